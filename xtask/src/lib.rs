@@ -1,0 +1,1 @@
+//! The deployment runbook of Omni-Scale.
