@@ -1,1 +1,4 @@
 //! The deployment runbook of Omni-Scale.
+
+pub mod check;
+pub mod spec;

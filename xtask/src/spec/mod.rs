@@ -1,0 +1,12 @@
+//! What is wanted, as pure values: bytes go in, typed values with their places come out. No module here names a
+//! process or the file system, so that everything which can be wrong about a file is tested in microseconds.
+
+pub mod decode;
+pub mod machine_class;
+pub mod nearest;
+pub mod place;
+pub mod provider_data;
+pub mod template;
+pub mod yaml;
+
+pub use place::{At, Parsed, Place};

@@ -1,0 +1,60 @@
+//! "Did you mean …?": the known name that is nearest to a misspelt one.
+
+/// The candidate nearest to `name`, if one is near enough to be meant: case, `-` and `_` do not count, and up to a
+/// third of the letters may differ.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = normal(name);
+    if wanted.is_empty() || wanted.len() > 64 {
+        return None;
+    }
+    let limit = (wanted.len() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|c| (distance(&wanted, &normal(c)), c))
+        .filter(|(d, c)| *d <= limit && *c != name)
+        .min_by_key(|(d, c)| (*d, c.len()))
+        .map(|(_, c)| c)
+}
+
+/// "did you mean `x`?" for the nearest candidate, or the list of all that are known.
+pub fn suggestion(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
+fn normal(name: &str) -> Vec<char> {
+    name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
+}
+
+/// Edit distance in which swapping two neighbours counts once, the most frequent slip of fingers.
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let mut best = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_meant() {
+        assert_eq!(nearest("providerId", ["providerid", "providerdata"]), Some("providerid"));
+        assert_eq!(nearest("storageSelector", ["storage_selector", "node"]), Some("storage_selector"));
+        assert_eq!(nearest("vesrion", ["version"]), Some("version"));
+        assert_eq!(nearest("frobnicate", ["cores", "memory"]), None);
+    }
+}
