@@ -1,0 +1,330 @@
+//! The whole command line on one page. The doc comments are the help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::ui::Color;
+
+/// The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
+///
+/// Every task checks all its prerequisites before it changes anything, proves its effect, and may be run again.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed, 2 usage or input missing, 3 changes pending, \
+4 prerequisite missing, 5 unreachable or refused, 124 timed out, 130 interrupted.";
+
+/// Flags that every task takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print one JSON document on stdout; implies --non-interactive
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show what would be done and change nothing; exit 3 when something would
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Consent to the changes
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+    /// Never ask: what is missing is an error; implied when standard input is no terminal
+    #[arg(long, global = true)]
+    pub non_interactive: bool,
+    /// The project to work on, instead of the nearest one above the working directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub project_dir: Option<PathBuf>,
+    /// How long waits may take, such as 90s or 15m
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Say less: errors and the last word only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more: every program that is called
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Run the whole runbook against the lab, in a scratch copy: needs only Rust, a C compiler and curl
+    Rehearse(Rehearse),
+    /// Connect Omni to Proxmox: key, configuration, containers, registration
+    ProviderSetup(ProviderSetup),
+    /// Check the provider end to end: containers, Proxmox with its own login, registration
+    ProviderVerify,
+    /// Show the stack's containers and the provider's last log lines, known errors named
+    ProviderStatus(ProviderStatus),
+    /// Write a machine class file
+    MachineclassCreate(MachineclassCreate),
+    /// Apply machine classes to Omni and read them back
+    MachineclassApply(MachineclassApply),
+    /// Write a cluster template, sync it, and wait until the cluster runs
+    ClusterCreate(ClusterCreate),
+    /// Bring cluster templates to Omni: validate, compare, confirm, sync, wait
+    ClusterSync(ClusterSync),
+    /// Show the clusters, or one with its machine sets, machines, and what each waits for
+    ClusterStatus(ClusterStatus),
+    /// Install the omnictl that belongs to your Omni
+    OmnictlInstall(OmnictlInstall),
+    /// Start a lab to play with: Proxmox, Omni, its provider, omnictl and docker, simulated on loopback
+    LabUp(LabUp),
+    /// End the lab that lab-up started
+    LabDown,
+}
+
+impl Task {
+    /// The name that the task, its file, its mise alias and its plugin command carry.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Task::Rehearse(_) => "rehearse",
+            Task::ProviderSetup(_) => "provider-setup",
+            Task::ProviderVerify => "provider-verify",
+            Task::ProviderStatus(_) => "provider-status",
+            Task::MachineclassCreate(_) => "machineclass-create",
+            Task::MachineclassApply(_) => "machineclass-apply",
+            Task::ClusterCreate(_) => "cluster-create",
+            Task::ClusterSync(_) => "cluster-sync",
+            Task::ClusterStatus(_) => "cluster-status",
+            Task::OmnictlInstall(_) => "omnictl-install",
+            Task::LabUp(_) => "lab-up",
+            Task::LabDown => "lab-down",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Rehearse {
+    /// The pace of the lab: 1 is the field's
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub clock: u32,
+    /// Let something go wrong, and see what the task says
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ProviderSetup {
+    /// The id under which the provider registers, letter by letter as it was created in Omni
+    #[arg(long, value_name = "ID")]
+    pub provider_id: Option<String>,
+    /// The address of Omni, such as https://omni.example.ts.net
+    #[arg(long, value_name = "URL")]
+    pub omni_endpoint: Option<String>,
+    /// The address of Proxmox, such as https://pve.example.com:8006
+    #[arg(long, value_name = "URL")]
+    pub proxmox_url: Option<String>,
+    /// Certificate authorities to trust beside the system's, such as Proxmox's own /etc/pve/pve-root-ca.pem
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
+    /// Take any certificate of Proxmox, now and in the provider
+    #[arg(long)]
+    pub insecure_skip_tls_verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProviderStatus {
+    /// How many log lines to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub tail: u32,
+    /// Go on showing lines as they come
+    #[arg(long, short, conflicts_with = "json")]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct MachineclassCreate {
+    /// The name of the machine class
+    pub name: Option<String>,
+    /// CPU cores
+    #[arg(long, visible_alias = "cpu", value_name = "N")]
+    pub cores: Option<u32>,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// Disk in GiB
+    #[arg(long, value_name = "GIB")]
+    pub disk: Option<u32>,
+    /// Which storage takes the disk, as a CEL expression, such as 'name == "local-lvm"'
+    #[arg(long, value_name = "CEL")]
+    pub selector: Option<String>,
+    /// Put the machines on this node; the provider chooses otherwise
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// The provider that makes the machines
+    #[arg(long, value_name = "ID")]
+    pub provider_id: Option<String>,
+    /// Write over a file that says something else
+    #[arg(long)]
+    pub force: bool,
+    /// Apply it at once
+    #[arg(long)]
+    pub apply: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct MachineclassApply {
+    /// The name of the machine class, or a file
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub name: Option<String>,
+    /// Apply every file in machine-classes/
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterCreate {
+    /// The name of the cluster
+    pub name: Option<String>,
+    /// How many control plane machines: 1, 3 or 5
+    #[arg(long, value_name = "N")]
+    pub control_planes: Option<u32>,
+    /// How many workers
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
+    /// The machine class of the control plane
+    #[arg(long, value_name = "CLASS")]
+    pub control_plane_class: Option<String>,
+    /// The machine class of the workers
+    #[arg(long, value_name = "CLASS")]
+    pub worker_class: Option<String>,
+    /// The Talos version, such as v1.13.5
+    #[arg(long, value_name = "VERSION")]
+    pub talos_version: Option<String>,
+    /// The Kubernetes version, such as v1.36.2
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes_version: Option<String>,
+    /// Write over a template that says something else
+    #[arg(long)]
+    pub force: bool,
+    /// Do not wait until the cluster runs
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterSync {
+    /// The clusters, or files
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub name: Vec<String>,
+    /// Sync every template in clusters/
+    #[arg(long)]
+    pub all: bool,
+    /// Do not wait until the clusters run
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterStatus {
+    /// One cluster in full
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OmnictlInstall {
+    /// The address of Omni to take it from
+    #[arg(long, value_name = "URL")]
+    pub omni_endpoint: Option<String>,
+    /// Where releases are mirrored, for when neither Omni nor GitHub can be asked
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Install also where a working omnictl is found
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LabUp {
+    /// The pace of the lab: 1 is the field's
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub clock: u32,
+    /// Let something go wrong: NAME or NAME:WHEN
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<String>,
+    /// Make every far end slower by this much
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub latency_ms: u64,
+    /// Print the state of the far ends of a running lab instead
+    #[arg(long)]
+    pub dump: bool,
+}
+
+/// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is no duration: write 90s, 15m or 1h30m");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut total, mut rest) = (Duration::ZERO, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        let unit = match &rest[digits..unit_end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3_600),
+            _ => return Err(bad()),
+        };
+        let factor = u32::try_from(number).map_err(|_| bad())?;
+        total = unit.checked_mul(factor).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
+        rest = &rest[unit_end..];
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_task_is_named_as_its_subcommand() {
+        let words = [
+            "rehearse",
+            "provider-setup",
+            "provider-verify",
+            "provider-status",
+            "machineclass-create",
+            "machineclass-apply --all",
+            "cluster-create",
+            "cluster-sync --all",
+            "cluster-status",
+            "omnictl-install",
+            "lab-up",
+            "lab-down",
+        ];
+        assert_eq!(Cli::command().get_subcommands().count(), words.len());
+        for line in words {
+            let cli = Cli::try_parse_from(std::iter::once("xtask").chain(line.split(' '))).unwrap();
+            assert_eq!(cli.task.name(), line.split(' ').next().unwrap());
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "m", "5x", "-1s", "1h-", "99999999999999999999s", "4294967296h"] {
+            assert!(bad.is_empty() || duration(bad).is_err(), "{bad}");
+        }
+    }
+}

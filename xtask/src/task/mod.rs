@@ -1,0 +1,51 @@
+//! One file per task, named as the task: load, check, observe, plan, apply, prove, report.
+
+pub mod cluster_create;
+pub mod cluster_status;
+pub mod cluster_sync;
+pub mod lab_down;
+pub mod lab_up;
+pub mod load;
+pub mod machineclass_apply;
+pub mod machineclass_create;
+pub mod omnictl_install;
+pub mod provider_setup;
+pub mod provider_status;
+pub mod provider_verify;
+pub mod rehearse;
+
+use serde_json::{Value, json};
+
+/// What a task that succeeded comes to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub summary: String,
+    pub data: Value,
+    pub next: Vec<String>,
+    /// Changes are pending: exit 3.
+    pub pending: bool,
+}
+
+impl Outcome {
+    /// It is done.
+    pub fn done(summary: impl Into<String>) -> Outcome {
+        Outcome { summary: summary.into(), data: json!({}), next: Vec::new(), pending: false }
+    }
+
+    /// It would be done: a plan, or a difference that was found.
+    pub fn pending(summary: impl Into<String>) -> Outcome {
+        Outcome { pending: true, ..Outcome::done(summary) }
+    }
+
+    /// The data of the JSON document.
+    pub fn with(mut self, data: Value) -> Outcome {
+        self.data = data;
+        self
+    }
+
+    /// A command that leads on.
+    pub fn next(mut self, command: impl Into<String>) -> Outcome {
+        self.next.push(command.into());
+        self
+    }
+}
