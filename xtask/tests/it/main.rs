@@ -1,1 +1,12 @@
-//! The real binary in a sandbox.
+//! The real binary in a sandbox: exact words, exit status, and what it left behind, against the lab.
+
+// Tests play the operator and the far ends: they start processes and write files as they like.
+#![allow(clippy::disallowed_methods)]
+
+mod input;
+mod lab;
+mod plugin;
+mod runbook;
+mod sandbox;
+mod secrets;
+mod tidy;
