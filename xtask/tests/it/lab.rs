@@ -143,8 +143,8 @@ fn omnictl_comes_from_the_operators_own_omni() {
 
 /// A web server that answers each path with what `answer` says, on one connection at a time.
 fn serve(answer: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
