@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod input;
+mod killed;
 mod lab;
 mod plugin;
 mod runbook;

@@ -105,6 +105,7 @@ pub struct Sandbox {
 pub struct Options<'a> {
     pub faults: &'a [&'a str],
     pub latency_ms: u64,
+    pub clock: Option<u32>,
 }
 
 impl Sandbox {
@@ -123,6 +124,9 @@ impl Sandbox {
         }
         if options.latency_ms > 0 {
             command.args(["--latency-ms", &options.latency_ms.to_string()]);
+        }
+        if let Some(clock) = options.clock {
+            command.args(["--clock", &clock.to_string()]);
         }
         let mut child = command
             .stdin(Stdio::piped())
