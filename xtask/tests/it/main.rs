@@ -1,1 +1,2 @@
 //! The real binary in a sandbox.
+mod cel_truth;
