@@ -340,7 +340,10 @@ fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> Machi
         Some(_) if !connected => "the machine to come back: Omni has no connection to it".to_owned(),
         Some(_) => format!("the machine to be ready ({})", stage.to_lowercase()),
         None if status.is_empty() => "the provider to take up the request".to_owned(),
-        None => status.trim_start_matches("Waiting for ").to_owned(),
+        None => match status.strip_prefix("Waiting for ") {
+            Some(what) => what.to_owned(),
+            None => format!("the provider ({status})"),
+        },
     };
     MachineView {
         request: request.map_or(String::new(), |request| request.metadata.id.clone()),

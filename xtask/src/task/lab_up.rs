@@ -118,14 +118,7 @@ fn running(cx: &Cx, dir: &Path) -> bool {
 /// # Errors
 /// [`Code::Prerequisite`] when this is not a checkout; [`Code::Failed`] with cargo's errors when it does not build.
 pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
-    // The runner's own sources, wherever the project is that it works on.
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("Cargo.toml");
-    if !manifest.is_file() {
-        return Err(Failure::new(Code::Prerequisite, "the lab's sources are not here")
-            .cause(format!("`{}` does not exist", manifest.display()))
-            .hint("run it from a checkout of the repository")
-            .into());
-    }
+    let manifest = sources()?.join("Cargo.toml");
     let cargo = environment("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let shell = proc::shell()?;
     let cmd = cmd!(
@@ -139,6 +132,19 @@ pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
         (bin && message["target"]["name"] == "lab").then(|| message["executable"].as_str().map(PathBuf::from))?
     });
     executable.ok_or_else(|| anyhow::anyhow!("cargo built the lab and named no program"))
+}
+
+/// The repository that this runner is of, wherever the project is that it works on: cargo says so when it runs us, and
+/// otherwise the program lies in the repository's `target`.
+fn sources() -> Result<PathBuf, Failure> {
+    let told = environment("CARGO_MANIFEST_DIR").and_then(|dir| Path::new(&dir).parent().map(Path::to_owned));
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut candidates = told.iter().map(PathBuf::as_path).chain(program.ancestors());
+    candidates.find(|dir| dir.join("lab/Cargo.toml").is_file()).map(Path::to_owned).ok_or_else(|| {
+        Failure::new(Code::Prerequisite, "the lab's sources are not here")
+            .cause(format!("no directory above `{}` holds lab/Cargo.toml", program.display()))
+            .hint("run it from a checkout of the repository: `cargo xtask …`")
+    })
 }
 
 /// Starts the lab in `dir` and returns when it is ready. With `tied`, it ends when our end of its standard input is
