@@ -3,16 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::outside::{cargo_program, ended};
 use super::pages::tasks::built;
 use super::table::{Bench, Verdict};
 use super::{architecture, guard, links, repo};
 use crate::check::Finding;
 use crate::failure::Failure;
-use crate::spec::{Place, yaml};
-
-/// The most packages that the runner may be built from: style and start-up time are measured against it.
-const MOST_PACKAGES: usize = 60;
+use crate::spec::yaml;
 
 /// Findings of our own as a verdict.
 pub(super) fn ours(findings: Vec<Finding>, passed: &str) -> Verdict {
@@ -64,27 +60,6 @@ pub(super) fn architecture_check(bench: &Bench<'_>) -> Result<Verdict, Failure> 
     let tasks = built().get_subcommands().map(|task| task.get_name().to_owned()).collect();
     let count = sources.len();
     Ok(ours(architecture::check(&sources, &tasks), &format!("{count} sources")))
-}
-
-pub(super) fn packages(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    let words =
-        ["tree", "--package", "xtask", "--edges", "normal,build", "--prefix", "none", "--format", "{p}", "--offline"];
-    let ended = ended(bench, "size", cargo_program(), &words)?.checked()?;
-    let names: BTreeSet<&str> =
-        ended.stdout.lines().filter_map(|line| line.split(" (").next()).filter(|line| !line.is_empty()).collect();
-    Ok(ours(too_many(&names), &format!("{} packages, at most {MOST_PACKAGES}", names.len())))
-}
-
-fn too_many(names: &BTreeSet<&str>) -> Vec<Finding> {
-    if names.len() <= MOST_PACKAGES {
-        return Vec::new();
-    }
-    let message = format!(
-        "the runner is built from {} packages, more than {MOST_PACKAGES}: every one delays `cargo xtask`",
-        names.len()
-    );
-    let place = Place { file: "xtask/Cargo.toml".into(), line: 1, column: 1 };
-    vec![Finding::error("size", place, message, "cargo tree --package xtask shows which dependency brings them")]
 }
 
 pub(super) fn secrets(bench: &Bench<'_>) -> Result<Verdict, Failure> {

@@ -1,7 +1,7 @@
 //! The checks: one row each, with what it looks at and what mends it.
 
 use super::outside::{cargo, cargo_program, deny, program, rehearsal, run, script, scripts, tests};
-use super::own::{architecture_check, link_check, ours, packages, secrets, yaml_check};
+use super::own::{architecture_check, link_check, ours, secrets, yaml_check};
 use super::program::{ACTIONLINT, MARKDOWNLINT, SHELLCHECK, SHFMT};
 use crate::check::Finding;
 use crate::cx::Cx;
@@ -160,13 +160,6 @@ pub const CHECKS: &[Check] = &[
         about: "pure parts touch nothing, the lab shares nothing, a task is its file",
         fix: "see CONTRIBUTING.md",
         run: architecture_check,
-        ..ROW
-    },
-    Check {
-        name: "size",
-        about: "the runner is built from few packages",
-        fix: "leave the dependency out, or measure what it costs and raise the limit in xtask/src/ci/table.rs",
-        run: packages,
         ..ROW
     },
     Check {

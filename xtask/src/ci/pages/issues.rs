@@ -65,7 +65,7 @@ pub fn page(issues: &[Issue]) -> String {
         }
         let _ = writeln!(text, "## {heading}\n");
         for issue in here {
-            let _ = writeln!(text, "### {}\n\n```text\n{}\n```\n", issue.title, issue.sample.trim_end());
+            let _ = writeln!(text, "### {}\n\n```text\n{}\n```\n", issue.title, issue.sample.trim());
             let _ = writeln!(text, "- **Seen in:** {}", places(issue));
             fields(&mut text, issue);
             let _ = writeln!(text, "- **Reference:** {}\n- **Id:** `{}`\n", issue.reference, issue.id);

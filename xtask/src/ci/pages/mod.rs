@@ -1,6 +1,7 @@
 //! The generated pages: each is a function of the code and of data, and of the file as it is where only a region of it
 //! is generated. `cargo xtask docs` writes them, `--check` compares them.
 
+pub mod aliases;
 pub mod issues;
 pub mod man;
 pub mod recording;
@@ -30,6 +31,11 @@ pub struct Inputs {
 pub const PAGES: &[Page] = &[
     Page { path: "docs/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
     Page { path: "docs/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
+    Page {
+        path: "mise.toml",
+        source: "xtask/src/cli.rs",
+        render: |old, _| between(old.ok_or("the file is not there")?, aliases::BEGIN, aliases::END, &aliases::render()),
+    },
     Page {
         path: "docker/TROUBLESHOOTING.md",
         source: "xtask/data/known-issues.yaml",
@@ -65,10 +71,15 @@ impl Page {
 /// When a marker is missing, or they stand the wrong way round.
 pub fn splice(old: &str, name: &str, body: &str) -> Result<String, String> {
     let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
+    between(old, &begin, &end, &format!("\n\n{}\n\n", body.trim()))
+}
+
+/// `old` with everything between the markers replaced by `body`.
+fn between(old: &str, begin: &str, end: &str, body: &str) -> Result<String, String> {
     let missing = |marker: &str| format!("its line `{marker}` is missing");
-    let (head, rest) = old.split_once(&begin).ok_or_else(|| missing(&begin))?;
-    let (_, tail) = rest.split_once(&end).ok_or_else(|| missing(&end))?;
-    Ok(format!("{head}{begin}\n\n{}\n\n{end}{tail}", body.trim()))
+    let (head, rest) = old.split_once(begin).ok_or_else(|| missing(begin))?;
+    let (_, tail) = rest.split_once(end).ok_or_else(|| missing(end))?;
+    Ok(format!("{head}{begin}{body}{end}{tail}"))
 }
 
 /// The first line that differs, from 1, with both versions of it; `None` when they are the same.

@@ -25,7 +25,8 @@ pub const RECORDINGS: &[Recording] = &[Recording { name: "rehearse", words: &["r
 const BEGIN: &str = "<!-- recording: ";
 const END: &str = "<!-- /recording -->";
 
-/// `page` with every recording between its markers. A page without markers stays as it is.
+/// `page` with every recording between its markers. A page without markers stays as it is, and so does what stands
+/// between the markers of one that was not recorded yet.
 ///
 /// # Errors
 /// When a marker is not closed, or names a recording that there is not.
@@ -35,13 +36,14 @@ pub fn insert(page: Option<&str>, recordings: &BTreeMap<String, String>) -> Resu
     while let Some(at) = rest.find(BEGIN) {
         let after = &rest[at + BEGIN.len()..];
         let (name, tail) = after.split_once(" -->").ok_or("a recording's marker is not closed by ` -->`")?;
-        let recording = recordings.get(name).ok_or_else(|| {
-            let known: Vec<&str> = recordings.keys().map(String::as_str).collect();
-            format!("there is no recording `{name}`; there are: {}", known.join(", "))
-        })?;
-        let (_, tail) =
+        if !RECORDINGS.iter().any(|known| known.name == name) {
+            let known: Vec<&str> = RECORDINGS.iter().map(|known| known.name).collect();
+            return Err(format!("there is no recording `{name}`; there are: {}", known.join(", ")));
+        }
+        let (old, tail) =
             tail.split_once(END).ok_or_else(|| format!("the recording `{name}` is not closed by `{END}`"))?;
-        text.push_str(&format!("{}{BEGIN}{name} -->\n\n```text\n{}\n```\n\n{END}", &rest[..at], recording.trim_end()));
+        let block = recordings.get(name).map(|new| format!("\n\n```text\n{}\n```\n\n", new.trim_end()));
+        text.push_str(&format!("{}{BEGIN}{name} -->{}{END}", &rest[..at], block.as_deref().unwrap_or(old)));
         rest = tail;
     }
     Ok(text + rest)
@@ -103,6 +105,7 @@ mod tests {
         assert_eq!(new, "a\n<!-- recording: rehearse -->\n\n```text\nok\n```\n\n<!-- /recording -->\nb\n");
         assert_eq!(insert(Some(&new), &recordings()).unwrap(), new);
         assert_eq!(insert(Some("plain\n"), &recordings()).unwrap(), "plain\n");
+        assert_eq!(insert(Some(page), &BTreeMap::new()).unwrap(), page, "not recorded yet");
         for (bad, why) in [
             ("<!-- recording: x --><!-- /recording -->", "no recording `x`; there are: rehearse"),
             ("<!-- recording: rehearse -->", "not closed"),

@@ -106,9 +106,6 @@ fn meaning(arg: &Arg) -> String {
     if arg.get_action().takes_values() && !defaults.is_empty() {
         text.push_str(&format!("; default `{}`", defaults.join(" ")));
     }
-    if let Some(env) = arg.get_env() {
-        text.push_str(&format!("; from `{}` when it is not given", env.to_string_lossy()));
-    }
     text
 }
 
