@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods)]
 
 mod cel_truth;
+mod ci;
+mod docs;
 mod input;
 mod killed;
 mod lab;
