@@ -1,2 +1,3 @@
 //! The real binary in a sandbox.
 mod cel_truth;
+mod check_bench;
