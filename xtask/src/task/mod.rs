@@ -1,18 +1,32 @@
 //! One file per task, named as the task: load, check, observe, plan, apply, prove, report.
 
+pub mod changelog;
+pub mod changelog_bump;
+pub mod ci;
 pub mod cluster_create;
 pub mod cluster_status;
 pub mod cluster_sync;
+pub mod commit_check;
+pub mod complete;
+pub mod completions;
+pub mod contributor;
+pub mod docs;
+pub mod hooks_install;
+pub mod infisical_scan;
 pub mod lab_down;
 pub mod lab_up;
 pub mod load;
 pub mod machineclass_apply;
 pub mod machineclass_create;
+pub mod markdown_fix;
+pub mod markdown_lint;
 pub mod omnictl_install;
+pub mod pre_commit_run;
 pub mod provider_setup;
 pub mod provider_status;
 pub mod provider_verify;
 pub mod rehearse;
+pub mod staged_check;
 
 use serde_json::{Value, json};
 
