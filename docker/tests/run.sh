@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 kit=$(dirname "$(dirname "$here")")
 passed=0 failed=0 skipped=0
-work=''
+work=$(mktemp -d)
 
 skip() {
   skipped=$((skipped + 1))
@@ -20,20 +20,30 @@ skip() {
 finish() {
   echo
   echo "docker: $passed passed, $failed failed, $skipped skipped"
-  if [[ -n $work ]]; then rm -rf "$work" || true; fi
+  rm -rf "$work" || true
   if ((failed > 0)); then exit 1; fi
   exit 0
 }
 
-if command -v shellcheck >/dev/null; then
-  if shellcheck -x "$here"/*.sh "$here"/stand-ins/*; then
-    passed=$((passed + 1)) && echo 'ok   shellcheck'
+check() { # NAME COMMAND…; skipped where the program is missing
+  local name=$1
+  shift
+  if ! command -v "$1" >/dev/null; then
+    skip "$name: $1 is not installed"
+  elif "$@"; then
+    passed=$((passed + 1))
+    echo "ok   $name"
   else
-    failed=$((failed + 1)) && echo 'FAIL shellcheck'
+    failed=$((failed + 1))
+    echo "FAIL $name"
   fi
-else
-  skip 'shellcheck: not installed'
-fi
+}
+
+check shellcheck shellcheck -x "$here"/*.sh "$here"/stand-ins/*
+check shfmt shfmt -d -i 2 -ci "$here"/*.sh "$here"/stand-ins/*
+check 'the guides' bash "$here/guides.sh" "$kit"
+sed 's|@PROJECT_DIR@|/|' "$here/../omni-scale.service" >"$work/omni-scale.service"
+check 'the unit: systemd-analyze verify' systemd-analyze verify "$work/omni-scale.service"
 if ((EUID != 0)); then
   skip 'compose on an engine: not root'
   finish
@@ -49,7 +59,6 @@ if ! busybox --list | grep -qx tunctl || ldd "$(command -v busybox)" >/dev/null 
   finish
 fi
 
-work=$(mktemp -d)
 mkdir -p "$work/docker-config/cli-plugins"
 plugin=$work/docker-config/cli-plugins/docker-compose
 if [[ -n ${DOCKER_COMPOSE:-} ]]; then
