@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod cel_truth;
+mod check_bench;
 mod ci;
 mod docs;
 mod input;

@@ -104,6 +104,9 @@ impl<'a> Machine<'a> {
                 return fail(&fold.range, message);
             }
         };
+        if let (Some(end), Kind::Call(step)) = (fold.ends_at, &fold.step.kind) {
+            return self.quantify(fold, &step.args[1], end, items);
+        }
         let init = self.eval(&fold.init);
         self.scopes.push((ACCUMULATOR, init));
         let slot = self.scopes.len() - 1;
@@ -128,6 +131,24 @@ impl<'a> Machine<'a> {
         let result = stopped.unwrap_or_else(|| self.eval(&fold.result));
         self.scopes.truncate(slot);
         result
+    }
+
+    /// `all` and `exists`: like a chain of `&&` or `||` over the items.
+    fn quantify(&mut self, fold: &'a Fold, predicate: &'a Expr, end: bool, items: Vec<Value<'a>>) -> Evaluated<'a> {
+        let mut failure = None;
+        for item in items {
+            self.scopes.push((&fold.var, Ok(item)));
+            let result = self.eval(predicate);
+            self.scopes.pop();
+            match result {
+                Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
+                Ok(Value::Bool(_)) => {}
+                Ok(_) => drop(failure.get_or_insert_with(|| fail(predicate, "no such overload"))),
+                Err(e) if self.steps > MAX_STEPS => return Err(e),
+                Err(e) => drop(failure.get_or_insert(Err(e))),
+            }
+        }
+        failure.unwrap_or(Ok(Value::Bool(!end)))
     }
 
     fn call(&mut self, expr: &'a Expr, call: &'a Call) -> Evaluated<'a> {

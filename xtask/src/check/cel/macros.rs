@@ -102,7 +102,12 @@ impl Builder {
                 )
             }
         };
-        self.node(Kind::Fold(Box::new(Fold { range, var, init, condition, step, result })))
+        let ends_at = match name {
+            "all" => Some(false),
+            "exists" => Some(true),
+            _ => None,
+        };
+        self.node(Kind::Fold(Box::new(Fold { range, var, init, condition, step, result, ends_at })))
     }
 
     fn collection(&self, name: &str, range: Expr, var: Box<str>, mut args: Vec<Expr>) -> Expr {
@@ -114,6 +119,7 @@ impl Builder {
             step = self.call("_?_:_", vec![filter, step, self.accumulator()]);
         }
         let (init, condition) = (self.node(Kind::List(Vec::new())), self.value(Value::Bool(true)));
-        self.node(Kind::Fold(Box::new(Fold { range, var, init, condition, step, result: self.accumulator() })))
+        let result = self.accumulator();
+        self.node(Kind::Fold(Box::new(Fold { range, var, init, condition, step, result, ends_at: None })))
     }
 }

@@ -121,6 +121,21 @@ impl Program {
         }
     }
 
+    /// [`Program::matches`] for many storages, in their order; spread over the processors if there are thousands.
+    pub fn matches_all(&self, storages: &[Storage<'_>]) -> Vec<Result<bool, EvalError>> {
+        let one_by_one = |part: &[Storage<'_>]| part.iter().map(|s| self.matches(s)).collect::<Vec<_>>();
+        let parts = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+        if storages.len() < 4096 || parts < 2 {
+            return one_by_one(storages);
+        }
+        std::thread::scope(|scope| {
+            let chunks = storages.chunks(storages.len().div_ceil(parts));
+            let threads: Vec<_> = chunks.map(|part| (part, scope.spawn(move || one_by_one(part)))).collect();
+            let joined = threads.into_iter().map(|(part, thread)| thread.join().unwrap_or_else(|_| one_by_one(part)));
+            joined.flatten().collect()
+        })
+    }
+
     /// The smallest sub-expression that decides why the storage does not match: the operand of `&&` that is false, the
     /// branch of `?:` that was taken. The whole expression if there is no such part.
     pub fn why_not(&self, storage: &Storage<'_>) -> String {
@@ -161,9 +176,12 @@ pub fn compile(source: &str) -> Result<Program, CompileError> {
 }
 
 fn compile_here(source: &str) -> Result<Program, CompileError> {
-    let expr = parser::parse(source).map_err(|problems| first(source, problems))?;
+    let mut expr = parser::parse(source).map_err(|problems| first(source, problems))?;
     match checker::check(&expr) {
-        Ok(Type::Bool) => Ok(Program { source: source.to_owned(), expr }),
+        Ok(Type::Bool) => {
+            expr.settle();
+            Ok(Program { source: source.to_owned(), expr })
+        }
         Ok(other) => {
             let message = format!("expression output type is {}, expected bool", other.runtime_name());
             let hint = Some("compare it with something, like `name == \"local-lvm\"`".to_owned());

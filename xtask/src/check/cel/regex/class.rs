@@ -9,6 +9,8 @@ pub(super) struct Class {
     properties: Vec<(Property, bool)>,
     negated: bool,
     fold: bool,
+    /// The answer for each ASCII character, worked out by [`Class::freeze`].
+    ascii: Option<u128>,
 }
 
 /// What a character may be, for the Unicode categories that the standard library can tell.
@@ -55,7 +57,20 @@ impl Class {
         self.negated = true;
     }
 
+    /// Works out the answers for ASCII, which is what names of storages are made of.
+    pub(super) fn freeze(&mut self) {
+        let answers = (0..128u8).filter(|b| self.look_up(char::from(*b)));
+        self.ascii = Some(answers.fold(0, |bits, b| bits | 1 << b));
+    }
+
     pub(super) fn contains(&self, c: char) -> bool {
+        match self.ascii {
+            Some(bits) if c.is_ascii() => bits >> (c as u32) & 1 == 1,
+            _ => self.look_up(c),
+        }
+    }
+
+    fn look_up(&self, c: char) -> bool {
         let folded = if self.fold { folds(c) } else { [None; 3] };
         let any = |ranges: &[(char, char)]| {
             let inside = |c: char| ranges.iter().any(|(from, to)| (*from..=*to).contains(&c));

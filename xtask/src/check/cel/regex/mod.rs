@@ -71,7 +71,11 @@ impl Regex {
     fn emit(&mut self, node: &Node) -> Result<(), String> {
         match node {
             Node::Empty => {}
-            Node::One(class) => drop(self.push(Step::One(class.clone()))?),
+            Node::One(class) => {
+                let mut class = class.clone();
+                class.freeze();
+                self.push(Step::One(class))?;
+            }
             Node::Assert(a) => drop(self.push(Step::Assert(*a))?),
             Node::Concat(nodes) => nodes.iter().try_for_each(|n| self.emit(n))?,
             Node::Alternate(nodes) => {
@@ -117,43 +121,52 @@ impl Regex {
 
     /// True if the pattern matches anywhere in the text.
     pub(super) fn is_match(&self, text: &str) -> bool {
-        let chars: Vec<char> = text.chars().collect();
-        let mut now = Threads::new(self.program.len());
-        let mut next = Threads::new(self.program.len());
-        for at in 0..=chars.len() {
-            // A match may start anywhere.
-            if self.add(&mut now, 0, &chars, at) {
+        let anchored = matches!(self.program[0], Step::Assert(Assertion::TextStart));
+        let (mut now, mut next) = (Threads::new(self.program.len()), Threads::new(self.program.len()));
+        let (mut before, mut chars) = (None, text.chars());
+        loop {
+            let here = chars.next();
+            // A match may start anywhere, unless the pattern says otherwise.
+            if !(anchored && before.is_some()) && self.add(&mut now, 0, (before, here)) {
                 return true;
             }
-            let Some(c) = chars.get(at) else { break };
+            let Some(c) = here else { return false };
+            let after = chars.clone().next();
             for n in 0..now.list.len() {
                 let pc = now.list[n];
                 if let Step::One(class) = &self.program[pc]
-                    && class.contains(*c)
-                    && self.add(&mut next, pc + 1, &chars, at + 1)
+                    && class.contains(c)
+                    && self.add(&mut next, pc + 1, (here, after))
                 {
                     return true;
                 }
             }
             std::mem::swap(&mut now, &mut next);
             next.clear();
+            if anchored && now.list.is_empty() {
+                return false;
+            }
+            before = here;
         }
-        false
     }
 
-    /// Follows everything that takes no character; true if that reaches the end of the pattern.
-    fn add(&self, threads: &mut Threads, pc: usize, chars: &[char], at: usize) -> bool {
-        let mut open = vec![pc];
-        while let Some(pc) = open.pop() {
-            if std::mem::replace(&mut threads.seen[pc], true) {
+    /// Follows everything that takes no character; true if that reaches the end of the pattern. `around` is what stands
+    /// before and behind the position.
+    fn add(&self, threads: &mut Threads, pc: usize, around: (Option<char>, Option<char>)) -> bool {
+        threads.open.push(pc);
+        while let Some(pc) = threads.open.pop() {
+            if threads.seen[pc] == threads.round {
                 continue;
             }
-            threads.marked.push(pc);
+            threads.seen[pc] = threads.round;
             match &self.program[pc] {
                 Step::Match => return true,
-                Step::Jump(to) => open.push(*to),
-                Step::Split(a, b) => open.extend([*b, *a]),
-                Step::Assert(a) if holds(*a, chars, at) => open.push(pc + 1),
+                Step::Jump(to) => threads.open.push(*to),
+                Step::Split(a, b) => {
+                    threads.open.push(*b);
+                    threads.open.push(*a);
+                }
+                Step::Assert(a) if holds(*a, around) => threads.open.push(pc + 1),
                 Step::Assert(_) => {}
                 Step::One(_) => threads.list.push(pc),
             }
@@ -165,30 +178,31 @@ impl Regex {
 /// The steps that the next character is tried on.
 struct Threads {
     list: Vec<usize>,
-    seen: Vec<bool>,
-    marked: Vec<usize>,
+    open: Vec<usize>,
+    /// The round in which a step was last reached.
+    seen: Vec<u32>,
+    round: u32,
 }
 
 impl Threads {
     fn new(len: usize) -> Threads {
-        Threads { list: Vec::new(), seen: vec![false; len], marked: Vec::new() }
+        Threads { list: Vec::new(), open: Vec::new(), seen: vec![0; len], round: 1 }
     }
 
     fn clear(&mut self) {
         self.list.clear();
-        self.marked.drain(..).for_each(|pc| self.seen[pc] = false);
+        self.round += 1;
     }
 }
 
-fn holds(assertion: Assertion, chars: &[char], at: usize) -> bool {
-    let word = |c: Option<&char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || *c == '_');
-    let before = at.checked_sub(1).and_then(|n| chars.get(n));
-    let boundary = word(before) != word(chars.get(at));
+fn holds(assertion: Assertion, (before, here): (Option<char>, Option<char>)) -> bool {
+    let word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    let boundary = word(before) != word(here);
     match assertion {
-        Assertion::TextStart => at == 0,
-        Assertion::TextEnd => at == chars.len(),
-        Assertion::LineStart => before.is_none_or(|c| *c == '\n'),
-        Assertion::LineEnd => chars.get(at).is_none_or(|c| *c == '\n'),
+        Assertion::TextStart => before.is_none(),
+        Assertion::TextEnd => here.is_none(),
+        Assertion::LineStart => before.is_none_or(|c| c == '\n'),
+        Assertion::LineEnd => here.is_none_or(|c| c == '\n'),
         Assertion::WordBoundary => boundary,
         Assertion::NoWordBoundary => !boundary,
     }
