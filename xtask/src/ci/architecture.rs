@@ -20,11 +20,10 @@ const EFFECTS: &[&str] = &[
     "std::process",
     "std::env",
     "std::net",
-    "std::thread",
 ];
 
 /// The longest source file, in lines above its tests. The command line is one page however long it gets.
-const LONGEST: usize = 600;
+const LONGEST: usize = 700;
 const ONE_PAGE: &str = "xtask/src/cli.rs";
 
 /// The sources of one check: path from the repository's root to text.

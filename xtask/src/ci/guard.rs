@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn keys_are_refused_wherever_they_stand_and_never_quoted() {
-        let token = "root@pam!omni=3f8a1c70-94d2-4be6-8a05-d17c62e9b3f4".replace("3f8a", "3f8b");
+        let uuid = "3f8a1c70-94d2-4be6-8a05-d17c62e9b3f4";
+        let token = format!("root@pam!omni={uuid}");
         let tailscale = format!("tskey-{}", "auth-kR7dZq2W9CNTRL-8fJm4xVb1HsLtYpQ6");
         let cases = [
             ("private-key", armoured("OPENSSH PRIVATE KEY")),

@@ -199,10 +199,74 @@ pub fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
             let krate = &fields["graphs"][0]["Krate"];
             let name = [&krate["name"], &krate["version"]].map(|value| value.as_str().unwrap_or_default()).join(" ");
             let file = if name.trim().is_empty() { "deny.toml" } else { "Cargo.lock" };
-            let code = fields["code"].as_str().unwrap_or_default();
+            let code = fields["advisory"]["id"].as_str().or(fields["code"].as_str()).unwrap_or_default();
             let place = Place { file: file.into(), line: 1, column: 1 };
             findings.push(Finding::error(check, place, format!("{}: {message} ({code})", name.trim()), ""));
         }
     }
     Verdict::Found { findings, output: output.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(output: &str) -> Vec<String> {
+        located("x", output, Path::new("/home/me/kit")).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn places_are_read_as_each_program_prints_them() {
+        // As rustfmt 1.9, clippy 1.95 (short), shellcheck 0.11 (gcc), shfmt 3.12 (-d), markdownlint-cli2 0.22 and
+        // actionlint 1.7 (-oneline) printed them.
+        let output = "Diff in /home/me/kit/src/lib.rs:1:\n-pub fn  a(){ }\n+pub fn a() {}\n\
+            src/lib.rs:2:9: error: unused variable: `x`\nerror: could not compile `p` (lib) due to 1 previous error\n\
+            a.sh:2:6: note: Double quote to prevent globbing and word splitting. [SC2086]\n\
+            diff b.sh.orig b.sh\n--- b.sh.orig\n+++ b.sh\n@@ -1,4 +1,4 @@\n-    a: 1:2\n\
+            docs/a.md:91:56 error MD034/no-bare-urls Bare URL used\n\
+            .github/workflows/x.yml:4:14: label \"ubuntu-99\" is unknown. [runner-label]\n\
+            Summary: 4 error(s)\nthread 'tests::b' (21968) panicked at src/lib.rs:8:9:\n";
+        assert_eq!(
+            places(output),
+            [
+                "src/lib.rs:1:1: error[x]: it is formatted otherwise",
+                "src/lib.rs:2:9: error[x]: error: unused variable: `x`",
+                "a.sh:2:6: error[x]: note: Double quote to prevent globbing and word splitting. [SC2086]",
+                "b.sh:1:1: error[x]: it is formatted otherwise",
+                "docs/a.md:91:56: error[x]: error MD034/no-bare-urls Bare URL used",
+                ".github/workflows/x.yml:4:14: error[x]: label \"ubuntu-99\" is unknown. [runner-label]",
+            ]
+        );
+    }
+
+    #[test]
+    fn passed_tests_are_counted_over_all_programs() {
+        let output = "running 2 tests\ntest result: ok. 412 passed; 0 failed; 1 ignored; 0 measured\n\
+            test result: FAILED. 3 passed; 2 failed; 0 ignored; finished in 0.08s\n";
+        assert_eq!(counted(output), "415 passed, 2 failed");
+    }
+
+    #[test]
+    fn cargo_deny_is_understood() {
+        // As cargo-deny 0.18.9 printed them: a licence that is not allowed, an advisory out of a local database, and no
+        // network.
+        let licence = r#"{"fields":{"code":"no-license-field","message":"license expression was not specified","severity":"warning"},"type":"diagnostic"}
+{"fields":{"code":"rejected","graphs":[{"Krate":{"name":"dep","version":"1.2.3"}}],"message":"failed to satisfy license requirements","severity":"error"},"type":"diagnostic"}
+{"fields":{"licenses":{"errors":1,"helps":1,"notes":0,"warnings":0}},"type":"summary"}"#;
+        let Verdict::Found { findings, .. } = denied("licences", false, licence) else { panic!("not found") };
+        let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            ["Cargo.lock:1:1: error[licences]: dep 1.2.3: failed to satisfy license requirements (rejected)"]
+        );
+
+        let advisory = r#"{"fields":{"advisory":{"id":"RUSTSEC-2026-9999","package":"libc","title":"made up"},"code":"vulnerability","graphs":[{"Krate":{"name":"libc","version":"0.2.191"}}],"message":"made up","severity":"error"},"type":"diagnostic"}"#;
+        let Verdict::Found { findings, .. } = denied("advisories", false, advisory) else { panic!("not found") };
+        assert!(findings[0].message.contains("libc 0.2.191: made up (RUSTSEC-2026-9999)"), "{}", findings[0]);
+
+        let offline = r#"{"fields":{"level":"ERROR","message":"failed to fetch advisory database https://github.com/RustSec/advisory-db: An IO error occurred","timestamp":"2026-11-22T04:24:27Z"},"type":"log"}"#;
+        let Verdict::Unavailable { why, hint } = denied("advisories", false, offline) else { panic!("no skip") };
+        assert!(why.contains("failed to fetch") && hint.contains("RustSec/advisory-db"), "{why} {hint}");
+        assert!(matches!(denied("licences", true, licence), Verdict::Passed(_)));
+    }
 }

@@ -63,7 +63,7 @@ pub const CHECKS: &[Check] = &[
         name: "fmt",
         about: "Rust is formatted as rustfmt does",
         fix: "cargo fmt --all",
-        run: |bench| cargo(bench, "fmt", &["fmt", "--all", "--check"]),
+        run: |bench| cargo(bench, "fmt", &["fmt", "--all", "--check", "--", "--color=never"]),
         mend: Some(|bench| run(bench, "fmt", cargo_program(), &["fmt", "--all"])),
         ..ROW
     },
@@ -133,12 +133,10 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "shell-format",
-        about: "scripts are formatted as shfmt does, four spaces",
+        about: "scripts are formatted as shfmt does, with .editorconfig",
         fix: "cargo xtask ci --only shell-format --fix",
-        run: |bench| program(bench, "shell-format", SHFMT, &scripts(bench, &["-d", "-i", "4"])),
-        mend: Some(|bench| {
-            run(bench, "shell-format", SHFMT.find(&bench.cx.paths)?, &scripts(bench, &["-w", "-i", "4"]))
-        }),
+        run: |bench| program(bench, "shell-format", SHFMT, &scripts(bench, &["-d"])),
+        mend: Some(|bench| run(bench, "shell-format", SHFMT.find(&bench.cx.paths)?, &scripts(bench, &["-w"]))),
         ..ROW
     },
     Check {

@@ -19,8 +19,9 @@ use crate::proc;
 use crate::spec::nearest::suggestion;
 use crate::ui::{Check, Done, Status, millis, table};
 
-/// What is shown of a program's output; all of it is in `target/ci/log`.
+/// What is shown of a check that failed; all that its program said is in `target/ci/log`.
 const OUTPUT_LINES: usize = 60;
+const FINDINGS: usize = 40;
 
 /// A check that has run.
 struct Ran {
@@ -174,19 +175,22 @@ fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
         .into())
 }
 
-/// What a failed check found, and what mends it.
+/// What a failed check found, and what mends it: places where there are some, else the end of what the program said.
 fn explained(Ran { row, verdict, .. }: &Ran) -> String {
     let mut text = format!("\n== {}: {}\n", row.name, row.about);
     if let Verdict::Found { findings, output } = verdict {
-        if output.is_empty() {
-            findings.iter().for_each(|finding| text.push_str(&format!("{finding}\n")));
-        } else {
-            let lines: Vec<&str> = output.trim().lines().collect();
-            let from = lines.len().saturating_sub(OUTPUT_LINES);
-            if from > 0 {
-                text.push_str(&format!("({from} lines before these: target/ci/log/{}.log)\n", row.name));
-            }
-            text.push_str(&(lines[from..].join("\n") + "\n"));
+        for finding in findings.iter().take(FINDINGS) {
+            text.push_str(&format!("{finding}\n"));
+        }
+        let lines: Vec<&str> = output.trim().lines().collect();
+        let from = lines.len().saturating_sub(OUTPUT_LINES);
+        match findings.len() {
+            0 => lines[from..].iter().for_each(|line| text.push_str(&format!("{line}\n"))),
+            count if count > FINDINGS => text.push_str(&format!("… and {} more\n", count - FINDINGS)),
+            _ => {}
+        }
+        if !output.is_empty() {
+            text.push_str(&format!("log: target/ci/log/{}.log\n", row.name));
         }
     }
     format!("{text}fix: {}", row.fix)

@@ -5,6 +5,8 @@
 
 mod cel_truth;
 mod check_bench;
+mod ci;
+mod docs;
 mod input;
 mod killed;
 mod lab;

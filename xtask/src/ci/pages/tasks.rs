@@ -96,7 +96,9 @@ fn spelling(arg: &Arg) -> String {
 
 fn meaning(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    let mut text = help;
+    // An address in the open would be a link.
+    let word = |word: &str| if word.starts_with("https://") { format!("`{word}`") } else { word.to_owned() };
+    let mut text = help.split(' ').map(word).collect::<Vec<_>>().join(" ");
     let values: Vec<String> = arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
     if arg.get_action().takes_values() && !values.is_empty() {
         text.push_str(&format!("; one of {}", values.join(", ")));
