@@ -1,1 +1,5 @@
 //! The far ends, simulated.
+
+pub mod clock;
+pub mod http;
+pub mod tls;
