@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod http;
+pub mod omni;
+pub mod provider;
 pub mod tls;

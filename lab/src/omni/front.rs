@@ -1,0 +1,1 @@
+//! The HTTPS front of Omni.
