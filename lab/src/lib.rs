@@ -2,8 +2,11 @@
 
 pub mod cel;
 pub mod clock;
+pub mod faults;
+pub mod gonet;
 pub mod http;
 pub mod omni;
 pub mod pattern;
 pub mod provider;
+pub mod race;
 pub mod tls;

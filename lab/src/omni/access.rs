@@ -149,7 +149,11 @@ const ADMIN_TYPES: &[&str] = &[USER, IDENTITY, SERVICE_ACCOUNT_STATUS];
 
 /// Refuses what the caller's role does not allow; the error is wrapped as a failed validation.
 pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str) -> Result<(), Status> {
-    inner(state, caller, verb, typ, namespace).map_err(|status| {
+    if INFRA_TYPES.contains(&typ) {
+        // These have a state of their own, whose errors are not wrapped.
+        return infra(state, caller, verb, typ, namespace);
+    }
+    inner(caller, verb, typ).map_err(|status| {
         let text = multierror(&[status.to_string()]);
         Status::new(status.code, format!("failed to validate: {text}"))
     })
@@ -166,11 +170,8 @@ pub fn require(caller: &Caller, role: Role) -> Result<(), Status> {
     }
 }
 
-fn inner(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str) -> Result<(), Status> {
+fn inner(caller: &Caller, verb: Verb, typ: &str) -> Result<(), Status> {
     let denied = |text: String| Err(Status::new(Code::PermissionDenied, text));
-    if INFRA_TYPES.contains(&typ) {
-        return infra(state, caller, verb, typ, namespace);
-    }
     if FOR_EVERYBODY.contains(&typ) {
         return if verb == Verb::Read { Ok(()) } else { denied("only read access is permitted".to_owned()) };
     }

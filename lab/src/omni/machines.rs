@@ -183,6 +183,10 @@ pub fn publish(state: &mut State, uuid: &str) {
     if !known && !machine.connected {
         return;
     }
+    // The join token names the request: a machine whose request is gone is not let in.
+    if !known && request_of(state, uuid).is_none() {
+        return;
+    }
     let address = format!("fdae:41e4:649b:9303::{}", &uuid[uuid.len() - 4..]);
     let request = match state.store.by_id(MACHINE, uuid) {
         Some(found) => {

@@ -14,7 +14,7 @@ pub mod machines;
 pub mod names;
 pub mod providers;
 pub mod query;
-mod requests;
+pub mod requests;
 pub mod resource;
 mod schema;
 pub mod state;

@@ -145,6 +145,14 @@ fn show(state: &mut State, set: &Resource, request: &Resource) {
     state.store.put(made);
 }
 
+/// The provider begins to take a machine away: its link and its status go first.
+pub fn release(state: &mut State, request: &str) {
+    if let Some(uuid) = machine(state, request) {
+        machines::forget(state, &uuid);
+    }
+    state.remove(&Key::new(MACHINE_REQUEST_STATUS, INFRA, request));
+}
+
 /// Asks every request of a set to go, and takes the set out once they have gone.
 pub fn tear_down_set(state: &mut State, set: &str) {
     let key = Key::new(MACHINE_REQUEST_SET, DEFAULT, set);
