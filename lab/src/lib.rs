@@ -8,5 +8,6 @@ pub mod http;
 pub mod omni;
 pub mod pattern;
 pub mod provider;
+pub mod proxmox;
 pub mod race;
 pub mod tls;
