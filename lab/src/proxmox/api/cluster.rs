@@ -160,7 +160,7 @@ pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Map<Strin
     put("template", vm.number("template", 0).into());
     put("uptime", uptime.into());
     put("maxcpu", vm.cpus().into());
-    put("cpu", if vm.running.is_some() { 0.02 } else { 0.0 }.into());
+    put("cpu", if vm.running.is_some() { 0.02.into() } else { 0.into() });
     put("maxmem", (vm.memory_mib() << 20).into());
     put("mem", vm.memory_in_use().into());
     put("maxdisk", world.boot_disk_size(vm).into());
