@@ -141,7 +141,10 @@ impl Shared {
             Some(TaskFate::Fail { .. } | TaskFate::Warn(_)) | None => {}
         }
         let now = self.clock.unix();
-        self.with(|world| finish(world, job, fate, now));
+        self.with(|world| {
+            world.now = now;
+            finish(world, job, fate, now);
+        });
     }
 }
 

@@ -187,6 +187,8 @@ where
     let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            // A client that has said all may close its half and still wait for the answer.
+            .half_close(true)
             .header_read_timeout(timeout)
             .max_buf_size(256 << 10)
             .serve_connection(TokioIo::new(stream), service)

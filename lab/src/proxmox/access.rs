@@ -265,6 +265,24 @@ impl Access {
         self.permissions(auth, path).set.intersects(Privs::named(privileges))
     }
 
+    /// Whether one of the privileges is there, for many objects of one folder (`/vms`, `/storage`): what holds for all
+    /// that nothing special was said about is looked up once.
+    pub fn below<'a>(&'a self, auth: &'a str, folder: &'a str, privileges: &[&str]) -> Below<'a> {
+        let wanted = Privs::named(privileges);
+        // No object has such a name, so nothing is said of it but what is said of the folder.
+        let usual = self.permissions(auth, &format!("{folder}/*")).set.intersects(wanted);
+        Below { access: self, auth, folder, wanted, usual }
+    }
+
+    /// Whether something was said about just this path, or it has a place in a pool.
+    fn is_special(&self, path: &str) -> bool {
+        let pooled = match path.strip_prefix("/vms/") {
+            Some(id) => !self.vm_pool.is_empty() && id.parse().is_ok_and(|id: u32| self.vm_pool.contains_key(&id)),
+            None => !self.pools.is_empty(),
+        };
+        pooled || self.acl.contains_key(path)
+    }
+
     /// All the privileges, or 403 with the path and the first that is missing.
     pub fn check(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
         let set = self.permissions(auth, path).set;
@@ -308,6 +326,26 @@ impl Access {
             return Err(format!("user '{user}' access expired"));
         }
         Ok(known)
+    }
+}
+
+/// The answer of [`Access::below`].
+pub struct Below<'a> {
+    access: &'a Access,
+    auth: &'a str,
+    folder: &'a str,
+    wanted: Privs,
+    usual: bool,
+}
+
+impl Below<'_> {
+    /// Whether one of the privileges is there for this object of the folder.
+    pub fn may(&self, id: impl std::fmt::Display) -> bool {
+        let path = format!("{}/{id}", self.folder);
+        if self.access.is_special(&path) {
+            return self.access.permissions(self.auth, &path).set.intersects(self.wanted);
+        }
+        self.usual
     }
 }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod drives;
 mod extras;
+mod files;
 mod nodes;
 mod pools;
 mod qemu;
@@ -149,6 +150,7 @@ const TABLES: &[&[Method]] = &[
     qemu::METHODS,
     config::METHODS,
     storage::METHODS,
+    files::METHODS,
     tasks::METHODS,
     pools::METHODS,
     access::METHODS,

@@ -14,7 +14,7 @@ use super::refusal::{Outcome, Refusal};
 use super::task::Job;
 use super::upload::{self, Upload};
 use super::{Shared, World};
-use crate::http::{Answer, JSON, Reply, Request, percent_decode};
+use crate::http::{Answer, Reply, Request, percent_decode};
 
 /// Bytes of a body that is no upload.
 const POST_LIMIT: usize = 64 * 1024;
@@ -32,7 +32,10 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Answer {
         None => {}
     }
     let now = shared.clock.unix();
-    let mut handled = shared.with(|world| handle_in(world, &request, now));
+    let mut handled = shared.with(|world| {
+        world.now = now;
+        handle_in(world, &request, now)
+    });
     let waits = handled.wait.take().map(|(upid, most)| {
         let takes = handled.jobs.iter().find(|job| job.upid == upid).map_or(Duration::ZERO, |job| job.takes);
         (upid, most.min(takes + Duration::from_secs(1)))
@@ -205,7 +208,7 @@ fn finish(outcome: Outcome, total: Option<usize>) -> Reply {
             if let Some(total) = total {
                 body.insert("total".into(), total.into());
             }
-            Reply::new(200, JSON, Value::Object(body).to_string())
+            Reply::json(200, &body)
         }
         Err(refusal) => {
             let reply = refusal.reply();

@@ -50,6 +50,8 @@ pub struct World {
     pub next_id: (u32, u32),
     /// The keys that tickets are signed with.
     pub keys: Keys,
+    /// Unix time in the field, as of the last request or task.
+    pub(super) now: u64,
     /// Changes of power that nobody has been told of yet.
     pub(super) outbox: Vec<PowerEvent>,
     /// What `random` draws from.
@@ -72,6 +74,18 @@ pub struct Node {
     /// Its address in the cluster network.
     pub ip: String,
 }
+
+/// What is in use on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Memory in bytes, never more than there is.
+    pub memory: u64,
+    /// Virtual processors of the guests that run.
+    pub cpus: u64,
+}
+
+/// What is in use, by node.
+pub type Loads<'a> = BTreeMap<&'a str, Load>;
 
 /// A guest that the HA manager looks after.
 #[derive(Clone, Debug, Default)]
@@ -116,11 +130,17 @@ impl World {
         online.or_else(|| self.nodes.iter().next()).map_or("pve1", |(name, _)| name)
     }
 
-    /// Memory in bytes that is in use on a node: the host's and that of the guests that run there.
-    pub fn memory_used(&self, node: &str) -> u64 {
-        let Some(host) = self.nodes.get(node) else { return 0 };
-        let guests: u64 = self.vms.values().filter(|vm| vm.node == node).map(Vm::memory_in_use).sum();
-        (host.memory_base + guests).min(host.memory)
+    /// What is in use on every node: by the host and by the guests that run there.
+    pub fn loads(&self) -> Loads<'_> {
+        let hosts = self.nodes.iter().map(|(name, node)| (name.as_str(), Load { memory: node.memory_base, cpus: 0 }));
+        let mut loads: Loads<'_> = hosts.collect();
+        for vm in self.vms.values().filter(|vm| vm.running.is_some()) {
+            if let (Some(load), Some(node)) = (loads.get_mut(vm.node.as_str()), self.nodes.get(&vm.node)) {
+                load.memory = (load.memory + vm.memory_in_use()).min(node.memory);
+                load.cpus += vm.cpus();
+            }
+        }
+        loads
     }
 
     /// The zone that a bridge or vnet belongs to.

@@ -128,3 +128,19 @@ fn the_effective_tree_hides_what_is_empty() {
     assert_eq!(tree.keys().collect::<Vec<_>>(), ["/vms"]);
     assert_eq!(tree["/vms"].to_json(), serde_json::json!({"VM.Allocate": 1, "VM.Audit": 1}));
 }
+
+#[test]
+fn looking_at_many_is_looking_at_each() {
+    let mut access = access();
+    access.grant("/vms", "omni@pve", "OmniVM");
+    access.grant("/vms/100", "omni@pve", "NoAccess");
+    let pool = Pool { vms: [101].into(), ..Pool::default() };
+    access.pools.insert("dark".into(), pool);
+    access.vm_pool.insert(101, "dark".into());
+    access.grant("/pool/dark", "omni@pve", "NoAccess");
+    let below = access.below("omni@pve!full", "/vms", &["VM.Audit"]);
+    for vmid in [100, 101, 102] {
+        let each = access.may("omni@pve!full", &format!("/vms/{vmid}"), &["VM.Audit"]);
+        assert_eq!((below.may(vmid), each), (vmid == 102, vmid == 102), "{vmid}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::proxmox::World;
 use crate::proxmox::access::split_token;
 use crate::proxmox::params::{Kind, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
-use crate::proxmox::world::{Storage, Vm};
+use crate::proxmox::world::{Loads, Storage, Vm};
 
 const RESOURCE_TYPES: &[&str] = &["vm", "storage", "node", "sdn", "network", "pool"];
 
@@ -83,20 +83,22 @@ fn resources(call: &mut Call<'_>) -> Outcome {
         list.extend(pools.map(|pool| json!({"id": format!("/pool/{pool}"), "pool": pool, "type": "pool"})));
     }
     if wants("vm") {
-        list.extend(call.world.vms.iter().filter_map(|(vmid, vm)| vm_resource(call, *vmid, vm)));
+        let visible = call.world.access.below(call.auth, "/vms", &["VM.Audit"]);
+        let vms = call.world.vms.iter().filter(|(vmid, _)| visible.may(vmid));
+        list.extend(vms.map(|(vmid, vm)| vm_resource(call, *vmid, vm)));
     }
     if wants("node") {
+        let loads = call.world.loads();
         list.extend(call.world.nodes.keys().map(|name| {
             let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);
-            node_entry(call.world, name, audit)
+            node_entry(call.world, &loads, name, audit)
         }));
     }
     if wants("storage") {
-        for (id, storage) in &call.world.storages {
-            if call.may(&format!("/storage/{id}"), &["Datastore.Audit"]) {
-                let nodes = call.world.nodes.keys().filter(|node| storage.is_enabled_on(node));
-                list.extend(nodes.map(|node| storage_resource(id, storage, node)));
-            }
+        let visible = call.world.access.below(call.auth, "/storage", &["Datastore.Audit"]);
+        for (id, storage) in call.world.storages.iter().filter(|(id, _)| visible.may(id)) {
+            let nodes = call.world.nodes.keys().filter(|node| storage.is_enabled_on(node));
+            list.extend(nodes.map(|node| storage_resource(id, storage, node)));
         }
     }
     if wants("sdn") {
@@ -119,10 +121,7 @@ fn resources(call: &mut Call<'_>) -> Outcome {
     Ok(list.into())
 }
 
-fn vm_resource(call: &Call<'_>, vmid: u32, vm: &Vm) -> Option<Value> {
-    if !call.may(&format!("/vms/{vmid}"), &["VM.Audit"]) {
-        return None;
-    }
+fn vm_resource(call: &Call<'_>, vmid: u32, vm: &Vm) -> Value {
     let mut entry = vm_entry(call.world, vmid, vm, call.now);
     if let Some(tags) = vm.config.get("tags") {
         entry.insert("tags".into(), tags.as_str().into());
@@ -138,7 +137,7 @@ fn vm_resource(call: &Call<'_>, vmid: u32, vm: &Vm) -> Option<Value> {
     if let Some(ha) = call.world.ha_resources.get(&format!("vm:{vmid}")) {
         entry.insert("hastate".into(), ha.state.as_str().into());
     }
-    Some(entry.into())
+    entry.into()
 }
 
 /// A VM as the cluster's statistics know it. On a node that is gone, nothing but its place is known.
@@ -160,7 +159,7 @@ pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Map<Strin
     put("template", vm.number("template", 0).into());
     put("uptime", uptime.into());
     put("maxcpu", vm.cpus().into());
-    put("cpu", if vm.running.is_some() { 0.02 } else { 0.0 }.into());
+    put("cpu", if vm.running.is_some() { 0.02.into() } else { 0.into() });
     put("maxmem", (vm.memory_mib() << 20).into());
     put("mem", vm.memory_in_use().into());
     put("maxdisk", world.boot_disk_size(vm).into());
@@ -171,7 +170,7 @@ pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Map<Strin
 }
 
 /// A node as the cluster's statistics know it; without `Sys.Audit` only whether it is there.
-pub(super) fn node_entry(world: &World, name: &str, audit: bool) -> Value {
+pub(super) fn node_entry(world: &World, loads: &Loads<'_>, name: &str, audit: bool) -> Value {
     let Some(node) = world.nodes.get(name) else { return Value::Null };
     let status = if node.online { "online" } else { "offline" };
     let mut entry = json!({"id": format!("node/{name}"), "node": name, "type": "node", "status": status});
@@ -182,11 +181,10 @@ pub(super) fn node_entry(world: &World, name: &str, audit: bool) -> Value {
     entry["level"] = "".into();
     if audit {
         let root = world.storages.get("local").and_then(|storage| storage.backend(name));
-        let running = world.vms.values().filter(|vm| vm.node == name && vm.running.is_some());
-        let load: u64 = running.map(Vm::cpus).sum();
+        let load = loads.get(name).copied().unwrap_or_default();
         entry["uptime"] = 1_000_000.into();
-        entry["cpu"] = (0.01 + 0.02 * load as f64 / f64::from(node.cpus)).min(1.0).into();
-        entry["mem"] = world.memory_used(name).into();
+        entry["cpu"] = (0.01 + 0.02 * load.cpus as f64 / f64::from(node.cpus)).min(1.0).into();
+        entry["mem"] = load.memory.into();
         entry["disk"] = root.map_or(0, |root| root.used()).into();
         entry["maxcpu"] = node.cpus.into();
         entry["maxmem"] = node.memory.into();

@@ -38,10 +38,11 @@ pub(super) const METHODS: &[Method] = &[
 ];
 
 fn list(call: &mut Call<'_>) -> Outcome {
+    let loads = call.world.loads();
     let mut nodes: Vec<Value> = Vec::new();
     for (number, name) in call.world.nodes.keys().enumerate() {
         let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);
-        let mut entry = node_entry(call.world, name, audit);
+        let mut entry = node_entry(call.world, &loads, name, audit);
         let byte = |at: usize| format!("{:02X}", (number * 31 + at * 7) % 256);
         entry["ssl_fingerprint"] = (0..32).map(byte).collect::<Vec<_>>().join(":").into();
         nodes.push(entry);
@@ -63,7 +64,7 @@ fn version(call: &mut Call<'_>) -> Outcome {
 fn status(call: &mut Call<'_>) -> Outcome {
     let (world, name) = (&*call.world, call.node());
     let Some(node) = world.nodes.get(&name) else { return Err(Refusal::die(format!("no such node '{name}'"))) };
-    let used = world.memory_used(&name);
+    let used = world.loads().get(name.as_str()).map_or(0, |load| load.memory);
     let (total, disk) = match world.storages.get("local").and_then(|storage| storage.backend(&name)) {
         Some(root) => (root.total, root.used()),
         None => (0, 0),

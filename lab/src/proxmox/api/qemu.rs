@@ -99,7 +99,8 @@ fn vm_status(call: &Call<'_>, vmid: u32, vm: &Vm) -> Map<String, Value> {
 fn list(call: &mut Call<'_>) -> Outcome {
     let node = call.node();
     let here = call.world.vms.iter().filter(|(_, vm)| vm.node == node);
-    let visible = here.filter(|(vmid, _)| call.may(&format!("/vms/{vmid}"), &["VM.Audit"]));
+    let audit = call.world.access.below(call.auth, "/vms", &["VM.Audit"]);
+    let visible = here.filter(|(vmid, _)| audit.may(vmid));
     let mut list: Vec<Value> = visible.map(|(vmid, vm)| vm_status(call, *vmid, vm).into()).collect();
     call.world.shuffle(&mut list);
     Ok(list.into())

@@ -119,6 +119,7 @@ impl World {
             zones: BTreeMap::new(),
             next_id: (100, 1_000_000),
             keys: Keys::new(key),
+            now: 0,
             outbox: Vec::new(),
             seed: seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte)),
         };
@@ -194,9 +195,19 @@ impl World {
         self.vms.insert(vmid, Vm { node: node.to_owned(), config, running, lock: None });
     }
 
-    /// Takes a node out of the cluster or back in. `false` if there is no such node.
-    pub fn set_node_online(&mut self, node: &str, online: bool) -> bool {
-        self.nodes.get_mut(node).map(|node| node.online = online).is_some()
+    /// Takes a node out of the cluster or back in. Its guests go off with it; those with `onboot` come up again when it
+    /// does. `false` if there is no such node.
+    pub fn set_node_online(&mut self, name: &str, online: bool) -> bool {
+        let Some(node) = self.nodes.get_mut(name) else { return false };
+        if node.online == online {
+            return true;
+        }
+        node.online = online;
+        let here = self.vms.iter().filter(|(_, vm)| vm.node == name && (!online || vm.number("onboot", 0) == 1));
+        let here: Vec<u32> = here.map(|(vmid, _)| *vmid).collect();
+        let now = self.now;
+        here.into_iter().for_each(|vmid| if online { self.power_on(vmid, now) } else { self.power_off(vmid) });
+        true
     }
 
     /// Leaves `free` bytes on a storage, on every node that has its own data. `false` if there is no such storage.

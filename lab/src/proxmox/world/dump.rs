@@ -7,13 +7,14 @@ use super::{GIB, Vm, World};
 
 /// `{"nodes":[…],"storages":[…],"vms":[…],"tasks":[…]}`: sizes of disks in GiB, of memory in MiB, of storages in bytes.
 pub fn dump(world: &World) -> Value {
+    let loads = world.loads();
     let nodes = world.nodes.iter().map(|(name, node)| {
         json!({
             "node": name,
             "status": if node.online { "online" } else { "offline" },
             "cpus": node.cpus,
             "memory_bytes": node.memory,
-            "memory_used_bytes": world.memory_used(name),
+            "memory_used_bytes": loads.get(name.as_str()).map_or(0, |load| load.memory),
         })
     });
     let storages = world.storages.iter().flat_map(|(id, storage)| {

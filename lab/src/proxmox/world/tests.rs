@@ -91,9 +91,10 @@ fn a_guest_that_runs_takes_memory_and_fills_its_disk() {
     let mut world = World::sized(1, 1, 3, DEFAULT_TOKEN_SECRET).unwrap();
     world.power_off(100);
     world.take_events();
-    let before = world.memory_used("pve1");
+    let before = world.loads()["pve1"];
     world.power_on(100, 1_800_000_000);
-    assert_eq!(world.memory_used("pve1"), before + 2 * GIB);
+    let after = world.loads()["pve1"];
+    assert_eq!((after.memory, after.cpus), (before.memory + 2 * GIB, before.cpus + 2));
     assert_eq!(world.volume("pve1", "local-lvm:vm-100-disk-0").unwrap().used, 6 * GIB);
     world.power_on(100, 1_800_000_001);
     let events = world.take_events();
@@ -125,4 +126,18 @@ fn a_dump_holds_no_secret() {
     let dump = world.dump().to_string();
     assert!(!dump.contains("canary") && !dump.contains(DEFAULT_ROOT_PASSWORD), "{dump}");
     assert!(!format!("{:?}", world.keys).contains("Key("));
+}
+
+#[test]
+fn guests_go_down_with_their_node_and_come_up_if_told_to() {
+    let mut world = World::sized(2, 4, 3, DEFAULT_TOKEN_SECRET).unwrap();
+    world.vms.get_mut(&100).unwrap().config.insert("onboot".into(), "1".into());
+    let seen = |world: &mut World| -> Vec<(u32, bool)> {
+        world.take_events().into_iter().map(|event| (event.vmid, event.running)).collect()
+    };
+    assert!(world.set_node_online("pve1", false) && world.set_node_online("pve1", false));
+    assert_eq!(seen(&mut world), [(100, false), (102, false)]);
+    assert!(world.set_node_online("pve1", true));
+    assert_eq!(seen(&mut world), [(100, true)]);
+    assert!(!world.set_node_online("pve9", false));
 }
