@@ -2,7 +2,10 @@
 
 pub mod cel;
 pub mod clock;
+pub mod daemon;
+pub mod dump;
 pub mod faults;
+pub mod faulty;
 pub mod gonet;
 pub mod http;
 pub mod omni;
@@ -11,3 +14,4 @@ pub mod provider;
 pub mod proxmox;
 pub mod race;
 pub mod tls;
+pub mod tools;
