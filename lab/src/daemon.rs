@@ -61,6 +61,7 @@ pub struct Handle {
 struct Lab {
     omni: Omni,
     omni_port: u16,
+    omni_ca: String,
     proxmox: Proxmox,
     engine: Engine,
     faults: Arc<Faults>,
@@ -106,6 +107,7 @@ pub async fn serve(options: Options) -> Result<()> {
     let lab = Arc::new(Lab {
         omni,
         omni_port: front.addr().port(),
+        omni_ca: if faults.has("omni-unknown-ca") { String::new() } else { ca.pem() },
         proxmox,
         engine: Engine::new(around),
         faults: Arc::clone(&faults),
@@ -384,6 +386,7 @@ impl Lab {
         Start {
             release: self.release,
             omni_port: self.omni_port,
+            omni_ca: self.omni_ca.clone(),
             clock: self.clock.factor(),
             hang: online && self.faults.hit("omnictl-hangs"),
             html: online && self.faults.has("omni-html"),

@@ -87,6 +87,8 @@ pub struct Start {
     pub release: Release,
     /// Port of Omni's front.
     pub omni_port: u16,
+    /// The authority of the front's certificate as PEM; empty where no authority vouches for it.
+    pub omni_ca: String,
     /// Field seconds in a real second.
     pub clock: f64,
     /// It is to hang.
