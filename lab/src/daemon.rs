@@ -98,12 +98,8 @@ pub async fn serve(options: Options) -> Result<()> {
     let front = front(&ca, &faults, &link, latency).await?;
     let secret = omni.with(|state| state.uuid());
     let proxmox = proxmox(&ca, &faults, &clock, latency, &secret).await?;
-    let around = Surroundings {
-        omni: omni.clone(),
-        omni_addr: front.addr(),
-        clock: clock.clone(),
-        faults: Arc::clone(&faults),
-    };
+    let around =
+        Surroundings { omni: omni.clone(), omni_addr: front.addr(), clock: clock.clone(), faults: Arc::clone(&faults) };
     let lab = Arc::new(Lab {
         omni,
         omni_port: front.addr().port(),
@@ -119,7 +115,12 @@ pub async fn serve(options: Options) -> Result<()> {
     });
     faulty::arrange(&faults, &lab.omni, &lab.proxmox);
     // With this fault nothing listens where Omni should.
-    let front = if faults.has("omni-unreachable") { drop(front); None } else { Some(front) };
+    let front = if faults.has("omni-unreachable") {
+        drop(front);
+        None
+    } else {
+        Some(front)
+    };
     let key = admin_key(&lab)?;
     let written = write_files(&options.dir, &lab, &link, &ca, &key, &secret, faults.has("omnictl-missing"))?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
@@ -252,11 +253,14 @@ fn write_files(
     let domain = format!("127.0.0.1:{}", lab.omni_port);
     let (omni, proxmox) = (format!("https://{domain}"), lab.proxmox.url());
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+    // In double quotes, so that what reads it need know no more of a shell than docker's env files do.
+    let escaped =
+        |path: &Path| path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
     let env = format!(
-        "export PATH={}:\"$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
+        "export PATH=\"{}:$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
          export PROXMOX_VE_ENDPOINT='{proxmox}'\nexport PROXMOX_VE_API_TOKEN='omni@pve!provider={secret}'\n\
          export SSL_CERT_FILE={}\n",
-        quoted(&bin),
+        escaped(&bin),
         quoted(&ca_file)
     );
     let env_file = dir.join("env");
@@ -382,7 +386,8 @@ impl Lab {
 
     fn start(&self, program: &str, argv: &[String]) -> Start {
         let omnictl = program == "omnictl";
-        let online = omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
+        let online =
+            omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
         Start {
             release: self.release,
             omni_port: self.omni_port,
@@ -421,4 +426,3 @@ pub fn wait_for_end(dir: &Path) -> Result<()> {
     }
     bail!("the lab in {} has not ended within 5 s", dir.display())
 }
-

@@ -147,7 +147,7 @@ impl Task {
 #[derive(Debug, Args)]
 pub struct Rehearse {
     /// The pace of the lab: 1 is the field's
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 200)]
     pub clock: u32,
     /// Let something go wrong, and see what the task says
     #[arg(long, value_name = "NAME")]
@@ -288,7 +288,7 @@ pub struct OmnictlInstall {
 #[derive(Debug, Args)]
 pub struct LabUp {
     /// The pace of the lab: 1 is the field's
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 200)]
     pub clock: u32,
     /// Let something go wrong: NAME or NAME:WHEN
     #[arg(long, value_name = "NAME")]

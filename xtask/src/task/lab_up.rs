@@ -197,11 +197,19 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
     for file in ["docker/compose.yaml", "docker/.env.example", "docker/config.yaml.example"] {
         shell.copy_file(paths.root().join(file), project.join(file))?;
     }
+    // The simulated Omni reads neither, and docker mounts no file that is not there.
+    let (key, cert) = (project.join("docker/omni.asc"), project.join("docker/tls.pem"));
+    for file in [&key, &cert] {
+        files::write_atomically(file, b"the lab's Omni has no use for this file\n", files::PRIVATE)?;
+    }
+    let cert = cert.display().to_string();
     let mut env = EnvFile::parse("docker/.env.example", &shell.read_file(paths.env_example())?)?;
     for (key, value) in [
         ("OMNI_DOMAIN", ready.omni_domain.as_str()),
         ("OMNI_INITIAL_USER", "admin@example.com"),
         ("OMNI_LAN_ADDRESS", "127.0.0.1"),
+        ("OMNI_TLS_CERT", cert.as_str()),
+        ("OMNI_TLS_KEY", cert.as_str()),
         ("OMNI_ACCOUNT_UUID", "00000000-0000-4000-8000-000000000000"),
         ("OIDC_ISSUER_URL", "https://tsidp.example.ts.net"),
         ("OIDC_CLIENT_ID", "lab"),

@@ -134,8 +134,21 @@ fn no_plugin(said: &str) -> Failure {
 
 /// What docker compose said, in the operator's words. The texts are those of docker compose 5.5.1 on an engine 20.10.
 fn explain(ended: &Ended) -> Failure {
-    let said = ended.stderr.trim();
+    // What it did before it failed is progress, not the reason.
+    let progress = |line: &&str| {
+        !["Container", "Volume", "Network", "Image"].contains(&line.split_whitespace().next().unwrap_or(""))
+    };
+    let said = ended.stderr.lines().filter(progress).collect::<Vec<_>>().join("\n");
+    let said = said.trim();
     let has = |text: &str| said.contains(text);
+    if let Some((_, path)) = said.split_once("bind source path does not exist: ") {
+        let path = path.lines().next().unwrap_or_default();
+        return Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
+            .cause("docker/compose.yaml mounts it into a container")
+            .hint(
+                "docker/README.md says what each file is; a certificate or key may have another place: see docker/.env",
+            );
+    }
     if has("unknown shorthand flag") || has("is not a docker command") {
         return no_plugin(said.lines().next().unwrap_or_default());
     }
@@ -175,5 +188,5 @@ fn explain(ended: &Ended) -> Failure {
     if has("no such service") {
         return Failure::new(Code::NotFound, "the stack has no such service").cause(said);
     }
-    ended.failure()
+    if said.is_empty() { ended.failure() } else { ended.failure().cause(said) }
 }
