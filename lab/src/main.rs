@@ -18,7 +18,7 @@ usage: lab serve --dir DIR [--clock N] [--fault NAME[:WHEN]]… [--latency-ms N]
        lab proxmox --listen 127.0.0.1:8006 [--plain-http] [--clock N] [--token-secret UUID]
 
 Faults: NAME always, NAME:2 the second time only, NAME:2+ from then on, NAME:..2 the first two times.
---clock is how many seconds of the field pass in one second here, 100 unless given; 1 is the field's pace.
+--clock is how many seconds of the field pass in one second here, 200 unless given; 1 is the field's pace.
 --omni-version is 1.9.3 or 1.4.9, of which recordings of the real omnictl exist.";
 
 fn main() {
@@ -87,7 +87,7 @@ fn dir_of(args: &[String]) -> Result<PathBuf> {
 fn options(args: &[String]) -> Result<Options> {
     let mut options = Options {
         dir: PathBuf::new(),
-        clock: 100.0,
+        clock: 200.0,
         faults: Vec::new(),
         latency: Duration::ZERO,
         until_stdin_closes: false,
