@@ -22,7 +22,8 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
             .cause(format!("{what}: {error}"))
             .hint("check the owner and mode of the file and of its directory")
     };
-    let parent = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare name is the empty path, which names no directory.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
     // A link would be replaced by a file: write where it leads.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -34,7 +35,7 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
         file.write_all(contents)?;
         file.sync_all()?;
         fs::rename(&temp, &place)?;
-        File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all()
+        File::open(fs::canonicalize(parent)?)?.sync_all()
     })();
     written.map_err(|error| {
         let _ = fs::remove_file(&temp);
@@ -55,7 +56,7 @@ fn temp_beside(place: &Path) -> PathBuf {
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(unreadable(path, &error)),
     }
 }

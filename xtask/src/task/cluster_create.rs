@@ -22,6 +22,7 @@ use crate::secret::Secret;
 use crate::spec::name;
 use crate::spec::template::{NewCluster, render};
 use crate::status::omni::Resource;
+use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, Status};
 
@@ -40,6 +41,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.name {
         name::check("cluster", name)?;
     }
+    install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let offer = observe(cx, &omnictl)?;
     let cluster = cluster(args, cx, &offer)?;

@@ -12,6 +12,7 @@ use crate::failure::{Code, Failure};
 use crate::spec::name;
 use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView};
 use crate::status::omni::Resource;
+use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, table};
 
@@ -23,6 +24,7 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 fn all(cx: &Cx) -> anyhow::Result<Outcome> {
+    install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let read = |kind: &'static str| {
         let omnictl = &omnictl;
@@ -63,6 +65,7 @@ fn row(line: &ClusterLine) -> Vec<String> {
 
 fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     name::check("cluster", cluster)?;
+    install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let view = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
         let view = observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;

@@ -19,6 +19,7 @@ use crate::failure::{Code, Failure};
 use crate::plan::{Action, Plan};
 use crate::status::cluster::ClusterView;
 use crate::status::sync::{SyncAction, sync_actions};
+use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done};
 use crate::wait::{self, Look};
@@ -39,6 +40,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = load::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     let templates = load::templates(cx, &files)?;
+    install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let wanted = compare(cx, &omnictl, &templates)?;
     let plan = plan(cx, &wanted);

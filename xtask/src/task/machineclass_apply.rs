@@ -19,6 +19,7 @@ use crate::failure::{Code, Failure};
 use crate::plan::{Action, Plan};
 use crate::spec::machine_class::MachineClass;
 use crate::status::omni::Resource;
+use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, Status};
 
@@ -35,6 +36,7 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     })?;
     let classes = load::machine_classes(cx, &files)?;
     no_doubles(cx, &classes)?;
+    install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let there = observe(cx, &omnictl, &classes)?;
     let (plan, changes) = plan(cx, &classes, &there);

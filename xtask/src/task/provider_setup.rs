@@ -26,7 +26,7 @@ use crate::spec::{key, name};
 use crate::tool::compose::Compose;
 use crate::tool::omnictl::{self, Omnictl};
 use crate::tool::proxmox::{Proxmox, Token};
-use crate::tool::{Tool, omni};
+use crate::tool::{Tool, install, omni};
 use crate::ui::{Check, Done, Status};
 
 /// From a recreated container to the first heartbeat takes seconds; pulling its image may have taken longer, before.
@@ -55,6 +55,9 @@ enum Key {
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     programs(cx)?;
+    if omnictl::login(cx).is_some() {
+        install::on_need(cx)?;
+    }
     let wanted = wanted(args, cx)?;
     let key = far_ends(cx, &wanted)?;
     let plan = plan(cx, &wanted, &key)?;

@@ -374,7 +374,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
             .hint("check OMNI_ENDPOINT, and that Omni runs")
             .next("docker compose -f docker/compose.yaml ps");
     }
-    if has("illegal base64") || has("unexpected end of JSON input") {
+    if has("gopenpgp") || has("illegal base64") || has("unexpected end of JSON input") {
         return of(Code::Invalid, format!("omnictl does not understand its key: {who}"))
             .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`");
     }

@@ -256,7 +256,7 @@ pub fn installed_elsewhere(root: &Path) -> Vec<String> {
         let source = fs::read_to_string(&path).unwrap_or_default();
         let program = source.split("#[cfg(test)]").next().unwrap_or_default();
         // In an installed plugin it names the plugin's cache, and an update removes what was written there.
-        if program.contains("CARGO_MANIFEST_DIR") {
+        if program.contains("env!(\"CARGO_MANIFEST_DIR\")") {
             let place = path.strip_prefix(root).unwrap_or(&path).display();
             faults.push(format!("{place}: takes a directory from where the program was built"));
         }
