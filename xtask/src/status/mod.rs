@@ -2,6 +2,7 @@
 
 pub mod docker;
 pub mod omni;
+pub mod proxmox;
 
 #[cfg(test)]
 pub(crate) mod testing {
