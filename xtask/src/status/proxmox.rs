@@ -140,7 +140,8 @@ impl Inventory {
     pub fn document(&self) -> Result<Value, String> {
         let mut document = serde_json::to_value(self).map_err(|error| error.to_string())?;
         document["schema_version"] = 1.into();
-        document["storages"] = self.storages().map(|storage| serde_json::to_value(storage).unwrap_or_default()).collect();
+        document["storages"] =
+            self.storages().map(|storage| serde_json::to_value(storage).unwrap_or_default()).collect();
         Ok(document)
     }
 
@@ -159,7 +160,8 @@ impl Inventory {
 /// What is wrong with it, with line and column where the text is no JSON.
 pub fn storage_list(text: &str) -> Result<Vec<Storage>, String> {
     let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let list = document.get("storages").unwrap_or(&document).as_array().ok_or("it is neither a list nor an inventory")?;
+    let list =
+        document.get("storages").unwrap_or(&document).as_array().ok_or("it is neither a list nor an inventory")?;
     let read = |(at, entry): (usize, &Value)| {
         serde_json::from_value(entry.clone()).map_err(|error| format!("entry {}: {error}", at + 1))
     };
@@ -190,7 +192,12 @@ impl Storage {
 
     /// Space is taken when a disk is made, not as it is written (pve-storage 9 `LVMPlugin.pm`, `ZFSPoolPlugin.pm`).
     pub fn thick(&self) -> bool {
-        matches!(self.kind.as_str(), "lvm" | "zfspool" | "zfs" | "iscsi" | "iscsidirect")
+        !Storage::thin_kind(&self.kind)
+    }
+
+    /// Whether storages of this type take space only as it is written.
+    pub fn thin_kind(kind: &str) -> bool {
+        !matches!(kind, "lvm" | "zfspool" | "zfs" | "iscsi" | "iscsidirect")
     }
 
     /// What tells pools apart: a shared one is the same on every node.

@@ -1,6 +1,7 @@
 //! One file per task, named as the task: load, check, observe, plan, apply, prove, report.
 
 pub mod cluster_create;
+pub mod cluster_plan;
 pub mod cluster_status;
 pub mod cluster_sync;
 pub mod lab_down;
@@ -12,6 +13,8 @@ pub mod omnictl_install;
 pub mod provider_setup;
 pub mod provider_status;
 pub mod provider_verify;
+pub mod proxmox_audit;
+pub mod proxmox_inventory;
 pub mod rehearse;
 
 use serde_json::{Value, json};

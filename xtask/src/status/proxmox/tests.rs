@@ -49,10 +49,10 @@ fn bridges_and_guests_are_read() {
         {"vmid": 100, "status": "stopped", "maxmem": 7}, {"vmid": 9000, "template": 1}
     ]);
     let found = vms(&guests).unwrap();
-    assert_eq!(found.iter().map(|vm| (vm.id, vm.running, vm.set())).collect::<Vec<_>>(), [
-        (100, false, None),
-        (101, true, Some("demo-workers"))
-    ]);
+    assert_eq!(
+        found.iter().map(|vm| (vm.id, vm.running, vm.set())).collect::<Vec<_>>(),
+        [(100, false, None), (101, true, Some("demo-workers"))]
+    );
 }
 
 fn tree() -> Tree {
