@@ -13,16 +13,17 @@ use serde_json::json;
 
 use super::proxmox_inventory::{self, bar};
 use super::{Outcome, load};
+use crate::check::fit::demand::{Demand, demand};
 use crate::check::fit::machine::{self, Machine};
-use crate::check::fit::{self, Fit, Member, NodeRoom, Placement, PoolRoom, State, bytes, selector};
+use crate::check::fit::{self, Fit, NodeRoom, Placement, PoolRoom, State, bytes, selector};
 use crate::cli::ClusterPlan;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
+use crate::spec::Parsed;
 use crate::spec::machine_class::{self, MachineClass};
-use crate::spec::template::{self, ClusterTemplate, MachineSet};
-use crate::spec::{Parsed, Place};
+use crate::spec::template::{self, ClusterTemplate};
 use crate::status::omni::Resource;
-use crate::status::proxmox::{Inventory, Seen};
+use crate::status::proxmox::Seen;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Done, Status, table};
 
@@ -43,8 +44,8 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let requests = requests(cx)?;
     let demand = demand(&templates, &classes, &inventory, &requests);
-    for (id, words) in &demand.notes {
-        cx.ui.note(id, words.as_str(), Status::Warning, "");
+    for words in &demand.notes {
+        cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
     let fit = fit::plan(&inventory, &demand.members, provider, &selector::selects);
     cx.ui.note(
@@ -206,128 +207,6 @@ fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
             Seen::Unknown(failure.to_string())
         }
     })
-}
-
-/// What the clusters ask for, held against what there is.
-#[derive(Default)]
-struct Demand {
-    members: Vec<Member>,
-    /// By machine set, how many machines there are too many.
-    surplus: BTreeMap<String, usize>,
-    notes: Vec<(&'static str, String)>,
-}
-
-fn demand(
-    templates: &[ClusterTemplate],
-    classes: &BTreeMap<String, Option<Machine>>,
-    inventory: &Inventory,
-    requests: &Seen<Vec<Resource>>,
-) -> Demand {
-    let mut demand = Demand::default();
-    let sets = templates.iter().flat_map(|template| template.sets.iter().map(move |set| (template, set)));
-    let (mut first, mut then): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-    for (template, set) in sets {
-        let control_plane = set.kind == template::SetKind::ControlPlane;
-        if control_plane { first.push((template, set)) } else { then.push((template, set)) }
-    }
-    let ours: BTreeSet<String> = first.iter().chain(&then).map(|(template, set)| set.id(&template.name)).collect();
-    for (template, set) in first.into_iter().chain(then) {
-        demand_of(template, set, classes, inventory, requests, &mut demand);
-    }
-    demand.notes.extend(orphans(&ours, inventory, requests));
-    demand
-}
-
-fn demand_of(
-    template: &ClusterTemplate,
-    set: &MachineSet,
-    classes: &BTreeMap<String, Option<Machine>>,
-    inventory: &Inventory,
-    requests: &Seen<Vec<Resource>>,
-    demand: &mut Demand,
-) {
-    let id = set.id(&template.name);
-    let Some(class) = &set.class else {
-        if !set.machines.is_empty() {
-            demand
-                .notes
-                .push(("set", format!("machine set {id} names its machines: they are not made by the provider")));
-        }
-        return;
-    };
-    let (Some(Some(machine)), Some(count)) = (classes.get(&class.name), set.machine_count()) else {
-        let words =
-            format!("machine set {id} takes machines that this provider does not make (class `{}`)", class.name);
-        demand.notes.push(("set", words));
-        return;
-    };
-    let there = there_are(&id, inventory, requests);
-    let count = count as usize;
-    if there.len() > count {
-        demand.surplus.insert(id.clone(), there.len() - count);
-    }
-    let place: Place = class.size_at.in_file(&template.place.file);
-    let new = (there.len()..count).map(|at| (format!("{id}-new-{}", at + 1), State::New));
-    for (name, state) in there.clone().into_iter().chain(new) {
-        demand.members.push(Member {
-            name,
-            cluster: template.name.clone(),
-            set: id.clone(),
-            control_plane: set.kind == template::SetKind::ControlPlane,
-            machine: machine.clone(),
-            place: place.clone(),
-            state,
-        });
-    }
-}
-
-/// The machines of a set: what Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is silent.
-fn there_are(set: &str, inventory: &Inventory, requests: &Seen<Vec<Resource>>) -> Vec<(String, State)> {
-    let vms = |name: Option<&str>| {
-        let all =
-            inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
-        let of_set = all.filter(move |(_, vm)| match name {
-            Some(name) => vm.name == name,
-            None => vm.set() == Some(set),
-        });
-        of_set.map(|(node, vm)| (vm.name.clone(), State::Exists(node.name.clone()))).collect::<Vec<_>>()
-    };
-    match requests {
-        Seen::Known(requests) => {
-            let of_set = requests.iter().filter(|request| request.metadata.label("machine-request-set") == Some(set));
-            let kept = of_set.filter(|request| !request.metadata.tearing_down());
-            kept.map(|request| {
-                let id = request.metadata.id.as_str();
-                vms(Some(id)).pop().unwrap_or_else(|| (id.to_owned(), State::Requested))
-            })
-            .collect()
-        }
-        Seen::Unknown(_) => vms(None),
-    }
-}
-
-/// VMs that carry the tag of one of these sets and that Omni does not ask for.
-fn orphans(
-    ours: &BTreeSet<String>,
-    inventory: &Inventory,
-    requests: &Seen<Vec<Resource>>,
-) -> Vec<(&'static str, String)> {
-    let Some(requests) = requests.known() else { return Vec::new() };
-    let known: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
-    let mut found = Vec::new();
-    for node in &inventory.nodes {
-        for vm in node.vms.known().into_iter().flatten() {
-            let Some(set) = vm.set().filter(|set| ours.contains(*set)) else { continue };
-            if !known.contains(vm.name.as_str()) {
-                let words = format!(
-                    "VM {} ({}) on {} is tagged for {set}, and Omni asks for no such machine",
-                    vm.id, vm.name, node.name
-                );
-                found.push(("orphan", words));
-            }
-        }
-    }
-    found
 }
 
 fn counted(fit: &Fit, demand: &Demand) -> String {

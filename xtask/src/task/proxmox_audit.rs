@@ -13,18 +13,15 @@ use serde_json::{Value, json};
 use super::proxmox_inventory::{self, Login};
 use super::{Outcome, cluster_plan};
 use crate::check::fit::machine::Machine;
-use crate::check::fit::provider::Provider;
-use crate::check::fit::selector::{self, Selects};
-use crate::check::permissions::{self, Row, Scope, Verdict};
+use crate::check::fit::selector;
+use crate::check::permissions::{self, Row, Scope, Told, Verdict, Wanted};
 use crate::cli::ProxmoxAudit;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::status::proxmox::{self, Inventory, Permissions, Storage, TokenInfo};
+use crate::status::proxmox::{self, Inventory, Permissions, TokenInfo};
 use crate::ui::{Check, Done, Status, table};
 
-/// Where Proxmox's installer puts ISO images: the guess for a node on which the login sees no storage for them.
-const ISO_STORAGE: &str = "local";
 /// A token that ends within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
@@ -34,7 +31,12 @@ pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let inventory = proxmox_inventory::observe(cx, &login)?;
     let facts = ask(cx, &login)?;
     let wanted = wanted(cx)?;
-    let scope = scope(provider, &inventory, &facts, &wanted);
+    let told = Told {
+        known: facts.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
+        vmid: facts.vmid,
+        zones: facts.zones.clone(),
+    };
+    let scope = Scope::new(provider, &inventory, told, &wanted, &selector::selects);
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
         let permissions = exact(cx, &login, &scope, facts.tree.clone())?;
@@ -160,13 +162,6 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// What this project wants of Proxmox.
-struct Wanted {
-    machines: Vec<Machine>,
-    /// Machine request sets of the clusters, each with the classes that it uses.
-    sets: BTreeMap<String, String>,
-}
-
 fn wanted(cx: &Cx) -> anyhow::Result<Wanted> {
     let id = cx.settings.provider_id(None).value;
     let classes = cluster_plan::classes(cx)?;
@@ -186,87 +181,6 @@ fn wanted(cx: &Cx) -> anyhow::Result<Wanted> {
     let status = if machines.is_empty() { Status::Warning } else { Status::Ok };
     cx.ui.note("classes", "the classes and clusters of this project", status, detail);
     Ok(Wanted { machines, sets })
-}
-
-fn scope(provider: Provider, inventory: &Inventory, facts: &Facts, wanted: &Wanted) -> Scope {
-    let online: BTreeSet<String> =
-        inventory.nodes.iter().filter(|node| node.online()).map(|node| node.name.clone()).collect();
-    let pinned: BTreeSet<String> = wanted.machines.iter().filter_map(|machine| machine.node.clone()).collect();
-    let all_pinned = !wanted.machines.is_empty() && wanted.machines.iter().all(|machine| machine.node.is_some());
-    let nodes: BTreeSet<String> = if all_pinned { online.intersection(&pinned).cloned().collect() } else { online };
-    let iso = nodes.iter().map(|name| {
-        let seen = inventory.node(name).map(proxmox::Node::iso_storages).unwrap_or_default();
-        let mut names: BTreeSet<String> = seen.into_iter().map(|storage| storage.name.clone()).collect();
-        if names.is_empty() {
-            names.insert(ISO_STORAGE.to_owned());
-        }
-        (name.clone(), names)
-    });
-    let disks = nodes.iter().map(|name| (name.clone(), disk_storages(inventory, name, wanted, &selector::selects)));
-    let own_pool = |set: &&String| {
-        let class = &wanted.sets[*set];
-        !wanted.machines.iter().any(|machine| machine.class == *class && machine.pool.is_some())
-    };
-    let networks = wanted.machines.iter().flat_map(|machine| machine.networks.clone());
-    Scope {
-        provider,
-        known: facts.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
-        vmid: facts.vmid,
-        iso: iso.collect(),
-        disks: disks.collect(),
-        networks: networks.collect(),
-        zones: facts.zones.clone(),
-        pci: wanted.machines.iter().flat_map(|machine| machine.pci.clone()).collect(),
-        usb: wanted.machines.iter().flat_map(|machine| machine.usb.clone()).collect(),
-        sets: wanted.sets.keys().filter(own_pool).cloned().collect(),
-        pools: wanted.machines.iter().filter_map(|machine| machine.pool.clone()).collect(),
-        ha: wanted.machines.iter().any(|machine| machine.ha),
-        nodes,
-    }
-}
-
-/// The storages of a node that the classes' selectors pick, and those that they name and the login may not see.
-fn disk_storages(inventory: &Inventory, node: &str, wanted: &Wanted, selects: &Selects<'_>) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let here = |machine: &&Machine| machine.node.as_deref().is_none_or(|pinned| pinned == node);
-    let disks = wanted.machines.iter().filter(here).flat_map(|machine| &machine.disks);
-    let seen: Vec<&Storage> =
-        inventory.node(node).and_then(|node| node.storages.known()).into_iter().flatten().collect();
-    for disk in disks {
-        let picks = |storage: &&&Storage| selects(&disk.selector, storage) == Ok(true);
-        let picked: Vec<String> = seen.iter().filter(picks).map(|storage| storage.name.clone()).collect();
-        if picked.is_empty() {
-            found.extend(hidden(&disk.selector, node, &seen, selects));
-        }
-        found.extend(picked);
-    }
-    found
-}
-
-/// The names in a selector that would match if there were such a storage, and that no visible storage has.
-fn hidden(selector: &str, node: &str, seen: &[&Storage], selects: &Selects<'_>) -> Vec<String> {
-    const KINDS: &[&str] =
-        &["lvmthin", "rbd", "zfspool", "dir", "nfs", "lvm", "cifs", "btrfs", "cephfs", "iscsi", "zfs"];
-    let names = selector::named(selector);
-    let takes = |name: &str, kind: &str| {
-        let space = u64::from(u32::MAX) << 16;
-        let storage = Storage {
-            name: name.to_owned(),
-            node: node.to_owned(),
-            kind: kind.to_owned(),
-            available: space,
-            total: space,
-            content: vec!["images".to_owned()],
-            enabled: true,
-            active: true,
-            shared: false,
-        };
-        selects(selector, &storage) == Ok(true)
-    };
-    // A literal is a name where no other name would do.
-    let would = |name: &str| KINDS.iter().chain(&names).any(|kind| takes(name, kind) && !takes("\u{1}", kind));
-    let unseen = names.iter().filter(|name| !seen.iter().any(|storage| storage.name == **name));
-    unseen.filter(|name| would(name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// Step 2. The tree leaves out paths on which the login has nothing, so each path of interest is asked by itself.
@@ -345,33 +259,10 @@ fn warnings(
         );
         found.push(("audit-hugepages", message));
     }
-    found.extend(blind_selectors(inventory, scope, wanted));
+    let blind = permissions::blind_selectors(inventory, scope, wanted, &selector::selects);
+    found.extend(blind.into_iter().map(|message| ("audit-selector", message)));
     found.extend(proxmox_inventory::warnings(inventory).into_iter().map(|message| ("audit-storage", message)));
     found
-}
-
-/// Selectors that match nothing that the login sees, and name nothing that it might not see.
-fn blind_selectors(inventory: &Inventory, scope: &Scope, wanted: &Wanted) -> Vec<(&'static str, String)> {
-    let mut found = BTreeSet::new();
-    for machine in &wanted.machines {
-        for disk in &machine.disks {
-            let nodes = scope.nodes.iter().filter(|node| machine.node.as_ref().is_none_or(|pinned| pinned == *node));
-            for node in nodes {
-                let only = Wanted {
-                    machines: vec![Machine { disks: vec![disk.clone()], ..machine.clone() }],
-                    sets: BTreeMap::new(),
-                };
-                if disk_storages(inventory, node, &only, &selector::selects).is_empty() {
-                    let message = format!(
-                        "the selector of class `{}` ({}) matches no storage on {node} that the login sees: there is none, or Datastore.Audit on it is missing",
-                        machine.class, disk.place
-                    );
-                    found.insert(("audit-selector", message));
-                }
-            }
-        }
-    }
-    found.into_iter().collect()
 }
 
 /// Rows that differ in their node alone are shown as one.
@@ -456,16 +347,5 @@ mod tests {
         assert_eq!(encoded("omni@pve"), "omni@pve");
         assert_eq!(encoded("/vms/100"), "%2Fvms%2F100");
         assert_eq!(encoded("a b&c"), "a%20b%26c");
-    }
-
-    #[test]
-    fn a_storage_that_is_not_seen_is_found_by_its_name() {
-        let local: Storage =
-            serde_json::from_str(r#"{"name": "local", "node": "pve1", "storageType": "dir", "availableSpace": 1}"#)
-                .unwrap();
-        let hidden = |selector: &str| hidden(selector, "pve1", &[&local], &selector::selects);
-        assert_eq!(hidden(r#"storageType == "rbd" && name == "vm_ssd""#), ["vm_ssd"]);
-        assert_eq!(hidden(r#"name == "local""#), Vec::<String>::new());
-        assert_eq!(hidden(r#"storageType == "rbd""#), Vec::<String>::new(), "its name could be anything");
     }
 }

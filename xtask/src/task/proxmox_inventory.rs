@@ -4,6 +4,7 @@
 //! 2. Ask every node that is online for its storages, bridges and guests, side by side.
 //! 3. Show it, and keep it in a file when asked.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -227,7 +228,7 @@ fn save(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<()> {
     cx.ui.step("save", format!("the inventory in `{shown}`"), || {
         let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
         let text = serde_json::to_string_pretty(&document)? + "\n";
-        files::write_atomically(file, text.as_bytes(), files::SHARED)?;
+        files::write_atomically(&std::path::absolute(file)?, text.as_bytes(), files::SHARED)?;
         Ok(Done::changed((), format!("{} storages", inventory.storages().count())))
     })
 }
@@ -246,27 +247,32 @@ pub fn saved(file: &Path) -> Result<Inventory, Failure> {
     })
 }
 
-/// What an operator should know before machines are made.
+/// What an operator should know before machines are made; what is the same on several nodes is said once.
 pub fn warnings(inventory: &Inventory) -> Vec<String> {
-    let mut found = Vec::new();
+    // The words before and after the nodes' names.
+    let mut found: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for node in inventory.nodes.iter().filter(|node| node.online() && node.storages.known().is_some()) {
         let iso = node.iso_storages();
         let names: Vec<&str> = iso.iter().map(|storage| storage.name.as_str()).collect();
+        let mut say =
+            |before: String, after: &str| found.entry((before, after.to_owned())).or_default().push(&node.name);
         match names.as_slice() {
-            [] => found.push(format!("no storage on {} takes ISO images: Talos cannot be downloaded there", node.name)),
+            [] => say(
+                "no storage for ISO images is seen on ".into(),
+                ": Talos cannot be downloaded there; give one the content `iso`, or let the login see it",
+            ),
             [_] => {}
-            many => found.push(format!(
-                "{} on {} all take ISO images: the provider takes any of them, each time anew",
-                many.join(" and "),
-                node.name
-            )),
+            many => say(
+                format!("{} all take ISO images on ", many.join(" and ")),
+                ": the provider takes any of them, each time anew; let its login see one alone",
+            ),
         }
-        for storage in node.storages.known().into_iter().flatten().filter(|storage| storage.enabled && !storage.active)
-        {
-            found.push(format!("storage {} is enabled on {} and not reachable", storage.name, node.name));
+        let lost = |storage: &&Storage| storage.enabled && !storage.active;
+        for storage in node.storages.known().into_iter().flatten().filter(lost) {
+            say(format!("storage {} is enabled and not reachable on ", storage.name), "");
         }
     }
-    found
+    found.into_iter().map(|((before, after), nodes)| format!("{before}{}{after}", nodes.join(", "))).collect()
 }
 
 fn summary(inventory: &Inventory) -> String {

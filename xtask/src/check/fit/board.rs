@@ -21,7 +21,7 @@ pub(super) struct Board<'a> {
     pub inventory: &'a Inventory,
     pub provider: Provider,
     pub rooms: Vec<NodeRoom>,
-    /// By node (empty for a shared one) and name.
+    /// Those that something was put on, by node (empty for a shared one) and name.
     pub pools: BTreeMap<(String, String), PoolRoom>,
     pub findings: Vec<Finding>,
     pub ledger: Ledger,
@@ -50,32 +50,11 @@ impl<'a> Board<'a> {
                 control_planes: 0,
             }
         };
-        let pools = inventory.storages().map(|storage| {
-            let (node, name) = storage.pool();
-            let room = PoolRoom {
-                name,
-                node,
-                kind: storage.kind.clone(),
-                total: storage.total,
-                available: storage.available,
-                added: 0,
-                iso: 0,
-            };
-            (storage.pool(), room)
-        });
-        // A shared storage that one node cannot reach says 0 there: the best answer counts.
-        let mut best: BTreeMap<(String, String), PoolRoom> = BTreeMap::new();
-        for (key, room) in pools {
-            let known = best.entry(key).or_insert_with(|| room.clone());
-            if room.available > known.available {
-                *known = room;
-            }
-        }
         Board {
             inventory,
             provider,
             rooms: inventory.nodes.iter().map(room).collect(),
-            pools: best,
+            pools: BTreeMap::new(),
             findings: Vec::new(),
             ledger: Ledger::default(),
             asked: BTreeMap::new(),
@@ -86,6 +65,27 @@ impl<'a> Board<'a> {
 
     pub fn room(&mut self, node: &str) -> Option<&mut NodeRoom> {
         self.rooms.iter_mut().find(|room| room.name == node)
+    }
+
+    /// The pool behind a storage, as it is now.
+    fn pool(&mut self, storage: &Storage) -> &mut PoolRoom {
+        let inventory = self.inventory;
+        self.pools.entry(storage.pool()).or_insert_with(|| {
+            let (node, name) = storage.pool();
+            // A shared storage that one node cannot reach has no space there: the best answer counts.
+            let same = |other: &&Storage| other.shared && other.name == name;
+            let others = inventory.nodes.iter().filter_map(|node| node.storages.known()?.iter().find(same));
+            let best = others.filter(|_| storage.shared).max_by_key(|other| other.available).unwrap_or(storage);
+            PoolRoom {
+                name: best.name.clone(),
+                node,
+                kind: best.kind.clone(),
+                total: best.total,
+                available: best.available,
+                added: 0,
+                iso: 0,
+            }
+        })
     }
 
     /// Counts a machine that exists; `None` for one that does not.
@@ -227,11 +227,8 @@ impl<'a> Board<'a> {
         for storage in &matching {
             self.usable(machine, disk, storage);
         }
-        let pool = first.pool();
-        self.asked.entry(pool.clone()).or_insert_with(|| disk.place.clone());
-        if let Some(pool) = self.pools.get_mut(&pool) {
-            pool.added += disk.size;
-        }
+        self.asked.entry(first.pool()).or_insert_with(|| disk.place.clone());
+        self.pool(first).added += disk.size;
         first.name.clone()
     }
 
@@ -290,9 +287,10 @@ impl<'a> Board<'a> {
             let fix = "let the login see one: take Datastore.* on the others away";
             self.warning("plan-iso-several", place, message, fix);
         }
-        for pool in storages.iter().map(|storage| storage.pool()) {
-            self.asked.entry(pool.clone()).or_insert_with(|| place.clone());
-            if let Some(pool) = self.pools.get_mut(&pool).filter(|pool| pool.iso == 0) {
+        for storage in storages {
+            self.asked.entry(storage.pool()).or_insert_with(|| place.clone());
+            let pool = self.pool(storage);
+            if pool.iso == 0 {
                 pool.iso = IMAGE;
                 pool.added += IMAGE;
             }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod excess;
+mod scope;
 mod script;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use super::fit::provider::Provider;
 use crate::status::proxmox::Permissions;
 
 pub use excess::excess;
+pub use scope::{Told, Wanted, blind_selectors};
 pub use script::{Login, script};
 
 /// What the calls are about: which nodes, storages, bridges and so on the provider will name in them.
@@ -30,6 +32,8 @@ pub struct Scope {
     pub nodes: BTreeSet<String>,
     /// By node, the storages that take ISO images; where the login sees none, a guess.
     pub iso: BTreeMap<String, BTreeSet<String>>,
+    /// The guess, where there is one.
+    pub guessed_iso: Option<String>,
     /// By node, the storages that a selector picks or names.
     pub disks: BTreeMap<String, BTreeSet<String>>,
     pub networks: BTreeSet<Network>,

@@ -35,6 +35,11 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     let used: BTreeSet<&str> = grants.values().flatten().copied().collect();
     let mut lines =
         vec![format!("# Grants {} what provider {} lacks. Run as root on any node.", login.token, scope.provider)];
+    if let Some(guess) = scope.guessed_iso.as_ref().filter(|guess| grants.contains_key(&format!("/storage/{guess}"))) {
+        lines.push(format!(
+            "# `{guess}` is a guess: on some node the login sees no storage for ISO images. Name yours if it is another."
+        ));
+    }
     for role in used {
         let privileges = needed.get(role).cloned().unwrap_or_default();
         lines.extend(role_line(role, &privileges, login));

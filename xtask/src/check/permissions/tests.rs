@@ -15,6 +15,7 @@ fn scope(provider: Provider) -> Scope {
         vmid: 100,
         nodes: set(&["pve1", "pve2", "pve3"]),
         iso: by_node(&["local"]),
+        guessed_iso: None,
         disks: by_node(&["local-lvm"]),
         networks: BTreeSet::from([
             Network { bridge: "vmbr0".into(), vlan: None },
@@ -222,9 +223,11 @@ fn the_whole_script_reads_as_the_guide() {
         pci: set(&[]),
         ..scope(Provider::V0_1)
     };
+    let scope = Scope { guessed_iso: Some("local".into()), ..scope };
     let login = Login { privsep: None, roles: Some(&BTreeMap::new()), ..login() };
     expect_test::expect![[r#"
         # Grants omni@pve!provider what provider v0.1.0 lacks. Run as root on any node.
+        # `local` is a guess: on some node the login sees no storage for ISO images. Name yours if it is another.
         pveum role add OmniDisk --privs Datastore.AllocateSpace,Datastore.Audit
         pveum role add OmniISO --privs Datastore.Allocate,Datastore.AllocateTemplate,Datastore.Audit
         pveum role add OmniNet --privs SDN.Use
