@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::check::fit::provider::Provider;
 use crate::ui::Color;
 
 /// The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
@@ -76,6 +77,12 @@ pub enum Task {
     ClusterSync(ClusterSync),
     /// Show the clusters, or one with its machine sets, machines, and what each waits for
     ClusterStatus(ClusterStatus),
+    /// Check every privilege that the provider needs, as its own token, and print the pveum lines for what is missing
+    ProxmoxAudit(ProxmoxAudit),
+    /// Show Proxmox's nodes, storages and bridges: what is free, and where ISO images go
+    ProxmoxInventory(ProxmoxInventory),
+    /// Show where the machines of clusters would go, what does not fit, and what the loss of a node would do
+    ClusterPlan(ClusterPlan),
     /// Install the omnictl that belongs to your Omni
     OmnictlInstall(OmnictlInstall),
     /// Start a lab to play with: Proxmox, Omni, its provider, omnictl and docker, simulated on loopback
@@ -124,6 +131,9 @@ impl Task {
             Task::ClusterCreate(_) => "cluster-create",
             Task::ClusterSync(_) => "cluster-sync",
             Task::ClusterStatus(_) => "cluster-status",
+            Task::ProxmoxAudit(_) => "proxmox-audit",
+            Task::ProxmoxInventory(_) => "proxmox-inventory",
+            Task::ClusterPlan(_) => "cluster-plan",
             Task::OmnictlInstall(_) => "omnictl-install",
             Task::LabUp(_) => "lab-up",
             Task::LabDown => "lab-down",
@@ -270,6 +280,36 @@ pub struct ClusterSync {
 pub struct ClusterStatus {
     /// One cluster in full
     pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ProxmoxAudit {
+    /// The release of the provider, instead of the one that docker/compose.yaml runs
+    #[arg(long, value_name = "VERSION")]
+    pub provider_version: Option<Provider>,
+}
+
+#[derive(Debug, Args)]
+pub struct ProxmoxInventory {
+    /// Keep it in a file, for cluster-plan and selector-test
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterPlan {
+    /// The clusters, or files; all of clusters/ when there is none
+    #[arg(conflicts_with = "all")]
+    pub name: Vec<String>,
+    /// Plan every template in clusters/
+    #[arg(long)]
+    pub all: bool,
+    /// A saved inventory instead of asking Proxmox
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// The release of the provider, instead of the one that docker/compose.yaml runs
+    #[arg(long, value_name = "VERSION")]
+    pub provider_version: Option<Provider>,
 }
 
 #[derive(Debug, Args)]
@@ -421,6 +461,9 @@ mod tests {
             "cluster-create",
             "cluster-sync --all",
             "cluster-status",
+            "proxmox-audit",
+            "proxmox-inventory",
+            "cluster-plan",
             "omnictl-install",
             "lab-up",
             "lab-down",

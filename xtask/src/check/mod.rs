@@ -3,9 +3,11 @@
 pub mod cel;
 pub mod convert;
 pub mod finding;
+pub mod fit;
 pub mod labels;
 pub mod machine_class;
 pub mod patch;
+pub mod permissions;
 pub mod provider_data;
 pub mod provider_keys;
 pub mod rules;

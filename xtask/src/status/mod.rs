@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod docker;
 pub mod omni;
+pub mod proxmox;
 pub mod sync;
 
 #[cfg(test)]

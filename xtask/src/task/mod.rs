@@ -4,6 +4,7 @@ pub mod changelog;
 pub mod changelog_bump;
 pub mod ci;
 pub mod cluster_create;
+pub mod cluster_plan;
 pub mod cluster_status;
 pub mod cluster_sync;
 pub mod commit_check;
@@ -25,6 +26,8 @@ pub mod pre_commit_run;
 pub mod provider_setup;
 pub mod provider_status;
 pub mod provider_verify;
+pub mod proxmox_audit;
+pub mod proxmox_inventory;
 pub mod rehearse;
 pub mod staged_check;
 

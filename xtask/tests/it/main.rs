@@ -3,11 +3,15 @@
 // Tests play the operator and the far ends: they start processes and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod audit;
+mod audit_far_end;
 mod cel_truth;
 mod check_bench;
 mod ci;
+mod cluster_plan;
 mod docs;
 mod input;
+mod inventory;
 mod killed;
 mod lab;
 mod plugin;
