@@ -145,10 +145,9 @@ fn dates(chain: &[Certificate], now: u64, found: &mut Judgement) {
         } else if now >= each.not_after {
             found.faults.push((format!("`{}` expired on {until}", each.name()), RENEW.to_owned()));
         } else if left(each) < SOON_DAYS {
-            found.warnings.push((
-                format!("`{}` ends on {until}, in {} days", each.name(), left(each)),
-                RENEW.to_owned(),
-            ));
+            found
+                .warnings
+                .push((format!("`{}` ends on {until}, in {} days", each.name(), left(each)), RENEW.to_owned()));
         }
     }
 }
@@ -161,11 +160,7 @@ fn links(chain: &[Certificate], roots: Option<&[Certificate]>, found: &mut Judge
         if pair[0].issuer != pair[1].subject {
             let issuer = common_name(&pair[0].issuer).unwrap_or_default();
             found.faults.push((
-                format!(
-                    "certificate {} is not followed by its issuer `{issuer}`, but by `{}`",
-                    at + 1,
-                    pair[1].name()
-                ),
+                format!("certificate {} is not followed by its issuer `{issuer}`, but by `{}`", at + 1, pair[1].name()),
                 "put the server's certificate first, then each one's issuer".to_owned(),
             ));
             return;
@@ -392,7 +387,11 @@ fn common_name(name: &[u8]) -> Option<String> {
         let (0x06, oid, value) = tlv(pair)? else { return None };
         let (_, text, _) = tlv(value)?;
         let text = String::from_utf8_lossy(text).into_owned();
-        if oid == [0x55, 0x04, 0x03] { found = Some(text) } else { other = Some(text) }
+        if oid == [0x55, 0x04, 0x03] {
+            found = Some(text)
+        } else {
+            other = Some(text)
+        }
         sets = rest;
     }
     found.or(other)

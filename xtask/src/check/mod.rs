@@ -2,5 +2,7 @@
 
 pub mod certificate;
 pub mod finding;
+pub mod grant;
+pub mod store_key;
 
 pub use finding::{Finding, Severity};
