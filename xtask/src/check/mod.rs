@@ -3,6 +3,9 @@
 pub mod certificate;
 pub mod finding;
 pub mod grant;
+pub mod hub;
 pub mod store_key;
+pub mod verdict;
 
 pub use finding::{Finding, Severity};
+pub use verdict::Verdict;
