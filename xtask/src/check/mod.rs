@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod finding;
 pub mod grant;
 pub mod hub;
+pub mod oidc;
 pub mod store_key;
 pub mod verdict;
 
