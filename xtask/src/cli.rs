@@ -81,6 +81,14 @@ pub enum Task {
     LabUp(LabUp),
     /// End the lab that lab-up started
     LabDown,
+    /// Start the Omni stack, with the provider when it is set up
+    StackUp(StackUp),
+    /// End the Omni stack; its volumes stay
+    StackDown,
+    /// Show the logs of the stack, known issues named
+    StackLogs(StackLogs),
+    /// Match a log against the known issues: causes and fixes
+    Triage(Triage),
 }
 
 impl Task {
@@ -99,6 +107,10 @@ impl Task {
             Task::OmnictlInstall(_) => "omnictl-install",
             Task::LabUp(_) => "lab-up",
             Task::LabDown => "lab-down",
+            Task::StackUp(_) => "stack-up",
+            Task::StackDown => "stack-down",
+            Task::StackLogs(_) => "stack-logs",
+            Task::Triage(_) => "triage",
         }
     }
 }
@@ -260,6 +272,32 @@ pub struct LabUp {
     pub dump: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct StackUp {
+    /// Make every container anew, as after a renewed certificate
+    #[arg(long)]
+    pub recreate: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StackLogs {
+    /// omni-tailscale, omni or proxmox-provider; all that there are without one
+    pub service: Option<String>,
+    /// How many lines of each
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub tail: u32,
+    /// Go on showing lines as they come
+    #[arg(long, short, conflicts_with = "json")]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Triage {
+    /// The log; standard input with `-` or without one
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
 /// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no duration: write 90s, 15m or 1h30m");
@@ -310,6 +348,10 @@ mod tests {
             "omnictl-install",
             "lab-up",
             "lab-down",
+            "stack-up",
+            "stack-down",
+            "stack-logs",
+            "triage",
         ];
         assert_eq!(Cli::command().get_subcommands().count(), words.len());
         for line in words {

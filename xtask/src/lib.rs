@@ -125,6 +125,10 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::OmnictlInstall(args) => task::omnictl_install::run(args, cx),
         Task::LabUp(args) => task::lab_up::run(args, cx),
         Task::LabDown => task::lab_down::run(cx),
+        Task::StackUp(args) => task::stack_up::run(args, cx),
+        Task::StackDown => task::stack_down::run(cx),
+        Task::StackLogs(args) => task::stack_logs::run(args, cx),
+        Task::Triage(args) => task::triage::run(args, cx),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod cluster_create;
 pub mod cluster_status;
 pub mod cluster_sync;
+pub mod hub;
 pub mod lab_down;
 pub mod lab_up;
 pub mod load;
@@ -13,6 +14,10 @@ pub mod provider_setup;
 pub mod provider_status;
 pub mod provider_verify;
 pub mod rehearse;
+pub mod stack_down;
+pub mod stack_logs;
+pub mod stack_up;
+pub mod triage;
 
 use serde_json::{Value, json};
 
