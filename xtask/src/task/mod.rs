@@ -3,12 +3,16 @@
 pub mod cluster_create;
 pub mod cluster_status;
 pub mod cluster_sync;
+pub mod doctor;
 pub mod hub;
 pub mod lab_down;
 pub mod lab_up;
 pub mod load;
 pub mod machineclass_apply;
 pub mod machineclass_create;
+pub mod omni_setup;
+pub mod omni_status;
+pub mod omni_verify;
 pub mod omnictl_install;
 pub mod provider_setup;
 pub mod provider_status;
@@ -18,6 +22,7 @@ pub mod stack_down;
 pub mod stack_logs;
 pub mod stack_up;
 pub mod triage;
+pub mod tsidp_verify;
 
 use serde_json::{Value, json};
 

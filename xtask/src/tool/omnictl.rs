@@ -142,6 +142,16 @@ impl<'a> Omnictl<'a> {
         Ok(Omnictl { cx, program, login, endpoint })
     }
 
+    /// As [`Omnictl::find`], with this key of `docker/.env` whatever else there is.
+    ///
+    /// # Errors
+    /// As [`Omnictl::find`].
+    pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
+        let (variable, secret) = (KEYS[1], secret.clone());
+        let login = Login::Key { variable, origin: Origin::EnvFile(variable), secret };
+        Ok(Omnictl { login, ..Omnictl::find(cx)? })
+    }
+
     /// Who the login says it is, for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.
     pub fn who(&self) -> String {
         match &self.login {
