@@ -199,12 +199,9 @@ impl<'a> Policy<'a> {
             self.warning("grant-src", at, message, "give it to everyone who uses Omni, such as autogroup:member");
         }
         let Some(user) = user else { return };
-        match self.covers(&sources, user) {
-            Some(false) => {
-                let message = format!("{user} (OMNI_INITIAL_USER) is not among those who get the claim");
-                self.error("grant-user", at, message, "add the address, or its group, to src");
-            }
-            Some(true) | None => {}
+        if self.covers(&sources, user) == Some(false) {
+            let message = format!("{user} (OMNI_INITIAL_USER) is not among those who get the claim");
+            self.error("grant-user", at, message, "add the address, or its group, to src");
         }
     }
 
@@ -260,9 +257,7 @@ impl<'a> Policy<'a> {
         }
         for acl in self.root.get("acls").map(Node::items).unwrap_or_default() {
             let opens = |place: &&str| place.rsplit_once(':').is_some_and(|(_, ports)| opens_https(ports));
-            if acl.get("action").and_then(Node::text) == Some("accept")
-                && texts(acl, "dst").iter().any(|dst| opens(dst))
-            {
+            if acl.get("action").and_then(Node::text) == Some("accept") && texts(acl, "dst").iter().any(opens) {
                 sources.extend(texts(acl, "src"));
             }
         }
@@ -273,7 +268,7 @@ impl<'a> Policy<'a> {
         }
         let (tags, people): (Vec<&str>, Vec<&str>) = sources.iter().partition(|source| source.starts_with("tag:"));
         let all = people.contains(&"*");
-        if tags.is_empty() && !all && !people.iter().any(|source| *source == "autogroup:tagged") {
+        if tags.is_empty() && !all && !people.contains(&"autogroup:tagged") {
             let message = "no tagged device may reach tcp:443 of tsidp: Omni's node is tagged, asks it at its start, and ends without an answer";
             self.error("grant-network", self.root.at, message, fix);
         }

@@ -146,8 +146,8 @@ fn versions_are_paired() {
 
 #[test]
 fn the_shipped_stack_is_a_pair() {
-    let compose = std::fs::read_to_string(format!("{}/../docker/compose.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let images = images(&compose);
+    let compose = include_str!("../../../docker/compose.yaml");
+    let images = images(compose);
     let of = |service: &str| images.get(service).and_then(|image| tag(image));
     assert_eq!(provider_pairing(of("omni"), of("proxmox-provider"), None).state, State::Ok, "{images:?}");
     assert!(of("omni-tailscale").and_then(minor).is_some());
@@ -218,8 +218,8 @@ fn the_sidecar_must_have_its_name() {
 
 #[test]
 fn the_example_is_not_complete() {
-    let example = std::fs::read_to_string(format!("{}/../docker/.env.example", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let example = EnvFile::parse("x", &example).unwrap();
+    let example = include_str!("../../../docker/.env.example");
+    let example = EnvFile::parse("x", example).unwrap();
     let verdict = complete(&example, &example);
     assert!(verdict.state == State::Failed && verdict.detail.contains("TS_AUTHKEY"), "{verdict:?}");
     let mut env = example.clone();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Seen;
-use super::seen::{of, verdict};
+use super::seen::{of, told, verdict};
 use crate::check::certificate::{self, Certificate, Judgement};
 use crate::check::verdict::Verdict;
 use crate::files;
@@ -52,7 +52,7 @@ fn text(path: &str) -> Result<String, Verdict> {
         Err(failure) if failure.cause.contains("denied") => {
             Err(Verdict::unknown(format!("{path} is root's alone: run `cargo xtask doctor` as root to look into it")))
         }
-        Err(failure) => Err(Verdict::failed(failure.to_string())),
+        Err(failure) => Err(Verdict::failed(told(&failure))),
     }
 }
 

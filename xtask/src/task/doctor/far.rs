@@ -2,7 +2,7 @@
 
 use super::Seen;
 use super::host::images;
-use super::seen::{of, verdict};
+use super::seen::{of, told, verdict};
 use super::stack::sidecar;
 use crate::check::hub::{self, Versions};
 use crate::check::verdict::Verdict;
@@ -49,8 +49,7 @@ pub fn provider_id(seen: &Seen<'_>) -> Verdict {
     verdict(|| {
         seen.needs("OMNI_INFRA_PROVIDER_KEY")?;
         let id = seen.cx.settings.provider_id(None).value;
-        let found =
-            seen.omnictl()?.list("infraproviders", None).map_err(|failure| Verdict::unknown(failure.to_string()))?;
+        let found = seen.omnictl()?.list("infraproviders", None).map_err(|failure| Verdict::unknown(told(&failure)))?;
         let ids: Vec<&str> = found.iter().map(|each| each.metadata.id.as_str()).collect();
         if ids.contains(&id.as_str()) {
             return Ok(Verdict::ok(id));
@@ -71,7 +70,7 @@ pub fn provider_id(seen: &Seen<'_>) -> Verdict {
 pub fn proxmox_of(seen: &Seen<'_>) -> Result<Proxmox, Verdict> {
     let path = seen.cx.paths.config();
     let shown = seen.cx.paths.show(&path);
-    let text = files::read_text_if_there(&path).map_err(|failure| Verdict::unknown(failure.to_string()))?;
+    let text = files::read_text_if_there(&path).map_err(|failure| Verdict::unknown(told(&failure)))?;
     let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
     let ca_file = seen.cx.settings.ca_file(None).map(|found| found.value);
     let config = ProviderConfig::parse(&shown, &text);
@@ -101,7 +100,7 @@ pub fn registration(seen: &Seen<'_>) -> Verdict {
             Ok(Some(health)) => Verdict::failed(format!("`{id}`: {}", health.words())),
             // Another check says so.
             Ok(None) => Verdict::unknown(format!("Omni knows no provider `{id}`")),
-            Err(failure) => Verdict::unknown(failure.to_string()),
+            Err(failure) => Verdict::unknown(told(&failure)),
         })
     })
 }
@@ -126,8 +125,7 @@ pub fn claims(seen: &Seen<'_>) -> Verdict {
         let refused = refused_logins(seen);
         let path = seen.cx.paths.root().join("tsidp/grant.json");
         let shown = seen.cx.paths.show(&path);
-        let Some(text) = files::read_text_if_there(&path).map_err(|failure| Verdict::unknown(failure.to_string()))?
-        else {
+        let Some(text) = files::read_text_if_there(&path).map_err(|failure| Verdict::unknown(told(&failure)))? else {
             return Ok(
                 refused.unwrap_or_else(|| Verdict::unknown("the policy of the tailnet cannot be seen from here"))
             );
@@ -169,7 +167,7 @@ pub fn tailscale(seen: &Seen<'_>) -> Verdict {
         );
         Ok(match text {
             Ok(text) => hub::tailscale(&text, domain, seen.now),
-            Err(failure) => Verdict::unknown(failure.to_string()),
+            Err(failure) => Verdict::unknown(told(&failure)),
         })
     })
 }
@@ -188,7 +186,7 @@ pub fn state(seen: &Seen<'_>) -> Verdict {
             if names.is_empty() {
                 continue;
             }
-            let found = omnictl.list(kind, None).map_err(|failure| Verdict::unknown(failure.to_string()))?;
+            let found = omnictl.list(kind, None).map_err(|failure| Verdict::unknown(told(&failure)))?;
             let absent = names.into_iter().filter(|name| !found.iter().any(|each| each.metadata.id == *name));
             gone.extend(absent.map(|name| format!("{word} `{name}`")));
         }

@@ -1,7 +1,7 @@
 //! Files with secrets: complete, for their owner alone, and out of git.
 
 use super::Seen;
-use super::seen::verdict;
+use super::seen::{told, verdict};
 use crate::check::hub::{self, REQUIRED};
 use crate::check::verdict::Verdict;
 use crate::files as disk;
@@ -42,7 +42,7 @@ pub fn config(seen: &Seen<'_>) -> Verdict {
     verdict(|| {
         let path = seen.cx.paths.config();
         let shown = seen.cx.paths.show(&path);
-        let text = disk::read_text_if_there(&path).map_err(|failure| Verdict::unknown(failure.to_string()))?;
+        let text = disk::read_text_if_there(&path).map_err(|failure| Verdict::unknown(told(&failure)))?;
         let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
         let checked =
             ProviderConfig::parse(&shown, &text).and_then(|config| provider_verify::proxmox_of(&shown, &config, None));
@@ -50,7 +50,7 @@ pub fn config(seen: &Seen<'_>) -> Verdict {
             Ok(found) if found.insecure => Verdict::warning("it takes any certificate of Proxmox (insecureSkipVerify)")
                 .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
             Ok(found) => Verdict::ok(format!("{}, as {}", found.url, found.token.id)),
-            Err(failure) => Verdict::failed(failure.to_string()).fix(failure.hint),
+            Err(failure) => Verdict::failed(told(&failure)).fix(failure.hint),
         })
     })
 }
@@ -69,7 +69,7 @@ pub fn tracked(seen: &Seen<'_>) -> Verdict {
         Ok(None) => Verdict::skipped("the project is no git checkout"),
         Ok(Some(found)) if found.is_empty() => Verdict::ok("none"),
         Ok(Some(found)) => Verdict::failed(found.join(", ")),
-        Err(failure) => Verdict::unknown(failure.to_string()),
+        Err(failure) => Verdict::unknown(told(&failure)),
     }
 }
 
@@ -89,12 +89,12 @@ pub fn secrets(seen: &Seen<'_>) -> Verdict {
     }
     match git::tracked(cx, &["docker/compose.yaml"]) {
         Ok(None) => return Verdict::skipped("the project is no git checkout"),
-        Err(failure) => return Verdict::unknown(failure.to_string()),
+        Err(failure) => return Verdict::unknown(told(&failure)),
         Ok(Some(_)) => {}
     }
     match git::holding(cx, &values) {
         Ok(found) if found.is_empty() => Verdict::ok(format!("none of {}", values.len())),
         Ok(found) => Verdict::failed(format!("a secret of docker/ stands in {}", found.join(", "))),
-        Err(failure) => Verdict::unknown(failure.to_string()),
+        Err(failure) => Verdict::unknown(told(&failure)),
     }
 }

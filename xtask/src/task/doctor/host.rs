@@ -6,7 +6,7 @@ use std::time::Duration;
 use xshell::cmd;
 
 use super::Seen;
-use super::seen::verdict;
+use super::seen::{told, verdict};
 use crate::check::hub;
 use crate::check::verdict::Verdict;
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ const LITTLE: u64 = 5 << 10;
 const TOO_LITTLE: u64 = 1 << 10;
 
 fn failed(failure: Failure) -> Verdict {
-    Verdict::failed(failure.to_string()).fix(failure.hint)
+    Verdict::failed(told(&failure)).fix(failure.hint)
 }
 
 pub fn curl(_: &Seen<'_>) -> Verdict {
@@ -92,7 +92,7 @@ pub fn disk(seen: &Seen<'_>) -> Verdict {
             None => Verdict::unknown(format!("`{}` was not understood", ended.line)),
         })
     };
-    let of = |path: &Path| look(path).unwrap_or_else(|failure| Verdict::unknown(failure.to_string()));
+    let of = |path: &Path| look(path).unwrap_or_else(|failure| Verdict::unknown(told(&failure)));
     let here = of(root);
     if docker.is_dir() { here.and(of(docker)) } else { here }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Seen;
-use super::seen::verdict;
+use super::seen::{told, verdict};
 use crate::check::store_key;
 use crate::check::verdict::Verdict;
 use crate::clock;
@@ -26,7 +26,7 @@ pub fn store(seen: &Seen<'_>) -> Verdict {
                 ));
             }
             Ok(None) => return Err(seen.absent("")),
-            Err(failure) => return Err(Verdict::unknown(failure.to_string())),
+            Err(failure) => return Err(Verdict::unknown(told(&failure))),
         };
         Ok(match store_key::judge(&text, seen.now) {
             Ok(found) => match found.expires {

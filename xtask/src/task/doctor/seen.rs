@@ -128,9 +128,17 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// A failure in one line: what failed, and the first line of why.
+pub fn told(failure: &Failure) -> String {
+    match failure.cause.lines().next() {
+        Some(cause) => format!("{}: {cause}", failure.message),
+        None => failure.message.clone(),
+    }
+}
+
 /// The verdict of a check whose far end failed: it may not be there, or it may not have been asked.
 pub fn of(failure: &Failure) -> Verdict {
-    let detail = failure.to_string();
+    let detail = told(failure);
     let verdict = match failure.code {
         Code::MissingInput | Code::Prerequisite | Code::Interrupted => Verdict::unknown(detail),
         _ => Verdict::failed(detail),

@@ -2,7 +2,7 @@
 
 use super::Seen;
 use super::host::images;
-use super::seen::verdict;
+use super::seen::{told, verdict};
 use crate::check::hub;
 use crate::check::verdict::Verdict;
 use crate::failure::Code;
@@ -45,7 +45,7 @@ pub fn data(seen: &Seen<'_>) -> Verdict {
             Err(failure) if failure.code == Code::Conflict => {
                 Verdict::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
             }
-            Err(failure) => Verdict::unknown(failure.to_string()),
+            Err(failure) => Verdict::unknown(told(&failure)),
         })
     })
 }
