@@ -167,14 +167,11 @@ fn links(chain: &[Certificate], roots: Option<&[Certificate]>, found: &mut Judge
         }
     }
     let Some(last) = chain.last() else { return };
-    if last.self_signed() {
-        if chain.len() == 1 {
-            found.warnings.push((
-                "it signs itself: machines refuse it unless they were told to trust it".to_owned(),
-                "take one of a public authority, or give the machines the authority (Talos: TrustedRootsConfig)"
-                    .to_owned(),
-            ));
-        }
+    if last.self_signed() && chain.len() == 1 {
+        found.warnings.push((
+            "it signs itself: machines refuse it unless they were told to trust it".to_owned(),
+            "take one of a public authority, or give the machines the authority (Talos: TrustedRootsConfig)".to_owned(),
+        ));
         return;
     }
     let issuer = common_name(&last.issuer).unwrap_or_else(|| "an unnamed authority".to_owned());

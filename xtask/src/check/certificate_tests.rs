@@ -61,7 +61,8 @@ fn a_chain_is_judged() {
     let host = "omni.example.com";
     let cases: &[(&[&str], &str, Option<&[Certificate]>, u64, &str)] = &[
         (&["leaf", "inter"], host, roots, NOW, ""),
-        (&["leaf", "inter", "root"], host, nobody, NOW, ""),
+        (&["leaf", "inter", "root"], host, roots, NOW, ""),
+        (&["leaf", "inter", "root"], host, nobody, NOW, "warning: the chain ends at `Test Root`"),
         (&["leaf", "inter"], host, None, NOW, ""),
         (&["leaf"], host, roots, NOW, "fault: the chain is not whole"),
         (&["leaf"], host, None, NOW, "warning: there is only the server's certificate"),
