@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::verdict::Verdict;
+use super::diagnosis::Diagnosis;
 use crate::clock;
 use crate::spec::env::EnvFile;
 use crate::spec::yaml;
@@ -44,16 +44,16 @@ pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a s
 }
 
 /// Whether every variable has a value of its own.
-pub fn complete(env: &EnvFile, example: &EnvFile) -> Verdict {
+pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
     let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
         REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()
     };
     let absent = named(&|key| env.get(key).is_none());
     let example = named(&|key| env.get(key).is_some() && given(env, example, key).is_none());
     match (absent.is_empty(), example.is_empty()) {
-        (true, true) => Verdict::ok(format!("{} values", REQUIRED.len())),
-        (false, _) => Verdict::failed(format!("no value for {}", absent.join(", "))),
-        (true, false) => Verdict::failed(format!("still the example's value: {}", example.join(", "))),
+        (true, true) => Diagnosis::ok(format!("{} values", REQUIRED.len())),
+        (false, _) => Diagnosis::failed(format!("no value for {}", absent.join(", "))),
+        (true, false) => Diagnosis::failed(format!("still the example's value: {}", example.join(", "))),
     }
 }
 
@@ -110,8 +110,8 @@ pub const PORTS: [(u16, &str, &str); 4] = [
 ];
 
 /// Whether the sidecar publishes the ports on `lan`.
-pub fn published(sidecar: &Container, lan: &str) -> Verdict {
-    let Some(found) = &sidecar.publishers else { return Verdict::unknown("docker does not say what is published") };
+pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
+    let Some(found) = &sidecar.publishers else { return Diagnosis::unknown("docker does not say what is published") };
     let on = |url: &str| url == lan || matches!(url, "0.0.0.0" | "::" | "");
     let missing: Vec<String> = PORTS
         .iter()
@@ -121,28 +121,28 @@ pub fn published(sidecar: &Container, lan: &str) -> Verdict {
         .map(|(port, protocol, who)| format!("{port}/{protocol} for {who}"))
         .collect();
     if missing.is_empty() {
-        return Verdict::ok(format!("443, 8090, 8100/tcp and 50180/udp on {lan}"));
+        return Diagnosis::ok(format!("443, 8090, 8100/tcp and 50180/udp on {lan}"));
     }
-    Verdict::failed(format!("not published on {lan}: {}", missing.join("; ")))
+    Diagnosis::failed(format!("not published on {lan}: {}", missing.join("; ")))
         .fix("make the stack anew: `cargo xtask stack-up --recreate`; if it stays so, compare docker/compose.yaml with the repository's")
 }
 
 /// Whether `address` can be what machines reach Omni at.
-pub fn lan_address(address: &str) -> Verdict {
+pub fn lan_address(address: &str) -> Diagnosis {
     let Ok(ip) = address.parse::<IpAddr>() else {
-        return Verdict::failed(format!("{address:?} is no IP address"))
+        return Diagnosis::failed(format!("{address:?} is no IP address"))
             .fix("WireGuard is advertised at it, so it must be an address, not a name: set OMNI_LAN_ADDRESS");
     };
     if ip.is_unspecified() {
-        return Verdict::failed(format!("{ip} is every address and none: machines cannot connect to it"));
+        return Diagnosis::failed(format!("{ip} is every address and none: machines cannot connect to it"));
     }
     if tailnet(ip) {
-        return Verdict::failed(format!("{ip} is an address of the tailnet, which a fresh machine is not on"));
+        return Diagnosis::failed(format!("{ip} is an address of the tailnet, which a fresh machine is not on"));
     }
     if ip.is_loopback() {
-        return Verdict::failed(format!("{ip} is this host alone"));
+        return Diagnosis::failed(format!("{ip} is this host alone"));
     }
-    Verdict::ok(ip.to_string())
+    Diagnosis::ok(ip.to_string())
 }
 
 /// Tailscale's addresses: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
@@ -165,43 +165,43 @@ pub struct Answer {
 
 /// Whether machines are led to `lan`. Machines get the resolver of their DHCP, which is by habit that of the Proxmox
 /// nodes; they are not on the tailnet, so only the address on the LAN will do for them.
-pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Verdict {
+pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
     let lan_ip = lan.parse::<IpAddr>().ok();
-    let mut all = Verdict::ok("");
+    let mut all = Diagnosis::ok("");
     let mut known = 0;
     for answer in answers {
         let who = &answer.resolver;
         let verdict = match &answer.addresses {
-            Err(why) => Verdict::unknown(format!("{who}: {why}")),
+            Err(why) => Diagnosis::unknown(format!("{who}: {why}")),
             Ok(found) => {
                 known += 1;
                 let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
                 let shown = if shown.is_empty() { "no address".to_owned() } else { shown.join(", ") };
                 let right = lan_ip.is_some_and(|lan| found.contains(&lan));
                 match (answer.machines, right) {
-                    (_, true) if found.len() > 1 && answer.machines => Verdict::warning(format!(
+                    (_, true) if found.len() > 1 && answer.machines => Diagnosis::warning(format!(
                         "{who} answers {shown}: a machine may take the one that it cannot reach"
                     )),
-                    (_, true) => Verdict::ok(format!("{who}: {shown}")),
+                    (_, true) => Diagnosis::ok(format!("{who}: {shown}")),
                     (false, _) if found.iter().any(|ip| tailnet(*ip)) => {
-                        Verdict::ok(format!("{who}: {shown} (tailnet)"))
+                        Diagnosis::ok(format!("{who}: {shown} (tailnet)"))
                     }
                     (false, _) if found.is_empty() => {
-                        Verdict::warning(format!("{who} does not know {domain}: people who ask it cannot open Omni"))
+                        Diagnosis::warning(format!("{who} does not know {domain}: people who ask it cannot open Omni"))
                     }
-                    (false, _) => Verdict::warning(format!("{who} answers {shown}, not {lan}")),
+                    (false, _) => Diagnosis::warning(format!("{who} answers {shown}, not {lan}")),
                     (true, _) if found.is_empty() => {
-                        Verdict::failed(format!("{who} does not know {domain}: machines that ask it never join"))
+                        Diagnosis::failed(format!("{who} does not know {domain}: machines that ask it never join"))
                     }
                     (true, _) => {
-                        Verdict::failed(format!("{who} answers {shown}, not {lan}: machines that ask it never join"))
+                        Diagnosis::failed(format!("{who} answers {shown}, not {lan}: machines that ask it never join"))
                     }
                 }
             }
         };
         all = all.and(verdict);
     }
-    if known == 0 && !answers.is_empty() { Verdict::unknown(all.detail) } else { all }
+    if known == 0 && !answers.is_empty() { Diagnosis::unknown(all.detail) } else { all }
 }
 
 /// The images of the services in a compose file.
@@ -242,16 +242,16 @@ pub struct Versions {
 }
 
 /// Whether Omni and omnictl belong together: equal API versions are a must, equal minors the tested case.
-pub fn pairing(found: &Versions) -> Verdict {
-    let mut all = Verdict::ok("");
+pub fn pairing(found: &Versions) -> Diagnosis {
+    let mut all = Diagnosis::ok("");
     if let Some(pinned) = &found.pinned {
         if minor(pinned).is_none() {
-            return Verdict::failed(format!("the image of Omni has the tag {pinned}, which says no version"))
+            return Diagnosis::failed(format!("the image of Omni has the tag {pinned}, which says no version"))
                 .fix("pin a version in docker/compose.yaml: an update must be one minor at a time, on purpose");
         }
         if let Some(running) = found.running.as_deref().filter(|running| running != pinned) {
             all = all.and(
-                Verdict::warning(format!("Omni runs as {running}, docker/compose.yaml says {pinned}"))
+                Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml says {pinned}"))
                     .fix("read docs/upgrade.md, make a backup, then `cargo xtask stack-up`"),
             );
         }
@@ -259,48 +259,48 @@ pub fn pairing(found: &Versions) -> Verdict {
     let omni = found.server.as_ref().map(|(version, _)| version).or(found.running.as_ref()).or(found.pinned.as_ref());
     let (Some(omni), Some((version, api))) = (omni, &found.omnictl) else {
         let why = if found.omnictl.is_none() { "omnictl is not installed" } else { "the version of Omni is not known" };
-        return all.and(Verdict::unknown(why));
+        return all.and(Diagnosis::unknown(why));
     };
     let install = "install the one that Omni offers: `cargo xtask omnictl-install --force`";
     if let Some((_, server_api)) = &found.server
         && *server_api != u64::from(*api)
     {
         let detail = format!("omnictl {version} speaks API version {api}, Omni {omni} version {server_api}");
-        return Verdict::failed(detail).fix(install);
+        return Diagnosis::failed(detail).fix(install);
     }
     if minor(omni) != minor(version) {
         let detail = format!("omnictl is {version}, Omni {omni}");
-        return all.and(Verdict::warning(detail).fix(install));
+        return all.and(Diagnosis::warning(detail).fix(install));
     }
-    all.and(Verdict::ok(format!("Omni {omni}, omnictl {version}")))
+    all.and(Diagnosis::ok(format!("Omni {omni}, omnictl {version}")))
 }
 
 /// Whether the provider in the compose file is of Omni's time. From 0.3 on it takes images from Omni's own media API,
 /// which came with 1.10 (omni-infra-provider-proxmox v0.3.0 release notes).
-pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Verdict {
+pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Diagnosis {
     let (Some(omni), Some(provider)) = (omni, provider) else {
-        return Verdict::unknown("docker/compose.yaml names no image");
+        return Diagnosis::unknown("docker/compose.yaml names no image");
     };
     let (Some(omni_minor), Some(provider_minor)) = (minor(omni), minor(provider)) else {
-        return Verdict::failed(format!("Omni {omni} and provider {provider}: a tag that says no version"))
+        return Diagnosis::failed(format!("Omni {omni} and provider {provider}: a tag that says no version"))
             .fix("pin both in docker/compose.yaml");
     };
     if let Some(running) = running.filter(|running| *running != provider) {
-        return Verdict::warning(format!("the provider runs as {running}, docker/compose.yaml says {provider}"))
+        return Diagnosis::warning(format!("the provider runs as {running}, docker/compose.yaml says {provider}"))
             .fix("`cargo xtask stack-up`");
     }
     if provider_minor >= (0, 3) && omni_minor < (1, 10) {
-        return Verdict::failed(format!("the provider {provider} needs Omni 1.10, and this is {omni}"));
+        return Diagnosis::failed(format!("the provider {provider} needs Omni 1.10, and this is {omni}"));
     }
     if provider_minor < (0, 1) {
-        return Verdict::warning(format!("the provider {provider} is of before its first release"));
+        return Diagnosis::warning(format!("the provider {provider} is of before its first release"));
     }
-    Verdict::ok(format!("Omni {omni}, provider {provider}"))
+    Diagnosis::ok(format!("Omni {omni}, provider {provider}"))
 }
 
 /// Whether `issuer` has the form that Omni and tsidp agree on: byte by byte the one in tokens.
-pub fn issuer(issuer: &str, domain: Option<&str>) -> Verdict {
-    let bad = |detail: String, fix: &str| Verdict::failed(detail).fix(fix.to_owned());
+pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
+    let bad = |detail: String, fix: &str| Diagnosis::failed(detail).fix(fix.to_owned());
     let Some(host) = issuer.strip_prefix("https://") else {
         return bad(format!("{issuer} is no https address"), "write it as https://idp.<tailnet>.ts.net");
     };
@@ -318,46 +318,48 @@ pub fn issuer(issuer: &str, domain: Option<&str>) -> Verdict {
         .rsplit_once('-')
         .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     {
-        return Verdict::warning(format!(
+        return Diagnosis::warning(format!(
             "{issuer}: the number in its name is what Tailscale adds when the name is taken"
         ))
         .fix("if it was not meant, delete the old device in the admin console and give tsidp its name back");
     }
-    Verdict::ok(issuer)
+    Diagnosis::ok(issuer)
 }
 
 /// Whether `user` can be the e-mail address that tsidp tells.
-pub fn initial_user(user: &str, issuer: Option<&str>) -> Verdict {
+pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
     let Some((name, domain)) = user.split_once('@').filter(|(name, domain)| !name.is_empty() && !domain.is_empty())
     else {
-        return Verdict::failed(format!("{user:?} is no e-mail address"));
+        return Diagnosis::failed(format!("{user:?} is no e-mail address"));
     };
     if matches!(domain, "github" | "passkey") {
         let host = issuer.and_then(|issuer| issuer.strip_prefix("https://")).unwrap_or("<tsidp's name>");
-        return Verdict::failed(format!("{user} is how Tailscale names you; tsidp tells Omni {name}@{domain}.{host}"))
-            .fix(format!("set OMNI_INITIAL_USER to {name}@{domain}.{host}"));
+        return Diagnosis::failed(format!(
+            "{user} is how Tailscale names you; tsidp tells Omni {name}@{domain}.{host}"
+        ))
+        .fix(format!("set OMNI_INITIAL_USER to {name}@{domain}.{host}"));
     }
     if user.chars().any(char::is_uppercase) {
-        return Verdict::warning(format!("{user} has capitals, and Omni compares in lower case"))
+        return Diagnosis::warning(format!("{user} has capitals, and Omni compares in lower case"))
             .fix(user.to_lowercase());
     }
-    Verdict::ok(user)
+    Diagnosis::ok(user)
 }
 
 /// Whether the sidecar is on the tailnet, under Omni's name, for good; `text` is `tailscale status --json`.
-pub fn tailscale(text: &str, domain: &str, now: u64) -> Verdict {
+pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     let Ok(status) = serde_json::from_str::<Value>(text) else {
-        return Verdict::unknown("`tailscale status` printed no JSON");
+        return Diagnosis::unknown("`tailscale status` printed no JSON");
     };
     let state = status["BackendState"].as_str().unwrap_or("unknown");
     if state != "Running" {
-        let login = Verdict::failed(format!("Tailscale in the sidecar is `{state}`"));
+        let login = Diagnosis::failed(format!("Tailscale in the sidecar is `{state}`"));
         return login.fix("a new auth key: set TS_AUTHKEY in docker/.env, then `cargo xtask stack-up --recreate`");
     }
     let own = status["Self"]["DNSName"].as_str().unwrap_or_default().trim_end_matches('.').to_owned();
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let (found, wanted) = (label(&own), label(domain));
-    let mut all = Verdict::ok(own.clone());
+    let mut all = Diagnosis::ok(own.clone());
     if found != wanted {
         let renamed = found.strip_prefix(&wanted).is_some_and(|rest| rest.starts_with('-'));
         let detail = if renamed {
@@ -368,18 +370,18 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Verdict {
             format!("the sidecar is `{own}`, and OMNI_DOMAIN begins with `{wanted}`")
         };
         // Only a name of the tailnet must be the node's own.
-        let verdict = if domain.ends_with(".ts.net") { Verdict::failed(detail) } else { Verdict::warning(detail) };
+        let verdict = if domain.ends_with(".ts.net") { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
         all = all.and(verdict);
     }
     if status["CurrentTailnet"]["MagicDNSEnabled"] == Value::Bool(false) {
-        let verdict = Verdict::failed("MagicDNS is off in the tailnet: tsidp's name resolves nowhere");
+        let verdict = Diagnosis::failed("MagicDNS is off in the tailnet: tsidp's name resolves nowhere");
         return verdict.fix("switch it on, and HTTPS certificates with it: admin console, DNS");
     }
     if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(rfc3339) {
         let days = (until as i64 - now as i64).div_euclid(86_400);
         let detail = format!("its login ends on {}, in {days} days: the node is not tagged", clock::date(until));
         let fix = "make a tagged auth key (tag:omni), or disable key expiry for the device in the admin console";
-        all = all.and(if days < 0 { Verdict::failed(detail) } else { Verdict::warning(detail) }.fix(fix));
+        all = all.and(if days < 0 { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) }.fix(fix));
     }
     all
 }

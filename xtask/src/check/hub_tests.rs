@@ -1,5 +1,5 @@
 use super::*;
-use crate::check::verdict::State;
+use crate::check::diagnosis::State;
 use crate::status::docker::{Mount, Publisher};
 
 const LAN: &str = "192.0.2.10";

@@ -3,22 +3,22 @@
 
 use serde_json::Value;
 
-use super::verdict::Verdict;
+use super::diagnosis::Diagnosis;
 
 /// What the discovery document leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
-    pub verdict: Verdict,
+    pub verdict: Diagnosis,
     /// Where the keys are, if it says so.
     pub jwks: Option<String>,
 }
 
 /// Judges the discovery document of `issuer`.
 pub fn discovery(text: &str, issuer: &str) -> Discovery {
-    let only = |verdict: Verdict| Discovery { verdict, jwks: None };
+    let only = |verdict: Diagnosis| Discovery { verdict, jwks: None };
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else {
         return only(
-            Verdict::failed("what answers there is no discovery document")
+            Diagnosis::failed("what answers there is no discovery document")
                 .fix("another service has this name or port: check OIDC_ISSUER_URL, and that tsidp runs"),
         );
     };
@@ -26,7 +26,8 @@ pub fn discovery(text: &str, issuer: &str) -> Discovery {
     let jwks = Some(text("jwks_uri").to_owned()).filter(|url| !url.is_empty());
     if text("issuer") != issuer {
         let detail = format!("tsidp calls itself {:?}, OIDC_ISSUER_URL says {issuer:?}", text("issuer"));
-        let verdict = Verdict::failed(detail).fix(format!("set OIDC_ISSUER_URL in docker/.env to {}", text("issuer")));
+        let verdict =
+            Diagnosis::failed(detail).fix(format!("set OIDC_ISSUER_URL in docker/.env to {}", text("issuer")));
         return Discovery { verdict, jwks };
     }
     let missing: Vec<&str> = ["authorization_endpoint", "token_endpoint", "jwks_uri"]
@@ -34,7 +35,7 @@ pub fn discovery(text: &str, issuer: &str) -> Discovery {
         .filter(|key| !text(key).starts_with("https://"))
         .collect();
     if !missing.is_empty() {
-        return Discovery { verdict: Verdict::failed(format!("the document has no {}", missing.join(", "))), jwks };
+        return Discovery { verdict: Diagnosis::failed(format!("the document has no {}", missing.join(", "))), jwks };
     }
     let lacks = |key: &str, wanted: &[&'static str]| -> Vec<&'static str> {
         // A list that is left out says nothing.
@@ -46,16 +47,16 @@ pub fn discovery(text: &str, issuer: &str) -> Discovery {
     if !scopes.is_empty() || !types.is_empty() {
         let detail = format!("it does not offer {}", [scopes, types].concat().join(", "));
         return Discovery {
-            verdict: Verdict::failed(detail).fix("is this tsidp? Omni asks for openid, profile, email"),
+            verdict: Diagnosis::failed(detail).fix("is this tsidp? Omni asks for openid, profile, email"),
             jwks,
         };
     }
-    Discovery { verdict: Verdict::ok(format!("issuer {issuer}")), jwks }
+    Discovery { verdict: Diagnosis::ok(format!("issuer {issuer}")), jwks }
 }
 
 /// Judges the set of keys: Omni needs one for RS256, which is what tsidp signs with.
-pub fn keys(text: &str) -> Verdict {
-    let Ok(document) = serde_json::from_str::<Value>(text) else { return Verdict::failed("the keys are no JSON") };
+pub fn keys(text: &str) -> Diagnosis {
+    let Ok(document) = serde_json::from_str::<Value>(text) else { return Diagnosis::failed("the keys are no JSON") };
     let keys = document["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
     let signs = |key: &&Value| {
         let is = |name: &str, wanted: &str| key[name].as_str().is_none_or(|found| found == wanted);
@@ -65,15 +66,15 @@ pub fn keys(text: &str) -> Verdict {
             && key["n"].as_str().is_some_and(|n| !n.is_empty())
     };
     match keys.iter().filter(signs).count() {
-        0 => Verdict::failed(format!("none of the {} keys signs with RS256", keys.len())),
-        count => Verdict::ok(format!("{count} for RS256")),
+        0 => Diagnosis::failed(format!("none of the {} keys signs with RS256", keys.len())),
+        count => Diagnosis::ok(format!("{count} for RS256")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::verdict::State;
+    use crate::check::diagnosis::State;
 
     const ISSUER: &str = "https://idp.tail1.ts.net";
 

@@ -24,7 +24,7 @@ pub use host::too_old as compose_too_old;
 pub use seen::Seen;
 
 use super::Outcome;
-use crate::check::verdict::{State, Verdict};
+use crate::check::diagnosis::{Diagnosis, State};
 use crate::cli::Doctor;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -33,7 +33,7 @@ use crate::ui::{Check, Done};
 /// A check with what it came to.
 pub struct Found {
     pub entry: &'static Entry,
-    pub verdict: Verdict,
+    pub verdict: Diagnosis,
 }
 
 impl Found {
@@ -92,10 +92,10 @@ pub fn look(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<Found
         })
         .collect();
     let ran = cx.ui.side_by_side("looking", checks);
-    let verdict = |result: anyhow::Result<Verdict>| {
+    let verdict = |result: anyhow::Result<Diagnosis>| {
         result.unwrap_or_else(|error| {
             let failure = Failure::of(&error);
-            let verdict = Verdict::failed(failure.message);
+            let verdict = Diagnosis::failed(failure.message);
             if failure.hint.is_empty() { verdict } else { verdict.fix(failure.hint) }
         })
     };

@@ -27,7 +27,7 @@ use super::hub::{self as stack, Place};
 use super::stack_up::HEALTH;
 use super::{Outcome, doctor};
 use crate::apply::{self, Applied};
-use crate::check::verdict::{State, Verdict};
+use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::{certificate, hub, store_key};
 use crate::cli::OmniSetup;
 use crate::clock::rfc3339;
@@ -138,7 +138,7 @@ fn true_values(cx: &Cx, compose: &Compose<'_>, values: &Values, store: Option<bo
 }
 
 /// A verdict as the end of a check.
-fn done(verdict: Verdict) -> anyhow::Result<Done<()>> {
+fn done(verdict: Diagnosis) -> anyhow::Result<Done<()>> {
     Ok(match verdict.state {
         State::Ok => Done::ok((), verdict.detail),
         State::Warning | State::Unknown => Done::warning((), verdict.detail),
@@ -150,22 +150,22 @@ fn done(verdict: Verdict) -> anyhow::Result<Done<()>> {
     })
 }
 
-fn lan(values: &Values) -> Verdict {
+fn lan(values: &Values) -> Diagnosis {
     let address = values.get("OMNI_LAN_ADDRESS");
     let local = |text: &str| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if local(address) && local(&values.host()) {
-        return Verdict::warning("a loopback address: a trial on one host, which no machine can join");
+        return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
     }
     hub::lan_address(address)
 }
 
-fn certificate_of(cx: &Cx, values: &Values) -> Verdict {
+fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
     let (cert, key) = (values.get("OMNI_TLS_CERT"), values.get("OMNI_TLS_KEY"));
     let read = |path: &str| match files::read_text_if_there(Path::new(path)) {
         Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(Verdict::failed(format!("{path} does not exist"))),
+        Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
         // The engine reads it as root.
-        Err(_) => Err(Verdict::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
+        Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
     };
     let (text, key_text) = match (read(cert), read(key)) {
         (Ok(text), Ok(key_text)) => (text, key_text),
@@ -174,14 +174,14 @@ fn certificate_of(cx: &Cx, values: &Values) -> Verdict {
     };
     let chain = match certificate::read_pem(&text) {
         Ok(chain) => chain,
-        Err(why) => return Verdict::failed(format!("{cert}: {why}")),
+        Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
     let roots = stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
     let found = doctor::judged(&certificate::judge(&chain, &values.host(), roots.as_deref(), now()));
     let Some(leaf) = chain.first() else { return found };
     match certificate::key_fits(leaf, &key_text) {
-        Ok(Some(false)) => found.and(Verdict::failed(format!("{key} is not the private key of {cert}"))),
-        Err(why) => found.and(Verdict::failed(format!("{key}: {why}"))),
+        Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not the private key of {cert}"))),
+        Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
         Ok(_) => found,
     }
 }

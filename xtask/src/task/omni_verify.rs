@@ -2,7 +2,7 @@
 //! it is served, ports, mounts, versions, licence.
 
 use super::{Outcome, doctor};
-use crate::check::verdict::State;
+use crate::check::diagnosis::State;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 

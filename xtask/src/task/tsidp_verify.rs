@@ -13,8 +13,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Outcome;
+use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::oidc::{self, Discovery};
-use crate::check::verdict::{State, Verdict};
 use crate::check::{Finding, grant, hub};
 use crate::cli::TsidpVerify;
 use crate::cx::Cx;
@@ -148,7 +148,7 @@ fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
 }
 
 /// A verdict as the end of a step.
-fn done(verdict: Verdict) -> anyhow::Result<Done<()>> {
+fn done(verdict: Diagnosis) -> anyhow::Result<Done<()>> {
     Ok(match verdict.state {
         State::Ok => Done::ok((), verdict.detail),
         State::Warning | State::Unknown => Done::warning((), verdict.detail),
@@ -161,32 +161,32 @@ fn done(verdict: Verdict) -> anyhow::Result<Done<()>> {
 }
 
 /// tsidp makes ids of 32 and secrets of 64 hexadecimal digits (tailscale/tsidp v0.0.12 `server/clients.go`).
-fn client(id: Option<&str>, secret: Option<&str>) -> Verdict {
+fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
     let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match (id, secret) {
-        (None, _) | (_, None) => Verdict::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
+        (None, _) | (_, None) => Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
             .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume"),
-        (Some(id), Some(secret)) if hex(id, 32) && hex(secret, 64) => Verdict::ok("id and secret have its form"),
+        (Some(id), Some(secret)) if hex(id, 32) && hex(secret, 64) => Diagnosis::ok("id and secret have its form"),
         (Some(id), Some(_)) if !hex(id, 32) => {
-            Verdict::warning("OIDC_CLIENT_ID is not of the 32 hexadecimal digits that tsidp makes")
+            Diagnosis::warning("OIDC_CLIENT_ID is not of the 32 hexadecimal digits that tsidp makes")
         }
-        _ => Verdict::warning("OIDC_CLIENT_SECRET is not of the 64 hexadecimal digits that tsidp makes"),
+        _ => Diagnosis::warning("OIDC_CLIENT_SECRET is not of the 64 hexadecimal digits that tsidp makes"),
     }
 }
 
 /// A tagged device that may open the admin page could make clients and read their secrets.
-fn admin(cx: &Cx, issuer: &str) -> Verdict {
+fn admin(cx: &Cx, issuer: &str) -> Diagnosis {
     let words = ["wget", "-q", "-T", "10", "-O", "/dev/null", &format!("{issuer}/")];
     match Compose::find(cx)
         .and_then(|compose| compose.exec(SIDECAR, "trying tsidp's admin page from the sidecar", &words))
     {
         Ok(ended) if ended.success() => {
-            Verdict::warning("it opens from the sidecar: the grant of the admin page is too wide")
+            Diagnosis::warning("it opens from the sidecar: the grant of the admin page is too wide")
                 .fix("give allow_admin_ui to autogroup:admin alone")
         }
-        Ok(ended) if ended.stderr.contains("403") => Verdict::ok("403"),
-        Ok(ended) => Verdict::unknown(ended.stderr.trim().to_owned()),
-        Err(failure) => Verdict::unknown(failure.to_string()),
+        Ok(ended) if ended.stderr.contains("403") => Diagnosis::ok("403"),
+        Ok(ended) => Diagnosis::unknown(ended.stderr.trim().to_owned()),
+        Err(failure) => Diagnosis::unknown(failure.to_string()),
     }
 }
 

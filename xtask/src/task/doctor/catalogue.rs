@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Seen, certificates, far, files, host, keys, network, stack};
-use crate::check::verdict::Verdict;
+use crate::check::diagnosis::Diagnosis;
 use crate::failure::Code;
 
 /// What a check is about.
@@ -38,7 +38,7 @@ pub struct Entry {
     pub anchor: &'static str,
     /// What its failure is.
     pub code: Code,
-    pub run: fn(&Seen<'_>) -> Verdict,
+    pub run: fn(&Seen<'_>) -> Diagnosis,
 }
 
 macro_rules! check {

@@ -7,8 +7,8 @@ use xshell::cmd;
 
 use super::Seen;
 use super::seen::{told, verdict};
+use crate::check::diagnosis::Diagnosis;
 use crate::check::hub;
-use crate::check::verdict::Verdict;
 use crate::failure::Failure;
 use crate::proc::{self, Job};
 use crate::settings::environment;
@@ -26,19 +26,19 @@ const SKEW_BAD: u64 = 20;
 const LITTLE: u64 = 5 << 10;
 const TOO_LITTLE: u64 = 1 << 10;
 
-fn failed(failure: Failure) -> Verdict {
-    Verdict::failed(told(&failure)).fix(failure.hint)
+fn failed(failure: Failure) -> Diagnosis {
+    Diagnosis::failed(told(&failure)).fix(failure.hint)
 }
 
-pub fn curl(_: &Seen<'_>) -> Verdict {
-    Tool::Curl.find().map_or_else(failed, |path| Verdict::ok(path.display().to_string()))
+pub fn curl(_: &Seen<'_>) -> Diagnosis {
+    Tool::Curl.find().map_or_else(failed, |path| Diagnosis::ok(path.display().to_string()))
 }
 
-pub fn compose(seen: &Seen<'_>) -> Verdict {
+pub fn compose(seen: &Seen<'_>) -> Diagnosis {
     let version = Compose::find(seen.cx).and_then(|compose| compose.version());
     match version {
-        Ok(version) if too_old(&version) => Verdict::failed(format!("compose {version} is older than 2.23.1")),
-        Ok(version) => Verdict::ok(format!("compose {version}")),
+        Ok(version) if too_old(&version) => Diagnosis::failed(format!("compose {version} is older than 2.23.1")),
+        Ok(version) => Diagnosis::ok(format!("compose {version}")),
         Err(failure) => failed(failure),
     }
 }
@@ -52,57 +52,57 @@ pub fn too_old(version: &str) -> bool {
     }
 }
 
-pub fn omnictl(seen: &Seen<'_>) -> Verdict {
+pub fn omnictl(seen: &Seen<'_>) -> Diagnosis {
     let Some(path) = tool_omnictl::locate() else {
-        return Verdict::warning("it is neither on PATH nor where this project installs it");
+        return Diagnosis::warning("it is neither on PATH nor where this project installs it");
     };
     match tool_omnictl::version_of(seen.cx, &path) {
-        Ok((version, _)) => Verdict::ok(format!("{version}, {}", path.display())),
+        Ok((version, _)) => Diagnosis::ok(format!("{version}, {}", path.display())),
         Err(failure) => failed(failure).fix("`cargo xtask omnictl-install --force`"),
     }
 }
 
-pub fn helpers(_: &Seen<'_>) -> Verdict {
+pub fn helpers(_: &Seen<'_>) -> Diagnosis {
     let missing: Vec<Failure> =
         [Tool::Git, Tool::Gpg, Tool::Openssl].iter().filter_map(|tool| tool.find().err()).collect();
     if missing.is_empty() {
-        return Verdict::ok("all three");
+        return Diagnosis::ok("all three");
     }
     let say = |part: fn(&Failure) -> &str| missing.iter().map(part).collect::<Vec<_>>().join("; ");
-    Verdict::warning(say(|failure| &failure.message)).fix(say(|failure| &failure.hint))
+    Diagnosis::warning(say(|failure| &failure.message)).fix(say(|failure| &failure.hint))
 }
 
-pub fn engine(seen: &Seen<'_>) -> Verdict {
+pub fn engine(seen: &Seen<'_>) -> Diagnosis {
     match Docker::find(seen.cx).and_then(|docker| docker.engine()) {
-        Ok(version) => Verdict::ok(format!("engine {version}")),
+        Ok(version) => Diagnosis::ok(format!("engine {version}")),
         Err(failure) => failed(failure),
     }
 }
 
 /// Free space where the project is and where Docker keeps its data.
-pub fn disk(seen: &Seen<'_>) -> Verdict {
+pub fn disk(seen: &Seen<'_>) -> Diagnosis {
     let root = seen.cx.paths.root();
     let docker = Path::new("/var/lib/docker");
-    let look = |path: &Path| -> Result<Verdict, Failure> {
+    let look = |path: &Path| -> Result<Diagnosis, Failure> {
         let shell = proc::shell()?;
         let job = Job::new("asking for free space", cmd!(shell, "df -Pk {path}")).deadline(Duration::from_secs(5));
         let ended = seen.cx.proc.run(job)?.checked()?;
         Ok(match free_mib(&ended.stdout) {
             Some(free) => space(path, free),
-            None => Verdict::unknown(format!("`{}` was not understood", ended.line)),
+            None => Diagnosis::unknown(format!("`{}` was not understood", ended.line)),
         })
     };
-    let of = |path: &Path| look(path).unwrap_or_else(|failure| Verdict::unknown(told(&failure)));
+    let of = |path: &Path| look(path).unwrap_or_else(|failure| Diagnosis::unknown(told(&failure)));
     let here = of(root);
     if docker.is_dir() { here.and(of(docker)) } else { here }
 }
 
-fn space(path: &Path, free: u64) -> Verdict {
+fn space(path: &Path, free: u64) -> Diagnosis {
     let detail = format!("{} GiB free at {}", free >> 10, path.display());
     match free {
-        0..TOO_LITTLE => Verdict::failed(detail),
-        TOO_LITTLE..LITTLE => Verdict::warning(detail),
-        _ => Verdict::ok(detail),
+        0..TOO_LITTLE => Diagnosis::failed(detail),
+        TOO_LITTLE..LITTLE => Diagnosis::warning(detail),
+        _ => Diagnosis::ok(detail),
     }
 }
 
@@ -113,21 +113,21 @@ fn free_mib(text: &str) -> Option<u64> {
 }
 
 /// This host against the far ends, by the Date that they send, and what systemd says.
-pub fn clock(seen: &Seen<'_>) -> Verdict {
+pub fn clock(seen: &Seen<'_>) -> Diagnosis {
     let synchronized = systemd_says(seen);
     let compared = far_clock(seen).map_or_else(
-        || Verdict::unknown("no far end tells its time"),
+        || Diagnosis::unknown("no far end tells its time"),
         |(who, there)| {
             let detail = |skew: u64| format!("{skew} s from the clock of {who}");
             match seen.time_now().abs_diff(there) {
-                skew if skew > SKEW_BAD => Verdict::failed(detail(skew)),
-                skew if skew > SKEW_SEEN => Verdict::warning(detail(skew)),
-                skew => Verdict::ok(detail(skew)),
+                skew if skew > SKEW_BAD => Diagnosis::failed(detail(skew)),
+                skew if skew > SKEW_SEEN => Diagnosis::warning(detail(skew)),
+                skew => Diagnosis::ok(detail(skew)),
             }
         },
     );
     match synchronized {
-        Some(false) => compared.and(Verdict::warning("this host does not keep time by NTP")),
+        Some(false) => compared.and(Diagnosis::warning("this host does not keep time by NTP")),
         Some(true) | None => compared,
     }
 }
@@ -164,46 +164,50 @@ fn systemd_says(seen: &Seen<'_>) -> Option<bool> {
     }
 }
 
-pub fn tun(seen: &Seen<'_>) -> Verdict {
+pub fn tun(seen: &Seen<'_>) -> Diagnosis {
     if Path::new("/dev/net/tun").exists() {
-        return Verdict::ok("/dev/net/tun");
+        return Diagnosis::ok("/dev/net/tun");
     }
     if remote_engine() {
-        return Verdict::skipped("the Docker engine is on another host");
+        return Diagnosis::skipped("the Docker engine is on another host");
     }
     // What runs has its device, wherever the engine is.
     let runs = seen.container(SIDECAR).is_ok_and(|container| container.well());
-    if runs { Verdict::ok("the sidecar has one") } else { Verdict::failed("there is no /dev/net/tun on this host") }
+    if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
 }
 
 pub fn remote_engine() -> bool {
     environment("DOCKER_HOST").is_some_and(|host| !host.starts_with("unix:")) || environment("DOCKER_CONTEXT").is_some()
 }
 
-pub fn boot(seen: &Seen<'_>) -> Verdict {
+pub fn boot(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         seen.container(OMNI)?;
         if remote_engine() || !Path::new("/run/systemd/system").is_dir() {
-            return Err(Verdict::skipped("this host is not run by systemd, or not the engine's"));
+            return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
         }
         let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
         Ok(match (Path::new("/etc/systemd/system/omni-scale.service").exists(), wanted.symlink_metadata().is_ok()) {
-            (true, true) => Verdict::ok("omni-scale.service is enabled"),
-            (true, false) => Verdict::warning("omni-scale.service is installed, and not enabled")
+            (true, true) => Diagnosis::ok("omni-scale.service is enabled"),
+            (true, false) => Diagnosis::warning("omni-scale.service is installed, and not enabled")
                 .fix("`sudo systemctl enable omni-scale.service`"),
-            (false, _) => Verdict::warning("omni-scale.service is not installed"),
+            (false, _) => Diagnosis::warning("omni-scale.service is not installed"),
         })
     })
 }
 
-pub fn tsidp(seen: &Seen<'_>) -> Verdict {
+pub fn tsidp(seen: &Seen<'_>) -> Diagnosis {
     let places = ["/etc/systemd/system/tsidp.service", "/usr/local/bin/tsidp", "/var/lib/tsidp"];
     let found: Vec<&str> = places.into_iter().filter(|place| Path::new(place).exists()).collect();
     if found.is_empty() {
-        return Verdict::ok("nothing of it is here");
+        return Diagnosis::ok("nothing of it is here");
     }
     let detail = format!("tsidp is on this host: {}", found.join(", "));
-    if seen.set_up { Verdict::failed(detail) } else { Verdict::skipped(format!("{detail}; Omni is not set up here")) }
+    if seen.set_up {
+        Diagnosis::failed(detail)
+    } else {
+        Diagnosis::skipped(format!("{detail}; Omni is not set up here"))
+    }
 }
 
 /// The versions that are pinned and run, for the checks of the pairing.
@@ -234,7 +238,7 @@ mod tests {
             "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 264000000 22000000 73400320 24% /\n";
         assert_eq!(free_mib(text), Some(71_680));
         assert_eq!(free_mib("df: nonsense"), None);
-        assert_eq!(space(Path::new("/"), 500).state, crate::check::verdict::State::Failed);
-        assert_eq!(space(Path::new("/"), 3_000).state, crate::check::verdict::State::Warning);
+        assert_eq!(space(Path::new("/"), 500).state, crate::check::diagnosis::State::Failed);
+        assert_eq!(space(Path::new("/"), 3_000).state, crate::check::diagnosis::State::Warning);
     }
 }

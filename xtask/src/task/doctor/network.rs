@@ -9,21 +9,21 @@ use serde_json::Value;
 use super::host::remote_engine;
 use super::seen::verdict;
 use super::{Seen, far};
+use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Answer, PORTS};
-use crate::check::verdict::{State, Verdict};
 use crate::files;
 use crate::task::hub::host_and_port;
 use crate::tool::compose::SIDECAR;
 use crate::tool::dns;
 
-pub fn lan_address(seen: &Seen<'_>) -> Verdict {
+pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let address = seen.needs("OMNI_LAN_ADDRESS")?;
         let formed = hub::lan_address(address);
         let domain = seen.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
         let local = |text: &str| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if local(address) && local(&domain) {
-            return Err(Verdict::skipped("Omni is at a loopback address: a trial on one host"));
+            return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
         }
         let Ok(ip) = address.parse::<IpAddr>() else { return Ok(formed) };
         if formed.state == State::Failed || remote_engine() {
@@ -33,14 +33,14 @@ pub fn lan_address(seen: &Seen<'_>) -> Verdict {
         Ok(match UdpSocket::bind((ip, 0)) {
             Ok(_) => formed,
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-                Verdict::failed(format!("{ip} is no address of this host"))
+                Diagnosis::failed(format!("{ip} is no address of this host"))
             }
-            Err(error) => Verdict::unknown(error.to_string()),
+            Err(error) => Diagnosis::unknown(error.to_string()),
         })
     })
 }
 
-pub fn ports(seen: &Seen<'_>) -> Verdict {
+pub fn ports(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let lan = seen.needs("OMNI_LAN_ADDRESS")?;
         match seen.container(SIDECAR) {
@@ -52,10 +52,10 @@ pub fn ports(seen: &Seen<'_>) -> Verdict {
 }
 
 /// Whether the ports could be had by a stack that does not run.
-fn free(lan: &str) -> Verdict {
-    let Ok(ip) = lan.parse::<IpAddr>() else { return Verdict::skipped("OMNI_LAN_ADDRESS is no address") };
+fn free(lan: &str) -> Diagnosis {
+    let Ok(ip) = lan.parse::<IpAddr>() else { return Diagnosis::skipped("OMNI_LAN_ADDRESS is no address") };
     if remote_engine() {
-        return Verdict::skipped("the Docker engine is on another host");
+        return Diagnosis::skipped("the Docker engine is on another host");
     }
     let taken: Vec<String> = PORTS
         .iter()
@@ -63,9 +63,9 @@ fn free(lan: &str) -> Verdict {
         .map(|(port, protocol, _)| format!("{port}/{protocol}"))
         .collect();
     if taken.is_empty() {
-        return Verdict::ok("the stack does not run; nothing else holds its ports");
+        return Diagnosis::ok("the stack does not run; nothing else holds its ports");
     }
-    Verdict::failed(format!("another program holds {} on {lan}", taken.join(", ")))
+    Diagnosis::failed(format!("another program holds {} on {lan}", taken.join(", ")))
         .fix("`ss -lntup` shows which; end it, or move it to another address")
 }
 
@@ -82,12 +82,12 @@ fn in_use(address: SocketAddr, protocol: &str) -> bool {
     }
 }
 
-pub fn dns(seen: &Seen<'_>) -> Verdict {
+pub fn dns(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let domain = host_and_port(seen.needs("OMNI_DOMAIN")?).0;
         let lan = seen.needs("OMNI_LAN_ADDRESS")?;
         if domain.parse::<IpAddr>().is_ok() {
-            return Err(Verdict::skipped("Omni's name is an address"));
+            return Err(Diagnosis::skipped("Omni's name is an address"));
         }
         let (machines, unknown) = match proxmox_resolvers(seen) {
             Ok(found) => (found, None),
@@ -98,7 +98,7 @@ pub fn dns(seen: &Seen<'_>) -> Verdict {
         let found = hub::names(&domain, lan, &answers);
         Ok(match unknown {
             Some(why) if found.state == State::Ok => {
-                Verdict::unknown(format!("which resolver a machine is given ({why}); {}", found.detail))
+                Diagnosis::unknown(format!("which resolver a machine is given ({why}); {}", found.detail))
             }
             Some(_) | None => found,
         })

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::check::certificate::Certificate;
-use crate::check::verdict::Verdict;
+use crate::check::diagnosis::Diagnosis;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
@@ -51,25 +51,25 @@ impl<'a> Seen<'a> {
     ///
     /// # Errors
     /// The verdict of a check that needs it.
-    pub fn needs(&self, key: &str) -> Result<&str, Verdict> {
+    pub fn needs(&self, key: &str) -> Result<&str, Diagnosis> {
         self.value(key).ok_or_else(|| self.absent(&format!("{key} is not set in docker/.env")))
     }
 
     /// The verdict where something that setting up makes is not there.
-    pub fn absent(&self, what: &str) -> Verdict {
-        if self.set_up { Verdict::skipped(what) } else { Verdict::skipped("docker/.env does not exist yet") }
+    pub fn absent(&self, what: &str) -> Diagnosis {
+        if self.set_up { Diagnosis::skipped(what) } else { Diagnosis::skipped("docker/.env does not exist yet") }
     }
 
     /// The containers of the stack.
     ///
     /// # Errors
     /// The verdict of a check that needs them: unknown.
-    pub fn containers(&self) -> Result<&[Container], Verdict> {
+    pub fn containers(&self) -> Result<&[Container], Diagnosis> {
         let found = self.containers.get_or_init(|| Compose::find(self.cx)?.containers());
         match found {
             Ok(found) => Ok(found),
             Err(_) if !self.set_up => Err(self.absent("")),
-            Err(failure) => Err(Verdict::unknown(failure.message.clone())),
+            Err(failure) => Err(Diagnosis::unknown(failure.message.clone())),
         }
     }
 
@@ -77,7 +77,7 @@ impl<'a> Seen<'a> {
     ///
     /// # Errors
     /// As [`Seen::containers`]; skipped when it has none.
-    pub fn container(&self, service: &str) -> Result<&Container, Verdict> {
+    pub fn container(&self, service: &str) -> Result<&Container, Diagnosis> {
         let found = self.containers()?.iter().find(|container| container.service == service);
         found.ok_or_else(|| self.absent(&format!("`{service}` has no container: the stack is not up")))
     }
@@ -98,12 +98,12 @@ impl<'a> Seen<'a> {
     ///
     /// # Errors
     /// The verdict of a check that needs it: unknown, or skipped when nobody is logged in.
-    pub fn omnictl(&self) -> Result<Omnictl<'a>, Verdict> {
+    pub fn omnictl(&self) -> Result<Omnictl<'a>, Diagnosis> {
         // One call tells whether Omni can be asked at all; the others would only repeat its answer.
         match (Omnictl::find(self.cx), self.server()) {
             (Ok(omnictl), Ok(_)) => Ok(omnictl),
-            (Err(failure), _) => Err(Verdict::unknown(failure.message)),
-            (_, Err(failure)) => Err(Verdict::unknown(failure.message.clone())),
+            (Err(failure), _) => Err(Diagnosis::unknown(failure.message)),
+            (_, Err(failure)) => Err(Diagnosis::unknown(failure.message.clone())),
         }
     }
 
@@ -137,16 +137,16 @@ pub fn told(failure: &Failure) -> String {
 }
 
 /// The verdict of a check whose far end failed: it may not be there, or it may not have been asked.
-pub fn of(failure: &Failure) -> Verdict {
+pub fn of(failure: &Failure) -> Diagnosis {
     let detail = told(failure);
     let verdict = match failure.code {
-        Code::MissingInput | Code::Prerequisite | Code::Interrupted => Verdict::unknown(detail),
-        _ => Verdict::failed(detail),
+        Code::MissingInput | Code::Prerequisite | Code::Interrupted => Diagnosis::unknown(detail),
+        _ => Diagnosis::failed(detail),
     };
     if failure.hint.is_empty() { verdict } else { verdict.fix(failure.hint.clone()) }
 }
 
 /// A check that may stop early.
-pub fn verdict(look: impl FnOnce() -> Result<Verdict, Verdict>) -> Verdict {
+pub fn verdict(look: impl FnOnce() -> Result<Diagnosis, Diagnosis>) -> Diagnosis {
     look().unwrap_or_else(|early| early)
 }

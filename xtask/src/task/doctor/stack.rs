@@ -3,17 +3,17 @@
 use super::Seen;
 use super::host::images;
 use super::seen::{told, verdict};
+use crate::check::diagnosis::Diagnosis;
 use crate::check::hub;
-use crate::check::verdict::Verdict;
 use crate::failure::Code;
 use crate::task::hub as stack;
 use crate::tool::compose::{OMNI, PROVIDER, SIDECAR};
 
-pub fn containers(seen: &Seen<'_>) -> Verdict {
+pub fn containers(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let found = seen.containers()?;
         if found.is_empty() {
-            return Err(if seen.set_up { Verdict::warning("the stack is not up") } else { seen.absent("") });
+            return Err(if seen.set_up { Diagnosis::warning("the stack is not up") } else { seen.absent("") });
         }
         let bad: Vec<String> = found
             .iter()
@@ -21,7 +21,7 @@ pub fn containers(seen: &Seen<'_>) -> Verdict {
             .map(|container| format!("{}: {}", container.service, container.status))
             .collect();
         if !bad.is_empty() {
-            return Ok(Verdict::failed(bad.join("; ")).fix(format!(
+            return Ok(Diagnosis::failed(bad.join("; ")).fix(format!(
                 "`cargo xtask stack-logs {}` names what it knows; all anew: `cargo xtask stack-up --recreate`",
                 found.iter().find(|container| !container.well()).map_or(OMNI, |container| &container.service)
             )));
@@ -31,41 +31,41 @@ pub fn containers(seen: &Seen<'_>) -> Verdict {
             .filter(|service| !found.iter().any(|container| container.service == *service))
             .collect();
         if !missing.is_empty() {
-            return Ok(Verdict::warning(format!("no container of {}", missing.join(", "))));
+            return Ok(Diagnosis::warning(format!("no container of {}", missing.join(", "))));
         }
-        Ok(Verdict::ok(format!("{} of {}", found.len(), found.len())))
+        Ok(Diagnosis::ok(format!("{} of {}", found.len(), found.len())))
     })
 }
 
-pub fn data(seen: &Seen<'_>) -> Verdict {
+pub fn data(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         seen.container(OMNI)?;
         Ok(match stack::guard(seen.cx, seen.containers()?) {
-            Ok(detail) => Verdict::ok(detail),
+            Ok(detail) => Diagnosis::ok(detail),
             Err(failure) if failure.code == Code::Conflict => {
-                Verdict::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
+                Diagnosis::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
             }
-            Err(failure) => Verdict::unknown(told(&failure)),
+            Err(failure) => Diagnosis::unknown(told(&failure)),
         })
     })
 }
 
-pub fn account(seen: &Seen<'_>) -> Verdict {
+pub fn account(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let id = seen.needs("OMNI_ACCOUNT_UUID")?;
         Ok(if crate::task::omni_setup::is_uuid(id) {
-            Verdict::ok(id)
+            Diagnosis::ok(id)
         } else {
-            Verdict::failed(format!("{id:?} is no UUID"))
+            Diagnosis::failed(format!("{id:?} is no UUID"))
         })
     })
 }
 
-pub fn user(seen: &Seen<'_>) -> Verdict {
+pub fn user(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| Ok(hub::initial_user(seen.needs("OMNI_INITIAL_USER")?, seen.value("OIDC_ISSUER_URL"))))
 }
 
-pub fn provider_version(seen: &Seen<'_>) -> Verdict {
+pub fn provider_version(seen: &Seen<'_>) -> Diagnosis {
     let (omni, _) = images(seen, OMNI);
     let (provider, running) = images(seen, PROVIDER);
     hub::provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
@@ -75,7 +75,7 @@ pub fn provider_version(seen: &Seen<'_>) -> Verdict {
 ///
 /// # Errors
 /// The verdict of a check that needs it.
-pub fn sidecar(seen: &Seen<'_>) -> Result<(), Verdict> {
+pub fn sidecar(seen: &Seen<'_>) -> Result<(), Diagnosis> {
     let sidecar = seen.container(SIDECAR)?;
-    if sidecar.state == "running" { Ok(()) } else { Err(Verdict::unknown("the sidecar does not run")) }
+    if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
 }

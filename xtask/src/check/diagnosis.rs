@@ -20,7 +20,7 @@ pub enum State {
 
 /// A state with its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Diagnosis {
     pub state: State,
     /// What was seen, or why nothing was.
     pub detail: String,
@@ -28,40 +28,40 @@ pub struct Verdict {
     pub fix: Option<String>,
 }
 
-impl Verdict {
-    fn new(state: State, detail: impl Into<String>) -> Verdict {
-        Verdict { state, detail: detail.into(), fix: None }
+impl Diagnosis {
+    fn new(state: State, detail: impl Into<String>) -> Diagnosis {
+        Diagnosis { state, detail: detail.into(), fix: None }
     }
 
-    pub fn ok(detail: impl Into<String>) -> Verdict {
-        Verdict::new(State::Ok, detail)
+    pub fn ok(detail: impl Into<String>) -> Diagnosis {
+        Diagnosis::new(State::Ok, detail)
     }
 
-    pub fn warning(detail: impl Into<String>) -> Verdict {
-        Verdict::new(State::Warning, detail)
+    pub fn warning(detail: impl Into<String>) -> Diagnosis {
+        Diagnosis::new(State::Warning, detail)
     }
 
-    pub fn failed(detail: impl Into<String>) -> Verdict {
-        Verdict::new(State::Failed, detail)
+    pub fn failed(detail: impl Into<String>) -> Diagnosis {
+        Diagnosis::new(State::Failed, detail)
     }
 
-    pub fn unknown(why: impl Into<String>) -> Verdict {
-        Verdict::new(State::Unknown, why)
+    pub fn unknown(why: impl Into<String>) -> Diagnosis {
+        Diagnosis::new(State::Unknown, why)
     }
 
-    pub fn skipped(why: impl Into<String>) -> Verdict {
-        Verdict::new(State::Skipped, why)
+    pub fn skipped(why: impl Into<String>) -> Diagnosis {
+        Diagnosis::new(State::Skipped, why)
     }
 
     /// What mends this very case.
-    pub fn fix(mut self, fix: impl Into<String>) -> Verdict {
+    pub fn fix(mut self, fix: impl Into<String>) -> Diagnosis {
         self.fix = Some(fix.into());
         self
     }
 
     /// The worse of two: a fault before a warning before what is well; all details stay.
-    pub fn and(self, other: Verdict) -> Verdict {
-        let rank = |verdict: &Verdict| match verdict.state {
+    pub fn and(self, other: Diagnosis) -> Diagnosis {
+        let rank = |verdict: &Diagnosis| match verdict.state {
             State::Failed => 4,
             State::Warning => 3,
             State::Unknown => 2,
@@ -72,7 +72,7 @@ impl Verdict {
         // What is well is no news beside what is not.
         if worse.detail.is_empty() || worse.state == better.state {
             let detail = [worse.detail, better.detail].into_iter().filter(|text| !text.is_empty());
-            return Verdict { detail: detail.collect::<Vec<_>>().join("; "), ..worse };
+            return Diagnosis { detail: detail.collect::<Vec<_>>().join("; "), ..worse };
         }
         worse
     }
