@@ -1,1 +1,17 @@
 //! The far ends, simulated.
+
+pub mod cel;
+pub mod clock;
+pub mod daemon;
+pub mod dump;
+pub mod faults;
+pub mod faulty;
+pub mod gonet;
+pub mod http;
+pub mod omni;
+pub mod pattern;
+pub mod provider;
+pub mod proxmox;
+pub mod race;
+pub mod tls;
+pub mod tools;

@@ -19,7 +19,8 @@ pub struct Cli {
     pub task: Task,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed, 2 usage or input missing, 3 changes pending, \
+/// What every exit status means; the pages show it as a table.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed, 2 usage or input missing, 3 changes pending, \
 4 prerequisite missing, 5 unreachable or refused, 124 timed out, 130 interrupted.";
 
 /// Flags that every task takes.
@@ -99,6 +100,33 @@ pub enum Task {
     StackLogs(StackLogs),
     /// Match a log against the known issues: causes and fixes
     Triage(Triage),
+    /// Check everything that the pipeline checks, independent checks side by side
+    Ci(Ci),
+    /// Render the generated pages from the code, or say which have drifted from it
+    Docs(Docs),
+    /// Print the completion script for a shell: tasks, options, and the names of your classes and clusters
+    Completions(Completions),
+    /// Print what could stand next on a command line; called by the completion scripts
+    #[command(hide = true)]
+    Complete(Complete),
+    /// Write CHANGELOG.md from the commit messages
+    Changelog,
+    /// Set the version everywhere and write its section of CHANGELOG.md; commit, tag and push stay yours
+    ChangelogBump(ChangelogBump),
+    /// Check commit messages: Conventional Commits, with this project's types and scopes
+    CommitCheck(CommitCheck),
+    /// Refuse what must never be committed: .env, config.yaml, state, keys
+    StagedCheck,
+    /// Install the git hooks with prek
+    HooksInstall,
+    /// Run every hook on every file, as git would on commit
+    PreCommitRun,
+    /// Check every Markdown file
+    MarkdownLint,
+    /// Mend what can be mended in every Markdown file
+    MarkdownFix,
+    /// Search the history for secrets with infisical
+    InfisicalScan(InfisicalScan),
 }
 
 impl Task {
@@ -126,6 +154,19 @@ impl Task {
             Task::StackDown => "stack-down",
             Task::StackLogs(_) => "stack-logs",
             Task::Triage(_) => "triage",
+            Task::Ci(_) => "ci",
+            Task::Docs(_) => "docs",
+            Task::Completions(_) => "completions",
+            Task::Complete(_) => "complete",
+            Task::Changelog => "changelog",
+            Task::ChangelogBump(_) => "changelog-bump",
+            Task::CommitCheck(_) => "commit-check",
+            Task::StagedCheck => "staged-check",
+            Task::HooksInstall => "hooks-install",
+            Task::PreCommitRun => "pre-commit-run",
+            Task::MarkdownLint => "markdown-lint",
+            Task::MarkdownFix => "markdown-fix",
+            Task::InfisicalScan(_) => "infisical-scan",
         }
     }
 }
@@ -133,7 +174,7 @@ impl Task {
 #[derive(Debug, Args)]
 pub struct Rehearse {
     /// The pace of the lab: 1 is the field's
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 200)]
     pub clock: u32,
     /// Let something go wrong, and see what the task says
     #[arg(long, value_name = "NAME")]
@@ -274,7 +315,7 @@ pub struct OmnictlInstall {
 #[derive(Debug, Args)]
 pub struct LabUp {
     /// The pace of the lab: 1 is the field's
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 200)]
     pub clock: u32,
     /// Let something go wrong: NAME or NAME:WHEN
     #[arg(long, value_name = "NAME")]
@@ -368,6 +409,79 @@ pub struct Triage {
     pub file: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub struct Ci {
+    /// Run these checks or groups and no others
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Leave these checks out
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub skip: Vec<String>,
+    /// Run these groups besides, which are off by default: kill, fuzz, docker, clients
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
+    pub with: Vec<String>,
+    /// Mend what can be mended before checking
+    #[arg(long)]
+    pub fix: bool,
+    /// List the checks, with what each looks at and what mends it
+    #[arg(long, conflicts_with = "fix")]
+    pub list: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Docs {
+    /// Change nothing; fail when a page differs from what the code says
+    #[arg(long)]
+    pub check: bool,
+    /// Record the output of the tasks anew that pages show, by running them against the lab
+    #[arg(long, conflicts_with = "check")]
+    pub record: bool,
+}
+
+/// The shells whose completion is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Complete {
+    /// The words after `cargo xtask`, the one that is being typed last
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ChangelogBump {
+    /// The new version, such as 0.2.0
+    pub version: String,
+}
+
+#[derive(Debug, Args)]
+pub struct CommitCheck {
+    /// The file that holds the message, as git gives it to the commit-msg hook
+    #[arg(conflicts_with = "range")]
+    pub file: Option<PathBuf>,
+    /// The commits, such as origin/main..HEAD; without it those that origin/main does not have, or else the last one
+    #[arg(long, value_name = "RANGE")]
+    pub range: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct InfisicalScan {
+    /// Look at what is staged only
+    #[arg(long)]
+    pub staged: bool,
+}
+
 /// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no duration: write 90s, 15m or 1h30m");
@@ -427,6 +541,19 @@ mod tests {
             "stack-down",
             "stack-logs",
             "triage",
+            "ci",
+            "docs",
+            "completions bash",
+            "complete",
+            "changelog",
+            "changelog-bump 1.0.0",
+            "commit-check",
+            "staged-check",
+            "hooks-install",
+            "pre-commit-run",
+            "markdown-lint",
+            "markdown-fix",
+            "infisical-scan",
         ];
         assert_eq!(Cli::command().get_subcommands().count(), words.len());
         for line in words {

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::failure::{Code, Failure};
 use crate::files;
@@ -50,7 +50,14 @@ impl Cx {
         std::fs::create_dir_all(self.paths.target()).map_err(failed)?;
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = opened.map_err(failed)?;
-        match file.try_lock() {
+        // A reading task holds it for the moment in which it notes what it saw: that is worth waiting for.
+        let end = Instant::now() + Duration::from_millis(300);
+        let mut taken = file.try_lock();
+        while matches!(taken, Err(TryLockError::WouldBlock)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+            taken = file.try_lock();
+        }
+        match taken {
             Ok(()) => {
                 // Told to the one who comes second; the lock itself is the kernel's.
                 let note = format!("{} {}", self.task, std::process::id());

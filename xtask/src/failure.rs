@@ -121,7 +121,7 @@ impl Failure {
             let ways: Vec<String> = ways.into_iter().flatten().collect();
             if !ways.is_empty() {
                 let sep = if hint.is_empty() { "give " } else { "; " };
-                hint.push_str(&format!("{sep}the {} as {}", value.name, ways.join(" or ")));
+                hint.push_str(&format!("{sep}{} as {}", value.name, ways.join(" or ")));
             }
         }
         let failure = Failure::new(Code::MissingInput, format!("missing: {}", names.join(", ")))

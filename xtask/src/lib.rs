@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod check;
+pub mod ci;
 pub mod cli;
 pub mod clock;
 pub mod cx;
@@ -134,6 +135,19 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::StackDown => task::stack_down::run(cx),
         Task::StackLogs(args) => task::stack_logs::run(args, cx),
         Task::Triage(args) => task::triage::run(args, cx),
+        Task::Ci(args) => task::ci::run(args, cx),
+        Task::Docs(args) => task::docs::run(args, cx),
+        Task::Completions(args) => task::completions::run(args, cx),
+        Task::Complete(args) => task::complete::run(args, cx),
+        Task::Changelog => task::changelog::run(cx),
+        Task::ChangelogBump(args) => task::changelog_bump::run(args, cx),
+        Task::CommitCheck(args) => task::commit_check::run(args, cx),
+        Task::StagedCheck => task::staged_check::run(cx),
+        Task::HooksInstall => task::hooks_install::run(cx),
+        Task::PreCommitRun => task::pre_commit_run::run(cx),
+        Task::MarkdownLint => task::markdown_lint::run(cx),
+        Task::MarkdownFix => task::markdown_fix::run(cx),
+        Task::InfisicalScan(args) => task::infisical_scan::run(args, cx),
     }
 }
 

@@ -54,6 +54,12 @@ pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) 
     })
 }
 
+/// Shows on the terminal again what is typed, after a question for a secret was interrupted.
+pub fn show_typing() {
+    let Ok(shell) = shell() else { return };
+    let _ = Command::from(xshell::cmd!(shell, "stty echo")).stdin(Stdio::inherit()).status();
+}
+
 /// What a child sees of this process's environment; entries that end in `*` are prefixes.
 const INHERITED: &[&str] = &[
     "PATH",

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::failure::{Code, Failure};
 use crate::proc;
 
-/// The first pause between two looks; it grows while nothing changes, up to [`SLOWEST`].
+/// The pause between two looks is a tenth of the time waited so far, so that the end is never noticed much too late and
+/// a far end with minutes of work ahead is not asked all the time; within these bounds.
 const FASTEST: Duration = Duration::from_millis(100);
-/// What a far end with minutes of work ahead is asked at most.
 const SLOWEST: Duration = Duration::from_secs(3);
 
 /// What one look saw.
@@ -29,19 +29,17 @@ pub fn until<T>(
     mut look: impl FnMut() -> anyhow::Result<Look<T>>,
 ) -> anyhow::Result<T> {
     let begun = Instant::now();
-    let mut pause = FASTEST;
     let mut last = String::new();
     loop {
         let words = match look()? {
             Look::Done(value) => return Ok(value),
             Look::Waiting(words) => words,
         };
-        if words == last {
-            pause = (pause * 3 / 2).min(SLOWEST);
-        } else {
+        if words != last {
             say(&words);
-            (pause, last) = (FASTEST, words);
+            last = words;
         }
+        let pause = (begun.elapsed() / 10).clamp(FASTEST, SLOWEST);
         if begun.elapsed() + pause > limit {
             return Err(Failure::new(Code::Timeout, format!("{what}: not there after {} s", limit.as_secs()))
                 .cause(format!("still {last}"))

@@ -1,7 +1,9 @@
 //! What is there, as pure data made of what the far ends printed.
 
+pub mod cluster;
 pub mod docker;
 pub mod omni;
+pub mod sync;
 
 #[cfg(test)]
 pub(crate) mod testing {

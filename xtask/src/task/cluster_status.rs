@@ -10,7 +10,8 @@ use crate::cli::ClusterStatus;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::spec::name;
-use crate::status::omni::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Resource};
+use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView};
+use crate::status::omni::Resource;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, table};
 
@@ -35,7 +36,7 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     for result in cx.ui.side_by_side("asking Omni", vec![read("clusters"), read("clusterstatuses")]) {
         parts.push(result?);
     }
-    let lines = omni::cluster_lines(&parts[0], &parts[1]);
+    let lines = cluster::cluster_lines(&parts[0], &parts[1]);
     if lines.is_empty() {
         return Ok(Outcome::done("there are no clusters")
             .with(json!({ "clusters": [] }))
@@ -115,7 +116,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     Ok(status?.map(|status| {
         let parts =
             ClusterParts { status: &status, set_statuses: &set_statuses, requests: &requests, machines: &machines };
-        omni::cluster_view(&parts)
+        cluster::cluster_view(&parts)
     }))
 }
 

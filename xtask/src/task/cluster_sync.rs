@@ -17,7 +17,8 @@ use crate::cli::ClusterSync;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::plan::{Action, Plan};
-use crate::status::omni::{ClusterView, SyncAction, sync_actions};
+use crate::status::cluster::ClusterView;
+use crate::status::sync::{SyncAction, sync_actions};
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done};
 use crate::wait::{self, Look};
@@ -162,6 +163,7 @@ pub fn prove(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &Wanted, no_wait: bool) -> 
 /// Waits until Omni says Running and ready, of the cluster and of each machine set.
 fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     let what = format!("cluster `{cluster}`");
+    let mut ready: Vec<String> = Vec::new();
     let result = wait::until(
         &what,
         cx.limit(RUNNING),
@@ -170,6 +172,13 @@ fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::
             let Some(view) = cluster_status::observe(omnictl, cluster)? else {
                 return Ok(Look::Waiting("waiting for Omni to make the cluster".to_owned()));
             };
+            for machine in view.machines().filter(|machine| machine.ready) {
+                let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };
+                if !ready.contains(name) {
+                    ready.push(name.clone());
+                    cx.ui.say(&format!("           {name} is ready"));
+                }
+            }
             if view.running {
                 return Ok(Look::Done(view));
             }

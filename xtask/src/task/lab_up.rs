@@ -118,14 +118,7 @@ fn running(cx: &Cx, dir: &Path) -> bool {
 /// # Errors
 /// [`Code::Prerequisite`] when this is not a checkout; [`Code::Failed`] with cargo's errors when it does not build.
 pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
-    // The runner's own sources, wherever the project is that it works on.
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("Cargo.toml");
-    if !manifest.is_file() {
-        return Err(Failure::new(Code::Prerequisite, "the lab's sources are not here")
-            .cause(format!("`{}` does not exist", manifest.display()))
-            .hint("run it from a checkout of the repository")
-            .into());
-    }
+    let manifest = sources()?.join("Cargo.toml");
     let cargo = environment("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let shell = proc::shell()?;
     let cmd = cmd!(
@@ -139,6 +132,19 @@ pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
         (bin && message["target"]["name"] == "lab").then(|| message["executable"].as_str().map(PathBuf::from))?
     });
     executable.ok_or_else(|| anyhow::anyhow!("cargo built the lab and named no program"))
+}
+
+/// The repository that this runner is of, wherever the project is that it works on: cargo says so when it runs us, and
+/// otherwise the program lies in the repository's `target`.
+fn sources() -> Result<PathBuf, Failure> {
+    let told = environment("CARGO_MANIFEST_DIR").and_then(|dir| Path::new(&dir).parent().map(Path::to_owned));
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut candidates = told.iter().map(PathBuf::as_path).chain(program.ancestors());
+    candidates.find(|dir| dir.join("lab/Cargo.toml").is_file()).map(Path::to_owned).ok_or_else(|| {
+        Failure::new(Code::Prerequisite, "the lab's sources are not here")
+            .cause(format!("no directory above `{}` holds lab/Cargo.toml", program.display()))
+            .hint("run it from a checkout of the repository: `cargo xtask …`")
+    })
 }
 
 /// Starts the lab in `dir` and returns when it is ready. With `tied`, it ends when our end of its standard input is
@@ -191,11 +197,19 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
     for file in ["docker/compose.yaml", "docker/.env.example", "docker/config.yaml.example"] {
         shell.copy_file(paths.root().join(file), project.join(file))?;
     }
+    // The simulated Omni reads neither, and docker mounts no file that is not there.
+    let (key, cert) = (project.join("docker/omni.asc"), project.join("docker/tls.pem"));
+    for file in [&key, &cert] {
+        files::write_atomically(file, b"the lab's Omni has no use for this file\n", files::PRIVATE)?;
+    }
+    let cert = cert.display().to_string();
     let mut env = EnvFile::parse("docker/.env.example", &shell.read_file(paths.env_example())?)?;
     for (key, value) in [
         ("OMNI_DOMAIN", ready.omni_domain.as_str()),
         ("OMNI_INITIAL_USER", "admin@example.com"),
         ("OMNI_LAN_ADDRESS", "127.0.0.1"),
+        ("OMNI_TLS_CERT", cert.as_str()),
+        ("OMNI_TLS_KEY", cert.as_str()),
         ("OMNI_ACCOUNT_UUID", "00000000-0000-4000-8000-000000000000"),
         ("OIDC_ISSUER_URL", "https://tsidp.example.ts.net"),
         ("OIDC_CLIENT_ID", "lab"),

@@ -1,19 +1,32 @@
 //! One file per task, named as the task: load, check, observe, plan, apply, prove, report.
 
+pub mod changelog;
+pub mod changelog_bump;
+pub mod ci;
 pub mod cluster_create;
 pub mod cluster_status;
 pub mod cluster_sync;
+pub mod commit_check;
+pub mod complete;
+pub mod completions;
+pub mod contributor;
+pub mod docs;
 pub mod doctor;
+pub mod hooks_install;
 pub mod hub;
+pub mod infisical_scan;
 pub mod lab_down;
 pub mod lab_up;
 pub mod load;
 pub mod machineclass_apply;
 pub mod machineclass_create;
+pub mod markdown_fix;
+pub mod markdown_lint;
 pub mod omni_setup;
 pub mod omni_status;
 pub mod omni_verify;
 pub mod omnictl_install;
+pub mod pre_commit_run;
 pub mod provider_setup;
 pub mod provider_status;
 pub mod provider_verify;
@@ -21,6 +34,7 @@ pub mod rehearse;
 pub mod stack_down;
 pub mod stack_logs;
 pub mod stack_up;
+pub mod staged_check;
 pub mod triage;
 pub mod tsidp_verify;
 

@@ -186,6 +186,10 @@ fn far_ends(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Key> {
             let version = wanted.proxmox.version(cx)?;
             Ok(Done::ok(None, format!("version {version}, as {}", wanted.proxmox.token.id)))
         }),
+        Check::new("compose-file", "docker/compose.yaml and its variables are complete", || {
+            Compose::find(cx)?.check()?;
+            Ok(Done::ok(None, ""))
+        }),
         Check::new("key", "the provider's key", || find_key(cx, &wanted.id)),
     ];
     let mut key = None;

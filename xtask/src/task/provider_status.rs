@@ -20,9 +20,12 @@ enum Part {
 
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
-    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    // Read while docker answers: a hundred entries of YAML take as long as a container list.
+    let issues = std::thread::spawn(triage::issues);
+    let known_issues =
+        || issues.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(anyhow::Error::msg);
     if args.follow {
-        return follow(args, cx, &compose, &issues);
+        return follow(args, cx, &compose, &known_issues()?);
     }
     let checks = vec![
         Check::new("containers", "the stack's containers", || {
@@ -47,6 +50,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             }
         }
     }
+    let issues = known_issues()?;
     let known = triage::find(&issues, &log);
     show(cx, &containers, &log, &known);
     let provider = containers.iter().find(|container| container.service == PROVIDER);

@@ -46,11 +46,9 @@ impl<'a> Compose<'a> {
         let (shell, docker) = (proc::shell()?, &self.docker);
         let job = Job::new("asking for the compose plugin", cmd!(shell, "{docker} compose version --format json"));
         let ended = self.cx.proc.run(job.deadline(QUICK))?;
-        docker::version(&ended.stdout).filter(|_| ended.success()).ok_or_else(|| {
-            Failure::new(Code::Prerequisite, "docker has no compose plugin (v2)")
-                .cause(ended.failure().cause)
-                .hint("install it: `apt-get install docker-compose-v2`, or follow docs.docker.com/compose/install")
-        })
+        docker::version(&ended.stdout)
+            .filter(|_| ended.success())
+            .ok_or_else(|| no_plugin(ended.stderr.lines().next().unwrap_or("it printed no version")))
     }
 
     /// Checks that the compose file and the variables it needs are complete.
@@ -162,10 +160,32 @@ impl<'a> Compose<'a> {
     }
 }
 
+fn no_plugin(said: &str) -> Failure {
+    Failure::new(Code::Prerequisite, "docker has no compose plugin (v2)")
+        .cause(said)
+        .hint("install it: `apt-get install docker-compose-v2`, or follow docs.docker.com/compose/install")
+}
+
 /// What docker compose said, in the operator's words. The texts are those of docker compose 5.5.1 on an engine 20.10.
 pub(super) fn explain(ended: &Ended) -> Failure {
-    let said = ended.stderr.trim();
+    // What it did before it failed is progress, not the reason.
+    let progress = |line: &&str| {
+        !["Container", "Volume", "Network", "Image"].contains(&line.split_whitespace().next().unwrap_or(""))
+    };
+    let said = ended.stderr.lines().filter(progress).collect::<Vec<_>>().join("\n");
+    let said = said.trim();
     let has = |text: &str| said.contains(text);
+    if let Some((_, path)) = said.split_once("bind source path does not exist: ") {
+        let path = path.lines().next().unwrap_or_default();
+        return Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
+            .cause("docker/compose.yaml mounts it into a container")
+            .hint(
+                "docker/README.md says what each file is; a certificate or key may have another place: see docker/.env",
+            );
+    }
+    if has("unknown shorthand flag") || has("is not a docker command") {
+        return no_plugin(said.lines().next().unwrap_or_default());
+    }
     if has("failed to connect to the docker API") || has("Cannot connect to the Docker daemon") {
         return Failure::new(Code::Unreachable, "the Docker engine does not answer")
             .cause(said)
@@ -202,5 +222,5 @@ pub(super) fn explain(ended: &Ended) -> Failure {
     if has("no such service") {
         return Failure::new(Code::NotFound, "the stack has no such service").cause(said);
     }
-    ended.failure()
+    if said.is_empty() { ended.failure() } else { ended.failure().cause(said) }
 }

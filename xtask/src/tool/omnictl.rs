@@ -379,7 +379,11 @@ pub fn no_endpoint() -> Failure {
 
 /// The texts are those of omnictl 1.4.9 and 1.9.3; each is held to a recording of the real program.
 fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
-    let said = ended.stderr.trim().trim_start_matches("Error: ");
+    // Omni's notices come before the error: of a version that differs, for one.
+    let (notices, errors): (Vec<&str>, Vec<&str>) = ended.stderr.lines().partition(|line| line.starts_with("[WARN]"));
+    let said = errors.join("\n");
+    let said = said.trim().trim_start_matches("Error: ");
+    let differs = notices.iter().find(|notice| notice.contains("differs from the backend version"));
     let has = |text: &str| said.contains(text);
     let reasons = reasons(said);
     let of = |code: Code, message: String| Failure::new(code, message).cause(reasons.clone());
@@ -387,8 +391,12 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
         return of(Code::Refused, format!("Omni at {endpoint} waits for its licence to be accepted"))
             .hint(format!("a person must read and accept it at {endpoint}/eula; this project never does so"));
     }
-    if has("client API version mismatch") || has("omnictl is too old") || has("omnictl is newer") {
-        return of(Code::Prerequisite, format!("this omnictl does not fit Omni at {endpoint}"))
+    // A newer omnictl asks for types that an older Omni does not know, and is told that it may not see them.
+    let unknown_type = has("no access is permitted") && differs.is_some();
+    if has("client API version mismatch") || has("omnictl is too old") || has("omnictl is newer") || unknown_type {
+        let reasons = differs.map_or(reasons.clone(), |notice| format!("{reasons}\n{notice}"));
+        return Failure::new(Code::Prerequisite, format!("this omnictl does not fit Omni at {endpoint}"))
+            .cause(reasons)
             .hint("install the one that this Omni offers")
             .next("cargo xtask omnictl-install --force");
     }

@@ -1,6 +1,8 @@
 //! Questions, asked on a terminal only. Off it a question is an error that names the flag and the variable.
 
 use std::io::{IsTerminal, Write};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use console::Term;
 
@@ -54,10 +56,9 @@ impl Prompter {
         if !self.interactive {
             return Err(Failure::missing(vec![missing]));
         }
-        let term = Term::stderr();
         loop {
-            let _ = write!(&term, "  {question} (not shown): ");
-            let answer = term.read_secure_line().map_err(|_| proc::interruption("asking"))?;
+            let _ = write!(Term::stderr(), "  {question} (not shown): ");
+            let answer = answered(|| Term::stderr().read_secure_line().ok()).inspect_err(|_| proc::show_typing())?;
             if !answer.trim().is_empty() {
                 return Ok(Secret::new(answer.trim()));
             }
@@ -123,9 +124,22 @@ fn declined(what: &str) -> Failure {
 
 fn read_line(question: &str) -> Result<String, Failure> {
     let _ = write!(std::io::stderr().lock(), "{question}");
-    let mut answer = String::new();
-    match std::io::stdin().read_line(&mut answer) {
-        Ok(count) if count > 0 && !proc::interrupted() => Ok(answer),
-        _ => Err(proc::interruption("asking")),
+    answered(|| {
+        let mut answer = String::new();
+        let count = std::io::stdin().read_line(&mut answer).ok()?;
+        (count > 0).then_some(answer)
+    })
+}
+
+/// Reads beside us, so that Ctrl-C ends a question at once: a read that waits is restarted after a signal.
+fn answered(read: impl FnOnce() -> Option<String> + Send + 'static) -> Result<String, Failure> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(read()));
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(25)) {
+            Ok(Some(answer)) if !proc::interrupted() => return Ok(answer),
+            Err(mpsc::RecvTimeoutError::Timeout) if !proc::interrupted() => {}
+            _ => return Err(proc::interruption("asking")),
+        }
     }
 }

@@ -1,6 +1,18 @@
-//! The real binary in a sandbox.
+//! The real binary in a sandbox: exact words, exit status, and what it left behind, against the lab.
 
 // Tests play the operator and the far ends: they start processes and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod cel_truth;
+mod check_bench;
+mod ci;
+mod docs;
 mod hub;
+mod input;
+mod killed;
+mod lab;
+mod plugin;
+mod runbook;
+mod sandbox;
+mod secrets;
+mod tidy;

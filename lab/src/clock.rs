@@ -1,0 +1,112 @@
+//! Field time: how long things take in a real deployment, and how much faster the lab lets them pass.
+//!
+//! Everything that takes time in the lab (a Proxmox task, a machine that boots, a ticket that expires) is written in the
+//! durations of the field and divided by one factor here. Factor 1 is the field's own pace.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The largest factor that is accepted: beyond it the timers of the system are coarser than what they measure.
+pub const MAX_FACTOR: f64 = 100_000.0;
+
+/// A clock that runs `factor` times as fast as the wall clock. Clones are cheap and share their time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    factor: f64,
+    started: Instant,
+    started_at: SystemTime,
+    skipped_ms: AtomicU64,
+}
+
+impl Clock {
+    /// A clock that starts now. The factor is held between 0.01 and [`MAX_FACTOR`]; anything that is no number means 1.
+    pub fn new(factor: f64) -> Clock {
+        let factor = if factor.is_nan() { 1.0 } else { factor.clamp(0.01, MAX_FACTOR) };
+        Clock {
+            inner: Arc::new(Inner {
+                factor,
+                started: Instant::now(),
+                started_at: SystemTime::now(),
+                skipped_ms: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// How many seconds of the field pass in one second here.
+    pub fn factor(&self) -> f64 {
+        self.inner.factor
+    }
+
+    /// The wall-clock duration in which `field` passes.
+    pub fn real(&self, field: Duration) -> Duration {
+        field.div_f64(self.inner.factor)
+    }
+
+    /// Waits until `field` has passed at the field's pace. A time skipped by [`Clock::skip`] does not shorten it.
+    pub async fn sleep(&self, field: Duration) {
+        tokio::time::sleep(self.real(field)).await;
+    }
+
+    /// Field time since this clock was made, skipped time included.
+    pub fn elapsed(&self) -> Duration {
+        let skipped = Duration::from_millis(self.inner.skipped_ms.load(Ordering::Relaxed));
+        self.inner.started.elapsed().mul_f64(self.inner.factor) + skipped
+    }
+
+    /// The date in the field: the date at which this clock was made, plus [`Clock::elapsed`].
+    pub fn field_now(&self) -> SystemTime {
+        self.inner.started_at + self.elapsed()
+    }
+
+    /// [`Clock::field_now`] in whole seconds since 1970, as Proxmox and Omni write it.
+    pub fn unix(&self) -> u64 {
+        self.field_now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    /// Moves the date forward at once, for everybody who shares this clock: tickets and keys grow old.
+    pub fn skip(&self, field: Duration) {
+        let ms = u64::try_from(field.as_millis()).unwrap_or(u64::MAX / 4);
+        self.inner.skipped_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Default for Clock {
+    /// The field's own pace.
+    fn default() -> Clock {
+        Clock::new(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_factor_divides_waiting_and_multiplies_time() {
+        let clock = Clock::new(100.0);
+        assert_eq!(clock.real(Duration::from_secs(10)), Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(clock.elapsed() >= Duration::from_millis(500), "{:?}", clock.elapsed());
+    }
+
+    #[test]
+    fn skipped_time_is_shared_by_clones() {
+        let clock = Clock::default();
+        let before = clock.unix();
+        clock.clone().skip(Duration::from_secs(7200));
+        assert!(clock.unix() >= before + 7200);
+    }
+
+    #[test]
+    fn odd_factors_are_held_in_bounds() {
+        assert_eq!(Clock::new(f64::NAN).factor(), 1.0);
+        assert_eq!(Clock::new(0.0).factor(), 0.01);
+        assert_eq!(Clock::new(f64::INFINITY).factor(), MAX_FACTOR);
+    }
+}

@@ -1,0 +1,428 @@
+//! `lab serve`: everything of one lab, its directory, its control socket, and its end.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::faulty;
+use crate::http::{self, Server};
+use crate::omni::access::{self, Role};
+use crate::omni::front::Front;
+use crate::omni::kinds::Release;
+use crate::omni::machines::{self, Hardware};
+use crate::omni::{Omni, api, keys, wall_now};
+use crate::provider::{Surroundings, cidata};
+use crate::proxmox::{Proxmox, World};
+use crate::race::{First, first};
+use crate::tls::{Ca, Leaf};
+use crate::tools::docker::engine::Engine;
+use crate::tools::wire::{Ask, LINK_FILE, Link, Start, Told};
+
+/// The longest line of the control socket, in bytes.
+const LINE_LIMIT: u64 = 16 << 20;
+
+/// How a lab is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its directory, made if it is not there.
+    pub dir: PathBuf,
+    /// Field seconds in a real second.
+    pub clock: f64,
+    /// `NAME[:WHEN]`
+    pub faults: Vec<String>,
+    /// What every far end takes longer, in real time.
+    pub latency: Duration,
+    /// Ends at the end of stdin.
+    pub until_stdin_closes: bool,
+    /// Which Omni and omnictl it is.
+    pub release: Release,
+}
+
+/// What `DIR/lab.json` holds, for `lab dump` and `lab stop`.
+#[derive(Debug, Deserialize)]
+pub struct Handle {
+    /// Where it listens and what opens it.
+    #[serde(flatten)]
+    pub link: Link,
+}
+
+/// Everything that runs.
+struct Lab {
+    omni: Omni,
+    omni_port: u16,
+    omni_ca: String,
+    proxmox: Proxmox,
+    engine: Engine,
+    faults: Arc<Faults>,
+    clock: Clock,
+    release: Release,
+    latency: Duration,
+    token: String,
+    stop: Notify,
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+}
+
+fn random_hex(bytes: usize) -> Result<String> {
+    let mut buffer = vec![0u8; bytes];
+    crate::tls::fill(&mut buffer)?;
+    Ok(crate::tls::hex(&buffer))
+}
+
+/// Runs a lab until it is told to end.
+pub async fn serve(options: Options) -> Result<()> {
+    let faults = Arc::new(Faults::parse(&options.faults)?);
+    // Before anything else: a signal that comes early is not lost.
+    let signals = signals()?;
+    prepare(&options.dir)?;
+    let clock = Clock::new(options.clock);
+    let latency = options.latency + if faults.has("far-ends-slow") { Duration::from_secs(1) } else { Duration::ZERO };
+    let ca = Ca::new()?;
+    let token = random_hex(32)?;
+    let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
+    let link = Link { control: control.local_addr()?.to_string(), token: token.clone() };
+    let omni = Omni::start(clock.clone(), options.release);
+    let front = front(&ca, &faults, &link, latency).await?;
+    let secret = omni.with(|state| state.uuid());
+    let proxmox = proxmox(&ca, &faults, &clock, latency, &secret).await?;
+    let around =
+        Surroundings { omni: omni.clone(), omni_addr: front.addr(), clock: clock.clone(), faults: Arc::clone(&faults) };
+    let lab = Arc::new(Lab {
+        omni,
+        omni_port: front.addr().port(),
+        omni_ca: if faults.has("omni-unknown-ca") { String::new() } else { ca.pem() },
+        proxmox,
+        engine: Engine::new(around),
+        faults: Arc::clone(&faults),
+        clock,
+        release: options.release,
+        latency,
+        token,
+        stop: Notify::new(),
+    });
+    faulty::arrange(&faults, &lab.omni, &lab.proxmox);
+    // With this fault nothing listens where Omni should.
+    let front = if faults.has("omni-unreachable") {
+        drop(front);
+        None
+    } else {
+        Some(front)
+    };
+    let key = admin_key(&lab)?;
+    let written = write_files(&options.dir, &lab, &link, &ca, &key, &secret, faults.has("omnictl-missing"))?;
+    let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
+    let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
+    println!("{written}");
+    let ended = async {
+        let stdin = async {
+            if !options.until_stdin_closes {
+                std::future::pending::<()>().await;
+            }
+            stdin_end().await;
+        };
+        first(first(signals, lab.stop.notified()), stdin).await;
+    };
+    ended.await;
+    accepting.abort();
+    power.abort();
+    if let Some(front) = front {
+        front.stop().await;
+    }
+    clean(&options.dir);
+    Ok(())
+}
+
+/// The end of stdin, read by a thread of its own: a blocking read must not hold the runtime up.
+async fn stdin_end() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = sender.send(());
+    });
+    let _ = receiver.await;
+}
+
+/// A future that ends with SIGINT or SIGTERM.
+fn signals() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    Ok(async move {
+        first(interrupt.recv(), terminate.recv()).await;
+    })
+}
+
+fn prepare(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir.join("bin")).with_context(|| format!("cannot make {}", dir.display()))?;
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(dir, mode).with_context(|| format!("cannot close {} to others", dir.display()))?;
+    // What a lab left that was killed would lead nowhere.
+    clean(dir);
+    Ok(())
+}
+
+/// Takes away what only works while the lab runs.
+fn clean(dir: &Path) {
+    for file in ["env", "lab.json", "ca.pem", "bin/.lab.json", "bin/omnictl", "bin/docker"] {
+        let _ = std::fs::remove_file(dir.join(file));
+    }
+}
+
+fn write_secret(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+async fn front(ca: &Ca, faults: &Arc<Faults>, link: &Link, latency: Duration) -> Result<Server> {
+    let leaf = if faults.has("omni-unknown-ca") { Leaf::SelfSigned } else { Leaf::Good };
+    let mut options = http::Options::new(loopback(0), Some(ca.server_config_with(leaf)?));
+    options.latency = latency;
+    let front = Arc::new(Front::new(Arc::clone(faults), link.clone()));
+    http::serve(options, move |request| {
+        let front = Arc::clone(&front);
+        async move { front.answer(&request) }
+    })
+    .await
+}
+
+async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, secret: &str) -> Result<Proxmox> {
+    let leaf = if faults.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
+    let options = crate::proxmox::Options { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
+    let hooks = Arc::new(faulty::ProxmoxFaults::new(Arc::clone(faults)));
+    Proxmox::start(World::lab(secret)?, options, clock.clone(), hooks).await
+}
+
+/// The key in `DIR/env`: an administrator's, unless a fault says otherwise.
+fn admin_key(lab: &Lab) -> Result<String> {
+    let now = wall_now();
+    let day = 86_400;
+    let admin = lab.omni.add_key("automation", Role::Admin, now - day, keys::YEAR)?;
+    if lab.faults.has("key-wrong-role") {
+        return lab.omni.add_key("reader", Role::Reader, now - day, keys::YEAR);
+    }
+    if lab.faults.has("key-expired") {
+        return lab.omni.add_key("automation", Role::Admin, now - i64::from(keys::YEAR) - day, keys::YEAR);
+    }
+    Ok(admin)
+}
+
+/// Writes the directory; the value is the line that says that the lab is ready.
+fn write_files(
+    dir: &Path,
+    lab: &Lab,
+    link: &Link,
+    ca: &Ca,
+    key: &str,
+    secret: &str,
+    without_omnictl: bool,
+) -> Result<Value> {
+    let dir = std::fs::canonicalize(dir).with_context(|| format!("cannot find {}", dir.display()))?;
+    let bin = dir.join("bin");
+    let executable = std::env::current_exe().context("cannot find this program")?;
+    write_secret(&bin.join(LINK_FILE), &serde_json::to_string(link)?)?;
+    for name in ["omnictl", "docker"] {
+        if name == "omnictl" && without_omnictl {
+            continue;
+        }
+        let place = bin.join(name);
+        std::os::unix::fs::symlink(&executable, &place).with_context(|| format!("cannot make {}", place.display()))?;
+    }
+    let ca_file = dir.join("ca.pem");
+    std::fs::write(&ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;
+    let domain = format!("127.0.0.1:{}", lab.omni_port);
+    let (omni, proxmox) = (format!("https://{domain}"), lab.proxmox.url());
+    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+    // In double quotes, so that what reads it need know no more of a shell than docker's env files do.
+    let escaped =
+        |path: &Path| path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+    let env = format!(
+        "export PATH=\"{}:$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
+         export PROXMOX_VE_ENDPOINT='{proxmox}'\nexport PROXMOX_VE_API_TOKEN='omni@pve!provider={secret}'\n\
+         export SSL_CERT_FILE={}\n",
+        escaped(&bin),
+        quoted(&ca_file)
+    );
+    let env_file = dir.join("env");
+    write_secret(&env_file, &env)?;
+    let handle = json!({"control": link.control, "token": link.token, "pid": std::process::id(), "proxmox_url": proxmox,
+        "omni_endpoint": omni});
+    write_secret(&dir.join("lab.json"), &handle.to_string())?;
+    Ok(json!({
+        "ready": true, "pid": std::process::id(), "env_file": env_file, "proxmox_url": proxmox, "omni_endpoint": omni,
+        "omni_domain": domain, "ca_file": ca_file, "bin_dir": bin,
+    }))
+}
+
+/// Lets machines boot and fall silent as their power comes and goes.
+async fn listen_to_power(lab: Arc<Lab>) {
+    let mut events = lab.proxmox.subscribe();
+    while let Some(event) = events.recv().await {
+        let hardware = lab.proxmox.with(|world| {
+            let vm = world.vms.get(&event.vmid)?;
+            let disk_gib = world.boot_disk_size(vm) / crate::proxmox::world::GIB;
+            let (cores, memory_mib) = (vm.cpus(), vm.memory_mib());
+            Some(Hardware { name: event.name.clone(), cores, memory_mib, disk_gib })
+        });
+        // Without an image that tells it where to go, a machine boots and stays for itself.
+        let knows_omni = event.cidata.as_deref().and_then(cidata::token).is_some();
+        let mute = lab.faults.has("machine-never-joins") && event.running && lab.faults.hit("machine-never-joins");
+        lab.omni.with(|state| {
+            if !event.running {
+                machines::power_off(state, &event.uuid);
+                return;
+            }
+            machines::power_on(state, &event.uuid, hardware.unwrap_or_default());
+            if let Some(machine) = state.machines.get_mut(&event.uuid) {
+                machine.mute = mute || !knows_omni;
+            }
+        });
+    }
+}
+
+async fn accept(listener: TcpListener, lab: Arc<Lab>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let lab = Arc::clone(&lab);
+                tokio::spawn(async move {
+                    // A stand-in that was killed ends its conversation in the middle.
+                    let _ = converse(stream, &lab).await;
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let token: String = match read_line(&mut reader).await? {
+        Some(line) => serde_json::from_slice(&line).unwrap_or_default(),
+        None => return Ok(()),
+    };
+    // Both are of one length and random; a guess over loopback is not what this guards against.
+    let known = token == lab.token;
+    while let Some(line) = read_line(&mut reader).await? {
+        let told = match (known, serde_json::from_slice::<Ask>(&line)) {
+            (false, _) => Told::Refused("the token is of another lab".to_owned()),
+            (true, Err(why)) => Told::Refused(format!("this is no question: {why}")),
+            (true, Ok(ask)) => lab.answer(ask).await,
+        };
+        let mut text = serde_json::to_vec(&told)?;
+        text.push(b'\n');
+        writer.write_all(&text).await?;
+    }
+    Ok(())
+}
+
+async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    reader.take(LINE_LIMIT).read_until(b'\n', &mut line).await?;
+    match line.last() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(line)),
+        Some(_) => bail!("the line is cut off or too long"),
+    }
+}
+
+impl Lab {
+    async fn answer(&self, ask: Ask) -> Told {
+        match ask {
+            Ask::Start { program, argv } => {
+                tokio::time::sleep(self.latency).await;
+                Told::Started(self.start(&program, &argv))
+            }
+            Ask::Omni { key, call } => Told::Omni(self.omni.with(|state| {
+                let caller = access::authenticate(state, key.as_deref())?;
+                api::call(state, &caller, *call)
+            })),
+            Ask::Change { after, within_ms } => {
+                let mut revision = self.omni.subscribe();
+                let within = Duration::from_millis(within_ms.min(600_000));
+                let wait = async {
+                    loop {
+                        let now = *revision.borrow_and_update();
+                        if now > after || revision.changed().await.is_err() {
+                            return now;
+                        }
+                    }
+                };
+                match first(wait, tokio::time::sleep(within)).await {
+                    First::Left(now) => Told::Revision(now),
+                    First::Right(()) => Told::Revision(after),
+                }
+            }
+            Ask::Engine(ask) => Told::Engine(Box::new(self.engine.answer(*ask).await)),
+            Ask::Dump => Told::Dump(self.dump()),
+            Ask::Stop => {
+                self.stop.notify_one();
+                Told::Done
+            }
+        }
+    }
+
+    fn start(&self, program: &str, argv: &[String]) -> Start {
+        let omnictl = program == "omnictl";
+        let online =
+            omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
+        Start {
+            release: self.release,
+            omni_port: self.omni_port,
+            omni_ca: self.omni_ca.clone(),
+            clock: self.clock.factor(),
+            hang: online && self.faults.hit("omnictl-hangs"),
+            html: online && self.faults.has("omni-html"),
+            engine_down: !omnictl && self.faults.hit("docker-down"),
+        }
+    }
+
+    fn dump(&self) -> Value {
+        let proxmox = self.proxmox.dump();
+        let vms: Vec<Value> = proxmox["vms"].as_array().cloned().unwrap_or_default();
+        let omni = self.omni.with(|state| crate::dump::omni(state, &vms));
+        json!({"proxmox": proxmox, "omni": omni, "docker": self.engine.dump()})
+    }
+}
+
+/// Asks a running lab something; `dir` is its directory.
+pub fn ask(dir: &Path, ask: &Ask) -> Result<Told> {
+    let path = dir.join("lab.json");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("no lab runs in {}: {} is not there", dir.display(), path.display()))?;
+    let handle: Handle = serde_json::from_str(&text).with_context(|| format!("{} is broken", path.display()))?;
+    crate::tools::wire::Line::open(&handle.link)?.ask(ask)
+}
+
+/// Waits until the lab in `dir` has taken its files away, for up to five seconds.
+pub fn wait_for_end(dir: &Path) -> Result<()> {
+    for _ in 0..500 {
+        if !dir.join("lab.json").exists() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bail!("the lab in {} has not ended within 5 s", dir.display())
+}

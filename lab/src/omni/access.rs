@@ -1,0 +1,274 @@
+//! Who may do what (omni v1.9.3 internal/backend/runtime/omni/state_access.go, infraprovider/state.go).
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::{self, PROVIDER_PREFIX};
+use super::names::*;
+use super::state::State;
+use super::status::{Code, Status, multierror};
+
+/// A role; each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Role {
+    /// Nothing but a valid signature.
+    None,
+    /// Its own provider's resources.
+    InfraProvider,
+    /// Reading.
+    Reader,
+    /// Clusters, machines, classes.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// The name that Omni shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::None => "None",
+            Role::InfraProvider => "InfraProvider",
+            Role::Reader => "Reader",
+            Role::Operator => "Operator",
+            Role::Admin => "Admin",
+        }
+    }
+
+    /// The role of this name.
+    pub fn parse(name: &str) -> Option<Role> {
+        [Role::None, Role::InfraProvider, Role::Reader, Role::Operator, Role::Admin]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
+/// A public key that an account may sign with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey {
+    /// Fingerprint in lower-case hex.
+    pub id: String,
+    /// When it was registered, in seconds since 1970.
+    pub created: i64,
+    /// When it ends.
+    pub expires: i64,
+}
+
+/// A user or a service account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The name with its prefix: `automation`, `infra-provider:proxmox`, or a user's e-mail.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// A person rather than a service account.
+    pub person: bool,
+    /// The id of its user resource.
+    pub user_id: String,
+    /// Its keys, oldest first.
+    pub keys: Vec<PublicKey>,
+}
+
+/// Somebody who has shown a valid key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The name in its key.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+}
+
+impl Caller {
+    /// The provider that it is, if it is one.
+    pub fn provider(&self) -> Option<&str> {
+        self.name.strip_prefix(PROVIDER_PREFIX)
+    }
+}
+
+/// Checks a key as Omni checks a request's signature. `None` is a request without one.
+pub fn authenticate(state: &State, key: Option<&str>) -> Result<Caller, Status> {
+    let refuse = || Status::new(Code::Unauthenticated, "invalid signature");
+    let read = keys::read(key.ok_or_else(refuse)?).map_err(|_| refuse())?;
+    let account = state.accounts.get(&keys::identity(&read.name)).ok_or_else(refuse)?;
+    let now = state.store.now();
+    let known = account.keys.iter().find(|key| key.id == read.fingerprint).ok_or_else(refuse)?;
+    if known.expires <= now {
+        return Err(refuse());
+    }
+    if !state.eula_accepted {
+        let text = "EULA has not been accepted; please accept the End User License Agreement before using Omni: \
+                    https://omni.example.invalid/eula";
+        return Err(Status::new(Code::FailedPrecondition, text));
+    }
+    Ok(Caller { name: read.name, role: account.role })
+}
+
+/// What somebody wants to do to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Get, list or watch.
+    Read,
+    /// Create.
+    Create,
+    /// Update.
+    Update,
+    /// Tear down or destroy.
+    Destroy,
+}
+
+/// The types that users change themselves.
+const USER_MANAGED: &[&str] = &[
+    CLUSTER,
+    MACHINE_SET,
+    MACHINE_SET_NODE,
+    MACHINE_CLASS,
+    MACHINE_REQUEST_SET,
+    CONFIG_PATCH,
+    EXTENSIONS_CONFIGURATION,
+    KERNEL_ARGS,
+    KUBERNETES_MANIFEST_GROUP,
+    KUBERNETES_HEALTH_CHECK,
+    "MachineLabels.omni.sidero.dev",
+    "NodeForceDestroyRequests.omni.sidero.dev",
+    "InfraMachineConfigs.omni.sidero.dev",
+    "EtcdManualBackups.omni.sidero.dev",
+    "DefaultJoinTokens.omni.sidero.dev",
+];
+/// The types that every valid signature may read.
+const FOR_EVERYBODY: &[&str] = &[
+    SYS_VERSION,
+    TALOS_VERSION,
+    KUBERNETES_VERSION,
+    "Notifications.omni.sidero.dev",
+    "FeaturesConfigs.omni.sidero.dev",
+    "CurrentUsers.omni.sidero.dev",
+    "Permissions.omni.sidero.dev",
+];
+const INFRA_TYPES: &[&str] =
+    &[INFRA_PROVIDER, INFRA_PROVIDER_STATUS, INFRA_PROVIDER_HEALTH, MACHINE_REQUEST, MACHINE_REQUEST_STATUS];
+const ADMIN_TYPES: &[&str] = &[USER, IDENTITY, SERVICE_ACCOUNT_STATUS];
+
+/// Refuses what the caller's role does not allow; the error is wrapped as a failed validation.
+pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str) -> Result<(), Status> {
+    if INFRA_TYPES.contains(&typ) {
+        // These have a state of their own, whose errors are not wrapped.
+        return infra(state, caller, verb, typ, namespace);
+    }
+    inner(caller, verb, typ).map_err(|status| {
+        let text = multierror(&[status.to_string()]);
+        Status::new(status.code, format!("failed to validate: {text}"))
+    })
+}
+
+/// A role that is too small, as the calls outside the resource API say it.
+pub fn require(caller: &Caller, role: Role) -> Result<(), Status> {
+    match caller.role >= role {
+        true => Ok(()),
+        false => Err(Status::new(
+            Code::PermissionDenied,
+            format!("unauthorized: access denied: insufficient role: {:?}", caller.role.name()),
+        )),
+    }
+}
+
+fn inner(caller: &Caller, verb: Verb, typ: &str) -> Result<(), Status> {
+    let denied = |text: String| Err(Status::new(Code::PermissionDenied, text));
+    if FOR_EVERYBODY.contains(&typ) {
+        return if verb == Verb::Read { Ok(()) } else { denied("only read access is permitted".to_owned()) };
+    }
+    if ADMIN_TYPES.contains(&typ) {
+        require(caller, Role::Admin)?;
+        let text = format!(
+            "only read access is permitted on resource {typ}, mutations should be done via ManagementService API calls"
+        );
+        return if verb == Verb::Read { Ok(()) } else { denied(text) };
+    }
+    let wanted = match verb {
+        Verb::Read if typ == MACHINE => Role::InfraProvider,
+        Verb::Read => Role::Reader,
+        _ => Role::Operator,
+    };
+    require(caller, wanted)?;
+    match verb {
+        Verb::Read => Ok(()),
+        _ if USER_MANAGED.contains(&typ) => Ok(()),
+        Verb::Destroy if typ == LINK => Ok(()),
+        _ if typ == LINK => denied("only read and delete access is permitted".to_owned()),
+        _ => denied("only read access is permitted".to_owned()),
+    }
+}
+
+fn infra(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str) -> Result<(), Status> {
+    let denied = |text: String| Err(Status::new(Code::PermissionDenied, text));
+    require(caller, Role::InfraProvider)?;
+    if let Some(provider) = caller.provider() {
+        if state.store.get(INFRA_PROVIDER, INFRA, provider).is_none() {
+            return denied(format!("infra provider with name {provider:?} is not registered in the system"));
+        }
+        let own = format!("infra-provider:{provider}");
+        if ![INFRA, INFRA_EPHEMERAL, &own].contains(&namespace) {
+            return denied(format!("namespace not allowed, must be one of: {INFRA}, {INFRA_EPHEMERAL}, {own}"));
+        }
+        return Ok(());
+    }
+    match verb {
+        Verb::Read => require(caller, Role::Reader),
+        _ if typ == INFRA_PROVIDER => require(caller, Role::Admin),
+        _ if typ != MACHINE_REQUEST => denied(format!("users are not allowed to modify {typ:?} resources")),
+        _ if caller.role < Role::Operator => {
+            denied(format!("only operators and admins are allowed to modify {typ:?} resources"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kinds::Release;
+    use super::*;
+
+    fn caller(name: &str, role: Role) -> Caller {
+        Caller { name: name.to_owned(), role }
+    }
+
+    #[test]
+    fn roles_are_held() {
+        let state = State::new(Release::V1_9_3, 1, 0);
+        let said =
+            |who: &Caller, verb, typ, namespace| check(&state, who, verb, typ, namespace).unwrap_err().to_string();
+        let reader = caller("r", Role::Reader);
+        assert!(check(&state, &reader, Verb::Read, CLUSTER, DEFAULT).is_ok());
+        assert!(said(&reader, Verb::Create, CLUSTER, DEFAULT).ends_with("insufficient role: \"Reader\"\n\n"));
+        let operator = caller("o", Role::Operator);
+        assert!(check(&state, &operator, Verb::Create, MACHINE_CLASS, DEFAULT).is_ok());
+        assert!(said(&operator, Verb::Destroy, MACHINE, DEFAULT).contains("only read access is permitted"));
+        assert!(check(&state, &operator, Verb::Destroy, LINK, DEFAULT).is_ok());
+        assert!(said(&operator, Verb::Create, INFRA_PROVIDER, INFRA).contains("insufficient role: \"Operator\""));
+        let provider = caller("infra-provider:proxmox", Role::InfraProvider);
+        assert!(
+            said(&provider, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("is not registered in the system")
+        );
+        let admin = caller("a", Role::Admin);
+        assert!(said(&admin, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("users are not allowed to modify"));
+    }
+
+    #[test]
+    fn a_key_must_be_known_and_alive() {
+        let mut state = State::new(Release::V1_9_3, 1, 1_800_000_000);
+        let key = keys::generate("automation", 1_800_000_000, keys::YEAR).unwrap();
+        let refused = "rpc error: code = Unauthenticated desc = invalid signature";
+        assert_eq!(authenticate(&state, Some(&key.encoded)).unwrap_err().to_string(), refused);
+        let public = PublicKey { id: key.fingerprint.clone(), created: 1_800_000_000, expires: key.expires };
+        let account = Account {
+            name: "automation".to_owned(),
+            role: Role::Admin,
+            person: false,
+            user_id: String::new(),
+            keys: vec![public],
+        };
+        state.accounts.insert(keys::identity("automation"), account);
+        assert_eq!(authenticate(&state, Some(&key.encoded)).unwrap().role, Role::Admin);
+        state.store.set_now(key.expires + 1);
+        assert_eq!(authenticate(&state, Some(&key.encoded)).unwrap_err().to_string(), refused);
+        assert_eq!(authenticate(&state, None).unwrap_err().to_string(), refused);
+    }
+}

@@ -1,0 +1,287 @@
+//! The calls that omnictl and the provider make, each with the caller's rights checked.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::access::{self, Account, Caller, PublicKey, Role, Verb};
+use super::keys::{self, PROVIDER_PREFIX};
+use super::names::*;
+use super::query::Term;
+use super::resource::{Key, Resource};
+use super::state::State;
+use super::status::{Code, Status};
+use super::store::not_found;
+use super::{machines, providers, validate};
+
+/// A call. What is not a resource call stands for one of Omni's management service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Call {
+    /// One resource.
+    Get(Key),
+    /// All resources of a type in a namespace that satisfy every term.
+    List {
+        /// Full type.
+        typ: String,
+        /// Namespace.
+        namespace: String,
+        /// Terms, all of which must hold.
+        terms: Vec<Term>,
+    },
+    /// Creates a resource.
+    Create(Resource),
+    /// Replaces a resource of the version seen.
+    Update(Resource),
+    /// Asks for deletion.
+    Teardown(Key),
+    /// Takes away what nothing holds any more.
+    Destroy(Key),
+    /// Registers a service account with its first key.
+    CreateServiceAccount {
+        /// Name with prefix.
+        name: String,
+        /// Role by name; empty with `use_user_role`.
+        role: String,
+        /// Take the caller's role.
+        use_user_role: bool,
+        /// The key.
+        key: PublicKey,
+    },
+    /// Adds a key to a service account.
+    RenewServiceAccount {
+        /// Name with prefix.
+        name: String,
+        /// The key.
+        key: PublicKey,
+    },
+    /// Every service account.
+    ListServiceAccounts,
+    /// Removes a service account.
+    DestroyServiceAccount(String),
+    /// Every person.
+    ListUsers,
+}
+
+/// What a call answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// One resource.
+    One(Box<Resource>),
+    /// Several.
+    Many(Vec<Resource>),
+    /// Deletion was asked for; true when nothing holds it.
+    Ready(bool),
+    /// Accounts.
+    Accounts(Vec<Account>),
+}
+
+/// Makes a call for a caller. The state settles afterwards, by [`super::Omni::with`].
+pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, Status> {
+    match call {
+        Call::Get(key) => {
+            access::check(state, caller, Verb::Read, &key.typ, &key.namespace)?;
+            let found = state.store.get(&key.typ, &key.namespace, &key.id).filter(|found| visible(caller, found));
+            found.cloned().map(|found| Answer::One(Box::new(found))).ok_or_else(|| not_found(&key))
+        }
+        Call::List { typ, namespace, terms } => {
+            access::check(state, caller, Verb::Read, &typ, &namespace)?;
+            let all = state.store.list(&typ, &namespace).filter(|found| visible(caller, found));
+            let wanted = all.filter(|found| terms.iter().all(|term| term.matches(&found.md.labels)));
+            Ok(Answer::Many(wanted.cloned().collect()))
+        }
+        Call::Create(resource) => create(state, caller, resource),
+        Call::Update(resource) => update(state, caller, resource),
+        Call::Teardown(key) => tear_down(state, caller, &key),
+        Call::Destroy(key) => {
+            access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
+            let gone = state.store.get(&key.typ, &key.namespace, &key.id).cloned();
+            state.store.destroy(&key)?;
+            if let Some(gone) = gone {
+                state.touch(&gone);
+            }
+            Ok(Answer::Done)
+        }
+        Call::CreateServiceAccount { name, role, use_user_role, key } => {
+            access::require(caller, Role::Admin)?;
+            create_account(state, caller, &name, &role, use_user_role, key)
+        }
+        Call::RenewServiceAccount { name, key } => {
+            access::require(caller, Role::Admin)?;
+            check_lifetime(state, &key)?;
+            let id = keys::identity(&name);
+            let account = state.accounts.get_mut(&id).ok_or_else(|| not_found(&Key::new(IDENTITY, DEFAULT, &id)))?;
+            account.keys.push(key);
+            Ok(Answer::Done)
+        }
+        Call::ListServiceAccounts | Call::ListUsers => {
+            access::require(caller, Role::Admin)?;
+            let people = call == Call::ListUsers;
+            Ok(Answer::Accounts(state.accounts.values().filter(|found| found.person == people).cloned().collect()))
+        }
+        Call::DestroyServiceAccount(name) => {
+            access::require(caller, Role::Admin)?;
+            let gone = state.accounts.remove(&keys::identity(&name));
+            let text = format!("service account {:?} not found", keys::identity(&name));
+            gone.map(|_| Answer::Done).ok_or_else(|| Status::new(Code::NotFound, text))
+        }
+    }
+}
+
+/// A provider sees in shared namespaces only what carries its own label.
+fn visible(caller: &Caller, resource: &Resource) -> bool {
+    let shared =
+        [INFRA, INFRA_EPHEMERAL].contains(&resource.md.namespace.as_str()) && resource.md.typ != INFRA_PROVIDER;
+    match caller.provider() {
+        Some(provider) if shared => resource.label(L_PROVIDER) == Some(provider),
+        _ => true,
+    }
+}
+
+fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<Answer, Status> {
+    access::check(state, caller, Verb::Create, &resource.md.typ, &resource.md.namespace)?;
+    own_id(caller, &resource)?;
+    let errors = validate::write(state, None, &resource);
+    if !errors.is_empty() {
+        return Err(Status::invalid(&errors));
+    }
+    if let Some(provider) = caller.provider() {
+        resource = resource.with_label(L_PROVIDER, &provider.to_owned());
+    }
+    let touched = resource.clone();
+    state.store.create(resource)?;
+    after_write(state, &touched);
+    Ok(Answer::Done)
+}
+
+fn update(state: &mut State, caller: &Caller, resource: Resource) -> Result<Answer, Status> {
+    access::check(state, caller, Verb::Update, &resource.md.typ, &resource.md.namespace)?;
+    own_id(caller, &resource)?;
+    let key = resource.key();
+    let Some(old) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else { return Err(not_found(&key)) };
+    if key.typ == MACHINE_CLASS && !old.spec["autoprovision"].is_object() && resource.spec["autoprovision"].is_object()
+    {
+        // The handler of 1.9.3 dereferences the old class's missing autoprovision (validations/machine_class.go).
+        let text = "runtime error: invalid memory address or nil pointer dereference";
+        return Err(Status::new(Code::Internal, text));
+    }
+    let errors = validate::write(state, Some(&old), &resource);
+    if !errors.is_empty() {
+        return Err(Status::invalid(&errors));
+    }
+    let touched = resource.clone();
+    // A client does not send owner and finalizers: they stay.
+    let mut resource = resource;
+    resource.md.owner = old.md.owner;
+    resource.md.finalizers = old.md.finalizers;
+    resource.md.phase = old.md.phase;
+    state.store.update(resource)?;
+    after_write(state, &touched);
+    Ok(Answer::Done)
+}
+
+fn after_write(state: &mut State, resource: &Resource) {
+    let id = resource.md.id.as_str();
+    match resource.md.typ.as_str() {
+        INFRA_PROVIDER => providers::created(state, id),
+        INFRA_PROVIDER_STATUS => {
+            let text = |field: &str| resource.spec[field].as_str().unwrap_or_default().to_owned();
+            providers::register(state, id, &text("name"), &text("description"), &text("schema"));
+        }
+        INFRA_PROVIDER_HEALTH => providers::heartbeat(state, id),
+        _ => {}
+    }
+    state.touch(resource);
+}
+
+/// A provider writes its own status only.
+fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
+    let checked = [INFRA_PROVIDER_STATUS, INFRA_PROVIDER_HEALTH].contains(&resource.md.typ.as_str());
+    match caller.provider() {
+        Some(own) if checked && resource.md.id != own => {
+            let text = format!("resource ID must match the infra provider ID {own:?}");
+            Err(Status::new(Code::InvalidArgument, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<Answer, Status> {
+    access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
+    let Some(found) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else { return Err(not_found(key)) };
+    let errors = validate::destroy(state, &found);
+    if !errors.is_empty() {
+        return Err(Status::invalid(&errors));
+    }
+    let ready = state.store.tear_down(key)?;
+    match key.typ.as_str() {
+        INFRA_PROVIDER => providers::deleted(state, &key.id),
+        // The machine is out of Omni with its link; whatever holds it lets go.
+        LINK => machines::forget(state, &key.id),
+        _ => {}
+    }
+    state.touch(&found);
+    Ok(Answer::Ready(ready))
+}
+
+fn check_lifetime(state: &State, key: &PublicKey) -> Result<(), Status> {
+    let seconds = key.expires - key.created;
+    if seconds > i64::from(keys::YEAR) + 60 {
+        let text = format!("key lifetime is too long: {}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        return Err(Status::new(Code::Unknown, text));
+    }
+    match key.expires <= state.store.now() {
+        true => Err(Status::new(Code::Unknown, "key expired")),
+        false => Ok(()),
+    }
+}
+
+fn create_account(
+    state: &mut State,
+    caller: &Caller,
+    name: &str,
+    role: &str,
+    use_user_role: bool,
+    key: PublicKey,
+) -> Result<Answer, Status> {
+    let fail = |text: String| Err(Status::new(Code::Unknown, text));
+    let provider = name.starts_with(PROVIDER_PREFIX);
+    let (wanted, base) = (Role::InfraProvider.name(), name.strip_prefix(PROVIDER_PREFIX).unwrap_or(name));
+    if use_user_role && provider {
+        return fail(format!(
+            "infra provider service accounts must have the role {wanted:?}, but use-user-role was requested"
+        ));
+    }
+    let role = match (use_user_role, Role::parse(role)) {
+        (true, _) => caller.role,
+        (false, Some(role)) => role,
+        (false, None) => return fail(format!("unknown role: {role:?}")),
+    };
+    if provider && role != Role::InfraProvider {
+        return fail(format!("infra-provider service accounts must have the role {wanted:?}"));
+    }
+    if !provider && role == Role::InfraProvider {
+        return fail(format!("service accounts with role {wanted:?} must be prefixed with {PROVIDER_PREFIX:?}"));
+    }
+    let id = keys::identity(name);
+    if state.accounts.contains_key(&id) {
+        return Err(Status::new(Code::AlreadyExists, format!("service account {id:?} already exists")));
+    }
+    if base.is_empty() || base.contains(char::is_whitespace) || base.contains(['@', '<', '>', '(', ')']) {
+        return fail(format!("key does not contain a valid email address: mail: missing '@' or angle-addr: {id}"));
+    }
+    check_lifetime(state, &key)?;
+    let user_id = state.uuid();
+    let account = Account { name: name.to_owned(), role, person: false, user_id, keys: vec![key] };
+    add_account(state, &id, account);
+    Ok(Answer::Done)
+}
+
+/// Puts an account in, with the resources that show it.
+pub fn add_account(state: &mut State, id: &str, account: Account) {
+    let identity = state.make(IDENTITY, DEFAULT, id, json!({"userid": account.user_id}));
+    let user = state.make(USER, DEFAULT, &account.user_id, json!({"role": account.role.name()}));
+    state.store.put(identity);
+    state.store.put(user);
+    state.accounts.insert(id.to_owned(), account);
+}

@@ -1,0 +1,246 @@
+//! Omni's controllers as one function of the state: called for a cluster until nothing changes any more.
+//!
+//! The rules are those of siderolabs/omni v1.9.3 internal/backend/runtime/omni/controllers/omni; where many controllers
+//! race there, one order is taken here.
+
+use serde_json::{Value, json};
+
+use super::machines::{self, Stage};
+use super::names::*;
+use super::resource::{Key, Resource};
+use super::state::State;
+use super::{requests, statuses};
+
+const CLUSTER_FINALIZERS: &[&str] = &[
+    "KubernetesUpgradeStatusController",
+    "ClusterUUIDController",
+    "SecretsController",
+    "ClusterStatusController",
+    "ClusterController",
+    "ClusterConfigVersionController",
+    "BackupDataController",
+    "ClusterDestroyStatusController",
+    "ClusterEndpointController",
+    "TalosUpgradeStatusController",
+    "ClusterWorkloadProxyStatusController",
+];
+const CONTROL_PLANE_FINALIZERS: &[&str] = &[
+    "MachineSetStatusController",
+    "MachineSetEtcdAuditController",
+    "ControlPlaneStatusController",
+    "ClusterBootstrapStatusController",
+    "MachineSetNodeController",
+    "MachineProvisionController",
+    "MachineSetDestroyStatusController",
+    "MachineSetController",
+];
+const WORKER_FINALIZERS: &[&str] = &[
+    "MachineProvisionController",
+    "ControlPlaneStatusController",
+    "MachineSetNodeController",
+    "MachineSetDestroyStatusController",
+    "MachineSetController",
+    "MachineSetStatusController",
+];
+
+/// One pass of every controller over one cluster.
+pub fn reconcile(state: &mut State, cluster: &str) {
+    let key = Key::new(CLUSTER, DEFAULT, cluster);
+    let Some(found) = state.store.by_id(CLUSTER, cluster).cloned() else { return };
+    if found.tearing_down() {
+        tear_down_sets(state, cluster);
+    } else {
+        state.store.add_finalizers(&key, CLUSTER_FINALIZERS);
+        statuses::talos_upgrade(state, cluster);
+    }
+    for id in state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster) {
+        if let Some(set) = state.store.by_id(MACHINE_SET, &id).cloned() {
+            machine_set(state, &found, &set);
+        }
+    }
+    start_nodes(state, cluster);
+    statuses::cluster(state, &found);
+    let empty = state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster).is_empty();
+    if found.tearing_down() && empty {
+        forget_cluster(state, cluster);
+    }
+}
+
+/// Workers go first; control planes wait until the last worker set is gone.
+fn tear_down_sets(state: &mut State, cluster: &str) {
+    let sets = state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster);
+    let is_control_plane = |state: &State, id: &str| {
+        state.store.by_id(MACHINE_SET, id).is_some_and(|set| set.label(L_CONTROL_PLANE).is_some())
+    };
+    let workers = sets.iter().any(|id| !is_control_plane(state, id));
+    for id in sets {
+        if !workers || !is_control_plane(state, &id) {
+            // It exists: the ids were just listed.
+            let _ = state.store.tear_down(&Key::new(MACHINE_SET, DEFAULT, &id));
+        }
+    }
+}
+
+fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
+    let id = set.md.id.as_str();
+    let key = set.key();
+    if !set.tearing_down() {
+        let control_plane = set.label(L_CONTROL_PLANE).is_some();
+        state.store.add_finalizers(&key, if control_plane { CONTROL_PLANE_FINALIZERS } else { WORKER_FINALIZERS });
+        requests::request_set(state, cluster, set);
+    }
+    choose_nodes(state, set);
+    release_nodes(state, set);
+    requests::requests(state, set);
+    if !set.tearing_down() {
+        statuses::machine_set(state, set);
+        return;
+    }
+    let nodes = state.store.ids_labelled(MACHINE_SET_NODE, L_MACHINE_SET, id);
+    if !nodes.is_empty() {
+        statuses::machine_set(state, set);
+        return;
+    }
+    requests::tear_down_set(state, id);
+    if state.store.by_id(MACHINE_REQUEST_SET, id).is_some() {
+        statuses::machine_set(state, set);
+        return;
+    }
+    for typ in [MACHINE_SET_STATUS, CONTROL_PLANE_STATUS] {
+        state.store.remove(&Key::new(typ, DEFAULT, id));
+    }
+    state.store.drop_finalizers(&key, |_| true);
+    if cluster.tearing_down() {
+        // The cluster's own controller destroys its sets; a set that the user tore down waits for the user's call.
+        state.store.remove(&key);
+    }
+}
+
+/// How many machines a set is to have.
+pub fn wanted(set: &Resource) -> usize {
+    if set.tearing_down() {
+        return 0;
+    }
+    set.spec["machineallocation"]["machinecount"].as_u64().map_or(0, |count| count as usize)
+}
+
+/// Takes machines of the set's own requests into the set, and lets the oldest go when there are too many.
+fn choose_nodes(state: &mut State, set: &Resource) {
+    let id = set.md.id.as_str();
+    let nodes: Vec<Resource> = nodes_of(state, id);
+    let running: Vec<&Resource> = nodes.iter().filter(|node| !node.tearing_down()).collect();
+    let wanted = wanted(set);
+    if running.len() > wanted {
+        let mut by_age = running.clone();
+        by_age.sort_by_key(|node| node.md.sequence);
+        for node in &by_age[..running.len() - wanted] {
+            let _ = state.store.tear_down(&node.key());
+        }
+        return;
+    }
+    let mut free = wanted - running.len();
+    for (request, uuid) in requests::machines_of(state, id) {
+        let taken = nodes.iter().any(|node| node.md.id == uuid);
+        let joined = state.store.by_id(MACHINE, &uuid).is_some_and(|machine| !machine.tearing_down());
+        if free == 0 || taken || !joined {
+            continue;
+        }
+        let cluster = set.label(L_CLUSTER).unwrap_or_default().to_owned();
+        let role = if set.label(L_CONTROL_PLANE).is_some() { L_CONTROL_PLANE } else { L_WORKER };
+        let spec = json!({});
+        let base = |typ: &str, owner: &str, state: &State| {
+            let made = state.make(typ, DEFAULT, &uuid, spec.clone()).with_owner(owner);
+            made.with_label(L_CLUSTER, &cluster).with_label(L_MACHINE_SET, id).with_label(role, "")
+        };
+        let node = base(MACHINE_SET_NODE, "MachineSetNodeController", state).with_label(L_MANAGED_NODE, "");
+        let mut machine = base(CLUSTER_MACHINE, "MachineSetStatusController", state).with_label(L_REQUEST, &request);
+        let version = state.store.by_id(CLUSTER, &cluster).map(|found| found.spec["kubernetesversion"].clone());
+        machine.spec["kubernetes_version"] = version.unwrap_or(Value::Null);
+        state.store.put(node);
+        state.store.put(machine);
+        machines::configure(state, &uuid);
+        machines::publish(state, &uuid);
+        free -= 1;
+    }
+}
+
+fn nodes_of(state: &State, set: &str) -> Vec<Resource> {
+    let nodes = state.store.list(MACHINE_SET_NODE, DEFAULT);
+    nodes.filter(|node| node.label(L_MACHINE_SET) == Some(set)).cloned().collect()
+}
+
+/// Nodes that are to go are reset first. One that does not answer holds everything up, as in the field, until its link
+/// is deleted.
+fn release_nodes(state: &mut State, set: &Resource) {
+    for node in nodes_of(state, &set.md.id) {
+        let uuid = node.md.id.as_str();
+        let known = state.store.by_id(MACHINE, uuid).is_some();
+        if !node.tearing_down() && known {
+            continue;
+        }
+        let _ = state.store.tear_down(&Key::new(CLUSTER_MACHINE, DEFAULT, uuid));
+        machines::reset(state, uuid);
+        let wiped = state.machines.get(uuid).is_none_or(|machine| machine.stage == Stage::Maintenance);
+        if known && !wiped {
+            continue;
+        }
+        for typ in [CLUSTER_MACHINE_STATUS, CLUSTER_MACHINE, MACHINE_SET_NODE] {
+            state.store.remove(&Key::new(typ, DEFAULT, uuid));
+        }
+        machines::publish(state, uuid);
+    }
+}
+
+/// Etcd first: one control plane forms it, then everybody else joins.
+fn start_nodes(state: &mut State, cluster: &str) {
+    let nodes = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, cluster);
+    let mut control_planes: Vec<(u64, String)> = Vec::new();
+    for uuid in &nodes {
+        if let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid)
+            && node.label(L_CONTROL_PLANE).is_some()
+        {
+            control_planes.push((node.md.sequence, uuid.clone()));
+        }
+    }
+    control_planes.sort();
+    let stage = |state: &State, uuid: &str| state.machines.get(uuid).map_or(Stage::Off, |machine| machine.stage);
+    let up = control_planes.iter().any(|(_, uuid)| stage(state, uuid) == Stage::Running);
+    let status = Key::new(CLUSTER_BOOTSTRAP_STATUS, DEFAULT, cluster);
+    if up {
+        let made = state.make(CLUSTER_BOOTSTRAP_STATUS, DEFAULT, cluster, json!({"bootstrapped": true}));
+        let made = made.with_owner("ClusterBootstrapStatusController").with_label(L_CLUSTER, cluster);
+        state.store.put(made);
+    }
+    let bootstrapped = state.store.by_id(&status.typ, cluster).is_some();
+    if bootstrapped {
+        for uuid in &nodes {
+            machines::join(state, uuid, false);
+        }
+    } else if !control_planes.iter().any(|(_, uuid)| stage(state, uuid) == Stage::Joining)
+        && let Some((_, first)) = control_planes.iter().find(|(_, uuid)| stage(state, uuid) == Stage::Waiting)
+    {
+        machines::join(state, first, true);
+    }
+    for uuid in &nodes {
+        statuses::cluster_machine(state, uuid);
+    }
+}
+
+/// The last traces of a cluster whose sets are gone.
+fn forget_cluster(state: &mut State, cluster: &str) {
+    for typ in [
+        CLUSTER_STATUS,
+        TALOS_UPGRADE_STATUS,
+        KUBERNETES_UPGRADE_STATUS,
+        LOAD_BALANCER_STATUS,
+        CLUSTER_BOOTSTRAP_STATUS,
+    ] {
+        state.store.remove(&Key::new(typ, DEFAULT, cluster));
+    }
+    for typ in [CONFIG_PATCH, EXTENSIONS_CONFIGURATION, KUBERNETES_MANIFEST_GROUP, KUBERNETES_HEALTH_CHECK] {
+        for id in state.store.ids_labelled(typ, L_CLUSTER, cluster) {
+            state.store.remove(&Key::new(typ, DEFAULT, &id));
+        }
+    }
+    state.store.drop_finalizers(&Key::new(CLUSTER, DEFAULT, cluster), |_| true);
+}

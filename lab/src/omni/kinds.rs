@@ -1,0 +1,292 @@
+//! The registry of resource types: names, aliases, print columns, and the fields of each spec in their order.
+//!
+//! `kinds.tsv` beside this file was taken from the programs' own registry (siderolabs/omni v1.9.3 and v1.4.9,
+//! client/pkg/omni/resources and client/api/omni/specs).
+
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Which release of Omni and omnictl the lab speaks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Release {
+    /// 1.4.9, of which recordings of the unmodified programs exist.
+    V1_4_9,
+    /// 1.9.3, the release that the kit pins.
+    #[default]
+    V1_9_3,
+}
+
+impl Release {
+    /// The release by its number, with or without a leading `v`.
+    pub fn parse(text: &str) -> Option<Release> {
+        match text.trim_start_matches('v') {
+            "1.4.9" => Some(Release::V1_4_9),
+            "1.9.3" => Some(Release::V1_9_3),
+            _ => None,
+        }
+    }
+
+    /// `v1.9.3`.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Release::V1_4_9 => "v1.4.9",
+            Release::V1_9_3 => "v1.9.3",
+        }
+    }
+
+    /// True for 1.4.9, whose texts differ in places.
+    pub fn old(self) -> bool {
+        self == Release::V1_4_9
+    }
+}
+
+/// The type of a field in a spec.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// A string.
+    Str,
+    /// A boolean.
+    Bool,
+    /// A number; the text is its Go type, which error messages name.
+    Int(String),
+    /// Bytes, printed as a list of numbers.
+    Bytes,
+    /// A list.
+    List(Box<Node>),
+    /// A map with string keys.
+    Map(Box<Node>),
+    /// A message; null when unset.
+    Msg(Vec<Field>),
+}
+
+/// A field of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Its key: the Go name in lower case.
+    pub name: String,
+    /// Its type.
+    pub node: Node,
+}
+
+/// A resource type.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    /// Full type, such as `Clusters.omni.sidero.dev`.
+    pub typ: String,
+    /// What the table's TYPE column shows.
+    pub display: String,
+    /// The namespace that `omnictl get` takes when none is given.
+    pub namespace: String,
+    /// Further names of the type in lower case: the singular and the abbreviations.
+    pub aliases: Vec<String>,
+    /// Columns of the table beyond the common four: name and JSONPath into the spec.
+    pub columns: Vec<(String, String)>,
+    spec: Option<String>,
+    release: Release,
+}
+
+impl Kind {
+    /// The fields of its spec, or `None` where the lab does not model them.
+    pub fn fields(&self) -> Option<Vec<Field>> {
+        let text = self.spec.as_deref()?;
+        let mut parser = Parser { text, at: 0, release: self.release };
+        match parser.node() {
+            Node::Msg(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// A spec in which every field has its zero value, with `given` laid over it. Keys that the type does not have are
+    /// dropped.
+    pub fn complete(&self, given: &Value) -> Value {
+        match self.fields() {
+            Some(fields) => complete(&fields, given),
+            None => given.clone(),
+        }
+    }
+}
+
+/// The zero value of a field as it is printed.
+pub fn zero(node: &Node) -> Value {
+    match node {
+        Node::Str => Value::String(String::new()),
+        Node::Bool => Value::Bool(false),
+        Node::Int(_) => 0.into(),
+        Node::Bytes | Node::List(_) => Value::Array(Vec::new()),
+        Node::Map(_) => Value::Object(Map::new()),
+        Node::Msg(_) => Value::Null,
+    }
+}
+
+fn complete(fields: &[Field], given: &Value) -> Value {
+    let mut out = Map::new();
+    for field in fields {
+        let value = match (&field.node, given.get(&field.name)) {
+            (Node::Msg(inner), Some(value @ Value::Object(_))) => complete(inner, value),
+            (Node::List(of), Some(Value::Array(items))) => match of.as_ref() {
+                Node::Msg(inner) => items.iter().map(|item| complete(inner, item)).collect(),
+                _ => Value::Array(items.clone()),
+            },
+            (node, None | Some(Value::Null)) => zero(node),
+            (_, Some(value)) => value.clone(),
+        };
+        out.insert(field.name.clone(), value);
+    }
+    Value::Object(out)
+}
+
+/// Every type of a release, sorted by name.
+pub fn all(release: Release) -> &'static [Kind] {
+    static OLD: OnceLock<Vec<Kind>> = OnceLock::new();
+    static NEW: OnceLock<Vec<Kind>> = OnceLock::new();
+    let cell = if release.old() { &OLD } else { &NEW };
+    cell.get_or_init(|| {
+        let lines = include_str!("kinds.tsv").lines().filter(|line| !line.starts_with('#'));
+        lines.filter_map(|line| parse_line(line, release)).collect()
+    })
+}
+
+fn parse_line(line: &str, release: Release) -> Option<Kind> {
+    let mut parts = line.split('\t');
+    let (name, display, namespace) = (parts.next()?, parts.next()?, parts.next()?);
+    let (aliases, columns, spec) = (parts.next()?, parts.next()?, parts.next()?);
+    if (name.ends_with('+') && release.old()) || (name.ends_with('-') && !release.old()) {
+        return None;
+    }
+    let columns = match columns.split_once(" || ") {
+        Some((_, old)) if release.old() => old,
+        Some((new, _)) => new,
+        None => columns,
+    };
+    Some(Kind {
+        typ: name.trim_end_matches(['+', '-']).to_owned(),
+        display: display.to_owned(),
+        namespace: namespace.to_owned(),
+        aliases: aliases.split(',').filter(|alias| !alias.is_empty()).map(str::to_owned).collect(),
+        columns: columns
+            .split(';')
+            .filter_map(|column| column.split_once('='))
+            .map(|(name, path)| (name.to_owned(), path.to_owned()))
+            .collect(),
+        spec: (spec != "?").then(|| spec.to_owned()),
+        release,
+    })
+}
+
+/// The type with exactly this full name.
+pub fn by_type(release: Release, typ: &str) -> Option<&'static Kind> {
+    all(release).iter().find(|kind| kind.typ == typ)
+}
+
+/// The types that a name on the command line may mean, case ignored (client/pkg/omnictl/resources/destroy.go
+/// `ResolveType`).
+pub fn resolve(release: Release, name: &str) -> Vec<&'static Kind> {
+    let wanted = name.to_ascii_lowercase();
+    all(release)
+        .iter()
+        .filter(|kind| {
+            let id = kind.typ.to_ascii_lowercase();
+            let mut prefixes = id.match_indices('.').map(|(at, _)| &id[..at]);
+            id == wanted || kind.aliases.contains(&wanted) || prefixes.any(|prefix| prefix == wanted)
+        })
+        .collect()
+}
+
+/// Reads the notation of `kinds.tsv`.
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    release: Release,
+}
+
+impl Parser<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let found = self.rest().starts_with(token);
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
+    fn node(&mut self) -> Node {
+        if self.eat("[]") {
+            return Node::List(Box::new(self.node()));
+        }
+        if self.eat("map ") {
+            return Node::Map(Box::new(self.node()));
+        }
+        if self.eat("{") {
+            let mut fields = Vec::new();
+            while !self.eat("}") && !self.rest().is_empty() {
+                self.eat(" ");
+                let name_end = self.rest().find(':').unwrap_or(self.rest().len());
+                let name = self.rest()[..name_end].to_owned();
+                self.at += (name_end + 1).min(self.rest().len());
+                let node = self.node();
+                let hidden =
+                    (name.ends_with('+') && self.release.old()) || (name.ends_with('-') && !self.release.old());
+                if !hidden {
+                    fields.push(Field { name: name.trim_end_matches(['+', '-']).to_owned(), node });
+                }
+            }
+            return Node::Msg(fields);
+        }
+        let end = self.rest().find([' ', '}']).unwrap_or(self.rest().len());
+        let word = self.rest()[..end].to_owned();
+        self.at += end;
+        match word.as_str() {
+            "str" => Node::Str,
+            "bool" => Node::Bool,
+            "bytes" => Node::Bytes,
+            other => Node::Int(match other.strip_prefix("enum(").and_then(|rest| rest.strip_suffix(')')) {
+                Some(name) => format!("specs.{name}"),
+                None => other.to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_line_is_read() {
+        for release in [Release::V1_4_9, Release::V1_9_3] {
+            assert!(all(release).len() > 120, "{}", all(release).len());
+        }
+        let cluster = by_type(Release::V1_9_3, "Clusters.omni.sidero.dev").unwrap();
+        let names: Vec<_> = cluster.fields().unwrap().into_iter().map(|field| field.name).collect();
+        assert_eq!(names, ["kubernetesversion", "talosversion", "features", "backupconfiguration"]);
+        let old = by_type(Release::V1_4_9, "Clusters.omni.sidero.dev").unwrap();
+        assert_eq!(old.fields().unwrap()[0].name, "installimage");
+    }
+
+    #[test]
+    fn abbreviations_collide() {
+        let found: Vec<_> = resolve(Release::V1_9_3, "ms").iter().map(|kind| kind.typ.as_str()).collect();
+        assert_eq!(found, ["MachineSets.omni.sidero.dev", "MachineStatuses.omni.sidero.dev"]);
+        assert_eq!(resolve(Release::V1_9_3, "Cluster").len(), 1);
+        assert_eq!(resolve(Release::V1_9_3, "clusters.omni").len(), 1);
+        assert!(resolve(Release::V1_9_3, "pods").is_empty());
+    }
+
+    #[test]
+    fn unknown_keys_are_dropped_and_missing_ones_filled() {
+        let class = by_type(Release::V1_9_3, "MachineClasses.omni.sidero.dev").unwrap();
+        let spec = class.complete(&json!({"autoProvision": {}, "autoprovision": {"providerid": "p", "x": 1}}));
+        assert_eq!(
+            spec,
+            json!({"matchlabels": [], "autoprovision":
+                {"providerid": "p", "kernelargs": [], "metavalues": [], "providerdata": "", "grpctunnel": 0}})
+        );
+    }
+}

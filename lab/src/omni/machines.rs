@@ -1,0 +1,295 @@
+//! The machines themselves: what a virtual machine does after power-on, and what Omni hears of it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::names::*;
+use super::resource::Key;
+use super::state::State;
+
+/// What a machine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Switched off, or gone.
+    Off,
+    /// The firmware and the image, on the way to maintenance mode.
+    Booting,
+    /// In maintenance mode, connected to Omni, in no cluster.
+    Maintenance,
+    /// Writing Talos to its disk.
+    Installing,
+    /// Rebooting into the installed system.
+    Rebooting,
+    /// Taking its configuration.
+    Configuring,
+    /// Configured; waits for its cluster's etcd or API server.
+    Waiting,
+    /// Forming etcd or joining the cluster.
+    Joining,
+    /// A running node.
+    Running,
+    /// Leaving its cluster: wiping itself.
+    Resetting,
+}
+
+/// A virtual machine that boots Talos.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What it does.
+    pub stage: Stage,
+    /// When it does the next thing by itself, in field time.
+    pub due: Option<Duration>,
+    /// Whether Omni hears it.
+    pub connected: bool,
+    /// Its hardware.
+    pub hardware: Hardware,
+    /// It never answers after power-on: a fault.
+    pub mute: bool,
+}
+
+/// What a machine reports of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hardware {
+    /// Host name: the virtual machine's name.
+    pub name: String,
+    /// Cores of all sockets.
+    pub cores: u64,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Disk in GiB.
+    pub disk_gib: u64,
+}
+
+/// Power came on: the machine begins to boot.
+pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
+    let due = Some(state.field + state.pace.boot);
+    let machine = state.machines.entry(uuid.to_owned()).or_insert_with(|| Machine {
+        stage: Stage::Off,
+        due: None,
+        connected: false,
+        hardware: Hardware::default(),
+        mute: false,
+    });
+    machine.hardware = hardware;
+    if machine.stage == Stage::Off {
+        machine.stage = Stage::Booting;
+        machine.due = due;
+    }
+}
+
+/// Power went off, or the virtual machine is gone.
+pub fn power_off(state: &mut State, uuid: &str) {
+    let silence = state.field + state.pace.silence;
+    if let Some(machine) = state.machines.get_mut(uuid) {
+        machine.stage = Stage::Off;
+        machine.due = machine.connected.then_some(silence);
+    }
+}
+
+/// The machine is told to leave its cluster. A machine that is off never hears it.
+pub fn reset(state: &mut State, uuid: &str) {
+    let due = state.field + state.pace.reset;
+    if let Some(machine) = state.machines.get_mut(uuid)
+        && !matches!(machine.stage, Stage::Off | Stage::Resetting | Stage::Maintenance | Stage::Booting)
+    {
+        machine.stage = Stage::Resetting;
+        machine.due = Some(due);
+    }
+}
+
+/// Moves every machine on whose time has come.
+pub fn advance(state: &mut State) {
+    loop {
+        let now = state.field;
+        let ready = state.machines.iter().filter_map(|(uuid, machine)| Some((machine.due?, uuid.clone())));
+        let Some((_, uuid)) = ready.filter(|(due, _)| *due <= now).min() else { return };
+        step(state, &uuid);
+        if let Some(cluster) = cluster_of(state, &uuid) {
+            state.touch_cluster(&cluster);
+        }
+        state.settle();
+    }
+}
+
+fn step(state: &mut State, uuid: &str) {
+    let pace = state.pace;
+    let Some(machine) = state.machines.get_mut(uuid) else { return };
+    // The next step counts from when this one was due, not from when the lab came round to it.
+    let at = machine.due.take().unwrap_or_default();
+    let (stage, next) = match machine.stage {
+        Stage::Off => {
+            machine.connected = false;
+            (Stage::Off, None)
+        }
+        Stage::Booting if machine.mute => (Stage::Booting, None),
+        Stage::Booting | Stage::Resetting => {
+            machine.connected = true;
+            (Stage::Maintenance, None)
+        }
+        Stage::Installing => (Stage::Rebooting, Some(pace.reboot)),
+        Stage::Rebooting => (Stage::Configuring, Some(pace.configure)),
+        Stage::Configuring => (Stage::Waiting, None),
+        Stage::Joining => (Stage::Running, None),
+        other => (other, None),
+    };
+    machine.stage = stage;
+    machine.due = next.map(|wait| at + wait);
+    publish(state, uuid);
+}
+
+/// Gives a machine in maintenance its configuration, so that it begins to install.
+pub fn configure(state: &mut State, uuid: &str) {
+    let due = state.field + state.pace.install;
+    if let Some(machine) = state.machines.get_mut(uuid)
+        && machine.stage == Stage::Maintenance
+    {
+        machine.stage = Stage::Installing;
+        machine.due = Some(due);
+    }
+}
+
+/// Lets a configured machine form etcd or join.
+pub fn join(state: &mut State, uuid: &str, bootstrap: bool) {
+    let wait = if bootstrap { state.pace.bootstrap } else { state.pace.join };
+    let due = state.field + wait;
+    if let Some(machine) = state.machines.get_mut(uuid)
+        && machine.stage == Stage::Waiting
+    {
+        machine.stage = Stage::Joining;
+        machine.due = Some(due);
+    }
+}
+
+/// The cluster that a machine is in or was made for.
+fn cluster_of(state: &State, uuid: &str) -> Option<String> {
+    if let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid) {
+        return node.label(L_CLUSTER).map(str::to_owned);
+    }
+    let (_, set) = request_of(state, uuid)?;
+    state.store.by_id(MACHINE_SET, &set)?.label(L_CLUSTER).map(str::to_owned)
+}
+
+/// The machine request that a machine came from, and its set.
+fn request_of(state: &State, uuid: &str) -> Option<(String, String)> {
+    let status = state.store.list(MACHINE_REQUEST_STATUS, INFRA).find(|status| status.spec["id"] == uuid)?;
+    Some((status.md.id.clone(), status.label(L_REQUEST_SET).unwrap_or_default().to_owned()))
+}
+
+/// Brings Omni's picture of a machine up to date: its link, its machine and its status.
+pub fn publish(state: &mut State, uuid: &str) {
+    let Some(machine) = state.machines.get(uuid).cloned() else { return };
+    let known = state.store.by_id(MACHINE, uuid).is_some();
+    if !known && !machine.connected {
+        return;
+    }
+    // The join token names the request: a machine whose request is gone is not let in.
+    if !known && request_of(state, uuid).is_none() {
+        return;
+    }
+    let address = format!("fdae:41e4:649b:9303::{}", &uuid[uuid.len() - 4..]);
+    let request = match state.store.by_id(MACHINE, uuid) {
+        Some(found) => {
+            let label = |key: &str| found.label(key).unwrap_or_default().to_owned();
+            Some((label(L_REQUEST), label(L_REQUEST_SET), label(L_PROVIDER))).filter(|(id, ..)| !id.is_empty())
+        }
+        None => request_of(state, uuid).map(|(id, set)| {
+            let found = state.store.get(MACHINE_REQUEST, INFRA, &id);
+            let provider = found.and_then(|request| request.label(L_PROVIDER)).unwrap_or_default().to_owned();
+            (id, set, provider)
+        }),
+    };
+    let link = json!({"nodesubnet": format!("{address}/64"), "connected": machine.connected,
+        "lastendpoint": "127.0.0.1:51820"});
+    let base = json!({"managementaddress": address, "connected": machine.connected});
+    for (typ, spec) in [(LINK, link), (MACHINE, base)] {
+        let mut resource = state.make(typ, DEFAULT, uuid, spec);
+        if let Some((id, set, provider)) = &request {
+            resource = resource.with_label(L_REQUEST, id).with_label(L_PROVIDER, provider);
+            if typ == MACHINE {
+                resource = resource.with_label(L_REQUEST_SET, set);
+            }
+        }
+        if typ == MACHINE && machine.connected {
+            resource = resource.with_label(L_CONNECTED, "");
+        }
+        state.store.put(resource.with_owner(if typ == MACHINE { "MachineController" } else { "" }));
+    }
+    publish_status(state, uuid, &machine, request);
+}
+
+fn publish_status(state: &mut State, uuid: &str, machine: &Machine, request: Option<(String, String, String)>) {
+    let node = state.store.by_id(CLUSTER_MACHINE, uuid);
+    let in_cluster: Option<(String, bool)> = node.and_then(|node| {
+        let cluster = node.label(L_CLUSTER)?.to_owned();
+        Some((cluster, node.label(L_CONTROL_PLANE).is_some()))
+    });
+    let talos = request
+        .as_ref()
+        .and_then(|(id, ..)| state.store.get(MACHINE_REQUEST, INFRA, id))
+        .and_then(|request| request.spec["talosversion"].as_str())
+        .unwrap_or(versions_default(state))
+        .to_owned();
+    let spec = status_spec(machine, &talos, in_cluster.as_ref(), request.as_ref().map(|(_, _, provider)| provider));
+    let mut status = state.make(MACHINE_STATUS, DEFAULT, uuid, spec).with_owner("MachineStatusController");
+    let hardware = &machine.hardware;
+    let mut label = |key: &str, value: &str| {
+        status.md.labels.insert(format!("{SYSTEM_PREFIX}{key}"), value.to_owned());
+    };
+    label("arch", "amd64");
+    label("platform", "nocloud");
+    label("cores", &hardware.cores.to_string());
+    label("mem", &format!("{} GiB", hardware.memory_mib / 1024));
+    label("storage", &format!("{} GB", hardware.disk_gib * 1_073_741_824 / 1_000_000_000));
+    label("talos-version", &format!("v{}", talos.trim_start_matches('v')));
+    label(if machine.connected { "connected" } else { "disconnected" }, "");
+    if let Some((id, set, provider)) = &request {
+        label("machine-request", id);
+        label("machine-request-set", set);
+        label("infra-provider-id", provider);
+        label("no-manual-allocation", "");
+    }
+    match &in_cluster {
+        Some((cluster, control_plane)) => {
+            label("cluster", cluster);
+            label(if *control_plane { "role-controlplane" } else { "role-worker" }, "");
+        }
+        None => label("available", ""),
+    }
+    state.store.put(status);
+}
+
+fn versions_default(state: &State) -> &'static str {
+    super::versions::default_talos(state.release)
+}
+
+fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>, provider: Option<&String>) -> Value {
+    let hardware = &machine.hardware;
+    json!({
+        "talosversion": format!("v{}", talos.trim_start_matches('v')),
+        "hardware": {
+            "processors": [{"corecount": hardware.cores, "threadcount": hardware.cores, "manufacturer": "QEMU"}],
+            "memorymodules": [{"sizemb": hardware.memory_mib, "description": "QEMU"}],
+            "blockdevices": [{"size": hardware.disk_gib * 1_073_741_824, "model": "QEMU HARDDISK",
+                "linuxname": "/dev/sda", "type": "HDD", "transport": "virtio", "systemdisk": !matches!(machine.stage,
+                    Stage::Booting | Stage::Maintenance | Stage::Installing)}],
+            "arch": "amd64",
+        },
+        "network": {"hostname": hardware.name},
+        "connected": machine.connected,
+        "maintenance": machine.stage == Stage::Maintenance,
+        "cluster": cluster.map_or("", |(name, _)| name.as_str()),
+        "role": match cluster { None => 0, Some((_, true)) => 1, Some((_, false)) => 2 },
+        "platformmetadata": {"platform": "nocloud", "hostname": hardware.name,
+            "providerid": provider.map_or("", String::as_str)},
+        "schematic": {"extensions": ["siderolabs/qemu-guest-agent"]},
+        "powerstate": if machine.stage == Stage::Off { 3 } else { 2 },
+    })
+}
+
+/// Takes a machine out of Omni: its link was deleted, or its request is gone.
+pub fn forget(state: &mut State, uuid: &str) {
+    for typ in [LINK, MACHINE, MACHINE_STATUS] {
+        state.remove(&Key::new(typ, DEFAULT, uuid));
+    }
+}

@@ -1,0 +1,137 @@
+//! Omni, simulated: its resources, its rules and what follows from them in time.
+//!
+//! One lock, one state; every call settles the controllers before it returns, and one task lets time pass. Nothing here is
+//! a scripted reply: what `omnictl get` shows is what the state has become.
+
+pub mod access;
+pub mod api;
+mod control;
+pub mod front;
+pub mod goyaml;
+pub mod keys;
+pub mod kinds;
+pub mod machines;
+pub mod names;
+pub mod providers;
+pub mod query;
+pub mod requests;
+pub mod resource;
+mod schema;
+pub mod state;
+pub mod status;
+mod statuses;
+pub mod store;
+pub mod validate;
+pub mod versions;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+
+use access::{Account, PublicKey, Role};
+use kinds::Release;
+use state::State;
+
+/// A running Omni. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Omni {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    clock: Clock,
+    revision: watch::Sender<u64>,
+    wake: Notify,
+}
+
+/// Seconds since 1970 on the wall clock.
+pub fn wall_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+impl Omni {
+    /// An Omni whose time nobody drives: for tests, and the base of [`Omni::start`].
+    pub fn new(clock: Clock, release: Release) -> Omni {
+        let mut seed = [0u8; 8];
+        // Without random bytes names repeat between runs, which hurts nobody.
+        let _ = crate::tls::fill(&mut seed);
+        let state = State::new(release, u64::from_le_bytes(seed), wall_now());
+        let (revision, _) = watch::channel(state.store.revision());
+        Omni { inner: Arc::new(Inner { state: Mutex::new(state), clock, revision, wake: Notify::new() }) }
+    }
+
+    /// An Omni with a task that lets time pass until the last handle is gone or the runtime ends.
+    pub fn start(clock: Clock, release: Release) -> Omni {
+        let omni = Omni::new(clock, release);
+        let driven = Arc::downgrade(&omni.inner);
+        tokio::spawn(async move {
+            loop {
+                let Some(inner) = driven.upgrade() else { return };
+                let omni = Omni { inner };
+                let field = omni.inner.clock.elapsed();
+                let due = omni.with(|state| {
+                    state.advance(field);
+                    state.next_due()
+                });
+                let wait = match due {
+                    Some(due) => omni.inner.clock.real(due.saturating_sub(field)),
+                    None => Duration::from_secs(1),
+                };
+                let _ = tokio::time::timeout(wait, omni.inner.wake.notified()).await;
+            }
+        });
+        omni
+    }
+
+    /// Works on the state; the controllers settle before this returns, and everybody who waits is told of a change.
+    pub fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.store.revision();
+        let due = state.next_due();
+        state.store.set_now(wall_now());
+        state.field = state.field.max(self.inner.clock.elapsed());
+        let out = work(&mut state);
+        state.settle();
+        let (after, sooner) = (state.store.revision(), state.next_due() != due);
+        drop(state);
+        if after != before {
+            self.inner.revision.send_replace(after);
+        }
+        if sooner {
+            self.inner.wake.notify_one();
+        }
+        out
+    }
+
+    /// Tells of every change; the value is the store's revision.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.inner.revision.subscribe()
+    }
+
+    /// The clock that it runs on.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Makes a service account and gives its key, as an administrator would. `created` and `lifetime` are seconds.
+    pub fn add_key(&self, name: &str, role: Role, created: i64, lifetime: u32) -> anyhow::Result<String> {
+        let key = keys::generate(name, created, lifetime)?;
+        let public = PublicKey { id: key.fingerprint.clone(), created, expires: key.expires };
+        self.with(|state| {
+            let id = keys::identity(name);
+            match state.accounts.get_mut(&id) {
+                Some(account) => account.keys.push(public),
+                None => {
+                    let user_id = state.uuid();
+                    let account = Account { name: name.to_owned(), role, person: false, user_id, keys: vec![public] };
+                    api::add_account(state, &id, account);
+                }
+            }
+        });
+        Ok(key.encoded)
+    }
+}

@@ -1,0 +1,96 @@
+//! Infrastructure providers as Omni sees them: registered or not, heard of or not (omni v1.9.3 controllers
+//! infra_provider_status, infraprovider/state.go; client/pkg/infra/infra.go).
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::names::*;
+use super::resource::Key;
+use super::state::State;
+
+/// How long after its last heartbeat a provider still counts as connected.
+pub const SILENT_AFTER: Duration = Duration::from_secs(31);
+
+/// A provider was created by an administrator.
+pub fn created(state: &mut State, id: &str) {
+    let key = Key::new(INFRA_PROVIDER, INFRA, id);
+    let finalizers =
+        ["InfraProviderStatusController", "InfraProviderCleanupController", "ProviderJoinConfigController"];
+    state.store.add_finalizers(&key, &finalizers);
+    combine(state, id);
+}
+
+/// A provider of this id reports in: its schema, name and description.
+pub fn register(state: &mut State, id: &str, name: &str, description: &str, schema: &str) {
+    let spec = json!({"schema": schema, "name": name, "description": description, "icon": ICON});
+    let made = state.make(INFRA_PROVIDER_STATUS, INFRA, id, spec).with_label(L_PROVIDER, id);
+    state.store.put(made);
+    combine(state, id);
+}
+
+/// A heartbeat.
+pub fn heartbeat(state: &mut State, id: &str) {
+    state.heartbeats.insert(id.to_owned(), state.field);
+    let seconds = state.store.now();
+    let spec = json!({"lastheartbeattimestamp": {"seconds": seconds, "nanos": 0}});
+    let made = state.make(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id, spec).with_label(L_PROVIDER, id);
+    state.store.put(made);
+    combine(state, id);
+}
+
+/// Disconnects the providers that have been silent for too long.
+pub fn advance(state: &mut State) {
+    let ids: Vec<String> = state.heartbeats.keys().cloned().collect();
+    for id in ids {
+        combine(state, &id);
+    }
+}
+
+/// When the next provider will count as disconnected.
+pub fn next_due(state: &State) -> Option<Duration> {
+    state.heartbeats.values().map(|heard| *heard + SILENT_AFTER).filter(|due| *due > state.field).min()
+}
+
+fn combine(state: &mut State, id: &str) {
+    if state.store.get(INFRA_PROVIDER, INFRA, id).is_none() {
+        return;
+    }
+    let connected = state.heartbeats.get(id).is_some_and(|heard| state.field < *heard + SILENT_AFTER);
+    let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, id);
+    let health = state.store.get(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id);
+    let text = |field: &str| status.and_then(|status| status.spec[field].as_str()).unwrap_or_default().to_owned();
+    let spec = json!({
+        "name": text("name"), "description": text("description"), "icon": text("icon"),
+        "health": {"connected": connected, "error": health.map_or("", |found| found.spec["error"].as_str()
+            .unwrap_or_default()), "initialized": status.is_some()},
+    });
+    let made = state.make(INFRA_PROVIDER_COMBINED, EPHEMERAL, id, spec);
+    state.store.put(made.with_owner("InfraProviderStatusController"));
+}
+
+/// A provider was torn down: everything of it goes, its machines in Proxmox stay.
+pub fn deleted(state: &mut State, id: &str) {
+    state.heartbeats.remove(id);
+    for (typ, namespace) in
+        [(INFRA_PROVIDER_STATUS, INFRA), (INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL), (INFRA_PROVIDER_COMBINED, EPHEMERAL)]
+    {
+        state.store.remove(&Key::new(typ, namespace, id));
+    }
+    let requests: Vec<Key> = {
+        let all = state.store.list(MACHINE_REQUEST_STATUS, INFRA);
+        all.filter(|status| status.label(L_PROVIDER) == Some(id)).map(|status| status.key()).collect()
+    };
+    for key in requests {
+        state.remove(&key);
+    }
+    state.accounts.remove(&super::keys::identity(&format!("{}{id}", super::keys::PROVIDER_PREFIX)));
+    state.store.drop_finalizers(&Key::new(INFRA_PROVIDER, INFRA, id), |_| true);
+    let clusters: Vec<String> = state.store.list(CLUSTER, DEFAULT).map(|cluster| cluster.md.id.clone()).collect();
+    for cluster in clusters {
+        state.touch_cluster(&cluster);
+    }
+}
+
+/// Stands for the icon, a picture in base64 that nobody reads.
+const ICON: &str = "…";

@@ -1,0 +1,258 @@
+//! A resource as Omni keeps it: metadata and a spec, in the shapes of the COSI runtime (cosi-project/runtime v1.16.2,
+//! pkg/resource/metadata.go).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The time that Go calls zero (`0001-01-01T00:00:00Z`), in seconds since 1970.
+pub const ZERO_TIME: i64 = -62_135_596_800;
+
+/// Where a resource is in its life: `tearingDown` means that deletion was asked for and finalizers still hold it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// In use.
+    #[default]
+    Running,
+    /// Deletion was asked for; it goes when its last finalizer goes.
+    TearingDown,
+}
+
+impl Phase {
+    /// The name that `omnictl get` prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Running => "running",
+            Phase::TearingDown => "tearingDown",
+        }
+    }
+}
+
+/// The metadata of a resource. Times are whole seconds since 1970; a version of 0 is printed as `undefined`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Namespace, such as `default` or `infra-provider`.
+    pub namespace: String,
+    /// Full type, such as `Clusters.omni.sidero.dev`.
+    pub typ: String,
+    /// Id within namespace and type.
+    pub id: String,
+    /// Counts every change, that of a finalizer included.
+    pub version: u64,
+    /// The controller that made it; empty for what a user made.
+    pub owner: String,
+    /// Running or tearing down.
+    pub phase: Phase,
+    /// When the server created it.
+    pub created: i64,
+    /// When it last changed; [`ZERO_TIME`] for what `omnictl apply` created and nobody touched.
+    pub updated: i64,
+    /// Order of creation within one server, finer than the seconds of `created`.
+    pub sequence: u64,
+    /// Labels, an empty value printed as null.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, likewise.
+    pub annotations: BTreeMap<String, String>,
+    /// Who must let go before it can be destroyed, in the order of their coming.
+    pub finalizers: Vec<String>,
+}
+
+/// One resource: metadata and the spec with every field of its type present.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resource {
+    /// The metadata.
+    pub md: Metadata,
+    /// The spec, keys in lower case.
+    pub spec: Value,
+}
+
+/// What names a resource in the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// Full type.
+    pub typ: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Id.
+    pub id: String,
+}
+
+impl Key {
+    /// A key from its parts.
+    pub fn new(typ: &str, namespace: &str, id: &str) -> Key {
+        Key { typ: typ.to_owned(), namespace: namespace.to_owned(), id: id.to_owned() }
+    }
+}
+
+impl Resource {
+    /// A resource that no server has seen yet: version undefined, phase running, times of `now`.
+    pub fn new(typ: &str, namespace: &str, id: &str, spec: Value, now: i64) -> Resource {
+        Resource {
+            md: Metadata {
+                namespace: namespace.to_owned(),
+                typ: typ.to_owned(),
+                id: id.to_owned(),
+                version: 0,
+                owner: String::new(),
+                phase: Phase::Running,
+                created: now,
+                updated: now,
+                sequence: 0,
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                finalizers: Vec::new(),
+            },
+            spec,
+        }
+    }
+
+    /// The same with a label set.
+    pub fn with_label(mut self, key: &str, value: &str) -> Resource {
+        self.md.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The same with an owner.
+    pub fn with_owner(mut self, owner: &str) -> Resource {
+        self.md.owner = owner.to_owned();
+        self
+    }
+
+    /// Its key in the store.
+    pub fn key(&self) -> Key {
+        Key::new(&self.md.typ, &self.md.namespace, &self.md.id)
+    }
+
+    /// A label's value, if it has the label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.md.labels.get(key).map(String::as_str)
+    }
+
+    /// True when deletion was asked for.
+    pub fn tearing_down(&self) -> bool {
+        self.md.phase == Phase::TearingDown
+    }
+
+    /// `Type(namespace/id)`, as the runtime names a resource (pkg/resource/resource.go `String`).
+    pub fn name(&self) -> String {
+        format!("{}({}/{})", self.md.typ, self.md.namespace, self.md.id)
+    }
+
+    /// `Type(id)`, as `omnictl cluster template sync` names one (client/pkg/template/operations/internal/utils).
+    pub fn short_name(&self) -> String {
+        format!("{}({})", self.md.typ, self.md.id)
+    }
+
+    /// The text of the version: a number, or `undefined`.
+    pub fn version_text(&self) -> String {
+        if self.md.version == 0 { "undefined".to_owned() } else { self.md.version.to_string() }
+    }
+
+    /// The object that `omnictl get -o json` prints: what Go reads back from its own YAML, so that an id that looks like
+    /// a number is one and an empty owner or label is null (client/pkg/omnictl/output/json.go).
+    pub fn to_json(&self) -> Value {
+        let map = |from: &BTreeMap<String, String>| -> Value {
+            from.iter().map(|(k, v)| (k.clone(), bare(v))).collect::<serde_json::Map<_, _>>().into()
+        };
+        let mut md = json!({
+            "namespace": bare(&self.md.namespace),
+            "type": self.md.typ,
+            "id": bare(&self.md.id),
+            "version": bare(&self.version_text()),
+            "owner": bare(&self.md.owner),
+            "phase": self.md.phase.name(),
+            "created": rfc3339(self.md.created),
+            "updated": rfc3339(self.md.updated),
+        });
+        if !self.md.labels.is_empty() {
+            md["labels"] = map(&self.md.labels);
+        }
+        if !self.md.annotations.is_empty() {
+            md["annotations"] = map(&self.md.annotations);
+        }
+        if !self.md.finalizers.is_empty() {
+            md["finalizers"] = json!(self.md.finalizers);
+        }
+        json!({ "metadata": md, "spec": self.spec })
+    }
+}
+
+/// What a plain YAML scalar without a tag is read back as.
+fn bare(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" => Value::Null,
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        other => match other.parse::<i64>() {
+            Ok(number) if number.to_string() == other => number.into(),
+            _ => Value::String(other.to_owned()),
+        },
+    }
+}
+
+/// Seconds since 1970 as `2026-11-22T01:10:42Z`.
+pub fn rfc3339(seconds: i64) -> String {
+    let (year, month, day, rest) = civil(seconds);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// `2026-11-22T01:10:42Z` in seconds since 1970; other offsets and fractions are read too.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let plausible = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match zone {
+        "Z" | "z" => 0,
+        other => {
+            let sign = if other.starts_with('-') { -1 } else { 1 };
+            sign * (other.get(1..3)?.parse::<i64>().ok()? * 3600 + other.get(4..6)?.parse::<i64>().ok()? * 60)
+        }
+    };
+    plausible.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
+/// Year, month, day and the seconds within the day. Howard Hinnant's days-from-civil, turned round.
+pub fn civil(seconds: i64) -> (i64, i64, i64, i64) {
+    let z = seconds.div_euclid(86_400) + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1, seconds.rem_euclid(86_400))
+}
+
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let y = if month <= 2 { year - 1 } else { year };
+    let era = y.div_euclid(400);
+    let yoe = y.rem_euclid(400);
+    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_go_there_and_back() {
+        for text in ["2026-11-22T01:10:42Z", "0001-01-01T00:00:00Z", "2024-02-29T23:59:59Z"] {
+            assert_eq!(rfc3339(parse_rfc3339(text).unwrap()), text);
+        }
+        assert_eq!(parse_rfc3339("0001-01-01T00:00:00Z"), Some(ZERO_TIME));
+        assert_eq!(parse_rfc3339("2026-11-22T03:10:42.5+02:00"), parse_rfc3339("2026-11-22T01:10:42Z"));
+        assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn an_id_that_looks_like_a_number_is_printed_as_one() {
+        let resource = Resource::new("Machines.omni.sidero.dev", "default", "430", json!({}), 0);
+        assert_eq!(resource.to_json()["metadata"]["id"], json!(430));
+        assert_eq!(resource.to_json()["metadata"]["version"], json!("undefined"));
+        assert_eq!(resource.to_json()["metadata"]["owner"], Value::Null);
+    }
+}

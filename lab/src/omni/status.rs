@@ -1,0 +1,92 @@
+//! Errors as gRPC carries them and omnictl prints them.
+
+use serde::{Deserialize, Serialize};
+
+/// A gRPC status code, by the name that Go prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Code {
+    /// The caller sent something invalid.
+    InvalidArgument,
+    /// There is no such resource.
+    NotFound,
+    /// There is one already.
+    AlreadyExists,
+    /// The caller's role does not allow it.
+    PermissionDenied,
+    /// The caller is not known.
+    Unauthenticated,
+    /// The state of the system does not allow it now.
+    FailedPrecondition,
+    /// Someone else changed it meanwhile.
+    Aborted,
+    /// The server cannot be reached.
+    Unavailable,
+    /// The server failed.
+    Internal,
+    /// The server does not know the call.
+    Unimplemented,
+    /// The server did not say.
+    Unknown,
+}
+
+/// An error of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its code.
+    pub code: Code,
+    /// Its description.
+    pub message: String,
+}
+
+impl Status {
+    /// A status.
+    pub fn new(code: Code, message: impl Into<String>) -> Status {
+        Status { code, message: message.into() }
+    }
+
+    /// What a failed validation answers, in the form of hashicorp/go-multierror (omni
+    /// internal/backend/runtime/omni/validated).
+    pub fn invalid(errors: &[String]) -> Status {
+        Status::new(Code::InvalidArgument, format!("failed to validate: {}", multierror(errors)))
+    }
+
+    /// The role is too small for the call.
+    pub fn denied(role: &str) -> Status {
+        let inner = format!("unauthorized: access denied: insufficient role: {role:?}");
+        Status::new(Code::PermissionDenied, format!("failed to validate: {}", multierror(&[denied_text(&inner)])))
+    }
+}
+
+fn denied_text(inner: &str) -> String {
+    format!("rpc error: code = PermissionDenied desc = {inner}")
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rpc error: code = {:?} desc = {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Status {}
+
+/// Several errors as hashicorp/go-multierror prints them: a head line and a list, then an empty line.
+pub fn multierror(errors: &[String]) -> String {
+    let head =
+        if errors.len() == 1 { "1 error occurred:".to_owned() } else { format!("{} errors occurred:", errors.len()) };
+    let list: Vec<String> = errors.iter().map(|error| format!("* {error}")).collect();
+    format!("{head}\n\t{}\n\n", list.join("\n\t"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_go() {
+        let status = Status::invalid(&["a".to_owned(), "b".to_owned()]);
+        assert_eq!(
+            status.to_string(),
+            "rpc error: code = InvalidArgument desc = failed to validate: 2 errors occurred:\n\t* a\n\t* b\n\n"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! What Omni shows of clusters, sets and nodes (omni v1.9.3 controllers cluster_status.go,
+//! internal/machineset/status_handler.go, cluster_machine_status.go).
+
+use serde_json::{Value, json};
+
+use super::control;
+use super::machines::Stage;
+use super::names::*;
+use super::resource::Resource;
+use super::state::State;
+
+const SCALING_UP: u64 = 1;
+const SCALING_DOWN: u64 = 2;
+const RUNNING: u64 = 3;
+const DESTROYING: u64 = 4;
+const FAILED: u64 = 5;
+
+/// Talos is never upgraded in the lab: its upgrade is always done.
+pub fn talos_upgrade(state: &mut State, cluster: &str) {
+    let version = state.store.by_id(CLUSTER, cluster).map(|found| found.spec["talosversion"].clone());
+    let spec = json!({"phase": 2, "lastupgradeversion": version});
+    upgrade(state, TALOS_UPGRADE_STATUS, "TalosUpgradeStatusController", cluster, spec);
+}
+
+fn upgrade(state: &mut State, typ: &str, owner: &str, cluster: &str, spec: Value) {
+    let made = state.make(typ, DEFAULT, cluster, spec).with_owner(owner).with_label(L_CLUSTER, cluster);
+    state.store.put(made);
+}
+
+/// The status of one machine set.
+pub fn machine_set(state: &mut State, set: &Resource) {
+    let id = set.md.id.as_str();
+    let running = |typ: &str| -> Vec<String> {
+        let all = state.store.list(typ, DEFAULT).filter(|found| found.label(L_MACHINE_SET) == Some(id));
+        all.filter(|found| !found.tearing_down()).map(|found| found.md.id.clone()).collect()
+    };
+    let (nodes, machines) = (running(MACHINE_SET_NODE), running(CLUSTER_MACHINE));
+    let requested = control::wanted(set);
+    let (mut healthy, mut connected) = (0, 0);
+    for uuid in &machines {
+        let status = state.store.by_id(CLUSTER_MACHINE_STATUS, uuid);
+        healthy += usize::from(status.is_some_and(|found| found.spec["stage"] == 4 && found.spec["ready"] == true));
+        connected += usize::from(status.is_some_and(|found| found.label(L_CONNECTED).is_some()));
+    }
+    let control_plane = set.label(L_CONTROL_PLANE).is_some();
+    let leaving = state.store.ids_labelled(CLUSTER_MACHINE, L_MACHINE_SET, id).len() > machines.len();
+    let (phase, error) = match () {
+        () if set.tearing_down() => (DESTROYING, ""),
+        () if control_plane && nodes.is_empty() && requested == 0 => {
+            (FAILED, "control plane machine set must have at least one node")
+        }
+        () if nodes.len() < requested || machines.len() < nodes.len() => (SCALING_UP, ""),
+        () if nodes.len() > requested || leaving => (SCALING_DOWN, ""),
+        () => (RUNNING, ""),
+    };
+    let ready = phase == RUNNING && healthy == nodes.len() && connected == machines.len();
+    let spec = json!({
+        "phase": phase, "ready": ready, "error": error, "confighash": config_hash(&machines),
+        "machineallocation": set.spec["machineallocation"],
+        "machines": {"total": machines.len(), "healthy": healthy, "connected": connected, "requested": requested},
+    });
+    let mut made = state.make(MACHINE_SET_STATUS, DEFAULT, id, spec).with_owner("MachineSetStatusController");
+    made.md.labels = set.md.labels.clone();
+    let key = made.key();
+    state.store.put(made);
+    state.store.add_finalizers(&key, &["ClusterStatusController"]);
+    if control_plane && !machines.is_empty() {
+        control_plane_status(state, set, healthy > 0);
+    }
+}
+
+/// The hash of the machines' configurations: of nothing when there are none.
+fn config_hash(machines: &[String]) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, machines.concat().as_bytes());
+    crate::tls::hex(hash.as_ref())
+}
+
+fn control_plane_status(state: &mut State, set: &Resource, up: bool) {
+    let status = if up { 1 } else { 2 };
+    let severity = if up { 0 } else { 2 };
+    let reason = if up { "" } else { "Etcd is not healthy" };
+    let spec = json!({"conditions": [
+        {"type": 1, "reason": reason, "status": status, "severity": severity},
+        {"type": 2, "reason": "", "status": 1, "severity": 0},
+    ]});
+    let mut made = state.make(CONTROL_PLANE_STATUS, DEFAULT, &set.md.id, spec);
+    made.md.labels = set.md.labels.clone();
+    state.store.put(made.with_owner("ControlPlaneStatusController"));
+}
+
+/// The status of a node.
+pub fn cluster_machine(state: &mut State, uuid: &str) {
+    let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid).cloned() else { return };
+    let machine = state.machines.get(uuid);
+    let stage = match machine.map(|machine| machine.stage) {
+        _ if node.tearing_down() => 5,
+        Some(Stage::Installing) => 2,
+        Some(Stage::Rebooting | Stage::Booting) => 1,
+        Some(Stage::Configuring | Stage::Waiting | Stage::Joining | Stage::Maintenance) => 3,
+        Some(Stage::Running) => 4,
+        Some(Stage::Resetting) => 5,
+        Some(Stage::Off) => 11,
+        None => 0,
+    };
+    let connected = machine.is_some_and(|machine| machine.connected);
+    let request = node.label(L_REQUEST).unwrap_or_default().to_owned();
+    let provider = state.store.get(MACHINE_REQUEST, INFRA, &request).and_then(|found| found.label(L_PROVIDER));
+    let address = state.store.by_id(MACHINE, uuid).map(|found| found.spec["managementaddress"].clone());
+    let spec = json!({
+        "ready": stage == 4 && connected, "stage": stage, "configuptodate": true, "apidavailable": stage == 4,
+        "managementaddress": address, "configapplystatus": if stage == 2 { 1 } else { 2 },
+        "provisionstatus": {"providerid": provider, "requestid": request},
+    });
+    let mut made = state.make(CLUSTER_MACHINE_STATUS, DEFAULT, uuid, spec).with_owner("ClusterMachineStatusController");
+    for label in [L_CLUSTER, L_MACHINE_SET, L_CONTROL_PLANE, L_WORKER] {
+        if let Some(value) = node.label(label) {
+            made = made.with_label(label, value);
+        }
+    }
+    made = made.with_label(L_NODE_NAME, &request);
+    if connected {
+        made = made.with_label(L_CONNECTED, "");
+    }
+    state.store.put(made);
+}
+
+/// The status of a cluster, its load balancer and its Kubernetes.
+pub fn cluster(state: &mut State, cluster: &Resource) {
+    let id = cluster.md.id.as_str();
+    let sets: Vec<Resource> = {
+        let all = state.store.list(MACHINE_SET_STATUS, DEFAULT);
+        all.filter(|status| status.label(L_CLUSTER) == Some(id)).cloned().collect()
+    };
+    let number = |status: &Resource, field: &str| status.spec["machines"][field].as_u64().unwrap_or(0);
+    let counted: Vec<&Resource> = sets
+        .iter()
+        .filter(|status| number(status, "total") > 0 || ![2, 4].contains(&status.spec["phase"].as_u64().unwrap_or(0)))
+        .collect();
+    let sum = |field: &str| counted.iter().map(|status| number(status, field)).sum::<u64>();
+    let has = |phase: u64| counted.iter().any(|status| status.spec["phase"] == phase);
+    let control_plane = counted.iter().find(|status| status.label(L_CONTROL_PLANE).is_some());
+    let up = control_plane.is_some_and(|status| number(status, "healthy") > 0);
+    let phase = match () {
+        () if cluster.tearing_down() => 4,
+        () if !counted.is_empty() && counted.iter().all(|status| status.spec["phase"] == DESTROYING) => 4,
+        () if has(SCALING_UP) => 1,
+        () if has(SCALING_DOWN) || has(DESTROYING) => 2,
+        () if has(RUNNING) => 3,
+        () => 0,
+    };
+    let all_ready = counted.iter().all(|status| status.spec["ready"] == true);
+    let spec = json!({
+        "available": control_plane.is_some_and(|status| number(status, "total") > 0),
+        "machines": {"total": sum("total"), "healthy": sum("healthy"), "connected": sum("connected"),
+            "requested": sum("requested")},
+        "phase": phase, "ready": all_ready && phase == 3, "kubernetesapiready": up,
+        "controlplaneready": control_plane.is_some_and(|status| status.spec["ready"] == true),
+        "hasconnectedcontrolplanes": control_plane.is_some_and(|status| number(status, "connected") > 0),
+        "talosversion": cluster.spec["talosversion"], "kubernetesversion": cluster.spec["kubernetesversion"],
+    });
+    let mut made = state.make(CLUSTER_STATUS, DEFAULT, id, spec).with_owner("ClusterStatusController");
+    for (key, value) in cluster.md.labels.iter().filter(|(key, _)| !key.starts_with(SYSTEM_PREFIX)) {
+        made.md.labels.insert(key.clone(), value.clone());
+    }
+    let key = made.key();
+    state.store.put(made);
+    if !cluster.tearing_down() {
+        state
+            .store
+            .add_finalizers(&key, &["DiscoveryServiceConfigPatchController", "ClusterBootstrapStatusController"]);
+    }
+    if control_plane.is_some_and(|status| number(status, "total") > 0) {
+        let made = state.make(LOAD_BALANCER_STATUS, DEFAULT, id, json!({"healthy": up}));
+        state.store.put(made.with_owner("LoadBalancerController").with_label(L_CLUSTER, id));
+    }
+    if up && state.store.get(KUBERNETES_UPGRADE_STATUS, DEFAULT, id).is_none() {
+        let spec = json!({"phase": 2, "lastupgradeversion": cluster.spec["kubernetesversion"]});
+        upgrade(state, KUBERNETES_UPGRADE_STATUS, "KubernetesUpgradeStatusController", id, spec);
+    }
+}

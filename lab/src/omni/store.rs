@@ -1,0 +1,238 @@
+//! The resource store: versions, finalizers, phases and the errors of the COSI runtime
+//! (cosi-project/runtime v1.16.2 pkg/state/impl/inmem).
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::resource::{Key, Phase, Resource};
+use super::status::{Code, Status};
+
+/// All resources of one Omni. Every change counts `revision` up.
+#[derive(Debug, Default)]
+pub struct Store {
+    items: BTreeMap<Key, Resource>,
+    revision: u64,
+    sequence: u64,
+    now: i64,
+}
+
+/// `resource T(ns/id@undefined) doesn't exist`.
+pub fn not_found(key: &Key) -> Status {
+    let Key { typ, namespace, id } = key;
+    Status::new(Code::NotFound, format!("resource {typ}({namespace}/{id}@undefined) doesn't exist"))
+}
+
+impl Store {
+    /// Counts every change of any resource.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Sets the date that changes are stamped with, in seconds since 1970.
+    pub fn set_now(&mut self, now: i64) {
+        self.now = now;
+    }
+
+    /// The date that changes are stamped with.
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// A resource.
+    pub fn get(&self, typ: &str, namespace: &str, id: &str) -> Option<&Resource> {
+        self.items.get(&Key::new(typ, namespace, id))
+    }
+
+    /// A resource in namespace `default`.
+    pub fn by_id(&self, typ: &str, id: &str) -> Option<&Resource> {
+        self.get(typ, "default", id)
+    }
+
+    /// All resources of a type in a namespace, by id.
+    pub fn list<'a>(&'a self, typ: &'a str, namespace: &'a str) -> impl Iterator<Item = &'a Resource> {
+        let from = Key::new(typ, namespace, "");
+        self.items
+            .range(from..)
+            .take_while(move |(key, _)| key.typ == typ && key.namespace == namespace)
+            .map(|(_, resource)| resource)
+    }
+
+    /// The ids of a type in namespace `default` that carry a label with this value.
+    pub fn ids_labelled(&self, typ: &str, label: &str, value: &str) -> Vec<String> {
+        let matching = self.list(typ, "default").filter(|resource| resource.label(label) == Some(value));
+        matching.map(|resource| resource.md.id.clone()).collect()
+    }
+
+    /// Puts a new resource in. Fails if there is one.
+    pub fn create(&mut self, mut resource: Resource) -> Result<(), Status> {
+        let key = resource.key();
+        if self.items.contains_key(&key) {
+            let Key { typ, namespace, id } = &key;
+            let text = format!("resource {typ}({namespace}/{id}@{}) already exists", resource.version_text());
+            return Err(Status::new(Code::AlreadyExists, text));
+        }
+        self.sequence += 1;
+        resource.md.sequence = self.sequence;
+        resource.md.version = 1;
+        resource.md.created = self.now;
+        self.touch(&key);
+        self.items.insert(key, resource);
+        Ok(())
+    }
+
+    /// Replaces a resource, if its version is the one that the caller has seen.
+    pub fn update(&mut self, mut resource: Resource) -> Result<(), Status> {
+        let key = resource.key();
+        let now = self.now;
+        let Some(old) = self.items.get_mut(&key) else { return Err(not_found(&key)) };
+        if old.md.version != resource.md.version {
+            let text = format!(
+                "resource {}({}/{}@{}) update conflict: expected version {:?}, actual version {:?}",
+                key.typ,
+                key.namespace,
+                key.id,
+                resource.md.version,
+                resource.version_text(),
+                old.version_text()
+            );
+            return Err(Status::new(Code::Aborted, text));
+        }
+        resource.md.version += 1;
+        resource.md.created = old.md.created;
+        resource.md.sequence = old.md.sequence;
+        resource.md.updated = now;
+        *old = resource;
+        self.touch(&key);
+        Ok(())
+    }
+
+    /// Changes a resource in place; nothing happens if it does not exist or `change` leaves it as it was.
+    pub fn modify(&mut self, key: &Key, change: impl FnOnce(&mut Resource)) -> bool {
+        let now = self.now;
+        let Some(resource) = self.items.get_mut(key) else { return false };
+        let before = resource.clone();
+        change(resource);
+        if *resource == before {
+            return false;
+        }
+        resource.md.version = before.md.version + 1;
+        resource.md.updated = now;
+        self.touch(key);
+        true
+    }
+
+    /// Creates a resource or brings its spec and labels to what `wanted` says, as a controller does. Finalizers stay.
+    pub fn put(&mut self, wanted: Resource) -> bool {
+        let key = wanted.key();
+        if !self.items.contains_key(&key) {
+            return self.create(wanted).is_ok();
+        }
+        self.modify(&key, |resource| {
+            resource.spec = wanted.spec;
+            resource.md.labels = wanted.md.labels;
+        })
+    }
+
+    /// Sets one field of a spec.
+    pub fn set(&mut self, key: &Key, field: &str, value: Value) -> bool {
+        self.modify(key, |resource| resource.spec[field] = value)
+    }
+
+    /// Adds finalizers one at a time: each is a change of its own, as controllers make them.
+    pub fn add_finalizers(&mut self, key: &Key, names: &[&str]) {
+        for name in names {
+            self.modify(key, |resource| {
+                if !resource.md.finalizers.iter().any(|held| held == name) {
+                    resource.md.finalizers.push((*name).to_owned());
+                }
+            });
+        }
+    }
+
+    /// Removes every finalizer that `gone` names.
+    pub fn drop_finalizers(&mut self, key: &Key, gone: impl Fn(&str) -> bool) -> bool {
+        self.modify(key, |resource| resource.md.finalizers.retain(|name| !gone(name)))
+    }
+
+    /// Asks for deletion. `Ok(true)` means that nothing holds it any more.
+    pub fn tear_down(&mut self, key: &Key) -> Result<bool, Status> {
+        self.modify(key, |resource| resource.md.phase = Phase::TearingDown);
+        self.items.get(key).map(|resource| resource.md.finalizers.is_empty()).ok_or_else(|| not_found(key))
+    }
+
+    /// Takes a resource out. Fails while finalizers hold it.
+    pub fn destroy(&mut self, key: &Key) -> Result<(), Status> {
+        let Some(resource) = self.items.get(key) else { return Err(not_found(key)) };
+        if !resource.md.finalizers.is_empty() {
+            let held = resource.md.finalizers.join(" ");
+            let text = format!(
+                "resource {}({}/{}@{}) has pending finalizers [{held}]",
+                key.typ, key.namespace, key.id, resource.md.version
+            );
+            return Err(Status::new(Code::FailedPrecondition, text));
+        }
+        self.remove(key);
+        Ok(())
+    }
+
+    /// Takes a resource out, finalizers or not: what a controller does with its own output.
+    pub fn remove(&mut self, key: &Key) -> Option<Resource> {
+        let gone = self.items.remove(key);
+        if gone.is_some() {
+            self.touch(key);
+        }
+        gone
+    }
+
+    fn touch(&mut self, _key: &Key) {
+        self.revision += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn store() -> (Store, Key) {
+        let mut store = Store::default();
+        store.set_now(100);
+        store.create(Resource::new("T.x", "default", "a", json!({"n": 1}), 0)).unwrap();
+        (store, Key::new("T.x", "default", "a"))
+    }
+
+    #[test]
+    fn versions_count_every_change_and_only_changes() {
+        let (mut store, key) = store();
+        store.add_finalizers(&key, &["A", "B", "A"]);
+        assert_eq!(store.by_id("T.x", "a").unwrap().md.version, 3);
+        let revision = store.revision();
+        assert!(!store.set(&key, "n", json!(1)));
+        assert_eq!(store.revision(), revision);
+    }
+
+    #[test]
+    fn finalizers_hold_a_resource() {
+        let (mut store, key) = store();
+        store.add_finalizers(&key, &["A"]);
+        assert!(!store.tear_down(&key).unwrap());
+        let refused = store.destroy(&key).unwrap_err();
+        assert_eq!(refused.message, "resource T.x(default/a@3) has pending finalizers [A]");
+        store.drop_finalizers(&key, |name| name == "A");
+        store.destroy(&key).unwrap();
+        assert_eq!(
+            store.destroy(&key).unwrap_err().to_string(),
+            "rpc error: code = NotFound desc = resource T.x(default/a@undefined) doesn't exist"
+        );
+    }
+
+    #[test]
+    fn an_update_needs_the_version_it_was_made_from() {
+        let (mut store, key) = store();
+        let seen = store.by_id("T.x", "a").unwrap().clone();
+        store.set(&key, "n", json!(2));
+        assert_eq!(store.update(seen).unwrap_err().code, Code::Aborted);
+    }
+}

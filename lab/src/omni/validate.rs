@@ -1,0 +1,361 @@
+//! What the server checks before it takes a resource (omni v1.9.3 internal/backend/runtime/omni/validations).
+
+use serde_json::Value;
+
+use super::names::*;
+use super::resource::Resource;
+use super::state::State;
+use super::status::multierror;
+use super::store::not_found;
+use super::{query, schema, versions};
+
+/// The errors of one resource; empty when it may pass. `old` is what it replaces.
+pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String> {
+    let found = match new.md.typ.as_str() {
+        MACHINE_CLASS => machine_class(state, old, new).err().into_iter().collect(),
+        CLUSTER => cluster(state, old, new),
+        MACHINE_SET => machine_set(state, old, new).err().into_iter().collect(),
+        MACHINE_SET_NODE => label_set(new, &[L_CLUSTER, L_MACHINE_SET]).err().into_iter().collect(),
+        MACHINE_REQUEST_SET => request_set(state, old, new).err().into_iter().collect(),
+        _ => Vec::new(),
+    };
+    found
+}
+
+/// The errors of taking a resource away.
+pub fn destroy(state: &State, resource: &Resource) -> Vec<String> {
+    let id = resource.md.id.as_str();
+    match resource.md.typ.as_str() {
+        MACHINE_CLASS => {
+            let sets = state.store.list(MACHINE_SET, DEFAULT);
+            let using: Vec<String> =
+                sets.filter(|set| set.spec["machineallocation"]["name"] == id).map(|set| set.md.id.clone()).collect();
+            let text =
+                format!("can not delete the machine class as it is still in use by machine sets: {}", using.join(", "));
+            if using.is_empty() { Vec::new() } else { vec![text] }
+        }
+        INFRA_PROVIDER => {
+            let machines = state.store.list(MACHINE, DEFAULT).filter(|machine| machine.label(L_PROVIDER) == Some(id));
+            let running: Vec<String> =
+                machines.filter(|machine| !machine.tearing_down()).map(|machine| machine.md.id.clone()).collect();
+            let text = format!(
+                "cannot delete the infra provider {id:?}, as there are {} running machines managed by it: [{}]",
+                running.len(),
+                running.join(" ")
+            );
+            if running.is_empty() { Vec::new() } else { vec![text] }
+        }
+        CLUSTER if resource.md.annotations.contains_key(A_CLUSTER_LOCKED) => {
+            vec![format!("deletion is not allowed: the cluster {id:?} is locked")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn machine_class(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
+    let labels = new.spec["matchlabels"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let provision = &new.spec["autoprovision"];
+    if provision.is_object() && !labels.is_empty() {
+        return Err("can't set both auto provision and match labels at the same time".to_owned());
+    }
+    if provision.is_object() {
+        let provider = provision["providerid"].as_str().unwrap_or_default();
+        if provider.is_empty() {
+            return Err("providerID can not be empty".to_owned());
+        }
+        let unchanged = old.is_some_and(|old| old.spec["autoprovision"]["providerdata"] == provision["providerdata"]);
+        return if unchanged { Ok(()) } else { provider_data(state, provider, &provision["providerdata"]) };
+    }
+    let mut terms = Vec::new();
+    for label in labels {
+        let read = query::parse(label.as_str().unwrap_or_default());
+        let invalid = |why| format!("failed to parse matchLabels: rpc error: code = InvalidArgument desc = {why}");
+        terms.extend(read.map_err(invalid)?);
+    }
+    if terms.is_empty() {
+        return Err("machine class should either have auto provision or match labels set".to_owned());
+    }
+    if terms.iter().any(|term| term.key == L_NO_MANUAL) {
+        return Err(format!("selectors using label {L_NO_MANUAL} are not allowed"));
+    }
+    Ok(())
+}
+
+fn provider_data(state: &State, provider: &str, data: &Value) -> Result<(), String> {
+    let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, provider).ok_or_else(|| {
+        let key = super::resource::Key::new(INFRA_PROVIDER_STATUS, INFRA, provider);
+        // 1.4.9 reads its own store here and gets its error as it is; 1.9.3 wraps it once more.
+        let why = not_found(&key).message;
+        if state.release.old() {
+            format!("failed to get provider: {why}")
+        } else {
+            format!("failed to get provider: failed to get: {why}")
+        }
+    })?;
+    match status.spec["schema"].as_str() {
+        None | Some("") => Ok(()),
+        Some(schema) => schema::validate(state.release, provider, schema, data.as_str().unwrap_or_default()),
+    }
+}
+
+fn request_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
+    let provider = new.spec["providerid"].as_str().unwrap_or_default();
+    if provider.is_empty() {
+        return Err("provider id can not be empty".to_owned());
+    }
+    if old.is_none_or(|old| old.spec["providerdata"] != new.spec["providerdata"]) {
+        provider_data(state, provider, &new.spec["providerdata"])?;
+    }
+    talos_version(state, new.spec["talosversion"].as_str().unwrap_or_default())
+}
+
+fn talos_version(state: &State, version: &str) -> Result<(), String> {
+    let found = state.store.by_id(TALOS_VERSION, version).ok_or_else(|| {
+        let key = super::resource::Key::new(TALOS_VERSION, DEFAULT, version);
+        format!("invalid talos version {version:?}: failed to get: {}", not_found(&key).message)
+    })?;
+    if found.spec["deprecated"] == true {
+        return Err(format!("talos version {version:?} is no longer supported"));
+    }
+    if found.spec["unsupported"] == true {
+        return Err(format!("talos version {version:?} is not supported by this Omni release"));
+    }
+    Ok(())
+}
+
+fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String> {
+    if let Some(old) = old
+        && old.md.annotations.contains_key(A_CLUSTER_LOCKED)
+        && new.md.annotations.contains_key(A_CLUSTER_LOCKED)
+    {
+        return vec![format!("updating cluster configuration is not allowed: the cluster {:?} is locked", new.md.id)];
+    }
+    let text = |from: &Resource, field: &str| from.spec[field].as_str().unwrap_or_default().to_owned();
+    let (talos, kubernetes) = (text(new, "talosversion"), text(new, "kubernetesversion"));
+    let encrypted = |from: &Resource| from.spec["features"]["diskencryption"] == true;
+    let mut errors = cluster_rules(&ClusterRules {
+        id: old.is_none().then_some(new.md.id.as_str()),
+        kubernetes: &kubernetes,
+        talos: &talos,
+        encryption: encrypted(new),
+        with_v: false,
+    });
+    if old.is_some_and(|old| encrypted(old) != encrypted(new)) {
+        errors.push("updating disk encryption settings is not allowed".to_owned());
+    }
+    errors.extend(backup_interval(&new.spec["backupconfiguration"]["interval"]).err());
+    let embedded = |from: &Resource| from.spec["features"]["useembeddeddiscoveryservice"] == true;
+    if embedded(new) && !old.is_some_and(embedded) {
+        errors.push("embedded discovery service is not enabled".to_owned());
+    }
+    let same = |field: &str| old.is_some_and(|old| text(old, field) == text(new, field));
+    if !(same("talosversion") && same("kubernetesversion")) {
+        errors.extend(cluster_versions(state, old, &talos, &kubernetes).err());
+    }
+    errors
+}
+
+fn backup_interval(interval: &Value) -> Result<(), String> {
+    let Some(seconds) = interval["seconds"].as_u64() else { return Ok(()) };
+    let shown = format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match seconds {
+        0..3600 => Err(format!("backup interval must be greater than 1h0m0s, actual {shown}")),
+        3600..=86_400 => Ok(()),
+        _ => Err(format!("backup interval must be less than 24h0m0s, actual {shown}")),
+    }
+}
+
+fn cluster_versions(state: &State, old: Option<&Resource>, talos: &str, kubernetes: &str) -> Result<(), String> {
+    talos_version(state, talos)?;
+    if let Some(old) = old {
+        let before = old.spec["talosversion"].as_str().unwrap_or_default();
+        if let (Some((a, b, _)), Some((c, d, _))) = (versions::parse(before), versions::parse(talos))
+            && (c, d) < (a, b)
+        {
+            return Err(format!("downgrading from version {before:?} to {talos:?} is not supported"));
+        }
+        let before = old.spec["kubernetesversion"].as_str().unwrap_or_default();
+        if let (Some((_, a, _)), Some((_, b, _))) = (versions::parse(before), versions::parse(kubernetes))
+            && !(a..=a + 1).contains(&b)
+        {
+            return Err(format!("kubernetes version is not supported for upgrade to {kubernetes:?} from {before:?}"));
+        }
+    }
+    let compatible = state.store.by_id(TALOS_VERSION, talos).map(|found| &found.spec["compatiblekubernetesversions"]);
+    let fits = compatible.and_then(Value::as_array).is_some_and(|list| list.iter().any(|found| found == kubernetes));
+    match fits {
+        true => Ok(()),
+        false => {
+            Err(format!("invalid kubernetes version {kubernetes:?}: is not compatible with talos version {talos:?}"))
+        }
+    }
+}
+
+/// What is checked of a cluster without asking anybody: by omnictl for a template, by the server again.
+pub struct ClusterRules<'a> {
+    /// The name, unless it is not to be checked.
+    pub id: Option<&'a str>,
+    /// Kubernetes version as written.
+    pub kubernetes: &'a str,
+    /// Talos version as written.
+    pub talos: &'a str,
+    /// Disk encryption asked for.
+    pub encryption: bool,
+    /// Talos must begin with `v`: the form of templates.
+    pub with_v: bool,
+}
+
+/// The errors of a cluster's name and versions (client/pkg/omni/resources/omni/cluster.go `ClusterValidator`).
+pub fn cluster_rules(rules: &ClusterRules<'_>) -> Vec<String> {
+    let mut errors = Vec::new();
+    if let Some(id) = rules.id {
+        if id.is_empty() {
+            errors.push("name is required".to_owned());
+        }
+        if !id.chars().all(|c| c.is_numeric() || c.is_alphabetic() || c == '-' || c == '_') {
+            errors.push("name should only contain letters, digits, dashes and underscores".to_owned());
+        }
+    }
+    let version = |text: &str| -> Vec<String> {
+        match text {
+            "" => vec!["version is required".to_owned()],
+            _ => {
+                semver(text).err().map(|why| format!("version should be in semver format: {why}")).into_iter().collect()
+            }
+        }
+    };
+    let found = version(rules.kubernetes);
+    if !found.is_empty() {
+        errors.push(format!("error validating Kubernetes version: {}", multierror(&found)));
+    }
+    let mut found = version(rules.talos);
+    if rules.with_v && !rules.talos.is_empty() && !rules.talos.starts_with('v') {
+        found.push("version should start with 'v'".to_owned());
+    }
+    if !found.is_empty() {
+        errors.push(format!("error validating Talos version: {}", multierror(&found)));
+    }
+    if rules.encryption && versions::parse(rules.talos).is_some_and(|version| version < (1, 5, 0)) {
+        errors.push("disk encryption is supported only for Talos version >= 1.5.0".to_owned());
+    }
+    errors
+}
+
+/// blang/semver v4 `ParseTolerant`: a leading `v`, missing minor and patch numbers are forgiven.
+fn semver(text: &str) -> Result<(), String> {
+    let text = text.trim().trim_start_matches('v');
+    let names = ["major", "minor", "patch"];
+    for (part, name) in text.splitn(3, '.').zip(names) {
+        let part = if name == "patch" { part.split(['-', '+']).next().unwrap_or(part) } else { part };
+        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(match name {
+                "major" => format!("Invalid character(s) found in major number {part:?}"),
+                other => format!("Invalid character(s) found in {other} number {part:?}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn label_set(resource: &Resource, labels: &[&str]) -> Result<(), String> {
+    for label in labels {
+        match resource.label(label) {
+            None => return Err(format!("label {label:?} does not exist")),
+            Some("") => return Err(format!("label {label:?} has empty value")),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn machine_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
+    label_set(new, &[L_CLUSTER])?;
+    let name = new.label(L_CLUSTER).unwrap_or_default();
+    let id = new.md.id.as_str();
+    let cluster = state.store.by_id(CLUSTER, name).ok_or_else(|| format!("the cluster {name:?} does not exist"))?;
+    if old.is_none() && cluster.tearing_down() {
+        return Err(format!("the cluster {name:?} is tearing down"));
+    }
+    if cluster.md.annotations.contains_key(A_CLUSTER_LOCKED) {
+        let verb = if old.is_none() { "adding" } else { "updating" };
+        let place = if old.is_none() { "to" } else { "on" };
+        let text =
+            format!("{verb} machine set {id:?} {place} the cluster {name:?} is not allowed: the cluster is locked");
+        return Err(text);
+    }
+    let control_plane = new.label(L_CONTROL_PLANE).is_some();
+    if !control_plane && new.label(L_WORKER).is_none() {
+        return Err(format!("machine set must have either {L_CONTROL_PLANE:?} or {L_WORKER:?} label"));
+    }
+    if control_plane && old.is_none() && state.store.by_id(CLUSTER_BOOTSTRAP_STATUS, name).is_some() {
+        return Err("adding control plane machine set to an already bootstrapped cluster is not allowed".to_owned());
+    }
+    if !control_plane && new.spec["bootstrapspec"].is_object() {
+        return Err("bootstrap spec is not allowed for worker machine sets".to_owned());
+    }
+    if old.is_some_and(|old| old.spec["bootstrapspec"] != new.spec["bootstrapspec"]) {
+        return Err("bootstrap spec is immutable after creation".to_owned());
+    }
+    allocation(state, old, new)?;
+    match old {
+        Some(old) => management_mode(state, old, new),
+        None => set_id(name, id, control_plane),
+    }
+}
+
+fn allocation(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
+    let allocation = &new.spec["machineallocation"];
+    if !allocation.is_object() {
+        return Ok(());
+    }
+    let class = allocation["name"].as_str().unwrap_or_default();
+    if class.is_empty() {
+        return Err("machine allocation source name is not set".to_owned());
+    }
+    let unlimited = allocation["allocationtype"] == 1;
+    if unlimited && allocation["machinecount"].as_u64().unwrap_or(0) != 0 {
+        return Err("machine count can be set only if static allocation type is used".to_owned());
+    }
+    let before = old.map(|old| &old.spec["machineallocation"]["name"]);
+    if before.is_none_or(|name| name.is_string() && name != class) {
+        let found = state.store.by_id(MACHINE_CLASS, class);
+        let found = found.ok_or_else(|| format!("machine class with name {class:?} doesn't exist"))?;
+        if unlimited && found.spec["autoprovision"].is_object() {
+            return Err(format!(
+                "machine class {class:?} is using autoprovision, so unlimited machine set allocation is not supported"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn management_mode(state: &State, old: &Resource, new: &Resource) -> Result<(), String> {
+    let by_class = |set: &Resource| set.spec["machineallocation"].is_object();
+    let nodes = !state.store.ids_labelled(MACHINE_SET_NODE, L_MACHINE_SET, &new.md.id).is_empty();
+    match (by_class(old), by_class(new)) {
+        (false, true) if nodes => {
+            Err("machine set is not empty and is using manual nodes management, updating to machine \
+                                       class mode is not allowed"
+                .to_owned())
+        }
+        (true, false) if nodes => {
+            Err("machine set is not empty and is using machine class based node management, updating \
+                                       to manual mode is not allowed"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set_id(cluster: &str, id: &str, control_plane: bool) -> Result<(), String> {
+    let prefix = format!("{cluster}-");
+    if !id.starts_with(&prefix) {
+        return Err(format!("machine set of cluster {cluster:?} ID must have {prefix:?} as prefix"));
+    }
+    let own = format!("{cluster}-control-planes");
+    match (control_plane, id == own) {
+        (true, false) => Err(format!("control plane machine set must have ID {own:?}")),
+        (false, true) => Err(format!("worker machine set must not have ID {own:?}")),
+        _ => Ok(()),
+    }
+}

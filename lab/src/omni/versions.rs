@@ -1,0 +1,83 @@
+//! Which Talos and Kubernetes versions Omni offers, and what fits what.
+
+use serde_json::json;
+
+use super::kinds::Release;
+use super::names::*;
+use super::resource::Key;
+use super::state::State;
+
+/// Talos versions that 1.9.3 knows of: from its oldest supported (1.9.0) to its default (1.13.5), a sample.
+const TALOS: &[&str] = &[
+    "1.9.0", "1.9.5", "1.10.0", "1.10.9", "1.11.0", "1.11.6", "1.12.0", "1.12.1", "1.12.7", "1.13.0", "1.13.2",
+    "1.13.4", "1.13.5",
+];
+/// Kubernetes versions, a sample of each minor release.
+const KUBERNETES: &[&str] = &[
+    "1.27.16", "1.28.15", "1.29.15", "1.30.0", "1.30.14", "1.31.0", "1.31.14", "1.32.0", "1.32.13", "1.33.1",
+    "1.33.11", "1.34.0", "1.34.1", "1.34.7", "1.35.0", "1.35.4", "1.36.0", "1.36.2",
+];
+/// What the recordings of 1.4.9 were made with.
+const OLD_TALOS: &[&str] = &["1.12.1"];
+const OLD_KUBERNETES: &[&str] = &["1.33.1", "1.34.0", "1.34.1", "1.35.0"];
+
+/// The Talos version that Omni preselects (client/pkg/constants/constants.go `DefaultTalosVersion`).
+pub fn default_talos(release: Release) -> &'static str {
+    if release.old() { "1.12.1" } else { "1.13.5" }
+}
+
+/// Major, minor and patch of `1.13.5`, with or without `v`; missing parts are 0.
+pub fn parse(version: &str) -> Option<(u64, u64, u64)> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let mut part = || parts.next().map_or(Some(0), |text| text.parse().ok());
+    Some((part()?, part()?, part()?))
+}
+
+/// Whether Talos supports this Kubernetes: six minor releases, the newest of Talos 1.9 being 1.32, of 1.13 being 1.36
+/// (siderolabs/talos pkg/machinery/compatibility).
+fn fits(talos: &str, kubernetes: &str) -> bool {
+    let (Some((_, talos, _)), Some((_, kubernetes, _))) = (parse(talos), parse(kubernetes)) else { return false };
+    let newest = talos + 23;
+    (newest - 5..=newest).contains(&kubernetes)
+}
+
+/// Puts the versions into a new Omni.
+pub fn fill(state: &mut State) {
+    let (talos, kubernetes) = if state.release.old() { (OLD_TALOS, OLD_KUBERNETES) } else { (TALOS, KUBERNETES) };
+    for version in talos {
+        let compatible: Vec<&str> = kubernetes.iter().copied().filter(|k8s| fits(version, k8s)).collect();
+        let (_, minor, _) = parse(version).unwrap_or_default();
+        // A machine may be moved to its own minor release or a neighbour's.
+        let upgradable: Vec<&str> = talos
+            .iter()
+            .copied()
+            .filter(|other| other != version && parse(other).is_some_and(|(_, found, _)| found.abs_diff(minor) <= 1))
+            .collect();
+        let spec = json!({"version": version, "compatiblekubernetesversions": compatible,
+            "upgradabletalosversions": upgradable});
+        let made = state.make(TALOS_VERSION, DEFAULT, version, spec).with_owner("VersionsController");
+        state.store.put(made);
+        state.store.add_finalizers(&Key::new(TALOS_VERSION, DEFAULT, version), &["TalosExtensionsController"]);
+    }
+    for version in kubernetes {
+        let made = state.make(KUBERNETES_VERSION, DEFAULT, version, json!({"version": version}));
+        state.store.put(made.with_owner("VersionsController"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_each_other() {
+        assert!(fits("1.13.5", "1.36.2"));
+        assert!(!fits("1.12.1", "1.36.2"));
+        assert!(!fits("1.13.5", "1.30.0"));
+        assert!(fits("1.9.0", "1.27.16"));
+        let state = State::new(Release::V1_4_9, 1, 0);
+        let version = state.store.by_id(TALOS_VERSION, "1.12.1").unwrap();
+        assert_eq!(version.spec["compatiblekubernetesversions"], json!(OLD_KUBERNETES));
+        assert_eq!(version.md.version, 2);
+    }
+}

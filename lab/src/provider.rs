@@ -1,0 +1,243 @@
+//! The infrastructure provider, simulated: it registers with Omni, answers machine requests one at a time, and makes
+//! virtual machines through the same calls, in the same order and with the same errors as the real one
+//! (omni-infra-provider-proxmox 0d9fd58 over siderolabs/omni client v1.5.0-beta.2 pkg/infra).
+
+pub mod cidata;
+pub mod log;
+pub mod pve;
+mod requests;
+mod steps;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::gonet::{self, Endpoint};
+use crate::http::Client;
+use crate::omni::access::{self, Verb};
+use crate::omni::names::{INFRA, INFRA_PROVIDER_STATUS};
+use crate::omni::{Omni, api, keys};
+use crate::race::{First, first};
+use crate::tls::Ca;
+use log::Log;
+use pve::{Login, Pve};
+
+/// The JSON Schema that the provider registers (omni-infra-provider-proxmox 0d9fd58
+/// cmd/omni-infra-provider-proxmox/data/schema.json).
+pub const SCHEMA: &str = include_str!("provider/schema.json");
+
+/// How often it says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// What the provider was started with.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// `--omni-api-endpoint`
+    pub endpoint: String,
+    /// `OMNI_SERVICE_ACCOUNT_KEY`
+    pub key: String,
+    /// `--id`
+    pub id: String,
+    /// `--config-file`, as a path in the container.
+    pub config_path: String,
+    /// What stands in it, if it can be read.
+    pub config: Option<String>,
+    /// The certificates in SSL_CERT_FILE, if it is set and readable.
+    pub ca: Option<String>,
+    /// `--insecure-skip-verify`: Omni's certificate is not looked at.
+    pub insecure: bool,
+    /// `--provider-name`
+    pub name: String,
+    /// `--provider-description`
+    pub description: String,
+}
+
+/// What the provider can reach.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The lab's Omni.
+    pub omni: Omni,
+    /// Where its front listens.
+    pub omni_addr: SocketAddr,
+    /// Field time.
+    pub clock: Clock,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+}
+
+/// A provider that Omni has let in.
+struct Provider {
+    id: String,
+    omni: Omni,
+    pve: Pve,
+    clock: Clock,
+    log: Log,
+    join_token: String,
+}
+
+/// Runs the provider until it fails; the value is its exit code. Dropping the future is SIGKILL.
+pub async fn run(settings: Settings, around: Surroundings, log: Log) -> i32 {
+    match start(&settings, &around, &log).await {
+        Ok(provider) => provider.live(&around.faults).await,
+        Err(why) => {
+            log.raw(&format!("Error: {why}"));
+            1
+        }
+    }
+}
+
+async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<Provider, String> {
+    if settings.endpoint.is_empty() {
+        return Err("omni-api-endpoint flag is not set".to_owned());
+    }
+    let unreadable = || format!("failed to read Proxmox config file {:?}", settings.config_path);
+    let config = settings.config.as_deref().ok_or_else(unreadable)?;
+    let config: serde_yaml::Value = serde_yaml::from_str(config).map_err(|_| unreadable())?;
+    if config.is_null() {
+        return Err(unreadable());
+    }
+    let proxmox = config.get("proxmox").cloned().unwrap_or_default();
+    let text = |key: &str| match proxmox.get(key) {
+        Some(serde_yaml::Value::String(text)) => text.clone(),
+        Some(serde_yaml::Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let insecure = proxmox.get("insecureSkipVerify").and_then(serde_yaml::Value::as_bool).unwrap_or(false);
+    if insecure {
+        say(log, "info", "omni-infra-provider-proxmox/main.go:91", "using insecure connection to Proxmox");
+    }
+    let login = match (text("username"), text("password"), text("tokenID"), text("tokenSecret")) {
+        (user, password, ..) if !user.is_empty() && !password.is_empty() => {
+            Login::Password { username: user, password, realm: text("realm") }
+        }
+        (_, _, id, secret) if !id.is_empty() && !secret.is_empty() => Login::Token(format!("{id}={secret}")),
+        _ => Login::None,
+    };
+    let client = client(settings.ca.as_deref(), insecure)?;
+    let pve = Pve::new(client, &text("url"), login, around.clock.clone());
+    say(log, "info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider");
+    dial(settings, around).await?;
+    register(settings, around).await?;
+    let mut secret = [0u8; 24];
+    crate::tls::fill(&mut secret).map_err(|why| why.to_string())?;
+    Ok(Provider {
+        id: settings.id.clone(),
+        omni: around.omni.clone(),
+        pve,
+        clock: around.clock.clone(),
+        log: log.clone(),
+        join_token: crate::tls::hex(&secret),
+    })
+}
+
+fn say(log: &Log, level: &str, caller: &str, text: &str) {
+    log.zap(level, caller, text, &[]);
+}
+
+/// A client that trusts what the container trusts: SSL_CERT_FILE, or the public authorities, of which none is the lab's.
+fn client(ca: Option<&str>, insecure: bool) -> Result<Client, String> {
+    let nobody = Ca::new().map_err(|why| why.to_string())?.pem();
+    let roots = if insecure { None } else { Some(ca.filter(|pem| pem.contains("CERTIFICATE")).unwrap_or(&nobody)) };
+    Client::new(roots).map_err(|why| format!("{why:#}"))
+}
+
+/// Reaches Omni at the endpoint that was given, whatever stands there.
+async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> {
+    if !settings.key.is_empty() {
+        let decoded = keys::read(&settings.key);
+        decoded.map_err(|why| format!("failed to decode service account key from options: {why}"))?;
+    }
+    let endpoint = Endpoint::parse(&settings.endpoint)?;
+    let scheme = if endpoint.secure { "https" } else { "http" };
+    let url = format!("{scheme}://{}:{}/healthz", endpoint.host, endpoint.port);
+    let reply = client(settings.ca.as_deref(), settings.insecure)?.request("GET", &url, &[], "").await;
+    let reply = reply.map_err(|why| gonet::grpc_error(&endpoint, &why.cause))?;
+    let kind = reply.header("content-type").unwrap_or_default();
+    if kind.starts_with("text/html") || endpoint.port != around.omni_addr.port() {
+        return Err(gonet::not_grpc(reply.status, reply.reason(), kind));
+    }
+    Ok(())
+}
+
+async fn register(settings: &Settings, around: &Surroundings) -> Result<(), String> {
+    if around.faults.hit("provider-never-registers") {
+        return Ok(());
+    }
+    let key = (!settings.key.is_empty()).then_some(settings.key.as_str());
+    let id = settings.id.as_str();
+    around.omni.with(|state| {
+        let caller = access::authenticate(state, key).map_err(|status| status.to_string())?;
+        access::check(state, &caller, Verb::Create, INFRA_PROVIDER_STATUS, INFRA)
+            .map_err(|status| status.to_string())?;
+        let spec = json!({"schema": SCHEMA, "name": settings.name, "description": settings.description, "icon": "…"});
+        let mut resource = state.make(INFRA_PROVIDER_STATUS, INFRA, id, spec);
+        let call = match state.store.get(INFRA_PROVIDER_STATUS, INFRA, id) {
+            Some(old) => {
+                resource.md = old.md.clone();
+                api::Call::Update(resource)
+            }
+            None => api::Call::Create(resource),
+        };
+        api::call(state, &caller, call).map(|_| ()).map_err(|status| status.to_string())
+    })
+}
+
+impl Provider {
+    /// A line about one machine request.
+    fn say(&self, id: &str, level: &str, caller: &str, text: &str, fields: &[(&str, Value)]) {
+        let controller = format!("{}.ProvisionController", self.id);
+        let mut all: Vec<(&str, Value)> = vec![
+            ("controller", controller.into()),
+            ("namespace", INFRA.into()),
+            ("type", "MachineRequests.omni.sidero.dev".into()),
+            ("id", id.into()),
+            ("job", "reconcile".into()),
+        ];
+        all.extend(fields.iter().cloned());
+        if level == "error" {
+            all.push(("stacktrace", STACK.into()));
+        }
+        self.log.zap(level, caller, text, &all);
+    }
+
+    async fn live(&self, faults: &Faults) -> i32 {
+        let silent = faults.has("provider-never-registers");
+        let heart = async {
+            loop {
+                if !silent {
+                    self.omni.with(|state| crate::omni::providers::heartbeat(state, &self.id));
+                }
+                self.clock.sleep(HEARTBEAT).await;
+            }
+        };
+        let work = async {
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            self.work().await
+        };
+        let crash = async {
+            if !faults.hit("provider-crashes") {
+                std::future::pending::<()>().await;
+            }
+            self.clock.sleep(Duration::from_secs(10)).await;
+        };
+        match first(first(heart, work), crash).await {
+            First::Left(_) => 0,
+            First::Right(()) => {
+                let text = "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from \
+                            server: EOF";
+                self.log.raw(text);
+                1
+            }
+        }
+    }
+}
+
+/// What stands in `stacktrace` of an error line.
+const STACK: &str = "github.com/cosi-project/runtime/pkg/controller/runtime/internal/qruntime.(*Adapter).runOnce\n\t\
+                     qruntime/qruntime.go:321";

@@ -1,0 +1,202 @@
+//! The provider's way to Proxmox: go-proxmox v0.3.2 in its errors and its habits (proxmox.go:96-342, tasks.go).
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::gonet::{self, Endpoint};
+use crate::http::{Client, Reply};
+
+/// What the provider says of 401 and 403.
+pub const NOT_AUTHORIZED: &str = "not authorized to access endpoint";
+
+/// How it proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// `PVEAPIToken=user@realm!name=secret`
+    Token(String),
+    /// Password: a ticket is fetched after the first refusal and never again.
+    Password {
+        /// User without realm.
+        username: String,
+        /// Its password.
+        password: String,
+        /// Realm.
+        realm: String,
+    },
+    /// Nothing, which nobody complains about at start.
+    None,
+}
+
+/// A connection to a Proxmox API.
+pub struct Pve {
+    client: Client,
+    base: String,
+    login: Login,
+    session: Mutex<Option<(String, String)>>,
+    clock: Clock,
+}
+
+/// A task as its status call shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// `running` or `stopped`.
+    pub status: String,
+    /// Stopped with `OK`.
+    pub successful: bool,
+}
+
+impl Pve {
+    /// A connection; nothing is sent yet.
+    pub fn new(client: Client, base: &str, login: Login, clock: Clock) -> Pve {
+        Pve { client, base: base.to_owned(), login, session: Mutex::new(None), clock }
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut out = vec![("user-agent", "go-proxmox/dev".to_owned()), ("accept", "application/json".to_owned())];
+        if let Login::Token(token) = &self.login {
+            out.push(("authorization", format!("PVEAPIToken={token}")));
+        } else if let Some((ticket, csrf)) = self.session.lock().unwrap_or_else(|e| e.into_inner()).clone() {
+            out.push(("cookie", format!("PVEAuthCookie={ticket}")));
+            out.push(("csrfpreventiontoken", csrf));
+        }
+        out
+    }
+
+    async fn send(&self, method: &str, path: &str, content: Option<&str>, body: Vec<u8>) -> Result<Reply, String> {
+        let url = format!("{}{path}", self.base);
+        let title: String = method.chars().take(1).chain(method.to_ascii_lowercase().chars().skip(1)).collect();
+        let named = |text: &str| format!("{title} {url:?}: {text}");
+        let Ok(endpoint) = Endpoint::parse(&self.base) else {
+            let scheme = self.base.split(':').next().unwrap_or_default();
+            let scheme = if self.base.contains("://") { scheme } else { "" };
+            return Err(named(&format!("unsupported protocol scheme {scheme:?}")));
+        };
+        let mut headers = self.headers();
+        if let Some(content) = content {
+            headers.push(("content-type", content.to_owned()));
+        }
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let reply = self.client.request(method, &url, &headers, body).await;
+        reply.map_err(|why| named(&gonet::dial_error(&endpoint.host, endpoint.port, &why.cause)))
+    }
+
+    /// One call. The value is what stands in `data`.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+        let content = body.is_some().then_some("application/json");
+        let reply = self.send(method, path, content, bytes.clone()).await?;
+        if !matches!(reply.status, 401 | 403) {
+            return handle(&reply);
+        }
+        self.log_in().await?;
+        let reply = self.send(method, path, content, bytes).await?;
+        if matches!(reply.status, 401 | 403) { Err(NOT_AUTHORIZED.to_owned()) } else { handle(&reply) }
+    }
+
+    async fn log_in(&self) -> Result<(), String> {
+        let Login::Password { username, password, realm } = &self.login else { return Err(NOT_AUTHORIZED.to_owned()) };
+        if self.session.lock().unwrap_or_else(|e| e.into_inner()).is_some() {
+            // CreateSession refuses a second session: the ticket is never renewed (issue 25).
+            return Err(NOT_AUTHORIZED.to_owned());
+        }
+        let body = json!({"username": username, "password": password, "realm": realm}).to_string().into_bytes();
+        let reply = self.send("POST", "/access/ticket", Some("application/json"), body).await?;
+        if matches!(reply.status, 401 | 403) {
+            return Err(NOT_AUTHORIZED.to_owned());
+        }
+        let data = handle(&reply)?;
+        let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
+        *self.session.lock().unwrap_or_else(|e| e.into_inner()) = Some((text("ticket"), text("CSRFPreventionToken")));
+        Ok(())
+    }
+
+    /// Sends a file as the `iso` content of a storage. 401 and 403 are not noticed here, as there.
+    pub async fn upload(&self, node: &str, storage: &str, file: &str, bytes: &[u8]) -> Result<Value, String> {
+        let boundary = "6d5a1c9e4b7f2a8d0c3e5b1f9a7d4c2e8b6f0a1d3c5e7b9f2a4d6c8e0b1f";
+        let mut body = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--{boundary}\r\n\
+             Content-Disposition: form-data; name=\"filename\"; filename=\"{file}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend(bytes);
+        body.extend(format!("\r\n--{boundary}--\r\n").bytes());
+        let content = format!("multipart/form-data; boundary={boundary}");
+        let reply = self.send("POST", &format!("/nodes/{node}/storage/{storage}/upload"), Some(&content), body).await?;
+        handle(&reply)
+    }
+
+    /// Looks at a node as every other call of the library does first: 401 and 403 are tolerated.
+    pub async fn node(&self, node: &str) -> Result<(), String> {
+        match self.call("GET", &format!("/nodes/{node}/status"), None).await {
+            Ok(Value::Array(_)) => Err("json: cannot unmarshal array into Go value of type proxmox.Node".to_owned()),
+            Ok(_) => Ok(()),
+            Err(why) if why == NOT_AUTHORIZED => Ok(()),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// The status of a task.
+    pub async fn task(&self, upid: &str) -> Result<Task, String> {
+        let node = upid.split(':').nth(1).unwrap_or_default();
+        let data = self.call("GET", &format!("/nodes/{node}/tasks/{upid}/status"), None).await?;
+        let status = data["status"].as_str().unwrap_or_default().to_owned();
+        let successful = status == "stopped" && data["exitstatus"] == "OK";
+        Ok(Task { status, successful })
+    }
+
+    /// Waits for a task as the library does in the middle of a call: twice at once, then every second.
+    pub async fn wait(&self, upid: &str, most: Duration) -> Result<(), String> {
+        self.task(upid).await?;
+        let begun = self.clock.elapsed();
+        loop {
+            if self.clock.elapsed().saturating_sub(begun) > most {
+                return Err("the operation has timed out".to_owned());
+            }
+            if self.task(upid).await?.status != "running" {
+                return Ok(());
+            }
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The first enabled storage of a node that holds images, in the order of the reply.
+    pub async fn iso_storage(&self, node: &str) -> Result<String, String> {
+        let list = self.call("GET", &format!("/nodes/{node}/storage"), None).await?;
+        let mut entries = list.as_array().into_iter().flatten();
+        let found = entries.find(|entry| {
+            entry["enabled"].as_i64() != Some(0)
+                && entry["content"].as_str().is_some_and(|content| content.contains("iso"))
+        });
+        let found = found.and_then(|entry| entry["storage"].as_str());
+        found.map(str::to_owned).ok_or_else(|| "unable to find the item you are looking for".to_owned())
+    }
+}
+
+/// What a reply means: go-proxmox looks at the status line for 500 and 501, at the body for everything else.
+fn handle(reply: &Reply) -> Result<Value, String> {
+    match reply.status {
+        500 | 501 => return Err(reply.status_line()),
+        400 => {
+            let body: Value = serde_json::from_slice(&reply.body).map_err(|_| json_error(&reply.body))?;
+            let said = match body.get("errors") {
+                Some(errors) => errors.to_string(),
+                None => String::from_utf8_lossy(&reply.body).into_owned(),
+            };
+            return Err(format!("bad request: {} - {said}", reply.status_line()));
+        }
+        _ => {}
+    }
+    let body: Value = serde_json::from_slice(&reply.body).map_err(|_| json_error(&reply.body))?;
+    Ok(body.get("data").cloned().unwrap_or(body))
+}
+
+fn json_error(body: &[u8]) -> String {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => "unexpected end of JSON input".to_owned(),
+        Some(byte) => format!("invalid character '{}' looking for beginning of value", char::from(*byte)),
+    }
+}

@@ -1,0 +1,275 @@
+//! The provider's queue: one worker, one request at a time, and who comes back when
+//! (siderolabs/omni client v1.5.0-beta.2 pkg/infra/controllers/provision.go).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Provider;
+use super::steps::{MachineState, Request, STEPS, Stop};
+use crate::omni::names::*;
+use crate::omni::requests::release;
+use crate::omni::resource::{Key, Resource};
+
+/// How long a failed step rests.
+const REST: Duration = Duration::from_secs(60);
+
+/// A request that waits for its turn.
+#[derive(Clone, Debug)]
+struct Item {
+    due: Duration,
+    order: u64,
+    tearing: bool,
+    failures: u32,
+}
+
+enum Outcome {
+    Done,
+    Again(Duration),
+    Failed(String, Duration),
+}
+
+impl Provider {
+    /// Works for ever.
+    pub(super) async fn work(&self) {
+        let mut changes = self.omni.subscribe();
+        let mut items: BTreeMap<String, Item> = BTreeMap::new();
+        let mut order = 0;
+        loop {
+            changes.borrow_and_update();
+            let now = self.clock.elapsed();
+            let requests = self.requests();
+            items.retain(|id, _| requests.iter().any(|(known, _)| known == id));
+            for (id, tearing) in requests {
+                order += 1;
+                let fresh = Item { due: now, order, tearing, failures: 0 };
+                let item = items.entry(id).or_insert_with(|| fresh.clone());
+                if item.tearing != tearing {
+                    *item = fresh;
+                }
+            }
+            let ready = items.iter().filter(|(_, item)| item.due <= now);
+            let Some(id) = ready.min_by_key(|(_, item)| (item.due, item.order)).map(|(id, _)| id.clone()) else {
+                let next = items.values().map(|item| item.due).filter(|due| *due < Duration::MAX).min();
+                let wait = next.map_or(Duration::from_secs(3600), |due| self.clock.real(due.saturating_sub(now)));
+                // Whatever comes first; a closed channel means that Omni is gone, and the container with it.
+                let _ = tokio::time::timeout(wait, changes.changed()).await;
+                continue;
+            };
+            let begun = Instant::now();
+            let outcome = self.reconcile(&id).await;
+            let busy = begun.elapsed().as_secs_f64();
+            let Some(item) = items.get_mut(&id) else { continue };
+            let now = self.clock.elapsed();
+            order += 1;
+            item.order = order;
+            let caller = "qruntime/qruntime.go:310";
+            match outcome {
+                Outcome::Done => {
+                    item.due = Duration::MAX;
+                    self.say(&id, "info", caller, "reconcile succeeded", &[("busy", busy.into())]);
+                }
+                Outcome::Again(wait) => {
+                    item.due = now + wait;
+                    let fields =
+                        [("busy", busy.into()), ("interval", json!(wait.as_secs())), ("requeued", true.into())];
+                    self.say(&id, "info", caller, "reconcile succeeded", &fields);
+                }
+                Outcome::Failed(why, wait) => {
+                    item.failures += 1;
+                    item.due = now + wait.min(Duration::from_secs(1 << item.failures.min(6)).max(wait));
+                    let fields = [
+                        ("busy", busy.into()),
+                        ("error", why.into()),
+                        ("interval", json!(wait.as_secs())),
+                        ("requeued", true.into()),
+                    ];
+                    self.say(&id, "error", "qruntime/qruntime.go:321", "reconcile failed", &fields);
+                }
+            }
+        }
+    }
+
+    /// The requests for this provider in order of creation, and which are to go.
+    fn requests(&self) -> Vec<(String, bool)> {
+        self.omni.with(|state| {
+            let all = state.store.list(MACHINE_REQUEST, INFRA);
+            let mut own: Vec<&Resource> = all.filter(|request| request.label(L_PROVIDER) == Some(&self.id)).collect();
+            own.sort_by_key(|request| request.md.sequence);
+            own.into_iter().map(|request| (request.md.id.clone(), request.tearing_down())).collect()
+        })
+    }
+
+    fn finalizer(&self) -> String {
+        format!("{}.ProvisionController", self.id)
+    }
+
+    fn machine_key(&self, id: &str) -> Key {
+        Key::new(&format!("Machine.{}.infraprovider.sidero.dev", self.id), &format!("infra-provider:{}", self.id), id)
+    }
+
+    async fn reconcile(&self, id: &str) -> Outcome {
+        let found = self.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).cloned());
+        let Some(found) = found else { return Outcome::Done };
+        if found.tearing_down() {
+            return self.take_away(id).await;
+        }
+        let (stage, started) = self.omni.with(|state| {
+            state.store.add_finalizers(&found.key(), &[&self.finalizer()]);
+            if let Some(status) = state.store.get(MACHINE_REQUEST_STATUS, INFRA, id) {
+                return (status.spec["stage"].as_u64().unwrap_or(0), false);
+            }
+            let mut status = state.make(MACHINE_REQUEST_STATUS, INFRA, id, json!({"stage": 1}));
+            status.md.labels = found.md.labels.clone();
+            let status = status.with_owner(&self.finalizer());
+            let key = status.key();
+            state.store.put(status.clone());
+            state.store.add_finalizers(&key, &["MachineRequestStatusCleanupController"]);
+            let key = self.machine_key(id);
+            if state.store.get(&key.typ, &key.namespace, id).is_none() {
+                let empty =
+                    Resource::new(&key.typ, &key.namespace, id, pack(&MachineState::default()), state.store.now());
+                state.store.put(empty);
+            }
+            state.touch(&status);
+            (1, true)
+        });
+        if started {
+            let fields = [("request_id", id.into())];
+            self.say(id, "info", "controllers/provision.go:403", "machine provision started", &fields);
+        }
+        if stage == 2 {
+            return Outcome::Done;
+        }
+        self.provision(id, &found).await
+    }
+
+    async fn provision(&self, id: &str, found: &Resource) -> Outcome {
+        let mut state = self.load(id);
+        let request = match read_request(found) {
+            Ok(request) => request,
+            Err(why) => return self.failed(id, STEPS[0], why),
+        };
+        let first = STEPS.iter().position(|step| *step == state.step).unwrap_or(0);
+        for (number, step) in STEPS.iter().enumerate().skip(first) {
+            self.say(id, "info", "controllers/provision.go:309", "running provision step", &[("step", (*step).into())]);
+            let mut learnt = state.clone();
+            let outcome = self.step(step, &request, &mut learnt).await;
+            if let Err(Stop::Failed(why)) = outcome {
+                return self.failed(id, step, why);
+            }
+            learnt.step = (*step).to_owned();
+            state = learnt;
+            let shown = format!("Running Step: {step:?} ({}/{})", number + 1, STEPS.len());
+            self.store(id, &state, 1, &shown);
+            if let Err(Stop::Later(wait)) = outcome {
+                return Outcome::Again(wait);
+            }
+        }
+        self.say(id, "info", "controllers/provision.go:360", "machine provision finished", &[]);
+        self.store(id, &state, 2, "Provision Complete");
+        Outcome::Done
+    }
+
+    fn failed(&self, id: &str, step: &str, why: String) -> Outcome {
+        let fields = [("error", why.clone().into()), ("step", step.into())];
+        self.say(id, "error", "controllers/provision.go:339", "machine provision failed", &fields);
+        Outcome::Failed(why, REST)
+    }
+
+    fn load(&self, id: &str) -> MachineState {
+        let key = self.machine_key(id);
+        let found =
+            self.omni.with(|state| state.store.get(&key.typ, &key.namespace, id).map(|found| found.spec.clone()));
+        found.map(|spec| unpack(&spec)).unwrap_or_default()
+    }
+
+    /// Keeps what was learnt, and shows it. In this version an error or a failed stage is never shown.
+    fn store(&self, id: &str, machine: &MachineState, stage: u64, shown: &str) {
+        let key = self.machine_key(id);
+        self.omni.with(|state| {
+            state.store.modify(&key, |resource| resource.spec = pack(machine));
+            let status = Key::new(MACHINE_REQUEST_STATUS, INFRA, id);
+            state.store.modify(&status, |resource| {
+                resource.spec["id"] = machine.uuid.clone().into();
+                resource.spec["stage"] = stage.into();
+                resource.spec["status"] = shown.into();
+            });
+            if let Some(status) = state.store.get(&status.typ, INFRA, id).cloned() {
+                state.touch(&status);
+            }
+        });
+    }
+
+    async fn take_away(&self, id: &str) -> Outcome {
+        let held = self.omni.with(|state| {
+            let request = state.store.get(MACHINE_REQUEST, INFRA, id);
+            request.is_some_and(|request| request.md.finalizers.contains(&self.finalizer()))
+        });
+        if !held {
+            return Outcome::Done;
+        }
+        self.omni.with(|state| release(state, id));
+        let machine = self.load(id);
+        if let Err(why) = self.deprovision(&machine).await {
+            return Outcome::Failed(why, Duration::from_secs(1));
+        }
+        self.omni.with(|state| {
+            state.store.remove(&self.machine_key(id));
+            let key = Key::new(MACHINE_REQUEST, INFRA, id);
+            state.store.drop_finalizers(&key, |name| name == self.finalizer());
+            if let Some(request) = state.store.get(MACHINE_REQUEST, INFRA, id).cloned() {
+                state.touch(&request);
+            }
+        });
+        self.say(id, "info", "controllers/provision.go:533", "machine deprovisioned", &[("request_id", id.into())]);
+        Outcome::Done
+    }
+}
+
+fn read_request(found: &Resource) -> Result<Request, String> {
+    let list = |field: &str| -> Vec<String> {
+        let items = found.spec[field].as_array().into_iter().flatten();
+        items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let text = found.spec["providerdata"].as_str().unwrap_or_default();
+    let data: serde_yaml::Value = serde_yaml::from_str(text).map_err(|why| format!("yaml: {why}"))?;
+    let data = serde_json::to_value(data).map_err(|why| why.to_string())?;
+    for key in ["cores", "sockets", "memory", "disk_size", "vlan"] {
+        if let Some(Value::String(text)) = data.get(key) {
+            return Err(format!("yaml: construct errors:\n  line 1: cannot construct !!str `{text}` into int"));
+        }
+    }
+    Ok(Request {
+        id: found.md.id.clone(),
+        set: found.label(L_REQUEST_SET).unwrap_or_default().to_owned(),
+        data,
+        talos: found.spec["talosversion"].as_str().unwrap_or_default().to_owned(),
+        extensions: list("extensions"),
+        kernel_args: list("kernelargs"),
+    })
+}
+
+fn pack(state: &MachineState) -> Value {
+    json!({
+        "uuid": state.uuid, "schematic": state.schematic, "volumeid": state.volume_id, "node": state.node,
+        "vmid": state.vmid, "volumeuploadtask": state.upload_task, "vmcreatetask": state.create_task,
+        "vmstarttask": state.start_task, "step": state.step,
+    })
+}
+
+fn unpack(spec: &Value) -> MachineState {
+    let text = |key: &str| spec[key].as_str().unwrap_or_default().to_owned();
+    MachineState {
+        uuid: text("uuid"),
+        schematic: text("schematic"),
+        volume_id: text("volumeid"),
+        node: text("node"),
+        vmid: spec["vmid"].as_u64().unwrap_or(0),
+        upload_task: text("volumeuploadtask"),
+        create_task: text("vmcreatetask"),
+        start_task: text("vmstarttask"),
+        step: text("step"),
+    }
+}

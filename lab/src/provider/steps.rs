@@ -1,0 +1,476 @@
+//! The five steps that make a machine, and the one call that takes it away (omni-infra-provider-proxmox 0d9fd58
+//! internal/pkg/provider/provision.go).
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::Provider;
+use crate::cel::{self, Storage};
+use crate::tls::hex;
+
+/// The steps in their order.
+pub const STEPS: [&str; 5] = ["pickNode", "createSchematic", "uploadISO", "syncVM", "startVM"];
+/// The tag that go-proxmox leaves on a machine with a cloud-init image.
+const CLOUD_INIT_TAG: &str = "go-proxmox+cloud-init";
+
+/// What the provider remembers of a machine; it is kept in Omni (api/specs/specs.proto).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineState {
+    /// SMBIOS UUID.
+    pub uuid: String,
+    /// Id of the image schematic.
+    pub schematic: String,
+    /// File name of the image.
+    pub volume_id: String,
+    /// Node.
+    pub node: String,
+    /// VM id; 0 before there is one.
+    pub vmid: u64,
+    /// UPIDs of the tasks begun.
+    pub upload_task: String,
+    /// … of the creation.
+    pub create_task: String,
+    /// … of the start.
+    pub start_task: String,
+    /// The last step stored.
+    pub step: String,
+}
+
+/// Why a step did not end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Come back after so long; what was learnt is kept.
+    Later(Duration),
+    /// It failed; what was learnt is thrown away.
+    Failed(String),
+}
+
+impl From<String> for Stop {
+    fn from(why: String) -> Stop {
+        Stop::Failed(why)
+    }
+}
+
+/// A machine request as the steps see it.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Its id, which names the machine.
+    pub id: String,
+    /// The request set, whose name becomes a tag.
+    pub set: String,
+    /// Provider data as parsed YAML.
+    pub data: Value,
+    /// Talos version without `v`.
+    pub talos: String,
+    /// Extensions asked for.
+    pub extensions: Vec<String>,
+    /// Kernel arguments asked for.
+    pub kernel_args: Vec<String>,
+}
+
+impl Provider {
+    /// Runs one step.
+    pub(super) async fn step(&self, name: &str, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+        match name {
+            "pickNode" => self.pick_node(request, state).await,
+            "createSchematic" => {
+                let (yaml, shown) = schematic(request);
+                self.say(
+                    &request.id,
+                    "info",
+                    "provision/context.go:241",
+                    "creating schematic",
+                    &[("schematic", shown)],
+                );
+                let hash = ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes());
+                state.schematic = hex(hash.as_ref());
+                Ok(())
+            }
+            "uploadISO" => self.upload_iso(request, state).await,
+            "syncVM" => self.sync_vm(request, state).await,
+            _ => self.start_vm(request, state).await,
+        }
+    }
+
+    async fn pick_node(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+        let nodes = self.pve.call("GET", "/nodes", None).await?;
+        let nodes = nodes.as_array().cloned().unwrap_or_default();
+        if nodes.is_empty() {
+            return Err(Stop::Failed("no nodes available".to_owned()));
+        }
+        let wanted = request.data["node"].as_str().unwrap_or_default();
+        if !wanted.is_empty() {
+            let found = nodes.iter().find(|node| node["node"] == wanted);
+            let found = found.ok_or_else(|| format!("specified node {wanted:?} not found in cluster"))?;
+            let status = found["status"].as_str().unwrap_or_default();
+            if status != "online" {
+                return Err(Stop::Failed(format!("specified node {wanted:?} is not online (status: {status})")));
+            }
+            state.node = wanted.to_owned();
+            let text = "using configured node for the Proxmox VM";
+            self.say(&request.id, "info", "provider/provision.go:77", text, &[("node", wanted.into())]);
+            return Ok(());
+        }
+        let mut best: Option<(f64, String)> = None;
+        for node in &nodes {
+            let name = node["node"].as_str().unwrap_or_default();
+            let (most, used) = (node["maxmem"].as_f64().unwrap_or(0.0), node["mem"].as_f64().unwrap_or(0.0));
+            let free = (most - used) / most;
+            self.pve.node(name).await.map_err(|why| format!("failed to get node {name:?}, {why}"))?;
+            // The list is fetched and its tags are not seen: machines of one set are never counted (issue 51).
+            let vms = self.pve.call("GET", &format!("/nodes/{name}/qemu"), None).await;
+            vms.map_err(|why| format!("failed to get vms for now {name:?}, {why}"))?;
+            // NaN sorts below every number in Go's cmp.Compare, so the first node stays first without memory figures.
+            if best.as_ref().is_none_or(|(most_free, _)| free > *most_free) {
+                best = Some((free, name.to_owned()));
+            }
+        }
+        state.node = best.map(|(_, name)| name).unwrap_or_default();
+        let text = "auto-selected node for the Proxmox VM";
+        self.say(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
+        Ok(())
+    }
+
+    async fn upload_iso(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+        if !state.upload_task.is_empty() {
+            match self.check_task(&state.upload_task).await {
+                Ok(()) => return Ok(()),
+                Err(Stop::Failed(why)) if why == "stopped" => {}
+                Err(other) => return Err(other),
+            }
+            self.say(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
+        }
+        let url = format!("https://factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos);
+        let file = format!("{}.iso", hex(ring::digest::digest(&ring::digest::SHA256, url.as_bytes()).as_ref()));
+        state.volume_id.clone_from(&file);
+        let node = state.node.as_str();
+        self.pve.node(node).await?;
+        let storage = self.pve.iso_storage(node).await.map_err(|why| format!("failed to get storage: {why}"))?;
+        if self.iso(node, &storage, &file).await.is_ok() {
+            return Ok(());
+        }
+        let body = json!({"content": "iso", "filename": file, "url": url});
+        let task = self.pve.call("POST", &format!("/nodes/{node}/storage/{storage}/download-url"), Some(&body)).await?;
+        let task = task.as_str().unwrap_or_default();
+        let fields = [("volumeID", file.into()), ("task", task.into())];
+        self.say(&request.id, "info", "provider/provision.go:205", "uploading new ISO image", &fields);
+        state.upload_task = task.to_owned();
+        Err(Stop::Later(Duration::from_secs(1)))
+    }
+
+    async fn iso(&self, node: &str, storage: &str, file: &str) -> Result<Value, String> {
+        self.pve.call("GET", &format!("/nodes/{node}/storage/{storage}/content/{storage}:iso/{file}"), None).await
+    }
+
+    /// `Ok` when a task has ended well, `Later` while it runs, otherwise its status, which says nothing.
+    async fn check_task(&self, upid: &str) -> Result<(), Stop> {
+        let task = self.pve.task(upid).await?;
+        match task.status.as_str() {
+            "running" => Err(Stop::Later(Duration::from_secs(10))),
+            _ if task.successful => Ok(()),
+            _ => Err(Stop::Failed(task.status)),
+        }
+    }
+
+    async fn sync_vm(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+        if !state.create_task.is_empty() {
+            return self.check_task(&state.create_task).await;
+        }
+        if state.uuid.is_empty() {
+            state.uuid = self.omni.with(|state| state.uuid());
+        }
+        let node = state.node.clone();
+        self.pve.node(&node).await?;
+        match self.pve.call("GET", "/cluster/status", None).await {
+            Err(why) if why != super::pve::NOT_AUTHORIZED => return Err(Stop::Failed(why)),
+            _ => {}
+        }
+        let id = self.pve.call("GET", "/cluster/nextid", None).await?;
+        let vmid: u64 = match &id {
+            Value::String(text) => {
+                text.parse().map_err(|_| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))?
+            }
+            _ => return Err(Stop::Failed("json: cannot unmarshal number into Go value of type string".to_owned())),
+        };
+        let storage = self.pve.iso_storage(&node).await?;
+        self.iso(&node, &storage, &state.volume_id).await?;
+        let data = &request.data;
+        let disk = self.disk(&node, data, "storage_selector").await?;
+        let mut body = vm_body(request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
+        body.insert("scsi0".to_owned(), disk.into());
+        for (number, disk) in data["additional_disks"].as_array().into_iter().flatten().enumerate() {
+            let made = self.disk(&node, disk, "storage_selector").await;
+            let made =
+                made.map_err(|why| format!("failed to pick storage for additional disk {}: {why}", number + 1))?;
+            body.insert(format!("scsi{}", number + 1), made.into());
+        }
+        let task = self.pve.call("POST", &format!("/nodes/{node}/qemu"), Some(&Value::Object(body))).await?;
+        state.create_task = task.as_str().unwrap_or_default().to_owned();
+        state.vmid = vmid;
+        Err(Stop::Later(Duration::from_secs(10)))
+    }
+
+    /// A disk of the chosen storage with its options.
+    async fn disk(&self, node: &str, data: &Value, selector: &str) -> Result<String, String> {
+        let storage = self.pick_storage(node, data[selector].as_str().unwrap_or_default()).await?;
+        let mut out = format!("{storage}:{}", data["disk_size"].as_u64().unwrap_or(0));
+        for (key, text) in [("disk_ssd", "ssd=1"), ("disk_discard", "discard=on"), ("disk_iothread", "iothread=1")] {
+            if data[key] == true {
+                out.push_str(&format!(",{text}"));
+            }
+        }
+        for (key, name) in [("disk_cache", "cache"), ("disk_aio", "aio")] {
+            if let Some(value) = data[key].as_str().filter(|value| !value.is_empty()) {
+                out.push_str(&format!(",{name}={value}"));
+            }
+        }
+        Ok(out)
+    }
+
+    async fn pick_storage(&self, node: &str, selector: &str) -> Result<String, String> {
+        let list = self.pve.call("GET", &format!("/nodes/{node}/storage"), None).await?;
+        for entry in list.as_array().into_iter().flatten() {
+            let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            let storage = Storage {
+                name: text("storage"),
+                node: node.to_owned(),
+                storage_type: text("type"),
+                available_space: entry["avail"].as_u64().unwrap_or(0),
+            };
+            if cel::matches(selector, &storage)? {
+                return Ok(storage.name);
+            }
+        }
+        Err(format!("failed to pick the disk: no matches for the condition {selector:?}"))
+    }
+
+    async fn start_vm(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+        if !state.start_task.is_empty() {
+            return self.check_task(&state.start_task).await;
+        }
+        let (node, vmid) = (state.node.clone(), state.vmid);
+        let config = self.vm(&node, vmid).await?;
+        self.cloud_init(request, state, &config)
+            .await
+            .map_err(|why| format!("failed to inject nocloud config: {why}"))?;
+        let task = self.pve.call("POST", &format!("/nodes/{node}/qemu/{vmid}/status/start"), None).await?;
+        state.start_task = task.as_str().unwrap_or_default().to_owned();
+        Err(Stop::Later(Duration::from_secs(1)))
+    }
+
+    /// A machine's configuration, fetched as the library fetches it.
+    async fn vm(&self, node: &str, vmid: u64) -> Result<Value, String> {
+        self.pve.node(node).await?;
+        self.pve.call("GET", &format!("/nodes/{node}/qemu/{vmid}/status/current"), None).await?;
+        self.pve.call("GET", &format!("/nodes/{node}/qemu/{vmid}/config"), None).await
+    }
+
+    async fn cloud_init(&self, request: &Request, state: &MachineState, config: &Value) -> Result<(), String> {
+        let (node, vmid) = (state.node.as_str(), state.vmid);
+        self.pve.node(node).await?;
+        let storage = self.pve.iso_storage(node).await?;
+        let file = format!("user-data-{vmid}.iso");
+        let image = super::cidata::image(&state.uuid, &request.id, &self.join_token);
+        let task = self.pve.upload(node, &storage, &file, &image).await?;
+        let task = task.as_str().ok_or("runtime error: invalid memory address or nil pointer dereference")?;
+        self.pve.wait(task, Duration::from_secs(5)).await?;
+        let path = format!("/nodes/{node}/qemu/{vmid}/config");
+        let tags = config["tags"].as_str().unwrap_or_default();
+        if !tags.split(';').any(|tag| tag == CLOUD_INIT_TAG) {
+            let all: Vec<&str> = tags.split(';').filter(|tag| !tag.is_empty()).chain([CLOUD_INIT_TAG]).collect();
+            self.pve.call("POST", &path, Some(&json!({"tags": all.join(";")}))).await?;
+        }
+        let boot = config["boot"].as_str().unwrap_or_default();
+        let body = json!({"ide0": format!("{storage}:iso/{file},media=cdrom"), "boot": format!("{boot};ide0")});
+        let task = self.pve.call("POST", &path, Some(&body)).await?;
+        self.pve.wait(task.as_str().unwrap_or_default(), Duration::from_secs(2)).await
+    }
+
+    /// Takes a machine away. A machine that does not exist any more is success.
+    pub(super) async fn deprovision(&self, state: &MachineState) -> Result<(), String> {
+        if state.vmid == 0 {
+            return Ok(());
+        }
+        if state.node.is_empty() {
+            return Err("VM is missing the node information".to_owned());
+        }
+        let (node, vmid) = (state.node.as_str(), state.vmid);
+        let config = match self.vm(node, vmid).await {
+            Err(why) if why.contains("does not exist") => return Ok(()),
+            other => other?,
+        };
+        let task = self.pve.call("POST", &format!("/nodes/{node}/qemu/{vmid}/status/stop"), None).await?;
+        self.finish(task.as_str().unwrap_or_default()).await?;
+        let tags = config["tags"].as_str().unwrap_or_default();
+        if tags.split(';').any(|tag| tag == CLOUD_INIT_TAG) {
+            self.pve.node(node).await?;
+            let storage = self.pve.iso_storage(node).await?;
+            let file = format!("user-data-{vmid}.iso");
+            self.iso(node, &storage, &file).await?;
+            let path = format!("/nodes/{node}/storage/{storage}/content/{storage}:iso/{file}");
+            let task = self.pve.call("DELETE", &path, None).await?;
+            self.pve.wait(task.as_str().unwrap_or_default(), Duration::from_secs(5)).await?;
+        }
+        let task = self.pve.call("DELETE", &format!("/nodes/{node}/qemu/{vmid}"), None).await?;
+        self.finish(task.as_str().unwrap_or_default()).await
+    }
+
+    async fn finish(&self, upid: &str) -> Result<(), String> {
+        loop {
+            self.clock.sleep(Duration::from_secs(5)).await;
+            let task = self.pve.task(upid).await?;
+            match task.status.as_str() {
+                "running" => {}
+                _ if task.successful => return Ok(()),
+                _ => return Err(task.status),
+            }
+        }
+    }
+}
+
+/// The body of the call that creates a machine, but for its disks.
+fn vm_body(request: &Request, state: &MachineState, vmid: u64, iso: &str) -> Map<String, Value> {
+    let data = &request.data;
+    let text = |key: &str, default: &str| match data[key].as_str() {
+        Some(value) if !value.is_empty() => value.to_owned(),
+        _ => default.to_owned(),
+    };
+    let number = |key: &str| data[key].as_u64().unwrap_or(0);
+    let nic = |bridge: &str, firewall: u64, vlan: u64| match vlan {
+        0 => format!("virtio,bridge={bridge},firewall={firewall}"),
+        tag => format!("virtio,bridge={bridge},firewall={firewall},tag={tag}"),
+    };
+    let Value::Object(mut body) = json!({
+        "vmid": vmid,
+        "smbios1": format!("uuid={}", state.uuid),
+        "name": request.id,
+        "cdrom": iso,
+        "cpu": text("cpu_type", "x86-64-v2-AES"),
+        "cores": number("cores"),
+        // 0 where the class leaves it out, which Proxmox refuses.
+        "sockets": number("sockets"),
+        "memory": number("memory"),
+        "scsihw": "virtio-scsi-single",
+        "onboot": 1,
+        "net0": nic(&text("network_bridge", "vmbr0"), 1, number("vlan")),
+        "agent": "enabled=true",
+        "tags": format!("machine-request.{}", request.set),
+    }) else {
+        return Map::new();
+    };
+    let mut set = |key: String, value: Value| body.insert(key, value);
+    if let Some(machine) = data["machine_type"].as_str().filter(|value| !value.is_empty()) {
+        set("machine".to_owned(), machine.into());
+    }
+    if data["numa"] == true {
+        set("numa".to_owned(), 1.into());
+    }
+    match data["hugepages"].as_str() {
+        None | Some("") => {}
+        Some("2MB" | "2") => drop(set("hugepages".to_owned(), "2".into())),
+        Some("1GB" | "1024") => drop(set("hugepages".to_owned(), "1024".into())),
+        Some(other) => drop(set("hugepages".to_owned(), other.into())),
+    }
+    if data["balloon"] == false {
+        set("balloon".to_owned(), 0.into());
+    }
+    for (at, entry) in data["additional_nics"].as_array().into_iter().flatten().enumerate() {
+        let bridge = entry["bridge"].as_str().unwrap_or_default();
+        let value = nic(bridge, u64::from(entry["firewall"] == true), entry["vlan"].as_u64().unwrap_or(0));
+        set(format!("net{}", at + 1), value.into());
+    }
+    for (at, entry) in data["pci_devices"].as_array().into_iter().flatten().enumerate() {
+        let mut value = format!("mapping={}", entry["mapping"].as_str().unwrap_or_default());
+        for (key, part) in [("pcie", "pcie=1"), ("primary_gpu", "x-vga=1"), ("rombar", "rombar=1")] {
+            if entry[key] == true {
+                value.push_str(&format!(",{part}"));
+            }
+        }
+        set(format!("hostpci{at}"), value.into());
+    }
+    body
+}
+
+/// The schematic as YAML, whose hash is its id, and as the log shows it.
+fn schematic(request: &Request) -> (String, Value) {
+    let mut extensions = request.extensions.clone();
+    if !extensions.iter().any(|name| name == "siderolabs/qemu-guest-agent") {
+        extensions.push("siderolabs/qemu-guest-agent".to_owned());
+    }
+    let mut yaml = "customization:\n".to_owned();
+    if !request.kernel_args.is_empty() {
+        yaml.push_str("    extraKernelArgs:\n");
+        for arg in &request.kernel_args {
+            yaml.push_str(&format!("        - {arg}\n"));
+        }
+    }
+    yaml.push_str("    systemExtensions:\n        officialExtensions:\n");
+    for name in &extensions {
+        yaml.push_str(&format!("            - {name}\n"));
+    }
+    let args = if request.kernel_args.is_empty() { Value::Null } else { json!(request.kernel_args) };
+    let shown = format!(
+        "{{\"Overlay\":{{\"Image\":\"\",\"Name\":\"\",\"Options\":null}},\"Customization\":{{\"ExtraKernelArgs\":{args},\
+         \"Meta\":null,\"SystemExtensions\":{{\"OfficialExtensions\":{}}},\"Bootloader\":\"none\",\
+         \"SecureBoot\":{{\"IncludeWellKnownCertificates\":false}}}}}}",
+        json!(extensions)
+    );
+    (yaml, serde_json::from_str(&shown).unwrap_or(Value::Null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schematic_has_the_id_of_the_recording() {
+        let (yaml, _) = schematic(&Request::default());
+        let id = hex(ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes()).as_ref());
+        assert_eq!(id, "ce4c980550dd2ab1b17bbf2b08801c7eb59418eafe8f279833297925d67c7515");
+        let url = format!("https://factory.talos.dev/image/{id}/1.12.1/nocloud-amd64.iso");
+        let file = hex(ring::digest::digest(&ring::digest::SHA256, url.as_bytes()).as_ref());
+        assert_eq!(file, "2eb4f93318b84fc86dc0a28651361de8b7e3d50698627265cb8a2565aa95d2b2");
+    }
+
+    #[test]
+    fn the_body_is_that_of_the_recording() {
+        let data = json!({"cores": 4, "sockets": 1, "memory": 8192, "disk_size": 40});
+        let request =
+            Request { id: "demo-workers-2g8c59".into(), set: "demo-workers".into(), data, ..Request::default() };
+        let uuid = "86566e36-55e0-44b3-8954-2d6947f583fb".to_owned();
+        let state = MachineState { uuid, ..MachineState::default() };
+        let body = vm_body(&request, &state, 101, "local:iso/x.iso");
+        assert_eq!(
+            Value::Object(body).to_string(),
+            "{\"agent\":\"enabled=true\",\"cdrom\":\"local:iso/x.iso\",\"cores\":4,\"cpu\":\"x86-64-v2-AES\",\"memory\":8192,\
+             \"name\":\"demo-workers-2g8c59\",\"net0\":\"virtio,bridge=vmbr0,firewall=1\",\"onboot\":1,\
+             \"scsihw\":\"virtio-scsi-single\",\"smbios1\":\"uuid=86566e36-55e0-44b3-8954-2d6947f583fb\",\"sockets\":1,\
+             \"tags\":\"machine-request.demo-workers\",\"vmid\":101}"
+        );
+    }
+
+    #[test]
+    fn every_option_of_the_schema_reaches_proxmox() {
+        let data = json!({"cores": 1, "vlan": 7, "network_bridge": "vmbr1", "machine_type": "q35", "numa": true,
+            "hugepages": "1GB", "balloon": false, "cpu_type": "host",
+            "additional_nics": [{"bridge": "vmbr2", "vlan": 3}, {"bridge": "vmbr3", "firewall": true}],
+            "pci_devices": [{"mapping": "gpu", "pcie": true, "primary_gpu": true}]});
+        let request = Request { data, ..Request::default() };
+        let body = Value::Object(vm_body(&request, &MachineState::default(), 1, "x"));
+        for (key, wanted) in [
+            ("sockets", json!(0)),
+            ("net0", json!("virtio,bridge=vmbr1,firewall=1,tag=7")),
+            ("net1", json!("virtio,bridge=vmbr2,firewall=0,tag=3")),
+            ("net2", json!("virtio,bridge=vmbr3,firewall=1")),
+            ("hostpci0", json!("mapping=gpu,pcie=1,x-vga=1")),
+            ("hugepages", json!("1024")),
+            ("balloon", json!(0)),
+            ("machine", json!("q35")),
+            ("numa", json!(1)),
+            ("cpu", json!("host")),
+        ] {
+            assert_eq!(body[key], wanted, "{key}");
+        }
+    }
+}

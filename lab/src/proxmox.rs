@@ -1,0 +1,174 @@
+//! A simulated Proxmox VE: a cluster in memory behind the HTTP API of the real one.
+//!
+//! Nothing is scripted. A request is authenticated, checked against the privilege model, validated and carried out on a
+//! [`World`]; work that takes time is a task with a UPID. Texts, status lines and rules follow the sources of Proxmox
+//! VE 9 (pve-manager 9.2, qemu-server 9.2, pve-storage 9.1, pve-access-control 9.1, pve-common 9.2, pve-http-server 6.0);
+//! what omni-infra-provider-proxmox 0d9fd58 and go-proxmox v0.3.2 read is all there.
+
+pub mod access;
+pub mod alone;
+mod api;
+mod front;
+pub mod hooks;
+mod params;
+mod property;
+mod refusal;
+mod task;
+mod ticket;
+mod upload;
+mod vmschema;
+pub mod world;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::clock::Clock;
+use crate::http::{self, Server};
+use hooks::{Hooks, TaskFate, TaskInfo};
+use task::Job;
+
+pub use world::{PowerEvent, World};
+
+/// How a simulated Proxmox listens.
+#[derive(Clone)]
+pub struct Options {
+    /// Port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// `None` speaks plain HTTP, which the real one never does.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Real time that every answer waits first.
+    pub latency: Duration,
+}
+
+/// A running Proxmox. Dropping it ends it.
+pub struct Proxmox {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+/// What requests and tasks share.
+struct Shared {
+    world: Mutex<World>,
+    clock: Clock,
+    hooks: Arc<dyn Hooks>,
+    subscribers: Mutex<Vec<UnboundedSender<PowerEvent>>>,
+}
+
+impl Proxmox {
+    /// Serves a world. Fails if the address cannot be bound.
+    pub async fn start(world: World, options: Options, clock: Clock, hooks: Arc<dyn Hooks>) -> Result<Proxmox> {
+        let shared = Arc::new(Shared { world: Mutex::new(world), clock, hooks, subscribers: Mutex::default() });
+        let mut listen = http::Options::new(options.addr, options.tls);
+        listen.latency = options.latency;
+        let serving = Arc::clone(&shared);
+        let server = http::serve(listen, move |request| front::handle(Arc::clone(&serving), request)).await?;
+        Ok(Proxmox { server, shared })
+    }
+
+    /// `https://127.0.0.1:PORT`, without `/api2/json`.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// Looks at the world or changes it, then tells the subscribers of power that changed. Do not wait in `work`: every
+    /// request waits for it.
+    pub fn with<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
+        self.shared.with(work)
+    }
+
+    /// Every change of power from now on, in order, none lost.
+    pub fn subscribe(&self) -> UnboundedReceiver<PowerEvent> {
+        let (sender, receiver) = unbounded_channel();
+        self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
+    /// The guest switched itself off.
+    pub fn guest_off(&self, vmid: u32) {
+        self.with(|world| world.power_off(vmid));
+    }
+
+    /// The state as `lab dump` shows it.
+    pub fn dump(&self) -> Value {
+        self.with(|world| world.dump())
+    }
+
+    /// Ends it; requests under way may finish.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
+        let mut world = self.lock();
+        let result = work(&mut world);
+        let events = world.take_events();
+        if !events.is_empty() {
+            // Still under the lock, so that nobody hears of changes in another order than they happened.
+            let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+            subscribers.retain(|subscriber| events.iter().all(|event| subscriber.send(event.clone()).is_ok()));
+        }
+        result
+    }
+
+    /// Lets a task run to its end.
+    async fn work(self: Arc<Shared>, job: Job) {
+        self.clock.sleep(job.takes).await;
+        let fate = self.with(|world| {
+            let task = world.tasks.get(&job.upid)?;
+            let (kind, id) = (task.kind.clone(), task.id.clone());
+            let info = TaskInfo { upid: job.upid.clone(), node: task.node.clone(), kind, id };
+            self.hooks.task(&info, world)
+        });
+        match &fate {
+            Some(TaskFate::Hang) => return,
+            Some(TaskFate::Delay(more)) => self.clock.sleep(*more).await,
+            Some(TaskFate::Fail { .. } | TaskFate::Warn(_)) | None => {}
+        }
+        let now = self.clock.unix();
+        self.with(|world| {
+            world.now = now;
+            finish(world, job, fate, now);
+        });
+    }
+}
+
+/// Does a task's work, unless somebody stopped it, and writes down how it ended.
+fn finish(world: &mut World, job: Job, fate: Option<TaskFate>, now: u64) {
+    let Some(task) = world.tasks.get(&job.upid).filter(|task| task.end.is_none()) else { return };
+    let (kind, id) = (task.kind.clone(), task.id.clone());
+    let mut log = Vec::new();
+    let status = match fate {
+        Some(TaskFate::Fail { exitstatus, log: lines }) => {
+            log = lines;
+            task::abandon(world, &kind, &id);
+            exitstatus
+        }
+        fate => match (job.effect)(world, &mut log) {
+            Err(why) => why,
+            Ok(()) => match fate {
+                Some(TaskFate::Warn(line)) => {
+                    log.push(format!("WARN: {line}"));
+                    "WARNINGS: 1".to_owned()
+                }
+                _ => "OK".to_owned(),
+            },
+        },
+    };
+    world.tasks.end(&job.upid, &status, log, now);
+}

@@ -1,0 +1,402 @@
+//! Who may do what: users, groups, API tokens, roles, ACLs and pools, with the rules of Proxmox VE 9
+//! (pve-access-control 9.1 `AccessControl.pm` `roles()`, `RPCEnvironment.pm` `permissions()`).
+
+mod privilege;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::refusal::{Outcome, Refusal};
+
+pub use privilege::{Granted, Privs, special_roles};
+
+/// A user of `user.cfg`. No `Debug` here or around it: it would print passwords and secrets.
+#[derive(Clone, Default)]
+pub struct User {
+    /// Whether the user may log in.
+    pub enabled: bool,
+    /// Unix time after which access ends; 0 is never.
+    pub expire: u64,
+    /// Free text.
+    pub comment: String,
+    /// The password of a `pve` or `pam` user; without one only tokens work.
+    pub password: Option<String>,
+    /// API tokens by the part of their id after the exclamation mark.
+    pub tokens: BTreeMap<String, Token>,
+}
+
+/// An API token of a user.
+#[derive(Clone, Default)]
+pub struct Token {
+    /// The secret, a UUID.
+    pub secret: String,
+    /// Whether its rights are the user's cut by its own ACLs; if not, it has all that the user has.
+    pub privsep: bool,
+    /// Unix time after which access ends; 0 is never.
+    pub expire: u64,
+    /// Free text.
+    pub comment: String,
+}
+
+/// A group of users.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Free text.
+    pub comment: String,
+    /// User ids.
+    pub users: BTreeSet<String>,
+}
+
+/// A set of guests and storages that share rights.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    /// Free text.
+    pub comment: Option<String>,
+    /// VM ids.
+    pub vms: BTreeSet<u32>,
+    /// Storage ids.
+    pub storages: BTreeSet<String>,
+}
+
+/// What an ACL entry is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A user, `omni@pve`.
+    User,
+    /// A group, `admins`.
+    Group,
+    /// A token, `omni@pve!provider`.
+    Token,
+}
+
+/// The entries of one path: role and whether it goes on to the paths below, by subject.
+type Entries = BTreeMap<(Subject, String), BTreeMap<String, bool>>;
+
+/// `user.cfg` as a whole.
+#[derive(Clone)]
+pub struct Access {
+    /// By user id, `name@realm`.
+    pub users: BTreeMap<String, User>,
+    /// By group id.
+    pub groups: BTreeMap<String, Group>,
+    /// Privileges by role id.
+    pub roles: BTreeMap<String, Privs>,
+    /// By pool id.
+    pub pools: BTreeMap<String, Pool>,
+    /// Which pool a VM is in; a VM is in one at most.
+    pub vm_pool: BTreeMap<u32, String>,
+    acl: BTreeMap<String, Entries>,
+}
+
+impl Default for Access {
+    /// root@pam and the built-in roles.
+    fn default() -> Access {
+        let root = User { enabled: true, ..User::default() };
+        Access {
+            users: BTreeMap::from([("root@pam".to_owned(), root)]),
+            groups: BTreeMap::new(),
+            roles: special_roles(),
+            pools: BTreeMap::new(),
+            vm_pool: BTreeMap::new(),
+            acl: BTreeMap::new(),
+        }
+    }
+}
+
+/// `user@realm` and the token's name of a full token id; the second is `None` for a plain user.
+pub fn split_token(auth: &str) -> (&str, Option<&str>) {
+    match auth.split_once('!') {
+        Some((user, token)) => (user, Some(token)),
+        None => (auth, None),
+    }
+}
+
+impl Access {
+    /// Gives or takes roles on a path. Returns `false` if taking found nothing.
+    pub fn set_acl(&mut self, path: &str, subject: Subject, who: &str, role: &str, change: AclChange) -> bool {
+        let key = (subject, who.to_owned());
+        match change {
+            AclChange::Grant { propagate } => {
+                let entries = self.acl.entry(path.to_owned()).or_default();
+                entries.entry(key).or_default().insert(role.to_owned(), propagate);
+                true
+            }
+            AclChange::Revoke => {
+                let Some(entries) = self.acl.get_mut(path) else { return false };
+                let Some(roles) = entries.get_mut(&key) else { return false };
+                let found = roles.remove(role).is_some();
+                if roles.is_empty() {
+                    entries.remove(&key);
+                }
+                if entries.is_empty() {
+                    self.acl.remove(path);
+                }
+                found
+            }
+        }
+    }
+
+    /// Gives a user a role on a path and everything below it.
+    pub fn grant(&mut self, path: &str, user: &str, role: &str) {
+        self.set_acl(path, Subject::User, user, role, AclChange::Grant { propagate: true });
+    }
+
+    /// Forgets what was said about a path and everything below it, as deleting its object does.
+    pub fn forget_path(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.acl.retain(|known, _| known != path && !known.starts_with(&below));
+    }
+
+    /// Every entry: path, subject, id, role, whether it propagates.
+    pub fn acl(&self) -> impl Iterator<Item = (&str, Subject, &str, &str, bool)> {
+        self.acl.iter().flat_map(|(path, entries)| {
+            entries.iter().flat_map(move |((subject, who), roles)| {
+                roles
+                    .iter()
+                    .map(move |(role, propagate)| (path.as_str(), *subject, who.as_str(), role.as_str(), *propagate))
+            })
+        })
+    }
+
+    /// The roles that ACLs give on a path, with their propagation; pools left aside.
+    fn roles_on(&self, auth: &str, path: &str) -> BTreeMap<&str, bool> {
+        let (user, token) = split_token(auth);
+        if let Some(token) = token {
+            let Some(info) = self.users.get(user).and_then(|user| user.tokens.get(token)) else {
+                return BTreeMap::new();
+            };
+            if !info.privsep {
+                return self.roles_on(user, path);
+            }
+        }
+        let mut roles = BTreeMap::new();
+        for (prefix, last) in prefixes(path) {
+            let Some(entries) = self.acl.get(prefix) else { continue };
+            // A level that says anything replaces what the levels above said; a user's own entry beats the groups'.
+            for new in self.entries_at(entries, auth, last) {
+                if !new.is_empty() {
+                    roles = new;
+                    break;
+                }
+            }
+        }
+        match roles.get("NoAccess") {
+            Some(propagate) => BTreeMap::from([("NoAccess", *propagate)]),
+            None => roles,
+        }
+    }
+
+    /// What one level says, the stronger first: token, user, groups.
+    fn entries_at<'a>(&'a self, entries: &'a Entries, auth: &str, last: bool) -> [BTreeMap<&'a str, bool>; 3] {
+        let mut said = [BTreeMap::new(), BTreeMap::new(), BTreeMap::new()];
+        for ((subject, who), roles) in entries {
+            let rank = match subject {
+                Subject::Token if who == auth => 0,
+                Subject::User if who == auth => 1,
+                Subject::Group if self.groups.get(who).is_some_and(|group| group.users.contains(auth)) => 2,
+                _ => continue,
+            };
+            let heard = roles.iter().filter(|(_, propagate)| last || **propagate);
+            said[rank].extend(heard.map(|(role, propagate)| (role.as_str(), *propagate)));
+        }
+        said
+    }
+
+    /// Adds what comes to a guest or a storage from the pools that it is in.
+    fn add_pool_roles<'a>(&'a self, auth: &str, path: &str, roles: &mut BTreeMap<&'a str, bool>) {
+        let mut from_pools = BTreeSet::new();
+        if let Some(vmid) = path.strip_prefix("/vms/").and_then(|id| id.parse::<u32>().ok()) {
+            if let Some(pool) = self.vm_pool.get(&vmid) {
+                from_pools.extend(self.roles_on(auth, &format!("/pool/{pool}")).into_keys());
+            }
+        } else if let Some(storage) = path.strip_prefix("/storage/") {
+            for (name, _) in self.pools.iter().filter(|(_, pool)| pool.storages.contains(storage)) {
+                from_pools.extend(self.roles_on(auth, &format!("/pool/{name}")).into_keys());
+            }
+        }
+        if from_pools.is_empty() || roles.contains_key("NoAccess") {
+            return;
+        }
+        if from_pools.contains("NoAccess") {
+            *roles = BTreeMap::from([("NoAccess", false)]);
+            return;
+        }
+        for role in from_pools {
+            roles.entry(role).or_insert(false);
+        }
+    }
+
+    /// What a user or token may do on a path, and what of that it may do below it.
+    pub fn permissions(&self, auth: &str, path: &str) -> Granted {
+        if auth == "root@pam" {
+            return Granted::everything();
+        }
+        let (user, token) = split_token(auth);
+        let of_user = match token {
+            None => None,
+            Some(token) => {
+                let Some(info) = self.users.get(user).and_then(|user| user.tokens.get(token)) else {
+                    return Granted::default();
+                };
+                if !info.privsep {
+                    return self.permissions(user, path);
+                }
+                Some(self.permissions(user, path))
+            }
+        };
+        let mut roles = self.roles_on(auth, path);
+        self.add_pool_roles(auth, path, &mut roles);
+        let mut granted = Granted::default();
+        for (role, propagate) in roles {
+            granted.add(self.roles.get(role).copied().unwrap_or_default(), propagate);
+        }
+        match of_user {
+            Some(of_user) => granted.and(of_user),
+            None => granted,
+        }
+    }
+
+    /// Whether all the privileges are there.
+    pub fn may(&self, auth: &str, path: &str, privileges: &[&str]) -> bool {
+        self.permissions(auth, path).set.contains(Privs::named(privileges))
+    }
+
+    /// Whether one of the privileges is there.
+    pub fn may_any(&self, auth: &str, path: &str, privileges: &[&str]) -> bool {
+        self.permissions(auth, path).set.intersects(Privs::named(privileges))
+    }
+
+    /// Whether one of the privileges is there, for many objects of one folder (`/vms`, `/storage`): what holds for all
+    /// that nothing special was said about is looked up once.
+    pub fn below<'a>(&'a self, auth: &'a str, folder: &'a str, privileges: &[&str]) -> Below<'a> {
+        let wanted = Privs::named(privileges);
+        // No object has such a name, so nothing is said of it but what is said of the folder.
+        let usual = self.permissions(auth, &format!("{folder}/*")).set.intersects(wanted);
+        Below { access: self, auth, folder, wanted, usual }
+    }
+
+    /// Whether something was said about just this path, or it has a place in a pool.
+    fn is_special(&self, path: &str) -> bool {
+        let pooled = match path.strip_prefix("/vms/") {
+            Some(id) => !self.vm_pool.is_empty() && id.parse().is_ok_and(|id: u32| self.vm_pool.contains_key(&id)),
+            None => !self.pools.is_empty(),
+        };
+        pooled || self.acl.contains_key(path)
+    }
+
+    /// All the privileges, or 403 with the path and the first that is missing.
+    pub fn check(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
+        let set = self.permissions(auth, path).set;
+        match privileges.iter().find(|privilege| !set.contains(Privs::named(&[privilege]))) {
+            Some(missing) => Err(Refusal::denied(&format!("{path}, {missing}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// One of the privileges, or 403 with the path and all of them.
+    pub fn check_any(&self, auth: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
+        if self.may_any(auth, path, privileges) {
+            return Ok(());
+        }
+        Err(Refusal::denied(&format!("{path}, {}", privileges.join("|"))))
+    }
+
+    /// The tree that `GET /access/permissions` shows: paths of interest with what is granted there.
+    pub fn effective(&self, auth: &str) -> BTreeMap<String, Granted> {
+        let top = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
+        let mut paths: BTreeSet<String> = top.iter().map(|path| (*path).to_owned()).collect();
+        paths.extend(self.acl.keys().cloned());
+        for pool in self.pools.values() {
+            paths.extend(pool.vms.iter().map(|id| format!("/vms/{id}")));
+            paths.extend(pool.storages.iter().map(|id| format!("/storage/{id}")));
+        }
+        let granted = paths.into_iter().map(|path| {
+            let granted = self.permissions(auth, &path);
+            (path, granted)
+        });
+        granted.filter(|(_, granted)| !granted.set.is_empty()).collect()
+    }
+
+    /// The user, if it exists and may log in at `now` (Unix time); otherwise pve-access-control's words.
+    pub fn enabled_user(&self, user: &str, now: u64) -> Result<&User, String> {
+        let known = self.users.get(user).ok_or_else(|| format!("no such user ('{user}')"))?;
+        if !known.enabled {
+            return Err(format!("user '{user}' is disabled"));
+        }
+        if known.expire != 0 && known.expire < now {
+            return Err(format!("user '{user}' access expired"));
+        }
+        Ok(known)
+    }
+}
+
+/// The answer of [`Access::below`].
+pub struct Below<'a> {
+    access: &'a Access,
+    auth: &'a str,
+    folder: &'a str,
+    wanted: Privs,
+    usual: bool,
+}
+
+impl Below<'_> {
+    /// Whether one of the privileges is there for this object of the folder.
+    pub fn may(&self, id: impl std::fmt::Display) -> bool {
+        let path = format!("{}/{id}", self.folder);
+        if self.access.is_special(&path) {
+            return self.access.permissions(self.auth, &path).set.intersects(self.wanted);
+        }
+        self.usual
+    }
+}
+
+/// What [`Access::set_acl`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclChange {
+    /// Adds the entry or changes whether it goes on to the paths below.
+    Grant {
+        /// Whether it does.
+        propagate: bool,
+    },
+    /// Removes the entry.
+    Revoke,
+}
+
+/// `/`, `/a`, `/a/b` for `/a/b`, each with whether it is the path itself.
+fn prefixes(path: &str) -> impl Iterator<Item = (&str, bool)> {
+    let ends = path.match_indices('/').skip(1).map(|(at, _)| at).chain([path.len()]);
+    let below = ends.filter(move |_| path != "/").map(move |end| (&path[..end], end == path.len()));
+    std::iter::once(("/", path == "/")).chain(below)
+}
+
+/// An ACL path in its normal form; `None` if it cannot be one.
+pub fn normalize_path(path: &str) -> Option<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    if path.is_empty() || !path.chars().all(good) {
+        return None;
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    Some(format!("/{}", parts.join("/")))
+}
+
+/// Whether PVE knows such a path (`AccessControl.pm` `check_path`).
+pub fn known_path(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let number = |text: &str, digits: usize| {
+        text.len() >= digits && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match parts.as_slice() {
+        [""] => true,
+        ["access"] | ["access", "groups" | "realm"] | ["access", "groups" | "realm", _] => true,
+        ["nodes" | "storage" | "mapping" | "pool" | "sdn" | "vms"] => true,
+        ["nodes" | "storage", _] | ["mapping", _] | ["mapping", _, _] => true,
+        ["pool", names @ ..] => names.len() <= 3,
+        ["sdn", "controllers" | "dns" | "fabrics" | "ipams" | "zones"] => true,
+        ["sdn", "controllers" | "dns" | "fabrics" | "ipams" | "zones", _] | ["sdn", "zones", _, _] => true,
+        ["sdn", "zones", _, _, tag] => number(tag, 1) && tag.len() <= 4,
+        ["vms", id] => number(id, 3),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use super::*;
+
+fn access() -> Access {
+    let mut access = Access::default();
+    let token = |privsep| Token { privsep, ..Token::default() };
+    let user = User {
+        enabled: true,
+        tokens: BTreeMap::from([("full".into(), token(false)), ("cut".into(), token(true))]),
+        ..User::default()
+    };
+    access.users.insert("omni@pve".into(), user);
+    access.roles.insert("OmniVM".into(), Privs::named(&["VM.Allocate", "VM.Audit"]));
+    access
+}
+
+fn grant(access: &mut Access, path: &str, subject: Subject, who: &str, role: &str, propagate: bool) {
+    access.set_acl(path, subject, who, role, AclChange::Grant { propagate });
+}
+
+fn names(access: &Access, auth: &str, path: &str) -> Vec<&'static str> {
+    access.permissions(auth, path).set.names()
+}
+
+#[test]
+fn a_role_reaches_down_only_if_it_propagates() {
+    let mut access = access();
+    grant(&mut access, "/vms", Subject::User, "omni@pve", "OmniVM", false);
+    assert_eq!(names(&access, "omni@pve", "/vms"), ["VM.Allocate", "VM.Audit"]);
+    assert!(names(&access, "omni@pve", "/vms/100").is_empty());
+    grant(&mut access, "/vms", Subject::User, "omni@pve", "OmniVM", true);
+    assert_eq!(names(&access, "omni@pve", "/vms/100"), ["VM.Allocate", "VM.Audit"]);
+    assert!(names(&access, "omni@pve", "/").is_empty());
+}
+
+#[test]
+fn a_deeper_entry_replaces_what_is_above_it() {
+    let mut access = access();
+    access.grant("/", "omni@pve", "Administrator");
+    access.grant("/storage/local", "omni@pve", "PVEDatastoreUser");
+    assert!(access.may("omni@pve", "/storage/other", &["Datastore.Allocate"]));
+    assert!(!access.may("omni@pve", "/storage/local", &["Datastore.Allocate"]));
+    access.grant("/vms/100", "omni@pve", "NoAccess");
+    access.grant("/vms/100", "omni@pve", "OmniVM");
+    assert!(names(&access, "omni@pve", "/vms/100").is_empty());
+}
+
+#[test]
+fn a_users_own_entry_beats_its_groups() {
+    let mut access = access();
+    access.groups.insert("ops".into(), Group { users: ["omni@pve".to_owned()].into(), ..Group::default() });
+    grant(&mut access, "/vms", Subject::Group, "ops", "PVEVMAdmin", true);
+    assert!(access.may("omni@pve", "/vms/100", &["VM.Migrate"]));
+    access.grant("/vms", "omni@pve", "OmniVM");
+    assert!(!access.may("omni@pve", "/vms/100", &["VM.Migrate"]));
+}
+
+#[test]
+fn a_separated_token_has_what_both_have() {
+    let mut access = access();
+    access.grant("/vms", "omni@pve", "OmniVM");
+    assert!(access.may("omni@pve!full", "/vms/100", &["VM.Allocate"]));
+    assert!(names(&access, "omni@pve!cut", "/vms/100").is_empty());
+    grant(&mut access, "/vms", Subject::Token, "omni@pve!cut", "PVEAuditor", true);
+    assert_eq!(names(&access, "omni@pve!cut", "/vms/100"), ["VM.Audit"]);
+    assert!(names(&access, "omni@pve!gone", "/vms/100").is_empty());
+}
+
+#[test]
+fn a_pool_lends_its_rights_to_its_members() {
+    let mut access = access();
+    let pool = Pool { vms: [100].into(), storages: ["ceph".to_owned()].into(), ..Pool::default() };
+    access.pools.insert("omni".into(), pool);
+    access.vm_pool.insert(100, "omni".into());
+    access.grant("/pool/omni", "omni@pve", "PVEDatastoreUser");
+    access.grant("/pool/omni", "omni@pve", "OmniVM");
+    assert!(access.may("omni@pve", "/vms/100", &["VM.Audit"]));
+    assert!(!access.may("omni@pve", "/vms/101", &["VM.Audit"]));
+    assert!(access.may("omni@pve", "/storage/ceph", &["Datastore.Audit"]));
+    assert!(access.permissions("omni@pve", "/vms/100").propagated.is_empty());
+    access.grant("/vms/100", "omni@pve", "NoAccess");
+    assert!(!access.may("omni@pve", "/vms/100", &["VM.Audit"]));
+}
+
+#[test]
+fn a_refusal_names_path_and_privilege() {
+    let access = access();
+    let denied = access.check("omni@pve", "/storage/local", &["Datastore.AllocateTemplate"]).unwrap_err();
+    assert_eq!(denied.reason, "Permission check failed (/storage/local, Datastore.AllocateTemplate)");
+    let denied = access.check_any("omni@pve", "/storage/local", &["Datastore.Audit", "Datastore.AllocateSpace"]);
+    let expected = "Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)";
+    assert_eq!(denied.unwrap_err().reason, expected);
+}
+
+#[test]
+fn built_in_roles_are_those_of_pve() {
+    let roles = special_roles();
+    assert_eq!(roles["PVESDNUser"].names(), ["SDN.Audit", "SDN.Use"]);
+    let auditor =
+        ["Datastore.Audit", "Mapping.Audit", "Pool.Audit", "SDN.Audit", "Sys.Audit", "VM.Audit", "VM.GuestAgent.Audit"];
+    assert_eq!(roles["PVEAuditor"].names(), auditor);
+    assert!(!roles["PVEAdmin"].contains(Privs::named(&["Sys.Modify"])));
+    assert!(!roles["PVEAdmin"].contains(Privs::named(&["Mapping.Modify"])));
+    assert!(!roles.contains_key("PVESysUser") && roles.contains_key("PVEVMUser"));
+    assert_eq!(Privs::parse("VM.Monitor"), None); // gone in PVE 9
+    assert!(!Privs::all().contains(Privs::named(&["No.Such"])));
+}
+
+#[test]
+fn paths_are_normalized_and_known() {
+    assert_eq!(normalize_path("//vms//100/"), Some("/vms/100".into()));
+    assert_eq!(normalize_path("vms"), Some("/vms".into()));
+    assert_eq!(normalize_path("/vms/1 0"), None);
+    for path in ["/", "/vms/100", "/sdn/zones/localnetwork/vmbr0/20", "/pool/a/b/c", "/mapping/pci/gpu"] {
+        assert!(known_path(path), "{path}");
+    }
+    for path in ["/vms/99", "/nodes/a/b", "/sdn/zones/a/b/c", "/x"] {
+        assert!(!known_path(path), "{path}");
+    }
+    assert_eq!(prefixes("/vms/100").collect::<Vec<_>>(), [("/", false), ("/vms", false), ("/vms/100", true)]);
+    assert_eq!(prefixes("/").collect::<Vec<_>>(), [("/", true)]);
+}
+
+#[test]
+fn the_effective_tree_hides_what_is_empty() {
+    let mut access = access();
+    access.grant("/vms", "omni@pve", "OmniVM");
+    let tree = access.effective("omni@pve!full");
+    assert_eq!(tree.keys().collect::<Vec<_>>(), ["/vms"]);
+    assert_eq!(tree["/vms"].to_json(), serde_json::json!({"VM.Allocate": 1, "VM.Audit": 1}));
+}
+
+#[test]
+fn looking_at_many_is_looking_at_each() {
+    let mut access = access();
+    access.grant("/vms", "omni@pve", "OmniVM");
+    access.grant("/vms/100", "omni@pve", "NoAccess");
+    let pool = Pool { vms: [101].into(), ..Pool::default() };
+    access.pools.insert("dark".into(), pool);
+    access.vm_pool.insert(101, "dark".into());
+    access.grant("/pool/dark", "omni@pve", "NoAccess");
+    let below = access.below("omni@pve!full", "/vms", &["VM.Audit"]);
+    for vmid in [100, 101, 102] {
+        let each = access.may("omni@pve!full", &format!("/vms/{vmid}"), &["VM.Audit"]);
+        assert_eq!((below.may(vmid), each), (vmid == 102, vmid == 102), "{vmid}");
+    }
+}

@@ -1,0 +1,324 @@
+//! The API below `/api2/json`: a table of methods, each with path, parameters, privileges and handler, as PVE registers
+//! its own (pve-common `RESTHandler.pm` `register_method`).
+
+mod access;
+mod cluster;
+mod config;
+mod drives;
+mod extras;
+mod files;
+mod nodes;
+mod pools;
+mod qemu;
+mod storage;
+mod tasks;
+mod tokens;
+
+use std::time::Duration;
+
+use super::World;
+use super::access::normalize_path;
+use super::params::{Args, Kind, Param};
+use super::property::configid;
+use super::refusal::{Outcome, Refusal};
+use super::task::{Effect, Job};
+use super::upload::Upload;
+use super::vmschema;
+
+/// Who may call a method.
+#[derive(Clone, Copy)]
+pub enum Needs {
+    /// Everybody, without logging in.
+    World,
+    /// Everybody who is logged in; the handler checks what it must.
+    Anyone,
+    /// Whoever has all these privileges on the path.
+    All(&'static str, &'static [&'static str]),
+    /// Whoever has one of these privileges on the path.
+    Any(&'static str, &'static [&'static str]),
+    /// Whoever meets all of these.
+    And(&'static [Needs]),
+    /// Whoever meets one of these.
+    Or(&'static [Needs]),
+    /// The user that the call is about, or whoever may change users.
+    OwnUser,
+}
+
+/// One method of the API.
+#[derive(Clone, Copy)]
+pub struct Method {
+    verb: &'static str,
+    path: &'static str,
+    params: &'static [Param],
+    vm_options: bool,
+    needs: Needs,
+    tokens: bool,
+    proxied: bool,
+    run: fn(&mut Call<'_>) -> Outcome,
+}
+
+impl Method {
+    /// A method without parameters of its own, on the node that answers.
+    const fn new(verb: &'static str, path: &'static str, needs: Needs, run: fn(&mut Call<'_>) -> Outcome) -> Method {
+        Method { verb, path, params: &[], vm_options: false, needs, tokens: true, proxied: false, run }
+    }
+
+    /// The same, run on the node that the path names.
+    const fn on_node(mut self) -> Method {
+        self.proxied = true;
+        self
+    }
+
+    /// The same with parameters.
+    const fn with(mut self, params: &'static [Param]) -> Method {
+        self.params = params;
+        self
+    }
+
+    /// The same with every option of a VM as a parameter.
+    const fn with_vm_options(mut self) -> Method {
+        self.vm_options = true;
+        self
+    }
+
+    /// The same, refused to API tokens.
+    const fn tickets_only(mut self) -> Method {
+        self.tokens = false;
+        self
+    }
+}
+
+/// A call under way.
+pub struct Call<'a> {
+    /// The cluster.
+    pub world: &'a mut World,
+    /// User or full token id; empty for a call that needs no login.
+    pub auth: &'a str,
+    /// Parameters, those of the path among them.
+    pub args: Args,
+    /// The file that came with them.
+    pub upload: Option<Upload>,
+    /// Unix time in the field.
+    pub now: u64,
+    /// Tasks that the call begins.
+    pub jobs: Vec<Job>,
+    /// A task that the answer waits for, and how long at most.
+    pub wait: Option<(String, Duration)>,
+    /// How many entries there are when the answer holds a part of them.
+    pub total: Option<usize>,
+}
+
+impl Call<'_> {
+    /// The node in the path.
+    fn node(&self) -> String {
+        let node = self.args.text("node");
+        if node == "localhost" { self.world.local_node().to_owned() } else { node }
+    }
+
+    /// The VM in the path.
+    fn vmid(&self) -> u32 {
+        self.args.int("vmid").and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
+    }
+
+    /// All the privileges on a path, or 403.
+    fn check(&self, path: &str, privileges: &[&str]) -> Outcome<()> {
+        self.world.access.check(self.auth, path, privileges)
+    }
+
+    /// Whether all the privileges are there.
+    fn may(&self, path: &str, privileges: &[&str]) -> bool {
+        self.world.access.may(self.auth, path, privileges)
+    }
+
+    /// Whether one of the privileges is there.
+    fn may_any(&self, path: &str, privileges: &[&str]) -> bool {
+        self.world.access.may_any(self.auth, path, privileges)
+    }
+
+    /// Begins a task on the node in the path; its UPID is the answer.
+    fn fork(&mut self, kind: &str, id: &str, takes: Duration, effect: Effect) -> Outcome {
+        let upid = self.world.tasks.begin(&self.node(), kind, id, self.auth, self.now);
+        self.jobs.push(Job { upid: upid.clone(), takes, effect });
+        Ok(upid.into())
+    }
+}
+
+/// Every method there is.
+const TABLES: &[&[Method]] = &[
+    cluster::METHODS,
+    nodes::METHODS,
+    qemu::METHODS,
+    config::METHODS,
+    storage::METHODS,
+    files::METHODS,
+    tasks::METHODS,
+    pools::METHODS,
+    access::METHODS,
+    tokens::METHODS,
+    extras::METHODS,
+];
+
+/// Parameters that stand in paths.
+const IN_PATH: &[(&str, Kind)] = &[
+    ("node", Kind::Format(node_name)),
+    ("vmid", Kind::Int(100, 999_999_999)),
+    ("storage", Kind::Format(storage_id)),
+    ("id", Kind::Format(configid)),
+];
+
+fn node_name(_: &str, text: &str) -> Result<(), String> {
+    let good = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && !text.starts_with('-');
+    if good && !text.is_empty() { Ok(()) } else { Err("value does not look like a valid node name".into()) }
+}
+
+fn storage_id(_: &str, text: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.len() < 2 {
+        return Err(format!("storage ID '{text}' cannot be shorter than 2 characters"));
+    }
+    let fine = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(good);
+    if fine { Ok(()) } else { Err(format!("storage ID '{text}' contains illegal characters")) }
+}
+
+/// The method for a path, and what the path says. A last `{name*}` takes the rest of the path, slashes included.
+pub fn find(verb: &str, path: &str) -> Option<(Method, Vec<(&'static str, String)>)> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    TABLES.iter().copied().flatten().find_map(|method| {
+        let captured = if method.verb == verb { capture(method.path, &segments) } else { None };
+        captured.map(|captured| (*method, captured))
+    })
+}
+
+fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str, String)>> {
+    let mut captured = Vec::new();
+    let mut rest = segments;
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) if name.ends_with('*') => {
+                if rest.is_empty() {
+                    return None;
+                }
+                captured.push((name.trim_end_matches('*'), rest.join("/")));
+                return Some(captured);
+            }
+            name => {
+                let (first, others) = rest.split_first()?;
+                match name {
+                    Some(name) => captured.push((name, (*first).to_owned())),
+                    None if *first == part => {}
+                    None => return None,
+                }
+                rest = others;
+            }
+        }
+    }
+    rest.is_empty().then_some(captured)
+}
+
+/// Whether API tokens may call it.
+pub fn open_to_tokens(method: &Method) -> bool {
+    method.tokens
+}
+
+/// Whether it may be called without logging in.
+pub fn open_to_the_world(method: &Method) -> bool {
+    matches!(method.needs, Needs::World)
+}
+
+/// Runs a method in PVE's order: privileges, then the way to the node, then parameters, then the work.
+pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
+    permitted(&method.needs, call)?;
+    if method.proxied {
+        reach(call.world, &call.node())?;
+    }
+    let in_path = |name: &str| {
+        let named = method.path.contains(&format!("{{{name}}}")) || method.path.contains(&format!("{{{name}*}}"));
+        let known = IN_PATH.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+        named.then(|| known.unwrap_or(Kind::Text(4096)))
+    };
+    let option = |name: &str| if method.vm_options { vmschema::kind(name) } else { None };
+    call.args.verify(&[method.params], |name| in_path(name).or_else(|| option(name)))?;
+    (method.run)(call)
+}
+
+/// Whether the caller may, or 403 with PVE's words (pve-access-control `RPCEnvironment.pm` `exec_api2_perm_check`).
+fn permitted(needs: &Needs, call: &Call<'_>) -> Outcome<()> {
+    match needs {
+        Needs::World => Ok(()),
+        _ if call.auth.is_empty() => Err(Refusal::denied("user != null")),
+        Needs::Anyone => Ok(()),
+        Needs::All(path, privileges) => call.check(&fill(path, &call.args), privileges),
+        Needs::Any(path, privileges) => call.world.access.check_any(call.auth, &fill(path, &call.args), privileges),
+        Needs::And(all) => all.iter().try_for_each(|needs| permitted(needs, call)),
+        Needs::Or(any) => {
+            if any.iter().any(|needs| permitted(needs, call).is_ok()) {
+                Ok(())
+            } else {
+                Err(Refusal::denied(""))
+            }
+        }
+        Needs::OwnUser => {
+            let own = call.auth == call.args.text("userid");
+            if own || call.may("/access/groups", &["User.Modify"]) { Ok(()) } else { Err(Refusal::denied("")) }
+        }
+    }
+}
+
+/// A path with its placeholders filled in, normalized.
+fn fill(template: &str, args: &Args) -> String {
+    let parts = template.split('/').map(|part| match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+        Some(name) => args.text(name),
+        None => part.to_owned(),
+    });
+    let path = parts.collect::<Vec<_>>().join("/");
+    normalize_path(&path).unwrap_or(path)
+}
+
+/// Whether the answering node can hand the call on.
+fn reach(world: &World, node: &str) -> Outcome<()> {
+    match world.nodes.get(node) {
+        Some(host) if host.online => Ok(()),
+        // What AnyEvent::HTTP makes of a connection that cannot be set up.
+        Some(_) => Err(Refusal::bare(595, "No route to host")),
+        None => Err(Refusal::die(format!(
+            "hostname lookup '{node}' failed - failed to get address info for: {node}: Name or service not known"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_methods() {
+        let path = "/nodes/pve1/storage/local/content/local:iso/x.iso";
+        let (method, captured) = find("DELETE", path).unwrap();
+        assert_eq!(method.path, "/nodes/{node}/storage/{storage}/content/{volume*}");
+        assert_eq!(captured[2], ("volume", "local:iso/x.iso".to_owned()));
+        assert!(find("GET", "/nodes/").is_some());
+        assert!(find("GET", "/nodes/pve1/nonsense").is_none());
+        assert!(find("PATCH", "/nodes").is_none());
+        assert!(find("GET", "/nodes/pve1/storage/local/content").is_some());
+    }
+
+    #[test]
+    fn every_placeholder_of_a_permission_stands_in_its_path_or_parameters() {
+        fn templates(needs: &Needs, out: &mut Vec<&'static str>) {
+            match needs {
+                Needs::All(path, _) | Needs::Any(path, _) => out.push(path),
+                Needs::And(list) | Needs::Or(list) => list.iter().for_each(|needs| templates(needs, out)),
+                Needs::World | Needs::Anyone | Needs::OwnUser => {}
+            }
+        }
+        for method in TABLES.iter().copied().flatten() {
+            let mut paths = Vec::new();
+            templates(&method.needs, &mut paths);
+            for part in paths.iter().flat_map(|path| path.split('/')).filter(|part| part.starts_with('{')) {
+                let name = part.trim_matches(['{', '}']);
+                let known = method.path.contains(part) || method.params.iter().any(|param| param.name == name);
+                assert!(known, "{} {}: {part}", method.verb, method.path);
+            }
+        }
+    }
+}

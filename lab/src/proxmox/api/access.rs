@@ -1,0 +1,303 @@
+//! `/access`: logging in, permissions, roles and ACLs (pve-access-control 9.1 `API2/AccessControl.pm`, `API2/Role.pm`,
+//! `API2/ACL.pm`, `API2/Domains.pm`, `API2/Group.pm`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{Call, Method, Needs};
+use crate::proxmox::access::{AclChange, Privs, Subject, known_path, normalize_path, special_roles, split_token};
+use crate::proxmox::params::{Kind, optional, required, split_list};
+use crate::proxmox::refusal::{Outcome, Refusal};
+
+const ROLES: Needs = Needs::All("/access", &["Sys.Modify"]);
+
+pub(super) const METHODS: &[Method] = &[
+    Method::new("GET", "/access", Needs::Anyone, index),
+    Method::new("GET", "/access/ticket", Needs::World, |_| Ok(Value::Null)),
+    Method::new("POST", "/access/ticket", Needs::World, log_in).tickets_only().with(&[
+        required("username", Kind::Text(64)),
+        optional("realm", Kind::Text(32)),
+        required("password", Kind::Text(4096)),
+        optional("otp", Kind::Text(128)),
+        optional("new-format", Kind::Bool),
+        optional("tfa-challenge", Kind::Text(4096)),
+    ]),
+    Method::new("GET", "/access/permissions", Needs::Anyone, permissions)
+        .with(&[optional("userid", Kind::Text(128)), optional("path", Kind::Text(256))]),
+    Method::new("GET", "/access/domains", Needs::World, domains),
+    Method::new("GET", "/access/groups", Needs::Anyone, groups),
+    Method::new("GET", "/access/roles", Needs::Anyone, roles),
+    Method::new("POST", "/access/roles", ROLES, create_role)
+        .with(&[required("roleid", Kind::Text(64)), optional("privs", Kind::Text(8192))]),
+    Method::new("GET", "/access/roles/{roleid}", Needs::Anyone, read_role),
+    Method::new("PUT", "/access/roles/{roleid}", ROLES, change_role)
+        .with(&[optional("privs", Kind::Text(8192)), optional("append", Kind::Bool)]),
+    Method::new("DELETE", "/access/roles/{roleid}", ROLES, remove_role),
+    Method::new("GET", "/access/acl", Needs::Anyone, acl),
+    Method::new("PUT", "/access/acl", Needs::Anyone, change_acl).with(&[
+        required("path", Kind::Text(256)),
+        required("roles", Kind::Text(4096)),
+        optional("users", Kind::Text(4096)),
+        optional("groups", Kind::Text(4096)),
+        optional("tokens", Kind::Text(4096)),
+        optional("propagate", Kind::Bool),
+        optional("delete", Kind::Bool),
+    ]),
+];
+
+fn index(_: &mut Call<'_>) -> Outcome {
+    let parts = ["acl", "domains", "groups", "permissions", "roles", "ticket", "users"];
+    Ok(parts.iter().map(|name| json!({"subdir": name})).collect())
+}
+
+/// A ticket for a password, or for a ticket that is still good. Says nothing of why not.
+fn log_in(call: &mut Call<'_>) -> Outcome {
+    let realm = call.args.get("realm").map_or(String::new(), |realm| format!("@{realm}"));
+    let user = call.args.text("username") + &realm;
+    let (password, now) = (call.args.text("password"), call.now);
+    let access = &call.world.access;
+    let known = access.enabled_user(&user, now).is_ok_and(|known| known.password.as_ref() == Some(&password));
+    let holder = call.world.keys.verify(&password, now);
+    let renewed =
+        holder.is_some_and(|holder| holder == user || holder == "root@pam") && access.users.contains_key(&user);
+    if !known && !renewed {
+        return Err(Refusal::new(401, "authentication failure"));
+    }
+    let mut answer = json!({
+        "username": user,
+        "ticket": call.world.keys.ticket(&user, now),
+        "CSRFPreventionToken": call.world.keys.csrf(&user, now),
+        "cap": capabilities(call, &user),
+    });
+    if access.may(&user, "/", &["Sys.Audit"]) {
+        answer["clustername"] = call.world.cluster.as_str().into();
+    }
+    Ok(answer)
+}
+
+/// What the web interface asks to know which buttons to show (`RPCEnvironment.pm` `compute_api_permission`).
+fn capabilities(call: &Call<'_>, user: &str) -> Value {
+    const PREFIXES: &[(&str, &[&str])] = &[
+        ("vms", &["VM.", "Permissions.Modify"]),
+        ("access", &["User.", "Group.", "Permissions.Modify"]),
+        ("storage", &["Datastore.", "Permissions.Modify"]),
+        ("nodes", &["Sys.", "Permissions.Modify"]),
+        ("sdn", &["SDN.", "Permissions.Modify"]),
+        ("dc", &["Sys.Audit", "Sys.Modify", "SDN."]),
+        ("mapping", &["Mapping.", "Permissions.Modify"]),
+    ];
+    let mut found: BTreeMap<&str, Map<String, Value>> =
+        PREFIXES.iter().map(|(folder, _)| (*folder, Map::new())).collect();
+    let access = &call.world.access;
+    let fixed = ["/", "/nodes", "/access/groups", "/vms", "/storage", "/sdn", "/mapping"].map(str::to_owned);
+    let paths: BTreeSet<String> = fixed.into_iter().chain(access.acl().map(|(path, ..)| path.to_owned())).collect();
+    for path in paths {
+        let folder = path.split('/').nth(1).filter(|folder| !folder.is_empty()).unwrap_or("dc");
+        for (name, prefixes) in PREFIXES.iter().filter(|(name, _)| *name == folder || folder == "pool") {
+            let wanted = folder != "pool" || matches!(*name, "vms" | "storage");
+            let granted = access.permissions(user, &path).set.names().into_iter();
+            let granted = granted.filter(|granted| wanted && prefixes.iter().any(|prefix| granted.starts_with(prefix)));
+            found.entry(name).or_default().extend(granted.map(|granted| (granted.to_owned(), 1.into())));
+        }
+    }
+    json!(found)
+}
+
+fn permissions(call: &mut Call<'_>) -> Outcome {
+    let who = call.args.get("userid").unwrap_or_else(|| call.auth.to_owned());
+    let own = who == call.auth || (split_token(&who).1.is_some() && split_token(&who).0 == call.auth);
+    if !own {
+        call.check("/access", &["Sys.Audit"])?;
+    }
+    let access = &call.world.access;
+    let shown: Map<String, Value> = match call.args.get("path") {
+        Some(path) => [(path.clone(), access.permissions(&who, &path).to_json())].into_iter().collect(),
+        None => access.effective(&who).into_iter().map(|(path, granted)| (path, granted.to_json())).collect(),
+    };
+    Ok(shown.into())
+}
+
+fn domains(_: &mut Call<'_>) -> Outcome {
+    Ok(json!([
+        {"realm": "pam", "type": "pam", "comment": "Linux PAM standard authentication"},
+        {"realm": "pve", "type": "pve", "comment": "Proxmox VE authentication server"},
+    ]))
+}
+
+fn groups(call: &mut Call<'_>) -> Outcome {
+    let privileges = ["Sys.Audit", "Group.Allocate", "User.Modify"];
+    let visible = call.world.access.groups.iter();
+    let visible = visible.filter(|(id, _)| call.may_any(&format!("/access/groups/{id}"), &privileges));
+    let shown = visible.map(|(id, group)| {
+        let users: Vec<&str> = group.users.iter().map(String::as_str).collect();
+        json!({"groupid": id, "comment": group.comment, "users": users.join(",")})
+    });
+    Ok(shown.collect())
+}
+
+fn is_special(role: &str) -> bool {
+    special_roles().contains_key(role)
+}
+
+fn roles(call: &mut Call<'_>) -> Outcome {
+    let shown = call.world.access.roles.iter().map(
+        |(id, privs)| json!({"roleid": id, "privs": privs.names().join(","), "special": u8::from(is_special(id))}),
+    );
+    Ok(shown.collect())
+}
+
+fn absent(role: &str) -> Refusal {
+    Refusal::die(format!("role '{role}' does not exist"))
+}
+
+fn read_role(call: &mut Call<'_>) -> Outcome {
+    let role = call.args.text("roleid");
+    let privs = call.world.access.roles.get(&role).ok_or_else(|| absent(&role))?;
+    Ok(privs.names().into_iter().map(|name| (name.to_owned(), Value::from(1))).collect::<Map<_, _>>().into())
+}
+
+fn privileges(list: &str, doing: &str) -> Outcome<Privs> {
+    let parse = |name: &String| {
+        Privs::parse(name).ok_or_else(|| Refusal::die(format!("{doing} role failed: invalid privilege '{name}'")))
+    };
+    split_list(list).iter().try_fold(Privs::default(), |all, name| Ok(all.union(parse(name)?)))
+}
+
+fn create_role(call: &mut Call<'_>) -> Outcome {
+    let role = call.args.text("roleid");
+    if role.to_ascii_lowercase().starts_with("pve") {
+        let why = "cannot use role ID starting with the (case-insensitive) 'PVE' namespace";
+        return Err(Refusal::parameter("roleid", why));
+    }
+    if call.world.access.roles.contains_key(&role) {
+        return Err(Refusal::die(format!("create role failed: role '{role}' already exists")));
+    }
+    let privs = privileges(&call.args.text("privs"), "create")?;
+    call.world.access.roles.insert(role, privs);
+    Ok(Value::Null)
+}
+
+fn change_role(call: &mut Call<'_>) -> Outcome {
+    let role = call.args.text("roleid");
+    if is_special(&role) {
+        return Err(Refusal::die(format!("auto-generated role '{role}' cannot be modified")));
+    }
+    let privs = privileges(&call.args.text("privs"), "update")?;
+    let append = call.args.flag("append");
+    let held = call.world.access.roles.get_mut(&role);
+    let held = held.ok_or_else(|| Refusal::die(format!("update role failed: role '{role}' does not exist")))?;
+    *held = if append { held.union(privs) } else { privs };
+    Ok(Value::Null)
+}
+
+fn remove_role(call: &mut Call<'_>) -> Outcome {
+    let role = call.args.text("roleid");
+    if is_special(&role) {
+        return Err(Refusal::die(format!("auto-generated role '{role}' cannot be deleted")));
+    }
+    match call.world.access.roles.remove(&role) {
+        Some(_) => Ok(Value::Null),
+        None => Err(Refusal::die(format!("delete role failed: role '{role}' does not exist"))),
+    }
+}
+
+/// Privileges of which one lets its holder change ACLs on a path (`check_perm_modify`).
+fn modifiers(path: &str) -> Vec<&'static str> {
+    let mut privileges = vec!["Permissions.Modify"];
+    for (folder, privilege) in
+        [("/storage/", "Datastore.Allocate"), ("/vms/", "VM.Allocate"), ("/pool/", "Pool.Allocate")]
+    {
+        if path.starts_with(folder) {
+            privileges.push(privilege);
+        }
+    }
+    privileges
+}
+
+fn acl(call: &mut Call<'_>) -> Outcome {
+    let audit = call.may("/access", &["Sys.Audit"]);
+    let entries = call.world.access.acl();
+    let visible = entries.filter(|(path, ..)| audit || call.may_any(path, &modifiers(path)));
+    let shown = visible.map(|(path, subject, who, role, propagate)| {
+        let kind = match subject {
+            Subject::User => "user",
+            Subject::Group => "group",
+            Subject::Token => "token",
+        };
+        json!({"path": path, "type": kind, "ugid": who, "roleid": role, "propagate": u8::from(propagate)})
+    });
+    Ok(shown.collect())
+}
+
+fn change_acl(call: &mut Call<'_>) -> Outcome {
+    let given = call.args.text("path");
+    let delete = call.args.flag("delete");
+    let invalid = || Refusal::parameter("path", format!("invalid ACL path '{given}'"));
+    let path = normalize_path(&given).filter(|path| delete || known_path(path)).ok_or_else(invalid)?;
+    call.world.access.check_any(call.auth, &path, &modifiers(&path))?;
+    let subjects = subjects(call)?;
+    let propagate = call.args.get("propagate").is_none_or(|propagate| propagate == "1");
+    let held = call.world.access.permissions(call.auth, &path);
+    let verb = if delete { "remove" } else { "add" };
+    let roles = call.args.list("roles");
+    for role in &roles {
+        let privs = call.world.access.roles.get(role);
+        let privs = *privs.ok_or_else(|| Refusal::die(format!("ACL update failed: role '{role}' does not exist")))?;
+        if held.set.contains(Privs::named(&["Permissions.Modify"])) {
+            continue;
+        }
+        // Who may not change all permissions may hand out no more than it has.
+        let refuse = |why: &str| Err(Refusal::parameter("role", format!("Cannot {verb} role '{role}' {why}")));
+        if !held.set.contains(privs) {
+            return refuse("- requires 'Permissions.Modify' or superset of privileges.");
+        }
+        if propagate && !delete && !held.propagated.contains(privs) {
+            return refuse("with propagation - requires 'Permissions.Modify' or propagated superset of privileges.");
+        }
+        if role == "NoAccess" {
+            return refuse("- requires 'Permissions.Modify'");
+        }
+    }
+    let change = if delete { AclChange::Revoke } else { AclChange::Grant { propagate } };
+    for role in &roles {
+        for (subject, who) in &subjects {
+            call.world.access.set_acl(&path, *subject, who, role, change);
+        }
+    }
+    Ok(Value::Null)
+}
+
+/// Whom an ACL change is about; all of them must exist.
+fn subjects(call: &Call<'_>) -> Outcome<Vec<(Subject, String)>> {
+    let access = &call.world.access;
+    let failed = |why: String| Refusal::die(format!("ACL update failed: {why}"));
+    let mut subjects = Vec::new();
+    for group in call.args.list("groups") {
+        if !access.groups.contains_key(&group) {
+            return Err(failed(format!("group '{group}' does not exist")));
+        }
+        subjects.push((Subject::Group, group));
+    }
+    for user in call.args.list("users") {
+        if !access.users.contains_key(&user) {
+            return Err(failed(format!("user '{user}' does not exist")));
+        }
+        subjects.push((Subject::User, user));
+    }
+    for full in call.args.list("tokens") {
+        let (user, token) = split_token(&full);
+        let token = token.ok_or_else(|| failed(format!("value '{full}' does not look like a valid token ID")))?;
+        let owner = access.users.get(user).ok_or_else(|| failed(format!("no such user ('{user}')")))?;
+        if !owner.tokens.contains_key(token) {
+            return Err(failed(format!("no such token '{token}' for user '{user}'")));
+        }
+        subjects.push((Subject::Token, full));
+    }
+    if subjects.is_empty() {
+        let why = "either 'users', 'groups' or 'tokens' is required.";
+        let errors = ["users", "groups", "tokens"].map(|name| (name.to_owned(), why.to_owned()));
+        return Err(Refusal::parameters(errors.into()));
+    }
+    Ok(subjects)
+}

@@ -1,0 +1,209 @@
+//! `/version` and `/cluster` (pve-manager 9.2 `API2.pm`, `API2/Cluster.pm`, `API2Tools.pm`).
+
+use serde_json::{Map, Value, json};
+
+use super::{Call, Method, Needs};
+use crate::proxmox::World;
+use crate::proxmox::access::split_token;
+use crate::proxmox::params::{Kind, optional};
+use crate::proxmox::refusal::{Outcome, Refusal};
+use crate::proxmox::world::{Loads, Storage, Vm};
+
+const RESOURCE_TYPES: &[&str] = &["vm", "storage", "node", "sdn", "network", "pool"];
+
+pub(super) const METHODS: &[Method] = &[
+    Method::new("GET", "/version", Needs::Anyone, version),
+    Method::new("GET", "/cluster/status", Needs::All("/", &["Sys.Audit"]), status),
+    Method::new("GET", "/cluster/nextid", Needs::Anyone, next_id)
+        .with(&[optional("vmid", Kind::Int(100, 999_999_999))]),
+    Method::new("GET", "/cluster/resources", Needs::Anyone, resources)
+        .with(&[optional("type", Kind::Enum(RESOURCE_TYPES))]),
+    Method::new("GET", "/cluster/tasks", Needs::Anyone, tasks),
+];
+
+fn version(call: &mut Call<'_>) -> Outcome {
+    let version = call.world.version.clone();
+    let release = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+    Ok(json!({"version": version, "release": release, "repoid": "deb1ca707ec72a89"}))
+}
+
+fn status(call: &mut Call<'_>) -> Outcome {
+    let world = &mut *call.world;
+    let local = world.local_node().to_owned();
+    let online = world.nodes.values().filter(|node| node.online).count();
+    let mut list: Vec<Value> = world
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(number, (name, node))| {
+            json!({
+                "type": "node", "id": format!("node/{name}"), "name": name, "nodeid": number + 1, "ip": node.ip,
+                "local": u8::from(*name == local), "online": u8::from(node.online), "level": "",
+            })
+        })
+        .collect();
+    let total = list.len();
+    let (name, quorate) = (world.cluster.clone(), u8::from(online * 2 > total));
+    world.shuffle(&mut list);
+    let cluster = json!({
+        "type": "cluster", "id": "cluster", "name": name, "nodes": total, "version": total, "quorate": quorate,
+    });
+    list.insert(0, cluster);
+    Ok(list.into())
+}
+
+/// A text, although the schema says integer: so it comes from the real one (go-proxmox v0.3.2 decodes a string).
+fn next_id(call: &mut Call<'_>) -> Outcome {
+    let taken = |vmid: u32| call.world.vms.contains_key(&vmid);
+    if call.args.get("vmid").is_some() {
+        let vmid = call.vmid();
+        if taken(vmid) {
+            return Err(Refusal::parameter("vmid", format!("VM {vmid} already exists")));
+        }
+        return Ok(vmid.to_string().into());
+    }
+    let (lower, upper) = call.world.next_id;
+    let free = (lower..upper).find(|vmid| !taken(*vmid));
+    let free = free.ok_or_else(|| Refusal::die(format!("unable to get any free VMID in range [{lower}, {upper}]")))?;
+    Ok(free.to_string().into())
+}
+
+fn tasks(call: &mut Call<'_>) -> Outcome {
+    let all = call.may("/", &["Sys.Audit"]);
+    let visible = call.world.tasks.newest().filter(|task| all || split_token(&task.auth).0 == call.auth);
+    Ok(visible.take(25).map(|task| task.list_json()).collect())
+}
+
+fn resources(call: &mut Call<'_>) -> Outcome {
+    let wanted = call.args.get("type");
+    let wants = |kind: &str| wanted.as_deref().is_none_or(|wanted| wanted == kind);
+    let mut list = Vec::new();
+    if wants("pool") {
+        let pools = call.world.access.pools.keys().filter(|pool| call.may(&format!("/pool/{pool}"), &["Pool.Audit"]));
+        list.extend(pools.map(|pool| json!({"id": format!("/pool/{pool}"), "pool": pool, "type": "pool"})));
+    }
+    if wants("vm") {
+        let visible = call.world.access.below(call.auth, "/vms", &["VM.Audit"]);
+        let vms = call.world.vms.iter().filter(|(vmid, _)| visible.may(vmid));
+        list.extend(vms.map(|(vmid, vm)| vm_resource(call, *vmid, vm)));
+    }
+    if wants("node") {
+        let loads = call.world.loads();
+        list.extend(call.world.nodes.keys().map(|name| {
+            let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);
+            node_entry(call.world, &loads, name, audit)
+        }));
+    }
+    if wants("storage") {
+        let visible = call.world.access.below(call.auth, "/storage", &["Datastore.Audit"]);
+        for (id, storage) in call.world.storages.iter().filter(|(id, _)| visible.may(id)) {
+            let nodes = call.world.nodes.keys().filter(|node| storage.is_enabled_on(node));
+            list.extend(nodes.map(|node| storage_resource(id, storage, node)));
+        }
+    }
+    if wants("sdn") {
+        let zones = call.world.zones.keys().filter(|zone| call.may(&format!("/sdn/zones/{zone}"), &["SDN.Audit"]));
+        let zones: Vec<&String> = zones.collect();
+        list.extend(call.world.nodes.keys().flat_map(|node| {
+            zones.iter().map(move |zone| {
+                json!({"id": format!("sdn/{node}/{zone}"), "sdn": zone, "node": node, "type": "sdn", "status": "ok"})
+            })
+        }));
+    }
+    if wants("network") && call.may("/sdn/zones/localnetwork", &["SDN.Audit"]) {
+        list.extend(call.world.nodes.keys().map(|node| {
+            json!({
+                "id": format!("network/{node}/zone/localnetwork"), "type": "network", "network-type": "zone",
+                "network": "localnetwork", "node": node, "status": "ok",
+            })
+        }));
+    }
+    Ok(list.into())
+}
+
+fn vm_resource(call: &Call<'_>, vmid: u32, vm: &Vm) -> Value {
+    let mut entry = vm_entry(call.world, vmid, vm, call.now);
+    if let Some(tags) = vm.config.get("tags") {
+        entry.insert("tags".into(), tags.as_str().into());
+    }
+    if let Some(lock) = &vm.lock {
+        entry.insert("lock".into(), lock.as_str().into());
+    }
+    if let Some(pool) = call.world.access.vm_pool.get(&vmid)
+        && call.may(&format!("/pool/{pool}"), &["Pool.Audit"])
+    {
+        entry.insert("pool".into(), pool.as_str().into());
+    }
+    if let Some(ha) = call.world.ha_resources.get(&format!("vm:{vmid}")) {
+        entry.insert("hastate".into(), ha.state.as_str().into());
+    }
+    entry.into()
+}
+
+/// A VM as the cluster's statistics know it. On a node that is gone, nothing but its place is known.
+pub(super) fn vm_entry(world: &World, vmid: u32, vm: &Vm, now: u64) -> Map<String, Value> {
+    let online = world.nodes.get(&vm.node).is_some_and(|node| node.online);
+    let mut entry = Map::new();
+    let mut put = |name: &str, value: Value| entry.insert(name.to_owned(), value);
+    put("id", format!("qemu/{vmid}").into());
+    put("vmid", vmid.into());
+    put("node", vm.node.as_str().into());
+    put("type", "qemu".into());
+    if !online {
+        put("status", "unknown".into());
+        return entry;
+    }
+    let uptime = vm.running.map_or(0, |running| now.saturating_sub(running.since));
+    put("status", if vm.running.is_some() { "running" } else { "stopped" }.into());
+    put("name", vm.name(vmid).into());
+    put("template", vm.number("template", 0).into());
+    put("uptime", uptime.into());
+    put("maxcpu", vm.cpus().into());
+    put("cpu", if vm.running.is_some() { 0.02.into() } else { 0.into() });
+    put("maxmem", (vm.memory_mib() << 20).into());
+    put("mem", vm.memory_in_use().into());
+    put("maxdisk", world.boot_disk_size(vm).into());
+    for counter in ["disk", "netin", "netout", "diskread", "diskwrite"] {
+        put(counter, 0.into());
+    }
+    entry
+}
+
+/// A node as the cluster's statistics know it; without `Sys.Audit` only whether it is there.
+pub(super) fn node_entry(world: &World, loads: &Loads<'_>, name: &str, audit: bool) -> Value {
+    let Some(node) = world.nodes.get(name) else { return Value::Null };
+    let status = if node.online { "online" } else { "offline" };
+    let mut entry = json!({"id": format!("node/{name}"), "node": name, "type": "node", "status": status});
+    // Of a node that has been gone for long nothing is known but its name.
+    if !node.online {
+        return entry;
+    }
+    entry["level"] = "".into();
+    if audit {
+        let root = world.storages.get("local").and_then(|storage| storage.backend(name));
+        let load = loads.get(name).copied().unwrap_or_default();
+        entry["uptime"] = 1_000_000.into();
+        entry["cpu"] = (0.01 + 0.02 * load.cpus as f64 / f64::from(node.cpus)).min(1.0).into();
+        entry["mem"] = load.memory.into();
+        entry["disk"] = root.map_or(0, |root| root.used()).into();
+        entry["maxcpu"] = node.cpus.into();
+        entry["maxmem"] = node.memory.into();
+        entry["maxdisk"] = root.map_or(0, |root| root.total).into();
+    }
+    entry
+}
+
+/// A storage on one node as the cluster's statistics know it.
+pub(super) fn storage_resource(id: &str, storage: &Storage, node: &str) -> Value {
+    let mut entry = json!({
+        "id": format!("storage/{node}/{id}"), "storage": id, "node": node, "type": "storage",
+        "plugintype": storage.kind.name(), "status": "unknown", "shared": u8::from(storage.shared),
+        "content": storage.content_list(),
+    });
+    if let Some(backend) = storage.backend(node).filter(|backend| backend.active) {
+        entry["maxdisk"] = backend.total.into();
+        entry["disk"] = backend.used().into();
+        entry["status"] = "available".into();
+    }
+    entry
+}

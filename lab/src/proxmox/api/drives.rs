@@ -1,0 +1,204 @@
+//! Drives in the parameters of a VM: who may use what they name, and making what they ask for
+//! (qemu-server 9 `API2/Qemu.pm` `$check_storage_access`, `create_disks`).
+
+use super::Call;
+use crate::proxmox::World;
+use crate::proxmox::property::{bridge_of, pairs};
+use crate::proxmox::refusal::{Outcome, Refusal};
+use crate::proxmox::vmschema::{Guard, guard};
+use crate::proxmox::world::disk::{parse_volname, split_volid};
+use crate::proxmox::world::vm::{is_drive, size_text};
+use crate::proxmox::world::{Config, Drive, GIB};
+
+/// Bytes of a new disk of so many GiB.
+fn bytes(gib: f64) -> u64 {
+    (gib.clamp(0.0, 1e9) * GIB as f64) as u64
+}
+
+/// Whether the caller may use all that the drives name, and whether it can be a drive at all.
+pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config, default: Option<&str>) -> Outcome<()> {
+    for (option, value) in settings.iter().filter(|(option, _)| is_drive(option)) {
+        let drive = Drive::parse(value).ok_or_else(|| Refusal::parameter(option, "unable to parse drive options"))?;
+        if drive.file == "none" || drive.file.ends_with(":cloudinit") {
+            continue;
+        }
+        if drive.is_cdrom() && drive.file == "cdrom" {
+            call.check("/", &["Sys.Console"])?;
+            continue;
+        }
+        match drive.new_disk().filter(|_| !drive.is_cdrom()) {
+            Some((storage, _)) => {
+                let storage = storage.or(default);
+                let id = storage.ok_or_else(|| Refusal::die("no storage ID specified (and no default storage)"))?;
+                call.check(&format!("/storage/{id}"), &["Datastore.AllocateSpace"])?;
+                let known = call.world.storages.get(id);
+                let known = known.ok_or_else(|| Refusal::die(format!("storage '{id}' does not exist")))?;
+                if !known.content.contains("images") {
+                    let why = format!("storage '{id}' does not support vm images");
+                    return Err(Refusal::parameter("storage", why));
+                }
+            }
+            None => {
+                let kind = check_volume_access(call, Some(vmid), &drive.file)?;
+                if !matches!(kind, "images" | "iso") {
+                    return Err(Refusal::parameter(option, "content type needs to be 'images' or 'iso'"));
+                }
+                if kind == "iso" && !drive.is_cdrom() {
+                    let why = "explicit 'media=cdrom' is required for iso images";
+                    return Err(Refusal::parameter(option, why));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the caller may read a volume; its content type (pve-storage `Storage.pm` `check_volume_access`).
+pub fn check_volume_access(call: &Call<'_>, vmid: Option<u32>, volid: &str) -> Outcome<&'static str> {
+    let Some((id, name)) = split_volid(volid) else {
+        let why = "Only root can pass arbitrary filesystem paths.";
+        return if call.auth == "root@pam" { Ok("images") } else { Err(Refusal::die(why)) };
+    };
+    let storage = call.world.storages.get(id).ok_or_else(|| Refusal::die(format!("storage '{id}' does not exist")))?;
+    let kind = storage.kind.name();
+    let unreadable = || match storage.kind.has_files() {
+        true => Refusal::die(format!("unable to parse directory volume name '{name}'")),
+        false => Refusal::die(format!("unable to parse {kind} volume name '{name}'")),
+    };
+    let (content, owner) = parse_volname(storage.kind, name).ok_or_else(unreadable)?;
+    let path = format!("/storage/{id}");
+    if call.may(&path, &["Datastore.Allocate"]) {
+        return Ok(content);
+    }
+    let own = owner.is_some() && owner == vmid;
+    match (content, owner) {
+        ("iso" | "vztmpl" | "import", _) => {
+            call.world.access.check_any(call.auth, &path, &["Datastore.AllocateSpace", "Datastore.Audit"])?;
+        }
+        _ if own => {}
+        ("backup", Some(owner)) => {
+            call.check(&path, &["Datastore.AllocateSpace"])?;
+            call.check(&format!("/vms/{owner}"), &["VM.Backup"])?;
+        }
+        ("images", Some(owner)) => {
+            call.check(&path, &["Datastore.Audit"])?;
+            call.check(&format!("/vms/{owner}"), &["VM.Config.Disk"])?;
+        }
+        _ => return Err(Refusal::die(format!("missing privileges to access {volid}"))),
+    }
+    Ok(content)
+}
+
+/// Privileges on a VM, which may come from the pool that it is to be in.
+pub fn check_vm(call: &Call<'_>, vmid: u32, pool: Option<&str>, privileges: &[&str]) -> Outcome<()> {
+    if pool.is_some_and(|pool| call.may_any(&format!("/pool/{pool}"), privileges)) {
+        return Ok(());
+    }
+    let path = format!("/vms/{vmid}");
+    match privileges {
+        [_one] => call.check(&path, privileges),
+        _ => call.world.access.check_any(call.auth, &path, privileges),
+    }
+}
+
+/// Whether the caller may change all these options.
+pub fn check_options(call: &Call<'_>, vmid: u32, pool: Option<&str>, options: &[&str]) -> Outcome<()> {
+    if call.auth == "root@pam" {
+        return Ok(());
+    }
+    for option in options {
+        match guard(option) {
+            Guard::Any(privileges) => check_vm(call, vmid, pool, privileges)?,
+            Guard::HostToo(privilege) => {
+                check_vm(call, vmid, pool, &[privilege])?;
+                call.check("/", &["Sys.Modify"])?;
+            }
+            Guard::Root => return Err(Refusal::die(format!("only root can set '{option}' config"))),
+            Guard::ByValue => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the caller may use the devices of the host and the bridges that the settings name.
+pub fn check_devices(call: &Call<'_>, vmid: u32, pool: Option<&str>, settings: &Config) -> Outcome<()> {
+    if call.auth == "root@pam" {
+        return Ok(());
+    }
+    for (option, value) in settings {
+        let kind = option.trim_end_matches(|c: char| c.is_ascii_digit());
+        match kind {
+            "hostpci" | "usb" => {
+                let device = pairs(value);
+                let folder = if kind == "usb" { "usb" } else { "pci" };
+                if let Some(mapping) = device.get("mapping") {
+                    call.check(&format!("/mapping/{folder}/{mapping}"), &["Mapping.Use"])?;
+                    check_vm(call, vmid, pool, &["VM.Config.HWType"])?;
+                } else if kind == "usb" && device.get("").or(device.get("host")) == Some(&"spice") {
+                    check_vm(call, vmid, pool, &["VM.Config.HWType"])?;
+                } else {
+                    let devices = if kind == "usb" { "real" } else { "non-mapped" };
+                    return Err(Refusal::die(format!("only root can set '{option}' config for {devices} devices")));
+                }
+            }
+            "serial" if value == "socket" => check_vm(call, vmid, pool, &["VM.Config.HWType"])?,
+            "serial" => return Err(Refusal::die(format!("only root can set '{option}' config for real devices"))),
+            "net" => {
+                if let Some((bridge, tag)) = bridge_of(value) {
+                    let zone = call.world.zone_of(bridge);
+                    let tag = tag.map_or(String::new(), |tag| format!("/{tag}"));
+                    call.check(&format!("/sdn/zones/{zone}/{bridge}{tag}"), &["SDN.Use"])?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes what one drive asks for and returns its final text; volumes that were made are noted in `made`.
+pub fn make_drive(
+    world: &mut World,
+    place: (&str, u32, u64),
+    (option, value): (&str, &str),
+    default: Option<&str>,
+    (made, log): (&mut Vec<String>, &mut Vec<String>),
+) -> Result<String, String> {
+    let (node, vmid, now) = place;
+    let mut drive = Drive::parse(value).ok_or("unable to parse drive options")?;
+    if matches!(drive.file.as_str(), "none" | "cdrom") || drive.file.starts_with('/') {
+        return Ok(drive.to_string());
+    }
+    let asked = drive.new_disk().filter(|_| !drive.is_cdrom());
+    if let Some((storage, gib)) = asked {
+        let id = storage.or(default).ok_or("no storage ID specified (and no default storage)")?.to_owned();
+        // PVE makes an EFI disk and a TPM state of fixed sizes, whatever was asked.
+        let size = match option {
+            "efidisk0" => 528 << 10,
+            "tpmstate0" => 4 << 20,
+            _ => bytes(gib),
+        };
+        let volid = world.allocate(&id, node, vmid, size, now)?;
+        made.push(volid.clone());
+        drive.options.remove("format");
+        drive.options.insert("size".into(), size_text(size));
+        drive.file = volid;
+        log.push(format!("{option}: successfully created disk '{drive}'"));
+        return Ok(drive.to_string());
+    }
+    if let Some((id, "cloudinit")) = split_volid(&drive.file) {
+        let id = id.to_owned();
+        let volid = world.allocate(&id, node, vmid, 4 << 20, now)?;
+        made.push(volid.clone());
+        drive.file = volid;
+        drive.options.insert("media".into(), "cdrom".into());
+        log.push(format!("{option}: successfully created disk '{drive}'"));
+        return Ok(drive.to_string());
+    }
+    let (id, _) = split_volid(&drive.file).ok_or_else(|| format!("unable to parse volume ID '{}'", drive.file))?;
+    world.active_backend(id, node)?;
+    let size = world.volume(node, &drive.file).map(|volume| volume.size);
+    let size = size.ok_or_else(|| format!("volume '{}' does not exist", drive.file))?;
+    drive.options.insert("size".into(), size_text(size));
+    Ok(drive.to_string())
+}

@@ -1,0 +1,316 @@
+//! HA, resource mappings and SDN zones (pve-ha-manager 5 `API2/HA/{Resources,Rules,Groups,Status}.pm`, pve-manager 9.2
+//! `API2/Cluster/Mapping/*.pm`, pve-network 1.2 `API2/Network/SDN/Zones.pm`).
+
+use serde_json::{Value, json};
+
+use super::{Call, Method, Needs};
+use crate::proxmox::params::{Kind, Param, optional, required};
+use crate::proxmox::refusal::{Outcome, Refusal};
+use crate::proxmox::world::{HaResource, Mapping};
+
+const AUDIT: Needs = Needs::All("/", &["Sys.Audit"]);
+const CONSOLE: Needs = Needs::All("/", &["Sys.Console"]);
+const STATES: Kind = Kind::Enum(&["started", "stopped", "enabled", "disabled", "ignored"]);
+
+const HA_OPTIONS: &[Param] = &[
+    optional("state", STATES),
+    optional("group", Kind::Text(64)),
+    optional("comment", Kind::Text(4096)),
+    optional("max_restart", Kind::Int(0, 1000)),
+    optional("max_relocate", Kind::Int(0, 1000)),
+    optional("failback", Kind::Bool),
+];
+
+pub(super) const METHODS: &[Method] = &[
+    Method::new("GET", "/cluster/ha", AUDIT, ha_index),
+    Method::new("GET", "/cluster/ha/resources", AUDIT, ha_list).with(&[optional("type", Kind::Enum(&["ct", "vm"]))]),
+    Method::new("POST", "/cluster/ha/resources", CONSOLE, ha_create).with(&[
+        required("sid", Kind::Text(64)),
+        optional("state", STATES),
+        optional("group", Kind::Text(64)),
+        optional("comment", Kind::Text(4096)),
+        optional("type", Kind::Enum(&["ct", "vm"])),
+        optional("max_restart", Kind::Int(0, 1000)),
+        optional("max_relocate", Kind::Int(0, 1000)),
+        optional("failback", Kind::Bool),
+    ]),
+    Method::new("GET", "/cluster/ha/resources/{sid}", AUDIT, ha_read),
+    Method::new("PUT", "/cluster/ha/resources/{sid}", CONSOLE, ha_change).with(HA_OPTIONS),
+    Method::new("DELETE", "/cluster/ha/resources/{sid}", CONSOLE, ha_remove).with(&[optional("purge", Kind::Bool)]),
+    Method::new("GET", "/cluster/ha/groups", AUDIT, ha_groups),
+    Method::new("GET", "/cluster/ha/rules", AUDIT, ha_rules),
+    Method::new("POST", "/cluster/ha/rules", CONSOLE, ha_rule_create).with(&[
+        required("rule", Kind::Text(64)),
+        required("type", Kind::Enum(&["node-affinity", "resource-affinity"])),
+        required("resources", Kind::Text(8192)),
+        optional("nodes", Kind::Text(4096)),
+        optional("affinity", Kind::Enum(&["positive", "negative"])),
+        optional("strict", Kind::Bool),
+        optional("disable", Kind::Bool),
+        optional("comment", Kind::Text(4096)),
+    ]),
+    Method::new("GET", "/cluster/ha/rules/{rule}", AUDIT, ha_rule_read),
+    Method::new("DELETE", "/cluster/ha/rules/{rule}", CONSOLE, ha_rule_remove),
+    Method::new("GET", "/cluster/ha/status", AUDIT, |_| Ok(json!([{"name": "current"}, {"name": "manager_status"}]))),
+    Method::new("GET", "/cluster/ha/status/current", AUDIT, ha_status),
+    Method::new("GET", "/cluster/mapping", Needs::Anyone, mapping_index),
+    Method::new("GET", "/cluster/mapping/{kind}", Needs::Anyone, mappings)
+        .with(&[optional("check-node", Kind::Format(super::node_name))]),
+    Method::new("POST", "/cluster/mapping/{kind}", Needs::All("/mapping/{kind}", &["Mapping.Modify"]), mapping_create)
+        .with(&[
+            required("id", Kind::Format(crate::proxmox::property::configid)),
+            required("map", Kind::Text(4096)),
+            optional("description", Kind::Text(4096)),
+        ]),
+    Method::new(
+        "GET",
+        "/cluster/mapping/{kind}/{id}",
+        Needs::Any("/mapping/{kind}/{id}", &["Mapping.Use", "Mapping.Modify", "Mapping.Audit"]),
+        mapping_read,
+    ),
+    Method::new(
+        "DELETE",
+        "/cluster/mapping/{kind}/{id}",
+        Needs::All("/mapping/{kind}", &["Mapping.Modify"]),
+        mapping_remove,
+    ),
+    Method::new("GET", "/cluster/sdn", Needs::Anyone, |_| Ok(json!([{"id": "zones"}, {"id": "vnets"}]))),
+    Method::new("GET", "/cluster/sdn/zones", Needs::Anyone, zones).with(&[
+        optional("type", Kind::Text(32)),
+        optional("pending", Kind::Bool),
+        optional("running", Kind::Bool),
+    ]),
+    Method::new("GET", "/cluster/sdn/zones/{zone}", Needs::All("/sdn/zones/{zone}", &["SDN.Allocate"]), zone),
+    Method::new("GET", "/cluster/sdn/vnets", Needs::Anyone, vnets),
+];
+
+fn ha_index(_: &mut Call<'_>) -> Outcome {
+    Ok(["groups", "resources", "rules", "status"].iter().map(|name| json!({"id": name})).collect())
+}
+
+/// `vm:100`, also for `100`.
+fn sid(call: &Call<'_>) -> Outcome<String> {
+    let text = call.args.text("sid");
+    let id = text.strip_prefix("vm:").unwrap_or(&text);
+    match id.parse::<u32>() {
+        Ok(vmid) if vmid >= 100 => Ok(format!("vm:{vmid}")),
+        _ => Err(Refusal::parameter("sid", format!("invalid format - '{text}' does not look like a service ID\n"))),
+    }
+}
+
+fn ha_json(sid: &str, resource: &HaResource) -> Value {
+    let mut shown = json!({"sid": sid, "type": "vm", "state": resource.state, "digest": "0".repeat(40)});
+    if let Some(group) = &resource.group {
+        shown["group"] = group.as_str().into();
+    }
+    if let Some(comment) = &resource.comment {
+        shown["comment"] = comment.as_str().into();
+    }
+    shown
+}
+
+fn ha_list(call: &mut Call<'_>) -> Outcome {
+    if call.args.get("type").as_deref() == Some("ct") {
+        return Ok(json!([]));
+    }
+    Ok(call.world.ha_resources.iter().map(|(sid, resource)| ha_json(sid, resource)).collect())
+}
+
+fn ha_read(call: &mut Call<'_>) -> Outcome {
+    let sid = sid(call)?;
+    let resource = call.world.ha_resources.get(&sid).ok_or_else(|| no_resource(&sid))?;
+    Ok(ha_json(&sid, resource))
+}
+
+fn no_resource(sid: &str) -> Refusal {
+    Refusal::die(format!("no such resource '{sid}'"))
+}
+
+/// What the parameters say of a resource, on top of what it was.
+fn ha_options(call: &Call<'_>, old: HaResource) -> HaResource {
+    let state = match call.args.get("state").as_deref() {
+        Some("enabled") => "started".to_owned(),
+        Some(state) => state.to_owned(),
+        None if old.state.is_empty() => "started".to_owned(),
+        None => old.state,
+    };
+    HaResource { state, group: call.args.get("group").or(old.group), comment: call.args.get("comment").or(old.comment) }
+}
+
+fn ha_create(call: &mut Call<'_>) -> Outcome {
+    let sid = sid(call)?;
+    let vmid: u32 = sid.trim_start_matches("vm:").parse().unwrap_or(0);
+    if !call.world.vms.contains_key(&vmid) {
+        return Err(Refusal::die(format!("cannot add service '{sid}' to HA - no such VM")));
+    }
+    if call.world.ha_resources.contains_key(&sid) {
+        return Err(Refusal::die(format!("resource ID '{sid}' already defined")));
+    }
+    let resource = ha_options(call, HaResource::default());
+    call.world.ha_resources.insert(sid, resource);
+    Ok(Value::Null)
+}
+
+fn ha_change(call: &mut Call<'_>) -> Outcome {
+    let sid = sid(call)?;
+    let old = call.world.ha_resources.get(&sid).ok_or_else(|| no_resource(&sid))?.clone();
+    let resource = ha_options(call, old);
+    call.world.ha_resources.insert(sid, resource);
+    Ok(Value::Null)
+}
+
+fn ha_remove(call: &mut Call<'_>) -> Outcome {
+    let sid = sid(call)?;
+    let missing = || Refusal::die(format!("cannot delete service '{sid}', not HA managed!"));
+    call.world.ha_resources.remove(&sid).ok_or_else(missing)?;
+    Ok(Value::Null)
+}
+
+fn ha_groups(call: &mut Call<'_>) -> Outcome {
+    // PVE 9 moves its groups to rules when it is upgraded and then has none.
+    if call.world.version.starts_with("9.") {
+        return Err(Refusal::die("cannot index groups: ha groups have been migrated to rules"));
+    }
+    Ok(json!([]))
+}
+
+fn rule_json(rule: &str, options: &std::collections::BTreeMap<String, String>) -> Value {
+    let mut shown = json!(options);
+    shown["rule"] = rule.into();
+    shown
+}
+
+fn ha_rules(call: &mut Call<'_>) -> Outcome {
+    Ok(call.world.ha_rules.iter().map(|(rule, options)| rule_json(rule, options)).collect())
+}
+
+fn ha_rule_read(call: &mut Call<'_>) -> Outcome {
+    let rule = call.args.text("rule");
+    let options = call.world.ha_rules.get(&rule).ok_or_else(|| Refusal::die(format!("no such ha rule '{rule}'")))?;
+    Ok(rule_json(&rule, options))
+}
+
+fn ha_rule_create(call: &mut Call<'_>) -> Outcome {
+    let rule = call.args.text("rule");
+    if call.world.ha_rules.contains_key(&rule) {
+        return Err(Refusal::die(format!("HA rule '{rule}' already defined")));
+    }
+    if call.args.text("type") == "node-affinity" && call.args.get("nodes").is_none() {
+        return Err(Refusal::parameter("nodes", "property is missing and it is not optional"));
+    }
+    let options = call.args.iter().filter(|(name, _)| *name != "rule");
+    let options = options.map(|(name, value)| (name.to_owned(), value)).collect();
+    call.world.ha_rules.insert(rule, options);
+    Ok(Value::Null)
+}
+
+fn ha_rule_remove(call: &mut Call<'_>) -> Outcome {
+    call.world.ha_rules.remove(&call.args.text("rule"));
+    Ok(Value::Null)
+}
+
+fn ha_status(call: &mut Call<'_>) -> Outcome {
+    let world = &call.world;
+    let online = world.nodes.values().filter(|node| node.online).count();
+    let quorate = u8::from(online * 2 > world.nodes.len());
+    let node = world.local_node();
+    let status = if quorate == 1 { "OK" } else { "No quorum" };
+    let mut list = vec![json!({"id": "quorum", "type": "quorum", "node": node, "status": status, "quorate": quorate})];
+    if !world.ha_resources.is_empty() {
+        let status = format!("{node} (active)");
+        list.push(json!({"id": "master", "type": "master", "node": node, "status": status, "timestamp": call.now}));
+    }
+    for (sid, resource) in &world.ha_resources {
+        let vmid: u32 = sid.trim_start_matches("vm:").parse().unwrap_or(0);
+        let node = world.vms.get(&vmid).map_or("", |vm| vm.node.as_str());
+        let status = format!("{sid} ({node}, {})", resource.state);
+        let (state, id) = (&resource.state, format!("service:{sid}"));
+        list.push(json!({"id": id, "type": "service", "sid": sid, "node": node, "state": state, "status": status}));
+    }
+    Ok(list.into())
+}
+
+fn mapping_index(_: &mut Call<'_>) -> Outcome {
+    Ok(["dir", "pci", "usb"].iter().map(|name| json!({"name": name})).collect())
+}
+
+/// The kind of mapping in the path.
+fn mapping_kind(call: &Call<'_>) -> Outcome<String> {
+    let kind = call.args.text("kind");
+    if matches!(kind.as_str(), "dir" | "pci" | "usb") {
+        return Ok(kind);
+    }
+    Err(Refusal::new(501, format!("Method 'GET /cluster/mapping/{kind}' not implemented")))
+}
+
+fn mapping_json(id: &str, mapping: &Mapping) -> Value {
+    let mut shown = json!({"id": id, "map": mapping.map, "digest": "0".repeat(40)});
+    if let Some(description) = &mapping.description {
+        shown["description"] = description.as_str().into();
+    }
+    shown
+}
+
+fn mappings(call: &mut Call<'_>) -> Outcome {
+    let kind = mapping_kind(call)?;
+    let see = ["Mapping.Modify", "Mapping.Use", "Mapping.Audit"];
+    let node = call.args.get("check-node");
+    let visible = call.world.mappings.iter();
+    let visible = visible.filter(|((of, id), _)| *of == kind && call.may_any(&format!("/mapping/{kind}/{id}"), &see));
+    let shown = visible.map(|((_, id), mapping)| {
+        let mut shown = mapping_json(id, mapping);
+        if let Some(node) = &node {
+            let here = mapping.map.iter().any(|entry| entry.split(',').any(|part| part == format!("node={node}")));
+            let warning = json!({"severity": "warning", "message": format!("No mapping for node {node}.")});
+            shown["checks"] = if here { json!([]) } else { json!([warning]) };
+        }
+        shown
+    });
+    Ok(shown.collect())
+}
+
+fn mapping_read(call: &mut Call<'_>) -> Outcome {
+    let (kind, id) = (mapping_kind(call)?, call.args.text("id"));
+    let mapping = call.world.mappings.get(&(kind.clone(), id.clone()));
+    let mapping = mapping.ok_or_else(|| Refusal::die(format!("mapping '{id}' not found")))?;
+    Ok(mapping_json(&id, mapping))
+}
+
+fn mapping_create(call: &mut Call<'_>) -> Outcome {
+    let (kind, id) = (mapping_kind(call)?, call.args.text("id"));
+    let key = (kind, id.clone());
+    if call.world.mappings.contains_key(&key) {
+        return Err(Refusal::die(format!("create mapping failed: mapping ID '{id}' already defined")));
+    }
+    let mapping = Mapping { description: call.args.get("description"), map: vec![call.args.text("map")] };
+    call.world.mappings.insert(key, mapping);
+    Ok(Value::Null)
+}
+
+fn mapping_remove(call: &mut Call<'_>) -> Outcome {
+    let key = (mapping_kind(call)?, call.args.text("id"));
+    call.world.mappings.remove(&key);
+    Ok(Value::Null)
+}
+
+fn zones(call: &mut Call<'_>) -> Outcome {
+    let see = ["SDN.Audit", "SDN.Allocate"];
+    let kind = call.args.get("type");
+    let visible = call.world.zones.iter().filter(|(id, zone)| {
+        call.may_any(&format!("/sdn/zones/{id}"), &see) && kind.as_ref().is_none_or(|kind| *kind == zone.kind)
+    });
+    Ok(visible.map(|(id, zone)| json!({"zone": id, "type": zone.kind})).collect())
+}
+
+fn zone(call: &mut Call<'_>) -> Outcome {
+    let id = call.args.text("zone");
+    let zone = call.world.zones.get(&id).ok_or_else(|| Refusal::die(format!("sdn '{id}' does not exist")))?;
+    Ok(json!({"zone": id, "type": zone.kind, "digest": "0".repeat(40)}))
+}
+
+fn vnets(call: &mut Call<'_>) -> Outcome {
+    let all = call.world.zones.iter().flat_map(|(id, zone)| zone.vnets.iter().map(move |vnet| (id, vnet)));
+    let see = ["SDN.Audit", "SDN.Allocate"];
+    let visible = all.filter(|(zone, vnet)| call.may_any(&format!("/sdn/zones/{zone}/{vnet}"), &see));
+    Ok(visible.map(|(zone, vnet)| json!({"vnet": vnet, "zone": zone, "type": "vnet"})).collect())
+}

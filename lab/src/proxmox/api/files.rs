@@ -1,0 +1,212 @@
+//! Files on storages: uploads and downloads (pve-storage 9.1 `API2/Storage/Status.pm`).
+
+use std::time::Duration;
+
+use ring::digest;
+
+use super::storage::path_of;
+use super::{Call, Method, Needs};
+use crate::proxmox::World;
+use crate::proxmox::params::{Kind, optional, required};
+use crate::proxmox::refusal::{Outcome, Refusal};
+use crate::proxmox::world::Volume;
+use crate::proxmox::world::disk::is_iso;
+use crate::tls::hex;
+
+/// Bytes a second at which a node downloads.
+const DOWNLOAD_SPEED: u64 = 25 << 20;
+const COPY: Duration = Duration::from_millis(300);
+/// The largest file whose bytes are kept, in bytes; of larger ones only the size is.
+const KEPT: usize = 1 << 20;
+
+const FILL_IT: Needs = Needs::All("/storage/{storage}", &["Datastore.AllocateTemplate"]);
+const CONTENT: Kind = Kind::Enum(&["iso", "vztmpl", "import"]);
+const CHECKSUMS: Kind = Kind::Enum(&["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]);
+
+pub(super) const METHODS: &[Method] = &[
+    Method::new("POST", "/nodes/{node}/storage/{storage}/upload", FILL_IT, upload).with(&[
+        required("content", CONTENT),
+        optional("filename", Kind::Text(255)),
+        optional("checksum", Kind::Text(128)),
+        optional("checksum-algorithm", CHECKSUMS),
+    ]),
+    Method::new(
+        "POST",
+        "/nodes/{node}/storage/{storage}/download-url",
+        Needs::And(&[
+            FILL_IT,
+            Needs::Or(&[
+                Needs::All("/", &["Sys.Audit", "Sys.Modify"]),
+                Needs::All("/nodes/{node}", &["Sys.AccessNetwork"]),
+            ]),
+        ]),
+        download,
+    )
+    .on_node()
+    .with(&[
+        required("url", Kind::Pattern(|url| url.starts_with("https://") || url.starts_with("http://"))),
+        required("content", CONTENT),
+        required("filename", Kind::Text(255)),
+        optional("checksum", Kind::Text(128)),
+        optional("checksum-algorithm", CHECKSUMS),
+        optional("compression", Kind::Text(16)),
+        optional("verify-certificates", Kind::Bool),
+    ]),
+];
+
+/// A file name as PVE keeps it (`normalize_content_filename`), if it fits the content.
+fn file_name(name: &str, content: &str) -> Outcome<String> {
+    let name = name.trim_end().rsplit(['/', '\\']).next().unwrap_or("");
+    let good = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' };
+    let name: String = name.chars().map(good).collect();
+    let fits = match content {
+        "iso" => is_iso(&name),
+        "vztmpl" => [".tar.gz", ".tar.xz", ".tar.zst"].iter().any(|end| name.len() > end.len() && name.ends_with(end)),
+        _ => [".ova", ".qcow2", ".raw", ".vmdk"].iter().any(|end| name.len() > end.len() && name.ends_with(end)),
+    };
+    if fits { Ok(name) } else { Err(Refusal::parameter("filename", "wrong file extension")) }
+}
+
+/// The storage in the path and the content in the parameters, if the one takes files of the other.
+fn file_storage(call: &Call<'_>, node: &str, download: bool) -> Outcome<(String, String)> {
+    let (id, content) = (call.args.text("storage"), call.args.text("content"));
+    let storage = call.world.usable_storage(&id, node).map_err(Refusal::die)?;
+    if !storage.kind.has_files() {
+        let more = if download { ", not a file based storage!" } else { "" };
+        return Err(Refusal::die(format!("can't upload to storage type '{}'{more}", storage.kind.name())));
+    }
+    if !storage.content.contains(&content) {
+        return Err(Refusal::die(match download {
+            true => format!("storage '{id}' is not configured for content-type '{content}'"),
+            false => format!("storage '{id}' does not support '{content}' content"),
+        }));
+    }
+    Ok((id, content))
+}
+
+fn upload(call: &mut Call<'_>) -> Outcome {
+    // The one call that the answering node carries out itself, over ssh.
+    super::reach(call.world, &call.node())?;
+    let node = call.node();
+    let file = call.upload.take().ok_or_else(|| Refusal::die("missing temporary file name"))?;
+    let asked = call.args.get("filename").unwrap_or_else(|| file.filename.clone());
+    let (id, content) = file_storage(call, &node, false)?;
+    let name = file_name(&asked, &content)?;
+    let sum = call.args.get("checksum").map(|sum| (call.args.text("checksum-algorithm"), sum));
+    let now = call.now;
+    let effect = move |world: &mut World, log: &mut Vec<String>| {
+        log.push("starting file import from: /var/tmp/pveupload-00000000000000000000000000000000".to_owned());
+        if let Some((algorithm, expected)) = sum {
+            let got = checksum(&algorithm, &file.data)?;
+            if !got.eq_ignore_ascii_case(&expected) {
+                return Err(format!("checksum mismatch: got '{got}' != expect '{expected}'"));
+            }
+        }
+        let size = file.data.len() as u64;
+        let data = (file.data.len() <= KEPT).then_some(file.data);
+        let volume = Volume { size, used: size, data, ..new_file(&content, now) };
+        log.push(format!("target node: {node}"));
+        log.push(format!("file size is: {size}"));
+        put_file(world, &node, (&id, &content, &name), volume).map_err(|why| format!("import failed: {why}"))?;
+        log.push("finished file import successfully".to_owned());
+        Ok(())
+    };
+    call.fork("imgcopy", "", COPY, Box::new(effect))
+}
+
+fn new_file(content: &str, now: u64) -> Volume {
+    let format = if content == "iso" { "iso" } else { "tgz" }.to_owned();
+    Volume { content: content.to_owned(), format, size: 0, used: 0, ctime: now, vmid: None, data: None }
+}
+
+fn checksum(algorithm: &str, data: &[u8]) -> Result<String, String> {
+    let algorithm = match algorithm {
+        "sha1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        "sha256" => &digest::SHA256,
+        "sha384" => &digest::SHA384,
+        "sha512" => &digest::SHA512,
+        other => return Err(format!("the lab has no '{other}' checksums")),
+    };
+    Ok(hex(digest::digest(algorithm, data).as_ref()))
+}
+
+/// Puts a file on a storage, over one of the same name.
+fn put_file(
+    world: &mut World,
+    node: &str,
+    (id, content, name): (&str, &str, &str),
+    volume: Volume,
+) -> Result<(), String> {
+    let backend = world.active_backend(id, node)?;
+    let folder = if content == "vztmpl" { "vztmpl" } else { content };
+    let volid = format!("{id}:{folder}/{name}");
+    let replaced = backend.volumes.get(&volid).map_or(0, |old| old.used);
+    if volume.used > backend.free() + replaced {
+        let path = path_of(world, &volid);
+        return Err(format!("cp: error writing '{path}': No space left on device"));
+    }
+    backend.volumes.insert(volid, volume);
+    Ok(())
+}
+
+/// Nothing is fetched: a file of plausible size appears after the time that its download would take.
+fn download(call: &mut Call<'_>) -> Outcome {
+    let node = call.node();
+    let (id, content) = file_storage(call, &node, true)?;
+    let (name, url) = (file_name(&call.args.text("filename"), &content)?, call.args.text("url"));
+    let size = plausible_size(&url);
+    let takes = Duration::from_millis(500) + Duration::from_secs_f64(size as f64 / DOWNLOAD_SPEED as f64);
+    let volid = format!("{id}:{content}/{name}");
+    let path = path_of(call.world, &volid);
+    // PVE looks before it downloads: two downloads of one file that overlap both succeed.
+    let exists = call.world.volume(&node, &volid).is_some();
+    let (now, about) = (call.now, name.clone());
+    let effect = move |world: &mut World, log: &mut Vec<String>| {
+        log.push(format!("downloading {url} to {path}"));
+        if exists {
+            return Err(format!("refusing to override existing file '{path}'"));
+        }
+        let host = url.split('/').nth(2).unwrap_or("");
+        log.push(format!("Resolving {host} ({host})... connected."));
+        log.push("HTTP request sent, awaiting response... 200 OK".to_owned());
+        log.push(format!("Length: {size} ({}M) [application/octet-stream]", size >> 20));
+        let volume = Volume { size, used: size, ..new_file(&content, now + takes.as_secs()) };
+        if let Err(why) = put_file(world, &node, (&id, &content, &name), volume) {
+            log.push(format!("Cannot write to '{path}.tmp_dwnl' ({why})."));
+            return Err("download failed: command 'wget' failed: exit code 3".to_owned());
+        }
+        log.push(format!("download of '{url}' to '{path}' finished"));
+        Ok(())
+    };
+    call.fork("download", &about, takes, Box::new(effect))
+}
+
+/// Between 90 and 154 MiB, the same for the same URL: the size of a Talos nocloud image.
+fn plausible_size(url: &str) -> u64 {
+    let hash = digest::digest(&digest::SHA256, url.as_bytes());
+    let spread = hash.as_ref().iter().take(2).fold(0u64, |all, byte| all << 8 | u64::from(*byte));
+    (90 << 20) + (spread << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_tamed() {
+        assert_eq!(file_name("../../etc/x y.iso", "iso").unwrap(), "x_y.iso");
+        assert_eq!(file_name("C:\\a\\b.ISO", "iso").unwrap(), "b.ISO");
+        for (name, content) in [("x.exe", "iso"), (".iso", "iso"), ("", "iso"), ("x.iso", "vztmpl")] {
+            assert_eq!(file_name(name, content).unwrap_err().errors["filename"], "wrong file extension", "{name}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_as_large_as_images_are() {
+        for url in ["https://factory.talos.dev/image/a/1.13.5/nocloud-amd64.iso", "http://x"] {
+            assert!((90 << 20..155 << 20).contains(&plausible_size(url)), "{url}");
+        }
+        assert_eq!(checksum("sha256", b"").unwrap()[..8], *"e3b0c442");
+        assert!(checksum("md5", b"").is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! `/nodes`: the nodes, their state and their bridges (pve-manager 9.2 `API2/Nodes.pm`, `API2/Network.pm`).
+
+use serde_json::{Value, json};
+
+use super::cluster::node_entry;
+use super::{Call, Method, Needs};
+use crate::proxmox::params::{Kind, optional};
+use crate::proxmox::refusal::{Outcome, Refusal};
+
+const INTERFACES: &[&str] = &[
+    "bridge",
+    "bond",
+    "eth",
+    "alias",
+    "vlan",
+    "fabric",
+    "OVSBridge",
+    "OVSBond",
+    "OVSPort",
+    "OVSIntPort",
+    "vnet",
+    "unknown",
+    "any_bridge",
+    "any_local_bridge",
+    "include_sdn",
+];
+
+pub(super) const METHODS: &[Method] = &[
+    Method::new("GET", "/nodes", Needs::Anyone, list),
+    Method::new("GET", "/nodes/{node}", Needs::Anyone, index).on_node(),
+    Method::new("GET", "/nodes/{node}/status", Needs::All("/nodes/{node}", &["Sys.Audit"]), status).on_node(),
+    Method::new("GET", "/nodes/{node}/version", Needs::Anyone, version).on_node(),
+    Method::new("GET", "/nodes/{node}/network", Needs::Anyone, network)
+        .on_node()
+        .with(&[optional("type", Kind::Enum(INTERFACES))]),
+    Method::new("GET", "/nodes/{node}/network/{iface}", Needs::All("/nodes/{node}", &["Sys.Audit"]), interface)
+        .on_node(),
+];
+
+fn list(call: &mut Call<'_>) -> Outcome {
+    let loads = call.world.loads();
+    let mut nodes: Vec<Value> = Vec::new();
+    for (number, name) in call.world.nodes.keys().enumerate() {
+        let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);
+        let mut entry = node_entry(call.world, &loads, name, audit);
+        let byte = |at: usize| format!("{:02X}", (number * 31 + at * 7) % 256);
+        entry["ssl_fingerprint"] = (0..32).map(byte).collect::<Vec<_>>().join(":").into();
+        nodes.push(entry);
+    }
+    Ok(nodes.into())
+}
+
+fn index(_: &mut Call<'_>) -> Outcome {
+    let parts = ["network", "qemu", "status", "storage", "tasks", "version"];
+    Ok(parts.iter().map(|name| json!({"name": name})).collect())
+}
+
+fn version(call: &mut Call<'_>) -> Outcome {
+    let version = &call.world.version;
+    let release: Vec<&str> = version.splitn(3, '.').take(2).collect();
+    Ok(json!({"version": version, "release": release.join("."), "repoid": "deb1ca707ec72a89"}))
+}
+
+fn status(call: &mut Call<'_>) -> Outcome {
+    let (world, name) = (&*call.world, call.node());
+    let Some(node) = world.nodes.get(&name) else { return Err(Refusal::die(format!("no such node '{name}'"))) };
+    let used = world.loads().get(name.as_str()).map_or(0, |load| load.memory);
+    let (total, disk) = match world.storages.get("local").and_then(|storage| storage.backend(&name)) {
+        Some(root) => (root.total, root.used()),
+        None => (0, 0),
+    };
+    Ok(json!({
+        "uptime": 1_000_000, "idle": 0, "wait": 0, "cpu": 0.02,
+        "loadavg": ["0.10", "0.20", "0.30"],
+        "kversion": "Linux 6.14.11-4-pve #1 SMP PREEMPT_DYNAMIC PMX 6.14.11-4 (2025-10-10T08:04Z)",
+        "current-kernel": {
+            "sysname": "Linux", "release": "6.14.11-4-pve", "machine": "x86_64",
+            "version": "#1 SMP PREEMPT_DYNAMIC PMX 6.14.11-4 (2025-10-10T08:04Z)",
+        },
+        "boot-info": {"mode": "efi", "secureboot": 0},
+        "pveversion": format!("pve-manager/{}/deb1ca707ec72a89", world.version),
+        "cpuinfo": {
+            "cpus": node.cpus, "cores": node.cpus / 2, "sockets": 1, "mhz": "3600.000", "hvm": "1", "user_hz": 100,
+            "model": "AMD EPYC 4364P 8-Core Processor", "flags": "fpu vme sse4_2 aes avx2",
+        },
+        "memory": {
+            "total": node.memory, "used": used, "free": node.memory - used, "available": node.memory - used,
+        },
+        "swap": {"total": 0, "used": 0, "free": 0},
+        "ksm": {"shared": 0},
+        "rootfs": {"total": total, "used": disk, "free": total - disk, "avail": total - disk},
+    }))
+}
+
+/// Interfaces of the node; bridges are shown to those who may use or audit them, the rest to those who may audit the node.
+fn network(call: &mut Call<'_>) -> Outcome {
+    let name = call.node();
+    let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);
+    let wanted = call.args.get("type");
+    let shows = |kind: &str| match wanted.as_deref() {
+        None | Some("include_sdn") => true,
+        Some("any_bridge" | "any_local_bridge") => kind == "bridge",
+        Some(wanted) => wanted == kind,
+    };
+    let Some(node) = call.world.nodes.get(&name) else { return Ok(json!([])) };
+    let mut list = Vec::new();
+    for (number, bridge) in node.bridges.iter().enumerate() {
+        let path = format!("/sdn/zones/{}/{bridge}", call.world.zone_of(bridge));
+        let visible = audit || call.may_any(&path, &["SDN.Audit", "SDN.Use"]);
+        if visible && shows("bridge") {
+            list.push(bridge_json(bridge, number, (number == 0).then_some(node.ip.as_str())));
+        }
+        if audit && shows("eth") {
+            list.push(json!({
+                "iface": format!("eno{}", number + 1), "type": "eth", "method": "manual", "method6": "manual",
+                "families": ["inet"], "exists": 1, "active": 1, "priority": 3 + number,
+            }));
+        }
+    }
+    Ok(list.into())
+}
+
+fn bridge_json(bridge: &str, number: usize, ip: Option<&str>) -> Value {
+    let mut entry = json!({
+        "iface": bridge, "type": "bridge", "bridge_ports": format!("eno{}", number + 1), "bridge_stp": "off",
+        "bridge_fd": "0", "bridge_vlan_aware": 1, "method": "manual", "method6": "manual", "families": ["inet"],
+        "active": 1, "autostart": 1, "priority": 10 + number,
+    });
+    if let Some(ip) = ip {
+        entry["method"] = "static".into();
+        entry["address"] = ip.into();
+        entry["netmask"] = "16".into();
+        entry["cidr"] = format!("{ip}/16").into();
+        entry["gateway"] = "10.10.0.1".into();
+    }
+    entry
+}
+
+fn interface(call: &mut Call<'_>) -> Outcome {
+    let (name, iface) = (call.node(), call.args.text("iface"));
+    let node = call.world.nodes.get(&name);
+    let place = node.and_then(|node| node.bridges.iter().position(|bridge| *bridge == iface));
+    let place = place.ok_or_else(|| Refusal::parameter("iface", "interface does not exist"))?;
+    Ok(bridge_json(&iface, place, None))
+}

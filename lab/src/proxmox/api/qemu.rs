@@ -1,0 +1,402 @@
+//! `/nodes/{node}/qemu`: making, starting, stopping and destroying VMs (qemu-server 9 `API2/Qemu.pm`).
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::cluster::vm_entry;
+use super::drives::{check_devices, check_options, check_storage_access, make_drive};
+use super::{Call, Method, Needs};
+use crate::proxmox::World;
+use crate::proxmox::params::{ANY, Kind, optional, required};
+use crate::proxmox::property::{bridge_of, pairs, with_mac};
+use crate::proxmox::refusal::{Outcome, Refusal};
+use crate::proxmox::vmschema::unique_tags;
+use crate::proxmox::world::vm::{default_boot, is_drive};
+use crate::proxmox::world::{Config, Vm};
+
+/// How long the work takes on ordinary hardware.
+const CREATE: Duration = Duration::from_millis(1500);
+const START: Duration = Duration::from_millis(1800);
+const STOP: Duration = Duration::from_millis(800);
+const SHUTDOWN: Duration = Duration::from_secs(6);
+const DESTROY: Duration = Duration::from_millis(1200);
+
+const POWER: Needs = Needs::All("/vms/{vmid}", &["VM.PowerMgmt"]);
+const AUDIT: Needs = Needs::All("/vms/{vmid}", &["VM.Audit"]);
+
+pub(super) const METHODS: &[Method] = &[
+    Method::new("GET", "/nodes/{node}/qemu", Needs::Anyone, list).on_node().with(&[optional("full", Kind::Bool)]),
+    Method::new("POST", "/nodes/{node}/qemu", Needs::Anyone, create).on_node().with_vm_options().with(&[
+        required("vmid", Kind::Int(100, 999_999_999)),
+        optional("storage", Kind::Format(super::storage_id)),
+        optional("pool", Kind::Text(64)),
+        optional("start", Kind::Bool),
+        optional("ha-managed", Kind::Bool),
+        optional("bwlimit", Kind::Int(0, ANY)),
+    ]),
+    Method::new("GET", "/nodes/{node}/qemu/{vmid}", Needs::Anyone, index).on_node(),
+    Method::new("DELETE", "/nodes/{node}/qemu/{vmid}", Needs::All("/vms/{vmid}", &["VM.Allocate"]), destroy)
+        .on_node()
+        .with(&[
+            optional("purge", Kind::Bool),
+            optional("destroy-unreferenced-disks", Kind::Bool),
+            optional("skiplock", Kind::Bool),
+        ]),
+    Method::new("GET", "/nodes/{node}/qemu/{vmid}/status", Needs::Anyone, status_index).on_node(),
+    Method::new("GET", "/nodes/{node}/qemu/{vmid}/status/current", AUDIT, current).on_node(),
+    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/start", POWER, start)
+        .on_node()
+        .with(&[optional("timeout", Kind::Int(0, ANY)), optional("skiplock", Kind::Bool)]),
+    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/stop", POWER, stop).on_node().with(&[
+        optional("timeout", Kind::Int(0, ANY)),
+        optional("skiplock", Kind::Bool),
+        optional("overrule-shutdown", Kind::Bool),
+    ]),
+    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/shutdown", POWER, shutdown).on_node().with(&[
+        optional("timeout", Kind::Int(0, ANY)),
+        optional("forceStop", Kind::Bool),
+        optional("skiplock", Kind::Bool),
+    ]),
+];
+
+fn die(why: String) -> Refusal {
+    Refusal::die(why)
+}
+
+fn index(_: &mut Call<'_>) -> Outcome {
+    Ok(json!([{"subdir": "config"}, {"subdir": "status"}]))
+}
+
+fn status_index(_: &mut Call<'_>) -> Outcome {
+    Ok(["current", "start", "stop", "shutdown"].iter().map(|name| json!({"subdir": name})).collect())
+}
+
+/// What `vmstatus` of qemu-server says of a VM.
+fn vm_status(call: &Call<'_>, vmid: u32, vm: &Vm) -> Map<String, Value> {
+    let mut status = vm_entry(call.world, vmid, vm, call.now);
+    for other in ["id", "node", "type", "maxcpu", "template"] {
+        status.remove(other);
+    }
+    let cpus = call.world.nodes.get(&vm.node).map_or(u64::MAX, |node| u64::from(node.cpus));
+    status.insert("cpus".into(), vm.cpus().min(cpus).into());
+    status.insert("memhost".into(), vm.memory_in_use().into());
+    if let Some(running) = vm.running {
+        status.insert("pid".into(), running.pid.into());
+    }
+    if let Some(tags) = vm.config.get("tags") {
+        status.insert("tags".into(), tags.as_str().into());
+    }
+    if let Some(lock) = &vm.lock {
+        status.insert("lock".into(), lock.as_str().into());
+    }
+    if vm.number("template", 0) == 1 {
+        status.insert("template".into(), 1.into());
+    }
+    status
+}
+
+fn list(call: &mut Call<'_>) -> Outcome {
+    let node = call.node();
+    let here = call.world.vms.iter().filter(|(_, vm)| vm.node == node);
+    let audit = call.world.access.below(call.auth, "/vms", &["VM.Audit"]);
+    let visible = here.filter(|(vmid, _)| audit.may(vmid));
+    let mut list: Vec<Value> = visible.map(|(vmid, vm)| vm_status(call, *vmid, vm).into()).collect();
+    call.world.shuffle(&mut list);
+    Ok(list.into())
+}
+
+fn current(call: &mut Call<'_>) -> Outcome {
+    let (node, vmid) = (call.node(), call.vmid());
+    let vm = call.world.vm(&node, vmid).map_err(die)?;
+    let mut status = vm_status(call, vmid, vm);
+    status.insert("qmpstatus".into(), if vm.running.is_some() { "running" } else { "stopped" }.into());
+    let managed = call.world.ha_resources.get(&format!("vm:{vmid}"));
+    let ha = managed.map_or(json!({"managed": 0}), |ha| json!({"managed": 1, "state": ha.state, "group": ha.group}));
+    status.insert("ha".into(), ha);
+    let agent = vm.config.get("agent").map_or("", String::as_str);
+    let agent = pairs(agent);
+    if matches!(agent.get("enabled").or(agent.get("")), Some(&("1" | "true" | "yes" | "on"))) {
+        status.insert("agent".into(), 1.into());
+    }
+    Ok(status.into())
+}
+
+/// The options of a VM among the parameters, `cdrom` under its real name.
+pub(super) fn vm_settings(call: &mut Call<'_>, besides: &[&str]) -> Config {
+    let settings = call.args.iter().filter(|(name, _)| !besides.contains(name) && !matches!(*name, "node" | "vmid"));
+    let mut settings: Config = settings.map(|(name, value)| (name.to_owned(), value)).collect();
+    if let Some(cdrom) = settings.remove("cdrom") {
+        let media = if cdrom.contains("media=") { "" } else { ",media=cdrom" };
+        settings.insert("ide2".into(), format!("{cdrom}{media}"));
+    }
+    settings
+}
+
+fn create(call: &mut Call<'_>) -> Outcome {
+    let (node, vmid) = (call.node(), call.vmid());
+    let (pool, storage) = (call.args.get("pool"), call.args.get("storage"));
+    let (start, managed) = (call.args.flag("start"), call.args.flag("ha-managed"));
+    if let Some(pool) = &pool
+        && !call.world.access.pools.contains_key(pool)
+    {
+        return Err(Refusal::denied(&format!("pool '{pool}' does not exist")));
+    }
+    if let Some(storage) = &storage {
+        call.check(&format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+    }
+    if managed {
+        call.check("/", &["Sys.Console"])?;
+    }
+    let pool_path = pool.as_ref().map(|pool| format!("/pool/{pool}"));
+    let through_pool = |privilege: &str| pool_path.as_ref().is_some_and(|path| call.may(path, &[privilege]));
+    let vm_path = format!("/vms/{vmid}");
+    if start && !through_pool("VM.PowerMgmt") {
+        call.check(&vm_path, &["VM.PowerMgmt"])?;
+    }
+    if !call.may(&vm_path, &["VM.Allocate"]) && !through_pool("VM.Allocate") {
+        return Err(Refusal::denied(""));
+    }
+    let own = ["storage", "pool", "start", "ha-managed", "bwlimit"];
+    let mut settings = vm_settings(call, &own);
+    check_storage_access(call, vmid, &settings, storage.as_deref())?;
+    let options: Vec<&str> = settings.keys().map(String::as_str).collect();
+    check_options(call, vmid, pool.as_deref(), &options)?;
+    check_devices(call, vmid, pool.as_deref(), &settings)?;
+    if settings.contains_key("tags") {
+        super::drives::check_vm(call, vmid, pool.as_deref(), &["VM.Config.Options"])?;
+    }
+    if let Some(other) = call.world.vms.get(&vmid) {
+        let why = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node);
+        return Err(die(why));
+    }
+    give_addresses(call.world, &mut settings);
+    let lock = Some("create".to_owned());
+    call.world.vms.insert(vmid, Vm { node: node.clone(), config: Config::new(), running: None, lock });
+    let made_at = call.now + CREATE.as_secs();
+    let effect = move |world: &mut World, log: &mut Vec<String>| {
+        let place = (node.as_str(), vmid, made_at);
+        if let Err(why) = build(world, place, settings, storage.as_deref(), log) {
+            world.remove_vm(vmid);
+            return Err(format!("unable to create VM {vmid} - {why}"));
+        }
+        if let Some(pool) = pool {
+            world.join_pool(vmid, &pool);
+        }
+        if managed {
+            let state = if start { "started" } else { "stopped" }.to_owned();
+            world
+                .ha_resources
+                .insert(format!("vm:{vmid}"), crate::proxmox::world::HaResource { state, ..Default::default() });
+        }
+        if start {
+            log.push("Execute autostart".to_owned());
+            if let Err(why) = start_vm(world, vmid, made_at, log) {
+                log.push(why);
+            }
+        }
+        Ok(())
+    };
+    call.fork("qmcreate", &vmid.to_string(), CREATE, Box::new(effect))
+}
+
+/// Gives every network device that has none an address of Proxmox's own range.
+pub(super) fn give_addresses(world: &mut World, settings: &mut Config) {
+    for (_, net) in
+        settings.iter_mut().filter(|(option, value)| option.starts_with("net") && bridge_of(value).is_some())
+    {
+        *net = with_mac(net, || {
+            let random = world.random();
+            format!("BC:24:11:{:02X}:{:02X}:{:02X}", random & 255, random >> 8 & 255, random >> 16 & 255)
+        });
+    }
+}
+
+/// Makes the disks of a new VM and completes its configuration.
+fn build(
+    world: &mut World,
+    (node, vmid, now): (&str, u32, u64),
+    settings: Config,
+    storage: Option<&str>,
+    log: &mut Vec<String>,
+) -> Result<(), String> {
+    let mut config = settings;
+    let mut made = Vec::new();
+    let drives: Vec<(String, String)> = config
+        .iter()
+        .filter(|(option, _)| is_drive(option))
+        .map(|(option, value)| (option.clone(), value.clone()))
+        .collect();
+    for (option, value) in drives {
+        match make_drive(world, (node, vmid, now), (&option, &value), storage, (&mut made, log)) {
+            Ok(drive) => {
+                config.insert(option, drive);
+            }
+            Err(why) => {
+                for volid in made {
+                    world.free_volume(node, &volid);
+                }
+                return Err(why);
+            }
+        }
+    }
+    if !config.contains_key("boot") {
+        config.insert("boot".into(), default_boot(&config));
+    }
+    if !config.contains_key("smbios1") {
+        config.insert("smbios1".into(), format!("uuid={}", world.uuid()));
+    }
+    if let Some(tags) = config.get_mut("tags") {
+        *tags = unique_tags(tags);
+    }
+    config.insert("vmgenid".into(), world.uuid());
+    config.insert("meta".into(), format!("creation-qemu=10.0.2,ctime={now}"));
+    // The VM may have been taken away by hand in the meantime.
+    let vm = world.vms.get_mut(&vmid).ok_or("configuration file vanished")?;
+    (vm.config, vm.lock) = (config, None);
+    Ok(())
+}
+
+fn start(call: &mut Call<'_>) -> Outcome {
+    let vmid = call.vmid();
+    let started_at = call.now + START.as_secs();
+    if let Some(managed) = call.world.ha_resources.get_mut(&format!("vm:{vmid}")) {
+        managed.state = "started".into();
+    }
+    let effect = move |world: &mut World, log: &mut Vec<String>| start_vm(world, vmid, started_at, log);
+    let node = call.node();
+    call.world.vm(&node, vmid).map_err(die)?;
+    call.fork("qmstart", &vmid.to_string(), START, Box::new(effect))
+}
+
+/// Starts a VM, or says what keeps it from starting.
+fn start_vm(world: &mut World, vmid: u32, now: u64, log: &mut Vec<String>) -> Result<(), String> {
+    let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?.clone();
+    if let Some(lock) = &vm.lock {
+        return Err(format!("VM is locked ({lock})"));
+    }
+    if vm.running.is_some() {
+        return Err(format!("VM {vmid} already running"));
+    }
+    if let Some(node) = world.nodes.get(&vm.node)
+        && vm.cpus() > u64::from(node.cpus)
+    {
+        return Err(format!("MAX {} vcpus allowed per VM on this node", node.cpus));
+    }
+    if vm.config.contains_key("hugepages") && vm.number("numa", 0) == 0 {
+        return Err("numa needs to be enabled to use hugepages".into());
+    }
+    for (_, drive) in vm.drives() {
+        if !matches!(drive.file.as_str(), "none" | "cdrom") && world.volume(&vm.node, &drive.file).is_none() {
+            return Err(format!("volume '{}' does not exist", drive.file));
+        }
+    }
+    check_host(world, &vm, log)?;
+    world.power_on(vmid, now);
+    Ok(())
+}
+
+/// What fails on the host: devices, bridges, QEMU itself.
+fn check_host(world: &World, vm: &Vm, log: &mut Vec<String>) -> Result<(), String> {
+    let failed = || Err("start failed: QEMU exited with code 1".to_owned());
+    let q35 = vm.config.get("machine").is_some_and(|machine| machine.contains("q35"));
+    for (option, value) in vm.config.iter().filter(|(option, _)| option.starts_with("hostpci")) {
+        let device = pairs(value);
+        if let Some(mapping) = device.get("mapping") {
+            let known = world.mappings.get(&("pci".to_owned(), (*mapping).to_owned()));
+            let known = known.ok_or_else(|| format!("PCI device mapping not found for '{mapping}'"))?;
+            if !known.map.iter().any(|entry| pairs(entry).get("node") == Some(&vm.node.as_str())) {
+                return Err(format!("PCI device mapping not found for '{mapping}'"));
+            }
+        }
+        if matches!(device.get("pcie"), Some(&"1")) && !q35 {
+            return Err("q35 machine model is not enabled".into());
+        }
+        log.push(format!("{option}: device prepared"));
+    }
+    for (option, value) in vm.config.iter().filter(|(option, _)| option.starts_with("net")) {
+        let Some((bridge, _)) = bridge_of(value) else { continue };
+        let there = world.nodes.get(&vm.node).is_some_and(|node| node.bridges.contains(bridge));
+        if !there && !world.zones.values().any(|zone| zone.vnets.contains(bridge)) {
+            log.push(format!("bridge '{bridge}' does not exist"));
+            log.push(format!(
+                "kvm: -netdev type=tap,id={option}: network script /usr/libexec/qemu-server/pve-bridge failed with \
+                 status 512"
+            ));
+            return failed();
+        }
+    }
+    for (option, drive) in vm.drives() {
+        let cache = drive.options.get("cache").map_or("none", String::as_str);
+        let direct = matches!(cache, "none" | "directsync");
+        if drive.options.get("aio").is_some_and(|aio| aio == "native") && !direct {
+            log.push(format!(
+                "kvm: -blockdev drive-{option}: aio=native was specified, but it requires cache.direct=on, which was \
+                 not specified."
+            ));
+            return failed();
+        }
+    }
+    Ok(())
+}
+
+fn stop(call: &mut Call<'_>) -> Outcome {
+    switch_off(call, "qmstop", STOP)
+}
+
+fn shutdown(call: &mut Call<'_>) -> Outcome {
+    switch_off(call, "qmshutdown", SHUTDOWN)
+}
+
+fn switch_off(call: &mut Call<'_>, kind: &str, takes: Duration) -> Outcome {
+    let (node, vmid) = (call.node(), call.vmid());
+    call.world.vm(&node, vmid).map_err(die)?;
+    let effect = move |world: &mut World, _: &mut Vec<String>| {
+        let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?;
+        if let Some(lock) = &vm.lock {
+            return Err(format!("VM is locked ({lock})"));
+        }
+        world.power_off(vmid);
+        Ok(())
+    };
+    call.fork(kind, &vmid.to_string(), takes, Box::new(effect))
+}
+
+fn destroy(call: &mut Call<'_>) -> Outcome {
+    let (node, vmid) = (call.node(), call.vmid());
+    let purge = call.args.flag("purge");
+    destroyable(call.world, &node, vmid, purge).map_err(die)?;
+    let effect = move |world: &mut World, log: &mut Vec<String>| {
+        destroyable(world, &node, vmid, purge)?;
+        let Some(vm) = world.vms.get(&vmid) else { return Ok(()) };
+        if let Some(lock) = &vm.lock {
+            return Err(format!("VM is locked ({lock})"));
+        }
+        for volid in vm.own_volumes() {
+            if world.free_volume(&node, &volid) {
+                log.push(format!("Removed volume '{volid}'"));
+            }
+        }
+        if purge && world.ha_resources.remove(&format!("vm:{vmid}")).is_some() {
+            log.push(format!("NOTE: removed VM {vmid} from HA resource configuration."));
+        }
+        world.remove_vm(vmid);
+        Ok(())
+    };
+    call.fork("qmdestroy", &vmid.to_string(), DESTROY, Box::new(effect))
+}
+
+/// Whether a VM can be destroyed, or why not.
+fn destroyable(world: &World, node: &str, vmid: u32, purge: bool) -> Result<(), String> {
+    let vm = world.vm(node, vmid)?;
+    if vm.number("protection", 0) == 1 {
+        return Err(format!("can't remove VM {vmid} - protection mode enabled"));
+    }
+    if !purge && world.ha_resources.contains_key(&format!("vm:{vmid}")) {
+        return Err(format!("unable to remove VM {vmid} - used in HA resources and purge parameter not set."));
+    }
+    if vm.running.is_some() {
+        return Err(format!("VM {vmid} is running - destroy failed"));
+    }
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! `/storage` and `/nodes/{node}/storage` (pve-storage 9.1 `API2/Storage/{Config,Status,Content}.pm`).
+
+use std::time::Duration;
+
+use ring::digest;
+use serde_json::{Value, json};
+
+use super::drives::check_volume_access;
+use super::{Call, Method, Needs};
+use crate::proxmox::World;
+use crate::proxmox::params::{Kind, Param, optional};
+use crate::proxmox::refusal::{Outcome, Refusal};
+use crate::proxmox::world::Storage;
+use crate::proxmox::world::disk::{parse_volname, split_volid};
+use crate::tls::hex;
+
+const REMOVE: Duration = Duration::from_millis(300);
+
+const SEE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
+const SEE_IT: Needs = Needs::Any("/storage/{storage}", SEE);
+
+const LIST: &[Param] = &[
+    optional("storage", Kind::Format(super::storage_id)),
+    optional("content", Kind::Text(256)),
+    optional("enabled", Kind::Bool),
+    optional("target", Kind::Format(super::node_name)),
+    optional("format", Kind::Bool),
+];
+
+pub(super) const METHODS: &[Method] = &[
+    Method::new("GET", "/storage", Needs::Anyone, config_list).with(&[optional("type", Kind::Text(32))]),
+    Method::new("GET", "/storage/{storage}", Needs::All("/storage/{storage}", &["Datastore.Allocate"]), config_read),
+    Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(LIST),
+    Method::new("GET", "/nodes/{node}/storage/{storage}", SEE_IT, index).on_node(),
+    Method::new("GET", "/nodes/{node}/storage/{storage}/status", SEE_IT, status).on_node(),
+    Method::new("GET", "/nodes/{node}/storage/{storage}/content", SEE_IT, content)
+        .on_node()
+        .with(&[optional("content", Kind::Text(256)), optional("vmid", Kind::Int(100, 999_999_999))]),
+    Method::new("GET", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, info).on_node(),
+    Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, remove)
+        .on_node()
+        .with(&[optional("delay", Kind::Int(1, 30))]),
+];
+
+fn config_json(id: &str, storage: &Storage) -> Value {
+    let mut shown = json!({
+        "storage": id, "type": storage.kind.name(), "content": storage.content_list(),
+        "digest": hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, id.as_bytes()).as_ref()),
+    });
+    if storage.kind.has_files() {
+        shown["path"] = storage.path.as_str().into();
+    }
+    if storage.shared {
+        shown["shared"] = 1.into();
+    }
+    if storage.disabled {
+        shown["disable"] = 1.into();
+    }
+    if let Some(nodes) = &storage.nodes {
+        shown["nodes"] = nodes.iter().map(String::as_str).collect::<Vec<_>>().join(",").into();
+    }
+    shown
+}
+
+fn config_list(call: &mut Call<'_>) -> Outcome {
+    let kind = call.args.get("type");
+    let visible = call.world.storages.iter().filter(|(id, storage)| {
+        call.may_any(&format!("/storage/{id}"), SEE) && kind.as_ref().is_none_or(|kind| kind == storage.kind.name())
+    });
+    Ok(visible.map(|(id, storage)| config_json(id, storage)).collect())
+}
+
+fn config_read(call: &mut Call<'_>) -> Outcome {
+    let id = call.args.text("storage");
+    let storage = call.world.storages.get(&id).ok_or_else(|| absent(&id))?;
+    Ok(config_json(&id, storage))
+}
+
+fn absent(id: &str) -> Refusal {
+    Refusal::die(format!("storage '{id}' does not exist"))
+}
+
+/// A storage as a node sees it. One that the node may not use is there too, with nothing in it.
+fn status_json(storage: &Storage, node: &str) -> Value {
+    let enabled = storage.is_enabled_on(node);
+    let backend = storage.backend(node).filter(|backend| enabled && backend.active);
+    let (total, used) = backend.map_or((0, 0), |backend| (backend.total, backend.used()));
+    json!({
+        "type": storage.kind.name(), "content": storage.content_list(), "shared": u8::from(storage.shared),
+        "enabled": u8::from(enabled), "active": u8::from(backend.is_some()), "total": total, "used": used,
+        "avail": total - used,
+    })
+}
+
+fn list(call: &mut Call<'_>) -> Outcome {
+    let node = call.node();
+    let (only, target) = (call.args.get("storage"), call.args.get("target"));
+    let (wanted, enabled) = (call.args.list("content"), call.args.flag("enabled"));
+    if only.as_ref().is_some_and(|only| !call.world.storages.contains_key(only)) {
+        return Err(Refusal::parameter("storage", "No such storage."));
+    }
+    let mut list = Vec::new();
+    let visible = call.world.access.below(call.auth, "/storage", SEE);
+    for (id, storage) in call.world.storages.iter().filter(|(id, _)| visible.may(id)) {
+        let usable = storage.is_enabled_on(&node);
+        let right_content = wanted.is_empty() || usable && wanted.iter().any(|kind| storage.content.contains(kind));
+        let right_place = target
+            .as_ref()
+            .is_none_or(|target| *target == node || storage.shared && usable && storage.is_enabled_on(target));
+        if only.as_ref().is_some_and(|only| only != id) || enabled && storage.disabled || !right_content || !right_place
+        {
+            continue;
+        }
+        let mut entry = status_json(storage, &node);
+        if let (Some(total), Some(used)) = (entry["total"].as_u64().filter(|total| *total > 0), entry["used"].as_u64())
+        {
+            entry["used_fraction"] = (used as f64 / total as f64).into();
+        }
+        entry["storage"] = id.as_str().into();
+        list.push(entry);
+    }
+    call.world.shuffle(&mut list);
+    Ok(list.into())
+}
+
+fn index(_: &mut Call<'_>) -> Outcome {
+    Ok(["content", "download-url", "status", "upload"].iter().map(|name| json!({"subdir": name})).collect())
+}
+
+fn status(call: &mut Call<'_>) -> Outcome {
+    let id = call.args.text("storage");
+    let storage = call.world.storages.get(&id).ok_or_else(|| Refusal::parameter("storage", "No such storage."))?;
+    Ok(status_json(storage, &call.node()))
+}
+
+fn content(call: &mut Call<'_>) -> Outcome {
+    let (node, id) = (call.node(), call.args.text("storage"));
+    call.world.usable_storage(&id, &node).map_err(Refusal::die)?;
+    let wanted = call.args.list("content");
+    let owner = call.args.int("vmid");
+    let volumes = call.world.storages.get(&id).and_then(|storage| storage.backend(&node));
+    let listed = volumes.into_iter().flat_map(|backend| &backend.volumes).filter(|(volid, volume)| {
+        (wanted.is_empty() || wanted.contains(&volume.content))
+            && owner.is_none_or(|owner| volume.vmid.map(i64::from) == Some(owner))
+            && check_volume_access(call, None, volid).is_ok()
+    });
+    let listed = listed.map(|(volid, volume)| {
+        let mut entry = json!({
+            "volid": volid, "content": volume.content, "format": volume.format, "size": volume.size,
+            "ctime": volume.ctime,
+        });
+        if let Some(vmid) = volume.vmid {
+            entry["vmid"] = vmid.into();
+        }
+        entry
+    });
+    Ok(listed.collect())
+}
+
+/// The volume in the path, with its storage; the path may leave the storage out.
+fn volume_id(call: &Call<'_>) -> Outcome<String> {
+    let (id, volume) = (call.args.text("storage"), call.args.text("volume"));
+    if !volume.contains(':') {
+        return Ok(format!("{id}:{volume}"));
+    }
+    match split_volid(&volume) {
+        Some((storage, _)) if storage == id => Ok(volume),
+        Some((storage, _)) => Err(Refusal::parameter("volume", format!("storage ID mismatch ({storage} != {id})\n"))),
+        None => Err(Refusal::parameter("volume", format!("unable to parse volume ID '{volume}'\n"))),
+    }
+}
+
+fn info(call: &mut Call<'_>) -> Outcome {
+    let (node, volid) = (call.node(), volume_id(call)?);
+    check_volume_access(call, None, &volid)?;
+    let volume = call.world.volume(&node, &volid);
+    // qemu-img has nothing to look at, so there is no format either.
+    let volume = volume.ok_or_else(|| Refusal::die(format!("volume_size_info on '{volid}' failed - no format")))?;
+    let path = path_of(call.world, &volid);
+    let format = if volume.content == "iso" { "iso" } else { volume.format.as_str() };
+    Ok(json!({"path": path, "size": volume.size, "used": volume.used, "format": format}))
+}
+
+/// Where a volume lies on its node; empty if its storage is not known.
+pub(super) fn path_of(world: &World, volid: &str) -> String {
+    let parts = split_volid(volid).and_then(|(id, name)| Some((world.storages.get(id)?, name)));
+    parts.map_or_else(String::new, |(storage, name)| storage.path_of(name))
+}
+
+fn remove(call: &mut Call<'_>) -> Outcome {
+    let (node, id, volid) = (call.node(), call.args.text("storage"), volume_id(call)?);
+    let storage = call.world.storages.get(&id).ok_or_else(|| absent(&id))?;
+    let name = volid.split_once(':').map_or("", |(_, name)| name);
+    let unreadable = || Refusal::die(format!("unable to parse volume name '{name}'"));
+    let (content, owner) = parse_volname(storage.kind, name).ok_or_else(unreadable)?;
+    match owner.filter(|_| content == "backup") {
+        Some(owner) => {
+            call.check(&format!("/storage/{id}"), &["Datastore.AllocateSpace"])?;
+            call.check(&format!("/vms/{owner}"), &["VM.Backup"])?;
+        }
+        None => call.check(&format!("/storage/{id}"), &["Datastore.Allocate"])?,
+    }
+    let about = owner.map_or_else(|| id.clone(), |owner| format!("{owner}@{id}"));
+    let delay = call.args.int("delay");
+    let effect = move |world: &mut World, log: &mut Vec<String>| {
+        world.active_backend(&id, &node)?;
+        if !world.free_volume(&node, &volid) {
+            // A warning of the plugin, not an error of the task.
+            log.push(format!("disk image '{}' does not exist", path_of(world, &volid)));
+        }
+        log.push(format!("Removed volume '{volid}'"));
+        Ok(())
+    };
+    let upid = call.fork("imgdel", &about, REMOVE, Box::new(effect))?;
+    if let (Some(delay), Some(upid)) = (delay, upid.as_str()) {
+        call.wait = Some((upid.to_owned(), Duration::from_secs(delay.unsigned_abs())));
+    }
+    Ok(upid)
+}

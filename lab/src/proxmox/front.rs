@@ -1,0 +1,240 @@
+//! The way in: from an HTTP request to an API call and back (pve-http-server `AnyEvent.pm`, pve-manager
+//! `HTTPServer.pm`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::access::split_token;
+use super::api::{self, Call};
+use super::hooks::Fate;
+use super::params::Args;
+use super::refusal::{Outcome, Refusal};
+use super::task::Job;
+use super::upload::{self, Upload};
+use super::{Shared, World};
+use crate::http::{Answer, Reply, Request, percent_decode};
+
+/// Bytes of a body that is no upload.
+const POST_LIMIT: usize = 64 * 1024;
+/// How long pveproxy holds back every 401.
+const SLOW_401: Duration = Duration::from_secs(3);
+/// How long a connection to a node takes that is not there.
+const SLOW_595: Duration = Duration::from_secs(3);
+
+/// Answers one request.
+pub async fn handle(shared: Arc<Shared>, request: Request) -> Answer {
+    match shared.with(|world| shared.hooks.request(&request, world)) {
+        Some(Fate::Answer(reply)) => return reply.into(),
+        Some(Fate::Hangup) => return Answer::Hangup,
+        Some(Fate::Delay(more)) => shared.clock.sleep(more).await,
+        None => {}
+    }
+    let now = shared.clock.unix();
+    let mut handled = shared.with(|world| {
+        world.now = now;
+        handle_in(world, &request, now)
+    });
+    let waits = handled.wait.take().map(|(upid, most)| {
+        let takes = handled.jobs.iter().find(|job| job.upid == upid).map_or(Duration::ZERO, |job| job.takes);
+        (upid, most.min(takes + Duration::from_secs(1)))
+    });
+    for job in handled.jobs {
+        tokio::spawn(Arc::clone(&shared).work(job));
+    }
+    if let Some((upid, most)) = waits {
+        shared.clock.sleep(most).await;
+        handled.outcome = shared.with(|world| waited(world, &upid));
+    }
+    if let Err(refusal) = &handled.outcome {
+        let pause = match refusal.status {
+            401 => SLOW_401,
+            595 => SLOW_595,
+            _ => Duration::ZERO,
+        };
+        shared.clock.sleep(pause).await;
+    }
+    finish(handled.outcome, handled.total).into()
+}
+
+/// What came of a request before its tasks run.
+struct Handled {
+    outcome: Outcome,
+    jobs: Vec<Job>,
+    wait: Option<(String, Duration)>,
+    total: Option<usize>,
+}
+
+fn handle_in(world: &mut World, request: &Request, now: u64) -> Handled {
+    let mut handled = Handled { outcome: Ok(Value::Null), jobs: Vec::new(), wait: None, total: None };
+    handled.outcome = dispatch(world, request, now, &mut handled);
+    handled
+}
+
+/// Null where a task that was waited for is done, its error if it failed, its UPID if it still runs.
+fn waited(world: &World, upid: &str) -> Outcome {
+    match world.tasks.get(upid).and_then(|task| task.end.clone()) {
+        None => Ok(upid.into()),
+        Some((_, exit)) if exit == "OK" || exit.starts_with("WARNINGS") => Ok(Value::Null),
+        Some((_, exit)) => Err(Refusal::die(exit)),
+    }
+}
+
+fn dispatch(world: &mut World, request: &Request, now: u64, handled: &mut Handled) -> Outcome {
+    let verb = request.method.as_str();
+    if !matches!(verb, "GET" | "PUT" | "POST" | "DELETE") {
+        return Err(Refusal::bare(501, format!("method '{verb}' not available")));
+    }
+    let path = percent_decode(&request.path).ok_or_else(|| Refusal::bare(400, "invalid url"))?;
+    let path = match path.strip_prefix("/api2/json") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_end_matches('/').to_owned(),
+        _ if path.starts_with("/api2") => return Err(Refusal::bare(501, "no such uri")),
+        _ => return Err(Refusal::bare(404, format!("no such file '{path}'"))),
+    };
+    let found = api::find(verb, &path);
+    let public = found.as_ref().is_some_and(|(method, _)| api::open_to_the_world(method));
+    let upload = verb == "POST" && path.starts_with("/nodes/") && path.ends_with("/upload");
+    let auth = if public { String::new() } else { authenticate(world, request, upload, now)? };
+    let (mut args, file) = parameters(request, upload)?;
+    let unknown = || Refusal::new(501, format!("Method '{verb} {path}' not implemented"));
+    let (method, captured) = found.ok_or_else(unknown)?;
+    for (name, value) in captured {
+        if !args.set(name, value) {
+            let why = "duplicate parameter (already defined in URI) with conflicting values!";
+            return Err(Refusal::parameter(name, why));
+        }
+    }
+    if split_token(&auth).1.is_some() && !api::open_to_tokens(&method) {
+        let why = format!("URI '{path}' not available with API token, need proper ticket.");
+        return Err(Refusal::denied(&why));
+    }
+    let mut call = Call { world, auth: &auth, args, upload: file, now, jobs: Vec::new(), wait: None, total: None };
+    let outcome = api::run(&method, &mut call);
+    (handled.jobs, handled.wait, handled.total) = (call.jobs, call.wait, call.total);
+    outcome
+}
+
+/// Who is asking: a token's full id, or the user of a ticket.
+fn authenticate(world: &World, request: &Request, upload: bool, now: u64) -> Outcome<String> {
+    let refused = |why: String| {
+        let told = if world.tells_why_not_authenticated() { why } else { "Authentication failed!".to_owned() };
+        Refusal::bare(401, told)
+    };
+    let cookie = request.header("cookie").and_then(|header| auth_value(header, "PVEAuthCookie"));
+    let header = request.header("authorization");
+    if let Some(ticket) = cookie.or_else(|| auth_value(header?, "PVEAuthCookie")) {
+        let user = world.keys.verify(&ticket, now);
+        let user = user.ok_or_else(|| refused("permission denied - invalid PVE ticket".into()))?;
+        world.access.enabled_user(&user, now).map_err(refused)?;
+        // An upload comes from an HTML form, which cannot set the header.
+        if request.method != "GET" && !upload {
+            let token = request.header("csrfpreventiontoken").unwrap_or("");
+            if !world.keys.verify_csrf(&user, token, now) {
+                return Err(Refusal::bare(401, "Permission denied - invalid csrf token"));
+            }
+        }
+        return Ok(user);
+    }
+    let token = header.and_then(|header| auth_value(header, "PVEAPIToken"));
+    let token = token.ok_or_else(|| Refusal::bare(401, "No ticket"))?;
+    verify_token(world, &token, now).map_err(refused)
+}
+
+/// pve-access-control `verify_token`.
+fn verify_token(world: &World, token: &str, now: u64) -> Result<String, String> {
+    let (id, secret) = token.rsplit_once('=').ok_or("no tokenid specified")?;
+    let (user, name) = split_token(id);
+    let name = name.ok_or_else(|| format!("value '{id}' does not look like a valid token ID"))?;
+    let known = world.access.enabled_user(user, now)?;
+    let info = known.tokens.get(name).ok_or_else(|| format!("no such token '{name}' for user '{user}'"))?;
+    if info.expire != 0 && info.expire < now {
+        return Err(format!("token '{name}' access expired"));
+    }
+    if info.secret != secret {
+        return Err("invalid token value!".into());
+    }
+    Ok(id.to_owned())
+}
+
+/// The value of a key in a header: `Key=VALUE` or `Key VALUE`, up to a semicolon.
+fn auth_value(header: &str, key: &str) -> Option<String> {
+    let starts = header.match_indices(key).map(|(at, _)| at);
+    let mut starts = starts.filter(|at| *at == 0 || header[..*at].ends_with([' ', '\t', ';']));
+    let rest = starts.find_map(|at| header[at + key.len()..].strip_prefix(['=', ' ']))?;
+    let value = rest.split(';').next().unwrap_or("");
+    percent_decode(value).filter(|value| !value.is_empty())
+}
+
+/// The parameters of a request, and the file that came with them.
+fn parameters(request: &Request, upload: bool) -> Outcome<(Args, Option<Upload>)> {
+    let mut args = Args::default();
+    let mut file = None;
+    if !request.body.is_empty() {
+        if !matches!(request.method.as_str(), "PUT" | "POST") {
+            let why = format!("Unexpected content for method '{}'", request.method);
+            return Err(Refusal::bare(501, why));
+        }
+        let declared = request.header("content-type").unwrap_or("");
+        let plain = declared.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        if upload {
+            let boundary = upload::boundary(declared);
+            let boundary = boundary
+                .ok_or_else(|| Refusal::bare(501, format!("upload 'Content-Type '{declared}' not implemented")))?;
+            let form = upload::parse(&request.body, &boundary).map_err(|why| Refusal::bare(400, why))?;
+            for (name, value) in form.fields {
+                args.set(&name, value);
+            }
+            file = form.file;
+        } else if request.body.len() > POST_LIMIT {
+            return Err(Refusal::bare(501, "for data too large"));
+        } else if plain == "application/json" {
+            args.add_json(&request.body)?;
+        } else if plain.is_empty() || plain == "application/x-www-form-urlencoded" {
+            args.add_form(&String::from_utf8_lossy(&request.body));
+        } else {
+            return Err(Refusal::bare(506, format!("upload 'Content-Type '{declared}' not implemented")));
+        }
+    }
+    args.add_form(&request.query);
+    args.take("_dc");
+    Ok((args, file))
+}
+
+fn finish(outcome: Outcome, total: Option<usize>) -> Reply {
+    let reply = match outcome {
+        Ok(data) => {
+            let mut body = Map::from_iter([("data".to_owned(), data)]);
+            if let Some(total) = total {
+                body.insert("total".into(), total.into());
+            }
+            Reply::json(200, &body)
+        }
+        Err(refusal) => {
+            let reply = refusal.reply();
+            reply.with_header("connection", "close")
+        }
+    };
+    reply
+        .with_header("cache-control", "max-age=0")
+        .with_header("pragma", "no-cache")
+        .with_header("server", "pve-api-daemon/3.0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_found_in_headers() {
+        let cookie = "a=b; PVEAuthCookie=PVE%3Aroot%40pam%3A65D0F1A2%3A%3Asig; c=d";
+        assert_eq!(auth_value(cookie, "PVEAuthCookie").as_deref(), Some("PVE:root@pam:65D0F1A2::sig"));
+        let token = "PVEAPIToken=omni@pve!provider=00000000-0000-0000-0000-000000000000";
+        let id = "omni@pve!provider=00000000-0000-0000-0000-000000000000";
+        assert_eq!(auth_value(token, "PVEAPIToken").as_deref(), Some(id));
+        assert_eq!(auth_value("PVEAPIToken omni@pve!a=b", "PVEAPIToken").as_deref(), Some("omni@pve!a=b"));
+        for none in ["", "Bearer x", "XPVEAPIToken=a", "PVEAPIToken", "PVEAPIToken="] {
+            assert_eq!(auth_value(none, "PVEAPIToken"), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Parameters: from a query, a form or JSON to checked text, with the messages of pve-common `JSONSchema.pm`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::refusal::{Outcome, Refusal};
+use crate::http::form_decode;
+
+/// What a parameter may hold.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Any text of at most so many characters.
+    Text(usize),
+    /// A whole number between two bounds, both included.
+    Int(i64, i64),
+    /// `0` or `1`.
+    Bool,
+    /// A number of at least 0.
+    Number,
+    /// One of these.
+    Enum(&'static [&'static str]),
+    /// Text that a format accepts; the format gets name and value and says what is wrong.
+    Format(fn(&str, &str) -> Result<(), String>),
+    /// Text that must match a pattern.
+    Pattern(fn(&str) -> bool),
+}
+
+/// The largest integer that a parameter without a bound may hold.
+pub const ANY: i64 = i64::MAX;
+
+/// One parameter of an API call.
+#[derive(Clone, Copy)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+/// A parameter that must be there.
+pub const fn required(name: &'static str, kind: Kind) -> Param {
+    Param { name, kind, optional: false }
+}
+
+/// A parameter that may be left out.
+pub const fn optional(name: &'static str, kind: Kind) -> Param {
+    Param { name, kind, optional: true }
+}
+
+/// The parameters of one call, checked or not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Args {
+    values: BTreeMap<String, Value>,
+}
+
+impl Args {
+    /// Sets one; `false` if it was there already with another value.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) -> bool {
+        let value = value.into();
+        let old = self.values.insert(name.to_owned(), value.clone());
+        old.is_none_or(|old| text_of(&old) == text_of(&value))
+    }
+
+    /// Adds the pairs of a query or form; a name that comes twice makes a list.
+    pub fn add_form(&mut self, form: &str) {
+        for (name, value) in form_decode(form) {
+            match self.values.get_mut(&name) {
+                Some(Value::Array(list)) => list.push(value.into()),
+                Some(old) => *old = Value::Array(vec![old.take(), value.into()]),
+                None => {
+                    self.values.insert(name, value.into());
+                }
+            }
+        }
+    }
+
+    /// Adds the members of a JSON object. Null means absent, as Perl's `undef` does.
+    pub fn add_json(&mut self, body: &[u8]) -> Outcome<()> {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(members)) => {
+                self.values.extend(members.into_iter().filter(|(_, value)| !value.is_null()));
+                Ok(())
+            }
+            Ok(_) => Err(Refusal::die("JSON object expected")),
+            Err(_) => Err(Refusal::die("malformed JSON string, neither tag, array, object, number, string or atom")),
+        }
+    }
+
+    /// The text of a parameter, however it was sent.
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.values.get(name).and_then(text_of)
+    }
+
+    /// The text of a parameter that the schema has made sure of; empty if it is not there.
+    pub fn text(&self, name: &str) -> String {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// A parameter as a number; `None` if it is not there or no whole number.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// Whether a boolean is there and true.
+    pub fn flag(&self, name: &str) -> bool {
+        self.get(name).as_deref() == Some("1")
+    }
+
+    /// Takes a parameter out.
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        self.values.remove(name).as_ref().and_then(text_of)
+    }
+
+    /// The items of a list in one text: separated by commas, semicolons or spaces.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        split_list(&self.text(name))
+    }
+
+    /// Names and texts of everything there.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
+        self.values.iter().filter_map(|(name, value)| Some((name.as_str(), text_of(value)?)))
+    }
+
+    /// Checks everything against a schema; `more` knows parameters beyond `params`.
+    pub fn verify(&self, params: &[&[Param]], more: impl Fn(&str) -> Option<Kind>) -> Outcome<()> {
+        let mut errors = BTreeMap::new();
+        let known = |name: &str| params.iter().copied().flatten().find(|param| param.name == name);
+        for param in params.iter().copied().flatten() {
+            if !param.optional && !self.values.contains_key(param.name) {
+                errors.insert(param.name.to_owned(), "property is missing and it is not optional".to_owned());
+            }
+        }
+        for (name, value) in &self.values {
+            let wrong = match known(name).map(|param| param.kind).or_else(|| more(name)) {
+                Some(kind) => check(name, kind, value).err(),
+                None => {
+                    Some("property is not defined in schema and the schema does not allow additional properties".into())
+                }
+            };
+            if let Some(wrong) = wrong {
+                errors.insert(name.clone(), wrong);
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Refusal::parameters(errors)) }
+    }
+}
+
+/// Splits as pve-common `split_list` does.
+pub fn split_list(text: &str) -> Vec<String> {
+    let parts = text.split([',', ';', ' ', '\t', '\n', '\0']);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// A scalar as Perl would print it; `None` for lists and objects.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if !number.is_i64() && !number.is_u64() && float.fract() == 0.0 && float.abs() < 1e15 => {
+                Some(format!("{float:.0}"))
+            }
+            _ => Some(number.to_string()),
+        },
+        Value::Bool(yes) => Some(if *yes { "1" } else { "0" }.to_owned()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn check(name: &str, kind: Kind, value: &Value) -> Result<(), String> {
+    let type_name = match kind {
+        Kind::Int(..) => "integer",
+        Kind::Bool => "boolean",
+        Kind::Number => "number",
+        Kind::Text(_) | Kind::Enum(_) | Kind::Format(_) | Kind::Pattern(_) => "string",
+    };
+    let reference = match value {
+        Value::Array(_) => Some("ARRAY"),
+        Value::Object(_) => Some("HASH"),
+        Value::Bool(_) if type_name != "boolean" => Some("JSON::PP::Boolean"),
+        _ => None,
+    };
+    if let Some(reference) = reference {
+        return Err(format!("type check ('{type_name}') failed - got {reference}"));
+    }
+    check_text(name, kind, &text_of(value).unwrap_or_default())
+        .map_err(|wrong| wrong.unwrap_or_else(|| format!("type check ('{type_name}') failed - got '{}'", shown(value))))
+}
+
+/// Checks one value in text form; `Err(None)` means that it is of the wrong type.
+pub fn check_text(name: &str, kind: Kind, text: &str) -> Result<(), Option<String>> {
+    let when = |wrong: bool, message: String| if wrong { Err(Some(message)) } else { Ok(()) };
+    match kind {
+        Kind::Text(most) => when(text.chars().count() > most, format!("value may only be {most} characters long")),
+        Kind::Int(least, most) => {
+            let number = integer(text).ok_or(None)?;
+            when(number > most, format!("value must have a maximum value of {most}"))?;
+            when(number < least, format!("value must have a minimum value of {least}"))
+        }
+        Kind::Bool => {
+            if matches!(text, "0" | "1") {
+                Ok(())
+            } else {
+                Err(None)
+            }
+        }
+        Kind::Number => {
+            let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or(None)?;
+            when(number < 0.0, "value must have a minimum value of 0".into())
+        }
+        Kind::Enum(values) => {
+            let all = values.join(", ");
+            when(!values.contains(&text), format!("value '{text}' does not have a value in the enumeration '{all}'"))
+        }
+        Kind::Format(format) => format(name, text).map_err(|why| Some(format!("invalid format - {why}\n"))),
+        Kind::Pattern(matches) => when(!matches(text), "value does not match the regex pattern".into()),
+    }
+}
+
+/// A whole number as PVE reads one: an optional sign and digits, nothing else.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let clean = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    clean.then(|| text.parse().ok()).flatten()
+}
+
+fn shown(value: &Value) -> String {
+    text_of(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &[Param] = &[
+        required("vmid", Kind::Int(100, 999_999_999)),
+        optional("sockets", Kind::Int(1, ANY)),
+        optional("onboot", Kind::Bool),
+        optional("bios", Kind::Enum(&["seabios", "ovmf"])),
+        optional("name", Kind::Text(5)),
+    ];
+
+    fn errors(json: &str) -> BTreeMap<String, String> {
+        let mut args = Args::default();
+        args.add_json(json.as_bytes()).unwrap();
+        args.verify(&[SCHEMA], |_| None).err().map(|refusal| refusal.errors).unwrap_or_default()
+    }
+
+    #[test]
+    fn json_and_form_mean_the_same() {
+        let mut form = Args::default();
+        form.add_form("vmid=100&onboot=1&sockets=2");
+        assert_eq!(form.verify(&[SCHEMA], |_| None), Ok(()));
+        assert_eq!(errors(r#"{"vmid":100,"onboot":true,"sockets":2.0}"#), BTreeMap::new());
+        assert_eq!((form.int("vmid"), form.flag("onboot"), form.get("name")), (Some(100), true, None));
+    }
+
+    #[test]
+    fn every_error_has_its_own_words() {
+        let cases = [
+            (r#"{}"#, "vmid", "property is missing and it is not optional"),
+            (r#"{"vmid":100,"sockets":0}"#, "sockets", "value must have a minimum value of 1"),
+            (r#"{"vmid":"x"}"#, "vmid", "type check ('integer') failed - got 'x'"),
+            (r#"{"vmid":[1]}"#, "vmid", "type check ('integer') failed - got ARRAY"),
+            (r#"{"vmid":true}"#, "vmid", "type check ('integer') failed - got JSON::PP::Boolean"),
+            (r#"{"vmid":100,"onboot":"yes"}"#, "onboot", "type check ('boolean') failed - got 'yes'"),
+            (
+                r#"{"vmid":100,"bios":"efi"}"#,
+                "bios",
+                "value 'efi' does not have a value in the enumeration 'seabios, ovmf'",
+            ),
+            (r#"{"vmid":100,"name":"sixsix"}"#, "name", "value may only be 5 characters long"),
+            (
+                r#"{"vmid":100,"x":1}"#,
+                "x",
+                "property is not defined in schema and the schema does not allow additional properties",
+            ),
+        ];
+        for (json, name, message) in cases {
+            assert_eq!(errors(json), BTreeMap::from([(name.into(), message.into())]), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_an_error() {
+        for body in ["", "[]", "1", "{", "{\"a\":}"] {
+            assert!(Args::default().add_json(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_name_sent_twice_is_a_list() {
+        let mut args = Args::default();
+        args.add_form("vmid=100&vmid=101");
+        assert_eq!(args.verify(&[SCHEMA], |_| None).unwrap_err().errors["vmid"], {
+            "type check ('integer') failed - got ARRAY"
+        });
+    }
+}

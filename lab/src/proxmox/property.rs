@@ -1,0 +1,363 @@
+//! Property strings, `virtio,bridge=vmbr0,firewall=1`: several values in one parameter
+//! (pve-common `JSONSchema.pm` `parse_property_string`, the formats from qemu-server 9).
+
+use std::collections::BTreeMap;
+
+use super::params::{ANY, Kind, check_text};
+use super::world::Drive;
+use crate::proxmox::world::Config;
+
+/// One key of a property string: its name, what it holds, and whether it must be there.
+type Key = (&'static str, Kind, bool);
+
+/// A format: the key that a value without a name belongs to, and all keys.
+pub struct Format {
+    default: Option<&'static str>,
+    keys: &'static [Key],
+}
+
+const TEXT: Kind = Kind::Text(4096);
+const CACHE: &[&str] = &["none", "writethrough", "writeback", "unsafe", "directsync"];
+
+/// `ide0`, `scsi0`, …: the options of the four buses taken together.
+pub const DRIVE: Format = Format {
+    default: Some("file"),
+    keys: &[
+        ("file", Kind::Format(volume), true),
+        ("aio", Kind::Enum(&["native", "threads", "io_uring"]), false),
+        ("backup", Kind::Bool, false),
+        ("cache", Kind::Enum(CACHE), false),
+        ("detect_zeroes", Kind::Bool, false),
+        ("discard", Kind::Enum(&["ignore", "on"]), false),
+        ("format", Kind::Enum(&["raw", "cow", "qcow", "qed", "qcow2", "vmdk", "cloop"]), false),
+        ("iops", Kind::Int(0, ANY), false),
+        ("iops_rd", Kind::Int(0, ANY), false),
+        ("iops_wr", Kind::Int(0, ANY), false),
+        ("iothread", Kind::Bool, false),
+        ("mbps", Kind::Number, false),
+        ("mbps_rd", Kind::Number, false),
+        ("mbps_wr", Kind::Number, false),
+        ("media", Kind::Enum(&["cdrom", "disk"]), false),
+        ("model", TEXT, false),
+        ("queues", Kind::Int(2, ANY), false),
+        ("replicate", Kind::Bool, false),
+        ("ro", Kind::Bool, false),
+        ("serial", TEXT, false),
+        ("shared", Kind::Bool, false),
+        ("size", Kind::Pattern(is_size), false),
+        ("snapshot", Kind::Bool, false),
+        ("ssd", Kind::Bool, false),
+        ("wwn", TEXT, false),
+        // efidisk0 and tpmstate0
+        ("efitype", Kind::Enum(&["2m", "4m"]), false),
+        ("pre-enrolled-keys", Kind::Bool, false),
+        ("version", Kind::Enum(&["v1.2", "v2.0"]), false),
+    ],
+};
+
+const MODELS: &[&str] = &[
+    "e1000",
+    "e1000-82540em",
+    "e1000-82544gc",
+    "e1000-82545em",
+    "e1000e",
+    "i82551",
+    "i82557b",
+    "i82559er",
+    "ne2k_isa",
+    "ne2k_pci",
+    "pcnet",
+    "rtl8139",
+    "virtio",
+    "vmxnet3",
+];
+
+/// `net0`, ….
+pub const NET: Format = Format {
+    default: Some("model"),
+    keys: &[
+        ("model", Kind::Enum(MODELS), true),
+        ("bridge", Kind::Format(bridge), false),
+        ("firewall", Kind::Bool, false),
+        ("link_down", Kind::Bool, false),
+        ("macaddr", TEXT, false),
+        ("mtu", Kind::Int(1, 65_520), false),
+        ("queues", Kind::Int(0, 64), false),
+        ("rate", Kind::Number, false),
+        ("tag", Kind::Int(1, 4094), false),
+        ("trunks", TEXT, false),
+    ],
+};
+
+/// `agent`.
+pub const AGENT: Format = Format {
+    default: Some("enabled"),
+    keys: &[
+        ("enabled", Kind::Bool, true),
+        ("freeze-fs-on-backup", Kind::Bool, false),
+        ("fstrim_cloned_disks", Kind::Bool, false),
+        ("type", Kind::Enum(&["virtio", "isa"]), false),
+    ],
+};
+
+/// `boot`.
+pub const BOOT: Format = Format {
+    default: Some("legacy"),
+    keys: &[
+        ("legacy", Kind::Pattern(|text| text.len() <= 4 && text.chars().all(|c| "acdn".contains(c))), false),
+        ("order", TEXT, false),
+    ],
+};
+
+/// `machine`. There is no plain `i440fx` among them.
+pub const MACHINE: Format = Format {
+    default: Some("type"),
+    keys: &[
+        ("type", Kind::Pattern(is_machine), false),
+        ("viommu", Kind::Enum(&["intel", "virtio"]), false),
+        ("aw-bits", Kind::Int(32, 64), false),
+        ("enable-s3", Kind::Bool, false),
+        ("enable-s4", Kind::Bool, false),
+    ],
+};
+
+/// `memory`.
+pub const MEMORY: Format = Format { default: Some("current"), keys: &[("current", Kind::Int(16, ANY), true)] };
+
+/// `cpu`.
+pub const CPU: Format = Format {
+    default: Some("cputype"),
+    keys: &[
+        ("cputype", Kind::Pattern(is_cpu), false),
+        ("flags", TEXT, false),
+        ("guest-phys-bits", Kind::Int(32, 64), false),
+        ("hidden", Kind::Bool, false),
+        ("hv-vendor-id", TEXT, false),
+        ("phys-bits", TEXT, false),
+        ("reported-model", TEXT, false),
+    ],
+};
+
+/// `smbios1`.
+pub const SMBIOS: Format = Format {
+    default: None,
+    keys: &[
+        ("uuid", Kind::Pattern(is_uuid), false),
+        ("base64", Kind::Bool, false),
+        ("family", TEXT, false),
+        ("manufacturer", TEXT, false),
+        ("product", TEXT, false),
+        ("serial", TEXT, false),
+        ("sku", TEXT, false),
+        ("version", TEXT, false),
+    ],
+};
+
+/// `hostpci0`, ….
+pub const HOSTPCI: Format = Format {
+    default: Some("host"),
+    keys: &[
+        ("host", TEXT, false),
+        ("mapping", Kind::Format(configid), false),
+        ("device-id", TEXT, false),
+        ("legacy-igd", Kind::Bool, false),
+        ("mdev", TEXT, false),
+        ("pcie", Kind::Bool, false),
+        ("rombar", Kind::Bool, false),
+        ("romfile", TEXT, false),
+        ("sub-device-id", TEXT, false),
+        ("sub-vendor-id", TEXT, false),
+        ("vendor-id", TEXT, false),
+        ("x-vga", Kind::Bool, false),
+    ],
+};
+
+/// `usb0`, ….
+pub const USB: Format = Format {
+    default: Some("host"),
+    keys: &[("host", TEXT, false), ("mapping", Kind::Format(configid), false), ("usb3", Kind::Bool, false)],
+};
+
+/// Keys and values of a property string, whatever its format; a value without a name stands under the empty one.
+pub fn pairs(text: &str) -> BTreeMap<&str, &str> {
+    let parts = text.split(',').filter(|part| !part.is_empty());
+    parts.map(|part| part.split_once('=').unwrap_or(("", part))).collect()
+}
+
+impl Format {
+    /// Whether a text has this format; if not, what PVE says of it.
+    pub fn check(&self, name: &str, text: &str) -> Result<(), String> {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut errors = String::new();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            let (key, value) = match part.split_once('=') {
+                Some((key, value)) => (self.alias(name, key), value),
+                None => match self.default {
+                    Some(default) => (default, part),
+                    None => return Err("value without key, but schema does not define a default key".into()),
+                },
+            };
+            // `virtio=BC:24:11:…`: the model is the key, the address its value.
+            let (key, value) =
+                if name.starts_with("net") && MODELS.contains(&key) { ("model", key) } else { (key, value) };
+            if seen.insert(key, value).is_some() {
+                return Err(format!("duplicate key in comma-separated list property: {key}"));
+            }
+        }
+        for (key, value) in &seen {
+            let wrong = match self.keys.iter().find(|(known, _, _)| known == key) {
+                // Inside a property string a boolean may be a word: the provider sends `enabled=true`.
+                Some((_, Kind::Bool, _)) if is_yes_or_no(value) => None,
+                Some((_, kind, _)) => check_text(key, *kind, value)
+                    .err()
+                    .map(|why| why.unwrap_or_else(|| format!("type check failed - got '{value}'"))),
+                None => {
+                    Some("property is not defined in schema and the schema does not allow additional properties".into())
+                }
+            };
+            if let Some(wrong) = wrong {
+                errors.push_str(&format!("{name}.{key}: {}\n", wrong.trim_end()));
+            }
+        }
+        for (key, _, _) in self.keys.iter().filter(|(key, _, needed)| *needed && !seen.contains_key(key)) {
+            errors.push_str(&format!("{name}.{key}: property is missing and it is not optional\n"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(format!("format error\n{}", errors.trim_end())) }
+    }
+
+    fn alias<'a>(&self, name: &str, key: &'a str) -> &'a str {
+        match key {
+            "volume" if !name.starts_with("net") => "file",
+            _ => key,
+        }
+    }
+}
+
+fn volume(_: &str, text: &str) -> Result<(), String> {
+    let special = matches!(text, "none" | "cdrom") || text.starts_with('/');
+    let named = super::world::disk::split_volid(text).is_some();
+    let sized = Drive::parse(text).is_some_and(|drive| drive.new_disk().is_some());
+    if special || named || sized { Ok(()) } else { Err(format!("unable to parse volume ID '{text}'")) }
+}
+
+fn bridge(_: &str, text: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let fine = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.len() <= 18 && text.chars().all(good);
+    if fine { Ok(()) } else { Err(format!("invalid bridge ID '{text}'")) }
+}
+
+/// The format of many ids (`pve-configid`).
+pub fn configid(_: &str, text: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let fine = text.len() >= 2 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(good);
+    if fine { Ok(()) } else { Err(format!("invalid configuration ID '{text}'")) }
+}
+
+fn is_size(text: &str) -> bool {
+    let number = text.trim_end_matches(['K', 'M', 'G', 'T']);
+    number.len() + 1 >= text.len() && number.parse::<f64>().is_ok_and(|size| size >= 0.0)
+}
+
+fn is_yes_or_no(text: &str) -> bool {
+    matches!(text, "0" | "1" | "true" | "false" | "yes" | "no" | "on" | "off")
+}
+
+fn is_cpu(text: &str) -> bool {
+    let name = text.strip_prefix("custom-").unwrap_or(text);
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.chars().all(good)
+}
+
+fn is_machine(text: &str) -> bool {
+    // pc, pc-i440fx-9.0+pve1, pc-9.0, q35, pc-q35-9.0, virt
+    let version = |text: &str| {
+        let text = text.strip_suffix(".pxe").unwrap_or(text);
+        let text = text.split_once("+pve").map_or(text, |(version, patch)| if patch.is_empty() { "" } else { version });
+        text.contains('.') && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    matches!(text, "pc" | "q35" | "virt")
+        || ["pc-i440fx-", "pc-q35-", "virt-", "pc-"].iter().any(|head| text.strip_prefix(head).is_some_and(version))
+}
+
+/// Whether a text is a UUID.
+pub fn is_uuid(text: &str) -> bool {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// The bridge of a network device and its VLAN tag.
+pub fn bridge_of(net: &str) -> Option<(&str, Option<&str>)> {
+    let pairs = pairs(net);
+    Some((*pairs.get("bridge")?, pairs.get("tag").copied()))
+}
+
+/// A network device with an address; it keeps the one it has.
+pub fn with_mac(net: &str, mac: impl FnOnce() -> String) -> String {
+    let (head, tail) = net.split_once(',').unwrap_or((net, ""));
+    let tail = if tail.is_empty() { String::new() } else { format!(",{tail}") };
+    if head.contains('=') && MODELS.contains(&head.split('=').next().unwrap_or("")) {
+        return net.to_owned();
+    }
+    let model = head.strip_prefix("model=").unwrap_or(head);
+    format!("{model}={}{tail}", mac())
+}
+
+/// The devices of a boot order that a configuration does not have.
+pub fn missing_boot_devices(boot: &str, config: &Config) -> Vec<String> {
+    let order = pairs(boot).get("order").copied().unwrap_or("").to_owned();
+    order.split(';').filter(|device| !device.is_empty() && !config.contains_key(*device)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_provider_sends_is_valid() {
+        for (name, format, text) in [
+            ("net0", &NET, "virtio,bridge=vmbr0,firewall=1"),
+            ("net0", &NET, "virtio=BC:24:11:00:00:01,bridge=vmbr0,tag=20"),
+            ("scsi0", &DRIVE, "local-lvm:40,ssd=1,discard=on,iothread=1,cache=none,aio=io_uring"),
+            ("ide0", &DRIVE, "local:iso/user-data-100.iso,media=cdrom"),
+            ("cdrom", &DRIVE, "local:iso/x.iso"),
+            ("agent", &AGENT, "enabled=true"),
+            ("boot", &BOOT, "order=scsi0;ide2;net0;ide0"),
+            ("smbios1", &SMBIOS, "uuid=51a84c75-dc34-4913-a463-995e4290e011"),
+            ("cpu", &CPU, "x86-64-v2-AES"),
+            ("machine", &MACHINE, "q35"),
+            ("machine", &MACHINE, "pc-i440fx-9.0+pve1"),
+            ("memory", &MEMORY, "8192"),
+            ("hostpci0", &HOSTPCI, "mapping=gpu-1,pcie=1,x-vga=1"),
+            ("efidisk0", &DRIVE, "local-lvm:1,efitype=4m,pre-enrolled-keys=0"),
+        ] {
+            assert_eq!(format.check(name, text), Ok(()), "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_key_by_key() {
+        let unknown = "property is not defined in schema and the schema does not allow additional properties";
+        for (name, format, text, why) in [
+            ("machine", &MACHINE, "i440fx", "machine.type: value does not match the regex pattern".to_owned()),
+            ("net0", &NET, "bridge=vmbr0", "net0.model: property is missing and it is not optional".into()),
+            ("net0", &NET, "virtio,tag=5000", "net0.tag: value must have a maximum value of 4094".into()),
+            ("scsi0", &DRIVE, "local-lvm:40,speed=9", format!("scsi0.speed: {unknown}")),
+            ("scsi0", &DRIVE, "ssd=1", "scsi0.file: property is missing and it is not optional".into()),
+            ("memory", &MEMORY, "8", "memory.current: value must have a minimum value of 16".into()),
+        ] {
+            assert_eq!(format.check(name, text), Err(format!("format error\n{why}")), "{name}={text}");
+        }
+        let twice = SMBIOS.check("smbios1", "uuid=a,uuid=b").unwrap_err();
+        assert_eq!(twice, "duplicate key in comma-separated list property: uuid");
+    }
+
+    #[test]
+    fn a_network_device_gets_an_address_once() {
+        let mac = || "BC:24:11:00:00:01".to_owned();
+        let net = with_mac("virtio,bridge=vmbr0", mac);
+        assert_eq!(net, "virtio=BC:24:11:00:00:01,bridge=vmbr0");
+        assert_eq!(with_mac(&net, mac), net);
+        assert_eq!(with_mac("virtio", mac), "virtio=BC:24:11:00:00:01");
+        assert_eq!(bridge_of("virtio,bridge=vmbr0,tag=20"), Some(("vmbr0", Some("20"))));
+    }
+}

@@ -1,0 +1,223 @@
+//! Tasks: work that takes time, known by its UPID (pve-common `UPID.pm`, pve-manager `API2/Tasks.pm`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::World;
+use super::access::split_token;
+
+/// What a task does when its time has come. An error is the text after `TASK ERROR:`.
+pub type Effect = Box<dyn FnOnce(&mut World, &mut Vec<String>) -> Result<(), String> + Send>;
+
+/// Puts right what a call had begun for a task that will not do its work: the configuration of a VM that is not made.
+pub fn abandon(world: &mut World, kind: &str, id: &str) {
+    if let ("qmcreate", Ok(vmid)) = (kind, id.parse()) {
+        world.remove_vm(vmid);
+    }
+}
+
+/// A task that is yet to run: what it takes to run it.
+pub struct Job {
+    /// Its id.
+    pub upid: String,
+    /// How long it takes, at the field's pace.
+    pub takes: Duration,
+    /// What it then does.
+    pub effect: Effect,
+}
+
+/// Every task, by UPID, and the order in which they began.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    by_upid: BTreeMap<String, Task>,
+    order: Vec<String>,
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// `UPID:node:PID:PSTART:STARTTIME:type:id:user:`.
+    pub upid: String,
+    /// The node that it runs on.
+    pub node: String,
+    /// Process id.
+    pub pid: u32,
+    /// Start of the process in ticks since the node came up.
+    pub pstart: u32,
+    /// Unix time of its start.
+    pub starttime: u64,
+    /// `qmcreate`, `download`, …
+    pub kind: String,
+    /// What it is about: a VM id, a storage, a file, or nothing.
+    pub id: String,
+    /// Who began it: user or full token id.
+    pub auth: String,
+    /// Unix time of its end, and `OK`, `WARNINGS: n` or the error; `None` while it runs.
+    pub end: Option<(u64, String)>,
+    /// What it printed.
+    pub log: Vec<String>,
+}
+
+/// Tasks kept after their end; older ones are forgotten as by PVE's log rotation.
+const KEPT: usize = 20_000;
+
+impl Tasks {
+    /// Begins a task and returns its UPID.
+    pub fn begin(&mut self, node: &str, kind: &str, id: &str, auth: &str, now: u64) -> String {
+        let number = self.order.len() as u32;
+        let pid = 0x1000 + number % 0x3f_0000;
+        // Ticks of a hundredth second; the number keeps two tasks of one second apart.
+        let pstart = (now as u32).wrapping_mul(100).wrapping_add(number);
+        let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{now:08X}:{kind}:{id}:{auth}:");
+        let task = Task {
+            upid: upid.clone(),
+            node: node.to_owned(),
+            pid,
+            pstart,
+            starttime: now,
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+            auth: auth.to_owned(),
+            end: None,
+            log: Vec::new(),
+        };
+        self.by_upid.insert(upid.clone(), task);
+        self.order.push(upid.clone());
+        if self.by_upid.len() > KEPT {
+            let old = self.order.iter().find(|old| self.by_upid.get(*old).is_some_and(|task| task.end.is_some()));
+            if let Some(old) = old.cloned() {
+                self.by_upid.remove(&old);
+            }
+        }
+        upid
+    }
+
+    /// One task.
+    pub fn get(&self, upid: &str) -> Option<&Task> {
+        self.by_upid.get(upid)
+    }
+
+    /// Ends a task with `OK`, `WARNINGS: n` or an error, and writes the last line of its log.
+    pub fn end(&mut self, upid: &str, status: &str, log: Vec<String>, now: u64) {
+        let Some(task) = self.by_upid.get_mut(upid).filter(|task| task.end.is_none()) else { return };
+        task.log.extend(log);
+        let warnings = status.starts_with("WARNINGS: ");
+        let last = if status == "OK" || warnings { format!("TASK {status}") } else { format!("TASK ERROR: {status}") };
+        task.log.push(last);
+        task.end = Some((now, status.to_owned()));
+    }
+
+    /// All tasks, the newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &Task> {
+        self.order.iter().rev().filter_map(|upid| self.by_upid.get(upid))
+    }
+}
+
+impl Task {
+    /// Whether it is this caller's own: a user sees its tokens' tasks, a token only its own.
+    pub fn belongs_to(&self, auth: &str) -> bool {
+        self.auth == auth || split_token(&self.auth).0 == auth
+    }
+
+    /// What is common to every view of a task.
+    pub fn to_json(&self) -> Value {
+        let (user, token) = split_token(&self.auth);
+        let mut shown = json!({
+            "upid": self.upid, "node": self.node, "pid": self.pid, "pstart": self.pstart,
+            "starttime": self.starttime, "type": self.kind, "id": self.id, "user": user,
+        });
+        if let Some(token) = token {
+            shown["tokenid"] = token.into();
+        }
+        shown
+    }
+
+    /// `GET …/tasks/{upid}/status`.
+    pub fn status_json(&self) -> Value {
+        let mut shown = self.to_json();
+        match &self.end {
+            None => shown["status"] = "running".into(),
+            Some((_, exit)) => {
+                shown["status"] = "stopped".into();
+                shown["exitstatus"] = exit.as_str().into();
+            }
+        }
+        shown
+    }
+
+    /// An entry of `GET …/tasks`.
+    pub fn list_json(&self) -> Value {
+        let mut shown = self.to_json();
+        match &self.end {
+            None => shown["status"] = "RUNNING".into(),
+            Some((at, exit)) => {
+                shown["endtime"] = (*at).into();
+                shown["status"] = exit.as_str().into();
+            }
+        }
+        shown
+    }
+}
+
+/// Whether a text has the form of a UPID.
+pub fn is_upid(text: &str) -> bool {
+    let fields: Vec<&str> = text.split(':').collect();
+    let [head, node, pid, pstart, start, kind, id, user, tail] = fields.as_slice() else { return false };
+    let hex = |text: &str, least: usize, most: usize| {
+        (least..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let plain = |text: &str| !text.contains(['/', ' ', '\t', '\n']);
+    *head == "UPID"
+        && !node.is_empty()
+        && node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && (hex(pid, 8, 8) && hex(pstart, 8, 9) && hex(start, 8, 8))
+        && (!kind.is_empty() && plain(kind) && plain(id))
+        && (!user.is_empty() && plain(user) && tail.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_a_upid_of_the_real_shape() {
+        let mut tasks = Tasks::default();
+        let upid = tasks.begin("pve1", "imgcopy", "", "omni@pve!provider", 0x6b02_4e0a);
+        assert!(is_upid(&upid), "{upid}");
+        assert!(upid.ends_with(":6B024E0A:imgcopy::omni@pve!provider:"), "{upid}");
+        let again = tasks.begin("pve1", "imgcopy", "", "omni@pve!provider", 0x6b02_4e0a);
+        assert_ne!(upid, again);
+        let recorded = "UPID:pve1:00001001:000003E9:6B024E0A:download:2eb4.iso:omni@pve!provider:";
+        assert!(is_upid(recorded));
+        for broken in ["", "UPID:pve1:1:1:1:a:b:c:", "UPID:p:00000001:00000001:65000000:imgcopy:omni@pve:", "UPID"] {
+            assert!(!is_upid(broken), "{broken}");
+        }
+    }
+
+    #[test]
+    fn its_end_is_its_last_line() {
+        let mut tasks = Tasks::default();
+        let upid = tasks.begin("pve1", "qmstart", "100", "root@pam", 1_800_000_000);
+        assert_eq!(tasks.get(&upid).unwrap().status_json()["status"], "running");
+        tasks.end(&upid, "start failed: QEMU exited with code 1", vec!["kvm: no".into()], 1_800_000_002);
+        tasks.end(&upid, "OK", Vec::new(), 1_800_000_003);
+        let task = tasks.get(&upid).unwrap();
+        assert_eq!(task.log, ["kvm: no", "TASK ERROR: start failed: QEMU exited with code 1"]);
+        assert_eq!(task.status_json()["exitstatus"], "start failed: QEMU exited with code 1");
+        assert_eq!(task.list_json()["endtime"], 1_800_000_002);
+    }
+
+    #[test]
+    fn a_user_sees_its_tokens_tasks_and_not_the_other_way_round() {
+        let mut tasks = Tasks::default();
+        let by_token = tasks.begin("pve1", "qmstart", "100", "omni@pve!a", 1);
+        let by_user = tasks.begin("pve1", "qmstart", "100", "omni@pve", 1);
+        let belongs = |upid: &str, auth| tasks.get(upid).unwrap().belongs_to(auth);
+        assert!(
+            belongs(&by_token, "omni@pve") && belongs(&by_token, "omni@pve!a") && !belongs(&by_token, "omni@pve!b")
+        );
+        assert!(!belongs(&by_user, "omni@pve!a"));
+    }
+}

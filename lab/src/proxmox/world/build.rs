@@ -1,0 +1,265 @@
+//! Worlds to begin with, and changes from outside that no API call makes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use super::disk::{Backend, Storage, StorageKind, Volume};
+use super::{Config, GIB, Node, Vm, World};
+use crate::proxmox::access::{Access, AclChange, Privs, Subject, Token, User};
+use crate::proxmox::task::Tasks;
+use crate::proxmox::ticket::Keys;
+use crate::tls::fill;
+
+/// The user that the infrastructure provider logs in as.
+pub const PROVIDER_USER: &str = "omni@pve";
+/// Its API token.
+pub const PROVIDER_TOKEN: &str = "omni@pve!provider";
+/// The token's secret where nobody chose one. It opens a simulation on loopback and nothing else.
+pub const DEFAULT_TOKEN_SECRET: &str = "00000000-0000-0000-0000-000000000000";
+/// The password of root@pam in the simulation.
+pub const DEFAULT_ROOT_PASSWORD: &str = "omni-scale";
+
+/// The least privileges with which omni-infra-provider-proxmox 0d9fd58 works (roles as for `pveum role add`).
+const ROLES: &[(&str, &[&str])] = &[
+    (
+        "OmniVM",
+        &[
+            "VM.Allocate",
+            "VM.Audit",
+            "VM.PowerMgmt",
+            "VM.Config.CDROM",
+            "VM.Config.CPU",
+            "VM.Config.Disk",
+            "VM.Config.HWType",
+            "VM.Config.Memory",
+            "VM.Config.Network",
+            "VM.Config.Options",
+        ],
+    ),
+    ("OmniNode", &["Sys.Audit", "Sys.AccessNetwork"]),
+    ("OmniISO", &["Datastore.Audit", "Datastore.AllocateTemplate", "Datastore.Allocate"]),
+    ("OmniDisk", &["Datastore.Audit", "Datastore.AllocateSpace"]),
+    ("OmniNet", &["SDN.Use"]),
+    ("OmniPool", &["Pool.Allocate", "Pool.Audit"]),
+];
+
+/// Where the provider's user holds those roles.
+const GRANTS: &[(&str, &str)] = &[
+    ("/vms", "OmniVM"),
+    ("/nodes", "OmniNode"),
+    ("/storage/local", "OmniISO"),
+    ("/storage/local-lvm", "OmniDisk"),
+    ("/storage/vm_ssd", "OmniDisk"),
+    ("/sdn/zones/localnetwork/vmbr0", "OmniNet"),
+    ("/sdn/zones/localnetwork/vmbr1", "OmniNet"),
+    ("/pool", "OmniPool"),
+];
+
+fn words(list: &str) -> BTreeSet<String> {
+    list.split(',').map(str::to_owned).collect()
+}
+
+fn provider_access(token_secret: &str) -> Access {
+    let mut access = Access::default();
+    if let Some(root) = access.users.get_mut("root@pam") {
+        root.password = Some(DEFAULT_ROOT_PASSWORD.to_owned());
+    }
+    let token = Token { secret: token_secret.to_owned(), ..Token::default() };
+    let user = User {
+        enabled: true,
+        comment: "Omni infra provider".into(),
+        tokens: BTreeMap::from([("provider".to_owned(), token)]),
+        ..User::default()
+    };
+    access.users.insert(PROVIDER_USER.to_owned(), user);
+    for (role, privs) in ROLES {
+        access.roles.insert((*role).to_owned(), Privs::named(privs));
+    }
+    for (path, role) in GRANTS {
+        access.grant(path, PROVIDER_USER, role);
+    }
+    access
+}
+
+fn storage(kind: StorageKind, content: &str, shared: bool, path: &str) -> Storage {
+    let (content, path) = (words(content), path.to_owned());
+    Storage { kind, content, shared, disabled: false, nodes: None, path, backends: BTreeMap::new() }
+}
+
+fn backend(total: u64, other: u64) -> Backend {
+    Backend { total, other, active: true, volumes: BTreeMap::new() }
+}
+
+impl World {
+    /// The cluster for rehearsals: `lab`, three nodes of 16 processors and 64 GiB, a directory for images (`local`), a
+    /// thin pool (`local-lvm`) on each, a Ceph pool (`vm_ssd`) for all, bridges vmbr0 and vmbr1, and the provider's
+    /// user with the least privileges. Fails only if the system has no random bytes.
+    pub fn lab(token_secret: &str) -> Result<World> {
+        World::sized(3, 0, 3, token_secret)
+    }
+
+    /// A cluster of any size: at least one node, as many VMs and storages as asked for (at least the three of
+    /// [`World::lab`]). Storages beyond those are thin pools of one node each, VMs are small and stopped or running.
+    pub fn sized(nodes: usize, vms: usize, storages: usize, token_secret: &str) -> Result<World> {
+        let mut random = [0u8; 40];
+        fill(&mut random)?;
+        let (key, seed) = random.split_at(32);
+        let mut world = World {
+            cluster: "lab".into(),
+            version: "9.0.10".into(),
+            nodes: BTreeMap::new(),
+            storages: BTreeMap::new(),
+            vms: BTreeMap::new(),
+            access: provider_access(token_secret),
+            tasks: Tasks::default(),
+            ha_resources: BTreeMap::new(),
+            ha_rules: BTreeMap::new(),
+            mappings: BTreeMap::new(),
+            zones: BTreeMap::new(),
+            next_id: (100, 1_000_000),
+            keys: Keys::new(key),
+            now: 0,
+            outbox: Vec::new(),
+            seed: seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte)),
+        };
+        world.storages.insert("local".into(), storage(StorageKind::Dir, "iso,vztmpl,backup", false, "/var/lib/vz"));
+        world.storages.insert("local-lvm".into(), storage(StorageKind::LvmThin, "images,rootdir", false, "pve"));
+        let mut ceph = storage(StorageKind::Rbd, "images", true, "rbd/vm_ssd");
+        ceph.backends.insert(String::new(), backend(8192 * GIB, 1024 * GIB));
+        world.storages.insert("vm_ssd".into(), ceph);
+        for number in 1..=nodes.max(1) {
+            world.add_node(&format!("pve{number}"), 16, 64 * GIB);
+        }
+        let names: Vec<String> = world.nodes.keys().cloned().collect();
+        for number in 3..storages {
+            let node = &names[number % names.len()];
+            let id = format!("{node}-pool{number}");
+            let mut pool = storage(StorageKind::LvmThin, "images,rootdir", false, &id);
+            pool.nodes = Some([node.clone()].into());
+            pool.backends.insert(node.clone(), backend(1000 * GIB, 100 * GIB));
+            world.access.grant(&format!("/storage/{id}"), PROVIDER_USER, "OmniDisk");
+            world.storages.insert(id, pool);
+        }
+        for number in 0..vms {
+            world.add_vm(100 + number as u32, &names[number % names.len()]);
+        }
+        Ok(world)
+    }
+
+    /// Adds a node with the bridges vmbr0 and vmbr1 and its share of `local` and `local-lvm`.
+    pub fn add_node(&mut self, name: &str, cpus: u32, memory: u64) {
+        let number = self.nodes.len();
+        // Hosts differ a little, so that placement by free memory has an answer.
+        let memory_base = (4 + number as u64 % 5) * GIB;
+        let ip = format!("10.10.{}.{}", 10 + number / 200, 11 + number % 200);
+        let bridges = words("vmbr0,vmbr1");
+        self.nodes.insert(name.to_owned(), Node { cpus, memory, memory_base, online: true, bridges, ip });
+        for (id, total, other) in [("local", 96, 12), ("local-lvm", 1000, 200)] {
+            if let Some(storage) = self.storages.get_mut(id) {
+                storage.backends.insert(name.to_owned(), backend(total * GIB, other * GIB));
+            }
+        }
+    }
+
+    /// Adds a VM that others made: 2 processors, 2 GiB, a disk of 20 GiB in `local-lvm`; every second one runs.
+    fn add_vm(&mut self, vmid: u32, node: &str) {
+        let uuid = self.uuid();
+        let volid = format!("local-lvm:vm-{vmid}-disk-0");
+        let disk = Volume {
+            content: "images".into(),
+            format: "raw".into(),
+            size: 20 * GIB,
+            used: 0,
+            ctime: 1_700_000_000,
+            vmid: Some(vmid),
+            data: None,
+        };
+        if let Some(backend) = self.storages.get_mut("local-lvm").and_then(|storage| storage.backend_mut(node)) {
+            backend.volumes.insert(volid.clone(), disk);
+        }
+        let options = [
+            ("name", format!("guest-{vmid}")),
+            ("cores", "2".into()),
+            ("sockets", "1".into()),
+            ("memory", "2048".into()),
+            ("scsi0", format!("{volid},size=20G")),
+            ("smbios1", format!("uuid={uuid}")),
+            (
+                "net0",
+                format!("virtio=BC:24:11:{:02X}:{:02X}:{:02X},bridge=vmbr0", vmid >> 16, vmid >> 8 & 255, vmid & 255),
+            ),
+        ];
+        let config: Config = options.into_iter().map(|(option, value)| (option.to_owned(), value)).collect();
+        let running = vmid.is_multiple_of(2).then_some(super::Running { pid: 10_000 + vmid, since: 1_700_000_000 });
+        self.vms.insert(vmid, Vm { node: node.to_owned(), config, running, lock: None });
+    }
+
+    /// Takes a node out of the cluster or back in. Its guests go off with it; those with `onboot` come up again when it
+    /// does. `false` if there is no such node.
+    pub fn set_node_online(&mut self, name: &str, online: bool) -> bool {
+        let Some(node) = self.nodes.get_mut(name) else { return false };
+        if node.online == online {
+            return true;
+        }
+        node.online = online;
+        let here = self.vms.iter().filter(|(_, vm)| vm.node == name && (!online || vm.number("onboot", 0) == 1));
+        let here: Vec<u32> = here.map(|(vmid, _)| *vmid).collect();
+        let now = self.now;
+        here.into_iter().for_each(|vmid| if online { self.power_on(vmid, now) } else { self.power_off(vmid) });
+        true
+    }
+
+    /// Leaves `free` bytes on a storage, on every node that has its own data. `false` if there is no such storage.
+    pub fn fill_storage(&mut self, id: &str, free: u64) -> bool {
+        let Some(storage) = self.storages.get_mut(id) else { return false };
+        for backend in storage.backends.values_mut() {
+            let volumes: u64 = backend.volumes.values().map(|volume| volume.used).sum();
+            backend.other = backend.total.saturating_sub(free).saturating_sub(volumes);
+        }
+        true
+    }
+
+    /// Adds a storage of its own data on every node, or of common data if it is shared.
+    pub fn add_storage(&mut self, id: &str, kind: StorageKind, content: &str, shared: bool, total: u64) {
+        let mut added = storage(kind, content, shared, &format!("/mnt/pve/{id}"));
+        let names: Vec<String> = if shared { vec![String::new()] } else { self.nodes.keys().cloned().collect() };
+        added.backends = names.into_iter().map(|name| (name, backend(total, 0))).collect();
+        self.storages.insert(id.to_owned(), added);
+    }
+
+    /// Takes one privilege out of every custom role that has it, as if it had never been granted. Returns whether one
+    /// had it.
+    pub fn revoke_privilege(&mut self, privilege: &str) -> bool {
+        let gone = Privs::named(&[privilege]);
+        let mut found = false;
+        for (role, _) in ROLES {
+            if let Some(held) = self.access.roles.get_mut(*role) {
+                found |= held.contains(gone);
+                *held = held.without(gone);
+            }
+        }
+        found
+    }
+
+    /// Takes back all that a user was granted on one path. Returns whether there was anything.
+    pub fn revoke_path(&mut self, path: &str, user: &str) -> bool {
+        let held: Vec<String> = self
+            .access
+            .acl()
+            .filter(|(at, subject, who, _, _)| *at == path && *subject == Subject::User && *who == user)
+            .map(|(_, _, _, role, _)| role.to_owned())
+            .collect();
+        for role in &held {
+            self.access.set_acl(path, Subject::User, user, role, AclChange::Revoke);
+        }
+        !held.is_empty()
+    }
+
+    /// Changes a token of a user. `false` if there is no such token.
+    pub fn change_token(&mut self, full_id: &str, change: impl FnOnce(&mut Token)) -> bool {
+        let Some((user, name)) = full_id.split_once('!') else { return false };
+        let token = self.access.users.get_mut(user).and_then(|user| user.tokens.get_mut(name));
+        token.map(change).is_some()
+    }
+}

@@ -1,0 +1,283 @@
+//! Storages, where their data lies, and the volumes on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hyper::body::Bytes;
+
+use super::World;
+
+/// The kinds of storage that the lab knows, with what matters of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageKind {
+    /// A directory.
+    Dir,
+    /// A directory on an NFS server.
+    Nfs,
+    /// A directory on CephFS.
+    CephFs,
+    /// An LVM volume group: every disk takes its whole size at once.
+    Lvm,
+    /// An LVM thin pool.
+    LvmThin,
+    /// A ZFS pool.
+    Zfs,
+    /// A Ceph pool.
+    Rbd,
+}
+
+impl StorageKind {
+    /// PVE's name of the kind.
+    pub fn name(self) -> &'static str {
+        match self {
+            StorageKind::Dir => "dir",
+            StorageKind::Nfs => "nfs",
+            StorageKind::CephFs => "cephfs",
+            StorageKind::Lvm => "lvm",
+            StorageKind::LvmThin => "lvmthin",
+            StorageKind::Zfs => "zfspool",
+            StorageKind::Rbd => "rbd",
+        }
+    }
+
+    /// Whether its volumes are files with a path.
+    pub fn has_files(self) -> bool {
+        matches!(self, StorageKind::Dir | StorageKind::Nfs | StorageKind::CephFs)
+    }
+
+    /// Whether a new disk takes space only as the guest writes.
+    pub fn is_thin(self) -> bool {
+        !matches!(self, StorageKind::Lvm)
+    }
+}
+
+/// A storage of the cluster's configuration, with its data.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// What it is.
+    pub kind: StorageKind,
+    /// Content types: `images`, `rootdir`, `iso`, `vztmpl`, `backup`, `snippets`, `import`.
+    pub content: BTreeSet<String>,
+    /// Whether all nodes see the same data.
+    pub shared: bool,
+    /// Whether it is switched off in the configuration.
+    pub disabled: bool,
+    /// The nodes that may use it; `None` is all.
+    pub nodes: Option<BTreeSet<String>>,
+    /// Where the files lie, for kinds that have files.
+    pub path: String,
+    /// The data, by node; one entry under the empty name if it is shared.
+    pub backends: BTreeMap<String, Backend>,
+}
+
+/// The data of a storage on one node, or on all if it is shared.
+#[derive(Clone, Debug, Default)]
+pub struct Backend {
+    /// Size in bytes.
+    pub total: u64,
+    /// Bytes that something else than the volumes below takes.
+    pub other: u64,
+    /// Whether it can be reached.
+    pub active: bool,
+    /// By volume id, `local:iso/x.iso`.
+    pub volumes: BTreeMap<String, Volume>,
+}
+
+/// A disk or a file on a storage.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// `images`, `iso`, `vztmpl`, `backup`, …
+    pub content: String,
+    /// `raw`, `qcow2`, `iso`, …
+    pub format: String,
+    /// Size in bytes as the guest sees it.
+    pub size: u64,
+    /// Bytes that it takes.
+    pub used: u64,
+    /// Unix time of its making.
+    pub ctime: u64,
+    /// The VM that it belongs to.
+    pub vmid: Option<u32>,
+    /// The bytes of a small file that was uploaded.
+    pub data: Option<Bytes>,
+}
+
+impl Backend {
+    /// Bytes in use, never more than there are.
+    pub fn used(&self) -> u64 {
+        let volumes: u64 = self.volumes.values().map(|volume| volume.used).sum();
+        (self.other + volumes).min(self.total)
+    }
+
+    /// Bytes that are free.
+    pub fn free(&self) -> u64 {
+        self.total - self.used()
+    }
+}
+
+impl Storage {
+    /// The key of the data that a node sees.
+    fn key<'a>(&self, node: &'a str) -> &'a str {
+        if self.shared { "" } else { node }
+    }
+
+    /// Whether the node may use it at all.
+    pub fn is_enabled_on(&self, node: &str) -> bool {
+        !self.disabled && self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
+    }
+
+    /// The data that a node sees.
+    pub fn backend(&self, node: &str) -> Option<&Backend> {
+        self.backends.get(self.key(node))
+    }
+
+    /// The data that a node sees, to change it.
+    pub fn backend_mut(&mut self, node: &str) -> Option<&mut Backend> {
+        let key = self.key(node).to_owned();
+        self.backends.get_mut(&key)
+    }
+
+    /// The content types in the order in which this storage happens to list them.
+    pub fn content_list(&self) -> String {
+        self.content.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+    }
+
+    /// The path of a volume on the node, for kinds that have files; otherwise the device.
+    pub fn path_of(&self, name: &str) -> String {
+        match (self.kind.has_files(), name.split_once('/')) {
+            (true, Some(("iso", file))) => format!("{}/template/iso/{file}", self.path),
+            (true, Some(("vztmpl", file))) => format!("{}/template/cache/{file}", self.path),
+            (true, Some(("backup", file))) => format!("{}/dump/{file}", self.path),
+            (true, Some(("import", file))) => format!("{}/import/{file}", self.path),
+            (true, _) => format!("{}/images/{name}", self.path),
+            (false, _) => format!("/dev/{}/{name}", self.path.trim_start_matches('/')),
+        }
+    }
+}
+
+/// Storage and volume name of a volume id.
+pub fn split_volid(volid: &str) -> Option<(&str, &str)> {
+    let (storage, name) = volid.split_once(':')?;
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fine = storage.starts_with(|c: char| c.is_ascii_alphabetic()) && storage.chars().all(good) && !name.is_empty();
+    fine.then_some((storage, name))
+}
+
+/// Content type and owner of a volume, read from its name (pve-storage `Plugin.pm` `parse_volname`).
+pub fn parse_volname(kind: StorageKind, name: &str) -> Option<(&'static str, Option<u32>)> {
+    if kind.has_files() {
+        let (folder, file) = name.split_once('/')?;
+        if file.is_empty() || file.contains('/') {
+            return None;
+        }
+        return match folder {
+            "iso" => is_iso(file).then_some(("iso", None)),
+            "vztmpl" => Some(("vztmpl", None)),
+            "backup" => Some(("backup", file.split('-').nth(2).and_then(|id| id.parse().ok()))),
+            "snippets" => Some(("snippets", None)),
+            "import" => Some(("import", None)),
+            owner => owner.parse().ok().map(|owner| ("images", Some(owner))),
+        };
+    }
+    let owner = name.strip_prefix("vm-").or_else(|| name.strip_prefix("base-"))?.split('-').next()?;
+    owner.parse().ok().map(|owner| ("images", Some(owner)))
+}
+
+/// Whether a file name has the ending of an ISO image.
+pub fn is_iso(file: &str) -> bool {
+    let lower = file.to_ascii_lowercase();
+    lower.len() > 4 && (lower.ends_with(".iso") || lower.ends_with(".img"))
+}
+
+impl World {
+    /// A volume by its id, as a node sees it.
+    pub fn volume(&self, node: &str, volid: &str) -> Option<&Volume> {
+        let (storage, _) = split_volid(volid)?;
+        self.storages.get(storage)?.backend(node)?.volumes.get(volid)
+    }
+
+    /// A storage that a node may use, or what PVE says instead (pve-storage `storage_check_enabled`).
+    pub fn usable_storage(&self, id: &str, node: &str) -> Result<&Storage, String> {
+        let storage = self.storages.get(id).ok_or_else(|| format!("storage '{id}' does not exist"))?;
+        if storage.disabled {
+            return Err(format!("storage '{id}' is disabled"));
+        }
+        if !storage.is_enabled_on(node) {
+            return Err(format!("storage '{id}' is not available on node '{node}'"));
+        }
+        Ok(storage)
+    }
+
+    /// The same, and it must be reachable; its data to change.
+    pub fn active_backend(&mut self, id: &str, node: &str) -> Result<&mut Backend, String> {
+        self.usable_storage(id, node)?;
+        let backend = self.storages.get_mut(id).and_then(|storage| storage.backend_mut(node));
+        match backend {
+            Some(backend) if backend.active => Ok(backend),
+            _ => Err(format!("storage '{id}' is not online")),
+        }
+    }
+
+    /// Makes a disk of `size` bytes for a VM and returns its volume id, or what the storage says instead.
+    pub fn allocate(&mut self, id: &str, node: &str, vmid: u32, size: u64, now: u64) -> Result<String, String> {
+        self.active_backend(id, node)?;
+        let Some(storage) = self.storages.get_mut(id) else { return Err(format!("storage '{id}' does not exist")) };
+        let (kind, path, shared) = (storage.kind, storage.path.clone(), storage.shared);
+        let Some(backend) = storage.backend_mut(node) else { return Err(format!("storage '{id}' is not online")) };
+        let name = (0..)
+            .map(|number| match kind.has_files() {
+                true => format!("{vmid}/vm-{vmid}-disk-{number}.raw"),
+                false => format!("vm-{vmid}-disk-{number}"),
+            })
+            .find(|name| !backend.volumes.contains_key(&format!("{id}:{name}")))
+            .unwrap_or_default();
+        let used = if kind.is_thin() { 0 } else { size };
+        let free = backend.free();
+        if used > free || free == 0 {
+            return Err(no_space(kind, &path, &name, (free, size), if shared { id } else { "" }));
+        }
+        let volume = Volume {
+            content: "images".into(),
+            format: "raw".into(),
+            size,
+            used,
+            ctime: now,
+            vmid: Some(vmid),
+            data: None,
+        };
+        let volid = format!("{id}:{name}");
+        backend.volumes.insert(volid.clone(), volume);
+        Ok(volid)
+    }
+
+    /// Removes a volume; `false` if it was not there.
+    pub fn free_volume(&mut self, node: &str, volid: &str) -> bool {
+        let Some((storage, _)) = split_volid(volid) else { return false };
+        let backend = self.storages.get_mut(storage).and_then(|storage| storage.backend_mut(node));
+        backend.is_some_and(|backend| backend.volumes.remove(volid).is_some())
+    }
+}
+
+/// What the tools behind a storage print when there is no room: LVM2 `lv_manip.c` and `thin_manip.c`, librbd, ZFS, cp.
+fn no_space(kind: StorageKind, path: &str, name: &str, (free, size): (u64, u64), lock: &str) -> String {
+    let said = match kind {
+        StorageKind::Lvm => {
+            let (extents, wanted) = (free >> 22, size >> 22);
+            format!(
+                "lvcreate '{path}/{name}' error:   Volume group \"{path}\" has insufficient free space \
+                 ({extents} extents): {wanted} required."
+            )
+        }
+        StorageKind::LvmThin => format!(
+            "lvcreate '{path}/{name}' error:   Cannot create new thin volume, free space in thin pool {path}/data \
+             reached threshold."
+        ),
+        StorageKind::Rbd => format!("rbd create '{name}' error: rbd: create error: (28) No space left on device"),
+        StorageKind::Zfs => {
+            format!("zfs error: cannot create '{path}/{name}': out of space")
+        }
+        StorageKind::Dir | StorageKind::Nfs | StorageKind::CephFs => {
+            format!("unable to create image: '{path}/images/{name}' - No space left on device")
+        }
+    };
+    if lock.is_empty() { said } else { format!("error with cfs lock 'storage-{lock}': {said}") }
+}

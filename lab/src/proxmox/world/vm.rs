@@ -1,0 +1,287 @@
+//! Virtual machines and their configuration.
+
+use std::collections::BTreeMap;
+
+use hyper::body::Bytes;
+
+use super::disk::split_volid;
+use super::{GIB, World};
+
+/// A VM's configuration: option to value, both as in the file of PVE.
+pub type Config = BTreeMap<String, String>;
+
+/// Data that a Talos node has written to its disk once it runs, in bytes.
+const WRITTEN: u64 = 6 * GIB;
+
+/// A virtual machine.
+#[derive(Clone, Debug)]
+pub struct Vm {
+    /// The node that its configuration lies on.
+    pub node: String,
+    /// Its configuration.
+    pub config: Config,
+    /// Set while it runs.
+    pub running: Option<Running>,
+    /// What holds it, `create` or `backup`; while it is held, it can be neither changed nor started.
+    pub lock: Option<String>,
+}
+
+/// A VM's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Process id.
+    pub pid: u32,
+    /// Unix time of its start.
+    pub since: u64,
+}
+
+/// A VM went on or off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PowerEvent {
+    /// Its id.
+    pub vmid: u32,
+    /// Where it runs.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+    /// Its SMBIOS UUID: what Talos and Omni know it by.
+    pub uuid: String,
+    /// Whether it runs now.
+    pub running: bool,
+    /// The bytes of the cloud-init ISO in one of its drives; `None` if there is none.
+    pub cidata: Option<Bytes>,
+    /// The volume id of the image in its other CD drive.
+    pub iso: Option<String>,
+}
+
+/// One drive of a configuration: `local-lvm:40,ssd=1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drive {
+    /// Volume id, `STORAGE:GIB` for a new disk, `none` or `cdrom`.
+    pub file: String,
+    /// The other properties.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Drive {
+    /// Reads a drive; `None` if it names no file.
+    pub fn parse(text: &str) -> Option<Drive> {
+        let mut drive = Drive::default();
+        for part in text.split(',').filter(|part| !part.is_empty()) {
+            match part.split_once('=') {
+                Some(("file" | "volume", file)) => drive.file = file.to_owned(),
+                Some((name, value)) => {
+                    drive.options.insert(name.to_owned(), value.to_owned());
+                }
+                None => drive.file = part.to_owned(),
+            }
+        }
+        (!drive.file.is_empty()).then_some(drive)
+    }
+
+    /// Whether it is a CD drive.
+    pub fn is_cdrom(&self) -> bool {
+        self.options.get("media").is_some_and(|media| media == "cdrom")
+    }
+
+    /// Storage and GiB of a disk that is yet to be made.
+    pub fn new_disk(&self) -> Option<(Option<&str>, f64)> {
+        let (storage, size) = match self.file.split_once(':') {
+            Some((storage, size)) => (Some(storage), size),
+            None => (None, self.file.as_str()),
+        };
+        let plain = size.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let size = size.parse().ok().filter(|size: &f64| plain && size.is_finite())?;
+        Some((storage, size))
+    }
+}
+
+impl std::fmt::Display for Drive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.file)?;
+        self.options.iter().try_for_each(|(name, value)| write!(f, ",{name}={value}"))
+    }
+}
+
+/// Whether an option is a drive, by its name.
+pub fn is_drive(option: &str) -> bool {
+    // Asked for every option of every VM: most are no drive by their last letter.
+    if !option.ends_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let bounded = |prefix: &str, most: u32| {
+        option.strip_prefix(prefix).and_then(|number| number.parse::<u32>().ok()).is_some_and(|number| number <= most)
+    };
+    bounded("ide", 3)
+        || bounded("sata", 5)
+        || bounded("scsi", 30)
+        || bounded("virtio", 15)
+        || matches!(option, "efidisk0" | "tpmstate0")
+}
+
+/// A size in the shortest unit that is exact: `40G`, `512M`, `368K`.
+pub fn size_text(bytes: u64) -> String {
+    for (unit, shift) in [("G", 30), ("M", 20), ("K", 10)] {
+        if bytes >> shift > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}
+
+/// The default boot order: first disk, first CD drive, first network device (qemu-server `get_default_bootdevices`).
+pub fn default_boot(config: &Config) -> String {
+    let drives = |cdrom: bool| {
+        // PVE's order of buses, each in the order of its numbers.
+        let buses = ["ide", "scsi", "virtio", "sata"].map(|bus| (0..31).map(move |number| format!("{bus}{number}")));
+        buses.into_iter().flatten().find(|name| {
+            let drive = config.get(name).and_then(|value| Drive::parse(value));
+            drive.is_some_and(|drive| drive.is_cdrom() == cdrom)
+        })
+    };
+    let net = (0..32).map(|number| format!("net{number}")).find(|name| config.contains_key(name));
+    let devices: Vec<String> = [drives(false), drives(true), net].into_iter().flatten().collect();
+    format!("order={}", devices.join(";"))
+}
+
+impl Vm {
+    /// A numeric option, or its default.
+    pub fn number(&self, option: &str, default: u64) -> u64 {
+        self.config.get(option).and_then(|value| value.parse().ok()).unwrap_or(default)
+    }
+
+    /// Virtual processors.
+    pub fn cpus(&self) -> u64 {
+        self.number("sockets", 1) * self.number("cores", 1)
+    }
+
+    /// Memory in MiB; the option may be `2048` or `current=2048`.
+    pub fn memory_mib(&self) -> u64 {
+        let memory = self.config.get("memory").map_or("512", String::as_str);
+        memory.trim_start_matches("current=").parse().unwrap_or(512)
+    }
+
+    /// Bytes of memory that it takes on its node: all that it has while it runs.
+    pub fn memory_in_use(&self) -> u64 {
+        if self.running.is_some() { self.memory_mib() << 20 } else { 0 }
+    }
+
+    /// The SMBIOS UUID; empty if it has none.
+    pub fn uuid(&self) -> &str {
+        let smbios = self.config.get("smbios1").map_or("", String::as_str);
+        smbios.split(',').find_map(|part| part.strip_prefix("uuid=")).unwrap_or("")
+    }
+
+    /// The name, or what PVE shows instead.
+    pub fn name(&self, vmid: u32) -> String {
+        self.config.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))
+    }
+
+    /// Every drive with the name of its option.
+    pub fn drives(&self) -> impl Iterator<Item = (&str, Drive)> {
+        let drives = self.config.iter().filter(|(option, _)| is_drive(option));
+        drives.filter_map(|(option, value)| Some((option.as_str(), Drive::parse(value)?)))
+    }
+
+    /// The volumes of disks that belong to it, also those no longer attached.
+    pub fn own_volumes(&self) -> Vec<String> {
+        let unused = self.config.iter().filter(|(option, _)| option.starts_with("unused"));
+        let unused = unused.map(|(_, value)| value.clone());
+        let attached = self.drives().filter(|(_, drive)| !drive.is_cdrom()).map(|(_, drive)| drive.file);
+        attached.chain(unused).filter(|file| split_volid(file).is_some()).collect()
+    }
+}
+
+impl World {
+    /// A VM on a node, or PVE's words for one that is not there (qemu-server `load_config`).
+    pub fn vm(&self, node: &str, vmid: u32) -> Result<&Vm, String> {
+        let missing = || format!("Configuration file 'nodes/{node}/qemu-server/{vmid}.conf' does not exist");
+        self.vms.get(&vmid).filter(|vm| vm.node == node).ok_or_else(missing)
+    }
+
+    /// Removes a VM's configuration, its place in a pool and what was said about access to it; not its disks.
+    pub fn remove_vm(&mut self, vmid: u32) -> Option<Vm> {
+        self.access.forget_path(&format!("/vms/{vmid}"));
+        if let Some(pool) = self.access.vm_pool.remove(&vmid).and_then(|pool| self.access.pools.get_mut(&pool)) {
+            pool.vms.remove(&vmid);
+        }
+        self.vms.remove(&vmid)
+    }
+
+    /// Puts a VM into a pool and takes it out of the one that it was in.
+    pub fn join_pool(&mut self, vmid: u32, pool: &str) {
+        if let Some(old) = self.access.vm_pool.remove(&vmid).and_then(|old| self.access.pools.get_mut(&old)) {
+            old.vms.remove(&vmid);
+        }
+        if let Some(pool_entry) = self.access.pools.get_mut(pool) {
+            pool_entry.vms.insert(vmid);
+            self.access.vm_pool.insert(vmid, pool.to_owned());
+        }
+    }
+
+    /// The size in bytes of the disk that a VM boots from.
+    pub fn boot_disk_size(&self, vm: &Vm) -> u64 {
+        let disk = vm.drives().find(|(_, drive)| !drive.is_cdrom());
+        disk.and_then(|(_, drive)| self.volume(&vm.node, &drive.file).map(|volume| volume.size)).unwrap_or(0)
+    }
+
+    /// Switches a VM on; its disks begin to fill. Telling the others is left to the caller of [`World::take_events`].
+    pub fn power_on(&mut self, vmid: u32, now: u64) {
+        let pid = 2000 + (self.random() % 4_000_000) as u32;
+        let Some(vm) = self.vms.get_mut(&vmid) else { return };
+        if vm.running.is_some() {
+            return;
+        }
+        vm.running = Some(Running { pid, since: now });
+        let (node, disks) = (vm.node.clone(), vm.own_volumes());
+        for disk in disks {
+            let storage = split_volid(&disk).and_then(|(id, _)| self.storages.get_mut(id));
+            let volume = storage.and_then(|storage| storage.backend_mut(&node)?.volumes.get_mut(&disk));
+            if let Some(volume) = volume {
+                volume.used = volume.used.max(volume.size.min(WRITTEN));
+            }
+        }
+        self.note_power(vmid);
+    }
+
+    /// Switches a VM off.
+    pub fn power_off(&mut self, vmid: u32) {
+        let was_running = self.vms.get_mut(&vmid).and_then(|vm| vm.running.take()).is_some();
+        if was_running {
+            self.note_power(vmid);
+        }
+    }
+
+    /// The changes of power since the last call, oldest first.
+    pub fn take_events(&mut self) -> Vec<PowerEvent> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    fn note_power(&mut self, vmid: u32) {
+        let Some(vm) = self.vms.get(&vmid) else { return };
+        let mut event = PowerEvent {
+            vmid,
+            node: vm.node.clone(),
+            name: vm.name(vmid),
+            uuid: vm.uuid().to_owned(),
+            running: vm.running.is_some(),
+            cidata: None,
+            iso: None,
+        };
+        for (_, drive) in vm.drives().filter(|(_, drive)| drive.is_cdrom()) {
+            match self.volume(&vm.node, &drive.file).and_then(|volume| volume.data.clone()) {
+                Some(data) if is_cidata(&data) => event.cidata = Some(data),
+                _ if drive.file.contains(":iso/") => event.iso = Some(drive.file),
+                _ => {}
+            }
+        }
+        self.outbox.push(event);
+    }
+}
+
+/// Whether a file is an ISO 9660 image with the volume label `cidata`, by which Talos finds its nocloud data.
+fn is_cidata(image: &[u8]) -> bool {
+    // ECMA-119 §8.4: the primary volume descriptor is sector 16, the volume identifier its bytes 40 to 71.
+    let label = image.get(16 * 2048 + 40..16 * 2048 + 72);
+    label.is_some_and(|label| label.trim_ascii().eq_ignore_ascii_case(b"cidata"))
+}

@@ -1,0 +1,508 @@
+//! The compose file as docker compose reads it: `.env` beside it, variables replaced, services with what the lab's engine
+//! needs of them (compose-spec/compose-go v2 as in docker compose 5.5.1).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
+
+/// A compose project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// The compose file, absolute.
+    pub file: PathBuf,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Services of the active profiles, by name.
+    pub services: BTreeMap<String, Service>,
+    /// Named volumes.
+    pub volumes: Vec<String>,
+    /// What compose says on stderr while it reads: unset variables.
+    pub warnings: Vec<String>,
+}
+
+/// A service with everything that its container would see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The container's name.
+    pub container: String,
+    /// Image reference.
+    pub image: String,
+    /// Entrypoint and command, as far as the file gives them.
+    pub argv: Vec<String>,
+    /// Whether `argv` begins with an entrypoint of the file's.
+    pub entrypoint: bool,
+    /// Environment.
+    pub environment: BTreeMap<String, String>,
+    /// Bind mounts: path in the container, path on the host.
+    pub binds: Vec<(String, String)>,
+    /// Host paths that must exist: mounts with `create_host_path: false`.
+    pub strict_binds: Vec<String>,
+    /// Named volumes it mounts.
+    pub volumes: Vec<String>,
+    /// The service whose network it joins.
+    pub network_of: Option<String>,
+    /// Published ports: host address, host port, container port, protocol.
+    pub ports: Vec<(String, u16, u16, String)>,
+    /// What it depends on, and the condition.
+    pub depends_on: BTreeMap<String, String>,
+    /// It has a healthcheck.
+    pub healthcheck: bool,
+    /// `restart:`
+    pub restart: String,
+    /// Profiles; without any it is always there.
+    pub profiles: Vec<String>,
+    /// A hash of all of the above: what changed is recreated.
+    pub hash: String,
+}
+
+/// Reads a project. `profiles` are the active ones. The error is compose's, for stderr.
+pub fn load(file: &str, profiles: &[String]) -> Result<Project, String> {
+    let file = std::path::absolute(file).map_err(|why| why.to_string())?;
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(&file)
+        .map_err(|why| format!("compose file {shown:?} is invalid: open {shown}: {}", crate::gonet::go_io(&why)))?;
+    let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut value: Value = serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))?;
+    // A merge key that is no mapping is for the engine to refuse.
+    let _ = value.apply_merge();
+    let mut variables = Variables { env: dotenv(&dir.join(".env"))?, warnings: Vec::new() };
+    variables.env.extend(std::env::vars());
+    variables.replace(&mut value, "")?;
+    let name = match variables.env.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()) {
+        Some(name) => name.clone(),
+        None => match value.get("name").and_then(Value::as_str) {
+            Some(name) => name.to_owned(),
+            None => dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default(),
+        },
+    };
+    let mut active = profiles.to_vec();
+    if let Some(more) = variables.env.get("COMPOSE_PROFILES") {
+        active.extend(more.split(',').map(|profile| profile.trim().to_owned()).filter(|profile| !profile.is_empty()));
+    }
+    let mut project = Project {
+        name,
+        file,
+        dir: dir.clone(),
+        services: BTreeMap::new(),
+        volumes: names(value.get("volumes")),
+        warnings: variables.warnings.clone(),
+    };
+    let services = value.get("services").and_then(Value::as_mapping).cloned().unwrap_or_default();
+    for (key, spec) in &services {
+        let service = service(&project, key.as_str().unwrap_or_default(), spec)?;
+        let wanted = service.profiles.is_empty()
+            || service.profiles.iter().any(|one| active.contains(one) || active.contains(&"*".to_owned()));
+        if wanted {
+            project.services.insert(service.name.clone(), service);
+        }
+    }
+    for service in project.services.values() {
+        for other in service.depends_on.keys().chain(service.network_of.as_ref()) {
+            if !services.contains_key(other.as_str()) {
+                let text = "depends on undefined service";
+                return Err(format!("service {:?} {text} {other:?}: invalid compose project", service.name));
+            }
+        }
+    }
+    Ok(project)
+}
+
+fn names(value: Option<&Value>) -> Vec<String> {
+    let map = value.and_then(Value::as_mapping);
+    map.into_iter().flatten().filter_map(|(key, _)| key.as_str().map(str::to_owned)).collect()
+}
+
+/// `go-yaml load error in parser (while parsing a flow node) at L2.C1: did not find expected node content`
+fn syntax_error(why: &serde_yaml::Error) -> String {
+    let said = why.to_string();
+    let (what, rest) = said.split_once(" at line ").unwrap_or((&said, ""));
+    let context = rest.split_once(", ").map(|(_, context)| context.split(" at line ").next().unwrap_or(context));
+    let stage = if context.is_some_and(|context| context.starts_with("while scanning")) { "scanner" } else { "parser" };
+    let context = context.map(|context| format!(" ({context})")).unwrap_or_default();
+    match why.location() {
+        Some(place) => {
+            format!("go-yaml load error in {stage}{context} at L{}.C{}: {what}", place.line(), place.column())
+        }
+        None => format!("go-yaml load error in {stage}{context}: {what}"),
+    }
+}
+
+fn strings(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::Sequence(items)) => items.iter().map(scalar).collect(),
+        Some(Value::String(text)) => shell_words(text),
+        _ => Vec::new(),
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(yes) => yes.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// Words as a shell splits them.
+fn shell_words(text: &str) -> Vec<String> {
+    let (mut out, mut word, mut quote, mut begun) = (Vec::new(), String::new(), None, false);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                begun = true;
+            }
+            (None | Some('"'), '\\') => {
+                word.extend(chars.next());
+                begun = true;
+            }
+            (None, c) if c.is_whitespace() => {
+                if begun {
+                    out.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            (_, c) => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        out.push(word);
+    }
+    out
+}
+
+fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, String> {
+    let text = |key: &str| spec.get(key).map(scalar).unwrap_or_default();
+    let entrypoint = strings(spec.get("entrypoint"));
+    let mut out = Service {
+        name: name.to_owned(),
+        container: match text("container_name").as_str() {
+            "" => format!("{}-{name}-1", project.name),
+            own => own.to_owned(),
+        },
+        image: text("image"),
+        entrypoint: !entrypoint.is_empty(),
+        argv: entrypoint.into_iter().chain(strings(spec.get("command"))).collect(),
+        network_of: text("network_mode").strip_prefix("service:").map(str::to_owned),
+        healthcheck: spec
+            .get("healthcheck")
+            .is_some_and(|check| check.get("disable").and_then(Value::as_bool) != Some(true)),
+        restart: text("restart"),
+        profiles: strings(spec.get("profiles")),
+        ..Service::default()
+    };
+    if out.image.is_empty() && spec.get("build").is_none() {
+        return Err(format!(
+            "service {name:?} has neither an image nor a build context specified: invalid compose project"
+        ));
+    }
+    for file in env_files(spec.get("env_file")) {
+        let path = project.dir.join(&file);
+        if !path.exists() {
+            return Err(format!("env file {} not found: stat {0}: no such file or directory", path.display()));
+        }
+        out.environment.extend(dotenv(&path)?);
+    }
+    match spec.get("environment") {
+        Some(Value::Mapping(map)) => {
+            out.environment.extend(map.iter().map(|(key, value)| (scalar(key), scalar(value))));
+        }
+        Some(Value::Sequence(items)) => {
+            for item in items.iter().map(scalar) {
+                match item.split_once('=') {
+                    Some((key, value)) => drop(out.environment.insert(key.to_owned(), value.to_owned())),
+                    None => drop(std::env::var(&item).map(|value| out.environment.insert(item, value))),
+                }
+            }
+        }
+        _ => {}
+    }
+    match spec.get("depends_on") {
+        Some(Value::Mapping(map)) => {
+            for (key, value) in map {
+                let condition = value.get("condition").map_or_else(|| "service_started".to_owned(), scalar);
+                out.depends_on.insert(scalar(key), condition);
+            }
+        }
+        Some(Value::Sequence(items)) => {
+            out.depends_on.extend(items.iter().map(|item| (scalar(item), "service_started".to_owned())));
+        }
+        _ => {}
+    }
+    mounts(project, spec.get("volumes"), &mut out);
+    ports(spec.get("ports"), &mut out);
+    let text = serde_json::to_string(&out).unwrap_or_default();
+    out.hash = crate::tls::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+    Ok(out)
+}
+
+fn env_files(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::String(file)) => vec![file.clone()],
+        Some(Value::Sequence(items)) => {
+            let file = |item: &Value| item.get("path").map_or_else(|| scalar(item), scalar);
+            items.iter().map(file).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
+    for item in value.and_then(Value::as_sequence).into_iter().flatten() {
+        let (source, target) = match item {
+            Value::String(text) => {
+                let mut parts = text.split(':');
+                match (parts.next(), parts.next()) {
+                    (Some(source), Some(target)) => (source.to_owned(), target.to_owned()),
+                    _ => continue,
+                }
+            }
+            map => {
+                let text = |key: &str| map.get(key).map(scalar).unwrap_or_default();
+                (text("source"), text("target"))
+            }
+        };
+        if source.starts_with(['.', '/', '~']) {
+            let home = std::env::var("HOME").unwrap_or_default();
+            let path = project.dir.join(source.replacen('~', &home, usize::from(source.starts_with('~'))));
+            let mut clean = PathBuf::new();
+            for part in path.components() {
+                match part {
+                    std::path::Component::CurDir => {}
+                    std::path::Component::ParentDir => drop(clean.pop()),
+                    other => clean.push(other),
+                }
+            }
+            let host = clean.display().to_string();
+            let create = item.get("bind").and_then(|bind| bind.get("create_host_path")).and_then(Value::as_bool);
+            if create == Some(false) {
+                out.strict_binds.push(host.clone());
+            }
+            out.binds.push((target, host));
+        } else {
+            out.volumes.push(source);
+        }
+    }
+}
+
+fn ports(value: Option<&Value>, out: &mut Service) {
+    for item in value.and_then(Value::as_sequence).into_iter().flatten() {
+        let text = scalar(item);
+        let (rest, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+        let mut parts = rest.rsplit(':');
+        let target = parts.next().and_then(|port| port.parse().ok());
+        let published = parts.next().and_then(|port| port.parse().ok());
+        let host: Vec<&str> = parts.collect();
+        let host =
+            if host.is_empty() { "0.0.0.0".to_owned() } else { host.into_iter().rev().collect::<Vec<_>>().join(":") };
+        if let Some(target) = target {
+            out.ports.push((host, published.unwrap_or(target), target, protocol.to_owned()));
+        }
+    }
+}
+
+/// Variables and what was missed.
+struct Variables {
+    env: BTreeMap<String, String>,
+    warnings: Vec<String>,
+}
+
+impl Variables {
+    fn replace(&mut self, value: &mut Value, path: &str) -> Result<(), String> {
+        let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        match value {
+            Value::String(text) if text.contains('$') => {
+                *text = self.expand(text).map_err(|why| match why {
+                    Problem::Required(text) => format!("error while interpolating {path}: {text}"),
+                    Problem::Format => {
+                        format!("invalid interpolation format for {path}.\nYou may need to escape any $ with another $.\n{text}")
+                    }
+                })?;
+            }
+            Value::Sequence(items) => {
+                for item in items {
+                    self.replace(item, &below("[]"))?;
+                }
+            }
+            Value::Mapping(map) => {
+                for (key, inner) in map.iter_mut() {
+                    let key = scalar(key);
+                    self.replace(inner, &below(&key))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn expand(&mut self, text: &str) -> Result<String, Problem> {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix('{') {
+                let end = closing(after).ok_or(Problem::Format)?;
+                out.push_str(&self.braced(&after[..end])?);
+                rest = &after[end + 1..];
+            } else {
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+                if end == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
+                    return Err(Problem::Format);
+                }
+                out.push_str(&self.plain(&rest[..end]));
+                rest = &rest[end..];
+            }
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn plain(&mut self, name: &str) -> String {
+        if let Some(value) = self.env.get(name) {
+            return value.clone();
+        }
+        let text = format!("The \\\"{name}\\\" variable is not set. Defaulting to a blank string.");
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+        String::new()
+    }
+
+    fn braced(&mut self, inner: &str) -> Result<String, Problem> {
+        let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
+        let (name, rest) = inner.split_at(end);
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(Problem::Format);
+        }
+        if rest.is_empty() {
+            return Ok(self.plain(name));
+        }
+        let (colon, rest) = rest.strip_prefix(':').map_or((false, rest), |rest| (true, rest));
+        let operator = rest.chars().next().ok_or(Problem::Format)?;
+        let word = &rest[operator.len_utf8()..];
+        let value = self.env.get(name).filter(|value| !colon || !value.is_empty()).cloned();
+        match (operator, value) {
+            ('-' | '?', Some(value)) => Ok(value),
+            ('-', None) => self.expand(word),
+            ('?', None) => {
+                let why = self.expand(word)?;
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                Err(Problem::Required(format!("required variable {name} is missing a value{why}")))
+            }
+            ('+', Some(_)) => self.expand(word),
+            ('+', None) => Ok(String::new()),
+            _ => Err(Problem::Format),
+        }
+    }
+}
+
+enum Problem {
+    Required(String),
+    Format,
+}
+
+/// Where the brace closes that was opened before this text.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => return Some(at),
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A `.env` file; a missing one is empty.
+fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(BTreeMap::new()) };
+    let mut variables = Variables { env: std::env::vars().collect(), warnings: Vec::new() };
+    let mut out = BTreeMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            let key = line.trim();
+            if key.contains(char::is_whitespace) {
+                let shown = path.display();
+                return Err(format!("failed to read {shown}: line {}: key cannot contain a space", number + 1));
+            }
+            continue;
+        };
+        let value = value.trim_start();
+        let value = match value.chars().next() {
+            Some('\'') => value[1..].split('\'').next().unwrap_or_default().to_owned(),
+            Some('"') => {
+                let inner = value[1..].rsplit_once('"').map_or(&value[1..], |(inner, _)| inner);
+                let unescaped = inner.replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
+                variables.expand(&unescaped).unwrap_or(unescaped)
+            }
+            _ => {
+                let bare = value.split(" #").next().unwrap_or_default().trim_end();
+                variables.expand(bare).unwrap_or_else(|_| bare.to_owned())
+            }
+        };
+        // The shell's own variables win over the file's, also inside it.
+        variables.env.entry(key.trim().to_owned()).or_insert_with(|| value.clone());
+        out.insert(key.trim().to_owned(), value);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(text: &str) -> Result<String, String> {
+        let env = [("A", "one"), ("EMPTY", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut variables = Variables { env: env.into(), warnings: Vec::new() };
+        variables.expand(text).map_err(|why| match why {
+            Problem::Required(text) => text,
+            Problem::Format => "format".to_owned(),
+        })
+    }
+
+    #[test]
+    fn variables_are_replaced_as_compose_does() {
+        for (text, wanted) in [
+            ("$A-${A}", "one-one"),
+            ("$$A", "$A"),
+            ("${EMPTY:-d}${EMPTY-d}", "d"),
+            ("${NO:-${A}}", "one"),
+            ("${A:+yes}${NO:+no}${EMPTY+set}", "yesset"),
+            ("${NO}", ""),
+        ] {
+            assert_eq!(expand(text).unwrap(), wanted, "{text}");
+        }
+        assert_eq!(expand("${NO:?set it}").unwrap_err(), "required variable NO is missing a value: set it");
+        assert_eq!(expand("${EMPTY?x}").unwrap(), "");
+        assert_eq!(expand("${1}").unwrap_err(), "format");
+        assert_eq!(expand("${A").unwrap_err(), "format");
+    }
+
+    #[test]
+    fn commands_are_split_as_by_a_shell() {
+        assert_eq!(shell_words("--a 'b c' \"d\"e f\\ g"), ["--a", "b c", "de", "f g"]);
+    }
+}

@@ -1,0 +1,81 @@
+//! What runs in the containers of the kit.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::compose::Service;
+use crate::clock::Clock;
+use crate::provider::Settings;
+use crate::provider::log::Log;
+
+/// What the provider sees of its service: its flags, its environment and the files mounted into it.
+pub fn provider_settings(service: &Service) -> Settings {
+    let env = |name: &str| service.environment.get(name).cloned().unwrap_or_default();
+    let flag = |name: &str| -> Option<String> {
+        let mut words = service.argv.iter();
+        while let Some(word) = words.next() {
+            let bare = word.strip_prefix("--")?;
+            match bare.split_once('=') {
+                Some((found, value)) if found == name => return Some(value.to_owned()),
+                None if bare == name => return words.next().cloned(),
+                None if bare != "insecure-skip-verify" => drop(words.next()),
+                _ => {}
+            }
+        }
+        None
+    };
+    let on_host = |path: &str| {
+        let bind = service.binds.iter().find(|(target, _)| target == path);
+        bind.and_then(|(_, host)| std::fs::read_to_string(host).ok())
+    };
+    let config_path = flag("config-file").unwrap_or_default();
+    let ca = env("SSL_CERT_FILE");
+    Settings {
+        endpoint: flag("omni-api-endpoint").unwrap_or_else(|| env("OMNI_ENDPOINT")),
+        key: flag("omni-service-account-key").unwrap_or_else(|| env("OMNI_SERVICE_ACCOUNT_KEY")),
+        id: flag("id").unwrap_or_else(|| "proxmox".to_owned()),
+        config: on_host(&config_path),
+        config_path,
+        ca: if ca.is_empty() { None } else { Some(on_host(&ca).unwrap_or_default()) },
+        insecure: service.argv.iter().any(|word| word.starts_with("--insecure-skip-verify")),
+        name: flag("provider-name").unwrap_or_else(|| "Proxmox".to_owned()),
+        description: flag("provider-description").unwrap_or_else(|| "Proxmox infrastructure provider".to_owned()),
+    }
+}
+
+/// The first lines of a healthy Omni.
+pub fn omni_says(log: &Log) {
+    let say = |caller: &str, text: &str| log.zap("info", caller, text, &[("component", json!("server"))]);
+    say("omni/app.go:92", "starting Omni");
+    say("backend/server.go:402", "service http server starting");
+}
+
+/// A shell script of the few words that stand-in containers use: `sleep`, `echo`, `exit`; anything else runs for ever.
+/// Writing a file named `/ok` is what their health check waits for.
+pub async fn script(text: &str, log: &Log, clock: &Clock, healthy: impl Fn()) -> i32 {
+    for command in text.split(';').map(str::trim) {
+        let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
+        match word {
+            "sleep" => match rest.trim().parse() {
+                Ok(seconds) => clock.sleep(Duration::from_secs(seconds)).await,
+                Err(_) => return 1,
+            },
+            "echo" => {
+                let rest = rest.trim_end_matches(">&2").trim();
+                match rest.rsplit_once('>') {
+                    Some((_, file)) if !file.trim().ends_with(['\'', '"', '}']) => {
+                        if file.trim() == "/ok" {
+                            healthy();
+                        }
+                    }
+                    _ => log.raw(rest.trim_matches('\'')),
+                }
+            }
+            "exit" => return rest.trim().parse().unwrap_or(0),
+            "" => {}
+            _ => std::future::pending().await,
+        }
+    }
+    0
+}

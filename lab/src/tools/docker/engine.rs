@@ -1,0 +1,446 @@
+//! The container engine: what `docker compose` asks of it, and what the containers of the kit do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::compose::Service;
+use crate::provider::log::{Line, Log, now};
+use crate::provider::{self, Surroundings};
+use crate::race::{First, first};
+
+/// How long a healthy sidecar takes from its start, in field time.
+const HEALTHY_AFTER: Duration = Duration::from_secs(3);
+/// How long a dependency is waited for before it counts as unhealthy.
+const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// A question to the engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// The containers of a project.
+    List(String),
+    /// Creates a container, stopped.
+    Create {
+        /// Project.
+        project: String,
+        /// The service it is of.
+        service: Box<Service>,
+        /// Compose file and directory, for the labels.
+        file: String,
+    },
+    /// Starts it.
+    Start {
+        /// Project.
+        project: String,
+        /// Service.
+        service: String,
+    },
+    /// Waits until it is healthy or clearly is not.
+    Healthy {
+        /// Project.
+        project: String,
+        /// Service.
+        service: String,
+    },
+    /// Stops it.
+    Stop {
+        /// Project.
+        project: String,
+        /// Service.
+        service: String,
+    },
+    /// Removes it.
+    Remove {
+        /// Project.
+        project: String,
+        /// Service.
+        service: String,
+    },
+    /// Makes a volume or network if it is not there.
+    Make(String),
+    /// Removes a network.
+    Unmake(String),
+    /// Lines of a log from number `from` on; with `wait` not before there is one or the container has ended.
+    Logs {
+        /// Project.
+        project: String,
+        /// Service.
+        service: String,
+        /// The first line wanted.
+        from: usize,
+        /// Wait for it.
+        wait: bool,
+    },
+}
+
+/// An answer of the engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// To [`Ask::List`], by name.
+    Containers(Vec<Shown>),
+    /// Done.
+    Done,
+    /// To [`Ask::Make`] and [`Ask::Unmake`]: whether it changed anything.
+    Changed(bool),
+    /// To [`Ask::Healthy`].
+    Health(bool),
+    /// To [`Ask::Logs`]; true if the container will write no more.
+    Lines(Vec<Line>, bool),
+    /// `Error response from daemon: …` without these words.
+    Failed(String),
+}
+
+/// A container as the engine shows it. Times are nanoseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shown {
+    /// 64 hex digits.
+    pub id: String,
+    /// The service with everything in it.
+    pub service: Service,
+    /// Compose file.
+    pub file: String,
+    /// `created`, `running`, `exited`, `restarting`.
+    pub state: String,
+    /// Exit code of the last run.
+    pub exit_code: i32,
+    /// Empty, `starting`, `healthy`, `unhealthy`.
+    pub health: String,
+    /// When it was created.
+    pub created: u64,
+    /// When it began to run.
+    pub started: u64,
+    /// When it ended.
+    pub finished: u64,
+    /// It took the place of another one.
+    pub replaced: bool,
+}
+
+struct Container {
+    shown: Shown,
+    log: Log,
+    running: Option<AbortHandle>,
+}
+
+type Key = (String, String);
+
+#[derive(Default)]
+struct State {
+    containers: BTreeMap<Key, Container>,
+    /// Volumes and networks.
+    things: BTreeSet<String>,
+}
+
+/// The engine of one lab. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Engine {
+    state: Arc<Mutex<State>>,
+    around: Surroundings,
+    changed: watch::Sender<u64>,
+}
+
+impl Engine {
+    /// An engine without containers.
+    pub fn new(around: Surroundings) -> Engine {
+        Engine { state: Arc::default(), around, changed: watch::channel(0).0 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Answers.
+    pub async fn answer(&self, ask: Ask) -> Told {
+        match ask {
+            Ask::List(project) => {
+                let state = self.lock();
+                let own = state.containers.iter().filter(|((of, _), _)| *of == project);
+                Told::Containers(own.map(|(_, container)| container.shown.clone()).collect())
+            }
+            Ask::Create { project, service, file } => self.create(project, *service, file),
+            Ask::Start { project, service } => self.start(&(project, service)),
+            Ask::Healthy { project, service } => Told::Health(self.healthy(&(project, service)).await),
+            Ask::Stop { project, service } => {
+                self.stop(&(project, service), 0);
+                Told::Done
+            }
+            Ask::Remove { project, service } => {
+                self.stop(&(project.clone(), service.clone()), 0);
+                self.lock().containers.remove(&(project, service));
+                self.note();
+                Told::Done
+            }
+            Ask::Make(name) => Told::Changed(self.lock().things.insert(name)),
+            Ask::Unmake(name) => Told::Changed(self.lock().things.remove(&name)),
+            Ask::Logs { project, service, from, wait } => self.logs(&(project, service), from, wait).await,
+        }
+    }
+
+    fn create(&self, project: String, service: Service, file: String) -> Told {
+        for (_, host) in &service.binds {
+            let path = std::path::Path::new(host);
+            if path.exists() {
+                continue;
+            }
+            if service.strict_binds.contains(host) {
+                return Told::Failed(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {host}"
+                ));
+            }
+            // The short form makes a directory where something was expected, as the real engine does.
+            if let Err(why) = std::fs::create_dir_all(path) {
+                return Told::Failed(format!("error while creating mount source path '{host}': {why}"));
+            }
+        }
+        let mut bytes = [0u8; 32];
+        // Without random bytes two containers share an id, which nobody compares.
+        let _ = crate::tls::fill(&mut bytes);
+        let key = (project, service.name.clone());
+        self.stop(&key, 0);
+        let mut state = self.lock();
+        let replaced = state.containers.remove(&key).is_some();
+        let shown = Shown {
+            id: crate::tls::hex(&bytes),
+            service,
+            file,
+            state: "created".to_owned(),
+            exit_code: 0,
+            health: String::new(),
+            created: now(),
+            started: 0,
+            finished: 0,
+            replaced,
+        };
+        state.containers.insert(key, Container { shown, log: Log::default(), running: None });
+        drop(state);
+        self.note();
+        Told::Done
+    }
+
+    /// The error of a container whose network belongs to one that does not run.
+    fn no_network(&self, key: &Key, verb: &str) -> Option<String> {
+        let state = self.lock();
+        let own = state.containers.get(key)?;
+        let of = own.shown.service.network_of.clone()?;
+        let other = state.containers.get(&(key.0.clone(), of))?;
+        (other.shown.state != "running").then(|| {
+            let (id, other) = (&own.shown.id, &other.shown.id);
+            format!("Cannot {verb} container {id}: cannot join network of a non running container: {other}")
+        })
+    }
+
+    fn start(&self, key: &Key) -> Told {
+        if let Some(text) = self.no_network(key, "start") {
+            return Told::Failed(text);
+        }
+        let mut state = self.lock();
+        let Some(container) = state.containers.get_mut(key) else {
+            return Told::Failed("No such container".to_owned());
+        };
+        if container.shown.state == "running" {
+            return Told::Done;
+        }
+        begin(&mut container.shown);
+        let engine = self.clone();
+        let task = tokio::spawn(engine.live(key.clone(), container.shown.service.clone(), container.log.clone()));
+        container.running = Some(task.abort_handle());
+        drop(state);
+        self.note();
+        Told::Done
+    }
+
+    /// Ends a container at once.
+    fn stop(&self, key: &Key, exit_code: i32) {
+        let mut state = self.lock();
+        let Some(container) = state.containers.get_mut(key) else { return };
+        if let Some(task) = container.running.take() {
+            task.abort();
+        }
+        if container.shown.state == "running" || container.shown.state == "restarting" {
+            end(&mut container.shown, exit_code);
+        }
+        drop(state);
+        self.note();
+    }
+
+    fn update(&self, key: &Key, change: impl FnOnce(&mut Shown)) {
+        if let Some(container) = self.lock().containers.get_mut(key) {
+            change(&mut container.shown);
+        }
+        self.note();
+    }
+
+    /// Runs a container, again and again if its policy says so.
+    async fn live(self, key: Key, service: Service, log: Log) {
+        let again = matches!(service.restart.as_str(), "always" | "unless-stopped")
+            || service.restart.starts_with("on-failure");
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let code = self.once(&key, &service, &log).await;
+            let again = again && !(service.restart.starts_with("on-failure") && code == 0);
+            self.update(&key, |shown| {
+                end(shown, code);
+                if again {
+                    "restarting".clone_into(&mut shown.state);
+                }
+            });
+            if !again {
+                return;
+            }
+            self.around.clock.sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(60));
+            self.update(&key, begin);
+        }
+    }
+
+    /// One run of a container; the value is its exit code.
+    async fn once(&self, key: &Key, service: &Service, log: &Log) -> i32 {
+        let clock = self.around.clock.clone();
+        if service.image.contains("omni-infra-provider-proxmox") {
+            return provider::run(super::containers::provider_settings(service), self.around.clone(), log.clone())
+                .await;
+        }
+        if service.image.contains("tailscale") {
+            return self.sidecar(key, service, log).await;
+        }
+        if service.image.contains("siderolabs/omni") {
+            super::containers::omni_says(log);
+            std::future::pending::<()>().await;
+        }
+        if let [shell, flag, script] = &service.argv[..]
+            && shell.ends_with("sh")
+            && flag == "-c"
+        {
+            let healthy = || self.update(key, |shown| become_healthy(shown));
+            return super::containers::script(script, log, &clock, healthy).await;
+        }
+        std::future::pending().await
+    }
+
+    async fn sidecar(&self, key: &Key, service: &Service, log: &Log) -> i32 {
+        let (clock, faults) = (&self.around.clock, &self.around.faults);
+        log.raw("boot: 2026/11/22 02:12:04 Starting tailscaled");
+        if faults.hit("docker-sidecar-unhealthy") {
+            log.raw("boot: 2026/11/22 02:12:05 failed to auth tailscale: tailscale up failed: exit status 1");
+            clock.sleep(UNHEALTHY_AFTER).await;
+            self.update(key, |shown| "unhealthy".clone_into(&mut shown.health));
+            std::future::pending::<()>().await;
+        }
+        if service.healthcheck {
+            clock.sleep(HEALTHY_AFTER).await;
+            self.update(key, |shown| become_healthy(shown));
+        }
+        log.raw("boot: 2026/11/22 02:12:07 Startup complete, waiting for shutdown signal");
+        if !faults.hit("docker-sidecar-died") {
+            std::future::pending::<()>().await;
+        }
+        clock.sleep(Duration::from_secs(1)).await;
+        self.cut_off(key);
+        137
+    }
+
+    /// The network is gone: what needs it to live ends.
+    fn cut_off(&self, key: &Key) {
+        let victims: Vec<Key> = {
+            let state = self.lock();
+            let on_it = state.containers.iter().filter(|(other, container)| {
+                let service = &container.shown.service;
+                other.0 == key.0
+                    && service.network_of.as_deref() == Some(&key.1)
+                    && service.image.contains("omni-infra-provider-proxmox")
+                    && container.shown.state == "running"
+            });
+            on_it.map(|(key, _)| key.clone()).collect()
+        };
+        for victim in victims {
+            if let Some(container) = self.lock().containers.get(&victim) {
+                container.log.raw(
+                    "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from server: EOF",
+                );
+            }
+            self.stop(&victim, 1);
+        }
+    }
+
+    async fn healthy(&self, key: &Key) -> bool {
+        let mut changed = self.changed.subscribe();
+        let most = self.around.clock.real(UNHEALTHY_AFTER * 2);
+        let wait = async {
+            loop {
+                changed.borrow_and_update();
+                let found = self.lock().containers.get(key).map(|container| container.shown.clone());
+                match found {
+                    None => return false,
+                    Some(shown) => match (shown.health.as_str(), shown.state.as_str()) {
+                        ("healthy", _) => return true,
+                        ("unhealthy", _) | (_, "exited") => return false,
+                        ("", "running") if !shown.service.healthcheck => return true,
+                        _ => {}
+                    },
+                }
+                if changed.changed().await.is_err() {
+                    return false;
+                }
+            }
+        };
+        matches!(first(wait, tokio::time::sleep(most)).await, First::Left(true))
+    }
+
+    async fn logs(&self, key: &Key, from: usize, wait: bool) -> Told {
+        let Some((log, mut grown)) =
+            self.lock().containers.get(key).map(|container| (container.log.clone(), container.log.subscribe()))
+        else {
+            return Told::Lines(Vec::new(), true);
+        };
+        let mut changed = self.changed.subscribe();
+        loop {
+            grown.borrow_and_update();
+            changed.borrow_and_update();
+            let lines = log.lines();
+            let state = self.lock().containers.get(key).map(|container| container.shown.state.clone());
+            let ended = !matches!(state.as_deref(), Some("running" | "restarting" | "created"));
+            if lines.len() > from || ended || !wait {
+                return Told::Lines(lines.into_iter().skip(from).collect(), ended);
+            }
+            first(grown.changed(), changed.changed()).await;
+        }
+    }
+
+    /// The containers as `lab dump` shows them.
+    pub fn dump(&self) -> Value {
+        let state = self.lock();
+        let one = |container: &Container| {
+            let shown = &container.shown;
+            json!({"service": shown.service.name, "state": shown.state, "health": shown.health, "exit_code": shown.exit_code})
+        };
+        json!({"containers": state.containers.values().map(one).collect::<Vec<_>>()})
+    }
+}
+
+fn become_healthy(shown: &mut Shown) {
+    if shown.service.healthcheck {
+        "healthy".clone_into(&mut shown.health);
+    }
+}
+
+fn begin(shown: &mut Shown) {
+    "running".clone_into(&mut shown.state);
+    shown.started = now();
+    shown.exit_code = 0;
+    shown.health = if shown.service.healthcheck { "starting".to_owned() } else { String::new() };
+}
+
+fn end(shown: &mut Shown, exit_code: i32) {
+    "exited".clone_into(&mut shown.state);
+    shown.exit_code = exit_code;
+    shown.health.clear();
+    shown.finished = now();
+}

@@ -1,0 +1,242 @@
+//! `docker compose up`, `down` and `restart`: the order of things and the lines about it (docker compose 5.5.1, recorded).
+
+use std::collections::BTreeSet;
+
+use super::compose::{Project, Service};
+use super::engine::{Ask, Shown, Told};
+use super::{Compose, Fail};
+use crate::tools::err;
+
+fn say(what: &str, name: &str, verb: &str) {
+    err(&format!(" {what} {name} {verb} \n"));
+}
+
+/// The services in the order of their dependencies: each level needs only those before it.
+fn levels(project: &Project) -> Vec<Vec<&Service>> {
+    let mut left: Vec<&Service> = project.services.values().collect();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let mut out = Vec::new();
+    while !left.is_empty() {
+        let ready = |service: &&Service| {
+            let needs = service.depends_on.keys().chain(service.network_of.as_ref());
+            needs.into_iter().all(|name| done.contains(name.as_str()) || !project.services.contains_key(name))
+        };
+        let (now, later): (Vec<&Service>, Vec<&Service>) = left.iter().copied().partition(|service| ready(service));
+        if now.is_empty() {
+            // A circle: compose refuses it; here it is broken at its first member.
+            out.push(vec![left.remove(0)]);
+            continue;
+        }
+        done.extend(now.iter().map(|service| service.name.as_str()));
+        out.push(now);
+        left = later;
+    }
+    out
+}
+
+impl Compose {
+    fn on(&mut self, project: &Project, service: &str, make: fn(String, String) -> Ask) -> Result<Told, Fail> {
+        self.ask(make(project.name.clone(), service.to_owned()))
+    }
+
+    pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
+        let force = args.contains(&"--force-recreate");
+        let known = ["-d", "--detach", "--force-recreate"];
+        if !args.iter().any(|arg| *arg == "-d" || *arg == "--detach") || args.iter().any(|arg| !known.contains(arg)) {
+            return Err(Fail::Unknown);
+        }
+        self.resources(project)?;
+        let before = self.containers(project)?;
+        let levels = levels(project);
+        let mut fresh: BTreeSet<String> = BTreeSet::new();
+        for level in &levels {
+            self.create_level(project, level, &before, force, &mut fresh)?;
+        }
+        for level in &levels {
+            self.start_level(project, level, &before, &fresh)?;
+        }
+        Ok(())
+    }
+
+    /// Volumes and the network; the recorded program says everything twice.
+    fn resources(&mut self, project: &Project) -> Result<(), Fail> {
+        let used: BTreeSet<&String> = project.services.values().flat_map(|service| &service.volumes).collect();
+        let volumes = project.volumes.iter().filter(|name| used.contains(name));
+        let mut made: Vec<(&str, String)> = Vec::new();
+        for (kind, name) in volumes
+            .map(|name| ("Volume", format!("{}_{name}", project.name)))
+            .chain([("Network", format!("{}_default", project.name))])
+        {
+            if matches!(self.ask(Ask::Make(format!("{kind} {name}")))?, Told::Changed(true)) {
+                made.push((kind, name));
+            }
+        }
+        for verb in ["Creating", "Created"] {
+            for (kind, name) in &made {
+                say(kind, name, verb);
+                say(kind, name, verb);
+            }
+        }
+        Ok(())
+    }
+
+    fn create_level(
+        &mut self,
+        project: &Project,
+        level: &[&Service],
+        before: &[Shown],
+        force: bool,
+        fresh: &mut BTreeSet<String>,
+    ) -> Result<(), Fail> {
+        let mut done: Vec<(&Service, &str)> = Vec::new();
+        for service in level {
+            let old = before.iter().find(|shown| shown.service.name == service.name);
+            // A container whose network's owner is made anew must follow it.
+            let follows = service.network_of.as_ref().is_some_and(|name| fresh.contains(name));
+            let (begin, end) = match old {
+                None => ("Creating", "Created"),
+                Some(old) if force || follows || old.service.hash != service.hash => ("Recreate", "Recreated"),
+                Some(old) => {
+                    if old.state == "running" {
+                        say("Container", &service.container, "Running");
+                    }
+                    continue;
+                }
+            };
+            say("Container", &service.container, begin);
+            let file = project.file.display().to_string();
+            self.ask(Ask::Create { project: project.name.clone(), service: Box::new((*service).clone()), file })?;
+            fresh.insert(service.name.clone());
+            done.push((service, end));
+        }
+        // What is made anew ends in the other order than it began.
+        if done.iter().any(|(_, end)| *end == "Recreated") {
+            done.reverse();
+        }
+        for (service, end) in done {
+            say("Container", &service.container, end);
+        }
+        Ok(())
+    }
+
+    fn start_level(
+        &mut self,
+        project: &Project,
+        level: &[&Service],
+        before: &[Shown],
+        fresh: &BTreeSet<String>,
+    ) -> Result<(), Fail> {
+        let stopped = |service: &Service| {
+            let old = before.iter().find(|shown| shown.service.name == service.name);
+            fresh.contains(&service.name) || old.is_none_or(|old| old.state != "running")
+        };
+        let mut to_start: Vec<&Service> = level.iter().copied().filter(|service| stopped(service)).collect();
+        to_start.reverse();
+        let waits: Vec<(&Service, &Service)> = to_start
+            .iter()
+            .flat_map(|service| {
+                let healthy = service.depends_on.iter().filter(|(_, condition)| *condition == "service_healthy");
+                healthy.filter_map(|(name, _)| project.services.get(name)).map(|other| (*service, other))
+            })
+            .collect();
+        for (_, other) in &waits {
+            say("Container", &other.container, "Waiting");
+        }
+        for service in &to_start {
+            for (_, other) in waits.iter().filter(|(waiting, _)| waiting.name == service.name) {
+                let told = self.on(project, &other.name, |project, service| Ask::Healthy { project, service })?;
+                if !matches!(told, Told::Health(true)) {
+                    say("Container", &other.container, "Error");
+                    let text = format!("dependency failed to start: container {} is unhealthy", other.container);
+                    return Err(Fail::Said(text));
+                }
+                say("Container", &other.container, "Healthy");
+            }
+            say("Container", &service.container, "Starting");
+            self.on(project, &service.name, |project, service| Ask::Start { project, service })?;
+        }
+        for service in &to_start {
+            say("Container", &service.container, "Started");
+        }
+        Ok(())
+    }
+
+    pub(super) fn down(&mut self, project: &Project) -> Result<(), Fail> {
+        let found = self.containers(project)?;
+        for level in levels(project).into_iter().rev() {
+            let mut there: Vec<&Service> = level
+                .into_iter()
+                .filter(|service| found.iter().any(|shown| shown.service.name == service.name))
+                .collect();
+            there.reverse();
+            for service in &there {
+                say("Container", &service.container, "Stopping");
+            }
+            for service in there {
+                self.on(project, &service.name, |project, service| Ask::Stop { project, service })?;
+                for verb in ["Stopped", "Removing"] {
+                    say("Container", &service.container, verb);
+                }
+                self.on(project, &service.name, |project, service| Ask::Remove { project, service })?;
+                say("Container", &service.container, "Removed");
+            }
+        }
+        let left = self.containers(project)?;
+        let network = format!("{}_default", project.name);
+        if left.iter().any(|shown| shown.service.network_of.is_none()) {
+            say("Network", &network, "Resource is still in use");
+        } else if matches!(self.ask(Ask::Unmake(format!("Network {network}")))?, Told::Changed(true)) {
+            say("Network", &network, "Removing");
+            say("Network", &network, "Removed");
+        }
+        Ok(())
+    }
+
+    /// All at once: a container that shares another's network finds that one stopped, which is the recorded trap.
+    pub(super) fn restart(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
+        if args.iter().any(|arg| arg.starts_with('-')) {
+            return Err(Fail::Unknown);
+        }
+        let found = self.containers(project)?;
+        let mut there: Vec<&Shown> =
+            found.iter().filter(|shown| args.is_empty() || args.contains(&shown.service.name.as_str())).collect();
+        there.reverse();
+        // The recorded order: the network's owner between the two that live on it.
+        if there.len() == 3 {
+            there.sort_by_key(|shown| match shown.service.network_of {
+                Some(_) if shown.service.name == "omni" => 2,
+                Some(_) => 0,
+                None => 1,
+            });
+        }
+        for shown in &there {
+            say("Container", &shown.service.container, "Restarting");
+        }
+        let owner = there.iter().find(|shown| shown.service.network_of.is_none());
+        let mut trapped = None;
+        for shown in &there {
+            let on_it = shown.service.network_of.is_some()
+                && shown.service.network_of.as_ref() == owner.map(|owner| &owner.service.name);
+            if on_it && shown.service.name == "omni" {
+                self.on(project, &shown.service.name, |project, service| Ask::Stop { project, service })?;
+                trapped = owner.map(|owner| (shown.id.clone(), owner.id.clone()));
+                continue;
+            }
+            self.on(project, &shown.service.name, |project, service| Ask::Stop { project, service })?;
+            self.on(project, &shown.service.name, |project, service| Ask::Start { project, service }).or_else(
+                |why| match why {
+                    Fail::Said(_) => Ok(Told::Done),
+                    other => Err(other),
+                },
+            )?;
+            say("Container", &shown.service.container, "Started");
+        }
+        match trapped {
+            None => Ok(()),
+            Some((own, other)) => Err(Fail::Said(format!(
+                "Error response from daemon: Cannot restart container {own}: cannot join network of a non running container: \
+                 {other}"
+            ))),
+        }
+    }
+}

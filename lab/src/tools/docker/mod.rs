@@ -1,0 +1,266 @@
+//! The stand-in for `docker`: `docker compose` 5.5.1 as far as the tasks call it, and the engine's version.
+
+pub mod compose;
+mod containers;
+pub mod engine;
+mod lifecycle;
+mod show;
+
+use super::wire::{self, Ask, Line, Start, Told};
+use super::{UNKNOWN_CALL, err, out, unknown_call};
+use compose::Project;
+use engine::Shown;
+
+/// Why a command failed.
+enum Fail {
+    /// What the program says on stderr, with its exit code 1.
+    Said(String),
+    /// The call is not simulated.
+    Unknown,
+    /// The lab itself failed.
+    Lab(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Fail {
+    fn from(why: anyhow::Error) -> Fail {
+        Fail::Lab(why)
+    }
+}
+
+/// What the engine answers where there is none (recorded, with the socket's usual place).
+const ENGINE_DOWN: &str = "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct \
+                           and if the daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory";
+/// The engine of the recordings.
+const ENGINE_VERSION: &str = "20.10.24";
+
+/// Runs the stand-in; the value is its exit code.
+pub fn run(argv0: &str, argv: &[String]) -> i32 {
+    match call(argv0, argv) {
+        Ok(()) => 0,
+        Err(Fail::Said(text)) => {
+            err(&format!("{text}\n"));
+            1
+        }
+        Err(Fail::Unknown) => unknown_call("docker", argv),
+        Err(Fail::Lab(why)) => {
+            err(&format!("lab: {why:#}\n"));
+            UNKNOWN_CALL
+        }
+    }
+}
+
+fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
+    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let link = wire::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
+    let mut line = Line::open(&link)?;
+    let start = match line.ask(&Ask::Start { program: "docker".to_owned(), argv: argv.to_vec() })? {
+        Told::Started(start) => start,
+        other => return Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    };
+    match words[..] {
+        ["version", "--format" | "-f", "{{.Server.Version}}"] => {
+            if start.engine_down {
+                return Err(Fail::Said(ENGINE_DOWN.to_owned()));
+            }
+            out(&format!("{ENGINE_VERSION}\n"));
+            Ok(())
+        }
+        ["compose", ref rest @ ..] => Compose { line, start }.run(rest),
+        _ => Err(Fail::Unknown),
+    }
+}
+
+/// A call of `docker compose`.
+struct Compose {
+    line: Line,
+    start: Start,
+}
+
+impl Compose {
+    fn run(&mut self, words: &[&str]) -> Result<(), Fail> {
+        let (mut file, mut profiles) = (None, Vec::new());
+        let mut rest = words;
+        loop {
+            rest = match rest {
+                ["-f" | "--file", path, after @ ..] => {
+                    file = Some((*path).to_owned());
+                    after
+                }
+                ["--profile", name, after @ ..] => {
+                    profiles.push((*name).to_owned());
+                    after
+                }
+                [flag, after @ ..] if flag.starts_with("--profile=") || flag.starts_with("--file=") => {
+                    let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+                    if name == "--file" {
+                        file = Some(value.to_owned());
+                    } else {
+                        profiles.push(value.to_owned());
+                    }
+                    after
+                }
+                _ => break,
+            };
+        }
+        // The recordings were made with a build that calls itself `dev`.
+        let version = if self.start.release.old() { "dev" } else { "v5.5.1" };
+        match rest {
+            ["version"] => out(&format!("Docker Compose version {version}\n")),
+            ["version", "--short"] => out(&format!("{}\n", version.trim_start_matches('v'))),
+            ["version", "--format" | "-f", "json"] | ["version", "--format=json"] => {
+                out(&format!("{{\"version\":{version:?}}}\n"));
+            }
+            ["version", ..] => return Err(Fail::Unknown),
+            [command, args @ ..] => {
+                let file = file.unwrap_or_else(|| "compose.yaml".to_owned());
+                let project = compose::load(&file, &profiles).map_err(Fail::Said)?;
+                for warning in &project.warnings {
+                    let time = crate::omni::resource::rfc3339(crate::omni::wall_now());
+                    err(&format!("time=\"{time}\" level=warning msg=\"{warning}\"\n"));
+                }
+                return self.command(&project, command, args);
+            }
+            [] => return Err(Fail::Unknown),
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, project: &Project, command: &str, args: &[&str]) -> Result<(), Fail> {
+        if (command, args) == ("config", &["-q"][..]) || (command, args) == ("config", &["--quiet"][..]) {
+            return Ok(());
+        }
+        if !["ps", "up", "down", "logs", "restart"].contains(&command) {
+            return Err(Fail::Unknown);
+        }
+        if self.start.engine_down {
+            return Err(Fail::Said(ENGINE_DOWN.to_owned()));
+        }
+        match command {
+            "ps" => self.ps(project, args),
+            "up" => self.up(project, args),
+            "down" if args.is_empty() => self.down(project),
+            "restart" => self.restart(project, args),
+            "logs" => self.logs(project, args),
+            _ => Err(Fail::Unknown),
+        }
+    }
+
+    fn ask(&mut self, ask: engine::Ask) -> Result<engine::Told, Fail> {
+        match self.line.ask(&Ask::Engine(Box::new(ask)))? {
+            Told::Engine(told) => match *told {
+                engine::Told::Failed(text) => Err(Fail::Said(format!("Error response from daemon: {text}"))),
+                other => Ok(other),
+            },
+            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        }
+    }
+
+    fn containers(&mut self, project: &Project) -> Result<Vec<Shown>, Fail> {
+        match self.ask(engine::Ask::List(project.name.clone()))? {
+            engine::Told::Containers(found) => Ok(found),
+            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        }
+    }
+
+    fn ps(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
+        let (mut all, mut json, mut services) = (false, false, Vec::new());
+        let mut rest = args;
+        while let [word, after @ ..] = rest {
+            rest = after;
+            match *word {
+                "--all" | "-a" => all = true,
+                "--format=json" => json = true,
+                "--format" if after.first() == Some(&"json") => {
+                    json = true;
+                    rest = &after[1..];
+                }
+                word if word.starts_with('-') => return Err(Fail::Unknown),
+                service => services.push(service),
+            }
+        }
+        let mut found = self.containers(project)?;
+        let old = found.clone();
+        found.retain(|shown| all || matches!(shown.state.as_str(), "running" | "restarting"));
+        found.retain(|shown| services.is_empty() || services.contains(&shown.service.name.as_str()));
+        if let Some(unknown) = services.iter().find(|name| !old.iter().any(|shown| shown.service.name == **name)) {
+            return Err(Fail::Said(format!("no such service: {unknown}")));
+        }
+        let now = crate::provider::log::now();
+        match json {
+            true => out(&found.iter().map(|shown| show::json(project, shown, now)).collect::<String>()),
+            false => out(&show::table(&found, now)),
+        }
+        Ok(())
+    }
+
+    fn logs(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
+        let mut options = show::LogOptions::default();
+        let mut services = Vec::new();
+        let mut rest = args;
+        while let [word, after @ ..] = rest {
+            rest = after;
+            match *word {
+                "--no-log-prefix" => options.bare = true,
+                "--timestamps" | "-t" => options.timestamps = true,
+                "--follow" | "-f" => options.follow = true,
+                "--no-color" => {}
+                "--tail" | "-n" if !after.is_empty() => {
+                    options.tail = after[0].parse().ok();
+                    rest = &after[1..];
+                }
+                word if word.starts_with("--tail=") => options.tail = word["--tail=".len()..].parse().ok(),
+                word if word.starts_with('-') => return Err(Fail::Unknown),
+                service => services.push(service.to_owned()),
+            }
+        }
+        let found = self.containers(project)?;
+        if let Some(unknown) = services.iter().find(|name| !project.services.contains_key(*name)) {
+            // Compose knows what the file has; containers of other profiles count as well.
+            if !found.iter().any(|shown| shown.service.name == **unknown) {
+                return Err(Fail::Said(format!("no such service: {unknown}")));
+            }
+        }
+        let wanted: Vec<Shown> =
+            found.into_iter().filter(|shown| services.is_empty() || services.contains(&shown.service.name)).collect();
+        self.print_logs(project, &wanted, &options)
+    }
+
+    fn print_logs(&mut self, project: &Project, wanted: &[Shown], options: &show::LogOptions) -> Result<(), Fail> {
+        let label = |shown: &Shown| format!("{}-1", shown.service.name);
+        let width = wanted.iter().map(|shown| label(shown).len()).max().unwrap_or(0);
+        let mut next = vec![0; wanted.len()];
+        let mut ended = vec![false; wanted.len()];
+        let mut wait = false;
+        loop {
+            for (at, shown) in wanted.iter().enumerate() {
+                if ended[at] {
+                    continue;
+                }
+                let ask = engine::Ask::Logs {
+                    project: project.name.clone(),
+                    service: shown.service.name.clone(),
+                    from: next[at],
+                    wait,
+                };
+                let engine::Told::Lines(lines, over) = self.ask(ask)? else { continue };
+                let skip = match options.tail {
+                    Some(tail) if !wait => lines.len().saturating_sub(tail),
+                    _ => 0,
+                };
+                next[at] += lines.len();
+                for line in &lines[skip..] {
+                    out(&show::log_line(&label(shown), width, line, options));
+                }
+                ended[at] = over && wait;
+            }
+            if !options.follow || ended.iter().all(|ended| *ended) {
+                return Ok(());
+            }
+            // One that is followed is waited for; several are asked in turn.
+            wait = wanted.len() == 1;
+            if !wait {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What `docker compose ps` and `logs` print (docker compose 5.5.1, recorded).
+
+use serde_json::json;
+
+use super::compose::Project;
+use super::engine::Shown;
+use crate::omni::resource::{civil, rfc3339};
+use crate::provider::log::Line;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// The flags of `logs`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogOptions {
+    /// `--no-log-prefix`
+    pub bare: bool,
+    /// `--timestamps`
+    pub timestamps: bool,
+    /// `--follow`
+    pub follow: bool,
+    /// `--tail`
+    pub tail: Option<usize>,
+}
+
+/// One line of a log.
+pub fn log_line(label: &str, width: usize, line: &Line, options: &LogOptions) -> String {
+    let mut out = if options.bare { String::new() } else { format!("{label:width$}  | ") };
+    if options.timestamps {
+        let whole = rfc3339(i64::try_from(line.at / SECOND).unwrap_or(0));
+        out.push_str(&format!("{}.{:09}Z ", whole.trim_end_matches('Z'), line.at % SECOND));
+    }
+    out + &line.text + "\n"
+}
+
+/// docker/go-units `HumanDuration`.
+fn human(seconds: u64) -> String {
+    match seconds {
+        0 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        120..3600 => format!("{} minutes", seconds / 60),
+        3600..5400 => "About an hour".to_owned(),
+        5400..172_800 => format!("{} hours", (seconds + 1800) / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn since(then: u64, now: u64) -> String {
+    human(now.saturating_sub(then) / SECOND)
+}
+
+fn status(shown: &Shown, now: u64) -> String {
+    match shown.state.as_str() {
+        "created" => "Created".to_owned(),
+        "exited" => format!("Exited ({}) {} ago", shown.exit_code, since(shown.finished, now)),
+        "restarting" => format!("Restarting ({}) {} ago", shown.exit_code, since(shown.finished, now)),
+        _ => {
+            let health = match shown.health.as_str() {
+                "" => String::new(),
+                "starting" => " (health: starting)".to_owned(),
+                other => format!(" ({other})"),
+            };
+            format!("Up {}{health}", since(shown.started, now))
+        }
+    }
+}
+
+/// The command in Go's quotes, cut to twenty characters.
+fn command(shown: &Shown) -> String {
+    let service = &shown.service;
+    let mut words: Vec<String> = Vec::new();
+    if !service.entrypoint {
+        let image = service.image.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default();
+        match image {
+            "tailscale" => words.push("/usr/local/bin/containerboot".to_owned()),
+            "omni" | "omni-infra-provider-proxmox" => words.push(format!("/{image}")),
+            _ => {}
+        }
+    }
+    words.extend(service.argv.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { word.clone() }));
+    let whole = words.join(" ");
+    let short: String = match whole.chars().count() {
+        0..=20 => whole,
+        _ => whole.chars().take(19).chain(['…']).collect(),
+    };
+    format!("\"{}\"", short.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+fn ports(shown: &Shown) -> String {
+    if shown.state != "running" {
+        return String::new();
+    }
+    let one = |(host, published, target, protocol): &(String, u16, u16, String)| {
+        format!("{host}:{published}->{target}/{protocol}")
+    };
+    shown.service.ports.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The table of `ps`.
+pub fn table(found: &[Shown], now: u64) -> String {
+    let mut rows =
+        vec![["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"].map(str::to_owned).to_vec()];
+    for shown in found {
+        let service = &shown.service;
+        rows.push(vec![
+            service.container.clone(),
+            service.image.clone(),
+            command(shown),
+            service.name.clone(),
+            format!("{} ago", since(shown.created, now)),
+            status(shown, now),
+            ports(shown),
+        ]);
+    }
+    crate::tools::omnictl::align(&rows, 3)
+}
+
+/// A container as a line of `ps --format json`.
+pub fn json(project: &Project, shown: &Shown, now: u64) -> String {
+    let service = &shown.service;
+    let text = |value: &str| escaped(&json!(value).to_string());
+    let (year, month, day, rest) = civil(i64::try_from(shown.created / SECOND).unwrap_or(0));
+    let created =
+        format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} +0000 UTC", rest / 3600, rest / 60 % 60, rest % 60);
+    let volumes: Vec<String> = service.volumes.iter().map(|name| cut(&format!("{}_{name}", project.name))).collect();
+    let binds = service.binds.iter().map(|(_, host)| cut(host));
+    let mounts: Vec<String> = volumes.iter().cloned().chain(binds).collect();
+    let networks = if service.network_of.is_some() { String::new() } else { format!("{}_default", project.name) };
+    let publishers: Vec<String> = match shown.state.as_str() {
+        "running" => service
+            .ports
+            .iter()
+            .map(|(host, published, target, protocol)| {
+                format!("{{\"URL\":{host:?},\"TargetPort\":{target},\"PublishedPort\":{published},\"Protocol\":{protocol:?}}}")
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let fields = [
+        ("Command", text(&command(shown))),
+        ("CreatedAt", text(&created)),
+        ("Engine", text("")),
+        ("ExitCode", shown.exit_code.to_string()),
+        ("Health", text(&shown.health)),
+        ("ID", text(&shown.id[..12])),
+        ("Image", text(&service.image)),
+        ("Labels", text(&labels(project, shown))),
+        ("LocalVolumes", text(&service.volumes.len().to_string())),
+        ("Mounts", text(&mounts.join(","))),
+        ("Name", text(&service.container)),
+        ("Names", text(&service.container)),
+        ("Networks", text(&networks)),
+        ("Ports", text(&ports(shown))),
+        ("Project", text(&project.name)),
+        ("Publishers", format!("[{}]", publishers.join(","))),
+        ("RunningFor", text(&format!("{} ago", since(shown.created, now)))),
+        ("Service", text(&service.name)),
+        ("Size", text("0B")),
+        ("State", text(&shown.state)),
+        ("Status", text(&status(shown, now))),
+    ];
+    let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
+    format!("{{{}}}\n", fields.join(","))
+}
+
+/// Names longer than 15 characters are cut.
+fn cut(name: &str) -> String {
+    if name.chars().count() <= 15 { name.to_owned() } else { name.chars().take(14).chain(['…']).collect() }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+fn labels(project: &Project, shown: &Shown) -> String {
+    let service = &shown.service;
+    let depends: Vec<String> =
+        service.depends_on.iter().map(|(name, condition)| format!("{name}:{condition}:false")).collect();
+    let image = ring::digest::digest(&ring::digest::SHA256, service.image.as_bytes());
+    let mut out = vec![
+        ("config-hash", service.hash.clone()),
+        ("container-number", "1".to_owned()),
+        ("depends_on", depends.join(",")),
+        ("image", format!("sha256:{}", crate::tls::hex(image.as_ref()))),
+        ("oneoff", "False".to_owned()),
+        ("project", project.name.clone()),
+        ("project.config_files", shown.file.clone()),
+        ("project.working_dir", project.dir.display().to_string()),
+        ("service", service.name.clone()),
+        ("version", String::new()),
+    ];
+    if shown.replaced {
+        out.push(("replace", format!("{}-1", service.name)));
+    }
+    out.into_iter().map(|(key, value)| format!("com.docker.compose.{key}={value}")).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,160 @@
+//! `omnictl infraprovider`, `serviceaccount` and `user` (client/pkg/omnictl/infraprovider.go, serviceaccount.go, user/).
+
+use super::args::Parsed;
+use super::client::{Client, Fail};
+use super::get::tear_down_and_destroy;
+use super::table::align;
+use crate::omni::access::{Account, PublicKey};
+use crate::omni::api::{Answer, Call};
+use crate::omni::keys::{self, NewKey, PROVIDER_PREFIX};
+use crate::omni::kinds;
+use crate::omni::names::*;
+use crate::omni::resource::{Key, Resource, rfc3339};
+use crate::tools::{err, out};
+
+/// Runs one of them by the names of its command.
+pub fn run(client: &mut Client, command: &str, parsed: &Parsed) -> Result<(), Fail> {
+    let name = parsed.args.first().map(String::as_str).unwrap_or_default();
+    match command {
+        "infraprovider create" => create_provider(client, name),
+        "infraprovider renewkey" => renew(client, &format!("{PROVIDER_PREFIX}{name}"), true),
+        "infraprovider list" => list_providers(client),
+        "infraprovider delete" => {
+            let gone = tear_down_and_destroy(client, &Key::new(INFRA_PROVIDER, INFRA, name));
+            gone.map_err(|why| why.wrap("failed to delete infra provider"))?;
+            out(&format!("deleted infra provider: {name}\n"));
+            Ok(())
+        }
+        "serviceaccount create" => create_account(client, name, parsed),
+        "serviceaccount renew" => renew(client, name, false),
+        "serviceaccount list" => list_accounts(client),
+        "serviceaccount destroy" => {
+            let gone = client.call(Call::DestroyServiceAccount(name.to_owned()));
+            gone.map_err(|why| why.wrap("failed to destroy service account"))?;
+            out(&format!("destroyed service account: {name}\n"));
+            Ok(())
+        }
+        _ => list_users(client),
+    }
+}
+
+/// A key of a year, whatever `--ttl` says: only `serviceaccount create` hears it.
+fn key(name: &str, lifetime: u32) -> Result<(NewKey, PublicKey), Fail> {
+    let now = crate::omni::wall_now();
+    let key = keys::generate(name, now, lifetime)?;
+    let public = PublicKey { id: key.fingerprint.clone(), created: now, expires: key.expires };
+    Ok((key, public))
+}
+
+fn create_provider(client: &mut Client, name: &str) -> Result<(), Fail> {
+    let spec = kinds::by_type(client.release, INFRA_PROVIDER).map(|kind| kind.complete(&serde_json::json!({})));
+    let now = crate::omni::wall_now();
+    // The provider first, the key after: what fails in between leaves it behind.
+    client.call(Call::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
+    let account = format!("{PROVIDER_PREFIX}{name}");
+    let (key, public) = key(&account, keys::YEAR)?;
+    let role = "InfraProvider".to_owned();
+    client.call(Call::CreateServiceAccount { name: account.clone(), role, use_user_role: false, key: public })?;
+    out(&format!(
+        "Your infra provider {name:?} is ready to use\nCreated infra provider service account {account:?} with public key ID \
+         {:?}\n\nSet the following environment variables to use the service account:\nOMNI_ENDPOINT={}\n\
+         OMNI_SERVICE_ACCOUNT_KEY={}\n\nNote: Store the service account key securely, it will not be displayed again\n\
+         Please use the endpoint and the service account key to set up the infra provider\n",
+        key.fingerprint, client.endpoint, key.encoded
+    ));
+    Ok(())
+}
+
+fn renew(client: &mut Client, name: &str, provider: bool) -> Result<(), Fail> {
+    let (key, public) = key(name, keys::YEAR)?;
+    client.call(Call::RenewServiceAccount { name: name.to_owned(), key: public })?;
+    let told = format!(
+        "Renewed service account {name:?} by adding a public key with ID {:?}\n\nSet the following environment variables to \
+         use the service account:\n",
+        key.fingerprint
+    );
+    credentials(client, &key, &told, provider);
+    Ok(())
+}
+
+/// Prints the variables; the prose goes to stderr since 1.8, for service accounts only.
+fn credentials(client: &Client, key: &NewKey, told: &str, all_on_stdout: bool) {
+    let say = |text: &str| if all_on_stdout || client.release.old() { out(text) } else { err(text) };
+    say(told);
+    out(&format!("OMNI_ENDPOINT={}\nOMNI_SERVICE_ACCOUNT_KEY={}\n", client.endpoint, key.encoded));
+    say("\nNote: Store the service account key securely, it will not be displayed again\n");
+}
+
+fn create_account(client: &mut Client, name: &str, parsed: &Parsed) -> Result<(), Fail> {
+    let lifetime = parsed.time("ttl").map_or(u64::from(keys::YEAR), |time| time.as_secs());
+    let (key, public) = key(name, u32::try_from(lifetime).unwrap_or(u32::MAX))?;
+    let own = parsed.flags.get("use-user-role").is_none_or(|value| value == "true");
+    let role = parsed.text("role").to_owned();
+    client.call(Call::CreateServiceAccount { name: name.to_owned(), role, use_user_role: own, key: public })?;
+    let told = format!(
+        "Created service account {name:?} with public key ID {:?}\n\nSet the following environment variables to use the \
+         service account:\n",
+        key.fingerprint
+    );
+    credentials(client, &key, &told, false);
+    Ok(())
+}
+
+fn list_providers(client: &mut Client) -> Result<(), Fail> {
+    let mut rows = vec![["ID", "NAME", "DESCRIPTION", "CONNECTED", "ERROR"].map(str::to_owned).to_vec()];
+    for found in client.list(INFRA_PROVIDER_COMBINED, EPHEMERAL, Vec::new())? {
+        let text = |field: &str| found.spec[field].as_str().unwrap_or_default().to_owned();
+        let health = &found.spec["health"];
+        let connected = (health["connected"] == true).to_string();
+        let error = health["error"].as_str().unwrap_or_default().to_owned();
+        rows.push(vec![found.md.id.clone(), text("name"), text("description"), connected, error]);
+    }
+    out(&align(&rows, 4));
+    Ok(())
+}
+
+fn accounts(client: &mut Client, call: Call) -> Result<Vec<Account>, Fail> {
+    match client.call(call)? {
+        Answer::Accounts(found) => Ok(found),
+        other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    }
+}
+
+fn list_accounts(client: &mut Client) -> Result<(), Fail> {
+    let found = accounts(client, Call::ListServiceAccounts)?;
+    let old = client.release.old();
+    let titles: &[&str] = match old {
+        true => &["NAME", "ROLE", "PUBLIC KEY ID", "EXPIRATION"],
+        false => &["NAME", "ROLE", "LAST ACTIVE", "PUBLIC KEY ID", "KEY CREATED", "KEY LAST ACTIVE", "EXPIRATION"],
+    };
+    let mut rows = vec![titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>()];
+    for account in found {
+        for (number, key) in account.keys.iter().enumerate() {
+            let first = |text: &str| if number == 0 { text.to_owned() } else { String::new() };
+            let mut row = vec![first(&account.name), first(account.role.name())];
+            if old {
+                row.extend([key.id.clone(), rfc3339(key.expires).replace('T', " ").replace('Z', " +0000 UTC")]);
+            } else {
+                row.extend([
+                    first("Never"),
+                    key.id.clone(),
+                    rfc3339(key.created),
+                    "Never".to_owned(),
+                    rfc3339(key.expires),
+                ]);
+            }
+            rows.push(row);
+        }
+    }
+    out(&align(&rows, 3));
+    Ok(())
+}
+
+fn list_users(client: &mut Client) -> Result<(), Fail> {
+    let mut rows = vec![["ID", "EMAIL", "ROLE", "LABELS"].map(str::to_owned).to_vec()];
+    for account in accounts(client, Call::ListUsers)? {
+        rows.push(vec![account.user_id, account.name, account.role.name().to_owned(), String::new()]);
+    }
+    out(&align(&rows, 3));
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! `omnictl apply` (client/pkg/omnictl/apply.go; cosi-project/runtime v1.16.2 pkg/resource/protobuf/yaml.go).
+
+use std::path::{Path, PathBuf};
+
+use super::args::Parsed;
+use super::client::{Client, Fail};
+use super::decode::{Decoder, head};
+use super::diff;
+use super::yamltext::{self, Document, Kind, Node};
+use crate::gonet::go_io;
+use crate::omni::api::Call;
+use crate::omni::goyaml;
+use crate::omni::kinds::{self, Release};
+use crate::omni::resource::{Resource, ZERO_TIME, parse_rfc3339};
+use crate::omni::status::Code;
+use crate::tools::{err, out};
+
+/// Runs it.
+pub fn run(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
+    let path = parsed.text("file");
+    let dry = parsed.on("dry-run");
+    let verbose = dry || parsed.on("verbose");
+    if client.release.old() {
+        // One file, no directories, no words about them.
+        let text = std::fs::read_to_string(path);
+        let text =
+            text.map_err(|why| format!("failed to read resource yaml file {path:?}: open {path}: {}", go_io(&why)))?;
+        return apply(client, &text, verbose, dry);
+    }
+    let files = files(path).map_err(|why| format!("failed to discover yaml files from {path:?}: {why}"))?;
+    if verbose {
+        out(&format!("Processing {} resource file(s)\n", files.len()));
+    }
+    for file in files {
+        let shown = file.display().to_string();
+        if verbose {
+            out(&format!("Applying resources from: {shown}\n"));
+        }
+        let text = std::fs::read_to_string(&file);
+        let text =
+            text.map_err(|why| format!("failed to read resource yaml file {shown:?}: open {shown}: {}", go_io(&why)))?;
+        let applied = apply(client, &text, verbose, dry);
+        applied.map_err(|why| why.wrap(&format!("failed to apply resources from file {shown:?}")))?;
+    }
+    Ok(())
+}
+
+/// The file, or all YAML files below the directory, in order.
+pub fn files(path: &str) -> Result<Vec<PathBuf>, String> {
+    let found = std::fs::metadata(path).map_err(|why| format!("stat {path}: {}", go_io(&why)))?;
+    if !found.is_dir() {
+        return Ok(vec![PathBuf::from(path)]);
+    }
+    let mut out = Vec::new();
+    walk(Path::new(path), &mut out).map_err(|why| format!("open {path}: {}", go_io(&why)))?;
+    if out.is_empty() { Err(format!("no YAML files found in directory {path:?}")) } else { Ok(out) }
+}
+
+fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    entries.sort();
+    for entry in entries {
+        let extension = entry.extension().and_then(|text| text.to_str()).unwrap_or_default().to_ascii_lowercase();
+        if entry.is_dir() {
+            walk(&entry, out)?;
+        } else if extension == "yaml" || extension == "yml" {
+            out.push(entry);
+        }
+    }
+    Ok(())
+}
+
+fn apply(client: &mut Client, text: &str, verbose: bool, dry: bool) -> Result<(), Fail> {
+    let documents = yamltext::read(client.release, text)?;
+    let mut resources = Vec::new();
+    for document in &documents {
+        if document.root.is_null() {
+            // The real program dereferences what it never set.
+            err("panic: resource is not set\n\ngoroutine 1 [running]:\n");
+            std::process::exit(2);
+        }
+        resources.push(resource(client.release, document)?);
+    }
+    for new in resources {
+        let (id, typ) = (new.md.id.clone(), new.md.typ.clone());
+        let what = format!("resource '{id}' '{typ}'");
+        match client.get(&typ, &new.md.namespace, &id) {
+            Ok(old) => {
+                update(client, &old, new, verbose, dry).map_err(|why| why.wrap(&format!("failed to update {what}")))?
+            }
+            Err(why) if why.not_found() => {
+                create(client, new, verbose, dry).map_err(|why| why.wrap(&format!("failed to create {what}")))?;
+            }
+            Err(why) => blind(client, new, why, verbose, dry, &what)?,
+        }
+    }
+    Ok(())
+}
+
+/// Without read access 1.9 tries to create blindly.
+fn blind(client: &mut Client, new: Resource, why: Fail, verbose: bool, dry: bool, what: &str) -> Result<(), Fail> {
+    let refused = matches!(&why, Fail::Status(status)
+        if matches!(status.code, Code::PermissionDenied | Code::Unauthenticated));
+    if !refused || client.release.old() {
+        return Err(why.wrap(&format!("failed to get {what}")));
+    }
+    match create(client, new, verbose, dry) {
+        Err(Fail::Status(status)) if status.code == Code::AlreadyExists => Err(Fail::Said(format!(
+            "{what} already exists and cannot be read ({}); destroy it before applying again",
+            why.text()
+        ))),
+        other => other.map_err(|failed| failed.wrap(&format!("failed to create {what}"))),
+    }
+}
+
+fn yaml(release: Release, resource: &Resource) -> String {
+    goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 4)
+}
+
+fn create(client: &mut Client, new: Resource, verbose: bool, dry: bool) -> Result<(), Fail> {
+    if verbose {
+        out(&format!("Creating resource '{}'\n\n{}\n\n", new.md.id, yaml(client.release, &new)));
+    }
+    if dry { Ok(()) } else { client.call(Call::Create(new)).map(|_| ()) }
+}
+
+fn update(client: &mut Client, old: &Resource, mut new: Resource, verbose: bool, dry: bool) -> Result<(), Fail> {
+    if verbose {
+        let text = diff::by_characters(&yaml(client.release, old), &yaml(client.release, &new));
+        out(&format!("Updating resource '{}'\n\n{text}\n\n", new.md.id));
+    }
+    if dry {
+        return Ok(());
+    }
+    new.md.version = old.md.version;
+    let what = format!("failed to update resource '{}' '{}'", new.md.id, new.md.typ);
+    let updated = client.call(Call::Update(new)).map(|_| ());
+    // 1.4.9 says it twice.
+    if client.release.old() { updated.map_err(|why| why.wrap(&what)) } else { updated }
+}
+
+/// A resource from a document with exactly `metadata` and `spec`.
+fn resource(release: Release, document: &Document) -> Result<Resource, String> {
+    let root = &document.root;
+    let outer = |text: String| head(release, &[format!("line {}: {text}", root.line)]);
+    let Kind::Map(pairs) = &root.kind else {
+        return Err(outer(format!("expected mapping node, got {}", root.kind_number())));
+    };
+    if pairs.len() != 2 {
+        return Err(outer(format!("expected 4 elements node, got {}", pairs.len() * 2)));
+    }
+    for (key, value) in pairs {
+        if !matches!(value.kind, Kind::Map(_)) {
+            return Err(outer(format!("expected mapping node, got {}", value.kind_number())));
+        }
+        let name = key.text().unwrap_or_default();
+        if name != "metadata" && name != "spec" {
+            let shown =
+                format!("unexpected key &{{8 0 !!str {name}  <nil> []    {} {} 0 <nil> []}}", key.line, key.column);
+            return Err(outer(shown));
+        }
+    }
+    let (Some(metadata), Some(spec)) = (root.get("metadata"), root.get("spec")) else {
+        return Err(outer("metadata or spec node is missing".to_owned()));
+    };
+    let mut made = read_metadata(metadata).map_err(|why| outer(format!("failed to unmarshal metadata: {why}")))?;
+    let kind = kinds::by_type(release, &made.md.typ).ok_or_else(|| {
+        let text = "failed to create resource: no resource is registered for the resource type";
+        outer(format!("{text} {}", made.md.typ))
+    })?;
+    let line = |node: &Node| node.line;
+    let mut decoder = Decoder::new(release, &line);
+    let value = match kind.fields() {
+        Some(fields) => decoder.spec(spec, &fields, "specs.Message"),
+        None => super::decode::plain(spec),
+    };
+    decoder.finish().map_err(|why| outer(format!("failed to unmarshal spec: {why}")))?;
+    made.spec = kind.complete(&value);
+    Ok(made)
+}
+
+fn read_metadata(node: &Node) -> Result<Resource, String> {
+    let mut made = Resource::new("", "", "", serde_json::Value::Null, ZERO_TIME);
+    let Kind::Map(pairs) = &node.kind else { return Ok(made) };
+    for (key, value) in pairs {
+        let place = format!("{}:{}", value.line, value.column);
+        let scalar = || {
+            let text = value.text().map(str::to_owned);
+            text.ok_or_else(|| format!("{place} expected scalar node, got {}", value.kind_number()))
+        };
+        let pairs = || -> Result<Vec<(String, String)>, String> {
+            let Kind::Map(pairs) = &value.kind else {
+                return Err(format!("{place} expected mapping node, got {}", value.kind_number()));
+            };
+            let text = |node: &Node| node.text().unwrap_or_default().to_owned();
+            Ok(pairs
+                .iter()
+                .map(|(key, value)| (text(key), if value.is_null() { String::new() } else { text(value) }))
+                .collect())
+        };
+        match key.text().unwrap_or_default() {
+            "namespace" => made.md.namespace = scalar()?,
+            "type" => made.md.typ = scalar()?,
+            "id" => made.md.id = scalar()?,
+            "version" => {
+                let text = scalar()?;
+                made.md.version = match text.as_str() {
+                    "undefined" => 0,
+                    other => other.parse().map_err(|_| {
+                        let why = format!("strconv.ParseInt: parsing {other:?}: invalid syntax");
+                        format!("{place} failed to parse resource.Version error parsing version: {why}")
+                    })?,
+                };
+            }
+            "created" | "updated" => {
+                let text = scalar()?;
+                let time = parse_rfc3339(&text)
+                    .ok_or_else(|| format!("{place} failed to parse time.Time parsing time {text:?}"))?;
+                if key.text() == Some("created") { made.md.created = time } else { made.md.updated = time }
+            }
+            "labels" => made.md.labels.extend(pairs()?),
+            "annotations" => made.md.annotations.extend(pairs()?),
+            _ => {}
+        }
+    }
+    Ok(made)
+}

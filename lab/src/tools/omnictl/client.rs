@@ -1,0 +1,277 @@
+//! The way to Omni: the endpoint is really dialled and its certificate really checked, then the calls go to the lab
+//! (siderolabs/omni v1.9.3 client/pkg/omnictl/internal/access/client.go).
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+use crate::gonet::{self, Endpoint};
+use crate::omni::api::{Answer, Call};
+use crate::omni::keys;
+use crate::omni::kinds::{self, Kind, Release};
+use crate::omni::names::{EPHEMERAL, SYS_VERSION};
+use crate::omni::query::Term;
+use crate::omni::resource::{Key, Resource};
+use crate::omni::status::{Code, Status};
+use crate::tools::wire::{Ask, Line, Start, Told};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Fail {
+    /// What the server answered.
+    Status(Status),
+    /// What the program says after `Error: `.
+    Said(String),
+    /// The lab itself failed: exit 64.
+    Lab(anyhow::Error),
+}
+
+impl Fail {
+    /// The text after `Error: `.
+    pub fn text(&self) -> String {
+        match self {
+            Fail::Status(status) => status.to_string(),
+            Fail::Said(text) => text.clone(),
+            Fail::Lab(why) => format!("{why:#}"),
+        }
+    }
+
+    /// The same with words before it, as fmt.Errorf wraps an error.
+    pub fn wrap(self, before: &str) -> Fail {
+        match self {
+            Fail::Lab(why) => Fail::Lab(why),
+            other => Fail::Said(format!("{before}: {}", other.text())),
+        }
+    }
+
+    /// True if the server knows no such resource.
+    pub fn not_found(&self) -> bool {
+        matches!(self, Fail::Status(status) if status.code == Code::NotFound)
+    }
+}
+
+impl From<Status> for Fail {
+    fn from(status: Status) -> Fail {
+        Fail::Status(status)
+    }
+}
+
+impl From<String> for Fail {
+    fn from(text: String) -> Fail {
+        Fail::Said(text)
+    }
+}
+
+impl From<anyhow::Error> for Fail {
+    fn from(why: anyhow::Error) -> Fail {
+        Fail::Lab(why)
+    }
+}
+
+/// A connection that the server has let in.
+pub struct Client {
+    line: Line,
+    key: Option<String>,
+    /// Which release this is.
+    pub release: Release,
+    /// Field seconds in a real second.
+    pub clock: f64,
+    /// The endpoint as the program prints it.
+    pub endpoint: String,
+}
+
+impl Client {
+    /// Connects as every command does that needs the server.
+    pub fn connect(mut line: Line, start: &Start, insecure: bool) -> Result<Client, Fail> {
+        let env = |name: &str| std::env::var(name).ok();
+        let key = env("SIDERO_SERVICE_ACCOUNT_KEY").or_else(|| env("OMNI_SERVICE_ACCOUNT_KEY"));
+        if let Some(key) = &key {
+            keys::read(key)?;
+        }
+        let configured = || configured_url().unwrap_or_else(|| "grpc://127.0.0.1:8080".to_owned());
+        let url = match env("OMNI_ENDPOINT").filter(|url| !url.is_empty()) {
+            Some(url) => url,
+            None if key.is_some() => String::new(),
+            None => configured(),
+        };
+        let endpoint = Endpoint::parse(&url)?;
+        if start.hang {
+            line.wait_for_end();
+            return Err(Fail::Lab(anyhow::anyhow!("the lab has ended")));
+        }
+        dial(&endpoint, start, insecure)?;
+        let endpoint = match url.strip_prefix("http://") {
+            Some(rest) => format!("grpc://{rest}"),
+            None => url,
+        };
+        let mut client = Client { line, key, release: start.release, clock: start.clock, endpoint };
+        client.check_version()?;
+        Ok(client)
+    }
+
+    fn check_version(&mut self) -> Result<(), Fail> {
+        let version = self.get(SYS_VERSION, EPHEMERAL, "current")?;
+        let api = version.spec["backendapiversion"].as_u64().unwrap_or(0);
+        if api != 2 {
+            let text = format!("client API version mismatch: backend API version {api}, client API version 2");
+            return Err(Fail::Said(text));
+        }
+        Ok(())
+    }
+
+    /// Makes a call.
+    pub fn call(&mut self, call: Call) -> Result<Answer, Fail> {
+        match self.line.ask(&Ask::Omni { key: self.key.clone(), call: Box::new(call) })? {
+            Told::Omni(answer) => Ok(answer?),
+            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        }
+    }
+
+    /// One resource.
+    pub fn get(&mut self, typ: &str, namespace: &str, id: &str) -> Result<Resource, Fail> {
+        match self.call(Call::Get(Key::new(typ, namespace, id)))? {
+            Answer::One(found) => Ok(*found),
+            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        }
+    }
+
+    /// One resource, `None` where there is none.
+    pub fn find(&mut self, key: &Key) -> Result<Option<Resource>, Fail> {
+        match self.get(&key.typ, &key.namespace, &key.id) {
+            Ok(found) => Ok(Some(found)),
+            Err(why) if why.not_found() => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// All resources of a type that satisfy every term.
+    pub fn list(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<Vec<Resource>, Fail> {
+        match self.call(Call::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })? {
+            Answer::Many(found) => Ok(found),
+            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        }
+    }
+
+    /// Waits for a change after the revision seen, at most so long; gives the revision now.
+    pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, Fail> {
+        match self.line.ask(&Ask::Change { after, within_ms })? {
+            Told::Revision(now) => Ok(now),
+            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        }
+    }
+
+    /// Finds the type that a name on the command line means.
+    pub fn resolve(&self, name: &str) -> Result<&'static Kind, Fail> {
+        let mut found = kinds::resolve(self.release, name);
+        match found.len() {
+            0 => Err(Fail::Said(format!("resource {name:?} is not registered"))),
+            1 => Ok(found.remove(0)),
+            _ => {
+                let names: Vec<String> = found.iter().map(|kind| kind.typ.to_ascii_lowercase()).collect();
+                Err(Fail::Said(format!("resource type {name:?} is ambiguous: [{}]", names.join(" "))))
+            }
+        }
+    }
+}
+
+/// The URL of the current context of the omniconfig.
+fn configured_url() -> Option<String> {
+    let home = || Some(Path::new(&std::env::var_os("HOME")?).join(".talos/omni/config"));
+    let path = std::env::var_os("OMNICONFIG").filter(|path| !path.is_empty()).map(Into::into).or_else(home)?;
+    let config: serde_yaml::Value = serde_yaml::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let context = config.get("context")?.as_str()?;
+    config.get("contexts")?.get(context)?.get("url")?.as_str().map(str::to_owned)
+}
+
+/// Opens the connection that the real program would open, and says what it would say.
+fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> {
+    if endpoint.host.is_empty() {
+        let text =
+            "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing address";
+        return Err(Fail::Said(text.to_owned()));
+    }
+    let fail = |cause: &str| Fail::Said(gonet::grpc_error(endpoint, cause));
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).map_err(|why| fail(&why.to_string()))?;
+    let own = endpoint.port == start.omni_port;
+    if !endpoint.secure {
+        // Omni's front speaks TLS only, as a deployment with certificates does; anything else here is no gRPC server.
+        let text = "rpc error: code = Unavailable desc = connection error: desc = \"error reading server preface: http2: \
+                    failed reading the frame payload: http2: frame too large, note that the frame header looked like an \
+                    HTTP/1.1 header\"";
+        return Err(Fail::Said(text.to_owned()));
+    }
+    if own && !insecure {
+        // What the lab shows is known: its authority is in the trust store or it is not. The handshake would tell the same
+        // and cost, unoptimised, more than everything else.
+        if !trusts(&start.omni_ca) {
+            return Err(fail("invalid peer certificate: UnknownIssuer"));
+        }
+    } else if !insecure {
+        handshake(&endpoint.host, stream).map_err(|why| fail(&why))?;
+    }
+    if start.html {
+        return Err(Fail::Said(gonet::not_grpc(200, "OK", "text/html; charset=utf-8")));
+    }
+    if !own {
+        let text = "rpc error: code = Unavailable desc = connection error: desc = \"transport: authentication handshake \
+                    failed: credentials: cannot check peer: missing selected ALPN property. If you upgraded from a grpc-go \
+                    version earlier than 1.67, your TLS connections may have stopped working due to ALPN enforcement. For \
+                    more details, see: https://github.com/grpc/grpc-go/issues/434\"";
+        return Err(Fail::Said(text.to_owned()));
+    }
+    Ok(())
+}
+
+fn handshake(host: &str, mut stream: TcpStream) -> Result<(), String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for pem in trusted() {
+        for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
+            // A bundle with a certificate that cannot be read is still a bundle.
+            let _ = roots.add(certificate);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|why| why.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| "invalid peer certificate: NotValidForName".to_owned())?;
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).map_err(|why| why.to_string())?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream).map_err(|why| why.to_string())?;
+    }
+    Ok(())
+}
+
+/// Whether an authority is in the trust store.
+fn trusts(ca: &str) -> bool {
+    let wanted = CertificateDer::pem_slice_iter(ca.as_bytes()).flatten().next();
+    let Some(wanted) = wanted else { return false };
+    trusted().iter().any(|pem| CertificateDer::pem_slice_iter(pem).flatten().any(|found| found == wanted))
+}
+
+/// What Go trusts on Linux (crypto/x509 root_unix.go): SSL_CERT_FILE or the first bundle of the system, and SSL_CERT_DIR.
+fn trusted() -> Vec<Vec<u8>> {
+    const BUNDLES: &[&str] = &[
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/pki/tls/cacert.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    let mut out = Vec::new();
+    match std::env::var("SSL_CERT_FILE").ok().filter(|path| !path.is_empty()) {
+        Some(path) => out.extend(std::fs::read(path)),
+        None => out.extend(BUNDLES.iter().find_map(|path| std::fs::read(path).ok())),
+    }
+    for dir in std::env::var("SSL_CERT_DIR").unwrap_or_default().split(':').filter(|dir| !dir.is_empty()) {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        out.extend(entries.filter_map(|entry| std::fs::read(entry.path()).ok()));
+    }
+    out
+}

@@ -1,0 +1,296 @@
+//! From nodes to typed values, with what Go's YAML library says of those that do not fit.
+
+use serde_json::{Map, Value, json};
+
+use super::args::duration;
+use super::yamltext::{Kind, Node};
+use crate::omni::kinds::{self, Field, Release};
+
+/// A field of a template model.
+#[derive(Clone, Copy, Debug)]
+pub enum Type {
+    /// `string`
+    Str,
+    /// `bool`
+    Bool,
+    /// `uint32`
+    U32,
+    /// `time.Duration`, kept in seconds
+    Time,
+    /// `[]string`
+    Strings,
+    /// `map[string]string`
+    Pairs,
+    /// Text, a mapping or a list of mappings, kept as it is
+    Inline,
+    /// A machine count, or one of the words for all
+    Size,
+    /// `Rolling` or `Unset`
+    Strategy,
+    /// `full` or `one-time`
+    Mode,
+    /// A model
+    Model(&'static Model),
+    /// A list of models
+    Models(&'static Model),
+}
+
+/// A Go struct of the templates.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name in messages.
+    pub name: &'static str,
+    /// Key, type, and whether 1.4.9 does not know it yet.
+    pub fields: &'static [(&'static str, Type, bool)],
+}
+
+/// Collects errors while decoding.
+pub struct Decoder<'a> {
+    release: Release,
+    line: &'a dyn Fn(&Node) -> usize,
+    /// `line N: …`, in order.
+    pub errors: Vec<String>,
+}
+
+impl<'a> Decoder<'a> {
+    /// A decoder; `line` gives the line that a message names.
+    pub fn new(release: Release, line: &'a dyn Fn(&Node) -> usize) -> Decoder<'a> {
+        Decoder { release, line, errors: Vec::new() }
+    }
+
+    /// All errors as one, or nothing.
+    pub fn finish(self) -> Result<(), String> {
+        if self.errors.is_empty() { Ok(()) } else { Err(head(self.release, &self.errors)) }
+    }
+
+    fn fail(&mut self, node: &Node, text: String) {
+        let line = (self.line)(node);
+        self.errors.push(format!("line {line}: {text}"));
+    }
+
+    fn misfit(&mut self, node: &Node, go_type: &str) -> Value {
+        let verb = if self.release.old() { "unmarshal" } else { "construct" };
+        self.fail(node, format!("cannot {verb} {} into {go_type}", node.described()));
+        Value::Null
+    }
+
+    fn duplicates(&mut self, pairs: &[(Node, Node)]) {
+        for (at, (key, _)) in pairs.iter().enumerate() {
+            if let Some((first, _)) = pairs[..at].iter().find(|(other, _)| other.text() == key.text()) {
+                let first = (self.line)(first);
+                self.fail(
+                    key,
+                    format!("mapping key {:?} already defined at line {first}", key.text().unwrap_or_default()),
+                );
+            }
+        }
+    }
+
+    /// A model; unknown keys are errors.
+    pub fn model(&mut self, node: &Node, model: &Model) -> Value {
+        if node.is_null() {
+            return Value::Null;
+        }
+        let Kind::Map(pairs) = &node.kind else { return self.misfit(node, model.name) };
+        self.duplicates(pairs);
+        let mut out = Map::new();
+        for (key, value) in pairs {
+            let name = key.text().unwrap_or_default();
+            let found = model.fields.iter().find(|(field, _, new)| *field == name && !(*new && self.release.old()));
+            match found {
+                Some((_, typ, _)) => drop(out.insert(name.to_owned(), self.field(value, typ))),
+                None => self.fail(key, format!("field {name} not found in type {}", model.name)),
+            }
+        }
+        Value::Object(out)
+    }
+
+    fn field(&mut self, node: &Node, typ: &Type) -> Value {
+        if node.is_null() {
+            return Value::Null;
+        }
+        match typ {
+            Type::Str => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
+            Type::Bool => self.boolean(node),
+            Type::U32 => self.integer(node, "uint32"),
+            Type::Time => match node.text().and_then(duration) {
+                Some(time) => time.as_secs_f64().into(),
+                None => self.misfit(node, "time.Duration"),
+            },
+            Type::Strings => self.strings(node),
+            Type::Pairs => match &node.kind {
+                Kind::Map(pairs) => {
+                    self.duplicates(pairs);
+                    let pairs = pairs.iter().map(|(key, value)| {
+                        let value = value.text().map_or_else(|| self.misfit(value, "string"), Value::from);
+                        (key.text().unwrap_or_default().to_owned(), value)
+                    });
+                    Value::Object(pairs.collect())
+                }
+                _ => self.misfit(node, "map[string]string"),
+            },
+            Type::Inline => self.inline(node),
+            Type::Size => self.size(node),
+            Type::Strategy => match node.text() {
+                Some("Rolling") => 1.into(),
+                Some("Unset") => 0.into(),
+                Some(other) => {
+                    let text = format!("invalid update strategy type {other}");
+                    self.fail(node, text);
+                    Value::Null
+                }
+                None => self.misfit(node, "string"),
+            },
+            Type::Mode => match node.text() {
+                Some("full") => 1.into(),
+                Some("one-time") => 2.into(),
+                other => {
+                    let text = format!("unknown mode name {:?}", other.unwrap_or_default());
+                    self.fail(node, text);
+                    Value::Null
+                }
+            },
+            Type::Model(model) => self.model(node, model),
+            Type::Models(model) => match &node.kind {
+                Kind::Seq(items) => items.iter().map(|item| self.model(item, model)).collect(),
+                _ => self.misfit(node, &format!("{}List", model.name)),
+            },
+        }
+    }
+
+    fn boolean(&mut self, node: &Node) -> Value {
+        match (node.text(), node.tag()) {
+            (Some(text), "!!bool") => text.eq_ignore_ascii_case("true").into(),
+            (Some("y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON"), "!!str") => true.into(),
+            (Some("n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF"), "!!str") => false.into(),
+            _ => self.misfit(node, "bool"),
+        }
+    }
+
+    fn integer(&mut self, node: &Node, go_type: &str) -> Value {
+        let number =
+            node.text().filter(|_| matches!(node.tag(), "!!int" | "!!float")).and_then(|text| text.parse::<f64>().ok());
+        let unsigned = go_type.starts_with("uint");
+        match number {
+            Some(number) if number.fract() == 0.0 && (number >= 0.0 || !unsigned) => (number as i64).into(),
+            _ => self.misfit(node, go_type),
+        }
+    }
+
+    fn strings(&mut self, node: &Node) -> Value {
+        let Kind::Seq(items) = &node.kind else { return self.misfit(node, "[]string") };
+        items.iter().map(|item| item.text().map_or_else(|| self.misfit(item, "string"), Value::from)).collect()
+    }
+
+    fn inline(&mut self, node: &Node) -> Value {
+        match &node.kind {
+            Kind::Scalar(text, _) if node.tag() == "!!str" => json!({"raw": text}),
+            Kind::Scalar(..) => {
+                let text = format!("expected string, but got {}", node.tag());
+                self.fail(node, text);
+                Value::Null
+            }
+            Kind::Map(_) => json!({"docs": [plain(node)]}),
+            Kind::Seq(items) => {
+                let misfits: Vec<&Node> = items.iter().filter(|item| !matches!(item.kind, Kind::Map(_))).collect();
+                for item in misfits {
+                    self.misfit(item, "map[string]interface {}");
+                }
+                json!({"docs": items.iter().map(plain).collect::<Vec<_>>()})
+            }
+        }
+    }
+
+    fn size(&mut self, node: &Node) -> Value {
+        let Some(text) = node.text() else { return self.misfit(node, "string") };
+        match text {
+            "unlimited" | "∞" | "infinity" | "Unlimited" => json!({"value": 0, "type": 1}),
+            "Static" => json!({"value": 0, "type": 0}),
+            other => match other.parse::<u32>() {
+                Ok(value) => json!({"value": value, "type": 0}),
+                Err(_) => {
+                    let digits = !other.is_empty() && other.bytes().all(|b| b.is_ascii_digit());
+                    let why = if digits { "value out of range".to_owned() } else { "invalid syntax".to_owned() };
+                    let text = format!("invalid machine count {other}: strconv.ParseUint: parsing {other:?}: {why}");
+                    self.fail(node, text);
+                    Value::Null
+                }
+            },
+        }
+    }
+
+    /// A spec by the fields of its type; keys that the type does not have are dropped.
+    pub fn spec(&mut self, node: &Node, fields: &[Field], go_type: &str) -> Value {
+        let Kind::Map(pairs) = &node.kind else { return self.misfit(node, go_type) };
+        self.duplicates(pairs);
+        let mut out = Map::new();
+        for (key, value) in pairs {
+            let name = key.text().unwrap_or_default();
+            if let Some(field) = fields.iter().find(|field| field.name == name) {
+                out.insert(name.to_owned(), self.typed(value, &field.node, name));
+            }
+        }
+        Value::Object(out)
+    }
+
+    fn typed(&mut self, node: &Node, typ: &kinds::Node, name: &str) -> Value {
+        if node.is_null() {
+            return kinds::zero(typ);
+        }
+        match typ {
+            kinds::Node::Str => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
+            kinds::Node::Bool => self.boolean(node),
+            kinds::Node::Int(go_type) => self.integer(node, go_type),
+            kinds::Node::Bytes => match &node.kind {
+                Kind::Seq(items) => items.iter().map(|item| self.integer(item, "uint8")).collect(),
+                _ => self.misfit(node, "[]uint8"),
+            },
+            kinds::Node::List(of) => match (&node.kind, of.as_ref()) {
+                (Kind::Seq(items), of) => items.iter().map(|item| self.typed(item, of, name)).collect(),
+                (_, kinds::Node::Str) => self.misfit(node, "[]string"),
+                _ => self.misfit(node, &format!("[]*{}", message_name(name))),
+            },
+            kinds::Node::Map(_) => match &node.kind {
+                Kind::Map(_) => plain(node),
+                _ => self.misfit(node, "map[string]string"),
+            },
+            kinds::Node::Msg(fields) => self.spec(node, fields, message_name(name)),
+        }
+    }
+}
+
+/// The Go type of a message field, for the fields that people get wrong.
+fn message_name(field: &str) -> &'static str {
+    match field {
+        "autoprovision" => "specs.MachineClassSpec_Provision",
+        "features" => "specs.ClusterSpec_Features",
+        "backupconfiguration" => "specs.EtcdBackupConf",
+        "machineallocation" | "machineclass" => "specs.MachineSetSpec_MachineAllocation",
+        "metavalues" => "specs.MetaValue",
+        _ => "specs.Message",
+    }
+}
+
+/// The head line of Go's list of errors.
+pub fn head(release: Release, errors: &[String]) -> String {
+    let verb = if release.old() { "unmarshal" } else { "construct" };
+    format!("yaml: {verb} errors:\n  {}", errors.join("\n  "))
+}
+
+/// A node as JSON, scalars typed as Go types them.
+pub fn plain(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Seq(items) => items.iter().map(plain).collect(),
+        Kind::Map(pairs) => {
+            let pairs = pairs.iter().map(|(key, value)| (key.text().unwrap_or_default().to_owned(), plain(value)));
+            Value::Object(pairs.collect())
+        }
+        Kind::Scalar(text, _) => match node.tag() {
+            "!!null" => Value::Null,
+            "!!bool" => text.eq_ignore_ascii_case("true").into(),
+            "!!int" => text.parse::<i64>().map_or_else(|_| text.clone().into(), Value::from),
+            "!!float" => text.parse::<f64>().map_or_else(|_| text.clone().into(), Value::from),
+            _ => text.clone().into(),
+        },
+    }
+}

@@ -1,0 +1,306 @@
+//! `omnictl cluster template sync|diff|delete|render` and `omnictl cluster delete` (client/pkg/template/template.go,
+//! operations/sync.go).
+
+use super::args::Parsed;
+use super::client::{Client, Fail};
+use super::template::{self, Template};
+use super::{apply, diff};
+use crate::omni::api::Call;
+use crate::omni::goyaml;
+use crate::omni::kinds::{self, Release};
+use crate::omni::names::*;
+use crate::omni::query::Term;
+use crate::omni::resource::{Key, Resource};
+use crate::tools::out;
+
+/// The order in which resources are created, and torn down within a phase.
+const ORDER: &[&str] = &[
+    CLUSTER,
+    EXTENSIONS_CONFIGURATION,
+    CONFIG_PATCH,
+    KUBERNETES_MANIFEST_GROUP,
+    KUBERNETES_HEALTH_CHECK,
+    MACHINE_SET,
+    MACHINE_SET_NODE,
+    KERNEL_ARGS,
+];
+
+fn rank(resource: &Resource) -> usize {
+    ORDER.iter().position(|typ| *typ == resource.md.typ).unwrap_or(ORDER.len())
+}
+
+/// Prints the resources of a template.
+pub fn render(template: &Template, release: Release) -> Result<(), Fail> {
+    let resources = template.translate().map_err(|why| format!("error rendering template: {why}"))?;
+    let documents: Vec<String> = resources
+        .iter()
+        .map(|resource| goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 2))
+        .collect();
+    out(&documents.join("---\n"));
+    Ok(())
+}
+
+#[derive(Default)]
+struct Changes {
+    create: Vec<Resource>,
+    update: Vec<(Resource, Resource)>,
+    destroy: [Vec<Resource>; 2],
+}
+
+/// What the server has of a cluster that belongs to its template.
+fn actual(client: &mut Client, cluster: &str, expected: &[Resource]) -> Result<Vec<Resource>, Fail> {
+    let mut out = Vec::new();
+    out.extend(client.find(&Key::new(CLUSTER, DEFAULT, cluster))?);
+    let new = !client.release.old();
+    for typ in [
+        MACHINE_SET,
+        MACHINE_SET_NODE,
+        CONFIG_PATCH,
+        EXTENSIONS_CONFIGURATION,
+        KUBERNETES_MANIFEST_GROUP,
+        KUBERNETES_HEALTH_CHECK,
+    ] {
+        if !new && [KUBERNETES_MANIFEST_GROUP, KUBERNETES_HEALTH_CHECK].contains(&typ) {
+            continue;
+        }
+        let found = client.list(typ, DEFAULT, vec![Term::equal(L_CLUSTER, cluster)])?;
+        out.extend(
+            found.into_iter().filter(|found| found.label(L_MANAGED_NODE).is_none() && found.md.owner.is_empty()),
+        );
+    }
+    for resource in expected {
+        if !out.iter().any(|found| found.key() == resource.key())
+            && let Some(found) = client.find(&resource.key())?
+            && found.md.owner.is_empty()
+        {
+            out.push(found);
+        }
+    }
+    Ok(out)
+}
+
+/// A resource that the template no longer has: gone, or for kernel arguments only let go.
+fn unexpected(found: Resource, cluster: &str, changes: &mut Changes, gone: &mut Vec<Resource>) -> Result<(), Fail> {
+    if found.md.typ == KERNEL_ARGS {
+        if found.md.annotations.contains_key(A_TEMPLATE) {
+            let mut new = found.clone();
+            new.md.annotations.remove(A_TEMPLATE);
+            changes.update.push((found, new));
+        }
+        return Ok(());
+    }
+    let owner = found.label(L_CLUSTER).unwrap_or_default();
+    if found.md.typ != CLUSTER && owner != cluster {
+        let text =
+            format!("resource {} belongs to cluster {owner:?}, but template is for cluster {cluster:?}", found.name());
+        return Err(Fail::Said(text));
+    }
+    gone.push(found);
+    Ok(())
+}
+
+/// Sets and nodes first, everything else after; what goes with its owner is not named.
+fn phases(gone: Vec<Resource>) -> [Vec<Resource>; 2] {
+    let with_owner = |resource: &Resource| match resource.md.typ.as_str() {
+        CLUSTER => false,
+        MACHINE_SET_NODE => gone
+            .iter()
+            .any(|other| other.md.typ == MACHINE_SET && resource.label(L_MACHINE_SET) == Some(other.md.id.as_str())),
+        _ => {
+            gone.iter().any(|other| other.md.typ == CLUSTER && resource.label(L_CLUSTER) == Some(other.md.id.as_str()))
+        }
+    };
+    let mut out = [Vec::new(), Vec::new()];
+    for resource in gone.iter().filter(|resource| !with_owner(resource)) {
+        let first = [MACHINE_SET, MACHINE_SET_NODE].contains(&resource.md.typ.as_str());
+        out[usize::from(!first)].push(resource.clone());
+    }
+    for phase in &mut out {
+        phase.sort_by_key(rank);
+    }
+    out
+}
+
+fn changes(client: &mut Client, template: &Template) -> Result<Changes, Fail> {
+    let cluster = template.cluster_name()?;
+    let expected = template.translate()?;
+    let mut changes = Changes::default();
+    let mut gone = Vec::new();
+    let found = actual(client, &cluster, &expected)?;
+    let mut missing = expected.clone();
+    for old in found {
+        let Some(wanted) = expected.iter().find(|wanted| wanted.key() == old.key()) else {
+            unexpected(old, &cluster, &mut changes, &mut gone)?;
+            continue;
+        };
+        missing.retain(|other| other.key() != old.key());
+        let mut new = wanted.clone();
+        // The rest of the metadata is not the template's business.
+        (new.md.version, new.md.sequence) = (old.md.version, old.md.sequence);
+        (new.md.created, new.md.updated) = (old.md.created, old.md.updated);
+        new.md.finalizers.clone_from(&old.md.finalizers);
+        new.md.phase = old.md.phase;
+        if old != new {
+            changes.update.push((old, new));
+        }
+    }
+    changes.create = missing;
+    changes.create.sort_by_key(rank);
+    changes.update.sort_by_key(|(_, new)| rank(new));
+    changes.destroy = phases(gone);
+    Ok(changes)
+}
+
+fn removal(client: &mut Client, cluster: &str) -> Result<Changes, Fail> {
+    let mut changes = Changes::default();
+    let mut gone = Vec::new();
+    for found in actual(client, cluster, &[])? {
+        unexpected(found, cluster, &mut changes, &mut gone)?;
+    }
+    changes.destroy = phases(gone);
+    Ok(changes)
+}
+
+fn carry_out(client: &mut Client, changes: Changes, parsed: &Parsed) -> Result<(), Fail> {
+    let (dry, verbose) = (parsed.on("dry-run"), parsed.on("verbose"));
+    let mark = if dry { " (dry run)" } else { "" };
+    let release = client.release;
+    for new in changes.create {
+        out(&format!("* creating{mark} {}\n", new.short_name()));
+        if verbose {
+            out(&diff::render(release, None, Some(&new)));
+        }
+        if !dry {
+            client.call(Call::Create(new))?;
+        }
+    }
+    for (old, new) in changes.update {
+        out(&format!("* updating{mark} {}\n", new.short_name()));
+        if verbose {
+            out(&diff::render(release, Some(&old), Some(&new)));
+        }
+        if !dry {
+            client.call(Call::Update(new))?;
+        }
+    }
+    for phase in changes.destroy {
+        take_away(client, phase, dry, verbose)?;
+    }
+    Ok(())
+}
+
+/// Tears down a phase and waits, without a deadline, until all of it is gone.
+fn take_away(client: &mut Client, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), Fail> {
+    let mark = if dry { " (dry run)" } else { "" };
+    for resource in &phase {
+        out(&format!("* tearing down{mark} {}\n", resource.short_name()));
+        if verbose {
+            out(&diff::render(client.release, Some(resource), None));
+        }
+        if dry {
+            continue;
+        }
+        match client.call(Call::Teardown(resource.key())) {
+            Err(why) if !why.not_found() => return Err(why),
+            _ => {}
+        }
+    }
+    let mut left = if dry { Vec::new() } else { phase };
+    let mut revision = 0;
+    while !left.is_empty() {
+        let mut still = Vec::new();
+        for resource in left {
+            let gone = match client.find(&resource.key())? {
+                None => true,
+                Some(found) if found.md.finalizers.is_empty() => match client.call(Call::Destroy(resource.key())) {
+                    Err(why) if !why.not_found() => return Err(why),
+                    _ => true,
+                },
+                Some(_) => false,
+            };
+            if gone {
+                out(&format!("* destroyed {}\n", resource.short_name()));
+            } else {
+                still.push(resource);
+            }
+        }
+        left = still;
+        if !left.is_empty() {
+            revision = client.change(revision, 60_000)?;
+        }
+    }
+    Ok(())
+}
+
+fn load(client: &Client, file: &str, parsed: &Parsed) -> Result<Template, Fail> {
+    let template = template::load_file(client.release, file, parsed.text("allowed-dir"))?;
+    template.validate()?;
+    Ok(template)
+}
+
+/// `sync`: one file, or since 1.5 all below a directory.
+pub fn sync(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
+    let path = parsed.text("file");
+    let one = |client: &mut Client, file: &str| -> Result<(), Fail> {
+        let template = load(client, file, parsed)?;
+        let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
+        carry_out(client, changes, parsed)
+    };
+    if client.release.old() {
+        return one(client, path);
+    }
+    let files = apply::files(path).map_err(|why| format!("failed to discover template files from {path:?}: {why}"))?;
+    if parsed.on("verbose") {
+        out(&format!("Processing {} template file(s)\n", files.len()));
+    }
+    for file in files {
+        let shown = file.display().to_string();
+        if parsed.on("verbose") {
+            out(&format!("Syncing template: {shown}\n"));
+        }
+        one(client, &shown).map_err(|why| why.wrap(&format!("failed to sync template {shown:?}")))?;
+    }
+    Ok(())
+}
+
+/// `diff`: prints what a sync would change; exit 0 either way.
+pub fn diff(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
+    let template = load(client, parsed.text("file"), parsed)?;
+    let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
+    let release = client.release;
+    for (old, new) in &changes.update {
+        out(&diff::render(release, Some(old), Some(new)));
+    }
+    for new in &changes.create {
+        out(&diff::render(release, None, Some(new)));
+    }
+    for old in changes.destroy.iter().flatten() {
+        out(&diff::render(release, Some(old), None));
+    }
+    Ok(())
+}
+
+/// `template delete`
+pub fn delete_template(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
+    let template = load(client, parsed.text("file"), parsed)?;
+    let cluster = template.cluster_name()?;
+    delete_cluster(client, &cluster, parsed)
+}
+
+/// `cluster delete`: an unknown cluster is no error and no word.
+pub fn delete_cluster(client: &mut Client, cluster: &str, parsed: &Parsed) -> Result<(), Fail> {
+    let changes = removal(client, cluster)?;
+    if parsed.on("destroy-disconnected-machines") {
+        let terms = vec![
+            Term { key: L_DISCONNECTED.to_owned(), op: "exists".to_owned(), values: Vec::new() },
+            Term::equal(L_CLUSTER, cluster),
+        ];
+        let machines = client.list(MACHINE_STATUS, DEFAULT, terms)?;
+        let mut links = Vec::new();
+        for machine in machines {
+            links.extend(client.find(&Key::new(LINK, DEFAULT, &machine.md.id))?);
+        }
+        take_away(client, links, parsed.on("dry-run"), parsed.on("verbose"))?;
+    }
+    carry_out(client, changes, parsed)
+}

@@ -1,0 +1,37 @@
+//! Columns as Go's text/tabwriter aligns them.
+
+/// Aligns rows; every column but the last is as wide as its widest cell plus `padding`.
+pub fn align(rows: &[Vec<String>], padding: usize) -> String {
+    let mut out = String::new();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter(|row| row.len() > column + 1).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            out.push_str(cell);
+            if column + 1 < row.len() {
+                let fill = widths[column] + padding - cell.chars().count();
+                out.extend(std::iter::repeat_n(' ', fill));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_padded_but_the_last() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        assert_eq!(
+            align(&[row(["ID", "NAME", "E"]), row(["proxmox", "P", ""])], 4),
+            "ID         NAME    E\nproxmox    P       \n"
+        );
+    }
+}

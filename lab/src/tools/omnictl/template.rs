@@ -1,0 +1,744 @@
+//! Cluster templates: what they may hold, what is checked without asking anybody, and the resources they become
+//! (siderolabs/omni v1.9.3 client/pkg/template, internal/models).
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::decode::{Decoder, Model, Type, head, plain};
+use super::yamltext::{self, Kind, Node};
+use crate::gonet::go_io;
+use crate::omni::goyaml;
+use crate::omni::kinds::{self, Release};
+use crate::omni::names::*;
+use crate::omni::resource::Resource;
+use crate::omni::status::multierror;
+use crate::omni::validate::{ClusterRules, cluster_rules};
+
+const PATCH: Model = Model {
+    name: "models.Patch",
+    fields: &[
+        ("name", Type::Str, false),
+        ("idOverride", Type::Str, false),
+        ("labels", Type::Pairs, false),
+        ("annotations", Type::Pairs, false),
+        ("file", Type::Str, false),
+        ("inline", Type::Inline, false),
+    ],
+};
+const MANIFEST: Model = Model {
+    name: "models.KubernetesManifest",
+    fields: &[
+        ("inline", Type::Inline, false),
+        ("labels", Type::Pairs, false),
+        ("annotations", Type::Pairs, false),
+        ("name", Type::Str, false),
+        ("file", Type::Str, false),
+        ("mode", Type::Mode, false),
+    ],
+};
+const CHECK: Model = Model {
+    name: "models.KubernetesHealthCheck",
+    fields: &[
+        ("name", Type::Str, false),
+        ("idOverride", Type::Str, false),
+        ("labels", Type::Pairs, false),
+        ("annotations", Type::Pairs, false),
+        ("file", Type::Str, false),
+        ("job", Type::Inline, false),
+        ("interval", Type::Time, false),
+    ],
+};
+const KUBERNETES: Model = Model {
+    name: "models.KubernetesCluster",
+    fields: &[
+        ("version", Type::Str, false),
+        ("manifests", Type::Models(&MANIFEST), true),
+        ("healthchecks", Type::Models(&CHECK), true),
+    ],
+};
+const TALOS: Model = Model { name: "models.TalosCluster", fields: &[("version", Type::Str, false)] };
+const BACKUP: Model = Model { name: "models.BackupConfiguration", fields: &[("interval", Type::Time, false)] };
+const FEATURES: Model = Model {
+    name: "models.Features",
+    fields: &[
+        ("diskEncryption", Type::Bool, false),
+        ("enableWorkloadProxy", Type::Bool, false),
+        ("useEmbeddedDiscoveryService", Type::Bool, false),
+        ("backupConfiguration", Type::Model(&BACKUP), false),
+    ],
+};
+const CLUSTER_MODEL: Model = Model {
+    name: "models.Cluster",
+    fields: &[
+        ("kind", Type::Str, false),
+        ("systemExtensions", Type::Strings, false),
+        ("name", Type::Str, false),
+        ("labels", Type::Pairs, false),
+        ("annotations", Type::Pairs, false),
+        ("kubernetes", Type::Model(&KUBERNETES), false),
+        ("talos", Type::Model(&TALOS), false),
+        ("features", Type::Model(&FEATURES), false),
+        ("patches", Type::Models(&PATCH), false),
+        ("kernelArgs", Type::Strings, true),
+    ],
+};
+const CLASS: Model =
+    Model { name: "models.MachineClassConfig", fields: &[("name", Type::Str, false), ("size", Type::Size, false)] };
+const BOOTSTRAP: Model = Model {
+    name: "models.BootstrapSpec",
+    fields: &[("clusterUUID", Type::Str, false), ("snapshot", Type::Str, false)],
+};
+const ROLLING: Model =
+    Model { name: "models.RollingUpdateStrategyConfig", fields: &[("maxParallelism", Type::U32, false)] };
+const STRATEGY: Model = Model {
+    name: "models.UpdateStrategyConfig",
+    fields: &[("type", Type::Strategy, false), ("rolling", Type::Model(&ROLLING), false)],
+};
+const SET_FIELDS: &[(&str, Type, bool)] = &[
+    ("kind", Type::Str, false),
+    ("systemExtensions", Type::Strings, false),
+    ("name", Type::Str, false),
+    ("labels", Type::Pairs, false),
+    ("annotations", Type::Pairs, false),
+    ("bootstrapSpec", Type::Model(&BOOTSTRAP), false),
+    ("machines", Type::Strings, false),
+    ("machineClass", Type::Model(&CLASS), false),
+    ("updateStrategy", Type::Model(&STRATEGY), false),
+    ("deleteStrategy", Type::Model(&STRATEGY), false),
+    ("upgradeStrategy", Type::Model(&STRATEGY), true),
+    ("patches", Type::Models(&PATCH), false),
+    ("kernelArgs", Type::Strings, true),
+];
+const CONTROL_PLANE: Model = Model { name: "models.ControlPlane", fields: SET_FIELDS };
+const WORKERS: Model = Model { name: "models.Workers", fields: SET_FIELDS };
+const INSTALL: Model = Model { name: "models.MachineInstall", fields: &[("disk", Type::Str, false)] };
+const MACHINE_MODEL: Model = Model {
+    name: "models.Machine",
+    fields: &[
+        ("kind", Type::Str, false),
+        ("systemExtensions", Type::Strings, false),
+        ("name", Type::Str, false),
+        ("labels", Type::Pairs, false),
+        ("annotations", Type::Pairs, false),
+        ("locked", Type::Bool, false),
+        ("install", Type::Model(&INSTALL), false),
+        ("patches", Type::Models(&PATCH), false),
+        ("kernelArgs", Type::Strings, true),
+    ],
+};
+
+/// A template that was read: its models in order.
+pub struct Template {
+    release: Release,
+    dir: PathBuf,
+    /// Files must lie below it; `None` leaves them where they are.
+    root: Option<PathBuf>,
+    models: Vec<(&'static str, Value)>,
+}
+
+/// Reads a template file. `allowed` is `--allowed-dir`, empty for the template's own directory.
+pub fn load_file(release: Release, file: &str, allowed: &str) -> Result<Template, String> {
+    let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
+    let own = Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default();
+    let own = if own.as_os_str().is_empty() { PathBuf::from(".") } else { own };
+    // Up to 1.7 files were looked up from the working directory, and anywhere.
+    let (dir, root) = match release.old() {
+        true => (PathBuf::from("."), None),
+        false if allowed.is_empty() => (own.clone(), Some(own)),
+        false => (own, Some(PathBuf::from(allowed))),
+    };
+    load(release, &text, dir, root).map_err(|why| format!("error loading template: {why}"))
+}
+
+fn load(release: Release, text: &str, dir: PathBuf, root: Option<PathBuf>) -> Result<Template, String> {
+    let documents = yamltext::read(release, text).map_err(|why| format!("error decoding template: {why}"))?;
+    let mut models = Vec::new();
+    for document in &documents {
+        let place = format!("line {}:1", document.line);
+        let kind = find_kind(&document.root).map_err(|why| format!("error in document at {place}: {why}"))?;
+        let (name, model) = match kind.as_str() {
+            "Cluster" => ("Cluster", &CLUSTER_MODEL),
+            "ControlPlane" => ("ControlPlane", &CONTROL_PLANE),
+            "Workers" => ("Workers", &WORKERS),
+            "Machine" => ("Machine", &MACHINE_MODEL),
+            other => return Err(format!("error in document at {place}: unknown model kind {other:?}")),
+        };
+        let line = |node: &Node| document.rewritten_line(node);
+        let mut decoder = Decoder::new(release, &line);
+        let value = decoder.model(&document.root, model);
+        if !decoder.errors.is_empty() {
+            return Err(format!("error decoding document at {place}: {}", head(release, &decoder.errors)));
+        }
+        models.push((name, value));
+    }
+    Ok(Template { release, dir, root, models })
+}
+
+fn find_kind(root: &Node) -> Result<String, String> {
+    let Kind::Map(pairs) = &root.kind else {
+        return Err(format!("unexpected node kind {}, expecting mapping", root.kind_number()));
+    };
+    let found = pairs.iter().find(|(key, _)| key.text() == Some("kind")).map(|(_, value)| value);
+    let found = found.ok_or("kind field not found")?;
+    let text = found.text().ok_or_else(|| format!("unexpected value type for kind field {}", found.kind_number()))?;
+    Ok(text.to_owned())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// Adds the errors of one model, wrapped in words if there are any.
+fn wrapped(before: &str, errors: Vec<String>) -> Option<String> {
+    (!errors.is_empty()).then(|| format!("{before}: {}", multierror(&errors)))
+}
+
+impl Template {
+    fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.models.iter().filter(move |(name, _)| *name == kind).map(|(_, value)| value)
+    }
+
+    /// The name of its cluster.
+    pub fn cluster_name(&self) -> Result<String, String> {
+        let cluster = self.all("Cluster").next().ok_or("cluster model not found")?;
+        Ok(text(cluster, "name").to_owned())
+    }
+
+    /// Everything that can be checked without the server.
+    pub fn validate(&self) -> Result<(), String> {
+        let mut errors = Vec::new();
+        for (kind, value) in &self.models {
+            errors.extend(match *kind {
+                "Cluster" => {
+                    wrapped(&format!("error validating cluster {:?}", text(value, "name")), self.cluster(value))
+                }
+                "ControlPlane" => wrapped("controlplane is invalid", self.control_plane(value)),
+                "Workers" => wrapped("workers is invalid", self.workers(value)),
+                _ => wrapped(&format!("machine {:?} is invalid", text(value, "name")), self.machine(value)),
+            });
+        }
+        self.together(&mut errors);
+        if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
+    }
+
+    fn cluster(&self, value: &Value) -> Vec<String> {
+        let mut errors = cluster_rules(&ClusterRules {
+            id: Some(text(value, "name")),
+            kubernetes: text(&value["kubernetes"], "version"),
+            talos: text(&value["talos"], "version"),
+            encryption: value["features"]["diskEncryption"] == true,
+            with_v: true,
+        });
+        errors.extend(descriptors(value));
+        errors.extend(self.patches(value));
+        errors.extend(self.manifests(value));
+        errors
+    }
+
+    fn manifests(&self, value: &Value) -> Vec<String> {
+        let mut errors = Vec::new();
+        for manifest in value["kubernetes"]["manifests"].as_array().into_iter().flatten() {
+            let name = if text(manifest, "name").is_empty() { text(manifest, "file") } else { text(manifest, "name") };
+            if name.is_empty() {
+                errors.push("kubernetes manifest name is empty".to_owned());
+            }
+            if manifest["mode"].is_null() {
+                errors.push(format!("kubernetes manifest {name:?} mode is not set"));
+            }
+            errors.extend(self.source(manifest, "inline").err());
+        }
+        errors
+    }
+
+    /// The content of a file or of what stands inline; for what has both or neither, why not.
+    fn source(&self, value: &Value, inline: &str) -> Result<String, String> {
+        let file = text(value, "file");
+        match (file.is_empty(), value[inline].is_null()) {
+            (false, false) => Err("path and inline are mutually exclusive".to_owned()),
+            (true, true) => Err("path or inline is required".to_owned()),
+            (false, true) => self.read(file).map_err(|why| format!("failed to access {file:?}: {why}")),
+            (true, false) => Ok(inline_text(&value[inline])),
+        }
+    }
+
+    fn read(&self, file: &str) -> Result<String, String> {
+        let path = self.dir.join(file);
+        if let Some(root) = &self.root
+            && !Path::new(file).is_absolute()
+            && escapes(&self.dir, root, file)
+        {
+            return Err(format!("openat {file}: path escapes from parent"));
+        }
+        std::fs::read_to_string(&path).map_err(|why| match self.root {
+            Some(_) => format!("openat {file}: {}", go_io(&why)),
+            None => format!("open {file}: {}", go_io(&why)),
+        })
+    }
+
+    fn patches(&self, value: &Value) -> Vec<String> {
+        let mut out = Vec::new();
+        for patch in value["patches"].as_array().into_iter().flatten() {
+            let name = if text(patch, "name").is_empty() { text(patch, "file") } else { text(patch, "name") };
+            let mut errors = descriptors(patch);
+            let inline = !patch["inline"].is_null();
+            if inline
+                && text(patch, "file").is_empty()
+                && text(patch, "name").is_empty()
+                && text(patch, "idOverride").is_empty()
+            {
+                errors.push("either name or idOverride is required for inline patches".to_owned());
+            }
+            match self.source(patch, "inline") {
+                Err(why) => errors.push(why),
+                Ok(content) => {
+                    let what = if inline { "inline patch" } else { "patch" };
+                    errors.extend(
+                        config_patch(&content).err().map(|why| format!("failed to validate {what} {name:?}: {why}")),
+                    );
+                }
+            }
+            out.extend(wrapped(&format!("patch {name:?} is invalid"), errors));
+        }
+        out
+    }
+
+    fn set(&self, value: &Value) -> Vec<String> {
+        let mut errors = descriptors(value);
+        let machines = value["machines"].as_array().map_or(0, Vec::len);
+        if machines > 0 && value["machineClass"].is_object() {
+            errors.push("machine set can not have both machines and machine class defined".to_owned());
+        }
+        if value["kernelArgs"].is_array() && value["machineClass"].is_object() {
+            errors.push("kernelArgs cannot be defined for machine set since it uses machine class".to_owned());
+        }
+        for id in value["machines"].as_array().into_iter().flatten() {
+            errors.extend(uuid(id.as_str().unwrap_or_default()));
+        }
+        errors.extend(self.patches(value));
+        errors
+    }
+
+    fn control_plane(&self, value: &Value) -> Vec<String> {
+        let mut errors = Vec::new();
+        if !text(value, "name").is_empty() {
+            errors.push("custom name is not allowed in the controlplane".to_owned());
+        }
+        if value["bootstrapSpec"].is_object() {
+            for field in ["clusterUUID", "snapshot"] {
+                if text(&value["bootstrapSpec"], field).is_empty() {
+                    errors.push(format!("{field} is required in bootstrapSpec"));
+                }
+            }
+        }
+        for field in ["updateStrategy", "deleteStrategy"] {
+            if value[field].is_object() {
+                errors.push(format!("{field} is not allowed in the controlplane"));
+            }
+        }
+        errors.extend(self.set(value));
+        errors
+    }
+
+    fn workers(&self, value: &Value) -> Vec<String> {
+        let mut errors = Vec::new();
+        if text(value, "name") == "control-planes" {
+            errors.push("name \"control-planes\" cannot be used in workers".to_owned());
+        }
+        if value["bootstrapSpec"].is_object() {
+            errors.push("bootstrapSpec is not allowed in workers".to_owned());
+        }
+        errors.extend(self.set(value));
+        errors
+    }
+
+    fn machine(&self, value: &Value) -> Vec<String> {
+        let mut errors = Vec::new();
+        if text(value, "name").is_empty() {
+            errors.push("name is required for machine".to_owned());
+        }
+        errors.extend(descriptors(value));
+        errors.extend(uuid(text(value, "name")));
+        errors.extend(self.patches(value));
+        errors
+    }
+
+    /// What must hold of all models together.
+    fn together(&self, errors: &mut Vec<String>) {
+        for (kind, name) in [("Cluster", "cluster"), ("ControlPlane", "controlplane")] {
+            let count = self.all(kind).count();
+            if count != 1 {
+                errors.push(format!("template should contain 1 {name}, got {count}"));
+            }
+        }
+        let machines = |value: &Value| -> Vec<String> {
+            let ids = value["machines"].as_array().into_iter().flatten();
+            ids.filter_map(|id| id.as_str().map(str::to_owned)).collect()
+        };
+        let control: Vec<String> = self.all("ControlPlane").flat_map(machines).collect();
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut sets: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for value in self.all("Workers") {
+            *names.entry(text(value, "name")).or_default() += 1;
+            for id in machines(value) {
+                sets.entry(id).or_default().push(text(value, "name"));
+            }
+        }
+        for (name, _) in names.iter().filter(|(_, count)| **count > 1) {
+            errors.push(format!("duplicate workers with name {name:?}"));
+        }
+        for (id, names) in sets.iter().filter(|(_, names)| names.len() > 1) {
+            let list: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+            errors.push(format!("machine {id:?} is used in multiple workers: [{}]", list.join(" ")));
+        }
+        let both: Vec<&str> = sets.keys().filter(|id| control.contains(id)).map(String::as_str).collect();
+        if !both.is_empty() {
+            errors.push(format!("machines [{}] are used in both controlplane and workers", both.join(" ")));
+        }
+        for value in self.all("Machine") {
+            let id = text(value, "name");
+            if !control.iter().any(|known| known == id) && !sets.contains_key(id) {
+                errors.push(format!("machine {id:?} is not used in controlplane or workers"));
+            }
+        }
+        for id in &control {
+            let locked = self.all("Machine").any(|value| text(value, "name") == id && value["locked"] == true);
+            if locked {
+                errors.push(format!("machine {id:?} is locked and used in controlplane"));
+            }
+        }
+    }
+
+    fn make(&self, typ: &str, id: &str, spec: &Value, now: i64) -> Resource {
+        let spec = kinds::by_type(self.release, typ).map_or_else(|| spec.clone(), |kind| kind.complete(spec));
+        Resource::new(typ, DEFAULT, id, spec, now)
+    }
+
+    /// The resources that it stands for.
+    pub fn translate(&self) -> Result<Vec<Resource>, String> {
+        let now = crate::omni::wall_now();
+        let name = self.cluster_name()?;
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        for (kind, value) in &self.models {
+            let made = match *kind {
+                "Cluster" => self.translate_cluster(value, now),
+                "Machine" => self.translate_machine(&name, value, now),
+                kind => self.translate_set(&name, value, kind == "ControlPlane", now),
+            };
+            match made {
+                Ok(made) => out.extend(made),
+                Err(why) => errors.push(why),
+            }
+        }
+        for (at, resource) in out.iter().enumerate() {
+            if out[..at].iter().any(|other: &Resource| other.key() == resource.key()) {
+                errors.push(format!("resource ID duplicate {}", resource.name()));
+            }
+        }
+        if errors.is_empty() { Ok(out) } else { Err(multierror(&errors)) }
+    }
+
+    fn translate_cluster(&self, value: &Value, now: i64) -> Result<Vec<Resource>, String> {
+        let name = text(value, "name");
+        let version = |part: &str| text(&value[part], "version").trim_start_matches('v').to_owned();
+        let features = &value["features"];
+        let on = |key: &str| features[key] == true;
+        let mut spec = json!({
+            "kubernetesversion": version("kubernetes"), "talosversion": version("talos"),
+            "features": {"enableworkloadproxy": on("enableWorkloadProxy"), "diskencryption": on("diskEncryption"),
+                "useembeddeddiscoveryservice": on("useEmbeddedDiscoveryService")},
+        });
+        if let Some(interval) = features["backupConfiguration"]["interval"].as_f64().filter(|interval| *interval > 0.0)
+        {
+            let interval = json!({"seconds": interval as i64, "nanos": 0});
+            spec["backupconfiguration"] = json!({"interval": interval, "enabled": true});
+        }
+        let mut cluster = self.make(CLUSTER, name, &spec, now);
+        cluster.md.annotations.insert(A_TEMPLATE.to_owned(), String::new());
+        apply(&mut cluster, value);
+        let labels = [(L_CLUSTER, name)];
+        let mut out = vec![cluster];
+        out.extend(self.translate_patches(value, &format!("cluster-{name}"), 200, &labels, now)?);
+        for (at, manifest) in value["kubernetes"]["manifests"].as_array().into_iter().flatten().enumerate() {
+            let title = if text(manifest, "name").is_empty() { text(manifest, "file") } else { text(manifest, "name") };
+            let id = format!("{:03}-cluster-{name}-{title}", 200 + at);
+            let data = self.source(manifest, "inline")?;
+            let spec = json!({"mode": manifest["mode"], "data": data});
+            let mut made = self.make(KUBERNETES_MANIFEST_GROUP, &id, &spec, now).with_label(L_CLUSTER, name);
+            made.md.annotations.insert("name".to_owned(), title.to_owned());
+            apply(&mut made, manifest);
+            out.push(made);
+        }
+        for check in value["kubernetes"]["healthchecks"].as_array().into_iter().flatten() {
+            let id = match text(check, "idOverride") {
+                "" => format!("cluster-{name}-{}", text(check, "name")),
+                id => id.to_owned(),
+            };
+            let spec = json!({"job": self.source(check, "job")?});
+            let mut made = self.make(KUBERNETES_HEALTH_CHECK, &id, &spec, now).with_label(L_CLUSTER, name);
+            apply(&mut made, check);
+            out.push(made);
+        }
+        out.extend(self.extensions(value, name, &labels, now));
+        Ok(out)
+    }
+
+    fn extensions(&self, value: &Value, suffix: &str, labels: &[(&str, &str)], now: i64) -> Option<Resource> {
+        let list = value["systemExtensions"].as_array()?;
+        let made =
+            self.make(EXTENSIONS_CONFIGURATION, &format!("schematic-{suffix}"), &json!({"extensions": list}), now);
+        Some(labels.iter().fold(made, |made, (key, value)| made.with_label(key, value)))
+    }
+
+    fn translate_patches(
+        &self,
+        value: &Value,
+        prefix: &str,
+        weight: usize,
+        labels: &[(&str, &str)],
+        now: i64,
+    ) -> Result<Vec<Resource>, String> {
+        let mut out = Vec::new();
+        for (at, patch) in value["patches"].as_array().into_iter().flatten().enumerate() {
+            let name = if text(patch, "name").is_empty() { text(patch, "file") } else { text(patch, "name") };
+            let id = match text(patch, "idOverride") {
+                "" => format!("{:03}-{prefix}-{name}", weight + at),
+                id => id.to_owned(),
+            };
+            let data = self.source(patch, "inline").map_err(|why| format!("failed to read patch {name:?}: {why}"))?;
+            let mut made = self.make(CONFIG_PATCH, &id, &json!({"data": data}), now);
+            for (key, value) in labels {
+                made = made.with_label(key, value);
+            }
+            made.md.annotations.insert("name".to_owned(), name.to_owned());
+            apply(&mut made, patch);
+            out.push(made);
+        }
+        Ok(out)
+    }
+
+    fn translate_set(
+        &self,
+        cluster: &str,
+        value: &Value,
+        control_plane: bool,
+        now: i64,
+    ) -> Result<Vec<Resource>, String> {
+        let suffix = match (control_plane, text(value, "name")) {
+            (true, _) => "control-planes",
+            (false, "") => "workers",
+            (false, name) => name,
+        };
+        let id = format!("{cluster}-{suffix}");
+        let role = if control_plane { L_CONTROL_PLANE } else { L_WORKER };
+        let mut spec = json!({"updatestrategy": 1});
+        for (field, key) in [
+            ("updateStrategy", "updatestrategy"),
+            ("deleteStrategy", "deletestrategy"),
+            ("upgradeStrategy", "upgradestrategy"),
+        ] {
+            let strategy = &value[field];
+            if strategy["type"].is_u64() {
+                spec[key] = strategy["type"].clone();
+            }
+            if strategy["rolling"].is_object() {
+                let most = strategy["rolling"]["maxParallelism"].as_u64().unwrap_or(0);
+                spec[format!("{key}config")] = json!({"rolling": {"maxparallelism": most}});
+            }
+        }
+        if value["bootstrapSpec"].is_object() {
+            let bootstrap = &value["bootstrapSpec"];
+            spec["bootstrapspec"] = json!({"clusteruuid": bootstrap["clusterUUID"], "snapshot": bootstrap["snapshot"]});
+        }
+        let class = &value["machineClass"];
+        let mut nodes = Vec::new();
+        if class.is_object() {
+            if self.all("Cluster").any(|cluster| cluster["kernelArgs"].is_array()) {
+                let text =
+                    "kernelArgs cannot be defined at cluster level for this machine set since it uses a machine class";
+                return Err(text.to_owned());
+            }
+            let size = |key: &str| class["size"][key].as_u64().unwrap_or(0);
+            spec["machineallocation"] =
+                json!({"name": text(class, "name"), "machinecount": size("value"), "allocationtype": size("type")});
+        } else {
+            nodes = self.translate_nodes(cluster, &id, role, value, now);
+        }
+        let mut set = self.make(MACHINE_SET, &id, &spec, now).with_label(L_CLUSTER, cluster).with_label(role, "");
+        apply(&mut set, value);
+        let labels = [(L_CLUSTER, cluster), (L_MACHINE_SET, id.as_str())];
+        let mut out = vec![set];
+        out.extend(nodes);
+        out.extend(self.translate_patches(value, &id, 400, &labels, now)?);
+        out.extend(self.extensions(value, &id, &labels, now));
+        Ok(out)
+    }
+
+    fn translate_nodes(&self, cluster: &str, set: &str, role: &str, value: &Value, now: i64) -> Vec<Resource> {
+        let mut out = Vec::new();
+        for id in value["machines"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let described = self.all("Machine").find(|machine| text(machine, "name") == id);
+            let made = self.make(MACHINE_SET_NODE, id, &json!({}), now);
+            let mut node = made.with_label(L_CLUSTER, cluster).with_label(L_MACHINE_SET, set).with_label(role, "");
+            if let Some(machine) = described {
+                apply(&mut node, machine);
+                if machine["locked"] == true {
+                    node.md.annotations.insert("omni.sidero.dev/locked".to_owned(), String::new());
+                }
+            }
+            out.push(node);
+            if described.is_none() {
+                out.extend(self.kernel_args(id, &[value], now));
+            }
+        }
+        out
+    }
+
+    /// The kernel arguments of a machine: its own, else its set's, else the cluster's.
+    fn kernel_args(&self, id: &str, levels: &[&Value], now: i64) -> Option<Resource> {
+        let cluster = self.all("Cluster").next();
+        let args = levels.iter().copied().chain(cluster).find_map(|level| level["kernelArgs"].as_array())?;
+        let mut made = self.make(KERNEL_ARGS, id, &json!({"args": args}), now);
+        made.md.annotations.insert(A_TEMPLATE.to_owned(), String::new());
+        Some(made)
+    }
+
+    fn translate_machine(&self, cluster: &str, value: &Value, now: i64) -> Result<Vec<Resource>, String> {
+        let id = text(value, "name");
+        let labels = [(L_CLUSTER, cluster), ("omni.sidero.dev/cluster-machine", id)];
+        let mut out = Vec::new();
+        let disk = text(&value["install"], "disk");
+        if !disk.is_empty() {
+            let patch = json!({"patches": [{"name": "install-disk",
+                "inline": {"docs": [{"machine": {"install": {"disk": disk}}}]}}]});
+            for made in self.translate_patches(&patch, &format!("cm-{id}"), 0, &labels, now)? {
+                out.push(made.with_label("omni.sidero.dev/system-patch", ""));
+            }
+        }
+        out.extend(self.translate_patches(value, &format!("cm-{id}"), 400, &labels, now)?);
+        let sets = self.models.iter().filter(|(kind, _)| matches!(*kind, "ControlPlane" | "Workers"));
+        let own: Vec<&Value> = sets
+            .map(|(_, set)| set)
+            .filter(|set| set["machines"].as_array().is_some_and(|ids| ids.iter().any(|known| known == id)))
+            .collect();
+        let levels: Vec<&Value> = std::iter::once(value).chain(own).collect();
+        out.extend(self.kernel_args(id, &levels, now));
+        out.extend(self.extensions(value, id, &labels, now));
+        Ok(out)
+    }
+}
+
+/// Puts a model's labels and annotations on its resource.
+fn apply(resource: &mut Resource, value: &Value) {
+    let pairs = |key: &str| -> Vec<(String, String)> {
+        let map = value[key].as_object().into_iter().flatten();
+        map.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+    };
+    resource.md.labels.extend(pairs("labels"));
+    resource.md.annotations.extend(pairs("annotations"));
+}
+
+fn descriptors(value: &Value) -> Vec<String> {
+    let mut errors = Vec::new();
+    for (kind, name) in [("labels", "label"), ("annotations", "annotation")] {
+        for key in value[kind].as_object().into_iter().flatten().map(|(key, _)| key) {
+            if key.starts_with(SYSTEM_PREFIX) {
+                let text = format!("{name} {key:?} is invalid: prefix {SYSTEM_PREFIX:?} is reserved for internal use");
+                errors.push(text);
+            }
+        }
+    }
+    errors
+}
+
+fn uuid(id: &str) -> Option<String> {
+    let bare: String = id.chars().filter(|c| *c != '-').collect();
+    let dashes = id.len() == 36 && id.char_indices().all(|(at, c)| (c == '-') == [8, 13, 18, 23].contains(&at));
+    let why = match id.len() {
+        36 | 32 if bare.chars().all(|c| c.is_ascii_hexdigit()) && (dashes || id.len() == 32) => return None,
+        36 | 32 => "invalid UUID format".to_owned(),
+        length => format!("invalid UUID length: {length}"),
+    };
+    Some(format!("invalid machine ID {id:?}: {why}"))
+}
+
+fn inline_text(value: &Value) -> String {
+    if let Some(raw) = value["raw"].as_str() {
+        return raw.to_owned();
+    }
+    let docs = value["docs"].as_array().into_iter().flatten().map(|doc| goyaml::write(&goyaml::value(doc), 4));
+    docs.collect::<Vec<_>>().join("---\n")
+}
+
+/// Whether a relative path leads out of the root.
+fn escapes(dir: &Path, root: &Path, file: &str) -> bool {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut clean = PathBuf::new();
+    for part in absolute(&dir.join(file)).components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    let mut base = PathBuf::new();
+    for part in absolute(root).components() {
+        if part != Component::CurDir {
+            base.push(part);
+        }
+    }
+    !clean.starts_with(base)
+}
+
+/// What Omni controls itself in a machine configuration.
+const FORBIDDEN: &[&str] = &[
+    "cluster.clusterName",
+    "cluster.id",
+    "cluster.controlPlane.endpoint",
+    "cluster.token",
+    "cluster.secret",
+    "cluster.aescbcEncryptionSecret",
+    "cluster.secretboxEncryptionSecret",
+    "cluster.acceptedCAs",
+    "machine.token",
+    "machine.ca",
+    "machine.type",
+    "machine.install.extensions",
+    "machine.acceptedCAs",
+];
+
+fn config_patch(content: &str) -> Result<(), String> {
+    let documents = yamltext::read(Release::V1_9_3, content)?;
+    let mut errors = Vec::new();
+    for document in documents.iter().filter(|document| !document.root.is_null()) {
+        let config = plain(&document.root);
+        let Value::Object(map) = &config else {
+            return Err(format!(
+                "yaml: construct errors:\n  line 1: cannot construct {} into map",
+                document.root.described()
+            ));
+        };
+        if map.contains_key("apiVersion") {
+            continue;
+        }
+        let known = ["machine", "cluster", "version", "debug", "persist", "$patch"];
+        let unknown: serde_json::Map<String, Value> =
+            map.iter().filter(|(key, _)| !known.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        if !unknown.is_empty() {
+            let shown = goyaml::write(&goyaml::value(&Value::Object(unknown)), 4);
+            return Err(format!("unknown keys found during decoding:\n{shown}"));
+        }
+        for field in FORBIDDEN {
+            if !config.pointer(&format!("/{}", field.replace('.', "/"))).unwrap_or(&Value::Null).is_null() {
+                errors.push(format!("overriding {field:?} is not allowed in the config patch"));
+            }
+        }
+        let roles = config.pointer("/machine/features/kubernetesTalosAPIAccess/allowedRoles").and_then(Value::as_array);
+        if roles.is_some_and(|roles| roles.iter().any(|role| role == "os:admin")) {
+            let place = "machine.features.kubernetesTalosAPIAccess.allowedRoles";
+            errors.push(format!("element \"os:admin\" is not allowed in field {place:?}"));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
+}

@@ -1,0 +1,187 @@
+//! How a stand-in and its lab talk: lines of JSON over loopback, the first one a token.
+
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::docker::engine;
+use crate::omni::api::{Answer, Call};
+use crate::omni::kinds::Release;
+use crate::omni::status::Status;
+
+/// The file beside the stand-ins' links.
+pub const LINK_FILE: &str = ".lab.json";
+/// What ends an executable that carries its lab's address.
+const MAGIC: &[u8; 8] = b"LABTRAIL";
+/// A trailer is a few hundred bytes.
+const TRAILER_LIMIT: u64 = 64 * 1024;
+
+/// Where a lab is and what opens it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// `127.0.0.1:PORT`
+    pub control: String,
+    /// Secret.
+    pub token: String,
+}
+
+/// What a stand-in, or `lab dump` and `lab stop`, asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// A stand-in was called.
+    Start {
+        /// `omnictl` or `docker`.
+        program: String,
+        /// Its arguments.
+        argv: Vec<String>,
+    },
+    /// A call to Omni.
+    Omni {
+        /// The service-account key, as it stands in the environment.
+        key: Option<String>,
+        /// The call.
+        call: Box<Call>,
+    },
+    /// Waits until Omni's revision is beyond `after`.
+    Change {
+        /// The revision seen.
+        after: u64,
+        /// Real time to wait at most, in milliseconds.
+        within_ms: u64,
+    },
+    /// A call to the container engine.
+    Engine(Box<engine::Ask>),
+    /// The state of everything.
+    Dump,
+    /// The end of the lab.
+    Stop,
+}
+
+/// What the lab answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// To [`Ask::Start`].
+    Started(Start),
+    /// To [`Ask::Omni`].
+    Omni(Result<Answer, Status>),
+    /// To [`Ask::Change`].
+    Revision(u64),
+    /// To [`Ask::Engine`].
+    Engine(Box<engine::Told>),
+    /// To [`Ask::Dump`].
+    Dump(Value),
+    /// Done.
+    Done,
+    /// The token is wrong, or the line was no question.
+    Refused(String),
+}
+
+/// What a stand-in must know before it does anything.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// Which release it speaks like.
+    pub release: Release,
+    /// Port of Omni's front.
+    pub omni_port: u16,
+    /// The authority of the front's certificate as PEM; empty where no authority vouches for it.
+    pub omni_ca: String,
+    /// Field seconds in a real second.
+    pub clock: f64,
+    /// It is to hang.
+    pub hang: bool,
+    /// Something else than Omni answers at its endpoint.
+    pub html: bool,
+    /// The engine cannot be reached.
+    pub engine_down: bool,
+}
+
+/// An open conversation.
+pub struct Line {
+    reader: BufReader<TcpStream>,
+}
+
+impl Line {
+    /// Opens a conversation. Fails if the lab has ended.
+    pub fn open(link: &Link) -> Result<Line> {
+        let gone = || format!("this stand-in's lab at {} has ended: start it again with `lab serve`", link.control);
+        let stream = TcpStream::connect(&link.control).with_context(gone)?;
+        stream.set_nodelay(true).context("cannot set up the connection to the lab")?;
+        let mut line = Line { reader: BufReader::new(stream) };
+        line.write(&link.token)?;
+        Ok(line)
+    }
+
+    fn write(&mut self, what: &impl Serialize) -> Result<()> {
+        let mut text = serde_json::to_vec(what).context("cannot write to the lab")?;
+        text.push(b'\n');
+        self.reader.get_mut().write_all(&text).context("the lab has ended")
+    }
+
+    /// Asks and waits for the answer.
+    pub fn ask(&mut self, what: &Ask) -> Result<Told> {
+        self.write(what)?;
+        let mut text = String::new();
+        self.reader.read_line(&mut text).context("the lab has ended")?;
+        if text.is_empty() {
+            bail!("the lab has ended");
+        }
+        let told =
+            serde_json::from_str(&text).context("the lab's answer is not understood: is it of another build?")?;
+        match told {
+            Told::Refused(why) => bail!("the lab refuses: {why}"),
+            other => Ok(other),
+        }
+    }
+
+    /// Waits until the lab ends.
+    pub fn wait_for_end(&mut self) {
+        let mut rest = Vec::new();
+        let _ = self.reader.read_to_end(&mut rest);
+    }
+}
+
+/// Finds the lab that a stand-in belongs to: by the file beside the link it was called through, else by the trailer of its
+/// own executable.
+pub fn find(argv0: &str) -> Option<Link> {
+    let beside = |dir: PathBuf| -> Option<Link> {
+        let text = std::fs::read_to_string(dir.join(LINK_FILE)).ok()?;
+        serde_json::from_str(&text).ok()
+    };
+    let called = Path::new(argv0);
+    let dirs: Vec<PathBuf> = if argv0.contains('/') {
+        called.parent().map(Path::to_path_buf).into_iter().collect()
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).filter(|dir| dir.join(called).exists()).take(1).collect()
+    };
+    dirs.into_iter().find_map(beside).or_else(trailer)
+}
+
+/// The address in the trailer of this very executable.
+pub fn trailer() -> Option<Link> {
+    let mut file = std::fs::File::open(std::env::current_exe().ok()?).ok()?;
+    let end = file.seek(SeekFrom::End(-16)).ok()?;
+    let mut tail = [0u8; 16];
+    file.read_exact(&mut tail).ok()?;
+    let length = u64::from_le_bytes(tail[..8].try_into().ok()?);
+    if &tail[8..] != MAGIC || length > TRAILER_LIMIT.min(end) {
+        return None;
+    }
+    file.seek(SeekFrom::Start(end - length)).ok()?;
+    let mut text = vec![0u8; usize::try_from(length).ok()?];
+    file.read_exact(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// An executable with the address of its lab at its end.
+pub fn with_trailer(mut executable: Vec<u8>, link: &Link) -> Vec<u8> {
+    let text = serde_json::to_vec(link).unwrap_or_default();
+    executable.extend(&text);
+    executable.extend((text.len() as u64).to_le_bytes());
+    executable.extend(MAGIC);
+    executable
+}

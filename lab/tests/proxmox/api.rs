@@ -1,0 +1,360 @@
+//! A VM's life, its parameters, tasks and storages: what works and what each mistake is answered with.
+
+use lab::proxmox::World;
+use lab::proxmox::world::{DEFAULT_TOKEN_SECRET, GIB};
+use serde_json::{Value, json};
+
+use crate::support::{Lab, cidata, run};
+
+const QEMU: &str = "/nodes/pve1/qemu";
+
+/// A machine as the provider asks for it, without an image.
+fn machine(vmid: u32) -> Value {
+    json!({
+        "vmid": vmid, "name": format!("demo-{vmid}"), "cores": 4, "sockets": 1, "memory": 8192, "cpu": "x86-64-v2-AES",
+        "scsi0": "local-lvm:40,ssd=1,discard=on", "scsihw": "virtio-scsi-single", "onboot": 1,
+        "net0": "virtio,bridge=vmbr0,firewall=1", "agent": "enabled=true", "tags": "machine-request.demo",
+        "smbios1": "uuid=51a84c75-dc34-4913-a463-995e4290e011",
+    })
+}
+
+fn with(mut machine: Value, name: &str, value: Value) -> Value {
+    machine[name] = value;
+    machine
+}
+
+/// The errors of a call that must fail its parameters.
+async fn errors(lab: &Lab, method: &str, path: &str, body: Value) -> Value {
+    let reply = lab.call(method, path, body).await;
+    assert_eq!(reply.status_line(), "400 Parameter verification failed.");
+    reply.value().unwrap()["errors"].take()
+}
+
+#[test]
+fn a_machine_is_made_changed_and_destroyed() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        assert_eq!(lab.get("/cluster/nextid").await, "100");
+        assert_eq!(lab.task("POST", QEMU, machine(100)).await, "OK");
+        let config = lab.get(&format!("{QEMU}/100/config")).await;
+        assert_eq!((&config["cores"], &config["memory"], &config["onboot"]), (&json!(4), &json!("8192"), &json!(1)));
+        assert_eq!(config["scsi0"], "local-lvm:vm-100-disk-0,discard=on,size=40G,ssd=1");
+        assert_eq!(config["boot"], "order=scsi0;net0");
+        let net = config["net0"].as_str().unwrap();
+        assert!(net.starts_with("virtio=BC:24:11:") && net.ends_with(",bridge=vmbr0,firewall=1"), "{net}");
+        assert_eq!(lab.get("/cluster/nextid").await, "101");
+        let status = lab.get(&format!("{QEMU}/100/status/current")).await;
+        assert_eq!(
+            (&status["status"], &status["agent"], &status["ha"]),
+            (&json!("stopped"), &json!(1), &json!({"managed": 0}))
+        );
+
+        assert_eq!(lab.upload("pve1", "local", "user-data-100.iso", &cidata(51_200)).await.status, 200);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let change = json!({"ide0": "local:iso/user-data-100.iso,media=cdrom", "boot": "order=scsi0;net0;ide0", "tags": "b;a;b"});
+        assert_eq!(lab.task("POST", &format!("{QEMU}/100/config"), change).await, "OK");
+        assert_eq!(lab.data("PUT", &format!("{QEMU}/100/config"), json!({"delete": "onboot"})).await, Value::Null);
+        let config = lab.get(&format!("{QEMU}/100/config")).await;
+        assert_eq!((&config["tags"], &config["onboot"]), (&json!("a;b"), &Value::Null));
+        assert_eq!(config["ide0"], "local:iso/user-data-100.iso,media=cdrom,size=50K");
+
+        let mut events = lab.proxmox.subscribe();
+        assert_eq!(lab.task("POST", &format!("{QEMU}/100/status/start"), Value::Null).await, "OK");
+        assert_eq!(events.recv().await.unwrap().cidata.map(|data| data.len()), Some(51_200));
+        let again = lab.task("POST", &format!("{QEMU}/100/status/start"), Value::Null).await;
+        assert_eq!(again, "VM 100 already running");
+        let line = lab.line("DELETE", &format!("{QEMU}/100"), Value::Null).await;
+        assert_eq!(line, "500 VM 100 is running - destroy failed");
+        assert_eq!(lab.task("POST", &format!("{QEMU}/100/status/shutdown"), Value::Null).await, "OK");
+        assert_eq!(lab.task("DELETE", &format!("{QEMU}/100"), Value::Null).await, "OK");
+        let line = lab.line("GET", &format!("{QEMU}/100/config"), Value::Null).await;
+        assert_eq!(line, "500 Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist");
+        let disks = lab.get("/nodes/pve1/storage/local-lvm/content").await;
+        assert_eq!(disks, json!([]));
+    });
+}
+
+#[test]
+fn a_form_does_what_json_does() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        let form = "vmid=100&name=a&cores=2&memory=2048&scsi0=local-lvm%3A10&net0=virtio%2Cbridge%3Dvmbr0";
+        let reply = lab.send("POST", QEMU, "application/x-www-form-urlencoded", form.into()).await;
+        assert_eq!(lab.finish(&reply.value().unwrap()["data"]).await, "OK");
+        assert_eq!(lab.get(&format!("{QEMU}/100/config")).await["cores"], 2);
+    });
+}
+
+#[test]
+fn wrong_parameters_are_answered_as_pve_answers_them() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        let unknown = "property is not defined in schema and the schema does not allow additional properties";
+        for (name, value, said) in [
+            ("sockets", json!(0), "value must have a minimum value of 1".to_owned()),
+            (
+                "machine",
+                json!("i440fx"),
+                "invalid format - format error\nmachine.type: value does not match the regex pattern\n".into(),
+            ),
+            ("scsi0", json!("local:40"), String::new()),
+            ("colour", json!("red"), unknown.into()),
+            ("name", json!("under_score"), "invalid format - value does not look like a valid DNS name\n".into()),
+            ("cores", json!("two"), "type check ('integer') failed - got 'two'".into()),
+            (
+                "memory",
+                json!(8),
+                "invalid format - format error\nmemory.current: value must have a minimum value of 16\n".into(),
+            ),
+            ("vmid", json!(99), "value must have a minimum value of 100".into()),
+            ("hugepages", json!("2MB"), "value '2MB' does not have a value in the enumeration 'any, 2, 1024'".into()),
+        ] {
+            if name == "scsi0" {
+                continue; // below: it takes another privilege first
+            }
+            let errors = errors(&lab, "POST", QEMU, with(machine(100), name, value)).await;
+            assert_eq!(errors, json!({name: said}));
+        }
+        lab.proxmox.with(|world| world.access.grant("/storage/local", "omni@pve", "PVEDatastoreAdmin"));
+        let errors = errors(&lab, "POST", QEMU, with(machine(100), "scsi0", json!("local:40"))).await;
+        assert_eq!(errors, json!({"storage": "storage 'local' does not support vm images"}));
+        let line = lab.line("POST", QEMU, with(machine(100), "hugepages", json!("2"))).await;
+        assert_eq!(line, "500 only root can set 'hugepages' config");
+        assert!(lab.proxmox.dump()["vms"].as_array().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_vmid_is_taken_at_once_and_by_one() {
+    run(async {
+        let lab = Lab::new(20.0).await;
+        let first = lab.data("POST", QEMU, machine(100)).await;
+        let line = lab.line("POST", "/nodes/pve2/qemu", machine(100)).await;
+        assert_eq!(line, "500 unable to create VM 100 - VM 100 already exists on node 'pve1'");
+        let line = lab.line("POST", &format!("{QEMU}/100/config"), json!({"tags": "x"})).await;
+        assert_eq!(line, "500 VM is locked (create)");
+        assert_eq!(lab.finish(&first).await, "OK");
+        assert_eq!(lab.call("GET", "/cluster/nextid?vmid=100", Value::Null).await.value().unwrap()["errors"], {
+            json!({"vmid": "VM 100 already exists"})
+        });
+    });
+}
+
+#[test]
+fn what_fails_in_a_task_leaves_nothing_behind() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        let missing = with(machine(100), "cdrom", json!("local:iso/gone.iso"));
+        let upid = lab.data("POST", QEMU, missing).await;
+        let why = "unable to create VM 100 - volume 'local:iso/gone.iso' does not exist";
+        assert_eq!(lab.finish(&upid).await, why);
+        assert_eq!(lab.log(&upid).await.last().unwrap(), &format!("TASK ERROR: {why}"));
+
+        lab.proxmox.with(|world| world.fill_storage("local-lvm", 0));
+        let full = lab.task("POST", QEMU, with(machine(100), "scsi1", json!("vm_ssd:10"))).await;
+        assert!(full.contains("Cannot create new thin volume"), "{full}");
+        assert_eq!(lab.get("/cluster/nextid").await, "100");
+        assert_eq!(lab.get("/nodes/pve1/storage/vm_ssd/content").await, json!([]));
+    });
+}
+
+#[test]
+fn a_machine_that_cannot_start_says_why() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        for (vmid, name, value, why) in [
+            (100, "net0", json!("virtio,bridge=vmbr1"), "start failed: QEMU exited with code 1"),
+            (101, "cores", json!(64), "MAX 16 vcpus allowed per VM on this node"),
+            (102, "scsi0", json!("local-lvm:10,aio=native,cache=writeback"), "start failed: QEMU exited with code 1"),
+            (103, "name", json!("fine"), "OK"),
+        ] {
+            assert_eq!(lab.task("POST", QEMU, with(machine(vmid), name, value)).await, "OK");
+            lab.proxmox.with(|world| world.nodes.get_mut("pve1").unwrap().bridges.remove("vmbr1"));
+            assert_eq!(lab.task("POST", &format!("{QEMU}/{vmid}/status/start"), Value::Null).await, why, "{name}");
+        }
+    });
+}
+
+#[test]
+fn disks_come_and_go() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        assert_eq!(lab.task("POST", QEMU, machine(100)).await, "OK");
+        let config = format!("{QEMU}/100/config");
+        assert_eq!(lab.task("POST", &config, json!({"scsi1": "vm_ssd:8"})).await, "OK");
+        assert_eq!(lab.task("PUT", &format!("{QEMU}/100/resize"), json!({"disk": "scsi1", "size": "+2G"})).await, "OK");
+        assert_eq!(lab.get(&config).await["scsi1"], "vm_ssd:vm-100-disk-0,size=10G");
+        let line = lab.line("PUT", &format!("{QEMU}/100/resize"), json!({"disk": "scsi1", "size": "1G"})).await;
+        assert_eq!(line, "500 shrinking disks is not supported");
+        assert_eq!(lab.data("PUT", &config, json!({"delete": "scsi1"})).await, Value::Null);
+        let shown = lab.get(&config).await;
+        assert_eq!((&shown["scsi1"], &shown["unused0"]), (&Value::Null, &json!("vm_ssd:vm-100-disk-0")));
+        assert_eq!(lab.data("PUT", &config, json!({"delete": "unused0"})).await, Value::Null);
+        assert_eq!(lab.get("/nodes/pve1/storage/vm_ssd/content").await, json!([]));
+        let line = lab.line("PUT", &config, json!({"boot": "order=scsi7"})).await;
+        assert_eq!(line, "500 invalid bootorder: device 'scsi7' does not exist'");
+    });
+}
+
+#[test]
+fn images_are_downloaded_listed_and_removed() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        let storage = "/nodes/pve1/storage/local";
+        let ask = json!({"content": "iso", "filename": "t.iso", "url": "https://factory.talos.dev/image/a/1/nocloud-amd64.iso"});
+        let line = lab.line("GET", &format!("{storage}/content/local:iso/t.iso"), Value::Null).await;
+        assert_eq!(line, "500 volume_size_info on 'local:iso/t.iso' failed - no format");
+        let before = lab.get(&format!("{storage}/status")).await["used"].as_u64().unwrap();
+        assert_eq!(lab.task("POST", &format!("{storage}/download-url"), ask.clone()).await, "OK");
+        let info = lab.get(&format!("{storage}/content/local:iso/t.iso")).await;
+        assert_eq!((&info["format"], &info["path"]), (&json!("iso"), &json!("/var/lib/vz/template/iso/t.iso")));
+        let after = lab.get(&format!("{storage}/status")).await["used"].as_u64().unwrap();
+        assert_eq!(after - before, info["size"].as_u64().unwrap());
+        let again = lab.task("POST", &format!("{storage}/download-url"), ask.clone()).await;
+        assert_eq!(again, "refusing to override existing file '/var/lib/vz/template/iso/t.iso'");
+
+        lab.proxmox.with(|world| world.fill_storage("local", GIB >> 10));
+        let ask = with(ask, "filename", json!("u.iso"));
+        let full = lab.data("POST", &format!("{storage}/download-url"), ask.clone()).await;
+        assert_eq!(lab.finish(&full).await, "download failed: command 'wget' failed: exit code 3");
+        assert!(lab.log(&full).await.iter().any(|line| line.contains("No space left on device")));
+        let errors = errors(&lab, "POST", &format!("{storage}/download-url"), with(ask, "url", json!("ftp://x"))).await;
+        assert_eq!(errors, json!({"url": "value does not match the regex pattern"}));
+        let null = lab.data("DELETE", &format!("{storage}/content/local:iso/t.iso?delay=5"), Value::Null).await;
+        assert_eq!(null, Value::Null);
+        assert_eq!(lab.get(&format!("{storage}/content?content=iso")).await, json!([]));
+    });
+}
+
+#[test]
+fn an_upload_must_be_an_image_for_a_storage_of_files() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        let refused = lab.upload("pve1", "local", "x.exe", b"x").await;
+        assert_eq!(refused.value().unwrap()["errors"], json!({"filename": "wrong file extension"}));
+        lab.proxmox.with(|world| world.access.grant("/storage/local-lvm", "omni@pve", "OmniISO"));
+        let refused = lab.upload("pve1", "local-lvm", "x.iso", b"x").await;
+        assert_eq!(refused.status_line(), "500 can't upload to storage type 'lvmthin'");
+        lab.proxmox.with(|world| world.storages.get_mut("local").unwrap().content.remove("iso"));
+        let refused = lab.upload("pve1", "local", "x.iso", b"x").await;
+        assert_eq!(refused.status_line(), "500 storage 'local' does not support 'iso' content");
+        let line = lab.send("POST", "/nodes/pve1/storage/local/upload", "text/plain", b"x".into()).await.status_line();
+        assert_eq!(line, "501 upload 'Content-Type 'text/plain' not implemented");
+    });
+}
+
+#[test]
+fn nodes_that_are_gone_or_were_never_there() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        lab.proxmox.with(|world| world.set_node_online("pve3", false));
+        let reply = lab.call("GET", "/nodes/pve3/status", Value::Null).await;
+        assert_eq!((reply.status_line().as_str(), reply.body.len()), ("595 No route to host", 0));
+        let line = lab.line("GET", "/nodes/pve9/status", Value::Null).await;
+        assert!(line.starts_with("500 hostname lookup 'pve9' failed - failed to get address info"), "{line}");
+        let nodes = lab.get("/nodes").await;
+        let gone = nodes.as_array().unwrap().iter().find(|node| node["node"] == "pve3").unwrap();
+        assert_eq!((&gone["status"], &gone["maxmem"]), (&json!("offline"), &Value::Null));
+        assert!(lab.get("/nodes/pve1/status").await["memory"]["total"].is_u64());
+    });
+}
+
+#[test]
+fn what_is_not_there_is_not_implemented() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        assert_eq!(lab.line("GET", "/nonsense", Value::Null).await, "501 Method 'GET /nonsense' not implemented");
+        assert_eq!(lab.line("POST", "/version", Value::Null).await, "501 Method 'POST /version' not implemented");
+        assert_eq!(lab.line("PATCH", "/version", Value::Null).await, "501 method 'PATCH' not available");
+        assert_eq!(lab.line("GET", "/../json2", Value::Null).await, "501 Method 'GET /../json2' not implemented");
+        let text = lab.send("PUT", &format!("{QEMU}/100/config"), "text/xml", b"<a/>".into()).await;
+        assert_eq!(text.status_line(), "506 upload 'Content-Type 'text/xml' not implemented");
+        let line = lab.line("DELETE", &format!("{QEMU}/100"), json!({"purge": 1})).await;
+        assert_eq!(line, "501 Unexpected content for method 'DELETE'");
+        let wide = lab.send("POST", QEMU, "application/json", vec![b' '; 70_000]).await;
+        assert_eq!(wide.status_line(), "501 for data too large");
+    });
+}
+
+#[test]
+fn tasks_can_be_listed_and_stopped() {
+    run(async {
+        let lab = Lab::new(1.0).await;
+        let upid = lab.data("POST", QEMU, machine(100)).await;
+        let running = lab.get("/nodes/pve1/tasks?source=active").await;
+        assert_eq!((&running[0]["upid"], &running[0]["status"]), (&upid, &json!("RUNNING")));
+        let path = format!("/nodes/pve1/tasks/{}", upid.as_str().unwrap());
+        assert_eq!(lab.data("DELETE", &path, Value::Null).await, Value::Null);
+        assert_eq!(lab.get(&format!("{path}/status")).await["exitstatus"], "interrupted by signal");
+        assert_eq!(lab.get("/cluster/nextid").await, "100");
+        assert_eq!(lab.get("/nodes/pve1/tasks?vmid=100&errors=1").await[0]["user"], "omni@pve");
+        assert_eq!(lab.get("/nodes/pve1/tasks?typefilter=qmstart").await, json!([]));
+        let errors = errors(&lab, "GET", "/nodes/pve1/tasks/nonsense/status", Value::Null).await;
+        assert_eq!(errors, json!({"upid": "unable to parse worker upid"}));
+        let gone = "/nodes/pve1/tasks/UPID:pve1:00000001:00000001:65000000:imgcopy::omni@pve!provider:/status";
+        assert_eq!(self::errors(&lab, "GET", gone, Value::Null).await, json!({"upid": "no such task"}));
+    });
+}
+
+#[test]
+fn storages_are_listed_in_no_order() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        let mut orders = std::collections::BTreeSet::new();
+        for _ in 0..60 {
+            let list = lab.get("/nodes/pve1/storage").await;
+            let ids: Vec<String> = list.as_array().unwrap().iter().map(|entry| entry["storage"].to_string()).collect();
+            orders.insert(ids.join(","));
+        }
+        assert!(orders.len() > 1, "{orders:?}");
+        lab.proxmox.with(|world| world.storages.get_mut("vm_ssd").unwrap().disabled = true);
+        let list = lab.get("/nodes/pve1/storage").await;
+        let off = list.as_array().unwrap().iter().find(|entry| entry["storage"] == "vm_ssd").unwrap();
+        assert_eq!((&off["enabled"], &off["avail"]), (&json!(0), &json!(0)));
+        assert_eq!(lab.get("/nodes/pve1/storage?enabled=1").await.as_array().unwrap().len(), 2);
+        assert_eq!(lab.get("/nodes/pve1/storage?content=images").await[0]["storage"], "local-lvm");
+    });
+}
+
+#[test]
+fn a_large_cluster_is_listed_whole() {
+    run(async {
+        let world = World::sized(64, 10_000, 500, DEFAULT_TOKEN_SECRET).unwrap();
+        let lab = Lab::with(world, 1000.0, lab::proxmox::hooks::NoFaults).await;
+        let vms = lab.get("/cluster/resources?type=vm").await;
+        assert_eq!(vms.as_array().unwrap().len(), 10_000);
+        assert_eq!(lab.get("/nodes").await.as_array().unwrap().len(), 64);
+        assert_eq!(lab.get("/cluster/nextid").await, "10100");
+        assert_eq!(lab.get("/nodes/pve7/storage").await.as_array().unwrap().len(), 500);
+    });
+}
+
+#[test]
+fn machines_can_be_managed_by_ha_and_belong_to_a_pool() {
+    run(async {
+        let mut lab = Lab::new(1000.0).await;
+        assert_eq!(lab.data("POST", "/pools", json!({"poolid": "demo", "comment": "by omni"})).await, Value::Null);
+        let line = lab.line("POST", "/pools", json!({"poolid": "demo"})).await;
+        assert_eq!(line, "500 create pool failed: pool 'demo' already exists");
+        assert_eq!(lab.task("POST", QEMU, with(machine(100), "pool", json!("demo"))).await, "OK");
+        assert_eq!(lab.get("/pools/demo").await["members"][0]["vmid"], 100);
+        let line = lab.line("POST", QEMU, with(machine(101), "pool", json!("gone"))).await;
+        assert_eq!(line, "403 Permission check failed (pool 'gone' does not exist)");
+        let line = lab.line("DELETE", "/pools/demo", Value::Null).await;
+        assert_eq!(line, "500 delete pool failed: pool 'demo' is not empty (contains VM 100)");
+
+        lab.become_root().await;
+        assert_eq!(lab.data("POST", "/cluster/ha/resources", json!({"sid": "vm:100"})).await, Value::Null);
+        let line = lab.line("DELETE", &format!("{QEMU}/100"), Value::Null).await;
+        assert_eq!(line, "500 unable to remove VM 100 - used in HA resources and purge parameter not set.");
+        assert_eq!(lab.task("DELETE", &format!("{QEMU}/100?purge=1"), Value::Null).await, "OK");
+        assert_eq!(lab.get("/cluster/ha/resources").await, json!([]));
+        assert_eq!(lab.data("DELETE", "/pools/demo", Value::Null).await, Value::Null);
+
+        let map = json!({"id": "gpu-1", "map": "node=pve1,path=0000:01:00.0,id=10de:2204"});
+        assert_eq!(lab.data("POST", "/cluster/mapping/pci", map).await, Value::Null);
+        assert_eq!(lab.get("/cluster/mapping/pci?check-node=pve2").await[0]["checks"][0]["severity"], "warning");
+        assert_eq!(lab.get("/cluster/sdn/zones").await, json!([]));
+        assert_eq!(lab.get("/cluster/ha/status/current").await[0]["status"], "OK");
+    });
+}

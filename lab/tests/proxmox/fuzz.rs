@@ -1,0 +1,163 @@
+//! Malformed input: whatever is sent, the server answers or closes, stays up and keeps its world in order.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lab::clock::Clock;
+use lab::proxmox::hooks::NoFaults;
+use lab::proxmox::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
+use lab::proxmox::{Options, Proxmox, World};
+
+/// SplitMix64: the same cases every time.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % below.max(1) as u64) as usize
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+        list[self.next(list.len())]
+    }
+}
+
+const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "get", "", "OPTIONS"];
+const PATHS: &[&str] = &[
+    "/api2/json/nodes/pve1/qemu",
+    "/api2/json/nodes/pve1/qemu/100/config",
+    "/api2/json/nodes/pve1/qemu/99999999999999999999/status/start",
+    "/api2/json/nodes/pve1/storage/local/upload",
+    "/api2/json/nodes/pve1/storage/local/download-url",
+    "/api2/json/nodes/pve1/storage/local/content/local:iso/%2e%2e%2fx.iso",
+    "/api2/json/nodes/pve1/tasks/UPID:::::::::/status",
+    "/api2/json/nodes/pve1/tasks?limit=18446744073709551615&start=-1",
+    "/api2/json/access/ticket",
+    "/api2/json/access/permissions?path=%00&userid=!",
+    "/api2/json/access/acl",
+    "/api2/json/pools?poolid=a/b/c/d",
+    "/api2/json/%zz",
+    "/api2/json/nodes/%ff/status",
+    "//api2//json//nodes//",
+    "*",
+    "http://[::1",
+];
+const BODIES: &[&str] = &[
+    "",
+    "{}",
+    "[]",
+    "{\"vmid\":1e400}",
+    "{\"vmid\":100,\"scsi0\":\"local-lvm:1e308\",\"memory\":18446744073709551615}",
+    "{\"vmid\":100,\"scsi0\":\":\",\"net0\":\",,,==,\",\"boot\":\"order=;;;\"}",
+    "{\"vmid\":100,\"name\":\"a\",\"cores\":999999999999,\"sockets\":999999999999}",
+    "{\"vmid\":100,\"delete\":\"scsi0,scsi0,,unused999\",\"digest\":null}",
+    "{\"content\":\"iso\",\"filename\":\"/../..\\u0000.iso\",\"url\":\"https://\"}",
+    "{\"path\":\"////\",\"roles\":\",\",\"users\":\"@\"}",
+    "a=b&a=c&%=%&=&vmid=100;vmid=101",
+    "--b\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"x.iso\"\r\n\r\n\r\n--b--",
+    "--b\r\n\r\n--b",
+    "\u{feff}{\"a\":{\"a\":{\"a\":[[[[[[",
+];
+const TYPES: &[&str] = &[
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=b",
+    "multipart/form-data; boundary=",
+    "text/plain",
+    "",
+];
+
+/// One case: a request, whole or damaged.
+fn case(random: &mut Random) -> Vec<u8> {
+    let (method, path, body, content_type) =
+        (random.pick(METHODS), random.pick(PATHS), random.pick(BODIES), random.pick(TYPES));
+    let length = match random.next(6) {
+        0 => body.len() / 2,
+        1 => 0,
+        _ => body.len(),
+    };
+    let auth = format!("PVEAPIToken={PROVIDER_TOKEN}={DEFAULT_TOKEN_SECRET}");
+    let auth =
+        random.pick(&[auth.as_str(), auth.as_str(), auth.as_str(), "PVEAPIToken=", "PVEAuthCookie=PVE:a:b::c", "x"]);
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: {auth}\r\n\
+         content-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes();
+    for _ in 0..random.next(4) {
+        let at = random.next(request.len());
+        match random.next(3) {
+            0 => request[at] = random.next(256) as u8,
+            1 => request.truncate(at.max(1)),
+            _ => request.insert(at, random.next(256) as u8),
+        }
+    }
+    request
+}
+
+/// Sends it and reads the answer; `None` if the server neither answers nor closes within 10 s.
+fn answer(addr: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // The server may close before it has read everything.
+    let _ = stream.write_all(request);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(why) if matches!(why.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => None,
+        _ => Some(answer),
+    }
+}
+
+#[test]
+fn nothing_that_is_sent_panics_or_hangs_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
+    let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
+    let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
+    let (mut random, mut answered) = (Random(4), 0);
+    for number in 0..800 {
+        let request = case(&mut random);
+        let shown = String::from_utf8_lossy(&request).into_owned();
+        let answer = answer(proxmox.addr(), &request).unwrap_or_else(|| panic!("case {number} hangs: {shown}"));
+        if !answer.is_empty() {
+            assert!(answer.starts_with(b"HTTP/1."), "case {number}: {shown}");
+            answered += 1;
+        }
+    }
+    // A panic would poison the world, close connections without an answer, or both.
+    assert!(answered > 400, "{answered}");
+    let sound = b"GET /api2/json/access/domains HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert!(answer(proxmox.addr(), sound).unwrap().starts_with(b"HTTP/1.1 200 OK"));
+    assert_eq!(proxmox.dump()["nodes"].as_array().unwrap().len(), 3);
+}
+
+/// A malformed request must not be the only thing that is counted: every whole one gets a status of PVE.
+#[test]
+fn whole_requests_get_the_status_of_a_proxmox() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
+    let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
+    let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
+    for path in PATHS.iter().filter(|path| path.starts_with('/')) {
+        for body in BODIES {
+            for content_type in TYPES {
+                let request = format!(
+                    "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
+                     authorization: PVEAPIToken={PROVIDER_TOKEN}={DEFAULT_TOKEN_SECRET}\r\n\
+                     content-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let answer = answer(proxmox.addr(), request.as_bytes()).unwrap();
+                let answer = String::from_utf8_lossy(&answer).into_owned();
+                let status = answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
+                assert!(matches!(status, Some(200 | 400 | 401 | 403 | 404 | 500 | 501 | 506)), "{request}\n{answer}");
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The simulated Proxmox VE, asked over HTTPS as its clients ask the real one.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod api;
+mod fuzz;
+mod hooks;
+mod replay;
+mod rights;
+mod support;

@@ -1,0 +1,153 @@
+//! A Proxmox for one test, and a client that knows its token.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lab::clock::Clock;
+use lab::http::{Client, JSON, Reply};
+use lab::proxmox::hooks::{Hooks, NoFaults};
+use lab::proxmox::world::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
+use lab::proxmox::{Options, Proxmox, World};
+use lab::tls::Ca;
+use serde_json::{Value, json};
+
+/// Runs asynchronous work to its end.
+pub fn run<F: Future>(work: F) -> F::Output {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
+}
+
+/// A Proxmox and somebody who talks to it.
+pub struct Lab {
+    pub proxmox: Proxmox,
+    pub clock: Clock,
+    client: Client,
+    headers: Vec<(String, String)>,
+}
+
+impl Lab {
+    /// The rehearsal world at a clock factor, without faults.
+    pub async fn new(factor: f64) -> Lab {
+        Lab::with(World::lab(DEFAULT_TOKEN_SECRET).unwrap(), factor, NoFaults).await
+    }
+
+    pub async fn with(world: World, factor: f64, hooks: impl Hooks) -> Lab {
+        let ca = Ca::new().unwrap();
+        let tls = Some(ca.server_config().unwrap());
+        let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls, latency: Duration::ZERO };
+        let clock = Clock::new(factor);
+        let proxmox = Proxmox::start(world, options, clock.clone(), Arc::new(hooks)).await.unwrap();
+        let client = Client::new(Some(&ca.pem())).unwrap();
+        let token = format!("PVEAPIToken={PROVIDER_TOKEN}={DEFAULT_TOKEN_SECRET}");
+        Lab { proxmox, clock, client, headers: vec![("authorization".into(), token)] }
+    }
+
+    /// Sends other headers from now on.
+    pub fn set_headers(&mut self, headers: &[(&str, &str)]) {
+        self.headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    }
+
+    /// Sends this token from now on.
+    pub fn set_token(&mut self, id: &str, secret: &str) {
+        self.set_headers(&[("authorization", &format!("PVEAPIToken={id}={secret}"))]);
+    }
+
+    /// Logs in as root@pam with its password and sends ticket and CSRF token from now on.
+    pub async fn become_root(&mut self) {
+        let login = json!({"username": "root@pam", "password": DEFAULT_ROOT_PASSWORD});
+        let ticket = self.data("POST", "/access/ticket", login).await;
+        let cookie = format!("PVEAuthCookie={}", ticket["ticket"].as_str().unwrap());
+        self.set_headers(&[
+            ("cookie", &cookie),
+            ("csrfpreventiontoken", ticket["CSRFPreventionToken"].as_str().unwrap()),
+        ]);
+    }
+
+    /// One exchange; `path` is below `/api2/json`.
+    pub async fn send(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Reply {
+        let mut headers: Vec<(&str, &str)> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        if !content_type.is_empty() {
+            headers.push(("content-type", content_type));
+        }
+        let url = format!("{}/api2/json{path}", self.proxmox.url());
+        self.client.request(method, &url, &headers, body).await.unwrap()
+    }
+
+    /// One exchange with a JSON body, or none for null.
+    pub async fn call(&self, method: &str, path: &str, body: Value) -> Reply {
+        match body {
+            Value::Null => self.send(method, path, "", Vec::new()).await,
+            body => self.send(method, path, JSON, body.to_string().into_bytes()).await,
+        }
+    }
+
+    /// The data of an exchange that must succeed.
+    pub async fn data(&self, method: &str, path: &str, body: Value) -> Value {
+        let reply = self.call(method, path, body).await;
+        assert_eq!(reply.status, 200, "{method} {path}: {}", reply.status_line());
+        reply.value().unwrap()["data"].take()
+    }
+
+    /// The data of a GET that must succeed.
+    pub async fn get(&self, path: &str) -> Value {
+        self.data("GET", path, Value::Null).await
+    }
+
+    /// The status line of an exchange.
+    pub async fn line(&self, method: &str, path: &str, body: Value) -> String {
+        self.call(method, path, body).await.status_line()
+    }
+
+    /// Waits for a task and returns how it ended.
+    pub async fn finish(&self, upid: &Value) -> String {
+        let upid = upid.as_str().unwrap();
+        let node = upid.split(':').nth(1).unwrap();
+        let started = Instant::now();
+        loop {
+            let status = self.get(&format!("/nodes/{node}/tasks/{upid}/status")).await;
+            if status["status"] == "stopped" {
+                return status["exitstatus"].as_str().unwrap().to_owned();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "{upid} does not end");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Begins a task and waits for its end.
+    pub async fn task(&self, method: &str, path: &str, body: Value) -> String {
+        let upid = self.data(method, path, body).await;
+        self.finish(&upid).await
+    }
+
+    /// The log of a task, one line a text.
+    pub async fn log(&self, upid: &Value) -> Vec<String> {
+        let upid = upid.as_str().unwrap();
+        let node = upid.split(':').nth(1).unwrap();
+        let lines = self.get(&format!("/nodes/{node}/tasks/{upid}/log?limit=0")).await;
+        lines.as_array().unwrap().iter().map(|line| line["t"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Uploads a file as go-proxmox v0.3.2 does.
+    pub async fn upload(&self, node: &str, storage: &str, name: &str, data: &[u8]) -> Reply {
+        let (content_type, body) = multipart("b0undary", name, data);
+        self.send("POST", &format!("/nodes/{node}/storage/{storage}/upload"), &content_type, body).await
+    }
+}
+
+/// Content type and body of an upload.
+pub fn multipart(boundary: &str, name: &str, data: &[u8]) -> (String, Vec<u8>) {
+    let head = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--{boundary}\r\n\
+         Content-Disposition: form-data; name=\"filename\"; filename=\"{name}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
+    let body = [head.as_bytes(), data, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+/// A file of `length` bytes with the volume label of a cloud-init image.
+pub fn cidata(length: usize) -> Vec<u8> {
+    let mut image = vec![0; length];
+    image[16 * 2048 + 40..16 * 2048 + 72].copy_from_slice(format!("{:32}", "cidata").as_bytes());
+    image
+}
