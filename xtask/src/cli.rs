@@ -89,6 +89,24 @@ pub enum Task {
     LabUp(LabUp),
     /// End the lab that lab-up started
     LabDown,
+    /// Set up Omni: values, key of its store, docker/.env, containers, licence, service account
+    OmniSetup(OmniSetup),
+    /// Check Omni end to end: containers, health, certificate, ports, mounts, versions
+    OmniVerify,
+    /// Show Omni's containers, ports, mounts and last log lines, known issues named
+    OmniStatus(OmniStatus),
+    /// Check tsidp: discovery, keys, and the tailnet's grants
+    TsidpVerify(TsidpVerify),
+    /// Check every prerequisite and every known trap, side by side, with the fix
+    Doctor(Doctor),
+    /// Start the Omni stack, with the provider when it is set up
+    StackUp(StackUp),
+    /// End the Omni stack; its volumes stay
+    StackDown,
+    /// Show the logs of the stack, known issues named
+    StackLogs(StackLogs),
+    /// Match a log against the known issues: causes and fixes
+    Triage(Triage),
     /// Check everything that the pipeline checks, independent checks side by side
     Ci(Ci),
     /// Render the generated pages from the code, or say which have drifted from it
@@ -137,6 +155,15 @@ impl Task {
             Task::OmnictlInstall(_) => "omnictl-install",
             Task::LabUp(_) => "lab-up",
             Task::LabDown => "lab-down",
+            Task::OmniSetup(_) => "omni-setup",
+            Task::OmniVerify => "omni-verify",
+            Task::OmniStatus(_) => "omni-status",
+            Task::TsidpVerify(_) => "tsidp-verify",
+            Task::Doctor(_) => "doctor",
+            Task::StackUp(_) => "stack-up",
+            Task::StackDown => "stack-down",
+            Task::StackLogs(_) => "stack-logs",
+            Task::Triage(_) => "triage",
             Task::Ci(_) => "ci",
             Task::Docs(_) => "docs",
             Task::Completions(_) => "completions",
@@ -341,6 +368,87 @@ pub struct LabUp {
     pub dump: bool,
 }
 
+#[derive(Debug, Default, Args)]
+pub struct OmniSetup {
+    /// The one name of Omni, such as omni.example.com
+    #[arg(long, value_name = "NAME")]
+    pub domain: Option<String>,
+    /// This host's address on the LAN of the machines
+    #[arg(long, value_name = "ADDRESS")]
+    pub lan_address: Option<String>,
+    /// The e-mail address of the first administrator, as tsidp tells it
+    #[arg(long, value_name = "EMAIL")]
+    pub initial_user: Option<String>,
+    /// The certificate with its full chain, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// The address of tsidp, such as https://idp.example.ts.net
+    #[arg(long, value_name = "URL")]
+    pub issuer: Option<String>,
+    /// The id of Omni's client in tsidp; its secret is OIDC_CLIENT_SECRET
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// The account id of an Omni that is restored; a new one is made otherwise, once
+    #[arg(long, value_name = "UUID")]
+    pub account_uuid: Option<String>,
+    /// Make a service account for the tasks, or renew its key; needs a login as an administrator
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "Operator")]
+    pub service_account: Option<String>,
+    /// The name of that service account
+    #[arg(long, value_name = "NAME", default_value = "automation")]
+    pub service_account_name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct OmniStatus {
+    /// How many log lines to show of each
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub tail: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct TsidpVerify {
+    /// The tailnet's policy to check, from a file, or from standard input with `-`
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only the checks of this area; may be given more than once
+    #[arg(long, value_name = "AREA", value_delimiter = ',')]
+    pub area: Vec<crate::task::doctor::Area>,
+}
+
+#[derive(Debug, Args)]
+pub struct StackUp {
+    /// Make every container anew, as after a renewed certificate
+    #[arg(long)]
+    pub recreate: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StackLogs {
+    /// omni-tailscale, omni or proxmox-provider; all that there are without one
+    pub service: Option<String>,
+    /// How many lines of each
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub tail: u32,
+    /// Go on showing lines as they come
+    #[arg(long, short, conflicts_with = "json")]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Triage {
+    /// The log; standard input with `-` or without one
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub struct Ci {
     /// Run these checks or groups and no others
@@ -467,6 +575,15 @@ mod tests {
             "omnictl-install",
             "lab-up",
             "lab-down",
+            "omni-setup",
+            "omni-verify",
+            "omni-status",
+            "tsidp-verify",
+            "doctor",
+            "stack-up",
+            "stack-down",
+            "stack-logs",
+            "triage",
             "ci",
             "docs",
             "completions bash",

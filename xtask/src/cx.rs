@@ -109,4 +109,20 @@ impl Cx {
             Failure::new(Code::NotFound, format!("`{}` does not exist", self.paths.show(path))).hint(hint)
         })
     }
+
+    /// A context of nothing: for unit tests of adapters.
+    #[cfg(test)]
+    pub fn for_tests() -> Cx {
+        let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        Cx {
+            task: "test",
+            paths: Paths::find(Some(root), root).expect("the repository is a project"),
+            settings: Settings::default(),
+            ui: Ui::new(crate::ui::Style { quiet: true, ..Default::default() }),
+            ask: Prompter::new(false, false),
+            proc: Proc::new(None, "test", false),
+            dry_run: false,
+            timeout: None,
+        }
+    }
 }

@@ -43,6 +43,42 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
     })
 }
 
+/// Writes a file that must not be there yet, whole, with `mode`.
+///
+/// # Errors
+/// [`Code::Conflict`] when it is there: it stays as it is. [`Code::Failed`] otherwise.
+pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            return Failure::new(Code::Conflict, format!("`{}` exists, and is not written over", path.display()));
+        }
+        Failure::new(Code::Failed, format!("cannot write `{}`", path.display())).cause(error.to_string())
+    };
+    let temp = temp_beside(path);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        // A link, unlike a rename, fails when the name is taken.
+        fs::hard_link(&temp, path)
+    })();
+    let _ = fs::remove_file(&temp);
+    written.map_err(failed)
+}
+
+/// Takes `path` from everyone but its owner.
+///
+/// # Errors
+/// [`Code::Failed`] with the path.
+pub fn protect(path: &Path) -> Result<(), Failure> {
+    fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)).map_err(|error| {
+        Failure::new(Code::Failed, format!("cannot change the mode of `{}`", path.display()))
+            .cause(error.to_string())
+            .hint("it belongs to another user: `sudo chown`")
+    })
+}
+
 /// The temporary name beside `place`. It carries the pid, so that what a killed run left behind is told apart.
 fn temp_beside(place: &Path) -> PathBuf {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -110,6 +146,19 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"A=2\n");
         assert_eq!(mode(&path), Some(0o600));
         assert_eq!(fs::read_dir(dir.path().join("sub")).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_new_file_never_takes_the_place_of_another() {
+        let dir = TempDir::new();
+        let path = dir.path().join("omni.asc");
+        write_new(&path, b"first", PRIVATE).unwrap();
+        assert_eq!(write_new(&path, b"second", PRIVATE).unwrap_err().code, Code::Conflict);
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"first".to_vec(), Some(0o600)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        protect(&path).unwrap();
+        assert_eq!(mode(&path), Some(0o600));
     }
 
     #[test]

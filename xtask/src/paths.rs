@@ -54,6 +54,11 @@ impl Paths {
         self.root.join("docker/.env.example")
     }
 
+    /// The key that Omni's store is encrypted with.
+    pub fn store_key(&self) -> PathBuf {
+        self.root.join("docker/omni.asc")
+    }
+
     pub fn config(&self) -> PathBuf {
         self.root.join("docker/config.yaml")
     }

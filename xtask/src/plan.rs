@@ -42,6 +42,16 @@ pub enum Action {
     ApplyClass { file: PathBuf },
     /// Sync a cluster template.
     Sync { file: PathBuf },
+    /// Make the key of Omni's store for this user, prove it, and write it where no file is yet.
+    StoreKey { path: PathBuf, user: String },
+    /// Take a file from everyone but its owner.
+    Protect { path: PathBuf },
+    /// Start the stack; with `recreate` make every container anew.
+    StackUp { provider: bool, recreate: bool },
+    /// End the stack; volumes stay.
+    StackDown,
+    /// Have Omni make a key for a service account and store it in `docker/.env`.
+    ServiceAccount { name: String, role: String, exists: bool },
 }
 
 impl Plan {

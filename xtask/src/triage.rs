@@ -64,6 +64,51 @@ pub fn find<'a>(issues: &'a [Issue], text: &str) -> Vec<(&'a Issue, String)> {
     found
 }
 
+/// A known issue in a log, at the line that shows it first.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hit<'a> {
+    #[serde(flatten)]
+    pub issue: &'a Issue,
+    /// The number of the line, from 1.
+    pub line: usize,
+    pub text: String,
+    /// How many lines bear it.
+    pub count: usize,
+}
+
+/// What an answer shows of a line: a whole machine configuration may stand on one.
+const SHOWN: usize = 400;
+
+/// The issues that `text` bears, each once, in the order of the lines.
+pub fn hits<'a>(issues: &'a [Issue], text: &str) -> Vec<Hit<'a>> {
+    let mut found: Vec<Hit<'a>> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for issue in issues.iter().filter(|issue| bears(issue, line)) {
+            match found.iter_mut().find(|hit| hit.issue.id == issue.id) {
+                Some(hit) => hit.count += 1,
+                None => {
+                    let text: String = line.trim().chars().take(SHOWN).collect();
+                    found.push(Hit { issue, line: number + 1, text, count: 1 });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A known issue as people read it.
+pub fn shown(issue: &Issue) -> String {
+    format!(
+        "known issue {}: {}\n  cause: {}\n    fix: {}\n   next: {}\n    ref: {}",
+        issue.id,
+        issue.title,
+        issue.cause.trim(),
+        issue.fix.trim(),
+        issue.next,
+        issue.reference
+    )
+}
+
 /// `failure` with what is known about it in the field, where its own hint says nothing.
 pub fn enrich(mut failure: Failure) -> Failure {
     if !failure.hint.is_empty() {
@@ -94,6 +139,16 @@ mod tests {
                 issues.iter().filter(|other| other.id != issue.id && bears(other, &issue.sample)).collect();
             assert!(others.is_empty(), "{}: its sample also fits {}", issue.id, others[0].id);
         }
+    }
+
+    #[test]
+    fn a_hit_has_its_first_line_and_its_count() {
+        let issues = issues().unwrap();
+        let text = format!("nothing\n{0}\n{1}\r\n{0}\n", issues[0].sample, issues[1].sample);
+        let found = hits(&issues, &text);
+        let seen: Vec<_> = found.iter().map(|hit| (hit.issue.id.as_str(), hit.line, hit.count)).collect();
+        assert_eq!(seen, [(issues[0].id.as_str(), 2, 2), (issues[1].id.as_str(), 3, 1)]);
+        assert!(hits(&issues, "all is well\n").is_empty());
     }
 
     #[test]

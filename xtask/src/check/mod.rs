@@ -1,17 +1,23 @@
 //! What is wrong with what is wanted: pure functions from values to findings, each with a rule, a place and a fix.
 
 pub mod cel;
+pub mod certificate;
 pub mod convert;
+pub mod diagnosis;
 pub mod finding;
 pub mod fit;
+pub mod grant;
+pub mod hub;
 pub mod labels;
 pub mod machine_class;
+pub mod oidc;
 pub mod patch;
 pub mod permissions;
 pub mod provider_data;
 pub mod provider_keys;
 pub mod rules;
 pub mod schema;
+pub mod store_key;
 pub mod template;
 pub mod verdict;
 pub mod versions;

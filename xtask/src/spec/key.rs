@@ -90,7 +90,7 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
 }
 
 /// The bytes inside an armored private key.
-fn unarmor(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unarmor(text: &str) -> Option<Vec<u8>> {
     let (_, rest) = text.split_once("-----BEGIN PGP PRIVATE KEY BLOCK-----")?;
     let (body, _) = rest.split_once("-----END PGP PRIVATE KEY BLOCK-----")?;
     // Headers end at the first blank line; the checksum line starts with `=`.
@@ -131,14 +131,16 @@ fn expiry(mut packets: &[u8]) -> Option<Option<SystemTime>> {
 }
 
 #[derive(Default)]
-struct Lifetimes {
-    made: Option<u32>,
-    signature: Option<u32>,
-    key: Option<u32>,
+pub(crate) struct Lifetimes {
+    pub(crate) made: Option<u32>,
+    pub(crate) signature: Option<u32>,
+    pub(crate) key: Option<u32>,
+    /// What the key may be used for (27): 0x0c are the two bits of encryption.
+    pub(crate) flags: Option<u8>,
 }
 
 /// The times in the subpackets of a signature: when made (2), how long it (3) and the key (9) are good, in seconds.
-fn lifetimes(mut fields: &[u8]) -> Option<Lifetimes> {
+pub(crate) fn lifetimes(mut fields: &[u8]) -> Option<Lifetimes> {
     let mut found = Lifetimes::default();
     while let Some(&first) = fields.first() {
         let (length, used) = match first {
@@ -151,6 +153,7 @@ fn lifetimes(mut fields: &[u8]) -> Option<Lifetimes> {
             2 => found.made = u32_at(field, 1),
             3 => found.signature = u32_at(field, 1),
             9 => found.key = u32_at(field, 1),
+            27 => found.flags = field.get(1).copied(),
             _ => {}
         }
         fields = &fields[used + length..];
@@ -159,7 +162,7 @@ fn lifetimes(mut fields: &[u8]) -> Option<Lifetimes> {
 }
 
 /// Tag, body and the rest after one packet; both header formats.
-fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let head = *bytes.first()?;
     let second = usize::from(*bytes.get(1)?);
     let (tag, length, used): (u8, usize, usize) = if head & 0x40 != 0 {
@@ -183,7 +186,7 @@ fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, bytes.get(used..end)?, bytes.get(end..)?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 

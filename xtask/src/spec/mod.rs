@@ -4,6 +4,7 @@
 pub mod config;
 pub mod decode;
 pub mod env;
+pub mod hujson;
 pub mod key;
 pub mod machine_class;
 pub mod name;

@@ -21,6 +21,53 @@ pub struct Container {
     pub status: String,
     #[serde(default)]
     pub image: String,
+    /// What is published on the host; `None` when docker does not say.
+    #[serde(default)]
+    pub publishers: Option<Vec<Publisher>>,
+}
+
+/// A port of a container that is reachable at the host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Publisher {
+    #[serde(rename(deserialize = "URL"), default)]
+    pub url: String,
+    #[serde(rename(deserialize = "PublishedPort"), default)]
+    pub published: u16,
+    #[serde(rename(deserialize = "Protocol"), default)]
+    pub protocol: String,
+}
+
+/// What `docker inspect` says of a container's data, by `INSPECT`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Inspected {
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// May hold secrets of stacks that are not ours: never shown.
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+/// What a container has mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Mount {
+    /// `volume`, `bind` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Of a volume.
+    pub name: String,
+    pub destination: String,
+}
+
+/// The format for `docker inspect`: mounts and arguments, and nothing of the environment, which holds secrets.
+pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
+
+/// The answer to a `docker inspect` with the format [`INSPECT`].
+///
+/// # Errors
+/// Why it is not understood.
+pub fn inspected(text: &str) -> Result<Inspected, String> {
+    serde_json::from_str(text.trim()).map_err(|error| error.to_string())
 }
 
 impl Container {
@@ -70,6 +117,8 @@ mod tests {
             [("omni", "running", true), ("omni-tailscale", "running", true), ("proxmox-provider", "exited", false)]
         );
         assert_eq!(found[2].exit_code, 1);
+        let publisher = Publisher { url: "127.0.0.1".into(), published: 8443, protocol: "tcp".into() };
+        assert_eq!(found[1].publishers, Some(vec![publisher]));
         assert_eq!(containers(&recorded("ps-nothing")).unwrap(), []);
         let died = containers(&recorded("ps-after-sidecar-died")).unwrap();
         assert_eq!(died.iter().filter(|container| container.well()).count(), 1);
@@ -80,6 +129,15 @@ mod tests {
         let line = r#"{"Service":"omni","Name":"x","State":"running"}"#;
         assert_eq!(containers(line).unwrap(), containers(&format!("[{line}]")).unwrap());
         assert!(containers("nonsense").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn mounts_are_read_as_docker_28_prints_them() {
+        let text = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Source":"/var/lib/docker/volumes/omni-scale_omni-etcd/_data","Destination":"/_out/etcd","Driver":"local","Mode":"z","RW":true,"Propagation":""},{"Type":"bind","Source":"/srv/omni.asc","Destination":"/omni.asc","Mode":"","RW":false,"Propagation":"rprivate"}],"args":["--name=omni"]}"#;
+        let found = inspected(text).unwrap();
+        assert_eq!((found.mounts[0].kind.as_str(), found.mounts[1].destination.as_str()), ("volume", "/omni.asc"));
+        assert_eq!(inspected(r#"{"mounts":[],"args":[]}"#), Ok(Inspected::default()));
+        assert!(inspected("null").is_err());
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::status::docker::{self, Container};
 pub const PROVIDER: &str = "proxmox-provider";
 /// The service whose network the others share.
 pub const SIDECAR: &str = "omni-tailscale";
+/// The service that Omni runs in.
+pub const OMNI: &str = "omni";
 /// The profile of the provider: Omni must start before the provider's key exists, so the provider waits to be asked for.
 const PROFILE: &str = "provider";
 
@@ -91,6 +93,38 @@ impl<'a> Compose<'a> {
         self.run(job.deadline(UP)).map(drop)
     }
 
+    /// Starts what does not run and remakes what changed; with `recreate` everything, together. Volumes stay.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn up(&self, provider: bool, recreate: bool) -> Result<(), Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let profile: &[&str] = if provider { &["--profile", PROFILE] } else { &[] };
+        let recreate = recreate.then_some("--force-recreate");
+        let cmd = cmd!(shell, "{docker} compose -f {file} {profile...} up -d {recreate...}");
+        self.run(Job::new("starting the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
+    }
+
+    /// Ends and removes the containers and their network. There is no way to ask this for the volumes too.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn down(&self) -> Result<(), Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let cmd = cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} down");
+        self.run(Job::new("ending the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
+    }
+
+    /// Runs a program inside a running container and returns how it ended, whatever its exit status.
+    ///
+    /// # Errors
+    /// Those of [`crate::proc::Proc::run`].
+    pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<Ended, Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let cmd = cmd!(shell, "{docker} compose -f {file} exec -T {service} {words...}");
+        self.cx.proc.run(Job::new(purpose, cmd).deadline(QUICK))
+    }
+
     /// The last `tail` lines of a service's log, oldest first, each with its time.
     ///
     /// # Errors
@@ -133,7 +167,7 @@ fn no_plugin(said: &str) -> Failure {
 }
 
 /// What docker compose said, in the operator's words. The texts are those of docker compose 5.5.1 on an engine 20.10.
-fn explain(ended: &Ended) -> Failure {
+pub(super) fn explain(ended: &Ended) -> Failure {
     // What it did before it failed is progress, not the reason.
     let progress = |line: &&str| {
         !["Container", "Volume", "Network", "Image"].contains(&line.split_whitespace().next().unwrap_or(""))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use xshell::cmd;
 
 use super::Tool;
+use crate::clock;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::proc::{self, Ended, Job};
@@ -26,6 +27,8 @@ pub struct Request<'a> {
     pub output: Option<&'a Path>,
     /// Go where the answer points, over https only: downloads of releases are redirected. Never with a login.
     pub follow: bool,
+    /// Connect to this address instead of the one that the URL's name resolves to; the name is still what TLS checks.
+    pub connect: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
@@ -40,6 +43,7 @@ impl<'a> Request<'a> {
             timeout,
             output: None,
             follow: false,
+            connect: None,
         }
     }
 }
@@ -53,6 +57,8 @@ pub struct Reply {
     /// Lower case, without parameters.
     pub content_type: String,
     pub body: String,
+    /// The far end's time, in seconds since 1970, if it tells.
+    pub date: Option<u64>,
 }
 
 /// What curl prints after the body: status and content type, for a reply whose body went to a file.
@@ -111,6 +117,10 @@ fn config(request: &Request<'_>) -> String {
     if request.follow && request.authorization.is_none() {
         lines.extend(["location".to_owned(), "max-redirs = 5".to_owned(), "proto-redir = \"=https\"".to_owned()]);
     }
+    if let Some(address) = request.connect {
+        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        lines.push(format!("connect-to = {}", quoted(&format!("::{address}:"))));
+    }
     if request.insecure {
         lines.push("insecure".to_owned());
     }
@@ -124,7 +134,7 @@ fn parse(text: &str, trailer_only: bool) -> Option<Reply> {
     let status = code.parse().ok()?;
     let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if trailer_only {
-        return Some(Reply { status, reason: String::new(), content_type, body: String::new() });
+        return Some(Reply { status, reason: String::new(), content_type, body: String::new(), date: None });
     }
     let mut rest = rest;
     loop {
@@ -137,7 +147,12 @@ fn parse(text: &str, trailer_only: bool) -> Option<Reply> {
             rest = body;
             continue;
         }
-        return Some(Reply { status, reason: reason.trim().to_owned(), content_type, body: body.to_owned() });
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("date").then(|| clock::http_date(value.trim()))?
+        };
+        let date = head.lines().find_map(header);
+        return Some(Reply { status, reason: reason.trim().to_owned(), content_type, body: body.to_owned(), date });
     }
 }
 
@@ -189,11 +204,12 @@ mod tests {
 
     #[test]
     fn a_reply_is_taken_apart() {
-        let text = "HTTP/1.1 403 Permission check failed (/storage/local, Datastore.Audit)\r\nA: b\r\n\r\n{\"data\":null}\n403 application/json;charset=UTF-8";
+        let text = "HTTP/1.1 403 Permission check failed (/storage/local, Datastore.Audit)\r\ndate: Sun, 22 Nov 2026 03:04:05 GMT\r\n\r\n{\"data\":null}\n403 application/json;charset=UTF-8";
         let reply = parse(text, false).unwrap();
         assert_eq!(reply.status, 403);
         assert_eq!(reply.reason, "Permission check failed (/storage/local, Datastore.Audit)");
         assert_eq!((reply.content_type.as_str(), reply.body.as_str()), ("application/json", "{\"data\":null}"));
+        assert_eq!(reply.date, Some(1_795_316_645));
         let reply = parse("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n\n200 ", false).unwrap();
         assert_eq!((reply.status, reply.reason.as_str(), reply.body.as_str()), (200, "OK", ""));
         assert_eq!(parse("200 text/html", true).unwrap().content_type, "text/html");

@@ -2,9 +2,14 @@
 
 pub mod compose;
 pub mod curl;
+pub mod dns;
+pub mod docker;
+pub mod git;
+pub mod gpg;
 pub mod install;
 pub mod omni;
 pub mod omnictl;
+pub mod openssl;
 pub mod proxmox;
 
 use std::path::PathBuf;
@@ -16,6 +21,9 @@ use crate::failure::{Code, Failure};
 pub enum Tool {
     Curl,
     Docker,
+    Git,
+    Gpg,
+    Openssl,
 }
 
 impl Tool {
@@ -24,12 +32,20 @@ impl Tool {
         match self {
             Tool::Curl => "curl",
             Tool::Docker => "docker",
+            Tool::Git => "git",
+            Tool::Gpg => "gpg",
+            Tool::Openssl => "openssl",
         }
     }
 
     fn install_hint(self) -> &'static str {
         match self {
             Tool::Curl => "install curl: `apt-get install curl`, `dnf install curl` or `brew install curl`",
+            Tool::Git => "install git: `apt-get install git`, `dnf install git` or `brew install git`",
+            Tool::Gpg => "install GnuPG: `apt-get install gnupg`, `dnf install gnupg2` or `brew install gnupg`",
+            Tool::Openssl => {
+                "install openssl: `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"
+            }
             Tool::Docker => {
                 "install Docker Engine with the compose plugin: `apt-get install docker.io docker-compose-v2`, or follow docs.docker.com/engine/install"
             }

@@ -12,8 +12,16 @@ use crate::failure::{Code, Failure};
 /// # Errors
 /// [`Code::Unreachable`] when nothing answers or what answers is not Omni; [`Code::Failed`] when Omni is unwell.
 pub fn healthy(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Result<(), Failure> {
+    healthy_at(cx, endpoint, ca_file, None)
+}
+
+/// As [`healthy`], asking at the address `connect` whatever the name in `endpoint` resolves to.
+///
+/// # Errors
+/// As [`healthy`].
+pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Option<&str>) -> Result<(), Failure> {
     let url = format!("{endpoint}/healthz");
-    let reply = curl::fetch(cx, "asking Omni for its health", &Request { ca_file, ..Request::get(&url) })?;
+    let reply = curl::fetch(cx, "asking Omni for its health", &Request { ca_file, connect, ..Request::get(&url) })?;
     match reply.status {
         200 if reply.body.trim().is_empty() => Ok(()),
         200 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))

@@ -142,6 +142,16 @@ impl<'a> Omnictl<'a> {
         Ok(Omnictl { cx, program, login, endpoint })
     }
 
+    /// As [`Omnictl::find`], with this key of `docker/.env` whatever else there is.
+    ///
+    /// # Errors
+    /// As [`Omnictl::find`].
+    pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
+        let (variable, secret) = (KEYS[1], secret.clone());
+        let login = Login::Key { variable, origin: Origin::EnvFile(variable), secret };
+        Ok(Omnictl { login, ..Omnictl::find(cx)? })
+    }
+
     /// Who the login says it is, for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.
     pub fn who(&self) -> String {
         match &self.login {
@@ -281,12 +291,49 @@ impl<'a> Omnictl<'a> {
 
     /// Both commands print everything on stdout, prose and key (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
     fn provider_key(&self, job: Job) -> Result<Secret, Failure> {
+        self.printed_key(job, "make the key in Omni under Settings, Infra Providers, and put it into docker/.env")
+    }
+
+    /// Creates the service account `name` with `role` and returns its key. Needs the role Admin. Since 1.8 the key alone
+    /// is on stdout, before prose with it (omni v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
+    pub fn create_service_account(&self, name: &str, role: &str) -> Result<Secret, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} serviceaccount create {name} --use-user-role=false --role {role}");
+        let job = self.job(format!("creating the service account {name} in Omni"), cmd);
+        self.printed_key(job, "make it in Omni under Settings, Service Accounts, and put the key into docker/.env")
+    }
+
+    /// Makes one more key for the service account `name`; always for a year, whatever `--ttl` says.
+    ///
+    /// # Errors
+    /// As [`Omnictl::create_service_account`].
+    pub fn renew_service_account(&self, name: &str) -> Result<Secret, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} serviceaccount renew {name}");
+        let job = self.job(format!("renewing the key of the service account {name}"), cmd);
+        self.printed_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
+    }
+
+    /// The names of Omni's service accounts.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn service_accounts(&self) -> Result<Vec<String>, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let ended =
+            self.run(self.job("listing the service accounts of Omni", cmd!(shell, "{program} serviceaccount list")))?;
+        let names = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    fn printed_key(&self, job: Job, otherwise: &str) -> Result<Secret, Failure> {
         let ended = self.run(job.deadline(WRITE))?;
         let key = ended.stdout.lines().find_map(|line| line.strip_prefix("OMNI_SERVICE_ACCOUNT_KEY="));
-        key.map(|key| Secret::new(key.trim())).ok_or_else(|| {
-            Failure::new(Code::Failed, format!("`{}` printed no key", ended.line))
-                .hint("make the key in Omni under Settings, Infra Providers, and put it into docker/.env")
-        })
+        key.map(|key| Secret::new(key.trim()))
+            .ok_or_else(|| Failure::new(Code::Failed, format!("`{}` printed no key", ended.line)).hint(otherwise))
     }
 
     /// What omnictl said, in the operator's words.

@@ -10,6 +10,7 @@ mod check_bench;
 mod ci;
 mod cluster_plan;
 mod docs;
+mod hub;
 mod input;
 mod inventory;
 mod killed;
