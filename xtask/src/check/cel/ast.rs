@@ -60,6 +60,21 @@ pub(super) struct Fold {
 }
 
 impl Expr {
+    /// True if an identifier that the test accepts occurs. A variable of a comprehension that hides one of the storage's
+    /// counts too; nobody writes that.
+    pub(super) fn mentions(&self, test: &dyn Fn(&str) -> bool) -> bool {
+        let any = |parts: &[Expr]| parts.iter().any(|p| p.mentions(test));
+        match &self.kind {
+            Kind::Literal(_) => false,
+            Kind::Ident(name) => test(name),
+            Kind::Select(select) => select.operand.mentions(test),
+            Kind::Call(call) => any(&call.args),
+            Kind::List(items) | Kind::Message(_, items) => any(items),
+            Kind::Map(entries) => entries.iter().any(|(k, v)| k.mentions(test) || v.mentions(test)),
+            Kind::Fold(f) => f.range.mentions(test) || f.step.mentions(test),
+        }
+    }
+
     /// Turns lists of literals into literals, so that they are not made anew for each storage. Only after the type check,
     /// which looks into lists.
     pub(super) fn settle(&mut self) {

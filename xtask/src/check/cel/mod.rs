@@ -104,6 +104,11 @@ impl Program {
         &self.source
     }
 
+    /// True if the result depends on the storage at all.
+    pub fn uses_storage(&self) -> bool {
+        self.expr.mentions(&|name| VARIABLES.iter().any(|(n, _)| *n == name.trim_start_matches('.')))
+    }
+
     /// True if the selector matches the storage.
     ///
     /// # Errors
@@ -154,6 +159,21 @@ fn culprit<'e>(expr: &'e ast::Expr, storage: &Storage<'_>) -> &'e ast::Expr {
         Some(stdlib::Op::Conditional) if is(&call.args[0], false) => culprit(&call.args[2], storage),
         _ => expr,
     }
+}
+
+/// The tokens of an expression with the bytes they cover; `None` if it is not made of tokens.
+pub fn words(source: &str) -> Option<Vec<(&str, std::ops::Range<usize>)>> {
+    let (tokens, bad) = lexer::lex(source);
+    let word = |t: &lexer::Token| {
+        let range = t.start as usize..t.end as usize;
+        (&source[range.clone()], range)
+    };
+    bad.is_empty().then(|| tokens.iter().filter(|t| t.tok != lexer::Tok::Eof).map(word).collect())
+}
+
+/// True if a pattern of RE2 matches anywhere in the text; `None` if the pattern cannot be read.
+pub fn regex_matches(pattern: &str, text: &str) -> Option<bool> {
+    Some(regex::Regex::new(pattern).ok()?.is_match(text))
 }
 
 /// Compiles a selector as the provider does.

@@ -93,6 +93,7 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
     decoder.findings = stream.findings.clone();
     let mut classes = Vec::new();
     for document in &stream.documents {
+        duplicates_in_metadata(&mut decoder, &document.root);
         if let Some(class) = resource(&mut decoder, &document.root) {
             classes.push(class);
         }
@@ -100,16 +101,29 @@ pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClas
     if stream.documents.is_empty() && !stream.is_broken() {
         let place = At::START.in_file(file);
         let fix = "describe a class in it, or delete it";
-        decoder.findings.push(Finding::error("class-empty", place, "the file holds no document", fix));
+        decoder.findings.push(Finding::error("class-no-document", place, "the file holds no document", fix));
     }
     let value = (!stream.is_broken() || !classes.is_empty()).then_some(classes);
     Parsed { value, findings: decoder.findings }
 }
 
+/// omnictl reads `metadata` by hand and takes the last of two equal keys; everywhere else they are refused.
+fn duplicates_in_metadata(d: &mut Decoder<'_>, root: &Node) {
+    let Some(metadata) = root.get("metadata") else { return };
+    let labels = ["labels", "annotations"].iter().filter_map(|k| metadata.get(k)).flat_map(Node::entries);
+    let keys: Vec<At> = metadata.entries().iter().chain(labels).map(|e| e.at).collect();
+    let inside = |f: &Finding| keys.iter().any(|at| (at.line, at.column) == (f.place.line, f.place.column));
+    for finding in d.findings.iter_mut().filter(|f| f.rule == "yaml-duplicate-key") {
+        if inside(finding) {
+            finding.rule = "class-metadata-duplicate";
+        }
+    }
+}
+
 fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
     if root.is_null() {
         let message = "an empty document: omnictl crashes on it (\"resource is not set\")".to_owned();
-        d.error("class-empty", root, message, "remove the `---` that has nothing behind it");
+        d.error("class-empty-document", root, message, "remove the `---` that has nothing behind it");
         return None;
     }
     if is_legacy(root) {

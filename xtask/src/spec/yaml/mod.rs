@@ -10,6 +10,7 @@
 //! Not serde: it loses the position of everything but its own errors, and the position of those too as soon as a
 //! tagged enum or `flatten` is involved.
 
+mod emit;
 mod events;
 mod quote;
 mod scalar;
@@ -19,6 +20,7 @@ mod tree;
 use crate::check::Finding;
 use crate::spec::At;
 
+pub use emit::emit;
 pub use quote::quote;
 pub use scalar::{Scalar, Style, Value};
 pub use text::TextAt;
@@ -69,6 +71,10 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
         }
         None => bytes,
     };
+    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+        let message = "the file is UTF-16, which Omni's programs may read and most others do not";
+        return broken(Finding::error("yaml-utf16", At::START.in_file(file), message, "save the file as UTF-8"));
+    }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
