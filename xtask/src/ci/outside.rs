@@ -195,6 +195,10 @@ pub fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
             let hint = "it is fetched from github.com/RustSec/advisory-db: run this where that can be reached";
             return Verdict::Unavailable { why: message.to_owned(), hint: hint.to_owned() };
         }
+        if line["type"] == "log" && fields["level"] == "ERROR" {
+            let place = Place { file: "deny.toml".into(), line: 1, column: 1 };
+            findings.push(Finding::error(check, place, message, ""));
+        }
         if line["type"] == "diagnostic" && fields["severity"] == "error" {
             let krate = &fields["graphs"][0]["Krate"];
             let name = [&krate["name"], &krate["version"]].map(|value| value.as_str().unwrap_or_default()).join(" ");
@@ -267,6 +271,10 @@ mod tests {
         let offline = r#"{"fields":{"level":"ERROR","message":"failed to fetch advisory database https://github.com/RustSec/advisory-db: An IO error occurred","timestamp":"2026-11-22T04:24:27Z"},"type":"log"}"#;
         let Verdict::Unavailable { why, hint } = denied("advisories", false, offline) else { panic!("no skip") };
         assert!(why.contains("failed to fetch") && hint.contains("RustSec/advisory-db"), "{why} {hint}");
+        let broken =
+            r#"{"fields":{"level":"ERROR","message":"failed to deserialize config from 'deny.toml'"},"type":"log"}"#;
+        let Verdict::Found { findings, .. } = denied("licences", false, broken) else { panic!("not found") };
+        assert!(findings[0].to_string().starts_with("deny.toml:1:1: error[licences]: failed to deserialize"));
         assert!(matches!(denied("licences", true, licence), Verdict::Passed(_)));
     }
 }
