@@ -68,11 +68,24 @@ pub(super) fn ended(
     let shell = proc::shell()?;
     shell.change_dir(bench.cx.paths.root());
     let limit = bench.cx.limit(Duration::from_secs(1800));
-    let job = Job::new(format!("checking {check}"), cmd!(shell, "{program} {words...}")).deadline(limit);
+    let mut job = Job::new(format!("checking {check}"), cmd!(shell, "{program} {words...}")).deadline(limit);
+    for (name, value) in installers() {
+        job = job.env(&name, value);
+    }
     let ended = bench.cx.proc.run(job)?;
     let log = bench.cx.paths.target().join(format!("ci/log/{check}.log"));
     crate::files::write_atomically(&log, format!("{}{}", ended.stdout, ended.stderr).as_bytes(), crate::files::SHARED)?;
     Ok(ended)
+}
+
+/// What package managers need to know of the network they are in, which no operator's task passes on: registries and
+/// certificate authorities. `.ci/*.sh` install what they run.
+fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
+    const NAMES: &[&str] = &["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"];
+    const STARTS: &[&str] = &["NPM_CONFIG_", "npm_config_", "PIP_", "GO"];
+    let wanted = |name: &str| NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start));
+    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    all.filter(move |(name, _)| wanted(name))
 }
 
 fn judged(bench: &Bench<'_>, check: &'static str, ended: &Ended) -> Result<Verdict, Failure> {
