@@ -81,8 +81,21 @@ pub(super) fn ended(
 /// What package managers need to know of the network they are in, which no operator's task passes on: registries and
 /// certificate authorities. `.ci/*.sh` install what they run.
 fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
-    const NAMES: &[&str] = &["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"];
-    const STARTS: &[&str] = &["NPM_CONFIG_", "npm_config_", "PIP_", "GO"];
+    const NAMES: &[&str] = &[
+        "NODE_EXTRA_CA_CERTS",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "GIT_SSL_CAINFO",
+        "GOPROXY",
+        "GOSUMDB",
+        "GOPRIVATE",
+        "GOFLAGS",
+        "GOPATH",
+        "GOCACHE",
+        "GOMODCACHE",
+        "GOTOOLCHAIN",
+    ];
+    const STARTS: &[&str] = &["NPM_CONFIG_", "npm_config_", "PIP_"];
     let wanted = |name: &str| NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start));
     let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     all.filter(move |(name, _)| wanted(name))
