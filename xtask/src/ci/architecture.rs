@@ -22,9 +22,9 @@ const EFFECTS: &[&str] = &[
     "std::net",
 ];
 
-/// The longest source file, in lines above its tests. The command line is one page however long it gets.
+/// The longest source file, in lines above its tests. A table is one page however long it gets.
 const LONGEST: usize = 700;
-const ONE_PAGE: &str = "xtask/src/cli.rs";
+const TABLES: &[&str] = &["xtask/src/cli.rs", "xtask/src/check/rules.rs", "lab/src/faults.rs"];
 
 /// The sources of one check: path from the repository's root to text.
 pub type Sources = BTreeMap<String, String>;
@@ -42,7 +42,7 @@ pub fn check(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
             }));
         }
         let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
-        if path.ends_with(".rs") && lines > LONGEST && path != ONE_PAGE && !path.contains("/tests/") {
+        if path.ends_with(".rs") && lines > LONGEST && !TABLES.contains(&path.as_str()) && !path.contains("/tests/") {
             let message = format!("the file has {lines} lines above its tests, more than {LONGEST}");
             findings.push(Finding::error(
                 "long-file",

@@ -68,11 +68,37 @@ pub(super) fn ended(
     let shell = proc::shell()?;
     shell.change_dir(bench.cx.paths.root());
     let limit = bench.cx.limit(Duration::from_secs(1800));
-    let job = Job::new(format!("checking {check}"), cmd!(shell, "{program} {words...}")).deadline(limit);
+    let mut job = Job::new(format!("checking {check}"), cmd!(shell, "{program} {words...}")).deadline(limit);
+    for (name, value) in installers() {
+        job = job.env(&name, value);
+    }
     let ended = bench.cx.proc.run(job)?;
     let log = bench.cx.paths.target().join(format!("ci/log/{check}.log"));
     crate::files::write_atomically(&log, format!("{}{}", ended.stdout, ended.stderr).as_bytes(), crate::files::SHARED)?;
     Ok(ended)
+}
+
+/// What package managers need to know of the network they are in, which no operator's task passes on: registries and
+/// certificate authorities. `.ci/*.sh` install what they run.
+fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
+    const NAMES: &[&str] = &[
+        "NODE_EXTRA_CA_CERTS",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "GIT_SSL_CAINFO",
+        "GOPROXY",
+        "GOSUMDB",
+        "GOPRIVATE",
+        "GOFLAGS",
+        "GOPATH",
+        "GOCACHE",
+        "GOMODCACHE",
+        "GOTOOLCHAIN",
+    ];
+    const STARTS: &[&str] = &["NPM_CONFIG_", "npm_config_", "PIP_"];
+    let wanted = |name: &str| NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start));
+    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    all.filter(move |(name, _)| wanted(name))
 }
 
 fn judged(bench: &Bench<'_>, check: &'static str, ended: &Ended) -> Result<Verdict, Failure> {
@@ -195,6 +221,10 @@ pub fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
             let hint = "it is fetched from github.com/RustSec/advisory-db: run this where that can be reached";
             return Verdict::Unavailable { why: message.to_owned(), hint: hint.to_owned() };
         }
+        if line["type"] == "log" && fields["level"] == "ERROR" {
+            let place = Place { file: "deny.toml".into(), line: 1, column: 1 };
+            findings.push(Finding::error(check, place, message, ""));
+        }
         if line["type"] == "diagnostic" && fields["severity"] == "error" {
             let krate = &fields["graphs"][0]["Krate"];
             let name = [&krate["name"], &krate["version"]].map(|value| value.as_str().unwrap_or_default()).join(" ");
@@ -267,6 +297,10 @@ mod tests {
         let offline = r#"{"fields":{"level":"ERROR","message":"failed to fetch advisory database https://github.com/RustSec/advisory-db: An IO error occurred","timestamp":"2026-11-22T04:24:27Z"},"type":"log"}"#;
         let Verdict::Unavailable { why, hint } = denied("advisories", false, offline) else { panic!("no skip") };
         assert!(why.contains("failed to fetch") && hint.contains("RustSec/advisory-db"), "{why} {hint}");
+        let broken =
+            r#"{"fields":{"level":"ERROR","message":"failed to deserialize config from 'deny.toml'"},"type":"log"}"#;
+        let Verdict::Found { findings, .. } = denied("licences", false, broken) else { panic!("not found") };
+        assert!(findings[0].to_string().starts_with("deny.toml:1:1: error[licences]: failed to deserialize"));
         assert!(matches!(denied("licences", true, licence), Verdict::Passed(_)));
     }
 }

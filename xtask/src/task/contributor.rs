@@ -23,8 +23,10 @@ pub fn look(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow:
     let job = Job::new(purpose, cmd!(shell, "{path} {words...}")).deadline(cx.limit(Duration::from_secs(600)));
     let mut lines: Vec<String> = Vec::new();
     let ended = cx.proc.follow(job, |line| {
-        cx.ui.data(line);
-        lines.push(line.to_owned());
+        // git-cliff and others colour what they write into a pipe.
+        let line = console::strip_ansi_codes(line);
+        cx.ui.data(&line);
+        lines.push(line.into_owned());
     })?;
     if proc::interrupted() {
         return Err(proc::interruption(purpose).into());

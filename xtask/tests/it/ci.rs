@@ -232,7 +232,8 @@ fn a_commit_with_a_secret_is_refused() {
     let (code, _, stderr) = kit.xtask(&["staged-check"]);
     assert_eq!(code, 0, "{stderr}");
     kit.passes("secrets");
-    let token = format!("url: x\ntokenSecret: {}\n", "7c1e9f04-5b2d-4a86-93fe-0d8b61c2a7f5");
+    let uuid = "7c1e9f04-5b2d-4a86-93fe-0d8b61c2a7f5";
+    let token = format!("url: x\ntokenSecret: {uuid}\n");
     for (file, text, rule) in [
         ("docker/.env", "OMNI_DOMAIN=x\n", "secret-file"),
         ("docker/config.yaml", "proxmox: {}\n", "secret-file"),

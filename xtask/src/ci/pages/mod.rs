@@ -5,6 +5,7 @@ pub mod aliases;
 pub mod issues;
 pub mod man;
 pub mod recording;
+pub mod rules;
 pub mod tasks;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub struct Inputs {
 /// All generated pages. A new one is a row here.
 pub const PAGES: &[Page] = &[
     Page { path: "docs/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
+    Page { path: "docs/checks.md", source: "xtask/src/check/rules.rs", render: |_, _| Ok(rules::render()) },
     Page { path: "docs/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
     Page {
         path: "mise.toml",
