@@ -1,3 +1,4 @@
 //! The real binary in a sandbox.
 mod cel_truth;
 mod check_bench;
+mod check_corpus;

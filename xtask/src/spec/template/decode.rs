@@ -54,6 +54,13 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
         let root = &document.root;
         let Some(kind) = kind(&mut d, root) else { continue };
         match kind {
+            "Cluster" if is_kubernetes_style(root) => {
+                legacy = true;
+                let message = "this is a Kubernetes-style form, which omnictl refuses: a template has `kind`, `name`, \
+                               `kubernetes` and `talos` at the top, and a document for each machine set"
+                    .to_owned();
+                d.error("template-legacy-form", root, message, "write it in the real form, see clusters/");
+            }
             "Cluster" => {
                 legacy |= is_legacy(root);
                 let next = cluster_of(&mut d, root);
@@ -71,7 +78,7 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     }
     if let Some(cluster) = &mut cluster {
         (cluster.sets, cluster.machines) = (sets, machines);
-    } else if !stream.is_broken() {
+    } else if !stream.is_broken() && !legacy {
         let message = "template should contain 1 cluster, got 0".to_owned();
         let fix = "start the file with a document of `kind: Cluster`";
         d.findings.push(Finding::error("template-no-cluster", At::START.in_file(file), message, fix));

@@ -249,6 +249,12 @@ pub fn is_legacy(root: &Node) -> bool {
     nested("controlPlane") || nested("workers") || nested("controlplane")
 }
 
+/// True for a Cluster dressed as a Kubernetes object (`apiVersion`, `metadata`, `spec`), which no program reads.
+pub fn is_kubernetes_style(root: &Node) -> bool {
+    let style = |key| root.entry(key).is_some();
+    style("apiVersion") || style("spec") && !style("kubernetes")
+}
+
 /// Reads a template. The value is there as soon as a Cluster document could be found; see [`Parsed`].
 pub fn parse(file: &str, bytes: &[u8]) -> Parsed<ClusterTemplate> {
     parse_stream(file, &yaml::load(file, bytes))
