@@ -1,4 +1,6 @@
 //! The real binary in a sandbox.
 mod cel_truth;
 mod check_bench;
+mod check_convert;
 mod check_corpus;
+mod check_rules;
