@@ -23,12 +23,11 @@ fn show(findings: &[Finding]) -> String {
     findings.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// Gives a file's verdict and findings.
+type Check<'a> = dyn Fn(&Path, &[u8]) -> (&'static str, Vec<Finding>) + 'a;
+
 /// Compares every line of a table (file, the real answer, our verdict, our findings) with what `check` says.
-fn hold(
-    table: &str,
-    folder: &str,
-    check: &dyn Fn(&Path, &[u8]) -> (&'static str, Vec<Finding>),
-) -> BTreeSet<&'static str> {
+fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> {
     let path = corpus().join(table);
     let text = std::fs::read_to_string(&path).expect("the table");
     let mut rules = BTreeSet::new();

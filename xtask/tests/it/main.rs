@@ -3,4 +3,5 @@ mod cel_truth;
 mod check_bench;
 mod check_convert;
 mod check_corpus;
+mod check_editors;
 mod check_rules;

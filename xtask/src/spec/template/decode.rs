@@ -7,8 +7,10 @@ use crate::spec::nearest::suggestion;
 use crate::spec::yaml::{Data, Stream, Value};
 
 const RULES: Rules = Rules { unknown_key: "template-unknown-key", wrong_type: "template-wrong-type" };
-const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
-const CLUSTER_KEYS: &[&str] = &[
+/// Kinds of documents.
+pub const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
+/// Keys that omnictl knows, which editors complete too.
+pub const CLUSTER_KEYS: &[&str] = &[
     "kind",
     "name",
     "labels",
@@ -20,9 +22,11 @@ const CLUSTER_KEYS: &[&str] = &[
     "systemExtensions",
     "kernelArgs",
 ];
-const FEATURE_KEYS: &[&str] =
+/// Keys that omnictl knows, which editors complete too.
+pub const FEATURE_KEYS: &[&str] =
     &["diskEncryption", "enableWorkloadProxy", "useEmbeddedDiscoveryService", "backupConfiguration"];
-const SET_KEYS: &[&str] = &[
+/// Keys that omnictl knows, which editors complete too.
+pub const SET_KEYS: &[&str] = &[
     "kind",
     "name",
     "labels",
@@ -37,11 +41,15 @@ const SET_KEYS: &[&str] = &[
     "deleteStrategy",
     "upgradeStrategy",
 ];
-const MACHINE_KEYS: &[&str] =
+/// Keys that omnictl knows, which editors complete too.
+pub const MACHINE_KEYS: &[&str] =
     &["kind", "name", "labels", "annotations", "locked", "install", "patches", "systemExtensions", "kernelArgs"];
-const PATCH_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "inline"];
-const MANIFEST_KEYS: &[&str] = &["name", "mode", "labels", "annotations", "file", "inline"];
-const HEALTHCHECK_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "job", "interval"];
+/// Keys that omnictl knows, which editors complete too.
+pub const PATCH_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "inline"];
+/// Keys that omnictl knows, which editors complete too.
+pub const MANIFEST_KEYS: &[&str] = &["name", "mode", "labels", "annotations", "file", "inline"];
+/// Keys that omnictl knows, which editors complete too.
+pub const HEALTHCHECK_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "job", "interval"];
 
 /// Reads a template from a stream that is already loaded.
 pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {

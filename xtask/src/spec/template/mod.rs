@@ -2,7 +2,7 @@
 //! (siderolabs/omni v1.9.3, client/pkg/template/internal/models). Decoding is as strict as omnictl's: an unknown key or
 //! kind is an error.
 
-mod decode;
+pub mod decode;
 mod render;
 
 use super::yaml::{self, Node, TextAt};
