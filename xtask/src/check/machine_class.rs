@@ -142,7 +142,11 @@ fn auto_provision(
             }
         },
     };
-    findings.extend(provider_data::check(file, provision, schema).1);
+    // Data of the wrong type is reported already; what it lacks would only hide that.
+    let at = provision.provider_data_at.start.in_file(file);
+    if !findings.iter().any(|f| f.rule == "class-wrong-type" && f.place == at) {
+        findings.extend(provider_data::check(file, provision, schema).1);
+    }
     Some(source)
 }
 

@@ -30,6 +30,34 @@ const FORBIDDEN: &[&str] = &[
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
 const V1ALPHA1: &[&str] = &["machine", "cluster", "debug", "persist"];
 
+/// Fields that Talos still reads and leaves out of the schema that it publishes, because they are deprecated
+/// (siderolabs/talos pkg/machinery v1.14.0-alpha.1 config/types/v1alpha1/v1alpha1_types.go against config.schema.json).
+const DEPRECATED: &[&str] = &[
+    ".persist",
+    ".machine.controlPlane",
+    ".machine.network",
+    ".machine.disks",
+    ".machine.env",
+    ".machine.time",
+    ".machine.registries",
+    ".machine.systemDiskEncryption",
+    ".machine.install.extraKernelArgs",
+    ".machine.install.extensions",
+    ".machine.install.bootloader",
+    ".machine.features.rbac",
+    ".machine.features.stableHostname",
+    ".machine.features.apidCheckExtKeyUsage",
+    ".machine.features.hostDNS",
+    ".machine.features.imageCache",
+    ".cluster.aescbcEncryptionSecret",
+    ".cluster.secretboxEncryptionSecret",
+    ".cluster.controllerManager",
+    ".cluster.scheduler",
+    ".cluster.allowSchedulingOnMasters",
+    ".cluster.apiServer.disablePodSecurityPolicy",
+    ".cluster.etcd.subnet",
+];
+
 /// One patch with its content.
 #[derive(Debug)]
 pub struct Content {
@@ -103,7 +131,7 @@ fn of(file: &str, documents: Vec<Node>, place: Place, schema: Option<&Json>, mut
         seen.push(id);
         managed(file, document, n == 0, &mut findings);
         match schema {
-            Some(schema) => against(file, document, schema, &mut findings),
+            Some(schema) => open |= against(file, document, schema, &mut findings),
             None => open = true,
         }
     }
@@ -169,7 +197,8 @@ fn managed(file: &str, document: &Node, first: bool, findings: &mut Vec<Finding>
 }
 
 /// The document against the schema that Talos publishes. A patch may leave out what a whole configuration must have.
-fn against(file: &str, document: &Node, schema: &Json, findings: &mut Vec<Finding>) {
+/// True if the schema does not cover all of it.
+fn against(file: &str, document: &Node, schema: &Json, findings: &mut Vec<Finding>) -> bool {
     let kind = document.get("kind").and_then(Node::text);
     let Some(part) = part_for(schema, kind) else {
         let kind = kind.unwrap_or_default();
@@ -178,11 +207,16 @@ fn against(file: &str, document: &Node, schema: &Json, findings: &mut Vec<Findin
         let known = kinds(schema);
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         findings.push(Finding::error("template-patch-unknown-field", place, message, suggestion(kind, &known)));
-        return;
+        return false;
     };
+    let mut open = false;
     for m in validate_at(schema, part, document) {
-        findings.extend(mismatch(file, &m));
+        match kind.is_none() && m.kind == MismatchKind::UnknownKey && DEPRECATED.contains(&m.path.as_str()) {
+            true => open = true,
+            false => findings.extend(mismatch(file, &m)),
+        }
     }
+    open
 }
 
 fn mismatch(file: &str, m: &Mismatch) -> Option<Finding> {

@@ -7,10 +7,11 @@ use super::provider_keys::{KEYS, Key, Kind};
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::{Finding, convert};
 use crate::spec::At;
+use crate::spec::decode::MAX_REPORTED;
 use crate::spec::machine_class::AutoProvision;
 use crate::spec::nearest::suggestion;
 use crate::spec::provider_data::{self, ProviderData};
-use crate::spec::yaml::Node;
+use crate::spec::yaml::{self, Node};
 
 /// What the provider's schema is known by.
 #[derive(Debug, Clone, Copy)]
@@ -23,15 +24,13 @@ pub enum Schema<'a> {
 
 /// Reads and checks the provider data of a class.
 pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Option<ProviderData>, Vec<Finding>) {
-    let parsed = provider_data::parse(file, provision);
-    // What the decoder says about types the schema says too, and in Omni's words.
-    let mut findings: Vec<Finding> = parsed.findings.into_iter().filter(|f| f.rule.starts_with("yaml-")).collect();
-    let broken = findings.iter().any(|f| f.is_error() && f.rule != "yaml-duplicate-key");
+    let stream = yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
+    let broken = stream.is_broken();
+    let mut findings = stream.findings;
     if broken {
-        return (parsed.value, findings);
+        return (None, findings);
     }
     let at = provision.provider_data_at.start;
-    let stream = crate::spec::yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
     if let Some(second) = stream.documents.get(1) {
         let message = "Omni and the provider read the first document of `providerdata` and no other";
         let place = second.root.at.in_file(file);
@@ -40,18 +39,19 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     let root = stream.documents.into_iter().next().map(|d| d.root).filter(|r| !r.is_null());
     // Omni takes empty data for an empty mapping.
-    let root = root.unwrap_or_else(|| Node { at, tag: None, data: crate::spec::yaml::Data::Map(Vec::new()) });
+    let root = root.unwrap_or_else(|| Node { at, tag: None, data: yaml::Data::Map(Vec::new()) });
     let json = match schema {
         Schema::Live(json) | Schema::BuiltIn(json) => json,
     };
     let found = validate(json, &root);
     findings.extend(found.iter().map(|m| mismatch(file, m, matches!(schema, Schema::BuiltIn(_)))));
     keys(file, &root, KEYS, "providerdata", json, matches!(schema, Schema::Live(_)), &mut findings);
-    let data = parsed.value.unwrap_or_default();
-    if root.is_map() {
-        traps(file, &data, &root, &mut findings);
+    // What the decoder would say about types the schema has said, in Omni's words.
+    let data = provider_data::from_node(file, root);
+    if let Some(data) = &data {
+        traps(file, data, &mut findings);
     }
-    (Some(data), findings)
+    (data, findings)
 }
 
 fn mismatch(file: &str, m: &Mismatch, built_in: bool) -> Finding {
@@ -87,7 +87,14 @@ fn mismatch(file: &str, m: &Mismatch, built_in: bool) -> Finding {
 /// Keys that neither the schema nor the table knows, and keys whose limits are not known.
 fn keys(file: &str, node: &Node, table: &[Key], what: &str, schema: &Json, live: bool, findings: &mut Vec<Finding>) {
     let in_schema = |key: &str| schema.get("properties").and_then(|p| p.get(key)).is_some();
+    let before = findings.len();
     for entry in node.entries() {
+        if findings.len() - before > MAX_REPORTED {
+            let message = format!("more than {MAX_REPORTED} findings about keys of {what}: the rest is not listed");
+            let place = entry.at.in_file(file);
+            findings.push(Finding::error("providerdata-unknown-key", place, message, "is this the right text?"));
+            break;
+        }
         let known = table.iter().find(|k| k.name == entry.key);
         let place = entry.at.in_file(file);
         let in_live = live && in_schema(&entry.key);
@@ -131,7 +138,8 @@ fn meant(key: &str, names: &[&str]) -> String {
     }
 }
 
-fn traps(file: &str, data: &ProviderData, root: &Node, findings: &mut Vec<Finding>) {
+fn traps(file: &str, data: &ProviderData, findings: &mut Vec<Finding>) {
+    let Some(root) = &data.root else { return };
     let at = |key: &str| root.entry(key).map_or(root.at, |e| e.value.at);
     let mut report = |error: bool, rule, at: At, message: &str, fix: &str| {
         let new = if error { Finding::error } else { Finding::warning };

@@ -5,6 +5,9 @@ use super::nearest::suggestion;
 use super::yaml::{Data, Node, Value};
 use crate::check::Finding;
 
+/// Unknown keys of one mapping that are listed; a file with more of them is not what it is taken for.
+pub const MAX_REPORTED: usize = 50;
+
 /// The rule ids that a decoder reports under, since classes and templates are judged by different programs.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -51,13 +54,17 @@ impl<'a> Decoder<'a> {
 
     /// Reports the keys of a mapping that nobody knows, each with the nearest known one.
     pub fn known_keys(&mut self, node: &Node, known: &[&str], what: &str) {
-        for entry in node.entries() {
-            if !known.contains(&entry.key.as_str()) {
-                let message = format!("unknown key `{}` in {what}", entry.key);
-                let fix = suggestion(&entry.key, known);
-                let place = entry.at.in_file(self.file);
-                self.findings.push(Finding::error(self.rules.unknown_key, place, message, fix));
+        let unknown = node.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
+        for (n, entry) in unknown.enumerate() {
+            let place = entry.at.in_file(self.file);
+            if n == MAX_REPORTED {
+                let message = format!("more than {MAX_REPORTED} unknown keys in {what}: the rest is not listed");
+                self.findings.push(Finding::error(self.rules.unknown_key, place, message, "is this the right file?"));
+                break;
             }
+            let message = format!("unknown key `{}` in {what}", entry.key);
+            let fix = suggestion(&entry.key, known);
+            self.findings.push(Finding::error(self.rules.unknown_key, place, message, fix));
         }
     }
 

@@ -127,11 +127,17 @@ pub fn parse(file: &str, provision: &AutoProvision) -> Parsed<ProviderData> {
         let value = d.findings.is_empty().then(ProviderData::default);
         return Parsed { value, findings: d.findings };
     };
-    if !d.is_map(&root, "providerdata") {
-        return Parsed { value: None, findings: d.findings };
-    }
-    let data = decode(&mut d, root);
-    Parsed { value: Some(data), findings: d.findings }
+    let value = from_root(&mut d, root);
+    Parsed { value, findings: d.findings }
+}
+
+/// The same from a document that is already read, without findings.
+pub fn from_node(file: &str, root: Node) -> Option<ProviderData> {
+    from_root(&mut Decoder::new(file, RULES), root)
+}
+
+fn from_root(d: &mut Decoder<'_>, root: Node) -> Option<ProviderData> {
+    d.is_map(&root, "providerdata").then(|| decode(d, root))
 }
 
 fn decode(d: &mut Decoder<'_>, root: Node) -> ProviderData {

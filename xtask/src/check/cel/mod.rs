@@ -126,19 +126,9 @@ impl Program {
         }
     }
 
-    /// [`Program::matches`] for many storages, in their order; spread over the processors if there are thousands.
+    /// [`Program::matches`] for many storages, in their order, spread over the processors.
     pub fn matches_all(&self, storages: &[Storage<'_>]) -> Vec<Result<bool, EvalError>> {
-        let one_by_one = |part: &[Storage<'_>]| part.iter().map(|s| self.matches(s)).collect::<Vec<_>>();
-        let parts = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-        if storages.len() < 4096 || parts < 2 {
-            return one_by_one(storages);
-        }
-        std::thread::scope(|scope| {
-            let chunks = storages.chunks(storages.len().div_ceil(parts));
-            let threads: Vec<_> = chunks.map(|part| (part, scope.spawn(move || one_by_one(part)))).collect();
-            let joined = threads.into_iter().map(|(part, thread)| thread.join().unwrap_or_else(|_| one_by_one(part)));
-            joined.flatten().collect()
-        })
+        super::side_by_side(storages, |storage| self.matches(storage))
     }
 
     /// The smallest sub-expression that decides why the storage does not match: the operand of `&&` that is false, the

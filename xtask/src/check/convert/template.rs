@@ -2,7 +2,7 @@
 
 use super::{Change, Outcome, refuse};
 use crate::check::Finding;
-use crate::spec::template::is_legacy;
+use crate::spec::template::{is_kubernetes_style, is_legacy};
 use crate::spec::yaml::{self, Data, Node, emit, quote};
 
 /// Keys that stay in the Cluster document as they are.
@@ -16,14 +16,13 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
     if stream.is_broken() || stream.findings.iter().any(Finding::is_error) {
         return Outcome::Refused(stream.findings);
     }
-    let kubernetes_style = |root: &Node| root.entry("apiVersion").is_some() || root.entry("spec").is_some();
     let root = match stream.documents.as_slice() {
-        [one] if is_legacy(&one.root) && !kubernetes_style(&one.root) => &one.root,
+        [one] if is_legacy(&one.root) && !is_kubernetes_style(&one.root) => &one.root,
         documents => {
-            let old = documents.iter().find(|d| is_legacy(&d.root) || kubernetes_style(&d.root));
+            let old = documents.iter().find(|d| is_legacy(&d.root) || is_kubernetes_style(&d.root));
             let Some(old) = old else { return Outcome::Unchanged };
             let place = old.root.at.in_file(file);
-            let message = match kubernetes_style(&old.root) {
+            let message = match is_kubernetes_style(&old.root) {
                 true => "a template with apiVersion or spec: nobody can tell what it was meant to be",
                 false => "the nested form beside other documents: nobody can tell which sets are meant",
             };

@@ -19,7 +19,8 @@ pub const TYPE: &str = "MachineClasses.omni.sidero.dev";
 pub const NAMESPACE: &str = "default";
 
 const RULES: Rules = Rules { unknown_key: "class-unknown-key", wrong_type: "class-wrong-type" };
-const METADATA_KEYS: &[&str] = &[
+/// Keys of `metadata`.
+pub const METADATA_KEYS: &[&str] = &[
     "namespace",
     "type",
     "id",
@@ -32,8 +33,10 @@ const METADATA_KEYS: &[&str] = &[
     "labels",
     "annotations",
 ];
-const SPEC_KEYS: &[&str] = &["matchlabels", "autoprovision"];
-const PROVISION_KEYS: &[&str] = &["providerid", "kernelargs", "metavalues", "providerdata", "grpctunnel"];
+/// Keys of `spec`.
+pub const SPEC_KEYS: &[&str] = &["matchlabels", "autoprovision"];
+/// Keys of `spec.autoprovision`.
+pub const PROVISION_KEYS: &[&str] = &["providerid", "kernelargs", "metavalues", "providerdata", "grpctunnel"];
 
 /// One machine class.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,7 +148,7 @@ fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
 
 fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n Node)> {
     let mut sound = true;
-    for entry in root.entries() {
+    for entry in root.entries().iter().take(super::decode::MAX_REPORTED) {
         if !matches!(entry.key.as_str(), "metadata" | "spec") {
             let message =
                 format!("top-level key `{}`: a resource has `metadata` and `spec` and nothing else", entry.key);

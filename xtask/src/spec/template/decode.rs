@@ -7,8 +7,10 @@ use crate::spec::nearest::suggestion;
 use crate::spec::yaml::{Data, Stream, Value};
 
 const RULES: Rules = Rules { unknown_key: "template-unknown-key", wrong_type: "template-wrong-type" };
-const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
-const CLUSTER_KEYS: &[&str] = &[
+/// Kinds of documents.
+pub const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
+/// Keys that omnictl knows, which editors complete too.
+pub const CLUSTER_KEYS: &[&str] = &[
     "kind",
     "name",
     "labels",
@@ -20,9 +22,11 @@ const CLUSTER_KEYS: &[&str] = &[
     "systemExtensions",
     "kernelArgs",
 ];
-const FEATURE_KEYS: &[&str] =
+/// Keys that omnictl knows, which editors complete too.
+pub const FEATURE_KEYS: &[&str] =
     &["diskEncryption", "enableWorkloadProxy", "useEmbeddedDiscoveryService", "backupConfiguration"];
-const SET_KEYS: &[&str] = &[
+/// Keys that omnictl knows, which editors complete too.
+pub const SET_KEYS: &[&str] = &[
     "kind",
     "name",
     "labels",
@@ -37,11 +41,15 @@ const SET_KEYS: &[&str] = &[
     "deleteStrategy",
     "upgradeStrategy",
 ];
-const MACHINE_KEYS: &[&str] =
+/// Keys that omnictl knows, which editors complete too.
+pub const MACHINE_KEYS: &[&str] =
     &["kind", "name", "labels", "annotations", "locked", "install", "patches", "systemExtensions", "kernelArgs"];
-const PATCH_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "inline"];
-const MANIFEST_KEYS: &[&str] = &["name", "mode", "labels", "annotations", "file", "inline"];
-const HEALTHCHECK_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "job", "interval"];
+/// Keys that omnictl knows, which editors complete too.
+pub const PATCH_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "inline"];
+/// Keys that omnictl knows, which editors complete too.
+pub const MANIFEST_KEYS: &[&str] = &["name", "mode", "labels", "annotations", "file", "inline"];
+/// Keys that omnictl knows, which editors complete too.
+pub const HEALTHCHECK_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "job", "interval"];
 
 /// Reads a template from a stream that is already loaded.
 pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
@@ -54,6 +62,13 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
         let root = &document.root;
         let Some(kind) = kind(&mut d, root) else { continue };
         match kind {
+            "Cluster" if is_kubernetes_style(root) => {
+                legacy = true;
+                let message = "this is a Kubernetes-style form, which omnictl refuses: a template has `kind`, `name`, \
+                               `kubernetes` and `talos` at the top, and a document for each machine set"
+                    .to_owned();
+                d.error("template-legacy-form", root, message, "write it in the real form, see clusters/");
+            }
             "Cluster" => {
                 legacy |= is_legacy(root);
                 let next = cluster_of(&mut d, root);
@@ -71,7 +86,7 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     }
     if let Some(cluster) = &mut cluster {
         (cluster.sets, cluster.machines) = (sets, machines);
-    } else if !stream.is_broken() {
+    } else if !stream.is_broken() && !legacy {
         let message = "template should contain 1 cluster, got 0".to_owned();
         let fix = "start the file with a document of `kind: Cluster`";
         d.findings.push(Finding::error("template-no-cluster", At::START.in_file(file), message, fix));

@@ -2,7 +2,7 @@
 //! (siderolabs/omni v1.9.3, client/pkg/template/internal/models). Decoding is as strict as omnictl's: an unknown key or
 //! kind is an error.
 
-mod decode;
+pub mod decode;
 mod render;
 
 use super::yaml::{self, Node, TextAt};
@@ -247,6 +247,12 @@ impl MachineSet {
 pub fn is_legacy(root: &Node) -> bool {
     let nested = |key| root.get(key).is_some_and(|n: &Node| !n.is_null());
     nested("controlPlane") || nested("workers") || nested("controlplane")
+}
+
+/// True for a Cluster dressed as a Kubernetes object (`apiVersion`, `metadata`, `spec`), which no program reads.
+pub fn is_kubernetes_style(root: &Node) -> bool {
+    let style = |key| root.entry(key).is_some();
+    style("apiVersion") || style("spec") && !style("kubernetes")
 }
 
 /// Reads a template. The value is there as soon as a Cluster document could be found; see [`Parsed`].

@@ -29,6 +29,8 @@ pub use tree::{Data, Document, Entry, Node};
 /// Files larger than this are refused unread. A template of 1 MiB is some 20,000 lines; Omni's etcd takes no resource
 /// beyond 1.5 MiB, and libyaml without optimisation reads about 3 MB/s.
 pub const MAX_BYTES: usize = 1 << 20;
+/// Documents of one stream that are read.
+pub const MAX_DOCUMENTS: usize = 1000;
 /// Nesting that no class, template, Talos patch or Kubernetes manifest comes near to.
 pub const MAX_DEPTH: usize = 100;
 /// What one stream may cost: every node counts 80 bytes plus its text, an alias counts what it stands for.
@@ -112,6 +114,12 @@ fn load_text(file: &str, text: &str, origin: TextAt) -> Stream {
     let mut stream = Stream::default();
     loop {
         match builder.document() {
+            Ok(Some(document)) if stream.documents.len() >= MAX_DOCUMENTS => {
+                let message = format!("the stream has more than {MAX_DOCUMENTS} documents");
+                let place = document.root.at.in_file(file);
+                builder.findings.push(Finding::error("yaml-too-large", place, message, "split it"));
+                break;
+            }
             Ok(Some(document)) => stream.documents.push(document),
             Ok(None) => break,
             Err(finding) => {

@@ -114,6 +114,9 @@ impl Node {
     }
 }
 
+/// Duplicates of one mapping that are listed.
+const MAX_DUPLICATES: usize = 50;
+
 /// Builds documents from a text until the first error.
 pub(super) struct Builder<'a> {
     file: &'a str,
@@ -275,10 +278,15 @@ impl<'a> Builder<'a> {
             }
             return;
         }
+        let mut reported = 0;
         let mut seen: HashMap<&str, u32> = HashMap::with_capacity(entries.len());
         for entry in entries {
             match seen.get(entry.key.as_str()) {
-                Some(first) => report(entry, *first),
+                Some(_) if reported >= MAX_DUPLICATES => break,
+                Some(first) => {
+                    reported += 1;
+                    report(entry, *first);
+                }
                 None => drop(seen.insert(&entry.key, entry.at.line)),
             }
         }
