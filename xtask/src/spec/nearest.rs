@@ -16,6 +16,27 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
+/// Up to `most` candidates that may be meant, nearest first: those [`nearest`] would take, then those with which `name`
+/// has a word in common (words are parted by `-`).
+pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let wanted = normal(name);
+    if wanted.is_empty() || wanted.len() > 64 {
+        return Vec::new();
+    }
+    let limit = (wanted.len() / 3).max(1);
+    let words: Vec<&str> = name.split('-').filter(|word| word.len() > 2).collect();
+    let mut found: Vec<(usize, usize, &str)> = Vec::new();
+    for candidate in candidates {
+        let distance = distance(&wanted, &normal(candidate));
+        let shared = candidate.split('-').filter(|word| words.contains(word)).count();
+        if distance <= limit || shared > 0 {
+            found.push((distance.saturating_sub(limit * shared), distance, candidate));
+        }
+    }
+    found.sort();
+    found.into_iter().take(most).map(|(.., candidate)| candidate).collect()
+}
+
 /// "did you mean `x`?" for the nearest candidate, or the list of all that are known.
 pub fn suggestion(name: &str, known: &[&str]) -> String {
     match nearest(name, known.iter().copied()) {
