@@ -52,9 +52,7 @@ pub fn convert(
                 for Change { place, what, why } in &changes {
                     cx.ui.data(&format!("{place}: {what}\n  why: {why}"));
                 }
-                let words = |change: &Change| {
-                    json!({ "line": change.place.line, "column": change.place.column, "what": change.what, "why": change.why })
-                };
+                let words = |change: &Change| json!({ "line": change.place.line, "column": change.place.column, "what": change.what, "why": change.why });
                 converted.data.push(json!({
                     "file": shown, "changes": changes.iter().map(words).collect::<Vec<_>>(),
                 }));

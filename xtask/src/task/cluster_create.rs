@@ -55,11 +55,8 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         "worker_class": cluster.worker_class, "talos_version": cluster.talos_version,
         "kubernetes_version": cluster.kubernetes_version, "allowed": args.allow,
     });
-    let known = Known {
-        omni_classes: Some(&offer.infos),
-        talos_versions: offer.versions.as_deref(),
-        ..Known::default()
-    };
+    let known =
+        Known { omni_classes: Some(&offer.infos), talos_versions: offer.versions.as_deref(), ..Known::default() };
     let found = load::template(&cx.paths.show(&path), &path, render(&cluster).as_bytes(), &known);
     load::refuse(cx, "cluster template", &found.findings, &args.allow)?;
     let plan = plan(cx, &cluster, &path, args.force)?;

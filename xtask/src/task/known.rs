@@ -67,7 +67,13 @@ pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
         name: resource.metadata.id.clone(),
         provisions: resource.at(&["autoprovision"]).is_object(),
     };
-    found.iter().map(of).collect()
+    sorted(found.iter().map(of).collect())
+}
+
+/// By name, so that each is found without a walk.
+fn sorted(mut classes: Vec<ClassInfo>) -> Vec<ClassInfo> {
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    classes
 }
 
 /// TalosVersions, oldest first; `None` for an empty list, which says that Omni has not reached its image factory yet and
@@ -109,7 +115,7 @@ pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
         };
         parsed.value.unwrap_or_default().into_iter().map(info).collect::<Vec<_>>()
     };
-    let found: Vec<ClassInfo> = load::spread(&files, of).into_iter().flatten().collect();
+    let found = sorted(load::spread(&files, of).into_iter().flatten().collect());
     (!found.is_empty()).then_some(found)
 }
 

@@ -179,8 +179,7 @@ pub struct Classes {
 pub fn machine_classes(cx: &Cx, files: &[PathBuf], providers: Option<&[Provider]>) -> Result<Classes, Failure> {
     let context = ClassContext { providers };
     let hint = "write it with `cargo xtask machineclass-create`";
-    let checked =
-        check_each(cx, files, hint, |name, _, bytes| check::machine_class::check(name, bytes, &context))?;
+    let checked = check_each(cx, files, hint, |name, _, bytes| check::machine_class::check(name, bytes, &context))?;
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (checked, path) in checked {
         findings.extend(checked.findings);

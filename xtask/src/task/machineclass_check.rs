@@ -23,7 +23,8 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let found = known::ask(cx, args.offline, &[known::PROVIDERS]).into_iter().next().flatten();
     let providers = found.as_deref().map(known::providers);
     let context = ClassContext { providers: providers.as_deref() };
-    let checked = checking::check(cx, &paths, &converted, |name, _, bytes| machine_class::check(name, bytes, &context))?;
+    let checked =
+        checking::check(cx, &paths, &converted, |name, _, bytes| machine_class::check(name, bytes, &context))?;
     let next = match args.name.as_slice() {
         [one] => format!("cargo xtask machineclass-apply {one}"),
         _ => "cargo xtask machineclass-apply --all".to_owned(),

@@ -2,8 +2,8 @@
 
 pub mod changelog;
 pub mod changelog_bump;
-pub mod ci;
 pub mod checking;
+pub mod ci;
 pub mod cluster_check;
 pub mod cluster_create;
 pub mod cluster_status;

@@ -114,9 +114,8 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
         return Ok((vec![Subject { disk: String::new(), selector, size_gib: None }], None));
     };
     let dir = cx.paths.machine_classes();
-    let chosen = load::chosen(std::slice::from_ref(name), false, &dir, "machine class", |name| {
-        cx.paths.machine_class(name)
-    })?;
+    let chosen =
+        load::chosen(std::slice::from_ref(name), false, &dir, "machine class", |name| cx.paths.machine_class(name))?;
     let (mut subjects, mut pinned, mut findings) = (Vec::new(), None, Vec::new());
     for path in &chosen {
         let shown = cx.paths.show(path);
@@ -173,7 +172,8 @@ fn storages(args: &SelectorTest, cx: &Cx, node: Option<&str>, compiles: bool) ->
         return Ok(None);
     }
     let Some(proxmox) = proxmox(cx)? else {
-        let detail = "neither docker/config.yaml nor PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN say how to ask Proxmox";
+        let detail =
+            "neither docker/config.yaml nor PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN say how to ask Proxmox";
         cx.ui.note("proxmox", "the storages of each node", Status::Warning, detail);
         return Ok(None);
     };

@@ -5,6 +5,7 @@
 
 mod cel_truth;
 mod check_bench;
+mod check_tasks;
 mod ci;
 mod docs;
 mod input;
