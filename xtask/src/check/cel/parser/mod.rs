@@ -131,13 +131,16 @@ impl Parser<'_> {
         if !self.is(op) {
             return Ok((first, height));
         }
-        let (start, at) = (first.start, self.peek().start);
-        let mut terms = vec![first];
-        while self.take(op).is_some() {
+        let start = first.start;
+        let (mut terms, mut operators) = (vec![first], Vec::new());
+        while let Some(operator) = self.take(op) {
             let (next, h) = term(self)?;
             height = height.max(h);
             terms.push(next);
+            operators.push(operator.start);
         }
+        // cel-go balances a chain into a tree: its root is the operator in the middle.
+        let at = operators[operators.len() / 2];
         let end = terms[terms.len() - 1].end;
         Ok((call(function, at, start, end, terms), height))
     }
