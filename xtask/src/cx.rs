@@ -89,6 +89,9 @@ impl Cx {
     /// # Errors
     /// As [`State::save`].
     pub fn save_state(&self, mut state: State) -> Result<(), Failure> {
+        if self.dry_run {
+            return Ok(());
+        }
         let (status, next) = crate::summary::sections(&state);
         state.section("Current Status", &status);
         state.section("Next Steps", &next);

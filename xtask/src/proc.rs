@@ -237,6 +237,9 @@ impl Proc {
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
     /// [`Code::Interrupted`] when the operator asked to stop.
     pub fn run(&self, job: Job) -> Result<Ended, Failure> {
+        if interrupted() {
+            return Err(interruption(&job.purpose));
+        }
         let line = job.line();
         let begun = Instant::now();
         let started = job.expression().stdout_capture().stderr_capture().start();
@@ -317,7 +320,7 @@ impl Proc {
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let entry = json!({
-            "at": at, "task": self.task, "purpose": job.purpose, "line": line, "ended": ended,
+            "at": at, "task": self.task, "purpose": redact(&job.purpose), "line": line, "ended": ended,
             "elapsed_ms": elapsed.as_millis() as u64,
         });
         let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);

@@ -163,7 +163,14 @@ impl State {
         if !self.changed {
             return Ok(());
         }
-        files::write_atomically(path, self.text().as_bytes(), files::PRIVATE)
+        // Single keys are edited as lines. YAML has more forms than that: what would not read back as meant is not written.
+        let again = State::parse("the state", &self.text());
+        if again.is_ok_and(|again| again.values == self.values) {
+            return files::write_atomically(path, self.text().as_bytes(), files::PRIVATE);
+        }
+        Err(Failure::new(Code::Invalid, format!("`{}` cannot be edited key by key", path.display()))
+            .cause("its front matter is written in a form in which a key is more than a line `key: value`")
+            .hint("write each key as `key: value` on a line of its own, then run this again"))
     }
 }
 
@@ -230,6 +237,21 @@ mod tests {
             let failure = State::load(&path, "s").unwrap_err();
             assert!(failure.message.starts_with(place), "{failure}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_form_that_lines_cannot_edit_is_left_alone() {
+        let dir = TempDir::new();
+        let path = dir.path().join("state.md");
+        for front in ["\"a\": 1", "{b: 2}", "a:\n# c\n- x"] {
+            let text = format!("---\n{front}\n---\n");
+            std::fs::write(&path, &text).unwrap();
+            let mut state = State::load(&path, "s").unwrap();
+            state.set("a", "new");
+            let saved = state.save(&path);
+            let now = std::fs::read_to_string(&path).unwrap();
+            assert!(saved.is_err() && now == text || State::load(&path, "s").is_ok(), "{front}: {now}");
         }
     }
 

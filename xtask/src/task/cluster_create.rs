@@ -25,6 +25,7 @@ use crate::secret::Secret;
 use crate::spec::name;
 use crate::spec::template::{NewCluster, render};
 use crate::status::omni::Resource;
+use crate::status::sync::{SyncAction, sync_actions};
 use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, Status};
@@ -61,7 +62,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         Known { omni_classes: Some(&offer.infos), talos_versions: offer.versions.as_deref(), ..Known::default() };
     let found = load::template(&cx.paths.show(&path), &path, render(&cluster).as_bytes(), &known);
     load::refuse(cx, "cluster template", &found.findings, &args.allow)?;
-    let plan = plan(cx, &cluster, &path, args.force)?;
+    let plan = plan(cx, &omnictl, &cluster, &path, args.force)?;
     if let Applied::Planned(outcome) = apply::run(cx, &plan, &format!("create cluster `{}`", cluster.name))? {
         let mut data = data;
         data["plan"] = outcome.data["plan"].clone();
@@ -242,7 +243,7 @@ fn newest(versions: &[String]) -> String {
 }
 
 /// Steps 4 and 5, as a plan. What the sync does is known when the file is there.
-fn plan(cx: &Cx, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Result<Plan> {
+fn plan(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Result<Plan> {
     let contents = render(cluster);
     let shown = cx.paths.show(path);
     let mut plan = Plan::default();
@@ -267,11 +268,25 @@ fn plan(cx: &Cx, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Resu
         plan.push(verb, shown, effect.clone(), undo, action);
     }
     if cx.dry_run {
-        let action = Action::Sync { file: path.to_owned() };
-        let undo = format!("omnictl cluster delete {}", cluster.name);
-        plan.push("sync", format!("cluster {}", cluster.name), effect, undo, action);
+        let actions = would_sync(omnictl, &render(cluster), &cluster.name)?;
+        let words: Vec<String> = actions.iter().map(SyncAction::words).collect();
+        if !words.is_empty() {
+            let action = Action::Sync { file: path.to_owned() };
+            let undo = format!("omnictl cluster delete {}", cluster.name);
+            plan.push("sync", format!("cluster {}", cluster.name), words.join(", "), undo, action);
+        }
     }
     Ok(plan)
+}
+
+/// What a sync of a template that is not written yet would do: omnictl reads files only, so it gets one that goes away.
+fn would_sync(omnictl: &Omnictl<'_>, contents: &str, name: &str) -> anyhow::Result<Vec<SyncAction>> {
+    let dir = std::env::temp_dir().join(format!("omni-scale-{}", std::process::id()));
+    let file = dir.join(format!("{name}.yaml"));
+    let said =
+        files::write_atomically(&file, contents.as_bytes(), files::PRIVATE).and_then(|()| omnictl.sync_plan(&file));
+    let _ = std::fs::remove_dir_all(&dir);
+    Ok(sync_actions(&said?))
 }
 
 /// Steps 5 and 6.

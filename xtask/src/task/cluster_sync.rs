@@ -173,7 +173,14 @@ fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::
         cx.limit(RUNNING),
         |words| cx.ui.waiting(words),
         || {
-            let Some(view) = cluster_status::observe(omnictl, cluster)? else {
+            // One poll that fails must not end a wait of half an hour.
+            let seen = match cluster_status::observe(omnictl, cluster) {
+                Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                    return Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)));
+                }
+                other => other?,
+            };
+            let Some(view) = seen else {
                 return Ok(Look::Waiting("waiting for Omni to make the cluster".to_owned()));
             };
             for machine in view.machines().filter(|machine| machine.ready) {

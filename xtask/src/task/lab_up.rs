@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -33,6 +34,9 @@ pub struct Ready {
     pub ca_file: PathBuf,
     pub bin_dir: PathBuf,
 }
+
+/// A lab starts within a second; a machine that is busy may take longer.
+const READY: Duration = Duration::from_secs(30);
 
 /// How a lab is started.
 #[derive(Debug, Clone, Default)]
@@ -163,8 +167,7 @@ pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyho
     let stdin = if tied { Stdio::piped() } else { Stdio::null() };
     let mut child = proc::background(cmd, stdin, log)?;
     let stdout = child.stdout.take().ok_or_else(|| anyhow::anyhow!("the lab has no standard output"))?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
+    let line = ready_line(&mut child, stdout)?;
     if line.trim().is_empty() {
         let _ = child.wait();
         let said = fs::read_to_string(dir.join("lab.log")).unwrap_or_default();
@@ -172,6 +175,29 @@ pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyho
     }
     let ready = serde_json::from_str(&line)?;
     Ok((ready, child))
+}
+
+/// What the lab says first. Ends the lab when it says nothing in time, or when the operator interrupts.
+fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<String, Failure> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = BufReader::new(stdout).read_line(&mut line);
+        let _ = sender.send(line);
+    });
+    let end = Instant::now() + READY;
+    loop {
+        let failure = match receiver.recv_timeout(Duration::from_millis(25)) {
+            Ok(line) => return Ok(line),
+            Err(_) if proc::interrupted() => proc::interruption("starting the lab"),
+            Err(_) if Instant::now() > end => Failure::new(Code::Timeout, "the lab did not come up")
+                .cause(format!("it said nothing in {} s", READY.as_secs())),
+            Err(_) => continue,
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(failure);
+    }
 }
 
 /// Ends the lab in `dir`, and waits until it is gone.

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Outcome, provider_verify};
 use crate::apply::{self, Applied};
@@ -61,12 +61,17 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let wanted = wanted(args, cx)?;
     let key = far_ends(cx, &wanted)?;
     let plan = plan(cx, &wanted, &key)?;
+    // What Omni heard last comes from the container that is about to be replaced.
+    let before = match Omnictl::find(cx) {
+        Ok(omnictl) if !plan.is_empty() => provider_verify::heartbeat(&omnictl, &wanted.id)?,
+        _ => None,
+    };
     match apply::run(cx, &plan, &format!("set up the provider `{}`", wanted.id))? {
         Applied::Planned(outcome) => return Ok(outcome.next("cargo xtask provider-setup")),
         Applied::Nothing => cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already"),
         Applied::Done => {}
     }
-    prove(cx, &wanted.id)?;
+    prove(cx, &wanted.id, before.as_ref())?;
     remember(cx, &wanted)?;
     let summary = format!("the provider `{}` connects {} to {}", wanted.id, wanted.omni, wanted.proxmox.url);
     let data = json!({
@@ -350,11 +355,11 @@ fn runs_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
 }
 
 /// Step 5.
-fn prove(cx: &Cx, id: &str) -> anyhow::Result<()> {
+fn prove(cx: &Cx, id: &str, before: Option<&Value>) -> anyhow::Result<()> {
     cx.ui.step("registration", format!("the provider `{id}` registers with Omni"), || {
         let limit = cx.limit(REGISTRATION);
         match Omnictl::find(cx) {
-            Ok(omnictl) => provider_verify::wait_for_registration(cx, &omnictl, id, limit),
+            Ok(omnictl) => provider_verify::wait_for_registration(cx, &omnictl, id, before, limit),
             Err(_) => provider_verify::wait_for_start(cx, limit),
         }
     })

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::clock::rfc3339;
@@ -23,7 +23,7 @@ use crate::tool::omni;
 use crate::tool::omnictl::{Omnictl, no_endpoint};
 use crate::tool::proxmox::{Proxmox, Token};
 use crate::triage;
-use crate::ui::{Check, Done};
+use crate::ui::{Check, Done, Status};
 use crate::wait::{self, Look};
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
@@ -45,6 +45,10 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     ];
     let ids = ["containers", "omni", "proxmox", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);
+    if crate::proc::interrupted() {
+        // What an interrupted check did not see says nothing about the provider.
+        return Err(crate::proc::interruption("checking the provider").into());
+    }
     let failures: Vec<(&str, Failure)> =
         ids.iter().zip(&results).filter_map(|(id, result)| Some((*id, Failure::of(result.as_ref().err()?)))).collect();
     let unasked = failures.iter().all(|(_, failure)| matches!(failure.code, Code::MissingInput | Code::Prerequisite));
@@ -54,7 +58,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
         _ if failures.iter().any(|(id, _)| matches!(*id, "containers" | "registration")) => "down",
         _ => "degraded",
     };
-    remember_health(cx, health)?;
+    note_health(cx, health);
     let data = json!({ "provider_id": id, "provider_status": health });
     let Some((_, first)) = failures.first().cloned() else {
         return Ok(Outcome::done(format!("the provider `{id}` is healthy"))
@@ -181,17 +185,55 @@ fn registered(cx: &Cx, id: &str) -> anyhow::Result<Done<()>> {
     }
 }
 
-/// Waits until Omni hears from the provider; a container that ended ends the wait.
+/// When Omni last heard from the provider, as it says it; `None` when it never did. Only compared for being another one:
+/// clocks may differ.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn heartbeat(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<Value>, Failure> {
+    let found = omnictl.get("infraproviderhealthstatuses", id)?;
+    Ok(found.map(|found| found.at(&["lastheartbeattimestamp"]).clone()))
+}
+
+/// Waits until Omni hears from the provider; a container that ended ends the wait. `before` is the last heartbeat of the
+/// provider that was replaced: it counts as connected for 31 s after its end, and proves nothing of the new one.
 ///
 /// # Errors
 /// [`Code::Timeout`], or what the provider's log says.
-pub fn wait_for_registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str, limit: Duration) -> anyhow::Result<Done<()>> {
+pub fn wait_for_registration(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    id: &str,
+    before: Option<&Value>,
+    limit: Duration,
+) -> anyhow::Result<Done<()>> {
     let what = format!("the registration of the provider `{id}`");
     let say = |words: &str| cx.ui.waiting(words);
-    wait::until(&what, limit, say, || {
+    let seen = || -> Result<(Option<ProviderHealth>, bool), Failure> {
         let health = registration(omnictl, id)?;
+        let fresh = match before {
+            Some(before) => heartbeat(omnictl, id)?.as_ref() != Some(before),
+            None => true,
+        };
+        Ok((health, fresh))
+    };
+    wait::until(&what, limit, say, || {
+        let (health, fresh) = match seen() {
+            // The stack was made anew and Omni with it: until it is back, that is what is waited for.
+            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                return Ok(Look::Waiting(format!("waiting for Omni to come back: {}", failure.message)));
+            }
+            other => other?,
+        };
         match health {
-            Some(health) if health.well() => Ok(Look::Done(Done::ok((), health.words()))),
+            Some(health) if health.well() && fresh => {
+                running(cx)?;
+                Ok(Look::Done(Done::ok((), health.words())))
+            }
+            Some(health) if health.well() => {
+                running(cx)?;
+                Ok(Look::Waiting("waiting for the first heartbeat of the new container".to_owned()))
+            }
             other => {
                 running(cx)?;
                 let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", health.words()));
@@ -235,12 +277,19 @@ fn running(cx: &Cx) -> Result<(), Failure> {
     }
 }
 
+/// As [`remember_health`]; a state that cannot be written is a warning beside what was found, not instead of it.
+pub fn note_health(cx: &Cx, health: &str) {
+    if let Err(error) = remember_health(cx, health) {
+        cx.ui.note("state", "the state", Status::Warning, Failure::of(&error).to_string());
+    }
+}
+
 /// Keeps the provider's health in the state for those who only want the last known one. A changing task that holds the
 /// lock writes the state itself, and this one does not wait for it.
 ///
 /// # Errors
 /// When the state is broken or cannot be written.
-pub fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
+fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
     let Ok(_lock) = cx.lock() else { return Ok(()) };
     if cx.dry_run {
         return Ok(());

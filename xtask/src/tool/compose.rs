@@ -191,7 +191,7 @@ pub(super) fn explain(ended: &Ended) -> Failure {
             .cause(said)
             .hint("start it: `systemctl start docker`; without root, your user must be in the group `docker`");
     }
-    if has("permission denied") && has("docker") {
+    if has("permission denied") && (has("docker.sock") || has("daemon socket") || has("docker API")) {
         return Failure::new(Code::Refused, "the Docker engine refuses this user")
             .cause(said)
             .hint("add the user to the group `docker` and log in again, or run the task as root");

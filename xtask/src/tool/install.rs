@@ -60,9 +60,13 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
             .cause("it is neither on PATH nor where this project installs it")
             .next("cargo xtask omnictl-install --yes")
     };
-    if cx.dry_run || cx.ask.consent("install omnictl").is_err() {
+    if cx.dry_run {
         return Err(absent());
     }
+    cx.ask.consent("install omnictl").map_err(|failure| match failure.code {
+        Code::Interrupted => failure,
+        _ => absent(),
+    })?;
     let installed = cx.ui.step("omnictl", "omnictl is installed", || {
         let installed = install(cx, &Sources::of(cx))?;
         let detail = format!("{} from {}", installed.version, installed.from);

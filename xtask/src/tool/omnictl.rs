@@ -250,7 +250,13 @@ impl<'a> Omnictl<'a> {
         let program = &self.program;
         let cmd = cmd!(shell, "{program} cluster template sync -f {file}");
         let job = self.job(format!("syncing `{}`", self.cx.paths.show(file)), cmd).deadline(self.cx.limit(SYNC));
-        let ended = self.cx.proc.run(job)?;
+        let ended = self.cx.proc.run(job).map_err(|failure| match failure.code {
+            // A sync that was cut off is not undone.
+            Code::Interrupted | Code::Timeout => failure
+                .hint("part of the sync may be done, and stays: sync again to go on")
+                .next("cargo xtask cluster-sync --all --dry-run"),
+            _ => failure,
+        })?;
         if ended.success() {
             return Ok(ended.stdout);
         }

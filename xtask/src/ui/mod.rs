@@ -334,7 +334,18 @@ impl Ui {
 
     /// Prints the JSON document.
     pub fn print_document(&self, document: &Value) {
-        let _ = writeln!(std::io::stdout().lock(), "{}", redact(&document.to_string()));
+        let _ = writeln!(std::io::stdout().lock(), "{}", wiped(document));
+    }
+}
+
+/// `value` with secrets wiped from its texts. Before it is written out: a secret with a quote in it is another text once
+/// it is escaped.
+fn wiped(value: &Value) -> Value {
+    match value {
+        Value::String(text) => redact(text).into_owned().into(),
+        Value::Array(items) => items.iter().map(wiped).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), wiped(value))).collect(),
+        other => other.clone(),
     }
 }
 
