@@ -117,7 +117,9 @@ pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, St
         Call::ListServiceAccounts | Call::ListUsers => {
             access::require(caller, Role::Admin)?;
             let people = call == Call::ListUsers;
-            Ok(Answer::Accounts(state.accounts.values().filter(|found| found.person == people).cloned().collect()))
+            // The accounts of providers have no status and are not listed (controllers/omni/service_account_status.go).
+            let listed = state.accounts.values().filter(|found| !found.name.starts_with(PROVIDER_PREFIX));
+            Ok(Answer::Accounts(listed.filter(|found| found.person == people).cloned().collect()))
         }
         Call::DestroyServiceAccount(name) => {
             access::require(caller, Role::Admin)?;

@@ -58,12 +58,12 @@ pub fn reconcile(state: &mut State, cluster: &str) {
             machine_set(state, &found, &set);
         }
     }
+    if found.tearing_down() && state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster).is_empty() {
+        forget_cluster(state, cluster);
+        return;
+    }
     start_nodes(state, cluster);
     statuses::cluster(state, &found);
-    let empty = state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster).is_empty();
-    if found.tearing_down() && empty {
-        forget_cluster(state, cluster);
-    }
 }
 
 /// Workers go first; control planes wait until the last worker set is gone.

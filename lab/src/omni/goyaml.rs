@@ -27,7 +27,7 @@ pub enum Yaml {
 /// The document of a resource with an indent of `indent` spaces, newline at the end.
 pub fn resource(resource: &Resource, kind: Option<&Kind>, indent: usize) -> String {
     let spec = match kind.and_then(Kind::fields) {
-        Some(fields) => message(&fields, &resource.spec),
+        Some(fields) => message(fields, &resource.spec),
         None => value(&resource.spec),
     };
     write(&Yaml::Map(vec![("metadata".to_owned(), metadata(resource)), ("spec".to_owned(), spec)]), indent)

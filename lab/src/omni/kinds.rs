@@ -85,24 +85,27 @@ pub struct Kind {
     pub columns: Vec<(String, String)>,
     spec: Option<String>,
     release: Release,
+    read: OnceLock<Option<Vec<Field>>>,
 }
 
 impl Kind {
     /// The fields of its spec, or `None` where the lab does not model them.
-    pub fn fields(&self) -> Option<Vec<Field>> {
-        let text = self.spec.as_deref()?;
-        let mut parser = Parser { text, at: 0, release: self.release };
-        match parser.node() {
-            Node::Msg(fields) => Some(fields),
-            _ => None,
-        }
+    pub fn fields(&self) -> Option<&[Field]> {
+        let read = || {
+            let text = self.spec.as_deref()?;
+            match (Parser { text, at: 0, release: self.release }).node() {
+                Node::Msg(fields) => Some(fields),
+                _ => None,
+            }
+        };
+        self.read.get_or_init(read).as_deref()
     }
 
     /// A spec in which every field has its zero value, with `given` laid over it. Keys that the type does not have are
     /// dropped.
     pub fn complete(&self, given: &Value) -> Value {
         match self.fields() {
-            Some(fields) => complete(&fields, given),
+            Some(fields) => complete(fields, given),
             None => given.clone(),
         }
     }
@@ -144,7 +147,9 @@ pub fn all(release: Release) -> &'static [Kind] {
     let cell = if release.old() { &OLD } else { &NEW };
     cell.get_or_init(|| {
         let lines = include_str!("kinds.tsv").lines().filter(|line| !line.starts_with('#'));
-        lines.filter_map(|line| parse_line(line, release)).collect()
+        let mut kinds: Vec<Kind> = lines.filter_map(|line| parse_line(line, release)).collect();
+        kinds.sort_by(|a, b| a.typ.cmp(&b.typ));
+        kinds
     })
 }
 
@@ -172,12 +177,14 @@ fn parse_line(line: &str, release: Release) -> Option<Kind> {
             .collect(),
         spec: (spec != "?").then(|| spec.to_owned()),
         release,
+        read: OnceLock::new(),
     })
 }
 
 /// The type with exactly this full name.
 pub fn by_type(release: Release, typ: &str) -> Option<&'static Kind> {
-    all(release).iter().find(|kind| kind.typ == typ)
+    let all = all(release);
+    all.binary_search_by(|kind| kind.typ.as_str().cmp(typ)).ok().map(|at| &all[at])
 }
 
 /// The types that a name on the command line may mean, case ignored (client/pkg/omnictl/resources/destroy.go
@@ -264,7 +271,7 @@ mod tests {
             assert!(all(release).len() > 120, "{}", all(release).len());
         }
         let cluster = by_type(Release::V1_9_3, "Clusters.omni.sidero.dev").unwrap();
-        let names: Vec<_> = cluster.fields().unwrap().into_iter().map(|field| field.name).collect();
+        let names: Vec<_> = cluster.fields().unwrap().iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["kubernetesversion", "talosversion", "features", "backupconfiguration"]);
         let old = by_type(Release::V1_4_9, "Clusters.omni.sidero.dev").unwrap();
         assert_eq!(old.fields().unwrap()[0].name, "installimage");

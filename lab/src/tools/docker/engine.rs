@@ -303,7 +303,28 @@ impl Engine {
 
     /// One run of a container; the value is its exit code.
     async fn once(&self, key: &Key, service: &Service, log: &Log) -> i32 {
-        let clock = self.around.clock.clone();
+        let shared =
+            self.lock().containers.values().any(|other| other.shown.service.network_of.as_ref() == Some(&key.1));
+        if !shared && !service.image.contains("tailscale") {
+            return self.process(key, service, log).await;
+        }
+        let death = async {
+            if !self.around.faults.hit("docker-sidecar-died") {
+                std::future::pending::<()>().await;
+            }
+            self.healthy(key).await;
+            self.around.clock.sleep(Duration::from_secs(1)).await;
+        };
+        match first(self.process(key, service, log), death).await {
+            First::Left(code) => code,
+            First::Right(()) => {
+                self.cut_off(key);
+                137
+            }
+        }
+    }
+
+    async fn process(&self, key: &Key, service: &Service, log: &Log) -> i32 {
         if service.image.contains("omni-infra-provider-proxmox") {
             return provider::run(super::containers::provider_settings(service), self.around.clone(), log.clone())
                 .await;
@@ -320,15 +341,15 @@ impl Engine {
             && flag == "-c"
         {
             let healthy = || self.update(key, become_healthy);
-            return super::containers::script(script, log, &clock, healthy).await;
+            return super::containers::script(script, log, &self.around.clock, healthy).await;
         }
         std::future::pending().await
     }
 
     async fn sidecar(&self, key: &Key, service: &Service, log: &Log) -> i32 {
-        let (clock, faults) = (&self.around.clock, &self.around.faults);
+        let clock = &self.around.clock;
         log.raw("boot: 2026/11/22 02:12:04 Starting tailscaled");
-        if faults.hit("docker-sidecar-unhealthy") {
+        if self.around.faults.hit("docker-sidecar-unhealthy") {
             log.raw("boot: 2026/11/22 02:12:05 failed to auth tailscale: tailscale up failed: exit status 1");
             clock.sleep(UNHEALTHY_AFTER).await;
             self.update(key, |shown| "unhealthy".clone_into(&mut shown.health));
@@ -339,12 +360,7 @@ impl Engine {
             self.update(key, become_healthy);
         }
         log.raw("boot: 2026/11/22 02:12:07 Startup complete, waiting for shutdown signal");
-        if !faults.hit("docker-sidecar-died") {
-            std::future::pending::<()>().await;
-        }
-        clock.sleep(Duration::from_secs(1)).await;
-        self.cut_off(key);
-        137
+        std::future::pending().await
     }
 
     /// The network is gone: what needs it to live ends.

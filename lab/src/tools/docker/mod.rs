@@ -27,9 +27,24 @@ impl From<anyhow::Error> for Fail {
     }
 }
 
-/// What the engine answers where there is none (recorded, with the socket's usual place).
-const ENGINE_DOWN: &str = "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct \
-                           and if the daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory";
+/// What is said where the engine's socket is not (recorded).
+fn engine_down(socket: &str) -> Fail {
+    let tried = format!(
+        "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
+    );
+    Fail::Said(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
+}
+
+/// The engine's socket if it is not there: by the lab's word, or because DOCKER_HOST names one that does not exist.
+fn missing_socket(start: &Start) -> Option<String> {
+    let named = std::env::var("DOCKER_HOST").ok();
+    let named = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
+    if let Some(path) = named.filter(|path| !std::path::Path::new(path).exists()) {
+        return Some(path.to_owned());
+    }
+    start.engine_down.then(|| named.unwrap_or("/var/run/docker.sock").to_owned())
+}
+
 /// The engine of the recordings.
 const ENGINE_VERSION: &str = "20.10.24";
 
@@ -59,8 +74,8 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
     };
     match words[..] {
         ["version", "--format" | "-f", "{{.Server.Version}}"] => {
-            if start.engine_down {
-                return Err(Fail::Said(ENGINE_DOWN.to_owned()));
+            if let Some(socket) = missing_socket(&start) {
+                return Err(engine_down(&socket));
             }
             out(&format!("{ENGINE_VERSION}\n"));
             Ok(())
@@ -132,8 +147,8 @@ impl Compose {
         if !["ps", "up", "down", "logs", "restart"].contains(&command) {
             return Err(Fail::Unknown);
         }
-        if self.start.engine_down {
-            return Err(Fail::Said(ENGINE_DOWN.to_owned()));
+        if let Some(socket) = missing_socket(&self.start) {
+            return Err(engine_down(&socket));
         }
         match command {
             "ps" => self.ps(project, args),

@@ -172,7 +172,7 @@ fn resource(release: Release, document: &Document) -> Result<Resource, String> {
     let line = |node: &Node| node.line;
     let mut decoder = Decoder::new(release, &line);
     let value = match kind.fields() {
-        Some(fields) => decoder.spec(spec, &fields, "specs.Message"),
+        Some(fields) => decoder.spec(spec, fields, "specs.Message"),
         None => super::decode::plain(spec),
     };
     decoder.finish().map_err(|why| outer(format!("failed to unmarshal spec: {why}")))?;

@@ -403,4 +403,25 @@ mod tests {
         assert_eq!(show("a: nope\n", "a: proxmox\n"), "a: ^[31mn^[0m^[32mproxm^[0mo^[31mpe^[0m^[32mx^[0m\n");
         assert_eq!(show("same", "same"), "same");
     }
+
+    /// The recording of `apply --dry-run` by omnictl 1.4.9, byte for byte: every character is coloured as there.
+    #[test]
+    fn a_recorded_dry_run_is_reproduced() {
+        let recorded = include_str!("../../../tests/fixtures/omnictl/apply-dry-run.txt");
+        let wanted = recorded.split_once("--- stdout\n").unwrap().1.split_once("--- stderr").unwrap().0;
+        let kind = kinds::by_type(Release::V1_4_9, "MachineClasses.omni.sidero.dev").unwrap();
+        let class = |provider: &str, data: &str| {
+            let spec = serde_json::json!({"autoprovision": {"providerid": provider, "providerdata": data}});
+            Resource::new(&kind.typ, "default", "worker", kind.complete(&spec), crate::omni::resource::ZERO_TIME)
+        };
+        let data = "cores: 4\nsockets: 1\nmemory: 8192\ndisk_size: 40\nstorage_selector: name == \"local-lvm\"\n";
+        let mut old = class("nope", data);
+        let time = |text: &str| crate::omni::resource::parse_rfc3339(text).unwrap();
+        (old.md.version, old.md.created, old.md.updated) =
+            (3, time("2026-11-22T01:10:42Z"), time("2026-11-22T01:11:25Z"));
+        let new = class("proxmox", &data.replace("memory: 8192\n", ""));
+        let yaml = |resource: &Resource| goyaml::resource(resource, Some(kind), 4);
+        let text = by_characters(&yaml(&old), &yaml(&new));
+        assert_eq!(format!("Updating resource 'worker'\n\n{text}\n\n"), wanted);
+    }
 }

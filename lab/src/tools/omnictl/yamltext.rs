@@ -257,7 +257,8 @@ impl Reader {
     fn sequence(&mut self, at: usize) -> Read {
         let mut out = self.node(at, Kind::Seq(Vec::new()));
         let mut items = Vec::new();
-        while self.next_content() == Some(at) && (self.line()[at..] == *"-" || self.line()[at..].starts_with("- ")) {
+        // The first dash may stand in the middle of a line, behind another one.
+        loop {
             let rest = &self.line()[at + 1..];
             let body = rest.trim_start_matches(' ');
             let start = at + 1 + (rest.len() - body.len());
@@ -265,6 +266,11 @@ impl Reader {
                 true => self.below(at, false)?,
                 false => self.block(start, Some(at))?,
             });
+            let more =
+                self.next_content() == Some(at) && (self.line()[at..] == *"-" || self.line()[at..].starts_with("- "));
+            if !more {
+                break;
+            }
         }
         out.kind = Kind::Seq(items);
         Ok(out)

@@ -1,0 +1,316 @@
+//! A lab of its own for a test: started, called through its stand-ins, and gone when the test ends.
+
+#![allow(clippy::unwrap_used)] // a harness that fails is a test that fails
+#![allow(dead_code)] // not every test uses everything
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The binary under test.
+pub const LAB: &str = env!("CARGO_BIN_EXE_lab");
+
+/// A directory that is removed with its owner.
+pub struct Dir(pub PathBuf);
+
+impl Dir {
+    pub fn new() -> Dir {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("omni-scale-lab-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Dir(std::fs::canonicalize(path).unwrap())
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running lab with a project beside it.
+pub struct Lab {
+    pub ready: Value,
+    pub dir: Dir,
+    pub project: Dir,
+    pub env: Vec<(String, String)>,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+/// What a stand-in said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Said {
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Lab {
+    /// Starts a lab that ends with this test, even if the test is killed.
+    pub fn start(args: &[&str]) -> Lab {
+        let dir = Dir::new();
+        let mut child = Command::new(LAB)
+            .args(["serve", "--until-stdin-closes", "--dir"])
+            .arg(dir.0.join("lab"))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|why| panic!("{why}: {line:?}"));
+        let env = std::fs::read_to_string(ready["env_file"].as_str().unwrap()).unwrap();
+        let env = env.lines().map(|line| {
+            let (name, value) = line.strip_prefix("export ").unwrap().split_once('=').unwrap();
+            let value = value.replace(":\"$PATH\"", &format!(":{}", std::env::var("PATH").unwrap()));
+            (name.to_owned(), value.replace('\'', ""))
+        });
+        let (env, stdin) = (env.collect(), child.stdin.take());
+        Lab { ready, env, dir, project: Dir::new(), child, stdin }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn env(&self, name: &str) -> &str {
+        &self.env.iter().find(|(found, _)| found == name).unwrap().1
+    }
+
+    /// A call of a stand-in in the project, with the lab's environment and nothing else.
+    pub fn command(&self, program: &str, args: &[&str]) -> Command {
+        let bin = self.ready["bin_dir"].as_str().unwrap();
+        let mut command = Command::new(Path::new(bin).join(program));
+        command.args(args).current_dir(&self.project.0).env_clear().envs(self.env.iter().cloned());
+        command.env("HOME", &self.dir.0).stdin(Stdio::null());
+        command
+    }
+
+    pub fn call(&self, program: &str, args: &[&str]) -> Said {
+        self.command(program, args).output().unwrap().into()
+    }
+
+    pub fn omnictl(&self, line: &str) -> Said {
+        self.call("omnictl", &line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    pub fn compose(&self, line: &str) -> Said {
+        let fixed = ["compose", "-f", "docker/compose.yaml", "--profile", "provider"];
+        self.call("docker", &fixed.into_iter().chain(line.split_whitespace()).collect::<Vec<_>>())
+    }
+
+    pub fn dump(&self) -> Value {
+        let said: Said = Command::new(LAB).args(["dump", "--dir"]).arg(self.dir.0.join("lab")).output().unwrap().into();
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// Creates the provider and writes a compose project for it. `url` is what the provider is told of Proxmox.
+    pub fn set_up(&self, url: &str) {
+        let said = self.omnictl("infraprovider create proxmox");
+        assert_eq!(said.code, 0, "{said:?}");
+        let key = said.out.lines().find_map(|line| line.strip_prefix("OMNI_SERVICE_ACCOUNT_KEY=")).unwrap();
+        let secret = self.env("PROXMOX_VE_API_TOKEN").split_once('=').unwrap().1;
+        let config = format!("proxmox:\n  url: {url}\n  tokenID: omni@pve!provider\n  tokenSecret: {secret}\n");
+        self.project.write("docker/config.yaml", &config);
+        let ca = self.ready["ca_file"].as_str().unwrap();
+        let domain = self.ready["omni_domain"].as_str().unwrap();
+        let env = format!("OMNI_DOMAIN={domain}\nOMNI_INFRA_PROVIDER_KEY={key}\nPROVIDER_CA_FILE={ca}\n");
+        self.project.write("docker/.env", &env);
+        self.project.write("docker/compose.yaml", COMPOSE);
+    }
+
+    /// The same with the lab's own Proxmox, and everything up.
+    pub fn up(&self) {
+        self.set_up(&format!("{}/api2/json", self.ready["proxmox_url"].as_str().unwrap()));
+        let said = self.compose("up -d");
+        assert_eq!(said.code, 0, "{said:?}");
+        self.wait("the provider is registered", || {
+            self.dump()["omni"]["providers"][0]["connected"] == true
+                && self.dump()["omni"]["providers"][0]["initialized"] == true
+        });
+    }
+
+    pub fn wait(&self, what: &str, holds: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < end, "{what}: {}", self.dump()["omni"]);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Closes stdin, as the death of a parent does, and waits for the end.
+    pub fn close_stdin(&mut self) -> Option<i32> {
+        drop(self.stdin.take());
+        self.wait_for_exit()
+    }
+
+    pub fn wait_for_exit(&mut self) -> Option<i32> {
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the lab does not end");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A compose file as the kit has it, as far as the stand-in looks at it.
+pub const COMPOSE: &str = r#"
+name: omni-scale
+services:
+  omni-tailscale:
+    image: docker.io/tailscale/tailscale:v1.102.4
+    restart: unless-stopped
+    healthcheck: {test: ["CMD", "true"]}
+    volumes: ["ts-state:/var/lib/tailscale"]
+  omni:
+    image: ghcr.io/siderolabs/omni:v1.9.3
+    restart: unless-stopped
+    network_mode: service:omni-tailscale
+    depends_on: {omni-tailscale: {condition: service_healthy}}
+    command: ["--name=omni"]
+  proxmox-provider:
+    profiles: [provider]
+    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:v0.2.0
+    network_mode: service:omni-tailscale
+    depends_on: {omni-tailscale: {condition: service_healthy}}
+    command: ["--config-file", "/config.yaml", "--omni-api-endpoint", "https://${OMNI_DOMAIN}/", "--id", "${OMNI_PROVIDER_ID:-proxmox}"]
+    environment:
+      OMNI_SERVICE_ACCOUNT_KEY: ${OMNI_INFRA_PROVIDER_KEY:-}
+      SSL_CERT_FILE: ${PROVIDER_CA_FILE:+/ca.pem}
+    volumes:
+      - ./config.yaml:/config.yaml:ro
+      - {type: bind, source: "${PROVIDER_CA_FILE:-/dev/null}", target: /ca.pem, read_only: true}
+volumes: {ts-state: {}}
+"#;
+
+/// A machine class.
+pub const CLASS: &str = include_str!("../fixtures/omnictl/input-machineclass.yaml");
+
+/// A cluster of three and so many workers.
+pub fn cluster(control_planes: u32, workers: u32) -> String {
+    format!(
+        "kind: Cluster\nname: demo\nkubernetes: {{version: v1.36.2}}\ntalos: {{version: v1.13.5}}\n---\nkind: ControlPlane\n\
+         machineClass: {{name: worker, size: {control_planes}}}\n---\nkind: Workers\nmachineClass: {{name: worker, size: {workers}}}\n"
+    )
+}
+
+/// A recording: the command line, the exit code, what it printed.
+pub struct Recording {
+    pub name: String,
+    pub argv: Vec<String>,
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Reads a recording of `tests/fixtures/DIR`.
+pub fn recording(dir: &str, name: &str) -> Recording {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(dir).join(format!("{name}.txt"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+    let (head, rest) = text.split_once("--- stdout\n").unwrap();
+    let (out, err) = rest.split_once("--- stderr\n").unwrap_or((rest.strip_suffix("--- stderr").unwrap_or(rest), ""));
+    let mut head = head.lines();
+    let argv = head.next().unwrap().strip_prefix("$ ").unwrap().split_whitespace().map(str::to_owned).collect();
+    let code = head.next().unwrap().strip_prefix("exit: ").unwrap().parse().unwrap();
+    Recording { name: name.to_owned(), argv, code, out: out.to_owned(), err: err.to_owned() }
+}
+
+/// Times, UUIDs, fingerprints and the random ends of request names become one text each.
+pub fn without_ids(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let before = out.chars().last().is_none_or(|c| !c.is_alphanumeric());
+        let found = if before { id(rest) } else { None };
+        match found {
+            Some((length, name)) => {
+                out.push_str(name);
+                rest = &rest[length..];
+            }
+            None => {
+                out.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+    }
+    out
+}
+
+fn shape(text: &str, pattern: &str) -> Option<usize> {
+    let mut chars = text.chars();
+    for wanted in pattern.chars() {
+        let c = chars.next()?;
+        let fits = match wanted {
+            '9' => c.is_ascii_digit(),
+            'x' => c.is_ascii_hexdigit() && !c.is_ascii_uppercase(),
+            'a' => c.is_ascii_lowercase() || c.is_ascii_digit(),
+            other => c == other,
+        };
+        if !fits {
+            return None;
+        }
+    }
+    Some(pattern.len()).filter(|_| chars.next().is_none_or(|c| !c.is_alphanumeric()))
+}
+
+fn id(text: &str) -> Option<(usize, &'static str)> {
+    for (pattern, name) in [
+        ("9999-99-99T99:99:99.999999999Z", "<time>"),
+        ("9999-99-99T99:99:99Z", "<time>"),
+        ("9999-99-99 99:99:99 +0000 UTC", "<time>"),
+        ("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "<uuid>"),
+    ] {
+        if let Some(length) = shape(text, pattern) {
+            return Some((length, name));
+        }
+    }
+    for (length, name) in [(64, "<sha256>"), (40, "<fingerprint>"), (12, "<id>")] {
+        if shape(text, &"x".repeat(length)).is_some() && text[..length].chars().any(|c| c.is_ascii_digit()) {
+            return Some((length, name));
+        }
+    }
+    for set in ["demo-control-planes-", "demo-workers-"] {
+        if text.starts_with(set) && shape(&text[set.len()..], "aaaaaa").is_some() {
+            return Some((set.len() + 6, if set.contains("control") { "<control plane>" } else { "<worker>" }));
+        }
+    }
+    None
+}
