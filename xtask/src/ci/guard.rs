@@ -115,7 +115,7 @@ fn base64_byte(byte: u8) -> bool {
 fn proxmox_token(line: &str) -> Option<usize> {
     const KEYS: &[&str] = &["tokenSecret", "token_secret", "PROXMOX_VE_API_TOKEN"];
     let named = KEYS.iter().any(|key| line.contains(key));
-    if !named && !(line.contains('@') && line.contains('!')) {
+    if !(named || line.contains('@') && line.contains('!')) {
         return None;
     }
     let is_secret = |(start, word): &(usize, &str)| {
