@@ -59,7 +59,7 @@ fn run(args: &[String]) -> Result<()> {
             daemon::wait_for_end(&dir)
         }
         "faults" => {
-            println!("{}", faults::list());
+            lab::tools::out(&format!("{}\n", faults::list()));
             Ok(())
         }
         "proxmox" => runtime()?.block_on(lab::proxmox::alone::run_alone(rest)),
@@ -101,7 +101,7 @@ fn options(args: &[String]) -> Result<Options> {
             "--clock" => {
                 let text = value()?;
                 let factor: f64 = text.parse().with_context(|| format!("--clock {text}: this is no number"))?;
-                if !(factor > 0.0) {
+                if factor.is_nan() || factor <= 0.0 {
                     bail!("--clock {text}: time must pass");
                 }
                 options.clock = factor;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::check::fit::provider::Provider;
+use crate::spec::nearest;
 use crate::ui::Color;
 
 /// The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
@@ -69,10 +70,16 @@ pub enum Task {
     ProviderStatus(ProviderStatus),
     /// Write a machine class file
     MachineclassCreate(MachineclassCreate),
+    /// Check machine classes as Omni and the provider would, before either sees them
+    MachineclassCheck(MachineclassCheck),
     /// Apply machine classes to Omni and read them back
     MachineclassApply(MachineclassApply),
+    /// Try a storage selector on every storage of every node, with the provider's semantics
+    SelectorTest(SelectorTest),
     /// Write a cluster template, sync it, and wait until the cluster runs
     ClusterCreate(ClusterCreate),
+    /// Check cluster templates as omnictl, the server and experience would
+    ClusterCheck(ClusterCheck),
     /// Bring cluster templates to Omni: validate, compare, confirm, sync, wait
     ClusterSync(ClusterSync),
     /// Show the clusters, or one with its machine sets, machines, and what each waits for
@@ -89,6 +96,8 @@ pub enum Task {
     LabUp(LabUp),
     /// End the lab that lab-up started
     LabDown,
+    /// List what can be made to go wrong in the lab
+    LabFaults,
     /// Set up Omni: values, key of its store, docker/.env, containers, licence, service account
     OmniSetup(OmniSetup),
     /// Check Omni end to end: containers, health, certificate, ports, mounts, versions
@@ -145,8 +154,11 @@ impl Task {
             Task::ProviderVerify => "provider-verify",
             Task::ProviderStatus(_) => "provider-status",
             Task::MachineclassCreate(_) => "machineclass-create",
+            Task::MachineclassCheck(_) => "machineclass-check",
             Task::MachineclassApply(_) => "machineclass-apply",
+            Task::SelectorTest(_) => "selector-test",
             Task::ClusterCreate(_) => "cluster-create",
+            Task::ClusterCheck(_) => "cluster-check",
             Task::ClusterSync(_) => "cluster-sync",
             Task::ClusterStatus(_) => "cluster-status",
             Task::ProxmoxAudit(_) => "proxmox-audit",
@@ -155,6 +167,7 @@ impl Task {
             Task::OmnictlInstall(_) => "omnictl-install",
             Task::LabUp(_) => "lab-up",
             Task::LabDown => "lab-down",
+            Task::LabFaults => "lab-faults",
             Task::OmniSetup(_) => "omni-setup",
             Task::OmniVerify => "omni-verify",
             Task::OmniStatus(_) => "omni-status",
@@ -248,6 +261,28 @@ pub struct MachineclassCreate {
     /// Apply it at once
     #[arg(long)]
     pub apply: bool,
+    /// Pass by the errors of this rule; docs/checks.md lists them all
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
+
+#[derive(Debug, Args)]
+pub struct MachineclassCheck {
+    /// The machine classes, or files; without any, every file in machine-classes/
+    #[arg(conflicts_with = "all")]
+    pub name: Vec<String>,
+    /// Check every file in machine-classes/
+    #[arg(long)]
+    pub all: bool,
+    /// Ask no far end: take the provider's schema from the built-in table
+    #[arg(long)]
+    pub offline: bool,
+    /// Rewrite older forms into the real one, and explain each change
+    #[arg(long)]
+    pub convert: bool,
+    /// Pass by the errors of this rule; docs/checks.md lists them all
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
 }
 
 #[derive(Debug, Args)]
@@ -258,6 +293,28 @@ pub struct MachineclassApply {
     /// Apply every file in machine-classes/
     #[arg(long)]
     pub all: bool,
+    /// Pass by the errors of this rule; docs/checks.md lists them all
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
+
+#[derive(Debug, Args)]
+pub struct SelectorTest {
+    /// The storage selector, a CEL expression such as 'name == "local-lvm"'
+    #[arg(required_unless_present = "class", conflicts_with = "class")]
+    pub expr: Option<String>,
+    /// Test the selectors of this machine class, or file, instead
+    #[arg(long, value_name = "NAME")]
+    pub class: Option<String>,
+    /// Look at this node only
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Take the storages from a JSON list of {name, node, storageType, availableSpace} instead of from Proxmox
+    #[arg(long, value_name = "FILE")]
+    pub storages: Option<PathBuf>,
+    /// Ask no far end: without --storages the selector is only compiled
+    #[arg(long)]
+    pub offline: bool,
 }
 
 #[derive(Debug, Args)]
@@ -288,6 +345,31 @@ pub struct ClusterCreate {
     /// Do not wait until the cluster runs
     #[arg(long)]
     pub no_wait: bool,
+    /// Pass by the errors of this rule; docs/checks.md lists them all
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterCheck {
+    /// The clusters, or files; without any, every template in clusters/
+    #[arg(conflicts_with = "all")]
+    pub name: Vec<String>,
+    /// Check every template in clusters/
+    #[arg(long)]
+    pub all: bool,
+    /// Ask no far end: classes are those in machine-classes/, versions those of the built-in table
+    #[arg(long)]
+    pub offline: bool,
+    /// Rewrite the nested form into the real one, and explain each change
+    #[arg(long)]
+    pub convert: bool,
+    /// Talos's own schema of machine configurations, as it publishes it, to decide about patches
+    #[arg(long, value_name = "FILE")]
+    pub talos_schema: Option<PathBuf>,
+    /// Pass by the errors of this rule; docs/checks.md lists them all
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
 }
 
 #[derive(Debug, Args)]
@@ -301,6 +383,9 @@ pub struct ClusterSync {
     /// Do not wait until the clusters run
     #[arg(long)]
     pub no_wait: bool,
+    /// Pass by the errors of this rule; docs/checks.md lists them all
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
 }
 
 #[derive(Debug, Args)]
@@ -522,6 +607,18 @@ pub struct InfisicalScan {
     pub staged: bool,
 }
 
+/// A rule of the checks, by its id.
+fn rule(text: &str) -> Result<&'static str, String> {
+    if let Some(rule) = crate::check::rules::find(text) {
+        return Ok(rule.id);
+    }
+    let near = nearest::several(text, crate::check::RULES.iter().map(|rule| rule.id), 3);
+    Err(match near.as_slice() {
+        [] => format!("there is no rule {text:?}; docs/checks.md lists them"),
+        near => format!("there is no rule {text:?}; near ones: {}", near.join(", ")),
+    })
+}
+
 /// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no duration: write 90s, 15m or 1h30m");
@@ -565,8 +662,11 @@ mod tests {
             "provider-verify",
             "provider-status",
             "machineclass-create",
+            "machineclass-check",
             "machineclass-apply --all",
+            "selector-test true",
             "cluster-create",
+            "cluster-check",
             "cluster-sync --all",
             "cluster-status",
             "proxmox-audit",
@@ -575,6 +675,7 @@ mod tests {
             "omnictl-install",
             "lab-up",
             "lab-down",
+            "lab-faults",
             "omni-setup",
             "omni-verify",
             "omni-status",

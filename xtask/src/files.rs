@@ -120,7 +120,7 @@ pub fn mode(path: &Path) -> Option<u32> {
 /// # Errors
 /// [`Code::Prerequisite`] with the directory that refuses.
 pub fn check_writable(path: &Path) -> Result<(), Failure> {
-    let parent = path.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
+    let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
     let probe = parent.join(format!(".omni-scale-probe.{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&probe);
     let _ = fs::remove_file(&probe);

@@ -10,10 +10,34 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let limit = (wanted.len() / 3).max(1);
     candidates
         .into_iter()
-        .map(|c| (distance(&wanted, &normal(c)), c))
-        .filter(|(d, c)| *d <= limit && *c != name)
+        // What is that much longer or shorter is that far away; `-` and `_` do not count, so this leaves room for some.
+        .filter(|c| c.len() + limit >= wanted.len())
+        .filter_map(|c| Some((distance(&wanted, &normal(c), limit)?, c)))
+        .filter(|(_, c)| *c != name)
         .min_by_key(|(d, c)| (*d, c.len()))
         .map(|(_, c)| c)
+}
+
+/// Up to `most` candidates that may be meant, nearest first: those [`nearest`] would take, then those with which `name`
+/// has a word in common (words are parted by `-`).
+pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let wanted = normal(name);
+    if wanted.is_empty() || wanted.len() > 64 {
+        return Vec::new();
+    }
+    let limit = (wanted.len() / 3).max(1);
+    let words: Vec<&str> = name.split('-').filter(|word| word.len() > 2).collect();
+    let mut found: Vec<(usize, usize, &str)> = Vec::new();
+    for candidate in candidates {
+        let far = wanted.len() + candidate.len();
+        let distance = distance(&wanted, &normal(candidate), far).unwrap_or(far);
+        let shared = candidate.split('-').filter(|word| words.contains(word)).count();
+        if distance <= limit || shared > 0 {
+            found.push((distance.saturating_sub(limit * shared), distance, candidate));
+        }
+    }
+    found.sort();
+    found.into_iter().take(most).map(|(.., candidate)| candidate).collect()
 }
 
 /// "did you mean `x`?" for the nearest candidate, or the list of all that are known.
@@ -28,8 +52,12 @@ fn normal(name: &str) -> Vec<char> {
     name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
 }
 
-/// Edit distance in which swapping two neighbours counts once, the most frequent slip of fingers.
-fn distance(a: &[char], b: &[char]) -> usize {
+/// Edit distance in which swapping two neighbours counts once, the most frequent slip of fingers; `None` beyond `limit`,
+/// which is seen early.
+fn distance(a: &[char], b: &[char], limit: usize) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > limit {
+        return None;
+    }
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
@@ -42,8 +70,12 @@ fn distance(a: &[char], b: &[char]) -> usize {
             row.push(best);
         }
         before = std::mem::replace(&mut last, row);
+        // A row builds on the two before it: when both are beyond the limit, so is the rest.
+        if last.iter().chain(&before).all(|cell| *cell > limit) {
+            return None;
+        }
     }
-    last[b.len()]
+    Some(last[b.len()]).filter(|distance| *distance <= limit)
 }
 
 #[cfg(test)]
@@ -56,5 +88,14 @@ mod tests {
         assert_eq!(nearest("storageSelector", ["storage_selector", "node"]), Some("storage_selector"));
         assert_eq!(nearest("vesrion", ["version"]), Some("version"));
         assert_eq!(nearest("frobnicate", ["cores", "memory"]), None);
+        assert_eq!(nearest("ab", ["ba", "xy"]), Some("ba"), "a swap counts once");
+    }
+
+    #[test]
+    fn several_names_may_be_meant() {
+        let known = ["yaml-syntax", "yaml-encoding", "class-type", "class-wrong-type", "template-name"];
+        assert_eq!(several("yaml-sintax", known, 2), ["yaml-syntax", "yaml-encoding"]);
+        assert_eq!(several("wrong-type", known, 3), ["class-wrong-type", "class-type"]);
+        assert_eq!(several("frobnicate", known, 3), Vec::<&str>::new());
     }
 }

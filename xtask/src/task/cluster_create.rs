@@ -2,17 +2,20 @@
 //!
 //! 1. Omni is asked which machine classes and versions it offers.
 //! 2. What is not given by flags is asked for; classes and versions must be among those.
-//! 3. The template is written; an existing one that says something else stays.
-//! 4. The sync, after omnictl validated the template.
-//! 5. Omni says Running and ready.
+//! 3. What would be written is checked as `cluster-check` does, by what Omni offers.
+//! 4. The template is written; an existing one that says something else stays.
+//! 5. The sync, after omnictl validated the template.
+//! 6. Omni says Running and ready.
 
 use std::path::Path;
 
 use serde_json::json;
 
 use super::cluster_sync::{self, Wanted};
-use super::{Outcome, load};
+use super::load::Known;
+use super::{Outcome, known, load};
 use crate::apply::{self, Applied};
+use crate::check::template::{ClassInfo, TalosInfo};
 use crate::cli::ClusterCreate;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
@@ -33,6 +36,8 @@ const KUBERNETES: &str = "1.36.2";
 /// What Omni offers.
 struct Offer {
     classes: Vec<String>,
+    infos: Vec<ClassInfo>,
+    versions: Option<Vec<TalosInfo>>,
     talos: Vec<Resource>,
 }
 
@@ -50,15 +55,19 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         "cluster": cluster.name, "file": cx.paths.show(&path), "control_planes": cluster.control_planes,
         "workers": cluster.workers, "control_plane_class": cluster.control_plane_class,
         "worker_class": cluster.worker_class, "talos_version": cluster.talos_version,
-        "kubernetes_version": cluster.kubernetes_version,
+        "kubernetes_version": cluster.kubernetes_version, "allowed": args.allow,
     });
+    let known =
+        Known { omni_classes: Some(&offer.infos), talos_versions: offer.versions.as_deref(), ..Known::default() };
+    let found = load::template(&cx.paths.show(&path), &path, render(&cluster).as_bytes(), &known);
+    load::refuse(cx, "cluster template", &found.findings, &args.allow)?;
     let plan = plan(cx, &cluster, &path, args.force)?;
     if let Applied::Planned(outcome) = apply::run(cx, &plan, &format!("create cluster `{}`", cluster.name))? {
         let mut data = data;
         data["plan"] = outcome.data["plan"].clone();
         return Ok(outcome.with(data).next(format!("cargo xtask cluster-create {}", cluster.name)));
     }
-    sync(cx, &omnictl, &path, args.no_wait)?;
+    sync(cx, &omnictl, &path, &known, args)?;
     cluster_sync::remember(cx, &[&cluster.name])?;
     let outcome = match args.no_wait {
         true => Outcome::done(format!("cluster `{}` is being made; it was not waited for", cluster.name)),
@@ -83,6 +92,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, talos) = (next()?, next()?);
+    let (infos, versions) = (known::classes(&classes), known::talos_versions(&talos));
     let classes: Vec<String> = classes.into_iter().map(|class| class.metadata.id).collect();
     if classes.is_empty() {
         return Err(Failure::new(Code::Prerequisite, "Omni has no machine classes")
@@ -91,7 +101,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             .next("cargo xtask machineclass-apply --all")
             .into());
     }
-    Ok(Offer { classes, talos })
+    Ok(Offer { classes, infos, versions, talos })
 }
 
 /// Step 2.
@@ -231,7 +241,7 @@ fn newest(versions: &[String]) -> String {
     if count < versions.len() { format!("…, {shown}") } else { shown }
 }
 
-/// Steps 3 and 4, as a plan. What the sync does is known when the file is there.
+/// Steps 4 and 5, as a plan. What the sync does is known when the file is there.
 fn plan(cx: &Cx, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Result<Plan> {
     let contents = render(cluster);
     let shown = cx.paths.show(path);
@@ -264,9 +274,9 @@ fn plan(cx: &Cx, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Resu
     Ok(plan)
 }
 
-/// Steps 4 and 5.
-fn sync(cx: &Cx, omnictl: &Omnictl<'_>, path: &Path, no_wait: bool) -> anyhow::Result<()> {
-    let templates = load::templates(cx, &[path.to_owned()])?;
+/// Steps 5 and 6.
+fn sync(cx: &Cx, omnictl: &Omnictl<'_>, path: &Path, known: &Known<'_>, args: &ClusterCreate) -> anyhow::Result<()> {
+    let templates = load::templates(cx, &[path.to_owned()], known, &args.allow)?;
     let wanted: Vec<Wanted> = cluster_sync::compare(cx, omnictl, &templates)?;
     for each in &wanted {
         if each.actions.is_empty() {
@@ -276,7 +286,7 @@ fn sync(cx: &Cx, omnictl: &Omnictl<'_>, path: &Path, no_wait: bool) -> anyhow::R
             let plan = cluster_sync::plan(cx, std::slice::from_ref(each));
             apply::run(cx, &plan, &format!("sync cluster `{}`", each.name))?;
         }
-        cluster_sync::prove(cx, omnictl, each, no_wait)?;
+        cluster_sync::prove(cx, omnictl, each, args.no_wait)?;
     }
     Ok(())
 }

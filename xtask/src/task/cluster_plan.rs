@@ -30,7 +30,7 @@ use crate::ui::{Done, Status, table};
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.all || args.name.is_empty();
     let files = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
-    load::templates(cx, &files)?;
+    load::templates(cx, &files, &load::Known::default(), &[])?;
     let templates: Vec<ClusterTemplate> = parsed(cx, &files)?;
     let classes = needed_classes(cx, &templates)?;
     let (provider, origin) = proxmox_inventory::provider_version(cx, args.provider_version)?;

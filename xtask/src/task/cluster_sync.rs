@@ -1,6 +1,6 @@
 //! `cluster-sync [name…|--all]`: brings cluster templates to Omni.
 //!
-//! 1. The files are read and checked.
+//! 1. The files are checked as `cluster-check --offline` does; an error that is not allowed ends it here.
 //! 2. omnictl validates them and says what a sync would do; nothing to do is a good end.
 //! 3. The operator sees what would change, and what would be destroyed: a sync destroys what the template no longer has.
 //! 4. The sync.
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Outcome, cluster_status, load};
+use super::{Outcome, cluster_status, known, load};
 use crate::apply::{self, Applied};
 use crate::cli::ClusterSync;
 use crate::cx::Cx;
@@ -39,14 +39,16 @@ pub struct Wanted {
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = load::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
-    let templates = load::templates(cx, &files)?;
+    let classes = known::local_classes(cx);
+    let known = load::Known { local_classes: classes.as_deref(), ..load::Known::default() };
+    let templates = load::templates(cx, &files, &known, &args.allow)?;
     install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let wanted = compare(cx, &omnictl, &templates)?;
     let plan = plan(cx, &wanted);
     let names: Vec<&str> = wanted.iter().map(|each| each.name.as_str()).collect();
-    let data =
-        json!({ "clusters": names, "actions": wanted.iter().flat_map(|each| &each.actions).collect::<Vec<_>>() });
+    let actions: Vec<&SyncAction> = wanted.iter().flat_map(|each| &each.actions).collect();
+    let data = json!({ "clusters": names, "actions": actions, "allowed": args.allow });
     show(cx, &wanted);
     if !cx.dry_run {
         consent(cx, &wanted)?;

@@ -1,7 +1,8 @@
 //! `machineclass-apply [name|--all]`: applies machine classes to Omni.
 //!
-//! 1. The files exist and are well formed.
-//! 2. Omni is asked what it has, and whether the provider ever registered: it refuses classes of one that did not.
+//! 1. The files exist, and `machineclass-check` finds no error in them that is not allowed.
+//! 2. Omni is asked what it has, and whether the provider ever registered: it refuses classes of one that did not. The
+//!    schema that the provider registered has the last word on its data.
 //! 3. What would change is shown, field by field.
 //! 4. `omnictl apply`.
 //! 5. Every class is read back and compared: omnictl drops keys that it does not know, and exits 0.
@@ -11,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Outcome, load};
+use super::{Outcome, known, load};
 use crate::apply::{self, Applied};
+use crate::check::machine_class::Provider;
 use crate::cli::MachineclassApply;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -34,14 +36,16 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let files = load::chosen(&given, args.all, &cx.paths.machine_classes(), "machine class", |name| {
         cx.paths.machine_class(name)
     })?;
-    let classes = load::machine_classes(cx, &files)?;
-    no_doubles(cx, &classes)?;
+    let checked = load::machine_classes(cx, &files, None)?;
+    checked.sound_so_far(cx, &args.allow)?;
+    no_doubles(cx, checked.found())?;
     install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
-    let there = observe(cx, &omnictl, &classes)?;
+    let (there, providers) = observe(cx, &omnictl, checked.found(), &args.allow)?;
+    let classes = load::machine_classes(cx, &files, Some(&providers))?.sound(cx, &args.allow)?;
     let (plan, changes) = plan(cx, &classes, &there);
     let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
-    let data = json!({ "machine_classes": names, "changes": changes });
+    let data = json!({ "machine_classes": names, "changes": changes, "allowed": args.allow });
     match apply::run(cx, &plan, "apply to Omni")? {
         Applied::Planned(outcome) => {
             let mut data = data;
@@ -73,7 +77,12 @@ fn no_doubles(cx: &Cx, classes: &[(MachineClass, PathBuf)]) -> Result<(), Failur
 }
 
 /// Step 2: two reads, however many classes there are.
-fn observe(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -> anyhow::Result<Vec<Resource>> {
+fn observe(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    classes: &[(MachineClass, PathBuf)],
+    allow: &[&'static str],
+) -> anyhow::Result<(Vec<Resource>, Vec<Provider>)> {
     let checks = vec![
         Check::new("classes", "machine classes in Omni", || {
             let found = omnictl.list(KIND, None)?;
@@ -87,19 +96,18 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) 
                 let Some(wanted) = class.auto_provision.as_ref().map(|auto| auto.provider_id.as_str()) else {
                     continue;
                 };
-                if !known.contains(&wanted) {
+                if !known.contains(&wanted) && !allow.contains(&"class-provider-unknown") {
                     return Err(unregistered(cx, class, file, wanted, &known).into());
                 }
             }
-            Ok(Done::ok(Vec::new(), known.join(", ")))
+            let detail = known.join(", ");
+            Ok(Done::ok(found, detail))
         }),
     ];
     let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
-    let classes = results.next().unwrap_or_else(|| Ok(Vec::new()))?;
-    for result in results {
-        result?;
-    }
-    Ok(classes)
+    let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
+    let (classes, providers) = (next()?, next()?);
+    Ok((classes, known::providers(&providers)))
 }
 
 fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known: &[&str]) -> Failure {

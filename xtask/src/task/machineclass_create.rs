@@ -1,9 +1,10 @@
 //! `machineclass-create [name]`: writes a machine class file.
 //!
 //! 1. What is not given by flags comes from the state's defaults, or is asked for.
-//! 2. The file is written in the form that Omni really takes; an existing one that says something else stays.
-//! 3. It is read back and checked.
-//! 4. It is applied, if wanted.
+//! 2. What would be written is checked as `machineclass-check` does.
+//! 3. The file is written in the form that Omni really takes; an existing one that says something else stays.
+//! 4. It is read back and checked.
+//! 5. It is applied, if wanted.
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use super::{Outcome, load, machineclass_apply};
 use crate::apply::{self, Applied};
+use crate::check::machine_class::{self, ClassContext};
 use crate::cli::{MachineclassApply, MachineclassCreate};
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
@@ -29,11 +31,14 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let lock = cx.lock()?;
     let class = class(args, cx)?;
     let path = cx.paths.machine_class(&class.name);
+    let found = machine_class::check(&cx.paths.show(&path), render(&class).as_bytes(), &ClassContext::default());
+    load::refuse(cx, "machine class", &found.findings, &args.allow)?;
     let plan = plan(cx, &class, &path, args.force)?;
     let next = format!("cargo xtask machineclass-apply {}", class.name);
     let data = json!({
         "name": class.name, "file": cx.paths.show(&path), "provider_id": class.provider_id, "cores": class.cores,
         "memory": class.memory_mib, "disk": class.disk_gib, "selector": class.selector, "node": class.node,
+        "allowed": args.allow,
     });
     match apply::run(cx, &plan, &format!("write {}", cx.paths.show(&path)))? {
         Applied::Planned(outcome) => {
@@ -45,15 +50,15 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         Applied::Done => {}
     }
     cx.ui.step("check", format!("{} is well formed", cx.paths.show(&path)), || {
-        let found = load::machine_classes(cx, std::slice::from_ref(&path))?;
-        let same = found.iter().any(|(found, _)| found.id == class.name);
+        let found = load::machine_classes(cx, std::slice::from_ref(&path), None)?;
+        let same = found.found().iter().any(|(found, _)| found.id == class.name);
         if same { Ok(Done::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }
     })?;
     remember(cx, &class)?;
     let wanted = args.apply || (cx.ask.interactive() && cx.ask.confirm("Apply it to Omni now", true)?);
     if wanted {
         drop(lock);
-        let args = MachineclassApply { name: Some(class.name), all: false };
+        let args = MachineclassApply { name: Some(class.name), all: false, allow: args.allow.clone() };
         return machineclass_apply::run(&args, cx);
     }
     Ok(Outcome::done(format!("machine class `{}` is in {}", class.name, cx.paths.show(&path))).with(data).next(next))
@@ -143,7 +148,7 @@ fn missing(what: &str, flag: &str) -> Missing {
     Missing { name: what.into(), flag: Some(flag.into()), env: None, secret: false }
 }
 
-/// Step 2.
+/// Step 3.
 fn plan(cx: &Cx, class: &NewClass, path: &Path, force: bool) -> anyhow::Result<Plan> {
     let contents = render(class);
     let shown = cx.paths.show(path);

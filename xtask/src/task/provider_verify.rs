@@ -107,7 +107,11 @@ fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     failure
 }
 
-fn configured_proxmox(cx: &Cx) -> anyhow::Result<Proxmox> {
+/// Proxmox with the login of `docker/config.yaml`, the provider's own.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when there is no such file; those of [`proxmox_of`].
+pub fn configured_proxmox(cx: &Cx) -> anyhow::Result<Proxmox> {
     let path = cx.paths.config();
     let shown = cx.paths.show(&path);
     let text = files::read_text_if_there(&path)?.ok_or_else(|| {

@@ -11,6 +11,7 @@ mod check_convert;
 mod check_corpus;
 mod check_editors;
 mod check_rules;
+mod check_tasks;
 mod ci;
 mod cluster_plan;
 mod docs;

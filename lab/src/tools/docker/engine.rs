@@ -319,7 +319,7 @@ impl Engine {
             && shell.ends_with("sh")
             && flag == "-c"
         {
-            let healthy = || self.update(key, |shown| become_healthy(shown));
+            let healthy = || self.update(key, become_healthy);
             return super::containers::script(script, log, &clock, healthy).await;
         }
         std::future::pending().await
@@ -336,7 +336,7 @@ impl Engine {
         }
         if service.healthcheck {
             clock.sleep(HEALTHY_AFTER).await;
-            self.update(key, |shown| become_healthy(shown));
+            self.update(key, become_healthy);
         }
         log.raw("boot: 2026/11/22 02:12:07 Startup complete, waiting for shutdown signal");
         if !faults.hit("docker-sidecar-died") {

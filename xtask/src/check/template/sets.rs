@@ -6,6 +6,9 @@ use super::{Checker, Scope};
 use crate::spec::At;
 use crate::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 
+/// Among so many classes a near name is looked for: more would cost more than the checks themselves.
+const SUGGESTED: usize = 32;
+
 impl Checker<'_> {
     pub(super) fn sets(&mut self, t: &ClusterTemplate) {
         for (n, set) in t.sets.iter().enumerate() {
@@ -118,7 +121,8 @@ impl Checker<'_> {
             }
             None if self.context.local_classes.is_some() => {
                 let message = format!("no file in machine-classes/ describes `{name}`, and Omni was not asked");
-                let names = self.context.local_classes.unwrap_or_default().iter().map(|c| c.name.as_str());
+                let names =
+                    self.context.local_classes.unwrap_or_default().iter().take(SUGGESTED).map(|c| c.name.as_str());
                 let fix = crate::spec::nearest::nearest(name, names).map(|n| format!("did you mean `{n}`?"));
                 let fix = fix.unwrap_or_else(|| "check the name, or ask Omni by leaving out --offline".to_owned());
                 self.warning("template-class-elsewhere", class.name_at, message, &fix);

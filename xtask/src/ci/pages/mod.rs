@@ -2,6 +2,7 @@
 //! is generated. `cargo xtask docs` writes them, `--check` compares them.
 
 pub mod aliases;
+pub mod checks;
 pub mod issues;
 pub mod man;
 pub mod recording;
@@ -33,6 +34,7 @@ pub const PAGES: &[Page] = &[
     Page { path: "docs/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
     Page { path: "docs/checks.md", source: "xtask/src/check/rules.rs", render: |_, _| Ok(rules::render()) },
     Page { path: "docs/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
+    Page { path: "docs/checks.md", source: "xtask/src/check/rules.rs", render: |_, _| Ok(checks::render()) },
     Page {
         path: "mise.toml",
         source: "xtask/src/cli.rs",

@@ -175,9 +175,11 @@ impl<'a> Builder<'a> {
             Event::Alias(name) => return self.alias(&name, at),
             Event::Scalar { anchor, tag, value, style } => {
                 self.spend(value.len(), at)?;
+                let tag = short(tag);
+                self.tag_fits(&value, style, tag.as_deref(), at)?;
                 let body = self.body(at, style, &value);
                 let data = Data::Scalar(Scalar { text: value, style, body });
-                (Node { at, tag: short(tag), data }, anchor)
+                (Node { at, tag, data }, anchor)
             }
             Event::SequenceStart { anchor, tag } => {
                 self.open(&anchor);
@@ -204,6 +206,17 @@ impl<'a> Builder<'a> {
             self.anchors.insert(anchor, Some((node.clone(), cost)));
         }
         Ok(node)
+    }
+
+    /// An explicit tag (`!!int x`) that the text does not bear out is an error to Go's library.
+    fn tag_fits(&self, text: &str, style: Style, tag: Option<&str>, at: At) -> Result<(), Finding> {
+        let Some(tag @ ("!!int" | "!!float" | "!!bool" | "!!null" | "!!timestamp")) = tag else { return Ok(()) };
+        let found = resolve(text, style, Some(tag)).tag();
+        if found == tag {
+            return Ok(());
+        }
+        let message = format!("cannot construct {found} `{text}` as a {tag}");
+        Err(self.error("yaml-syntax", at, message, "leave the tag out"))
     }
 
     /// Marks an anchor whose value is still being read: an alias to it now would contain itself.

@@ -116,6 +116,8 @@ pub fn discovery(seen: &Seen<'_>) -> Diagnosis {
         sidecar(seen)?;
         Ok(match tsidp_verify::discover(seen.cx, issuer) {
             Ok(found) => found.verdict,
+            // Not wget's answer, but docker's: the question was never asked.
+            Err(failure) if failure.code == Code::Failed => Diagnosis::unknown(told(&failure)),
             Err(failure) => of(&failure),
         })
     })
