@@ -18,9 +18,10 @@ trap 'rm -rf -- "$scratch"' EXIT
 platform=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m | sed 's/x86_64/x64/;s/aarch64/arm64/')
 if [ ! -x "$tools/bin/mise" ]; then
   printf '{"private":true}\n' >"$tools/package.json"
-  npm install --prefix "$tools" --ignore-scripts --no-audit --no-fund --loglevel=error \
-    "@jdxcode/mise-$platform@2026.9.15" &&
-    ln -sf "$tools/node_modules/@jdxcode/mise-$platform/bin/mise" "$tools/bin/mise" || true
+  if npm install --prefix "$tools" --ignore-scripts --no-audit --no-fund --loglevel=error \
+    "@jdxcode/mise-$platform@2026.9.15"; then
+    ln -sf "$tools/node_modules/@jdxcode/mise-$platform/bin/mise" "$tools/bin/mise"
+  fi
 fi
 if [ ! -x "$tools/bin/just" ]; then
   [ -x "$tools/python/bin/pip" ] || python3 -m venv "$tools/python"

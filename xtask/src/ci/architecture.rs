@@ -19,11 +19,13 @@ const EFFECTS: &[&str] = &[
     "std::fs",
     "std::process",
     "std::env",
-    "std::net",
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
 ];
 
 /// The longest source file, in lines above its tests. A table is one page however long it gets.
-const LONGEST: usize = 700;
+const LONGEST: usize = 800;
 const TABLES: &[&str] = &["xtask/src/cli.rs", "xtask/src/check/rules.rs", "lab/src/faults.rs"];
 
 /// The sources of one check: path from the repository's root to text.

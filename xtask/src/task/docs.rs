@@ -12,7 +12,7 @@ use xshell::cmd;
 
 use super::Outcome;
 use crate::check::Finding;
-use crate::ci::pages::recording::{RECORDINGS, steady};
+use crate::ci::pages::recording::{RECORDINGS, clean};
 use crate::ci::pages::{Inputs, PAGES, Page, difference};
 use crate::cli::Docs;
 use crate::cx::Cx;
@@ -84,7 +84,11 @@ fn record(cx: &Cx) -> anyhow::Result<()> {
                     .into());
             }
             let path = cx.paths.root().join(RECORDINGS_DIR).join(format!("{}.txt", recording.name));
-            files::write_atomically(&path, steady(&lines.join("\n")).as_bytes(), files::SHARED)?;
+            files::write_atomically(
+                &path,
+                clean(&lines.join("\n"), &root.to_string_lossy()).as_bytes(),
+                files::SHARED,
+            )?;
             Ok(Done::changed((), cx.paths.show(&path)))
         })?;
     }
