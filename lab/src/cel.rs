@@ -47,9 +47,18 @@ enum Kind {
     Map(Vec<(Expr, Expr)>),
     Select(Box<Expr>, String),
     /// An operator or a function; operators by their names in cel-go, such as `_>_`.
-    Call { name: String, target: Option<Box<Expr>>, args: Vec<Expr> },
+    Call {
+        name: String,
+        target: Option<Box<Expr>>,
+        args: Vec<Expr>,
+    },
     /// `range.all(var, body)` and its kin; `map` may have a filter before its body.
-    Macro { name: String, range: Box<Expr>, var: String, bodies: Vec<Expr> },
+    Macro {
+        name: String,
+        range: Box<Expr>,
+        var: String,
+        bodies: Vec<Expr>,
+    },
     /// `has(a.b)`
     Has(Box<Expr>, String),
 }
@@ -98,7 +107,9 @@ mod tests {
     fn nothing_panics() {
         let storage =
             Storage { name: String::new(), node: String::new(), storage_type: String::new(), available_space: 0 };
-        for source in ["((((", "a.b.c[", "1 ? : 2", "'\\x'", "{1:}", "[,]", "\u{1F600}", "a(b)(c)", "-9223372036854775808"] {
+        for source in
+            ["((((", "a.b.c[", "1 ? : 2", "'\\x'", "{1:}", "[,]", "\u{1F600}", "a(b)(c)", "-9223372036854775808"]
+        {
             let _ = matches(source, &storage);
         }
         let deep = "(".repeat(5_000) + "true" + &")".repeat(5_000);

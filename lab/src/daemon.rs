@@ -98,12 +98,8 @@ pub async fn serve(options: Options) -> Result<()> {
     let front = front(&ca, &faults, &link, latency).await?;
     let secret = omni.with(|state| state.uuid());
     let proxmox = proxmox(&ca, &faults, &clock, latency, &secret).await?;
-    let around = Surroundings {
-        omni: omni.clone(),
-        omni_addr: front.addr(),
-        clock: clock.clone(),
-        faults: Arc::clone(&faults),
-    };
+    let around =
+        Surroundings { omni: omni.clone(), omni_addr: front.addr(), clock: clock.clone(), faults: Arc::clone(&faults) };
     let lab = Arc::new(Lab {
         omni,
         omni_port: front.addr().port(),
@@ -119,7 +115,12 @@ pub async fn serve(options: Options) -> Result<()> {
     });
     faulty::arrange(&faults, &lab.omni, &lab.proxmox);
     // With this fault nothing listens where Omni should.
-    let front = if faults.has("omni-unreachable") { drop(front); None } else { Some(front) };
+    let front = if faults.has("omni-unreachable") {
+        drop(front);
+        None
+    } else {
+        Some(front)
+    };
     let key = admin_key(&lab)?;
     let written = write_files(&options.dir, &lab, &link, &ca, &key, &secret, faults.has("omnictl-missing"))?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
@@ -382,7 +383,8 @@ impl Lab {
 
     fn start(&self, program: &str, argv: &[String]) -> Start {
         let omnictl = program == "omnictl";
-        let online = omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
+        let online =
+            omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
         Start {
             release: self.release,
             omni_port: self.omni_port,
@@ -421,4 +423,3 @@ pub fn wait_for_end(dir: &Path) -> Result<()> {
     }
     bail!("the lab in {} has not ended within 5 s", dir.display())
 }
-

@@ -14,9 +14,10 @@ pub fn omni(state: &State, vms: &[Value]) -> Value {
         json!({"id": found.md.id, "connected": health["connected"] == true,
             "initialized": health["initialized"] == true, "error": health["error"]})
     });
-    let classes = state.store.list(MACHINE_CLASS, DEFAULT).map(|found| {
-        json!({"id": found.md.id, "provider_id": found.spec["autoprovision"]["providerid"]})
-    });
+    let classes = state
+        .store
+        .list(MACHINE_CLASS, DEFAULT)
+        .map(|found| json!({"id": found.md.id, "provider_id": found.spec["autoprovision"]["providerid"]}));
     let clusters = state.store.list(CLUSTER, DEFAULT).map(|found| cluster(state, found, vms));
     json!({
         "providers": providers.collect::<Vec<_>>(),
@@ -45,7 +46,8 @@ fn cluster(state: &State, cluster: &Resource, vms: &[Value]) -> Value {
 fn machine_set(state: &State, set: &Resource, vms: &[Value]) -> Value {
     let id = set.md.id.as_str();
     let status = state.store.by_id(MACHINE_SET_STATUS, id);
-    let names = ["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying", "Failed", "Reconfiguring", "Upgrading"];
+    let names =
+        ["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying", "Failed", "Reconfiguring", "Upgrading"];
     let requests = state.store.list(MACHINE_REQUEST, INFRA).filter(|request| request.label(L_REQUEST_SET) == Some(id));
     json!({
         "id": id,
@@ -63,8 +65,18 @@ fn machine(state: &State, request: &Resource, vms: &[Value]) -> Value {
     let uuid = status.and_then(|status| status.spec["id"].as_str()).unwrap_or_default();
     let node = state.store.by_id(CLUSTER_MACHINE_STATUS, uuid);
     let stages = [
-        "UNKNOWN", "BOOTING", "INSTALLING", "CONFIGURING", "RUNNING", "DESTROYING", "UPGRADING", "REBOOTING",
-        "SHUTTING_DOWN", "BEFORE_DESTROY", "POWERING_ON", "POWERED_OFF",
+        "UNKNOWN",
+        "BOOTING",
+        "INSTALLING",
+        "CONFIGURING",
+        "RUNNING",
+        "DESTROYING",
+        "UPGRADING",
+        "REBOOTING",
+        "SHUTTING_DOWN",
+        "BEFORE_DESTROY",
+        "POWERING_ON",
+        "POWERED_OFF",
     ];
     let requested = ["UNKNOWN", "PENDING", "PROVISIONING", "PROVISIONED", "DEPROVISIONING", "FAILED"];
     let shown = state.store.by_id(CLUSTER_MACHINE_REQUEST_STATUS, id);

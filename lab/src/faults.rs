@@ -262,7 +262,8 @@ impl Faults {
 fn one(text: &str) -> Result<Active, UnknownFault> {
     let (name, when) = text.split_once(':').map_or((text, None), |(name, when)| (name, Some(when)));
     let Some(fault) = FAULTS.iter().find(|fault| fault.name == name) else {
-        let mut near: Vec<(usize, &str)> = FAULTS.iter().map(|fault| (distance(name, fault.name), fault.name)).collect();
+        let mut near: Vec<(usize, &str)> =
+            FAULTS.iter().map(|fault| (distance(name, fault.name), fault.name)).collect();
         near.sort_unstable();
         let near: Vec<&str> = near.into_iter().take(3).map(|(_, name)| name).collect();
         let text = format!("there is no fault {name:?}: did you mean {}? `lab faults` lists them all", near.join(", "));
@@ -303,9 +304,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// The registry as JSON: what `lab faults` prints.
 pub fn list() -> Value {
-    let one = |fault: &Fault| {
-        json!({"name": fault.name, "group": fault.group, "does": fault.does, "source": fault.source, "says": fault.says})
-    };
+    let one = |fault: &Fault| json!({"name": fault.name, "group": fault.group, "does": fault.does, "source": fault.source, "says": fault.says});
     FAULTS.iter().map(one).collect()
 }
 

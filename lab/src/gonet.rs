@@ -117,9 +117,11 @@ impl Endpoint {
             if first.contains(':') {
                 return Err(format!("parse {url:?}: first path segment in URL cannot contain colon"));
             }
-            return Err("rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing \
+            return Err(
+                "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing \
                         address"
-                .to_owned());
+                    .to_owned(),
+            );
         };
         let secure = scheme == "https";
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

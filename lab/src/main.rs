@@ -109,13 +109,15 @@ fn options(args: &[String]) -> Result<Options> {
             "--fault" => options.faults.push(value()?.clone()),
             "--latency-ms" => {
                 let text = value()?;
-                let ms = text.parse().with_context(|| format!("--latency-ms {text}: this is no number of milliseconds"))?;
+                let ms =
+                    text.parse().with_context(|| format!("--latency-ms {text}: this is no number of milliseconds"))?;
                 options.latency = Duration::from_millis(ms);
             }
             "--until-stdin-closes" => options.until_stdin_closes = true,
             "--omni-version" => {
                 let text = value()?;
-                options.release = Release::parse(text).with_context(|| format!("--omni-version {text}: use 1.9.3 or 1.4.9"))?;
+                options.release =
+                    Release::parse(text).with_context(|| format!("--omni-version {text}: use 1.9.3 or 1.4.9"))?;
             }
             other => bail!("{other}: unknown\n{USAGE}"),
         }

@@ -82,7 +82,8 @@ impl Pattern {
                 }
             }
             if let Some(c) = chars.get(at) {
-                let moved = now.into_iter().filter(|state| matches!(&self.program[*state], Step::Char(class) if class.has(*c)));
+                let moved =
+                    now.into_iter().filter(|state| matches!(&self.program[*state], Step::Char(class) if class.has(*c)));
                 states = moved.map(|state| state + 1).collect();
             }
         }
@@ -106,7 +107,9 @@ impl Pattern {
                 Step::Split(a, b) => todo.extend([*b, *a]),
                 Step::Start if at == 0 => todo.push(state + 1),
                 Step::End if at == chars.len() => todo.push(state + 1),
-                Step::WordEdge(wanted) if (word(at.checked_sub(1)) != word(Some(at))) == *wanted => todo.push(state + 1),
+                Step::WordEdge(wanted) if (word(at.checked_sub(1)) != word(Some(at))) == *wanted => {
+                    todo.push(state + 1)
+                }
                 Step::Start | Step::End | Step::WordEdge(_) => {}
             }
         }
@@ -258,7 +261,10 @@ impl Parser {
                 .iter()
                 .filter(|(from, to)| from.is_ascii_alphabetic() && to.is_ascii_alphabetic())
                 .flat_map(|(from, to)| {
-                    [(from.to_ascii_lowercase(), to.to_ascii_lowercase()), (from.to_ascii_uppercase(), to.to_ascii_uppercase())]
+                    [
+                        (from.to_ascii_lowercase(), to.to_ascii_lowercase()),
+                        (from.to_ascii_uppercase(), to.to_ascii_uppercase()),
+                    ]
                 })
                 .collect();
             ranges.extend(folded);
@@ -286,7 +292,9 @@ impl Parser {
             }
             '[' => self.set(start)?,
             '\\' => {
-                let Some(escape) = self.peek() else { return Err("trailing backslash at end of expression: ``".to_owned()) };
+                let Some(escape) = self.peek() else {
+                    return Err("trailing backslash at end of expression: ``".to_owned());
+                };
                 self.at += 1;
                 match escape {
                     'b' => Node::WordEdge(true),

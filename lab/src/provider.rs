@@ -171,7 +171,8 @@ async fn register(settings: &Settings, around: &Surroundings) -> Result<(), Stri
     let id = settings.id.as_str();
     around.omni.with(|state| {
         let caller = access::authenticate(state, key).map_err(|status| status.to_string())?;
-        access::check(state, &caller, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).map_err(|status| status.to_string())?;
+        access::check(state, &caller, Verb::Create, INFRA_PROVIDER_STATUS, INFRA)
+            .map_err(|status| status.to_string())?;
         let spec = json!({"schema": SCHEMA, "name": settings.name, "description": settings.description, "icon": "…"});
         let mut resource = state.make(INFRA_PROVIDER_STATUS, INFRA, id, spec);
         let call = match state.store.get(INFRA_PROVIDER_STATUS, INFRA, id) {

@@ -75,7 +75,9 @@ fn lab() -> Lab {
         let said = lab.omnictl(call);
         assert_eq!(said.code, 0, "{said:?}");
     }
-    lab.wait("every request was begun", || lab.omnictl("get machinerequeststatuses -o json").out.matches("\"stage\": 1").count() == 3);
+    lab.wait("every request was begun", || {
+        lab.omnictl("get machinerequeststatuses -o json").out.matches("\"stage\": 1").count() == 3
+    });
     lab
 }
 

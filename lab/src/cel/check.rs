@@ -156,7 +156,9 @@ impl Checker<'_> {
             Type::Unknown => Type::Unknown,
             other => self.fail(
                 range.at,
-                &format!("expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"),
+                &format!(
+                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
+                ),
             ),
         };
         self.scope.push((var.to_owned(), item.clone()));
@@ -235,7 +237,13 @@ fn result(name: &str, target: Option<&Type>, args: &[Type]) -> Option<Type> {
         }
         ("matches", None, [a, b]) => (is(a, &Type::Str) && is(b, &Type::Str)).then_some(Type::Bool),
         ("int" | "uint" | "double", None, [a]) => {
-            let out = if name == "int" { Type::Int } else if name == "uint" { Type::Uint } else { Type::Double };
+            let out = if name == "int" {
+                Type::Int
+            } else if name == "uint" {
+                Type::Uint
+            } else {
+                Type::Double
+            };
             (any(a, &numbers) || is(a, &Type::Str)).then_some(out)
         }
         ("string", None, [a]) => {

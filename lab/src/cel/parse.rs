@@ -33,8 +33,8 @@ struct Lexer<'a> {
 }
 
 const SIGNS: &[&str] = &[
-    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "(", ")", "[", "]", "{", "}", ",", ".", "?", ":", "+", "-", "*", "/", "%",
-    "!",
+    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "(", ")", "[", "]", "{", "}", ",", ".", "?", ":", "+", "-", "*", "/",
+    "%", "!",
 ];
 
 impl Lexer<'_> {
@@ -285,13 +285,8 @@ impl Parser<'_> {
     }
 
     fn binary(&mut self, level: usize) -> Result<Expr, String> {
-        const LEVELS: &[&[&str]] = &[
-            &["||"],
-            &["&&"],
-            &["==", "!=", "<=", ">=", "<", ">", "in"],
-            &["+", "-"],
-            &["*", "/", "%"],
-        ];
+        const LEVELS: &[&[&str]] =
+            &[&["||"], &["&&"], &["==", "!=", "<=", ">=", "<", ">", "in"], &["+", "-"], &["*", "/", "%"]];
         let Some(signs) = LEVELS.get(level) else { return self.unary() };
         let mut left = self.binary(level + 1)?;
         loop {
@@ -346,7 +341,10 @@ impl Parser<'_> {
             if self.eat(".") {
                 let Token::Ident(name) = self.next().token.clone() else {
                     let next = self.next();
-                    return Err(self.error(next.at, &format!("Syntax error: mismatched input '{}' expecting IDENTIFIER", next.text)));
+                    return Err(self.error(
+                        next.at,
+                        &format!("Syntax error: mismatched input '{}' expecting IDENTIFIER", next.text),
+                    ));
                 };
                 self.at += 1;
                 let open = self.next().at;
@@ -433,14 +431,17 @@ impl Parser<'_> {
                     None => digits.parse::<i128>(),
                 };
                 let value = read.ok().and_then(|number| i64::try_from(number * sign).ok());
-                value.map(|value| Expr { at, kind: Kind::Int(value) }).ok_or_else(|| self.error(at, "invalid int literal"))
+                value
+                    .map(|value| Expr { at, kind: Kind::Int(value) })
+                    .ok_or_else(|| self.error(at, "invalid int literal"))
             }
             Token::Uint(text) => {
                 let read = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
                     Some(hex) => u64::from_str_radix(hex, 16),
                     None => text.parse(),
                 };
-                read.map(|value| Expr { at, kind: Kind::Uint(value) }).map_err(|_| self.error(at, "invalid uint literal"))
+                read.map(|value| Expr { at, kind: Kind::Uint(value) })
+                    .map_err(|_| self.error(at, "invalid uint literal"))
             }
             Token::Ident(word) => self.word(at, word),
             Token::Sign(_) | Token::End => {

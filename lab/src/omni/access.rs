@@ -233,7 +233,8 @@ mod tests {
     #[test]
     fn roles_are_held() {
         let state = State::new(Release::V1_9_3, 1, 0);
-        let said = |who: &Caller, verb, typ, namespace| check(&state, who, verb, typ, namespace).unwrap_err().to_string();
+        let said =
+            |who: &Caller, verb, typ, namespace| check(&state, who, verb, typ, namespace).unwrap_err().to_string();
         let reader = caller("r", Role::Reader);
         assert!(check(&state, &reader, Verb::Read, CLUSTER, DEFAULT).is_ok());
         assert!(said(&reader, Verb::Create, CLUSTER, DEFAULT).ends_with("insufficient role: \"Reader\"\n\n"));
@@ -243,7 +244,9 @@ mod tests {
         assert!(check(&state, &operator, Verb::Destroy, LINK, DEFAULT).is_ok());
         assert!(said(&operator, Verb::Create, INFRA_PROVIDER, INFRA).contains("insufficient role: \"Operator\""));
         let provider = caller("infra-provider:proxmox", Role::InfraProvider);
-        assert!(said(&provider, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("is not registered in the system"));
+        assert!(
+            said(&provider, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("is not registered in the system")
+        );
         let admin = caller("a", Role::Admin);
         assert!(said(&admin, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("users are not allowed to modify"));
     }

@@ -132,7 +132,8 @@ pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, St
 
 /// A provider sees in shared namespaces only what carries its own label.
 fn visible(caller: &Caller, resource: &Resource) -> bool {
-    let shared = [INFRA, INFRA_EPHEMERAL].contains(&resource.md.namespace.as_str()) && resource.md.typ != INFRA_PROVIDER;
+    let shared =
+        [INFRA, INFRA_EPHEMERAL].contains(&resource.md.namespace.as_str()) && resource.md.typ != INFRA_PROVIDER;
     match caller.provider() {
         Some(provider) if shared => resource.label(L_PROVIDER) == Some(provider),
         _ => true,
@@ -160,7 +161,8 @@ fn update(state: &mut State, caller: &Caller, resource: Resource) -> Result<Answ
     own_id(caller, &resource)?;
     let key = resource.key();
     let Some(old) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else { return Err(not_found(&key)) };
-    if key.typ == MACHINE_CLASS && !old.spec["autoprovision"].is_object() && resource.spec["autoprovision"].is_object() {
+    if key.typ == MACHINE_CLASS && !old.spec["autoprovision"].is_object() && resource.spec["autoprovision"].is_object()
+    {
         // The handler of 1.9.3 dereferences the old class's missing autoprovision (validations/machine_class.go).
         let text = "runtime error: invalid memory address or nil pointer dereference";
         return Err(Status::new(Code::Internal, text));

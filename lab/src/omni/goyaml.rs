@@ -208,7 +208,20 @@ fn literal(out: &mut String, text: &str, column: usize) {
 fn string(text: &str) -> String {
     let resolves = matches!(
         text.to_ascii_lowercase().as_str(),
-        "" | "~" | "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | ".nan" | ".inf" | "-.inf" | "<<"
+        "" | "~"
+            | "null"
+            | "true"
+            | "false"
+            | "yes"
+            | "no"
+            | "on"
+            | "off"
+            | "y"
+            | "n"
+            | ".nan"
+            | ".inf"
+            | "-.inf"
+            | "<<"
     );
     let number = text.parse::<f64>().is_ok() || is_radix_number(text) || is_date(text);
     if resolves || number {
@@ -219,8 +232,8 @@ fn string(text: &str) -> String {
     }
     let first = text.chars().next().unwrap_or(' ');
     let second = text.chars().nth(1);
-    let opens = ",[]{}#&*!|>'\"%@`".contains(first)
-        || ("-?:".contains(first) && second.is_none_or(char::is_whitespace));
+    let opens =
+        ",[]{}#&*!|>'\"%@`".contains(first) || ("-?:".contains(first) && second.is_none_or(char::is_whitespace));
     let spaces = text.starts_with(' ') || text.ends_with(' ');
     let inner = text.contains(": ") || text.ends_with(':') || text.contains(" #");
     if opens || spaces || inner || text.starts_with("---") || text.starts_with("...") {
@@ -243,7 +256,10 @@ fn is_radix_number(text: &str) -> bool {
 fn is_date(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() >= 10
-        && bytes[..10].iter().enumerate().all(|(at, b)| if at == 4 || at == 7 { *b == b'-' } else { b.is_ascii_digit() })
+        && bytes[..10]
+            .iter()
+            .enumerate()
+            .all(|(at, b)| if at == 4 || at == 7 { *b == b'-' } else { b.is_ascii_digit() })
         && (bytes.len() == 10 || bytes[10] == b'T' || bytes[10] == b't' || bytes[10] == b' ')
 }
 
@@ -257,13 +273,19 @@ mod tests {
     #[test]
     fn a_class_is_written_as_omnictl_writes_it() {
         let kind = kinds::by_type(Release::V1_4_9, "MachineClasses.omni.sidero.dev").unwrap();
-        let spec = kind.complete(&json!({"autoprovision": {"providerid": "proxmox", "providerdata": "cores: 4\nx: 1\n"}}));
+        let spec =
+            kind.complete(&json!({"autoprovision": {"providerid": "proxmox", "providerdata": "cores: 4\nx: 1\n"}}));
         let mut class = Resource::new(&kind.typ, "default", "worker", spec, 0);
         class.md.finalizers = vec!["A".to_owned()];
         let text = resource(&class, Some(kind), 4);
         assert!(text.contains("    owner:\n    phase: running\n"), "{text}");
-        assert!(text.contains("    finalizers:\n        - A\nspec:\n    matchlabels: []\n    autoprovision:\n"), "{text}");
-        assert!(text.ends_with("        providerdata: |\n            cores: 4\n            x: 1\n        grpctunnel: 0\n"));
+        assert!(
+            text.contains("    finalizers:\n        - A\nspec:\n    matchlabels: []\n    autoprovision:\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("        providerdata: |\n            cores: 4\n            x: 1\n        grpctunnel: 0\n")
+        );
     }
 
     #[test]

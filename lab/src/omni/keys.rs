@@ -48,7 +48,8 @@ pub fn identity(name: &str) -> String {
 pub fn generate(name: &str, created: i64, lifetime: u32) -> anyhow::Result<NewKey> {
     let mut seed = [0u8; 32];
     crate::tls::fill(&mut seed)?;
-    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| anyhow::anyhow!("the seed makes no Ed25519 key"))?;
+    let pair =
+        Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| anyhow::anyhow!("the seed makes no Ed25519 key"))?;
     let born = u32::try_from(created).unwrap_or(0);
     let public = public_body(born, pair.public_key().as_ref());
     let base = name.strip_prefix(PROVIDER_PREFIX).unwrap_or(name);
@@ -79,7 +80,8 @@ pub fn read(encoded: &str) -> Result<ReadKey, String> {
     if armored.trim().is_empty() {
         return Err("gopenpgp: the key does not contain any entity".to_owned());
     }
-    let broken = || "gopenpgp: error in reading key ring: openpgp: invalid data: tag byte does not have MSB set".to_owned();
+    let broken =
+        || "gopenpgp: error in reading key ring: openpgp: invalid data: tag byte does not have MSB set".to_owned();
     let packets = packets.ok_or_else(broken)?;
     let (tag, body) = first_packet(&packets).ok_or_else(broken)?;
     // version, time, algorithm, curve, then the point as an MPI of 263 bits
@@ -121,7 +123,13 @@ fn decode_json(bytes: &[u8]) -> Result<(String, String), String> {
         Value::String(text) => Ok(text.clone()),
         Value::Null => Ok(String::new()),
         other => {
-            let kind = if other.is_number() { "number" } else if other.is_boolean() { "bool" } else { "object" };
+            let kind = if other.is_number() {
+                "number"
+            } else if other.is_boolean() {
+                "bool"
+            } else {
+                "object"
+            };
             Err(format!("json: cannot unmarshal {kind} into Go struct field JSON.{field} of type string"))
         }
     };
@@ -333,7 +341,9 @@ mod tests {
         assert_eq!(read.fingerprint, key.fingerprint);
         assert_eq!(key.expires, 1_795_317_778 + 31_536_000);
         let json = String::from_utf8(STANDARD.decode(&key.encoded).unwrap()).unwrap();
-        assert!(json.starts_with("{\"name\":\"infra-provider:proxmox\",\"pgp_key\":\"-----BEGIN PGP PRIVATE KEY BLOCK-----\\n"));
+        assert!(json.starts_with(
+            "{\"name\":\"infra-provider:proxmox\",\"pgp_key\":\"-----BEGIN PGP PRIVATE KEY BLOCK-----\\n"
+        ));
     }
 
     #[test]

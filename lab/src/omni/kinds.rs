@@ -236,7 +236,8 @@ impl Parser<'_> {
                 let name = self.rest()[..name_end].to_owned();
                 self.at += (name_end + 1).min(self.rest().len());
                 let node = self.node();
-                let hidden = (name.ends_with('+') && self.release.old()) || (name.ends_with('-') && !self.release.old());
+                let hidden =
+                    (name.ends_with('+') && self.release.old()) || (name.ends_with('-') && !self.release.old());
                 if !hidden {
                     fields.push(Field { name: name.trim_end_matches(['+', '-']).to_owned(), node });
                 }

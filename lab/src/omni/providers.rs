@@ -15,7 +15,8 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(31);
 /// A provider was created by an administrator.
 pub fn created(state: &mut State, id: &str) {
     let key = Key::new(INFRA_PROVIDER, INFRA, id);
-    let finalizers = ["InfraProviderStatusController", "InfraProviderCleanupController", "ProviderJoinConfigController"];
+    let finalizers =
+        ["InfraProviderStatusController", "InfraProviderCleanupController", "ProviderJoinConfigController"];
     state.store.add_finalizers(&key, &finalizers);
     combine(state, id);
 }
@@ -71,11 +72,9 @@ fn combine(state: &mut State, id: &str) {
 /// A provider was torn down: everything of it goes, its machines in Proxmox stay.
 pub fn deleted(state: &mut State, id: &str) {
     state.heartbeats.remove(id);
-    for (typ, namespace) in [
-        (INFRA_PROVIDER_STATUS, INFRA),
-        (INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL),
-        (INFRA_PROVIDER_COMBINED, EPHEMERAL),
-    ] {
+    for (typ, namespace) in
+        [(INFRA_PROVIDER_STATUS, INFRA), (INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL), (INFRA_PROVIDER_COMBINED, EPHEMERAL)]
+    {
         state.store.remove(&Key::new(typ, namespace, id));
     }
     let requests: Vec<Key> = {

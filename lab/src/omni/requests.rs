@@ -41,7 +41,8 @@ pub fn machines_of(state: &State, set: &str) -> Vec<(String, String)> {
     let mut requests = of_set(state, set);
     requests.retain(|request| !request.tearing_down());
     requests.sort_by_key(|request| request.md.sequence);
-    let named = requests.into_iter().filter_map(|request| Some((request.md.id.clone(), machine(state, &request.md.id)?)));
+    let named =
+        requests.into_iter().filter_map(|request| Some((request.md.id.clone(), machine(state, &request.md.id)?)));
     named.collect()
 }
 

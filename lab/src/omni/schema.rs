@@ -160,7 +160,9 @@ mod tests {
             said(Release::V1_4_9, &GOOD.replace("cores: 4", "cores: \"4\"")),
             "jsonschema validation failed with 'file://proxmox-schema.json#'\n- at '/cores': got string, want integer"
         );
-        assert!(said(Release::V1_4_9, &GOOD.replace("memory: 8192\n", "")).ends_with("- at '': missing property 'memory'"));
+        assert!(
+            said(Release::V1_4_9, &GOOD.replace("memory: 8192\n", "")).ends_with("- at '': missing property 'memory'")
+        );
     }
 
     #[test]
@@ -172,9 +174,10 @@ mod tests {
              - config value \".disk_cache\": must be one of 'none', 'writethrough', 'writeback', 'directsync', 'unsafe'\n\
              - config value \".memory\": must be at least 2048"
         );
-        assert!(said(Release::V1_9_3, "cores: 1\n").contains(
-            "config value \".memory\": is required; config value \".disk_size\": is required"
-        ));
+        assert!(
+            said(Release::V1_9_3, "cores: 1\n")
+                .contains("config value \".memory\": is required; config value \".disk_size\": is required")
+        );
         let nested = format!("{GOOD}additional_nics:\n- vlan: -1\n");
         assert!(said(Release::V1_9_3, &nested).contains("config value \".additional_nics.0.bridge\": is required"));
     }

@@ -71,7 +71,8 @@ impl std::error::Error for Status {}
 
 /// Several errors as hashicorp/go-multierror prints them: a head line and a list, then an empty line.
 pub fn multierror(errors: &[String]) -> String {
-    let head = if errors.len() == 1 { "1 error occurred:".to_owned() } else { format!("{} errors occurred:", errors.len()) };
+    let head =
+        if errors.len() == 1 { "1 error occurred:".to_owned() } else { format!("{} errors occurred:", errors.len()) };
     let list: Vec<String> = errors.iter().map(|error| format!("* {error}")).collect();
     format!("{head}\n\t{}\n\n", list.join("\n\t"))
 }

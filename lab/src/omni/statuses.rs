@@ -165,7 +165,9 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     let key = made.key();
     state.store.put(made);
     if !cluster.tearing_down() {
-        state.store.add_finalizers(&key, &["DiscoveryServiceConfigPatchController", "ClusterBootstrapStatusController"]);
+        state
+            .store
+            .add_finalizers(&key, &["DiscoveryServiceConfigPatchController", "ClusterBootstrapStatusController"]);
     }
     if control_plane.is_some_and(|status| number(status, "total") > 0) {
         let made = state.make(LOAD_BALANCER_STATUS, DEFAULT, id, json!({"healthy": up}));

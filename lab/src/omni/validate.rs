@@ -30,10 +30,8 @@ pub fn destroy(state: &State, resource: &Resource) -> Vec<String> {
             let sets = state.store.list(MACHINE_SET, DEFAULT);
             let using: Vec<String> =
                 sets.filter(|set| set.spec["machineallocation"]["name"] == id).map(|set| set.md.id.clone()).collect();
-            let text = format!(
-                "can not delete the machine class as it is still in use by machine sets: {}",
-                using.join(", ")
-            );
+            let text =
+                format!("can not delete the machine class as it is still in use by machine sets: {}", using.join(", "));
             if using.is_empty() { Vec::new() } else { vec![text] }
         }
         INFRA_PROVIDER => {
@@ -88,7 +86,11 @@ fn provider_data(state: &State, provider: &str, data: &Value) -> Result<(), Stri
         let key = super::resource::Key::new(INFRA_PROVIDER_STATUS, INFRA, provider);
         // 1.4.9 reads its own store here and gets its error as it is; 1.9.3 wraps it once more.
         let why = not_found(&key).message;
-        if state.release.old() { format!("failed to get provider: {why}") } else { format!("failed to get provider: failed to get: {why}") }
+        if state.release.old() {
+            format!("failed to get provider: {why}")
+        } else {
+            format!("failed to get provider: failed to get: {why}")
+        }
     })?;
     match status.spec["schema"].as_str() {
         None | Some("") => Ok(()),
@@ -183,7 +185,9 @@ fn cluster_versions(state: &State, old: Option<&Resource>, talos: &str, kubernet
     let fits = compatible.and_then(Value::as_array).is_some_and(|list| list.iter().any(|found| found == kubernetes));
     match fits {
         true => Ok(()),
-        false => Err(format!("invalid kubernetes version {kubernetes:?}: is not compatible with talos version {talos:?}")),
+        false => {
+            Err(format!("invalid kubernetes version {kubernetes:?}: is not compatible with talos version {talos:?}"))
+        }
     }
 }
 
@@ -215,7 +219,9 @@ pub fn cluster_rules(rules: &ClusterRules<'_>) -> Vec<String> {
     let version = |text: &str| -> Vec<String> {
         match text {
             "" => vec!["version is required".to_owned()],
-            _ => semver(text).err().map(|why| format!("version should be in semver format: {why}")).into_iter().collect(),
+            _ => {
+                semver(text).err().map(|why| format!("version should be in semver format: {why}")).into_iter().collect()
+            }
         }
     };
     let found = version(rules.kubernetes);
@@ -273,7 +279,8 @@ fn machine_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<
     if cluster.md.annotations.contains_key(A_CLUSTER_LOCKED) {
         let verb = if old.is_none() { "adding" } else { "updating" };
         let place = if old.is_none() { "to" } else { "on" };
-        let text = format!("{verb} machine set {id:?} {place} the cluster {name:?} is not allowed: the cluster is locked");
+        let text =
+            format!("{verb} machine set {id:?} {place} the cluster {name:?} is not allowed: the cluster is locked");
         return Err(text);
     }
     let control_plane = new.label(L_CONTROL_PLANE).is_some();
@@ -326,12 +333,16 @@ fn management_mode(state: &State, old: &Resource, new: &Resource) -> Result<(), 
     let by_class = |set: &Resource| set.spec["machineallocation"].is_object();
     let nodes = !state.store.ids_labelled(MACHINE_SET_NODE, L_MACHINE_SET, &new.md.id).is_empty();
     match (by_class(old), by_class(new)) {
-        (false, true) if nodes => Err("machine set is not empty and is using manual nodes management, updating to machine \
+        (false, true) if nodes => {
+            Err("machine set is not empty and is using manual nodes management, updating to machine \
                                        class mode is not allowed"
-            .to_owned()),
-        (true, false) if nodes => Err("machine set is not empty and is using machine class based node management, updating \
+                .to_owned())
+        }
+        (true, false) if nodes => {
+            Err("machine set is not empty and is using machine class based node management, updating \
                                        to manual mode is not allowed"
-            .to_owned()),
+                .to_owned())
+        }
         _ => Ok(()),
     }
 }

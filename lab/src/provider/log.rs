@@ -54,7 +54,8 @@ impl Log {
     pub fn zap(&self, level: &str, caller: &str, message: &str, fields: &[(&str, Value)]) {
         let at = now();
         let seconds = at as f64 / 1e9;
-        let mut text = format!("{{\"level\":\"{level}\",\"ts\":{seconds},\"caller\":\"{caller}\",\"msg\":{}", quoted(message));
+        let mut text =
+            format!("{{\"level\":\"{level}\",\"ts\":{seconds},\"caller\":\"{caller}\",\"msg\":{}", quoted(message));
         for (name, value) in fields {
             text.push_str(&format!(",\"{name}\":{value}"));
         }

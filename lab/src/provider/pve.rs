@@ -169,7 +169,8 @@ impl Pve {
         let list = self.call("GET", &format!("/nodes/{node}/storage"), None).await?;
         let mut entries = list.as_array().into_iter().flatten();
         let found = entries.find(|entry| {
-            entry["enabled"].as_i64() != Some(0) && entry["content"].as_str().is_some_and(|content| content.contains("iso"))
+            entry["enabled"].as_i64() != Some(0)
+                && entry["content"].as_str().is_some_and(|content| content.contains("iso"))
         });
         let found = found.and_then(|entry| entry["storage"].as_str());
         found.map(str::to_owned).ok_or_else(|| "unable to find the item you are looking for".to_owned())

@@ -72,7 +72,8 @@ impl Provider {
                 }
                 Outcome::Again(wait) => {
                     item.due = now + wait;
-                    let fields = [("busy", busy.into()), ("interval", json!(wait.as_secs())), ("requeued", true.into())];
+                    let fields =
+                        [("busy", busy.into()), ("interval", json!(wait.as_secs())), ("requeued", true.into())];
                     self.say(&id, "info", caller, "reconcile succeeded", &fields);
                 }
                 Outcome::Failed(why, wait) => {
@@ -127,7 +128,8 @@ impl Provider {
             state.store.add_finalizers(&key, &["MachineRequestStatusCleanupController"]);
             let key = self.machine_key(id);
             if state.store.get(&key.typ, &key.namespace, id).is_none() {
-                let empty = Resource::new(&key.typ, &key.namespace, id, pack(&MachineState::default()), state.store.now());
+                let empty =
+                    Resource::new(&key.typ, &key.namespace, id, pack(&MachineState::default()), state.store.now());
                 state.store.put(empty);
             }
             state.touch(&status);
@@ -178,7 +180,8 @@ impl Provider {
 
     fn load(&self, id: &str) -> MachineState {
         let key = self.machine_key(id);
-        let found = self.omni.with(|state| state.store.get(&key.typ, &key.namespace, id).map(|found| found.spec.clone()));
+        let found =
+            self.omni.with(|state| state.store.get(&key.typ, &key.namespace, id).map(|found| found.spec.clone()));
         found.map(|spec| unpack(&spec)).unwrap_or_default()
     }
 

@@ -76,7 +76,13 @@ impl Provider {
             "pickNode" => self.pick_node(request, state).await,
             "createSchematic" => {
                 let (yaml, shown) = schematic(request);
-                self.say(&request.id, "info", "provision/context.go:241", "creating schematic", &[("schematic", shown)]);
+                self.say(
+                    &request.id,
+                    "info",
+                    "provision/context.go:241",
+                    "creating schematic",
+                    &[("schematic", shown)],
+                );
                 let hash = ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes());
                 state.schematic = hex(hash.as_ref());
                 Ok(())
@@ -182,7 +188,9 @@ impl Provider {
         }
         let id = self.pve.call("GET", "/cluster/nextid", None).await?;
         let vmid: u64 = match &id {
-            Value::String(text) => text.parse().map_err(|_| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))?,
+            Value::String(text) => {
+                text.parse().map_err(|_| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))?
+            }
             _ => return Err(Stop::Failed("json: cannot unmarshal number into Go value of type string".to_owned())),
         };
         let storage = self.pve.iso_storage(&node).await?;
@@ -193,7 +201,8 @@ impl Provider {
         body.insert("scsi0".to_owned(), disk.into());
         for (number, disk) in data["additional_disks"].as_array().into_iter().flatten().enumerate() {
             let made = self.disk(&node, disk, "storage_selector").await;
-            let made = made.map_err(|why| format!("failed to pick storage for additional disk {}: {why}", number + 1))?;
+            let made =
+                made.map_err(|why| format!("failed to pick storage for additional disk {}: {why}", number + 1))?;
             body.insert(format!("scsi{}", number + 1), made.into());
         }
         let task = self.pve.call("POST", &format!("/nodes/{node}/qemu"), Some(&Value::Object(body))).await?;
@@ -242,7 +251,9 @@ impl Provider {
         }
         let (node, vmid) = (state.node.clone(), state.vmid);
         let config = self.vm(&node, vmid).await?;
-        self.cloud_init(request, state, &config).await.map_err(|why| format!("failed to inject nocloud config: {why}"))?;
+        self.cloud_init(request, state, &config)
+            .await
+            .map_err(|why| format!("failed to inject nocloud config: {why}"))?;
         let task = self.pve.call("POST", &format!("/nodes/{node}/qemu/{vmid}/status/start"), None).await?;
         state.start_task = task.as_str().unwrap_or_default().to_owned();
         Err(Stop::Later(Duration::from_secs(1)))
@@ -425,7 +436,8 @@ mod tests {
     #[test]
     fn the_body_is_that_of_the_recording() {
         let data = json!({"cores": 4, "sockets": 1, "memory": 8192, "disk_size": 40});
-        let request = Request { id: "demo-workers-2g8c59".into(), set: "demo-workers".into(), data, ..Request::default() };
+        let request =
+            Request { id: "demo-workers-2g8c59".into(), set: "demo-workers".into(), data, ..Request::default() };
         let uuid = "86566e36-55e0-44b3-8954-2d6947f583fb".to_owned();
         let state = MachineState { uuid, ..MachineState::default() };
         let body = vm_body(&request, &state, 101, "local:iso/x.iso");

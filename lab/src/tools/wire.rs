@@ -129,7 +129,8 @@ impl Line {
         if text.is_empty() {
             bail!("the lab has ended");
         }
-        let told = serde_json::from_str(&text).context("the lab's answer is not understood: is it of another build?")?;
+        let told =
+            serde_json::from_str(&text).context("the lab's answer is not understood: is it of another build?")?;
         match told {
             Told::Refused(why) => bail!("the lab refuses: {why}"),
             other => Ok(other),

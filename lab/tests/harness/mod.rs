@@ -151,7 +151,8 @@ impl Lab {
         let said = self.compose("up -d");
         assert_eq!(said.code, 0, "{said:?}");
         self.wait("the provider is registered", || {
-            self.dump()["omni"]["providers"][0]["connected"] == true && self.dump()["omni"]["providers"][0]["initialized"] == true
+            self.dump()["omni"]["providers"][0]["connected"] == true
+                && self.dump()["omni"]["providers"][0]["initialized"] == true
         });
     }
 

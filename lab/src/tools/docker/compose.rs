@@ -96,7 +96,8 @@ pub fn load(file: &str, profiles: &[String]) -> Result<Project, String> {
     let services = value.get("services").and_then(Value::as_mapping).cloned().unwrap_or_default();
     for (key, spec) in &services {
         let service = service(&project, key.as_str().unwrap_or_default(), spec)?;
-        let wanted = service.profiles.is_empty() || service.profiles.iter().any(|one| active.contains(one) || active.contains(&"*".to_owned()));
+        let wanted = service.profiles.is_empty()
+            || service.profiles.iter().any(|one| active.contains(one) || active.contains(&"*".to_owned()));
         if wanted {
             project.services.insert(service.name.clone(), service);
         }
@@ -125,7 +126,9 @@ fn syntax_error(why: &serde_yaml::Error) -> String {
     let stage = if context.is_some_and(|context| context.starts_with("while scanning")) { "scanner" } else { "parser" };
     let context = context.map(|context| format!(" ({context})")).unwrap_or_default();
     match why.location() {
-        Some(place) => format!("go-yaml load error in {stage}{context} at L{}.C{}: {what}", place.line(), place.column()),
+        Some(place) => {
+            format!("go-yaml load error in {stage}{context} at L{}.C{}: {what}", place.line(), place.column())
+        }
         None => format!("go-yaml load error in {stage}{context}: {what}"),
     }
 }
@@ -193,13 +196,17 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
         entrypoint: !entrypoint.is_empty(),
         argv: entrypoint.into_iter().chain(strings(spec.get("command"))).collect(),
         network_of: text("network_mode").strip_prefix("service:").map(str::to_owned),
-        healthcheck: spec.get("healthcheck").is_some_and(|check| check.get("disable").and_then(Value::as_bool) != Some(true)),
+        healthcheck: spec
+            .get("healthcheck")
+            .is_some_and(|check| check.get("disable").and_then(Value::as_bool) != Some(true)),
         restart: text("restart"),
         profiles: strings(spec.get("profiles")),
         ..Service::default()
     };
     if out.image.is_empty() && spec.get("build").is_none() {
-        return Err(format!("service {name:?} has neither an image nor a build context specified: invalid compose project"));
+        return Err(format!(
+            "service {name:?} has neither an image nor a build context specified: invalid compose project"
+        ));
     }
     for file in env_files(spec.get("env_file")) {
         let path = project.dir.join(&file);
@@ -298,7 +305,8 @@ fn ports(value: Option<&Value>, out: &mut Service) {
         let target = parts.next().and_then(|port| port.parse().ok());
         let published = parts.next().and_then(|port| port.parse().ok());
         let host: Vec<&str> = parts.collect();
-        let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host.into_iter().rev().collect::<Vec<_>>().join(":") };
+        let host =
+            if host.is_empty() { "0.0.0.0".to_owned() } else { host.into_iter().rev().collect::<Vec<_>>().join(":") };
         if let Some(target) = target {
             out.ports.push((host, published.unwrap_or(target), target, protocol.to_owned()));
         }

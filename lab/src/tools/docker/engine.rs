@@ -191,7 +191,9 @@ impl Engine {
                 continue;
             }
             if service.strict_binds.contains(host) {
-                return Told::Failed(format!("invalid mount config for type \"bind\": bind source path does not exist: {host}"));
+                return Told::Failed(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {host}"
+                ));
             }
             // The short form makes a directory where something was expected, as the real engine does.
             if let Err(why) = std::fs::create_dir_all(path) {
@@ -240,7 +242,9 @@ impl Engine {
             return Told::Failed(text);
         }
         let mut state = self.lock();
-        let Some(container) = state.containers.get_mut(key) else { return Told::Failed("No such container".to_owned()) };
+        let Some(container) = state.containers.get_mut(key) else {
+            return Told::Failed("No such container".to_owned());
+        };
         if container.shown.state == "running" {
             return Told::Done;
         }
@@ -276,7 +280,8 @@ impl Engine {
 
     /// Runs a container, again and again if its policy says so.
     async fn live(self, key: Key, service: Service, log: Log) {
-        let again = matches!(service.restart.as_str(), "always" | "unless-stopped") || service.restart.starts_with("on-failure");
+        let again = matches!(service.restart.as_str(), "always" | "unless-stopped")
+            || service.restart.starts_with("on-failure");
         let mut pause = Duration::from_millis(100);
         loop {
             let code = self.once(&key, &service, &log).await;
@@ -298,7 +303,8 @@ impl Engine {
 
     /// One run of a container; the value is its exit code.
     async fn once(&self, key: &Key, service: &Service, log: &Log) -> i32 {
-        let shared = self.lock().containers.values().any(|other| other.shown.service.network_of.as_ref() == Some(&key.1));
+        let shared =
+            self.lock().containers.values().any(|other| other.shown.service.network_of.as_ref() == Some(&key.1));
         if !shared && !service.image.contains("tailscale") {
             return self.process(key, service, log).await;
         }
@@ -320,7 +326,8 @@ impl Engine {
 
     async fn process(&self, key: &Key, service: &Service, log: &Log) -> i32 {
         if service.image.contains("omni-infra-provider-proxmox") {
-            return provider::run(super::containers::provider_settings(service), self.around.clone(), log.clone()).await;
+            return provider::run(super::containers::provider_settings(service), self.around.clone(), log.clone())
+                .await;
         }
         if service.image.contains("tailscale") {
             return self.sidecar(key, service, log).await;

@@ -63,10 +63,10 @@ impl Compose {
         let used: BTreeSet<&String> = project.services.values().flat_map(|service| &service.volumes).collect();
         let volumes = project.volumes.iter().filter(|name| used.contains(name));
         let mut made: Vec<(&str, String)> = Vec::new();
-        for (kind, name) in volumes.map(|name| ("Volume", format!("{}_{name}", project.name))).chain([(
-            "Network",
-            format!("{}_default", project.name),
-        )]) {
+        for (kind, name) in volumes
+            .map(|name| ("Volume", format!("{}_{name}", project.name)))
+            .chain([("Network", format!("{}_default", project.name))])
+        {
             if matches!(self.ask(Ask::Make(format!("{kind} {name}")))?, Told::Changed(true)) {
                 made.push((kind, name));
             }
@@ -119,7 +119,13 @@ impl Compose {
         Ok(())
     }
 
-    fn start_level(&mut self, project: &Project, level: &[&Service], before: &[Shown], fresh: &BTreeSet<String>) -> Result<(), Fail> {
+    fn start_level(
+        &mut self,
+        project: &Project,
+        level: &[&Service],
+        before: &[Shown],
+        fresh: &BTreeSet<String>,
+    ) -> Result<(), Fail> {
         let stopped = |service: &Service| {
             let old = before.iter().find(|shown| shown.service.name == service.name);
             fresh.contains(&service.name) || old.is_none_or(|old| old.state != "running")
@@ -209,17 +215,20 @@ impl Compose {
         let owner = there.iter().find(|shown| shown.service.network_of.is_none());
         let mut trapped = None;
         for shown in &there {
-            let on_it = shown.service.network_of.is_some() && shown.service.network_of.as_ref() == owner.map(|owner| &owner.service.name);
+            let on_it = shown.service.network_of.is_some()
+                && shown.service.network_of.as_ref() == owner.map(|owner| &owner.service.name);
             if on_it && shown.service.name == "omni" {
                 self.on(project, &shown.service.name, |project, service| Ask::Stop { project, service })?;
                 trapped = owner.map(|owner| (shown.id.clone(), owner.id.clone()));
                 continue;
             }
             self.on(project, &shown.service.name, |project, service| Ask::Stop { project, service })?;
-            self.on(project, &shown.service.name, |project, service| Ask::Start { project, service }).or_else(|why| match why {
-                Fail::Said(_) => Ok(Told::Done),
-                other => Err(other),
-            })?;
+            self.on(project, &shown.service.name, |project, service| Ask::Start { project, service }).or_else(
+                |why| match why {
+                    Fail::Said(_) => Ok(Told::Done),
+                    other => Err(other),
+                },
+            )?;
             say("Container", &shown.service.container, "Started");
         }
         match trapped {

@@ -29,7 +29,9 @@ impl From<anyhow::Error> for Fail {
 
 /// What is said where the engine's socket is not (recorded).
 fn engine_down(socket: &str) -> Fail {
-    let tried = format!("failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon");
+    let tried = format!(
+        "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
+    );
     Fail::Said(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
 }
 

@@ -99,7 +99,8 @@ fn ports(shown: &Shown) -> String {
 
 /// The table of `ps`.
 pub fn table(found: &[Shown], now: u64) -> String {
-    let mut rows = vec![["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"].map(str::to_owned).to_vec()];
     for shown in found {
         let service = &shown.service;
         rows.push(vec![

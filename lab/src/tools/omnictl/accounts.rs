@@ -135,7 +135,13 @@ fn list_accounts(client: &mut Client) -> Result<(), Fail> {
             if old {
                 row.extend([key.id.clone(), rfc3339(key.expires).replace('T', " ").replace('Z', " +0000 UTC")]);
             } else {
-                row.extend([first("Never"), key.id.clone(), rfc3339(key.created), "Never".to_owned(), rfc3339(key.expires)]);
+                row.extend([
+                    first("Never"),
+                    key.id.clone(),
+                    rfc3339(key.created),
+                    "Never".to_owned(),
+                    rfc3339(key.expires),
+                ]);
             }
             rows.push(row);
         }

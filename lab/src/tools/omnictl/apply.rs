@@ -23,7 +23,8 @@ pub fn run(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
     if client.release.old() {
         // One file, no directories, no words about them.
         let text = std::fs::read_to_string(path);
-        let text = text.map_err(|why| format!("failed to read resource yaml file {path:?}: open {path}: {}", go_io(&why)))?;
+        let text =
+            text.map_err(|why| format!("failed to read resource yaml file {path:?}: open {path}: {}", go_io(&why)))?;
         return apply(client, &text, verbose, dry);
     }
     let files = files(path).map_err(|why| format!("failed to discover yaml files from {path:?}: {why}"))?;
@@ -36,7 +37,8 @@ pub fn run(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
             out(&format!("Applying resources from: {shown}\n"));
         }
         let text = std::fs::read_to_string(&file);
-        let text = text.map_err(|why| format!("failed to read resource yaml file {shown:?}: open {shown}: {}", go_io(&why)))?;
+        let text =
+            text.map_err(|why| format!("failed to read resource yaml file {shown:?}: open {shown}: {}", go_io(&why)))?;
         let applied = apply(client, &text, verbose, dry);
         applied.map_err(|why| why.wrap(&format!("failed to apply resources from file {shown:?}")))?;
     }
@@ -55,7 +57,8 @@ pub fn files(path: &str) -> Result<Vec<PathBuf>, String> {
 }
 
 fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     entries.sort();
     for entry in entries {
         let extension = entry.extension().and_then(|text| text.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -83,7 +86,9 @@ fn apply(client: &mut Client, text: &str, verbose: bool, dry: bool) -> Result<()
         let (id, typ) = (new.md.id.clone(), new.md.typ.clone());
         let what = format!("resource '{id}' '{typ}'");
         match client.get(&typ, &new.md.namespace, &id) {
-            Ok(old) => update(client, &old, new, verbose, dry).map_err(|why| why.wrap(&format!("failed to update {what}")))?,
+            Ok(old) => {
+                update(client, &old, new, verbose, dry).map_err(|why| why.wrap(&format!("failed to update {what}")))?
+            }
             Err(why) if why.not_found() => {
                 create(client, new, verbose, dry).map_err(|why| why.wrap(&format!("failed to create {what}")))?;
             }
@@ -151,7 +156,8 @@ fn resource(release: Release, document: &Document) -> Result<Resource, String> {
         }
         let name = key.text().unwrap_or_default();
         if name != "metadata" && name != "spec" {
-            let shown = format!("unexpected key &{{8 0 !!str {name}  <nil> []    {} {} 0 <nil> []}}", key.line, key.column);
+            let shown =
+                format!("unexpected key &{{8 0 !!str {name}  <nil> []    {} {} 0 <nil> []}}", key.line, key.column);
             return Err(outer(shown));
         }
     }
@@ -188,7 +194,10 @@ fn read_metadata(node: &Node) -> Result<Resource, String> {
                 return Err(format!("{place} expected mapping node, got {}", value.kind_number()));
             };
             let text = |node: &Node| node.text().unwrap_or_default().to_owned();
-            Ok(pairs.iter().map(|(key, value)| (text(key), if value.is_null() { String::new() } else { text(value) })).collect())
+            Ok(pairs
+                .iter()
+                .map(|(key, value)| (text(key), if value.is_null() { String::new() } else { text(value) }))
+                .collect())
         };
         match key.text().unwrap_or_default() {
             "namespace" => made.md.namespace = scalar()?,
@@ -206,7 +215,8 @@ fn read_metadata(node: &Node) -> Result<Resource, String> {
             }
             "created" | "updated" => {
                 let text = scalar()?;
-                let time = parse_rfc3339(&text).ok_or_else(|| format!("{place} failed to parse time.Time parsing time {text:?}"))?;
+                let time = parse_rfc3339(&text)
+                    .ok_or_else(|| format!("{place} failed to parse time.Time parsing time {text:?}"))?;
                 if key.text() == Some("created") { made.md.created = time } else { made.md.updated = time }
             }
             "labels" => made.md.labels.extend(pairs()?),

@@ -85,7 +85,12 @@ pub const COMMANDS: &[Command] = &[
     template("status", &[FILE, ALLOWED, QUIET, WAIT]),
     template("delete", &[FILE, ALLOWED, VERBOSE, DRY_RUN, DESTROY]),
     Command { path: &[CLUSTER, &["status"]], flags: &[QUIET, WAIT], required: &[], count: Count::Exactly(1) },
-    Command { path: &[CLUSTER, &["delete"]], flags: &[VERBOSE, DRY_RUN, DESTROY], required: &[], count: Count::Exactly(1) },
+    Command {
+        path: &[CLUSTER, &["delete"]],
+        flags: &[VERBOSE, DRY_RUN, DESTROY],
+        required: &[],
+        count: Count::Exactly(1),
+    },
     Command {
         path: &[&["kubeconfig"]],
         flags: &[
@@ -148,8 +153,20 @@ const fn template(name: &'static str, flags: &'static [Flag]) -> Command {
 
 /// Commands that the real program has and the stand-in does not.
 const NOT_SIMULATED: &[&str] = &[
-    "audit-log", "completion", "config", "configure", "download", "edit", "help", "jointoken", "jt", "machine",
-    "machine-logs", "l", "media", "support",
+    "audit-log",
+    "completion",
+    "config",
+    "configure",
+    "download",
+    "edit",
+    "help",
+    "jointoken",
+    "jt",
+    "machine",
+    "machine-logs",
+    "l",
+    "media",
+    "support",
 ];
 const GLOBAL: &[Flag] = &[
     ("omniconfig", '\0', Type::Text),
@@ -213,8 +230,12 @@ pub fn parse(argv: &[String]) -> Result<Parsed, Refused> {
         return if parsed.on("version") { Ok(parsed) } else { Err(Refused::Unknown) };
     };
     check_count(command, &parsed)?;
-    let missing: Vec<String> =
-        command.required.iter().filter(|name| !parsed.flags.contains_key(**name)).map(|name| format!("{name:?}")).collect();
+    let missing: Vec<String> = command
+        .required
+        .iter()
+        .filter(|name| !parsed.flags.contains_key(**name))
+        .map(|name| format!("{name:?}"))
+        .collect();
     if !missing.is_empty() {
         return Err(Refused::Error(format!("required flag(s) {} not set", missing.join(", "))));
     }
@@ -272,7 +293,9 @@ fn unknown_command(word: &str) -> String {
     near.dedup();
     let suggestion = match near.is_empty() {
         true => String::new(),
-        false => format!("\nDid you mean this?\n{}\n", near.iter().map(|name| format!("\t{name}\n")).collect::<String>()),
+        false => {
+            format!("\nDid you mean this?\n{}\n", near.iter().map(|name| format!("\t{name}\n")).collect::<String>())
+        }
     };
     format!("unknown command {word:?} for \"omnictl\"\n{suggestion}Run 'omnictl --help' for usage.")
 }
@@ -302,7 +325,8 @@ fn read_flags(argv: &[String], flags: &[Flag], root: bool, parsed: &mut Parsed) 
             return Ok(());
         }
         if let Some(long) = word.strip_prefix("--") {
-            let (name, given) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value.to_owned())));
+            let (name, given) =
+                long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value.to_owned())));
             let Some(flag) = all().find(|(known, ..)| *known == name) else {
                 return error(format!("unknown flag: --{name}"));
             };
@@ -421,7 +445,10 @@ mod tests {
             ("get clusters -x", "unknown shorthand flag: 'x' in -x"),
             ("get clusters -o", "flag needs an argument: 'o' in -o"),
             ("get clusters --output", "flag needs an argument: --output"),
-            ("cluster status x -w abc", "invalid argument \"abc\" for \"-w, --wait\" flag: time: invalid duration \"abc\""),
+            (
+                "cluster status x -w abc",
+                "invalid argument \"abc\" for \"-w, --wait\" flag: time: invalid duration \"abc\"",
+            ),
             (
                 "get clusters --watch=maybe",
                 "invalid argument \"maybe\" for \"-w, --watch\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",

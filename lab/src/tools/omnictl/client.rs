@@ -189,7 +189,8 @@ fn configured_url() -> Option<String> {
 /// Opens the connection that the real program would open, and says what it would say.
 fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> {
     if endpoint.host.is_empty() {
-        let text = "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing address";
+        let text =
+            "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing address";
         return Err(Fail::Said(text.to_owned()));
     }
     let fail = |cause: &str| Fail::Said(gonet::grpc_error(endpoint, cause));
@@ -238,7 +239,8 @@ fn handshake(host: &str, mut stream: TcpStream) -> Result<(), String> {
         .map_err(|why| why.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| "invalid peer certificate: NotValidForName".to_owned())?;
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| "invalid peer certificate: NotValidForName".to_owned())?;
     let mut connection = rustls::ClientConnection::new(Arc::new(config), name).map_err(|why| why.to_string())?;
     while connection.is_handshaking() {
         connection.complete_io(&mut stream).map_err(|why| why.to_string())?;

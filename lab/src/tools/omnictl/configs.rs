@@ -27,7 +27,10 @@ fn target(parsed: &Parsed, name: &str, merged: &str) -> Result<(PathBuf, bool), 
         std::fs::create_dir_all(parent).map_err(|why| format!("mkdir {}: {}", parent.display(), go_io(&why)))?;
     }
     if path.exists() && !merge && !parsed.on("force") {
-        return Err(Fail::Said(format!("{name} file already exists, use --force to overwrite: {:?}", path.display().to_string())));
+        return Err(Fail::Said(format!(
+            "{name} file already exists, use --force to overwrite: {:?}",
+            path.display().to_string()
+        )));
     }
     let exists = path.exists();
     Ok((path, merge && exists))

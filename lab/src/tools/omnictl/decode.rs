@@ -78,7 +78,10 @@ impl<'a> Decoder<'a> {
         for (at, (key, _)) in pairs.iter().enumerate() {
             if let Some((first, _)) = pairs[..at].iter().find(|(other, _)| other.text() == key.text()) {
                 let first = (self.line)(first);
-                self.fail(key, format!("mapping key {:?} already defined at line {first}", key.text().unwrap_or_default()));
+                self.fail(
+                    key,
+                    format!("mapping key {:?} already defined at line {first}", key.text().unwrap_or_default()),
+                );
             }
         }
     }
@@ -165,7 +168,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn integer(&mut self, node: &Node, go_type: &str) -> Value {
-        let number = node.text().filter(|_| matches!(node.tag(), "!!int" | "!!float")).and_then(|text| text.parse::<f64>().ok());
+        let number =
+            node.text().filter(|_| matches!(node.tag(), "!!int" | "!!float")).and_then(|text| text.parse::<f64>().ok());
         let unsigned = go_type.starts_with("uint");
         match number {
             Some(number) if number.fract() == 0.0 && (number >= 0.0 || !unsigned) => (number as i64).into(),

@@ -8,7 +8,9 @@ use crate::omni::resource::Resource;
 /// What `RenderDiff` prints of a change: nothing if nothing changed.
 pub fn render(release: Release, old: Option<&Resource>, new: Option<&Resource>) -> String {
     let yaml = |resource: Option<&Resource>| {
-        resource.map(|resource| goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 2)).unwrap_or_default()
+        resource
+            .map(|resource| goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 2))
+            .unwrap_or_default()
     };
     let name = |resource: Option<&Resource>| resource.map_or("/dev/null".to_owned(), Resource::name);
     let body = unified(release, &yaml(old), &yaml(new));
@@ -38,7 +40,8 @@ fn unified(release: Release, old: &str, new: &str) -> String {
         }
         let hunk = &edits[first.saturating_sub(3)..(last + 4).min(edits.len())];
         let before = &edits[..first.saturating_sub(3)];
-        let count = |from: &[(Op, &str)], side: Op| from.iter().filter(|(op, _)| *op == Op::Keep || *op == side).count();
+        let count =
+            |from: &[(Op, &str)], side: Op| from.iter().filter(|(op, _)| *op == Op::Keep || *op == side).count();
         let range = |side: Op| {
             let (start, length) = (count(before, side), count(hunk, side));
             match (length, release.old()) {
@@ -151,11 +154,7 @@ fn compute(a: &[char], b: &[char]) -> Diffs {
     let (long, short) = if a.len() > b.len() { (a, b) } else { (b, a) };
     if let Some(at) = find(long, short, 0) {
         let op = if a.len() > b.len() { Op::Delete } else { Op::Insert };
-        return vec![
-            (op, long[..at].to_vec()),
-            (Op::Keep, short.to_vec()),
-            (op, long[at + short.len()..].to_vec()),
-        ];
+        return vec![(op, long[..at].to_vec()), (Op::Keep, short.to_vec()), (op, long[at + short.len()..].to_vec())];
     }
     if short.len() == 1 {
         return vec![(Op::Delete, a.to_vec()), (Op::Insert, b.to_vec())];
@@ -418,7 +417,8 @@ mod tests {
         let data = "cores: 4\nsockets: 1\nmemory: 8192\ndisk_size: 40\nstorage_selector: name == \"local-lvm\"\n";
         let mut old = class("nope", data);
         let time = |text: &str| crate::omni::resource::parse_rfc3339(text).unwrap();
-        (old.md.version, old.md.created, old.md.updated) = (3, time("2026-11-22T01:10:42Z"), time("2026-11-22T01:11:25Z"));
+        (old.md.version, old.md.created, old.md.updated) =
+            (3, time("2026-11-22T01:10:42Z"), time("2026-11-22T01:11:25Z"));
         let new = class("proxmox", &data.replace("memory: 8192\n", ""));
         let yaml = |resource: &Resource| goyaml::resource(resource, Some(kind), 4);
         let text = by_characters(&yaml(&old), &yaml(&new));

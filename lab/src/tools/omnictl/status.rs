@@ -73,9 +73,7 @@ fn draw(client: &mut Client, name: &str) -> Result<Option<(String, bool)>, Fail>
     }
     let [kubernetes, talos, sets, balancers, controls, machines] = &mut lists[..] else { return Ok(None) };
     let default_workers = format!("{name}-workers");
-    sets.sort_by_key(|set| {
-        (set.label(L_CONTROL_PLANE).is_none(), set.md.id != default_workers, set.md.id.clone())
-    });
+    sets.sort_by_key(|set| (set.label(L_CONTROL_PLANE).is_none(), set.md.id != default_workers, set.md.id.clone()));
     let done = |upgrade: &Resource| upgrade.spec["phase"] == 2;
     let healthy = status.spec["phase"] == 3
         && status.spec["ready"] == true
@@ -92,7 +90,9 @@ fn draw(client: &mut Client, name: &str) -> Result<Option<(String, bool)>, Fail>
         let control_plane = set.label(L_CONTROL_PLANE).is_some();
         let mut below = Vec::new();
         if control_plane {
-            below.extend(balancers.iter().map(|found| format!("Load Balancer {}", ready(found.spec["healthy"] == true))));
+            below.extend(
+                balancers.iter().map(|found| format!("Load Balancer {}", ready(found.spec["healthy"] == true))),
+            );
             below.extend(controls.iter().map(|found| format!("Status Checks {}", checks(found))));
         }
         let own = machines.iter().filter(|machine| machine.label(L_MACHINE_SET) == Some(&set.md.id));
@@ -155,8 +155,18 @@ fn checks(status: &Resource) -> String {
 
 fn machine_line(machine: &Resource) -> String {
     let stages = [
-        "UNKNOWN", "BOOTING", "INSTALLING", "CONFIGURING", "RUNNING", "DESTROYING", "UPGRADING", "REBOOTING",
-        "SHUTTING_DOWN", "BEFORE_DESTROY", "POWERING_ON", "POWERED_OFF",
+        "UNKNOWN",
+        "BOOTING",
+        "INSTALLING",
+        "CONFIGURING",
+        "RUNNING",
+        "DESTROYING",
+        "UPGRADING",
+        "REBOOTING",
+        "SHUTTING_DOWN",
+        "BEFORE_DESTROY",
+        "POWERING_ON",
+        "POWERED_OFF",
     ];
     let stage = named(&stages, &machine.spec["stage"]);
     let node = match machine.label(L_NODE_NAME) {

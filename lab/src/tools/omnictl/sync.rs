@@ -64,7 +64,9 @@ fn actual(client: &mut Client, cluster: &str, expected: &[Resource]) -> Result<V
             continue;
         }
         let found = client.list(typ, DEFAULT, vec![Term::equal(L_CLUSTER, cluster)])?;
-        out.extend(found.into_iter().filter(|found| found.label(L_MANAGED_NODE).is_none() && found.md.owner.is_empty()));
+        out.extend(
+            found.into_iter().filter(|found| found.label(L_MANAGED_NODE).is_none() && found.md.owner.is_empty()),
+        );
     }
     for resource in expected {
         if !out.iter().any(|found| found.key() == resource.key())
@@ -89,7 +91,8 @@ fn unexpected(found: Resource, cluster: &str, changes: &mut Changes, gone: &mut 
     }
     let owner = found.label(L_CLUSTER).unwrap_or_default();
     if found.md.typ != CLUSTER && owner != cluster {
-        let text = format!("resource {} belongs to cluster {owner:?}, but template is for cluster {cluster:?}", found.name());
+        let text =
+            format!("resource {} belongs to cluster {owner:?}, but template is for cluster {cluster:?}", found.name());
         return Err(Fail::Said(text));
     }
     gone.push(found);
@@ -100,10 +103,12 @@ fn unexpected(found: Resource, cluster: &str, changes: &mut Changes, gone: &mut 
 fn phases(gone: Vec<Resource>) -> [Vec<Resource>; 2] {
     let with_owner = |resource: &Resource| match resource.md.typ.as_str() {
         CLUSTER => false,
-        MACHINE_SET_NODE => gone.iter().any(|other| {
-            other.md.typ == MACHINE_SET && resource.label(L_MACHINE_SET) == Some(other.md.id.as_str())
-        }),
-        _ => gone.iter().any(|other| other.md.typ == CLUSTER && resource.label(L_CLUSTER) == Some(other.md.id.as_str())),
+        MACHINE_SET_NODE => gone
+            .iter()
+            .any(|other| other.md.typ == MACHINE_SET && resource.label(L_MACHINE_SET) == Some(other.md.id.as_str())),
+        _ => {
+            gone.iter().any(|other| other.md.typ == CLUSTER && resource.label(L_CLUSTER) == Some(other.md.id.as_str()))
+        }
     };
     let mut out = [Vec::new(), Vec::new()];
     for resource in gone.iter().filter(|resource| !with_owner(resource)) {

@@ -29,6 +29,9 @@ mod tests {
     #[test]
     fn columns_are_padded_but_the_last() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-        assert_eq!(align(&[row(["ID", "NAME", "E"]), row(["proxmox", "P", ""])], 4), "ID         NAME    E\nproxmox    P       \n");
+        assert_eq!(
+            align(&[row(["ID", "NAME", "E"]), row(["proxmox", "P", ""])], 4),
+            "ID         NAME    E\nproxmox    P       \n"
+        );
     }
 }

@@ -86,8 +86,10 @@ const CLUSTER_MODEL: Model = Model {
 };
 const CLASS: Model =
     Model { name: "models.MachineClassConfig", fields: &[("name", Type::Str, false), ("size", Type::Size, false)] };
-const BOOTSTRAP: Model =
-    Model { name: "models.BootstrapSpec", fields: &[("clusterUUID", Type::Str, false), ("snapshot", Type::Str, false)] };
+const BOOTSTRAP: Model = Model {
+    name: "models.BootstrapSpec",
+    fields: &[("clusterUUID", Type::Str, false), ("snapshot", Type::Str, false)],
+};
 const ROLLING: Model =
     Model { name: "models.RollingUpdateStrategyConfig", fields: &[("maxParallelism", Type::U32, false)] };
 const STRATEGY: Model = Model {
@@ -209,7 +211,9 @@ impl Template {
         let mut errors = Vec::new();
         for (kind, value) in &self.models {
             errors.extend(match *kind {
-                "Cluster" => wrapped(&format!("error validating cluster {:?}", text(value, "name")), self.cluster(value)),
+                "Cluster" => {
+                    wrapped(&format!("error validating cluster {:?}", text(value, "name")), self.cluster(value))
+                }
                 "ControlPlane" => wrapped("controlplane is invalid", self.control_plane(value)),
                 "Workers" => wrapped("workers is invalid", self.workers(value)),
                 _ => wrapped(&format!("machine {:?} is invalid", text(value, "name")), self.machine(value)),
@@ -279,14 +283,20 @@ impl Template {
             let name = if text(patch, "name").is_empty() { text(patch, "file") } else { text(patch, "name") };
             let mut errors = descriptors(patch);
             let inline = !patch["inline"].is_null();
-            if inline && text(patch, "file").is_empty() && text(patch, "name").is_empty() && text(patch, "idOverride").is_empty() {
+            if inline
+                && text(patch, "file").is_empty()
+                && text(patch, "name").is_empty()
+                && text(patch, "idOverride").is_empty()
+            {
                 errors.push("either name or idOverride is required for inline patches".to_owned());
             }
             match self.source(patch, "inline") {
                 Err(why) => errors.push(why),
                 Ok(content) => {
                     let what = if inline { "inline patch" } else { "patch" };
-                    errors.extend(config_patch(&content).err().map(|why| format!("failed to validate {what} {name:?}: {why}")));
+                    errors.extend(
+                        config_patch(&content).err().map(|why| format!("failed to validate {what} {name:?}: {why}")),
+                    );
                 }
             }
             out.extend(wrapped(&format!("patch {name:?} is invalid"), errors));
@@ -439,7 +449,8 @@ impl Template {
             "features": {"enableworkloadproxy": on("enableWorkloadProxy"), "diskencryption": on("diskEncryption"),
                 "useembeddeddiscoveryservice": on("useEmbeddedDiscoveryService")},
         });
-        if let Some(interval) = features["backupConfiguration"]["interval"].as_f64().filter(|interval| *interval > 0.0) {
+        if let Some(interval) = features["backupConfiguration"]["interval"].as_f64().filter(|interval| *interval > 0.0)
+        {
             let interval = json!({"seconds": interval as i64, "nanos": 0});
             spec["backupconfiguration"] = json!({"interval": interval, "enabled": true});
         }
@@ -475,7 +486,8 @@ impl Template {
 
     fn extensions(&self, value: &Value, suffix: &str, labels: &[(&str, &str)], now: i64) -> Option<Resource> {
         let list = value["systemExtensions"].as_array()?;
-        let made = self.make(EXTENSIONS_CONFIGURATION, &format!("schematic-{suffix}"), &json!({"extensions": list}), now);
+        let made =
+            self.make(EXTENSIONS_CONFIGURATION, &format!("schematic-{suffix}"), &json!({"extensions": list}), now);
         Some(labels.iter().fold(made, |made, (key, value)| made.with_label(key, value)))
     }
 
@@ -506,7 +518,13 @@ impl Template {
         Ok(out)
     }
 
-    fn translate_set(&self, cluster: &str, value: &Value, control_plane: bool, now: i64) -> Result<Vec<Resource>, String> {
+    fn translate_set(
+        &self,
+        cluster: &str,
+        value: &Value,
+        control_plane: bool,
+        now: i64,
+    ) -> Result<Vec<Resource>, String> {
         let suffix = match (control_plane, text(value, "name")) {
             (true, _) => "control-planes",
             (false, "") => "workers",
@@ -515,8 +533,11 @@ impl Template {
         let id = format!("{cluster}-{suffix}");
         let role = if control_plane { L_CONTROL_PLANE } else { L_WORKER };
         let mut spec = json!({"updatestrategy": 1});
-        for (field, key) in [("updateStrategy", "updatestrategy"), ("deleteStrategy", "deletestrategy"), ("upgradeStrategy", "upgradestrategy")]
-        {
+        for (field, key) in [
+            ("updateStrategy", "updatestrategy"),
+            ("deleteStrategy", "deletestrategy"),
+            ("upgradeStrategy", "upgradestrategy"),
+        ] {
             let strategy = &value[field];
             if strategy["type"].is_u64() {
                 spec[key] = strategy["type"].clone();
@@ -534,7 +555,8 @@ impl Template {
         let mut nodes = Vec::new();
         if class.is_object() {
             if self.all("Cluster").any(|cluster| cluster["kernelArgs"].is_array()) {
-                let text = "kernelArgs cannot be defined at cluster level for this machine set since it uses a machine class";
+                let text =
+                    "kernelArgs cannot be defined at cluster level for this machine set since it uses a machine class";
                 return Err(text.to_owned());
             }
             let size = |key: &str| class["size"][key].as_u64().unwrap_or(0);
@@ -692,7 +714,10 @@ fn config_patch(content: &str) -> Result<(), String> {
     for document in documents.iter().filter(|document| !document.root.is_null()) {
         let config = plain(&document.root);
         let Value::Object(map) = &config else {
-            return Err(format!("yaml: construct errors:\n  line 1: cannot construct {} into map", document.root.described()));
+            return Err(format!(
+                "yaml: construct errors:\n  line 1: cannot construct {} into map",
+                document.root.described()
+            ));
         };
         if map.contains_key("apiVersion") {
             continue;

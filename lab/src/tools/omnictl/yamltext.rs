@@ -79,7 +79,9 @@ impl Node {
                 _ if self.is_null() => "!!null",
                 "true" | "false" | "True" | "False" | "TRUE" | "FALSE" => "!!bool",
                 text if text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok() => "!!int",
-                text if text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) && text.parse::<f64>().is_ok() => {
+                text if text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+                    && text.parse::<f64>().is_ok() =>
+                {
                     "!!float"
                 }
                 _ => "!!str",
@@ -264,7 +266,8 @@ impl Reader {
                 true => self.below(at, false)?,
                 false => self.block(start, Some(at))?,
             });
-            let more = self.next_content() == Some(at) && (self.line()[at..] == *"-" || self.line()[at..].starts_with("- "));
+            let more =
+                self.next_content() == Some(at) && (self.line()[at..] == *"-" || self.line()[at..].starts_with("- "));
             if !more {
                 break;
             }
@@ -279,7 +282,12 @@ impl Reader {
         self.l += 1;
         match self.next_content() {
             Some(indent) if indent > at => self.block(indent, Some(at)),
-            Some(indent) if in_map && indent == at && self.line()[at..].starts_with('-') && colon(&self.line()[at..]).is_none() => {
+            Some(indent)
+                if in_map
+                    && indent == at
+                    && self.line()[at..].starts_with('-')
+                    && colon(&self.line()[at..]).is_none() =>
+            {
                 self.sequence(at)
             }
             _ => Ok(null),
@@ -601,7 +609,8 @@ impl Flow {
                         _ => {
                             let key = self.node()?;
                             self.skip();
-                            let mut value = Node { line: self.line, column: 1, kind: Kind::Scalar(String::new(), true) };
+                            let mut value =
+                                Node { line: self.line, column: 1, kind: Kind::Scalar(String::new(), true) };
                             if self.peek() == ':' {
                                 self.at += 1;
                                 self.skip();
@@ -627,7 +636,8 @@ impl Flow {
                     let c = self.peek();
                     let next = self.text.get(self.at + 1).copied().unwrap_or('\0');
                     let key = c == ':' && (next.is_whitespace() || matches!(next, ',' | ']' | '}' | '\0'));
-                    if key || matches!(c, ',' | ']' | '}' | '\0' | '\n') || (c == '#' && self.text[self.at - 1] == ' ') {
+                    if key || matches!(c, ',' | ']' | '}' | '\0' | '\n') || (c == '#' && self.text[self.at - 1] == ' ')
+                    {
                         break;
                     }
                     self.at += 1;
