@@ -253,11 +253,14 @@ fn write_files(
     let domain = format!("127.0.0.1:{}", lab.omni_port);
     let (omni, proxmox) = (format!("https://{domain}"), lab.proxmox.url());
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+    // In double quotes, so that what reads it need know no more of a shell than docker's env files do.
+    let escaped =
+        |path: &Path| path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
     let env = format!(
-        "export PATH={}:\"$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
+        "export PATH=\"{}:$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
          export PROXMOX_VE_ENDPOINT='{proxmox}'\nexport PROXMOX_VE_API_TOKEN='omni@pve!provider={secret}'\n\
          export SSL_CERT_FILE={}\n",
-        quoted(&bin),
+        escaped(&bin),
         quoted(&ca_file)
     );
     let env_file = dir.join("env");

@@ -18,7 +18,7 @@ usage: lab serve --dir DIR [--clock N] [--fault NAME[:WHEN]]… [--latency-ms N]
        lab proxmox --listen 127.0.0.1:8006 [--plain-http] [--clock N] [--token-secret UUID]
 
 Faults: NAME always, NAME:2 the second time only, NAME:2+ from then on, NAME:..2 the first two times.
---clock is how many seconds of the field pass in one second here, 100 unless given; 1 is the field's pace.
+--clock is how many seconds of the field pass in one second here, 200 unless given; 1 is the field's pace.
 --omni-version is 1.9.3 or 1.4.9, of which recordings of the real omnictl exist.";
 
 fn main() {
@@ -59,7 +59,7 @@ fn run(args: &[String]) -> Result<()> {
             daemon::wait_for_end(&dir)
         }
         "faults" => {
-            println!("{}", faults::list());
+            lab::tools::out(&format!("{}\n", faults::list()));
             Ok(())
         }
         "proxmox" => runtime()?.block_on(lab::proxmox::alone::run_alone(rest)),
@@ -87,7 +87,7 @@ fn dir_of(args: &[String]) -> Result<PathBuf> {
 fn options(args: &[String]) -> Result<Options> {
     let mut options = Options {
         dir: PathBuf::new(),
-        clock: 100.0,
+        clock: 200.0,
         faults: Vec::new(),
         latency: Duration::ZERO,
         until_stdin_closes: false,
@@ -101,7 +101,7 @@ fn options(args: &[String]) -> Result<Options> {
             "--clock" => {
                 let text = value()?;
                 let factor: f64 = text.parse().with_context(|| format!("--clock {text}: this is no number"))?;
-                if !(factor > 0.0) {
+                if factor.is_nan() || factor <= 0.0 {
                     bail!("--clock {text}: time must pass");
                 }
                 options.clock = factor;

@@ -1,1 +1,180 @@
-//! The deployment runbook of Omni-Scale.
+//! The deployment runbook of Omni-Scale: `cargo xtask <task>` takes an operator from bare Proxmox to running Talos
+//! Kubernetes clusters behind a self-hosted Omni.
+//!
+//! `task/` reads like the runbook; `spec`, `status`, `check` and `plan` are pure; `apply` and `proc` have the effects.
+
+pub mod apply;
+pub mod check;
+pub mod ci;
+pub mod cli;
+pub mod clock;
+pub mod cx;
+pub mod failure;
+pub mod files;
+pub mod paths;
+pub mod plan;
+pub mod proc;
+pub mod secret;
+pub mod settings;
+pub mod spec;
+pub mod state;
+pub mod status;
+pub mod summary;
+pub mod task;
+#[cfg(test)]
+mod testing;
+pub mod tool;
+pub mod triage;
+pub mod ui;
+pub mod wait;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::Value;
+
+use cli::{Cli, Global, Task};
+use cx::Cx;
+use failure::{Code, Failure};
+use paths::Paths;
+use proc::Proc;
+use settings::Settings;
+use task::Outcome;
+use ui::{Prompter, Style, Ui};
+
+/// Parses the command line, runs the task, reports, and returns the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, json),
+    };
+    proc::watch_signals();
+    let Global { json, quiet, color, .. } = cli.global;
+    let name = cli.task.name();
+    let ui = Ui::new(Style { json, quiet, color });
+    let project = match project(&cli.global) {
+        Ok(project) => project,
+        Err(failure) => return fail(name, &ui, &failure),
+    };
+    let cx = context(&cli, ui, project);
+    match dispatch(&cli.task, &cx) {
+        Ok(outcome) => succeed(name, &cx.ui, &outcome),
+        Err(error) => fail(name, &cx.ui, &triage::enrich(Failure::of(&error))),
+    }
+}
+
+/// A command line that makes no sense, or a request for help.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if !error.use_stderr() || !json {
+        let _ = error.print();
+        return ExitCode::from(error.exit_code() as u8);
+    }
+    let text = error.render().to_string();
+    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let failure = Failure::new(Code::Usage, message).hint("cargo xtask <task> --help");
+    Ui::new(Style { json, ..Style::default() }).print_document(&ui::document(
+        "",
+        false,
+        &failure.message,
+        &[],
+        &Value::Null,
+        &[],
+        Some(&failure),
+    ));
+    ExitCode::from(failure.code.exit())
+}
+
+/// Where the project is, and what is configured in it.
+fn project(global: &Global) -> Result<(Paths, Settings), Failure> {
+    let cwd = std::env::current_dir()
+        .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
+    let paths = Paths::find(global.project_dir.as_deref(), &cwd)?;
+    let settings = Settings::load(&paths)?;
+    Ok((paths, settings))
+}
+
+fn context(cli: &Cli, ui: Ui, (paths, settings): (Paths, Settings)) -> Cx {
+    let Global { dry_run, verbose, non_interactive, json, yes, timeout, .. } = cli.global;
+    // A dry run leaves no trace, not even in the journal.
+    let journal = (!dry_run && paths.target().is_dir()).then(|| paths.journal());
+    Cx {
+        task: cli.task.name(),
+        proc: Proc::new(journal, cli.task.name(), verbose),
+        ask: Prompter::new(!non_interactive && !json, yes),
+        dry_run,
+        timeout,
+        paths,
+        settings,
+        ui,
+    }
+}
+
+fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
+    match task {
+        Task::Rehearse(args) => task::rehearse::run(args, cx),
+        Task::ProviderSetup(args) => task::provider_setup::run(args, cx),
+        Task::ProviderVerify => task::provider_verify::run(cx),
+        Task::ProviderStatus(args) => task::provider_status::run(args, cx),
+        Task::MachineclassCreate(args) => task::machineclass_create::run(args, cx),
+        Task::MachineclassCheck(args) => task::machineclass_check::run(args, cx),
+        Task::MachineclassApply(args) => task::machineclass_apply::run(args, cx),
+        Task::SelectorTest(args) => task::selector_test::run(args, cx),
+        Task::ClusterCreate(args) => task::cluster_create::run(args, cx),
+        Task::ClusterCheck(args) => task::cluster_check::run(args, cx),
+        Task::ClusterSync(args) => task::cluster_sync::run(args, cx),
+        Task::ClusterStatus(args) => task::cluster_status::run(args, cx),
+        Task::ProxmoxAudit(args) => task::proxmox_audit::run(args, cx),
+        Task::ProxmoxInventory(args) => task::proxmox_inventory::run(args, cx),
+        Task::ClusterPlan(args) => task::cluster_plan::run(args, cx),
+        Task::OmnictlInstall(args) => task::omnictl_install::run(args, cx),
+        Task::LabUp(args) => task::lab_up::run(args, cx),
+        Task::LabDown => task::lab_down::run(cx),
+        Task::LabFaults => task::lab_faults::run(cx),
+        Task::OmniSetup(args) => task::omni_setup::run(args, cx),
+        Task::OmniVerify => task::omni_verify::run(cx),
+        Task::OmniStatus(args) => task::omni_status::run(args, cx),
+        Task::TsidpVerify(args) => task::tsidp_verify::run(args, cx),
+        Task::Doctor(args) => task::doctor::run(args, cx),
+        Task::StackUp(args) => task::stack_up::run(args, cx),
+        Task::StackDown => task::stack_down::run(cx),
+        Task::StackLogs(args) => task::stack_logs::run(args, cx),
+        Task::Triage(args) => task::triage::run(args, cx),
+        Task::Ci(args) => task::ci::run(args, cx),
+        Task::Docs(args) => task::docs::run(args, cx),
+        Task::Completions(args) => task::completions::run(args, cx),
+        Task::Complete(args) => task::complete::run(args, cx),
+        Task::Changelog => task::changelog::run(cx),
+        Task::ChangelogBump(args) => task::changelog_bump::run(args, cx),
+        Task::CommitCheck(args) => task::commit_check::run(args, cx),
+        Task::StagedCheck => task::staged_check::run(cx),
+        Task::HooksInstall => task::hooks_install::run(cx),
+        Task::PreCommitRun => task::pre_commit_run::run(cx),
+        Task::MarkdownLint => task::markdown_lint::run(cx),
+        Task::MarkdownFix => task::markdown_fix::run(cx),
+        Task::InfisicalScan(args) => task::infisical_scan::run(args, cx),
+    }
+}
+
+fn succeed(name: &str, ui: &Ui, outcome: &Outcome) -> ExitCode {
+    if ui.json() {
+        let document = ui::document(name, true, &outcome.summary, &ui.steps(), &outcome.data, &outcome.next, None);
+        ui.print_document(&document);
+    } else {
+        ui.close(&outcome.summary, &outcome.next);
+    }
+    ExitCode::from(if outcome.pending { 3 } else { 0 })
+}
+
+fn fail(name: &str, ui: &Ui, failure: &Failure) -> ExitCode {
+    if ui.json() {
+        let steps = ui.steps();
+        let document = ui::document(name, false, &failure.message, &steps, &failure.data, &failure.next, Some(failure));
+        ui.print_document(&document);
+    } else {
+        ui.fail(failure);
+    }
+    ExitCode::from(failure.code.exit())
+}

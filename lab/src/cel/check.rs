@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Expr, Kind, report};
 
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::enum_variant_names)] // CEL calls the type of types `type`
 enum Type {
     Null,
     Bool,

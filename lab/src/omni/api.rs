@@ -148,7 +148,7 @@ fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<
         return Err(Status::invalid(&errors));
     }
     if let Some(provider) = caller.provider() {
-        resource = resource.with_label(L_PROVIDER, &provider.to_owned());
+        resource = resource.with_label(L_PROVIDER, provider);
     }
     let touched = resource.clone();
     state.store.create(resource)?;

@@ -59,7 +59,8 @@ impl Omni {
         let mut seed = [0u8; 8];
         // Without random bytes names repeat between runs, which hurts nobody.
         let _ = crate::tls::fill(&mut seed);
-        let state = State::new(release, u64::from_le_bytes(seed), wall_now());
+        let mut state = State::new(release, u64::from_le_bytes(seed), wall_now());
+        state.slack = Duration::from_millis(400).mul_f64(clock.factor());
         let (revision, _) = watch::channel(state.store.revision());
         Omni { inner: Arc::new(Inner { state: Mutex::new(state), clock, revision, wake: Notify::new() }) }
     }

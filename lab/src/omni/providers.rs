@@ -49,14 +49,14 @@ pub fn advance(state: &mut State) {
 
 /// When the next provider will count as disconnected.
 pub fn next_due(state: &State) -> Option<Duration> {
-    state.heartbeats.values().map(|heard| *heard + SILENT_AFTER).filter(|due| *due > state.field).min()
+    state.heartbeats.values().map(|heard| *heard + SILENT_AFTER + state.slack).filter(|due| *due > state.field).min()
 }
 
 fn combine(state: &mut State, id: &str) {
     if state.store.get(INFRA_PROVIDER, INFRA, id).is_none() {
         return;
     }
-    let connected = state.heartbeats.get(id).is_some_and(|heard| state.field < *heard + SILENT_AFTER);
+    let connected = state.heartbeats.get(id).is_some_and(|heard| state.field < *heard + SILENT_AFTER + state.slack);
     let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, id);
     let health = state.store.get(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id);
     let text = |field: &str| status.and_then(|status| status.spec[field].as_str()).unwrap_or_default().to_owned();

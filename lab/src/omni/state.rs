@@ -52,6 +52,9 @@ impl Default for Pace {
 
 /// The state of one Omni. All methods are quick and none waits.
 pub struct State {
+    /// Field time that a heartbeat may be late because this machine is busy: at a fast clock the one second between the
+    /// heartbeat and its limit is a few real milliseconds.
+    pub slack: Duration,
     /// The resources.
     pub store: Store,
     /// Which release it behaves like.
@@ -78,6 +81,7 @@ impl State {
     /// An Omni that nobody has touched: versions known, no provider, no cluster.
     pub fn new(release: Release, seed: u64, now: i64) -> State {
         let mut state = State {
+            slack: Duration::ZERO,
             store: Store::default(),
             release,
             pace: Pace::default(),

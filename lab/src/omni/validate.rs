@@ -11,15 +11,14 @@ use super::{query, schema, versions};
 
 /// The errors of one resource; empty when it may pass. `old` is what it replaces.
 pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String> {
-    let found = match new.md.typ.as_str() {
+    match new.md.typ.as_str() {
         MACHINE_CLASS => machine_class(state, old, new).err().into_iter().collect(),
         CLUSTER => cluster(state, old, new),
         MACHINE_SET => machine_set(state, old, new).err().into_iter().collect(),
         MACHINE_SET_NODE => label_set(new, &[L_CLUSTER, L_MACHINE_SET]).err().into_iter().collect(),
         MACHINE_REQUEST_SET => request_set(state, old, new).err().into_iter().collect(),
         _ => Vec::new(),
-    };
-    found
+    }
 }
 
 /// The errors of taking a resource away.

@@ -1,4 +1,6 @@
 //! A lab of its own for a test: started, called through its stand-ins, and gone when the test ends.
+
+#![allow(clippy::unwrap_used)] // a harness that fails is a test that fails
 #![allow(dead_code)] // not every test uses everything
 
 use std::io::{BufRead as _, BufReader};

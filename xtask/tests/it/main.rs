@@ -1,1 +1,27 @@
-//! The real binary in a sandbox.
+//! The real binary in a sandbox: exact words, exit status, and what it left behind, against the lab.
+
+// Tests play the operator and the far ends: they start processes and write files as they like.
+#![allow(clippy::disallowed_methods)]
+
+mod audit;
+mod audit_far_end;
+mod cel_truth;
+mod check_bench;
+mod check_convert;
+mod check_corpus;
+mod check_editors;
+mod check_rules;
+mod check_tasks;
+mod ci;
+mod cluster_plan;
+mod docs;
+mod hub;
+mod input;
+mod inventory;
+mod killed;
+mod lab;
+mod plugin;
+mod runbook;
+mod sandbox;
+mod secrets;
+mod tidy;

@@ -1,0 +1,285 @@
+//! The static type check, a port of google/cel-go v0.27.0 checker/checker.go for the provider's environment
+//! (siderolabs/omni-infra-provider-proxmox 0d9fd58 provision.go:585): four variables, the standard library, no
+//! containers. It collects every error, as cel-go does.
+
+use super::ast::{Call, Expr, Fold, Kind, Select};
+use super::stdlib::{self, Function, Op};
+use super::types::{Bindings, Type, less_specific};
+use super::{Problem, VARIABLES};
+
+/// What stands in the way of an answer.
+pub(super) enum Refusal {
+    Problems(Vec<Problem>),
+    /// The expression uses protocol buffer messages, which this checker does not know.
+    Unsupported(u32, String),
+}
+
+/// The type of the expression.
+pub(super) fn check(expr: &Expr) -> Result<Type, Refusal> {
+    let mut checker = Checker {
+        types: Bindings::default(),
+        scopes: Vec::new(),
+        problems: Vec::new(),
+        unsupported: None,
+        folded: false,
+    };
+    let t = checker.check(expr);
+    if let Some((at, name)) = checker.unsupported {
+        return Err(Refusal::Unsupported(at, name));
+    }
+    match checker.problems.is_empty() {
+        true => Ok(checker.types.substitute(&t, true)),
+        false => {
+            checker.problems.sort_by_key(|p| p.at);
+            Err(Refusal::Problems(checker.problems))
+        }
+    }
+}
+
+struct Checker<'e> {
+    types: Bindings,
+    scopes: Vec<(&'e str, Type)>,
+    problems: Vec<Problem>,
+    unsupported: Option<(u32, String)>,
+    /// A comprehension was entered.
+    folded: bool,
+}
+
+impl<'e> Checker<'e> {
+    fn report(&mut self, expr: &Expr, message: String) {
+        self.problems.push(Problem { at: Some(expr.at), message });
+    }
+
+    fn undeclared(&mut self, expr: &Expr, name: &str) -> Type {
+        self.report(expr, format!("undeclared reference to '{name}' (in container '')"));
+        Type::Error
+    }
+
+    fn check(&mut self, expr: &'e Expr) -> Type {
+        match &expr.kind {
+            Kind::Literal(value) => value.static_type(),
+            Kind::Ident(name) => match self.resolve(name) {
+                Some(t) => t,
+                None => self.undeclared(expr, name),
+            },
+            Kind::Select(select) => self.select(expr, select),
+            Kind::Call(call) => self.call(expr, call),
+            Kind::List(items) => {
+                let element = self.join(items.iter());
+                Type::list(element)
+            }
+            Kind::Map(entries) => {
+                // cel-go checks key and value of an entry before the next one.
+                let (mut key, mut value) = (None, None);
+                for (k, v) in entries {
+                    key = Some(self.join_one(key, k));
+                    value = Some(self.join_one(value, v));
+                }
+                let (key, value) = (self.or_fresh(key), self.or_fresh(value));
+                Type::map(key, value)
+            }
+            Kind::Message(name, values) => {
+                let known = name.trim_start_matches('.').starts_with("google.");
+                if known {
+                    self.unsupported.get_or_insert((expr.at, name.to_string()));
+                    return Type::Dyn;
+                }
+                // cel-go gives up on a message that it does not know before it looks at the fields.
+                let _ = values;
+                self.undeclared(expr, name)
+            }
+            Kind::Fold(fold) => self.fold(fold),
+        }
+    }
+
+    fn resolve(&mut self, name: &str) -> Option<Type> {
+        let plain = name.strip_prefix('.').unwrap_or(name);
+        if plain.len() == name.len()
+            && let Some((_, t)) = self.scopes.iter().rev().find(|(n, _)| *n == name)
+        {
+            return Some(t.clone());
+        }
+        if let Some((_, t)) = VARIABLES.iter().find(|(n, _)| *n == plain) {
+            return Some(t.clone());
+        }
+        let t = match plain {
+            "bool" => Type::Bool,
+            "bytes" => Type::Bytes,
+            "double" => Type::Double,
+            "int" => Type::Int,
+            "uint" => Type::Uint,
+            "string" => Type::String,
+            "null_type" => Type::Null,
+            "google.protobuf.Duration" => Type::Duration,
+            "google.protobuf.Timestamp" => Type::Timestamp,
+            // Their parameters are free, which nothing can tell from dyn.
+            "list" => Type::list(Type::Dyn),
+            "map" => Type::map(Type::Dyn, Type::Dyn),
+            "type" => Type::Meta(None),
+            _ => return None,
+        };
+        Some(Type::Meta(Some(Box::new(t))))
+    }
+
+    /// `a.b.c` read as one name, if it is nothing but names.
+    fn qualified(expr: &Expr) -> Option<String> {
+        match &expr.kind {
+            Kind::Ident(name) => Some(name.to_string()),
+            Kind::Select(s) if !s.test => Some(format!("{}.{}", Self::qualified(&s.operand)?, s.field)),
+            _ => None,
+        }
+    }
+
+    fn select(&mut self, expr: &'e Expr, select: &'e Select) -> Type {
+        if !select.test
+            && let Some(name) = Self::qualified(expr)
+            && name.trim_start_matches('.').starts_with("google.")
+        {
+            return self.resolve(&name).unwrap_or_else(|| {
+                self.unsupported.get_or_insert((expr.at, name));
+                Type::Dyn
+            });
+        }
+        let operand = self.check(&select.operand);
+        let result = match self.types.substitute(&operand, false) {
+            Type::Map(kv) => kv.1,
+            var @ Type::Param(_) => {
+                self.types.assignable(&Type::Dyn, &var);
+                Type::Dyn
+            }
+            Type::Dyn | Type::Error => Type::Dyn,
+            other => {
+                self.report(expr, format!("type '{other}' does not support field selection"));
+                Type::Dyn
+            }
+        };
+        if select.test { Type::Bool } else { self.types.substitute(&result, false) }
+    }
+
+    fn call(&mut self, expr: &'e Expr, call: &'e Call) -> Type {
+        // The receiver is checked behind the arguments.
+        let skip = usize::from(call.member);
+        let mut types: Vec<Type> = call.args[skip..].iter().map(|a| self.check(a)).collect();
+        if call.member {
+            let target = self.check(&call.args[0]);
+            types.insert(0, target);
+        }
+        let known = call.known.or_else(|| call.function.strip_prefix('.').and_then(stdlib::find));
+        match known {
+            Some(function) if matches!(function.op, Op::And | Op::Or) => self.logic(call, &types),
+            Some(function) => self.overload(expr, function, call.member, types),
+            None => self.undeclared(expr, &call.function),
+        }
+    }
+
+    fn logic(&mut self, call: &'e Call, types: &[Type]) -> Type {
+        // cel-go balances a chain into a tree, and a part that is wrong counts as a bool one level above it.
+        let direct = match types.len() {
+            2 => 0,
+            3 => 2,
+            _ => usize::MAX,
+        };
+        let mut result = Type::Bool;
+        for (n, (arg, t)) in call.args.iter().zip(types).enumerate() {
+            if !self.types.assignable(t, &Type::Bool) {
+                self.report(arg, format!("expected type 'bool' but found '{t}'"));
+                if n >= direct {
+                    result = Type::Error;
+                }
+            }
+        }
+        result
+    }
+
+    fn overload(&mut self, expr: &Expr, function: &'static Function, member: bool, args: Vec<Type>) -> Type {
+        let mut result: Option<Type> = None;
+        let inside = self.folded;
+        for overload in function.overloads.iter().filter(|o| o.member == member && o.enabled(inside)) {
+            // Fresh variables even for overloads of another length, so that messages count them as cel-go does.
+            let mentioned = overload.args.iter().map(|s| s.mentions());
+            let (has_a, has_b) = mentioned.fold((false, false), |(a, b), (c, d)| (a || c, b || d));
+            let a = if has_a { self.types.fresh() } else { 0 };
+            let b = if has_b { self.types.fresh() } else { 0 };
+            let wanted: Vec<Type> = overload.args.iter().map(|s| s.instantiate(a, b)).collect();
+            if self.types.all_assignable(&args, &wanted) {
+                let t = self.types.substitute(&overload.result.instantiate(a, b), false);
+                result = Some(match result {
+                    None => t,
+                    Some(before) if before == Type::Dyn || before == t => before,
+                    Some(_) => Type::Dyn,
+                });
+            }
+        }
+        result.unwrap_or_else(|| {
+            let shown: Vec<String> = args.iter().map(|t| self.types.substitute(t, true).to_string()).collect();
+            let signature = match member {
+                true => format!("{}.({})", shown[0], shown[1..].join(", ")),
+                false => format!("({})", shown.join(", ")),
+            };
+            self.report(expr, format!("found no matching overload for '{}' applied to '{signature}'", function.name));
+            Type::Error
+        })
+    }
+
+    fn join(&mut self, items: impl Iterator<Item = &'e Expr>) -> Type {
+        let mut joined = None;
+        for item in items {
+            joined = Some(self.join_one(joined, item));
+        }
+        self.or_fresh(joined)
+    }
+
+    /// The common type of what came before and one more element: mixed literals are lists and maps of dyn.
+    fn join_one(&mut self, before: Option<Type>, item: &'e Expr) -> Type {
+        let t = self.check(item);
+        match before {
+            None => t,
+            Some(before) if self.types.assignable(&before, &t) => match less_specific(&before, &t) {
+                true => before,
+                false => t,
+            },
+            Some(_) => Type::Dyn,
+        }
+    }
+
+    fn or_fresh(&mut self, t: Option<Type>) -> Type {
+        t.unwrap_or_else(|| Type::Param(self.types.fresh()))
+    }
+
+    fn fold(&mut self, fold: &'e Fold) -> Type {
+        let range = self.check(&fold.range);
+        let accumulator = self.check(&fold.init);
+        let var = match self.types.substitute(&range, false) {
+            Type::List(t) => *t,
+            Type::Map(kv) => kv.0,
+            t @ (Type::Dyn | Type::Error | Type::Param(_)) => {
+                self.types.assignable(&Type::Dyn, &t);
+                Type::Dyn
+            }
+            other => {
+                let message = format!(
+                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
+                );
+                self.report(&fold.range, message);
+                Type::Error
+            }
+        };
+        self.folded = true;
+        self.scopes.push((super::ast::ACCUMULATOR, accumulator.clone()));
+        self.scopes.push((&fold.var, var));
+        let condition = self.check(&fold.condition);
+        self.assert(&fold.condition, Type::Bool, condition);
+        let step = self.check(&fold.step);
+        self.assert(&fold.step, accumulator, step);
+        self.scopes.pop();
+        let result = self.check(&fold.result);
+        self.scopes.pop();
+        self.types.substitute(&result, false)
+    }
+
+    fn assert(&mut self, expr: &Expr, wanted: Type, found: Type) {
+        if !self.types.assignable(&wanted, &found) {
+            self.report(expr, format!("expected type '{wanted}' but found '{found}'"));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Conversions between types, and types as values.
+
+use std::borrow::Cow;
+
+use super::ast::{Expr, Kind};
+use super::stdlib::Op;
+use super::time;
+use super::value::{Value, go_double};
+
+/// `int(x)` and its relatives.
+///
+/// # Errors
+/// cel-go's message.
+pub(super) fn convert(op: Op, value: Value<'_>) -> Result<Value<'_>, String> {
+    let (function, target) = match op {
+        Op::ToBool => ("bool", "bool"),
+        Op::ToBytes => ("bytes", "bytes"),
+        Op::ToDouble => ("double", "double"),
+        Op::ToDuration => ("duration", "google.protobuf.Duration"),
+        Op::ToInt => ("int", "int"),
+        Op::ToString => ("string", "string"),
+        Op::ToTimestamp => ("timestamp", "google.protobuf.Timestamp"),
+        _ => ("uint", "uint"),
+    };
+    let result = match (op, &value) {
+        (Op::ToInt, Value::Int(_))
+        | (Op::ToUint, Value::Uint(_))
+        | (Op::ToDouble, Value::Double(_))
+        | (Op::ToBool, Value::Bool(_))
+        | (Op::ToString, Value::Str(_))
+        | (Op::ToBytes, Value::Bytes(_))
+        | (Op::ToDuration, Value::Duration(_))
+        | (Op::ToTimestamp, Value::Timestamp(..)) => return Ok(value),
+        (_, Value::Str(text)) => parse(op, text).ok_or(None),
+        (Op::ToInt, Value::Uint(n)) => i64::try_from(*n).map(Value::Int).map_err(|_| Some("integer overflow")),
+        (Op::ToInt, Value::Double(d)) => match *d > i64::MIN as f64 && *d < i64::MAX as f64 {
+            true => Ok(Value::Int(*d as i64)),
+            false => Err(Some("integer overflow")),
+        },
+        (Op::ToInt, Value::Duration(n)) => Ok(Value::Int(*n)),
+        (Op::ToInt, Value::Timestamp(s, _)) => Ok(Value::Int(*s)),
+        (Op::ToUint, Value::Int(n)) => {
+            u64::try_from(*n).map(Value::Uint).map_err(|_| Some("unsigned integer overflow"))
+        }
+        (Op::ToUint, Value::Double(d)) => match *d >= 0.0 && *d < u64::MAX as f64 {
+            true => Ok(Value::Uint(*d as u64)),
+            false => Err(Some("unsigned integer overflow")),
+        },
+        (Op::ToDouble, Value::Int(n)) => Ok(Value::Double(*n as f64)),
+        (Op::ToDouble, Value::Uint(n)) => Ok(Value::Double(*n as f64)),
+        (Op::ToString, _) => return string(&value).map(|s| Value::Str(Cow::Owned(s))),
+        // Declared since cel-go v0.26, and never implemented.
+        (Op::ToDuration, Value::Int(_)) => Err(None),
+        (Op::ToTimestamp, Value::Int(s)) => match (time::MIN_SECONDS..=time::MAX_SECONDS).contains(s) {
+            true => Ok(Value::Timestamp(*s, 0)),
+            false => Err(Some("timestamp overflow")),
+        },
+        _ => return Err(format!("no such overload: {function}({})", value.type_name())),
+    };
+    let from = value.type_name();
+    result.map_err(|message| match message {
+        Some(message) => message.to_owned(),
+        None => format!("type conversion error from '{from}' to '{target}'"),
+    })
+}
+
+fn parse(op: Op, text: &str) -> Option<Value<'static>> {
+    match op {
+        Op::ToInt => text.parse().ok().map(Value::Int),
+        // Go takes no sign here.
+        Op::ToUint => text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten().map(Value::Uint),
+        Op::ToDouble => {
+            let d: f64 = text.parse().ok()?;
+            let named = text.trim_start_matches(['+', '-']).to_ascii_lowercase().starts_with("inf");
+            (d.is_finite() || d.is_nan() || named).then_some(Value::Double(d))
+        }
+        Op::ToBool => match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(Value::Bool(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        Op::ToBytes => Some(Value::Bytes(text.as_bytes().into())),
+        Op::ToDuration => time::duration(text).map(Value::Duration),
+        Op::ToTimestamp => time::timestamp(text).map(|(s, n)| Value::Timestamp(s, n)),
+        _ => None,
+    }
+}
+
+fn string(value: &Value<'_>) -> Result<String, String> {
+    match value {
+        Value::Bool(b) => Ok(b.to_string()),
+        Value::Int(n) => Ok(n.to_string()),
+        Value::Uint(n) => Ok(n.to_string()),
+        Value::Double(d) => Ok(go_double(*d, 6)),
+        Value::Duration(n) => Ok(time::show_duration(*n)),
+        Value::Timestamp(s, n) => Ok(time::show(*s, *n)),
+        Value::Bytes(b) => std::str::from_utf8(b)
+            .map(str::to_owned)
+            .map_err(|_| "invalid UTF-8 in bytes, cannot convert to string".to_owned()),
+        other => Err(format!("no such overload: string({})", other.type_name())),
+    }
+}
+
+/// The offset of a time zone from UTC in seconds. Names of the time zone database are left out: no storage has a time.
+///
+/// # Errors
+/// What is wrong with the zone.
+pub(super) fn zone(name: &str) -> Result<i64, String> {
+    match name {
+        "" | "UTC" | "Z" => Ok(0),
+        _ => time::offset(name).ok_or_else(|| format!("unknown time zone {name}")),
+    }
+}
+
+/// A type's name used as a value.
+pub(super) fn type_value(name: &str) -> Option<Value<'static>> {
+    let name = match name {
+        "bool" => "bool",
+        "bytes" => "bytes",
+        "double" => "double",
+        "int" => "int",
+        "uint" => "uint",
+        "string" => "string",
+        "null_type" => "null_type",
+        "list" => "list",
+        "map" => "map",
+        "type" => "type",
+        _ => return None,
+    };
+    Some(Value::Type(name))
+}
+
+/// `google.protobuf.Duration` and `google.protobuf.Timestamp`, the two types whose names have dots.
+pub(super) fn qualified_type(expr: &Expr) -> Option<Value<'static>> {
+    let Kind::Select(outer) = &expr.kind else { return None };
+    let Kind::Select(inner) = &outer.operand.kind else { return None };
+    let Kind::Ident(root) = &inner.operand.kind else { return None };
+    match (root.trim_start_matches('.'), &*inner.field, &*outer.field) {
+        ("google", "protobuf", "Duration") => Some(Value::Type("google.protobuf.Duration")),
+        ("google", "protobuf", "Timestamp") => Some(Value::Type("google.protobuf.Timestamp")),
+        _ => None,
+    }
+}
+
+/// The Go type behind a value, which one of cel-go's messages names.
+pub(super) fn go_type(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Null => "types.Null",
+        Value::Bool(_) => "types.Bool",
+        Value::Int(_) => "types.Int",
+        Value::Uint(_) => "types.Uint",
+        Value::Double(_) => "types.Double",
+        Value::Str(_) => "types.String",
+        Value::Bytes(_) => "types.Bytes",
+        Value::Duration(_) => "types.Duration",
+        Value::Timestamp(..) => "types.Timestamp",
+        Value::Type(_) => "*types.Type",
+        Value::List(_) | Value::Map(_) => "traits.Iterable",
+    }
+}

@@ -1,0 +1,419 @@
+//! Evaluation over one storage, with cel-go's errors and its rules about them: `&&`, `||` and the quantifiers absorb an
+//! error that does not matter for the result (google/cel-go v0.27.0 interpreter).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::ast::{ACCUMULATOR, Call, Expr, Fold, Kind};
+use super::convert;
+use super::regex::Regex;
+use super::stdlib::{Op, TimePart};
+use super::value::Value;
+use super::{Storage, time};
+
+/// cel-go sets no limit; this one stops comprehensions nested for malice long before anybody notices.
+const MAX_STEPS: u32 = 2_000_000;
+const MAX_ITEMS: usize = 100_000;
+
+/// An evaluation that failed, with the source that did.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub message: String,
+    pub start: u32,
+    pub end: u32,
+}
+
+pub(super) type Evaluated<'a> = Result<Value<'a>, Box<Failure>>;
+
+/// One evaluation.
+pub(super) struct Machine<'a> {
+    storage: Storage<'a>,
+    scopes: Vec<(&'a str, Evaluated<'a>)>,
+    steps: u32,
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(storage: Storage<'a>) -> Machine<'a> {
+        Machine { storage, scopes: Vec::new(), steps: 0 }
+    }
+
+    pub(super) fn eval(&mut self, expr: &'a Expr) -> Evaluated<'a> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return fail(expr, format!("evaluation stopped after {MAX_STEPS} steps"));
+        }
+        match &expr.kind {
+            Kind::Literal(value) => Ok(borrow(value)),
+            Kind::Ident(name) => self.variable(expr, name),
+            Kind::Call(call) => self.call(expr, call),
+            Kind::Select(select) => {
+                if let Some(value) = convert::qualified_type(expr) {
+                    return Ok(value);
+                }
+                let operand = self.eval(&select.operand)?;
+                let key = Value::Str(Cow::Borrowed(&select.field));
+                match (select.test, index(&operand, &key)) {
+                    (false, Ok(value)) => Ok(value),
+                    (true, Ok(_)) => Ok(Value::Bool(true)),
+                    (true, Err(message)) if message.starts_with("no such key") => Ok(Value::Bool(false)),
+                    (_, Err(message)) => fail(expr, message),
+                }
+            }
+            Kind::List(items) => {
+                let items: Result<Vec<_>, _> = items.iter().map(|i| self.eval(i)).collect();
+                Ok(Value::List(Arc::new(items?)))
+            }
+            Kind::Map(entries) => {
+                let mut map: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    let (key, value) = (self.eval(key)?, self.eval(value)?);
+                    match map.iter_mut().find(|(k, _)| k.type_name() == key.type_name() && k.equals(&key)) {
+                        Some(entry) => entry.1 = value,
+                        None => map.push((key, value)),
+                    }
+                }
+                Ok(Value::Map(Arc::new(map)))
+            }
+            Kind::Message(name, _) => fail(expr, format!("unknown type: {name}")),
+            Kind::Fold(fold) => self.fold(fold),
+        }
+    }
+
+    fn variable(&mut self, expr: &'a Expr, name: &'a str) -> Evaluated<'a> {
+        if let Some((_, value)) = self.scopes.iter().rev().find(|(n, _)| *n == name) {
+            return value.clone();
+        }
+        match name.strip_prefix('.').unwrap_or(name) {
+            "name" => Ok(Value::Str(Cow::Borrowed(self.storage.name))),
+            "node" => Ok(Value::Str(Cow::Borrowed(self.storage.node))),
+            "storageType" => Ok(Value::Str(Cow::Borrowed(self.storage.storage_type))),
+            "availableSpace" => Ok(Value::Uint(self.storage.available_space)),
+            other => match convert::type_value(other) {
+                Some(value) => Ok(value),
+                None => fail(expr, format!("no such attribute(s): {other}")),
+            },
+        }
+    }
+
+    fn fold(&mut self, fold: &'a Fold) -> Evaluated<'a> {
+        let items: Vec<Value<'a>> = match self.eval(&fold.range)? {
+            Value::List(items) => items.to_vec(),
+            Value::Map(entries) => entries.iter().map(|(k, _)| k.clone()).collect(),
+            other => {
+                let message = format!("got '{}', expected iterable type", convert::go_type(&other));
+                return fail(&fold.range, message);
+            }
+        };
+        if let (Some(end), Kind::Call(step)) = (fold.ends_at, &fold.step.kind) {
+            return self.quantify(fold, &step.args[1], end, items);
+        }
+        let init = self.eval(&fold.init);
+        self.scopes.push((ACCUMULATOR, init));
+        let slot = self.scopes.len() - 1;
+        let mut stopped = None;
+        for item in items {
+            self.scopes.push((&fold.var, Ok(item)));
+            let go_on = self.eval(&fold.condition);
+            let step = match go_on {
+                Ok(Value::Bool(true)) => Some(self.eval(&fold.step)),
+                _ => None,
+            };
+            self.scopes.pop();
+            match step {
+                Some(value) => self.scopes[slot].1 = value,
+                None => break,
+            }
+            if self.steps > MAX_STEPS {
+                stopped = Some(fail(&fold.range, format!("evaluation stopped after {MAX_STEPS} steps")));
+                break;
+            }
+        }
+        let result = stopped.unwrap_or_else(|| self.eval(&fold.result));
+        self.scopes.truncate(slot);
+        result
+    }
+
+    /// `all` and `exists`: like a chain of `&&` or `||` over the items.
+    fn quantify(&mut self, fold: &'a Fold, predicate: &'a Expr, end: bool, items: Vec<Value<'a>>) -> Evaluated<'a> {
+        let mut failure = None;
+        for item in items {
+            self.scopes.push((&fold.var, Ok(item)));
+            let result = self.eval(predicate);
+            self.scopes.pop();
+            match result {
+                Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
+                Ok(Value::Bool(_)) => {}
+                Ok(_) => drop(failure.get_or_insert_with(|| fail(predicate, "no such overload"))),
+                Err(e) if self.steps > MAX_STEPS => return Err(e),
+                Err(e) => drop(failure.get_or_insert(Err(e))),
+            }
+        }
+        failure.unwrap_or(Ok(Value::Bool(!end)))
+    }
+
+    fn call(&mut self, expr: &'a Expr, call: &'a Call) -> Evaluated<'a> {
+        let known = call.known.or_else(|| call.function.strip_prefix('.').and_then(super::stdlib::find));
+        let Some(function) = known else { return fail(expr, format!("no such overload: {}", call.function)) };
+        let args = &call.args;
+        match function.op {
+            Op::And => self.logic(args, false),
+            Op::Or => self.logic(args, true),
+            Op::Conditional => match self.eval(&args[0])? {
+                Value::Bool(true) => self.eval(&args[1]),
+                Value::Bool(false) => self.eval(&args[2]),
+                _ => fail(expr, "no such overload"),
+            },
+            // An error is not strictly false either.
+            Op::NotStrictlyFalse => Ok(Value::Bool(!matches!(self.eval(&args[0]), Ok(Value::Bool(false))))),
+            op => {
+                let first = self.eval(&args[0])?;
+                let result = match args.len() {
+                    1 => unary(op, first),
+                    _ => {
+                        let second = self.eval(&args[1])?;
+                        binary(op, &first, &second, call.pattern.as_deref())
+                    }
+                };
+                result.or_else(|message| fail(expr, message))
+            }
+        }
+    }
+
+    /// `&&` ends at false, `||` at true; an error counts only if nothing ends it.
+    fn logic(&mut self, args: &'a [Expr], end: bool) -> Evaluated<'a> {
+        let mut failure = None;
+        for arg in args {
+            match self.eval(arg) {
+                Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
+                Ok(Value::Bool(_)) => {}
+                Ok(_) => drop(failure.get_or_insert_with(|| fail(arg, "no such overload"))),
+                Err(e) => drop(failure.get_or_insert(Err(e))),
+            }
+        }
+        failure.unwrap_or(Ok(Value::Bool(!end)))
+    }
+}
+
+fn fail<'a>(expr: &Expr, message: impl Into<String>) -> Evaluated<'a> {
+    Err(Box::new(Failure { message: message.into(), start: expr.start, end: expr.end }))
+}
+
+fn borrow<'a>(value: &'a Value<'static>) -> Value<'a> {
+    match value {
+        Value::Str(text) => Value::Str(Cow::Borrowed(text)),
+        other => other.clone(),
+    }
+}
+
+type Applied<'a> = Result<Value<'a>, String>;
+
+fn unary<'a>(op: Op, value: Value<'a>) -> Applied<'a> {
+    let overload = || "no such overload".to_owned();
+    match (op, &value) {
+        (Op::Not, Value::Bool(b)) => Ok(Value::Bool(!b)),
+        (Op::Negate, Value::Int(n)) => n.checked_neg().map(Value::Int).ok_or_else(|| "integer overflow".to_owned()),
+        (Op::Negate, Value::Double(d)) => Ok(Value::Double(-d)),
+        (Op::Negate, _) => Err(no_overload("-_", &value, matches!(value, Value::Bool(_)))),
+        (Op::Not, _) => Err(overload()),
+        (Op::Size, _) => size(&value).ok_or_else(|| no_overload("size", &value, false)),
+        (Op::Type, _) => Ok(Value::Type(value.type_name())),
+        (Op::ToDyn, _) => Ok(value),
+        (Op::Time(part), _) => time_part(part, &value, 0),
+        _ => convert::convert(op, value),
+    }
+}
+
+/// cel-go names the function unless the value's type implements the operator or takes calls of any kind.
+fn no_overload(function: &str, value: &Value<'_>, implemented: bool) -> String {
+    match implemented || matches!(value, Value::Str(_) | Value::Duration(_) | Value::Timestamp(..)) {
+        true => "no such overload".to_owned(),
+        false => format!("no such overload: {function}"),
+    }
+}
+
+fn size<'a>(value: &Value<'_>) -> Option<Value<'a>> {
+    let n = match value {
+        Value::Str(s) => s.chars().count(),
+        Value::Bytes(b) => b.len(),
+        Value::List(items) => items.len(),
+        Value::Map(entries) => entries.len(),
+        _ => return None,
+    };
+    Some(Value::Int(n as i64))
+}
+
+fn time_part<'a>(part: TimePart, value: &Value<'_>, offset: i64) -> Applied<'a> {
+    let found = match value {
+        Value::Timestamp(s, n) => Some(time::part(part, s + offset, *n)),
+        Value::Duration(n) => time::duration_part(part, *n),
+        _ => None,
+    };
+    found.map(Value::Int).ok_or_else(|| format!("no such overload: get{part:?}({})", value.type_name()))
+}
+
+fn binary<'a>(op: Op, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Regex, String>>) -> Applied<'a> {
+    let order = |test: fn(std::cmp::Ordering) -> bool| match a {
+        Value::List(_) | Value::Map(_) | Value::Null | Value::Type(_) => {
+            Err(format!("no such overload: {}", name_of(op)))
+        }
+        _ => a.order(b).map(|o| Value::Bool(test(o))).map_err(str::to_owned),
+    };
+    match op {
+        Op::Equals => Ok(Value::Bool(a.equals(b))),
+        Op::NotEquals => Ok(Value::Bool(!a.equals(b))),
+        Op::Less => order(|o| o.is_lt()),
+        Op::LessEquals => order(|o| o.is_le()),
+        Op::Greater => order(|o| o.is_gt()),
+        Op::GreaterEquals => order(|o| o.is_ge()),
+        Op::In => contains(a, b),
+        Op::Index => index(a, b),
+        Op::Matches => matches(a, b, pattern),
+        Op::Contains | Op::StartsWith | Op::EndsWith => match (a, b) {
+            (Value::Str(a), Value::Str(b)) => Ok(Value::Bool(match op {
+                Op::Contains => a.contains(&**b),
+                Op::StartsWith => a.starts_with(&**b),
+                _ => a.ends_with(&**b),
+            })),
+            _ => Err("no such overload".to_owned()),
+        },
+        Op::Time(part) => match b {
+            Value::Str(zone) => time_part(part, a, convert::zone(zone)?),
+            _ => Err("no such overload".to_owned()),
+        },
+        _ => arithmetic(op, a, b),
+    }
+}
+
+fn name_of(op: Op) -> &'static str {
+    match op {
+        Op::Less => "_<_",
+        Op::LessEquals => "_<=_",
+        Op::Greater => "_>_",
+        _ => "_>=_",
+    }
+}
+
+fn contains<'a>(item: &Value<'a>, set: &Value<'a>) -> Applied<'a> {
+    match set {
+        Value::List(items) => Ok(Value::Bool(items.iter().any(|i| i.equals(item)))),
+        Value::Map(entries) => Ok(Value::Bool(entries.iter().any(|(k, _)| k.equals(item)))),
+        _ => Err("no such overload".to_owned()),
+    }
+}
+
+fn index<'a>(from: &Value<'a>, key: &Value<'a>) -> Applied<'a> {
+    match (from, key) {
+        (_, Value::List(_)) => Err("invalid qualifier type: *types.baseList".to_owned()),
+        (_, Value::Map(_)) => Err("invalid qualifier type: *types.baseMap".to_owned()),
+        (Value::List(items), Value::Int(_) | Value::Uint(_) | Value::Double(_)) => {
+            let at = match key {
+                Value::Int(n) => i128::from(*n),
+                Value::Uint(n) => i128::from(*n),
+                Value::Double(d) if d.fract() == 0.0 && d.abs() < 1e18 => *d as i128,
+                _ => return Err(format!("unsupported index value {key} in list")),
+            };
+            let item = usize::try_from(at).ok().and_then(|n| items.get(n));
+            item.cloned().ok_or_else(|| format!("index out of bounds: {at}"))
+        }
+        (Value::List(_), _) => Err(format!("unsupported index type '{}' in list", key.type_name())),
+        (Value::Map(entries), _) => {
+            let entry = entries.iter().find(|(k, _)| k.equals(key));
+            entry.map(|(_, v)| v.clone()).ok_or_else(|| format!("no such key: {key}"))
+        }
+        _ => Err(format!("no such key: {key}")),
+    }
+}
+
+fn matches<'a>(text: &Value<'_>, pattern: &Value<'_>, compiled: Option<&Result<Regex, String>>) -> Applied<'a> {
+    let Value::Str(text) = text else { return Err("no such overload: matches".to_owned()) };
+    let Value::Str(pattern) = pattern else { return Err("no such overload".to_owned()) };
+    let found = match compiled {
+        Some(Ok(regex)) => regex.is_match(text),
+        Some(Err(message)) => return Err(message.clone()),
+        None => Regex::new(pattern)?.is_match(text),
+    };
+    Ok(Value::Bool(found))
+}
+
+fn arithmetic<'a>(op: Op, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => integers(op, *a, *b).map(Value::Int),
+        (Value::Uint(a), Value::Uint(b)) => unsigned(op, *a, *b).map(Value::Uint),
+        (Value::Double(a), Value::Double(b)) => match op {
+            Op::Add => Ok(Value::Double(a + b)),
+            Op::Subtract => Ok(Value::Double(a - b)),
+            Op::Multiply => Ok(Value::Double(a * b)),
+            Op::Divide => Ok(Value::Double(a / b)),
+            _ => Err("no such overload: _%_".to_owned()),
+        },
+        (Value::Str(a), Value::Str(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS * 10 => {
+            Ok(Value::Str(Cow::Owned(format!("{a}{b}"))))
+        }
+        (Value::Bytes(a), Value::Bytes(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS * 10 => {
+            Ok(Value::Bytes([&a[..], &b[..]].concat().into()))
+        }
+        (Value::List(a), Value::List(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS => {
+            Ok(Value::List(Arc::new(a.iter().chain(b.iter()).cloned().collect())))
+        }
+        _ => times(op, a, b),
+    }
+}
+
+fn integers(op: Op, a: i64, b: i64) -> Result<i64, String> {
+    let result = match op {
+        Op::Add => a.checked_add(b),
+        Op::Subtract => a.checked_sub(b),
+        Op::Multiply => a.checked_mul(b),
+        Op::Divide if b == 0 => return Err("division by zero".to_owned()),
+        Op::Modulo if b == 0 => return Err("modulus by zero".to_owned()),
+        Op::Divide => a.checked_div(b),
+        Op::Modulo => a.checked_rem(b),
+        _ => return Err("no such overload".to_owned()),
+    };
+    result.ok_or_else(|| "integer overflow".to_owned())
+}
+
+fn unsigned(op: Op, a: u64, b: u64) -> Result<u64, String> {
+    let result = match op {
+        Op::Add => a.checked_add(b),
+        Op::Subtract => a.checked_sub(b),
+        Op::Multiply => a.checked_mul(b),
+        Op::Divide if b == 0 => return Err("division by zero".to_owned()),
+        Op::Modulo if b == 0 => return Err("modulus by zero".to_owned()),
+        Op::Divide => a.checked_div(b),
+        Op::Modulo => a.checked_rem(b),
+        _ => return Err("no such overload".to_owned()),
+    };
+    result.ok_or_else(|| "unsigned integer overflow".to_owned())
+}
+
+fn times<'a>(op: Op, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
+    let nanos = |s: i64, n: u32| i128::from(s) * 1_000_000_000 + i128::from(n);
+    let timestamp = |total: i128| {
+        let seconds = i64::try_from(total.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
+        match (time::MIN_SECONDS..=time::MAX_SECONDS).contains(&seconds) {
+            true => Ok(Value::Timestamp(seconds, total.rem_euclid(1_000_000_000) as u32)),
+            false => Err("timestamp overflow".to_owned()),
+        }
+    };
+    let duration = |total: i128| i64::try_from(total).map(Value::Duration).map_err(|_| "duration overflow".to_owned());
+    match (op, a, b) {
+        (Op::Add, Value::Duration(a), Value::Duration(b)) => duration(i128::from(*a) + i128::from(*b)),
+        (Op::Subtract, Value::Duration(a), Value::Duration(b)) => duration(i128::from(*a) - i128::from(*b)),
+        (Op::Add, Value::Timestamp(s, n), Value::Duration(d))
+        | (Op::Add, Value::Duration(d), Value::Timestamp(s, n)) => timestamp(nanos(*s, *n) + i128::from(*d)),
+        (Op::Subtract, Value::Timestamp(s, n), Value::Duration(d)) => timestamp(nanos(*s, *n) - i128::from(*d)),
+        (Op::Subtract, Value::Timestamp(s, n), Value::Timestamp(t, m)) => duration(nanos(*s, *n) - nanos(*t, *m)),
+        _ => {
+            let number = matches!(a, Value::Int(_) | Value::Uint(_));
+            let (name, implemented) = match op {
+                Op::Add => ("_+_", matches!(a, Value::Bytes(_) | Value::List(_))),
+                Op::Subtract => ("_-_", false),
+                Op::Multiply => ("_*_", false),
+                Op::Divide => ("_/_", false),
+                _ => return Err(no_overload("_%_", a, number)),
+            };
+            Err(no_overload(name, a, implemented || number || matches!(a, Value::Double(_))))
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! From source to tree, with the messages of cel-go's ANTLR parser (google/cel-go v0.27.0 parser/parser.go). Parsing ends
+//! at the first syntax error: cel-go sorts its errors by place, and what it finds after recovering says little.
+
+mod errors;
+mod primary;
+
+use errors::{expected, starts_operand, starts_primary};
+
+use super::ast::{Call, Expr, Kind, Select};
+use super::lexer::{Tok, Token, lex};
+use super::value::Value;
+use super::{Problem, stdlib};
+
+/// Both limits of cel-go: how deep rules may nest, and how deep the tree may be.
+const MAX_DEPTH: u32 = 250;
+const MAX_CODE_POINTS: usize = 100_000;
+
+/// The tree, or everything that is wrong, in the order of the source.
+pub(super) fn parse(source: &str) -> Result<Expr, Vec<Problem>> {
+    let points = source.chars().count();
+    if points > MAX_CODE_POINTS {
+        let message = format!("expression code point size exceeds limit: size: {points}, limit {MAX_CODE_POINTS}");
+        return Err(vec![Problem { at: None, message }]);
+    }
+    let (tokens, bad) = lex(source);
+    let mut parser = Parser { source, tokens, at: 0, problems: Vec::new(), depth: [0; 3], open: Vec::new() };
+    for bad in bad {
+        parser.problem(bad.at, format!("Syntax error: token recognition error at: '{}'", bad.text));
+    }
+    let tree = parser.expression().and_then(|(tree, height)| {
+        if height > MAX_DEPTH {
+            return Err(parser.too_deep("max recursion depth exceeded".to_owned()));
+        }
+        parser.end()?;
+        Ok(tree)
+    });
+    parser.problems.sort_by_key(|p| p.at);
+    match tree {
+        Ok(tree) if parser.problems.is_empty() => Ok(tree),
+        _ => Err(parser.problems),
+    }
+}
+
+/// A syntax error was recorded.
+struct Stop;
+
+/// A node with the height of its tree as cel-go's visitor counts it.
+type Parsed = Result<(Expr, u32), Stop>;
+
+struct Parser<'a> {
+    source: &'a str,
+    tokens: Vec<Token>,
+    at: usize,
+    problems: Vec<Problem>,
+    /// Open rules: expr, relation, calc.
+    depth: [u32; 3],
+    /// For each open bracket, what may stand behind an operand in it.
+    open: Vec<&'static [&'static str]>,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Token {
+        self.ahead(0)
+    }
+
+    fn ahead(&self, n: usize) -> Token {
+        self.tokens[(self.at + n).min(self.tokens.len() - 1)]
+    }
+
+    fn is(&self, op: &'static str) -> bool {
+        self.peek().tok == Tok::Op(op)
+    }
+
+    fn take(&mut self, op: &'static str) -> Option<Token> {
+        let token = self.peek();
+        (token.tok == Tok::Op(op)).then(|| {
+            self.at += 1;
+            token
+        })
+    }
+
+    fn text(&self, token: Token) -> &str {
+        match token.tok {
+            Tok::Eof => "<EOF>",
+            _ => &self.source[token.start as usize..token.end as usize],
+        }
+    }
+
+    fn enter(&mut self, rule: usize) -> Result<(), Stop> {
+        self.depth[rule] += 1;
+        match self.depth[rule] > MAX_DEPTH {
+            true => Err(self.too_deep(format!("expression recursion limit exceeded: {MAX_DEPTH}"))),
+            false => Ok(()),
+        }
+    }
+
+    fn expression(&mut self) -> Parsed {
+        self.enter(0)?;
+        let (condition, height) = self.either()?;
+        let result = match self.take("?") {
+            None => (condition, height),
+            Some(op) => {
+                self.open.push(&[":"]);
+                let (then, a) = self.either()?;
+                self.open.pop();
+                self.colon()?;
+                let (otherwise, b) = self.expression()?;
+                let (start, end) = (condition.start, otherwise.end);
+                (call("_?_:_", op.start, start, end, vec![condition, then, otherwise]), 1 + height.max(a).max(b))
+            }
+        };
+        self.depth[0] -= 1;
+        Ok(result)
+    }
+
+    fn colon(&mut self) -> Result<Token, Stop> {
+        let follows = starts_operand(self.peek().tok);
+        self.expect(":", follows)
+    }
+
+    fn either(&mut self) -> Parsed {
+        self.logic("||", "_||_", Self::both)
+    }
+
+    fn both(&mut self) -> Parsed {
+        self.logic("&&", "_&&_", Self::relation)
+    }
+
+    fn logic(&mut self, op: &'static str, function: &str, term: fn(&mut Self) -> Parsed) -> Parsed {
+        let (first, mut height) = term(self)?;
+        if !self.is(op) {
+            return Ok((first, height));
+        }
+        let start = first.start;
+        let (mut terms, mut operators) = (vec![first], Vec::new());
+        while let Some(operator) = self.take(op) {
+            let (next, h) = term(self)?;
+            height = height.max(h);
+            terms.push(next);
+            operators.push(operator.start);
+        }
+        // cel-go balances a chain into a tree: its root is the operator in the middle.
+        let at = operators[operators.len() / 2];
+        let end = terms[terms.len() - 1].end;
+        Ok((call(function, at, start, end, terms), height))
+    }
+
+    fn relation(&mut self) -> Parsed {
+        self.enter(1)?;
+        let (mut left, mut height) = self.calc(1)?;
+        while let Tok::Op(op @ ("<" | "<=" | ">=" | ">" | "==" | "!=" | "in")) = self.peek().tok {
+            let at = self.peek().start;
+            self.at += 1;
+            self.enter(1)?;
+            let (right, h) = self.calc(1)?;
+            self.depth[1] -= 1;
+            let function = match op {
+                "<" => "_<_",
+                "<=" => "_<=_",
+                ">=" => "_>=_",
+                ">" => "_>_",
+                "==" => "_==_",
+                "!=" => "_!=_",
+                _ => "@in",
+            };
+            height = 1 + height.max(h);
+            let (start, end) = (left.start, right.end);
+            left = call(function, at, start, end, vec![left, right]);
+        }
+        self.depth[1] -= 1;
+        Ok((left, height))
+    }
+
+    fn calc(&mut self, least: u32) -> Parsed {
+        self.enter(2)?;
+        let (mut left, mut height) = self.unary()?;
+        loop {
+            let (function, power) = match self.peek().tok {
+                Tok::Op("*") => ("_*_", 2),
+                Tok::Op("/") => ("_/_", 2),
+                Tok::Op("%") => ("_%_", 2),
+                Tok::Op("+") => ("_+_", 1),
+                Tok::Op("-") => ("_-_", 1),
+                _ => break,
+            };
+            if power < least {
+                break;
+            }
+            let at = self.peek().start;
+            self.at += 1;
+            let (right, h) = self.calc(power + 1)?;
+            height = 1 + height.max(h);
+            let (start, end) = (left.start, right.end);
+            left = call(function, at, start, end, vec![left, right]);
+        }
+        self.depth[2] -= 1;
+        Ok((left, height))
+    }
+
+    fn unary(&mut self) -> Parsed {
+        let first = self.peek();
+        let op = match first.tok {
+            Tok::Op(op @ ("!" | "-")) => op,
+            _ => return self.member(),
+        };
+        let (mut count, mut last) = (0, first);
+        while self.is(op) && !(op == "-" && self.is_signed_number() && count == 0) {
+            last = self.peek();
+            self.at += 1;
+            count += 1;
+        }
+        if count == 0 {
+            return self.member();
+        }
+        let operand = starts_primary(self.peek().tok) || (op == "!" && self.is_signed_number());
+        if !operand {
+            // Behind `!`, a minus is taken for the sign of a number until the token after it is none.
+            let sign = self.peek();
+            if op == "!" && self.is("-") {
+                let next = self.ahead(1);
+                let text = &self.source[sign.start as usize..next.end as usize];
+                let message = format!("no viable alternative at input '{text}'");
+                return Err(self.syntax(next, message));
+            }
+            let token = self.peek();
+            let message = match op {
+                "!" => format!("extraneous input '{}' expecting {{{}}}", self.text(token), expected(&[])),
+                _ => format!(
+                    "no viable alternative at input '{}'",
+                    &self.source[last.start as usize..token.end as usize]
+                ),
+            };
+            return Err(self.syntax(token, message));
+        }
+        let (operand, height) = self.member()?;
+        if count % 2 == 0 {
+            return Ok((operand, height));
+        }
+        let end = operand.end;
+        let function = if op == "!" { "!_" } else { "-_" };
+        Ok((call(function, first.start, first.start, end, vec![operand]), height))
+    }
+
+    /// A minus that belongs to the number behind it.
+    fn is_signed_number(&self) -> bool {
+        self.is("-") && matches!(self.ahead(1).tok, Tok::Int | Tok::Float)
+    }
+
+    fn member(&mut self) -> Parsed {
+        let (mut operand, mut height) = self.primary()?;
+        loop {
+            let token = self.peek();
+            match token.tok {
+                Tok::Op(".") => (operand, height) = self.dot(operand, height)?,
+                Tok::Op("[") => {
+                    self.at += 1;
+                    self.open.push(&["]"]);
+                    let optional = self.take("?").is_some();
+                    if optional {
+                        self.problem(token.start, "unsupported syntax '[?'".to_owned());
+                    }
+                    let (index, h) = self.operand(if optional { &[] } else { &["'?'"] })?;
+                    let close = self.close("]")?;
+                    height = 1 + height.max(h);
+                    let start = operand.start;
+                    operand = call("_[_]", token.start, start, close.end, vec![operand, index]);
+                }
+                _ => return Ok((operand, height)),
+            }
+        }
+    }
+
+    fn dot(&mut self, operand: Expr, height: u32) -> Parsed {
+        let dot = self.peek();
+        self.at += 1;
+        let optional = self.take("?");
+        if optional.is_some() {
+            self.problem(dot.start, "unsupported syntax '.?'".to_owned());
+        }
+        let name = self.peek();
+        if !matches!(name.tok, Tok::Ident | Tok::EscIdent) {
+            return Err(self.no_field(dot, name));
+        }
+        self.at += 1;
+        if optional.is_none() && name.tok == Tok::Ident && self.is("(") {
+            let open = self.peek();
+            let (args, close, h) = self.arguments()?;
+            let function = self.text(name).to_owned();
+            return Ok((self.finish_call(&function, Some(operand), args, open.start, close.end), 1 + height.max(h)));
+        }
+        if name.tok == Tok::EscIdent {
+            self.problem(name.start, "unsupported syntax: '`'".to_owned());
+        }
+        let field = self.text(name).into();
+        let (start, end) = (operand.start, name.end);
+        let kind = Kind::Select(Box::new(Select { operand, field, test: false }));
+        Ok((Expr { kind, at: dot.start, start, end }, 1 + height))
+    }
+}
+
+/// A call of a function that is not a member of anything.
+pub(super) fn call(name: &str, at: u32, start: u32, end: u32, args: Vec<Expr>) -> Expr {
+    let known = stdlib::find(name);
+    let pattern = match (known.map(|k| k.op), args.as_slice()) {
+        (Some(stdlib::Op::Matches), [_, Expr { kind: Kind::Literal(Value::Str(pattern)), .. }]) => {
+            Some(Box::new(super::regex::Regex::new(pattern)))
+        }
+        _ => None,
+    };
+    let call = Call { function: name.into(), known, member: false, args, pattern };
+    Expr { kind: Kind::Call(Box::new(call)), at, start, end }
+}

@@ -1,0 +1,170 @@
+//! Durations and timestamps, as Go's time package reads and writes them.
+
+use super::stdlib::TimePart;
+
+/// Timestamps run from year 1 to year 9999.
+pub(super) const MIN_SECONDS: i64 = -62_135_596_800;
+pub(super) const MAX_SECONDS: i64 = 253_402_300_799;
+
+/// Go's time.ParseDuration, in nanoseconds.
+pub(super) fn duration(text: &str) -> Option<i64> {
+    let (negative, mut rest) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total: i128 = 0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+        let (digits, tail) = rest.split_at(number);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.len() + fraction.len() == 0 || fraction.contains('.') || digits.len() > 30 {
+            return None;
+        }
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let scale: i128 = match &tail[..unit] {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        total += if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()?.checked_mul(scale)? };
+        if !fraction.is_empty() {
+            let fraction: f64 = format!("0.{fraction}").parse().ok()?;
+            total += (fraction * scale as f64) as i128;
+        }
+        rest = &tail[unit..];
+    }
+    i64::try_from(if negative { -total } else { total }).ok()
+}
+
+/// RFC 3339: seconds since 1970 and nanoseconds.
+pub(super) fn timestamp(text: &str) -> Option<(i64, u32)> {
+    let b = text.as_bytes();
+    if b.len() < 20
+        || !text.is_ascii()
+        || b[4] != b'-'
+        || b[7] != b'-'
+        || b[10] != b'T'
+        || b[13] != b':'
+        || b[16] != b':'
+    {
+        return None;
+    }
+    let number = |from: usize, to: usize| {
+        let digits = &text[from..to];
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok()).flatten()
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let mut rest = &text[19..];
+    let mut nanos = 0;
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let len = fraction.len() - fraction.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if len == 0 {
+            return None;
+        }
+        let digits = &fraction[..len.min(9)];
+        nanos = digits.parse::<u32>().ok()? * 10u32.pow(9 - digits.len() as u32);
+        rest = &fraction[len..];
+    }
+    let offset = if rest == "Z" { 0 } else { offset(rest)? };
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    Some((days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset, nanos))
+}
+
+/// `+02:00` in seconds.
+pub(super) fn offset(text: &str) -> Option<i64> {
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = text[1..].split_once(':')?;
+    let two =
+        |d: &str| (d.len() == 2 && d.bytes().all(|b| b.is_ascii_digit())).then(|| d.parse::<i64>().ok()).flatten();
+    Some(sign * (two(hours)? * 3600 + two(minutes)? * 60))
+}
+
+/// RFC 3339 in UTC with as many digits of the second as there are.
+pub(super) fn show(seconds: i64, nanos: u32) -> String {
+    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let s = seconds.rem_euclid(86_400);
+    let fraction = if nanos == 0 { String::new() } else { format!(".{nanos:09}").trim_end_matches('0').to_owned() };
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}{fraction}Z", s / 3600, s / 60 % 60, s % 60)
+}
+
+/// A duration in seconds, as CEL's string() writes it.
+pub(super) fn show_duration(nanos: i64) -> String {
+    format!("{}s", nanos as f64 / 1e9)
+}
+
+/// What a method of a timestamp gives; the seconds are those of the time zone asked for.
+pub(super) fn part(part: TimePart, seconds: i64, nanos: u32) -> i64 {
+    let days = seconds.div_euclid(86_400);
+    let second = seconds.rem_euclid(86_400);
+    let (year, month, day) = civil(days);
+    match part {
+        TimePart::FullYear => year,
+        TimePart::Month => month - 1,
+        TimePart::DayOfYear => days - days_from_civil(year, 1, 1),
+        TimePart::DayOfMonth => day - 1,
+        TimePart::Date => day,
+        TimePart::DayOfWeek => (days + 4).rem_euclid(7),
+        TimePart::Hours => second / 3600,
+        TimePart::Minutes => second / 60 % 60,
+        TimePart::Seconds => second % 60,
+        TimePart::Milliseconds => i64::from(nanos / 1_000_000),
+    }
+}
+
+/// What a method of a duration gives: the whole of it in that unit.
+pub(super) fn duration_part(part: TimePart, nanos: i64) -> Option<i64> {
+    match part {
+        TimePart::Hours => Some(nanos / 3_600_000_000_000),
+        TimePart::Minutes => Some(nanos / 60_000_000_000),
+        TimePart::Seconds => Some(nanos / 1_000_000_000),
+        TimePart::Milliseconds => Some(nanos / 1_000_000),
+        _ => None,
+    }
+}
+
+/// Days since 1970 of a date in the Gregorian calendar (Howard Hinnant's algorithm).
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// The date of a day since 1970.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year + era * 400 + i64::from(month <= 2), month, day)
+}

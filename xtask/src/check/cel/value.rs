@@ -1,0 +1,163 @@
+//! Values at run time and how they compare (google/cel-go v0.27.0 common/types).
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use super::types::Type;
+
+/// A value. Strings are borrowed from the storage or the expression as long as nothing is made of them.
+#[derive(Debug, Clone)]
+pub(super) enum Value<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    Str(Cow<'a, str>),
+    Bytes(Arc<[u8]>),
+    List(Arc<Vec<Value<'a>>>),
+    Map(Arc<Vec<(Value<'a>, Value<'a>)>>),
+    /// Nanoseconds.
+    Duration(i64),
+    /// Seconds since 1970 and nanoseconds on top.
+    Timestamp(i64, u32),
+    /// A type as a value, by the name that `type()` gives.
+    Type(&'static str),
+}
+
+impl<'a> Value<'a> {
+    /// The type of a literal.
+    pub(super) fn static_type(&self) -> Type {
+        match self {
+            Value::Null => Type::Null,
+            Value::Bool(_) => Type::Bool,
+            Value::Int(_) => Type::Int,
+            Value::Uint(_) => Type::Uint,
+            Value::Double(_) => Type::Double,
+            Value::Str(_) => Type::String,
+            Value::Bytes(_) => Type::Bytes,
+            _ => Type::Dyn,
+        }
+    }
+
+    /// The name of the value's type.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Value::Null => "null_type",
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Uint(_) => "uint",
+            Value::Double(_) => "double",
+            Value::Str(_) => "string",
+            Value::Bytes(_) => "bytes",
+            Value::List(_) => "list",
+            Value::Map(_) => "map",
+            Value::Duration(_) => "google.protobuf.Duration",
+            Value::Timestamp(..) => "google.protobuf.Timestamp",
+            Value::Type(_) => "type",
+        }
+    }
+
+    /// Equality across types: numbers by their value, anything else of different types is not equal.
+    pub(super) fn equals(&self, other: &Value<'_>) -> bool {
+        match (self, other) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Str(a), Value::Str(b)) => a == b,
+            (Value::Bytes(a), Value::Bytes(b)) => a == b,
+            (Value::Duration(a), Value::Duration(b)) => a == b,
+            (Value::Timestamp(a, m), Value::Timestamp(b, n)) => a == b && m == n,
+            (Value::Type(a), Value::Type(b)) => a == b,
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(b)),
+            (Value::Map(a), Value::Map(b)) => {
+                a.len() == b.len() && a.iter().all(|(k, v)| b.iter().any(|(l, w)| k.equals(l) && v.equals(w)))
+            }
+            _ => matches!(self.order_numbers(other), Some(Some(Ordering::Equal))),
+        }
+    }
+
+    /// The order of two numbers: `None` if one is no number, `Some(None)` if one is NaN.
+    fn order_numbers(&self, other: &Value<'_>) -> Option<Option<Ordering>> {
+        let order = match (self, other) {
+            (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+            (Value::Uint(a), Value::Uint(b)) => Some(a.cmp(b)),
+            (Value::Int(a), Value::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+            (Value::Uint(a), Value::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+            (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
+            (Value::Double(a), Value::Int(b)) => order_double(*a, i128::from(*b)),
+            (Value::Double(a), Value::Uint(b)) => order_double(*a, i128::from(*b)),
+            (Value::Int(a), Value::Double(b)) => order_double(*b, i128::from(*a)).map(Ordering::reverse),
+            (Value::Uint(a), Value::Double(b)) => order_double(*b, i128::from(*a)).map(Ordering::reverse),
+            _ => return None,
+        };
+        Some(order)
+    }
+
+    /// The order of two values.
+    ///
+    /// # Errors
+    /// cel-go's message for values that have none.
+    pub(super) fn order(&self, other: &Value<'_>) -> Result<Ordering, &'static str> {
+        match (self, other) {
+            (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
+            (Value::Str(a), Value::Str(b)) => Ok(a.as_bytes().cmp(b.as_bytes())),
+            (Value::Bytes(a), Value::Bytes(b)) => Ok(a.cmp(b)),
+            (Value::Duration(a), Value::Duration(b)) => Ok(a.cmp(b)),
+            (Value::Timestamp(a, m), Value::Timestamp(b, n)) => Ok((a, m).cmp(&(b, n))),
+            _ => match self.order_numbers(other) {
+                Some(order) => order.ok_or("NaN values cannot be ordered"),
+                None => Err("no such overload"),
+            },
+        }
+    }
+}
+
+/// A double against an integer of 64 bits, exact.
+fn order_double(a: f64, b: i128) -> Option<Ordering> {
+    if a.is_nan() {
+        return None;
+    }
+    if a.abs() >= 1e20 {
+        return Some(if a > 0.0 { Ordering::Greater } else { Ordering::Less });
+    }
+    // Below 1e20 the whole part fits; the fraction decides a tie.
+    let whole = a.trunc();
+    Some((whole as i128).cmp(&b).then(a.partial_cmp(&whole)?))
+}
+
+/// As Go's `%v` shows it, which is what errors name a key by.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("NULL_VALUE"),
+            Value::Bool(b) => write!(f, "{b}"),
+            Value::Int(n) => write!(f, "{n}"),
+            Value::Uint(n) => write!(f, "{n}"),
+            Value::Double(d) => f.write_str(&go_double(*d, 21)),
+            Value::Str(s) => f.write_str(s),
+            Value::Bytes(b) => write!(f, "{b:?}"),
+            Value::Type(t) => f.write_str(t),
+            other => f.write_str(other.type_name()),
+        }
+    }
+}
+
+/// A double as Go's strconv.FormatFloat(d, 'g', -1, 64) writes it; `large` is the power of ten from which it uses an
+/// exponent: 6 there, 21 in `%v`.
+pub(super) fn go_double(d: f64, large: i32) -> String {
+    if d.is_nan() {
+        return "NaN".to_owned();
+    }
+    if d.is_infinite() {
+        return if d > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+    }
+    let shortest = format!("{d:e}");
+    let (digits, power) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+    let power: i32 = power.parse().unwrap_or(0);
+    if d != 0.0 && (power < -4 || power >= large) {
+        return format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs());
+    }
+    format!("{d}")
+}

@@ -1,0 +1,108 @@
+use super::*;
+
+/// 22 Dec 2026, a month after the fixtures were made.
+const NOW: u64 = 1_797_897_600;
+
+fn fixture(name: &str) -> &'static str {
+    macro_rules! files {
+        ($($name:literal),*) => {
+            match name {
+                $($name => include_str!(concat!("../../tests/fixtures/certificates/", $name)),)*
+                _ => panic!("no fixture {name}"),
+            }
+        };
+    }
+    files!("leaf.pem", "inter.pem", "root.pem", "self.pem", "leaf-key.b64", "self-key.b64")
+}
+
+fn chain(names: &[&str]) -> Vec<Certificate> {
+    read_pem(&names.iter().map(|name| fixture(&format!("{name}.pem"))).collect::<String>()).unwrap()
+}
+
+fn key(name: &str, label: &str) -> String {
+    format!("-----BEGIN {label}-----\n{}-----END {label}-----\n", fixture(&format!("{name}-key.b64")))
+}
+
+/// The first fault, else the first warning, else nothing.
+fn verdict(names: &[&str], host: &str, roots: Option<&[Certificate]>, now: u64) -> String {
+    let found = judge(&chain(names), host, roots, now);
+    let first = found.faults.iter().map(|(what, _)| format!("fault: {what}"));
+    first.chain(found.warnings.iter().map(|(what, _)| format!("warning: {what}"))).next().unwrap_or_default()
+}
+
+#[test]
+fn a_certificate_tells_what_openssl_tells() {
+    let leaf = &chain(&["leaf"])[0];
+    assert_eq!(leaf.name(), "omni.example.com");
+    assert_eq!(leaf.names(), "omni.example.com, *.hub.example.com, 192.0.2.10, 2001:db8::1");
+    assert_eq!((leaf.not_before, leaf.not_after), (1_795_320_019, 1_803_096_019));
+    assert!(!leaf.authority && !leaf.self_signed());
+    let own = &chain(&["self"])[0];
+    assert_eq!(clock::date(own.not_after), "2081-08-25", "a GeneralizedTime");
+    assert!(own.self_signed() && chain(&["inter"])[0].authority);
+}
+
+#[test]
+fn names_are_compared_as_clients_do() {
+    let leaf = &chain(&["leaf"])[0];
+    for host in ["omni.example.com", "OMNI.example.com.", "a.hub.example.com", "192.0.2.10", "2001:db8::1"] {
+        assert!(leaf.covers(host), "{host}");
+    }
+    for host in ["example.com", "a.b.hub.example.com", "hub.example.com", "192.0.2.11", "xomni.example.com"] {
+        assert!(!leaf.covers(host), "{host}");
+    }
+}
+
+#[test]
+#[allow(clippy::type_complexity)] // a table
+fn a_chain_is_judged() {
+    let roots = chain(&["root"]);
+    let (roots, nobody) = (Some(&roots[..]), Some(&[][..]));
+    let host = "omni.example.com";
+    let cases: &[(&[&str], &str, Option<&[Certificate]>, u64, &str)] = &[
+        (&["leaf", "inter"], host, roots, NOW, ""),
+        (&["leaf", "inter", "root"], host, roots, NOW, ""),
+        (&["leaf", "inter", "root"], host, nobody, NOW, "warning: the chain ends at `Test Root`"),
+        (&["leaf", "inter"], host, None, NOW, ""),
+        (&["leaf"], host, roots, NOW, "fault: the chain is not whole"),
+        (&["leaf"], host, None, NOW, "warning: there is only the server's certificate"),
+        (&["leaf", "inter"], host, nobody, NOW, "warning: the chain ends at `Test Root`"),
+        (&["leaf", "root"], host, roots, NOW, "fault: certificate 1 is not followed by its issuer `Test Intermediate`"),
+        (&["inter", "leaf"], host, roots, NOW, "fault: the certificate for omni.example.com stands at place 2"),
+        (&["leaf", "inter"], "other.example.com", roots, NOW, "fault: it does not cover other.example.com: it is for"),
+        (&["leaf", "inter"], host, roots, 1_795_320_018, "fault: `omni.example.com` is good only from 2026-11-22"),
+        (&["leaf", "inter"], host, roots, 1_803_096_019, "fault: `omni.example.com` expired on 2027-02-20"),
+        (&["leaf", "inter"], host, roots, 1_803_000_000, "warning: `omni.example.com` ends on 2027-02-20, in 1 days"),
+        (&["self"], "self.example.com", nobody, NOW, "warning: it signs itself"),
+        (&[], host, roots, NOW, "fault: there is no certificate"),
+    ];
+    for (names, host, roots, now, wanted) in cases {
+        let found = verdict(names, host, *roots, *now);
+        assert!(found.starts_with(wanted) && found.is_empty() == wanted.is_empty(), "{names:?} {host}: {found}");
+    }
+    assert_eq!(judge(&chain(&["leaf", "inter"]), host, roots, NOW).days_left, 60);
+}
+
+#[test]
+fn a_key_is_told_from_another() {
+    let (leaf, own) = (&chain(&["leaf"])[0], &chain(&["self"])[0]);
+    assert_eq!(key_fits(leaf, &key("leaf", "PRIVATE KEY")), Ok(Some(true)));
+    assert_eq!(key_fits(own, &key("leaf", "PRIVATE KEY")), Ok(Some(false)));
+    assert_eq!(key_fits(own, &key("self", "RSA PRIVATE KEY")), Ok(Some(true)));
+    assert_eq!(key_fits(leaf, &key("self", "RSA PRIVATE KEY")), Ok(Some(false)));
+    assert!(key_fits(leaf, &key("leaf", "ENCRYPTED PRIVATE KEY")).unwrap_err().contains("passphrase"));
+    assert!(key_fits(leaf, fixture("leaf.pem")).unwrap_err().contains("no private key"));
+}
+
+#[test]
+fn damage_is_refused_without_a_panic() {
+    let der = chain(&["leaf"])[0].der.clone();
+    for end in 0..der.len() {
+        assert!(Certificate::parse(&der[..end]).is_err(), "cut at {end}");
+        let mut bent = der.clone();
+        bent[end] ^= 0xff;
+        let _ = Certificate::parse(&bent);
+    }
+    assert!(read_pem("-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----").is_err());
+    assert_eq!(read_pem("nothing"), Ok(vec![]));
+}

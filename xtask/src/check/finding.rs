@@ -1,0 +1,80 @@
+//! One thing that is wrong, in the one form that people, pipes and editors get it.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+
+use crate::spec::Place;
+
+/// How bad a finding is. An error stops every task that would act on the file, a warning is shown and passed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    /// The word used in text and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+/// One finding. `Display` prints the compiler form `file:line:column: error[rule]: message` followed by the fix;
+/// as JSON it is flat: `{rule, severity, file, line, column, message, fix}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Id of the rule, stable across releases: what `--allow` names and `docs/checks.md` explains.
+    pub rule: &'static str,
+    pub severity: Severity,
+    pub place: Place,
+    /// What is wrong and what it leads to, without a full stop.
+    pub message: String,
+    /// What to do about it; empty only where the message says it already.
+    pub fix: String,
+}
+
+impl Finding {
+    /// An error at a place.
+    pub fn error(rule: &'static str, place: Place, message: impl Into<String>, fix: impl Into<String>) -> Finding {
+        Finding { rule, severity: Severity::Error, place, message: message.into(), fix: fix.into() }
+    }
+
+    /// A warning at a place.
+    pub fn warning(rule: &'static str, place: Place, message: impl Into<String>, fix: impl Into<String>) -> Finding {
+        Finding { rule, severity: Severity::Warning, place, message: message.into(), fix: fix.into() }
+    }
+
+    /// True for an error.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}[{}]: {}", self.place, self.severity.as_str(), self.rule, self.message)?;
+        if !self.fix.is_empty() {
+            write!(f, "\n  fix: {}", self.fix)?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut s = serializer.serialize_struct("Finding", 7)?;
+        s.serialize_field("rule", self.rule)?;
+        s.serialize_field("severity", self.severity.as_str())?;
+        s.serialize_field("file", &self.place.file)?;
+        s.serialize_field("line", &self.place.line)?;
+        s.serialize_field("column", &self.place.column)?;
+        s.serialize_field("message", &self.message)?;
+        s.serialize_field("fix", &self.fix)?;
+        s.end()
+    }
+}

@@ -1,0 +1,75 @@
+//! What the real program would answer, told apart from what this check finds.
+
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+
+use super::Finding;
+use super::rules::{self, Effect};
+
+/// The answer of the program that a file is made for: omnictl's `cluster template validate` for a template, Omni's server
+/// for a new machine class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Accept,
+    Reject,
+    /// Something decides that is not known here: a schema, a file, a server.
+    Unknown,
+}
+
+impl Verdict {
+    /// The word used in text and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Accept => "accept",
+            Verdict::Reject => "reject",
+            Verdict::Unknown => "unknown",
+        }
+    }
+
+    /// The verdict that follows from findings, each rule saying what the program makes of it; `open` says that something
+    /// was left undecided.
+    pub fn of(findings: &[Finding], open: bool) -> Verdict {
+        let has = |effect| findings.iter().any(|f| rules::find(f.rule).is_some_and(|r| r.effect == effect));
+        if has(Effect::Rejects) {
+            Verdict::Reject
+        } else if open || has(Effect::Unknown) {
+            Verdict::Unknown
+        } else {
+            Verdict::Accept
+        }
+    }
+}
+
+/// A file that was checked. As JSON `{file, omnictl|server, findings}`, with `schema` for a machine class.
+#[derive(Debug, Clone)]
+pub struct Checked<T> {
+    pub file: String,
+    /// What the file says, as far as it could be read.
+    pub value: Option<T>,
+    pub verdict: Verdict,
+    /// Whose verdict it is: `omnictl` or `server`.
+    pub program: &'static str,
+    /// Which provider schemas were used, for machine classes: "proxmox: from Omni", "built in".
+    pub schema: Option<String>,
+    pub findings: Vec<Finding>,
+}
+
+impl<T> Checked<T> {
+    /// True if any finding is an error whose rule is not in `allowed`.
+    pub fn has_errors(&self, allowed: &[&str]) -> bool {
+        self.findings.iter().any(|f| f.is_error() && !allowed.contains(&f.rule))
+    }
+}
+
+impl<T> Serialize for Checked<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut s = serializer.serialize_struct("Checked", 4)?;
+        s.serialize_field("file", &self.file)?;
+        s.serialize_field(self.program, self.verdict.as_str())?;
+        if let Some(schema) = &self.schema {
+            s.serialize_field("schema", schema)?;
+        }
+        s.serialize_field("findings", &self.findings)?;
+        s.end()
+    }
+}

@@ -1,0 +1,186 @@
+//! Files that are either as they were or complete: written beside their place, synced, and renamed over it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Code, Failure};
+
+/// Mode of files that hold secrets.
+pub const PRIVATE: u32 = 0o600;
+/// Mode of files that are committed.
+pub const SHARED: u32 = 0o644;
+
+/// Replaces `path` by `contents` at once, with `mode`. A reader sees the old file or the new one, also after a crash.
+///
+/// # Errors
+/// [`Code::Failed`] that names the path and the reason; the old file is then untouched.
+pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
+            .cause(format!("{what}: {error}"))
+            .hint("check the owner and mode of the file and of its directory")
+    };
+    // The parent of a bare name is the empty path, which names no directory.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
+    // A link would be replaced by a file: write where it leads.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let temp = temp_beside(&place);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
+        // create_new honours the umask; the mode asked for is exact.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&temp, &place)?;
+        File::open(fs::canonicalize(parent)?)?.sync_all()
+    })();
+    written.map_err(|error| {
+        let _ = fs::remove_file(&temp);
+        failed("writing beside it and renaming", error)
+    })
+}
+
+/// Writes a file that must not be there yet, whole, with `mode`.
+///
+/// # Errors
+/// [`Code::Conflict`] when it is there: it stays as it is. [`Code::Failed`] otherwise.
+pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            return Failure::new(Code::Conflict, format!("`{}` exists, and is not written over", path.display()));
+        }
+        Failure::new(Code::Failed, format!("cannot write `{}`", path.display())).cause(error.to_string())
+    };
+    let temp = temp_beside(path);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        // A link, unlike a rename, fails when the name is taken.
+        fs::hard_link(&temp, path)
+    })();
+    let _ = fs::remove_file(&temp);
+    written.map_err(failed)
+}
+
+/// Takes `path` from everyone but its owner.
+///
+/// # Errors
+/// [`Code::Failed`] with the path.
+pub fn protect(path: &Path) -> Result<(), Failure> {
+    fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)).map_err(|error| {
+        Failure::new(Code::Failed, format!("cannot change the mode of `{}`", path.display()))
+            .cause(error.to_string())
+            .hint("it belongs to another user: `sudo chown`")
+    })
+}
+
+/// The temporary name beside `place`. It carries the pid, so that what a killed run left behind is told apart.
+fn temp_beside(place: &Path) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    place.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+/// The contents of `path`, or `None` when there is no such file.
+///
+/// # Errors
+/// [`Code::Failed`] for anything else than absence: an unreadable file is not an absent one.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+/// As [`read_if_there`], as text.
+pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
+    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        Failure::new(Code::Invalid, format!("`{}` is no UTF-8 text", path.display()))
+            .cause(format!("byte {} does not belong to any character", error.utf8_error().valid_up_to()))
+    })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("cannot read `{}`", path.display())).cause(error.to_string())
+}
+
+/// The permission bits of `path`, if it is there.
+pub fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|meta| meta.permissions().mode() & 0o777)
+}
+
+/// Whether `path` could be written: its directory (or the nearest one that exists) takes new files.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with the directory that refuses.
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
+    let probe = parent.join(format!(".omni-scale-probe.{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&probe);
+    let _ = fs::remove_file(&probe);
+    made.map(drop).map_err(|error| {
+        Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display()))
+            .cause(format!("its directory `{}` refuses a new file: {error}", parent.display()))
+            .hint("run the task as the owner of the checkout, or mend the directory's owner and mode")
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tests write files as others would
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode() {
+        let dir = TempDir::new();
+        let path = dir.path().join("sub/.env");
+        write_atomically(&path, b"A=1\n", PRIVATE).unwrap();
+        write_atomically(&path, b"A=2\n", PRIVATE).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"A=2\n");
+        assert_eq!(mode(&path), Some(0o600));
+        assert_eq!(fs::read_dir(dir.path().join("sub")).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_new_file_never_takes_the_place_of_another() {
+        let dir = TempDir::new();
+        let path = dir.path().join("omni.asc");
+        write_new(&path, b"first", PRIVATE).unwrap();
+        assert_eq!(write_new(&path, b"second", PRIVATE).unwrap_err().code, Code::Conflict);
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"first".to_vec(), Some(0o600)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        protect(&path).unwrap();
+        assert_eq!(mode(&path), Some(0o600));
+    }
+
+    #[test]
+    fn a_link_is_followed() {
+        let dir = TempDir::new();
+        let real = dir.path().join("real");
+        fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
+        write_atomically(&dir.path().join("link"), b"new", SHARED).unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert!(fs::symlink_metadata(dir.path().join("link")).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_directory_in_the_way_is_an_error_that_names_it() {
+        let dir = TempDir::new();
+        let path = dir.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("x"), "x").unwrap();
+        let failure = write_atomically(&path, b"x", SHARED).unwrap_err();
+        assert!(failure.message.contains("taken"), "{failure}");
+        assert!(read_if_there(&path).is_err(), "unreadable is not absent");
+        assert_eq!(read_if_there(&dir.path().join("absent")).unwrap(), None);
+    }
+}

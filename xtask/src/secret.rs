@@ -1,0 +1,98 @@
+//! Values that must not travel: a [`Secret`] prints as `***`, and every secret that was ever read is wiped from whatever
+//! this program says or writes, even when another program repeats it in an error.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Mutex;
+
+static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Shorter values would wipe innocent words; no token, key or password of this project is that short.
+const SHORTEST: usize = 6;
+
+/// A secret value. `Debug` and `Display` hide it; [`Secret::expose`] is the only way to the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `value`, and has it wiped from all output from now on.
+    pub fn new(value: impl Into<String>) -> Secret {
+        let value = value.into();
+        hide(&value);
+        Secret(value)
+    }
+
+    /// Text that is treated as a secret because what holds it may be one, and that is none itself: it is not wiped from
+    /// output.
+    pub fn plain(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself: for a child's environment, its standard input, or a 0600 file, and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Has `value` wiped from all output of this process.
+pub fn hide(value: &str) {
+    let value = value.trim();
+    if value.len() < SHORTEST {
+        return;
+    }
+    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !known.iter().any(|each| each == value) {
+        known.push(value.to_owned());
+        // Longest first: a secret may hold another (`id=secret` holds `secret`).
+        known.sort_by_key(|each| std::cmp::Reverse(each.len()));
+    }
+}
+
+/// `text` with every known secret replaced by `***`.
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut text = Cow::Borrowed(text);
+    for secret in known.iter() {
+        if text.contains(secret.as_str()) {
+            text = Cow::Owned(text.replace(secret.as_str(), "***"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_and_wiped() {
+        let secret = Secret::new("canary-7f3a");
+        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(redact("error near canary-7f3a!"), "error near ***!");
+    }
+
+    #[test]
+    fn the_longer_secret_goes_first() {
+        hide("tail-of-it-9");
+        hide("head=tail-of-it-9");
+        assert_eq!(redact("x head=tail-of-it-9 y tail-of-it-9"), "x *** y ***");
+    }
+
+    #[test]
+    fn short_words_stay() {
+        hide("abc");
+        assert_eq!(redact("abc"), "abc");
+    }
+}

@@ -1,0 +1,100 @@
+//! A new machine class as a person would have written it: the real form, with the reasons beside the values.
+
+use crate::spec::yaml::quote;
+
+/// What a new class is made of. Units are those of the provider's schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewClass {
+    /// Name of the class and of its file, a DNS label.
+    pub name: String,
+    /// Id of the infrastructure provider in Omni.
+    pub provider_id: String,
+    pub cores: u32,
+    pub memory_mib: u64,
+    pub disk_gib: u64,
+    /// CEL expression that is true for exactly one storage of each node.
+    pub selector: String,
+    /// Node to pin the machines to; none lets the provider choose.
+    pub node: Option<String>,
+    /// Bridge of the first network card; none means `vmbr0`.
+    pub bridge: Option<String>,
+}
+
+/// The text of a machine class file.
+pub fn render(class: &NewClass) -> String {
+    let mut data = vec![
+        format!("cores: {}", class.cores),
+        "# Never leave sockets out: the provider then sends 0 and Proxmox refuses the VM.".to_owned(),
+        "sockets: 1".to_owned(),
+        format!("memory: {}        # MiB, at least 2048", class.memory_mib),
+        format!("disk_size: {}       # GiB, at least 5", class.disk_gib),
+        "# CEL over each storage of the node (name, node, storageType: string, availableSpace: uint).".to_owned(),
+        "# It must be true for exactly one: Proxmox lists storages in random order, the first match wins.".to_owned(),
+        format!("storage_selector: {}", quote(&class.selector)),
+    ];
+    if let Some(node) = &class.node {
+        data.push("# Every machine of this class on this node, instead of where the provider finds room.".to_owned());
+        data.push(format!("node: {}", quote(node)));
+    }
+    if let Some(bridge) = &class.bridge {
+        data.push(format!("network_bridge: {}", quote(bridge)));
+    }
+    let data: String = data.iter().map(|line| format!("      {line}\n")).collect();
+    format!(
+        "\
+# yaml-language-server: $schema=../schemas/machine-class.schema.json
+# A machine class: what the virtual machines of a machine set look like.
+# Check it with `cargo xtask machineclass-check {name}`, apply it with `cargo xtask machineclass-apply {name}`.
+metadata:
+  namespace: default # without it Omni stores the class where nothing finds it
+  type: MachineClasses.omni.sidero.dev
+  id: {id}
+spec: # all keys in lower case: omnictl drops any other without a word
+  autoprovision:
+    providerid: {provider} # the provider's --id
+    kernelargs: []
+    metavalues: []
+    # A string that holds YAML, not a mapping: Omni hands it to the provider as it is.
+    # A change reaches new machines only; existing ones keep what they were made with.
+    providerdata: |
+{data}    grpctunnel: 0
+",
+        name = class.name,
+        id = quote(&class.name),
+        provider = quote(&class.provider_id),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::machine_class::parse;
+    use crate::spec::provider_data;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let class = NewClass {
+            name: "db-1".into(),
+            provider_id: "proxmox".into(),
+            cores: 4,
+            memory_mib: 8192,
+            disk_gib: 40,
+            selector: r#"storageType == "rbd" && name == "vm: ssd # 1""#.into(),
+            node: Some("yes".into()),
+            bridge: Some("vmbr1".into()),
+        };
+        let read = parse("db-1.yaml", render(&class).as_bytes());
+        assert!(read.findings.is_empty(), "{:?}", read.findings);
+        let read = read.value.expect("a value").remove(0);
+        assert_eq!((read.id.as_str(), read.namespace.as_str()), ("db-1", "default"));
+        let provision = read.auto_provision.expect("a value");
+        assert_eq!(provision.provider_id, "proxmox");
+        let data = provider_data::parse("db-1.yaml", &provision).value.expect("a value");
+        assert_eq!(data.storage_selector.as_deref(), Some(class.selector.as_str()));
+        assert_eq!(
+            (data.cores, data.sockets, data.memory_mib, data.disk_size_gib),
+            (Some(4), Some(1), Some(8192), Some(40))
+        );
+        assert_eq!((data.node.as_deref(), data.network_bridge.as_deref()), (Some("yes"), Some("vmbr1")));
+    }
+}

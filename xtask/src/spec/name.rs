@@ -1,0 +1,52 @@
+//! Names of machine classes, clusters and providers.
+
+use crate::failure::{Code, Failure};
+
+/// Checks that `name` is a DNS label: lower-case letters, digits and dashes, at most 63, none at either end.
+///
+/// Omni takes more (capitals, underscores, any letter of Unicode), and then things break further on: a machine's name is
+/// made of the cluster's, and Proxmox takes DNS names only; since Omni 1.10 the id of a provider must be a label.
+///
+/// # Errors
+/// [`Code::Usage`] with the first offence and a name that would do.
+pub fn check(what: &str, name: &str) -> Result<(), Failure> {
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let why = if name.is_empty() {
+        "it is empty".to_owned()
+    } else if name.len() > 63 {
+        format!("it has {} characters; a DNS label has at most 63", name.chars().count())
+    } else if let Some(c) = name.chars().find(|&c| !label(c)) {
+        format!("{c:?} is no lower-case letter, digit or dash")
+    } else if name.starts_with('-') || name.ends_with('-') {
+        "it starts or ends with a dash".to_owned()
+    } else {
+        return Ok(());
+    };
+    let failure = Failure::new(Code::Usage, format!("{name:?} cannot be the name of a {what}")).cause(why);
+    let better = suggestion(name);
+    Err(if better.is_empty() { failure } else { failure.hint(format!("`{better}` would do")) })
+}
+
+fn suggestion(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let dashed: String = lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let mut label = dashed.trim_matches('-').to_owned();
+    label.truncate(63);
+    label.trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dns_labels_pass() {
+        for good in ["a", "prod", "talos-1", "0", &"a".repeat(63)] {
+            assert!(check("cluster", good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "ä", "a/b", "..", "a b", &"a".repeat(64)] {
+            assert!(check("cluster", bad).is_err(), "{bad}");
+        }
+        assert_eq!(check("cluster", "My_Prod!").unwrap_err().hint, "`my-prod` would do");
+    }
+}

@@ -1,0 +1,224 @@
+//! `providerdata`: the YAML inside a machine class that only the Proxmox provider reads
+//! (siderolabs/omni-infra-provider-proxmox 0d9fd58, internal/pkg/provider/data.go; keys of later releases up to v0.3.0
+//! are recognised too).
+
+use super::decode::{Decoder, Rules};
+use super::machine_class::AutoProvision;
+use super::yaml::{self, Node};
+use super::{At, Parsed};
+
+const RULES: Rules = Rules { unknown_key: "providerdata-unknown-key", wrong_type: "providerdata-type" };
+
+/// The machines of a class, as the provider understands them. Absent keys are `None`: the provider's own defaults
+/// (bridge `vmbr0`, CPU `x86-64-v2-AES`) are not filled in here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProviderData {
+    pub cores: Option<u64>,
+    pub sockets: Option<u64>,
+    pub memory_mib: Option<u64>,
+    pub disk_size_gib: Option<u64>,
+    pub storage_selector: Option<String>,
+    pub node: Option<String>,
+    pub network_bridge: Option<String>,
+    pub vlan: Option<u64>,
+    pub disk: DiskOptions,
+    pub cpu_type: Option<String>,
+    pub machine_type: Option<String>,
+    pub numa: Option<bool>,
+    pub hugepages: Option<String>,
+    pub balloon: Option<bool>,
+    pub additional_nics: Vec<Nic>,
+    pub pci_devices: Vec<PciDevice>,
+    pub additional_disks: Vec<Disk>,
+    /// Keys that this table does not describe, with their places.
+    pub other: Vec<(String, At)>,
+    /// Where each top-level key stands.
+    pub keys: Vec<(String, At)>,
+    /// The whole document, for checks against a schema.
+    pub root: Option<Node>,
+}
+
+/// How one disk is attached.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DiskOptions {
+    pub ssd: Option<bool>,
+    pub discard: Option<bool>,
+    pub iothread: Option<bool>,
+    pub cache: Option<String>,
+    pub aio: Option<String>,
+}
+
+/// An entry of `additional_nics`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nic {
+    pub bridge: Option<String>,
+    pub vlan: Option<u64>,
+    pub firewall: Option<bool>,
+    pub at: At,
+}
+
+/// An entry of `pci_devices`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PciDevice {
+    pub mapping: Option<String>,
+    pub pcie: Option<bool>,
+    pub primary_gpu: Option<bool>,
+    pub rombar: Option<bool>,
+    pub at: At,
+}
+
+/// An entry of `additional_disks`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disk {
+    pub size_gib: Option<u64>,
+    pub storage_selector: Option<String>,
+    pub options: DiskOptions,
+    pub at: At,
+    /// Where the selector's text stands.
+    pub selector_at: At,
+}
+
+impl ProviderData {
+    /// Where a top-level key stands.
+    pub fn at(&self, key: &str) -> Option<At> {
+        self.keys.iter().find(|(k, _)| k == key).map(|(_, at)| *at)
+    }
+
+    /// Total virtual CPUs of one machine; the provider multiplies cores by sockets.
+    pub fn vcpus(&self) -> Option<u64> {
+        Some(self.cores?.saturating_mul(self.sockets.unwrap_or(1).max(1)))
+    }
+}
+
+/// Keys of the 0d9fd58 schema.
+pub const KEYS: &[&str] = &[
+    "cores",
+    "sockets",
+    "storage_selector",
+    "node",
+    "memory",
+    "disk_size",
+    "network_bridge",
+    "vlan",
+    "disk_ssd",
+    "disk_discard",
+    "disk_iothread",
+    "disk_cache",
+    "disk_aio",
+    "cpu_type",
+    "machine_type",
+    "numa",
+    "hugepages",
+    "balloon",
+    "additional_nics",
+    "pci_devices",
+    "additional_disks",
+];
+
+/// Reads the provider data of a class; places are those of the class's file. Findings are those of the YAML and of
+/// types that the provider could not decode; limits and unknown keys are the schema's business.
+pub fn parse(file: &str, provision: &AutoProvision) -> Parsed<ProviderData> {
+    let stream = yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
+    let mut d = Decoder::new(file, RULES);
+    d.findings = stream.findings;
+    // The provider and Omni both read the first document and no other.
+    let root = stream.documents.into_iter().next().map(|doc| doc.root).filter(|root| !root.is_null());
+    let Some(root) = root else {
+        let value = d.findings.is_empty().then(ProviderData::default);
+        return Parsed { value, findings: d.findings };
+    };
+    let value = from_root(&mut d, root);
+    Parsed { value, findings: d.findings }
+}
+
+/// The same from a document that is already read, without findings.
+pub fn from_node(file: &str, root: Node) -> Option<ProviderData> {
+    from_root(&mut Decoder::new(file, RULES), root)
+}
+
+fn from_root(d: &mut Decoder<'_>, root: Node) -> Option<ProviderData> {
+    d.is_map(&root, "providerdata").then(|| decode(d, root))
+}
+
+fn decode(d: &mut Decoder<'_>, root: Node) -> ProviderData {
+    let r = &root;
+    let mut data = ProviderData {
+        cores: number(d, r, "cores"),
+        sockets: number(d, r, "sockets"),
+        memory_mib: number(d, r, "memory"),
+        disk_size_gib: number(d, r, "disk_size"),
+        storage_selector: text(d, r, "storage_selector"),
+        node: text(d, r, "node"),
+        network_bridge: text(d, r, "network_bridge"),
+        vlan: number(d, r, "vlan"),
+        disk: disk_options(d, r),
+        cpu_type: text(d, r, "cpu_type"),
+        machine_type: text(d, r, "machine_type"),
+        numa: flag(d, r, "numa"),
+        hugepages: text(d, r, "hugepages"),
+        balloon: flag(d, r, "balloon"),
+        ..ProviderData::default()
+    };
+    for item in maps(d, r, "additional_nics") {
+        let (bridge, vlan, firewall) = (text(d, item, "bridge"), number(d, item, "vlan"), flag(d, item, "firewall"));
+        data.additional_nics.push(Nic { bridge, vlan, firewall, at: item.at });
+    }
+    for item in maps(d, r, "pci_devices") {
+        data.pci_devices.push(PciDevice {
+            mapping: text(d, item, "mapping"),
+            pcie: flag(d, item, "pcie"),
+            primary_gpu: flag(d, item, "primary_gpu"),
+            rombar: flag(d, item, "rombar"),
+            at: item.at,
+        });
+    }
+    for item in maps(d, r, "additional_disks") {
+        data.additional_disks.push(Disk {
+            size_gib: number(d, item, "disk_size"),
+            storage_selector: text(d, item, "storage_selector"),
+            options: disk_options(d, item),
+            at: item.at,
+            selector_at: item.get("storage_selector").map_or(item.at, selector_at),
+        });
+    }
+    for entry in r.entries() {
+        data.keys.push((entry.key.clone(), entry.at));
+        if !KEYS.contains(&entry.key.as_str()) {
+            data.other.push((entry.key.clone(), entry.at));
+        }
+    }
+    data.root = Some(root);
+    data
+}
+
+/// Where the text of a selector starts: behind its quote.
+pub fn selector_at(node: &Node) -> At {
+    node.scalar().map_or(node.at, |s| s.body.start)
+}
+
+fn number(d: &mut Decoder<'_>, map: &Node, key: &str) -> Option<u64> {
+    d.integer(map.get(key)?, key, 0, i128::from(i64::MAX)).map(|n| n as u64)
+}
+
+fn text(d: &mut Decoder<'_>, map: &Node, key: &str) -> Option<String> {
+    d.string(map.get(key)?, key)
+}
+
+fn flag(d: &mut Decoder<'_>, map: &Node, key: &str) -> Option<bool> {
+    d.boolean(map.get(key)?, key)
+}
+
+fn maps<'n>(d: &mut Decoder<'_>, map: &'n Node, key: &str) -> Vec<&'n Node> {
+    let Some(list) = map.get(key) else { return Vec::new() };
+    d.list(list, key).iter().filter(|item| d.is_map(item, key)).collect()
+}
+
+fn disk_options(d: &mut Decoder<'_>, map: &Node) -> DiskOptions {
+    DiskOptions {
+        ssd: flag(d, map, "disk_ssd"),
+        discard: flag(d, map, "disk_discard"),
+        iothread: flag(d, map, "disk_iothread"),
+        cache: text(d, map, "disk_cache"),
+        aio: text(d, map, "disk_aio"),
+    }
+}

@@ -1,0 +1,93 @@
+//! Patches, manifests and healthchecks: content that stands in the template or in a file beside it.
+
+use super::{descriptors, duration, maps};
+use crate::spec::At;
+use crate::spec::decode::Decoder;
+use crate::spec::template::{HealthCheck, Inline, Manifest, Patch};
+use crate::spec::yaml::{Data, Node, Value};
+
+/// Keys that omnictl knows, which editors complete too.
+pub const PATCH_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "inline"];
+/// Keys that omnictl knows, which editors complete too.
+pub const MANIFEST_KEYS: &[&str] = &["name", "mode", "labels", "annotations", "file", "inline"];
+/// Keys that omnictl knows, which editors complete too.
+pub const HEALTHCHECK_KEYS: &[&str] = &["name", "idOverride", "labels", "annotations", "file", "job", "interval"];
+
+pub(super) fn patches(d: &mut Decoder<'_>, root: &Node) -> Vec<Patch> {
+    let Some(list) = root.get("patches") else { return Vec::new() };
+    maps(d, list, "patches").into_iter().map(|n| patch(d, n)).collect()
+}
+
+pub(super) fn patch(d: &mut Decoder<'_>, node: &Node) -> Patch {
+    d.known_keys(node, PATCH_KEYS, "a patch");
+    let (labels, annotations) = descriptors(d, node);
+    Patch {
+        name: d.string_at(node, "name").map(|(s, _)| s).unwrap_or_default(),
+        id_override: d.string_at(node, "idOverride").map(|(s, _)| s).unwrap_or_default(),
+        labels,
+        annotations,
+        file: file(d, node),
+        inline: inline(d, node, "inline"),
+        at: node.at,
+    }
+}
+
+pub(super) fn manifest(d: &mut Decoder<'_>, node: &Node) -> Manifest {
+    d.known_keys(node, MANIFEST_KEYS, "a manifest");
+    let mode = d.string_at(node, "mode");
+    if let Some((mode, at)) = &mode
+        && !matches!(mode.as_str(), "full" | "one-time")
+    {
+        d.error("template-manifest-mode", at, format!("unknown mode name `{mode}`"), "write `full` or `one-time`");
+    }
+    let (labels, annotations) = descriptors(d, node);
+    Manifest {
+        name: d.string_at(node, "name").map(|(s, _)| s).unwrap_or_default(),
+        mode: mode.map(|(s, _)| s).unwrap_or_default(),
+        file: file(d, node),
+        inline: inline(d, node, "inline"),
+        labels,
+        annotations,
+        at: node.at,
+    }
+}
+
+pub(super) fn healthcheck(d: &mut Decoder<'_>, node: &Node) -> HealthCheck {
+    d.known_keys(node, HEALTHCHECK_KEYS, "a healthcheck");
+    if let Some(interval) = node.get("interval") {
+        duration(d, interval);
+    }
+    let (labels, annotations) = descriptors(d, node);
+    HealthCheck {
+        name: d.string_at(node, "name").map(|(s, _)| s).unwrap_or_default(),
+        id_override: d.string_at(node, "idOverride").map(|(s, _)| s).unwrap_or_default(),
+        file: file(d, node),
+        job: inline(d, node, "job"),
+        labels,
+        annotations,
+        at: node.at,
+    }
+}
+
+/// An empty path counts as none, as it does for omnictl.
+pub(super) fn file(d: &mut Decoder<'_>, node: &Node) -> Option<(String, At)> {
+    d.string_at(node, "file").filter(|(path, _)| !path.is_empty()).map(|(path, n)| (path, n.at))
+}
+
+pub(super) fn inline(d: &mut Decoder<'_>, node: &Node, key: &str) -> Option<Inline> {
+    let node = node.get(key)?;
+    match (&node.data, node.value()) {
+        (Data::Map(_), _) => Some(Inline::Documents(vec![node.clone()])),
+        (Data::Seq(_), _) => {
+            let items = d.list(node, key);
+            Some(Inline::Documents(items.iter().filter(|n| d.is_map(n, key)).cloned().collect()))
+        }
+        (Data::Scalar(_), Some(Value::Null)) => None,
+        (Data::Scalar(s), Some(Value::Str(_))) => Some(Inline::Text { text: s.text.clone(), origin: s.body }),
+        _ => {
+            let message = format!("expected string, but got {}", node.tag_name());
+            d.error("template-wrong-type", node, message, "write a mapping, a list of mappings or a block (`|`)");
+            None
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Cluster templates: the multi-document form that `omnictl cluster template` reads
+//! (siderolabs/omni v1.9.3, client/pkg/template/internal/models). Decoding is as strict as omnictl's: an unknown key or
+//! kind is an error.
+
+pub mod decode;
+mod render;
+
+use super::yaml::{self, Node, TextAt};
+use super::{At, Parsed, Place};
+
+pub use decode::parse_stream;
+pub use render::{NewCluster, render};
+
+/// A template as one value: the cluster and its machine sets in the order of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterTemplate {
+    pub name: String,
+    /// As written, with or without `v`; empty if missing.
+    pub kubernetes_version: String,
+    pub talos_version: String,
+    pub features: Features,
+    pub labels: Vec<Label>,
+    pub annotations: Vec<Label>,
+    pub system_extensions: Option<Vec<String>>,
+    pub kernel_args: Option<Vec<String>>,
+    pub patches: Vec<Patch>,
+    pub manifests: Vec<Manifest>,
+    pub healthchecks: Vec<HealthCheck>,
+    /// Control plane and workers.
+    pub sets: Vec<MachineSet>,
+    /// Documents of kind Machine.
+    pub machines: Vec<Machine>,
+    /// Where the Cluster document starts, and where its name and versions stand.
+    pub place: Place,
+    pub name_at: At,
+    pub kubernetes_at: At,
+    pub talos_at: At,
+    /// How many Cluster documents the file has; anything but 1 is refused.
+    pub cluster_documents: u32,
+    /// Where the second Cluster document starts, if there is one.
+    pub second_cluster_at: Option<At>,
+}
+
+/// A label or an annotation with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    pub key: String,
+    pub value: String,
+    pub at: At,
+}
+
+/// Features of a cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    pub disk_encryption: bool,
+    pub enable_workload_proxy: bool,
+    pub use_embedded_discovery_service: bool,
+    /// Interval between etcd backups in seconds; 0 means none.
+    pub backup_interval_s: f64,
+    pub backup_interval_at: Option<At>,
+    pub disk_encryption_at: Option<At>,
+}
+
+/// What a machine set is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetKind {
+    ControlPlane,
+    /// Workers with the name that stands in the file; empty for the default set.
+    Workers {
+        name: String,
+    },
+}
+
+/// How many machines a set takes from its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    Count(u32),
+    /// Every machine that matches; refused for classes that provision machines.
+    Unlimited,
+}
+
+/// Where the machines of a set come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassRef {
+    pub name: String,
+    pub size: Size,
+    pub name_at: At,
+    pub size_at: At,
+}
+
+/// One machine set: a document of kind ControlPlane or Workers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MachineSet {
+    pub kind: SetKind,
+    pub class: Option<ClassRef>,
+    /// Machine UUIDs with their places.
+    pub machines: Vec<(String, At)>,
+    pub labels: Vec<Label>,
+    pub annotations: Vec<Label>,
+    pub system_extensions: Option<Vec<String>>,
+    pub kernel_args: Option<Vec<String>>,
+    pub patches: Vec<Patch>,
+    pub bootstrap_spec: Option<BootstrapSpec>,
+    pub update_strategy: Option<Strategy>,
+    pub delete_strategy: Option<Strategy>,
+    pub upgrade_strategy: Option<Strategy>,
+    pub kernel_args_at: Option<At>,
+    pub system_extensions_at: Option<At>,
+    /// Where the name stands, if there is one (a control plane must have none).
+    pub name: Option<(String, At)>,
+    pub place: Place,
+}
+
+/// `bootstrapSpec`: restore the control plane from a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootstrapSpec {
+    pub cluster_uuid: String,
+    pub snapshot: String,
+    pub at: At,
+}
+
+/// An update, delete or upgrade strategy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strategy {
+    /// `Rolling` or `Unset`.
+    pub kind: Option<String>,
+    pub max_parallelism: Option<u32>,
+    pub at: At,
+}
+
+/// A document of kind Machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Machine {
+    pub name: String,
+    pub locked: bool,
+    pub install_disk: String,
+    pub labels: Vec<Label>,
+    pub annotations: Vec<Label>,
+    pub system_extensions: Option<Vec<String>>,
+    pub kernel_args: Option<Vec<String>>,
+    pub patches: Vec<Patch>,
+    pub place: Place,
+    pub name_at: At,
+    pub locked_at: Option<At>,
+}
+
+/// A Talos machine configuration patch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    pub name: String,
+    pub id_override: String,
+    pub labels: Vec<Label>,
+    pub annotations: Vec<Label>,
+    /// Path relative to the template's directory.
+    pub file: Option<(String, At)>,
+    pub inline: Option<Inline>,
+    pub at: At,
+}
+
+/// Content written into the template itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inline {
+    /// One mapping, or a list of them: one document each.
+    Documents(Vec<Node>),
+    /// A string of YAML, one or several documents.
+    Text { text: String, origin: TextAt },
+}
+
+/// An entry of `kubernetes.manifests`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    pub name: String,
+    /// `full`, `one-time` or empty if missing.
+    pub mode: String,
+    pub file: Option<(String, At)>,
+    pub inline: Option<Inline>,
+    pub labels: Vec<Label>,
+    pub annotations: Vec<Label>,
+    pub at: At,
+}
+
+/// An entry of `kubernetes.healthchecks`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthCheck {
+    pub name: String,
+    pub id_override: String,
+    pub file: Option<(String, At)>,
+    pub job: Option<Inline>,
+    pub labels: Vec<Label>,
+    pub annotations: Vec<Label>,
+    pub at: At,
+}
+
+impl ClusterTemplate {
+    /// The control plane's set, if the template has one.
+    pub fn control_plane(&self) -> Option<&MachineSet> {
+        self.sets.iter().find(|s| s.kind == SetKind::ControlPlane)
+    }
+
+    /// The worker sets in the order of the file.
+    pub fn workers(&self) -> impl Iterator<Item = &MachineSet> {
+        self.sets.iter().filter(|s| s.kind != SetKind::ControlPlane)
+    }
+
+    /// Names of all machine classes used, each once.
+    pub fn classes(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.sets.iter().filter_map(|s| s.class.as_ref()).map(|c| c.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Paths of every file that the template refers to (patches, manifests, healthcheck jobs), relative to its
+    /// directory, with the places that name them. A caller reads them and hands the bytes to the checks.
+    pub fn files(&self) -> Vec<(&str, At)> {
+        let sets = self.sets.iter().flat_map(|s| &s.patches);
+        let machines = self.machines.iter().flat_map(|m| &m.patches);
+        let patches = self.patches.iter().chain(sets).chain(machines).filter_map(|p| p.file.as_ref());
+        let manifests = self.manifests.iter().filter_map(|m| m.file.as_ref());
+        let jobs = self.healthchecks.iter().filter_map(|h| h.file.as_ref());
+        patches.chain(manifests).chain(jobs).map(|(path, at)| (path.as_str(), *at)).collect()
+    }
+}
+
+impl MachineSet {
+    /// The id of the set in Omni: `<cluster>-control-planes`, `<cluster>-workers` or `<cluster>-<name>`
+    /// (client/pkg/omni/resources/omni/machine_set.go).
+    pub fn id(&self, cluster: &str) -> String {
+        match &self.kind {
+            SetKind::ControlPlane => format!("{cluster}-control-planes"),
+            SetKind::Workers { name } if name.is_empty() => format!("{cluster}-workers"),
+            SetKind::Workers { name } => format!("{cluster}-{name}"),
+        }
+    }
+
+    /// How many machines the set wants; `None` for an unlimited one.
+    pub fn machine_count(&self) -> Option<u32> {
+        match &self.class {
+            Some(ClassRef { size: Size::Count(n), .. }) => Some(*n),
+            Some(_) => None,
+            None => Some(self.machines.len() as u32),
+        }
+    }
+}
+
+/// True for the nested form that older guides show: one document with `controlPlane:` and `workers:` keys.
+pub fn is_legacy(root: &Node) -> bool {
+    let nested = |key| root.get(key).is_some_and(|n: &Node| !n.is_null());
+    nested("controlPlane") || nested("workers") || nested("controlplane")
+}
+
+/// True for a Cluster dressed as a Kubernetes object (`apiVersion`, `metadata`, `spec`), which no program reads.
+pub fn is_kubernetes_style(root: &Node) -> bool {
+    let style = |key| root.entry(key).is_some();
+    style("apiVersion") || style("spec") && !style("kubernetes")
+}
+
+/// Reads a template. The value is there as soon as a Cluster document could be found; see [`Parsed`].
+pub fn parse(file: &str, bytes: &[u8]) -> Parsed<ClusterTemplate> {
+    parse_stream(file, &yaml::load(file, bytes))
+}

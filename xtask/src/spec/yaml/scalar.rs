@@ -1,0 +1,218 @@
+//! Scalars and what a plain one means, by the rules of the YAML library that Omni and its provider read with
+//! (go.yaml.in/yaml v4.0.0-rc.4, resolve.go): `yes` and `on` are strings, `0x10` and `1_000` are numbers.
+
+use super::text::TextAt;
+
+/// How a scalar was written. Only a plain one can be anything but a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Quoted,
+    Literal,
+    Folded,
+}
+
+/// One scalar: its text, how it was written and where the text starts (behind the quote, below the `|`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scalar {
+    pub text: String,
+    pub style: Style,
+    pub body: TextAt,
+}
+
+/// What a scalar means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// Any integer that Go's int64 or uint64 holds.
+    Int(i128),
+    Float(f64),
+    /// A plain date or time, which the library resolves too.
+    Timestamp(&'a str),
+    Str(&'a str),
+}
+
+impl Value<'_> {
+    /// The YAML short tag, as the library's messages name it.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Value::Null => "!!null",
+            Value::Bool(_) => "!!bool",
+            Value::Int(_) => "!!int",
+            Value::Float(_) => "!!float",
+            Value::Timestamp(_) => "!!timestamp",
+            Value::Str(_) => "!!str",
+        }
+    }
+}
+
+/// The meaning of a scalar with an explicit tag, if any.
+pub(super) fn resolve<'a>(text: &'a str, style: Style, tag: Option<&str>) -> Value<'a> {
+    match tag {
+        Some("!!str" | "!" | "!!binary") => Value::Str(text),
+        None if style != Style::Plain => Value::Str(text),
+        Some("!!float") => match plain(text) {
+            Value::Int(n) => Value::Float(n as f64),
+            other => other,
+        },
+        _ => plain(text),
+    }
+}
+
+fn plain(text: &str) -> Value<'_> {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Value::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
+        "-0" | "-0.0" => return Value::Float(-0.0),
+        _ => {}
+    }
+    match text.as_bytes()[0] {
+        b'.' => go_float(text).map_or(Value::Str(text), Value::Float),
+        b'0'..=b'9' | b'+' | b'-' => {
+            if is_timestamp(text) {
+                return Value::Timestamp(text);
+            }
+            let bare = text.replace('_', "");
+            if let Some(n) = go_int(&bare) {
+                return Value::Int(n);
+            }
+            if is_yaml_float(&bare)
+                && let Some(f) = go_float(&bare)
+            {
+                return Value::Float(f);
+            }
+            Value::Str(text)
+        }
+        _ => Value::Str(text),
+    }
+}
+
+/// Go's strconv.ParseInt(s, 0, 64), then ParseUint: a leading `0` is octal, `0x`, `0o` and `0b` as in Go.
+pub(super) fn go_int(s: &str) -> Option<i128> {
+    let (negative, digits) = match s.as_bytes().first()? {
+        b'-' => (true, &s[1..]),
+        b'+' => (false, &s[1..]),
+        _ => (false, s),
+    };
+    let signed = digits.len() != s.len();
+    let lower = digits.get(..2).map(str::to_ascii_lowercase);
+    let (radix, digits) = match lower.as_deref() {
+        Some("0x") => (16, &digits[2..]),
+        Some("0o") => (8, &digits[2..]),
+        Some("0b") => (2, &digits[2..]),
+        _ if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let n = i128::from_str_radix(digits, radix).ok()?;
+    let n = if negative { -n } else { n };
+    // ParseUint takes no sign.
+    let max = if signed { i64::MAX as i128 } else { u64::MAX as i128 };
+    (n >= i64::MIN as i128 && n <= max).then_some(n)
+}
+
+fn go_float(s: &str) -> Option<f64> {
+    if !s.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
+        return None;
+    }
+    // Go refuses what overflows; Rust says infinity.
+    s.parse::<f64>().ok().filter(|f| f.is_finite())
+}
+
+/// `^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$`
+fn is_yaml_float(s: &str) -> bool {
+    let s = s.strip_prefix(['-', '+']).unwrap_or(s);
+    let (mantissa, exponent) = match s.find(['e', 'E']) {
+        Some(n) => (&s[..n], Some(&s[n + 1..])),
+        None => (s, None),
+    };
+    let digits = |d: &str| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit());
+    let mantissa = match mantissa.split_once('.') {
+        Some(("", fraction)) => digits(fraction),
+        Some((whole, fraction)) => digits(whole) && (fraction.is_empty() || digits(fraction)),
+        None => digits(mantissa),
+    };
+    mantissa && exponent.is_none_or(|e| digits(e.strip_prefix(['-', '+']).unwrap_or(e)))
+}
+
+/// The dates and times that resolve.go accepts: `2006-1-2`, optionally with `T15:4:5.9Z07:00`, `t…` or ` 15:4:5.9`.
+fn is_timestamp(s: &str) -> bool {
+    let b = s.as_bytes();
+    if b.len() < 8 || !b[..4].iter().all(u8::is_ascii_digit) || b[4] != b'-' {
+        return false;
+    }
+    let (date, time) = match s.find(['T', 't', ' ']) {
+        Some(n) => (&s[..n], Some((b[n], &s[n + 1..]))),
+        None => (s, None),
+    };
+    let mut parts = date[5..].split('-');
+    let number = |part: Option<&str>, most: u32| {
+        part.filter(|p| (1..=2).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
+            .and_then(|p| p.parse::<u32>().ok())
+            .is_some_and(|n| n <= most)
+    };
+    if !number(parts.next(), 12) || !number(parts.next(), 31) || parts.next().is_some() {
+        return false;
+    }
+    let Some((separator, time)) = time else { return true };
+    let clock = if separator == b' ' {
+        time
+    } else if let Some(clock) = time.strip_suffix('Z') {
+        clock
+    } else if let Some(n) = time.rfind(['+', '-']) {
+        &time[..n]
+    } else {
+        return false;
+    };
+    let clock = clock.split('.').next().unwrap_or_default();
+    let mut parts = clock.split(':');
+    number(parts.next(), 23) && number(parts.next(), 59) && number(parts.next(), 59) && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Value<'_> {
+        resolve(text, Style::Plain, None)
+    }
+
+    #[test]
+    fn plain_scalars_mean_what_they_mean_to_go() {
+        for (text, tag) in [
+            ("yes", "!!str"),
+            ("on", "!!str"),
+            ("017", "!!int"),
+            ("0o17", "!!int"),
+            ("1_000", "!!int"),
+            ("0x1F", "!!int"),
+            ("12:30:45", "!!str"),
+            ("2024-01-01", "!!timestamp"),
+            ("2024-13-01", "!!str"),
+            ("1.5", "!!float"),
+            ("1.", "!!float"),
+            (".5", "!!float"),
+            ("1e3", "!!float"),
+            ("1e999", "!!str"),
+            ("v1.2", "!!str"),
+            ("1.2.3", "!!str"),
+            ("+5", "!!int"),
+            ("-", "!!str"),
+            ("18446744073709551615", "!!int"),
+            ("18446744073709551616", "!!float"),
+            ("", "!!null"),
+            ("~", "!!null"),
+        ] {
+            assert_eq!(of(text).tag(), tag, "{text}");
+        }
+        assert_eq!(of("017"), Value::Int(15));
+        assert_eq!(of("-8"), Value::Int(-8));
+    }
+}

@@ -1,0 +1,123 @@
+//! Positions: from bytes to lines and columns, and from text inside a scalar to the file around it.
+
+use crate::spec::{At, Place};
+
+/// Where a text stands in its file, so that a position inside the text can be told as one of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextAt {
+    /// Position of the text's first character.
+    pub start: At,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The text is the file, or a literal block (`|`) in which every line is indented alike.
+    Block,
+    /// The text is a scalar on one line.
+    Line,
+    /// A folded or multi-line scalar: its lines are not those of the file, only the start is known.
+    Folded,
+}
+
+impl TextAt {
+    /// The text is the whole file.
+    pub const fn whole_file() -> TextAt {
+        TextAt { start: At::START, kind: Kind::Block }
+    }
+
+    /// A single position, for a text that is missing.
+    pub const fn point(at: At) -> TextAt {
+        TextAt { start: at, kind: Kind::Folded }
+    }
+
+    pub(super) const fn block(start: At) -> TextAt {
+        TextAt { start, kind: Kind::Block }
+    }
+
+    pub(super) const fn line(start: At) -> TextAt {
+        TextAt { start, kind: Kind::Line }
+    }
+
+    /// A position inside the text as one of the file.
+    pub fn at(self, inner: At) -> At {
+        let column = self.start.column.saturating_add(inner.column - 1);
+        match self.kind {
+            Kind::Block => At { line: self.start.line.saturating_add(inner.line - 1), column },
+            Kind::Line if inner.line == 1 => At { line: self.start.line, column },
+            Kind::Line | Kind::Folded => self.start,
+        }
+    }
+
+    /// [`TextAt::at`] with the file's name.
+    pub fn place(self, file: &str, inner: At) -> Place {
+        self.at(inner).in_file(file)
+    }
+
+    /// The place right behind `text`, which is what comes first in this text.
+    pub(super) fn place_of_end(self, file: &str, text: &str) -> Place {
+        self.place(file, end_of(text))
+    }
+}
+
+/// The position right behind a text, counted as libyaml counts: CRLF is one line break.
+pub(super) fn end_of(text: &str) -> At {
+    let (mut line, mut column, mut last) = (1u32, 1u32, ' ');
+    for c in text.chars() {
+        match c {
+            '\n' if last == '\r' => {}
+            '\n' | '\r' => {
+                line = line.saturating_add(1);
+                column = 1;
+            }
+            _ => column = column.saturating_add(1),
+        }
+        last = c;
+    }
+    At { line, column }
+}
+
+/// The position of the first carriage return, if there is one.
+pub(super) fn first_carriage_return(text: &str) -> Option<At> {
+    text.find('\r').map(|byte| end_of(&text[..byte]))
+}
+
+/// Byte offsets at which the lines of a text start.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a str) -> Lines<'a> {
+        let mut starts = vec![0];
+        let mut rest = 0;
+        // `find` with a char runs optimised library code; a loop over bytes would not.
+        while let Some(n) = text[rest..].find('\n') {
+            rest += n + 1;
+            starts.push(rest);
+        }
+        Lines { text, starts }
+    }
+
+    /// The text of a line, counted from 1, without its line feed.
+    pub(super) fn get(&self, line: u32) -> Option<&'a str> {
+        let n = line.checked_sub(1)? as usize;
+        let start = *self.starts.get(n)?;
+        let end = self.starts.get(n + 1).map_or(self.text.len(), |e| e - 1);
+        self.text.get(start..end)
+    }
+}
+
+/// How far the lines of a literal block are indented: in the file compared with in the value. `header` is the line of
+/// the `|`.
+pub(super) fn block_indent(lines: &Lines<'_>, header: u32, value: &str) -> u32 {
+    let Some(first) = value.lines().position(|l| !l.trim().is_empty()) else { return 0 };
+    let inner = value.lines().nth(first).map_or(0, leading_spaces);
+    let outer = lines.get(header.saturating_add(1).saturating_add(first as u32)).map_or(inner, leading_spaces);
+    outer.saturating_sub(inner)
+}
+
+fn leading_spaces(line: &str) -> u32 {
+    (line.len() - line.trim_start_matches(' ').len()) as u32
+}

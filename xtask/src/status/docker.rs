@@ -1,0 +1,149 @@
+//! What docker compose prints, understood (texts of docker compose 5.5.1).
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A container of the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all(deserialize = "PascalCase"))]
+pub struct Container {
+    pub service: String,
+    pub name: String,
+    /// `running`, `exited`, `restarting`, `created`, `paused`, `dead`.
+    pub state: String,
+    /// `healthy`, `unhealthy`, `starting`, or empty when the image has no health check.
+    #[serde(default)]
+    pub health: String,
+    #[serde(default)]
+    pub exit_code: i32,
+    /// As docker says it: `Up 3 seconds (healthy)`.
+    #[serde(default)]
+    pub status: String,
+    #[serde(default)]
+    pub image: String,
+    /// What is published on the host; `None` when docker does not say.
+    #[serde(default)]
+    pub publishers: Option<Vec<Publisher>>,
+}
+
+/// A port of a container that is reachable at the host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Publisher {
+    #[serde(rename(deserialize = "URL"), default)]
+    pub url: String,
+    #[serde(rename(deserialize = "PublishedPort"), default)]
+    pub published: u16,
+    #[serde(rename(deserialize = "Protocol"), default)]
+    pub protocol: String,
+}
+
+/// What `docker inspect` says of a container's data, by `INSPECT`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Inspected {
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// May hold secrets of stacks that are not ours: never shown.
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+/// What a container has mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Mount {
+    /// `volume`, `bind` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Of a volume.
+    pub name: String,
+    pub destination: String,
+}
+
+/// The format for `docker inspect`: mounts and arguments, and nothing of the environment, which holds secrets.
+pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
+
+/// The answer to a `docker inspect` with the format [`INSPECT`].
+///
+/// # Errors
+/// Why it is not understood.
+pub fn inspected(text: &str) -> Result<Inspected, String> {
+    serde_json::from_str(text.trim()).map_err(|error| error.to_string())
+}
+
+impl Container {
+    /// Running, and healthy where that can be known.
+    pub fn well(&self) -> bool {
+        self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
+    }
+}
+
+/// The containers in `docker compose ps --format json`: one object a line, or one array in older plugins.
+///
+/// # Errors
+/// The reason and the line, when one is not understood.
+pub fn containers(text: &str) -> Result<Vec<Container>, String> {
+    let text = text.trim();
+    if text.starts_with('[') {
+        return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    text.lines()
+        .enumerate()
+        .map(|(number, line)| {
+            serde_json::from_str(line).map_err(|error| format!("line {} of its output: {error}", number + 1))
+        })
+        .collect()
+}
+
+/// The version in `docker compose version --format json`.
+pub fn version(text: &str) -> Option<String> {
+    let document: Value = serde_json::from_str(text.trim()).ok()?;
+    Some(document.get("version")?.as_str()?.trim_start_matches('v').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(name: &str) -> String {
+        crate::status::testing::recorded("compose", name).stdout
+    }
+
+    #[test]
+    fn recorded_containers_are_read() {
+        let found = containers(&recorded("ps-running")).unwrap();
+        let seen: Vec<_> = found.iter().map(|c| (c.service.as_str(), c.state.as_str(), c.well())).collect();
+        assert_eq!(
+            seen,
+            [("omni", "running", true), ("omni-tailscale", "running", true), ("proxmox-provider", "exited", false)]
+        );
+        assert_eq!(found[2].exit_code, 1);
+        let publisher = Publisher { url: "127.0.0.1".into(), published: 8443, protocol: "tcp".into() };
+        assert_eq!(found[1].publishers, Some(vec![publisher]));
+        assert_eq!(containers(&recorded("ps-nothing")).unwrap(), []);
+        let died = containers(&recorded("ps-after-sidecar-died")).unwrap();
+        assert_eq!(died.iter().filter(|container| container.well()).count(), 1);
+    }
+
+    #[test]
+    fn both_forms_of_the_list_are_read() {
+        let line = r#"{"Service":"omni","Name":"x","State":"running"}"#;
+        assert_eq!(containers(line).unwrap(), containers(&format!("[{line}]")).unwrap());
+        assert!(containers("nonsense").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn mounts_are_read_as_docker_28_prints_them() {
+        let text = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Source":"/var/lib/docker/volumes/omni-scale_omni-etcd/_data","Destination":"/_out/etcd","Driver":"local","Mode":"z","RW":true,"Propagation":""},{"Type":"bind","Source":"/srv/omni.asc","Destination":"/omni.asc","Mode":"","RW":false,"Propagation":"rprivate"}],"args":["--name=omni"]}"#;
+        let found = inspected(text).unwrap();
+        assert_eq!((found.mounts[0].kind.as_str(), found.mounts[1].destination.as_str()), ("volume", "/omni.asc"));
+        assert_eq!(inspected(r#"{"mounts":[],"args":[]}"#), Ok(Inspected::default()));
+        assert!(inspected("null").is_err());
+    }
+
+    #[test]
+    fn a_version_built_from_source_is_a_version() {
+        assert_eq!(version(&recorded("version-json")).as_deref(), Some("dev"));
+        assert_eq!(version("{\"version\":\"v2.40.3\"}").as_deref(), Some("2.40.3"));
+        assert_eq!(version("Docker version 20"), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Permissions, roles, tokens and zones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{entries, flag, text, whole, words};
+
+/// Privileges by path: the tree in `GET /access/permissions`, each privilege with whether it goes on to the paths below.
+pub type Tree = BTreeMap<String, BTreeMap<String, bool>>;
+
+/// The tree in `GET /access/permissions`, of the whole or of one path.
+///
+/// # Errors
+/// When it is no map of maps.
+pub fn permissions(data: &Value) -> Result<Tree, String> {
+    let no_map = || "the answer is no map of paths".to_owned();
+    let mut tree = Tree::new();
+    for (path, privileges) in data.as_object().ok_or_else(no_map)? {
+        let privileges = privileges.as_object().ok_or_else(no_map)?;
+        let known = privileges.iter().filter(|(_, propagates)| !propagates.is_null());
+        tree.insert(path.clone(), known.map(|(name, propagates)| (name.clone(), flag(propagates))).collect());
+    }
+    Ok(tree)
+}
+
+/// What a login may do: the tree, and for some paths the exact answer of Proxmox.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// All paths with an ACL entry somewhere, as far as the login has anything there.
+    pub tree: Tree,
+    /// What was asked path by path. A path on which the login has nothing is missing in the tree, where it looks like one
+    /// that inherits (pve-access-control 9.1 `RPCEnvironment.pm` `get_effective_permissions`); here it is empty.
+    pub exact: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Permissions {
+    /// Whether the login has the privilege on the path.
+    pub fn has(&self, path: &str, privilege: &str) -> bool {
+        if let Some(privileges) = self.exact.get(path) {
+            return privileges.contains(privilege);
+        }
+        if let Some(privileges) = self.tree.get(path) {
+            return privileges.contains_key(privilege);
+        }
+        self.propagates(parent(path), privilege)
+    }
+
+    /// Whether the login has the privilege on the path or above, and it goes on to the paths below.
+    pub fn propagates(&self, path: Option<&str>, privilege: &str) -> bool {
+        let mut next = path;
+        while let Some(path) = next {
+            if let Some(privileges) = self.tree.get(path) {
+                return privileges.get(privilege).copied().unwrap_or(false);
+            }
+            next = parent(path);
+        }
+        false
+    }
+}
+
+/// The path above: `/a/b` → `/a` → `/` → none.
+pub fn parent(path: &str) -> Option<&str> {
+    match path.rfind('/')? {
+        0 if path.len() == 1 => None,
+        0 => Some("/"),
+        at => Some(&path[..at]),
+    }
+}
+
+/// The privileges of each role, in `GET /access/roles`.
+///
+/// # Errors
+/// When it is no list.
+pub fn roles(data: &Value) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+    let read = |entry: &Value| (text(&entry["roleid"]), words(&entry["privs"], &[',']).into_iter().collect());
+    Ok(entries(data, "roles")?.iter().map(read).collect())
+}
+
+/// What Proxmox tells of an API token, and of its user, to a login that may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Its rights are the user's cut by its own.
+    pub privsep: bool,
+    /// Unix time after which it no longer works; 0 is never.
+    pub expires: u64,
+}
+
+/// The token `name` in `GET /access/users/{userid}/token/{name}` or in the `tokens` of `GET /access/users/{userid}`.
+pub fn token_info(data: &Value, name: &str) -> Option<TokenInfo> {
+    let tokens = data.get("tokens");
+    let token = tokens.map_or(Some(data), |tokens| tokens.get(name))?.as_object()?;
+    let user_expires = tokens.and_then(|_| whole(&data["expire"])).filter(|at| *at > 0);
+    let expires = token.get("expire").and_then(whole).filter(|at| *at > 0);
+    let first = [user_expires, expires].into_iter().flatten().min();
+    Some(TokenInfo { privsep: token.get("privsep").is_none_or(flag), expires: first.unwrap_or(0) })
+}
+
+/// The zone of each vnet, in `GET /cluster/sdn/vnets`.
+pub fn zones(data: &Value) -> BTreeMap<String, String> {
+    let entries = data.as_array().into_iter().flatten();
+    entries.map(|entry| (text(&entry["vnet"]), text(&entry["zone"]))).filter(|(vnet, _)| !vnet.is_empty()).collect()
+}

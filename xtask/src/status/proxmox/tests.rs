@@ -1,0 +1,121 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use serde_json::json;
+
+#[test]
+fn nodes_are_read_as_the_login_sees_them() {
+    // The shapes of the provider's wire transcript and of an entry without Sys.Audit (pve-manager `extract_node_stats`).
+    let data = json!([
+        {"node": "pve2", "status": "online", "type": "node", "id": "node/pve2", "level": ""},
+        {"node": "pve1", "status": "online", "maxmem": 68719476736u64, "mem": "21474836480", "maxcpu": 16, "cpu": 0.05},
+        {"node": "pve3", "status": "offline", "id": "node/pve3"}
+    ]);
+    let found = nodes(&data).unwrap();
+    let names: Vec<&str> = found.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["pve1", "pve2", "pve3"]);
+    let figures = Figures { cpus: 16, cpu_load: 0.05, memory_total: 64 << 30, memory_used: 20 << 30 };
+    assert_eq!(found[0].figures, Seen::Known(figures));
+    assert_eq!(found[1].figures.why(), Some("the login lacks Sys.Audit on /nodes/pve2"));
+    assert_eq!(found[2].figures.why(), Some("the node is offline"));
+    assert_eq!(found[2].storages.why(), Some("the node is offline"));
+    assert!(nodes(&json!({})).is_err() && nodes(&json!([{"status": "online"}])).is_err());
+}
+
+#[test]
+fn storages_are_read_with_their_flags() {
+    let data = json!([
+        {"storage": "local", "type": "dir", "content": "iso,vztmpl,backup", "enabled": 1, "active": 1, "shared": 0,
+         "avail": 85899345920u64, "used": 1, "total": 107374182400u64},
+        {"storage": "off", "type": "nfs", "content": "iso", "enabled": 0, "active": "0", "shared": "1", "avail": 0},
+        {"storage": "big", "type": "rbd", "content": "images", "enabled": "1", "active": true, "shared": 1, "avail": 5e3}
+    ]);
+    let found = storages("pve1", &data).unwrap();
+    let seen: Vec<_> = found.iter().map(|s| (s.name.as_str(), s.takes_iso(), s.takes_images(), s.available)).collect();
+    assert_eq!(seen, [("big", false, true, 5000), ("local", true, false, 80 << 30), ("off", false, false, 0)]);
+    assert_eq!(found[0].pool(), (String::new(), "big".to_owned()));
+    assert_eq!(found[1].pool(), ("pve1".to_owned(), "local".to_owned()));
+}
+
+#[test]
+fn bridges_and_guests_are_read() {
+    // The flags as strings are those of a Proxmox VE 8 (captured by go-proxmox).
+    let networks = json!([
+        {"iface": "vmbr1", "type": "bridge", "active": "1"}, {"iface": "eno1", "type": "eth"},
+        {"iface": "ovs0", "type": "OVSBridge"}, {"iface": "blue", "type": "vnet"}
+    ]);
+    assert_eq!(bridges(&networks).unwrap(), ["blue", "ovs0", "vmbr1"]);
+    let guests = json!([
+        {"vmid": "101", "name": "demo-workers-abc123", "status": "running", "mem": 5, "maxmem": 10,
+         "tags": "go-proxmox+cloud-init;machine-request.demo-workers"},
+        {"vmid": 100, "status": "stopped", "maxmem": 7}, {"vmid": 9000, "template": 1}
+    ]);
+    let found = vms(&guests).unwrap();
+    assert_eq!(
+        found.iter().map(|vm| (vm.id, vm.running, vm.set())).collect::<Vec<_>>(),
+        [(100, false, None), (101, true, Some("demo-workers"))]
+    );
+}
+
+fn tree() -> Tree {
+    permissions(&json!({
+        "/": {"Sys.Audit": 0},
+        "/vms": {"VM.Audit": 1, "VM.Allocate": 0},
+        "/storage/local": {"Datastore.Audit": 1}
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_privilege_goes_down_only_where_it_propagates() {
+    let seen = Permissions { tree: tree(), exact: BTreeMap::new() };
+    for (path, privilege, has) in [
+        ("/", "Sys.Audit", true),
+        ("/nodes/pve1", "Sys.Audit", false),
+        ("/vms", "VM.Allocate", true),
+        ("/vms/100", "VM.Allocate", false),
+        ("/vms/100", "VM.Audit", true),
+        ("/storage/local", "Datastore.Audit", true),
+        ("/storage/other", "Datastore.Audit", false),
+    ] {
+        assert_eq!(seen.has(path, privilege), has, "{privilege} on {path}");
+    }
+}
+
+#[test]
+fn the_exact_answer_beats_the_tree() {
+    // NoAccess on a path leaves it out of the tree, where it would seem to inherit.
+    let exact = BTreeMap::from([("/vms/100".to_owned(), BTreeSet::new())]);
+    let seen = Permissions { tree: tree(), exact };
+    assert!(!seen.has("/vms/100", "VM.Audit"));
+    assert!(seen.has("/vms/101", "VM.Audit"));
+}
+
+#[test]
+fn tokens_are_read_from_both_answers() {
+    let user = json!({"enable": 1, "expire": 500, "tokens": {"provider": {"expire": 0, "privsep": 1}}});
+    assert_eq!(token_info(&user, "provider"), Some(TokenInfo { privsep: true, expires: 500 }));
+    assert_eq!(token_info(&user, "other"), None);
+    let token = json!({"privsep": "0", "expire": 1700000000});
+    assert_eq!(token_info(&token, "provider"), Some(TokenInfo { privsep: false, expires: 1_700_000_000 }));
+}
+
+#[test]
+fn an_inventory_survives_its_file_and_serves_the_selector_test() {
+    let mut found = nodes(&json!([{"node": "pve1", "status": "online", "maxmem": 10, "mem": 4}])).unwrap();
+    let list = json!([{"storage": "local", "type": "dir", "content": "iso", "enabled": 1, "active": 1, "avail": 7}]);
+    found[0].storages = storages("pve1", &list).into();
+    let inventory = Inventory {
+        taken_at: "2026-11-22T03:04:05Z".into(),
+        endpoint: "https://pve:8006".into(),
+        version: "9.0.10".into(),
+        nodes: found,
+    };
+    let saved = inventory.document().unwrap().to_string();
+    assert_eq!(Inventory::parse(&saved).unwrap(), inventory);
+    assert_eq!(storage_list(&saved).unwrap(), inventory.storages().cloned().collect::<Vec<_>>());
+    let plain = r#"[{"name": "a", "node": "n", "storageType": "dir", "availableSpace": 1}]"#;
+    assert!(storage_list(plain).unwrap()[0].enabled);
+    assert!(storage_list("{}").is_err() && storage_list("[{}]").unwrap_err().starts_with("entry 1"));
+    assert!(Inventory::parse("[]").is_err());
+}

@@ -1,0 +1,62 @@
+//! `cluster-check [name…|--all]`: cluster templates as omnictl, the server and experience would judge them.
+//!
+//! 1. The files are found; with `--convert` the nested form is rewritten, after consent.
+//! 2. Omni is asked once for its machine classes and Talos versions, if it can be; else the files in `machine-classes/`
+//!    and the built-in table stand in for them.
+//! 3. Each file is checked with the files that it refers to, and two things are told apart: the answer of
+//!    `omnictl cluster template validate`, and our findings.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::load::Known;
+use super::{Outcome, checking, known, load};
+use crate::check::convert;
+use crate::cli::ClusterCheck;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+
+pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = args.convert.then(|| cx.lock()).transpose()?;
+    let all = args.all || args.name.is_empty();
+    let paths = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let talos_schema = args.talos_schema.as_deref().map(|file| schema(cx, file)).transpose()?;
+    let converted = match args.convert {
+        true => checking::convert(cx, &paths, convert::cluster_template)?,
+        false => checking::Converted::default(),
+    };
+    let mut found = known::ask(cx, args.offline, &[known::CLASSES, known::TALOS]).into_iter();
+    let (classes, talos) = (found.next().flatten(), found.next().flatten());
+    let omni_classes = classes.as_deref().map(known::classes);
+    let local_classes = if omni_classes.is_none() { known::local_classes(cx) } else { None };
+    let talos_versions = talos.as_deref().and_then(known::talos_versions);
+    let known = Known {
+        talos_schema: talos_schema.as_ref(),
+        talos_versions: talos_versions.as_deref(),
+        omni_classes: omni_classes.as_deref(),
+        local_classes: local_classes.as_deref(),
+    };
+    let checked =
+        checking::check(cx, &paths, &converted, |name, path, bytes| load::template(name, path, bytes, &known))?;
+    let next = match args.name.as_slice() {
+        [one] => format!("cargo xtask cluster-sync {one}"),
+        _ => "cargo xtask cluster-sync --all".to_owned(),
+    };
+    checking::report(cx, "template", &checked, &converted, &args.allow, &next)
+}
+
+/// The schema that Talos publishes, from a file.
+fn schema(cx: &Cx, file: &Path) -> Result<Value, Failure> {
+    let bytes = load::read(cx, file, "it is the config.schema.json of your Talos version")?;
+    let wrong = |why: String| {
+        Failure::new(Code::Invalid, format!("`{}` is no JSON Schema", cx.paths.show(file)))
+            .cause(why)
+            .hint("give the config.schema.json that Talos publishes for each version")
+    };
+    let schema: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    match schema.is_object() {
+        true => Ok(schema),
+        false => Err(wrong("it is JSON, and no object".to_owned())),
+    }
+}

@@ -1,0 +1,307 @@
+//! `cluster-create [name]`: writes a cluster template, syncs it, and waits until the cluster runs.
+//!
+//! 1. Omni is asked which machine classes and versions it offers.
+//! 2. What is not given by flags is asked for; classes and versions must be among those.
+//! 3. What would be written is checked as `cluster-check` does, by what Omni offers.
+//! 4. The template is written; an existing one that says something else stays.
+//! 5. The sync, after omnictl validated the template.
+//! 6. Omni says Running and ready.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::cluster_sync::{self, Wanted};
+use super::load::Known;
+use super::{Outcome, known, load};
+use crate::apply::{self, Applied};
+use crate::check::template::{ClassInfo, TalosInfo};
+use crate::cli::ClusterCreate;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure, Missing};
+use crate::files;
+use crate::plan::{Action, Plan};
+use crate::secret::Secret;
+use crate::spec::name;
+use crate::spec::template::{NewCluster, render};
+use crate::status::omni::Resource;
+use crate::status::sync::{SyncAction, sync_actions};
+use crate::tool::install;
+use crate::tool::omnictl::Omnictl;
+use crate::ui::{Check, Done, Status};
+
+/// The pair that Omni v1.9.3 installs when nobody says otherwise (omni v1.9.3 `client/pkg/constants`).
+const TALOS: &str = "1.13.5";
+const KUBERNETES: &str = "1.36.2";
+
+/// What Omni offers.
+struct Offer {
+    classes: Vec<String>,
+    infos: Vec<ClassInfo>,
+    versions: Option<Vec<TalosInfo>>,
+    talos: Vec<Resource>,
+}
+
+pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    if let Some(name) = &args.name {
+        name::check("cluster", name)?;
+    }
+    install::on_need(cx)?;
+    let omnictl = Omnictl::find(cx)?;
+    let offer = observe(cx, &omnictl)?;
+    let cluster = cluster(args, cx, &offer)?;
+    let path = cx.paths.cluster(&cluster.name);
+    let data = json!({
+        "cluster": cluster.name, "file": cx.paths.show(&path), "control_planes": cluster.control_planes,
+        "workers": cluster.workers, "control_plane_class": cluster.control_plane_class,
+        "worker_class": cluster.worker_class, "talos_version": cluster.talos_version,
+        "kubernetes_version": cluster.kubernetes_version, "allowed": args.allow,
+    });
+    let known =
+        Known { omni_classes: Some(&offer.infos), talos_versions: offer.versions.as_deref(), ..Known::default() };
+    let found = load::template(&cx.paths.show(&path), &path, render(&cluster).as_bytes(), &known);
+    load::refuse(cx, "cluster template", &found.findings, &args.allow)?;
+    let plan = plan(cx, &omnictl, &cluster, &path, args.force)?;
+    if let Applied::Planned(outcome) = apply::run(cx, &plan, &format!("create cluster `{}`", cluster.name))? {
+        let mut data = data;
+        data["plan"] = outcome.data["plan"].clone();
+        return Ok(outcome.with(data).next(format!("cargo xtask cluster-create {}", cluster.name)));
+    }
+    sync(cx, &omnictl, &path, &known, args)?;
+    cluster_sync::remember(cx, &[&cluster.name])?;
+    let outcome = match args.no_wait {
+        true => Outcome::done(format!("cluster `{}` is being made; it was not waited for", cluster.name)),
+        false => Outcome::done(format!("cluster `{}` is Running and ready", cluster.name)),
+    };
+    Ok(outcome.with(data).next(format!("cargo xtask cluster-status {}", cluster.name)))
+}
+
+/// Step 1.
+fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
+    let list = |id: &'static str, title: &str, kind: &'static str| {
+        Check::new(id, title, move || {
+            let found = omnictl.list(kind, None)?;
+            let count = found.len();
+            Ok(Done::ok(found, count.to_string()))
+        })
+    };
+    let checks = vec![
+        list("classes", "machine classes in Omni", "machineclasses"),
+        list("versions", "Talos versions that Omni offers", "talosversions"),
+    ];
+    let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
+    let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
+    let (classes, talos) = (next()?, next()?);
+    let (infos, versions) = (known::classes(&classes), known::talos_versions(&talos));
+    let classes: Vec<String> = classes.into_iter().map(|class| class.metadata.id).collect();
+    if classes.is_empty() {
+        return Err(Failure::new(Code::Prerequisite, "Omni has no machine classes")
+            .cause("a cluster's machines are made of them")
+            .next("cargo xtask machineclass-create")
+            .next("cargo xtask machineclass-apply --all")
+            .into());
+    }
+    Ok(Offer { classes, infos, versions, talos })
+}
+
+/// Step 2.
+fn cluster(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewCluster> {
+    let only = (offer.classes.len() == 1).then(|| offer.classes[0].clone());
+    let control_plane_class = args.control_plane_class.clone().or_else(|| only.clone());
+    let worker_class = args.worker_class.clone().or_else(|| only.clone());
+    if !cx.ask.interactive() {
+        let no_workers = args.workers == Some(0);
+        let absent = [
+            (args.name.is_none(), "the name", "NAME"),
+            (args.control_planes.is_none(), "the number of control plane machines", "--control-planes"),
+            (args.workers.is_none(), "the number of workers", "--workers"),
+            (control_plane_class.is_none(), "the class of the control plane", "--control-plane-class"),
+            (worker_class.is_none() && !no_workers, "the class of the workers", "--worker-class"),
+        ];
+        let absent: Vec<Missing> =
+            absent.iter().filter(|(is, ..)| *is).map(|(_, what, flag)| missing(what, flag)).collect();
+        if !absent.is_empty() {
+            let failure = Failure::missing(absent);
+            let hint = format!("{}; Omni has the machine classes {}", failure.hint, offer.classes.join(", "));
+            return Err(failure.hint(hint).into());
+        }
+        cx.ui.say(&format!("  machine classes: {}", offer.classes.join(", ")));
+    }
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => cx.ask.ask("Name of the cluster", None, missing("the name", "NAME"))?,
+    };
+    name::check("cluster", &name)?;
+    let control_planes = count(cx, args.control_planes, "Control plane machines (1, 3 or 5)", "3", "--control-planes")?;
+    if control_planes == 0 || control_planes % 2 == 0 {
+        return Err(Failure::new(Code::Usage, format!("{control_planes} control plane machines make no good quorum"))
+            .cause("etcd needs more than half of them: an even number fails as soon as one less, and costs one more")
+            .hint("--control-planes 1, 3 or 5")
+            .into());
+    }
+    let workers = count(cx, args.workers, "Workers", "3", "--workers")?;
+    let control_plane_class = class(cx, control_plane_class, offer, "the control plane", "--control-plane-class")?;
+    let worker_class = match workers {
+        0 => control_plane_class.clone(),
+        _ => class(cx, worker_class, offer, "the workers", "--worker-class")?,
+    };
+    let (talos_version, kubernetes_version) = versions(args, offer)?;
+    Ok(NewCluster {
+        name,
+        control_planes,
+        workers,
+        control_plane_class,
+        worker_class,
+        talos_version,
+        kubernetes_version,
+    })
+}
+
+fn missing(what: &str, flag: &str) -> Missing {
+    Missing { name: what.into(), flag: Some(flag.into()), env: None, secret: false }
+}
+
+fn count(cx: &Cx, given: Option<u32>, question: &str, default: &str, flag: &str) -> anyhow::Result<u32> {
+    let Some(given) = given else {
+        let answer = cx.ask.ask(question, Some(default), missing(question, flag))?;
+        return answer.parse().map_err(|_| Failure::new(Code::Usage, format!("{answer:?} is no number")).into());
+    };
+    Ok(given)
+}
+
+fn class(cx: &Cx, given: Option<String>, offer: &Offer, whose: &str, flag: &str) -> anyhow::Result<String> {
+    let given = match given {
+        Some(given) => given,
+        None => {
+            let question = format!("Machine class of {whose} ({})", offer.classes.join(", "));
+            cx.ask.ask(&question, offer.classes.first().map(String::as_str), missing(whose, flag))?
+        }
+    };
+    if offer.classes.contains(&given) {
+        return Ok(given);
+    }
+    let near = crate::spec::nearest::nearest(&given, offer.classes.iter().map(String::as_str));
+    let failure = Failure::new(Code::NotFound, format!("Omni has no machine class `{given}`"))
+        .cause(format!("it has: {}", offer.classes.join(", ")));
+    let failure = match near {
+        Some(near) => failure.hint(format!("did you mean {flag} {near}?")),
+        None => failure,
+    };
+    Err(failure.next(format!("cargo xtask machineclass-apply {given}")).into())
+}
+
+/// Versions without `v`, both offered by Omni and compatible with each other.
+fn versions(args: &ClusterCreate, offer: &Offer) -> Result<(String, String), Failure> {
+    let bare = |version: &str| version.trim_start_matches('v').to_owned();
+    let usable = |found: &&Resource| !found.flag(&["deprecated"]) && !found.flag(&["unsupported"]);
+    let mut known: Vec<String> = offer.talos.iter().filter(usable).map(|found| found.metadata.id.clone()).collect();
+    known.sort_by_key(|version| numbers(version));
+    let talos = match &args.talos_version {
+        Some(version) => bare(version),
+        None if known.iter().any(|version| version == TALOS) => TALOS.to_owned(),
+        None => known.last().cloned().ok_or_else(|| {
+            Failure::new(Code::Prerequisite, "Omni offers no Talos versions")
+                .cause("it has not reached its image factory yet")
+                .hint("wait a minute, and see whether Omni's machine can reach the internet")
+        })?,
+    };
+    let found = offer.talos.iter().find(|found| found.metadata.id == talos).ok_or_else(|| {
+        Failure::new(Code::NotFound, format!("Omni offers no Talos {talos}"))
+            .cause(format!("it offers: {}", newest(&known)))
+            .hint("--talos-version with one of these")
+    })?;
+    let mut compatible: Vec<String> = found
+        .at(&["compatiblekubernetesversions"])
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|version| version.as_str().map(str::to_owned))
+        .collect();
+    compatible.sort_by_key(|version| numbers(version));
+    let kubernetes = match &args.kubernetes_version {
+        Some(version) => bare(version),
+        None if compatible.iter().any(|version| version == KUBERNETES) => KUBERNETES.to_owned(),
+        None => compatible.last().cloned().unwrap_or_else(|| KUBERNETES.to_owned()),
+    };
+    if !compatible.is_empty() && !compatible.contains(&kubernetes) {
+        return Err(Failure::new(Code::Invalid, format!("Kubernetes {kubernetes} does not go with Talos {talos}"))
+            .cause(format!("Omni pairs it with: {}", newest(&compatible)))
+            .hint("--kubernetes-version with one of these"));
+    }
+    Ok((talos, kubernetes))
+}
+
+fn numbers(version: &str) -> Vec<u64> {
+    version.split(['.', '-']).map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+fn newest(versions: &[String]) -> String {
+    let count = versions.len().min(8);
+    let shown = versions[versions.len() - count..].join(", ");
+    if count < versions.len() { format!("…, {shown}") } else { shown }
+}
+
+/// Steps 4 and 5, as a plan. What the sync does is known when the file is there.
+fn plan(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Result<Plan> {
+    let contents = render(cluster);
+    let shown = cx.paths.show(path);
+    let mut plan = Plan::default();
+    let write = match files::read_if_there(path)? {
+        Some(old) if old == contents.as_bytes() => None,
+        Some(_) if !force => {
+            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and says something else"))
+                .cause("it is never overwritten unasked: it may hold your own changes")
+                .hint("sync it as it is, choose another name, or write over it with --force")
+                .next(format!("cargo xtask cluster-sync {}", cluster.name))
+                .into());
+        }
+        Some(_) => Some(("update", "restore it from git")),
+        None => Some(("create", "remove the file")),
+    };
+    let NewCluster { control_planes, workers, talos_version, kubernetes_version, .. } = cluster;
+    let effect = format!(
+        "{control_planes} control plane machines, {workers} workers, Talos {talos_version}, Kubernetes {kubernetes_version}"
+    );
+    if let Some((verb, undo)) = write {
+        let action = Action::Write { path: path.to_owned(), contents: Secret::plain(contents), mode: files::SHARED };
+        plan.push(verb, shown, effect.clone(), undo, action);
+    }
+    if cx.dry_run {
+        let actions = would_sync(omnictl, &render(cluster), &cluster.name)?;
+        let words: Vec<String> = actions.iter().map(SyncAction::words).collect();
+        if !words.is_empty() {
+            let action = Action::Sync { file: path.to_owned() };
+            let undo = format!("omnictl cluster delete {}", cluster.name);
+            plan.push("sync", format!("cluster {}", cluster.name), words.join(", "), undo, action);
+        }
+    }
+    Ok(plan)
+}
+
+/// What a sync of a template that is not written yet would do: omnictl reads files only, so it gets one that goes away.
+fn would_sync(omnictl: &Omnictl<'_>, contents: &str, name: &str) -> anyhow::Result<Vec<SyncAction>> {
+    let dir = std::env::temp_dir().join(format!("omni-scale-{}", std::process::id()));
+    let file = dir.join(format!("{name}.yaml"));
+    let said =
+        files::write_atomically(&file, contents.as_bytes(), files::PRIVATE).and_then(|()| omnictl.sync_plan(&file));
+    let _ = std::fs::remove_dir_all(&dir);
+    Ok(sync_actions(&said?))
+}
+
+/// Steps 5 and 6.
+fn sync(cx: &Cx, omnictl: &Omnictl<'_>, path: &Path, known: &Known<'_>, args: &ClusterCreate) -> anyhow::Result<()> {
+    let templates = load::templates(cx, &[path.to_owned()], known, &args.allow)?;
+    let wanted: Vec<Wanted> = cluster_sync::compare(cx, omnictl, &templates)?;
+    for each in &wanted {
+        if each.actions.is_empty() {
+            cx.ui.note("sync", format!("cluster `{}`", each.name), Status::Skipped, "in sync already");
+        } else {
+            cluster_sync::consent(cx, std::slice::from_ref(each))?;
+            let plan = cluster_sync::plan(cx, std::slice::from_ref(each));
+            apply::run(cx, &plan, &format!("sync cluster `{}`", each.name))?;
+        }
+        cluster_sync::prove(cx, omnictl, each, args.no_wait)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Omni's certificate, as the file has it and as it is served.
+
+use std::path::Path;
+
+use super::Seen;
+use super::seen::{of, told, verdict};
+use crate::check::certificate::{self, Certificate, Judgement};
+use crate::check::diagnosis::Diagnosis;
+use crate::files;
+use crate::task::hub::host_and_port;
+use crate::tool::openssl;
+
+/// A judgement as a verdict: the first fault with its fix, all of them in the detail.
+pub fn judged(found: &Judgement) -> Diagnosis {
+    let of = |make: fn(String) -> Diagnosis, list: &[(String, String)]| {
+        let details: Vec<&str> = list.iter().map(|(what, _)| what.as_str()).collect();
+        list.first().map(|(_, fix)| make(details.join("; ")).fix(fix.clone()))
+    };
+    of(Diagnosis::failed, &found.faults)
+        .or_else(|| of(Diagnosis::warning, &found.warnings))
+        .unwrap_or_else(|| Diagnosis::ok(format!("{} days left", found.days_left)))
+}
+
+pub fn file(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let host = host_and_port(seen.needs("OMNI_DOMAIN")?).0;
+        let (cert, key) = (seen.needs("OMNI_TLS_CERT")?, seen.needs("OMNI_TLS_KEY")?);
+        let chain = read(cert)?;
+        let found = judged(&certificate::judge(&chain, &host, seen.roots(), seen.now));
+        let leaf = chain.first().ok_or_else(|| found.clone())?;
+        let text = match text(key) {
+            Ok(text) => text,
+            Err(verdict) => return Ok(found.and(verdict)),
+        };
+        Ok(match certificate::key_fits(leaf, &text) {
+            Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not its private key"))),
+            Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
+            Ok(_) => found,
+        })
+    })
+}
+
+fn read(path: &str) -> Result<Vec<Certificate>, Diagnosis> {
+    certificate::read_pem(&text(path)?).map_err(|why| Diagnosis::failed(format!("{path}: {why}")))
+}
+
+/// A file that may be root's alone.
+fn text(path: &str) -> Result<String, Diagnosis> {
+    match files::read_text_if_there(Path::new(path)) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
+        Err(failure) if failure.cause.contains("denied") => {
+            Err(Diagnosis::unknown(format!("{path} is root's alone: run `cargo xtask doctor` as root to look into it")))
+        }
+        Err(failure) => Err(Diagnosis::failed(told(&failure))),
+    }
+}
+
+pub fn served(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let place = seen.place().ok_or_else(|| seen.absent("the address of Omni is not known"))?;
+        let (host, address) = place.tls();
+        let chain = openssl::served(seen.cx, &address, &host).map_err(|failure| of(&failure))?;
+        let found = judged(&certificate::judge(&chain, &host, seen.roots(), seen.now));
+        let own = seen.value("OMNI_TLS_CERT").and_then(|path| read(path).ok());
+        Ok(match (own.as_deref().and_then(<[_]>::first), chain.first()) {
+            (Some(file), Some(served)) if file.der != served.der => found.and(
+                Diagnosis::warning("another certificate is served than the one in the file: it was renewed since")
+                    .fix("`cargo xtask stack-up --recreate`"),
+            ),
+            _ => found,
+        })
+    })
+}

@@ -1,0 +1,204 @@
+//! The far ends: Omni, the provider, Proxmox, tsidp, the tailnet.
+
+use super::Seen;
+use super::host::images;
+use super::seen::{of, told, verdict};
+use super::stack::sidecar;
+use crate::check::diagnosis::Diagnosis;
+use crate::check::hub::{self, Versions};
+use crate::check::{Finding, grant};
+use crate::failure::Code;
+use crate::files;
+use crate::spec::config::ProviderConfig;
+use crate::spec::hujson;
+use crate::task::{provider_verify, tsidp_verify};
+use crate::tool::compose::{Compose, OMNI};
+use crate::tool::proxmox::Proxmox;
+use crate::tool::{omni, omnictl as tool_omnictl};
+use crate::triage;
+
+/// How much of Omni's log is looked through.
+const LOG: u32 = 300;
+
+pub fn health(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let place = seen.place().ok_or_else(|| seen.absent("the address of Omni is not known"))?;
+        let asked = omni::healthy_at(seen.cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref());
+        Ok(asked.map_or_else(|failure| of(&failure), |()| Diagnosis::ok(place.words())))
+    })
+}
+
+pub fn licence(seen: &Seen<'_>) -> Diagnosis {
+    match seen.server() {
+        Ok(_) => Diagnosis::ok("Omni answers API calls"),
+        Err(failure) if failure.message.contains("licence") => {
+            Diagnosis::failed(failure.message.clone()).fix(failure.hint.clone())
+        }
+        Err(failure) if failure.code == Code::MissingInput => seen.absent("nobody is logged in to Omni to ask it"),
+        Err(failure) => Diagnosis::unknown(failure.message.clone()),
+    }
+}
+
+pub fn versions(seen: &Seen<'_>) -> Diagnosis {
+    let (pinned, running) = images(seen, OMNI);
+    let omnictl = tool_omnictl::locate().and_then(|path| tool_omnictl::version_of(seen.cx, &path).ok());
+    hub::pairing(&Versions { pinned, running, server: seen.server().as_ref().ok().cloned(), omnictl })
+}
+
+pub fn provider_id(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        seen.needs("OMNI_INFRA_PROVIDER_KEY")?;
+        let id = seen.cx.settings.provider_id(None).value;
+        let found =
+            seen.omnictl()?.list("infraproviders", None).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
+        let ids: Vec<&str> = found.iter().map(|each| each.metadata.id.as_str()).collect();
+        if ids.contains(&id.as_str()) {
+            return Ok(Diagnosis::ok(id));
+        }
+        Ok(match ids.iter().find(|other| other.eq_ignore_ascii_case(&id)) {
+            Some(other) => Diagnosis::failed(format!("Omni knows `{other}`, docker/.env says `{id}`"))
+                .fix(format!("set OMNI_PROVIDER_ID in docker/.env to {other}, then `cargo xtask provider-setup`")),
+            None if ids.is_empty() => Diagnosis::failed("Omni knows no provider").fix("`cargo xtask provider-setup`"),
+            None => Diagnosis::failed(format!("Omni does not know `{id}`, but {}", ids.join(", "))),
+        })
+    })
+}
+
+/// Proxmox as the provider reaches it.
+///
+/// # Errors
+/// The verdict of a check that needs it.
+pub fn proxmox_of(seen: &Seen<'_>) -> Result<Proxmox, Diagnosis> {
+    let path = seen.cx.paths.config();
+    let shown = seen.cx.paths.show(&path);
+    let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
+    let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
+    let ca_file = seen.cx.settings.ca_file(None).map(|found| found.value);
+    let config = ProviderConfig::parse(&shown, &text);
+    // Another check says what is wrong with it.
+    config
+        .and_then(|config| provider_verify::proxmox_of(&shown, &config, ca_file))
+        .map_err(|_| Diagnosis::unknown("docker/config.yaml cannot be used"))
+}
+
+pub fn proxmox(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let found = proxmox_of(seen)?;
+        Ok(match found.version(seen.cx) {
+            Ok(version) => Diagnosis::ok(format!("{}, version {version}", found.url)),
+            Err(failure) => of(&failure),
+        })
+    })
+}
+
+pub fn registration(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        seen.needs("OMNI_INFRA_PROVIDER_KEY")?;
+        let id = seen.cx.settings.provider_id(None).value;
+        let omnictl = seen.omnictl()?;
+        Ok(match provider_verify::registration(&omnictl, &id) {
+            Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
+            Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
+            // Another check says so.
+            Ok(None) => Diagnosis::unknown(format!("Omni knows no provider `{id}`")),
+            Err(failure) => Diagnosis::unknown(told(&failure)),
+        })
+    })
+}
+
+pub fn issuer(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| Ok(hub::issuer(seen.needs("OIDC_ISSUER_URL")?, seen.value("OMNI_DOMAIN"))))
+}
+
+pub fn discovery(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let issuer = seen.needs("OIDC_ISSUER_URL")?;
+        sidecar(seen)?;
+        Ok(match tsidp_verify::discover(seen.cx, issuer) {
+            Ok(found) => found.verdict,
+            // Not wget's answer, but docker's: the question was never asked.
+            Err(failure) if failure.code == Code::Failed => Diagnosis::unknown(told(&failure)),
+            Err(failure) => of(&failure),
+        })
+    })
+}
+
+pub fn claims(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let refused = refused_logins(seen);
+        let path = seen.cx.paths.root().join("tsidp/grant.json");
+        let shown = seen.cx.paths.show(&path);
+        let Some(text) = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))? else {
+            return Ok(
+                refused.unwrap_or_else(|| Diagnosis::unknown("the policy of the tailnet cannot be seen from here"))
+            );
+        };
+        let findings = match hujson::parse(&shown, &text) {
+            Ok(root) => grant::lint(&shown, &root, None),
+            Err(finding) => vec![finding],
+        };
+        let lint = match findings.iter().find(|finding| finding.is_error()) {
+            Some(Finding { place, message, fix, .. }) => {
+                Diagnosis::failed(format!("{place}: {message}")).fix(fix.clone())
+            }
+            None => Diagnosis::ok(format!("{shown} is right; the tailnet's own policy cannot be seen from here")),
+        };
+        Ok(match refused {
+            Some(refused) => refused.and(lint),
+            None => lint,
+        })
+    })
+}
+
+/// What Omni's log says of logins that were refused.
+fn refused_logins(seen: &Seen<'_>) -> Option<Diagnosis> {
+    seen.container(OMNI).ok()?;
+    let log = Compose::find(seen.cx).ok()?.log(OMNI, LOG).ok()?;
+    let issues: Vec<_> = triage::issues().ok()?.into_iter().filter(|issue| issue.area == "tsidp").collect();
+    let (issue, _) = triage::find(&issues, &log).into_iter().next_back()?;
+    Some(
+        Diagnosis::failed(format!("Omni's log shows `{}`: {}", issue.id, issue.title)).fix(issue.fix.trim().to_owned()),
+    )
+}
+
+pub fn tailscale(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let domain = seen.needs("OMNI_DOMAIN")?;
+        sidecar(seen)?;
+        let text = tsidp_verify::in_sidecar(
+            seen.cx,
+            "asking Tailscale in the sidecar",
+            &["tailscale", "status", "--json", "--peers=false"],
+        );
+        Ok(match text {
+            Ok(text) => hub::tailscale(&text, domain, seen.now),
+            Err(failure) => Diagnosis::unknown(told(&failure)),
+        })
+    })
+}
+
+pub fn state(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let state = &seen.cx.settings.state;
+        let lists = [("machine_classes", "machineclasses", "machine class"), ("clusters", "clusters", "cluster")];
+        if lists.iter().all(|(key, _, _)| state.list(key).is_empty()) {
+            return Err(Diagnosis::skipped("the state names no class and no cluster"));
+        }
+        let omnictl = seen.omnictl()?;
+        let mut gone = Vec::new();
+        for (key, kind, word) in lists {
+            let names = state.list(key);
+            if names.is_empty() {
+                continue;
+            }
+            let found = omnictl.list(kind, None).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
+            let absent = names.into_iter().filter(|name| !found.iter().any(|each| each.metadata.id == *name));
+            gone.extend(absent.map(|name| format!("{word} `{name}`")));
+        }
+        Ok(if gone.is_empty() {
+            Diagnosis::ok("all that it names is in Omni")
+        } else {
+            Diagnosis::warning(format!("not in Omni: {}", gone.join(", ")))
+        })
+    })
+}

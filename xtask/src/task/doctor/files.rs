@@ -1,0 +1,100 @@
+//! Files with secrets: complete, for their owner alone, and out of git.
+
+use super::Seen;
+use super::seen::{told, verdict};
+use crate::check::diagnosis::Diagnosis;
+use crate::check::hub::{self, REQUIRED};
+use crate::files as disk;
+use crate::secret::Secret;
+use crate::spec::config::ProviderConfig;
+use crate::task::provider_verify;
+use crate::tool::git;
+
+/// Values that are too short to be looked for: they would be found everywhere.
+const SHORTEST: usize = 12;
+
+pub fn env(seen: &Seen<'_>) -> Diagnosis {
+    if !seen.set_up {
+        return seen.absent("");
+    }
+    hub::complete(&seen.cx.settings.env_file, &seen.example)
+}
+
+pub fn modes(seen: &Seen<'_>) -> Diagnosis {
+    let paths = &seen.cx.paths;
+    let mut open = Vec::new();
+    let mut found = 0;
+    for path in [paths.env(), paths.config(), paths.store_key()] {
+        let Some(mode) = disk::mode(&path) else { continue };
+        found += 1;
+        if mode & 0o077 != 0 {
+            open.push(format!("{} has mode {mode:04o}", paths.show(&path)));
+        }
+    }
+    match (found, open.is_empty()) {
+        (0, _) => seen.absent("none of them is there"),
+        (_, true) => Diagnosis::ok(format!("{found} files")),
+        (_, false) => Diagnosis::failed(open.join(", ")),
+    }
+}
+
+pub fn config(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let path = seen.cx.paths.config();
+        let shown = seen.cx.paths.show(&path);
+        let text = disk::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
+        let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
+        let checked =
+            ProviderConfig::parse(&shown, &text).and_then(|config| provider_verify::proxmox_of(&shown, &config, None));
+        Ok(match checked {
+            Ok(found) if found.insecure => Diagnosis::warning("it takes any certificate of Proxmox (insecureSkipVerify)")
+                .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
+            Ok(found) => Diagnosis::ok(format!("{}, as {}", found.url, found.token.id)),
+            Err(failure) => Diagnosis::failed(told(&failure)).fix(failure.hint),
+        })
+    })
+}
+
+pub fn tracked(seen: &Seen<'_>) -> Diagnosis {
+    let wanted = [
+        "docker/.env",
+        "docker/config.yaml",
+        "docker/*.asc",
+        ".claude/*.local.md",
+        "*.key",
+        "*omniconfig*",
+        "*kubeconfig",
+    ];
+    match git::tracked(seen.cx, &wanted) {
+        Ok(None) => Diagnosis::skipped("the project is no git checkout"),
+        Ok(Some(found)) if found.is_empty() => Diagnosis::ok("none"),
+        Ok(Some(found)) => Diagnosis::failed(found.join(", ")),
+        Err(failure) => Diagnosis::unknown(told(&failure)),
+    }
+}
+
+pub fn secrets(seen: &Seen<'_>) -> Diagnosis {
+    let cx = seen.cx;
+    let secret = REQUIRED.iter().filter(|each| each.secret).map(|each| each.key);
+    let keys = secret.chain(["OMNI_INFRA_PROVIDER_KEY", "OMNI_SERVICE_ACCOUNT_KEY", "PROXMOX_VE_API_TOKEN"]);
+    let mut values: Vec<Secret> =
+        keys.filter_map(|key| seen.value(key)).filter(|value| value.len() >= SHORTEST).map(Secret::new).collect();
+    if let Ok(found) = super::far::proxmox_of(seen)
+        && found.token.secret.expose().len() >= SHORTEST
+    {
+        values.push(found.token.secret);
+    }
+    if values.is_empty() {
+        return seen.absent("there is no secret yet");
+    }
+    match git::tracked(cx, &["docker/compose.yaml"]) {
+        Ok(None) => return Diagnosis::skipped("the project is no git checkout"),
+        Err(failure) => return Diagnosis::unknown(told(&failure)),
+        Ok(Some(_)) => {}
+    }
+    match git::holding(cx, &values) {
+        Ok(found) if found.is_empty() => Diagnosis::ok(format!("none of {}", values.len())),
+        Ok(found) => Diagnosis::failed(format!("a secret of docker/ stands in {}", found.join(", "))),
+        Err(failure) => Diagnosis::unknown(told(&failure)),
+    }
+}

@@ -1,0 +1,244 @@
+//! This host: programs, Docker, disks, clock, devices.
+
+use std::path::Path;
+use std::time::Duration;
+
+use xshell::cmd;
+
+use super::Seen;
+use super::seen::{told, verdict};
+use crate::check::diagnosis::Diagnosis;
+use crate::check::hub;
+use crate::failure::Failure;
+use crate::proc::{self, Job};
+use crate::settings::environment;
+use crate::tool::compose::{Compose, OMNI, SIDECAR};
+use crate::tool::curl::{self, Request};
+use crate::tool::docker::Docker;
+use crate::tool::{Tool, omnictl as tool_omnictl};
+
+/// The first compose that takes `content:` in `configs:` (docker/compose v2.23.1 release notes).
+const COMPOSE: [u32; 3] = [2, 23, 1];
+/// Seconds that two clocks may differ; Omni counts a heartbeat older than 31 s as none.
+const SKEW_SEEN: u64 = 3;
+const SKEW_BAD: u64 = 20;
+/// MiB left on a disk.
+const LITTLE: u64 = 5 << 10;
+const TOO_LITTLE: u64 = 1 << 10;
+
+fn failed(failure: Failure) -> Diagnosis {
+    Diagnosis::failed(told(&failure)).fix(failure.hint)
+}
+
+pub fn curl(_: &Seen<'_>) -> Diagnosis {
+    Tool::Curl.find().map_or_else(failed, |path| Diagnosis::ok(path.display().to_string()))
+}
+
+pub fn compose(seen: &Seen<'_>) -> Diagnosis {
+    let version = Compose::find(seen.cx).and_then(|compose| compose.version());
+    match version {
+        Ok(version) if too_old(&version) => Diagnosis::failed(format!("compose {version} is older than 2.23.1")),
+        Ok(version) => Diagnosis::ok(format!("compose {version}")),
+        Err(failure) => failed(failure),
+    }
+}
+
+/// Whether a version is older than [`COMPOSE`]; what is no version (`dev`) was built by somebody who knows.
+pub fn too_old(version: &str) -> bool {
+    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']).map(str::parse::<u32>);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) => [major, minor, patch] < COMPOSE,
+        _ => false,
+    }
+}
+
+pub fn omnictl(seen: &Seen<'_>) -> Diagnosis {
+    let Some(path) = tool_omnictl::locate() else {
+        return Diagnosis::warning("it is neither on PATH nor where this project installs it");
+    };
+    match tool_omnictl::version_of(seen.cx, &path) {
+        Ok((version, _)) => Diagnosis::ok(format!("{version}, {}", path.display())),
+        Err(failure) => failed(failure).fix("`cargo xtask omnictl-install --force`"),
+    }
+}
+
+pub fn helpers(_: &Seen<'_>) -> Diagnosis {
+    let missing: Vec<Failure> =
+        [Tool::Git, Tool::Gpg, Tool::Openssl].iter().filter_map(|tool| tool.find().err()).collect();
+    if missing.is_empty() {
+        return Diagnosis::ok("all three");
+    }
+    let say = |part: fn(&Failure) -> &str| missing.iter().map(part).collect::<Vec<_>>().join("; ");
+    Diagnosis::warning(say(|failure| &failure.message)).fix(say(|failure| &failure.hint))
+}
+
+pub fn engine(seen: &Seen<'_>) -> Diagnosis {
+    match Docker::find(seen.cx).and_then(|docker| docker.engine()) {
+        Ok(version) => Diagnosis::ok(format!("engine {version}")),
+        Err(failure) => failed(failure),
+    }
+}
+
+/// Free space where the project is and where Docker keeps its data.
+pub fn disk(seen: &Seen<'_>) -> Diagnosis {
+    let root = seen.cx.paths.root();
+    let docker = Path::new("/var/lib/docker");
+    let look = |path: &Path| -> Result<Diagnosis, Failure> {
+        let shell = proc::shell()?;
+        let job = Job::new("asking for free space", cmd!(shell, "df -Pk {path}")).deadline(Duration::from_secs(5));
+        let ended = seen.cx.proc.run(job)?.checked()?;
+        Ok(match free_mib(&ended.stdout) {
+            Some(free) => space(path, free),
+            None => Diagnosis::unknown(format!("`{}` was not understood", ended.line)),
+        })
+    };
+    let of = |path: &Path| look(path).unwrap_or_else(|failure| Diagnosis::unknown(told(&failure)));
+    let here = of(root);
+    if docker.is_dir() { here.and(of(docker)) } else { here }
+}
+
+fn space(path: &Path, free: u64) -> Diagnosis {
+    let detail = format!("{} GiB free at {}", free >> 10, path.display());
+    match free {
+        0..TOO_LITTLE => Diagnosis::failed(detail),
+        TOO_LITTLE..LITTLE => Diagnosis::warning(detail),
+        _ => Diagnosis::ok(detail),
+    }
+}
+
+/// The fourth column of the last line of `df -Pk` (POSIX): free KiB.
+fn free_mib(text: &str) -> Option<u64> {
+    let line = text.lines().last()?;
+    Some(line.split_whitespace().nth(3)?.parse::<u64>().ok()? / 1024)
+}
+
+/// This host against the far ends, by the Date that they send, and what systemd says.
+pub fn clock(seen: &Seen<'_>) -> Diagnosis {
+    let synchronized = systemd_says(seen);
+    let compared = far_clock(seen).map_or_else(
+        || Diagnosis::unknown("no far end tells its time"),
+        |(who, there)| {
+            let detail = |skew: u64| format!("{skew} s from the clock of {who}");
+            match seen.time_now().abs_diff(there) {
+                skew if skew > SKEW_BAD => Diagnosis::failed(detail(skew)),
+                skew if skew > SKEW_SEEN => Diagnosis::warning(detail(skew)),
+                skew => Diagnosis::ok(detail(skew)),
+            }
+        },
+    );
+    match synchronized {
+        Some(false) => compared.and(Diagnosis::warning("this host does not keep time by NTP")),
+        Some(true) | None => compared,
+    }
+}
+
+fn far_clock(seen: &Seen<'_>) -> Option<(String, u64)> {
+    let cx = seen.cx;
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    let ask = |url: String, insecure: bool| {
+        let timeout = Duration::from_secs(3);
+        let request = Request { ca_file: ca_file.as_deref(), insecure, timeout, ..Request::get(&url) };
+        curl::fetch(cx, "asking for the time", &request).ok()?.date
+    };
+    // Proxmox is another machine, with a clock of its own; Omni is this one, most often.
+    let proxmox = super::far::proxmox_of(seen).ok();
+    let proxmox = proxmox.and_then(|found| {
+        Some(("Proxmox".to_owned(), ask(format!("{}/api2/json/version", found.url), found.insecure)?))
+    });
+    proxmox.or_else(|| {
+        let place = seen.place().filter(|place| place.connect.is_none())?;
+        Some(("Omni".to_owned(), ask(format!("{}/healthz", place.endpoint), false)?))
+    })
+}
+
+fn systemd_says(seen: &Seen<'_>) -> Option<bool> {
+    let timedatectl = which::which("timedatectl").ok().filter(|_| Path::new("/run/systemd/system").is_dir())?;
+    let shell = proc::shell().ok()?;
+    let job =
+        Job::new("asking whether the clock is kept", cmd!(shell, "{timedatectl} show -p NTPSynchronized --value"));
+    let ended = seen.cx.proc.run(job.deadline(Duration::from_secs(3))).ok().filter(|ended| ended.success())?;
+    match ended.stdout.trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+pub fn tun(seen: &Seen<'_>) -> Diagnosis {
+    if Path::new("/dev/net/tun").exists() {
+        return Diagnosis::ok("/dev/net/tun");
+    }
+    if remote_engine() {
+        return Diagnosis::skipped("the Docker engine is on another host");
+    }
+    // What runs has its device, wherever the engine is.
+    let runs = seen.container(SIDECAR).is_ok_and(|container| container.well());
+    if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
+}
+
+pub fn remote_engine() -> bool {
+    environment("DOCKER_HOST").is_some_and(|host| !host.starts_with("unix:")) || environment("DOCKER_CONTEXT").is_some()
+}
+
+pub fn boot(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        seen.container(OMNI)?;
+        if remote_engine() || !Path::new("/run/systemd/system").is_dir() {
+            return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
+        }
+        let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
+        Ok(match (Path::new("/etc/systemd/system/omni-scale.service").exists(), wanted.symlink_metadata().is_ok()) {
+            (true, true) => Diagnosis::ok("omni-scale.service is enabled"),
+            (true, false) => Diagnosis::warning("omni-scale.service is installed, and not enabled")
+                .fix("`sudo systemctl enable omni-scale.service`"),
+            (false, _) => Diagnosis::warning("omni-scale.service is not installed"),
+        })
+    })
+}
+
+pub fn tsidp(seen: &Seen<'_>) -> Diagnosis {
+    let places = ["/etc/systemd/system/tsidp.service", "/usr/local/bin/tsidp", "/var/lib/tsidp"];
+    let found: Vec<&str> = places.into_iter().filter(|place| Path::new(place).exists()).collect();
+    if found.is_empty() {
+        return Diagnosis::ok("nothing of it is here");
+    }
+    let detail = format!("tsidp is on this host: {}", found.join(", "));
+    if seen.set_up {
+        Diagnosis::failed(detail)
+    } else {
+        Diagnosis::skipped(format!("{detail}; Omni is not set up here"))
+    }
+}
+
+/// The versions that are pinned and run, for the checks of the pairing.
+pub fn images(seen: &Seen<'_>, service: &str) -> (Option<String>, Option<String>) {
+    let tag = |image: &str| hub::tag(image).map(str::to_owned);
+    let pinned = hub::images(&seen.compose()).get(service).and_then(|image| tag(image));
+    let running = seen.container(service).ok().and_then(|container| tag(&container.image));
+    (pinned, running)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_compose_is_told_from_a_new_one() {
+        for old in ["2.20.3", "2.23.0", "v2.5.1", "1.29.2", "2.18.1-desktop.1"] {
+            assert!(too_old(old), "{old}");
+        }
+        for new in ["2.23.1", "2.40.3+ds1-0ubuntu1", "5.5.1", "dev", "v2.24.0"] {
+            assert!(!too_old(new), "{new}");
+        }
+    }
+
+    #[test]
+    fn free_space_is_the_fourth_column() {
+        let text =
+            "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 264000000 22000000 73400320 24% /\n";
+        assert_eq!(free_mib(text), Some(71_680));
+        assert_eq!(free_mib("df: nonsense"), None);
+        assert_eq!(space(Path::new("/"), 500).state, crate::check::diagnosis::State::Failed);
+        assert_eq!(space(Path::new("/"), 3_000).state, crate::check::diagnosis::State::Warning);
+    }
+}

@@ -1,0 +1,110 @@
+//! Keys: which kind each is, and how long it lives.
+
+use std::time::{Duration, SystemTime};
+
+use super::Seen;
+use super::seen::{told, verdict};
+use crate::check::diagnosis::Diagnosis;
+use crate::check::store_key;
+use crate::clock;
+use crate::files;
+use crate::settings::environment;
+use crate::spec::key::{self, KeyInfo};
+use crate::tool::omnictl::{self, Login};
+
+/// When a key that cannot renew itself is worth a word.
+const SOON: Duration = Duration::from_secs(30 * 86_400);
+
+pub fn store(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let path = seen.cx.paths.store_key();
+        let text = match files::read_text_if_there(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) if seen.set_up => {
+                return Ok(Diagnosis::failed("docker/omni.asc does not exist").fix(
+                    "if Omni ran before, restore it from your backup: no other key opens its store; else `cargo xtask omni-setup` makes it",
+                ));
+            }
+            Ok(None) => return Err(seen.absent("")),
+            Err(failure) => return Err(Diagnosis::unknown(told(&failure))),
+        };
+        Ok(match store_key::judge(&text, seen.now) {
+            Ok(found) => match found.expires {
+                Some(at) => Diagnosis::warning(format!("it ends on {}, and the store with it", clock::date(at)))
+                    .fix("give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
+                None => Diagnosis::ok("no passphrase, an encryption subkey, no end"),
+            },
+            Err(unfit) => Diagnosis::failed(unfit.why).fix(unfit.fix),
+        })
+    })
+}
+
+pub fn provider(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let key = seen.needs("OMNI_INFRA_PROVIDER_KEY")?;
+        let id = seen.cx.settings.provider_id(None).value;
+        let now = SystemTime::now();
+        Ok(match key::check_provider_key(key, &id, "OMNI_INFRA_PROVIDER_KEY in docker/.env", now) {
+            Ok(info) => lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {}", info.name))),
+            Err(failure) => Diagnosis::failed(failure.cause).fix(failure.hint),
+        })
+    })
+}
+
+/// A warning when a key is about to end.
+fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
+    let left = info.left(now)?;
+    let days = left.as_secs() / 86_400;
+    Some(if left < SOON {
+        Diagnosis::warning(format!("the key of {} ends in {days} days", info.name))
+    } else {
+        Diagnosis::ok(format!("of {}, {days} days left", info.name))
+    })
+}
+
+pub fn account(seen: &Seen<'_>) -> Diagnosis {
+    let (origin, secret) = match omnictl::login(seen.cx) {
+        Some(Login::Key { origin, secret, .. }) => (origin, secret),
+        Some(Login::Config(file)) => return Diagnosis::ok(format!("omnictl's own login, {}", file.display())),
+        None => return seen.absent("nobody is logged in to Omni"),
+    };
+    let info = match KeyInfo::parse(secret.expose()) {
+        Ok(info) => info,
+        Err(why) => return Diagnosis::failed(format!("{origin}: {why}")),
+    };
+    if info.provider().is_some() {
+        return Diagnosis::failed(format!("{origin} is the key of a provider, which may do nothing else"))
+            .fix("put a service account's key there: `cargo xtask omni-setup --service-account`");
+    }
+    let now = SystemTime::now();
+    if info.expired(now) {
+        return Diagnosis::failed(format!("the key of {} ({origin}) has expired", info.name));
+    }
+    lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {} ({origin})", info.name)))
+}
+
+pub fn shadow(seen: &Seen<'_>) -> Diagnosis {
+    let set = |name: &'static str| environment(name).or_else(|| seen.cx.settings.env_file.get(name).map(str::to_owned));
+    match (set("SIDERO_SERVICE_ACCOUNT_KEY"), set("OMNI_SERVICE_ACCOUNT_KEY")) {
+        (Some(first), Some(second)) if first != second => Diagnosis::warning(
+            "SIDERO_SERVICE_ACCOUNT_KEY and OMNI_SERVICE_ACCOUNT_KEY differ, and the first one counts",
+        ),
+        _ => Diagnosis::ok("one key at most"),
+    }
+}
+
+pub fn tailscale(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let key = seen.needs("TS_AUTHKEY")?;
+        Ok(match key.split('-').take(2).collect::<Vec<_>>()[..] {
+            ["tskey", "auth"] => Diagnosis::ok("an auth key"),
+            ["tskey", "client"] => Diagnosis::ok("an OAuth client's secret"),
+            ["tskey", kind] => Diagnosis::failed(format!(
+                "it is a key of the kind `{}`, with which no device logs in",
+                crate::secret::redact(kind)
+            )),
+            // Other control servers have keys of their own form.
+            _ => Diagnosis::warning("it does not look like a key of Tailscale: tskey-auth-…"),
+        })
+    })
+}

@@ -1,0 +1,154 @@
+//! Addresses, ports and names, from the point of view of a machine on the LAN.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::host::remote_engine;
+use super::seen::verdict;
+use super::{Seen, far};
+use crate::check::diagnosis::{Diagnosis, State};
+use crate::check::hub::{self, Answer, PORTS};
+use crate::files;
+use crate::task::hub::host_and_port;
+use crate::tool::compose::SIDECAR;
+use crate::tool::dns;
+
+pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let address = seen.needs("OMNI_LAN_ADDRESS")?;
+        let formed = hub::lan_address(address);
+        let domain = seen.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
+        let local = |text: &str| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if local(address) && local(&domain) {
+            return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
+        }
+        let Ok(ip) = address.parse::<IpAddr>() else { return Ok(formed) };
+        if formed.state == State::Failed || remote_engine() {
+            return Ok(formed);
+        }
+        // Only an address of this host can be bound.
+        Ok(match UdpSocket::bind((ip, 0)) {
+            Ok(_) => formed,
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                Diagnosis::failed(format!("{ip} is no address of this host"))
+            }
+            Err(error) => Diagnosis::unknown(error.to_string()),
+        })
+    })
+}
+
+pub fn ports(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let lan = seen.needs("OMNI_LAN_ADDRESS")?;
+        match seen.container(SIDECAR) {
+            Ok(sidecar) if sidecar.state == "running" => Ok(hub::published(sidecar, lan)),
+            Err(unknown) if unknown.state == State::Unknown => Err(unknown),
+            _ => Ok(free(lan)),
+        }
+    })
+}
+
+/// Whether the ports could be had by a stack that does not run.
+fn free(lan: &str) -> Diagnosis {
+    let Ok(ip) = lan.parse::<IpAddr>() else { return Diagnosis::skipped("OMNI_LAN_ADDRESS is no address") };
+    if remote_engine() {
+        return Diagnosis::skipped("the Docker engine is on another host");
+    }
+    let taken: Vec<String> = PORTS
+        .iter()
+        .filter(|(port, protocol, _)| in_use(SocketAddr::new(ip, *port), protocol))
+        .map(|(port, protocol, _)| format!("{port}/{protocol}"))
+        .collect();
+    if taken.is_empty() {
+        return Diagnosis::ok("the stack does not run; nothing else holds its ports");
+    }
+    Diagnosis::failed(format!("another program holds {} on {lan}", taken.join(", ")))
+        .fix("`ss -lntup` shows which; end it, or move it to another address")
+}
+
+fn in_use(address: SocketAddr, protocol: &str) -> bool {
+    let taken = |error: std::io::Error| match error.kind() {
+        ErrorKind::AddrInUse => true,
+        // Ports below 1024 are root's; who listens there answers.
+        ErrorKind::PermissionDenied => TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok(),
+        _ => false,
+    };
+    match protocol {
+        "udp" => UdpSocket::bind(address).err().is_some_and(|error| error.kind() == ErrorKind::AddrInUse),
+        _ => TcpListener::bind(address).err().is_some_and(taken),
+    }
+}
+
+pub fn dns(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let domain = host_and_port(seen.needs("OMNI_DOMAIN")?).0;
+        let lan = seen.needs("OMNI_LAN_ADDRESS")?;
+        if domain.parse::<IpAddr>().is_ok() {
+            return Err(Diagnosis::skipped("Omni's name is an address"));
+        }
+        let (machines, unknown) = match proxmox_resolvers(seen) {
+            Ok(found) => (found, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let mut answers = answers(&domain, &machines);
+        answers.push(here(&domain));
+        let found = hub::names(&domain, lan, &answers);
+        Ok(match unknown {
+            Some(why) if found.state == State::Ok => {
+                Diagnosis::unknown(format!("which resolver a machine is given ({why}); {}", found.detail))
+            }
+            Some(_) | None => found,
+        })
+    })
+}
+
+/// What the resolvers of machines and of this host answer, all asked at once.
+fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
+    let own = files::read_text_if_there(std::path::Path::new("/etc/resolv.conf")).ok().flatten().unwrap_or_default();
+    let own = dns::resolvers(&own).into_iter().map(|ip| ("this host".to_owned(), ip, false));
+    let mut asked: Vec<(String, IpAddr, bool)> = machines.iter().map(|(who, ip)| (who.clone(), *ip, true)).collect();
+    for (who, ip, for_machines) in own {
+        if !asked.iter().any(|(_, known, _)| *known == ip) {
+            asked.push((who, ip, for_machines));
+        }
+    }
+    std::thread::scope(|scope| {
+        let ask = |(who, ip, machines): (String, IpAddr, bool)| {
+            scope.spawn(move || Answer { resolver: format!("{ip} ({who})"), machines, addresses: dns::ask(ip, domain) })
+        };
+        let running: Vec<_> = asked.into_iter().map(ask).collect();
+        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    })
+}
+
+/// What this host itself takes the name for, `/etc/hosts` and all.
+fn here(domain: &str) -> Answer {
+    let found = (domain, 443).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect::<Vec<_>>());
+    let mut found = found.unwrap_or_default();
+    found.dedup();
+    Answer { resolver: "this host itself".to_owned(), machines: false, addresses: Ok(found) }
+}
+
+/// The resolvers of the Proxmox nodes: what the machines' DHCP hands out too, by habit.
+fn proxmox_resolvers(seen: &Seen<'_>) -> Result<Vec<(String, IpAddr)>, String> {
+    let proxmox = far::proxmox_of(seen).map_err(|verdict| verdict.detail)?;
+    let get =
+        |path: &str| proxmox.get(seen.cx, "asking Proxmox for its resolvers", path).map_err(|failure| failure.message);
+    let nodes = get("/nodes")?;
+    let names = nodes.as_array().into_iter().flatten().filter_map(|node| node["node"].as_str());
+    let mut found: Vec<(String, IpAddr)> = Vec::new();
+    // Nodes of one cluster are set up alike; three tell enough.
+    for name in names.take(3) {
+        let answer = get(&format!("/nodes/{name}/dns"))?;
+        for key in ["dns1", "dns2", "dns3"] {
+            let Some(ip) = answer.get(key).and_then(Value::as_str).and_then(|text| text.parse().ok()) else { continue };
+            if !found.iter().any(|(_, known)| *known == ip) {
+                found.push((format!("Proxmox node {name}"), ip));
+            }
+        }
+    }
+    if found.is_empty() { Err("Proxmox names no resolver".to_owned()) } else { Ok(found) }
+}

@@ -1,0 +1,152 @@
+//! What several checks need, looked up once.
+
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::check::certificate::Certificate;
+use crate::check::diagnosis::Diagnosis;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::files;
+use crate::spec::env::EnvFile;
+use crate::status::docker::Container;
+use crate::task::hub::{self, Place};
+use crate::tool::compose::Compose;
+use crate::tool::omnictl::Omnictl;
+
+/// The installation, as far as the checks have looked.
+pub struct Seen<'a> {
+    pub cx: &'a Cx,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// Whether `docker/.env` is there: nothing is set up before it is.
+    pub set_up: bool,
+    pub example: EnvFile,
+    containers: OnceLock<Result<Vec<Container>, Failure>>,
+    server: OnceLock<Result<(String, u64), Failure>>,
+    roots: OnceLock<Option<Vec<Certificate>>>,
+}
+
+impl<'a> Seen<'a> {
+    pub fn new(cx: &'a Cx) -> Seen<'a> {
+        let example = files::read_text_if_there(&cx.paths.env_example()).ok().flatten();
+        let example = example.and_then(|text| EnvFile::parse("docker/.env.example", &text).ok()).unwrap_or_default();
+        Seen {
+            cx,
+            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            set_up: cx.paths.env().is_file(),
+            example,
+            containers: OnceLock::new(),
+            server: OnceLock::new(),
+            roots: OnceLock::new(),
+        }
+    }
+
+    /// A value of `docker/.env` that is not the example's.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        crate::check::hub::given(&self.cx.settings.env_file, &self.example, key)
+    }
+
+    /// A value of `docker/.env`, or why there is nothing to look at.
+    ///
+    /// # Errors
+    /// The verdict of a check that needs it.
+    pub fn needs(&self, key: &str) -> Result<&str, Diagnosis> {
+        self.value(key).ok_or_else(|| self.absent(&format!("{key} is not set in docker/.env")))
+    }
+
+    /// The verdict where something that setting up makes is not there.
+    pub fn absent(&self, what: &str) -> Diagnosis {
+        if self.set_up { Diagnosis::skipped(what) } else { Diagnosis::skipped("docker/.env does not exist yet") }
+    }
+
+    /// The containers of the stack.
+    ///
+    /// # Errors
+    /// The verdict of a check that needs them: unknown.
+    pub fn containers(&self) -> Result<&[Container], Diagnosis> {
+        let found = self.containers.get_or_init(|| Compose::find(self.cx)?.containers());
+        match found {
+            Ok(found) => Ok(found),
+            Err(_) if !self.set_up => Err(self.absent("")),
+            Err(failure) => Err(Diagnosis::unknown(failure.message.clone())),
+        }
+    }
+
+    /// The container of a service.
+    ///
+    /// # Errors
+    /// As [`Seen::containers`]; skipped when it has none.
+    pub fn container(&self, service: &str) -> Result<&Container, Diagnosis> {
+        let found = self.containers()?.iter().find(|container| container.service == service);
+        found.ok_or_else(|| self.absent(&format!("`{service}` has no container: the stack is not up")))
+    }
+
+    /// Omni's own version and API version, which takes a login.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub fn server(&self) -> &Result<(String, u64), Failure> {
+        self.server.get_or_init(|| {
+            let found = Omnictl::find(self.cx)?.get("sysversions", "current")?;
+            let found = found.ok_or_else(|| Failure::new(Code::Failed, "Omni says no version"))?;
+            Ok((found.text(&["backendversion"]).to_owned(), found.number(&["backendapiversion"])))
+        })
+    }
+
+    /// Omni, logged in.
+    ///
+    /// # Errors
+    /// The verdict of a check that needs it: unknown, or skipped when nobody is logged in.
+    pub fn omnictl(&self) -> Result<Omnictl<'a>, Diagnosis> {
+        // One call tells whether Omni can be asked at all; the others would only repeat its answer.
+        match (Omnictl::find(self.cx), self.server()) {
+            (Ok(omnictl), Ok(_)) => Ok(omnictl),
+            (Err(failure), _) => Err(Diagnosis::unknown(failure.message)),
+            (_, Err(failure)) => Err(Diagnosis::unknown(failure.message.clone())),
+        }
+    }
+
+    /// The time at this moment, to be compared with a far end's: seconds since 1970.
+    pub fn time_now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
+    pub fn place(&self) -> Option<Place> {
+        Place::of(self.cx)
+    }
+
+    /// The authorities that this machine trusts.
+    pub fn roots(&self) -> Option<&[Certificate]> {
+        let ca_file = || self.cx.settings.ca_file(None).map(|found| found.value);
+        self.roots.get_or_init(|| hub::roots(ca_file().as_deref())).as_deref()
+    }
+
+    /// The compose file of the project.
+    pub fn compose(&self) -> String {
+        files::read_text_if_there(&self.cx.paths.compose()).ok().flatten().unwrap_or_default()
+    }
+}
+
+/// A failure in one line: what failed, and the first line of why.
+pub fn told(failure: &Failure) -> String {
+    match failure.cause.lines().next() {
+        Some(cause) => format!("{}: {cause}", failure.message),
+        None => failure.message.clone(),
+    }
+}
+
+/// The verdict of a check whose far end failed: it may not be there, or it may not have been asked.
+pub fn of(failure: &Failure) -> Diagnosis {
+    let detail = told(failure);
+    let verdict = match failure.code {
+        Code::MissingInput | Code::Prerequisite | Code::Interrupted => Diagnosis::unknown(detail),
+        _ => Diagnosis::failed(detail),
+    };
+    if failure.hint.is_empty() { verdict } else { verdict.fix(failure.hint.clone()) }
+}
+
+/// A check that may stop early.
+pub fn verdict(look: impl FnOnce() -> Result<Diagnosis, Diagnosis>) -> Diagnosis {
+    look().unwrap_or_else(|early| early)
+}

@@ -1,0 +1,81 @@
+//! The stack, as docker and its files tell.
+
+use super::Seen;
+use super::host::images;
+use super::seen::{told, verdict};
+use crate::check::diagnosis::Diagnosis;
+use crate::check::hub;
+use crate::failure::Code;
+use crate::task::hub as stack;
+use crate::tool::compose::{OMNI, PROVIDER, SIDECAR};
+
+pub fn containers(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let found = seen.containers()?;
+        if found.is_empty() {
+            return Err(if seen.set_up { Diagnosis::warning("the stack is not up") } else { seen.absent("") });
+        }
+        let bad: Vec<String> = found
+            .iter()
+            .filter(|container| !container.well())
+            .map(|container| format!("{}: {}", container.service, container.status))
+            .collect();
+        if !bad.is_empty() {
+            return Ok(Diagnosis::failed(bad.join("; ")).fix(format!(
+                "`cargo xtask stack-logs {}` names what it knows; all anew: `cargo xtask stack-up --recreate`",
+                found.iter().find(|container| !container.well()).map_or(OMNI, |container| &container.service)
+            )));
+        }
+        let missing: Vec<&str> = stack::wanted(stack::with_provider(seen.cx).is_ok())
+            .into_iter()
+            .filter(|service| !found.iter().any(|container| container.service == *service))
+            .collect();
+        if !missing.is_empty() {
+            return Ok(Diagnosis::warning(format!("no container of {}", missing.join(", "))));
+        }
+        Ok(Diagnosis::ok(format!("{} of {}", found.len(), found.len())))
+    })
+}
+
+pub fn data(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        seen.container(OMNI)?;
+        Ok(match stack::guard(seen.cx, seen.containers()?) {
+            Ok(detail) => Diagnosis::ok(detail),
+            Err(failure) if failure.code == Code::Conflict => {
+                Diagnosis::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
+            }
+            Err(failure) => Diagnosis::unknown(told(&failure)),
+        })
+    })
+}
+
+pub fn account(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let id = seen.needs("OMNI_ACCOUNT_UUID")?;
+        Ok(if crate::task::omni_setup::is_uuid(id) {
+            Diagnosis::ok(id)
+        } else {
+            Diagnosis::failed(format!("{id:?} is no UUID"))
+        })
+    })
+}
+
+pub fn user(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| Ok(hub::initial_user(seen.needs("OMNI_INITIAL_USER")?, seen.value("OIDC_ISSUER_URL"))))
+}
+
+pub fn provider_version(seen: &Seen<'_>) -> Diagnosis {
+    let (omni, _) = images(seen, OMNI);
+    let (provider, running) = images(seen, PROVIDER);
+    hub::provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
+}
+
+/// The sidecar, running.
+///
+/// # Errors
+/// The verdict of a check that needs it.
+pub fn sidecar(seen: &Seen<'_>) -> Result<(), Diagnosis> {
+    let sidecar = seen.container(SIDECAR)?;
+    if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
+}

@@ -1,0 +1,247 @@
+//! What the tasks of the hub share: the guard before anything that remakes a container, and the waits after it.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::check::certificate::{self, Certificate};
+use crate::check::hub;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::files;
+use crate::status::docker::Container;
+use crate::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
+use crate::tool::docker::Docker;
+use crate::tool::omni;
+use crate::triage;
+use crate::ui::Done;
+use crate::wait::{self, Look};
+
+/// Refuses what would lose Omni's data: its container is about to be remade or removed, and the data in it would go
+/// with it unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
+///
+/// # Errors
+/// [`Code::Conflict`] with the paths that are on no mount; another code when docker does not say.
+pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
+    let Some(omni) = containers.iter().find(|container| container.service == OMNI) else {
+        return Ok("there is no container of Omni yet".to_owned());
+    };
+    let inspected = Docker::find(cx)?.inspect(&omni.name).map_err(|failure| {
+        let cause = failure.to_string();
+        Failure { code: failure.code, ..Failure::new(failure.code, "whether Omni's data would survive is not known") }
+            .cause(cause)
+            .hint("nothing was changed: without its mounts, remaking Omni's container would lose everything in it")
+    })?;
+    let bad = hub::unmounted(&inspected);
+    if bad.is_empty() {
+        return Ok(format!("{} on mounts", hub::data_paths(&inspected.args).join(", ")));
+    }
+    Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose Omni's data", omni.name))
+        .cause(bad.join("\n"))
+        .hint(format!(
+            "copy the data out first: `docker cp {}:/_out - > omni-data.tar`; then put it on the volumes of docker/compose.yaml (docs/operations.md, Restore)",
+            omni.name
+        )))
+}
+
+/// Whether the provider starts with the stack, and why not.
+pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
+    // What the shell holds does not reach docker compose: the file counts.
+    if cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_none() {
+        return Err("it has no key in docker/.env yet: `cargo xtask provider-setup`");
+    }
+    if !cx.paths.config().is_file() {
+        return Err("docker/config.yaml does not exist yet: `cargo xtask provider-setup`");
+    }
+    Ok(())
+}
+
+/// The services that are to run.
+pub fn wanted(provider: bool) -> Vec<&'static str> {
+    let mut services = vec![SIDECAR, OMNI];
+    services.extend(provider.then_some(PROVIDER));
+    services
+}
+
+/// Whether the containers must be made anew together: one that stayed while the sidecar ended keeps a dead network.
+pub fn out_of_step(containers: &[Container]) -> bool {
+    let running = |container: &Container| container.state == "running";
+    let sidecar = containers.iter().find(|container| container.service == SIDECAR);
+    let others = containers.iter().any(|container| container.service != SIDECAR && running(container));
+    others && !sidecar.is_some_and(running)
+}
+
+/// Waits until the containers of `services` run and are healthy.
+///
+/// # Errors
+/// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
+pub fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Duration) -> anyhow::Result<Done<()>> {
+    wait::until(
+        "the containers of the stack",
+        limit,
+        |words| cx.ui.waiting(words),
+        || {
+            let found = compose.containers()?;
+            for service in services {
+                let Some(container) = found.iter().find(|container| container.service == *service) else {
+                    return Err(Failure::new(Code::Failed, format!("there is no container of `{service}`"))
+                        .cause("docker compose started the others without it")
+                        .into());
+                };
+                if matches!(container.state.as_str(), "exited" | "dead" | "restarting") {
+                    let failure = Failure::new(Code::Failed, format!("`{service}` does not stay up"))
+                        .cause(container.status.clone());
+                    return Err(explain(cx, service, failure).into());
+                }
+                if !container.well() {
+                    return Ok(Look::Waiting(format!("waiting for {service}: {}", container.status)));
+                }
+            }
+            Ok(Look::Done(Done::ok((), format!("{} run", services.len()))))
+        },
+    )
+}
+
+/// Waits until Omni answers; a container that ends in between ends the wait.
+///
+/// # Errors
+/// As [`wait_until_well`].
+pub fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Duration) -> anyhow::Result<Done<()>> {
+    wait::until(
+        "Omni",
+        limit,
+        |words| cx.ui.waiting(words),
+        || match omni::healthy_at(cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref()) {
+            Ok(()) => Ok(Look::Done(Done::ok((), place.words()))),
+            Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
+                Err(failure.into())
+            }
+            // A certificate does not mend itself.
+            Err(failure) if failure.message.contains("certificate") => Err(failure.into()),
+            Err(failure) => {
+                let found = compose.containers()?;
+                let omni = found.iter().find(|container| container.service == OMNI);
+                if omni.is_none_or(|container| container.state != "running") {
+                    let status = omni.map_or("it has no container".to_owned(), |container| container.status.clone());
+                    let ended = Failure::new(Code::Failed, "Omni does not stay up").cause(status);
+                    return Err(explain(cx, OMNI, ended).into());
+                }
+                Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)))
+            }
+        },
+    )
+}
+
+/// Where Omni is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub endpoint: String,
+    /// The address to connect to: the one that machines use, whatever this host's DNS says.
+    pub connect: Option<String>,
+    pub ca_file: Option<String>,
+}
+
+impl Place {
+    /// From the settings: at the LAN address when Omni has a name, else at the endpoint itself.
+    pub fn of(cx: &Cx) -> Option<Place> {
+        let endpoint = cx.settings.omni_endpoint(None)?.value;
+        let (host, _) = host_and_port(endpoint.strip_prefix("https://").unwrap_or(&endpoint));
+        let lan = cx.settings.env_file.get("OMNI_LAN_ADDRESS").filter(|_| host.parse::<IpAddr>().is_err());
+        // Only the stack of this project is at the LAN address; OMNI_ENDPOINT may be another one.
+        let own = cx.settings.env_file.get("OMNI_DOMAIN").is_some_and(|domain| host_and_port(domain).0 == host);
+        let connect = lan.filter(|_| own).map(str::to_owned);
+        Some(Place { endpoint, connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) })
+    }
+
+    pub fn words(&self) -> String {
+        match &self.connect {
+            Some(address) => format!("{} at {address}", self.endpoint),
+            None => self.endpoint.clone(),
+        }
+    }
+
+    /// Host, and `host:port` to connect to, for a look at the certificate.
+    pub fn tls(&self) -> (String, String) {
+        let (host, port) = host_and_port(self.endpoint.strip_prefix("https://").unwrap_or(&self.endpoint));
+        let to = self.connect.as_deref().unwrap_or(&host);
+        let to = if to.contains(':') { format!("[{to}]:{port}") } else { format!("{to}:{port}") };
+        (host, to)
+    }
+}
+
+/// Host and port of `host[:port][/…]`; 443 without one.
+pub fn host_and_port(text: &str) -> (String, u16) {
+    let text = text.split('/').next().unwrap_or_default();
+    if let Some((host, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (host.to_owned(), port.trim_start_matches(':').parse().unwrap_or(443));
+    }
+    match text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host.to_owned(), port),
+        None => (text.to_owned(), 443),
+    }
+}
+
+/// `failure` with what the log of `service` says, where it is a known issue.
+pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
+    let log = Compose::find(cx).and_then(|compose| compose.log(service, 60));
+    let (Ok(log), Ok(issues)) = (log, triage::issues()) else { return failure };
+    match triage::find(&issues, &log).into_iter().next_back() {
+        Some((issue, line)) => {
+            failure.cause.push_str(&format!("\nits log: {line}"));
+            failure.hint = format!("known issue `{}`: {} {}", issue.id, issue.cause.trim(), issue.fix.trim());
+            failure.next.push(issue.next.clone());
+        }
+        None => {
+            if let Some(line) = log.lines().rev().find(|line| !line.trim().is_empty()) {
+                failure.cause.push_str(&format!("\nits log ends: {line}"));
+            }
+            failure.next.push(format!("cargo xtask stack-logs {service}"));
+        }
+    }
+    failure
+}
+
+/// The authorities that this machine trusts, and the one that it was told to; `None` when no file of them is found.
+pub fn roots(ca_file: Option<&str>) -> Option<Vec<Certificate>> {
+    // Debian and Alpine, Fedora, macOS and the BSDs.
+    let system = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    let read = |path: &str| {
+        let text = files::read_text_if_there(Path::new(path)).ok().flatten()?;
+        certificate::read_pem(&text).ok()
+    };
+    let own = ca_file.and_then(read);
+    let system = system.iter().find_map(|path| read(path));
+    if own.is_none() && system.is_none() {
+        return None;
+    }
+    Some(own.into_iter().chain(system).flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports_are_told_apart() {
+        let cases = [
+            ("omni.example.com", "omni.example.com", 443),
+            ("127.0.0.1:8099", "127.0.0.1", 8099),
+            ("[fd00::1]:8443/x", "fd00::1", 8443),
+            ("omni.example.com/eula", "omni.example.com", 443),
+        ];
+        for (text, host, port) in cases {
+            assert_eq!(host_and_port(text), (host.to_owned(), port));
+        }
+    }
+
+    #[test]
+    fn a_sidecar_that_ended_takes_all_along() {
+        let container = |service: &str, state: &str| -> Container {
+            serde_json::from_str(&format!(r#"{{"Service":"{service}","Name":"x","State":"{state}"}}"#)).unwrap()
+        };
+        assert!(out_of_step(&[container(SIDECAR, "exited"), container(OMNI, "running")]));
+        assert!(out_of_step(&[container(OMNI, "running")]));
+        assert!(!out_of_step(&[container(SIDECAR, "running"), container(OMNI, "exited")]));
+        assert!(!out_of_step(&[]));
+    }
+}

@@ -1,0 +1,307 @@
+//! Reading what the operator wrote: which files are meant, and what is wrong with them.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::check::machine_class::{ClassContext, Provider};
+use crate::check::template::{ClassInfo, FileRead, TemplateContext};
+use crate::check::{self, Checked, Finding};
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::spec::machine_class::MachineClass;
+use crate::spec::name;
+use crate::spec::template::ClusterTemplate;
+use crate::ui::Status;
+
+/// No more is read of any file. The checks refuse a file of 1 MiB; the rest is read for the size that they name.
+const MOST: u64 = 16 << 20;
+/// Threads for many files: each may hold a file of [`MOST`] bytes.
+const THREADS: usize = 4;
+/// The main thread's stack, which is what the limits on nesting were made for.
+const STACK: usize = 8 << 20;
+/// Rules that the schema of the provider in Omni may decide otherwise than the built-in table: they are no reason to refuse
+/// before it was asked.
+const OF_SCHEMA: &[&str] =
+    &["providerdata-schema", "providerdata-required", "providerdata-newer-type", "providerdata-unknown-key"];
+
+/// The files that `given` names, or all in `dir`: a name means `<dir>/<name>.yaml`, anything with a dot or a slash is a
+/// path.
+///
+/// # Errors
+/// [`Code::NotFound`] with the names that there are; [`Code::Usage`] for a name that can be none.
+pub fn chosen(
+    given: &[String],
+    all: bool,
+    dir: &Path,
+    what: &str,
+    of_name: impl Fn(&str) -> PathBuf,
+) -> Result<Vec<PathBuf>, Failure> {
+    if all {
+        let files = in_dir(dir);
+        if files.is_empty() {
+            return Err(Failure::new(Code::NotFound, format!("`{}` holds no {what}", dir.display())));
+        }
+        return Ok(files);
+    }
+    let of_given = |given: &String| {
+        let is_path = given.contains(['/', '.']);
+        let file = if is_path { PathBuf::from(given) } else { of_name(given) };
+        if file.is_file() {
+            return std::path::absolute(&file).map_err(|error| Failure::new(Code::Failed, error.to_string()));
+        }
+        if !is_path {
+            name::check(what, given)?;
+        }
+        let names: Vec<String> =
+            in_dir(dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+        let near = crate::spec::nearest::nearest(given, names.iter().map(String::as_str));
+        let failure = Failure::new(Code::NotFound, format!("there is no {what} `{given}`")).cause(match names.len() {
+            0 => format!("`{}` does not exist, and `{}` holds none", file.display(), dir.display()),
+            _ => format!("`{}` does not exist; there are: {}", file.display(), names.join(", ")),
+        });
+        Err(match near {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure,
+        })
+    };
+    given.iter().map(of_given).collect()
+}
+
+/// The YAML files of a directory, in order of their names.
+pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let yaml = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(yaml).collect();
+    files.sort();
+    files
+}
+
+/// The bytes of a file of the operator's, up to [`MOST`].
+///
+/// # Errors
+/// [`Code::NotFound`] with `hint`; [`Code::Failed`] when it cannot be read.
+pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
+    bounded(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            Failure::new(Code::NotFound, format!("`{}` does not exist", cx.paths.show(path))).hint(hint)
+        }
+        _ => Failure::new(Code::Failed, format!("cannot read `{}`", cx.paths.show(path))).cause(error.to_string()),
+    })
+}
+
+fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file that the template at `template` refers to. As omnictl 1.8 and later do, paths are relative to the template's
+/// directory and stay in it, links included (omni v1.9.3 `client/pkg/template/internal/models`, os.Root).
+pub fn beside(template: &Path, name: &str) -> FileRead {
+    let dir = template.parent().unwrap_or(Path::new("."));
+    let inside = || -> std::io::Result<Vec<u8>> {
+        let (dir, file) = (std::fs::canonicalize(dir)?, std::fs::canonicalize(dir.join(name))?);
+        if !file.starts_with(&dir) {
+            return Err(std::io::Error::other("it leads out of the template's directory"));
+        }
+        bounded(&file)
+    };
+    match inside() {
+        Ok(bytes) => FileRead::Bytes(bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => FileRead::Missing("there is no such file".to_owned()),
+        Err(error) => FileRead::Missing(error.to_string()),
+    }
+}
+
+/// `work` on each of `items`, in their order; many are spread over threads.
+pub fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
+    if threads < 2 || items.len() < 32 {
+        return items.iter().map(work).collect();
+    }
+    let part = |part: &[T]| part.iter().map(&work).collect::<Vec<R>>();
+    let (first, rest) = items.split_at(items.len().div_ceil(threads));
+    std::thread::scope(|scope| {
+        let running: Vec<_> = rest
+            .chunks(first.len())
+            .map(|chunk| {
+                let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || part(chunk));
+                (chunk, thread.ok())
+            })
+            .collect();
+        let mut done = part(first);
+        for (chunk, thread) in running {
+            match thread.map(std::thread::ScopedJoinHandle::join) {
+                Some(Ok(results)) => done.extend(results),
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                None => done.extend(part(chunk)),
+            }
+        }
+        done
+    })
+}
+
+/// Each of `files` checked, with the file; many on several threads.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn check_each<T: Send>(
+    cx: &Cx,
+    files: &[PathBuf],
+    hint: &str,
+    check: impl Fn(&str, &Path, &[u8]) -> Checked<T> + Sync,
+) -> Result<Vec<(Checked<T>, PathBuf)>, Failure> {
+    let one = |path: &PathBuf| {
+        let bytes = read(cx, path, hint)?;
+        Ok((check(&cx.paths.show(path), path, &bytes), path.clone()))
+    };
+    spread(files, one).into_iter().collect()
+}
+
+/// The machine classes in `files`, each with its file, checked as `machineclass-check` does.
+#[derive(Debug)]
+pub struct Classes {
+    found: Vec<(MachineClass, PathBuf)>,
+    findings: Vec<Finding>,
+}
+
+/// Reads and checks machine classes; `providers` are those that Omni lists, if it was asked.
+///
+/// # Errors
+/// Those of [`read`]: findings are no errors yet.
+pub fn machine_classes(cx: &Cx, files: &[PathBuf], providers: Option<&[Provider]>) -> Result<Classes, Failure> {
+    let context = ClassContext { providers };
+    let hint = "write it with `cargo xtask machineclass-create`";
+    let checked = check_each(cx, files, hint, |name, _, bytes| check::machine_class::check(name, bytes, &context))?;
+    let (mut found, mut findings) = (Vec::new(), Vec::new());
+    for (checked, path) in checked {
+        findings.extend(checked.findings);
+        found.extend(checked.value.unwrap_or_default().into_iter().map(|class| (class, path.clone())));
+    }
+    Ok(Classes { found, findings })
+}
+
+impl Classes {
+    /// The classes that could be made out, whatever is wrong with them.
+    pub fn found(&self) -> &[(MachineClass, PathBuf)] {
+        &self.found
+    }
+
+    /// Refuses what no provider's schema could make right, before Omni is asked for it.
+    ///
+    /// # Errors
+    /// As [`Classes::sound`].
+    pub fn sound_so_far(&self, cx: &Cx, allow: &[&'static str]) -> Result<(), Failure> {
+        let certain = |finding: &Finding| finding.is_error() && !OF_SCHEMA.contains(&finding.rule);
+        match self.findings.iter().any(|finding| certain(finding) && !allow.contains(&finding.rule)) {
+            true => refuse(cx, "machine class", &self.findings, allow),
+            false => Ok(()),
+        }
+    }
+
+    /// The classes, when nothing is wrong with them but what is allowed. Shows every finding.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] with every finding.
+    pub fn sound(self, cx: &Cx, allow: &[&'static str]) -> Result<Vec<(MachineClass, PathBuf)>, Failure> {
+        refuse(cx, "machine class", &self.findings, allow)?;
+        match self.found.is_empty() {
+            true => Err(nothing_in("machine class", &self.findings)),
+            false => Ok(self.found),
+        }
+    }
+}
+
+/// The names of the clusters in `files`, each with its file, checked as `cluster-check` does. `read` of the context is
+/// filled in here.
+///
+/// # Errors
+/// [`Code::Invalid`] with every finding, when one of them is an error that is not allowed.
+pub fn templates(
+    cx: &Cx,
+    files: &[PathBuf],
+    known: &Known<'_>,
+    allow: &[&'static str],
+) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let hint = "write it with `cargo xtask cluster-create`";
+    let checked = check_each(cx, files, hint, |name, path, bytes| template(name, path, bytes, known))?;
+    let (mut found, mut findings) = (Vec::new(), Vec::new());
+    let mut unread = false;
+    for (checked, path) in checked {
+        findings.extend(checked.findings);
+        unread |= checked.value.is_none();
+        found.extend(checked.value.map(|template: ClusterTemplate| (template.name, path)));
+    }
+    refuse(cx, "cluster template", &findings, allow)?;
+    if unread {
+        return Err(nothing_in("cluster template", &findings));
+    }
+    Ok(found)
+}
+
+/// What is known around templates.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    pub talos_schema: Option<&'a serde_json::Value>,
+    pub talos_versions: Option<&'a [check::template::TalosInfo]>,
+    pub omni_classes: Option<&'a [ClassInfo]>,
+    pub local_classes: Option<&'a [ClassInfo]>,
+}
+
+/// One template checked, with the files that it refers to.
+pub fn template(name: &str, path: &Path, bytes: &[u8], known: &Known<'_>) -> Checked<ClusterTemplate> {
+    let read = |file: &str| beside(path, file);
+    let Known { talos_schema, talos_versions, omni_classes, local_classes } = *known;
+    let context = TemplateContext { read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
+    check::template::check(name, bytes, &context)
+}
+
+/// Shows the findings, and notes which errors pass because their rule is allowed.
+///
+/// # Errors
+/// [`Code::Invalid`] with every finding, when an error is not allowed.
+pub fn refuse(cx: &Cx, what: &str, findings: &[Finding], allow: &[&'static str]) -> Result<(), Failure> {
+    for finding in findings {
+        cx.ui.say(&finding.to_string());
+    }
+    note_allowed(cx, findings, allow);
+    let wrong = |finding: &&Finding| finding.is_error() && !allow.contains(&finding.rule);
+    let errors = findings.iter().filter(wrong).count();
+    let Some(first) = findings.iter().find(wrong) else { return Ok(()) };
+    let count = if errors == 1 { "an error".to_owned() } else { format!("{errors} errors") };
+    Err(Failure::new(Code::Invalid, format!("the {what} has {count}"))
+        .cause(format!("{}: {}", first.place, first.message))
+        .hint(first.fix.clone())
+        .with(json!({ "findings": findings, "allowed": allow })))
+}
+
+/// A step for each rule whose errors were passed by: whoever reads the output later must see it.
+pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
+    for (_, rule) in allow.iter().enumerate().filter(|(at, rule)| !allow[..*at].contains(rule)) {
+        let passed: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.is_error() && finding.rule == *rule).collect();
+        let detail = match passed.as_slice() {
+            [] => "nothing breaks it".to_owned(),
+            [one] => format!("passed by at {}", one.place),
+            [first, more @ ..] => format!("passed by at {} and {} more places", first.place, more.len()),
+        };
+        let status = if passed.is_empty() { Status::Skipped } else { Status::Warning };
+        cx.ui.note("allowed", format!("errors of the rule `{rule}` are allowed"), status, detail);
+    }
+}
+
+/// What cannot be read at all is beyond what a rule can allow.
+fn nothing_in(what: &str, findings: &[Finding]) -> Failure {
+    let first = findings.iter().find(|finding| finding.is_error());
+    Failure::new(Code::Invalid, format!("there is no {what} in the file that could be made out"))
+        .cause(first.map_or_else(String::new, |first| format!("{}: {}", first.place, first.message)))
+        .hint(first.map_or_else(String::new, |first| first.fix.clone()))
+        .with(json!({ "findings": findings }))
+}

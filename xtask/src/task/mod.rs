@@ -1,0 +1,84 @@
+//! One file per task, named as the task: load, check, observe, plan, apply, prove, report.
+
+pub mod changelog;
+pub mod changelog_bump;
+pub mod checking;
+pub mod ci;
+pub mod cluster_check;
+pub mod cluster_create;
+pub mod cluster_plan;
+pub mod cluster_status;
+pub mod cluster_sync;
+pub mod commit_check;
+pub mod complete;
+pub mod completions;
+pub mod contributor;
+pub mod docs;
+pub mod doctor;
+pub mod hooks_install;
+pub mod hub;
+pub mod infisical_scan;
+pub mod known;
+pub mod lab_down;
+pub mod lab_faults;
+pub mod lab_up;
+pub mod load;
+pub mod machineclass_apply;
+pub mod machineclass_check;
+pub mod machineclass_create;
+pub mod markdown_fix;
+pub mod markdown_lint;
+pub mod omni_setup;
+pub mod omni_status;
+pub mod omni_verify;
+pub mod omnictl_install;
+pub mod pre_commit_run;
+pub mod provider_setup;
+pub mod provider_status;
+pub mod provider_verify;
+pub mod proxmox_audit;
+pub mod proxmox_inventory;
+pub mod rehearse;
+pub mod selector_test;
+pub mod stack_down;
+pub mod stack_logs;
+pub mod stack_up;
+pub mod staged_check;
+pub mod triage;
+pub mod tsidp_verify;
+
+use serde_json::{Value, json};
+
+/// What a task that succeeded comes to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub summary: String,
+    pub data: Value,
+    pub next: Vec<String>,
+    /// Changes are pending: exit 3.
+    pub pending: bool,
+}
+
+impl Outcome {
+    /// It is done.
+    pub fn done(summary: impl Into<String>) -> Outcome {
+        Outcome { summary: summary.into(), data: json!({}), next: Vec::new(), pending: false }
+    }
+
+    /// It would be done: a plan, or a difference that was found.
+    pub fn pending(summary: impl Into<String>) -> Outcome {
+        Outcome { pending: true, ..Outcome::done(summary) }
+    }
+
+    /// The data of the JSON document.
+    pub fn with(mut self, data: Value) -> Outcome {
+        self.data = data;
+        self
+    }
+
+    /// A command that leads on.
+    pub fn next(mut self, command: impl Into<String>) -> Outcome {
+        self.next.push(command.into());
+        self
+    }
+}

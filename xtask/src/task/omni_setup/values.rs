@@ -1,0 +1,242 @@
+//! What `omni-setup` needs to know, and where each value comes from.
+
+use std::collections::BTreeMap;
+
+use crate::check::hub::{self, REQUIRED, Variable};
+use crate::cli::OmniSetup;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure, Missing};
+use crate::secret::Secret;
+use crate::settings::environment;
+use crate::spec::env::EnvFile;
+use crate::task::hub::host_and_port;
+
+const ACCOUNT: &str = "OMNI_ACCOUNT_UUID";
+
+/// Every variable of [`REQUIRED`] with its value.
+pub struct Values(BTreeMap<&'static str, Secret>);
+
+impl Values {
+    /// The value of a variable of [`REQUIRED`].
+    pub fn get(&self, key: &str) -> &str {
+        self.0.get(key).map(Secret::expose).unwrap_or_default()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
+        self.0.iter().map(|(key, value)| (*key, value))
+    }
+
+    /// Omni's name, without a port.
+    pub fn host(&self) -> String {
+        host_and_port(self.get("OMNI_DOMAIN")).0
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("https://{}", self.get("OMNI_DOMAIN"))
+    }
+}
+
+/// The flag of a variable, and what it was given.
+fn flag<'a>(args: &'a OmniSetup, key: &str) -> Option<(&'static str, Option<&'a str>)> {
+    Some(match key {
+        "OMNI_DOMAIN" => ("--domain", args.domain.as_deref()),
+        "OMNI_LAN_ADDRESS" => ("--lan-address", args.lan_address.as_deref()),
+        "OMNI_INITIAL_USER" => ("--initial-user", args.initial_user.as_deref()),
+        "OMNI_TLS_CERT" => ("--tls-cert", args.tls_cert.as_deref()),
+        "OMNI_TLS_KEY" => ("--tls-key", args.tls_key.as_deref()),
+        "OIDC_ISSUER_URL" => ("--issuer", args.issuer.as_deref()),
+        "OIDC_CLIENT_ID" => ("--client-id", args.client_id.as_deref()),
+        _ => return None,
+    })
+}
+
+/// Gathers the values; `stored` says that Omni ran here before, so that its name and its account id are settled.
+///
+/// # Errors
+/// [`Code::MissingInput`] with all that is missing; [`Code::Conflict`] for a change of what may not change.
+pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Result<Values, Failure> {
+    let env = &cx.settings.env_file;
+    let mut values = BTreeMap::new();
+    let mut missing = Vec::new();
+    values.insert(ACCOUNT, Secret::plain(account(args, hub::given(env, example, ACCOUNT), stored)?));
+    for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
+        let flag = flag(args, variable.key);
+        let found = flag
+            .and_then(|(_, value)| value.map(str::to_owned))
+            .or_else(|| environment(variable.key))
+            .or_else(|| hub::given(env, example, variable.key).map(str::to_owned));
+        let wanted = Missing {
+            name: variable.name.into(),
+            flag: flag.map(|(name, _)| name.to_owned()),
+            env: Some(variable.key.into()),
+            secret: variable.secret,
+        };
+        let value = match found {
+            Some(value) if variable.secret => Secret::new(value),
+            Some(value) => Secret::plain(value),
+            None if !cx.ask.interactive() => {
+                missing.push(wanted);
+                continue;
+            }
+            None => ask(cx, variable, &values, wanted)?,
+        };
+        values.insert(variable.key, value);
+    }
+    if !missing.is_empty() {
+        return Err(Failure::missing(missing));
+    }
+    let values = Values(normal(values));
+    settled(&values, env, example, stored)?;
+    Ok(values)
+}
+
+/// Asks, with the usual answer where there is one.
+fn ask(
+    cx: &Cx,
+    variable: &Variable,
+    known: &BTreeMap<&'static str, Secret>,
+    missing: Missing,
+) -> Result<Secret, Failure> {
+    let question = capital(variable.name);
+    if variable.secret {
+        return cx.ask.ask_secret(&question, missing);
+    }
+    let domain = known.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default();
+    let usual = match variable.key {
+        "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{domain}/fullchain.pem")),
+        "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{domain}/privkey.pem")),
+        _ => None,
+    };
+    cx.ask.ask(&question, usual.as_deref(), missing).map(Secret::plain)
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// The same value in its one spelling: a domain without scheme, an issuer without a slash at its end.
+fn normal(mut values: BTreeMap<&'static str, Secret>) -> BTreeMap<&'static str, Secret> {
+    let mut mend = |key: &'static str, mend: &dyn Fn(&str) -> String| {
+        if let Some(value) = values.get_mut(key) {
+            *value = Secret::plain(mend(value.expose()));
+        }
+    };
+    mend("OMNI_DOMAIN", &|text| text.trim_start_matches("https://").trim_end_matches('/').to_ascii_lowercase());
+    mend("OIDC_ISSUER_URL", &|text| text.trim_end_matches('/').to_owned());
+    mend("OMNI_INITIAL_USER", &|text| text.trim().to_lowercase());
+    values
+}
+
+/// What may not change once Omni has a store: machines carry its name.
+fn settled(values: &Values, env: &EnvFile, example: &EnvFile, stored: bool) -> Result<(), Failure> {
+    let (old, new) = (hub::given(env, example, "OMNI_DOMAIN"), values.get("OMNI_DOMAIN"));
+    match old.filter(|old| stored && !old.eq_ignore_ascii_case(new)) {
+        Some(old) => Err(Failure::new(Code::Conflict, format!("Omni is {old}, and cannot become {new}"))
+            .cause("its machines and its users carry that name, and there is a store already")
+            .hint(format!("keep --domain {old}; a new name is a new installation"))),
+        None => Ok(()),
+    }
+}
+
+/// The account UUID: what stands in `docker/.env`, what was given, or a new one; never another one.
+fn account(args: &OmniSetup, old: Option<&str>, stored: bool) -> Result<String, Failure> {
+    let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
+    if let Some(given) = given.as_deref().filter(|given| !is_uuid(given)) {
+        return Err(Failure::new(Code::Usage, format!("{given:?} is no UUID")).hint("leave it out, and one is made"));
+    }
+    match (old, given) {
+        (Some(old), Some(given)) if !old.eq_ignore_ascii_case(&given) => {
+            Err(Failure::new(Code::Conflict, "the account UUID is settled, and cannot be changed")
+                .cause(format!("docker/.env says {old}; with another one, the machines no longer belong to this Omni")))
+        }
+        (Some(old), _) if !is_uuid(old) => {
+            Err(Failure::new(Code::Invalid, format!("OMNI_ACCOUNT_UUID in docker/.env is {old:?}, which is no UUID"))
+                .hint("restore it from your backup; if Omni never ran, empty the line and run this again"))
+        }
+        (Some(old), _) => Ok(old.to_owned()),
+        (None, Some(given)) => Ok(given),
+        (None, None) if stored => Err(Failure::new(
+            Code::Conflict,
+            "Omni has a store, and docker/.env no account UUID",
+        )
+        .cause("the store belongs to an account: with a new UUID, its machines would no longer belong to this Omni")
+        .hint("restore docker/.env from your backup, or give the old one with --account-uuid")),
+        (None, None) => new_uuid(),
+    }
+}
+
+/// Whether `text` is a UUID with something in it.
+pub fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(hex)
+        && text.bytes().any(|byte| !matches!(byte, b'0' | b'-'))
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn new_uuid() -> Result<String, Failure> {
+    use std::io::Read;
+    let mut bytes = [0u8; 16];
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(|error| {
+        Failure::new(Code::Failed, "cannot make an account UUID")
+            .cause(error.to_string())
+            .hint("make one with uuidgen, and give it with --account-uuid")
+    })?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "6d4a3c2b-1f0e-4d5c-8b7a-9a8b7c6d5e4f";
+
+    fn args(uuid: Option<&str>) -> OmniSetup {
+        OmniSetup { account_uuid: uuid.map(str::to_owned), ..OmniSetup::default() }
+    }
+
+    #[test]
+    fn the_account_id_is_made_once_and_never_changed() {
+        let made = account(&args(None), None, false).unwrap();
+        assert!(is_uuid(&made) && made.as_bytes()[14] == b'4' && account(&args(None), None, false).unwrap() != made);
+        assert_eq!(account(&args(None), Some(OLD), true).unwrap(), OLD);
+        assert_eq!(account(&args(Some(OLD)), None, true).unwrap(), OLD);
+        assert_eq!(account(&args(Some(&OLD.to_uppercase())), Some(OLD), true).unwrap(), OLD);
+        let cases = [
+            (args(Some(&made)), Some(OLD), false, Code::Conflict),
+            (args(None), None, true, Code::Conflict),
+            (args(Some("x")), None, false, Code::Usage),
+            (args(None), Some("omni"), false, Code::Invalid),
+        ];
+        for (args, old, stored, code) in cases {
+            assert_eq!(account(&args, old, stored).unwrap_err().code, code, "{old:?} {stored}");
+        }
+        assert!(!is_uuid("00000000-0000-0000-0000-000000000000"));
+    }
+
+    #[test]
+    fn values_have_one_spelling() {
+        let values = [
+            ("OMNI_DOMAIN", "https://Omni.example.com/"),
+            ("OIDC_ISSUER_URL", "https://idp.x/"),
+            ("OMNI_INITIAL_USER", "A@b.c"),
+        ];
+        let values = Values(normal(values.map(|(key, value)| (key, Secret::plain(value))).into()));
+        assert_eq!(values.endpoint(), "https://omni.example.com");
+        assert_eq!((values.get("OIDC_ISSUER_URL"), values.get("OMNI_INITIAL_USER")), ("https://idp.x", "a@b.c"));
+    }
+
+    #[test]
+    fn a_name_that_machines_carry_stays() {
+        let env = EnvFile::parse("x", "OMNI_DOMAIN=omni.example.org\n").unwrap();
+        let values = Values([("OMNI_DOMAIN", Secret::plain("hub.example.org"))].into());
+        let example = EnvFile::default();
+        assert_eq!(settled(&values, &env, &example, true).unwrap_err().code, Code::Conflict);
+        assert!(settled(&values, &env, &example, false).is_ok());
+    }
+}

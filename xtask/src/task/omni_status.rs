@@ -1,0 +1,114 @@
+//! `omni-status`: the stack's containers, ports and mounts, and the last lines of Omni's and the sidecar's log with
+//! known issues named.
+//!
+//! Looks at docker alone: it works also when Omni is out of reach, which is when it is needed.
+
+use serde_json::json;
+
+use super::{Outcome, hub};
+use crate::cli::OmniStatus;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::status::docker::Container;
+use crate::tool::compose::{Compose, OMNI, SIDECAR};
+use crate::triage;
+use crate::ui::{Check, Done, table};
+
+enum Part {
+    Containers(Vec<Container>),
+    Log(&'static str, String),
+}
+
+pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
+    let compose = Compose::find(cx)?;
+    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    let log = |service: &'static str| {
+        let compose = &compose;
+        Check::new(service, format!("the log of {service}"), move || {
+            let log = compose.log(service, args.tail)?;
+            let count = log.lines().count();
+            Ok(Done::ok(Part::Log(service, log), format!("{count} lines")))
+        })
+    };
+    let checks = vec![
+        Check::new("containers", "the stack's containers", || {
+            let found = compose.containers()?;
+            let well = found.iter().filter(|container| container.well()).count();
+            let detail = format!("{well} of {} run", found.len());
+            Ok(Done::ok(Part::Containers(found), detail))
+        }),
+        log(SIDECAR),
+        log(OMNI),
+    ];
+    let (mut containers, mut logs) = (Vec::new(), Vec::new());
+    for result in cx.ui.side_by_side("asking docker", checks) {
+        match result? {
+            Part::Containers(found) => containers = found,
+            Part::Log(service, text) => logs.push((service, text)),
+        }
+    }
+    let mounts = hub::guard(cx, &containers);
+    show(cx, &containers, &logs, &mounts);
+    let mut known = Vec::new();
+    for (service, text) in &logs {
+        for hit in triage::hits(&issues, text) {
+            cx.ui.data(&format!("\n{}", triage::shown(hit.issue)));
+            known.push(json!({ "service": service, "finding": hit }));
+        }
+    }
+    let bad = |service: &str| {
+        let found = containers.iter().find(|container| container.service == service);
+        found.is_none_or(|container| !container.well())
+    };
+    let down = bad(OMNI) || bad(SIDECAR);
+    let lost = mounts.as_ref().is_err_and(|failure| failure.code == Code::Conflict);
+    let health = if down {
+        "down"
+    } else if lost || !known.is_empty() {
+        "degraded"
+    } else {
+        "healthy"
+    };
+    let data = json!({
+        "omni_status": health, "containers": containers, "known_issues": known,
+        "data": mounts.as_ref().map_or_else(|failure| failure.to_string(), Clone::clone),
+        "logs": logs.iter().map(|(service, text)| (*service, text.lines().collect::<Vec<_>>())).collect::<std::collections::BTreeMap<_, _>>(),
+    });
+    if !down {
+        let summary = format!("Omni's containers run; {health}");
+        return Ok(Outcome::done(summary).with(data).next("cargo xtask omni-verify"));
+    }
+    let status = |container: &Container| format!("{}: {}", container.service, container.status);
+    let words: Vec<String> = containers.iter().filter(|container| !container.well()).map(status).collect();
+    let cause = if containers.is_empty() { "the stack is not up".to_owned() } else { words.join("\n") };
+    let failure = Failure::new(Code::Failed, "Omni does not run").cause(cause).with(data);
+    let worst = logs.iter().find_map(|(_, text)| triage::find(&issues, text).into_iter().next_back());
+    Err(match worst {
+        Some((issue, _)) => {
+            failure.hint(format!("{} {}", issue.cause.trim(), issue.fix.trim())).next(issue.next.clone())
+        }
+        None => failure.next("cargo xtask stack-up"),
+    }
+    .into())
+}
+
+fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Result<String, Failure>) {
+    let ports = |container: &Container| {
+        let published = container.publishers.iter().flatten().filter(|port| port.published != 0);
+        let mut ports: Vec<String> = published.map(|port| format!("{}/{}", port.published, port.protocol)).collect();
+        ports.dedup();
+        ports.join(" ")
+    };
+    let row = |container: &Container| {
+        vec![container.service.clone(), container.status.clone(), container.image.clone(), ports(container)]
+    };
+    let rows: Vec<Vec<String>> = containers.iter().map(row).collect();
+    cx.ui.data(&table(&["SERVICE", "STATUS", "IMAGE", "PORTS"], &rows));
+    match mounts {
+        Ok(detail) => cx.ui.data(&format!("\ndata: {detail}")),
+        Err(failure) => cx.ui.data(&format!("\ndata: {failure}")),
+    }
+    for (service, text) in logs.iter().filter(|(_, text)| !text.trim().is_empty()) {
+        cx.ui.data(&format!("\n==> {service} <==\n{text}"));
+    }
+}

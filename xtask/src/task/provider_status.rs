@@ -1,0 +1,142 @@
+//! `provider-status`: the stack's containers and the provider's last log lines, with known errors named.
+//!
+//! Looks at docker alone: it works also when Omni and Proxmox are out of reach, which is when it is needed.
+
+use serde_json::json;
+
+use super::{Outcome, provider_verify};
+use crate::cli::ProviderStatus;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::status::docker::Container;
+use crate::tool::compose::{Compose, PROVIDER};
+use crate::triage::{self, Issue};
+use crate::ui::{Check, Done, table};
+
+enum Part {
+    Containers(Vec<Container>),
+    Log(String),
+}
+
+pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
+    let compose = Compose::find(cx)?;
+    // Read while docker answers: a hundred entries of YAML take as long as a container list.
+    let issues = std::thread::spawn(triage::issues);
+    let known_issues =
+        || issues.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(anyhow::Error::msg);
+    if args.follow {
+        if cx.ui.json() {
+            let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");
+            return Err(usage.hint("a log that goes on is no document: leave one of them out").into());
+        }
+        return follow(args, cx, &compose, &known_issues()?);
+    }
+    let checks = vec![
+        Check::new("containers", "the stack's containers", || {
+            let found = compose.containers()?;
+            let well = found.iter().filter(|container| container.well()).count();
+            Ok(Done::ok(Part::Containers(found.clone()), format!("{well} of {} run", found.len())))
+        }),
+        Check::new("log", "the provider's log", || {
+            let log = compose.log(PROVIDER, args.tail)?;
+            let count = log.lines().count();
+            Ok(Done::ok(Part::Log(log), format!("{count} lines")))
+        }),
+    ];
+    let (mut containers, mut log) = (Vec::new(), String::new());
+    for result in cx.ui.side_by_side("asking docker", checks) {
+        match result {
+            Ok(Part::Containers(found)) => containers = found,
+            Ok(Part::Log(found)) => log = found,
+            Err(error) => {
+                if !crate::proc::interrupted() {
+                    provider_verify::note_health(cx, "unknown");
+                }
+                return Err(error);
+            }
+        }
+    }
+    let issues = known_issues()?;
+    let known = triage::find(&issues, &log);
+    show(cx, &containers, &log, &known);
+    let provider = containers.iter().find(|container| container.service == PROVIDER);
+    let health = match provider {
+        Some(container) if container.well() && known.is_empty() && containers.iter().all(Container::well) => "healthy",
+        Some(container) if container.well() => "degraded",
+        _ => "down",
+    };
+    provider_verify::note_health(cx, health);
+    let named: Vec<_> = known
+        .iter()
+        .map(|(issue, line)| json!({"id": issue.id, "title": issue.title, "line": line, "cause": issue.cause, "fix": issue.fix, "next": issue.next}))
+        .collect();
+    let lines: Vec<&str> = log.lines().collect();
+    let data = json!({ "provider_status": health, "containers": containers, "log": lines, "known_issues": named });
+    match provider {
+        Some(container) if container.well() => {
+            let summary = match known.len() {
+                0 => format!("the provider runs: {}", container.status),
+                count => format!(
+                    "the provider runs, and its log shows {count} known {}",
+                    if count == 1 { "issue" } else { "issues" }
+                ),
+            };
+            Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify"))
+        }
+        Some(container) => {
+            let failure = Failure::new(Code::Failed, "the provider does not run").cause(container.status.clone());
+            Err(match known.last() {
+                Some((issue, _)) => {
+                    failure.hint(format!("{} {}", issue.cause.trim(), issue.fix.trim())).next(issue.next.clone())
+                }
+                None => failure.hint("its last log lines stand above").next("cargo xtask provider-setup"),
+            }
+            .with(data)
+            .into())
+        }
+        None => Err(Failure::new(Code::Failed, "the provider has no container")
+            .cause(if containers.is_empty() { "the stack is not up" } else { "the rest of the stack is up" })
+            .next("cargo xtask provider-setup")
+            .with(data)
+            .into()),
+    }
+}
+
+fn show(cx: &Cx, containers: &[Container], log: &str, known: &[(&Issue, String)]) {
+    let row =
+        |container: &Container| vec![container.service.clone(), container.status.clone(), container.image.clone()];
+    let rows: Vec<Vec<String>> = containers.iter().map(row).collect();
+    cx.ui.data(&table(&["SERVICE", "STATUS", "IMAGE"], &rows));
+    if !log.trim().is_empty() {
+        cx.ui.data(&format!("\n{log}"));
+    }
+    for (issue, _) in known {
+        cx.ui.data(&named(issue));
+    }
+}
+
+fn named(issue: &Issue) -> String {
+    format!(
+        "\nknown issue {}: {}\n  cause: {}\n    fix: {}\n   next: {}",
+        issue.id,
+        issue.title,
+        issue.cause.trim(),
+        issue.fix.trim(),
+        issue.next
+    )
+}
+
+/// Shows lines as they come, and names a known issue when its line comes for the first time.
+fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &[Issue]) -> anyhow::Result<Outcome> {
+    let mut seen: Vec<&str> = Vec::new();
+    compose.follow(PROVIDER, args.tail, |line| {
+        cx.ui.data(line);
+        for issue in issues.iter().filter(|issue| triage::bears(issue, line)) {
+            if !seen.contains(&issue.id.as_str()) {
+                seen.push(&issue.id);
+                cx.ui.data(&named(issue));
+            }
+        }
+    })?;
+    Ok(Outcome::done("the log has ended"))
+}

@@ -1,0 +1,302 @@
+//! `provider-verify`: the provider end to end, all checks side by side.
+//!
+//! 1. Every container of the stack runs, and is healthy where it can say so.
+//! 2. Omni answers as Omni.
+//! 3. Proxmox answers the provider's own login, as `docker/config.yaml` has it.
+//! 4. Omni has heard from the provider within 31 s, and hears no complaint.
+//!
+//! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use crate::clock::rfc3339;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::files;
+use crate::spec::config::{Auth, ProviderConfig, without_api_path};
+use crate::status::omni::ProviderHealth;
+use crate::tool::compose::{Compose, PROVIDER};
+use crate::tool::omni;
+use crate::tool::omnictl::{Omnictl, no_endpoint};
+use crate::tool::proxmox::{Proxmox, Token};
+use crate::triage;
+use crate::ui::{Check, Done, Status};
+use crate::wait::{self, Look};
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    let id = cx.settings.provider_id(None).value;
+    let checks = vec![
+        Check::new("containers", "the stack's containers run", || containers(cx)),
+        Check::new("omni", "Omni answers", || {
+            let endpoint = cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?;
+            let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+            omni::healthy(cx, &endpoint.value, ca_file.as_deref())?;
+            Ok(Done::ok((), format!("{} ({})", endpoint.value, endpoint.origin)))
+        }),
+        Check::new("proxmox", "Proxmox answers the provider's login", || {
+            let proxmox = configured_proxmox(cx)?;
+            let version = proxmox.version(cx)?;
+            Ok(Done::ok((), format!("{}, version {version}, as {}", proxmox.url, proxmox.token.id)))
+        }),
+        Check::new("registration", format!("the provider `{id}` is registered and connected"), || registered(cx, &id)),
+    ];
+    let ids = ["containers", "omni", "proxmox", "registration"];
+    let results = cx.ui.side_by_side("checking the provider", checks);
+    if crate::proc::interrupted() {
+        // What an interrupted check did not see says nothing about the provider.
+        return Err(crate::proc::interruption("checking the provider").into());
+    }
+    let failures: Vec<(&str, Failure)> =
+        ids.iter().zip(&results).filter_map(|(id, result)| Some((*id, Failure::of(result.as_ref().err()?)))).collect();
+    let unasked = failures.iter().all(|(_, failure)| matches!(failure.code, Code::MissingInput | Code::Prerequisite));
+    let health = match failures.len() {
+        0 => "healthy",
+        _ if unasked => "unknown",
+        _ if failures.iter().any(|(id, _)| matches!(*id, "containers" | "registration")) => "down",
+        _ => "degraded",
+    };
+    note_health(cx, health);
+    let data = json!({ "provider_id": id, "provider_status": health });
+    let Some((_, first)) = failures.first().cloned() else {
+        return Ok(Outcome::done(format!("the provider `{id}` is healthy"))
+            .with(data)
+            .next("cargo xtask machineclass-create"));
+    };
+    for (_, failure) in &failures[1..] {
+        cx.ui.fail(failure);
+    }
+    let next = if first.next.is_empty() { vec!["cargo xtask provider-status".to_owned()] } else { first.next.clone() };
+    Err(Failure { next, ..first.with(data) }.into())
+}
+
+fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {
+    let found = Compose::find(cx)?.containers()?;
+    if !found.iter().any(|container| container.service == PROVIDER) {
+        return Err(Failure::new(Code::Failed, format!("there is no container of the service `{PROVIDER}`"))
+            .cause(if found.is_empty() { "the stack is not up" } else { "the rest of the stack is up" })
+            .next("cargo xtask provider-setup")
+            .into());
+    }
+    let bad: Vec<String> = found
+        .iter()
+        .filter(|container| !container.well())
+        .map(|container| format!("{}: {}", container.service, container.status))
+        .collect();
+    if bad.is_empty() {
+        return Ok(Done::ok((), format!("{} of {}", found.len(), found.len())));
+    }
+    let mut failure = Failure::new(Code::Failed, "containers of the stack do not run").cause(bad.join("\n"));
+    if found.iter().any(|container| container.service == PROVIDER && !container.well()) {
+        failure = explain_by_log(cx, failure);
+    }
+    Err(failure.into())
+}
+
+/// The last lines of the provider's log explain what its container's state does not.
+fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
+    let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, 20));
+    let (Ok(log), Ok(issues)) = (log, triage::issues()) else { return failure };
+    if let Some((issue, line)) = triage::find(&issues, &log).into_iter().next_back() {
+        failure.cause.push_str(&format!("\nits log: {line}"));
+        failure.hint = format!("{} {}", issue.cause.trim(), issue.fix.trim());
+        failure.next.push(issue.next.clone());
+    } else if let Some(line) =
+        log.lines().rev().find(|line| line.contains("Error:") || line.contains("\"level\":\"error\""))
+    {
+        failure.cause.push_str(&format!("\nits log: {line}"));
+    }
+    failure
+}
+
+/// Proxmox with the login of `docker/config.yaml`, the provider's own.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when there is no such file; those of [`proxmox_of`].
+pub fn configured_proxmox(cx: &Cx) -> anyhow::Result<Proxmox> {
+    let path = cx.paths.config();
+    let shown = cx.paths.show(&path);
+    let text = files::read_text_if_there(&path)?.ok_or_else(|| {
+        Failure::new(Code::Prerequisite, format!("`{shown}` does not exist"))
+            .cause("the provider is not set up")
+            .next("cargo xtask provider-setup")
+    })?;
+    let config = ProviderConfig::parse(&shown, &text)?;
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    Ok(proxmox_of(&shown, &config, ca_file)?)
+}
+
+/// Proxmox as the provider reaches it.
+///
+/// # Errors
+/// [`Code::Invalid`] for a configuration with which the provider would fail later, and say less.
+pub fn proxmox_of(shown: &str, config: &ProviderConfig, ca_file: Option<String>) -> Result<Proxmox, Failure> {
+    let wrong = |what: String| Failure::new(Code::Invalid, format!("{shown}: {what}"));
+    if !config.url.ends_with("/api2/json") {
+        return Err(wrong(format!("`url` is {:?}", config.url))
+            .cause("the provider appends paths to it, so it must end in /api2/json, without a slash after it")
+            .hint(format!("url: {}/api2/json", without_api_path(&config.url))));
+    }
+    let token = match &config.auth {
+        Auth::Token { id, secret } => Token { id: id.clone(), secret: secret.clone() },
+        Auth::Password { user } => {
+            return Err(wrong(format!("it logs in as {user} with a password"))
+                .cause("the login's ticket is good for two hours and provider v0.0.x never renews it; after that every call is refused")
+                .hint("make a token (`pveum user token add USER@REALM provider --privsep 0`) and write tokenID and tokenSecret instead"));
+        }
+        Auth::None => {
+            return Err(wrong("there is no login in it".to_owned())
+                .cause("the provider starts without complaint and is then refused by every call; the keys are tokenID and tokenSecret, in this spelling")
+                .hint("compare it with docker/config.yaml.example"));
+        }
+    };
+    if !token.id.contains('!') || !token.id.contains('@') {
+        return Err(wrong(format!("`tokenID` is {:?}", token.id)).hint("it looks like user@realm!name"));
+    }
+    let url = without_api_path(&config.url).to_owned();
+    Ok(Proxmox { url, token, ca_file, insecure: config.insecure_skip_verify })
+}
+
+/// What Omni knows of the provider; `None` when it was never created there.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn registration(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<ProviderHealth>, Failure> {
+    Ok(omnictl.get("infraprovidercombinedstatus", id)?.as_ref().map(ProviderHealth::of))
+}
+
+fn registered(cx: &Cx, id: &str) -> anyhow::Result<Done<()>> {
+    let omnictl = Omnictl::find(cx)?;
+    match registration(&omnictl, id)? {
+        Some(health) if health.well() => Ok(Done::ok((), health.words())),
+        Some(health) => {
+            let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
+                .cause(health.words())
+                .hint("see what the provider's log says; a clock that is off by more than 31 s looks the same");
+            Err(failure.next("cargo xtask provider-status").into())
+        }
+        None => Err(Failure::new(Code::Failed, format!("Omni knows no provider `{id}`"))
+            .cause("it was never created there, or under another id; ids are compared letter by letter")
+            .hint("`omnictl infraprovider list` shows the ones that it knows")
+            .next("cargo xtask provider-setup")
+            .into()),
+    }
+}
+
+/// When Omni last heard from the provider, as it says it; `None` when it never did. Only compared for being another one:
+/// clocks may differ.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn heartbeat(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<Value>, Failure> {
+    let found = omnictl.get("infraproviderhealthstatuses", id)?;
+    Ok(found.map(|found| found.at(&["lastheartbeattimestamp"]).clone()))
+}
+
+/// Waits until Omni hears from the provider; a container that ended ends the wait. `before` is the last heartbeat of the
+/// provider that was replaced: it counts as connected for 31 s after its end, and proves nothing of the new one.
+///
+/// # Errors
+/// [`Code::Timeout`], or what the provider's log says.
+pub fn wait_for_registration(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    id: &str,
+    before: Option<&Value>,
+    limit: Duration,
+) -> anyhow::Result<Done<()>> {
+    let what = format!("the registration of the provider `{id}`");
+    let say = |words: &str| cx.ui.waiting(words);
+    let seen = || -> Result<(Option<ProviderHealth>, bool), Failure> {
+        let health = registration(omnictl, id)?;
+        let fresh = match before {
+            Some(before) => heartbeat(omnictl, id)?.as_ref() != Some(before),
+            None => true,
+        };
+        Ok((health, fresh))
+    };
+    wait::until(&what, limit, say, || {
+        let (health, fresh) = match seen() {
+            // The stack was made anew and Omni with it: until it is back, that is what is waited for.
+            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                return Ok(Look::Waiting(format!("waiting for Omni to come back: {}", failure.message)));
+            }
+            other => other?,
+        };
+        match health {
+            Some(health) if health.well() && fresh => {
+                running(cx)?;
+                Ok(Look::Done(Done::ok((), health.words())))
+            }
+            Some(health) if health.well() => {
+                running(cx)?;
+                Ok(Look::Waiting("waiting for the first heartbeat of the new container".to_owned()))
+            }
+            other => {
+                running(cx)?;
+                let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", health.words()));
+                Ok(Look::Waiting(format!("waiting for {words}")))
+            }
+        }
+    })
+}
+
+/// Waits until the provider says that it starts, and stays: all that can be known when Omni cannot be asked.
+///
+/// # Errors
+/// As [`wait_for_registration`].
+pub fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
+    wait::until(
+        "the start of the provider",
+        limit,
+        |words| cx.ui.waiting(words),
+        || {
+            running(cx)?;
+            let log = Compose::find(cx)?.log(PROVIDER, 50)?;
+            if log.contains("starting infra provider") {
+                let detail = "it runs; whether Omni accepted it is not known: nobody is logged in to Omni";
+                return Ok(Look::Done(Done::warning((), detail)));
+            }
+            Ok(Look::Waiting("waiting for its log to say that it starts".to_owned()))
+        },
+    )
+}
+
+/// Fails when the provider's container has ended.
+fn running(cx: &Cx) -> Result<(), Failure> {
+    let containers = Compose::find(cx)?.containers()?;
+    match containers.iter().find(|container| container.service == PROVIDER) {
+        Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(()),
+        Some(container) => {
+            let failure = Failure::new(Code::Failed, "the provider does not stay up").cause(container.status.clone());
+            Err(explain_by_log(cx, failure))
+        }
+        None => Err(Failure::new(Code::Failed, "the provider's container is gone").next("cargo xtask provider-setup")),
+    }
+}
+
+/// As [`remember_health`]; a state that cannot be written is a warning beside what was found, not instead of it.
+pub fn note_health(cx: &Cx, health: &str) {
+    if let Err(error) = remember_health(cx, health) {
+        cx.ui.note("state", "the state", Status::Warning, Failure::of(&error).to_string());
+    }
+}
+
+/// Keeps the provider's health in the state for those who only want the last known one. A changing task that holds the
+/// lock writes the state itself, and this one does not wait for it.
+///
+/// # Errors
+/// When the state is broken or cannot be written.
+fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
+    let Ok(_lock) = cx.lock() else { return Ok(()) };
+    if cx.dry_run {
+        return Ok(());
+    }
+    let mut state = cx.fresh_state()?;
+    state.set("provider_status", health);
+    state.set("last_checked", rfc3339(SystemTime::now()));
+    cx.save_state(state)?;
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! `proxmox-audit`: whether the provider's login may do everything that the provider does.
+//!
+//! 1. Look at Proxmox as the provider's own login; read the classes and clusters of this project.
+//! 2. Ask Proxmox, path by path, what this login may do there.
+//! 3. Walk every call that the provider makes, and say of each privilege whether it is there.
+//! 4. Print the smallest `pveum` script that grants what is missing; warn of too much, and of what will end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::proxmox_inventory::{self, Login};
+use super::{Outcome, cluster_plan};
+use crate::check::fit::machine::Machine;
+use crate::check::fit::selector;
+use crate::check::permissions::{self, Row, Scope, Told, Verdict, Wanted};
+use crate::cli::ProxmoxAudit;
+use crate::clock::rfc3339;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::status::proxmox::{self, Inventory, Permissions, TokenInfo};
+use crate::ui::{Check, Done, Status, table};
+
+/// A token that ends within this time is worth a warning.
+const SOON: Duration = Duration::from_secs(30 * 86_400);
+
+pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
+    let login = proxmox_inventory::login(cx)?;
+    let (provider, origin) = proxmox_inventory::provider_version(cx, args.provider_version)?;
+    let inventory = proxmox_inventory::observe(cx, &login)?;
+    let facts = ask(cx, &login)?;
+    let wanted = wanted(cx)?;
+    let told = Told {
+        known: facts.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
+        vmid: facts.vmid,
+        zones: facts.zones.clone(),
+    };
+    let scope = Scope::new(provider, &inventory, told, &wanted, &selector::selects);
+    let title = format!("what provider {provider} ({origin}) calls");
+    let permissions = cx.ui.step("permissions", title, || {
+        let permissions = exact(cx, &login, &scope, facts.tree.clone())?;
+        Ok(Done::ok(permissions, format!("{} paths asked", scope.paths().len())))
+    })?;
+    let rows = permissions::rows(&scope, &permissions);
+    let warnings = warnings(&login, &inventory, &facts, &scope, &permissions, &wanted);
+    let (user, _) = login.proxmox.token.id.split_once('!').unwrap_or((&login.proxmox.token.id, ""));
+    let script = permissions::script(
+        &scope,
+        &permissions,
+        &permissions::Login {
+            user,
+            token: &login.proxmox.token.id,
+            privsep: facts.token.map(|token| token.privsep),
+            roles: facts.roles.as_ref(),
+        },
+    );
+    show(cx, &rows, &scope, script.as_deref());
+    for (rule, message) in &warnings {
+        cx.ui.note(rule, message.as_str(), Status::Warning, "");
+    }
+    let warned = warnings.iter().map(|(rule, message)| json!({ "rule": rule, "message": message }));
+    let data = json!({
+        "token": login.proxmox.token.id,
+        "provider_version": provider.to_string(),
+        "proxmox_version": inventory.version,
+        "rows": rows,
+        "script": script.clone().unwrap_or_default(),
+        "warnings": warned.collect::<Vec<_>>(),
+    });
+    verdict(&login, &rows, data)
+}
+
+fn verdict(login: &Login, rows: &[Row], data: Value) -> anyhow::Result<Outcome> {
+    let token = &login.proxmox.token.id;
+    let missing: BTreeSet<(&str, &str)> = rows
+        .iter()
+        .filter(|row| row.status == Verdict::Missing)
+        .map(|row| (row.privilege.as_str(), row.path.as_str()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(Outcome::done(format!("{token} may do everything that the provider does"))
+            .with(data)
+            .next("cargo xtask provider-verify"));
+    }
+    let first: Vec<String> = missing.iter().take(3).map(|(privilege, path)| format!("{privilege} on {path}")).collect();
+    let more = if missing.len() > 3 { format!(" and {} more", missing.len() - 3) } else { String::new() };
+    let count = if missing.len() == 1 { "1 privilege".to_owned() } else { format!("{} privileges", missing.len()) };
+    Err(Failure::new(Code::Failed, format!("{token} lacks {count}"))
+        .cause(format!("{}{more}", first.join(", ")))
+        .hint("run the script above as root on any Proxmox node, then this again")
+        .next("cargo xtask proxmox-audit")
+        .with(data)
+        .into())
+}
+
+/// What Proxmox says about the login and about itself.
+struct Facts {
+    tree: proxmox::Tree,
+    /// `None` when it was not told.
+    roles: Option<BTreeMap<String, BTreeSet<String>>>,
+    token: Option<TokenInfo>,
+    vmid: u64,
+    zones: BTreeMap<String, String>,
+}
+
+/// Asks for all of it side by side. Only the tree must be seen: every login may see its own.
+fn ask(cx: &Cx, login: &Login) -> anyhow::Result<Facts> {
+    let (user, name) = login.proxmox.token.id.split_once('!').unwrap_or((&login.proxmox.token.id, ""));
+    let user_path = format!("/access/users/{}", encoded(user));
+    let get = |purpose: &'static str, path: &str| login.proxmox.get(cx, purpose, path);
+    let checks: Vec<Check<'_, Value>> = vec![
+        Check::new("tree", "what the login may do", || {
+            let tree = get("asking Proxmox for the login's permissions", "/access/permissions")?;
+            let paths = tree.as_object().map_or(0, serde_json::Map::len);
+            Ok(Done::ok(tree, format!("something on {paths} paths")))
+        }),
+        Check::new("roles", "the roles", || seen(get("asking Proxmox for its roles", "/access/roles"))),
+        Check::new("token", "the token's end and privilege separation", || {
+            let token = get("asking Proxmox for the user", &user_path).or_else(|failure| match failure.code {
+                Code::Interrupted => Err(failure),
+                _ => get("asking Proxmox for the token", &format!("{user_path}/token/{}", encoded(name))),
+            });
+            match token {
+                Err(failure) if failure.code == Code::Refused => Ok(Done::skipped(
+                    Value::Null,
+                    format!("not shown to the token itself; see `pveum user token list {user}`"),
+                )),
+                other => seen(other),
+            }
+        }),
+        Check::new("nextid", "the next VM's id", || seen(get("asking Proxmox for the next VM id", "/cluster/nextid"))),
+        Check::new("vnets", "SDN vnets", || seen(get("asking Proxmox for its vnets", "/cluster/sdn/vnets"))),
+    ];
+    let answers: Vec<Value> =
+        cx.ui.side_by_side("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
+    let tree = proxmox::permissions(&answers[0])
+        .map_err(|why| Failure::new(Code::Failed, format!("/access/permissions: {why}")))?;
+    let vmid = answers[3].as_str().and_then(|id| id.parse().ok()).or_else(|| answers[3].as_u64());
+    Ok(Facts {
+        tree,
+        roles: proxmox::roles(&answers[1]).ok(),
+        token: proxmox::token_info(&answers[2], name),
+        vmid: vmid.unwrap_or(100),
+        zones: proxmox::zones(&answers[4]),
+    })
+}
+
+/// An answer that the audit can do without.
+fn seen(answer: Result<Value, Failure>) -> anyhow::Result<Done<Value>> {
+    match answer {
+        Ok(Value::String(text)) => Ok(Done::ok(Value::String(text.clone()), text)),
+        Ok(value) => Ok(Done::ok(value, "")),
+        Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
+        Err(failure) => Ok(Done::skipped(Value::Null, failure.to_string())),
+    }
+}
+
+/// A part of a path, for a URL.
+fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~@".contains(byte);
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+fn wanted(cx: &Cx) -> anyhow::Result<Wanted> {
+    let id = cx.settings.provider_id(None).value;
+    let classes = cluster_plan::classes(cx)?;
+    let ours = classes.iter().filter(|class| class.provider_id() == Some(id.as_str()));
+    let machines: Vec<Machine> = ours.filter_map(|class| class.machine.value.clone()).collect();
+    let mut sets = BTreeMap::new();
+    for template in cluster_plan::templates_there_are(cx)? {
+        for set in template.sets.iter().filter(|set| set.class.is_some()) {
+            let class = set.class.as_ref().map_or(String::new(), |class| class.name.clone());
+            sets.insert(set.id(&template.name), class);
+        }
+    }
+    let detail = match machines.len() {
+        0 => "no machine class of this provider: only what every machine needs is checked".to_owned(),
+        count => format!("{count} machine classes, {} machine sets", sets.len()),
+    };
+    let status = if machines.is_empty() { Status::Warning } else { Status::Ok };
+    cx.ui.note("classes", "the classes and clusters of this project", status, detail);
+    Ok(Wanted { machines, sets })
+}
+
+/// Step 2. The tree leaves out paths on which the login has nothing, so each path of interest is asked by itself.
+///
+/// # Errors
+/// The first failure.
+fn exact(cx: &Cx, login: &Login, scope: &Scope, tree: proxmox::Tree) -> anyhow::Result<Permissions> {
+    const BESIDE: usize = 8;
+    let paths: Vec<String> = scope.paths().into_iter().collect();
+    let ask = |path: &String| -> Result<(String, BTreeSet<String>), Failure> {
+        let query = format!("/access/permissions?path={}", encoded(path));
+        let data = login.proxmox.get(cx, &format!("asking Proxmox for the permissions on {path}"), &query)?;
+        let found = proxmox::permissions(&data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
+        Ok((path.clone(), found.into_values().flat_map(BTreeMap::into_keys).collect()))
+    };
+    let chunk = paths.len().div_ceil(BESIDE).max(1);
+    let answers: Vec<Result<_, Failure>> = std::thread::scope(|scope| {
+        let ask = &ask;
+        let threads: Vec<_> =
+            paths.chunks(chunk).map(|paths| scope.spawn(move || paths.iter().map(ask).collect::<Vec<_>>())).collect();
+        let joined = threads.into_iter().flat_map(|thread| match thread.join() {
+            Ok(answers) => answers,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    });
+    let exact = answers.into_iter().collect::<Result<BTreeMap<_, _>, Failure>>()?;
+    Ok(Permissions { tree, exact })
+}
+
+fn warnings(
+    login: &Login,
+    inventory: &Inventory,
+    facts: &Facts,
+    scope: &Scope,
+    permissions: &Permissions,
+    wanted: &Wanted,
+) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if let Some(user) = &login.password_of {
+        found.push((
+            "audit-password",
+            format!(
+                "docker/config.yaml logs in as {user} with a password, which was not audited: the ticket ends after two hours; write tokenID and tokenSecret instead"
+            ),
+        ));
+    }
+    if let Some(at) =
+        facts.token.map(|token| token.expires).filter(|at| *at > 0).map(|at| UNIX_EPOCH + Duration::from_secs(at))
+    {
+        let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+        if left < SOON {
+            let days = left.as_secs() / 86_400;
+            let until = rfc3339(at);
+            found.push((
+                "audit-expiry",
+                format!("the token ends in {days} days ({until}): `pveum user token modify` moves that"),
+            ));
+        }
+    }
+    for (path, privileges) in permissions::excess(scope, permissions) {
+        let all = privileges.len();
+        let some: Vec<&str> = privileges.iter().take(4).map(String::as_str).collect();
+        let more = if all > some.len() { format!(" and {} more", all - some.len()) } else { String::new() };
+        let what = if privileges.contains("Permissions.Modify") && path == "/" {
+            "the login is an administrator: it may give itself any right; the provider needs none of"
+        } else {
+            "more rights than these classes need"
+        };
+        found.push(("audit-excess", format!("{what}: {}{more} on {path}", some.join(", "))));
+    }
+    for machine in wanted.machines.iter().filter(|machine| machine.hugepages) {
+        let message = format!(
+            "class `{}` sets `hugepages`, which Proxmox takes from root@pam with a password alone",
+            machine.class
+        );
+        found.push(("audit-hugepages", message));
+    }
+    let blind = permissions::blind_selectors(inventory, scope, wanted, &selector::selects);
+    found.extend(blind.into_iter().map(|message| ("audit-selector", message)));
+    found.extend(proxmox_inventory::warnings(inventory).into_iter().map(|message| ("audit-storage", message)));
+    found
+}
+
+/// Rows that differ in their node alone are shown as one.
+fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>) {
+    let mut shown: Vec<(Row, BTreeSet<String>)> = Vec::new();
+    for row in rows {
+        let (general, node) = without_node(row, scope);
+        let same = |known: &&mut (Row, BTreeSet<String>)| {
+            let known = &known.0;
+            (&known.call, &known.privilege, &known.path, known.status)
+                == (&general.call, &general.privilege, &general.path, general.status)
+        };
+        match shown.iter_mut().find(same) {
+            Some((_, nodes)) => nodes.extend(node),
+            None => shown.push((general, node.into_iter().collect())),
+        }
+    }
+    let nodes = |nodes: &BTreeSet<String>| match nodes.len() {
+        0 => String::new(),
+        _ if *nodes == scope.nodes && nodes.len() > 1 => "all nodes".to_owned(),
+        1..=4 => nodes.iter().cloned().collect::<Vec<_>>().join(", "),
+        count => format!("{count} of {} nodes", scope.nodes.len()),
+    };
+    let word = |status: Verdict| match status {
+        Verdict::Present => "present",
+        Verdict::Missing => "MISSING",
+        Verdict::Optional => "optional",
+        Verdict::Unneeded => "any login",
+    };
+    let row = |(row, on): &(Row, BTreeSet<String>)| {
+        let not_checked = row.status == Verdict::Unneeded && !row.privilege.is_empty();
+        let status = if not_checked { "not checked" } else { word(row.status) };
+        vec![status.to_owned(), row.privilege.clone(), row.path.clone(), row.call.clone(), nodes(on)]
+    };
+    let mut text = table(&["STATUS", "PRIVILEGE", "PATH", "CALL", "ON"], &shown.iter().map(row).collect::<Vec<_>>());
+    let missing: Vec<&(Row, BTreeSet<String>)> =
+        shown.iter().filter(|(row, _)| row.status == Verdict::Missing).collect();
+    if !missing.is_empty() {
+        let mut consequences: Vec<Vec<String>> = Vec::new();
+        for (row, _) in missing {
+            let mut privilege = row.privilege.clone();
+            if !row.alternatives.is_empty() {
+                privilege.push_str(&format!(" (or {})", row.alternatives.join(" or ")));
+            }
+            let line = vec![privilege, row.path.clone(), row.without.to_owned()];
+            if !consequences.contains(&line) {
+                consequences.push(line);
+            }
+        }
+        text.push('\n');
+        text.push_str(&table(&["MISSING", "ON", "WITHOUT IT"], &consequences));
+    }
+    if let Some(script) = script {
+        text.push('\n');
+        text.push_str(script);
+    }
+    cx.ui.data(&text);
+}
+
+/// The row with `{node}` for the node that it is about, and that node.
+fn without_node(row: &Row, scope: &Scope) -> (Row, Option<String>) {
+    let named = |text: &str, node: &str| {
+        text.split_once("/nodes/")
+            .is_some_and(|(_, rest)| rest == node || rest.strip_prefix(node).is_some_and(|rest| rest.starts_with('/')))
+    };
+    let Some(node) = scope.nodes.iter().find(|node| named(&row.call, node) || named(&row.path, node)) else {
+        return (row.clone(), None);
+    };
+    let general = |text: &str| {
+        if named(text, node) { text.replacen(&format!("/nodes/{node}"), "/nodes/{node}", 1) } else { text.to_owned() }
+    };
+    let alternatives = row.alternatives.iter().map(|way| general(way)).collect();
+    (Row { call: general(&row.call), path: general(&row.path), alternatives, ..row.clone() }, Some(node.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_paths_are_encoded() {
+        assert_eq!(encoded("omni@pve"), "omni@pve");
+        assert_eq!(encoded("/vms/100"), "%2Fvms%2F100");
+        assert_eq!(encoded("a b&c"), "a%20b%26c");
+    }
+}

@@ -1,0 +1,42 @@
+//! `stack-down`: ends the stack. The volumes stay, there is no way to ask this task for anything else; and where Omni's
+//! data is not on volumes it refuses, because the data would go with the container.
+
+use serde_json::json;
+
+use super::{Outcome, hub};
+use crate::apply::{self, Applied};
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::plan::{Action, Plan};
+use crate::tool::compose::Compose;
+use crate::ui::Done;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    let compose = Compose::find(cx)?;
+    let containers = compose.containers()?;
+    if containers.is_empty() {
+        return Ok(Outcome::done("the stack is down already")
+            .with(json!({ "removed": [] }))
+            .next("cargo xtask stack-up"));
+    }
+    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), hub::guard(cx, &containers)?)))?;
+    let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
+    let mut plan = Plan::default();
+    let effect = "Omni is away until it is started again; running clusters go on; volumes kept";
+    plan.push("stop", names.join(", "), effect, "cargo xtask stack-up", Action::StackDown);
+    if let Applied::Planned(outcome) = apply::run(cx, &plan, "end the stack")? {
+        return Ok(outcome.next("cargo xtask stack-down"));
+    }
+    let left = compose.containers()?;
+    if !left.is_empty() {
+        let left: Vec<String> =
+            left.iter().map(|container| format!("{}: {}", container.name, container.status)).collect();
+        return Err(Failure::new(Code::Failed, "containers of the stack are still there")
+            .cause(left.join("\n"))
+            .into());
+    }
+    Ok(Outcome::done("the stack is down; its volumes are kept")
+        .with(json!({ "removed": names }))
+        .next("cargo xtask stack-up"))
+}

@@ -1,0 +1,100 @@
+//! `stack-logs`: the logs of the stack, with known issues named.
+
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use super::{Outcome, hub};
+use crate::cli::StackLogs;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::proc;
+use crate::tool::compose::Compose;
+use crate::triage::{self, Issue};
+
+pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
+    let compose = Compose::find(cx)?;
+    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    let services = services(args, &compose)?;
+    if args.follow {
+        follow(args, cx, &compose, &services, &issues)?;
+        return Ok(Outcome::done("the log has ended"));
+    }
+    let mut logs = serde_json::Map::new();
+    let mut named = Vec::new();
+    for service in &services {
+        let log = compose.log(service, args.tail)?;
+        if services.len() > 1 {
+            cx.ui.data(&format!("==> {service} <=="));
+        }
+        cx.ui.data(&log);
+        for hit in triage::hits(&issues, &log) {
+            cx.ui.data(&format!("\n{}", triage::shown(hit.issue)));
+            let mut finding = serde_json::to_value(&hit)?;
+            finding["service"] = Value::from(service.as_str());
+            named.push((hit.issue, finding));
+        }
+        logs.insert(service.clone(), log.lines().collect());
+    }
+    let summary = match named.len() {
+        0 => "no known issue in these lines".to_owned(),
+        1 => "one known issue in these lines".to_owned(),
+        count => format!("{count} known issues in these lines"),
+    };
+    let mut outcome = Outcome::done(summary);
+    for (issue, _) in &named {
+        if !outcome.next.contains(&issue.next) {
+            outcome.next.push(issue.next.clone());
+        }
+    }
+    let findings: Vec<Value> = named.into_iter().map(|(_, finding)| finding).collect();
+    Ok(outcome.with(json!({ "logs": logs, "known_issues": findings })))
+}
+
+/// The service that was named, or all that have a container.
+fn services(args: &StackLogs, compose: &Compose<'_>) -> Result<Vec<String>, Failure> {
+    let known = hub::wanted(true);
+    if let Some(service) = &args.service {
+        if known.contains(&service.as_str()) {
+            return Ok(vec![service.clone()]);
+        }
+        return Err(Failure::new(Code::NotFound, format!("the stack has no service `{service}`"))
+            .hint(crate::spec::nearest::suggestion(service, &known)));
+    }
+    let found: Vec<String> = compose.containers()?.into_iter().map(|container| container.service).collect();
+    if found.is_empty() {
+        return Err(Failure::new(Code::NotFound, "the stack has no containers").next("cargo xtask stack-up"));
+    }
+    Ok(found)
+}
+
+/// Shows lines as they come, each service from a thread of its own, and names a known issue when it shows first.
+fn follow(
+    args: &StackLogs,
+    cx: &Cx,
+    compose: &Compose<'_>,
+    services: &[String],
+    issues: &[Issue],
+) -> Result<(), Failure> {
+    let seen: Mutex<Vec<String>> = Mutex::default();
+    let one = |service: &str| {
+        compose.follow(service, args.tail, |line| {
+            let line = if services.len() > 1 { format!("{service} | {line}") } else { line.to_owned() };
+            cx.ui.data(&line);
+            for issue in issues.iter().filter(|issue| triage::bears(issue, &line)) {
+                let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if !seen.contains(&issue.id) {
+                    seen.push(issue.id.clone());
+                    cx.ui.data(&format!("\n{}\n", triage::shown(issue)));
+                }
+            }
+        })
+    };
+    let results: Vec<Result<(), Failure>> = std::thread::scope(|scope| {
+        let one = &one;
+        let running: Vec<_> = services.iter().map(|service| scope.spawn(move || one(service))).collect();
+        let panicked = || Err(Failure::new(Code::Failed, "a log could not be followed"));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
+    });
+    if proc::interrupted() { Ok(()) } else { results.into_iter().collect() }
+}

@@ -1,0 +1,81 @@
+//! `stack-up`: starts the stack, and proves that it runs.
+//!
+//! 1. docker and its compose plugin are there, `docker/.env` is complete.
+//! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it.
+//! 3. `docker compose up -d`, with the provider when it is set up; everything anew when the sidecar had ended alone.
+//! 4. The containers run, and Omni answers.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Outcome, hub};
+use crate::apply::{self, Applied};
+use crate::cli::StackUp;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::plan::{Action, Plan};
+use crate::tool::compose::{Compose, PROVIDER};
+use crate::ui::{Done, Status};
+
+/// From started containers to a healthy Omni takes seconds.
+pub const HEALTH: Duration = Duration::from_secs(120);
+
+pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    let compose = Compose::find(cx)?;
+    let provider = check(cx, &compose)?;
+    let containers = compose.containers()?;
+    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), hub::guard(cx, &containers)?)))?;
+    let recreate = args.recreate || hub::out_of_step(&containers);
+    let plan = plan(provider, recreate);
+    if let Applied::Planned(outcome) = apply::run(cx, &plan, "start the stack")? {
+        return Ok(outcome.next("cargo xtask stack-up"));
+    }
+    let services = hub::wanted(provider);
+    cx.ui
+        .step("containers", "the containers run", || hub::wait_until_well(cx, &compose, &services, cx.limit(HEALTH)))?;
+    if let Some(place) = hub::Place::of(cx) {
+        cx.ui.step("omni", "Omni answers", || hub::wait_for_omni(cx, &compose, &place, cx.limit(HEALTH)))?;
+    }
+    let containers = compose.containers()?;
+    let data = json!({ "services": services, "containers": containers, "recreated": recreate });
+    let outcome = Outcome::done(format!("the stack runs: {}", services.join(", "))).with(data);
+    Ok(if provider { outcome.next("cargo xtask provider-status") } else { outcome.next("cargo xtask provider-setup") })
+}
+
+/// Step 1. Returns whether the provider starts too.
+fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
+    if !cx.paths.env().is_file() {
+        return Err(Failure::new(Code::Prerequisite, "`docker/.env` does not exist")
+            .cause("the stack has no domain, no identity provider and no tailnet key yet")
+            .next("cargo xtask omni-setup")
+            .into());
+    }
+    cx.ui.step("compose", "docker/compose.yaml and docker/.env are complete", || {
+        let version = compose.version()?;
+        compose.check()?;
+        Ok(Done::ok((), format!("compose {version}")))
+    })?;
+    match hub::with_provider(cx) {
+        Ok(()) => Ok(true),
+        Err(why) => {
+            cx.ui.note("provider", format!("`{PROVIDER}` stays off"), Status::Skipped, why);
+            Ok(false)
+        }
+    }
+}
+
+fn plan(provider: bool, recreate: bool) -> Plan {
+    let mut plan = Plan::default();
+    let effect = match (recreate, provider) {
+        (true, _) => "every container made anew, together, since they share one network; volumes kept",
+        (false, true) => "what does not run is started, what changed is made anew; volumes kept",
+        (false, false) => {
+            "what does not run is started, what changed is made anew, the provider left out; volumes kept"
+        }
+    };
+    let action = Action::StackUp { provider, recreate };
+    plan.push("start", "the stack", effect, "cargo xtask stack-down", action);
+    plan
+}

@@ -1,0 +1,81 @@
+//! `triage`: a log, from a file or from standard input, against the known issues.
+//!
+//! Each issue is named once, with the line that shows it first, its cause, what mends it, and where that is known from.
+//! Nothing found is an answer too: exit 0 means that the log was read.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::Outcome;
+use crate::cli::Triage;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure};
+use crate::triage::{self, Hit};
+
+/// More than any log that somebody pastes; a journal of weeks is to be cut first.
+const LIMIT: u64 = 64 << 20;
+
+pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
+    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    let (from, text) = read(args.file.as_deref(), cx)?;
+    let lines = text.lines().count();
+    let found = triage::hits(&issues, &text);
+    for hit in &found {
+        cx.ui.data(&shown(hit));
+    }
+    let summary = match found.len() {
+        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.len()),
+        1 => format!("{from}: one known issue in {lines} lines"),
+        count => format!("{from}: {count} known issues in {lines} lines"),
+    };
+    let data = json!({ "lines": lines, "findings": found });
+    let mut outcome = Outcome::done(summary).with(data);
+    for hit in &found {
+        if !outcome.next.contains(&hit.issue.next) {
+            outcome.next.push(hit.issue.next.clone());
+        }
+    }
+    if found.is_empty() {
+        outcome = outcome.next("cargo xtask doctor");
+    }
+    Ok(outcome)
+}
+
+fn shown(hit: &Hit<'_>) -> String {
+    let more = if hit.count > 1 { format!(" (and {} more)", hit.count - 1) } else { String::new() };
+    format!("line {}{more}: {}\n{}\n", hit.line, hit.text, triage::shown(hit.issue))
+}
+
+/// The log and where it came from.
+fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
+    let failed = |from: &str, error: std::io::Error| {
+        let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
+        Failure::new(code, format!("cannot read {from}"))
+            .cause(error.to_string())
+            .hint("give a file, or paste the log on standard input: `cargo xtask triage -`")
+    };
+    let mut bytes = Vec::new();
+    let from = match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => {
+            let from = format!("`{}`", file.display());
+            let opened = std::fs::File::open(file).map_err(|error| failed(&from, error))?;
+            opened.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(&from, error))?;
+            from
+        }
+        None => {
+            let from = "standard input".to_owned();
+            if std::io::stdin().is_terminal() {
+                cx.ui.say("  paste the log, then press Enter and Ctrl-D");
+            }
+            std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(&from, error))?;
+            from
+        }
+    };
+    if bytes.len() as u64 > LIMIT {
+        return Err(Failure::new(Code::Invalid, format!("{from} is longer than {} MiB", LIMIT >> 20))
+            .hint("cut it first: `tail -n 100000 FILE | cargo xtask triage -`"));
+    }
+    Ok((from, String::from_utf8_lossy(&bytes).into_owned()))
+}

@@ -1,0 +1,288 @@
+//! `tsidp-verify`: whether people can log in to Omni through tsidp, as far as it can be told without a person.
+//!
+//! 1. The policy of the tailnet, if it was given: the grants that tsidp reads, and the way to it.
+//! 2. The issuer is written as tsidp writes it.
+//! 3. The discovery document and the keys, asked from inside Omni's own network: the sidecar's. tsidp itself and the
+//!    host of Omni are not on the tailnet the way Omni is, so an answer there proves little.
+//! 4. The client's id and secret look like those that tsidp makes.
+//! 5. tsidp's admin page is closed to Omni's node.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use crate::check::diagnosis::{Diagnosis, State};
+use crate::check::oidc::{self, Discovery};
+use crate::check::{Finding, grant, hub};
+use crate::cli::TsidpVerify;
+use crate::cx::Cx;
+use crate::failure::{Code, Failure, Missing};
+use crate::files;
+use crate::spec::hujson;
+use crate::tool::compose::{Compose, SIDECAR};
+use crate::tool::curl::{self, Request};
+use crate::ui::Done;
+
+/// A policy file is kilobytes.
+const LIMIT: u64 = 1 << 20;
+
+pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
+    let mut failures: Vec<Failure> = Vec::new();
+    let mut keep = |result: anyhow::Result<()>| {
+        if let Err(error) = result {
+            failures.push(Failure::of(&error));
+        }
+    };
+    let mut findings = Vec::new();
+    if let Some(policy) = &args.policy {
+        keep(cx.ui.step("policy", "the tailnet's policy lets people log in", || lint(cx, policy, &mut findings)));
+    }
+    let issuer = cx.settings.env_file.get("OIDC_ISSUER_URL").map(str::to_owned);
+    match &issuer {
+        Some(issuer) => far_end(cx, issuer, &mut keep),
+        None if args.policy.is_some() => {
+            cx.ui.say("  docker/.env names no issuer: only the policy was looked at");
+        }
+        None => return Err(no_issuer().into()),
+    }
+    let data = json!({ "issuer": issuer, "findings": findings });
+    let mut next = Vec::new();
+    if args.policy.is_none() {
+        next.push(
+            "cargo xtask tsidp-verify --policy FILE, with the policy copied from Tailscale's admin console".to_owned(),
+        );
+    }
+    let Some(first) = failures.first().cloned() else {
+        let done =
+            if issuer.is_some() { "people can log in, as far as it shows without one" } else { "the policy is right" };
+        return Ok(next.into_iter().fold(Outcome::done(done).with(data), Outcome::next));
+    };
+    for failure in &failures[1..] {
+        cx.ui.fail(failure);
+    }
+    Err(first.with(data).into())
+}
+
+fn no_issuer() -> Failure {
+    Failure::missing(vec![Missing {
+        name: "address of tsidp".into(),
+        flag: None,
+        env: Some("OIDC_ISSUER_URL".into()),
+        secret: false,
+    }])
+    .cause("docker/.env does not name it")
+    .next("cargo xtask omni-setup")
+}
+
+/// Step 1.
+fn lint(cx: &Cx, policy: &Path, findings: &mut Vec<Value>) -> anyhow::Result<Done<()>> {
+    let (shown, text) = read(policy)?;
+    let user = cx.settings.env_file.get("OMNI_INITIAL_USER");
+    let found = match hujson::parse(&shown, &text) {
+        Ok(root) => grant::lint(&shown, &root, user),
+        Err(finding) => vec![finding],
+    };
+    for finding in &found {
+        cx.ui.data(&finding.to_string());
+        findings.push(serde_json::to_value(finding)?);
+    }
+    let errors: Vec<&Finding> = found.iter().filter(|finding| finding.is_error()).collect();
+    match (errors.first(), found.len()) {
+        (Some(first), _) => {
+            let lines: Vec<String> = errors.iter().map(|each| format!("{}: {}", each.place, each.message)).collect();
+            let count = errors.len();
+            let word = if count == 1 { "mistake" } else { "mistakes" };
+            let failure = Failure::new(Code::Invalid, format!("{shown} has {count} {word}")).cause(lines.join("\n"));
+            Err(failure.hint(first.fix.clone()).into())
+        }
+        (None, 0) => Ok(Done::ok((), shown)),
+        (None, count) => Ok(Done::warning((), format!("{shown}: {count} to look at"))),
+    }
+}
+
+/// The policy's name and text.
+fn read(policy: &Path) -> Result<(String, String), Failure> {
+    if policy == Path::new("-") {
+        let mut text = String::new();
+        let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut text);
+        read.map_err(|error| Failure::new(Code::Failed, "cannot read standard input").cause(error.to_string()))?;
+        return Ok(("standard input".to_owned(), text));
+    }
+    let shown = policy.display().to_string();
+    let text = files::read_text_if_there(policy)?.ok_or_else(|| {
+        Failure::new(Code::NotFound, format!("`{shown}` does not exist")).hint(
+            "copy the policy from Tailscale's admin console (Access controls) into a file, or paste it: --policy -",
+        )
+    })?;
+    Ok((shown, text))
+}
+
+/// Steps 2 to 5.
+fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
+    let env = &cx.settings.env_file;
+    keep(cx.ui.step("issuer", "the issuer is written as tsidp writes it", || {
+        done(hub::issuer(issuer, env.get("OMNI_DOMAIN")))
+    }));
+    let inside = sidecar_runs(cx);
+    let from = if inside { "from the sidecar" } else { "from this host, since the sidecar does not run" };
+    let mut jwks = None;
+    let mut reached = false;
+    keep(cx.ui.step("discovery", format!("tsidp answers, asked {from}"), || {
+        let text = fetch(cx, inside, &format!("{issuer}/.well-known/openid-configuration"))?;
+        reached = true;
+        let Discovery { verdict, jwks: found } = oidc::discovery(&text, issuer);
+        jwks = found;
+        done(verdict)
+    }));
+    if let Some(jwks) = jwks.filter(|url| url.starts_with("https://")) {
+        keep(cx.ui.step("keys", "its keys can be fetched", || done(oidc::keys(&fetch(cx, inside, &jwks)?))));
+    }
+    keep(cx.ui.step("client", "the client is one that tsidp made", || {
+        done(client(env.get("OIDC_CLIENT_ID"), env.get("OIDC_CLIENT_SECRET")))
+    }));
+    if inside && reached {
+        keep(cx.ui.step("admin", "tsidp's admin page is closed to Omni's node", || done(admin(cx, issuer))));
+    }
+}
+
+/// A verdict as the end of a step.
+fn done(verdict: Diagnosis) -> anyhow::Result<Done<()>> {
+    Ok(match verdict.state {
+        State::Ok => Done::ok((), verdict.detail),
+        State::Warning | State::Unknown => Done::warning((), verdict.detail),
+        State::Skipped => Done::skipped((), verdict.detail),
+        State::Failed => {
+            let failure = Failure::new(Code::Failed, verdict.detail);
+            return Err(failure.hint(verdict.fix.unwrap_or_default()).into());
+        }
+    })
+}
+
+/// tsidp makes ids of 32 and secrets of 64 hexadecimal digits (tailscale/tsidp v0.0.12 `server/clients.go`).
+fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
+    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match (id, secret) {
+        (None, _) | (_, None) => Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
+            .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume"),
+        (Some(id), Some(secret)) if hex(id, 32) && hex(secret, 64) => Diagnosis::ok("id and secret have its form"),
+        (Some(id), Some(_)) if !hex(id, 32) => {
+            Diagnosis::warning("OIDC_CLIENT_ID is not of the 32 hexadecimal digits that tsidp makes")
+        }
+        _ => Diagnosis::warning("OIDC_CLIENT_SECRET is not of the 64 hexadecimal digits that tsidp makes"),
+    }
+}
+
+/// A tagged device that may open the admin page could make clients and read their secrets.
+fn admin(cx: &Cx, issuer: &str) -> Diagnosis {
+    let words = ["wget", "-q", "-T", "10", "-O", "/dev/null", &format!("{issuer}/")];
+    match Compose::find(cx)
+        .and_then(|compose| compose.exec(SIDECAR, "trying tsidp's admin page from the sidecar", &words))
+    {
+        Ok(ended) if ended.success() => {
+            Diagnosis::warning("it opens from the sidecar: the grant of the admin page is too wide")
+                .fix("give allow_admin_ui to autogroup:admin alone")
+        }
+        Ok(ended) if ended.stderr.contains("403") => Diagnosis::ok("403"),
+        Ok(ended) => Diagnosis::unknown(ended.stderr.trim().to_owned()),
+        Err(failure) => Diagnosis::unknown(failure.to_string()),
+    }
+}
+
+fn sidecar_runs(cx: &Cx) -> bool {
+    let found = Compose::find(cx).and_then(|compose| compose.containers());
+    found.is_ok_and(|found| found.iter().any(|each| each.service == SIDECAR && each.state == "running"))
+}
+
+/// The discovery document, asked from inside Omni's network.
+///
+/// # Errors
+/// [`Code::Unreachable`] with what stood in the way.
+pub fn discover(cx: &Cx, issuer: &str) -> Result<Discovery, Failure> {
+    Ok(oidc::discovery(&fetch(cx, true, &format!("{issuer}/.well-known/openid-configuration"))?, issuer))
+}
+
+/// What `url` answers, to the sidecar or to this host.
+fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
+    if inside {
+        return in_sidecar(cx, &format!("asking {url} from the sidecar"), &["wget", "-q", "-T", "10", "-O", "-", url])
+            .map_err(|failure| explain(failure, url));
+    }
+    let reply = curl::fetch(cx, "asking tsidp", &Request::get(url)).map_err(|failure| {
+        failure.hint("this host need not be on the tailnet: start the stack, and the sidecar is asked instead (`cargo xtask stack-up`)")
+    })?;
+    if reply.status == 200 {
+        return Ok(reply.body);
+    }
+    Err(Failure::new(Code::Unreachable, format!("{url} answered {} {}", reply.status, reply.reason)))
+}
+
+/// Runs a program in the sidecar's container: it has a shell and wget, Omni's and the provider's images have neither.
+///
+/// # Errors
+/// [`Code::Failed`] with what the program said.
+pub fn in_sidecar(cx: &Cx, purpose: &str, words: &[&str]) -> Result<String, Failure> {
+    Ok(Compose::find(cx)?.exec(SIDECAR, purpose, words)?.checked()?.stdout)
+}
+
+/// What busybox's wget said (1.37, alpine 3.22), in the operator's words.
+fn explain(failure: Failure, url: &str) -> Failure {
+    let said = failure.cause.clone();
+    let has = |text: &str| said.contains(text);
+    let of = |message: String, hint: &str| {
+        Failure::new(Code::Unreachable, message).cause(said.clone()).hint(hint.to_owned())
+    };
+    if has("bad address") {
+        return of(
+            format!("the sidecar does not know the name in {url}"),
+            "MagicDNS must be on in the tailnet, and tsidp up under that very name (`idp-1` is another)",
+        );
+    }
+    if has("timed out") || has("can't connect") || has("refused") || has("unreachable") {
+        return of(
+            format!("the sidecar does not reach {url}"),
+            "the policy must let the sidecar's tag reach tcp:443 of tsidp (tsidp/grant.json), and tsidp must run: `systemctl status tsidp` on its VM",
+        );
+    }
+    if has("ssl") || has("TLS") || has("certificate") {
+        return of(
+            format!("no TLS with {url}"),
+            "switch HTTPS certificates on in the admin console (DNS); the first certificate takes a minute",
+        );
+    }
+    if has("server returned error") {
+        return of(format!("{url} answered with an error"), "is this tsidp? check OIDC_ISSUER_URL");
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_the_form_that_tsidp_gives() {
+        let (id, secret) = ("0123456789abcdef".repeat(2), "0123456789abcdef".repeat(4));
+        assert_eq!(client(Some(&id), Some(&secret)).state, State::Ok);
+        assert_eq!(client(Some("unused"), Some(&secret)).state, State::Warning);
+        assert_eq!(client(Some(&id), Some("short")).state, State::Warning);
+        assert_eq!(client(Some(&id), None).state, State::Failed);
+        assert!(!client(Some(&id), Some("canary-secret")).detail.contains("canary"));
+    }
+
+    #[test]
+    fn what_wget_says_is_explained() {
+        let cases = [
+            ("wget: bad address 'idp.tail1.ts.net'", "does not know the name"),
+            ("wget: can't connect to remote host (100.64.0.7): Connection refused", "does not reach"),
+            ("wget: download timed out", "does not reach"),
+            ("ssl_client: idp.tail1.ts.net: handshake failed: no alert", "no TLS"),
+            ("wget: server returned error: HTTP/1.1 502 Bad Gateway", "answered with an error"),
+        ];
+        for (said, message) in cases {
+            let failure = explain(Failure::new(Code::Failed, "x").cause(said), "https://idp");
+            assert!(failure.message.contains(message) && failure.code == Code::Unreachable, "{said}: {failure}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! One question to one resolver: which addresses does a name have? The system's own lookup cannot be asked what another
+//! machine would be told (RFC 1035, one question over UDP).
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// A resolver on the LAN answers in milliseconds, one far away in tenths of a second.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+/// The IPv4 addresses that `resolver` gives for `name`; none when it knows no such name.
+///
+/// # Errors
+/// Why there was no answer, in words.
+pub fn ask(resolver: IpAddr, name: &str) -> Result<Vec<IpAddr>, String> {
+    ask_at(SocketAddr::new(resolver, 53), name, PATIENCE)
+}
+
+fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<IpAddr>, String> {
+    let id = (std::process::id() as u16) ^ (resolver.port()) ^ name.len() as u16;
+    let question = question(id, name).ok_or("it is no host name")?;
+    let here: SocketAddr = if resolver.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let said = |error: std::io::Error| error.to_string();
+    let socket = UdpSocket::bind(here).map_err(said)?;
+    socket.connect(resolver).map_err(said)?;
+    socket.send(&question).map_err(said)?;
+    let end = Instant::now() + patience;
+    let mut buffer = [0u8; 1500];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err("no answer".to_owned());
+        }
+        socket.set_read_timeout(Some(left)).map_err(said)?;
+        match socket.recv(&mut buffer) {
+            Ok(length) => match answer(id, &buffer[..length]) {
+                Some(found) => return found,
+                // Another question's answer, come late.
+                None => continue,
+            },
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                return Err("no answer".to_owned());
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// A query for the A records of `name`, recursion wanted.
+fn question(id: u16, name: &str) -> Option<Vec<u8>> {
+    let mut bytes = id.to_be_bytes().to_vec();
+    bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.trim_end_matches('.').split('.') {
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length))?;
+        bytes.push(length);
+        bytes.extend(label.as_bytes());
+    }
+    bytes.extend([0, 0, 1, 0, 1]);
+    (name.len() < 254).then_some(bytes)
+}
+
+/// What a message says; `None` when it is not the answer to `id`.
+fn answer(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
+    let word = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    if word(0)? != id || bytes.get(2)? & 0x80 == 0 {
+        return None;
+    }
+    let code = bytes.get(3)? & 0x0f;
+    match code {
+        0 => {}
+        3 => return Some(Ok(Vec::new())),
+        2 => return Some(Err("it failed to find out (SERVFAIL)".to_owned())),
+        5 => return Some(Err("it refuses to answer".to_owned())),
+        other => return Some(Err(format!("it answered with code {other}"))),
+    }
+    Some(addresses(bytes, word(4)?, word(6)?).ok_or_else(|| "its answer is damaged".to_owned()))
+}
+
+fn addresses(bytes: &[u8], questions: u16, answers: u16) -> Option<Vec<IpAddr>> {
+    let mut at = 12;
+    for _ in 0..questions {
+        at = after_name(bytes, at)? + 4;
+    }
+    let mut found = Vec::new();
+    for _ in 0..answers {
+        at = after_name(bytes, at)?;
+        let head = bytes.get(at..at + 10)?;
+        let length = usize::from(u16::from_be_bytes([head[8], head[9]]));
+        let data = bytes.get(at + 10..at + 10 + length)?;
+        if head[..4] == [0, 1, 0, 1] {
+            found.push(IpAddr::from(<[u8; 4]>::try_from(data).ok()?));
+        }
+        at += 10 + length;
+    }
+    Some(found)
+}
+
+/// Where what follows a name begins. A pointer ends it.
+fn after_name(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *bytes.get(at)? {
+            0 => return Some(at + 1),
+            length if length & 0xc0 == 0xc0 => return Some(at + 2),
+            length => at += 1 + usize::from(length),
+        }
+    }
+}
+
+/// The resolvers in a `resolv.conf`.
+pub fn resolvers(text: &str) -> Vec<IpAddr> {
+    let words = text.lines().map(|line| line.split_whitespace());
+    words.filter_map(|mut line| (line.next() == Some("nameserver")).then(|| line.next()?.parse().ok())?).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A resolver that answers one question with `reply(id)`.
+    fn resolver(reply: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0u8; 600];
+            let (length, from) = socket.recv_from(&mut buffer).unwrap();
+            socket.send_to(&reply(buffer[..length].to_vec()), from).unwrap();
+        });
+        address
+    }
+
+    /// The question turned into an answer: a CNAME and the given addresses.
+    fn answered(mut question: Vec<u8>, addresses: &[[u8; 4]]) -> Vec<u8> {
+        question[2] = 0x81;
+        question[3] = 0x80;
+        question[7] = 1 + addresses.len() as u8;
+        question.extend([0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4, 1, b'x', 0xc0, 17]);
+        for address in addresses {
+            question.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+            question.extend(address);
+        }
+        question
+    }
+
+    #[test]
+    fn an_answer_is_read_past_aliases() {
+        let at = resolver(|question| answered(question, &[[192, 0, 2, 10], [100, 64, 0, 9]]));
+        let found = ask_at(at, "omni.example.com", Duration::from_secs(5)).unwrap();
+        assert_eq!(found, [IpAddr::from([192, 0, 2, 10]), IpAddr::from([100, 64, 0, 9])]);
+    }
+
+    #[test]
+    fn no_such_name_is_an_answer_and_silence_is_none() {
+        let code = |code: u8| {
+            resolver(move |mut question| {
+                question[2] = 0x81;
+                question[3] = 0x80 | code;
+                question
+            })
+        };
+        assert_eq!(ask_at(code(3), "a.b", Duration::from_secs(5)), Ok(vec![]));
+        assert!(ask_at(code(5), "a.b", Duration::from_secs(5)).unwrap_err().contains("refuses"));
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let found = ask_at(silent.local_addr().unwrap(), "a.b", Duration::from_millis(50));
+        assert_eq!(found, Err("no answer".to_owned()));
+        assert!(ask_at(code(3), "a..b", Duration::from_secs(5)).is_err());
+    }
+
+    #[test]
+    fn damage_is_no_panic() {
+        let good = answered(question(7, "omni.example.com").unwrap(), &[[1, 2, 3, 4]]);
+        for at in 0..good.len() {
+            let _ = answer(7, &good[..at]);
+            let mut bent = good.clone();
+            bent[at] ^= 0xff;
+            let _ = answer(7, &bent);
+        }
+    }
+
+    #[test]
+    fn resolvers_are_found() {
+        let text = "# x\nsearch lan\nnameserver 192.0.2.1\n nameserver fd00::1 # y\nnameserver nonsense\n";
+        assert_eq!(resolvers(text), ["192.0.2.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
+    }
+}

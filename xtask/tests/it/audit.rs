@@ -1,0 +1,158 @@
+//! `proxmox-audit`.
+
+use serde_json::json;
+
+use crate::audit_far_end::{Project, Proxmox};
+
+const VM: &[&str] = &[
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.PowerMgmt",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Disk",
+    "VM.Config.HWType",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+];
+
+/// A login with the least that provider v0.2.0 needs for the kit's own clusters.
+fn enough() -> Proxmox {
+    let proxmox = Proxmox::start();
+    proxmox.grant("/vms/100", VM);
+    for node in ["pve1", "pve2", "pve3"] {
+        proxmox.grant(&format!("/nodes/{node}"), &["Sys.Audit", "Sys.AccessNetwork"]);
+    }
+    proxmox.grant("/storage/local", &["Datastore.Audit", "Datastore.AllocateTemplate", "Datastore.Allocate"]);
+    proxmox.grant("/storage/vm_ssd", &["Datastore.Audit", "Datastore.AllocateSpace"]);
+    proxmox.grant("/sdn/zones/localnetwork/vmbr0", &["SDN.Use"]);
+    for set in ["matrix-control-planes", "matrix-workers"] {
+        proxmox.grant(&format!("/pool/{set}"), &["Pool.Allocate", "Pool.Audit"]);
+    }
+    proxmox
+}
+
+#[test]
+fn a_login_that_may_everything_passes() {
+    let (status, document) = Project::new().json(Some(&enough()), &["proxmox-audit"]);
+    assert_eq!(status, 0, "{document:#}");
+    let data = &document["data"];
+    assert_eq!(
+        (&data["script"], &data["provider_version"], &data["proxmox_version"]),
+        (&json!(""), &json!("v0.2.0"), &json!("9.0.10"))
+    );
+    let rows = data["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["status"] != "missing"), "{rows:?}");
+    let download = rows.iter().find(|row| row["privilege"] == "Sys.AccessNetwork").unwrap();
+    assert_eq!(download["call"], "POST /nodes/pve1/storage/local/download-url");
+    assert_eq!(download["alternatives"], json!(["Sys.Audit and Sys.Modify on /"]));
+}
+
+#[test]
+fn what_is_missing_is_named_and_granted_by_the_script() {
+    let (status, document) = Project::new().json(Some(&Proxmox::start()), &["proxmox-audit"]);
+    assert_eq!(status, 1);
+    assert_eq!(document["error"]["code"], "failed");
+    let script = document["data"]["script"].as_str().unwrap();
+    for line in [
+        "pveum role add OmniNode --privs Sys.AccessNetwork,Sys.Audit",
+        "pveum acl modify /nodes --users omni@pve --tokens 'omni@pve!provider' --roles OmniNode",
+        "pveum acl modify /storage/vm_ssd --users omni@pve --tokens 'omni@pve!provider' --roles OmniDisk",
+    ] {
+        assert!(script.contains(line), "{line}\n{script}");
+    }
+    assert!(!script.contains("local-lvm"), "no class uses it\n{script}");
+}
+
+#[test]
+fn a_storage_that_the_login_may_not_see_is_known_from_the_selector() {
+    let proxmox = enough();
+    for node in ["pve1", "pve2", "pve3"] {
+        proxmox.answer(&format!("/nodes/{node}/storage"), json!([]));
+    }
+    let (status, document) = Project::new().json(Some(&proxmox), &["proxmox-audit"]);
+    // All is granted on the names that count; only, nothing is seen of them.
+    assert_eq!(status, 0, "{document:#}");
+    let rows = document["data"]["rows"].as_array().unwrap();
+    assert!(rows.iter().any(|row| row["path"] == "/storage/vm_ssd" && row["privilege"] == "Datastore.AllocateSpace"));
+    let warnings = document["data"]["warnings"].to_string();
+    assert!(warnings.contains("no storage for ISO images is seen on pve1, pve2, pve3"), "{warnings}");
+}
+
+#[test]
+fn the_release_decides_what_is_needed() {
+    let proxmox = enough();
+    for (release, pools) in [("0d9fd58", 0), ("v0.1.0", 4), ("v0.3.0", 4)] {
+        let (status, document) = Project::new().json(Some(&proxmox), &["proxmox-audit", "--provider-version", release]);
+        assert_eq!(status, 0);
+        let rows = document["data"]["rows"].as_array().unwrap();
+        assert_eq!(
+            rows.iter().filter(|row| row["path"].as_str().unwrap().starts_with("/pool/")).count(),
+            pools,
+            "{release}"
+        );
+    }
+    let (status, _, stderr) = Project::new().run(None, &["proxmox-audit", "--provider-version", "v9"]);
+    assert_eq!(status, 2);
+    assert!(stderr.contains("0d9fd58"), "{stderr}");
+}
+
+#[test]
+fn what_the_login_may_see_of_itself_is_warned_of() {
+    let proxmox = enough();
+    let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 10 * 86_400 + 60;
+    proxmox.answer("/access/users/omni@pve", json!({"tokens": {"provider": {"privsep": 0, "expire": soon}}}));
+    proxmox.grant("/", &["Permissions.Modify", "Sys.Audit"]);
+    let (status, document) = Project::new().json(Some(&proxmox), &["proxmox-audit"]);
+    assert_eq!(status, 0);
+    let warnings = document["data"]["warnings"].to_string();
+    assert!(warnings.contains("the token ends in 10 days"), "{warnings}");
+    assert!(warnings.contains("administrator"), "{warnings}");
+}
+
+#[test]
+fn a_password_login_is_refused_or_passed_by_with_a_warning() {
+    let project = Project::new();
+    let config = "proxmox:\n  url: http://127.0.0.1:9/api2/json\n  username: root\n  password: canary-password-2\n  realm: pam\n";
+    project.write("docker/config.yaml", config);
+    let (status, stdout, stderr) = project.run(None, &["proxmox-audit"]);
+    assert_eq!(status, 1, "{stderr}");
+    assert!(stderr.contains("with a password") && !(stdout + &stderr).contains("canary"), "{stderr}");
+}
+
+#[test]
+fn no_login_and_a_wrong_one_are_told_apart() {
+    let project = Project::new();
+    let (status, document) = project.json(None, &["proxmox-audit"]);
+    assert_eq!((status, document["error"]["code"].as_str()), (2, Some("missing_input")));
+    assert_eq!(document["error"]["missing"][0]["env"], "PROXMOX_VE_ENDPOINT");
+    let proxmox = Proxmox::start();
+    proxmox.refuse("/version", "401 No ticket");
+    let (status, document) = project.json(Some(&proxmox), &["proxmox-audit"]);
+    assert_eq!((status, document["error"]["code"].as_str()), (5, Some("refused")));
+    assert_eq!(*proxmox.asked.lock().unwrap(), ["/version"], "nothing more is asked");
+}
+
+#[test]
+fn a_person_reads_it_at_a_glance() {
+    let proxmox = enough();
+    proxmox.grant("/storage/local", &[]);
+    let (status, stdout, stderr) =
+        Project::new().run(Some(&proxmox), &["proxmox-audit", "--provider-version", "0d9fd58"]);
+    assert_eq!(status, 0, "{stderr}");
+    let download = stdout.lines().find(|line| line.contains("download-url") && line.contains("AccessNetwork")).unwrap();
+    let words: Vec<&str> = download.split_whitespace().collect();
+    assert_eq!(
+        words,
+        [
+            "present",
+            "Sys.AccessNetwork",
+            "/nodes/{node}",
+            "POST",
+            "/nodes/{node}/storage/local/download-url",
+            "all",
+            "nodes"
+        ]
+    );
+}

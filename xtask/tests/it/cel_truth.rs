@@ -1,0 +1,150 @@
+//! The selector language against what cel-go itself answered: `tests/corpus/selectors/`.
+
+use xtask::check::cel::{Storage, compile};
+
+const TRUTH: &str = include_str!("../corpus/selectors/truth.tsv");
+
+/// The storages behind the evaluation columns, in order.
+const STORAGES: [Storage<'static>; 4] = [
+    Storage { name: "local-lvm", node: "pve1", storage_type: "lvmthin", available_space: 107_374_182_400 },
+    Storage { name: "vm_ssd", node: "pve1", storage_type: "rbd", available_space: 5_497_558_138_880 },
+    Storage { name: "local", node: "pve2", storage_type: "dir", available_space: 0 },
+    Storage { name: "größe.1", node: "", storage_type: "zfspool", available_space: u64::MAX },
+];
+
+fn unescape(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n') => out.push('\n'),
+                Some('t') => out.push('\t'),
+                Some('r') => out.push('\r'),
+                Some('\\') => out.push('\\'),
+                Some(other) => out.extend(['\\', other]),
+                None => out.push('\\'),
+            },
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Our row for an expression, in the form of the file.
+fn row(expression: &str) -> String {
+    let source = unescape(expression);
+    let mut columns = vec![expression.to_owned()];
+    match compile(&source) {
+        Err(error) => columns.push(error.line.split('\n').next().unwrap_or_default().replace('\t', "\\t")),
+        Ok(program) => {
+            columns.push("ok".to_owned());
+            for storage in &STORAGES {
+                columns.push(match program.matches(storage) {
+                    Ok(matched) => matched.to_string(),
+                    Err(error) => format!("error: {error}"),
+                });
+            }
+        }
+    }
+    columns.join("\t")
+}
+
+#[test]
+fn every_verdict_is_that_of_cel_go() {
+    let rows: Vec<&str> = TRUTH.lines().collect();
+    assert!(rows.len() >= 300, "the corpus has {} expressions", rows.len());
+    let mut wrong = Vec::new();
+    for expected in &rows {
+        let expression = expected.split('\t').next().unwrap_or_default();
+        let got = row(expression);
+        if got != **expected {
+            wrong.push(format!("- {expected}\n+ {got}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_compile_error_has_its_place_and_says_what_was_meant() {
+    let error = compile("name == \"a\"\n  && storagetype == \"rbd\"").expect_err("a typo");
+    assert_eq!((error.at.line, error.at.column), (2, 6));
+    assert_eq!(error.hint.as_deref(), Some("did you mean `storageType`?"));
+    for (expression, hint) in [
+        ("type == \"dir\"", "did you mean `storageType`?"),
+        ("availableSpace > 100", "like `100u`"),
+        ("availableSpace > 1.5", "double(availableSpace)"),
+        ("storage.filter(s, true)[0].storage", "once for each storage"),
+        ("enabled && true", "availableSpace > 0u"),
+        ("name = \"a\"", "`==`"),
+        ("name == “a”", "typographic"),
+        ("name == \"a\" and true", "`&&`"),
+        ("name.lowerAscii() == \"a\"", "extensions"),
+        ("name", "compare it"),
+    ] {
+        let error = compile(expression).expect_err(expression);
+        assert!(error.hint.as_deref().unwrap_or_default().contains(hint), "{expression}: {error:?}");
+    }
+}
+
+#[test]
+fn the_part_that_decides_is_named() {
+    let why = |expression: &str| compile(expression).expect(expression).why_not(&STORAGES[2]);
+    assert_eq!(why("storageType == \"dir\" && (node == \"pve2\" && name == \"x\")"), "name == \"x\"");
+    assert_eq!(why("node == \"pve2\" ? name == \"x\" : true"), "name == \"x\"");
+    assert_eq!(why("name == \"x\" || name == \"y\""), "name == \"x\" || name == \"y\"");
+    let error = compile("name != \"\" && 1u / availableSpace > 0u").expect("valid").matches(&STORAGES[2]);
+    assert_eq!(error.expect_err("division by zero").part, "1u / availableSpace");
+}
+
+#[test]
+fn limits_are_those_of_cel_go() {
+    let nested = |n: usize| format!("{}true{}", "(".repeat(n), ")".repeat(n));
+    assert!(compile(&nested(249)).is_ok());
+    let error = compile(&nested(250)).expect_err("too deep");
+    assert_eq!(error.line, "ERROR: <input>:-1:0: expression recursion limit exceeded: 250");
+    let sum = |n: usize| format!("1{} > 0", "+1".repeat(n));
+    assert!(compile(&sum(249)).is_ok());
+    assert_eq!(compile(&sum(250)).expect_err("too deep").message, "max recursion depth exceeded");
+    assert!(compile(&format!("true{}", " && true".repeat(3000))).is_ok());
+    let error = compile(&"a".repeat(100_001)).expect_err("too long");
+    assert_eq!(error.message, "expression code point size exceeds limit: size: 100001, limit 100000");
+}
+
+#[test]
+fn comprehensions_nested_for_malice_end() {
+    let list = format!("[{}]", vec!["1"; 40].join(","));
+    let mut expression = "x0 == 2".to_owned();
+    for n in 0..8 {
+        expression = format!("{list}.exists(x{n}, {expression})");
+    }
+    let program = compile(&expression).expect("valid");
+    let error = program.matches(&STORAGES[0]).expect_err("too long");
+    assert!(error.message.contains("steps"), "{error}");
+}
+
+/// Bytes in any order must never panic, in the checker or in the evaluator.
+#[test]
+fn noise_never_panics() {
+    let tokens: Vec<&str> =
+        "name|node|storageType|availableSpace|\"l|'|(|)|[|]|{|}|.|,|:|?|!|-|+|*|/|%|=|==|<|&&|||in|1|2u|.5|1e|\
+        0x|r\"|b'|\\|\n|//|`|all(x,|map(x,|has(|matches(\"|é|\u{1F600}|\0|\"\"\"|dyn(|timestamp(|$"
+            .split('|')
+            .collect();
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..20_000 {
+        let mut expression = String::new();
+        for _ in 0..1 + seed % 9 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            expression.push_str(tokens[(seed % tokens.len() as u64) as usize].trim());
+        }
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        if let Ok(program) = compile(&expression) {
+            let _ = program.matches(&STORAGES[(seed % 4) as usize]);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The checks over the files of `tests/corpus/`: each with the real program's answer, the verdict and the findings.
+//! `UPDATE_CORPUS=1 cargo test -p xtask --test it corpus` rewrites what this tool says; the real answers stay.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use xtask::check::machine_class::{self, ClassContext};
+use xtask::check::template::{self, ClassInfo, FileRead, TemplateContext};
+use xtask::check::{Finding, RULES};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+fn show(findings: &[Finding]) -> String {
+    let one = |f: &Finding| {
+        let rule = RULES.iter().find(|r| r.id == f.rule).unwrap_or_else(|| panic!("no rule {}", f.rule));
+        assert_eq!(rule.severity, f.severity, "{}", f.rule);
+        assert!(!f.message.is_empty() && f.place.line > 0 && f.place.column > 0, "{f:?}");
+        format!("{} {}:{}", f.rule, f.place.line, f.place.column)
+    };
+    findings.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Gives a file's verdict and findings.
+type Check<'a> = dyn Fn(&Path, &[u8]) -> (&'static str, Vec<Finding>) + 'a;
+
+/// Compares every line of a table (file, the real answer, our verdict, our findings) with what `check` says.
+fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> {
+    let path = corpus().join(table);
+    let text = std::fs::read_to_string(&path).expect("the table");
+    let mut rules = BTreeSet::new();
+    let (mut fresh, mut unsound, mut files) = (String::new(), Vec::new(), BTreeSet::new());
+    for line in text.lines() {
+        if line.starts_with('#') {
+            writeln!(fresh, "{line}").expect("a string");
+            continue;
+        }
+        let mut columns = line.split('\t');
+        let (file, real) = (columns.next().expect("a file"), columns.next().expect("an answer"));
+        let path = corpus().join(folder).join(file);
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (ours, findings) = check(&path, &bytes);
+        rules.extend(findings.iter().map(|f| f.rule));
+        files.insert(file.to_owned());
+        writeln!(fresh, "{file}\t{real}\t{ours}\t{}", show(&findings)).expect("a string");
+        if ours != "unknown" && ours != real {
+            unsound.push(format!("{file}: {real} in fact, {ours} by us: {findings:?}"));
+        }
+    }
+    assert!(unsound.is_empty(), "{}", unsound.join("\n"));
+    for entry in std::fs::read_dir(corpus().join(folder)).expect("a folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        assert!(!name.ends_with(".yaml") || files.contains(&name), "{name} is not in {table}");
+    }
+    if std::env::var_os("UPDATE_CORPUS").is_some() {
+        std::fs::write(&path, &fresh).expect("the table");
+    } else {
+        for (was, is) in text.lines().zip(fresh.lines()) {
+            assert_eq!(was, is);
+        }
+    }
+    rules
+}
+
+fn templates() -> BTreeSet<&'static str> {
+    let class = |name: &str, provisions| ClassInfo { name: name.to_owned(), provisions };
+    let classes = [class("cp", true), class("worker", true), class("gpu", true), class("pool", false)];
+    hold("templates.tsv", "templates", &|path, bytes| {
+        let directory = path.parent().expect("a folder").to_owned();
+        let read = move |name: &str| match std::fs::read(directory.join(name)) {
+            Ok(bytes) => FileRead::Bytes(bytes),
+            Err(error) => FileRead::Missing(error.to_string()),
+        };
+        let context =
+            TemplateContext { read: Some(&read), local_classes: Some(&classes), ..TemplateContext::default() };
+        let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
+        let checked = template::check(name, bytes, &context);
+        (checked.verdict.as_str(), checked.findings)
+    })
+}
+
+fn classes() -> BTreeSet<&'static str> {
+    hold("classes.tsv", "classes", &|path, bytes| {
+        let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
+        let checked = machine_class::check(name, bytes, &ClassContext::default());
+        (checked.verdict.as_str(), checked.findings)
+    })
+}
+
+#[test]
+fn corpus_templates() {
+    assert!(templates().len() > 50);
+}
+#[test]
+fn corpus_classes() {
+    assert!(classes().len() > 30);
+}

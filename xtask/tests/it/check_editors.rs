@@ -1,0 +1,51 @@
+//! The schemas that editors read are those of the code: `UPDATE_CORPUS=1 cargo test -p xtask --test it editors` writes them.
+
+use std::path::Path;
+
+use xtask::check::editors::{cluster_template, machine_class};
+use xtask::check::schema::validate;
+use xtask::spec::yaml::load;
+
+fn held(name: &str, schema: &serde_json::Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(name);
+    let text = format!("{}\n", serde_json::to_string_pretty(schema).expect("JSON"));
+    if std::env::var_os("UPDATE_CORPUS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
+        std::fs::write(&path, &text).expect("written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == text, "{name} is not what the code makes: UPDATE_CORPUS=1 cargo test -p xtask --test it editors");
+}
+
+#[test]
+fn editors_get_the_schemas_of_the_code() {
+    held("machine-class.schema.json", &machine_class());
+    held("cluster-template.schema.json", &cluster_template());
+}
+
+/// The shipped files name a schema that is there, and fit it as far as the interpreter goes.
+#[test]
+fn editors_find_the_schema_named_in_the_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (folder, schema) in [("machine-classes", machine_class()), ("clusters", cluster_template())] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let text = std::fs::read_to_string(&path).expect("text");
+            let named = text.lines().next().and_then(|l| l.strip_prefix("# yaml-language-server: $schema="));
+            let named = named.unwrap_or_else(|| panic!("{} names no schema", path.display()));
+            assert!(root.join(folder).join(named).is_file(), "{named}");
+            for document in &load("a", text.as_bytes()).documents {
+                let kind = document.root.get("kind").and_then(|k| k.text().map(str::to_owned));
+                // `if` is the editors' business: the branch is picked here.
+                let branch = schema["allOf"].as_array().and_then(|all| {
+                    all.iter()
+                        .find(|b| b["if"]["properties"]["kind"]["const"].as_str() == kind.as_deref())
+                        .map(|b| &b["then"])
+                });
+                let found = validate(branch.unwrap_or(&schema), &document.root);
+                let wrong: Vec<_> = found.iter().filter(|m| !m.message.contains("does not interpret")).collect();
+                assert!(wrong.is_empty(), "{}: {wrong:?}", path.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Rules that need something around the file, and the table of all rules.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use xtask::check::machine_class::{self, ClassContext, Provider};
+use xtask::check::template::{self, ClassInfo, FileRead, TalosInfo, TemplateContext};
+use xtask::check::{Finding, RULES, Severity, Verdict};
+use xtask::spec::machine_class::NewClass;
+use xtask::spec::template::NewCluster;
+
+fn class(provider: &str) -> String {
+    xtask::spec::machine_class::render(&NewClass {
+        name: "worker".into(),
+        provider_id: provider.into(),
+        cores: 4,
+        memory_mib: 8192,
+        disk_gib: 40,
+        selector: "name == \"local-lvm\"".into(),
+        node: None,
+        bridge: None,
+    })
+}
+
+fn cluster() -> String {
+    xtask::spec::template::render(&NewCluster {
+        name: "demo".into(),
+        control_planes: 3,
+        workers: 2,
+        control_plane_class: "cp".into(),
+        worker_class: "worker".into(),
+        talos_version: "v1.13.5".into(),
+        kubernetes_version: "v1.36.2".into(),
+    })
+}
+
+fn rules(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().map(|f| f.rule).collect()
+}
+
+#[test]
+fn omni_knows_the_providers_and_their_schemas() {
+    let schema = json!({"type": "object", "required": ["cores"], "not": {}, "properties": {
+        "cores": {"type": "integer", "maximum": 2},
+        "placement_strategy": {"type": "string", "enum": ["spread"]}}});
+    let providers = [
+        Provider { id: "proxmox".into(), schema: Some(schema), is_static: false },
+        Provider { id: "metal".into(), schema: None, is_static: true },
+    ];
+    let context = ClassContext { providers: Some(&providers) };
+    let checked = machine_class::check("a.yaml", class("proxmox").as_bytes(), &context);
+    assert_eq!(rules(&checked.findings), ["providerdata-schema-keyword", "providerdata-schema"]);
+    assert_eq!((checked.verdict, checked.schema.as_deref()), (Verdict::Reject, Some("proxmox, from Omni")));
+    assert!(checked.findings[1].message.contains("must be at most 2"), "{:?}", checked.findings);
+
+    let checked = machine_class::check("a.yaml", class("metal").as_bytes(), &context);
+    assert_eq!(rules(&checked.findings), ["class-static-provider"]);
+    let checked = machine_class::check("a.yaml", class("proxmix").as_bytes(), &context);
+    assert_eq!(rules(&checked.findings), ["class-provider-unknown"]);
+    assert_eq!(checked.findings[0].fix, "did you mean `proxmox`?");
+
+    // A live schema decides about keys that the table does not know, and about those of later releases.
+    let text = class("proxmox").replace("cores: 4", "cores: 1\n      placement_strategy: spread\n      pool: a");
+    let checked = machine_class::check("a.yaml", text.as_bytes(), &context);
+    assert_eq!(rules(&checked.findings), ["providerdata-schema-keyword", "providerdata-newer-key"]);
+    assert!(checked.findings[1].message.contains("`pool` is not in the schema"));
+
+    let offline = machine_class::check("a.yaml", class("proxmox").as_bytes(), &ClassContext::default());
+    assert_eq!((offline.verdict, offline.findings.len()), (Verdict::Accept, 0));
+    assert_eq!(offline.schema.as_deref(), Some("built in (Omni was not asked)"));
+}
+
+#[test]
+fn omni_knows_versions_and_classes() {
+    let talos = |version: &str, unsupported| TalosInfo {
+        version: version.into(),
+        compatible_kubernetes: vec!["1.36.1".into(), "1.36.2".into()],
+        unsupported,
+    };
+    let versions = [talos("1.13.5", false), talos("1.8.0", true)];
+    let classes =
+        [ClassInfo { name: "cp".into(), provisions: true }, ClassInfo { name: "worker".into(), provisions: true }];
+    let context =
+        TemplateContext { talos_versions: Some(&versions), omni_classes: Some(&classes), ..TemplateContext::default() };
+    let check = |text: &str| template::check("demo.yaml", text.as_bytes(), &context);
+    let good = check(&cluster());
+    assert_eq!((good.verdict, good.findings.len()), (Verdict::Accept, 0));
+    for (from, to, rule) in [
+        ("v1.13.5", "v1.13.4", "template-talos-version"),
+        ("v1.13.5", "v1.8.0", "template-talos-version"),
+        ("v1.36.2", "v1.35.0", "template-kubernetes-version"),
+        ("name: worker", "name: nobody", "template-class-unknown"),
+        ("size: 2", "size: unlimited", "template-unlimited"),
+    ] {
+        let checked = check(&cluster().replace(from, to));
+        assert_eq!(rules(&checked.findings), [rule], "{to}");
+        assert_eq!(checked.verdict, Verdict::Accept, "omnictl does not ask the server");
+        assert!(checked.has_errors(&[]) && !checked.has_errors(&[rule]));
+    }
+}
+
+#[test]
+fn the_talos_schema_decides_about_patches() {
+    let schema = json!({"$defs": {
+        "v1alpha1.Config": {"type": "object", "additionalProperties": false, "properties": {
+            "machine": {"$ref": "#/$defs/v1alpha1.MachineConfig"}}},
+        "v1alpha1.MachineConfig": {"type": "object", "additionalProperties": false, "required": ["token"], "properties": {
+            "sysctls": {"type": "object", "patternProperties": {".*": {"type": "string"}}},
+            "kubelet": {"type": "object", "properties": {"clusterDNS": {"type": "array"}}}}},
+        "network.HostnameConfigV1Alpha1": {"type": "object", "properties": {
+            "kind": {"enum": ["HostnameConfig"]}, "apiVersion": {"enum": ["v1alpha1"]}, "auto": {"enum": ["stable"]}}}}});
+    let check = |patch: &str| {
+        let text = cluster().replacen("---", &format!("patches:\n  - name: a\n    inline: {patch}\n---"), 1);
+        let context = TemplateContext { talos_schema: Some(&schema), ..TemplateContext::default() };
+        let checked = template::check("demo.yaml", text.as_bytes(), &context);
+        (checked.verdict, rules(&checked.findings))
+    };
+    assert_eq!(check("{machine: {sysctls: {a: 1}}}"), (Verdict::Accept, vec![]));
+    assert_eq!(check("{machine: {sysctl: {}}}"), (Verdict::Reject, vec!["template-patch-unknown-field"]));
+    assert_eq!(check("{apiVersion: v1alpha1, kind: Nothing}"), (Verdict::Reject, vec!["template-patch-unknown-field"]));
+    assert_eq!(check("{machine: {kubelet: {clusterDNS: a}}}"), (Verdict::Unknown, vec!["template-patch-value"]));
+    // Deprecated fields are left out of the schema that Talos publishes, and Talos reads them.
+    assert_eq!(check("{machine: {network: {nameservers: [a]}}}"), (Verdict::Unknown, vec![]));
+    assert_eq!(check("{apiVersion: v1alpha1, kind: HostnameConfig, auto: stable}"), (Verdict::Accept, vec![]));
+}
+
+#[test]
+fn files_are_read_by_the_caller_alone() {
+    let text =
+        cluster().replacen("---", "patches: [{file: a/b.yaml}, {file: a/../../c.yaml}, {file: /etc/passwd}]\n---", 1);
+    let asked = std::cell::RefCell::new(Vec::new());
+    let read = |path: &str| {
+        asked.borrow_mut().push(path.to_owned());
+        FileRead::Bytes(b"machine: {type: worker}".to_vec())
+    };
+    let context = TemplateContext { read: Some(&read), ..TemplateContext::default() };
+    let checked = template::check("clusters/demo.yaml", text.as_bytes(), &context);
+    assert_eq!(asked.into_inner(), ["a/b.yaml"], "nothing outside of the directory is opened");
+    assert_eq!(
+        rules(&checked.findings),
+        ["template-file-outside", "template-file-outside", "template-patch-forbidden"]
+    );
+    assert_eq!(checked.findings[2].place.file, "clusters/a/b.yaml");
+}
+
+#[test]
+fn limits_answer_with_a_place() {
+    for (name, bytes, rule) in [
+        ("10 MB", vec![b'a'; 10 << 20], "yaml-too-large"),
+        ("just too large", vec![b' '; (1 << 20) + 1], "yaml-too-large"),
+        ("deep", "[".repeat(500_000).into_bytes(), "yaml-too-deep"),
+        ("deep maps", "{a: ".repeat(200_000).into_bytes(), "yaml-too-deep"),
+        (
+            "deep blocks",
+            (0..400).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>().into_bytes(),
+            "yaml-too-deep",
+        ),
+        ("many values", format!("[{}]", "a,".repeat(400_000)).into_bytes(), "yaml-alias-bomb"),
+        (
+            "aliases of a long text",
+            format!("- &a \"{}\"\n{}", "x".repeat(500_000), "- *a\n".repeat(1000)).into_bytes(),
+            "yaml-alias-bomb",
+        ),
+    ] {
+        let started = std::time::Instant::now();
+        let class = machine_class::check("a.yaml", &bytes, &ClassContext::default());
+        let template = template::check("a.yaml", &bytes, &TemplateContext::default());
+        assert!(started.elapsed().as_secs() < 10, "{name}: {:?}", started.elapsed());
+        for findings in [&class.findings, &template.findings] {
+            assert!(findings.iter().any(|f| f.rule == rule), "{name}: {:?}", rules(findings));
+        }
+        assert_eq!((class.verdict, template.verdict), (Verdict::Unknown, Verdict::Unknown), "{name}");
+    }
+}
+
+#[test]
+fn findings_have_one_form() {
+    let text = class("proxmox").replace("sockets: 1", "socket: 1");
+    let checked = machine_class::check("m/a.yaml", text.as_bytes(), &ClassContext::default());
+    let json = serde_json::to_value(&checked).expect("JSON");
+    assert_eq!(json["server"], "accept");
+    let first = &json["findings"][0];
+    let keys: Vec<&str> = first.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(keys.len(), 7);
+    assert_eq!((&first["severity"], &first["file"]), (&json!("error"), &json!("m/a.yaml")));
+    let finding = checked.findings.iter().find(|f| f.rule == "providerdata-unknown-key").expect("a finding");
+    assert_eq!(finding.fix, "did you mean `sockets`?");
+    let shown = finding.to_string();
+    assert!(
+        shown.starts_with(&format!(
+            "m/a.yaml:{}:{}: error[providerdata-unknown-key]: ",
+            finding.place.line, finding.place.column
+        )),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_table_of_rules_is_whole() {
+    let mut seen = BTreeSet::new();
+    for rule in RULES {
+        assert!(seen.insert(rule.id), "{} twice", rule.id);
+        for text in [rule.what, rule.why, rule.fix, rule.example] {
+            assert!(!text.is_empty() && !text.ends_with('.'), "{}: {text}", rule.id);
+        }
+        let known = ["yaml-", "class-", "providerdata-", "template-", "convert-"];
+        assert!(known.iter().any(|k| rule.id.starts_with(k)), "{}", rule.id);
+    }
+    // Every rule is in a corpus or in a test of this file.
+    let corpus: String = ["templates.tsv", "classes.tsv"]
+        .iter()
+        .map(|f| std::fs::read_to_string(format!("{}/tests/corpus/{f}", env!("CARGO_MANIFEST_DIR"))).expect("a table"))
+        .collect();
+    let here = include_str!("check_rules.rs");
+    let shown = |id: &str| corpus.contains(&format!("{id} ")) || here.contains(&format!("\"{id}\""));
+    let missing: Vec<&str> = RULES.iter().map(|r| r.id).filter(|id| !shown(id) && *id != "convert-refused").collect();
+    assert!(missing.is_empty(), "no file shows {missing:?}");
+    assert!(RULES.iter().any(|r| r.severity == Severity::Warning));
+}
+
+#[test]
+fn the_shipped_files_are_without_findings() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut classes = Vec::new();
+    for entry in std::fs::read_dir(root.join("machine-classes")).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let checked = machine_class::check("a.yaml", &std::fs::read(&path).expect("bytes"), &ClassContext::default());
+        assert_eq!((checked.verdict, &checked.findings), (Verdict::Accept, &vec![]), "{}", path.display());
+        let class = checked.value.expect("classes").remove(0);
+        assert_eq!(Some(class.id.as_str()), path.file_stem().and_then(|s| s.to_str()));
+        classes.push(ClassInfo { provisions: class.auto_provision.is_some(), name: class.id });
+    }
+    assert!(classes.len() >= 3);
+    let context = TemplateContext { local_classes: Some(&classes), ..TemplateContext::default() };
+    for entry in std::fs::read_dir(root.join("clusters")).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let checked = template::check("a.yaml", &std::fs::read(&path).expect("bytes"), &context);
+        assert_eq!((checked.verdict, &checked.findings), (Verdict::Accept, &vec![]), "{}", path.display());
+    }
+}
+
+/// Files of the corpora with bytes changed at random: nothing panics, every finding has a place.
+#[test]
+fn damaged_files_never_panic() {
+    let folder = |name: &str| format!("{}/tests/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<std::path::PathBuf> = ["templates", "classes", "older"]
+        .iter()
+        .flat_map(|f| std::fs::read_dir(folder(f)).expect("a folder"))
+        .map(|e| e.expect("an entry").path())
+        .filter(|p| p.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    let noise: [&[u8]; 16] = [
+        b":", b"- ", b"\n", b"  ", b"[", b"}", b"&a ", b"*a", b"|\n", b"\"", b"'", b"---\n", b"\t", b"\xff", b"!!str ",
+        b"? ",
+    ];
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below.max(1) as u64) as usize
+    };
+    for path in files.iter().cycle().take(2500) {
+        let mut bytes = std::fs::read(path).expect("bytes");
+        if bytes.len() > 4000 {
+            continue;
+        }
+        for _ in 0..=next(3) {
+            let at = next(bytes.len());
+            let gone = next(4).min(bytes.len() - at);
+            bytes.splice(at..at + gone, noise[next(noise.len())].iter().copied());
+        }
+        let class = machine_class::check("a.yaml", &bytes, &ClassContext::default());
+        let template = template::check("a.yaml", &bytes, &TemplateContext::default());
+        for finding in class.findings.iter().chain(&template.findings) {
+            assert!(finding.place.line > 0 && finding.place.column > 0 && !finding.message.is_empty(), "{finding:?}");
+            assert!(RULES.iter().any(|r| r.id == finding.rule), "{finding:?}");
+        }
+        let _ = xtask::check::convert::machine_class("a.yaml", &bytes);
+        let _ = xtask::check::convert::cluster_template("a.yaml", &bytes);
+    }
+}

@@ -1,0 +1,92 @@
+//! The generated pages: up to date in the repository, and found when they are not.
+
+#![allow(clippy::unwrap_used)] // a test that cannot set up its fault must stop
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use xtask::ci::pages::PAGES;
+
+use crate::sandbox::{Scratch, root};
+
+fn docs(dir: &Path, words: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.arg("docs").args(words).args(["--project-dir", &dir.display().to_string()]);
+    let output = command.env_clear().stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// A copy of the files that pages are made of.
+fn copy() -> Scratch {
+    let scratch = Scratch::new();
+    for file in PAGES.iter().map(|page| page.path).chain(["docker/compose.yaml", "docs/recordings/rehearse.txt"]) {
+        let Ok(text) = fs::read(root().join(file)) else { continue };
+        let place = scratch.path().join(file);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, text).unwrap();
+    }
+    scratch
+}
+
+#[test]
+fn docs_are_up_to_date() {
+    let (code, stdout, stderr) = docs(root(), &["--check"]);
+    assert_eq!(code, 0, "run `cargo xtask docs` and commit what it writes\n{stdout}{stderr}");
+}
+
+#[test]
+fn each_page_that_drifts_is_named_with_the_command_that_mends_it() {
+    let copy = copy();
+    for page in PAGES.iter().filter(|page| page.path != "README.md") {
+        let path = copy.path().join(page.path);
+        let good = fs::read_to_string(&path).unwrap();
+        let word = "Omni's";
+        let planted = if page.path == "mise.toml" {
+            good.replace("Write a machine class", "Writes a machine class")
+        } else {
+            good.replacen(word, "Omnis", usize::MAX)
+        };
+        let planted = if planted == good { good.replacen("Proxmox", "Proxmoks", usize::MAX) } else { planted };
+        assert_ne!(planted, good, "{}", page.path);
+        fs::write(&path, &planted).unwrap();
+        let (code, stdout, stderr) = docs(copy.path(), &["--check"]);
+        assert_eq!(code, 1, "{}: {stdout}{stderr}", page.path);
+        assert!(stdout.starts_with(&format!("{}:", page.path)) && stdout.contains("fix: cargo xtask docs"), "{stdout}");
+        assert!(stdout.contains(page.source), "{stdout}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), planted, "--check writes nothing");
+        let (code, _, stderr) = docs(copy.path(), &["--dry-run"]);
+        assert_eq!(code, 3, "{stderr}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), planted, "--dry-run writes nothing");
+        let (code, _, stderr) = docs(copy.path(), &[]);
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), good, "what was there comes back");
+    }
+}
+
+#[test]
+fn a_page_without_its_markers_is_an_error_that_names_them() {
+    let copy = copy();
+    fs::write(copy.path().join("docker/TROUBLESHOOTING.md"), "# Troubleshooting\n").unwrap();
+    let (code, _, stderr) = docs(copy.path(), &["--check"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("docker/TROUBLESHOOTING.md") && stderr.contains("<!-- known-issues:begin -->"), "{stderr}");
+}
+
+#[test]
+fn a_recording_is_put_between_its_markers() {
+    let copy = copy();
+    let readme = "# X\n\n<!-- recording: rehearse -->\n<!-- /recording -->\n\nEnd.\n";
+    fs::write(copy.path().join("README.md"), readme).unwrap();
+    fs::create_dir_all(copy.path().join("docs/recordings")).unwrap();
+    fs::write(copy.path().join("docs/recordings/rehearse.txt"), "$ cargo xtask rehearse\nit ran\n").unwrap();
+    assert_eq!(docs(copy.path(), &["--check"]).0, 1, "it is not in the page yet");
+    assert_eq!(docs(copy.path(), &[]).0, 0);
+    let text = fs::read_to_string(copy.path().join("README.md")).unwrap();
+    assert!(
+        text.contains("-->\n\n```text\n$ cargo xtask rehearse\nit ran\n```\n\n<!-- /recording -->\n\nEnd.\n"),
+        "{text}"
+    );
+    assert_eq!(docs(copy.path(), &["--check"]).0, 0);
+}

@@ -1,0 +1,367 @@
+//! The tasks of the hub, through the real binary, in a project of their own with stand-ins for the programs: small
+//! scripts, first on PATH, that answer from files, write down every call, and refuse any other.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)] // tests play the operator and the far ends
+
+mod doctor;
+mod omni;
+mod stack;
+mod triage;
+mod tsidp;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// A secret that must never be seen again: the sandbox fails any run that says it or leaves it in the journal.
+const CANARY: &str = "canary-5f1d9c";
+
+/// How a run ended.
+pub struct Ran {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The one JSON document.
+    pub fn document(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no document: {}\n{}", self.stdout, self.stderr))
+    }
+}
+
+/// A project with stand-ins, removed with the value.
+pub struct Hub {
+    dir: PathBuf,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Hub {
+    /// A checkout in which nothing is set up, and Docker with nothing in it.
+    pub fn new() -> Hub {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("omni-scale-hub-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let hub = Hub { dir: std::env::temp_dir().join(name) };
+        for dir in ["project/docker", "project/target", "project/.claude", "bin", "say", "home"] {
+            fs::create_dir_all(hub.dir.join(dir)).unwrap();
+        }
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for file in ["docker/compose.yaml", "docker/.env.example", "docker/config.yaml.example"] {
+            fs::copy(repository.join(file), hub.project().join(file)).unwrap();
+        }
+        for (name, script) in SCRIPTS {
+            let script = script.replace("@DIR@", &hub.dir.display().to_string());
+            let path = hub.dir.join("bin").join(name);
+            fs::write(&path, format!("#!/bin/sh\necho \"{name} $*\" >> {}/calls\n{script}", hub.dir.display()))
+                .unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        hub.say("mounts.json", MOUNTS);
+        hub
+    }
+
+    /// A hub that is set up, runs, and has nothing wrong with it.
+    pub fn healthy() -> Hub {
+        let hub = Hub::new();
+        let root = fixture("certificates/local-root.pem");
+        hub.put("chain.pem", &format!("{}{root}", fixture("certificates/local.pem")), 0o644);
+        hub.put("key.pem", &armored("PRIVATE KEY", &fixture("certificates/local-key.b64")), 0o600);
+        hub.put("root.pem", &root, 0o644);
+        hub.put("docker/omni.asc", &armored("PGP PRIVATE KEY BLOCK", &fixture("pgp/good.b64")), 0o600);
+        let env: String = hub.values().iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        hub.put("docker/.env", &env, 0o600);
+        hub.put("docker/config.yaml", &format!("proxmox:\n  url: https://pve.example.com:8006/api2/json\n  tokenID: omni@pve!provider\n  tokenSecret: {CANARY}-pve-token\n  insecureSkipVerify: false\n"), 0o600);
+        hub.put("tsidp/grant.json", POLICY, 0o644);
+        hub.put(".gitignore", "target/\ndocker/.env\ndocker/config.yaml\ndocker/*.asc\n*.pem\n", 0o644);
+        hub.git(&["init", "--quiet"]);
+        hub.git(&["add", "."]);
+        hub.say("ps.json", &ps("running", "running", Some("running")));
+        hub.say("volume", "omni-scale_omni-etcd");
+        hub.say("served.pem", &format!("{}{root}", fixture("certificates/local.pem")));
+        hub.say("tailscale.json", r#"{"BackendState":"Running","Self":{"DNSName":"127.tail1.ts.net."},"CurrentTailnet":{"MagicDNSEnabled":true}}"#);
+        hub.say("discovery.json", &discovery("https://idp.tail1.ts.net"));
+        hub.say("jwks.json", r#"{"keys":[{"use":"sig","kty":"RSA","kid":"1","alg":"RS256","n":"abc","e":"AQAB"}]}"#);
+        hub
+    }
+
+    /// The values of a hub that is set up.
+    pub fn values(&self) -> Vec<(&'static str, String)> {
+        let path = |name: &str| self.project().join(name).display().to_string();
+        vec![
+            ("OMNI_DOMAIN", "127.0.0.1".into()),
+            ("OMNI_LAN_ADDRESS", "127.0.0.1".into()),
+            ("OMNI_ACCOUNT_UUID", "6d4a3c2b-1f0e-4d5c-8b7a-9a8b7c6d5e4f".into()),
+            ("OMNI_INITIAL_USER", "admin@example.org".into()),
+            ("OMNI_TLS_CERT", path("chain.pem")),
+            ("OMNI_TLS_KEY", path("key.pem")),
+            ("TS_AUTHKEY", format!("tskey-auth-{CANARY}")),
+            ("OIDC_ISSUER_URL", "https://idp.tail1.ts.net".into()),
+            ("OIDC_CLIENT_ID", "0123456789abcdef".repeat(2)),
+            ("OIDC_CLIENT_SECRET", "0f1e2d3c4b5a6978".repeat(4)),
+            ("OMNI_INFRA_PROVIDER_KEY", key("infra-provider:proxmox", 300)),
+            ("OMNI_PROVIDER_ID", "proxmox".into()),
+            ("OMNI_SERVICE_ACCOUNT_KEY", key("automation", 300)),
+        ]
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.dir.join("project")
+    }
+
+    /// What a stand-in answers with.
+    pub fn say(&self, name: &str, text: &str) {
+        fs::write(self.dir.join("say").join(name), text).unwrap();
+    }
+
+    pub fn unsay(&self, name: &str) {
+        let _ = fs::remove_file(self.dir.join("say").join(name));
+    }
+
+    /// A file of the project.
+    pub fn put(&self, name: &str, text: &str, mode: u32) {
+        let path = self.project().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    pub fn get(&self, name: &str) -> String {
+        fs::read_to_string(self.project().join(name)).unwrap_or_default()
+    }
+
+    pub fn mode(&self, name: &str) -> u32 {
+        fs::metadata(self.project().join(name)).map_or(0, |meta| meta.permissions().mode() & 0o777)
+    }
+
+    /// Replaces text in a file of the project, which must hold it.
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let (text, mode) = (self.get(name), self.mode(name));
+        assert!(text.contains(from), "{name} does not hold {from}");
+        self.put(name, &text.replacen(from, to, 1), mode);
+    }
+
+    /// Gives a key of `docker/.env` another value.
+    pub fn set(&self, key: &str, value: &str) {
+        let text = self.get("docker/.env");
+        let old = text.lines().find(|line| line.starts_with(&format!("{key}="))).unwrap().to_owned();
+        self.edit("docker/.env", &old, &format!("{key}={value}"));
+    }
+
+    pub fn git(&self, words: &[&str]) {
+        let done =
+            Command::new("git").args(words).current_dir(self.project()).env("HOME", self.dir.join("home")).output();
+        assert!(done.expect("git is installed").status.success(), "git {words:?}");
+    }
+
+    /// The calls of stand-ins that `wanted` likes, in their order.
+    pub fn calls(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
+        text.lines()
+            .filter(|line| wanted(line))
+            .map(|line| line.replace(&self.dir.display().to_string(), "@"))
+            .collect()
+    }
+
+    /// The calls that change what Docker has.
+    pub fn changes(&self) -> Vec<String> {
+        self.calls(|line| {
+            line.contains(" up ") || line.ends_with(" down") || line.contains(" down ") || line.contains(" rm ")
+        })
+    }
+
+    pub fn run(&self, words: &[&str]) -> Ran {
+        self.run_with(words, &[], "")
+    }
+
+    /// Runs a task with more variables and something on standard input.
+    pub fn run_with(&self, words: &[&str], env: &[(&str, &str)], stdin: &str) -> Ran {
+        let bin = self.dir.join("bin").display().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(words).current_dir(self.project()).env_clear();
+        command.env("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin")).env("HOME", self.dir.join("home"));
+        // The stand-in is no engine of this host: what is here says nothing about it.
+        command.env("DOCKER_HOST", "tcp://stand-in").env("LC_ALL", "C");
+        command.env("SSL_CERT_FILE", self.project().join("root.pem"));
+        command.envs(env.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the runner starts");
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), stdin.as_bytes()).ok();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        let ran =
+            Ran { exit: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) };
+        for place in [
+            &ran.stdout,
+            &ran.stderr,
+            &self.get("target/xtask-journal.jsonl"),
+            &self.get(".claude/omni-scale.local.md"),
+        ] {
+            assert!(!place.contains(CANARY), "a secret was said: {place}");
+        }
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+        ran
+    }
+}
+
+/// A file of `tests/fixtures`.
+pub fn fixture(name: &str) -> String {
+    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path}"))
+}
+
+/// Base64 with the lines around it.
+pub fn armored(label: &str, body: &str) -> String {
+    let blank = if label.starts_with("PGP") && !body.starts_with('\n') { "\n" } else { "" };
+    format!("-----BEGIN {label}-----\n{blank}{body}-----END {label}-----\n")
+}
+
+pub fn discovery(issuer: &str) -> String {
+    json!({
+        "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"), "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"), "scopes_supported": ["openid", "email", "profile"],
+        "response_types_supported": ["id_token", "code"],
+    })
+    .to_string()
+}
+
+/// A service account's key of the real structure, good for so many days more; its secret numbers are zeros.
+pub fn key(name: &str, days: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let created = (now - 65 * 86_400) as u32;
+    let lifetime = ((65 + days) * 86_400) as u32;
+    let mut secret_key = vec![4];
+    secret_key.extend(created.to_be_bytes());
+    secret_key.extend([22; 40]);
+    let mut fields = vec![5, 2];
+    fields.extend(created.to_be_bytes());
+    fields.extend([5, 9]);
+    fields.extend(lifetime.to_be_bytes());
+    let mut signature = vec![4, 0x13, 22, 8, 0, fields.len() as u8];
+    signature.extend(fields);
+    signature.extend([0; 20]);
+    let mut packets = Vec::new();
+    for (tag, body) in [(5u8, secret_key), (13, b"a <a@b>".to_vec()), (2, signature)] {
+        packets.extend([0xc0 | tag, body.len() as u8]);
+        packets.extend(body);
+    }
+    let pgp = armored("PGP PRIVATE KEY BLOCK", &(STANDARD.encode(packets) + "\n"));
+    STANDARD.encode(json!({"name": name, "pgp_key": pgp}).to_string())
+}
+
+/// What `docker compose ps` says of the three.
+pub fn ps(sidecar: &str, omni: &str, provider: Option<&str>) -> String {
+    let publishers: Vec<Value> = [(443, "tcp"), (8090, "tcp"), (8100, "tcp"), (50180, "udp")]
+        .iter()
+        .map(|(port, protocol)| json!({"URL": "127.0.0.1", "TargetPort": port, "PublishedPort": port, "Protocol": protocol}))
+        .collect();
+    let line = |service: &str, state: &str, health: &str, image: &str, publishers: &[Value]| {
+        json!({
+            "Service": service, "Name": format!("omni-scale-{service}-1"), "State": state, "Health": health, "ExitCode": 0,
+            "Status": format!("{state} for a while"), "Image": image, "Publishers": publishers,
+        })
+        .to_string()
+            + "\n"
+    };
+    let mut text = line(
+        "omni-tailscale",
+        sidecar,
+        if sidecar == "running" { "healthy" } else { "" },
+        "tailscale/tailscale:v1.102.4",
+        &publishers,
+    );
+    text += &line("omni", omni, "", "ghcr.io/siderolabs/omni:v1.9.3", &[]);
+    if let Some(provider) = provider {
+        text += &line("proxmox-provider", provider, "", "ghcr.io/siderolabs/omni-infra-provider-proxmox:v0.2.0", &[]);
+    }
+    text
+}
+
+/// A policy with everything that tsidp and Omni need.
+pub const POLICY: &str = r#"{
+  // everyone
+  "tagOwners": {"tag:idp": ["autogroup:admin"], "tag:omni": ["autogroup:admin"]},
+  "grants": [
+    {"src": ["autogroup:member", "tag:omni"], "dst": ["tag:idp"], "ip": ["tcp:443"]},
+    {"src": ["autogroup:member"], "dst": ["tag:idp"], "app": {"tailscale.com/cap/tsidp": [{"extraClaims": {"email_verified": true}}]}},
+  ],
+}"#;
+
+pub const MOUNTS: &str = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Destination":"/_out/etcd"},{"Type":"volume","Name":"omni-scale_omni-sqlite","Destination":"/_out/sqlite"}],"args":["--etcd-embedded-db-path=/_out/etcd","--sqlite-storage-path=/_out/sqlite/omni.db"]}"#;
+
+const SCRIPTS: &[(&str, &str)] = &[
+    ("docker", DOCKER),
+    ("omnictl", OMNICTL),
+    ("curl", CURL),
+    (
+        "openssl",
+        "case $1 in s_client) cat >/dev/null; cat @DIR@/say/served.pem 2>/dev/null || { echo 'connect:errno=111' >&2; exit 1; };; *) exit 64;; esac\n",
+    ),
+    ("timedatectl", "echo yes\n"),
+    (
+        "df",
+        "echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'; echo \"x 9 9 $(cat @DIR@/say/df 2>/dev/null || echo 99999999) 1% /\"\n",
+    ),
+];
+
+const DOCKER: &str = r#"say=@DIR@/say
+case "$*" in
+"compose version --format json") echo '{"version":"2.40.3"}';;
+"version --format {{.Server.Version}}") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1; fi; echo 28.2.2;;
+"volume inspect --format {{.Name}} "*) if [ -e $say/volume ]; then cat $say/volume; else echo "Error response from daemon: get x: no such volume" >&2; exit 1; fi;;
+*" config -q") ;;
+*" ps --all --format json") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi; cat $say/ps.json 2>/dev/null; exit 0;;
+*" up -d"*) if [ -e $say/up.json ]; then cp $say/up.json $say/ps.json; fi;;
+*" down") rm -f $say/ps.json;;
+"inspect --type container --format "*) cat $say/mounts.json;;
+*" logs "*" omni") cat $say/log 2>/dev/null; exit 0;;
+*" logs "*) ;;
+*" exec -T omni-tailscale tailscale status "*) cat $say/tailscale.json;;
+*" exec -T omni-tailscale wget "*openid-configuration) if [ -e $say/wget ]; then cat $say/wget >&2; exit 1; fi; cat $say/discovery.json;;
+*" exec -T omni-tailscale wget "*jwks.json) cat $say/jwks.json;;
+*" exec -T omni-tailscale wget "*) echo 'wget: server returned error: HTTP/1.1 403 Forbidden' >&2; exit 1;;
+*) echo "stand-in: docker $*" >&2; exit 64;;
+esac
+"#;
+
+const OMNICTL: &str = r#"say=@DIR@/say
+case "$*" in
+"--version") cat $say/omnictl 2>/dev/null || echo 'omnictl version v1.9.3 (API Version: 2)'; exit 0;;
+esac
+if [ -e $say/omnictl-error ]; then cat $say/omnictl-error >&2; exit 1; fi
+case "$*" in
+"get sysversions current -o json") echo '{"metadata":{"id":"current"},"spec":{"backendapiversion":2,"backendversion":"v1.9.3"}}';;
+"get infraproviders -o json") echo "{\"metadata\":{\"id\":\"$(cat $say/provider 2>/dev/null || echo proxmox)\"},\"spec\":{}}";;
+"get infraprovidercombinedstatus proxmox -o json") echo "{\"metadata\":{\"id\":\"proxmox\"},\"spec\":{\"health\":{\"initialized\":true,\"connected\":$(cat $say/connected 2>/dev/null || echo true),\"error\":\"\"}}}";;
+"get clusters -o json") ;;
+"get machineclasses -o json") ;;
+"serviceaccount list") echo 'NAME ROLE PUBLIC KEY ID EXPIRATION'; if [ -e $say/account ]; then cat $say/account; fi;;
+"serviceaccount create automation --use-user-role=false --role "*|"serviceaccount renew automation") echo OMNI_ENDPOINT=https://127.0.0.1; echo "OMNI_SERVICE_ACCOUNT_KEY=$(cat $say/new-key)";;
+*) echo "stand-in: omnictl $*" >&2; exit 64;;
+esac
+"#;
+
+const CURL: &str = r#"say=@DIR@/say
+url=$(sed -n 's/^url = "\(.*\)"$/\1/p')
+echo "$url" >> @DIR@/urls
+date=$(date -u -d "$(cat $say/skew 2>/dev/null || echo now)" '+%a, %d %b %Y %H:%M:%S GMT')
+reply() { printf 'HTTP/1.1 %s\r\nDate: %s\r\nContent-Type: %s\r\n\r\n%s\n%s %s' "$1" "$date" "$2" "$3" "${1%% *}" "$2"; }
+case "$url" in
+*/healthz) if [ -e $say/omni-down ]; then echo 'curl: (7) Failed to connect' >&2; exit 7; fi; reply '200 OK' '' '';;
+*/api2/json/version) if [ -e $say/pve-refuses ]; then reply '401 no such token' text/plain ''; else reply '200 OK' application/json '{"data":{"version":"9.0.10"}}'; fi;;
+*/api2/json/nodes) reply '200 OK' application/json '{"data":[]}';;
+*/.well-known/openid-configuration) reply '200 OK' application/json "$(cat $say/discovery.json)";;
+*/.well-known/jwks.json) reply '200 OK' application/json "$(cat $say/jwks.json)";;
+*) echo "curl: (6) Could not resolve host" >&2; exit 6;;
+esac
+"#;

@@ -1,0 +1,252 @@
+//! `omni-setup`, `omni-verify`, `omni-status`.
+
+use super::{Hub, key, ps};
+
+/// A fresh host with a certificate, and the values of [`Hub::values`] as flags and variables.
+fn fresh() -> (Hub, Vec<String>, Vec<(&'static str, String)>) {
+    let hub = Hub::healthy();
+    for name in ["docker/.env", "docker/omni.asc", "docker/config.yaml"] {
+        std::fs::remove_file(hub.project().join(name)).unwrap();
+    }
+    hub.unsay("ps.json");
+    hub.unsay("volume");
+    hub.say("up.json", &ps("running", "running", None));
+    let mut flags = vec!["omni-setup".to_owned(), "--yes".to_owned()];
+    let mut env = Vec::new();
+    for (key, value) in hub.values() {
+        let flag = match key {
+            "OMNI_DOMAIN" => "--domain",
+            "OMNI_LAN_ADDRESS" => "--lan-address",
+            "OMNI_INITIAL_USER" => "--initial-user",
+            "OMNI_TLS_CERT" => "--tls-cert",
+            "OMNI_TLS_KEY" => "--tls-key",
+            "OIDC_ISSUER_URL" => "--issuer",
+            "OIDC_CLIENT_ID" => "--client-id",
+            "TS_AUTHKEY" | "OIDC_CLIENT_SECRET" => {
+                env.push((key, value));
+                continue;
+            }
+            _ => continue,
+        };
+        flags.extend([flag.to_owned(), value]);
+    }
+    (hub, flags, env)
+}
+
+fn run(hub: &Hub, flags: &[String], more: &[&str], env: &[(&'static str, String)]) -> super::Ran {
+    let words: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    let env: Vec<(&str, &str)> = env.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    hub.run_with(&words, &env, "")
+}
+
+fn has_gpg() -> bool {
+    let found =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join("gpg").is_file());
+    if !found {
+        eprintln!("skipped: gpg is not installed");
+    }
+    found
+}
+
+#[test]
+fn omni_is_set_up_once_and_again_without_a_change() {
+    if !has_gpg() {
+        return;
+    }
+    let (hub, flags, env) = fresh();
+    let ran = run(&hub, &flags, &["--json"], &env);
+    let document = ran.document();
+    assert_eq!(ran.exit, 0, "{document:#}");
+    assert_eq!((hub.mode("docker/.env"), hub.mode("docker/omni.asc")), (0o600, 0o600));
+    let written = hub.get("docker/.env");
+    assert!(written.contains("# --- tsidp, the OIDC provider"), "the example's comments stay");
+    let uuid = written.lines().find_map(|line| line.strip_prefix("OMNI_ACCOUNT_UUID=")).unwrap().to_owned();
+    assert_eq!(document["data"]["account_uuid"], uuid.as_str());
+    assert_eq!(hub.changes(), ["docker compose -f @/project/docker/compose.yaml up -d"]);
+    // Nobody is logged in: whether the licence is accepted is not known, and nobody accepts it.
+    assert_eq!(document["data"]["licence"], "unknown");
+    assert!(document["next"][0].as_str().unwrap().contains("/eula"), "{document}");
+    assert_eq!(hub.calls(|line| line.contains("eula")), Vec::<String>::new());
+    assert!(hub.get(".claude/omni-scale.local.md").contains("omni_configured: true"));
+
+    hub.say("volume", "omni-scale_omni-etcd");
+    let (key, file) = (hub.get("docker/omni.asc"), hub.get("docker/.env"));
+    let again = hub.run(&["omni-setup", "--yes", "--json"]);
+    assert_eq!(again.exit, 0, "{}", again.stdout);
+    assert_eq!(again.document()["data"]["changed"], false);
+    assert_eq!((hub.get("docker/omni.asc"), hub.get("docker/.env"), hub.changes().len()), (key, file, 1));
+}
+
+#[test]
+fn all_that_is_missing_is_named_and_nothing_is_changed() {
+    let (hub, _, _) = fresh();
+    let ran = hub.run(&["omni-setup", "--domain", "omni.example.org", "--json"]);
+    let document = ran.document();
+    let missing: Vec<_> = document["error"]["missing"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|each| each["env"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ran.exit, 2);
+    assert_eq!(
+        missing,
+        [
+            "OMNI_LAN_ADDRESS",
+            "OMNI_INITIAL_USER",
+            "OMNI_TLS_CERT",
+            "OMNI_TLS_KEY",
+            "OIDC_ISSUER_URL",
+            "OIDC_CLIENT_ID",
+            "OIDC_CLIENT_SECRET",
+            "TS_AUTHKEY"
+        ]
+    );
+    assert!(document["error"]["missing"][7]["secret"] == true && document["error"]["missing"][7]["flag"].is_null());
+    assert!(!hub.project().join("docker/.env").exists() && hub.changes().is_empty());
+    // An example that was copied and not filled in is missing, not given.
+    hub.put("docker/.env", &hub.get("docker/.env.example"), 0o600);
+    assert_eq!(hub.run(&["omni-setup", "--json"]).exit, 2);
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_leaves_no_trace() {
+    let (hub, flags, env) = fresh();
+    if !has_gpg() {
+        return;
+    }
+    let ran = run(&hub, &flags, &["--dry-run", "--json"], &env);
+    let document = ran.document();
+    let objects: Vec<_> =
+        document["data"]["plan"].as_array().unwrap().iter().map(|step| step["object"].as_str().unwrap()).collect();
+    assert_eq!((ran.exit, objects), (3, vec!["docker/.env", "docker/omni.asc", "the stack"]));
+    assert!(!hub.project().join("docker/.env").exists() && !hub.project().join("docker/omni.asc").exists());
+    assert!(hub.changes().is_empty() && !hub.project().join("target/xtask-journal.jsonl").exists());
+}
+
+#[test]
+fn values_that_cannot_be_true_stop_it_before_anything() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("--lan-address", "100.64.0.7", "tailnet"),
+        ("--issuer", "http://idp.tail1.ts.net", "no https address"),
+        ("--initial-user", "octo@github", "octo@github.idp.tail1.ts.net"),
+        ("--domain", "other.example.org", "does not cover other.example.org"),
+        ("--tls-cert", "/nowhere.pem", "/nowhere.pem does not exist"),
+        ("--account-uuid", "1", "no UUID"),
+    ];
+    for (flag, value, why) in cases {
+        let (hub, mut flags, env) = fresh();
+        match flags.iter().position(|word| word == flag) {
+            Some(at) => flags[at + 1] = (*value).to_owned(),
+            None => flags.extend([(*flag).to_owned(), (*value).to_owned()]),
+        }
+        let ran = run(&hub, &flags, &["--json"], &env);
+        assert!(ran.exit != 0 && ran.stdout.contains(why), "{flag}: {}", ran.stdout);
+        assert!(!hub.project().join("docker/.env").exists() && hub.changes().is_empty(), "{flag}");
+    }
+}
+
+#[test]
+fn what_belongs_to_a_store_is_never_made_anew() {
+    // The store is there, its key is not.
+    let hub = Hub::healthy();
+    std::fs::remove_file(hub.project().join("docker/omni.asc")).unwrap();
+    let ran = hub.run(&["omni-setup", "--yes", "--json"]);
+    assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (1, Some("conflict")), "{}", ran.stdout);
+    assert!(!hub.project().join("docker/omni.asc").exists());
+    // Another account.
+    let hub = Hub::healthy();
+    let ran = hub.run(&["omni-setup", "--yes", "--json", "--account-uuid", "11111111-2222-4333-8444-555555555555"]);
+    assert_eq!(ran.document()["error"]["code"], "conflict");
+    // No account in the file.
+    hub.edit("docker/.env", "OMNI_ACCOUNT_UUID=", "X=");
+    assert_eq!(hub.run(&["omni-setup", "--yes", "--json"]).document()["error"]["code"], "conflict");
+    // Another name.
+    let hub = Hub::healthy();
+    let ran = hub.run(&["omni-setup", "--yes", "--json", "--domain", "hub.example.org"]);
+    assert!(ran.document()["error"]["message"].as_str().unwrap().contains("cannot become"), "{}", ran.stdout);
+    // A key with a passphrase is not used.
+    let hub = Hub::healthy();
+    hub.put("docker/omni.asc", &super::armored("PGP PRIVATE KEY BLOCK", &super::fixture("pgp/passphrase.b64")), 0o600);
+    let ran = hub.run(&["omni-setup", "--yes", "--json"]);
+    assert!(ran.exit == 1 && ran.stdout.contains("passphrase"), "{}", ran.stdout);
+    assert!(hub.changes().is_empty());
+}
+
+#[test]
+fn modes_are_mended_and_changed_values_make_all_anew() {
+    if !has_gpg() {
+        return;
+    }
+    let hub = Hub::healthy();
+    hub.say("up.json", &ps("running", "running", Some("running")));
+    hub.put("docker/.env", &hub.get("docker/.env"), 0o644);
+    let ran = hub.run(&["omni-setup", "--yes", "--client-id", &"abcdef0123456789".repeat(2)]);
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+    assert_eq!(hub.mode("docker/.env"), 0o600);
+    assert_eq!(
+        hub.changes(),
+        ["docker compose -f @/project/docker/compose.yaml --profile provider up -d --force-recreate"]
+    );
+}
+
+#[test]
+fn a_service_account_is_made_renewed_and_told() {
+    if !has_gpg() {
+        return;
+    }
+    let hub = Hub::healthy();
+    // Its key lasts: nothing to do.
+    let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
+    assert_eq!(ran.exit, 0, "{}", ran.stdout);
+    assert_eq!(ran.document()["data"]["licence"], "accepted");
+    assert_eq!(hub.calls(|line| line.contains("serviceaccount")), Vec::<String>::new());
+    // Its key is about to end.
+    hub.set("OMNI_SERVICE_ACCOUNT_KEY", &key("automation", 3));
+    let new = key("automation", 365);
+    hub.say("new-key", &new);
+    hub.say("account", "automation Operator 50b7 2026-12-22\n");
+    let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
+    let document = ran.document();
+    assert_eq!(ran.exit, 0, "{document}");
+    assert!(hub.get("docker/.env").contains(&new));
+    assert_eq!(document["data"]["service_account"]["role"], "Operator");
+    assert!(!ran.stdout.contains(&new), "the key is not said");
+    assert!(hub.get(".claude/omni-scale.local.md").contains("service_account_expires"));
+    assert_eq!(
+        hub.calls(|line| line.contains("serviceaccount")),
+        ["omnictl serviceaccount list", "omnictl serviceaccount renew automation"]
+    );
+    // Another account's key is not written over.
+    hub.edit("docker/.env", &new, &key("somebody", 300));
+    let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
+    assert_eq!(ran.document()["error"]["code"], "conflict", "{}", ran.stdout);
+}
+
+#[test]
+fn a_healthy_omni_is_verified() {
+    let hub = Hub::healthy();
+    let ran = hub.run(&["omni-verify", "--json"]);
+    assert_eq!(ran.exit, 0, "{}", ran.stdout);
+    assert_eq!(ran.document()["summary"], "Omni is healthy");
+    hub.say("omni-down", "");
+    let ran = hub.run(&["omni-verify", "--json"]);
+    assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (5, Some("unreachable")), "{}", ran.stdout);
+    assert_eq!(Hub::new().run(&["omni-verify"]).exit, 4);
+}
+
+#[test]
+fn the_status_is_dockers_alone() {
+    let hub = Hub::healthy();
+    hub.say("omni-down", "");
+    let ran = hub.run(&["omni-status", "--json"]);
+    assert_eq!((ran.exit, ran.document()["data"]["omni_status"].as_str()), (0, Some("healthy")), "{}", ran.stdout);
+    let shown = hub.run(&["omni-status"]).stdout;
+    assert!(shown.contains("50180/udp") && shown.contains("/_out/etcd, /_out/sqlite/omni.db on mounts"), "{shown}");
+    hub.say("ps.json", &ps("running", "restarting", None));
+    hub.say("log", "failed to read private key file '/omni.asc': open /omni.asc: no such file or directory\n");
+    let ran = hub.run(&["omni-status", "--json"]);
+    let document = ran.document();
+    assert_eq!((ran.exit, document["data"]["omni_status"].as_str()), (1, Some("down")));
+    assert!(!document["error"]["hint"].as_str().unwrap().is_empty(), "{document}");
+}

@@ -1,0 +1,120 @@
+//! `stack-up`, `stack-down`, `stack-logs`.
+
+use super::{Hub, ps};
+
+const UP: &str = "docker compose -f @/project/docker/compose.yaml up -d";
+const BARE: &str = r#"{"mounts":[],"args":["--sqlite-storage-path=/_out/sqlite/omni.db"]}"#;
+
+#[test]
+fn the_stack_starts_without_the_provider_until_that_is_set_up() {
+    let hub = Hub::healthy();
+    hub.unsay("ps.json");
+    hub.edit("docker/.env", "OMNI_INFRA_PROVIDER_KEY=", "X=");
+    hub.say("up.json", &ps("running", "running", None));
+    let ran = hub.run(&["stack-up", "--yes"]);
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+    assert_eq!(hub.changes(), [UP]);
+    assert!(ran.stderr.contains("stays off: it has no key"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_stack_starts_with_the_provider_and_is_made_anew_when_asked() {
+    let hub = Hub::healthy();
+    let with = "docker compose -f @/project/docker/compose.yaml --profile provider up -d";
+    assert_eq!(hub.run(&["stack-up", "--yes", "--json"]).exit, 0);
+    assert_eq!(hub.run(&["stack-up", "--yes", "--recreate"]).exit, 0);
+    // A sidecar that ended alone: what stayed has a dead network.
+    hub.say("ps.json", &ps("exited", "running", Some("running")));
+    hub.say("up.json", &ps("running", "running", Some("running")));
+    assert_eq!(hub.run(&["stack-up", "--yes"]).exit, 0);
+    let anew = format!("{with} --force-recreate");
+    assert_eq!(hub.changes(), [with, &anew, &anew]);
+}
+
+#[test]
+fn a_plan_and_a_missing_consent_change_nothing() {
+    let hub = Hub::healthy();
+    let ran = hub.run(&["stack-up", "--dry-run", "--json"]);
+    assert_eq!((ran.exit, ran.document()["data"]["plan"][0]["verb"].as_str()), (3, Some("start")));
+    assert_eq!(hub.run(&["stack-up"]).exit, 2);
+    assert_eq!(hub.run(&["stack-down"]).exit, 2);
+    assert_eq!(hub.run(&["stack-down", "--dry-run"]).exit, 3);
+    assert_eq!(hub.changes(), Vec::<String>::new());
+}
+
+#[test]
+fn data_that_is_on_no_mount_is_not_put_at_risk() {
+    let hub = Hub::healthy();
+    hub.say("mounts.json", BARE);
+    for words in [["stack-up", "--yes"], ["stack-up", "--yes"], ["stack-down", "--yes"], ["omni-setup", "--yes"]] {
+        let ran = hub.run(&[words[0], words[1], "--json"]);
+        let document = ran.document();
+        assert_eq!((ran.exit, document["error"]["code"].as_str()), (1, Some("conflict")), "{words:?} {document}");
+        assert!(document["error"]["cause"].as_str().unwrap().contains("/_out/etcd is on no mount"), "{document}");
+        assert!(document["error"]["hint"].as_str().unwrap().contains("docker cp"), "{document}");
+    }
+    // Not to be told is no reason to go on either.
+    hub.say("mounts.json", "nonsense");
+    for task in ["stack-up", "stack-down"] {
+        let ran = hub.run(&[task, "--yes", "--json"]);
+        assert_eq!(ran.exit, 1, "{}", ran.stdout);
+        assert!(ran.document()["error"]["message"].as_str().unwrap().contains("not known"));
+    }
+    assert_eq!(hub.changes(), Vec::<String>::new());
+}
+
+#[test]
+fn the_stack_ends_and_keeps_its_volumes() {
+    let hub = Hub::healthy();
+    let ran = hub.run(&["stack-down", "--yes"]);
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+    assert_eq!(hub.changes(), ["docker compose -f @/project/docker/compose.yaml --profile provider down"]);
+    let again = hub.run(&["stack-down", "--yes"]);
+    assert!(again.exit == 0 && again.stderr.contains("down already"), "{}", again.stderr);
+    assert_eq!(hub.changes().len(), 1);
+    assert_eq!(hub.calls(|line| line.contains(" -v") || line.contains("--volumes")), Vec::<String>::new());
+    // There is no flag for it either.
+    assert_eq!(hub.run(&["stack-down", "--yes", "--volumes"]).exit, 2);
+}
+
+#[test]
+fn a_container_that_does_not_stay_up_is_explained_by_its_log() {
+    let hub = Hub::healthy();
+    hub.unsay("ps.json");
+    hub.say("up.json", &ps("running", "restarting", Some("running")));
+    hub.say("log", "failed to run Omni: failed to decrypt slot 'Omni 0a1b': gopenpgp: unable to unlock key: gopenpgp: error in unlocking key: openpgp: invalid data: private key checksum failure\n");
+    let ran = hub.run(&["stack-up", "--yes", "--json"]);
+    let error = &ran.document()["error"];
+    assert_eq!(ran.exit, 1);
+    assert!(error["message"].as_str().unwrap().contains("`omni` does not stay up"), "{error}");
+    assert!(error["hint"].as_str().unwrap().starts_with("known issue `"), "{error}");
+}
+
+#[test]
+fn logs_name_what_is_known() {
+    let hub = Hub::healthy();
+    hub.say("log", "one\nfailed to read private key file '/omni.asc': open /omni.asc: no such file or directory\n");
+    let ran = hub.run(&["stack-logs", "omni", "--tail", "7", "--json"]);
+    let document = ran.document();
+    assert_eq!(ran.exit, 0);
+    assert_eq!(document["data"]["logs"]["omni"].as_array().unwrap().len(), 2);
+    let known = &document["data"]["known_issues"][0];
+    assert_eq!((known["service"].as_str(), known["line"].as_u64()), (Some("omni"), Some(2)), "{document}");
+    assert_eq!(hub.calls(|line| line.contains("--tail=7")).len(), 1);
+    let all = hub.run(&["stack-logs"]);
+    assert!(all.stdout.contains("==> omni-tailscale <==") && all.stdout.contains("==> proxmox-provider <=="));
+    assert!(all.stdout.contains("known issue "), "{}", all.stdout);
+    let followed = hub.run(&["stack-logs", "omni", "--follow"]);
+    assert!(followed.exit == 0 && followed.stdout.contains("known issue "), "{}", followed.stdout);
+    assert_eq!(hub.run(&["stack-logs", "--follow", "--json"]).exit, 2);
+    let unknown = hub.run(&["stack-logs", "onmi", "--json"]);
+    assert_eq!((unknown.exit, unknown.document()["error"]["hint"].as_str()), (1, Some("did you mean `omni`?")));
+}
+
+#[test]
+fn nothing_is_started_that_is_not_set_up() {
+    let hub = Hub::new();
+    let ran = hub.run(&["stack-up", "--yes", "--json"]);
+    assert_eq!((ran.exit, ran.document()["next"][0].as_str()), (4, Some("cargo xtask omni-setup")));
+    assert_eq!(hub.changes(), Vec::<String>::new());
+}

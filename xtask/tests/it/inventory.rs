@@ -1,0 +1,84 @@
+//! `proxmox-inventory`.
+
+use serde_json::json;
+
+use crate::audit_far_end::{Project, Proxmox};
+
+#[test]
+fn a_person_reads_it_at_a_glance() {
+    let (status, stdout, stderr) = Project::new().run(Some(&Proxmox::start()), &["proxmox-inventory"]);
+    assert_eq!(status, 0, "{stderr}");
+    expect_test::expect![[r#"
+        NODE  STATE   CPU                   MEMORY                                      VMS  ISO IMAGES
+        pve1  online  █░░░░░░░   2 % of 16  ███░░░░░░░░░░░░░ 54.0 GiB of 64.0 GiB free  0    local
+        pve2  online  █░░░░░░░   2 % of 16  █████░░░░░░░░░░░ 44.0 GiB of 64.0 GiB free  0    local
+        pve3  online  █░░░░░░░   2 % of 16  ████████░░░░░░░░ 34.0 GiB of 64.0 GiB free  0    local
+
+        STORAGE    TYPE     ON                  TAKES                FREE
+        local      dir      pve1                iso, vztmpl, backup  ██████░░░░░░ 80.0 GiB of 160.0 GiB
+        local      dir      pve2                iso, vztmpl, backup  ██████░░░░░░ 80.0 GiB of 160.0 GiB
+        local      dir      pve3                iso, vztmpl, backup  ██████░░░░░░ 80.0 GiB of 160.0 GiB
+        local-lvm  lvmthin  pve1                images, rootdir      ██████░░░░░░ 500.0 GiB of 1.0 TiB
+        local-lvm  lvmthin  pve2                images, rootdir      ██████░░░░░░ 500.0 GiB of 1.0 TiB
+        local-lvm  lvmthin  pve3                images, rootdir      ██████░░░░░░ 500.0 GiB of 1.0 TiB
+        vm_ssd     rbd      all nodes (shared)  images               ██████░░░░░░ 3.9 TiB of 7.8 TiB
+
+        BRIDGE  ON
+        vmbr0   all nodes
+    "#]]
+    .assert_eq(&stdout);
+}
+
+#[test]
+fn what_cannot_be_seen_is_unknown_with_its_reason() {
+    let proxmox = Proxmox::start();
+    proxmox.answer("/nodes", json!([{"node": "pve1", "status": "online"}, {"node": "pve2", "status": "offline"}]));
+    proxmox.refuse("/nodes/pve1/storage", "403 Permission check failed (/storage, Datastore.Audit)");
+    let (status, document) = Project::new().json(Some(&proxmox), &["proxmox-inventory"]);
+    assert_eq!(status, 0, "{document:#}");
+    let nodes = &document["data"]["nodes"];
+    let why = |value: &serde_json::Value| value["unknown"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(why(&nodes[0]["figures"]), "the login lacks Sys.Audit on /nodes/pve1");
+    assert!(why(&nodes[0]["storages"]).contains("Datastore.Audit"), "{nodes:#}");
+    assert_eq!(nodes[0]["vms"]["known"], json!([]));
+    assert_eq!(why(&nodes[1]["storages"]), "the node is offline");
+    let asked = proxmox.asked.lock().unwrap();
+    assert!(asked.iter().all(|path| !path.starts_with("/nodes/pve2")), "an offline node is not asked: {asked:?}");
+}
+
+#[test]
+fn several_storages_for_iso_images_are_warned_of() {
+    let proxmox = Proxmox::start();
+    let storage = |name: &str| json!({"storage": name, "type": "dir", "content": "iso", "enabled": 1, "active": 1});
+    proxmox.answer("/nodes/pve1/storage", json!([storage("nas"), storage("local")]));
+    proxmox.answer("/nodes/pve2/storage", json!([]));
+    let (_, document) = Project::new().json(Some(&proxmox), &["proxmox-inventory"]);
+    let data = &document["data"];
+    assert_eq!(data["iso"], json!({"pve1": ["local", "nas"], "pve2": [], "pve3": ["local"]}));
+    let warnings = data["warnings"].to_string();
+    assert!(warnings.contains("local and nas all take ISO images on pve1"), "{warnings}");
+    assert!(warnings.contains("no storage for ISO images is seen on pve2"), "{warnings}");
+}
+
+#[test]
+fn it_is_kept_in_a_file_that_other_tasks_read() {
+    let project = Project::new();
+    let proxmox = Proxmox::start();
+    let (status, document) = project.json(Some(&proxmox), &["proxmox-inventory", "--save", "now.json"]);
+    assert_eq!(status, 0, "{document:#}");
+    let text = std::fs::read_to_string(project.path().join("now.json")).unwrap();
+    let saved: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let first = &saved["storages"][0];
+    assert_eq!(
+        (&first["name"], &first["node"], &first["storageType"]),
+        (&json!("local"), &json!("pve1"), &json!("dir"))
+    );
+    assert_eq!(first["availableSpace"], 80u64 << 30);
+    let (status, _, _) = project.run(Some(&proxmox), &["proxmox-inventory", "--save", "now.json", "-q"]);
+    assert_eq!(status, 0, "an inventory is replaced");
+    let (status, _, stderr) = project.run(Some(&proxmox), &["proxmox-inventory", "--save", "clusters/matrix.yaml"]);
+    assert_eq!(status, 1, "anything else is not");
+    assert!(stderr.contains("exists and is no inventory"), "{stderr}");
+    let (_, document) = project.json(Some(&proxmox), &["proxmox-inventory", "--save", "dry.json", "--dry-run"]);
+    assert!(document["ok"] == true && !project.path().join("dry.json").exists());
+}

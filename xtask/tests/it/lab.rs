@@ -1,0 +1,221 @@
+//! The lab as operators meet it: rehearse, lab-up, lab-down, and omnictl from the lab's Omni.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, lab_program, root};
+
+/// The runner in this repository, with a clean environment.
+fn runner(line: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(line).current_dir(root()).stdin(Stdio::null());
+    command.env_remove("OMNI_ENDPOINT").env_remove("OMNI_SERVICE_ACCOUNT_KEY");
+    command
+}
+
+#[test]
+fn a_rehearsal_is_one_document_and_leaves_nothing() {
+    lab_program();
+    let output = runner(&["rehearse", "--json"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.trim().lines().count(), 1, "one document, on one line");
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let tasks: Vec<&str> = document["data"]["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|ran| ran["document"]["task"].as_str().unwrap())
+        .collect();
+    let order = [
+        "provider-setup",
+        "provider-verify",
+        "machineclass-create",
+        "machineclass-apply",
+        "cluster-create",
+        "cluster-status",
+    ];
+    assert_eq!(tasks, order);
+    assert_eq!(document["data"]["state"]["proxmox"]["vms"].as_array().map(Vec::len), Some(6));
+    assert!(rehearsals().is_empty(), "{:?}", rehearsals());
+}
+
+/// Scratch directories of rehearsals that are not running.
+fn rehearsals() -> Vec<String> {
+    let entries = fs::read_dir(root().join("target")).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let alive =
+        |name: &String| name.strip_prefix("rehearsal-").is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    names.filter(|name| name.starts_with("rehearsal-") && !alive(name)).collect()
+}
+
+#[test]
+fn a_rehearsal_cleans_up_when_it_is_ended() {
+    lab_program();
+    for (signal, code) in [("-INT", Some(130)), ("-TERM", Some(130)), ("-KILL", None)] {
+        let mut running = runner(&["rehearse"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let dir = root().join("target").join(format!("rehearsal-{}", running.id()));
+        wait_for(|| dir.join("lab.json").exists());
+        let lab: Value = serde_json::from_slice(&fs::read(dir.join("lab.json")).unwrap()).unwrap();
+        let pid = lab["pid"].as_u64().unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        Command::new("kill").args([signal, &running.id().to_string()]).status().unwrap();
+        assert_eq!(running.wait().unwrap().code(), code, "{signal}");
+        wait_for(|| !Path::new(&format!("/proc/{pid}")).exists());
+        if code.is_some() {
+            assert!(!dir.exists(), "{signal} left its scratch directory");
+        } else {
+            // A killed runner cannot remove it; the next rehearsal does.
+            let _ = fs::remove_dir_all(&dir);
+        }
+    }
+}
+
+#[track_caller]
+fn wait_for(mut it: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !it() {
+        assert!(Instant::now() < end, "it did not happen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_lab_stays_up_and_goes_down() {
+    let lab = Sandbox::new();
+    // A project of its own: the repository's may have a lab that somebody plays with.
+    for file in ["docker/.env.example", "docker/config.yaml.example"] {
+        assert!(lab.file(file).exists());
+    }
+    let project = lab.project();
+    let call = |line: &[&str]| {
+        let output = runner(line).arg("--project-dir").arg(&project).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code(), document, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, up, stderr) = call(&["lab-up", "--json", "--yes"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for key in ["env_file", "proxmox_url", "omni_endpoint", "ca_file", "project_dir"] {
+        assert!(up["data"][key].is_string(), "{key}: {up:#}");
+    }
+    let env = fs::read_to_string(up["data"]["env_file"].as_str().unwrap()).unwrap();
+    let token = env.lines().find_map(|line| line.split_once("PROXMOX_VE_API_TOKEN=")).unwrap().1;
+    assert!(!up.to_string().contains(token.trim_matches('\'')), "no token in the document");
+    let (code, _, stderr) = call(&["lab-up", "--yes"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    let script = format!(
+        ". '{}' && '{}' --project-dir '{}' provider-setup --yes",
+        up["data"]["env_file"].as_str().unwrap(),
+        env!("CARGO_BIN_EXE_xtask"),
+        up["data"]["project_dir"].as_str().unwrap()
+    );
+    let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (code, dump, _) = call(&["lab-up", "--dump", "--json"]);
+    assert_eq!((code, &dump["data"]["omni"]["providers"][0]["connected"]), (Some(0), &Value::Bool(true)), "{dump:#}");
+    assert_eq!(call(&["lab-down", "--yes"]).0, Some(0));
+    assert!(!project.join("target/lab").exists());
+    assert_eq!(call(&["lab-down"]).0, Some(0));
+}
+
+#[test]
+fn omnictl_comes_from_the_operators_own_omni() {
+    let mut lab = Sandbox::new();
+    lab.provider();
+    lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
+    lab.run("cluster-status").exits(4).says(&["`omnictl` is not installed", "omnictl-install"]);
+    let document = lab.run("omnictl-install --yes --json").exits(0).json();
+    assert_eq!(document["data"]["version"], "v1.9.3");
+    let path = lab.scratch().join("home/.local/bin/omnictl");
+    assert_eq!(document["data"]["path"].as_str(), path.to_str());
+    lab.run("cluster-status").exits(0).says(&["there are no clusters"]);
+    lab.run("omnictl-install --yes").exits(0).says(&["omnictl is there"]);
+    fs::remove_file(&path).unwrap();
+    // And on first need, with consent.
+    lab.run("cluster-status --yes").exits(0).says(&["omnictl is installed"]);
+}
+
+/// A web server that answers each path with what `answer` says, on one connection at a time.
+fn serve(answer: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = [0; 4096];
+            let count = stream.read(&mut head).unwrap_or(0);
+            let text = String::from_utf8_lossy(&head[..count]).into_owned();
+            let path = text.split(' ').nth(1).unwrap_or("/").to_owned();
+            let reply = match answer(&path) {
+                Some((headers, body)) => [format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").into_bytes(), body].concat(),
+                None => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            };
+            let _ = stream.write_all(&reply);
+        }
+    });
+    url
+}
+
+#[test]
+fn a_download_that_is_no_omnictl_is_refused_and_leaves_nothing() {
+    let mut lab = Sandbox::new();
+    lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
+    let own = fs::read(lab_program()).unwrap();
+    let mut foreign = own[..4096].to_vec();
+    foreign[18] ^= 0xff;
+    let octets = |bytes: &[u8]| (format!("Content-Length: {}\r\nConnection: close", bytes.len()), bytes.to_vec());
+    let short = (format!("Content-Length: {}\r\nConnection: close", own.len()), own[..1000].to_vec());
+    let html = ("Content-Type: text/html\r\nConnection: close".to_owned(), b"<html>sign in</html>".to_vec());
+    let cases = [
+        (Some(short), "cut short"),
+        (Some(html), "web page"),
+        (Some(octets(&foreign)), "another processor"),
+        (Some(octets(b"")), "empty"),
+        (Some(octets(&own[..4096])), "checksum"),
+        (None, "status 404"),
+    ];
+    for (answer, why) in cases {
+        let url = serve(move |path| if path.ends_with("sha256sum.txt") { None } else { answer.clone() });
+        lab.run(&format!("omnictl-install --yes --mirror {url}")).says(&["could not be installed", why]);
+        let bin = lab.scratch().join("home/.local/bin");
+        assert_eq!(fs::read_dir(&bin).map_or(0, Iterator::count), 0, "{why}: something was left behind");
+    }
+}
+
+#[test]
+fn a_release_is_verified_by_its_checksum() {
+    let mut lab = Sandbox::new();
+    lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
+    // The program as the lab's Omni serves it: it knows its lab without a link beside it.
+    lab.run("omnictl-install --yes").exits(0);
+    let place = lab.scratch().join("home/.local/bin/omnictl");
+    let own = fs::read(&place).unwrap();
+    let sum = Command::new("sha256sum").arg(&place).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap().split(' ').next().unwrap().to_owned();
+    fs::remove_file(&place).unwrap();
+    for (sum, code) in [(sum.clone(), 0), (sum.replace(['0', '1', '2'], "f"), 1)] {
+        let own = own.clone();
+        let url = serve(move |path| {
+            if path.ends_with("sha256sum.txt") {
+                let text =
+                    format!("{sum}  omnictl-linux-amd64\n{sum}  omnictl-linux-arm64\n{sum}  omnictl-darwin-arm64\n");
+                return Some((format!("Content-Length: {}\r\nConnection: close", text.len()), text.into_bytes()));
+            }
+            Some((format!("Content-Length: {}\r\nConnection: close", own.len()), own.clone()))
+        });
+        let ran = lab.run(&format!("omnictl-install --yes --mirror {url}"));
+        if code == 0 {
+            assert_eq!(ran.code, 0, "{ran:#?}");
+            fs::remove_file(&place).unwrap();
+        } else {
+            assert_ne!(ran.code, 0);
+            ran.says(&["its checksum is wrong"]);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The Claude Code plugin: what the official validator does not look at.
+//!
+//! `claude plugin validate` 2.1.197 and 2.1.330 were tried on faulty plugins: neither checks nested commands, unknown
+//! front-matter keys, the limits of a skill, missing hook scripts, agents, or whether a command's task exists. Each
+//! check here is a function of a directory, so that `planted` can show that it fails when the fault is there.
+
+mod checks;
+mod commands;
+mod hook;
+mod planted;
+mod skill;
+mod text;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The repository that these tests were built from.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+}
+
+/// A directory of its own for one test, gone when the test is over.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("omni-scale-plugin-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("the temporary directory can be written");
+        Self(path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A directory that stays behind harms no other test, and a panic here would hide the failure of this one.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the real xtask away from the repository, with nothing of the environment but a path.
+fn xtask(directory: &Path, arguments: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(arguments)
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", directory)
+        .output()
+        .expect("xtask was built with these tests")
+}
+
+/// Runs the real xtask and reads the one JSON document that it must print, whatever its exit status.
+fn xtask_json(directory: &Path, arguments: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let output = xtask(directory, arguments);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let document = serde_json::from_str(&stdout)
+        .unwrap_or_else(|error| panic!("{arguments:?} printed no JSON document: {error}\n{stdout}"));
+    (output.status.code(), document)
+}
+
+/// Makes a directory the root of a project: xtask knows it by its compose file.
+fn make_project(directory: &Path) {
+    fs::create_dir_all(directory.join("docker")).expect("the project can be written");
+    fs::write(directory.join("docker/compose.yaml"), "services: {}\n").expect("the project can be written");
+}
+
+/// What `xtask [TASK] --help` prints, or nothing when there is no such task.
+fn help_of_xtask(task: Option<&str>) -> Option<String> {
+    let scratch = Scratch::new();
+    let arguments: Vec<&str> = task.into_iter().chain(["--help"]).collect();
+    let output = xtask(scratch.path(), &arguments);
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Fails with every fault at once: whoever mends a plugin wants the whole list.
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "{} faults in the plugin:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn the_manifests_are_sound_and_name_one_version() {
+    assert_none(&checks::manifests(&repository()));
+    assert_none(&checks::versions(&repository()));
+}
+
+#[test]
+fn the_commands_are_thin_wrappers_that_ask_before_they_change() {
+    assert_none(&commands::commands(&repository()));
+}
+
+#[test]
+fn every_command_names_a_task_and_flags_that_xtask_has() {
+    assert_none(&commands::parity(&repository(), &help_of_xtask));
+}
+
+#[test]
+fn every_task_in_the_plugins_texts_exists() {
+    assert_none(&commands::documented_tasks(&repository(), &help_of_xtask));
+}
+
+#[test]
+fn the_skill_keeps_its_limits_and_links_what_it_brings() {
+    assert_none(&skill::skills(&repository()));
+}
+
+#[test]
+fn every_link_resolves() {
+    assert_none(&checks::links(&repository()));
+}
+
+#[test]
+fn the_agents_only_look() {
+    assert_none(&checks::agents(&repository()));
+}
+
+#[test]
+fn the_hooks_are_declared_as_claude_code_reads_them() {
+    assert_none(&checks::hooks(&repository()));
+}
+
+#[test]
+fn secrets_are_kept_from_the_assistant() {
+    assert_none(&checks::settings(&repository()));
+}
+
+#[test]
+fn an_installed_plugin_can_run_the_tasks() {
+    assert_none(&checks::installed_elsewhere(&repository()));
+}
+
+#[test]
+fn the_examples_have_the_real_form() {
+    assert_none(&skill::examples(&repository()));
+}
+
+/// The runner's own checks on the examples, in a project that holds just them.
+#[test]
+fn the_runner_finds_nothing_in_the_examples() {
+    let scratch = Scratch::new();
+    let project = scratch.path();
+    let examples = repository().join("skills/omni-proxmox/examples");
+    for (example, place) in [
+        ("machineclass-ceph.yaml", "machine-classes/ceph-worker.yaml"),
+        ("machineclass-local.yaml", "machine-classes/local-control-plane.yaml"),
+        ("cluster-template.yaml", "clusters/example.yaml"),
+    ] {
+        let place = project.join(place);
+        fs::create_dir_all(place.parent().expect("a file in a directory")).expect("the project can be written");
+        fs::copy(examples.join(example), place).expect("the example exists");
+    }
+    make_project(project);
+
+    for task in ["machineclass-check", "cluster-check"] {
+        let (status, document) = xtask_json(project, &[task, "--all", "--json"]);
+        assert_eq!(status, Some(0), "`{task}` finds faults in the skill's examples: {document:#}");
+        assert_eq!(document["ok"], true, "{document:#}");
+    }
+}
+
+/// Every selector that the skill recommends compiles as the provider would compile it.
+#[test]
+fn the_recipes_compile() {
+    let scratch = Scratch::new();
+    let project = scratch.path();
+    make_project(project);
+    let storages =
+        r#"[{"name": "local-lvm", "node": "pve1", "storageType": "lvmthin", "availableSpace": 500000000000}]"#;
+    fs::write(project.join("storages.json"), storages).expect("the project can be written");
+    let verdict = |selector: &str| {
+        let arguments = ["selector-test", selector, "--storages", "storages.json", "--offline", "--json"];
+        let (_, document) = xtask_json(project, &arguments);
+        document["data"]["results"][0]["verdict"].as_str().unwrap_or("none").to_owned()
+    };
+
+    let page = repository().join("skills/omni-proxmox/references/cel-storage-selectors.md");
+    let page = fs::read_to_string(page).expect("the page exists");
+    let recipes = text::blocks(&page, "cel");
+    assert!(recipes.len() >= 15, "{recipes:?}");
+    for recipe in recipes {
+        let verdict = verdict(recipe);
+        assert!(verdict == "true" || verdict == "false", "`{recipe}` yields {verdict}");
+    }
+    assert_eq!(verdict("storage.filter(s, s.type == \"rbd\")[0].storage"), "compile-error", "the older form");
+}

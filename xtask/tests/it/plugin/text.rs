@@ -1,0 +1,168 @@
+//! Reading the plugin's texts: front matter, code spans, flags, links.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_yaml::Value;
+
+/// A Markdown file in two parts.
+pub struct Page {
+    /// Front matter as a mapping; Claude Code drops all of it without a word when it does not parse.
+    pub front: serde_yaml::Mapping,
+    /// Everything below the closing `---`.
+    pub body: String,
+    /// Lines of the whole file.
+    pub lines: usize,
+}
+
+impl Page {
+    /// Reads a Markdown file with front matter, by a strict YAML parser.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let rest = text.strip_prefix("---\n").ok_or("has no front matter")?;
+        let (front, body) = rest.split_once("\n---\n").ok_or("its front matter is not closed")?;
+        let front = serde_yaml::from_str::<Value>(front).map_err(|error| format!("front matter: {error}"))?;
+        let Value::Mapping(front) = front else { return Err("its front matter is no mapping".into()) };
+        Ok(Self { front, body: body.to_owned(), lines: text.lines().count() })
+    }
+
+    /// A key's value when it is a string.
+    pub fn string(&self, key: &str) -> Option<&str> {
+        self.front.get(key).and_then(Value::as_str)
+    }
+
+    /// A key's value when it is a list of strings.
+    pub fn list(&self, key: &str) -> Option<Vec<&str>> {
+        self.front.get(key)?.as_sequence()?.iter().map(Value::as_str).collect()
+    }
+
+    /// The keys that stand in the front matter and not in `allowed`.
+    pub fn unknown_keys(&self, allowed: &[&str]) -> Vec<String> {
+        self.front.keys().filter_map(Value::as_str).filter(|key| !allowed.contains(key)).map(str::to_owned).collect()
+    }
+}
+
+/// The names of a directory's entries, sorted; a directory that is missing has none.
+pub fn entries(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.sort();
+    names
+}
+
+/// Every file below a directory whose name ends in one of `endings`.
+pub fn files_below(directory: &Path, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for name in entries(directory) {
+        let path = directory.join(&name);
+        if path.is_dir() {
+            found.extend(files_below(&path, endings));
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The texts of the plugin that are Markdown.
+pub fn markdown(root: &Path) -> Vec<PathBuf> {
+    let mut pages = vec![root.join(".claude/CLAUDE.md")];
+    for directory in ["commands", "skills", "agents"] {
+        pages.extend(files_below(&root.join(directory), &[".md"]));
+    }
+    pages
+}
+
+/// What stands between backticks on one line.
+pub fn code_spans(text: &str) -> Vec<&str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The lines of a page's fenced blocks in one language.
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(fence) = line.strip_prefix("```") {
+            inside = !inside && fence == language;
+        } else if inside {
+            found.push(line);
+        }
+    }
+    found
+}
+
+/// The long flags among the words of a text: `[--cores` and `--cores,` both name `--cores`.
+pub fn flags(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for word in text.split_whitespace() {
+        let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        let Some(name) = word.strip_prefix("--") else { continue };
+        let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        if name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            found.insert(format!("--{name}"));
+        }
+    }
+    found
+}
+
+/// The flags that a help page declares. Only the start of an option's line counts: its text may speak of others.
+pub fn declared_flags(help: &str) -> BTreeSet<String> {
+    help.lines()
+        .map(str::trim_start)
+        .filter(|line| line.starts_with('-'))
+        .filter_map(|line| line.split_whitespace().take(2).flat_map(flags).next())
+        .collect()
+}
+
+/// The calls `cargo xtask TASK …` in a text, each as task and rest of its line or code span.
+pub fn calls(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        for (start, marker) in line.match_indices("cargo xtask ") {
+            let rest = &line[start + marker.len()..];
+            let call = rest.split('`').next().unwrap_or(rest);
+            let mut words = call.splitn(2, ' ');
+            let task = words.next().unwrap_or_default().trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            // `<task>` stands for any of them.
+            if task.starts_with(|c: char| c.is_ascii_lowercase()) {
+                found.push((task.to_owned(), words.next().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// The targets of a page's links, code left out.
+pub fn link_targets(text: &str) -> Vec<String> {
+    let mut targets = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        }
+        if in_block {
+            continue;
+        }
+        // Every second part of a line stands between backticks. A link may hold a code span, so the parts are joined.
+        let prose: String = line.split('`').step_by(2).collect();
+        for (start, marker) in prose.match_indices("](") {
+            let rest = &prose[start + marker.len()..];
+            targets.push(rest.split(')').next().unwrap_or(rest).to_owned());
+        }
+    }
+    targets
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+pub fn anchors(text: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
+        })
+        .collect()
+}

@@ -1,0 +1,263 @@
+//! A project of its own, a lab of its own, and a clean environment, for each test that wants them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use xtask::paths::Paths;
+use xtask::task::lab_up::{self, Ready};
+
+/// The lab, built once for all tests: its path is what cargo says it is.
+pub fn lab_program() -> &'static Path {
+    static LAB: OnceLock<PathBuf> = OnceLock::new();
+    LAB.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "lab", "--message-format=json-render-diagnostics"])
+            .current_dir(root())
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "the lab does not build");
+        let text = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
+        let executable = text.lines().find_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            (message["target"]["name"] == "lab").then(|| message["executable"].as_str().map(PathBuf::from))?
+        });
+        executable.expect("cargo names the lab's program")
+    })
+}
+
+/// The root of this repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+}
+
+/// A directory of its own that goes away with the value.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("omni-scale-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&dir).expect("a scratch directory");
+        Scratch(fs::canonicalize(dir).expect("it is there"))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a call of the runner came to.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The one JSON document on stdout.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON document: {error}\n{self:#?}"))
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Both streams hold each of `words`.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Ran {
+        let all = format!("{}\n{}", self.stdout, self.stderr);
+        for word in words {
+            assert!(all.contains(word), "{word:?} is not said:\n{self:#?}");
+        }
+        self
+    }
+}
+
+/// A project with a lab behind it.
+pub struct Sandbox {
+    scratch: Scratch,
+    env: BTreeMap<String, String>,
+    child: Child,
+}
+
+/// How the lab of a sandbox is started.
+#[derive(Default)]
+pub struct Options<'a> {
+    pub faults: &'a [&'a str],
+    pub latency_ms: u64,
+    pub clock: Option<u32>,
+}
+
+impl Sandbox {
+    /// A fresh project and a lab at its default pace.
+    pub fn new() -> Sandbox {
+        Sandbox::with(&Options::default())
+    }
+
+    pub fn with(options: &Options<'_>) -> Sandbox {
+        let scratch = Scratch::new();
+        let dir = scratch.path().join("lab");
+        let mut command = Command::new(lab_program());
+        command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes");
+        for fault in options.faults {
+            command.args(["--fault", fault]);
+        }
+        if options.latency_ms > 0 {
+            command.args(["--latency-ms", &options.latency_ms.to_string()]);
+        }
+        if let Some(clock) = options.clock {
+            command.args(["--clock", &clock.to_string()]);
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the lab starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the lab says it is ready");
+        let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        let project = scratch.path().join("project");
+        let paths = Paths::find(Some(root()), root()).expect("the repository is a project");
+        lab_up::make_project(&paths, &project, &ready).expect("a project");
+        let mut env = BTreeMap::new();
+        let text = fs::read_to_string(&ready.env_file).expect("the lab writes its environment");
+        let file = xtask::spec::env::EnvFile::parse("env", &text).expect("it is understood");
+        for key in file.keys() {
+            let value = file.get(key).unwrap_or_default();
+            env.insert(key.to_owned(), value.replace("$PATH", "/usr/local/bin:/usr/bin:/bin"));
+        }
+        env.insert("HOME".into(), scratch.path().join("home").display().to_string());
+        fs::create_dir_all(scratch.path().join("home")).expect("a home");
+        Sandbox { scratch, env, child }
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.scratch.path().join("project")
+    }
+
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.project().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.file(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, text).expect("written");
+    }
+
+    /// Gives a variable another value, or none.
+    pub fn set(&mut self, key: &str, value: Option<&str>) {
+        match value {
+            Some(value) => drop(self.env.insert(key.to_owned(), value.to_owned())),
+            None => drop(self.env.remove(key)),
+        }
+    }
+
+    pub fn env(&self, key: &str) -> &str {
+        self.env.get(key).map_or("", String::as_str)
+    }
+
+    /// The runner with the lab's environment and nothing else.
+    pub fn command(&self, line: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(line).arg("--project-dir").arg(self.project());
+        command.env_clear().envs(&self.env).current_dir(self.scratch.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a task; its words are split at spaces.
+    pub fn run(&self, line: &str) -> Ran {
+        self.run_words(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    pub fn run_words(&self, words: &[&str]) -> Ran {
+        let output = self.command(words).output().expect("the runner starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// What the far ends hold.
+    pub fn dump(&self) -> Value {
+        let dir = self.scratch.path().join("lab");
+        let output = Command::new(lab_program()).arg("dump").arg("--dir").arg(dir).output().expect("the lab answers");
+        serde_json::from_slice(&output.stdout).expect("the lab dumps JSON")
+    }
+
+    /// Every file of the project with its mode and contents.
+    pub fn tree(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
+            use std::os::unix::fs::PermissionsExt;
+            for entry in fs::read_dir(dir).expect("readable").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else {
+                    let mode = fs::metadata(&path).map_or(0, |meta| meta.permissions().mode());
+                    found.insert(path.clone(), (mode, fs::read(&path).unwrap_or_default()));
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        walk(&self.project(), &mut found);
+        found
+    }
+
+    /// The runbook up to a provider that is set up.
+    pub fn provider(&self) {
+        self.run("provider-setup --yes").exits(0);
+    }
+
+    /// The runbook up to a machine class in Omni.
+    pub fn class(&self, name: &str) {
+        self.run_words(&class_words(name)).exits(0);
+        self.run(&format!("machineclass-apply {name} --yes")).exits(0);
+    }
+}
+
+/// A small machine class on local storage.
+pub fn class_words(name: &str) -> Vec<&str> {
+    let mut words = vec!["machineclass-create", name, "--yes", "--cores", "2", "--memory", "4096", "--disk", "20"];
+    words.extend(["--selector", "name == \"local-lvm\""]);
+    words
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

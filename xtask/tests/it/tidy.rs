@@ -1,0 +1,94 @@
+//! What the house promises and no compiler holds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::sandbox::root;
+
+/// All Rust files below a directory.
+fn sources(dir: &str) -> Vec<PathBuf> {
+    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).expect("readable").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(dir), &mut found);
+    found
+}
+
+/// The part of a file before its tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("UTF-8");
+    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn pure_modules_name_no_effect() {
+    let banned =
+        ["std::fs", "std::process", "crate::proc", "crate::tool", "crate::files", "std::env::", "xshell", "duct::"];
+    let mut found = Vec::new();
+    for dir in ["xtask/src/spec", "xtask/src/status", "xtask/src/check"] {
+        for path in sources(dir) {
+            for (number, line) in code(&path).lines().enumerate() {
+                for word in banned.iter().filter(|word| line.contains(**word) && !line.trim_start().starts_with("//")) {
+                    found.push(format!(
+                        "{}:{}: `{word}`: this module is pure, take the bytes as an argument",
+                        path.display(),
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn tasks_are_files_of_their_names() {
+    let help = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("--help").output().expect("it runs");
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
+    let tasks: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.trim().is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(tasks.len() > 10, "{help}");
+    for task in tasks {
+        let file = root().join(format!("xtask/src/task/{}.rs", task.replace('-', "_")));
+        assert!(file.exists(), "the task `{task}` has no {}", file.display());
+    }
+}
+
+/// Seconds vary with the machine, the number of packages does not: 45 are the seven named crates', 6 more are ours.
+#[test]
+fn the_runner_stays_quick_to_build() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "-p", "xtask", "-e", "normal,build", "--prefix", "none", "--format", "{p}"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let packages: std::collections::BTreeSet<&str> =
+        text.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).collect();
+    assert!(packages.len() > 30, "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(packages.len() <= 55, "{} packages: {packages:?}", packages.len());
+    assert!(!packages.contains("lab") && !packages.contains("tokio"), "the lab is no part of the runner");
+}
+
+/// Every `cargo xtask` start reads the whole lock file; this is what the benchmark's bound leaves room for.
+#[test]
+fn the_lock_file_stays_small() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("committed");
+    let count = lock.lines().filter(|line| line.starts_with("name = ")).count();
+    assert!(count <= 120, "{count} packages in Cargo.lock: `cargo xtask` starts more slowly with each");
+}
