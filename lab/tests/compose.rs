@@ -1,0 +1,197 @@
+//! The stand-in for docker compose against what docker compose 5.5.1 on an engine 20.10 printed.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod harness;
+
+use harness::{Lab, Recording, Said, recording, without_ids};
+
+const KEY: (&str, &str) = ("OMNI_INFRA_PROVIDER_KEY", "x");
+
+fn lab(args: &[&str]) -> Lab {
+    let lab = Lab::start(&[&["--omni-version", "1.4.9"], args].concat());
+    lab.project.write("docker/compose.yaml", include_str!("fixtures/compose/input-compose.yaml"));
+    lab.project.write("docker/bad.yaml", "a: [\n");
+    lab
+}
+
+/// What is the same in every run: no ids, no times, no ages, labels sorted.
+fn plain(lab: &Lab, text: &str) -> String {
+    let text = text.replace(&lab.project.0.display().to_string(), "/srv/omni-scale");
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        match serde_json::from_str::<serde_json::Value>(line) {
+            Ok(mut value) if value.get("Labels").is_some() => {
+                let mut labels: Vec<&str> = value["Labels"].as_str().unwrap().split(",com.").collect();
+                for label in &mut labels {
+                    *label = label.trim_start_matches("com.");
+                }
+                labels.sort_unstable();
+                value["Labels"] = labels.join(",").into();
+                // The order of the keys is part of the recording.
+                let keys: Vec<&str> = line.match_indices(",\"").map(|(at, _)| &line[at + 2..at + 6]).collect();
+                out.push_str(&format!("{}\n", without_ages(&value.to_string())));
+                out.push_str(&format!("{}\n", keys.len()));
+            }
+            _ => out.push_str(&without_ages(line)),
+        }
+    }
+    without_ids(&out)
+}
+
+fn without_ages(line: &str) -> String {
+    let mut out = line.to_owned();
+    for unit in ["Less than a second", "1 second", "About a minute"] {
+        out = out.replace(unit, "<age>");
+    }
+    for count in (2..60).rev() {
+        out = out.replace(&format!("{count} seconds"), "<age>");
+    }
+    // The table is as wide as its ages.
+    out.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("   ")
+}
+
+fn replay_with(lab: &Lab, wanted: &Recording, env: &[(&str, &str)]) {
+    let args: Vec<&str> = wanted.argv[1..].iter().map(String::as_str).collect();
+    let mut command = lab.command("docker", &args);
+    command.envs(env.iter().copied());
+    let said: Said = command.output().unwrap().into();
+    let got = (said.code, plain(lab, &said.out), plain(lab, &said.err));
+    let expected = (wanted.code, plain(lab, &wanted.out), plain(lab, &wanted.err));
+    assert_eq!(got, expected, "{}: docker {}", wanted.name, args.join(" "));
+}
+
+fn replay(lab: &Lab, name: &str) {
+    replay_with(lab, &recording("compose", name), &[KEY]);
+}
+
+#[test]
+fn every_recording_is_reproduced() {
+    let lab = lab(&["--clock", "50", "--fault", "docker-sidecar-died:3"]);
+    for name in ["version", "version-json", "config-ok", "bad-yaml", "missing-file", "ps-nothing"] {
+        replay(&lab, name);
+    }
+    replay_with(&lab, &recording("compose", "missing-variable"), &[]);
+    replay_with(&lab, &recording("compose", "daemon-down"), &[KEY, ("DOCKER_HOST", "unix:///nonexistent.sock")]);
+    replay(&lab, "up");
+    settled(&lab);
+    for name in ["ps-running", "ps-table", "logs-provider", "logs-no-prefix", "logs-unknown-service", "restart"] {
+        replay(&lab, name);
+    }
+    replay(&lab, "up-recreate");
+    lab.wait("the sidecar dies", || lab.dump()["docker"].to_string().contains("137"));
+    replay(&lab, "ps-after-sidecar-died");
+    replay(&lab, "down");
+    replay(&lab, "ps-nothing");
+}
+
+/// The provider's container of the recording exits at once.
+fn settled(lab: &Lab) {
+    lab.wait("the provider has exited", || {
+        lab.dump()["docker"]["containers"].as_array().unwrap().iter().any(|found| found["state"] == "exited")
+    });
+}
+
+#[test]
+fn no_recording_is_left_out() {
+    let source = include_str!("compose.rs");
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/compose");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(name) = name.strip_suffix(".txt") {
+            assert!(source.contains(&format!("\"{name}\"")), "{name} is not replayed");
+        }
+    }
+}
+
+#[test]
+fn unknown_calls_fail_loudly() {
+    let lab = lab(&[]);
+    for line in [
+        "ps",
+        "compose -f docker/compose.yaml exec omni sh",
+        "version",
+        "compose up",
+        "compose -f docker/compose.yaml down -v",
+    ] {
+        let said = lab.call("docker", &line.split_whitespace().collect::<Vec<_>>());
+        let known = said.err.contains("is invalid") || said.err.contains("interpolating");
+        assert!(said.code == 64 || known, "{line}: {said:?}");
+        if said.code == 64 {
+            assert_eq!(said.err, format!("lab: this stand-in does not know: docker {line}\n"));
+        }
+    }
+}
+
+/// Only what changed is made anew, and what shares its network follows.
+#[test]
+fn a_second_up_changes_only_what_changed() {
+    let lab = Lab::start(&[]);
+    lab.up();
+    let said = lab.compose("up -d");
+    assert_eq!(said.err.matches("Running").count(), 3, "{said:?}");
+    let env = lab.project.read("docker/.env");
+    lab.project.write("docker/.env", &format!("{env}OMNI_PROVIDER_ID=other\n"));
+    let said = lab.compose("up -d");
+    assert!(said.err.contains("proxmox-provider-1 Recreated") && !said.err.contains("omni-1 Recreate"), "{said:?}");
+    // The key is for another provider than the one it now says it is.
+    lab.wait("the provider ends", || lab.compose("logs --no-log-prefix proxmox-provider").out.contains("Error:"));
+    let logs = lab.compose("logs --no-log-prefix proxmox-provider").out;
+    assert!(logs.contains("resource ID must match the infra provider ID \"proxmox\""), "{logs}");
+}
+
+/// What the real provider says on stderr when it is started wrongly, and its exit code.
+#[test]
+fn a_wrong_start_of_the_provider_is_told_as_by_the_real_one() {
+    let lab = Lab::start(&[]);
+    lab.set_up("https://127.0.0.1:1/api2/json");
+    let env = lab.project.read("docker/.env");
+    let config = lab.project.read("docker/config.yaml");
+    let account = lab.omnictl("serviceaccount create plain").out;
+    let account = account.lines().find_map(|line| line.strip_prefix("OMNI_SERVICE_ACCOUNT_KEY=")).unwrap().to_owned();
+    let with = |key: &str, value: &str| -> String {
+        let kept = env.lines().filter(|line| !line.starts_with(&format!("{key}=")));
+        kept.map(|line| format!("{line}\n")).collect::<String>() + &format!("{key}={value}\n")
+    };
+    for (name, env, config, wanted) in [
+        ("empty config", env.clone(), String::new(), "Error: failed to read Proxmox config file \"/config.yaml\""),
+        (
+            "broken key",
+            with("OMNI_INFRA_PROVIDER_KEY", "abcd=="),
+            config.clone(),
+            "Error: failed to decode service account key from options: illegal base64 data at input byte 4",
+        ),
+        (
+            "no key",
+            with("OMNI_INFRA_PROVIDER_KEY", ""),
+            config.clone(),
+            "code = Unauthenticated desc = invalid signature",
+        ),
+        (
+            "a service account's key",
+            with("OMNI_INFRA_PROVIDER_KEY", &account),
+            config.clone(),
+            "users are not allowed to modify \"InfraProviderStatuses.omni.sidero.dev\" resources",
+        ),
+        (
+            "no CA",
+            with("PROVIDER_CA_FILE", ""),
+            config.clone(),
+            "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown",
+        ),
+        (
+            "nobody there",
+            with("OMNI_DOMAIN", "127.0.0.1:1"),
+            config.clone(),
+            "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused",
+        ),
+    ] {
+        lab.project.write("docker/.env", &env);
+        lab.project.write("docker/config.yaml", &config);
+        assert_eq!(lab.compose("up -d --force-recreate").code, 0, "{name}");
+        settled(&lab);
+        let said = lab.compose("logs --no-log-prefix proxmox-provider");
+        assert!(said.out.lines().last().is_some_and(|line| line.contains(wanted)), "{name}: {said:?}");
+        let shown = lab.compose("ps --all --format json").out;
+        assert!(shown.contains("\"State\":\"exited\"") && shown.contains("Exited (1)"), "{name}: {shown}");
+    }
+}

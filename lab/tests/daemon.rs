@@ -1,0 +1,216 @@
+//! A whole life through the real binary, and the ways in which a lab ends.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod harness;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use harness::{CLASS, LAB, Lab, Said, cluster};
+use serde_json::Value;
+
+fn vms(lab: &Lab) -> Vec<Value> {
+    lab.dump()["proxmox"]["vms"].as_array().unwrap().clone()
+}
+
+fn ready(lab: &Lab) -> bool {
+    lab.dump()["omni"]["clusters"][0]["ready"] == true
+}
+
+fn with_cluster(args: &[&str], control_planes: u32, workers: u32) -> Lab {
+    let lab = Lab::start(args);
+    lab.up();
+    lab.project.write("class.yaml", CLASS);
+    lab.project.write("cluster.yaml", &cluster(control_planes, workers));
+    for call in ["apply -f class.yaml", "cluster template sync -f cluster.yaml"] {
+        let said = lab.omnictl(call);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    lab
+}
+
+#[test]
+fn a_whole_life() {
+    let lab = with_cluster(&[], 3, 3);
+    lab.wait("six machines run", || ready(&lab));
+    let found = vms(&lab);
+    assert_eq!(found.len(), 6);
+    assert!(found.iter().all(|vm| vm["status"] == "running" && vm["storage"] == "local-lvm" && vm["disk_gib"] == 40));
+    let status = lab.omnictl("cluster status demo -w 0");
+    assert_eq!(status.code, 0, "{status:?}");
+    assert!(status.out.starts_with("Cluster \"demo\" RUNNING Ready (6/6) (healthy/total)\n"), "{}", status.out);
+    assert_eq!(status.out.matches("RUNNING Ready").count(), 7);
+
+    lab.project.write("cluster.yaml", &cluster(3, 1));
+    let said = lab.omnictl("cluster template sync -f cluster.yaml");
+    assert_eq!(said.out, "* updating MachineSets.omni.sidero.dev(demo-workers)\n", "{said:?}");
+    lab.wait("two workers leave", || vms(&lab).len() == 4 && ready(&lab));
+    assert!(vms(&lab).iter().filter(|vm| vm["name"].as_str().unwrap().contains("workers")).count() == 1);
+
+    let said = lab.omnictl("delete machineclass worker");
+    assert!(said.err.contains("still in use by machine sets: demo-control-planes, demo-workers"), "{said:?}");
+    let said = lab.omnictl("cluster delete demo");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(said.out, "* tearing down Clusters.omni.sidero.dev(demo)\n* destroyed Clusters.omni.sidero.dev(demo)\n");
+    assert_eq!(vms(&lab).len(), 0);
+    for typ in ["machines", "links", "machinerequests", "machinesets", "clusterstatuses", "clustermachines"] {
+        assert_eq!(lab.omnictl(&format!("get {typ} -o json")).out, "", "{typ}");
+    }
+    let said = lab.omnictl("delete machineclass worker");
+    assert_eq!((said.code, said.err.as_str()), (0, "destroyed MachineClasses.omni.sidero.dev worker\n"));
+}
+
+/// The order of a teardown: workers are gone before the first control plane goes.
+#[test]
+fn workers_go_before_control_planes() {
+    let lab = with_cluster(&["--clock", "50"], 1, 2);
+    lab.wait("three machines run", || ready(&lab));
+    let mut deleting = lab.command("omnictl", &["cluster", "delete", "demo"]).spawn().unwrap();
+    lab.wait("the workers are gone", || {
+        let names: Vec<String> = vms(&lab).iter().map(|vm| vm["name"].as_str().unwrap().to_owned()).collect();
+        let workers = names.iter().filter(|name| name.contains("workers")).count();
+        assert!(workers == 0 || names.len() > workers, "a control plane went first: {names:?}");
+        workers == 0
+    });
+    assert!(deleting.wait().unwrap().success());
+    assert_eq!(vms(&lab).len(), 0);
+}
+
+/// A machine whose request is deleted is replaced by another one.
+#[test]
+fn a_deleted_request_is_replaced() {
+    let lab = with_cluster(&[], 1, 1);
+    lab.wait("two machines run", || ready(&lab));
+    let request = lab
+        .omnictl("get machinerequests -l omni.sidero.dev/machine-request-set=demo-workers -o jsonpath={.metadata.id}");
+    let request = request.out.trim().to_owned();
+    let said = lab.omnictl(&format!("delete machinerequest {request}"));
+    assert_eq!(said.code, 0, "{said:?}");
+    lab.wait("another machine runs", || {
+        ready(&lab) && vms(&lab).len() == 2 && vms(&lab).iter().all(|vm| vm["name"] != request.as_str())
+    });
+}
+
+fn gone(pid: u32) -> bool {
+    !std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+fn nothing_left(lab: &Lab) {
+    let dir = lab.dir.0.join("lab");
+    for file in ["env", "lab.json", "ca.pem", "bin/.lab.json", "bin/omnictl", "bin/docker"] {
+        assert!(!dir.join(file).exists(), "{file}");
+    }
+    let port = |url: &str| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    for url in ["proxmox_url", "omni_endpoint"] {
+        let port = port(lab.ready[url].as_str().unwrap());
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "{url} still answers");
+    }
+}
+
+#[test]
+fn the_end_of_stdin_ends_it() {
+    let mut lab = with_cluster(&[], 1, 0);
+    assert_eq!(lab.close_stdin(), Some(0));
+    nothing_left(&lab);
+}
+
+#[test]
+fn a_signal_ends_it() {
+    for signal in ["-TERM", "-INT"] {
+        let mut lab = Lab::start(&[]);
+        let pid = lab.pid().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(lab.wait_for_exit(), Some(0), "{signal}");
+        nothing_left(&lab);
+        assert!(gone(lab.pid()));
+    }
+}
+
+#[test]
+fn stop_ends_it() {
+    let mut lab = Lab::start(&[]);
+    let said: Said = Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(lab.wait_for_exit(), Some(0));
+    nothing_left(&lab);
+    let said: Said = Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("no lab runs in"), "{said:?}");
+}
+
+#[test]
+fn files_are_closed_to_others_and_the_ready_line_tells_no_secret() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lab = Lab::start(&[]);
+    let dir = lab.dir.0.join("lab");
+    let mode = |path: &str| std::fs::metadata(dir.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    for file in ["env", "lab.json", "bin/.lab.json"] {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+    let shown = lab.ready.to_string();
+    for name in ["OMNI_SERVICE_ACCOUNT_KEY", "PROXMOX_VE_API_TOKEN"] {
+        assert!(!shown.contains(lab.env(name)), "{name}");
+    }
+    let cmdline = std::fs::read_to_string(format!("/proc/{}/cmdline", lab.pid())).unwrap();
+    assert!(!cmdline.contains(lab.env("OMNI_SERVICE_ACCOUNT_KEY")));
+}
+
+/// An omnictl downloaded from Omni works wherever it is put.
+#[test]
+fn a_downloaded_omnictl_finds_its_lab() {
+    let lab = Lab::start(&[]);
+    let url = format!("{}/api/omnictl/omnictl-linux-amd64", lab.ready["omni_endpoint"].as_str().unwrap());
+    if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
+        return; // the file for this machine has another name
+    }
+    let ca = std::fs::read_to_string(lab.ready["ca_file"].as_str().unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let reply = runtime.block_on(async {
+        let client = lab::http::Client::new(Some(&ca)).unwrap();
+        client.request("GET", &url, &[], "").await.unwrap()
+    });
+    assert_eq!(reply.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(reply.header("content-length"), Some(reply.body.len().to_string().as_str()));
+    let place = lab.project.0.join("elsewhere");
+    std::fs::write(&place, &reply.body).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&place, mode).unwrap();
+    let said: Said = Command::new(&place).arg("--version").output().unwrap().into();
+    assert_eq!(said.out, "omnictl version v1.9.3 (API Version: 2)\n", "{said:?}");
+    let said: Said = Command::new(&place)
+        .args(["get", "clusters"])
+        .env_clear()
+        .envs(lab.env.iter().cloned())
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+}
+
+/// A far end that is far takes its time, and no more.
+#[test]
+fn latency_is_added_to_every_call() {
+    let lab = Lab::start(&["--latency-ms", "300"]);
+    let begun = Instant::now();
+    assert_eq!(lab.omnictl("get clusters").code, 0);
+    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    for (args, wanted) in [
+        (&["serve"][..], "--dir DIR is missing"),
+        (&["serve", "--dir", "/tmp/x", "--fault", "nope"], "there is no fault \"nope\""),
+        (&["serve", "--dir", "/tmp/x", "--clock", "0"], "time must pass"),
+        (&["serve", "--dir", "/tmp/x", "--omni-version", "2"], "use 1.9.3 or 1.4.9"),
+        (&["nope"], "there is no command \"nope\""),
+    ] {
+        let said: Said = Command::new(LAB).args(args).output().unwrap().into();
+        assert_eq!(said.code, 1, "{args:?}");
+        assert!(said.err.contains(wanted), "{args:?}: {said:?}");
+    }
+    let said: Said = Command::new(LAB).arg("faults").output().unwrap().into();
+    let faults: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(faults.as_array().unwrap().len() >= 15);
+}
