@@ -5,7 +5,6 @@ pub mod aliases;
 pub mod issues;
 pub mod man;
 pub mod recording;
-pub mod rules;
 pub mod tasks;
 
 use std::collections::BTreeMap;
@@ -31,7 +30,6 @@ pub struct Inputs {
 /// All generated pages. A new one is a row here.
 pub const PAGES: &[Page] = &[
     Page { path: "docs/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
-    Page { path: "docs/checks.md", source: "xtask/src/check/rules.rs", render: |_, _| Ok(rules::render()) },
     Page { path: "docs/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
     Page {
         path: "mise.toml",
@@ -116,6 +114,14 @@ mod tests {
         assert_eq!(splice(&new, "x", "new").unwrap(), new, "rendering twice changes nothing");
         assert!(splice("no markers", "x", "").unwrap_err().contains("<!-- x:begin -->"));
         assert!(splice("<!-- x:end --><!-- x:begin -->", "x", "").unwrap_err().contains("<!-- x:end -->"));
+    }
+
+    #[test]
+    fn a_page_has_one_source() {
+        let mut paths: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), PAGES.len());
     }
 
     #[test]
