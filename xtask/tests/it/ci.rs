@@ -434,7 +434,9 @@ fn one_version_of_each_tool() {
     assert!(read(".ci/plugin.sh").contains(&format!("markdownlint_version={}\n", pinned("markdownlint-cli2"))));
     assert!(read(".github/workflows/ci.yml").contains(&format!("go-version: \"{}\"", pinned("go"))));
     let run = read(".ci/run");
-    for tool in ["markdownlint-cli2", "shellcheck", "shfmt", "actionlint", "cargo-deny"] {
+    // cargo-deny is pinned for those who have it: building it takes longer than all other steps together.
+    assert!(pinned("cargo-deny").split('.').count() == 3);
+    for tool in ["markdownlint-cli2", "shellcheck", "shfmt", "actionlint"] {
         assert!(run.contains(&format!("pin {tool})")), "{tool} is not installed at the version of mise.toml");
         assert!(pinned(tool).split('.').count() == 3, "{tool} is not pinned in full");
     }
