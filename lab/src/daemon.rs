@@ -25,7 +25,7 @@ use crate::omni::{Omni, api, keys, wall_now};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
 use crate::race::{First, first};
-use crate::tls::{Ca, Leaf};
+use crate::tls::{Ca, Files, Leaf};
 use crate::tools::docker::engine::Engine;
 use crate::tools::wire::{Ask, LINK_FILE, Link, Start, Told};
 
@@ -95,7 +95,7 @@ pub async fn serve(options: Options) -> Result<()> {
     let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
     let link = Link { control: control.local_addr()?.to_string(), token: token.clone() };
     let omni = Omni::start(clock.clone(), options.release);
-    let front = front(&ca, &faults, &link, latency).await?;
+    let (front, tls) = front(&ca, &faults, &link, latency).await?;
     let secret = omni.with(|state| state.uuid());
     let proxmox = proxmox(&ca, &faults, &clock, latency, &secret).await?;
     let around =
@@ -122,6 +122,7 @@ pub async fn serve(options: Options) -> Result<()> {
         Some(front)
     };
     let key = admin_key(&lab)?;
+    write_project_files(&options.dir, &tls)?;
     let written = write_files(&options.dir, &lab, &link, &ca, &key, &secret, faults.has("omnictl-missing"))?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
@@ -176,7 +177,8 @@ fn prepare(dir: &Path) -> Result<()> {
 
 /// Takes away what only works while the lab runs.
 fn clean(dir: &Path) {
-    for file in ["env", "lab.json", "ca.pem", "bin/.lab.json", "bin/omnictl", "bin/docker"] {
+    let own = ["env", "lab.json", "ca.pem", "tls.crt", "tls.key", "omni.asc"];
+    for file in own.into_iter().chain(["bin/.lab.json", "bin/omnictl", "bin/docker"]) {
         let _ = std::fs::remove_file(dir.join(file));
     }
 }
@@ -194,16 +196,27 @@ fn write_secret(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-async fn front(ca: &Ca, faults: &Arc<Faults>, link: &Link, latency: Duration) -> Result<Server> {
+/// What the operator of this lab's Omni would have on disk: its certificate with its key, and the key of its store. The
+/// latter is always the same one: it guards nothing.
+fn write_project_files(dir: &Path, tls: &Files) -> Result<()> {
+    write_secret(&dir.join("tls.crt"), &tls.chain)?;
+    write_secret(&dir.join("tls.key"), &tls.key)?;
+    let label = "PGP PRIVATE KEY BLOCK";
+    let key = include_str!("omni/store-key.b64");
+    write_secret(&dir.join("omni.asc"), &format!("-----BEGIN {label}-----\n\n{key}-----END {label}-----\n"))
+}
+
+async fn front(ca: &Ca, faults: &Arc<Faults>, link: &Link, latency: Duration) -> Result<(Server, Files)> {
     let leaf = if faults.has("omni-unknown-ca") { Leaf::SelfSigned } else { Leaf::Good };
-    let mut options = http::Options::new(loopback(0), Some(ca.server_config_with(leaf)?));
+    let (tls, files) = ca.server_config_and_files(leaf)?;
+    let mut options = http::Options::new(loopback(0), Some(tls));
     options.latency = latency;
     let front = Arc::new(Front::new(Arc::clone(faults), link.clone()));
-    http::serve(options, move |request| {
+    let server = http::serve(options, move |request| {
         let front = Arc::clone(&front);
         async move { front.answer(&request) }
-    })
-    .await
+    });
+    Ok((server.await?, files))
 }
 
 async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, secret: &str) -> Result<Proxmox> {
@@ -270,7 +283,8 @@ fn write_files(
     write_secret(&dir.join("lab.json"), &handle.to_string())?;
     Ok(json!({
         "ready": true, "pid": std::process::id(), "env_file": env_file, "proxmox_url": proxmox, "omni_endpoint": omni,
-        "omni_domain": domain, "ca_file": ca_file, "bin_dir": bin,
+        "omni_domain": domain, "ca_file": ca_file, "bin_dir": bin, "tls_cert": dir.join("tls.crt"),
+        "tls_key": dir.join("tls.key"), "store_key": dir.join("omni.asc"),
     }))
 }
 

@@ -53,6 +53,14 @@ pub enum Leaf {
     SelfSigned,
 }
 
+/// What lies on a server's disk for its TLS, as PEM.
+pub struct Files {
+    /// Its certificate, and the authority's.
+    pub chain: String,
+    /// Its private key.
+    pub key: String,
+}
+
 /// A certificate authority that lives as long as the lab does; its key is never written anywhere.
 pub struct Ca {
     identity: Identity,
@@ -126,7 +134,14 @@ impl Ca {
 
     /// TLS 1.3 for a server that shows the given certificate.
     pub fn server_config_with(&self, leaf: Leaf) -> Result<Arc<rustls::ServerConfig>> {
+        self.server_config_and_files(leaf).map(|(config, _)| config)
+    }
+
+    /// The same, and the files that such a server would have.
+    pub fn server_config_and_files(&self, leaf: Leaf) -> Result<(Arc<rustls::ServerConfig>, Files)> {
         let (certificate, key) = self.issue(leaf)?;
+        let above = if leaf == Leaf::SelfSigned { String::new() } else { self.pem() };
+        let files = Files { chain: pem("CERTIFICATE", &certificate) + &above, key: pem("PRIVATE KEY", &key) };
         let chain = vec![CertificateDer::from(certificate)];
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         let mut config =
@@ -137,7 +152,7 @@ impl Ca {
                 .with_single_cert(chain, key)
                 .with_context(|| format!("TLS: the {leaf:?} certificate does not fit its key"))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), files))
     }
 
     /// A new certificate (DER) and its key (PKCS #8).
@@ -227,7 +242,7 @@ fn ip(address: IpAddr) -> Vec<u8> {
 }
 
 /// PEM with lines of 64 characters (RFC 7468).
-fn pem(label: &str, bytes: &[u8]) -> String {
+pub fn pem(label: &str, bytes: &[u8]) -> String {
     let encoded = STANDARD.encode(bytes);
     let mut out = format!("-----BEGIN {label}-----\n");
     let mut rest = encoded.as_str();

@@ -43,8 +43,10 @@ pub struct Service {
     pub binds: Vec<(String, String)>,
     /// Host paths that must exist: mounts with `create_host_path: false`.
     pub strict_binds: Vec<String>,
-    /// Named volumes it mounts.
-    pub volumes: Vec<String>,
+    /// Named volumes it mounts: name, path in the container.
+    pub volumes: Vec<(String, String)>,
+    /// Paths in the container that are mounted read-only.
+    pub read_only: Vec<String>,
     /// The service whose network it joins.
     pub network_of: Option<String>,
     /// Published ports: host address, host port, container port, protocol.
@@ -261,19 +263,25 @@ fn env_files(value: Option<&Value>) -> Vec<String> {
 
 fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
     for item in value.and_then(Value::as_sequence).into_iter().flatten() {
-        let (source, target) = match item {
+        let (source, target, read_only) = match item {
             Value::String(text) => {
                 let mut parts = text.split(':');
                 match (parts.next(), parts.next()) {
-                    (Some(source), Some(target)) => (source.to_owned(), target.to_owned()),
+                    (Some(source), Some(target)) => {
+                        let mode = parts.next().unwrap_or_default();
+                        (source.to_owned(), target.to_owned(), mode.split(',').any(|word| word == "ro"))
+                    }
                     _ => continue,
                 }
             }
             map => {
                 let text = |key: &str| map.get(key).map(scalar).unwrap_or_default();
-                (text("source"), text("target"))
+                (text("source"), text("target"), text("read_only") == "true")
             }
         };
+        if read_only {
+            out.read_only.push(target.clone());
+        }
         if source.starts_with(['.', '/', '~']) {
             let home = std::env::var("HOME").unwrap_or_default();
             let path = project.dir.join(source.replacen('~', &home, usize::from(source.starts_with('~'))));
@@ -292,7 +300,7 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
             }
             out.binds.push((target, host));
         } else {
-            out.volumes.push(source);
+            out.volumes.push((source, target));
         }
     }
 }

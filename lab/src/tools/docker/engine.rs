@@ -65,6 +65,19 @@ pub enum Ask {
     Make(String),
     /// Removes a network.
     Unmake(String),
+    /// The container of this name, whatever its project.
+    Find(String),
+    /// Volumes.
+    Volumes,
+    /// Runs a program in a running container.
+    Exec {
+        /// Project.
+        project: String,
+        /// Service.
+        service: String,
+        /// The program and its arguments.
+        words: Vec<String>,
+    },
     /// Lines of a log from number `from` on; with `wait` not before there is one or the container has ended.
     Logs {
         /// Project.
@@ -89,6 +102,12 @@ pub enum Told {
     Changed(bool),
     /// To [`Ask::Healthy`].
     Health(bool),
+    /// To [`Ask::Find`], with the project.
+    Found(Option<(String, Box<Shown>)>),
+    /// To [`Ask::Volumes`], by name.
+    Names(Vec<String>),
+    /// To [`Ask::Exec`]; `None` for a program that is not simulated.
+    Ran(Option<super::tailnet::Ran>),
     /// To [`Ask::Logs`]; true if the container will write no more.
     Lines(Vec<Line>, bool),
     /// `Error response from daemon: …` without these words.
@@ -118,6 +137,8 @@ pub struct Shown {
     pub finished: u64,
     /// It took the place of another one.
     pub replaced: bool,
+    /// How often it was started again by its policy.
+    pub restarts: u32,
 }
 
 struct Container {
@@ -178,6 +199,26 @@ impl Engine {
                 self.note();
                 Told::Done
             }
+            Ask::Find(name) => {
+                let state = self.lock();
+                let found = state.containers.iter().find(|(_, container)| container.shown.service.container == name);
+                Told::Found(found.map(|(key, container)| (key.0.clone(), Box::new(container.shown.clone()))))
+            }
+            Ask::Volumes => {
+                let names = self
+                    .lock()
+                    .things
+                    .iter()
+                    .filter_map(|name| name.strip_prefix("Volume "))
+                    .map(str::to_owned)
+                    .collect();
+                Told::Names(names)
+            }
+            Ask::Exec { project, service, words } => {
+                let found =
+                    self.lock().containers.get(&(project, service)).map(|container| container.shown.service.clone());
+                Told::Ran(found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults)))
+            }
             Ask::Make(name) => Told::Changed(self.lock().things.insert(name)),
             Ask::Unmake(name) => Told::Changed(self.lock().things.remove(&name)),
             Ask::Logs { project, service, from, wait } => self.logs(&(project, service), from, wait).await,
@@ -218,6 +259,7 @@ impl Engine {
             started: 0,
             finished: 0,
             replaced,
+            restarts: 0,
         };
         state.containers.insert(key, Container { shown, log: Log::default(), running: None });
         drop(state);
@@ -297,7 +339,10 @@ impl Engine {
             }
             self.around.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
-            self.update(&key, begin);
+            self.update(&key, |shown| {
+                shown.restarts += 1;
+                begin(shown);
+            });
         }
     }
 
@@ -360,6 +405,11 @@ impl Engine {
             self.update(key, become_healthy);
         }
         log.raw("boot: 2026/11/22 02:12:07 Startup complete, waiting for shutdown signal");
+        if ["tailnet-logged-out", "tailnet-no-magicdns"].iter().any(|name| self.around.faults.has(name)) {
+            // It was well once, or nothing would stand on it.
+            clock.sleep(UNHEALTHY_AFTER).await;
+            self.update(key, |shown| "unhealthy".clone_into(&mut shown.health));
+        }
         std::future::pending().await
     }
 

@@ -60,7 +60,8 @@ impl Compose {
 
     /// Volumes and the network; the recorded program says everything twice.
     fn resources(&mut self, project: &Project) -> Result<(), Fail> {
-        let used: BTreeSet<&String> = project.services.values().flat_map(|service| &service.volumes).collect();
+        let mounted = project.services.values().flat_map(|service| &service.volumes);
+        let used: BTreeSet<&String> = mounted.map(|(name, _)| name).collect();
         let volumes = project.volumes.iter().filter(|name| used.contains(name));
         let mut made: Vec<(&str, String)> = Vec::new();
         for (kind, name) in volumes

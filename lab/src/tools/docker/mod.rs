@@ -3,8 +3,11 @@
 pub mod compose;
 mod containers;
 pub mod engine;
+mod inspect;
 mod lifecycle;
 mod show;
+pub mod tailnet;
+mod template;
 
 use super::wire::{self, Ask, Line, Start, Told};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
@@ -15,6 +18,8 @@ use engine::Shown;
 enum Fail {
     /// What the program says on stderr, with its exit code 1.
     Said(String),
+    /// A program in a container ended so; what it said has been said.
+    Ended(i32),
     /// The call is not simulated.
     Unknown,
     /// The lab itself failed.
@@ -45,6 +50,10 @@ fn missing_socket(start: &Start) -> Option<String> {
     start.engine_down.then(|| named.unwrap_or("/var/run/docker.sock").to_owned())
 }
 
+fn few_arguments(count: usize) -> String {
+    format!("requires at least 2 arg(s), only received {count}")
+}
+
 /// The engine of the recordings.
 const ENGINE_VERSION: &str = "20.10.24";
 
@@ -56,6 +65,7 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
             err(&format!("{text}\n"));
             1
         }
+        Err(Fail::Ended(code)) => code,
         Err(Fail::Unknown) => unknown_call("docker", argv),
         Err(Fail::Lab(why)) => {
             err(&format!("lab: {why:#}\n"));
@@ -72,15 +82,20 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
         Told::Started(start) => start,
         other => return Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
     };
+    if let ["compose", ref rest @ ..] = words[..] {
+        return Compose { line, start }.run(rest);
+    }
+    if let Some(socket) = missing_socket(&start) {
+        return Err(engine_down(&socket));
+    }
     match words[..] {
         ["version", "--format" | "-f", "{{.Server.Version}}"] => {
-            if let Some(socket) = missing_socket(&start) {
-                return Err(engine_down(&socket));
-            }
             out(&format!("{ENGINE_VERSION}\n"));
             Ok(())
         }
-        ["compose", ref rest @ ..] => Compose { line, start }.run(rest),
+        ["inspect", ref rest @ ..] => inspect::inspect(&mut line, rest),
+        ["volume", "inspect", ref rest @ ..] => inspect::volume_inspect(&mut line, rest),
+        ["volume", "ls", ref rest @ ..] => inspect::volume_ls(&mut line, rest),
         _ => Err(Fail::Unknown),
     }
 }
@@ -144,7 +159,7 @@ impl Compose {
         if (command, args) == ("config", &["-q"][..]) || (command, args) == ("config", &["--quiet"][..]) {
             return Ok(());
         }
-        if !["ps", "up", "down", "logs", "restart"].contains(&command) {
+        if !["ps", "up", "down", "logs", "restart", "exec"].contains(&command) {
             return Err(Fail::Unknown);
         }
         if let Some(socket) = missing_socket(&self.start) {
@@ -156,6 +171,7 @@ impl Compose {
             "down" if args.is_empty() => self.down(project),
             "restart" => self.restart(project, args),
             "logs" => self.logs(project, args),
+            "exec" => self.exec(project, args),
             _ => Err(Fail::Unknown),
         }
     }
@@ -206,6 +222,29 @@ impl Compose {
             false => out(&show::table(&found, now)),
         }
         Ok(())
+    }
+
+    /// `exec -T SERVICE PROGRAM…`: its output and exit code are those of the program.
+    fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
+        let rest = match args {
+            ["-T" | "--no-TTY" | "--no-tty", rest @ ..] => rest,
+            // With a terminal it is another program.
+            _ => return Err(Fail::Unknown),
+        };
+        let [service, words @ ..] = rest else { return Err(Fail::Said(few_arguments(0))) };
+        if words.is_empty() {
+            return Err(Fail::Said(few_arguments(1)));
+        }
+        let runs = |shown: &Shown| shown.service.name == *service && shown.state == "running";
+        if !self.containers(project)?.iter().any(runs) {
+            return Err(Fail::Said(format!("service {service:?} is not running")));
+        }
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        let ask = engine::Ask::Exec { project: project.name.clone(), service: (*service).to_owned(), words };
+        let engine::Told::Ran(Some(ran)) = self.ask(ask)? else { return Err(Fail::Unknown) };
+        out(&ran.out);
+        err(&ran.err);
+        if ran.code == 0 { Ok(()) } else { Err(Fail::Ended(ran.code)) }
     }
 
     fn logs(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {

@@ -66,17 +66,22 @@ fn status(shown: &Shown, now: u64) -> String {
     }
 }
 
+/// The entry point that an image of the kit has; empty for any other.
+pub fn entrypoint(image: &str) -> &'static str {
+    match image.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default() {
+        "tailscale" => "/usr/local/bin/containerboot",
+        "omni" => "/omni",
+        "omni-infra-provider-proxmox" => "/omni-infra-provider-proxmox",
+        _ => "",
+    }
+}
+
 /// The command in Go's quotes, cut to twenty characters.
 fn command(shown: &Shown) -> String {
     let service = &shown.service;
     let mut words: Vec<String> = Vec::new();
     if !service.entrypoint {
-        let image = service.image.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default();
-        match image {
-            "tailscale" => words.push("/usr/local/bin/containerboot".to_owned()),
-            "omni" | "omni-infra-provider-proxmox" => words.push(format!("/{image}")),
-            _ => {}
-        }
+        words.extend(Some(entrypoint(&service.image).to_owned()).filter(|word| !word.is_empty()));
     }
     words.extend(service.argv.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { word.clone() }));
     let whole = words.join(" ");
@@ -123,7 +128,8 @@ pub fn json(project: &Project, shown: &Shown, now: u64) -> String {
     let (year, month, day, rest) = civil(i64::try_from(shown.created / SECOND).unwrap_or(0));
     let created =
         format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} +0000 UTC", rest / 3600, rest / 60 % 60, rest % 60);
-    let volumes: Vec<String> = service.volumes.iter().map(|name| cut(&format!("{}_{name}", project.name))).collect();
+    let volumes: Vec<String> =
+        service.volumes.iter().map(|(name, _)| cut(&format!("{}_{name}", project.name))).collect();
     let binds = service.binds.iter().map(|(_, host)| cut(host));
     let mounts: Vec<String> = volumes.iter().cloned().chain(binds).collect();
     let networks = if service.network_of.is_some() { String::new() } else { format!("{}_default", project.name) };

@@ -1,0 +1,275 @@
+//! What a program sees that runs in the sidecar's container: Tailscale's client, busybox's wget, and with it tsidp, the
+//! OIDC provider of the tailnet. Nothing leaves the lab: the tailnet is three answers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::compose::Service;
+use crate::faults::Faults;
+use crate::omni::resource::rfc3339;
+
+/// How a program in a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// What it said.
+    pub out: String,
+    /// What it said on stderr.
+    pub err: String,
+}
+
+/// Where the sidecar answers for its health (compose.yaml: TS_LOCAL_ADDR_PORT).
+const HEALTH: &str = "127.0.0.1:9002";
+/// The sidecar's address.
+const ADDRESS: [&str; 2] = ["100.101.102.103", "fd7a:115c:a1e0::6701:6667"];
+
+/// Runs a program in the container of a service; `None` if it is not simulated.
+pub fn run(service: &Service, words: &[String], faults: &Faults) -> Option<Ran> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (program, args) = words.split_first()?;
+    if !service.image.contains("tailscale/tailscale") {
+        // Omni's image and the provider's hold one program each. Compose prints this on stdout (5.5.1, recorded).
+        let why = format!("exec: {program:?}: executable file not found in $PATH: unknown");
+        let out = format!("OCI runtime exec failed: exec failed: unable to start container process: {why}\n");
+        return Some(Ran { code: 126, out, err: String::new() });
+    }
+    let net = Tailnet { service, faults };
+    match *program {
+        "tailscale" => net.tailscale(args),
+        "wget" => net.wget(args),
+        "getent" => match args {
+            ["hosts", host] if *host == net.issuer_host() && !net.gone() => {
+                Some(said(format!("100.64.0.7      {host}  {host}\n")))
+            }
+            ["hosts", _] => Some(Ran { code: 2, ..Ran::default() }),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn said(out: String) -> Ran {
+    Ran { code: 0, out, err: String::new() }
+}
+
+fn failed(text: &str) -> Ran {
+    Ran { code: 1, out: String::new(), err: format!("wget: {text}\n") }
+}
+
+struct Tailnet<'a> {
+    service: &'a Service,
+    faults: &'a Faults,
+}
+
+impl Tailnet<'_> {
+    fn env(&self, name: &str) -> &str {
+        self.service.environment.get(name).map_or("", String::as_str)
+    }
+
+    fn issuer_host(&self) -> &str {
+        let host = self.env("OIDC_ISSUER_URL");
+        let host = host.split_once("://").map_or(host, |(_, host)| host);
+        host.split(['/', ':']).next().unwrap_or_default()
+    }
+
+    /// The sidecar is not on the tailnet.
+    fn gone(&self) -> bool {
+        self.faults.has("tailnet-logged-out")
+    }
+
+    /// The node's name: the first label of OMNI_DOMAIN, as the compose file's command makes it.
+    fn name(&self) -> String {
+        let label = self.env("OMNI_DOMAIN").split('.').next().unwrap_or_default();
+        let taken = self.faults.has("tailnet-name-taken");
+        if taken { format!("{label}-1") } else { label.to_owned() }
+    }
+
+    /// `tailscale status --json` and `tailscale ip` (tailscale v1.102 cmd/tailscale/cli, ipn/ipnstate.Status).
+    fn tailscale(&self, args: &[&str]) -> Option<Ran> {
+        match args {
+            ["status", flags @ ..]
+                if flags.contains(&"--json")
+                    && flags.iter().all(|flag| matches!(*flag, "--json" | "--peers=false" | "--self=true")) =>
+            {
+                serde_json::to_string_pretty(&self.status()).ok().map(|text| said(text + "\n"))
+            }
+            ["status"] if self.gone() => Some(Ran { code: 1, out: "Logged out.\n".to_owned(), err: String::new() }),
+            ["ip", "-4"] => match self.gone() {
+                true => Some(Ran {
+                    code: 1,
+                    out: String::new(),
+                    err: "no current Tailscale IPs; state: NeedsLogin\n".to_owned(),
+                }),
+                false => Some(said(format!("{}\n", ADDRESS[0]))),
+            },
+            _ => None,
+        }
+    }
+
+    fn status(&self) -> Value {
+        let name = self.name();
+        let suffix = "example.ts.net";
+        let state = if self.gone() { "NeedsLogin" } else { "Running" };
+        let addresses = if self.gone() { json!(null) } else { json!(ADDRESS) };
+        let mut own = json!({
+            "ID": "nLab1CNTRL", "PublicKey": "nodekey:0000000000000000000000000000000000000000000000000000000000000001",
+            "HostName": name, "DNSName": if self.gone() { String::new() } else { format!("{name}.{suffix}.") },
+            "OS": "linux", "UserID": 1, "TailscaleIPs": addresses, "Tags": ["tag:omni"], "Online": !self.gone(),
+            "ExitNode": false, "Active": false,
+        });
+        if self.faults.has("tailnet-key-expires") {
+            // A node that is not tagged must log in again after half a year.
+            own["Tags"] = json!(null);
+            own["KeyExpiry"] = json!(rfc3339(crate::omni::wall_now() + 6 * 86_400));
+        }
+        json!({
+            "Version": "1.102.4", "TUN": true, "BackendState": state, "HaveNodeKey": true, "AuthURL": "",
+            "TailscaleIPs": addresses, "Self": own, "Health": [], "MagicDNSSuffix": suffix,
+            "CurrentTailnet": if self.gone() { json!(null) } else {
+                json!({"Name": "example.com", "MagicDNSSuffix": suffix, "MagicDNSEnabled": !self.faults.has("tailnet-no-magicdns")})
+            },
+            "CertDomains": null, "Peer": null, "User": null, "ClientVersion": null,
+        })
+    }
+
+    /// busybox's wget (1.37, in Alpine 3.22): `-q`, `-T SECONDS`, `-O FILE`, one URL.
+    fn wget(&self, args: &[&str]) -> Option<Ran> {
+        let (mut url, mut show) = (None, false);
+        let mut words = args.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "-q" => {}
+                "-T" => drop(words.next()?),
+                "-O" => show = *words.next()? == "-",
+                word if word.starts_with('-') => return None,
+                word => url = Some(word),
+            }
+        }
+        let (scheme, rest) = url?.split_once("://")?;
+        let (host, path) = rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, path.to_owned()));
+        let body = match (scheme, host) {
+            ("http", HEALTH) if self.gone() => {
+                Err("server returned error: HTTP/1.1 503 Service Unavailable".to_owned())
+            }
+            ("http", HEALTH) => Ok(String::new()),
+            ("https", host) if host == self.issuer_host() => self.tsidp(&path),
+            (_, host) => Err(format!("bad address '{}'", host.split(':').next().unwrap_or_default())),
+        };
+        Some(match body {
+            Ok(body) => said(if show { body } else { String::new() }),
+            Err(why) => failed(&why),
+        })
+    }
+
+    /// tsidp v0.0.12 (server/oidc-*.go, server/ui.go, server/clients.go): its documents for everybody, the rest only for
+    /// those with a grant, which a tagged node has not.
+    fn tsidp(&self, path: &str) -> Result<String, String> {
+        if self.gone() || self.faults.has("tailnet-no-magicdns") {
+            return Err(format!("bad address '{}'", self.issuer_host()));
+        }
+        if self.faults.hit("tsidp-unreachable") {
+            return Err("can't connect to remote host (100.64.0.7): Connection refused".to_owned());
+        }
+        let issuer = self.env("OIDC_ISSUER_URL").trim_end_matches('/').to_owned();
+        let issuer = if self.faults.has("tsidp-renamed") { issuer.replacen('.', "-1.", 1) } else { issuer };
+        match path {
+            ".well-known/openid-configuration" | ".well-known/oauth-authorization-server" => Ok(discovery(&issuer)),
+            ".well-known/jwks.json" => Ok(jwks()),
+            "" | "new" | "clients/" if self.faults.has("tsidp-admin-open") => {
+                Ok("<!DOCTYPE html>\n<html><head><title>Tailscale OIDC Identity Provider</title></head></html>\n"
+                    .to_owned())
+            }
+            "" | "new" | "clients/" | "register" => Err("server returned error: HTTP/1.1 403 Forbidden".to_owned()),
+            _ => Err("server returned error: HTTP/1.1 404 Not Found".to_owned()),
+        }
+    }
+}
+
+fn discovery(issuer: &str) -> String {
+    let claims =
+        ["sub", "aud", "exp", "iat", "iss", "jti", "nbf", "username", "email", "name", "picture", "preferred_username"];
+    json!({
+        "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"), "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "introspection_endpoint": format!("{issuer}/introspect"), "registration_endpoint": format!("{issuer}/register"),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"), "scopes_supported": ["openid", "email", "profile"],
+        "response_types_supported": ["id_token", "code"], "grant_types_supported": ["authorization_code", "refresh_token"],
+        "subject_types_supported": ["public"], "claims_supported": claims,
+        "id_token_signing_alg_values_supported": ["RS256"], "code_challenge_methods_supported": ["plain", "S256"],
+    })
+    .to_string()
+        + "\n"
+}
+
+/// One RSA key of 2048 bits for RS256; nobody signs with it.
+fn jwks() -> String {
+    let digests = (0u8..8).map(|part| ring::digest::digest(&ring::digest::SHA256, &[part]));
+    let modulus: Vec<u8> = digests.flat_map(|digest| digest.as_ref().to_vec()).collect();
+    let key = json!({
+        "use": "sig", "kty": "RSA", "kid": "4711", "alg": "RS256", "n": URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB",
+    });
+    json!({ "keys": [key] }).to_string() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sidecar() -> Service {
+        let environment = [("OMNI_DOMAIN", "omni.example.com"), ("OIDC_ISSUER_URL", "https://idp.example.ts.net")];
+        Service {
+            image: "docker.io/tailscale/tailscale:v1.102.4".to_owned(),
+            environment: environment.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            ..Service::default()
+        }
+    }
+
+    fn ran(line: &str, faults: &[&str]) -> Option<Ran> {
+        let faults = Faults::parse(&faults.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        run(&sidecar(), &line.split(' ').map(str::to_owned).collect::<Vec<_>>(), &faults)
+    }
+
+    #[test]
+    fn the_issuer_answers_inside_alone() {
+        let url = "https://idp.example.ts.net/.well-known/openid-configuration";
+        let document = ran(&format!("wget -q -T 10 -O - {url}"), &[]).unwrap();
+        let document: Value = serde_json::from_str(&document.out).unwrap();
+        assert_eq!(document["issuer"], "https://idp.example.ts.net");
+        let keys = ran(&format!("wget -q -O - {}", document["jwks_uri"].as_str().unwrap()), &[]).unwrap().out;
+        assert!(keys.contains("RS256"), "{keys}");
+        for (line, faults, wanted) in [
+            ("wget -q -O - https://idp.example.ts.net/", &[][..], "server returned error: HTTP/1.1 403 Forbidden"),
+            ("wget -q -O - https://else.example.ts.net/", &[], "bad address 'else.example.ts.net'"),
+            ("wget -q -O - https://idp.example.ts.net/", &["tsidp-unreachable"], "can't connect to remote host"),
+            ("wget -q -O - https://idp.example.ts.net/", &["tailnet-logged-out"], "bad address"),
+        ] {
+            let ran = ran(line, faults).unwrap();
+            assert_eq!((ran.code, ran.err.contains(wanted)), (1, true), "{line}: {ran:?}");
+        }
+        assert_eq!(ran("wget --post-data x https://idp.example.ts.net/", &[]), None);
+        assert_eq!(ran("sh -c true", &[]), None);
+    }
+
+    #[test]
+    fn the_node_is_named_after_the_domain() {
+        let status = |faults: &[&str]| -> Value {
+            serde_json::from_str(&ran("tailscale status --json --peers=false", faults).unwrap().out).unwrap()
+        };
+        assert_eq!(status(&[])["Self"]["DNSName"], "omni.example.ts.net.");
+        assert_eq!(status(&["tailnet-name-taken"])["Self"]["DNSName"], "omni-1.example.ts.net.");
+        assert_eq!(status(&["tailnet-logged-out"])["BackendState"], "NeedsLogin");
+        assert!(status(&["tailnet-key-expires"])["Self"]["KeyExpiry"].is_string());
+        assert_eq!(status(&["tailnet-no-magicdns"])["CurrentTailnet"]["MagicDNSEnabled"], false);
+    }
+
+    #[test]
+    fn the_other_images_have_no_shell() {
+        let omni = Service { image: "ghcr.io/siderolabs/omni:v1.9.3".to_owned(), ..Service::default() };
+        let ran = run(&omni, &["ls".to_owned()], &Faults::default()).unwrap();
+        assert_eq!(ran.code, 126);
+        assert!(ran.out.ends_with("exec: \"ls\": executable file not found in $PATH: unknown\n"), "{ran:?}");
+    }
+}
