@@ -233,7 +233,7 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
     let mut env = EnvFile::parse("docker/.env.example", &shell.read_file(paths.env_example())?)?;
     for (key, value) in [
         ("OMNI_DOMAIN", ready.omni_domain.as_str()),
-        ("OMNI_INITIAL_USER", "admin@example.com"),
+        ("OMNI_INITIAL_USER", "operator@example.org"),
         ("OMNI_LAN_ADDRESS", "127.0.0.1"),
         ("OMNI_TLS_CERT", cert.as_str()),
         ("OMNI_TLS_KEY", key.as_str()),
