@@ -34,7 +34,7 @@ struct Field {
 
 /// What an open block ends with.
 #[derive(PartialEq, Eq)]
-enum End {
+enum Stop {
     Text,
     End,
     Else,
@@ -44,7 +44,7 @@ enum End {
 pub fn execute(template: &str, document: &Value) -> Result<String, Problem> {
     let mut at = 0;
     let (nodes, end) = block(template, &mut at)?;
-    if end != End::Text {
+    if end != Stop::Text {
         return Err(Problem::Unknown);
     }
     let mut out = String::new();
@@ -52,14 +52,14 @@ pub fn execute(template: &str, document: &Value) -> Result<String, Problem> {
     Ok(out)
 }
 
-fn block(template: &str, at: &mut usize) -> Result<(Vec<Node>, End), Problem> {
+fn block(template: &str, at: &mut usize) -> Result<(Vec<Node>, Stop), Problem> {
     let mut nodes = Vec::new();
     loop {
         let rest = &template[*at..];
         let Some(open) = rest.find("{{") else {
             nodes.push(Node::Text(rest.to_owned()));
             *at = template.len();
-            return Ok((nodes, End::Text));
+            return Ok((nodes, Stop::Text));
         };
         nodes.push(Node::Text(rest[..open].to_owned()));
         let start = *at + open + 2;
@@ -68,16 +68,16 @@ fn block(template: &str, at: &mut usize) -> Result<(Vec<Node>, End), Problem> {
         *at = start + close + 2;
         let mut words = words(inner, start)?;
         match words.first() {
-            Some(Word::Name(name)) if name == "end" && words.len() == 1 => return Ok((nodes, End::End)),
-            Some(Word::Name(name)) if name == "else" && words.len() == 1 => return Ok((nodes, End::Else)),
+            Some(Word::Name(name)) if name == "end" && words.len() == 1 => return Ok((nodes, Stop::End)),
+            Some(Word::Name(name)) if name == "else" && words.len() == 1 => return Ok((nodes, Stop::Else)),
             Some(Word::Name(name)) if (name == "range" || name == "if") && words.len() == 2 => {
                 let range = name == "range";
                 let Some(Word::Field(field)) = words.pop() else { return Err(Problem::Unknown) };
                 let (inside, end) = block(template, at)?;
                 let otherwise = match (range, end) {
-                    (_, End::End) => Vec::new(),
-                    (false, End::Else) => match block(template, at)? {
-                        (otherwise, End::End) => otherwise,
+                    (_, Stop::End) => Vec::new(),
+                    (false, Stop::Else) => match block(template, at)? {
+                        (otherwise, Stop::End) => otherwise,
                         _ => return Err(Problem::Unknown),
                     },
                     _ => return Err(Problem::Unknown),
