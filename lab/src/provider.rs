@@ -1,10 +1,14 @@
 //! The infrastructure provider, simulated: it registers with Omni, answers machine requests one at a time, and makes
 //! virtual machines through the same calls, in the same order and with the same errors as the real one
-//! (omni-infra-provider-proxmox 0d9fd58 over siderolabs/omni client v1.5.0-beta.2 pkg/infra).
+//! (omni-infra-provider-proxmox over siderolabs/omni client pkg/infra). Which release it is, the tag of its image says.
 
 pub mod cidata;
+mod ha;
 pub mod log;
+mod place;
+mod pool;
 pub mod pve;
+pub mod release;
 mod requests;
 mod steps;
 
@@ -24,9 +28,11 @@ use crate::omni::{Omni, api, keys};
 use crate::race::{First, first};
 use crate::tls::Ca;
 use log::Log;
+use place::Ledger;
 use pve::{Login, Pve};
+use release::Release;
 
-/// The JSON Schema that the provider registers (omni-infra-provider-proxmox 0d9fd58
+/// The JSON Schema that the provider registers before its first release (omni-infra-provider-proxmox 0d9fd58
 /// cmd/omni-infra-provider-proxmox/data/schema.json).
 pub const SCHEMA: &str = include_str!("provider/schema.json");
 
@@ -36,6 +42,8 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// What the provider was started with.
 #[derive(Clone, Default)]
 pub struct Settings {
+    /// The image.
+    pub release: Release,
     /// `--omni-api-endpoint`
     pub endpoint: String,
     /// `OMNI_SERVICE_ACCOUNT_KEY`
@@ -77,6 +85,8 @@ struct Provider {
     clock: Clock,
     log: Log,
     join_token: String,
+    release: Release,
+    ledger: Ledger,
 }
 
 /// Runs the provider until it fails; the value is its exit code. Dropping the future is SIGKILL.
@@ -118,7 +128,9 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
         _ => Login::None,
     };
     let client = client(settings.ca.as_deref(), insecure)?;
-    let pve = Pve::new(client, &text("url"), login, around.clock.clone());
+    // The first release logs in once, and not again when its ticket ends after two hours (issue 25).
+    let renews = settings.release > Release::Untagged;
+    let pve = Pve::new(client, &text("url"), login, around.clock.clone()).renewing(renews);
     say(log, "info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider");
     dial(settings, around).await?;
     register(settings, around).await?;
@@ -131,6 +143,8 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
         clock: around.clock.clone(),
         log: log.clone(),
         join_token: crate::tls::hex(&secret),
+        release: settings.release,
+        ledger: Ledger::default(),
     })
 }
 
@@ -173,7 +187,7 @@ async fn register(settings: &Settings, around: &Surroundings) -> Result<(), Stri
         let caller = access::authenticate(state, key).map_err(|status| status.to_string())?;
         access::check(state, &caller, Verb::Create, INFRA_PROVIDER_STATUS, INFRA)
             .map_err(|status| status.to_string())?;
-        let spec = json!({"schema": SCHEMA, "name": settings.name, "description": settings.description, "icon": "…"});
+        let spec = json!({"schema": settings.release.schema(), "name": settings.name, "description": settings.description, "icon": "…"});
         let mut resource = state.make(INFRA_PROVIDER_STATUS, INFRA, id, spec);
         let call = match state.store.get(INFRA_PROVIDER_STATUS, INFRA, id) {
             Some(old) => {

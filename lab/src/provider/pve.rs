@@ -36,6 +36,7 @@ pub struct Pve {
     base: String,
     login: Login,
     session: Mutex<Option<(String, String)>>,
+    renews: bool,
     clock: Clock,
 }
 
@@ -51,7 +52,13 @@ pub struct Task {
 impl Pve {
     /// A connection; nothing is sent yet.
     pub fn new(client: Client, base: &str, login: Login, clock: Clock) -> Pve {
-        Pve { client, base: base.to_owned(), login, session: Mutex::new(None), clock }
+        Pve { client, base: base.to_owned(), login, session: Mutex::new(None), renews: false, clock }
+    }
+
+    /// Whether it logs in again once its ticket has ended (go-proxmox v0.4.1 and later).
+    pub fn renewing(mut self, renews: bool) -> Pve {
+        self.renews = renews;
+        self
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
@@ -98,7 +105,7 @@ impl Pve {
 
     async fn log_in(&self) -> Result<(), String> {
         let Login::Password { username, password, realm } = &self.login else { return Err(NOT_AUTHORIZED.to_owned()) };
-        if self.session.lock().unwrap_or_else(|e| e.into_inner()).is_some() {
+        if !self.renews && self.session.lock().unwrap_or_else(|e| e.into_inner()).is_some() {
             // CreateSession refuses a second session: the ticket is never renewed (issue 25).
             return Err(NOT_AUTHORIZED.to_owned());
         }

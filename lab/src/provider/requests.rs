@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Provider;
-use super::steps::{MachineState, Request, STEPS, Stop};
+use super::release::Release;
+use super::steps::{MachineState, Request, Stop};
 use crate::omni::names::*;
 use crate::omni::requests::release;
 use crate::omni::resource::{Key, Resource};
 
 /// How long a failed step rests.
 const REST: Duration = Duration::from_secs(60);
+/// The stage of a machine request that failed (omni client/api/omni/specs: MachineRequestStatusSpec.Stage).
+const FAILED: u64 = 3;
 
 /// A request that waits for its turn.
 #[derive(Clone, Debug)]
@@ -147,12 +150,13 @@ impl Provider {
 
     async fn provision(&self, id: &str, found: &Resource) -> Outcome {
         let mut state = self.load(id);
+        let steps = self.release.steps();
         let request = match read_request(found) {
             Ok(request) => request,
-            Err(why) => return self.failed(id, STEPS[0], why),
+            Err(why) => return self.failed(id, steps[0], why),
         };
-        let first = STEPS.iter().position(|step| *step == state.step).unwrap_or(0);
-        for (number, step) in STEPS.iter().enumerate().skip(first) {
+        let first = steps.iter().position(|step| *step == state.step).unwrap_or(0);
+        for (number, step) in steps.iter().enumerate().skip(first) {
             self.say(id, "info", "controllers/provision.go:309", "running provision step", &[("step", (*step).into())]);
             let mut learnt = state.clone();
             let outcome = self.step(step, &request, &mut learnt).await;
@@ -161,7 +165,7 @@ impl Provider {
             }
             learnt.step = (*step).to_owned();
             state = learnt;
-            let shown = format!("Running Step: {step:?} ({}/{})", number + 1, STEPS.len());
+            let shown = format!("Running Step: {step:?} ({}/{})", number + 1, steps.len());
             self.store(id, &state, 1, &shown);
             if let Err(Stop::Later(wait)) = outcome {
                 return Outcome::Again(wait);
@@ -175,6 +179,13 @@ impl Provider {
     fn failed(&self, id: &str, step: &str, why: String) -> Outcome {
         let fields = [("error", why.clone().into()), ("step", step.into())];
         self.say(id, "error", "controllers/provision.go:339", "machine provision failed", &fields);
+        if self.release >= Release::V0_2 {
+            // The clients before it set the stage on a copy that was never written.
+            self.show(id, |spec| {
+                spec["stage"] = FAILED.into();
+                spec["error"] = why.as_str().into();
+            });
+        }
         Outcome::Failed(why, REST)
     }
 
@@ -185,17 +196,25 @@ impl Provider {
         found.map(|spec| unpack(&spec)).unwrap_or_default()
     }
 
-    /// Keeps what was learnt, and shows it. In this version an error or a failed stage is never shown.
+    /// Keeps what was learnt, and shows it.
     fn store(&self, id: &str, machine: &MachineState, stage: u64, shown: &str) {
         let key = self.machine_key(id);
+        self.omni.with(|state| state.store.modify(&key, |resource| resource.spec = pack(machine)));
+        self.show(id, |spec| {
+            spec["id"] = machine.uuid.clone().into();
+            spec["stage"] = stage.into();
+            spec["status"] = shown.into();
+            if spec["error"].is_string() {
+                spec["error"] = "".into();
+            }
+        });
+    }
+
+    /// Changes what Omni shows of a machine request.
+    fn show(&self, id: &str, change: impl FnOnce(&mut Value)) {
         self.omni.with(|state| {
-            state.store.modify(&key, |resource| resource.spec = pack(machine));
             let status = Key::new(MACHINE_REQUEST_STATUS, INFRA, id);
-            state.store.modify(&status, |resource| {
-                resource.spec["id"] = machine.uuid.clone().into();
-                resource.spec["stage"] = stage.into();
-                resource.spec["status"] = shown.into();
-            });
+            state.store.modify(&status, |resource| change(&mut resource.spec));
             if let Some(status) = state.store.get(&status.typ, INFRA, id).cloned() {
                 state.touch(&status);
             }
@@ -212,7 +231,7 @@ impl Provider {
         }
         self.omni.with(|state| release(state, id));
         let machine = self.load(id);
-        if let Err(why) = self.deprovision(&machine).await {
+        if let Err(why) = self.deprovision(id, &machine).await {
             return Outcome::Failed(why, Duration::from_secs(1));
         }
         self.omni.with(|state| {
@@ -252,11 +271,19 @@ fn read_request(found: &Resource) -> Result<Request, String> {
 }
 
 fn pack(state: &MachineState) -> Value {
-    json!({
+    let mut spec = json!({
         "uuid": state.uuid, "schematic": state.schematic, "volumeid": state.volume_id, "node": state.node,
         "vmid": state.vmid, "volumeuploadtask": state.upload_task, "vmcreatetask": state.create_task,
         "vmstarttask": state.start_task, "step": state.step,
-    })
+    });
+    // Fields of later releases: absent where nothing stands in them.
+    if !state.pool.is_empty() {
+        spec["pool"] = state.pool.as_str().into();
+    }
+    if state.ha_registered {
+        spec["haregistered"] = true.into();
+    }
+    spec
 }
 
 fn unpack(spec: &Value) -> MachineState {
@@ -271,5 +298,7 @@ fn unpack(spec: &Value) -> MachineState {
         create_task: text("vmcreatetask"),
         start_task: text("vmstarttask"),
         step: text("step"),
+        pool: text("pool"),
+        ha_registered: spec["haregistered"] == true,
     }
 }

@@ -1,4 +1,4 @@
-//! The five steps that make a machine, and the one call that takes it away (omni-infra-provider-proxmox 0d9fd58
+//! The steps that make a machine, and the one call that takes it away (omni-infra-provider-proxmox 0d9fd58 and v0.2.0
 //! internal/pkg/provider/provision.go).
 
 use std::time::Duration;
@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Provider;
+use super::place::{Asked, Node, Strategy};
+use super::release::Release;
 use crate::cel::{self, Storage};
 use crate::tls::hex;
 
-/// The steps in their order.
-pub const STEPS: [&str; 5] = ["pickNode", "createSchematic", "uploadISO", "syncVM", "startVM"];
+/// Every node is offline.
+const NOBODY: &str = "no online nodes available for provisioning";
 /// The tag that go-proxmox leaves on a machine with a cloud-init image.
 const CLOUD_INIT_TAG: &str = "go-proxmox+cloud-init";
 
@@ -33,6 +35,10 @@ pub struct MachineState {
     pub create_task: String,
     /// … of the start.
     pub start_task: String,
+    /// The pool it stands in.
+    pub pool: String,
+    /// It is a resource of Proxmox's high availability.
+    pub ha_registered: bool,
     /// The last step stored.
     pub step: String,
 }
@@ -89,7 +95,9 @@ impl Provider {
             }
             "uploadISO" => self.upload_iso(request, state).await,
             "syncVM" => self.sync_vm(request, state).await,
-            _ => self.start_vm(request, state).await,
+            "startVM" => self.start_vm(request, state).await,
+            "registerHA" => self.register_ha(request, state).await,
+            _ => self.sync_ha_rules(request, state).await,
         }
     }
 
@@ -112,8 +120,22 @@ impl Provider {
             self.say(&request.id, "info", "provider/provision.go:77", text, &[("node", wanted.into())]);
             return Ok(());
         }
+        state.node = match self.release {
+            Release::Untagged | Release::V0_1 => self.emptiest(&nodes).await?,
+            Release::V0_2 => self.placed(&nodes, request).await?,
+        };
+        let text = "auto-selected node for the Proxmox VM";
+        self.say(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
+        Ok(())
+    }
+
+    /// The node with the largest free share of memory, asked one by one.
+    async fn emptiest(&self, nodes: &[Value]) -> Result<String, String> {
         let mut best: Option<(f64, String)> = None;
-        for node in &nodes {
+        for node in nodes {
+            if self.release > Release::Untagged && node["status"] != "online" {
+                continue;
+            }
             let name = node["node"].as_str().unwrap_or_default();
             let (most, used) = (node["maxmem"].as_f64().unwrap_or(0.0), node["mem"].as_f64().unwrap_or(0.0));
             let free = (most - used) / most;
@@ -126,10 +148,32 @@ impl Provider {
                 best = Some((free, name.to_owned()));
             }
         }
-        state.node = best.map(|(_, name)| name).unwrap_or_default();
-        let text = "auto-selected node for the Proxmox VM";
-        self.say(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
-        Ok(())
+        best.map(|(_, name)| name).ok_or_else(|| NOBODY.to_owned())
+    }
+
+    /// The node that the strategy and the ledger give.
+    async fn placed(&self, nodes: &[Value], request: &Request) -> Result<String, String> {
+        let strategy = Strategy::parse(request.data["placement_strategy"].as_str().unwrap_or_default())?;
+        // Under high availability Proxmox places the machines, and nothing is counted.
+        let counts = request.data["ha"].is_null();
+        let mut online = Vec::new();
+        for node in nodes.iter().filter(|node| node["status"] == "online") {
+            let name = node["node"].as_str().unwrap_or_default();
+            let (most, used) = (node["maxmem"].as_u64().unwrap_or(0), node["mem"].as_u64().unwrap_or(0));
+            let free = most.saturating_sub(used);
+            let share = if most == 0 { 0.0 } else { free as f64 / most as f64 };
+            let mut seen = Node { name: name.to_owned(), share, free, ..Node::default() };
+            if counts {
+                self.pve.node(name).await.map_err(|why| format!("failed to get node {name:?}, {why}"))?;
+                let vms = self.pve.call("GET", &format!("/nodes/{name}/qemu"), None).await;
+                let vms = vms.map_err(|why| format!("failed to get vms for node {name:?}, {why}"))?;
+                seen.vms = vms.as_array().map_or(0, Vec::len);
+            }
+            online.push(seen);
+        }
+        let memory = request.data["memory"].as_u64().unwrap_or(0) << 20;
+        let asked = Asked { request: &request.id, set: &request.set, memory, strategy };
+        self.ledger.pick(online, &asked, self.clock.elapsed()).ok_or_else(|| NOBODY.to_owned())
     }
 
     async fn upload_iso(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
@@ -197,7 +241,20 @@ impl Provider {
         self.iso(&node, &storage, &state.volume_id).await?;
         let data = &request.data;
         let disk = self.disk(&node, data, "storage_selector").await?;
-        let mut body = vm_body(request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
+        let mut body = vm_body(self.release, request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
+        if self.release >= Release::V0_1 {
+            let named = data["pool"].as_str().unwrap_or_default();
+            let pool = if named.is_empty() { &request.set } else { named };
+            if !pool.is_empty() {
+                self.ensure_pool(&request.id, pool, &request.set).await?;
+                state.pool = pool.to_owned();
+                body.insert("pool".to_owned(), pool.into());
+            }
+        }
+        if self.release >= Release::V0_2 && data["bios"] == "ovmf" {
+            let chosen = disk.split(':').next().unwrap_or_default();
+            body.insert("efidisk0".to_owned(), format!("{chosen}:1,efitype=4m,pre-enrolled-keys=0").into());
+        }
         body.insert("scsi0".to_owned(), disk.into());
         for (number, disk) in data["additional_disks"].as_array().into_iter().flatten().enumerate() {
             let made = self.disk(&node, disk, "storage_selector").await;
@@ -288,14 +345,22 @@ impl Provider {
     }
 
     /// Takes a machine away. A machine that does not exist any more is success.
-    pub(super) async fn deprovision(&self, state: &MachineState) -> Result<(), String> {
+    pub(super) async fn deprovision(&self, id: &str, state: &MachineState) -> Result<(), String> {
+        self.ledger.release(id);
         if state.vmid == 0 {
             return Ok(());
         }
-        if state.node.is_empty() {
+        if state.node.is_empty() && self.release == Release::Untagged {
             return Err("VM is missing the node information".to_owned());
         }
-        let (node, vmid) = (state.node.as_str(), state.vmid);
+        if let Some(node) = self.leave_ha(state).await? {
+            self.destroy(&node, state.vmid).await?;
+        }
+        self.clean_pool(id, &state.pool).await;
+        Ok(())
+    }
+
+    async fn destroy(&self, node: &str, vmid: u64) -> Result<(), String> {
         let config = match self.vm(node, vmid).await {
             Err(why) if why.contains("does not exist") => return Ok(()),
             other => other?,
@@ -330,8 +395,12 @@ impl Provider {
 }
 
 /// The body of the call that creates a machine, but for its disks.
-fn vm_body(request: &Request, state: &MachineState, vmid: u64, iso: &str) -> Map<String, Value> {
+fn vm_body(release: Release, request: &Request, state: &MachineState, vmid: u64, iso: &str) -> Map<String, Value> {
     let data = &request.data;
+    let own = format!("machine-request.{}", request.set);
+    let tags = data["tags"].as_array().filter(|_| release >= Release::V0_1).into_iter().flatten();
+    let tags: Vec<&str> = tags.filter_map(Value::as_str).chain([own.as_str()]).collect();
+    let firewall = u64::from(release == Release::Untagged || data["network_firewall"] != false);
     let text = |key: &str, default: &str| match data[key].as_str() {
         Some(value) if !value.is_empty() => value.to_owned(),
         _ => default.to_owned(),
@@ -353,15 +422,20 @@ fn vm_body(request: &Request, state: &MachineState, vmid: u64, iso: &str) -> Map
         "memory": number("memory"),
         "scsihw": "virtio-scsi-single",
         "onboot": 1,
-        "net0": nic(&text("network_bridge", "vmbr0"), 1, number("vlan")),
+        "net0": nic(&text("network_bridge", "vmbr0"), firewall, number("vlan")),
         "agent": "enabled=true",
-        "tags": format!("machine-request.{}", request.set),
+        "tags": tags.join(";"),
     }) else {
         return Map::new();
     };
     let mut set = |key: String, value: Value| body.insert(key, value);
     if let Some(machine) = data["machine_type"].as_str().filter(|value| !value.is_empty()) {
         set("machine".to_owned(), machine.into());
+    }
+    for key in ["bios", "vga"].into_iter().filter(|_| release >= Release::V0_2) {
+        if let Some(value) = data[key].as_str().filter(|value| !value.is_empty()) {
+            set(key.to_owned(), value.into());
+        }
     }
     if data["numa"] == true {
         set("numa".to_owned(), 1.into());
@@ -386,6 +460,9 @@ fn vm_body(request: &Request, state: &MachineState, vmid: u64, iso: &str) -> Map
             if entry[key] == true {
                 value.push_str(&format!(",{part}"));
             }
+        }
+        if let Some(mdev) = entry["mdev"].as_str().filter(|mdev| !mdev.is_empty() && release >= Release::V0_1) {
+            value.push_str(&format!(",mdev={mdev}"));
         }
         set(format!("hostpci{at}"), value.into());
     }
@@ -440,7 +517,7 @@ mod tests {
             Request { id: "demo-workers-2g8c59".into(), set: "demo-workers".into(), data, ..Request::default() };
         let uuid = "86566e36-55e0-44b3-8954-2d6947f583fb".to_owned();
         let state = MachineState { uuid, ..MachineState::default() };
-        let body = vm_body(&request, &state, 101, "local:iso/x.iso");
+        let body = vm_body(Release::Untagged, &request, &state, 101, "local:iso/x.iso");
         assert_eq!(
             Value::Object(body).to_string(),
             "{\"agent\":\"enabled=true\",\"cdrom\":\"local:iso/x.iso\",\"cores\":4,\"cpu\":\"x86-64-v2-AES\",\"memory\":8192,\
@@ -457,7 +534,7 @@ mod tests {
             "additional_nics": [{"bridge": "vmbr2", "vlan": 3}, {"bridge": "vmbr3", "firewall": true}],
             "pci_devices": [{"mapping": "gpu", "pcie": true, "primary_gpu": true}]});
         let request = Request { data, ..Request::default() };
-        let body = Value::Object(vm_body(&request, &MachineState::default(), 1, "x"));
+        let body = Value::Object(vm_body(Release::Untagged, &request, &MachineState::default(), 1, "x"));
         for (key, wanted) in [
             ("sockets", json!(0)),
             ("net0", json!("virtio,bridge=vmbr1,firewall=1,tag=7")),

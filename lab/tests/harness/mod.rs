@@ -150,6 +150,11 @@ impl Lab {
     /// The same with the lab's own Proxmox, and everything up.
     pub fn up(&self) {
         self.set_up(&format!("{}/api2/json", self.ready["proxmox_url"].as_str().unwrap()));
+        self.start_up();
+    }
+
+    /// Everything that was set up is up.
+    pub fn start_up(&self) {
         let said = self.compose("up -d");
         assert_eq!(said.code, 0, "{said:?}");
         self.wait("the provider is registered", || {
@@ -191,7 +196,7 @@ impl Drop for Lab {
     }
 }
 
-/// A compose file as the kit has it, as far as the stand-in looks at it.
+/// A compose file as the kit has it, as far as the stand-in looks at it. Its provider is the one of the recordings.
 pub const COMPOSE: &str = r#"
 name: omni-scale
 services:
@@ -208,7 +213,7 @@ services:
     command: ["--name=omni"]
   proxmox-provider:
     profiles: [provider]
-    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:v0.2.0
+    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:0d9fd58
     network_mode: service:omni-tailscale
     depends_on: {omni-tailscale: {condition: service_healthy}}
     command: ["--config-file", "/config.yaml", "--omni-api-endpoint", "https://${OMNI_DOMAIN}/", "--id", "${OMNI_PROVIDER_ID:-proxmox}"]

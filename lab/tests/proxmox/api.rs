@@ -220,7 +220,7 @@ fn images_are_downloaded_listed_and_removed() {
         assert!(lab.log(&full).await.iter().any(|line| line.contains("No space left on device")));
         let errors = errors(&lab, "POST", &format!("{storage}/download-url"), with(ask, "url", json!("ftp://x"))).await;
         assert_eq!(errors, json!({"url": "value does not match the regex pattern"}));
-        let null = lab.data("DELETE", &format!("{storage}/content/local:iso/t.iso?delay=5"), Value::Null).await;
+        let null = lab.data("DELETE", &format!("{storage}/content/local:iso/t.iso?delay=30"), Value::Null).await;
         assert_eq!(null, Value::Null);
         assert_eq!(lab.get(&format!("{storage}/content?content=iso")).await, json!([]));
     });

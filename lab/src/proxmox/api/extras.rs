@@ -50,6 +50,16 @@ pub(super) const METHODS: &[Method] = &[
         optional("comment", Kind::Text(4096)),
     ]),
     Method::new("GET", "/cluster/ha/rules/{rule}", AUDIT, ha_rule_read),
+    Method::new("PUT", "/cluster/ha/rules/{rule}", CONSOLE, ha_rule_change).with(&[
+        required("type", Kind::Enum(&["node-affinity", "resource-affinity"])),
+        optional("resources", Kind::Text(8192)),
+        optional("nodes", Kind::Text(4096)),
+        optional("affinity", Kind::Enum(&["positive", "negative"])),
+        optional("strict", Kind::Bool),
+        optional("disable", Kind::Bool),
+        optional("comment", Kind::Text(4096)),
+        optional("digest", Kind::Text(64)),
+    ]),
     Method::new("DELETE", "/cluster/ha/rules/{rule}", CONSOLE, ha_rule_remove),
     Method::new("GET", "/cluster/ha/status", AUDIT, |_| Ok(json!([{"name": "current"}, {"name": "manager_status"}]))),
     Method::new("GET", "/cluster/ha/status/current", AUDIT, ha_status),
@@ -163,7 +173,20 @@ fn ha_remove(call: &mut Call<'_>) -> Outcome {
     let sid = sid(call)?;
     let missing = || Refusal::die(format!("cannot delete service '{sid}', not HA managed!"));
     call.world.ha_resources.remove(&sid).ok_or_else(missing)?;
+    if call.args.flag("purge") {
+        call.world.ha_rules.retain(|_, options| leave_rule(options, &sid));
+    }
     Ok(Value::Null)
+}
+
+/// Takes a resource out of a rule. Whether the rule still stands: one about resources needs two of them.
+fn leave_rule(options: &mut std::collections::BTreeMap<String, String>, sid: &str) -> bool {
+    let least = if options.get("type").is_some_and(|kind| kind == "resource-affinity") { 2 } else { 1 };
+    let Some(resources) = options.get_mut("resources") else { return true };
+    let left: Vec<&str> = resources.split(',').filter(|member| *member != sid).collect();
+    let stands = left.len() >= least || !resources.split(',').any(|member| member == sid);
+    *resources = left.join(",");
+    stands
 }
 
 fn ha_groups(call: &mut Call<'_>) -> Outcome {
@@ -177,7 +200,14 @@ fn ha_groups(call: &mut Call<'_>) -> Outcome {
 fn rule_json(rule: &str, options: &std::collections::BTreeMap<String, String>) -> Value {
     let mut shown = json!(options);
     shown["rule"] = rule.into();
+    shown["digest"] = rule_digest(options).into();
     shown
+}
+
+/// Changes with the rule, so that a change on top of an older reading is noticed.
+fn rule_digest(options: &std::collections::BTreeMap<String, String>) -> String {
+    let text = json!(options).to_string();
+    crate::tls::hex(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
 fn ha_rules(call: &mut Call<'_>) -> Outcome {
@@ -199,6 +229,19 @@ fn ha_rule_create(call: &mut Call<'_>) -> Outcome {
         return Err(Refusal::parameter("nodes", "property is missing and it is not optional"));
     }
     let options = call.args.iter().filter(|(name, _)| *name != "rule");
+    let options = options.map(|(name, value)| (name.to_owned(), value)).collect();
+    call.world.ha_rules.insert(rule, options);
+    Ok(Value::Null)
+}
+
+fn ha_rule_change(call: &mut Call<'_>) -> Outcome {
+    let rule = call.args.text("rule");
+    let old = call.world.ha_rules.get(&rule).ok_or_else(|| Refusal::die(format!("no such ha rule '{rule}'")))?;
+    if call.args.get("digest").is_some_and(|digest| digest != rule_digest(old)) {
+        return Err(Refusal::die("detected modified configuration - file changed by other user? Try again."));
+    }
+    // What is left out is reset (pve-ha-manager API2/HA/Rules.pm update_rule).
+    let options = call.args.iter().filter(|(name, _)| !matches!(*name, "rule" | "digest"));
     let options = options.map(|(name, value)| (name.to_owned(), value)).collect();
     call.world.ha_rules.insert(rule, options);
     Ok(Value::Null)

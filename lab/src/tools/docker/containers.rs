@@ -8,6 +8,7 @@ use super::compose::Service;
 use crate::clock::Clock;
 use crate::provider::Settings;
 use crate::provider::log::Log;
+use crate::provider::release::Release;
 
 /// What the provider sees of its service: its flags, its environment and the files mounted into it.
 pub fn provider_settings(service: &Service) -> Settings {
@@ -32,6 +33,7 @@ pub fn provider_settings(service: &Service) -> Settings {
     let config_path = flag("config-file").unwrap_or_default();
     let ca = env("SSL_CERT_FILE");
     Settings {
+        release: Release::of_image(&service.image),
         endpoint: flag("omni-api-endpoint").unwrap_or_else(|| env("OMNI_ENDPOINT")),
         key: flag("omni-service-account-key").unwrap_or_else(|| env("OMNI_SERVICE_ACCOUNT_KEY")),
         id: flag("id").unwrap_or_else(|| "proxmox".to_owned()),

@@ -1,0 +1,178 @@
+//! The choice of a node (omni-infra-provider-proxmox v0.2.0 internal/pkg/provider: scheduler and pickNode).
+//!
+//! The count of a set's machines on a node comes from tags that the list of VMs does not bring (go-proxmox `HasTag`,
+//! issue 51), so it is always none. What spreads machines is the ledger of v0.2.0: what it placed within the last hour.
+
+use std::cmp::Ordering;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// How long a placement counts.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// `placement_strategy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// The fewest machines of the set, then the largest free share of memory.
+    #[default]
+    Spread,
+    /// The fewest VMs of any kind, then the largest free share of memory.
+    FewerVms,
+    /// The fewest machines of the set, then by name.
+    RoundRobin,
+    /// The fullest node on which the machine still fits.
+    Binpack,
+}
+
+impl Strategy {
+    /// What stands in the provider data; nothing means `spread`.
+    pub fn parse(text: &str) -> Result<Strategy, String> {
+        match text {
+            "" | "spread" => Ok(Strategy::Spread),
+            "fewer-vms" => Ok(Strategy::FewerVms),
+            "round-robin" => Ok(Strategy::RoundRobin),
+            "binpack" => Ok(Strategy::Binpack),
+            other => Err(format!("unknown placement strategy {other:?}")),
+        }
+    }
+}
+
+/// A node that is online.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Free memory as a share of all; 0 where the token may not see it.
+    pub share: f64,
+    /// Free memory in bytes.
+    pub free: u64,
+    /// Machines of the same set.
+    pub same_set: usize,
+    /// VMs on it.
+    pub vms: usize,
+}
+
+/// A machine that was placed.
+struct Placed {
+    request: String,
+    set: String,
+    node: String,
+    memory: u64,
+    until: Duration,
+}
+
+/// What the provider remembers of its placements; a restart forgets it.
+#[derive(Default)]
+pub struct Ledger(Mutex<Vec<Placed>>);
+
+/// What asks for a node.
+pub struct Asked<'a> {
+    /// The machine request.
+    pub request: &'a str,
+    /// Its request set.
+    pub set: &'a str,
+    /// Bytes.
+    pub memory: u64,
+    /// How it wants to be placed.
+    pub strategy: Strategy,
+}
+
+impl Ledger {
+    /// Picks a node and remembers it; `None` without a node.
+    pub fn pick(&self, mut nodes: Vec<Node>, asked: &Asked<'_>, now: Duration) -> Option<String> {
+        let mut placed = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        placed.retain(|one| one.until > now && one.request != asked.request);
+        for one in placed.iter().filter(|one| one.set == asked.set) {
+            let Some(node) = nodes.iter_mut().find(|node| node.name == one.node) else { continue };
+            match asked.strategy {
+                Strategy::FewerVms => node.vms += 1,
+                Strategy::Binpack => node.free = node.free.saturating_sub(one.memory),
+                Strategy::Spread | Strategy::RoundRobin => node.same_set += 1,
+            }
+        }
+        // A stable sort: Go sorts so few by insertion.
+        nodes.sort_by(|a, b| compare(a, b, asked));
+        let node = nodes.into_iter().next()?.name;
+        let (request, set) = (asked.request.to_owned(), asked.set.to_owned());
+        placed.push(Placed { request, set, node: node.clone(), memory: asked.memory, until: now + HOUR });
+        Some(node)
+    }
+
+    /// The machine of this request goes.
+    pub fn release(&self, request: &str) {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).retain(|one| one.request != request);
+    }
+}
+
+fn compare(a: &Node, b: &Node, asked: &Asked<'_>) -> Ordering {
+    let most_free = || b.share.partial_cmp(&a.share).unwrap_or(Ordering::Equal);
+    match asked.strategy {
+        Strategy::Spread => a.same_set.cmp(&b.same_set).then_with(most_free),
+        Strategy::FewerVms => a.vms.cmp(&b.vms).then_with(most_free),
+        Strategy::RoundRobin => a.same_set.cmp(&b.same_set).then_with(|| a.name.cmp(&b.name)),
+        Strategy::Binpack => {
+            let fits = |node: &Node| node.free >= asked.memory;
+            match (fits(a), fits(b)) {
+                (true, true) => a.free.cmp(&b.free),
+                (false, false) => b.free.cmp(&a.free),
+                (true, false) => Ordering::Less,
+                (false, true) => Ordering::Greater,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes() -> Vec<Node> {
+        let node = |name: &str, free: u64, vms: usize| Node {
+            name: name.into(),
+            share: free as f64 / 64.0,
+            free,
+            same_set: 0,
+            vms,
+        };
+        vec![node("pve1", 24, 1), node("pve2", 54, 9), node("pve3", 34, 2)]
+    }
+
+    fn picks(ledger: &Ledger, strategy: Strategy, requests: &[&str], now: Duration) -> Vec<String> {
+        let one = |request: &&str| ledger.pick(nodes(), &Asked { request, set: "workers", memory: 8, strategy }, now);
+        requests.iter().filter_map(one).collect()
+    }
+
+    #[test]
+    fn each_strategy_has_its_order() {
+        for (strategy, wanted) in [
+            (Strategy::Spread, ["pve2", "pve3", "pve1", "pve2"]),
+            (Strategy::RoundRobin, ["pve1", "pve2", "pve3", "pve1"]),
+            (Strategy::FewerVms, ["pve1", "pve3", "pve1", "pve3"]),
+            (Strategy::Binpack, ["pve1", "pve1", "pve1", "pve3"]),
+        ] {
+            let ledger = Ledger::default();
+            assert_eq!(picks(&ledger, strategy, &["a", "b", "c", "d"], Duration::ZERO), wanted, "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn a_placement_counts_for_an_hour_once_and_until_it_is_released() {
+        let ledger = Ledger::default();
+        assert_eq!(
+            picks(&ledger, Strategy::Spread, &["a", "a"], Duration::ZERO),
+            ["pve2", "pve2"],
+            "a retry is no machine"
+        );
+        ledger.release("a");
+        assert_eq!(picks(&ledger, Strategy::Spread, &["b", "c"], Duration::ZERO), ["pve2", "pve3"]);
+        assert_eq!(picks(&ledger, Strategy::Spread, &["d"], HOUR), ["pve2"], "what is older is forgotten");
+        let other = Asked { request: "x", set: "control-planes", memory: 8, strategy: Strategy::Spread };
+        assert_eq!(ledger.pick(nodes(), &other, HOUR).as_deref(), Some("pve2"), "another set does not count");
+    }
+
+    #[test]
+    fn an_unknown_strategy_is_refused() {
+        assert_eq!(Strategy::parse("").unwrap(), Strategy::Spread);
+        assert_eq!(Strategy::parse("clever").unwrap_err(), "unknown placement strategy \"clever\"");
+    }
+}

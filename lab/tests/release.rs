@@ -1,0 +1,162 @@
+//! The releases of the provider differ in what they make of the same cluster: where machines stand, in which pools, and
+//! what high availability knows of them.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod harness;
+
+use std::collections::BTreeMap;
+
+use harness::{CLASS, COMPOSE, Lab, cluster};
+use lab::proxmox::world::DEFAULT_ROOT_PASSWORD;
+use serde_json::Value;
+
+/// A lab whose provider is of this release, with a cluster of this class.
+fn lab(release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
+    let lab = Lab::start(&[]);
+    lab.set_up(&format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap()));
+    with_cluster(lab, release, class, control_planes, workers)
+}
+
+/// The same with a provider that logs in as root: a token of the provider may not change high availability.
+fn lab_of_root(release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
+    let lab = Lab::start(&[]);
+    let url = format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap());
+    lab.set_up(&url);
+    let login = format!("  username: root\n  realm: pam\n  password: {DEFAULT_ROOT_PASSWORD}\n");
+    lab.project.write("docker/config.yaml", &format!("proxmox:\n  url: {url}\n{login}"));
+    with_cluster(lab, release, class, control_planes, workers)
+}
+
+fn with_cluster(lab: Lab, release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
+    lab.project.write("docker/compose.yaml", &COMPOSE.replace(":0d9fd58", &format!(":{release}")));
+    lab.start_up();
+    lab.project.write("class.yaml", class);
+    lab.project.write("cluster.yaml", &cluster(control_planes, workers));
+    for call in ["apply -f class.yaml", "cluster template sync -f cluster.yaml"] {
+        let said = lab.omnictl(call);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    lab
+}
+
+fn running(lab: &Lab) -> bool {
+    lab.dump()["omni"]["clusters"][0]["ready"] == true
+}
+
+/// How many machines of each set stand on each node: `{"demo-workers pve1": 1, …}`.
+fn spread(lab: &Lab) -> BTreeMap<String, usize> {
+    let mut out = BTreeMap::new();
+    for vm in lab.dump()["proxmox"]["vms"].as_array().unwrap() {
+        let (set, _) = vm["name"].as_str().unwrap().rsplit_once('-').unwrap();
+        *out.entry(format!("{set} {}", vm["node"].as_str().unwrap())).or_default() += 1;
+    }
+    out
+}
+
+/// What Proxmox answers to root.
+fn proxmox(lab: &Lab, path: &str) -> Value {
+    let base = format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap());
+    let ca = std::fs::read_to_string(lab.ready["ca_file"].as_str().unwrap()).unwrap();
+    let data = |reply: lab::http::Reply| {
+        assert_eq!(reply.status, 200, "{path}: {}", reply.status_line());
+        serde_json::from_slice::<Value>(&reply.body).unwrap()["data"].clone()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = lab::http::Client::new(Some(&ca)).unwrap();
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let login = format!("username=root@pam&password={DEFAULT_ROOT_PASSWORD}");
+        let ticket = client.request("POST", &format!("{base}/access/ticket"), &form, login).await.unwrap();
+        let cookie = format!("PVEAuthCookie={}", data(ticket)["ticket"].as_str().unwrap());
+        data(client.request("GET", &format!("{base}{path}"), &[("cookie", cookie.as_str())], "").await.unwrap())
+    })
+}
+
+fn names(list: &Value, key: &str) -> Vec<String> {
+    let mut names: Vec<String> =
+        list.as_array().unwrap().iter().map(|entry| entry[key].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+fn delete(lab: &Lab) {
+    let said = lab.omnictl("cluster delete demo");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(lab.dump()["proxmox"]["vms"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn the_first_puts_all_on_the_emptiest_node() {
+    let lab = lab("0d9fd58", CLASS, 3, 3);
+    lab.wait("six machines run", || running(&lab));
+    let all = [("demo-control-planes pve1".to_owned(), 3), ("demo-workers pve1".to_owned(), 3)];
+    assert_eq!(spread(&lab), all.into_iter().collect());
+    assert_eq!(proxmox(&lab, "/pools"), serde_json::json!([]));
+}
+
+#[test]
+fn v0_2_spreads_each_set_and_keeps_a_pool_for_it() {
+    let lab = lab("v0.2.0", CLASS, 3, 3);
+    lab.wait("six machines run", || running(&lab));
+    let found = spread(&lab);
+    assert_eq!(found.len(), 6, "one of each set on each node: {found:?}");
+    assert_eq!(names(&proxmox(&lab, "/pools"), "poolid"), ["demo-control-planes", "demo-workers"]);
+    assert_eq!(proxmox(&lab, "/pools/demo-workers")["members"].as_array().unwrap().len(), 3);
+    delete(&lab);
+    assert_eq!(proxmox(&lab, "/pools"), serde_json::json!([]), "an empty pool of its own goes");
+}
+
+#[test]
+fn a_strategy_a_firmware_and_tags_reach_proxmox() {
+    let more = "      placement_strategy: binpack\n      bios: ovmf\n      vga: virtio\n      tags: [prod]\n      \
+                network_firewall: false\n";
+    let lab = lab("v0.2.0", &format!("{CLASS}{more}"), 1, 2);
+    lab.wait("three machines run", || running(&lab));
+    // pve3 has the least free memory on which they still fit.
+    assert!(spread(&lab).keys().all(|key| key.ends_with("pve3")), "{:?}", spread(&lab));
+    let vm = lab.dump()["proxmox"]["vms"][0]["vmid"].as_u64().unwrap();
+    let config = proxmox(&lab, &format!("/nodes/pve3/qemu/{vm}/config"));
+    let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!((text("bios"), text("vga")), ("ovmf".to_owned(), "virtio".to_owned()), "{config:#}");
+    assert!(text("efidisk0").contains("efitype=4m") && text("net0").contains("firewall=0"), "{config:#}");
+    assert!(text("tags").contains("machine-request.demo-") && text("tags").contains("prod"), "{config:#}");
+}
+
+#[test]
+fn high_availability_is_registered_and_left() {
+    let ha = "      ha:\n        resource_affinity: negative\n        node_affinity_nodes: [pve1, pve2]\n        max_restart: 2\n";
+    let lab = lab_of_root("v0.2.0", &format!("{CLASS}{ha}"), 1, 2);
+    lab.wait("three machines run", || running(&lab));
+    // The rules come after the start, with the steps behind it.
+    lab.wait("all are resources", || proxmox(&lab, "/cluster/ha/resources").as_array().unwrap().len() == 3);
+    lab.wait("the rules stand", || {
+        proxmox(&lab, "/cluster/ha/rules")
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|rule| rule["rule"] == "omni-demo-workers-raff")
+    });
+    let rules = proxmox(&lab, "/cluster/ha/rules");
+    let of = |name: &str| rules.as_array().unwrap().iter().find(|rule| rule["rule"] == name).cloned().unwrap();
+    assert_eq!(of("omni-demo-workers-raff")["affinity"], "negative");
+    assert_eq!(of("omni-demo-workers-raff")["resources"].as_str().unwrap().split(',').count(), 2);
+    assert_eq!(of("omni-demo-control-planes-naff")["nodes"], "pve1,pve2");
+    assert!(
+        !names(&rules, "rule").contains(&"omni-demo-control-planes-raff".to_owned()),
+        "one member makes no such rule"
+    );
+    delete(&lab);
+    assert_eq!(proxmox(&lab, "/cluster/ha/resources"), serde_json::json!([]));
+    assert_eq!(proxmox(&lab, "/cluster/ha/rules"), serde_json::json!([]), "a rule without members goes");
+}
+
+#[test]
+fn a_failed_step_is_shown_from_v0_2_on() {
+    let class = CLASS.replace("local-lvm", "nowhere");
+    for (release, shown) in [("0d9fd58", false), ("v0.2.0", true)] {
+        let lab = lab(release, &class, 1, 0);
+        let status = || lab.omnictl("get machinerequeststatuses -n infra-provider -o json").out;
+        lab.wait("the step fails", || lab.compose("logs proxmox-provider").out.contains("failed to pick the disk"));
+        assert_eq!(status().contains("failed to pick the disk"), shown, "{release}: {}", status());
+    }
+}
