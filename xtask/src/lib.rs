@@ -26,19 +26,19 @@ mod testing;
 pub mod tool;
 pub mod triage;
 pub mod ui;
+mod usage;
 pub mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
-use serde_json::Value;
-
 use cli::{Cli, Global, Task};
 use cx::Cx;
 use failure::{Code, Failure};
 use paths::Paths;
 use proc::Proc;
+use serde_json::Value;
 use settings::Settings;
 use task::Outcome;
 use ui::{Prompter, Style, Ui};
@@ -49,7 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, json),
+        Err(error) => return usage(&error, &args, json),
     };
     proc::watch_signals();
     let Global { json, quiet, color, .. } = cli.global;
@@ -61,30 +61,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let cx = context(&cli, ui, project);
     match dispatch(&cli.task, &cx) {
+        Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, &dry(outcome, &args)),
         Ok(outcome) => succeed(name, &cx.ui, &outcome),
         Err(error) => fail(name, &cx.ui, &triage::enrich(Failure::of(&error))),
     }
 }
 
 /// A command line that makes no sense, or a request for help.
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
+fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     if !error.use_stderr() || !json {
         let _ = error.print();
         return ExitCode::from(error.exit_code() as u8);
     }
-    let text = error.render().to_string();
-    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let failure = Failure::new(Code::Usage, message).hint("cargo xtask <task> --help");
-    Ui::new(Style { json, ..Style::default() }).print_document(&ui::document(
-        "",
-        false,
-        &failure.message,
-        &[],
-        &Value::Null,
-        &[],
-        Some(&failure),
-    ));
-    ExitCode::from(failure.code.exit())
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let (task, failure) = usage::failure(error, &words);
+    fail(&task, &Ui::new(Style { json, ..Style::default() }), &failure)
 }
 
 /// Where the project is, and what is configured in it.
@@ -156,6 +147,20 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::MarkdownFix => task::markdown_fix::run(cx),
         Task::InfisicalScan(args) => task::infisical_scan::run(args, cx),
     }
+}
+
+/// What every dry run promises, whichever task it is of: a plan, if only an empty one, and the call that carries it out.
+fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
+    if let Value::Object(data) = &mut outcome.data {
+        data.entry("plan").or_insert_with(|| Value::Array(Vec::new()));
+    }
+    if outcome.pending && outcome.next.is_empty() {
+        let words = args.iter().skip(1).map(|word| word.to_string_lossy());
+        let words = words.filter(|word| !["--dry-run", "--json", "--non-interactive"].contains(&word.as_ref()));
+        let call = words.map(|word| proc::quote(&word)).collect::<Vec<_>>().join(" ");
+        outcome.next.push(format!("cargo xtask {call}"));
+    }
+    outcome
 }
 
 fn succeed(name: &str, ui: &Ui, outcome: &Outcome) -> ExitCode {

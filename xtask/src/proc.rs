@@ -417,7 +417,7 @@ fn signal_groups(pids: &[u32], signal: i32) {
 }
 
 /// `word` as a POSIX shell would take it back.
-fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

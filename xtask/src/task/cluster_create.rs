@@ -98,6 +98,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     if classes.is_empty() {
         return Err(Failure::new(Code::Prerequisite, "Omni has no machine classes")
             .cause("a cluster's machines are made of them")
+            .hint("write a class and apply it first: a cluster names the classes that its machines are made of")
             .next("cargo xtask machineclass-create")
             .next("cargo xtask machineclass-apply --all")
             .into());

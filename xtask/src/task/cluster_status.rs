@@ -97,8 +97,11 @@ fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
         0 => "it has no clusters at all".to_owned(),
         _ => format!("it has: {}", names.join(", ")),
     });
-    let next = if cx.paths.cluster(cluster).is_file() { "cluster-sync" } else { "cluster-create" };
-    failure.next(format!("cargo xtask {next} {cluster}"))
+    let (next, hint) = match cx.paths.cluster(cluster).is_file() {
+        true => ("cluster-sync", "its template is there: sync it, and Omni makes the cluster"),
+        false => ("cluster-create", "check the name, or create the cluster"),
+    };
+    failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
 }
 
 /// The cluster as Omni sees it now, or `None`. Four reads, side by side, however many machines there are.

@@ -1,5 +1,7 @@
 //! `lab-down`: ends the lab that `lab-up` started, and removes what it left.
 
+use serde_json::json;
+
 use super::{Outcome, lab_up};
 use crate::cx::Cx;
 use crate::ui::Done;
@@ -11,7 +13,8 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(Outcome::done("no lab is running"));
     }
     if cx.dry_run {
-        return Ok(Outcome::pending("the lab would be ended, nothing changed"));
+        let step = json!({ "verb": "end", "object": "the lab", "effect": "its directory goes too", "undo": "cargo xtask lab-up" });
+        return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
     }
     let program = lab_up::built(cx)?;
     cx.ui.step("lab", "the lab has ended", || {

@@ -64,7 +64,10 @@ pub fn chosen(
         });
         Err(match near {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure,
+            None => {
+                let create = if what == "cluster" { "cluster-create" } else { "machineclass-create" };
+                failure.hint(format!("check the name; `cargo xtask {create} {given}` writes a new one"))
+            }
         })
     };
     given.iter().map(of_given).collect()

@@ -96,6 +96,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
         None => Err(Failure::new(Code::Failed, "the provider has no container")
             .cause(if containers.is_empty() { "the stack is not up" } else { "the rest of the stack is up" })
+            .hint(provider_verify::NO_CONTAINER)
             .next("cargo xtask provider-setup")
             .with(data)
             .into()),

@@ -26,6 +26,10 @@ use crate::triage;
 use crate::ui::{Check, Done, Status};
 use crate::wait::{self, Look};
 
+/// What to do about a provider without a container, here and in `provider-status`.
+pub const NO_CONTAINER: &str = "`cargo xtask provider-setup` makes it; one that was set up before comes back with \
+                                `cargo xtask stack-up`";
+
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let id = cx.settings.provider_id(None).value;
     let checks = vec![
@@ -77,6 +81,7 @@ fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {
     if !found.iter().any(|container| container.service == PROVIDER) {
         return Err(Failure::new(Code::Failed, format!("there is no container of the service `{PROVIDER}`"))
             .cause(if found.is_empty() { "the stack is not up" } else { "the rest of the stack is up" })
+            .hint(NO_CONTAINER)
             .next("cargo xtask provider-setup")
             .into());
     }

@@ -7,6 +7,7 @@
 mod checks;
 mod commands;
 mod hook;
+mod in_the_lab;
 mod planted;
 mod skill;
 mod text;

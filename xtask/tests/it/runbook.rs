@@ -97,7 +97,7 @@ fn every_dry_run_changes_nothing() {
 }
 
 /// The far ends without what moves by itself: memory that is used, and heartbeats.
-fn settled(mut dump: Value) -> Value {
+pub fn settled(mut dump: Value) -> Value {
     for node in dump["proxmox"]["nodes"].as_array_mut().into_iter().flatten() {
         if let Some(node) = node.as_object_mut() {
             node.retain(|key, _| key == "node" || key == "status");

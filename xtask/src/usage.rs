@@ -1,0 +1,88 @@
+//! A command line that clap refuses, as a failure: what is missing is told apart from what makes no sense, because
+//! whoever calls with `--json` asks for the one and gives up on the other.
+
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+
+use crate::ci::pages::tasks::built;
+use crate::failure::{Code, Failure, Missing};
+
+/// The failure that `error` is, and the task whose command line it was (empty when there is none).
+pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
+    let cli = built();
+    let named = words.iter().skip(1).find_map(|word| cli.find_subcommand(word));
+    let task = named.map(|task| task.get_name().to_owned()).unwrap_or_default();
+    let help = match task.as_str() {
+        "" => "cargo xtask --help".to_owned(),
+        task => format!("cargo xtask {task} --help"),
+    };
+    if error.kind() == ErrorKind::MissingRequiredArgument
+        && let Some(ContextValue::Strings(spellings)) = error.get(ContextKind::InvalidArg)
+    {
+        let missing = spellings.iter().map(|spelling| missing(named, spelling)).collect();
+        return (task, Failure::missing(missing).cause(format!("`{help}` tells what it is")).next(help));
+    }
+    let text = error.render().to_string();
+    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let rest: Vec<&str> = text.lines().skip(1).map(str::trim).take_while(|line| !line.starts_with("Usage:")).collect();
+    let cause = rest.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    (task, Failure::new(Code::Usage, message).cause(cause).hint(help))
+}
+
+/// The argument that clap spells `<NAME>...` or `--class <CLASS>`, by its help.
+fn missing(task: Option<&clap::Command>, spelling: &str) -> Missing {
+    const BRACKETS: [char; 5] = ['<', '>', '[', ']', '.'];
+    let flag = spelling.split(' ').next().unwrap_or(spelling).trim_matches(BRACKETS).to_owned();
+    let is = |arg: &&clap::Arg| match flag.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => arg.is_positional() && arg.to_string().trim_matches(BRACKETS) == flag,
+    };
+    let help = task.and_then(|task| task.get_arguments().find(is)).and_then(clap::Arg::get_help);
+    let name = help.map_or_else(|| flag.clone(), |help| lower(&help.to_string()));
+    Missing { name, flag: Some(flag), env: None, secret: false }
+}
+
+/// "The machine classes" as it stands inside a sentence.
+fn lower(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn refused(line: &str) -> (String, Failure) {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        failure(&Cli::try_parse_from(&words).unwrap_err(), &words)
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_place() {
+        for (line, flag) in [
+            ("xtask machineclass-apply --json", "NAME"),
+            ("xtask --json cluster-sync", "NAME"),
+            ("xtask changelog-bump --json", "VERSION"),
+        ] {
+            let (task, failure) = refused(line);
+            assert!(line.contains(&task) && !task.is_empty(), "{line}: {task}");
+            assert_eq!(failure.code, Code::MissingInput, "{line}: {failure:?}");
+            let missing = &failure.missing[0];
+            assert_eq!(missing.flag.as_deref(), Some(flag), "{line}: {failure:?}");
+            assert!(missing.name.len() > flag.len() && failure.hint.contains(flag), "{line}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_usage_with_the_help_that_explains() {
+        let (task, failure) = refused("xtask cluster-sync --no-such-flag --json");
+        assert_eq!((task.as_str(), failure.code), ("cluster-sync", Code::Usage));
+        assert!(failure.message.contains("--no-such-flag"), "{failure:?}");
+        assert_eq!(failure.hint, "cargo xtask cluster-sync --help");
+        let (task, failure) = refused("xtask clustr-sync --json");
+        assert_eq!((task.as_str(), failure.code), ("", Code::Usage));
+        assert!(failure.message.contains("clustr-sync") && failure.hint == "cargo xtask --help", "{failure:?}");
+    }
+}

@@ -1,0 +1,463 @@
+//! Every command walked through against the lab, as its page tells the assistant: the call that the page shows, the
+//! fields that it reads, what is missing, what fails, the plan, and the run after a yes.
+//!
+//! Nothing here knows what a page says. Calls and fields are taken out of its code spans, so that a page that names a
+//! field which no document holds fails, and so does a task that drops a field which a page reads.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value as Json;
+use xtask::failure::{Code, Missing as Asked};
+use xtask::ui::Status;
+
+use super::repository;
+use super::text::{self, Page};
+use crate::runbook::settled;
+use crate::sandbox::Sandbox;
+
+/// What is not there: what is taken from the lab and its project, the user's words, and how the value that the task
+/// then asks for is given.
+struct Missing {
+    take: fn(&mut Sandbox),
+    words: &'static [&'static str],
+    given_as: &'static str,
+    secret: bool,
+}
+
+/// Something that fails: what is broken, the user's words, and the exit status.
+struct Fault {
+    plant: fn(&mut Sandbox),
+    words: &'static [&'static str],
+    code: i32,
+}
+
+/// How one command is walked.
+struct Walk {
+    name: &'static str,
+    /// What went before it in the runbook.
+    before: fn(&Sandbox),
+    /// What the user says.
+    words: &'static [&'static str],
+    /// Exit status of a look at a lab in which all is well.
+    code: i32,
+    missing: &'static [Missing],
+    faults: &'static [Fault],
+    /// The second call finds nothing left to do.
+    settles: bool,
+}
+
+const NOTHING: fn(&Sandbox) = |_| ();
+const AS_IS: fn(&mut Sandbox) = |_| ();
+const LOGIN: Missing = Missing { take: no_login, words: &["demo"], given_as: "OMNI_SERVICE_ACCOUNT_KEY", secret: true };
+const NO_OMNI: Fault = Fault { plant: no_omni, words: &["demo"], code: 5 };
+
+fn no_login(lab: &mut Sandbox) {
+    lab.set("OMNI_SERVICE_ACCOUNT_KEY", None);
+}
+
+/// Nothing listens on port 1.
+fn no_omni(lab: &mut Sandbox) {
+    lab.set("OMNI_ENDPOINT", Some("https://127.0.0.1:1"));
+}
+
+/// `docker/.env` and the environment without what `name` says.
+fn without(lab: &mut Sandbox, name: &str) {
+    lab.set(name, None);
+    let kept: Vec<String> = lab.read("docker/.env").lines().map(str::to_owned).collect();
+    let kept: Vec<&String> = kept.iter().filter(|line| !line.starts_with(&format!("{name}="))).collect();
+    lab.write("docker/.env", &kept.iter().map(|line| format!("{line}\n")).collect::<String>());
+}
+
+fn cluster(lab: &Sandbox) {
+    lab.provider();
+    lab.class("small");
+    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s").exits(0);
+}
+
+fn class_with_a_fault(lab: &mut Sandbox) {
+    lab.provider();
+    lab.run_words(&crate::sandbox::class_words("small")).exits(0);
+    let class = lab.read("machine-classes/small.yaml");
+    lab.write("machine-classes/small.yaml", &class.replace("sockets: 1", "sockets: 0"));
+}
+
+const WALKS: [Walk; 9] = [
+    Walk {
+        name: "cluster-create",
+        before: |lab| {
+            lab.provider();
+            lab.class("small");
+        },
+        words: &["demo", "--control-planes", "1", "--workers", "1"],
+        code: 3,
+        missing: &[Missing { take: AS_IS, words: &["demo"], given_as: "--workers", secret: false }, LOGIN],
+        faults: &[
+            Fault { plant: AS_IS, words: &["demo", "--control-planes", "1", "--workers", "1"], code: 4 },
+            NO_OMNI,
+        ],
+        settles: true,
+    },
+    Walk {
+        name: "cluster-status",
+        before: cluster,
+        words: &["demo"],
+        code: 0,
+        missing: &[LOGIN],
+        faults: &[Fault { plant: AS_IS, words: &["demo"], code: 1 }, NO_OMNI],
+        settles: false,
+    },
+    Walk {
+        name: "cluster-sync",
+        before: |lab| {
+            cluster(lab);
+            let template = lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1);
+            lab.write("clusters/demo.yaml", &template);
+        },
+        words: &["demo"],
+        code: 3,
+        missing: &[Missing { take: AS_IS, words: &[], given_as: "NAME", secret: false }],
+        faults: &[Fault { plant: AS_IS, words: &["no-such-cluster"], code: 1 }],
+        settles: true,
+    },
+    Walk {
+        name: "doctor",
+        before: |lab| lab.provider(),
+        // The lab's certificate and key are placeholders, which the doctor says of the areas that hold them.
+        words: &["--area", "provider"],
+        code: 0,
+        // What is missing is what it reports: it asks for nothing.
+        missing: &[],
+        faults: &[Fault { plant: no_omni, words: &[], code: 1 }],
+        settles: false,
+    },
+    Walk {
+        name: "machineclass-apply",
+        before: |lab| {
+            lab.provider();
+            lab.run_words(&crate::sandbox::class_words("small")).exits(0);
+        },
+        words: &["small"],
+        code: 3,
+        missing: &[Missing { take: AS_IS, words: &[], given_as: "NAME", secret: false }],
+        faults: &[
+            Fault { plant: class_with_a_fault, words: &["small"], code: 1 },
+            Fault { plant: AS_IS, words: &["no-such-class"], code: 1 },
+        ],
+        settles: true,
+    },
+    Walk {
+        name: "machineclass-create",
+        before: NOTHING,
+        words: &["small", "--cores", "2", "--memory", "4096", "--disk", "20", "--selector", "name == \"local-lvm\""],
+        code: 3,
+        missing: &[Missing { take: AS_IS, words: &["small", "--cores", "2"], given_as: "--memory", secret: false }],
+        faults: &[Fault {
+            plant: AS_IS,
+            words: &["small", "--cores", "2", "--memory", "4096", "--disk", "20", "--selector", "storage.filter(s)[0]"],
+            code: 1,
+        }],
+        settles: true,
+    },
+    Walk {
+        name: "provider-setup",
+        before: NOTHING,
+        words: &[],
+        code: 3,
+        missing: &[
+            Missing {
+                take: |lab| without(lab, "PROXMOX_VE_ENDPOINT"),
+                words: &[],
+                given_as: "--proxmox-url",
+                secret: false,
+            },
+            Missing {
+                take: |lab| without(lab, "PROXMOX_VE_API_TOKEN"),
+                words: &[],
+                given_as: "PROXMOX_VE_API_TOKEN",
+                secret: true,
+            },
+        ],
+        faults: &[Fault { plant: no_omni, words: &[], code: 5 }],
+        settles: true,
+    },
+    Walk {
+        name: "provider-status",
+        before: |lab| lab.provider(),
+        words: &["--tail", "5"],
+        code: 0,
+        // It asks docker alone, which needs no login.
+        missing: &[],
+        faults: &[Fault { plant: AS_IS, words: &[], code: 1 }],
+        settles: false,
+    },
+    Walk {
+        name: "provider-verify",
+        before: |lab| lab.provider(),
+        words: &[],
+        code: 0,
+        missing: &[Missing { words: &[], ..LOGIN }],
+        faults: &[Fault { plant: AS_IS, words: &[], code: 1 }, Fault { plant: no_omni, words: &[], code: 1 }],
+        settles: false,
+    },
+];
+
+/// A command's page, as far as the assistant calls something by it.
+struct Command {
+    page: Page,
+    /// The words of the call in a checkout, without `cargo xtask`.
+    look: Vec<String>,
+    /// What takes the place of `--dry-run` after a yes.
+    yes: Vec<String>,
+}
+
+impl Command {
+    fn read(name: &str) -> Command {
+        let page = Page::read(&repository().join(format!("commands/{name}.md"))).expect("the command has a page");
+        let words = |span: &str| -> Vec<String> { span.split_whitespace().map(str::to_owned).collect() };
+        let spans = text::code_spans(&page.body);
+        let look = spans.iter().find_map(|span| span.strip_prefix("cargo xtask ")).map(words);
+        let yes = spans.iter().find(|span| span.starts_with("--yes ")).or(spans.iter().find(|span| **span == "--yes"));
+        let yes = yes.map(|span| words(span)).unwrap_or_default();
+        Command { look: look.expect("the page shows the call"), yes, page }
+    }
+
+    fn changes(&self) -> bool {
+        self.look.iter().any(|word| word == "--dry-run")
+    }
+
+    /// The call with the user's words at its end, as the page says.
+    fn call(&self, lab: &Sandbox, words: &[&str]) -> (i32, Json) {
+        documented(lab, &[&self.look.iter().map(String::as_str).collect::<Vec<_>>(), words].concat())
+    }
+
+    /// The same with what stands in place of `--dry-run`.
+    fn consented(&self, lab: &Sandbox, words: &[&str]) -> (i32, Json) {
+        let mut call: Vec<&str> = self.look.iter().map(String::as_str).filter(|word| *word != "--dry-run").collect();
+        call.extend(words);
+        call.extend(self.yes.iter().map(String::as_str));
+        documented(lab, &call)
+    }
+
+    /// The spans that stand for a field or a word of the document.
+    fn names(&self) -> BTreeSet<&str> {
+        let name = |word: &str| word.split(['.', '_']).all(|part| part.bytes().all(|b| b.is_ascii_lowercase()));
+        let spans = text::code_spans(&self.page.body).into_iter();
+        spans.filter(|span| !span.is_empty() && name(span.split(": ").next().unwrap_or_default())).collect()
+    }
+}
+
+fn documented(lab: &Sandbox, words: &[&str]) -> (i32, Json) {
+    let ran = lab.run_words(words);
+    let document = ran.json();
+    assert_eq!(document["schema_version"], 1, "{document:#}");
+    assert_eq!(document["task"], words[0], "{document:#}");
+    assert_eq!(document["ok"], ran.code == 0 || ran.code == 3, "{document:#}");
+    assert!(!document["summary"].as_str().unwrap_or_default().is_empty(), "no summary: {document:#}");
+    (ran.code, document)
+}
+
+/// Everything that a look may not change: the far ends, and the project without the state that a look keeps, and
+/// without the journal and the lock, which are witnesses.
+fn kept(lab: &Sandbox, changes: bool) -> (Json, Vec<(std::path::PathBuf, Vec<u8>)>) {
+    let state = lab.file(".claude/omni-scale.local.md");
+    let looked_at = |path: &std::path::Path| !path.starts_with(lab.file("target")) && (changes || path != state);
+    let files = lab.tree().into_iter().filter(|(path, _)| looked_at(path)).map(|(path, (_, bytes))| (path, bytes));
+    (settled(lab.dump()), files.collect())
+}
+
+/// Every field of `value` by its path, every one of its texts, and `key: true` for what is true or false.
+fn gather(path: &str, value: &Json, found: &mut BTreeSet<String>) {
+    match value {
+        Json::Object(fields) => {
+            for (key, value) in fields {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                // A field may be named by any end of its path.
+                let starts = path.match_indices('.').map(|(at, _)| at + 1).chain([0]);
+                found.extend(starts.map(|at| path[at..].to_owned()));
+                if let Json::Bool(is) = value {
+                    found.insert(format!("{key}: {is}"));
+                }
+                gather(&path, value, found);
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| gather(path, item, found)),
+        Json::String(text) => drop(found.insert(text.clone())),
+        _ => {}
+    }
+}
+
+/// Words that a document may hold in `error.code` and `status`, what an entry of `error.missing` is made of (every page
+/// says what to do with one, also where the task asks for nothing today), and the fields of the state that pages read.
+fn vocabulary() -> BTreeSet<String> {
+    let word = |value: Json| value.as_str().expect("a word").to_owned();
+    let codes = [Code::MissingInput, Code::Timeout].map(|code| word(serde_json::json!(code)));
+    let statuses = [Status::Failed, Status::Warning].map(|status| word(serde_json::json!(status)));
+    let example = repository().join(".claude/omni-scale.local.md.example");
+    let state = Page::read(&example).expect("the example has front matter").front;
+    let fields = state.keys().filter_map(serde_yaml::Value::as_str).map(str::to_owned);
+    let mut found: BTreeSet<String> = codes.into_iter().chain(statuses).chain(fields).collect();
+    // `cd` is what the assistant shall leave out, `pveum` the program that the lines of a hint are for.
+    found.extend(["healthy", "cd", "pveum"].map(str::to_owned));
+    for secret in [true, false] {
+        let asked = Asked { name: String::new(), flag: None, env: None, secret };
+        gather("error.missing", &serde_json::json!([asked]), &mut found);
+    }
+    found
+}
+
+/// Walks one command; `documents` is what its page is then compared with.
+fn walk(walk: &Walk) {
+    let command = Command::read(walk.name);
+    let mut found = vocabulary();
+    let gathered = |document: &Json, found: &mut BTreeSet<String>| gather("", document, found);
+
+    let lab = Sandbox::new();
+    (walk.before)(&lab);
+    let before = kept(&lab, command.changes());
+    let (code, document) = command.call(&lab, walk.words);
+    assert_eq!(code, walk.code, "{}: {document:#}", walk.name);
+    assert!(kept(&lab, command.changes()) == before, "{}: a look changed something", walk.name);
+    gathered(&document, &mut found);
+    if command.changes() {
+        assert!(!document["next"].as_array().expect("a list").is_empty(), "{document:#}");
+        let plan = document["data"]["plan"].as_array().expect("a dry run has a plan");
+        assert!(!plan.is_empty(), "{document:#}");
+        for step in plan {
+            for field in ["verb", "object", "effect", "undo"] {
+                assert!(step[field].is_string(), "{field} of the plan of {}: {step:#}", walk.name);
+            }
+        }
+        let (code, document) = command.consented(&lab, walk.words);
+        assert_eq!(code, 0, "{}: {document:#}", walk.name);
+        assert!(kept(&lab, true) != before, "{}: the plan was not carried out", walk.name);
+        assert!(!document["next"].as_array().expect("a list").is_empty(), "{document:#}");
+        gathered(&document, &mut found);
+        if walk.settles {
+            let (code, document) = command.call(&lab, walk.words);
+            assert_eq!((code, document["data"]["plan"].as_array().map(Vec::len)), (0, Some(0)), "{document:#}");
+        }
+    }
+    for missing in walk.missing {
+        gathered(&asked(walk, &command, missing), &mut found);
+    }
+    for fault in walk.faults {
+        gathered(&failed(walk, &command, fault), &mut found);
+    }
+    let unknown: Vec<&str> = command.names().into_iter().filter(|name| !found.contains(*name)).collect();
+    assert!(unknown.is_empty(), "commands/{}.md names {unknown:?}, which no document of the task holds", walk.name);
+}
+
+/// Something is missing: exit status 2, how each value is given, and nothing changed.
+fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
+    let mut lab = Sandbox::new();
+    (walk.before)(&lab);
+    (missing.take)(&mut lab);
+    let before = kept(&lab, command.changes());
+    let (code, document) = command.call(&lab, missing.words);
+    assert_eq!((code, &document["error"]["code"]), (2, &Json::from("missing_input")), "{}: {document:#}", walk.name);
+    assert!(kept(&lab, command.changes()) == before, "{}: a call that lacks a value changed something", walk.name);
+    let list = document["error"]["missing"].as_array().expect("a list");
+    for one in list {
+        assert!(one["name"].as_str().is_some_and(|name| !name.is_empty()), "{one:#}");
+        assert!(one["flag"].is_string() || one["env"].is_string(), "nobody can give it: {one:#}");
+        // What is secret has no flag: the list of processes is public.
+        assert!(one["secret"] == false || one["flag"].is_null() && one["env"].is_string(), "{one:#}");
+    }
+    let wanted = |one: &&Json| one["flag"] == missing.given_as || one["env"] == missing.given_as;
+    let one = list.iter().find(wanted).unwrap_or_else(|| panic!("{} is not asked for: {document:#}", missing.given_as));
+    assert_eq!(one["secret"], missing.secret, "{one:#}");
+    document
+}
+
+/// Something fails: what, why, and what to do, and nothing changed.
+fn failed(walk: &Walk, command: &Command, fault: &Fault) -> Json {
+    let mut lab = Sandbox::new();
+    (fault.plant)(&mut lab);
+    let before = kept(&lab, command.changes());
+    let (code, document) = command.call(&lab, fault.words);
+    assert_eq!(code, fault.code, "{}: {document:#}", walk.name);
+    assert!(kept(&lab, command.changes()) == before, "{}: a failed look changed something", walk.name);
+    let error = &document["error"];
+    for field in ["message", "hint"] {
+        assert!(error[field].as_str().is_some_and(|text| !text.is_empty()), "{}: no {field}: {error:#}", walk.name);
+    }
+    document
+}
+
+macro_rules! walks {
+    ($($test:ident = $name:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            walk(WALKS.iter().find(|walk| walk.name == $name).expect("a walk of this name"));
+        })*
+
+        #[test]
+        fn every_command_is_walked() {
+            let pages = text::entries(&repository().join("commands"));
+            let walked: Vec<String> = WALKS.iter().map(|walk| format!("{}.md", walk.name)).collect();
+            let tested = [$($name),*].map(|name: &str| format!("{name}.md"));
+            assert_eq!(pages, walked, "a walk for each page");
+            assert_eq!(pages, tested, "a test for each walk");
+        }
+    };
+}
+
+walks! {
+    cluster_create = "cluster-create";
+    cluster_status = "cluster-status";
+    cluster_sync = "cluster-sync";
+    doctor = "doctor";
+    machineclass_apply = "machineclass-apply";
+    machineclass_create = "machineclass-create";
+    provider_setup = "provider-setup";
+    provider_status = "provider-status";
+    provider_verify = "provider-verify";
+}
+
+/// The other call of each page, word for word through a shell, from a directory of the user's and for a project whose
+/// path has a space: the plugin lies elsewhere, and nothing is written where it lies.
+#[test]
+fn an_installed_plugin_works_on_the_users_project() {
+    let lab = Sandbox::new();
+    let project = lab.scratch().join("my project");
+    fs::rename(lab.project(), &project).expect("the project can be moved");
+    let target = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).ancestors().nth(2).expect("target/debug/xtask");
+    for walk in &WALKS {
+        let page = Command::read(walk.name).page;
+        let spans = text::code_spans(&page.body);
+        let call = spans.iter().find(|span| span.starts_with("cargo run ")).expect("the page shows the call");
+        let call = call
+            .replace("${CLAUDE_PLUGIN_ROOT}", &repository().display().to_string())
+            .replace("${CLAUDE_PLUGIN_DATA}/target", &target.display().to_string())
+            .replace("${CLAUDE_PROJECT_DIR}", &project.display().to_string());
+        assert!(!call.contains("${"), "{call}");
+        let mut shell = lab.command(&[]);
+        // `command` is the runner's; of it only the environment is wanted.
+        let environment: Vec<_> =
+            shell.get_envs().map(|(key, value)| (key.to_owned(), value.map(ToOwned::to_owned))).collect();
+        shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", &call]).current_dir(lab.scratch()).env_clear();
+        shell.envs(environment.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        for name in ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_INCREMENTAL"] {
+            shell.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        let home = std::env::var("HOME").unwrap_or_default();
+        let cargo = std::path::Path::new(env!("CARGO")).parent().expect("cargo lies in a directory");
+        shell.env("PATH", format!("{}:{}", cargo.display(), lab.env("PATH")));
+        if std::env::var_os("CARGO_HOME").is_none() {
+            shell.env("CARGO_HOME", format!("{home}/.cargo"));
+        }
+        let output = shell.output().expect("a shell");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let document: Json = serde_json::from_str(&stdout)
+            .unwrap_or_else(|error| panic!("{call}: {error}\n{stdout}{}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(document["task"], walk.name, "{document:#}");
+        assert_ne!(document["error"]["code"], "usage", "{document:#}");
+        if walk.name == "provider-status" {
+            // It keeps what it found, in the user's project and nowhere else.
+            assert!(project.join(".claude/omni-scale.local.md").is_file(), "{document:#}");
+        }
+    }
+    fs::rename(&project, lab.project()).expect("the project can be moved back");
+}
