@@ -37,7 +37,8 @@ pub(super) fn program(
     }
 }
 
-/// One of `.ci/NAME.sh`, which install what they need.
+/// One of `.ci/NAME.sh`, which install what they need. Exit status 4 says that this machine has not what it takes, 5
+/// that a registry could not be reached: skipped, with the last line of what the script said as the reason.
 pub(super) fn script(bench: &Bench<'_>, name: &'static str) -> Result<Verdict, Failure> {
     let path = bench.cx.paths.root().join(format!(".ci/{name}.sh"));
     if !path.is_file() {
@@ -47,7 +48,19 @@ pub(super) fn script(bench: &Bench<'_>, name: &'static str) -> Result<Verdict, F
         });
     }
     let words = [path.to_string_lossy().into_owned()];
-    judged(bench, name, &ended(bench, name, "bash".into(), &[&words[0]])?)
+    let ended = ended(bench, name, "bash".into(), &[&words[0]])?;
+    let last = |text: &str| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
+    match ended.status.code() {
+        Some(4 | 5) => {
+            let said = last(&ended.stderr).or_else(|| last(&ended.stdout)).unwrap_or_default();
+            let why = said.trim_start_matches("error: ").to_owned();
+            Ok(Verdict::Unavailable { why, hint: format!("bash .ci/{name}.sh shows the rest") })
+        }
+        _ => match judged(bench, name, &ended)? {
+            Verdict::Passed(_) => Ok(Verdict::Passed(last(&ended.stdout).unwrap_or_default())),
+            verdict => Ok(verdict),
+        },
+    }
 }
 
 pub(super) fn run(
@@ -207,7 +220,7 @@ pub(super) fn deny(bench: &Bench<'_>, check: &'static str, what: &[&str]) -> Res
     Ok(denied(check, ended.success(), &ended.stderr))
 }
 
-/// What cargo-deny's JSON lines (0.18: one `diagnostic` or `log` a line on stderr) come to.
+/// What cargo-deny's JSON lines (0.18 to 0.20: one `diagnostic` or `log` a line on stderr) come to.
 pub fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
     if success {
         return Verdict::Passed(String::new());

@@ -6,6 +6,11 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot set up its fault must stop
 
+mod others;
+mod planted;
+mod real;
+mod shells;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -191,6 +196,15 @@ fn groups_run_when_they_are_asked_for() {
     kit.write(".ci/fuzz.sh", "echo 1000 inputs, no panic\n");
     let (code, row) = kit.check("fuzz");
     assert_eq!((code, row["status"].as_str()), (0, Some("ok")), "{row:#}");
+    assert_eq!(row["detail"], "1000 inputs, no panic");
+    // What a machine has not is skipped by name with the reason, and what goes wrong is not.
+    for (status, is, exit) in [(4, "skipped", 0), (5, "skipped", 0), (1, "failed", 1), (2, "failed", 1)] {
+        kit.write(".ci/docker.sh", &format!("echo begun\necho 'error: no engine here' >&2\nexit {status}\n"));
+        let (code, row) = kit.check("docker");
+        assert_eq!((code, row["status"].as_str()), (exit, Some(is)), "{row:#}");
+        let (_, stdout, _) = kit.xtask(&["ci", "--only", "docker"]);
+        assert!(stdout.contains("no engine here"), "{stdout}");
+    }
     let (code, _, stderr) = kit.xtask(&["ci", "--only", "fuz"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("there is no check `fuz`") && stderr.contains("`fuzz`"), "{stderr}");
@@ -374,52 +388,6 @@ fn a_release_is_made_ready_and_not_made() {
     assert!(stderr.contains("git tag --annotate v99.1.0") && stderr.contains("git push"), "{stderr}");
 }
 
-#[test]
-fn bash_completes_tasks_and_the_names_of_this_project() {
-    let kit = Kit::new();
-    kit.write("machine-classes/dev-small.yaml", "");
-    kit.write("clusters/matrix.yaml", "");
-    let (code, script, _) = kit.xtask(&["completions", "bash"]);
-    assert_eq!(code, 0);
-    kit.write("script", &script);
-    fs::create_dir_all(kit.path().join("target/debug")).unwrap();
-    symlink(env!("CARGO_BIN_EXE_xtask"), kit.path().join("target/debug/xtask")).unwrap();
-    let complete = |words: &str| {
-        let count = words.split(' ').count() - 1;
-        let program = format!(
-            "before() {{ COMPREPLY=(of-cargo); }}; complete -F before cargo; source ./script; \
-             COMP_WORDS=({}); COMP_CWORD={count}; __omni_scale_cargo; printf '%s ' \"${{COMPREPLY[@]}}\"",
-            words.split(' ').map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
-        );
-        let output = kit.command("bash").args(["--norc", "-c", &program]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
-    assert_eq!(complete("cargo xtask provider-v"), "provider-verify");
-    assert_eq!(complete("cargo xtask machineclass-apply "), "dev-small");
-    assert_eq!(complete("cargo xtask cluster-status m"), "matrix");
-    assert_eq!(complete("cargo xtask rehearse --clo"), "--clock");
-    assert_eq!(complete("cargo bui"), "of-cargo", "cargo's own completion goes on");
-}
-
-#[test]
-fn zsh_and_fish_get_scripts_that_ask_the_same() {
-    let kit = Kit::new();
-    for (shell, part) in
-        [("zsh", "compdef __omni_scale_cargo cargo"), ("fish", "complete -c cargo -n __omni_scale_is_xtask")]
-    {
-        let (code, stdout, stderr) = kit.xtask(&["completions", shell]);
-        assert_eq!(code, 0, "{stderr}");
-        assert!(stdout.contains(part) && stdout.contains(" complete -- "), "{stdout}");
-        // Checked by the shell itself where it is there.
-        if let Ok(program) = which::which(shell) {
-            kit.write("script", &stdout);
-            let output = kit.command(program.to_str().unwrap()).args(["-n", "script"]).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
-}
-
 /// One line `name = "version"` of mise.toml.
 fn pinned(tool: &str) -> String {
     let text = fs::read_to_string(root().join("mise.toml")).unwrap();
@@ -433,14 +401,15 @@ fn one_version_of_each_tool() {
     let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
     assert!(read(".ci/plugin.sh").contains(&format!("markdownlint_version={}\n", pinned("markdownlint-cli2"))));
     assert!(read(".github/workflows/ci.yml").contains(&format!("go-version: \"{}\"", pinned("go"))));
-    let run = read(".ci/run");
-    // cargo-deny is pinned for those who have it: building it takes longer than all other steps together.
-    assert!(pinned("cargo-deny").split('.').count() == 3);
-    for tool in ["markdownlint-cli2", "shellcheck", "shfmt", "actionlint"] {
-        assert!(run.contains(&format!("pin {tool})")), "{tool} is not installed at the version of mise.toml");
+    let (run, tools) = (read(".ci/run"), read(".ci/tools.sh"));
+    for tool in ["markdownlint-cli2", "shellcheck", "shfmt", "actionlint", "cargo-deny", "prek", "git-cliff"] {
+        assert!(tools.contains(&format!("pin {tool})")), "{tool} is not installed at the version of mise.toml");
         assert!(pinned(tool).split('.').count() == 3, "{tool} is not pinned in full");
     }
-    assert!(run.contains("cargo test --workspace") && run.contains("cargo xtask ci"));
+    assert!(run.contains(".ci/tools.sh") && run.contains("cargo test --workspace"));
+    let groups: Vec<&str> = xtask::ci::table::CHECKS.iter().filter(|row| row.group).map(|row| row.name).collect();
+    let checks = format!("cargo xtask ci --skip test --with {}\n", groups.join(","));
+    assert!(run.contains(&checks), "the pipeline runs every group: {checks}");
     assert!(read(".github/workflows/ci.yml").contains("run: bash .ci/run"));
 }
 

@@ -28,7 +28,7 @@ fn kept(lab: &Sandbox) -> std::collections::BTreeMap<std::path::PathBuf, (u32, V
 }
 
 /// A key of the real structure for `name`, made `created` seconds after 1970 and good for `lifetime` seconds.
-fn key(name: &str, created: u32, lifetime: u32) -> String {
+pub fn key(name: &str, created: u32, lifetime: u32) -> String {
     let mut secret = vec![4];
     secret.extend(created.to_be_bytes());
     secret.extend([22; 40]);

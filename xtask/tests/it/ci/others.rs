@@ -1,0 +1,177 @@
+//! prek, git-cliff and mise for real, on this repository's own configuration.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use super::real::program;
+use super::{Kit, private_key};
+use crate::sandbox::root;
+
+/// A repository with this one's hooks, installed by prek, and a first commit.
+fn hooked() -> Option<Kit> {
+    let kit = Kit::new();
+    if !kit.brings("prek") {
+        return None;
+    }
+    kit.brings_xtask();
+    kit.copies(&[".pre-commit-config.yaml"]);
+    kit.write(".gitignore", "/bin/\n/target/\n/.cache/\n/.local/\n/.config/\n/message\n");
+    let (code, _, stderr) = kit.xtask(&["hooks-install"]);
+    assert_eq!(code, 0, "{stderr}");
+    for hook in ["pre-commit", "commit-msg"] {
+        assert!(kit.path().join(".git/hooks").join(hook).is_file(), "{hook} is not installed");
+    }
+    kit.write("notes/begin.txt", "Fine.\n");
+    kit.git(&["add", "notes/begin.txt", ".gitignore", ".pre-commit-config.yaml"]);
+    let (committed, said) = commit(&kit, "feat(lab): begin");
+    assert!(committed, "{said}");
+    Some(kit)
+}
+
+/// Whether git made a commit of what is staged, and what the hooks said.
+fn commit(kit: &Kit, message: &str) -> (bool, String) {
+    let words = ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--message", message];
+    let path = format!("{}:/usr/bin:/bin", kit.path().join("bin").display());
+    let output = kit.command("git").env("PATH", path).args(words).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.success(), said)
+}
+
+fn head(kit: &Kit) -> String {
+    let output = kit.command("git").args(["rev-parse", "HEAD"]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_hook_refuses_a_commit_that_holds_a_secret() {
+    let Some(kit) = hooked() else { return };
+    let before = head(&kit);
+    let service_account = crate::input::key("automation", 1_700_000_000, 86_400);
+    for (file, text, rule) in [
+        ("docker/.env", "OMNI_DOMAIN=omni.example.com\n", "secret-file"),
+        ("docker/config.yaml", "proxmox: {}\n", "secret-file"),
+        (".claude/omni-scale.local.md", "---\nprovider_status: healthy\n---\n", "secret-file"),
+        ("notes/automation.txt", &format!("{service_account}\n"), "service-account-key"),
+        ("notes/id.txt", &private_key(), "private-key"),
+    ] {
+        kit.write(file, text);
+        kit.git(&["add", "--force", file]);
+        let (committed, said) = commit(&kit, "feat(lab): add it");
+        assert!(!committed, "{file} was committed: {said}");
+        assert!(
+            said.contains(&format!("{file}:1:")) && said.contains(rule) && said.contains("fix: "),
+            "{file}: {said}"
+        );
+        assert_eq!(head(&kit), before, "{file}");
+        let secret = text.split_whitespace().max_by_key(|word| word.len()).unwrap();
+        assert!(secret.len() < 40 || !said.contains(secret), "the hook quotes what it found: {said}");
+        kit.git(&["rm", "--quiet", "--cached", "--force", file]);
+        fs::remove_file(kit.path().join(file)).unwrap();
+    }
+    kit.write("notes/fine.txt", "Nothing secret.\n");
+    kit.git(&["add", "notes/fine.txt"]);
+    let (committed, said) = commit(&kit, "feat(lab): add notes");
+    assert!(committed && head(&kit) != before, "{said}");
+}
+
+#[test]
+fn the_hooks_refuse_untidy_files_and_messages() {
+    let Some(kit) = hooked() else { return };
+    let before = head(&kit);
+    let refuses = |file: &str, text: &str, word: &str| {
+        kit.write(file, text);
+        kit.git(&["add", file]);
+        let (committed, said) = commit(&kit, "feat(lab): add it");
+        assert!(!committed && said.contains(word), "{file}: {said}");
+        kit.git(&["rm", "--quiet", "--cached", "--force", file]);
+        fs::remove_file(kit.path().join(file)).unwrap();
+    };
+    refuses("notes/a.txt", "a \n", "trailing-whitespace");
+    refuses("notes/a.txt", "no end of line", "end-of-file-fixer");
+    refuses("notes/a.json", "{\n", "check-json");
+    refuses("notes/a.toml", "a = \n", "check-toml");
+    refuses("clusters/a.yaml", "name: a\nname: b\n", "ci --only yaml");
+    refuses("notes/a.bin", &"x\n".repeat(600 << 10), "check-added-large-files");
+    refuses("docs/a.md", "# A\n\nSee [b](b.md).\n", "docs/a.md:3:9: error[broken-link]");
+
+    kit.write("notes/fine.txt", "Fine.\n");
+    kit.git(&["add", "notes/fine.txt"]);
+    let (committed, said) = commit(&kit, "added things");
+    assert!(!committed && said.contains("commit-form"), "{said}");
+    assert_eq!(head(&kit), before);
+}
+
+#[test]
+fn git_cliff_writes_the_changelog_from_the_messages() {
+    let kit = Kit::new();
+    if !kit.brings("git-cliff") {
+        return;
+    }
+    kit.copies(&["cliff.toml", "Cargo.toml", "Cargo.lock", ".claude-plugin/plugin.json"]);
+    kit.write(".gitignore", "/bin/\n/target/\n");
+    kit.git(&["add", "docker", ".gitignore"]);
+    for message in [
+        "feat(provider): read the key's expiry",
+        "fix(cluster)!: refuse an even number of control planes",
+        "chore(deps): move Omni, omnictl and the provider together",
+        "what has no type is left out",
+    ] {
+        kit.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+    }
+    let read = || fs::read_to_string(kit.path().join("CHANGELOG.md")).unwrap();
+    let (code, stdout, stderr) = kit.xtask(&["changelog"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let written = read();
+    for part in [
+        "# Changelog\n",
+        "## Unreleased\n",
+        "### Features\n",
+        "- **provider:** read the key's expiry\n",
+        "### Fixes\n",
+        "- **cluster:** **breaking:** refuse an even number of control planes\n",
+    ] {
+        assert!(written.contains(part), "{part}\n{written}");
+    }
+    assert!(!written.contains("together") && !written.contains("no type"), "{written}");
+
+    let (code, stdout, stderr) = kit.xtask(&["changelog-bump", "99.1.0"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(read().contains("## 99.1.0 - 2") && !read().contains("Unreleased"), "{}", read());
+    for file in ["Cargo.toml", "Cargo.lock", ".claude-plugin/plugin.json"] {
+        assert!(fs::read_to_string(kit.path().join(file)).unwrap().contains("\"99.1.0\""), "{file}");
+    }
+}
+
+/// The names of all tasks, as the help lists them.
+fn tasks() -> BTreeSet<String> {
+    let cli = xtask::ci::pages::tasks::built();
+    cli.get_subcommands().filter(|task| !task.is_hide_set()).map(|task| task.get_name().to_owned()).collect()
+}
+
+#[test]
+fn mise_lists_every_alias_and_each_is_a_command_that_parses() {
+    let Some(mise) = program("mise") else { return };
+    let kit = Kit::new();
+    let mut command = kit.command(mise.to_str().unwrap());
+    command.args(["tasks", "ls", "--json"]).current_dir(root()).env("MISE_TRUSTED_CONFIG_PATHS", root());
+    let output = command.env("MISE_OFFLINE", "1").env("PATH", "/usr/bin:/bin").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut aliases = BTreeSet::new();
+    for alias in listed.as_array().unwrap() {
+        let name = alias["name"].as_str().unwrap();
+        assert!(!alias["description"].as_str().unwrap_or_default().is_empty(), "{alias:#}");
+        let call = alias["run"][0].as_str().unwrap_or_default();
+        assert_eq!(call, format!("cargo xtask {name}"), "{alias:#}");
+        let words: Vec<&str> = call.split(' ').skip(2).chain(["--help"]).collect();
+        let (code, stdout, stderr) = kit.xtask(&words);
+        assert!(code == 0 && stdout.contains(&format!("Usage: cargo xtask {name}")), "{call}: {stdout}{stderr}");
+        aliases.insert(name.to_owned());
+    }
+    assert_eq!(aliases, tasks(), "an alias for each task, and none for anything else");
+    for name in ["hooks-install", "pre-commit-run", "changelog", "changelog-bump", "markdown-lint", "markdown-fix"] {
+        assert!(aliases.contains(name), "{name}");
+    }
+}

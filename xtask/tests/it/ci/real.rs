@@ -1,0 +1,68 @@
+//! The real programs: those that a contributor may not have are found where `.ci/run` puts them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Kit;
+use crate::sandbox::root;
+
+/// A program of this machine; `None` when it is not there, and the test says so by name. `.ci/run` installs them all and
+/// sets `OMNI_SCALE_ALL_TOOLS`, under which one that is missing is a failure: a check that is skipped there is no check.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let ours = root().join("target/ci/bin").join(name);
+    let found = which::which(ours).or_else(|_| which::which(name)).ok();
+    if found.is_none() {
+        let note = format!("skipped: {name} is not installed, neither on PATH nor in target/ci/bin");
+        assert!(std::env::var_os("OMNI_SCALE_ALL_TOOLS").is_none(), "{note}, and .ci/run installs it");
+        eprintln!("{note}");
+    }
+    found
+}
+
+impl Kit {
+    /// Puts the real program on the kit's PATH; false when this machine has none.
+    pub fn brings(&self, name: &str) -> bool {
+        let Some(path) = program(name) else { return false };
+        self.wraps(name, &path, "");
+        true
+    }
+
+    /// Puts cargo with its formatter and linter on the kit's PATH: those that these tests were built with.
+    pub fn brings_rust(&self) {
+        let toolchain = Path::new(env!("CARGO")).parent().unwrap();
+        // cargo starts the others by name; nothing of the workspace around these tests may reach them.
+        let path = format!("export PATH='{}':\"$PATH\"\n", toolchain.display());
+        self.wraps("cargo", Path::new(env!("CARGO")), &path);
+    }
+
+    /// A script on the kit's PATH that goes on as the program itself, in its own surroundings: node's programs look for
+    /// `node`, cargo-deny for `cargo`.
+    pub fn wraps(&self, name: &str, program: &Path, before: &str) {
+        let path = std::env::var("PATH").unwrap();
+        let cargo = Path::new(env!("CARGO")).parent().unwrap().display();
+        let home = std::env::var("CARGO_HOME").or(std::env::var("HOME").map(|home| home + "/.cargo")).unwrap();
+        let script = format!(
+            "#!/bin/sh\nexport PATH=\"$PATH\":'{cargo}':'{path}' CARGO_HOME='{home}'\n{before}exec '{}' \"$@\"\n",
+            program.display()
+        );
+        self.write(&format!("bin/{name}"), &script);
+        fs::set_permissions(self.path().join("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// `cargo xtask …` in the kit is the runner that these tests were built with.
+    pub fn brings_xtask(&self) {
+        let program = Path::new(env!("CARGO_BIN_EXE_xtask"));
+        self.wraps("cargo", program, "[ \"$1\" = xtask ] || exit 64\nshift\n");
+    }
+
+    /// Copies files of this repository.
+    pub fn copies(&self, files: &[&str]) {
+        for file in files {
+            let text = fs::read(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let path = self.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+}
