@@ -232,7 +232,9 @@ pub fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
         let message = fields["message"].as_str().unwrap_or_default();
         if message.contains("advisory database") && line["type"] == "log" {
             let hint = "it is fetched from github.com/RustSec/advisory-db: run this where that can be reached";
-            return Verdict::Unavailable { why: message.to_owned(), hint: hint.to_owned() };
+            // 0.20 goes on with git's whole command line, and what git said.
+            let why = message.split(" with cli").next().unwrap_or(message);
+            return Verdict::Unavailable { why: why.to_owned(), hint: hint.to_owned() };
         }
         if line["type"] == "log" && fields["level"] == "ERROR" {
             let place = Place { file: "deny.toml".into(), line: 1, column: 1 };
