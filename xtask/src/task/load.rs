@@ -42,7 +42,9 @@ pub fn chosen(
     if all {
         let files = in_dir(dir);
         if files.is_empty() {
-            return Err(Failure::new(Code::NotFound, format!("`{}` holds no {what}", dir.display())));
+            return Err(Failure::new(Code::NotFound, format!("`{}` holds no {what}", dir.display()))
+                .cause("its files are `*.yaml`, one of them each")
+                .next(format!("cargo xtask {}-create", what.replace(' ', ""))));
         }
         return Ok(files);
     }

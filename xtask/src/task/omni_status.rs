@@ -27,7 +27,10 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         Check::new(service, format!("the log of {service}"), move || {
             let log = compose.log(service, args.tail)?;
             let count = log.lines().count();
-            Ok(Done::ok(Part::Log(service, log), format!("{count} lines")))
+            Ok(Done::ok(
+                Part::Log(service, log),
+                if count == 1 { "1 line".to_owned() } else { format!("{count} lines") },
+            ))
         })
     };
     let checks = vec![

@@ -40,7 +40,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         Check::new("log", "the provider's log", || {
             let log = compose.log(PROVIDER, args.tail)?;
             let count = log.lines().count();
-            Ok(Done::ok(Part::Log(log), format!("{count} lines")))
+            Ok(Done::ok(Part::Log(log), if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }))
         }),
     ];
     let (mut containers, mut log) = (Vec::new(), String::new());

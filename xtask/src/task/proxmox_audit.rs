@@ -241,7 +241,7 @@ fn warnings(
             ));
         }
     }
-    for (path, privileges) in permissions::excess(scope, permissions) {
+    for (path, privileges) in permissions::excess(scope, permissions, !wanted.machines.is_empty()) {
         let all = privileges.len();
         let some: Vec<&str> = privileges.iter().take(4).map(String::as_str).collect();
         let more = if all > some.len() { format!(" and {} more", all - some.len()) } else { String::new() };

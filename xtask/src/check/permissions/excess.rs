@@ -5,9 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Scope;
 use crate::status::proxmox::{Permissions, parent};
 
+/// What only a class, its machine request set or its `ha` decides: without one, nobody can say that it is too much.
+const OF_CLASSES: &[&str] = &[
+    "Datastore.AllocateSpace",
+    "Datastore.Audit",
+    "Mapping.Use",
+    "Pool.Allocate",
+    "Pool.Audit",
+    "SDN.Use",
+    "Sys.Audit",
+    "Sys.Console",
+];
+
 /// By path of the tree, the privileges that the login has there and that no call needs there or below; a path that has the
-/// same surplus as the one above is left out.
-pub fn excess(scope: &Scope, permissions: &Permissions) -> BTreeMap<String, BTreeSet<String>> {
+/// same surplus as the one above is left out. Without a class (`classes` false) what a class may need is no surplus.
+pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeMap<String, BTreeSet<String>> {
     let needs = scope.needs();
     let wants: Vec<_> = needs.iter().flat_map(|need| need.ways.iter().flatten()).collect();
     let needed_at = |path: &str, privilege: &str| {
@@ -17,7 +29,8 @@ pub fn excess(scope: &Scope, permissions: &Permissions) -> BTreeMap<String, BTre
     };
     let surplus = |path: &str| -> BTreeSet<String> {
         let privileges = permissions.tree.get(path).into_iter().flat_map(BTreeMap::keys);
-        privileges.filter(|privilege| !needed_at(path, privilege)).cloned().collect()
+        let undecided = |privilege: &&String| !classes && OF_CLASSES.contains(&privilege.as_str());
+        privileges.filter(|privilege| !needed_at(path, privilege) && !undecided(privilege)).cloned().collect()
     };
     let mut found = BTreeMap::new();
     for path in permissions.tree.keys() {

@@ -135,7 +135,7 @@ fn the_least_grants_are_enough_and_nothing_more() {
     let permissions = acl.permissions(&scope);
     assert_eq!(missing(&scope, &permissions), Vec::<String>::new());
     assert_eq!(script(&scope, &permissions, &login()), None);
-    assert_eq!(excess(&scope, &permissions), BTreeMap::new());
+    assert_eq!(excess(&scope, &permissions, true), BTreeMap::new());
     let optional = rows(&scope, &permissions).into_iter().filter(|row| row.status == Verdict::Optional);
     assert_eq!(optional.map(|row| row.call).collect::<Vec<_>>(), ["GET /cluster/status"]);
 }
@@ -296,8 +296,10 @@ fn surplus_rights_are_named_once() {
     let everything = ["Permissions.Modify", "Sys.Modify", "Sys.Audit", "VM.Allocate", "VM.Console"];
     acl.grant("/", "Administrator", &everything, true);
     acl.grant("/storage/backup", "OmniDisk", &["Datastore.AllocateSpace"], true);
-    let found = excess(&scope, &acl.permissions(&scope));
+    let found = excess(&scope, &acl.permissions(&scope), true);
     assert_eq!(found["/"], set(&["Permissions.Modify", "VM.Console"]));
     assert_eq!(found["/storage/backup"], set(&["Datastore.AllocateSpace"]));
     assert_eq!(found.len(), 2, "{found:?}");
+    let found = excess(&scope, &acl.permissions(&scope), false);
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["/"], "without a class no storage is too much: {found:?}");
 }
