@@ -47,28 +47,3 @@ const fn rule(
 ) -> Rule {
     Rule { id, severity, effect, what, why, fix, example }
 }
-
-/// The rules as a Markdown table with an example each, for `docs/checks.md`.
-pub fn markdown() -> String {
-    let mut out = String::from("| rule | | what | why | fix | example |\n| --- | --- | --- | --- | --- | --- |\n");
-    let cell =
-        |text: &str| text.replace('|', "\\|").replace('\n', "<br>").replace('<', "&lt;").replace("&lt;br>", "<br>");
-    for rule in RULES {
-        let verdict = match rule.effect {
-            Effect::Rejects => "refused",
-            Effect::Accepts => "accepted",
-            Effect::Unknown => "depends",
-        };
-        // Code spans cannot hold a line feed: one for each line.
-        let lines: Vec<String> = rule.example.lines().map(|l| format!("`` {} ``", l.replace('|', "\\|"))).collect();
-        let (what, why, fix) = (cell(rule.what), cell(rule.why), cell(rule.fix));
-        let row = format!(
-            "| `{}` | {}, {verdict} | {what} | {why} | {fix} | {} |\n",
-            rule.id,
-            rule.severity.as_str(),
-            lines.join("<br>")
-        );
-        out.push_str(&row);
-    }
-    out
-}

@@ -2,6 +2,7 @@
 //! is generated. `cargo xtask docs` writes them, `--check` compares them.
 
 pub mod aliases;
+pub mod checks;
 pub mod issues;
 pub mod man;
 pub mod recording;
@@ -30,6 +31,7 @@ pub struct Inputs {
 /// All generated pages. A new one is a row here.
 pub const PAGES: &[Page] = &[
     Page { path: "docs/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
+    Page { path: "docs/checks.md", source: "xtask/src/check/rules/table.rs", render: |_, _| Ok(checks::render()) },
     Page { path: "docs/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
     Page {
         path: "mise.toml",
