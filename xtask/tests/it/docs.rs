@@ -90,3 +90,46 @@ fn a_recording_is_put_between_its_markers() {
     );
     assert_eq!(docs(copy.path(), &["--check"]).0, 0);
 }
+
+/// Every line of the files below a directory, without what stands around it.
+fn lines_below(dir: &Path, found: &mut Vec<Vec<String>>) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            lines_below(&path, found);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            found.push(text.lines().map(|line| line.trim().to_owned()).collect());
+        }
+    }
+}
+
+#[test]
+fn the_worked_examples_of_contributing_are_the_code() {
+    let mut sources = Vec::new();
+    for dir in ["xtask/src", "xtask/data", "xtask/tests/it", "lab/src"] {
+        lines_below(&root().join(dir), &mut sources);
+    }
+    let page = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let mut count = 0;
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if !["```rust", "```yaml"].contains(&line.trim()) {
+            continue;
+        }
+        count += 1;
+        let block: Vec<&str> = lines.by_ref().map(str::trim).take_while(|line| *line != "```").collect();
+        // One file holds all of it, in this order; `// …` stands for what is left out.
+        let held = |source: &Vec<String>| {
+            block.split(|line| *line == "// …").try_fold(0, |from, part| {
+                let at = source[from..].windows(part.len()).position(|window| window == part)?;
+                Some(from + at + part.len())
+            })
+        };
+        assert!(
+            sources.iter().any(|source| held(source).is_some()),
+            "no source holds this example:\n{}",
+            block.join("\n")
+        );
+    }
+    assert!(count >= 7, "{count} examples");
+}
