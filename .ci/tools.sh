@@ -38,8 +38,9 @@ install_system() {
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
   if ! command -v apt-get >/dev/null 2>&1; then
-    printf 'not there, and no apt to install it: %s\n' "${missing[*]}"
-    return 0
+    # The formula of gpg is called gnupg.
+    brew install --quiet "${missing[@]/#gpg/gnupg}"
+    return
   fi
   local as_root=(env)
   [ "$(id -u)" -eq 0 ] || as_root=(sudo -n env)
@@ -88,7 +89,8 @@ install_from_pypi() {
 }
 
 install_from_go() {
-  local shfmt actionlint
+  local shfmt actionlint gitleaks
+  gitleaks=v$(pin gitleaks)
   shfmt=v$(pin shfmt)
   actionlint=v$(pin actionlint)
   if [ "$("$tools/bin/shfmt" --version 2>/dev/null)" != "$shfmt" ]; then
@@ -96,6 +98,11 @@ install_from_go() {
   fi
   if [ "$("$tools/bin/actionlint" --version 2>/dev/null | head -n 1)" != "$actionlint" ]; then
     GOBIN="$tools/bin" go install "github.com/rhysd/actionlint/cmd/actionlint@$actionlint"
+  fi
+  # It does not know its own version when it is built this way.
+  if [ ! -x "$tools/bin/gitleaks" ] || [ "$(cat "$tools/gitleaks.version" 2>/dev/null)" != "$gitleaks" ]; then
+    GOBIN="$tools/bin" go install "github.com/zricethezav/gitleaks/v8@$gitleaks"
+    printf '%s' "$gitleaks" >"$tools/gitleaks.version"
   fi
 }
 

@@ -402,7 +402,9 @@ fn one_version_of_each_tool() {
     assert!(read(".ci/plugin.sh").contains(&format!("markdownlint_version={}\n", pinned("markdownlint-cli2"))));
     assert!(read(".github/workflows/ci.yml").contains(&format!("go-version: \"{}\"", pinned("go"))));
     let (run, tools) = (read(".ci/run"), read(".ci/tools.sh"));
-    for tool in ["markdownlint-cli2", "shellcheck", "shfmt", "actionlint", "cargo-deny", "prek", "git-cliff"] {
+    for tool in
+        ["markdownlint-cli2", "shellcheck", "shfmt", "actionlint", "cargo-deny", "prek", "git-cliff", "gitleaks"]
+    {
         assert!(tools.contains(&format!("pin {tool})")), "{tool} is not installed at the version of mise.toml");
         assert!(pinned(tool).split('.').count() == 3, "{tool} is not pinned in full");
     }

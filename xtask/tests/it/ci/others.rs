@@ -1,4 +1,4 @@
-//! prek, git-cliff and mise for real, on this repository's own configuration.
+//! prek, git-cliff, gitleaks and mise for real, on this repository's own configuration.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -174,4 +174,37 @@ fn mise_lists_every_alias_and_each_is_a_command_that_parses() {
     for name in ["hooks-install", "pre-commit-run", "changelog", "changelog-bump", "markdown-lint", "markdown-fix"] {
         assert!(aliases.contains(name), "{name}");
     }
+}
+
+/// infisical's scan is gitleaks with rules of its own, and its binary comes from no registry of packages; gitleaks reads the
+/// same configuration.
+#[test]
+fn the_scan_finds_the_secrets_of_this_kit_and_none_in_its_history() {
+    let Some(gitleaks) = program("gitleaks") else { return };
+    let kit = Kit::new();
+    let config = root().join(".infisical-scan.toml").display().to_string();
+    let scan = |words: &[&str], dir: &std::path::Path| {
+        let mut command = kit.command(gitleaks.to_str().unwrap());
+        command.env("PATH", "/usr/bin:/bin").args(words).args(["--no-banner", "--redact", "--config", &config]);
+        command.args(["--report-format", "json", "--report-path", "-"]).arg(dir);
+        let output = command.output().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), stdout)
+    };
+    let service_account = crate::input::key("automation", 1_700_000_000, 86_400);
+    let uuid = "7c1e9f04-5b2d-4a86-93fe-0d8b61c2a7f5";
+    for (file, text, rule) in [
+        ("notes/sa.txt", format!("KEY={service_account}\n"), "omni-service-account-key"),
+        ("notes/pve.txt", format!("token: root@pam!omni={uuid}\n"), "proxmox-api-token"),
+        ("notes/ts.txt", format!("K: tskey-{}\n", "auth-kR7dZq2W9CNTRL-8fJm4xVb1HsLtYpQ6"), "tailscale-key"),
+        ("notes/id.txt", private_key(), "private-key"),
+    ] {
+        kit.write(file, &text);
+        let (code, report) = scan(&["dir"], &kit.path().join("notes"));
+        assert_eq!(code, Some(1), "{file}: {report}");
+        assert!(report.contains(&format!("\"RuleID\": \"{rule}\"")) && report.contains("REDACTED"), "{file}: {report}");
+        fs::remove_file(kit.path().join(file)).unwrap();
+    }
+    let (code, report) = scan(&["git"], root());
+    assert_eq!(code, Some(0), "this repository's history holds what the scan takes for secrets: {report}");
 }
