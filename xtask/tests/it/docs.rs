@@ -133,3 +133,17 @@ fn the_worked_examples_of_contributing_are_the_code() {
     }
     assert!(count >= 7, "{count} examples");
 }
+
+#[test]
+fn the_readme_names_every_task() {
+    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    let cli = xtask::ci::pages::tasks::built();
+    let ways = |task: &str| [format!("`{task}`"), format!("cargo xtask {task}`"), format!("cargo xtask {task}\n")];
+    let named = |task: &&str| ways(task).iter().any(|way| page.contains(way));
+    let tasks = cli.get_subcommands().filter(|task| !task.is_hide_set()).map(clap::Command::get_name);
+    let missing: Vec<&str> = tasks.filter(|task| !named(task)).collect();
+    assert!(missing.is_empty(), "README.md does not say when somebody needs {missing:?}");
+    // It opens with what this is, and two commands.
+    let commands = page.split("```sh\n").skip(1).filter_map(|block| block.lines().next()).take(2);
+    assert_eq!(commands.collect::<Vec<_>>(), ["cargo xtask rehearse", "cargo test --workspace"]);
+}
