@@ -16,11 +16,13 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::faulty;
+use crate::fill::{self, Size};
 use crate::http::{self, Server};
 use crate::omni::access::{self, Role};
 use crate::omni::front::Front;
 use crate::omni::kinds::Release;
 use crate::omni::machines::{self, Hardware};
+use crate::omni::names::CLUSTER_MACHINE;
 use crate::omni::{Omni, api, keys, wall_now};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
@@ -47,6 +49,10 @@ pub struct Options {
     pub until_stdin_closes: bool,
     /// Which Omni and omnictl it is.
     pub release: Release,
+    /// How big it is at its start.
+    pub size: Size,
+    /// Processor time that each start of a stand-in costs, as that of the real program does.
+    pub tool_start: Duration,
 }
 
 /// What `DIR/lab.json` holds, for `lab dump` and `lab stop`.
@@ -68,6 +74,7 @@ struct Lab {
     clock: Clock,
     release: Release,
     latency: Duration,
+    tool_start: Duration,
     token: String,
     stop: Notify,
 }
@@ -97,7 +104,9 @@ pub async fn serve(options: Options) -> Result<()> {
     let omni = Omni::start(clock.clone(), options.release);
     let (front, tls) = front(&ca, &faults, &link, latency).await?;
     let secret = omni.with(|state| state.uuid());
-    let proxmox = proxmox(&ca, &faults, &clock, latency, &secret).await?;
+    let mut world = options.size.world(&secret)?;
+    fill::fill(&options.dir, options.size, &omni, &mut world)?;
+    let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
     let around =
         Surroundings { omni: omni.clone(), omni_addr: front.addr(), clock: clock.clone(), faults: Arc::clone(&faults) };
     let lab = Arc::new(Lab {
@@ -110,6 +119,7 @@ pub async fn serve(options: Options) -> Result<()> {
         clock,
         release: options.release,
         latency,
+        tool_start: options.tool_start,
         token,
         stop: Notify::new(),
     });
@@ -219,11 +229,11 @@ async fn front(ca: &Ca, faults: &Arc<Faults>, link: &Link, latency: Duration) ->
     Ok((server.await?, files))
 }
 
-async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, secret: &str) -> Result<Proxmox> {
+async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, world: World) -> Result<Proxmox> {
     let leaf = if faults.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
     let options = crate::proxmox::Options { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
     let hooks = Arc::new(faulty::ProxmoxFaults::new(Arc::clone(faults)));
-    Proxmox::start(World::lab(secret)?, options, clock.clone(), hooks).await
+    Proxmox::start(world, options, clock.clone(), hooks).await
 }
 
 /// The key in `DIR/env`: an administrator's, unless a fault says otherwise.
@@ -307,9 +317,9 @@ async fn listen_to_power(lab: Arc<Lab>) {
                 return;
             }
             machines::power_on(state, &event.uuid, hardware.unwrap_or_default());
-            if let Some(machine) = state.machines.get_mut(&event.uuid) {
-                machine.mute = mute || !knows_omni;
-            }
+            // What is installed knows where it belongs.
+            let installed = state.store.by_id(CLUSTER_MACHINE, &event.uuid).is_some();
+            state.machines.change(&event.uuid, |machine| machine.mute = mute || !(knows_omni || installed));
         });
     }
 }
@@ -407,6 +417,7 @@ impl Lab {
             omni_port: self.omni_port,
             omni_ca: self.omni_ca.clone(),
             clock: self.clock.factor(),
+            busy_ms: self.tool_start.as_millis() as u64,
             hang: online && self.faults.hit("omnictl-hangs"),
             html: online && self.faults.has("omni-html"),
             engine_down: !omnictl && self.faults.hit("docker-down"),

@@ -1,5 +1,7 @@
 //! Omni's part of `lab dump`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::omni::names::*;
@@ -18,7 +20,8 @@ pub fn omni(state: &State, vms: &[Value]) -> Value {
         .store
         .list(MACHINE_CLASS, DEFAULT)
         .map(|found| json!({"id": found.md.id, "provider_id": found.spec["autoprovision"]["providerid"]}));
-    let clusters = state.store.list(CLUSTER, DEFAULT).map(|found| cluster(state, found, vms));
+    let vms: Vms = vms.iter().filter_map(|vm| Some((vm["uuid"].as_str()?, vm))).collect();
+    let clusters = state.store.list(CLUSTER, DEFAULT).map(|found| cluster(state, found, &vms));
     json!({
         "providers": providers.collect::<Vec<_>>(),
         "machine_classes": classes.collect::<Vec<_>>(),
@@ -30,11 +33,14 @@ fn phase(names: &[&'static str], value: Option<&Value>) -> &'static str {
     value.and_then(Value::as_u64).and_then(|number| names.get(number as usize)).copied().unwrap_or("UNKNOWN")
 }
 
-fn cluster(state: &State, cluster: &Resource, vms: &[Value]) -> Value {
+/// Virtual machines by their UUID.
+type Vms<'a> = BTreeMap<&'a str, &'a Value>;
+
+fn cluster(state: &State, cluster: &Resource, vms: &Vms<'_>) -> Value {
     let id = cluster.md.id.as_str();
     let status = state.store.by_id(CLUSTER_STATUS, id);
     let names = ["UNKNOWN", "SCALING_UP", "SCALING_DOWN", "RUNNING", "DESTROYING"];
-    let sets = state.store.list(MACHINE_SET, DEFAULT).filter(|set| set.label(L_CLUSTER) == Some(id));
+    let sets = state.store.labelled(MACHINE_SET, DEFAULT, L_CLUSTER, id);
     json!({
         "name": id,
         "phase": phase(&names, status.map(|status| &status.spec["phase"])),
@@ -43,12 +49,12 @@ fn cluster(state: &State, cluster: &Resource, vms: &[Value]) -> Value {
     })
 }
 
-fn machine_set(state: &State, set: &Resource, vms: &[Value]) -> Value {
+fn machine_set(state: &State, set: &Resource, vms: &Vms<'_>) -> Value {
     let id = set.md.id.as_str();
     let status = state.store.by_id(MACHINE_SET_STATUS, id);
     let names =
         ["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying", "Failed", "Reconfiguring", "Upgrading"];
-    let requests = state.store.list(MACHINE_REQUEST, INFRA).filter(|request| request.label(L_REQUEST_SET) == Some(id));
+    let requests = state.store.labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, id);
     json!({
         "id": id,
         "role": if set.label(L_CONTROL_PLANE).is_some() { "controlplane" } else { "worker" },
@@ -59,7 +65,7 @@ fn machine_set(state: &State, set: &Resource, vms: &[Value]) -> Value {
     })
 }
 
-fn machine(state: &State, request: &Resource, vms: &[Value]) -> Value {
+fn machine(state: &State, request: &Resource, vms: &Vms<'_>) -> Value {
     let id = request.md.id.as_str();
     let status = state.store.get(MACHINE_REQUEST_STATUS, INFRA, id);
     let uuid = status.and_then(|status| status.spec["id"].as_str()).unwrap_or_default();
@@ -84,7 +90,7 @@ fn machine(state: &State, request: &Resource, vms: &[Value]) -> Value {
         Some(node) => phase(&stages, Some(&node.spec["stage"])),
         None => phase(&requested, shown.map(|shown| &shown.spec["stage"])),
     };
-    let vm = vms.iter().find(|vm| !uuid.is_empty() && vm["uuid"] == uuid).cloned().unwrap_or(Value::Null);
+    let vm = vms.get(uuid).map_or(Value::Null, |vm| (*vm).clone());
     json!({
         "request": id, "uuid": uuid, "stage": stage, "vmid": vm["vmid"], "node": vm["node"], "storage": vm["storage"],
         "connected": state.store.by_id(MACHINE, uuid).is_some_and(|machine| machine.spec["connected"] == true),

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod dump;
 pub mod faults;
 pub mod faulty;
+pub mod fill;
 pub mod gonet;
 pub mod http;
 pub mod omni;

@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use lab::daemon::{self, Options};
 use lab::faults;
+use lab::fill::Size;
 use lab::omni::kinds::Release;
 use lab::tools::wire::{self, Ask, Told};
 use lab::tools::{docker, omnictl};
 
 const USAGE: &str = "\
 usage: lab serve --dir DIR [--clock N] [--fault NAME[:WHEN]]… [--latency-ms N] [--until-stdin-closes] [--omni-version V]
+                 [--nodes N] [--vms N] [--storages N] [--clusters N] [--tool-start-ms N]
        lab dump --dir DIR
        lab stop --dir DIR
        lab faults
@@ -19,7 +21,10 @@ usage: lab serve --dir DIR [--clock N] [--fault NAME[:WHEN]]… [--latency-ms N]
 
 Faults: NAME always, NAME:2 the second time only, NAME:2+ from then on, NAME:..2 the first two times.
 --clock is how many seconds of the field pass in one second here, 200 unless given; 1 is the field's pace.
---omni-version is 1.9.3 or 1.4.9, of which recordings of the real omnictl exist.";
+--omni-version is 1.9.3 or 1.4.9, of which recordings of the real omnictl exist.
+--nodes 64 --vms 10000 --storages 500 --clusters 200 begins with a site in use: the machines are shared among the
+clusters, whose files stand in DIR/machine-classes and DIR/clusters; without clusters they are other people's.
+--tool-start-ms is the processor time that each start of omnictl and docker costs here.";
 
 fn main() {
     let mut args = std::env::args();
@@ -92,6 +97,8 @@ fn options(args: &[String]) -> Result<Options> {
         latency: Duration::ZERO,
         until_stdin_closes: false,
         release: Release::default(),
+        size: Size::default(),
+        tool_start: Duration::ZERO,
     };
     let mut words = args.iter();
     while let Some(word) = words.next() {
@@ -107,12 +114,12 @@ fn options(args: &[String]) -> Result<Options> {
                 options.clock = factor;
             }
             "--fault" => options.faults.push(value()?.clone()),
-            "--latency-ms" => {
-                let text = value()?;
-                let ms =
-                    text.parse().with_context(|| format!("--latency-ms {text}: this is no number of milliseconds"))?;
-                options.latency = Duration::from_millis(ms);
-            }
+            "--latency-ms" => options.latency = Duration::from_millis(number(word, value()?)?),
+            "--tool-start-ms" => options.tool_start = Duration::from_millis(number(word, value()?)?),
+            "--nodes" => options.size.nodes = number(word, value()?)?,
+            "--vms" => options.size.vms = number(word, value()?)?,
+            "--storages" => options.size.storages = number(word, value()?)?,
+            "--clusters" => options.size.clusters = number(word, value()?)?,
             "--until-stdin-closes" => options.until_stdin_closes = true,
             "--omni-version" => {
                 let text = value()?;
@@ -125,5 +132,10 @@ fn options(args: &[String]) -> Result<Options> {
     if options.dir.as_os_str().is_empty() {
         bail!("--dir DIR is missing\n{USAGE}");
     }
+    options.size.check()?;
     Ok(options)
+}
+
+fn number<N: std::str::FromStr>(word: &str, text: &str) -> Result<N> {
+    text.parse().map_err(|_| anyhow::anyhow!("{word} {text}: this is no number that it can be"))
 }

@@ -10,7 +10,9 @@ mod pool;
 pub mod pve;
 pub mod release;
 mod requests;
-mod steps;
+pub mod steps;
+
+pub use requests::leave_provisioned;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

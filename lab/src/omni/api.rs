@@ -10,7 +10,7 @@ use super::query::Term;
 use super::resource::{Key, Resource};
 use super::state::State;
 use super::status::{Code, Status};
-use super::store::not_found;
+use super::store::{Store, not_found};
 use super::{machines, providers, validate};
 
 /// A call. What is not a resource call stands for one of Omni's management service.
@@ -86,9 +86,16 @@ pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, St
         }
         Call::List { typ, namespace, terms } => {
             access::check(state, caller, Verb::Read, &typ, &namespace)?;
-            let all = state.store.list(&typ, &namespace).filter(|found| visible(caller, found));
-            let wanted = all.filter(|found| terms.iter().all(|term| term.matches(&found.md.labels)));
-            Ok(Answer::Many(wanted.cloned().collect()))
+            let wanted =
+                |found: &&Resource| visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
+            let by = terms.iter().find(|term| term.op == "=" && term.values.len() == 1 && Store::has_index(&term.key));
+            Ok(Answer::Many(match by {
+                Some(term) => {
+                    let marked = state.store.labelled(&typ, &namespace, &term.key, &term.values[0]);
+                    marked.filter(wanted).cloned().collect()
+                }
+                None => state.store.list(&typ, &namespace).filter(wanted).cloned().collect(),
+            }))
         }
         Call::Create(resource) => create(state, caller, resource),
         Call::Update(resource) => update(state, caller, resource),

@@ -165,8 +165,7 @@ fn choose_nodes(state: &mut State, set: &Resource) {
 }
 
 fn nodes_of(state: &State, set: &str) -> Vec<Resource> {
-    let nodes = state.store.list(MACHINE_SET_NODE, DEFAULT);
-    nodes.filter(|node| node.label(L_MACHINE_SET) == Some(set)).cloned().collect()
+    state.store.labelled(MACHINE_SET_NODE, DEFAULT, L_MACHINE_SET, set).cloned().collect()
 }
 
 /// Nodes that are to go are reset first. One that does not answer holds everything up, as in the field, until its link

@@ -1,5 +1,6 @@
 //! The machines themselves: what a virtual machine does after power-on, and what Omni hears of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -48,6 +49,50 @@ pub struct Machine {
     pub mute: bool,
 }
 
+/// All machines by SMBIOS UUID, and when each does its next thing: of ten thousand, most do nothing by themselves.
+#[derive(Debug, Default)]
+pub struct Machines {
+    all: BTreeMap<String, Machine>,
+    due: BTreeSet<(Duration, String)>,
+}
+
+impl Machines {
+    /// A machine.
+    pub fn get(&self, uuid: &str) -> Option<&Machine> {
+        self.all.get(uuid)
+    }
+
+    /// The machine that does something next, and when.
+    pub fn next(&self) -> Option<&(Duration, String)> {
+        self.due.first()
+    }
+
+    /// A machine that nobody has switched on yet, if it is not there.
+    pub fn enter(&mut self, uuid: &str) {
+        self.all.entry(uuid.to_owned()).or_insert_with(|| Machine {
+            stage: Stage::Off,
+            due: None,
+            connected: false,
+            hardware: Hardware::default(),
+            mute: false,
+        });
+    }
+
+    /// Changes a machine, if it is there.
+    pub fn change(&mut self, uuid: &str, change: impl FnOnce(&mut Machine)) {
+        let Some(machine) = self.all.get_mut(uuid) else { return };
+        let before = machine.due;
+        change(machine);
+        if machine.due != before {
+            let entry = |due: Duration| (due, uuid.to_owned());
+            if let Some(before) = before {
+                self.due.remove(&entry(before));
+            }
+            self.due.extend(machine.due.map(entry));
+        }
+    }
+}
+
 /// What a machine reports of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hardware {
@@ -64,46 +109,50 @@ pub struct Hardware {
 /// Power came on: the machine begins to boot.
 pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
     let due = Some(state.field + state.pace.boot);
-    let machine = state.machines.entry(uuid.to_owned()).or_insert_with(|| Machine {
-        stage: Stage::Off,
-        due: None,
-        connected: false,
-        hardware: Hardware::default(),
-        mute: false,
+    state.machines.enter(uuid);
+    state.machines.change(uuid, |machine| {
+        machine.hardware = hardware;
+        if machine.stage == Stage::Off {
+            machine.stage = Stage::Booting;
+            machine.due = due;
+        }
     });
-    machine.hardware = hardware;
-    if machine.stage == Stage::Off {
-        machine.stage = Stage::Booting;
-        machine.due = due;
-    }
+}
+
+/// A machine that has long been made: it runs from its disk, and Omni knows it.
+pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
+    state.machines.enter(uuid);
+    state.machines.change(uuid, |machine| {
+        machine.stage = Stage::Running;
+        machine.connected = true;
+        machine.hardware = hardware;
+    });
+    publish(state, uuid);
 }
 
 /// Power went off, or the virtual machine is gone.
 pub fn power_off(state: &mut State, uuid: &str) {
     let silence = state.field + state.pace.silence;
-    if let Some(machine) = state.machines.get_mut(uuid) {
+    state.machines.change(uuid, |machine| {
         machine.stage = Stage::Off;
         machine.due = machine.connected.then_some(silence);
-    }
+    });
 }
 
 /// The machine is told to leave its cluster. A machine that is off never hears it.
 pub fn reset(state: &mut State, uuid: &str) {
     let due = state.field + state.pace.reset;
-    if let Some(machine) = state.machines.get_mut(uuid)
-        && !matches!(machine.stage, Stage::Off | Stage::Resetting | Stage::Maintenance | Stage::Booting)
-    {
-        machine.stage = Stage::Resetting;
-        machine.due = Some(due);
-    }
+    state.machines.change(uuid, |machine| {
+        if !matches!(machine.stage, Stage::Off | Stage::Resetting | Stage::Maintenance | Stage::Booting) {
+            machine.stage = Stage::Resetting;
+            machine.due = Some(due);
+        }
+    });
 }
 
 /// Moves every machine on whose time has come.
 pub fn advance(state: &mut State) {
-    loop {
-        let now = state.field;
-        let ready = state.machines.iter().filter_map(|(uuid, machine)| Some((machine.due?, uuid.clone())));
-        let Some((_, uuid)) = ready.filter(|(due, _)| *due <= now).min() else { return };
+    while let Some(uuid) = state.machines.next().filter(|(due, _)| *due <= state.field).map(|(_, uuid)| uuid.clone()) {
         step(state, &uuid);
         if let Some(cluster) = cluster_of(state, &uuid) {
             state.touch_cluster(&cluster);
@@ -114,51 +163,52 @@ pub fn advance(state: &mut State) {
 
 fn step(state: &mut State, uuid: &str) {
     let pace = state.pace;
-    let Some(machine) = state.machines.get_mut(uuid) else { return };
-    // The next step counts from when this one was due, not from when the lab came round to it.
-    let at = machine.due.take().unwrap_or_default();
-    let (stage, next) = match machine.stage {
-        Stage::Off => {
-            machine.connected = false;
-            (Stage::Off, None)
-        }
-        Stage::Booting if machine.mute => (Stage::Booting, None),
-        Stage::Booting | Stage::Resetting => {
-            machine.connected = true;
-            (Stage::Maintenance, None)
-        }
-        Stage::Installing => (Stage::Rebooting, Some(pace.reboot)),
-        Stage::Rebooting => (Stage::Configuring, Some(pace.configure)),
-        Stage::Configuring => (Stage::Waiting, None),
-        Stage::Joining => (Stage::Running, None),
-        other => (other, None),
-    };
-    machine.stage = stage;
-    machine.due = next.map(|wait| at + wait);
+    state.machines.change(uuid, |machine| {
+        // The next step counts from when this one was due, not from when the lab came round to it.
+        let at = machine.due.take().unwrap_or_default();
+        let (stage, next) = match machine.stage {
+            Stage::Off => {
+                machine.connected = false;
+                (Stage::Off, None)
+            }
+            Stage::Booting if machine.mute => (Stage::Booting, None),
+            Stage::Booting | Stage::Resetting => {
+                machine.connected = true;
+                (Stage::Maintenance, None)
+            }
+            Stage::Installing => (Stage::Rebooting, Some(pace.reboot)),
+            Stage::Rebooting => (Stage::Configuring, Some(pace.configure)),
+            Stage::Configuring => (Stage::Waiting, None),
+            Stage::Joining => (Stage::Running, None),
+            other => (other, None),
+        };
+        machine.stage = stage;
+        machine.due = next.map(|wait| at + wait);
+    });
     publish(state, uuid);
 }
 
 /// Gives a machine in maintenance its configuration, so that it begins to install.
 pub fn configure(state: &mut State, uuid: &str) {
     let due = state.field + state.pace.install;
-    if let Some(machine) = state.machines.get_mut(uuid)
-        && machine.stage == Stage::Maintenance
-    {
-        machine.stage = Stage::Installing;
-        machine.due = Some(due);
-    }
+    state.machines.change(uuid, |machine| {
+        if machine.stage == Stage::Maintenance {
+            machine.stage = Stage::Installing;
+            machine.due = Some(due);
+        }
+    });
 }
 
 /// Lets a configured machine form etcd or join.
 pub fn join(state: &mut State, uuid: &str, bootstrap: bool) {
     let wait = if bootstrap { state.pace.bootstrap } else { state.pace.join };
     let due = state.field + wait;
-    if let Some(machine) = state.machines.get_mut(uuid)
-        && machine.stage == Stage::Waiting
-    {
-        machine.stage = Stage::Joining;
-        machine.due = Some(due);
-    }
+    state.machines.change(uuid, |machine| {
+        if machine.stage == Stage::Waiting {
+            machine.stage = Stage::Joining;
+            machine.due = Some(due);
+        }
+    });
 }
 
 /// The cluster that a machine is in or was made for.
@@ -172,7 +222,7 @@ fn cluster_of(state: &State, uuid: &str) -> Option<String> {
 
 /// The machine request that a machine came from, and its set.
 fn request_of(state: &State, uuid: &str) -> Option<(String, String)> {
-    let status = state.store.list(MACHINE_REQUEST_STATUS, INFRA).find(|status| status.spec["id"] == uuid)?;
+    let status = state.store.request_status_of(uuid)?;
     Some((status.md.id.clone(), status.label(L_REQUEST_SET).unwrap_or_default().to_owned()))
 }
 

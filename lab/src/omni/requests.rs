@@ -32,8 +32,7 @@ pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
 }
 
 fn of_set(state: &State, set: &str) -> Vec<Resource> {
-    let all = state.store.list(MACHINE_REQUEST, INFRA);
-    all.filter(|request| request.label(L_REQUEST_SET) == Some(set)).cloned().collect()
+    state.store.labelled(MACHINE_REQUEST, INFRA, L_REQUEST_SET, set).cloned().collect()
 }
 
 /// The requests of a set that stay, in order of creation, with the machine that the provider named for each.

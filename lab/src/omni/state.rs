@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::access::Account;
 use super::kinds::{self, Release};
-use super::machines::Machine;
+use super::machines::Machines;
 use super::names::*;
 use super::resource::{Key, Resource};
 use super::store::Store;
@@ -66,7 +66,7 @@ pub struct State {
     /// Users and service accounts by identity (e-mail form).
     pub accounts: BTreeMap<String, Account>,
     /// The simulated machines by SMBIOS UUID: what really runs, whatever Omni has heard of it.
-    pub machines: BTreeMap<String, Machine>,
+    pub machines: Machines,
     /// When each provider was last heard of, in field time.
     pub heartbeats: BTreeMap<String, Duration>,
     /// Whether the licence of Omni has been accepted.
@@ -87,7 +87,7 @@ impl State {
             pace: Pace::default(),
             field: Duration::ZERO,
             accounts: BTreeMap::new(),
-            machines: BTreeMap::new(),
+            machines: Machines::default(),
             heartbeats: BTreeMap::new(),
             eula_accepted: true,
             api_version: 2,
@@ -196,8 +196,8 @@ impl State {
 
     /// When something will happen by itself, in field time.
     pub fn next_due(&self) -> Option<Duration> {
-        let machines = self.machines.values().filter_map(|machine| machine.due);
-        machines.chain(providers::next_due(self)).min()
+        let machine = self.machines.next().map(|(due, _)| *due);
+        machine.into_iter().chain(providers::next_due(self)).min()
     }
 
     /// Removes a resource and tells its cluster.

@@ -31,7 +31,7 @@ fn upgrade(state: &mut State, typ: &str, owner: &str, cluster: &str, spec: Value
 pub fn machine_set(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
     let running = |typ: &str| -> Vec<String> {
-        let all = state.store.list(typ, DEFAULT).filter(|found| found.label(L_MACHINE_SET) == Some(id));
+        let all = state.store.labelled(typ, DEFAULT, L_MACHINE_SET, id);
         all.filter(|found| !found.tearing_down()).map(|found| found.md.id.clone()).collect()
     };
     let (nodes, machines) = (running(MACHINE_SET_NODE), running(CLUSTER_MACHINE));
@@ -127,10 +127,7 @@ pub fn cluster_machine(state: &mut State, uuid: &str) {
 /// The status of a cluster, its load balancer and its Kubernetes.
 pub fn cluster(state: &mut State, cluster: &Resource) {
     let id = cluster.md.id.as_str();
-    let sets: Vec<Resource> = {
-        let all = state.store.list(MACHINE_SET_STATUS, DEFAULT);
-        all.filter(|status| status.label(L_CLUSTER) == Some(id)).cloned().collect()
-    };
+    let sets: Vec<Resource> = state.store.labelled(MACHINE_SET_STATUS, DEFAULT, L_CLUSTER, id).cloned().collect();
     let number = |status: &Resource, field: &str| status.spec["machines"][field].as_u64().unwrap_or(0);
     let counted: Vec<&Resource> = sets
         .iter()

@@ -1,10 +1,11 @@
 //! The resource store: versions, finalizers, phases and the errors of the COSI runtime
 //! (cosi-project/runtime v1.16.2 pkg/state/impl/inmem).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::names::{L_CLUSTER, L_MACHINE_SET, L_REQUEST_SET, MACHINE_REQUEST_STATUS};
 use super::resource::{Key, Phase, Resource};
 use super::status::{Code, Status};
 
@@ -12,9 +13,30 @@ use super::status::{Code, Status};
 #[derive(Debug, Default)]
 pub struct Store {
     items: BTreeMap<Key, Resource>,
+    /// Who carries which of the [`INDEXED`] labels: a cluster's own must be found without a look at ten thousand others.
+    index: BTreeMap<Mark, BTreeSet<String>>,
     revision: u64,
     sequence: u64,
     now: i64,
+}
+
+/// The labels by which controllers and templates look for what belongs together.
+const INDEXED: [&str; 3] = [L_CLUSTER, L_MACHINE_SET, L_REQUEST_SET];
+/// Stands in the index for the machine that a request's status names in its spec.
+const NAMED_MACHINE: &str = "spec.id";
+
+/// Type, namespace, label and value.
+type Mark = (String, String, &'static str, String);
+
+/// What a resource is found by.
+fn marks(resource: &Resource) -> Vec<Mark> {
+    let mark = |label: &'static str, value: &str| {
+        (resource.md.typ.clone(), resource.md.namespace.clone(), label, value.to_owned())
+    };
+    let labels = INDEXED.iter().filter_map(|label| Some(mark(label, resource.label(label)?)));
+    let named =
+        resource.spec["id"].as_str().filter(|uuid| resource.md.typ == MACHINE_REQUEST_STATUS && !uuid.is_empty());
+    labels.chain(named.map(|uuid| mark(NAMED_MACHINE, uuid))).collect()
 }
 
 /// `resource T(ns/id@undefined) doesn't exist`.
@@ -58,10 +80,50 @@ impl Store {
             .map(|(_, resource)| resource)
     }
 
+    /// The resources of a type in a namespace that carry one of the [`INDEXED`] labels with this value, by id.
+    pub fn labelled(&self, typ: &str, namespace: &str, label: &str, value: &str) -> impl Iterator<Item = &Resource> {
+        self.marked(typ, namespace, label, value)
+    }
+
+    /// The status of the machine request that a provider made this machine for.
+    pub fn request_status_of(&self, uuid: &str) -> Option<&Resource> {
+        self.marked(MACHINE_REQUEST_STATUS, "infra-provider", NAMED_MACHINE, uuid).next()
+    }
+
+    fn marked(&self, typ: &str, namespace: &str, label: &str, value: &str) -> impl Iterator<Item = &Resource> {
+        let known = INDEXED.iter().chain([&NAMED_MACHINE]).find(|known| **known == label);
+        debug_assert!(known.is_some(), "{label} has no index");
+        let mark = known.map(|label| (typ.to_owned(), namespace.to_owned(), *label, value.to_owned()));
+        let ids = mark.and_then(|mark| self.index.get(&mark)).into_iter().flatten();
+        let keys: Vec<Key> = ids.map(|id| Key::new(typ, namespace, id)).collect();
+        keys.into_iter().filter_map(|key| self.items.get(&key))
+    }
+
+    /// Whether [`Store::labelled`] can find by this label.
+    pub fn has_index(label: &str) -> bool {
+        INDEXED.contains(&label)
+    }
+
     /// The ids of a type in namespace `default` that carry a label with this value.
     pub fn ids_labelled(&self, typ: &str, label: &str, value: &str) -> Vec<String> {
-        let matching = self.list(typ, "default").filter(|resource| resource.label(label) == Some(value));
-        matching.map(|resource| resource.md.id.clone()).collect()
+        self.labelled(typ, "default", label, value).map(|resource| resource.md.id.clone()).collect()
+    }
+
+    fn enter(&mut self, resource: &Resource) {
+        for mark in marks(resource) {
+            self.index.entry(mark).or_default().insert(resource.md.id.clone());
+        }
+    }
+
+    fn leave(&mut self, resource: &Resource) {
+        for mark in marks(resource) {
+            if let Some(ids) = self.index.get_mut(&mark) {
+                ids.remove(&resource.md.id);
+                if ids.is_empty() {
+                    self.index.remove(&mark);
+                }
+            }
+        }
     }
 
     /// Puts a new resource in. Fails if there is one.
@@ -77,6 +139,7 @@ impl Store {
         resource.md.version = 1;
         resource.md.created = self.now;
         self.touch(&key);
+        self.enter(&resource);
         self.items.insert(key, resource);
         Ok(())
     }
@@ -102,7 +165,9 @@ impl Store {
         resource.md.created = old.md.created;
         resource.md.sequence = old.md.sequence;
         resource.md.updated = now;
-        *old = resource;
+        let before = std::mem::replace(old, resource.clone());
+        self.leave(&before);
+        self.enter(&resource);
         self.touch(&key);
         Ok(())
     }
@@ -118,6 +183,11 @@ impl Store {
         }
         resource.md.version = before.md.version + 1;
         resource.md.updated = now;
+        if marks(resource) != marks(&before) {
+            let after = resource.clone();
+            self.leave(&before);
+            self.enter(&after);
+        }
         self.touch(key);
         true
     }
@@ -179,7 +249,8 @@ impl Store {
     /// Takes a resource out, finalizers or not: what a controller does with its own output.
     pub fn remove(&mut self, key: &Key) -> Option<Resource> {
         let gone = self.items.remove(key);
-        if gone.is_some() {
+        if let Some(gone) = &gone {
+            self.leave(gone);
             self.touch(key);
         }
         gone
@@ -226,6 +297,30 @@ mod tests {
             store.destroy(&key).unwrap_err().to_string(),
             "rpc error: code = NotFound desc = resource T.x(default/a@undefined) doesn't exist"
         );
+    }
+
+    #[test]
+    fn what_belongs_together_is_found_by_its_labels_as_they_are_now() {
+        let (mut store, _) = store();
+        let of = |store: &Store, cluster: &str| store.ids_labelled("T.x", L_CLUSTER, cluster);
+        for (id, cluster) in [("b", "one"), ("c", "one"), ("d", "two")] {
+            let made = Resource::new("T.x", "default", id, json!({}), 0).with_label(L_CLUSTER, cluster);
+            store.create(made).unwrap();
+        }
+        assert_eq!((of(&store, "one"), of(&store, "two")), (vec!["b".into(), "c".into()], vec!["d".to_owned()]));
+        let moved = Key::new("T.x", "default", "b");
+        store.modify(&moved, |resource| drop(resource.md.labels.insert(L_CLUSTER.into(), "two".into())));
+        let mut updated = store.by_id("T.x", "c").unwrap().clone();
+        updated.md.labels.clear();
+        store.update(updated).unwrap();
+        store.remove(&Key::new("T.x", "default", "d"));
+        assert_eq!((of(&store, "one"), of(&store, "two")), (vec![], vec!["b".to_owned()]));
+        let status = Resource::new(MACHINE_REQUEST_STATUS, "infra-provider", "r", json!({"id": ""}), 0);
+        let key = status.key();
+        store.create(status).unwrap();
+        assert!(store.request_status_of("").is_none());
+        store.set(&key, "id", json!("uuid-1"));
+        assert_eq!(store.request_status_of("uuid-1").unwrap().md.id, "r");
     }
 
     #[test]

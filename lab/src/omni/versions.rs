@@ -26,6 +26,13 @@ pub fn default_talos(release: Release) -> &'static str {
     if release.old() { "1.12.1" } else { "1.13.5" }
 }
 
+/// The newest Talos and Kubernetes versions that Omni offers and that fit each other, without `v`.
+pub fn defaults(release: Release) -> (String, String) {
+    let (talos, kubernetes) = (default_talos(release), if release.old() { OLD_KUBERNETES } else { KUBERNETES });
+    let newest = kubernetes.iter().rev().find(|version| fits(talos, version));
+    (talos.to_owned(), newest.copied().unwrap_or_default().to_owned())
+}
+
 /// Major, minor and patch of `1.13.5`, with or without `v`; missing parts are 0.
 pub fn parse(version: &str) -> Option<(u64, u64, u64)> {
     let mut parts = version.trim_start_matches('v').split('.');
@@ -75,6 +82,7 @@ mod tests {
         assert!(!fits("1.12.1", "1.36.2"));
         assert!(!fits("1.13.5", "1.30.0"));
         assert!(fits("1.9.0", "1.27.16"));
+        assert_eq!(defaults(Release::V1_9_3), ("1.13.5".into(), "1.36.2".into()));
         let state = State::new(Release::V1_4_9, 1, 0);
         let version = state.store.by_id(TALOS_VERSION, "1.12.1").unwrap();
         assert_eq!(version.spec["compatiblekubernetesversions"], json!(OLD_KUBERNETES));

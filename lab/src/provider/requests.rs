@@ -1,7 +1,7 @@
 //! The provider's queue: one worker, one request at a time, and who comes back when
 //! (siderolabs/omni client v1.5.0-beta.2 pkg/infra/controllers/provision.go).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use super::steps::{MachineState, Request, Stop};
 use crate::omni::names::*;
 use crate::omni::requests::release;
 use crate::omni::resource::{Key, Resource};
+use crate::omni::state::State;
 
 /// How long a failed step rests.
 const REST: Duration = Duration::from_secs(60);
@@ -27,6 +28,50 @@ struct Item {
     failures: u32,
 }
 
+/// The requests, and which of them comes next.
+#[derive(Debug, Default)]
+struct Queue {
+    items: BTreeMap<String, Item>,
+    /// Due, order, id: one entry for each item.
+    turns: BTreeSet<(Duration, u64, String)>,
+    order: u64,
+}
+
+impl Queue {
+    /// Takes in what is new or is to go now, and forgets what is gone.
+    fn follow(&mut self, requests: &[(String, bool)], now: Duration) {
+        let known: BTreeSet<&str> = requests.iter().map(|(id, _)| id.as_str()).collect();
+        let gone: Vec<String> = self.items.keys().filter(|id| !known.contains(id.as_str())).cloned().collect();
+        for id in gone {
+            self.take(&id);
+        }
+        for (id, tearing) in requests {
+            if self.items.get(id).is_none_or(|item| item.tearing != *tearing) {
+                self.put(id, Item { due: now, order: 0, tearing: *tearing, failures: 0 });
+            }
+        }
+    }
+
+    fn take(&mut self, id: &str) -> Option<Item> {
+        let item = self.items.remove(id)?;
+        self.turns.remove(&(item.due, item.order, id.to_owned()));
+        Some(item)
+    }
+
+    /// Puts an item behind all others that are due at its time.
+    fn put(&mut self, id: &str, item: Item) {
+        self.take(id);
+        self.order += 1;
+        let item = Item { order: self.order, ..item };
+        self.turns.insert((item.due, item.order, id.to_owned()));
+        self.items.insert(id.to_owned(), item);
+    }
+
+    fn next(&self) -> Option<(Duration, &str)> {
+        self.turns.first().map(|(due, _, id)| (*due, id.as_str())).filter(|(due, _)| *due < Duration::MAX)
+    }
+}
+
 enum Outcome {
     Done,
     Again(Duration),
@@ -37,36 +82,26 @@ impl Provider {
     /// Works for ever.
     pub(super) async fn work(&self) {
         let mut changes = self.omni.subscribe();
-        let mut items: BTreeMap<String, Item> = BTreeMap::new();
-        let mut order = 0;
+        let (mut queue, mut told) = (Queue::default(), true);
         loop {
-            changes.borrow_and_update();
             let now = self.clock.elapsed();
-            let requests = self.requests();
-            items.retain(|id, _| requests.iter().any(|(known, _)| known == id));
-            for (id, tearing) in requests {
-                order += 1;
-                let fresh = Item { due: now, order, tearing, failures: 0 };
-                let item = items.entry(id).or_insert_with(|| fresh.clone());
-                if item.tearing != tearing {
-                    *item = fresh;
-                }
+            if told || changes.has_changed().unwrap_or(true) {
+                told = false;
+                changes.borrow_and_update();
+                queue.follow(&self.requests(), now);
             }
-            let ready = items.iter().filter(|(_, item)| item.due <= now);
-            let Some(id) = ready.min_by_key(|(_, item)| (item.due, item.order)).map(|(id, _)| id.clone()) else {
-                let next = items.values().map(|item| item.due).filter(|due| *due < Duration::MAX).min();
-                let wait = next.map_or(Duration::from_secs(3600), |due| self.clock.real(due.saturating_sub(now)));
+            let next = queue.next();
+            let Some(id) = next.filter(|(due, _)| *due <= now).map(|(_, id)| id.to_owned()) else {
+                let wait = next.map_or(Duration::from_secs(3600), |(due, _)| self.clock.real(due.saturating_sub(now)));
                 // Whatever comes first; a closed channel means that Omni is gone, and the container with it.
-                let _ = tokio::time::timeout(wait, changes.changed()).await;
+                told = tokio::time::timeout(wait, changes.changed()).await.is_ok();
                 continue;
             };
             let begun = Instant::now();
             let outcome = self.reconcile(&id).await;
             let busy = begun.elapsed().as_secs_f64();
-            let Some(item) = items.get_mut(&id) else { continue };
+            let Some(mut item) = queue.take(&id) else { continue };
             let now = self.clock.elapsed();
-            order += 1;
-            item.order = order;
             let caller = "qruntime/qruntime.go:310";
             match outcome {
                 Outcome::Done => {
@@ -91,6 +126,7 @@ impl Provider {
                     self.say(&id, "error", "qruntime/qruntime.go:321", "reconcile failed", &fields);
                 }
             }
+            queue.put(&id, item);
         }
     }
 
@@ -109,7 +145,7 @@ impl Provider {
     }
 
     fn machine_key(&self, id: &str) -> Key {
-        Key::new(&format!("Machine.{}.infraprovider.sidero.dev", self.id), &format!("infra-provider:{}", self.id), id)
+        machine_key(&self.id, id)
     }
 
     async fn reconcile(&self, id: &str) -> Outcome {
@@ -245,6 +281,26 @@ impl Provider {
         self.say(id, "info", "controllers/provision.go:533", "machine deprovisioned", &[("request_id", id.into())]);
         Outcome::Done
     }
+}
+
+/// Where a provider keeps what it knows of a machine.
+fn machine_key(provider: &str, id: &str) -> Key {
+    Key::new(&format!("Machine.{provider}.infraprovider.sidero.dev"), &format!("infra-provider:{provider}"), id)
+}
+
+/// Puts into Omni what a provider leaves there of a machine that it finished long ago.
+pub fn leave_provisioned(state: &mut State, provider: &str, request: &Resource, machine: &MachineState) {
+    let finalizer = format!("{provider}.ProvisionController");
+    state.store.add_finalizers(&request.key(), &[&finalizer]);
+    let spec = json!({"id": machine.uuid, "stage": 2, "status": "Provision Complete"});
+    let mut status = state.make(MACHINE_REQUEST_STATUS, INFRA, &request.md.id, spec).with_owner(&finalizer);
+    status.md.labels = request.md.labels.clone();
+    let key = status.key();
+    state.store.put(status);
+    state.store.add_finalizers(&key, &["MachineRequestStatusCleanupController"]);
+    let own = machine_key(provider, &request.md.id);
+    let last = MachineState { step: "startVM".to_owned(), ..machine.clone() };
+    state.store.put(Resource::new(&own.typ, &own.namespace, &own.id, pack(&last), state.store.now()));
 }
 
 fn read_request(found: &Resource) -> Result<Request, String> {

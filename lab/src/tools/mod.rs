@@ -21,6 +21,22 @@ pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Keeps a processor busy until this process has cost so much: what a real program of that size needs before it does
+/// anything.
+pub fn busy(ms: u64) {
+    let goal = std::time::Duration::from_millis(ms);
+    let begun = std::time::Instant::now();
+    while processor_time().unwrap_or_else(|| begun.elapsed()) < goal {
+        std::hint::black_box((0..20_000_u64).fold(ms, |sum, next| sum.rotate_left(7) ^ next));
+    }
+}
+
+/// The time for which a processor worked for this process, where the system says so.
+fn processor_time() -> Option<std::time::Duration> {
+    let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(std::time::Duration::from_nanos)
+}
+
 /// Says that a call is not simulated, with the call.
 pub fn unknown_call(program: &str, argv: &[String]) -> i32 {
     let call: Vec<&str> = argv.iter().map(String::as_str).collect();

@@ -91,6 +91,8 @@ pub struct Start {
     pub omni_ca: String,
     /// Field seconds in a real second.
     pub clock: f64,
+    /// Processor time that its start costs, in milliseconds.
+    pub busy_ms: u64,
     /// It is to hang.
     pub hang: bool,
     /// Something else than Omni answers at its endpoint.

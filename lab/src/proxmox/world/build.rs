@@ -142,7 +142,13 @@ impl World {
             world.storages.insert(id, pool);
         }
         for number in 0..vms {
-            world.add_vm(100 + number as u32, &names[number % names.len()]);
+            let (vmid, uuid) = (100 + number as u32, world.uuid());
+            world.add_guest(vmid, &names[number % names.len()], &format!("guest-{vmid}"), &uuid, (2, 2048, 20));
+            if !vmid.is_multiple_of(2)
+                && let Some(vm) = world.vms.get_mut(&vmid)
+            {
+                vm.running = None;
+            }
         }
         Ok(world)
     }
@@ -162,14 +168,20 @@ impl World {
         }
     }
 
-    /// Adds a VM that others made: 2 processors, 2 GiB, a disk of 20 GiB in `local-lvm`; every second one runs.
-    fn add_vm(&mut self, vmid: u32, node: &str) {
-        let uuid = self.uuid();
+    /// Adds a VM that has long been there and runs: processors, MiB of memory, GiB of a disk in `local-lvm`.
+    pub fn add_guest(
+        &mut self,
+        vmid: u32,
+        node: &str,
+        name: &str,
+        uuid: &str,
+        (cores, memory, disk_gib): (u64, u64, u64),
+    ) {
         let volid = format!("local-lvm:vm-{vmid}-disk-0");
         let disk = Volume {
             content: "images".into(),
             format: "raw".into(),
-            size: 20 * GIB,
+            size: disk_gib * GIB,
             used: 0,
             ctime: 1_700_000_000,
             vmid: Some(vmid),
@@ -179,11 +191,11 @@ impl World {
             backend.volumes.insert(volid.clone(), disk);
         }
         let options = [
-            ("name", format!("guest-{vmid}")),
-            ("cores", "2".into()),
+            ("name", name.to_owned()),
+            ("cores", cores.to_string()),
             ("sockets", "1".into()),
-            ("memory", "2048".into()),
-            ("scsi0", format!("{volid},size=20G")),
+            ("memory", memory.to_string()),
+            ("scsi0", format!("{volid},size={disk_gib}G")),
             ("smbios1", format!("uuid={uuid}")),
             (
                 "net0",
@@ -191,7 +203,7 @@ impl World {
             ),
         ];
         let config: Config = options.into_iter().map(|(option, value)| (option.to_owned(), value)).collect();
-        let running = vmid.is_multiple_of(2).then_some(super::Running { pid: 10_000 + vmid, since: 1_700_000_000 });
+        let running = Some(super::Running { pid: 10_000 + vmid, since: 1_700_000_000 });
         self.vms.insert(vmid, Vm { node: node.to_owned(), config, running, lock: None });
     }
 

@@ -79,7 +79,10 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
     let link = wire::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
     let mut line = Line::open(&link)?;
     let start = match line.ask(&Ask::Start { program: "docker".to_owned(), argv: argv.to_vec() })? {
-        Told::Started(start) => start,
+        Told::Started(start) => {
+            super::busy(start.busy_ms);
+            start
+        }
         other => return Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
     };
     if let ["compose", ref rest @ ..] = words[..] {

@@ -71,6 +71,12 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The resources that a file holds, as `omnictl apply` reads them.
+pub fn resources_of_file(release: Release, file: &str) -> Result<Vec<Resource>, String> {
+    let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
+    yamltext::read(release, &text)?.iter().map(|document| resource(release, document)).collect()
+}
+
 fn apply(client: &mut Client, text: &str, verbose: bool, dry: bool) -> Result<(), Fail> {
     let documents = yamltext::read(client.release, text)?;
     let mut resources = Vec::new();

@@ -12,6 +12,8 @@ mod jsonpath;
 mod status;
 mod sync;
 mod table;
+pub use apply::resources_of_file;
+pub use sync::resources_of_template;
 pub use table::align;
 mod template;
 mod yamltext;
@@ -40,7 +42,10 @@ fn begin(argv0: &str, argv: &[String]) -> anyhow::Result<(Line, Start)> {
     let mut line = Line::open(&link)?;
     let asked = Ask::Start { program: "omnictl".to_owned(), argv: argv.to_vec() };
     match line.ask(&asked)? {
-        Told::Started(start) => Ok((line, start)),
+        Told::Started(start) => {
+            super::busy(start.busy_ms);
+            Ok((line, start))
+        }
         other => anyhow::bail!("unexpected answer of the lab: {other:?}"),
     }
 }

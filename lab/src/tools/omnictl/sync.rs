@@ -40,6 +40,15 @@ pub fn render(template: &Template, release: Release) -> Result<(), Fail> {
     Ok(())
 }
 
+/// The resources that a template becomes, in the order in which a sync creates them.
+pub fn resources_of_template(release: Release, file: &str) -> Result<Vec<Resource>, String> {
+    let template = template::load_file(release, file, "")?;
+    template.validate()?;
+    let mut resources = template.translate()?;
+    resources.sort_by_key(rank);
+    Ok(resources)
+}
+
 #[derive(Default)]
 struct Changes {
     create: Vec<Resource>,

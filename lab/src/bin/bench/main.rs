@@ -1,8 +1,10 @@
-//! What the runner costs, measured: `cargo run --package lab --bin bench [-- cold start rehearse verify beside]`.
+//! What the runner costs, measured: `cargo run --package lab --bin bench [-- cold start rehearse verify beside scale]`.
 //!
 //! Every figure is taken side by side in one run, A B A B …, and compared pair by pair, so that a machine that slows down
 //! slows both. The empty binary that has just the seven named crates is made in a temporary directory from this
 //! repository's own lock file. Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
+
+mod scale;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-const SECTIONS: [&str; 5] = ["cold", "start", "rehearse", "verify", "beside"];
+const SECTIONS: [&str; 6] = ["cold", "start", "rehearse", "verify", "beside", "scale"];
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -22,7 +24,9 @@ fn main() -> Result<()> {
     }
     let wants = |section: &str| wanted.is_empty() || wanted.iter().any(|word| word == section);
     let bench = Bench::new()?;
-    println!("| what | A | B | A/B or A | bound |\n| --- | --- | --- | --- | --- |");
+    if wanted != ["scale"] {
+        println!("| what | A | B | A/B or A | bound |\n| --- | --- | --- | --- | --- |");
+    }
     if wants("cold") {
         bench.cold()?;
     }
@@ -37,6 +41,9 @@ fn main() -> Result<()> {
     }
     if wants("beside") {
         bench.beside()?;
+    }
+    if wants("scale") {
+        scale::run(&bench)?;
     }
     Ok(())
 }
@@ -141,7 +148,7 @@ impl Bench {
 
     /// `provider-verify` with every far end slowed by a second.
     fn verify(&self) -> Result<()> {
-        let lab = Lab::start(self, 1000)?;
+        let lab = Lab::start(self, "slow", &["--latency-ms".to_owned(), "1000".to_owned()])?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         let times: Result<Vec<_>> = (0..5).map(|_| timed(&mut lab.task(&["provider-verify"]))).collect();
         single("`provider-verify` with every far end slowed by 1 s", &times?, "1.5 s");
@@ -150,7 +157,7 @@ impl Bench {
 
     /// A task beside the program that it drives, beyond what cargo itself takes.
     fn beside(&self) -> Result<()> {
-        let lab = Lab::start(self, 0)?;
+        let lab = Lab::start(self, "quick", &[])?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         let compose = lab.project.join("docker/compose.yaml").display().to_string();
         let ps = ["compose", "-f", &compose, "--profile", "provider", "ps", "--all", "--format", "json"];
@@ -189,14 +196,10 @@ struct Lab {
 }
 
 impl Lab {
-    fn start(bench: &Bench, latency_ms: u64) -> Result<Lab> {
-        let dir = bench.scratch.join(format!("lab-{latency_ms}"));
+    fn start(bench: &Bench, name: &str, options: &[String]) -> Result<Lab> {
+        let dir = bench.scratch.join(format!("lab-{name}"));
         let mut command = Command::new(&bench.lab);
-        command.arg("serve").arg("--dir").arg(&dir).args([
-            "--latency-ms",
-            &latency_ms.to_string(),
-            "--until-stdin-closes",
-        ]);
+        command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes").args(options);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
@@ -206,6 +209,13 @@ impl Lab {
         fs::create_dir_all(project.join("target"))?;
         for file in ["docker/compose.yaml", "docker/config.yaml.example"] {
             fs::copy(bench.root.join(file), project.join(file))?;
+        }
+        // What a lab of some size has in it, an operator has files of.
+        for folder in ["clusters", "machine-classes"] {
+            fs::create_dir_all(project.join(folder))?;
+            for file in fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
+                fs::copy(file.path(), project.join(folder).join(file.file_name()))?;
+            }
         }
         let example = fs::read_to_string(bench.root.join("docker/.env.example"))?;
         let filled = example.lines().map(|line| match line.split_once('=') {
