@@ -9,6 +9,8 @@ use crate::failure::{Code, Failure};
 
 /// Mode of files that hold secrets.
 pub const PRIVATE: u32 = 0o600;
+/// How the name of a file begins that only tries whether a directory takes one.
+const PROBE: &str = "omni-scale-probe.";
 /// Mode of files that are committed.
 pub const SHARED: u32 = 0o644;
 
@@ -85,6 +87,33 @@ fn temp_beside(place: &Path) -> PathBuf {
     place.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
+/// Takes away what runs that were killed have left in `dir` beside their files: half a file, perhaps with a secret in it.
+/// What a process that lives is about to rename stays, and so does everything where the system does not say who lives.
+pub fn sweep(dir: &Path) {
+    let processes = Path::new("/proc");
+    if !processes.join("self").exists() {
+        return;
+    }
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(owner_of_temp);
+        if owner.is_some_and(|pid| !processes.join(pid).exists()) {
+            // What cannot be taken away is as harmless as before.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The process whose [`temp_beside`] or probe this name is.
+fn owner_of_temp(name: &str) -> Option<&str> {
+    let hidden = name.strip_prefix('.')?;
+    let owner = match hidden.strip_prefix(PROBE) {
+        Some(pid) => pid,
+        None => hidden.strip_suffix(".tmp")?.rsplit_once('.')?.1,
+    };
+    owner.bytes().all(|byte| byte.is_ascii_digit()).then_some(owner).filter(|pid| !pid.is_empty())
+}
+
 /// The contents of `path`, or `None` when there is no such file.
 ///
 /// # Errors
@@ -121,7 +150,7 @@ pub fn mode(path: &Path) -> Option<u32> {
 /// [`Code::Prerequisite`] with the directory that refuses.
 pub fn check_writable(path: &Path) -> Result<(), Failure> {
     let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
-    let probe = parent.join(format!(".omni-scale-probe.{}", std::process::id()));
+    let probe = parent.join(format!(".{PROBE}{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&probe);
     let _ = fs::remove_file(&probe);
     made.map(drop).map_err(|error| {
@@ -159,6 +188,25 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         protect(&path).unwrap();
         assert_eq!(mode(&path), Some(0o600));
+    }
+
+    #[test]
+    fn what_the_killed_left_goes_and_nothing_else() {
+        let dir = TempDir::new();
+        let dead = u32::MAX; // no process has this number
+        let ours = format!(".config.yaml.{}.tmp", std::process::id());
+        for name in
+            [&format!(".env.{dead}.tmp"), &format!(".omni-scale-probe.{dead}"), &ours, ".env", "a.1.tmp", ".x.tmp"]
+        {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        fs::write(dir.path().join(format!("..env.{dead}.tmp")), "x").unwrap();
+        sweep(dir.path());
+        let mut left: Vec<String> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, [ours.as_str(), ".env", ".x.tmp", "a.1.tmp"]);
+        sweep(&dir.path().join("absent"));
     }
 
     #[test]

@@ -87,6 +87,12 @@ impl Paths {
         self.clusters().join(format!("{name}.yaml"))
     }
 
+    /// The directories that tasks write into.
+    pub fn written(&self) -> [PathBuf; 4] {
+        let state = self.state().parent().map(Path::to_path_buf).unwrap_or_default();
+        [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
+    }
+
     pub fn target(&self) -> PathBuf {
         self.root.join("target")
     }
