@@ -92,7 +92,7 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
         }
         Action::ProviderKey { id, exists } => {
             let omnictl = Omnictl::find(cx)?;
-            let key = if *exists { omnictl.renew_provider_key(id)? } else { omnictl.create_provider(id)? };
+            let key = provider_key(&omnictl, id, *exists)?;
             key::check_provider_key(key.expose(), id, "as Omni made it", SystemTime::now())?;
             set_env(cx, "OMNI_INFRA_PROVIDER_KEY", &key)?;
             Ok("made by Omni, stored in docker/.env".to_owned())
@@ -109,11 +109,13 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
             Ok("containers made anew, volumes kept".to_owned())
         }
         Action::ApplyClass { file } => {
-            Omnictl::find(cx)?.apply(file)?;
+            let omnictl = Omnictl::find(cx)?;
+            once_more(|| omnictl.apply(file))?;
             Ok("taken by Omni".to_owned())
         }
         Action::Sync { file } => {
-            let said = Omnictl::find(cx)?.sync(file)?;
+            let omnictl = Omnictl::find(cx)?;
+            let said = once_more(|| omnictl.sync(file))?;
             let count = said.lines().filter(|line| line.starts_with("* ")).count();
             Ok(format!("{count} changes made"))
         }
@@ -142,10 +144,11 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
         }
         Action::ServiceAccount { name, role, exists } => {
             let omnictl = Omnictl::find(cx)?;
-            let key = if *exists {
-                omnictl.renew_service_account(name)?
-            } else {
-                omnictl.create_service_account(name, role)?
+            let made =
+                if *exists { omnictl.renew_service_account(name) } else { omnictl.create_service_account(name, role) };
+            let key = match made {
+                Err(failure) if !exists && overtaken(&failure) => omnictl.renew_service_account(name)?,
+                other => other?,
             };
             let info = key::KeyInfo::parse(key.expose())
                 .map_err(|why| Failure::new(Code::Failed, "Omni made a key that is none").cause(why))?;
@@ -154,6 +157,39 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
                 info.expires.map_or("without an end".to_owned(), |at| format!("good until {}", &rfc3339(at)[..10]));
             Ok(format!("made by Omni, stored in docker/.env, {until}"))
         }
+    }
+}
+
+/// Whether somebody made the same since we looked. A run that was killed leaves its omnictl alive: nothing ends it, and
+/// it goes on to its end.
+fn overtaken(failure: &Failure) -> bool {
+    failure.code == Code::Conflict
+}
+
+/// Does again, once, what was overtaken: it finds what is there now and goes on from it.
+fn once_more<T>(work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    match work() {
+        Err(failure) if overtaken(&failure) => work(),
+        other => other,
+    }
+}
+
+/// A key for the provider `id`, whatever is there of it: `infraprovider create` makes first the provider and then its
+/// account, so that one may be there without the other (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
+fn provider_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret, Failure> {
+    let made = match exists {
+        true => omnictl.renew_provider_key(id),
+        false => match omnictl.create_provider(id) {
+            Err(failure) if overtaken(&failure) => omnictl.renew_provider_key(id),
+            other => return other,
+        },
+    };
+    match made {
+        Err(failure) if failure.code == Code::NotFound => match omnictl.create_provider_account(id) {
+            Err(failure) if overtaken(&failure) => omnictl.renew_provider_key(id),
+            other => other,
+        },
+        other => other,
     }
 }
 

@@ -295,6 +295,15 @@ impl<'a> Omnictl<'a> {
         self.provider_key(self.job(format!("making a key for the provider {id} in Omni"), cmd))
     }
 
+    /// Makes the account of a provider that has none, as the second half of `infraprovider create` does. Needs the role
+    /// Admin.
+    ///
+    /// # Errors
+    /// As [`Omnictl::create_service_account`].
+    pub fn create_provider_account(&self, id: &str) -> Result<Secret, Failure> {
+        self.create_service_account(&format!("infra-provider:{id}"), "InfraProvider")
+    }
+
     /// Both commands print everything on stdout, prose and key (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
     fn provider_key(&self, job: Job) -> Result<Secret, Failure> {
         self.printed_key(job, "make the key in Omni under Settings, Infra Providers, and put it into docker/.env")
