@@ -1,9 +1,10 @@
-//! What the runner costs, measured: `cargo run --package lab --bin bench [-- cold start rehearse verify beside scale]`.
+//! What the runner costs, measured: `cargo run --package lab --bin bench [-- SECTION…]`, with the sections of `SECTIONS`.
 //!
 //! Every figure is taken side by side in one run, A B A B …, and compared pair by pair, so that a machine that slows down
 //! slows both. The empty binary that has just the seven named crates is made in a temporary directory from this
 //! repository's own lock file. Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
 
+mod runners;
 mod scale;
 
 use std::fs;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-const SECTIONS: [&str; 6] = ["cold", "start", "rehearse", "verify", "beside", "scale"];
+const SECTIONS: [&str; 7] = ["cold", "start", "rehearse", "verify", "beside", "scale", "runners"];
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +25,8 @@ fn main() -> Result<()> {
     }
     let wants = |section: &str| wanted.is_empty() || wanted.iter().any(|word| word == section);
     let bench = Bench::new()?;
-    if wanted != ["scale"] {
+    // These two print tables of their own.
+    if wanted.is_empty() || wanted.iter().any(|word| !["scale", "runners"].contains(&word.as_str())) {
         println!("| what | A | B | A/B or A | bound |\n| --- | --- | --- | --- | --- |");
     }
     if wants("cold") {
@@ -44,6 +46,9 @@ fn main() -> Result<()> {
     }
     if wants("scale") {
         scale::run(&bench)?;
+    }
+    if wants("runners") {
+        runners::run(&bench)?;
     }
     Ok(())
 }
