@@ -144,6 +144,32 @@ fn git_cliff_writes_the_changelog_from_the_messages() {
     }
 }
 
+#[test]
+fn a_changelog_of_two_releases_is_tidy_markdown() {
+    let kit = Kit::new();
+    if !kit.brings("git-cliff") || !kit.brings("markdownlint-cli2") {
+        return;
+    }
+    kit.copies(&["cliff.toml", ".markdownlint-cli2.yaml"]);
+    kit.git(&["add", "docker"]);
+    for (message, tag) in [("feat(lab): one", "v0.1.0"), ("fix(lab): two", "v0.2.0"), ("docs: three", "")] {
+        kit.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        if !tag.is_empty() {
+            kit.git(&["tag", tag]);
+        }
+    }
+    assert_eq!(kit.xtask(&["changelog"]).0, 0);
+    let written = fs::read_to_string(kit.path().join("CHANGELOG.md")).unwrap();
+    let titles: Vec<&str> = written.lines().filter(|line| line.starts_with("## ")).collect();
+    let starts = ["## Unreleased", "## 0.2.0 - ", "## 0.1.0 - "];
+    assert!(titles.len() == 3 && titles.iter().zip(starts).all(|(title, start)| title.starts_with(start)), "{written}");
+    assert!(written.ends_with("- **lab:** one\n"), "it ends in one line feed: {written:?}");
+    // The page itself is left out of the lint, because commit messages are what they are; its form is not.
+    fs::rename(kit.path().join("CHANGELOG.md"), kit.path().join("docs.md")).unwrap();
+    let (code, stdout, stderr) = kit.xtask(&["markdown-lint"]);
+    assert_eq!(code, 0, "{written}\n{stdout}{stderr}");
+}
+
 /// The names of all tasks, as the help lists them.
 fn tasks() -> BTreeSet<String> {
     let cli = xtask::ci::pages::tasks::built();
