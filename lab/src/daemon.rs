@@ -131,9 +131,10 @@ pub async fn serve(options: Options) -> Result<()> {
     } else {
         Some(front)
     };
+    let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
     let key = admin_key(&lab)?;
     write_project_files(&options.dir, &tls)?;
-    let written = write_files(&options.dir, &lab, &link, &ca, &key, &secret, faults.has("omnictl-missing"))?;
+    let written = write_files(&options.dir, &lab, &link, &ca, &key, &secret, resolver)?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
     println!("{written}");
@@ -258,14 +259,14 @@ fn write_files(
     ca: &Ca,
     key: &str,
     secret: &str,
-    without_omnictl: bool,
+    resolver: SocketAddr,
 ) -> Result<Value> {
     let dir = std::fs::canonicalize(dir).with_context(|| format!("cannot find {}", dir.display()))?;
     let bin = dir.join("bin");
     let executable = std::env::current_exe().context("cannot find this program")?;
     write_secret(&bin.join(LINK_FILE), &serde_json::to_string(link)?)?;
     for name in ["omnictl", "docker"] {
-        if name == "omnictl" && without_omnictl {
+        if name == "omnictl" && lab.faults.has("omnictl-missing") {
             continue;
         }
         let place = bin.join(name);
@@ -282,7 +283,7 @@ fn write_files(
     let env = format!(
         "export PATH=\"{}:$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
          export PROXMOX_VE_ENDPOINT='{proxmox}'\nexport PROXMOX_VE_API_TOKEN='omni@pve!provider={secret}'\n\
-         export SSL_CERT_FILE={}\n",
+         export SSL_CERT_FILE={}\nexport OMNI_SCALE_DNS='{resolver}'\n",
         escaped(&bin),
         quoted(&ca_file)
     );

@@ -143,6 +143,27 @@ pub const FAULTS: &[Fault] = &[
         says: "to switch MagicDNS on in the admin console",
     },
     Fault {
+        name: "dns-tailnet-address",
+        group: "network",
+        does: "the LAN's resolver answers Omni's name with its address on the tailnet",
+        source: "basher83/Omni-Scale: hypervisors on public DNS, four days until the machines joined",
+        says: "which resolver machines are given, what it answers, and what it should",
+    },
+    Fault {
+        name: "dns-two-addresses",
+        group: "network",
+        does: "the LAN's resolver answers Omni's name with both its addresses",
+        source: "RFC 1035: an answer is a set without an order; Talos takes the first that connects",
+        says: "that a machine may take the one that it cannot reach",
+    },
+    Fault {
+        name: "dns-no-name",
+        group: "network",
+        does: "the LAN's resolver does not know Omni's name",
+        source: "basher83/Omni-Scale: a name of the tailnet alone, asked from the LAN",
+        says: "which resolver does not know the name, and to add a record there",
+    },
+    Fault {
         name: "tsidp-unreachable",
         group: "tsidp",
         does: "the issuer's name resolves, and nobody answers there",

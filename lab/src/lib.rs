@@ -3,6 +3,7 @@
 pub mod cel;
 pub mod clock;
 pub mod daemon;
+pub mod dns;
 pub mod dump;
 pub mod faults;
 pub mod faulty;

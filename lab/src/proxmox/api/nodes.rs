@@ -30,6 +30,7 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}", Needs::Anyone, index).on_node(),
     Method::new("GET", "/nodes/{node}/status", Needs::All("/nodes/{node}", &["Sys.Audit"]), status).on_node(),
     Method::new("GET", "/nodes/{node}/version", Needs::Anyone, version).on_node(),
+    Method::new("GET", "/nodes/{node}/dns", Needs::All("/nodes/{node}", &["Sys.Audit"]), dns).on_node(),
     Method::new("GET", "/nodes/{node}/network", Needs::Anyone, network)
         .on_node()
         .with(&[optional("type", Kind::Enum(INTERFACES))]),
@@ -51,8 +52,13 @@ fn list(call: &mut Call<'_>) -> Outcome {
 }
 
 fn index(_: &mut Call<'_>) -> Outcome {
-    let parts = ["network", "qemu", "status", "storage", "tasks", "version"];
+    let parts = ["dns", "network", "qemu", "status", "storage", "tasks", "version"];
     Ok(parts.iter().map(|name| json!({"name": name})).collect())
+}
+
+/// The node's resolver, which by habit is that of its machines too (pve-common `INotify.pm`, read_etc_resolv_conf).
+fn dns(_: &mut Call<'_>) -> Outcome {
+    Ok(json!({"search": "example.com", "dns1": "127.0.0.1"}))
 }
 
 fn version(call: &mut Call<'_>) -> Outcome {
