@@ -73,17 +73,26 @@ pub fn data_paths(args: &[String]) -> Vec<String> {
     paths
 }
 
+/// Where Tailscale keeps the node's identity: `TS_STATE_DIR` in `docker/compose.yaml`.
+pub const TAILSCALE_STATE: &str = "/var/lib/tailscale";
+
 /// The paths of Omni's data that would go with the container, with the reason.
 pub fn unmounted(omni: &Inspected) -> Vec<String> {
+    off_mounts(omni, &data_paths(&omni.args))
+}
+
+/// Those of `paths` that would go with the container, with the reason.
+pub fn off_mounts(container: &Inspected, paths: &[String]) -> Vec<String> {
     let mut bad = Vec::new();
-    for path in data_paths(&omni.args) {
+    for path in paths {
         let path = path.trim_end_matches('/');
         let holds = |destination: &str| {
             let destination = destination.trim_end_matches('/');
             path == destination || path.strip_prefix(destination).is_some_and(|rest| rest.starts_with('/'))
         };
         // The innermost mount is the one that the path is on.
-        let mount = omni.mounts.iter().filter(|mount| holds(&mount.destination)).max_by_key(|m| m.destination.len());
+        let mount =
+            container.mounts.iter().filter(|mount| holds(&mount.destination)).max_by_key(|m| m.destination.len());
         match mount {
             None => bad.push(format!("{path} is on no mount")),
             Some(mount) if mount.kind == "tmpfs" => bad.push(format!("{path} is in memory (tmpfs)")),

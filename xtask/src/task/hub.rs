@@ -9,7 +9,7 @@ use crate::check::hub;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
-use crate::status::docker::Container;
+use crate::status::docker::{Container, Inspected};
 use crate::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use crate::tool::docker::Docker;
 use crate::tool::omni;
@@ -17,21 +17,26 @@ use crate::triage;
 use crate::ui::Done;
 use crate::wait::{self, Look};
 
-/// Refuses what would lose Omni's data: its container is about to be remade or removed, and the data in it would go
-/// with it unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
+/// Refuses what would lose data: the containers are about to be remade or removed, and what is in them goes with them
+/// unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
 ///
 /// # Errors
 /// [`Code::Conflict`] with the paths that are on no mount; another code when docker does not say.
 pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
+    let kept = guard_omni(cx, containers)?;
+    guard_sidecar(cx, containers)?;
+    Ok(kept)
+}
+
+/// The part of [`guard`] that is about Omni's container.
+///
+/// # Errors
+/// As [`guard`].
+pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     let Some(omni) = containers.iter().find(|container| container.service == OMNI) else {
         return Ok("there is no container of Omni yet".to_owned());
     };
-    let inspected = Docker::find(cx)?.inspect(&omni.name).map_err(|failure| {
-        let cause = failure.to_string();
-        Failure { code: failure.code, ..Failure::new(failure.code, "whether Omni's data would survive is not known") }
-            .cause(cause)
-            .hint("nothing was changed: without its mounts, remaking Omni's container would lose everything in it")
-    })?;
+    let inspected = inspect(cx, omni)?;
     let bad = hub::unmounted(&inspected);
     if bad.is_empty() {
         return Ok(format!("{} on mounts", hub::data_paths(&inspected.args).join(", ")));
@@ -42,6 +47,36 @@ pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
             "copy the data out first: `docker cp {}:/_out - > omni-data.tar`; then put it on the volumes of docker/compose.yaml (docs/operations.md, Restore)",
             omni.name
         )))
+}
+
+/// The part of [`guard`] that is about the sidecar: with its state it loses its name on the tailnet.
+///
+/// # Errors
+/// As [`guard`].
+pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
+    let Some(sidecar) = containers.iter().find(|container| container.service == SIDECAR) else {
+        return Ok("there is no container of the sidecar yet".to_owned());
+    };
+    let bad = hub::off_mounts(&inspect(cx, sidecar)?, &[hub::TAILSCALE_STATE.to_owned()]);
+    if bad.is_empty() {
+        return Ok(format!("{} on a mount", hub::TAILSCALE_STATE));
+    }
+    Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose its place on the tailnet", sidecar.name))
+        .cause(bad.join("\n"))
+        .hint(format!(
+            "copy it out first: `docker cp {}:{} - > ts-state.tar`; then put it on the volume ts-state of docker/compose.yaml. Lost, the node comes back as `omni-1`",
+            sidecar.name,
+            hub::TAILSCALE_STATE
+        )))
+}
+
+fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
+    Docker::find(cx)?.inspect(&container.name).map_err(|failure| {
+        let what = format!("whether the data in `{}` would survive is not known", container.name);
+        Failure::new(failure.code, what)
+            .cause(failure.to_string())
+            .hint("nothing was changed: without its mounts, remaking the container would lose everything in it")
+    })
 }
 
 /// Whether the provider starts with the stack, and why not.

@@ -152,7 +152,7 @@ fn done(verdict: Diagnosis) -> anyhow::Result<Done<()>> {
 
 fn lan(values: &Values) -> Diagnosis {
     let address = values.get("OMNI_LAN_ADDRESS");
-    let local = |text: &str| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if local(address) && local(&values.host()) {
         return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
     }

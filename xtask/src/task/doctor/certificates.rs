@@ -5,10 +5,10 @@ use std::path::Path;
 use super::Seen;
 use super::seen::{of, told, verdict};
 use crate::check::certificate::{self, Certificate, Judgement};
-use crate::check::diagnosis::Diagnosis;
+use crate::check::diagnosis::{Diagnosis, State};
+use crate::failure::Code;
 use crate::files;
 use crate::task::hub::host_and_port;
-use crate::tool::openssl;
 
 /// A judgement as a verdict: the first fault with its fix, all of them in the detail.
 pub fn judged(found: &Judgement) -> Diagnosis {
@@ -26,8 +26,12 @@ pub fn file(seen: &Seen<'_>) -> Diagnosis {
         let host = host_and_port(seen.needs("OMNI_DOMAIN")?).0;
         let (cert, key) = (seen.needs("OMNI_TLS_CERT")?, seen.needs("OMNI_TLS_KEY")?);
         let chain = read(cert)?;
-        let found = judged(&certificate::judge(&chain, &host, seen.roots(), seen.now));
+        let mut found = judged(&certificate::judge(&chain, &host, seen.roots(), seen.now));
         let leaf = chain.first().ok_or_else(|| found.clone())?;
+        let serves = |served: &[Certificate]| served.first().is_some_and(|served| served.der == leaf.der);
+        if found.state != State::Ok && seen.served().is_some_and(|served| served.as_deref().is_ok_and(serves)) {
+            found = Diagnosis::unknown("it is the one that is served: certificates.served says what is wrong");
+        }
         let text = match text(key) {
             Ok(text) => text,
             Err(verdict) => return Ok(found.and(verdict)),
@@ -58,10 +62,21 @@ fn text(path: &str) -> Result<String, Diagnosis> {
 
 pub fn served(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
-        let place = seen.place().ok_or_else(|| seen.absent("the address of Omni is not known"))?;
-        let (host, address) = place.tls();
-        let chain = openssl::served(seen.cx, &address, &host).map_err(|failure| of(&failure))?;
-        let found = judged(&certificate::judge(&chain, &host, seen.roots(), seen.now));
+        let absent = || seen.absent("the address of Omni is not known");
+        let (host, _) = seen.place().ok_or_else(absent)?.tls();
+        let chain = match seen.served().ok_or_else(absent)? {
+            Ok(chain) => chain,
+            // Where nobody answers, `omni.health` says so.
+            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                return Err(Diagnosis::unknown(told(failure)));
+            }
+            Err(failure) => return Err(of(failure)),
+        };
+        let mut found = judged(&certificate::judge(chain, &host, seen.roots(), seen.now));
+        if found.state == State::Warning && seen.certificate_refused() {
+            // What may do for machines does not do here: no task can ask Omni.
+            found.state = State::Failed;
+        }
         let own = seen.value("OMNI_TLS_CERT").and_then(|path| read(path).ok());
         Ok(match (own.as_deref().and_then(<[_]>::first), chain.first()) {
             (Some(file), Some(served)) if file.der != served.der => found.and(

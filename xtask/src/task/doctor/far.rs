@@ -1,20 +1,20 @@
 //! The far ends: Omni, the provider, Proxmox, tsidp, the tailnet.
 
-use super::Seen;
 use super::host::images;
 use super::seen::{of, told, verdict};
 use super::stack::sidecar;
-use crate::check::diagnosis::Diagnosis;
+use super::{Seen, certificates};
+use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Versions};
 use crate::check::{Finding, grant};
-use crate::failure::Code;
+use crate::failure::{Code, Failure};
 use crate::files;
 use crate::spec::config::ProviderConfig;
 use crate::spec::hujson;
 use crate::task::{provider_verify, tsidp_verify};
-use crate::tool::compose::{Compose, OMNI};
+use crate::tool::compose::{Compose, OMNI, PROVIDER};
+use crate::tool::omnictl as tool_omnictl;
 use crate::tool::proxmox::Proxmox;
-use crate::tool::{omni, omnictl as tool_omnictl};
 use crate::triage;
 
 /// How much of Omni's log is looked through.
@@ -22,10 +22,25 @@ const LOG: u32 = 300;
 
 pub fn health(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
-        let place = seen.place().ok_or_else(|| seen.absent("the address of Omni is not known"))?;
-        let asked = omni::healthy_at(seen.cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref());
-        Ok(asked.map_or_else(|failure| of(&failure), |()| Diagnosis::ok(place.words())))
+        let absent = || seen.absent("the address of Omni is not known");
+        let (asked, place) = (seen.health().ok_or_else(absent)?, seen.place().ok_or_else(absent)?);
+        Ok(match asked {
+            Ok(()) => Diagnosis::ok(place.words()),
+            Err(failure) => unwell(seen, failure),
+        })
     })
+}
+
+/// Omni does not answer. What another check has found the cause of is its finding, not one more.
+fn unwell(seen: &Seen<'_>, failure: &Failure) -> Diagnosis {
+    let see = |id: &str| Diagnosis::unknown(format!("{}: {id} says why", told(failure)));
+    if seen.certificate_refused() && certificates::served(seen).state == State::Failed {
+        return see("certificates.served");
+    }
+    if seen.container(OMNI).is_ok_and(|container| container.state != "running") {
+        return see("docker.containers");
+    }
+    of(failure)
 }
 
 pub fn licence(seen: &Seen<'_>) -> Diagnosis {
@@ -41,6 +56,11 @@ pub fn licence(seen: &Seen<'_>) -> Diagnosis {
 
 pub fn versions(seen: &Seen<'_>) -> Diagnosis {
     let (pinned, running) = images(seen, OMNI);
+    if let Err(failure) = seen.server()
+        && failure.message.contains("does not fit")
+    {
+        return Diagnosis::failed(told(failure));
+    }
     let omnictl = tool_omnictl::locate().and_then(|path| tool_omnictl::version_of(seen.cx, &path).ok());
     hub::pairing(&Versions { pinned, running, server: seen.server().as_ref().ok().cloned(), omnictl })
 }
@@ -96,6 +116,11 @@ pub fn registration(seen: &Seen<'_>) -> Diagnosis {
         seen.needs("OMNI_INFRA_PROVIDER_KEY")?;
         let id = seen.cx.settings.provider_id(None).value;
         let omnictl = seen.omnictl()?;
+        if let Ok(container) = seen.container(PROVIDER)
+            && container.state != "running"
+        {
+            return Err(Diagnosis::unknown(format!("its container does not run: {}", container.status)));
+        }
         Ok(match provider_verify::registration(&omnictl, &id) {
             Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
             Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
@@ -114,7 +139,14 @@ pub fn discovery(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let issuer = seen.needs("OIDC_ISSUER_URL")?;
         sidecar(seen)?;
+        if hub::issuer(issuer, seen.value("OMNI_DOMAIN")).state == State::Failed {
+            return Err(Diagnosis::unknown("tsidp.issuer says what is wrong with its address"));
+        }
         Ok(match tsidp_verify::discover(seen.cx, issuer) {
+            // Off the tailnet no name resolves.
+            Err(failure) if tailscale(seen).state == State::Failed => {
+                Diagnosis::unknown(format!("{}: tailscale.state says why", told(&failure)))
+            }
             Ok(found) => found.verdict,
             // Not wget's answer, but docker's: the question was never asked.
             Err(failure) if failure.code == Code::Failed => Diagnosis::unknown(told(&failure)),
@@ -165,14 +197,9 @@ pub fn tailscale(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let domain = seen.needs("OMNI_DOMAIN")?;
         sidecar(seen)?;
-        let text = tsidp_verify::in_sidecar(
-            seen.cx,
-            "asking Tailscale in the sidecar",
-            &["tailscale", "status", "--json", "--peers=false"],
-        );
-        Ok(match text {
-            Ok(text) => hub::tailscale(&text, domain, seen.now),
-            Err(failure) => Diagnosis::unknown(told(&failure)),
+        Ok(match seen.tailscale() {
+            Ok(text) => hub::tailscale(text, domain, seen.now),
+            Err(failure) => Diagnosis::unknown(told(failure)),
         })
     })
 }

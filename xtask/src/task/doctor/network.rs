@@ -21,7 +21,7 @@ pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
         let address = seen.needs("OMNI_LAN_ADDRESS")?;
         let formed = hub::lan_address(address);
         let domain = seen.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
-        let local = |text: &str| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if local(address) && local(&domain) {
             return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
         }

@@ -11,8 +11,10 @@ use crate::files;
 use crate::spec::env::EnvFile;
 use crate::status::docker::Container;
 use crate::task::hub::{self, Place};
+use crate::task::tsidp_verify;
 use crate::tool::compose::Compose;
 use crate::tool::omnictl::Omnictl;
+use crate::tool::{omni, openssl};
 
 /// The installation, as far as the checks have looked.
 pub struct Seen<'a> {
@@ -25,6 +27,9 @@ pub struct Seen<'a> {
     containers: OnceLock<Result<Vec<Container>, Failure>>,
     server: OnceLock<Result<(String, u64), Failure>>,
     roots: OnceLock<Option<Vec<Certificate>>>,
+    tailscale: OnceLock<Result<String, Failure>>,
+    health: OnceLock<Option<Result<(), Failure>>>,
+    served: OnceLock<Option<Result<Vec<Certificate>, Failure>>>,
 }
 
 impl<'a> Seen<'a> {
@@ -39,6 +44,9 @@ impl<'a> Seen<'a> {
             containers: OnceLock::new(),
             server: OnceLock::new(),
             roots: OnceLock::new(),
+            tailscale: OnceLock::new(),
+            health: OnceLock::new(),
+            served: OnceLock::new(),
         }
     }
 
@@ -80,6 +88,41 @@ impl<'a> Seen<'a> {
     pub fn container(&self, service: &str) -> Result<&Container, Diagnosis> {
         let found = self.containers()?.iter().find(|container| container.service == service);
         found.ok_or_else(|| self.absent(&format!("`{service}` has no container: the stack is not up")))
+    }
+
+    /// What `tailscale status` says in the sidecar, which must run for it.
+    ///
+    /// # Errors
+    /// What docker said.
+    pub fn tailscale(&self) -> &Result<String, Failure> {
+        self.tailscale.get_or_init(|| {
+            let words = ["tailscale", "status", "--json", "--peers=false"];
+            tsidp_verify::in_sidecar(self.cx, "asking Tailscale in the sidecar", &words)
+        })
+    }
+
+    /// Whether Omni answers where machines ask; `None` where that is not known.
+    pub fn health(&self) -> Option<&Result<(), Failure>> {
+        let look = || {
+            let place = self.place()?;
+            let (ca_file, connect) = (place.ca_file.as_deref(), place.connect.as_deref());
+            Some(omni::healthy_at(self.cx, &place.endpoint, ca_file, connect))
+        };
+        self.health.get_or_init(look).as_ref()
+    }
+
+    /// Whether Omni cannot be asked because its certificate is refused here.
+    pub fn certificate_refused(&self) -> bool {
+        self.health().is_some_and(|asked| asked.as_ref().is_err_and(|failure| failure.message.contains("certificate")))
+    }
+
+    /// The certificates that Omni serves; `None` where its address is not known.
+    pub fn served(&self) -> Option<&Result<Vec<Certificate>, Failure>> {
+        let look = || {
+            let (host, address) = self.place()?.tls();
+            Some(openssl::served(self.cx, &address, &host))
+        };
+        self.served.get_or_init(look).as_ref()
     }
 
     /// Omni's own version and API version, which takes a login.

@@ -3,9 +3,10 @@
 use super::Seen;
 use super::host::images;
 use super::seen::{told, verdict};
-use crate::check::diagnosis::Diagnosis;
+use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub;
-use crate::failure::Code;
+use crate::failure::{Code, Failure};
+use crate::status::docker::Container;
 use crate::task::hub as stack;
 use crate::tool::compose::{OMNI, PROVIDER, SIDECAR};
 
@@ -21,6 +22,12 @@ pub fn containers(seen: &Seen<'_>) -> Diagnosis {
             .map(|container| format!("{}: {}", container.service, container.status))
             .collect();
         if !bad.is_empty() {
+            // An unhealthy sidecar is what a lost login looks like from Docker.
+            let others = found.iter().filter(|container| container.service != SIDECAR);
+            let sidecar_alone = others.clone().all(Container::well);
+            if sidecar_alone && sidecar(seen).is_ok() && super::far::tailscale(seen).state == State::Failed {
+                return Ok(Diagnosis::unknown(format!("{}: tailscale.state says why", bad.join("; "))));
+            }
             return Ok(Diagnosis::failed(bad.join("; ")).fix(format!(
                 "`cargo xtask stack-logs {}` names what it knows; all anew: `cargo xtask stack-up --recreate`",
                 found.iter().find(|container| !container.well()).map_or(OMNI, |container| &container.service)
@@ -40,14 +47,25 @@ pub fn containers(seen: &Seen<'_>) -> Diagnosis {
 pub fn data(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         seen.container(OMNI)?;
-        Ok(match stack::guard(seen.cx, seen.containers()?) {
-            Ok(detail) => Diagnosis::ok(detail),
-            Err(failure) if failure.code == Code::Conflict => {
-                Diagnosis::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
-            }
-            Err(failure) => Diagnosis::unknown(told(&failure)),
-        })
+        Ok(kept(stack::guard_omni(seen.cx, seen.containers()?)))
     })
+}
+
+pub fn login(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        seen.container(SIDECAR)?;
+        Ok(kept(stack::guard_sidecar(seen.cx, seen.containers()?)))
+    })
+}
+
+fn kept(guarded: Result<String, Failure>) -> Diagnosis {
+    match guarded {
+        Ok(detail) => Diagnosis::ok(detail),
+        Err(failure) if failure.code == Code::Conflict => {
+            Diagnosis::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
+        }
+        Err(failure) => Diagnosis::unknown(told(&failure)),
+    }
 }
 
 pub fn account(seen: &Seen<'_>) -> Diagnosis {
