@@ -297,7 +297,7 @@ pub const POLICY: &str = r#"{
   ],
 }"#;
 
-pub const MOUNTS: &str = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Destination":"/_out/etcd"},{"Type":"volume","Name":"omni-scale_omni-sqlite","Destination":"/_out/sqlite"}],"args":["--etcd-embedded-db-path=/_out/etcd","--sqlite-storage-path=/_out/sqlite/omni.db"]}"#;
+pub const MOUNTS: &str = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Destination":"/_out/etcd"},{"Type":"volume","Name":"omni-scale_omni-sqlite","Destination":"/_out/sqlite"},{"Type":"volume","Name":"omni-scale_ts-state","Destination":"/var/lib/tailscale"}],"args":["--etcd-embedded-db-path=/_out/etcd","--sqlite-storage-path=/_out/sqlite/omni.db"]}"#;
 
 const SCRIPTS: &[(&str, &str)] = &[
     ("docker", DOCKER),

@@ -182,6 +182,11 @@ impl Sandbox {
         }
     }
 
+    /// The names of the variables that the lab gives.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.env.keys().map(String::as_str)
+    }
+
     pub fn env(&self, key: &str) -> &str {
         self.env.get(key).map_or("", String::as_str)
     }

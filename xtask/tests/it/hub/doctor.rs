@@ -45,7 +45,7 @@ const TRAPS: &[Trap] = &[
     (
         "a container ended",
         |hub| hub.say("ps.json", &ps("running", "running", Some("exited"))),
-        &["docker.containers failed"],
+        &["docker.containers failed", "provider.registration unknown"],
         1,
     ),
     (
@@ -111,8 +111,24 @@ const TRAPS: &[Trap] = &[
         1,
     ),
     ("Omni down", |hub| hub.say("omni-down", ""), &["omni.health failed"], 5),
-    ("data on no mount", |hub| hub.say("mounts.json", r#"{"mounts":[],"args":[]}"#), &["omni.data failed"], 1),
-    ("mounts not told", |hub| hub.say("mounts.json", "x"), &["omni.data unknown"], 0),
+    (
+        "data on no mount",
+        |hub| {
+            hub.say(
+                "mounts.json",
+                r#"{"mounts":[{"Type":"volume","Name":"x","Destination":"/var/lib/tailscale"}],"args":[]}"#,
+            )
+        },
+        &["omni.data failed"],
+        1,
+    ),
+    (
+        "a login on no mount",
+        |hub| hub.say("mounts.json", r#"{"mounts":[{"Type":"volume","Name":"x","Destination":"/_out"}],"args":[]}"#),
+        &["tailscale.data failed"],
+        1,
+    ),
+    ("mounts not told", |hub| hub.say("mounts.json", "x"), &["omni.data unknown", "tailscale.data unknown"], 0),
     ("no account", |hub| hub.set("OMNI_ACCOUNT_UUID", "omni"), &["omni.account failed"], 1),
     ("a user of GitHub", |hub| hub.set("OMNI_INITIAL_USER", "octo@github"), &["omni.user failed"], 1),
     (
@@ -151,7 +167,7 @@ const TRAPS: &[Trap] = &[
     (
         "a slash after the issuer",
         |hub| hub.set("OIDC_ISSUER_URL", "https://idp.tail1.ts.net/"),
-        &["tsidp.issuer failed", "tsidp.discovery failed"],
+        &["tsidp.issuer failed", "tsidp.discovery unknown"],
         1,
     ),
     ("tsidp out of reach", |hub| hub.say("wget", "wget: download timed out"), &["tsidp.discovery failed"], 5),

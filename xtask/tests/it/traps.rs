@@ -1,0 +1,265 @@
+//! `doctor` in a lab: a hub that is set up has nothing wrong, and each trap of the field, stepped into one at a time, is
+//! found by its check and by no other.
+
+mod table;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use table::{TRAPS, Trap};
+
+use crate::sandbox::{Options, Sandbox};
+
+/// What the runner calls on this host; the lab's stand-ins are not among them.
+const PROGRAMS: [&str; 10] = ["sh", "curl", "git", "gpg", "gpg-agent", "openssl", "df", "timedatectl", "cat", "date"];
+
+/// A hub that is set up in a lab, with its own copy of the project's files.
+struct World<'a> {
+    lab: &'a Sandbox,
+    project: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+impl World<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.project.join(name)
+    }
+
+    fn get(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Writes a file, for its owner alone.
+    fn put(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().expect("a parent")).expect("a directory");
+        fs::write(self.path(name), text).expect("written");
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).expect("its mode");
+    }
+
+    fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = self.get(name);
+        assert!(text.contains(from), "{name} does not hold {from}");
+        self.put(name, &text.replacen(from, to, 1));
+    }
+
+    /// Gives a value of `docker/.env` another one.
+    fn set(&self, name: &str, value: &str) {
+        let line = format!("{name}={value}");
+        let text = self.get("docker/.env");
+        let old = text.lines().find(|old| old.starts_with(&format!("{name}="))).expect("it has a value");
+        self.put("docker/.env", &text.replace(old, &line));
+    }
+
+    fn git(&self, words: &[&str]) {
+        let done = Command::new("git").args(words).current_dir(&self.project).env("HOME", self.lab.scratch()).output();
+        assert!(done.expect("git is installed").status.success(), "git {words:?}");
+    }
+
+    /// Gives a variable of the shell a value.
+    fn shell(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Puts a program before all others.
+    fn program(&mut self, name: &str, script: &str) {
+        let dir = self.project.with_extension("bin");
+        fs::create_dir_all(&dir).expect("a directory");
+        fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).expect("its mode");
+        let path = format!("{}:{}", dir.display(), self.lab.env("PATH"));
+        self.shell("PATH", &path);
+    }
+
+    /// Takes a program away.
+    fn without(&mut self, missing: &str) {
+        let dir = self.project.with_extension("bin");
+        fs::create_dir_all(&dir).expect("a directory");
+        for name in PROGRAMS.iter().filter(|name| **name != missing) {
+            let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(name));
+            if let Some(found) = places.iter().find(|place| place.exists()) {
+                symlink(found, dir.join(name)).expect("a link");
+            }
+        }
+        let lab = self.lab.env("PATH").split(':').next().unwrap_or_default();
+        let path = format!("{lab}:{}", dir.display());
+        self.shell("PATH", &path);
+    }
+
+    /// Runs a task, which must succeed.
+    fn run(&self, words: &[&str]) {
+        let output = self.command(words).output().expect("the runner starts");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(words).arg("--project-dir").arg(&self.project).env_clear();
+        for name in self.lab.variables() {
+            command.env(name, self.lab.env(name));
+        }
+        // The engine is the lab's: what is on this host says nothing about it.
+        command.env("DOCKER_HOST", "tcp://lab").env("LC_ALL", "C");
+        command.envs(self.env.iter().cloned()).current_dir(self.lab.scratch()).stdin(Stdio::null());
+        command
+    }
+
+    /// Makes the containers anew, with the files as they are now.
+    fn recreate(&self) {
+        self.run(&["stack-up", "--recreate", "--yes"]);
+    }
+
+    /// The checks that are neither ok nor skipped, as `id status`, and the exit status.
+    fn doctor(&self) -> (i32, Vec<String>) {
+        told(&self.command(&["doctor", "--json"]).output().expect("the runner starts"))
+    }
+}
+
+/// What a run of doctor found.
+fn told(output: &Output) -> (i32, Vec<String>) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let document: Value = serde_json::from_str(&text).unwrap_or_else(|_| {
+        panic!("no document: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+    });
+    let checks = document["data"]["checks"].as_array().unwrap_or_else(|| panic!("{document:#}")).iter();
+    let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    let bad = checks.filter(|check| !["ok", "skipped"].contains(&word(check, "status").as_str()));
+    (output.status.code().unwrap_or(-1), bad.map(|check| word(check, "id") + " " + &word(check, "status")).collect())
+}
+
+/// A lab whose hub is set up up to the provider, under git.
+fn set_up(faults: &[&str]) -> Sandbox {
+    let lab = Sandbox::with(&Options { faults, ..Options::default() });
+    let world = World { lab: &lab, project: lab.project(), env: Vec::new() };
+    world.put(".gitignore", "target/\ndocker/.env\ndocker/config.yaml\ndocker/*.asc\n.claude/*.local.md\n");
+    world.git(&["init", "--quiet"]);
+    world.git(&["add", "."]);
+    let done = world.command(&["provider-setup", "--yes", "--timeout", "5s"]).output().expect("the runner starts");
+    if !done.status.success() {
+        // A fault is in its way. Docker's part an operator has by hand then.
+        let lab_bin = lab.env("PATH").split(':').next().unwrap_or_default().to_owned();
+        let mut docker = Command::new(Path::new(&lab_bin).join("docker"));
+        docker.args(["compose", "-f", "docker/compose.yaml", "up", "-d"]).current_dir(&world.project);
+        let _ = docker.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+    lab
+}
+
+/// A copy of the project for one trap.
+fn copy(lab: &Sandbox, number: usize) -> PathBuf {
+    let to = lab.scratch().join(format!("trap-{number}"));
+    let done = Command::new("cp").arg("-a").arg(lab.project()).arg(&to).status().expect("cp runs");
+    assert!(done.success());
+    to
+}
+
+/// What is found in a trap, if it is not what is wanted. What cannot be told because of it is no finding, but for what is
+/// named.
+fn wrong(trap: &Trap, world: &World<'_>) -> Option<String> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (exit, found) = world.doctor();
+        let unknown = |found: &&String| found.ends_with("unknown");
+        let reported: Vec<&str> = found.iter().filter(|each| !unknown(each)).map(String::as_str).collect();
+        let told: Vec<&str> = trap.wanted.iter().copied().filter(|each| !each.ends_with("unknown")).collect();
+        let named = trap.wanted.iter().all(|each| found.iter().any(|other| other == each));
+        if reported == told && named && exit == trap.exit {
+            return None;
+        }
+        // A far end may need a moment to show its fault.
+        if trap.faults.is_empty() || Instant::now() > end {
+            return Some(format!("{}: {found:?}, exit {exit}", trap.name));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn each_trap_is_found_in_the_lab_and_nothing_else() {
+    let shared = set_up(&[]);
+    let healthy = World { lab: &shared, project: shared.project(), env: Vec::new() };
+    assert_eq!(healthy.doctor(), (0, Vec::<String>::new()), "a healthy hub has nothing wrong");
+    let one = |number: usize, trap: &Trap| {
+        if trap.own {
+            let lab = set_up(trap.faults);
+            let mut world = World { lab: &lab, project: lab.project(), env: Vec::new() };
+            (trap.step)(&mut world);
+            return wrong(trap, &world);
+        }
+        let mut world = World { lab: &shared, project: copy(&shared, number), env: Vec::new() };
+        (trap.step)(&mut world);
+        wrong(trap, &world)
+    };
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..2)
+            .map(|half| {
+                let one = &one;
+                let all = move || {
+                    TRAPS
+                        .iter()
+                        .enumerate()
+                        .filter(move |(at, _)| at % 2 == half)
+                        .filter_map(move |(at, trap)| one(at, trap))
+                };
+                scope.spawn(move || all().collect::<Vec<String>>())
+            })
+            .collect();
+        running.into_iter().flat_map(|thread| thread.join().expect("no trap panics")).collect()
+    });
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), TRAPS.len(), wrong.join("\n"));
+    assert_eq!(healthy.doctor(), (0, Vec::<String>::new()), "no trap was left behind");
+}
+
+/// What this host itself has to show: in a mount namespace of its own it can be made to. Each: what is mounted, whether the
+/// hub is set up, what is found, and the exit status.
+const OF_THE_HOST: &[(&str, bool, &[&str], i32)] = &[
+    ("mount -t tmpfs none /usr/local/bin && touch /usr/local/bin/tsidp", true, &["host.tsidp failed"], 1),
+    ("mount -t tmpfs none /run && mkdir -p /run/systemd/system", true, &["host.boot warning"], 0),
+    ("if [ -d /dev/net ]; then mount -t tmpfs none /dev/net; fi", false, &["host.tun failed"], 4),
+];
+
+#[test]
+fn traps_of_the_host_are_found() {
+    let may =
+        Command::new("unshare").args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIP traps_of_the_host_are_found: no mount namespace may be made here");
+        return;
+    }
+    let lab = set_up(&[]);
+    for (number, (mounts, set_up, wanted, exit)) in OF_THE_HOST.iter().enumerate() {
+        let world = World { lab: &lab, project: copy(&lab, number), env: Vec::new() };
+        if !set_up {
+            for file in ["docker/.env", "docker/config.yaml", "docker/omni.asc"] {
+                fs::remove_file(world.path(file)).expect("it was there");
+            }
+        }
+        let inner = world.command(&["doctor", "--json"]);
+        let mut outer = Command::new("unshare");
+        outer.args(["--map-root-user", "--mount", "sh", "-c", &format!("{mounts}\nexec \"$@\""), "sh"]);
+        outer.arg(inner.get_program()).args(inner.get_args()).env_clear().current_dir(lab.scratch());
+        for (name, value) in inner.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+            outer.env(name, value);
+        }
+        // The engine is of this host here.
+        outer.env_remove("DOCKER_HOST").stdin(Stdio::null());
+        let (ended, found) = told(&outer.output().expect("unshare runs"));
+        assert_eq!((ended, found), (*exit, wanted.iter().map(|each| (*each).to_owned()).collect()), "{mounts}");
+    }
+}
+
+/// Checks that no trap of the table steps into.
+const ELSEWHERE: [&str; 4] = ["host.clock", "host.tun", "host.boot", "host.tsidp"];
+
+#[test]
+fn every_check_has_its_trap() {
+    let stepped: BTreeSet<&str> =
+        TRAPS.iter().flat_map(|trap| trap.wanted).filter_map(|found| found.split(' ').next()).collect();
+    for check in xtask::task::doctor::CHECKS {
+        assert_ne!(stepped.contains(check.id), ELSEWHERE.contains(&check.id), "{}", check.id);
+    }
+}
