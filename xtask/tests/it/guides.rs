@@ -1,0 +1,233 @@
+//! The guides: every command that they show is one that there is, with flags that it has.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use clap::Parser as _;
+use xtask::cli::Cli;
+
+use crate::sandbox::root;
+
+/// Pages that people copy commands from.
+const PAGES: [&str; 9] = [
+    "README.md",
+    "docs/deployment.md",
+    "docs/operations.md",
+    "docs/upgrade.md",
+    "docs/networking.md",
+    "docs/gpg-key-setup.md",
+    "docker/README.md",
+    "docker/TROUBLESHOOTING.md",
+    "tsidp/README.md",
+];
+
+/// Programs of the system, whose flags are for their own manuals.
+const SYSTEM: &[&str] = &[
+    "apt-get", "awk", "certbot", "chmod", "chown", "chronyc", "cp", "curl", "df", "dig", "echo", "export", "getent", "git",
+    "gpg", "gpgconf", "grep", "install", "ip", "journalctl", "kubectl", "mise", "mkdir", "modprobe", "mv", "openssl", "ping", "qm",
+    "pvesh", "pvesm", "rm", "rustup", "sed", "source", "ss", "systemctl", "tailscale", "talosctl", "tar", "tee", "timedatectl",
+    "umask", "unset", "uuidgen", "pvecm", "pvenode", "lvs", "mount", "nslookup", "date", "ls", "cat", "fpr=", ".", "cd", "mokutil", "sysctl",
+];
+
+/// `docker …` as far as the guides use it: the command, and its flags.
+const DOCKER: &[(&str, &str)] = &[
+    ("compose", "-f --profile --env-file"),
+    ("compose config", "-q"),
+    ("compose up", "-d --force-recreate --no-start"),
+    ("compose down", ""),
+    ("compose stop", ""),
+    ("compose restart", ""),
+    ("compose pull", ""),
+    ("compose logs", "--tail"),
+    ("compose ps", "-a"),
+    ("compose version", "--short"),
+    ("compose exec", ""),
+    ("cp", ""),
+    ("inspect", "--format"),
+    ("logs", "--tail"),
+    ("ps", "-a"),
+    ("restart", ""),
+    ("system df", ""),
+    ("version", "--format"),
+    ("volume rm", ""),
+    ("volume ls", ""),
+];
+
+const PVEUM: &[(&str, &str)] = &[
+    ("role add", "--privs"),
+    ("role modify", "--privs --append"),
+    ("user add", "--comment"),
+    ("user token add", "--privsep"),
+    ("user token modify", "--privsep"),
+    ("user permissions", "--path"),
+    ("acl modify", "--users --roles --tokens"),
+    ("aclmod", "--users --roles --tokens"),
+];
+
+/// The commands of a page, each with its line: those of shell blocks, and code within the text that begins with a program
+/// and goes on.
+fn commands(text: &str) -> Vec<(usize, String)> {
+    let mut out = Vec::new();
+    let (mut shell, mut fenced, mut open) = (false, false, String::new());
+    for (number, line) in text.lines().enumerate() {
+        let bare = line.trim();
+        if bare.starts_with("```") {
+            shell = !fenced && bare == "```sh";
+            fenced = !fenced;
+            continue;
+        }
+        if fenced && !shell {
+            continue;
+        }
+        if shell {
+            match bare.strip_suffix('\\') {
+                Some(part) => open.push_str(part),
+                None => out.push((number + 1, std::mem::take(&mut open) + bare)),
+            }
+            continue;
+        }
+        for span in line.split('`').skip(1).step_by(2) {
+            let program = span.split(' ').next().unwrap_or_default();
+            if span.contains(' ') && ["cargo", "omnictl", "docker", "pveum"].contains(&program) {
+                out.push((number + 1, span.to_owned()));
+            }
+        }
+    }
+    out
+}
+
+/// A line as simple commands: words of each, without what feeds or follows it.
+fn simple(line: &str) -> Vec<Vec<String>> {
+    let (mut out, mut words, mut word, mut quote) = (Vec::new(), Vec::new(), String::new(), None);
+    let line = line.split(" #").next().unwrap_or_default();
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), c) => word.push(c),
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '|' | ';') => {
+                words.push(std::mem::take(&mut word));
+                out.push(std::mem::take(&mut words));
+            }
+            (None, '&') if chars.peek() == Some(&'&') => {
+                chars.next();
+                words.push(std::mem::take(&mut word));
+                out.push(std::mem::take(&mut words));
+            }
+            (None, c) if c.is_whitespace() => words.push(std::mem::take(&mut word)),
+            (None, c) => word.push(c),
+        }
+    }
+    words.push(word);
+    out.push(words);
+    for words in &mut out {
+        words.retain(|word| !word.is_empty());
+    }
+    out.retain(|words| !words.is_empty() && !words[0].starts_with('#'));
+    out
+}
+
+/// Whether a command of a table is called with flags that it has.
+fn known(table: &BTreeMap<String, String>, words: &[String]) -> Result<(), String> {
+    let name = |count: usize| words[..count].iter().filter(|word| !word.starts_with('-')).cloned().collect::<Vec<_>>().join(" ");
+    let plain: Vec<usize> = (1..=words.len().min(8)).filter(|count| table.contains_key(&name(*count))).collect();
+    let Some(longest) = plain.last() else { return Err("there is no such command".to_owned()) };
+    let command = name(*longest);
+    let mut flags: Vec<&str> = table[&command].split(' ').collect();
+    // Compose takes some before the command.
+    let parent = command.split(' ').next().unwrap_or_default();
+    flags.extend(table.get(parent).into_iter().flat_map(|flags| flags.split(' ')));
+    for word in words.iter().filter(|word| word.starts_with('-') && *word != "-") {
+        let flag = word.split('=').next().unwrap_or_default();
+        if !flags.contains(&flag) {
+            return Err(format!("`{command}` has no {flag}"));
+        }
+    }
+    Ok(())
+}
+
+fn table(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
+    rows.iter().map(|(command, flags)| ((*command).to_owned(), (*flags).to_owned())).collect()
+}
+
+/// `omnictl` 1.9.3: what its own help lists.
+fn omnictl() -> BTreeMap<String, String> {
+    let rows = include_str!("../fixtures/omnictl-commands.txt").lines().filter_map(|line| line.split_once(':'));
+    rows.map(|(command, flags)| (command.to_owned(), flags.to_owned())).filter(|(command, _)| !command.is_empty()).collect()
+}
+
+fn runner(words: &[String]) -> Result<(), String> {
+    // What stands for a value of one's own may be any.
+    let word = |word: &String| word.trim_matches(['[', ']']).replace('…', "x");
+    let words = ["xtask".to_owned()].into_iter().chain(words.iter().map(word)).filter(|word| !word.is_empty());
+    match Cli::try_parse_from(words) {
+        Ok(_) => Ok(()),
+        Err(error) if !error.use_stderr() => Ok(()),
+        Err(error) => Err(error.to_string().lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+fn script(name: &str, words: &[String]) -> Result<(), String> {
+    let text = fs::read_to_string(root().join(name)).map_err(|error| error.to_string())?;
+    for flag in words.iter().filter(|word| word.starts_with("--")) {
+        if !text.contains(&format!("    {flag})")) {
+            return Err(format!("{name} has no {flag}"));
+        }
+    }
+    Ok(())
+}
+
+fn check(words: &[String]) -> Result<(), String> {
+    let mut words = words;
+    while words.first().is_some_and(|word| word == "sudo" || word.starts_with('(')) {
+        words = &words[1..];
+    }
+    let Some((program, rest)) = words.split_first() else { return Ok(()) };
+    match program.as_str() {
+        "cargo" if rest.first().is_some_and(|word| word == "xtask") => runner(&rest[1..]),
+        "cargo" => Ok(()),
+        "omnictl" => known(&omnictl(), rest),
+        "docker" => known(&table(DOCKER), rest),
+        "pveum" => known(&table(PVEUM), rest),
+        script_name if script_name.ends_with(".sh") => script(script_name, rest),
+        "umask" | "." => Ok(()),
+        other if SYSTEM.contains(&other) || other.contains('=') => Ok(()),
+        other => Err(format!("`{other}` is a program that no guide explains")),
+    }
+}
+
+#[test]
+fn every_command_of_the_guides_is_one_that_there_is() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for page in PAGES {
+        let text = fs::read_to_string(root().join(page)).expect(page);
+        for (line, command) in commands(&text) {
+            for words in simple(&command) {
+                seen += 1;
+                if let Err(why) = check(&words) {
+                    wrong.push(format!("{page}:{line}: {why}: {command}"));
+                }
+            }
+        }
+    }
+    assert!(seen > 150, "{seen} commands: are the pages read?");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_command_that_is_none_is_found() {
+    for (command, wanted) in [
+        ("cargo xtask stack-up --rebuild", "unexpected argument"),
+        ("cargo xtask stackup", "unrecognized subcommand"),
+        ("omnictl login", "there is no such command"),
+        ("omnictl get machines --cluster x", "has no --cluster"),
+        ("docker compose -f docker/compose.yaml down -v", "has no -v"),
+        ("sudo tsidp/install.sh --auth-key x", "has no --auth-key"),
+        ("frobnicate", "no guide explains"),
+    ] {
+        let found = simple(command).iter().find_map(|words| check(words).err()).unwrap_or_default();
+        assert!(found.contains(wanted), "{command}: {found:?}");
+    }
+}
