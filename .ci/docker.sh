@@ -13,7 +13,7 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 tools=$PWD/target/ci
 mkdir -p "$tools/bin"
-export PATH="$tools/bin:$PATH:/usr/local/go/bin:/usr/sbin:/sbin"
+export PATH="$tools/bin:$PATH:$HOME/.cargo/bin:/usr/local/go/bin:/usr/sbin:/sbin"
 failed=()
 
 # missing PROGRAM:PACKAGE…: the packages whose program is not there.
@@ -33,7 +33,7 @@ install_packages() {
   local packages
   packages=$(missing dockerd:docker.io docker:docker.io containerd:docker.io runc:docker.io iptables:iptables \
     ip:iproute2 unshare:util-linux setpriv:util-linux ps:procps curl:curl gpg:gpg systemd-analyze:systemd \
-    debootstrap:debootstrap)
+    debootstrap:debootstrap socat:socat openssl:openssl)
   static_busybox || packages="$packages busybox-static"
   # One name a word, each once.
   packages=$(tr -s '[:space:]' '\n' <<<"$packages" | sort -u | tr '\n' ' ')
@@ -82,10 +82,12 @@ if [[ -z ${DOCKER_COMPOSE:-} ]] && command -v go >/dev/null 2>&1; then
     printf 'docker compose could not be built\n'
   fi
 fi
+# The tasks are run on that engine too.
+if ! cargo build --quiet --package xtask; then failed+=('cargo build'); fi
 # The tests have their own engine, whatever this shell points at.
 unset DOCKER_HOST DOCKER_CONTEXT
 run 'docker/tests' docker/tests/run.sh
-run 'tsidp/tests' tsidp/tests/run.sh
+run 'tsidp/tests' tsidp/tests/run.sh --debootstrap
 
 if ((${#failed[@]} > 0)); then
   printf '\nerror: failed: %s\n' "${failed[*]}" >&2

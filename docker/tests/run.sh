@@ -7,6 +7,7 @@
 # neither a Docker of this host nor its firewall is touched. What is missing is said and skipped.
 #
 #   DOCKER_COMPOSE=FILE   a compose plugin to use; else the installed one; else it is built, where there is Go
+#   XTASK=FILE            the runner, whose tasks are run on that engine too; else target/debug/xtask, where it is built
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 kit=$(dirname "$(dirname "$here")")
@@ -84,7 +85,9 @@ if ! unshare --mount --net --pid --fork --mount-proc bash -c 'mount -t tmpfs tmp
   finish
 fi
 export DOCKER_CONFIG=$work/docker-config
+export XTASK=${XTASK:-${CARGO_TARGET_DIR:-$kit/target}/debug/xtask}
 unshare --mount --net --pid --fork --mount-proc --kill-child bash "$here/inside.sh" "$work" || true
+if [[ -f $work/skipped ]]; then skipped=$((skipped + $(wc -l <"$work/skipped"))); fi
 if [[ -f $work/skip ]]; then
   skip "compose on an engine: $(<"$work/skip")"
 elif [[ -f $work/result ]]; then

@@ -23,10 +23,63 @@ const PAGES: [&str; 9] = [
 
 /// Programs of the system, whose flags are for their own manuals.
 const SYSTEM: &[&str] = &[
-    "apt-get", "awk", "certbot", "chmod", "chown", "chronyc", "cp", "curl", "df", "dig", "echo", "export", "getent", "git",
-    "gpg", "gpgconf", "grep", "install", "ip", "journalctl", "kubectl", "mise", "mkdir", "modprobe", "mv", "openssl", "ping", "qm",
-    "pvesh", "pvesm", "rm", "rustup", "sed", "source", "ss", "systemctl", "tailscale", "talosctl", "tar", "tee", "timedatectl",
-    "umask", "unset", "uuidgen", "pvecm", "pvenode", "lvs", "mount", "nslookup", "date", "ls", "cat", "fpr=", ".", "cd", "mokutil", "sysctl",
+    "apt-get",
+    "awk",
+    "certbot",
+    "chmod",
+    "chown",
+    "chronyc",
+    "cp",
+    "curl",
+    "df",
+    "dig",
+    "echo",
+    "export",
+    "getent",
+    "git",
+    "gpg",
+    "gpgconf",
+    "grep",
+    "install",
+    "ip",
+    "journalctl",
+    "kubectl",
+    "mise",
+    "mkdir",
+    "modprobe",
+    "mv",
+    "openssl",
+    "ping",
+    "qm",
+    "pvesh",
+    "pvesm",
+    "rm",
+    "rustup",
+    "sed",
+    "source",
+    "ss",
+    "systemctl",
+    "tailscale",
+    "talosctl",
+    "tar",
+    "tee",
+    "timedatectl",
+    "umask",
+    "unset",
+    "uuidgen",
+    "pvecm",
+    "pvenode",
+    "lvs",
+    "mount",
+    "nslookup",
+    "date",
+    "ls",
+    "cat",
+    "fpr=",
+    ".",
+    "cd",
+    "mokutil",
+    "sysctl",
 ];
 
 /// `docker …` as far as the guides use it: the command, and its flags.
@@ -130,7 +183,9 @@ fn simple(line: &str) -> Vec<Vec<String>> {
 
 /// Whether a command of a table is called with flags that it has.
 fn known(table: &BTreeMap<String, String>, words: &[String]) -> Result<(), String> {
-    let name = |count: usize| words[..count].iter().filter(|word| !word.starts_with('-')).cloned().collect::<Vec<_>>().join(" ");
+    let name = |count: usize| {
+        words[..count].iter().filter(|word| !word.starts_with('-')).cloned().collect::<Vec<_>>().join(" ")
+    };
     let plain: Vec<usize> = (1..=words.len().min(8)).filter(|count| table.contains_key(&name(*count))).collect();
     let Some(longest) = plain.last() else { return Err("there is no such command".to_owned()) };
     let command = name(*longest);
@@ -154,7 +209,9 @@ fn table(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// `omnictl` 1.9.3: what its own help lists.
 fn omnictl() -> BTreeMap<String, String> {
     let rows = include_str!("../fixtures/omnictl-commands.txt").lines().filter_map(|line| line.split_once(':'));
-    rows.map(|(command, flags)| (command.to_owned(), flags.to_owned())).filter(|(command, _)| !command.is_empty()).collect()
+    rows.map(|(command, flags)| (command.to_owned(), flags.to_owned()))
+        .filter(|(command, _)| !command.is_empty())
+        .collect()
 }
 
 fn runner(words: &[String]) -> Result<(), String> {

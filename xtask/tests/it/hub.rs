@@ -6,6 +6,7 @@
 mod doctor;
 mod omni;
 mod stack;
+mod terminal;
 mod triage;
 mod tsidp;
 

@@ -1,0 +1,112 @@
+//! `omni-setup` on a terminal: what it asks, what it shows of the answers, and that the licence is the operator's affair.
+//! The terminal is `script` (util-linux); without it these tests say so and stop.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::{CANARY, Hub, ps};
+
+/// A question as it shows, and what is typed; an empty answer takes what stands in brackets.
+type Answer<'a> = (&'a str, String);
+
+/// Runs a task on a terminal and answers its questions; `None` where there is no terminal to be had.
+fn on_terminal(hub: &Hub, words: &[&str], answers: &[Answer<'_>]) -> Option<(i32, String)> {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let line = format!("exec '{}' {}", env!("CARGO_BIN_EXE_xtask"), quoted.join(" "));
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(hub.project()).env_clear();
+    let bin = hub.dir.join("bin").display().to_string();
+    command.env("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin")).env("HOME", hub.dir.join("home"));
+    command.env("DOCKER_HOST", "tcp://stand-in").env("LC_ALL", "C").env("TERM", "xterm").env("SHELL", "/bin/sh");
+    command.env("SSL_CERT_FILE", hub.project().join("root.pem"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("SKIP omni-setup on a terminal: `script` (util-linux) is not installed");
+        return None;
+    };
+    let shown = Arc::new(Mutex::new(String::new()));
+    let mut output = child.stdout.take().unwrap();
+    let sink = Arc::clone(&shown);
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0u8; 4096];
+        while let Ok(count @ 1..) = output.read(&mut buffer) {
+            sink.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    });
+    let mut keyboard = child.stdin.take().unwrap();
+    let mut from = 0;
+    for (question, answer) in answers {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let text = shown.lock().unwrap().clone();
+            if let Some(at) = text[from..].find(question) {
+                from += at + question.len();
+                break;
+            }
+            assert!(Instant::now() < end, "{question:?} is not asked:\n{text}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // The terminal is switched to no echo after the question shows.
+        std::thread::sleep(Duration::from_millis(100));
+        keyboard.write_all(format!("{answer}\r").as_bytes()).unwrap();
+        keyboard.flush().unwrap();
+    }
+    let status = child.wait().unwrap();
+    drop(keyboard);
+    reader.join().unwrap();
+    let text = shown.lock().unwrap().clone();
+    Some((status.code().unwrap_or(-1), text))
+}
+
+/// A fresh host, and the answers that an operator gives there.
+fn fresh() -> (Hub, Vec<Answer<'static>>) {
+    let hub = Hub::healthy();
+    for name in ["docker/.env", "docker/omni.asc", "docker/config.yaml"] {
+        std::fs::remove_file(hub.project().join(name)).unwrap();
+    }
+    hub.unsay("ps.json");
+    hub.unsay("volume");
+    hub.say("up.json", &ps("running", "running", None));
+    let values = hub.values();
+    let value = |key: &str| values.iter().find(|(name, _)| *name == key).unwrap().1.clone();
+    let answers = vec![
+        ("Domain of Omni: ", value("OMNI_DOMAIN")),
+        ("Address of this host on the LAN: ", value("OMNI_LAN_ADDRESS")),
+        ("E-mail address of the first administrator: ", value("OMNI_INITIAL_USER")),
+        ("Path of the certificate [/etc/letsencrypt/live/127.0.0.1/fullchain.pem]: ", value("OMNI_TLS_CERT")),
+        ("Path of the certificate's key [/etc/letsencrypt/live/127.0.0.1/privkey.pem]: ", value("OMNI_TLS_KEY")),
+        ("Address of tsidp: ", value("OIDC_ISSUER_URL")),
+        ("Id of Omni's client in tsidp: ", value("OIDC_CLIENT_ID")),
+        ("Secret of Omni's client in tsidp (not shown): ", value("OIDC_CLIENT_SECRET")),
+        ("Tailscale auth key of the sidecar (not shown): ", value("TS_AUTHKEY")),
+    ];
+    (hub, answers)
+}
+
+#[test]
+fn every_value_is_asked_for_and_the_licence_is_the_operators() {
+    let (hub, mut answers) = fresh();
+    answers.push(("set up Omni at https://127.0.0.1? [y/N]: ", "y".to_owned()));
+    answers.push(("Go on when you have decided there [Y/n]: ", String::new()));
+    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &answers) else { return };
+    assert_eq!(exit, 0, "{shown}");
+    assert!(!shown.contains(CANARY) && !shown.contains(&"0f1e2d3c4b5a6978".repeat(4)), "a secret was shown: {shown}");
+    assert_eq!((hub.mode("docker/.env"), hub.mode("docker/omni.asc")), (0o600, 0o600));
+    let env = hub.get("docker/.env");
+    assert!(env.contains(&format!("TS_AUTHKEY=tskey-auth-{CANARY}")), "what was typed is written");
+    assert!(shown.contains("This task cannot accept it") && shown.contains("/eula"), "{shown}");
+    assert_eq!(hub.calls(|line| line.contains("eula")), Vec::<String>::new(), "nobody answered it");
+}
+
+#[test]
+fn a_no_changes_nothing() {
+    let (hub, mut answers) = fresh();
+    answers.push(("set up Omni at https://127.0.0.1? [y/N]: ", "n".to_owned()));
+    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &answers) else { return };
+    assert_eq!(exit, 130, "{shown}");
+    assert!(shown.contains("nothing was changed"), "{shown}");
+    assert!(!hub.project().join("docker/.env").exists() && !hub.project().join("docker/omni.asc").exists());
+    assert_eq!(hub.changes(), Vec::<String>::new());
+}
