@@ -98,7 +98,8 @@ const DOCKER: &[(&str, &str)] = &[
     ("cp", ""),
     ("inspect", "--format"),
     ("logs", "--tail"),
-    ("ps", "-a"),
+    ("image prune", ""),
+    ("ps", "-a --filter"),
     ("restart", ""),
     ("system df", ""),
     ("version", "--format"),
@@ -112,10 +113,14 @@ const PVEUM: &[(&str, &str)] = &[
     ("user add", "--comment"),
     ("user token add", "--privsep"),
     ("user token modify", "--privsep"),
+    ("user token list", ""),
     ("user permissions", "--path"),
     ("acl modify", "--users --roles --tokens"),
     ("aclmod", "--users --roles --tokens"),
 ];
+
+/// What the guides warn of.
+const WARNED_OF: [&str; 3] = ["docker compose down -v", "docker volume prune", "docker system prune"];
 
 /// The commands of a page, each with its line: those of shell blocks, and code within the text that begins with a program
 /// and goes on.
@@ -141,7 +146,10 @@ fn commands(text: &str) -> Vec<(usize, String)> {
         }
         for span in line.split('`').skip(1).step_by(2) {
             let program = span.split(' ').next().unwrap_or_default();
-            if span.contains(' ') && ["cargo", "omnictl", "docker", "pveum"].contains(&program) {
+            // A task may be named without what it needs.
+            let named = span.matches(' ').count() == 2 && span.starts_with("cargo xtask ");
+            let shown = span.contains(' ') && !span.contains('<') && !named && !WARNED_OF.contains(&span);
+            if shown && ["cargo", "omnictl", "docker", "pveum"].contains(&program) {
                 out.push((number + 1, span.to_owned()));
             }
         }
@@ -168,6 +176,7 @@ fn simple(line: &str) -> Vec<Vec<String>> {
                 words.push(std::mem::take(&mut word));
                 out.push(std::mem::take(&mut words));
             }
+            (None, '(' | ')') => {}
             (None, c) if c.is_whitespace() => words.push(std::mem::take(&mut word)),
             (None, c) => word.push(c),
         }
@@ -181,18 +190,51 @@ fn simple(line: &str) -> Vec<Vec<String>> {
     out
 }
 
+/// Flags that take the next word.
+const WITH_VALUE: [&str; 22] = [
+    "-f",
+    "--profile",
+    "--env-file",
+    "--tail",
+    "--format",
+    "--filter",
+    "--role",
+    "--ttl",
+    "--cluster",
+    "-c",
+    "--user",
+    "--to",
+    "-l",
+    "-o",
+    "--privs",
+    "--comment",
+    "--privsep",
+    "--users",
+    "--roles",
+    "--tokens",
+    "--path",
+    "--file",
+];
+
 /// Whether a command of a table is called with flags that it has.
 fn known(table: &BTreeMap<String, String>, words: &[String]) -> Result<(), String> {
-    let name = |count: usize| {
-        words[..count].iter().filter(|word| !word.starts_with('-')).cloned().collect::<Vec<_>>().join(" ")
+    let mut plain = Vec::new();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match word {
+            flag if WITH_VALUE.contains(&flag.as_str()) => drop(rest.next()),
+            flag if flag.starts_with('-') => {}
+            word => plain.push(word.as_str()),
+        }
+    }
+    let name = |count: &usize| plain[..*count].join(" ");
+    let Some(count) = (1..=plain.len()).rev().find(|count| table.contains_key(&name(count))) else {
+        return Err("there is no such command".to_owned());
     };
-    let plain: Vec<usize> = (1..=words.len().min(8)).filter(|count| table.contains_key(&name(*count))).collect();
-    let Some(longest) = plain.last() else { return Err("there is no such command".to_owned()) };
-    let command = name(*longest);
+    let command = name(&count);
     let mut flags: Vec<&str> = table[&command].split(' ').collect();
     // Compose takes some before the command.
-    let parent = command.split(' ').next().unwrap_or_default();
-    flags.extend(table.get(parent).into_iter().flat_map(|flags| flags.split(' ')));
+    flags.extend(table.get(plain[0]).into_iter().flat_map(|flags| flags.split(' ')));
     for word in words.iter().filter(|word| word.starts_with('-') && *word != "-") {
         let flag = word.split('=').next().unwrap_or_default();
         if !flags.contains(&flag) {
@@ -237,7 +279,7 @@ fn script(name: &str, words: &[String]) -> Result<(), String> {
 
 fn check(words: &[String]) -> Result<(), String> {
     let mut words = words;
-    while words.first().is_some_and(|word| word == "sudo" || word.starts_with('(')) {
+    while words.first().is_some_and(|word| word == "sudo") {
         words = &words[1..];
     }
     let Some((program, rest)) = words.split_first() else { return Ok(()) };
