@@ -1,4 +1,6 @@
 //! Malformed input: whatever is sent, the server answers or closes, stays up and keeps its world in order.
+//!
+//! Bounded and always the same by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test proxmox fuzz` does more.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -100,6 +102,10 @@ fn case(random: &mut Random) -> Vec<u8> {
     request
 }
 
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// Sends it and reads the answer; `None` if the server neither answers nor closes within 10 s.
 fn answer(addr: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(addr).unwrap();
@@ -120,8 +126,10 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
     let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
     let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
     let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
-    let (mut random, mut answered) = (Random(4), 0);
-    for number in 0..800 {
+    let (count, seed) = (setting("FUZZ_COUNT", 800), setting("FUZZ_SEED", 4));
+    println!("requests: FUZZ_SEED={seed} FUZZ_COUNT={count}");
+    let (mut random, mut answered) = (Random(seed), 0);
+    for number in 0..count {
         let request = case(&mut random);
         let shown = String::from_utf8_lossy(&request).into_owned();
         let answer = answer(proxmox.addr(), &request).unwrap_or_else(|| panic!("case {number} hangs: {shown}"));
@@ -131,10 +139,47 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
         }
     }
     // A panic would poison the world, close connections without an answer, or both.
-    assert!(answered > 400, "{answered}");
+    assert!(answered > count / 2, "{answered}");
     let sound = b"GET /api2/json/access/domains HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert!(answer(proxmox.addr(), sound).unwrap().starts_with(b"HTTP/1.1 200 OK"));
     assert_eq!(proxmox.dump()["nodes"].as_array().unwrap().len(), 3);
+}
+
+/// More than any client sends: of headers, of one header, of a path, of parameters, and a body that never comes.
+#[test]
+fn what_is_too_much_is_refused_and_forgotten() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
+    let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
+    let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
+    let auth = format!("authorization: PVEAPIToken={PROVIDER_TOKEN}={DEFAULT_TOKEN_SECRET}\r\nconnection: close\r\n");
+    let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{auth}{more}\r\n");
+    let nodes = "/api2/json/nodes";
+    let many: String = (0..5_000).map(|number| format!("x-{number}: y\r\n")).collect();
+    let nested = "[".repeat(100_000);
+    let post = |body: &str, length: usize| {
+        let head = format!("POST {nodes}/pve1/qemu HTTP/1.1\r\nhost: x\r\n{auth}content-type: application/json\r\n");
+        format!("{head}content-length: {length}\r\n\r\n{body}")
+    };
+    let parameters: String = (0..20_000).map(|number| format!("&p{number}={number}")).collect();
+    for (what, request) in [
+        ("headers", get(nodes, &many)),
+        ("a header", get(nodes, &format!("x: {}\r\n", "y".repeat(10 << 20)))),
+        ("a path", get(&format!("{nodes}/{}", "p".repeat(1 << 20)), "")),
+        ("a deep path", get(&format!("/api2/json{}", "/nodes".repeat(10_000)), "")),
+        ("parameters", get(&format!("{nodes}?a=b{parameters}"), "")),
+        ("a nested body", post(&nested, nested.len())),
+        ("a body cut off", post("{", 1 << 40)),
+        ("no number", post("{}", 0).replace("content-length: 0", "content-length: -1")),
+        ("two lengths", post("{}", 2).replace("content-length: 2", "content-length: 2\r\ncontent-length: 3")),
+    ] {
+        let answer = answer(proxmox.addr(), request.as_bytes()).unwrap_or_else(|| panic!("{what} hangs"));
+        let text = String::from_utf8_lossy(&answer);
+        let status = text.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
+        assert!(status.is_none_or(|status| (400..600).contains(&status)), "{what}: {}", &text[..text.len().min(200)]);
+    }
+    let sound = answer(proxmox.addr(), get(nodes, "").as_bytes()).unwrap();
+    assert!(sound.starts_with(b"HTTP/1.1 200 OK"));
 }
 
 /// A malformed request must not be the only thing that is counted: every whole one gets a status of PVE.

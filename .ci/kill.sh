@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Kills the whole runbook at random instants, against the lab, and runs it again: 60 times, as the pipeline does.
+#
+#   .ci/kill.sh               OMNI_SCALE_KILLS and OMNI_SCALE_SEED give another number and the instants of an earlier run
+#
+# The soak of docs/benchmarks.md is the same with OMNI_SCALE_KILLS=1000. The closing line names the seed.
+set -euo pipefail
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+export OMNI_SCALE_KILLS=${OMNI_SCALE_KILLS:-60}
+exec cargo test --quiet --package xtask --test it -- killed:: --nocapture

@@ -1,0 +1,335 @@
+//! What no sane caller says, to every door of a lab but Proxmox's: the stand-ins' arguments and files, Omni's front, and
+//! the control socket. Whatever comes, it is refused in words, nothing panics, nothing hangs, and the lab goes on.
+//!
+//! Bounded and always the same by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test stand_ins fuzz` does more.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop
+
+mod harness;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use harness::{CLASS, Lab, cluster};
+
+/// SplitMix64: the same cases every time.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % below.max(1) as u64) as usize
+    }
+
+    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.next(list.len())]
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// How many cases, and what makes them.
+fn cases(what: &str, count: u64) -> (u64, Random) {
+    let (seed, count) = (setting("FUZZ_SEED", 4), setting("FUZZ_COUNT", count));
+    println!("{what}: FUZZ_SEED={seed} FUZZ_COUNT={count}");
+    (count, Random(seed))
+}
+
+const OMNICTL: &[&str] = &[
+    "get",
+    "g",
+    "apply",
+    "delete",
+    "cluster",
+    "c",
+    "template",
+    "t",
+    "sync",
+    "diff",
+    "status",
+    "render",
+    "validate",
+    "export",
+    "kubeconfig",
+    "talosconfig",
+    "infraprovider",
+    "serviceaccount",
+    "sa",
+    "create",
+    "renew",
+    "renewkey",
+    "list",
+    "destroy",
+    "user",
+    "clusters",
+    "machines",
+    "ms",
+    "rd",
+    "sysversion",
+    "links",
+    "nonsense",
+    "demo",
+    "worker",
+    "Bad Name",
+    "-o",
+    "json",
+    "yaml",
+    "table",
+    "jsonpath={.metadata.id}",
+    "jsonpath={[",
+    "-o=",
+    "-n",
+    "infra-provider",
+    "-l",
+    "omni.sidero.dev/cluster=demo",
+    "a in (",
+    "!,,=",
+    "--id-match-regexp",
+    "(((",
+    "^.*$",
+    "-f",
+    "cluster.yaml",
+    "class.yaml",
+    "missing.yaml",
+    ".",
+    "/dev/null",
+    "",
+    "--",
+    "-",
+    "---",
+    "-v",
+    "-d",
+    "-q",
+    "--all",
+    "--version",
+    "--help",
+    "--ttl",
+    "1h",
+    "-1h",
+    "99999999999999999999h",
+    "--role",
+    "Admin",
+    "--use-user-role=false",
+    "--use-user-role=maybe",
+    "--insecure-skip-tls-verify",
+    "--context",
+    "x",
+    "--omniconfig=/nowhere",
+    "--unknown-flag",
+    "-zzz",
+    "%s%n",
+    "\u{1F980}",
+];
+const DOCKER: &[&str] = &[
+    "compose",
+    "-f",
+    "docker/compose.yaml",
+    "missing.yaml",
+    "--profile",
+    "provider",
+    "ps",
+    "up",
+    "-d",
+    "down",
+    "-v",
+    "logs",
+    "--tail",
+    "--tail=-1",
+    "20",
+    "99999999999999999999",
+    "restart",
+    "config",
+    "--format",
+    "json",
+    "{{",
+    "{{.ID}}",
+    "--all",
+    "version",
+    "info",
+    "inspect",
+    "exec",
+    "volume",
+    "ls",
+    "run",
+    "proxmox-provider",
+    "nonsense",
+    "--no-color",
+    "--since",
+    "yesterday",
+    "",
+    "--",
+    "-",
+    "--project-name",
+    "--env-file",
+    "/dev/null",
+    "\u{1F980}",
+    "--wait",
+    "-zzz",
+];
+
+/// A call that waits for ever is the real program's way too, where it was asked to.
+fn may_wait(argv: &[String]) -> bool {
+    argv.iter().any(|arg| arg.starts_with("-w") || arg.starts_with("--w") || arg.starts_with("-f") || arg == "exec")
+        || argv.iter().any(|arg| ["status", "run", "delete", "sync"].contains(&arg.as_str()))
+}
+
+fn calls(lab: &Lab, program: &str, words: &[&str], count: u64) {
+    let (count, mut random) = cases(program, count);
+    for number in 0..count {
+        let mut argv: Vec<String> = (0..random.next(8)).map(|_| random.pick(words).to_owned()).collect();
+        if !argv.is_empty() && random.next(4) == 0 {
+            let damaged = random.next(argv.len());
+            let at = random.next(argv[damaged].chars().count() + 1);
+            let mut chars: Vec<char> = argv[damaged].chars().collect();
+            chars.insert(at, ['-', '=', '\u{7f}', '\n', '"', '\u{10FFFF}'][random.next(6)]);
+            argv[damaged] = chars.into_iter().collect();
+        }
+        let args: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let shown = format!("case {number}: {program} {argv:?}");
+        let mut child = lab.command(program, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let limit = Duration::from_millis(if may_wait(&argv) { 300 } else { 20_000 });
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if begun.elapsed() > limit {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let said = reader.join().unwrap();
+        assert!(!said.contains("panicked at"), "{shown}: {said}");
+        match status {
+            Some(status) => {
+                let code = status.code().unwrap_or_else(|| panic!("{shown}: {status}: {said}"));
+                assert!([0, 1, 2, 16, 64, 125].contains(&code), "{shown}: {code}: {said}");
+                assert!(code == 0 || !said.is_empty(), "{shown}: it fails and says nothing");
+            }
+            None => assert!(may_wait(&argv), "{shown} hangs"),
+        }
+    }
+    let sound = lab.omnictl("get clusters -o json");
+    assert_eq!(sound.code, 0, "the lab does not answer any more: {sound:?}");
+}
+
+#[test]
+fn fuzz_the_arguments_of_omnictl() {
+    let lab = Lab::start(&["--clock", "2000"]);
+    lab.project.write("class.yaml", CLASS);
+    lab.project.write("cluster.yaml", &cluster(1, 0));
+    calls(&lab, "omnictl", OMNICTL, 150);
+}
+
+#[test]
+fn fuzz_the_arguments_of_docker() {
+    let lab = Lab::start(&["--clock", "2000"]);
+    lab.up();
+    calls(&lab, "docker", DOCKER, 100);
+}
+
+/// A text with bytes changed, lines doubled, and pieces of itself in other places.
+fn damaged(random: &mut Random, text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..=random.next(5) {
+        let at = random.next(bytes.len());
+        match random.next(5) {
+            0 => bytes[at] = b":-{}[]\"'&*!|>%@`#\t\n\0\xff"[random.next(21)],
+            1 => bytes.truncate(at.max(1)),
+            2 => bytes.insert(at, random.next(256) as u8),
+            3 => {
+                let piece = bytes[at..(at + random.next(40)).min(bytes.len())].to_vec();
+                let to = random.next(bytes.len());
+                bytes.splice(to..to, piece);
+            }
+            _ => drop(bytes.splice(at..(at + random.next(20)).min(bytes.len()), [])),
+        }
+        if bytes.is_empty() {
+            bytes.push(b'\n');
+        }
+    }
+    bytes
+}
+
+#[test]
+fn fuzz_the_files_that_omnictl_reads() {
+    let lab = Lab::start(&["--clock", "2000"]);
+    let (count, mut random) = cases("files", 120);
+    let template = cluster(3, 2) + "patches:\n  - name: a\n    inline:\n      machine: {install: {disk: /dev/sda}}\n";
+    for number in 0..count {
+        let (text, call) = match number % 3 {
+            0 => (CLASS, "apply --dry-run -f damaged.yaml"),
+            1 => (template.as_str(), "cluster template validate -f damaged.yaml"),
+            _ => (template.as_str(), "cluster template sync --dry-run -f damaged.yaml"),
+        };
+        let bytes = damaged(&mut random, text);
+        std::fs::write(lab.project.0.join("damaged.yaml"), &bytes).unwrap();
+        let output = lab.command("omnictl", &call.split(' ').collect::<Vec<_>>()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let shown = format!("case {number}: {call}\n{}\n{said}", String::from_utf8_lossy(&bytes));
+        assert!(!said.contains("panicked at"), "{shown}");
+        // 2 is the panic of the real program at an empty document, which it says as Go says it.
+        assert!(matches!(output.status.code(), Some(0 | 1 | 2)), "{shown}");
+    }
+}
+
+/// Sends bytes and reads until the other side closes, for at most 10 s.
+fn exchange(addr: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(why) if matches!(why.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => None,
+        _ => Some(answer),
+    }
+}
+
+#[test]
+fn fuzz_the_doors_of_a_lab() {
+    let lab = Lab::start(&["--clock", "2000"]);
+    let text = std::fs::read_to_string(lab.dir.0.join("lab/lab.json")).unwrap();
+    let handle: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let (control, token) = (handle["control"].as_str().unwrap(), handle["token"].as_str().unwrap());
+    let front = lab.ready["omni_domain"].as_str().unwrap();
+    let (count, mut random) = cases("doors", 300);
+    let asks = [
+        r#"{"Start":{"program":"omnictl","argv":["get","clusters"]}}"#,
+        r#"{"Omni":{"key":null,"call":{"Get":{"typ":"T","namespace":"n","id":"i"}}}}"#,
+        r#"{"Omni":{"key":"x","call":"ListUsers"}}"#,
+        r#"{"Change":{"after":18446744073709551615,"within_ms":1}}"#,
+        r#""Dump""#,
+        "[[[[[[[[[[[[[[[[[[[[",
+        "{\"a\":1e999}",
+    ];
+    for number in 0..count {
+        let ask = asks[random.next(asks.len())];
+        let mut line = format!("{token:?}\n").into_bytes();
+        match random.next(3) {
+            0 => line.extend(damaged(&mut random, ask)),
+            1 => line = damaged(&mut random, &format!("{token:?}\n{ask}\n")),
+            _ => line = damaged(&mut random, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"),
+        }
+        let shown = format!("case {number}: {}", String::from_utf8_lossy(&line));
+        exchange(control, &line).unwrap_or_else(|| panic!("control hangs: {shown}"));
+        // Omni's front speaks TLS: what is none is a closed connection.
+        exchange(front, &line).unwrap_or_else(|| panic!("the front hangs: {shown}"));
+    }
+    assert_eq!(lab.omnictl("get clusters").code, 0);
+    assert!(lab.dump()["omni"]["clusters"].as_array().unwrap().is_empty());
+}
