@@ -451,6 +451,28 @@ pub struct LabUp {
     /// Print the state of the far ends of a running lab instead
     #[arg(long)]
     pub dump: bool,
+    #[command(flatten)]
+    pub size: LabSize,
+}
+
+/// How big a lab is at its start.
+#[derive(Debug, Default, Clone, Args)]
+pub struct LabSize {
+    /// Begin with this many nodes of Proxmox (3)
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<u32>,
+    /// Begin with this many virtual machines: the clusters' where there are clusters, else other people's
+    #[arg(long, value_name = "N")]
+    pub vms: Option<u32>,
+    /// Begin with this many storages (3)
+    #[arg(long, value_name = "N")]
+    pub storages: Option<u32>,
+    /// Begin with this many running clusters, their files in the lab's project
+    #[arg(long, value_name = "N")]
+    pub clusters: Option<u32>,
+    /// Let each start of omnictl and docker cost this much of a processor, as those of the real ones do
+    #[arg(long, value_name = "MS")]
+    pub tool_start_ms: Option<u32>,
 }
 
 #[derive(Debug, Default, Args)]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use xshell::cmd;
 
 use super::Outcome;
-use crate::cli::LabUp;
+use crate::cli::{LabSize, LabUp};
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
@@ -38,8 +38,8 @@ pub struct Ready {
     pub store_key: PathBuf,
 }
 
-/// A lab starts within a second; a machine that is busy may take longer.
-const READY: Duration = Duration::from_secs(30);
+/// A lab starts within a second; one of ten thousand machines, or on a machine that is busy, takes longer.
+const READY: Duration = Duration::from_secs(120);
 
 /// How a lab is started.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,23 @@ pub struct Options {
     pub clock: u32,
     pub faults: Vec<String>,
     pub latency_ms: u64,
+    pub size: LabSize,
+}
+
+impl Options {
+    /// What is asked for of the size, in the lab's own words.
+    fn size_words(&self) -> Vec<String> {
+        let LabSize { nodes, vms, storages, clusters, tool_start_ms } = &self.size;
+        let all = [
+            ("--nodes", nodes),
+            ("--vms", vms),
+            ("--storages", storages),
+            ("--clusters", clusters),
+            ("--tool-start-ms", tool_start_ms),
+        ];
+        let given = all.into_iter().filter_map(|(word, number)| Some([word.to_owned(), number.as_ref()?.to_string()]));
+        given.flatten().collect()
+    }
 }
 
 pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -67,7 +84,8 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let program = built(cx)?;
     let _ = fs::remove_dir_all(&dir);
-    let options = Options { clock: args.clock, faults: args.fault.clone(), latency_ms: args.latency_ms };
+    let options =
+        Options { clock: args.clock, faults: args.fault.clone(), latency_ms: args.latency_ms, size: args.size.clone() };
     let ready = cx.ui.step("lab", "the lab is up", || {
         let (ready, child) = start(&program, &dir, &options, false)?;
         // It lives on without us; `lab-down` ends it.
@@ -77,6 +95,7 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
     })?;
     let project = dir.join("project");
     make_project(&cx.paths, &project, &ready)?;
+    take_over(&dir, &project)?;
     let (env_file, project_dir) = (cx.paths.show(&ready.env_file), cx.paths.show(&project));
     let data = json!({
         "env_file": ready.env_file, "proxmox_url": ready.proxmox_url, "omni_endpoint": ready.omni_endpoint,
@@ -166,7 +185,11 @@ pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyho
     let (clock, latency) = (options.clock.to_string(), options.latency_ms.to_string());
     let faults: Vec<&str> = options.faults.iter().flat_map(|fault| ["--fault", fault]).collect();
     let until = tied.then_some("--until-stdin-closes");
-    let cmd = cmd!(shell, "{program} serve --dir {dir} --clock {clock} --latency-ms {latency} {faults...} {until...}");
+    let size = options.size_words();
+    let cmd = cmd!(
+        shell,
+        "{program} serve --dir {dir} --clock {clock} --latency-ms {latency} {faults...} {size...} {until...}"
+    );
     let stdin = if tied { Stdio::piped() } else { Stdio::null() };
     let mut child = proc::background(cmd, stdin, log)?;
     let stdout = child.stdout.take().ok_or_else(|| anyhow::anyhow!("the lab has no standard output"))?;
@@ -247,6 +270,19 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
         env.set(key, value);
     }
     files::write_atomically(&project.join("docker/.env"), env.text().as_bytes(), files::PRIVATE)?;
+    Ok(())
+}
+
+/// The files of the classes and clusters that a lab of some size begins with, into its project.
+fn take_over(lab: &Path, project: &Path) -> anyhow::Result<()> {
+    let shell = proc::shell()?;
+    for folder in ["machine-classes", "clusters"] {
+        if lab.join(folder).is_dir() {
+            for file in shell.read_dir(lab.join(folder))? {
+                shell.copy_file(&file, project.join(folder))?;
+            }
+        }
+    }
     Ok(())
 }
 

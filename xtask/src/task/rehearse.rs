@@ -132,7 +132,7 @@ fn remove_stale(target: &Path) {
 fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Lab> {
     cx.ui.step("lab", "the lab is up", || {
         let dir = cx.paths.target().join(format!("rehearsal-{}", std::process::id()));
-        let options = Options { clock: args.clock, faults: args.fault.clone(), latency_ms: 0 };
+        let options = Options { clock: args.clock, faults: args.fault.clone(), ..Options::default() };
         let started = lab_up::start(program, &dir, &options, true);
         let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
         let detail = format!("Proxmox {}, Omni {}, clock {}", ready.proxmox_url, ready.omni_endpoint, args.clock);

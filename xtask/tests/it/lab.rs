@@ -124,6 +124,59 @@ fn a_lab_stays_up_and_goes_down() {
     assert_eq!(call(&["lab-down"]).0, Some(0));
 }
 
+/// A site in use: what stands in Omni is what the files say, every machine is a virtual machine, and a task makes as many
+/// program calls as for one machine, or one for each cluster.
+#[test]
+fn a_lab_begins_as_big_as_it_is_told() {
+    let lab = Sandbox::new();
+    let project = lab.project();
+    let size = ["--nodes", "5", "--vms", "40", "--storages", "9", "--clusters", "4", "--tool-start-ms", "5"];
+    let output = runner(&["lab-up", "--json", "--yes"]).args(size).arg("--project-dir").arg(&project).output().unwrap();
+    let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
+    let (env, at) = (up["data"]["env_file"].as_str().unwrap(), up["data"]["project_dir"].as_str().unwrap());
+    let task = |line: &str| {
+        let script = format!(". '{env}' && exec '{}' --project-dir '{at}' {line}", env!("CARGO_BIN_EXE_xtask"));
+        let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
+        (
+            output.status.code(),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
+    };
+    let calls = || {
+        let journal = Path::new(at).join("target/xtask-journal.jsonl");
+        let text = fs::read_to_string(&journal).unwrap_or_default();
+        let _ = fs::remove_file(journal);
+        text.lines().count()
+    };
+    let (code, said) = task("provider-setup --yes");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = task("cluster-status");
+    assert!(code == Some(0) && said.contains("4 of 4 clusters Running and ready"), "{said}");
+    calls();
+    let (code, said) = task("cluster-status fleet-001");
+    assert!(code == Some(0) && said.matches("  Running").count() >= 12, "{said}");
+    assert_eq!(calls(), 4, "of ten machines each");
+    let (code, said) = task("cluster-sync --all --yes");
+    assert!(code == Some(0) && said.contains("4 clusters are in sync"), "{said}");
+    assert_eq!(calls(), 4, "one a cluster");
+    assert_eq!(task("provider-verify").0, Some(0));
+    assert_eq!(calls(), 4);
+    // The machines are real ones: a cluster that shrinks gives some back.
+    let file = Path::new(at).join("clusters/fleet-004.yaml");
+    let text = fs::read_to_string(&file).unwrap().replace("size: 7", "size: 5");
+    fs::write(&file, text).unwrap();
+    let (code, said) = task("cluster-sync fleet-004 --yes");
+    assert_eq!(code, Some(0), "{said}");
+    let dump = |part: &str| -> usize {
+        let output = runner(&["lab-up", "--dump", "--json", "--project-dir"]).arg(&project).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["data"]["proxmox"][part].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(dump("nodes"), 5);
+    wait_for(|| dump("vms") == 38);
+    assert_eq!(runner(&["lab-down", "--yes", "--project-dir"]).arg(&project).status().unwrap().code(), Some(0));
+}
+
 #[test]
 fn omnictl_comes_from_the_operators_own_omni() {
     let mut lab = Sandbox::new();
