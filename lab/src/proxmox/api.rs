@@ -9,6 +9,7 @@ mod extras;
 mod files;
 mod nodes;
 mod pools;
+mod power;
 mod qemu;
 mod storage;
 mod tasks;
@@ -148,6 +149,7 @@ const TABLES: &[&[Method]] = &[
     cluster::METHODS,
     nodes::METHODS,
     qemu::METHODS,
+    power::METHODS,
     config::METHODS,
     storage::METHODS,
     files::METHODS,

@@ -30,6 +30,33 @@ async fn errors(lab: &Lab, method: &str, path: &str, body: Value) -> Value {
     reply.value().unwrap()["errors"].take()
 }
 
+/// What clients ask that are not the provider: go-proxmox, Terraform's and Ansible's.
+#[test]
+fn a_machine_that_runs_is_reset_rebooted_and_looked_at() {
+    run(async {
+        let lab = Lab::new(1000.0).await;
+        assert_eq!(lab.task("POST", QEMU, machine(100)).await, "OK");
+        for verb in ["reset", "reboot"] {
+            let reply = lab.call("POST", &format!("{QEMU}/100/status/{verb}"), json!({})).await;
+            assert_eq!(reply.status_line(), "500 VM 100 not running");
+        }
+        assert_eq!(lab.task("POST", &format!("{QEMU}/100/status/start"), json!({})).await, "OK");
+        let pid = lab.get(&format!("{QEMU}/100/status/current")).await["pid"].take();
+        for verb in ["reset", "reboot"] {
+            assert_eq!(lab.task("POST", &format!("{QEMU}/100/status/{verb}"), json!({})).await, "OK", "{verb}");
+        }
+        let status = lab.get(&format!("{QEMU}/100/status/current")).await;
+        assert!(status["status"] == "running" && status["pid"] != pid, "{status}");
+        let pending = lab.get(&format!("{QEMU}/100/pending")).await;
+        assert!(pending.as_array().unwrap().contains(&json!({"key": "cores", "value": 4})), "{pending}");
+        let snapshots = lab.get(&format!("{QEMU}/100/snapshot")).await;
+        assert_eq!((&snapshots[0]["name"], &snapshots[0]["running"]), (&json!("current"), &json!(1)));
+        assert_eq!(lab.get("/nodes/pve1/lxc").await, json!([]));
+        let reply = lab.call("GET", &format!("{QEMU}/101/pending"), Value::Null).await;
+        assert_eq!(reply.status_line(), "500 Configuration file 'nodes/pve1/qemu-server/101.conf' does not exist");
+    });
+}
+
 #[test]
 fn a_machine_is_made_changed_and_destroyed() {
     run(async {

@@ -71,7 +71,7 @@ fn digest_of(config: &Config) -> String {
     hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
-fn read(call: &mut Call<'_>) -> Outcome {
+pub(super) fn read(call: &mut Call<'_>) -> Outcome {
     let vm = call.world.vm(&call.node(), call.vmid()).map_err(Refusal::die)?;
     let mut shown = config_json(&vm.config);
     shown.insert("digest".into(), digest_of(&vm.config).into());

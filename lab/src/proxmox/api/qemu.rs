@@ -65,11 +65,12 @@ fn die(why: String) -> Refusal {
 }
 
 fn index(_: &mut Call<'_>) -> Outcome {
-    Ok(json!([{"subdir": "config"}, {"subdir": "status"}]))
+    let all = ["config", "pending", "resize", "snapshot", "status"];
+    Ok(all.iter().map(|name| json!({"subdir": name})).collect())
 }
 
 fn status_index(_: &mut Call<'_>) -> Outcome {
-    Ok(["current", "start", "stop", "shutdown"].iter().map(|name| json!({"subdir": name})).collect())
+    Ok(["current", "start", "stop", "reset", "shutdown", "reboot"].iter().map(|name| json!({"subdir": name})).collect())
 }
 
 /// What `vmstatus` of qemu-server says of a VM.
@@ -260,13 +261,17 @@ fn build(
 fn start(call: &mut Call<'_>) -> Outcome {
     let vmid = call.vmid();
     let started_at = call.now + START.as_secs();
-    if let Some(managed) = call.world.ha_resources.get_mut(&format!("vm:{vmid}")) {
-        managed.state = "started".into();
-    }
+    let kind = if ask_manager(call, "started") { "hastart" } else { "qmstart" };
     let effect = move |world: &mut World, log: &mut Vec<String>| start_vm(world, vmid, started_at, log);
     let node = call.node();
     call.world.vm(&node, vmid).map_err(die)?;
-    call.fork("qmstart", &vmid.to_string(), START, Box::new(effect))
+    call.fork(kind, &vmid.to_string(), START, Box::new(effect))
+}
+
+/// A VM that the HA manager looks after is started and stopped by asking it. Whether it does.
+fn ask_manager(call: &mut Call<'_>, wanted: &str) -> bool {
+    let managed = call.world.ha_resources.get_mut(&format!("vm:{}", call.vmid()));
+    managed.map(|managed| wanted.clone_into(&mut managed.state)).is_some()
 }
 
 /// Starts a VM, or says what keeps it from starting.
@@ -351,6 +356,7 @@ fn shutdown(call: &mut Call<'_>) -> Outcome {
 fn switch_off(call: &mut Call<'_>, kind: &str, takes: Duration) -> Outcome {
     let (node, vmid) = (call.node(), call.vmid());
     call.world.vm(&node, vmid).map_err(die)?;
+    let kind = if ask_manager(call, "stopped") { "hastop" } else { kind };
     let effect = move |world: &mut World, _: &mut Vec<String>| {
         let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?;
         if let Some(lock) = &vm.lock {
