@@ -128,3 +128,62 @@ fn no_recording_is_left_out() {
         }
     }
 }
+
+/// What the unmodified omnictl 1.9.3 said of these templates, run by hand; each is a small change of one that it takes.
+#[test]
+fn templates_are_refused_in_omnictls_words() {
+    let lab = Lab::start(&[]);
+    let template = |kubernetes: &str, talos: &str, planes: &str| {
+        format!(
+            "kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\n{kubernetes}talos:\n  version: {talos}\n---\n\
+             kind: ControlPlane\n{planes}"
+        )
+    };
+    let planes = "machineClass:\n  name: cp\n  size: 3\n";
+    let said = |text: &str| {
+        lab.project.write("t.yaml", text);
+        let said = lab.omnictl("cluster template validate -f t.yaml");
+        (said.code, said.err.trim_end().to_owned())
+    };
+    assert_eq!(said(&template("", "v1.13.5", planes)), (0, String::new()));
+    let in_cluster = |text: &str| {
+        format!("Error: 1 error occurred:\n\t* error validating cluster \"demo\": 1 error occurred:\n\t* {text}")
+    };
+    for (kubernetes, text) in [
+        (
+            "  healthchecks:\n    - name: a\n      file: x\n      job: {a: b}\n",
+            "1 error occurred:\n\t* healthcheck \"a\": job and file are mutually exclusive",
+        ),
+        ("  healthchecks:\n    - name: a\n", "1 error occurred:\n\t* healthcheck \"a\": job or file is required"),
+        (
+            "  healthchecks:\n    - name: a\n      job: {a: b}\n    - name: a\n      job: {a: b}\n",
+            "duplicate healthcheck \"a\"",
+        ),
+        (
+            "  healthchecks:\n    - name: a\n      file: none.yaml\n",
+            "1 error occurred:\n\t* healthcheck \"a\": failed to access \"none.yaml\": statat none.yaml: no such file or \
+             directory",
+        ),
+        (
+            "  manifests:\n    - name: a\n      mode: full\n      file: ../none.yaml\n",
+            "failed to access \"../none.yaml\": statat ../none.yaml: path escapes from parent",
+        ),
+        (
+            "  manifests:\n    - name: a\n      mode: full\n      labels: {omni.sidero.dev/a: b}\n      inline: {a: b}\n",
+            "kubernetes manifest \"a\" descriptors validation failed: 1 error occurred:\n\t* label \"omni.sidero.dev/a\" is \
+             invalid: prefix \"omni.sidero.dev/\" is reserved for internal use",
+        ),
+    ] {
+        assert_eq!(said(&template(kubernetes, "v1.13.5", planes)), (1, in_cluster(text)), "{kubernetes}");
+    }
+    let semver = "error validating Talos version: 2 errors occurred:\n\t* version should be in semver format: Invalid \
+                  character(s) found in major number \"0latest\"\n\t* version should start with 'v'";
+    assert_eq!(said(&template("", "latest", planes)), (1, in_cluster(semver)));
+    let decoding =
+        "Error: error loading template: error decoding document at line 7:1: yaml: construct errors:\n  line";
+    let signed = "4: invalid machine count +2: strconv.ParseUint: parsing \"+2\": invalid syntax";
+    let signed = said(&template("", "v1.13.5", &planes.replace('3', "+2"))) == (1, format!("{decoding} {signed}"));
+    assert!(signed, "{:?}", said(&template("", "v1.13.5", &planes.replace('3', "+2"))));
+    let list = "2: cannot construct !!str `x` into models.MachineIDList";
+    assert_eq!(said(&template("", "v1.13.5", "machines: x\n")), (1, format!("{decoding} {list}")));
+}

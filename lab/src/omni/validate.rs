@@ -245,6 +245,13 @@ fn semver(text: &str) -> Result<(), String> {
     let text = text.trim().trim_start_matches('v');
     let names = ["major", "minor", "patch"];
     for (part, name) in text.splitn(3, '.').zip(names) {
+        // blang/semver ParseTolerant takes the zeros in front away, and puts one where no digit is left in front.
+        let bare = part.trim_start_matches('0');
+        let padded = match part.len() > 1 && !bare.starts_with(|c: char| c.is_ascii_digit()) {
+            true => format!("0{bare}"),
+            false => part.to_owned(),
+        };
+        let part = padded.as_str();
         let part = if name == "patch" { part.split(['-', '+']).next().unwrap_or(part) } else { part };
         if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
             return Err(match name {

@@ -17,6 +17,8 @@ pub enum Type {
     U32,
     /// `time.Duration`, kept in seconds
     Time,
+    /// `models.MachineIDList`: a list of strings by a name of its own.
+    Machines,
     /// `[]string`
     Strings,
     /// `map[string]string`
@@ -113,11 +115,13 @@ impl<'a> Decoder<'a> {
             Type::Str => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
             Type::Bool => self.boolean(node),
             Type::U32 => self.integer(node, "uint32"),
+            Type::Time if self.release.old() && node.tag() == "!!int" => self.misfit(node, "time.Duration"),
             Type::Time => match node.text().and_then(duration) {
                 Some(time) => time.as_secs_f64().into(),
                 None => self.misfit(node, "time.Duration"),
             },
-            Type::Strings => self.strings(node),
+            Type::Strings => self.strings(node, "[]string"),
+            Type::Machines => self.strings(node, "models.MachineIDList"),
             Type::Pairs => match &node.kind {
                 Kind::Map(pairs) => {
                     self.duplicates(pairs);
@@ -172,18 +176,25 @@ impl<'a> Decoder<'a> {
             node.text().filter(|_| matches!(node.tag(), "!!int" | "!!float")).and_then(|text| text.parse::<f64>().ok());
         let unsigned = go_type.starts_with("uint");
         match number {
-            Some(number) if number.fract() == 0.0 && (number >= 0.0 || !unsigned) => (number as i64).into(),
+            // yaml.v3, which 1.4.9 reads with, cuts what stands behind the point.
+            Some(number) if (number.fract() == 0.0 || self.release.old()) && (number >= 0.0 || !unsigned) => {
+                (number as i64).into()
+            }
             _ => self.misfit(node, go_type),
         }
     }
 
-    fn strings(&mut self, node: &Node) -> Value {
-        let Kind::Seq(items) = &node.kind else { return self.misfit(node, "[]string") };
+    fn strings(&mut self, node: &Node, go_type: &str) -> Value {
+        let Kind::Seq(items) = &node.kind else { return self.misfit(node, go_type) };
         items.iter().map(|item| item.text().map_or_else(|| self.misfit(item, "string"), Value::from)).collect()
     }
 
     fn inline(&mut self, node: &Node) -> Value {
         match &node.kind {
+            // Texts and lists came with 1.8.
+            Kind::Scalar(..) | Kind::Seq(_) if self.release.old() && !node.is_null() => {
+                self.misfit(node, "map[string]interface {}")
+            }
             Kind::Scalar(text, _) if node.tag() == "!!str" => json!({"raw": text}),
             Kind::Scalar(..) => {
                 let text = format!("expected string, but got {}", node.tag());
@@ -207,8 +218,8 @@ impl<'a> Decoder<'a> {
             "unlimited" | "∞" | "infinity" | "Unlimited" => json!({"value": 0, "type": 1}),
             "Static" => json!({"value": 0, "type": 0}),
             other => match other.parse::<u32>() {
-                Ok(value) => json!({"value": value, "type": 0}),
-                Err(_) => {
+                Ok(value) if !other.starts_with('+') => json!({"value": value, "type": 0}),
+                _ => {
                     let digits = !other.is_empty() && other.bytes().all(|b| b.is_ascii_digit());
                     let why = if digits { "value out of range".to_owned() } else { "invalid syntax".to_owned() };
                     let text = format!("invalid machine count {other}: strconv.ParseUint: parsing {other:?}: {why}");

@@ -9,6 +9,7 @@ mod decode;
 mod diff;
 mod get;
 mod jsonpath;
+mod patch;
 mod status;
 mod sync;
 mod table;

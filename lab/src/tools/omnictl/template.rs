@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::decode::{Decoder, Model, Type, head, plain};
+use super::decode::{Decoder, Model, Type, head};
+use super::patch;
 use super::yamltext::{self, Kind, Node};
 use crate::gonet::go_io;
 use crate::omni::goyaml;
@@ -103,7 +104,7 @@ const SET_FIELDS: &[(&str, Type, bool)] = &[
     ("labels", Type::Pairs, false),
     ("annotations", Type::Pairs, false),
     ("bootstrapSpec", Type::Model(&BOOTSTRAP), false),
-    ("machines", Type::Strings, false),
+    ("machines", Type::Machines, false),
     ("machineClass", Type::Model(&CLASS), false),
     ("updateStrategy", Type::Model(&STRATEGY), false),
     ("deleteStrategy", Type::Model(&STRATEGY), false),
@@ -140,7 +141,11 @@ pub struct Template {
 
 /// Reads a template file. `allowed` is `--allowed-dir`, empty for the template's own directory.
 pub fn load_file(release: Release, file: &str, allowed: &str) -> Result<Template, String> {
-    let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
+    let bytes = std::fs::read(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
+    let text = String::from_utf8(bytes).map_err(|why| {
+        let offset = why.utf8_error().valid_up_to();
+        format!("error loading template: error decoding template: yaml: offset {offset}: invalid trailing UTF-8 octet")
+    })?;
     let own = Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default();
     let own = if own.as_os_str().is_empty() { PathBuf::from(".") } else { own };
     // Up to 1.7 files were looked up from the working directory, and anywhere.
@@ -234,7 +239,38 @@ impl Template {
         errors.extend(descriptors(value));
         errors.extend(self.patches(value));
         errors.extend(self.manifests(value));
+        errors.extend(self.health_checks(value));
         errors
+    }
+
+    /// One error for all health checks, a line each.
+    fn health_checks(&self, value: &Value) -> Option<String> {
+        let (mut lines, mut known) = (Vec::new(), Vec::new());
+        for check in value["kubernetes"]["healthchecks"].as_array().into_iter().flatten() {
+            let name =
+                if text(check, "idOverride").is_empty() { text(check, "name") } else { text(check, "idOverride") };
+            let mut errors = Vec::new();
+            if name.is_empty() {
+                errors.push("either name or idOverride is required for a healthcheck".to_owned());
+            }
+            let file = text(check, "file");
+            let wrong = match (file.is_empty(), check["job"].is_null()) {
+                (false, false) => Some("job and file are mutually exclusive".to_owned()),
+                (true, true) => Some("job or file is required".to_owned()),
+                (false, true) => self.look(file).err().map(|why| format!("failed to access {file:?}: {why}")),
+                (true, false) => None,
+            };
+            errors.extend(wrong.map(|why| format!("healthcheck {name:?}: {why}")));
+            errors.extend(wrapped("", descriptors(check)).map(|text| text.trim_start_matches(": ").to_owned()));
+            if !errors.is_empty() {
+                lines.push(multierror(&errors));
+            } else if known.contains(&name) {
+                lines.push(format!("duplicate healthcheck {name:?}"));
+            } else {
+                known.push(name);
+            }
+        }
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     fn manifests(&self, value: &Value) -> Vec<String> {
@@ -247,7 +283,13 @@ impl Template {
             if manifest["mode"].is_null() {
                 errors.push(format!("kubernetes manifest {name:?} mode is not set"));
             }
-            errors.extend(self.source(manifest, "inline").err());
+            let wrong = descriptors(manifest);
+            errors.extend(wrapped(&format!("kubernetes manifest {name:?} descriptors validation failed"), wrong));
+            let file = text(manifest, "file");
+            errors.extend(match file.is_empty() || !manifest["inline"].is_null() {
+                true => self.source(manifest, "inline").err(),
+                false => self.look(file).err().map(|why| format!("failed to access {file:?}: {why}")),
+            });
         }
         errors
     }
@@ -261,6 +303,12 @@ impl Template {
             (false, true) => self.read(file).map_err(|why| format!("failed to access {file:?}: {why}")),
             (true, false) => Ok(inline_text(&value[inline])),
         }
+    }
+
+    /// Whether a file is there, without reading it.
+    fn look(&self, file: &str) -> Result<(), String> {
+        let stat = |why: String| why.replacen("openat", "statat", 1).replacen("open ", "stat ", 1);
+        self.read(file).map(drop).map_err(stat)
     }
 
     fn read(&self, file: &str) -> Result<String, String> {
@@ -295,7 +343,9 @@ impl Template {
                 Ok(content) => {
                     let what = if inline { "inline patch" } else { "patch" };
                     errors.extend(
-                        config_patch(&content).err().map(|why| format!("failed to validate {what} {name:?}: {why}")),
+                        patch::check(self.release, &content)
+                            .err()
+                            .map(|why| format!("failed to validate {what} {name:?}: {why}")),
                     );
                 }
             }
@@ -475,7 +525,10 @@ impl Template {
                 "" => format!("cluster-{name}-{}", text(check, "name")),
                 id => id.to_owned(),
             };
-            let spec = json!({"job": self.source(check, "job")?});
+            let mut spec = json!({"job": self.source(check, "job")?});
+            if let Some(interval) = check["interval"].as_f64().filter(|seconds| *seconds > 0.0) {
+                spec["interval"] = json!({"seconds": interval as i64, "nanos": (interval.fract() * 1e9) as i64});
+            }
             let mut made = self.make(KUBERNETES_HEALTH_CHECK, &id, &spec, now).with_label(L_CLUSTER, name);
             apply(&mut made, check);
             out.push(made);
@@ -689,56 +742,4 @@ fn escapes(dir: &Path, root: &Path, file: &str) -> bool {
         }
     }
     !clean.starts_with(base)
-}
-
-/// What Omni controls itself in a machine configuration.
-const FORBIDDEN: &[&str] = &[
-    "cluster.clusterName",
-    "cluster.id",
-    "cluster.controlPlane.endpoint",
-    "cluster.token",
-    "cluster.secret",
-    "cluster.aescbcEncryptionSecret",
-    "cluster.secretboxEncryptionSecret",
-    "cluster.acceptedCAs",
-    "machine.token",
-    "machine.ca",
-    "machine.type",
-    "machine.install.extensions",
-    "machine.acceptedCAs",
-];
-
-fn config_patch(content: &str) -> Result<(), String> {
-    let documents = yamltext::read(Release::V1_9_3, content)?;
-    let mut errors = Vec::new();
-    for document in documents.iter().filter(|document| !document.root.is_null()) {
-        let config = plain(&document.root);
-        let Value::Object(map) = &config else {
-            return Err(format!(
-                "yaml: construct errors:\n  line 1: cannot construct {} into map",
-                document.root.described()
-            ));
-        };
-        if map.contains_key("apiVersion") {
-            continue;
-        }
-        let known = ["machine", "cluster", "version", "debug", "persist", "$patch"];
-        let unknown: serde_json::Map<String, Value> =
-            map.iter().filter(|(key, _)| !known.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
-        if !unknown.is_empty() {
-            let shown = goyaml::write(&goyaml::value(&Value::Object(unknown)), 4);
-            return Err(format!("unknown keys found during decoding:\n{shown}"));
-        }
-        for field in FORBIDDEN {
-            if !config.pointer(&format!("/{}", field.replace('.', "/"))).unwrap_or(&Value::Null).is_null() {
-                errors.push(format!("overriding {field:?} is not allowed in the config patch"));
-            }
-        }
-        let roles = config.pointer("/machine/features/kubernetesTalosAPIAccess/allowedRoles").and_then(Value::as_array);
-        if roles.is_some_and(|roles| roles.iter().any(|role| role == "os:admin")) {
-            let place = "machine.features.kubernetesTalosAPIAccess.allowedRoles";
-            errors.push(format!("element \"os:admin\" is not allowed in field {place:?}"));
-        }
-    }
-    if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
 }

@@ -117,6 +117,7 @@ impl Node {
 /// Reads a stream. The error is Go's, beginning with `yaml: `.
 pub fn read(release: Release, text: &str) -> Result<Vec<Document>, String> {
     let mut out = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for part in split(text) {
         let source: String = part.lines.iter().map(|(_, line)| format!("{line}\n")).collect();
         let first = part.lines.first().map_or(part.line, |(line, _)| *line);

@@ -1,0 +1,229 @@
+//! What a patch of a machine configuration may hold, as the client judges it before anything is sent (omni v1.9.3
+//! client/pkg/omni/resources/omni `ValidateConfigPatch`; talos v1.14.0-alpha.1 pkg/machinery config/configloader/internal/
+//! decoder, whose words the errors are).
+
+use serde_json::{Map, Value};
+
+use super::decode::plain;
+use super::yamltext::{self, Kind, Node};
+use crate::omni::goyaml;
+use crate::omni::kinds::Release;
+use crate::omni::status::multierror;
+
+/// What Omni controls itself in a machine configuration.
+const FORBIDDEN: &[&str] = &[
+    "cluster.clusterName",
+    "cluster.id",
+    "cluster.controlPlane.endpoint",
+    "cluster.token",
+    "cluster.secret",
+    "cluster.aescbcEncryptionSecret",
+    "cluster.secretboxEncryptionSecret",
+    "cluster.acceptedCAs",
+    "machine.token",
+    "machine.ca",
+    "machine.type",
+    "machine.install.extensions",
+    "machine.acceptedCAs",
+];
+/// The keys of a configuration without a kind, and those of its two parts (talos v1.14.0-alpha.1 pkg/machinery
+/// config/types/v1alpha1/v1alpha1_types.go).
+const CONFIG: &[&str] = &["version", "debug", "persist", "machine", "cluster"];
+#[rustfmt::skip]
+const MACHINE: &[&str] = &[
+    "type", "token", "ca", "acceptedCAs", "certSANs", "controlPlane", "kubelet", "pods", "network", "disks", "install",
+    "files", "env", "time", "sysctls", "sysfs", "registries", "systemDiskEncryption", "features", "udev", "logging",
+    "kernel", "seccompProfiles", "baseRuntimeSpecOverrides", "nodeLabels", "nodeAnnotations", "nodeTaints",
+];
+#[rustfmt::skip]
+const CLUSTER: &[&str] = &[
+    "id", "secret", "controlPlane", "clusterName", "network", "token", "aescbcEncryptionSecret",
+    "secretboxEncryptionSecret", "ca", "acceptedCAs", "aggregatorCA", "serviceAccount", "apiServer", "controllerManager",
+    "proxy", "scheduler", "discovery", "etcd", "coreDNS", "externalCloudProvider", "extraManifests",
+    "extraManifestHeaders", "inlineManifests", "adminKubeconfig", "allowSchedulingOnMasters",
+    "allowSchedulingOnControlPlanes",
+];
+/// The kinds of documents of version v1alpha1 (ibid., config/types/*: `registry.Register`).
+#[rustfmt::skip]
+const KINDS: &[&str] = &[
+    "BlackholeRouteConfig", "BondConfig", "BridgeConfig", "DHCPv4Config", "DHCPv6Config", "DummyLinkConfig",
+    "EnvironmentConfig", "EthernetConfig", "EventSinkConfig", "ExistingVolumeConfig", "ExtensionServiceConfig",
+    "ExternalVolumeConfig", "HCloudVIPConfig", "HTTPProbeConfig", "HostnameConfig", "ImageCacheConfig",
+    "ImageVerificationConfig", "KmsgLogConfig", "KubeControllerManagerConfig", "KubeEtcdEncryptionConfig",
+    "KubeSchedulerConfig", "KubeSpanConfig", "KubeSpanEndpointsConfig", "Layer2VIPConfig", "LinkAliasConfig",
+    "LinkConfig", "NetworkDefaultActionConfig", "NetworkRuleConfig", "OOMConfig", "PCIDriverRebindConfig",
+    "RawVolumeConfig", "RegistryAuthConfig", "RegistryMirrorConfig", "RegistryTLSConfig", "ResolverConfig",
+    "RoutingRuleConfig", "SideroLinkConfig", "StaticHostConfig", "SwapVolumeConfig", "TCPProbeConfig",
+    "TimeSyncConfig", "TrustedRootsConfig", "UserVolumeConfig", "VLANConfig", "VRFConfig", "VolumeConfig",
+    "WatchdogTimerConfig", "WireguardConfig", "ZswapConfig",
+];
+
+/// Judges the text of a patch.
+pub fn check(release: Release, content: &str) -> Result<(), String> {
+    let documents = yamltext::read(Release::V1_9_3, content).map_err(|why| format!("decode error: {why}"))?;
+    let mut known: Vec<[String; 3]> = Vec::new();
+    for document in documents.iter().filter(|document| !document.root.is_null()) {
+        let root = &document.root;
+        let Kind::Map(pairs) = &root.kind else {
+            return Err(format!("expected a YAML document at line {}", root.line));
+        };
+        // Nothing to configure is no configuration; what deletes is taken out before the rest is read.
+        if pairs.is_empty() {
+            continue;
+        }
+        if root.get("$patch").is_some() {
+            known.push([String::new(), "$patch".to_owned(), root.line.to_string()]);
+            continue;
+        }
+        let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+        let kind = Some(text("kind")).filter(|kind| !kind.is_empty()).unwrap_or_else(|| "v1alpha1".to_owned());
+        let id = [text("apiVersion"), kind, text("name")];
+        let shown = id.join("/");
+        if known.contains(&id) {
+            return Err(format!("duplicate document {shown} is not allowed (line {})", root.line));
+        }
+        known.push(id);
+        // 1.4.9 does not say which document it is (talos v1.12.0-beta.1, ibid.).
+        decode(release, root).map_err(|why| match release.old() {
+            true => why,
+            false => format!("error decoding document {shown} (line {}): {why}", root.line),
+        })?;
+    }
+    if known.is_empty() {
+        return Err("config not found".to_owned());
+    }
+    // Only the first document is looked at for what may not be overridden.
+    let first = documents.first().map(|document| plain(&document.root)).unwrap_or_default();
+    let errors = overrides(&first);
+    if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
+}
+
+/// One document: of which kind it is, and whether that kind has its keys.
+fn decode(release: Release, root: &Node) -> Result<(), String> {
+    let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default();
+    let old = ["machine", "cluster", "debug", "persist"].iter().any(|key| root.get(key).is_some());
+    let version = if old { "v1alpha1" } else { text("apiVersion") };
+    match (version, text("kind")) {
+        ("v1alpha1", "") => {}
+        (_, "") => return Err("missing kind".to_owned()),
+        ("", _) if !release.old() => return Err("missing apiVersion".to_owned()),
+        ("v1alpha1", kind) if KINDS.contains(&kind) => return twice(root, kind),
+        (version, kind) => return Err(format!("{kind:?} {version:?}: not registered")),
+    }
+    twice(root, "")?;
+    let unknown = unknown_keys(&plain(root));
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(format!("unknown keys found during decoding:\n{}", goyaml::write(&goyaml::value(&Value::Object(unknown)), 4)))
+}
+
+/// Keys that a mapping has twice, wherever it stands.
+fn twice(root: &Node, kind: &str) -> Result<(), String> {
+    let mut errors = Vec::new();
+    let mut left = vec![root];
+    while let Some(node) = left.pop() {
+        match &node.kind {
+            Kind::Map(pairs) => {
+                for (at, (key, _)) in pairs.iter().enumerate() {
+                    if let Some((first, _)) = pairs[..at].iter().find(|(other, _)| other.text() == key.text()) {
+                        let name = key.text().unwrap_or_default();
+                        let text =
+                            format!("line {}: mapping key {name:?} already defined at line {}", key.line, first.line);
+                        errors.push((key.line, text));
+                    }
+                }
+                left.extend(pairs.iter().map(|(_, value)| value));
+            }
+            Kind::Seq(items) => left.extend(items),
+            Kind::Scalar(..) => {}
+        }
+    }
+    errors.sort();
+    let type_name = if kind.is_empty() { "*v1alpha1.Config" } else { "its document" };
+    let lines: Vec<String> = errors.into_iter().map(|(_, text)| format!("\n  {text}")).collect();
+    match lines.is_empty() {
+        true => Ok(()),
+        false => Err(format!("error decoding {kind} to {type_name}: yaml: construct errors:{}", lines.concat())),
+    }
+}
+
+/// The keys that a configuration without a kind does not have, with what stands under them.
+fn unknown_keys(config: &Value) -> Map<String, Value> {
+    let beyond = |part: &Value, known: &[&str]| -> Map<String, Value> {
+        let all = part.as_object().into_iter().flatten();
+        let gone = part.get("$patch").is_some();
+        all.filter(|(key, _)| !gone && !known.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    let mut unknown = beyond(config, &[CONFIG, &["apiVersion", "kind"]].concat());
+    for (name, known) in [("cluster", CLUSTER), ("machine", MACHINE)] {
+        let inside = beyond(&config[name], known);
+        if !inside.is_empty() {
+            unknown.insert(name.to_owned(), Value::Object(inside));
+        }
+    }
+    unknown
+}
+
+fn overrides(config: &Value) -> Vec<String> {
+    let at = |field: &str| config.pointer(&format!("/{}", field.replace('.', "/"))).unwrap_or(&Value::Null);
+    let set = FORBIDDEN.iter().filter(|field| !at(field).is_null());
+    let mut errors: Vec<String> =
+        set.map(|field| format!("overriding {field:?} is not allowed in the config patch")).collect();
+    let place = "machine.features.kubernetesTalosAPIAccess.allowedRoles";
+    if at(place).as_array().is_some_and(|roles| roles.iter().any(|role| role == "os:admin")) {
+        errors.push(format!("element \"os:admin\" is not allowed in field {place:?}"));
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each taken from a run of the unmodified omnictl 1.9.3.
+    #[test]
+    fn the_words_are_those_of_omnictl() {
+        for (text, said) in [
+            ("", "config not found"),
+            ("{}", "config not found"),
+            ("null", "config not found"),
+            ("- a", "expected a YAML document at line 1"),
+            ("foo: bar", "error decoding document /v1alpha1/ (line 1): missing kind"),
+            (
+                "kind: HostnameConfig\nauto: stable",
+                "error decoding document /HostnameConfig/ (line 1): missing apiVersion",
+            ),
+            (
+                "apiVersion: v1\nkind: ConfigMap",
+                "error decoding document v1/ConfigMap/ (line 1): \"ConfigMap\" \"v1\": not registered",
+            ),
+            (
+                "machine:\n  sysctlz: {}",
+                "error decoding document /v1alpha1/ (line 1): unknown keys found during decoding:\nmachine:\n    sysctlz: {}\n",
+            ),
+            (
+                "machine: {}\nmachine: {}",
+                "error decoding document /v1alpha1/ (line 1): error decoding  to *v1alpha1.Config: yaml: construct errors:\n  line 2: mapping key \"machine\" already defined at line 1",
+            ),
+            ("machine:\n  sysctls: {a: b}\n---\ncluster: {}", "duplicate document /v1alpha1/ is not allowed (line 4)"),
+        ] {
+            assert_eq!(check(Release::V1_9_3, text).unwrap_err(), said, "{text}");
+        }
+        for text in [
+            "machine:\n  sysctls: {a: b}",
+            "cluster:\n  $patch: delete",
+            "apiVersion: v1alpha1\nkind: HostnameConfig\nauto: stable\n---\nmachine:\n  type: worker",
+        ] {
+            assert_eq!(check(Release::V1_9_3, text), Ok(()), "{text}");
+        }
+        for (text, said) in [
+            ("foo: bar", "missing kind"),
+            ("kind: HostnameConfig\nauto: stable", "\"HostnameConfig\" \"\": not registered"),
+        ] {
+            assert_eq!(check(Release::V1_4_9, text).unwrap_err(), said, "{text}");
+        }
+        let refused = check(Release::V1_9_3, "machine:\n  type: worker").unwrap_err();
+        assert!(refused.contains("overriding \"machine.type\" is not allowed in the config patch"), "{refused}");
+    }
+}
