@@ -51,6 +51,9 @@ impl State {
                 .cause(why)
                 .hint("mend the YAML between its two `---` lines, or move the file away: tasks write a new one")
         };
+        if text.len() > crate::spec::yaml::MAX_BYTES {
+            return Err(broken(1, 1, "it is too large to be one that these tasks wrote"));
+        }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
         let Some(rest) = text.strip_prefix("---\n") else {
             return Err(broken(1, 1, "it does not start with a line `---`"));
@@ -60,6 +63,9 @@ impl State {
             return Err(broken(1, 1, "its front matter has no closing line `---`"));
         };
         let front = lines[..end].join("\n");
+        if let Some(limit) = crate::spec::yaml::limit(file, &front) {
+            return Err(broken(limit.place.line as usize + 1, limit.place.column as usize, &limit.message));
+        }
         let values: Option<serde_yaml::Mapping> = serde_yaml::from_str(&front).map_err(|error| {
             let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
             broken(line + 1, column, &error.to_string())

@@ -53,6 +53,7 @@ fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &
         let fix = "use a-z, 0-9 and `-`, up to 63 characters";
         findings.push(Finding::warning("class-name", class.id_at.in_file(file), message, fix));
     }
+    metadata(file, class, findings);
     match &class.auto_provision {
         Some(provision) => {
             if !class.match_labels.is_empty() {
@@ -66,6 +67,18 @@ fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &
             match_labels(file, class, findings);
             None
         }
+    }
+}
+
+/// The limits of `metadata` (omni v1.9.3 internal/backend/runtime/omni/validations/metadata.go); older servers have none.
+fn metadata(file: &str, class: &MachineClass, findings: &mut Vec<Finding>) {
+    let fits = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
+    let entry = |(key, value): &(String, String)| !key.is_empty() && fits(key, 1024) && fits(value, 16 << 10);
+    let sound = |entries: &[(String, String)]| entries.len() <= 256 && entries.iter().all(entry);
+    if !fits(&class.id, 1024) || !sound(&class.labels) || !sound(&class.annotations) {
+        let message = "the id, a label or an annotation is too long, has no key or holds a control character";
+        let fix = "up to 1024 bytes for an id and a key, 16 KiB for a value, 256 of either";
+        findings.push(Finding::error("class-metadata-limits", class.id_at.in_file(file), message, fix));
     }
 }
 
@@ -102,8 +115,8 @@ fn auto_provision(
     let id = &provision.provider_id;
     let place = provision.provider_id_at.in_file(file);
     let args = &provision.kernel_args;
-    if args.len() > 64 || args.iter().any(|a| a.len() > 256) {
-        let message = "the server takes up to 64 kernel arguments of up to 256 bytes each";
+    if args.len() > 64 || args.iter().any(|a| a.len() > 256 || a.contains(char::is_control)) {
+        let message = "the server takes up to 64 kernel arguments of up to 256 bytes each, without control characters";
         findings.push(Finding::error(
             "class-kernel-args",
             provision.at.in_file(file),

@@ -27,10 +27,20 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     let stream = yaml::load_inner(file, &provision.provider_data, provision.provider_data_at);
     let broken = stream.is_broken();
     let mut findings = stream.findings;
-    if broken {
+    if broken && stream.documents.is_empty() {
         return (None, findings);
     }
     let at = provision.provider_data_at.start;
+    if broken {
+        // Nobody reads on behind the first document, so nobody meets the fault there.
+        let fault = findings.iter_mut().rfind(|f| f.is_error() && f.rule != "yaml-duplicate-key");
+        if let Some(fault) = fault {
+            let message =
+                format!("behind the first document of `providerdata`, which alone is read: {}", fault.message);
+            let fix = "remove everything behind the first document";
+            *fault = Finding::warning("providerdata-second-document", fault.place.clone(), message, fix);
+        }
+    }
     if let Some(second) = stream.documents.get(1) {
         let message = "Omni and the provider read the first document of `providerdata` and no other";
         let place = second.root.at.in_file(file);
@@ -43,6 +53,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     let json = match schema {
         Schema::Live(json) | Schema::BuiltIn(json) => json,
     };
+    odd_keys(file, &root, &mut findings);
     let found = validate(json, &root);
     findings.extend(found.iter().map(|m| mismatch(file, m, matches!(schema, Schema::BuiltIn(_)))));
     keys(file, &root, KEYS, "providerdata", json, matches!(schema, Schema::Live(_)), &mut findings);
@@ -54,12 +65,27 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     (data, findings)
 }
 
+/// Keys that are no text: with one of them Go makes of the mapping what Omni's validator cannot look into.
+fn odd_keys(file: &str, node: &Node, findings: &mut Vec<Finding>) {
+    for entry in node.entries() {
+        if entry.odd {
+            let message = format!(
+                "the key `{}` is no text: the server answers \"invalid jsonType map[interface {{}}]interface {{}}\"",
+                entry.key
+            );
+            findings.push(Finding::error("providerdata-schema", entry.at.in_file(file), message, "quote it"));
+        }
+        odd_keys(file, &entry.value, findings);
+    }
+    node.items().iter().for_each(|item| odd_keys(file, item, findings));
+}
+
 fn mismatch(file: &str, m: &Mismatch, built_in: bool) -> Finding {
     let place = m.at.in_file(file);
     let top = m.path.trim_start_matches('.').split('.').next().unwrap_or_default();
     let newer = built_in && KEYS.iter().any(|k| k.name == top && !k.since.is_empty());
     match m.kind {
-        MismatchKind::Keyword => Finding::warning(
+        MismatchKind::Keyword | MismatchKind::Endless => Finding::warning(
             "providerdata-schema-keyword",
             place,
             m.message.clone(),

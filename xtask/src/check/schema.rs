@@ -3,6 +3,8 @@
 //! A keyword that is not interpreted is told to the caller once: it may decide what is not known here. Messages are those
 //! of Omni's own validator (siderolabs/omni v1.9.3 internal/pkg/jsonschema/jsonschema.go).
 
+use std::cell::Cell;
+
 use serde_json::Value as Json;
 
 use super::cel::regex_matches;
@@ -35,6 +37,8 @@ pub enum MismatchKind {
     Value,
     /// A keyword that is not interpreted; about the schema, not the value.
     Keyword,
+    /// The schema leads in circles, so that nothing can be said.
+    Endless,
 }
 
 /// Keywords that say nothing about validity.
@@ -79,6 +83,9 @@ const KNOWN: &[&str] = &[
     "allOf",
 ];
 const MAX_DEPTH: usize = 64;
+/// Parts of a schema that are held against one document. Talos's whole schema takes some thousands; one whose parts refer to
+/// each other can branch without end.
+const MAX_STEPS: u32 = 100_000;
 
 /// Everything in a document that does not fit the schema.
 pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
@@ -87,13 +94,21 @@ pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
 
 /// The same with a part of a schema; references are looked up in `root`.
 pub fn validate_at(root: &Json, schema: &Json, node: &Node) -> Vec<Mismatch> {
-    let mut validator = Validator { root, found: Vec::new(), unknown: Vec::new() };
+    let steps = Cell::new(0);
+    let mut validator = Validator { root, steps: &steps, found: Vec::new(), unknown: Vec::new() };
     validator.node(schema, node, "", 0);
+    if steps.get() > MAX_STEPS {
+        let message = "the schema refers to itself without end".to_owned();
+        validator.found.clear();
+        validator.report(MismatchKind::Endless, node.at, "", message);
+    }
     validator.found
 }
 
 struct Validator<'s> {
     root: &'s Json,
+    /// Counted over all branches.
+    steps: &'s Cell<u32>,
     found: Vec<Mismatch>,
     unknown: Vec<&'s str>,
 }
@@ -112,7 +127,8 @@ impl<'s> Validator<'s> {
             }
             return;
         };
-        if depth > MAX_DEPTH {
+        self.steps.set(self.steps.get().saturating_add(1));
+        if depth > MAX_DEPTH || self.steps.get() > MAX_STEPS {
             return;
         }
         if let Some(target) = rules.get("$ref").and_then(Json::as_str) {
@@ -197,7 +213,8 @@ impl<'s> Validator<'s> {
             let mut nearest: Option<Vec<Mismatch>> = None;
             let mut fitting = 0;
             for branch in branches {
-                let mut inner = Validator { root: self.root, found: Vec::new(), unknown: Vec::new() };
+                let mut inner =
+                    Validator { root: self.root, steps: self.steps, found: Vec::new(), unknown: Vec::new() };
                 inner.node(branch, node, path, depth + 1);
                 let found: Vec<Mismatch> =
                     inner.found.into_iter().filter(|m| m.kind != MismatchKind::Keyword).collect();

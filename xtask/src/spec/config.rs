@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::failure::{Code, Failure};
 use crate::secret::Secret;
+use crate::spec::yaml;
 
 /// The provider's configuration, as far as it decides how Proxmox is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,14 @@ impl ProviderConfig {
     /// # Errors
     /// [`Code::Invalid`] with file, line and column. The YAML parser's own words are kept out when they quote a value.
     pub fn parse(file: &str, text: &str) -> Result<ProviderConfig, Failure> {
+        if let Some(broken) = yaml::limit(file, text) {
+            return Err(Failure::new(
+                Code::Invalid,
+                format!("{}: this is not the YAML that the provider reads", broken.place),
+            )
+            .cause(broken.message)
+            .hint("compare it with docker/config.yaml.example"));
+        }
         let root: Option<Root> = serde_yaml::from_str(text).map_err(|error| {
             let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
             Failure::new(Code::Invalid, format!("{file}{place}: this is not the YAML that the provider reads"))

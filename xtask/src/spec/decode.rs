@@ -121,7 +121,11 @@ impl<'a> Decoder<'a> {
     /// A list of strings with the nodes they came from.
     pub fn strings(&mut self, node: &Node, key: &str) -> Option<Vec<String>> {
         match &node.data {
-            Data::Seq(items) => Some(items.iter().map(|i| self.string(i, key).unwrap_or_default()).collect()),
+            // Go's YAML library leaves the nulls of a list out.
+            Data::Seq(items) => {
+                let items = items.iter().filter(|i| !i.is_null());
+                Some(items.map(|i| self.string(i, key).unwrap_or_default()).collect())
+            }
             _ if node.is_null() => None,
             _ => {
                 self.mismatch(node, key, "a list");

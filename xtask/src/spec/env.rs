@@ -21,6 +21,11 @@ impl EnvFile {
     /// # Errors
     /// [`Code::Invalid`] with file and line for a line that is none of these.
     pub fn parse(file: &str, text: &str) -> Result<EnvFile, Failure> {
+        if text.len() > crate::spec::yaml::MAX_BYTES {
+            return Err(Failure::new(Code::Invalid, format!("{file}:1: the file is too large"))
+                .cause(format!("it has {} bytes, and variables take a few thousand", text.len()))
+                .hint("is it the right file?"));
+        }
         let mut values = BTreeMap::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.strip_prefix('\u{feff}').unwrap_or(line);

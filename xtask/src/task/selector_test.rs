@@ -6,6 +6,7 @@
 //! 4. What would go wrong is said: no match on a node, several (the provider then takes the one that Proxmox lists first,
 //!    and its order is random), a match without images, one that is disabled, one that is too small.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -24,6 +25,8 @@ use crate::ui::{Check, Done, Status, table};
 
 /// More rows than this are shown only where a selector matches or fails; `--json` has all.
 const SHOWN: usize = 200;
+/// Storages that one warning names.
+const NAMED: usize = 5;
 const GIB: u64 = 1 << 30;
 
 /// A storage of a node: what a selector sees, and what it does not.
@@ -74,16 +77,18 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let nowhere = storages.is_none();
     let places = storages.unwrap_or_else(|| vec![Place::nowhere()]);
     let seen: Vec<Storage<'_>> = places.iter().map(Place::seen).collect();
-    let tested: Vec<Tested<'_>> = subjects
-        .iter()
-        .zip(programs)
-        .map(|(subject, program)| match program {
-            Ok(program) => Tested { subject, results: Ok(program.matches_all(&seen)), program: Some(program) },
+    let (tested, warnings) = cx.ui.step("evaluate", "each selector on each storage", || {
+        let result = |program: &Program| program.matches_all(&seen);
+        let tested = subjects.iter().zip(programs).map(|(subject, program)| match program {
+            Ok(program) => Tested { subject, results: Ok(result(&program)), program: Some(program) },
             Err(error) => Tested { subject, results: Err(error), program: None },
-        })
-        .collect();
-    let warnings: Vec<Warning> =
-        if nowhere { Vec::new() } else { tested.iter().flat_map(|each| warnings(each, &places)).collect() };
+        });
+        let tested: Vec<Tested<'_>> = tested.collect();
+        let warnings: Vec<Warning> =
+            if nowhere { Vec::new() } else { tested.iter().flat_map(|each| warnings(each, &places)).collect() };
+        let count = if nowhere { "there is none".to_owned() } else { places.len().to_string() };
+        Ok(Done::ok((tested, warnings), count))
+    })?;
     show(cx, &tested, &places, nowhere);
     note(cx, &warnings);
     let matched = tested.iter().filter_map(|each| each.results.as_ref().ok()).flatten();
@@ -334,12 +339,17 @@ fn warnings(tested: &Tested<'_>, places: &[Place]) -> Vec<Warning> {
     let Ok(results) = &tested.results else { return Vec::new() };
     let disk = if tested.subject.disk.is_empty() { String::new() } else { format!("{}: ", tested.subject.disk) };
     let mut found = Vec::new();
-    for node in nodes(places) {
-        let here = || places.iter().zip(results).filter(|(place, _)| place.node == node);
+    type Here<'a> = Vec<(&'a Place, &'a Result<bool, EvalError>)>;
+    let mut of_node: BTreeMap<&str, Here<'_>> = BTreeMap::new();
+    for (place, result) in places.iter().zip(results) {
+        of_node.entry(&place.node).or_default().push((place, result));
+    }
+    for (node, storages) in &of_node {
+        let here = || storages.iter().copied();
         let matching: Vec<&Place> = here().filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place).collect();
         let mut warn = |kind, storage: &str, message: String| {
             let message = format!("{disk}{message}");
-            found.push(Warning { kind, node: node.to_owned(), storage: storage.to_owned(), message });
+            found.push(Warning { kind, node: (*node).to_owned(), storage: storage.to_owned(), message });
         };
         if let Some((place, Err(error))) = here().find(|(_, result)| result.is_err()) {
             let message = format!(
@@ -355,8 +365,12 @@ fn warnings(tested: &Tested<'_>, places: &[Place]) -> Vec<Warning> {
             }
             [_] => {}
             several => {
-                let names: Vec<&str> = several.iter().map(|place| place.name.as_str()).collect();
-                let message = format!("{} match on {node}: which one takes a disk is chance", names.join(", "));
+                let names: Vec<&str> = several.iter().take(NAMED).map(|place| place.name.as_str()).collect();
+                let more = match several.len().saturating_sub(NAMED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let message = format!("{}{more} match on {node}: which one takes a disk is chance", names.join(", "));
                 warn("several-match", "", message);
             }
         }

@@ -42,7 +42,7 @@ fn row(expression: &str) -> String {
             for storage in &STORAGES {
                 columns.push(match program.matches(storage) {
                     Ok(matched) => matched.to_string(),
-                    Err(error) => format!("error: {error}"),
+                    Err(error) => format!("error: {}", error.to_string().split('\n').next().unwrap_or_default()),
                 });
             }
         }

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -442,27 +441,4 @@ fn the_selectors_of_a_class_are_tried_with_its_sizes_and_node() {
     assert_eq!(document["data"]["results"][2]["disk"], "additional_disks[0]");
     project.write("machine-classes/old.yaml", LEGACY_CLASS);
     project.run(&["selector-test", "--class", "old", "--offline"]).exits(1).says(&["--convert"]);
-}
-
-#[test]
-#[ignore = "prints figures"]
-fn bench_checks() {
-    let project = Project::new();
-    for number in 0..1000 {
-        let id = format!("class-{number}");
-        project.write(&format!("machine-classes/{id}.yaml"), &class(&id, DATA));
-        project.write(&format!("clusters/c{number}.yaml"), &template(&format!("c{number}"), &id, ""));
-    }
-    for task in ["machineclass-check", "cluster-check"] {
-        let started = Instant::now();
-        project.run(&[task, "--all", "--offline", "--json"]).exits(0);
-        println!("{task}: 1000 files in {:?}", started.elapsed());
-    }
-    let names: Vec<Value> = (0..64 * 500)
-        .map(|n| json!({ "name": format!("pool-{}", n % 500), "node": format!("pve{}", n / 500), "storageType": "rbd", "availableSpace": n }))
-        .collect();
-    project.write("s.json", &Value::from(names).to_string());
-    let started = Instant::now();
-    project.run(&["selector-test", "name == \"pool-7\"", "--storages", "s.json", "--offline", "--json"]).exits(0);
-    println!("selector-test: 500 storages x 64 nodes in {:?}", started.elapsed());
 }

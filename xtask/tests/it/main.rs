@@ -6,7 +6,6 @@
 mod audit;
 mod audit_far_end;
 mod cel_truth;
-mod check_bench;
 mod check_convert;
 mod check_corpus;
 mod check_editors;
@@ -15,6 +14,7 @@ mod check_tasks;
 mod ci;
 mod cluster_plan;
 mod docs;
+mod fuzz;
 mod guides;
 mod hub;
 mod input;

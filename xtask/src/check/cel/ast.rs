@@ -75,6 +75,25 @@ impl Expr {
         }
     }
 
+    /// The first `…[null]` or `…[b"…"]`: cel-go fails to plan the evaluation over it, whatever the branch around it is.
+    pub(super) fn bad_index(&self) -> Option<&Expr> {
+        match &self.kind {
+            Kind::Literal(_) | Kind::Ident(_) => None,
+            Kind::Select(select) => select.operand.bad_index(),
+            Kind::Call(call) => {
+                let index = call.known.is_some_and(|known| known.op == super::stdlib::Op::Index);
+                let bad = |key: &Expr| matches!(key.kind, Kind::Literal(Value::Null | Value::Bytes(_)));
+                let inner = call.args.iter().find_map(Expr::bad_index);
+                inner.or_else(|| call.args.get(1).filter(|key| index && bad(key)))
+            }
+            Kind::List(items) | Kind::Message(_, items) => items.iter().find_map(Expr::bad_index),
+            Kind::Map(entries) => entries.iter().find_map(|(k, v)| k.bad_index().or_else(|| v.bad_index())),
+            Kind::Fold(f) => {
+                [&f.range, &f.init, &f.condition, &f.step, &f.result].into_iter().find_map(Expr::bad_index)
+            }
+        }
+    }
+
     /// Turns lists of literals into literals, so that they are not made anew for each storage. Only after the type check,
     /// which looks into lists.
     pub(super) fn settle(&mut self) {

@@ -36,6 +36,32 @@ pub(super) fn check(expr: &Expr) -> Result<Type, Refusal> {
     }
 }
 
+/// The messages and enumerations that cel-go always knows (common/types/pb).
+const MESSAGES: &[&str] = &[
+    "Any",
+    "BoolValue",
+    "BytesValue",
+    "DoubleValue",
+    "Duration",
+    "Empty",
+    "FloatValue",
+    "Int32Value",
+    "Int64Value",
+    "ListValue",
+    "NullValue",
+    "StringValue",
+    "Struct",
+    "Timestamp",
+    "UInt32Value",
+    "UInt64Value",
+    "Value",
+];
+
+fn is_message(name: &str) -> bool {
+    let name = name.strip_prefix('.').unwrap_or(name).strip_prefix("google.protobuf.");
+    name.is_some_and(|name| MESSAGES.contains(&name.split('.').next().unwrap_or_default()))
+}
+
 struct Checker<'e> {
     types: Bindings,
     scopes: Vec<(&'e str, Type)>,
@@ -79,8 +105,7 @@ impl<'e> Checker<'e> {
                 Type::map(key, value)
             }
             Kind::Message(name, values) => {
-                let known = name.trim_start_matches('.').starts_with("google.");
-                if known {
+                if is_message(name) {
                     self.unsupported.get_or_insert((expr.at, name.to_string()));
                     return Type::Dyn;
                 }
@@ -133,12 +158,15 @@ impl<'e> Checker<'e> {
     fn select(&mut self, expr: &'e Expr, select: &'e Select) -> Type {
         if !select.test
             && let Some(name) = Self::qualified(expr)
-            && name.trim_start_matches('.').starts_with("google.")
+            && name.trim_start_matches('.').starts_with("google.protobuf.")
         {
-            return self.resolve(&name).unwrap_or_else(|| {
+            if let Some(t) = self.resolve(&name) {
+                return t;
+            }
+            if is_message(&name) {
                 self.unsupported.get_or_insert((expr.at, name));
-                Type::Dyn
-            });
+                return Type::Dyn;
+            }
         }
         let operand = self.check(&select.operand);
         let result = match self.types.substitute(&operand, false) {

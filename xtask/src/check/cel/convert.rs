@@ -69,11 +69,7 @@ fn parse(op: Op, text: &str) -> Option<Value<'static>> {
         Op::ToInt => text.parse().ok().map(Value::Int),
         // Go takes no sign here.
         Op::ToUint => text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten().map(Value::Uint),
-        Op::ToDouble => {
-            let d: f64 = text.parse().ok()?;
-            let named = text.trim_start_matches(['+', '-']).to_ascii_lowercase().starts_with("inf");
-            (d.is_finite() || d.is_nan() || named).then_some(Value::Double(d))
-        }
+        Op::ToDouble => parse_double(text).map(Value::Double),
         Op::ToBool => match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(Value::Bool(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(Value::Bool(false)),
@@ -101,15 +97,77 @@ fn string(value: &Value<'_>) -> Result<String, String> {
     }
 }
 
-/// The offset of a time zone from UTC in seconds. Names of the time zone database are left out: no storage has a time.
+/// The offset of a time zone from UTC in seconds (common/types/timestamp.go timeZone). The names of the time zone database
+/// are unknown, as they are to the provider: its image is built from scratch and holds no such database.
 ///
 /// # Errors
 /// What is wrong with the zone.
 pub(super) fn zone(name: &str) -> Result<i64, String> {
-    match name {
-        "" | "UTC" | "Z" => Ok(0),
-        _ => time::offset(name).ok_or_else(|| format!("unknown time zone {name}")),
+    let Some((hours, minutes)) = name.split_once(':') else {
+        return match name {
+            "" | "UTC" | "Local" => Ok(0),
+            _ => Err(format!("unknown time zone {name}")),
+        };
+    };
+    let number = |text: &str| {
+        let found = text.parse::<i64>().ok();
+        found.ok_or_else(|| format!("strconv.Atoi: parsing \"{text}\": invalid syntax"))
+    };
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    let minutes = if name.starts_with('-') { minutes.saturating_neg() } else { minutes };
+    // No zone of the earth is near to this; it keeps the arithmetic below in bounds.
+    let bound = |n: i64| n.clamp(-1_000_000_000, 1_000_000_000);
+    Ok((bound(hours) * 60 + bound(minutes)) * 60)
+}
+
+/// Go's strconv.ParseFloat: hexadecimal numbers and `_` between digits count, a number too large does not.
+fn parse_double(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let plain = underscores_fit(unsigned).then(|| text.replace('_', ""))?;
+    let unsigned = plain.trim_start_matches(['+', '-']);
+    let lower = unsigned.to_ascii_lowercase();
+    if let Some(hex) = lower.strip_prefix("0x") {
+        let value = hexadecimal(hex)?;
+        return value.is_finite().then_some(if plain.starts_with('-') { -value } else { value });
     }
+    let value: f64 = plain.parse().ok()?;
+    match lower.as_str() {
+        "nan" => (lower.len() == plain.len()).then_some(value),
+        "inf" | "infinity" => Some(value),
+        _ => value.is_finite().then_some(value),
+    }
+}
+
+/// Each `_` stands between digits, or behind a base prefix.
+fn underscores_fit(unsigned: &str) -> bool {
+    let hex = unsigned.starts_with("0x") || unsigned.starts_with("0X");
+    let digit = |b: u8| b.is_ascii_digit() || (hex && b.is_ascii_hexdigit());
+    let mut before = if hex { b'0' } else { b'!' };
+    for b in unsigned.bytes().skip(if hex { 2 } else { 0 }) {
+        let fits = match b {
+            b'_' => digit(before),
+            _ => before != b'_' || digit(b),
+        };
+        if !fits {
+            return false;
+        }
+        before = b;
+    }
+    before != b'_'
+}
+
+/// `1.8p-3` behind `0x`; the exponent must be there.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let (digits, exponent) = text.split_once('p')?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = || whole.bytes().chain(fraction.bytes());
+    let number = !exponent.trim_start_matches(['+', '-']).is_empty() && !exponent.starts_with("+-");
+    if all().count() == 0 || !all().all(|b| b.is_ascii_hexdigit()) || !number {
+        return None;
+    }
+    let mantissa = all().fold(0.0, |sum, b| sum * 16.0 + f64::from(char::from(b).to_digit(16).unwrap_or(0)));
+    let power = exponent.parse::<i32>().ok()?.checked_sub(4 * fraction.len() as i32)?;
+    Some(mantissa * 2f64.powi(power))
 }
 
 /// A type's name used as a value.

@@ -21,9 +21,14 @@ pub(super) struct Failure {
     pub message: String,
     pub start: u32,
     pub end: u32,
+    /// Nothing absorbs it: cel-go's interpreter panicked, or the evaluation took too long.
+    pub fatal: bool,
 }
 
 pub(super) type Evaluated<'a> = Result<Value<'a>, Box<Failure>>;
+
+/// What Go says when a key of a map is bytes, of which it makes no hash; cel-go catches the panic around everything.
+const UNHASHABLE: &str = "internal error: runtime error: hash of unhashable type types.Bytes";
 
 /// One evaluation.
 pub(super) struct Machine<'a> {
@@ -40,7 +45,7 @@ impl<'a> Machine<'a> {
     pub(super) fn eval(&mut self, expr: &'a Expr) -> Evaluated<'a> {
         self.steps += 1;
         if self.steps > MAX_STEPS {
-            return fail(expr, format!("evaluation stopped after {MAX_STEPS} steps"));
+            return fatal(expr, format!("evaluation stopped after {MAX_STEPS} steps"));
         }
         match &expr.kind {
             Kind::Literal(value) => Ok(borrow(value)),
@@ -67,6 +72,9 @@ impl<'a> Machine<'a> {
                 let mut map: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
                 for (key, value) in entries {
                     let (key, value) = (self.eval(key)?, self.eval(value)?);
+                    if matches!(key, Value::Bytes(_)) {
+                        return fatal(expr, UNHASHABLE);
+                    }
                     match map.iter_mut().find(|(k, _)| k.type_name() == key.type_name() && k.equals(&key)) {
                         Some(entry) => entry.1 = value,
                         None => map.push((key, value)),
@@ -116,16 +124,17 @@ impl<'a> Machine<'a> {
             let go_on = self.eval(&fold.condition);
             let step = match go_on {
                 Ok(Value::Bool(true)) => Some(self.eval(&fold.step)),
+                Err(e) if e.fatal => Some(Err(e)),
                 _ => None,
             };
             self.scopes.pop();
             match step {
+                Some(Err(e)) if e.fatal => {
+                    stopped = Some(Err(e));
+                    break;
+                }
                 Some(value) => self.scopes[slot].1 = value,
                 None => break,
-            }
-            if self.steps > MAX_STEPS {
-                stopped = Some(fail(&fold.range, format!("evaluation stopped after {MAX_STEPS} steps")));
-                break;
             }
         }
         let result = stopped.unwrap_or_else(|| self.eval(&fold.result));
@@ -144,7 +153,7 @@ impl<'a> Machine<'a> {
                 Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
                 Ok(Value::Bool(_)) => {}
                 Ok(_) => drop(failure.get_or_insert_with(|| fail(predicate, "no such overload"))),
-                Err(e) if self.steps > MAX_STEPS => return Err(e),
+                Err(e) if e.fatal => return Err(e),
                 Err(e) => drop(failure.get_or_insert(Err(e))),
             }
         }
@@ -164,7 +173,10 @@ impl<'a> Machine<'a> {
                 _ => fail(expr, "no such overload"),
             },
             // An error is not strictly false either.
-            Op::NotStrictlyFalse => Ok(Value::Bool(!matches!(self.eval(&args[0]), Ok(Value::Bool(false))))),
+            Op::NotStrictlyFalse => match self.eval(&args[0]) {
+                Err(e) if e.fatal => Err(e),
+                result => Ok(Value::Bool(!matches!(result, Ok(Value::Bool(false))))),
+            },
             op => {
                 let first = self.eval(&args[0])?;
                 let result = match args.len() {
@@ -174,7 +186,10 @@ impl<'a> Machine<'a> {
                         binary(op, &first, &second, call.pattern.as_deref())
                     }
                 };
-                result.or_else(|message| fail(expr, message))
+                result.or_else(|message| match message == UNHASHABLE {
+                    true => fatal(expr, message),
+                    false => fail(expr, message),
+                })
             }
         }
     }
@@ -187,6 +202,7 @@ impl<'a> Machine<'a> {
                 Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
                 Ok(Value::Bool(_)) => {}
                 Ok(_) => drop(failure.get_or_insert_with(|| fail(arg, "no such overload"))),
+                Err(e) if e.fatal => return Err(e),
                 Err(e) => drop(failure.get_or_insert(Err(e))),
             }
         }
@@ -195,7 +211,11 @@ impl<'a> Machine<'a> {
 }
 
 fn fail<'a>(expr: &Expr, message: impl Into<String>) -> Evaluated<'a> {
-    Err(Box::new(Failure { message: message.into(), start: expr.start, end: expr.end }))
+    Err(Box::new(Failure { message: message.into(), start: expr.start, end: expr.end, fatal: false }))
+}
+
+fn fatal<'a>(expr: &Expr, message: impl Into<String>) -> Evaluated<'a> {
+    Err(Box::new(Failure { message: message.into(), start: expr.start, end: expr.end, fatal: true }))
 }
 
 fn borrow<'a>(value: &'a Value<'static>) -> Value<'a> {
@@ -296,6 +316,8 @@ fn name_of(op: Op) -> &'static str {
 fn contains<'a>(item: &Value<'a>, set: &Value<'a>) -> Applied<'a> {
     match set {
         Value::List(items) => Ok(Value::Bool(items.iter().any(|i| i.equals(item)))),
+        // Go does not look at the key of an empty map that a literal makes.
+        Value::Map(entries) if matches!(item, Value::Bytes(_)) && !entries.is_empty() => Err(UNHASHABLE.to_owned()),
         Value::Map(entries) => Ok(Value::Bool(entries.iter().any(|(k, _)| k.equals(item)))),
         _ => Err("no such overload".to_owned()),
     }
@@ -305,6 +327,9 @@ fn index<'a>(from: &Value<'a>, key: &Value<'a>) -> Applied<'a> {
     match (from, key) {
         (_, Value::List(_)) => Err("invalid qualifier type: *types.baseList".to_owned()),
         (_, Value::Map(_)) => Err("invalid qualifier type: *types.baseMap".to_owned()),
+        (_, Value::Null | Value::Bytes(_) | Value::Timestamp(..) | Value::Duration(_) | Value::Type(_)) => {
+            Err(format!("invalid qualifier type: {}", convert::go_type(key)))
+        }
         (Value::List(items), Value::Int(_) | Value::Uint(_) | Value::Double(_)) => {
             let at = match key {
                 Value::Int(n) => i128::from(*n),
@@ -396,14 +421,20 @@ fn times<'a>(op: Op, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
             false => Err("timestamp overflow".to_owned()),
         }
     };
-    let duration = |total: i128| i64::try_from(total).map(Value::Duration).map_err(|_| "duration overflow".to_owned());
+    let duration = |total: i128| i64::try_from(total).map(Value::Duration).map_err(|_| "integer overflow".to_owned());
     match (op, a, b) {
         (Op::Add, Value::Duration(a), Value::Duration(b)) => duration(i128::from(*a) + i128::from(*b)),
         (Op::Subtract, Value::Duration(a), Value::Duration(b)) => duration(i128::from(*a) - i128::from(*b)),
         (Op::Add, Value::Timestamp(s, n), Value::Duration(d))
         | (Op::Add, Value::Duration(d), Value::Timestamp(s, n)) => timestamp(nanos(*s, *n) + i128::from(*d)),
+        // cel-go negates the duration first, which the smallest one does not bear.
+        (Op::Subtract, Value::Timestamp(..), Value::Duration(i64::MIN)) => Err("integer overflow".to_owned()),
         (Op::Subtract, Value::Timestamp(s, n), Value::Duration(d)) => timestamp(nanos(*s, *n) - i128::from(*d)),
-        (Op::Subtract, Value::Timestamp(s, n), Value::Timestamp(t, m)) => duration(nanos(*s, *n) - nanos(*t, *m)),
+        (Op::Subtract, Value::Timestamp(s, n), Value::Timestamp(t, m)) => {
+            // The seconds alone must fit into a duration, too.
+            let seconds = duration(i128::from(s - t) * 1_000_000_000);
+            seconds.and_then(|_| duration(nanos(*s, *n) - nanos(*t, *m)))
+        }
         _ => {
             let number = matches!(a, Value::Int(_) | Value::Uint(_));
             let (name, implemented) = match op {

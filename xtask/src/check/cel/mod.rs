@@ -5,7 +5,7 @@
 //!    would never run; 3. demand that the result is a bool; 4. evaluate over each storage.
 //!
 //! The verdicts are cel-go's, wording included, over `tests/corpus/selectors/truth.tsv`. Not covered: protocol buffer
-//! messages (`google.protobuf.…{}`) and named time zones, which no selector of storages has use for.
+//! messages (`google.protobuf.…{}`), which no selector of storages has use for.
 
 mod ast;
 mod checker;
@@ -96,6 +96,8 @@ impl fmt::Display for EvalError {
 pub struct Program {
     source: String,
     expr: ast::Expr,
+    /// Why cel-go cannot evaluate it for any storage, although it compiles.
+    unplanned: Option<EvalError>,
 }
 
 impl Program {
@@ -114,6 +116,9 @@ impl Program {
     /// # Errors
     /// cel-go's message with the sub-expression that failed. One failing storage stops the provider's whole choice.
     pub fn matches(&self, storage: &Storage<'_>) -> Result<bool, EvalError> {
+        if let Some(error) = &self.unplanned {
+            return Err(error.clone());
+        }
         let mut machine = eval::Machine::new(*storage);
         let fail = |message: String, start: u32, end: u32| {
             let part = self.source.get(start as usize..end as usize).unwrap_or(&self.source);
@@ -161,6 +166,17 @@ pub fn words(source: &str) -> Option<Vec<(&str, std::ops::Range<usize>)>> {
     bad.is_empty().then(|| tokens.iter().filter(|t| t.tok != lexer::Tok::Eof).map(word).collect())
 }
 
+/// True if Go's time.Parse reads the text as RFC 3339.
+pub fn is_timestamp(text: &str) -> bool {
+    time::timestamp(text).is_some()
+}
+
+/// True if Go's unicode.IsLetter or unicode.IsDigit holds for the character.
+pub fn is_letter_or_digit(c: char) -> bool {
+    c.is_ascii_alphanumeric()
+        || (!c.is_ascii() && regex_matches("[\\pL\\p{Nd}]", c.encode_utf8(&mut [0; 4])) == Some(true))
+}
+
 /// True if a pattern of RE2 matches anywhere in the text; `None` if the pattern cannot be read.
 pub fn regex_matches(pattern: &str, text: &str) -> Option<bool> {
     Some(regex::Regex::new(pattern).ok()?.is_match(text))
@@ -190,7 +206,15 @@ fn compile_here(source: &str) -> Result<Program, CompileError> {
     match checker::check(&expr) {
         Ok(Type::Bool) => {
             expr.settle();
-            Ok(Program { source: source.to_owned(), expr })
+            let unplanned = expr.bad_index().map(|key| {
+                let part = source.get(key.start as usize..key.end as usize).unwrap_or(source).to_owned();
+                let go_type = match key.kind {
+                    ast::Kind::Literal(Value::Null) => "types.Null",
+                    _ => "types.Bytes",
+                };
+                EvalError { message: format!("invalid qualifier type: {go_type}"), part }
+            });
+            Ok(Program { source: source.to_owned(), expr, unplanned })
         }
         Ok(other) => {
             let message = format!("expression output type is {}, expected bool", other.runtime_name());

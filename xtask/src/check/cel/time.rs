@@ -47,36 +47,18 @@ pub(super) fn duration(text: &str) -> Option<i64> {
     i64::try_from(if negative { -total } else { total }).ok()
 }
 
-/// RFC 3339: seconds since 1970 and nanoseconds.
+/// RFC 3339 as Go's time.Parse reads it, which is laxer than the standard: an hour may have one digit, a comma may start
+/// the fraction, and an offset may be up to 24:60 (Go 1.26 time/format.go). Seconds since 1970 and nanoseconds.
 pub(super) fn timestamp(text: &str) -> Option<(i64, u32)> {
-    let b = text.as_bytes();
-    if b.len() < 20
-        || !text.is_ascii()
-        || b[4] != b'-'
-        || b[7] != b'-'
-        || b[10] != b'T'
-        || b[13] != b':'
-        || b[16] != b':'
-    {
-        return None;
-    }
-    let number = |from: usize, to: usize| {
-        let digits = &text[from..to];
-        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok()).flatten()
-    };
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let mut rest = &text[19..];
-    let mut nanos = 0;
-    if let Some(fraction) = rest.strip_prefix('.') {
-        let len = fraction.len() - fraction.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        if len == 0 {
-            return None;
-        }
-        let digits = &fraction[..len.min(9)];
-        nanos = digits.parse::<u32>().ok()? * 10u32.pow(9 - digits.len() as u32);
-        rest = &fraction[len..];
-    }
+    let mut rest = text;
+    let year = digits(&mut rest, 4)?;
+    let month = digits(literal(&mut rest, '-')?, 2)?;
+    let day = digits(literal(&mut rest, '-')?, 2)?;
+    literal(&mut rest, 'T')?;
+    let hour = digits(&mut rest, 2).or_else(|| digits(&mut rest, 1))?;
+    let minute = digits(literal(&mut rest, ':')?, 2)?;
+    let second = digits(literal(&mut rest, ':')?, 2)?;
+    let nanos = fraction(&mut rest)?;
     let offset = if rest == "Z" { 0 } else { offset(rest)? };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days = match month {
@@ -91,17 +73,39 @@ pub(super) fn timestamp(text: &str) -> Option<(i64, u32)> {
     Some((days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset, nanos))
 }
 
+/// The number that so many digits at the start make; nothing is taken if there are fewer.
+fn digits(rest: &mut &str, count: usize) -> Option<i64> {
+    let number = rest.get(..count).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
+    *rest = &rest[count..];
+    number.parse().ok()
+}
+
+fn literal<'r, 't>(rest: &'r mut &'t str, wanted: char) -> Option<&'r mut &'t str> {
+    *rest = rest.strip_prefix(wanted)?;
+    Some(rest)
+}
+
+/// A fraction of a second, if there is one.
+fn fraction(rest: &mut &str) -> Option<u32> {
+    let Some(behind) = rest.strip_prefix(['.', ',']).filter(|f| f.starts_with(|c: char| c.is_ascii_digit())) else {
+        return Some(0);
+    };
+    let len = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let digits = &behind[..len.min(9)];
+    *rest = &behind[len..];
+    Some(digits.parse::<u32>().ok()? * 10u32.pow(9 - digits.len() as u32))
+}
+
 /// `+02:00` in seconds.
-pub(super) fn offset(text: &str) -> Option<i64> {
-    let sign = match text.as_bytes().first()? {
-        b'+' => 1,
-        b'-' => -1,
+fn offset(text: &str) -> Option<i64> {
+    let (sign, mut rest) = match text.as_bytes().first()? {
+        b'+' => (1, &text[1..]),
+        b'-' => (-1, &text[1..]),
         _ => return None,
     };
-    let (hours, minutes) = text[1..].split_once(':')?;
-    let two =
-        |d: &str| (d.len() == 2 && d.bytes().all(|b| b.is_ascii_digit())).then(|| d.parse::<i64>().ok()).flatten();
-    Some(sign * (two(hours)? * 3600 + two(minutes)? * 60))
+    let hours = digits(&mut rest, 2)?;
+    let minutes = digits(literal(&mut rest, ':')?, 2)?;
+    (rest.is_empty() && hours <= 24 && minutes <= 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
 /// RFC 3339 in UTC with as many digits of the second as there are.

@@ -86,10 +86,10 @@ impl<'a> Value<'a> {
             (Value::Int(a), Value::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
             (Value::Uint(a), Value::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
             (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
-            (Value::Double(a), Value::Int(b)) => order_double(*a, i128::from(*b)),
-            (Value::Double(a), Value::Uint(b)) => order_double(*a, i128::from(*b)),
-            (Value::Int(a), Value::Double(b)) => order_double(*b, i128::from(*a)).map(Ordering::reverse),
-            (Value::Uint(a), Value::Double(b)) => order_double(*b, i128::from(*a)).map(Ordering::reverse),
+            (Value::Double(a), Value::Int(b)) => order_double(*a, *b as f64),
+            (Value::Double(a), Value::Uint(b)) => order_double(*a, *b as f64),
+            (Value::Int(a), Value::Double(b)) => order_double(*b, *a as f64).map(Ordering::reverse),
+            (Value::Uint(a), Value::Double(b)) => order_double(*b, *a as f64).map(Ordering::reverse),
             _ => return None,
         };
         Some(order)
@@ -114,17 +114,10 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A double against an integer of 64 bits, exact.
-fn order_double(a: f64, b: i128) -> Option<Ordering> {
-    if a.is_nan() {
-        return None;
-    }
-    if a.abs() >= 1e20 {
-        return Some(if a > 0.0 { Ordering::Greater } else { Ordering::Less });
-    }
-    // Below 1e20 the whole part fits; the fraction decides a tie.
-    let whole = a.trunc();
-    Some((whole as i128).cmp(&b).then(a.partial_cmp(&whole)?))
+/// A double against an integer of 64 bits, as cel-go compares them: the integer becomes a double, so that neighbours beyond
+/// 2^53 are the same (common/types/compare.go).
+fn order_double(a: f64, b: f64) -> Option<Ordering> {
+    a.partial_cmp(&b)
 }
 
 /// As Go's `%v` shows it, which is what errors name a key by.

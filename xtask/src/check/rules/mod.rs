@@ -3,10 +3,12 @@
 //! A rule's effect is the answer of the program that reads the file: omnictl 1.9.3's `cluster template validate` for
 //! `template-*`, the server of Omni 1.9.3 asked to create the class for `class-*` and `providerdata-*`, both for `yaml-*`.
 
+mod source;
 mod table;
 
 use super::Severity;
 
+pub use source::source;
 pub use table::RULES;
 
 /// What the real program makes of a file that breaks the rule.

@@ -15,7 +15,7 @@ pub static RULES: &[Rule] = &[
     rule("yaml-encoding", Error, Rejects, [
         "the file is not UTF-8", "Omni's YAML library refuses it", "save it as UTF-8", "name: caf\\xE9",
     ]),
-    rule("yaml-utf16", Error, Unknown, [
+    rule("yaml-utf16", Error, Accepts, [
         "the file is UTF-16", "most tools cannot read it", "save it as UTF-8", "a file that Notepad saved as Unicode",
     ]),
     rule("yaml-too-large", Error, Unknown, [
@@ -98,6 +98,11 @@ pub static RULES: &[Rule] = &[
         "a key of `metadata` is given twice", "omnictl takes the last one without a word", "keep one of the two",
         "metadata:\n  id: a\n  id: b",
     ]),
+    rule("class-metadata-limits", Error, Unknown, [
+        "an id, a label or an annotation that is too long, without a key or with a control character",
+        "the server of Omni 1.9 refuses it", "up to 1024 bytes for an id and a key, 16 KiB for a value, 256 of either",
+        "metadata: {id: \"a\\tb\"}",
+    ]),
     rule("class-unknown-key", Error, Accepts, [
         "a key that the resource does not have",
         "omnictl drops it without a word, and what it should do does not happen",
@@ -134,7 +139,7 @@ pub static RULES: &[Rule] = &[
         "a selector over omni.sidero.dev/no-manual-allocation", "server: selectors using label … are not allowed",
         "leave it out", "spec: {matchlabels: [omni.sidero.dev/no-manual-allocation]}",
     ]),
-    rule("class-kernel-args", Error, Rejects, [
+    rule("class-kernel-args", Error, Unknown, [
         "more than 64 kernel arguments, or one longer than 256 bytes", "the server refuses the class",
         "fewer, or shorter", "kernelargs: […65 of them…]",
     ]),

@@ -41,7 +41,7 @@ impl Checker<'_> {
     }
 
     fn name(&mut self, t: &ClusterTemplate) {
-        let plain = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        let plain = |c: char| crate::check::cel::is_letter_or_digit(c) || c == '-' || c == '_';
         if t.name.is_empty() {
             self.error("template-name", t.name_at, "the cluster's `name` is missing", "add `name: …`");
         } else if !t.name.chars().all(plain) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::cell;
-use crate::check::rules::{Effect, Rule};
+use crate::check::rules::{self, Effect, Rule};
 use crate::check::{RULES, Severity};
 
 /// What is checked: a heading, which rules belong to it, and whose answer the third column gives.
@@ -88,7 +88,8 @@ fn section(text: &mut String, rule: &Rule) {
     let stops = if *severity == Severity::Error { "an error" } else { "a warning" };
     let _ = writeln!(text, "### {id}\n");
     let _ = writeln!(text, "- **What:** {}; {stops}, and the program {}", plain(what), sentence(*effect));
-    let _ = writeln!(text, "- **Why:** {}\n- **Fix:** {}\n- **Example:**\n", plain(why), plain(fix));
+    let _ = writeln!(text, "- **Why:** {}\n- **Fix:** {}", plain(why), plain(fix));
+    let _ = writeln!(text, "- **Source:** {}\n- **Example:**\n", plain(&rules::source(id)));
     let _ = writeln!(text, "  ```text");
     for line in example.lines() {
         let _ = writeln!(text, "{}", format!("  {line}").trim_end());
@@ -138,7 +139,12 @@ mod tests {
             assert_eq!(page.matches(&format!("| [`{0}`](#{0}) | ", rule.id)).count(), 1, "{}", rule.id);
             let section = page.split(&format!("\n### {}\n", rule.id)).nth(1).unwrap();
             let section = section.split("\n### ").next().unwrap();
-            assert!(section.contains("- **Fix:** ") && section.contains("  ```text\n  "), "{section}");
+            assert!(
+                section.contains("- **Fix:** ")
+                    && section.contains("- **Source:** ")
+                    && section.contains("  ```text\n  "),
+                "{section}"
+            );
             for line in rule.example.lines() {
                 assert!(section.contains(line.trim_end()), "{}: {line}", rule.id);
             }

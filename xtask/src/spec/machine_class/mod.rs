@@ -10,6 +10,7 @@ use super::decode::{Decoder, Rules};
 use super::yaml::{self, Data, Node, TextAt};
 use super::{At, Parsed, Place};
 use crate::check::Finding;
+use crate::check::cel::is_timestamp;
 
 pub use render::{NewClass, render};
 
@@ -220,6 +221,7 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
         };
         d.error(rule, at, message, "write `namespace: default`");
     }
+    read_by_hand(d, metadata);
     let labels = metadata.get("labels").map(|n| d.string_map(n, "labels")).unwrap_or_default();
     let annotations = metadata.get("annotations").map(|n| d.string_map(n, "annotations")).unwrap_or_default();
     let id_at = id.as_ref().map_or(metadata.at, |(_, n)| n.at);
@@ -227,6 +229,31 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
     let (place, spec_at) = (root.at.in_file(d.file), spec.at);
     let (match_labels, auto_provision) = (Vec::new(), None);
     Some(MachineClass { id, namespace, labels, annotations, match_labels, auto_provision, place, id_at, spec_at })
+}
+
+/// What omnictl's own reading of `metadata` refuses beyond wrong types (cosi-project/runtime v1.16.2
+/// pkg/resource/metadata.go): nulls for mappings and lists, aliases, and texts that mean nothing.
+fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
+    for entry in metadata.entries() {
+        let (key, value) = (entry.key.as_str(), &entry.value);
+        let text = value.scalar().map(|scalar| scalar.text.as_str());
+        let wanted = match (key, text) {
+            ("labels" | "annotations", Some(_)) if value.is_null() => "a mapping",
+            ("finalizers", _) if !matches!(value.data, Data::Seq(_)) => "a list",
+            ("version", Some(text)) if text != "undefined" && text.parse::<i64>().is_err() => "a whole number",
+            ("phase", Some(text)) if !matches!(text, "running" | "tearingDown") => "`running` or `tearingDown`",
+            ("created" | "updated", Some(text)) if !is_timestamp(text) => "a time like 2026-01-02T03:04:05Z",
+            // An alias has the place of what it stands for, which is before it.
+            _ if METADATA_KEYS.contains(&key)
+                && (value.at.line, value.at.column) < (entry.at.line, entry.at.column) =>
+            {
+                "written out: omnictl reads no alias here"
+            }
+            _ => continue,
+        };
+        let message = format!("`{key}` must be {wanted}");
+        d.error("class-wrong-type", value, message, format!("leave `{key}` out, or write {wanted}"));
+    }
 }
 
 fn spec_of(d: &mut Decoder<'_>, mut class: MachineClass, spec: &Node) -> MachineClass {
@@ -248,9 +275,10 @@ fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
     let provider_id_at = provider_id.as_ref().map_or(node.at, |(_, n)| n.at);
     let kernel_args = node.get("kernelargs").and_then(|n| d.strings(n, "kernelargs")).unwrap_or_default();
     let meta_values = node.get("metavalues").map(|n| meta_values(d, n)).unwrap_or_default();
-    let grpc_tunnel = node.get("grpctunnel").and_then(|n| d.integer(n, "grpctunnel", 0, i128::from(i32::MAX)));
+    let grpc_tunnel =
+        node.get("grpctunnel").and_then(|n| d.integer(n, "grpctunnel", i128::from(i32::MIN), i128::from(i32::MAX)));
     if let Some(n) = grpc_tunnel
-        && n > 2
+        && !(0..=2).contains(&n)
     {
         let message = format!("`grpctunnel: {n}` is none of 0 (as Omni is set up), 1 (on) and 2 (off)");
         d.error("class-grpc-tunnel", node.get("grpctunnel").unwrap_or(node), message, "write 0, 1 or 2");
@@ -261,7 +289,7 @@ fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
         kernel_args,
         meta_values,
         provider_data,
-        grpc_tunnel: grpc_tunnel.map_or(0, |n| n as u8),
+        grpc_tunnel: grpc_tunnel.and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
         at: node.at,
         provider_id_at,
         provider_data_at,

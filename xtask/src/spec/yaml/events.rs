@@ -18,13 +18,25 @@ use crate::spec::At;
 pub(super) enum Event {
     StreamStart,
     StreamEnd,
-    DocumentStart,
+    /// With the version of a `%YAML` directive.
+    DocumentStart(Option<(i32, i32)>),
     DocumentEnd,
     Alias(String),
-    Scalar { anchor: Option<String>, tag: Option<String>, value: String, style: Style },
-    SequenceStart { anchor: Option<String>, tag: Option<String> },
+    Scalar {
+        anchor: Option<String>,
+        tag: Option<String>,
+        value: String,
+        style: Style,
+    },
+    SequenceStart {
+        anchor: Option<String>,
+        tag: Option<String>,
+    },
     SequenceEnd,
-    MappingStart { anchor: Option<String>, tag: Option<String> },
+    MappingStart {
+        anchor: Option<String>,
+        tag: Option<String>,
+    },
     MappingEnd,
 }
 
@@ -106,7 +118,10 @@ unsafe fn convert(event: &sys::yaml_event_t) -> Event {
     unsafe {
         match event.type_ {
             sys::YAML_STREAM_START_EVENT => Event::StreamStart,
-            sys::YAML_DOCUMENT_START_EVENT => Event::DocumentStart,
+            sys::YAML_DOCUMENT_START_EVENT => {
+                let version = NonNull::new(event.data.document_start.version_directive);
+                Event::DocumentStart(version.map(|v| (v.as_ref().major, v.as_ref().minor)))
+            }
             sys::YAML_DOCUMENT_END_EVENT => Event::DocumentEnd,
             sys::YAML_ALIAS_EVENT => Event::Alias(text(event.data.alias.anchor).unwrap_or_default()),
             sys::YAML_SCALAR_EVENT => {

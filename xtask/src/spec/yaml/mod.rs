@@ -47,9 +47,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// True if the stream could not be read to its end; duplicate keys do not count, the tree has both.
+    /// True if the stream could not be read to its end; duplicate keys do not count, the tree has both, and neither does
+    /// UTF-16.
     pub fn is_broken(&self) -> bool {
-        self.findings.iter().any(|f| f.is_error() && f.rule != "yaml-duplicate-key")
+        self.findings.iter().any(|f| f.is_error() && !matches!(f.rule, "yaml-duplicate-key" | "yaml-utf16"))
     }
 }
 
@@ -73,11 +74,20 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
         }
         None => bytes,
     };
-    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        let message = "the file is UTF-16, which Omni's programs may read and most others do not";
-        return broken(Finding::error("yaml-utf16", At::START.in_file(file), message, "save the file as UTF-8"));
-    }
-    let text = match std::str::from_utf8(bytes) {
+    let wide = match text::utf16(bytes) {
+        Some(Ok(wide)) => {
+            let message = "the file is UTF-16, which Omni's programs read and most others do not";
+            findings.push(Finding::error("yaml-utf16", At::START.in_file(file), message, "save the file as UTF-8"));
+            Some(wide)
+        }
+        Some(Err(good)) => {
+            let place = TextAt::whole_file().place_of_end(file, &good);
+            let message = "the file starts as UTF-16, and this is no character of it";
+            return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
+        }
+        None => None,
+    };
+    let text = match wide.as_deref().map_or_else(|| std::str::from_utf8(bytes), Ok) {
         Ok(text) => text,
         Err(error) => {
             let good = &bytes[..error.valid_up_to()];
@@ -100,6 +110,13 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
     stream
 }
 
+/// Which limit of size, depth or aliases a text breaks, for readers that have none of their own. The message quotes nothing of
+/// the text, which may hold secrets.
+pub fn limit(file: &str, text: &str) -> Option<Finding> {
+    let findings = load(file, text.as_bytes()).findings;
+    findings.into_iter().find(|f| matches!(f.rule, "yaml-too-large" | "yaml-too-deep" | "yaml-alias-bomb"))
+}
+
 /// Reads YAML that stands inside a scalar of another YAML file (`providerdata: |`); places are those of the outer file.
 pub fn load_inner(file: &str, text: &str, origin: TextAt) -> Stream {
     if text.len() > MAX_BYTES {
@@ -110,7 +127,9 @@ pub fn load_inner(file: &str, text: &str, origin: TextAt) -> Stream {
 }
 
 fn load_text(file: &str, text: &str, origin: TextAt) -> Stream {
-    let mut builder = tree::Builder::new(file, text, origin, BUDGET);
+    let hidden = text::hide_controls(text);
+    let mut builder = tree::Builder::new(file, hidden.as_deref().unwrap_or(text), origin, BUDGET);
+    builder.hidden = hidden.is_some();
     let mut stream = Stream::default();
     loop {
         match builder.document() {

@@ -20,6 +20,58 @@ enum Kind {
     Folded,
 }
 
+/// The text of a file that starts with a mark of UTF-16, or what can be read of it before the first fault; `None` for any
+/// other file.
+pub(super) fn utf16(bytes: &[u8]) -> Option<Result<String, String>> {
+    let little = bytes.starts_with(b"\xFF\xFE");
+    if !little && !bytes.starts_with(b"\xFE\xFF") {
+        return None;
+    }
+    let unit = |pair: &[u8]| match (little, pair) {
+        (true, [a, b]) => u16::from_le_bytes([*a, *b]),
+        (false, [a, b]) => u16::from_be_bytes([*a, *b]),
+        // Half a character at the end counts as half a pair.
+        _ => 0xD800,
+    };
+    let mut text = String::with_capacity(bytes.len());
+    for c in char::decode_utf16(bytes[2..].chunks(2).map(unit)) {
+        match c {
+            Ok(c) => text.push(c),
+            Err(_) => return Some(Err(text)),
+        }
+    }
+    Some(Ok(text))
+}
+
+/// Stand-ins for the control characters that Go's library reads and libyaml refuses: U+007F and U+0080 to U+009F without
+/// U+0085, as the 32 code points of Unicode that will never be characters. `None` if there is nothing to hide.
+pub(super) fn hide_controls(text: &str) -> Option<String> {
+    let hide = |c: char| match c {
+        '\u{7f}' => '\u{fdd0}',
+        '\u{80}'..='\u{84}' => shift(c, 0xFDD1 - 0x80),
+        '\u{86}'..='\u{9f}' => shift(c, 0xFDD0 - 0x80),
+        c => c,
+    };
+    // U+0080 to U+009F start with the byte 0xC2.
+    let may = text.bytes().any(|b| b == 0x7F || b == 0xC2);
+    (may && text.chars().any(|c| hide(c) != c)).then(|| text.chars().map(hide).collect())
+}
+
+/// What [`hide_controls`] hid.
+pub(super) fn show_controls(text: &str) -> String {
+    let show = |c: char| match c {
+        '\u{fdd0}' => '\u{7f}',
+        '\u{fdd1}'..='\u{fdd5}' => shift(c, 0x80 - 0xFDD1),
+        '\u{fdd6}'..='\u{fdef}' => shift(c, 0x80 - 0xFDD0),
+        c => c,
+    };
+    text.chars().map(show).collect()
+}
+
+fn shift(c: char, by: i32) -> char {
+    char::from_u32((c as u32).wrapping_add_signed(by)).unwrap_or(c)
+}
+
 impl TextAt {
     /// The text is the whole file.
     pub const fn whole_file() -> TextAt {

@@ -39,6 +39,8 @@ pub struct Entry {
     pub key: String,
     pub at: At,
     pub value: Node,
+    /// The key is no text but a number, a bool or null, which some readers keep apart.
+    pub odd: bool,
 }
 
 impl Node {
@@ -126,6 +128,8 @@ pub(super) struct Builder<'a> {
     lines: Option<Lines<'a>>,
     anchors: HashMap<String, Option<(Node, usize)>>,
     budget: usize,
+    /// The text holds stand-ins for control characters.
+    pub(super) hidden: bool,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -134,7 +138,7 @@ type Built = Result<Node, Finding>;
 impl<'a> Builder<'a> {
     pub(super) fn new(file: &'a str, text: &'a str, origin: TextAt, budget: usize) -> Builder<'a> {
         let (lines, anchors, findings) = (None, HashMap::new(), Vec::new());
-        Builder { file, text, origin, events: Events::new(text), lines, anchors, budget, findings }
+        Builder { file, text, origin, events: Events::new(text), lines, anchors, budget, hidden: false, findings }
     }
 
     /// The next document, or `None` at the end. After an error it must not be called again.
@@ -142,7 +146,11 @@ impl<'a> Builder<'a> {
         loop {
             match self.next()? {
                 (Event::StreamEnd, _) => return Ok(None),
-                (Event::DocumentStart, _) => {
+                (Event::DocumentStart(Some(version)), at) if version != (1, 1) => {
+                    let message = "found incompatible YAML document: Omni's programs read YAML 1.1".to_owned();
+                    return Err(self.error("yaml-syntax", at, message, "remove the line `%YAML`"));
+                }
+                (Event::DocumentStart(_), _) => {
                     self.anchors.clear();
                     let (event, at) = self.next()?;
                     return Ok(Some(Document { root: self.node(event, at, 0)? }));
@@ -173,7 +181,10 @@ impl<'a> Builder<'a> {
         self.spend(NODE_COST, at)?;
         let (node, anchor) = match event {
             Event::Alias(name) => return self.alias(&name, at),
-            Event::Scalar { anchor, tag, value, style } => {
+            Event::Scalar { anchor, tag, mut value, style } => {
+                if self.hidden {
+                    value = super::text::show_controls(&value);
+                }
                 self.spend(value.len(), at)?;
                 let tag = short(tag);
                 self.tag_fits(&value, style, tag.as_deref(), at)?;
@@ -258,6 +269,7 @@ impl<'a> Builder<'a> {
             };
             let key = self.node(event, at, depth + 1)?;
             let merge = matches!(&key.data, Data::Scalar(s) if s.text == "<<" && s.style == Style::Plain);
+            let odd = !matches!(key.value(), None | Some(Value::Str(_)));
             let Data::Scalar(scalar) = key.data else {
                 let message = "a key that is itself a list or a mapping".to_owned();
                 return Err(self.error("yaml-complex-key", at, message, "quote it if it is meant as text: \"{…}\""));
@@ -267,7 +279,7 @@ impl<'a> Builder<'a> {
             if merge {
                 merges.push(value);
             } else {
-                entries.push(Entry { key: scalar.text, at, value });
+                entries.push(Entry { key: scalar.text, at, value, odd });
             }
         }
         self.duplicates(&entries);

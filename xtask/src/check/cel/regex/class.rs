@@ -1,26 +1,22 @@
 //! Sets of characters.
 
+use std::sync::Arc;
+
+use super::unicode;
+
+/// Sorted ranges of characters.
+type Ranges = Arc<[(char, char)]>;
+
 /// One character position of a pattern.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Class {
     ranges: Vec<(char, char)>,
-    /// Named classes: folding comes before their own negation.
-    groups: Vec<(&'static [(char, char)], bool)>,
-    properties: Vec<(Property, bool)>,
+    /// Named classes, in order: folding comes before their own negation.
+    groups: Vec<(Ranges, bool)>,
     negated: bool,
     fold: bool,
     /// The answer for each ASCII character, worked out by [`Class::freeze`].
     ascii: Option<u128>,
-}
-
-/// What a character may be, for the Unicode categories that the standard library can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Property {
-    Letter,
-    Upper,
-    Lower,
-    Number,
-    Space,
 }
 
 impl Class {
@@ -44,13 +40,9 @@ impl Class {
         self.ranges.push((from, to));
     }
 
-    pub(super) fn add_property(&mut self, property: Property, negated: bool) {
-        self.properties.push((property, negated));
-    }
-
-    /// Adds a named class (`\d`, `[:alpha:]`), or everything outside of it.
-    pub(super) fn add_group(&mut self, ranges: &'static [(char, char)], negated: bool) {
-        self.groups.push((ranges, negated));
+    /// Adds a named class (`\d`, `[:alpha:]`, `\p{Lu}`), or everything outside of it.
+    pub(super) fn add_group(&mut self, ranges: impl Into<Ranges>, negated: bool) {
+        self.groups.push((ranges.into(), negated));
     }
 
     pub(super) fn negate(&mut self) {
@@ -71,37 +63,16 @@ impl Class {
     }
 
     fn look_up(&self, c: char) -> bool {
-        let folded = if self.fold { folds(c) } else { [None; 3] };
-        let any = |ranges: &[(char, char)]| {
-            let inside = |c: char| ranges.iter().any(|(from, to)| (*from..=*to).contains(&c));
-            inside(c) || folded.into_iter().flatten().any(inside)
-        };
-        let found = any(&self.ranges)
-            || self.groups.iter().any(|(ranges, negated)| any(ranges) != *negated)
-            || self.properties.iter().any(|(p, negated)| p.holds(c) != *negated);
+        let folded = if self.fold { unicode::folds(c) } else { [None; 7] };
+        let any = |inside: &dyn Fn(char) -> bool| inside(c) || folded.into_iter().flatten().any(inside);
+        let found = any(&|c| self.ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)))
+            || self.groups.iter().any(|(ranges, negated)| any(&|c| within(ranges, c)) != *negated);
         found != self.negated
     }
 }
 
-impl Property {
-    fn holds(self, c: char) -> bool {
-        match self {
-            Property::Letter => c.is_alphabetic(),
-            Property::Upper => c.is_uppercase(),
-            Property::Lower => c.is_lowercase(),
-            Property::Number => c.is_numeric(),
-            Property::Space => c == ' ' || (c.is_whitespace() && !c.is_control()),
-        }
-    }
-}
-
-/// The characters that are the same without regard to case: upper, lower, and the Kelvin sign and long s of RE2.
-fn folds(c: char) -> [Option<char>; 3] {
-    let single = |mut it: Box<dyn Iterator<Item = char>>| it.next().filter(|_| it.next().is_none());
-    let special = match c {
-        'k' | 'K' => Some('\u{212a}'),
-        's' | 'S' => Some('\u{17f}'),
-        _ => None,
-    };
-    [single(Box::new(c.to_lowercase())), single(Box::new(c.to_uppercase())), special]
+/// Whether sorted ranges hold the character.
+fn within(ranges: &[(char, char)], c: char) -> bool {
+    let next = ranges.partition_point(|(from, _)| *from <= c);
+    next > 0 && c <= ranges[next - 1].1
 }

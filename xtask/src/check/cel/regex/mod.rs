@@ -3,6 +3,7 @@
 
 mod class;
 mod parse;
+mod unicode;
 
 use class::Class;
 

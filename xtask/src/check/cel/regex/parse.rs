@@ -1,8 +1,8 @@
 //! The syntax of patterns and what is wrong with one, in the words of Go's regexp/syntax (flags as regexp.Compile sets
 //! them: Perl classes and groups, `^` and `$` at the ends of the text).
 
-use super::class::{Class, Property};
-use super::{Assertion, Node};
+use super::class::Class;
+use super::{Assertion, Node, unicode};
 
 const MAX_REPEAT: u32 = 1000;
 const MAX_NESTING: usize = 250;
@@ -237,7 +237,7 @@ impl<'a> Parser<'a> {
         true
     }
 
-    /// `\pL`, `\p{Lu}`, `\P{N}`, as far as the standard library can tell them.
+    /// `\pL`, `\p{Lu}`, `\P{Greek}`.
     fn unicode_class(&mut self, class: &mut Class) -> Result<bool, String> {
         let start = self.rest;
         let Some(sign) = start.strip_prefix('\\').and_then(|r| r.chars().next()).filter(|c| matches!(c, 'p' | 'P'))
@@ -254,16 +254,10 @@ impl<'a> Parser<'a> {
             None => return Err(error("invalid character class range", start)),
         };
         let (name, inverted) = name.strip_prefix('^').map_or((name, false), |n| (n, true));
-        let property = match name {
-            "L" => Property::Letter,
-            "Lu" => Property::Upper,
-            "Ll" => Property::Lower,
-            "N" | "Nd" => Property::Number,
-            "Z" | "Zs" => Property::Space,
-            _ if name.len() > 1 => return Err(format!("this check does not know the class `{}`", &start[..len])),
-            _ => return Err(error("invalid character class range", &start[..len])),
+        let Some((ranges, outside)) = unicode::table(name) else {
+            return Err(error("invalid character class range", &start[..len]));
         };
-        class.add_property(property, (sign == 'P') != inverted);
+        class.add_group(ranges, ((sign == 'P') != inverted) != outside);
         self.rest = &start[len..];
         Ok(true)
     }

@@ -259,7 +259,9 @@ fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
     };
     let (labels, annotations) = descriptors(d, root);
     let machines = root.get("machines").map_or(&[][..], |n| d.list(n, "machines"));
-    let machines = machines.iter().map(|n| (d.string(n, "machines").unwrap_or_default(), n.at)).collect();
+    // Go's YAML library leaves the nulls of a list out.
+    let machines = machines.iter().filter(|n| !n.is_null());
+    let machines = machines.map(|n| (d.string(n, "machines").unwrap_or_default(), n.at)).collect();
     MachineSet {
         kind,
         class: root.get("machineClass").filter(|n| d.is_map(n, "machineClass")).map(|n| class_ref(d, n)),

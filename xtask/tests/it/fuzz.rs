@@ -1,0 +1,372 @@
+//! Every parser of the runner on damaged input: real files with bytes, words and lines changed at random.
+//!
+//! Bounded and always the same by default. `FUZZ_COUNT=20000 FUZZ_SEED=7 cargo test -p xtask --test it fuzz` does more, and
+//! what fails is printed with the seed and the number that make it again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+use xtask::check::cel::{self, Storage};
+use xtask::check::machine_class::{self, ClassContext};
+use xtask::check::template::{self, FileRead, TemplateContext};
+use xtask::check::{Finding, certificate, convert, grant, labels, oidc, schema, store_key, versions};
+use xtask::spec::config::ProviderConfig;
+use xtask::spec::env::EnvFile;
+use xtask::spec::key::KeyInfo;
+use xtask::spec::yaml;
+use xtask::state::State;
+use xtask::status::{docker, omni, proxmox, sync};
+use xtask::triage;
+
+use crate::sandbox::{Scratch, root};
+
+/// No single input may take longer, however it is made.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % below.max(1) as u64) as usize
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+        list[self.next(list.len())]
+    }
+
+    /// The input with one to four things changed.
+    fn damage(&mut self, seed: &[u8]) -> Vec<u8> {
+        let mut bytes = seed.to_vec();
+        for _ in 0..1 + self.next(4) {
+            let at = self.next(bytes.len() + 1);
+            let to = (at + self.next(12)).min(bytes.len());
+            match self.next(6) {
+                0 => drop(bytes.splice(at..at, self.pick(WORDS).bytes())),
+                1 => drop(bytes.drain(at..to)),
+                2 => bytes.truncate(at),
+                3 => {
+                    let piece = bytes[at..to].to_vec();
+                    drop(bytes.splice(at..at, piece.repeat(1 + self.next(40))));
+                }
+                4 => {
+                    let byte = self.next(256) as u8;
+                    drop(bytes.splice(at..to, [byte]));
+                }
+                _ => {
+                    let mut lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+                    let (from, into) = (self.next(lines.len()), self.next(lines.len()));
+                    if let Some(line) = lines.get(from).copied() {
+                        lines.insert(into, line);
+                    }
+                    bytes = lines.concat();
+                }
+            }
+            bytes.truncate(100_000);
+        }
+        bytes
+    }
+}
+
+/// What means something to one of the parsers.
+const WORDS: &[&str] = &[
+    "\0",
+    "\t",
+    "\r\n",
+    "\r",
+    "\u{feff}",
+    "\u{85}",
+    "\u{2028}",
+    "é",
+    "\u{1f600}",
+    "---\n",
+    "...\n",
+    "- ",
+    ": ",
+    "? ",
+    "&a ",
+    "*a",
+    "<<: ",
+    "!!int ",
+    "!!binary ",
+    "|\n",
+    ">-\n",
+    "[",
+    "]",
+    "{",
+    "}",
+    "[[[[[[[[",
+    "{a: {a: ",
+    "\"",
+    "'",
+    "\\",
+    "\\x",
+    "\\u{",
+    "%YAML 1.2\n",
+    "#",
+    "=",
+    "$",
+    "${A:-b}",
+    "null",
+    "~",
+    "true",
+    "-1",
+    "1e999",
+    "0x",
+    "18446744073709551616",
+    "2024-01-01",
+    "(",
+    ")",
+    "&&",
+    "||",
+    "?",
+    ":",
+    ".",
+    "has(",
+    ".all(x, ",
+    "size(",
+    "u",
+    "b\"",
+    "r'",
+    "(?i)",
+    "*",
+    "+",
+    "{1000}",
+    "[^",
+    "\\p{",
+    "-----BEGIN CERTIFICATE-----\n",
+    "-----END CERTIFICATE-----\n",
+    "//",
+    "/*",
+    ",",
+    "kind: Cluster\n",
+    "size: unlimited\n",
+    "$patch: delete\n",
+    "omni.sidero.dev/",
+    "1h",
+    "v1.13.5",
+    "\"ref\": \"#\"",
+    "storage.filter(s, s.type == \"rbd\")[0].storage",
+];
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Puts damaged seeds through a parser, `FUZZ_COUNT` of them (or `count`).
+fn fuzz(name: &str, count: u64, seeds: &[Vec<u8>], parser: impl Fn(&[u8])) {
+    let (seed, count) = (setting("FUZZ_SEED", 1), setting("FUZZ_COUNT", count));
+    println!("{name}: FUZZ_SEED={seed} FUZZ_COUNT={count}");
+    assert!(!seeds.is_empty(), "{name} has nothing to start from");
+    for number in 0..count {
+        // Each number stands for itself, so that one can be made again alone.
+        let mut random = Random(seed.wrapping_mul(0x1000_0000_01b3) ^ number);
+        let input = {
+            let of = random.next(seeds.len());
+            random.damage(&seeds[of])
+        };
+        let begun = Instant::now();
+        let ran = catch_unwind(AssertUnwindSafe(|| parser(&input)));
+        let shown = || String::from_utf8_lossy(&input[..input.len().min(2000)]).into_owned();
+        assert!(ran.is_ok(), "{name} panics at FUZZ_SEED={seed} number {number}: {:?}", shown());
+        // A machine that is busy with other tests is no fault of the parser: the best of three counts.
+        let once = |_| {
+            let begun = Instant::now();
+            parser(&input);
+            begun.elapsed()
+        };
+        if begun.elapsed() > LONGEST {
+            let best = (0..3).map(once).min().unwrap_or_default();
+            assert!(best <= LONGEST, "{name} takes {best:?} at FUZZ_SEED={seed} number {number}: {:?}", shown());
+        }
+    }
+}
+
+/// The files of a folder of the corpora.
+fn corpus(folder: &str) -> Vec<Vec<u8>> {
+    let dir = root().join("xtask/tests/corpus").join(folder);
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir).expect("a corpus").map(|entry| entry.expect("a file").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "yaml"));
+    files.sort();
+    let small = files.iter().filter_map(|path| std::fs::read(path).ok()).filter(|bytes| bytes.len() < 20_000);
+    small.collect()
+}
+
+fn repository(files: &[&str]) -> Vec<Vec<u8>> {
+    files
+        .iter()
+        .map(|file| std::fs::read(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}")))
+        .collect()
+}
+
+fn texts(list: &[&str]) -> Vec<Vec<u8>> {
+    list.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Findings have a place in the file, a rule of the table and words.
+fn sound(findings: &[Finding]) {
+    for finding in findings {
+        assert!(finding.place.line > 0 && finding.place.column > 0 && !finding.message.is_empty(), "{finding:?}");
+        assert!(xtask::check::rules::find(finding.rule).is_some(), "{finding:?}");
+    }
+}
+
+#[test]
+fn fuzz_yaml() {
+    let mut seeds = corpus("templates");
+    seeds.extend(corpus("classes"));
+    fuzz("yaml", 300, &seeds, |bytes| {
+        let stream = yaml::load("a.yaml", bytes);
+        sound(&stream.findings);
+        for document in &stream.documents {
+            let _ = yaml::emit(&document.root, 0);
+        }
+    });
+}
+
+#[test]
+fn fuzz_machine_classes() {
+    let mut seeds = corpus("classes");
+    seeds.extend(corpus("older"));
+    fuzz("machine classes", 200, &seeds, |bytes| {
+        sound(&machine_class::check("a.yaml", bytes, &ClassContext::default()).findings);
+        let _ = convert::machine_class("a.yaml", bytes);
+    });
+}
+
+#[test]
+fn fuzz_templates_and_patches() {
+    let mut seeds = corpus("templates");
+    seeds.extend(corpus("older"));
+    let patches = corpus("templates/files");
+    fuzz("templates", 200, &seeds, |bytes| {
+        let read = |name: &str| FileRead::Bytes(patches[name.len() % patches.len()].clone());
+        let context = TemplateContext { read: Some(&read), ..TemplateContext::default() };
+        sound(&template::check("a.yaml", bytes, &context).findings);
+        let _ = convert::cluster_template("a.yaml", bytes);
+    });
+    let talos: Value = serde_json::json!({"$defs": {"v1alpha1.Config": {"type": "object", "additionalProperties": false,
+        "properties": {"machine": {"$ref": "#/$defs/v1alpha1.Config"}, "sysctls": {"patternProperties": {".*": {"type": "string"}}}}}}});
+    let template =
+        b"kind: Cluster\nname: a\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\npatches: [{file: p}]\n";
+    fuzz("patches", 200, &patches, |bytes| {
+        let read = |_: &str| FileRead::Bytes(bytes.to_vec());
+        let context = TemplateContext { read: Some(&read), talos_schema: Some(&talos), ..TemplateContext::default() };
+        sound(&template::check("a.yaml", template, &context).findings);
+    });
+}
+
+#[test]
+fn fuzz_selectors() {
+    let truth = include_str!("../corpus/selectors/truth.tsv");
+    let seeds: Vec<Vec<u8>> =
+        truth.lines().filter_map(|line| Some(line.split('\t').next()?.as_bytes().to_vec())).collect();
+    let storage = Storage { name: "größe.1", node: "pve1", storage_type: "rbd", available_space: u64::MAX };
+    fuzz("selectors", 2000, &seeds, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        match cel::compile(&text) {
+            Ok(program) => {
+                let _ = program.matches(&storage);
+                let _ = program.why_not(&storage);
+            }
+            Err(error) => assert!(error.at.line > 0 && !error.line.is_empty(), "{error:?}"),
+        }
+        let _ = (convert::selector(&text), cel::regex_matches(&text, "local-lvm"), cel::words(&text));
+    });
+}
+
+#[test]
+fn fuzz_json_schemas() {
+    let seeds = texts(&[
+        r##"{"type":"object","properties":{"cores":{"type":"integer","minimum":1}},"required":["cores"]}"##,
+        r##"{"$ref":"#","allOf":[{"$ref":"#"}],"anyOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"oneOf":[{"$ref":"#"},{"$ref":"#"}]}}}"##,
+        r##"{"patternProperties":{"(a*)*$":{"enum":[1,"a"]}},"additionalProperties":{"const":null},"items":{"maxItems":3}}"##,
+    ]);
+    let documents = corpus("classes");
+    fuzz("JSON schemas", 300, &seeds, |bytes| {
+        let Ok(schema) = serde_json::from_slice::<Value>(bytes) else { return };
+        let stream = yaml::load("a.yaml", &documents[bytes.len() % documents.len()]);
+        for document in &stream.documents {
+            let _ = schema::validate(&schema, &document.root);
+        }
+    });
+}
+
+#[test]
+fn fuzz_files_of_the_project() {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    fuzz(".env", 400, &repository(&["docker/.env.example"]), |bytes| {
+        if let Ok(mut env) = EnvFile::parse(".env", &text(bytes)) {
+            env.set("OMNI_DOMAIN", "omni.example.com");
+            assert_eq!(env.get("OMNI_DOMAIN"), Some("omni.example.com"));
+        }
+    });
+    fuzz("config.yaml", 300, &repository(&["docker/config.yaml.example"]), |bytes| {
+        let _ = ProviderConfig::parse("config.yaml", &text(bytes));
+    });
+    let scratch = Scratch::new();
+    let path = scratch.path().join("state.md");
+    fuzz("state", 200, &repository(&[".claude/omni-scale.local.md.example"]), |bytes| {
+        std::fs::write(&path, bytes).expect("a scratch file");
+        if let Ok(mut state) = State::load(&path, "state.md") {
+            state.set("provider_status", "healthy");
+            state.section("Next Steps", "- none");
+            assert_eq!(state.get("provider_status").as_deref(), Some("healthy"));
+            let _ = state.text();
+        }
+    });
+    fuzz("policy", 300, &repository(&["tsidp/grant.json"]), |bytes| {
+        if let Ok(root) = xtask::spec::hujson::parse("policy.hujson", &text(bytes)) {
+            let _ = grant::lint("policy.hujson", &root, Some("a@example.com"));
+        }
+    });
+}
+
+#[test]
+fn fuzz_what_programs_print() {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let json = texts(&[
+        r#"{"metadata":{"id":"a","labels":{"x":null}},"spec":{"health":{"connected":true,"error":""}}} {"metadata":{"id":1}}"#,
+        r#"[{"storage":"local","type":"dir","content":"iso,images","avail":1,"enabled":1}]"#,
+        r#"{"data":{"nodes":[{"node":"pve1","status":"online","maxmem":1}],"storages":[]}}"#,
+        r#"{"Name":"omni","State":"running","Publishers":[{"URL":"0.0.0.0","PublishedPort":443}],"Labels":"a=b"}"#,
+        r#"{"issuer":"https://idp.example.ts.net","jwks_uri":"https://idp.example.ts.net/jwks","scopes_supported":["openid"]}"#,
+    ]);
+    fuzz("JSON of programs", 600, &json, |bytes| {
+        let text = text(bytes);
+        let _ = (omni::resources(&text), docker::containers(&text), docker::inspected(&text));
+        let _ = (proxmox::storage_list(&text), proxmox::Inventory::parse(&text));
+        let _ = (oidc::discovery(&text, "https://idp.example.ts.net"), oidc::keys(&text));
+    });
+    let lines = texts(&[
+        "* creating Clusters.omni.sidero.dev(a)\n* tearing down MachineSets.omni.sidero.dev(b)\n* destroyed X(y)\n",
+    ]);
+    fuzz("lines of programs", 400, &lines, |bytes| {
+        let text = text(bytes);
+        let _ = (sync::sync_actions(&text), omni::omnictl_version(&text), docker::version(&text));
+        let _ = (labels::parse(&text), versions::parse(&text));
+    });
+    let issues = triage::issues().expect("the known issues");
+    let samples: Vec<Vec<u8>> = issues.iter().map(|issue| triage::shown(issue).into_bytes()).collect();
+    fuzz("logs", 20, &samples, |bytes| drop(triage::hits(&issues, &text(bytes))));
+}
+
+#[test]
+fn fuzz_keys_and_certificates() {
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIBIjCByaADAgECAgEBMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAWEwHhcNMjYw\nMTAxMDAwMDAwWhcNMjcwMTAxMDAwMDAwWjAMMQowCAYDVQQDDAFh\n-----END CERTIFICATE-----\n";
+    let armored = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nxcMGBGcAAAABCADAAAAAAAAA\n=abcd\n-----END PGP PRIVATE KEY BLOCK-----\n";
+    fuzz("certificates and keys", 600, &texts(&[pem, armored, "eyJuYW1lIjoiYSIsInBncF9rZXkiOiJ4In0="]), |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let _ = (certificate::read_pem(&text).is_ok(), certificate::Certificate::parse(bytes).is_ok());
+        let _ = (
+            store_key::judge(&text, 1_800_000_000).is_ok(),
+            KeyInfo::parse(&text).map(|key| key.expired(SystemTime::now())),
+        );
+    });
+}
