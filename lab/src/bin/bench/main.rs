@@ -4,6 +4,7 @@
 //! slows both. The empty binary that has just the seven named crates is made in a temporary directory from this
 //! repository's own lock file. Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
 
+mod checks;
 mod runners;
 mod scale;
 
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-const SECTIONS: [&str; 7] = ["cold", "start", "rehearse", "verify", "beside", "scale", "runners"];
+const SECTIONS: [&str; 8] = ["cold", "start", "rehearse", "verify", "beside", "checks", "scale", "runners"];
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +44,9 @@ fn main() -> Result<()> {
     }
     if wants("beside") {
         bench.beside()?;
+    }
+    if wants("checks") {
+        checks::run(&bench)?;
     }
     if wants("scale") {
         scale::run(&bench)?;
