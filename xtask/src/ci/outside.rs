@@ -57,10 +57,17 @@ pub(super) fn script(bench: &Bench<'_>, name: &'static str) -> Result<Verdict, F
             Ok(Verdict::Unavailable { why, hint: format!("bash .ci/{name}.sh shows the rest") })
         }
         _ => match judged(bench, name, &ended)? {
-            Verdict::Passed(_) => Ok(Verdict::Passed(last(&ended.stdout).unwrap_or_default())),
+            Verdict::Passed(_) => Ok(Verdict::Passed(closing(&ended.stdout))),
             verdict => Ok(verdict),
         },
     }
+}
+
+/// What a script that passed came to: its last line, and what it left out on this machine (`SKIP what: why`).
+fn closing(output: &str) -> String {
+    let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let skipped: Vec<&str> = output.lines().filter_map(|line| line.strip_prefix("SKIP ")).collect();
+    if skipped.is_empty() { last.to_owned() } else { format!("{last}; skipped: {}", skipped.join("; ")) }
 }
 
 pub(super) fn run(
@@ -289,6 +296,16 @@ mod tests {
         let output = "running 2 tests\ntest result: ok. 412 passed; 0 failed; 1 ignored; 0 measured\n\
             test result: FAILED. 3 passed; 2 failed; 0 ignored; finished in 0.08s\n";
         assert_eq!(counted(output), "415 passed, 2 failed");
+    }
+
+    #[test]
+    fn what_a_script_leaves_out_is_said() {
+        assert_eq!(closing("a\n2 passed, 0 failed\n\n"), "2 passed, 0 failed");
+        let some = "SKIP the tasks: socat is not installed\nSKIP systemd: not root\n2 passed, 0 failed, 2 skipped\n";
+        assert_eq!(
+            closing(some),
+            "2 passed, 0 failed, 2 skipped; skipped: the tasks: socat is not installed; systemd: not root"
+        );
     }
 
     #[test]
