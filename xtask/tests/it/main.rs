@@ -5,6 +5,7 @@
 
 mod audit;
 mod audit_far_end;
+mod bad_input;
 mod cel_truth;
 mod check_convert;
 mod check_corpus;

@@ -1,0 +1,118 @@
+//! Bad input through the real binary: every kind of file that a task reads, in every way in which a file can be bad. An error,
+//! never a panic, never more than 200 MB or 2 s of work.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::sandbox::{Scratch, root};
+
+const MOST_KIB: u64 = 200 * 1024;
+const LONGEST: Duration = Duration::from_secs(2);
+const TEMPLATE: &str = "kind: Cluster\nname: a\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: ControlPlane\nmachineClass: {name: cp, size: 3}\n";
+
+/// A kind of file: its name, where it lies, and the task that reads it.
+const KINDS: &[(&str, &str, &[&str])] = &[
+    ("class", "machine-classes/x.yaml", &["machineclass-check", "machine-classes/x.yaml", "--offline"]),
+    ("template", "clusters/x.yaml", &["cluster-check", "clusters/x.yaml", "--offline"]),
+    ("patch", "clusters/p.yaml", &["cluster-check", "clusters/patched.yaml", "--offline"]),
+    (".env", "docker/.env", &["cluster-status"]),
+    ("config", "docker/config.yaml", &["selector-test", "true"]),
+    ("state", ".claude/omni-scale.local.md", &["provider-status"]),
+    ("policy", "policy.json", &["tsidp-verify", "--policy", "policy.json"]),
+    ("storages", "s.json", &["selector-test", "true", "--offline", "--storages", "s.json"]),
+    ("talos schema", "s.json", &["cluster-check", "clusters/ok.yaml", "--offline", "--talos-schema", "s.json"]),
+];
+
+/// Contents that no reader should meet, most of them larger than anything real.
+fn contents() -> Vec<(&'static str, Vec<u8>)> {
+    let full = |unit: &str, bytes: usize| unit.repeat(bytes / unit.len()).into_bytes();
+    let bomb: String = ('b'..='j')
+        .map(|c| format!("{c}: &{c} [{}]\n", vec![format!("*{}", (c as u8 - 1) as char); 9].join(",")))
+        .collect();
+    let noise: Vec<u8> = (0..65_536_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    vec![
+        ("binary", noise),
+        ("nothing but NUL", vec![0; 1000]),
+        ("10 MB of lines", full("a: b\n", 10 << 20)),
+        ("10 MB of brackets", full("[", 10 << 20)),
+        ("1 MB of braces", full("{a: ", 1 << 20)),
+        ("1 MB of line feeds", full("\n", 1 << 20)),
+        ("deep JSON", [full("[", 400_000), full("]", 400_000)].concat()),
+        ("a bomb of anchors", format!("a: &a [x,x,x,x,x,x,x,x,x]\n{bomb}").into_bytes()),
+        ("a cycle of aliases", b"a: &a [*a]\n".to_vec()),
+        ("the same key twice", b"a: 1\na: 2\n".to_vec()),
+        ("Windows line ends", b"a: b\r\nc: d\r\n".to_vec()),
+        ("a byte order mark", b"\xef\xbb\xbfa: b\n".to_vec()),
+        ("no UTF-8", b"a: \xff\xfe\n".to_vec()),
+        ("an open quote", b"\"".to_vec()),
+        ("a schema in circles", br##"{"$defs":{"v1alpha1.Config":{"anyOf":[{"$ref":"#/$defs/v1alpha1.Config"},{"$ref":"#/$defs/v1alpha1.Config"}]}}}"##.to_vec()),
+    ]
+}
+
+/// What a run took: its exit code, its words, its processor time and its peak of memory, as far as /proc tells.
+fn run(project: &std::path::Path, words: &[&str]) -> (Option<i32>, String, Duration, u64) {
+    let (out, err) = (project.join("out"), project.join("err"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(words)
+        .args(["--json", "--project-dir"])
+        .arg(project)
+        .current_dir(project)
+        .env_clear()
+        .env("PATH", "/nowhere")
+        .env("HOME", project)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&out).expect("a scratch file"))
+        .stderr(fs::File::create(&err).expect("a scratch file"))
+        .spawn()
+        .expect("the runner starts");
+    let begun = Instant::now();
+    let (mut peak, mut worked) = (0, Duration::ZERO);
+    let status = loop {
+        let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap_or_default();
+        let status = read("status");
+        let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        peak = peak.max(high.unwrap_or(0));
+        // The fields behind the name in brackets: user and system time are the 12th and 13th, in hundredths of a second.
+        let stat = read("stat");
+        let fields: Vec<u64> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(|f| f.parse().unwrap_or(0)).collect();
+        if let [user, system, ..] = fields.get(11..).unwrap_or_default() {
+            worked = worked.max(Duration::from_millis((user + system) * 10));
+        }
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{words:?} does not end");
+        std::thread::sleep(Duration::from_millis(3));
+    };
+    let said = fs::read_to_string(out).unwrap_or_default() + &fs::read_to_string(err).unwrap_or_default();
+    (status.code(), said, worked, peak)
+}
+
+#[test]
+fn no_file_makes_a_task_panic_or_grow_or_hang() {
+    let scratch = Scratch::new();
+    let project = scratch.path();
+    for dir in ["docker", "machine-classes", "clusters", ".claude"] {
+        fs::create_dir_all(project.join(dir)).expect("a scratch directory");
+    }
+    fs::copy(root().join("docker/compose.yaml"), project.join("docker/compose.yaml")).expect("the compose file");
+    let patched = |patches: &str| TEMPLATE.replacen("---", &format!("patches:\n  - {patches}\n---"), 1);
+    fs::write(project.join("clusters/patched.yaml"), patched("file: p.yaml")).expect("a scratch file");
+    let inline = patched("{name: a, inline: {machine: {sysctls: {a: b}}}}");
+    fs::write(project.join("clusters/ok.yaml"), inline).expect("a scratch file");
+    let contents = contents();
+    for (kind, file, words) in KINDS {
+        for (what, bytes) in &contents {
+            fs::write(project.join(file), bytes).expect("a scratch file");
+            let (code, said, worked, peak) = run(project, words);
+            let shown = || said.chars().take(600).collect::<String>();
+            assert!(code.is_some_and(|code| (0..=5).contains(&code)), "{kind}, {what}: exit {code:?}: {}", shown());
+            assert!(!said.contains("panicked"), "{kind}, {what}: {}", shown());
+            assert!(worked <= LONGEST, "{kind}, {what}: {worked:?} of work");
+            assert!(peak <= MOST_KIB, "{kind}, {what}: {} MiB", peak / 1024);
+        }
+        fs::remove_file(project.join(file)).expect("it was there");
+    }
+}
