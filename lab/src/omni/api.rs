@@ -117,7 +117,9 @@ pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, St
             access::require(caller, Role::Admin)?;
             check_lifetime(state, &key)?;
             let id = keys::identity(&name);
-            let account = state.accounts.get_mut(&id).ok_or_else(|| not_found(&Key::new(IDENTITY, DEFAULT, &id)))?;
+            // The handler wraps what its store says, and the code is lost (internal/backend/grpc/serviceaccount.go).
+            let missing = || Status::new(Code::Unknown, in_words("get", not_found(&Key::new(IDENTITY, DEFAULT, &id))));
+            let account = state.accounts.get_mut(&id).ok_or_else(missing)?;
             account.keys.push(key);
             Ok(Answer::Done)
         }
@@ -131,7 +133,7 @@ pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, St
         Call::DestroyServiceAccount(name) => {
             access::require(caller, Role::Admin)?;
             let gone = state.accounts.remove(&keys::identity(&name));
-            let text = format!("service account {:?} not found", keys::identity(&name));
+            let text = format!("service account {name:?} not found");
             gone.map(|_| Answer::Done).ok_or_else(|| Status::new(Code::NotFound, text))
         }
     }
@@ -147,6 +149,16 @@ fn visible(caller: &Caller, resource: &Resource) -> bool {
     }
 }
 
+/// The message of an error of the store as a layer above it wraps it.
+fn in_words(verb: &str, why: Status) -> String {
+    format!("failed to {verb}: {}", why.message)
+}
+
+/// Infrastructure providers are kept by another store, which wraps its errors.
+fn of_provider(typ: &str, verb: &str, why: Status) -> Status {
+    if typ == INFRA_PROVIDER { Status::new(why.code, in_words(verb, why)) } else { why }
+}
+
 fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<Answer, Status> {
     access::check(state, caller, Verb::Create, &resource.md.typ, &resource.md.namespace)?;
     own_id(caller, &resource)?;
@@ -158,7 +170,7 @@ fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<
         resource = resource.with_label(L_PROVIDER, provider);
     }
     let touched = resource.clone();
-    state.store.create(resource)?;
+    state.store.create(resource).map_err(|why| of_provider(&touched.md.typ, "create", why))?;
     after_write(state, &touched);
     Ok(Answer::Done)
 }
@@ -217,7 +229,9 @@ fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
 
 fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<Answer, Status> {
     access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
-    let Some(found) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else { return Err(not_found(key)) };
+    let Some(found) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else {
+        return Err(of_provider(&key.typ, "get", not_found(key)));
+    };
     let errors = validate::destroy(state, &found);
     if !errors.is_empty() {
         return Err(Status::invalid(&errors));

@@ -48,10 +48,16 @@ impl Term {
 /// Reads a selector: terms joined by commas, all of which must hold.
 pub fn parse(selector: &str) -> Result<Vec<Term>, String> {
     let mut terms = Vec::new();
-    for part in split(selector) {
+    let parts = split(selector);
+    for (at, part) in parts.iter().enumerate() {
         let part = part.trim();
         if part.is_empty() {
-            return Err("unexpected end of the selector".to_owned());
+            // The words of k8s.io/apimachinery pkg/labels/selector.go.
+            let found = if at + 1 == parts.len() { "" } else { "," };
+            return Err(match at {
+                0 => format!("found '{found}', expected: !, identifier, or 'end of string'"),
+                _ => format!("found '{found}', expected: identifier after ','"),
+            });
         }
         terms.push(term(part)?);
     }
@@ -86,6 +92,9 @@ fn term(part: &str) -> Result<Term, String> {
     };
     for (token, op) in [("!=", "!="), ("==", "="), ("<=", "<="), (">=", ">="), ("=", "="), ("<", "<"), (">", ">")] {
         if let Some((key, value)) = part.split_once(token) {
+            if key.is_empty() {
+                return Err(format!("found '{token}', expected: !, identifier, or 'end of string'"));
+            }
             return make(key, op, vec![value.trim().trim_matches('"').to_owned()]);
         }
     }

@@ -440,7 +440,8 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
         return of(Code::Invalid, format!("omnictl does not understand its key: {who}"))
             .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`");
     }
-    if has("code = NotFound") {
+    // Some handlers wrap what their store says, and lose its code: `renew` of an account that is not there.
+    if has("code = NotFound") || has("code = Unknown desc = failed to get: resource ") {
         return of(Code::NotFound, "Omni has no such resource".to_owned());
     }
     if has("code = AlreadyExists") {

@@ -23,8 +23,9 @@ pub fn run(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
     if client.release.old() {
         // One file, no directories, no words about them.
         let text = std::fs::read_to_string(path);
-        let text =
-            text.map_err(|why| format!("failed to read resource yaml file {path:?}: open {path}: {}", go_io(&why)))?;
+        let text = text.map_err(|why| {
+            format!("failed to read resource yaml file {path:?}: {} {path}: {}", verb(&why), go_io(&why))
+        })?;
         return apply(client, &text, verbose, dry);
     }
     let files = files(path).map_err(|why| format!("failed to discover yaml files from {path:?}: {why}"))?;
@@ -43,6 +44,11 @@ pub fn run(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
         applied.map_err(|why| why.wrap(&format!("failed to apply resources from file {shown:?}")))?;
     }
     Ok(())
+}
+
+/// What could not be done to a file: Go opens a directory and cannot read it.
+fn verb(why: &std::io::Error) -> &'static str {
+    if why.kind() == std::io::ErrorKind::IsADirectory { "read" } else { "open" }
 }
 
 /// The file, or all YAML files below the directory, in order.

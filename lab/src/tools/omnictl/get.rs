@@ -227,6 +227,11 @@ pub fn delete(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
     }
     for id in ids {
         let key = Key::new(&kind.typ, &namespace, &id);
+        if client.release.old() {
+            // 1.4.9 says both steps.
+            client.call(Call::Teardown(key.clone()))?;
+            err(&format!("torn down {} {id}\n", kind.typ));
+        }
         let gone = tear_down_and_destroy(client, &key);
         match gone {
             Ok(()) => err(&format!("destroyed {} {id}\n", kind.typ)),

@@ -36,7 +36,9 @@ impl Path {
                 parts.push(Part::Text(rest[..open].to_owned()));
             }
             let inner = &rest[open + 1..];
-            let close = inner.find('}').ok_or_else(|| "unclosed action".to_owned())?;
+            let open = inner.starts_with('[') && !inner.contains(']');
+            let why = if open { "unterminated array" } else { "unclosed action" };
+            let close = inner.find('}').ok_or_else(|| why.to_owned())?;
             let action = inner[..close].trim();
             rest = &inner[close + 1..];
             if let Some(quoted) = action.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
