@@ -330,3 +330,59 @@ fn a_command_that_is_none_is_found() {
         assert!(found.contains(wanted), "{command}: {found:?}");
     }
 }
+
+/// `docker/compose.yaml` is where versions are pinned; wherever else one stands, it is the same.
+#[test]
+fn versions_are_pinned_in_one_place() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect(name);
+    let compose = read("docker/compose.yaml");
+    let pinned = |image: &str| -> String {
+        let line = compose.lines().find_map(|line| line.trim().strip_prefix(&format!("image: {image}:")));
+        line.unwrap_or_else(|| panic!("{image} is not pinned")).to_owned()
+    };
+    let omni = pinned("ghcr.io/siderolabs/omni");
+    let provider = pinned("ghcr.io/siderolabs/omni-infra-provider-proxmox");
+    let tailscale = pinned("docker.io/tailscale/tailscale");
+    assert_eq!(omni, xtask::tool::install::VERSION, "the release that omnictl is taken from");
+    let upgrade = read("docs/upgrade.md");
+    let lib = read("tsidp/lib.sh");
+    let tsidp = lib.lines().find_map(|line| line.strip_prefix("readonly TSIDP_DEFAULT_VERSION=")).expect("a default");
+    let cluster = read("clusters/matrix.yaml");
+    let version = |name: &str| -> String {
+        let after = cluster.split(&format!("{name}:")).nth(1).and_then(|rest| rest.split("version:").nth(1));
+        after.and_then(|rest| rest.split_whitespace().next()).expect(name).trim_matches(['"', '}']).to_owned()
+    };
+    let both = format!("| Talos, Kubernetes | {}, {} |", version("talos"), version("kubernetes"));
+    for row in [
+        format!("| Omni | {omni} |"),
+        format!("| omnictl | {omni} |"),
+        format!("| Proxmox infrastructure provider | {provider} |"),
+        format!("| Tailscale | {tailscale} |"),
+        both,
+        format!("| tsidp | {tsidp} |"),
+    ] {
+        assert!(upgrade.contains(&row), "docs/upgrade.md has no row {row:?}");
+    }
+    for (page, text) in [("README.md", read("README.md")), ("tsidp/install.sh", read("tsidp/install.sh"))] {
+        let wanted = if page == "README.md" { [&omni, &provider] } else { [&tsidp.to_owned(), &tsidp.to_owned()] };
+        assert!(wanted.iter().all(|version| text.contains(version.as_str())), "{page} names {wanted:?}");
+    }
+}
+
+/// The example of the provider's configuration shows selectors that are ones.
+#[test]
+fn the_examples_selectors_compile() {
+    let text = fs::read_to_string(root().join("docker/config.yaml.example")).expect("the example");
+    let selectors: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().strip_prefix("#   storage_selector: ")).collect();
+    assert!(selectors.len() >= 3, "{selectors:?}");
+    for selector in selectors {
+        let expression = selector.trim_matches('\'');
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(["selector-test", expression, "--offline", "--json", "--project-dir"])
+            .arg(root())
+            .output()
+            .expect("the runner starts");
+        assert!(output.status.success(), "{selector}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
