@@ -79,6 +79,12 @@ fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
     })
 }
 
+/// A file that `docker/.env` names, where compose finds it.
+pub fn host_path(cx: &Cx, name: &str) -> std::path::PathBuf {
+    let below = cx.paths.compose();
+    below.parent().map_or_else(|| Path::new(name).to_owned(), |dir| dir.join(name))
+}
+
 /// Whether the provider starts with the stack, and why not.
 pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
     // What the shell holds does not reach docker compose: the file counts.

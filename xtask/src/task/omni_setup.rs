@@ -15,7 +15,6 @@ mod account;
 mod values;
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -161,9 +160,10 @@ fn lan(values: &Values) -> Diagnosis {
 
 fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
     let (cert, key) = (values.get("OMNI_TLS_CERT"), values.get("OMNI_TLS_KEY"));
-    let read = |path: &str| match files::read_text_if_there(Path::new(path)) {
+    let read = |path: &str| match files::read_text_if_there(&stack::host_path(cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
+        Err(_) if stack::host_path(cx, path).is_dir() => Err(Diagnosis::failed(format!("{path} is a directory"))),
         // The engine reads it as root.
         Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
     };

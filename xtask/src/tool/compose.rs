@@ -6,6 +6,7 @@ use std::time::Duration;
 use xshell::cmd;
 
 use super::Tool;
+use crate::check::hub::REQUIRED;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::proc::{self, Ended, Job};
@@ -74,7 +75,7 @@ impl<'a> Compose<'a> {
             "listing the containers of the stack",
             cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} ps --all --format json"),
         );
-        let ended = self.run(job.deadline(QUICK))?;
+        let ended = self.run(self.readable(job).deadline(QUICK))?;
         docker::containers(&ended.stdout)
             .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why))
     }
@@ -112,7 +113,7 @@ impl<'a> Compose<'a> {
     pub fn down(&self) -> Result<(), Failure> {
         let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
         let cmd = cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} down");
-        self.run(Job::new("ending the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
+        self.run(self.readable(Job::new("ending the stack", cmd)).deadline(self.cx.limit(UP))).map(drop)
     }
 
     /// Runs a program inside a running container and returns how it ended, whatever its exit status.
@@ -122,7 +123,7 @@ impl<'a> Compose<'a> {
     pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<Ended, Failure> {
         let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
         let cmd = cmd!(shell, "{docker} compose -f {file} exec -T {service} {words...}");
-        self.cx.proc.run(Job::new(purpose, cmd).deadline(QUICK))
+        self.cx.proc.run(self.readable(Job::new(purpose, cmd)).deadline(QUICK))
     }
 
     /// The last `tail` lines of a service's log, oldest first, each with its time.
@@ -151,7 +152,15 @@ impl<'a> Compose<'a> {
             shell,
             "{docker} compose -f {file} --profile {PROFILE} logs --no-log-prefix --timestamps {tail} {follow...} {service}"
         );
-        Ok(Job::new(format!("reading the log of {service}"), cmd).deadline(QUICK))
+        Ok(self.readable(Job::new(format!("reading the log of {service}"), cmd)).deadline(QUICK))
+    }
+
+    /// For calls that create nothing: compose replaces every variable before it does anything, and would refuse to look
+    /// while one that the file wants has no value yet.
+    fn readable(&self, job: Job) -> Job {
+        let env = &self.cx.settings.env_file;
+        let absent = |key: &&str| env.get(key).is_none_or(str::is_empty);
+        REQUIRED.iter().map(|each| each.key).filter(absent).fold(job, |job, key| job.env(key, "not-set"))
     }
 
     fn run(&self, job: Job) -> Result<Ended, Failure> {

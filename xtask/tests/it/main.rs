@@ -18,6 +18,7 @@ mod docs;
 mod fuzz;
 mod guides;
 mod hub;
+mod hub_in_lab;
 mod input;
 mod inventory;
 mod killed;

@@ -214,6 +214,22 @@ fn each_trap_is_found_in_the_lab_and_nothing_else() {
     assert_eq!(healthy.doctor(), (0, Vec::<String>::new()), "no trap was left behind");
 }
 
+#[test]
+fn a_hub_whose_far_ends_are_slow_is_looked_at_side_by_side() {
+    let lab = Sandbox::with(&Options { latency_ms: 300, ..Options::default() });
+    lab.provider();
+    let world = World { lab: &lab, project: lab.project(), env: Vec::new() };
+    let begun = Instant::now();
+    let output = world.command(&["doctor", "--json"]).output().expect("the runner starts");
+    let took = begun.elapsed();
+    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!((output.status.code(), &document["data"]["counts"]["failed"]), (Some(0), &0.into()), "{document:#}");
+    let each = document["steps"].as_array().expect("steps").iter();
+    let sum = Duration::from_millis(each.filter_map(|step| step["elapsed_ms"].as_u64()).sum());
+    assert!(took < Duration::from_secs(3), "{took:?} with 0.3 s a call");
+    assert!(sum > took * 3, "{sum:?} of checks took {took:?}: they do not run side by side");
+}
+
 /// What this host itself has to show: in a mount namespace of its own it can be made to. Each: what is mounted, whether the
 /// hub is set up, what is found, and the exit status.
 const OF_THE_HOST: &[(&str, bool, &[&str], i32)] = &[
@@ -230,11 +246,12 @@ fn traps_of_the_host_are_found() {
         eprintln!("SKIP traps_of_the_host_are_found: no mount namespace may be made here");
         return;
     }
-    let lab = set_up(&[]);
-    for (number, (mounts, set_up, wanted, exit)) in OF_THE_HOST.iter().enumerate() {
-        let world = World { lab: &lab, project: copy(&lab, number), env: Vec::new() };
-        if !set_up {
-            for file in ["docker/.env", "docker/config.yaml", "docker/omni.asc"] {
+    let (ready, fresh) = (set_up(&[]), Sandbox::new());
+    for (number, (mounts, is_set_up, wanted, exit)) in OF_THE_HOST.iter().enumerate() {
+        let lab = if *is_set_up { &ready } else { &fresh };
+        let world = World { lab, project: copy(lab, number), env: Vec::new() };
+        if !is_set_up {
+            for file in ["docker/.env", "docker/omni.asc"] {
                 fs::remove_file(world.path(file)).expect("it was there");
             }
         }

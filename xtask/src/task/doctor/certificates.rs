@@ -1,14 +1,12 @@
 //! Omni's certificate, as the file has it and as it is served.
 
-use std::path::Path;
-
 use super::Seen;
 use super::seen::{of, told, verdict};
 use crate::check::certificate::{self, Certificate, Judgement};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::failure::Code;
 use crate::files;
-use crate::task::hub::host_and_port;
+use crate::task::hub::{host_and_port, host_path};
 
 /// A judgement as a verdict: the first fault with its fix, all of them in the detail.
 pub fn judged(found: &Judgement) -> Diagnosis {
@@ -25,14 +23,14 @@ pub fn file(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let host = host_and_port(seen.needs("OMNI_DOMAIN")?).0;
         let (cert, key) = (seen.needs("OMNI_TLS_CERT")?, seen.needs("OMNI_TLS_KEY")?);
-        let chain = read(cert)?;
+        let chain = read(seen, cert)?;
         let mut found = judged(&certificate::judge(&chain, &host, seen.roots(), seen.now));
         let leaf = chain.first().ok_or_else(|| found.clone())?;
         let serves = |served: &[Certificate]| served.first().is_some_and(|served| served.der == leaf.der);
         if found.state != State::Ok && seen.served().is_some_and(|served| served.as_deref().is_ok_and(serves)) {
             found = Diagnosis::unknown("it is the one that is served: certificates.served says what is wrong");
         }
-        let text = match text(key) {
+        let text = match text(seen, key) {
             Ok(text) => text,
             Err(verdict) => return Ok(found.and(verdict)),
         };
@@ -44,13 +42,13 @@ pub fn file(seen: &Seen<'_>) -> Diagnosis {
     })
 }
 
-fn read(path: &str) -> Result<Vec<Certificate>, Diagnosis> {
-    certificate::read_pem(&text(path)?).map_err(|why| Diagnosis::failed(format!("{path}: {why}")))
+fn read(seen: &Seen<'_>, path: &str) -> Result<Vec<Certificate>, Diagnosis> {
+    certificate::read_pem(&text(seen, path)?).map_err(|why| Diagnosis::failed(format!("{path}: {why}")))
 }
 
 /// A file that may be root's alone.
-fn text(path: &str) -> Result<String, Diagnosis> {
-    match files::read_text_if_there(Path::new(path)) {
+fn text(seen: &Seen<'_>, path: &str) -> Result<String, Diagnosis> {
+    match files::read_text_if_there(&host_path(seen.cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
         Err(failure) if failure.cause.contains("denied") => {
@@ -77,7 +75,7 @@ pub fn served(seen: &Seen<'_>) -> Diagnosis {
             // What may do for machines does not do here: no task can ask Omni.
             found.state = State::Failed;
         }
-        let own = seen.value("OMNI_TLS_CERT").and_then(|path| read(path).ok());
+        let own = seen.value("OMNI_TLS_CERT").and_then(|path| read(seen, path).ok());
         Ok(match (own.as_deref().and_then(<[_]>::first), chain.first()) {
             (Some(file), Some(served)) if file.der != served.der => found.and(
                 Diagnosis::warning("another certificate is served than the one in the file: it was renewed since")

@@ -61,10 +61,11 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
     values.insert(ACCOUNT, Secret::plain(account(args, hub::given(env, example, ACCOUNT), stored)?));
     for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
         let flag = flag(args, variable.key);
-        let found = flag
-            .and_then(|(_, value)| value.map(str::to_owned))
-            .or_else(|| environment(variable.key))
-            .or_else(|| hub::given(env, example, variable.key).map(str::to_owned));
+        let given = flag.and_then(|(_, value)| value.map(str::to_owned)).or_else(|| environment(variable.key));
+        let found = match given {
+            Some(given) => Some(here(variable.key, given)),
+            None => hub::given(env, example, variable.key).map(str::to_owned),
+        };
         let wanted = Missing {
             name: variable.name.into(),
             flag: flag.map(|(name, _)| name.to_owned()),
@@ -86,6 +87,7 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
         return Err(Failure::missing(missing));
     }
     let values = Values(normal(values));
+    sound(&values)?;
     settled(&values, env, example, stored)?;
     Ok(values)
 }
@@ -126,6 +128,45 @@ fn normal(mut values: BTreeMap<&'static str, Secret>) -> BTreeMap<&'static str, 
     mend("OIDC_ISSUER_URL", &|text| text.trim_end_matches('/').to_owned());
     mend("OMNI_INITIAL_USER", &|text| text.trim().to_lowercase());
     values
+}
+
+/// A path as it is meant where it is typed: compose would take it from `docker/`.
+fn here(key: &str, value: String) -> String {
+    if !matches!(key, "OMNI_TLS_CERT" | "OMNI_TLS_KEY") || value.is_empty() {
+        return value;
+    }
+    std::path::absolute(&value).map_or(value, |path| path.display().to_string())
+}
+
+/// Values that no file, argument or host name can hold.
+fn sound(values: &Values) -> Result<(), Failure> {
+    for variable in &REQUIRED {
+        let value = values.get(variable.key);
+        let bad = |why: &str| {
+            let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
+            Err(Failure::new(Code::Invalid, format!("the {}{shown} {why}", variable.name))
+                .cause(format!("it would become {} in docker/.env", variable.key)))
+        };
+        if value.trim().is_empty() {
+            return bad("is empty");
+        }
+        if value.chars().any(char::is_control) {
+            return bad("holds a line break or another control character");
+        }
+        if variable.key == "OMNI_DOMAIN" && (!is_host(&values.host()) || value.contains(['/', '?', '#'])) {
+            return bad("is no host name");
+        }
+    }
+    Ok(())
+}
+
+/// Letters, digits and dashes between dots (RFC 1123), or an address.
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.parse::<std::net::IpAddr>().is_ok() || (host.len() < 254 && host.split('.').all(label))
 }
 
 /// What may not change once Omni has a store: machines carry its name.
@@ -229,6 +270,33 @@ mod tests {
         let values = Values(normal(values.map(|(key, value)| (key, Secret::plain(value))).into()));
         assert_eq!(values.endpoint(), "https://omni.example.com");
         assert_eq!((values.get("OIDC_ISSUER_URL"), values.get("OMNI_INITIAL_USER")), ("https://idp.x", "a@b.c"));
+    }
+
+    #[test]
+    fn what_no_file_can_hold_is_refused_and_no_secret_is_said() {
+        let with = |key: &'static str, value: &str| {
+            let good = |each: &Variable| match each.key {
+                "OMNI_DOMAIN" => "omni.example.com",
+                _ => "x",
+            };
+            let mut values: BTreeMap<_, _> =
+                REQUIRED.iter().map(|each| (each.key, Secret::plain(good(each)))).collect();
+            values.insert(key, Secret::plain(value));
+            sound(&Values(values)).err().map(|failure| failure.message).unwrap_or_default()
+        };
+        assert_eq!(with("OMNI_DOMAIN", "omni.example.com"), "");
+        assert_eq!(with("OMNI_DOMAIN", "127.0.0.1:8443"), "");
+        for domain in
+            ["omni.example.com\"; rm -rf /", "omni.example.com?x=1", "a..b", "-a.b", "omni_1.example.com", "ümlaut"]
+        {
+            assert!(with("OMNI_DOMAIN", domain).ends_with("is no host name"), "{domain}");
+        }
+        assert!(with("OIDC_CLIENT_ID", "x\nOMNI_DOMAIN=evil").contains("a line break"));
+        assert_eq!(
+            with("OIDC_CLIENT_SECRET", "hush\n"),
+            "the secret of Omni's client in tsidp holds a line break or another control character"
+        );
+        assert!(with("OMNI_INITIAL_USER", " ").ends_with("is empty"));
     }
 
     #[test]
