@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -18,12 +19,12 @@ use crate::faults::Faults;
 use crate::faulty;
 use crate::fill::{self, Size};
 use crate::http::{self, Server};
-use crate::omni::access::{self, Role};
+use crate::omni::access;
 use crate::omni::front::Front;
 use crate::omni::kinds::Release;
 use crate::omni::machines::{self, Hardware};
 use crate::omni::names::CLUSTER_MACHINE;
-use crate::omni::{Omni, api, keys, wall_now};
+use crate::omni::{Omni, api};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
 use crate::race::{First, first};
@@ -68,6 +69,7 @@ struct Lab {
     omni: Omni,
     omni_port: u16,
     omni_ca: String,
+    omni_down: Arc<AtomicBool>,
     proxmox: Proxmox,
     engine: Engine,
     faults: Arc<Faults>,
@@ -102,17 +104,25 @@ pub async fn serve(options: Options) -> Result<()> {
     let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
     let link = Link { control: control.local_addr()?.to_string(), token: token.clone() };
     let omni = Omni::start(clock.clone(), options.release);
-    let (front, tls) = front(&ca, &faults, &link, latency).await?;
+    // What answers at Omni's endpoint lives and ends with Omni's container, where a fault ends that.
+    let omni_down = Arc::new(AtomicBool::new(faulty::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
+    let (front, tls) = front(&ca, &faults, &omni_down, &link, latency).await?;
     let secret = omni.with(|state| state.uuid());
     let mut world = options.size.world(&secret)?;
     fill::fill(&options.dir, options.size, &omni, &mut world)?;
     let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
-    let around =
-        Surroundings { omni: omni.clone(), omni_addr: front.addr(), clock: clock.clone(), faults: Arc::clone(&faults) };
+    let around = Surroundings {
+        omni: omni.clone(),
+        omni_addr: front.addr(),
+        omni_down: Arc::clone(&omni_down),
+        clock: clock.clone(),
+        faults: Arc::clone(&faults),
+    };
     let lab = Arc::new(Lab {
         omni,
         omni_port: front.addr().port(),
         omni_ca: if faults.has("omni-unknown-ca") { String::new() } else { ca.pem() },
+        omni_down,
         proxmox,
         engine: Engine::new(around),
         faults: Arc::clone(&faults),
@@ -132,9 +142,9 @@ pub async fn serve(options: Options) -> Result<()> {
         Some(front)
     };
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
-    let key = admin_key(&lab)?;
+    let keys = faulty::Keys::make(&lab.faults, &lab.omni)?;
     write_project_files(&options.dir, &tls)?;
-    let written = write_files(&options.dir, &lab, &link, &ca, &key, &secret, resolver)?;
+    let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
     println!("{written}");
@@ -217,12 +227,17 @@ fn write_project_files(dir: &Path, tls: &Files) -> Result<()> {
     write_secret(&dir.join("omni.asc"), &format!("-----BEGIN {label}-----\n\n{key}-----END {label}-----\n"))
 }
 
-async fn front(ca: &Ca, faults: &Arc<Faults>, link: &Link, latency: Duration) -> Result<(Server, Files)> {
-    let leaf = if faults.has("omni-unknown-ca") { Leaf::SelfSigned } else { Leaf::Good };
-    let (tls, files) = ca.server_config_and_files(leaf)?;
+async fn front(
+    ca: &Ca,
+    faults: &Arc<Faults>,
+    down: &Arc<AtomicBool>,
+    link: &Link,
+    latency: Duration,
+) -> Result<(Server, Files)> {
+    let (tls, files) = ca.server_config_and_files(faulty::leaf(faults))?;
     let mut options = http::Options::new(loopback(0), Some(tls));
     options.latency = latency;
-    let front = Arc::new(Front::new(Arc::clone(faults), link.clone()));
+    let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone()));
     let server = http::serve(options, move |request| {
         let front = Arc::clone(&front);
         async move { front.answer(&request) }
@@ -237,27 +252,13 @@ async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration
     Proxmox::start(world, options, clock.clone(), hooks).await
 }
 
-/// The key in `DIR/env`: an administrator's, unless a fault says otherwise.
-fn admin_key(lab: &Lab) -> Result<String> {
-    let now = wall_now();
-    let day = 86_400;
-    let admin = lab.omni.add_key("automation", Role::Admin, now - day, keys::YEAR)?;
-    if lab.faults.has("key-wrong-role") {
-        return lab.omni.add_key("reader", Role::Reader, now - day, keys::YEAR);
-    }
-    if lab.faults.has("key-expired") {
-        return lab.omni.add_key("automation", Role::Admin, now - i64::from(keys::YEAR) - day, keys::YEAR);
-    }
-    Ok(admin)
-}
-
 /// Writes the directory; the value is the line that says that the lab is ready.
 fn write_files(
     dir: &Path,
     lab: &Lab,
     link: &Link,
     ca: &Ca,
-    key: &str,
+    keys: &faulty::Keys,
     secret: &str,
     resolver: SocketAddr,
 ) -> Result<Value> {
@@ -274,8 +275,16 @@ fn write_files(
     }
     let ca_file = dir.join("ca.pem");
     std::fs::write(&ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;
-    let domain = format!("127.0.0.1:{}", lab.omni_port);
-    let (omni, proxmox) = (format!("https://{domain}"), lab.proxmox.url());
+    // A name, where a fault is about what a name becomes.
+    let named = ["dns-tailnet-address", "dns-two-addresses", "dns-no-name"].iter().any(|name| lab.faults.has(name));
+    let domain = format!("{}:{}", if named { "localhost" } else { "127.0.0.1" }, lab.omni_port);
+    let (omni, mut proxmox) = (format!("https://{domain}"), lab.proxmox.url());
+    if lab.faults.has("network-proxmox-name") {
+        // A name, so that there is something not to resolve.
+        proxmox = proxmox.replace("127.0.0.1", "localhost");
+    }
+    let key = &keys.admin;
+    let more: String = keys.more.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
     // In double quotes, so that what reads it need know no more of a shell than docker's env files do.
     let escaped =
@@ -283,7 +292,7 @@ fn write_files(
     let env = format!(
         "export PATH=\"{}:$PATH\"\nexport OMNI_ENDPOINT='{omni}'\nexport OMNI_SERVICE_ACCOUNT_KEY='{key}'\n\
          export PROXMOX_VE_ENDPOINT='{proxmox}'\nexport PROXMOX_VE_API_TOKEN='omni@pve!provider={secret}'\n\
-         export SSL_CERT_FILE={}\nexport OMNI_SCALE_DNS='{resolver}'\n",
+         export SSL_CERT_FILE={}\nexport OMNI_SCALE_DNS='{resolver}'\n{more}",
         escaped(&bin),
         quoted(&ca_file)
     );
@@ -320,7 +329,10 @@ async fn listen_to_power(lab: Arc<Lab>) {
             machines::power_on(state, &event.uuid, hardware.unwrap_or_default());
             // What is installed knows where it belongs.
             let installed = state.store.by_id(CLUSTER_MACHINE, &event.uuid).is_some();
-            state.machines.change(&event.uuid, |machine| machine.mute = mute || !(knows_omni || installed));
+            state.machines.change(&event.uuid, |machine| {
+                machine.mute = mute || !(knows_omni || installed);
+                machine.stalls_at = faulty::stalls(&lab.faults);
+            });
         });
     }
 }
@@ -382,6 +394,9 @@ impl Lab {
             }
             Ask::Omni { key, call } => Told::Omni(self.omni.with(|state| {
                 let caller = access::authenticate(state, key.as_deref())?;
+                if let Some(refused) = faulty::before_call(&self.faults, state, &call) {
+                    return Err(refused);
+                }
                 api::call(state, &caller, *call)
             })),
             Ask::Change { after, within_ms } => {
@@ -411,6 +426,9 @@ impl Lab {
 
     fn start(&self, program: &str, argv: &[String]) -> Start {
         let omnictl = program == "omnictl";
+        if omnictl {
+            faulty::once_compared(&self.faults, &self.omni, &self.proxmox, argv);
+        }
         let online =
             omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
         Start {
@@ -419,9 +437,12 @@ impl Lab {
             omni_ca: self.omni_ca.clone(),
             clock: self.clock.factor(),
             busy_ms: self.tool_start.as_millis() as u64,
-            hang: online && self.faults.hit("omnictl-hangs"),
+            hang: online && self.faults.has("omnictl-hangs") && self.faults.hit("omnictl-hangs"),
             html: online && self.faults.has("omni-html"),
             engine_down: !omnictl && self.faults.hit("docker-down"),
+            omni_down: self.omni_down.load(Ordering::Relaxed),
+            omni_tls: faulty::tls_cause(faulty::leaf(&self.faults)).map(str::to_owned),
+            faults: if online || !omnictl { faulty::of_stand_in(&self.faults, program) } else { Vec::new() },
         }
     }
 

@@ -1,19 +1,33 @@
 //! Where the faults of the far ends bite: the standing ones are arranged when the lab begins, the passing ones answer a
-//! request or end a task.
+//! request, end a task, or are what somebody does by hand at a bad moment.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod accounts;
+mod hub;
+mod proxmox;
 
-use serde_json::json;
+pub use accounts::Keys;
+pub use hub::{OMNI_ENDS, before_call, last_words, leaf, once_compared, pull, stalls, start_container, tls_cause};
+pub use proxmox::ProxmoxFaults;
+
+use serde_json::{Value, json};
 
 use crate::faults::Faults;
-use crate::http::{JSON, Reply, Request};
 use crate::omni::Omni;
-use crate::omni::names::{EPHEMERAL, SYS_VERSION};
+use crate::omni::names::{EPHEMERAL, SYS_VERSION, TALOS_VERSION};
 use crate::omni::resource::Key;
-use crate::proxmox::hooks::{Fate, Hooks, TaskFate, TaskInfo};
-use crate::proxmox::world::GIB;
-use crate::proxmox::{Proxmox, World};
+use crate::omni::state::State;
+use crate::omni::versions;
+use crate::proxmox::Proxmox;
+
+/// The faults of which a stand-in is told when it is called: they are its own, not a far end's.
+const OF_OMNICTL: &[&str] = &["omnictl-version-differs", "omnictl-newer-than-omni", "omnictl-drops-keys"];
+const OF_DOCKER: &[&str] = &["docker-denied", "docker-no-compose", "docker-compose-old"];
+
+/// What a stand-in does differently at this call.
+pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
+    let own = if program == "omnictl" { OF_OMNICTL } else { OF_DOCKER };
+    own.iter().filter(|name| faults.has(name) && faults.hit(name)).map(|name| (*name).to_owned()).collect()
+}
 
 /// What is wrong from the beginning.
 pub fn arrange(faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
@@ -23,61 +37,30 @@ pub fn arrange(faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
             let key = Key::new(SYS_VERSION, EPHEMERAL, "current");
             state.store.set(&key, "backendapiversion", json!(3));
         }
-    });
-    proxmox.with(|world| {
-        if faults.has("proxmox-node-offline")
-            && let Some(last) = world.nodes.keys().last().cloned()
-        {
-            world.set_node_online(&last, false);
-        }
-        if faults.has("proxmox-storage-full") {
-            for storage in ["local-lvm", "vm_ssd"] {
-                world.fill_storage(storage, GIB);
-            }
+        offer_versions(faults, state);
+        if faults.has("provider-half-made") {
+            accounts::half_made(state);
         }
     });
+    proxmox.with(|world| proxmox::arrange(faults, world));
 }
 
-/// The faults of Proxmox's API.
-pub struct ProxmoxFaults {
-    faults: Arc<Faults>,
-}
-
-impl ProxmoxFaults {
-    /// Asks these.
-    pub fn new(faults: Arc<Faults>) -> ProxmoxFaults {
-        ProxmoxFaults { faults }
-    }
-}
-
-fn refusal(status: u16, reason: &str) -> Fate {
-    Fate::Answer(Reply::new(status, JSON, "{\"data\":null}").with_reason(reason))
-}
-
-impl Hooks for ProxmoxFaults {
-    fn request(&self, request: &Request, _world: &mut World) -> Option<Fate> {
-        let hit = |name| self.faults.hit(name);
-        if hit("proxmox-hangs") {
-            // Longer than anybody waits, at any pace.
-            return Some(Fate::Delay(Duration::from_secs(86_400 * 365)));
+/// Which versions of Talos and Kubernetes Omni offers.
+fn offer_versions(faults: &Faults, state: &mut State) {
+    let default = versions::default_talos(state.release);
+    let all: Vec<String> = state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
+    for id in all {
+        let key = Key::new(TALOS_VERSION, "default", &id);
+        if faults.has("omni-no-talos-versions") || (faults.has("talos-not-offered") && id == default) {
+            state.store.remove(&key);
         }
-        if hit("proxmox-unauthorized") {
-            return Some(refusal(401, "authentication failure"));
+        if faults.has("cluster-kubernetes-refused") && id == default {
+            let newest = |version: &Value| version.as_str().is_some_and(|text| text.starts_with("1.36."));
+            state.store.modify(&key, |found| {
+                if let Some(list) = found.spec["compatiblekubernetesversions"].as_array_mut() {
+                    list.retain(|version| !newest(version));
+                }
+            });
         }
-        if request.method == "POST" && request.path.ends_with("/download-url") && hit("proxmox-download-forbidden") {
-            let storage = request.path.rsplit('/').nth(1).unwrap_or_default();
-            let reason = format!("Permission check failed (/storage/{storage}, Datastore.AllocateTemplate)");
-            return Some(refusal(403, &reason));
-        }
-        None
-    }
-
-    fn task(&self, task: &TaskInfo, _world: &mut World) -> Option<TaskFate> {
-        if task.kind == "qmcreate" && self.faults.hit("proxmox-create-fails") {
-            let log = vec!["  Logical volume pve/data is out of metadata space".to_owned()];
-            let exitstatus = "unable to create VM - lvcreate 'pve/vm-disk' error: failed".to_owned();
-            return Some(TaskFate::Fail { exitstatus, log });
-        }
-        None
     }
 }

@@ -16,6 +16,7 @@ pub use requests::leave_provisioned;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -40,6 +41,9 @@ pub const SCHEMA: &str = include_str!("provider/schema.json");
 
 /// How often it says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// How far a clock that is off is behind.
+const BEHIND: Duration = Duration::from_secs(600);
 
 /// What the provider was started with.
 #[derive(Clone, Default)]
@@ -73,6 +77,8 @@ pub struct Surroundings {
     pub omni: Omni,
     /// Where its front listens.
     pub omni_addr: SocketAddr,
+    /// Whether the container of Omni has ended by a fault.
+    pub omni_down: Arc<AtomicBool>,
     /// Field time.
     pub clock: Clock,
     /// What goes wrong.
@@ -89,6 +95,7 @@ struct Provider {
     join_token: String,
     release: Release,
     ledger: Ledger,
+    faults: Arc<Faults>,
 }
 
 /// Runs the provider until it fails; the value is its exit code. Dropping the future is SIGKILL.
@@ -132,7 +139,7 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
     let client = client(settings.ca.as_deref(), insecure)?;
     // The first release logs in once, and not again when its ticket ends after two hours (issue 25).
     let renews = settings.release > Release::Untagged;
-    let pve = Pve::new(client, &text("url"), login, around.clock.clone()).renewing(renews);
+    let pve = Pve::new(client, &text("url"), login, around.clock.clone(), Arc::clone(&around.faults)).renewing(renews);
     say(log, "info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider");
     dial(settings, around).await?;
     register(settings, around).await?;
@@ -147,6 +154,7 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
         join_token: crate::tls::hex(&secret),
         release: settings.release,
         ledger: Ledger::default(),
+        faults: Arc::clone(&around.faults),
     })
 }
 
@@ -168,6 +176,9 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
         decoded.map_err(|why| format!("failed to decode service account key from options: {why}"))?;
     }
     let endpoint = Endpoint::parse(&settings.endpoint)?;
+    if around.faults.has("network-omni-name") && around.faults.hit("network-omni-name") {
+        return Err(gonet::grpc_error(&endpoint, "lookup"));
+    }
     let scheme = if endpoint.secure { "https" } else { "http" };
     let url = format!("{scheme}://{}:{}/healthz", endpoint.host, endpoint.port);
     let reply = client(settings.ca.as_deref(), settings.insecure)?.request("GET", &url, &[], "").await;
@@ -175,6 +186,10 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
     let kind = reply.header("content-type").unwrap_or_default();
     if kind.starts_with("text/html") || endpoint.port != around.omni_addr.port() {
         return Err(gonet::not_grpc(reply.status, reply.reason(), kind));
+    }
+    if around.faults.has("provider-omni-version") && around.faults.hit("provider-omni-version") {
+        // A client of a later COSI than the server's.
+        return Err("rpc error: code = Unimplemented desc = unknown service cosi.resource.State".to_owned());
     }
     Ok(())
 }
@@ -225,7 +240,9 @@ impl Provider {
         let heart = async {
             loop {
                 if !silent {
-                    self.omni.with(|state| crate::omni::providers::heartbeat(state, &self.id));
+                    let late = faults.has("time-clock-skew") && faults.hit("time-clock-skew");
+                    let behind = if late { BEHIND } else { Duration::ZERO };
+                    self.omni.with(|state| crate::omni::providers::heartbeat_of(state, &self.id, behind));
                 }
                 self.clock.sleep(HEARTBEAT).await;
             }

@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::spec::env::EnvFile;
 use crate::spec::key;
 use crate::task::{Outcome, hub};
-use crate::tool::compose::Compose;
+use crate::tool::compose::{Compose, SIDECAR};
 use crate::tool::gpg;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Done, Status};
@@ -105,7 +105,7 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
             {
                 return Err(failure.into());
             }
-            compose.recreate()?;
+            compose.recreate().map_err(|failure| of_sidecar(cx, failure))?;
             Ok("containers made anew, volumes kept".to_owned())
         }
         Action::ApplyClass { file } => {
@@ -133,7 +133,7 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
             // What the steps before wrote is complete only now.
             compose.check()?;
             hub::guard(cx, &compose.containers()?)?;
-            compose.up(*provider, *recreate)?;
+            compose.up(*provider, *recreate).map_err(|failure| of_sidecar(cx, failure))?;
             Ok("its containers are started".to_owned())
         }
         Action::StackDown => {
@@ -190,6 +190,14 @@ fn provider_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret,
             other => other,
         },
         other => other,
+    }
+}
+
+/// A stack that did not start for its sidecar: the sidecar's log says why.
+fn of_sidecar(cx: &Cx, failure: Failure) -> Failure {
+    match failure.message.contains("sidecar") {
+        true => hub::explain(cx, SIDECAR, failure),
+        false => failure,
     }
 }
 

@@ -97,7 +97,7 @@ pub enum Task {
     /// End the lab that lab-up started
     LabDown,
     /// List what can be made to go wrong in the lab
-    LabFaults,
+    LabFaults(LabFaults),
     /// Set up Omni: values, key of its store, docker/.env, containers, licence, service account
     OmniSetup(OmniSetup),
     /// Check Omni end to end: containers, health, certificate, ports, mounts, versions
@@ -167,7 +167,7 @@ impl Task {
             Task::OmnictlInstall(_) => "omnictl-install",
             Task::LabUp(_) => "lab-up",
             Task::LabDown => "lab-down",
-            Task::LabFaults => "lab-faults",
+            Task::LabFaults(_) => "lab-faults",
             Task::OmniSetup(_) => "omni-setup",
             Task::OmniVerify => "omni-verify",
             Task::OmniStatus(_) => "omni-status",
@@ -199,7 +199,7 @@ pub struct Rehearse {
     /// The pace of the lab: 1 is the field's
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub clock: u32,
-    /// Let something go wrong, and see what the task says
+    /// Let something go wrong (NAME or NAME:WHEN, as `lab-faults` lists them), and see what the task says and what ends it
     #[arg(long, value_name = "NAME")]
     pub fault: Vec<String>,
 }
@@ -473,6 +473,13 @@ pub struct LabSize {
     /// Let each start of omnictl and docker cost this much of a processor, as those of the real ones do
     #[arg(long, value_name = "MS")]
     pub tool_start_ms: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub struct LabFaults {
+    /// Only those of this group, such as docker or permissions
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
 }
 
 #[derive(Debug, Default, Args)]

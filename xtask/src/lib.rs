@@ -123,7 +123,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::OmnictlInstall(args) => task::omnictl_install::run(args, cx),
         Task::LabUp(args) => task::lab_up::run(args, cx),
         Task::LabDown => task::lab_down::run(cx),
-        Task::LabFaults => task::lab_faults::run(cx),
+        Task::LabFaults(args) => task::lab_faults::run(args, cx),
         Task::OmniSetup(args) => task::omni_setup::run(args, cx),
         Task::OmniVerify => task::omni_verify::run(cx),
         Task::OmniStatus(args) => task::omni_status::run(args, cx),

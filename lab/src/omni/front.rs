@@ -2,6 +2,7 @@
 //! internal/backend/server.go:892-980, internal/backend/health).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::faults::Faults;
 use crate::http::{Answer, Reply, Request};
@@ -16,17 +17,21 @@ const BINARY: &str = "application/octet-stream";
 /// What answers at Omni's endpoint.
 pub struct Front {
     faults: Arc<Faults>,
+    down: Arc<AtomicBool>,
     link: Link,
 }
 
 impl Front {
-    /// A front whose downloads find the lab at `link`.
-    pub fn new(faults: Arc<Faults>, link: Link) -> Front {
-        Front { faults, link }
+    /// A front whose downloads find the lab at `link`, and which drops who connects while it is `down`.
+    pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link) -> Front {
+        Front { faults, down, link }
     }
 
     /// Answers one request.
     pub fn answer(&self, request: &Request) -> Answer {
+        if self.down.load(Ordering::Relaxed) {
+            return Answer::Hangup;
+        }
         if self.faults.has("omni-html") && self.faults.hit("omni-html") {
             return Reply::new(200, HTML, PAGE).into();
         }
@@ -117,7 +122,7 @@ mod tests {
     fn ask(path: &str, faults: &[&str]) -> Reply {
         let texts: Vec<String> = faults.iter().map(|name| (*name).to_owned()).collect();
         let link = Link { control: "127.0.0.1:1".to_owned(), token: "t".to_owned() };
-        let front = Front::new(Arc::new(Faults::parse(&texts).unwrap()), link);
+        let front = Front::new(Arc::new(Faults::parse(&texts).unwrap()), Arc::default(), link);
         let request = Request {
             method: "GET".to_owned(),
             path: path.to_owned(),

@@ -47,6 +47,8 @@ pub struct Machine {
     pub hardware: Hardware,
     /// It never answers after power-on: a fault.
     pub mute: bool,
+    /// It never gets beyond this stage: a fault.
+    pub stalls_at: Option<Stage>,
 }
 
 /// All machines by SMBIOS UUID, and when each does its next thing: of ten thousand, most do nothing by themselves.
@@ -75,6 +77,7 @@ impl Machines {
             connected: false,
             hardware: Hardware::default(),
             mute: false,
+            stalls_at: None,
         });
     }
 
@@ -139,6 +142,18 @@ pub fn power_off(state: &mut State, uuid: &str) {
     });
 }
 
+/// Its host lost the network: nothing is heard of it any more.
+pub fn fall_silent(state: &mut State, uuid: &str) {
+    state.machines.change(uuid, |machine| {
+        machine.connected = false;
+        machine.due = None;
+    });
+    publish(state, uuid);
+    if let Some(cluster) = cluster_of(state, uuid) {
+        state.touch_cluster(&cluster);
+    }
+}
+
 /// The machine is told to leave its cluster. A machine that is off never hears it.
 pub fn reset(state: &mut State, uuid: &str) {
     let due = state.field + state.pace.reset;
@@ -166,6 +181,9 @@ fn step(state: &mut State, uuid: &str) {
     state.machines.change(uuid, |machine| {
         // The next step counts from when this one was due, not from when the lab came round to it.
         let at = machine.due.take().unwrap_or_default();
+        if machine.stalls_at == Some(machine.stage) {
+            return;
+        }
         let (stage, next) = match machine.stage {
             Stage::Off => {
                 machine.connected = false;

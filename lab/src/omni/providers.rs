@@ -31,8 +31,18 @@ pub fn register(state: &mut State, id: &str, name: &str, description: &str, sche
 
 /// A heartbeat.
 pub fn heartbeat(state: &mut State, id: &str) {
-    state.heartbeats.insert(id.to_owned(), state.field);
-    let seconds = state.store.now();
+    heartbeat_of(state, id, Duration::ZERO);
+}
+
+/// A heartbeat of a provider whose clock is `behind`: Omni compares its time with its own.
+pub fn heartbeat_of(state: &mut State, id: &str, behind: Duration) {
+    // Time begins with the lab: what was before has been silent for long.
+    let heard = state.field.checked_sub(behind);
+    match heard {
+        Some(heard) => drop(state.heartbeats.insert(id.to_owned(), heard)),
+        None => drop(state.heartbeats.remove(id)),
+    }
+    let seconds = state.store.now() - behind.as_secs() as i64;
     let spec = json!({"lastheartbeattimestamp": {"seconds": seconds, "nanos": 0}});
     let made = state.make(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id, spec).with_label(L_PROVIDER, id);
     state.store.put(made);

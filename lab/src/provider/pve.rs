@@ -1,11 +1,12 @@
 //! The provider's way to Proxmox: go-proxmox v0.3.2 in its errors and its habits (proxmox.go:96-342, tasks.go).
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
+use crate::faults::Faults;
 use crate::gonet::{self, Endpoint};
 use crate::http::{Client, Reply};
 
@@ -38,6 +39,7 @@ pub struct Pve {
     session: Mutex<Option<(String, String)>>,
     renews: bool,
     clock: Clock,
+    faults: Arc<Faults>,
 }
 
 /// A task as its status call shows it.
@@ -51,8 +53,8 @@ pub struct Task {
 
 impl Pve {
     /// A connection; nothing is sent yet.
-    pub fn new(client: Client, base: &str, login: Login, clock: Clock) -> Pve {
-        Pve { client, base: base.to_owned(), login, session: Mutex::new(None), renews: false, clock }
+    pub fn new(client: Client, base: &str, login: Login, clock: Clock, faults: Arc<Faults>) -> Pve {
+        Pve { client, base: base.to_owned(), login, session: Mutex::new(None), renews: false, clock, faults }
     }
 
     /// Whether it logs in again once its ticket has ended (go-proxmox v0.4.1 and later).
@@ -81,6 +83,10 @@ impl Pve {
             let scheme = if self.base.contains("://") { scheme } else { "" };
             return Err(named(&format!("unsupported protocol scheme {scheme:?}")));
         };
+        if self.faults.has("network-proxmox-name") && self.faults.hit("network-proxmox-name") {
+            // Docker's own resolver, which knows what the container's nameservers know.
+            return Err(named(&format!("dial tcp: lookup {} on 127.0.0.11:53: no such host", endpoint.host)));
+        }
         let mut headers = self.headers();
         if let Some(content) = content {
             headers.push(("content-type", content.to_owned()));

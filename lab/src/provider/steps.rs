@@ -91,6 +91,12 @@ impl Provider {
                 );
                 let hash = ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes());
                 state.schematic = hex(hash.as_ref());
+                if self.faults.has("image-factory-unreachable") && self.faults.hit("image-factory-unreachable") {
+                    let dial = "dial tcp: lookup factory.talos.dev on 127.0.0.11:53: no such host";
+                    let text =
+                        format!("failed to create schematic: Post \"https://factory.talos.dev/schematics\": {dial}");
+                    return Err(Stop::Failed(text));
+                }
                 Ok(())
             }
             "uploadISO" => self.upload_iso(request, state).await,

@@ -99,6 +99,19 @@ pub struct Start {
     pub html: bool,
     /// The engine cannot be reached.
     pub engine_down: bool,
+    /// Omni's container has ended: who connects is dropped.
+    pub omni_down: bool,
+    /// What is wrong with the front's certificate besides its authority, in rustls' words.
+    pub omni_tls: Option<String>,
+    /// What the stand-in itself does differently: names of faults.
+    pub faults: Vec<String>,
+}
+
+impl Start {
+    /// Whether the stand-in is to show this fault.
+    pub fn shows(&self, fault: &str) -> bool {
+        self.faults.iter().any(|name| name == fault)
+    }
 }
 
 /// An open conversation.

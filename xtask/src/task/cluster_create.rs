@@ -300,7 +300,8 @@ fn sync(cx: &Cx, omnictl: &Omnictl<'_>, path: &Path, known: &Known<'_>, args: &C
         } else {
             cluster_sync::consent(cx, std::slice::from_ref(each))?;
             let plan = cluster_sync::plan(cx, std::slice::from_ref(each));
-            apply::run(cx, &plan, &format!("sync cluster `{}`", each.name))?;
+            apply::run(cx, &plan, &format!("sync cluster `{}`", each.name))
+                .map_err(|error| cluster_sync::of_sync(cx, error, std::slice::from_ref(each)))?;
         }
         cluster_sync::prove(cx, omnictl, each, args.no_wait)?;
     }

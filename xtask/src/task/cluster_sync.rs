@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Outcome, cluster_status, known, load};
+use super::{Outcome, cluster_status, known, load, stuck};
 use crate::apply::{self, Applied};
 use crate::cli::ClusterSync;
 use crate::cx::Cx;
@@ -53,7 +53,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     if !cx.dry_run {
         consent(cx, &wanted)?;
     }
-    match apply::run(cx, &plan, "sync")? {
+    match apply::run(cx, &plan, "sync").map_err(|error| of_sync(cx, error, &wanted))? {
         Applied::Planned(outcome) => {
             let plan = outcome.data["plan"].clone();
             let mut data = data;
@@ -139,6 +139,24 @@ pub fn consent(cx: &Cx, wanted: &[Wanted]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A sync that did not end: what it tears down does not go, and omnictl does not say why.
+pub fn of_sync(cx: &Cx, error: anyhow::Error, wanted: &[Wanted]) -> anyhow::Error {
+    let failure = Failure::of(&error);
+    if failure.code != Code::Timeout {
+        return error;
+    }
+    let own = failure.hint.clone();
+    for each in wanted.iter().filter(|each| each.actions.iter().any(SyncAction::destroys)) {
+        let view = Omnictl::find(cx).and_then(|omnictl| cluster_status::observe(&omnictl, &each.name)).ok().flatten();
+        let explained = stuck::explain(cx, failure.clone(), &each.name, view.as_ref());
+        if explained.cause != failure.cause {
+            let hint = format!("{} {own}", explained.hint);
+            return explained.hint(hint).into();
+        }
+    }
+    error
+}
+
 /// Step 5.
 ///
 /// # Errors
@@ -168,6 +186,7 @@ pub fn prove(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &Wanted, no_wait: bool) -> 
 fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     let what = format!("cluster `{cluster}`");
     let mut ready: Vec<String> = Vec::new();
+    let mut last: Option<ClusterView> = None;
     let result = wait::until(
         &what,
         cx.limit(RUNNING),
@@ -193,10 +212,12 @@ fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::
             if view.running {
                 return Ok(Look::Done(view));
             }
-            Ok(Look::Waiting(match view.first_error() {
+            let words = match view.first_error() {
                 Some(error) => format!("{} (error: {error})", view.waits_for()),
                 None => view.waits_for(),
-            }))
+            };
+            last = Some(view);
+            Ok(Look::Waiting(words))
         },
     );
     result.map_err(|error| {
@@ -204,7 +225,13 @@ fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::
         if failure.code != Code::Timeout {
             return error;
         }
-        failure.next(format!("cargo xtask cluster-status {cluster}")).next("cargo xtask provider-status").into()
+        let mut failure = stuck::explain(cx, failure, cluster, last.as_ref());
+        for command in [format!("cargo xtask cluster-status {cluster}"), "cargo xtask provider-status".to_owned()] {
+            if !failure.next.contains(&command) {
+                failure.next.push(command);
+            }
+        }
+        failure.into()
     })
 }
 

@@ -12,6 +12,7 @@ use xshell::cmd;
 
 use super::Outcome;
 use crate::check::Finding;
+use crate::ci::pages::faults::SOURCE as FAULTS;
 use crate::ci::pages::recording::{RECORDINGS, clean};
 use crate::ci::pages::{Inputs, PAGES, Page, difference};
 use crate::cli::Docs;
@@ -103,7 +104,8 @@ fn inputs(cx: &Cx) -> Result<Inputs, Failure> {
             recordings.insert(recording.name.to_owned(), text);
         }
     }
-    Ok(Inputs { recordings })
+    let faults = files::read_text_if_there(&cx.paths.root().join(FAULTS))?.unwrap_or_default();
+    Ok(Inputs { recordings, faults })
 }
 
 /// Step 2: the pages that differ from their files, with what they should be.

@@ -1,22 +1,36 @@
 //! `lab-faults`: what can be made to go wrong in the lab, for `lab-up --fault` and `rehearse --fault`.
 
-use serde_json::{Value, json};
-use xshell::cmd;
+use serde_json::json;
 
+use super::faults::{self, Fault};
 use super::{Outcome, lab_up};
+use crate::cli::LabFaults;
 use crate::cx::Cx;
-use crate::proc::{self, Job};
+use crate::failure::{Code, Failure};
+use crate::spec::nearest;
 use crate::ui::table;
 
-pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+pub fn run(args: &LabFaults, cx: &Cx) -> anyhow::Result<Outcome> {
     let program = lab_up::built(cx)?;
-    let shell = proc::shell()?;
-    let ended = cx.proc.run(Job::new("asking the lab for its faults", cmd!(shell, "{program} faults")))?.checked()?;
-    let faults: Vec<Value> = serde_json::from_str(&ended.stdout)?;
-    let text = |fault: &Value, key: &str| fault[key].as_str().unwrap_or_default().to_owned();
-    let row = |fault: &Value| ["group", "name", "does"].map(|key| text(fault, key)).to_vec();
+    let mut faults = faults::table(cx, &program)?;
+    if let Some(group) = &args.group {
+        let mut groups: Vec<String> = faults.iter().map(|fault| fault.group.clone()).collect();
+        groups.dedup();
+        if !groups.contains(group) {
+            let known: Vec<&str> = groups.iter().map(String::as_str).collect();
+            return Err(Failure::new(Code::Usage, format!("there is no group `{group}`"))
+                .cause(format!("the groups are {}", known.join(", ")))
+                .hint(nearest::suggestion(group, &known))
+                .into());
+        }
+        faults.retain(|fault| fault.group == *group);
+    }
+    let row = |fault: &Fault| vec![fault.group.clone(), fault.name.clone(), fault.does.clone(), fault.heals.clone()];
     let rows: Vec<Vec<String>> = faults.iter().map(row).collect();
-    cx.ui.data(&table(&["GROUP", "FAULT", "WHAT THE FAR END DOES"], &rows));
-    let summary = format!("{} faults", faults.len());
+    cx.ui.data(&table(&["GROUP", "FAULT", "WHAT THE FAR END DOES", "WHAT ENDS IT"], &rows));
+    let summary = match &args.group {
+        Some(group) => format!("{} faults of the group {group}", faults.len()),
+        None => format!("{} faults", faults.len()),
+    };
     Ok(Outcome::done(summary).with(json!({ "faults": faults })).next("cargo xtask rehearse --fault NAME"))
 }

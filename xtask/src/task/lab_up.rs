@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use xshell::cmd;
 
-use super::Outcome;
+use super::{Outcome, faults};
 use crate::cli::{LabSize, LabUp};
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -83,6 +83,10 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
     }
     let program = built(cx)?;
+    let known = faults::table(cx, &program)?;
+    for text in &args.fault {
+        faults::named(&known, text)?;
+    }
     let _ = fs::remove_dir_all(&dir);
     let options =
         Options { clock: args.clock, faults: args.fault.clone(), latency_ms: args.latency_ms, size: args.size.clone() };

@@ -15,6 +15,7 @@ pub mod completions;
 pub mod contributor;
 pub mod docs;
 pub mod doctor;
+pub mod faults;
 pub mod hooks_install;
 pub mod hub;
 pub mod infisical_scan;
@@ -44,6 +45,7 @@ pub mod stack_down;
 pub mod stack_logs;
 pub mod stack_up;
 pub mod staged_check;
+pub mod stuck;
 pub mod triage;
 pub mod tsidp_verify;
 

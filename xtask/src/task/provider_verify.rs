@@ -18,7 +18,7 @@ use crate::failure::{Code, Failure};
 use crate::files;
 use crate::spec::config::{Auth, ProviderConfig, without_api_path};
 use crate::status::omni::ProviderHealth;
-use crate::tool::compose::{Compose, PROVIDER};
+use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
 use crate::tool::omni;
 use crate::tool::omnictl::{Omnictl, no_endpoint};
 use crate::tool::proxmox::{Proxmox, Token};
@@ -222,7 +222,7 @@ pub fn wait_for_registration(
         };
         Ok((health, fresh))
     };
-    wait::until(&what, limit, say, || {
+    let result = wait::until(&what, limit, say, || {
         let (health, fresh) = match seen() {
             // The stack was made anew and Omni with it: until it is back, that is what is waited for.
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
@@ -245,6 +245,17 @@ pub fn wait_for_registration(
                 Ok(Look::Waiting(format!("waiting for {words}")))
             }
         }
+    });
+    result.map_err(|error| {
+        let failure = Failure::of(&error);
+        if failure.code != Code::Timeout {
+            return error;
+        }
+        let hint = match failure.cause.contains("heartbeat") {
+            true => "the provider runs and reports, and its time is not Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s looks the same as a provider that is gone",
+            false => "the container runs and Omni hears nothing: see what its log says, and whether OMNI_ENDPOINT can be reached from the sidecar's network",
+        };
+        explain_by_log(cx, failure.hint(hint)).next("cargo xtask provider-status").into()
     })
 }
 
@@ -272,6 +283,14 @@ pub fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
 /// Fails when the provider's container has ended.
 fn running(cx: &Cx) -> Result<(), Failure> {
     let containers = Compose::find(cx)?.containers()?;
+    let sidecar = containers.iter().find(|container| container.service == SIDECAR);
+    if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead")) {
+        // Whatever the others say then is a consequence.
+        return Err(Failure::new(Code::Failed, "the containers lost the network that they share")
+            .cause(format!("{SIDECAR}: {}", sidecar.status))
+            .hint("the whole stack must be made anew together")
+            .next("cargo xtask stack-up --recreate"));
+    }
     match containers.iter().find(|container| container.service == PROVIDER) {
         Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(()),
         Some(container) => {

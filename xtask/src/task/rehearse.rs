@@ -4,6 +4,11 @@
 //! 2. The tasks themselves run, as separate processes, in the order in which a newcomer would type them.
 //! 3. What now exists is shown: cluster, machine sets, machines, virtual machines with their node and storage.
 //! 4. Everything is removed.
+//!
+//! With `--fault` something goes wrong: the tasks that lead there run, then the one that meets it, and what it said
+//! stands beside what ends the fault in the field.
+
+mod practice;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,19 +76,27 @@ impl Drop for Lab {
 struct Ran {
     line: String,
     elapsed: Duration,
+    code: Option<i32>,
     document: Value,
 }
 
+impl Ran {
+    fn json(&self) -> Value {
+        json!({ "task": self.line, "elapsed_ms": self.elapsed.as_millis() as u64, "document": self.document })
+    }
+}
+
 pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
-    if cx.dry_run {
-        return Ok(planned(cx));
+    if cx.dry_run && args.fault.is_empty() {
+        return Ok(planned(cx, &tasks()));
     }
     remove_stale(&cx.paths.target());
     let program = cx.ui.step("build", "the lab is built", || Ok(Done::ok(lab_up::built(cx)?, "")))?;
+    if !args.fault.is_empty() {
+        return practice::run(args, cx, &program);
+    }
     let begun = Instant::now();
-    let lab = start(args, cx, &program)?;
-    let project = lab.dir.join("project");
-    lab_up::make_project(&cx.paths, &project, &lab.ready)?;
+    let (lab, project) = start(args, cx, &program)?;
     let mut ran = Vec::new();
     for words in tasks() {
         ran.push(task(cx, &lab, &project, &words)?);
@@ -96,10 +109,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
         "rehearsed in {}: cluster `{CLUSTER}` is Running on {found} virtual machines of the simulated Proxmox",
         millis(elapsed.as_millis() as u64)
     );
-    let times: Vec<Value> = ran
-        .iter()
-        .map(|ran| json!({ "task": ran.line, "elapsed_ms": ran.elapsed.as_millis() as u64, "document": ran.document }))
-        .collect();
+    let times: Vec<Value> = ran.iter().map(Ran::json).collect();
     let data = json!({ "tasks": times, "state": state, "elapsed_ms": elapsed.as_millis() as u64 });
     Ok(Outcome::done(summary)
         .with(data)
@@ -107,9 +117,9 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
         .next("docs/deployment.md goes through the real thing"))
 }
 
-fn planned(cx: &Cx) -> Outcome {
+fn planned(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {
     let mut plan = Vec::new();
-    for words in tasks() {
+    for words in tasks {
         let line = format!("cargo xtask {}", words.join(" "));
         cx.ui.note("rehearse", &line, Status::Planned, "against the lab, in a scratch copy");
         plan.push(json!({ "verb": "run", "object": line, "effect": "against the lab, in a scratch copy", "undo": "it is removed at the end" }));
@@ -129,19 +139,33 @@ fn remove_stale(target: &Path) {
 }
 
 /// Step 1.
-fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Lab> {
-    cx.ui.step("lab", "the lab is up", || {
+fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<(Lab, PathBuf)> {
+    let lab = cx.ui.step("lab", "the lab is up", || {
         let dir = cx.paths.target().join(format!("rehearsal-{}", std::process::id()));
         let options = Options { clock: args.clock, faults: args.fault.clone(), ..Options::default() };
         let started = lab_up::start(program, &dir, &options, true);
         let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
         let detail = format!("Proxmox {}, Omni {}, clock {}", ready.proxmox_url, ready.omni_endpoint, args.clock);
         Ok(Done::changed(Lab { dir, child, ready }, detail))
-    })
+    })?;
+    let project = lab.dir.join("project");
+    lab_up::make_project(&cx.paths, &project, &lab.ready)?;
+    Ok((lab, project))
 }
 
-/// Step 2, one task: this very program, as a process of its own, with nothing but PATH, endpoints and files different.
+/// Step 2, one task that must succeed.
 fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<Ran> {
+    let ran = play(cx, lab, project, words)?;
+    if ran.code != Some(0) {
+        return Err(stopped(&ran.line, ran.code, ran.document).into());
+    }
+    cx.ui.note(&words[0], ran.line.clone(), Status::Ok, millis(ran.elapsed.as_millis() as u64));
+    Ok(ran)
+}
+
+/// One task, whatever it comes to: this very program, as a process of its own, with nothing but PATH, endpoints and files
+/// different.
+fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<Ran> {
     let shown: Vec<String> =
         words.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { word.clone() }).collect();
     let line = format!("cargo xtask {}", shown.join(" "));
@@ -150,10 +174,12 @@ fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<
     let shell = proc::shell()?;
     let json = cx.ui.json().then_some("--json");
     let limit = cx.limit(Duration::from_secs(120));
-    let seconds = format!("{}s", limit.as_secs());
+    // A task that brings a limit of its own keeps it.
+    let own = words.iter().any(|word| word == "--timeout");
+    let timeout: &[String] = if own { &[] } else { &["--timeout".to_owned(), format!("{}s", limit.as_secs())] };
     let cmd = cmd!(
         shell,
-        "{program} {words...} --project-dir {project} --yes --non-interactive --timeout {seconds} --color never {json...}"
+        "{program} {words...} --project-dir {project} --yes --non-interactive {timeout...} --color never {json...}"
     );
     let mut job = Job::new(format!("rehearsing {}", words[0]), cmd).deadline(limit + Duration::from_secs(30));
     let env_file = files::read_text_if_there(&lab.ready.env_file)?.unwrap_or_default();
@@ -181,11 +207,7 @@ fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<
     if proc::interrupted() {
         return Err(proc::interruption(&format!("rehearsing {}", words[0])).into());
     }
-    if !ended.success() {
-        return Err(stopped(&line, ended.status.code(), document).into());
-    }
-    cx.ui.note(&words[0], line.clone(), Status::Ok, millis(begun.elapsed().as_millis() as u64));
-    Ok(Ran { line, elapsed: begun.elapsed(), document })
+    Ok(Ran { line, elapsed: begun.elapsed(), code: ended.status.code(), document })
 }
 
 /// The failure of a rehearsal whose task failed: what the task said is above, or inside.

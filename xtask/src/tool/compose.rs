@@ -211,6 +211,12 @@ pub(super) fn explain(ended: &Ended) -> Failure {
             .cause(message.trim_start_matches([':', ' ']).to_owned())
             .hint(format!("set {name} in docker/.env; docker/.env.example says what each variable is for"));
     }
+    if has("Additional property content is not allowed") {
+        return Failure::new(Code::Prerequisite, "docker's compose plugin is too old")
+            .cause(said)
+            .hint("docker/compose.yaml hands secrets over as inline configs, which compose knows since 2.23.1: update docker-compose-plugin")
+            .next("docker compose version --short");
+    }
     if has("go-yaml load error") || has("is invalid") || has("yaml:") {
         return Failure::new(Code::Invalid, "docker/compose.yaml is not understood")
             .cause(said)
@@ -220,7 +226,7 @@ pub(super) fn explain(ended: &Ended) -> Failure {
         return Failure::new(Code::Failed, "the containers lost the network that they share")
             .cause(said)
             .hint("the whole stack must be made anew together")
-            .next("docker compose -f docker/compose.yaml --profile provider up -d --force-recreate");
+            .next("cargo xtask stack-up --recreate");
     }
     if has("is unhealthy") || has("dependency failed to start") {
         return Failure::new(Code::Failed, "the stack did not start: its sidecar is not healthy")

@@ -174,9 +174,7 @@ fn explain(ended: &Ended, request: &Request<'_>) -> Failure {
             .hint("check the network between, and whether the service is overloaded"),
         Some(35) => unreachable(format!("no TLS with {url}"))
             .hint("the port may speak plain HTTP, or the address may be another service's"),
-        Some(60) => unreachable(format!("the certificate of {url} is not trusted")).hint(
-            "give the authority that signed it with --ca-file FILE or SSL_CERT_FILE (Proxmox keeps its own in /etc/pve/pve-root-ca.pem); --insecure-skip-tls-verify takes any certificate",
-        ),
+        Some(60) => certificate(url, &said),
         Some(18) => unreachable(format!("the download of {url} was cut short")).hint("try again; nothing was kept"),
         Some(77) => Failure::new(Code::Prerequisite, "the file of certificate authorities cannot be read")
             .cause(said)
@@ -186,6 +184,30 @@ fn explain(ended: &Ended, request: &Request<'_>) -> Failure {
         Some(23) => Failure::new(Code::Failed, "the download could not be written").cause(said),
         _ => unreachable(format!("the request to {url} failed")),
     }
+}
+
+/// A certificate that curl does not take: OpenSSL's reasons (X509_verify_cert_error_string) and curl's own of the name.
+fn certificate(url: &str, said: &str) -> Failure {
+    // What follows is curl's advice, not its reason.
+    let reason = said.lines().next().unwrap_or_default();
+    let refused = |message: String| Failure::new(Code::Unreachable, message).cause(reason);
+    if reason.contains("has expired") {
+        return refused(format!("the certificate of {url} has expired"))
+            .hint("renew it and let the service read it again; if it is new, the clock of this machine is wrong (`timedatectl`)")
+            .next("timedatectl");
+    }
+    if reason.contains("not yet valid") {
+        return refused(format!("the certificate of {url} is not valid yet"))
+            .hint("the clock of this machine, or of the one that made the certificate, is wrong (`timedatectl`)")
+            .next("timedatectl");
+    }
+    if reason.contains("subject name") || reason.contains("does not match") {
+        return refused(format!("the certificate of {url} is for another name"))
+            .hint("ask under a name that it covers, or have it issued for this one; the names in it are fixed when it is made");
+    }
+    refused(format!("the certificate of {url} is not trusted")).hint(
+        "give the authority that signed it with --ca-file FILE or SSL_CERT_FILE (Proxmox keeps its own in /etc/pve/pve-root-ca.pem); --insecure-skip-tls-verify takes any certificate",
+    )
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::secret::Secret;
 use crate::settings::{Origin, environment};
 use crate::spec::key::KeyInfo;
 use crate::status::omni::{self, Resource};
+use crate::triage;
 
 /// The variables that omnictl reads a key from, in its order: a set `SIDERO_SERVICE_ACCOUNT_KEY` wins, even an empty
 /// one (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
@@ -164,7 +165,9 @@ impl<'a> Omnictl<'a> {
     }
 
     fn job(&self, purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
-        let mut job = Job::new(purpose, cmd).deadline(READ);
+        // Whoever has less patience than a read takes is not kept waiting.
+        let patience = self.cx.timeout.map_or(READ, |timeout| timeout.min(READ));
+        let mut job = Job::new(purpose, cmd).deadline(patience);
         match &self.login {
             Login::Key { variable, secret, .. } => job = job.secret_env(variable, secret),
             Login::Config(file) => job = job.env("OMNICONFIG", file),
@@ -260,7 +263,7 @@ impl<'a> Omnictl<'a> {
         if ended.success() {
             return Ok(ended.stdout);
         }
-        let mut failure = self.explain(&ended);
+        let mut failure = triage::enrich(self.explain(&ended));
         let done: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("* ")).collect();
         // The last line is the one that failed: it is printed before it is tried.
         if let Some((last, before)) = done.split_last() {
@@ -268,9 +271,9 @@ impl<'a> Omnictl<'a> {
             if !before.is_empty() {
                 failure.cause.push_str(&format!(" after {} other changes, which stay", before.len()));
             }
-            let hint = "mend the template and sync again: a sync goes on where the last one stopped";
-            failure.hint =
-                if failure.hint.is_empty() { hint.to_owned() } else { format!("{}; then {hint}", failure.hint) };
+            let mend = if failure.code == Code::Invalid { "mend what it refuses and " } else { "" };
+            let hint = format!("{mend}run this again: a sync goes on where the last one stopped");
+            failure.hint = if failure.hint.is_empty() { hint } else { format!("{}; then {hint}", failure.hint) };
         }
         Err(failure)
     }
@@ -420,8 +423,14 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
             .hint("the key is expired, was removed, or belongs to another Omni: `omnictl serviceaccount list` as an admin shows which keys there are");
     }
     if has("insufficient role") {
-        return of(Code::Refused, format!("{who} may not do this in Omni"))
-            .hint("classes and clusters need the role Operator, providers and keys the role Admin");
+        let failure = of(Code::Refused, format!("{who} may not do this in Omni"));
+        let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
+        return match who.contains(KEYS[0]) {
+            true => failure
+                .hint(format!("{needed}; omnictl takes {} before {}, even an empty one", KEYS[0], KEYS[1]))
+                .next(format!("unset {}", KEYS[0])),
+            false => failure.hint(needed),
+        };
     }
     if has("text/html") || has("unexpected HTTP status code") {
         return of(Code::Unreachable, format!("{endpoint} does not speak Omni's API"))
@@ -472,7 +481,10 @@ fn reasons(said: &str) -> String {
             .join("\n");
     }
     let reason = said.rsplit_once(" desc = ").map_or(said, |(_, reason)| reason);
-    reason.trim_start_matches("connection error: desc = ").trim_matches('"').to_owned()
+    match reason.strip_prefix("connection error: desc = ") {
+        Some(inner) => inner.trim_matches('"').to_owned(),
+        None => reason.to_owned(),
+    }
 }
 
 #[cfg(test)]

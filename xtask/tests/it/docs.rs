@@ -21,7 +21,11 @@ fn docs(dir: &Path, words: &[&str]) -> (i32, String, String) {
 /// A copy of the files that pages are made of.
 fn copy() -> Scratch {
     let scratch = Scratch::new();
-    for file in PAGES.iter().map(|page| page.path).chain(["docker/compose.yaml", "docs/recordings/rehearse.txt"]) {
+    for file in PAGES.iter().map(|page| page.path).chain([
+        "docker/compose.yaml",
+        "docs/recordings/rehearse.txt",
+        "lab/data/faults.yaml",
+    ]) {
         let Ok(text) = fs::read(root().join(file)) else { continue };
         let place = scratch.path().join(file);
         fs::create_dir_all(place.parent().unwrap()).unwrap();
@@ -106,7 +110,7 @@ fn lines_below(dir: &Path, found: &mut Vec<Vec<String>>) {
 #[test]
 fn the_worked_examples_of_contributing_are_the_code() {
     let mut sources = Vec::new();
-    for dir in ["xtask/src", "xtask/data", "xtask/tests/it", "lab/src"] {
+    for dir in ["xtask/src", "xtask/data", "xtask/tests/it", "lab/src", "lab/data"] {
         lines_below(&root().join(dir), &mut sources);
     }
     let page = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();

@@ -15,6 +15,7 @@ mod check_tasks;
 mod ci;
 mod cluster_plan;
 mod docs;
+mod faults;
 mod fuzz;
 mod guides;
 mod hub;

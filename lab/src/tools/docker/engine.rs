@@ -1,6 +1,7 @@
 //! The container engine: what `docker compose` asks of it, and what the containers of the kit do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::compose::Service;
+use crate::faulty;
 use crate::provider::log::{Line, Log, now};
 use crate::provider::{self, Surroundings};
 use crate::race::{First, first};
@@ -226,6 +228,9 @@ impl Engine {
     }
 
     fn create(&self, project: String, service: Service, file: String) -> Told {
+        if let Some(why) = faulty::pull(&self.around.faults, &service.image) {
+            return Told::Failed(why);
+        }
         for (_, host) in &service.binds {
             let path = std::path::Path::new(host);
             if path.exists() {
@@ -289,6 +294,9 @@ impl Engine {
         };
         if container.shown.state == "running" {
             return Told::Done;
+        }
+        if let Some(why) = faulty::start_container(&self.around.faults, &container.shown.service) {
+            return Told::Failed(why);
         }
         begin(&mut container.shown);
         let engine = self.clone();
@@ -379,6 +387,12 @@ impl Engine {
         }
         if service.image.contains("siderolabs/omni") {
             super::containers::omni_says(log);
+            let ended = faulty::last_words(&self.around.faults);
+            self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
+            if let Some(words) = ended {
+                log.raw(words);
+                return 1;
+            }
             std::future::pending::<()>().await;
         }
         if let [shell, flag, script] = &service.argv[..]
@@ -394,7 +408,12 @@ impl Engine {
     async fn sidecar(&self, key: &Key, service: &Service, log: &Log) -> i32 {
         let clock = &self.around.clock;
         log.raw("boot: 2026/11/22 02:12:04 Starting tailscaled");
-        if self.around.faults.hit("docker-sidecar-unhealthy") {
+        let refused = self.around.faults.has("sidecar-key-expired") && self.around.faults.hit("sidecar-key-expired");
+        if refused || self.around.faults.hit("docker-sidecar-unhealthy") {
+            if refused {
+                log.raw("2026/11/22 02:12:05 control: RegisterReq: got response; nodeKeyExpired=false, machineAuthorized=false");
+                log.raw("backend error: invalid key: API key does not exist");
+            }
             log.raw("boot: 2026/11/22 02:12:05 failed to auth tailscale: tailscale up failed: exit status 1");
             clock.sleep(UNHEALTHY_AFTER).await;
             self.update(key, |shown| "unhealthy".clone_into(&mut shown.health));

@@ -54,6 +54,20 @@ fn few_arguments(count: usize) -> String {
     format!("requires at least 2 arg(s), only received {count}")
 }
 
+/// Whether the engine can be asked.
+fn reachable(start: &Start) -> Result<(), Fail> {
+    if let Some(socket) = missing_socket(start) {
+        return Err(engine_down(&socket));
+    }
+    match start.shows("docker-denied") {
+        // docker/cli 29.2.1.
+        true => Err(Fail::Said(
+            "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock".to_owned(),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// The engine of the recordings.
 const ENGINE_VERSION: &str = "20.10.24";
 
@@ -85,12 +99,15 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
         }
         other => return Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
     };
+    if start.shows("docker-no-compose") && words.first() == Some(&"compose") {
+        return Err(Fail::Said(
+            "docker: unknown command: docker compose\n\nRun 'docker --help' for more information".to_owned(),
+        ));
+    }
     if let ["compose", ref rest @ ..] = words[..] {
         return Compose { line, start }.run(rest);
     }
-    if let Some(socket) = missing_socket(&start) {
-        return Err(engine_down(&socket));
-    }
+    reachable(&start)?;
     match words[..] {
         ["version", "--format" | "-f", "{{.Server.Version}}"] => {
             out(&format!("{ENGINE_VERSION}\n"));
@@ -136,7 +153,11 @@ impl Compose {
             };
         }
         // The recordings were made with a build that calls itself `dev`.
-        let version = if self.start.release.old() { "dev" } else { "v5.5.1" };
+        let version = match self.start.release.old() {
+            true => "dev",
+            false if self.start.shows("docker-compose-old") => "v2.20.3",
+            false => "v5.5.1",
+        };
         match rest {
             ["version"] => out(&format!("Docker Compose version {version}\n")),
             ["version", "--short"] => out(&format!("{}\n", version.trim_start_matches('v'))),
@@ -146,6 +167,12 @@ impl Compose {
             ["version", ..] => return Err(Fail::Unknown),
             [command, args @ ..] => {
                 let file = file.unwrap_or_else(|| "compose.yaml".to_owned());
+                if self.start.shows("docker-compose-old") {
+                    // Before 2.23.1 the schema of `configs` had no `content`.
+                    let text =
+                        format!("validating {file}: configs.omni-oidc Additional property content is not allowed");
+                    return Err(Fail::Said(text));
+                }
                 let project = compose::load(&file, &profiles).map_err(Fail::Said)?;
                 for warning in &project.warnings {
                     let time = crate::omni::resource::rfc3339(crate::omni::wall_now());
@@ -165,9 +192,7 @@ impl Compose {
         if !["ps", "up", "down", "logs", "restart", "exec"].contains(&command) {
             return Err(Fail::Unknown);
         }
-        if let Some(socket) = missing_socket(&self.start) {
-            return Err(engine_down(&socket));
-        }
+        reachable(&self.start)?;
         match command {
             "ps" => self.ps(project, args),
             "up" => self.up(project, args),

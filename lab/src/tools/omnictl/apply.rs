@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::args::Parsed;
 use super::client::{Client, Fail};
 use super::decode::{Decoder, head};
@@ -94,7 +96,13 @@ fn apply(client: &mut Client, text: &str, verbose: bool, dry: bool) -> Result<()
         }
         resources.push(resource(client.release, document)?);
     }
-    for new in resources {
+    for mut new in resources {
+        // A build that does not know a key drops it, and has nothing to say about it.
+        for key in client.drops {
+            if let Some(inner) = new.spec["autoprovision"].as_object_mut().and_then(|inner| inner.get_mut(*key)) {
+                *inner = if inner.is_array() { json!([]) } else { json!(0) };
+            }
+        }
         let (id, typ) = (new.md.id.clone(), new.md.typ.clone());
         let what = format!("resource '{id}' '{typ}'");
         match client.get(&typ, &new.md.namespace, &id) {

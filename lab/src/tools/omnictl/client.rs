@@ -81,6 +81,8 @@ pub struct Client {
     pub clock: f64,
     /// The endpoint as the program prints it.
     pub endpoint: String,
+    /// Keys that this build does not know.
+    pub drops: &'static [&'static str],
 }
 
 impl Client {
@@ -107,8 +109,10 @@ impl Client {
             Some(rest) => format!("grpc://{rest}"),
             None => url,
         };
-        let mut client = Client { line, key, release: start.release, clock: start.clock, endpoint };
+        let drops: &[&str] = if start.shows("omnictl-drops-keys") { &["kernelargs", "grpctunnel"] } else { &[] };
+        let mut client = Client { line, key, release: start.release, clock: start.clock, endpoint, drops };
         client.check_version()?;
+        notices(start)?;
         Ok(client)
     }
 
@@ -177,6 +181,25 @@ impl Client {
     }
 }
 
+/// What comes before a command's own output (client.go checkVersion, checkNotifications).
+fn notices(start: &Start) -> Result<(), Fail> {
+    let newer = start.shows("omnictl-newer-than-omni");
+    if newer || start.shows("omnictl-version-differs") {
+        let own = start.release.tag();
+        let text = format!(
+            "[WARN] omnictl version {:?} differs from the backend version \"1.8.2\".\n",
+            own.trim_start_matches('v')
+        );
+        crate::tools::err(&text);
+    }
+    match newer {
+        true => Err(Fail::Said(
+            "failed to list notifications: rpc error: code = PermissionDenied desc = no access is permitted".to_owned(),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// The URL of the current context of the omniconfig.
 fn configured_url() -> Option<String> {
     let home = || Some(Path::new(&std::env::var_os("HOME")?).join(".talos/omni/config"));
@@ -196,6 +219,9 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> 
     let fail = |cause: &str| Fail::Said(gonet::grpc_error(endpoint, cause));
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).map_err(|why| fail(&why.to_string()))?;
     let own = endpoint.port == start.omni_port;
+    if own && start.omni_down {
+        return Err(fail("connection reset"));
+    }
     if !endpoint.secure {
         // Omni's front speaks TLS only, as a deployment with certificates does; anything else here is no gRPC server.
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"error reading server preface: http2: \
@@ -208,6 +234,9 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> 
         // and cost, unoptimised, more than everything else.
         if !trusts(&start.omni_ca) {
             return Err(fail("invalid peer certificate: UnknownIssuer"));
+        }
+        if let Some(cause) = &start.omni_tls {
+            return Err(fail(cause));
         }
     } else if !insecure {
         handshake(&endpoint.host, stream).map_err(|why| fail(&why))?;

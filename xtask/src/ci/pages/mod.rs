@@ -3,6 +3,7 @@
 
 pub mod aliases;
 pub mod checks;
+pub mod faults;
 pub mod issues;
 pub mod man;
 pub mod recording;
@@ -26,6 +27,8 @@ pub struct Page {
 pub struct Inputs {
     /// The recordings, by name: what a task printed when it was run against the lab.
     pub recordings: BTreeMap<String, String>,
+    /// The lab's table of faults, as it stands in its file.
+    pub faults: String,
 }
 
 /// All generated pages. A new one is a row here.
@@ -50,6 +53,7 @@ pub const PAGES: &[Page] = &[
         source: "xtask/data/known-issues.yaml",
         render: |_, _| Ok(issues::reference(&crate::triage::issues()?)),
     },
+    Page { path: "docs/faults.md", source: faults::SOURCE, render: |_, inputs| faults::render(&inputs.faults) },
     Page {
         path: "README.md",
         source: "docs/recordings/",

@@ -36,7 +36,7 @@ const fn far(name: &'static str, faults: &'static [&'static str], wanted: &'stat
 
 /// Omni under a name instead of an address, as it is in the field.
 fn named(world: &mut World<'_>) {
-    let domain = world.lab.env("OMNI_ENDPOINT").replace("https://127.0.0.1", "localhost");
+    let domain = world.lab.env("OMNI_ENDPOINT").trim_start_matches("https://").replace("127.0.0.1", "localhost");
     world.set("OMNI_DOMAIN", &domain);
     world.shell("OMNI_ENDPOINT", &format!("https://{domain}"));
     world.recreate();

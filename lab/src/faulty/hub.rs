@@ -1,0 +1,165 @@
+//! The faults of Omni, of its containers, and of what people do to a cluster behind the operator's back.
+
+use crate::faults::Faults;
+use crate::omni::api::Call;
+use crate::omni::names::*;
+use crate::omni::resource::Key;
+use crate::omni::state::State;
+use crate::omni::status::{Code, Status};
+use crate::omni::{Omni, machines};
+use crate::proxmox::Proxmox;
+use crate::tls::Leaf;
+use crate::tools::docker::compose::Service;
+
+/// The faults with which Omni's container ends at each start, and its last line (omni v1.9.3, run).
+pub const OMNI_ENDS: &[(&str, &str)] = &[
+    (
+        "omni-key-passphrase",
+        "failed to run Omni: failed to marshal on create \"DBVersions.system.sidero.dev(default/current@undefined)\": failed \
+         to encrypt resource: failed to init cipher: failed to provide key: failed to decrypt slot 'Omni \
+         0123456789ABCDEF': gopenpgp: unable to unlock key: gopenpgp: error in unlocking key: openpgp: invalid data: \
+         private key checksum failure",
+    ),
+    (
+        "omni-other-key",
+        "failed to run Omni: failed to unmarshal: failed to init cipher: slot 'Omni 0123456789ABCDEF' not found",
+    ),
+    (
+        "omni-no-tun",
+        "failed to run Omni: error initializing wgDevice: error creating tun device: tstun.New(\"siderolink\"): \
+         CreateTUN(\"siderolink\") failed; /dev/net/tun does not exist",
+    ),
+    (
+        "omni-issuer-unreachable",
+        "failed to run Omni: failed to run server: Get \"https://tsidp.example.ts.net/.well-known/openid-configuration\": \
+         dial tcp: lookup tsidp.example.ts.net on 127.0.0.11:53: no such host",
+    ),
+    ("omni-store-full", "failed to run Omni: failed to update resource: etcdserver: mvcc: database space exceeded"),
+];
+
+/// What Omni says at its end, if it ends at this start.
+pub fn last_words(faults: &Faults) -> Option<&'static str> {
+    let found = OMNI_ENDS.iter().find(|(name, _)| faults.has(name) && faults.hit(name));
+    found.map(|(_, words)| *words)
+}
+
+/// Which certificate Omni shows.
+pub fn leaf(faults: &Faults) -> Leaf {
+    let shown = [
+        ("omni-unknown-ca", Leaf::SelfSigned),
+        ("omni-certificate-expired", Leaf::Expired),
+        ("omni-certificate-name", Leaf::WrongName),
+        ("time-certificate-early", Leaf::NotYetValid),
+    ];
+    shown.iter().find(|(name, _)| faults.has(name)).map_or(Leaf::Good, |(_, leaf)| *leaf)
+}
+
+/// What a client of the lab's authority finds wrong with it.
+pub fn tls_cause(leaf: Leaf) -> Option<&'static str> {
+    match leaf {
+        Leaf::Good => None,
+        Leaf::SelfSigned => Some("invalid peer certificate: UnknownIssuer"),
+        Leaf::Expired => Some("invalid peer certificate: Expired"),
+        Leaf::NotYetValid => Some("invalid peer certificate: NotValidYet"),
+        Leaf::WrongName => Some("invalid peer certificate: NotValidForName"),
+    }
+}
+
+/// The stage that a machine which is switched on now never gets beyond.
+pub fn stalls(faults: &Faults) -> Option<machines::Stage> {
+    if faults.has("network-mtu") && faults.hit("network-mtu") {
+        return Some(machines::Stage::Installing);
+    }
+    (faults.has("cluster-bootstrap-stalls") && faults.hit("cluster-bootstrap-stalls"))
+        .then_some(machines::Stage::Joining)
+}
+
+/// What the engine answers instead of fetching a container's image (moby 20.10 distribution/errors.go, and ENOSPC).
+pub fn pull(faults: &Faults, image: &str) -> Option<String> {
+    if faults.has("docker-image-missing") && faults.hit("docker-image-missing") {
+        return Some(format!("manifest for {image} not found: manifest unknown: manifest unknown"));
+    }
+    (faults.has("docker-disk-full") && faults.hit("docker-disk-full"))
+        .then(|| "write /var/lib/docker/tmp/GetImageBlob3141592653: no space left on device".to_owned())
+}
+
+/// What the engine answers instead of starting a container (moby 20.10, run).
+pub fn start_container(faults: &Faults, service: &Service) -> Option<String> {
+    let (host, port, _, protocol) = service.ports.first()?;
+    let bound = |why: &str| {
+        Some(format!(
+            "driver failed programming external connectivity on endpoint {} (5c67fb08df5d): Error starting userland proxy: \
+             listen {protocol}4 {host}:{port}: bind: {why}",
+            service.container
+        ))
+    };
+    if faults.has("docker-no-tun") && faults.hit("docker-no-tun") {
+        let text =
+            "error gathering device information while adding custom device \"/dev/net/tun\": no such file or directory";
+        return Some(text.to_owned());
+    }
+    if faults.has("docker-port-taken") && faults.hit("docker-port-taken") {
+        return bound("address already in use");
+    }
+    if faults.has("docker-address-not-here") && faults.hit("docker-address-not-here") {
+        return bound("cannot assign requested address");
+    }
+    None
+}
+
+/// What happens to a call of Omni before it arrives; an error is all that the caller gets.
+pub fn before_call(faults: &Faults, state: &mut State, call: &Call) -> Option<Status> {
+    match call {
+        Call::Create(new) if new.md.typ == MACHINE_SET && new.label(L_WORKER).is_some() => {
+            let cut = faults.has("cluster-sync-cut") && faults.hit("cluster-sync-cut");
+            cut.then(|| Status::new(Code::Unavailable, "error reading from server: EOF"))
+        }
+        Call::Update(new) if new.md.typ == MACHINE_SET && faults.has("cluster-locked") => {
+            let cluster = new.label(L_CLUSTER).unwrap_or_default();
+            if faults.hit("cluster-locked") {
+                let key = Key::new(CLUSTER, DEFAULT, cluster);
+                state.store.modify(&key, |found| {
+                    found.md.annotations.insert(A_CLUSTER_LOCKED.to_owned(), String::new());
+                });
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+/// What befalls a worker of a cluster that runs, at the moment when somebody compares the cluster with its template: late
+/// enough for the cluster to have run, and a moment that each operator and each rehearsal comes to.
+pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
+    let word = |word: &str| argv.iter().any(|arg| arg == word);
+    if !(word("sync") && word("--dry-run") && (faults.has("machine-silent") || faults.has("machine-vm-deleted"))) {
+        return;
+    }
+    let Some(uuid) = omni.with(|state| running_worker(state)) else { return };
+    if faults.has("machine-silent") && faults.hit("machine-silent") {
+        omni.with(|state| machines::fall_silent(state, &uuid));
+    }
+    if faults.has("machine-vm-deleted") && faults.hit("machine-vm-deleted") {
+        proxmox.with(|world| {
+            let here = world.vms.iter().find(|(_, vm)| vm.config.get("smbios1").is_some_and(|id| id.contains(&uuid)));
+            if let Some(vmid) = here.map(|(vmid, _)| *vmid) {
+                world.power_off(vmid);
+                world.remove_vm(vmid);
+            }
+        });
+        omni.with(|state| {
+            machines::power_off(state, &uuid);
+            machines::fall_silent(state, &uuid);
+        });
+    }
+}
+
+fn running_worker(state: &State) -> Option<String> {
+    let ready = |uuid: &str| {
+        let status = state.store.by_id(CLUSTER_MACHINE_STATUS, uuid);
+        status.is_some_and(|found| found.spec["ready"] == true)
+    };
+    let nodes = state.store.list(CLUSTER_MACHINE, DEFAULT);
+    let worker = nodes.filter(|node| node.label(L_WORKER).is_some()).map(|node| node.md.id.clone());
+    worker.into_iter().find(|uuid| ready(uuid))
+}

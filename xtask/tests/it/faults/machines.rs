@@ -1,0 +1,27 @@
+//! Faults of machines.
+
+use super::story::says;
+
+const TEMPLATE: &[&str] = &["clusters/rehearsal.yaml"];
+
+stories! {
+    proxmox_create_fails "proxmox-create-fails": says(&["the task qmcreate", "pve/data is out of metadata space"])
+        .hints(&["storage-thin-metadata", "The provider never looks at this task again", "omnictl delete machinerequest rehearsal-"])
+        .changes(TEMPLATE);
+    machine_no_kvm "machine-no-kvm": says(&["the task qmstart", "KVM virtualisation configured, but not available"])
+        .hints(&["machine-no-kvm", "omnictl delete machinerequest rehearsal-"])
+        .changes(TEMPLATE);
+    machine_task_warns "machine-task-warns": says(&["ended with `WARNINGS: 1`", "no efidisk configured"])
+        .hints(&["machine-task-warned", "omnictl delete machinerequest rehearsal-"])
+        .changes(TEMPLATE);
+    machine_never_joins "machine-never-joins": says(&["waits for the machine to join Omni", "rehearsal-control-planes-"])
+        .hints(&["on its console in Proxmox", "8090/tcp and 50180/udp", "cargo xtask doctor"])
+        .changes(TEMPLATE);
+    machine_silent "machine-silent": says(&["1 of 2 machines ready", "rehearsal-workers-", "Omni has no connection to it"]);
+    machine_vm_deleted "machine-vm-deleted": says(&["1 of 2 machines ready", "rehearsal-workers-", "waits for the machine to come back"])
+        .then(|lab| assert_eq!(lab.dump()["proxmox"]["vms"].as_array().unwrap().len(), 1));
+    machine_locked "machine-locked": says(&["syncing", "the task qmstop", "VM is locked (backup)"])
+        .hints(&["machine-vm-locked", "sync again to go on"])
+        .changes(TEMPLATE);
+    machine_in_ha "machine-in-ha": says(&["syncing", "used in HA resources"]).hints(&["machine-in-ha"]).changes(TEMPLATE);
+}

@@ -1,0 +1,17 @@
+//! Faults of the infrastructure provider.
+
+use super::story::says;
+
+/// What a set-up leaves that cannot prove the registration: everything, so that the next run goes on; no state.
+const WRITTEN: &[&str] = &["docker/.env", "docker/config.yaml"];
+
+stories! {
+    provider_never_registers "provider-never-registers": says(&["the registration of the provider `proxmox`", "it has never registered"])
+        .hints(&["whether OMNI_ENDPOINT can be reached", "cargo xtask provider-status"])
+        .changes(WRITTEN);
+    provider_crashes "provider-crashes": says(&["controller runtime watch error", "provider-watch-lost"])
+        .changes(&[".claude/omni-scale.local.md"]);
+    provider_omni_version "provider-omni-version": says(&["the provider does not stay up", "unknown service cosi.resource.State"])
+        .hints(&["they are not a pair", "git diff docker/compose.yaml"])
+        .changes(WRITTEN);
+}

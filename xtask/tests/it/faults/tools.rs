@@ -1,0 +1,17 @@
+//! Faults of the tools.
+
+use super::story::says;
+
+stories! {
+    omnictl_missing "omnictl-missing": says(&["omnictl v1.9.3 is at", "/api/omnictl"]);
+    omnictl_hangs "omnictl-hangs": says(&["no end after 2 s", "did not answer in time and was ended"])
+        .hints(&["reachable and awake"]);
+    omnictl_api_mismatch "omnictl-api-mismatch": says(&["this omnictl does not fit Omni", "backend API version 3, client API version 2"])
+        .hints(&["cargo xtask omnictl-install --force"]);
+    omnictl_version_differs "omnictl-version-differs": says(&["there are no clusters"]);
+    omnictl_newer_than_omni "omnictl-newer-than-omni":
+        says(&["this omnictl does not fit Omni", "differs from the backend version \"1.8.2\""])
+        .hints(&["cargo xtask omnictl-install --force"]);
+    omnictl_drops_keys "omnictl-drops-keys": says(&["otherwise than its file says", "kernelargs net.ifnames=0"])
+        .hints(&["omnictl drops keys that it does not know, without a word"]);
+}
