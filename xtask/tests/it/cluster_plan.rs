@@ -13,32 +13,7 @@ fn guest(id: u64, name: &str, set: &str) -> serde_json::Value {
 fn what_is_to_be_made_and_fits_is_pending() {
     let (status, stdout, stderr) = Project::new().run(Some(&Proxmox::start()), &["cluster-plan", "matrix"]);
     assert_eq!(status, 3, "{stderr}");
-    expect_test::expect![[r#"
-        MACHINE                      STATE  NODE  STORAGE  MEMORY    DISK
-        matrix-control-planes-new-1  new    pve1  vm_ssd   8.0 GiB   40.0 GiB
-        matrix-control-planes-new-2  new    pve2  vm_ssd   8.0 GiB   40.0 GiB
-        matrix-control-planes-new-3  new    pve3  vm_ssd   8.0 GiB   40.0 GiB
-        matrix-workers-new-1         new    pve1  vm_ssd   16.0 GiB  100.0 GiB
-        matrix-workers-new-2         new    pve2  vm_ssd   16.0 GiB  100.0 GiB
-        matrix-workers-new-3         new    pve3  vm_ssd   16.0 GiB  100.0 GiB
-
-        NODE  MEMORY  █ used ▒ to come  BEFORE  AFTER             MACHINES             CPUS ASKED
-        pve1  ████▒▒▒▒▒▒▒▒▒░░░░░░░░░░░  16 %    53 % of 64.0 GiB  2 (1 control plane)  12 of 16
-        pve2  ████████▒▒▒▒▒▒▒▒▒░░░░░░░  31 %    69 % of 64.0 GiB  2 (1 control plane)  12 of 16
-        pve3  ███████████▒▒▒▒▒▒▒▒▒░░░░  47 %    84 % of 64.0 GiB  2 (1 control plane)  12 of 16
-
-        STORAGE  ON         SPACE  █ used ▒ to come   BEFORE         AFTER
-        vm_ssd   all nodes  ████████████▒░░░░░░░░░░░  3.9 TiB free   3.5 TiB free
-        local    pve1       ████████████▒░░░░░░░░░░░  80.0 GiB free  79.5 GiB free
-        local    pve2       ████████████▒░░░░░░░░░░░  80.0 GiB free  79.5 GiB free
-        local    pve3       ████████████▒░░░░░░░░░░░  80.0 GiB free  79.5 GiB free
-
-        WITHOUT  MACHINES LOST  ETCD                MADE ANEW
-        pve1     2              keeps its majority  pve2 needs 68.0 GiB of memory and has 64.0 GiB: 4.0 GiB too little
-        pve2     2              keeps its majority  fit on the others
-        pve3     2              keeps its majority  fit on the others
-    "#]]
-    .assert_eq(&stdout);
+    assert_eq!(stdout, include_str!("../fixtures/output/cluster-plan.txt"));
     assert!(stderr.contains("cluster `matrix`: 6 machines to be made, and they fit"), "{stderr}");
 }
 

@@ -8,25 +8,7 @@ use crate::audit_far_end::{Project, Proxmox};
 fn a_person_reads_it_at_a_glance() {
     let (status, stdout, stderr) = Project::new().run(Some(&Proxmox::start()), &["proxmox-inventory"]);
     assert_eq!(status, 0, "{stderr}");
-    expect_test::expect![[r#"
-        NODE  STATE   CPU                   MEMORY                                      VMS  ISO IMAGES
-        pve1  online  █░░░░░░░   2 % of 16  ███░░░░░░░░░░░░░ 54.0 GiB of 64.0 GiB free  0    local
-        pve2  online  █░░░░░░░   2 % of 16  █████░░░░░░░░░░░ 44.0 GiB of 64.0 GiB free  0    local
-        pve3  online  █░░░░░░░   2 % of 16  ████████░░░░░░░░ 34.0 GiB of 64.0 GiB free  0    local
-
-        STORAGE    TYPE     ON                  TAKES                FREE
-        local      dir      pve1                iso, vztmpl, backup  ██████░░░░░░ 80.0 GiB of 160.0 GiB
-        local      dir      pve2                iso, vztmpl, backup  ██████░░░░░░ 80.0 GiB of 160.0 GiB
-        local      dir      pve3                iso, vztmpl, backup  ██████░░░░░░ 80.0 GiB of 160.0 GiB
-        local-lvm  lvmthin  pve1                images, rootdir      ██████░░░░░░ 500.0 GiB of 1.0 TiB
-        local-lvm  lvmthin  pve2                images, rootdir      ██████░░░░░░ 500.0 GiB of 1.0 TiB
-        local-lvm  lvmthin  pve3                images, rootdir      ██████░░░░░░ 500.0 GiB of 1.0 TiB
-        vm_ssd     rbd      all nodes (shared)  images               ██████░░░░░░ 3.9 TiB of 7.8 TiB
-
-        BRIDGE  ON
-        vmbr0   all nodes
-    "#]]
-    .assert_eq(&stdout);
+    assert_eq!(stdout, include_str!("../fixtures/output/proxmox-inventory.txt"));
 }
 
 #[test]
