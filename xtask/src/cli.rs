@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::check::fit::provider::Provider;
+use crate::settings::Given;
 use crate::spec::nearest;
 use crate::ui::Color;
 
@@ -58,138 +60,152 @@ pub struct Global {
     pub color: Color,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Task {
+/// Makes [`Task`] of a table: the help of a task, the name that it, its file, its mise alias and its plugin command carry, and
+/// its options. The options are built for the task that is called alone: all of them take longer than the whole rest of a
+/// start (docs/benchmarks.md), and clap's own derive builds all.
+macro_rules! tasks {
+    ($(#[doc = $about:literal] $name:literal => $variant:ident $(($args:ident))? $($hidden:ident)?,)*) => {
+        #[derive(Debug)]
+        pub enum Task {
+            $(#[doc = $about] $variant $(($args))?,)*
+        }
+
+        impl Task {
+            /// The name that the task, its file, its mise alias and its plugin command carry.
+            pub fn name(&self) -> &'static str {
+                match self { $(Task::$variant { .. } => $name,)* }
+            }
+        }
+
+        impl Subcommand for Task {
+            fn augment_subcommands(cli: Command) -> Command {
+                cli.subcommand_required(true).arg_required_else_help(true)
+                    $(.subcommand(
+                        Command::new($name).about($about.trim())
+                            $(.defer(<$args as Args>::augment_args))?
+                            $(.hide(stringify!($hidden) == "hidden"))?
+                    ))*
+            }
+
+            fn augment_subcommands_for_update(cli: Command) -> Command {
+                Self::augment_subcommands(cli)
+            }
+
+            fn has_subcommand(name: &str) -> bool {
+                [$($name),*].contains(&name)
+            }
+        }
+
+        impl FromArgMatches for Task {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Task, clap::Error> {
+                match matches.subcommand() {
+                    $(Some(($name, _given)) => Ok(Task::$variant $((<$args>::from_arg_matches(_given)?))?),)*
+                    _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Task::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    };
+}
+
+tasks! {
     /// Run the whole runbook against the lab, in a scratch copy: needs only Rust, a C compiler and curl
-    Rehearse(Rehearse),
+    "rehearse" => Rehearse(Rehearse),
     /// Connect Omni to Proxmox: key, configuration, containers, registration
-    ProviderSetup(ProviderSetup),
+    "provider-setup" => ProviderSetup(ProviderSetup),
     /// Check the provider end to end: containers, Proxmox with its own login, registration
-    ProviderVerify,
+    "provider-verify" => ProviderVerify,
     /// Show the stack's containers and the provider's last log lines, known errors named
-    ProviderStatus(ProviderStatus),
+    "provider-status" => ProviderStatus(ProviderStatus),
     /// Write a machine class file
-    MachineclassCreate(MachineclassCreate),
+    "machineclass-create" => MachineclassCreate(MachineclassCreate),
     /// Check machine classes as Omni and the provider would, before either sees them
-    MachineclassCheck(MachineclassCheck),
+    "machineclass-check" => MachineclassCheck(MachineclassCheck),
     /// Apply machine classes to Omni and read them back
-    MachineclassApply(MachineclassApply),
+    "machineclass-apply" => MachineclassApply(MachineclassApply),
     /// Try a storage selector on every storage of every node, with the provider's semantics
-    SelectorTest(SelectorTest),
+    "selector-test" => SelectorTest(SelectorTest),
     /// Write a cluster template, sync it, and wait until the cluster runs
-    ClusterCreate(ClusterCreate),
+    "cluster-create" => ClusterCreate(ClusterCreate),
     /// Check cluster templates as omnictl, the server and experience would
-    ClusterCheck(ClusterCheck),
+    "cluster-check" => ClusterCheck(ClusterCheck),
     /// Bring cluster templates to Omni: validate, compare, confirm, sync, wait
-    ClusterSync(ClusterSync),
+    "cluster-sync" => ClusterSync(ClusterSync),
     /// Show the clusters, or one with its machine sets, machines, and what each waits for
-    ClusterStatus(ClusterStatus),
+    "cluster-status" => ClusterStatus(ClusterStatus),
     /// Check every privilege that the provider needs, as its own token, and print the pveum lines for what is missing
-    ProxmoxAudit(ProxmoxAudit),
+    "proxmox-audit" => ProxmoxAudit(ProxmoxAudit),
     /// Show Proxmox's nodes, storages and bridges: what is free, and where ISO images go
-    ProxmoxInventory(ProxmoxInventory),
+    "proxmox-inventory" => ProxmoxInventory(ProxmoxInventory),
     /// Show where the machines of clusters would go, what does not fit, and what the loss of a node would do
-    ClusterPlan(ClusterPlan),
+    "cluster-plan" => ClusterPlan(ClusterPlan),
     /// Install the omnictl that belongs to your Omni
-    OmnictlInstall(OmnictlInstall),
+    "omnictl-install" => OmnictlInstall(OmnictlInstall),
     /// Start a lab to play with: Proxmox, Omni, its provider, omnictl and docker, simulated on loopback
-    LabUp(LabUp),
+    "lab-up" => LabUp(LabUp),
     /// End the lab that lab-up started
-    LabDown,
+    "lab-down" => LabDown,
     /// List what can be made to go wrong in the lab
-    LabFaults(LabFaults),
+    "lab-faults" => LabFaults(LabFaults),
     /// Set up Omni: values, key of its store, docker/.env, containers, licence, service account
-    OmniSetup(OmniSetup),
+    "omni-setup" => OmniSetup(OmniSetup),
     /// Check Omni end to end: containers, health, certificate, ports, mounts, versions
-    OmniVerify,
+    "omni-verify" => OmniVerify,
     /// Show Omni's containers, ports, mounts and last log lines, known issues named
-    OmniStatus(OmniStatus),
+    "omni-status" => OmniStatus(OmniStatus),
     /// Check tsidp: discovery, keys, and the tailnet's grants
-    TsidpVerify(TsidpVerify),
+    "tsidp-verify" => TsidpVerify(TsidpVerify),
     /// Check every prerequisite and every known trap, side by side, with the fix
-    Doctor(Doctor),
+    "doctor" => Doctor(Doctor),
     /// Start the Omni stack, with the provider when it is set up
-    StackUp(StackUp),
+    "stack-up" => StackUp(StackUp),
     /// End the Omni stack; its volumes stay
-    StackDown,
+    "stack-down" => StackDown,
     /// Show the logs of the stack, known issues named
-    StackLogs(StackLogs),
+    "stack-logs" => StackLogs(StackLogs),
     /// Match a log against the known issues: causes and fixes
-    Triage(Triage),
+    "triage" => Triage(Triage),
     /// Check everything that the pipeline checks, independent checks side by side
-    Ci(Ci),
+    "ci" => Ci(Ci),
     /// Render the generated pages from the code, or say which have drifted from it
-    Docs(Docs),
+    "docs" => Docs(Docs),
     /// Print the completion script for a shell: tasks, options, and the names of your classes and clusters
-    Completions(Completions),
+    "completions" => Completions(Completions),
     /// Print what could stand next on a command line; called by the completion scripts
-    #[command(hide = true)]
-    Complete(Complete),
+    "complete" => Complete(Complete) hidden,
     /// Write CHANGELOG.md from the commit messages
-    Changelog,
+    "changelog" => Changelog,
     /// Set the version everywhere and write its section of CHANGELOG.md; commit, tag and push stay yours
-    ChangelogBump(ChangelogBump),
+    "changelog-bump" => ChangelogBump(ChangelogBump),
     /// Check commit messages: Conventional Commits, with this project's types and scopes
-    CommitCheck(CommitCheck),
+    "commit-check" => CommitCheck(CommitCheck),
     /// Refuse what must never be committed: .env, config.yaml, state, keys
-    StagedCheck,
+    "staged-check" => StagedCheck,
     /// Install the git hooks with prek
-    HooksInstall,
+    "hooks-install" => HooksInstall,
     /// Run every hook on every file, as git would on commit
-    PreCommitRun,
+    "pre-commit-run" => PreCommitRun,
     /// Check every Markdown file
-    MarkdownLint,
+    "markdown-lint" => MarkdownLint,
     /// Mend what can be mended in every Markdown file
-    MarkdownFix,
+    "markdown-fix" => MarkdownFix,
     /// Search the history for secrets with infisical
-    InfisicalScan(InfisicalScan),
+    "infisical-scan" => InfisicalScan(InfisicalScan),
 }
 
 impl Task {
-    /// The name that the task, its file, its mise alias and its plugin command carry.
-    pub fn name(&self) -> &'static str {
+    /// What the flags of the task say for all the programs that it calls.
+    pub fn given(&self) -> Given {
         match self {
-            Task::Rehearse(_) => "rehearse",
-            Task::ProviderSetup(_) => "provider-setup",
-            Task::ProviderVerify => "provider-verify",
-            Task::ProviderStatus(_) => "provider-status",
-            Task::MachineclassCreate(_) => "machineclass-create",
-            Task::MachineclassCheck(_) => "machineclass-check",
-            Task::MachineclassApply(_) => "machineclass-apply",
-            Task::SelectorTest(_) => "selector-test",
-            Task::ClusterCreate(_) => "cluster-create",
-            Task::ClusterCheck(_) => "cluster-check",
-            Task::ClusterSync(_) => "cluster-sync",
-            Task::ClusterStatus(_) => "cluster-status",
-            Task::ProxmoxAudit(_) => "proxmox-audit",
-            Task::ProxmoxInventory(_) => "proxmox-inventory",
-            Task::ClusterPlan(_) => "cluster-plan",
-            Task::OmnictlInstall(_) => "omnictl-install",
-            Task::LabUp(_) => "lab-up",
-            Task::LabDown => "lab-down",
-            Task::LabFaults(_) => "lab-faults",
-            Task::OmniSetup(_) => "omni-setup",
-            Task::OmniVerify => "omni-verify",
-            Task::OmniStatus(_) => "omni-status",
-            Task::TsidpVerify(_) => "tsidp-verify",
-            Task::Doctor(_) => "doctor",
-            Task::StackUp(_) => "stack-up",
-            Task::StackDown => "stack-down",
-            Task::StackLogs(_) => "stack-logs",
-            Task::Triage(_) => "triage",
-            Task::Ci(_) => "ci",
-            Task::Docs(_) => "docs",
-            Task::Completions(_) => "completions",
-            Task::Complete(_) => "complete",
-            Task::Changelog => "changelog",
-            Task::ChangelogBump(_) => "changelog-bump",
-            Task::CommitCheck(_) => "commit-check",
-            Task::StagedCheck => "staged-check",
-            Task::HooksInstall => "hooks-install",
-            Task::PreCommitRun => "pre-commit-run",
-            Task::MarkdownLint => "markdown-lint",
-            Task::MarkdownFix => "markdown-fix",
-            Task::InfisicalScan(_) => "infisical-scan",
+            Task::ProviderSetup(args) => {
+                Given { omni_endpoint: args.omni_endpoint.clone(), ca_file: args.ca_file.clone() }
+            }
+            Task::OmnictlInstall(args) => Given { omni_endpoint: args.omni_endpoint.clone(), ca_file: None },
+            _ => Given::default(),
         }
     }
 }

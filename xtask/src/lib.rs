@@ -30,9 +30,11 @@ mod usage;
 pub mod wait;
 
 use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::builder::Styles;
+use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Global, Task};
 use cx::Cx;
 use failure::{Code, Failure};
@@ -47,7 +49,7 @@ use ui::{Prompter, Style, Ui};
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let json = args.iter().any(|arg| arg == "--json");
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &args, json),
     };
@@ -67,10 +69,31 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Whether somebody sees the colours of help and usage.
+fn seen() -> bool {
+    std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// clap takes colours that nobody sees out again byte by byte, which is a sixth of what the runner needs for its help:
+/// so it gets none to begin with.
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    if !seen() {
+        command = command.styles(Styles::plain());
+    }
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
 /// A command line that makes no sense, or a request for help.
 fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     if !error.use_stderr() || !json {
-        let _ = error.print();
+        let text = || error.render().ansi().to_string();
+        // A closed pipe (`--help | head`) is the reader's choice.
+        let _ = match error.use_stderr() {
+            _ if seen() => error.print(),
+            true => std::io::stderr().write_all(text().as_bytes()),
+            false => std::io::stdout().write_all(text().as_bytes()),
+        };
         return ExitCode::from(error.exit_code() as u8);
     }
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -87,7 +110,8 @@ fn project(global: &Global) -> Result<(Paths, Settings), Failure> {
     Ok((paths, settings))
 }
 
-fn context(cli: &Cli, ui: Ui, (paths, settings): (Paths, Settings)) -> Cx {
+fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
+    settings.given = cli.task.given();
     let Global { dry_run, verbose, non_interactive, json, yes, timeout, .. } = cli.global;
     // A dry run leaves no trace, not even in the journal.
     let journal = (!dry_run && paths.target().is_dir()).then(|| paths.journal());

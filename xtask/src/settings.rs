@@ -59,6 +59,14 @@ pub struct Setting<T> {
 pub struct Settings {
     pub env_file: EnvFile,
     pub state: State,
+    pub given: Given,
+}
+
+/// Flags of a task that hold for every program that it calls.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    pub omni_endpoint: Option<String>,
+    pub ca_file: Option<String>,
 }
 
 /// What is tried in order for one value; absent names are skipped.
@@ -88,7 +96,7 @@ impl Settings {
                 }
             }
         }
-        Ok(Settings { env_file, state })
+        Ok(Settings { env_file, state, given: Given::default() })
     }
 
     /// The first value that there is.
@@ -121,7 +129,7 @@ impl Settings {
             found.value.truncate(found.value.trim_end_matches('/').len());
             found
         };
-        let flag = Some(("--omni-endpoint", flag));
+        let flag = Some(("--omni-endpoint", flag.or(self.given.omni_endpoint.as_deref())));
         if let Some(found) = self.find(Lookup { flag, env: Some("OMNI_ENDPOINT"), state: None }) {
             return Some(trimmed(found));
         }
@@ -148,7 +156,7 @@ impl Settings {
 
     /// The certificate authorities to trust beside the system's.
     pub fn ca_file(&self, flag: Option<&str>) -> Option<Setting<String>> {
-        let flag = Some(("--ca-file", flag));
+        let flag = Some(("--ca-file", flag.or(self.given.ca_file.as_deref())));
         self.find(Lookup { flag, env: Some("SSL_CERT_FILE"), state: None })
             .or_else(|| self.find(Lookup { env: Some("PROVIDER_CA_FILE"), ..Lookup::default() }))
     }

@@ -31,8 +31,8 @@ const SYNC: Duration = Duration::from_secs(1800);
 pub enum Login {
     /// A service-account key from a variable.
     Key { variable: &'static str, origin: Origin, secret: Secret },
-    /// The user's own login, kept by omnictl.
-    Config(PathBuf),
+    /// The user's own login, kept by omnictl, and the address that it is for.
+    Config { file: PathBuf, address: String },
 }
 
 /// omnictl, ready to be called.
@@ -92,11 +92,17 @@ pub fn login(cx: &Cx) -> Option<Login> {
     }
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
-    // omnictl makes an empty default file by itself: only one with an address is a login.
-    let text = std::fs::read_to_string(&file).ok()?;
-    text.lines()
-        .any(|line| line.trim_start().starts_with("url:") && line.trim_end().len() > "url:".len() + 4)
-        .then_some(Login::Config(file))
+    let address = address_in(&std::fs::read_to_string(&file).ok()?)?;
+    Some(Login::Config { file, address })
+}
+
+/// The address in omnictl's own configuration. omnictl makes a file by itself when there is none, with an address at which
+/// nobody's Omni is: that is no login (omni v1.9.3 `client/pkg/omnictl/config/config.go`).
+fn address_in(text: &str) -> Option<String> {
+    let config: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+    let context = config.get("context").and_then(serde_yaml::Value::as_str).unwrap_or("default");
+    let url = config.get("contexts")?.get(context)?.get("url")?.as_str()?;
+    (!url.is_empty() && url != "grpc://127.0.0.1:8080").then(|| url.to_owned())
 }
 
 /// What is missing when nobody is logged in.
@@ -133,13 +139,13 @@ impl<'a> Omnictl<'a> {
     /// As [`Omnictl::find`].
     pub fn with(cx: &'a Cx, program: PathBuf) -> Result<Omnictl<'a>, Failure> {
         let login = login(cx).ok_or_else(not_logged_in)?;
-        let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
-        if let Login::Key { variable, origin, secret } = &login {
-            check_key(variable, origin, secret)?;
-            if endpoint.is_none() {
-                return Err(no_endpoint());
+        let endpoint = match &login {
+            Login::Key { variable, origin, secret } => {
+                check_key(variable, origin, secret)?;
+                Some(cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?.value)
             }
-        }
+            Login::Config { address, .. } => Some(address.clone()),
+        };
         Ok(Omnictl { cx, program, login, endpoint })
     }
 
@@ -160,7 +166,7 @@ impl<'a> Omnictl<'a> {
                 let name = KeyInfo::parse(secret.expose()).map_or_else(|_| "a key".to_owned(), |info| info.name);
                 format!("{name} ({origin})")
             }
-            Login::Config(file) => format!("the login in {}", file.display()),
+            Login::Config { file, .. } => format!("the login in {}", file.display()),
         }
     }
 
@@ -170,11 +176,15 @@ impl<'a> Omnictl<'a> {
         let mut job = Job::new(purpose, cmd).deadline(patience);
         match &self.login {
             Login::Key { variable, secret, .. } => job = job.secret_env(variable, secret),
-            Login::Config(file) => job = job.env("OMNICONFIG", file),
+            Login::Config { file, .. } => job = job.env("OMNICONFIG", file),
         }
         // With a key the configured address does not count; with a login of its own it is the one that does.
         if let (Login::Key { .. }, Some(endpoint)) = (&self.login, &self.endpoint) {
             job = job.env("OMNI_ENDPOINT", endpoint);
+        }
+        // Go reads the system's directory of certificates besides (crypto/x509 `root_unix.go`).
+        if let Some(file) = self.cx.settings.ca_file(None) {
+            job = job.env("SSL_CERT_FILE", file.value);
         }
         job
     }
@@ -523,6 +533,18 @@ mod tests {
             assert_eq!(failure.code, code, "{name}: {failure}");
             assert!(failure.cause.contains(cause), "{name}: {}", failure.cause);
         }
+    }
+
+    #[test]
+    fn a_configuration_that_omnictl_made_by_itself_is_no_login() {
+        let own = |url: &str| format!("contexts:\n    default:\n        url: {url}\ncontext: default\n");
+        assert_eq!(address_in(&own("grpc://127.0.0.1:8080")), None);
+        assert_eq!(address_in(&own("\"\"")), None);
+        assert_eq!(address_in(&own("https://omni.example.com")).as_deref(), Some("https://omni.example.com"));
+        let other = "contexts: {a: {url: https://a}, b: {url: https://b}}\ncontext: b\n";
+        assert_eq!(address_in(other).as_deref(), Some("https://b"));
+        assert_eq!(address_in("contexts: {a: {url: https://a}}\ncontext: c\n"), None);
+        assert_eq!(address_in("url: https://a"), None);
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
 pub fn account(seen: &Seen<'_>) -> Diagnosis {
     let (origin, secret) = match omnictl::login(seen.cx) {
         Some(Login::Key { origin, secret, .. }) => (origin, secret),
-        Some(Login::Config(file)) => return Diagnosis::ok(format!("omnictl's own login, {}", file.display())),
+        Some(Login::Config { file, .. }) => return Diagnosis::ok(format!("omnictl's own login, {}", file.display())),
         None => return seen.absent("nobody is logged in to Omni"),
     };
     let info = match KeyInfo::parse(secret.expose()) {
