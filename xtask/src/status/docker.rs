@@ -1,5 +1,7 @@
 //! What docker compose prints, understood (texts of docker compose 5.5.1).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -75,6 +77,29 @@ impl Container {
     pub fn well(&self) -> bool {
         self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
     }
+
+    /// How long it has run without a restart, at least; `None` when it does not run or docker does not say. Docker tells
+    /// it in words, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
+    pub fn up_for(&self) -> Option<Duration> {
+        let words = self.status.strip_prefix("Up ").filter(|_| self.state == "running")?;
+        let mut words = words.split(' ');
+        let seconds = match (words.next()?, words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
+            ("Less", ..) => 0,
+            ("About", _, "minute") => 60,
+            ("About", _, "hour") => 3_600,
+            (number, unit, _) => {
+                let unit = match unit.trim_end_matches('s') {
+                    "second" => 1,
+                    "minute" => 60,
+                    "hour" => 3_600,
+                    // Days, weeks, months, years: long enough for any question.
+                    _ => 86_400,
+                };
+                number.parse::<u64>().ok()?.checked_mul(unit)?
+            }
+        };
+        Some(Duration::from_secs(seconds))
+    }
 }
 
 /// The containers in `docker compose ps --format json`: one object a line, or one array in older plugins.
@@ -122,6 +147,28 @@ mod tests {
         assert_eq!(containers(&recorded("ps-nothing")).unwrap(), []);
         let died = containers(&recorded("ps-after-sidecar-died")).unwrap();
         assert_eq!(died.iter().filter(|container| container.well()).count(), 1);
+    }
+
+    #[test]
+    fn how_long_a_container_runs_is_read_from_dockers_words() {
+        let up = |state: &str, status: &str| {
+            let container = format!(r#"[{{"Service":"x","Name":"x","State":"{state}","Status":"{status}"}}]"#);
+            containers(&container).unwrap()[0].up_for().map(|up| up.as_secs())
+        };
+        for (status, seconds) in [
+            ("Up Less than a second", 0),
+            ("Up 1 second", 1),
+            ("Up 45 seconds (healthy)", 45),
+            ("Up About a minute (health: starting)", 60),
+            ("Up 3 minutes", 180),
+            ("Up About an hour", 3_600),
+            ("Up 2 weeks", 172_800),
+        ] {
+            assert_eq!(up("running", status), Some(seconds), "{status}");
+        }
+        assert_eq!(up("restarting", "Restarting (1) 5 seconds ago"), None);
+        assert_eq!(up("paused", "Up 3 minutes (Paused)"), None);
+        assert_eq!(up("running", ""), None);
     }
 
     #[test]

@@ -71,8 +71,8 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
         Applied::Nothing => cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already"),
         Applied::Done => {}
     }
-    prove(cx, &wanted.id, before.as_ref())?;
-    remember(cx, &wanted)?;
+    let health = prove(cx, &wanted.id, before.as_ref())?;
+    remember(cx, &wanted, health)?;
     let summary = format!("the provider `{}` connects {} to {}", wanted.id, wanted.omni, wanted.proxmox.url);
     let data = json!({
         "provider_id": wanted.id, "omni_endpoint": wanted.omni, "proxmox_endpoint": wanted.proxmox.url,
@@ -354,25 +354,33 @@ fn runs_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Step 5.
-fn prove(cx: &Cx, id: &str, before: Option<&Value>) -> anyhow::Result<()> {
-    cx.ui.step("registration", format!("the provider `{id}` registers with Omni"), || {
-        let limit = cx.limit(REGISTRATION);
-        match Omnictl::find(cx) {
-            Ok(omnictl) => provider_verify::wait_for_registration(cx, &omnictl, id, before, limit),
-            Err(_) => provider_verify::wait_for_start(cx, limit),
+/// Step 5. Returns the health to remember: what only the provider's log shows is not known to be well.
+fn prove(cx: &Cx, id: &str, before: Option<&Value>) -> anyhow::Result<&'static str> {
+    let limit = cx.limit(REGISTRATION);
+    match Omnictl::find(cx) {
+        Ok(omnictl) => {
+            cx.ui.step("registration", format!("the provider `{id}` registers with Omni"), || {
+                provider_verify::wait_for_registration(cx, &omnictl, id, before, limit)
+            })?;
+            Ok("healthy")
         }
-    })
+        Err(_) => {
+            cx.ui.step("registration", format!("the provider `{id}` starts and stays up"), || {
+                provider_verify::wait_for_start(cx, limit)
+            })?;
+            Ok("unknown")
+        }
+    }
 }
 
 /// Step 6.
-fn remember(cx: &Cx, wanted: &Wanted) -> anyhow::Result<()> {
+fn remember(cx: &Cx, wanted: &Wanted, health: &str) -> anyhow::Result<()> {
     let mut state = cx.fresh_state()?;
     let now = rfc3339(SystemTime::now());
     state.set("provider_configured", true);
     state.set("provider_id", wanted.id.as_str());
     state.set("provider_configured_at", now.as_str());
-    state.set("provider_status", "healthy");
+    state.set("provider_status", health);
     state.set("last_checked", now.as_str());
     state.set("omni_endpoint", wanted.omni.as_str());
     state.set("proxmox_endpoint", wanted.proxmox.url.as_str());

@@ -17,6 +17,7 @@ use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
 use crate::spec::config::{Auth, ProviderConfig, without_api_path};
+use crate::status::docker::Container;
 use crate::status::omni::ProviderHealth;
 use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
 use crate::tool::omni;
@@ -259,7 +260,14 @@ pub fn wait_for_registration(
     })
 }
 
-/// Waits until the provider says that it starts, and stays: all that can be known when Omni cannot be asked.
+/// How long the provider must stay up to have been accepted: it asks Omni for its types and registers before it settles, and
+/// ends with `Error:` when Omni refuses it or does not answer (omni v1.9.3 `client/pkg/infra/infra.go` Run).
+const SETTLED: Duration = Duration::from_secs(30);
+/// The first line of the provider's log (omni-infra-provider-proxmox 0d9fd58 `main.go:117`).
+const STARTS: &str = "starting infra provider";
+
+/// Waits until the provider has started and stayed up: all that can be known when Omni cannot be asked. A container that
+/// was made anew has a new log: two starts in it are a loop.
 ///
 /// # Errors
 /// As [`wait_for_registration`].
@@ -269,19 +277,28 @@ pub fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
         limit,
         |words| cx.ui.waiting(words),
         || {
-            running(cx)?;
-            let log = Compose::find(cx)?.log(PROVIDER, 50)?;
-            if log.contains("starting infra provider") {
-                let detail = "it runs; whether Omni accepted it is not known: nobody is logged in to Omni";
+            let container = running(cx)?;
+            let up = container.up_for().unwrap_or_default();
+            if up >= SETTLED {
+                let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
                 return Ok(Look::Done(Done::warning((), detail)));
             }
-            Ok(Look::Waiting("waiting for its log to say that it starts".to_owned()))
+            let log = Compose::find(cx)?.log(PROVIDER, 50)?;
+            if log.matches(STARTS).count() > 1 && log.contains("Error:") {
+                let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
+                return Err(explain_by_log(cx, failure).into());
+            }
+            let words = match log.contains(STARTS) {
+                true => format!("waiting for the provider to stay up for {} s", SETTLED.as_secs()),
+                false => "waiting for its log to say that it starts".to_owned(),
+            };
+            Ok(Look::Waiting(words))
         },
     )
 }
 
-/// Fails when the provider's container has ended.
-fn running(cx: &Cx) -> Result<(), Failure> {
+/// The provider's container; a failure when it has ended.
+fn running(cx: &Cx) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
     let sidecar = containers.iter().find(|container| container.service == SIDECAR);
     if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead")) {
@@ -291,8 +308,8 @@ fn running(cx: &Cx) -> Result<(), Failure> {
             .hint("the whole stack must be made anew together")
             .next("cargo xtask stack-up --recreate"));
     }
-    match containers.iter().find(|container| container.service == PROVIDER) {
-        Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(()),
+    match containers.into_iter().find(|container| container.service == PROVIDER) {
+        Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(container),
         Some(container) => {
             let failure = Failure::new(Code::Failed, "the provider does not stay up").cause(container.status.clone());
             Err(explain_by_log(cx, failure))
