@@ -170,8 +170,12 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
         let made = state.make(LOAD_BALANCER_STATUS, DEFAULT, id, json!({"healthy": up}));
         state.store.put(made.with_owner("LoadBalancerController").with_label(L_CLUSTER, id));
     }
-    if up && state.store.get(KUBERNETES_UPGRADE_STATUS, DEFAULT, id).is_none() {
-        let spec = json!({"phase": 2, "lastupgradeversion": cluster.spec["kubernetesversion"]});
+    // Nor is Kubernetes: it is at once what the cluster asks for.
+    let version = &cluster.spec["kubernetesversion"];
+    let reached =
+        state.store.get(KUBERNETES_UPGRADE_STATUS, DEFAULT, id).map(|found| &found.spec["lastupgradeversion"]);
+    if up && reached != Some(version) {
+        let spec = json!({"phase": 2, "lastupgradeversion": version});
         upgrade(state, KUBERNETES_UPGRADE_STATUS, "KubernetesUpgradeStatusController", id, spec);
     }
 }

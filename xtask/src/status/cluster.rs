@@ -49,11 +49,13 @@ pub struct ClusterView {
     pub name: String,
     pub phase: String,
     pub ready: bool,
-    /// Omni says Running and ready, of the cluster and of each machine set.
+    /// Omni says Running and ready, of the cluster and of each machine set, and upgrades nothing.
     pub running: bool,
     pub kubernetes_api_ready: bool,
     pub control_plane_ready: bool,
     pub tearing_down: bool,
+    /// What an upgrade of Talos or Kubernetes still has to do, in words; empty when none runs.
+    pub upgrade: String,
     pub machine_sets: Vec<MachineSetView>,
 }
 
@@ -62,6 +64,7 @@ pub struct ClusterView {
 pub struct MachineSetView {
     pub id: String,
     pub control_plane: bool,
+    /// Empty when Omni has not looked at it yet.
     pub phase: String,
     pub ready: bool,
     pub error: String,
@@ -89,29 +92,77 @@ pub struct MachineView {
 /// The resources that a [`ClusterView`] is made of; all but the first may be empty.
 pub struct ClusterParts<'a> {
     pub status: &'a Resource,
+    /// The cluster itself: the versions that are wanted.
+    pub cluster: Option<&'a Resource>,
+    pub sets: &'a [Resource],
     pub set_statuses: &'a [Resource],
     pub requests: &'a [Resource],
     pub machines: &'a [Resource],
+    /// The states of its upgrades, each with what is upgraded.
+    pub upgrades: &'a [(Upgraded, Resource)],
 }
+
+/// What Omni upgrades in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upgraded {
+    Talos,
+    Kubernetes,
+}
+
+/// `TalosUpgradeStatusSpec.Phase` and `KubernetesUpgradeStatusSpec.Phase` (omni v1.9.3 `client/api/omni/specs/omni.proto`).
+const UPGRADE_UNKNOWN: u64 = 0;
+const UPGRADE_DONE: u64 = 2;
+const UPGRADE_FAILED: u64 = 3;
 
 /// The whole of one cluster.
 pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
-    let ClusterParts { status, set_statuses, .. } = parts;
+    let ClusterParts { status, set_statuses, sets, .. } = parts;
     let mut machine_sets: Vec<_> = set_statuses.iter().map(|set| machine_set_view(set, parts)).collect();
+    // Omni has taken the set, and its controllers have not looked at it yet.
+    let silent = |set: &&Resource| !set_statuses.iter().any(|status| status.metadata.id == set.metadata.id);
+    let unseen = |set| MachineSetView { phase: String::new(), ..machine_set_view(set, parts) };
+    machine_sets.extend(sets.iter().filter(silent).map(unseen));
     machine_sets.sort_by(|a, b| b.control_plane.cmp(&a.control_plane).then_with(|| a.id.cmp(&b.id)));
-    let sets_running = set_statuses.iter().all(|set| set.number(&["phase"]) == RUNNING && set.flag(&["ready"]))
-        && !set_statuses.is_empty();
+    let is_running = |set: &Resource| set.number(&["phase"]) == RUNNING && set.flag(&["ready"]);
+    let sets_running =
+        !set_statuses.is_empty() && set_statuses.iter().all(is_running) && !sets.iter().any(|set| silent(&set));
     let ready = status.flag(&["ready"]);
+    let upgrade = upgrade(parts);
+    let phase = status.number(&["phase"]);
     ClusterView {
         name: status.metadata.id.clone(),
-        phase: cluster_phase(status.number(&["phase"])),
+        phase: cluster_phase(phase),
         ready,
-        running: status.number(&["phase"]) == RUNNING && ready && sets_running,
+        running: phase == RUNNING && ready && sets_running && upgrade.is_empty(),
         kubernetes_api_ready: status.flag(&["kubernetesapiready"]),
         control_plane_ready: status.flag(&["controlplaneready"]),
         tearing_down: status.metadata.tearing_down(),
+        upgrade,
         machine_sets,
     }
+}
+
+/// What an upgrade still has to do. A cluster stays Running while its machines are upgraded one by one, and for a moment
+/// before that: until then the version that was reached is not the one that is wanted.
+fn upgrade(parts: &ClusterParts<'_>) -> String {
+    let unfinished = |(what, status): &(Upgraded, Resource)| {
+        let (name, key) = match what {
+            Upgraded::Talos => ("Talos", "talosversion"),
+            Upgraded::Kubernetes => ("Kubernetes", "kubernetesversion"),
+        };
+        let wanted = parts.cluster.map_or("", |cluster| cluster.text(&[key]));
+        let reached = status.text(&["lastupgradeversion"]);
+        let elsewhere = !wanted.is_empty() && !reached.is_empty() && wanted != reached;
+        let said = [status.text(&["step"]), status.text(&["status"]), status.text(&["error"])];
+        let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
+        let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join(": ")) };
+        match status.number(&["phase"]) {
+            UPGRADE_FAILED => Some(format!("the upgrade of {name} to {wanted} has failed{said}")),
+            UPGRADE_UNKNOWN | UPGRADE_DONE if !elsewhere => None,
+            _ => Some(format!("the upgrade of {name} to {wanted} runs{said}")),
+        }
+    };
+    parts.upgrades.iter().filter_map(unfinished).collect::<Vec<_>>().join("; ")
 }
 
 fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView {
@@ -200,6 +251,10 @@ impl ClusterView {
         if let Some(machine) = self.machines().find(|machine| !machine.ready) {
             let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };
             words.push_str(&format!("; {name} waits for {}", machine.waits_for));
+        } else if let Some(set) = self.machine_sets.iter().find(|set| set.phase.is_empty()) {
+            words.push_str(&format!("; Omni has not looked at the machine set {} yet", set.id));
+        } else if !self.upgrade.is_empty() {
+            words.push_str(&format!("; {}", self.upgrade));
         } else if !self.control_plane_ready {
             words.push_str("; the control plane is not ready");
         } else if !self.kubernetes_api_ready {
@@ -238,7 +293,15 @@ mod tests {
     fn a_cluster_that_scales_up_says_what_it_waits_for() {
         let (status, sets) = (read("get-clusterstatus-json"), read("get-machinesetstatuses-json"));
         let requests = read("get-clustermachinerequeststatuses-json");
-        let parts = ClusterParts { status: &status[0], set_statuses: &sets, requests: &requests, machines: &[] };
+        let parts = ClusterParts {
+            status: &status[0],
+            cluster: None,
+            sets: &[],
+            set_statuses: &sets,
+            requests: &requests,
+            machines: &[],
+            upgrades: &[],
+        };
         let view = cluster_view(&parts);
         assert!(!view.running);
         assert_eq!(view.machine_sets[0].id, "demo-control-planes");
@@ -247,5 +310,46 @@ mod tests {
             view.waits_for(),
             "ScalingUp: 0 of 3 machines ready; demo-control-planes-7v2wjs waits for the provider to take up the request"
         );
+    }
+    fn resource(text: &str) -> Resource {
+        resources(text).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_cluster_runs_when_nothing_is_being_upgraded_and_every_set_was_looked_at() {
+        let status = resource(r#"{"metadata":{"id":"c"},"spec":{"phase":3,"ready":true}}"#);
+        let cluster = resource(r#"{"metadata":{"id":"c"},"spec":{"talosversion":"1.13.5"}}"#);
+        let set = |id: &str| resource(&format!(r#"{{"metadata":{{"id":"{id}"}},"spec":{{}}}}"#));
+        let set_status = resource(r#"{"metadata":{"id":"c-workers"},"spec":{"phase":3,"ready":true}}"#);
+        let view = |sets: &[Resource], upgrade: &str| {
+            let upgrades = [(Upgraded::Talos, resource(&format!(r#"{{"metadata":{{"id":"c"}},"spec":{upgrade}}}"#)))];
+            let set_statuses = std::slice::from_ref(&set_status);
+            let (requests, machines): (&[Resource], &[Resource]) = (&[], &[]);
+            let cluster = Some(&cluster);
+            cluster_view(&ClusterParts {
+                status: &status,
+                cluster,
+                sets,
+                set_statuses,
+                requests,
+                machines,
+                upgrades: &upgrades,
+            })
+        };
+        let (one, two) = ([set("c-workers")], [set("c-workers"), set("c-more")]);
+        let done = r#"{"phase":2,"lastupgradeversion":"1.13.5"}"#;
+        assert!(view(&one, done).running);
+        let silent = view(&two, done);
+        assert!(
+            !silent.running && silent.waits_for().contains("has not looked at the machine set c-more"),
+            "{silent:?}"
+        );
+        // The moment between the change and the controller's look at it.
+        let asked = view(&one, r#"{"phase":2,"lastupgradeversion":"1.13.4"}"#);
+        assert!(!asked.running && asked.upgrade == "the upgrade of Talos to 1.13.5 runs", "{asked:?}");
+        let runs = view(&one, r#"{"phase":1,"lastupgradeversion":"1.13.4","step":"updating machines 1/3"}"#);
+        assert!(runs.waits_for().ends_with("the upgrade of Talos to 1.13.5 runs (updating machines 1/3)"), "{runs:?}");
+        let failed = view(&one, r#"{"phase":3,"lastupgradeversion":"1.13.4","error":"no such installer"}"#);
+        assert_eq!(failed.upgrade, "the upgrade of Talos to 1.13.5 has failed (no such installer)");
     }
 }

@@ -10,8 +10,7 @@ use crate::cli::ClusterStatus;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::spec::name;
-use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView};
-use crate::status::omni::Resource;
+use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Upgraded};
 use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, table};
@@ -104,31 +103,42 @@ fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
 }
 
-/// The cluster as Omni sees it now, or `None`. Four reads, side by side, however many machines there are.
+/// The cluster as Omni sees it now, or `None`. Eight reads, side by side, however many machines there are.
 ///
 /// # Errors
 /// Those of omnictl.
 pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterView>, Failure> {
     let selector = format!("omni.sidero.dev/cluster={cluster}");
-    let (status, sets, requests, machines) = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let list = |kind: &'static str| {
             let selector = selector.as_str();
             scope.spawn(move || omnictl.list(kind, Some(selector)))
         };
-        let rest = (list("machinesetstatuses"), list("clustermachinerequeststatuses"), list("clustermachinestatuses"));
-        (omnictl.get("clusterstatuses", cluster), joined(rest.0), joined(rest.1), joined(rest.2))
-    });
-    let (set_statuses, requests, machines) = (sets?, requests?, machines?);
-    Ok(status?.map(|status| {
-        let parts =
-            ClusterParts { status: &status, set_statuses: &set_statuses, requests: &requests, machines: &machines };
-        cluster::cluster_view(&parts)
-    }))
+        let get = |kind: &'static str| scope.spawn(move || omnictl.get(kind, cluster));
+        let (sets, set_statuses) = (list("machinesets"), list("machinesetstatuses"));
+        let (requests, machines) = (list("clustermachinerequeststatuses"), list("clustermachinestatuses"));
+        let (wanted, talos) = (get("clusters"), get("talosupgradestatuses"));
+        let kubernetes = get("kubernetesupgradestatuses");
+        let status = omnictl.get("clusterstatuses", cluster)?;
+        let (sets, set_statuses, requests) = (joined(sets)?, joined(set_statuses)?, joined(requests)?);
+        let (machines, wanted) = (joined(machines)?, joined(wanted)?);
+        let upgrades = [(Upgraded::Talos, joined(talos)?), (Upgraded::Kubernetes, joined(kubernetes)?)];
+        let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
+        Ok(status.map(|status| {
+            cluster::cluster_view(&ClusterParts {
+                status: &status,
+                cluster: wanted.as_ref(),
+                sets: &sets,
+                set_statuses: &set_statuses,
+                requests: &requests,
+                machines: &machines,
+                upgrades: &upgrades,
+            })
+        }))
+    })
 }
 
-type Listed = Result<Vec<Resource>, Failure>;
-
-fn joined(thread: std::thread::ScopedJoinHandle<'_, Listed>) -> Listed {
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -136,12 +146,16 @@ fn joined(thread: std::thread::ScopedJoinHandle<'_, Listed>) -> Listed {
 pub fn picture(view: &ClusterView) -> String {
     let ready = |ready: bool| if ready { "ready" } else { "not ready" };
     let mut text = format!("{}  {}, {}\n", view.name, view.phase, ready(view.ready));
+    if !view.upgrade.is_empty() {
+        text.push_str(&format!("│   {}\n", view.upgrade));
+    }
     for (at, set) in view.machine_sets.iter().enumerate() {
         let last = at + 1 == view.machine_sets.len();
         let (branch, stem) = if last { ("└──", "    ") } else { ("├──", "│   ") };
         let MachineSetView { id, phase, class, wanted, machines, error, .. } = set;
         let up = machines.iter().filter(|machine| machine.ready).count();
         let class = if class.is_empty() { String::new() } else { format!(", class {class}") };
+        let phase = if phase.is_empty() { "not looked at yet" } else { phase };
         text.push_str(&format!("{branch} {id}  {phase}, {}, {up}/{wanted} machines{class}\n", ready(set.ready)));
         if !error.is_empty() {
             text.push_str(&format!("{stem}    error: {error}\n"));
