@@ -81,10 +81,13 @@ pub fn protect(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// The temporary name beside `place`. It carries the pid, so that what a killed run left behind is told apart.
+/// The temporary name beside `place`, free to be made. It carries the pid, so that what a killed run left behind is told
+/// apart: one with our own pid is left of a namesake, as in a container, where the numbers begin anew.
 fn temp_beside(place: &Path) -> PathBuf {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    place.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+    let temp = place.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let _ = fs::remove_file(&temp);
+    temp
 }
 
 /// Takes away what runs that were killed have left in `dir` beside their files: half a file, perhaps with a secret in it.
@@ -207,6 +210,14 @@ mod tests {
         left.sort();
         assert_eq!(left, [ours.as_str(), ".env", ".x.tmp", "a.1.tmp"]);
         sweep(&dir.path().join("absent"));
+    }
+
+    #[test]
+    fn what_a_namesake_left_is_in_nobodys_way() {
+        let dir = TempDir::new();
+        fs::write(dir.path().join(format!(".new.{}.tmp", std::process::id())), "left").unwrap();
+        write_atomically(&dir.path().join("new"), b"whole", SHARED).unwrap();
+        assert_eq!(fs::read(dir.path().join("new")).unwrap(), b"whole");
     }
 
     #[test]
