@@ -119,6 +119,15 @@ pub fn interrupted() -> bool {
     SIGNAL.get().is_some_and(|seen| seen.load(Ordering::Relaxed) != 0)
 }
 
+/// Whether standard output is a pipe whose reader has gone. A write would tell it too, but a quiet log has none.
+pub fn nobody_reads() -> bool {
+    let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: poll gets one entry, which lives on our stack, and is told so; it waits for nothing.
+    #[allow(unsafe_code)]
+    let answered = unsafe { libc::poll(&raw mut stdout, 1, 0) };
+    answered > 0 && stdout.revents & libc::POLLERR != 0
+}
+
 /// The failure of a task that was asked to stop while `doing`.
 pub fn interruption(doing: &str) -> Failure {
     Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
@@ -273,8 +282,9 @@ impl Proc {
         Ok(ended)
     }
 
-    /// Runs `job` and hands each line of both its streams to `each` as it comes, until it ends or the operator
-    /// interrupts; the deadline does not apply. An interruption is a normal end: following a log has no other.
+    /// Runs `job` and hands each line of both its streams to `each` as it comes, until it ends, the operator interrupts,
+    /// or nobody reads our standard output any more (`| head`); the deadline does not apply. All three are normal ends:
+    /// following a log has no other.
     ///
     /// # Errors
     /// [`Code::Prerequisite`] when the program cannot be started; otherwise how it ended.
@@ -288,7 +298,7 @@ impl Proc {
             let (reader, done) = (Arc::clone(&reader), Arc::clone(&done));
             move || {
                 while !done.load(Ordering::Relaxed) {
-                    if interrupted() {
+                    if interrupted() || nobody_reads() {
                         signal_groups(&reader.pids(), libc::SIGTERM);
                         std::thread::sleep(Duration::from_millis(300));
                         signal_groups(&reader.pids(), libc::SIGKILL);

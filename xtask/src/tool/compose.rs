@@ -141,7 +141,7 @@ impl<'a> Compose<'a> {
     /// As [`explain`].
     pub fn follow(&self, service: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
         let ended = self.cx.proc.follow(self.log_job(service, tail, true)?, each)?;
-        if ended.success() || proc::interrupted() { Ok(()) } else { Err(explain(&ended)) }
+        if ended.success() || proc::interrupted() || proc::nobody_reads() { Ok(()) } else { Err(explain(&ended)) }
     }
 
     fn log_job(&self, service: &str, tail: u32, follow: bool) -> Result<Job, Failure> {
