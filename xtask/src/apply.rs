@@ -99,12 +99,7 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
         }
         Action::RecreateStack => {
             let compose = Compose::find(cx)?;
-            // Docker not saying is no proof of harm; data off a mount is.
-            if let Err(failure) = hub::guard(cx, &compose.containers()?)
-                && failure.code == Code::Conflict
-            {
-                return Err(failure.into());
-            }
+            hub::guard(cx, &compose.containers()?)?;
             compose.recreate().map_err(|failure| of_sidecar(cx, failure))?;
             Ok("containers made anew, volumes kept".to_owned())
         }
@@ -117,7 +112,7 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
             let omnictl = Omnictl::find(cx)?;
             let said = once_more(|| omnictl.sync(file))?;
             let count = said.lines().filter(|line| line.starts_with("* ")).count();
-            Ok(format!("{count} changes made"))
+            Ok(format!("{count} {} made", if count == 1 { "change" } else { "changes" }))
         }
         Action::StoreKey { path, user } => {
             let key = gpg::make_store_key(cx, user)?;

@@ -21,6 +21,18 @@ impl SyncAction {
         }
     }
 
+    /// What goes with it, in words, for one that [`SyncAction::destroys`].
+    pub fn loss(&self) -> String {
+        match self.machines {
+            Some((before, after)) if self.verb != "destroy" => {
+                let count = before.saturating_sub(after);
+                let machines = if count == 1 { "machine" } else { "machines" };
+                format!("{count} {machines} of machine set {} (from {before} to {after})", self.id)
+            }
+            _ => self.words().trim_start_matches("destroy ").to_owned(),
+        }
+    }
+
     /// In words: `destroy machine set demo-workers with its machines`.
     pub fn words(&self) -> String {
         let what = match self.kind.as_str() {

@@ -185,11 +185,14 @@ fn class(cx: &Cx, given: Option<String>, offer: &Offer, whose: &str, flag: &str)
     let near = crate::spec::nearest::nearest(&given, offer.classes.iter().map(String::as_str));
     let failure = Failure::new(Code::NotFound, format!("Omni has no machine class `{given}`"))
         .cause(format!("it has: {}", offer.classes.join(", ")));
-    let failure = match near {
+    Err(match near {
         Some(near) => failure.hint(format!("did you mean {flag} {near}?")),
-        None => failure,
-    };
-    Err(failure.next(format!("cargo xtask machineclass-apply {given}")).into())
+        None if cx.paths.machine_class(&given).is_file() => failure
+            .hint("its file is here, and was not applied yet")
+            .next(format!("cargo xtask machineclass-apply {given}")),
+        None => failure.next(format!("cargo xtask machineclass-create {given} --apply")),
+    }
+    .into())
 }
 
 /// Versions without `v`, both offered by Omni and compatible with each other.
@@ -243,7 +246,7 @@ fn newest(versions: &[String]) -> String {
     if count < versions.len() { format!("…, {shown}") } else { shown }
 }
 
-/// Steps 4 and 5, as a plan. What the sync does is known when the file is there.
+/// Steps 4 and 5, as a plan.
 fn plan(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Result<Plan> {
     let contents = render(cluster);
     let shown = cx.paths.show(path);
@@ -268,8 +271,9 @@ fn plan(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &NewCluster, path: &Path, force
         let action = Action::Write { path: path.to_owned(), contents: Secret::plain(contents), mode: files::SHARED };
         plan.push(verb, shown, effect.clone(), undo, action);
     }
+    // Before the file is written: an omnictl that does not fit, a login that may only read, a template that Omni refuses.
+    let actions = would_sync(omnictl, &render(cluster), &cluster.name)?;
     if cx.dry_run {
-        let actions = would_sync(omnictl, &render(cluster), &cluster.name)?;
         let words: Vec<String> = actions.iter().map(SyncAction::words).collect();
         if !words.is_empty() {
             let action = Action::Sync { file: path.to_owned() };

@@ -130,10 +130,13 @@ fn show(cx: &Cx, wanted: &[Wanted]) {
 /// Step 3: destroying is confirmed by the cluster's name.
 pub fn consent(cx: &Cx, wanted: &[Wanted]) -> Result<(), Failure> {
     for each in wanted {
-        let gone: Vec<String> = each.actions.iter().filter(|action| action.destroys()).map(SyncAction::words).collect();
+        let gone: Vec<String> = each.actions.iter().filter(|action| action.destroys()).map(SyncAction::loss).collect();
         if !gone.is_empty() {
             cx.ui.say(&format!("  this sync destroys: {}", gone.join("; ")));
-            cx.ask.consent_to_destroy(&format!("sync cluster `{}` ({})", each.name, gone.join("; ")), &each.name)?;
+            cx.ask.consent_to_destroy(
+                &format!("sync cluster `{}`, which destroys {}", each.name, gone.join("; ")),
+                &each.name,
+            )?;
         }
     }
     Ok(())

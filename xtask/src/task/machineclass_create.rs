@@ -67,9 +67,12 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
 /// Step 1. Off a terminal everything that is missing is named at once.
 fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     let state = |key: &str| cx.settings.state.get(key);
-    let number = |flag: Option<u32>, key: &str| flag.or_else(|| state(key)?.parse().ok());
-    let (cores, memory, disk) =
-        (number(args.cores, "default_cpu"), number(args.memory, "default_memory"), number(args.disk, "default_disk"));
+    let number = |flag: Option<u32>, key: &str| match state(key) {
+        Some(text) if flag.is_none() => text.parse().map(Some).map_err(|_| no_number(cx, key, &text)),
+        _ => Ok(flag),
+    };
+    let cores = number(args.cores, "default_cpu")?;
+    let (memory, disk) = (number(args.memory, "default_memory")?, number(args.disk, "default_disk")?);
     let selector = args.selector.clone().or_else(|| state("storage_selector"));
     if !cx.ask.interactive() {
         let absent = [
@@ -132,6 +135,10 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
     }
     let provider_id = cx.settings.provider_id(args.provider_id.as_deref()).value;
     name::check("provider", &provider_id)?;
+    if let Some(node) = &args.node {
+        // Proxmox takes capitals in the name of a node (pve-common `PVE::JSONSchema` pve-node).
+        name::check("node", &node.to_ascii_lowercase())?;
+    }
     Ok(NewClass {
         name,
         provider_id,
@@ -142,6 +149,14 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
         node: args.node.clone(),
         bridge: None,
     })
+}
+
+/// A default that somebody wrote into the state by hand.
+fn no_number(cx: &Cx, key: &str, text: &str) -> Failure {
+    let shown = cx.paths.show(&cx.paths.state());
+    Failure::new(Code::Invalid, format!("`{key}` in {shown} is {text:?}"))
+        .cause("new machine classes take their size from it, and it is no number")
+        .hint("write a number there, or remove the line")
 }
 
 fn missing(what: &str, flag: &str) -> Missing {

@@ -25,6 +25,7 @@ mod inventory;
 mod killed;
 mod lab;
 mod plugin;
+mod proof;
 mod runbook;
 mod sandbox;
 mod secrets;

@@ -54,7 +54,7 @@ fn a_sync_says_what_it_destroys_and_does_it_only_with_consent() {
     let before = lab.dump();
     lab.run("cluster-sync demo --non-interactive")
         .exits(2)
-        .says(&["--yes", "update machine set demo-workers from 2 to 1 machines"]);
+        .says(&["--yes", "1 machine of machine set demo-workers (from 2 to 1)"]);
     assert_eq!(lab.dump()["proxmox"]["vms"], before["proxmox"]["vms"]);
     lab.run("cluster-sync demo --yes --timeout 60s").exits(0);
     lab.run("cluster-status demo").exits(0).says(&["1/1 machines"]);
