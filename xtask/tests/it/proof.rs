@@ -79,10 +79,8 @@ fn what_a_killed_run_left_is_swept_by_the_next_one() {
 fn a_new_version_is_waited_for() {
     let lab = Sandbox::new();
     lab.run("provider-setup --yes").exits(0);
-    lab.run("machineclass-apply dev-small").exits(2);
-    lab.run("machineclass-apply dev-small --yes").exits(0);
-    let made =
-        "cluster-create up --control-planes 1 --workers 1 --control-plane-class dev-small --worker-class dev-small";
+    lab.class("small");
+    let made = "cluster-create up --control-planes 1 --workers 1";
     lab.run(&format!("{made} --kubernetes-version v1.36.0 --yes")).exits(0);
     let template = lab.read("clusters/up.yaml");
     lab.write("clusters/up.yaml", &template.replace("1.36.0", "1.36.2"));
