@@ -60,8 +60,8 @@ pub struct Global {
     pub color: Color,
 }
 
-/// Makes [`Task`] of a table: the help of a task, the name that it, its file, its mise alias and its plugin command carry, and
-/// its options. The options are built for the task that is called alone: all of them take longer than the whole rest of a
+/// Makes [`Task`] of a table: the help of a task, the name that it, its file, its mise alias and its plugin command carry,
+/// and its options. The options are built for the task that is called alone: all of them take longer than the rest of a
 /// start (docs/benchmarks.md), and clap's own derive builds all.
 macro_rules! tasks {
     ($(#[doc = $about:literal] $name:literal => $variant:ident $(($args:ident))? $($hidden:ident)?,)*) => {
@@ -82,7 +82,8 @@ macro_rules! tasks {
                 cli.subcommand_required(true).arg_required_else_help(true)
                     $(.subcommand(
                         Command::new($name).about($about.trim())
-                            $(.defer(<$args as Args>::augment_args))?
+                            // The doc comments of options that are shared would take the place of the task's own.
+                            $(.defer(|task| <$args as Args>::augment_args(task).about($about.trim()).long_about(None)))?
                             $(.hide(stringify!($hidden) == "hidden"))?
                     ))*
             }
