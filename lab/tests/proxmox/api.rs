@@ -226,7 +226,7 @@ fn disks_come_and_go() {
 #[test]
 fn images_are_downloaded_listed_and_removed() {
     run(async {
-        let lab = Lab::new(1000.0).await;
+        let lab = Lab::new(100.0).await;
         let storage = "/nodes/pve1/storage/local";
         let ask = json!({"content": "iso", "filename": "t.iso", "url": "https://factory.talos.dev/image/a/1/nocloud-amd64.iso"});
         let line = lab.line("GET", &format!("{storage}/content/local:iso/t.iso"), Value::Null).await;
