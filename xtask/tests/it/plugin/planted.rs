@@ -30,7 +30,7 @@ const TASKS: &[(&str, &str)] = &[
     ("omni-setup", ""),
     ("omni-verify", ""),
     ("omni-status", ""),
-    ("stack-up", ""),
+    ("stack-up", "--recreate"),
     ("stack-down", ""),
     ("stack-logs", ""),
     ("tsidp-verify", ""),
