@@ -117,6 +117,32 @@ fn owner_of_temp(name: &str) -> Option<&str> {
     owner.bytes().all(|byte| byte.is_ascii_digit()).then_some(owner).filter(|pid| !pid.is_empty())
 }
 
+/// Takes away what [`link_all`] made below `dir`; what cannot go does no harm, and is replaced the next time.
+pub fn remove_links(dir: &Path) {
+    let _ = fs::remove_dir_all(dir);
+}
+
+/// Makes `dir` a directory that holds nothing but links to these files, named by their place in the list so that they are
+/// read in its order, and says where they are.
+///
+/// # Errors
+/// [`Code::Failed`] with the path.
+pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Code::Failed, format!("`{}` could not be made", dir.display())).cause(error.to_string())
+    };
+    if dir.exists() {
+        fs::remove_dir_all(dir).map_err(failed)?;
+    }
+    fs::create_dir_all(dir).map_err(failed)?;
+    let link = |(at, file): (usize, &&Path)| {
+        let link = dir.join(format!("{at:05}.yaml"));
+        std::os::unix::fs::symlink(file, &link).map_err(failed)?;
+        Ok(link)
+    };
+    files.iter().enumerate().map(link).collect()
+}
+
 /// The contents of `path`, or `None` when there is no such file.
 ///
 /// # Errors

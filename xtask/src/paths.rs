@@ -93,6 +93,11 @@ impl Paths {
         [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
     }
 
+    /// Where templates are linked that omnictl compares in one go. Only a task that holds the lock uses it.
+    pub fn sync_stage(&self) -> PathBuf {
+        self.target().join("xtask-sync")
+    }
+
     pub fn target(&self) -> PathBuf {
         self.root.join("target")
     }

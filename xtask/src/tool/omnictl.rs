@@ -8,6 +8,7 @@ use xshell::{Shell, cmd};
 
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
+use crate::files;
 use crate::proc::{self, Ended, Job};
 use crate::secret::Secret;
 use crate::settings::{Origin, environment};
@@ -253,6 +254,23 @@ impl<'a> Omnictl<'a> {
         Ok(self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout)
     }
 
+    /// What syncs of these templates would do, each as [`Omnictl::sync_plan`] says it, in one start of omnictl: `stage`
+    /// becomes a directory of links to them, which omnictl takes since 1.5 (omni v1.9.3
+    /// `client/pkg/omnictl/cluster/template/sync.go`). Not for a template that names files: it would look for them there.
+    ///
+    /// # Errors
+    /// When omnictl takes no directory, or not one of the files: then ask for each by itself.
+    pub fn sync_plans(&self, files: &[&Path], stage: &Path) -> Result<Vec<String>, Failure> {
+        let links = files::link_all(stage, files)?;
+        let shell = proc::shell()?;
+        let program = &self.program;
+        let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {stage}");
+        let purpose = format!("comparing {} templates with Omni", files.len());
+        let said = self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout;
+        split_plans(&said, &links, files)
+            .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not say what it would do for each template"))
+    }
+
     /// Syncs the template: creates, updates, and tears down what it no longer has. Not transactional: on an error what
     /// was done before stays done.
     ///
@@ -380,6 +398,21 @@ fn template_dir(file: &Path) -> Result<Shell, Failure> {
     Ok(shell)
 }
 
+/// What omnictl said of each file, as if it had been asked for that one alone. `None` when a file has no part of its own.
+fn split_plans(said: &str, links: &[PathBuf], files: &[&Path]) -> Option<Vec<String>> {
+    let mut parts: Vec<String> = Vec::new();
+    for line in said.split_inclusive('\n') {
+        let next = links.get(parts.len()).map(|link| format!("Syncing template: {}\n", link.display()));
+        if next.is_some_and(|next| next == line) {
+            let file = files.get(parts.len())?.display();
+            parts.push(format!("Processing 1 template file(s)\nSyncing template: {file}\n"));
+        } else if let Some(part) = parts.last_mut() {
+            part.push_str(line);
+        }
+    }
+    (parts.len() == links.len()).then_some(parts)
+}
+
 fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Failure> {
     let info = KeyInfo::parse(secret.expose()).map_err(|why| {
         Failure::new(Code::Invalid, format!("{variable} ({origin}) is no service-account key"))
@@ -502,6 +535,19 @@ mod tests {
     use super::*;
     use crate::proc::Proc;
     use crate::status::testing::recorded;
+
+    #[test]
+    fn what_is_said_of_many_templates_is_split() {
+        let links = [PathBuf::from("/s/00000.yaml"), PathBuf::from("/s/00001.yaml")];
+        let files = [Path::new("/c/a.yaml"), Path::new("/c/b.yaml")];
+        let head = "Processing 2 template file(s)\n";
+        let diff = "* updating (dry run) ConfigPatches.omni.sidero.dev(x)\n+Syncing template: /s/00001.yaml\n";
+        let said = format!("{head}Syncing template: /s/00000.yaml\n{diff}Syncing template: /s/00001.yaml\n");
+        let parts = split_plans(&said, &links, &files).unwrap();
+        let one = "Processing 1 template file(s)\nSyncing template: /c/";
+        assert_eq!(parts, [format!("{one}a.yaml\n{diff}"), format!("{one}b.yaml\n")]);
+        assert_eq!(split_plans(head, &links, &files), None, "nothing was said of a file");
+    }
 
     /// The failure that the recorded call is explained as.
     fn explained(name: &str) -> Failure {

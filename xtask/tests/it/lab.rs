@@ -124,6 +124,51 @@ fn a_lab_stays_up_and_goes_down() {
     assert_eq!(call(&["lab-down"]).0, Some(0));
 }
 
+/// Many clusters are compared in few starts of omnictl, each as if it were alone: one that differs, one that takes a patch
+/// from a file, and one that omnictl does not take are found as such.
+#[test]
+fn many_clusters_are_compared_in_few_starts() {
+    let lab = Sandbox::new();
+    let project = lab.project();
+    let size = ["--nodes", "3", "--vms", "60", "--clusters", "30"];
+    let output = runner(&["lab-up", "--json", "--yes"]).args(size).arg("--project-dir").arg(&project).output().unwrap();
+    let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
+    let (env, at) = (up["data"]["env_file"].as_str().unwrap(), up["data"]["project_dir"].as_str().unwrap());
+    let sync = |line: &str| {
+        let journal = Path::new(at).join("target/xtask-journal.jsonl");
+        let _ = fs::remove_file(&journal);
+        let script = format!(". '{env}' && exec '{}' --project-dir '{at}' {line}", env!("CARGO_BIN_EXE_xtask"));
+        let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
+        let calls = fs::read_to_string(&journal).unwrap_or_default().lines().count();
+        assert!(!Path::new(at).join("target/xtask-sync").exists(), "links were left behind");
+        (output.status.code(), document, calls)
+    };
+    let (code, document, calls) = sync("cluster-sync --all --yes --json");
+    assert_eq!((code, calls), (Some(0), 15), "two clusters a start: {document:#}");
+    assert_eq!(document["data"]["clusters"].as_array().map(Vec::len), Some(30));
+
+    let edit = |number: u32, change: &dyn Fn(String) -> String| {
+        let file = Path::new(at).join(format!("clusters/fleet-{number:03}.yaml"));
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, change(text)).unwrap();
+    };
+    edit(7, &|text| text.replacen("kind: Cluster\n", "kind: Cluster\nlabels:\n  tier: gold\n", 1));
+    fs::create_dir_all(Path::new(at).join("clusters/patches")).unwrap();
+    fs::write(Path::new(at).join("clusters/patches/mtu.yaml"), "machine:\n  network:\n    hostname: ''\n").unwrap();
+    edit(9, &|text| text.replacen("kind: Cluster\n", "kind: Cluster\npatches:\n  - file: patches/mtu.yaml\n", 1));
+    let (code, document, _) = sync("cluster-sync --all --dry-run --json");
+    assert_eq!(code, Some(3), "{document:#}");
+    let objects: Vec<&str> =
+        document["data"]["plan"].as_array().unwrap().iter().map(|step| step["object"].as_str().unwrap()).collect();
+    assert_eq!(objects, ["cluster fleet-007", "cluster fleet-009"]);
+    let (code, down, _) = {
+        let output = runner(&["lab-down", "--yes", "--json"]).arg("--project-dir").arg(&project).output().unwrap();
+        (output.status.code(), output.stdout, output.stderr)
+    };
+    assert_eq!(code, Some(0), "{}", String::from_utf8_lossy(&down));
+}
+
 /// A site in use: what stands in Omni is what the files say, every machine is a virtual machine, and a task makes as many
 /// program calls as for one machine, or one for each cluster.
 #[test]
@@ -155,7 +200,7 @@ fn a_lab_begins_as_big_as_it_is_told() {
     calls();
     let (code, said) = task("cluster-status fleet-001");
     assert!(code == Some(0) && said.matches("  Running").count() >= 12, "{said}");
-    assert_eq!(calls(), 4, "of ten machines each");
+    assert_eq!(calls(), 8, "of ten machines each");
     let (code, said) = task("cluster-sync --all --yes");
     assert!(code == Some(0) && said.contains("4 clusters are in sync"), "{said}");
     assert_eq!(calls(), 4, "one a cluster");
