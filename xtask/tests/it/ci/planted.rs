@@ -163,7 +163,7 @@ fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
 fn a_stale_page_is_found_and_rendered_anew() {
     let kit = Kit::new();
     kit.copies(&PAGES.iter().map(|page| page.path).collect::<Vec<_>>());
-    kit.copies(&["docker/compose.yaml", "docs/recordings/rehearse.txt"]);
+    kit.copies(&["docker/compose.yaml", "docs/recordings/rehearse.txt", "lab/data/faults.yaml"]);
     kit.passes("docs");
     let page = fs::read_to_string(kit.path().join("docs/tasks.md")).unwrap();
     kit.write("docs/tasks.md", &page.replacen("# Tasks", "# Chores", 1));
