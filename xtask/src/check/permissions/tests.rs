@@ -227,7 +227,7 @@ fn the_whole_script_reads_as_the_guide() {
     let login = Login { privsep: None, roles: Some(&BTreeMap::new()), ..login() };
     assert_eq!(
         script(&scope, &Permissions::default(), &login).unwrap(),
-        include_str!("../../../tests/fixtures/output/pveum.sh")
+        include_str!("../../../tests/fixtures/output/pveum.txt")
     );
 }
 
