@@ -22,7 +22,9 @@ fn runner(line: &[&str]) -> Command {
 #[test]
 fn a_rehearsal_is_one_document_and_leaves_nothing() {
     lab_program();
-    let output = runner(&["rehearse", "--json"]).output().unwrap();
+    let running = runner(&["rehearse", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let scratch = root().join("target").join(format!("rehearsal-{}", running.id()));
+    let output = running.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(text.trim().lines().count(), 1, "one document, on one line");
@@ -43,16 +45,7 @@ fn a_rehearsal_is_one_document_and_leaves_nothing() {
     ];
     assert_eq!(tasks, order);
     assert_eq!(document["data"]["state"]["proxmox"]["vms"].as_array().map(Vec::len), Some(6));
-    assert!(rehearsals().is_empty(), "{:?}", rehearsals());
-}
-
-/// Scratch directories of rehearsals that are not running.
-fn rehearsals() -> Vec<String> {
-    let entries = fs::read_dir(root().join("target")).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let alive =
-        |name: &String| name.strip_prefix("rehearsal-").is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
-    names.filter(|name| name.starts_with("rehearsal-") && !alive(name)).collect()
+    assert!(!scratch.exists(), "it left its scratch directory");
 }
 
 #[test]
