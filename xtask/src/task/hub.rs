@@ -164,7 +164,7 @@ pub fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Durat
                 let omni = found.iter().find(|container| container.service == OMNI);
                 if omni.is_none_or(|container| container.state != "running") {
                     let status = omni.map_or("it has no container".to_owned(), |container| container.status.clone());
-                    let ended = Failure::new(Code::Failed, "Omni does not stay up").cause(status);
+                    let ended = Failure::new(Code::Failed, "`omni` does not stay up").cause(status);
                     return Err(explain(cx, OMNI, ended).into());
                 }
                 Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)))
