@@ -93,18 +93,35 @@ fn temp_beside(place: &Path) -> PathBuf {
 /// Takes away what runs that were killed have left in `dir` beside their files: half a file, perhaps with a secret in it.
 /// What a process that lives is about to rename stays, and so does everything where the system does not say who lives.
 pub fn sweep(dir: &Path) {
-    let processes = Path::new("/proc");
-    if !processes.join("self").exists() {
-        return;
-    }
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(owner_of_temp);
-        if owner.is_some_and(|pid| !processes.join(pid).exists()) {
+        if owner.is_some_and(ended) {
             // What cannot be taken away is as harmless as before.
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Takes away the scratch directories `NAME-PID` in `dir` of runs that were killed. Those of processes that live stay.
+pub fn sweep_scratch(dir: &Path, name: &str) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let found = entry.file_name();
+        let owner = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('-'));
+        if owner.filter(|pid| is_number(pid)).is_some_and(ended) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Whether no such process lives; never so where the system does not say who lives.
+fn ended(pid: &str) -> bool {
+    let processes = Path::new("/proc");
+    processes.join("self").exists() && !processes.join(pid).exists()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The process whose [`temp_beside`] or probe this name is.
@@ -114,7 +131,7 @@ fn owner_of_temp(name: &str) -> Option<&str> {
         Some(pid) => pid,
         None => hidden.strip_suffix(".tmp")?.rsplit_once('.')?.1,
     };
-    owner.bytes().all(|byte| byte.is_ascii_digit()).then_some(owner).filter(|pid| !pid.is_empty())
+    Some(owner).filter(|pid| is_number(pid))
 }
 
 /// Takes away what [`link_all`] made below `dir`; what cannot go does no harm, and is replaced the next time.

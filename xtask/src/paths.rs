@@ -93,9 +93,9 @@ impl Paths {
         [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
     }
 
-    /// Where templates are linked that omnictl compares in one go. Only a task that holds the lock uses it.
-    pub fn sync_stage(&self) -> PathBuf {
-        self.target().join("xtask-sync")
+    /// A scratch directory of this process alone: dry runs hold no lock and may run beside another task.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.target().join(format!("{name}-{}", std::process::id()))
     }
 
     pub fn target(&self) -> PathBuf {

@@ -92,6 +92,8 @@ fn in_sync(names: &[&str]) -> String {
 const MANY: usize = 24;
 /// How many starts are then made of them: twice as many as run side by side, so that a slow one holds nobody up.
 const GROUPS: usize = 16;
+/// Where their templates are linked for that.
+const STAGE: &str = "xtask-sync";
 
 /// Step 2, for all files side by side.
 ///
@@ -114,7 +116,8 @@ pub fn compare(cx: &Cx, omnictl: &Omnictl<'_>, templates: &[(String, PathBuf)]) 
 /// The same in few starts of omnictl. A template that names files, and a group that omnictl does not take as one, are asked
 /// for file by file: the files are looked up beside the template, and the error names it.
 fn compare_many(cx: &Cx, omnictl: &Omnictl<'_>, templates: &[(String, PathBuf)]) -> anyhow::Result<Vec<Wanted>> {
-    let stage = cx.paths.sync_stage();
+    files::sweep_scratch(&cx.paths.target(), STAGE);
+    let stage = cx.paths.scratch(STAGE);
     let (alone, together): (Vec<usize>, Vec<usize>) =
         (0..templates.len()).partition(|at| names_files(&templates[*at].1));
     let groups = together.chunks(together.len().div_ceil(GROUPS).max(1)).chain(alone.chunks(1));

@@ -33,6 +33,8 @@ use crate::ui::{Done, Status, millis, table};
 /// The name of the cluster that is rehearsed, and of its machine class.
 const CLUSTER: &str = "rehearsal";
 const CLASS: &str = "rehearsal-machine";
+/// What its scratch directory is called.
+const SCRATCH: &str = "rehearsal";
 const CONTROL_PLANES: u32 = 3;
 const WORKERS: u32 = 3;
 
@@ -90,7 +92,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     if cx.dry_run && args.fault.is_empty() {
         return Ok(planned(cx, &tasks()));
     }
-    remove_stale(&cx.paths.target());
+    files::sweep_scratch(&cx.paths.target(), SCRATCH);
     let program = cx.ui.step("build", "the lab is built", || Ok(Done::ok(lab_up::built(cx)?, "")))?;
     if !args.fault.is_empty() {
         return practice::run(args, cx, &program);
@@ -127,21 +129,10 @@ fn planned(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {
     Outcome::pending("the rehearsal would run these tasks; nothing changed").with(json!({ "plan": plan }))
 }
 
-/// Removes the scratch directories of rehearsals that were killed.
-fn remove_stale(target: &Path) {
-    for entry in fs::read_dir(target).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = name.strip_prefix("rehearsal-").and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-        if !Path::new(&format!("/proc/{pid}")).exists() && Path::new("/proc/self").exists() {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
 /// Step 1.
 fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<(Lab, PathBuf)> {
     let lab = cx.ui.step("lab", "the lab is up", || {
-        let dir = cx.paths.target().join(format!("rehearsal-{}", std::process::id()));
+        let dir = cx.paths.scratch(SCRATCH);
         let options = Options { clock: args.clock, faults: args.fault.clone(), ..Options::default() };
         let started = lab_up::start(program, &dir, &options, true);
         let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
