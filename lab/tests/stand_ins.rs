@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
 mod harness;
+#[path = "harness/random.rs"]
+mod random;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,27 +14,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use harness::{CLASS, Lab, cluster};
-
-/// SplitMix64: the same cases every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % below.max(1) as u64) as usize
-    }
-
-    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
-        list[self.next(list.len())]
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
+use random::{Random, setting};
 
 /// How many cases, and what makes them.
 fn cases(what: &str, count: u64) -> (u64, Random) {

@@ -7,27 +7,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::random::{Random, setting};
 use lab::clock::Clock;
 use lab::proxmox::hooks::NoFaults;
 use lab::proxmox::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use lab::proxmox::{Options, Proxmox, World};
-
-/// SplitMix64: the same cases every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % below.max(1) as u64) as usize
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
-        list[self.next(list.len())]
-    }
-}
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "get", "", "OPTIONS"];
 const PATHS: &[&str] = &[
@@ -100,10 +84,6 @@ fn case(random: &mut Random) -> Vec<u8> {
         }
     }
     request
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// Sends it and reads the answer; `None` if the server neither answers nor closes within 10 s.

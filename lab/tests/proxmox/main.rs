@@ -4,6 +4,8 @@
 mod api;
 mod fuzz;
 mod hooks;
+#[path = "../harness/random.rs"]
+mod random;
 mod replay;
 mod rights;
 mod support;
