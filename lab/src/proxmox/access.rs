@@ -304,7 +304,8 @@ impl Access {
     pub fn effective(&self, auth: &str) -> BTreeMap<String, Granted> {
         let top = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
         let mut paths: BTreeSet<String> = top.iter().map(|path| (*path).to_owned()).collect();
-        paths.extend(self.acl.keys().cloned());
+        // The tree of entries has the paths between, too (`iterate_acl_tree`).
+        paths.extend(self.acl.keys().flat_map(|path| prefixes(path)).map(|(path, _)| path.to_owned()));
         for pool in self.pools.values() {
             paths.extend(pool.vms.iter().map(|id| format!("/vms/{id}")));
             paths.extend(pool.storages.iter().map(|id| format!("/storage/{id}")));

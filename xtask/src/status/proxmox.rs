@@ -9,7 +9,7 @@ mod access;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use access::{Permissions, TokenInfo, Tree, parent, permissions, roles, token_info, zones};
+pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, parent, permissions, roles, token_info, zones};
 
 /// Something that was seen, or why it was not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use crate::cli::ProxmoxAudit;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::status::proxmox::{self, Inventory, Permissions, TokenInfo};
+use crate::status::proxmox::{self, AclEntry, Inventory, Permissions, TokenInfo};
 use crate::ui::{Check, Done, Status, table};
 
 /// A token that ends within this time is worth a warning.
@@ -53,6 +53,7 @@ pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
             token: &login.proxmox.token.id,
             privsep: facts.token.map(|token| token.privsep),
             roles: facts.roles.as_ref(),
+            acl: &facts.acl,
         },
     );
     show(cx, &rows, &scope, script.as_deref());
@@ -100,6 +101,7 @@ struct Facts {
     /// `None` when it was not told.
     roles: Option<BTreeMap<String, BTreeSet<String>>>,
     token: Option<TokenInfo>,
+    acl: Vec<AclEntry>,
     vmid: u64,
     zones: BTreeMap<String, String>,
 }
@@ -129,6 +131,9 @@ fn ask(cx: &Cx, login: &Login) -> anyhow::Result<Facts> {
                 other => seen(other),
             }
         }),
+        Check::new("acl", "the access control list, as far as it is shown", || {
+            seen(get("asking Proxmox for its access control list", "/access/acl"))
+        }),
         Check::new("nextid", "the next VM's id", || seen(get("asking Proxmox for the next VM id", "/cluster/nextid"))),
         Check::new("vnets", "SDN vnets", || seen(get("asking Proxmox for its vnets", "/cluster/sdn/vnets"))),
     ];
@@ -136,13 +141,14 @@ fn ask(cx: &Cx, login: &Login) -> anyhow::Result<Facts> {
         cx.ui.side_by_side("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
     let tree = proxmox::permissions(&answers[0])
         .map_err(|why| Failure::new(Code::Failed, format!("/access/permissions: {why}")))?;
-    let vmid = answers[3].as_str().and_then(|id| id.parse().ok()).or_else(|| answers[3].as_u64());
+    let vmid = answers[4].as_str().and_then(|id| id.parse().ok()).or_else(|| answers[4].as_u64());
     Ok(Facts {
         tree,
         roles: proxmox::roles(&answers[1]).ok(),
         token: proxmox::token_info(&answers[2], name),
+        acl: proxmox::acl(&answers[3]),
         vmid: vmid.unwrap_or(100),
-        zones: proxmox::zones(&answers[4]),
+        zones: proxmox::zones(&answers[5]),
     })
 }
 

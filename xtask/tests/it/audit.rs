@@ -66,6 +66,35 @@ fn what_is_missing_is_named_and_granted_by_the_script() {
 }
 
 #[test]
+fn no_access_is_taken_away_where_it_stands() {
+    let entry = |kind: &str, who: &str, path: &str, role: &str| json!({"path": path, "type": kind, "ugid": who, "roleid": role});
+    let proxmox = enough();
+    proxmox.forget("/nodes/pve2");
+    let audit = |proxmox: &Proxmox| {
+        let (status, document) = Project::new().json(Some(proxmox), &["proxmox-audit"]);
+        assert_eq!(status, 1);
+        document["data"]["script"].as_str().unwrap().to_owned()
+    };
+    let delete = "pveum acl delete /nodes/pve2 --users omni@pve --tokens 'omni@pve!provider' --roles NoAccess\n";
+    let grant = "pveum acl modify /nodes/pve2 --users omni@pve --tokens 'omni@pve!provider' --roles OmniNode\n";
+    assert!(!audit(&proxmox).contains("NoAccess"), "nothing tells of it");
+    // Shown by Proxmox: the entry must be made on that very path, and comes to nothing beside NoAccess.
+    proxmox.answer("/access/acl", json!([entry("user", "omni@pve", "/nodes/pve2", "NoAccess")]));
+    let script = audit(&proxmox);
+    assert!(script.find(delete).unwrap() < script.find(grant).unwrap(), "{script}");
+    assert!(!script.contains("modify /nodes "), "{script}");
+    // A group's entry is beaten by the user's own.
+    proxmox.answer("/access/acl", json!([entry("group", "ops", "/nodes/pve2", "NoAccess")]));
+    let script = audit(&proxmox);
+    assert!(script.contains(grant) && !script.contains("NoAccess"), "{script}");
+    // Not shown, and known from what comes from above and does not arrive.
+    proxmox.answer("/access/acl", json!([]));
+    proxmox.grant("/nodes", &["Sys.Audit", "Sys.AccessNetwork"]);
+    let script = audit(&proxmox);
+    assert!(script.contains(delete) && script.contains(grant), "{script}");
+}
+
+#[test]
 fn a_storage_that_the_login_may_not_see_is_known_from_the_selector() {
     let proxmox = enough();
     for node in ["pve1", "pve2", "pve3"] {

@@ -77,6 +77,11 @@ impl Proxmox {
         let mut granted = self.granted.lock().expect("no test panicked");
         granted.entry(path.to_owned()).or_default().extend(privileges.iter().map(|name| (*name).to_owned()));
     }
+
+    /// Takes away what the login has on exactly this path.
+    pub fn forget(&self, path: &str) {
+        self.granted.lock().expect("no test panicked").remove(path);
+    }
 }
 
 fn node_json(name: &str) -> Value {

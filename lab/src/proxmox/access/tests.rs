@@ -127,6 +127,12 @@ fn the_effective_tree_hides_what_is_empty() {
     let tree = access.effective("omni@pve!full");
     assert_eq!(tree.keys().collect::<Vec<_>>(), ["/vms"]);
     assert_eq!(tree["/vms"].to_json(), serde_json::json!({"VM.Allocate": 1, "VM.Audit": 1}));
+    // The paths between an entry and the root are nodes of the tree, too (`iterate_acl_tree`).
+    access.grant("/", "omni@pve", "OmniVM");
+    access.grant("/sdn/zones/localnetwork/vmbr0", "omni@pve", "NoAccess");
+    let tree = access.effective("omni@pve!full");
+    let sdn: Vec<_> = tree.keys().filter(|path| path.starts_with("/sdn")).collect();
+    assert_eq!(sdn, ["/sdn", "/sdn/zones", "/sdn/zones/localnetwork"]);
 }
 
 #[test]

@@ -172,4 +172,6 @@ fn words(way: &[Want]) -> String {
 }
 
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;

@@ -2,12 +2,13 @@
 //!
 //! An ACL entry replaces, on its path and below, whatever the same user had from above; entries on one path add up
 //! (pve-access-control 9.1 `AccessControl.pm` `roles`). So wherever an entry is made, its role holds everything that the
-//! provider needs there, not only what is missing: less would take away what is inherited now.
+//! provider needs there, not only what is missing: less would take away what is inherited now. NoAccess on a path beats every
+//! role there; it is taken away where the list shows it, and where only it explains what the login sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Scope, Want, usable};
-use crate::status::proxmox::{Permissions, parent};
+use crate::status::proxmox::{AclEntry, Permissions, parent};
 
 /// Who is granted something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Login<'a> {
     pub privsep: Option<bool>,
     /// The roles that there are, with their privileges; `None` when Proxmox does not tell.
     pub roles: Option<&'a BTreeMap<String, BTreeSet<String>>>,
+    /// The entries of the access control list that the login is shown: all, some or none.
+    pub acl: &'a [AclEntry],
 }
 
 /// What is granted on a path, by role.
@@ -27,7 +30,7 @@ type Grants = BTreeMap<String, BTreeSet<&'static str>>;
 
 /// The script, or `None` when nothing is missing. Each line can be run again without harm.
 pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Option<String> {
-    let grants = grants(scope, permissions);
+    let grants = grants(scope, permissions, login);
     if grants.is_empty() {
         return None;
     }
@@ -49,6 +52,17 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         // A token with privilege separation has what both it and its user have; without it, its own entries do not count.
         _ => format!("--users {} --tokens {}", quoted(login.user), quoted(login.token)),
     };
+    let barred: Vec<&String> = grants
+        .iter()
+        .filter(|(path, roles)| barred(path, roles, &needed, scope, permissions, login))
+        .map(|(path, _)| path)
+        .collect();
+    if !barred.is_empty() {
+        lines.push("# NoAccess beats every role on its path; taking it away does nothing where it is not.".to_owned());
+    }
+    for path in barred {
+        lines.push(format!("pveum acl delete {} {who} --roles NoAccess", quoted(path)));
+    }
     for (path, roles) in &grants {
         let roles: Vec<&str> = roles.iter().copied().collect();
         // On / only that path itself: an entry that went on downwards would take the place of a group's rights.
@@ -59,29 +73,66 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
 }
 
 /// The paths to make entries on, with their roles.
-fn grants(scope: &Scope, permissions: &Permissions) -> Grants {
+fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants {
     let needs = scope.needs();
     let mut grants = Grants::new();
-    for need in needs.iter().filter(|need| !need.optional) {
-        let ways = usable(need, scope);
-        let has = |want: &&Want| permissions.has(&want.path, want.privilege);
-        if ways.iter().any(|way| way.iter().all(|want| has(&want))) {
-            continue;
+    loop {
+        let before = grants.len();
+        for need in needs.iter().filter(|need| !need.optional) {
+            let ways = usable(need, scope);
+            let has = |want: &&Want| permissions.has(&want.path, want.privilege);
+            // An entry that is to be made replaces what another way rests on; our roles hold those of the first ways alone.
+            let replaced = |want: &Want| grants.keys().any(|path| covers(path, &want.path));
+            let kept =
+                |(nth, way): (usize, &&Vec<Want>)| way.iter().all(|want| has(&want) && (nth == 0 || !replaced(want)));
+            if ways.iter().enumerate().any(kept) {
+                continue;
+            }
+            for want in ways.first().into_iter().flat_map(|way| way.iter()).filter(|want| !has(want)) {
+                grants.entry(target(want, permissions, login)).or_default();
+            }
         }
-        for want in ways.first().into_iter().flat_map(|way| way.iter()).filter(|want| !has(want)) {
-            grants.entry(target(want, permissions)).or_default();
+        if grants.len() == before {
+            break;
         }
     }
     let mut all = grants.clone();
     for want in
         needs.iter().filter(|need| !need.optional).filter_map(|need| usable(need, scope).first().copied()).flatten()
     {
-        let path = target(want, permissions);
+        let path = target(want, permissions, login);
         if grants.contains_key(&path) {
             all.entry(path).or_default().insert(role(want, scope));
         }
     }
     all
+}
+
+/// Whether NoAccess stands, or must stand, on a path that is to be granted something: the list shows it, or nothing is held
+/// there although something comes from above, or although every role of ours is there and was granted before.
+fn barred(
+    path: &str,
+    roles: &BTreeSet<&str>,
+    needed: &BTreeMap<&str, BTreeSet<&str>>,
+    scope: &Scope,
+    permissions: &Permissions,
+    login: &Login<'_>,
+) -> bool {
+    let ours = |entry: &&AclEntry| entry.path == path && (entry.who == login.user || entry.who == login.token);
+    if login.acl.iter().filter(ours).any(|entry| entry.role == "NoAccess") {
+        return true;
+    }
+    // What has entries of its own says nothing about this path.
+    let asked = scope.paths().into_iter().filter(|other| covers(path, other) && !permissions.tree.contains_key(other));
+    let nothing = !permissions.tree.contains_key(path)
+        && asked.into_iter().all(|other| permissions.exact.get(&other).is_some_and(BTreeSet::is_empty));
+    let above = std::iter::successors(parent(path), |path| parent(path)).find_map(|path| permissions.tree.get(path));
+    let inherits = above.is_some_and(|held| held.values().any(|propagates| *propagates));
+    let made = |role: &&&str| {
+        let held = login.roles.and_then(|roles| roles.get(**role));
+        held.is_some_and(|held| needed.get(**role).is_some_and(|all| all.iter().all(|each| held.contains(*each))))
+    };
+    nothing && (inherits || roles.iter().all(|role| made(&role)))
 }
 
 /// The privileges that each role must hold.
@@ -95,10 +146,16 @@ fn role_privileges(scope: &Scope) -> BTreeMap<&'static str, BTreeSet<&'static st
     roles
 }
 
+/// Whether an entry on `path` says something about `other`; one on `/` is made for that path alone.
+fn covers(path: &str, other: &str) -> bool {
+    path == other || path != "/" && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// The path of the entry that grants `want`: all VMs and all nodes at once, everything else by name. Where an entry on the
 /// path itself hides what comes from above, it must be made there.
-fn target(want: &Want, permissions: &Permissions) -> String {
+fn target(want: &Want, permissions: &Permissions, login: &Login<'_>) -> String {
     let path = want.path.as_str();
+    let listed = || permissions.tree.contains_key(path) || login.acl.iter().any(|entry| entry.path == path);
     let above = match path.split('/').nth(1) {
         Some("vms" | "nodes" | "pool") => parent(path),
         // The bridge: its entry holds for all of its VLANs.
@@ -106,9 +163,7 @@ fn target(want: &Want, permissions: &Permissions) -> String {
         _ => None,
     };
     match above {
-        Some(above) if !permissions.tree.contains_key(path) && !permissions.propagates(Some(above), want.privilege) => {
-            above.to_owned()
-        }
+        Some(above) if !listed() && !permissions.propagates(Some(above), want.privilege) => above.to_owned(),
         _ => path.to_owned(),
     }
 }

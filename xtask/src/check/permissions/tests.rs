@@ -85,6 +85,10 @@ impl Acl {
                         self.grant(words[3], role, &[], after("--propagate") != Some("0"));
                     }
                 }
+                ["pveum", "acl", "delete"] => {
+                    let role = after("--roles").unwrap();
+                    self.entries.get_mut(words[3]).map(|entries| entries.remove(role));
+                }
                 _ => panic!("{line}"),
             }
         }
@@ -92,7 +96,7 @@ impl Acl {
 }
 
 fn login() -> Login<'static> {
-    Login { user: "omni@pve", token: "omni@pve!provider", privsep: Some(false), roles: None }
+    Login { user: "omni@pve", token: "omni@pve!provider", privsep: Some(false), roles: None, acl: &[] }
 }
 
 fn missing(scope: &Scope, permissions: &Permissions) -> Vec<String> {

@@ -77,6 +77,28 @@ pub fn roles(data: &Value) -> Result<BTreeMap<String, BTreeSet<String>>, String>
     Ok(entries(data, "roles")?.iter().map(read).collect())
 }
 
+/// An entry of the access control list: a role of somebody on a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AclEntry {
+    pub path: String,
+    /// `user`, `group` or `token`.
+    pub kind: String,
+    pub who: String,
+    pub role: String,
+}
+
+/// The entries in `GET /access/acl`: all of them for a login with Sys.Audit on /access, else only those on paths whose
+/// permissions it may change (pve-access-control 9.1 `API2/ACL.pm`). What is no list holds none.
+pub fn acl(data: &Value) -> Vec<AclEntry> {
+    let read = |entry: &Value| AclEntry {
+        path: text(&entry["path"]),
+        kind: text(&entry["type"]),
+        who: text(&entry["ugid"]),
+        role: text(&entry["roleid"]),
+    };
+    data.as_array().into_iter().flatten().map(read).collect()
+}
+
 /// What Proxmox tells of an API token, and of its user, to a login that may know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenInfo {
