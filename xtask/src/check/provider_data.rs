@@ -245,14 +245,20 @@ fn selector(file: &str, node: &Node, findings: &mut Vec<Finding>) {
                 "try it on the provider",
             ));
         }
-        Err(_) if convert::selector(text).is_some_and(|c| c.is_ok()) => {
-            let message =
-                "the selector filters a list of storages, and there is none: it is evaluated for each storage";
-            let fix = "rewrite it with `cargo xtask machineclass-check --convert`";
-            let place = scalar.body.place(file, At::START);
-            findings.push(Finding::error("providerdata-selector-legacy", place, message, fix));
-        }
         Err(error) => {
+            if let Some(older) = convert::selector(text) {
+                let message =
+                    "the selector filters a list of storages, and there is none: it is evaluated for each storage";
+                let (message, fix) = match older {
+                    Ok(_) => (message.to_owned(), "rewrite it with `cargo xtask machineclass-check --convert`"),
+                    Err(why) => {
+                        (format!("{message}; it cannot be converted: {why}"), "write a new one: `name == \"…\"`")
+                    }
+                };
+                let place = scalar.body.place(file, At::START);
+                findings.push(Finding::error("providerdata-selector-legacy", place, message, fix));
+                return;
+            }
             let place = scalar.body.place(file, error.at);
             let message = format!("the selector does not compile: {}", error.message);
             let fix = error.hint.unwrap_or_else(|| "try it with `cargo xtask selector-test`".to_owned());
