@@ -2,13 +2,15 @@
 //! rewritten faithfully is refused: a guess would be applied to somebody's machines.
 
 mod class;
+mod comments;
+mod in_place;
 mod selector;
 mod template;
 
 use super::Finding;
 use crate::spec::Place;
 
-pub use class::machine_class;
+pub use class::classes as machine_class;
 pub use selector::{Selector, selector};
 pub use template::cluster_template;
 

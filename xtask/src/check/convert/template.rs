@@ -1,9 +1,10 @@
 //! The nested cluster template: one document with `controlPlane:` and `workers:`.
 
+use super::comments::Comments;
 use super::{Change, Outcome, refuse};
-use crate::check::Finding;
+use crate::check::{Finding, template};
 use crate::spec::template::{is_kubernetes_style, is_legacy};
-use crate::spec::yaml::{self, Data, Node, emit, quote};
+use crate::spec::yaml::{self, Data, Node, Value, emit, quote};
 
 /// Keys that stay in the Cluster document as they are.
 const CLUSTER: &[&str] = &["labels", "annotations", "features", "patches", "systemExtensions", "kernelArgs"];
@@ -16,7 +17,9 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
     if stream.is_broken() || stream.findings.iter().any(Finding::is_error) {
         return Outcome::Refused(stream.findings);
     }
-    let root = match stream.documents.as_slice() {
+    // `---` with nothing behind it is no document.
+    let documents: Vec<_> = stream.documents.iter().filter(|document| !document.root.is_null()).collect();
+    let root = match documents.as_slice() {
         [one] if is_legacy(&one.root) && !is_kubernetes_style(&one.root) => &one.root,
         documents => {
             let old = documents.iter().find(|d| is_legacy(&d.root) || is_kubernetes_style(&d.root));
@@ -30,7 +33,12 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
         }
     };
     let mut conversion = Conversion { file, changes: Vec::new(), refused: Vec::new() };
-    let text = conversion.template(root);
+    let mut comments = Comments::of(bytes);
+    let text = comments.above(root.at.line) + &conversion.template(root);
+    conversion.changes.extend(comments.left_out(file));
+    if conversion.refused.is_empty() {
+        conversion.prove(root, &text);
+    }
     match conversion.refused.is_empty() {
         true => Outcome::Converted { text, changes: conversion.changes },
         false => Outcome::Refused(conversion.refused),
@@ -52,6 +60,14 @@ impl Conversion<'_> {
         self.changes.push(Change { place: node.at.in_file(self.file), what, why: why.to_owned() });
     }
 
+    /// What comes of it must pass the check: what omnictl refuses is a refusal of the conversion.
+    fn prove(&mut self, root: &Node, text: &str) {
+        let checked = template::check(self.file, text.as_bytes(), &template::TemplateContext::default());
+        for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
+            self.refuse(root, format!("what comes of it is refused: {}", finding.message), &finding.fix);
+        }
+    }
+
     fn template(&mut self, root: &Node) -> String {
         let mut out = "kind: Cluster\n".to_owned();
         let mut sets = String::new();
@@ -59,7 +75,7 @@ impl Conversion<'_> {
         for entry in root.entries() {
             let value = &entry.value;
             match entry.key.as_str() {
-                "kind" => {}
+                "kind" if value.text() == Some("Cluster") => {}
                 "name" => out.push_str(&format!("name: {}\n", quote(value.text().unwrap_or_default()))),
                 "kubernetes" | "talos" => out.push_str(&self.version(&entry.key, value)),
                 "kubernetesVersion" | "talosVersion" => {
@@ -72,6 +88,9 @@ impl Conversion<'_> {
                     sets.push_str(&self.set("ControlPlane", value));
                 }
                 "workers" => match &value.data {
+                    // No workers are no document.
+                    Data::Scalar(_) if value.is_null() => {}
+                    Data::Map(entries) if entries.is_empty() => {}
                     Data::Seq(items) => items.iter().for_each(|item| sets.push_str(&self.set("Workers", item))),
                     _ => sets.push_str(&self.set("Workers", value)),
                 },
@@ -83,7 +102,7 @@ impl Conversion<'_> {
             }
         }
         if control_planes != 1 {
-            let message = "the template has no `controlPlane`".to_owned();
+            let message = "the template has not one `controlPlane`".to_owned();
             self.refuse(root, message, "say which class and how many machines");
         }
         for key in ["name", "kubernetes", "talos"] {
@@ -133,21 +152,23 @@ impl Conversion<'_> {
         let mut out = format!("---\nkind: {kind}\n");
         let why = "each machine set is a document of its own";
         self.changed(node, format!("kind: {kind}"), why);
-        let class = node.get("machineClass");
-        let (mut name, mut size) = (None, None);
+        let (mut name, mut sizes) = (None, Vec::new());
         for entry in node.entries() {
             let value = &entry.value;
             match entry.key.as_str() {
                 "machineClass" => match &value.data {
-                    Data::Map(_) => {
+                    Data::Map(parts) => {
                         name = value.get("name").and_then(Node::text);
-                        size = value.get("size").and_then(Node::text).or(size);
+                        sizes.extend(value.get("size"));
+                        for other in parts.iter().filter(|part| !matches!(part.key.as_str(), "name" | "size")) {
+                            self.odd(other, "`machineClass`");
+                        }
                     }
                     _ => name = value.text(),
                 },
                 "count" | "replicas" | "size" => {
-                    size = value.text();
-                    let shown = size.unwrap_or_default();
+                    sizes.push(value);
+                    let shown = value.text().unwrap_or_default();
                     self.changed(
                         value,
                         format!("machineClass.size: {shown}"),
@@ -158,24 +179,25 @@ impl Conversion<'_> {
                     out.push_str(&format!("name: {}\n", quote(value.text().unwrap_or_default())))
                 }
                 key if SET.contains(&key) => out.push_str(&kept(key, value)),
-                key => {
-                    let message = format!("`{key}` has no counterpart in a machine set");
-                    self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
-                }
+                _ => self.odd(entry, "a machine set"),
             }
         }
-        match (name, size, node.get("machines")) {
-            (Some(name), Some(size), None) => {
-                let number = size.parse::<u32>().is_ok() || matches!(size, "unlimited" | "Unlimited");
-                if !number {
-                    self.refuse(node, format!("`{size}` is no number of machines"), "write a whole number");
+        match (name, sizes.as_slice(), node.get("machines")) {
+            (Some(name), [size, others @ ..], None) => {
+                if others.iter().any(|other| other.value() != size.value()) {
+                    self.refuse(node, "two numbers of machines are given".to_owned(), "keep one of them");
                 }
+                let size = self.count(size);
                 out.push_str(&format!("machineClass:\n  name: {}\n  size: {size}\n", quote(name)));
             }
-            (None, None, Some(_)) => {}
-            (Some(_), None, None) => {
-                let at = class.unwrap_or(node);
+            (None, [], Some(_)) => {}
+            (Some(_), [], None) => {
+                let at = node.get("machineClass").unwrap_or(node);
                 self.refuse(at, "nothing says how many machines".to_owned(), "add `count: N` before converting");
+            }
+            (_, _, Some(machines)) => {
+                let message = "`machines` names each machine, and a class or a number is given as well".to_owned();
+                self.refuse(machines, message, "keep one of them");
             }
             _ => self.refuse(
                 node,
@@ -184,6 +206,28 @@ impl Conversion<'_> {
             ),
         }
         out
+    }
+
+    fn odd(&mut self, entry: &yaml::Entry, what: &str) {
+        let message = format!("`{}` has no counterpart in {what}", entry.key);
+        self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+    }
+
+    /// A number of machines as omnictl reads it.
+    fn count(&mut self, node: &Node) -> String {
+        let text = node.text().unwrap_or_default();
+        let number = match node.value() {
+            Some(Value::Int(number)) => u32::try_from(number).ok(),
+            _ => text.parse().ok(),
+        };
+        match number {
+            Some(number) => number.to_string(),
+            None if matches!(text, "unlimited" | "Unlimited" | "infinity" | "∞") => quote(text),
+            None => {
+                self.refuse(node, format!("`{text}` is no number of machines"), "write a whole number");
+                String::new()
+            }
+        }
     }
 }
 
@@ -200,3 +244,6 @@ fn kept(key: &str, value: &Node) -> String {
 fn indented(text: &str) -> String {
     text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
+
+#[cfg(test)]
+mod tests;
