@@ -29,6 +29,7 @@ pub const SCOPES: &[&str] = &[
     "hub",
     "kit",
     "lab",
+    "machineclass",
     "omni",
     "plan",
     "plugin",
