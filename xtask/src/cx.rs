@@ -88,10 +88,13 @@ impl Cx {
     /// Saves `state` with its sections for people brought up to date.
     ///
     /// # Errors
-    /// As [`State::save`].
+    /// As [`State::save`]; [`Code::Interrupted`] when a look was given up at Ctrl-C: what is kept would be a guess.
     pub fn save_state(&self, mut state: State) -> Result<(), Failure> {
         if self.dry_run {
             return Ok(());
+        }
+        if let Some(cut) = crate::proc::cut() {
+            return Err(cut);
         }
         let (status, next) = crate::summary::sections(&state);
         state.section("Current Status", &status);

@@ -62,10 +62,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => return fail(name, &ui, &failure),
     };
     let cx = context(&cli, ui, project);
-    match dispatch(&cli.task, &cx) {
+    match ended(dispatch(&cli.task, &cx)) {
         Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, &dry(outcome, &args)),
         Ok(outcome) => succeed(name, &cx.ui, &outcome),
         Err(error) => fail(name, &cx.ui, &triage::enrich(Failure::of(&error))),
+    }
+}
+
+/// What a task came to. One in which something was given up at Ctrl-C was interrupted, whatever it made of the rest.
+fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+    match (proc::cut(), result) {
+        // The same, with what was done before it.
+        (Some(cut), Err(error)) if Failure::of(&error).message == cut.message => Err(error),
+        (Some(cut), _) => Err(cut.into()),
+        (None, result) => result,
     }
 }
 

@@ -128,11 +128,24 @@ pub fn nobody_reads() -> bool {
     answered > 0 && stdout.revents & libc::POLLERR != 0
 }
 
+/// What was given up first because the operator asked to stop.
+static CUT: OnceLock<Failure> = OnceLock::new();
+
 /// The failure of a task that was asked to stop while `doing`.
 pub fn interruption(doing: &str) -> Failure {
-    Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
+    let failure = Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
         .cause("Ctrl-C or SIGTERM")
-        .hint("nothing is half written; run the same command again to go on")
+        .hint("nothing is half written; run the same command again to go on");
+    if interrupted() {
+        let _ = CUT.set(failure.clone());
+    }
+    failure
+}
+
+/// The first call or wait that was given up because the operator asked to stop. Whatever a task made of it, and many go on
+/// when one look fails, it has not seen what it speaks of.
+pub fn cut() -> Option<Failure> {
+    CUT.get().cloned()
 }
 
 /// A shell to build command lines with: `cmd!(shell, "docker compose ps")`.
@@ -161,6 +174,8 @@ pub struct Job {
     env: BTreeMap<OsString, OsString>,
     stdin: Option<Vec<u8>>,
     deadline: Duration,
+    /// Made and waited for even when the operator asked to stop.
+    tidies: bool,
 }
 
 /// How a call ended, whatever its exit status.
@@ -184,12 +199,27 @@ impl Job {
         let args = built.get_args().map(OsStr::to_owned).collect();
         let dir = built.get_current_dir().map(Path::to_owned);
         let program = built.get_program().to_owned();
-        Job { purpose: purpose.into(), program, args, dir, env: inherited(), stdin: None, deadline: DEADLINE }
+        Job {
+            purpose: purpose.into(),
+            program,
+            args,
+            dir,
+            env: inherited(),
+            stdin: None,
+            deadline: DEADLINE,
+            tidies: false,
+        }
     }
 
     /// Ends the call after this long.
     pub fn deadline(mut self, deadline: Duration) -> Job {
         self.deadline = deadline;
+        self
+    }
+
+    /// Takes away what another call has left: Ctrl-C neither prevents nor ends it.
+    pub fn tidies(mut self) -> Job {
+        self.tidies = true;
         self
     }
 
@@ -246,7 +276,7 @@ impl Proc {
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
     /// [`Code::Interrupted`] when the operator asked to stop.
     pub fn run(&self, job: Job) -> Result<Ended, Failure> {
-        if interrupted() {
+        if interrupted() && !job.tidies {
             return Err(interruption(&job.purpose));
         }
         let line = job.line();
@@ -256,7 +286,7 @@ impl Proc {
         let output = loop {
             match handle.wait_timeout(LOOK) {
                 Ok(Some(output)) => break output.clone(),
-                Ok(None) if interrupted() => {
+                Ok(None) if interrupted() && !job.tidies => {
                     end_group(&handle);
                     self.note(&job, &line, "interrupted", begun.elapsed());
                     return Err(interruption(&job.purpose));
@@ -283,11 +313,10 @@ impl Proc {
     }
 
     /// Runs `job` and hands each line of both its streams to `each` as it comes, until it ends, the operator interrupts,
-    /// or nobody reads our standard output any more (`| head`); the deadline does not apply. All three are normal ends:
-    /// following a log has no other.
+    /// or nobody reads our standard output any more (`| head`); the deadline does not apply.
     ///
     /// # Errors
-    /// [`Code::Prerequisite`] when the program cannot be started; otherwise how it ended.
+    /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Interrupted`]; otherwise how it ended.
     pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<Ended, Failure> {
         let line = job.line();
         let begun = Instant::now();
@@ -314,6 +343,10 @@ impl Proc {
         let status = reader.try_wait().ok().flatten().map(|output| output.status).unwrap_or_default();
         done.store(true, Ordering::Relaxed);
         let _ = guard.join();
+        if interrupted() {
+            self.note(&job, &line, "interrupted", begun.elapsed());
+            return Err(interruption(&job.purpose));
+        }
         self.note(&job, &line, &how(status), begun.elapsed());
         let (stdout, stderr) = (String::new(), String::new());
         Ok(Ended { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose })
@@ -404,13 +437,40 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// Asks the group of a call to end, and ends it when it does not.
+/// Asks the group of a call to end, and ends it when it does not. A grandchild counts: docker's compose plugin is one, and
+/// may take longer to end than the program that we called.
 fn end_group(handle: &duct::Handle) {
-    signal_groups(&handle.pids(), libc::SIGTERM);
-    if !matches!(handle.wait_timeout(GRACE), Ok(Some(_))) {
-        signal_groups(&handle.pids(), libc::SIGKILL);
-        let _ = handle.wait_timeout(GRACE);
+    let leaders = handle.pids();
+    signal_groups(&leaders, libc::SIGTERM);
+    let end = Instant::now() + GRACE;
+    let _ = handle.wait_timeout(GRACE);
+    while leaders.iter().any(|pid| group_lives(*pid)) {
+        if Instant::now() >= end {
+            signal_groups(&leaders, libc::SIGKILL);
+            let _ = handle.wait_timeout(GRACE);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Whether a process of the group that `leader` led still runs. Linux tells those that have ended, and that nobody asked for
+/// their status, apart: where the first process is no init, an orphan stays one of them for ever.
+fn group_lives(leader: u32) -> bool {
+    let Ok(group) = i32::try_from(leader) else { return false };
+    // SAFETY: killpg with the signal 0 asks, and touches no memory of ours.
+    #[allow(unsafe_code)]
+    let there = unsafe { libc::killpg(group, 0) } == 0;
+    let Some(processes) = std::fs::read_dir("/proc").ok().filter(|_| there && Path::new("/proc/self/stat").exists())
+    else {
+        return there;
+    };
+    // Behind the name in brackets: state, parent, group.
+    processes.flatten().filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok()).any(|stat| {
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let (state, of) = (fields.next(), fields.nth(1));
+        !matches!(state, Some("Z" | "X")) && of.and_then(|of| of.parse().ok()) == Some(group)
+    })
 }
 
 /// Signals the process groups that `pids` lead.
@@ -466,6 +526,22 @@ mod tests {
         let failure = proc().run(sh("sleep 30 & sleep 30").deadline(Duration::from_millis(100))).unwrap_err();
         assert_eq!(failure.code, Code::Timeout);
         assert!(begun.elapsed() < Duration::from_secs(4), "the pipe of the grandchild must not hold us");
+    }
+
+    #[test]
+    fn a_grandchild_that_takes_its_time_is_waited_for() {
+        let dir = TempDir::new();
+        let (begun, ended) = (dir.path().join("begun"), dir.path().join("ended"));
+        // It holds none of our pipes, and works on for a moment after it was asked to end.
+        let script = format!(
+            "(trap 'sleep 0.2; : > {1}; exit' TERM; : > {0}; while :; do sleep 0.01; done) >/dev/null 2>&1 & \
+             while [ ! -e {0} ]; do sleep 0.01; done; sleep 30",
+            begun.display(),
+            ended.display()
+        );
+        let failure = proc().run(sh(&script).deadline(Duration::from_secs(1))).unwrap_err();
+        assert_eq!(failure.code, Code::Timeout);
+        assert!(ended.exists(), "it was neither waited for nor left alone");
     }
 
     #[test]

@@ -286,6 +286,7 @@ fn plan(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &NewCluster, path: &Path, force
 
 /// What a sync of a template that is not written yet would do: omnictl reads files only, so it gets one that goes away.
 fn would_sync(omnictl: &Omnictl<'_>, contents: &str, name: &str) -> anyhow::Result<Vec<SyncAction>> {
+    files::sweep_scratch(&std::env::temp_dir(), "omni-scale");
     let dir = std::env::temp_dir().join(format!("omni-scale-{}", std::process::id()));
     let file = dir.join(format!("{name}.yaml"));
     let said =

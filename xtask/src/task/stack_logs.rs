@@ -8,7 +8,6 @@ use super::{Outcome, hub};
 use crate::cli::StackLogs;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::proc;
 use crate::tool::compose::Compose;
 use crate::triage::{self, Issue};
 
@@ -96,5 +95,5 @@ fn follow(
         let panicked = || Err(Failure::new(Code::Failed, "a log could not be followed"));
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
     });
-    if proc::interrupted() { Ok(()) } else { results.into_iter().collect() }
+    results.into_iter().collect()
 }

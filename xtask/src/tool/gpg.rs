@@ -92,7 +92,7 @@ impl Drop for Keyring<'_> {
         // The agent holds the private keys: it goes before the directory does.
         if let (Ok(shell), Ok(conf)) = (proc::shell(), which::which("gpgconf")) {
             let job = Job::new("ending gpg's agent", cmd!(shell, "{conf} --kill gpg-agent"));
-            let _ = self.cx.proc.run(job.env("GNUPGHOME", &self.home).deadline(Duration::from_secs(10)));
+            let _ = self.cx.proc.run(job.env("GNUPGHOME", &self.home).deadline(Duration::from_secs(10)).tidies());
         }
         let _ = fs::remove_dir_all(&self.home);
     }

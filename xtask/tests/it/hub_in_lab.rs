@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::sandbox::Sandbox;
 
 /// A checkout in which nothing is set up, and the flags with what its operator knows.
-fn bare() -> (Sandbox, Vec<String>) {
+pub fn bare() -> (Sandbox, Vec<String>) {
     let mut lab = Sandbox::new();
     let env = lab.read("docker/.env");
     let value = |key: &str| {

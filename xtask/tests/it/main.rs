@@ -21,6 +21,7 @@ mod guides;
 mod hub;
 mod hub_in_lab;
 mod input;
+mod interrupted;
 mod inventory;
 mod killed;
 mod lab;

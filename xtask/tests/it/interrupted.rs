@@ -1,0 +1,341 @@
+//! Ctrl-C in every step of every task: the task ends with 130 and says how to go on, its programs are gone, its files are
+//! whole, its lock is free, and running it again completes it.
+//!
+//! No timing is left to luck. A gate stands first on PATH for every program that a task calls. It lets each call pass but
+//! the first one of a run at which this task was not yet interrupted: that one it holds fast, before the program begins, or
+//! after a program that changes something has done its work, and says where it is. The task is interrupted there, and run
+//! again, until a run meets no new place and ends well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::sandbox::{Options, Sandbox, class_words};
+
+/// What tasks call. A program that this machine does not have gets no gate.
+const PROGRAMS: [&str; 7] = ["omnictl", "docker", "curl", "gpg", "git", "openssl", "getent"];
+
+/// A call's name is its words without their numbers; of calls of one name in one run the first two are places of their own.
+/// `sleep` is the grandchild that must not outlive the task either.
+const GATE: &str = r#"#!/bin/sh
+dir=@DIR@
+name=${0##*/}
+words=$*
+real=@REAL@/$name
+key=$(printf '%s ' "$name" "$@" | sed 's/[0-9A-F]\{16,\}/N/g; s/[0-9][0-9]*/N/g' | cksum | cut -d' ' -f1)
+count=1
+while ! mkdir "$dir/run/$key.$count" 2>/dev/null; do count=$((count + 1)); done
+hold() {
+    [ "$count" -le 2 ] && [ ! -e "$dir/seen/$key.$count.$1" ] && mkdir "$dir/run/held" 2>/dev/null || return 0
+    : > "$dir/seen/$key.$count.$1"
+    sleep 1000 >/dev/null 2>&1 &
+    printf '%s\n%s\n%s %s %s (%s)\n' "$$" "$!" "$1" "$name" "$words" "$count" > "$dir/run/at.new"
+    mv "$dir/run/at.new" "$dir/run/at"
+    wait
+}
+hold before
+case "$name $words " in
+    *" apply "*|*" sync "*|*" create "*|*" renew"*|*" up "*|*" down"*|*" rm "*) ;;
+    *) exec "$real" "$@" ;;
+esac
+"$real" "$@"
+code=$?
+hold after
+exit $code
+"#;
+
+/// The gate, and where tasks were interrupted.
+struct Gate {
+    dir: PathBuf,
+}
+
+/// A call that is held.
+struct Held {
+    pids: Vec<String>,
+    /// `before` or `after`, the program and its words.
+    words: String,
+}
+
+impl Gate {
+    /// Puts a gate in front of the programs of `lab`.
+    fn new(lab: &mut Sandbox) -> Gate {
+        let dir = lab.scratch().join("gate");
+        let (gates, real) = (dir.join("bin"), dir.join("real"));
+        for each in [&gates, &real, &dir.join("seen"), &dir.join("run")] {
+            fs::create_dir_all(each).expect("a directory");
+        }
+        let path = lab.env("PATH").to_owned();
+        let text = GATE.replace("@DIR@", &dir.display().to_string()).replace("@REAL@", &real.display().to_string());
+        for name in PROGRAMS {
+            let found = path.split(':').map(|dir| Path::new(dir).join(name)).find(|program| program.is_file());
+            let Some(program) = found else { continue };
+            // The lab's stand-ins find their lab beside the path by which they are called, so that a link would not do.
+            let mut pass = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
+            if name == "gpg" {
+                // Keys that are made in no time, for they are made again and again.
+                let small =
+                    "for word; do shift; [ \"$word\" = rsa4096 ] && word=rsa1024; set -- \"$@\" \"$word\"; done";
+                pass = pass.replace("exec", &format!("{small}\nexec"));
+            }
+            for (place, text) in [(gates.join(name), &text), (real.join(name), &pass)] {
+                fs::write(&place, text).expect("written");
+                fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+            }
+        }
+        lab.set("PATH", Some(&format!("{}:{path}", gates.display())));
+        // Where scratch files go, to see that none stays.
+        let temp = dir.join("tmp");
+        fs::create_dir(&temp).expect("a directory");
+        lab.set("TMPDIR", Some(&temp.display().to_string()));
+        let gate = Gate { dir };
+        gate.open();
+        gate
+    }
+
+    /// Lets everything pass.
+    fn open(&self) {
+        let _ = fs::create_dir(self.dir.join("run/held"));
+    }
+
+    /// Whether a process uses the scratch files of a task: gpg's agent leaves its group, and lives by itself.
+    fn used(&self) -> bool {
+        let temp = self.dir.join("tmp").display().to_string();
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+            .any(|line| String::from_utf8_lossy(&line).contains(&temp))
+    }
+
+    /// Before a run.
+    fn arm(&self) {
+        fs::remove_dir_all(self.dir.join("run")).expect("it is there");
+        fs::create_dir(self.dir.join("run")).expect("a directory");
+    }
+
+    /// The call at which `running` is held, or `None` when it ends without.
+    fn held(&self, running: &mut Child) -> Option<Held> {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let ended = running.try_wait().expect("it is ours").is_some();
+            if let Ok(text) = fs::read_to_string(self.dir.join("run/at")) {
+                let mut lines = text.lines().map(str::to_owned);
+                let pids = lines.by_ref().take(2).collect();
+                return Some(Held { pids, words: lines.next().unwrap_or_default() });
+            }
+            if ended {
+                return None;
+            }
+            assert!(Instant::now() < end, "neither held nor ended");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Whether a process lives: one that has ended and was not yet asked for its status does not.
+fn lives(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']))
+}
+
+const STATE: &str = ".claude/omni-scale.local.md";
+
+type Files = BTreeMap<String, (u32, Vec<u8>)>;
+
+/// Every file of the project but those in `target`.
+fn files_of(lab: &Sandbox) -> Files {
+    let named = |path: PathBuf| path.strip_prefix(lab.project()).expect("inside").display().to_string();
+    let all = lab.tree().into_iter().map(|(path, file)| (named(path), file));
+    all.filter(|(name, _)| !name.starts_with("target/")).collect()
+}
+
+/// Interrupts a task at each of its calls and runs it again, until it ends with `exit`; returns the places. `reads` tasks
+/// change no file before that.
+#[track_caller]
+fn walk(lab: &Sandbox, gate: &Gate, words: &[&str], exit: i32, reads: bool) -> BTreeSet<String> {
+    let mut places = BTreeSet::new();
+    let _ = fs::remove_dir_all(gate.dir.join("seen"));
+    fs::create_dir(gate.dir.join("seen")).expect("a directory");
+    for round in 0_usize.. {
+        assert!(round < 200, "{words:?} has no end: {places:#?}");
+        gate.arm();
+        let before = files_of(lab);
+        // Every other time for a program; the group is a terminal's, the runner alone is `kill`.
+        let (json, group) = (round % 2 == 1 && !words.contains(&"--follow"), round % 3 == 1);
+        let mut command = lab.command(words);
+        command.args(json.then_some("--json")).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut running = command.spawn().expect("the runner starts");
+        let held = gate.held(&mut running);
+        let pid = running.id();
+        if held.is_some() {
+            let whom = if group { format!("-{pid}") } else { pid.to_string() };
+            let signal = if round % 4 == 3 { "-TERM" } else { "-INT" };
+            let status = Command::new("kill").args([signal, "--", &whom]).status();
+            assert!(status.is_ok_and(|status| status.success()), "nobody to interrupt");
+        }
+        let begun = Instant::now();
+        let output = running.wait_with_output().expect("it is ours");
+        let (took, said) = (begun.elapsed(), String::from_utf8_lossy(&output.stderr).into_owned());
+        let Some(held) = held else {
+            assert_eq!(output.status.code(), Some(exit), "{words:?} in the end: {output:#?}");
+            gate.open();
+            return places;
+        };
+        let place = format!("{words:?} interrupted {}", held.words);
+        assert_eq!(output.status.code(), Some(130), "{place}: {output:#?}");
+        assert!(took < Duration::from_secs(4), "{place}: it took {took:?}");
+        assert!(held.pids.iter().all(|pid| !lives(pid)), "{place}: a program lives on");
+        if json {
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{place}: {why}"));
+            let error = &document["error"];
+            assert_eq!((&error["code"], &document["ok"]), (&"interrupted".into(), &false.into()), "{place}");
+            assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{place}: {document:#}");
+        } else {
+            assert_eq!(said.matches("error: ").count(), 1, "{place}: one error:\n{said}");
+            assert!(said.contains("error: interrupted while ") && said.contains("hint: "), "{place}:\n{said}");
+        }
+        let after = files_of(lab);
+        assert!(!reads || before == after, "{place}: a reading task changed a file");
+        assert!(after.keys().all(|name| !name.ends_with(".tmp")), "{place}: half a file is left: {:?}", after.keys());
+        for (name, (_, bytes)) in after.iter().filter(|(name, file)| before.get(*name) != Some(file)) {
+            let text = String::from_utf8(bytes.clone()).unwrap_or_else(|_| panic!("{place}: {name} is no text"));
+            assert!(text.ends_with('\n'), "{place}: {name} is not whole:\n{text}");
+        }
+        let scratch: Vec<_> = fs::read_dir(gate.dir.join("tmp")).expect("it is there").flatten().collect();
+        assert!(!gate.used(), "{place}: an agent lives on");
+        assert!(scratch.is_empty(), "{place}: scratch files stay: {scratch:?}");
+        if let Ok(lock) = File::open(lab.file("target/xtask.lock")) {
+            assert!(lock.try_lock().is_ok(), "{place}: the lock is held");
+        }
+        places.insert(held.words);
+    }
+    unreachable!("the rounds have an end")
+}
+
+/// The places of a task hold each of these.
+#[track_caller]
+fn passed(places: &BTreeSet<String>, wanted: &[&str]) {
+    for word in wanted {
+        assert!(places.iter().any(|place| place.contains(word)), "never interrupted at {word:?}: {places:#?}");
+    }
+}
+
+/// A lab with the gate before it.
+fn gated() -> (Sandbox, Gate) {
+    let mut lab = Sandbox::with(&Options { clock: Some(400), ..Options::default() });
+    lab.set("DOCKER_HOST", Some("tcp://lab"));
+    let gate = Gate::new(&mut lab);
+    (lab, gate)
+}
+
+#[test]
+fn ctrl_c_in_every_step_of_the_runbook() {
+    let (lab, gate) = gated();
+    let walk = |line: &str, exit, reads| walk(&lab, &gate, &line.split(' ').collect::<Vec<_>>(), exit, reads);
+    let places = walk("provider-setup --yes", 0, false);
+    passed(&places, &["before curl", "before omnictl infraprovider create", "after omnictl infraprovider create"]);
+    passed(
+        &places,
+        &["before docker compose", "after docker compose", "before omnictl get infraprovidercombinedstatus"],
+    );
+    for task in ["provider-verify", "provider-status", "proxmox-audit", "proxmox-inventory"] {
+        assert!(walk(task, 0, true).len() >= 2, "{task}");
+    }
+    lab.run_words(&class_words("small")).exits(0);
+    let places = walk("machineclass-apply small --yes", 0, false);
+    passed(&places, &["before omnictl get machineclasses", "before omnictl apply", "after omnictl apply"]);
+    let places = walk("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s", 0, false);
+    passed(&places, &["before omnictl get machineclasses", "before omnictl get talosversions", "--dry-run"]);
+    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    passed(&places, &["before omnictl get clusterstatuses", "before omnictl get clustermachinestatuses"]);
+    passed(&walk("cluster-status demo", 0, true), &["before omnictl get clusterstatuses"]);
+    lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
+    passed(&walk("cluster-plan demo", 3, true), &["before curl", "before omnictl"]);
+    let places = walk("cluster-sync demo --yes --timeout 60s", 0, false);
+    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    for task in ["cluster-status", "machineclass-check small", "cluster-check demo"] {
+        passed(&walk(task, 0, true), &["before omnictl get"]);
+    }
+    let machines = lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len);
+    assert_eq!(machines, 4, "three control planes and a worker, and no more, after so many interrupted runs");
+}
+
+#[test]
+fn ctrl_c_in_every_step_of_the_hub() {
+    let (lab, gate) = gated();
+    lab.provider();
+    let walk = |line: &str, reads| walk(&lab, &gate, &line.split(' ').collect::<Vec<_>>(), 0, reads);
+    let places = walk("stack-up --recreate --yes", false);
+    passed(&places, &["before docker inspect", "before docker compose", "after docker compose", "before curl"]);
+    for task in ["doctor", "omni-verify", "omni-status", "tsidp-verify", "stack-logs"] {
+        assert!(walk(task, true).len() >= 2, "{task}");
+    }
+    passed(&walk("stack-down --yes", false), &["before docker compose", "after docker compose"]);
+    assert_eq!(lab.dump()["docker"]["containers"].as_array().map(Vec::len), Some(0), "the stack is down");
+    passed(&walk("stack-up --yes", false), &["before docker compose", "after docker compose"]);
+    passed(&walk("omnictl-install --force --yes", false), &["before curl"]);
+}
+
+#[test]
+fn ctrl_c_in_every_step_of_the_set_up() {
+    let (mut lab, words) = crate::hub_in_lab::bare();
+    let gate = Gate::new(&mut lab);
+    if !gate.dir.join("bin/gpg").exists() {
+        eprintln!("SKIP ctrl_c_in_every_step_of_the_set_up: gpg is not installed");
+        return;
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "--json").collect();
+    let more = ["--service-account", "Operator", "--service-account-name", "tasks"];
+    let places = walk(&lab, &gate, &[words.as_slice(), &more].concat(), 0, false);
+    passed(&places, &["before gpg", "before docker compose", "after docker compose", "before curl"]);
+    passed(&places, &["before omnictl serviceaccount create", "after omnictl serviceaccount create"]);
+    let accounts = lab.read("docker/.env").matches("OMNI_SERVICE_ACCOUNT_KEY=").count();
+    assert_eq!(accounts, 1, "one key of its account, after so many interrupted runs");
+}
+
+/// Starts a task, interrupts it when it has said `word` on its standard output or error, and returns what it said.
+#[track_caller]
+fn interrupted_at(lab: &Sandbox, line: &str, word: &str) -> String {
+    let (out, err) = (lab.scratch().join("out"), lab.scratch().join("err"));
+    let mut command = lab.command(&line.split(' ').collect::<Vec<_>>());
+    command.stdout(File::create(&out).expect("a file")).stderr(File::create(&err).expect("a file"));
+    let mut running = command.spawn().expect("the runner starts");
+    let said =
+        || format!("{}{}", fs::read_to_string(&out).unwrap_or_default(), fs::read_to_string(&err).unwrap_or_default());
+    let end = Instant::now() + Duration::from_secs(60);
+    while !said().contains(word) {
+        assert!(Instant::now() < end && running.try_wait().expect("it is ours").is_none(), "{line}:\n{}", said());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.id())).unwrap_or_default();
+    let _ = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    let begun = Instant::now();
+    let status = running.wait().expect("it is ours");
+    assert_eq!(status.code(), Some(130), "{line}:\n{}", said());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{line}: it took {:?}", begun.elapsed());
+    assert!(children.split_whitespace().all(|pid| !lives(pid)), "{line}: a program lives on");
+    said()
+}
+
+#[test]
+fn ctrl_c_ends_what_waits_and_what_follows() {
+    let lab = Sandbox::with(&Options { faults: &["machine-never-joins"], ..Options::default() });
+    lab.provider();
+    lab.class("small");
+    let before = files_of(&lab);
+    let line = "cluster-create demo --control-planes 1 --workers 0 --yes";
+    let said = interrupted_at(&lab, line, "waits for the machine to join");
+    assert!(said.contains("error: interrupted while ") && said.contains("run the same command again"), "{said}");
+    let after = files_of(&lab);
+    let new: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+    assert_eq!(new, ["clusters/demo.yaml"]);
+    assert_eq!(before[STATE], after[STATE], "what was not proved is not kept");
+    for line in ["stack-logs --follow", "stack-logs omni --follow", "provider-status --follow"] {
+        let said = interrupted_at(&lab, line, "202");
+        assert!(said.contains("error: interrupted while "), "{line}: {said}");
+    }
+}
