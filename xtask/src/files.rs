@@ -1,14 +1,16 @@
 //! Files that are either as they were or complete: written beside their place, synced, and renamed over it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Code, Failure};
 
 /// Mode of files that hold secrets.
 pub const PRIVATE: u32 = 0o600;
+/// No file that is read as a whole is larger.
+const MOST: u64 = 32 << 20;
 /// How the name of a file begins that only tries whether a directory takes one.
 const PROBE: &str = "omni-scale-probe.";
 /// Mode of files that are committed.
@@ -160,12 +162,32 @@ pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
     files.iter().enumerate().map(link).collect()
 }
 
+/// The first bytes of a file. What is no file is not opened: a pipe that nobody writes to would hold us for ever, and a
+/// device may have no end. A pipe that the shell has made, as for `<(command)`, has its writer.
+///
+/// # Errors
+/// The system's, or that it is no file.
+pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    let of_shell = kind.is_fifo() && (path.starts_with("/dev/fd") || path.starts_with("/proc"));
+    if !kind.is_file() && !of_shell {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The contents of `path`, or `None` when there is no such file.
 ///
 /// # Errors
 /// [`Code::Failed`] for anything else than absence: an unreadable file is not an absent one.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match fs::read(path) {
+    match read_up_to(path, MOST + 1) {
+        Ok(bytes) if bytes.len() as u64 > MOST => {
+            let error = std::io::Error::other(format!("it is larger than {} MiB", MOST >> 20));
+            Err(unreadable(path, &error))
+        }
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(unreadable(path, &error)),
@@ -183,6 +205,11 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, format!("cannot read `{}`", path.display())).cause(error.to_string())
+}
+
+/// Whether something is there that is no file: a device, a pipe, a directory.
+pub fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| !meta.is_file())
 }
 
 /// The permission bits of `path`, if it is there.

@@ -1,7 +1,6 @@
 //! Reading what the operator wrote: which files are meant, and what is wrong with them.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -11,6 +10,7 @@ use crate::check::template::{ClassInfo, FileRead, TemplateContext};
 use crate::check::{self, Checked, Finding};
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
+use crate::files;
 use crate::spec::machine_class::MachineClass;
 use crate::spec::name;
 use crate::spec::template::ClusterTemplate;
@@ -51,7 +51,8 @@ pub fn chosen(
     let of_given = |given: &String| {
         let is_path = given.contains(['/', '.']);
         let file = if is_path { PathBuf::from(given) } else { of_name(given) };
-        if file.is_file() {
+        // What is there and is no file is said when it is read.
+        if file.exists() && (is_path || file.is_file()) {
             return std::path::absolute(&file).map_err(|error| Failure::new(Code::Failed, error.to_string()));
         }
         if !is_path {
@@ -78,7 +79,10 @@ pub fn chosen(
 /// The YAML files of a directory, in order of their names.
 pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let yaml = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    // A link that leads nowhere is meant to be a file, and its reader says what it is; editors keep hidden ones of that kind.
+    let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let meant = |path: &PathBuf| path.is_file() || !path.is_dir() && !hidden(path);
+    let yaml = |path: &PathBuf| meant(path) && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(yaml).collect();
     files.sort();
     files
@@ -89,22 +93,12 @@ pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// [`Code::NotFound`] with `hint`; [`Code::Failed`] when it cannot be read.
 pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
-    bounded(path).map_err(|error| match error.kind() {
+    files::read_up_to(path, MOST).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             Failure::new(Code::NotFound, format!("`{}` does not exist", cx.paths.show(path))).hint(hint)
         }
         _ => Failure::new(Code::Failed, format!("cannot read `{}`", cx.paths.show(path))).cause(error.to_string()),
     })
-}
-
-fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A file that the template at `template` refers to. As omnictl 1.8 and later do, paths are relative to the template's
@@ -116,7 +110,7 @@ pub fn beside(template: &Path, name: &str) -> FileRead {
         if !file.starts_with(&dir) {
             return Err(std::io::Error::other("it leads out of the template's directory"));
         }
-        bounded(&file)
+        files::read_up_to(&file, MOST)
     };
     match inside() {
         Ok(bytes) => FileRead::Bytes(bytes),

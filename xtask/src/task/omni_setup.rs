@@ -164,6 +164,9 @@ fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
         Err(_) if stack::host_path(cx, path).is_dir() => Err(Diagnosis::failed(format!("{path} is a directory"))),
+        Err(_) if files::is_no_file(&stack::host_path(cx, path)) => {
+            Err(Diagnosis::failed(format!("{path} is no file")))
+        }
         // The engine reads it as root.
         Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
     };

@@ -12,6 +12,7 @@ use super::Outcome;
 use crate::cli::Triage;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
+use crate::files;
 use crate::triage::{self, Hit};
 
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
@@ -60,8 +61,7 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
     let from = match file.filter(|file| *file != Path::new("-")) {
         Some(file) => {
             let from = format!("`{}`", file.display());
-            let opened = std::fs::File::open(file).map_err(|error| failed(&from, error))?;
-            opened.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(&from, error))?;
+            bytes = files::read_up_to(file, LIMIT + 1).map_err(|error| failed(&from, error))?;
             from
         }
         None => {

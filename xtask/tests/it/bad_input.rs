@@ -17,10 +17,11 @@ const KINDS: &[(&str, &str, &[&str])] = &[
     ("template", "clusters/x.yaml", &["cluster-check", "clusters/x.yaml", "--offline"]),
     ("patch", "clusters/p.yaml", &["cluster-check", "clusters/patched.yaml", "--offline"]),
     (".env", "docker/.env", &["cluster-status"]),
-    ("config", "docker/config.yaml", &["selector-test", "true"]),
+    ("config", "docker/config.yaml", &["proxmox-inventory"]),
     ("state", ".claude/omni-scale.local.md", &["provider-status"]),
     ("policy", "policy.json", &["tsidp-verify", "--policy", "policy.json"]),
     ("storages", "s.json", &["selector-test", "true", "--offline", "--storages", "s.json"]),
+    ("inventory", "i.json", &["cluster-plan", "ok", "--inventory", "i.json"]),
     ("talos schema", "s.json", &["cluster-check", "clusters/ok.yaml", "--offline", "--talos-schema", "s.json"]),
 ];
 
@@ -90,10 +91,8 @@ fn run(project: &std::path::Path, words: &[&str]) -> (Option<i32>, String, Durat
     (status.code(), said, worked, peak)
 }
 
-#[test]
-fn no_file_makes_a_task_panic_or_grow_or_hang() {
-    let scratch = Scratch::new();
-    let project = scratch.path();
+/// A project in which each of [`KINDS`] is still missing.
+fn project(project: &std::path::Path) {
     for dir in ["docker", "machine-classes", "clusters", ".claude"] {
         fs::create_dir_all(project.join(dir)).expect("a scratch directory");
     }
@@ -102,6 +101,53 @@ fn no_file_makes_a_task_panic_or_grow_or_hang() {
     fs::write(project.join("clusters/patched.yaml"), patched("file: p.yaml")).expect("a scratch file");
     let inline = patched("{name: a, inline: {machine: {sysctls: {a: b}}}}");
     fs::write(project.join("clusters/ok.yaml"), inline).expect("a scratch file");
+    let class = fs::read_to_string(root().join("machine-classes/dev-small.yaml")).expect("a class of the kit");
+    fs::write(project.join("machine-classes/cp.yaml"), class.replace("id: dev-small", "id: cp"))
+        .expect("a scratch file");
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let at = scratch.path();
+    project(at);
+    for (kind, file, words) in KINDS {
+        for (what, why) in [
+            ("pipe", "it is no file"),
+            ("directory", "it is no file"),
+            ("device", "it is no file"),
+            ("circle of links", "symbolic links"),
+        ] {
+            let place = at.join(file);
+            match what {
+                "pipe" => {
+                    let made = Command::new("mkfifo").arg(&place).status().expect("coreutils");
+                    assert!(made.success());
+                }
+                "directory" => fs::create_dir(&place).expect("a scratch directory"),
+                "device" => std::os::unix::fs::symlink("/dev/zero", &place).expect("a link"),
+                _ => std::os::unix::fs::symlink(&place, &place).expect("a link"),
+            }
+            let (code, said, worked, peak) = run(at, words);
+            // A device is outside of the template's directory, where no patch may be.
+            let expected = if (*kind, what) == ("patch", "device") { "it leads out of" } else { why };
+            // A class or template is looked for by the name first.
+            let not_found = what.starts_with("circle") && matches!(*kind, "class" | "template");
+            let shown = || said.chars().take(600).collect::<String>();
+            assert_eq!(code, Some(1), "{kind}, {what}: {}", shown());
+            assert!(not_found || said.contains(expected), "{kind}, {what}: {}", shown());
+            assert!(said.contains(file.rsplit('/').next().expect("a name")), "{kind}, {what}: {}", shown());
+            assert!(worked <= LONGEST && peak <= MOST_KIB, "{kind}, {what}: {worked:?}, {peak} KiB");
+            fs::remove_file(&place).or_else(|_| fs::remove_dir(&place)).expect("it was there");
+        }
+    }
+}
+
+#[test]
+fn no_file_makes_a_task_panic_or_grow_or_hang() {
+    let scratch = Scratch::new();
+    let project = scratch.path();
+    self::project(project);
     let contents = contents();
     for (kind, file, words) in KINDS {
         for (what, bytes) in &contents {
