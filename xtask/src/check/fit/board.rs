@@ -1,6 +1,6 @@
 //! Nodes and pools with what is put on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::machine::{Disk, Machine};
 use super::place::{self, Asked, Candidate, Ledger};
@@ -25,6 +25,10 @@ pub(super) struct Board<'a> {
     pub pools: BTreeMap<(String, String), PoolRoom>,
     pub findings: Vec<Finding>,
     pub ledger: Ledger,
+    /// The same, were the machines that stand placed within the last hour, by the provider that runs now.
+    pub remembered: Ledger,
+    /// The sets of which it is said already that chance decides.
+    pub said: BTreeSet<(&'static str, String)>,
     /// Where the first machine that made a node or pool fuller was asked for.
     asked: BTreeMap<(String, String), Place>,
     /// How much memory of a node the provider sees used, where it is not what Proxmox says now.
@@ -57,6 +61,8 @@ impl<'a> Board<'a> {
             pools: BTreeMap::new(),
             findings: Vec::new(),
             ledger: Ledger::default(),
+            remembered: Ledger::default(),
+            said: BTreeSet::new(),
             asked: BTreeMap::new(),
             seen: BTreeMap::new(),
             offline: None,
@@ -96,6 +102,7 @@ impl<'a> Board<'a> {
         // It will use what it was given; a stopped one will be started.
         let growth = vm.map_or(0, |vm| if vm.running { vm.memory.saturating_sub(vm.memory_used) } else { vm.memory });
         let (memory, running) = vm.map_or((member.machine.memory, true), |vm| (vm.memory, vm.running));
+        self.remembered.remember(&member.set, node, member.machine.memory);
         if let Some(room) = self.room(node) {
             room.added += growth;
             room.promised = room.promised.saturating_sub(if running { growth } else { 0 });
@@ -119,8 +126,12 @@ impl<'a> Board<'a> {
             ha: machine.ha && self.provider >= Provider::V0_2,
         };
         let candidates = self.candidates();
+        let remembered = place::pick(self.provider, &candidates, &asked, &mut self.remembered);
         let node = match place::pick(self.provider, &candidates, &asked, &mut self.ledger) {
-            Ok(node) => node,
+            Ok(picked) => {
+                self.chance(member, &picked, remembered.ok());
+                picked.node
+            }
             Err(why) => {
                 let fix = "bring the node back, or name another one with `node:` in the class";
                 let message = format!("no node for machines of the class `{}`: {why}", machine.class);

@@ -55,7 +55,7 @@ fn loss(board: &Board<'_>, node: &str, members: &[Member], placements: &[Placeme
     let lost: Vec<&Placement> = placements.iter().filter(|placement| placement.node.as_deref() == Some(node)).collect();
     let mut after = board.clone();
     after.findings.clear();
-    after.ledger = Ledger::default();
+    (after.ledger, after.remembered) = (Ledger::default(), Ledger::default());
     after.offline = Some(node.to_owned());
     // By then the machines have been running for a while, and Proxmox's figures show it.
     after.seen = board.rooms.iter().map(|room| (room.name.clone(), room.used + room.added)).collect();

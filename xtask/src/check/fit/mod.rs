@@ -5,6 +5,7 @@
 //! use their memory, and the provider picks the nodes of all of them within seconds.
 
 mod board;
+mod chance;
 pub mod demand;
 mod loss;
 pub mod machine;

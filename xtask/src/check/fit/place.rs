@@ -46,17 +46,33 @@ struct Entry<'a> {
     vms: usize,
 }
 
+/// What the provider takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picked {
+    pub node: String,
+    /// The other nodes that it could as well have taken. It takes the first of them in Proxmox's list, whose order is that
+    /// of a Perl hash (pve-cluster 9 `Cluster.pm` `get_nodelist`).
+    pub alike: Vec<String>,
+}
+
+impl Ledger {
+    /// Remembers a machine as placed.
+    pub fn remember(&mut self, set: &str, node: &str, memory: u64) {
+        self.0.push((set.to_owned(), node.to_owned(), memory));
+    }
+}
+
 /// The node that the provider takes.
 ///
 /// # Errors
 /// The provider's own error.
-pub fn pick(provider: Provider, nodes: &[Candidate], asked: &Asked<'_>, ledger: &mut Ledger) -> Result<String, String> {
+pub fn pick(provider: Provider, nodes: &[Candidate], asked: &Asked<'_>, ledger: &mut Ledger) -> Result<Picked, String> {
     if nodes.is_empty() {
         return Err("no nodes available".to_owned());
     }
     if let Some(pinned) = asked.pinned {
         return match nodes.iter().find(|node| node.name == pinned) {
-            Some(node) if node.online => Ok(pinned.to_owned()),
+            Some(node) if node.online => Ok(Picked { node: pinned.to_owned(), alike: Vec::new() }),
             Some(_) => Err(format!("specified node \"{pinned}\" is not online")),
             None => Err(format!("specified node \"{pinned}\" not found in cluster")),
         };
@@ -81,9 +97,11 @@ pub fn pick(provider: Provider, nodes: &[Candidate], asked: &Asked<'_>, ledger: 
         }
     }
     entries.sort_by(|a, b| compare(a, b, strategy, asked.memory));
-    let picked = entries.first().map_or(first.name.as_str(), |entry| entry.name).to_owned();
-    ledger.0.push((asked.set.to_owned(), picked.clone(), asked.memory));
-    Ok(picked)
+    let node = entries.first().map_or(first.name.as_str(), |entry| entry.name).to_owned();
+    let alike = entries.iter().skip(1).take_while(|entry| compare(&entries[0], entry, strategy, asked.memory).is_eq());
+    let alike = alike.map(|entry| entry.name.to_owned()).collect();
+    ledger.remember(asked.set, &node, asked.memory);
+    Ok(Picked { node, alike })
 }
 
 fn entry<'a>(provider: Provider, node: &'a Candidate, asked: &Asked<'_>) -> Entry<'a> {
@@ -107,7 +125,7 @@ fn reserve(entry: &mut Entry<'_>, strategy: Strategy, memory: u64) {
     }
 }
 
-/// v0.2.0 `selectNode` and `pickNode`. Ties keep the order of the list: Go sorts so few with insertion.
+/// v0.2.0 `selectNode` and `pickNode`. Ties keep the order of the list: Go sorts up to twelve with insertion.
 fn compare(a: &Entry<'_>, b: &Entry<'_>, strategy: Strategy, memory: u64) -> Ordering {
     let most_free = || b.fraction.partial_cmp(&a.fraction).unwrap_or(Ordering::Equal);
     match strategy {
@@ -144,7 +162,8 @@ mod tests {
 
     fn picks(provider: Provider, nodes: &[Candidate], asked: &Asked<'_>, count: usize) -> Vec<String> {
         let mut ledger = Ledger::default();
-        (0..count).map(|_| pick(provider, nodes, asked, &mut ledger).unwrap_or_else(|error| error)).collect()
+        let one = |_| pick(provider, nodes, asked, &mut ledger).map_or_else(|error| error, |picked| picked.node);
+        (0..count).map(one).collect()
     }
 
     #[test]
@@ -185,7 +204,30 @@ mod tests {
         let one = pick(Provider::V0_2, &nodes, &asked(Strategy::Spread), &mut ledger).unwrap();
         let other = Asked { set: "control-planes", ..asked(Strategy::Spread) };
         let two = pick(Provider::V0_2, &nodes, &other, &mut ledger).unwrap();
-        assert_eq!((one.as_str(), two.as_str()), ("pve1", "pve1"));
+        assert_eq!((one.node.as_str(), two.node.as_str()), ("pve1", "pve1"));
+    }
+
+    #[test]
+    fn nodes_that_are_alike_are_named() {
+        let nodes = [node("pve3", 64, 10, 2), node("pve1", 64, 10, 1), node("pve2", 64, 20, 1)];
+        for (strategy, memory, node, alike) in [
+            (Strategy::Spread, 8, "pve3", &["pve1"][..]),
+            (Strategy::FewerVms, 8, "pve1", &[]),
+            (Strategy::RoundRobin, 8, "pve1", &[]),
+            (Strategy::Binpack, 50, "pve3", &["pve1"]),
+            (Strategy::Binpack, 8, "pve2", &[]),
+            (Strategy::Binpack, 60, "pve3", &["pve1"]),
+        ] {
+            let asked = Asked { memory: memory * GIB, ..asked(strategy) };
+            let picked = pick(Provider::V0_2, &nodes, &asked, &mut Ledger::default()).unwrap();
+            assert_eq!(
+                (picked.node.as_str(), picked.alike.as_slice()),
+                (node, &alike.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()[..]),
+                "{strategy:?} {memory}"
+            );
+        }
+        let pinned = Asked { pinned: Some("pve1"), ..asked(Strategy::Spread) };
+        assert!(pick(Provider::V0_2, &nodes, &pinned, &mut Ledger::default()).unwrap().alike.is_empty());
     }
 
     #[test]

@@ -242,7 +242,8 @@ fn what_is_not_seen_is_said_and_not_guessed() {
         node.storages = Seen::Unknown("refused".into());
     }
     let fit = run(&inventory, &demo(1, 8, 20), Provider::V0_2);
-    assert_eq!(rules(&fit), [("plan-unseen", false)]);
+    let unseen = ("plan-unseen", false);
+    assert_eq!(rules(&fit), [unseen, ("plan-node-by-chance", false), unseen]);
     assert_eq!(nodes(&fit), ["pve1"]);
 }
 
@@ -251,7 +252,7 @@ fn the_loss_of_a_node_is_tried() {
     let inventory = cluster(&[40, 40, 40]);
     let fit = run(&inventory, &members("demo-workers", 3, &machine("w", 20, 20, "name == \"vm_ssd\"")), Provider::V0_2);
     assert!(fit.fits());
-    assert_eq!(rules(&fit), [("plan-loss", false)]);
+    assert_eq!(rules(&fit), [("plan-loss", false), ("plan-node-by-chance", false)]);
     assert_eq!(fit.losses[0].machines, 1);
     assert!(fit.losses[0].problems[0].contains("16.0 GiB too little"), "{:?}", fit.losses[0]);
     let mut pinned = machine("w", 4, 20, "name == \"vm_ssd\"");
@@ -286,4 +287,26 @@ fn sizes_are_read_by_people() {
     for (count, words) in [(0, "0.0 GiB"), (512 << 20, "512 MiB"), (3 * GIB / 2, "1.5 GiB"), (2048 * GIB, "2.0 TiB")] {
         assert_eq!(bytes(count), words);
     }
+}
+
+#[test]
+fn where_chance_decides_the_plan_says_so() {
+    // Two of three are alike: once for the set, not for each machine.
+    let fit = run(&cluster(&[10, 10, 30]), &demo(3, 8, 20), Provider::V0_2);
+    let by_chance: Vec<_> = fit.findings.iter().filter(|finding| finding.rule == "plan-node-by-chance").collect();
+    assert_eq!(by_chance.len(), 1, "{:?}", fit.findings);
+    assert!(by_chance[0].message.starts_with("pve1 and pve2 are alike to the provider"), "{}", by_chance[0].message);
+    assert!(fit.fits());
+    // One machine stands on the emptiest node. Placed just now, it sends the next one elsewhere.
+    let mut all = demo(2, 8, 20);
+    all[0].state = State::Exists("pve1".into());
+    let fit = run(&cluster(&[10, 20, 30]), &all, Provider::V0_2);
+    let said = fit.findings.iter().find(|finding| finding.rule == "plan-node-by-memory").map(|f| f.message.as_str());
+    assert!(said.is_some_and(|said| said.contains("goes to pve1, or to pve2 if those that stand")), "{said:?}");
+    // The first releases remember nothing.
+    assert!(
+        !rules(&run(&cluster(&[10, 20, 30]), &all, Provider::V0_1))
+            .iter()
+            .any(|(rule, _)| *rule == "plan-node-by-memory")
+    );
 }
