@@ -52,6 +52,21 @@ pub struct Proxmox {
     pub insecure: bool,
 }
 
+/// What ends a refusal that Proxmox explains (pve-access-control 9.1 `AccessControl.pm` `verify_token`,
+/// `check_user_enabled`).
+fn way_back(id: &str, reason: &str) -> Option<String> {
+    let (user, token) = id.split_once('!')?;
+    let change = match reason {
+        _ if reason.starts_with("token ") && reason.contains("access expired") => {
+            format!("token modify {user} {token} --expire 0")
+        }
+        _ if reason.starts_with("user ") && reason.contains("access expired") => format!("modify {user} --expire 0"),
+        _ if reason.starts_with("user ") && reason.contains("is disabled") => format!("modify {user} --enable 1"),
+        _ => return None,
+    };
+    Some(format!("as root on any Proxmox node: `pveum user {change}`"))
+}
+
 impl Proxmox {
     /// The `data` of a GET.
     ///
@@ -72,9 +87,13 @@ impl Proxmox {
         match reply.status {
             200 => {}
             401 => {
-                return Err(Failure::new(Code::Refused, format!("Proxmox at {} refuses the token {}", self.url, self.token.id))
-                    .cause(format!("{said}: the token does not exist, is expired, or its secret is wrong"))
-                    .hint("list the user's tokens with `pveum user token list USER`; a secret is shown once, when the token is made"));
+                let refused = format!("Proxmox at {} refuses the token {}", self.url, self.token.id);
+                return Err(match way_back(&self.token.id, &reply.reason) {
+                    Some(command) => Failure::new(Code::Refused, refused).cause(said).hint(command),
+                    None => Failure::new(Code::Refused, refused)
+                        .cause(format!("{said}: the token does not exist, is expired, or its secret is wrong"))
+                        .hint("list the user's tokens with `pveum user token list USER`; a secret is shown once, when the token is made"),
+                });
             }
             403 => {
                 return Err(Failure::new(Code::Refused, format!("the token {} may not read {path}", self.token.id))
@@ -118,6 +137,21 @@ impl Proxmox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_that_proxmox_explains_has_a_way_back() {
+        for (reason, way) in [
+            ("token 'provider' access expired", Some("`pveum user token modify omni@pve provider --expire 0`")),
+            ("user 'omni@pve' access expired", Some("`pveum user modify omni@pve --expire 0`")),
+            ("user 'omni@pve' is disabled", Some("`pveum user modify omni@pve --enable 1`")),
+            ("no such token 'provider' for user 'omni@pve'", None),
+            ("invalid token value!", None),
+        ] {
+            let found = way_back("omni@pve!provider", reason);
+            assert_eq!(found.is_some(), way.is_some(), "{reason}");
+            assert!(found.is_none_or(|found| found.ends_with(way.unwrap_or_default())), "{reason}");
+        }
+    }
 
     #[test]
     fn a_token_has_all_its_parts() {

@@ -150,9 +150,13 @@ impl Cfg {
         entries.entry((kind, id.to_owned())).or_default().insert(role.to_owned(), propagates);
     }
 
-    /// Does what `pveum` does on each line of a script.
+    /// Does what `pveum` does on each line of a script, and what its last comment advises for paths that stay missing.
     fn run(&mut self, script: &str) {
-        for line in script.lines().filter(|line| !line.starts_with('#')) {
+        let advised = script.lines().find_map(|line| line.strip_prefix("# A path that stays missing has NoAccess: "));
+        let granted = script.lines().filter_map(|line| line.strip_prefix("pveum acl modify ")?.split(' ').next());
+        let deletes: Vec<String> =
+            granted.flat_map(|path| advised.map(|advised| advised.replace("PATH", path))).collect();
+        for line in deletes.iter().map(String::as_str).chain(script.lines().filter(|line| !line.starts_with('#'))) {
             let words: Vec<String> = line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
             let after = |flag: &str| words.iter().position(|word| word == flag).map(|at| words[at + 1].as_str());
             let verb = (words[1].as_str(), words[2].as_str());

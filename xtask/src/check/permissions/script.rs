@@ -52,15 +52,12 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         // A token with privilege separation has what both it and its user have; without it, its own entries do not count.
         _ => format!("--users {} --tokens {}", quoted(login.user), quoted(login.token)),
     };
-    let barred: Vec<&String> = grants
-        .iter()
-        .filter(|(path, roles)| barred(path, roles, &needed, scope, permissions, login))
-        .map(|(path, _)| path)
-        .collect();
+    let bar = |path: &str| barred(path, scope, permissions, login);
+    let barred: Vec<&String> = grants.keys().filter(|path| bar(path)).collect();
     if !barred.is_empty() {
         lines.push("# NoAccess beats every role on its path; taking it away does nothing where it is not.".to_owned());
     }
-    for path in barred {
+    for path in &barred {
         lines.push(format!("pveum acl delete {} {who} --roles NoAccess", quoted(path)));
     }
     for (path, roles) in &grants {
@@ -68,6 +65,13 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         // On / only that path itself: an entry that went on downwards would take the place of a group's rights.
         let flat = if path == "/" { " --propagate 0" } else { "" };
         lines.push(format!("pveum acl modify {} {who} --roles {}{flat}", quoted(path), roles.join(",")));
+    }
+    // Where the roles are there, all of this was run before, perhaps.
+    let again = |(path, roles): (&String, &BTreeSet<&str>)| {
+        !barred.contains(&path) && roles.iter().all(|role| made(role, &needed, login))
+    };
+    if !permissions.tree.is_empty() && grants.iter().any(again) {
+        lines.push(format!("# A path that stays missing has NoAccess: pveum acl delete PATH {who} --roles NoAccess"));
     }
     Some(lines.join("\n") + "\n")
 }
@@ -109,15 +113,8 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
 }
 
 /// Whether NoAccess stands, or must stand, on a path that is to be granted something: the list shows it, or nothing is held
-/// there although something comes from above, or although every role of ours is there and was granted before.
-fn barred(
-    path: &str,
-    roles: &BTreeSet<&str>,
-    needed: &BTreeMap<&str, BTreeSet<&str>>,
-    scope: &Scope,
-    permissions: &Permissions,
-    login: &Login<'_>,
-) -> bool {
+/// there although something comes from above.
+fn barred(path: &str, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
     let ours = |entry: &&AclEntry| entry.path == path && (entry.who == login.user || entry.who == login.token);
     if login.acl.iter().filter(ours).any(|entry| entry.role == "NoAccess") {
         return true;
@@ -127,12 +124,13 @@ fn barred(
     let nothing = !permissions.tree.contains_key(path)
         && asked.into_iter().all(|other| permissions.exact.get(&other).is_some_and(BTreeSet::is_empty));
     let above = std::iter::successors(parent(path), |path| parent(path)).find_map(|path| permissions.tree.get(path));
-    let inherits = above.is_some_and(|held| held.values().any(|propagates| *propagates));
-    let made = |role: &&&str| {
-        let held = login.roles.and_then(|roles| roles.get(**role));
-        held.is_some_and(|held| needed.get(**role).is_some_and(|all| all.iter().all(|each| held.contains(*each))))
-    };
-    nothing && (inherits || roles.iter().all(|role| made(&role)))
+    nothing && above.is_some_and(|held| held.values().any(|propagates| *propagates))
+}
+
+/// Whether a role of ours is there with all that it must hold.
+fn made(role: &str, needed: &BTreeMap<&str, BTreeSet<&str>>, login: &Login<'_>) -> bool {
+    let held = login.roles.and_then(|roles| roles.get(role));
+    held.is_some_and(|held| needed.get(role).is_some_and(|all| all.iter().all(|each| held.contains(*each))))
 }
 
 /// The privileges that each role must hold.

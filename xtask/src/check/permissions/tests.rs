@@ -294,3 +294,17 @@ fn surplus_rights_are_named_once() {
     let found = excess(&scope, &acl.permissions(&scope), false);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["/"], "without a class no storage is too much: {found:?}");
 }
+
+#[test]
+fn no_access_that_nothing_tells_of_is_spoken_of_once_the_roles_are_there() {
+    let scope = scope(Provider::Untagged);
+    let mut acl = least();
+    let bare = Acl { roles: acl.roles.clone(), ..Acl::default() };
+    let scripted = |acl: &Acl| script(&scope, &acl.permissions(&scope), &Login { roles: Some(&acl.roles), ..login() });
+    assert!(!scripted(&bare).unwrap().contains("NoAccess"), "a token that has nothing yet needs the grants alone");
+    acl.grant("/vms", "NoAccess", &[], true);
+    acl.entries.get_mut("/vms").unwrap().remove("OmniVM");
+    let text = scripted(&acl).unwrap();
+    let advice = "# A path that stays missing has NoAccess: pveum acl delete PATH --users omni@pve --roles NoAccess\n";
+    assert!(text.ends_with(advice), "{text}");
+}
