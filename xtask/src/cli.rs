@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::check::fit::provider::Provider;
 use crate::settings::Given;
@@ -26,6 +27,13 @@ pub struct Cli {
 /// What every exit status means; the pages show it as a table.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed, 2 usage or input missing, 3 changes pending, \
 4 prerequisite missing, 5 unreachable or refused, 124 timed out, 130 interrupted.";
+
+/// The command line with everything that clap derives filled in.
+pub fn built() -> Command {
+    let mut cli = Cli::command();
+    cli.build();
+    cli
+}
 
 /// Flags that every task takes.
 #[derive(Debug, Clone, Args)]
@@ -56,7 +64,7 @@ pub struct Global {
     #[arg(long, short, global = true)]
     pub verbose: bool,
     /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_parser = color())]
     pub color: Color,
 }
 
@@ -414,7 +422,7 @@ pub struct ClusterStatus {
 #[derive(Debug, Args)]
 pub struct ProxmoxAudit {
     /// The release of the provider, instead of the one that docker/compose.yaml runs
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = provider_version())]
     pub provider_version: Option<Provider>,
 }
 
@@ -437,7 +445,7 @@ pub struct ClusterPlan {
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
     /// The release of the provider, instead of the one that docker/compose.yaml runs
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = provider_version())]
     pub provider_version: Option<Provider>,
 }
 
@@ -580,6 +588,34 @@ pub struct Triage {
     pub file: Option<PathBuf>,
 }
 
+/// The groups of checks that are off unless they are asked for.
+pub const GROUPS: &[&str] = &["kill", "fuzz", "docker", "clients"];
+
+/// The checks of `ci` that `--only` and `--skip` name, in the order of its table.
+pub const CHECKS: &[&str] = &[
+    "fmt",
+    "clippy",
+    "test",
+    "docs",
+    "links",
+    "markdown",
+    "shell",
+    "shell-format",
+    "yaml",
+    "workflows",
+    "architecture",
+    "licences",
+    "advisories",
+    "secrets",
+    "commits",
+    "rehearsal",
+    "plugin",
+    "kill",
+    "fuzz",
+    "docker",
+    "clients",
+];
+
 #[derive(Debug, Args)]
 pub struct Ci {
     /// Run these checks or groups and no others
@@ -651,6 +687,17 @@ pub struct InfisicalScan {
     /// Look at what is staged only
     #[arg(long)]
     pub staged: bool,
+}
+
+fn color() -> impl TypedValueParser<Value = Color> {
+    PossibleValuesParser::new(Color::ALL.map(Color::as_str))
+        .try_map(|word| Color::ALL.into_iter().find(|color| color.as_str() == word).ok_or("no such colour"))
+}
+
+/// The releases of the provider by the tags of their images.
+fn provider_version() -> impl TypedValueParser<Value = Provider> {
+    PossibleValuesParser::new(Provider::ALL.map(Provider::name))
+        .try_map(|name| Provider::of_tag(&name).ok_or("no such release"))
 }
 
 /// A rule of the checks, by its id.

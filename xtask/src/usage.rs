@@ -3,7 +3,7 @@
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-use crate::ci::pages::tasks::built;
+use crate::cli::built;
 use crate::failure::{Code, Failure, Missing};
 
 /// The failure that `error` is, and the task whose command line it was (empty when there is none).

@@ -6,11 +6,13 @@
 use serde_json::json;
 
 use super::Outcome;
+use crate::beside::{Job, beside};
 use crate::cli::ClusterStatus;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::spec::name;
 use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Upgraded};
+use crate::status::omni::Resource;
 use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, table};
@@ -109,38 +111,44 @@ fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
 /// Those of omnictl.
 pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterView>, Failure> {
     let selector = format!("omni.sidero.dev/cluster={cluster}");
-    std::thread::scope(|scope| {
-        let list = |kind: &'static str| {
-            let selector = selector.as_str();
-            scope.spawn(move || omnictl.list(kind, Some(selector)))
-        };
-        let get = |kind: &'static str| scope.spawn(move || omnictl.get(kind, cluster));
-        let (sets, set_statuses) = (list("machinesets"), list("machinesetstatuses"));
-        let (requests, machines) = (list("clustermachinerequeststatuses"), list("clustermachinestatuses"));
-        let (wanted, talos) = (get("clusters"), get("talosupgradestatuses"));
-        let kubernetes = get("kubernetesupgradestatuses");
-        let status = omnictl.get("clusterstatuses", cluster)?;
-        let (sets, set_statuses, requests) = (joined(sets)?, joined(set_statuses)?, joined(requests)?);
-        let (machines, wanted) = (joined(machines)?, joined(wanted)?);
-        let upgrades = [(Upgraded::Talos, joined(talos)?), (Upgraded::Kubernetes, joined(kubernetes)?)];
-        let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
-        Ok(status.map(|status| {
-            cluster::cluster_view(&ClusterParts {
-                status: &status,
-                cluster: wanted.as_ref(),
-                sets: &sets,
-                set_statuses: &set_statuses,
-                requests: &requests,
-                machines: &machines,
-                upgrades: &upgrades,
-            })
-        }))
-    })
+    let list = |kind: &'static str| -> Read<'_> {
+        let selector = selector.as_str();
+        Box::new(move || omnictl.list(kind, Some(selector)))
+    };
+    let get = |kind: &'static str| -> Read<'_> {
+        Box::new(move || omnictl.get(kind, cluster).map(|found| found.into_iter().collect()))
+    };
+    let reads = vec![
+        get("clusterstatuses"),
+        get("clusters"),
+        get("talosupgradestatuses"),
+        get("kubernetesupgradestatuses"),
+        list("machinesets"),
+        list("machinesetstatuses"),
+        list("clustermachinerequeststatuses"),
+        list("clustermachinestatuses"),
+    ];
+    let count = reads.len();
+    let mut answers = beside(reads, count).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
+    let Some(status) = next()?.pop() else { return Ok(None) };
+    let wanted = next()?.pop();
+    let upgrades = [(Upgraded::Talos, next()?.pop()), (Upgraded::Kubernetes, next()?.pop())];
+    let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
+    let (sets, set_statuses, requests, machines) = (next()?, next()?, next()?, next()?);
+    Ok(Some(cluster::cluster_view(&ClusterParts {
+        status: &status,
+        cluster: wanted.as_ref(),
+        sets: &sets,
+        set_statuses: &set_statuses,
+        requests: &requests,
+        machines: &machines,
+        upgrades: &upgrades,
+    })))
 }
 
-fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
+/// One question to Omni.
+type Read<'a> = Job<'a, Result<Vec<Resource>, Failure>>;
 
 /// The cluster as a tree.
 pub fn picture(view: &ClusterView) -> String {

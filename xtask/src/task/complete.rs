@@ -2,17 +2,15 @@
 //! `completions` call it at every press of the key, so it reads two directories and starts nothing.
 
 use super::Outcome;
-use crate::ci::complete::{Names, candidates};
-use crate::ci::pages::tasks::built;
-use crate::ci::table::CHECKS;
-use crate::cli::Complete;
+use crate::cli::{CHECKS, Complete, built};
+use crate::complete::{Names, candidates};
 use crate::cx::Cx;
 
 pub fn run(args: &Complete, cx: &Cx) -> anyhow::Result<Outcome> {
     let names = Names {
         classes: stems(&cx.paths.machine_classes()),
         clusters: stems(&cx.paths.clusters()),
-        checks: CHECKS.iter().map(|check| check.name.to_owned()).collect(),
+        checks: CHECKS.iter().map(|name| (*name).to_owned()).collect(),
     };
     let found = candidates(&built(), &args.words, &names);
     let lines: Vec<String> = found.iter().map(|found| format!("{}\t{}", found.word, found.help)).collect();

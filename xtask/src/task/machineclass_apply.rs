@@ -192,12 +192,14 @@ fn prove(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) ->
 }
 
 /// One field that differs.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug)]
 struct Difference {
     field: String,
     before: Option<String>,
     after: Option<String>,
 }
+
+model::written!(Difference { field, before, after });
 
 impl Difference {
     fn words(&self) -> String {
@@ -302,8 +304,8 @@ fn remember(cx: &Cx, names: &[&str]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorded::recorded;
     use crate::spec::machine_class;
-    use crate::status::testing::recorded;
 
     #[test]
     fn a_class_read_back_is_the_class_applied() {

@@ -1,53 +1,37 @@
 //! One file per task, named as the task: load, check, observe, plan, apply, prove, report.
 
-pub mod changelog;
-pub mod changelog_bump;
 pub mod checking;
-pub mod ci;
 pub mod cluster_check;
 pub mod cluster_create;
 pub mod cluster_plan;
 pub mod cluster_status;
 pub mod cluster_sync;
-pub mod commit_check;
 pub mod complete;
 pub mod completions;
-pub mod contributor;
-pub mod docs;
 pub mod doctor;
-pub mod faults;
-pub mod hooks_install;
 pub mod hub;
-pub mod infisical_scan;
 pub mod known;
-pub mod lab_down;
-pub mod lab_faults;
-pub mod lab_up;
 pub mod load;
 pub mod machineclass_apply;
 pub mod machineclass_check;
 pub mod machineclass_create;
-pub mod markdown_fix;
-pub mod markdown_lint;
 pub mod omni_setup;
 pub mod omni_status;
 pub mod omni_verify;
 pub mod omnictl_install;
-pub mod pre_commit_run;
 pub mod provider_setup;
 pub mod provider_status;
 pub mod provider_verify;
 pub mod proxmox_audit;
 pub mod proxmox_inventory;
-pub mod rehearse;
 pub mod selector_test;
 pub mod stack_down;
 pub mod stack_logs;
 pub mod stack_up;
-pub mod staged_check;
 pub mod stuck;
 pub mod triage;
 pub mod tsidp_verify;
+pub mod workshop;
 
 use serde_json::{Value, json};
 

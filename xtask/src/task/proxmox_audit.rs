@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::proxmox_inventory::{self, Login};
 use super::{Outcome, cluster_plan};
+use crate::beside::{Job, beside};
 use crate::check::fit::machine::Machine;
 use crate::check::fit::selector;
 use crate::check::permissions::{self, Row, Scope, Told, Verdict, Wanted};
@@ -202,17 +203,9 @@ fn exact(cx: &Cx, login: &Login, scope: &Scope, tree: proxmox::Tree) -> anyhow::
         let found = proxmox::permissions(&data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
         Ok((path.clone(), found.into_values().flat_map(BTreeMap::into_keys).collect()))
     };
-    let chunk = paths.len().div_ceil(BESIDE).max(1);
-    let answers: Vec<Result<_, Failure>> = std::thread::scope(|scope| {
-        let ask = &ask;
-        let threads: Vec<_> =
-            paths.chunks(chunk).map(|paths| scope.spawn(move || paths.iter().map(ask).collect::<Vec<_>>())).collect();
-        let joined = threads.into_iter().flat_map(|thread| match thread.join() {
-            Ok(answers) => answers,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.collect()
-    });
+    let ask = &ask;
+    let job = |path| -> Job<'_, Result<_, Failure>> { Box::new(move || ask(path)) };
+    let answers = beside(paths.iter().map(job).collect(), BESIDE);
     let exact = answers.into_iter().collect::<Result<BTreeMap<_, _>, Failure>>()?;
     Ok(Permissions { tree, exact })
 }

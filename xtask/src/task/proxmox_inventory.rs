@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::{Outcome, provider_verify};
+use crate::beside::{Job, beside};
 use crate::check::fit::bytes;
 use crate::check::fit::provider::Provider;
 use crate::cli::ProxmoxInventory;
@@ -152,24 +153,17 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
         return Ok(node);
     }
     let name = node.name.clone();
-    let ask = |what: &'static str, path: String| {
-        let purpose = format!("asking {name} for its {what}");
-        move || proxmox.get(cx, &purpose, &path)
+    let ask = |(what, path): (&'static str, &'static str)| -> Job<'_, Result<Value, Failure>> {
+        let (purpose, path) = (format!("asking {name} for its {what}"), format!("/nodes/{name}/{path}"));
+        Box::new(move || proxmox.get(cx, &purpose, &path))
     };
-    let (storages, bridges, vms) = std::thread::scope(|scope| {
-        let storages = scope.spawn(ask("storages", format!("/nodes/{name}/storage")));
-        let bridges = scope.spawn(ask("bridges", format!("/nodes/{name}/network?type=any_bridge")));
-        let vms = ask("guests", format!("/nodes/{name}/qemu"))();
-        (joined(storages), joined(bridges), vms)
-    });
-    node.storages = understood(storages, |data| proxmox::storages(&name, data))?;
-    node.bridges = understood(bridges, proxmox::bridges)?;
-    node.vms = understood(vms, proxmox::vms)?;
+    let questions = [("storages", "storage"), ("bridges", "network?type=any_bridge"), ("guests", "qemu")];
+    let mut answers = beside(questions.into_iter().map(ask).collect(), questions.len()).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Value::Null));
+    node.storages = understood(next(), |data| proxmox::storages(&name, data))?;
+    node.bridges = understood(next(), proxmox::bridges)?;
+    node.vms = understood(next(), proxmox::vms)?;
     Ok(node)
-}
-
-fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn understood<T>(

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::{Outcome, hub};
+use crate::beside::{Job, beside};
 use crate::cli::StackLogs;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -89,11 +90,9 @@ fn follow(
             }
         })
     };
-    let results: Vec<Result<(), Failure>> = std::thread::scope(|scope| {
-        let one = &one;
-        let running: Vec<_> = services.iter().map(|service| scope.spawn(move || one(service))).collect();
-        let panicked = || Err(Failure::new(Code::Failed, "a log could not be followed"));
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
-    });
-    results.into_iter().collect()
+    let mut jobs: Vec<Job<'_, Result<(), Failure>>> = Vec::new();
+    for service in services {
+        jobs.push(Box::new(|| one(service)));
+    }
+    beside(jobs, services.len()).into_iter().collect()
 }

@@ -3,7 +3,6 @@
 //!
 //! Best effort, after something else has failed: what cannot be asked is left out.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cx::Cx;
@@ -23,14 +22,20 @@ const TASKS: &[&str] = &["download", "imgcopy", "qmcreate", "qmconfig", "qmstart
 const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// An error line of the provider (zap's JSON).
-#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Line {
     level: String,
     id: String,
     error: String,
     step: String,
 }
+
+model::read!(Line {
+    level or String::new(),
+    id or String::new(),
+    error or String::new(),
+    step or String::new(),
+});
 
 /// A task of the provider in Proxmox that did not end with `OK`.
 struct Failed {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::paths::Paths;
-use xtask::task::lab_up::{self, Ready};
+use xtask::tool::lab::{self, Ready};
 
 /// The lab, built once for all tests: its path is what cargo says it is.
 pub fn lab_program() -> &'static Path {
@@ -139,7 +139,7 @@ impl Sandbox {
         let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         let project = scratch.path().join("project");
         let paths = Paths::find(Some(root()), root()).expect("the repository is a project");
-        lab_up::make_project(&paths, &project, &ready).expect("a project");
+        lab::make_project(&paths, &project, &ready).expect("a project");
         let mut env = BTreeMap::new();
         let text = fs::read_to_string(&ready.env_file).expect("the lab writes its environment");
         let file = xtask::spec::env::EnvFile::parse("env", &text).expect("it is understood");

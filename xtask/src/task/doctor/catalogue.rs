@@ -1,14 +1,11 @@
 //! The checks, each with why it matters, what mends it, and where to read on.
 
-use serde::Serialize;
-
 use super::{Seen, certificates, far, files, host, keys, network, stack};
 use crate::check::diagnosis::Diagnosis;
 use crate::failure::Code;
 
 /// What a check is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Area {
     Tools,
     Docker,
@@ -23,6 +20,21 @@ pub enum Area {
     Files,
     State,
 }
+
+model::words!(Area {
+    Tools = "tools",
+    Docker = "docker",
+    Host = "host",
+    Network = "network",
+    Certificates = "certificates",
+    Keys = "keys",
+    Omni = "omni",
+    Provider = "provider",
+    Tsidp = "tsidp",
+    Tailscale = "tailscale",
+    Files = "files",
+    State = "state",
+});
 
 /// A check.
 pub struct Entry {

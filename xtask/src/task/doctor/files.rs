@@ -3,10 +3,11 @@
 use super::Seen;
 use super::seen::{told, verdict};
 use crate::check::diagnosis::Diagnosis;
-use crate::check::hub::{self, REQUIRED};
+use crate::check::hub;
 use crate::files as disk;
 use crate::secret::Secret;
 use crate::spec::config::ProviderConfig;
+use crate::spec::env::REQUIRED;
 use crate::task::provider_verify;
 use crate::tool::git;
 

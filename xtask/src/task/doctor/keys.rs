@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use super::Seen;
 use super::seen::{told, verdict};
 use crate::check::diagnosis::Diagnosis;
-use crate::check::store_key;
 use crate::clock;
 use crate::files;
 use crate::settings::environment;
 use crate::spec::key::{self, KeyInfo};
+use crate::spec::store_key;
 use crate::tool::omnictl::{self, Login};
 
 /// When a key that cannot renew itself is worth a word.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::host::remote_engine;
 use super::seen::verdict;
 use super::{Seen, far};
+use crate::beside::{Job, beside};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Answer, PORTS};
 use crate::files;
@@ -115,13 +116,11 @@ fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
             asked.push((who, ip, for_machines));
         }
     }
-    std::thread::scope(|scope| {
-        let ask = |(who, ip, machines): (String, IpAddr, bool)| {
-            scope.spawn(move || Answer { resolver: format!("{ip} ({who})"), machines, addresses: dns::ask(ip, domain) })
-        };
-        let running: Vec<_> = asked.into_iter().map(ask).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
-    })
+    let ask = |(who, ip, machines): (String, IpAddr, bool)| -> Job<'_, Answer> {
+        Box::new(move || Answer { resolver: format!("{ip} ({who})"), machines, addresses: dns::ask(ip, domain) })
+    };
+    let most = asked.len();
+    beside(asked.into_iter().map(ask).collect(), most)
 }
 
 /// What this host itself takes the name for, `/etc/hosts` and all.

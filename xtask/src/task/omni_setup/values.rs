@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::hub::{self, REQUIRED, Variable};
+use crate::check::hub;
 use crate::cli::OmniSetup;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
 use crate::secret::Secret;
 use crate::settings::environment;
-use crate::spec::env::EnvFile;
+use crate::spec::env::{EnvFile, REQUIRED, Variable};
 use crate::task::hub::host_and_port;
 
 const ACCOUNT: &str = "OMNI_ACCOUNT_UUID";

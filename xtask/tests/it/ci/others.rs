@@ -172,7 +172,7 @@ fn a_changelog_of_two_releases_is_tidy_markdown() {
 
 /// The names of all tasks, as the help lists them.
 fn tasks() -> BTreeSet<String> {
-    let cli = xtask::ci::pages::tasks::built();
+    let cli = xtask::cli::built();
     cli.get_subcommands().filter(|task| !task.is_hide_set()).map(|task| task.get_name().to_owned()).collect()
 }
 

@@ -4,8 +4,6 @@
 
 use std::fs;
 
-use xtask::ci::pages::PAGES;
-
 use super::Kit;
 
 /// A package that rustfmt and clippy take, with `text` as its library.
@@ -162,7 +160,7 @@ fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
 #[test]
 fn a_stale_page_is_found_and_rendered_anew() {
     let kit = Kit::new();
-    kit.copies(&PAGES.iter().map(|page| page.path).collect::<Vec<_>>());
+    kit.copies(&crate::docs::pages().iter().map(String::as_str).collect::<Vec<_>>());
     kit.copies(&["docker/compose.yaml", "docs/recordings/rehearse.txt", "lab/data/faults.yaml"]);
     kit.passes("docs");
     let page = fs::read_to_string(kit.path().join("docs/tasks.md")).unwrap();

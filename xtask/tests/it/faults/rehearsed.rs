@@ -11,7 +11,7 @@ fn runner(line: &str) -> Ran {
     lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(line.split(' ')).current_dir(root()).stdin(Stdio::null());
-    for name in ["OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"] {
+    for name in ["CARGO", "OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"] {
         command.env_remove(name);
     }
     let output = command.output().expect("the runner starts");

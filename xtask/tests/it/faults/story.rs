@@ -11,7 +11,7 @@ use xtask::failure::Code;
 use xtask::spec::config::ProviderConfig;
 use xtask::spec::env::EnvFile;
 use xtask::spec::{machine_class, template};
-use xtask::task::faults::{Fault, words};
+use xtask::tool::lab::faults::{Fault, words};
 
 use crate::sandbox::{Options, Sandbox, lab_program};
 

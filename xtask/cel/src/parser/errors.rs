@@ -1,0 +1,139 @@
+//! What a parser says when it stops, in the words of ANTLR's default error strategy: one token too many (`extraneous`),
+//! one missing, or neither (`mismatched`).
+
+use super::{Parser, Stop};
+use crate::Problem;
+use crate::lexer::{Tok, Token};
+
+/// Tokens by the names and in the order of the grammar, and whether they can always start an operand.
+const OPERAND: &[(&str, bool)] = &[
+    ("'['", true),
+    ("']'", false),
+    ("'{'", true),
+    ("'}'", false),
+    ("'('", true),
+    ("')'", false),
+    ("'.'", true),
+    ("','", false),
+    ("'-'", true),
+    ("'!'", true),
+    ("'?'", false),
+    ("'true'", true),
+    ("'false'", true),
+    ("'null'", true),
+    ("NUM_FLOAT", true),
+    ("NUM_INT", true),
+    ("NUM_UINT", true),
+    ("STRING", true),
+    ("BYTES", true),
+    ("IDENTIFIER", true),
+];
+
+impl Parser<'_> {
+    pub(super) fn problem(&mut self, at: u32, message: String) {
+        self.problems.push(Problem { at: Some(at), message });
+    }
+
+    pub(super) fn syntax(&mut self, token: Token, message: String) -> Stop {
+        self.problem(token.start, format!("Syntax error: {message}"));
+        Stop
+    }
+
+    pub(super) fn too_deep(&mut self, message: String) -> Stop {
+        self.problems.push(Problem { at: None, message });
+        Stop
+    }
+
+    /// The error for a token where an operand must start; `also` is what else could stand there.
+    pub(super) fn no_operand(&mut self, also: &[&str]) -> Stop {
+        let token = self.peek();
+        let next = self.ahead(1);
+        let deletable =
+            token.tok != Tok::Eof && (starts_operand(next.tok) || also.iter().any(|a| is_named(next.tok, a)));
+        let word = if deletable { "extraneous" } else { "mismatched" };
+        let message = format!("{word} input '{}' expecting {{{}}}", self.text(token), expected(also));
+        self.syntax(token, message)
+    }
+
+    /// Takes the bracket that closes the innermost open one.
+    pub(super) fn close(&mut self, op: &'static str) -> Result<Token, Stop> {
+        self.open.pop();
+        let outer = self.open.last().copied();
+        let token = self.peek().tok;
+        let follows = continues_operand(token)
+            || match outer {
+                Some(after) => matches!(token, Tok::Op(op) if after.contains(&op)),
+                None => token == Tok::Eof,
+            };
+        self.expect(op, follows)
+    }
+
+    /// Takes a token that must be there; `follows` says whether the one there could stand behind it.
+    pub(super) fn expect(&mut self, op: &'static str, follows: bool) -> Result<Token, Stop> {
+        if let Some(token) = self.take(op) {
+            return Ok(token);
+        }
+        let token = self.peek();
+        let text = self.text(token);
+        let message = if token.tok != Tok::Eof && self.ahead(1).tok == Tok::Op(op) {
+            format!("extraneous input '{text}' expecting '{op}'")
+        } else if follows {
+            format!("missing '{op}' at '{text}'")
+        } else {
+            format!("mismatched input '{text}' expecting '{op}'")
+        };
+        Err(self.syntax(token, message))
+    }
+
+    pub(super) fn end(&mut self) -> Result<(), Stop> {
+        let token = self.peek();
+        if token.tok == Tok::Eof {
+            return Ok(());
+        }
+        let word = if self.ahead(1).tok == Tok::Eof { "extraneous" } else { "mismatched" };
+        let message = format!("{word} input '{}' expecting <EOF>", self.text(token));
+        Err(self.syntax(token, message))
+    }
+
+    /// The error for a dot without a name behind it.
+    pub(super) fn no_field(&mut self, dot: Token, token: Token) -> Stop {
+        let reserved = matches!(token.tok, Tok::True | Tok::False | Tok::Null) && dot.end == token.start;
+        let message = match reserved {
+            true => format!("mismatched input '{}' expecting IDENTIFIER", self.text(token)),
+            false => {
+                format!("no viable alternative at input '{}'", &self.source[dot.start as usize..token.end as usize])
+            }
+        };
+        self.syntax(token, message)
+    }
+}
+
+pub(super) fn starts_operand(tok: Tok) -> bool {
+    starts_primary(tok) || matches!(tok, Tok::Op("-" | "!"))
+}
+
+pub(super) fn starts_primary(tok: Tok) -> bool {
+    use Tok::*;
+    matches!(tok, Op("[" | "{" | "(" | ".") | True | False | Null | Float | Int | Uint | Str | Bytes | Ident)
+}
+
+/// What carries on from a complete operand.
+pub(super) fn continues_operand(tok: Tok) -> bool {
+    matches!(
+        tok,
+        Tok::Op(
+            "." | "[" | "*" | "/" | "%" | "+" | "-" | "<" | "<=" | ">=" | ">" | "==" | "!=" | "in" | "&&" | "||" | "?"
+        )
+    )
+}
+
+pub(super) fn is_named(tok: Tok, quoted: &str) -> bool {
+    matches!(tok, Tok::Op(op) if quoted.trim_matches('\'') == op)
+}
+
+/// The names of the tokens that can start an operand, and those in `also`, in the grammar's order.
+pub(super) fn expected(also: &[&str]) -> String {
+    let names: Vec<&str> =
+        OPERAND.iter().filter(|(name, always)| *always || also.contains(name)).map(|(n, _)| *n).collect();
+    names.join(", ")
+}

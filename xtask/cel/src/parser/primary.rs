@@ -1,0 +1,275 @@
+//! Operands: names, calls, literals, brackets of all kinds.
+
+use super::errors::starts_operand;
+use super::{Parsed, Parser, Stop, call};
+use crate::ast::{Expr, Kind};
+use crate::lexer::{Tok, Token};
+use crate::literal;
+use crate::macros::{Expanded, expand};
+use crate::value::Value;
+
+const RESERVED: &[&str] = &[
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "null",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+impl Parser<'_> {
+    pub(super) fn primary(&mut self) -> Parsed {
+        let token = self.peek();
+        let leading = self.is(".");
+        match token.tok {
+            Tok::Ident => self.named(token, false),
+            Tok::Op(".") if leading && self.ahead(1).tok == Tok::Ident => {
+                self.at += 1;
+                self.named(token, true)
+            }
+            Tok::Op(".") => {
+                self.at += 1;
+                let next = self.peek();
+                Err(self.no_field(token, next))
+            }
+            Tok::Op("(") => {
+                self.at += 1;
+                self.open.push(&[")"]);
+                let inner = self.operand(&[])?;
+                self.close(")")?;
+                Ok(inner)
+            }
+            Tok::Op("[") => self.list(),
+            Tok::Op("{") => self.map(),
+            Tok::True | Tok::False | Tok::Null => {
+                self.at += 1;
+                let value = match token.tok {
+                    Tok::Null => Value::Null,
+                    tok => Value::Bool(tok == Tok::True),
+                };
+                Ok((literal_at(token, value), 0))
+            }
+            Tok::Int | Tok::Float | Tok::Uint | Tok::Str | Tok::Bytes => Ok((self.constant(token), 0)),
+            Tok::Op("-") if self.is_signed_number() => {
+                self.at += 1;
+                let number = self.peek();
+                Ok((self.constant(Token { start: token.start, ..number }), 0))
+            }
+            _ => Err(self.no_operand(&[])),
+        }
+    }
+
+    pub(super) fn operand(&mut self, also: &[&str]) -> Parsed {
+        match starts_operand(self.peek().tok) {
+            true => self.expression(),
+            false => Err(self.no_operand(also)),
+        }
+    }
+
+    /// A number, a string or bytes; the token starts at its sign, if it has one.
+    pub(super) fn constant(&mut self, token: Token) -> Expr {
+        self.at += 1;
+        let value = literal::value(token.tok, self.text(token));
+        let value = value.unwrap_or_else(|message| {
+            self.problem(token.start, message.to_owned());
+            Value::Null
+        });
+        literal_at(token, value)
+    }
+
+    /// An identifier, a call or a message.
+    pub(super) fn named(&mut self, first: Token, leading: bool) -> Parsed {
+        let ident = self.peek();
+        self.at += 1;
+        if self.message_follows() {
+            return self.message(first);
+        }
+        let id = self.text(ident).to_owned();
+        if RESERVED.contains(&id.as_str()) {
+            self.problem(first.start, format!("reserved identifier: {id}"));
+        }
+        let name = if leading { format!(".{id}") } else { id };
+        if self.is("(") {
+            let open = self.peek();
+            let (args, close, height) = self.arguments()?;
+            let mut call = self.finish_call(&name, None, args, open.start, close.end);
+            call.start = first.start;
+            return Ok((call, height));
+        }
+        let kind = Kind::Ident(name.into());
+        Ok((Expr { kind, at: ident.start, start: first.start, end: ident.end }, 0))
+    }
+
+    /// True if `{` follows, or `.name` any number of times and then `{`: only then is this a message.
+    pub(super) fn message_follows(&self) -> bool {
+        let mut n = 0;
+        while self.ahead(n).tok == Tok::Op(".") && self.ahead(n + 1).tok == Tok::Ident {
+            n += 2;
+        }
+        self.ahead(n).tok == Tok::Op("{")
+    }
+
+    pub(super) fn message(&mut self, first: Token) -> Parsed {
+        while !self.is("{") {
+            self.at += 1;
+        }
+        let open = self.peek();
+        let spelt = &self.source[first.start as usize..open.start as usize];
+        let name: String = spelt.chars().filter(|c| !c.is_whitespace()).collect();
+        self.at += 1;
+        self.open.push(&["}", ","]);
+        let (mut values, mut height) = (Vec::new(), 0);
+        while !self.is("}") {
+            let optional = self.take("?");
+            let field = self.peek();
+            if !matches!(field.tok, Tok::Ident | Tok::EscIdent) {
+                if values.is_empty() && self.take(",").is_some() {
+                    break;
+                }
+                let deletable = matches!(self.ahead(1).tok, Tok::Op("}" | "," | "?") | Tok::Ident | Tok::EscIdent);
+                let word = if deletable { "extraneous" } else { "mismatched" };
+                let text = self.text(field);
+                let message = format!("{word} input '{text}' expecting {{'}}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}}");
+                return Err(self.syntax(field, message));
+            }
+            if let Some(optional) = optional {
+                self.problem(optional.start, "unsupported syntax '?'".to_owned());
+            }
+            self.at += 1;
+            self.colon()?;
+            let (value, h) = self.operand(&[])?;
+            height = height.max(h);
+            values.push(value);
+            if self.take(",").is_none() {
+                break;
+            }
+        }
+        let close = self.close("}")?;
+        let kind = Kind::Message(name.into(), values);
+        Ok((Expr { kind, at: open.start, start: first.start, end: close.end }, height))
+    }
+
+    pub(super) fn arguments(&mut self) -> Result<(Vec<Expr>, Token, u32), Stop> {
+        self.at += 1;
+        self.open.push(&[")", ","]);
+        let (mut args, mut height) = (Vec::new(), 0);
+        if !self.is(")") {
+            let mut also: &[&str] = &["')'"];
+            loop {
+                let (arg, h) = self.operand(also)?;
+                height = height.max(h);
+                args.push(arg);
+                if self.take(",").is_none() {
+                    break;
+                }
+                also = &[];
+            }
+        }
+        let close = self.close(")")?;
+        Ok((args, close, height))
+    }
+
+    pub(super) fn finish_call(&mut self, name: &str, target: Option<Expr>, args: Vec<Expr>, at: u32, end: u32) -> Expr {
+        let start = target.as_ref().map_or(at, |t| t.start);
+        match expand(name, target, args, (at, start, end)) {
+            Expanded::Macro(expr) => expr,
+            Expanded::Refused { at: bad, message } => {
+                self.problem(bad, message.to_owned());
+                Expr { kind: Kind::Literal(Value::Null), at, start, end }
+            }
+            Expanded::No(target, mut args) => {
+                let member = target.is_some();
+                args.splice(0..0, target);
+                let mut expr = call(name, at, start, end, args);
+                if let Kind::Call(call) = &mut expr.kind {
+                    call.member = member;
+                }
+                expr
+            }
+        }
+    }
+
+    pub(super) fn optional_marker(&mut self) {
+        if let Some(mark) = self.take("?") {
+            self.problem(mark.start, "unsupported syntax '?'".to_owned());
+        }
+    }
+
+    pub(super) fn list(&mut self) -> Parsed {
+        let open = self.peek();
+        self.at += 1;
+        self.open.push(&["]", ","]);
+        let (mut items, mut height) = (Vec::new(), 0);
+        if !self.is("]") && !self.is(",") {
+            loop {
+                self.optional_marker();
+                let (item, h) = self.operand(if items.is_empty() { &["']'", "','", "'?'"] } else { &[] })?;
+                height = height.max(h);
+                items.push(item);
+                if !(self.is(",") && (starts_operand(self.ahead(1).tok) || self.ahead(1).tok == Tok::Op("?"))) {
+                    break;
+                }
+                self.at += 1;
+            }
+        }
+        let close = self.last("]")?;
+        Ok((Expr { kind: Kind::List(items), at: open.start, start: open.start, end: close.end }, height))
+    }
+
+    pub(super) fn map(&mut self) -> Parsed {
+        let open = self.peek();
+        self.at += 1;
+        self.open.push(&["}", ","]);
+        let (mut entries, mut height) = (Vec::new(), 0);
+        if !self.is("}") && !self.is(",") {
+            loop {
+                self.optional_marker();
+                self.open.push(&[":"]);
+                let (key, a) = self.operand(if entries.is_empty() { &["'}'", "','", "'?'"] } else { &[] })?;
+                self.open.pop();
+                self.colon()?;
+                let (value, b) = self.operand(&[])?;
+                height = height.max(a).max(b);
+                entries.push((key, value));
+                if !(self.is(",") && (starts_operand(self.ahead(1).tok) || self.ahead(1).tok == Tok::Op("?"))) {
+                    break;
+                }
+                self.at += 1;
+            }
+        }
+        let close = self.last("}")?;
+        Ok((Expr { kind: Kind::Map(entries), at: open.start, start: open.start, end: close.end }, height))
+    }
+
+    /// The end of a list or a map: an optional comma and the bracket.
+    pub(super) fn last(&mut self, bracket: &'static str) -> Result<Token, Stop> {
+        if self.take(",").is_some() || self.is(bracket) {
+            return self.close(bracket);
+        }
+        let token = self.peek();
+        let next = self.ahead(1).tok;
+        let deletable = token.tok != Tok::Eof && (next == Tok::Op(bracket) || next == Tok::Op(","));
+        let word = if deletable { "extraneous" } else { "mismatched" };
+        let message = format!("{word} input '{}' expecting {{'{bracket}', ','}}", self.text(token));
+        Err(self.syntax(token, message))
+    }
+}
+
+fn literal_at(token: Token, value: Value<'static>) -> Expr {
+    Expr { kind: Kind::Literal(value), at: token.start, start: token.start, end: token.end }
+}

@@ -1,0 +1,120 @@
+//! Certificates as far as an operator gets them wrong: which names they cover, until when, and whether the chain is
+//! whole.
+//!
+//! Signatures are not verified here: what a client thinks of the chain is seen by asking Omni over TLS.
+
+use model::clock;
+
+pub use model::status::certificate::{Certificate, key_fits, read_pem};
+
+/// Days before the end at which a certificate is worth a word: certbot renews at 30.
+pub const SOON_DAYS: i64 = 21;
+
+/// What a chain comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// What a client would refuse, each with what mends it.
+    pub faults: Vec<(String, String)>,
+    /// What will be one, or may be.
+    pub warnings: Vec<(String, String)>,
+    /// Whole days until the first of the chain ends; negative when it has.
+    pub days_left: i64,
+}
+
+/// Judges `chain`, leaf first, for `host` at `now` (seconds since 1970). `roots` are the authorities that this machine
+/// trusts; without them the end of the chain cannot be judged.
+pub fn judge(chain: &[Certificate], host: &str, roots: Option<&[Certificate]>, now: u64) -> Judgement {
+    let mut found = Judgement::default();
+    let Some(leaf) = chain.first() else {
+        found.faults.push(("there is no certificate in it".to_owned(), "give the full chain, in PEM".to_owned()));
+        return found;
+    };
+    names(leaf, chain, host, &mut found);
+    dates(chain, now, &mut found);
+    links(chain, roots, &mut found);
+    found
+}
+
+fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut Judgement) {
+    if leaf.covers(host) {
+        return;
+    }
+    if let Some(at) = chain.iter().position(|each| each.covers(host)) {
+        found.faults.push((
+            format!("the certificate for {host} stands at place {}, not first", at + 1),
+            "put the server's certificate first, then each one's issuer".to_owned(),
+        ));
+        return;
+    }
+    found.faults.push((
+        format!("it does not cover {host}: it is for {}", leaf.names()),
+        format!("have it issued for {host}; machines and the provider use that one name"),
+    ));
+}
+
+fn dates(chain: &[Certificate], now: u64, found: &mut Judgement) {
+    let days = |seconds: i64| seconds.div_euclid(86_400);
+    let left = |each: &Certificate| days(each.not_after as i64 - now as i64);
+    found.days_left = chain.iter().map(left).min().unwrap_or_default();
+    for each in chain {
+        let until = clock::date(each.not_after);
+        if now < each.not_before {
+            let from = clock::date(each.not_before);
+            found.faults.push((
+                format!("`{}` is good only from {from} on", each.name()),
+                "check this machine's clock; the certificate is newer than the time here".to_owned(),
+            ));
+        } else if now >= each.not_after {
+            found.faults.push((format!("`{}` expired on {until}", each.name()), RENEW.to_owned()));
+        } else if left(each) < SOON_DAYS {
+            found
+                .warnings
+                .push((format!("`{}` ends on {until}, in {} days", each.name(), left(each)), RENEW.to_owned()));
+        }
+    }
+}
+
+const RENEW: &str = "renew it (certbot: `certbot renew`), then make the stack anew: `cargo xtask stack-up --recreate`";
+const CHAIN: &str = "use the full chain: certbot's fullchain.pem, not cert.pem";
+
+fn links(chain: &[Certificate], roots: Option<&[Certificate]>, found: &mut Judgement) {
+    for (at, pair) in chain.windows(2).enumerate() {
+        if pair[0].issuer != pair[1].subject {
+            let issuer = pair[0].issuer_name().unwrap_or_default();
+            found.faults.push((
+                format!("certificate {} is not followed by its issuer `{issuer}`, but by `{}`", at + 1, pair[1].name()),
+                "put the server's certificate first, then each one's issuer".to_owned(),
+            ));
+            return;
+        }
+    }
+    let Some(last) = chain.last() else { return };
+    if last.self_signed() && chain.len() == 1 {
+        found.warnings.push((
+            "it signs itself: machines refuse it unless they were told to trust it".to_owned(),
+            "take one of a public authority, or give the machines the authority (Talos: TrustedRootsConfig)".to_owned(),
+        ));
+        return;
+    }
+    let issuer = last.issuer_name().unwrap_or_else(|| "an unnamed authority".to_owned());
+    match roots {
+        Some(roots) if roots.iter().any(|root| root.subject == last.issuer) => {}
+        Some(_) if chain.len() == 1 => found.faults.push((
+            format!("the chain is not whole: there is only the server's certificate, and nobody trusts its issuer `{issuer}` as such"),
+            CHAIN.to_owned(),
+        )),
+        Some(_) => found.warnings.push((
+            format!("the chain ends at `{issuer}`, which this machine does not trust"),
+            "machines must trust that authority, or the chain lacks a certificate".to_owned(),
+        )),
+        None if chain.len() == 1 => found.warnings.push((
+            format!("there is only the server's certificate; whether `{issuer}` is trusted as it is cannot be told here"),
+            CHAIN.to_owned(),
+        )),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+#[path = "certificate_tests.rs"]
+mod tests;

@@ -1,0 +1,309 @@
+//! The Kubernetes-style MachineClass, and classes of the real form whose selectors are old.
+
+use super::comments::Comments;
+use super::in_place::selectors;
+use super::selector::selector;
+use super::{Change, Outcome, refuse};
+use crate::provider_keys::{KEYS, Key, Kind};
+use crate::{Finding, machine_class};
+use model::spec::machine_class::{is_legacy, parse_stream};
+use model::spec::yaml::{self, Node, Value, emit, quote};
+
+/// Rewrites a file of machine classes.
+pub fn classes(file: &str, bytes: &[u8]) -> Outcome {
+    let stream = yaml::load(file, bytes);
+    if stream.is_broken() || stream.findings.iter().any(Finding::is_error) {
+        return Outcome::Refused(stream.findings);
+    }
+    if !stream.documents.iter().any(|d| is_legacy(&d.root)) {
+        let classes = parse_stream(file, &stream).value.unwrap_or_default();
+        return selectors(file, bytes, &classes);
+    }
+    let (mut text, mut changes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let mut comments = Comments::of(bytes);
+    // `---` with nothing behind it is no class.
+    for document in stream.documents.iter().filter(|document| !document.root.is_null()) {
+        let root = &document.root;
+        if !is_legacy(root) {
+            let place = root.at.in_file(file);
+            refused.push(refuse(place, "an older class beside a document of another form", "split the file first"));
+            continue;
+        }
+        let mut conversion = Conversion { file, changes: Vec::new(), refused: Vec::new() };
+        let class = conversion.class(root);
+        if conversion.refused.is_empty() {
+            conversion.prove(root, &class);
+        }
+        text.push(comments.above(root.at.line) + &class);
+        changes.append(&mut conversion.changes);
+        refused.append(&mut conversion.refused);
+    }
+    changes.extend(comments.left_out(file));
+    match refused.is_empty() {
+        true => Outcome::Converted { text: text.join("---\n"), changes },
+        false => Outcome::Refused(refused),
+    }
+}
+
+fn change(place: &model::spec::Place, what: &str, to: &str, why: &str) -> Change {
+    Change { place: place.clone(), what: format!("{what}: {to}"), why: why.to_owned() }
+}
+
+struct Conversion<'a> {
+    file: &'a str,
+    changes: Vec<Change>,
+    refused: Vec<Finding>,
+}
+
+impl Conversion<'_> {
+    fn refuse(&mut self, node: &Node, message: String, fix: &str) {
+        self.refused.push(refuse(node.at.in_file(self.file), message, fix));
+    }
+
+    fn changed(&mut self, node: &Node, what: &str, to: &str, why: &str) {
+        self.changes.push(change(&node.at.in_file(self.file), what, to, why));
+    }
+
+    fn class(&mut self, root: &Node) -> String {
+        self.only(root, &["apiVersion", "kind", "metadata", "spec"], "the class");
+        let metadata = root.get("metadata");
+        let name = metadata.and_then(|m| m.get("name")).and_then(Node::text).unwrap_or_default().to_owned();
+        if name.is_empty() {
+            self.refuse(root, "the class has no `metadata.name`".to_owned(), "name it");
+        }
+        let mut head = format!(
+            "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: {}\n",
+            quote(&name)
+        );
+        if let Some(metadata) = metadata {
+            self.only(metadata, &["name", "namespace", "labels", "annotations"], "metadata");
+            let why = "a resource of Omni is `metadata` with namespace, type and id, and no apiVersion and kind";
+            self.changed(metadata, "metadata", &format!("id: {name}, namespace: default"), why);
+            for key in ["labels", "annotations"] {
+                if let Some(node) = metadata.get(key).filter(|n| !n.entries().is_empty()) {
+                    head.push_str(&format!("  {key}:\n{}", emit(node, 4)));
+                }
+            }
+        }
+        let spec = root.get("spec").cloned();
+        let Some(spec) = spec else {
+            self.refuse(root, "the class has no `spec`".to_owned(), "describe the machines");
+            return head;
+        };
+        self.only(&spec, &["type", "provider", "config"], "spec");
+        let kind = spec.get("type").and_then(Node::text).unwrap_or("auto-provision");
+        if squashed(kind) != "autoprovision" {
+            self.refuse(
+                &spec,
+                format!("`type: {kind}` has no counterpart"),
+                "write the class by hand, with `matchlabels`",
+            );
+        }
+        let (provider, why) = match spec.get("provider").filter(|node| !node.is_null()) {
+            None => ("proxmox", "no provider is named; this is the id that one has unless it is started with another"),
+            Some(node) => {
+                let named = node.text().unwrap_or_default();
+                if named.is_empty() {
+                    self.refuse(node, "`provider` is no name".to_owned(), "write the provider's id, its `--id`");
+                }
+                (named, "the provider's id in Omni, which it is started with (--id)")
+            }
+        };
+        self.changed(&spec, "autoprovision.providerid", provider, why);
+        let data = match spec.get("config") {
+            Some(config) if !config.is_map() => {
+                self.refuse(config, "`config` is no mapping".to_owned(), "write each key of it on a line of its own");
+                String::new()
+            }
+            Some(config) => self.config(config),
+            None => {
+                let message = "the class has no `config`, so nothing says how large its machines are".to_owned();
+                self.refuse(&spec, message, "add `config`");
+                String::new()
+            }
+        };
+        format!(
+            "{head}spec:\n  autoprovision:\n    providerid: {}\n    kernelargs: []\n    metavalues: []\n    providerdata: |\n{data}    grpctunnel: 0\n",
+            quote(provider)
+        )
+    }
+
+    /// What comes of it must pass the check: the refusals of Omni and of the provider are refusals of the conversion.
+    fn prove(&mut self, root: &Node, class: &str) {
+        let checked = machine_class::check(self.file, class.as_bytes(), &machine_class::ClassContext::default());
+        let at = root.path(&["spec", "config"]).unwrap_or(root);
+        for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
+            self.refuse(at, format!("what comes of it is refused: {}", finding.message), &finding.fix);
+        }
+    }
+
+    fn only(&mut self, node: &Node, known: &[&str], what: &str) {
+        for entry in node.entries().iter().filter(|e| !known.contains(&e.key.as_str())) {
+            let message = format!("`{}` of {what} has no counterpart", entry.key);
+            self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+        }
+    }
+
+    fn config(&mut self, config: &Node) -> String {
+        let mut out = self.keys(config, KEYS, 6);
+        if config.entry("sockets").is_none() {
+            out.push_str("      sockets: 1\n");
+            let why = "left out, the provider sends 0 and Proxmox refuses the VM";
+            self.changed(config, "sockets", "1", why);
+        }
+        for key in KEYS.iter().filter(|k| k.required) {
+            if !config.entries().iter().any(|e| known(&e.key, KEYS).is_some_and(|k| k.name == key.name)) {
+                let message = format!("nothing says `{}`, which the provider demands: {}", key.name, key.about);
+                self.refuse(config, message, "add it to `config` before converting");
+            }
+        }
+        out
+    }
+
+    /// The keys of a mapping, each on a line indented by `indent`.
+    fn keys(&mut self, node: &Node, table: &[Key], indent: usize) -> String {
+        let pad = " ".repeat(indent);
+        let mut out = String::new();
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for entry in node.entries() {
+            let Some(key) = known(&entry.key, table) else {
+                let message = format!("`{}` has no counterpart in the provider's data", entry.key);
+                self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+                continue;
+            };
+            if let Some((_, other)) = seen.iter().find(|(name, _)| *name == key.name) {
+                let message = format!("`{other}` and `{}` are both the provider's `{}`", entry.key, key.name);
+                self.refused.push(refuse(entry.at.in_file(self.file), message, "keep one of them"));
+            }
+            seen.push((key.name, &entry.key));
+            let Some(value) = self.value(&entry.key, key, &entry.value, indent) else { continue };
+            let space = if value.starts_with('\n') { "" } else { " " };
+            out.push_str(&format!("{pad}{}:{space}{value}\n", key.name));
+            if key.name != entry.key {
+                let shown = value.trim_start().lines().next().unwrap_or_default();
+                self.changed(&entry.value, key.name, shown, &format!("the provider calls `{}` so", entry.key));
+            }
+        }
+        out
+    }
+
+    /// A value as the provider wants it: on the line of its key, or below it.
+    fn value(&mut self, written: &str, key: &Key, node: &Node, indent: usize) -> Option<String> {
+        match (key.name, key.kind) {
+            ("storage_selector", _) => self.selector(node),
+            ("memory", _) => self.size(node, 1),
+            ("disk_size", _) => self.size(node, 1024),
+            (_, Kind::Number(_)) => self.number(node, written),
+            (_, Kind::Flag) => self.truth(node, written),
+            (_, Kind::List(inner)) if !node.items().is_empty() && node.items().iter().all(Node::is_map) => {
+                let mut items = String::new();
+                for item in node.items() {
+                    let keys = self.keys(item, inner, indent + 4);
+                    let dash = format!("\n{}- ", " ".repeat(indent + 2));
+                    items.push_str(&format!("{dash}{}", keys.trim_start().trim_end_matches('\n')));
+                }
+                Some(items)
+            }
+            _ => {
+                let text = emit(node, indent + 2);
+                let one_line = node.scalar().is_some();
+                Some(if one_line { text.trim().to_owned() } else { format!("\n{}", text.trim_end()) })
+            }
+        }
+    }
+
+    fn truth(&mut self, node: &Node, key: &str) -> Option<String> {
+        let text = node.text().unwrap_or_default();
+        let value = match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => "true",
+            "false" | "no" | "off" => "false",
+            _ => {
+                self.refuse(node, format!("`{key}: {text}` is neither true nor false"), "write one");
+                return None;
+            }
+        };
+        if !matches!(node.value(), Some(Value::Bool(_))) {
+            self.changed(node, key, value, "the provider wants true or false, without quotes");
+        }
+        Some(value.to_owned())
+    }
+
+    fn selector(&mut self, node: &Node) -> Option<String> {
+        let text = node.text().unwrap_or_default();
+        match selector(text) {
+            None => Some(quote(text)),
+            Some(Ok(new)) => {
+                self.changed(node, "storage_selector", &new.text, &new.why.join("; "));
+                Some(quote(&new.text))
+            }
+            Some(Err(why)) => {
+                self.refuse(node, format!("the selector cannot be converted: {why}"), "write a new one");
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, node: &Node, key: &str) -> Option<String> {
+        let text = node.text().unwrap_or_default();
+        if text.parse::<u64>().is_ok() {
+            if !matches!(node.value(), Some(Value::Int(_))) {
+                self.changed(node, key, text, "the provider wants a number, without quotes");
+            }
+            return Some(text.to_owned());
+        }
+        self.refuse(node, format!("`{key}: {text}` is no whole number"), "write one");
+        None
+    }
+
+    /// A size in the provider's unit (`unit_mib` MiB each): a plain number, or one with Ki, Mi, Gi or Ti. What MB and GB
+    /// were meant to be nobody can tell: a thousand or 1024.
+    fn size(&mut self, node: &Node, unit_mib: u64) -> Option<String> {
+        if let Some(Value::Int(n)) = node.value() {
+            return Some(n.to_string());
+        }
+        let text = node.text().unwrap_or_default().trim().to_owned();
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number: Option<u64> = text[..digits].parse().ok();
+        let mib = match (number, text[digits..].trim()) {
+            (Some(n), "") => n.checked_mul(unit_mib),
+            (Some(n), "Ki" | "KiB") => Some(n / 1024).filter(|_| n % 1024 == 0),
+            (Some(n), "Mi" | "MiB") => Some(n),
+            (Some(n), "Gi" | "GiB") => n.checked_mul(1024),
+            (Some(n), "Ti" | "TiB") => n.checked_mul(1024 * 1024),
+            _ => None,
+        };
+        match mib.filter(|m| m % unit_mib == 0) {
+            Some(mib) => {
+                let value = (mib / unit_mib).to_string();
+                let unit = if unit_mib == 1 { "memory is in MiB" } else { "disks are in GiB" };
+                self.changed(node, "size", &value, &format!("{unit}, as a plain number"));
+                Some(value)
+            }
+            None => {
+                self.refuse(node, format!("`{text}` is no size that can be told exactly"), "write a plain number");
+                None
+            }
+        }
+    }
+}
+
+/// The key that one of the older form means: whatever its capitals and underscores, or by another of its names.
+fn known<'t>(written: &str, table: &'t [Key]) -> Option<&'t Key> {
+    let plain = squashed(written);
+    let name = match plain.as_str() {
+        "cpu" | "cpus" | "vcpus" => "cores",
+        "ram" | "mem" => "memory",
+        "disk" => "disksize",
+        "bridge" | "network" if !table.iter().any(|key| key.name == "bridge") => "networkbridge",
+        other => other,
+    };
+    table.iter().find(|key| squashed(key.name) == name)
+}
+
+/// `diskSSD`, `disk_ssd` and `disk-ssd` are one.
+fn squashed(key: &str) -> String {
+    key.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests;

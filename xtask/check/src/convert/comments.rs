@@ -1,0 +1,117 @@
+//! Comments, which the tree of a YAML file has not: those above a document go with it, of the others it is said that they do
+//! not.
+
+use super::Change;
+use model::spec::At;
+
+/// The comments of a file.
+pub(super) struct Comments {
+    /// Line, column and text of each that is not carried over yet; whether it has the line for itself.
+    found: Vec<(u32, u32, String, bool)>,
+    /// Lines that hold something else.
+    filled: Vec<u32>,
+}
+
+impl Comments {
+    pub(super) fn of(bytes: &[u8]) -> Comments {
+        let source = String::from_utf8_lossy(bytes);
+        let mut comments = Comments { found: Vec::new(), filled: Vec::new() };
+        // The indent of the line that opened a block of text; what is indented more belongs to the text.
+        let mut block: Option<usize> = None;
+        for (line, number) in source.lines().zip(1..) {
+            let line = line.trim_start_matches('\u{feff}');
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            if line.trim().is_empty() || block.is_some_and(|outer| indent > outer) {
+                continue;
+            }
+            let at = comment_at(line);
+            let content = line[..at.unwrap_or(line.len())].trim_end();
+            if let Some(at) = at {
+                let column = line[..at].chars().count() as u32 + 1;
+                comments.found.push((number, column, line[at..].trim_end().to_owned(), content.is_empty()));
+            }
+            if !matches!(content, "" | "---") {
+                comments.filled.push(number);
+            }
+            let header = content.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+            block = (header.ends_with(" |") || header.ends_with(" >")).then(|| outer_indent(header));
+        }
+        comments
+    }
+
+    /// The comments right above a document that starts on this line, to be written above what becomes of it.
+    pub(super) fn above(&mut self, line: u32) -> String {
+        let from = self.filled.iter().copied().filter(|filled| *filled < line).max().unwrap_or(0);
+        let mut text = String::new();
+        self.found.retain(|(at, _, comment, alone)| {
+            let kept = *alone && (from..line).contains(at);
+            if kept {
+                text.push_str(&format!("{comment}\n"));
+            }
+            !kept
+        });
+        text
+    }
+
+    /// One change for each comment that is left.
+    pub(super) fn left_out(self, file: &str) -> impl Iterator<Item = Change> {
+        let why = "only the comments above a document go with it; write it again where it belongs";
+        self.found.into_iter().map(move |(line, column, text, _)| Change {
+            place: At { line, column }.in_file(file),
+            what: format!("left out: {text}"),
+            why: why.to_owned(),
+        })
+    }
+}
+
+/// What a block of text opened by this line must be indented more than: the key, or the dash of an item that is the text.
+fn outer_indent(line: &str) -> usize {
+    let mut indent = line.len() - line.trim_start_matches(' ').len();
+    while let Some(item) = line[indent..].strip_prefix("- ").filter(|item| !matches!(item.trim(), "|" | ">")) {
+        indent = line.len() - item.trim_start_matches(' ').len();
+    }
+    indent
+}
+
+/// The byte at which a line's comment starts: a `#` at its beginning or behind a space, outside of quotes.
+fn comment_at(line: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut before = ' ';
+    let mut escaped = false;
+    for (at, c) in line.char_indices() {
+        match quote {
+            Some('"') if escaped => escaped = false,
+            Some('"') if c == '\\' => escaped = true,
+            Some(mark) if c == mark => quote = None,
+            Some(_) => {}
+            // A quote opens only where a value or a key starts.
+            None if matches!(c, '"' | '\'') && matches!(before, ' ' | '\t' | '[' | '{' | ',' | ':') => quote = Some(c),
+            None if c == '#' && matches!(before, ' ' | '\t') => return Some(at),
+            None => {}
+        }
+        before = c;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_told_from_text() {
+        let file = "\u{feff}# head\n\n# of it\n---\na: 1 # one\nb: '# no' # it''s two\nc: a#b\nd: |\n  # text\n\n  # text\ne: \"a \\\" # b\"\n# three\nf: >- # four\n  # text\ng:\n  # five\n  - x: |\n      # text\n    # six\n    y: 1\n";
+        let mut comments = Comments::of(file.as_bytes());
+        assert_eq!(comments.above(5), "# head\n# of it\n");
+        let left: Vec<String> = comments.left_out("f").map(|c| format!("{} {}", c.place, c.what)).collect();
+        let wanted = [
+            "f:5:6 left out: # one",
+            "f:6:11 left out: # it''s two",
+            "f:13:1 left out: # three",
+            "f:14:7 left out: # four",
+            "f:17:3 left out: # five",
+            "f:20:5 left out: # six",
+        ];
+        assert_eq!(left, wanted);
+    }
+}

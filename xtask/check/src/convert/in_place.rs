@@ -1,0 +1,130 @@
+//! Selectors of the older form inside classes of the real one, replaced where they stand: nothing else of the file changes.
+
+use super::selector::selector;
+use super::{Change, Outcome, refuse};
+use model::spec::machine_class::{MachineClass, parse_stream};
+use model::spec::provider_data;
+use model::spec::yaml::{self, Node, Style, quote};
+
+/// Rewrites the selectors of a file.
+pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> Outcome {
+    let Ok(source) = std::str::from_utf8(bytes) else { return Outcome::Unchanged };
+    let mut lines: Vec<String> = source.split('\n').map(str::to_owned).collect();
+    let (mut changes, mut refused) = (Vec::new(), Vec::new());
+    for provision in classes.iter().filter_map(|c| c.auto_provision.as_ref()) {
+        let Some(root) = provider_data::parse(file, provision).value.and_then(|d| d.root) else { continue };
+        let disks = root.get("additional_disks").map_or(&[][..], Node::items);
+        let nodes =
+            root.get("storage_selector").into_iter().chain(disks.iter().filter_map(|d| d.get("storage_selector")));
+        for node in nodes {
+            let Some((old, scalar)) = node.text().zip(node.scalar()) else { continue };
+            let place = node.at.in_file(file);
+            match selector(old) {
+                None => {}
+                Some(Err(why)) => {
+                    refused.push(refuse(place, format!("the selector cannot be converted: {why}"), "write a new one"))
+                }
+                Some(Ok(new)) => {
+                    // One line, from the value's first character to its end, quotes included.
+                    let line = lines.get_mut(node.at.line.saturating_sub(1) as usize);
+                    let end = match scalar.style {
+                        Style::Plain => Some(old.to_owned()),
+                        Style::Quoted => None,
+                        _ => Some(String::new()),
+                    };
+                    match line.and_then(|l| replace(l, node.at.column, end, &quote(&new.text))) {
+                        Some(()) => changes.push(Change {
+                            place,
+                            what: format!("storage_selector: {}", new.text),
+                            why: new.why.join("; "),
+                        }),
+                        None => refused.push(refuse(
+                            place,
+                            "the selector runs over several lines",
+                            "write it on one line first",
+                        )),
+                    }
+                }
+            }
+        }
+    }
+    match (refused.is_empty(), changes.is_empty()) {
+        (false, _) => Outcome::Refused(refused),
+        (true, true) => Outcome::Unchanged,
+        (true, false) => {
+            let text = lines.join("\n");
+            let again = parse_stream(file, &yaml::load(file, text.as_bytes())).value.unwrap_or_default();
+            let alike = again.len() == classes.len()
+                && classes.iter().zip(&again).all(|(old, new)| old.id == new.id && data_alike(file, old, new));
+            if alike {
+                return Outcome::Converted { text, changes };
+            }
+            // The places inside a text with escapes or folded lines are not those of the file.
+            let place = changes.swap_remove(0).place;
+            let message = "the selector cannot be replaced where it stands";
+            Outcome::Refused(vec![refuse(place, message, "write `providerdata: |` and its keys below, one a line")])
+        }
+    }
+}
+
+/// Whether the data of two classes are the same but for the form of their selectors.
+fn data_alike(file: &str, old: &MachineClass, new: &MachineClass) -> bool {
+    let root = |class: &MachineClass| {
+        let provision = class.auto_provision.as_ref()?;
+        provider_data::parse(file, provision).value.and_then(|data| data.root)
+    };
+    match (root(old), root(new)) {
+        (Some(old), Some(new)) => alike(&old, &new, ""),
+        (old, new) => old.is_none() && new.is_none(),
+    }
+}
+
+fn alike(old: &Node, new: &Node, key: &str) -> bool {
+    match (old.scalar(), new.scalar()) {
+        (Some(before), Some(after)) => match selector(&before.text).filter(|_| key == "storage_selector") {
+            Some(Ok(wanted)) => after.text == wanted.text,
+            _ => old.value() == new.value(),
+        },
+        (None, None) => {
+            let (before, after) = (old.entries(), new.entries());
+            let items = old.items().iter().zip(new.items());
+            before.len() == after.len()
+                && old.items().len() == new.items().len()
+                && before.iter().zip(after).all(|(a, b)| a.key == b.key && alike(&a.value, &b.value, &a.key))
+                && items.into_iter().all(|(a, b)| alike(a, b, key))
+        }
+        _ => false,
+    }
+}
+
+/// Replaces the scalar that starts at a column: the given plain text, or a quoted one.
+fn replace(line: &mut String, column: u32, plain: Option<String>, new: &str) -> Option<()> {
+    let start = line.char_indices().nth(column.checked_sub(1)? as usize)?.0;
+    let rest = &line[start..];
+    let len = match plain {
+        Some(text) if !text.is_empty() && rest.starts_with(&text) => text.len(),
+        Some(_) => return None,
+        None => {
+            let mark = rest.chars().next()?;
+            let mut escaped = false;
+            let mut chars = rest.char_indices().skip(1).peekable();
+            loop {
+                let (at, c) = chars.next()?;
+                if escaped {
+                    escaped = false;
+                } else if c == '\\' && mark == '"' {
+                    escaped = true;
+                } else if c == mark {
+                    // `''` inside single quotes is one quote.
+                    if mark == '\'' && chars.peek().is_some_and(|(_, c)| *c == '\'') {
+                        chars.next();
+                        continue;
+                    }
+                    break at + 1;
+                }
+            }
+        }
+    };
+    line.replace_range(start..start + len, new);
+    Some(())
+}

@@ -1,0 +1,249 @@
+//! The nested cluster template: one document with `controlPlane:` and `workers:`.
+
+use super::comments::Comments;
+use super::{Change, Outcome, refuse};
+use crate::{Finding, template};
+use model::spec::template::{is_kubernetes_style, is_legacy};
+use model::spec::yaml::{self, Data, Node, Value, emit, quote};
+
+/// Keys that stay in the Cluster document as they are.
+const CLUSTER: &[&str] = &["labels", "annotations", "features", "patches", "systemExtensions", "kernelArgs"];
+/// Keys of a set that stay as they are.
+const SET: &[&str] = &["labels", "annotations", "patches", "systemExtensions", "upgradeStrategy", "machines"];
+
+/// Rewrites a template.
+pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
+    let stream = yaml::load(file, bytes);
+    if stream.is_broken() || stream.findings.iter().any(Finding::is_error) {
+        return Outcome::Refused(stream.findings);
+    }
+    // `---` with nothing behind it is no document.
+    let documents: Vec<_> = stream.documents.iter().filter(|document| !document.root.is_null()).collect();
+    let root = match documents.as_slice() {
+        [one] if is_legacy(&one.root) && !is_kubernetes_style(&one.root) => &one.root,
+        documents => {
+            let old = documents.iter().find(|d| is_legacy(&d.root) || is_kubernetes_style(&d.root));
+            let Some(old) = old else { return Outcome::Unchanged };
+            let place = old.root.at.in_file(file);
+            let message = match is_kubernetes_style(&old.root) {
+                true => "a template with apiVersion or spec: nobody can tell what it was meant to be",
+                false => "the nested form beside other documents: nobody can tell which sets are meant",
+            };
+            return Outcome::Refused(vec![refuse(place, message, "write the template by hand, see clusters/")]);
+        }
+    };
+    let mut conversion = Conversion { file, changes: Vec::new(), refused: Vec::new() };
+    let mut comments = Comments::of(bytes);
+    let text = comments.above(root.at.line) + &conversion.template(root);
+    conversion.changes.extend(comments.left_out(file));
+    if conversion.refused.is_empty() {
+        conversion.prove(root, &text);
+    }
+    match conversion.refused.is_empty() {
+        true => Outcome::Converted { text, changes: conversion.changes },
+        false => Outcome::Refused(conversion.refused),
+    }
+}
+
+struct Conversion<'a> {
+    file: &'a str,
+    changes: Vec<Change>,
+    refused: Vec<Finding>,
+}
+
+impl Conversion<'_> {
+    fn refuse(&mut self, node: &Node, message: String, fix: &str) {
+        self.refused.push(refuse(node.at.in_file(self.file), message, fix));
+    }
+
+    fn changed(&mut self, node: &Node, what: String, why: &str) {
+        self.changes.push(Change { place: node.at.in_file(self.file), what, why: why.to_owned() });
+    }
+
+    /// What comes of it must pass the check: what omnictl refuses is a refusal of the conversion.
+    fn prove(&mut self, root: &Node, text: &str) {
+        let checked = template::check(self.file, text.as_bytes(), &template::TemplateContext::default());
+        for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
+            self.refuse(root, format!("what comes of it is refused: {}", finding.message), &finding.fix);
+        }
+    }
+
+    fn template(&mut self, root: &Node) -> String {
+        let mut out = "kind: Cluster\n".to_owned();
+        let mut sets = String::new();
+        let mut control_planes = 0;
+        for entry in root.entries() {
+            let value = &entry.value;
+            match entry.key.as_str() {
+                "kind" if value.text() == Some("Cluster") => {}
+                "name" => out.push_str(&format!("name: {}\n", quote(value.text().unwrap_or_default()))),
+                "kubernetes" | "talos" => out.push_str(&self.version(&entry.key, value)),
+                "kubernetesVersion" | "talosVersion" => {
+                    let key = entry.key.trim_end_matches("Version");
+                    self.changed(value, format!("{key}.version"), "versions stand under `kubernetes:` and `talos:`");
+                    out.push_str(&self.version(key, value));
+                }
+                "controlPlane" | "controlplane" => {
+                    control_planes += 1;
+                    sets.push_str(&self.set("ControlPlane", value));
+                }
+                "workers" => match &value.data {
+                    // No workers are no document.
+                    Data::Scalar(_) if value.is_null() => {}
+                    Data::Map(entries) if entries.is_empty() => {}
+                    Data::Seq(items) => items.iter().for_each(|item| sets.push_str(&self.set("Workers", item))),
+                    _ => sets.push_str(&self.set("Workers", value)),
+                },
+                key if CLUSTER.contains(&key) => out.push_str(&kept(key, value)),
+                key => {
+                    let message = format!("`{key}` has no counterpart in a Cluster document");
+                    self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+                }
+            }
+        }
+        if control_planes != 1 {
+            let message = "the template has not one `controlPlane`".to_owned();
+            self.refuse(root, message, "say which class and how many machines");
+        }
+        for key in ["name", "kubernetes", "talos"] {
+            let short = format!("{key}Version");
+            if root.entry(key).is_none() && root.entry(&short).is_none() {
+                self.refuse(root, format!("the template has no `{key}`"), "add it before converting");
+            }
+        }
+        out + &sets
+    }
+
+    fn version(&mut self, key: &str, node: &Node) -> String {
+        let version = match &node.data {
+            Data::Map(_) => node.get("version").and_then(Node::text),
+            _ => node.text(),
+        };
+        let Some(version) = version else {
+            self.refuse(node, format!("`{key}` has no version"), "add `version: …`");
+            return String::new();
+        };
+        let extra = node.entries().iter().filter(|e| e.key != "version");
+        let mut rest = String::new();
+        for entry in extra {
+            match (key, entry.key.as_str()) {
+                ("kubernetes", "manifests" | "healthchecks") => {
+                    rest.push_str(&indented(&kept(&entry.key, &entry.value)))
+                }
+                (_, other) => {
+                    let message = format!("`{key}.{other}` has no counterpart");
+                    self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+                }
+            }
+        }
+        let mut written = version.to_owned();
+        if !version.starts_with('v') {
+            written = format!("v{version}");
+            self.changed(
+                node,
+                format!("{key}.version: {written}"),
+                "omnictl wants the `v` for Talos, and takes it for Kubernetes",
+            );
+        }
+        format!("{key}:\n  version: {}\n{rest}", quote(&written))
+    }
+
+    fn set(&mut self, kind: &str, node: &Node) -> String {
+        let mut out = format!("---\nkind: {kind}\n");
+        let why = "each machine set is a document of its own";
+        self.changed(node, format!("kind: {kind}"), why);
+        let (mut name, mut sizes) = (None, Vec::new());
+        for entry in node.entries() {
+            let value = &entry.value;
+            match entry.key.as_str() {
+                "machineClass" => match &value.data {
+                    Data::Map(parts) => {
+                        name = value.get("name").and_then(Node::text);
+                        sizes.extend(value.get("size"));
+                        for other in parts.iter().filter(|part| !matches!(part.key.as_str(), "name" | "size")) {
+                            self.odd(other, "`machineClass`");
+                        }
+                    }
+                    _ => name = value.text(),
+                },
+                "count" | "replicas" | "size" => {
+                    sizes.push(value);
+                    let shown = value.text().unwrap_or_default();
+                    self.changed(
+                        value,
+                        format!("machineClass.size: {shown}"),
+                        "the number of machines stands beside their class",
+                    );
+                }
+                "name" if kind == "Workers" => {
+                    out.push_str(&format!("name: {}\n", quote(value.text().unwrap_or_default())))
+                }
+                key if SET.contains(&key) => out.push_str(&kept(key, value)),
+                _ => self.odd(entry, "a machine set"),
+            }
+        }
+        match (name, sizes.as_slice(), node.get("machines")) {
+            (Some(name), [size, others @ ..], None) => {
+                if others.iter().any(|other| other.value() != size.value()) {
+                    self.refuse(node, "two numbers of machines are given".to_owned(), "keep one of them");
+                }
+                let size = self.count(size);
+                out.push_str(&format!("machineClass:\n  name: {}\n  size: {size}\n", quote(name)));
+            }
+            (None, [], Some(_)) => {}
+            (Some(_), [], None) => {
+                let at = node.get("machineClass").unwrap_or(node);
+                self.refuse(at, "nothing says how many machines".to_owned(), "add `count: N` before converting");
+            }
+            (_, _, Some(machines)) => {
+                let message = "`machines` names each machine, and a class or a number is given as well".to_owned();
+                self.refuse(machines, message, "keep one of them");
+            }
+            _ => self.refuse(
+                node,
+                "nothing says where the machines come from".to_owned(),
+                "add `machineClass` and `count`",
+            ),
+        }
+        out
+    }
+
+    fn odd(&mut self, entry: &yaml::Entry, what: &str) {
+        let message = format!("`{}` has no counterpart in {what}", entry.key);
+        self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+    }
+
+    /// A number of machines as omnictl reads it.
+    fn count(&mut self, node: &Node) -> String {
+        let text = node.text().unwrap_or_default();
+        let number = match node.value() {
+            Some(Value::Int(number)) => u32::try_from(number).ok(),
+            _ => text.parse().ok(),
+        };
+        match number {
+            Some(number) => number.to_string(),
+            None if matches!(text, "unlimited" | "Unlimited" | "infinity" | "∞") => quote(text),
+            None => {
+                self.refuse(node, format!("`{text}` is no number of machines"), "write a whole number");
+                String::new()
+            }
+        }
+    }
+}
+
+/// A key with its value as it was.
+fn kept(key: &str, value: &Node) -> String {
+    match (&value.data, value.entries().is_empty() && value.items().is_empty()) {
+        (Data::Map(_), true) => format!("{key}: {{}}\n"),
+        (Data::Seq(_), true) => format!("{key}: []\n"),
+        (Data::Scalar(_), _) => format!("{key}: {}", emit(value, 0)),
+        _ => format!("{key}:\n{}", emit(value, 2)),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The releases of the provider that behave differently.
+
+use std::fmt;
+
+/// A release of omni-infra-provider-proxmox. The order is theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Provider {
+    /// The last commit before the first release (February 2026).
+    Untagged,
+    V0_1,
+    V0_2,
+    V0_3,
+}
+
+impl Provider {
+    pub const ALL: [Provider; 4] = [Provider::Untagged, Provider::V0_1, Provider::V0_2, Provider::V0_3];
+
+    /// As its image is tagged.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Provider::Untagged => "0d9fd58",
+            Provider::V0_1 => "v0.1.0",
+            Provider::V0_2 => "v0.2.0",
+            Provider::V0_3 => "v0.3.0",
+        }
+    }
+
+    /// The release that an image tag means: the newest known one that is not newer. `None` for a tag that says nothing,
+    /// such as `latest`.
+    pub fn of_tag(tag: &str) -> Option<Provider> {
+        if tag.starts_with("0d9fd58") {
+            return Some(Provider::Untagged);
+        }
+        let mut parts = tag.strip_prefix('v')?.split(['.', '-']).map(|part| part.parse::<u32>().ok());
+        let (major, minor) = (parts.next()??, parts.next()??);
+        Some(match (major, minor) {
+            (0, 0) => Provider::Untagged,
+            (0, 1) => Provider::V0_1,
+            (0, 2) => Provider::V0_2,
+            _ => Provider::V0_3,
+        })
+    }
+
+    /// From the text of a compose file that runs the provider: the tag of its image.
+    pub fn of_compose(text: &str) -> Option<Provider> {
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|line| line.starts_with("image:") && line.contains("omni-infra-provider-proxmox:"))?;
+        let (_, tag) = line.rsplit_once("omni-infra-provider-proxmox:")?;
+        Provider::of_tag(tag.split(['@', ' ', '"', '\'']).next().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_understood() {
+        for (tag, release) in [
+            ("v0.1.4", Some(Provider::V0_1)),
+            ("v0.2.0", Some(Provider::V0_2)),
+            ("v0.3.0-beta.1", Some(Provider::V0_3)),
+            ("v1.4.0", Some(Provider::V0_3)),
+            ("0d9fd58", Some(Provider::Untagged)),
+            ("latest", None),
+            ("v1", None),
+        ] {
+            assert_eq!(Provider::of_tag(tag), release, "{tag}");
+        }
+        let compose = "a:\n  image: ghcr.io/siderolabs/omni:v1.9.3\nb:\n  image: ghcr.io/siderolabs/omni-infra-provider-proxmox:v0.1.0@sha256:00 # pinned\n";
+        assert_eq!(Provider::of_compose(compose), Some(Provider::V0_1));
+        assert_eq!(Provider::of_compose("image: x"), None);
+    }
+}

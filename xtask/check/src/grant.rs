@@ -1,0 +1,328 @@
+//! The tailnet's policy as tsidp and Omni need it. What tsidp reads of a grant, and what becomes of it, is
+//! tailscale/tsidp v0.0.12 `server/appcap.go`, `server/extraclaims.go` and `server/token.go`; that `email_verified` must
+//! be a boolean is Omni v1.9.3 `internal/backend/oidc`.
+//!
+//! 1. Somebody has the capability `tailscale.com/cap/tsidp` on tsidp, spelt like this.
+//! 2. Everyone who logs in gets `extraClaims: {"email_verified": true}`, and no claim that breaks every token.
+//! 3. People, and Omni's own node, reach tcp:443 of tsidp.
+//! 4. The pages that make clients are for administrators alone.
+//! 5. Every tag has an owner, or Tailscale refuses the policy.
+
+use std::collections::BTreeMap;
+
+use crate::Finding;
+use model::spec::nearest::nearest;
+use model::spec::yaml::{Entry, Node, Value};
+
+/// The capability that tsidp looks for.
+pub const CAPABILITY: &str = "tailscale.com/cap/tsidp";
+
+/// What tsidp reads in a rule of the capability.
+const FIELDS: [&str; 6] = ["includeInUserInfo", "extraClaims", "users", "resources", "allow_admin_ui", "allow_dcr"];
+
+/// Claims that tsidp sets itself: one of them in `extraClaims` makes every request for a token fail with 400.
+const PROTECTED: [&str; 18] = [
+    "sub",
+    "aud",
+    "exp",
+    "iat",
+    "iss",
+    "jti",
+    "nbf",
+    "username",
+    "email",
+    "key",
+    "addresses",
+    "nid",
+    "node",
+    "tailnet",
+    "tags",
+    "user",
+    "uid",
+    "nonce",
+];
+
+/// Checks the policy in `root`: a whole policy, its list of grants, or one grant. `user` is who must be able to log in.
+pub fn lint(file: &str, root: &Node, user: Option<&str>) -> Vec<Finding> {
+    let whole = root.get("grants").is_some() || root.get("acls").is_some() || root.get("tagOwners").is_some();
+    let grants: Vec<&Node> = match () {
+        () if whole => root.get("grants").map(|grants| grants.items().iter().collect()).unwrap_or_default(),
+        () if root.is_map() => vec![root],
+        () => root.items().iter().collect(),
+    };
+    let mut policy = Policy { file, root, findings: Vec::new() };
+    let rules = policy.rules(&grants);
+    policy.claims(&rules, user);
+    policy.pages(&rules);
+    if whole {
+        policy.network(&grants);
+        policy.owners(&grants);
+    }
+    policy.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
+    policy.findings
+}
+
+/// One rule of the capability, with the grant that it stands in.
+struct Rule<'a> {
+    grant: &'a Node,
+    rule: &'a Node,
+}
+
+struct Policy<'a> {
+    file: &'a str,
+    root: &'a Node,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Policy<'a> {
+    fn error(&mut self, rule: &'static str, at: model::spec::At, message: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding::error(rule, at.in_file(self.file), message, fix));
+    }
+
+    fn warning(&mut self, rule: &'static str, at: model::spec::At, message: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding::warning(rule, at.in_file(self.file), message, fix));
+    }
+
+    /// Step 1: the rules of the capability, and what is wrong with how they are written.
+    fn rules(&mut self, grants: &[&'a Node]) -> Vec<Rule<'a>> {
+        let mut found = Vec::new();
+        let mut misspelt = false;
+        for grant in grants {
+            for entry in grant.get("app").map(Node::entries).unwrap_or_default() {
+                if entry.key == CAPABILITY {
+                    self.rules_of(grant, entry, &mut found);
+                } else if entry.key.contains("tsidp") || nearest(&entry.key, [CAPABILITY]).is_some() {
+                    misspelt = true;
+                    let message = format!("tsidp does not look for `{}`", entry.key);
+                    self.error("grant-capability", entry.at, message, format!("write it `{CAPABILITY}`"));
+                }
+            }
+        }
+        if found.is_empty() && !misspelt {
+            let message = "no grant gives anybody the capability of tsidp: logins get no claim of it, and nobody may open its admin page";
+            let fix =
+                format!("add a grant with \"app\": {{\"{CAPABILITY}\": [{{…}}]}}; tsidp/grant.json is one to merge");
+            self.error("grant-capability", self.root.at, message, fix);
+        }
+        found
+    }
+
+    fn rules_of(&mut self, grant: &'a Node, entry: &'a Entry, found: &mut Vec<Rule<'a>>) {
+        if entry.value.items().is_empty() {
+            let message = format!("the value of `{CAPABILITY}` is no list of rules");
+            self.error("grant-capability", entry.value.at, message, "write a list: [{\"extraClaims\": {…}}]");
+        }
+        for rule in entry.value.items() {
+            for field in rule.entries() {
+                if FIELDS.contains(&field.key.as_str()) {
+                    continue;
+                }
+                let message = format!("tsidp does not know `{}` in a rule and passes it by", field.key);
+                let fix = match nearest(&field.key, FIELDS) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if field.key == "email_verified" => {
+                        "put it under extraClaims: {\"extraClaims\": {\"email_verified\": true}}".to_owned()
+                    }
+                    None => format!("known here: {}", FIELDS.join(", ")),
+                };
+                self.error("grant-field", field.at, message, fix);
+            }
+            found.push(Rule { grant, rule });
+        }
+    }
+
+    /// Step 2.
+    fn claims(&mut self, rules: &[Rule<'a>], user: Option<&str>) {
+        let mut values: BTreeMap<&str, &Node> = BTreeMap::new();
+        let mut verified = Vec::new();
+        for Rule { grant, rule } in rules {
+            for claim in rule.get("extraClaims").map(Node::entries).unwrap_or_default() {
+                let name = claim.key.as_str();
+                if PROTECTED.contains(&name) {
+                    let message = format!(
+                        "`{name}` is tsidp's own claim: every request for a token fails with 400 because of it"
+                    );
+                    self.error("grant-protected-claim", claim.at, message, "remove it");
+                }
+                if claim.value.is_map() {
+                    let message = format!("the claim `{name}` is an object, which tsidp passes by");
+                    self.warning("grant-claim-type", claim.value.at, message, "use text, a number, true or a list");
+                }
+                if let Some(first) = values.insert(name, &claim.value)
+                    && first.scalar().map(|s| &s.text) != claim.value.scalar().map(|s| &s.text)
+                {
+                    let message = format!(
+                        "the claim `{name}` has another value at line {}: which one a person gets is chance",
+                        first.at.line
+                    );
+                    self.error("grant-claim-conflict", claim.at, message, "give it one value in all grants");
+                }
+                if name == "email_verified" {
+                    match claim.value.value() {
+                        Some(Value::Bool(true)) => verified.push(*grant),
+                        _ => self.error(
+                            "grant-email-verified",
+                            claim.value.at,
+                            "`email_verified` must be the boolean true: Omni refuses text and false with `invalid jwt`",
+                            "write \"email_verified\": true, without quotes",
+                        ),
+                    }
+                }
+            }
+        }
+        let wrong = self.findings.iter().any(|finding| finding.rule == "grant-email-verified");
+        if verified.is_empty() && !rules.is_empty() && !wrong {
+            self.error(
+                "grant-email-verified",
+                rules[0].rule.at,
+                "no rule gives the claim `email_verified`: Omni refuses every login with `invalid jwt`",
+                "add \"extraClaims\": {\"email_verified\": true} to the rule for everyone who logs in",
+            );
+        }
+        if !verified.is_empty() {
+            self.people(&verified, user);
+        }
+    }
+
+    /// The claim must reach everyone who logs in; a claim is taken from the person's device, and tagged ones are nobody's.
+    fn people(&mut self, verified: &[&'a Node], user: Option<&str>) {
+        let sources: Vec<&str> = verified.iter().flat_map(|grant| texts(grant, "src")).collect();
+        let at = verified[0].get("src").map_or(verified[0].at, |src| src.at);
+        if sources.iter().all(|source| source.starts_with("tag:")) {
+            let fix = "give it to people: autogroup:member, or a group of yours";
+            self.error("grant-src", at, "the claim goes to tagged devices alone, and tsidp logs none of them in", fix);
+            return;
+        }
+        let narrow = |source: &&str| ["autogroup:admin", "autogroup:owner"].contains(source);
+        if sources.iter().all(|source| narrow(source) || source.starts_with("tag:")) {
+            let message = "only administrators of the tailnet get the claim: everyone else is refused by Omni";
+            self.warning("grant-src", at, message, "give it to everyone who uses Omni, such as autogroup:member");
+        }
+        let Some(user) = user else { return };
+        if self.covers(&sources, user) == Some(false) {
+            let message = format!("{user} (OMNI_INITIAL_USER) is not among those who get the claim");
+            self.error("grant-user", at, message, "add the address, or its group, to src");
+        }
+    }
+
+    /// Whether `user` is among `sources`; `None` when only Tailscale knows.
+    fn covers(&self, sources: &[&str], user: &str) -> Option<bool> {
+        let mut unknown = false;
+        for source in sources {
+            if *source == "*" || source.eq_ignore_ascii_case(user) {
+                return Some(true);
+            }
+            if source.starts_with("group:") {
+                match self.root.path(&["groups", source]) {
+                    Some(group)
+                        if group.items().iter().filter_map(Node::text).any(|each| each.eq_ignore_ascii_case(user)) =>
+                    {
+                        return Some(true);
+                    }
+                    Some(_) => {}
+                    None => unknown = true,
+                }
+            } else if source.starts_with("autogroup:") {
+                unknown = true;
+            }
+        }
+        if unknown { None } else { Some(false) }
+    }
+
+    /// Step 4.
+    fn pages(&mut self, rules: &[Rule<'a>]) {
+        for Rule { grant, rule } in rules {
+            let everyone = texts(grant, "src").iter().any(|source| ["*", "autogroup:member"].contains(source));
+            for field in ["allow_admin_ui", "allow_dcr"] {
+                let Some(entry) = rule.entry(field) else { continue };
+                match entry.value.value() {
+                    Some(Value::Bool(true)) if everyone => {
+                        let message = format!("`{field}` for everyone: any of them can make and read clients of tsidp");
+                        self.warning("grant-admin", entry.at, message, "give it to autogroup:admin alone");
+                    }
+                    Some(Value::Bool(_)) => {}
+                    _ => self.error("grant-field", entry.value.at, format!("`{field}` is true or false"), "write true"),
+                }
+            }
+        }
+    }
+
+    /// Step 3. Grants of the network and the older ACLs both count.
+    fn network(&mut self, grants: &[&'a Node]) {
+        let mut sources: Vec<&str> = Vec::new();
+        for grant in grants {
+            if texts(grant, "ip").iter().any(|port| opens_https(port)) {
+                sources.extend(texts(grant, "src"));
+            }
+        }
+        for acl in self.root.get("acls").map(Node::items).unwrap_or_default() {
+            let opens = |place: &&str| place.rsplit_once(':').is_some_and(|(_, ports)| opens_https(ports));
+            if acl.get("action").and_then(Node::text) == Some("accept") && texts(acl, "dst").iter().any(opens) {
+                sources.extend(texts(acl, "src"));
+            }
+        }
+        let fix = "add {\"src\": [\"autogroup:member\", \"tag:omni\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"]}";
+        if sources.is_empty() {
+            self.error("grant-network", self.root.at, "nobody may reach tcp:443 of tsidp", fix);
+            return;
+        }
+        let (tags, people): (Vec<&str>, Vec<&str>) = sources.iter().partition(|source| source.starts_with("tag:"));
+        let all = people.contains(&"*");
+        if tags.is_empty() && !all && !people.contains(&"autogroup:tagged") {
+            let message = "no tagged device may reach tcp:443 of tsidp: Omni's node is tagged, asks it at its start, and ends without an answer";
+            self.error("grant-network", self.root.at, message, fix);
+        }
+        if people.is_empty() {
+            self.error("grant-network", self.root.at, "no person may reach tcp:443 of tsidp to log in", fix);
+        }
+    }
+
+    /// Step 5.
+    fn owners(&mut self, grants: &[&'a Node]) {
+        let mut seen: Vec<&str> = Vec::new();
+        for grant in grants {
+            for list in ["src", "dst"] {
+                for item in grant.get(list).map(Node::items).unwrap_or_default() {
+                    let Some(tag) = item.text().filter(|text| text.starts_with("tag:") && !seen.contains(text)) else {
+                        continue;
+                    };
+                    seen.push(tag);
+                    if self.root.path(&["tagOwners", tag]).is_none() {
+                        let fix = format!("add \"{tag}\": [\"autogroup:admin\"] to tagOwners");
+                        self.error(
+                            "grant-tag-owner",
+                            item.at,
+                            format!("`{tag}` has no owner: Tailscale refuses it"),
+                            fix,
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The texts in a list of a grant.
+fn texts<'a>(grant: &'a Node, key: &str) -> Vec<&'a str> {
+    grant.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect()
+}
+
+/// Whether `tcp:443`, `443`, `tcp:*`, `*` or `400-500` lets HTTPS through.
+fn opens_https(ports: &str) -> bool {
+    let ports = match ports.split_once(':') {
+        Some(("tcp" | "6", ports)) => ports,
+        Some(_) => return false,
+        None => ports,
+    };
+    ports.split(',').any(|part| match part.trim().split_once('-') {
+        Some((low, high)) => match (low.parse::<u16>(), high.parse::<u16>()) {
+            (Ok(low), Ok(high)) => (low..=high).contains(&443),
+            _ => false,
+        },
+        None => matches!(part.trim(), "*" | "443"),
+    })
+}
+
+#[cfg(test)]
+#[path = "grant_tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+use super::*;
+use model::spec::hujson;
+
+/// The shipped policy's form, with one thing changed.
+const GOOD: &str = r#"{
+  // who owns what
+  "tagOwners": {"tag:idp": ["autogroup:admin"], "tag:omni": ["autogroup:admin"]},
+  "groups": {"group:platform": ["admin@example.com"]},
+  "grants": [
+    {"src": ["group:platform", "tag:omni"], "dst": ["tag:idp"], "ip": ["tcp:443"]},
+    {"src": ["group:platform"], "dst": ["tag:idp"],
+     "app": {"tailscale.com/cap/tsidp": [{"extraClaims": {"email_verified": true}, "includeInUserInfo": true}]}},
+    {"src": ["autogroup:admin"], "dst": ["tag:idp"], "ip": ["tcp:443"],
+     "app": {"tailscale.com/cap/tsidp": [{"allow_admin_ui": true}]}},
+  ],
+}
+"#;
+
+fn rules(text: &str) -> Vec<String> {
+    let root = hujson::parse("policy.json", text).unwrap();
+    let found = lint("policy.json", &root, Some("admin@example.com"));
+    found.iter().map(|finding| format!("{}:{}", finding.rule, finding.place.line)).collect()
+}
+
+#[test]
+fn a_good_policy_has_no_finding() {
+    assert_eq!(rules(GOOD), Vec::<String>::new());
+}
+
+#[test]
+fn each_mistake_is_found_alone_and_at_its_place() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("cap/tsidp\": [{\"extraClaims", "cap/tsipd\": [{\"extraClaims", "grant-capability:8 grant-email-verified:10"),
+        ("\"email_verified\": true", "\"email_verified\": \"true\"", "grant-email-verified:8"),
+        ("\"email_verified\": true", "\"email_verified\": false", "grant-email-verified:8"),
+        ("\"email_verified\": true", "\"other\": true", "grant-email-verified:8"),
+        ("{\"email_verified\": true}", "{\"email_verified\": true, \"email\": \"x\"}", "grant-protected-claim:8"),
+        ("{\"email_verified\": true}", "{\"email_verified\": true, \"m\": {\"a\": 1}}", "grant-claim-type:8"),
+        ("\"extraClaims\": {\"email", "\"extraclaims\": {\"email", "grant-email-verified:8 grant-field:8"),
+        (
+            "\"allow_admin_ui\": true",
+            "\"extraClaims\": {\"email_verified\": false}",
+            "grant-claim-conflict:10 grant-email-verified:10",
+        ),
+        ("\"src\": [\"autogroup:admin\"]", "\"src\": [\"*\"]", "grant-admin:10"),
+        ("\"allow_admin_ui\": true", "\"allow_admin_ui\": \"yes\"", "grant-field:10"),
+        ("[\"group:platform\", \"tag:omni\"]", "[\"group:platform\"]", "grant-network:1"),
+        (
+            "[\"tag:idp\"], \"ip\": [\"tcp:443\"]},\n    {\"src\": [\"group:platform\"]",
+            "[\"tag:idp\"], \"ip\": [\"udp:443\"]},\n    {\"src\": [\"group:platform\"]",
+            "grant-network:1",
+        ),
+        ("\"tag:idp\": [\"autogroup:admin\"], ", "", "grant-tag-owner:6"),
+        ("[\"admin@example.com\"]", "[\"bob@example.com\"]", "grant-user:7"),
+        (
+            "{\"src\": [\"group:platform\"], \"dst\": [\"tag:idp\"],\n",
+            "{\"src\": [\"tag:laptop\"], \"dst\": [\"tag:idp\"],\n",
+            "grant-src:7 grant-tag-owner:7",
+        ),
+        (
+            "{\"src\": [\"group:platform\"], \"dst\": [\"tag:idp\"],\n",
+            "{\"src\": [\"autogroup:admin\"], \"dst\": [\"tag:idp\"],\n",
+            "grant-src:7",
+        ),
+    ];
+    for (from, to, wanted) in cases {
+        assert!(GOOD.contains(from), "{from}");
+        assert_eq!(rules(&GOOD.replacen(from, to, 1)).join(" "), *wanted, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn a_part_of_a_policy_is_taken_for_what_it_is() {
+    let grant = r#"{"src": ["autogroup:member"], "dst": ["*"], "app": {"tailscale.com/cap/tsidp": [{"extraClaims": {"email_verified": true}}]}}"#;
+    assert_eq!(rules(grant), Vec::<String>::new());
+    assert_eq!(rules(&format!("[{grant},]")), Vec::<String>::new());
+    assert_eq!(rules("{}"), ["grant-capability:1"]);
+    assert_eq!(rules("[]"), ["grant-capability:1"]);
+    assert_eq!(
+        rules("{\"acls\": [{\"action\":\"accept\",\"src\":[\"*\"],\"dst\":[\"*:*\"]}]}"),
+        ["grant-capability:1"]
+    );
+}
+
+#[test]
+fn ports_are_read_as_tailscale_reads_them() {
+    for ports in ["tcp:443", "443", "*", "tcp:*", "400-500", "22,443", "tcp:1-65535"] {
+        assert!(opens_https(ports), "{ports}");
+    }
+    for ports in ["udp:443", "22", "1-442", "", "tcp:80,8443"] {
+        assert!(!opens_https(ports), "{ports}");
+    }
+}

@@ -1,0 +1,29 @@
+//! What is wrong with what is wanted: pure functions from values to findings, each with a rule, a place and a fix.
+
+pub mod certificate;
+pub mod convert;
+pub mod diagnosis;
+pub mod editors;
+pub mod fit;
+pub mod grant;
+pub mod hub;
+pub mod labels;
+pub mod machine_class;
+pub mod oidc;
+pub mod patch;
+pub mod permissions;
+pub mod provider_data;
+pub mod provider_keys;
+#[cfg(test)]
+#[path = "../../tests/recorded.rs"]
+mod recorded;
+pub mod rules;
+pub mod schema;
+pub mod template;
+pub mod verdict;
+pub mod versions;
+
+pub use cel;
+pub use model::spec::{Finding, Severity};
+pub use rules::{RULES, Rule};
+pub use verdict::{Checked, Verdict};

@@ -1,0 +1,176 @@
+//! Machine classes: what the server would say to a new one, and what it would not say.
+
+use std::sync::OnceLock;
+
+use serde_json::Value as Json;
+
+use super::provider_data::{self, Schema};
+use super::verdict::{Checked, Verdict};
+use super::{Finding, labels, provider_keys};
+use model::spec::machine_class::{AutoProvision, MachineClass, parse_stream};
+use model::spec::yaml;
+
+/// An infrastructure provider as Omni knows it (InfraProviderStatus).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Provider {
+    pub id: String,
+    /// The provider's own JSON Schema; none if it registered without.
+    pub schema: Option<Json>,
+    /// A provider of machines that exist already.
+    pub is_static: bool,
+}
+
+/// What is known of the far end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClassContext<'a> {
+    /// The providers that Omni lists; none if Omni was not asked or did not answer.
+    pub providers: Option<&'a [Provider]>,
+}
+
+/// Checks a file of machine classes. The verdict is the server's on new classes.
+pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> Checked<Vec<MachineClass>> {
+    let stream = yaml::load(file, bytes);
+    let parsed = parse_stream(file, &stream);
+    let mut findings = parsed.findings;
+    let mut sources: Vec<String> = Vec::new();
+    for class in parsed.value.iter().flatten() {
+        let source = one(file, class, context, &mut findings);
+        if let Some(source) = source
+            && !sources.contains(&source)
+        {
+            sources.push(source);
+        }
+    }
+    findings.sort_by_key(|f| (f.place.line, f.place.column));
+    let verdict = Verdict::of(&findings, false);
+    let schema = (!sources.is_empty()).then(|| sources.join(", "));
+    Checked { file: file.to_owned(), value: parsed.value, verdict, program: "server", schema, findings }
+}
+
+fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &mut Vec<Finding>) -> Option<String> {
+    if !class.id.is_empty() && !is_dns_label(&class.id) {
+        let message = format!("`{}` is no DNS label: it becomes part of names of machines and files", class.id);
+        let fix = "use a-z, 0-9 and `-`, up to 63 characters";
+        findings.push(Finding::warning("class-name", class.id_at.in_file(file), message, fix));
+    }
+    metadata(file, class, findings);
+    match &class.auto_provision {
+        Some(provision) => {
+            if !class.match_labels.is_empty() {
+                let message = "`autoprovision` and `matchlabels` exclude each other";
+                let fix = "keep `autoprovision` for machines that a provider makes, `matchlabels` for those that exist";
+                findings.push(Finding::error("class-both-sources", provision.at.in_file(file), message, fix));
+            }
+            auto_provision(file, provision, context, findings)
+        }
+        None => {
+            match_labels(file, class, findings);
+            None
+        }
+    }
+}
+
+/// The limits of `metadata` (omni v1.9.3 internal/backend/runtime/omni/validations/metadata.go); older servers have none.
+fn metadata(file: &str, class: &MachineClass, findings: &mut Vec<Finding>) {
+    let fits = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
+    let entry = |(key, value): &(String, String)| !key.is_empty() && fits(key, 1024) && fits(value, 16 << 10);
+    let sound = |entries: &[(String, String)]| entries.len() <= 256 && entries.iter().all(entry);
+    if !fits(&class.id, 1024) || !sound(&class.labels) || !sound(&class.annotations) {
+        let message = "the id, a label or an annotation is too long, has no key or holds a control character";
+        let fix = "up to 1024 bytes for an id and a key, 16 KiB for a value, 256 of either";
+        findings.push(Finding::error("class-metadata-limits", class.id_at.in_file(file), message, fix));
+    }
+}
+
+fn match_labels(file: &str, class: &MachineClass, findings: &mut Vec<Finding>) {
+    let place = class.spec_at.in_file(file);
+    if class.match_labels.is_empty() {
+        let message = "the class has neither `autoprovision` nor `matchlabels`";
+        let fix = "add `autoprovision` for machines that a provider makes";
+        findings.push(Finding::error("class-no-source", place, message, fix));
+        return;
+    }
+    for selector in &class.match_labels {
+        match labels::parse(selector) {
+            Err(error) => {
+                let message = format!("`{selector}` cannot be read: {error}");
+                let fix = "KEY, !KEY, KEY = V, KEY in (A, B) or KEY >= N, joined by commas";
+                findings.push(Finding::error("class-match-labels", place.clone(), message, fix));
+            }
+            Ok(keys) if keys.iter().any(|k| k == "omni.sidero.dev/no-manual-allocation") => {
+                let message = "the server allows no selector over omni.sidero.dev/no-manual-allocation";
+                findings.push(Finding::error("class-no-manual-allocation", place.clone(), message, "leave it out"));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn auto_provision(
+    file: &str,
+    provision: &AutoProvision,
+    context: &ClassContext<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    let id = &provision.provider_id;
+    let place = provision.provider_id_at.in_file(file);
+    let args = &provision.kernel_args;
+    if args.len() > 64 || args.iter().any(|a| a.len() > 256 || a.contains(char::is_control)) {
+        let message = "the server takes up to 64 kernel arguments of up to 256 bytes each, without control characters";
+        findings.push(Finding::error(
+            "class-kernel-args",
+            provision.at.in_file(file),
+            message,
+            "use fewer or shorter ones",
+        ));
+    }
+    if id.is_empty() {
+        let message = "`providerid` is missing: the server answers \"providerID can not be empty\"";
+        findings.push(Finding::error("class-provider-id", place, message, "name the provider by its `--id`"));
+        return None;
+    }
+    let (schema, source) = match context.providers {
+        None => (Schema::BuiltIn(built_in()), "built in (Omni was not asked)".to_owned()),
+        Some(providers) => match providers.iter().find(|p| p.id == *id) {
+            None => {
+                let names: Vec<&str> = providers.iter().map(|p| p.id.as_str()).collect();
+                let message = format!("Omni knows no provider `{id}` that ever started: it refuses the class");
+                let fix = match names.is_empty() {
+                    true => "set it up with `cargo xtask provider-setup`".to_owned(),
+                    false => model::spec::nearest::suggestion(id, &names),
+                };
+                findings.push(Finding::error("class-provider-unknown", place, message, fix));
+                (Schema::BuiltIn(built_in()), "built in (the provider is unknown)".to_owned())
+            }
+            Some(provider) => {
+                if provider.is_static {
+                    let message = format!("`{id}` is a provider of machines that exist already");
+                    let fix = "name a provider that makes machines";
+                    findings.push(Finding::error("class-static-provider", place, message, fix));
+                }
+                match &provider.schema {
+                    Some(schema) => (Schema::Live(schema), format!("{id}, from Omni")),
+                    None => (Schema::BuiltIn(built_in()), format!("built in ({id} registered without one)")),
+                }
+            }
+        },
+    };
+    // Data of the wrong type is reported already; what it lacks would only hide that.
+    let at = provision.provider_data_at.start.in_file(file);
+    if !findings.iter().any(|f| f.rule == "class-wrong-type" && f.place == at) {
+        findings.extend(provider_data::check(file, provision, schema).1);
+    }
+    Some(source)
+}
+
+/// The schema of the table of this tool, with the keys of all releases.
+pub fn built_in() -> &'static Json {
+    static SCHEMA: OnceLock<Json> = OnceLock::new();
+    SCHEMA.get_or_init(|| provider_keys::schema(provider_keys::KEYS, true))
+}
+
+/// 1 to 63 of a-z, 0-9 and `-`, with neither end a `-`.
+pub fn is_dns_label(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    plain && (1..=63).contains(&name.len()) && !name.starts_with('-') && !name.ends_with('-')
+}

@@ -1,0 +1,115 @@
+//! tsidp's discovery document and keys, as Omni reads them at its start (omni v1.9.3 `internal/backend/oidc`, over
+//! go-oidc: the issuer in the document is compared byte by byte with the one that was configured).
+
+use serde_json::Value;
+
+use super::diagnosis::Diagnosis;
+
+/// What the discovery document leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    pub verdict: Diagnosis,
+    /// Where the keys are, if it says so.
+    pub jwks: Option<String>,
+}
+
+/// Judges the discovery document of `issuer`.
+pub fn discovery(text: &str, issuer: &str) -> Discovery {
+    let only = |verdict: Diagnosis| Discovery { verdict, jwks: None };
+    let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else {
+        return only(
+            Diagnosis::failed("what answers there is no discovery document")
+                .fix("another service has this name or port: check OIDC_ISSUER_URL, and that tsidp runs"),
+        );
+    };
+    let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
+    let jwks = Some(text("jwks_uri").to_owned()).filter(|url| !url.is_empty());
+    if text("issuer") != issuer {
+        let detail = format!("tsidp calls itself {:?}, OIDC_ISSUER_URL says {issuer:?}", text("issuer"));
+        let verdict =
+            Diagnosis::failed(detail).fix(format!("set OIDC_ISSUER_URL in docker/.env to {}", text("issuer")));
+        return Discovery { verdict, jwks };
+    }
+    let missing: Vec<&str> = ["authorization_endpoint", "token_endpoint", "jwks_uri"]
+        .into_iter()
+        .filter(|key| !text(key).starts_with("https://"))
+        .collect();
+    if !missing.is_empty() {
+        return Discovery { verdict: Diagnosis::failed(format!("the document has no {}", missing.join(", "))), jwks };
+    }
+    let lacks = |key: &str, wanted: &[&'static str]| -> Vec<&'static str> {
+        // A list that is left out says nothing.
+        let Some(Value::Array(list)) = document.get(key) else { return Vec::new() };
+        wanted.iter().copied().filter(|wanted| !list.iter().any(|item| item == wanted)).collect()
+    };
+    let scopes = lacks("scopes_supported", &["openid", "profile", "email"]);
+    let types = lacks("response_types_supported", &["code"]);
+    if !scopes.is_empty() || !types.is_empty() {
+        let detail = format!("it does not offer {}", [scopes, types].concat().join(", "));
+        return Discovery {
+            verdict: Diagnosis::failed(detail).fix("is this tsidp? Omni asks for openid, profile, email"),
+            jwks,
+        };
+    }
+    Discovery { verdict: Diagnosis::ok(format!("issuer {issuer}")), jwks }
+}
+
+/// Judges the set of keys: Omni needs one for RS256, which is what tsidp signs with.
+pub fn keys(text: &str) -> Diagnosis {
+    let Ok(document) = serde_json::from_str::<Value>(text) else { return Diagnosis::failed("the keys are no JSON") };
+    let keys = document["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let signs = |key: &&Value| {
+        let is = |name: &str, wanted: &str| key[name].as_str().is_none_or(|found| found == wanted);
+        key["kty"] == "RSA"
+            && is("alg", "RS256")
+            && is("use", "sig")
+            && key["n"].as_str().is_some_and(|n| !n.is_empty())
+    };
+    match keys.iter().filter(signs).count() {
+        0 => Diagnosis::failed(format!("none of the {} keys signs with RS256", keys.len())),
+        count => Diagnosis::ok(format!("{count} for RS256")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::State;
+
+    const ISSUER: &str = "https://idp.tail1.ts.net";
+
+    /// The form of tsidp v0.0.12 `server/oauth-metadata.go`.
+    fn document() -> String {
+        format!(
+            r#"{{"issuer":"{ISSUER}","authorization_endpoint":"{ISSUER}/authorize","token_endpoint":"{ISSUER}/token","userinfo_endpoint":"{ISSUER}/userinfo","jwks_uri":"{ISSUER}/.well-known/jwks.json","scopes_supported":["openid","email","profile"],"response_types_supported":["id_token","code"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}}"#
+        )
+    }
+
+    #[test]
+    fn the_issuer_is_compared_byte_by_byte() {
+        let found = discovery(&document(), ISSUER);
+        assert_eq!(found.verdict.state, State::Ok, "{found:?}");
+        assert_eq!(found.jwks.as_deref(), Some("https://idp.tail1.ts.net/.well-known/jwks.json"));
+        let cases = [
+            (document(), "https://idp.tail1.ts.net/", "OIDC_ISSUER_URL says"),
+            (document().replace("idp.", "idp-1."), ISSUER, "tsidp calls itself"),
+            (document().replace("token_endpoint", "x"), ISSUER, "no token_endpoint"),
+            (document().replace("\"email\",", ""), ISSUER, "does not offer email"),
+            ("<html>".to_owned(), ISSUER, "no discovery document"),
+            ("[]".to_owned(), ISSUER, "no discovery document"),
+        ];
+        for (text, issuer, why) in cases {
+            let found = discovery(&text, issuer).verdict;
+            assert!(found.state == State::Failed && found.detail.contains(why), "{why}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_must_sign_with_rs256() {
+        let key = r#"{"keys":[{"use":"sig","kty":"RSA","kid":"1","alg":"RS256","n":"abc","e":"AQAB"}]}"#;
+        assert_eq!(keys(key).state, State::Ok);
+        for bad in ["", "{}", "{\"keys\":[]}", &key.replace("RS256", "ES256"), &key.replace("\"sig\"", "\"enc\"")] {
+            assert_eq!(keys(bad).state, State::Failed, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! More rights than the provider needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Scope;
+use model::status::proxmox::{Permissions, parent};
+
+/// What only a class, its machine request set or its `ha` decides: without one, nobody can say that it is too much.
+const OF_CLASSES: &[&str] = &[
+    "Datastore.AllocateSpace",
+    "Datastore.Audit",
+    "Mapping.Use",
+    "Pool.Allocate",
+    "Pool.Audit",
+    "SDN.Use",
+    "Sys.Audit",
+    "Sys.Console",
+];
+
+/// By path of the tree, the privileges that the login has there and that no call needs there or below; a path that has the
+/// same surplus as the one above is left out. Without a class (`classes` false) what a class may need is no surplus.
+pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeMap<String, BTreeSet<String>> {
+    let needs = scope.needs();
+    let wants: Vec<_> = needs.iter().flat_map(|need| need.ways.iter().flatten()).collect();
+    let needed_at = |path: &str, privilege: &str| {
+        let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        // Every way of every call counts: a right that only another way needs is no surplus.
+        wants.iter().any(|want| want.privilege == privilege && (want.path == path || want.path.starts_with(&below)))
+    };
+    let surplus = |path: &str| -> BTreeSet<String> {
+        let privileges = permissions.tree.get(path).into_iter().flat_map(BTreeMap::keys);
+        let undecided = |privilege: &&String| !classes && OF_CLASSES.contains(&privilege.as_str());
+        privileges.filter(|privilege| !needed_at(path, privilege) && !undecided(privilege)).cloned().collect()
+    };
+    let mut found = BTreeMap::new();
+    for path in permissions.tree.keys() {
+        let here = surplus(path);
+        let above =
+            std::iter::successors(parent(path), |path| parent(path)).find(|path| permissions.tree.contains_key(*path));
+        let new: BTreeSet<String> = match above {
+            Some(above) => here.difference(&inherited(permissions, above)).cloned().collect(),
+            None => here,
+        };
+        if !new.is_empty() {
+            found.insert(path.clone(), new);
+        }
+    }
+    found
+}
+
+/// What `path` hands down.
+fn inherited(permissions: &Permissions, path: &str) -> BTreeSet<String> {
+    let privileges = permissions.tree.get(path).into_iter().flatten();
+    privileges.filter(|(_, propagates)| **propagates).map(|(privilege, _)| privilege.clone()).collect()
+}

@@ -1,0 +1,180 @@
+//! What the provider's login must be allowed: every call that it makes, with the privileges that Proxmox checks for it.
+//!
+//! The calls are those of omni-infra-provider-proxmox 0d9fd58 to v0.3.0; the checks are Proxmox VE's: qemu-server 9.2
+//! `API2/Qemu.pm`, pve-storage 9 `API2/Storage/Status.pm` and `Content.pm`, pve-manager 9.2 `API2/Nodes.pm` and `Pool.pm`,
+//! pve-ha-manager 5 `API2/HA/Rules.pm`. The provider itself says only `not authorized to access endpoint`.
+
+mod calls;
+mod excess;
+mod scope;
+mod script;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fit::machine::Network;
+use super::fit::provider::Provider;
+use model::status::proxmox::Permissions;
+
+pub use excess::excess;
+pub use scope::{Told, Wanted, blind_selectors};
+pub use script::{Login, script};
+
+/// What the calls are about: which nodes, storages, bridges and so on the provider will name in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    pub provider: Provider,
+    /// The privileges that this Proxmox has; `None` when it does not tell.
+    pub known: Option<BTreeSet<String>>,
+    /// The id that the next VM gets.
+    pub vmid: u64,
+    pub nodes: BTreeSet<String>,
+    /// By node, the storages that take ISO images; where the login sees none, a guess.
+    pub iso: BTreeMap<String, BTreeSet<String>>,
+    /// The guess, where there is one.
+    pub guessed_iso: Option<String>,
+    /// By node, the storages that a selector picks or names.
+    pub disks: BTreeMap<String, BTreeSet<String>>,
+    pub networks: BTreeSet<Network>,
+    /// The zones of vnets; every other bridge belongs to `localnetwork`.
+    pub zones: BTreeMap<String, String>,
+    pub pci: BTreeSet<String>,
+    pub usb: BTreeSet<String>,
+    /// Machine request sets, which are pools from v0.1.0 on.
+    pub sets: BTreeSet<String>,
+    /// Pools that classes name, which must exist.
+    pub pools: BTreeSet<String>,
+    pub ha: bool,
+}
+
+impl Scope {
+    /// Whether this Proxmox has the privilege at all: Sys.AccessNetwork came with pve-access-control 8.1.2, SDN.Use and
+    /// Mapping.Use with 8.0, and what a Proxmox does not have it does not check.
+    pub fn knows(&self, privilege: &str) -> bool {
+        self.known.as_ref().is_none_or(|known| known.contains(privilege))
+    }
+
+    /// The ACL path of a network: `/sdn/zones/{zone}/{bridge}[/{tag}]` (qemu-server `check_bridge_access`).
+    pub fn network_path(&self, network: &Network) -> String {
+        let zone = self.zones.get(&network.bridge).map_or("localnetwork", String::as_str);
+        let tag = network.vlan.map_or(String::new(), |vlan| format!("/{vlan}"));
+        format!("/sdn/zones/{zone}/{}{tag}", network.bridge)
+    }
+
+    /// Every path of interest, to be asked of Proxmox one by one.
+    pub fn paths(&self) -> BTreeSet<String> {
+        let needs = self.needs();
+        let wants = needs.iter().flat_map(|need| need.ways.iter().flatten());
+        wants.map(|want| want.path.clone()).collect()
+    }
+
+    /// Every call with what it needs, in the order of a machine's life.
+    pub fn needs(&self) -> Vec<Need> {
+        calls::needs(self)
+    }
+}
+
+/// A privilege on a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    pub privilege: &'static str,
+    pub path: String,
+}
+
+model::written!(Want { privilege, path });
+
+/// What one call needs: one of several ways, each of them all of its privileges. Without a way any login will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Method and path below `/api2/json`, with the names that the provider will use.
+    pub call: String,
+    pub ways: Vec<Vec<Want>>,
+    /// The provider goes on without it, at a price.
+    pub optional: bool,
+    /// What happens without it.
+    pub without: &'static str,
+}
+
+/// Whether a call is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Present,
+    Missing,
+    /// Not there, and the provider goes on without.
+    Optional,
+    /// This Proxmox does not check it, or any login will do.
+    Unneeded,
+}
+
+model::words!(Verdict { Present = "present", Missing = "missing", Optional = "optional", Unneeded = "unneeded" });
+
+/// One call × privilege × path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub call: String,
+    /// `Sys.AccessNetwork`; empty where any login will do.
+    pub privilege: String,
+    pub path: String,
+    pub status: Verdict,
+    /// Other ways, such as `Sys.Audit and Sys.Modify on /`.
+    pub alternatives: Vec<String>,
+    /// What happens without it.
+    pub without: &'static str,
+}
+
+model::written!(Row { call, privilege, path, status, alternatives, without });
+
+/// Walks every call and says of each privilege whether it is there.
+pub fn rows(scope: &Scope, permissions: &Permissions) -> Vec<Row> {
+    scope.needs().iter().flat_map(|need| rows_of(need, scope, permissions)).collect()
+}
+
+fn rows_of(need: &Need, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
+    let row = |want: Option<&Want>, status: Verdict, alternatives: Vec<String>| Row {
+        call: need.call.clone(),
+        privilege: want.map_or_else(String::new, |want| want.privilege.to_owned()),
+        path: want.map_or_else(String::new, |want| want.path.clone()),
+        status,
+        alternatives,
+        without: need.without,
+    };
+    let ways = usable(need, scope);
+    let Some(first) = ways.first() else {
+        let want = need.ways.first().and_then(|way| way.first());
+        return vec![row(want, Verdict::Unneeded, Vec::new())];
+    };
+    let has = |want: &Want| permissions.has(&want.path, want.privilege);
+    let fulfilled = ways.iter().find(|way| way.iter().all(has));
+    // The way that holds is shown; without one, the first, which the script grants.
+    let shown = fulfilled.unwrap_or(first);
+    let others: Vec<String> = ways.iter().filter(|way| *way != shown).map(|way| words(way)).collect();
+    let verdict = |want: &Want| match (has(want), need.optional) {
+        (true, _) => Verdict::Present,
+        (false, true) => Verdict::Optional,
+        (false, false) => Verdict::Missing,
+    };
+    shown.iter().map(|want| row(Some(want), verdict(want), others.clone())).collect()
+}
+
+/// The ways that this Proxmox knows.
+fn usable<'a>(need: &'a Need, scope: &Scope) -> Vec<&'a Vec<Want>> {
+    need.ways.iter().filter(|way| way.iter().all(|want| scope.knows(want.privilege))).collect()
+}
+
+/// `Sys.Audit and Sys.Modify on /`.
+fn words(way: &[Want]) -> String {
+    let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
+    for want in way {
+        match paths.iter_mut().find(|(path, _)| *path == want.path) {
+            Some((_, privileges)) => privileges.push(want.privilege),
+            None => paths.push((&want.path, vec![want.privilege])),
+        }
+    }
+    let parts: Vec<String> =
+        paths.iter().map(|(path, privileges)| format!("{} on {path}", privileges.join(" and "))).collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod tests;

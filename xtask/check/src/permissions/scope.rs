@@ -1,0 +1,230 @@
+//! What the provider's calls are about, from what the classes ask for and what the login sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Scope;
+use crate::fit::machine::Machine;
+use crate::fit::provider::Provider;
+use crate::fit::selector::{Selects, named};
+use model::status::proxmox::{Inventory, Node, Storage};
+
+/// Where Proxmox's installer puts ISO images: the guess for a node on which the login sees no storage for them.
+const ISO_STORAGE: &str = "local";
+
+/// What the machine classes and clusters of a project ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub machines: Vec<Machine>,
+    /// Machine request sets of the clusters, each with its class.
+    pub sets: BTreeMap<String, String>,
+}
+
+/// What Proxmox told of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// The privileges that it has; `None` when it did not tell.
+    pub known: Option<BTreeSet<String>>,
+    /// The id that the next VM gets.
+    pub vmid: u64,
+    /// The zone of each vnet.
+    pub zones: BTreeMap<String, String>,
+}
+
+impl Scope {
+    /// The nodes that machines may be put on, and there the storages, networks and devices that they will use.
+    pub fn new(provider: Provider, inventory: &Inventory, told: Told, wanted: &Wanted, selects: &Selects<'_>) -> Scope {
+        let Wanted { machines, sets } = wanted;
+        let nodes = nodes(inventory, machines);
+        let (mut iso, mut guessed_iso) = (BTreeMap::new(), None);
+        for name in &nodes {
+            let seen = inventory.node(name).map(Node::iso_storages).unwrap_or_default();
+            let mut names: BTreeSet<String> = seen.into_iter().map(|storage| storage.name.clone()).collect();
+            if names.is_empty() {
+                names.insert(ISO_STORAGE.to_owned());
+                guessed_iso = Some(ISO_STORAGE.to_owned());
+            }
+            iso.insert(name.clone(), names);
+        }
+        let disks = nodes.iter().map(|node| {
+            let here = machines.iter().filter(|machine| may_stand(machine, node));
+            let selectors = here.flat_map(|machine| &machine.disks).map(|disk| disk.selector.as_str());
+            (node.clone(), selectors.flat_map(|selector| storages(inventory, node, selector, selects)).collect())
+        });
+        let own_pool =
+            |set: &&String| !machines.iter().any(|machine| machine.class == sets[*set] && machine.pool.is_some());
+        Scope {
+            provider,
+            known: told.known,
+            vmid: told.vmid,
+            zones: told.zones,
+            iso,
+            guessed_iso,
+            disks: disks.collect(),
+            networks: machines.iter().flat_map(|machine| machine.networks.clone()).collect(),
+            pci: machines.iter().flat_map(|machine| machine.pci.clone()).collect(),
+            usb: machines.iter().flat_map(|machine| machine.usb.clone()).collect(),
+            sets: sets.keys().filter(own_pool).cloned().collect(),
+            pools: machines.iter().filter_map(|machine| machine.pool.clone()).collect(),
+            ha: machines.iter().any(|machine| machine.ha),
+            nodes,
+        }
+    }
+}
+
+/// Every node that is online; only the pinned ones when every class pins.
+fn nodes(inventory: &Inventory, machines: &[Machine]) -> BTreeSet<String> {
+    let online = inventory.nodes.iter().filter(|node| node.online()).map(|node| node.name.clone());
+    let all_pinned = !machines.is_empty() && machines.iter().all(|machine| machine.node.is_some());
+    online.filter(|node| !all_pinned || machines.iter().any(|machine| may_stand(machine, node))).collect()
+}
+
+fn may_stand(machine: &Machine, node: &str) -> bool {
+    machine.node.as_deref().is_none_or(|pinned| pinned == node)
+}
+
+/// The storages of a node that a selector picks; where it picks none, those that it names and the login may not see.
+fn storages(inventory: &Inventory, node: &str, selector: &str, selects: &Selects<'_>) -> Vec<String> {
+    let seen = inventory.node(node).and_then(|node| node.storages.known()).map_or(&[] as &[Storage], Vec::as_slice);
+    let picks = |storage: &&Storage| selects(selector, storage) == Ok(true);
+    let picked: Vec<String> = seen.iter().filter(picks).map(|storage| storage.name.clone()).collect();
+    if picked.is_empty() { hidden(selector, node, seen, selects) } else { picked }
+}
+
+/// The names in a selector that would match if there were such a storage, and that no visible storage has.
+fn hidden(selector: &str, node: &str, seen: &[Storage], selects: &Selects<'_>) -> Vec<String> {
+    const KINDS: &[&str] =
+        &["lvmthin", "rbd", "zfspool", "dir", "nfs", "lvm", "cifs", "btrfs", "cephfs", "iscsi", "zfs"];
+    let names = named(selector);
+    let takes = |name: &str, kind: &str| {
+        let space = 1 << 48;
+        let storage = Storage {
+            name: name.to_owned(),
+            node: node.to_owned(),
+            kind: kind.to_owned(),
+            available: space,
+            total: space,
+            content: vec!["images".to_owned()],
+            enabled: true,
+            active: true,
+            shared: false,
+        };
+        selects(selector, &storage) == Ok(true)
+    };
+    // A literal is a name where no other name would do.
+    let would = |name: &str| KINDS.iter().chain(&names).any(|kind| takes(name, kind) && !takes("\u{1}", kind));
+    let unseen = names.iter().filter(|name| !seen.iter().any(|storage| storage.name == **name));
+    unseen.filter(|name| would(name)).map(|name| (*name).to_owned()).collect()
+}
+
+/// In words, the selectors that match nothing that the login sees, name nothing that it may not see, or cannot be evaluated.
+pub fn blind_selectors(inventory: &Inventory, scope: &Scope, wanted: &Wanted, selects: &Selects<'_>) -> Vec<String> {
+    let mut found: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    for machine in &wanted.machines {
+        for (disk, node) in machine.disks.iter().flat_map(|disk| scope.nodes.iter().map(move |node| (disk, node))) {
+            if !may_stand(machine, node) || !storages(inventory, node, &disk.selector, selects).is_empty() {
+                continue;
+            }
+            let seen = inventory.node(node).and_then(|node| node.storages.known()).into_iter().flatten();
+            let error = seen.filter_map(|storage| selects(&disk.selector, storage).err()).next();
+            let before = format!("{}: the selector of class `{}` ", disk.place, machine.class);
+            let after = match error {
+                Some(error) => format!("fails: {error}; on "),
+                None => {
+                    "matches no storage that the login sees: none is there, or Datastore.Audit is missing; on ".into()
+                }
+            };
+            found.entry((before, after)).or_default().insert(node);
+        }
+    }
+    let words = |nodes: BTreeSet<&str>| nodes.into_iter().collect::<Vec<_>>().join(", ");
+    found.into_iter().map(|((before, after), nodes)| format!("{before}{after}{}", words(nodes))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::selector::selects;
+    use model::spec::machine_class;
+    use model::status::proxmox::Seen;
+
+    fn machine(provider_data: &str) -> Machine {
+        let text = format!(
+            "metadata: {{namespace: default, type: MachineClasses.omni.sidero.dev, id: big}}\nspec: {{autoprovision: {{providerid: proxmox, providerdata: {provider_data:?}}}}}\n"
+        );
+        let class = machine_class::parse("big.yaml", text.as_bytes()).value.unwrap().remove(0);
+        crate::fit::machine::machine(&class).value.unwrap()
+    }
+
+    fn inventory() -> Inventory {
+        let storage = |node: &str, name: &str, kind: &str, content: &str| {
+            let mut storage: Storage =
+                serde_json::from_str(r#"{"name": "", "node": "", "storageType": "", "availableSpace": 1}"#).unwrap();
+            (storage.node, storage.name, storage.kind) = (node.into(), name.into(), kind.into());
+            storage.content = vec![content.into()];
+            storage
+        };
+        let node = |name: &str, storages: Vec<Storage>| Node {
+            name: name.into(),
+            status: "online".into(),
+            figures: Seen::Unknown("not asked".into()),
+            storages: Seen::Known(storages),
+            bridges: Seen::Known(vec![]),
+            vms: Seen::Known(vec![]),
+        };
+        let mut off = node("pve3", vec![]);
+        off.status = "offline".into();
+        let one = vec![storage("pve1", "nas", "nfs", "iso"), storage("pve1", "local-lvm", "lvmthin", "images")];
+        let nodes = vec![node("pve1", one), node("pve2", vec![]), off];
+        Inventory { taken_at: String::new(), endpoint: String::new(), version: String::new(), nodes }
+    }
+
+    fn scope(machines: Vec<Machine>) -> (Scope, Vec<String>) {
+        let sets = BTreeMap::from([("demo-workers".to_owned(), "big".to_owned())]);
+        let wanted = Wanted { machines, sets };
+        let scope = Scope::new(Provider::V0_2, &inventory(), Told { vmid: 107, ..Told::default() }, &wanted, &selects);
+        let blind = blind_selectors(&inventory(), &scope, &wanted, &selects);
+        (scope, blind)
+    }
+
+    fn of(map: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+        map.iter().flat_map(|(node, names)| names.iter().map(move |name| format!("{node}/{name}"))).collect()
+    }
+
+    #[test]
+    fn a_scope_names_what_is_seen_and_what_is_meant() {
+        let (scope, blind) = scope(vec![machine("storage_selector: name == \"local-lvm\"\npool: gpu\n")]);
+        // pve2 shows no storage at all: the disk's is known by its name, the ISO images' is a guess.
+        assert_eq!(of(&scope.disks), ["pve1/local-lvm", "pve2/local-lvm"]);
+        assert_eq!(of(&scope.iso), ["pve1/nas", "pve2/local"]);
+        assert_eq!(scope.guessed_iso.as_deref(), Some("local"));
+        assert!(scope.sets.is_empty() && scope.pools.contains("gpu"), "the class names its pool");
+        assert_eq!(blind, Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_the_nodes_that_classes_pin_count() {
+        let (scope, _) = scope(vec![machine("storage_selector: name == \"a\"\nnode: pve2\n")]);
+        assert_eq!(scope.nodes.iter().collect::<Vec<_>>(), ["pve2"]);
+        assert_eq!(scope.sets.iter().collect::<Vec<_>>(), ["demo-workers"]);
+    }
+
+    #[test]
+    fn selectors_that_say_nothing_are_told() {
+        let one = machine("storage_selector: storageType == \"rbd\"\n");
+        let other = Machine { class: "small".into(), ..machine("storage_selector: 1\n") };
+        let (scope, blind) = scope(vec![one, other]);
+        assert_eq!(of(&scope.disks), Vec::<String>::new());
+        assert_eq!(blind.len(), 3, "{blind:?}");
+        assert!(blind.iter().any(|words| words.ends_with("Datastore.Audit is missing; on pve1, pve2")), "{blind:?}");
+        assert!(blind.iter().any(|words| words.contains("fails:") && words.ends_with("on pve1")), "{blind:?}");
+    }
+
+    #[test]
+    fn a_literal_is_a_name_where_no_other_would_do() {
+        let seen = inventory().storages().cloned().collect::<Vec<_>>();
+        let hidden = |selector: &str| hidden(selector, "pve1", &seen, &selects);
+        assert_eq!(hidden(r#"storageType == "rbd" && name == "vm_ssd""#), ["vm_ssd"]);
+        assert_eq!(hidden(r#"name == "local-lvm""#), Vec::<String>::new(), "it is seen, and does not match");
+        assert_eq!(hidden(r#"storageType == "rbd""#), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,211 @@
+//! The smallest `pveum` script that grants what is missing.
+//!
+//! An ACL entry replaces, on its path and below, whatever the same user had from above; entries on one path add up
+//! (pve-access-control 9.1 `AccessControl.pm` `roles`). So wherever an entry is made, its role holds everything that the
+//! provider needs there, not only what is missing: less would take away what is inherited now. NoAccess on a path beats every
+//! role there; it is taken away where the list shows it, and where only it explains what the login sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Scope, Want, usable};
+use model::status::proxmox::{AclEntry, Permissions, parent};
+
+/// Who is granted something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login<'a> {
+    /// `omni@pve`.
+    pub user: &'a str,
+    /// `omni@pve!provider`.
+    pub token: &'a str,
+    /// Whether the token has privilege separation; `None` when the login may not know.
+    pub privsep: Option<bool>,
+    /// The roles that there are, with their privileges; `None` when Proxmox does not tell.
+    pub roles: Option<&'a BTreeMap<String, BTreeSet<String>>>,
+    /// The entries of the access control list that the login is shown: all, some or none.
+    pub acl: &'a [AclEntry],
+}
+
+/// What is granted on a path, by role.
+type Grants = BTreeMap<String, BTreeSet<&'static str>>;
+
+/// The script, or `None` when nothing is missing. Each line can be run again without harm.
+pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Option<String> {
+    let grants = grants(scope, permissions, login);
+    if grants.is_empty() {
+        return None;
+    }
+    let needed = role_privileges(scope);
+    let used: BTreeSet<&str> = grants.values().flatten().copied().collect();
+    let mut lines =
+        vec![format!("# Grants {} what provider {} lacks. Run as root on any node.", login.token, scope.provider)];
+    if let Some(guess) = scope.guessed_iso.as_ref().filter(|guess| grants.contains_key(&format!("/storage/{guess}"))) {
+        lines.push(format!(
+            "# `{guess}` is a guess: on some node the login sees no storage for ISO images. Name yours if it is another."
+        ));
+    }
+    for role in used {
+        let privileges = needed.get(role).cloned().unwrap_or_default();
+        lines.extend(role_line(role, &privileges, login));
+    }
+    let who = match login.privsep {
+        Some(false) => format!("--users {}", quoted(login.user)),
+        // A token with privilege separation has what both it and its user have; without it, its own entries do not count.
+        _ => format!("--users {} --tokens {}", quoted(login.user), quoted(login.token)),
+    };
+    let bar = |path: &str| barred(path, scope, permissions, login);
+    let barred: Vec<&String> = grants.keys().filter(|path| bar(path)).collect();
+    if !barred.is_empty() {
+        lines.push("# NoAccess beats every role on its path; taking it away does nothing where it is not.".to_owned());
+    }
+    for path in &barred {
+        lines.push(format!("pveum acl delete {} {who} --roles NoAccess", quoted(path)));
+    }
+    for (path, roles) in &grants {
+        let roles: Vec<&str> = roles.iter().copied().collect();
+        // On / only that path itself: an entry that went on downwards would take the place of a group's rights.
+        let flat = if path == "/" { " --propagate 0" } else { "" };
+        lines.push(format!("pveum acl modify {} {who} --roles {}{flat}", quoted(path), roles.join(",")));
+    }
+    // Where the roles are there, all of this was run before, perhaps.
+    let again = |(path, roles): (&String, &BTreeSet<&str>)| {
+        !barred.contains(&path) && roles.iter().all(|role| made(role, &needed, login))
+    };
+    if !permissions.tree.is_empty() && grants.iter().any(again) {
+        lines.push(format!("# A path that stays missing has NoAccess: pveum acl delete PATH {who} --roles NoAccess"));
+    }
+    Some(lines.join("\n") + "\n")
+}
+
+/// The paths to make entries on, with their roles.
+fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants {
+    let needs = scope.needs();
+    let mut grants = Grants::new();
+    loop {
+        let before = grants.len();
+        for need in needs.iter().filter(|need| !need.optional) {
+            let ways = usable(need, scope);
+            let has = |want: &&Want| permissions.has(&want.path, want.privilege);
+            // An entry that is to be made replaces what another way rests on; our roles hold those of the first ways alone.
+            let replaced = |want: &Want| grants.keys().any(|path| covers(path, &want.path));
+            let kept =
+                |(nth, way): (usize, &&Vec<Want>)| way.iter().all(|want| has(&want) && (nth == 0 || !replaced(want)));
+            if ways.iter().enumerate().any(kept) {
+                continue;
+            }
+            for want in ways.first().into_iter().flat_map(|way| way.iter()).filter(|want| !has(want)) {
+                grants.entry(target(want, permissions, login)).or_default();
+            }
+        }
+        if grants.len() == before {
+            break;
+        }
+    }
+    let mut all = grants.clone();
+    for want in
+        needs.iter().filter(|need| !need.optional).filter_map(|need| usable(need, scope).first().copied()).flatten()
+    {
+        let path = target(want, permissions, login);
+        if grants.contains_key(&path) {
+            all.entry(path).or_default().insert(role(want, scope));
+        }
+    }
+    all
+}
+
+/// Whether NoAccess stands, or must stand, on a path that is to be granted something: the list shows it, or nothing is held
+/// there although something comes from above.
+fn barred(path: &str, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
+    let ours = |entry: &&AclEntry| entry.path == path && (entry.who == login.user || entry.who == login.token);
+    if login.acl.iter().filter(ours).any(|entry| entry.role == "NoAccess") {
+        return true;
+    }
+    // What has entries of its own says nothing about this path.
+    let asked = scope.paths().into_iter().filter(|other| covers(path, other) && !permissions.tree.contains_key(other));
+    let nothing = !permissions.tree.contains_key(path)
+        && asked.into_iter().all(|other| permissions.exact.get(&other).is_some_and(BTreeSet::is_empty));
+    let above = std::iter::successors(parent(path), |path| parent(path)).find_map(|path| permissions.tree.get(path));
+    nothing && above.is_some_and(|held| held.values().any(|propagates| *propagates))
+}
+
+/// Whether a role of ours is there with all that it must hold.
+fn made(role: &str, needed: &BTreeMap<&str, BTreeSet<&str>>, login: &Login<'_>) -> bool {
+    let held = login.roles.and_then(|roles| roles.get(role));
+    held.is_some_and(|held| needed.get(role).is_some_and(|all| all.iter().all(|each| held.contains(*each))))
+}
+
+/// The privileges that each role must hold.
+fn role_privileges(scope: &Scope) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut roles: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
+    for need in scope.needs().iter().filter(|need| !need.optional) {
+        for want in usable(need, scope).first().into_iter().flat_map(|way| way.iter()) {
+            roles.entry(role(want, scope)).or_default().insert(want.privilege);
+        }
+    }
+    roles
+}
+
+/// Whether an entry on `path` says something about `other`; one on `/` is made for that path alone.
+fn covers(path: &str, other: &str) -> bool {
+    path == other || path != "/" && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The path of the entry that grants `want`: all VMs and all nodes at once, everything else by name. Where an entry on the
+/// path itself hides what comes from above, it must be made there.
+fn target(want: &Want, permissions: &Permissions, login: &Login<'_>) -> String {
+    let path = want.path.as_str();
+    let listed = || permissions.tree.contains_key(path) || login.acl.iter().any(|entry| entry.path == path);
+    let above = match path.split('/').nth(1) {
+        Some("vms" | "nodes" | "pool") => parent(path),
+        // The bridge: its entry holds for all of its VLANs.
+        Some("sdn") if path.matches('/').count() == 5 => parent(path),
+        _ => None,
+    };
+    match above {
+        Some(above) if !listed() && !permissions.propagates(Some(above), want.privilege) => above.to_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+/// The role that holds a privilege of this kind of path.
+fn role(want: &Want, scope: &Scope) -> &'static str {
+    let storage = want.path.strip_prefix("/storage/");
+    match want.path.split('/').nth(1).unwrap_or_default() {
+        "vms" => "OmniVM",
+        "nodes" => "OmniNode",
+        "storage" => match want.privilege {
+            "Datastore.Allocate" | "Datastore.AllocateTemplate" => "OmniISO",
+            "Datastore.AllocateSpace" => "OmniDisk",
+            _ if scope.iso.values().flatten().any(|iso| Some(iso.as_str()) == storage) => "OmniISO",
+            _ => "OmniDisk",
+        },
+        "sdn" => "OmniNet",
+        "mapping" => "OmniMap",
+        "pool" => "OmniPool",
+        _ if want.privilege == "Sys.Modify" => "OmniDownload",
+        _ if scope.ha => "OmniHA",
+        _ => "OmniDownload",
+    }
+}
+
+/// The line that makes the role hold what it must; none when it does.
+fn role_line(role: &str, privileges: &BTreeSet<&str>, login: &Login<'_>) -> Option<String> {
+    let list = |privileges: &[&str]| privileges.join(",");
+    let all: Vec<&str> = privileges.iter().copied().collect();
+    let add = format!("pveum role add {role} --privs {}", list(&all));
+    let Some(roles) = login.roles else {
+        return Some(format!("{add} || pveum role modify {role} --append 1 --privs {}", list(&all)));
+    };
+    let Some(held) = roles.get(role) else { return Some(add) };
+    let lacking: Vec<&str> = all.into_iter().filter(|privilege| !held.contains(*privilege)).collect();
+    (!lacking.is_empty()).then(|| format!("pveum role modify {role} --append 1 --privs {}", list(&lacking)))
+}
+
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '@' | '-' | '_' | '.' | '/' | ':' | ',');
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,487 @@
+//! The rules themselves: what is wrong, what it leads to, the fix and an example, a rule in three or four lines.
+
+use super::Effect::{Accepts, Rejects, Unknown};
+use super::{Rule, rule};
+use crate::Severity::{Error, Warning};
+
+/// All rules, in the order of the documentation.
+#[rustfmt::skip]
+pub static RULES: &[Rule] = &[
+    // YAML itself.
+    rule("yaml-syntax", Error, Rejects, [
+        "the file is no valid YAML", "nothing reads it", "check quotes, brackets and indentation at the place named",
+        "name: a: b",
+    ]),
+    rule("yaml-encoding", Error, Rejects, [
+        "the file is not UTF-8", "Omni's YAML library refuses it", "save it as UTF-8", "name: caf\\xE9",
+    ]),
+    rule("yaml-utf16", Error, Accepts, [
+        "the file is UTF-16", "most tools cannot read it", "save it as UTF-8", "a file that Notepad saved as Unicode",
+    ]),
+    rule("yaml-too-large", Error, Unknown, [
+        "the file is larger than 1 MiB", "Omni's store takes no resource of that size",
+        "move large patches and manifests to files of their own", "a template with a CNI's manifests inline",
+    ]),
+    rule("yaml-too-deep", Error, Unknown, [
+        "values are nested more than 100 deep", "no document that Omni, Talos or Kubernetes reads is", "flatten it",
+        "[[[[…]]]]",
+    ]),
+    rule("yaml-alias-bomb", Error, Unknown, [
+        "aliases unfold to more than 24 MiB", "a few lines would fill the memory of whoever reads them",
+        "write the values out", "b: [*a, *a, *a, *a]",
+    ]),
+    rule("yaml-alias-cycle", Error, Rejects, [
+        "the value of an anchor contains itself", "it would never end", "write the value out", "a: &a [*a]",
+    ]),
+    rule("yaml-unknown-anchor", Error, Rejects, [
+        "an alias without an anchor before it", "nothing is there to be repeated",
+        "define the anchor first, or quote the value", "name: *x",
+    ]),
+    rule("yaml-duplicate-key", Error, Rejects, [
+        "a key is given twice", "the programs refuse it, because nobody can tell which is meant",
+        "keep one of the two", "name: a\nname: b",
+    ]),
+    rule("yaml-complex-key", Error, Rejects, [
+        "a key that is a list or a mapping", "no field has such a name", "quote it if it is text", "{a: 1}: b",
+    ]),
+    rule("yaml-bom", Warning, Accepts, [
+        "the file starts with a byte order mark", "shells, diffs and other tools trip over it",
+        "save it as UTF-8 without BOM", "a file that Windows saved",
+    ]),
+    rule("yaml-crlf", Warning, Accepts, [
+        "the file has Windows line ends", "every line differs for whoever has others",
+        "convert it to LF, and pin that in .gitattributes", "a file that Windows saved",
+    ]),
+    // Machine classes.
+    rule("class-legacy-form", Error, Rejects, [
+        "a Kubernetes-style MachineClass", "omnictl: expected 4 elements node, got 8", "machineclass-check --convert",
+        "apiVersion: infrastructure.omni.siderolabs.io/v1alpha1\nkind: MachineClass",
+    ]),
+    rule("class-no-document", Error, Unknown, [
+        "a file without a class", "omnictl does nothing and says nothing", "describe a class in it, or delete it",
+        "# a comment alone",
+    ]),
+    rule("class-empty-document", Error, Rejects, [
+        "an empty document", "omnictl crashes: resource is not set", "remove the `---` that has nothing behind it",
+        "---\n---",
+    ]),
+    rule("class-structure", Error, Rejects, [
+        "a document that is not exactly `metadata` and `spec`", "omnictl refuses it: expected 4 elements node",
+        "two mappings, `metadata` and `spec`, and nothing beside them", "metadata: {}\nspec: {}\nstatus: {}",
+    ]),
+    rule("class-type", Error, Rejects, [
+        "`metadata.type` is not MachineClasses.omni.sidero.dev",
+        "omnictl: no resource is registered for the resource type", "type: MachineClasses.omni.sidero.dev",
+        "metadata: {type: MachineClass}",
+    ]),
+    rule("class-other-resource", Warning, Unknown, [
+        "a document of another resource type", "it is not checked here, and omnictl would apply it too",
+        "keep it in a file of its own", "metadata: {type: ConfigPatches.omni.sidero.dev}",
+    ]),
+    rule("class-id", Error, Unknown, [
+        "`metadata.id` is missing", "the class has no name that a template could use", "id: NAME",
+        "metadata: {namespace: default}",
+    ]),
+    rule("class-name", Warning, Accepts, [
+        "the name is no DNS label", "it becomes part of names of machines and files",
+        "use a-z, 0-9 and `-`, up to 63", "metadata: {id: My_Class}",
+    ]),
+    rule("class-namespace-missing", Error, Accepts, [
+        "`metadata.namespace` is missing", "Omni stores the class in the empty namespace, where nothing finds it",
+        "namespace: default", "metadata: {type: MachineClasses.omni.sidero.dev, id: worker}",
+    ]),
+    rule("class-namespace", Error, Unknown, [
+        "a namespace other than `default`", "templates look for classes in `default` alone", "namespace: default",
+        "metadata: {namespace: prod}",
+    ]),
+    rule("class-metadata-duplicate", Error, Accepts, [
+        "a key of `metadata` is given twice", "omnictl takes the last one without a word", "keep one of the two",
+        "metadata:\n  id: a\n  id: b",
+    ]),
+    rule("class-metadata-limits", Error, Unknown, [
+        "an id, a label or an annotation that is too long, without a key or with a control character",
+        "the server of Omni 1.9 refuses it", "up to 1024 bytes for an id and a key, 16 KiB for a value, 256 of either",
+        "metadata: {id: \"a\\tb\"}",
+    ]),
+    rule("class-unknown-key", Error, Accepts, [
+        "a key that the resource does not have",
+        "omnictl drops it without a word, and what it should do does not happen",
+        "write the known key: all lower case, no `_`", "spec: {autoProvision: {providerId: proxmox}}",
+    ]),
+    rule("class-wrong-type", Error, Rejects, [
+        "a value of the wrong type", "omnictl: cannot construct",
+        "write the type named; `providerdata` is a string: `providerdata: |`",
+        "spec: {autoprovision: {providerdata: {cores: 4}}}",
+    ]),
+    rule("class-grpc-tunnel", Error, Unknown, [
+        "`grpctunnel` is none of 0, 1 and 2", "it means nothing to Omni", "0: as Omni is set up, 1: on, 2: off",
+        "spec: {autoprovision: {grpctunnel: 7}}",
+    ]),
+    rule("class-both-sources", Error, Rejects, [
+        "both `autoprovision` and `matchlabels`",
+        "server: can't set both auto provision and match labels at the same time", "keep one of the two",
+        "spec: {autoprovision: {providerid: p}, matchlabels: [a]}",
+    ]),
+    rule("class-no-source", Error, Rejects, [
+        "neither `autoprovision` nor `matchlabels`",
+        "server: machine class should either have auto provision or match labels set",
+        "add `autoprovision` for machines that a provider makes", "spec: {}",
+    ]),
+    rule("class-provider-id", Error, Rejects, [
+        "`providerid` is missing", "server: providerID can not be empty", "providerid: the provider's --id",
+        "spec: {autoprovision: {providerdata: ''}}",
+    ]),
+    rule("class-match-labels", Error, Rejects, [
+        "a selector of `matchlabels` that cannot be read", "server: failed to parse matchLabels",
+        "KEY, !KEY, KEY = V, KEY != V, KEY in (A, B), KEY >= N, joined by commas", "spec: {matchlabels: ['a ==']}",
+    ]),
+    rule("class-no-manual-allocation", Error, Rejects, [
+        "a selector over omni.sidero.dev/no-manual-allocation", "server: selectors using label … are not allowed",
+        "leave it out", "spec: {matchlabels: [omni.sidero.dev/no-manual-allocation]}",
+    ]),
+    rule("class-kernel-args", Error, Unknown, [
+        "more than 64 kernel arguments, or one longer than 256 bytes", "the server refuses the class",
+        "fewer, or shorter", "kernelargs: […65 of them…]",
+    ]),
+    rule("class-provider-unknown", Error, Rejects, [
+        "the provider has never registered with this Omni", "server: failed to get provider",
+        "start it once: cargo xtask provider-setup", "providerid: nobody",
+    ]),
+    rule("class-static-provider", Error, Rejects, [
+        "the provider is one for machines that exist already",
+        "server: cannot use static provider in the auto-provisioned machine class",
+        "name a provider that makes machines", "providerid: bare-metal",
+    ]),
+    // What the provider reads.
+    rule("providerdata-required", Error, Rejects, [
+        "a key that the provider demands is missing", "server: config value … is required", "add it",
+        "providerdata: 'cores: 4'",
+    ]),
+    rule("providerdata-schema", Error, Rejects, [
+        "a value that the provider's schema refuses", "server: config value … must be …", "write what is named",
+        "cores: \"2\"",
+    ]),
+    rule("providerdata-unknown-key", Error, Accepts, [
+        "a key that no version of the provider knows", "Omni and the provider both ignore it without a word",
+        "write the known key", "cpu: 4",
+    ]),
+    rule("providerdata-newer-key", Warning, Unknown, [
+        "a key of a later release of the provider, whose limits are not published", "an older provider ignores it",
+        "check the provider's version, or ask Omni by leaving out --offline", "placement_strategy: spread",
+    ]),
+    rule("providerdata-newer-type", Error, Unknown, [
+        "a value of the wrong type for a key of a later release", "a provider that knows the key refuses it",
+        "write the type named", "tags: prod",
+    ]),
+    rule("providerdata-schema-keyword", Warning, Accepts, [
+        "the provider's schema uses a keyword that this check does not interpret",
+        "Omni may refuse what is accepted here", "none needed; update this tool", "\"not\": {}",
+    ]),
+    rule("providerdata-second-document", Warning, Accepts, [
+        "a second document in `providerdata`", "Omni and the provider read the first alone",
+        "remove everything from `---` on", "providerdata: |\n  cores: 4\n  ---\n  memory: 8192",
+    ]),
+    rule("providerdata-sockets", Error, Accepts, [
+        "`sockets` is missing",
+        "the provider sends 0 and Proxmox refuses every VM: value must have a minimum value of 1", "sockets: 1",
+        "cores: 4",
+    ]),
+    rule("providerdata-machine-type", Error, Accepts, [
+        "`machine_type: i440fx`", "Proxmox refuses that name, although it is its own default", "leave the key out",
+        "machine_type: i440fx",
+    ]),
+    rule("providerdata-hugepages-numa", Error, Accepts, [
+        "`hugepages` without `numa: true`",
+        "the VM is made and does not start: numa needs to be enabled to use hugepages", "numa: true",
+        "hugepages: 1GB",
+    ]),
+    rule("providerdata-hugepages-token", Warning, Accepts, [
+        "`hugepages`",
+        "Proxmox lets root@pam with a password set it, and no API token: only root can set 'hugepages' config",
+        "leave it out, or give the provider that login", "hugepages: 2MB",
+    ]),
+    rule("providerdata-rombar", Warning, Accepts, [
+        "`rombar: false`", "the provider leaves it out, and Proxmox's default is on",
+        "remove the line: it cannot be switched off", "pci_devices: [{mapping: gpu, rombar: false}]",
+    ]),
+    rule("providerdata-pcie", Error, Accepts, [
+        "`pcie: true` without `machine_type: q35`", "the VM does not start: q35 machine model is not enabled",
+        "machine_type: q35", "pci_devices: [{mapping: gpu, pcie: true}]",
+    ]),
+    rule("providerdata-aio", Warning, Accepts, [
+        "`disk_aio: native` with a cache mode that QEMU does not take with it", "the VM does not start",
+        "disk_cache: none or directsync, or disk_aio: io_uring", "disk_aio: native\ndisk_cache: writeback",
+    ]),
+    rule("providerdata-vlan", Error, Accepts, [
+        "a VLAN tag above 4094", "Proxmox refuses the VM", "1 to 4094, or 0 for none", "vlan: 5000",
+    ]),
+    rule("providerdata-selector", Error, Accepts, [
+        "a storage selector that does not compile",
+        "Omni does not look; every machine of the class fails in step syncVM",
+        "what the message names; try it with cargo xtask selector-test", "storage_selector: type == \"rbd\"",
+    ]),
+    rule("providerdata-selector-legacy", Error, Accepts, [
+        "a storage selector that filters a list", "there is no list: the expression is evaluated for each storage",
+        "machineclass-check --convert", "storage_selector: storage.filter(s, s.type == \"rbd\")[0].storage",
+    ]),
+    rule("providerdata-selector-unsure", Warning, Accepts, [
+        "a storage selector with a construct that this check does not know", "it may or may not compile",
+        "try it on the provider", "storage_selector: google.protobuf.BoolValue{value: true}",
+    ]),
+    rule("providerdata-selector-any", Warning, Accepts, [
+        "a storage selector that does not look at the storage",
+        "it matches all or none, and Proxmox lists storages in random order", "select one storage by name or type",
+        "storage_selector: 'true'",
+    ]),
+    rule("convert-refused", Error, Rejects, [
+        "an older form that cannot be converted faithfully (--convert alone)",
+        "a guess would be applied to your machines", "what the message names",
+        "storage_selector: storage.max(s, s.avail).storage",
+    ]),
+    // Cluster templates: what omnictl refuses.
+    rule("template-legacy-form", Error, Rejects, [
+        "the nested form with `controlPlane:` and `workers:` in one document",
+        "omnictl: field controlPlane not found in type models.Cluster", "cluster-check --convert",
+        "kind: Cluster\ncontrolPlane: {machineClass: cp, count: 3}",
+    ]),
+    rule("template-not-a-mapping", Error, Rejects, [
+        "a document that is no mapping", "omnictl: unexpected node kind",
+        "remove the `---` that has nothing behind it", "---\n---",
+    ]),
+    rule("template-kind", Error, Rejects, [
+        "`kind` is missing or unknown", "omnictl: unknown model kind", "Cluster, ControlPlane, Workers or Machine",
+        "kind: Worker",
+    ]),
+    rule("template-unknown-key", Error, Rejects, [
+        "a key that the document does not have", "omnictl: field … not found", "write the known key",
+        "kind: Workers\nreplicas: 3",
+    ]),
+    rule("template-wrong-type", Error, Rejects, [
+        "a value of the wrong type", "omnictl: cannot construct", "write the type named", "name: [a]",
+    ]),
+    rule("template-size", Error, Rejects, [
+        "a size that is no number", "omnictl: invalid machine count", "a whole number, or unlimited",
+        "machineClass: {name: a, size: three}",
+    ]),
+    rule("template-strategy", Error, Rejects, [
+        "an unknown strategy type", "omnictl: invalid update strategy type", "Rolling or Unset",
+        "updateStrategy: {type: Recreate}",
+    ]),
+    rule("template-manifest-mode", Error, Rejects, [
+        "an unknown mode of a manifest", "omnictl: unknown mode name", "full or one-time",
+        "manifests: [{name: a, mode: once, inline: {}}]",
+    ]),
+    rule("template-interval", Error, Rejects, [
+        "a duration without a unit", "omnictl: cannot construct", "like 1h or 90m",
+        "backupConfiguration: {interval: 3600}",
+    ]),
+    rule("template-no-cluster", Error, Rejects, [
+        "no Cluster document", "omnictl: template should contain 1 cluster, got 0", "add kind: Cluster",
+        "kind: ControlPlane",
+    ]),
+    rule("template-many-clusters", Error, Rejects, [
+        "more than one Cluster document", "omnictl: template should contain 1 cluster", "one cluster a file",
+        "kind: Cluster\n---\nkind: Cluster",
+    ]),
+    rule("template-no-control-plane", Error, Rejects, [
+        "no ControlPlane document", "omnictl: template should contain 1 controlplane, got 0",
+        "add kind: ControlPlane", "kind: Cluster",
+    ]),
+    rule("template-many-control-planes", Error, Rejects, [
+        "more than one ControlPlane document", "omnictl: template should contain 1 controlplane",
+        "one with the size that is wanted", "kind: ControlPlane\n---\nkind: ControlPlane",
+    ]),
+    rule("template-name", Error, Rejects, [
+        "the cluster's name is missing or has other characters than letters, digits, `-` and `_`",
+        "omnictl refuses it", "a-z, 0-9 and `-`", "name: my.cluster",
+    ]),
+    rule("template-version", Error, Rejects, [
+        "a version that is missing or no version", "omnictl: version is required, version should be in semver format",
+        "like v1.13.5", "talos: {version: latest}",
+    ]),
+    rule("template-talos-prefix", Error, Rejects, [
+        "the Talos version lacks its `v`", "omnictl: version should start with 'v'", "v1.13.5",
+        "talos: {version: 1.13.5}",
+    ]),
+    rule("template-encryption", Error, Rejects, [
+        "disk encryption with Talos before 1.5.0",
+        "omnictl: disk encryption is supported only for Talos version >= 1.5.0", "a newer Talos",
+        "features: {diskEncryption: true}",
+    ]),
+    rule("template-reserved-label", Error, Rejects, [
+        "a label or annotation under omni.sidero.dev/", "omnictl: prefix is reserved for internal use",
+        "another prefix", "labels: {omni.sidero.dev/x: y}",
+    ]),
+    rule("template-control-plane-name", Error, Rejects, [
+        "a name for the control plane", "omnictl: custom name is not allowed in the controlplane", "remove it",
+        "kind: ControlPlane\nname: cp",
+    ]),
+    rule("template-control-plane-strategy", Error, Rejects, [
+        "updateStrategy or deleteStrategy for the control plane", "omnictl: not allowed in the controlplane",
+        "remove it; upgradeStrategy is allowed", "kind: ControlPlane\nupdateStrategy: {type: Rolling}",
+    ]),
+    rule("template-bootstrap", Error, Rejects, [
+        "a bootstrapSpec that is incomplete or for workers", "omnictl refuses it",
+        "clusterUUID and snapshot, in the ControlPlane", "bootstrapSpec: {snapshot: x}",
+    ]),
+    rule("template-workers-name", Error, Rejects, [
+        "workers named control-planes", "omnictl: cannot be used in workers", "another name",
+        "kind: Workers\nname: control-planes",
+    ]),
+    rule("template-workers-duplicate", Error, Rejects, [
+        "two sets of workers of one name", "omnictl: duplicate workers with name", "give each a `name`",
+        "kind: Workers\n---\nkind: Workers",
+    ]),
+    rule("template-both-sources", Error, Rejects, [
+        "a set with both machines and machineClass", "omnictl: machine set can not have both", "keep one of the two",
+        "machines: [uuid]\nmachineClass: {name: a, size: 1}",
+    ]),
+    rule("template-kernel-args-set", Error, Rejects, [
+        "kernelArgs in a set that uses a class",
+        "omnictl: kernelArgs cannot be defined for machine set since it uses machine class",
+        "put them into the machine class", "machineClass: {name: a, size: 1}\nkernelArgs: [x]",
+    ]),
+    rule("template-machine-id", Error, Rejects, [
+        "a machine that is no UUID", "omnictl: invalid machine ID", "the machine's UUID, from omnictl get machines",
+        "machines: [node-1]",
+    ]),
+    rule("template-machine-shared", Error, Rejects, [
+        "a machine in two sets", "omnictl refuses it", "keep it in one", "the same UUID in two documents",
+    ]),
+    rule("template-machine-unused", Error, Rejects, [
+        "a Machine document of a machine that no set uses", "omnictl: is not used in controlplane or workers",
+        "add it to a set's machines", "kind: Machine\nname: uuid",
+    ]),
+    rule("template-machine-locked", Error, Rejects, [
+        "a locked machine in the control plane", "omnictl: is locked and used in controlplane", "unlock it",
+        "kind: Machine\nlocked: true",
+    ]),
+    rule("template-patch-source", Error, Rejects, [
+        "a patch with both `file` and `inline`, or neither", "omnictl: path and inline are mutually exclusive",
+        "exactly one of them", "patches: [{name: a}]",
+    ]),
+    rule("template-patch-name", Error, Rejects, [
+        "an inline patch without a name", "omnictl: either name or idOverride is required for inline patches",
+        "name: …", "patches: [{inline: {machine: {}}}]",
+    ]),
+    rule("template-patch-form", Error, Rejects, [
+        "a patch that is no Talos configuration", "omnictl: failed to validate patch",
+        "`machine:` or `cluster:`, or documents with apiVersion and kind", "inline: {foo: bar}",
+    ]),
+    rule("template-patch-forbidden", Error, Rejects, [
+        "a patch of a field that Omni manages", "omnictl: overriding … is not allowed in the config patch",
+        "remove the field", "inline: {machine: {type: worker}}",
+    ]),
+    rule("template-patch-forbidden-later", Warning, Accepts, [
+        "a field that Omni manages, in a later document of a patch, where omnictl does not look",
+        "Omni overwrites it or the machine never gets ready", "remove the field",
+        "inline: |\n  …\n  ---\n  machine: {type: worker}",
+    ]),
+    rule("template-patch-unknown-field", Error, Rejects, [
+        "a field that the given Talos schema does not have", "omnictl: unknown keys found during decoding",
+        "write the known field", "inline: {machine: {sysctl: {}}}",
+    ]),
+    rule("template-patch-value", Error, Unknown, [
+        "a value that the given Talos schema refuses", "omnictl checks some of them, the machine the rest",
+        "write what is named", "inline: {machine: {kubelet: {nodeIP: 1}}}",
+    ]),
+    rule("template-file-outside", Error, Rejects, [
+        "a file outside of the template's directory", "omnictl: path escapes from parent",
+        "move the file below the template", "patches: [{file: ../a.yaml}]",
+    ]),
+    rule("template-file-missing", Error, Rejects, [
+        "a file that cannot be read", "omnictl: failed to access", "a path relative to the template's directory",
+        "patches: [{file: nowhere.yaml}]",
+    ]),
+    rule("template-manifest", Error, Rejects, [
+        "a Kubernetes manifest without name, mode or source", "omnictl refuses it",
+        "name, mode and one of inline and file", "manifests: [{mode: full, inline: {}}]",
+    ]),
+    rule("template-healthcheck", Error, Rejects, [
+        "a healthcheck without name or job, or two of one name", "omnictl refuses it",
+        "name, and one of job and file", "healthchecks: [{name: a}]",
+    ]),
+    // What only the server refuses.
+    rule("template-kernel-args-cluster", Error, Accepts, [
+        "kernelArgs for the cluster while a set uses a class", "sync: kernelArgs cannot be defined at cluster level",
+        "put them into the machine class", "kind: Cluster\nkernelArgs: [x]",
+    ]),
+    rule("template-duplicate-id", Error, Accepts, [
+        "two resources of the template get one id", "sync: resource ID duplicate", "another name or idOverride",
+        "kind: Workers\n---\nkind: Workers\nname: workers",
+    ]),
+    rule("template-version-short", Error, Accepts, [
+        "a version with less than three numbers", "the server knows no such version", "like v1.36.2",
+        "kubernetes: {version: v1.36}",
+    ]),
+    rule("template-talos-version", Error, Accepts, [
+        "a Talos version that this Omni does not offer", "server: invalid talos version",
+        "one of those that Omni lists", "talos: {version: v1.99.0}",
+    ]),
+    rule("template-kubernetes-version", Error, Accepts, [
+        "a Kubernetes version that does not go with the Talos version",
+        "server: is not compatible with talos version", "one of those that Omni lists for it",
+        "kubernetes: {version: v1.20.0}",
+    ]),
+    rule("template-version-pair", Warning, Accepts, [
+        "versions that do not go together by Talos's own table, while Omni was not asked",
+        "the server refuses the cluster", "the Kubernetes minor that the Talos release supports",
+        "talos: {version: v1.13.5}\nkubernetes: {version: v1.20.0}",
+    ]),
+    rule("template-class-unknown", Error, Accepts, [
+        "a machine class that Omni does not have", "server: machine class … doesn't exist; the sync stops half-way",
+        "apply the class first", "machineClass: {name: nobody, size: 1}",
+    ]),
+    rule("template-class-elsewhere", Warning, Accepts, [
+        "a machine class that is not in machine-classes/, while Omni was not asked",
+        "if Omni has none of that name either, the sync stops half-way", "check the name",
+        "machineClass: {name: wroker, size: 1}",
+    ]),
+    rule("template-unlimited", Error, Accepts, [
+        "`size: unlimited` with a class that provisions machines",
+        "server: unlimited machine set allocation is not supported; a cluster is left half made", "a number",
+        "machineClass: {name: matrix-worker, size: unlimited}",
+    ]),
+    rule("template-backup-interval", Error, Accepts, [
+        "a backup interval outside of 1h to 24h", "server: backup interval must be greater than 1h0m0s",
+        "between 1h and 24h", "backupConfiguration: {interval: 10m}",
+    ]),
+    rule("template-no-machines", Error, Accepts, [
+        "a control plane without machines", "it validates, and the cluster never comes up",
+        "machineClass with a size of at least 1", "kind: ControlPlane",
+    ]),
+    // What nobody refuses and operators regret.
+    rule("template-name-dns", Warning, Accepts, [
+        "the cluster's name is no DNS label", "it becomes part of host names and of names of machines",
+        "a-z, 0-9 and `-`, up to 63", "name: My_Cluster",
+    ]),
+    rule("template-shared-class", Warning, Accepts, [
+        "unlimited workers share the class of the control plane",
+        "they can take its machines while the cluster comes up", "a class of their own",
+        "the same class in ControlPlane and Workers with size: unlimited",
+    ]),
+    rule("template-even-control-planes", Warning, Accepts, [
+        "an even number of control planes", "etcd needs a majority: 4 survive no more failures than 3", "1, 3 or 5",
+        "kind: ControlPlane\nmachineClass: {name: cp, size: 2}",
+    ]),
+    rule("template-node-role", Error, Accepts, [
+        "a node-role.kubernetes.io label in machine.nodeLabels",
+        "NodeRestriction refuses it and the node never gets ready", "another label, or kubectl label afterwards",
+        "inline: {machine: {nodeLabels: {node-role.kubernetes.io/worker: ''}}}",
+    ]),
+    rule("template-static-hostname", Error, Accepts, [
+        "one static host name for several machines", "every node gets the same name",
+        "leave it out: the provider names machines",
+        "patches: [{name: h, inline: {machine: {network: {hostname: a}}}}]",
+    ]),
+    rule("template-hostname-twice", Warning, Accepts, [
+        "a host name both by HostnameConfig and by machine.network",
+        "Talos 1.12 and later: static hostname is already set in v1alpha1 config", "keep one of the two",
+        "machine.network.hostname and kind: HostnameConfig",
+    ]),
+    rule("template-cilium-mtu", Warning, Accepts, [
+        "Cilium without an MTU",
+        "it finds Omni's tunnel first and takes its 1280 for every pod: slow, and nothing says why",
+        "set `mtu` (MTU in Helm values)", "a ConfigMap cilium-config without mtu",
+    ]),
+];

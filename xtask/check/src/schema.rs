@@ -1,0 +1,367 @@
+//! The JSON Schema keywords that the provider's schema uses, and those that Talos's does, over positioned YAML.
+//!
+//! A keyword that is not interpreted is told to the caller once: it may decide what is not known here. Messages are those
+//! of Omni's own validator (siderolabs/omni v1.9.3 internal/pkg/jsonschema/jsonschema.go).
+
+use std::cell::Cell;
+
+use serde_json::Value as Json;
+
+use cel::regex_matches;
+use model::spec::At;
+use model::spec::yaml::{Data, Node, Value};
+
+/// One thing that does not fit a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    pub kind: MismatchKind,
+    pub at: At,
+    /// Dotted path of the value, starting with a dot.
+    pub path: String,
+    pub message: String,
+    /// The unknown key and the known ones, for "did you mean".
+    pub known: Option<(String, Vec<String>)>,
+}
+
+/// What sort of mismatch it is; programs that decode without a schema notice some and not others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MismatchKind {
+    /// A scalar where a mapping or list belongs, or the other way round.
+    Shape,
+    /// A scalar of the wrong type.
+    Type,
+    Required,
+    /// A key that the schema forbids.
+    UnknownKey,
+    /// A value outside of its limits.
+    Value,
+    /// A keyword that is not interpreted; about the schema, not the value.
+    Keyword,
+    /// The schema leads in circles, so that nothing can be said.
+    Endless,
+}
+
+/// Keywords that say nothing about validity.
+const ANNOTATIONS: &[&str] = &[
+    "$schema",
+    "$id",
+    "$defs",
+    "$comment",
+    "definitions",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "markdownDescription",
+    "format",
+];
+const KNOWN: &[&str] = &[
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "items",
+    "enum",
+    "const",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "$ref",
+    "oneOf",
+    "anyOf",
+    "allOf",
+];
+const MAX_DEPTH: usize = 64;
+/// Parts of a schema that are held against one document. Talos's whole schema takes some thousands; one whose parts refer to
+/// each other can branch without end.
+const MAX_STEPS: u32 = 100_000;
+
+/// Everything in a document that does not fit the schema.
+pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
+    validate_at(schema, schema, node)
+}
+
+/// The same with a part of a schema; references are looked up in `root`.
+pub fn validate_at(root: &Json, schema: &Json, node: &Node) -> Vec<Mismatch> {
+    let steps = Cell::new(0);
+    let mut validator = Validator { root, steps: &steps, found: Vec::new(), unknown: Vec::new() };
+    validator.node(schema, node, "", 0);
+    if steps.get() > MAX_STEPS {
+        let message = "the schema refers to itself without end".to_owned();
+        validator.found.clear();
+        validator.report(MismatchKind::Endless, node.at, "", message);
+    }
+    validator.found
+}
+
+struct Validator<'s> {
+    root: &'s Json,
+    /// Counted over all branches.
+    steps: &'s Cell<u32>,
+    found: Vec<Mismatch>,
+    unknown: Vec<&'s str>,
+}
+
+impl<'s> Validator<'s> {
+    fn report(&mut self, kind: MismatchKind, at: At, path: &str, message: String) {
+        let path = if path.is_empty() { "." } else { path };
+        let message = format!("config value {path:?}: {message}");
+        self.found.push(Mismatch { kind, at, path: path.to_owned(), message, known: None });
+    }
+
+    fn node(&mut self, schema: &'s Json, node: &Node, path: &str, depth: usize) {
+        let Some(rules) = schema.as_object() else {
+            if schema == &Json::Bool(false) {
+                self.report(MismatchKind::Value, node.at, path, "is not allowed".to_owned());
+            }
+            return;
+        };
+        self.steps.set(self.steps.get().saturating_add(1));
+        if depth > MAX_DEPTH || self.steps.get() > MAX_STEPS {
+            return;
+        }
+        if let Some(target) = rules.get("$ref").and_then(Json::as_str) {
+            match self.resolve(target) {
+                Some(schema) => self.node(schema, node, path, depth + 1),
+                None => self.keyword("$ref", node, path),
+            }
+        }
+        for key in rules.keys() {
+            let annotation = ANNOTATIONS.contains(&key.as_str()) || key.starts_with("x-");
+            if !annotation && !KNOWN.contains(&key.as_str()) {
+                self.keyword(key, node, path);
+            }
+        }
+        if let Some(wanted) = rules.get("type")
+            && !self.type_fits(wanted, node, path)
+        {
+            return;
+        }
+        self.combined(rules, node, path, depth);
+        self.scalar(rules, node, path);
+        match &node.data {
+            Data::Map(_) => self.map(rules, node, path, depth),
+            Data::Seq(items) => {
+                if let Some(schema) = rules.get("items") {
+                    items.iter().enumerate().for_each(|(n, i)| self.node(schema, i, &format!("{path}.{n}"), depth + 1));
+                }
+                let count = items.len() as u64;
+                if rules.get("minItems").and_then(Json::as_u64).is_some_and(|least| count < least) {
+                    let least = &rules["minItems"];
+                    self.report(MismatchKind::Value, node.at, path, format!("must have at least {least} items"));
+                }
+                if rules.get("maxItems").and_then(Json::as_u64).is_some_and(|most| count > most) {
+                    let most = &rules["maxItems"];
+                    self.report(MismatchKind::Value, node.at, path, format!("must have at most {most} items"));
+                }
+            }
+            Data::Scalar(_) => {}
+        }
+    }
+
+    /// A reference inside the same document: `#/$defs/name`.
+    fn resolve(&self, target: &str) -> Option<&'s Json> {
+        let pointer = target.strip_prefix('#')?;
+        self.root.pointer(pointer)
+    }
+
+    fn keyword(&mut self, key: &'s str, node: &Node, path: &str) {
+        if !self.unknown.contains(&key) {
+            self.unknown.push(key);
+            let message = format!("the schema uses `{key}`, which this check does not interpret");
+            self.report(MismatchKind::Keyword, node.at, path, message);
+        }
+    }
+
+    fn type_fits(&mut self, wanted: &Json, node: &Node, path: &str) -> bool {
+        let names: Vec<&str> = match wanted {
+            Json::String(name) => vec![name],
+            Json::Array(names) => names.iter().filter_map(Json::as_str).collect(),
+            _ => return true,
+        };
+        let found = type_of(node);
+        let fits = |name: &&str| *name == found || (*name == "number" && found == "integer");
+        if names.iter().any(fits) {
+            return true;
+        }
+        let scalar = |name: &str| !matches!(name, "object" | "array");
+        let kind = match scalar(found) && names.iter().any(|n| scalar(n)) {
+            true => MismatchKind::Type,
+            false => MismatchKind::Shape,
+        };
+        self.report(kind, node.at, path, format!("must be of type {}, but got {found}", names.join(" or ")));
+        false
+    }
+
+    fn combined(&mut self, rules: &'s serde_json::Map<String, Json>, node: &Node, path: &str, depth: usize) {
+        for branch in rules.get("allOf").and_then(Json::as_array).into_iter().flatten() {
+            self.node(branch, node, path, depth + 1);
+        }
+        for key in ["anyOf", "oneOf"] {
+            let Some(branches) = rules.get(key).and_then(Json::as_array) else { continue };
+            let mut nearest: Option<Vec<Mismatch>> = None;
+            let mut fitting = 0;
+            for branch in branches {
+                let mut inner =
+                    Validator { root: self.root, steps: self.steps, found: Vec::new(), unknown: Vec::new() };
+                inner.node(branch, node, path, depth + 1);
+                let found: Vec<Mismatch> =
+                    inner.found.into_iter().filter(|m| m.kind != MismatchKind::Keyword).collect();
+                if found.is_empty() {
+                    fitting += 1;
+                } else if nearest.as_ref().is_none_or(|n| found.len() < n.len()) {
+                    nearest = Some(found);
+                }
+            }
+            if fitting == 0 {
+                self.found.extend(nearest.unwrap_or_default());
+            } else if fitting > 1 && key == "oneOf" {
+                let message = format!("fits {fitting} of the forms of which it must be one");
+                self.report(MismatchKind::Value, node.at, path, message);
+            }
+        }
+    }
+
+    fn scalar(&mut self, rules: &'s serde_json::Map<String, Json>, node: &Node, path: &str) {
+        let Some(value) = node.value() else { return };
+        if let Some(allowed) = rules.get("enum").and_then(Json::as_array)
+            && !allowed.iter().any(|a| same(a, value))
+        {
+            let shown: Vec<String> = allowed.iter().map(show).collect();
+            self.report(MismatchKind::Value, node.at, path, format!("must be one of {}", shown.join(", ")));
+        }
+        if let Some(wanted) = rules.get("const")
+            && !same(wanted, value)
+        {
+            self.report(MismatchKind::Value, node.at, path, format!("must be {}", show(wanted)));
+        }
+        let number = match value {
+            Value::Int(n) => Some(n as f64),
+            Value::Float(f) => Some(f),
+            _ => None,
+        };
+        if let Some(number) = number {
+            self.number(rules, number, node.at, path);
+        }
+        if let Value::Str(text) = value {
+            self.text(rules, text, node.at, path);
+        }
+    }
+
+    fn number(&mut self, rules: &serde_json::Map<String, Json>, number: f64, at: At, path: &str) {
+        type Fits = fn(f64, f64) -> bool;
+        let limits: [(&str, Fits, &str); 5] = [
+            ("minimum", |n, l| n >= l, "must be at least"),
+            ("maximum", |n, l| n <= l, "must be at most"),
+            ("exclusiveMinimum", |n, l| n > l, "must be greater than"),
+            ("exclusiveMaximum", |n, l| n < l, "must be less than"),
+            ("multipleOf", |n, l| l == 0.0 || (n / l).fract() == 0.0, "must be a multiple of"),
+        ];
+        for (key, fits, words) in limits {
+            if let Some(limit) = rules.get(key)
+                && limit.as_f64().is_some_and(|l| !fits(number, l))
+            {
+                self.report(MismatchKind::Value, at, path, format!("{words} {limit}"));
+            }
+        }
+    }
+
+    fn text(&mut self, rules: &serde_json::Map<String, Json>, text: &str, at: At, path: &str) {
+        let length = text.chars().count() as u64;
+        if rules.get("minLength").and_then(Json::as_u64).is_some_and(|least| length < least) {
+            let message = format!("must have at least {} characters", rules["minLength"]);
+            self.report(MismatchKind::Value, at, path, message);
+        }
+        if rules.get("maxLength").and_then(Json::as_u64).is_some_and(|most| length > most) {
+            self.report(MismatchKind::Value, at, path, format!("must have at most {} characters", rules["maxLength"]));
+        }
+        if let Some(pattern) = rules.get("pattern").and_then(Json::as_str)
+            && regex_matches(pattern, text) == Some(false)
+        {
+            self.report(MismatchKind::Value, at, path, format!("must match `{pattern}`"));
+        }
+    }
+
+    fn map(&mut self, rules: &'s serde_json::Map<String, Json>, node: &Node, path: &str, depth: usize) {
+        let properties = rules.get("properties").and_then(Json::as_object);
+        let patterns = rules.get("patternProperties").and_then(Json::as_object);
+        for entry in node.entries() {
+            let below = format!("{path}.{}", entry.key);
+            let mut known = false;
+            if let Some(schema) = properties.and_then(|p| p.get(&entry.key)) {
+                known = true;
+                self.node(schema, &entry.value, &below, depth + 1);
+            }
+            for (pattern, schema) in patterns.into_iter().flatten() {
+                // A pattern that cannot be read is no reason to refuse a key.
+                if regex_matches(pattern, &entry.key) != Some(false) {
+                    known = true;
+                    self.node(schema, &entry.value, &below, depth + 1);
+                }
+            }
+            match rules.get("additionalProperties") {
+                Some(Json::Bool(false)) if !known => {
+                    let names: Vec<String> = properties.into_iter().flat_map(|p| p.keys().cloned()).collect();
+                    self.report(MismatchKind::UnknownKey, entry.at, &below, "is not known".to_owned());
+                    if let Some(last) = self.found.last_mut() {
+                        last.known = Some((entry.key.clone(), names));
+                    }
+                }
+                Some(schema @ Json::Object(_)) if !known => self.node(schema, &entry.value, &below, depth + 1),
+                _ => {}
+            }
+        }
+        for key in rules.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
+            if node.entry(key).is_none() {
+                self.report(MismatchKind::Required, node.at, &format!("{path}.{key}"), "is required".to_owned());
+            }
+        }
+    }
+}
+
+/// The JSON Schema type of a value; a float without a fraction is an integer.
+fn type_of(node: &Node) -> &'static str {
+    match (&node.data, node.value()) {
+        (Data::Map(_), _) => "object",
+        (Data::Seq(_), _) => "array",
+        (_, Some(Value::Bool(_))) => "boolean",
+        (_, Some(Value::Int(_))) => "integer",
+        (_, Some(Value::Float(f))) if f.fract() == 0.0 && f.is_finite() => "integer",
+        // Omni turns `.nan` into null before it looks.
+        (_, Some(Value::Float(f))) if f.is_nan() => "null",
+        (_, Some(Value::Float(_))) => "number",
+        (_, Some(Value::Null)) => "null",
+        // A timestamp is neither, and Omni's validator says so.
+        (_, Some(Value::Timestamp(_))) => "timestamp",
+        _ => "string",
+    }
+}
+
+fn same(json: &Json, value: Value<'_>) -> bool {
+    match (json, value) {
+        (Json::Null, Value::Null) => true,
+        (Json::Bool(a), Value::Bool(b)) => *a == b,
+        (Json::String(a), Value::Str(b)) => a == b,
+        (Json::Number(a), Value::Int(b)) => a.as_f64() == Some(b as f64),
+        (Json::Number(a), Value::Float(b)) => a.as_f64() == Some(b),
+        _ => false,
+    }
+}
+
+fn show(json: &Json) -> String {
+    match json {
+        Json::String(text) => format!("'{text}'"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,262 @@
+//! Machine sets and machines, alone and together.
+
+use std::collections::HashMap;
+
+use super::{Checker, Scope};
+use model::spec::At;
+use model::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
+
+/// Among so many classes a near name is looked for: more would cost more than the checks themselves.
+const SUGGESTED: usize = 32;
+
+impl Checker<'_> {
+    pub(super) fn sets(&mut self, t: &ClusterTemplate) {
+        for (n, set) in t.sets.iter().enumerate() {
+            self.descriptors(&set.labels, &set.annotations);
+            match &set.kind {
+                SetKind::ControlPlane => self.control_plane(set),
+                SetKind::Workers { .. } => self.workers(set),
+            }
+            self.source(t, set);
+            self.patches(&set.patches, Scope::Set(n));
+        }
+        self.counts(t);
+        self.machines(t);
+        self.ids(t);
+    }
+
+    fn control_plane(&mut self, set: &MachineSet) {
+        let start = at(set);
+        if let Some((name, at)) = &set.name
+            && !name.is_empty()
+        {
+            self.error("template-control-plane-name", *at, "the control plane takes no `name`", "remove it");
+        }
+        if let Some(spec) = &set.bootstrap_spec {
+            for (value, key) in [(&spec.cluster_uuid, "clusterUUID"), (&spec.snapshot, "snapshot")] {
+                if value.is_empty() {
+                    let message = format!("`bootstrapSpec` needs `{key}`");
+                    self.error("template-bootstrap", spec.at, message, "add it: both are shown by the backup");
+                }
+            }
+        }
+        for (strategy, key) in [(&set.update_strategy, "updateStrategy"), (&set.delete_strategy, "deleteStrategy")] {
+            if let Some(strategy) = strategy {
+                let message = format!("`{key}` is not allowed in the control plane");
+                self.error(
+                    "template-control-plane-strategy",
+                    strategy.at,
+                    message,
+                    "remove it; upgradeStrategy is allowed",
+                );
+            }
+        }
+        let count = set.machine_count();
+        if count == Some(0) {
+            let message = "the control plane has no machines: the template validates, and the cluster never comes up";
+            self.error("template-no-machines", start, message, "add `machineClass` with a size of at least 1");
+        }
+        if let Some(n) = count
+            && n > 0
+            && n % 2 == 0
+        {
+            let at = set.class.as_ref().map_or(start, |c| c.size_at);
+            let message = format!("{n} control planes: etcd survives no more failures with {n} than with {}", n - 1);
+            self.warning("template-even-control-planes", at, message, "use 1, 3 or 5");
+        }
+    }
+
+    fn workers(&mut self, set: &MachineSet) {
+        if let Some((name, at)) = &set.name
+            && name == "control-planes"
+        {
+            self.error("template-workers-name", *at, "`control-planes` cannot be used in workers", "use another name");
+        }
+        if let Some(spec) = &set.bootstrap_spec {
+            self.error(
+                "template-bootstrap",
+                spec.at,
+                "`bootstrapSpec` is not allowed in workers",
+                "move it to the ControlPlane",
+            );
+        }
+    }
+
+    /// Where the set's machines come from.
+    fn source(&mut self, t: &ClusterTemplate, set: &MachineSet) {
+        for (machine, at) in &set.machines {
+            if let Some(why) = not_a_uuid(machine) {
+                let message = format!("`{machine}` is no machine: {why}");
+                self.error("template-machine-id", *at, message, "use the machine's UUID, see `omnictl get machines`");
+            }
+        }
+        let Some(class) = &set.class else { return };
+        if !set.machines.is_empty() {
+            let message = "a machine set has `machines` or `machineClass`, not both";
+            self.error("template-both-sources", class.name_at, message, "keep one of the two");
+        }
+        if let (Some(_), Some(at)) = (&set.kernel_args, set.kernel_args_at) {
+            let message = "`kernelArgs` cannot be set for machines of a class";
+            self.error("template-kernel-args-set", at, message, "put them into the machine class: `kernelargs`");
+        }
+        if t.kernel_args.is_some() {
+            let message = "the cluster's `kernelArgs` cannot be set for machines of a class: the sync fails";
+            self.error(
+                "template-kernel-args-cluster",
+                class.name_at,
+                message,
+                "put them into the machine class: `kernelargs`",
+            );
+        }
+        self.class(t, set, class);
+    }
+
+    fn class(&mut self, t: &ClusterTemplate, set: &MachineSet, class: &ClassRef) {
+        let name = &class.name;
+        let known = self.context.class(name).cloned();
+        match &known {
+            None if self.context.omni_classes.is_some() => {
+                let fix = "apply it first with `cargo xtask machineclass-apply`";
+                self.error("template-class-unknown", class.name_at, format!("Omni has no machine class `{name}`"), fix);
+            }
+            None if self.context.local_classes.is_some() => {
+                let message = format!("no file in machine-classes/ describes `{name}`, and Omni was not asked");
+                let names =
+                    self.context.local_classes.unwrap_or_default().iter().take(SUGGESTED).map(|c| c.name.as_str());
+                let fix = model::spec::nearest::nearest(name, names).map(|n| format!("did you mean `{n}`?"));
+                let fix = fix.unwrap_or_else(|| "check the name, or ask Omni by leaving out --offline".to_owned());
+                self.warning("template-class-elsewhere", class.name_at, message, &fix);
+            }
+            _ => {}
+        }
+        if class.size != Size::Unlimited {
+            return;
+        }
+        if known.is_some_and(|c| c.provisions) {
+            let message =
+                format!("`{name}` provisions machines: the server refuses `unlimited`, after it has made the cluster");
+            self.error("template-unlimited", class.size_at, message, "use a number");
+        }
+        let shared = t.control_plane().and_then(|cp| cp.class.as_ref()).is_some_and(|c| c.name == *name);
+        if shared && set.kind != SetKind::ControlPlane {
+            let message = format!("unlimited workers share `{name}` with the control plane and can take its machines");
+            self.warning("template-shared-class", class.name_at, message, "give the workers a class of their own");
+        }
+    }
+
+    fn counts(&mut self, t: &ClusterTemplate) {
+        let control_planes: Vec<&MachineSet> = t.sets.iter().filter(|s| s.kind == SetKind::ControlPlane).collect();
+        if let [_, second, ..] = control_planes.as_slice() {
+            let message = format!("template should contain 1 controlplane, got {}", control_planes.len());
+            let fix = "keep one, with the size that is wanted: control planes cannot be told apart";
+            self.error("template-many-control-planes", at(second), message, fix);
+        }
+        let mut names: Vec<&str> = Vec::new();
+        for set in t.workers() {
+            let name = set.name.as_ref().map_or("", |(n, _)| n.as_str());
+            if names.contains(&name) {
+                let message = format!("a second set of workers named `{name}`");
+                self.error("template-workers-duplicate", at(set), message, "give each set a `name` of its own");
+            }
+            names.push(name);
+        }
+    }
+
+    fn machines(&mut self, t: &ClusterTemplate) {
+        let mut users: HashMap<&str, Vec<&SetKind>> = HashMap::new();
+        for set in &t.sets {
+            for (machine, at) in &set.machines {
+                let used = users.entry(machine).or_default();
+                // omnictl lets a machine stand in the control plane twice.
+                let twice = used.iter().any(|k| **k != SetKind::ControlPlane || set.kind != SetKind::ControlPlane);
+                if twice {
+                    let message = format!("machine `{machine}` is already in another set");
+                    self.error("template-machine-shared", *at, message, "keep it in one");
+                }
+                used.push(&set.kind);
+            }
+        }
+        for machine in &t.machines {
+            self.descriptors(&machine.labels, &machine.annotations);
+            self.patches(&machine.patches, Scope::Machine);
+            if let Some(why) = not_a_uuid(&machine.name) {
+                let message = format!("`{}` is no machine: {why}", machine.name);
+                self.error("template-machine-id", machine.name_at, message, "use the machine's UUID");
+            }
+            match users.get(machine.name.as_str()) {
+                None => {
+                    let message = format!("machine `{}` is in no set", machine.name);
+                    self.error(
+                        "template-machine-unused",
+                        machine.name_at,
+                        message,
+                        "add it to the `machines` of a set",
+                    );
+                }
+                Some(kinds) if machine.locked && kinds.contains(&&SetKind::ControlPlane) => {
+                    let message = format!("machine `{}` is locked and in the control plane", machine.name);
+                    let at = machine.locked_at.unwrap_or(machine.name_at);
+                    self.error("template-machine-locked", at, message, "unlock it: control planes cannot be locked");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Ids that the sync would give twice.
+    fn ids(&mut self, t: &ClusterTemplate) {
+        // Two sets of the very same name are reported as such; the unnamed one is called `workers`.
+        let mut sets: Vec<(String, &str)> = Vec::new();
+        for set in t.workers() {
+            let name = set.name.as_ref().map_or("", |(n, _)| n.as_str());
+            let id = set.id(&t.name);
+            if sets.iter().any(|(i, n)| *i == id && *n != name) {
+                let message = format!("two sets would get the id `{id}`: the sync fails");
+                self.error(
+                    "template-duplicate-id",
+                    at(set),
+                    message,
+                    "rename one: `workers` is the name of the unnamed set",
+                );
+            }
+            sets.push((id, name));
+        }
+        let all = t
+            .patches
+            .iter()
+            .chain(t.sets.iter().flat_map(|s| &s.patches))
+            .chain(t.machines.iter().flat_map(|m| &m.patches));
+        let mut overrides: Vec<&str> = Vec::new();
+        for patch in all.filter(|p| !p.id_override.is_empty()) {
+            if overrides.contains(&patch.id_override.as_str()) {
+                let message = format!("a second patch with the id `{}`: the sync fails", patch.id_override);
+                self.error("template-duplicate-id", patch.at, message, "give each its own idOverride");
+            }
+            overrides.push(&patch.id_override);
+        }
+    }
+}
+
+fn at(set: &MachineSet) -> At {
+    At { line: set.place.line, column: set.place.column }
+}
+
+/// Why google/uuid's Parse refuses a text: it takes the usual form, `urn:uuid:`, braces, and 32 digits.
+fn not_a_uuid(text: &str) -> Option<String> {
+    let bare = match text.len() {
+        36 => text,
+        45 if text[..9].eq_ignore_ascii_case("urn:uuid:") => &text[9..],
+        38 => text.get(1..37).unwrap_or_default(),
+        32 => {
+            let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+            return (!hex).then(|| "invalid UUID format".to_owned());
+        }
+        n => return Some(format!("invalid UUID length: {n}")),
+    };
+    let good = bare.len() == 36
+        && bare.bytes().enumerate().all(|(n, b)| match n {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        });
+    (!good).then(|| "invalid UUID format".to_owned())
+}

@@ -1,0 +1,241 @@
+//! `docker compose` on the project's own stack, always with `-f docker/compose.yaml` and never with `-v`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use xshell::cmd;
+
+use super::Tool;
+use crate::cx::Cx;
+use crate::proc::{self, Ended, Job};
+use model::failure::{Code, Failure};
+use model::spec::env::REQUIRED;
+use model::status::docker::{self, Container};
+
+/// The service that the provider runs in.
+pub const PROVIDER: &str = "proxmox-provider";
+/// The service whose network the others share.
+pub const SIDECAR: &str = "omni-tailscale";
+/// The service that Omni runs in.
+pub const OMNI: &str = "omni";
+/// The profile of the provider: Omni must start before the provider's key exists, so the provider waits to be asked for.
+const PROFILE: &str = "provider";
+
+/// Pulling images and waiting for a healthy sidecar takes minutes on a slow line.
+const UP: Duration = Duration::from_secs(600);
+const QUICK: Duration = Duration::from_secs(30);
+
+/// The stack of this project.
+pub struct Compose<'a> {
+    cx: &'a Cx,
+    docker: PathBuf,
+    file: PathBuf,
+}
+
+impl<'a> Compose<'a> {
+    /// # Errors
+    /// [`Code::Prerequisite`] when docker is not installed.
+    pub fn find(cx: &'a Cx) -> Result<Compose<'a>, Failure> {
+        Ok(Compose { cx, docker: Tool::Docker.find()?, file: cx.paths.compose() })
+    }
+
+    /// The version of the compose plugin, as it calls itself: `2.40.3`, or `dev` when it was built from source.
+    ///
+    /// # Errors
+    /// [`Code::Prerequisite`] when docker has no compose v2 plugin.
+    pub fn version(&self) -> Result<String, Failure> {
+        let (shell, docker) = (proc::shell()?, &self.docker);
+        let job = Job::new("asking for the compose plugin", cmd!(shell, "{docker} compose version --format json"));
+        let ended = self.cx.proc.run(job.deadline(QUICK))?;
+        docker::version(&ended.stdout)
+            .filter(|_| ended.success())
+            .ok_or_else(|| no_plugin(ended.stderr.lines().next().unwrap_or("it printed no version")))
+    }
+
+    /// Checks that the compose file and the variables it needs are complete.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn check(&self) -> Result<(), Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let job = Job::new(
+            "checking the compose file",
+            cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} config -q"),
+        );
+        self.run(job.deadline(QUICK)).map(drop)
+    }
+
+    /// The containers of the stack, stopped ones included.
+    ///
+    /// # Errors
+    /// As [`explain`]; [`Code::Failed`] when the answer is not understood.
+    pub fn containers(&self) -> Result<Vec<Container>, Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let job = Job::new(
+            "listing the containers of the stack",
+            cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} ps --all --format json"),
+        );
+        let ended = self.run(self.readable(job).deadline(QUICK))?;
+        docker::containers(&ended.stdout)
+            .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why))
+    }
+
+    /// Makes the whole stack anew, the provider with it: containers that share a network are made together, or the ones
+    /// that stay keep a network that is gone. Volumes stay.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn recreate(&self) -> Result<(), Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let job = Job::new(
+            "restarting the stack",
+            cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} up -d --force-recreate"),
+        );
+        self.run(job.deadline(UP)).map(drop)
+    }
+
+    /// Starts what does not run and remakes what changed; with `recreate` everything, together. Volumes stay.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn up(&self, provider: bool, recreate: bool) -> Result<(), Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let profile: &[&str] = if provider { &["--profile", PROFILE] } else { &[] };
+        let recreate = recreate.then_some("--force-recreate");
+        let cmd = cmd!(shell, "{docker} compose -f {file} {profile...} up -d {recreate...}");
+        self.run(Job::new("starting the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
+    }
+
+    /// Ends and removes the containers and their network. There is no way to ask this for the volumes too.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn down(&self) -> Result<(), Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let cmd = cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} down");
+        self.run(self.readable(Job::new("ending the stack", cmd)).deadline(self.cx.limit(UP))).map(drop)
+    }
+
+    /// Runs a program inside a running container and returns how it ended, whatever its exit status.
+    ///
+    /// # Errors
+    /// Those of [`crate::proc::Proc::run`].
+    pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<Ended, Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let cmd = cmd!(shell, "{docker} compose -f {file} exec -T {service} {words...}");
+        self.cx.proc.run(self.readable(Job::new(purpose, cmd)).deadline(QUICK))
+    }
+
+    /// The last `tail` lines of a service's log, oldest first, each with its time.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn log(&self, service: &str, tail: u32) -> Result<String, Failure> {
+        let ended = self.run(self.log_job(service, tail, false)?)?;
+        Ok(ended.stdout + &ended.stderr)
+    }
+
+    /// Hands on each line of a service's log as it comes, until the operator interrupts or the container ends.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn follow(&self, service: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
+        let ended = self.cx.proc.follow(self.log_job(service, tail, true)?, each)?;
+        if ended.success() || proc::interrupted() || proc::nobody_reads() { Ok(()) } else { Err(explain(&ended)) }
+    }
+
+    fn log_job(&self, service: &str, tail: u32, follow: bool) -> Result<Job, Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let tail = format!("--tail={tail}");
+        let follow = follow.then_some("--follow");
+        let cmd = cmd!(
+            shell,
+            "{docker} compose -f {file} --profile {PROFILE} logs --no-log-prefix --timestamps {tail} {follow...} {service}"
+        );
+        Ok(self.readable(Job::new(format!("reading the log of {service}"), cmd)).deadline(QUICK))
+    }
+
+    /// For calls that create nothing: compose replaces every variable before it does anything, and would refuse to look
+    /// while one that the file wants has no value yet.
+    fn readable(&self, job: Job) -> Job {
+        let env = &self.cx.settings.env_file;
+        let absent = |key: &&str| env.get(key).is_none_or(str::is_empty);
+        REQUIRED.iter().map(|each| each.key).filter(absent).fold(job, |job, key| job.env(key, "not-set"))
+    }
+
+    fn run(&self, job: Job) -> Result<Ended, Failure> {
+        let ended = self.cx.proc.run(job)?;
+        if ended.success() { Ok(ended) } else { Err(explain(&ended)) }
+    }
+}
+
+fn no_plugin(said: &str) -> Failure {
+    Failure::new(Code::Prerequisite, "docker has no compose plugin (v2)")
+        .cause(said)
+        .hint("install it: `apt-get install docker-compose-v2`, or follow docs.docker.com/compose/install")
+}
+
+/// What docker compose said, in the operator's words. The texts are those of docker compose 5.5.1 on an engine 20.10.
+pub(super) fn explain(ended: &Ended) -> Failure {
+    // What it did before it failed is progress, not the reason.
+    let progress = |line: &&str| {
+        !["Container", "Volume", "Network", "Image"].contains(&line.split_whitespace().next().unwrap_or(""))
+    };
+    let said = ended.stderr.lines().filter(progress).collect::<Vec<_>>().join("\n");
+    let said = said.trim();
+    let has = |text: &str| said.contains(text);
+    if let Some((_, path)) = said.split_once("bind source path does not exist: ") {
+        let path = path.lines().next().unwrap_or_default();
+        return Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
+            .cause("docker/compose.yaml mounts it into a container")
+            .hint(
+                "docker/README.md says what each file is; a certificate or key may have another place: see docker/.env",
+            );
+    }
+    if has("unknown shorthand flag") || has("is not a docker command") {
+        return no_plugin(said.lines().next().unwrap_or_default());
+    }
+    if has("failed to connect to the docker API") || has("Cannot connect to the Docker daemon") {
+        return Failure::new(Code::Unreachable, "the Docker engine does not answer")
+            .cause(said)
+            .hint("start it: `systemctl start docker`; without root, your user must be in the group `docker`");
+    }
+    if has("permission denied") && (has("docker.sock") || has("daemon socket") || has("docker API")) {
+        return Failure::new(Code::Refused, "the Docker engine refuses this user")
+            .cause(said)
+            .hint("add the user to the group `docker` and log in again, or run the task as root");
+    }
+    if let Some((_, rest)) = said.split_once("required variable ") {
+        let (name, message) = rest.split_once(" is missing a value").unwrap_or((rest, ""));
+        return Failure::new(Code::Prerequisite, format!("docker/.env gives no {name}"))
+            .cause(message.trim_start_matches([':', ' ']).to_owned())
+            .hint(format!("set {name} in docker/.env; docker/.env.example says what each variable is for"));
+    }
+    if has("Additional property content is not allowed") {
+        return Failure::new(Code::Prerequisite, "docker's compose plugin is too old")
+            .cause(said)
+            .hint("docker/compose.yaml hands secrets over as inline configs, which compose knows since 2.23.1: update docker-compose-plugin")
+            .next("docker compose version --short");
+    }
+    if has("go-yaml load error") || has("is invalid") || has("yaml:") {
+        return Failure::new(Code::Invalid, "docker/compose.yaml is not understood")
+            .cause(said)
+            .hint("compare it with the repository's: `git diff docker/compose.yaml`");
+    }
+    if has("cannot join network of a non running container") {
+        return Failure::new(Code::Failed, "the containers lost the network that they share")
+            .cause(said)
+            .hint("the whole stack must be made anew together")
+            .next("cargo xtask stack-up --recreate");
+    }
+    if has("is unhealthy") || has("dependency failed to start") {
+        return Failure::new(Code::Failed, "the stack did not start: its sidecar is not healthy")
+            .cause(said)
+            .hint("Omni waits for a working tailnet address: look at the sidecar's log, most often TS_AUTHKEY is used up or expired")
+            .next(format!("docker compose -f docker/compose.yaml logs --tail 30 {SIDECAR}"));
+    }
+    if has("no such service") {
+        return Failure::new(Code::NotFound, "the stack has no such service").cause(said);
+    }
+    if said.is_empty() { ended.failure() } else { ended.failure().cause(said) }
+}

@@ -1,0 +1,267 @@
+//! Getting omnictl: from the operator's own Omni, whose omnictl always fits, else from the release with its checksum.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xshell::cmd;
+
+use super::curl::{self, Request};
+use super::omnictl;
+use crate::cx::Cx;
+use crate::proc::{self, Job};
+use model::failure::{Code, Failure};
+
+/// The release that this project was tried with; Omni, omnictl and provider are pinned together.
+pub const VERSION: &str = "v1.9.3";
+const RELEASES: &str = "https://github.com/siderolabs/omni/releases/download";
+const DOWNLOAD: Duration = Duration::from_secs(300);
+/// The first bytes are enough to tell a program from a web page.
+const HEAD: usize = 64;
+
+/// Where to look for it.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    pub omni: Option<String>,
+    pub mirror: Option<String>,
+    pub ca_file: Option<String>,
+}
+
+impl Sources {
+    /// What is configured.
+    pub fn of(cx: &Cx) -> Sources {
+        Sources {
+            omni: cx.settings.omni_endpoint(None).map(|found| found.value),
+            mirror: None,
+            ca_file: cx.settings.ca_file(None).map(|found| found.value),
+        }
+    }
+}
+
+/// An omnictl that was installed.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    pub path: PathBuf,
+    pub version: String,
+    pub from: String,
+}
+
+/// Installs omnictl when a task needs it and there is none; the operator is asked first.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when it is not there and may not be installed; those of [`install`].
+pub fn on_need(cx: &Cx) -> Result<(), Failure> {
+    if omnictl::locate().is_some() {
+        return Ok(());
+    }
+    let absent = || {
+        Failure::new(Code::Prerequisite, "`omnictl` is not installed")
+            .cause("it is neither on PATH nor where this project installs it")
+            .next("cargo xtask omnictl-install --yes")
+    };
+    if cx.dry_run {
+        return Err(absent());
+    }
+    cx.ask.consent("install omnictl").map_err(|failure| match failure.code {
+        Code::Interrupted => failure,
+        _ => absent(),
+    })?;
+    let installed = cx.ui.step("omnictl", "omnictl is installed", || {
+        let installed = install(cx, &Sources::of(cx))?;
+        let detail = format!("{} from {}", installed.version, installed.from);
+        Ok(crate::ui::Done::changed(installed, detail))
+    });
+    installed.map(drop).map_err(|error| Failure::of(&error))
+}
+
+/// The name of the program for this machine, as releases and Omni call it: `omnictl-linux-amd64`.
+///
+/// # Errors
+/// [`Code::Prerequisite`] on a machine for which there is none.
+pub fn asset() -> Result<String, Failure> {
+    let os = match std::env::consts::OS {
+        "linux" => "linux",
+        "macos" => "darwin",
+        other => return Err(unsupported(other)),
+    };
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => return Err(unsupported(other)),
+    };
+    Ok(format!("omnictl-{os}-{arch}"))
+}
+
+fn unsupported(what: &str) -> Failure {
+    Failure::new(Code::Prerequisite, format!("there is no omnictl for {what}"))
+        .hint("run the tasks on Linux or macOS, on amd64 or arm64")
+}
+
+/// Downloads, verifies and installs; what does not pass leaves nothing behind.
+///
+/// # Errors
+/// When no source has a program that passes; names each with its reason.
+pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
+    let asset = asset()?;
+    let place = omnictl::own_place()?;
+    let dir = place.parent().unwrap_or(Path::new(".")).to_owned();
+    fs::create_dir_all(&dir).map_err(|error| {
+        Failure::new(Code::Prerequisite, format!("`{}` cannot be made", dir.display())).cause(error.to_string())
+    })?;
+    let temp = Temp(dir.join(format!(".omnictl.{}.tmp", std::process::id())));
+    let mut refused: Vec<Failure> = Vec::new();
+    let mirror = sources.mirror.as_deref().unwrap_or(RELEASES);
+    let release = format!("{}/{VERSION}", mirror.trim_end_matches('/'));
+    let omni = sources.omni.as_ref().map(|omni| format!("{omni}/api/omnictl"));
+    // A mirror that is named is meant: it comes first, and alone.
+    let candidates: Vec<(String, bool)> = match (&sources.mirror, omni) {
+        (None, Some(omni)) => vec![(omni, false), (release, true)],
+        _ => vec![(release, true)],
+    };
+    for (base, checksum) in candidates {
+        let url = format!("{base}/{asset}");
+        match fetch(cx, &base, &asset, sources.ca_file.as_deref(), checksum, &temp.0) {
+            Ok(version) => {
+                fs::rename(&temp.0, &place).map_err(|error| {
+                    Failure::new(Code::Failed, format!("`{}` cannot be written", place.display()))
+                        .cause(error.to_string())
+                })?;
+                return Ok(Installed { path: place, version, from: base });
+            }
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+            Err(failure) => refused.push(Failure { message: format!("{url}: {}", failure.message), ..failure }),
+        }
+    }
+    let causes: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    let code = refused.first().map_or(Code::Failed, |failure| failure.code);
+    Err(Failure::new(code, "omnictl could not be installed")
+        .cause(causes.join("\n"))
+        .hint(format!("put the omnictl of your Omni's version on PATH or at {} by hand", place.display())))
+}
+
+/// One source: download to `temp`, check what came, run it once. Returns its version.
+fn fetch(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, checksum: bool, temp: &Path) -> Result<String, Failure> {
+    let url = format!("{base}/{asset}");
+    let follow = checksum;
+    let request = Request { ca_file: ca, timeout: DOWNLOAD, output: Some(temp), follow, ..Request::get(&url) };
+    let reply = curl::fetch(cx, "downloading omnictl", &request)?;
+    if reply.status != 200 {
+        return Err(Failure::new(Code::NotFound, format!("it is not there (status {})", reply.status)));
+    }
+    let bytes =
+        fs::read(temp).map_err(|error| Failure::new(Code::Failed, "the download is gone").cause(error.to_string()))?;
+    check_program(&bytes[..bytes.len().min(HEAD)], &reply.content_type)?;
+    if checksum {
+        check_sum(cx, base, asset, ca, temp)?;
+    }
+    fs::set_permissions(temp, fs::Permissions::from_mode(0o755))
+        .map_err(|error| Failure::new(Code::Failed, "it cannot be made executable").cause(error.to_string()))?;
+    let (version, _) = omnictl::version_of(cx, temp).map_err(|failure| {
+        Failure::new(Code::Failed, "what was downloaded does not run as omnictl").cause(failure.cause)
+    })?;
+    Ok(version)
+}
+
+/// Refuses what is no program for this machine: a web page, an archive, another system's or processor's binary.
+fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
+    let refuse =
+        |why: String| Err(Failure::new(Code::Failed, "what was downloaded is no omnictl for this machine").cause(why));
+    let html = head.first() == Some(&b'<') || content_type == "text/html";
+    match (std::env::consts::OS, head) {
+        _ if head.is_empty() => refuse("it is empty".to_owned()),
+        _ if html => refuse("it is a web page: the address is answered by something else".to_owned()),
+        ("linux", [0x7f, b'E', b'L', b'F', class, order, ..]) => {
+            // e_machine, at offset 18: 62 is x86-64, 183 is AArch64.
+            let machine = head.get(18..20).map(|field| u16::from_le_bytes([field[0], field[1]]));
+            let wanted = if std::env::consts::ARCH == "aarch64" { 183 } else { 62 };
+            match machine {
+                Some(machine) if machine == wanted && *class == 2 && *order == 1 => Ok(()),
+                _ => refuse(format!("it is a program for another processor ({machine:?}, this one is {wanted})")),
+            }
+        }
+        ("macos", [0xcf, 0xfa, 0xed, 0xfe, cpu @ ..]) => {
+            let wanted = if std::env::consts::ARCH == "aarch64" { 0x0c } else { 0x07 };
+            if cpu.first() == Some(&wanted) {
+                Ok(())
+            } else {
+                refuse("it is a program for another processor".to_owned())
+            }
+        }
+        _ => refuse(format!("it does not start as a program of {} does", std::env::consts::OS)),
+    }
+}
+
+/// Compares the file with the line for `asset` in the release's `sha256sum.txt`.
+fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) -> Result<(), Failure> {
+    let url = format!("{base}/sha256sum.txt");
+    let reply =
+        curl::fetch(cx, "downloading the checksums", &Request { ca_file: ca, follow: true, ..Request::get(&url) })?;
+    let wanted = reply.body.lines().filter(|_| reply.status == 200).find_map(|line| {
+        let (sum, name) = line.split_once(char::is_whitespace)?;
+        (name.trim().trim_start_matches('*') == asset).then(|| sum.to_ascii_lowercase())
+    });
+    let Some(wanted) = wanted else {
+        return Err(
+            Failure::new(Code::Failed, "it cannot be verified").cause(format!("{url} holds no checksum for {asset}"))
+        );
+    };
+    let found = sha256(cx, file)?;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Failed, "its checksum is wrong")
+        .cause(format!("expected {wanted}, found {found}: it was changed or cut short on the way")))
+}
+
+/// The SHA-256 of a file, by whichever of the usual programs is there.
+fn sha256(cx: &Cx, file: &Path) -> Result<String, Failure> {
+    let shell = proc::shell()?;
+    let candidates = [
+        ("sha256sum", cmd!(shell, "sha256sum {file}")),
+        ("shasum", cmd!(shell, "shasum -a 256 {file}")),
+        ("openssl", cmd!(shell, "openssl dgst -sha256 -r {file}")),
+    ];
+    for (name, cmd) in candidates {
+        if which::which(name).is_ok() {
+            let ended = cx.proc.run(Job::new("computing the checksum", cmd))?.checked()?;
+            return Ok(ended.stdout.split_whitespace().next().unwrap_or_default().to_ascii_lowercase());
+        }
+    }
+    Err(Failure::new(Code::Prerequisite, "no program computes SHA-256 sums")
+        .hint("install coreutils (sha256sum) or openssl"))
+}
+
+/// A file that goes away unless it was renamed.
+struct Temp(PathBuf);
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_program_for_this_machine_passes() {
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(check_program(&own[..HEAD], "application/octet-stream").is_ok());
+        let mut other = own[..HEAD].to_vec();
+        other[18] ^= 0xff;
+        other[4] ^= 0x01;
+        for (head, content_type, why) in [
+            (&b"<!doctype html>"[..], "text/html", "web page"),
+            (&b"<html>"[..], "", "web page"),
+            (&b""[..], "", "empty"),
+            (&b"PK\x03\x04"[..], "application/zip", "does not start"),
+            (&own[..10], "", "another processor"),
+            (&other[..], "", "another processor"),
+        ] {
+            let failure = check_program(head, content_type).unwrap_err();
+            assert!(failure.cause.contains(why), "{why}: {failure}");
+        }
+    }
+}

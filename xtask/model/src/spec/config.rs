@@ -1,0 +1,185 @@
+//! `docker/config.yaml`: the provider's access to Proxmox (`omni-infra-provider-proxmox` 0d9fd58,
+//! `internal/pkg/config/config.go`: root key `proxmox`, keys case-sensitive, unknown ones silently ignored there).
+
+use crate::failure::{Code, Failure};
+use crate::secret::Secret;
+use crate::spec::yaml;
+
+/// The provider's configuration, as far as it decides how Proxmox is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderConfig {
+    /// With `/api2/json`, without a trailing slash: the provider appends paths to it.
+    pub url: String,
+    pub auth: Auth,
+    /// Covers the Proxmox side only.
+    pub insecure_skip_verify: bool,
+}
+
+/// How the provider logs in; user and password win over a token when both are there (`main.go:74-83`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// `user@realm!name` and its secret.
+    Token { id: String, secret: Secret },
+    /// A ticket of two hours, which provider 0d9fd58 never renews.
+    Password { user: String },
+    /// Neither: the provider then starts without complaint and every call is refused.
+    None,
+}
+
+struct Root {
+    proxmox: Option<Proxmox>,
+}
+
+crate::read!(Root { proxmox or None });
+
+struct Proxmox {
+    url: String,
+    username: String,
+    password: String,
+    token_id: String,
+    token_secret: String,
+    insecure_skip_verify: bool,
+}
+
+crate::read!(Proxmox {
+    url or String::new(),
+    username or String::new(),
+    password or String::new(),
+    token_id as "tokenID" or String::new(),
+    token_secret as "tokenSecret" or String::new(),
+    insecure_skip_verify as "insecureSkipVerify" or false,
+});
+
+impl ProviderConfig {
+    /// Understands `text`; `file` names it in errors.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] with file, line and column. The YAML parser's own words are kept out when they quote a value.
+    pub fn parse(file: &str, text: &str) -> Result<ProviderConfig, Failure> {
+        if let Some(broken) = yaml::limit(file, text) {
+            return Err(Failure::new(
+                Code::Invalid,
+                format!("{}: this is not the YAML that the provider reads", broken.place),
+            )
+            .cause(broken.message)
+            .hint("compare it with docker/config.yaml.example"));
+        }
+        let root: Option<Root> = serde_yaml::from_str(text).map_err(|error| {
+            let place = error.location().map_or(String::new(), |at| format!(":{}:{}", at.line(), at.column()));
+            Failure::new(Code::Invalid, format!("{file}{place}: this is not the YAML that the provider reads"))
+                .cause(without_values(&error.to_string()))
+                .hint("compare it with docker/config.yaml.example")
+        })?;
+        let Some(proxmox) = root.and_then(|root| root.proxmox) else {
+            return Err(Failure::new(Code::Invalid, format!("{file}:1:1: there is no `proxmox:` in it"))
+                .cause("the provider ignores keys that it does not know and would start without an address")
+                .hint("compare it with docker/config.yaml.example"));
+        };
+        let Proxmox { url, username, password, token_id, token_secret, insecure_skip_verify } = proxmox;
+        let auth = if !username.is_empty() && !password.is_empty() {
+            crate::secret::hide(&password);
+            Auth::Password { user: username }
+        } else if !token_id.is_empty() && !token_secret.is_empty() {
+            Auth::Token { id: token_id, secret: Secret::new(token_secret) }
+        } else {
+            Auth::None
+        };
+        Ok(ProviderConfig { url, auth, insecure_skip_verify })
+    }
+}
+
+/// `example` with the four values in their lines; comments stay.
+///
+/// # Errors
+/// [`Code::Invalid`] when the example lacks one of the lines.
+pub fn fill(example: &str, url: &str, token_id: &str, secret: &Secret, insecure: bool) -> Result<String, Failure> {
+    let values = [
+        ("url", quoted(url)),
+        ("tokenID", quoted(token_id)),
+        ("tokenSecret", quoted(secret.expose())),
+        ("insecureSkipVerify", insecure.to_string()),
+    ];
+    let mut lines: Vec<String> = example.lines().map(str::to_owned).collect();
+    for (key, value) in values {
+        let Some(line) = lines.iter_mut().find(|line| line.trim_start().starts_with(&format!("{key}:"))) else {
+            return Err(Failure::new(Code::Invalid, format!("docker/config.yaml.example has no line `{key}:`"))
+                .hint("restore the file from the repository"));
+        };
+        let indent = line.len() - line.trim_start().len();
+        *line = format!("{}{key}: {value}", &line[..indent]);
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+/// `value` as a YAML scalar that reads back as the same string: double-quoted JSON is YAML.
+fn quoted(value: &str) -> String {
+    serde_json::Value::from(value).to_string()
+}
+
+/// `text` without what stands in quotes: serde names the value that it could not use.
+fn without_values(text: &str) -> String {
+    let mut parts = text.split('"');
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    while parts.next().is_some() {
+        kept.push('…');
+        kept.push_str(parts.next().unwrap_or_default());
+    }
+    kept
+}
+
+/// A Proxmox address with `/api2/json` and without a trailing slash, from either spelling.
+pub fn with_api_path(endpoint: &str) -> String {
+    format!("{}/api2/json", without_api_path(endpoint))
+}
+
+/// A Proxmox address without `/api2/json`.
+pub fn without_api_path(endpoint: &str) -> &str {
+    let endpoint = endpoint.trim_end_matches('/');
+    endpoint.strip_suffix("/api2/json").unwrap_or(endpoint).trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = "# access\nproxmox:\n  url: https://pve.example.com:8006/api2/json # with the path\n  tokenID: a@pve!b\n  tokenSecret: 000\n  insecureSkipVerify: false\n";
+
+    #[test]
+    fn the_example_is_filled_line_by_line() {
+        let secret = Secret::new("canary-config-1");
+        let text = fill(EXAMPLE, "https://10.0.0.1:8006/api2/json", "omni@pve!provider", &secret, true).unwrap();
+        let config = ProviderConfig::parse("config.yaml", &text).unwrap();
+        assert!(text.starts_with("# access\n"));
+        assert_eq!(config.url, "https://10.0.0.1:8006/api2/json");
+        assert_eq!(config.auth, Auth::Token { id: "omni@pve!provider".into(), secret });
+        assert!(config.insecure_skip_verify);
+        assert!(fill("proxmox: {}\n", "u", "t", &Secret::new("secret-x"), false).is_err());
+    }
+
+    #[test]
+    fn errors_have_a_place_and_no_value() {
+        let failure = ProviderConfig::parse("c", "proxmox:\n  insecureSkipVerify: \"hunter22\"\n").unwrap_err();
+        assert!(failure.message.starts_with("c:2:"), "{failure}");
+        assert!(!failure.to_string().contains("hunter22"), "{failure}");
+        for text in ["", "# nothing\n", "proxmx: {}\n", "proxmox:\n"] {
+            let failure = ProviderConfig::parse("c", text).unwrap_err();
+            assert!(failure.message.contains("no `proxmox:`"), "{failure}");
+        }
+        assert!(ProviderConfig::parse("c", "proxmox: [\n").is_err());
+    }
+
+    #[test]
+    fn the_login_that_the_provider_takes_is_found() {
+        let text = "proxmox:\n  url: x\n  username: root\n  password: 123456\n  tokenID: a\n  tokenSecret: bbbbbbbb\n";
+        assert_eq!(ProviderConfig::parse("c", text).unwrap().auth, Auth::Password { user: "root".into() });
+        assert_eq!(ProviderConfig::parse("c", "proxmox:\n  url: x\n").unwrap().auth, Auth::None);
+    }
+
+    #[test]
+    fn both_spellings_of_the_address_are_one() {
+        for given in ["https://h:8006", "https://h:8006/", "https://h:8006/api2/json", "https://h:8006/api2/json/"] {
+            assert_eq!(with_api_path(given), "https://h:8006/api2/json");
+            assert_eq!(without_api_path(given), "https://h:8006");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! HuJSON, JSON with `//` and `/* */` comments and trailing commas: what Tailscale's policy file is written in.
+
+use crate::spec::At;
+use crate::spec::Finding;
+use crate::spec::yaml::{self, Node};
+
+/// The value in `text`, every part of it with its place in `file`.
+///
+/// # Errors
+/// The place where it is no JSON.
+pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
+    let plain = plain(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let bad = |at: At, why: String| {
+        let fix = "mend the JSON at this place; comments and a comma after the last item are allowed";
+        Finding::error("policy-syntax", at.in_file(file), why, fix)
+    };
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&plain) {
+        let why = error.to_string();
+        let why = why.split(" at line ").next().unwrap_or_default().to_owned();
+        return Err(bad(At { line: error.line() as u32, column: error.column().max(1) as u32 }, why));
+    }
+    // JSON is a part of YAML, and the YAML reader keeps places, which serde does not.
+    let mut stream = yaml::load(file, plain.as_bytes());
+    match stream.documents.pop() {
+        Some(document) if !stream.is_broken() => Ok(document.root),
+        _ => Err(stream
+            .findings
+            .into_iter()
+            .find(Finding::is_error)
+            .unwrap_or_else(|| bad(At::START, "there is nothing in it".to_owned()))),
+    }
+}
+
+/// `text` with comments and trailing commas blanked, every other character where it was.
+fn plain(text: &str) -> String {
+    let mut out: Vec<char> = Vec::with_capacity(text.len());
+    // Where in `out` a comma stands that nothing but blanks follows so far.
+    let mut comma = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                comma = None;
+                out.push(c);
+                while let Some(inner) = chars.next() {
+                    out.push(inner);
+                    match inner {
+                        '\\' => out.extend(chars.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '/' if chars.peek() == Some(&'/') => {
+                out.push(' ');
+                while let Some(inner) = chars.next_if(|inner| *inner != '\n') {
+                    out.push(blank(inner));
+                }
+            }
+            '/' if chars.peek() == Some(&'*') => {
+                out.extend([' ', ' ']);
+                chars.next();
+                let mut star = false;
+                for inner in chars.by_ref() {
+                    out.push(blank(inner));
+                    if star && inner == '/' {
+                        break;
+                    }
+                    star = inner == '*';
+                }
+            }
+            ',' => {
+                comma = Some(out.len());
+                out.push(c);
+            }
+            '}' | ']' => {
+                if let Some(at) = comma.take() {
+                    out[at] = ' ';
+                }
+                out.push(c);
+            }
+            // A tab inside a flow collection is white space to JSON, and to YAML only in some places.
+            '\t' => out.push(' '),
+            c => {
+                if !c.is_whitespace() {
+                    comma = None;
+                }
+                out.push(c);
+            }
+        }
+    }
+    out.into_iter().collect()
+}
+
+fn blank(c: char) -> char {
+    if c == '\n' { c } else { ' ' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_trailing_commas_are_blanked_in_place() {
+        let text = "{ // a \"b\"\n\t\"x\": [1, 2, /* c,\n d */ ],\n \"url\": \"https://h//i,]\", }\n";
+        let plain = plain(text);
+        assert_eq!(plain.lines().count(), text.lines().count());
+        let value: serde_json::Value = serde_json::from_str(&plain).unwrap();
+        assert_eq!(value, serde_json::json!({"x": [1, 2], "url": "https://h//i,]"}));
+        let root = parse("p", text).unwrap();
+        assert_eq!(root.entry("url").unwrap().at, At { line: 4, column: 2 });
+        assert_eq!(root.get("x").unwrap().items().len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_json_has_a_place() {
+        for (text, line) in [("{\n \"a\": \n}", 3), ("", 1), ("{\"a\":1}\n{", 2), ("{\"a\": [1,,2]}", 1)] {
+            let finding = parse("p", text).unwrap_err();
+            assert_eq!((finding.rule, finding.place.line), ("policy-syntax", line), "{text}: {finding}");
+        }
+    }
+
+    #[test]
+    fn whatever_comes_there_is_an_answer() {
+        for text in ["/*", "//", "\"", "\"\\", "{\"a\":\"\\ud83d\\ude00\"}", "[\t1,\t]", "{\"a\":{}}", "null", "-"] {
+            let _ = parse("p", text);
+        }
+    }
+}

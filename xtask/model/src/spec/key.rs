@@ -1,0 +1,267 @@
+//! Service-account keys, understood without asking anyone: base64 of JSON `{"name", "pgp_key"}` with an armored OpenPGP
+//! key inside (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name tells the kind, the key's own packets
+//! tell until when it is good: Omni lets keys expire silently, by default after a year.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::failure::{Code, Failure};
+
+/// What a key says of itself. Holds nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// The service account: `automation`, or `infra-provider:proxmox`.
+    pub name: String,
+    /// When it stops working; `None` when it has no limit.
+    pub expires: Option<SystemTime>,
+}
+
+struct Envelope {
+    name: String,
+    pgp_key: String,
+}
+
+crate::read!(Envelope { name, pgp_key });
+
+/// What the name of an infrastructure provider's service account starts with (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
+const PROVIDER: &str = "infra-provider:";
+
+impl KeyInfo {
+    /// Understands the text of a key.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that do not quote it.
+    pub fn parse(text: &str) -> Result<KeyInfo, String> {
+        let bytes = STANDARD.decode(text.trim()).map_err(|_| "it is not base64".to_owned())?;
+        let envelope: Envelope = serde_json::from_slice(&bytes)
+            .map_err(|_| "it is base64, but not of the JSON {\"name\", \"pgp_key\"} that Omni makes".to_owned())?;
+        let packets = unarmor(&envelope.pgp_key).ok_or("its pgp_key is not an armored OpenPGP private key")?;
+        let expires = expiry(&packets).ok_or("the OpenPGP packets of its pgp_key are cut short or damaged")?;
+        Ok(KeyInfo { name: envelope.name, expires })
+    }
+
+    /// The provider that the key is for, if it is a provider's key.
+    pub fn provider(&self) -> Option<&str> {
+        self.name.strip_prefix(PROVIDER)
+    }
+
+    /// Whether it no longer works at `now`.
+    pub fn expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+
+    /// How long it is still good; `None` without a limit, zero when it has expired.
+    pub fn left(&self, now: SystemTime) -> Option<Duration> {
+        self.expires.map(|at| at.duration_since(now).unwrap_or_default())
+    }
+}
+
+/// Checks that `text` is a key with which the provider `id` can register at `now`; `place` says where it was found.
+///
+/// # Errors
+/// [`Code::Invalid`] with the reason and the way to a good key.
+pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) -> Result<KeyInfo, Failure> {
+    let refuse = |cause: String| {
+        Failure::new(Code::Invalid, format!("the provider's key ({place}) cannot be used"))
+            .cause(cause)
+            .hint(format!(
+                "make the key for this provider: `omnictl infraprovider create {id}` (or `renewkey {id}` when it exists), or in Omni under Settings, Infra Providers"
+            ))
+    };
+    let info = KeyInfo::parse(text).map_err(refuse)?;
+    match info.provider() {
+        None => Err(refuse(format!(
+            "it belongs to the ordinary service account `{}`; Omni lets only keys of the kind infra-provider:<id> register a provider",
+            info.name
+        ))),
+        Some(found) if found != id => Err(refuse(format!(
+            "it is the key of the provider `{found}`, but this provider runs as `{id}`; Omni compares them letter by letter"
+        ))),
+        Some(_) if info.expired(now) => {
+            let days = info.expires.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs() / 86_400;
+            Err(refuse(format!("it expired {days} days ago")).hint(format!(
+                "renew it: `omnictl infraprovider renewkey {id}`, then put the new OMNI_SERVICE_ACCOUNT_KEY into docker/.env as OMNI_INFRA_PROVIDER_KEY"
+            )))
+        }
+        Some(_) => Ok(info),
+    }
+}
+
+/// The bytes inside an armored private key.
+pub(super) fn unarmor(text: &str) -> Option<Vec<u8>> {
+    let (_, rest) = text.split_once("-----BEGIN PGP PRIVATE KEY BLOCK-----")?;
+    let (body, _) = rest.split_once("-----END PGP PRIVATE KEY BLOCK-----")?;
+    // Headers end at the first blank line; the checksum line starts with `=`.
+    let lines = body.lines().map(str::trim).skip_while(|line| line.is_empty());
+    let has_headers = lines.clone().next().is_some_and(|line| line.contains(": "));
+    let lines = lines.skip_while(|line| has_headers && !line.is_empty());
+    let data: String = lines.filter(|line| !line.is_empty() && !line.starts_with('=')).collect();
+    STANDARD.decode(data).ok()
+}
+
+/// When the key of these packets (RFC 4880) stops working: the outer `None` says that they are damaged.
+fn expiry(mut packets: &[u8]) -> Option<Option<SystemTime>> {
+    let mut created = None;
+    let mut expires: Option<u64> = None;
+    while !packets.is_empty() {
+        let (tag, body, rest) = packet(packets)?;
+        packets = rest;
+        match tag {
+            // Secret key: version, then the creation time.
+            5 => created = Some(u64::from(u32_at(body, 1)?)),
+            // Signature, version 4: type, two algorithms, then the hashed subpackets.
+            2 if body.first() == Some(&4) => {
+                let length = usize::from(u16::from_be_bytes([*body.get(4)?, *body.get(5)?]));
+                let fields = lifetimes(body.get(6..6 + length)?)?;
+                let ends = [(created, fields.key), (fields.made.map(u64::from), fields.signature)];
+                for (start, seconds) in ends {
+                    if let (Some(start), Some(seconds)) = (start, seconds.filter(|&seconds| seconds != 0)) {
+                        let end = start + u64::from(seconds);
+                        expires = Some(expires.map_or(end, |other| other.min(end)));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    created?;
+    Some(expires.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+#[derive(Default)]
+pub(super) struct Lifetimes {
+    pub(super) made: Option<u32>,
+    pub(super) signature: Option<u32>,
+    pub(super) key: Option<u32>,
+    /// What the key may be used for (27): 0x0c are the two bits of encryption.
+    pub(super) flags: Option<u8>,
+}
+
+/// The times in the subpackets of a signature: when made (2), how long it (3) and the key (9) are good, in seconds.
+pub(super) fn lifetimes(mut fields: &[u8]) -> Option<Lifetimes> {
+    let mut found = Lifetimes::default();
+    while let Some(&first) = fields.first() {
+        let (length, used) = match first {
+            0..192 => (usize::from(first), 1),
+            192..255 => ((usize::from(first) - 192) * 256 + usize::from(*fields.get(1)?) + 192, 2),
+            255 => (u32_at(fields, 1)? as usize, 5),
+        };
+        let field = fields.get(used..used + length)?;
+        match field.first()? & 0x7f {
+            2 => found.made = u32_at(field, 1),
+            3 => found.signature = u32_at(field, 1),
+            9 => found.key = u32_at(field, 1),
+            27 => found.flags = field.get(1).copied(),
+            _ => {}
+        }
+        fields = &fields[used + length..];
+    }
+    Some(found)
+}
+
+/// Tag, body and the rest after one packet; both header formats.
+pub(super) fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let head = *bytes.first()?;
+    let second = usize::from(*bytes.get(1)?);
+    let (tag, length, used): (u8, usize, usize) = if head & 0x40 != 0 {
+        let (length, used) = match second {
+            0..192 => (second, 2),
+            192..224 => ((second - 192) * 256 + usize::from(*bytes.get(2)?) + 192, 3),
+            255 => (u32_at(bytes, 2)? as usize, 6),
+            _ => return None,
+        };
+        (head & 0x3f, length, used)
+    } else {
+        let (length, used) = match head & 3 {
+            0 => (second, 2),
+            1 => (second * 256 + usize::from(*bytes.get(2)?), 3),
+            2 => (u32_at(bytes, 1)? as usize, 5),
+            _ => (bytes.len() - 1, 1),
+        };
+        ((head >> 2) & 0x0f, length, used)
+    };
+    let end = used.checked_add(length)?;
+    Some((tag, bytes.get(used..end)?, bytes.get(end..)?))
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key of the real structure with `created` and lifetime in seconds; the secret material is zeros.
+    fn key(name: &str, created: u32, lifetime: Option<u32>) -> String {
+        let mut secret_key = vec![4];
+        secret_key.extend(created.to_be_bytes());
+        secret_key.extend([22; 40]);
+        let mut fields = vec![5, 2];
+        fields.extend(created.to_be_bytes());
+        if let Some(seconds) = lifetime {
+            fields.extend([5, 0x89]);
+            fields.extend(seconds.to_be_bytes());
+        }
+        let mut signature = vec![4, 0x13, 22, 8, 0, fields.len() as u8];
+        signature.extend(fields);
+        signature.extend([0; 20]);
+        let mut packets = Vec::new();
+        for (tag, body) in [(5u8, secret_key), (13, b"a <a@b>".to_vec()), (2, signature)] {
+            packets.extend([0xc0 | tag, body.len() as u8]);
+            packets.extend(body);
+        }
+        let armored = format!(
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{}\n=AAAA\n-----END PGP PRIVATE KEY BLOCK-----",
+            STANDARD.encode(packets)
+        );
+        STANDARD.encode(serde_json::json!({"name": name, "pgp_key": armored}).to_string())
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_key_tells_its_kind_and_its_end() {
+        let info = KeyInfo::parse(&key("infra-provider:proxmox", 1000, Some(500))).unwrap();
+        assert_eq!(info.provider(), Some("proxmox"));
+        assert_eq!(info.expires, Some(at(1500)));
+        assert!(!info.expired(at(1499)) && info.expired(at(1500)));
+        assert_eq!(KeyInfo::parse(&key("automation", 1000, None)).unwrap().expires, None);
+    }
+
+    #[test]
+    fn only_the_key_of_this_provider_will_do() {
+        let good = key("infra-provider:proxmox", 1000, Some(500));
+        assert!(check_provider_key(&good, "proxmox", "docker/.env", at(1200)).is_ok());
+        let cases = [
+            (key("automation", 1000, Some(500)), "ordinary service account `automation`"),
+            (key("infra-provider:Proxmox", 1000, Some(500)), "letter by letter"),
+            (key("infra-provider:proxmox", 1000, Some(10)), "expired"),
+            ("no key!".to_owned(), "not base64"),
+            (STANDARD.encode("{}"), "not of the JSON"),
+            (STANDARD.encode("{\"name\":\"x\",\"pgp_key\":\"y\"}"), "not an armored"),
+        ];
+        for (text, why) in cases {
+            let failure = check_provider_key(&text, "proxmox", "docker/.env", at(1200)).unwrap_err();
+            assert!(failure.cause.contains(why), "{why}: {failure}");
+        }
+    }
+
+    #[test]
+    fn damaged_packets_are_refused_without_a_panic() {
+        let good = key("a", 1000, Some(500));
+        let json: serde_json::Value = serde_json::from_slice(&STANDARD.decode(&good).unwrap()).unwrap();
+        let packets = unarmor(json["pgp_key"].as_str().unwrap()).unwrap();
+        for end in 0..packets.len() {
+            let _ = expiry(&packets[..end]);
+            let mut bent = packets.clone();
+            bent[end] ^= 0xff;
+            let _ = expiry(&bent);
+        }
+        assert_eq!(expiry(&packets[..packets.len() - 1]), None);
+    }
+}

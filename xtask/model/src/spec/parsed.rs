@@ -1,0 +1,29 @@
+//! What a parser gives back.
+
+use super::{Finding, Severity};
+
+/// What a parser made of a file. `value` is there as soon as anything useful could be read, even next to errors, so
+/// that every finding is reported at once; a caller that acts on the value asks [`Parsed::has_errors`] first.
+#[derive(Debug, Clone)]
+pub struct Parsed<T> {
+    pub value: Option<T>,
+    pub findings: Vec<Finding>,
+}
+
+impl<T> Parsed<T> {
+    /// True if any finding is an error: the value must not be acted upon.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|f| f.severity == Severity::Error)
+    }
+
+    /// The value, if it was read without any error; otherwise the findings.
+    ///
+    /// # Errors
+    /// All findings, warnings included, when one of them is an error or nothing could be read.
+    pub fn into_ok(self) -> Result<T, Vec<Finding>> {
+        if self.has_errors() {
+            return Err(self.findings);
+        }
+        self.value.ok_or(self.findings)
+    }
+}

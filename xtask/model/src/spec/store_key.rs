@@ -1,0 +1,210 @@
+//! `docker/omni.asc`, the key that Omni's store is encrypted with: Omni cannot ask for a passphrase, needs a part that
+//! encrypts, and a key that ends takes the store with it (omni v1.9.3: `failed to init cipher: failed to provide key`).
+//!
+//! Read from the key's own packets (RFC 4880, RFC 9580), so that the answer needs no gpg and no keyring.
+
+use crate::clock;
+use crate::spec::key::{lifetimes, packet, u32_at, unarmor};
+
+/// What the key is, when it will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreKey {
+    /// The user id, such as `Omni (etcd encryption) <admin@example.com>`.
+    pub user: String,
+    /// When its encrypting part ends, in seconds since 1970.
+    pub expires: Option<u64>,
+}
+
+/// Why a key will not do, and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    pub why: String,
+    pub fix: String,
+}
+
+/// One key or subkey, with what its signatures say.
+#[derive(Default)]
+struct Part {
+    created: u64,
+    algorithm: u8,
+    locked: bool,
+    flags: Option<u8>,
+    lifetime: Option<u64>,
+    revoked: bool,
+}
+
+impl Part {
+    /// Whether it may encrypt: by its flags; without them by what its algorithm can do (1, 2 RSA, 16 ElGamal, 18 ECDH,
+    /// 25 X25519, 26 X448).
+    fn encrypts(&self) -> bool {
+        let able = matches!(self.algorithm, 1 | 2 | 16 | 18 | 25 | 26);
+        able && self.flags.is_none_or(|flags| flags & 0x0c != 0)
+    }
+
+    fn expires(&self) -> Option<u64> {
+        self.lifetime.map(|seconds| self.created + seconds)
+    }
+}
+
+/// Judges the text of `docker/omni.asc` at `now`, in seconds since 1970.
+///
+/// # Errors
+/// Why Omni could not use it.
+pub fn judge(text: &str, now: u64) -> Result<StoreKey, Unfit> {
+    let no = |why: &str, fix: &str| Err(Unfit { why: why.to_owned(), fix: fix.to_owned() });
+    let export = "export the private key: `gpg --armor --export-secret-keys FINGERPRINT` (docs/gpg-key-setup.md)";
+    if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {
+        return no("it is the public half of a key", export);
+    }
+    let Some(packets) = unarmor(text) else { return no("it is no armored OpenPGP private key", export) };
+    let Some((parts, user)) = parts(&packets) else { return no("its packets are cut short or damaged", export) };
+    let Some(primary) = parts.first() else { return no("there is no private key in it", export) };
+    if parts.iter().any(|part| part.locked) {
+        return no(
+            "it has a passphrase, and Omni cannot be asked for one",
+            "make a key without one, before Omni's first start: a start with this key spoils the empty store (docs/gpg-key-setup.md)",
+        );
+    }
+    if primary.revoked {
+        return no("it is revoked", "use the key that the store was made with, or make a new one for a new store");
+    }
+    let able: Vec<&Part> = parts.iter().filter(|part| part.encrypts() && !part.revoked).collect();
+    if able.is_empty() {
+        return no(
+            "it has no encryption subkey",
+            "add one: `gpg --quick-add-key FINGERPRINT rsa4096 encr never`, then export it again",
+        );
+    }
+    // The subkey ends with its primary key; a part without an end is the last to go.
+    let end = |part: &&Part| [part.expires(), primary.expires()].into_iter().flatten().min();
+    let expires = if able.iter().any(|part| end(part).is_none()) { None } else { able.iter().filter_map(end).max() };
+    if let Some(at) = expires.filter(|at| *at <= now) {
+        return no(
+            &format!("it expired on {}", clock::date(at)),
+            "give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again",
+        );
+    }
+    Ok(StoreKey { user, expires })
+}
+
+/// The keys in order, the primary one first, and the user id.
+fn parts(mut packets: &[u8]) -> Option<(Vec<Part>, String)> {
+    let (mut found, mut user) = (Vec::<Part>::new(), String::new());
+    while !packets.is_empty() {
+        let (tag, body, rest) = packet(packets)?;
+        packets = rest;
+        match tag {
+            5 | 7 => found.push(part(body)?),
+            13 if user.is_empty() => user = String::from_utf8_lossy(body).into_owned(),
+            2 if body.first() == Some(&4) => {
+                let length = usize::from(u16::from_be_bytes([*body.get(4)?, *body.get(5)?]));
+                let fields = lifetimes(body.get(6..6 + length)?)?;
+                let Some(last) = found.last_mut() else { continue };
+                match body.get(1)? {
+                    // Certification of a user id, direct, binding of a subkey.
+                    0x10..=0x13 | 0x18 | 0x1f => {
+                        last.flags = fields.flags.or(last.flags);
+                        let seconds = fields.key.filter(|&seconds| seconds != 0).map(u64::from);
+                        last.lifetime = seconds.or(last.lifetime);
+                    }
+                    0x20 | 0x28 => last.revoked = true,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    Some((found, user))
+}
+
+/// A secret key or subkey: version, time, algorithm, the public numbers, then the octet that says how the private ones
+/// are locked, 0 for not at all.
+fn part(body: &[u8]) -> Option<Part> {
+    let version = *body.first()?;
+    let (created, algorithm) = (u64::from(u32_at(body, 1)?), *body.get(5)?);
+    let at = match version {
+        4 => public_length(algorithm, body.get(6..)?)? + 6,
+        6 => usize::try_from(u32_at(body, 6)?).ok()?.checked_add(10)?,
+        _ => return None,
+    };
+    Some(Part { created, algorithm, locked: *body.get(at)? != 0, ..Part::default() })
+}
+
+/// How many octets the public numbers of a version 4 key take.
+fn public_length(algorithm: u8, body: &[u8]) -> Option<usize> {
+    let number = |at: usize| {
+        let bits = usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
+        Some(at + 2 + bits.div_ceil(8))
+    };
+    let counted = |at: usize| Some(at + 1 + usize::from(*body.get(at)?));
+    match algorithm {
+        1..=3 => number(number(0)?),
+        16 => number(number(number(0)?)?),
+        17 => number(number(number(number(0)?)?)?),
+        18 => counted(number(counted(0)?)?),
+        19 | 22 => number(counted(0)?),
+        25 | 27 => Some(32),
+        26 => Some(56),
+        28 => Some(57),
+        _ => return None,
+    }
+    .filter(|end| *end < body.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    /// 22 Nov 2026.
+    const NOW: u64 = 1_795_316_645;
+
+    fn fixture(name: &str) -> String {
+        let file = format!("{}/../tests/fixtures/pgp/{name}.b64", env!("CARGO_MANIFEST_DIR"));
+        let body = std::fs::read_to_string(&file).expect(&file);
+        format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n{body}-----END PGP PRIVATE KEY BLOCK-----\n")
+    }
+
+    #[test]
+    fn keys_of_gpg_are_told_apart() {
+        for name in ["good", "rsa"] {
+            let key = judge(&fixture(name), NOW).unwrap();
+            assert_eq!(key, StoreKey { user: "Omni (etcd encryption) <admin@example.com>".into(), expires: None });
+        }
+        let ending = judge(&fixture("expiring"), NOW).unwrap();
+        assert_eq!(ending.expires.map(clock::date).as_deref(), Some("2028-11-21"));
+        let cases = [
+            ("passphrase", NOW, "passphrase"),
+            ("sign-only", NOW, "no encryption subkey"),
+            ("expiring", 1_900_000_000, "expired on 2028-11-21"),
+        ];
+        for (name, now, why) in cases {
+            let unfit = judge(&fixture(name), now).unwrap_err();
+            assert!(unfit.why.contains(why), "{name}: {unfit:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_refused() {
+        let public = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n";
+        assert!(judge(public, NOW).unwrap_err().why.contains("public half"));
+        assert!(judge("", NOW).unwrap_err().why.contains("no armored"));
+    }
+
+    #[test]
+    fn damage_is_refused_without_a_panic() {
+        let packets = unarmor(&fixture("good")).unwrap();
+        let armored = |bytes: &[u8]| {
+            let text = STANDARD.encode(bytes);
+            format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n{text}\n-----END PGP PRIVATE KEY BLOCK-----\n")
+        };
+        for at in 0..packets.len() {
+            let _ = judge(&armored(&packets[..at]), NOW);
+            let mut bent = packets.clone();
+            bent[at] ^= 0xff;
+            let _ = judge(&armored(&bent), NOW);
+        }
+        assert!(judge(&armored(&packets[..40]), NOW).is_err());
+    }
+}

@@ -1,0 +1,156 @@
+//! YAML as people write it, safely: every key and value keeps its line and column, and whatever a file contains, the
+//! answer is a tree or a finding with a place, within 200 MB and 2 s.
+//!
+//! 1. Refuse what is too large, is no UTF-8 or holds control characters, before any parser sees it.
+//! 2. Read events from libyaml, the parser that Omni's own YAML library (go.yaml.in/yaml) was ported from.
+//! 3. Build one tree per document under a budget, which is what stops alias bombs: an alias costs as much as the tree
+//!    that it stands for.
+//! 4. Stop at the first syntax error and keep the documents before it.
+//!
+//! Not serde: it loses the position of everything but its own errors, and the position of those too as soon as a
+//! tagged enum or `flatten` is involved.
+
+mod emit;
+mod events;
+mod quote;
+mod scalar;
+mod text;
+mod tree;
+
+use crate::spec::At;
+use crate::spec::Finding;
+
+pub use emit::emit;
+pub use quote::quote;
+pub use scalar::{Scalar, Style, Value};
+pub use text::TextAt;
+pub use tree::{Data, Document, Entry, Node};
+
+/// Files larger than this are refused unread. A template of 1 MiB is some 20,000 lines; Omni's etcd takes no resource
+/// beyond 1.5 MiB, and libyaml without optimisation reads about 3 MB/s.
+pub const MAX_BYTES: usize = 1 << 20;
+/// Documents of one stream that are read.
+pub const MAX_DOCUMENTS: usize = 1000;
+/// Nesting that no class, template, Talos patch or Kubernetes manifest comes near to.
+pub const MAX_DEPTH: usize = 100;
+/// What one stream may cost: every node counts 80 bytes plus its text, an alias counts what it stands for.
+const BUDGET: usize = 24 << 20;
+const NODE_COST: usize = 80;
+
+/// A stream read to its end or to its first error.
+#[derive(Debug, Clone, Default)]
+pub struct Stream {
+    /// The documents that were read in full, in order. A file of comments alone has none.
+    pub documents: Vec<Document>,
+    /// What is wrong with the YAML itself: an error if the stream could not be read to its end.
+    pub findings: Vec<Finding>,
+}
+
+impl Stream {
+    /// True if the stream could not be read to its end; duplicate keys do not count, the tree has both, and neither does
+    /// UTF-16.
+    pub fn is_broken(&self) -> bool {
+        self.findings.iter().any(|f| f.is_error() && !matches!(f.rule, "yaml-duplicate-key" | "yaml-utf16"))
+    }
+}
+
+/// Reads a whole file. Never panics; see the module's limits.
+pub fn load(file: &str, bytes: &[u8]) -> Stream {
+    if bytes.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
+        let fix = "split it, or move large patches and manifests to files of their own";
+        return broken(Finding::error("yaml-too-large", At::START.in_file(file), message, fix));
+    }
+    let mut findings = Vec::new();
+    let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+        Some(rest) => {
+            findings.push(Finding::warning(
+                "yaml-bom",
+                At::START.in_file(file),
+                "the file starts with a byte order mark",
+                "save it as UTF-8 without BOM: YAML needs none, and shells and diffs trip over it",
+            ));
+            rest
+        }
+        None => bytes,
+    };
+    let wide = match text::utf16(bytes) {
+        Some(Ok(wide)) => {
+            let message = "the file is UTF-16, which Omni's programs read and most others do not";
+            findings.push(Finding::error("yaml-utf16", At::START.in_file(file), message, "save the file as UTF-8"));
+            Some(wide)
+        }
+        Some(Err(good)) => {
+            let place = TextAt::whole_file().place_of_end(file, &good);
+            let message = "the file starts as UTF-16, and this is no character of it";
+            return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
+        }
+        None => None,
+    };
+    let text = match wide.as_deref().map_or_else(|| std::str::from_utf8(bytes), Ok) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = &bytes[..error.valid_up_to()];
+            let place = TextAt::whole_file().place_of_end(file, &String::from_utf8_lossy(good));
+            let message = format!("byte {:#04x} is not valid UTF-8", bytes[error.valid_up_to()]);
+            return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
+        }
+    };
+    let mut stream = load_text(file, text, TextAt::whole_file());
+    if let Some(at) = text::first_carriage_return(text) {
+        findings.push(Finding::warning(
+            "yaml-crlf",
+            at.in_file(file),
+            "the file has Windows line ends (CRLF)",
+            "convert it to LF and pin that with `*.yaml text eol=lf` in .gitattributes",
+        ));
+    }
+    findings.append(&mut stream.findings);
+    stream.findings = findings;
+    stream
+}
+
+/// Which limit of size, depth or aliases a text breaks, for readers that have none of their own. The message quotes nothing of
+/// the text, which may hold secrets.
+pub fn limit(file: &str, text: &str) -> Option<Finding> {
+    let findings = load(file, text.as_bytes()).findings;
+    findings.into_iter().find(|f| matches!(f.rule, "yaml-too-large" | "yaml-too-deep" | "yaml-alias-bomb"))
+}
+
+/// Reads YAML that stands inside a scalar of another YAML file (`providerdata: |`); places are those of the outer file.
+pub fn load_inner(file: &str, text: &str, origin: TextAt) -> Stream {
+    if text.len() > MAX_BYTES {
+        let message = format!("the text has {} bytes, more than the {MAX_BYTES} that are read", text.len());
+        return broken(Finding::error("yaml-too-large", origin.place(file, At::START), message, "make it shorter"));
+    }
+    load_text(file, text, origin)
+}
+
+fn load_text(file: &str, text: &str, origin: TextAt) -> Stream {
+    let hidden = text::hide_controls(text);
+    let mut builder = tree::Builder::new(file, hidden.as_deref().unwrap_or(text), origin, BUDGET);
+    builder.hidden = hidden.is_some();
+    let mut stream = Stream::default();
+    loop {
+        match builder.document() {
+            Ok(Some(document)) if stream.documents.len() >= MAX_DOCUMENTS => {
+                let message = format!("the stream has more than {MAX_DOCUMENTS} documents");
+                let place = document.root.at.in_file(file);
+                builder.findings.push(Finding::error("yaml-too-large", place, message, "split it"));
+                break;
+            }
+            Ok(Some(document)) => stream.documents.push(document),
+            Ok(None) => break,
+            Err(finding) => {
+                builder.findings.push(finding);
+                break;
+            }
+        }
+    }
+    stream.findings = builder.findings;
+    stream
+}
+
+fn broken(finding: Finding) -> Stream {
+    Stream { documents: Vec::new(), findings: vec![finding] }
+}

@@ -1,0 +1,405 @@
+//! From events to a tree in which every key and value knows its place.
+
+use std::collections::{HashMap, HashSet};
+
+use super::events::{Event, Events, Fault};
+use super::scalar::{Scalar, Style, Value, resolve};
+use super::text::{Lines, TextAt, block_indent};
+use super::{MAX_DEPTH, NODE_COST};
+use crate::spec::At;
+use crate::spec::Finding;
+
+/// One document of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    pub root: Node,
+}
+
+/// One value with its place. Aliases are already replaced by what they stand for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub at: At,
+    /// An explicit tag in its short form (`!!str`), which nobody writes in these files.
+    pub tag: Option<Box<str>>,
+    pub data: Data,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    Scalar(Scalar),
+    Seq(Vec<Node>),
+    /// In the order of the file. Merge keys (`<<`) are already merged; duplicates are all here, and reported.
+    Map(Vec<Entry>),
+}
+
+/// A key with its value. `at` is the key's place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub key: String,
+    pub at: At,
+    pub value: Node,
+    /// The key is no text but a number, a bool or null, which some readers keep apart.
+    pub odd: bool,
+}
+
+impl Node {
+    /// The entries of a mapping; empty for anything else.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.data {
+            Data::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of a sequence; empty for anything else.
+    pub fn items(&self) -> &[Node] {
+        match &self.data {
+            Data::Seq(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The entry of a mapping with this key, the first if there are several.
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|e| e.key == key)
+    }
+
+    /// The value of a mapping under this key.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|e| &e.value)
+    }
+
+    /// The value under a chain of keys.
+    pub fn path(&self, keys: &[&str]) -> Option<&Node> {
+        keys.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// True for a mapping.
+    pub fn is_map(&self) -> bool {
+        matches!(self.data, Data::Map(_))
+    }
+
+    /// True for a scalar that means null, an omitted value included.
+    pub fn is_null(&self) -> bool {
+        self.value() == Some(Value::Null)
+    }
+
+    /// The scalar as it was written.
+    pub fn scalar(&self) -> Option<&Scalar> {
+        match &self.data {
+            Data::Scalar(scalar) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    /// What a scalar means; `None` for a mapping or a sequence.
+    pub fn value(&self) -> Option<Value<'_>> {
+        self.scalar().map(|s| resolve(&s.text, s.style, self.tag.as_deref()))
+    }
+
+    /// The text of a scalar whatever it means, as Go decodes any scalar into a string; null gives `None`.
+    pub fn text(&self) -> Option<&str> {
+        match self.value()? {
+            Value::Null => None,
+            _ => self.scalar().map(|s| s.text.as_str()),
+        }
+    }
+
+    /// How the YAML library names this kind of node: `!!map`, `!!seq` or the scalar's tag.
+    pub fn tag_name(&self) -> &'static str {
+        match &self.data {
+            Data::Map(_) => "!!map",
+            Data::Seq(_) => "!!seq",
+            Data::Scalar(_) => self.value().map_or("!!str", |v| v.tag()),
+        }
+    }
+}
+
+/// Duplicates of one mapping that are listed.
+const MAX_DUPLICATES: usize = 50;
+
+/// Builds documents from a text until the first error.
+pub(super) struct Builder<'a> {
+    file: &'a str,
+    text: &'a str,
+    origin: TextAt,
+    events: Events<'a>,
+    lines: Option<Lines<'a>>,
+    anchors: HashMap<String, Option<(Node, usize)>>,
+    budget: usize,
+    /// The text holds stand-ins for control characters.
+    pub(super) hidden: bool,
+    pub(super) findings: Vec<Finding>,
+}
+
+type Built = Result<Node, Finding>;
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str, origin: TextAt, budget: usize) -> Builder<'a> {
+        let (lines, anchors, findings) = (None, HashMap::new(), Vec::new());
+        Builder { file, text, origin, events: Events::new(text), lines, anchors, budget, hidden: false, findings }
+    }
+
+    /// The next document, or `None` at the end. After an error it must not be called again.
+    pub(super) fn document(&mut self) -> Result<Option<Document>, Finding> {
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => return Ok(None),
+                (Event::DocumentStart(Some(version)), at) if version != (1, 1) => {
+                    let message = "found incompatible YAML document: Omni's programs read YAML 1.1".to_owned();
+                    return Err(self.error("yaml-syntax", at, message, "remove the line `%YAML`"));
+                }
+                (Event::DocumentStart(_), _) => {
+                    self.anchors.clear();
+                    let (event, at) = self.next()?;
+                    return Ok(Some(Document { root: self.node(event, at, 0)? }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event, At), Finding> {
+        match self.events.next() {
+            Ok((event, at, _)) => Ok((event, self.origin.at(at))),
+            Err(fault) => Err(self.syntax(fault)),
+        }
+    }
+
+    fn node(&mut self, event: Event, at: At, depth: usize) -> Built {
+        if depth > MAX_DEPTH {
+            let message = format!("values are nested more than {MAX_DEPTH} deep");
+            return Err(self.error(
+                "yaml-too-deep",
+                at,
+                message,
+                "no Omni, Talos or Kubernetes document is: flatten it",
+            ));
+        }
+        let before = self.budget;
+        self.spend(NODE_COST, at)?;
+        let (node, anchor) = match event {
+            Event::Alias(name) => return self.alias(&name, at),
+            Event::Scalar { anchor, tag, mut value, style } => {
+                if self.hidden {
+                    value = super::text::show_controls(&value);
+                }
+                self.spend(value.len(), at)?;
+                let tag = short(tag);
+                self.tag_fits(&value, style, tag.as_deref(), at)?;
+                let body = self.body(at, style, &value);
+                let data = Data::Scalar(Scalar { text: value, style, body });
+                (Node { at, tag, data }, anchor)
+            }
+            Event::SequenceStart { anchor, tag } => {
+                self.open(&anchor);
+                let mut items = Vec::new();
+                loop {
+                    match self.next()? {
+                        (Event::SequenceEnd, _) => break,
+                        (event, at) => items.push(self.node(event, at, depth + 1)?),
+                    }
+                }
+                (Node { at, tag: short(tag), data: Data::Seq(items) }, anchor)
+            }
+            Event::MappingStart { anchor, tag } => {
+                self.open(&anchor);
+                let entries = self.entries(depth)?;
+                (Node { at, tag: short(tag), data: Data::Map(entries) }, anchor)
+            }
+            // libyaml answers a node with one of the above; anything else would be its own defect.
+            _ => return Err(self.error("yaml-syntax", at, "a value is missing here".into(), "")),
+        };
+        if let Some(anchor) = anchor {
+            let cost = before - self.budget;
+            self.spend(cost, at)?;
+            self.anchors.insert(anchor, Some((node.clone(), cost)));
+        }
+        Ok(node)
+    }
+
+    /// An explicit tag (`!!int x`) that the text does not bear out is an error to Go's library.
+    fn tag_fits(&self, text: &str, style: Style, tag: Option<&str>, at: At) -> Result<(), Finding> {
+        let Some(tag @ ("!!int" | "!!float" | "!!bool" | "!!null" | "!!timestamp")) = tag else { return Ok(()) };
+        let found = resolve(text, style, Some(tag)).tag();
+        if found == tag {
+            return Ok(());
+        }
+        let message = format!("cannot construct {found} `{text}` as a {tag}");
+        Err(self.error("yaml-syntax", at, message, "leave the tag out"))
+    }
+
+    /// Marks an anchor whose value is still being read: an alias to it now would contain itself.
+    fn open(&mut self, anchor: &Option<String>) {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
+    }
+
+    fn alias(&mut self, name: &str, at: At) -> Built {
+        match self.anchors.get(name) {
+            Some(Some((node, cost))) => {
+                // The copy keeps the places of the original: that is where a person has to edit.
+                if *cost > self.budget {
+                    return Err(self.bomb(at));
+                }
+                self.budget -= *cost;
+                Ok(node.clone())
+            }
+            Some(None) => {
+                let message = format!("the value of anchor `{name}` contains itself");
+                Err(self.error("yaml-alias-cycle", at, message, "write the value out instead of the alias"))
+            }
+            None => {
+                let message = format!("alias `*{name}` has no anchor `&{name}` before it in this document");
+                let fix = "define the anchor first, or quote the value if it is meant to start with `*`";
+                Err(self.error("yaml-unknown-anchor", at, message, fix))
+            }
+        }
+    }
+
+    fn entries(&mut self, depth: usize) -> Result<Vec<Entry>, Finding> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut merges = Vec::new();
+        loop {
+            let (event, at) = match self.next()? {
+                (Event::MappingEnd, _) => break,
+                other => other,
+            };
+            let key = self.node(event, at, depth + 1)?;
+            let merge = matches!(&key.data, Data::Scalar(s) if s.text == "<<" && s.style == Style::Plain);
+            let odd = !matches!(key.value(), None | Some(Value::Str(_)));
+            let Data::Scalar(scalar) = key.data else {
+                let message = "a key that is itself a list or a mapping".to_owned();
+                return Err(self.error("yaml-complex-key", at, message, "quote it if it is meant as text: \"{…}\""));
+            };
+            let (event, value_at) = self.next()?;
+            let value = self.node(event, value_at, depth + 1)?;
+            if merge {
+                merges.push(value);
+            } else {
+                entries.push(Entry { key: scalar.text, at, value, odd });
+            }
+        }
+        self.duplicates(&entries);
+        for merge in merges {
+            self.merge(&mut entries, merge)?;
+        }
+        Ok(entries)
+    }
+
+    fn duplicates(&mut self, entries: &[Entry]) {
+        let mut report = |entry: &Entry, first: u32| {
+            let message = format!("key `{}` is already defined at line {first}", entry.key);
+            let place = entry.at.in_file(self.file);
+            self.findings.push(Finding::error("yaml-duplicate-key", place, message, "keep one of the two"));
+        };
+        if entries.len() <= 16 {
+            for (n, entry) in entries.iter().enumerate() {
+                if let Some(first) = entries[..n].iter().find(|e| e.key == entry.key) {
+                    report(entry, first.at.line);
+                }
+            }
+            return;
+        }
+        let mut reported = 0;
+        let mut seen: HashMap<&str, u32> = HashMap::with_capacity(entries.len());
+        for entry in entries {
+            match seen.get(entry.key.as_str()) {
+                Some(_) if reported >= MAX_DUPLICATES => break,
+                Some(first) => {
+                    reported += 1;
+                    report(entry, *first);
+                }
+                None => drop(seen.insert(&entry.key, entry.at.line)),
+            }
+        }
+    }
+
+    /// `<<: *base` and `<<: [*a, *b]`: keys that are already there win.
+    fn merge(&mut self, entries: &mut Vec<Entry>, value: Node) -> Result<(), Finding> {
+        let at = value.at;
+        let sources = match value.data {
+            Data::Map(_) => vec![value],
+            Data::Seq(items) if items.iter().all(Node::is_map) => items,
+            _ => {
+                let message = "`<<` merges mappings, and this is none".to_owned();
+                return Err(self.error("yaml-syntax", at, message, "name an anchor of a mapping, or quote the key"));
+            }
+        };
+        let mut have: HashSet<String> = entries.iter().map(|e| e.key.clone()).collect();
+        for source in sources {
+            if let Data::Map(more) = source.data {
+                entries.extend(more.into_iter().filter(|e| have.insert(e.key.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, at: At, style: Style, value: &str) -> TextAt {
+        match style {
+            Style::Plain if !value.contains('\n') => TextAt::line(at),
+            Style::Quoted if !value.contains('\n') => TextAt::line(At { column: at.column.saturating_add(1), ..at }),
+            Style::Literal => {
+                let text = self.text;
+                let lines = self.lines.get_or_insert_with(|| Lines::new(text));
+                // Lines are those of this text; a literal inside a literal adds up.
+                let header = at.line.saturating_sub(self.origin.start.line).saturating_add(1);
+                let indent = block_indent(lines, header, value);
+                TextAt::block(At { line: at.line.saturating_add(1), column: self.origin.start.column + indent })
+            }
+            _ => TextAt::point(at),
+        }
+    }
+
+    fn spend(&mut self, cost: usize, at: At) -> Result<(), Finding> {
+        match self.budget.checked_sub(cost) {
+            Some(rest) => {
+                self.budget = rest;
+                Ok(())
+            }
+            None => Err(self.bomb(at)),
+        }
+    }
+
+    fn bomb(&self, at: At) -> Finding {
+        let message = "the document unfolds to more than 24 MiB: too many values, or aliases that multiply".to_owned();
+        self.error("yaml-alias-bomb", at, message, "write fewer values, and no alias to an anchor full of aliases")
+    }
+
+    fn error(&self, rule: &'static str, at: At, message: String, fix: &str) -> Finding {
+        Finding::error(rule, at.in_file(self.file), message, fix)
+    }
+
+    fn syntax(&self, fault: Fault) -> Finding {
+        let inner = fault.at.unwrap_or_else(|| super::text::end_of(self.text.get(..fault.offset).unwrap_or_default()));
+        let line = self.text.split('\n').nth(inner.line.saturating_sub(1) as usize).unwrap_or_default();
+        let fix = hint(&fault.message, line);
+        self.error("yaml-syntax", self.origin.at(inner), fault.message, fix)
+    }
+}
+
+/// The usual cause behind a message of libyaml, which names the symptom alone.
+fn hint(message: &str, line: &str) -> &'static str {
+    if line.trim_start_matches(' ').starts_with('\t') {
+        "indent with spaces: YAML forbids tabs"
+    } else if message.contains("mapping values are not allowed") {
+        "quote the value: it contains `: `, or the line before lacks its indentation"
+    } else if message.contains("cannot start any token") {
+        "quote the value: it starts with a character that means something to YAML (`%`, `@`, `` ` ``)"
+    } else if message.contains("control characters") {
+        "this is no text file, or it holds a control character: remove it"
+    } else if message.contains("did not find expected key") || message.contains("could not find expected ':'") {
+        "check the indentation of this line and the one before, and that every key ends with `: `"
+    } else {
+        "check quotes, brackets and indentation here and on the line before"
+    }
+}
+
+fn short(tag: Option<String>) -> Option<Box<str>> {
+    tag.map(|t| match t.strip_prefix("tag:yaml.org,2002:") {
+        Some(core) => format!("!!{core}").into_boxed_str(),
+        None => t.into_boxed_str(),
+    })
+}

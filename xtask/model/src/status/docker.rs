@@ -1,0 +1,209 @@
+//! What docker compose prints, understood (texts of docker compose 5.5.1).
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A container of the stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    pub service: String,
+    pub name: String,
+    /// `running`, `exited`, `restarting`, `created`, `paused`, `dead`.
+    pub state: String,
+    /// `healthy`, `unhealthy`, `starting`, or empty when the image has no health check.
+    pub health: String,
+    pub exit_code: i32,
+    /// As docker says it: `Up 3 seconds (healthy)`.
+    pub status: String,
+    pub image: String,
+    /// What is published on the host; `None` when docker does not say.
+    pub publishers: Option<Vec<Publisher>>,
+}
+
+crate::written!(Container { service, name, state, health, exit_code, status, image, publishers });
+crate::read!(Container {
+    service as "Service",
+    name as "Name",
+    state as "State",
+    health as "Health" or String::new(),
+    exit_code as "ExitCode" or 0,
+    status as "Status" or String::new(),
+    image as "Image" or String::new(),
+    publishers as "Publishers" or None,
+});
+
+/// A port of a container that is reachable at the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publisher {
+    pub url: String,
+    pub published: u16,
+    pub protocol: String,
+}
+
+crate::written!(Publisher { url, published, protocol });
+crate::read!(Publisher {
+    url as "URL" or String::new(),
+    published as "PublishedPort" or 0,
+    protocol as "Protocol" or String::new(),
+});
+
+/// What `docker inspect` says of a container's data, by `INSPECT`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inspected {
+    pub mounts: Vec<Mount>,
+    /// May hold secrets of stacks that are not ours: never shown.
+    pub args: Vec<String>,
+}
+
+crate::read!(Inspected { mounts or Vec::new(), args or Vec::new() });
+
+/// What a container has mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mount {
+    /// `volume`, `bind` or `tmpfs`.
+    pub kind: String,
+    /// Of a volume.
+    pub name: String,
+    pub destination: String,
+}
+
+crate::read!(Mount {
+    kind as "Type" or String::new(),
+    name as "Name" or String::new(),
+    destination as "Destination" or String::new(),
+});
+
+/// The format for `docker inspect`: mounts and arguments, and nothing of the environment, which holds secrets.
+pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
+
+/// The answer to a `docker inspect` with the format [`INSPECT`].
+///
+/// # Errors
+/// Why it is not understood.
+pub fn inspected(text: &str) -> Result<Inspected, String> {
+    serde_json::from_str(text.trim()).map_err(|error| error.to_string())
+}
+
+impl Container {
+    /// Running, and healthy where that can be known.
+    pub fn well(&self) -> bool {
+        self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
+    }
+
+    /// How long it has run without a restart, at least; `None` when it does not run or docker does not say. Docker tells
+    /// it in words, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
+    pub fn up_for(&self) -> Option<Duration> {
+        let words = self.status.strip_prefix("Up ").filter(|_| self.state == "running")?;
+        let mut words = words.split(' ');
+        let seconds = match (words.next()?, words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
+            ("Less", ..) => 0,
+            ("About", _, "minute") => 60,
+            ("About", _, "hour") => 3_600,
+            (number, unit, _) => {
+                let unit = match unit.trim_end_matches('s') {
+                    "second" => 1,
+                    "minute" => 60,
+                    "hour" => 3_600,
+                    // Days, weeks, months, years: long enough for any question.
+                    _ => 86_400,
+                };
+                number.parse::<u64>().ok()?.checked_mul(unit)?
+            }
+        };
+        Some(Duration::from_secs(seconds))
+    }
+}
+
+/// The containers in `docker compose ps --format json`: one object a line, or one array in older plugins.
+///
+/// # Errors
+/// The reason and the line, when one is not understood.
+pub fn containers(text: &str) -> Result<Vec<Container>, String> {
+    let text = text.trim();
+    if text.starts_with('[') {
+        return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    text.lines()
+        .enumerate()
+        .map(|(number, line)| {
+            serde_json::from_str(line).map_err(|error| format!("line {} of its output: {error}", number + 1))
+        })
+        .collect()
+}
+
+/// The version in `docker compose version --format json`.
+pub fn version(text: &str) -> Option<String> {
+    let document: Value = serde_json::from_str(text.trim()).ok()?;
+    Some(document.get("version")?.as_str()?.trim_start_matches('v').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(name: &str) -> String {
+        crate::status::testing::recorded("compose", name).stdout
+    }
+
+    #[test]
+    fn recorded_containers_are_read() {
+        let found = containers(&recorded("ps-running")).unwrap();
+        let seen: Vec<_> = found.iter().map(|c| (c.service.as_str(), c.state.as_str(), c.well())).collect();
+        assert_eq!(
+            seen,
+            [("omni", "running", true), ("omni-tailscale", "running", true), ("proxmox-provider", "exited", false)]
+        );
+        assert_eq!(found[2].exit_code, 1);
+        let publisher = Publisher { url: "127.0.0.1".into(), published: 8443, protocol: "tcp".into() };
+        assert_eq!(found[1].publishers, Some(vec![publisher]));
+        assert_eq!(containers(&recorded("ps-nothing")).unwrap(), []);
+        let died = containers(&recorded("ps-after-sidecar-died")).unwrap();
+        assert_eq!(died.iter().filter(|container| container.well()).count(), 1);
+    }
+
+    #[test]
+    fn how_long_a_container_runs_is_read_from_dockers_words() {
+        let up = |state: &str, status: &str| {
+            let container = format!(r#"[{{"Service":"x","Name":"x","State":"{state}","Status":"{status}"}}]"#);
+            containers(&container).unwrap()[0].up_for().map(|up| up.as_secs())
+        };
+        for (status, seconds) in [
+            ("Up Less than a second", 0),
+            ("Up 1 second", 1),
+            ("Up 45 seconds (healthy)", 45),
+            ("Up About a minute (health: starting)", 60),
+            ("Up 3 minutes", 180),
+            ("Up About an hour", 3_600),
+            ("Up 2 weeks", 172_800),
+        ] {
+            assert_eq!(up("running", status), Some(seconds), "{status}");
+        }
+        assert_eq!(up("restarting", "Restarting (1) 5 seconds ago"), None);
+        assert_eq!(up("paused", "Up 3 minutes (Paused)"), None);
+        assert_eq!(up("running", ""), None);
+    }
+
+    #[test]
+    fn both_forms_of_the_list_are_read() {
+        let line = r#"{"Service":"omni","Name":"x","State":"running"}"#;
+        assert_eq!(containers(line).unwrap(), containers(&format!("[{line}]")).unwrap());
+        assert!(containers("nonsense").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn mounts_are_read_as_docker_28_prints_them() {
+        let text = r#"{"mounts":[{"Type":"volume","Name":"omni-scale_omni-etcd","Source":"/var/lib/docker/volumes/omni-scale_omni-etcd/_data","Destination":"/_out/etcd","Driver":"local","Mode":"z","RW":true,"Propagation":""},{"Type":"bind","Source":"/srv/omni.asc","Destination":"/omni.asc","Mode":"","RW":false,"Propagation":"rprivate"}],"args":["--name=omni"]}"#;
+        let found = inspected(text).unwrap();
+        assert_eq!((found.mounts[0].kind.as_str(), found.mounts[1].destination.as_str()), ("volume", "/omni.asc"));
+        assert_eq!(inspected(r#"{"mounts":[],"args":[]}"#), Ok(Inspected::default()));
+        assert!(inspected("null").is_err());
+    }
+
+    #[test]
+    fn a_version_built_from_source_is_a_version() {
+        assert_eq!(version(&recorded("version-json")).as_deref(), Some("dev"));
+        assert_eq!(version("{\"version\":\"v2.40.3\"}").as_deref(), Some("2.40.3"));
+        assert_eq!(version("Docker version 20"), None);
+    }
+}

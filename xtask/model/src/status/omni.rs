@@ -1,0 +1,249 @@
+//! What omnictl prints of Omni's resources, understood.
+//!
+//! `get -o json` prints objects one after another, not an array. Keys of `spec` are the Go field names in lower case,
+//! enumerations are integers, labels without a value are null, and ids that look like numbers come as numbers
+//! (omnictl 1.4.9 and 1.9.3). Unknown fields pass; absent ones read as zero.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A resource of any type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resource {
+    pub metadata: Metadata,
+    pub spec: Value,
+}
+
+crate::read!(Resource { metadata, spec or Value::Null });
+
+/// What all resources have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    pub id: String,
+    /// `tearingDown` while it is being deleted.
+    pub phase: String,
+    /// Who still holds a resource that is being deleted.
+    pub finalizers: Vec<String>,
+    labels: BTreeMap<String, Value>,
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Metadata, D::Error> {
+        let Raw { id, phase, finalizers, labels } = Raw::deserialize(deserializer)?;
+        let id = match id {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Ok(Metadata { id, phase, finalizers, labels })
+    }
+}
+
+/// As it is printed: an id that looks like a number is one.
+struct Raw {
+    id: Value,
+    phase: String,
+    finalizers: Vec<String>,
+    labels: BTreeMap<String, Value>,
+}
+
+crate::read!(Raw { id, phase or String::new(), finalizers or Vec::new(), labels or BTreeMap::new() });
+
+impl Metadata {
+    /// Whether it carries the label `omni.sidero.dev/<name>`, with or without a value.
+    pub fn labelled(&self, name: &str) -> bool {
+        self.labels.contains_key(&format!("omni.sidero.dev/{name}"))
+    }
+
+    /// The value of the label `omni.sidero.dev/<name>`.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.get(&format!("omni.sidero.dev/{name}"))?.as_str()
+    }
+
+    /// All labels.
+    pub fn labels(&self) -> &BTreeMap<String, Value> {
+        &self.labels
+    }
+
+    pub fn tearing_down(&self) -> bool {
+        self.phase == "tearingDown"
+    }
+}
+
+impl Resource {
+    /// The value at a path of keys below `spec`.
+    pub fn at(&self, path: &[&str]) -> &Value {
+        path.iter().fold(&self.spec, |value, key| value.get(key).unwrap_or(&Value::Null))
+    }
+
+    pub fn text(&self, path: &[&str]) -> &str {
+        self.at(path).as_str().unwrap_or_default()
+    }
+
+    pub fn number(&self, path: &[&str]) -> u64 {
+        self.at(path).as_u64().unwrap_or_default()
+    }
+
+    pub fn flag(&self, path: &[&str]) -> bool {
+        self.at(path).as_bool().unwrap_or_default()
+    }
+}
+
+/// The resources in what `omnictl get -o json` printed.
+///
+/// # Errors
+/// The reason and the number of the object that is not understood.
+pub fn resources(text: &str) -> Result<Vec<Resource>, String> {
+    serde_json::Deserializer::from_str(text)
+        .into_iter()
+        .enumerate()
+        .map(|(number, resource)| resource.map_err(|error| format!("object {} of its output: {error}", number + 1)))
+        .collect()
+}
+
+/// The version and the API version in `omnictl --version`: `omnictl version v1.9.3 (API Version: 2)`.
+pub fn omnictl_version(text: &str) -> Option<(String, u32)> {
+    let rest = text.trim().strip_prefix("omnictl version ")?;
+    let (version, api) = rest.split_once(" (API Version: ")?;
+    Some((version.to_owned(), api.strip_suffix(')')?.parse().ok()?))
+}
+
+/// The health of an infrastructure provider, as `infraprovidercombinedstatus` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderHealth {
+    /// It registered at least once.
+    pub initialized: bool,
+    /// Its last heartbeat is less than 31 s old; needs clocks that agree.
+    pub connected: bool,
+    /// What it says of itself; empty when well.
+    pub error: String,
+}
+
+impl ProviderHealth {
+    pub fn of(resource: &Resource) -> ProviderHealth {
+        ProviderHealth {
+            initialized: resource.flag(&["health", "initialized"]),
+            connected: resource.flag(&["health", "connected"]),
+            error: resource.text(&["health", "error"]).to_owned(),
+        }
+    }
+
+    pub fn well(&self) -> bool {
+        self.initialized && self.connected && self.error.is_empty()
+    }
+
+    /// In words.
+    pub fn words(&self) -> String {
+        match (self.initialized, self.connected, self.error.as_str()) {
+            (false, _, _) => "it has never registered".to_owned(),
+            (true, false, _) => "its last heartbeat is more than 31 s old".to_owned(),
+            (true, true, "") => "registered and connected".to_owned(),
+            (true, true, error) => format!("it reports: {error}"),
+        }
+    }
+}
+
+/// A word for each value of an enumeration; the number itself for one that is newer than this code.
+fn word(words: &[&str], value: u64) -> String {
+    words.get(value as usize).map_or_else(|| format!("phase {value}"), |word| (*word).to_owned())
+}
+
+/// `ClusterStatus.phase` (omni v1.9.3 `client/api/omni/specs/omni.proto`).
+pub fn cluster_phase(value: u64) -> String {
+    word(&["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying"], value)
+}
+
+/// `MachineSetStatus.phase`.
+pub fn machine_set_phase(value: u64) -> String {
+    let words =
+        ["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying", "Failed", "Reconfiguring", "Upgrading"];
+    word(&words, value)
+}
+
+/// `ClusterMachineStatus.stage`.
+pub fn machine_stage(value: u64) -> String {
+    let words = [
+        "Unknown",
+        "Booting",
+        "Installing",
+        "Configuring",
+        "Running",
+        "Destroying",
+        "Upgrading",
+        "Rebooting",
+        "ShuttingDown",
+        "BeforeDestroy",
+        "PoweringOn",
+        "PoweredOff",
+    ];
+    word(&words, value)
+}
+
+/// `ClusterMachineRequestStatus.stage`.
+pub fn request_stage(value: u64) -> String {
+    word(&["Unknown", "Pending", "Provisioning", "Provisioned", "Deprovisioning", "Failed"], value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::testing::recorded;
+
+    fn read(name: &str) -> Vec<Resource> {
+        resources(&recorded("omnictl", name).stdout).unwrap()
+    }
+
+    #[test]
+    fn every_recorded_resource_is_read() {
+        for (name, count) in [
+            ("get-clusters-json", 1),
+            ("get-machinesets-json", 2),
+            ("get-machinerequests-json", 3),
+            ("get-machines-empty", 0),
+            ("get-talosversion-json", 1),
+            ("get-infraproviderstatus-json", 1),
+        ] {
+            assert_eq!(read(name).len(), count, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_shapes_of_1_9_3_are_read() {
+        let text = std::fs::read_to_string(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/omnictl/resource-shapes-v1.9.3.txt"
+        ));
+        let text = text.unwrap();
+        let objects: String = text
+            .lines()
+            .filter(|line| !line.starts_with("## "))
+            // The list of aliases after the shapes.
+            .take_while(|line| !line.contains(".omni.sidero.dev default ["))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let found = resources(&objects).unwrap();
+        assert!(found.len() > 10, "{}", found.len());
+    }
+
+    #[test]
+    fn provider_health_is_read() {
+        let health = ProviderHealth::of(&read("get-infraprovidercombinedstatus-json")[0]);
+        assert!(health.well());
+        assert_eq!(health.words(), "registered and connected");
+    }
+
+    #[test]
+    fn versions_are_read() {
+        let text = recorded("omnictl", "version").stdout;
+        assert_eq!(omnictl_version(&text), Some(("v1.4.9".to_owned(), 2)));
+        assert_eq!(omnictl_version("<html>"), None);
+    }
+
+    #[test]
+    fn numeric_ids_and_damage() {
+        let found = resources("{\"metadata\":{\"id\":12}}{\"metadata\":{\"id\":\"a\"}}").unwrap();
+        assert_eq!(found[0].metadata.id, "12");
+        assert!(resources("{\"metadata\":{\"id\":1}} x").unwrap_err().contains("object 2"));
+    }
+}

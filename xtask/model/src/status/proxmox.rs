@@ -1,0 +1,371 @@
+//! What the Proxmox VE API answers, understood: nodes, storages, bridges, guests and permissions.
+//!
+//! Read leniently, because the API is written in Perl: a number may come as a string (`"active": "1"`), a flag as a number,
+//! and what the login may not see is left out without a word (pve-manager 9.2 `API2/Nodes.pm:2986`, `API2Tools.pm`
+//! `extract_node_stats`). Whatever was not seen is [`Seen::Unknown`] with the reason, never zero.
+
+mod access;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
+
+pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, parent, permissions, roles, token_info, zones};
+
+/// Something that was seen, or why it was not.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen<T> {
+    Known(T),
+    Unknown(String),
+}
+
+impl<T> Seen<T> {
+    /// The value, if it was seen.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Seen::Known(value) => Some(value),
+            Seen::Unknown(_) => None,
+        }
+    }
+
+    /// Why it was not seen.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Seen::Known(_) => None,
+            Seen::Unknown(why) => Some(why),
+        }
+    }
+}
+
+impl<T> From<Result<T, String>> for Seen<T> {
+    fn from(result: Result<T, String>) -> Seen<T> {
+        result.map_or_else(Seen::Unknown, Seen::Known)
+    }
+}
+
+/// `{"known": …}` or `{"unknown": "why"}`.
+impl<T: Serialize> Serialize for Seen<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match self {
+            Seen::Known(value) => map.serialize_entry("known", value)?,
+            Seen::Unknown(why) => map.serialize_entry("unknown", why)?,
+        }
+        map.end()
+    }
+}
+
+impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Seen<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Seen<T>, D::Error> {
+        let mut map = Map::deserialize(deserializer)?;
+        let mut take = |key| map.remove(key);
+        match (take("known"), take("unknown")) {
+            (Some(value), None) => serde_json::from_value(value).map(Seen::Known).map_err(D::Error::custom),
+            (None, Some(Value::String(why))) => Ok(Seen::Unknown(why)),
+            _ => Err(D::Error::custom("neither {\"known\": …} nor {\"unknown\": \"why\"}")),
+        }
+    }
+}
+
+/// A Proxmox cluster at one moment. As JSON it is what `proxmox-inventory --save` writes and `cluster-plan` reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inventory {
+    /// When it was taken, as RFC 3339.
+    pub taken_at: String,
+    /// The address that answered, without `/api2/json`.
+    pub endpoint: String,
+    /// Proxmox's version, such as `9.0.10`.
+    pub version: String,
+    pub nodes: Vec<Node>,
+}
+
+crate::written!(Inventory { taken_at, endpoint, version, nodes });
+crate::read!(Inventory { taken_at, endpoint, version, nodes });
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub name: String,
+    /// What Proxmox says of it: `online`, `offline`, `unknown`.
+    pub status: String,
+    pub figures: Seen<Figures>,
+    pub storages: Seen<Vec<Storage>>,
+    /// Bridges and vnets that the login may use or audit; Proxmox hides the others.
+    pub bridges: Seen<Vec<String>>,
+    pub vms: Seen<Vec<Vm>>,
+}
+
+crate::written!(Node { name, status, figures, storages, bridges, vms });
+crate::read!(Node { name, status, figures, storages, bridges, vms });
+
+/// What `GET /nodes` says of a node to a login with Sys.Audit on it. Bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Threads.
+    pub cpus: u64,
+    /// 0 to 1.
+    pub cpu_load: f64,
+    pub memory_total: u64,
+    pub memory_used: u64,
+}
+
+crate::written!(Figures { cpus, cpu_load, memory_total, memory_used });
+crate::read!(Figures { cpus, cpu_load, memory_total, memory_used });
+
+/// A storage as one node sees it. Its JSON names are those of the list that `selector-test --storages` reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    pub name: String,
+    pub node: String,
+    /// Proxmox's type: `dir`, `lvmthin`, `zfspool`, `rbd`, `nfs`, …
+    pub kind: String,
+    /// Bytes; 0 for one that is disabled or belongs to other nodes.
+    pub available: u64,
+    pub total: u64,
+    /// What it may hold: `images`, `iso`, `vztmpl`, …; empty in a list that does not tell.
+    pub content: Vec<String>,
+    pub enabled: bool,
+    pub active: bool,
+    /// One pool for all nodes.
+    pub shared: bool,
+}
+
+crate::written!(Storage { name, node, kind as "storageType", available as "availableSpace", total as "totalSpace", content, enabled, active, shared });
+crate::read!(Storage { name, node, kind as "storageType", available as "availableSpace", total as "totalSpace" or 0, content or Vec::new(), enabled or true, active or true, shared or false });
+
+/// A guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vm {
+    pub id: u64,
+    pub name: String,
+    pub running: bool,
+    /// Bytes: what it was given, and what it uses of that.
+    pub memory: u64,
+    pub memory_used: u64,
+    pub tags: Vec<String>,
+}
+
+crate::written!(Vm { id, name, running, memory, memory_used, tags });
+crate::read!(Vm { id, name, running, memory, memory_used, tags });
+
+/// The tag of a machine that the provider made, before the id of its machine request set
+/// (omni-infra-provider-proxmox 0d9fd58 `provision.go:31`).
+pub const SET_TAG: &str = "machine-request.";
+
+impl Inventory {
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// All storages of all nodes that were seen.
+    pub fn storages(&self) -> impl Iterator<Item = &Storage> {
+        self.nodes.iter().filter_map(|node| node.storages.known()).flatten()
+    }
+
+    /// As the document that is saved: the nodes, and all storages once more in one list.
+    ///
+    /// # Errors
+    /// Never for values that came from an API.
+    pub fn document(&self) -> Result<Value, String> {
+        let mut document = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        document["schema_version"] = 1.into();
+        document["storages"] =
+            self.storages().map(|storage| serde_json::to_value(storage).unwrap_or_default()).collect();
+        Ok(document)
+    }
+
+    /// Reads a saved document.
+    ///
+    /// # Errors
+    /// What is wrong with it, with line and column.
+    pub fn parse(text: &str) -> Result<Inventory, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+/// The storages in a saved inventory, or in a plain list of `{name, node, storageType, availableSpace}`.
+///
+/// # Errors
+/// What is wrong with it, with line and column where the text is no JSON.
+pub fn storage_list(text: &str) -> Result<Vec<Storage>, String> {
+    let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let list =
+        document.get("storages").unwrap_or(&document).as_array().ok_or("it is neither a list nor an inventory")?;
+    let read = |(at, entry): (usize, &Value)| {
+        serde_json::from_value(entry.clone()).map_err(|error| format!("entry {}: {error}", at + 1))
+    };
+    list.iter().enumerate().map(read).collect()
+}
+
+impl Node {
+    pub fn online(&self) -> bool {
+        self.status == "online"
+    }
+
+    /// The storages that the provider takes for ISO images: every enabled one whose content mentions `iso`. It takes the
+    /// first in the API's order, which is that of a Perl hash (go-proxmox v0.3.2 `nodes.go:238-278`).
+    pub fn iso_storages(&self) -> Vec<&Storage> {
+        self.storages.known().into_iter().flatten().filter(|storage| storage.takes_iso()).collect()
+    }
+}
+
+impl Storage {
+    pub fn takes_iso(&self) -> bool {
+        self.enabled && self.content.iter().any(|content| content.contains("iso"))
+    }
+
+    /// May hold disks of VMs; also when nothing is known of its content.
+    pub fn takes_images(&self) -> bool {
+        self.content.is_empty() || self.content.iter().any(|content| content == "images")
+    }
+
+    /// Space is taken when a disk is made, not as it is written (pve-storage 9 `LVMPlugin.pm`, `ZFSPoolPlugin.pm`).
+    pub fn thick(&self) -> bool {
+        !Storage::thin_kind(&self.kind)
+    }
+
+    /// Whether storages of this type take space only as it is written.
+    pub fn thin_kind(kind: &str) -> bool {
+        !matches!(kind, "lvm" | "zfspool" | "zfs" | "iscsi" | "iscsidirect")
+    }
+
+    /// What tells pools apart: a shared one is the same on every node.
+    pub fn pool(&self) -> (String, String) {
+        let node = if self.shared { String::new() } else { self.node.clone() };
+        (node, self.name.clone())
+    }
+}
+
+impl Vm {
+    /// The machine request set that it was made for.
+    pub fn set(&self) -> Option<&str> {
+        self.tags.iter().find_map(|tag| tag.strip_prefix(SET_TAG))
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        _ => None,
+    }
+    .filter(|number| number.is_finite())
+}
+
+fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| number(value).filter(|number| *number >= 0.0).map(|number| number as u64))
+}
+
+fn flag(value: &Value) -> bool {
+    number(value).is_some_and(|number| number != 0.0)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn words(value: &Value, separators: &[char]) -> Vec<String> {
+    let text = text(value);
+    text.split(separators).map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn entries<'a>(data: &'a Value, what: &str) -> Result<&'a Vec<Value>, String> {
+    data.as_array().ok_or_else(|| format!("the answer is no list of {what}"))
+}
+
+/// The nodes in `GET /nodes`; what each node must be asked itself is unknown yet.
+///
+/// # Errors
+/// When it is no list, or an entry has no name.
+pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
+    let read = |entry: &Value| {
+        let name = text(&entry["node"]);
+        if name.is_empty() {
+            return Err("an entry of the list of nodes has no name".to_owned());
+        }
+        let status = text(&entry["status"]);
+        let figures = match (whole(&entry["maxmem"]), whole(&entry["mem"])) {
+            (Some(memory_total), Some(memory_used)) if memory_total > 0 => Seen::Known(Figures {
+                cpus: whole(&entry["maxcpu"]).unwrap_or(0),
+                cpu_load: number(&entry["cpu"]).unwrap_or(0.0),
+                memory_total,
+                memory_used,
+            }),
+            _ if status != "online" => Seen::Unknown(format!("the node is {status}")),
+            _ => Seen::Unknown(format!("the login lacks Sys.Audit on /nodes/{name}")),
+        };
+        let why = if status == "online" { "not asked".to_owned() } else { format!("the node is {status}") };
+        Ok(Node {
+            figures,
+            storages: Seen::Unknown(why.clone()),
+            bridges: Seen::Unknown(why.clone()),
+            vms: Seen::Unknown(why),
+            name,
+            status,
+        })
+    };
+    let mut nodes: Vec<Node> = entries(data, "nodes")?.iter().map(read).collect::<Result<_, _>>()?;
+    // The API's order is random; ours is not.
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(nodes)
+}
+
+/// The storages in `GET /nodes/{node}/storage`.
+///
+/// # Errors
+/// When it is no list.
+pub fn storages(node: &str, data: &Value) -> Result<Vec<Storage>, String> {
+    let read = |entry: &Value| Storage {
+        name: text(&entry["storage"]),
+        node: node.to_owned(),
+        kind: text(&entry["type"]),
+        available: whole(&entry["avail"]).unwrap_or(0),
+        total: whole(&entry["total"]).unwrap_or(0),
+        content: words(&entry["content"], &[',']),
+        enabled: flag(&entry["enabled"]),
+        active: flag(&entry["active"]),
+        shared: flag(&entry["shared"]),
+    };
+    let mut storages: Vec<Storage> = entries(data, "storages")?.iter().map(read).collect();
+    storages.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(storages)
+}
+
+/// The bridges and vnets in `GET /nodes/{node}/network`.
+///
+/// # Errors
+/// When it is no list.
+pub fn bridges(data: &Value) -> Result<Vec<String>, String> {
+    let entries = entries(data, "networks")?.iter();
+    let bridges = entries.filter(|entry| matches!(text(&entry["type"]).as_str(), "bridge" | "OVSBridge" | "vnet"));
+    let mut bridges: Vec<String> = bridges.map(|entry| text(&entry["iface"])).filter(|name| !name.is_empty()).collect();
+    bridges.sort();
+    Ok(bridges)
+}
+
+/// The guests in `GET /nodes/{node}/qemu`, without templates.
+///
+/// # Errors
+/// When it is no list.
+pub fn vms(data: &Value) -> Result<Vec<Vm>, String> {
+    let read = |entry: &Value| Vm {
+        id: whole(&entry["vmid"]).unwrap_or(0),
+        name: text(&entry["name"]),
+        running: text(&entry["status"]) == "running",
+        memory: whole(&entry["maxmem"]).unwrap_or(0),
+        memory_used: whole(&entry["mem"]).unwrap_or(0),
+        tags: words(&entry["tags"], &[';', ',', ' ']),
+    };
+    let mut vms: Vec<Vm> = entries(data, "VMs")?.iter().filter(|entry| !flag(&entry["template"])).map(read).collect();
+    vms.sort_by_key(|vm| vm.id);
+    Ok(vms)
+}
+
+#[cfg(test)]
+mod tests;

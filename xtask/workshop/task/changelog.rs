@@ -1,0 +1,15 @@
+//! `changelog`: CHANGELOG.md from the commit messages, by git-cliff with `cliff.toml`.
+
+use super::{Outcome, program};
+use crate::ci::program::GIT_CLIFF;
+use xtask::cx::Cx;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    program::call(
+        cx,
+        GIT_CLIFF,
+        "writing CHANGELOG.md",
+        &["--output", "CHANGELOG.md"],
+        "writes CHANGELOG.md from the commit messages",
+    )
+}

@@ -1,0 +1,31 @@
+//! `lab-down`: ends the lab that `lab-up` started, and removes what it left.
+
+use serde_json::json;
+
+use super::Outcome;
+use xtask::cx::Cx;
+use xtask::tool::lab;
+use xtask::ui::Done;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    let dir = cx.paths.lab();
+    if !dir.exists() {
+        return Ok(Outcome::done("no lab is running"));
+    }
+    if cx.dry_run {
+        let step = json!({ "verb": "end", "object": "the lab", "effect": "its directory goes too", "undo": "cargo xtask lab-up" });
+        return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
+    }
+    let program = lab::built(cx)?;
+    cx.ui.step("lab", "the lab has ended", || {
+        // One that was killed has left its directory and nothing else.
+        if lab::state_of(cx, &program, &dir).is_err() {
+            return Ok(Done::skipped((), "it was not running"));
+        }
+        lab::stop(cx, &program, &dir)?;
+        Ok(Done::changed((), ""))
+    })?;
+    std::fs::remove_dir_all(&dir)?;
+    Ok(Outcome::done("the lab is gone"))
+}

@@ -1,0 +1,10 @@
+//! `markdown-lint`: every Markdown file against `.markdownlint-cli2.yaml`.
+
+use super::{Outcome, program};
+use crate::ci::program::MARKDOWNLINT;
+use xtask::cx::Cx;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    program::look(cx, MARKDOWNLINT, "checking the Markdown files", &[])
+        .map_err(|error| program::with_next(error, "cargo xtask markdown-fix"))
+}
