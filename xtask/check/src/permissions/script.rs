@@ -52,8 +52,11 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         // A token with privilege separation has what both it and its user have; without it, its own entries do not count.
         _ => format!("--users {} --tokens {}", quoted(login.user), quoted(login.token)),
     };
-    let bar = |path: &str| barred(path, scope, permissions, login);
-    let barred: Vec<&String> = grants.keys().filter(|path| bar(path)).collect();
+    let bar = |(path, roles): &(&String, &BTreeSet<&str>)| {
+        let made = roles.iter().all(|role| made(role, &needed, login));
+        barred(path, made, scope, permissions, login)
+    };
+    let barred: Vec<&String> = grants.iter().filter(bar).map(|(path, _)| path).collect();
     if !barred.is_empty() {
         lines.push("# NoAccess beats every role on its path; taking it away does nothing where it is not.".to_owned());
     }
@@ -113,8 +116,8 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
 }
 
 /// Whether NoAccess stands, or must stand, on a path that is to be granted something: the list shows it, or nothing is held
-/// there although something comes from above.
-fn barred(path: &str, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
+/// there although something comes from above, or although the roles are `made` that are for this path and no other.
+fn barred(path: &str, made: bool, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
     let ours = |entry: &&AclEntry| entry.path == path && (entry.who == login.user || entry.who == login.token);
     if login.acl.iter().filter(ours).any(|entry| entry.role == "NoAccess") {
         return true;
@@ -124,7 +127,9 @@ fn barred(path: &str, scope: &Scope, permissions: &Permissions, login: &Login<'_
     let nothing = !permissions.tree.contains_key(path)
         && asked.into_iter().all(|other| permissions.exact.get(&other).is_some_and(BTreeSet::is_empty));
     let above = std::iter::successors(parent(path), |path| parent(path)).find_map(|path| permissions.tree.get(path));
-    nothing && above.is_some_and(|held| held.values().any(|propagates| *propagates))
+    let inherits = above.is_some_and(|held| held.values().any(|propagates| *propagates));
+    let single = matches!(path.split('/').nth(1), Some("vms" | "nodes" | "pool"));
+    nothing && (inherits || single && made && !permissions.tree.is_empty())
 }
 
 /// Whether a role of ours is there with all that it must hold.

@@ -302,8 +302,13 @@ fn no_access_that_nothing_tells_of_is_spoken_of_once_the_roles_are_there() {
     let bare = Acl { roles: acl.roles.clone(), ..Acl::default() };
     let scripted = |acl: &Acl| script(&scope, &acl.permissions(&scope), &Login { roles: Some(&acl.roles), ..login() });
     assert!(!scripted(&bare).unwrap().contains("NoAccess"), "a token that has nothing yet needs the grants alone");
-    acl.grant("/vms", "NoAccess", &[], true);
-    acl.entries.get_mut("/vms").unwrap().remove("OmniVM");
+    let mut vms = acl.clone();
+    for (acl, path, role) in [(&mut acl, "/storage/local", "OmniISO"), (&mut vms, "/vms", "OmniVM")] {
+        acl.grant(path, "NoAccess", &[], true);
+        acl.entries.get_mut(path).unwrap().remove(role);
+    }
+    // The role is for all VMs and was granted there; one for storages may be granted on others alone.
+    assert!(scripted(&vms).unwrap().contains("pveum acl delete /vms --users omni@pve --roles NoAccess\n"));
     let text = scripted(&acl).unwrap();
     let advice = "# A path that stays missing has NoAccess: pveum acl delete PATH --users omni@pve --roles NoAccess\n";
     assert!(text.ends_with(advice), "{text}");
