@@ -176,6 +176,10 @@ fn succeed(name: &str, ui: &Ui, outcome: &Outcome) -> ExitCode {
     } else {
         ui.close(&outcome.summary, &outcome.next);
     }
+    if let Some(failure) = ui.lost() {
+        ui.fail(&failure);
+        return ExitCode::from(failure.code.exit());
+    }
     ExitCode::from(if outcome.pending { 3 } else { 0 })
 }
 

@@ -1,9 +1,12 @@
 //! Who may do what (omni v1.9.3 internal/backend/runtime/omni/state_access.go, infraprovider/state.go).
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::keys::{self, PROVIDER_PREFIX};
+use super::kinds;
 use super::names::*;
+use super::resource::{Key, Resource};
 use super::state::State;
 use super::status::{Code, Status, multierror};
 
@@ -140,7 +143,8 @@ const FOR_EVERYBODY: &[&str] = &[
     KUBERNETES_VERSION,
     "Notifications.omni.sidero.dev",
     "FeaturesConfigs.omni.sidero.dev",
-    "CurrentUsers.omni.sidero.dev",
+    CURRENT_USER,
+    CLUSTER_PERMISSIONS,
     "Permissions.omni.sidero.dev",
 ];
 const INFRA_TYPES: &[&str] =
@@ -157,6 +161,30 @@ pub fn check(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &
         let text = multierror(&[status.to_string()]);
         Status::new(status.code, format!("failed to validate: {text}"))
     })
+}
+
+/// What no store holds: it is made for the caller who asks, whether or not there is such a cluster (omni v1.9.3
+/// internal/backend/runtime/omni/virtual/state.go; 1.4.9, run). The lab has no access policies.
+pub fn made_for(state: &State, caller: &Caller, key: &Key) -> Option<Resource> {
+    let may = |least: Role| caller.role >= least;
+    let spec = match key.typ.as_str() {
+        CURRENT_USER if key.id == "current" => {
+            let identity = keys::identity(&caller.name);
+            let user = state.accounts.get(&identity).map(|account| account.user_id.clone());
+            json!({ "identity": identity, "role": caller.role.name(), "userid": user.unwrap_or_default() })
+        }
+        CLUSTER_PERMISSIONS => {
+            let kind = kinds::by_type(state.release, &key.typ)?.complete(&json!({}));
+            let allowed = |(name, _): (&String, &Value)| {
+                let reading = name.starts_with("canread") && name != "canreadkubernetesmanifests"
+                    || ["candownloadkubeconfig", "candownloadtalosconfig"].contains(&name.as_str());
+                (name.clone(), may(if reading { Role::Reader } else { Role::Operator }).into())
+            };
+            Value::Object(kind.as_object()?.iter().map(allowed).collect())
+        }
+        _ => return None,
+    };
+    Some(state.make(&key.typ, &key.namespace, &key.id, spec))
 }
 
 /// A role that is too small, as the calls outside the resource API say it.

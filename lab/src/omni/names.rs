@@ -64,6 +64,10 @@ pub const INFRA_PROVIDER_HEALTH: &str = "InfraProviderHealthStatuses.omni.sidero
 pub const INFRA_PROVIDER_COMBINED: &str = "InfraProviderCombinedStatuses.omni.sidero.dev";
 /// `SysVersions.system.sidero.dev`, namespace `ephemeral`
 pub const SYS_VERSION: &str = "SysVersions.system.sidero.dev";
+/// Who asks.
+pub const CURRENT_USER: &str = "CurrentUsers.omni.sidero.dev";
+/// What who asks may do with a cluster.
+pub const CLUSTER_PERMISSIONS: &str = "ClusterPermissions.omni.sidero.dev";
 /// `Users.omni.sidero.dev`
 pub const USER: &str = "Users.omni.sidero.dev";
 /// `Identities.omni.sidero.dev`

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::files;
@@ -38,20 +39,32 @@ impl Cx {
     /// # Errors
     /// [`Code::Conflict`] that names the task and the pid that hold it.
     pub fn lock(&self) -> Result<Lock, Failure> {
+        self.lock_within(Duration::from_millis(300))
+    }
+
+    /// The same for a reading task that notes what it saw: it waits for nobody.
+    ///
+    /// # Errors
+    /// As [`Cx::lock`].
+    pub fn lock_now(&self) -> Result<Lock, Failure> {
+        self.lock_within(Duration::ZERO)
+    }
+
+    fn lock_within(&self, patience: Duration) -> Result<Lock, Failure> {
         if self.dry_run {
             return Ok(Lock { _file: None });
         }
         let path = self.paths.lock();
         let failed = |error: std::io::Error| {
             Failure::new(Code::Failed, format!("cannot lock `{}`", self.paths.show(&path)))
+                .hint(files::mend(&path, &error))
                 .cause(error.to_string())
-                .hint("check the owner and mode of the directory `target`")
         };
         std::fs::create_dir_all(self.paths.target()).map_err(failed)?;
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = opened.map_err(failed)?;
         // A reading task holds it for the moment in which it notes what it saw: that is worth waiting for.
-        let end = Instant::now() + Duration::from_millis(300);
+        let end = Instant::now() + patience;
         let mut taken = file.try_lock();
         while matches!(taken, Err(TryLockError::WouldBlock)) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
@@ -75,6 +88,17 @@ impl Cx {
             }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
+    }
+
+    /// Whether all of these can be written in the end, which is known before the first change. A dry run writes nothing.
+    ///
+    /// # Errors
+    /// As [`files::check_writable`].
+    pub fn writable(&self, paths: &[PathBuf]) -> Result<(), Failure> {
+        if self.dry_run {
+            return Ok(());
+        }
+        paths.iter().try_for_each(|path| files::check_writable(path))
     }
 
     /// The state as it is on disk now, to be changed and saved by a task that has proved its effect.

@@ -16,6 +16,27 @@ const PROBE: &str = "omni-scale-probe.";
 /// Mode of files that are committed.
 pub const SHARED: u32 = 0o644;
 
+/// What to do about a file that cannot be read or written, by what the system says of it.
+pub fn mend(path: &Path, error: &std::io::Error) -> String {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).display().to_string();
+    match error.kind() {
+        ErrorKind::StorageFull => format!("free some space on its file system: `df -h {dir}`"),
+        ErrorKind::QuotaExceeded => "the quota is used up: `quota` shows it".to_owned(),
+        ErrorKind::FileTooLarge => "this shell limits the size of files: `ulimit -f unlimited`".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {dir}`"),
+        ErrorKind::IsADirectory => format!(
+            "a directory stands in its place, as docker makes one for a mount whose file is missing: `rmdir {}`",
+            path.display()
+        ),
+        ErrorKind::ResourceBusy => "it is mounted by itself, and cannot be replaced: mount its directory".to_owned(),
+        _ if error.raw_os_error() == Some(libc::EPERM) => {
+            format!("run the task as its owner; the file or its directory may be immutable: `lsattr -d {dir}`")
+        }
+        _ => "run the task as the owner of the checkout, or mend the owner and mode of the file and its directory"
+            .to_owned(),
+    }
+}
+
 /// Replaces `path` by `contents` at once, with `mode`. A reader sees the old file or the new one, also after a crash.
 ///
 /// # Errors
@@ -24,7 +45,7 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
     let failed = |what: &str, error: std::io::Error| {
         Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
             .cause(format!("{what}: {error}"))
-            .hint("check the owner and mode of the file and of its directory")
+            .hint(mend(path, &error))
     };
     // The parent of a bare name is the empty path, which names no directory.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -56,7 +77,9 @@ pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure>
         if error.kind() == ErrorKind::AlreadyExists {
             return Failure::new(Code::Conflict, format!("`{}` exists, and is not written over", path.display()));
         }
-        Failure::new(Code::Failed, format!("cannot write `{}`", path.display())).cause(error.to_string())
+        Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
+            .cause(error.to_string())
+            .hint(mend(path, &error))
     };
     let temp = temp_beside(path);
     let written = (|| {
@@ -170,6 +193,9 @@ pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
 pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?.file_type();
     let of_shell = kind.is_fifo() && (path.starts_with("/dev/fd") || path.starts_with("/proc"));
+    if kind.is_dir() {
+        return Err(std::io::Error::new(ErrorKind::IsADirectory, "it is no file but a directory"));
+    }
     if !kind.is_file() && !of_shell {
         return Err(std::io::Error::other("it is no file"));
     }
@@ -200,11 +226,14 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
     String::from_utf8(bytes).map(Some).map_err(|error| {
         Failure::new(Code::Invalid, format!("`{}` is no UTF-8 text", path.display()))
             .cause(format!("byte {} does not belong to any character", error.utf8_error().valid_up_to()))
+            .hint("save it as UTF-8; a binary file in its place was put there by mistake")
     })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Code::Failed, format!("cannot read `{}`", path.display())).cause(error.to_string())
+    Failure::new(Code::Failed, format!("cannot read `{}`", path.display()))
+        .cause(error.to_string())
+        .hint(mend(path, error))
 }
 
 /// Whether something is there that is no file: a device, a pipe, a directory.
@@ -217,20 +246,32 @@ pub fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|meta| meta.permissions().mode() & 0o777)
 }
 
-/// Whether `path` could be written: its directory (or the nearest one that exists) takes new files.
+/// Whether `path` could be written: its directory (or the nearest one that exists) takes new files, and what is there may be
+/// replaced.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] with the directory that refuses.
+/// [`Code::Prerequisite`] with the directory that refuses, or the file.
 pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    let refused = |cause: String, hint: String| {
+        Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display())).cause(cause).hint(hint)
+    };
     let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
     let probe = parent.join(format!(".{PROBE}{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&probe);
+    let tried = made.and_then(|mut file| file.write_all(b"a file with something in it needs space"));
     let _ = fs::remove_file(&probe);
-    made.map(drop).map_err(|error| {
-        Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display()))
-            .cause(format!("its directory `{}` refuses a new file: {error}", parent.display()))
-            .hint("run the task as the owner of the checkout, or mend the directory's owner and mode")
-    })
+    tried.map_err(|error| {
+        let cause = format!("its directory `{}` refuses a new file: {error}", parent.display());
+        refused(cause, mend(&probe, &error))
+    })?;
+    // A file that its mode alone protects can be replaced; one that the system protects cannot.
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::ReadOnlyFilesystem) => {
+            Err(refused(error.to_string(), mend(path, &error)))
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(refused(error.to_string(), mend(path, &error))),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

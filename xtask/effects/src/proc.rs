@@ -110,7 +110,9 @@ static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 ///
 /// A second Ctrl-C ends the program at once, for the case that ending the children takes too long.
 pub fn watch_signals() {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+    // A limit on the size of files (`ulimit -f`) is an error of the write then, and no sudden end.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let seen = SIGNAL.get_or_init(|| Arc::new(AtomicUsize::new(0)));
     let twice = Arc::new(std::sync::atomic::AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

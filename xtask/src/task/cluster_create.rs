@@ -28,6 +28,7 @@ use crate::status::omni::Resource;
 use crate::status::sync::{SyncAction, sync_actions};
 use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
+use crate::tool::role;
 use crate::ui::{Check, Done, Status};
 
 /// The pair that Omni v1.9.3 installs when nobody says otherwise (omni v1.9.3 `client/pkg/constants`).
@@ -47,6 +48,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.name {
         name::check("cluster", name)?;
     }
+    cx.writable(&[cx.paths.state(), cx.paths.cluster("x")])?;
     install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let offer = observe(cx, &omnictl)?;
@@ -273,6 +275,9 @@ fn plan(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &NewCluster, path: &Path, force
     }
     // Before the file is written: an omnictl that does not fit, a login that may only read, a template that Omni refuses.
     let actions = would_sync(omnictl, &render(cluster), &cluster.name)?;
+    if !cx.dry_run && !actions.is_empty() {
+        role::may_change(omnictl, &[&cluster.name])?;
+    }
     if cx.dry_run {
         let words: Vec<String> = actions.iter().map(SyncAction::words).collect();
         if !words.is_empty() {

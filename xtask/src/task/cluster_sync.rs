@@ -2,7 +2,7 @@
 //!
 //! 1. The files are checked as `cluster-check --offline` does; an error that is not allowed ends it here.
 //! 2. omnictl validates them and says what a sync would do; nothing to do is a good end.
-//! 3. The operator sees what would change, and what would be destroyed: a sync destroys what the template no longer has.
+//! 3. The login may make these changes. The operator sees what would change, and what would be destroyed: a sync destroys what the template no longer has.
 //! 4. The sync.
 //! 5. Omni says Running and ready, and a second comparison finds no difference.
 
@@ -22,6 +22,7 @@ use crate::status::cluster::ClusterView;
 use crate::status::sync::{SyncAction, sync_actions};
 use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
+use crate::tool::role;
 use crate::ui::{Check, Done};
 use crate::wait::{self, Look};
 
@@ -43,6 +44,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let classes = known::local_classes(cx);
     let known = load::Known { local_classes: classes.as_deref(), ..load::Known::default() };
     let templates = load::templates(cx, &files, &known, &args.allow)?;
+    cx.writable(&[cx.paths.state()])?;
     install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let wanted = compare(cx, &omnictl, &templates)?;
@@ -52,6 +54,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({ "clusters": names, "actions": actions, "allowed": args.allow });
     show(cx, &wanted);
     if !cx.dry_run {
+        may_change(&omnictl, &wanted)?;
         consent(cx, &wanted)?;
     }
     match apply::run(cx, &plan, "sync").map_err(|error| of_sync(cx, error, &wanted))? {
@@ -191,6 +194,13 @@ fn show(cx: &Cx, wanted: &[Wanted]) {
             cx.ui.data(each.said.trim_end());
         }
     }
+}
+
+/// Whether the login may bring these differences to Omni; there may be none.
+fn may_change(omnictl: &Omnictl<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
+    let names: Vec<&str> =
+        wanted.iter().filter(|each| !each.actions.is_empty()).map(|each| each.name.as_str()).collect();
+    if names.is_empty() { Ok(()) } else { role::may_change(omnictl, &names) }
 }
 
 /// Step 3: destroying is confirmed by the cluster's name.

@@ -23,6 +23,7 @@ use crate::spec::machine_class::MachineClass;
 use crate::status::omni::Resource;
 use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
+use crate::tool::role;
 use crate::ui::{Check, Done, Status};
 
 const KIND: &str = "machineclasses";
@@ -39,6 +40,7 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let checked = load::machine_classes(cx, &files, None)?;
     checked.sound_so_far(cx, &args.allow)?;
     no_doubles(cx, checked.found())?;
+    cx.writable(&[cx.paths.state()])?;
     install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
     let (there, providers) = observe(cx, &omnictl, checked.found(), &args.allow)?;
@@ -46,6 +48,9 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let (plan, changes) = plan(cx, &classes, &there);
     let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
     let data = json!({ "machine_classes": names, "changes": changes, "allowed": args.allow });
+    if !plan.is_empty() && !cx.dry_run {
+        role::may_change(&omnictl, &[])?;
+    }
     match apply::run(cx, &plan, "apply to Omni")? {
         Applied::Planned(outcome) => {
             let mut data = data;

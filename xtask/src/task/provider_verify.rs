@@ -331,7 +331,7 @@ pub fn note_health(cx: &Cx, health: &str) {
 /// # Errors
 /// When the state is broken or cannot be written.
 fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
-    let Ok(_lock) = cx.lock() else { return Ok(()) };
+    let Ok(_lock) = cx.lock_now() else { return Ok(()) };
     if cx.dry_run {
         return Ok(());
     }

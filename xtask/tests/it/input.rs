@@ -284,3 +284,45 @@ fn outside_a_project_that_is_said() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--project-dir"), "{output:?}");
 }
+
+/// A comparison passes for readers: without a look at the role the template would be written, and the sync refused.
+#[test]
+fn a_reader_is_refused_before_anything_is_written() {
+    let mut lab = Sandbox::new();
+    lab.provider();
+    lab.class("small");
+    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s").exits(0);
+    lab.run_words(&class_words("other")).exits(0);
+    lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
+    let reader = |lab: &mut Sandbox, variable: &str| {
+        let admin = lab.env("OMNI_SERVICE_ACCOUNT_KEY").to_owned();
+        let mut command = Command::new(lab.scratch().join("lab/bin/omnictl"));
+        command.args(["serviceaccount", "create", "watcher", "--use-user-role=false", "--role", "Reader"]).env_clear();
+        for name in ["HOME", "PATH", "OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SSL_CERT_FILE"] {
+            command.env(name, lab.env(name));
+        }
+        let output = command.output().expect("omnictl runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let key = said.split("OMNI_SERVICE_ACCOUNT_KEY=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        lab.set(variable, Some(key.unwrap_or_else(|| panic!("no key: {said}"))));
+        admin
+    };
+    let admin = reader(&mut lab, "OMNI_SERVICE_ACCOUNT_KEY");
+    let far = crate::runbook::settled(lab.dump());
+    let words =
+        ["watcher (OMNI_SERVICE_ACCOUNT_KEY in the environment) may not change", "insufficient role: \"Reader\""];
+    let create = "cluster-create second --control-planes 1 --workers 0 --control-plane-class small --yes";
+    for line in [create, "cluster-sync demo --yes", "machineclass-apply other --yes", "machineclass-apply --all --yes"]
+    {
+        refused(&lab, line, 5, &words).says(&["the role Operator"]);
+    }
+    assert_eq!(crate::runbook::settled(lab.dump()), far);
+    // A reader may look, and what is there already needs no more.
+    for (line, code) in
+        [("cluster-sync demo --dry-run", 3), ("machineclass-apply small --yes", 0), ("cluster-status", 0)]
+    {
+        lab.run(line).exits(code);
+    }
+    lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some(&admin));
+    lab.run("cluster-sync demo --yes --timeout 60s").exits(0);
+}

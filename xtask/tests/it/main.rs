@@ -32,3 +32,4 @@ mod sandbox;
 mod secrets;
 mod tidy;
 mod traps;
+mod unwritable;

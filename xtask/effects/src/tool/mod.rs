@@ -13,6 +13,7 @@ pub mod omni;
 pub mod omnictl;
 pub mod openssl;
 pub mod proxmox;
+pub mod role;
 
 use std::path::PathBuf;
 

@@ -466,14 +466,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
             .hint("the key is expired, was removed, or belongs to another Omni: `omnictl serviceaccount list` as an admin shows which keys there are");
     }
     if has("insufficient role") {
-        let failure = of(Code::Refused, format!("{who} may not do this in Omni"));
-        let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
-        return match who.contains(KEYS[0]) {
-            true => failure
-                .hint(format!("{needed}; omnictl takes {} before {}, even an empty one", KEYS[0], KEYS[1]))
-                .next(format!("unset {}", KEYS[0])),
-            false => failure.hint(needed),
-        };
+        return role_needed(who, of(Code::Refused, format!("{who} may not do this in Omni")));
     }
     if has("text/html") || has("unexpected HTTP status code") {
         return of(Code::Unreachable, format!("{endpoint} does not speak Omni's API"))
@@ -511,6 +504,17 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
         return of(Code::Refused, format!("{who} may not do this in Omni"));
     }
     ended.failure()
+}
+
+/// `failure` with the roles that are needed, and with the variable that may have brought another key than the one meant.
+pub(super) fn role_needed(who: &str, failure: Failure) -> Failure {
+    let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
+    match who.contains(KEYS[0]) {
+        true => failure
+            .hint(format!("{needed}; omnictl takes {} before {}, even an empty one", KEYS[0], KEYS[1]))
+            .next(format!("unset {}", KEYS[0])),
+        false => failure.hint(needed),
+    }
 }
 
 /// The reasons inside omnictl's error: the starred lines of a validation, else what follows the gRPC code.

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::beside::{Job, beside};
-use model::failure::Failure;
+use model::failure::{Code, Failure};
 use model::secret::redact;
 
 pub use json::document;
@@ -143,6 +143,8 @@ pub struct Ui {
     color: bool,
     steps: Mutex<Vec<Step>>,
     bar: Mutex<Option<ProgressBar>>,
+    /// Why standard output did not take what was written to it.
+    lost: Mutex<Option<String>>,
 }
 
 impl Ui {
@@ -159,7 +161,7 @@ impl Ui {
         console::set_colors_enabled_stderr(color);
         let stdout_color = style.color == Color::Always || (color && std::io::stdout().is_terminal());
         console::set_colors_enabled(stdout_color);
-        Ui { style, terminal, color, steps: Mutex::default(), bar: Mutex::default() }
+        Ui { style, terminal, color, steps: Mutex::default(), bar: Mutex::default(), lost: Mutex::default() }
     }
 
     pub fn json(&self) -> bool {
@@ -299,9 +301,29 @@ impl Ui {
     /// Data on stdout, unless stdout is kept for the JSON document.
     pub fn data(&self, text: &str) {
         if !self.style.json {
-            // A closed pipe (`| head`) is the reader's choice, not an error of the task.
-            let _ = writeln!(std::io::stdout().lock(), "{}", redact(text.trim_end_matches('\n')));
+            self.print(&redact(text.trim_end_matches('\n')));
         }
+    }
+
+    fn print(&self, text: &str) {
+        let mut stdout = std::io::stdout().lock();
+        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            // A closed pipe (`| head`) is the reader's choice, not an error of the task.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                lock(&self.lost).get_or_insert(error.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// The failure that a task is whose data did not arrive, whatever it achieved: a full disk, mostly.
+    pub fn lost(&self) -> Option<Failure> {
+        let why = lock(&self.lost).clone()?;
+        Some(
+            Failure::new(Code::Failed, "standard output could not be written")
+                .cause(why)
+                .hint("what the task did is done; see where its output goes (a full disk?), and read it again"),
+        )
     }
 
     /// The steps so far.
@@ -335,7 +357,7 @@ impl Ui {
 
     /// Prints the JSON document.
     pub fn print_document(&self, document: &Value) {
-        let _ = writeln!(std::io::stdout().lock(), "{}", wiped(document));
+        self.print(&wiped(document).to_string());
     }
 }
 

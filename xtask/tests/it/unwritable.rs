@@ -1,0 +1,141 @@
+//! Files that cannot be written or read: one error with the path and the reason, before anything is changed; nothing half
+//! written, nothing left beside. Root writes where modes forbid it, so what stands in the way here binds root too.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::sandbox::{Sandbox, class_words};
+
+const STATE: &str = ".claude/omni-scale.local.md";
+const CREATE: &str = "cluster-create demo --control-planes 1 --workers 0 --yes --timeout 60s";
+
+type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
+
+/// The project without `target`, and the far ends.
+fn all(lab: &Sandbox) -> (Tree, serde_json::Value) {
+    let mut tree = lab.tree();
+    tree.retain(|path, _| !path.starts_with(lab.file("target")));
+    (tree, crate::runbook::settled(lab.dump()))
+}
+
+/// Runs a task that something stands in the way of.
+#[track_caller]
+fn stopped(lab: &Sandbox, line: &str, code: i32, words: &[&str]) {
+    let before = all(lab);
+    let ran = lab.run(line).exits(code).says(words).says(&["hint: "]);
+    assert_eq!(ran.stderr.matches("error: ").count(), 1, "one error: {ran:#?}");
+    assert_eq!(all(lab), before, "`{line}` changed something: {ran:#?}");
+}
+
+#[test]
+fn a_directory_in_a_files_place_is_named() {
+    let lab = Sandbox::new();
+    let directory = |name: &str, line: &str, code: i32| {
+        let path = lab.file(name);
+        let kept = fs::read(&path).ok();
+        let _ = fs::remove_file(&path);
+        fs::create_dir_all(&path).expect("a directory");
+        stopped(&lab, line, code, &[name, "a directory", "rmdir"]);
+        fs::remove_dir(&path).expect("it is empty");
+        if let Some(bytes) = kept {
+            fs::write(&path, bytes).expect("put back");
+        }
+    };
+    let class = "machineclass-create small --yes --cores 2 --memory 4096 --disk 20 --selector true";
+    directory("docker/.env", "provider-setup --yes", 1);
+    directory("docker/config.yaml", "provider-setup --yes", 4);
+    directory("docker/config.yaml.example", "provider-setup --yes", 1);
+    directory("docker/omni.asc", "omni-setup --yes", 4);
+    directory(STATE, "provider-setup --yes", 1);
+    directory("target/xtask.lock", "provider-setup --yes", 1);
+    directory("machine-classes/small.yaml", class, 1);
+    // A witness is no tool.
+    let _ = fs::remove_file(lab.file("target/xtask-journal.jsonl"));
+    fs::create_dir_all(lab.file("target/xtask-journal.jsonl")).expect("a directory");
+    lab.provider();
+    lab.class("small");
+    directory("clusters/demo.yaml", CREATE, 1);
+    directory(STATE, CREATE, 1);
+    lab.run(CREATE).exits(0);
+}
+
+/// Whether `chattr` may protect files here; what it protected is given back with the value.
+struct Immutable(PathBuf);
+
+impl Immutable {
+    fn new(path: PathBuf) -> Option<Immutable> {
+        let status = Command::new("chattr").arg("+i").arg(&path).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success()).then_some(Immutable(path))
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        let _ = Command::new("chattr").arg("-i").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_found_before_the_first_change() {
+    let lab = Sandbox::new();
+    let protected = |name: &str, line: &str, code: i32| {
+        let Some(_immutable) = Immutable::new(lab.file(name)) else { return false };
+        stopped(&lab, line, code, &[name, "Operation not permitted", "lsattr"]);
+        true
+    };
+    if !protected("docker/.env", "provider-setup --yes", 4) {
+        eprintln!("SKIP what_cannot_be_written_is_found_before_the_first_change: `chattr +i` is not allowed here");
+        return;
+    }
+    assert!(protected("docker", "provider-setup --yes", 4));
+    fs::remove_file(lab.file("target/xtask.lock")).expect("the first run made it");
+    assert!(protected("target", "provider-setup --yes", 1));
+    let class = class_words("small").join(" ").replace("name == ", "name==");
+    assert!(protected("machine-classes", &class, 1));
+    lab.provider();
+    lab.class("small");
+    assert!(protected("clusters", CREATE, 4));
+    assert!(protected(STATE, CREATE, 4), "the cluster would be made, and the task would fail all the same");
+    lab.run(CREATE).exits(0);
+    lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
+    assert!(protected(STATE, "cluster-sync demo --yes --timeout 60s", 4));
+}
+
+#[test]
+fn a_limit_on_files_is_an_error_and_no_sudden_end() {
+    let lab = Sandbox::new();
+    let before = all(&lab);
+    let mut command = Command::new("sh");
+    let runner = env!("CARGO_BIN_EXE_xtask");
+    command.arg("-c").arg(format!("ulimit -f 0; exec '{runner}' provider-setup --yes --project-dir \"$0\""));
+    command.arg(lab.project()).env_clear().current_dir(lab.scratch()).stdin(Stdio::null());
+    for name in lab.variables() {
+        command.env(name, lab.env(name));
+    }
+    let output = command.output().expect("the runner starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(said.contains("File too large") && said.contains("ulimit -f unlimited"), "{said}");
+    assert_eq!(all(&lab), before);
+}
+
+#[test]
+fn data_that_does_not_arrive_is_a_failure_and_a_closed_pipe_is_not() {
+    let lab = Sandbox::new();
+    let full = || File::options().write(true).open("/dev/full").map(Stdio::from);
+    if full().is_err() {
+        eprintln!("SKIP data_that_does_not_arrive_is_a_failure_and_a_closed_pipe_is_not: there is no /dev/full");
+        return;
+    }
+    for words in [&["proxmox-inventory"] as &[&str], &["proxmox-inventory", "--json"]] {
+        let output = lab.command(words).stdout(full().expect("it opened before")).output().expect("the runner starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        assert!(said.contains("standard output could not be written") && said.contains("No space left"), "{said}");
+    }
+    let mut running = lab.command(&["proxmox-inventory"]).stdout(Stdio::piped()).spawn().expect("the runner starts");
+    drop(running.stdout.take());
+    assert_eq!(running.wait().expect("it is ours").code(), Some(0));
+}
