@@ -6,7 +6,9 @@ mod hub;
 mod proxmox;
 
 pub use accounts::Keys;
-pub use hub::{OMNI_ENDS, before_call, last_words, leaf, once_compared, pull, stalls, start_container, tls_cause};
+pub use hub::{
+    OMNI_ENDS, before_call, last_words, leaf, once_compared, pull, refused_login, stalls, start_container, tls_cause,
+};
 pub use proxmox::ProxmoxFaults;
 
 use serde_json::{Value, json};

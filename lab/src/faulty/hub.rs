@@ -7,6 +7,7 @@ use crate::omni::resource::Key;
 use crate::omni::state::State;
 use crate::omni::status::{Code, Status};
 use crate::omni::{Omni, machines};
+use crate::provider::log::Log;
 use crate::proxmox::Proxmox;
 use crate::tls::Leaf;
 use crate::tools::docker::compose::Service;
@@ -41,6 +42,14 @@ pub const OMNI_ENDS: &[(&str, &str)] = &[
 pub fn last_words(faults: &Faults) -> Option<&'static str> {
     let found = OMNI_ENDS.iter().find(|(name, _)| faults.has(name) && faults.hit(name));
     found.map(|(_, words)| *words)
+}
+
+/// What Omni says of a person whom tsidp sent back without the claim (omni v1.9.3 internal/pkg/auth/oidc/token.go:59).
+pub fn refused_login(faults: &Faults, log: &Log) {
+    if faults.has("tsidp-email-unverified") && faults.hit("tsidp-email-unverified") {
+        let why = [("error", "email not verified: alice@example.com".into())];
+        log.zap("info", "interceptor/jwt.go:82", "invalid jwt", &why);
+    }
 }
 
 /// Which certificate Omni shows.

@@ -11,6 +11,9 @@ use crate::proxmox::access::{AclChange, Subject};
 use crate::proxmox::hooks::{Fate, Hooks, TaskFate, TaskInfo};
 use crate::proxmox::world::{GIB, HaResource, PROVIDER_TOKEN, PROVIDER_USER, StorageKind};
 
+/// How far a clock without NTP has gone astray.
+const CLOCK_BEHIND: Duration = Duration::from_secs(300);
+
 /// What is wrong with the cluster from the beginning.
 pub fn arrange(faults: &Faults, world: &mut World) {
     nodes(faults, world);
@@ -168,6 +171,10 @@ impl Hooks for ProxmoxFaults {
             _ => {}
         }
         None
+    }
+
+    fn behind(&self) -> Duration {
+        if self.hit("time-proxmox-clock") { CLOCK_BEHIND } else { Duration::ZERO }
     }
 
     fn task(&self, task: &TaskInfo, _world: &mut World) -> Option<TaskFate> {

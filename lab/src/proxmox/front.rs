@@ -2,7 +2,7 @@
 //! `HTTPServer.pm`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
@@ -15,6 +15,7 @@ use super::task::Job;
 use super::upload::{self, Upload};
 use super::{Shared, World};
 use crate::http::{Answer, Reply, Request, percent_decode};
+use crate::omni::resource::civil;
 
 /// Bytes of a body that is no upload.
 const POST_LIMIT: usize = 64 * 1024;
@@ -55,7 +56,28 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Answer {
         };
         shared.clock.sleep(pause).await;
     }
-    finish(handled.outcome, handled.total).into()
+    let reply = finish(handled.outcome, handled.total);
+    match shared.hooks.behind() {
+        // The server dates it.
+        Duration::ZERO => reply.into(),
+        behind => {
+            let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            reply.with_header("date", &imf_fixdate(real.saturating_sub(behind).as_secs())).into()
+        }
+    }
+}
+
+/// Seconds since 1970 as HTTP writes them (RFC 9110 5.6.7).
+fn imf_fixdate(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = i64::try_from(seconds).unwrap_or_default();
+    let (year, month, day, rest) = civil(seconds);
+    let at = |list: &[&'static str], index: i64| usize::try_from(index).ok().and_then(|at| list.get(at).copied());
+    let weekday = at(&DAYS, seconds.div_euclid(86_400).rem_euclid(7)).unwrap_or_default();
+    let month = at(&MONTHS, month - 1).unwrap_or_default();
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 /// What came of a request before its tasks run.
@@ -224,6 +246,12 @@ fn finish(outcome: Outcome, total: Option<usize>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_written_as_http_does() {
+        assert_eq!(imf_fixdate(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(imf_fixdate(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
 
     #[test]
     fn credentials_are_found_in_headers() {

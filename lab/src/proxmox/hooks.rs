@@ -47,11 +47,17 @@ pub struct TaskInfo {
     pub id: String,
 }
 
-/// Faults for a simulated Proxmox. Both methods are called with the world locked: they may change it, and must be quick.
+/// Faults for a simulated Proxmox. Those that are given the world are called with it
+/// locked: they may change it, and must be quick.
 pub trait Hooks: Send + Sync + 'static {
     /// Asked once for every request, before anything is looked at.
     fn request(&self, _request: &Request, _world: &mut World) -> Option<Fate> {
         None
+    }
+
+    /// How far the node's own clock is behind, as the dates of its answers show it.
+    fn behind(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Asked once for every task, when its time has come.

@@ -393,6 +393,7 @@ impl Engine {
                 log.raw(words);
                 return 1;
             }
+            faulty::refused_login(&self.around.faults, log);
             std::future::pending::<()>().await;
         }
         if let [shell, flag, script] = &service.argv[..]

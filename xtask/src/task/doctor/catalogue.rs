@@ -127,7 +127,7 @@ pub const CHECKS: &[Entry] = &[
         fix: "`omnictl infraprovider renewkey ID`, then `cargo xtask provider-setup`", "docs/operations.md#keys-and-their-dates"),
     check!("keys.account", Keys, Failed, keys::account, "the tasks' own key is in date",
         why: "Omni lets keys expire after a year without a word",
-        fix: "`cargo xtask omni-setup --service-account` renews it", "docs/operations.md#keys-and-their-dates"),
+        fix: "`cargo xtask omni-setup --service-account Admin` renews it", "docs/operations.md#keys-and-their-dates"),
     check!("keys.shadow", Keys, Failed, keys::shadow, "no other key stands before it",
         why: "omnictl takes SIDERO_SERVICE_ACCOUNT_KEY before OMNI_SERVICE_ACCOUNT_KEY, even an old one",
         fix: "`unset SIDERO_SERVICE_ACCOUNT_KEY`", "docs/operations.md#keys-and-their-dates"),

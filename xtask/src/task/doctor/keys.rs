@@ -74,7 +74,7 @@ pub fn account(seen: &Seen<'_>) -> Diagnosis {
     };
     if info.provider().is_some() {
         return Diagnosis::failed(format!("{origin} is the key of a provider, which may do nothing else"))
-            .fix("put a service account's key there: `cargo xtask omni-setup --service-account`");
+            .fix("put a service account's key there: `cargo xtask omni-setup --service-account Admin`");
     }
     let now = SystemTime::now();
     if info.expired(now) {

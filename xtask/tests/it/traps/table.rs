@@ -88,6 +88,7 @@ pub const TRAPS: &[Trap] = &[
         &["host.disk failed"],
         1,
     ),
+    far("Proxmox's clock is off", &["time-proxmox-clock"], &["host.clock failed"], 1),
     // --- network
     stack(
         "the tailnet's address for machines",
@@ -283,6 +284,7 @@ pub const TRAPS: &[Trap] = &[
         &["tsidp.claims failed"],
         1,
     ),
+    far("a login without the claim", &["tsidp-email-unverified"], &["tsidp.claims failed"], 1),
     // --- tailscale
     far("omni-1", &["tailnet-name-taken"], &["tailscale.state warning"], 0),
     far("the sidecar's login ends", &["tailnet-key-expires"], &["tailscale.state warning"], 0),
