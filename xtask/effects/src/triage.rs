@@ -113,7 +113,10 @@ const SHOWN: usize = 400;
 /// The issues that `text` bears, each once, in the order of the lines.
 pub fn hits<'a>(issues: &'a [Issue], text: &str) -> Vec<Hit<'a>> {
     let mut found: Vec<Hit<'a>> = Vec::new();
-    for (number, line) in text.lines().enumerate() {
+    // A log may be millions of empty or very short lines.
+    let shortest = issues.iter().flat_map(|issue| &issue.signatures).map(|text| text.replace('*', "").len()).min();
+    let long_enough = |line: &str| shortest.is_some_and(|shortest| line.len() >= shortest);
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| long_enough(line)) {
         for issue in issues.iter().filter(|issue| bears(issue, line)) {
             match found.iter_mut().find(|hit| hit.issue.id == issue.id) {
                 Some(hit) => hit.count += 1,
