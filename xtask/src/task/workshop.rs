@@ -19,7 +19,7 @@ pub fn hand_over(cx: &Cx) -> anyhow::Result<Outcome> {
     let beside = std::env::current_exe()?.with_file_name(PROGRAM);
     let program = match environment("CARGO") {
         None if beside.is_file() => beside,
-        _ => cargo::built(cx, "xtask", PROGRAM)?,
+        _ => cargo::built(cx, PROGRAM, PROGRAM)?,
     };
     Err(proc::become_program(&program, std::env::args_os().skip(1)).into())
 }

@@ -18,13 +18,14 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::sandbox::{Scratch, root};
+use crate::sandbox::{Scratch, lab_program, root};
 
 /// A repository of its own, with a PATH of its own.
 struct Kit(Scratch);
 
 impl Kit {
     fn new() -> Kit {
+        lab_program();
         let kit = Kit(Scratch::new());
         kit.write("docker/compose.yaml", "services: {}\n");
         kit.write(".gitignore", "target/\ndocker/.env\n/bin/\n");

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::sandbox::{Scratch, root};
+use crate::sandbox::{Scratch, lab_program, root};
 
 fn docs(dir: &Path, words: &[&str]) -> (i32, String, String) {
+    lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.arg("docs").args(words).args(["--project-dir", &dir.display().to_string()]);
     let output = command.env_clear().stdin(Stdio::null()).output().unwrap();
@@ -113,7 +114,8 @@ fn lines_below(dir: &Path, found: &mut Vec<Vec<String>>) {
 #[test]
 fn the_worked_examples_of_contributing_are_the_code() {
     let mut sources = Vec::new();
-    for dir in ["xtask/src", "xtask/check/src", "xtask/workshop", "xtask/data", "xtask/tests/it", "lab/src", "lab/data"]
+    for dir in
+        ["xtask/src", "xtask/check/src", "xtask/workshop/src", "xtask/data", "xtask/tests/it", "lab/src", "lab/data"]
     {
         lines_below(&root().join(dir), &mut sources);
     }

@@ -13,23 +13,31 @@ use serde_json::Value;
 use xtask::paths::Paths;
 use xtask::tool::lab::{self, Ready};
 
-/// The lab, built once for all tests: its path is what cargo says it is.
+/// The lab's program. It is built once, and with it the workshop, which the runner looks for beside itself: with what
+/// `cargo test` has built already, which is what the profile is for.
 pub fn lab_program() -> &'static Path {
     static LAB: OnceLock<PathBuf> = OnceLock::new();
     LAB.get_or_init(|| {
+        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "lab", "--message-format=json-render-diagnostics"])
+            .args(["build", "--quiet", "--profile", "test", "--package", "lab", "--package", "workshop"])
+            .args(["--bin", "lab", "--bin", "workshop", "--message-format=json-render-diagnostics"])
             .current_dir(root())
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs");
-        assert!(output.status.success(), "the lab does not build");
+        assert!(output.status.success(), "the lab and the workshop do not build");
         let text = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
         let executable = text.lines().find_map(|line| {
             let message: Value = serde_json::from_str(line).ok()?;
-            (message["target"]["name"] == "lab").then(|| message["executable"].as_str().map(PathBuf::from))?
+            let built = message["target"]["name"] == "lab";
+            built.then(|| message["executable"].as_str().map(PathBuf::from))?
         });
-        executable.expect("cargo names the lab's program")
+        // A rehearsal builds the lab as an operator does, into the same place: what the tests start must not go away meanwhile.
+        let (own, new) = (tmp.join("lab"), tmp.join(format!("lab.{}", std::process::id())));
+        fs::hard_link(executable.expect("cargo names the lab's program"), &new).expect("a second name");
+        fs::rename(&new, &own).expect("its own place");
+        own
     })
 }
 

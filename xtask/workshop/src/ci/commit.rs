@@ -122,7 +122,7 @@ fn subject_findings(file: &str, at: usize, subject: &str) -> Vec<Finding> {
         && !SCOPES.contains(&scope)
     {
         let message = format!("`{scope}` is no scope of this project");
-        let fix = format!("{} (xtask/workshop/ci/commit.rs names them)", suggestion(scope, SCOPES));
+        let fix = format!("{} (xtask/workshop/src/ci/commit.rs names them)", suggestion(scope, SCOPES));
         findings.push(finding("commit-scope", file, at, kind.chars().count() + 2, &message, &fix));
     }
     let column = subject.chars().count() - text.chars().count() + 1;
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_type_has_its_place_in_the_changelog() {
-        let cliff = concat!(env!("CARGO_MANIFEST_DIR"), "/../cliff.toml");
+        let cliff = concat!(env!("CARGO_MANIFEST_DIR"), "/../../cliff.toml");
         let cliff = std::fs::read_to_string(cliff).unwrap();
         for kind in TYPES {
             assert!(cliff.contains(&format!("message = \"^{kind}\"")), "cliff.toml has no group for `{kind}`");

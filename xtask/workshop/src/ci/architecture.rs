@@ -88,7 +88,8 @@ fn tasks_and_files(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> 
     for task in tasks {
         let file = task.replace('-', "_");
         let path = format!("xtask/src/task/{file}.rs");
-        let places = [path.clone(), format!("xtask/src/task/{file}/mod.rs"), format!("xtask/workshop/task/{file}.rs")];
+        let places =
+            [path.clone(), format!("xtask/src/task/{file}/mod.rs"), format!("xtask/workshop/src/task/{file}.rs")];
         let Some((path, text)) = places.iter().find_map(|place| sources.get_key_value(place)) else {
             let place = start("xtask/src/cli.rs");
             let fix = format!("write `{path}`: a task, its file and its mise alias carry one name");
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_task_is_its_file() {
-        let good = ("xtask/workshop/task/lab_up.rs", "//! `lab-up`: starts a lab.\n");
+        let good = ("xtask/workshop/src/task/lab_up.rs", "//! `lab-up`: starts a lab.\n");
         assert_eq!(found(&[good], &["lab-up"]), Vec::<String>::new());
         let all = found(&[good, ("xtask/src/task/ci.rs", "//! Checks.\n")], &["ci", "lab-up", "docs"]);
         assert!(all[0].contains("xtask/src/task/ci.rs:1:1") && all[0].contains("fix: open it"), "{all:?}");
