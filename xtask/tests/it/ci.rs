@@ -369,7 +369,7 @@ fn a_release_is_made_ready_and_not_made() {
     kit.plays("git-cliff", "", 0);
     let version = env!("CARGO_PKG_VERSION");
     kit.write("Cargo.toml", &format!("[workspace.package]\nversion = \"{version}\"\nrust-version = \"1.89\"\n"));
-    kit.write("Cargo.lock", &format!("name = \"lab\"\nversion = \"{version}\"\n\nname = \"which\"\nversion = \"8.0.6\"\n\nname = \"xtask\"\nversion = \"{version}\"\n"));
+    kit.write("Cargo.lock", &format!("version = 4\n\n[[package]]\nname = \"lab\"\nversion = \"{version}\"\n\n[[package]]\nname = \"which\"\nversion = \"8.0.6\"\nsource = \"registry\"\n\n[[package]]\nname = \"xtask\"\nversion = \"{version}\"\n"));
     kit.write(".claude-plugin/plugin.json", &format!("{{\n  \"name\": \"x\",\n  \"version\": \"{version}\"\n}}\n"));
     for (bad, why) in [("1.2", "three numbers"), ("v1.x.0", "three numbers"), (version, "not higher")] {
         let (code, _, stderr) = kit.xtask(&["changelog-bump", bad]);

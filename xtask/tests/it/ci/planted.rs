@@ -5,6 +5,7 @@
 use std::fs;
 
 use super::Kit;
+use crate::sandbox::root;
 
 /// A package that rustfmt and clippy take, with `text` as its library.
 fn package(text: &str) -> Kit {
@@ -129,9 +130,13 @@ fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
     if !kit.brings("cargo-deny") {
         return;
     }
-    kit.copies(&["Cargo.toml", "Cargo.lock", "xtask/Cargo.toml", "lab/Cargo.toml", "xtask/tests/it/main.rs"]);
-    for file in ["xtask/src/lib.rs", "xtask/src/main.rs", "lab/src/lib.rs", "lab/src/main.rs"] {
-        kit.write(file, "");
+    kit.copies(&["Cargo.toml", "Cargo.lock", "xtask/tests/it/main.rs"]);
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).unwrap();
+    for member in members.split('"').skip(1).step_by(2) {
+        kit.copies(&[&format!("{member}/Cargo.toml")]);
+        kit.write(&format!("{member}/src/lib.rs"), "");
+        kit.write(&format!("{member}/src/main.rs"), "");
     }
     let advisory = "```toml\n[advisory]\nid = \"RUSTSEC-2026-9999\"\npackage = \"anyhow\"\ndate = \"2026-01-01\"\n\n\
                     [versions]\npatched = []\n```\n\n# Made up\n\nFor a test.\n";

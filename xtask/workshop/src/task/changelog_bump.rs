@@ -15,13 +15,11 @@ use xtask::failure::{Code, Failure};
 use xtask::files;
 use xtask::ui::Status;
 
-/// Where the version stands: the file, and the text before it and after it.
-const PLACES: &[(&str, &str, &str)] = &[
-    ("Cargo.toml", "[workspace.package]\nversion = \"", "\""),
-    ("Cargo.lock", "name = \"lab\"\nversion = \"", "\""),
-    ("Cargo.lock", "name = \"xtask\"\nversion = \"", "\""),
-    (".claude-plugin/plugin.json", "\"version\": \"", "\""),
-];
+/// Where the version stands once: the file, and the text before it.
+const PLACES: [(&str, &str); 2] =
+    [("Cargo.toml", "[workspace.package]\nversion = \""), (".claude-plugin/plugin.json", "\"version\": \"")];
+/// Where it stands for each crate of the workspace.
+const LOCK: &str = "Cargo.lock";
 
 pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
     let version = args.version.trim_start_matches('v');
@@ -69,28 +67,41 @@ pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Step 2, in memory: the files with the new version in them.
 fn edits(cx: &Cx, version: &str) -> Result<Vec<(&'static str, String)>, Failure> {
-    let mut edits: Vec<(&'static str, String)> = Vec::new();
-    for &(file, before, after) in PLACES {
-        let position = edits.iter().position(|(name, _)| *name == file);
-        let old = match position {
-            Some(at) => edits.remove(at).1,
-            None => String::from_utf8_lossy(&cx.read(&cx.paths.root().join(file), "it belongs to the repository")?)
-                .into_owned(),
-        };
-        let new = replaced(&old, before, after, version).ok_or_else(|| {
-            Failure::new(Code::Invalid, format!("`{file}` holds no version where it is expected"))
-                .cause(format!("it has no {before:?}"))
-        })?;
-        edits.push((file, new));
+    let read = |file: &str| -> Result<String, Failure> {
+        let bytes = cx.read(&cx.paths.root().join(file), "it belongs to the repository")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let missing = |file: &str, cause: String| {
+        Failure::new(Code::Invalid, format!("`{file}` holds no version where it is expected")).cause(cause)
+    };
+    let mut edits = Vec::new();
+    for (file, before) in PLACES {
+        let new = replaced(&read(file)?, before, version);
+        edits.push((file, new.ok_or_else(|| missing(file, format!("it has no {before:?}")))?));
     }
+    let lock = locked(&read(LOCK)?, version);
+    edits.push((LOCK, lock.ok_or_else(|| missing(LOCK, "no package in it is of this repository".to_owned()))?));
     Ok(edits)
 }
 
-/// `text` with what stands between `before` and `after` replaced, once.
-fn replaced(text: &str, before: &str, after: &str, new: &str) -> Option<String> {
+/// `text` with what stands between `before` and the next quote replaced, once.
+fn replaced(text: &str, before: &str, new: &str) -> Option<String> {
     let start = text.find(before)? + before.len();
-    let end = start + text[start..].find(after)?;
+    let end = start + text[start..].find('"')?;
     Some(format!("{}{new}{}", &text[..start], &text[end..]))
+}
+
+/// A lock file with the new version of every crate of the workspace: of those that cargo has from nowhere else.
+fn locked(lock: &str, new: &str) -> Option<String> {
+    let mut found = false;
+    let package = |package: &str| {
+        let ours = package.starts_with("[[package]]") && !package.contains("\nsource = ");
+        let replaced = replaced(package, "\nversion = \"", new).filter(|_| ours);
+        found |= replaced.is_some();
+        replaced.unwrap_or_else(|| package.to_owned())
+    };
+    let text = lock.split("\n\n").map(package).collect::<Vec<_>>().join("\n\n");
+    found.then_some(text)
 }
 
 /// Three numbers; a pre-release is not released from here.
@@ -121,8 +132,23 @@ mod tests {
     #[test]
     fn a_version_is_replaced_where_it_stands() {
         let text = "[workspace.package]\nversion = \"0.1.0\"\nrust-version = \"1.89\"\n";
-        let new = replaced(text, PLACES[0].1, PLACES[0].2, "0.2.0").unwrap();
+        let new = replaced(text, PLACES[0].1, "0.2.0").unwrap();
         assert_eq!(new, text.replace("0.1.0", "0.2.0"));
-        assert_eq!(replaced("version = \"1\"", PLACES[0].1, "\"", "2"), None);
+        assert_eq!(replaced("version = \"1\"", PLACES[0].1, "2"), None);
+    }
+
+    #[test]
+    fn every_crate_of_the_workspace_is_found_in_the_lock_file() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let read = |file: &str| std::fs::read_to_string(format!("{root}/{file}")).unwrap();
+        let (manifest, lock) = (read("Cargo.toml"), read(LOCK));
+        let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+        let new = locked(&lock, "99.1.0").unwrap();
+        assert_eq!(new.matches("version = \"99.1.0\"").count(), members.matches("\", \"").count() + 1, "{members}");
+        assert_eq!(new.replace("99.1.0", env!("CARGO_PKG_VERSION")), lock, "and nothing else changes");
+        assert_eq!(
+            locked("version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"b\"\n", "2.0.0"),
+            None
+        );
     }
 }
