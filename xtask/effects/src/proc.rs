@@ -54,10 +54,10 @@ pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) 
     })
 }
 
-/// Becomes `program`: same process, same environment and streams. Returns only when that fails.
+/// Becomes `program`: same process, same environment and streams, called by the name `name`. Returns only when that fails.
 #[allow(clippy::disallowed_methods)] // not a child: it takes our place, with whatever is ours
-pub fn become_program(program: &Path, args: impl IntoIterator<Item = OsString>) -> Failure {
-    let error = Command::new(program).args(args).exec();
+pub fn become_program(program: &Path, name: &Path, args: impl IntoIterator<Item = OsString>) -> Failure {
+    let error = Command::new(program).arg0(name).args(args).exec();
     Failure::new(Code::Prerequisite, format!("`{}` did not start", program.display())).cause(error.to_string())
 }
 

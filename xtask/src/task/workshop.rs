@@ -10,16 +10,17 @@ use crate::tool::cargo;
 
 const PROGRAM: &str = "workshop";
 
-/// Becomes the workshop, with the arguments of this call. Where cargo runs us it is built first; where we were called by
-/// our path, the one beside us is taken if there is one.
+/// Becomes the workshop, with the arguments of this call and under our own path, by which it calls us in its turn. Where
+/// cargo runs us it is built first; where we were called by our path, the one beside us is taken if there is one.
 ///
 /// # Errors
 /// When it cannot be built, or does not start.
 pub fn hand_over(cx: &Cx) -> anyhow::Result<Outcome> {
-    let beside = std::env::current_exe()?.with_file_name(PROGRAM);
+    let ours = std::env::current_exe()?;
+    let beside = ours.with_file_name(PROGRAM);
     let program = match environment("CARGO") {
         None if beside.is_file() => beside,
-        _ => cargo::built(cx, PROGRAM, PROGRAM)?,
+        _ => cargo::built(cx, PROGRAM)?,
     };
-    Err(proc::become_program(&program, std::env::args_os().skip(1)).into())
+    Err(proc::become_program(&program, &ours, std::env::args_os().skip(1)).into())
 }

@@ -37,10 +37,12 @@ fn dispatch(called: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
     }
 }
 
-/// The runner itself, which lies beside us: what the rehearsal and the recordings call is what an operator calls.
+/// The runner that became us, which is what we are called: what the rehearsal and the recordings call is what an operator
+/// calls, wherever cargo has put either of us. Called directly we carry out an operator's tasks ourselves.
 ///
 /// # Errors
 /// When this program's own path is unknown.
 fn runner() -> std::io::Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name("xtask"))
+    let called = std::env::args_os().next().map(PathBuf::from);
+    called.filter(|path| path.is_absolute() && path.is_file()).map_or_else(std::env::current_exe, Ok)
 }

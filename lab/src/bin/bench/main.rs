@@ -80,7 +80,8 @@ impl Bench {
         let lab = std::env::current_exe()?.with_file_name("lab");
         let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo, lab };
         bench.make_card()?;
-        for (dir, package) in [(&bench.root, "xtask"), (&bench.root, "lab"), (&bench.card(), "card")] {
+        let root = &bench.root;
+        for (dir, package) in [(root, "xtask"), (root, "workshop"), (root, "lab"), (&bench.card(), "card")] {
             done(Command::new(&bench.cargo).args(["build", "--quiet", "--package", package]).current_dir(dir))?;
         }
         Ok(bench)

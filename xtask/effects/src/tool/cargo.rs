@@ -11,17 +11,17 @@ use crate::proc::{self, Job};
 use crate::settings::environment;
 use model::failure::{Code, Failure};
 
-/// Builds the program `name` of `package`, as far as it is not built, and returns where it lies.
+/// Builds the program `name` of the package of that name, as far as it is not built, and returns where it lies.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] when this is not a checkout; [`Code::Failed`] with cargo's errors when it does not build.
-pub fn built(cx: &Cx, package: &str, name: &str) -> anyhow::Result<PathBuf> {
+pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
     let manifest = sources()?.join("Cargo.toml");
     let cargo = environment("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let shell = proc::shell()?;
     let cmd = cmd!(
         shell,
-        "{cargo} build --quiet --manifest-path {manifest} --package {package} --bin {name} --message-format=json-render-diagnostics"
+        "{cargo} build --quiet --manifest-path {manifest} --package {name} --bin {name} --message-format=json-render-diagnostics"
     );
     let job = Job::new(format!("building `{name}`"), cmd).deadline(Duration::from_secs(1800));
     let ended = cx.proc.run(job)?.checked()?;

@@ -65,9 +65,9 @@ pub struct Options {
 /// Builds the lab, and returns its program.
 ///
 /// # Errors
-/// As [`built`].
+/// As [`cargo::built`].
 pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
-    cargo::built(cx, "lab", "lab")
+    cargo::built(cx, "lab")
 }
 
 /// What the far ends of the lab in `dir` hold.
