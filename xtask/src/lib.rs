@@ -1,10 +1,11 @@
 //! The deployment runbook of Omni-Scale: `cargo xtask <task>` takes an operator from bare Proxmox to running Talos
 //! Kubernetes clusters behind a self-hosted Omni.
 //!
-//! `task/` reads like the runbook; `spec`, `status`, `check` and `plan` are pure; `apply` and `proc` have the effects.
+//! `task/` reads like the runbook; the crates `cel`, `model` and `check` are pure; `apply` and the crate `effects` have the
+//! effects.
 
 pub use check;
-pub use effects::{beside, cx, files, paths, proc, settings, state, summary, tool, triage, ui, wait};
+pub use effects::{beside, cx, files, paths, proc, settings, state, tool, triage, ui, wait};
 pub use model::{clock, failure, plan, secret, spec, status};
 
 pub mod apply;

@@ -8,6 +8,7 @@
 //! messages (`google.protobuf.…{}`), which no selector of storages has use for.
 
 mod ast;
+pub mod calendar;
 mod checker;
 mod convert;
 mod eval;

@@ -1,5 +1,6 @@
 //! Durations and timestamps, as Go's time package reads and writes them.
 
+use super::calendar;
 use super::stdlib::TimePart;
 
 /// Timestamps run from year 1 to year 9999.
@@ -70,7 +71,7 @@ pub(super) fn timestamp(text: &str) -> Option<(i64, u32)> {
     if !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    Some((days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset, nanos))
+    Some((calendar::days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset, nanos))
 }
 
 /// The number that so many digits at the start make; nothing is taken if there are fewer.
@@ -110,7 +111,7 @@ fn offset(text: &str) -> Option<i64> {
 
 /// RFC 3339 in UTC with as many digits of the second as there are.
 pub(super) fn show(seconds: i64, nanos: u32) -> String {
-    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let (year, month, day) = calendar::date(seconds.div_euclid(86_400));
     let s = seconds.rem_euclid(86_400);
     let fraction = if nanos == 0 { String::new() } else { format!(".{nanos:09}").trim_end_matches('0').to_owned() };
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}{fraction}Z", s / 3600, s / 60 % 60, s % 60)
@@ -125,11 +126,11 @@ pub(super) fn show_duration(nanos: i64) -> String {
 pub(super) fn part(part: TimePart, seconds: i64, nanos: u32) -> i64 {
     let days = seconds.div_euclid(86_400);
     let second = seconds.rem_euclid(86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = calendar::date(days);
     match part {
         TimePart::FullYear => year,
         TimePart::Month => month - 1,
-        TimePart::DayOfYear => days - days_from_civil(year, 1, 1),
+        TimePart::DayOfYear => days - calendar::days(year, 1, 1),
         TimePart::DayOfMonth => day - 1,
         TimePart::Date => day,
         TimePart::DayOfWeek => (days + 4).rem_euclid(7),
@@ -149,26 +150,4 @@ pub(super) fn duration_part(part: TimePart, nanos: i64) -> Option<i64> {
         TimePart::Milliseconds => Some(nanos / 1_000_000),
         _ => None,
     }
-}
-
-/// Days since 1970 of a date in the Gregorian calendar (Howard Hinnant's algorithm).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The date of a day since 1970.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }

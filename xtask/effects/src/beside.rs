@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 /// One of them.
 pub type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
 
+/// Every job at once.
+pub const ALL: usize = usize::MAX;
+
 /// Runs the jobs, at most `most` at a time, and returns what they return, in their order.
 pub fn beside<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
     let results: Vec<Mutex<Option<T>>> = jobs.iter().map(|_| Mutex::new(None)).collect();

@@ -2,25 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cel::calendar;
+
 /// `time` as `2026-11-22T03:04:05Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days as i64);
+    let (year, month, day) = calendar::date(days as i64);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest % 3_600 / 60, rest % 60)
-}
-
-/// The Gregorian date `days` after 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// Seconds since 1970 of a date and time of day (hours, minutes, seconds) in UTC; `None` when there is no such date.
@@ -33,17 +22,12 @@ pub fn unix(year: i64, month: i64, day: i64, [hour, minute, second]: [i64; 3]) -
     if !in_range {
         return None;
     }
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
-    u64::try_from(days * 86_400 + hour * 3_600 + minute * 60 + second).ok()
+    u64::try_from(calendar::days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second).ok()
 }
 
 /// The date of `seconds` since 1970, as `2026-11-22`.
 pub fn date(seconds: u64) -> String {
-    let (year, month, day) = civil((seconds / 86_400) as i64);
+    let (year, month, day) = calendar::date((seconds / 86_400) as i64);
     format!("{year:04}-{month:02}-{day:02}")
 }
 

@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::Outcome;
-use crate::beside::{Job, beside};
+use crate::beside::{ALL, Job, beside};
 use crate::cli::ClusterStatus;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -128,8 +128,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
         list("clustermachinerequeststatuses"),
         list("clustermachinestatuses"),
     ];
-    let count = reads.len();
-    let mut answers = beside(reads, count).into_iter();
+    let mut answers = beside(reads, ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
     let Some(status) = next()?.pop() else { return Ok(None) };
     let wanted = next()?.pop();

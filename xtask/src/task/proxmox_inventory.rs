@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::{Outcome, provider_verify};
-use crate::beside::{Job, beside};
+use crate::beside::{ALL, Job, beside};
 use crate::check::fit::bytes;
 use crate::check::fit::provider::Provider;
 use crate::cli::ProxmoxInventory;
@@ -158,7 +158,7 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
         Box::new(move || proxmox.get(cx, &purpose, &path))
     };
     let questions = [("storages", "storage"), ("bridges", "network?type=any_bridge"), ("guests", "qemu")];
-    let mut answers = beside(questions.into_iter().map(ask).collect(), questions.len()).into_iter();
+    let mut answers = beside(questions.into_iter().map(ask).collect(), ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
     node.storages = understood(next(), |data| proxmox::storages(&name, data))?;
     node.bridges = understood(next(), proxmox::bridges)?;

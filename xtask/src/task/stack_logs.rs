@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::{Outcome, hub};
-use crate::beside::{Job, beside};
+use crate::beside::{ALL, Job, beside};
 use crate::cli::StackLogs;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -94,5 +94,5 @@ fn follow(
     for service in services {
         jobs.push(Box::new(|| one(service)));
     }
-    beside(jobs, services.len()).into_iter().collect()
+    beside(jobs, ALL).into_iter().collect()
 }

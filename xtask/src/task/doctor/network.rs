@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::host::remote_engine;
 use super::seen::verdict;
 use super::{Seen, far};
-use crate::beside::{Job, beside};
+use crate::beside::{ALL, Job, beside};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Answer, PORTS};
 use crate::files;
@@ -119,8 +119,7 @@ fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
     let ask = |(who, ip, machines): (String, IpAddr, bool)| -> Job<'_, Answer> {
         Box::new(move || Answer { resolver: format!("{ip} ({who})"), machines, addresses: dns::ask(ip, domain) })
     };
-    let most = asked.len();
-    beside(asked.into_iter().map(ask).collect(), most)
+    beside(asked.into_iter().map(ask).collect(), ALL)
 }
 
 /// What this host itself takes the name for, `/etc/hosts` and all.
