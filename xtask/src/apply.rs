@@ -137,8 +137,8 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
             compose.down()?;
             Ok("containers removed, volumes kept".to_owned())
         }
-        Action::ServiceAccount { name, role, exists } => {
-            let omnictl = Omnictl::find(cx)?;
+        Action::ServiceAccount { name, role, exists, as_person } => {
+            let omnictl = if *as_person { Omnictl::as_person(cx)? } else { Omnictl::find(cx)? };
             let made =
                 if *exists { omnictl.renew_service_account(name) } else { omnictl.create_service_account(name, role) };
             let key = match made {

@@ -49,8 +49,8 @@ pub enum Action {
     StackUp { provider: bool, recreate: bool },
     /// End the stack; volumes stay.
     StackDown,
-    /// Have Omni make a key for a service account and store it in `docker/.env`.
-    ServiceAccount { name: String, role: String, exists: bool },
+    /// Have Omni make a key for a service account and store it in `docker/.env`; as the operator where the key there may not.
+    ServiceAccount { name: String, role: String, exists: bool, as_person: bool },
 }
 
 impl Plan {

@@ -279,7 +279,8 @@ fn script(name: &str, words: &[String]) -> Result<(), String> {
 
 fn check(words: &[String]) -> Result<(), String> {
     let mut words = words;
-    while words.first().is_some_and(|word| word == "sudo") {
+    let before = |word: &String| word == "sudo" || (word.contains('=') && !word.contains('$') && words.len() > 1);
+    while words.first().is_some_and(before) {
         words = &words[1..];
     }
     let Some((program, rest)) = words.split_first() else { return Ok(()) };
@@ -325,6 +326,7 @@ fn a_command_that_is_none_is_found() {
         ("docker compose -f docker/compose.yaml down -v", "has no -v"),
         ("sudo tsidp/install.sh --auth-key x", "has no --auth-key"),
         ("frobnicate", "no guide explains"),
+        ("BROWSER=echo omnictl get sysversion --nonsense", "has no --nonsense"),
     ] {
         let found = simple(command).iter().find_map(|words| check(words).err()).unwrap_or_default();
         assert!(found.contains(wanted), "{command}: {found:?}");

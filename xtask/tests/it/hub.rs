@@ -340,6 +340,10 @@ case "$*" in
 "--version") cat $say/omnictl 2>/dev/null || echo 'omnictl version v1.9.3 (API Version: 2)'; exit 0;;
 esac
 if [ -e $say/omnictl-error ]; then cat $say/omnictl-error >&2; exit 1; fi
+case "$OMNI_SERVICE_ACCOUNT_KEY $*" in
+" serviceaccount "*) ;;
+*" serviceaccount "*) if [ -e $say/small-role ]; then cat $say/small-role >&2; exit 1; fi;;
+esac
 case "$*" in
 "get sysversions current -o json") echo '{"metadata":{"id":"current"},"spec":{"backendapiversion":2,"backendversion":"v1.9.3"}}';;
 "get infraproviders -o json") echo "{\"metadata\":{\"id\":\"$(cat $say/provider 2>/dev/null || echo proxmox)\"},\"spec\":{}}";;

@@ -65,6 +65,14 @@ pub fn own_place() -> Result<PathBuf, Failure> {
     Ok(Path::new(&base).join("bin/omnictl"))
 }
 
+fn program() -> Result<PathBuf, Failure> {
+    locate().ok_or_else(|| {
+        Failure::new(Code::Prerequisite, "`omnictl` is not installed")
+            .cause("it is neither on PATH nor where this project installs it")
+            .next("cargo xtask omnictl-install")
+    })
+}
+
 /// The version and API version of the program at `path`.
 ///
 /// # Errors
@@ -91,6 +99,11 @@ pub fn login(cx: &Cx) -> Option<Login> {
             return Some(Login::Key { variable, origin: found.origin, secret: found.value });
         }
     }
+    own_login()
+}
+
+/// The login of omnictl itself, which a person made in a browser.
+fn own_login() -> Option<Login> {
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
     let address = address_in(&std::fs::read_to_string(&file).ok()?)?;
@@ -126,12 +139,7 @@ impl<'a> Omnictl<'a> {
     /// [`Code::Prerequisite`] when it is not installed, [`Code::MissingInput`] when nobody is logged in or the address of
     /// Omni is not known, [`Code::Invalid`] when the key is no key or has expired.
     pub fn find(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
-        let program = locate().ok_or_else(|| {
-            Failure::new(Code::Prerequisite, "`omnictl` is not installed")
-                .cause("it is neither on PATH nor where this project installs it")
-                .next("cargo xtask omnictl-install")
-        })?;
-        Omnictl::with(cx, program)
+        Omnictl::with(cx, program()?)
     }
 
     /// As [`Omnictl::find`], with the program at `program`.
@@ -156,8 +164,29 @@ impl<'a> Omnictl<'a> {
     /// As [`Omnictl::find`].
     pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
         let (variable, secret) = (KEYS[1], secret.clone());
+        check_key(variable, &Origin::EnvFile(variable), &secret)?;
+        let endpoint = match (cx.settings.omni_endpoint(None), own_login()) {
+            (Some(found), _) => found.value,
+            (None, Some(Login::Config { address, .. })) => address,
+            (None, _) => return Err(no_endpoint()),
+        };
         let login = Login::Key { variable, origin: Origin::EnvFile(variable), secret };
-        Ok(Omnictl { login, ..Omnictl::find(cx)? })
+        Ok(Omnictl { cx, program: program()?, login, endpoint: Some(endpoint) })
+    }
+
+    /// As [`Omnictl::find`], with omnictl's own login whatever keys `docker/.env` holds.
+    ///
+    /// # Errors
+    /// [`Code::MissingInput`] when there is none, or when a key in the environment would go before it.
+    pub fn as_person(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
+        let login = own_login().filter(|_| KEYS.iter().all(|variable| environment(variable).is_none()));
+        match login {
+            Some(Login::Config { file, address }) => {
+                let endpoint = Some(address.clone());
+                Ok(Omnictl { cx, program: program()?, login: Login::Config { file, address }, endpoint })
+            }
+            _ => Err(not_logged_in()),
+        }
     }
 
     /// Who the login says it is, for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.

@@ -24,8 +24,8 @@ const SOON: Duration = Duration::from_secs(30 * 86_400);
 /// Makes the service account `name` with `role`, or renews its key when that is about to end, and proves the key.
 ///
 /// # Errors
-/// [`Code::Conflict`] when `docker/.env` holds another account's key; those of omnictl, which must be logged in as an
-/// administrator.
+/// [`Code::Conflict`] when `docker/.env` holds another account's key; those of omnictl: the key that there is must be an
+/// administrator's, or the operator logged in as one.
 pub fn ensure(cx: &Cx, name: &str, role: &str) -> anyhow::Result<Value> {
     let now = SystemTime::now();
     let old = cx.settings.env_file.get(KEY).map(KeyInfo::parse);
@@ -42,8 +42,8 @@ pub fn ensure(cx: &Cx, name: &str, role: &str) -> anyhow::Result<Value> {
         }
         _ => {}
     }
-    let omnictl = Omnictl::find(cx)?;
-    let exists = omnictl.service_accounts()?.iter().any(|each| each == name);
+    let (names, as_person) = administrator(cx)?;
+    let exists = names.iter().any(|each| each == name);
     let mut plan = Plan::default();
     let (verb, effect) = if exists {
         ("renew", "one more key for it, good for a year".to_owned())
@@ -51,12 +51,37 @@ pub fn ensure(cx: &Cx, name: &str, role: &str) -> anyhow::Result<Value> {
         ("create", format!("role {role}, key good for a year"))
     };
     let object = format!("the service account `{name}` in Omni, key to {KEY} in docker/.env");
-    let action = Action::ServiceAccount { name: name.to_owned(), role: role.to_owned(), exists };
+    let action = Action::ServiceAccount { name: name.to_owned(), role: role.to_owned(), exists, as_person };
     plan.push(verb, object, effect, format!("omnictl serviceaccount destroy {name}"), action);
     if let Applied::Planned(_) = apply::run(cx, &plan, "make a key for the tasks")? {
         return Ok(Value::Null);
     }
     prove(cx, name, role)
+}
+
+/// The service accounts that there are, and whether it takes the operator's own login to see them: a key that has expired
+/// cannot renew itself, and one with a smaller role not make another.
+fn administrator(cx: &Cx) -> Result<(Vec<String>, bool), Failure> {
+    let hint = "log in to omnictl as an administrator, as docs/deployment.md says in step 6, or give an administrator's key \
+                in OMNI_SERVICE_ACCOUNT_KEY";
+    let failure = match Omnictl::find(cx).and_then(|omnictl| omnictl.service_accounts()) {
+        Ok(names) => return Ok((names, false)),
+        Err(failure) => failure,
+    };
+    match (failure.code, Omnictl::as_person(cx)) {
+        (Code::Refused | Code::MissingInput | Code::Invalid, Ok(person)) => {
+            let names = person.service_accounts().map_err(|failure| match failure.code {
+                // omnictl waits for somebody to log in, and nobody sees the page that it names.
+                Code::Timeout => {
+                    failure.hint("that login may have ended: `BROWSER=echo omnictl get sysversion` renews it")
+                }
+                _ => failure,
+            })?;
+            Ok((names, true))
+        }
+        (Code::Refused | Code::MissingInput, Err(_)) => Err(failure.hint(hint)),
+        _ => Err(failure),
+    }
 }
 
 /// Reads the key back from where it was put, and asks Omni something with it.

@@ -223,6 +223,42 @@ fn a_service_account_is_made_renewed_and_told() {
     assert_eq!(ran.document()["error"]["code"], "conflict", "{}", ran.stdout);
 }
 
+/// A key that has expired cannot renew itself, and an Operator's may not: the operator's own login does.
+#[test]
+fn a_key_that_may_not_renew_itself_is_renewed_by_its_operator() {
+    if !has_gpg() {
+        return;
+    }
+    let words = ["omni-setup", "--yes", "--json", "--service-account", "Operator"];
+    let role = "Error: rpc error: code = PermissionDenied desc = unauthorized: access denied: insufficient role: \"Operator\"\n";
+    for (old, refused) in [(key("automation", -1), false), (key("automation", 3), true), ("junk".to_owned(), false)] {
+        let hub = Hub::healthy();
+        hub.set("OMNI_SERVICE_ACCOUNT_KEY", &old);
+        hub.say("account", "automation Operator 50b7 2026-12-22\n");
+        hub.say("new-key", &key("automation", 365));
+        if refused {
+            hub.say("small-role", role);
+        }
+        let ran = hub.run(&words);
+        assert_ne!(ran.exit, 0, "nobody else is logged in: {}", ran.stdout);
+        let hint = ran.document()["error"]["hint"].as_str().unwrap().to_owned();
+        assert!(old == "junk" || hint.contains("docs/deployment.md"), "{hint}");
+        assert!(hub.get("docker/.env").contains(&old));
+        let login = hub.dir.join("home/.talos/omni");
+        std::fs::create_dir_all(&login).unwrap();
+        let config =
+            "contexts: {default: {url: 'https://127.0.0.1', auth: {siderov1: {identity: a@b.c}}}}\ncontext: default\n";
+        std::fs::write(login.join("config"), config).unwrap();
+        // A key in the environment would go before that login, and is what the operator meant.
+        let ran = hub.run_with(&words, &[("OMNI_SERVICE_ACCOUNT_KEY", &key("other", -1))], "");
+        assert_eq!(ran.document()["error"]["code"], "refused", "{}", ran.stdout);
+        let ran = hub.run(&words);
+        let document = ran.document();
+        assert_eq!((ran.exit, &document["data"]["service_account"]["name"]), (0, &"automation".into()), "{document:#}");
+        assert!(!hub.get("docker/.env").contains(&old), "the new key took its place");
+    }
+}
+
 #[test]
 fn a_healthy_omni_is_verified() {
     let hub = Hub::healthy();
