@@ -15,11 +15,9 @@ const FISH: &str = include_str!("../../data/completions/fish");
 
 pub fn run(args: &Completions, cx: &Cx) -> anyhow::Result<Outcome> {
     let (script, wiring) = match args.shell {
-        Shell::Bash => (BASH, "source <(cargo xtask completions bash), in ~/.bashrc after cargo's own"),
-        Shell::Zsh => (ZSH, "source <(cargo xtask completions zsh), in ~/.zshrc after compinit"),
-        Shell::Fish => {
-            (FISH, "cargo xtask completions fish > ~/.config/fish/completions/cargo-xtask.fish, or pipe it to source")
-        }
+        Shell::Bash => (BASH, "source <(cargo xtask completions bash)   # in ~/.bashrc after cargo's own"),
+        Shell::Zsh => (ZSH, "source <(cargo xtask completions zsh)   # in ~/.zshrc after compinit"),
+        Shell::Fish => (FISH, "cargo xtask completions fish > ~/.config/fish/completions/cargo-xtask.fish"),
     };
     cx.ui.data(script);
     Ok(Outcome::done("").with(json!({ "script": script })).next(wiring))

@@ -50,9 +50,7 @@ pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({ "issuer": issuer, "findings": findings });
     let mut next = Vec::new();
     if args.policy.is_none() {
-        next.push(
-            "cargo xtask tsidp-verify --policy FILE, with the policy copied from Tailscale's admin console".to_owned(),
-        );
+        next.push("cargo xtask tsidp-verify --policy FILE   # copied from Tailscale's admin console".to_owned());
     }
     let Some(first) = failures.first().cloned() else {
         let done =

@@ -158,7 +158,7 @@ fn commands(text: &str) -> Vec<(usize, String)> {
 }
 
 /// A line as simple commands: words of each, without what feeds or follows it.
-fn simple(line: &str) -> Vec<Vec<String>> {
+pub fn simple(line: &str) -> Vec<Vec<String>> {
     let (mut out, mut words, mut word, mut quote) = (Vec::new(), Vec::new(), String::new(), None);
     let line = line.split(" #").next().unwrap_or_default();
     let mut chars = line.chars().peekable();
@@ -277,7 +277,7 @@ fn script(name: &str, words: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-fn check(words: &[String]) -> Result<(), String> {
+pub fn check(words: &[String]) -> Result<(), String> {
     let mut words = words;
     let before = |word: &String| word == "sudo" || (word.contains('=') && !word.contains('$') && words.len() > 1);
     while words.first().is_some_and(before) {

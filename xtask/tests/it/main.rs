@@ -3,6 +3,7 @@
 // Tests play the operator and the far ends: they start processes and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod advice;
 mod audit;
 mod audit_far_end;
 mod bad_input;

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::sandbox::root;
 
 /// All Rust files below a directory.
-fn sources(dir: &str) -> Vec<PathBuf> {
+pub fn sources(dir: &str) -> Vec<PathBuf> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).expect("readable").flatten() {
             let path = entry.path();
@@ -24,7 +24,7 @@ fn sources(dir: &str) -> Vec<PathBuf> {
 }
 
 /// The part of a file before its tests.
-fn code(path: &Path) -> String {
+pub fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).expect("UTF-8");
     text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
 }

@@ -193,7 +193,7 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "rehearsal",
         about: "the whole runbook runs against the lab",
-        fix: "cargo xtask rehearse shows the task that failed",
+        fix: "`cargo xtask rehearse` shows the task that failed",
         alone: true,
         run: rehearsal,
         ..ROW

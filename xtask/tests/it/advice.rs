@@ -1,0 +1,137 @@
+//! What failures advise: every command in a fix, a hint or a next step is one that there is, with options that it has.
+
+use std::fs;
+
+use crate::guides::{check, simple};
+use crate::sandbox::root;
+use crate::tidy::{code, sources};
+
+/// Programs whose commands are known here.
+const PROGRAMS: [&str; 6] = ["cargo xtask ", "omnictl ", "docker ", "sudo docker ", "pveum ", "sudo tsidp/"];
+
+/// What speaks of a program, and calls none.
+const OTHERS: [&str; 4] = ["cargo xtask ", "cargo xtask … --help", "omnictl --version", "pveum user {change}"];
+
+/// What stands in a text for something else: `{name}` of a format, `…` of one's own.
+fn filled(command: &str) -> String {
+    let mut out = String::new();
+    let mut rest = command;
+    while let Some((before, after)) = rest.split_once('{') {
+        // Docker's `{{.Name}}` and JSON are written `{{{{` in a format; neither is a hole.
+        let Some((_, after)) = after.split_once('}').filter(|(hole, _)| !hole.contains(['{', ' '])) else { break };
+        out.push_str(before);
+        out.push('1');
+        rest = after;
+    }
+    out + rest
+}
+
+/// The commands in a text of the program's: each span of code, and the text itself where it begins as one. A task may be
+/// named without what it needs; as a next step it is whole.
+fn advised(text: &str) -> Vec<String> {
+    let named = |span: &str| span.starts_with("cargo xtask ") && span.matches(' ').count() == 2;
+    let spans = text.split('`').skip(1).step_by(2).map(|span| match named(span) {
+        true => format!("{span} --help"),
+        false => span.to_owned(),
+    });
+    let whole = text.starts_with("cargo xtask ").then(|| text.to_owned());
+    let known =
+        |text: &String| PROGRAMS.iter().any(|program| text.starts_with(program)) && !OTHERS.contains(&text.as_str());
+    let filled = |text: String| filled(text.split(" > ").next().unwrap_or_default());
+    // Which task it is, is held where it is named.
+    spans.chain(whole).filter(known).map(filled).filter(|text| !text.starts_with("cargo xtask 1")).collect()
+}
+
+/// The text literals of a source file, with their line.
+fn literals(source: &str) -> Vec<(usize, String)> {
+    let (mut out, mut open, mut escaped) = (Vec::new(), None::<String>, false);
+    let mut began = 0;
+    for (number, line) in source.lines().enumerate() {
+        if open.is_none() && line.trim_start().starts_with("//") {
+            continue;
+        }
+        // The rest of a text that goes on is moved to where the text stands.
+        let line = if escaped { line.trim_start() } else { line };
+        escaped = false;
+        let mut chars = line.chars().peekable();
+        while let Some(c) = chars.next() {
+            match (&mut open, c) {
+                (Some(text), '\\') => match chars.next() {
+                    Some(c) => text.push(c),
+                    None => escaped = true,
+                },
+                (Some(_), '"') => out.push((began, open.take().unwrap_or_default())),
+                (Some(text), c) => text.push(c),
+                // A character, not the beginning of a text.
+                (None, '\'') if chars.peek() == Some(&'"') => drop(chars.next()),
+                (None, '"') => (open, began) = (Some(String::new()), number + 1),
+                (None, _) => {}
+            }
+        }
+    }
+    out
+}
+
+/// What is wrong with the commands of a text.
+fn wrong_in(text: &str, seen: &mut usize) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for command in advised(text) {
+        for words in simple(&command) {
+            *seen += 1;
+            wrong.extend(check(&words).err().map(|why| format!("{why}: {command}")));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_command_that_the_code_advises_is_one_that_there_is() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for dir in ["xtask/src", "xtask/effects/src", "xtask/check/src", "xtask/model/src", "xtask/workshop/src"] {
+        for path in sources(dir).into_iter().filter(|path| !path.ends_with("tests.rs")) {
+            for (line, text) in literals(&code(&path)) {
+                let place = format!("{}:{line}", path.strip_prefix(root()).unwrap_or(&path).display());
+                wrong.extend(wrong_in(&text, &mut seen).iter().map(|why| format!("{place}: {why}")));
+            }
+        }
+    }
+    assert!(seen > 150, "{seen} commands: is the code read?");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_command_of_the_known_issues_and_of_the_faults_is_one_that_there_is() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (file, keys) in
+        [("xtask/data/known-issues.yaml", &["next", "fix", "cause"][..]), ("lab/data/faults.yaml", &["heals", "says"])]
+    {
+        let text = fs::read_to_string(root().join(file)).expect(file);
+        let entries: Vec<serde_yaml::Value> = serde_yaml::from_str(&text).expect(file);
+        for (entry, key) in entries.iter().flat_map(|entry| keys.iter().map(move |key| (entry, key))) {
+            let name = entry.get("id").or_else(|| entry.get("name")).and_then(serde_yaml::Value::as_str);
+            let text = entry.get(key).and_then(serde_yaml::Value::as_str).unwrap_or_default();
+            let whole = text.starts_with("cargo xtask ") || *key != "next";
+            let text = if whole { text.to_owned() } else { format!("`{text}`") };
+            let place = format!("{file}: {} {key}", name.unwrap_or_default());
+            wrong.extend(wrong_in(&text, &mut seen).iter().map(|why| format!("{place}: {why}")));
+        }
+    }
+    assert!(seen > 100, "{seen} commands: are the files read?");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_command_that_is_none_is_found_in_a_text() {
+    for (text, wanted) in [
+        ("cargo xtask stack-up --rebuild", "unexpected argument"),
+        ("run `cargo xtask stackup`, then look", "unrecognized subcommand"),
+        ("`cargo xtask machineclass-check {file} --fixx`", "unexpected argument"),
+        ("`omnictl get machines --cluster {name}` shows it", "has no --cluster"),
+    ] {
+        assert!(wrong_in(text, &mut 0).first().is_some_and(|why| why.contains(wanted)), "{text}");
+    }
+    let source =
+        "// \"cargo xtask a\"\nlet a = \"cargo xtask b \\\n    --c\"; let d = '\"'; f(\"cargo xtask e \\\"g\\\"\");\n";
+    let found: Vec<String> = literals(source).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(found, ["cargo xtask b --c", "cargo xtask e \"g\""]);
+}
