@@ -1,20 +1,16 @@
 //! The far ends: Omni, the provider, Proxmox, tsidp, the tailnet.
 
-use super::host::images;
-use super::seen::{of, told, verdict};
-use super::stack::sidecar;
+use super::seen::{images, of, proxmox_of, sidecar, told, verdict};
 use super::{Seen, certificates};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Versions};
 use crate::check::{Finding, grant};
 use crate::failure::{Code, Failure};
 use crate::files;
-use crate::spec::config::ProviderConfig;
 use crate::spec::hujson;
 use crate::task::{provider_verify, tsidp_verify};
 use crate::tool::compose::{Compose, OMNI, PROVIDER};
 use crate::tool::omnictl as tool_omnictl;
-use crate::tool::proxmox::Proxmox;
 use crate::triage;
 
 /// How much of Omni's log is looked through.
@@ -82,23 +78,6 @@ pub fn provider_id(seen: &Seen<'_>) -> Diagnosis {
             None => Diagnosis::failed(format!("Omni does not know `{id}`, but {}", ids.join(", "))),
         })
     })
-}
-
-/// Proxmox as the provider reaches it.
-///
-/// # Errors
-/// The verdict of a check that needs it.
-pub fn proxmox_of(seen: &Seen<'_>) -> Result<Proxmox, Diagnosis> {
-    let path = seen.cx.paths.config();
-    let shown = seen.cx.paths.show(&path);
-    let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
-    let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
-    let ca_file = seen.cx.settings.ca_file(None).map(|found| found.value);
-    let config = ProviderConfig::parse(&shown, &text);
-    // Another check says what is wrong with it.
-    config
-        .and_then(|config| provider_verify::proxmox_of(&shown, &config, ca_file))
-        .map_err(|_| Diagnosis::unknown("docker/config.yaml cannot be used"))
 }
 
 pub fn proxmox(seen: &Seen<'_>) -> Diagnosis {

@@ -1,7 +1,7 @@
 //! Files with secrets: complete, for their owner alone, and out of git.
 
 use super::Seen;
-use super::seen::{told, verdict};
+use super::seen::{proxmox_of, told, verdict};
 use crate::check::diagnosis::Diagnosis;
 use crate::check::hub;
 use crate::files as disk;
@@ -80,7 +80,7 @@ pub fn secrets(seen: &Seen<'_>) -> Diagnosis {
     let keys = secret.chain(["OMNI_INFRA_PROVIDER_KEY", "OMNI_SERVICE_ACCOUNT_KEY", "PROXMOX_VE_API_TOKEN"]);
     let mut values: Vec<Secret> =
         keys.filter_map(|key| seen.value(key)).filter(|value| value.len() >= SHORTEST).map(Secret::new).collect();
-    if let Ok(found) = super::far::proxmox_of(seen)
+    if let Ok(found) = proxmox_of(seen)
         && found.token.secret.expose().len() >= SHORTEST
     {
         values.push(found.token.secret);

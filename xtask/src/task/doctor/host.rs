@@ -6,12 +6,10 @@ use std::time::Duration;
 use xshell::cmd;
 
 use super::Seen;
-use super::seen::{told, verdict};
+use super::seen::{proxmox_of, remote_engine, told, verdict};
 use crate::check::diagnosis::Diagnosis;
-use crate::check::hub;
 use crate::failure::Failure;
 use crate::proc::{self, Job};
-use crate::settings::environment;
 use crate::tool::compose::{Compose, OMNI, SIDECAR};
 use crate::tool::curl::{self, Request};
 use crate::tool::docker::Docker;
@@ -141,7 +139,7 @@ fn far_clock(seen: &Seen<'_>) -> Option<(String, u64)> {
         curl::fetch(cx, "asking for the time", &request).ok()?.date
     };
     // Proxmox is another machine, with a clock of its own; Omni is this one, most often.
-    let proxmox = super::far::proxmox_of(seen).ok();
+    let proxmox = proxmox_of(seen).ok();
     let proxmox = proxmox.and_then(|found| {
         Some(("Proxmox".to_owned(), ask(format!("{}/api2/json/version", found.url), found.insecure)?))
     });
@@ -176,10 +174,6 @@ pub fn tun(seen: &Seen<'_>) -> Diagnosis {
     if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
 }
 
-pub fn remote_engine() -> bool {
-    environment("DOCKER_HOST").is_some_and(|host| !host.starts_with("unix:")) || environment("DOCKER_CONTEXT").is_some()
-}
-
 pub fn boot(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         seen.container(OMNI)?;
@@ -208,14 +202,6 @@ pub fn tsidp(seen: &Seen<'_>) -> Diagnosis {
     } else {
         Diagnosis::skipped(format!("{detail}; Omni is not set up here"))
     }
-}
-
-/// The versions that are pinned and run, for the checks of the pairing.
-pub fn images(seen: &Seen<'_>, service: &str) -> (Option<String>, Option<String>) {
-    let tag = |image: &str| hub::tag(image).map(str::to_owned);
-    let pinned = hub::images(&seen.compose()).get(service).and_then(|image| tag(image));
-    let running = seen.container(service).ok().and_then(|container| tag(&container.image));
-    (pinned, running)
 }
 
 #[cfg(test)]

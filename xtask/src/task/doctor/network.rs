@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::host::remote_engine;
-use super::seen::verdict;
-use super::{Seen, far};
+use super::Seen;
+use super::seen::{proxmox_of, remote_engine, verdict};
 use crate::beside::{ALL, Job, beside};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Answer, PORTS};
@@ -132,7 +131,7 @@ fn here(domain: &str) -> Answer {
 
 /// The resolvers of the Proxmox nodes: what the machines' DHCP hands out too, by habit.
 fn proxmox_resolvers(seen: &Seen<'_>) -> Result<Vec<(String, IpAddr)>, String> {
-    let proxmox = far::proxmox_of(seen).map_err(|verdict| verdict.detail)?;
+    let proxmox = proxmox_of(seen).map_err(|verdict| verdict.detail)?;
     let get =
         |path: &str| proxmox.get(seen.cx, "asking Proxmox for its resolvers", path).map_err(|failure| failure.message);
     let nodes = get("/nodes")?;

@@ -3,17 +3,21 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::check;
 use crate::check::certificate::Certificate;
 use crate::check::diagnosis::Diagnosis;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
+use crate::settings::environment;
+use crate::spec::config::ProviderConfig;
 use crate::spec::env::EnvFile;
 use crate::status::docker::Container;
 use crate::task::hub::{self, Place};
-use crate::task::tsidp_verify;
-use crate::tool::compose::Compose;
+use crate::task::{provider_verify, tsidp_verify};
+use crate::tool::compose::{Compose, SIDECAR};
 use crate::tool::omnictl::Omnictl;
+use crate::tool::proxmox::Proxmox;
 use crate::tool::{omni, openssl};
 
 /// The installation, as far as the checks have looked.
@@ -52,7 +56,7 @@ impl<'a> Seen<'a> {
 
     /// A value of `docker/.env` that is not the example's.
     pub fn value(&self, key: &str) -> Option<&str> {
-        crate::check::hub::given(&self.cx.settings.env_file, &self.example, key)
+        check::hub::given(&self.cx.settings.env_file, &self.example, key)
     }
 
     /// A value of `docker/.env`, or why there is nothing to look at.
@@ -169,6 +173,45 @@ impl<'a> Seen<'a> {
     pub fn compose(&self) -> String {
         files::read_text_if_there(&self.cx.paths.compose()).ok().flatten().unwrap_or_default()
     }
+}
+
+/// The sidecar, running.
+///
+/// # Errors
+/// The verdict of a check that needs it.
+pub fn sidecar(seen: &Seen<'_>) -> Result<(), Diagnosis> {
+    let sidecar = seen.container(SIDECAR)?;
+    if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
+}
+
+/// Proxmox as the provider reaches it.
+///
+/// # Errors
+/// The verdict of a check that needs it.
+pub fn proxmox_of(seen: &Seen<'_>) -> Result<Proxmox, Diagnosis> {
+    let path = seen.cx.paths.config();
+    let shown = seen.cx.paths.show(&path);
+    let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
+    let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
+    let ca_file = seen.cx.settings.ca_file(None).map(|found| found.value);
+    let config = ProviderConfig::parse(&shown, &text);
+    // Another check says what is wrong with it.
+    config
+        .and_then(|config| provider_verify::proxmox_of(&shown, &config, ca_file))
+        .map_err(|_| Diagnosis::unknown("docker/config.yaml cannot be used"))
+}
+
+/// The versions that are pinned and run, for the checks of the pairing.
+pub fn images(seen: &Seen<'_>, service: &str) -> (Option<String>, Option<String>) {
+    let tag = |image: &str| check::hub::tag(image).map(str::to_owned);
+    let pinned = check::hub::images(&seen.compose()).get(service).and_then(|image| tag(image));
+    let running = seen.container(service).ok().and_then(|container| tag(&container.image));
+    (pinned, running)
+}
+
+/// Whether the Docker engine is another host's, where what stands on this one says nothing of it.
+pub fn remote_engine() -> bool {
+    environment("DOCKER_HOST").is_some_and(|host| !host.starts_with("unix:")) || environment("DOCKER_CONTEXT").is_some()
 }
 
 /// A failure in one line: what failed, and the first line of why.

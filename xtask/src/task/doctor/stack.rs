@@ -1,8 +1,7 @@
 //! The stack, as docker and its files tell.
 
 use super::Seen;
-use super::host::images;
-use super::seen::{told, verdict};
+use super::seen::{images, sidecar, told, verdict};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub;
 use crate::failure::{Code, Failure};
@@ -87,13 +86,4 @@ pub fn provider_version(seen: &Seen<'_>) -> Diagnosis {
     let (omni, _) = images(seen, OMNI);
     let (provider, running) = images(seen, PROVIDER);
     hub::provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
-}
-
-/// The sidecar, running.
-///
-/// # Errors
-/// The verdict of a check that needs it.
-pub fn sidecar(seen: &Seen<'_>) -> Result<(), Diagnosis> {
-    let sidecar = seen.container(SIDECAR)?;
-    if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
 }
