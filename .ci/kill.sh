@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Kills the whole runbook at random instants, against the lab, and runs it again: 60 times, as the pipeline does.
+# Kills the whole runbook at random instants, against the lab, and runs it again: 60 times, as the pipeline does. Interrupts
+# every task in every program that it calls.
 #
 #   .ci/kill.sh               OMNI_SCALE_KILLS and OMNI_SCALE_SEED give another number and the instants of an earlier run
 #
@@ -8,4 +9,4 @@ set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 export OMNI_SCALE_KILLS=${OMNI_SCALE_KILLS:-60}
-exec cargo test --quiet --package xtask --test it -- killed:: --nocapture
+exec cargo test --quiet --package xtask --test it -- killed:: interrupted:: --nocapture

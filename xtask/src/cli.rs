@@ -589,7 +589,7 @@ pub struct Triage {
 }
 
 /// The groups of checks that are off unless they are asked for.
-pub const GROUPS: &[&str] = &["kill", "fuzz", "docker", "clients"];
+pub const GROUPS: &[&str] = &["faults", "kill", "fuzz", "docker", "clients"];
 
 /// The checks of `ci` that `--only` and `--skip` name, in the order of its table.
 pub const CHECKS: &[&str] = &[
@@ -610,6 +610,7 @@ pub const CHECKS: &[&str] = &[
     "commits",
     "rehearsal",
     "plugin",
+    "faults",
     "kill",
     "fuzz",
     "docker",
@@ -624,7 +625,7 @@ pub struct Ci {
     /// Leave these checks out
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub skip: Vec<String>,
-    /// Run these groups besides, which are off by default: kill, fuzz, docker, clients
+    /// Run these groups besides, which are off by default: faults, kill, fuzz, docker, clients
     #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
     pub with: Vec<String>,
     /// Mend what can be mended before checking

@@ -45,6 +45,15 @@ fn cargo_finds_a_failing_test() {
 }
 
 #[test]
+fn a_fault_is_met_by_its_group_and_left_out_of_the_tests() {
+    let kit = package("mod faults {\n    #[test]\n    fn b() {\n        assert_eq!(1 + 1, 3);\n    }\n}\n");
+    assert_eq!(kit.check("test").1["detail"], "0 passed, 0 failed");
+    let (code, stdout, _) = kit.xtask(&["ci", "--only", "faults"]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("src/lib.rs:4:9") && stdout.contains("fix: cargo test"), "{stdout}");
+}
+
+#[test]
 fn markdownlint_finds_a_badly_formatted_page_and_mends_it() {
     let kit = Kit::new();
     if !kit.brings("markdownlint-cli2") {

@@ -167,9 +167,30 @@ fn number(text: &str) -> (Option<u32>, &str) {
     (text[..end].parse().ok(), &text[end..])
 }
 
+/// Tests that take most of the time of a whole `cargo test`: a group runs them, and `test` leaves them out. What the scripts
+/// of two groups name is [`SCRIPTED`].
+const LONG: &[&str] = &["faults::", "traps::", "proof::"];
+
+/// The tests of `.ci/kill.sh` and `.ci/fuzz.sh`.
+const SCRIPTED: &[&str] = &["killed::", "interrupted::", "fuzz"];
+
 pub(super) fn tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    let ended = ended(bench, "test", cargo_program(), &["test", "--workspace", "--no-fail-fast"])?;
-    match judged(bench, "test", &ended)? {
+    let skipped = LONG.iter().chain(SCRIPTED).flat_map(|name| ["--skip", name]);
+    cargo_test(bench, "test", &skipped.collect::<Vec<_>>())
+}
+
+/// The group `faults`.
+pub(super) fn long_tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    cargo_test(bench, "faults", LONG)
+}
+
+/// Many tests wait for a far end or for a program: more of them at once than there are processors end earlier.
+fn cargo_test(bench: &Bench<'_>, check: &'static str, chosen: &[&str]) -> Result<Verdict, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (3 * cores).to_string();
+    let words = [&["test", "--workspace", "--no-fail-fast", "--", "--test-threads", &threads], chosen].concat();
+    let ended = ended(bench, check, cargo_program(), &words)?;
+    match judged(bench, check, &ended)? {
         Verdict::Passed(_) => Ok(Verdict::Passed(counted(&ended.stdout))),
         verdict => Ok(verdict),
     }
@@ -289,6 +310,16 @@ mod tests {
                 ".github/workflows/x.yml:4:14: error[x]: label \"ubuntu-99\" is unknown. [runner-label]",
             ]
         );
+    }
+
+    #[test]
+    fn what_the_check_of_tests_leaves_out_a_script_runs() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.ci");
+        let scripts = ["kill.sh", "fuzz.sh"].map(|name| std::fs::read_to_string(root.join(name)).unwrap()).concat();
+        let calls: Vec<&str> = scripts.lines().filter(|line| line.contains("cargo test")).collect();
+        for name in SCRIPTED {
+            assert!(calls.iter().any(|line| line.contains(&format!(" {name} "))), "{name}");
+        }
     }
 
     #[test]

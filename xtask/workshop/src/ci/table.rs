@@ -1,6 +1,6 @@
 //! The checks: one row each, with what it looks at and what mends it.
 
-use super::outside::{cargo, cargo_program, deny, program, rehearsal, run, script, scripts, tests};
+use super::outside::{cargo, cargo_program, deny, long_tests, program, rehearsal, run, script, scripts, tests};
 use super::own::{architecture_check, link_check, ours, secrets, yaml_check};
 use super::program::{ACTIONLINT, MARKDOWNLINT, SHELLCHECK, SHFMT};
 use crate::task::{commit_check, docs};
@@ -95,7 +95,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "test",
-        about: "every test passes, without network and without Docker",
+        about: "every test passes that no group has, without network and without Docker",
         fix: "cargo test --workspace NAME runs one; target/ci/log/test.log has the whole output",
         alone: true,
         run: tests,
@@ -207,8 +207,17 @@ pub const CHECKS: &[Check] = &[
         ..ROW
     },
     Check {
+        name: "faults",
+        about: "every fault and trap of the lab is met as it should be",
+        fix: "cargo test --workspace NAME runs one; target/ci/log/faults.log has the whole output",
+        alone: true,
+        group: true,
+        run: long_tests,
+        ..ROW
+    },
+    Check {
         name: "kill",
-        about: "tasks killed at random instants leave files whole",
+        about: "tasks that are killed or interrupted leave files whole",
         fix: ".ci/kill.sh",
         alone: true,
         group: true,
