@@ -68,7 +68,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Applied::Planned(outcome) = apply::run(cx, &plan, &format!("create cluster `{}`", cluster.name))? {
         let mut data = data;
         data["plan"] = outcome.data["plan"].clone();
-        return Ok(outcome.with(data).next(format!("cargo xtask cluster-create {}", cluster.name)));
+        return Ok(outcome.with(data));
     }
     sync(cx, &omnictl, &path, &known, args)?;
     cluster_sync::remember(cx, &[&cluster.name])?;

@@ -44,7 +44,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         Applied::Planned(outcome) => {
             let mut data = data;
             data["plan"] = outcome.data["plan"].clone();
-            return Ok(outcome.with(data).next(format!("cargo xtask machineclass-create {}", class.name)));
+            return Ok(outcome.with(data));
         }
         Applied::Nothing => cx.ui.note("file", cx.paths.show(&path), Status::Skipped, "it says this already"),
         Applied::Done => {}

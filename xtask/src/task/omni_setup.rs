@@ -52,7 +52,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     true_values(cx, &compose, &values, store)?;
     let plan = plan(cx, &compose, &values, &example)?;
     match apply::run(cx, &plan, &format!("set up Omni at {}", values.endpoint()))? {
-        Applied::Planned(outcome) => return Ok(outcome.next("cargo xtask omni-setup")),
+        Applied::Planned(outcome) => return Ok(outcome),
         Applied::Nothing => cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already"),
         Applied::Done => {}
     }

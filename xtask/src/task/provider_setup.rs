@@ -67,7 +67,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
         _ => None,
     };
     match apply::run(cx, &plan, &format!("set up the provider `{}`", wanted.id))? {
-        Applied::Planned(outcome) => return Ok(outcome.next("cargo xtask provider-setup")),
+        Applied::Planned(outcome) => return Ok(outcome),
         Applied::Nothing => cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already"),
         Applied::Done => {}
     }

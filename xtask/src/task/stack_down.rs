@@ -26,7 +26,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let effect = "Omni is away until it is started again; running clusters go on; volumes kept";
     plan.push("stop", names.join(", "), effect, "cargo xtask stack-up", Action::StackDown);
     if let Applied::Planned(outcome) = apply::run(cx, &plan, "end the stack")? {
-        return Ok(outcome.next("cargo xtask stack-down"));
+        return Ok(outcome);
     }
     let left = compose.containers()?;
     if !left.is_empty() {

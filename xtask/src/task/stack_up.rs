@@ -30,7 +30,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let recreate = args.recreate || hub::out_of_step(&containers);
     let plan = plan(provider, recreate);
     if let Applied::Planned(outcome) = apply::run(cx, &plan, "start the stack")? {
-        return Ok(outcome.next("cargo xtask stack-up"));
+        return Ok(outcome);
     }
     let services = hub::wanted(provider);
     cx.ui

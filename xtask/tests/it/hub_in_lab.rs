@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
 
@@ -57,7 +57,13 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
         return;
     }
     let (lab, words) = bare();
-    let (code, document) = setup(&lab, &words, &["--service-account", "Operator", "--service-account-name", "tasks"]);
+    let account = ["--service-account", "Operator", "--service-account-name", "tasks"];
+    let (code, document) = setup(&lab, &words, &[account.as_slice(), &["--dry-run"]].concat());
+    let words_of_call = words.iter().map(String::as_str).filter(|word| *word != "--json").chain(account);
+    let call = format!("{} --project-dir {}", words_of_call.collect::<Vec<_>>().join(" "), lab.project().display());
+    assert_eq!((code, &document["next"]), (3, &json!([format!("cargo xtask {call}")])), "the very call");
+    assert!(!lab.file("docker/.env").exists() && !lab.file("docker/omni.asc").exists(), "a dry run wrote something");
+    let (code, document) = setup(&lab, &words, &account);
     assert_eq!(code, 0, "{document:#}");
     let mode = |name: &str| fs::metadata(lab.file(name)).expect("it is there").permissions().mode() & 0o777;
     assert_eq!((mode("docker/.env"), mode("docker/omni.asc")), (0o600, 0o600));
