@@ -3,6 +3,8 @@
 //!
 //! Reads the resources: `omnictl cluster status` hangs on a cluster that does not exist (omnictl 1.9.3).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::json;
 
 use super::Outcome;
@@ -144,6 +146,55 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
         machines: &machines,
         upgrades: &upgrades,
     })))
+}
+
+/// Which of these clusters are Running and ready, as [`observe`] would say of each, and in as many reads for all of them.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
+    let list = |kind: &'static str| -> Read<'_> { Box::new(move || omnictl.list(kind, None)) };
+    let kinds = [
+        "clusterstatuses",
+        "clusters",
+        "talosupgradestatuses",
+        "kubernetesupgradestatuses",
+        "machinesets",
+        "machinesetstatuses",
+    ];
+    let mut answers = beside(kinds.map(list).into(), ALL).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
+    let (statuses, clusters, talos, kubernetes) = (next()?, next()?, next()?, next()?);
+    let (sets, set_statuses) = (by_cluster(next()?), by_cluster(next()?));
+    let of = |all: &[Resource], name: &str| all.iter().find(|found| found.metadata.id == name).cloned();
+    let none = Vec::new();
+    let runs = |status: &&Resource| {
+        let name = status.metadata.id.as_str();
+        let upgrades = [(Upgraded::Talos, of(&talos, name)), (Upgraded::Kubernetes, of(&kubernetes, name))];
+        let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
+        let view = cluster::cluster_view(&ClusterParts {
+            status,
+            cluster: of(&clusters, name).as_ref(),
+            sets: sets.get(name).unwrap_or(&none),
+            set_statuses: set_statuses.get(name).unwrap_or(&none),
+            requests: &[],
+            machines: &[],
+            upgrades: &upgrades,
+        });
+        names.contains(name) && view.running
+    };
+    Ok(statuses.iter().filter(runs).map(|status| status.metadata.id.clone()).collect())
+}
+
+/// Resources by the cluster whose label they carry.
+fn by_cluster(found: Vec<Resource>) -> BTreeMap<String, Vec<Resource>> {
+    let mut groups: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
+    for each in found {
+        if let Some(cluster) = each.metadata.label("cluster").map(str::to_owned) {
+            groups.entry(cluster).or_default().push(each);
+        }
+    }
+    groups
 }
 
 /// One question to Omni.

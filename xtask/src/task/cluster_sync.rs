@@ -4,8 +4,9 @@
 //! 2. omnictl validates them and says what a sync would do; nothing to do is a good end.
 //! 3. The login may make these changes. The operator sees what would change, and what would be destroyed: a sync destroys what the template no longer has.
 //! 4. The sync.
-//! 5. Omni says Running and ready, and a second comparison finds no difference.
+//! 5. Omni says Running and ready, also of what was in sync already: the run that synced it may have been interrupted in its wait. A second comparison finds no difference.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,23 +65,25 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
             data["plan"] = plan;
             return Ok(outcome.with(data));
         }
-        Applied::Nothing => {
-            remember(cx, &names)?;
-            return Ok(Outcome::done(in_sync(&names)).with(data).next("cargo xtask cluster-status"));
-        }
-        Applied::Done => {}
+        Applied::Nothing | Applied::Done => {}
     }
-    let changed: Vec<&Wanted> = wanted.iter().filter(|each| !each.actions.is_empty()).collect();
+    let (settled, changed): (Vec<&Wanted>, Vec<&Wanted>) = wanted.iter().partition(|each| each.actions.is_empty());
     for each in &changed {
         prove(cx, &omnictl, each, args.no_wait)?;
     }
+    if !cx.dry_run && !args.no_wait {
+        prove_again(cx, &omnictl, &settled)?;
+    }
     remember(cx, &names)?;
+    let Some(first) = changed.first() else {
+        return Ok(Outcome::done(in_sync(&names)).with(data).next("cargo xtask cluster-status"));
+    };
     let summary = match changed.as_slice() {
         [one] if args.no_wait => format!("cluster `{}` is synced; it was not waited for", one.name),
         [one] => format!("cluster `{}` is synced, Running and ready", one.name),
         many => format!("{} clusters synced", many.len()),
     };
-    Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {}", changed[0].name)))
+    Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {}", first.name)))
 }
 
 fn in_sync(names: &[&str]) -> String {
@@ -259,6 +262,23 @@ pub fn prove(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &Wanted, no_wait: bool) -> 
             .hint("somebody else may be changing it, or Omni dropped a part of the template without a word")
             .into())
     })
+}
+
+/// Step 5 for what is in sync already. Many clusters are looked at together: those that run are not asked for one by one.
+fn prove_again(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&Wanted]) -> anyhow::Result<()> {
+    let running = match settled {
+        [] | [_] => BTreeSet::new(),
+        many => cx.ui.step("running", format!("{} clusters that are in sync", many.len()), || {
+            let names = many.iter().map(|each| each.name.as_str()).collect();
+            let running = cluster_status::running(omnictl, &names)?;
+            let detail = format!("{} of {} Running and ready", running.len(), many.len());
+            Ok(Done::ok(running, detail))
+        })?,
+    };
+    for each in settled.iter().filter(|each| !running.contains(&each.name)) {
+        prove(cx, omnictl, each, false)?;
+    }
+    Ok(())
 }
 
 /// Waits until Omni says Running and ready, of the cluster and of each machine set.

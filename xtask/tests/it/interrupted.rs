@@ -348,3 +348,44 @@ fn ctrl_c_ends_what_waits_and_what_follows() {
         assert!(said.contains("error: interrupted while "), "{line}: {said}");
     }
 }
+
+/// A sync that was interrupted in its wait has changed all there was to change. Run again it has nothing left to do but to
+/// wait, which it does: of one cluster, of several, and of one beside another that it changes.
+#[test]
+fn what_was_interrupted_in_its_wait_is_waited_for_when_run_again() {
+    let lab = Sandbox::with(&Options { clock: Some(60), ..Options::default() });
+    lab.provider();
+    lab.class("small");
+    let runs =
+        |name: &str| lab.run(&format!("cluster-status {name} --json")).json()["data"]["cluster"]["running"].clone();
+    let copy = |name: &str| {
+        let text = lab.read("clusters/one.yaml").replace("name: one", &format!("name: {name}"));
+        lab.write(&format!("clusters/{name}.yaml"), &text);
+    };
+    let line = "cluster-create one --control-planes 1 --workers 0 --yes";
+    interrupted_at(&lab, line, "waits for");
+    assert!(!lab.read(STATE).contains("clusters"), "what was not proved is not kept");
+    for line in ["cluster-sync one --yes --no-wait", "cluster-sync one --dry-run"] {
+        let ran = lab.run(line).exits(0).says(&["`one` is in sync; nothing to change"]);
+        assert!(!ran.stderr.contains("Running and ready"), "{line} does not wait: {ran:#?}");
+    }
+    lab.run("cluster-sync one --yes").exits(0).says(&["Running and ready", "`one` is in sync; nothing to change"]);
+    assert_eq!(runs("one"), true);
+    for name in ["two", "three"] {
+        copy(name);
+        interrupted_at(&lab, &format!("cluster-sync {name} --yes"), "waits for");
+    }
+    let said =
+        lab.run("cluster-sync --all --yes").exits(0).says(&[" of 3 Running and ready", "3 clusters are in sync"]);
+    assert_eq!((runs("two"), runs("three")), (true.into(), true.into()), "{said:#?}");
+    // Beside one that is changed.
+    ["four", "five"].into_iter().for_each(copy);
+    interrupted_at(&lab, "cluster-sync four --yes", "waits for");
+    lab.run("cluster-sync four five --yes").exits(0).says(&["cluster `five` is synced, Running and ready"]);
+    assert_eq!((runs("four"), runs("five")), (true.into(), true.into()));
+    // Where nothing is left to do and to wait for, one look at all of them says so.
+    let journal = || fs::read_to_string(lab.file("target/xtask-journal.jsonl")).unwrap_or_default().lines().count();
+    let before = journal();
+    lab.run("cluster-sync --all --yes").exits(0).says(&["5 of 5 Running and ready", "5 clusters are in sync"]);
+    assert_eq!(journal() - before, 5 + 6, "a comparison each, and six reads for all");
+}
