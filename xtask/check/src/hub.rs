@@ -16,13 +16,23 @@ pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a s
     env.get(key).filter(|value| example.get(key) != Some(value))
 }
 
-/// Whether every variable has a value of its own.
+/// The variables that may be empty.
+pub const OPTIONAL: [&str; 4] =
+    ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE", "OMNI_SERVICE_ACCOUNT_KEY"];
+
+/// Whether every variable has a value of its own, as it is written.
 pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
     let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
         REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()
     };
     let absent = named(&|key| env.get(key).is_none());
     let example = named(&|key| env.get(key).is_some() && given(env, example, key).is_none());
+    let keys = REQUIRED.iter().map(|each| each.key).chain(OPTIONAL);
+    let foreign: Vec<&str> = keys.filter(|key| env.is_foreign(key)).collect();
+    if !foreign.is_empty() {
+        return Diagnosis::failed(format!("compose takes what follows a `$` for a variable in {}", foreign.join(", ")))
+            .fix("put the value in single quotes where the dollar sign is meant, else write it out in docker/.env");
+    }
     match (absent.is_empty(), example.is_empty()) {
         (true, true) => Diagnosis::ok(format!("{} values", REQUIRED.len())),
         (false, _) => Diagnosis::failed(format!("no value for {}", absent.join(", "))),

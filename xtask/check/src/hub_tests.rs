@@ -229,4 +229,11 @@ fn the_example_is_not_complete() {
     assert_eq!(complete(&env, &example).state, State::Ok);
     env.set("OMNI_DOMAIN", "");
     assert!(complete(&env, &example).detail.contains("no value for OMNI_DOMAIN"));
+    let text = format!("{}OIDC_CLIENT_SECRET=hush$abc\nPROVIDER_CA_FILE=$HOME/ca.pem\n", env.text());
+    let verdict = complete(&EnvFile::parse("x", &text).unwrap(), &example);
+    assert_eq!(verdict.state, State::Failed);
+    assert_eq!(
+        verdict.detail,
+        "compose takes what follows a `$` for a variable in OIDC_CLIENT_SECRET, PROVIDER_CA_FILE"
+    );
 }

@@ -1,7 +1,9 @@
 //! `docker/.env`, read as docker compose reads it, and edited one key at a time: comments, order and everything that
 //! this project does not know stay as they are.
+//!
+//! The reading is held to docker compose 5.5.1, of which each case in the tests is a recording (compose-go `dotenv`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::failure::{Code, Failure};
 
@@ -10,27 +12,31 @@ use crate::failure::{Code, Failure};
 pub struct EnvFile {
     text: String,
     values: BTreeMap<String, String>,
+    /// Keys whose value names a variable that this file does not set.
+    foreign: BTreeSet<String>,
 }
 
 impl EnvFile {
     /// Understands `text`; `file` names it in errors.
     ///
-    /// Lines are `KEY=value`, `export KEY=value`, comments or blank; values may be quoted singly (literal) or doubly
-    /// (with `\n`, `\"`, `\\` and `\$`); an unquoted value ends at ` #`. The last of two equal keys wins, as in compose.
+    /// Lines are `KEY=value`, `KEY: value`, `export KEY=value`, `KEY` alone (which says nothing here), comments or blank.
+    /// Values may be quoted singly (literal, but for `\'`) or doubly (with escapes); an unquoted value ends at ` #`, yet
+    /// may begin with one. `$NAME` and `${NAME}` outside single quotes are variables. The last of two equal keys wins.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with file and line for a line that is none of these.
+    /// [`Code::Invalid`] with file and line for a line that is none of these, and for a value of several lines, which
+    /// compose would take and nothing here needs.
     pub fn parse(file: &str, text: &str) -> Result<EnvFile, Failure> {
         if text.len() > crate::spec::yaml::MAX_BYTES {
             return Err(Failure::new(Code::Invalid, format!("{file}:1: the file is too large"))
                 .cause(format!("it has {} bytes, and variables take a few thousand", text.len()))
                 .hint("is it the right file?"));
         }
-        let mut values = BTreeMap::new();
+        let mut file_so_far = EnvFile { text: text.to_owned(), ..EnvFile::default() };
         for (number, line) in text.lines().enumerate() {
             let line = line.strip_prefix('\u{feff}').unwrap_or(line);
             match entry(line) {
-                Ok(Some((key, value))) => drop(values.insert(key.to_owned(), value)),
+                Ok(Some((key, value))) => file_so_far.take(key, value),
                 Ok(None) => {}
                 Err(why) => {
                     return Err(Failure::new(
@@ -42,7 +48,26 @@ impl EnvFile {
                 }
             }
         }
-        Ok(EnvFile { text: text.to_owned(), values })
+        Ok(file_so_far)
+    }
+
+    /// Takes a value as it stands, with the variables of the file in it.
+    fn take(&mut self, key: &str, value: Value) {
+        let (value, foreign) = match value {
+            Value::Literal(value) => (value, false),
+            Value::Template(value) => expanded(&value, &self.values),
+        };
+        self.values.insert(key.to_owned(), value);
+        match foreign {
+            true => self.foreign.insert(key.to_owned()),
+            false => self.foreign.remove(key),
+        };
+    }
+
+    /// Whether the value of `key` names a variable that this file does not set: compose puts in what its environment has,
+    /// or nothing, with a warning at most. The name may be half of a secret.
+    pub fn is_foreign(&self, key: &str) -> bool {
+        self.foreign.contains(key)
     }
 
     /// The value of `key`; an empty value counts as none, as `:?` and `:-` in compose take it.
@@ -66,6 +91,7 @@ impl EnvFile {
         }
         self.text = lines.join("\n") + "\n";
         self.values.insert(key.to_owned(), value.to_owned());
+        self.foreign.remove(key);
     }
 
     /// The file as it should be written.
@@ -74,29 +100,38 @@ impl EnvFile {
     }
 }
 
-/// The key and value of one line, `None` for a comment or a blank.
-fn entry(line: &str) -> Result<Option<(&str, String)>, String> {
+/// What stands after a key.
+#[derive(Debug, PartialEq, Eq)]
+enum Value {
+    /// In single quotes: nothing looks into it.
+    Literal(String),
+    /// With variables; a `$` that is none is written `$$`.
+    Template(String),
+}
+
+/// The key and value of one line, `None` for a comment, a blank, or a key alone.
+fn entry(line: &str) -> Result<Option<(&str, Value)>, String> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-    let Some((key, value)) = line.split_once('=') else {
-        return Err("there is no `=` in it".to_owned());
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']');
+    let Some((key, value)) = line.split_once(['=', ':']) else {
+        // The variable of that name in compose's own environment.
+        return if line.chars().all(name) { Ok(None) } else { Err("there is no `=` in it".to_owned()) };
     };
     let key = key.trim_end();
-    let name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '-';
     if key.is_empty() || !key.chars().all(name) {
         return Err("what stands before `=` is no name of a variable".to_owned());
     }
     unquoted(value.trim_start()).map(|value| Some((key, value)))
 }
 
-fn unquoted(value: &str) -> Result<String, String> {
+fn unquoted(value: &str) -> Result<Value, String> {
     let Some(quote) = value.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
         let end = value.find(" #").unwrap_or(value.len());
-        let end = if value.starts_with('#') { 0 } else { end };
-        return Ok(value[..end].trim_end().to_owned());
+        return Ok(Value::Template(value[..end].trim_end().to_owned()));
     };
     let mut text = String::new();
     let mut rest = value[1..].chars();
@@ -104,14 +139,14 @@ fn unquoted(value: &str) -> Result<String, String> {
         match c {
             c if c == quote => {
                 let after = rest.as_str().trim_start();
-                if after.is_empty() || after.starts_with('#') {
-                    return Ok(text);
+                if !after.is_empty() && !after.starts_with('#') {
+                    return Err("something follows the closing quote".to_owned());
                 }
-                return Err("something follows the closing quote".to_owned());
+                return Ok(if quote == '"' { Value::Template(text) } else { Value::Literal(text) });
             }
-            '\\' if quote == '"' => match rest.next() {
-                Some('n') => text.push('\n'),
-                Some(escaped @ ('"' | '\\' | '$')) => text.push(escaped),
+            '\\' => match rest.next() {
+                Some(escaped) if quote == '"' => text.push_str(&unescaped(escaped)),
+                Some('\'') => text.push('\''),
                 Some(other) => text.extend(['\\', other]),
                 None => return Err("it ends in a lone backslash".to_owned()),
             },
@@ -121,13 +156,62 @@ fn unquoted(value: &str) -> Result<String, String> {
     Err(format!("the {quote} at the start of the value is not closed on this line"))
 }
 
+/// What a backslash and this letter stand for between double quotes; another letter keeps its backslash.
+fn unescaped(letter: char) -> String {
+    match letter {
+        'n' => "\n".to_owned(),
+        't' => "\t".to_owned(),
+        'r' => "\r".to_owned(),
+        'a' => "\u{7}".to_owned(),
+        'b' => "\u{8}".to_owned(),
+        'f' => "\u{c}".to_owned(),
+        'v' => "\u{b}".to_owned(),
+        '$' => "$$".to_owned(),
+        '"' | '\\' => letter.to_string(),
+        other => format!("\\{other}"),
+    }
+}
+
+/// `template` with the variables that are known, and whether there is one that is not, which stays as it is written.
+fn expanded(template: &str, known: &BTreeMap<String, String>) -> (String, bool) {
+    let (mut text, mut foreign, mut rest) = (String::new(), false, template);
+    while let Some((before, after)) = rest.split_once('$') {
+        text.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            text.push('$');
+            rest = after;
+            continue;
+        }
+        let braced = after.strip_prefix('{').and_then(|inside| inside.split_once('}'));
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+        let plain = after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then(|| after.split_at(end));
+        let Some((name, after)) = braced.or(plain) else {
+            text.push('$');
+            rest = after;
+            continue;
+        };
+        match known.get(name) {
+            Some(value) => text.push_str(value),
+            None => {
+                text.push_str(if braced.is_some() { "${" } else { "$" });
+                text.push_str(name);
+                text.push_str(if braced.is_some() { "}" } else { "" });
+                foreign = true;
+            }
+        }
+        rest = after;
+    }
+    (text + rest, foreign)
+}
+
 /// `value` as a line of the file holds it: bare where that is safe, else in single quotes, which nothing looks into.
 fn written(value: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:@!+=,%".contains(c);
     if value.chars().all(bare) {
         return value.to_owned();
     }
-    if !value.contains('\'') && !value.contains('\n') {
+    // In single quotes too, a backslash takes the quote after it.
+    if !value.contains(['\'', '\n', '\\']) {
         return format!("'{value}'");
     }
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('\n', "\\n");
@@ -174,7 +258,59 @@ mod tests {
         assert_eq!(env.get("TS_AUTHKEY"), Some("a # b"));
         assert_eq!(env.get("EMPTY"), None);
         let env = EnvFile::parse(".env", "A=\"x\\n\\\"y\\\"\" # c\nB=#none\nC=a#b\r\nC=second\r\n").unwrap();
-        assert_eq!((env.get("A"), env.get("B"), env.get("C")), (Some("x\n\"y\""), None, Some("second")));
+        assert_eq!((env.get("A"), env.get("B"), env.get("C")), (Some("x\n\"y\""), Some("#none"), Some("second")));
+    }
+
+    /// What `docker compose --env-file` 5.5.1 makes of each line for the variable A, recorded.
+    #[test]
+    fn odd_lines_are_read_as_compose_reads_them() {
+        let recorded = [
+            ("A= lead", "lead"),
+            ("A=trail  ", "trail"),
+            ("A=a b  c", "a b  c"),
+            ("A=a #c", "a"),
+            ("A=a#c", "a#c"),
+            ("A= # comment", "# comment"),
+            ("A=x\t# c", "x\t# c"),
+            ("A='a # b' # it's", "a # b"),
+            ("A=\"x\"#c", "x"),
+            ("export   A = x", "x"),
+            ("A : x", "x"),
+            ("A:x=y", "x=y"),
+            ("A==x:y", "=x:y"),
+            ("\u{feff}A=x", "x"),
+            ("A=\"x\"\r", "x"),
+            ("A='it\\'s'", "it's"),
+            ("A='a\\\\'", "a\\\\"),
+            ("A='a$b'", "a$b"),
+            ("A=\"a\\$b\"", "a$b"),
+            ("A=\"a\\tb\\vc\\qd\"", "a\tb\u{b}c\\qd"),
+            ("A=a\\nb", "a\\nb"),
+            ("A=x\"y\"", "x\"y\""),
+            ("A=$$x", "$x"),
+            ("A=\"$$x\"", "$x"),
+            ("A=100$ #", "100$"),
+            ("A=$1x$-", "$1x$-"),
+            ("B=1\nA=$B${B}", "11"),
+            ("A=x\n\nexport B\nB", "x"),
+        ];
+        for (text, value) in recorded {
+            let env = EnvFile::parse(".env", text).unwrap();
+            assert_eq!((env.get("A"), env.is_foreign("A")), (Some(value), false), "{text}");
+        }
+        assert_eq!(EnvFile::parse(".env", "A").unwrap().get("A"), None);
+        assert!(EnvFile::parse(".env", "A='x\\'").is_err(), "the quote is not closed");
+    }
+
+    #[test]
+    fn a_variable_of_the_environment_is_seen() {
+        for text in ["A=a$b", "A=\"a ${HOME}/x\"", "A=${B:-c}", "A=a\\$b"] {
+            assert!(EnvFile::parse(".env", text).unwrap().is_foreign("A"), "{text}");
+        }
+        let mut env = EnvFile::parse(".env", "A=a$b\nA=c\nB=$d").unwrap();
+        assert_eq!((env.is_foreign("A"), env.is_foreign("B")), (false, true), "the last one counts");
+        env.set("B", "a$d");
+        assert_eq!((env.is_foreign("B"), env.text()), (false, "A=a$b\nA=c\nB='a$d'\n"));
     }
 
     #[test]
@@ -188,7 +324,25 @@ mod tests {
 
     #[test]
     fn every_value_survives_being_written() {
-        for value in ["a", "a b", "a'b", "a\"b", "$HOME", "a\\b", "x#y", " lead", "two\nlines", "", "é", "a=b=="] {
+        for value in [
+            "a",
+            "a b",
+            "a'b",
+            "a\"b",
+            "$HOME",
+            "a\\b",
+            "x#y",
+            " lead",
+            "two\nlines",
+            "",
+            "é",
+            "a=b==",
+            "a\\",
+            "a\\'",
+            "$$",
+            "a$b$",
+            "#x",
+        ] {
             let mut env = EnvFile::default();
             env.set("K", value);
             assert_eq!(EnvFile::parse(".env", env.text()).unwrap().values["K"], value, "{}", env.text());

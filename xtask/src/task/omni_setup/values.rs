@@ -64,6 +64,7 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
         let given = flag.and_then(|(_, value)| value.map(str::to_owned)).or_else(|| environment(variable.key));
         let found = match given {
             Some(given) => Some(here(variable.key, given)),
+            None if env.is_foreign(variable.key) => return Err(foreign(variable.key)),
             None => hub::given(env, example, variable.key).map(str::to_owned),
         };
         let wanted = Missing {
@@ -90,6 +91,13 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
     sound(&values)?;
     settled(&values, env, example, stored)?;
     Ok(values)
+}
+
+/// A value in which compose would put something else than what stands there.
+fn foreign(key: &str) -> Failure {
+    Failure::new(Code::Invalid, format!("compose takes what follows the `$` in {key} for a variable"))
+        .cause("docker/.env does not set it, so its place is filled from the environment, or left empty")
+        .hint("put the value in single quotes where the dollar sign is meant, else write it out in docker/.env")
 }
 
 /// Asks, with the usual answer where there is one.
