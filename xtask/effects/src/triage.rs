@@ -1,5 +1,7 @@
 //! Known failures of the field: data (`data/known-issues.yaml`), matched against what programs and logs say.
 
+use std::borrow::Cow;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use model::failure::Failure;
@@ -48,9 +50,59 @@ pub fn issues() -> Result<Vec<Issue>, String> {
     serde_yaml::from_str(include_str!("../../data/known-issues.yaml")).map_err(|error| error.to_string())
 }
 
-/// Whether `line` bears one of the issue's signatures.
+/// Whether `line` bears one of the issue's signatures, whatever it is dressed in.
 pub fn bears(issue: &Issue, line: &str) -> bool {
+    said(line).is_some_and(|line| bears_as_it_is(issue, &line))
+}
+
+fn bears_as_it_is(issue: &Issue, line: &str) -> bool {
     issue.signatures.iter().any(|signature| contains(line, signature))
+}
+
+/// Omni's access log: what each call was answered, and with what it came. A refusal there is its caller's, and a healthy
+/// Omni writes some at every start (grpc-ecosystem/go-grpc-middleware v1 `logging/zap/options.go`).
+const ACCESS: [&str; 2] = ["\"msg\":\"finished unary call with code ", "\"msg\":\"finished streaming call with code "];
+
+/// What a program said in a line, without the colours of a terminal and the escapes of a log that keeps lines in JSON
+/// (Docker's json-file driver, `journalctl -o json`); `None` for a line that tells nothing of a fault.
+fn said(line: &str) -> Option<Cow<'_, str>> {
+    let plain = plain(line);
+    (!ACCESS.iter().any(|access| plain.contains(access))).then_some(plain)
+}
+
+fn plain(line: &str) -> Cow<'_, str> {
+    if !line.contains(['\\', '\u{1b}']) {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find(['\\', '\u{1b}']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let escaped = rest.trim_start_matches('\\');
+        let colour = escaped.strip_prefix("u001b[").or_else(|| rest.strip_prefix("\u{1b}["));
+        if let Some(colour) = colour {
+            // ECMA-48: parameters, then one letter.
+            let end = colour.find(|c: char| !matches!(c, '0'..='9' | ';' | '?')).unwrap_or(colour.len());
+            rest = colour[end..].strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(&colour[end..]);
+            continue;
+        }
+        let letters = [("\"", '"'), ("u003c", '<'), ("u003e", '>'), ("u0026", '&')];
+        let known = letters.iter().find_map(|(name, letter)| Some((escaped.strip_prefix(name)?, *letter)));
+        match known {
+            Some((after, letter)) if escaped.len() < rest.len() => {
+                out.push(letter);
+                rest = after;
+            }
+            _ => {
+                let length = rest.chars().next().map_or(0, char::len_utf8);
+                out.push_str(&rest[..length]);
+                rest = &rest[length..];
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 /// Whether the parts of `signature` between its `*` stand in `line` in their order.
@@ -69,8 +121,9 @@ fn contains(line: &str, signature: &str) -> bool {
 pub fn find<'a>(issues: &'a [Issue], text: &str) -> Vec<(&'a Issue, String)> {
     let mut found: Vec<(&Issue, String)> = Vec::new();
     for line in text.lines() {
+        let Some(plain) = said(line) else { continue };
         for issue in issues {
-            if bears(issue, line) && !found.iter().any(|(known, _)| known.id == issue.id) {
+            if bears_as_it_is(issue, &plain) && !found.iter().any(|(known, _)| known.id == issue.id) {
                 found.push((issue, line.trim().to_owned()));
             }
         }
@@ -117,11 +170,12 @@ pub fn hits<'a>(issues: &'a [Issue], text: &str) -> Vec<Hit<'a>> {
     let shortest = issues.iter().flat_map(|issue| &issue.signatures).map(|text| text.replace('*', "").len()).min();
     let long_enough = |line: &str| shortest.is_some_and(|shortest| line.len() >= shortest);
     for (number, line) in text.lines().enumerate().filter(|(_, line)| long_enough(line)) {
-        for issue in issues.iter().filter(|issue| bears(issue, line)) {
+        let Some(plain) = said(line) else { continue };
+        for issue in issues.iter().filter(|issue| bears_as_it_is(issue, &plain)) {
             match found.iter_mut().find(|hit| hit.issue.id == issue.id) {
                 Some(hit) => hit.count += 1,
                 None => {
-                    let text: String = line.trim().chars().take(SHOWN).collect();
+                    let text: String = plain.trim().chars().take(SHOWN).collect();
                     found.push(Hit { issue, line: number + 1, text, count: 1 });
                 }
             }
@@ -189,6 +243,61 @@ mod tests {
         let seen: Vec<_> = found.iter().map(|hit| (hit.issue.id.as_str(), hit.line, hit.count)).collect();
         assert_eq!(seen, [(issues[0].id.as_str(), 2, 2), (issues[1].id.as_str(), 3, 1)]);
         assert!(hits(&issues, "all is well\n").is_empty());
+    }
+
+    /// As logs are pasted: with prefixes, in colour, kept in JSON once or twice.
+    #[test]
+    fn each_sample_is_found_whatever_it_is_dressed_in() {
+        let issues = issues().unwrap();
+        let json = |line: &str| serde_json::to_string(line).unwrap().replace('<', "\\u003c").replace('>', "\\u003e");
+        for issue in &issues {
+            for line in [&issue.sample].into_iter().chain(&issue.more) {
+                let coloured = line.replace(' ', "\u{1b}[0m \u{1b}[1;31m");
+                let kept =
+                    format!("{{\"log\":{},\"stream\":\"stderr\",\"time\":\"2026-11-22T02:12:11Z\"}}", json(line));
+                let dresses = [
+                    format!("\u{1b}[36momni-1              | \u{1b}[0m{line}\r"),
+                    format!("Nov 22 02:12:11 omni dockerd[812]: {line}"),
+                    format!("2026-11-22T02:12:11.009935980Z {line}"),
+                    format!("> {line}"),
+                    format!("\u{1b}[90m10:11AM\u{1b}[0m \u{1b}[31mERR\u{1b}[0m {coloured}\u{1b}[0m"),
+                    format!("{{\"MESSAGE\":{}}}", json(&coloured)),
+                    kept.clone(),
+                    format!("{{\"line\":{}}}", json(&kept)),
+                ];
+                for dressed in dresses {
+                    let found: Vec<&str> = hits(&issues, &dressed).iter().map(|hit| hit.issue.id.as_str()).collect();
+                    assert_eq!(found, [issue.id.as_str()], "{dressed}");
+                    assert!(bears(issue, &dressed) && find(&issues, &dressed).len() == 1, "{dressed}");
+                }
+            }
+        }
+    }
+
+    /// As a healthy Omni 1.4.9 writes, recorded and cut: a cluster is asked for before it is made, a call comes without a signature.
+    #[test]
+    fn what_omni_answered_a_caller_is_no_fault_of_its_own() {
+        let access = |call: &str, error: &str| {
+            format!(
+                "{{\"level\":\"info\",\"caller\":\"zap/options.go:212\",\"msg\":\"finished {call} call with code X\",\"error\":\"{error}\",\"grpc.code\":\"X\"}}"
+            )
+        };
+        let issues = issues().unwrap();
+        for (call, error) in [
+            (
+                "unary",
+                "rpc error: code = NotFound desc = resource Clusters.omni.sidero.dev(default/demo@undefined) doesn't exist",
+            ),
+            (
+                "unary",
+                "rpc error: code = AlreadyExists desc = failed to create: resource InfraProviders.omni.sidero.dev(infra-provider/proxmox@undefined) already exists",
+            ),
+            ("streaming", "rpc error: code = Unauthenticated desc = invalid signature"),
+        ] {
+            let line = access(call, error);
+            assert!(hits(&issues, &line).is_empty() && find(&issues, &line).is_empty(), "{line}");
+            assert_eq!(hits(&issues, &format!("Error: {error}")).len(), 1, "omnictl says so: {error}");
+        }
     }
 
     #[test]

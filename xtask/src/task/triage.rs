@@ -77,5 +77,22 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
         return Err(Failure::new(Code::Invalid, format!("{from} is longer than {} MiB", LIMIT >> 20))
             .hint("cut it first: `tail -n 100000 FILE | cargo xtask triage -`"));
     }
-    Ok((from, String::from_utf8_lossy(&bytes).into_owned()))
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        return Err(Failure::new(Code::Invalid, format!("{from} is compressed"))
+            .hint("unpack it on the way: `zcat FILE | cargo xtask triage -`"));
+    }
+    Ok((from, text(&bytes)))
+}
+
+/// UTF-8, with a sign where it is broken; or UTF-16, as PowerShell writes what it is told to keep.
+fn text(bytes: &[u8]) -> String {
+    let wide = |of: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| of([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }

@@ -87,6 +87,28 @@ fn nothing_known_is_an_answer() {
 }
 
 #[test]
+fn files_of_other_systems_are_read_or_said_to_be_none() {
+    let hub = Hub::new();
+    let (id, sample, _) = samples().swap_remove(0);
+    let path = hub.project().join("odd.log");
+    for (mark, of) in [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)] {
+        let wide = format!("ok\r\n{sample}\r\n").encode_utf16().flat_map(of).collect::<Vec<u8>>();
+        std::fs::write(&path, [&mark[..], &wide].concat()).unwrap();
+        let document = hub.run(&["triage", "odd.log", "--json"]).document();
+        let found = &document["data"]["findings"];
+        assert_eq!(
+            (&found[0]["id"], &found[0]["line"], &found[1]),
+            (&Value::from(id.as_str()), &2.into(), &Value::Null),
+            "{document:#}"
+        );
+    }
+    std::fs::write(&path, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]).unwrap();
+    let ran = hub.run(&["triage", "odd.log", "--json"]);
+    assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (1, Some("invalid")), "{}", ran.stdout);
+    assert!(ran.document()["error"]["hint"].as_str().unwrap().contains("zcat"));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let ran = Hub::new().run(&["triage", "nowhere.log", "--json"]);
     assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (1, Some("not_found")));
