@@ -30,9 +30,23 @@ pub fn judge(chain: &[Certificate], host: &str, roots: Option<&[Certificate]>, n
         return found;
     };
     names(leaf, chain, host, &mut found);
-    dates(chain, now, &mut found);
-    links(chain, roots, &mut found);
+    let used = &chain[..used(chain, roots, now)];
+    dates(used, now, &mut found);
+    links(used, roots, now, &mut found);
     found
+}
+
+/// How many of the chain a client uses: it stops where it trusts the issuer, and what follows does no harm, such as an
+/// older root's signature that has expired since.
+fn used(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64) -> usize {
+    let linked = chain.windows(2).take_while(|pair| pair[0].issuer == pair[1].subject).count() + 1;
+    let trusted = |each: &Certificate| roots.is_some_and(|roots| trusts(roots, each, now));
+    chain.iter().take(linked).position(trusted).map_or(chain.len(), |at| at + 1)
+}
+
+/// Whether one of `roots` that is still good is the issuer of `each`.
+fn trusts(roots: &[Certificate], each: &Certificate, now: u64) -> bool {
+    roots.iter().any(|root| root.subject == each.issuer && now < root.not_after)
 }
 
 fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut Judgement) {
@@ -77,7 +91,7 @@ fn dates(chain: &[Certificate], now: u64, found: &mut Judgement) {
 const RENEW: &str = "renew it (certbot: `certbot renew`), then make the stack anew: `cargo xtask stack-up --recreate`";
 const CHAIN: &str = "use the full chain: certbot's fullchain.pem, not cert.pem";
 
-fn links(chain: &[Certificate], roots: Option<&[Certificate]>, found: &mut Judgement) {
+fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: &mut Judgement) {
     for (at, pair) in chain.windows(2).enumerate() {
         if pair[0].issuer != pair[1].subject {
             let issuer = pair[0].issuer_name().unwrap_or_default();
@@ -98,7 +112,7 @@ fn links(chain: &[Certificate], roots: Option<&[Certificate]>, found: &mut Judge
     }
     let issuer = last.issuer_name().unwrap_or_else(|| "an unnamed authority".to_owned());
     match roots {
-        Some(roots) if roots.iter().any(|root| root.subject == last.issuer) => {}
+        Some(roots) if trusts(roots, last, now) => {}
         Some(_) if chain.len() == 1 => found.faults.push((
             format!("the chain is not whole: there is only the server's certificate, and nobody trusts its issuer `{issuer}` as such"),
             CHAIN.to_owned(),

@@ -83,6 +83,54 @@ fn a_chain_is_judged() {
     assert_eq!(judge(&chain(&["leaf", "inter"]), host, roots, NOW).days_left, 60);
 }
 
+/// Clients build the shortest chain to what they trust; what is left over may be anything.
+#[test]
+fn what_no_client_uses_is_no_fault() {
+    let host = "omni.example.com";
+    let [leaf, inter, root] = ["leaf", "inter", "root"].map(|name| chain(&[name]).remove(0));
+    let roots = [root.clone()];
+    // The root, signed by an older one that ended; the intermediate twice.
+    let crossed = Certificate { issuer: b"older".to_vec(), not_after: NOW - 1, ..root.clone() };
+    for more in [crossed.clone(), inter.clone(), leaf.clone()] {
+        let found = judge(&[leaf.clone(), inter.clone(), more], host, Some(&roots), NOW);
+        assert!(found.faults.is_empty() && found.warnings.is_empty() && found.days_left == 60, "{found:?}");
+    }
+    let found = judge(&[leaf.clone(), inter.clone(), crossed], host, Some(&[]), NOW);
+    assert!(found.faults[0].0.contains("`Test Root` expired"), "{found:?}");
+    // An intermediate that ended is what clients use.
+    let ended = Certificate { not_after: NOW - 1, ..inter.clone() };
+    let found = judge(&[leaf.clone(), ended], host, Some(&roots), NOW);
+    assert!(found.faults[0].0.contains("`Test Intermediate` expired") && found.days_left < 0, "{found:?}");
+    // So is a root that ended, and nobody trusts it any more.
+    let found = judge(&[leaf, inter], host, Some(&[Certificate { not_after: NOW - 1, ..root }]), NOW);
+    assert!(found.warnings[0].0.contains("ends at `Test Root`"), "{found:?}");
+}
+
+#[test]
+fn a_file_is_read_as_omni_reads_it() {
+    let text = fixture("leaf.pem");
+    let odd = [
+        text.replace('\n', "\r\n"),
+        format!("Bag Attributes\n    friendlyName: x\n{text}"),
+        text.trim_end().to_owned(),
+    ];
+    for text in odd {
+        assert_eq!(read_pem(&text).map(|found| found.len()), Ok(1), "{text}");
+    }
+    for (text, why) in [
+        (text.replace("-----BEGIN", "  -----BEGIN"), "stands before"),
+        (format!("\u{feff}{text}"), "stands before"),
+        (text.replace(" CERTIFICATE", " TRUSTED CERTIFICATE"), "openssl's own form"),
+    ] {
+        assert!(read_pem(&text).unwrap_err().contains(why), "{text}");
+    }
+    let leaf = &chain(&["leaf"])[0];
+    let own = key("leaf", "PRIVATE KEY").replace('\n', "\r\n");
+    let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    assert_eq!(key_fits(leaf, &format!("{parameters}{own}")), Ok(Some(true)));
+    assert!(key_fits(leaf, &own.replace("-----BEGIN", " -----BEGIN")).unwrap_err().contains("no private key"));
+}
+
 #[test]
 fn a_key_is_told_from_another() {
     let (leaf, own) = (&chain(&["leaf"])[0], &chain(&["self"])[0]);

@@ -72,18 +72,24 @@ impl Certificate {
     }
 }
 
-/// The certificates in a PEM text, in its order; text between them is passed by.
+/// The certificates in a PEM text, in its order, as Go reads it (`crypto/tls` X509KeyPair): text between them is passed by.
 ///
 /// # Errors
 /// What is wrong with which one.
 pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
     for (label, body) in blocks(text) {
-        if label != "CERTIFICATE" && label != "TRUSTED CERTIFICATE" {
+        if label == "TRUSTED CERTIFICATE" {
+            return Err("a certificate in openssl's own form (TRUSTED CERTIFICATE), which Omni passes by".to_owned());
+        }
+        if label != "CERTIFICATE" {
             continue;
         }
         let der = body.ok_or_else(|| format!("certificate {} is no base64", found.len() + 1))?;
         found.push(Certificate::parse(&der).map_err(|why| format!("certificate {}: {why}", found.len() + 1))?);
+    }
+    if found.is_empty() && text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err("something stands before `-----BEGIN CERTIFICATE-----` on its line, and Omni sees none".to_owned());
     }
     Ok(found)
 }
@@ -150,7 +156,8 @@ fn point(der: &[u8]) -> Option<Vec<u8>> {
 fn blocks(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     let mut rest = text;
-    while let Some((_, after)) = rest.split_once("-----BEGIN ") {
+    while let Some(at) = rest.match_indices("-----BEGIN ").map(|(at, _)| at).find(|at| begins_line(rest, *at)) {
+        let after = &rest[at + "-----BEGIN ".len()..];
         let Some((label, after)) = after.split_once("-----") else { break };
         let end = format!("-----END {label}-----");
         let Some((body, after)) = after.split_once(end.as_str()) else { break };
@@ -159,6 +166,10 @@ fn blocks(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
         rest = after;
     }
     found
+}
+
+fn begins_line(text: &str, at: usize) -> bool {
+    at == 0 || text.as_bytes()[at - 1] == b'\n'
 }
 
 /// Tag, contents and what follows one value.
