@@ -6,39 +6,10 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
+pub use super::values::{complete, domain, given, initial_user, issuer, lan_address};
 use model::clock;
-use model::spec::env::{EnvFile, REQUIRED};
 use model::spec::yaml;
 use model::status::docker::{Container, Inspected};
-
-/// The value of `key`, unless it is still the example's.
-pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a str> {
-    env.get(key).filter(|value| example.get(key) != Some(value))
-}
-
-/// The variables that may be empty.
-pub const OPTIONAL: [&str; 4] =
-    ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE", "OMNI_SERVICE_ACCOUNT_KEY"];
-
-/// Whether every variable has a value of its own, as it is written.
-pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
-    let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
-        REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()
-    };
-    let absent = named(&|key| env.get(key).is_none());
-    let example = named(&|key| env.get(key).is_some() && given(env, example, key).is_none());
-    let keys = REQUIRED.iter().map(|each| each.key).chain(OPTIONAL);
-    let foreign: Vec<&str> = keys.filter(|key| env.is_foreign(key)).collect();
-    if !foreign.is_empty() {
-        return Diagnosis::failed(format!("compose takes what follows a `$` for a variable in {}", foreign.join(", ")))
-            .fix("put the value in single quotes where the dollar sign is meant, else write it out in docker/.env");
-    }
-    match (absent.is_empty(), example.is_empty()) {
-        (true, true) => Diagnosis::ok(format!("{} values", REQUIRED.len())),
-        (false, _) => Diagnosis::failed(format!("no value for {}", absent.join(", "))),
-        (true, false) => Diagnosis::failed(format!("still the example's value: {}", example.join(", "))),
-    }
-}
 
 /// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
 /// directory of the embedded etcd has a default, the file of SQLite has none since 1.4).
@@ -117,24 +88,6 @@ pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
     }
     Diagnosis::failed(format!("not published on {lan}: {}", missing.join("; ")))
         .fix("make the stack anew: `cargo xtask stack-up --recreate`; if it stays so, compare docker/compose.yaml with the repository's")
-}
-
-/// Whether `address` can be what machines reach Omni at.
-pub fn lan_address(address: &str) -> Diagnosis {
-    let Ok(ip) = address.parse::<IpAddr>() else {
-        return Diagnosis::failed(format!("{address:?} is no IP address"))
-            .fix("WireGuard is advertised at it, so it must be an address, not a name: set OMNI_LAN_ADDRESS");
-    };
-    if ip.is_unspecified() {
-        return Diagnosis::failed(format!("{ip} is every address and none: machines cannot connect to it"));
-    }
-    if tailnet(ip) {
-        return Diagnosis::failed(format!("{ip} is an address of the tailnet, which a fresh machine is not on"));
-    }
-    if ip.is_loopback() {
-        return Diagnosis::failed(format!("{ip} is this host alone"));
-    }
-    Diagnosis::ok(ip.to_string())
 }
 
 /// Tailscale's addresses: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
@@ -288,54 +241,6 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
         return Diagnosis::warning(format!("the provider {provider} is of before its first release"));
     }
     Diagnosis::ok(format!("Omni {omni}, provider {provider}"))
-}
-
-/// Whether `issuer` has the form that Omni and tsidp agree on: byte by byte the one in tokens.
-pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
-    let bad = |detail: String, fix: &str| Diagnosis::failed(detail).fix(fix.to_owned());
-    let Some(host) = issuer.strip_prefix("https://") else {
-        return bad(format!("{issuer} is no https address"), "write it as https://idp.<tailnet>.ts.net");
-    };
-    if issuer.contains("/.well-known") {
-        return bad(format!("{issuer} is a document, not the issuer"), "leave out everything from /.well-known on");
-    }
-    if issuer.ends_with('/') {
-        return bad(format!("{issuer} ends with a slash"), "leave the slash out: the issuer is compared byte by byte");
-    }
-    if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(host)) {
-        return bad(format!("{issuer} is Omni itself"), "tsidp has a name of its own, on a VM of its own");
-    }
-    let label = host.split('.').next().unwrap_or_default();
-    if label
-        .rsplit_once('-')
-        .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-    {
-        return Diagnosis::warning(format!(
-            "{issuer}: the number in its name is what Tailscale adds when the name is taken"
-        ))
-        .fix("if it was not meant, delete the old device in the admin console and give tsidp its name back");
-    }
-    Diagnosis::ok(issuer)
-}
-
-/// Whether `user` can be the e-mail address that tsidp tells.
-pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
-    let Some((name, domain)) = user.split_once('@').filter(|(name, domain)| !name.is_empty() && !domain.is_empty())
-    else {
-        return Diagnosis::failed(format!("{user:?} is no e-mail address"));
-    };
-    if matches!(domain, "github" | "passkey") {
-        let host = issuer.and_then(|issuer| issuer.strip_prefix("https://")).unwrap_or("<tsidp's name>");
-        return Diagnosis::failed(format!(
-            "{user} is how Tailscale names you; tsidp tells Omni {name}@{domain}.{host}"
-        ))
-        .fix(format!("set OMNI_INITIAL_USER to {name}@{domain}.{host}"));
-    }
-    if user.chars().any(char::is_uppercase) {
-        return Diagnosis::warning(format!("{user} has capitals, and Omni compares in lower case"))
-            .fix(user.to_lowercase());
-    }
-    Diagnosis::ok(user)
 }
 
 /// Whether the sidecar is on the tailnet, under Omni's name, for good; `text` is `tailscale status --json`.

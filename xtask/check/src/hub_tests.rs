@@ -1,5 +1,6 @@
 use super::*;
 use crate::diagnosis::State;
+use model::spec::env::{EnvFile, REQUIRED};
 use model::status::docker::{Mount, Publisher};
 
 const LAN: &str = "192.0.2.10";
@@ -82,6 +83,13 @@ fn an_address_must_be_one_that_machines_reach() {
         ("100.128.0.1", State::Ok),
         ("fd7a:115c:a1e0::1", State::Failed),
         ("127.0.0.1", State::Failed),
+        // compose would advertise `fd00::10:50180`, which is another address.
+        ("fd00::10", State::Failed),
+        ("[fd00::10]", State::Failed),
+        ("169.254.7.7", State::Failed),
+        ("224.0.0.1", State::Failed),
+        ("192.0.2.10/24", State::Failed),
+        (" 192.0.2.10", State::Failed),
     ];
     for (address, state) in cases {
         assert_eq!(lan_address(address).state, state, "{address}");
@@ -182,13 +190,21 @@ fn an_issuer_is_compared_byte_by_byte() {
         ("https://omni.example.com", State::Failed),
         ("https://idp-1.example.ts.net", State::Warning),
         ("https://my-idp.example.ts.net:8443", State::Ok),
+        ("https://sso.example.com/application/o/omni", State::Ok),
+        ("https://", State::Failed),
+        ("https://idp example.ts.net", State::Failed),
+        ("https://https://idp.example.ts.net", State::Failed),
     ];
     for (text, state) in cases {
         assert_eq!(issuer(text, Some("omni.example.com")).state, state, "{text}");
     }
     assert_eq!(initial_user("admin@example.com", None).state, State::Ok);
     assert_eq!(initial_user("Admin@example.com", None).state, State::Warning);
-    assert_eq!(initial_user("admin", None).state, State::Failed);
+    for odd in
+        ["admin", "Alice <alice@example.com>", "a@example.com,b@example.com", "a b@example.com", "a@b@c", "@b", "a@"]
+    {
+        assert_eq!(initial_user(odd, None).state, State::Failed, "{odd}");
+    }
     let verdict = initial_user("octo@github", Some("https://idp.example.ts.net"));
     assert!(verdict.detail.contains("octo@github.idp.example.ts.net"), "{verdict:?}");
 }
@@ -229,6 +245,9 @@ fn the_example_is_not_complete() {
     assert_eq!(complete(&env, &example).state, State::Ok);
     env.set("OMNI_DOMAIN", "");
     assert!(complete(&env, &example).detail.contains("no value for OMNI_DOMAIN"));
+    env.set("OMNI_DOMAIN", "omni.example.org:8443");
+    assert!(complete(&env, &example).detail.contains("OMNI_DOMAIN has a port"));
+    env.set("OMNI_DOMAIN", "omni.example.org");
     let text = format!("{}OIDC_CLIENT_SECRET=hush$abc\nPROVIDER_CA_FILE=$HOME/ca.pem\n", env.text());
     let verdict = complete(&EnvFile::parse("x", &text).unwrap(), &example);
     assert_eq!(verdict.state, State::Failed);

@@ -20,6 +20,7 @@ mod recorded;
 pub mod rules;
 pub mod schema;
 pub mod template;
+pub mod values;
 pub mod verdict;
 pub mod versions;
 

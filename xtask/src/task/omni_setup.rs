@@ -168,6 +168,11 @@ fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
         Err(_) if files::is_no_file(&stack::host_path(cx, path)) => {
             Err(Diagnosis::failed(format!("{path} is no file")))
         }
+        Err(failure) if !failure.cause.contains("denied") => {
+            let fix =
+                "give it in PEM: `openssl x509 -inform der -in FILE`, or `openssl pkcs12 -in FILE -nodes`, prints that";
+            Err(Diagnosis::failed(failure.message).fix(fix))
+        }
         // The engine reads it as root.
         Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
     };

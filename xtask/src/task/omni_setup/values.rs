@@ -161,20 +161,11 @@ fn sound(values: &Values) -> Result<(), Failure> {
         if value.chars().any(char::is_control) {
             return bad("holds a line break or another control character");
         }
-        if variable.key == "OMNI_DOMAIN" && (!is_host(&values.host()) || value.contains(['/', '?', '#'])) {
-            return bad("is no host name");
+        if let Some(why) = hub::domain(value).err().filter(|_| variable.key == "OMNI_DOMAIN") {
+            return bad(why);
         }
     }
     Ok(())
-}
-
-/// Letters, digits and dashes between dots (RFC 1123), or an address.
-fn is_host(host: &str) -> bool {
-    let label = |label: &str| {
-        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    host.parse::<std::net::IpAddr>().is_ok() || (host.len() < 254 && host.split('.').all(label))
 }
 
 /// What may not change once Omni has a store: machines carry its name.
@@ -294,10 +285,22 @@ mod tests {
         };
         assert_eq!(with("OMNI_DOMAIN", "omni.example.com"), "");
         assert_eq!(with("OMNI_DOMAIN", "127.0.0.1:8443"), "");
-        for domain in
-            ["omni.example.com\"; rm -rf /", "omni.example.com?x=1", "a..b", "-a.b", "omni_1.example.com", "ümlaut"]
-        {
+        for domain in [
+            "omni.example.com\"; rm -rf /",
+            "omni.example.com?x=1",
+            "a..b",
+            "-a.b",
+            "omni_1.example.com",
+            "ümlaut",
+            "omni.example.com.",
+            "*.example.com",
+            "fd00::1",
+            "omni.example.com/x",
+        ] {
             assert!(with("OMNI_DOMAIN", domain).ends_with("is no host name"), "{domain}");
+        }
+        for domain in ["omni.example.com:8443", "192.0.2.1:443"] {
+            assert!(with("OMNI_DOMAIN", domain).contains("has a port"), "{domain}");
         }
         assert!(with("OIDC_CLIENT_ID", "x\nOMNI_DOMAIN=evil").contains("a line break"));
         assert_eq!(

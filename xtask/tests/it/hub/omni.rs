@@ -133,6 +133,10 @@ fn values_that_cannot_be_true_stop_it_before_anything() {
         ("--domain", "other.example.org", "does not cover other.example.org"),
         ("--tls-cert", "/nowhere.pem", "/nowhere.pem does not exist"),
         ("--account-uuid", "1", "no UUID"),
+        ("--lan-address", "fd00::10", "IPv6"),
+        ("--domain", "omni.example.org:8443", "has a port"),
+        ("--tls-cert", "/bin/sh", "no UTF-8 text"),
+        ("--initial-user", "Alice <alice@example.org>", "no e-mail address"),
     ];
     for (flag, value, why) in cases {
         let (hub, mut flags, env) = fresh();

@@ -1,0 +1,148 @@
+//! The values of `docker/.env`: whether each can be what it is for. Pure.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::diagnosis::Diagnosis;
+use super::hub::tailnet;
+use model::spec::env::{EnvFile, REQUIRED};
+
+/// The value of `key`, unless it is still the example's.
+pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a str> {
+    env.get(key).filter(|value| example.get(key) != Some(value))
+}
+
+/// The variables that may be empty.
+pub const OPTIONAL: [&str; 4] =
+    ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE", "OMNI_SERVICE_ACCOUNT_KEY"];
+
+/// Whether every variable has a value of its own, as it is written.
+pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
+    let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
+        REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()
+    };
+    let absent = named(&|key| env.get(key).is_none());
+    let example = named(&|key| env.get(key).is_some() && given(env, example, key).is_none());
+    let keys = REQUIRED.iter().map(|each| each.key).chain(OPTIONAL);
+    let foreign: Vec<&str> = keys.filter(|key| env.is_foreign(key)).collect();
+    if !foreign.is_empty() {
+        return Diagnosis::failed(format!("compose takes what follows a `$` for a variable in {}", foreign.join(", ")))
+            .fix("put the value in single quotes where the dollar sign is meant, else write it out in docker/.env");
+    }
+    if let Some(why) = env.get("OMNI_DOMAIN").and_then(|value| domain(value).err()) {
+        return Diagnosis::failed(format!("OMNI_DOMAIN {why}"))
+            .fix("set it to the one name of Omni, such as omni.example.com");
+    }
+    match (absent.is_empty(), example.is_empty()) {
+        (true, true) => Diagnosis::ok(format!("{} values", REQUIRED.len())),
+        (false, _) => Diagnosis::failed(format!("no value for {}", absent.join(", "))),
+        (true, false) => Diagnosis::failed(format!("still the example's value: {}", example.join(", "))),
+    }
+}
+
+/// Whether `value` can be Omni's one name.
+///
+/// # Errors
+/// Why not, as the end of a sentence.
+pub fn domain(value: &str) -> Result<(), &'static str> {
+    let (host, port) = named(value);
+    if !is_host(host) {
+        return Err("is no host name");
+    }
+    // The compose file serves three ports of that name, and puts each behind it.
+    let trial = host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+    if port.is_some() && !trial { Err("has a port: Omni is at 443, 8090 and 8100 of its name") } else { Ok(()) }
+}
+
+/// A host and its port, if it has one.
+fn named(text: &str) -> (&str, Option<u16>) {
+    match text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    }
+}
+
+/// Letters, digits and dashes between dots (RFC 1123), an IPv4 address among them.
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.len() < 254 && host.split('.').all(label)
+}
+
+/// Whether `address` can be what machines reach Omni at.
+pub fn lan_address(address: &str) -> Diagnosis {
+    let Ok(ip) = address.parse::<IpAddr>() else {
+        return Diagnosis::failed(format!("{address:?} is no IP address"))
+            .fix("WireGuard is advertised at it, so it must be an address, not a name: set OMNI_LAN_ADDRESS");
+    };
+    if tailnet(ip) {
+        return Diagnosis::failed(format!("{ip} is an address of the tailnet, which a fresh machine is not on"));
+    }
+    let IpAddr::V4(four) = ip else {
+        return Diagnosis::failed(format!("{ip} is an address of IPv6, and Omni's WireGuard is bound to IPv4"))
+            .fix("set OMNI_LAN_ADDRESS to this host's IPv4 address on the LAN of the machines");
+    };
+    if ip.is_unspecified() {
+        return Diagnosis::failed(format!("{ip} is every address and none: machines cannot connect to it"));
+    }
+    if ip.is_loopback() {
+        return Diagnosis::failed(format!("{ip} is this host alone"));
+    }
+    if four.is_link_local() || four.is_broadcast() || ip.is_multicast() {
+        return Diagnosis::failed(format!("{ip} is no address of one host on the LAN"));
+    }
+    Diagnosis::ok(ip.to_string())
+}
+
+/// Whether `issuer` has the form that Omni and tsidp agree on: byte by byte the one in tokens.
+pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
+    let bad = |detail: String, fix: &str| Diagnosis::failed(detail).fix(fix.to_owned());
+    let Some(host) = issuer.strip_prefix("https://") else {
+        return bad(format!("{issuer} is no https address"), "write it as https://idp.<tailnet>.ts.net");
+    };
+    if !is_host(named(host.split('/').next().unwrap_or_default()).0) {
+        return bad(format!("{issuer:?} names no host"), "write it as https://idp.<tailnet>.ts.net");
+    }
+    if issuer.contains("/.well-known") {
+        return bad(format!("{issuer} is a document, not the issuer"), "leave out everything from /.well-known on");
+    }
+    if issuer.ends_with('/') {
+        return bad(format!("{issuer} ends with a slash"), "leave the slash out: the issuer is compared byte by byte");
+    }
+    if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(host)) {
+        return bad(format!("{issuer} is Omni itself"), "tsidp has a name of its own, on a VM of its own");
+    }
+    let label = host.split('.').next().unwrap_or_default();
+    if label
+        .rsplit_once('-')
+        .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Diagnosis::warning(format!(
+            "{issuer}: the number in its name is what Tailscale adds when the name is taken"
+        ))
+        .fix("if it was not meant, delete the old device in the admin console and give tsidp its name back");
+    }
+    Diagnosis::ok(issuer)
+}
+
+/// Whether `user` can be the e-mail address that tsidp tells.
+pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
+    // As it is told, not as a mail shows it: `Alice <alice@example.com>`.
+    let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "@<>,;\"()".contains(c));
+    let Some((name, domain)) = user.split_once('@').filter(|(name, domain)| plain(name) && plain(domain)) else {
+        return Diagnosis::failed(format!("{user:?} is no e-mail address"));
+    };
+    if matches!(domain, "github" | "passkey") {
+        let host = issuer.and_then(|issuer| issuer.strip_prefix("https://")).unwrap_or("<tsidp's name>");
+        return Diagnosis::failed(format!(
+            "{user} is how Tailscale names you; tsidp tells Omni {name}@{domain}.{host}"
+        ))
+        .fix(format!("set OMNI_INITIAL_USER to {name}@{domain}.{host}"));
+    }
+    if user.chars().any(char::is_uppercase) {
+        return Diagnosis::warning(format!("{user} has capitals, and Omni compares in lower case"))
+            .fix(user.to_lowercase());
+    }
+    Diagnosis::ok(user)
+}
