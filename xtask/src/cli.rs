@@ -1,76 +1,84 @@
 //! The whole command line on one page. The doc comments are the help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Command};
 
 use crate::check::fit::provider::Provider;
+use crate::options::{Options, options};
 use crate::settings::Given;
-use crate::spec::nearest;
+use crate::task::doctor::Area;
 use crate::ui::Color;
 
-/// The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
-///
-/// Every task checks all its prerequisites before it changes anything, proves its effect, and may be run again.
-#[derive(Debug, Parser)]
-#[command(name = "xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+/// The command line as it was given.
+#[derive(Debug)]
 pub struct Cli {
-    #[command(flatten)]
     pub global: Global,
-    #[command(subcommand)]
     pub task: Task,
+}
+
+const ABOUT: &str = "The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters";
+const MORE: &str = "The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
+
+Every task checks all its prerequisites before it changes anything, proves its effect, and may be run again.";
+
+impl Cli {
+    /// What clap knows of it. The options of a task are built when it is called.
+    pub fn command() -> Command {
+        let cli = Command::new("xtask").bin_name("cargo xtask").version(env!("CARGO_PKG_VERSION"));
+        let cli = cli.about(ABOUT).long_about(MORE).after_help(EXIT_CODES).disable_help_subcommand(true);
+        let cli = Global::add(cli.next_help_heading("Global options")).next_help_heading(None::<&str>);
+        Task::add(cli)
+    }
+
+    /// Reads the words of a command line, the program's own name first.
+    pub fn try_parse_from<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<Cli, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(words)?;
+        Ok(Cli { global: Global::read(&matches), task: Task::read(&matches)? })
+    }
 }
 
 /// What every exit status means; the pages show it as a table.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed, 2 usage or input missing, 3 changes pending, \
 4 prerequisite missing, 5 unreachable or refused, 124 timed out, 130 interrupted.";
 
-/// The command line with everything that clap derives filled in.
+/// The command line with everything that clap fills in.
 pub fn built() -> Command {
     let mut cli = Cli::command();
     cli.build();
     cli
 }
 
-/// Flags that every task takes.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// Print one JSON document on stdout; implies --non-interactive
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Show what would be done and change nothing; exit 3 when something would
-    #[arg(long, global = true)]
-    pub dry_run: bool,
-    /// Consent to the changes
-    #[arg(long, short, global = true)]
-    pub yes: bool,
-    /// Never ask: what is missing is an error; implied when standard input is no terminal
-    #[arg(long, global = true)]
-    pub non_interactive: bool,
-    /// The project to work on, instead of the nearest one above the working directory
-    #[arg(long, global = true, value_name = "DIR")]
-    pub project_dir: Option<PathBuf>,
-    /// How long waits may take, such as 90s or 15m
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
-    pub timeout: Option<Duration>,
-    /// Say less: errors and the last word only
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
-    /// Say more: every program that is called
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
-    /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_parser = color())]
-    pub color: Color,
+options! {
+    /// Flags that every task takes.
+    #[derive(Clone)]
+    pub struct Global {
+        /// Print one JSON document on stdout; implies --non-interactive
+        pub json: bool = "--json", |arg| arg.global(true);
+        /// Show what would be done and change nothing; exit 3 when something would
+        pub dry_run: bool = "--dry-run", |arg| arg.global(true);
+        /// Consent to the changes
+        pub yes: bool = "-y --yes", |arg| arg.global(true);
+        /// Never ask: what is missing is an error; implied when standard input is no terminal
+        pub non_interactive: bool = "--non-interactive", |arg| arg.global(true);
+        /// The project to work on, instead of the nearest one above the working directory
+        pub project_dir: Option<PathBuf> = "--project-dir DIR", |arg| arg.global(true);
+        /// How long waits may take, such as 90s or 15m
+        pub timeout: Option<Duration> = "--timeout DURATION", |arg| arg.global(true);
+        /// Say less: errors and the last word only
+        pub quiet: bool = "-q --quiet", |arg| arg.global(true);
+        /// Say more: every program that is called
+        pub verbose: bool = "-v --verbose", |arg| arg.global(true);
+        /// When to colour
+        pub color: Color = "--color WHEN", |arg| arg.global(true).default_value("auto");
+    }
 }
 
 /// Makes [`Task`] of a table: the help of a task, the name that it, its file, its mise alias and its plugin command carry,
 /// and its options. The options are built for the task that is called alone: all of them take longer than the rest of a
-/// start (docs/benchmarks.md), and clap's own derive builds all.
+/// start (docs/benchmarks.md).
 macro_rules! tasks {
     ($(#[doc = $about:literal] $name:literal => $variant:ident $(($args:ident))? $($hidden:ident)?,)*) => {
         #[derive(Debug)]
@@ -85,37 +93,21 @@ macro_rules! tasks {
             }
         }
 
-        impl Subcommand for Task {
-            fn augment_subcommands(cli: Command) -> Command {
+        impl Task {
+            fn add(cli: Command) -> Command {
                 cli.subcommand_required(true).arg_required_else_help(true)
                     $(.subcommand(
                         Command::new($name).about($about.trim())
-                            // The doc comments of options that are shared would take the place of the task's own.
-                            $(.defer(|task| <$args as Args>::augment_args(task).about($about.trim()).long_about(None)))?
+                            $(.defer(<$args as Options>::add))?
                             $(.hide(stringify!($hidden) == "hidden"))?
                     ))*
             }
 
-            fn augment_subcommands_for_update(cli: Command) -> Command {
-                Self::augment_subcommands(cli)
-            }
-
-            fn has_subcommand(name: &str) -> bool {
-                [$($name),*].contains(&name)
-            }
-        }
-
-        impl FromArgMatches for Task {
-            fn from_arg_matches(matches: &ArgMatches) -> Result<Task, clap::Error> {
+            fn read(matches: &ArgMatches) -> Result<Task, clap::Error> {
                 match matches.subcommand() {
-                    $(Some(($name, _given)) => Ok(Task::$variant $((<$args>::from_arg_matches(_given)?))?),)*
-                    _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
+                    $(Some(($name, _given)) => Ok(Task::$variant $((<$args>::read(_given)))?),)*
+                    _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
                 }
-            }
-
-            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-                *self = Task::from_arg_matches(matches)?;
-                Ok(())
             }
         }
     };
@@ -219,373 +211,265 @@ impl Task {
     }
 }
 
-#[derive(Debug, Args)]
-pub struct Rehearse {
-    /// The pace of the lab: 1 is the field's
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub clock: u32,
-    /// Let something go wrong (NAME or NAME:WHEN, as `lab-faults` lists them), and see what the task says and what ends it
-    #[arg(long, value_name = "NAME")]
-    pub fault: Vec<String>,
-}
+options! {
+    pub struct Rehearse {
+        /// The pace of the lab: 1 is the field's
+        pub clock: u32 = "--clock N", |arg| arg.default_value("200");
+        /// Let something go wrong (NAME or NAME:WHEN, as `lab-faults` lists them), and see what the task says and what ends it
+        pub fault: Vec<String> = "--fault NAME";
+    }
 
-#[derive(Debug, Args)]
-pub struct ProviderSetup {
-    /// The id under which the provider registers, letter by letter as it was created in Omni
-    #[arg(long, value_name = "ID")]
-    pub provider_id: Option<String>,
-    /// The address of Omni, such as https://omni.example.ts.net
-    #[arg(long, value_name = "URL")]
-    pub omni_endpoint: Option<String>,
-    /// The address of Proxmox, such as https://pve.example.com:8006
-    #[arg(long, value_name = "URL")]
-    pub proxmox_url: Option<String>,
-    /// Certificate authorities to trust beside the system's, such as Proxmox's own /etc/pve/pve-root-ca.pem
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
-    /// Take any certificate of Proxmox, now and in the provider
-    #[arg(long)]
-    pub insecure_skip_tls_verify: bool,
-}
+    pub struct ProviderSetup {
+        /// The id under which the provider registers, letter by letter as it was created in Omni
+        pub provider_id: Option<String> = "--provider-id ID";
+        /// The address of Omni, such as https://omni.example.ts.net
+        pub omni_endpoint: Option<String> = "--omni-endpoint URL";
+        /// The address of Proxmox, such as https://pve.example.com:8006
+        pub proxmox_url: Option<String> = "--proxmox-url URL";
+        /// Certificate authorities to trust beside the system's, such as Proxmox's own /etc/pve/pve-root-ca.pem
+        pub ca_file: Option<String> = "--ca-file FILE";
+        /// Take any certificate of Proxmox, now and in the provider
+        pub insecure_skip_tls_verify: bool = "--insecure-skip-tls-verify";
+    }
 
-#[derive(Debug, Args)]
-pub struct ProviderStatus {
-    /// How many log lines to show
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub tail: u32,
-    /// Go on showing lines as they come
-    #[arg(long, short, conflicts_with = "json")]
-    pub follow: bool,
-}
+    pub struct ProviderStatus {
+        /// How many log lines to show
+        pub tail: u32 = "--tail N", |arg| arg.default_value("20");
+        /// Go on showing lines as they come
+        pub follow: bool = "-f --follow", |arg| arg.conflicts_with("json");
+    }
 
-#[derive(Debug, Args)]
-pub struct MachineclassCreate {
-    /// The name of the machine class
-    pub name: Option<String>,
-    /// CPU cores
-    #[arg(long, visible_alias = "cpu", value_name = "N")]
-    pub cores: Option<u32>,
-    /// Memory in MiB
-    #[arg(long, value_name = "MIB")]
-    pub memory: Option<u32>,
-    /// Disk in GiB
-    #[arg(long, value_name = "GIB")]
-    pub disk: Option<u32>,
-    /// Which storage takes the disk, as a CEL expression, such as 'name == "local-lvm"'
-    #[arg(long, value_name = "CEL")]
-    pub selector: Option<String>,
-    /// Put the machines on this node; the provider chooses otherwise
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
-    /// The provider that makes the machines
-    #[arg(long, value_name = "ID")]
-    pub provider_id: Option<String>,
-    /// Write over a file that says something else
-    #[arg(long)]
-    pub force: bool,
-    /// Apply it at once
-    #[arg(long)]
-    pub apply: bool,
-    /// Pass by the errors of this rule; docs/checks.md lists them all
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
-}
+    pub struct MachineclassCreate {
+        /// The name of the machine class
+        pub name: Option<String> = "NAME";
+        /// CPU cores
+        pub cores: Option<u32> = "--cores N", |arg| arg.visible_alias("cpu");
+        /// Memory in MiB
+        pub memory: Option<u32> = "--memory MIB";
+        /// Disk in GiB
+        pub disk: Option<u32> = "--disk GIB";
+        /// Which storage takes the disk, as a CEL expression, such as 'name == "local-lvm"'
+        pub selector: Option<String> = "--selector CEL";
+        /// Put the machines on this node; the provider chooses otherwise
+        pub node: Option<String> = "--node NAME";
+        /// The provider that makes the machines
+        pub provider_id: Option<String> = "--provider-id ID";
+        /// Write over a file that says something else
+        pub force: bool = "--force";
+        /// Apply it at once
+        pub apply: bool = "--apply";
+        /// Pass by the errors of this rule; docs/checks.md lists them all
+        pub allow: Vec<&'static str> = "--allow RULE";
+    }
 
-#[derive(Debug, Args)]
-pub struct MachineclassCheck {
-    /// The machine classes, or files; without any, every file in machine-classes/
-    #[arg(conflicts_with = "all")]
-    pub name: Vec<String>,
-    /// Check every file in machine-classes/
-    #[arg(long)]
-    pub all: bool,
-    /// Ask no far end: take the provider's schema from the built-in table
-    #[arg(long)]
-    pub offline: bool,
-    /// Rewrite older forms into the real one, and explain each change
-    #[arg(long)]
-    pub convert: bool,
-    /// Pass by the errors of this rule; docs/checks.md lists them all
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
-}
+    pub struct MachineclassCheck {
+        /// The machine classes, or files; without any, every file in machine-classes/
+        pub name: Vec<String> = "NAME", |arg| arg.conflicts_with("all");
+        /// Check every file in machine-classes/
+        pub all: bool = "--all";
+        /// Ask no far end: take the provider's schema from the built-in table
+        pub offline: bool = "--offline";
+        /// Rewrite older forms into the real one, and explain each change
+        pub convert: bool = "--convert";
+        /// Pass by the errors of this rule; docs/checks.md lists them all
+        pub allow: Vec<&'static str> = "--allow RULE";
+    }
 
-#[derive(Debug, Args)]
-pub struct MachineclassApply {
-    /// The name of the machine class, or a file
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
-    pub name: Option<String>,
-    /// Apply every file in machine-classes/
-    #[arg(long)]
-    pub all: bool,
-    /// Pass by the errors of this rule; docs/checks.md lists them all
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
-}
+    pub struct MachineclassApply {
+        /// The name of the machine class, or a file
+        pub name: Option<String> = "NAME", |arg| arg.required_unless_present("all").conflicts_with("all");
+        /// Apply every file in machine-classes/
+        pub all: bool = "--all";
+        /// Pass by the errors of this rule; docs/checks.md lists them all
+        pub allow: Vec<&'static str> = "--allow RULE";
+    }
 
-#[derive(Debug, Args)]
-pub struct SelectorTest {
-    /// The storage selector, a CEL expression such as 'name == "local-lvm"'
-    #[arg(required_unless_present = "class", conflicts_with = "class")]
-    pub expr: Option<String>,
-    /// Test the selectors of this machine class, or file, instead
-    #[arg(long, value_name = "NAME")]
-    pub class: Option<String>,
-    /// Look at this node only
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
-    /// Take the storages from a JSON list of {name, node, storageType, availableSpace} instead of from Proxmox
-    #[arg(long, value_name = "FILE")]
-    pub storages: Option<PathBuf>,
-    /// Ask no far end: without --storages the selector is only compiled
-    #[arg(long)]
-    pub offline: bool,
-}
+    pub struct SelectorTest {
+        /// The storage selector, a CEL expression such as 'name == "local-lvm"'
+        pub expr: Option<String> = "EXPR", |arg| arg.required_unless_present("class").conflicts_with("class");
+        /// Test the selectors of this machine class, or file, instead
+        pub class: Option<String> = "--class NAME";
+        /// Look at this node only
+        pub node: Option<String> = "--node NAME";
+        /// Take the storages from a JSON list of {name, node, storageType, availableSpace} instead of from Proxmox
+        pub storages: Option<PathBuf> = "--storages FILE";
+        /// Ask no far end: without --storages the selector is only compiled
+        pub offline: bool = "--offline";
+    }
 
-#[derive(Debug, Args)]
-pub struct ClusterCreate {
-    /// The name of the cluster
-    pub name: Option<String>,
-    /// How many control plane machines: 1, 3 or 5
-    #[arg(long, value_name = "N")]
-    pub control_planes: Option<u32>,
-    /// How many workers
-    #[arg(long, value_name = "N")]
-    pub workers: Option<u32>,
-    /// The machine class of the control plane
-    #[arg(long, value_name = "CLASS")]
-    pub control_plane_class: Option<String>,
-    /// The machine class of the workers
-    #[arg(long, value_name = "CLASS")]
-    pub worker_class: Option<String>,
-    /// The Talos version, such as v1.13.5
-    #[arg(long, value_name = "VERSION")]
-    pub talos_version: Option<String>,
-    /// The Kubernetes version, such as v1.36.2
-    #[arg(long, value_name = "VERSION")]
-    pub kubernetes_version: Option<String>,
-    /// Write over a template that says something else
-    #[arg(long)]
-    pub force: bool,
-    /// Do not wait until the cluster runs
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Pass by the errors of this rule; docs/checks.md lists them all
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
-}
+    pub struct ClusterCreate {
+        /// The name of the cluster
+        pub name: Option<String> = "NAME";
+        /// How many control plane machines: 1, 3 or 5
+        pub control_planes: Option<u32> = "--control-planes N";
+        /// How many workers
+        pub workers: Option<u32> = "--workers N";
+        /// The machine class of the control plane
+        pub control_plane_class: Option<String> = "--control-plane-class CLASS";
+        /// The machine class of the workers
+        pub worker_class: Option<String> = "--worker-class CLASS";
+        /// The Talos version, such as v1.13.5
+        pub talos_version: Option<String> = "--talos-version VERSION";
+        /// The Kubernetes version, such as v1.36.2
+        pub kubernetes_version: Option<String> = "--kubernetes-version VERSION";
+        /// Write over a template that says something else
+        pub force: bool = "--force";
+        /// Do not wait until the cluster runs
+        pub no_wait: bool = "--no-wait";
+        /// Pass by the errors of this rule; docs/checks.md lists them all
+        pub allow: Vec<&'static str> = "--allow RULE";
+    }
 
-#[derive(Debug, Args)]
-pub struct ClusterCheck {
-    /// The clusters, or files; without any, every template in clusters/
-    #[arg(conflicts_with = "all")]
-    pub name: Vec<String>,
-    /// Check every template in clusters/
-    #[arg(long)]
-    pub all: bool,
-    /// Ask no far end: classes are those in machine-classes/, versions those of the built-in table
-    #[arg(long)]
-    pub offline: bool,
-    /// Rewrite the nested form into the real one, and explain each change
-    #[arg(long)]
-    pub convert: bool,
-    /// Talos's own schema of machine configurations, as it publishes it, to decide about patches
-    #[arg(long, value_name = "FILE")]
-    pub talos_schema: Option<PathBuf>,
-    /// Pass by the errors of this rule; docs/checks.md lists them all
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
-}
+    pub struct ClusterCheck {
+        /// The clusters, or files; without any, every template in clusters/
+        pub name: Vec<String> = "NAME", |arg| arg.conflicts_with("all");
+        /// Check every template in clusters/
+        pub all: bool = "--all";
+        /// Ask no far end: classes are those in machine-classes/, versions those of the built-in table
+        pub offline: bool = "--offline";
+        /// Rewrite the nested form into the real one, and explain each change
+        pub convert: bool = "--convert";
+        /// Talos's own schema of machine configurations, as it publishes it, to decide about patches
+        pub talos_schema: Option<PathBuf> = "--talos-schema FILE";
+        /// Pass by the errors of this rule; docs/checks.md lists them all
+        pub allow: Vec<&'static str> = "--allow RULE";
+    }
 
-#[derive(Debug, Args)]
-pub struct ClusterSync {
-    /// The clusters, or files
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
-    pub name: Vec<String>,
-    /// Sync every template in clusters/
-    #[arg(long)]
-    pub all: bool,
-    /// Do not wait until the clusters run
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Pass by the errors of this rule; docs/checks.md lists them all
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
-}
+    pub struct ClusterSync {
+        /// The clusters, or files
+        pub name: Vec<String> = "NAME", |arg| arg.required_unless_present("all").conflicts_with("all");
+        /// Sync every template in clusters/
+        pub all: bool = "--all";
+        /// Do not wait until the clusters run
+        pub no_wait: bool = "--no-wait";
+        /// Pass by the errors of this rule; docs/checks.md lists them all
+        pub allow: Vec<&'static str> = "--allow RULE";
+    }
 
-#[derive(Debug, Args)]
-pub struct ClusterStatus {
-    /// One cluster in full
-    pub name: Option<String>,
-}
+    pub struct ClusterStatus {
+        /// One cluster in full
+        pub name: Option<String> = "NAME";
+    }
 
-#[derive(Debug, Args)]
-pub struct ProxmoxAudit {
-    /// The release of the provider, instead of the one that docker/compose.yaml runs
-    #[arg(long, value_name = "VERSION", value_parser = provider_version())]
-    pub provider_version: Option<Provider>,
-}
+    pub struct ProxmoxAudit {
+        /// The release of the provider, instead of the one that docker/compose.yaml runs
+        pub provider_version: Option<Provider> = "--provider-version VERSION";
+    }
 
-#[derive(Debug, Args)]
-pub struct ProxmoxInventory {
-    /// Keep it in a file, for cluster-plan and selector-test
-    #[arg(long, value_name = "FILE")]
-    pub save: Option<PathBuf>,
-}
+    pub struct ProxmoxInventory {
+        /// Keep it in a file, for cluster-plan and selector-test
+        pub save: Option<PathBuf> = "--save FILE";
+    }
 
-#[derive(Debug, Args)]
-pub struct ClusterPlan {
-    /// The clusters, or files; all of clusters/ when there is none
-    #[arg(conflicts_with = "all")]
-    pub name: Vec<String>,
-    /// Plan every template in clusters/
-    #[arg(long)]
-    pub all: bool,
-    /// A saved inventory instead of asking Proxmox
-    #[arg(long, value_name = "FILE")]
-    pub inventory: Option<PathBuf>,
-    /// The release of the provider, instead of the one that docker/compose.yaml runs
-    #[arg(long, value_name = "VERSION", value_parser = provider_version())]
-    pub provider_version: Option<Provider>,
-}
+    pub struct ClusterPlan {
+        /// The clusters, or files; all of clusters/ when there is none
+        pub name: Vec<String> = "NAME", |arg| arg.conflicts_with("all");
+        /// Plan every template in clusters/
+        pub all: bool = "--all";
+        /// A saved inventory instead of asking Proxmox
+        pub inventory: Option<PathBuf> = "--inventory FILE";
+        /// The release of the provider, instead of the one that docker/compose.yaml runs
+        pub provider_version: Option<Provider> = "--provider-version VERSION";
+    }
 
-#[derive(Debug, Args)]
-pub struct OmnictlInstall {
-    /// The address of Omni to take it from
-    #[arg(long, value_name = "URL")]
-    pub omni_endpoint: Option<String>,
-    /// Where releases are mirrored, for when neither Omni nor GitHub can be asked
-    #[arg(long, value_name = "URL")]
-    pub mirror: Option<String>,
-    /// Install also where a working omnictl is found
-    #[arg(long)]
-    pub force: bool,
-}
+    pub struct OmnictlInstall {
+        /// The address of Omni to take it from
+        pub omni_endpoint: Option<String> = "--omni-endpoint URL";
+        /// Where releases are mirrored, for when neither Omni nor GitHub can be asked
+        pub mirror: Option<String> = "--mirror URL";
+        /// Install also where a working omnictl is found
+        pub force: bool = "--force";
+    }
 
-#[derive(Debug, Args)]
-pub struct LabUp {
-    /// The pace of the lab: 1 is the field's
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub clock: u32,
-    /// Let something go wrong: NAME or NAME:WHEN
-    #[arg(long, value_name = "NAME")]
-    pub fault: Vec<String>,
-    /// Make every far end slower by this much
-    #[arg(long, value_name = "MS", default_value_t = 0)]
-    pub latency_ms: u64,
-    /// Print the state of the far ends of a running lab instead
-    #[arg(long)]
-    pub dump: bool,
-    #[command(flatten)]
-    pub size: LabSize,
-}
+    pub struct LabUp {
+        /// The pace of the lab: 1 is the field's
+        pub clock: u32 = "--clock N", |arg| arg.default_value("200");
+        /// Let something go wrong: NAME or NAME:WHEN
+        pub fault: Vec<String> = "--fault NAME";
+        /// Make every far end slower by this much
+        pub latency_ms: u64 = "--latency-ms MS", |arg| arg.default_value("0");
+        /// Print the state of the far ends of a running lab instead
+        pub dump: bool = "--dump";
+        ..size: LabSize;
+    }
 
-/// How big a lab is at its start.
-#[derive(Debug, Default, Clone, Args)]
-pub struct LabSize {
-    /// Begin with this many nodes of Proxmox (3)
-    #[arg(long, value_name = "N")]
-    pub nodes: Option<u32>,
-    /// Begin with this many virtual machines: the clusters' where there are clusters, else other people's
-    #[arg(long, value_name = "N")]
-    pub vms: Option<u32>,
-    /// Begin with this many storages (3)
-    #[arg(long, value_name = "N")]
-    pub storages: Option<u32>,
-    /// Begin with this many running clusters, their files in the lab's project
-    #[arg(long, value_name = "N")]
-    pub clusters: Option<u32>,
-    /// Let each start of omnictl and docker cost this much of a processor, as those of the real ones do
-    #[arg(long, value_name = "MS")]
-    pub tool_start_ms: Option<u32>,
-}
+    /// How big a lab is at its start.
+    #[derive(Default, Clone)]
+    pub struct LabSize {
+        /// Begin with this many nodes of Proxmox (3)
+        pub nodes: Option<u32> = "--nodes N";
+        /// Begin with this many virtual machines: the clusters' where there are clusters, else other people's
+        pub vms: Option<u32> = "--vms N";
+        /// Begin with this many storages (3)
+        pub storages: Option<u32> = "--storages N";
+        /// Begin with this many running clusters, their files in the lab's project
+        pub clusters: Option<u32> = "--clusters N";
+        /// Let each start of omnictl and docker cost this much of a processor, as those of the real ones do
+        pub tool_start_ms: Option<u32> = "--tool-start-ms MS";
+    }
 
-#[derive(Debug, Args)]
-pub struct LabFaults {
-    /// Only those of this group, such as docker or permissions
-    #[arg(long, value_name = "GROUP")]
-    pub group: Option<String>,
-}
+    pub struct LabFaults {
+        /// Only those of this group, such as docker or permissions
+        pub group: Option<String> = "--group GROUP";
+    }
 
-#[derive(Debug, Default, Args)]
-pub struct OmniSetup {
-    /// The one name of Omni, such as omni.example.com
-    #[arg(long, value_name = "NAME")]
-    pub domain: Option<String>,
-    /// This host's address on the LAN of the machines
-    #[arg(long, value_name = "ADDRESS")]
-    pub lan_address: Option<String>,
-    /// The e-mail address of the first administrator, as tsidp tells it
-    #[arg(long, value_name = "EMAIL")]
-    pub initial_user: Option<String>,
-    /// The certificate with its full chain, in PEM
-    #[arg(long, value_name = "FILE")]
-    pub tls_cert: Option<String>,
-    /// The certificate's private key, in PEM
-    #[arg(long, value_name = "FILE")]
-    pub tls_key: Option<String>,
-    /// The address of tsidp, such as https://idp.example.ts.net
-    #[arg(long, value_name = "URL")]
-    pub issuer: Option<String>,
-    /// The id of Omni's client in tsidp; its secret is OIDC_CLIENT_SECRET
-    #[arg(long, value_name = "ID")]
-    pub client_id: Option<String>,
-    /// The account id of an Omni that is restored; a new one is made otherwise, once
-    #[arg(long, value_name = "UUID")]
-    pub account_uuid: Option<String>,
-    /// Make a service account for the tasks, or renew its key; needs a login as an administrator
-    #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "Operator")]
-    pub service_account: Option<String>,
-    /// The name of that service account
-    #[arg(long, value_name = "NAME", default_value = "automation")]
-    pub service_account_name: String,
-}
+    #[derive(Default)]
+    pub struct OmniSetup {
+        /// The one name of Omni, such as omni.example.com
+        pub domain: Option<String> = "--domain NAME";
+        /// This host's address on the LAN of the machines
+        pub lan_address: Option<String> = "--lan-address ADDRESS";
+        /// The e-mail address of the first administrator, as tsidp tells it
+        pub initial_user: Option<String> = "--initial-user EMAIL";
+        /// The certificate with its full chain, in PEM
+        pub tls_cert: Option<String> = "--tls-cert FILE";
+        /// The certificate's private key, in PEM
+        pub tls_key: Option<String> = "--tls-key FILE";
+        /// The address of tsidp, such as https://idp.example.ts.net
+        pub issuer: Option<String> = "--issuer URL";
+        /// The id of Omni's client in tsidp; its secret is OIDC_CLIENT_SECRET
+        pub client_id: Option<String> = "--client-id ID";
+        /// The account id of an Omni that is restored; a new one is made otherwise, once
+        pub account_uuid: Option<String> = "--account-uuid UUID";
+        /// Make a service account for the tasks, or renew its key; needs a login as an administrator
+        pub service_account: Option<String> = "--service-account ROLE", |arg| arg.num_args(0..=1).default_missing_value("Operator");
+        /// The name of that service account
+        pub service_account_name: String = "--service-account-name NAME", |arg| arg.default_value("automation");
+    }
 
-#[derive(Debug, Args)]
-pub struct OmniStatus {
-    /// How many log lines to show of each
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub tail: u32,
-}
+    pub struct OmniStatus {
+        /// How many log lines to show of each
+        pub tail: u32 = "--tail N", |arg| arg.default_value("20");
+    }
 
-#[derive(Debug, Args)]
-pub struct TsidpVerify {
-    /// The tailnet's policy to check, from a file, or from standard input with `-`
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-}
+    pub struct TsidpVerify {
+        /// The tailnet's policy to check, from a file, or from standard input with `-`
+        pub policy: Option<PathBuf> = "--policy FILE";
+    }
 
-#[derive(Debug, Args)]
-pub struct Doctor {
-    /// Only the checks of this area; may be given more than once
-    #[arg(long, value_name = "AREA", value_delimiter = ',')]
-    pub area: Vec<crate::task::doctor::Area>,
-}
+    pub struct Doctor {
+        /// Only the checks of this area; may be given more than once
+        pub area: Vec<Area> = "--area AREA", |arg| arg.value_delimiter(',');
+    }
 
-#[derive(Debug, Args)]
-pub struct StackUp {
-    /// Make every container anew, as after a renewed certificate
-    #[arg(long)]
-    pub recreate: bool,
-}
+    pub struct StackUp {
+        /// Make every container anew, as after a renewed certificate
+        pub recreate: bool = "--recreate";
+    }
 
-#[derive(Debug, Args)]
-pub struct StackLogs {
-    /// omni-tailscale, omni or proxmox-provider; all that there are without one
-    pub service: Option<String>,
-    /// How many lines of each
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub tail: u32,
-    /// Go on showing lines as they come
-    #[arg(long, short, conflicts_with = "json")]
-    pub follow: bool,
-}
+    pub struct StackLogs {
+        /// omni-tailscale, omni or proxmox-provider; all that there are without one
+        pub service: Option<String> = "SERVICE";
+        /// How many lines of each
+        pub tail: u32 = "--tail N", |arg| arg.default_value("100");
+        /// Go on showing lines as they come
+        pub follow: bool = "-f --follow", |arg| arg.conflicts_with("json");
+    }
 
-#[derive(Debug, Args)]
-pub struct Triage {
-    /// The log; standard input with `-` or without one
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    pub struct Triage {
+        /// The log; standard input with `-` or without one
+        pub file: Option<PathBuf> = "FILE";
+    }
 }
 
 /// The groups of checks that are off unless they are asked for.
@@ -617,131 +501,80 @@ pub const CHECKS: &[&str] = &[
     "clients",
 ];
 
-#[derive(Debug, Args)]
-pub struct Ci {
-    /// Run these checks or groups and no others
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub only: Vec<String>,
-    /// Leave these checks out
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub skip: Vec<String>,
-    /// Run these groups besides, which are off by default: faults, kill, fuzz, docker, clients
-    #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
-    pub with: Vec<String>,
-    /// Mend what can be mended before checking
-    #[arg(long)]
-    pub fix: bool,
-    /// List the checks, with what each looks at and what mends it
-    #[arg(long, conflicts_with = "fix")]
-    pub list: bool,
-}
+options! {
+    pub struct Ci {
+        /// Run these checks or groups and no others
+        pub only: Vec<String> = "--only NAME,…", |arg| arg.value_delimiter(',');
+        /// Leave these checks out
+        pub skip: Vec<String> = "--skip NAME,…", |arg| arg.value_delimiter(',');
+        /// Run these groups besides, which are off by default: faults, kill, fuzz, docker, clients
+        pub with: Vec<String> = "--with GROUP,…", |arg| arg.value_delimiter(',');
+        /// Mend what can be mended before checking
+        pub fix: bool = "--fix";
+        /// List the checks, with what each looks at and what mends it
+        pub list: bool = "--list", |arg| arg.conflicts_with("fix");
+    }
 
-#[derive(Debug, Args)]
-pub struct Docs {
-    /// Change nothing; fail when a page differs from what the code says
-    #[arg(long)]
-    pub check: bool,
-    /// Record the output of the tasks anew that pages show, by running them against the lab
-    #[arg(long, conflicts_with = "check")]
-    pub record: bool,
+    pub struct Docs {
+        /// Change nothing; fail when a page differs from what the code says
+        pub check: bool = "--check";
+        /// Record the output of the tasks anew that pages show, by running them against the lab
+        pub record: bool = "--record", |arg| arg.conflicts_with("check");
+    }
 }
 
 /// The shells whose completion is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shell {
     Bash,
     Zsh,
     Fish,
 }
 
-#[derive(Debug, Args)]
-pub struct Completions {
-    /// The shell
-    pub shell: Shell,
-}
+impl Shell {
+    pub const ALL: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
-#[derive(Debug, Args)]
-pub struct Complete {
-    /// The words after `cargo xtask`, the one that is being typed last
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub words: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct ChangelogBump {
-    /// The new version, such as 0.2.0
-    pub version: String,
-}
-
-#[derive(Debug, Args)]
-pub struct CommitCheck {
-    /// The file that holds the message, as git gives it to the commit-msg hook
-    #[arg(conflicts_with = "range")]
-    pub file: Option<PathBuf>,
-    /// The commits, such as origin/main..HEAD; without it those that origin/main does not have, or else the last one
-    #[arg(long, value_name = "RANGE")]
-    pub range: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct InfisicalScan {
-    /// Look at what is staged only
-    #[arg(long)]
-    pub staged: bool,
-}
-
-fn color() -> impl TypedValueParser<Value = Color> {
-    PossibleValuesParser::new(Color::ALL.map(Color::as_str))
-        .try_map(|word| Color::ALL.into_iter().find(|color| color.as_str() == word).ok_or("no such colour"))
-}
-
-/// The releases of the provider by the tags of their images.
-fn provider_version() -> impl TypedValueParser<Value = Provider> {
-    PossibleValuesParser::new(Provider::ALL.map(Provider::name))
-        .try_map(|name| Provider::of_tag(&name).ok_or("no such release"))
-}
-
-/// A rule of the checks, by its id.
-fn rule(text: &str) -> Result<&'static str, String> {
-    if let Some(rule) = crate::check::rules::find(text) {
-        return Ok(rule.id);
+    pub fn name(self) -> &'static str {
+        match self {
+            Shell::Bash => "bash",
+            Shell::Zsh => "zsh",
+            Shell::Fish => "fish",
+        }
     }
-    let near = nearest::several(text, crate::check::RULES.iter().map(|rule| rule.id), 3);
-    Err(match near.as_slice() {
-        [] => format!("there is no rule {text:?}; docs/checks.md lists them"),
-        near => format!("there is no rule {text:?}; near ones: {}", near.join(", ")),
-    })
 }
 
-/// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no duration: write 90s, 15m or 1h30m");
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
+options! {
+    pub struct Completions {
+        /// The shell
+        pub shell: Shell = "SHELL";
     }
-    let (mut total, mut rest) = (Duration::ZERO, text);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
-        let unit = match &rest[digits..unit_end] {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3_600),
-            _ => return Err(bad()),
-        };
-        let factor = u32::try_from(number).map_err(|_| bad())?;
-        total = unit.checked_mul(factor).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
-        rest = &rest[unit_end..];
+
+    pub struct Complete {
+        /// The words after `cargo xtask`, the one that is being typed last
+        pub words: Vec<String> = "WORDS", |arg| arg.trailing_var_arg(true).allow_hyphen_values(true);
     }
-    Ok(total)
+
+    pub struct ChangelogBump {
+        /// The new version, such as 0.2.0
+        pub version: String = "VERSION";
+    }
+
+    pub struct CommitCheck {
+        /// The file that holds the message, as git gives it to the commit-msg hook
+        pub file: Option<PathBuf> = "FILE", |arg| arg.conflicts_with("range");
+        /// The commits, such as origin/main..HEAD; without it those that origin/main does not have, or else the last one
+        pub range: Option<String> = "--range RANGE";
+    }
+
+    pub struct InfisicalScan {
+        /// Look at what is staged only
+        pub staged: bool = "--staged";
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -797,16 +630,6 @@ mod tests {
         for line in words {
             let cli = Cli::try_parse_from(std::iter::once("xtask").chain(line.split(' '))).unwrap();
             assert_eq!(cli.task.name(), line.split(' ').next().unwrap());
-        }
-    }
-
-    #[test]
-    fn durations_are_read_as_go_writes_them() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        for bad in ["", "m", "5x", "-1s", "1h-", "99999999999999999999s", "4294967296h"] {
-            assert!(bad.is_empty() || duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -11,6 +11,7 @@ pub use model::{clock, failure, plan, secret, spec, status};
 pub mod apply;
 pub mod cli;
 mod complete;
+mod options;
 #[cfg(test)]
 #[path = "../tests/recorded.rs"]
 mod recorded;
@@ -20,7 +21,6 @@ mod usage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use cli::{Cli, Global, Task};
 use cx::Cx;
 use failure::{Code, Failure};

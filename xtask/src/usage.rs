@@ -49,7 +49,6 @@ fn lower(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
 
     use super::*;
     use crate::cli::Cli;

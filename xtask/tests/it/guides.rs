@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use clap::Parser as _;
 use xtask::cli::Cli;
 
 use crate::sandbox::root;

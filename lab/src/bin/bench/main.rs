@@ -79,7 +79,8 @@ impl Bench {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let lab = std::env::current_exe()?.with_file_name("lab");
         let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo, lab };
-        bench.make_card()?;
+        bench.make_card("card", "")?;
+        bench.make_card("card-derive", ", features = [\"derive\"]")?;
         let root = &bench.root;
         for (dir, package) in [(root, "xtask"), (root, "workshop"), (root, "lab"), (&bench.card(), "card")] {
             done(Command::new(&bench.cargo).args(["build", "--quiet", "--package", package]).current_dir(dir))?;
@@ -87,19 +88,26 @@ impl Bench {
         Ok(bench)
     }
 
+    /// Where the empty binary is whose features are those of the runner.
     fn card(&self) -> PathBuf {
         self.scratch.join("card")
     }
 
-    /// An empty binary with the seven crates of the card, in the versions of this repository.
-    fn make_card(&self) -> Result<()> {
-        let dir = self.card();
+    /// An empty binary with the seven crates of the card, in the versions of this repository. The runner does without clap's
+    /// derive, which most that are built on these crates have: so there is one of each kind.
+    fn make_card(&self, name: &str, clap: &str) -> Result<()> {
+        let dir = self.scratch.join(name);
         fs::create_dir_all(dir.join("src"))?;
         fs::write(dir.join("src/main.rs"), "fn main() {}\n")?;
         fs::copy(self.root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
-        let manifest = "[package]\nname = \"card\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\nanyhow = \"1\"\nclap = { version = \"4\", features = [\"derive\"] }\nduct = \"1\"\nindicatif = \"0.18\"\nserde_yaml = { package = \"yaml_serde\", version = \"0.10\" }\nwhich = \"8\"\nxshell = \"0.2\"\n";
+        let manifest = format!(
+            "[package]\nname = \"card\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
+             anyhow = \"1\"\nclap = {{ version = \"4\"{clap} }}\nduct = \"1\"\nindicatif = \"0.18\"\n\
+             serde_yaml = {{ package = \"yaml_serde\", version = \"0.10\" }}\nwhich = \"8\"\nxshell = \"0.2\"\n"
+        );
         fs::write(dir.join("Cargo.toml"), manifest)?;
-        Ok(())
+        // What the lock file of the runner lacks is there before anything is timed.
+        done(&mut self.cargo(&dir, &["fetch", "--quiet"]))
     }
 
     fn cargo(&self, dir: &Path, args: &[&str]) -> Command {
@@ -108,21 +116,25 @@ impl Bench {
         command
     }
 
-    /// The runner's first build with the registry warm, beside the empty binary's.
+    /// The runner's first build with the registry warm, beside the empty binaries'.
     fn cold(&self) -> Result<()> {
-        let (mut ours, mut empty) = (Vec::new(), Vec::new());
-        for round in 0..3 {
-            let targets = ["a", "b"].map(|name| self.scratch.join(format!("target-{name}-{round}")));
-            let build = |dir: &Path, package: &str, target: &Path| -> Result<Duration> {
-                timed(self.cargo(dir, &["build", "--quiet", "--package", package]).env("CARGO_TARGET_DIR", target))
-            };
-            ours.push(build(&self.root, "xtask", &targets[0])?);
-            empty.push(build(&self.card(), "card", &targets[1])?);
-            for target in targets {
+        let builds = [
+            (self.root.clone(), "xtask"),
+            (self.scratch.join("card-derive"), "card"),
+            (self.scratch.join("card"), "card"),
+        ];
+        let mut times = [const { Vec::new() }; 3];
+        for _ in 0..3 {
+            for ((dir, package), times) in builds.iter().zip(&mut times) {
+                let target = self.scratch.join("target");
+                let words = ["build", "--quiet", "--package", package];
+                times.push(timed(self.cargo(dir, &words).env("CARGO_TARGET_DIR", &target))?);
                 fs::remove_dir_all(target)?;
             }
         }
-        row("cold build of xtask / of the empty binary", &ours, &empty, "1.6");
+        let [ours, derive, plain] = times;
+        row("cold build of xtask / of the empty binary, clap with its derive", &ours, &derive, "1.6");
+        row("cold build of xtask / of the empty binary, clap without it", &ours, &plain, "");
         Ok(())
     }
 

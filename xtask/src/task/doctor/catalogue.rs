@@ -5,7 +5,7 @@ use crate::check::diagnosis::Diagnosis;
 use crate::failure::Code;
 
 /// What a check is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
     Tools,
     Docker,
@@ -19,6 +19,23 @@ pub enum Area {
     Tailscale,
     Files,
     State,
+}
+
+impl Area {
+    pub const ALL: [Area; 12] = [
+        Area::Tools,
+        Area::Docker,
+        Area::Host,
+        Area::Network,
+        Area::Certificates,
+        Area::Keys,
+        Area::Omni,
+        Area::Provider,
+        Area::Tsidp,
+        Area::Tailscale,
+        Area::Files,
+        Area::State,
+    ];
 }
 
 model::words!(Area {

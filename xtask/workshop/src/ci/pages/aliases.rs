@@ -23,7 +23,6 @@ pub fn render() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
     use xtask::cli::Cli;
 
     /// Words that a task needs before its command line parses.

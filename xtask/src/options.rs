@@ -1,0 +1,263 @@
+//! Options of a task: a table of fields makes the struct, what clap knows of it, and how it is read.
+//!
+//! ```text
+//! options! {
+//!     pub struct ProviderStatus {
+//!         /// How many log lines to show
+//!         pub tail: u32 = "--tail N", |arg| arg.default_value("20");
+//!         pub service: Option<String> = "SERVICE";
+//!     }
+//! }
+//! ```
+//!
+//! The type says the rest: a flag is a `bool`, an `Option` may be missing, a `Vec` may come more than once, and anything else
+//! must be there. clap's own derive would do; with what it needs it takes a fifth of the first build (docs/benchmarks.md).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::check::RULES;
+use crate::check::fit::provider::Provider;
+use crate::check::rules::find;
+use crate::cli::Shell;
+use crate::spec::nearest;
+use crate::task::doctor::Area;
+use crate::ui::Color;
+
+/// A struct of options.
+pub trait Options: Sized {
+    /// The command, with these options.
+    fn add(command: Command) -> Command;
+
+    /// The options, out of a command line that clap has taken.
+    fn read(matches: &ArgMatches) -> Self;
+}
+
+/// Makes structs of options: see the head of this file. `..size: LabSize;` takes in those of another one.
+macro_rules! options {
+    ($($(#[$meta:meta])* pub struct $Name:ident {
+        $(#[doc = $help:literal] pub $field:ident: $type:ty = $spelling:literal $(, $refine:expr)?;)*
+        $(..$part:ident: $Part:ty;)?
+    })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $Name {
+            $(#[doc = $help] pub $field: $type,)*
+            $(pub $part: $Part,)?
+        }
+
+        impl $crate::options::Options for $Name {
+            fn add(command: clap::Command) -> clap::Command {
+                let command = command $(.arg({
+                    let arg = $crate::options::spelled(stringify!($field), $spelling).help($help.trim());
+                    $(let refine: fn(clap::Arg) -> clap::Arg = $refine; let arg = refine(arg);)?
+                    <$type as $crate::options::Held>::describe(arg)
+                }))*;
+                $(let command = <$Part as $crate::options::Options>::add(command);)?
+                command
+            }
+
+            fn read(matches: &clap::ArgMatches) -> $Name {
+                $Name {
+                    $($field: $crate::options::Held::take(matches, stringify!($field)),)*
+                    $($part: <$Part as $crate::options::Options>::read(matches),)?
+                }
+            }
+        }
+    )*};
+}
+pub(crate) use options;
+
+/// The argument that is written `-f --follow`, `--tail N` or, without a dash, `NAME`.
+pub fn spelled(id: &'static str, spelling: &'static str) -> Arg {
+    spelling.split(' ').fold(Arg::new(id), |arg, word| match (word.strip_prefix("--"), word.strip_prefix('-')) {
+        (Some(long), _) => arg.long(long),
+        (None, Some(short)) => short.chars().fold(arg, Arg::short),
+        (None, None) => arg.value_name(word),
+    })
+}
+
+/// What an option holds: how often it may come, and what comes of it.
+pub trait Held: Sized {
+    fn describe(arg: Arg) -> Arg;
+    fn take(matches: &ArgMatches, id: &str) -> Self;
+}
+
+impl Held for bool {
+    fn describe(arg: Arg) -> Arg {
+        arg.action(ArgAction::SetTrue)
+    }
+
+    fn take(matches: &ArgMatches, id: &str) -> bool {
+        matches.get_flag(id)
+    }
+}
+
+impl<V: Value> Held for V {
+    fn describe(arg: Arg) -> Arg {
+        let required = arg.get_default_values().is_empty();
+        arg.required(required).value_parser(V::parser())
+    }
+
+    fn take(matches: &ArgMatches, id: &str) -> V {
+        matches.get_one(id).cloned().expect("clap has refused a command line without it")
+    }
+}
+
+impl<V: Value> Held for Option<V> {
+    fn describe(arg: Arg) -> Arg {
+        arg.value_parser(V::parser())
+    }
+
+    fn take(matches: &ArgMatches, id: &str) -> Option<V> {
+        matches.get_one(id).cloned()
+    }
+}
+
+impl<V: Value> Held for Vec<V> {
+    fn describe(arg: Arg) -> Arg {
+        arg.action(ArgAction::Append).value_parser(V::parser())
+    }
+
+    fn take(matches: &ArgMatches, id: &str) -> Vec<V> {
+        matches.get_many(id).map(|values| values.cloned().collect()).unwrap_or_default()
+    }
+}
+
+/// What can stand on a command line.
+pub trait Value: Clone + Send + Sync + 'static {
+    fn parser() -> ValueParser;
+}
+
+/// Values, by the parser of each.
+macro_rules! values {
+    ($($Type:ty = $parser:expr;)*) => {
+        $(impl Value for $Type {
+            fn parser() -> ValueParser {
+                $parser.into()
+            }
+        })*
+    };
+}
+
+values! {
+    String = value_parser!(String);
+    PathBuf = value_parser!(PathBuf);
+    u32 = value_parser!(u32);
+    u64 = value_parser!(u64);
+    Duration = ValueParser::new(duration);
+    &'static str = ValueParser::new(rule);
+    Color = ValueParser::new(one_of(Color::ALL, Color::as_str));
+    Shell = ValueParser::new(one_of(Shell::ALL, Shell::name));
+    Area = ValueParser::new(one_of(Area::ALL, Area::as_str));
+    // By the tags of its images.
+    Provider = ValueParser::new(one_of(Provider::ALL, Provider::name));
+}
+
+/// One of a few, by its name.
+fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.map(name))
+        .try_map(move |word| all.into_iter().find(|one| name(*one) == word).ok_or("there is none of this name"))
+}
+
+/// A rule of the checks, by its id.
+fn rule(text: &str) -> Result<&'static str, String> {
+    if let Some(rule) = find(text) {
+        return Ok(rule.id);
+    }
+    let near = nearest::several(text, RULES.iter().map(|rule| rule.id), 3);
+    Err(match near.as_slice() {
+        [] => format!("there is no rule {text:?}; docs/checks.md lists them"),
+        near => format!("there is no rule {text:?}; near ones: {}", near.join(", ")),
+    })
+}
+
+/// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is no duration: write 90s, 15m or 1h30m");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let (mut total, mut rest) = (Duration::ZERO, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        let unit = match &rest[digits..unit_end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3_600),
+            _ => return Err(bad()),
+        };
+        let factor = u32::try_from(number).map_err(|_| bad())?;
+        total = unit.checked_mul(factor).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
+        rest = &rest[unit_end..];
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    options! {
+        pub struct Given {
+            /// Each of them
+            pub one: Vec<String> = "NAME", |arg| arg.conflicts_with("all");
+            /// All
+            pub all: bool = "-a --all";
+            /// How many
+            pub many: u32 = "--how-many N", |arg| arg.default_value("20");
+            /// How long
+            pub long: Option<Duration> = "--long DURATION";
+            ..more: More;
+        }
+
+        #[derive(PartialEq)]
+        pub struct More {
+            /// How coloured
+            pub color: Color = "--color WHEN";
+        }
+    }
+
+    fn read(line: &str) -> Result<Given, clap::Error> {
+        let words = std::iter::once("x").chain(line.split(' '));
+        Ok(Given::read(&Given::add(Command::new("x")).try_get_matches_from(words)?))
+    }
+
+    #[test]
+    fn a_table_is_a_command_line() {
+        Given::add(Command::new("x")).debug_assert();
+        let given = read("a b --color never --long 90s").unwrap();
+        assert_eq!((given.one, given.all, given.many), (vec!["a".to_owned(), "b".to_owned()], false, 20));
+        assert_eq!((given.long, given.more), (Some(Duration::from_secs(90)), More { color: Color::Never }));
+        let given = read("-a --color=auto --how-many 3").unwrap();
+        assert_eq!((given.one, given.all, given.many, given.long), (vec![], true, 3, None));
+        for bad in ["a", "a --color grey", "a -a --color never", "--color never --long x", "--color never --how-many x"]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_area_of_the_doctor_can_be_named() {
+        assert!(crate::task::doctor::CHECKS.iter().all(|check| Area::ALL.contains(&check.area)));
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "m", "5x", "-1s", "1h-", "99999999999999999999s", "4294967296h"] {
+            assert!(bad.is_empty() || duration(bad).is_err(), "{bad}");
+        }
+    }
+}
