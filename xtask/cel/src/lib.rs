@@ -21,7 +21,7 @@ pub mod place;
 mod regex;
 mod side_by_side;
 mod stdlib;
-mod time;
+pub mod time;
 mod types;
 mod value;
 

@@ -204,7 +204,7 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
 fn duration(d: &mut Decoder<'_>, node: &Node) -> f64 {
     let seconds = match node.value() {
         Some(Value::Null | Value::Int(0)) => Some(0.0),
-        Some(Value::Str(text)) => go_duration(text),
+        Some(Value::Str(text)) => cel::time::duration(text).map(|nanos| nanos as f64 / 1e9),
         _ => None,
     };
     seconds.unwrap_or_else(|| {
@@ -213,41 +213,6 @@ fn duration(d: &mut Decoder<'_>, node: &Node) -> f64 {
         d.error("template-interval", node, message, "write a number with its unit, like `1h` or `90m`");
         0.0
     })
-}
-
-/// Go's time.ParseDuration, in seconds: `1h30m`, `1.5h`, `-2s`, `0`.
-pub(crate) fn go_duration(text: &str) -> Option<f64> {
-    let (sign, mut rest) = match text.as_bytes().first()? {
-        b'-' => (-1.0, &text[1..]),
-        b'+' => (1.0, &text[1..]),
-        _ => (1.0, text),
-    };
-    if rest == "0" {
-        return Some(0.0);
-    }
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|n| *n > 0)?;
-        let number = &rest[..digits];
-        if number == "." || number.matches('.').count() > 1 {
-            return None;
-        }
-        let tail = &rest[digits..];
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let scale = match &tail[..unit] {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += number.parse::<f64>().ok()? * scale;
-        rest = &tail[unit..];
-    }
-    // Go counts nanoseconds in an int64.
-    (!text.is_empty() && total <= 9.223_372_036e9 && (total > 0.0 || text.contains('0'))).then_some(sign * total)
 }
 
 fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
