@@ -54,7 +54,7 @@ fn schema(cx: &Cx, file: &Path) -> Result<Value, Failure> {
             .cause(why)
             .hint("give the config.schema.json that Talos publishes for each version")
     };
-    let schema: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let schema: Value = crate::spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
     match schema.is_object() {
         true => Ok(schema),
         false => Err(wrong("it is JSON, and no object".to_owned())),

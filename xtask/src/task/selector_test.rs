@@ -11,16 +11,16 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, load, provider_verify};
+use super::{Outcome, load, proxmox_inventory};
 use crate::check::cel::{self, CompileError, EvalError, Program, Storage};
 use crate::check::convert;
 use crate::cli::SelectorTest;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::spec::machine_class;
 use crate::spec::nearest::nearest;
 use crate::spec::provider_data;
-use crate::tool::proxmox::{Proxmox, Token};
+use crate::spec::{self, machine_class};
+use crate::tool::proxmox::Proxmox;
 use crate::ui::{Check, Done, Status, table};
 
 /// More rows than this are shown only where a selector matches or fails; `--json` has all.
@@ -201,8 +201,13 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<Place>, Failure> {
         Failure::new(Code::Invalid, format!("`{}` is no list of storages", cx.paths.show(file))).cause(why).hint(form)
     };
     let bytes = load::read(cx, file, form)?;
-    let list: Vec<Map<String, Value>> = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-    let place = |(at, entry): (usize, &Map<String, Value>)| {
+    let list = match spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))? {
+        Value::Array(list) => list,
+        other => return Err(wrong(format!("it is {}", kind(&other)))),
+    };
+    let place = |(at, entry): (usize, &Value)| {
+        let entry =
+            entry.as_object().ok_or_else(|| wrong(format!("entry {} is {}, and no object", at + 1, kind(entry))))?;
         let text = |key: &str| match entry.get(key) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(other) => Err(wrong(format!("entry {}: `{key}` is {other}, and must be text", at + 1))),
@@ -226,6 +231,17 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<Place>, Failure> {
     list.iter().enumerate().map(place).collect()
 }
 
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
 /// What a selector cannot see and a disk needs: `content`, `enabled` and `active`, as Proxmox names them.
 fn unseen(entry: &Map<String, Value>) -> (Option<bool>, Option<bool>) {
     let content = entry.get("content").and_then(Value::as_str);
@@ -243,15 +259,13 @@ fn unseen(entry: &Map<String, Value>) -> (Option<bool>, Option<bool>) {
 }
 
 /// Proxmox as the provider reaches it, or as the environment says; `None` when nothing does.
-fn proxmox(cx: &Cx) -> anyhow::Result<Option<Proxmox>> {
-    if cx.paths.config().is_file() {
-        return provider_verify::configured_proxmox(cx).map(Some);
+fn proxmox(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
+    match proxmox_inventory::login(cx) {
+        Ok(login) => Ok(Some(login.proxmox)),
+        // Neither the address nor the token is anywhere.
+        Err(failure) if failure.missing.len() == 2 => Ok(None),
+        Err(failure) => Err(failure),
     }
-    let (url, token) = (cx.settings.proxmox_endpoint(None), cx.settings.secret("PROXMOX_VE_API_TOKEN"));
-    let Some((url, token)) = url.zip(token) else { return Ok(None) };
-    let token = Token::parse(token.value.expose(), &token.origin.to_string())?;
-    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
-    Ok(Some(Proxmox { url: url.value, token, ca_file, insecure: false }))
 }
 
 /// The storages of every node that is online, or of one, as the provider asks for them (omni-infra-provider-proxmox 0d9fd58

@@ -408,6 +408,8 @@ fn without_storages_a_selector_is_compiled() {
     assert_eq!(verdicts(&document), ["/ compile-error"]);
     let document = project.run(&["selector-test", "true", "--json"]).exits(0).json();
     assert_eq!(document["steps"][0]["id"], "proxmox", "nothing says how to ask Proxmox: {document:#}");
+    project.write("docker/config.yaml/x", "");
+    project.run(&["selector-test", "true"]).exits(1).says(&["docker/config.yaml"]);
     project.run(&["selector-test"]).exits(2);
     project.run(&["selector-test", "true", "--class", "x"]).exits(2);
     for (text, word) in [
@@ -418,6 +420,8 @@ fn without_storages_a_selector_is_compiled() {
             "[{\"name\": \"a\", \"node\": \"b\", \"storageType\": \"c\", \"availableSpace\": -1}]",
             "`availableSpace` is -1",
         ),
+        ("[1]", "entry 1 is a number, and no object"),
+        ("[{\"name\": \"a\", \"node\": \"b\",\n\"name\": \"c\"}]", "`name` stands twice at line 2"),
     ] {
         project.write("s.json", text);
         project.run(&["selector-test", "true", "--storages", "s.json"]).exits(1).says(&[word]);

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod env;
 mod finding;
 pub mod hujson;
+pub mod json;
 pub mod key;
 pub mod machine_class;
 pub mod name;
