@@ -93,6 +93,7 @@ const DOCKER: &[(&str, &str)] = &[
     ("compose logs", "--tail"),
     ("compose ps", "-a"),
     ("compose version", "--short"),
+    ("context use", ""),
     ("compose exec", ""),
     ("cp", ""),
     ("inspect", "--format"),

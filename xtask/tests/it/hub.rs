@@ -318,7 +318,7 @@ const SCRIPTS: &[(&str, &str)] = &[
 const DOCKER: &str = r#"say=@DIR@/say
 case "$*" in
 "compose version --format json") echo '{"version":"2.40.3"}';;
-"version --format {{.Server.Version}}") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1; fi; echo 28.2.2;;
+"version --format {{.Server.Version}}") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1; fi; cat $say/engine 2>/dev/null || echo 28.2.2;;
 "volume inspect --format {{.Name}} "*) if [ -e $say/volume ]; then cat $say/volume; else echo "Error response from daemon: get x: no such volume" >&2; exit 1; fi;;
 *" config -q") ;;
 *" ps --all --format json") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi; cat $say/ps.json 2>/dev/null; exit 0;;

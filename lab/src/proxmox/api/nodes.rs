@@ -58,7 +58,7 @@ fn index(_: &mut Call<'_>) -> Outcome {
 
 /// The node's resolver, which by habit is that of its machines too (pve-common `INotify.pm`, read_etc_resolv_conf).
 fn dns(_: &mut Call<'_>) -> Outcome {
-    Ok(json!({"search": "example.com", "dns1": "127.0.0.1"}))
+    Ok(json!({"search": "example.com", "dns1": "192.0.2.53"}))
 }
 
 fn version(call: &mut Call<'_>) -> Outcome {

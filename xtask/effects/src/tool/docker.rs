@@ -1,13 +1,15 @@
 //! docker itself, beside its compose plugin: the engine, what a container has mounted, and volumes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
 use xshell::cmd;
 
 use super::{Tool, compose};
 use crate::cx::Cx;
 use crate::proc::{self, Job};
+use crate::settings::environment;
 use model::failure::{Code, Failure};
 use model::status::docker::{INSPECT, Inspected, inspected};
 
@@ -15,6 +17,24 @@ const QUICK: Duration = Duration::from_secs(20);
 
 /// The volume that Omni's store is on: the project's name and the volume's in `docker/compose.yaml`.
 pub const STORE: &str = "omni-scale_omni-etcd";
+
+/// The address of the engine that docker talks to, where somebody chose one: `DOCKER_HOST`, else the context of
+/// `DOCKER_CONTEXT` or of `docker context use` (docker/cli v28 `cli/command/cli.go` resolveContextName).
+pub fn engine_address() -> Option<String> {
+    if let Some(host) = environment("DOCKER_HOST") {
+        return Some(host);
+    }
+    let home = || Some(Path::new(&environment("HOME")?).join(".docker"));
+    let config = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
+    let read = |path: PathBuf| -> Option<Value> { serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok() };
+    let used = || read(config.clone()?.join("config.json"))?["currentContext"].as_str().map(str::to_owned);
+    let name = environment("DOCKER_CONTEXT").or_else(used).filter(|name| !name.is_empty() && name != "default")?;
+    let described = std::fs::read_dir(config?.join("contexts/meta")).into_iter().flatten().flatten();
+    let mut described = described.filter_map(|each| read(each.path().join("meta.json")));
+    let found = described.find(|each| each["Name"].as_str() == Some(&name));
+    // One that is described nowhere is docker's to complain of.
+    found.and_then(|each| each["Endpoints"]["docker"]["Host"].as_str().map(str::to_owned)).or(Some(name))
+}
 
 /// The docker client.
 pub struct Docker<'a> {

@@ -72,9 +72,18 @@ pub fn helpers(_: &Seen<'_>) -> Diagnosis {
 
 pub fn engine(seen: &Seen<'_>) -> Diagnosis {
     match Docker::find(seen.cx).and_then(|docker| docker.engine()) {
+        Ok(version) if of_podman(&version) => Diagnosis::warning(format!(
+            "`docker` is Podman here, which calls itself {version}: nothing of this was tried on it"
+        ))
+        .fix("install Docker Engine, and remove podman-docker: docs.docker.com/engine/install"),
         Ok(version) => Diagnosis::ok(format!("engine {version}")),
         Err(failure) => failed(failure),
     }
+}
+
+/// Podman, called as docker, tells its own version: Docker's engine has been at 17 and more since 2017.
+fn of_podman(version: &str) -> bool {
+    version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 17)
 }
 
 /// Free space where the project is and where Docker keeps its data.

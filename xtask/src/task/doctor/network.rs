@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::files;
 use crate::task::hub::host_and_port;
 use crate::tool::compose::SIDECAR;
 use crate::tool::dns;
+use crate::tool::docker::engine_address;
 
 pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
@@ -57,6 +59,9 @@ fn free(lan: &str) -> Diagnosis {
     if remote_engine() {
         return Diagnosis::skipped("the Docker engine is on another host");
     }
+    if let Some(verdict) = rootless_ports() {
+        return verdict;
+    }
     let taken: Vec<String> = PORTS
         .iter()
         .filter(|(port, protocol, _)| in_use(SocketAddr::new(ip, *port), protocol))
@@ -67,6 +72,19 @@ fn free(lan: &str) -> Diagnosis {
     }
     Diagnosis::failed(format!("another program holds {} on {lan}", taken.join(", ")))
         .fix("`ss -lntup` shows which; end it, or move it to another address")
+}
+
+/// An engine without root has no right to ports below the kernel's limit, 443 among them.
+fn rootless_ports() -> Option<Diagnosis> {
+    engine_address().filter(|address| address.starts_with("unix:///run/user/"))?;
+    let setting = "net.ipv4.ip_unprivileged_port_start";
+    let text = files::read_text_if_there(Path::new("/proc/sys/net/ipv4/ip_unprivileged_port_start")).ok().flatten()?;
+    let first = text.trim().parse::<u16>().ok().filter(|first| *first > 443)?;
+    Some(
+        Diagnosis::failed(format!("the Docker engine runs without root, and may publish no port below {first}")).fix(
+            format!("as root: `sysctl -w {setting}=443`, and that line in /etc/sysctl.d, or use the engine of root"),
+        ),
+    )
 }
 
 fn in_use(address: SocketAddr, protocol: &str) -> bool {
@@ -136,16 +154,50 @@ fn proxmox_resolvers(seen: &Seen<'_>) -> Result<Vec<(String, IpAddr)>, String> {
         |path: &str| proxmox.get(seen.cx, "asking Proxmox for its resolvers", path).map_err(|failure| failure.message);
     let nodes = get("/nodes")?;
     let names = nodes.as_array().into_iter().flatten().filter_map(|node| node["node"].as_str());
-    let mut found: Vec<(String, IpAddr)> = Vec::new();
     // Nodes of one cluster are set up alike; three tell enough.
+    let mut answers = Vec::new();
     for name in names.take(3) {
-        let answer = get(&format!("/nodes/{name}/dns"))?;
-        for key in ["dns1", "dns2", "dns3"] {
-            let Some(ip) = answer.get(key).and_then(Value::as_str).and_then(|text| text.parse().ok()) else { continue };
-            if !found.iter().any(|(_, known)| *known == ip) {
+        answers.push((name, get(&format!("/nodes/{name}/dns"))?));
+    }
+    named_resolvers(&answers)
+}
+
+/// The resolvers in the answers of the nodes, each once.
+fn named_resolvers(answers: &[(&str, Value)]) -> Result<Vec<(String, IpAddr)>, String> {
+    let mut found: Vec<(String, IpAddr)> = Vec::new();
+    let mut own = false;
+    for (name, answer) in answers {
+        let named = ["dns1", "dns2", "dns3"].iter().filter_map(|key| answer.get(key)?.as_str()?.parse::<IpAddr>().ok());
+        for ip in named {
+            // A node's own resolver: asked from here, that address is this host's.
+            own |= ip.is_loopback();
+            if !ip.is_loopback() && !found.iter().any(|(_, known)| *known == ip) {
                 found.push((format!("Proxmox node {name}"), ip));
             }
         }
     }
-    if found.is_empty() { Err("Proxmox names no resolver".to_owned()) } else { Ok(found) }
+    match (found.is_empty(), own) {
+        (true, true) => Err("Proxmox asks a resolver on its own nodes, which cannot be asked from here".to_owned()),
+        (true, false) => Err("Proxmox names no resolver".to_owned()),
+        (false, _) => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_nodes_own_resolver_is_not_asked_for_here() {
+        let of = |answers: &[Value]| {
+            let answers: Vec<(&str, Value)> = answers.iter().map(|answer| ("pve1", answer.clone())).collect();
+            named_resolvers(&answers).map(|found| found.iter().map(|(_, ip)| ip.to_string()).collect::<Vec<_>>())
+        };
+        let both = json!({"search": "lan", "dns1": "127.0.0.1", "dns2": "192.0.2.53"});
+        assert_eq!(of(&[both.clone(), both]), Ok(vec!["192.0.2.53".to_owned()]));
+        assert!(of(&[json!({"dns1": "127.0.0.53"})]).unwrap_err().contains("own nodes"));
+        assert!(of(&[json!({"dns1": ""})]).unwrap_err().contains("no resolver"));
+    }
 }

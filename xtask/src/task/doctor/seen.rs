@@ -9,13 +9,13 @@ use crate::check::diagnosis::Diagnosis;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
-use crate::settings::environment;
 use crate::spec::config::ProviderConfig;
 use crate::spec::env::EnvFile;
 use crate::status::docker::Container;
 use crate::task::hub::{self, Place};
 use crate::task::{provider_verify, tsidp_verify};
 use crate::tool::compose::{Compose, SIDECAR};
+use crate::tool::docker::engine_address;
 use crate::tool::omnictl::Omnictl;
 use crate::tool::proxmox::Proxmox;
 use crate::tool::{omni, openssl};
@@ -211,7 +211,7 @@ pub fn images(seen: &Seen<'_>, service: &str) -> (Option<String>, Option<String>
 
 /// Whether the Docker engine is another host's, where what stands on this one says nothing of it.
 pub fn remote_engine() -> bool {
-    environment("DOCKER_HOST").is_some_and(|host| !host.starts_with("unix:")) || environment("DOCKER_CONTEXT").is_some()
+    engine_address().is_some_and(|address| !address.starts_with("unix:"))
 }
 
 /// A failure in one line: what failed, and the first line of why.

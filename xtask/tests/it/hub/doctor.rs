@@ -38,6 +38,7 @@ type Trap = (&'static str, fn(&Hub), &'static [&'static str], i32);
 
 /// Each trap, what it takes to step into it, what is found, and the exit status.
 const TRAPS: &[Trap] = &[
+    ("Podman under docker's name", |hub| hub.say("engine", "4.9.3"), &["docker.engine warning"], 0),
     ("engine down", |hub| hub.say("engine-down", ""), &["docker.engine failed"], 5),
     ("disk full", |hub| hub.say("df", "1000"), &["host.disk failed"], 1),
     ("clock off", |hub| hub.say("skew", "5 minutes ago"), &["host.clock failed"], 1),
@@ -253,6 +254,28 @@ fn each_trap_is_found_and_nothing_else() {
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// `docker context use`, and engines without root, which are this host's.
+#[test]
+fn the_engine_of_a_context_is_the_one_that_is_judged() {
+    let hub = Hub::healthy();
+    hub.unsay("ps.json");
+    for (name, address) in [("there", "ssh://ops@omni.lan"), ("rootless", "unix:///run/user/1000/docker.sock")] {
+        let meta = format!("{{\"Name\":\"{name}\",\"Endpoints\":{{\"docker\":{{\"Host\":\"{address}\"}}}}}}");
+        hub.put(&format!("target/docker/contexts/meta/{name}0f/meta.json"), &meta, 0o600);
+    }
+    let config = hub.project().join("target/docker").display().to_string();
+    let there = |used: &str, context: &str| {
+        hub.put("target/docker/config.json", &format!("{{\"currentContext\":{used}}}"), 0o600);
+        let env = [("DOCKER_HOST", ""), ("DOCKER_CONFIG", &*config), ("DOCKER_CONTEXT", context)];
+        let document = hub.run_with(&["doctor", "--area", "network", "--json"], &env, "").document();
+        let checks = document["data"]["checks"].as_array().unwrap().clone();
+        let ports = checks.iter().find(|check| check["id"] == "network.ports").unwrap();
+        ports["detail"].as_str().unwrap().contains("on another host")
+    };
+    assert!(there("\"there\"", "") && there("null", "there") && there("null", "nowhere"));
+    assert!(!there("\"rootless\"", "") && !there("\"there\"", "default") && !there("null", ""));
 }
 
 #[test]
