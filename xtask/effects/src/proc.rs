@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use model::failure::{Code, Failure};
-use model::secret::{Secret, redact};
+use model::secret::{Secret, hide, redact};
 
 /// How long a call may take when nobody says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -48,7 +48,8 @@ const JOURNAL_LIMIT: u64 = 1 << 20;
 pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) -> Result<Child, Failure> {
     let mut command = Command::from(cmd);
     let program = command.get_program().to_string_lossy().into_owned();
-    command.process_group(0).env_clear().envs(inherited()).stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
+    let env = inherited(command.get_program());
+    command.process_group(0).env_clear().envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
     command.spawn().map_err(|error| {
         Failure::new(Code::Prerequisite, format!("`{program}` did not start")).cause(error.to_string())
     })
@@ -64,7 +65,9 @@ pub fn become_program(program: &Path, name: &Path, args: impl IntoIterator<Item 
 /// Shows on the terminal again what is typed, after a question for a secret was interrupted.
 pub fn show_typing() {
     let Ok(shell) = shell() else { return };
-    let _ = Command::from(xshell::cmd!(shell, "stty echo")).stdin(Stdio::inherit()).status();
+    let mut command = Command::from(xshell::cmd!(shell, "stty echo"));
+    let env = inherited(command.get_program());
+    let _ = command.env_clear().envs(env).stdin(Stdio::inherit()).status();
 }
 
 /// What a child sees of this process's environment; entries that end in `*` are prefixes.
@@ -103,6 +106,11 @@ const INHERITED: &[&str] = &[
     "RUSTFLAGS",
     "CI",
 ];
+
+/// The families in [`INHERITED`] that have secrets among them (`CARGO_REGISTRY_TOKEN`, `DOCKER_AUTH_CONFIG`), each with the
+/// program that these are for; words by which such a variable is known.
+const FAMILIES: [(&str, &str); 2] = [("CARGO", "cargo"), ("DOCKER_", "docker")];
+const SECRET_WORDS: [&str; 6] = ["TOKEN", "AUTH", "PASSWORD", "SECRET", "CREDENTIAL", "_KEY"];
 
 static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
@@ -208,16 +216,8 @@ impl Job {
         let args = built.get_args().map(OsStr::to_owned).collect();
         let dir = built.get_current_dir().map(Path::to_owned);
         let program = built.get_program().to_owned();
-        Job {
-            purpose: purpose.into(),
-            program,
-            args,
-            dir,
-            env: inherited(),
-            stdin: None,
-            deadline: DEADLINE,
-            tidies: false,
-        }
+        let env = inherited(&program);
+        Job { purpose: purpose.into(), program, args, dir, env, stdin: None, deadline: DEADLINE, tidies: false }
     }
 
     /// Ends the call after this long.
@@ -413,16 +413,25 @@ impl fmt::Display for Job {
     }
 }
 
-/// The part of this process's environment that children see.
-fn inherited() -> BTreeMap<OsString, OsString> {
-    let wanted = |name: &OsStr| {
+/// The part of this process's environment that a child sees which runs `program`.
+fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
+    let program = Path::new(program).file_name().unwrap_or_default();
+    let wanted = |(name, value): &(OsString, OsString)| {
         let name = name.to_string_lossy();
-        INHERITED.iter().any(|entry| match entry.strip_suffix('*') {
+        let listed = INHERITED.iter().any(|entry| match entry.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
             None => name == *entry,
-        })
+        });
+        let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
+        match family.filter(|_| SECRET_WORDS.iter().any(|word| name.contains(word))) {
+            Some((_, whose)) => {
+                hide(&value.to_string_lossy());
+                program == *whose
+            }
+            None => listed,
+        }
     };
-    std::env::vars_os().filter(|(name, _)| wanted(name)).collect()
+    std::env::vars_os().filter(wanted).collect()
 }
 
 fn cannot_start(job: &Job, line: &str, error: &std::io::Error) -> Failure {
