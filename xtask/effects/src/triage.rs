@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use model::failure::Failure;
+use model::secret::redact;
 
 /// One known failure.
 #[derive(Debug, Clone)]
@@ -175,7 +176,8 @@ pub fn hits<'a>(issues: &'a [Issue], text: &str) -> Vec<Hit<'a>> {
             match found.iter_mut().find(|hit| hit.issue.id == issue.id) {
                 Some(hit) => hit.count += 1,
                 None => {
-                    let text: String = plain.trim().chars().take(SHOWN).collect();
+                    // Wiped first: a secret that is cut in two is not known any more.
+                    let text: String = redact(plain.trim()).chars().take(SHOWN).collect();
                     found.push(Hit { issue, line: number + 1, text, count: 1 });
                 }
             }

@@ -11,7 +11,7 @@ use crate::cx::Cx;
 use crate::proc::{self, Ended, Job};
 use model::clock;
 use model::failure::{Code, Failure};
-use model::secret::Secret;
+use model::secret::{Secret, redact};
 
 /// A GET request.
 pub struct Request<'a> {
@@ -82,7 +82,8 @@ pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Fai
     let text = if request.output.is_some() { ended.stdout.trim_start_matches('\n') } else { &ended.stdout };
     parse(text, request.output.is_some()).ok_or_else(|| {
         Failure::new(Code::Unreachable, format!("{purpose}: the answer of {} is no HTTP", request.url))
-            .cause(text.chars().take(200).collect::<String>())
+            // Wiped first: a secret that is cut in two is not known any more.
+            .cause(redact(text).chars().take(200).collect::<String>())
     })
 }
 
