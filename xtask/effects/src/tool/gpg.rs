@@ -11,12 +11,15 @@ use super::Tool;
 use crate::cx::Cx;
 use crate::proc::{self, Ended, Job};
 use model::failure::{Code, Failure};
-use model::secret::Secret;
+use model::secret::{Secret, hide};
 use model::spec::store_key;
 
 /// Two RSA keys of 4096 bits take seconds; a small machine takes minutes.
 const MAKE: Duration = Duration::from_secs(300);
 const QUICK: Duration = Duration::from_secs(60);
+
+/// Lines of an armored key are longer but for its last two.
+const LINE: usize = 16;
 
 /// A keyring in a directory of its own.
 struct Keyring<'a> {
@@ -48,6 +51,9 @@ impl<'a> Keyring<'a> {
 
     /// Puts the key into the keyring and returns its fingerprint.
     fn import(&self, armored: &Secret) -> Result<String, Failure> {
+        // gpg shows the line that it does not understand.
+        let body = armored.expose().lines().map(str::trim).filter(|line| line.len() >= LINE && !line.starts_with('-'));
+        body.for_each(hide);
         let (shell, gpg) = (proc::shell()?, &self.gpg);
         let cmd = cmd!(shell, "{gpg} --batch --quiet --import");
         self.run(self.job("reading the key of Omni's store", cmd).stdin(armored.expose()))?;

@@ -12,13 +12,16 @@ use crate::proc::{self, Ended, Job};
 use crate::settings::{Origin, environment};
 use crate::triage;
 use model::failure::{Code, Failure, Missing};
-use model::secret::Secret;
+use model::secret::{Secret, hide};
 use model::spec::key::KeyInfo;
 use model::status::omni::{self, Resource};
 
 /// The variables that omnictl reads a key from, in its order: a set `SIDERO_SERVICE_ACCOUNT_KEY` wins, even an empty
 /// one (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
 const KEYS: [&str; 2] = ["SIDERO_SERVICE_ACCOUNT_KEY", "OMNI_SERVICE_ACCOUNT_KEY"];
+
+/// No word of omnictl's prose is so long, and no key so short.
+const KEY: usize = 100;
 
 /// A read answers within seconds, or something is wrong.
 const READ: Duration = Duration::from_secs(30);
@@ -405,7 +408,15 @@ impl<'a> Omnictl<'a> {
     }
 
     fn printed_key(&self, job: Job, otherwise: &str) -> Result<Secret, Failure> {
-        let ended = self.run(job.deadline(WRITE))?;
+        let ended = self.cx.proc.run(job.deadline(WRITE))?;
+        // Whatever comes of it: what it printed is shown where it failed.
+        for word in ended.stdout.split_whitespace() {
+            let value = word.split_once('=').map_or("", |(_, value)| value);
+            [word, value].into_iter().filter(|text| text.len() >= KEY).for_each(hide);
+        }
+        if !ended.success() {
+            return Err(self.explain(&ended));
+        }
         let key = ended.stdout.lines().find_map(|line| line.strip_prefix("OMNI_SERVICE_ACCOUNT_KEY="));
         key.map(|key| Secret::new(key.trim()))
             .ok_or_else(|| Failure::new(Code::Failed, format!("`{}` printed no key", ended.line)).hint(otherwise))
