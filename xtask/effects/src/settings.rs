@@ -8,7 +8,7 @@ use crate::paths::Paths;
 use crate::state::State;
 use model::failure::Failure;
 use model::secret::{self, Secret};
-use model::spec::config::without_api_path;
+use model::spec::config::{self, without_api_path};
 use model::spec::env::EnvFile;
 
 /// The provider's id when nobody says otherwise; `--id` of the provider defaults to the same
@@ -23,6 +23,18 @@ const SECRETS: &[&str] = &[
     "OMNI_SERVICE_ACCOUNT_KEY",
     "SIDERO_SERVICE_ACCOUNT_KEY",
     "PROXMOX_VE_API_TOKEN",
+];
+
+/// Addresses in which a login may stand.
+const ADDRESSES: &[&str] = &[
+    "OMNI_ENDPOINT",
+    "PROXMOX_VE_ENDPOINT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
 ];
 
 /// Where a value was found.
@@ -88,6 +100,14 @@ impl Settings {
             Some(text) => EnvFile::parse(&paths.show(&paths.env()), &text)?,
             None => EnvFile::default(),
         };
+        // A configuration that cannot be read is told of by who needs it.
+        if let Ok(Some(config)) = files::read_text_if_there(&paths.config()) {
+            config::hide_secrets(&config);
+        }
+        for name in ADDRESSES {
+            let found = [env_file.get(name).map(str::to_owned), environment(name)];
+            found.into_iter().flatten().for_each(|address| config::hide_login(&address));
+        }
         for key in SECRETS {
             for value in [env_file.get(key).map(str::to_owned), environment(key)].into_iter().flatten() {
                 secret::hide(&value);

@@ -109,6 +109,7 @@ fn wanted(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Wanted> {
             missing("the address of Omni", "--omni-endpoint", "OMNI_ENDPOINT"),
         )?,
     };
+    without_login(&omni, "https://omni.example.ts.net")?;
     if !omni.starts_with("https://") {
         return Err(Failure::new(Code::Usage, format!("{omni} is no https address"))
             .cause("Omni and its provider speak TLS")
@@ -125,6 +126,16 @@ fn wanted(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Wanted> {
 
 fn missing(name: &str, flag: &str, env: &str) -> Missing {
     Missing { name: name.into(), flag: Some(flag.into()), env: Some(env.into()), secret: false }
+}
+
+/// Refuses an address with a login in it, which is shown to everyone and kept in the state.
+fn without_login(address: &str, example: &str) -> Result<(), Failure> {
+    match config::login_in(address) {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(Code::Usage, "there is a login in the address")
+            .cause("an address is shown to everyone, and kept in the state")
+            .hint(format!("write it as {example}"))),
+    }
 }
 
 /// Proxmox as `docker/config.yaml` reaches it. The file is the provider's truth: what is asked for differently is refused.
@@ -167,6 +178,7 @@ fn given_proxmox(args: &ProviderSetup, cx: &Cx, ca_file: Option<String>) -> anyh
         Some(url) => url,
         None => cx.ask.ask("Address of Proxmox (https://…:8006)", None, url_missing)?,
     };
+    without_login(&url, "https://pve.example.com:8006")?;
     if !url.starts_with("https://") && !url.starts_with("http://") {
         return Err(Failure::new(Code::Usage, format!("{url} is no address of Proxmox"))
             .hint("write it as https://pve.example.com:8006")

@@ -16,7 +16,7 @@ use crate::clock::rfc3339;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
-use crate::spec::config::{Auth, ProviderConfig, without_api_path};
+use crate::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
 use crate::status::docker::Container;
 use crate::status::omni::ProviderHealth;
 use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
@@ -140,6 +140,11 @@ pub fn configured_proxmox(cx: &Cx) -> anyhow::Result<Proxmox> {
 /// [`Code::Invalid`] for a configuration with which the provider would fail later, and say less.
 pub fn proxmox_of(shown: &str, config: &ProviderConfig, ca_file: Option<String>) -> Result<Proxmox, Failure> {
     let wrong = |what: String| Failure::new(Code::Invalid, format!("{shown}: {what}"));
+    if login_in(&config.url).is_some() {
+        return Err(wrong("`url` has a login in it".to_owned())
+            .cause("an address is shown to everyone, and kept in the state")
+            .hint("url: https://HOST:8006/api2/json, and the login as tokenID and tokenSecret"));
+    }
     if !config.url.ends_with("/api2/json") {
         return Err(wrong(format!("`url` is {:?}", config.url))
             .cause("the provider appends paths to it, so it must end in /api2/json, without a slash after it")

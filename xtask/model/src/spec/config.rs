@@ -2,7 +2,7 @@
 //! `internal/pkg/config/config.go`: root key `proxmox`, keys case-sensitive, unknown ones silently ignored there).
 
 use crate::failure::{Code, Failure};
-use crate::secret::Secret;
+use crate::secret::{Secret, hide};
 use crate::spec::yaml;
 
 /// The provider's configuration, as far as it decides how Proxmox is reached.
@@ -77,7 +77,7 @@ impl ProviderConfig {
         };
         let Proxmox { url, username, password, token_id, token_secret, insecure_skip_verify } = proxmox;
         let auth = if !username.is_empty() && !password.is_empty() {
-            crate::secret::hide(&password);
+            hide(&password);
             Auth::Password { user: username }
         } else if !token_id.is_empty() && !token_secret.is_empty() {
             Auth::Token { id: token_id, secret: Secret::new(token_secret) }
@@ -116,15 +116,49 @@ fn quoted(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 
-/// `text` without what stands in quotes: serde names the value that it could not use.
+/// `text` without the value that serde could not use, which it quotes: with quotes of its own in it, for a text may hold
+/// any; what was expected in its place comes last.
 fn without_values(text: &str) -> String {
-    let mut parts = text.split('"');
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    while parts.next().is_some() {
-        kept.push('…');
-        kept.push_str(parts.next().unwrap_or_default());
+    let Some(start) = text.find(['"', '`']) else { return text.to_owned() };
+    let end = ["\", expected ", "`, expected "].iter().filter_map(|end| text.rfind(end)).max();
+    format!("{}…{}", &text[..start], end.map_or("", |end| &text[end + 1..]))
+}
+
+/// Has what `text` holds of secrets wiped from all output, be it the YAML that the provider reads or not.
+pub fn hide_secrets(text: &str) {
+    for line in text.lines() {
+        let Some((key, value)) = line.trim_start_matches([' ', '\t', '-']).split_once(':') else { continue };
+        let value = value.trim();
+        let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+        let bare = match quote {
+            Some(quote) => value[1..].split(quote).next().unwrap_or_default(),
+            None => value.split(" #").next().unwrap_or_default(),
+        };
+        match key.trim() {
+            "tokenSecret" | "password" => hide(bare),
+            // The whole of a token where its id alone belongs, or its secret.
+            "tokenID" => match bare.split_once('=') {
+                Some((_, secret)) => hide(secret),
+                None if !bare.contains('@') => hide(bare),
+                None => {}
+            },
+            "url" => hide_login(bare),
+            _ => {}
+        }
     }
-    kept
+}
+
+/// Has the password of an address wiped from all output: `https://user:password@host`.
+pub fn hide_login(address: &str) {
+    if let Some((_, password)) = login_in(address).and_then(|login| login.split_once(':')) {
+        hide(password);
+    }
+}
+
+/// The login in an address, which has none to have: an address is shown, and kept in the state.
+pub fn login_in(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://").unwrap_or(("", address));
+    rest.split('/').next()?.rsplit_once('@').map(|(login, _)| login)
 }
 
 /// A Proxmox address with `/api2/json` and without a trailing slash, from either spelling.
@@ -141,8 +175,39 @@ pub fn without_api_path(endpoint: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::redact;
 
     const EXAMPLE: &str = "# access\nproxmox:\n  url: https://pve.example.com:8006/api2/json # with the path\n  tokenID: a@pve!b\n  tokenSecret: 000\n  insecureSkipVerify: false\n";
+
+    #[test]
+    fn what_a_parser_says_of_a_value_is_kept_out() {
+        for (said, kept) in [
+            (
+                r#"a.b: invalid type: string "say \"x\" twice", expected a boolean at line 2"#,
+                "a.b: invalid type: string …, expected a boolean at line 2",
+            ),
+            (
+                "a.b: invalid type: integer `123456`, expected a string",
+                "a.b: invalid type: integer …, expected a string",
+            ),
+            (r#"duplicate entry with key "x, expected y""#, "duplicate entry with key …"),
+            ("did not find expected ',' or ']'", "did not find expected ',' or ']'"),
+        ] {
+            assert_eq!(without_values(said), kept);
+        }
+    }
+
+    #[test]
+    fn secrets_are_hidden_whether_the_file_is_whole_or_not() {
+        hide_secrets("proxmox:\n  url: https://root:canary-config-2@pve:8006 # x\n  password: 'canary-config-3' # y\n");
+        hide_secrets(
+            "  tokenID: \"omni@pve!p=canary-config-4\"\n  tokenSecret: \"canary-config-5\n tokenID: canary-config-6\n",
+        );
+        let said: String = (2..7).map(|number| format!("canary-config-{number} ")).collect();
+        assert_eq!(redact(&said), "*** *** *** *** *** ");
+        hide_secrets("tokenID: omni@pve!canary-of-an-id\nurl: https://canary-of-a-host:8006/api2/json\n");
+        assert_eq!(redact("canary-of-an-id, canary-of-a-host"), "canary-of-an-id, canary-of-a-host");
+    }
 
     #[test]
     fn the_example_is_filled_line_by_line() {
