@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::sandbox::{Sandbox, lab_program, root};
 
 /// The runner in this repository, with a clean environment.
-fn runner(line: &[&str]) -> Command {
+pub fn runner(line: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(line).current_dir(root()).stdin(Stdio::null());
     // What cargo tells a test is not what it tells a runner: the workshop is the one beside it.
