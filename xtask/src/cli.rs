@@ -4,12 +4,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ValueParser;
 use clap::{ArgMatches, Command};
 
+use crate::check::RULES;
+use crate::check::diagnosis::Area;
 use crate::check::fit::provider::Provider;
-use crate::options::{Options, options};
+use crate::check::rules::find;
+use crate::options::{Options, one_of, options, values};
 use crate::settings::Given;
-use crate::task::doctor::Area;
+use crate::spec::nearest;
 use crate::ui::Color;
 
 /// The command line as it was given.
@@ -572,6 +576,27 @@ options! {
     }
 }
 
+values! {
+    &'static str = ValueParser::new(rule);
+    Color = one_of(Color::ALL, Color::as_str);
+    Shell = one_of(Shell::ALL, Shell::name);
+    Area = one_of(Area::ALL, Area::as_str);
+    // By the tags of its images.
+    Provider = one_of(Provider::ALL, Provider::name);
+}
+
+/// A rule of the checks, by its id.
+fn rule(text: &str) -> Result<&'static str, String> {
+    if let Some(rule) = find(text) {
+        return Ok(rule.id);
+    }
+    let near = nearest::several(text, RULES.iter().map(|rule| rule.id), 3);
+    Err(match near.as_slice() {
+        [] => format!("there is no rule {text:?}; docs/checks.md lists them"),
+        near => format!("there is no rule {text:?}; near ones: {}", near.join(", ")),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -631,5 +656,10 @@ mod tests {
             let cli = Cli::try_parse_from(std::iter::once("xtask").chain(line.split(' '))).unwrap();
             assert_eq!(cli.task.name(), line.split(' ').next().unwrap());
         }
+    }
+
+    #[test]
+    fn an_area_of_the_doctor_can_be_named() {
+        assert!(crate::task::doctor::CHECKS.iter().all(|check| Area::ALL.contains(&check.area)));
     }
 }

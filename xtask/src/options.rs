@@ -19,13 +19,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::check::RULES;
-use crate::check::fit::provider::Provider;
-use crate::check::rules::find;
-use crate::cli::Shell;
-use crate::spec::nearest;
-use crate::task::doctor::Area;
-use crate::ui::Color;
+use crate::check::cel::time;
 
 /// A struct of options.
 pub trait Options: Sized {
@@ -135,13 +129,14 @@ pub trait Value: Clone + Send + Sync + 'static {
 /// Values, by the parser of each.
 macro_rules! values {
     ($($Type:ty = $parser:expr;)*) => {
-        $(impl Value for $Type {
-            fn parser() -> ValueParser {
-                $parser.into()
+        $(impl $crate::options::Value for $Type {
+            fn parser() -> clap::builder::ValueParser {
+                clap::builder::ValueParser::from($parser)
             }
         })*
     };
 }
+pub(crate) use values;
 
 values! {
     String = value_parser!(String);
@@ -149,63 +144,31 @@ values! {
     u32 = value_parser!(u32);
     u64 = value_parser!(u64);
     Duration = ValueParser::new(duration);
-    &'static str = ValueParser::new(rule);
-    Color = ValueParser::new(one_of(Color::ALL, Color::as_str));
-    Shell = ValueParser::new(one_of(Shell::ALL, Shell::name));
-    Area = ValueParser::new(one_of(Area::ALL, Area::as_str));
-    // By the tags of its images.
-    Provider = ValueParser::new(one_of(Provider::ALL, Provider::name));
 }
 
 /// One of a few, by its name.
-fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+pub fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
     all: [T; N],
     name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(all.map(name))
-        .try_map(move |word| all.into_iter().find(|one| name(*one) == word).ok_or("there is none of this name"))
-}
-
-/// A rule of the checks, by its id.
-fn rule(text: &str) -> Result<&'static str, String> {
-    if let Some(rule) = find(text) {
-        return Ok(rule.id);
-    }
-    let near = nearest::several(text, RULES.iter().map(|rule| rule.id), 3);
-    Err(match near.as_slice() {
-        [] => format!("there is no rule {text:?}; docs/checks.md lists them"),
-        near => format!("there is no rule {text:?}; near ones: {}", near.join(", ")),
-    })
+) -> ValueParser {
+    let parser = PossibleValuesParser::new(all.map(name))
+        .try_map(move |word| all.into_iter().find(|one| name(*one) == word).ok_or("there is none of this name"));
+    ValueParser::new(parser)
 }
 
 /// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no duration: write 90s, 15m or 1h30m");
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    let (mut total, mut rest) = (Duration::ZERO, text);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
-        let unit = match &rest[digits..unit_end] {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3_600),
-            _ => return Err(bad()),
-        };
-        let factor = u32::try_from(number).map_err(|_| bad())?;
-        total = unit.checked_mul(factor).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
-        rest = &rest[unit_end..];
-    }
-    Ok(total)
+    let nanos = time::duration(text).and_then(|nanos| u64::try_from(nanos).ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| format!("{text:?} is no duration: write 90s, 15m or 1h30m"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::Color;
 
     options! {
         pub struct Given {
@@ -247,17 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn an_area_of_the_doctor_can_be_named() {
-        assert!(crate::task::doctor::CHECKS.iter().all(|check| Area::ALL.contains(&check.area)));
-    }
-
-    #[test]
     fn durations_are_read_as_go_writes_them() {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["", "m", "5x", "-1s", "1h-", "99999999999999999999s", "4294967296h"] {
-            assert!(bad.is_empty() || duration(bad).is_err(), "{bad}");
+            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -76,3 +76,52 @@ impl Diagnosis {
         worse
     }
 }
+
+/// What a check of `doctor` is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    Tools,
+    Docker,
+    Host,
+    Network,
+    Certificates,
+    Keys,
+    Omni,
+    Provider,
+    Tsidp,
+    Tailscale,
+    Files,
+    State,
+}
+
+impl Area {
+    pub const ALL: [Area; 12] = [
+        Area::Tools,
+        Area::Docker,
+        Area::Host,
+        Area::Network,
+        Area::Certificates,
+        Area::Keys,
+        Area::Omni,
+        Area::Provider,
+        Area::Tsidp,
+        Area::Tailscale,
+        Area::Files,
+        Area::State,
+    ];
+}
+
+model::words!(Area {
+    Tools = "tools",
+    Docker = "docker",
+    Host = "host",
+    Network = "network",
+    Certificates = "certificates",
+    Keys = "keys",
+    Omni = "omni",
+    Provider = "provider",
+    Tsidp = "tsidp",
+    Tailscale = "tailscale",
+    Files = "files",
+    State = "state",
+});

@@ -18,7 +18,7 @@ mod stack;
 
 use serde_json::{Value, json};
 
-pub use catalogue::{Area, CHECKS, Entry};
+pub use catalogue::{CHECKS, Entry};
 pub use certificates::judged;
 pub use host::too_old as compose_too_old;
 pub use seen::Seen;

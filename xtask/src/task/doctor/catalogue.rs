@@ -1,57 +1,8 @@
 //! The checks, each with why it matters, what mends it, and where to read on.
 
 use super::{Seen, certificates, far, files, host, keys, network, stack};
-use crate::check::diagnosis::Diagnosis;
+use crate::check::diagnosis::{Area, Diagnosis};
 use crate::failure::Code;
-
-/// What a check is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Area {
-    Tools,
-    Docker,
-    Host,
-    Network,
-    Certificates,
-    Keys,
-    Omni,
-    Provider,
-    Tsidp,
-    Tailscale,
-    Files,
-    State,
-}
-
-impl Area {
-    pub const ALL: [Area; 12] = [
-        Area::Tools,
-        Area::Docker,
-        Area::Host,
-        Area::Network,
-        Area::Certificates,
-        Area::Keys,
-        Area::Omni,
-        Area::Provider,
-        Area::Tsidp,
-        Area::Tailscale,
-        Area::Files,
-        Area::State,
-    ];
-}
-
-model::words!(Area {
-    Tools = "tools",
-    Docker = "docker",
-    Host = "host",
-    Network = "network",
-    Certificates = "certificates",
-    Keys = "keys",
-    Omni = "omni",
-    Provider = "provider",
-    Tsidp = "tsidp",
-    Tailscale = "tailscale",
-    Files = "files",
-    State = "state",
-});
 
 /// A check.
 pub struct Entry {

@@ -9,7 +9,7 @@ use xshell::cmd;
 
 use super::program::{CARGO_DENY, Program};
 use super::repo;
-use super::table::{Bench, Verdict};
+use super::verdict::{Bench, Verdict};
 use xtask::check::Finding;
 use xtask::failure::{Code, Failure};
 use xtask::proc::{self, Ended, Job};

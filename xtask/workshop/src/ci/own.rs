@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::table::{Bench, Verdict};
+use super::verdict::{Bench, Verdict};
 use super::{architecture, guard, links, repo};
 use xtask::check::Finding;
 use xtask::cli::built;

@@ -3,21 +3,9 @@
 use super::outside::{cargo, cargo_program, deny, long_tests, program, rehearsal, run, script, scripts, tests};
 use super::own::{architecture_check, link_check, ours, secrets, yaml_check};
 use super::program::{ACTIONLINT, MARKDOWNLINT, SHELLCHECK, SHFMT};
+use super::verdict::{Bench, Verdict};
 use crate::task::{commit_check, docs};
-use xtask::check::Finding;
-use xtask::cx::Cx;
 use xtask::failure::Failure;
-
-/// What a check comes to.
-#[derive(Debug, Clone)]
-pub enum Verdict {
-    /// It is so; how much was looked at.
-    Passed(String),
-    /// It is not so: what was found, and what a program said about it, if one did.
-    Found { findings: Vec<Finding>, output: String },
-    /// It could not be looked at, and what to install for it.
-    Unavailable { why: String, hint: String },
-}
 
 /// Mends what a check would find.
 pub type Mend = fn(&Bench<'_>) -> Result<(), Failure>;
@@ -38,13 +26,6 @@ pub struct Check {
     pub run: fn(&Bench<'_>) -> Result<Verdict, Failure>,
     /// What `--fix` does before checking.
     pub mend: Option<Mend>,
-}
-
-/// What every check gets.
-pub struct Bench<'a> {
-    pub cx: &'a Cx,
-    /// The files of the repository, relative to its root.
-    pub files: &'a [String],
 }
 
 const ROW: Check = Check {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::ci::repo;
-use crate::ci::table::{Bench, CHECKS, Check as Row, Verdict};
+use crate::ci::table::{CHECKS, Check as Row};
+use crate::ci::verdict::{Bench, Verdict};
 use xtask::cli::Ci;
 use xtask::cx::Cx;
 use xtask::failure::{Code, Failure};
