@@ -209,8 +209,8 @@ fn no_secret_travels_when_the_variables_are_broken() {
         "OMNI_SERVICE_ACCOUNT KEY: CANARY",
         "OIDC CLIENT_SECRET=CANARY",
         "=CANARY",
-        "CANARY",
-        "export CANARY",
+        "CANARY!",
+        "export CANARY and more",
     ];
     for (round, line) in lines.iter().enumerate() {
         witness.lab.write("docker/.env", &format!("{good}{}\n", line.replace("CANARY", CANARY)));
