@@ -189,7 +189,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "faults",
-        about: "every fault and trap of the lab is met as it should be",
+        about: "every fault and trap of the lab is met as it should be, and no secret travels",
         fix: "cargo test --workspace NAME runs one; target/ci/log/faults.log has the whole output",
         alone: true,
         group: true,
