@@ -55,7 +55,7 @@ pub fn lint(file: &str, root: &Node, user: Option<&str>) -> Vec<Finding> {
     policy.claims(&rules, user);
     policy.pages(&rules);
     if whole {
-        policy.network(&grants);
+        policy.network(&grants, &rules);
         policy.owners(&grants);
     }
     policy.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
@@ -207,9 +207,14 @@ impl<'a> Policy<'a> {
 
     /// Whether `user` is among `sources`; `None` when only Tailscale knows.
     fn covers(&self, sources: &[&str], user: &str) -> Option<bool> {
+        let user = login_name(user);
         let mut unknown = false;
         for source in sources {
-            if *source == "*" || source.eq_ignore_ascii_case(user) {
+            let whole_domain = source.strip_prefix("user:*@");
+            if *source == "*"
+                || source.eq_ignore_ascii_case(user)
+                || whole_domain.is_some_and(|domain| user.split_once('@').is_some_and(|(_, own)| own == domain))
+            {
                 return Some(true);
             }
             if source.starts_with("group:") {
@@ -222,7 +227,8 @@ impl<'a> Policy<'a> {
                     Some(_) => {}
                     None => unknown = true,
                 }
-            } else if source.starts_with("autogroup:") {
+            } else if !source.starts_with("tag:") && !source.contains('@') && *source != "autogroup:tagged" {
+                // An autogroup, an address, a host of the policy.
                 unknown = true;
             }
         }
@@ -247,18 +253,26 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Step 3. Grants of the network and the older ACLs both count.
-    fn network(&mut self, grants: &[&'a Node]) {
+    /// Step 3. Grants of the network and the older ACLs both count, where they lead to tsidp.
+    fn network(&mut self, grants: &[&'a Node], rules: &[Rule<'a>]) {
+        let own: Vec<&str> = rules.iter().flat_map(|rule| texts(rule.grant, "dst")).collect();
         let mut sources: Vec<&str> = Vec::new();
         for grant in grants {
-            if texts(grant, "ip").iter().any(|port| opens_https(port)) {
+            let leads = texts(grant, "dst").iter().any(|place| may_be(place, &own));
+            if leads && texts(grant, "ip").iter().any(|port| opens_https(port)) {
                 sources.extend(texts(grant, "src"));
             }
         }
         for acl in self.root.get("acls").map(Node::items).unwrap_or_default() {
-            let opens = |place: &&str| place.rsplit_once(':').is_some_and(|(_, ports)| opens_https(ports));
-            if acl.get("action").and_then(Node::text) == Some("accept") && texts(acl, "dst").iter().any(opens) {
+            let opens = |place: &&str| {
+                place.rsplit_once(':').is_some_and(|(place, ports)| may_be(place, &own) && opens_https(ports))
+            };
+            let proto = acl.get("proto").and_then(Node::text).is_none_or(|proto| matches!(proto, "tcp" | "6"));
+            // The keys of the oldest form are `ports` and `users`.
+            let places = texts(acl, "dst").into_iter().chain(texts(acl, "ports")).any(|place| opens(&place));
+            if acl.get("action").and_then(Node::text) == Some("accept") && proto && places {
                 sources.extend(texts(acl, "src"));
+                sources.extend(texts(acl, "users"));
             }
         }
         let fix = "add {\"src\": [\"autogroup:member\", \"tag:omni\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"]}";
@@ -266,13 +280,15 @@ impl<'a> Policy<'a> {
             self.error("grant-network", self.root.at, "nobody may reach tcp:443 of tsidp", fix);
             return;
         }
-        let (tags, people): (Vec<&str>, Vec<&str>) = sources.iter().partition(|source| source.starts_with("tag:"));
-        let all = people.contains(&"*");
-        if tags.is_empty() && !all && !people.contains(&"autogroup:tagged") {
+        let tagged = |source: &str| source.starts_with("tag:") || source == "autogroup:tagged";
+        // An address, or a host of the policy, may be a device of either kind.
+        let device =
+            |source: &str| source == "*" || !(source.contains('@') || source.contains("group:") || tagged(source));
+        if !sources.iter().any(|source| tagged(source) || device(source)) {
             let message = "no tagged device may reach tcp:443 of tsidp: Omni's node is tagged, asks it at its start, and ends without an answer";
             self.error("grant-network", self.root.at, message, fix);
         }
-        if people.is_empty() {
+        if sources.iter().all(|source| tagged(source)) {
             self.error("grant-network", self.root.at, "no person may reach tcp:443 of tsidp to log in", fix);
         }
     }
@@ -300,6 +316,18 @@ impl<'a> Policy<'a> {
             }
         }
     }
+}
+
+/// Who logs in to Tailscale: tsidp tells `octo@github` of a tailnet on GitHub as `octo@github.` and its own name.
+fn login_name(user: &str) -> &str {
+    let end = ["@github.", "@passkey."].iter().find_map(|kind| Some(user.find(kind)? + kind.len() - 1));
+    end.map_or(user, |end| &user[..end])
+}
+
+/// Whether what a rule leads to may be tsidp, which is where those leads that give its capability: another tag is not.
+fn may_be(place: &str, own: &[&str]) -> bool {
+    let tag = |place: &str| place.starts_with("tag:");
+    own.is_empty() || own.contains(&place) || !tag(place) || !own.iter().all(|place| tag(place))
 }
 
 /// The texts in a list of a grant.

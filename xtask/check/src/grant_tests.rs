@@ -69,6 +69,59 @@ fn each_mistake_is_found_alone_and_at_its_place() {
     }
 }
 
+/// Forms that Tailscale takes as well, and what each comes to.
+#[test]
+fn other_forms_of_a_policy_are_read_as_tailscale_reads_them() {
+    let people = "{\"src\": [\"group:platform\", \"tag:omni\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"]}";
+    let claim = "{\"src\": [\"group:platform\"], \"dst\": [\"tag:idp\"],\n";
+    let admins = "{\"src\": [\"autogroup:admin\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"],\n";
+    let without = |ip: &str| {
+        GOOD.replacen(admins, "{\"src\": [\"autogroup:admin\"], \"dst\": [\"tag:idp\"],\n", 1).replacen(people, ip, 1)
+    };
+    let acl = |fields: &str| {
+        without("").replacen("[\n    ,", "[", 1).replacen(
+            "\"grants\"",
+            &format!("\"acls\": [{{\"action\": \"accept\", {fields}}}],\n  \"grants\""),
+            1,
+        )
+    };
+    let claims = |src: &str| GOOD.replacen(claim, &format!("{{\"src\": {src}, \"dst\": [\"tag:idp\"],\n"), 1);
+    let cases = [
+        (without("{\"src\": [\"*\"], \"dst\": [\"*\"], \"ip\": [\"*\"]}"), ""),
+        (without("{\"src\": [\"*\"], \"dst\": [\"autogroup:tagged\"], \"ip\": [\"440-450\"]}"), ""),
+        (
+            without(
+                "{\"src\": [\"autogroup:member\", \"autogroup:tagged\"], \"dst\": [\"100.64.0.3\"], \"ip\": [\"443\"]}",
+            ),
+            "",
+        ),
+        (without("{\"src\": [\"autogroup:member\", \"omni-node\"], \"dst\": [\"tag:idp\"], \"ip\": [\"*\"]}"), ""),
+        // To another place, or for no person.
+        (without("{\"src\": [\"*\"], \"dst\": [\"tag:omni\"], \"ip\": [\"*\"]}"), "grant-network:1"),
+        (without("{\"src\": [\"autogroup:tagged\"], \"dst\": [\"*\"], \"ip\": [\"*\"]}"), "grant-network:1"),
+        (acl("\"src\": [\"*\"], \"dst\": [\"tag:idp:443\"]"), ""),
+        (acl("\"users\": [\"*\"], \"ports\": [\"*:*\"]"), ""),
+        (acl("\"proto\": \"udp\", \"src\": [\"*\"], \"dst\": [\"*:*\"]"), "grant-network:1"),
+        (acl("\"src\": [\"*\"], \"dst\": [\"tag:omni:*\"]"), "grant-network:1"),
+        // Who the user is.
+        (claims("[\"user:*@example.com\"]"), ""),
+        (claims("[\"user:*@example.org\"]"), "grant-user:7"),
+        (claims("[\"Admin@Example.com\"]"), ""),
+        (claims("[\"100.64.0.7\"]"), ""),
+        (claims("[\"group:elsewhere\"]"), ""),
+        (GOOD.replace("// who owns what", "/* who */").replace(",\n]", ",\n /* end */ ]"), ""),
+        (GOOD.replace('\n', "\r\n"), ""),
+        (GOOD.replace("email_verified", "email\\u005fverified"), ""),
+    ];
+    for (text, wanted) in cases {
+        assert_eq!(rules(&text).join(" "), wanted, "{text}");
+    }
+    let github = GOOD.replace("admin@example.com", "octo@github");
+    let root = hujson::parse("policy.json", &github).unwrap();
+    assert_eq!(lint("policy.json", &root, Some("octo@github.idp.tail1.ts.net")), vec![]);
+    assert_eq!(lint("policy.json", &root, Some("other@github.idp.tail1.ts.net")).len(), 1);
+}
+
 #[test]
 fn a_part_of_a_policy_is_taken_for_what_it_is() {
     let grant = r#"{"src": ["autogroup:member"], "dst": ["*"], "app": {"tailscale.com/cap/tsidp": [{"extraClaims": {"email_verified": true}}]}}"#;

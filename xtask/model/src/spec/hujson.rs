@@ -1,5 +1,7 @@
 //! HuJSON, JSON with `//` and `/* */` comments and trailing commas: what Tailscale's policy file is written in.
 
+use std::borrow::Cow;
+
 use crate::spec::At;
 use crate::spec::Finding;
 use crate::spec::yaml::{self, Node};
@@ -20,7 +22,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
         return Err(bad(At { line: error.line() as u32, column: error.column().max(1) as u32 }, why));
     }
     // JSON is a part of YAML, and the YAML reader keeps places, which serde does not.
-    let mut stream = yaml::load(file, plain.as_bytes());
+    let mut stream = yaml::load(file, paired(&plain).as_bytes());
     match stream.documents.pop() {
         Some(document) if !stream.is_broken() => Ok(document.root),
         _ => Err(stream
@@ -28,6 +30,37 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
             .into_iter()
             .find(Finding::is_error)
             .unwrap_or_else(|| bad(At::START, "there is nothing in it".to_owned()))),
+    }
+}
+
+/// `plain` with pairs of UTF-16 in escapes written as YAML writes such a character, which knows no pairs.
+fn paired(plain: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut rest = plain;
+    while let Some((at, length)) = rest.match_indices('\\').find_map(|(at, _)| Some((at, escape(&rest[at..])?))) {
+        let unit = |at: usize| u16::from_str_radix(rest.get(at + 2..at + 6)?, 16).ok();
+        let units = [unit(at), unit(at + 6)].map(Option::unwrap_or_default);
+        match char::decode_utf16(units).next() {
+            Some(Ok(found)) if length == 12 => {
+                out.push_str(&rest[..at]);
+                out.push_str(&format!("\\U{:08x}", u32::from(found)));
+            }
+            _ => out.push_str(&rest[..at + length]),
+        }
+        rest = &rest[at + length..];
+    }
+    if out.is_empty() { Cow::Borrowed(plain) } else { Cow::Owned(out + rest) }
+}
+
+/// The length of the escape at the start of `text`: that of a pair of UTF-16 as a whole.
+fn escape(text: &str) -> Option<usize> {
+    let high = |text: &str| {
+        let unit = text.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(unit, 16).ok().filter(|unit| (0xd800..0xdc00).contains(unit))
+    };
+    match text.get(..12) {
+        Some(pair) if high(text).is_some() && pair[6..].starts_with("\\u") => Some(12),
+        _ => text.chars().take(2).map(char::len_utf8).sum::<usize>().into(),
     }
 }
 
@@ -110,6 +143,14 @@ mod tests {
         let root = parse("p", text).unwrap();
         assert_eq!(root.entry("url").unwrap().at, At { line: 4, column: 2 });
         assert_eq!(root.get("x").unwrap().items().len(), 2);
+    }
+
+    #[test]
+    fn escapes_of_json_are_read() {
+        let text = r#"{"a": "\ud83d\ude00 \\ud83d \/ \"\u00fc\uD83D\uDE00", "b": 1}"#;
+        let root = parse("p", text).unwrap();
+        assert_eq!(root.get("a").and_then(Node::text), Some("\u{1f600} \\ud83d / \"\u{fc}\u{1f600}"));
+        assert_eq!(root.entry("b").unwrap().at.line, 1);
     }
 
     #[test]
