@@ -14,7 +14,7 @@ Usage: install.sh [--auth-key-file FILE | --auth-key-stdin] [options]
   --auth-key-stdin       The same, from standard input. Never an argument: those are for everyone to read.
                          Needed for the first login alone.
   --hostname NAME        Name in the tailnet, part of the issuer's URL (default: idp, or the one already set)
-  --version VERSION      Release (default: 0.0.12)
+  --version VERSION      Release of a first installation (default: 0.0.12); later upgrade.sh changes it
   --sha256 HEX           SHA-256 of the release archive, instead of the checksum file of the release
   --base-url URL         Where the releases are, for a mirror
   --force-login          Use the key although there is a login: the node is registered anew
@@ -24,7 +24,7 @@ Usage: install.sh [--auth-key-file FILE | --auth-key-stdin] [options]
 HELP
 }
 
-key_file='' key_stdin=no hostname='' version=$TSIDP_DEFAULT_VERSION sha256='' base_url=$TSIDP_RELEASES
+key_file='' key_stdin=no hostname='' version='' sha256='' base_url=$TSIDP_RELEASES
 force_login=no timeout=180 shared=no auth_key='' work=''
 
 parse() {
@@ -64,14 +64,33 @@ parse() {
     esac
     shift
   done
+  choose_version
   check_version "$version"
   check_sha256 "$sha256"
   check_base_url "$base_url"
   check_seconds "$timeout"
-  hostname=${hostname:-$(environment_value TSIDP_HOSTNAME)}
+  local named
+  named=$(environment_value TSIDP_HOSTNAME)
+  if [[ -n $hostname && -n $named && $hostname != "$named" && -f $TSIDP_STATE/tailscaled.state ]]; then
+    note "warning: the issuer changes with the name, $named to $hostname: set OIDC_ISSUER_URL of Omni to the new one"
+  fi
+  hostname=${hostname:-$named}
   hostname=${hostname:-idp}
   check_hostname "$hostname"
   if [[ -n $key_file && $key_stdin == yes ]]; then usage_error "--auth-key-file or --auth-key-stdin, not both"; fi
+}
+
+# What is installed stays at its version: upgrade.sh changes it, with a copy of the state and a way back.
+choose_version() {
+  local installed=unknown
+  if [[ -x $TSIDP_BINARY ]]; then installed=$(installed_version); fi
+  if [[ $installed == unknown ]]; then
+    version=${version:-$TSIDP_DEFAULT_VERSION}
+  elif [[ -n $version && $version != "$installed" ]]; then
+    die "tsidp $installed is installed here" "next: sudo tsidp/upgrade.sh --version $version"
+  else
+    version=$installed
+  fi
 }
 
 # Traffic from a tsnet program to a tailscaled on the same host has to leave by one stack and come back by the other; in

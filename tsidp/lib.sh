@@ -256,10 +256,15 @@ start_and_prove() {
     note "error: tsidp did not serve its discovery document within $1 s"
     tail -n 15 <<<"$log" | sed 's/tskey-[A-Za-z0-9-]*/tskey-***/g; s/^/  | /' >&2
     explain_start "$log"
-    # Not left waiting for a login, with the key in its environment.
-    systemctl stop tsidp.service || true
     remove_drop_in
     systemctl daemon-reload
+    if [[ -n $(environment_value TS_AUTHKEY) ]]; then
+      # Not left waiting for a login, with the key in its environment.
+      systemctl stop tsidp.service || true
+    else
+      # It was logged in before, and may only be slow: without the door it goes on by itself.
+      systemctl restart tsidp.service || true
+    fi
     return 1
   fi
   remove_drop_in

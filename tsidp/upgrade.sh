@@ -18,7 +18,7 @@ Usage: upgrade.sh [options]
 HELP
 }
 
-version=$TSIDP_DEFAULT_VERSION sha256='' base_url=$TSIDP_RELEASES timeout=180 work='' copy=''
+version=$TSIDP_DEFAULT_VERSION sha256='' base_url=$TSIDP_RELEASES timeout=180 work='' copy='' stopped=no
 
 parse() {
   while (($# > 0)); do
@@ -52,6 +52,7 @@ parse() {
 }
 
 keep_old() {
+  if is_active; then stopped=yes; fi
   systemctl stop tsidp.service
   archive_state "$copy"
   cp -p "$TSIDP_BINARY" "$TSIDP_BINARY.prev"
@@ -72,6 +73,8 @@ go_back() {
 clean_up() {
   if [[ -n $work ]]; then rm -rf "$work"; fi
   if [[ $dry_run == no && $EUID == 0 ]]; then remove_drop_in; fi
+  # It ended between the stop and the start, on a full disk for one: whatever is installed is better than nothing.
+  if [[ $stopped == yes ]]; then systemctl start tsidp.service || true; fi
 }
 
 main() {
@@ -101,6 +104,7 @@ main() {
     return
   fi
   say "- start it and prove it by its discovery document"
+  stopped=no
   if ! start_and_prove "$timeout"; then
     go_back "$old"
     die "tsidp $version does not serve"

@@ -127,6 +127,12 @@ check 'a name that is taken is an error' run 1 tsidp/install.sh --auth-key-file 
 check '… and tells the name' says 'taken-1'
 check 'back to the right name' run 0 tsidp/install.sh --auth-key-file /tmp/key --force-login --base-url $base --hostname login --timeout 20
 
+touch /run/stub/silent
+check 'an answer that does not come: fails' run 1 tsidp/install.sh --base-url $base --timeout 2
+check '… and what ran before runs on' test "$(running_as)" = tsidp
+check '… without the door' door_is_shut
+rm /run/stub/silent
+
 echo '# upgrade'
 before=$(snapshot)
 check 'dry run' run 0 tsidp/upgrade.sh --version 0.0.15 --base-url $base --dry-run
@@ -139,6 +145,15 @@ check '… the old one is kept' cmp -s /usr/local/bin/tsidp.prev /srv/fake/0.0.1
 # shellcheck disable=SC2016 # bash -c expands it
 check '… so is the state, for root alone' bash -c 'test "$(stat -c "%a %U" /var/backups/tsidp/before-0.0.15-*.tar.gz)" = "600 root"'
 check '… the hostname stays' grep -qx 'TSIDP_HOSTNAME=login' /etc/default/tsidp
+check 'install again keeps the version' run 0 tsidp/install.sh --base-url $base --timeout 20
+check '… the binary too' cmp -s /usr/local/bin/tsidp /srv/fake/0.0.15/tsidp
+check '… and leaves another version to upgrade.sh' run 1 tsidp/install.sh --base-url $base --version 0.0.12
+check '… by name' says 'tsidp/upgrade.sh --version 0.0.12'
+mv /var/backups/tsidp /var/backups/aside && touch /var/backups/tsidp
+check 'no room for the copy: fails' run 1 tsidp/upgrade.sh --version 0.0.14 --base-url $base --timeout 20 \
+  --sha256 "$(sha256sum /srv/fake/0.0.14/archive | cut -d' ' -f1)"
+check '… and what ran before runs on' test "$(running_as)" = tsidp
+rm /var/backups/tsidp && mv /var/backups/aside /var/backups/tsidp
 echo '{"client":"omni"}' >/var/lib/tsidp/oidc-funnel-clients.json
 check 'a version that does not serve: fails' run 1 tsidp/upgrade.sh --version 0.9.9 --base-url $base --timeout 5
 check '… goes back' says 'tsidp 0.0.15 runs again'
