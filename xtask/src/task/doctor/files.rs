@@ -6,6 +6,7 @@ use crate::check::diagnosis::Diagnosis;
 use crate::check::hub;
 use crate::files as disk;
 use crate::secret::Secret;
+use crate::settings::environment;
 use crate::spec::config::ProviderConfig;
 use crate::spec::env::REQUIRED;
 use crate::task::provider_verify;
@@ -18,7 +19,22 @@ pub fn env(seen: &Seen<'_>) -> Diagnosis {
     if !seen.set_up {
         return seen.absent("");
     }
-    hub::complete(&seen.cx.settings.env_file, &seen.example)
+    let file = &seen.cx.settings.env_file;
+    let found = hub::complete(file, &seen.example);
+    // Compose takes its environment before the file; what starts the stack at boot has another one.
+    let keys =
+        REQUIRED.iter().map(|each| each.key).chain(["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE"]);
+    let before: Vec<&str> = keys
+        .filter(|key| file.get(key).is_some_and(|value| environment(key).is_some_and(|set| set != value)))
+        .collect();
+    if before.is_empty() {
+        return found;
+    }
+    let names = before.join(" ");
+    found.and(
+        Diagnosis::warning(format!("your shell sets {names} otherwise, and compose takes that before docker/.env"))
+            .fix(format!("`unset {names}`, or put the value into docker/.env: at boot there is no shell")),
+    )
 }
 
 pub fn modes(seen: &Seen<'_>) -> Diagnosis {

@@ -256,6 +256,21 @@ fn each_trap_is_found_and_nothing_else() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+#[test]
+fn a_value_of_the_shell_that_goes_before_the_file_is_told() {
+    let hub = Hub::healthy();
+    let look = |key: &str, value: &str| {
+        let document = hub.run_with(&["doctor", "--area", "files", "--json"], &[(key, value)], "").document();
+        let checks = document["data"]["checks"].as_array().unwrap().clone();
+        let env = checks.iter().find(|check| check["id"] == "files.env").unwrap().clone();
+        (env["status"].as_str().unwrap().to_owned(), env["fix"].as_str().unwrap().to_owned())
+    };
+    let (status, fix) = look("OMNI_PROVIDER_ID", "other");
+    assert!(status == "warning" && fix.contains("unset OMNI_PROVIDER_ID"), "{status} {fix}");
+    assert_eq!(look("OMNI_PROVIDER_ID", "proxmox").0, "ok");
+    assert_eq!(look("PROVIDER_CA_FILE", "/x.pem").0, "ok", "the file says nothing of it");
+}
+
 /// `docker context use`, and engines without root, which are this host's.
 #[test]
 fn the_engine_of_a_context_is_the_one_that_is_judged() {
