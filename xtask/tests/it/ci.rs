@@ -165,6 +165,18 @@ fn a_failing_program_of_ours_is_shown_with_what_it_said() {
 }
 
 #[test]
+fn a_rehearsal_that_does_not_end_is_shown_with_the_reason() {
+    let kit = Kit::new();
+    kit.plays("cargo", "", 101);
+    kit.write("bin/curl", "#!/bin/sh\nexit 2\n");
+    fs::set_permissions(kit.path().join("bin/curl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, stdout, stderr) = kit.xtask(&["ci", "--only", "rehearsal"]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("building `lab` failed") && stdout.contains("fix: `cargo xtask rehearse`"), "{stdout}");
+    assert!(stderr.contains("1 of 1 checks failed: rehearsal"), "{stderr}");
+}
+
+#[test]
 fn what_cannot_be_looked_at_is_skipped_by_name_and_says_what_to_install() {
     let kit = Kit::new();
     for (name, hint) in [
