@@ -55,6 +55,22 @@ pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) 
     })
 }
 
+/// Ends what [`background`] started, with whatever it has started in its turn.
+pub fn end_background(child: &mut Child) {
+    // Not asked for its status yet, so that its number is still its own.
+    if matches!(child.try_wait(), Ok(None)) {
+        signal_groups(&[child.id()], libc::SIGTERM);
+        let end = Instant::now() + GRACE;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if matches!(child.try_wait(), Ok(None)) {
+            signal_groups(&[child.id()], libc::SIGKILL);
+        }
+    }
+    let _ = child.wait();
+}
+
 /// Becomes `program`: same process, same environment and streams, called by the name `name`. Returns only when that fails.
 #[allow(clippy::disallowed_methods)] // not a child: it takes our place, with whatever is ours
 pub fn become_program(program: &Path, name: &Path, args: impl IntoIterator<Item = OsString>) -> Failure {

@@ -133,8 +133,7 @@ fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<St
                 .cause(format!("it said nothing in {} s", READY.as_secs())),
             Err(_) => continue,
         };
-        let _ = child.kill();
-        let _ = child.wait();
+        proc::end_background(child);
         return Err(failure);
     }
 }
@@ -195,6 +194,5 @@ pub fn reap(child: &mut Child, patience: Duration) {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let _ = child.kill();
-    let _ = child.wait();
+    proc::end_background(child);
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Outcome;
 use xtask::cx::Cx;
+use xtask::failure::{Code, Failure};
 use xtask::tool::lab;
 use xtask::ui::Done;
 
@@ -19,11 +20,13 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let program = lab::built(cx)?;
     cx.ui.step("lab", "the lab has ended", || {
-        // One that was killed has left its directory and nothing else.
-        if lab::state_of(cx, &program, &dir).is_err() {
-            return Ok(Done::skipped((), "it was not running"));
+        match lab::state_of(cx, &program, &dir).map_err(|error| Failure::of(&error)) {
+            Ok(_) => lab::stop(cx, &program, &dir)?,
+            // One that was killed has left its directory and nothing else.
+            Err(failure) if failure.code == Code::NotFound => return Ok(Done::skipped((), "it was not running")),
+            // Nobody knows: without its directory it could not be ended any more.
+            Err(failure) => return Err(failure.into()),
         }
-        lab::stop(cx, &program, &dir)?;
         Ok(Done::changed((), ""))
     })?;
     std::fs::remove_dir_all(&dir)?;

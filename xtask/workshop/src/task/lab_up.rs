@@ -44,15 +44,21 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
         size: size_words(&args.size),
     };
     let ready = cx.ui.step("lab", "the lab is up", || {
-        let (ready, child) = lab::start(&program, &dir, &options, false)?;
+        let started = lab::start(&program, &dir, &options, false);
+        let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
         // It lives on without us; `lab-down` ends it.
         drop(child);
         let detail = format!("pid {}, clock {}", ready.pid, options.clock);
         Ok(Done::changed(ready, detail))
     })?;
     let project = dir.join("project");
-    lab::make_project(&cx.paths, &project, &ready)?;
-    take_over(&dir, &project)?;
+    let made = lab::make_project(&cx.paths, &project, &ready).and_then(|()| take_over(&dir, &project));
+    if let Err(error) = made {
+        // A lab without a project is of no use, and a second one is refused while it runs.
+        lab::stop(cx, &program, &dir)?;
+        let _ = fs::remove_dir_all(&dir);
+        return Err(error);
+    }
     let (env_file, project_dir) = (cx.paths.show(&ready.env_file), cx.paths.show(&project));
     let data = json!({
         "env_file": ready.env_file, "proxmox_url": ready.proxmox_url, "omni_endpoint": ready.omni_endpoint,
