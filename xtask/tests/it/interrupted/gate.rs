@@ -1,0 +1,149 @@
+//! The gate that stands before the programs of a task, and holds one call of a run fast.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::sandbox::Sandbox;
+
+/// What tasks call. A program that this machine does not have gets no gate.
+const PROGRAMS: [&str; 7] = ["omnictl", "docker", "curl", "gpg", "git", "openssl", "getent"];
+
+/// A call's name is its words without their numbers; of calls of one name in one run the first two are places of their own.
+/// `sleep` is the grandchild that must not outlive the task either.
+const GATE: &str = r#"#!/bin/sh
+dir=@DIR@
+name=${0##*/}
+words=$*
+real=@REAL@/$name
+key=$(printf '%s ' "$name" "$@" | sed 's/[0-9A-F]\{16,\}/N/g; s/[0-9][0-9]*/N/g' | cksum | cut -d' ' -f1)
+count=1
+while ! mkdir "$dir/run/$key.$count" 2>/dev/null; do count=$((count + 1)); done
+hold() {
+    [ "$count" -le 2 ] && [ ! -e "$dir/seen/$key.$count.$1" ] && mkdir "$dir/run/held" 2>/dev/null || return 0
+    : > "$dir/seen/$key.$count.$1"
+    sleep 1000 >/dev/null 2>&1 &
+    printf '%s\n%s\n%s %s %s (%s)\n' "$$" "$!" "$1" "$name" "$words" "$count" > "$dir/run/at.new"
+    mv "$dir/run/at.new" "$dir/run/at"
+    wait
+}
+hold before
+case "$name $words " in
+    *" apply "*|*" sync "*|*" create "*|*" renew"*|*" up "*|*" down"*|*" rm "*|"lab stop "*) ;;
+    *) exec "$real" "$@" ;;
+esac
+"$real" "$@"
+code=$?
+hold after
+exit $code
+"#;
+
+/// The gate, and where tasks were interrupted.
+pub struct Gate {
+    pub dir: PathBuf,
+}
+
+/// A call that is held.
+pub struct Held {
+    pub pids: Vec<String>,
+    /// `before` or `after`, the program and its words.
+    pub words: String,
+}
+
+impl Gate {
+    /// Puts a gate in front of the programs of `lab`.
+    pub fn new(lab: &mut Sandbox) -> Gate {
+        let dir = lab.scratch().join("gate");
+        let (gates, real) = (dir.join("bin"), dir.join("real"));
+        for each in [&gates, &real, &dir.join("seen"), &dir.join("run")] {
+            fs::create_dir_all(each).expect("a directory");
+        }
+        let path = lab.env("PATH").to_owned();
+        let text = GATE.replace("@DIR@", &dir.display().to_string()).replace("@REAL@", &real.display().to_string());
+        for name in PROGRAMS {
+            let found = path.split(':').map(|dir| Path::new(dir).join(name)).find(|program| program.is_file());
+            let Some(program) = found else { continue };
+            // The lab's stand-ins find their lab beside the path by which they are called, so that a link would not do.
+            let mut pass = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
+            if name == "gpg" {
+                // Keys that are made in no time, for they are made again and again.
+                let small =
+                    "for word; do shift; [ \"$word\" = rsa4096 ] && word=rsa1024; set -- \"$@\" \"$word\"; done";
+                pass = pass.replace("exec", &format!("{small}\nexec"));
+            }
+            for (place, text) in [(gates.join(name), &text), (real.join(name), &pass)] {
+                program_at(&place, text);
+            }
+        }
+        lab.set("PATH", Some(&format!("{}:{path}", gates.display())));
+        // Where scratch files go, to see that none stays.
+        let temp = dir.join("tmp");
+        fs::create_dir(&temp).expect("a directory");
+        lab.set("TMPDIR", Some(&temp.display().to_string()));
+        let gate = Gate { dir };
+        gate.open();
+        gate
+    }
+
+    /// Puts the gate in front of `pass`, a program that is not on PATH.
+    pub fn stand(&self, name: &str, pass: &str) {
+        let (gates, real) = (self.dir.join("bin"), self.dir.join("real"));
+        let text = GATE.replace("@DIR@", &self.dir.display().to_string());
+        program_at(&gates.join(name), &text.replace("@REAL@", &real.display().to_string()));
+        program_at(&real.join(name), pass);
+    }
+
+    /// Lets everything pass.
+    pub fn open(&self) {
+        let _ = fs::create_dir(self.dir.join("run/held"));
+    }
+
+    /// Whether nothing uses the scratch files of a task any more. gpg's agent says that it ends, and then does.
+    pub fn is_left(&self) -> bool {
+        let end = Instant::now() + Duration::from_secs(1);
+        while self.used() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        !self.used()
+    }
+
+    /// Whether a process uses the scratch files of a task: gpg's agent leaves its group, and lives by itself.
+    pub fn used(&self) -> bool {
+        let temp = self.dir.join("tmp").display().to_string();
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+            .any(|line| String::from_utf8_lossy(&line).contains(&temp))
+    }
+
+    /// Before a run.
+    pub fn arm(&self) {
+        fs::remove_dir_all(self.dir.join("run")).expect("it is there");
+        fs::create_dir(self.dir.join("run")).expect("a directory");
+    }
+
+    /// The call at which `running` is held, or `None` when it ends without.
+    pub fn held(&self, running: &mut Child) -> Option<Held> {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let ended = running.try_wait().expect("it is ours").is_some();
+            if let Ok(text) = fs::read_to_string(self.dir.join("run/at")) {
+                let mut lines = text.lines().map(str::to_owned);
+                let pids = lines.by_ref().take(2).collect();
+                return Some(Held { pids, words: lines.next().unwrap_or_default() });
+            }
+            if ended {
+                return None;
+            }
+            assert!(Instant::now() < end, "neither held nor ended");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// A program with the text `text`.
+fn program_at(place: &Path, text: &str) {
+    fs::write(place, text).expect("written");
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
