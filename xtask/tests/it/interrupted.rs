@@ -6,7 +6,7 @@
 //! after a program that changes something has done its work, and says where it is. The task is interrupted there, and run
 //! again, until a run meets no new place and ends well.
 
-mod gate;
+pub mod gate;
 mod of_the_lab;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod advice;
+mod at_once;
 mod audit;
 mod audit_far_end;
 mod bad_input;

@@ -1,0 +1,78 @@
+//! Two changing tasks at once: whichever they are, whatever files they share, the second one ends with 1, names the first
+//! one, and changes nothing. Tasks that only look go on.
+
+use std::process::{Command, Stdio};
+
+use crate::interrupted::gate::Gate;
+use crate::sandbox::{Options, Sandbox, class_words, lab_program};
+
+/// The changing tasks. All but the last four call a program, at which the first one of a pair is held.
+const CHANGING: [&str; 13] = [
+    "provider-setup --yes",
+    "machineclass-apply small --yes",
+    "cluster-sync demo --yes",
+    "cluster-create demo --control-planes 1 --workers 0 --yes",
+    "omni-setup --yes",
+    "stack-up --recreate --yes",
+    "stack-down --yes",
+    "omnictl-install --force --yes",
+    "lab-up --yes",
+    "lab-down --yes",
+    "machineclass-create small --cores 8 --memory 4096 --disk 20 --selector true --force --yes",
+    "machineclass-check small --convert --yes",
+    "cluster-check demo --convert --yes",
+];
+const HELD: usize = CHANGING.len() - 4;
+
+/// Tasks that look at what the others change.
+const LOOKING: [&str; 5] =
+    ["provider-status", "cluster-status", "machineclass-check small", "cluster-check demo", "omni-status"];
+
+/// The files of the operator, and where the lab of `lab-up` would be.
+fn kept(lab: &Sandbox) -> Vec<(String, Vec<u8>)> {
+    let all = lab.tree().into_iter().map(|(path, (_, bytes))| (path.display().to_string(), bytes));
+    all.filter(|(path, _)| !path.contains("/target/xtask")).collect()
+}
+
+#[test]
+fn of_two_changing_tasks_the_second_is_one_too_many() {
+    let mut lab = Sandbox::with(&Options { clock: Some(400), ..Options::default() });
+    lab.set("DOCKER_HOST", Some("tcp://lab"));
+    lab.provider();
+    lab.class("small");
+    lab.run("cluster-create demo --control-planes 1 --workers 0 --yes").exits(0);
+    lab.run_words(&class_words("small")).exits(0);
+    let gate = Gate::new(&mut lab);
+    gate.stand("cargo", "#!/bin/sh\nexit 1\n");
+    let before = kept(&lab);
+    let far = crate::runbook::settled(lab.dump());
+    lab_program();
+    for first in &CHANGING[..HELD] {
+        gate.arm();
+        let words: Vec<&str> = first.split(' ').collect();
+        let mut running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        assert!(gate.held(&mut running).is_some(), "{first} calls nothing");
+        let start = |line: &&str| {
+            let mut command = lab.command(&line.split(' ').collect::<Vec<_>>());
+            (line.to_string(), command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
+        };
+        let (seconds, readers): (Vec<_>, Vec<_>) =
+            (CHANGING.iter().map(start).collect(), LOOKING.iter().map(start).collect());
+        for (second, child) in seconds {
+            let output = child.wait_with_output().expect("it is ours");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let pair = format!("{first}, then {second}: {said}");
+            assert_eq!(output.status.code(), Some(1), "{pair}");
+            let named = format!("`{}` (pid {})", words[0], running.id());
+            assert!(said.contains(&named) && said.contains("is changing this project"), "{named}: {pair}");
+        }
+        for (reader, child) in readers {
+            let output = child.wait_with_output().expect("it is ours");
+            assert_eq!(output.status.code(), Some(0), "{first}, then {reader}: {output:#?}");
+        }
+        let _ = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+        assert_eq!(running.wait().expect("it is ours").code(), Some(130), "{first}");
+        assert_eq!(kept(&lab), before, "{first}: something has changed");
+    }
+    assert_eq!(crate::runbook::settled(lab.dump()), far);
+}
