@@ -68,6 +68,15 @@ pub const TRAPS: &[Trap] = &[
     ),
     // --- docker
     files(
+        "Podman under docker's name",
+        |world| {
+            let lab = world.lab.env("PATH").split(':').next().unwrap_or_default().to_owned();
+            world.program("docker", &format!("[ \"$1\" = version ] && echo 4.9.3 && exit\nexec {lab}/docker \"$@\""));
+        },
+        &["docker.engine warning"],
+        0,
+    ),
+    files(
         "the engine is down",
         |world| world.shell("DOCKER_HOST", "unix:///nowhere/docker.sock"),
         &["docker.engine failed", "docker.containers unknown"],
@@ -307,6 +316,13 @@ pub const TRAPS: &[Trap] = &[
     ),
     // --- files
     files("a value is missing", |world| world.set("OIDC_CLIENT_ID", ""), &["files.env failed"], 1),
+    files("a dollar sign", |world| world.set("OIDC_CLIENT_SECRET", "ab$cd"), &["files.env failed"], 1),
+    files(
+        "another value in the shell",
+        |world| world.shell("OMNI_INITIAL_USER", "bob@example.com"),
+        &["files.env warning"],
+        0,
+    ),
     files("a value of the example", |world| world.set("OIDC_CLIENT_ID", "placeholder"), &["files.env failed"], 1),
     files(
         "secrets for everyone",
