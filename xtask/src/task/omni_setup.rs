@@ -83,7 +83,7 @@ fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
         if doctor::compose_too_old(&version) {
             return Err(Failure::new(Code::Prerequisite, format!("compose {version} is older than 2.23.1"))
                 .cause("the compose file holds the contents of files, which older ones do not understand")
-                .hint("install docker-compose-v2, or follow docs.docker.com/compose/install")
+                .hint("install docker-compose-v2 (Ubuntu) or docker-compose (Debian 13), or follow docs.docker.com/compose/install")
                 .into());
         }
         Ok(Done::ok(compose, version))

@@ -172,7 +172,7 @@ impl<'a> Compose<'a> {
 fn no_plugin(said: &str) -> Failure {
     Failure::new(Code::Prerequisite, "docker has no compose plugin (v2)")
         .cause(said)
-        .hint("install it: `apt-get install docker-compose-v2`, or follow docs.docker.com/compose/install")
+        .hint("install it: `apt-get install docker-compose-v2` on Ubuntu, `docker-compose` on Debian 13, or follow docs.docker.com/compose/install")
 }
 
 /// What docker compose said, in the operator's words. The texts are those of docker compose 5.5.1 on an engine 20.10.

@@ -50,7 +50,7 @@ impl Tool {
                 "install openssl: `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"
             }
             Tool::Docker => {
-                "install Docker Engine with the compose plugin: `apt-get install docker.io docker-compose-v2`, or follow docs.docker.com/engine/install"
+                "install Docker Engine with the compose plugin: `apt-get install docker.io docker-compose-v2` on Ubuntu, `docker.io docker-compose` on Debian 13, or follow docs.docker.com/engine/install"
             }
         }
     }

@@ -44,7 +44,7 @@ pub const CHECKS: &[Entry] = &[
         fix: "install curl", "docs/deployment.md#what-you-need"),
     check!("tools.compose", Tools, Prerequisite, host::compose, "docker has a compose plugin that is new enough",
         why: "the compose file holds the contents of files, which compose understands from 2.23.1 on",
-        fix: "install docker-compose-v2, or follow docs.docker.com/compose/install", "docs/deployment.md#6-omni"),
+        fix: "install docker-compose-v2 (Ubuntu) or docker-compose (Debian 13), or follow docs.docker.com/compose/install", "docs/deployment.md#6-omni"),
     check!("tools.omnictl", Tools, Prerequisite, host::omnictl, "omnictl works",
         why: "classes, clusters and keys are made with it",
         fix: "`cargo xtask omnictl-install`", "docs/deployment.md#6-omni"),
