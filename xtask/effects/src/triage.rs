@@ -132,6 +132,53 @@ pub fn find<'a>(issues: &'a [Issue], text: &str) -> Vec<(&'a Issue, String)> {
     found
 }
 
+/// Issues by four bytes that each of their signatures has: a log of a hundred thousand lines is walked once, and not once for
+/// each of the signatures.
+struct Index<'a> {
+    issues: &'a [Issue],
+    /// For each hash of four bytes, which issues have a signature with them.
+    by_bytes: Vec<Vec<u16>>,
+}
+
+const BYTES: usize = 4;
+const HASHES: usize = 1 << 12;
+
+impl<'a> Index<'a> {
+    fn new(issues: &'a [Issue]) -> Index<'a> {
+        let mut by_bytes = vec![Vec::new(); HASHES];
+        for (number, issue) in (0_u16..).zip(issues) {
+            for signature in &issue.signatures {
+                let part = signature.split('*').max_by_key(|part| part.len()).unwrap_or_default();
+                // A shorter one would be found nowhere; a test holds that there is none.
+                if let Some(bytes) = part.as_bytes().last_chunk() {
+                    by_bytes[hash(*bytes)].push(number);
+                }
+            }
+        }
+        Index { issues, by_bytes }
+    }
+
+    /// The issues of which `line` bears a signature, in their order.
+    fn borne(&self, line: &str) -> Vec<&'a Issue> {
+        let mut near: Vec<u16> = Vec::new();
+        let bytes = line.as_bytes();
+        let mut at = 0;
+        while let Some(four) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            near.extend(&self.by_bytes[hash(*four)]);
+            at += 1;
+        }
+        near.sort_unstable();
+        near.dedup();
+        let near = near.into_iter().map(|number| &self.issues[usize::from(number)]);
+        near.filter(|issue| bears_as_it_is(issue, line)).collect()
+    }
+}
+
+fn hash(bytes: [u8; BYTES]) -> usize {
+    // Knuth's multiplicative hash, its upper twelve bits.
+    (u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761) >> 20) as usize
+}
+
 /// A known issue in a log, at the line that shows it first.
 #[derive(Debug, Clone)]
 pub struct Hit<'a> {
@@ -167,12 +214,10 @@ const SHOWN: usize = 400;
 /// The issues that `text` bears, each once, in the order of the lines.
 pub fn hits<'a>(issues: &'a [Issue], text: &str) -> Vec<Hit<'a>> {
     let mut found: Vec<Hit<'a>> = Vec::new();
-    // A log may be millions of empty or very short lines.
-    let shortest = issues.iter().flat_map(|issue| &issue.signatures).map(|text| text.replace('*', "").len()).min();
-    let long_enough = |line: &str| shortest.is_some_and(|shortest| line.len() >= shortest);
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| long_enough(line)) {
+    let index = Index::new(issues);
+    for (number, line) in text.lines().enumerate() {
         let Some(plain) = said(line) else { continue };
-        for issue in issues.iter().filter(|issue| bears_as_it_is(issue, &plain)) {
+        for issue in index.borne(&plain) {
             match found.iter_mut().find(|hit| hit.issue.id == issue.id) {
                 Some(hit) => hit.count += 1,
                 None => {
@@ -228,6 +273,9 @@ mod tests {
             for signature in &issue.signatures {
                 let shown = lines.iter().any(|line| contains(line, signature));
                 assert!(shown, "{}: no sample shows the signature {signature:?}", issue.id);
+                let alone = signature.replace('*', " x ");
+                let hit = hits(&issues, &alone).iter().any(|hit| hit.issue.id == issue.id);
+                assert!(hit, "{}: {signature:?} is in no log: has it a part of {BYTES} bytes?", issue.id);
             }
             for line in lines {
                 assert!(bears(issue, line), "{}: its signatures do not fit its sample {line:?}", issue.id);
