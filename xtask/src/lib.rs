@@ -54,7 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
     match ended(dispatch(&cli.task, &cx)) {
         Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, &dry(outcome, &args)),
         Ok(outcome) => succeed(name, &cx.ui, &outcome),
-        Err(error) => fail(name, &cx.ui, &triage::enrich(Failure::of(&error))),
+        Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(Failure::of(&error)))),
     }
 }
 
@@ -65,6 +65,17 @@ fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
         (Some(cut), Err(error)) if Failure::of(&error).message == cut.message => Err(error),
         (Some(cut), _) => Err(cut.into()),
         (None, result) => result,
+    }
+}
+
+/// A failure that nobody knows more of, with what can be done all the same.
+fn way_on(failure: Failure) -> Failure {
+    let lost = failure.hint.is_empty() && failure.next.is_empty();
+    match failure.code {
+        Code::Failed | Code::Unreachable | Code::Refused | Code::Timeout if lost => {
+            failure.hint("run it again with -v, which shows every call; `cargo xtask doctor` looks at what it needs")
+        }
+        _ => failure,
     }
 }
 

@@ -183,6 +183,7 @@ fn explain(ended: &Ended, request: &Request<'_>) -> Failure {
         Some(52 | 56) => unreachable(format!("{url} hung up"))
             .hint("the port may belong to another service, or a proxy may stand between"),
         Some(23) => Failure::new(Code::Failed, "the download could not be written").cause(said),
+        _ if said.is_empty() => unreachable(format!("the request to {url} failed")).cause(ended.failure().message),
         _ => unreachable(format!("the request to {url} failed")),
     }
 }

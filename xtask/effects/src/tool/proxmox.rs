@@ -84,9 +84,11 @@ impl Proxmox {
         };
         let reply = curl::fetch(cx, purpose, &request)?;
         let said = format!("{path} answered {} {}", reply.status, reply.reason);
+        // A portal or a proxy refuses with a page; Proxmox never does.
+        let page = reply.content_type == "text/html";
         match reply.status {
             200 => {}
-            401 => {
+            401 if !page => {
                 let refused = format!("Proxmox at {} refuses the token {}", self.url, self.token.id);
                 return Err(match way_back(&self.token.id, &reply.reason) {
                     Some(command) => Failure::new(Code::Refused, refused).cause(said).hint(command),
@@ -95,9 +97,9 @@ impl Proxmox {
                         .hint("list the user's tokens with `pveum user token list USER`; a secret is shown once, when the token is made"),
                 });
             }
-            403 => {
+            403 if !page => {
                 return Err(Failure::new(Code::Refused, format!("the token {} may not read {path}", self.token.id))
-                    .cause(said)
+                    .cause(format!("{said} at {}", self.url))
                     .hint("a token made with privilege separation (the default) has no rights of its own: grant them to the token, or make it with --privsep 0"));
             }
             status => {
@@ -121,6 +123,7 @@ impl Proxmox {
         document.get("data").cloned().ok_or_else(|| {
             Failure::new(Code::Unreachable, format!("{} is not Proxmox's address", self.url))
                 .cause(format!("{path} answered JSON without `data`"))
+                .hint("check PROXMOX_VE_ENDPOINT: https://HOST:8006")
         })
     }
 
