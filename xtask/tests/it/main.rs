@@ -17,6 +17,7 @@ mod check_tasks;
 mod ci;
 mod cluster_plan;
 mod docs;
+mod far_ends;
 mod faults;
 mod fuzz;
 mod guides;

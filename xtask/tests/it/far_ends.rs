@@ -1,0 +1,331 @@
+//! Far ends and programs that answer with what no task expects: pages of HTML, half a document, nothing, another shape,
+//! redirects, refusals, silence. Each task that asks them ends with one error, which says what, where and why, and how to go
+//! on, with the exit code of the design; and every file is as it was.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+/// Stands before the real program. While there is a file `NAME.says`, a call that holds the words of `NAME.asked`, in its
+/// arguments or for curl in its configuration, gets that and the status of `NAME.ends`.
+const STAND_IN: &str = r#"#!/bin/sh
+dir=@DIR@ name=@NAME@
+[ -e "$dir/$name.says" ] || exec '@REAL@' "$@"
+asked=$(cat "$dir/$name.asked")
+if [ "$name" = curl ]; then config=$(cat); words=$config; else words=$*; fi
+case $words in
+    *"$asked"*)
+        cat "$dir/$name.says"
+        cat "$dir/$name.cries" >&2
+        ends=$(cat "$dir/$name.ends")
+        [ "$ends" -gt 128 ] && kill -9 $$
+        exit "$ends" ;;
+esac
+if [ "$name" = curl ]; then printf '%s\n' "$config" | '@REAL@' "$@"; else exec '@REAL@' "$@"; fi
+"#;
+
+/// A lab in which the runbook has been gone through, with programs that can be told what to say.
+struct Rig {
+    lab: Sandbox,
+    dir: PathBuf,
+    /// What was found wrong: all of it is told in the end.
+    wrong: RefCell<Vec<String>>,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let mut lab = Sandbox::new();
+        lab.set("DOCKER_HOST", Some("tcp://lab"));
+        lab.provider();
+        lab.class("small");
+        lab.run("cluster-create demo --control-planes 1 --workers 0 --yes").exits(0);
+        // Something to bring to Omni, so that changing tasks do not end early.
+        let template = lab.read("clusters/demo.yaml");
+        lab.write("clusters/demo.yaml", &template.replacen("size: 1", "size: 3", 1));
+        let class = lab.read("machine-classes/small.yaml");
+        lab.write("machine-classes/small.yaml", &class.replace("cores: 2", "cores: 4"));
+        let dir = lab.scratch().join("rig");
+        fs::create_dir_all(dir.join("bin")).expect("a directory");
+        let path = lab.env("PATH").to_owned();
+        for name in ["curl", "omnictl", "docker"] {
+            let mut found =
+                path.split(':').map(|dir| PathBuf::from(dir).join(name)).filter(|program| program.is_file());
+            let real = found.next().expect("the lab has it").display().to_string();
+            let text = STAND_IN.replace("@DIR@", &dir.display().to_string()).replace("@NAME@", name);
+            let place = dir.join("bin").join(name);
+            fs::write(&place, text.replace("@REAL@", &real)).expect("written");
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+        lab.set("PATH", Some(&format!("{}:{path}", dir.join("bin").display())));
+        Rig { lab, dir, wrong: RefCell::default() }
+    }
+
+    /// From now on a call of `program` that holds `asked` says this, and ends so.
+    fn says(&self, program: &str, asked: &str, out: &str, err: &str, ends: i32) {
+        for (what, text) in [("asked", asked), ("cries", err), ("ends", &ends.to_string()), ("says", out)] {
+            fs::write(self.dir.join(format!("{program}.{what}")), text).expect("written");
+        }
+    }
+
+    /// The files of the operator. What was seen of the provider's health is kept also when it is bad.
+    fn files(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        let mut tree = self.lab.tree();
+        tree.retain(|path, _| !path.starts_with(self.lab.file("target")));
+        let state = tree.get_mut(&self.lab.file(".claude/omni-scale.local.md")).expect("a state");
+        let text = String::from_utf8_lossy(&state.1).into_owned();
+        let health = |line: &&str| !line.starts_with("provider_status:") && !line.starts_with("last_checked:");
+        let front: Vec<&str> = text.split("## ").next().unwrap_or_default().lines().filter(health).collect();
+        state.1 = front.join("\n").into_bytes();
+        tree
+    }
+
+    /// Runs `line`, which must fail as the design says, and say one of `named`; what is wrong with that is noted.
+    fn refused(&self, line: &str, case: &str, named: &[&str]) {
+        let before = self.files();
+        let ran = self.lab.run(&format!("{line} --json --timeout 3s"));
+        let document: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+        let error = &document["error"];
+        let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        let all = format!("{} {} {}", text("message"), text("cause"), text("hint"));
+        let expected = match text("code").as_str() {
+            "usage" | "missing_input" => 2,
+            "prerequisite" => 4,
+            "unreachable" | "refused" => 5,
+            "timeout" => 124,
+            _ => 1,
+        };
+        let next = document["next"].as_array().is_some_and(|next| !next.is_empty());
+        for (holds, what) in [
+            (!ran.stderr.contains("panicked"), "it panicked"),
+            (document["ok"] == false && ran.code != 0, "it did not fail"),
+            (ran.code == expected, "its exit code is not that of its error"),
+            (!text("message").is_empty() && !text("cause").is_empty(), "it does not say what and why"),
+            (!text("hint").is_empty() || next, "it does not say how to go on"),
+            (named.iter().any(|name| all.contains(name)), "it does not say where"),
+            (self.files() == before, "a file has changed"),
+        ] {
+            if !holds {
+                let said = format!("{line}, {case}: {what} (exit {}): {error}", ran.code);
+                self.wrong.borrow_mut().push(said);
+            }
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let wrong = self.wrong.borrow();
+        assert!(wrong.is_empty() || std::thread::panicking(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}
+
+/// What curl prints of an answer: its headers, its body, and the trailer that the tasks ask for.
+fn answer(status: u16, reason: &str, content: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {content}\r\n\r\n{body}\n{status} {content}")
+}
+
+/// Answers of a web server that is none of ours, or that is unwell: name, what curl prints, says and ends with.
+fn answers() -> Vec<(&'static str, String, &'static str, i32)> {
+    let html = "<!doctype html><html><body>Sign in</body></html>";
+    vec![
+        ("a page", answer(200, "OK", "text/html", html), "", 0),
+        ("a page that calls itself JSON", answer(200, "OK", "application/json", html), "", 0),
+        ("half a document", answer(200, "OK", "application/json", "{\"data\":[{\"node\":\"pv"), "", 0),
+        ("nothing", answer(200, "OK", "application/json", ""), "", 0),
+        ("no content", answer(204, "No Content", "", ""), "", 0),
+        ("another document", answer(200, "OK", "application/json", "{\"message\":\"hello\"}"), "", 0),
+        ("a list", answer(200, "OK", "application/json", "[1, 2]"), "", 0),
+        ("binary", answer(200, "OK", "application/octet-stream", "\u{1}\u{2}\u{fffd}\u{0}"), "", 0),
+        ("a redirect", answer(302, "Found", "text/html", ""), "", 0),
+        ("not found", answer(404, "Not Found", "text/plain", "404 page not found"), "", 0),
+        ("a refusal", answer(403, "Forbidden", "text/html", html), "", 0),
+        ("a refusal in JSON", answer(403, "Forbidden", "application/json", "{\"data\":null}"), "", 0),
+        ("a login page", answer(401, "Unauthorized", "text/html", html), "", 0),
+        ("a failure", answer(500, "Internal Server Error", "text/plain", "boom"), "", 0),
+        ("a bad gateway", answer(502, "Bad Gateway", "text/html", html), "", 0),
+        ("overload", answer(503, "Service Unavailable", "application/json", "{\"errors\":{}}"), "", 0),
+        ("no HTTP", "SSH-2.0-OpenSSH_9.6\r\n\n000 ".to_owned(), "", 0),
+        ("no name", String::new(), "curl: (6) Could not resolve host: x", 6),
+        ("no service", String::new(), "curl: (7) Failed to connect to x port 8006: Connection refused", 7),
+        ("silence", String::new(), "curl: (28) Operation timed out after 10002 milliseconds", 28),
+        ("no TLS", String::new(), "curl: (35) OpenSSL/3.0: error:0A00010B:SSL routines::wrong version number", 35),
+        ("self-signed", String::new(), "curl: (60) SSL certificate problem: self-signed certificate", 60),
+        ("hung up", String::new(), "curl: (52) Empty reply from server", 52),
+        ("cut off", String::new(), "curl: (56) Recv failure: Connection reset by peer", 56),
+        ("killed", String::new(), "", 137),
+    ]
+}
+
+#[test]
+fn a_proxmox_that_is_none() {
+    let rig = Rig::new();
+    let url = rig.lab.env("PROXMOX_VE_ENDPOINT").trim_end_matches("/api2/json").to_owned();
+    let tasks = [
+        "provider-setup --yes",
+        "proxmox-audit",
+        "cluster-plan demo",
+        "provider-verify",
+        "proxmox-inventory",
+        "selector-test true",
+    ];
+    // They share what asks: each answer meets half of them.
+    for (round, (case, out, err, ends)) in answers().into_iter().enumerate() {
+        rig.says("curl", &url, &out, err, ends);
+        for line in tasks.iter().skip(round % 2).step_by(2) {
+            rig.refused(line, case, &[&url, "Proxmox"]);
+        }
+    }
+}
+
+#[test]
+fn an_omni_that_is_none() {
+    let rig = Rig::new();
+    let url = rig.lab.env("OMNI_ENDPOINT").to_owned();
+    // An empty answer is what a healthy Omni gives.
+    for (case, out, err, ends) in answers().into_iter().filter(|(case, ..)| *case != "nothing") {
+        rig.says("curl", &url, &out, err, ends);
+        for line in ["provider-setup --yes", "provider-verify", "omni-verify"] {
+            rig.refused(line, case, &[&url, "Omni"]);
+        }
+    }
+}
+
+/// Programs that print what they never print: name, standard output, standard error and how they end.
+const PRINTED: [(&str, &str, &str, i32); 9] = [
+    ("a page", "<!doctype html><html></html>\n", "", 0),
+    ("half a document", "{\"metadata\":{\"id\":\"x\"", "", 0),
+    ("another shape", "{\"metadata\":5}\n", "", 0),
+    ("a list of numbers", "[1, 2]\n", "", 0),
+    ("binary", "\u{1}\u{2}\u{fffd}", "", 0),
+    ("a failure without a word", "", "", 1),
+    ("a failure with a page", "", "<html>502 Bad Gateway</html>\n", 1),
+    (
+        "a panic of its own",
+        "",
+        "panic: runtime error: invalid memory address or nil pointer dereference\n\ngoroutine 1 [running]:\n",
+        2,
+    ),
+    ("killed", "", "", 137),
+];
+
+#[test]
+fn an_omnictl_that_prints_anything() {
+    let rig = Rig::new();
+    for (case, out, err, ends) in PRINTED {
+        rig.says("omnictl", "", out, err, ends);
+        for line in ["cluster-status", "cluster-status demo", "provider-verify"] {
+            rig.refused(line, case, &["omnictl"]);
+        }
+        rig.says("omnictl", "get ", out, err, ends);
+        for line in ["machineclass-apply small --yes", "cluster-create two --control-planes 1 --workers 0 --yes"] {
+            rig.refused(line, case, &["omnictl"]);
+        }
+        // What fails is told as such; a plan that cannot be read is none.
+        if ends != 0 {
+            rig.says("omnictl", " sync ", out, err, ends);
+            rig.refused("cluster-sync demo --yes", case, &["omnictl"]);
+            rig.says("omnictl", "apply ", out, err, ends);
+            rig.refused("machineclass-apply small --yes", case, &["omnictl"]);
+        }
+    }
+}
+
+#[test]
+fn a_docker_that_prints_anything() {
+    let rig = Rig::new();
+    for (case, out, err, ends) in PRINTED {
+        rig.says("docker", "", out, err, ends);
+        for line in [
+            "provider-setup --yes",
+            "provider-verify",
+            "provider-status",
+            "omni-status",
+            "stack-up --yes",
+            "stack-down --yes",
+            "stack-logs",
+        ] {
+            // A log may be anything.
+            if ends != 0 || line != "stack-logs" {
+                rig.refused(line, case, &["docker"]);
+            }
+        }
+    }
+}
+
+/// The tasks that ask Omni by omnictl, and may not go on without its answer.
+const OF_OMNI: [&str; 6] = [
+    "cluster-status",
+    "cluster-status demo",
+    "cluster-sync demo --yes",
+    "cluster-create two --control-planes 1 --workers 0 --yes",
+    "machineclass-apply small --yes",
+    "provider-verify",
+];
+
+/// What no stand-in says: nobody at the address, a certificate that nobody vouches for, a program that is not there.
+#[test]
+fn what_is_not_there() {
+    let mut rig = Rig::new();
+    let (omni, ca) = (rig.lab.env("OMNI_ENDPOINT").to_owned(), rig.lab.env("SSL_CERT_FILE").to_owned());
+    for address in ["https://127.0.0.1:1", "https://no-such-name.invalid"] {
+        rig.lab.set("OMNI_ENDPOINT", Some(address));
+        for line in OF_OMNI.iter().chain(&["omnictl-install --force --yes --mirror http://127.0.0.1:1"]) {
+            rig.refused(line, address, &["127.0.0.1", "no-such-name.invalid"]);
+        }
+    }
+    rig.lab.set("OMNI_ENDPOINT", Some(&omni));
+    rig.lab.set("SSL_CERT_FILE", None);
+    // provider-setup has kept which authority is to be trusted.
+    let env = rig.lab.read("docker/.env");
+    let trusting: Vec<&str> = env.lines().filter(|line| !line.starts_with("PROVIDER_CA_FILE=")).collect();
+    rig.lab.write("docker/.env", &(trusting.join("\n") + "\n"));
+    for line in
+        OF_OMNI.iter().chain(&["provider-setup --yes", "proxmox-audit", "proxmox-inventory", "selector-test true"])
+    {
+        rig.refused(line, "self-signed", &["is not trusted"]);
+    }
+    rig.lab.write("docker/.env", &env);
+    rig.lab.set("SSL_CERT_FILE", Some(&ca));
+    rig.lab.set("PATH", Some("/nowhere"));
+    let of_proxmox =
+        ["provider-setup --yes", "proxmox-audit", "proxmox-inventory", "selector-test true", "cluster-plan demo"];
+    let of_docker = ["provider-status", "omni-status", "stack-up --yes", "stack-down --yes", "stack-logs"];
+    for (tasks, program) in [
+        (OF_OMNI.as_slice(), "omnictl"),
+        (of_proxmox.as_slice(), "curl"),
+        (of_docker.as_slice(), "docker"),
+        (["omni-setup --yes", "omnictl-install --yes"].as_slice(), "curl"),
+    ] {
+        for line in tasks {
+            let named = format!("`{program}` is not installed");
+            rig.refused(line, "no program", &[&named, "`docker` is not installed", "`curl` is not installed"]);
+        }
+    }
+}
+
+/// An answer in Proxmox's frame, with another thing inside than what was asked for.
+#[test]
+fn a_proxmox_that_answers_another_shape() {
+    let rig = Rig::new();
+    let tasks = ["proxmox-audit", "proxmox-inventory", "cluster-plan demo", "selector-test true"];
+    let mut turn = tasks.iter().cycle();
+    for path in ["/nodes\"", "/storage\"", "/version\"", "/access/permissions", "/network", "/qemu"] {
+        for data in ["null", "5", "\"text\"", "[]", "{}", "[5]", "[{}]", "[{\"node\":5}]", "{\"a\":{\"b\":[1]}}"] {
+            rig.says("curl", path, &answer(200, "OK", "application/json", &format!("{{\"data\":{data}}}")), "", 0);
+            for line in turn.by_ref().take(2) {
+                let before = rig.files();
+                let ran = rig.lab.run(&format!("{line} --json"));
+                let place = format!("{line}, {data} at {path}: {ran:#?}");
+                assert!(!ran.stderr.contains("panicked") && (0..=5).contains(&ran.code), "{place}");
+                assert_eq!(ran.json()["ok"], ran.code == 0 || ran.code == 3, "{place}");
+                assert_eq!(rig.files(), before, "{place}");
+            }
+        }
+    }
+}
