@@ -329,7 +329,11 @@ test_tasks() {
   check 'stack-up' run 0 task stack-up --yes --timeout 60s
   check '… Omni is the same' eventually 10 bash -c "[ \"\$(curl -s -m 2 http://$lan:443/id)\" = $id ]"
   check '… the provider runs' is_running proxmox-provider
-  check 'stack-up --recreate' run 0 task stack-up --recreate --yes --timeout 60s
+  # Left over in a shell, compose's own variables would mean another stack, with volumes of its own.
+  check 'stack-up --recreate, whatever the shell says of compose' run 0 env COMPOSE_PROJECT_NAME=other COMPOSE_PROFILES=x \
+    COMPOSE_ENV_FILES=/nowhere COMPOSE_DISABLE_ENV_FILE=1 bash -c "$(declare -f task); project=$project work=$work XTASK=$XTASK
+    task stack-up --recreate --yes --timeout 60s"
+  check '… no other volume was made' test "$(docker volume ls -q | sort)" = "$volumes"
   check '… Omni is the same' eventually 10 bash -c "[ \"\$(curl -s -m 2 http://$lan:443/id)\" = $id ]"
   check 'again: all runs already' run 0 task stack-up --yes --timeout 60s
   # A stack from elsewhere, whose guide forgot the mount.

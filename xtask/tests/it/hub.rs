@@ -316,6 +316,9 @@ const SCRIPTS: &[(&str, &str)] = &[
 ];
 
 const DOCKER: &str = r#"say=@DIR@/say
+case "$*" in "compose -f "*)
+  if [ -n "$COMPOSE_PROJECT_NAME$COMPOSE_PROFILES$COMPOSE_ENV_FILES" ]; then echo "stand-in: another project" >&2; exit 64; fi;;
+esac
 case "$*" in
 "compose version --format json") echo '{"version":"2.40.3"}';;
 "version --format {{.Server.Version}}") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1; fi; cat $say/engine 2>/dev/null || echo 28.2.2;;

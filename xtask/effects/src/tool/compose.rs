@@ -8,6 +8,7 @@ use xshell::cmd;
 use super::Tool;
 use crate::cx::Cx;
 use crate::proc::{self, Ended, Job};
+use crate::settings::environment;
 use model::failure::{Code, Failure};
 use model::spec::env::REQUIRED;
 use model::status::docker::{self, Container};
@@ -123,7 +124,7 @@ impl<'a> Compose<'a> {
     pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<Ended, Failure> {
         let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
         let cmd = cmd!(shell, "{docker} compose -f {file} exec -T {service} {words...}");
-        self.cx.proc.run(self.readable(Job::new(purpose, cmd)).deadline(QUICK))
+        self.cx.proc.run(own(self.readable(Job::new(purpose, cmd)).deadline(QUICK)))
     }
 
     /// The last `tail` lines of a service's log, oldest first, each with its time.
@@ -140,7 +141,7 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`].
     pub fn follow(&self, service: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
-        let ended = self.cx.proc.follow(self.log_job(service, tail, true)?, each)?;
+        let ended = self.cx.proc.follow(own(self.log_job(service, tail, true)?), each)?;
         if ended.success() || proc::interrupted() || proc::nobody_reads() { Ok(()) } else { Err(explain(&ended)) }
     }
 
@@ -164,9 +165,17 @@ impl<'a> Compose<'a> {
     }
 
     fn run(&self, job: Job) -> Result<Ended, Failure> {
-        let ended = self.cx.proc.run(job)?;
+        let ended = self.cx.proc.run(own(job))?;
         if ended.success() { Ok(ended) } else { Err(explain(&ended)) }
     }
+}
+
+/// This project's stack, whatever the shell says of compose: a `COMPOSE_PROJECT_NAME` there, or in `docker/.env`, goes before
+/// the compose file's name, and compose would start another Omni beside it, with volumes of its own and nothing in them.
+fn own(job: Job) -> Job {
+    let neutral = [("COMPOSE_PROFILES", ""), ("COMPOSE_ENV_FILES", ""), ("COMPOSE_DISABLE_ENV_FILE", "false")];
+    let set = neutral.iter().filter(|(name, _)| environment(name).is_some());
+    set.fold(job.env("COMPOSE_PROJECT_NAME", ""), |job, (name, value)| job.env(name, value))
 }
 
 fn no_plugin(said: &str) -> Failure {

@@ -20,7 +20,12 @@ pub fn env(seen: &Seen<'_>) -> Diagnosis {
         return seen.absent("");
     }
     let file = &seen.cx.settings.env_file;
-    let found = hub::complete(file, &seen.example);
+    let mut found = hub::complete(file, &seen.example);
+    if file.get("COMPOSE_PROJECT_NAME").is_some() {
+        let why =
+            "it sets COMPOSE_PROJECT_NAME: by hand and at boot, compose starts another Omni with that, an empty one";
+        found = found.and(Diagnosis::failed(why).fix("take that line out of docker/.env"));
+    }
     // Compose takes its environment before the file; what starts the stack at boot has another one.
     let keys =
         REQUIRED.iter().map(|each| each.key).chain(["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE"]);

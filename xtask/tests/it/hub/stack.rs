@@ -118,3 +118,18 @@ fn nothing_is_started_that_is_not_set_up() {
     assert_eq!((ran.exit, ran.document()["next"][0].as_str()), (4, Some("cargo xtask omni-setup")));
     assert_eq!(hub.changes(), Vec::<String>::new());
 }
+
+/// Compose's own variables, left over from another project, would make it start a second, empty Omni beside this one.
+#[test]
+fn the_stack_is_this_projects_whatever_the_shell_says_of_compose() {
+    let env = [
+        ("COMPOSE_PROJECT_NAME", "other"),
+        ("COMPOSE_PROFILES", "debug"),
+        ("COMPOSE_ENV_FILES", "/nowhere"),
+        ("COMPOSE_DISABLE_ENV_FILE", "1"),
+    ];
+    for words in [&["stack-up", "--yes"][..], &["stack-logs", "omni"], &["omni-status"], &["stack-down", "--yes"]] {
+        let ran = Hub::healthy().run_with(words, &env, "");
+        assert_eq!(ran.exit, 0, "{words:?}: {}", ran.stderr);
+    }
+}

@@ -316,6 +316,12 @@ pub const TRAPS: &[Trap] = &[
     ),
     // --- files
     files("a value is missing", |world| world.set("OIDC_CLIENT_ID", ""), &["files.env failed"], 1),
+    files(
+        "another project's name",
+        |world| world.edit("docker/.env", "OMNI_DOMAIN=", "COMPOSE_PROJECT_NAME=other\nOMNI_DOMAIN="),
+        &["files.env failed"],
+        1,
+    ),
     files("a dollar sign", |world| world.set("OIDC_CLIENT_SECRET", "ab$cd"), &["files.env failed"], 1),
     files(
         "another value in the shell",
