@@ -187,10 +187,11 @@ fn a_proxmox_that_is_none() {
 fn an_omni_that_is_none() {
     let rig = Rig::new();
     let url = rig.lab.env("OMNI_ENDPOINT").to_owned();
+    let mut tasks = ["provider-setup --yes", "provider-verify", "omni-verify"].iter().cycle();
     // An empty answer is what a healthy Omni gives.
     for (case, out, err, ends) in answers().into_iter().filter(|(case, ..)| *case != "nothing") {
         rig.says("curl", &url, &out, err, ends);
-        for line in ["provider-setup --yes", "provider-verify", "omni-verify"] {
+        for line in tasks.by_ref().take(2) {
             rig.refused(line, case, &[&url, "Omni"]);
         }
     }
@@ -239,21 +240,22 @@ fn an_omnictl_that_prints_anything() {
 #[test]
 fn a_docker_that_prints_anything() {
     let rig = Rig::new();
+    let mut tasks = [
+        "provider-setup --yes",
+        "provider-status",
+        "stack-up --yes",
+        "stack-down --yes",
+        "omni-status",
+        "provider-verify",
+        "stack-logs",
+    ]
+    .iter()
+    .cycle();
     for (case, out, err, ends) in PRINTED {
         rig.says("docker", "", out, err, ends);
-        for line in [
-            "provider-setup --yes",
-            "provider-verify",
-            "provider-status",
-            "omni-status",
-            "stack-up --yes",
-            "stack-down --yes",
-            "stack-logs",
-        ] {
-            // A log may be anything.
-            if ends != 0 || line != "stack-logs" {
-                rig.refused(line, case, &["docker"]);
-            }
+        // A log may be anything.
+        for line in tasks.by_ref().filter(|line| ends != 0 || **line != "stack-logs").take(4) {
+            rig.refused(line, case, &["docker"]);
         }
     }
 }
@@ -318,7 +320,7 @@ fn a_proxmox_that_answers_another_shape() {
     for path in ["/nodes\"", "/storage\"", "/version\"", "/access/permissions", "/network", "/qemu"] {
         for data in ["null", "5", "\"text\"", "[]", "{}", "[5]", "[{}]", "[{\"node\":5}]", "{\"a\":{\"b\":[1]}}"] {
             rig.says("curl", path, &answer(200, "OK", "application/json", &format!("{{\"data\":{data}}}")), "", 0);
-            for line in turn.by_ref().take(2) {
+            for line in turn.by_ref().take(1) {
                 let before = rig.files();
                 let ran = rig.lab.run(&format!("{line} --json"));
                 let place = format!("{line}, {data} at {path}: {ran:#?}");
