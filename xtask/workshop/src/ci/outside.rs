@@ -169,7 +169,7 @@ fn number(text: &str) -> (Option<u32>, &str) {
 
 /// Tests that take most of the time of a whole `cargo test`: a group runs them, and `test` leaves them out. What the scripts
 /// of two groups name is [`SCRIPTED`].
-const LONG: &[&str] = &["faults::", "traps::", "proof::", "secrets::"];
+const LONG: &[&str] = &["faults::", "traps::", "proof::", "secrets::", "far_ends::"];
 
 /// The tests of `.ci/kill.sh` and `.ci/fuzz.sh`.
 const SCRIPTED: &[&str] = &["killed::", "interrupted::", "fuzz"];
