@@ -65,6 +65,7 @@ impl Kit {
         let mut command = Command::new(program);
         command.current_dir(self.path()).env_clear().stdin(Stdio::null());
         command.env("PATH", self.path().join("bin")).env("HOME", self.path()).env("LC_ALL", "C");
+        command.env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
         command
     }
 

@@ -206,6 +206,8 @@ impl Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(line).arg("--project-dir").arg(self.project());
         command.env_clear().envs(&self.env).current_dir(self.scratch.path()).stdin(Stdio::null());
+        // As cargo says when it runs us: wherever this was built, the lab's sources are found.
+        command.env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
         command
     }
 

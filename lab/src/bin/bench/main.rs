@@ -79,24 +79,26 @@ impl Bench {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let lab = std::env::current_exe()?.with_file_name("lab");
         let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo, lab };
-        bench.make_card("card", "")?;
-        bench.make_card("card-derive", ", features = [\"derive\"]")?;
+        bench.make_card("", "")?;
+        bench.make_card("-derive", ", features = [\"derive\"]")?;
         let root = &bench.root;
-        for (dir, package) in [(root, "xtask"), (root, "workshop"), (root, "lab"), (&bench.card(), "card")] {
+        let cards = ["", "-derive"].map(|kind| bench.card(kind));
+        let built = [(root, "xtask"), (root, "workshop"), (root, "lab"), (&cards[0], "card"), (&cards[1], "card")];
+        for (dir, package) in built {
             done(Command::new(&bench.cargo).args(["build", "--quiet", "--package", package]).current_dir(dir))?;
         }
         Ok(bench)
     }
 
-    /// Where the empty binary is whose features are those of the runner.
-    fn card(&self) -> PathBuf {
-        self.scratch.join("card")
+    /// Where the empty binary is whose features are those of the runner, or the one of this `kind`.
+    fn card(&self, kind: &str) -> PathBuf {
+        self.scratch.join(format!("card{kind}"))
     }
 
     /// An empty binary with the seven crates of the card, in the versions of this repository. The runner does without clap's
     /// derive, which most that are built on these crates have: so there is one of each kind.
-    fn make_card(&self, name: &str, clap: &str) -> Result<()> {
-        let dir = self.scratch.join(name);
+    fn make_card(&self, kind: &str, clap: &str) -> Result<()> {
+        let dir = self.card(kind);
         fs::create_dir_all(dir.join("src"))?;
         fs::write(dir.join("src/main.rs"), "fn main() {}\n")?;
         fs::copy(self.root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
@@ -118,11 +120,7 @@ impl Bench {
 
     /// The runner's first build with the registry warm, beside the empty binaries'.
     fn cold(&self) -> Result<()> {
-        let builds = [
-            (self.root.clone(), "xtask"),
-            (self.scratch.join("card-derive"), "card"),
-            (self.scratch.join("card"), "card"),
-        ];
+        let builds = [(self.root.clone(), "xtask"), (self.card("-derive"), "card"), (self.card(""), "card")];
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..3 {
             for ((dir, package), times) in builds.iter().zip(&mut times) {
@@ -140,13 +138,15 @@ impl Bench {
 
     /// `cargo xtask --help`, warm, beside `cargo run -q` of the empty binary; and the runner's own start.
     fn start(&self) -> Result<()> {
-        let (mut ours, mut empty, mut own) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut derive, mut plain, mut own) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..40 {
             ours.push(timed(&mut self.cargo(&self.root, &["xtask", "--help"]))?);
-            empty.push(timed(&mut self.cargo(&self.card(), &["run", "-q"]))?);
+            derive.push(timed(&mut self.cargo(&self.card("-derive"), &["run", "-q"]))?);
+            plain.push(timed(&mut self.cargo(&self.card(""), &["run", "-q"]))?);
             own.push(timed(Command::new(&self.xtask).arg("--help"))?);
         }
-        row("`cargo xtask --help` / `cargo run -q` of the empty binary", &ours, &empty, "1.3");
+        row("`cargo xtask --help` / `cargo run -q` of the empty binary, clap with its derive", &ours, &derive, "1.3");
+        row("`cargo xtask --help` / `cargo run -q` of the empty binary, clap without it", &ours, &plain, "");
         single("start of the runner itself (`xtask --help`)", &own, "10 ms");
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Bench {
             docker.push(timed(&mut lab.tool("docker", &ps))? + timed(&mut lab.tool("docker", &logs))?);
             clusters.push(timed(&mut lab.cargo_task(self, &["cluster-status"]))?);
             omnictl.push(timed(&mut lab.tool("omnictl", &["get", "clusters", "-o", "json"]))?);
-            empty.push(timed(&mut self.cargo(&self.card(), &["run", "-q"]))?);
+            empty.push(timed(&mut self.cargo(&self.card(""), &["run", "-q"]))?);
         }
         for (name, ours, bare) in [
             ("`cargo xtask provider-status` / bare `docker compose ps` and `logs`", &status, &docker),

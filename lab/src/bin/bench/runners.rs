@@ -1,7 +1,7 @@
 //! `cargo xtask ci`, cold and warm, and what a task costs over calling its program directly, beside the same through mise,
 //! just and task: one table, one run.
 //!
-//! The program does nothing, so that what is left is the runner. Every round asks all of them, one after the other, so that
+//! The program says its version and no more, so that what is left is the runner. Every round asks all of them, one after the other, so that
 //! a machine that slows down slows all. What is not installed is said by name: `.ci/tools.sh bench` installs all three.
 
 use std::fs;
@@ -15,9 +15,12 @@ use anyhow::Result;
 use super::{Bench, median, ms, timed};
 
 const ROUNDS: usize = 30;
-/// The program, and the task that calls it and nothing else.
-const PROGRAM: &str = "markdownlint-cli2";
-const TASK: &str = "markdown-lint";
+/// The program, and the task that calls it once and nothing else.
+const PROGRAM: &str = "omnictl";
+const TASK: &str = "omnictl-install";
+/// The same of a contributor's task, which is in a program of its own that cargo has to look at.
+const OTHER_PROGRAM: &str = "markdownlint-cli2";
+const OTHER_TASK: &str = "markdown-lint";
 
 /// A way to the program: its name in the table, and the call.
 struct Way {
@@ -41,8 +44,10 @@ fn line(name: &str, times: &[Duration], beyond: &str) {
 
 fn tasks(bench: &Bench) -> Result<()> {
     let bin = bench.scratch.join("bin");
-    write(&bin.join(PROGRAM), "#!/bin/sh\n")?;
-    fs::set_permissions(bin.join(PROGRAM), fs::Permissions::from_mode(0o755))?;
+    for program in [PROGRAM, OTHER_PROGRAM] {
+        write(&bin.join(program), "#!/bin/sh\necho 'omnictl version v1.9.3 (API Version: 2)'\n")?;
+        fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755))?;
+    }
     let project = bench.scratch.join("runners");
     write(&project.join("mise.toml"), &format!("[tasks]\n{TASK} = {{ run = \"{PROGRAM}\" }}\n"))?;
     write(&project.join("justfile"), &format!("{TASK}:\n  @{PROGRAM}\n"))?;
@@ -59,6 +64,7 @@ fn tasks(bench: &Bench) -> Result<()> {
         way("the program itself", bin.join(PROGRAM), &[], &bench.root),
         way("`target/debug/xtask`", bench.xtask.clone(), &[TASK], &bench.root),
         way("`cargo xtask`", PathBuf::from(&bench.cargo), &["xtask", TASK], &bench.root),
+        way("`cargo xtask`, a contributor's task", PathBuf::from(&bench.cargo), &["xtask", OTHER_TASK], &bench.root),
         way("`mise run`, calling the program", ours("mise"), &["run", TASK], &project),
         way("`mise run`, this kit's alias of `cargo xtask`", ours("mise"), &["run", TASK], &bench.root),
         way("`just`, calling the program", ours("just"), &[TASK], &project),
