@@ -477,7 +477,7 @@ options! {
 }
 
 /// The groups of checks that are off unless they are asked for.
-pub const GROUPS: &[&str] = &["faults", "kill", "fuzz", "docker", "clients"];
+pub const GROUPS: &[&str] = &["slow", "kill", "fuzz", "docker", "clients"];
 
 /// The checks of `ci` that `--only` and `--skip` name, in the order of its table.
 pub const CHECKS: &[&str] = &[
@@ -498,7 +498,7 @@ pub const CHECKS: &[&str] = &[
     "commits",
     "rehearsal",
     "plugin",
-    "faults",
+    "slow",
     "kill",
     "fuzz",
     "docker",
@@ -511,7 +511,7 @@ options! {
         pub only: Vec<String> = "--only NAME,…", |arg| arg.value_delimiter(',');
         /// Leave these checks out
         pub skip: Vec<String> = "--skip NAME,…", |arg| arg.value_delimiter(',');
-        /// Run these groups besides, which are off by default: faults, kill, fuzz, docker, clients
+        /// Run these groups besides, which are off by default: slow, kill, fuzz, docker, clients
         pub with: Vec<String> = "--with GROUP,…", |arg| arg.value_delimiter(',');
         /// Mend what can be mended before checking
         pub fix: bool = "--fix";

@@ -224,7 +224,7 @@ fn groups_run_when_they_are_asked_for() {
     assert!(stderr.contains("there is no check `fuz`") && stderr.contains("`fuzz`"), "{stderr}");
     let (_, stdout, stderr) = kit.xtask(&["ci", "--list"]);
     assert!(stdout.contains("clippy") && !stdout.contains("\nfuzz"), "{stdout}");
-    assert!(stderr.contains("off by default: faults, kill, fuzz, docker, clients"), "{stderr}");
+    assert!(stderr.contains("off by default: slow, kill, fuzz, docker, clients"), "{stderr}");
 }
 
 #[test]
@@ -423,8 +423,8 @@ fn one_version_of_each_tool() {
         assert!(pinned(tool).split('.').count() == 3, "{tool} is not pinned in full");
     }
     assert!(run.contains(".ci/tools.sh") && run.contains("cargo test --workspace"));
-    // `cargo test` has run the faults.
-    let groups: Vec<&str> = xtask::cli::GROUPS.iter().copied().filter(|group| *group != "faults").collect();
+    // `cargo test` has run the slow tests.
+    let groups: Vec<&str> = xtask::cli::GROUPS.iter().copied().filter(|group| *group != "slow").collect();
     let checks = format!("cargo xtask ci --skip test --with {}\n", groups.join(","));
     assert!(run.contains(&checks), "the pipeline runs every group: {checks}");
     assert!(read(".github/workflows/ci.yml").contains("run: bash .ci/run"));

@@ -167,21 +167,22 @@ fn number(text: &str) -> (Option<u32>, &str) {
     (text[..end].parse().ok(), &text[end..])
 }
 
-/// Tests that take most of the time of a whole `cargo test`: a group runs them, and `test` leaves them out. What the scripts
-/// of two groups name is [`SCRIPTED`].
-const LONG: &[&str] = &["faults::", "traps::", "proof::", "secrets::", "far_ends::"];
+/// Tests that take most of the time of a whole `cargo test`: the group `slow` runs them, and `test` leaves them out. What the
+/// scripts of two groups name is [`SCRIPTED`].
+const SLOW: &[&str] =
+    &["faults::", "traps::", "proof::", "secrets::", "far_ends::", "at_once::", "input::", "hub::", "in_the_lab::"];
 
 /// The tests of `.ci/kill.sh` and `.ci/fuzz.sh`.
 const SCRIPTED: &[&str] = &["killed::", "interrupted::", "fuzz"];
 
 pub(super) fn tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    let skipped = LONG.iter().chain(SCRIPTED).flat_map(|name| ["--skip", name]);
+    let skipped = SLOW.iter().chain(SCRIPTED).flat_map(|name| ["--skip", name]);
     cargo_test(bench, "test", &skipped.collect::<Vec<_>>())
 }
 
-/// The group `faults`.
-pub(super) fn long_tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    cargo_test(bench, "faults", LONG)
+/// The group `slow`.
+pub(super) fn slow_tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    cargo_test(bench, "slow", SLOW)
 }
 
 /// Many tests wait for a far end or for a program: more of them at once than there are processors end earlier.
