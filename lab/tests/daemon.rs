@@ -3,7 +3,9 @@
 
 mod harness;
 
+use std::io::ErrorKind;
 use std::process::Command;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use harness::{CLASS, LAB, Lab, Said, cluster};
@@ -176,7 +178,13 @@ fn a_downloaded_omnictl_finds_its_lab() {
     std::fs::write(&place, &reply.body).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&place, mode).unwrap();
-    let said: Said = Command::new(&place).arg("--version").output().unwrap().into();
+    // A test beside this one may have forked while the file was being written: its child has it open until it executes.
+    let said: Said = loop {
+        match Command::new(&place).arg("--version").output() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => sleep(Duration::from_millis(10)),
+            said => break said.unwrap().into(),
+        }
+    };
     assert_eq!(said.out, "omnictl version v1.9.3 (API Version: 2)\n", "{said:?}");
     let said: Said = Command::new(&place)
         .args(["get", "clusters"])
