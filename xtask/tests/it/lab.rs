@@ -55,8 +55,10 @@ fn a_rehearsal_cleans_up_when_it_is_ended() {
     for (signal, code) in [("-INT", Some(130)), ("-TERM", Some(130)), ("-KILL", None)] {
         let mut running = runner(&["rehearse"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let dir = root().join("target").join(format!("rehearsal-{}", running.id()));
-        wait_for(|| dir.join("lab.json").exists());
-        let lab: Value = serde_json::from_slice(&fs::read(dir.join("lab.json")).unwrap()).unwrap();
+        // It is there a moment before it is whole.
+        let lab = || -> Option<Value> { serde_json::from_slice(&fs::read(dir.join("lab.json")).ok()?).ok() };
+        wait_for(|| lab().is_some());
+        let lab = lab().unwrap();
         let pid = lab["pid"].as_u64().unwrap();
         std::thread::sleep(Duration::from_millis(200));
         Command::new("kill").args([signal, &running.id().to_string()]).status().unwrap();
