@@ -51,13 +51,15 @@ pub fn issues() -> Result<Vec<Issue>, String> {
     serde_yaml::from_str(include_str!("../../data/known-issues.yaml")).map_err(|error| error.to_string())
 }
 
-/// Whether `line` bears one of the issue's signatures, whatever it is dressed in.
-pub fn bears(issue: &Issue, line: &str) -> bool {
-    said(line).is_some_and(|line| bears_as_it_is(issue, &line))
+/// The issues of which `line` bears a signature, whatever it is dressed in.
+pub fn borne<'a>(issues: &'a [Issue], line: &str) -> impl Iterator<Item = &'a Issue> {
+    let line = said(line);
+    issues.iter().filter(move |issue| line.as_deref().is_some_and(|line| bears(issue, line)))
 }
 
-fn bears_as_it_is(issue: &Issue, line: &str) -> bool {
-    issue.signatures.iter().any(|signature| contains(line, signature))
+/// Whether what was said has one of the issue's signatures.
+fn bears(issue: &Issue, said: &str) -> bool {
+    issue.signatures.iter().any(|signature| contains(said, signature))
 }
 
 /// Omni's access log: what each call was answered, and with what it came. A refusal there is its caller's, and a healthy
@@ -122,9 +124,8 @@ fn contains(line: &str, signature: &str) -> bool {
 pub fn find<'a>(issues: &'a [Issue], text: &str) -> Vec<(&'a Issue, String)> {
     let mut found: Vec<(&Issue, String)> = Vec::new();
     for line in text.lines() {
-        let Some(plain) = said(line) else { continue };
-        for issue in issues {
-            if bears_as_it_is(issue, &plain) && !found.iter().any(|(known, _)| known.id == issue.id) {
+        for issue in borne(issues, line) {
+            if !found.iter().any(|(known, _)| known.id == issue.id) {
                 found.push((issue, line.trim().to_owned()));
             }
         }
@@ -170,7 +171,7 @@ impl<'a> Index<'a> {
         near.sort_unstable();
         near.dedup();
         let near = near.into_iter().map(|number| &self.issues[usize::from(number)]);
-        near.filter(|issue| bears_as_it_is(issue, line)).collect()
+        near.filter(|issue| bears(issue, line)).collect()
     }
 }
 
@@ -263,6 +264,10 @@ pub fn enrich(mut failure: Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bears(issue: &Issue, line: &str) -> bool {
+        borne(std::slice::from_ref(issue), line).next().is_some()
+    }
 
     #[test]
     fn each_signature_fits_its_own_sample_and_no_other() {

@@ -132,7 +132,7 @@ fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &[Issue
     let mut seen: Vec<&str> = Vec::new();
     compose.follow(PROVIDER, args.tail, |line| {
         cx.ui.data(line);
-        for issue in issues.iter().filter(|issue| triage::bears(issue, line)) {
+        for issue in triage::borne(issues, line) {
             if !seen.contains(&issue.id.as_str()) {
                 seen.push(&issue.id);
                 cx.ui.data(&named(issue));

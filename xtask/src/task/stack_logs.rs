@@ -81,7 +81,7 @@ fn follow(
         compose.follow(service, args.tail, |line| {
             let line = if services.len() > 1 { format!("{service} | {line}") } else { line.to_owned() };
             cx.ui.data(&line);
-            for issue in issues.iter().filter(|issue| triage::bears(issue, &line)) {
+            for issue in triage::borne(issues, &line) {
                 let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if !seen.contains(&issue.id) {
                     seen.push(issue.id.clone());
