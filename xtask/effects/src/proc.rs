@@ -429,25 +429,34 @@ impl fmt::Display for Job {
     }
 }
 
+/// The program that a variable is for, where it is one of a family's secrets.
+fn secret_of(name: &str) -> Option<&'static str> {
+    let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
+    let (_, program) = family.filter(|_| SECRET_WORDS.iter().any(|word| name.contains(word)))?;
+    Some(program)
+}
+
+/// Has the secrets of cargo and docker in this process's environment wiped from all output.
+pub fn hide_secrets() {
+    for (name, value) in std::env::vars_os() {
+        if secret_of(&name.to_string_lossy()).is_some() {
+            hide(&value.to_string_lossy());
+        }
+    }
+}
+
 /// The part of this process's environment that a child sees which runs `program`.
 fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
     let program = Path::new(program).file_name().unwrap_or_default();
-    let wanted = |(name, value): &(OsString, OsString)| {
+    let wanted = |name: &OsStr| {
         let name = name.to_string_lossy();
         let listed = INHERITED.iter().any(|entry| match entry.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
             None => name == *entry,
         });
-        let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
-        match family.filter(|_| SECRET_WORDS.iter().any(|word| name.contains(word))) {
-            Some((_, whose)) => {
-                hide(&value.to_string_lossy());
-                program == *whose
-            }
-            None => listed,
-        }
+        secret_of(&name).map_or(listed, |whose| program == whose)
     };
-    std::env::vars_os().filter(wanted).collect()
+    std::env::vars_os().filter(|(name, _)| wanted(name)).collect()
 }
 
 fn cannot_start(job: &Job, line: &str, error: &std::io::Error) -> Failure {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::files;
 use crate::paths::Paths;
+use crate::proc;
 use crate::state::State;
 use model::failure::Failure;
 use model::secret::{self, Secret};
@@ -108,6 +109,7 @@ impl Settings {
             let found = [env_file.get(name).map(str::to_owned), environment(name)];
             found.into_iter().flatten().for_each(|address| config::hide_login(&address));
         }
+        proc::hide_secrets();
         for key in SECRETS {
             for value in [env_file.get(key).map(str::to_owned), environment(key)].into_iter().flatten() {
                 secret::hide(&value);
