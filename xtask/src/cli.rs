@@ -535,17 +535,7 @@ pub enum Shell {
     Fish,
 }
 
-impl Shell {
-    pub const ALL: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Shell::Bash => "bash",
-            Shell::Zsh => "zsh",
-            Shell::Fish => "fish",
-        }
-    }
-}
+model::words!(Shell { Bash = "bash", Zsh = "zsh", Fish = "fish" });
 
 options! {
     pub struct Completions {
@@ -579,10 +569,10 @@ options! {
 values! {
     &'static str = ValueParser::new(rule);
     Color = one_of(Color::ALL, Color::as_str);
-    Shell = one_of(Shell::ALL, Shell::name);
+    Shell = one_of(Shell::ALL, Shell::as_str);
     Area = one_of(Area::ALL, Area::as_str);
     // By the tags of its images.
-    Provider = one_of(Provider::ALL, Provider::name);
+    Provider = one_of(&Provider::ALL, Provider::name);
 }
 
 /// A rule of the checks, by its id.

@@ -147,12 +147,9 @@ values! {
 }
 
 /// One of a few, by its name.
-pub fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
-    all: [T; N],
-    name: fn(T) -> &'static str,
-) -> ValueParser {
-    let parser = PossibleValuesParser::new(all.map(name))
-        .try_map(move |word| all.into_iter().find(|one| name(*one) == word).ok_or("there is none of this name"));
+pub fn one_of<T: Copy + Send + Sync + 'static>(all: &'static [T], name: fn(T) -> &'static str) -> ValueParser {
+    let parser = PossibleValuesParser::new(all.iter().map(|one| name(*one)))
+        .try_map(move |word| all.iter().copied().find(|one| name(*one) == word).ok_or("there is none of this name"));
     ValueParser::new(parser)
 }
 

@@ -94,23 +94,6 @@ pub enum Area {
     State,
 }
 
-impl Area {
-    pub const ALL: [Area; 12] = [
-        Area::Tools,
-        Area::Docker,
-        Area::Host,
-        Area::Network,
-        Area::Certificates,
-        Area::Keys,
-        Area::Omni,
-        Area::Provider,
-        Area::Tsidp,
-        Area::Tailscale,
-        Area::Files,
-        Area::State,
-    ];
-}
-
 model::words!(Area {
     Tools = "tools",
     Docker = "docker",

@@ -72,6 +72,9 @@ macro_rules! read {
 macro_rules! words {
     ($type:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $type {
+            /// Each of them, in this order.
+            pub const ALL: &'static [$type] = &[$($type::$variant),+];
+
             /// The word used in text and in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -156,6 +159,7 @@ mod tests {
 
     #[test]
     fn an_enumeration_is_its_words() {
+        assert_eq!(json!(Answer::ALL), json!(["not_found"]));
         assert_eq!(json!([Answer::NotFound]), json!(["not_found"]));
     }
 }

@@ -124,10 +124,6 @@ pub enum Color {
 
 model::words!(Color { Auto = "auto", Always = "always", Never = "never" });
 
-impl Color {
-    pub const ALL: [Color; 3] = [Color::Auto, Color::Always, Color::Never];
-}
-
 /// How much to say, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
