@@ -102,15 +102,15 @@ pub fn login(cx: &Cx) -> Option<Login> {
             return Some(Login::Key { variable, origin: found.origin, secret: found.value });
         }
     }
-    own_login()
+    own_login().map(|(file, address)| Login::Config { file, address })
 }
 
-/// The login of omnictl itself, which a person made in a browser.
-fn own_login() -> Option<Login> {
+/// The login of omnictl itself, which a person made in a browser: its file, and the address of Omni there.
+fn own_login() -> Option<(PathBuf, String)> {
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
     let address = address_in(&std::fs::read_to_string(&file).ok()?)?;
-    Some(Login::Config { file, address })
+    Some((file, address))
 }
 
 /// The address in omnictl's own configuration. omnictl makes a file by itself when there is none, with an address at which
@@ -170,8 +170,8 @@ impl<'a> Omnictl<'a> {
         check_key(variable, &Origin::EnvFile(variable), &secret)?;
         let endpoint = match (cx.settings.omni_endpoint(None), own_login()) {
             (Some(found), _) => found.value,
-            (None, Some(Login::Config { address, .. })) => address,
-            (None, _) => return Err(no_endpoint()),
+            (None, Some((_, address))) => address,
+            (None, None) => return Err(no_endpoint()),
         };
         let login = Login::Key { variable, origin: Origin::EnvFile(variable), secret };
         Ok(Omnictl { cx, program: program()?, login, endpoint: Some(endpoint) })
@@ -183,13 +183,9 @@ impl<'a> Omnictl<'a> {
     /// [`Code::MissingInput`] when there is none, or when a key in the environment would go before it.
     pub fn as_person(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         let login = own_login().filter(|_| KEYS.iter().all(|variable| environment(variable).is_none()));
-        match login {
-            Some(Login::Config { file, address }) => {
-                let endpoint = Some(address.clone());
-                Ok(Omnictl { cx, program: program()?, login: Login::Config { file, address }, endpoint })
-            }
-            _ => Err(not_logged_in()),
-        }
+        let (file, address) = login.ok_or_else(not_logged_in)?;
+        let endpoint = Some(address.clone());
+        Ok(Omnictl { cx, program: program()?, login: Login::Config { file, address }, endpoint })
     }
 
     /// Who the login says it is, for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.
