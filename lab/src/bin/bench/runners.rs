@@ -1,8 +1,9 @@
 //! `cargo xtask ci`, cold and warm, and what a task costs over calling its program directly, beside the same through mise,
 //! just and task: one table, one run.
 //!
-//! The program says its version and no more, so that what is left is the runner. Every round asks all of them, one after the other, so that
-//! a machine that slows down slows all. What is not installed is said by name: `.ci/tools.sh bench` installs all three.
+//! The program says its version and no more, so that what is left is the runner. Every round asks all of them, one after
+//! the other, so that a machine that slows down slows all. What is not installed is said by name: `.ci/tools.sh bench`
+//! installs all three.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
