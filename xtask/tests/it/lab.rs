@@ -1,15 +1,13 @@
 //! The lab as operators meet it: rehearse, lab-up, lab-down, and omnictl from the lab's Omni.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, lab_program, root};
+use crate::sandbox::{Sandbox, lab_program, root, web_server};
 
 /// The runner in this repository, with a clean environment.
 pub fn runner(line: &[&str]) -> Command {
@@ -239,25 +237,12 @@ fn omnictl_comes_from_the_operators_own_omni() {
     lab.run("cluster-status --yes").exits(0).says(&["omnictl is installed"]);
 }
 
-/// A web server that answers each path with what `answer` says, on one connection at a time.
+/// A web server that answers each path with what `answer` says.
 fn serve(answer: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut head = [0; 4096];
-            let count = stream.read(&mut head).unwrap_or(0);
-            let text = String::from_utf8_lossy(&head[..count]).into_owned();
-            let path = text.split(' ').nth(1).unwrap_or("/").to_owned();
-            let reply = match answer(&path) {
-                Some((headers, body)) => [format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").into_bytes(), body].concat(),
-                None => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
-            };
-            let _ = stream.write_all(&reply);
-        }
-    });
-    url
+    web_server(move |head| match answer(head.split(' ').nth(1).unwrap_or("/")) {
+        Some((headers, body)) => [format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").into_bytes(), body].concat(),
+        None => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+    })
 }
 
 #[test]

@@ -5,15 +5,13 @@ mod of_the_lab;
 mod witness;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use witness::Witness;
 
 use crate::input::key;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, web_server};
 
 /// The tasks with tests of their own, here and in `of_the_lab`.
 const ELSEWHERE: [&str; 7] = ["omni-setup", "stack-down", "triage", "rehearse", "lab-up", "lab-down", "lab-faults"];
@@ -321,18 +319,7 @@ const REPEATS: [&str; 7] = [
 
 /// A web server that answers everything with `form`; its address.
 fn repeats(form: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut head = [0; 4096];
-            let count = stream.read(&mut head).unwrap_or(0);
-            let asked = String::from_utf8_lossy(&head[..count]).replace("\r\n", " ");
-            let _ = stream.write_all(form.replace("REQUEST", asked.trim()).as_bytes());
-        }
-    });
-    url
+    web_server(|head| form.replace("REQUEST", head.replace("\r\n", " ").trim()).into_bytes())
 }
 
 #[test]
