@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
-pub use super::values::{complete, domain, given, initial_user, issuer, lan_address};
 use model::clock;
 use model::spec::yaml;
 use model::status::docker::{Container, Inspected};

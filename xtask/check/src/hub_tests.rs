@@ -1,5 +1,6 @@
 use super::*;
 use crate::diagnosis::State;
+use crate::values::{complete, initial_user, issuer, lan_address};
 use model::spec::env::{EnvFile, REQUIRED};
 use model::status::docker::{Mount, Publisher};
 

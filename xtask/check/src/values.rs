@@ -11,9 +11,12 @@ pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a s
     env.get(key).filter(|value| example.get(key) != Some(value))
 }
 
-/// The variables that may be empty.
-pub const OPTIONAL: [&str; 4] =
-    ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE", "OMNI_SERVICE_ACCOUNT_KEY"];
+/// The variables of the provider, which compose takes too and which may be empty.
+pub const PROVIDER: [&str; 3] = ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE"];
+
+/// What mends a value in which compose would put something else than what stands there.
+pub const NO_VARIABLE: &str =
+    "put the value in single quotes where the dollar sign is meant, else write it out in docker/.env";
 
 /// Whether every variable has a value of its own, as it is written.
 pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
@@ -22,11 +25,11 @@ pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
     };
     let absent = named(&|key| env.get(key).is_none());
     let example = named(&|key| env.get(key).is_some() && given(env, example, key).is_none());
-    let keys = REQUIRED.iter().map(|each| each.key).chain(OPTIONAL);
+    let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER).chain(["OMNI_SERVICE_ACCOUNT_KEY"]);
     let foreign: Vec<&str> = keys.filter(|key| env.is_foreign(key)).collect();
     if !foreign.is_empty() {
         return Diagnosis::failed(format!("compose takes what follows a `$` for a variable in {}", foreign.join(", ")))
-            .fix("put the value in single quotes where the dollar sign is meant, else write it out in docker/.env");
+            .fix(NO_VARIABLE);
     }
     if let Some(why) = env.get("OMNI_DOMAIN").and_then(|value| domain(value).err()) {
         return Diagnosis::failed(format!("OMNI_DOMAIN {why}"))

@@ -26,8 +26,9 @@ use super::hub::{self as stack, Place};
 use super::stack_up::HEALTH;
 use super::{Outcome, doctor};
 use crate::apply::{self, Applied};
+use crate::check::certificate;
 use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::{certificate, hub};
+use crate::check::values::{initial_user, issuer, lan_address};
 use crate::cli::OmniSetup;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
@@ -120,10 +121,10 @@ fn true_values(cx: &Cx, compose: &Compose<'_>, values: &Values, store: Option<bo
             done(certificate_of(cx, values))
         }),
         Check::new("issuer", "the issuer is written as tsidp writes it", || {
-            done(hub::issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
+            done(issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
         }),
         Check::new("user", "the first administrator is named as tsidp names them", || {
-            done(hub::initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))))
+            done(initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))))
         }),
         Check::new("key", "the key of Omni's store", || store_key_of(cx, store)),
         Check::new("data", "Omni's data is on mounts", || Ok(Done::ok((), stack::guard(cx, &compose.containers()?)?))),
@@ -156,7 +157,7 @@ fn lan(values: &Values) -> Diagnosis {
     if local(address) && local(&values.host()) {
         return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
     }
-    hub::lan_address(address)
+    lan_address(address)
 }
 
 fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {

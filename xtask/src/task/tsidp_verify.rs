@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::oidc::{self, Discovery};
-use crate::check::{Finding, grant, hub};
+use crate::check::{Finding, grant, values};
 use crate::cli::TsidpVerify;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
@@ -121,7 +121,7 @@ fn read(policy: &Path) -> Result<(String, String), Failure> {
 fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
     let env = &cx.settings.env_file;
     keep(cx.ui.step("issuer", "the issuer is written as tsidp writes it", || {
-        done(hub::issuer(issuer, env.get("OMNI_DOMAIN")))
+        done(values::issuer(issuer, env.get("OMNI_DOMAIN")))
     }));
     let inside = sidecar_runs(cx);
     let from = if inside { "from the sidecar" } else { "from this host, since the sidecar does not run" };

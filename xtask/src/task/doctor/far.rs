@@ -4,7 +4,7 @@ use super::seen::{images, of, proxmox_of, sidecar, told, verdict};
 use super::{Seen, certificates};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Versions};
-use crate::check::{Finding, grant};
+use crate::check::{Finding, grant, values};
 use crate::failure::{Code, Failure};
 use crate::files;
 use crate::spec::hujson;
@@ -111,14 +111,14 @@ pub fn registration(seen: &Seen<'_>) -> Diagnosis {
 }
 
 pub fn issuer(seen: &Seen<'_>) -> Diagnosis {
-    verdict(|| Ok(hub::issuer(seen.needs("OIDC_ISSUER_URL")?, seen.value("OMNI_DOMAIN"))))
+    verdict(|| Ok(values::issuer(seen.needs("OIDC_ISSUER_URL")?, seen.value("OMNI_DOMAIN"))))
 }
 
 pub fn discovery(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let issuer = seen.needs("OIDC_ISSUER_URL")?;
         sidecar(seen)?;
-        if hub::issuer(issuer, seen.value("OMNI_DOMAIN")).state == State::Failed {
+        if values::issuer(issuer, seen.value("OMNI_DOMAIN")).state == State::Failed {
             return Err(Diagnosis::unknown("tsidp.issuer says what is wrong with its address"));
         }
         Ok(match tsidp_verify::discover(seen.cx, issuer) {

@@ -3,7 +3,7 @@
 use super::Seen;
 use super::seen::{proxmox_of, told, verdict};
 use crate::check::diagnosis::Diagnosis;
-use crate::check::hub;
+use crate::check::values;
 use crate::files as disk;
 use crate::secret::Secret;
 use crate::settings::environment;
@@ -20,15 +20,14 @@ pub fn env(seen: &Seen<'_>) -> Diagnosis {
         return seen.absent("");
     }
     let file = &seen.cx.settings.env_file;
-    let mut found = hub::complete(file, &seen.example);
+    let mut found = values::complete(file, &seen.example);
     if file.get("COMPOSE_PROJECT_NAME").is_some() {
         let why =
             "it sets COMPOSE_PROJECT_NAME: by hand and at boot, compose starts another Omni with that, an empty one";
         found = found.and(Diagnosis::failed(why).fix("take that line out of docker/.env"));
     }
     // Compose takes its environment before the file; what starts the stack at boot has another one.
-    let keys =
-        REQUIRED.iter().map(|each| each.key).chain(["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE"]);
+    let keys = REQUIRED.iter().map(|each| each.key).chain(values::PROVIDER);
     let before: Vec<&str> = keys
         .filter(|key| file.get(key).is_some_and(|value| environment(key).is_some_and(|set| set != value)))
         .collect();

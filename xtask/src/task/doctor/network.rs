@@ -12,6 +12,7 @@ use super::seen::{proxmox_of, remote_engine, verdict};
 use crate::beside::{ALL, Job, beside};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Answer, PORTS};
+use crate::check::values;
 use crate::files;
 use crate::task::hub::host_and_port;
 use crate::tool::compose::SIDECAR;
@@ -21,7 +22,7 @@ use crate::tool::docker::engine_address;
 pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let address = seen.needs("OMNI_LAN_ADDRESS")?;
-        let formed = hub::lan_address(address);
+        let formed = values::lan_address(address);
         let domain = seen.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
         let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if local(address) && local(&domain) {

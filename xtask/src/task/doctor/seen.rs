@@ -56,7 +56,7 @@ impl<'a> Seen<'a> {
 
     /// A value of `docker/.env` that is not the example's.
     pub fn value(&self, key: &str) -> Option<&str> {
-        check::hub::given(&self.cx.settings.env_file, &self.example, key)
+        check::values::given(&self.cx.settings.env_file, &self.example, key)
     }
 
     /// A value of `docker/.env`, or why there is nothing to look at.

@@ -3,7 +3,7 @@
 use super::Seen;
 use super::seen::{images, sidecar, told, verdict};
 use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::hub;
+use crate::check::{hub, values};
 use crate::failure::{Code, Failure};
 use crate::status::docker::Container;
 use crate::task::hub as stack;
@@ -79,7 +79,7 @@ pub fn account(seen: &Seen<'_>) -> Diagnosis {
 }
 
 pub fn user(seen: &Seen<'_>) -> Diagnosis {
-    verdict(|| Ok(hub::initial_user(seen.needs("OMNI_INITIAL_USER")?, seen.value("OIDC_ISSUER_URL"))))
+    verdict(|| Ok(values::initial_user(seen.needs("OMNI_INITIAL_USER")?, seen.value("OIDC_ISSUER_URL"))))
 }
 
 pub fn provider_version(seen: &Seen<'_>) -> Diagnosis {

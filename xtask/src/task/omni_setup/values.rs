@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::hub;
+use crate::check::values;
 use crate::cli::OmniSetup;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
@@ -58,14 +58,14 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
     let env = &cx.settings.env_file;
     let mut values = BTreeMap::new();
     let mut missing = Vec::new();
-    values.insert(ACCOUNT, Secret::plain(account(args, hub::given(env, example, ACCOUNT), stored)?));
+    values.insert(ACCOUNT, Secret::plain(account(args, values::given(env, example, ACCOUNT), stored)?));
     for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
         let flag = flag(args, variable.key);
         let given = flag.and_then(|(_, value)| value.map(str::to_owned)).or_else(|| environment(variable.key));
         let found = match given {
             Some(given) => Some(here(variable.key, given)),
             None if env.is_foreign(variable.key) => return Err(foreign(variable.key)),
-            None => hub::given(env, example, variable.key).map(str::to_owned),
+            None => values::given(env, example, variable.key).map(str::to_owned),
         };
         let wanted = Missing {
             name: variable.name.into(),
@@ -97,7 +97,7 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
 fn foreign(key: &str) -> Failure {
     Failure::new(Code::Invalid, format!("compose takes what follows the `$` in {key} for a variable"))
         .cause("docker/.env does not set it, so its place is filled from the environment, or left empty")
-        .hint("put the value in single quotes where the dollar sign is meant, else write it out in docker/.env")
+        .hint(values::NO_VARIABLE)
 }
 
 /// Asks, with the usual answer where there is one.
@@ -161,7 +161,7 @@ fn sound(values: &Values) -> Result<(), Failure> {
         if value.chars().any(char::is_control) {
             return bad("holds a line break or another control character");
         }
-        if let Some(why) = hub::domain(value).err().filter(|_| variable.key == "OMNI_DOMAIN") {
+        if let Some(why) = values::domain(value).err().filter(|_| variable.key == "OMNI_DOMAIN") {
             return bad(why);
         }
     }
@@ -170,7 +170,7 @@ fn sound(values: &Values) -> Result<(), Failure> {
 
 /// What may not change once Omni has a store: machines carry its name.
 fn settled(values: &Values, env: &EnvFile, example: &EnvFile, stored: bool) -> Result<(), Failure> {
-    let (old, new) = (hub::given(env, example, "OMNI_DOMAIN"), values.get("OMNI_DOMAIN"));
+    let (old, new) = (values::given(env, example, "OMNI_DOMAIN"), values.get("OMNI_DOMAIN"));
     match old.filter(|old| stored && !old.eq_ignore_ascii_case(new)) {
         Some(old) => Err(Failure::new(Code::Conflict, format!("Omni is {old}, and cannot become {new}"))
             .cause("its machines and its users carry that name, and there is a store already")
