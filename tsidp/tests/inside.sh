@@ -193,6 +193,12 @@ check 'install after it needs no key' run 0 tsidp/install.sh --base-url $base --
 check 'purge' run 0 tsidp/uninstall.sh --purge --yes
 check '… removes the state' test ! -e /var/lib/tsidp
 check '… and the user' bash -c '! getent passwd tsidp'
+# A new VM, with the copy alone.
+check 'a copy is put in place' run 0 tar -xzf "$copy" -C /var/lib
+check '… install then needs no key' run 0 tsidp/install.sh --base-url $base --hostname login --timeout 20
+check '… the clients are there' grep -q omni /var/lib/tsidp/oidc-funnel-clients.json
+check '… for tsidp alone' test "$(mode_of /var/lib/tsidp/oidc-funnel-clients.json)" = '600 tsidp'
+check '… it runs' test "$(running_as)" = tsidp
 check 'the key was never in a command line, at the end' test ! -e /tmp/key-in-argv
 
 kill "$watcher"

@@ -8,13 +8,14 @@ use xtask::cli::Cli;
 use crate::sandbox::root;
 
 /// Pages that people copy commands from.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "docs/deployment.md",
     "docs/operations.md",
     "docs/upgrade.md",
     "docs/networking.md",
     "docs/gpg-key-setup.md",
+    "docs/questions.md",
     "docker/README.md",
     "docker/TROUBLESHOOTING.md",
     "tsidp/README.md",
@@ -74,6 +75,10 @@ const SYSTEM: &[&str] = &[
     "date",
     "ls",
     "cat",
+    "diff",
+    "test",
+    "usermod",
+    "sh",
     "fpr=",
     ".",
     "cd",
@@ -89,6 +94,7 @@ const DOCKER: &[(&str, &str)] = &[
     ("compose down", ""),
     ("compose stop", ""),
     ("compose restart", ""),
+    ("compose start", ""),
     ("compose pull", ""),
     ("compose logs", "--tail"),
     ("compose ps", "-a"),
