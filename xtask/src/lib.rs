@@ -6,7 +6,7 @@
 
 pub use check;
 pub use effects::{beside, cx, files, paths, proc, settings, state, tool, triage, ui, wait};
-pub use model::{clock, failure, plan, secret, spec, status};
+pub use model::{clock, failure, plan, secret, spec, status, words};
 
 pub mod apply;
 pub mod cli;

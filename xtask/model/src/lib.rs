@@ -11,3 +11,4 @@ pub mod record;
 pub mod secret;
 pub mod spec;
 pub mod status;
+pub mod words;

@@ -3,8 +3,8 @@
 //!
 //! 1. Read the templates and their classes.
 //! 2. See what there is: Proxmox now, or as it was saved; the machines that Omni asks for already.
-//! 3. Place what is still to be made by the provider's own rule; try the loss of each node.
-//! 4. Exit 1 when it cannot fit, 3 when machines are to be made or given up, 0 when all is as the templates say.
+//! 3. Place what does not exist yet by the provider's own rule; try the loss of each node.
+//! 4. Exit 1 when it cannot fit, 3 when machines are to be created or removed, 0 when all is as the templates say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ use crate::status::omni::Resource;
 use crate::status::proxmox::Seen;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Done, Status, table};
+use crate::words::count;
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.all || args.name.is_empty();
@@ -37,7 +38,8 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let inventory = match &args.inventory {
         Some(file) => cx.ui.step("inventory", format!("the inventory in `{}`", file.display()), || {
             let saved = proxmox_inventory::saved(file)?;
-            let detail = format!("{} nodes of {}, as of {}", saved.nodes.len(), saved.endpoint, saved.taken_at);
+            let detail =
+                format!("{} of {}, as of {}", count(saved.nodes.len(), "node"), saved.endpoint, saved.taken_at);
             Ok(Done::ok(saved, detail))
         })?,
         None => proxmox_inventory::observe(cx, &proxmox_inventory::login(cx)?)?,
@@ -80,7 +82,7 @@ fn verdict(
 ) -> anyhow::Result<Outcome> {
     let what = match templates {
         [one] => format!("cluster `{}`", one.name),
-        many => format!("{} clusters", many.len()),
+        many => count(many.len(), "cluster"),
     };
     if !fit.fits() {
         let errors: Vec<&crate::check::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
@@ -94,15 +96,19 @@ fn verdict(
     let new = fit.placements.iter().filter(|placement| !matches!(placement.state, State::Exists(_))).count();
     let gone: usize = demand.surplus.values().sum();
     if new == 0 && gone == 0 {
-        let summary = format!("{what}: all {} machines are there", fit.placements.len());
+        let summary = match fit.placements.len() {
+            1 => format!("{what}: its machine exists"),
+            all => format!("{what}: all {all} machines exist"),
+        };
         return Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"));
     }
     let mut words = Vec::new();
     if new > 0 {
-        words.push(format!("{new} machines to be made, and they fit"));
+        let fit = if new == 1 { "it fits" } else { "they fit" };
+        words.push(format!("{} to create, and {fit}", count(new, "machine")));
     }
     if gone > 0 {
-        words.push(format!("{gone} to be given up"));
+        words.push(format!("{gone} to remove"));
     }
     let next = match templates {
         [one] => format!("cargo xtask cluster-sync {}", one.name),
@@ -162,12 +168,17 @@ fn parsed(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Failure> {
 /// [`Code::NotFound`] for a class that no file describes, [`Code::Invalid`] for one that says too little or wrong.
 fn needed_classes(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeMap<String, Option<Machine>>, Failure> {
     let known = classes(cx)?;
+    // The first of two of one name counts, as everywhere.
+    let by_name: BTreeMap<&str, &Class> = known.iter().rev().map(|class| (class.class.id.as_str(), class)).collect();
     let id = cx.settings.provider_id(None).value;
     let mut needed = BTreeMap::new();
     for (template, set) in templates.iter().flat_map(|template| template.sets.iter().map(move |set| (template, set))) {
         let Some(wanted) = &set.class else { continue };
-        let Some(class) = known.iter().find(|class| class.class.id == wanted.name) else {
-            let names = known.iter().map(|class| class.class.id.as_str());
+        if needed.contains_key(&wanted.name) {
+            continue;
+        }
+        let Some(class) = by_name.get(wanted.name.as_str()) else {
+            let names = by_name.keys().copied();
             let near = crate::spec::nearest::nearest(&wanted.name, names);
             let place = wanted.name_at.in_file(&template.place.file);
             let failure = Failure::new(Code::NotFound, format!("{place}: there is no machine class `{}`", wanted.name))
@@ -210,14 +221,14 @@ fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
 }
 
 fn counted(fit: &Fit, demand: &Demand) -> String {
-    let count = |wanted: fn(&State) -> bool| fit.placements.iter().filter(|placement| wanted(&placement.state)).count();
+    let of = |wanted: fn(&State) -> bool| fit.placements.iter().filter(|placement| wanted(&placement.state)).count();
     let mut words = vec![
-        format!("{} exist", count(|state| matches!(state, State::Exists(_)))),
-        format!("{} to be made", count(|state| !matches!(state, State::Exists(_)))),
+        format!("{} exist", of(|state| matches!(state, State::Exists(_)))),
+        format!("{} to create", of(|state| !matches!(state, State::Exists(_)))),
     ];
     let gone: usize = demand.surplus.values().sum();
     if gone > 0 {
-        words.push(format!("{gone} to be given up"));
+        words.push(format!("{gone} to remove"));
     }
     words.join(", ")
 }
@@ -230,7 +241,7 @@ fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
     }
     if !demand.surplus.is_empty() {
         let row = |(set, count): (&String, &usize)| vec![set.clone(), format!("{count} fewer; Omni chooses which")];
-        parts.push(table(&["MACHINE SET", "TO BE GIVEN UP"], &demand.surplus.iter().map(row).collect::<Vec<_>>()));
+        parts.push(table(&["MACHINE SET", "TO REMOVE"], &demand.surplus.iter().map(row).collect::<Vec<_>>()));
     }
     let rows: Vec<Vec<String>> = fit.nodes.iter().map(node_row).collect();
     parts.push(table(&["NODE", "MEMORY  █ used ▒ to come", "BEFORE", "AFTER", "MACHINES", "CPUS ASKED"], &rows));
@@ -254,7 +265,7 @@ fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
             vec![loss.node.clone(), loss.machines.to_string(), etcd, elsewhere]
         };
         parts.push(table(
-            &["WITHOUT", "MACHINES LOST", "ETCD", "MADE ANEW"],
+            &["WITHOUT", "MACHINES LOST", "ETCD", "RECREATED"],
             &losses.iter().map(row).collect::<Vec<_>>(),
         ));
     }

@@ -6,7 +6,7 @@
 //! 4. What would go wrong is said: no match on a node, several (the provider then takes the one that Proxmox lists first,
 //!    and its order is random), a match without images, one that is disabled, one that is too small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -17,16 +17,20 @@ use crate::check::convert;
 use crate::cli::SelectorTest;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
+use crate::proc::quote;
 use crate::spec::nearest::nearest;
 use crate::spec::provider_data;
 use crate::spec::{self, machine_class};
 use crate::tool::proxmox::Proxmox;
 use crate::ui::{Check, Done, Status, table};
+use crate::words::count;
 
 /// More rows than this are shown only where a selector matches or fails; `--json` has all.
 const SHOWN: usize = 200;
 /// Storages that one warning names.
 const NAMED: usize = 5;
+/// Names of storages that a failure lists.
+const SHOWN_NAMES: usize = 20;
 const GIB: u64 = 1 << 30;
 
 /// A storage of a node: what a selector sees, and what it does not.
@@ -57,6 +61,14 @@ struct Tested<'a> {
     /// For each storage, in their order.
     results: Result<Vec<Result<bool, EvalError>>, CompileError>,
     program: Option<Program>,
+}
+
+impl Tested<'_> {
+    /// How many storages match.
+    fn matches(&self) -> usize {
+        let results = self.results.as_ref().map_or(&[][..], Vec::as_slice);
+        results.iter().filter(|result| **result == Ok(true)).count()
+    }
 }
 
 /// Something that would go wrong, or by chance.
@@ -91,8 +103,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     })?;
     show(cx, &tested, &places, nowhere);
     note(cx, &warnings);
-    let matched = tested.iter().filter_map(|each| each.results.as_ref().ok()).flatten();
-    let matched = matched.filter(|result| **result == Ok(true)).count();
+    let matched: usize = tested.iter().map(Tested::matches).sum();
     let data = json!({
         "selectors": tested.iter().map(describe).collect::<Vec<_>>(),
         "results": tested.iter().flat_map(|each| rows(each, &places)).collect::<Vec<_>>(),
@@ -101,15 +112,52 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some((subject, error)) = tested.iter().find_map(|each| Some((each.subject, each.results.as_ref().err()?))) {
         return Err(refused(subject, error).with(data).into());
     }
+    if let Some(lost) = tested.iter().find(|tested| !nowhere && tested.matches() == 0) {
+        return Err(matches_nothing(lost.subject, &places, args.class.as_deref()).with(data).into());
+    }
     let summary = match (nowhere, matched) {
         (true, _) => "it compiles; there was no storage to try it on".to_owned(),
-        (false, matched) => format!("{matched} of {} storages match", places.len() * tested.len()),
+        (false, matched) => format!("{matched} of {} match", count(places.len() * tested.len(), "storage")),
     };
     let next = match &args.class {
-        Some(class) => format!("cargo xtask machineclass-check {class}"),
+        Some(class) => format!("cargo xtask machineclass-check {}", quote(class)),
         None => "cargo xtask machineclass-create".to_owned(),
     };
     Ok(Outcome::done(summary).with(data).next(next))
+}
+
+/// A selector that no storage of any node matches: a machine of such a class is never created.
+fn matches_nothing(subject: &Subject, places: &[Place], class: Option<&str>) -> Failure {
+    let what = match subject.disk.as_str() {
+        "" => "the selector matches no storage on any node".to_owned(),
+        disk => format!("the selector of {disk} matches no storage on any node"),
+    };
+    let names: BTreeSet<&str> = places.iter().map(|place| place.name.as_str()).collect();
+    let more = names.len().saturating_sub(SHOWN_NAMES);
+    let mut shown: Vec<String> = names.iter().take(SHOWN_NAMES).map(|name| (*name).to_owned()).collect();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    let again = match class {
+        Some(class) => format!("cargo xtask selector-test --class {}", quote(class)),
+        None => "cargo xtask selector-test 'name == \"STORAGE\"'".to_owned(),
+    };
+    // A saved list does not say what a storage holds; Proxmox does, of those that the login may see.
+    let unseen = match places.iter().any(|place| place.images.is_some()) {
+        true => "; a storage that the login may not see is not listed (`cargo xtask proxmox-audit`)",
+        false => "",
+    };
+    let near = quoted_names(&subject.selector).into_iter().find_map(|name| nearest(name, names.iter().copied()));
+    let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+    Failure::new(Code::Failed, what)
+        .cause(format!("the storages are: {}", shown.join(", ")))
+        .hint(format!("{near}select one of these names{unseen}"))
+        .next(again)
+}
+
+/// The texts in quotes of a selector.
+fn quoted_names(selector: &str) -> Vec<&str> {
+    selector.split(['"', '\'']).skip(1).step_by(2).filter(|name| !name.is_empty()).collect()
 }
 
 /// Step 1: the selectors, and the node that the class is pinned to.
@@ -187,7 +235,7 @@ fn storages(args: &SelectorTest, cx: &Cx, node: Option<&str>, compiles: bool) ->
 
 fn no_node(node: &str, nodes: &[String]) -> Failure {
     let failure = Failure::new(Code::NotFound, format!("there is no storage of a node `{node}`"))
-        .cause(format!("there are: {}", if nodes.is_empty() { "none".to_owned() } else { nodes.join(", ") }));
+        .cause(format!("the nodes are: {}", if nodes.is_empty() { "none".to_owned() } else { nodes.join(", ") }));
     match nearest(node, nodes.iter().map(String::as_str)) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None => failure,
@@ -198,7 +246,9 @@ fn no_node(node: &str, nodes: &[String]) -> Failure {
 fn saved(cx: &Cx, file: &Path) -> Result<Vec<Place>, Failure> {
     let form = "it is a JSON list of {\"name\", \"node\", \"storageType\", \"availableSpace\"}, the last in bytes";
     let wrong = |why: String| {
-        Failure::new(Code::Invalid, format!("`{}` is no list of storages", cx.paths.show(file))).cause(why).hint(form)
+        Failure::new(Code::Invalid, format!("`{}` is not a list of storages", cx.paths.show(file)))
+            .cause(why)
+            .hint(form)
     };
     let bytes = load::read(cx, file, form)?;
     let list = match spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))? {
@@ -207,7 +257,7 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<Place>, Failure> {
     };
     let place = |(at, entry): (usize, &Value)| {
         let entry =
-            entry.as_object().ok_or_else(|| wrong(format!("entry {} is {}, and no object", at + 1, kind(entry))))?;
+            entry.as_object().ok_or_else(|| wrong(format!("entry {} is {}, not an object", at + 1, kind(entry))))?;
         let text = |key: &str| match entry.get(key) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(other) => Err(wrong(format!("entry {}: `{key}` is {other}, and must be text", at + 1))),
@@ -374,7 +424,7 @@ fn warnings(tested: &Tested<'_>, places: &[Place]) -> Vec<Warning> {
         }
         match matching.as_slice() {
             [] => {
-                let message = format!("nothing matches on {node}: a machine that is placed there is never made");
+                let message = format!("nothing matches on {node}: a machine that is placed there is never created");
                 warn("no-match", "", message);
             }
             [_] => {}
@@ -384,7 +434,7 @@ fn warnings(tested: &Tested<'_>, places: &[Place]) -> Vec<Warning> {
                     0 => String::new(),
                     more => format!(" and {more} more"),
                 };
-                let message = format!("{}{more} match on {node}: which one takes a disk is chance", names.join(", "));
+                let message = format!("{}{more} match on {node}: the provider picks one at random", names.join(", "));
                 warn("several-match", "", message);
             }
         }

@@ -380,7 +380,7 @@ fn a_selector_is_tried_on_each_storage() {
     assert_eq!(document["data"]["results"][0]["error"], Value::Null);
     let document = test("name.startsWith(\"local\")", &[]).exits(0).json();
     assert_eq!(kinds(&document), ["several-match", "no-images", "disabled"]);
-    let document = test("100u / availableSpace > 0u", &["--node", "pve2"]).exits(0).json();
+    let document = test("100u / availableSpace > 0u", &["--node", "pve2"]).exits(1).json();
     assert_eq!(verdicts(&document), ["pve2/local-zfs eval-error"]);
     assert_eq!(document["data"]["results"][0]["error"], "division by zero");
     let document = test("storageType == rbd", &[]).exits(1).json();
@@ -399,6 +399,34 @@ fn a_selector_is_tried_on_each_storage() {
 }
 
 #[test]
+fn selector_test_fails_when_nothing_matches_on_any_node() {
+    let project = Project::new();
+    project.write(
+        "zfs.json",
+        r#"[{"name":"local","node":"pve1","storageType":"dir","availableSpace":90000000000},
+            {"name":"local-zfs","node":"pve1","storageType":"zfspool","availableSpace":900000000000}]"#,
+    );
+    let test =
+        |selector: &str| project.run(&["selector-test", selector, "--storages", "zfs.json", "--offline", "--json"]);
+    // tteck/Proxmox#253: a guide says local-lvm, and the node was installed on ZFS.
+    let document = test("name == \"local-lvm\"").exits(1).json();
+    let error = &document["error"];
+    assert_eq!(error["message"], "the selector matches no storage on any node");
+    assert_eq!(error["cause"], "the storages are: local, local-zfs");
+    assert_eq!(document["next"], json!(["cargo xtask selector-test 'name == \"STORAGE\"'"]));
+    assert_eq!(verdicts(&document), ["pve1/local false", "pve1/local-zfs false"], "the results are there all the same");
+    let document = test("name == \"local-zsf\"").exits(1).json();
+    assert!(document["error"]["hint"].as_str().unwrap().starts_with("did you mean `local-zfs`?"), "{document:#}");
+    test("storageType == \"zfspool\"").exits(0);
+    // Of a class, the disk is named.
+    project.write("machine-classes/z.yaml", &class("z", &DATA.replace("local-lvm", "fast")));
+    let line = ["selector-test", "--class", "z", "--storages", "zfs.json", "--offline", "--json"];
+    let document = project.run(&line).exits(1).json();
+    assert_eq!(document["error"]["message"], "the selector of disk matches no storage on any node", "{document:#}");
+    assert_eq!(document["next"], json!(["cargo xtask selector-test --class z"]));
+}
+
+#[test]
 fn without_storages_a_selector_is_compiled() {
     let project = Project::new();
     let document = project.run(&["selector-test", "name == \"x\"", "--offline", "--json"]).exits(0).json();
@@ -413,14 +441,14 @@ fn without_storages_a_selector_is_compiled() {
     project.run(&["selector-test"]).exits(2);
     project.run(&["selector-test", "true", "--class", "x"]).exits(2);
     for (text, word) in [
-        ("{}", "is no list"),
+        ("{}", "is not a list"),
         ("[{\"name\": \"a\", \"node\": \"b\", \"storageType\": \"c\"}]", "`availableSpace` is missing"),
         ("[{\"name\": 1, \"node\": \"b\", \"storageType\": \"c\", \"availableSpace\": 1}]", "`name` is 1"),
         (
             "[{\"name\": \"a\", \"node\": \"b\", \"storageType\": \"c\", \"availableSpace\": -1}]",
             "`availableSpace` is -1",
         ),
-        ("[1]", "entry 1 is a number, and no object"),
+        ("[1]", "entry 1 is a number, not an object"),
         ("[{\"name\": \"a\", \"node\": \"b\",\n\"name\": \"c\"}]", "`name` stands twice at line 2"),
     ] {
         project.write("s.json", text);

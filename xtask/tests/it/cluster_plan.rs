@@ -14,7 +14,7 @@ fn what_is_to_be_made_and_fits_is_pending() {
     let (status, stdout, stderr) = Project::new().run(Some(&Proxmox::start()), &["cluster-plan", "matrix"]);
     assert_eq!(status, 3, "{stderr}");
     assert_eq!(stdout, include_str!("../fixtures/output/cluster-plan.txt"));
-    assert!(stderr.contains("cluster `matrix`: 6 machines to be made, and they fit"), "{stderr}");
+    assert!(stderr.contains("cluster `matrix`: 6 machines to create, and they fit"), "{stderr}");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn what_exists_is_not_made_again() {
     let machines = document["data"]["machines"].as_array().unwrap();
     assert_eq!(machines.len(), 6);
     assert!(machines.iter().all(|machine| machine["state"] == "exists" && machine["on"] == machine["node"]));
-    // One worker fewer is wanted: a change, though nothing is to be made.
+    // One worker fewer is wanted: a change, though nothing is created.
     let project = Project::new();
     let template = std::fs::read_to_string(project.path().join("clusters/matrix.yaml")).unwrap();
     let at = template.rfind("size: 3").unwrap();
@@ -97,4 +97,56 @@ fn the_plan_changes_nothing() {
     project.run(Some(&proxmox), &["cluster-plan", "--all"]);
     assert_eq!(std::fs::read_dir(project.path()).unwrap().count(), before);
     assert!(!proxmox.asked.lock().unwrap().is_empty());
+}
+
+const CLASS: &str = "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: matrix-controlplane\nspec:\n  autoprovision:\n    providerid: proxmox\n    providerdata: |\n      cores: 4\n      sockets: 1\n      memory: 8192\n      disk_size: 40\n      network_bridge: vmbr0\n      storage_selector: name == \"local-lvm\"\n";
+
+const DEMO: &str = "kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: v1.13.5\n---\nkind: ControlPlane\nmachineClass:\n  name: matrix-controlplane\n  size: 3\n";
+
+/// The fix of the one finding of a rule.
+fn fix(document: &serde_json::Value, rule: &str) -> String {
+    let findings = document["data"]["findings"].as_array().expect("a list");
+    let finding = findings.iter().find(|finding| finding["rule"] == rule);
+    finding.unwrap_or_else(|| panic!("{rule}: {document:#}"))["fix"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn plan_advises_a_third_node_for_three_control_planes_on_two() {
+    const RULE: &str = "plan-control-planes-together";
+    let project = Project::new();
+    project.write("machine-classes/matrix-controlplane.yaml", CLASS);
+    project.write("clusters/demo.yaml", DEMO);
+    project.write("two.json", include_str!("../fixtures/inventory/two-of-three-online.json"));
+    let plan = |words: &[&str]| project.json(None, &[&["cluster-plan", "demo", "--inventory"], words].concat());
+    let (status, document) = plan(&["two.json"]);
+    assert_eq!(status, 3, "{document:#}");
+    let wanted = "bring pve3 back before the sync: no rule can spread 3 control planes over 2 online nodes";
+    assert_eq!(fix(&document, RULE), wanted);
+    assert_eq!(
+        document["data"]["findings"].as_array().unwrap().iter().filter(|finding| finding["rule"] == RULE).count(),
+        1
+    );
+    // A Proxmox of one node is warned of as well, with the nodes that it lacks.
+    let one = project.json(Some(&Proxmox::start()), &["proxmox-inventory", "--save", "all.json"]);
+    assert_eq!(one.0, 0, "{:#}", one.1);
+    let mut saved: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(project.path().join("all.json")).unwrap()).unwrap();
+    saved["nodes"].as_array_mut().unwrap().truncate(1);
+    project.write("one.json", &saved.to_string());
+    let (_, document) = plan(&["one.json"]);
+    assert!(fix(&document, RULE).starts_with("add 2 nodes before the sync"), "{document:#}");
+    // The first provider cannot place anything while a node is offline.
+    let (status, document) = plan(&["two.json", "--provider-version", "0d9fd58"]);
+    assert_eq!(status, 1);
+    assert!(fix(&document, "plan-no-node").starts_with("run provider v0.1.0 or later"), "{document:#}");
+}
+
+#[test]
+fn plan_of_one_machine_speaks_of_one() {
+    let project = Project::new();
+    project.write("machine-classes/matrix-controlplane.yaml", CLASS);
+    project.write("clusters/demo.yaml", &DEMO.replace("size: 3", "size: 1"));
+    project.write("two.json", include_str!("../fixtures/inventory/two-of-three-online.json"));
+    let (status, document) = project.json(None, &["cluster-plan", "demo", "--inventory", "two.json"]);
+    assert_eq!((status, &document["summary"]), (3, &json!("cluster `demo`: 1 machine to create, and it fits")));
 }

@@ -6,7 +6,7 @@ use super::machine::{Disk, Machine};
 use super::place::{self, Asked, Candidate, Ledger};
 use super::provider::Provider;
 use super::selector::Selects;
-use super::{Member, NodeRoom, Placement, PoolRoom, State, bytes};
+use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes};
 use crate::Finding;
 use model::spec::Place;
 use model::status::proxmox::{Inventory, Storage, Vm};
@@ -33,6 +33,7 @@ pub(super) struct Board<'a> {
     asked: BTreeMap<(String, String), Place>,
     /// How much memory of a node the provider sees used, where it is not what Proxmox says now.
     pub seen: BTreeMap<String, u64>,
+    /// The node whose loss is tried; then only what does not fit is of interest.
     pub offline: Option<String>,
 }
 
@@ -95,10 +96,9 @@ impl<'a> Board<'a> {
     }
 
     /// Counts a machine that exists; `None` for one that does not.
-    pub fn stands(&mut self, member: &Member) -> Option<Placement> {
+    pub fn stands(&mut self, member: &Member, vms: &Vms<'_>) -> Option<Placement> {
         let State::Exists(node) = &member.state else { return None };
-        let vm =
-            self.inventory.node(node).and_then(|found| found.vms.known()?.iter().find(|vm| vm.name == member.name));
+        let vm = vms.get(&(node.as_str(), member.name.as_str()));
         // It will use what it was given; a stopped one will be started.
         let growth = vm.map_or(0, |vm| if vm.running { vm.memory.saturating_sub(vm.memory_used) } else { vm.memory });
         let (memory, running) = vm.map_or((member.machine.memory, true), |vm| (vm.memory, vm.running));
@@ -133,7 +133,7 @@ impl<'a> Board<'a> {
                 picked.node
             }
             Err(why) => {
-                let fix = "bring the node back, or name another one with `node:` in the class";
+                let fix = advice::no_node(self.provider, self.inventory, machine.node.as_deref());
                 let message = format!("no node for machines of the class `{}`: {why}", machine.class);
                 self.error("plan-no-node", &machine.place, message, fix);
                 return placement(member, None, Vec::new(), machine.memory, disk);
@@ -174,12 +174,7 @@ impl<'a> Board<'a> {
                 "a machine of the class `{}` has {} processors, and {node} has {cpus} threads: Proxmox does not start it",
                 machine.class, machine.vcpus
             );
-            self.error(
-                "plan-cpu",
-                &machine.place,
-                message,
-                "give it fewer cores or sockets, or pin it to a larger node",
-            );
+            self.error("plan-cpu", &machine.place, message, advice::cpu(&self.rooms, machine.vcpus));
         }
     }
 
@@ -191,10 +186,7 @@ impl<'a> Board<'a> {
                 "{node} has no bridge `{}` that the login may use: a machine of the class `{}` is refused there",
                 network.bridge, machine.class
             );
-            let fix = format!(
-                "it has: {}; SDN.Use on a bridge makes it visible (`cargo xtask proxmox-audit`)",
-                bridges.join(", ")
-            );
+            let fix = advice::bridge(node, bridges, self.inventory, &network.bridge);
             self.error("plan-bridge", &machine.place, message, fix);
         }
     }
@@ -220,9 +212,8 @@ impl<'a> Board<'a> {
             }
         }
         let Some(first) = matching.first().copied() else {
-            let names: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
             let message = format!("the selector of the class `{}` matches no storage on {node}", machine.class);
-            let fix = format!("{node} shows: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+            let fix = advice::no_storage(node, storages);
             self.error("plan-selector-none", &disk.place, message, fix);
             return String::new();
         };
@@ -272,7 +263,7 @@ impl<'a> Board<'a> {
             let word = if storage.enabled { "not reachable" } else { "disabled" };
             let message =
                 format!("the selector of the class `{}` matches `{name}`, which is {word} on {node}", machine.class);
-            let fix = "add `&& availableSpace > 0u` to the selector, or mend the storage";
+            let fix = "add `&& availableSpace > 0u` to the selector, or fix the storage";
             self.error("plan-storage-state", &disk.place, message, fix);
         }
     }
@@ -287,12 +278,12 @@ impl<'a> Board<'a> {
         let names: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
         if storages.is_empty() {
             let message = format!("no storage on {node} takes ISO images: Talos cannot be downloaded there");
-            let fix = "give a storage the content `iso` (`pvesm set local --content iso,vztmpl,backup`), or let the login see it";
+            let fix = advice::iso(node, found.storages.known().map_or(&[], Vec::as_slice));
             self.error("plan-iso-missing", place, message, fix);
         }
         if storages.len() > 1 {
             let message = format!(
-                "{} on {node} all take ISO images: the provider takes any of them, each time anew",
+                "{} on {node} all take ISO images: the provider picks one of them at random for each machine",
                 names.join(" and ")
             );
             let fix = "let the login see one: take Datastore.* on the others away";
@@ -323,7 +314,7 @@ impl<'a> Board<'a> {
                     bytes(room.total),
                     bytes(after - room.total)
                 );
-                self.error("plan-memory", &place, message, fix_memory(self.provider));
+                self.error("plan-memory", &place, message, advice::memory(self.provider, &self.rooms));
             } else if after + room.promised > room.total {
                 let message = format!(
                     "{name} has {} for {} once its other guests use all that they were given",
@@ -363,25 +354,28 @@ impl<'a> Board<'a> {
 
     /// Says which control planes stand together.
     pub fn judge_control_planes(&mut self, members: &[Member], placements: &[Placement]) {
-        if self.rooms.iter().filter(|room| room.online).count() < 2 {
-            return;
+        let mut first: BTreeMap<&str, &Member> = BTreeMap::new();
+        for member in members.iter().filter(|member| member.control_plane) {
+            first.entry(&member.cluster).or_insert(member);
         }
-        let mut together: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        let mut all: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut of_cluster: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
         for placement in placements.iter().filter(|placement| placement.control_plane) {
-            *all.entry(&placement.cluster).or_default() += 1;
-            if let Some(node) = &placement.node {
-                *together.entry((&placement.cluster, node)).or_default() += 1;
-            }
+            of_cluster.entry(&placement.cluster).or_default().push(placement);
         }
-        for ((cluster, node), count) in together.into_iter().filter(|(_, count)| *count > 1) {
-            let total = all[cluster];
-            let place = members.iter().find(|member| member.control_plane && member.cluster == cluster);
-            let Some(place) = place.map(|member| member.place.clone()) else { continue };
-            let majority = total - count > total / 2;
-            let then = if majority { "its loss takes them together" } else { "its loss takes etcd's majority" };
-            let message = format!("{count} of {total} control planes of `{cluster}` share {node}: {then}");
-            self.warning("plan-control-planes-together", &place, message, fix_together(self.provider));
+        for (cluster, all) in of_cluster {
+            let Some(member) = first.get(cluster) else { continue };
+            let mut on: BTreeMap<&str, usize> = BTreeMap::new();
+            all.iter()
+                .filter_map(|placement| placement.node.as_deref())
+                .for_each(|node| *on.entry(node).or_default() += 1);
+            let total = all.len();
+            for (node, count) in on.into_iter().filter(|(_, count)| *count > 1) {
+                let majority = total - count > total / 2;
+                let then = if majority { "its loss takes them together" } else { "its loss takes etcd's majority" };
+                let message = format!("{count} of {total} control planes of `{cluster}` share {node}: {then}");
+                let fix = advice::together(self.provider, self.inventory, &member.machine, &all);
+                self.warning("plan-control-planes-together", &member.place, message, fix);
+            }
         }
     }
 
@@ -406,21 +400,5 @@ fn placement(member: &Member, node: Option<String>, storages: Vec<String>, memor
         storages,
         memory,
         disk,
-    }
-}
-
-fn fix_memory(provider: Provider) -> &'static str {
-    if provider < Provider::V0_2 {
-        "this provider puts all machines on the emptiest node: pin classes with `node:`, or run v0.2.0"
-    } else {
-        "fewer or smaller machines, another `placement_strategy`, or a class for each node with `node:`"
-    }
-}
-
-fn fix_together(provider: Provider) -> &'static str {
-    if provider < Provider::V0_2 {
-        "a class for each node with `node:`, or provider v0.2.0, which spreads a set over the nodes"
-    } else {
-        "`placement_strategy: spread`, or `ha: {resource_affinity: negative}` in the class"
     }
 }

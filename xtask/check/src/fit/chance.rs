@@ -8,6 +8,9 @@ use crate::Finding;
 impl Board<'_> {
     /// Says, once for each set, where the choice of a node is not for anybody to know beforehand.
     pub(super) fn chance(&mut self, member: &Member, picked: &Picked, remembered: Option<Picked>) {
+        if self.offline.is_some() {
+            return;
+        }
         let mut say = |rule: &'static str, message: String| {
             if self.said.insert((rule, member.set.clone())) {
                 let fix = "nothing, if any of them will do; else a class for each node with `node:`";

@@ -36,8 +36,9 @@ pub fn demand(
         if control_plane { first.push((template, set)) } else { then.push((template, set)) }
     }
     let ours: BTreeSet<String> = first.iter().chain(&then).map(|(template, set)| set.id(&template.name)).collect();
+    let there = There::new(inventory, requests);
     for (template, set) in first.into_iter().chain(then) {
-        demand_of(template, set, classes, inventory, requests, &mut demand);
+        demand_of(template, set, classes, &there, &mut demand);
     }
     demand.notes.extend(orphans(&ours, inventory, requests));
     demand
@@ -47,8 +48,7 @@ fn demand_of(
     template: &ClusterTemplate,
     set: &MachineSet,
     classes: &BTreeMap<String, Option<Machine>>,
-    inventory: &Inventory,
-    requests: &Seen<Vec<Resource>>,
+    there: &There<'_>,
     demand: &mut Demand,
 ) {
     let id = set.id(&template.name);
@@ -64,7 +64,7 @@ fn demand_of(
         demand.notes.push(words);
         return;
     };
-    let there = there_are(&id, inventory, requests);
+    let there = there.of(&id);
     let count = count as usize;
     if there.len() > count {
         demand.surplus.insert(id.clone(), there.len() - count);
@@ -84,28 +84,42 @@ fn demand_of(
     }
 }
 
-/// The machines of a set: what Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is silent.
-fn there_are(set: &str, inventory: &Inventory, requests: &Seen<Vec<Resource>>) -> Vec<(String, State)> {
-    let vms = |name: Option<&str>| {
-        let all =
+/// What there is, by machine set: read once, whatever the number of sets.
+struct There<'a> {
+    by_set: BTreeMap<&'a str, Vec<(&'a str, State)>>,
+}
+
+impl<'a> There<'a> {
+    /// What Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is silent.
+    fn new(inventory: &'a Inventory, requests: &'a Seen<Vec<Resource>>) -> There<'a> {
+        let vms =
             inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
-        let of_set = all.filter(move |(_, vm)| match name {
-            Some(name) => vm.name == name,
-            None => vm.set() == Some(set),
-        });
-        of_set.map(|(node, vm)| (vm.name.clone(), State::Exists(node.name.clone()))).collect::<Vec<_>>()
-    };
-    match requests {
-        Seen::Known(requests) => {
-            let of_set = requests.iter().filter(|request| request.metadata.label("machine-request-set") == Some(set));
-            let kept = of_set.filter(|request| !request.metadata.tearing_down());
-            kept.map(|request| {
-                let id = request.metadata.id.as_str();
-                vms(Some(id)).pop().unwrap_or_else(|| (id.to_owned(), State::Requested))
-            })
-            .collect()
+        let mut by_set: BTreeMap<&str, Vec<(&str, State)>> = BTreeMap::new();
+        match requests {
+            Seen::Known(requests) => {
+                let nodes: BTreeMap<&str, &str> =
+                    vms.map(|(node, vm)| (vm.name.as_str(), node.name.as_str())).collect();
+                for request in requests.iter().filter(|request| !request.metadata.tearing_down()) {
+                    let Some(set) = request.metadata.label("machine-request-set") else { continue };
+                    let id = request.metadata.id.as_str();
+                    let state = nodes.get(id).map_or(State::Requested, |node| State::Exists((*node).to_owned()));
+                    by_set.entry(set).or_default().push((id, state));
+                }
+            }
+            Seen::Unknown(_) => {
+                for (node, vm) in vms {
+                    let Some(set) = vm.set() else { continue };
+                    by_set.entry(set).or_default().push((&vm.name, State::Exists(node.name.clone())));
+                }
+            }
         }
-        Seen::Unknown(_) => vms(None),
+        There { by_set }
+    }
+
+    /// The machines of a set.
+    fn of(&self, set: &str) -> Vec<(String, State)> {
+        let found = self.by_set.get(set).map_or(&[][..], Vec::as_slice);
+        found.iter().map(|(name, state)| ((*name).to_owned(), state.clone())).collect()
     }
 }
 

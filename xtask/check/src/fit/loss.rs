@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::advice;
 use super::board::Board;
-use super::place::Ledger;
 use super::selector::Selects;
 use super::{Member, Placement, State};
+use crate::Finding;
+use model::words::count;
 
 /// The loss of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub struct Loss {
     pub control_planes: usize,
     /// The clusters whose etcd loses its majority.
     pub majority_lost: Vec<String>,
-    /// Why the lost machines cannot be made anew on the other nodes; empty when they can.
+    /// Why the lost machines cannot be recreated on the other nodes; empty when they can.
     pub problems: Vec<String>,
 }
 
@@ -33,62 +35,87 @@ pub(super) fn losses(
     if online.len() < 2 {
         return Vec::new();
     }
-    let losses: Vec<Loss> = online.iter().map(|node| loss(board, node, members, placements, selects)).collect();
     // Where the machines do not fit at all, their not fitting elsewhere is no news.
-    let fits = problems(board).is_empty();
-    for loss in losses.iter().filter(|loss| fits && !loss.problems.is_empty()) {
-        let on_it = placements.iter().find(|placement| placement.node.as_deref() == Some(&loss.node));
-        let place = on_it.and_then(|placement| members.iter().find(|member| member.name == placement.name));
-        let Some(place) = place.map(|member| member.place.clone()) else { continue };
-        let message = format!(
-            "without {} its {} machines do not fit elsewhere: {}",
-            loss.node,
-            loss.machines,
-            loss.problems.join("; ")
-        );
-        board.warning("plan-loss", &place, message, "leave room for one node's machines on the others");
+    let before: BTreeSet<String> = problems(board).into_iter().collect();
+    let by_name: BTreeMap<&str, &Member> = members.iter().map(|member| (member.name.as_str(), member)).collect();
+    let mut lost: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
+    for placement in placements {
+        lost.entry(placement.node.as_deref().unwrap_or_default()).or_default().push(placement);
     }
+    let mut majorities = majorities_lost(placements);
+    // The board as it is after the plan, without what grows with the number of machines: it is cloned for each node.
+    let findings = std::mem::take(&mut board.findings);
+    (board.ledger, board.remembered, board.said) = Default::default();
+    let mut warnings = Vec::new();
+    let losses: Vec<Loss> = online
+        .iter()
+        .map(|node| {
+            let gone = lost.get(node.as_str()).map_or(&[][..], Vec::as_slice);
+            let gone: Vec<&Member> =
+                gone.iter().filter_map(|placement| by_name.get(placement.name.as_str()).copied()).collect();
+            let loss = Loss {
+                node: node.clone(),
+                machines: gone.len(),
+                control_planes: gone.iter().filter(|member| member.control_plane).count(),
+                majority_lost: majorities.remove(node.as_str()).unwrap_or_default(),
+                problems: without(board, node, &gone, &before, selects),
+            };
+            if before.is_empty() && !loss.problems.is_empty() {
+                warnings.extend(warning(&loss, &gone, board));
+            }
+            loss
+        })
+        .collect();
+    board.findings = findings;
+    board.findings.extend(warnings);
     losses
 }
 
-fn loss(board: &Board<'_>, node: &str, members: &[Member], placements: &[Placement], selects: &Selects<'_>) -> Loss {
-    let lost: Vec<&Placement> = placements.iter().filter(|placement| placement.node.as_deref() == Some(node)).collect();
+fn warning(loss: &Loss, gone: &[&Member], board: &Board<'_>) -> Option<Finding> {
+    let machines = count(loss.machines, "machine");
+    let message = format!("without {}, its {machines} cannot be recreated: {}", loss.node, loss.problems.join("; "));
+    Some(Finding::warning("plan-loss", gone.first()?.place.clone(), message, advice::loss(board.provider, gone)))
+}
+
+/// Why the lost machines cannot be recreated on the other nodes. What was wrong before is not a consequence of the loss.
+fn without(
+    board: &Board<'_>,
+    node: &str,
+    gone: &[&Member],
+    before: &BTreeSet<String>,
+    selects: &Selects<'_>,
+) -> Vec<String> {
     let mut after = board.clone();
-    after.findings.clear();
-    (after.ledger, after.remembered) = (Ledger::default(), Ledger::default());
     after.offline = Some(node.to_owned());
     // By then the machines have been running for a while, and Proxmox's figures show it.
     after.seen = board.rooms.iter().map(|room| (room.name.clone(), room.used + room.added)).collect();
-    let before: BTreeSet<String> = problems(board).into_iter().collect();
-    for placement in &lost {
-        let member = members.iter().find(|member| member.name == placement.name);
-        if let Some(member) = member {
-            after.put(&Member { state: State::New, ..member.clone() }, selects);
-        }
+    for member in gone {
+        after.put(&Member { state: State::New, ..(*member).clone() }, selects);
     }
     after.judge();
-    // What was wrong before is no consequence of the loss.
     let problems: BTreeSet<String> = problems(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
-    Loss {
-        node: node.to_owned(),
-        machines: lost.len(),
-        control_planes: lost.iter().filter(|placement| placement.control_plane).count(),
-        majority_lost: majority_lost(node, placements),
-        problems: problems.into_iter().collect(),
-    }
+    problems.into_iter().collect()
 }
 
 fn problems(board: &Board<'_>) -> Vec<String> {
     board.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect()
 }
 
-fn majority_lost(node: &str, placements: &[Placement]) -> Vec<String> {
-    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+/// By node, the clusters whose etcd loses its majority with it.
+fn majorities_lost(placements: &[Placement]) -> BTreeMap<&str, Vec<String>> {
+    let mut counts: BTreeMap<&str, (usize, BTreeMap<&str, usize>)> = BTreeMap::new();
     for placement in placements.iter().filter(|placement| placement.control_plane) {
-        let (all, lost) = counts.entry(&placement.cluster).or_default();
+        let (all, on) = counts.entry(&placement.cluster).or_default();
         *all += 1;
-        *lost += usize::from(placement.node.as_deref() == Some(node));
+        if let Some(node) = placement.node.as_deref() {
+            *on.entry(node).or_default() += 1;
+        }
     }
-    let gone = counts.into_iter().filter(|(_, (all, lost))| *lost > 0 && all - lost <= all / 2);
-    gone.map(|(cluster, _)| cluster.to_owned()).collect()
+    let mut lost: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (cluster, (all, on)) in counts {
+        for (node, _) in on.into_iter().filter(|(_, gone)| all - gone <= all / 2) {
+            lost.entry(node).or_default().push(cluster.to_owned());
+        }
+    }
+    lost
 }

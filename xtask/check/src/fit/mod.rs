@@ -4,6 +4,7 @@
 //! Machines that are made in one go are placed by the figures as they stand: Proxmox's follow within minutes, as the guests
 //! use their memory, and the provider picks the nodes of all of them within seconds.
 
+mod advice;
 mod board;
 mod chance;
 pub mod demand;
@@ -13,13 +14,15 @@ pub mod place;
 pub mod provider;
 pub mod selector;
 
+use std::collections::BTreeMap;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Finding;
 use board::Board;
 use machine::Machine;
 use model::spec::Place;
-use model::status::proxmox::Inventory;
+use model::status::proxmox::{Inventory, Vm};
 use provider::Provider;
 use selector::Selects;
 
@@ -155,7 +158,8 @@ impl Fit {
 /// Places the members in their order and says what does not fit.
 pub fn plan(inventory: &Inventory, members: &[Member], provider: Provider, selects: &Selects<'_>) -> Fit {
     let mut board = Board::new(inventory, provider);
-    let mut placements: Vec<Placement> = members.iter().filter_map(|member| board.stands(member)).collect();
+    let vms = vms(inventory);
+    let mut placements: Vec<Placement> = members.iter().filter_map(|member| board.stands(member, &vms)).collect();
     placements.extend(members.iter().filter(|member| !exists(member)).map(|member| board.put(member, selects)));
     board.judge();
     board.judge_control_planes(members, &placements);
@@ -167,6 +171,14 @@ pub fn plan(inventory: &Inventory, members: &[Member], provider: Provider, selec
     let nodes = board.rooms.clone();
     let pools = board.pools.into_values().filter(|pool| pool.added > 0).collect();
     Fit { placements, nodes, pools, losses, findings }
+}
+
+/// The VMs of all nodes, by node and name.
+type Vms<'a> = BTreeMap<(&'a str, &'a str), &'a Vm>;
+
+fn vms(inventory: &Inventory) -> Vms<'_> {
+    let all = inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
+    all.map(|(node, vm)| ((node.name.as_str(), vm.name.as_str()), vm)).collect()
 }
 
 fn exists(member: &Member) -> bool {

@@ -6,6 +6,7 @@
 //! Either way it looks at memory, never at processors, storages or bridges, and never refuses a node as too small.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::machine::Strategy;
 use super::provider::Provider;
@@ -32,9 +33,10 @@ pub struct Asked<'a> {
     pub ha: bool,
 }
 
-/// What v0.2.0 and later remember of the machines that they placed: set, node, memory.
+/// What v0.2.0 and later remember of the machines that they placed: by set and node, how many and how much memory. Only the
+/// sums count, so a choice costs the same however many machines were placed before it.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger(Vec<(String, String, u64)>);
+pub struct Ledger(BTreeMap<String, BTreeMap<String, (usize, u64)>>);
 
 /// One node in the comparison.
 struct Entry<'a> {
@@ -58,7 +60,15 @@ pub struct Picked {
 impl Ledger {
     /// Remembers a machine as placed.
     pub fn remember(&mut self, set: &str, node: &str, memory: u64) {
-        self.0.push((set.to_owned(), node.to_owned(), memory));
+        // Looked up before it is inserted: the names are cloned once for each set and node, not for each machine.
+        if !self.0.contains_key(set) {
+            self.0.insert(set.to_owned(), BTreeMap::new());
+        }
+        let Some(nodes) = self.0.get_mut(set) else { return };
+        match nodes.get_mut(node) {
+            Some((count, sum)) => (*count, *sum) = (*count + 1, sum.saturating_add(memory)),
+            None => drop(nodes.insert(node.to_owned(), (1, memory))),
+        }
     }
 }
 
@@ -90,9 +100,9 @@ pub fn pick(provider: Provider, nodes: &[Candidate], asked: &Asked<'_>, ledger: 
     let mut entries: Vec<Entry<'_>> = online.iter().map(|node| entry(provider, node, asked)).collect();
     let strategy = if provider < Provider::V0_2 { Strategy::Spread } else { asked.strategy };
     if provider >= Provider::V0_2 {
-        for (_, node, memory) in ledger.0.iter().filter(|(set, ..)| set == asked.set) {
+        for (node, (count, memory)) in ledger.0.get(asked.set).into_iter().flatten() {
             if let Some(entry) = entries.iter_mut().find(|entry| entry.name == node) {
-                reserve(entry, strategy, *memory);
+                reserve(entry, strategy, *count, *memory);
             }
         }
     }
@@ -117,11 +127,11 @@ fn entry<'a>(provider: Provider, node: &'a Candidate, asked: &Asked<'_>) -> Entr
 }
 
 /// v0.2.0 `applyReservation`.
-fn reserve(entry: &mut Entry<'_>, strategy: Strategy, memory: u64) {
+fn reserve(entry: &mut Entry<'_>, strategy: Strategy, count: usize, memory: u64) {
     match strategy {
-        Strategy::FewerVms => entry.vms += 1,
+        Strategy::FewerVms => entry.vms += count,
         Strategy::Binpack => entry.free = entry.free.saturating_sub(memory),
-        Strategy::Spread | Strategy::RoundRobin => entry.same_set += 1,
+        Strategy::Spread | Strategy::RoundRobin => entry.same_set += count,
     }
 }
 

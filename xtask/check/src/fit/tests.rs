@@ -170,7 +170,7 @@ fn disks_fill_their_pools() {
     // 200 GiB left on each local-lvm, 1000 GiB on the one pool of all.
     let inventory = cluster(&[10]);
     let local = run(&inventory, &demo(3, 4, 70), Provider::V0_2);
-    assert_eq!(rules(&local), [("plan-disk", true)]);
+    assert_eq!(rules(&local), [("plan-disk", true), ("plan-control-planes-together", false)]);
     assert_eq!(
         local.findings[0].message,
         "`local-lvm` on pve1 has 200.0 GiB left for 210.0 GiB: it fills up as the machines write"
@@ -271,7 +271,8 @@ fn a_thick_pool_shrinks_with_every_disk() {
     ]);
     let enough = |_: &str, storage: &Storage| Ok(storage.available > 30 * GIB && storage.takes_images());
     let fit = plan(&inventory, &demo(2, 4, 25), Provider::V0_2, &enough);
-    assert_eq!(rules(&fit), [("plan-selector-none", true)], "25 of 50 GiB are gone when the second is placed");
+    let found = [("plan-selector-none", true), ("plan-control-planes-together", false)];
+    assert_eq!(rules(&fit), found, "25 of 50 GiB are gone when the second is placed");
 }
 
 #[test]
@@ -309,4 +310,156 @@ fn where_chance_decides_the_plan_says_so() {
             .iter()
             .any(|(rule, _)| *rule == "plan-node-by-memory")
     );
+}
+
+fn offline(inventory: &mut Inventory, name: &str) {
+    let node = inventory.nodes.iter_mut().find(|node| node.name == name).unwrap();
+    *node = Node {
+        name: name.into(),
+        status: "offline".into(),
+        figures: Seen::Unknown("the node is offline".into()),
+        storages: Seen::Unknown("the node is offline".into()),
+        bridges: Seen::Unknown("the node is offline".into()),
+        vms: Seen::Unknown("the node is offline".into()),
+    };
+}
+
+fn fix_of(fit: &Fit, rule: &str) -> String {
+    let finding = fit.findings.iter().find(|finding| finding.rule == rule);
+    finding.unwrap_or_else(|| panic!("{rule}: {:?}", fit.findings)).fix.clone()
+}
+
+#[test]
+fn advice_for_shared_control_planes_depends_on_the_nodes() {
+    const RULE: &str = "plan-control-planes-together";
+    // bpg/terraform-provider-proxmox#692: one of three nodes is offline.
+    let mut two = cluster(&[10, 20, 30]);
+    offline(&mut two, "pve3");
+    let fix = fix_of(&run(&two, &demo(3, 4, 20), Provider::V0_2), RULE);
+    assert_eq!(fix, "bring pve3 back before the sync: no rule can spread 3 control planes over 2 online nodes");
+    let fix = fix_of(&run(&cluster(&[10, 20]), &demo(3, 4, 20), Provider::V0_2), RULE);
+    assert_eq!(fix, "add 1 node before the sync: no rule can spread 3 control planes over 2 online nodes");
+    offline(&mut two, "pve2");
+    let fix = fix_of(&run(&two, &demo(5, 4, 20), Provider::V0_2), RULE);
+    assert!(fix.starts_with("bring pve2 and pve3 back and add 2 nodes before the sync"), "{fix}");
+    // A single node is warned of as well.
+    let fit = run(&cluster(&[10]), &demo(3, 4, 20), Provider::V0_2);
+    assert_eq!(rules(&fit), [(RULE, false)], "{:?}", fit.findings);
+    assert!(fix_of(&fit, RULE).starts_with("add 2 nodes before the sync"), "{:?}", fit.findings);
+    assert!(run(&cluster(&[10]), &demo(1, 4, 20), Provider::V0_2).findings.is_empty(), "one control plane is alone");
+    // Enough nodes: the class, or the provider, is what puts them together.
+    let three = cluster(&[10, 20, 30]);
+    let with = |change: fn(&mut Machine)| {
+        let mut class = machine("cp", 4, 20, "name == \"local-lvm\"");
+        change(&mut class);
+        fix_of(&run(&three, &members("demo-control-planes", 3, &class), Provider::V0_2), RULE)
+    };
+    assert_eq!(
+        with(|class| class.node = Some("pve2".into())),
+        "the class `cp` pins all of them to pve2: remove its `node:`"
+    );
+    assert_eq!(with(|class| class.strategy = Strategy::Binpack), "set `placement_strategy: spread` in the class `cp`");
+    let mut stand = demo(3, 4, 20);
+    stand.iter_mut().for_each(|member| member.state = State::Exists("pve1".into()));
+    let fix = fix_of(&run(&three, &stand, Provider::V0_2), RULE);
+    assert!(fix.starts_with("a machine that exists stays on its node"), "{fix}");
+    let fix = fix_of(&run(&three, &demo(3, 4, 20), Provider::V0_1), RULE);
+    assert!(fix.contains("provider v0.2.0"), "{fix}");
+}
+
+#[test]
+fn advice_for_an_offline_node_depends_on_the_provider() {
+    let lost = |provider, pinned: Option<&str>| {
+        let mut class = machine("w", 4, 20, "name == \"vm_ssd\"");
+        class.node = pinned.map(str::to_owned);
+        let fit = run(&cluster(&[10, 20, 30]), &members("demo-workers", 1, &class), provider);
+        let message =
+            fit.findings.iter().find(|finding| finding.rule == "plan-loss").map(|finding| finding.message.clone());
+        message.map(|message| (message, fix_of(&fit, "plan-loss")))
+    };
+    let (message, fix) = lost(Provider::Untagged, None).unwrap();
+    assert!(message.starts_with("without pve1, its 1 machine cannot be recreated: "), "{message}");
+    assert_eq!(fix, "run provider v0.1.0 or later, which skips offline nodes; or a class for each node with `node:`");
+    assert_eq!(lost(Provider::V0_1, None), None, "there is room on the others");
+    let (_, fix) = lost(Provider::V0_2, Some("pve3")).unwrap();
+    assert_eq!(fix, "remove `node:` from the class `w` if its machines may move");
+    // The same node is offline already.
+    let mut inventory = cluster(&[10, 20, 30]);
+    offline(&mut inventory, "pve2");
+    let none = |provider, pinned: Option<&str>| {
+        let mut class = machine("w", 4, 20, "name == \"vm_ssd\"");
+        class.node = pinned.map(str::to_owned);
+        let fit = run(&inventory, &members("demo-workers", 1, &class), provider);
+        (!fit.fits()).then(|| fix_of(&fit, "plan-no-node"))
+    };
+    assert!(none(Provider::Untagged, None).unwrap().starts_with("run provider v0.1.0 or later"));
+    assert_eq!(none(Provider::V0_1, None), None);
+    let fix = none(Provider::V0_1, Some("pve2")).unwrap();
+    assert_eq!(fix, "bring pve2 back, or change `node:` in the class (online: pve1, pve3)");
+    assert_eq!(none(Provider::V0_1, Some("pve9")).unwrap(), "change `node:` in the class (online: pve1, pve3)");
+}
+
+#[test]
+fn advice_names_what_this_proxmox_has() {
+    // plugin case: a token without rights sees no bridge and no storage, and the fix listed nothing.
+    let mut blind = cluster(&[10]);
+    (blind.nodes[0].storages, blind.nodes[0].bridges) = (Seen::Known(vec![]), Seen::Known(vec![]));
+    let fit = run(&blind, &demo(1, 4, 20), Provider::V0_2);
+    for rule in ["plan-bridge", "plan-selector-none", "plan-iso-missing"] {
+        let fix = fix_of(&fit, rule);
+        assert!(fix.starts_with("pve1 shows this login no ") && fix.contains("proxmox-audit"), "{rule}: {fix}");
+    }
+    let mut inventory = cluster(&[10, 20]);
+    inventory.nodes[0].storages = Seen::Known(vec![
+        storage("pve1", "local-lvm", "lvmthin", "images", 200, false),
+        storage("pve1", "tank-files", "nfs", "backup", 200, true),
+    ]);
+    inventory.nodes[1].bridges = Seen::Known(vec!["vmbr7".into()]);
+    let mut class = machine("w", 4, 20, "name == \"local-lvm\"");
+    (class.node, class.vcpus, class.networks[0].bridge) = (Some("pve1".into()), 99, "vmbr7".into());
+    let fit = run(&inventory, &members("demo-workers", 1, &class), Provider::V0_2);
+    assert_eq!(fix_of(&fit, "plan-iso-missing"), "`pvesm set tank-files --content backup,iso` on any node");
+    assert!(fix_of(&fit, "plan-bridge").starts_with("pve1 has vmbr0; `vmbr7` exists on pve2; "));
+    assert_eq!(fix_of(&fit, "plan-cpu"), "give it fewer cores or sockets: no node has so many threads");
+}
+
+/// The fastest of three runs over `sets` machine sets of one machine each, half of which exist.
+fn timed(sets: usize) -> std::time::Duration {
+    let mut inventory = cluster(&[10, 10, 10]);
+    let class = machine("w", 4, 20, "name == \"vm_ssd\"");
+    let mut all = Vec::new();
+    for set in 0..sets {
+        let mut one = members(&format!("c{set}-control-planes"), 1, &class);
+        one[0].cluster = format!("c{set}");
+        if set % 2 == 0 {
+            one[0].state = State::Exists("pve1".into());
+        }
+        all.extend(one);
+    }
+    let exists = all.iter().filter(|member| matches!(member.state, State::Exists(_))).enumerate();
+    let vm = |(at, member): (usize, &Member)| Vm {
+        id: 100 + at as u64,
+        name: member.name.clone(),
+        running: true,
+        memory: 1,
+        memory_used: 1,
+        tags: vec![],
+    };
+    inventory.nodes[0].vms = Seen::Known(exists.map(vm).collect());
+    let always = |_: &str, storage: &Storage| Ok(storage.takes_images());
+    let once = || {
+        let start = std::time::Instant::now();
+        let fit = plan(&inventory, &all, Provider::V0_2, &always);
+        assert_eq!(fit.placements.len(), sets);
+        start.elapsed()
+    };
+    (0..3).map(|_| once()).min().unwrap()
+}
+
+#[test]
+fn plan_time_grows_linearly_with_the_number_of_sets() {
+    // 32 times the work takes about 32 times as long. With one walk over all machines for each machine it took more than 100
+    // times as long. A host that is busy with something else gets two more tries.
+    let ratio = || timed(32_000).as_secs_f64() / timed(1000).as_secs_f64();
+    assert!((0..3).any(|_| ratio() < 96.0), "more than 96 times as long for 32 times the machine sets");
 }
