@@ -27,7 +27,6 @@ use crate::omni::names::CLUSTER_MACHINE;
 use crate::omni::{Omni, api};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
-use crate::race::{First, first};
 use crate::tls::{Ca, Files, Leaf};
 use crate::tools::docker::engine::Engine;
 use crate::tools::wire::{Ask, LINK_FILE, Link, Start, Told};
@@ -155,7 +154,11 @@ pub async fn serve(options: Options) -> Result<()> {
             }
             stdin_end().await;
         };
-        first(first(signals, lab.stop.notified()), stdin).await;
+        tokio::select! {
+            () = signals => {}
+            () = lab.stop.notified() => {}
+            () = stdin => {}
+        }
     };
     ended.await;
     accepting.abort();
@@ -183,7 +186,10 @@ fn signals() -> Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     Ok(async move {
-        first(interrupt.recv(), terminate.recv()).await;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     })
 }
 
@@ -410,10 +416,7 @@ impl Lab {
                         }
                     }
                 };
-                match first(wait, tokio::time::sleep(within)).await {
-                    First::Left(now) => Told::Revision(now),
-                    First::Right(()) => Told::Revision(after),
-                }
+                Told::Revision(tokio::time::timeout(within, wait).await.unwrap_or(after))
             }
             Ask::Engine(ask) => Told::Engine(Box::new(self.engine.answer(*ask).await)),
             Ask::Dump => Told::Dump(self.dump()),

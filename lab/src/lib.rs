@@ -1,6 +1,5 @@
 //! The far ends, simulated.
 
-pub mod cel;
 pub mod clock;
 pub mod daemon;
 pub mod dns;
@@ -11,9 +10,8 @@ pub mod fill;
 pub mod gonet;
 pub mod http;
 pub mod omni;
-pub mod pattern;
 pub mod provider;
 pub mod proxmox;
-pub mod race;
+pub mod selector;
 pub mod tls;
 pub mod tools;

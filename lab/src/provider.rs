@@ -28,7 +28,6 @@ use crate::http::Client;
 use crate::omni::access::{self, Verb};
 use crate::omni::names::{INFRA, INFRA_PROVIDER_STATUS};
 use crate::omni::{Omni, api, keys};
-use crate::race::{First, first};
 use crate::tls::Ca;
 use log::Log;
 use place::Ledger;
@@ -259,9 +258,10 @@ impl Provider {
             }
             self.clock.sleep(Duration::from_secs(10)).await;
         };
-        match first(first(heart, work), crash).await {
-            First::Left(_) => 0,
-            First::Right(()) => {
+        tokio::select! {
+            () = heart => 0,
+            () = work => 0,
+            () = crash => {
                 let text = "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from \
                             server: EOF";
                 self.log.raw(text);

@@ -193,45 +193,12 @@ fn bare(text: &str) -> Value {
 
 /// Seconds since 1970 as `2026-11-22T01:10:42Z`.
 pub fn rfc3339(seconds: i64) -> String {
-    let (year, month, day, rest) = civil(seconds);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+    jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string()
 }
 
 /// `2026-11-22T01:10:42Z` in seconds since 1970; other offsets and fractions are read too.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let plausible = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
-    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
-    let offset = match zone {
-        "Z" | "z" => 0,
-        other => {
-            let sign = if other.starts_with('-') { -1 } else { 1 };
-            sign * (other.get(1..3)?.parse::<i64>().ok()? * 3600 + other.get(4..6)?.parse::<i64>().ok()? * 60)
-        }
-    };
-    plausible.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
-}
-
-/// Year, month, day and the seconds within the day. Howard Hinnant's days-from-civil, turned round.
-pub fn civil(seconds: i64) -> (i64, i64, i64, i64) {
-    let z = seconds.div_euclid(86_400) + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1, seconds.rem_euclid(86_400))
-}
-
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let yoe = y.rem_euclid(400);
-    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468
+    text.parse::<jiff::Timestamp>().ok().map(|at| at.as_second())
 }
 
 #[cfg(test)]

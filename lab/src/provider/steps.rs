@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Provider;
 use super::place::{Asked, Node, Strategy};
 use super::release::Release;
-use crate::cel::{self, Storage};
+use crate::selector;
 use crate::tls::hex;
 
 /// Every node is offline.
@@ -294,15 +294,15 @@ impl Provider {
     async fn pick_storage(&self, node: &str, selector: &str) -> Result<String, String> {
         let list = self.pve.call("GET", &format!("/nodes/{node}/storage"), None).await?;
         for entry in list.as_array().into_iter().flatten() {
-            let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-            let storage = Storage {
+            let text = |key: &str| entry[key].as_str().unwrap_or_default();
+            let storage = cel::Storage {
                 name: text("storage"),
-                node: node.to_owned(),
+                node,
                 storage_type: text("type"),
                 available_space: entry["avail"].as_u64().unwrap_or(0),
             };
-            if cel::matches(selector, &storage)? {
-                return Ok(storage.name);
+            if selector::matches(selector, &storage)? {
+                return Ok(storage.name.to_owned());
             }
         }
         Err(format!("failed to pick the disk: no matches for the condition {selector:?}"))

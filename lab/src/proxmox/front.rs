@@ -15,7 +15,6 @@ use super::task::Job;
 use super::upload::{self, Upload};
 use super::{Shared, World};
 use crate::http::{Answer, Reply, Request, percent_decode};
-use crate::omni::resource::civil;
 
 /// Bytes of a body that is no upload.
 const POST_LIMIT: usize = 64 * 1024;
@@ -69,15 +68,8 @@ pub async fn handle(shared: Arc<Shared>, request: Request) -> Answer {
 
 /// Seconds since 1970 as HTTP writes them (RFC 9110 5.6.7).
 fn imf_fixdate(seconds: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let seconds = i64::try_from(seconds).unwrap_or_default();
-    let (year, month, day, rest) = civil(seconds);
-    let at = |list: &[&'static str], index: i64| usize::try_from(index).ok().and_then(|at| list.get(at).copied());
-    let weekday = at(&DAYS, seconds.div_euclid(86_400).rem_euclid(7)).unwrap_or_default();
-    let month = at(&MONTHS, month - 1).unwrap_or_default();
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let at = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or_default()).unwrap_or_default();
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// What came of a request before its tasks run.

@@ -72,6 +72,8 @@ pub struct CompileError {
     pub hint: Option<String>,
     /// cel-go's first line in full.
     pub line: String,
+    /// cel-go's whole text: every problem, each with its line of the source and a mark below the column.
+    pub report: String,
     /// False if it is only this checker that does not know the construct.
     pub certain: bool,
 }
@@ -202,7 +204,7 @@ pub fn compile(source: &str) -> Result<Program, CompileError> {
     });
     compiled.unwrap_or_else(|| {
         let message = "the expression nests too deeply for this check".to_owned();
-        Err(CompileError { at: At::START, line: message.clone(), message, hint: None, certain: false })
+        Err(CompileError::bare(message, None, false))
     })
 }
 
@@ -224,34 +226,48 @@ fn compile_here(source: &str) -> Result<Program, CompileError> {
         Ok(other) => {
             let message = format!("expression output type is {}, expected bool", other.runtime_name());
             let hint = Some("compare it with something, like `name == \"local-lvm\"`".to_owned());
-            Err(CompileError { at: At::START, line: message.clone(), message, hint, certain: true })
+            Err(CompileError::bare(message, hint, true))
         }
         Err(checker::Refusal::Problems(problems)) => Err(first(source, problems)),
         Err(checker::Refusal::Unsupported(at, name)) => {
             let message = format!("this check does not know the message type {name}; the provider might");
-            let at = position(source, at);
-            Err(CompileError { at, line: message.clone(), message, hint: None, certain: false })
+            Err(CompileError { at: position(source, at), ..CompileError::bare(message, None, false) })
         }
     }
 }
 
 fn first(source: &str, problems: Vec<Problem>) -> CompileError {
+    let shown: Vec<String> = problems.iter().map(|problem| problem.shown(source)).collect();
+    let report = shown.join("\n");
+    let line = report.lines().next().unwrap_or_default().to_owned();
     let problem = problems.into_iter().next();
     let Problem { at, message } = problem.unwrap_or(Problem { at: None, message: "unknown error".to_owned() });
     let hint = hint(&message);
-    let Some(offset) = at else {
-        return CompileError {
-            at: At::START,
-            line: format!("ERROR: <input>:-1:0: {message}"),
-            message,
-            hint,
-            certain: true,
-        };
-    };
-    let at = position(source, offset);
-    // ANTLR places the end of an empty source before its first column.
-    let column = if source.is_empty() { 0 } else { at.column };
-    CompileError { at, line: format!("ERROR: <input>:{}:{column}: {message}", at.line), message, hint, certain: true }
+    let at = at.map_or(At::START, |offset| position(source, offset));
+    CompileError { at, line, message, hint, certain: true, report }
+}
+
+impl Problem {
+    /// As cel-go prints it: position, message, the line of the source, and a mark below the column.
+    fn shown(&self, source: &str) -> String {
+        let message = &self.message;
+        let Some(offset) = self.at else { return format!("ERROR: <input>:-1:0: {message}") };
+        if source.is_empty() {
+            // ANTLR places the end of an empty source before its first column.
+            return format!("ERROR: <input>:1:0: {message}");
+        }
+        let At { line, column } = position(source, offset);
+        let text = source.split('\n').nth(line as usize - 1).unwrap_or_default();
+        let dots = ".".repeat(column as usize - 1);
+        format!("ERROR: <input>:{line}:{column}: {message}\n | {text}\n | {dots}^")
+    }
+}
+
+impl CompileError {
+    /// An error without a position, which cel-go prints as its message alone.
+    fn bare(message: String, hint: Option<String>, certain: bool) -> CompileError {
+        CompileError { at: At::START, line: message.clone(), report: message.clone(), message, hint, certain }
+    }
 }
 
 fn position(source: &str, offset: u32) -> At {

@@ -14,7 +14,6 @@ use super::compose::Service;
 use crate::faulty;
 use crate::provider::log::{Line, Log, now};
 use crate::provider::{self, Surroundings};
-use crate::race::{First, first};
 
 /// How long a healthy sidecar takes from its start, in field time.
 const HEALTHY_AFTER: Duration = Duration::from_secs(3);
@@ -368,9 +367,9 @@ impl Engine {
             self.healthy(key).await;
             self.around.clock.sleep(Duration::from_secs(1)).await;
         };
-        match first(self.process(key, service, log), death).await {
-            First::Left(code) => code,
-            First::Right(()) => {
+        tokio::select! {
+            code = self.process(key, service, log) => code,
+            () = death => {
                 self.cut_off(key);
                 137
             }
@@ -477,7 +476,7 @@ impl Engine {
                 }
             }
         };
-        matches!(first(wait, tokio::time::sleep(most)).await, First::Left(true))
+        tokio::time::timeout(most, wait).await == Ok(true)
     }
 
     async fn logs(&self, key: &Key, from: usize, wait: bool) -> Told {
@@ -496,7 +495,10 @@ impl Engine {
             if lines.len() > from || ended || !wait {
                 return Told::Lines(lines.into_iter().skip(from).collect(), ended);
             }
-            first(grown.changed(), changed.changed()).await;
+            tokio::select! {
+                _ = grown.changed() => {}
+                _ = changed.changed() => {}
+            }
         }
     }
 

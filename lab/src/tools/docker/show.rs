@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::compose::Project;
 use super::engine::Shown;
-use crate::omni::resource::{civil, rfc3339};
+use crate::omni::resource::rfc3339;
 use crate::provider::log::Line;
 
 const SECOND: u64 = 1_000_000_000;
@@ -125,9 +125,8 @@ pub fn table(found: &[Shown], now: u64) -> String {
 pub fn json(project: &Project, shown: &Shown, now: u64) -> String {
     let service = &shown.service;
     let text = |value: &str| escaped(&json!(value).to_string());
-    let (year, month, day, rest) = civil(i64::try_from(shown.created / SECOND).unwrap_or(0));
-    let created =
-        format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} +0000 UTC", rest / 3600, rest / 60 % 60, rest % 60);
+    let created = jiff::Timestamp::from_second(i64::try_from(shown.created / SECOND).unwrap_or(0)).unwrap_or_default();
+    let created = created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
     let volumes: Vec<String> =
         service.volumes.iter().map(|(name, _)| cut(&format!("{}_{name}", project.name))).collect();
     let binds = service.binds.iter().map(|(_, host)| cut(host));

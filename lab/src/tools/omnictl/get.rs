@@ -14,7 +14,6 @@ use crate::omni::goyaml;
 use crate::omni::kinds::Kind;
 use crate::omni::query;
 use crate::omni::resource::{Key, Resource};
-use crate::pattern::Pattern;
 use crate::tools::{err, out};
 
 enum Output {
@@ -56,7 +55,7 @@ pub fn run(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
         if !id.is_empty() {
             return Err(Fail::Said("cannot specify both resource ID and ID regexp".to_owned()));
         }
-        let read = Pattern::new(parsed.text("id-match-regexp"));
+        let read = regex::Regex::new(parsed.text("id-match-regexp"));
         pattern = Some(read.map_err(|why| format!("invalid ID regexp: error parsing regexp: {why}"))?);
     }
     let output = output(parsed.text("output"))?;

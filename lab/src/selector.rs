@@ -1,0 +1,28 @@
+//! Storage selectors, as the provider runs them: the runner's own crate, which is held to cel-go's verdicts.
+
+/// Whether a selector chooses a storage. The error is the text that the provider logs.
+pub fn matches(selector: &str, storage: &cel::Storage<'_>) -> Result<bool, String> {
+    let program = cel::compile(selector).map_err(|error| error.report)?;
+    program.matches(storage).map_err(|error| error.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each line is an expression and what cel-go v0.27 answered: a value, `C:` an error of compilation, `E:` of evaluation.
+    #[test]
+    fn errors_are_reported_as_cel_go_prints_them() {
+        let storage =
+            cel::Storage { name: "local-lvm", node: "pve1", storage_type: "lvmthin", available_space: 858_993_459_200 };
+        let mut checked = 0;
+        for line in include_str!("selector/truth.jsonl").lines() {
+            let [source, expected]: [String; 2] = serde_json::from_str(line).unwrap();
+            let got = matches(&source, &storage).map_or_else(|text| text, |value| value.to_string());
+            let expected = expected.trim_start_matches("C:").trim_start_matches("E:");
+            assert_eq!(got, expected, "{source}");
+            checked += 1;
+        }
+        assert!(checked > 60, "{checked}");
+    }
+}
