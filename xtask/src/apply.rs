@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::clock::rfc3339;
 use crate::cx::Cx;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Kind};
 use crate::files;
 use crate::plan::{Action, Plan, Step};
 use crate::proc;
@@ -190,10 +190,7 @@ fn provider_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret,
 
 /// A stack that did not start for its sidecar: the sidecar's log says why.
 fn of_sidecar(cx: &Cx, failure: Failure) -> Failure {
-    match failure.message.contains("sidecar") {
-        true => hub::explain(cx, SIDECAR, failure),
-        false => failure,
-    }
+    if failure.kind == Kind::Sidecar { hub::explain(cx, SIDECAR, failure) } else { failure }
 }
 
 /// Sets one key of `docker/.env`, read afresh: the file may have changed since the task began.

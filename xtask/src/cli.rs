@@ -301,6 +301,7 @@ options! {
         pub offline: bool = "--offline";
     }
 
+    #[derive(Default)]
     pub struct ClusterCreate {
         /// The name of the cluster
         pub name: Option<String> = "NAME";

@@ -6,7 +6,7 @@
 
 pub use check;
 pub use effects::{beside, cx, files, paths, proc, settings, state, tool, triage, ui, wait};
-pub use model::{clock, failure, plan, secret, spec, status, words};
+pub use model::{clock, failure, plan, secret, spec, status, version, words};
 
 pub mod apply;
 pub mod cli;
@@ -62,7 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
 fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     match (proc::cut(), result) {
         // The same, with what was done before it.
-        (Some(cut), Err(error)) if Failure::of(&error).message == cut.message => Err(error),
+        (Some(cut), Err(error)) if Failure::of(&error).code == cut.code => Err(error),
         (Some(cut), _) => Err(cut.into()),
         (None, result) => result,
     }

@@ -9,6 +9,7 @@ use super::diagnosis::Diagnosis;
 use model::clock;
 use model::spec::yaml;
 use model::status::docker::{Container, Inspected};
+use model::version;
 
 /// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
 /// directory of the embedded etcd has a default, the file of SQLite has none since 1.4).
@@ -166,12 +167,6 @@ pub fn tag(image: &str) -> Option<&str> {
     name.split_once(':').map(|(_, tag)| tag)
 }
 
-/// Major and minor of `v1.9.3`.
-pub fn minor(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.trim_start_matches('v').split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
 /// The versions that were found, each where it could be.
 #[derive(Debug, Clone, Default)]
 pub struct Versions {
@@ -189,7 +184,7 @@ pub struct Versions {
 pub fn pairing(found: &Versions) -> Diagnosis {
     let mut all = Diagnosis::ok("");
     if let Some(pinned) = &found.pinned {
-        if minor(pinned).is_none() {
+        if version::minor(pinned).is_none() {
             return Diagnosis::failed(format!("the image of Omni has the tag {pinned}, which says no version"))
                 .fix("pin a version in docker/compose.yaml: an update must be one minor at a time, on purpose");
         }
@@ -212,7 +207,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
         let detail = format!("omnictl {version} speaks API version {api}, Omni {omni} version {server_api}");
         return Diagnosis::failed(detail).fix(install);
     }
-    if minor(omni) != minor(version) {
+    if version::minor(omni) != version::minor(version) {
         let detail = format!("omnictl is {version}, Omni {omni}");
         return all.and(Diagnosis::warning(detail).fix(install));
     }
@@ -225,7 +220,7 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
     let (Some(omni), Some(provider)) = (omni, provider) else {
         return Diagnosis::unknown("docker/compose.yaml names no image");
     };
-    let (Some(omni_minor), Some(provider_minor)) = (minor(omni), minor(provider)) else {
+    let (Some(omni_minor), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {
         return Diagnosis::failed(format!("Omni {omni} and provider {provider}: a tag that says no version"))
             .fix("pin both in docker/compose.yaml");
     };

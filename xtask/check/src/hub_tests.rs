@@ -159,7 +159,7 @@ fn the_shipped_stack_is_a_pair() {
     let images = images(compose);
     let of = |service: &str| images.get(service).and_then(|image| tag(image));
     assert_eq!(provider_pairing(of("omni"), of("proxmox-provider"), None).state, State::Ok, "{images:?}");
-    assert!(of("omni-tailscale").and_then(minor).is_some());
+    assert!(of("omni-tailscale").and_then(version::minor).is_some());
     // Every variable without a default is asked for, and no other.
     let mut named: Vec<&str> = compose
         .split("${")

@@ -259,7 +259,7 @@ fn mismatch(file: &str, m: &Mismatch) -> Option<Finding> {
         }
         // Go decodes any scalar into a string, and a patch need not be complete.
         MismatchKind::Required | MismatchKind::Keyword => None,
-        MismatchKind::Type if m.message.contains("must be of type string") => None,
+        MismatchKind::Type { wants_string: true, .. } => None,
         _ => Some(Finding::error("template-patch-value", place, m.message.clone(), "write what is named")),
     }
 }

@@ -103,7 +103,7 @@ fn mismatch(file: &str, m: &Mismatch, built_in: bool) -> Finding {
         }
         _ if newer => Finding::error("providerdata-newer-type", place, m.message.clone(), "write the type named"),
         _ => {
-            let quoted = m.kind == MismatchKind::Type && m.message.contains("got string");
+            let quoted = matches!(m.kind, MismatchKind::Type { is_string: true, .. });
             let fix = if quoted { "remove the quotes, or write a value of that type" } else { "write what is named" };
             Finding::error("providerdata-schema", place, m.message.clone(), fix)
         }

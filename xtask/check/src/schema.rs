@@ -28,8 +28,11 @@ pub struct Mismatch {
 pub enum MismatchKind {
     /// A scalar where a mapping or list belongs, or the other way round.
     Shape,
-    /// A scalar of the wrong type.
-    Type,
+    /// A scalar of the wrong type: whether a string would do, and whether it is one.
+    Type {
+        wants_string: bool,
+        is_string: bool,
+    },
     Required,
     /// A key that the schema forbids.
     UnknownKey,
@@ -197,7 +200,7 @@ impl<'s> Validator<'s> {
         }
         let scalar = |name: &str| !matches!(name, "object" | "array");
         let kind = match scalar(found) && names.iter().any(|n| scalar(n)) {
-            true => MismatchKind::Type,
+            true => MismatchKind::Type { wants_string: names.contains(&"string"), is_string: found == "string" },
             false => MismatchKind::Shape,
         };
         self.report(kind, node.at, path, format!("must be of type {}, but got {found}", names.join(" or ")));

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use model::failure::{Code, Failure};
+use model::failure::{Code, Failure, Kind};
 
 /// Mode of files that hold secrets.
 pub const PRIVATE: u32 = 0o600;
@@ -231,7 +231,9 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let kind = if error.kind() == ErrorKind::PermissionDenied { Kind::Permission } else { Kind::Other };
     Failure::new(Code::Failed, format!("cannot read `{}`", path.display()))
+        .kind(kind)
         .cause(error.to_string())
         .hint(mend(path, error))
 }

@@ -60,6 +60,25 @@ impl Code {
     }
 }
 
+/// The cause of a failure where code must distinguish it: one [`Code`] has many causes, and no decision may depend on the
+/// wording of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// No code distinguishes it.
+    #[default]
+    Other,
+    /// A TLS certificate was not accepted: waiting does not help.
+    Certificate,
+    /// Omni waits until a person accepts its licence.
+    Licence,
+    /// The versions of omnictl and Omni do not work together.
+    Version,
+    /// The stack did not start because its Tailscale sidecar is not healthy.
+    Sidecar,
+    /// The file exists, and this user may not read it.
+    Permission,
+}
+
 /// A value that a task needs and could not find: how to give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
@@ -79,6 +98,8 @@ crate::written!(Missing { name, flag, env, secret });
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub code: Code,
+    /// For decisions in code; never shown.
+    pub kind: Kind,
     /// What failed, and where.
     pub message: String,
     /// Why, as far as it is known.
@@ -98,7 +119,14 @@ impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
         let (cause, hint) = (String::new(), String::new());
         let data = serde_json::Value::Null;
-        Failure { code, message: message.into(), cause, hint, missing: Vec::new(), next: Vec::new(), data }
+        let kind = Kind::Other;
+        Failure { code, kind, message: message.into(), cause, hint, missing: Vec::new(), next: Vec::new(), data }
+    }
+
+    /// Marks its cause for decisions in code.
+    pub fn kind(mut self, kind: Kind) -> Failure {
+        self.kind = kind;
+        self
     }
 
     /// Why it failed.

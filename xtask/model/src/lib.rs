@@ -11,4 +11,5 @@ pub mod record;
 pub mod secret;
 pub mod spec;
 pub mod status;
+pub mod version;
 pub mod words;

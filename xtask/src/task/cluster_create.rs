@@ -30,6 +30,7 @@ use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::tool::role;
 use crate::ui::{Check, Done, Status};
+use crate::version;
 
 /// The pair that Omni v1.9.3 installs when nobody says otherwise (omni v1.9.3 `client/pkg/constants`).
 const TALOS: &str = "1.13.5";
@@ -149,7 +150,7 @@ fn cluster(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewCl
         0 => control_plane_class.clone(),
         _ => class(cx, worker_class, offer, "the workers", "--worker-class")?,
     };
-    let (talos_version, kubernetes_version) = versions(args, offer)?;
+    let (talos_version, kubernetes_version) = versions(args, &offer.talos)?;
     Ok(NewCluster {
         name,
         control_planes,
@@ -198,21 +199,17 @@ fn class(cx: &Cx, given: Option<String>, offer: &Offer, whose: &str, flag: &str)
 }
 
 /// Versions without `v`, both offered by Omni and compatible with each other.
-fn versions(args: &ClusterCreate, offer: &Offer) -> Result<(String, String), Failure> {
+fn versions(args: &ClusterCreate, offered: &[Resource]) -> Result<(String, String), Failure> {
     let bare = |version: &str| version.trim_start_matches('v').to_owned();
     let usable = |found: &&Resource| !found.flag(&["deprecated"]) && !found.flag(&["unsupported"]);
-    let mut known: Vec<String> = offer.talos.iter().filter(usable).map(|found| found.metadata.id.clone()).collect();
-    known.sort_by_key(|version| numbers(version));
+    let mut known: Vec<String> = offered.iter().filter(usable).map(|found| found.metadata.id.clone()).collect();
+    version::sort(&mut known, |version| version);
     let talos = match &args.talos_version {
         Some(version) => bare(version),
         None if known.iter().any(|version| version == TALOS) => TALOS.to_owned(),
-        None => known.last().cloned().ok_or_else(|| {
-            Failure::new(Code::Prerequisite, "Omni offers no Talos versions")
-                .cause("it has not reached its image factory yet")
-                .hint("wait a minute, and see whether Omni's machine can reach the internet")
-        })?,
+        None => newest_release(&known).ok_or_else(|| no_talos(&known))?,
     };
-    let found = offer.talos.iter().find(|found| found.metadata.id == talos).ok_or_else(|| {
+    let found = offered.iter().find(|found| found.metadata.id == talos).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("Omni offers no Talos {talos}"))
             .cause(format!("it offers: {}", newest(&known)))
             .hint("--talos-version with one of these")
@@ -224,11 +221,11 @@ fn versions(args: &ClusterCreate, offer: &Offer) -> Result<(String, String), Fai
         .flatten()
         .filter_map(|version| version.as_str().map(str::to_owned))
         .collect();
-    compatible.sort_by_key(|version| numbers(version));
+    version::sort(&mut compatible, |version| version);
     let kubernetes = match &args.kubernetes_version {
         Some(version) => bare(version),
         None if compatible.iter().any(|version| version == KUBERNETES) => KUBERNETES.to_owned(),
-        None => compatible.last().cloned().unwrap_or_else(|| KUBERNETES.to_owned()),
+        None => newest_release(&compatible).unwrap_or_else(|| KUBERNETES.to_owned()),
     };
     if !compatible.is_empty() && !compatible.contains(&kubernetes) {
         return Err(Failure::new(Code::Invalid, format!("Kubernetes {kubernetes} does not go with Talos {talos}"))
@@ -238,8 +235,19 @@ fn versions(args: &ClusterCreate, offer: &Offer) -> Result<(String, String), Fai
     Ok((talos, kubernetes))
 }
 
-fn numbers(version: &str) -> Vec<u64> {
-    version.split(['.', '-']).map(|part| part.parse().unwrap_or(0)).collect()
+fn newest_release(versions: &[String]) -> Option<String> {
+    version::newest_release(versions.iter().map(String::as_str)).map(str::to_owned)
+}
+
+fn no_talos(known: &[String]) -> Failure {
+    if known.is_empty() {
+        return Failure::new(Code::Prerequisite, "Omni offers no Talos versions")
+            .cause("it has not reached its image factory yet")
+            .hint("wait a minute, and check whether Omni's machine can reach the internet");
+    }
+    Failure::new(Code::Prerequisite, "Omni offers no release of Talos")
+        .cause(format!("it offers only pre-releases: {}", newest(known)))
+        .hint("a pre-release is installed only when it is named: --talos-version with one of these")
 }
 
 fn newest(versions: &[String]) -> String {
@@ -316,4 +324,38 @@ fn sync(cx: &Cx, omnictl: &Omnictl<'_>, path: &Path, known: &Known<'_>, args: &C
         cluster_sync::prove(cx, omnictl, each, args.no_wait)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::omni::resources;
+
+    fn named(talos: Option<&str>, kubernetes: Option<&str>, offered: &[(&str, &[&str])]) -> Result<String, Failure> {
+        let text: String = offered
+            .iter()
+            .map(|(id, pairs)| {
+                json!({"metadata": {"id": id}, "spec": {"compatiblekubernetesversions": pairs}}).to_string()
+            })
+            .collect();
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        let (talos_version, kubernetes_version) = (own(talos), own(kubernetes));
+        let args = ClusterCreate { talos_version, kubernetes_version, ..ClusterCreate::default() };
+        versions(&args, &resources(&text).unwrap()).map(|(talos, kubernetes)| format!("{talos} {kubernetes}"))
+    }
+
+    #[test]
+    fn pre_release_is_chosen_only_by_name() {
+        let old: &[&str] = &["1.36.9", "1.36.10", "1.38.0-alpha.1"];
+        let new: &[&str] = &["1.37.0", "1.38.0-alpha.1", "1.37.1-rc.0"];
+        let offered = [("1.13.9", old), ("1.13.10", old), ("1.14.0-beta.1", new)];
+        assert_eq!(named(None, None, &offered).unwrap(), "1.13.10 1.36.10");
+        assert_eq!(named(Some("v1.14.0-beta.1"), None, &offered).unwrap(), "1.14.0-beta.1 1.37.0");
+        assert_eq!(named(Some("1.13.9"), Some("v1.38.0-alpha.1"), &offered).unwrap(), "1.13.9 1.38.0-alpha.1");
+        let failure = named(None, None, &offered[2..]).unwrap_err();
+        assert_eq!(failure.code, Code::Prerequisite);
+        assert!(failure.cause.contains("only pre-releases: 1.14.0-beta.1"), "{failure}");
+        assert_eq!(named(None, None, &[("1.13.5", &["1.36.2", "1.36.3"])]).unwrap(), "1.13.5 1.36.2");
+        assert_eq!(named(None, None, &[]).unwrap_err().code, Code::Prerequisite);
+    }
 }

@@ -231,7 +231,7 @@ pub fn of_sync(cx: &Cx, error: anyhow::Error, wanted: &[Wanted]) -> anyhow::Erro
     for each in wanted.iter().filter(|each| each.actions.iter().any(SyncAction::destroys)) {
         let view = Omnictl::find(cx).and_then(|omnictl| cluster_status::observe(&omnictl, &each.name)).ok().flatten();
         let explained = stuck::explain(cx, failure.clone(), &each.name, view.as_ref());
-        if explained.cause != failure.cause {
+        if explained != failure {
             let hint = format!("{} {own}", explained.hint);
             return explained.hint(hint).into();
         }

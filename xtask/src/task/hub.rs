@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::check::certificate::{self, Certificate};
 use crate::check::hub;
 use crate::cx::Cx;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Kind};
 use crate::files;
 use crate::status::docker::{Container, Inspected};
 use crate::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
@@ -157,8 +157,8 @@ pub fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Durat
             Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
                 Err(failure.into())
             }
-            // A certificate does not mend itself.
-            Err(failure) if failure.message.contains("certificate") => Err(failure.into()),
+            // A certificate does not become valid by waiting.
+            Err(failure) if failure.kind == Kind::Certificate => Err(failure.into()),
             Err(failure) => {
                 let found = compose.containers()?;
                 let omni = found.iter().find(|container| container.service == OMNI);

@@ -7,6 +7,7 @@ use crate::spec::machine_class;
 use crate::status::omni::Resource;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, Status};
+use crate::version;
 
 use super::load;
 
@@ -83,7 +84,7 @@ pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
         let compatible = resource.at(&["compatiblekubernetesversions"]).as_array();
         let mut compatible: Vec<String> =
             compatible.into_iter().flatten().filter_map(|version| Some(version.as_str()?.to_owned())).collect();
-        compatible.sort_by_key(|version| order(version));
+        version::sort(&mut compatible, |version| version);
         TalosInfo {
             version: resource.metadata.id.clone(),
             compatible_kubernetes: compatible,
@@ -91,15 +92,8 @@ pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
         }
     };
     let mut versions: Vec<TalosInfo> = found.iter().map(of).collect();
-    versions.sort_by_key(|talos| order(&talos.version));
+    version::sort(&mut versions, |talos| &talos.version);
     (!versions.is_empty()).then_some(versions)
-}
-
-/// Sorts versions; a pre-release comes before its release.
-fn order(version: &str) -> (Vec<u64>, bool, String) {
-    let (numbers, pre) = version.split_once('-').map_or((version, None), |(numbers, pre)| (numbers, Some(pre)));
-    let numbers = numbers.split('.').map(|part| part.parse().unwrap_or(0)).collect();
-    (numbers, pre.is_none(), pre.unwrap_or_default().to_owned())
 }
 
 /// The classes in `machine-classes/`, for when Omni is not asked; `None` when there are none, since they may be kept

@@ -32,7 +32,7 @@ use crate::check::values::{initial_user, issuer, lan_address};
 use crate::cli::OmniSetup;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Kind};
 use crate::files;
 use crate::plan::{Action, Plan};
 use crate::secret::Secret;
@@ -169,7 +169,7 @@ fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
         Err(_) if files::is_no_file(&stack::host_path(cx, path)) => {
             Err(Diagnosis::failed(format!("{path} is no file")))
         }
-        Err(failure) if !failure.cause.contains("denied") => {
+        Err(failure) if failure.kind != Kind::Permission => {
             let fix =
                 "give it in PEM: `openssl x509 -inform der -in FILE`, or `openssl pkcs12 -in FILE -nodes`, prints that";
             Err(Diagnosis::failed(failure.message).fix(fix))
@@ -307,7 +307,7 @@ fn licence(cx: &Cx, endpoint: &str) -> anyhow::Result<&'static str> {
     let asked = Omnictl::find(cx).and_then(|omnictl| omnictl.get("sysversions", "current"));
     let state = match asked {
         Ok(_) => "accepted",
-        Err(failure) if failure.message.contains("licence") => "open",
+        Err(failure) if failure.kind == Kind::Licence => "open",
         Err(_) => "unknown",
     };
     let title = "Omni's licence (EULA)";

@@ -7,6 +7,7 @@
 //!
 //! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -228,7 +229,10 @@ pub fn wait_for_registration(
         };
         Ok((health, fresh))
     };
+    // Whether the provider runs and only its heartbeat is missing.
+    let silent = Cell::new(false);
     let result = wait::until(&what, limit, say, || {
+        silent.set(false);
         let (health, fresh) = match seen() {
             // The stack was made anew and Omni with it: until it is back, that is what is waited for.
             Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
@@ -243,10 +247,12 @@ pub fn wait_for_registration(
             }
             Some(health) if health.well() => {
                 running(cx)?;
+                silent.set(true);
                 Ok(Look::Waiting("waiting for the first heartbeat of the new container".to_owned()))
             }
             other => {
                 running(cx)?;
+                silent.set(other.as_ref().is_some_and(|health| health.initialized && !health.connected));
                 let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", health.words()));
                 Ok(Look::Waiting(format!("waiting for {words}")))
             }
@@ -257,7 +263,7 @@ pub fn wait_for_registration(
         if failure.code != Code::Timeout {
             return error;
         }
-        let hint = match failure.cause.contains("heartbeat") {
+        let hint = match silent.get() {
             true => "the provider runs and reports, and its time is not Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s looks the same as a provider that is gone",
             false => "the container runs and Omni hears nothing: see what its log says, and whether OMNI_ENDPOINT can be reached from the sidecar's network",
         };

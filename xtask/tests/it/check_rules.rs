@@ -100,6 +100,22 @@ fn omni_knows_versions_and_classes() {
 }
 
 #[test]
+fn version_fixes_suggest_releases() {
+    let pairs = |versions: &[&str]| versions.iter().map(|version| (*version).to_owned()).collect();
+    let talos = |version: &str, kubernetes: &[&str]| TalosInfo {
+        version: version.into(),
+        compatible_kubernetes: pairs(kubernetes),
+        unsupported: false,
+    };
+    let versions = [talos("1.13.5", &["1.36.9", "1.36.10", "1.37.0-rc.1"]), talos("1.14.0-beta.1", &["1.37.0"])];
+    let context = TemplateContext { talos_versions: Some(&versions), ..TemplateContext::default() };
+    for (from, to, fix) in [("v1.13.5", "v1.13.4", "use v1.13.5,"), ("v1.36.2", "v1.35.0", "use v1.36.10,")] {
+        let checked = template::check("demo.yaml", cluster().replace(from, to).as_bytes(), &context);
+        assert!(checked.findings[0].fix.starts_with(fix), "{:?}", checked.findings);
+    }
+}
+
+#[test]
 fn the_talos_schema_decides_about_patches() {
     let schema = json!({"$defs": {
         "v1alpha1.Config": {"type": "object", "additionalProperties": false, "properties": {

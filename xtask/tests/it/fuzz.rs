@@ -10,7 +10,7 @@ use serde_json::Value;
 use xtask::check::cel::{self, Storage};
 use xtask::check::machine_class::{self, ClassContext};
 use xtask::check::template::{self, FileRead, TemplateContext};
-use xtask::check::{Finding, certificate, convert, grant, labels, oidc, schema, versions};
+use xtask::check::{Finding, certificate, convert, grant, labels, oidc, schema};
 use xtask::spec::config::ProviderConfig;
 use xtask::spec::env::EnvFile;
 use xtask::spec::key::KeyInfo;
@@ -19,6 +19,7 @@ use xtask::spec::yaml;
 use xtask::state::State;
 use xtask::status::{docker, omni, proxmox, sync};
 use xtask::triage;
+use xtask::version;
 
 use crate::sandbox::{Scratch, root};
 
@@ -351,7 +352,7 @@ fn fuzz_what_programs_print() {
     fuzz("lines of programs", 400, &lines, |bytes| {
         let text = text(bytes);
         let _ = (sync::sync_actions(&text), omni::omnictl_version(&text), docker::version(&text));
-        let _ = (labels::parse(&text), versions::parse(&text));
+        let _ = (labels::parse(&text), version::parse(&text), version::numbers(&text));
     });
     let issues = triage::issues().expect("the known issues");
     let samples: Vec<Vec<u8>> = issues.iter().map(|issue| triage::shown(issue).into_bytes()).collect();

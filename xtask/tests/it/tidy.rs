@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use regex::Regex;
+
 use crate::sandbox::root;
 
 /// All Rust files below a directory.
@@ -67,4 +69,30 @@ fn tasks_are_files_of_their_names() {
         let is_there = |dir: &str| root().join(dir).join(&name).exists();
         assert!(is_there("xtask/src") || is_there("xtask/workshop/src"), "the task `{task}` has no {name}");
     }
+}
+
+#[test]
+fn control_flow_reads_kinds_not_wording() {
+    let text = r"(?:\.(?:message|cause|hint|summary)|\b(?:failure|error)\.to_string\(\))";
+    let tests = r"\.(?:contains|starts_with|ends_with|find|matches|split_once|strip_prefix|strip_suffix|eq)\(";
+    let reads = Regex::new(&format!(r"{text}\s*(?:{tests}|[=!]=)")).expect("a valid expression");
+    for wrong in ["failure.cause.contains(\"denied\")", "failure\n    .message\n    .starts_with(x)", "f.message == g"]
+    {
+        assert!(reads.is_match(wrong), "{wrong}");
+    }
+    let mut found = Vec::new();
+    for dir in ["xtask/src", "xtask/effects/src", "xtask/model/src", "xtask/check/src", "xtask/workshop/src"] {
+        for path in sources(dir).into_iter().filter(|path| !path.to_string_lossy().contains("test")) {
+            let text = code(&path);
+            for hit in reads.find_iter(&text) {
+                let line = text[..hit.start()].lines().count();
+                found.push(format!(
+                    "{}:{line}: `{}`: decide by `Failure::code` or `Failure::kind`",
+                    path.display(),
+                    hit.as_str()
+                ));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -2,8 +2,9 @@
 
 use super::Checker;
 use crate::machine_class::is_dns_label;
-use crate::versions::{self, Version};
+use crate::versions;
 use model::spec::template::{ClusterTemplate, HealthCheck, Manifest};
+use model::version::{self, Version};
 
 impl Checker<'_> {
     pub(super) fn cluster(&mut self, t: &ClusterTemplate) {
@@ -22,7 +23,7 @@ impl Checker<'_> {
         if let (Some(kubernetes), Some(talos)) = (&kubernetes, &talos) {
             self.pair(t, kubernetes, talos);
         }
-        if t.features.disk_encryption && talos.as_ref().is_some_and(|v| v.is_before(1, 5)) {
+        if t.features.disk_encryption && talos.as_ref().is_some_and(|v| version::is_before(v, 1, 5)) {
             let at = t.features.disk_encryption_at.unwrap_or(t.talos_at);
             let message = "disk encryption is supported only for Talos 1.5.0 and later";
             self.error("template-encryption", at, message, "use a newer Talos, or leave it out");
@@ -60,9 +61,9 @@ impl Checker<'_> {
             self.error("template-version", at, message, "add `version: …`");
             return None;
         }
-        match versions::parse(text) {
+        match version::parse(text) {
             Ok(version) => {
-                if !version.full {
+                if !version::is_full(text) {
                     let message =
                         format!("`{text}` is no full version: the server knows {what} versions by three numbers");
                     self.error("template-version-short", at, message, "add the patch version");
@@ -82,22 +83,23 @@ impl Checker<'_> {
         let Some(offered) = self.context.talos_versions else {
             return self.pair_by_table(t, kubernetes, talos);
         };
-        let (bare_talos, bare_kubernetes) = (talos.bare(), kubernetes.bare());
+        let (bare_talos, bare_kubernetes) = (version::bare(talos), version::bare(kubernetes));
         match offered.iter().find(|v| v.version == bare_talos) {
             None => {
-                let newest = offered.iter().filter(|v| !v.unsupported).map(|v| v.version.as_str()).next_back();
+                let usable = offered.iter().filter(|v| !v.unsupported).map(|v| v.version.as_str());
+                let newest = version::newest_release(usable);
                 let message = format!("this Omni does not offer Talos {bare_talos}");
                 let fix =
                     newest.map_or("see `omnictl get talosversions`".to_owned(), |n| format!("use v{n}, for example"));
                 self.error("template-talos-version", t.talos_at, message, &fix);
             }
-            Some(version) if version.unsupported => {
+            Some(offer) if offer.unsupported => {
                 let message = format!("Talos {bare_talos} is not supported by this Omni");
                 self.error("template-talos-version", t.talos_at, message, "see `omnictl get talosversions`");
             }
-            Some(version) if !version.compatible_kubernetes.contains(&bare_kubernetes) => {
+            Some(offer) if !offer.compatible_kubernetes.contains(&bare_kubernetes) => {
                 let message = format!("Kubernetes {bare_kubernetes} is not compatible with Talos {bare_talos}");
-                let best = version.compatible_kubernetes.last();
+                let best = version::newest_release(offer.compatible_kubernetes.iter().map(String::as_str));
                 let fix =
                     best.map_or("see `omnictl get talosversions`".to_owned(), |b| format!("use v{b}, for example"));
                 self.error("template-kubernetes-version", t.kubernetes_at, message, &fix);
@@ -107,7 +109,7 @@ impl Checker<'_> {
     }
 
     fn pair_by_table(&mut self, t: &ClusterTemplate, kubernetes: &Version, talos: &Version) {
-        if talos.is_before(1, 9) {
+        if version::is_before(talos, 1, 9) {
             let message = "Omni 1.9 supports Talos from 1.9 on";
             self.warning("template-version-pair", t.talos_at, message, "use a newer Talos");
             return;

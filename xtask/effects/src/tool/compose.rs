@@ -9,7 +9,7 @@ use super::Tool;
 use crate::cx::Cx;
 use crate::proc::{self, Ended, Job};
 use crate::settings::environment;
-use model::failure::{Code, Failure};
+use model::failure::{Code, Failure, Kind};
 use model::spec::env::REQUIRED;
 use model::status::docker::{self, Container};
 
@@ -239,6 +239,7 @@ pub(super) fn explain(ended: &Ended) -> Failure {
     }
     if has("is unhealthy") || has("dependency failed to start") {
         return Failure::new(Code::Failed, "the stack did not start: its sidecar is not healthy")
+            .kind(Kind::Sidecar)
             .cause(said)
             .hint("Omni waits for a working tailnet address: look at the sidecar's log, most often TS_AUTHKEY is used up or expired")
             .next(format!("docker compose -f docker/compose.yaml logs --tail 30 {SIDECAR}"));

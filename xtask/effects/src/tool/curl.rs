@@ -10,7 +10,7 @@ use super::Tool;
 use crate::cx::Cx;
 use crate::proc::{self, Ended, Job};
 use model::clock;
-use model::failure::{Code, Failure};
+use model::failure::{Code, Failure, Kind};
 use model::secret::{Secret, redact};
 
 /// A GET request.
@@ -192,7 +192,7 @@ fn explain(ended: &Ended, request: &Request<'_>) -> Failure {
 fn certificate(url: &str, said: &str) -> Failure {
     // What follows is curl's advice, not its reason.
     let reason = said.lines().next().unwrap_or_default();
-    let refused = |message: String| Failure::new(Code::Unreachable, message).cause(reason);
+    let refused = |message: String| Failure::new(Code::Unreachable, message).kind(Kind::Certificate).cause(reason);
     if reason.contains("has expired") {
         return refused(format!("the certificate of {url} has expired"))
             .hint("renew it and let the service read it again; if it is new, the clock of this machine is wrong (`timedatectl`)")

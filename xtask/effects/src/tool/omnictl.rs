@@ -11,7 +11,7 @@ use crate::files;
 use crate::proc::{self, Ended, Job};
 use crate::settings::{Origin, environment};
 use crate::triage;
-use model::failure::{Code, Failure, Missing};
+use model::failure::{Code, Failure, Kind, Missing};
 use model::secret::{Secret, hide};
 use model::spec::key::KeyInfo;
 use model::status::omni::{self, Resource};
@@ -197,6 +197,11 @@ impl<'a> Omnictl<'a> {
             }
             Login::Config { file, .. } => format!("the login in {}", file.display()),
         }
+    }
+
+    /// Whether the key comes from the variable that omnictl reads first, whatever [`KEYS`]\[1\] holds.
+    pub(super) fn overridden(&self) -> bool {
+        matches!(&self.login, Login::Key { variable, .. } if *variable == KEYS[0])
     }
 
     fn job(&self, purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
@@ -420,7 +425,8 @@ impl<'a> Omnictl<'a> {
 
     /// What omnictl said, in the operator's words.
     fn explain(&self, ended: &Ended) -> Failure {
-        explain(ended, &self.who(), self.endpoint.as_deref().unwrap_or("the configured Omni"))
+        let endpoint = self.endpoint.as_deref().unwrap_or("the configured Omni");
+        explain(ended, &self.who(), endpoint, self.overridden())
     }
 }
 
@@ -475,7 +481,7 @@ pub fn no_endpoint() -> Failure {
 }
 
 /// The texts are those of omnictl 1.4.9 and 1.9.3; each is held to a recording of the real program.
-fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
+fn explain(ended: &Ended, who: &str, endpoint: &str, overridden: bool) -> Failure {
     // Omni's notices come before the error: of a version that differs, for one.
     let (notices, errors): (Vec<&str>, Vec<&str>) = ended.stderr.lines().partition(|line| line.starts_with("[WARN]"));
     let said = errors.join("\n");
@@ -486,6 +492,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
     let of = |code: Code, message: String| Failure::new(code, message).cause(reasons.clone());
     if has("EULA has not been accepted") {
         return of(Code::Refused, format!("Omni at {endpoint} waits for its licence to be accepted"))
+            .kind(Kind::Licence)
             .hint(format!("a person must read and accept it at {endpoint}/eula; this project never does so"));
     }
     // A newer omnictl asks for types that an older Omni does not know, and is told that it may not see them.
@@ -493,6 +500,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
     if has("client API version mismatch") || has("omnictl is too old") || has("omnictl is newer") || unknown_type {
         let reasons = differs.map_or(reasons.clone(), |notice| format!("{reasons}\n{notice}"));
         return Failure::new(Code::Prerequisite, format!("this omnictl does not fit Omni at {endpoint}"))
+            .kind(Kind::Version)
             .cause(reasons)
             .hint("install the one that this Omni offers")
             .next("cargo xtask omnictl-install --force");
@@ -502,7 +510,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
             .hint("the key is expired, was removed, or belongs to another Omni: `omnictl serviceaccount list` as an admin shows which keys there are");
     }
     if has("insufficient role") {
-        return role_needed(who, of(Code::Refused, format!("{who} may not do this in Omni")));
+        return role_needed(overridden, of(Code::Refused, format!("{who} may not do this in Omni")));
     }
     if has("text/html") || has("unexpected HTTP status code") {
         return of(Code::Unreachable, format!("{endpoint} does not speak Omni's API"))
@@ -510,6 +518,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
     }
     if has("x509:") {
         return of(Code::Unreachable, format!("the certificate of {endpoint} is not trusted"))
+            .kind(Kind::Certificate)
             .hint("give the authority that signed it in SSL_CERT_FILE");
     }
     if has("code = Unavailable") || has("connection refused") || has("no such host") {
@@ -543,9 +552,9 @@ fn explain(ended: &Ended, who: &str, endpoint: &str) -> Failure {
 }
 
 /// `failure` with the roles that are needed, and with the variable that may have brought another key than the one meant.
-pub(super) fn role_needed(who: &str, failure: Failure) -> Failure {
+pub(super) fn role_needed(overridden: bool, failure: Failure) -> Failure {
     let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
-    match who.contains(KEYS[0]) {
+    match overridden {
         true => failure
             .hint(format!("{needed}; omnictl takes {} before {}, even an empty one", KEYS[0], KEYS[1]))
             .next(format!("unset {}", KEYS[0])),
@@ -596,7 +605,7 @@ mod tests {
         let shell = proc::shell().unwrap();
         let (script, code) = ("cat >&2; exit $0", recorded.exit.to_string());
         let job = Job::new("trying", cmd!(shell, "sh -c {script} {code}")).stdin(recorded.stderr);
-        explain(&Proc::new(None, "test", false).run(job).unwrap(), "automation", "https://omni")
+        explain(&Proc::new(None, "test", false).run(job).unwrap(), "automation", "https://omni", false)
     }
 
     #[test]

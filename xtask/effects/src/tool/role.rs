@@ -32,7 +32,7 @@ fn refused(omnictl: &Omnictl<'_>, role: &str, what: &str) -> Failure {
     let who = omnictl.who();
     let failure = Failure::new(Code::Refused, format!("{who} may not change {what} in Omni"))
         .cause(format!("insufficient role: \"{role}\", which only reads; nothing was changed"));
-    role_needed(&who, failure)
+    role_needed(omnictl.overridden(), failure)
 }
 
 /// What could be learned; that Omni does not know such a question is no failure.

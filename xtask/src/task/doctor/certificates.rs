@@ -4,7 +4,7 @@ use super::Seen;
 use super::seen::{of, told, verdict};
 use crate::check::certificate::{self, Certificate, Judgement};
 use crate::check::diagnosis::{Diagnosis, State};
-use crate::failure::Code;
+use crate::failure::{Code, Kind};
 use crate::files;
 use crate::task::hub::{host_and_port, host_path};
 
@@ -51,7 +51,7 @@ fn text(seen: &Seen<'_>, path: &str) -> Result<String, Diagnosis> {
     match files::read_text_if_there(&host_path(seen.cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
-        Err(failure) if failure.cause.contains("denied") => {
+        Err(failure) if failure.kind == Kind::Permission => {
             Err(Diagnosis::unknown(format!("{path} is root's alone: run `cargo xtask doctor` as root to look into it")))
         }
         Err(failure) => Err(Diagnosis::failed(told(&failure))),

@@ -5,7 +5,7 @@ use super::{Seen, certificates};
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::hub::{self, Versions};
 use crate::check::{Finding, grant, values};
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Kind};
 use crate::files;
 use crate::spec::hujson;
 use crate::task::{provider_verify, tsidp_verify};
@@ -42,7 +42,7 @@ fn unwell(seen: &Seen<'_>, failure: &Failure) -> Diagnosis {
 pub fn licence(seen: &Seen<'_>) -> Diagnosis {
     match seen.server() {
         Ok(_) => Diagnosis::ok("Omni answers API calls"),
-        Err(failure) if failure.message.contains("licence") => {
+        Err(failure) if failure.kind == Kind::Licence => {
             Diagnosis::failed(failure.message.clone()).fix(failure.hint.clone())
         }
         Err(failure) if failure.code == Code::MissingInput => seen.absent("nobody is logged in to Omni to ask it"),
@@ -53,7 +53,7 @@ pub fn licence(seen: &Seen<'_>) -> Diagnosis {
 pub fn versions(seen: &Seen<'_>) -> Diagnosis {
     let (pinned, running) = images(seen, OMNI);
     if let Err(failure) = seen.server()
-        && failure.message.contains("does not fit")
+        && failure.kind == Kind::Version
     {
         return Diagnosis::failed(told(failure));
     }

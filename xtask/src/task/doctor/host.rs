@@ -16,7 +16,7 @@ use crate::tool::docker::Docker;
 use crate::tool::{Tool, omnictl as tool_omnictl};
 
 /// The first compose that takes `content:` in `configs:` (docker/compose v2.23.1 release notes).
-const COMPOSE: [u32; 3] = [2, 23, 1];
+const COMPOSE: (u64, u64, u64) = (2, 23, 1);
 /// Seconds that two clocks may differ; Omni counts a heartbeat older than 31 s as none.
 const SKEW_SEEN: u64 = 3;
 const SKEW_BAD: u64 = 20;
@@ -43,11 +43,7 @@ pub fn compose(seen: &Seen<'_>) -> Diagnosis {
 
 /// Whether a version is older than [`COMPOSE`]; what is no version (`dev`) was built by somebody who knows.
 pub fn too_old(version: &str) -> bool {
-    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']).map(str::parse::<u32>);
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) => [major, minor, patch] < COMPOSE,
-        _ => false,
-    }
+    crate::version::numbers(version).is_some_and(|numbers| numbers < COMPOSE)
 }
 
 pub fn omnictl(seen: &Seen<'_>) -> Diagnosis {
@@ -83,7 +79,7 @@ pub fn engine(seen: &Seen<'_>) -> Diagnosis {
 
 /// Podman, called as docker, tells its own version: Docker's engine has been at 17 and more since 2017.
 fn of_podman(version: &str) -> bool {
-    version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 17)
+    crate::version::numbers(version).is_some_and(|(major, ..)| major < 17)
 }
 
 /// Free space where the project is and where Docker keeps its data.

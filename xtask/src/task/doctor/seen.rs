@@ -7,7 +7,7 @@ use crate::check;
 use crate::check::certificate::Certificate;
 use crate::check::diagnosis::Diagnosis;
 use crate::cx::Cx;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Kind};
 use crate::files;
 use crate::spec::config::ProviderConfig;
 use crate::spec::env::EnvFile;
@@ -117,7 +117,7 @@ impl<'a> Seen<'a> {
 
     /// Whether Omni cannot be asked because its certificate is refused here.
     pub fn certificate_refused(&self) -> bool {
-        self.health().is_some_and(|asked| asked.as_ref().is_err_and(|failure| failure.message.contains("certificate")))
+        self.health().is_some_and(|asked| asked.as_ref().is_err_and(|failure| failure.kind == Kind::Certificate))
     }
 
     /// The certificates that Omni serves; `None` where its address is not known.
