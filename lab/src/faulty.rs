@@ -7,7 +7,8 @@ mod proxmox;
 
 pub use accounts::Keys;
 pub use hub::{
-    OMNI_ENDS, before_call, last_words, leaf, once_compared, pull, refused_login, stalls, start_container, tls_cause,
+    OMNI_ENDS, before_call, last_words, leaf, once_compared, provider_stops, pull, refused_login, stalls,
+    start_container, stays_stopped, tls_cause,
 };
 pub use proxmox::ProxmoxFaults;
 

@@ -250,7 +250,8 @@ impl Provider {
             if silent {
                 std::future::pending::<()>().await;
             }
-            self.work().await
+            // On the heap: what is moved into the ends below is large.
+            Box::pin(self.work()).await
         };
         let crash = async {
             if !faults.hit("provider-crashes") {
@@ -258,9 +259,19 @@ impl Provider {
             }
             self.clock.sleep(Duration::from_secs(10)).await;
         };
+        let stopped = async {
+            let mut changes = self.omni.subscribe();
+            while !self.omni.with(|state| crate::faulty::provider_stops(faults, state, &self.id)) {
+                changes.borrow_and_update();
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
         tokio::select! {
             () = heart => 0,
             () = work => 0,
+            () = stopped => 0,
             () = crash => {
                 let text = "Error: controller runtime watch error: rpc error: code = Unavailable desc = error reading from \
                             server: EOF";

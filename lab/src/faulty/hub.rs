@@ -141,10 +141,23 @@ pub fn before_call(faults: &Faults, state: &mut State, call: &Call) -> Option<St
 /// enough for the cluster to have run, and a moment that each operator and each rehearsal comes to.
 pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
     let word = |word: &str| argv.iter().any(|arg| arg == word);
-    if !(word("sync") && word("--dry-run") && (faults.has("machine-silent") || faults.has("machine-vm-deleted"))) {
+    const ONCE: &[&str] = &["machine-silent", "machine-vm-deleted", "machine-all-dead", "cluster-delete-stuck"];
+    if !(word("sync") && word("--dry-run") && ONCE.iter().any(|name| faults.has(name))) {
         return;
     }
     let Some(uuid) = omni.with(|state| running_worker(state)) else { return };
+    if faults.has("machine-all-dead") && faults.hit("machine-all-dead") {
+        kill_all(omni, proxmox, &uuid);
+    }
+    if faults.has("cluster-delete-stuck") && faults.hit("cluster-delete-stuck") {
+        omni.with(|state| {
+            let cluster = state.store.by_id(CLUSTER_MACHINE, &uuid).and_then(|node| node.label(L_CLUSTER));
+            let cluster = cluster.unwrap_or_default().to_owned();
+            // It exists: its worker was just found.
+            let _ = state.store.tear_down(&Key::new(CLUSTER, DEFAULT, &cluster));
+            state.touch_cluster(&cluster);
+        });
+    }
     if faults.has("machine-silent") && faults.hit("machine-silent") {
         omni.with(|state| machines::fall_silent(state, &uuid));
     }
@@ -161,6 +174,37 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
             machines::fall_silent(state, &uuid);
         });
     }
+}
+
+/// Whether a container that ended was stopped by somebody, and so is not started again by its policy.
+pub fn stays_stopped(faults: &Faults, image: &str) -> bool {
+    let stopped = faults.has("provider-stopped") || faults.has("cluster-delete-stuck");
+    stopped && image.contains("omni-infra-provider-proxmox")
+}
+
+/// Every machine of the cluster of this one loses its power.
+fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
+    let machines = omni.with(|state| {
+        let cluster =
+            state.store.by_id(CLUSTER_MACHINE, uuid).and_then(|node| node.label(L_CLUSTER)).unwrap_or_default();
+        let machines = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, cluster);
+        machines.iter().for_each(|uuid| machines::die(state, uuid));
+        machines
+    });
+    proxmox.with(|world| {
+        let of = |config: Option<&String>| config.is_some_and(|id| machines.iter().any(|uuid| id.contains(uuid)));
+        let all: Vec<u32> =
+            world.vms.iter().filter(|(_, vm)| of(vm.config.get("smbios1"))).map(|(vmid, _)| *vmid).collect();
+        all.into_iter().for_each(|vmid| world.power_off(vmid));
+    });
+}
+
+/// Whether the provider is stopped now, as by `docker stop`: as soon as it has something to do.
+pub fn provider_stops(faults: &Faults, state: &State, provider: &str) -> bool {
+    let requests =
+        || state.store.list(MACHINE_REQUEST, INFRA).filter(|found| found.label(L_PROVIDER) == Some(provider));
+    (faults.has("provider-stopped") && requests().next().is_some())
+        || (faults.has("cluster-delete-stuck") && requests().any(|found| found.tearing_down()))
 }
 
 fn running_worker(state: &State) -> Option<String> {

@@ -39,6 +39,8 @@ pub enum Stage {
 pub struct Machine {
     /// What it does.
     pub stage: Stage,
+    /// What Omni heard last of that: a machine whose power goes off says nothing of it.
+    pub heard: Stage,
     /// When it does the next thing by itself, in field time.
     pub due: Option<Duration>,
     /// Whether Omni hears it.
@@ -73,6 +75,7 @@ impl Machines {
     pub fn enter(&mut self, uuid: &str) {
         self.all.entry(uuid.to_owned()).or_insert_with(|| Machine {
             stage: Stage::Off,
+            heard: Stage::Off,
             due: None,
             connected: false,
             hardware: Hardware::default(),
@@ -86,6 +89,9 @@ impl Machines {
         let Some(machine) = self.all.get_mut(uuid) else { return };
         let before = machine.due;
         change(machine);
+        if machine.connected && machine.stage != Stage::Off {
+            machine.heard = machine.stage;
+        }
         if machine.due != before {
             let entry = |due: Duration| (due, uuid.to_owned());
             if let Some(before) = before {
@@ -111,12 +117,16 @@ pub struct Hardware {
 
 /// Power came on: the machine begins to boot.
 pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
-    let due = Some(state.field + state.pace.boot);
+    // A machine of a cluster boots from its disk.
+    let installed = state.store.by_id(CLUSTER_MACHINE, uuid).is_some();
+    let (stage, wait) =
+        if installed { (Stage::Rebooting, state.pace.reboot) } else { (Stage::Booting, state.pace.boot) };
+    let due = Some(state.field + wait);
     state.machines.enter(uuid);
     state.machines.change(uuid, |machine| {
         machine.hardware = hardware;
         if machine.stage == Stage::Off {
-            machine.stage = Stage::Booting;
+            machine.stage = stage;
             machine.due = due;
         }
     });
@@ -133,13 +143,23 @@ pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
     publish(state, uuid);
 }
 
-/// Power went off, or the virtual machine is gone.
+/// Power went off, or the virtual machine is gone. Omni notices when its link has been silent for long enough, and its
+/// cluster's load balancer at once.
 pub fn power_off(state: &mut State, uuid: &str) {
     let silence = state.field + state.pace.silence;
     state.machines.change(uuid, |machine| {
         machine.stage = Stage::Off;
         machine.due = machine.connected.then_some(silence);
     });
+    if let Some(cluster) = cluster_of(state, uuid) {
+        state.touch_cluster(&cluster);
+    }
+}
+
+/// Power went off, and Omni does not notice for as long as anybody looks.
+pub fn die(state: &mut State, uuid: &str) {
+    power_off(state, uuid);
+    state.machines.change(uuid, |machine| machine.stalls_at = Some(Stage::Off));
 }
 
 /// Its host lost the network: nothing is heard of it any more.
@@ -195,7 +215,10 @@ fn step(state: &mut State, uuid: &str) {
                 (Stage::Maintenance, None)
             }
             Stage::Installing => (Stage::Rebooting, Some(pace.reboot)),
-            Stage::Rebooting => (Stage::Configuring, Some(pace.configure)),
+            Stage::Rebooting => {
+                machine.connected = true;
+                (Stage::Configuring, Some(pace.configure))
+            }
             Stage::Configuring => (Stage::Waiting, None),
             Stage::Joining => (Stage::Running, None),
             other => (other, None),
@@ -351,7 +374,8 @@ fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>,
         "platformmetadata": {"platform": "nocloud", "hostname": hardware.name,
             "providerid": provider.map_or("", String::as_str)},
         "schematic": {"extensions": ["siderolabs/qemu-guest-agent"]},
-        "powerstate": if machine.stage == Stage::Off { 3 } else { 2 },
+        // Off is only what a machine announced (omni v1.9.3 machine/status.go).
+        "powerstate": if machine.connected { 2 } else { 1 },
     })
 }
 

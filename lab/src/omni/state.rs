@@ -45,7 +45,8 @@ impl Default for Pace {
             bootstrap: seconds(6),
             join: seconds(3),
             reset: seconds(5),
-            silence: seconds(10),
+            // WireGuard's PeerDownInterval (siderolabs/siderolink; omni v1.9.3 internal/pkg/siderolink/manager.go:631).
+            silence: seconds(275),
         }
     }
 }

@@ -92,22 +92,25 @@ fn control_plane_status(state: &mut State, set: &Resource, up: bool) {
 pub fn cluster_machine(state: &mut State, uuid: &str) {
     let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid).cloned() else { return };
     let machine = state.machines.get(uuid);
-    let stage = match machine.map(|machine| machine.stage) {
+    let stage = match machine.map(|machine| machine.heard) {
         _ if node.tearing_down() => 5,
         Some(Stage::Installing) => 2,
         Some(Stage::Rebooting | Stage::Booting) => 1,
         Some(Stage::Configuring | Stage::Waiting | Stage::Joining | Stage::Maintenance) => 3,
         Some(Stage::Running) => 4,
         Some(Stage::Resetting) => 5,
-        Some(Stage::Off) => 11,
-        None => 0,
+        // Never heard of. PoweredOff is a machine that announced its shutdown; one whose power is cut keeps its stage (omni
+        // v1.9.3 machine_status_snapshot.go).
+        Some(Stage::Off) | None => 0,
     };
     let connected = machine.is_some_and(|machine| machine.connected);
+    // Talos is ready in maintenance mode too, which Omni shows as the stage Configuring.
+    let ready = machine.is_some_and(|machine| matches!(machine.heard, Stage::Running | Stage::Maintenance));
     let request = node.label(L_REQUEST).unwrap_or_default().to_owned();
     let provider = state.store.get(MACHINE_REQUEST, INFRA, &request).and_then(|found| found.label(L_PROVIDER));
     let address = state.store.by_id(MACHINE, uuid).map(|found| found.spec["managementaddress"].clone());
     let spec = json!({
-        "ready": stage == 4 && connected, "stage": stage, "configuptodate": true, "apidavailable": stage == 4,
+        "ready": ready && connected, "stage": stage, "configuptodate": true, "apidavailable": stage == 4,
         "managementaddress": address, "configapplystatus": if stage == 2 { 1 } else { 2 },
         "provisionstatus": {"providerid": provider, "requestid": request},
     });
@@ -136,7 +139,12 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     let sum = |field: &str| counted.iter().map(|status| number(status, field)).sum::<u64>();
     let has = |phase: u64| counted.iter().any(|status| status.spec["phase"] == phase);
     let control_plane = counted.iter().find(|status| status.label(L_CONTROL_PLANE).is_some());
-    let up = control_plane.is_some_and(|status| number(status, "healthy") > 0);
+    // The load balancer asks the API servers themselves, whatever Omni last heard of their machines.
+    let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, id);
+    let serves = |uuid: &str| {
+        state.machines.get(uuid).is_some_and(|machine| machine.stage == Stage::Running && machine.connected)
+    };
+    let up = nodes.filter(|node| node.label(L_CONTROL_PLANE).is_some()).any(|node| serves(&node.md.id));
     let phase = match () {
         () if cluster.tearing_down() => 4,
         () if !counted.is_empty() && counted.iter().all(|status| status.spec["phase"] == DESTROYING) => 4,

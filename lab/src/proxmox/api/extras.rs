@@ -1,6 +1,8 @@
 //! HA, resource mappings and SDN zones (pve-ha-manager 5 `API2/HA/{Resources,Rules,Groups,Status}.pm`, pve-manager 9.2
 //! `API2/Cluster/Mapping/*.pm`, pve-network 1.2 `API2/Network/SDN/Zones.pm`).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Call, Method, Needs};
@@ -222,24 +224,51 @@ fn ha_rule_read(call: &mut Call<'_>) -> Outcome {
 
 fn ha_rule_create(call: &mut Call<'_>) -> Outcome {
     let rule = call.args.text("rule");
-    if call.world.ha_rules.contains_key(&rule) {
-        return Err(Refusal::die(format!("HA rule '{rule}' already defined")));
-    }
     if call.args.text("type") == "node-affinity" && call.args.get("nodes").is_none() {
         return Err(Refusal::parameter("nodes", "property is missing and it is not optional"));
     }
+    let failed = |why: String| Refusal::die(format!("create HA rules failed: {why}"));
+    if call.world.ha_rules.contains_key(&rule) {
+        return Err(failed(format!("HA rule '{rule}' already defined")));
+    }
+    known_members(call).map_err(failed)?;
     let options = call.args.iter().filter(|(name, _)| *name != "rule");
     let options = options.map(|(name, value)| (name.to_owned(), value)).collect();
     call.world.ha_rules.insert(rule, options);
     Ok(Value::Null)
 }
 
+/// What a rule names must be there (pve-ha-manager 5 `API2/HA/Rules.pm` assert_resources_are_configured,
+/// assert_nodes_do_exist).
+fn known_members(call: &Call<'_>) -> Result<(), String> {
+    let list = |name: &str| -> BTreeSet<String> {
+        let text = call.args.get(name).unwrap_or_default();
+        text.split([',', ';', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let sid = |text: &String| if text.contains(':') { text.clone() } else { format!("vm:{text}") };
+    let unmanaged: Vec<String> =
+        list("resources").iter().map(sid).filter(|sid| !call.world.ha_resources.contains_key(sid)).collect();
+    if !unmanaged.is_empty() {
+        return Err(format!("cannot use unmanaged resource(s) {}.", unmanaged.join(", ")));
+    }
+    // A node may have a priority: `pve1:2`.
+    let name = |text: &String| text.split(':').next().unwrap_or_default().to_owned();
+    let strange: Vec<String> =
+        list("nodes").iter().map(name).filter(|node| !call.world.nodes.contains_key(node)).collect();
+    if !strange.is_empty() {
+        return Err(format!("cannot use non-existant node(s) {}.", strange.join(", ")));
+    }
+    Ok(())
+}
+
 fn ha_rule_change(call: &mut Call<'_>) -> Outcome {
     let rule = call.args.text("rule");
-    let old = call.world.ha_rules.get(&rule).ok_or_else(|| Refusal::die(format!("no such ha rule '{rule}'")))?;
+    let failed = |why: String| Refusal::die(format!("update HA rules failed: {why}"));
+    let old = call.world.ha_rules.get(&rule).ok_or_else(|| failed(format!("HA rule '{rule}' does not exist")))?;
     if call.args.get("digest").is_some_and(|digest| digest != rule_digest(old)) {
-        return Err(Refusal::die("detected modified configuration - file changed by other user? Try again."));
+        return Err(failed("detected modified configuration - file changed by other user? Try again.".to_owned()));
     }
+    known_members(call).map_err(failed)?;
     // What is left out is reset (pve-ha-manager API2/HA/Rules.pm update_rule).
     let options = call.args.iter().filter(|(name, _)| !matches!(*name, "rule" | "digest"));
     let options = options.map(|(name, value)| (name.to_owned(), value)).collect();

@@ -334,7 +334,8 @@ impl Engine {
         let mut pause = Duration::from_millis(100);
         loop {
             let code = self.once(&key, &service, &log).await;
-            let again = again && !(service.restart.starts_with("on-failure") && code == 0);
+            let stopped = code == 0 && faulty::stays_stopped(&self.around.faults, &service.image);
+            let again = again && !stopped && !(service.restart.starts_with("on-failure") && code == 0);
             self.update(&key, |shown| {
                 end(shown, code);
                 if again {
