@@ -62,7 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
 fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     match (proc::cut(), result) {
         // The same, with what was done before it.
-        (Some(cut), Err(error)) if Failure::of(&error).code == cut.code => Err(error),
+        (Some(cut), Err(error)) if Failure::of(&error).kind == cut.kind => Err(error),
         (Some(cut), _) => Err(cut.into()),
         (None, result) => result,
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use model::failure::{Code, Failure};
+use model::failure::{Code, Failure, Kind};
 use model::secret::{Secret, hide, redact};
 
 /// How long a call may take when nobody says otherwise.
@@ -167,6 +167,7 @@ static CUT: OnceLock<Failure> = OnceLock::new();
 /// The failure of a task that was asked to stop while `doing`.
 pub fn interruption(doing: &str) -> Failure {
     let failure = Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
+        .kind(Kind::Cut)
         .cause("Ctrl-C or SIGTERM")
         .hint("nothing is half written; run the same command again to go on");
     if interrupted() {

@@ -6,7 +6,7 @@ use crate::proc;
 use model::failure::{Code, Failure};
 
 /// The pause between two looks is a tenth of the time waited so far, so that the end is never noticed much too late and
-/// a far end with minutes of work ahead is not asked all the time; within these bounds.
+/// a program with minutes of work ahead is not asked all the time; within these bounds.
 const FASTEST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(3);
 
@@ -21,7 +21,8 @@ pub enum Look<T> {
 /// Looks again and again until `look` is done, and says through `say` what is being waited for whenever that changes.
 ///
 /// # Errors
-/// What `look` fails with; [`Code::Timeout`] with the last words when `limit` passes; [`Code::Interrupted`].
+/// What `look` fails with; [`Code::Timeout`] with the last words when `limit` passes; [`Code::Interrupted`], which says that
+/// only the wait has ended.
 pub fn until<T>(
     what: &str,
     limit: Duration,
@@ -31,7 +32,7 @@ pub fn until<T>(
     let begun = Instant::now();
     let mut last = String::new();
     loop {
-        let words = match look()? {
+        let words = match look().map_err(|error| given_up(error, what))? {
             Look::Done(value) => return Ok(value),
             Look::Waiting(words) => words,
         };
@@ -43,11 +44,21 @@ pub fn until<T>(
         if begun.elapsed() + pause > limit {
             return Err(Failure::new(Code::Timeout, format!("{what}: not there after {} s", limit.as_secs()))
                 .cause(format!("still {last}"))
-                .hint("the far end goes on by itself: look again, or wait longer with --timeout")
+                .hint("nothing has failed so far: look again, or wait longer with --timeout")
                 .into());
         }
-        sleep(pause, what)?;
+        sleep(pause, what).map_err(|failure| given_up(failure.into(), what))?;
     }
+}
+
+/// An interruption ends the wait, and nothing of what is waited for.
+fn given_up(error: anyhow::Error, what: &str) -> anyhow::Error {
+    let failure = Failure::of(&error);
+    if failure.code != Code::Interrupted {
+        return error;
+    }
+    let failure = Failure { message: format!("stopped waiting for {what}"), ..failure };
+    failure.hint("what was begun goes on without this task; run the same command again to wait for it").into()
 }
 
 /// Sleeps, and wakes early when the operator interrupts.
@@ -71,6 +82,15 @@ pub fn sleep(duration: Duration, doing: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interruption_ends_the_wait_alone() {
+        let look = || -> anyhow::Result<Look<()>> { Err(Failure::new(Code::Interrupted, "interrupted").into()) };
+        let error = until("cluster `c`", Duration::from_secs(10), |_| {}, look).unwrap_err();
+        let failure = Failure::of(&error);
+        assert_eq!((failure.code, failure.message.as_str()), (Code::Interrupted, "stopped waiting for cluster `c`"));
+        assert!(!failure.hint.contains("half written"), "{failure}");
+    }
 
     #[test]
     fn it_says_each_change_once_and_returns_the_value() {

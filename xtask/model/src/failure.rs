@@ -77,6 +77,8 @@ pub enum Kind {
     Sidecar,
     /// The file exists, and this user may not read it.
     Permission,
+    /// Ctrl-C or SIGTERM, told by the call or the wait that was given up.
+    Cut,
 }
 
 /// A value that a task needs and could not find: how to give it.

@@ -54,6 +54,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let omnictl = Omnictl::find(cx)?;
     let offer = observe(cx, &omnictl)?;
     let cluster = cluster(args, cx, &offer)?;
+    cluster_sync::refuse_destroyed(&omnictl, &[&cluster.name])?;
     let path = cx.paths.cluster(&cluster.name);
     let data = json!({
         "cluster": cluster.name, "file": cx.paths.show(&path), "control_planes": cluster.control_planes,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::proxmox_inventory::{self, bar};
-use super::{Outcome, load};
+use super::{Outcome, cluster_sync, load};
 use crate::check::fit::demand::{Demand, demand};
 use crate::check::fit::machine::{self, Machine};
 use crate::check::fit::{self, Fit, NodeRoom, Placement, PoolRoom, State, bytes, selector};
@@ -33,6 +33,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let files = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     load::templates(cx, &files, &load::Known::default(), &[])?;
     let templates: Vec<ClusterTemplate> = parsed(cx, &files)?;
+    refuse_destroyed(cx, &templates)?;
     let classes = needed_classes(cx, &templates)?;
     let (provider, origin) = proxmox_inventory::provider_version(cx, args.provider_version)?;
     let inventory = match &args.inventory {
@@ -218,6 +219,15 @@ fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
             Seen::Unknown(failure.to_string())
         }
     })
+}
+
+/// A cluster that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
+fn refuse_destroyed(cx: &Cx, templates: &[ClusterTemplate]) -> Result<(), Failure> {
+    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    match Omnictl::find(cx).and_then(|omnictl| cluster_sync::refuse_destroyed(&omnictl, &names)) {
+        Err(failure) if matches!(failure.code, Code::Conflict | Code::Interrupted) => Err(failure),
+        _ => Ok(()),
+    }
 }
 
 fn counted(fit: &Fit, demand: &Demand) -> String {

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Outcome;
+use super::obstacle::{self, Obstacle};
 use crate::beside::{ALL, Job, beside};
 use crate::cli::ClusterStatus;
 use crate::cx::Cx;
@@ -17,7 +18,7 @@ use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, Machi
 use crate::status::omni::Resource;
 use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
-use crate::ui::{Check, Done, table};
+use crate::ui::{Check, Done, Status, table};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match &args.name {
@@ -49,9 +50,12 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
     cx.ui.data(&table(&["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"], &rows));
-    let running = lines.iter().filter(|line| line.phase == "Running" && line.ready).count();
+    let running = lines.iter().filter(|line| line.running).count();
     let summary = format!("{running} of {} clusters Running and ready", lines.len());
-    let troubled = lines.iter().find(|line| line.phase != "Running" || !line.ready);
+    for line in lines.iter().filter(|line| !line.running) {
+        cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, trouble(line));
+    }
+    let troubled = lines.iter().find(|line| !line.running);
     let outcome = Outcome::done(summary).with(json!({ "clusters": lines }));
     Ok(match troubled {
         Some(line) => outcome.next(format!("cargo xtask cluster-status {}", line.name)),
@@ -60,10 +64,18 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 fn row(line: &ClusterLine) -> Vec<String> {
-    let phase = if line.tearing_down { "Destroying".to_owned() } else { line.phase.clone() };
-    let ready = if line.ready { "yes" } else { "no" };
+    let ready = if line.running { "yes" } else { "no" };
     let machines = format!("{}/{}", line.healthy, line.total);
-    vec![line.name.clone(), phase, ready.to_owned(), machines, line.talos.clone(), line.kubernetes.clone()]
+    vec![line.name.clone(), line.phase.clone(), ready.to_owned(), machines, line.talos.clone(), line.kubernetes.clone()]
+}
+
+/// Why a cluster in the list does not run, in few words.
+fn trouble(line: &ClusterLine) -> String {
+    let ClusterLine { phase, healthy, total, .. } = line;
+    match phase.as_str() {
+        "Running" if line.ready && !line.kubernetes_api_ready => "its Kubernetes API does not answer".to_owned(),
+        _ => format!("{phase}, {healthy} of {total} machines healthy"),
+    }
 }
 
 fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
@@ -73,21 +85,28 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     let view = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
         let view = observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;
         let detail = if view.running { "Running and ready".to_owned() } else { view.waits_for() };
-        Ok(Done::ok(view, detail))
+        Ok(if view.running { Done::ok(view, detail) } else { Done::warning(view, detail) })
     })?;
+    let obstacles = if view.running { Vec::new() } else { obstacle::find(cx, &omnictl, &view) };
+    for found in &obstacles {
+        cx.ui.note(found.id, found.what.as_str(), Status::Failed, found.words.as_str());
+    }
     cx.ui.data(&picture(&view));
-    let summary = match (view.running, view.first_error()) {
-        (true, _) => format!("cluster `{cluster}` is Running and ready"),
-        (false, Some(error)) => format!("cluster `{cluster}` is not ready: {error}"),
-        (false, None) => format!("cluster `{cluster}` is not ready: {}", view.waits_for()),
+    let why = obstacles.first().map(Obstacle::line).or(view.first_error()).unwrap_or_else(|| view.waits_for());
+    let summary = match view.running {
+        true => format!("cluster `{cluster}` is Running and ready"),
+        false if view.tearing_down => format!("cluster `{cluster}` is being destroyed: {why}"),
+        false => format!("cluster `{cluster}` is not ready: {why}"),
     };
-    let outcome = Outcome::done(summary).with(json!({ "cluster": view }));
-    let next = if view.running {
-        format!("omnictl kubeconfig -c {cluster}")
-    } else {
-        "cargo xtask provider-status".to_owned()
-    };
-    Ok(outcome.next(next))
+    let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "obstacles": obstacles }));
+    if view.running {
+        return Ok(outcome.next(format!("omnictl kubeconfig -c {cluster}")));
+    }
+    for found in &obstacles {
+        cx.ui.say(&format!("  fix: {}", found.fix));
+        outcome = outcome.next(found.next.as_str());
+    }
+    Ok(if obstacles.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
 }
 
 /// The failure for a cluster that Omni does not have; names those that it has.
@@ -107,7 +126,7 @@ fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
 }
 
-/// The cluster as Omni sees it now, or `None`. Eight reads, side by side, however many machines there are.
+/// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
 ///
 /// # Errors
 /// Those of omnictl.
@@ -125,6 +144,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
         get("clusters"),
         get("talosupgradestatuses"),
         get("kubernetesupgradestatuses"),
+        get("loadbalancerstatuses"),
         list("machinesets"),
         list("machinesetstatuses"),
         list("clustermachinerequeststatuses"),
@@ -132,10 +152,13 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     ];
     let mut answers = beside(reads, ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let Some(status) = next()?.pop() else { return Ok(None) };
-    let wanted = next()?.pop();
+    let (status, wanted) = (next()?.pop(), next()?.pop());
+    // Omni has taken the cluster, and its controllers have not looked at it yet.
+    let unseen = || wanted.as_ref().map(|cluster| Resource { metadata: cluster.metadata.clone(), spec: Value::Null });
+    let Some(status) = status.or_else(unseen) else { return Ok(None) };
     let upgrades = [(Upgraded::Talos, next()?.pop()), (Upgraded::Kubernetes, next()?.pop())];
     let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
+    let load_balancer = next()?.pop();
     let (sets, set_statuses, requests, machines) = (next()?, next()?, next()?, next()?);
     Ok(Some(cluster::cluster_view(&ClusterParts {
         status: &status,
@@ -144,6 +167,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
         set_statuses: &set_statuses,
         requests: &requests,
         machines: &machines,
+        load_balancer: load_balancer.as_ref(),
         upgrades: &upgrades,
     })))
 }
@@ -159,12 +183,13 @@ pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet
         "clusters",
         "talosupgradestatuses",
         "kubernetesupgradestatuses",
+        "loadbalancerstatuses",
         "machinesets",
         "machinesetstatuses",
     ];
     let mut answers = beside(kinds.map(list).into(), ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let (statuses, clusters, talos, kubernetes) = (next()?, next()?, next()?, next()?);
+    let (statuses, clusters, talos, kubernetes, balancers) = (next()?, next()?, next()?, next()?, next()?);
     let (sets, set_statuses) = (by_cluster(next()?), by_cluster(next()?));
     let of = |all: &[Resource], name: &str| all.iter().find(|found| found.metadata.id == name).cloned();
     let none = Vec::new();
@@ -179,6 +204,7 @@ pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet
             set_statuses: set_statuses.get(name).unwrap_or(&none),
             requests: &[],
             machines: &[],
+            load_balancer: of(&balancers, name).as_ref(),
             upgrades: &upgrades,
         });
         names.contains(name) && view.running
@@ -203,9 +229,15 @@ type Read<'a> = Job<'a, Result<Vec<Resource>, Failure>>;
 /// The cluster as a tree.
 pub fn picture(view: &ClusterView) -> String {
     let ready = |ready: bool| if ready { "ready" } else { "not ready" };
-    let mut text = format!("{}  {}, {}\n", view.name, view.phase, ready(view.ready));
+    let mut text = format!("{}  {}, {}\n", view.name, view.phase, ready(view.running));
     if !view.upgrade.is_empty() {
         text.push_str(&format!("│   {}\n", view.upgrade));
+    }
+    if view.phase == "Running" && !view.kubernetes_api_ready {
+        text.push_str("│   Kubernetes API not ready\n");
+    }
+    if view.load_balancer_healthy == Some(false) {
+        text.push_str("│   load balancer not ready\n");
     }
     for (at, set) in view.machine_sets.iter().enumerate() {
         let last = at + 1 == view.machine_sets.len();
@@ -213,14 +245,18 @@ pub fn picture(view: &ClusterView) -> String {
         let MachineSetView { id, phase, class, wanted, machines, error, .. } = set;
         let up = machines.iter().filter(|machine| machine.ready).count();
         let class = if class.is_empty() { String::new() } else { format!(", class {class}") };
-        let phase = if phase.is_empty() { "not looked at yet" } else { phase };
-        text.push_str(&format!("{branch} {id}  {phase}, {}, {up}/{wanted} machines{class}\n", ready(set.ready)));
+        let line = match phase.as_str() {
+            _ if set.tearing_down => format!("{id}  being destroyed{class}"),
+            "" => format!("{id}  not looked at yet, {up}/{wanted} machines{class}"),
+            phase => format!("{id}  {phase}, {}, {up}/{wanted} machines{class}", ready(set.ready)),
+        };
+        text.push_str(&format!("{branch} {line}\n"));
         if !error.is_empty() {
             text.push_str(&format!("{stem}    error: {error}\n"));
         }
         for (at, machine) in machines.iter().enumerate() {
             let twig = if at + 1 == machines.len() { "└──" } else { "├──" };
-            let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };
+            let name = machine.name();
             let wait =
                 if machine.waits_for.is_empty() { String::new() } else { format!("  waits for {}", machine.waits_for) };
             let error = if machine.error.is_empty() { String::new() } else { format!("  error: {}", machine.error) };

@@ -1,7 +1,7 @@
 //! `cluster-sync [name…|--all]`: brings cluster templates to Omni.
 //!
 //! 1. The files are checked as `cluster-check --offline` does; an error that is not allowed ends it here.
-//! 2. omnictl validates them and says what a sync would do; nothing to do is a good end.
+//! 2. No cluster is being destroyed. omnictl validates the files and says what a sync would do; nothing to do is a good end.
 //! 3. The login may make these changes. The operator sees what would change, and what would be destroyed: a sync destroys what the template no longer has.
 //! 4. The sync.
 //! 5. Omni says Running and ready, also of what was in sync already: the run that synced it may have been interrupted in its wait. A second comparison finds no difference.
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Outcome, cluster_status, known, load, stuck};
+use super::obstacle::{self, Watch};
+use super::{Outcome, cluster_status, known, load};
 use crate::apply::{self, Applied};
 use crate::cli::ClusterSync;
 use crate::cx::Cx;
@@ -48,6 +49,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     cx.writable(&[cx.paths.state()])?;
     install::on_need(cx)?;
     let omnictl = Omnictl::find(cx)?;
+    refuse_destroyed(&omnictl, &templates.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())?;
     let wanted = compare(cx, &omnictl, &templates)?;
     let plan = plan(cx, &wanted);
     let names: Vec<&str> = wanted.iter().map(|each| each.name.as_str()).collect();
@@ -228,9 +230,15 @@ pub fn of_sync(cx: &Cx, error: anyhow::Error, wanted: &[Wanted]) -> anyhow::Erro
         return error;
     }
     let own = failure.hint.clone();
+    let Ok(omnictl) = Omnictl::find(cx) else { return error };
     for each in wanted.iter().filter(|each| each.actions.iter().any(SyncAction::destroys)) {
-        let view = Omnictl::find(cx).and_then(|omnictl| cluster_status::observe(&omnictl, &each.name)).ok().flatten();
-        let explained = stuck::explain(cx, failure.clone(), &each.name, view.as_ref());
+        let view = cluster_status::observe(&omnictl, &each.name).ok().flatten();
+        let obstacles = view.as_ref().map(|view| obstacle::find(cx, &omnictl, view)).unwrap_or_default();
+        let mut named = failure.clone();
+        if let Some(first) = obstacles.first().filter(|first| first.lasting) {
+            named.cause.push_str(&format!("\n{}", first.line()));
+        }
+        let explained = obstacle::explain(cx, named, &each.name, view.as_ref(), &obstacles);
         if explained != failure {
             let hint = format!("{} {own}", explained.hint);
             return explained.hint(hint).into();
@@ -259,7 +267,7 @@ pub fn prove(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &Wanted, no_wait: bool) -> 
         let words: Vec<String> = left.iter().map(SyncAction::words).collect();
         Err(Failure::new(Code::Failed, format!("cluster `{}` still differs from its template", wanted.name))
             .cause(words.join(", "))
-            .hint("somebody else may be changing it, or Omni dropped a part of the template without a word")
+            .hint("somebody else may be changing it, or Omni silently dropped a part of the template")
             .into())
     })
 }
@@ -281,56 +289,108 @@ fn prove_again(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&Wanted]) -> anyhow::R
     Ok(())
 }
 
-/// Waits until Omni says Running and ready, of the cluster and of each machine set.
+/// Waits until Omni says Running and ready, of the cluster and of each machine set. Meanwhile whoever is waited for is looked at
+/// too: a provider that is stopped or a VM that is gone is said at once, and ends the wait when it stays so.
 fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     let what = format!("cluster `{cluster}`");
-    let mut ready: Vec<String> = Vec::new();
-    let mut last: Option<ClusterView> = None;
-    let result = wait::until(
-        &what,
-        cx.limit(RUNNING),
-        |words| cx.ui.waiting(words),
-        || {
-            // One poll that fails must not end a wait of half an hour.
-            let seen = match cluster_status::observe(omnictl, cluster) {
-                Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
-                    return Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)));
-                }
-                other => other?,
-            };
-            let Some(view) = seen else {
-                return Ok(Look::Waiting("waiting for Omni to make the cluster".to_owned()));
-            };
-            for machine in view.machines().filter(|machine| machine.ready) {
-                let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };
-                if !ready.contains(name) {
-                    ready.push(name.clone());
-                    cx.ui.say(&format!("           {name} is ready"));
-                }
-            }
-            if view.running {
-                return Ok(Look::Done(view));
-            }
-            let words = match view.first_error() {
-                Some(error) => format!("{} (error: {error})", view.waits_for()),
-                None => view.waits_for(),
-            };
-            last = Some(view);
-            Ok(Look::Waiting(words))
-        },
-    );
+    let mut watched = Watched { ready: None, last: None, watch: Watch::start() };
+    let result =
+        wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), || watched.look(cx, omnictl, cluster));
     result.map_err(|error| {
         let failure = Failure::of(&error);
-        if failure.code != Code::Timeout {
-            return error;
-        }
-        let mut failure = stuck::explain(cx, failure, cluster, last.as_ref());
+        let mut failure = match failure.code {
+            Code::Timeout => obstacle::explain(cx, failure, cluster, watched.last.as_ref(), watched.watch.found()),
+            Code::Interrupted => {
+                let message = format!("{}; Omni continues", failure.message);
+                return Failure { message, ..failure }.next(format!("cargo xtask cluster-status {cluster}")).into();
+            }
+            _ => return error,
+        };
         for command in [format!("cargo xtask cluster-status {cluster}"), "cargo xtask provider-status".to_owned()] {
             if !failure.next.contains(&command) {
                 failure.next.push(command);
             }
         }
         failure.into()
+    })
+}
+
+/// What a wait for a cluster has seen so far.
+struct Watched {
+    /// The machines that are ready, those included that were so from the beginning; `None` before the first look.
+    ready: Option<BTreeSet<String>>,
+    last: Option<ClusterView>,
+    watch: Watch,
+}
+
+impl Watched {
+    fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Look<ClusterView>> {
+        // One poll that fails must not end a wait of half an hour.
+        let seen = match cluster_status::observe(omnictl, cluster) {
+            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                return Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)));
+            }
+            other => other?,
+        };
+        let Some(view) = seen else {
+            return Ok(Look::Waiting("waiting for Omni to make the cluster".to_owned()));
+        };
+        let ready: BTreeSet<String> =
+            view.machines().filter(|machine| machine.ready).map(|machine| machine.name().to_owned()).collect();
+        for name in ready.iter().filter(|name| self.ready.as_ref().is_some_and(|known| !known.contains(*name))) {
+            cx.ui.say(&format!("           {name} is ready"));
+        }
+        self.ready.get_or_insert_default().extend(ready);
+        if view.running {
+            return Ok(Look::Done(view));
+        }
+        if view.tearing_down {
+            return Err(being_destroyed(cluster, &view).into());
+        }
+        self.watch.look(cx, omnictl, &view);
+        let mut words = view.waits_for();
+        if let Some(error) = view.first_error() {
+            words.push_str(&format!(" (error: {error})"));
+        }
+        if let Some(found) = self.watch.lasting() {
+            let failure = Failure::new(Code::Failed, format!("cluster `{cluster}` cannot go on: {}", found.line()));
+            let failure = found.advise(failure.cause(words));
+            return Err(failure.next(format!("cargo xtask cluster-status {cluster}")).into());
+        }
+        if let Some(found) = self.watch.first() {
+            words = format!("{}; {words}", found.line());
+        }
+        self.last = Some(view);
+        Ok(Look::Waiting(words))
+    }
+}
+
+/// The failure of a task that would change or wait for a cluster while Omni destroys it.
+fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
+    Failure::new(Code::Conflict, format!("cluster `{cluster}` is being destroyed"))
+        .cause(view.waits_for())
+        .hint("a cluster that is being destroyed cannot be changed; when it is gone, a sync creates it again")
+        .next(format!("cargo xtask cluster-status {cluster}"))
+}
+
+/// Ends a task that would change clusters of which one is being destroyed: Omni refuses that half way (`is not in phase
+/// running`), and a comparison does not show it.
+///
+/// # Errors
+/// [`Code::Conflict`] with what the cluster still waits for; those of omnictl.
+pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<(), Failure> {
+    let found = match names {
+        [one] => omnictl.get("clusters", one)?.into_iter().collect(),
+        _ => omnictl.list("clusters", None)?,
+    };
+    let gone =
+        found.iter().find(|cluster| cluster.metadata.tearing_down() && names.contains(&cluster.metadata.id.as_str()));
+    let Some(gone) = gone else { return Ok(()) };
+    let name = gone.metadata.id.as_str();
+    Err(match cluster_status::observe(omnictl, name)? {
+        Some(view) => being_destroyed(name, &view),
+        // It went in this moment.
+        None => return Ok(()),
     })
 }
 

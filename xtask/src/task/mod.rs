@@ -15,6 +15,7 @@ pub mod load;
 pub mod machineclass_apply;
 pub mod machineclass_check;
 pub mod machineclass_create;
+pub mod obstacle;
 pub mod omni_setup;
 pub mod omni_status;
 pub mod omni_verify;

@@ -361,7 +361,7 @@ fn runs_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
         return Ok(false);
     }
     match Omnictl::find(cx) {
-        Ok(omnictl) => Ok(provider_verify::registration(&omnictl, id)?.is_some_and(|health| health.well())),
+        Ok(omnictl) => Ok(provider_verify::registration(cx, &omnictl, id)?.is_some_and(|health| health.well())),
         Err(_) => Ok(true),
     }
 }

@@ -3,23 +3,24 @@
 //! 1. Every container of the stack runs, and is healthy where it can say so.
 //! 2. Omni answers as Omni.
 //! 3. Proxmox answers the provider's own login, as `docker/config.yaml` has it.
-//! 4. Omni has heard from the provider within 31 s, and hears no complaint.
+//! 4. Omni has heard from the provider within the last minute, and hears no complaint.
 //!
 //! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
 
 use std::cell::Cell;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use super::Outcome;
+use crate::beside::{ALL, Job, beside};
 use crate::clock::rfc3339;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
 use crate::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
 use crate::status::docker::Container;
-use crate::status::omni::ProviderHealth;
+use crate::status::omni::{ProviderHealth, Resource};
 use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
 use crate::tool::omni;
 use crate::tool::omnictl::{Omnictl, no_endpoint};
@@ -171,17 +172,34 @@ pub fn proxmox_of(shown: &str, config: &ProviderConfig, ca_file: Option<String>)
     Ok(Proxmox { url, token, ca_file, insecure: config.insecure_skip_verify })
 }
 
-/// What Omni knows of the provider; `None` when it was never created there.
+/// What Omni knows of the provider; `None` when it was never created there. Where its flag and its heartbeat contradict each
+/// other, the age of the heartbeat is taken again by Omni's own clock.
 ///
 /// # Errors
 /// Those of omnictl.
-pub fn registration(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<ProviderHealth>, Failure> {
-    Ok(omnictl.get("infraprovidercombinedstatus", id)?.as_ref().map(ProviderHealth::of))
+pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<ProviderHealth>, Failure> {
+    let get =
+        |kind: &'static str| -> Job<'_, Result<Option<Resource>, Failure>> { Box::new(move || omnictl.get(kind, id)) };
+    let kinds = ["infraprovidercombinedstatus", "infraproviderhealthstatuses"];
+    let mut answers = beside(kinds.map(get).into(), ALL).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(None));
+    let Some(combined) = next()? else { return Ok(None) };
+    // The flag is there without it.
+    let heartbeat = next().unwrap_or(None);
+    let local = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let health = ProviderHealth::of(&combined, heartbeat.as_ref(), local);
+    if !health.contradictory() {
+        return Ok(Some(health));
+    }
+    let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    let there = endpoint.and_then(|endpoint| omni::clock(cx, &endpoint, ca_file.as_deref()));
+    Ok(Some(there.map_or(health, |now| ProviderHealth::of(&combined, heartbeat.as_ref(), now))))
 }
 
 fn registered(cx: &Cx, id: &str) -> anyhow::Result<Done<()>> {
     let omnictl = Omnictl::find(cx)?;
-    match registration(&omnictl, id)? {
+    match registration(cx, &omnictl, id)? {
         Some(health) if health.well() => Ok(Done::ok((), health.words())),
         Some(health) => {
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))
@@ -222,7 +240,7 @@ pub fn wait_for_registration(
     let what = format!("the registration of the provider `{id}`");
     let say = |words: &str| cx.ui.waiting(words);
     let seen = || -> Result<(Option<ProviderHealth>, bool), Failure> {
-        let health = registration(omnictl, id)?;
+        let health = registration(cx, omnictl, id)?;
         let fresh = match before {
             Some(before) => heartbeat(omnictl, id)?.as_ref() != Some(before),
             None => true,
@@ -253,7 +271,7 @@ pub fn wait_for_registration(
             other => {
                 running(cx)?;
                 silent.set(other.as_ref().is_some_and(|health| health.initialized && !health.connected));
-                let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", health.words()));
+                let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", steady(&health)));
                 Ok(Look::Waiting(format!("waiting for {words}")))
             }
         }
@@ -269,6 +287,14 @@ pub fn wait_for_registration(
         };
         explain_by_log(cx, failure.hint(hint)).next("cargo xtask provider-status").into()
     })
+}
+
+/// As [`ProviderHealth::words`], without an age that grows from look to look.
+fn steady(health: &ProviderHealth) -> String {
+    match health.heartbeat_age {
+        Some(_) if health.initialized && !health.connected => "its last heartbeat is more than 31 s old".to_owned(),
+        _ => health.words(),
+    }
 }
 
 /// How long the provider must stay up to have been accepted: it asks Omni for its types and registers before it settles, and
@@ -309,7 +335,10 @@ pub fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
 }
 
 /// The provider's container; a failure when it has ended.
-fn running(cx: &Cx) -> Result<Container, Failure> {
+///
+/// # Errors
+/// Those of docker; [`Code::Failed`] with what its log says.
+pub fn running(cx: &Cx) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
     let sidecar = containers.iter().find(|container| container.service == SIDECAR);
     if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead")) {

@@ -1,4 +1,8 @@
-//! Clusters as Omni tells of them: the list, and one with its machine sets, machines, and what each waits for.
+//! Clusters as Omni reports them: the list, and one with its machine sets, machines, and what each waits for.
+//!
+//! `ready` of a cluster is not health: after all its machines were killed, Omni 1.4.9 kept `ready` true for the three minutes
+//! that were recorded, while `kubernetesapiready` and its load balancer were false. So [`ClusterView::running`] takes
+//! everything together that Omni counts.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +10,23 @@ use super::omni::{Resource, cluster_phase, machine_set_phase, machine_stage, req
 
 const RUNNING: u64 = 3;
 const REQUEST_FAILED: u64 = 5;
+const REQUEST_DEPROVISIONING: u64 = 4;
 const SET_FAILED: u64 = 5;
+const DESTROYING: u64 = 4;
+/// `ClusterMachineStatus.stage`: the one that Omni counts as healthy, and those of a machine that leaves its cluster.
+const MACHINE_RUNNING: u64 = 4;
+const MACHINE_LEAVING: &[u64] = &[5, 9];
 
 /// A cluster in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterLine {
     pub name: String,
     pub phase: String,
+    /// Omni's own flag; not health by itself.
     pub ready: bool,
+    /// Running and ready, with all machines healthy and a Kubernetes API that answers.
+    pub running: bool,
+    pub kubernetes_api_ready: bool,
     /// Healthy of total machines.
     pub healthy: u64,
     pub total: u64,
@@ -22,27 +35,69 @@ pub struct ClusterLine {
     pub tearing_down: bool,
 }
 
-crate::written!(ClusterLine { name, phase, ready, healthy, total, talos, kubernetes, tearing_down });
+crate::written!(ClusterLine {
+    name,
+    phase,
+    ready,
+    running,
+    kubernetes_api_ready,
+    healthy,
+    total,
+    talos,
+    kubernetes,
+    tearing_down,
+});
 
 /// The list of clusters, from `clusters` and `clusterstatuses`.
 pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<ClusterLine> {
     let by_id: BTreeMap<&str, &Resource> =
         statuses.iter().map(|status| (status.metadata.id.as_str(), status)).collect();
     let line = |cluster: &Resource| {
-        let status = by_id.get(cluster.metadata.id.as_str());
-        let number = |path: &[&str]| status.map_or(0, |status| status.number(path));
+        let none = Resource { metadata: cluster.metadata.clone(), spec: serde_json::Value::Null };
+        let status = by_id.get(cluster.metadata.id.as_str()).copied().unwrap_or(&none);
+        let tearing_down = tearing_down(status, Some(cluster));
+        let (healthy, total) = counts(status);
         ClusterLine {
             name: cluster.metadata.id.clone(),
-            phase: cluster_phase(number(&["phase"])),
-            ready: status.is_some_and(|status| status.flag(&["ready"])),
-            healthy: number(&["machines", "healthy"]),
-            total: number(&["machines", "total"]).max(number(&["machines", "requested"])),
+            phase: shown_phase(status, tearing_down),
+            ready: status.flag(&["ready"]),
+            running: !tearing_down && healthy_by_omni(status),
+            kubernetes_api_ready: status.flag(&["kubernetesapiready"]),
+            healthy,
+            total,
             talos: cluster.text(&["talosversion"]).to_owned(),
             kubernetes: cluster.text(&["kubernetesversion"]).to_owned(),
-            tearing_down: cluster.metadata.tearing_down(),
+            tearing_down,
         }
     };
     clusters.iter().map(line).collect()
+}
+
+/// The phase of the cluster itself decides, and Omni's word for it: its status keeps the phase `running` meanwhile.
+fn tearing_down(status: &Resource, cluster: Option<&Resource>) -> bool {
+    cluster.is_some_and(|cluster| cluster.metadata.tearing_down())
+        || status.metadata.tearing_down()
+        || status.number(&["phase"]) == DESTROYING
+}
+
+fn shown_phase(status: &Resource, tearing_down: bool) -> String {
+    cluster_phase(if tearing_down { DESTROYING } else { status.number(&["phase"]) })
+}
+
+/// Healthy machines, and how many there are or should be.
+fn counts(status: &Resource) -> (u64, u64) {
+    let number = |key: &str| status.number(&["machines", key]);
+    (number("healthy"), number("total").max(number("requested")))
+}
+
+/// What a `ClusterStatus` says of health, taken together. `controlplaneready` is left out: Omni checks it every few minutes
+/// (omni v1.9.3 `control_plane_status.go`), so that it lags behind in both directions.
+fn healthy_by_omni(status: &Resource) -> bool {
+    let (healthy, total) = counts(status);
+    status.number(&["phase"]) == RUNNING
+        && status.flag(&["ready"])
+        && status.flag(&["kubernetesapiready"])
+        && healthy >= total
 }
 
 /// One cluster with everything that it consists of.
@@ -50,11 +105,18 @@ pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<Cluste
 pub struct ClusterView {
     pub name: String,
     pub phase: String,
+    /// Omni's own flag; not health by itself.
     pub ready: bool,
-    /// Omni says Running and ready, of the cluster and of each machine set, and upgrades nothing.
+    /// Running and ready, as is each machine set; every machine is healthy, the Kubernetes API answers through a healthy load
+    /// balancer, and nothing is being upgraded or torn down.
     pub running: bool,
     pub kubernetes_api_ready: bool,
+    /// `None` when Omni has no load balancer for it yet.
+    pub load_balancer_healthy: Option<bool>,
     pub control_plane_ready: bool,
+    /// Machines that Omni counts as healthy, of all that there are or should be.
+    pub healthy: u64,
+    pub total: u64,
     pub tearing_down: bool,
     /// What an upgrade of Talos or Kubernetes still has to do, in words; empty when none runs.
     pub upgrade: String,
@@ -67,7 +129,10 @@ crate::written!(ClusterView {
     ready,
     running,
     kubernetes_api_ready,
+    load_balancer_healthy,
     control_plane_ready,
+    healthy,
+    total,
     tearing_down,
     upgrade,
     machine_sets,
@@ -84,28 +149,76 @@ pub struct MachineSetView {
     pub error: String,
     pub class: String,
     pub wanted: u64,
+    /// Machines that Omni counts as healthy.
+    pub healthy: u64,
+    pub tearing_down: bool,
     pub machines: Vec<MachineView>,
 }
 
-crate::written!(MachineSetView { id, control_plane, phase, ready, error, class, wanted, machines });
+crate::written!(MachineSetView {
+    id,
+    control_plane,
+    phase,
+    ready,
+    error,
+    class,
+    wanted,
+    healthy,
+    tearing_down,
+    machines,
+});
 
 /// A machine, or the request for one that does not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineView {
-    /// The id of its machine request; empty for a machine that nobody requested.
+    /// The id of its machine request; empty for a machine without one.
     pub request: String,
     /// Its UUID, once it has one.
     pub uuid: String,
+    /// The infrastructure provider that it is requested from; empty when none is known.
+    pub provider: String,
     pub stage: String,
+    /// As Omni counts it: ready, in the stage Running (omni v1.9.3 `machineset/status_handler.go`).
     pub ready: bool,
     pub connected: bool,
+    /// It leaves the cluster, or its request is being torn down.
+    pub leaving: bool,
+    /// Whose turn it is, as long as it is not ready.
+    pub party: Party,
     /// What it waits for, in words; empty when it is ready.
     pub waits_for: String,
     /// What went wrong, as Omni or the provider says it.
     pub error: String,
 }
 
-crate::written!(MachineView { request, uuid, stage, ready, connected, waits_for, error });
+crate::written!(MachineView { request, uuid, provider, stage, ready, connected, leaving, party, waits_for, error });
+
+crate::words!(Party { None = "", Provider = "provider", Machine = "machine", Omni = "omni" });
+
+/// Who has to act before a machine is ready or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Party {
+    /// Nothing is waited for.
+    None,
+    /// The infrastructure provider: it creates or deletes the VM.
+    Provider,
+    /// The machine: it boots, joins, or comes back.
+    Machine,
+    /// Omni: it configures the machine or lets it go.
+    Omni,
+}
+
+impl MachineView {
+    /// Its name for people: the request's id is the VM's name too.
+    pub fn name(&self) -> &str {
+        if self.request.is_empty() { &self.uuid } else { &self.request }
+    }
+
+    /// Ready, or on its way out: Omni does not count a machine that leaves.
+    fn settled(&self) -> bool {
+        self.ready || self.leaving
+    }
+}
 
 /// The resources that a [`ClusterView`] is made of; all but the first may be empty.
 pub struct ClusterParts<'a> {
@@ -116,6 +229,7 @@ pub struct ClusterParts<'a> {
     pub set_statuses: &'a [Resource],
     pub requests: &'a [Resource],
     pub machines: &'a [Resource],
+    pub load_balancer: Option<&'a Resource>,
     /// The states of its upgrades, each with what is upgraded.
     pub upgrades: &'a [(Upgraded, Resource)],
 }
@@ -136,25 +250,40 @@ const UPGRADE_FAILED: u64 = 3;
 pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
     let ClusterParts { status, set_statuses, sets, .. } = parts;
     let mut machine_sets: Vec<_> = set_statuses.iter().map(|set| machine_set_view(set, parts)).collect();
-    // Omni has taken the set, and its controllers have not looked at it yet.
+    // Omni has taken the set, and its controllers have not looked at it yet; or it is torn down, and its status is gone.
     let silent = |set: &&Resource| !set_statuses.iter().any(|status| status.metadata.id == set.metadata.id);
-    let unseen = |set| MachineSetView { phase: String::new(), ..machine_set_view(set, parts) };
+    let unseen = |set: &Resource| {
+        let view = machine_set_view(set, parts);
+        let phase = if view.tearing_down { view.phase.clone() } else { String::new() };
+        MachineSetView { phase, ..view }
+    };
     machine_sets.extend(sets.iter().filter(silent).map(unseen));
     machine_sets.sort_by(|a, b| b.control_plane.cmp(&a.control_plane).then_with(|| a.id.cmp(&b.id)));
     let is_running = |set: &Resource| set.number(&["phase"]) == RUNNING && set.flag(&["ready"]);
-    let sets_running =
-        !set_statuses.is_empty() && set_statuses.iter().all(is_running) && !sets.iter().any(|set| silent(&set));
-    let ready = status.flag(&["ready"]);
+    let sets_running = !set_statuses.is_empty()
+        && set_statuses.iter().all(is_running)
+        && !sets.iter().any(|set| silent(&set) || set.metadata.tearing_down());
     let upgrade = upgrade(parts);
-    let phase = status.number(&["phase"]);
+    let tearing_down = tearing_down(status, parts.cluster);
+    let load_balancer_healthy = parts.load_balancer.map(|balancer| balancer.flag(&["healthy"]));
+    let machines_ready = machine_sets.iter().flat_map(|set| &set.machines).all(MachineView::settled);
+    let (healthy, total) = counts(status);
     ClusterView {
         name: status.metadata.id.clone(),
-        phase: cluster_phase(phase),
-        ready,
-        running: phase == RUNNING && ready && sets_running && upgrade.is_empty(),
+        phase: shown_phase(status, tearing_down),
+        ready: status.flag(&["ready"]),
+        running: healthy_by_omni(status)
+            && sets_running
+            && machines_ready
+            && load_balancer_healthy != Some(false)
+            && upgrade.is_empty()
+            && !tearing_down,
         kubernetes_api_ready: status.flag(&["kubernetesapiready"]),
+        load_balancer_healthy,
         control_plane_ready: status.flag(&["controlplaneready"]),
-        tearing_down: status.metadata.tearing_down(),
+        healthy,
+        total,
+        tearing_down,
         upgrade,
         machine_sets,
     }
@@ -201,7 +330,9 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
     machines.extend(others.map(|machine| machine_view(None, Some(machine))));
     machines.sort_by(|a, b| a.request.cmp(&b.request).then_with(|| a.uuid.cmp(&b.uuid)));
     let requested = set.number(&["machines", "requested"]);
-    let phase = set.number(&["phase"]);
+    let itself = parts.sets.iter().find(|other| other.metadata.id == set.metadata.id);
+    let tearing_down = [Some(set), itself].into_iter().flatten().any(|set| set.metadata.tearing_down());
+    let phase = if tearing_down { DESTROYING } else { set.number(&["phase"]) };
     MachineSetView {
         id: id.to_owned(),
         control_plane: set.metadata.labelled("role-controlplane"),
@@ -212,17 +343,27 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
             error => error.to_owned(),
         },
         class: set.text(&["machineallocation", "name"]).to_owned(),
-        wanted: requested.max(set.number(&["machineallocation", "machinecount"])),
+        wanted: match tearing_down {
+            true => 0,
+            false => requested.max(set.number(&["machineallocation", "machinecount"])),
+        },
+        healthy: set.number(&["machines", "healthy"]),
+        tearing_down,
         machines,
     }
 }
 
 fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> MachineView {
-    let ready = machine.is_some_and(|machine| machine.flag(&["ready"]));
+    let number = |resource: Option<&Resource>| resource.map_or(0, |found| found.number(&["stage"]));
+    let (stage, requested) = (number(machine), number(request));
+    let leaving = MACHINE_LEAVING.contains(&stage)
+        || requested == REQUEST_DEPROVISIONING
+        || machine.is_some_and(|machine| machine.metadata.tearing_down());
+    let ready = stage == MACHINE_RUNNING && !leaving && machine.is_some_and(|machine| machine.flag(&["ready"]));
     let connected = machine.is_some_and(|machine| machine.metadata.labelled("connected"));
     let stage = match (machine, request) {
-        (Some(machine), _) => machine_stage(machine.number(&["stage"])),
-        (None, Some(request)) => request_stage(request.number(&["stage"])),
+        (Some(_), _) => machine_stage(stage),
+        (None, Some(_)) => request_stage(requested),
         (None, None) => String::new(),
     };
     let uuid = machine.map(|machine| machine.metadata.id.as_str());
@@ -232,24 +373,31 @@ fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> Machi
         error = request.map_or("", |request| request.text(&["error"]));
     }
     let status = request.map_or("", |request| request.text(&["status"]));
-    let failed = request.is_some_and(|request| request.number(&["stage"]) == REQUEST_FAILED);
-    let error = if error.is_empty() && failed { status } else { error };
-    let waits_for = match machine {
-        _ if ready => String::new(),
-        Some(_) if !connected => "the machine to come back: Omni has no connection to it".to_owned(),
-        Some(_) => format!("the machine to be ready ({})", stage.to_lowercase()),
-        None if status.is_empty() => "the provider to take up the request".to_owned(),
+    let error = if error.is_empty() && requested == REQUEST_FAILED { status } else { error };
+    let (party, waits_for) = match machine {
+        _ if ready => (Party::None, String::new()),
+        Some(_) if !connected && leaving => {
+            (Party::Machine, "the machine to leave the cluster: Omni has no connection to it".to_owned())
+        }
+        Some(_) if leaving => (Party::Omni, "the machine to leave the cluster".to_owned()),
+        Some(_) if !connected => (Party::Machine, "the machine to come back: Omni has no connection to it".to_owned()),
+        Some(_) => (Party::Omni, format!("the machine to be ready ({})", stage.to_lowercase())),
+        None if status.contains("join Omni") => (Party::Machine, "the machine to join Omni".to_owned()),
+        None if status.is_empty() => (Party::Provider, "the provider to take up the request".to_owned()),
         None => match status.strip_prefix("Waiting for ") {
-            Some(what) => what.to_owned(),
-            None => format!("the provider ({status})"),
+            Some(what) => (Party::Provider, what.to_owned()),
+            None => (Party::Provider, format!("the provider ({status})")),
         },
     };
     MachineView {
         request: request.map_or(String::new(), |request| request.metadata.id.clone()),
         uuid,
+        provider: request.map_or("", |request| request.text(&["providerid"])).to_owned(),
         stage,
         ready,
         connected,
+        leaving,
+        party,
         waits_for,
         error: error.to_owned(),
     }
@@ -261,24 +409,84 @@ impl ClusterView {
         self.machine_sets.iter().flat_map(|set| &set.machines)
     }
 
-    /// What the cluster waits for, in one line.
+    /// What the cluster waits for, in one line: every machine that is not ready, those with the same wait together.
     pub fn waits_for(&self) -> String {
-        let wanted: u64 = self.machine_sets.iter().map(|set| set.wanted).sum();
-        let ready = self.machines().filter(|machine| machine.ready).count();
-        let mut words = format!("{}: {ready} of {wanted} machines ready", self.phase);
-        if let Some(machine) = self.machines().find(|machine| !machine.ready) {
-            let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };
-            words.push_str(&format!("; {name} waits for {}", machine.waits_for));
-        } else if let Some(set) = self.machine_sets.iter().find(|set| set.phase.is_empty()) {
-            words.push_str(&format!("; Omni has not looked at the machine set {} yet", set.id));
-        } else if !self.upgrade.is_empty() {
-            words.push_str(&format!("; {}", self.upgrade));
-        } else if !self.control_plane_ready {
-            words.push_str("; the control plane is not ready");
-        } else if !self.kubernetes_api_ready {
-            words.push_str("; the Kubernetes API is not ready");
+        let mut words = vec![self.progress()];
+        words.extend(self.waits());
+        if words.len() == 1 {
+            words.extend(self.beyond_machines());
         }
-        words
+        words.join("; ")
+    }
+
+    /// What it waits for when it is none of its machines.
+    fn beyond_machines(&self) -> Option<String> {
+        if let Some(set) = self.machine_sets.iter().find(|set| set.phase.is_empty()) {
+            Some(format!("Omni has not looked at the machine set {} yet", set.id))
+        } else if !self.upgrade.is_empty() {
+            Some(self.upgrade.clone())
+        } else if !self.tearing_down && self.phase == "Running" {
+            self.outage()
+        } else {
+            None
+        }
+    }
+
+    /// How many machines are ready of those that are wanted, and how many still have to go.
+    fn progress(&self) -> String {
+        let wanted: u64 = self.machine_sets.iter().map(|set| set.wanted).sum();
+        let surplus = |set: &MachineSetView| (set.machines.len() as u64).saturating_sub(set.wanted);
+        let surplus: u64 = self.machine_sets.iter().map(surplus).sum();
+        let go = match surplus {
+            0 => String::new(),
+            1 => "1 machine still has to go".to_owned(),
+            many => format!("{many} machines still have to go"),
+        };
+        let ready = (self.machines().filter(|machine| machine.ready).count() as u64).min(wanted);
+        match (wanted, surplus) {
+            (0, 0) => self.phase.clone(),
+            (0, _) => format!("{}: {go}", self.phase),
+            (_, 0) => format!("{}: {ready} of {wanted} machines ready", self.phase),
+            _ => format!("{}: {ready} of {wanted} machines ready, {go}", self.phase),
+        }
+    }
+
+    /// What the machines wait for that are not ready: `A waits for x`, `A, B and 3 more wait for y`.
+    fn waits(&self) -> Vec<String> {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for machine in self.machines().filter(|machine| !machine.ready) {
+            match groups.iter_mut().find(|(wait, _)| *wait == machine.waits_for) {
+                Some((_, names)) => names.push(machine.name()),
+                None => groups.push((&machine.waits_for, vec![machine.name()])),
+            }
+        }
+        let words = |(wait, names): (&str, Vec<&str>)| match names.as_slice() {
+            [one] => format!("{one} waits for {wait}"),
+            [one, two] => format!("{one} and {two} wait for {wait}"),
+            [one, two, rest @ ..] => format!("{one}, {two} and {} more wait for {wait}", rest.len()),
+            [] => String::new(),
+        };
+        groups.into_iter().map(words).collect()
+    }
+
+    /// What is wrong with a cluster whose machines all look well.
+    fn outage(&self) -> Option<String> {
+        if !self.kubernetes_api_ready {
+            Some("the Kubernetes API does not answer, although Omni still counts the machines as ready".to_owned())
+        } else if self.load_balancer_healthy == Some(false) {
+            Some("the load balancer of its Kubernetes API is not healthy".to_owned())
+        } else if self.healthy < self.total {
+            Some(format!("Omni counts {} of {} machines as healthy", self.healthy, self.total))
+        } else if !self.control_plane_ready {
+            Some("the control plane is not ready".to_owned())
+        } else {
+            None
+        }
+    }
+
+    /// Whether its machines look well and it does not work all the same: they are probably all down.
+    pub fn out_of_order(&self) -> bool {
+        self.phase == "Running" && !self.running && self.machines().all(MachineView::settled) && self.upgrade.is_empty()
     }
 
     /// The first thing that Omni or the provider calls an error.
@@ -298,76 +506,4 @@ impl ClusterView {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::status::omni::resources;
-    use crate::status::testing::recorded;
-
-    fn read(name: &str) -> Vec<Resource> {
-        resources(&recorded("omnictl", name).stdout).unwrap()
-    }
-
-    #[test]
-    fn a_cluster_that_scales_up_says_what_it_waits_for() {
-        let (status, sets) = (read("get-clusterstatus-json"), read("get-machinesetstatuses-json"));
-        let requests = read("get-clustermachinerequeststatuses-json");
-        let parts = ClusterParts {
-            status: &status[0],
-            cluster: None,
-            sets: &[],
-            set_statuses: &sets,
-            requests: &requests,
-            machines: &[],
-            upgrades: &[],
-        };
-        let view = cluster_view(&parts);
-        assert!(!view.running);
-        assert_eq!(view.machine_sets[0].id, "demo-control-planes");
-        assert_eq!(view.machine_sets[1].machines.len(), 2);
-        assert_eq!(
-            view.waits_for(),
-            "ScalingUp: 0 of 3 machines ready; demo-control-planes-7v2wjs waits for the provider to take up the request"
-        );
-    }
-    fn resource(text: &str) -> Resource {
-        resources(text).unwrap().remove(0)
-    }
-
-    #[test]
-    fn a_cluster_runs_when_nothing_is_being_upgraded_and_every_set_was_looked_at() {
-        let status = resource(r#"{"metadata":{"id":"c"},"spec":{"phase":3,"ready":true}}"#);
-        let cluster = resource(r#"{"metadata":{"id":"c"},"spec":{"talosversion":"1.13.5"}}"#);
-        let set = |id: &str| resource(&format!(r#"{{"metadata":{{"id":"{id}"}},"spec":{{}}}}"#));
-        let set_status = resource(r#"{"metadata":{"id":"c-workers"},"spec":{"phase":3,"ready":true}}"#);
-        let view = |sets: &[Resource], upgrade: &str| {
-            let upgrades = [(Upgraded::Talos, resource(&format!(r#"{{"metadata":{{"id":"c"}},"spec":{upgrade}}}"#)))];
-            let set_statuses = std::slice::from_ref(&set_status);
-            let (requests, machines): (&[Resource], &[Resource]) = (&[], &[]);
-            let cluster = Some(&cluster);
-            cluster_view(&ClusterParts {
-                status: &status,
-                cluster,
-                sets,
-                set_statuses,
-                requests,
-                machines,
-                upgrades: &upgrades,
-            })
-        };
-        let (one, two) = ([set("c-workers")], [set("c-workers"), set("c-more")]);
-        let done = r#"{"phase":2,"lastupgradeversion":"1.13.5"}"#;
-        assert!(view(&one, done).running);
-        let silent = view(&two, done);
-        assert!(
-            !silent.running && silent.waits_for().contains("has not looked at the machine set c-more"),
-            "{silent:?}"
-        );
-        // The moment between the change and the controller's look at it.
-        let asked = view(&one, r#"{"phase":2,"lastupgradeversion":"1.13.4"}"#);
-        assert!(!asked.running && asked.upgrade == "the upgrade of Talos to 1.13.5 runs", "{asked:?}");
-        let runs = view(&one, r#"{"phase":1,"lastupgradeversion":"1.13.4","step":"updating machines 1/3"}"#);
-        assert!(runs.waits_for().ends_with("the upgrade of Talos to 1.13.5 runs (updating machines 1/3)"), "{runs:?}");
-        let failed = view(&one, r#"{"phase":3,"lastupgradeversion":"1.13.4","error":"no such installer"}"#);
-        assert_eq!(failed.upgrade, "the upgrade of Talos to 1.13.5 has failed (no such installer)");
-    }
-}
+mod tests;

@@ -109,24 +109,44 @@ pub fn omnictl_version(text: &str) -> Option<(String, u32)> {
     Some((version.to_owned(), api.strip_suffix(')')?.parse().ok()?))
 }
 
-/// The health of an infrastructure provider, as `infraprovidercombinedstatus` tells it.
+/// The health of an infrastructure provider, from `infraprovidercombinedstatus` and `infraproviderhealthstatus`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderHealth {
     /// It registered at least once.
     pub initialized: bool,
-    /// Its last heartbeat is less than 31 s old; needs clocks that agree.
+    /// Omni hears from it: Omni's own flag, and a heartbeat that is not old.
     pub connected: bool,
+    /// What Omni itself says of that: before 1.6 the flag stays true when the provider stops.
+    pub flagged: bool,
+    /// How many seconds ago it sent its last heartbeat; `None` when it has sent none.
+    pub heartbeat_age: Option<u64>,
     /// What it says of itself; empty when well.
     pub error: String,
 }
 
+/// A provider sends a heartbeat every 30 s, and Omni from 1.6 on calls it disconnected after 31 s. The age is taken between two
+/// clocks, so it must be clearly older before it counts against Omni's own word.
+const OLD_HEARTBEAT: u64 = 61;
+
 impl ProviderHealth {
-    pub fn of(resource: &Resource) -> ProviderHealth {
+    /// `now` in seconds since 1970, by Omni's clock where it is known.
+    pub fn of(combined: &Resource, heartbeat: Option<&Resource>, now: u64) -> ProviderHealth {
+        let sent = heartbeat.map_or(0, |found| found.number(&["lastheartbeattimestamp", "seconds"]));
+        let heartbeat_age = (sent > 0).then(|| now.saturating_sub(sent));
+        let flagged = combined.flag(&["health", "connected"]);
         ProviderHealth {
-            initialized: resource.flag(&["health", "initialized"]),
-            connected: resource.flag(&["health", "connected"]),
-            error: resource.text(&["health", "error"]).to_owned(),
+            initialized: combined.flag(&["health", "initialized"]),
+            connected: flagged && heartbeat_age.is_none_or(|age| age < OLD_HEARTBEAT),
+            flagged,
+            heartbeat_age,
+            error: combined.text(&["health", "error"]).to_owned(),
         }
+    }
+
+    /// Omni's flag and the age of the heartbeat contradict each other: the provider is gone and this Omni does not notice, or
+    /// the clock that the age was taken by is off.
+    pub fn contradictory(&self) -> bool {
+        self.flagged && !self.connected
     }
 
     pub fn well(&self) -> bool {
@@ -137,7 +157,11 @@ impl ProviderHealth {
     pub fn words(&self) -> String {
         match (self.initialized, self.connected, self.error.as_str()) {
             (false, _, _) => "it has never registered".to_owned(),
-            (true, false, _) => "its last heartbeat is more than 31 s old".to_owned(),
+            (true, false, _) => match self.heartbeat_age {
+                None => "it has registered and sent no heartbeat yet".to_owned(),
+                Some(age) if age <= 31 => "its last heartbeat is more than 31 s old by the clock of Omni".to_owned(),
+                Some(age) => format!("its last heartbeat is {age} s old"),
+            },
             (true, true, "") => "registered and connected".to_owned(),
             (true, true, error) => format!("it reports: {error}"),
         }
@@ -226,11 +250,45 @@ mod tests {
         assert!(found.len() > 10, "{}", found.len());
     }
 
+    fn heartbeat(seconds: u64) -> Resource {
+        let text =
+            format!(r#"{{"metadata":{{"id":"p"}},"spec":{{"lastheartbeattimestamp":{{"seconds":{seconds}}}}}}}"#);
+        resources(&text).unwrap().remove(0)
+    }
+
+    fn combined(initialized: bool, connected: bool) -> Resource {
+        let health = format!(r#"{{"initialized":{initialized},"connected":{connected},"error":""}}"#);
+        resources(&format!(r#"{{"metadata":{{"id":"p"}},"spec":{{"health":{health}}}}}"#)).unwrap().remove(0)
+    }
+
     #[test]
     fn provider_health_is_read() {
-        let health = ProviderHealth::of(&read("get-infraprovidercombinedstatus-json")[0]);
+        let recorded = &read("get-infraprovidercombinedstatus-json")[0];
+        let health = ProviderHealth::of(recorded, None, 0);
         assert!(health.well());
         assert_eq!(health.words(), "registered and connected");
+    }
+
+    /// Omni 1.4.9 still said connected 100 s after the provider's end.
+    #[test]
+    fn heartbeat_age_decides_what_connected_means() {
+        let health = |flag: bool, sent: u64| ProviderHealth::of(&combined(true, flag), Some(&heartbeat(sent)), 10_000);
+        assert!(health(true, 9_990).well());
+        assert!(health(true, 9_945).well(), "one heartbeat may be late, and clocks differ");
+        assert!(health(true, 10_020).well(), "the clock of the provider is ahead");
+        let gone = health(true, 9_900);
+        assert!(!gone.well() && gone.contradictory());
+        assert_eq!(gone.words(), "its last heartbeat is 100 s old");
+        assert_eq!(health(false, 9_960).words(), "its last heartbeat is 40 s old");
+        assert!(!health(false, 9_990).well() && !health(false, 9_960).contradictory());
+    }
+
+    #[test]
+    fn provider_that_has_just_registered_has_no_old_heartbeat() {
+        let health = ProviderHealth::of(&combined(true, false), None, 10_000);
+        assert_eq!(health.words(), "it has registered and sent no heartbeat yet");
+        let never = ProviderHealth::of(&combined(false, false), None, 10_000);
+        assert_eq!(never.words(), "it has never registered");
     }
 
     #[test]

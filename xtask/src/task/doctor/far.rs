@@ -100,7 +100,7 @@ pub fn registration(seen: &Seen<'_>) -> Diagnosis {
         {
             return Err(Diagnosis::unknown(format!("its container does not run: {}", container.status)));
         }
-        Ok(match provider_verify::registration(&omnictl, &id) {
+        Ok(match provider_verify::registration(seen.cx, &omnictl, &id) {
             Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
             Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
             // Another check says so.

@@ -13,7 +13,19 @@ stories! {
     cluster_locked "cluster-locked": says(&["is not allowed: the cluster is locked", "it failed at `updating MachineSets"])
         .hints(&["cluster-locked", "Unlock it when the reason is gone", "omnictl cluster unlock"])
         .changes(&["clusters/rehearsal.yaml"]);
-    cluster_bootstrap_stalls "cluster-bootstrap-stalls": says(&["rehearsal-control-planes-", "waits for the machine to be ready (configuring)"])
+    cluster_delete_stuck "cluster-delete-stuck": says(&["cluster `rehearsal` is being destroyed", "still ha"])
+        .hints(&["when it is gone, a sync creates it again", "cargo xtask cluster-status rehearsal"])
+        .then(|lab| {
+            // Every task says the same of it, and none would bring it back.
+            for line in ["cluster-plan rehearsal", "cluster-sync rehearsal --dry-run", "cluster-create rehearsal --control-planes 1 --workers 1 --force --dry-run"] {
+                lab.run(line).exits(1).says(&["cluster `rehearsal` is being destroyed"]);
+            }
+            let (one, all) = (lab.run("cluster-status rehearsal --json").json(), lab.run("cluster-status --json").json());
+            assert_eq!(one["data"]["cluster"]["tearing_down"], true, "{one:#}");
+            assert_eq!(all["data"]["clusters"][0]["tearing_down"], true, "{all:#}");
+            assert_eq!(one["steps"][0]["status"], "warning", "{one:#}");
+        });
+    cluster_bootstrap_stalls "cluster-bootstrap-stalls": says(&["rehearsal-control-planes-", "the machine to be ready (configuring)"])
         .hints(&["its own log says why", "omnictl machine-logs"])
         .changes(&["clusters/rehearsal.yaml"]);
     cluster_kubernetes_refused "cluster-kubernetes-refused": says(&["Kubernetes 1.36.2 does not go with Talos 1.13.5", "1.35.4"])

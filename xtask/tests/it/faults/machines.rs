@@ -14,11 +14,14 @@ stories! {
     machine_task_warns "machine-task-warns": says(&["ended with `WARNINGS: 1`", "no efidisk configured"])
         .hints(&["machine-task-warned", "omnictl delete machinerequest rehearsal-"])
         .changes(TEMPLATE);
-    machine_never_joins "machine-never-joins": says(&["waits for the machine to join Omni", "rehearsal-control-planes-"])
+    machine_never_joins "machine-never-joins": says(&["the machine to join Omni", "rehearsal-control-planes-"])
         .hints(&["on its console in Proxmox", "8090/tcp and 50180/udp", "cargo xtask doctor"])
         .changes(TEMPLATE);
     machine_silent "machine-silent": says(&["1 of 2 machines ready", "rehearsal-workers-", "Omni has no connection to it"]);
-    machine_vm_deleted "machine-vm-deleted": says(&["1 of 2 machines ready", "rehearsal-workers-", "waits for the machine to come back"])
+    machine_all_dead "machine-all-dead": says(&["the Kubernetes API does not answer", "\"running\":false", "the VM of `rehearsal-control-planes-", "on pve1 is stopped|on pve2 is stopped|on pve3 is stopped", "\"status\":\"failed\""])
+        .hints(&["qm start 100"]);
+    machine_vm_deleted "machine-vm-deleted": says(&["1 of 2 machines ready", "rehearsal-workers-", "it does not exist in Proxmox any more", "\"status\":\"failed\""])
+        .hints(&["omnictl delete machinerequest rehearsal-workers-"])
         .then(|lab| assert_eq!(lab.dump()["proxmox"]["vms"].as_array().unwrap().len(), 1));
     machine_locked "machine-locked": says(&["syncing", "the task qmstop", "VM is locked (backup)"])
         .hints(&["machine-vm-locked", "sync again to go on"])

@@ -11,6 +11,9 @@ stories! {
         .changes(WRITTEN);
     provider_crashes "provider-crashes": says(&["controller runtime watch error", "provider-watch-lost"])
         .changes(&[".claude/omni-scale.local.md"]);
+    provider_stopped "provider-stopped": says(&["cluster `rehearsal` cannot go on", "the provider `proxmox`: its container does not run: Exited (0)"])
+        .hints(&["start it", "cargo xtask stack-up", "cargo xtask cluster-status rehearsal"])
+        .changes(&["clusters/rehearsal.yaml"]);
     provider_omni_version "provider-omni-version": says(&["the provider does not stay up", "unknown service cosi.resource.State"])
         .hints(&["they are not a pair", "git diff docker/compose.yaml"])
         .changes(WRITTEN);
