@@ -105,7 +105,7 @@ pub async fn serve(options: Options) -> Result<()> {
     let omni = Omni::start(clock.clone(), options.release);
     // What answers at Omni's endpoint lives and ends with Omni's container, where a fault ends that.
     let omni_down = Arc::new(AtomicBool::new(faulty::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
-    let (front, tls) = front(&ca, &faults, &omni_down, &link, latency).await?;
+    let (front, tls) = front(&ca, &faults, &omni_down, &link, latency, options.release).await?;
     let secret = omni.with(|state| state.uuid());
     let mut world = options.size.world(&secret)?;
     fill::fill(&options.dir, options.size, &omni, &mut world)?;
@@ -239,11 +239,12 @@ async fn front(
     down: &Arc<AtomicBool>,
     link: &Link,
     latency: Duration,
+    release: Release,
 ) -> Result<(Server, Files)> {
     let (tls, files) = ca.server_config_and_files(faulty::leaf(faults))?;
     let mut options = http::Options::new(loopback(0), Some(tls));
     options.latency = latency;
-    let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone()));
+    let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone(), release));
     let server = http::serve(options, move |request| {
         let front = Arc::clone(&front);
         async move { front.answer(&request) }

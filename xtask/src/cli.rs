@@ -380,9 +380,11 @@ options! {
     pub struct OmnictlInstall {
         /// The address of Omni to take it from
         pub omni_endpoint: Option<String> = "--omni-endpoint URL";
-        /// Where releases are mirrored, for when neither Omni nor GitHub can be asked
+        /// Where releases are mirrored, when neither Omni nor GitHub can be reached
         pub mirror: Option<String> = "--mirror URL";
-        /// Install also where a working omnictl is found
+        /// Take this release instead of what Omni serves, e.g. v1.9.3
+        pub release: Option<String> = "--release VERSION";
+        /// Install even if an omnictl of Omni's version is installed
         pub force: bool = "--force";
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::kinds::Release;
 use crate::faults::Faults;
 use crate::http::{Answer, Reply, Request};
 use crate::tools::wire::{Link, with_trailer};
@@ -19,12 +20,13 @@ pub struct Front {
     faults: Arc<Faults>,
     down: Arc<AtomicBool>,
     link: Link,
+    release: Release,
 }
 
 impl Front {
     /// A front whose downloads find the lab at `link`, and which drops who connects while it is `down`.
-    pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link) -> Front {
-        Front { faults, down, link }
+    pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link, release: Release) -> Front {
+        Front { faults, down, link, release }
     }
 
     /// Answers one request.
@@ -43,8 +45,13 @@ impl Front {
             let status = if self.faults.hit("omni-unhealthy") { 500 } else { 200 };
             return Reply::empty(status).into();
         }
-        if let Some(file) = path.strip_prefix("/api/omnictl/") {
+        // Since 1.9; before, the gateway below /api/ knows no such path (siderolabs/omni@86159433).
+        let downloads = if self.release.old() { "/omnictl/" } else { "/api/omnictl/" };
+        if let Some(file) = path.strip_prefix(downloads) {
             return self.download(file).into();
+        }
+        if self.release.old() && path.starts_with("/api/") {
+            return Reply::new(404, "text/plain; charset=utf-8", "404 page not found\n").into();
         }
         Reply::new(200, HTML, PAGE).into()
     }
@@ -120,9 +127,13 @@ mod tests {
     use super::*;
 
     fn ask(path: &str, faults: &[&str]) -> Reply {
+        ask_of(Release::V1_9_3, path, faults)
+    }
+
+    fn ask_of(release: Release, path: &str, faults: &[&str]) -> Reply {
         let texts: Vec<String> = faults.iter().map(|name| (*name).to_owned()).collect();
         let link = Link { control: "127.0.0.1:1".to_owned(), token: "t".to_owned() };
-        let front = Front::new(Arc::new(Faults::parse(&texts).unwrap()), Arc::default(), link);
+        let front = Front::new(Arc::new(Faults::parse(&texts).unwrap()), Arc::default(), link, release);
         let request = Request {
             method: "GET".to_owned(),
             path: path.to_owned(),
@@ -144,6 +155,17 @@ mod tests {
         assert_eq!(ask("/no/such/page", &[]).status, 200);
         assert_eq!(ask("/api/omnictl/omnictl-plan9-mips", &[]).status, 404);
         assert_eq!(&ask("/api/omnictl/omnictl-darwin-arm64", &[]).body[..4], [0xcf, 0xfa, 0xed, 0xfe]);
+    }
+
+    #[test]
+    fn downloads_are_where_the_release_serves_them() {
+        let status = |release, path: &str| ask_of(release, path, &[]).status;
+        let html = |release, path: &str| ask_of(release, path, &[]).header("content-type") == Some(HTML);
+        let (new, old) = ("/api/omnictl/omnictl-darwin-arm64", "/omnictl/omnictl-darwin-arm64");
+        assert_eq!(status(Release::V1_4_9, new), 404);
+        assert_eq!(&ask_of(Release::V1_4_9, old, &[]).body[..4], [0xcf, 0xfa, 0xed, 0xfe]);
+        assert!(status(Release::V1_9_3, old) == 200 && html(Release::V1_9_3, old), "its web page");
+        assert!(!html(Release::V1_9_3, new));
     }
 
     #[test]

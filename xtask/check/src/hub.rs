@@ -200,7 +200,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
         let why = if found.omnictl.is_none() { "omnictl is not installed" } else { "the version of Omni is not known" };
         return all.and(Diagnosis::unknown(why));
     };
-    let install = "install the one that Omni offers: `cargo xtask omnictl-install --force`";
+    let install = "install the one that Omni offers: `cargo xtask omnictl-install`";
     if let Some((_, server_api)) = &found.server
         && *server_api != u64::from(*api)
     {

@@ -33,6 +33,14 @@ pub fn is_before(version: &Version, major: u64, minor: u64) -> bool {
     version.cmp_precedence(&Version::new(major, minor, 0)).is_lt()
 }
 
+/// Whether two spellings name the same version; what is not a version is compared letter by letter.
+pub fn same(a: &str, b: &str) -> bool {
+    match (parse(a), parse(b)) {
+        (Ok(a), Ok(b)) => a.cmp_precedence(&b).is_eq(),
+        _ => a == b,
+    }
+}
+
 /// Without `v` and build, as Omni's resources have it.
 pub fn bare(version: &Version) -> String {
     Version { build: semver::BuildMetadata::EMPTY, ..version.clone() }.to_string()
@@ -76,6 +84,7 @@ mod tests {
         }
         assert!(is_full("v1.2.3-rc.1") && !is_full("v1.2") && !is_full("1"));
         assert_eq!(bare(&parse("v1.14.0-beta.1+x").unwrap()), "1.14.0-beta.1");
+        assert!(same("v1.9.3", "1.9.3") && !same("v1.9.3", "v1.9.3-rc.1") && same("dev", "dev"));
         assert_eq!((minor("v1.10.4"), minor("0d9fd58"), minor("latest")), (Some((1, 10)), None, None));
     }
 

@@ -1,51 +1,196 @@
 //! `omnictl-install`: the omnictl that belongs to the operator's Omni.
 //!
-//! 1. A working one on PATH, or where this project installs it, is enough.
-//! 2. Else it is downloaded from the operator's own Omni, which serves the matching version to anyone, or from the
-//!    release with its checksum.
-//! 3. What was downloaded is verified and run once, then put in its place at once.
+//! 1. The version of Omni: what it says itself, else the one of this project's stack.
+//! 2. An omnictl of that version, on PATH or where this project installs it, is enough; another version is replaced.
+//! 3. It is downloaded from the operator's own Omni, which serves its version to anyone, or from the release of that version
+//!    with its checksum.
+//! 4. The download is verified and run once, then put in its place at once.
+
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::Outcome;
+use super::hub::host_and_port;
+use crate::check::hub;
 use crate::cli::OmnictlInstall;
 use crate::cx::Cx;
-use crate::tool::install::{self, Sources};
-use crate::tool::omnictl;
+use crate::failure::{Code, Failure, Kind};
+use crate::files;
+use crate::tool::compose::{Compose, OMNI};
+use crate::tool::install::{self, Installed, Sources};
+use crate::tool::omnictl::{self, Login, Omnictl};
 use crate::ui::{Done, Status};
+use crate::version;
+
+/// What is known of the version of Omni.
+struct Server {
+    /// `v1.10.4`.
+    version: Option<String>,
+    /// Why Omni did not say it.
+    why: String,
+    /// Omni refuses the omnictl that is installed.
+    refuses: bool,
+}
+
+/// An omnictl that is installed; without a version when it does not run.
+struct Found {
+    path: PathBuf,
+    version: Option<String>,
+}
 
 pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    if let Some(path) = omnictl::locate().filter(|_| !args.force) {
-        let version = cx.ui.step("omnictl", "omnictl is there", || {
-            let (version, _) = omnictl::version_of(cx, &path)?;
-            Ok(Done::ok(version.clone(), format!("{version} at {}", path.display())))
-        })?;
-        let data = json!({ "path": path, "version": version, "installed": false });
-        return Ok(Outcome::done(format!("omnictl {version} is installed")).with(data));
+    let endpoint = endpoint(args, cx);
+    let found = found(cx)?;
+    let server = match &args.release {
+        Some(release) => {
+            version::parse(release).map_err(|why| {
+                Failure::new(Code::Usage, format!("{release:?} is not a version: {why}")).hint("--release v1.9.3")
+            })?;
+            let release = format!("v{}", release.trim_start_matches('v'));
+            Server { version: Some(release), why: String::new(), refuses: false }
+        }
+        None => server(cx, endpoint.as_deref())?,
+    };
+    if let Some(outcome) = found.as_ref().filter(|_| !args.force).and_then(|found| enough(cx, found, &server)) {
+        return Ok(outcome);
     }
     let place = omnictl::own_place()?;
-    let endpoint = cx.settings.omni_endpoint(args.omni_endpoint.as_deref()).map(|found| found.value);
-    let sources = Sources { omni: endpoint, mirror: args.mirror.clone(), ..Sources::of(cx) };
+    let sources = Sources {
+        omni: endpoint.filter(|_| args.release.is_none()),
+        mirror: args.mirror.clone(),
+        release: server.version.clone(),
+        ..Sources::of(cx)
+    };
     let from = sources.mirror.clone().or(sources.omni.clone()).unwrap_or_else(|| "the release on GitHub".to_owned());
+    let old = found.as_ref().map(|found| found.version.as_deref().unwrap_or("broken"));
+    let new = server.version.as_deref().unwrap_or("the version that it serves");
+    let change = old.map_or(new.to_owned(), |old| format!("{old} → {new}"));
     if cx.dry_run {
-        cx.ui.note("install", format!("install {}", place.display()), Status::Planned, format!("from {from}"));
-        let step = json!({ "verb": "install", "object": place, "effect": format!("omnictl from {from}"), "undo": "remove the file" });
+        let effect = format!("omnictl {change}, from {from}");
+        cx.ui.note("install", format!("install {}", place.display()), Status::Planned, &effect);
+        let step = json!({ "verb": "install", "object": place, "effect": effect, "undo": "remove the file" });
         return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
     }
-    cx.ask.consent(&format!("install omnictl at {}", place.display()))?;
+    cx.ask.consent(&format!("install omnictl {change} at {}", place.display()))?;
     let installed = cx.ui.step("install", "omnictl is downloaded, verified and installed", || {
         let installed = install::install(cx, &sources)?;
         let detail = format!("{} from {}", installed.version, installed.from);
         Ok(Done::changed(installed, detail))
     })?;
-    let first = omnictl::locate();
-    if first.as_ref() != Some(&installed.path)
-        && let Some(first) = first
-    {
-        cx.ui.note("path", "PATH has another omnictl first", Status::Warning, first.display().to_string());
-    }
-    let data =
-        json!({ "path": installed.path, "version": installed.version, "from": installed.from, "installed": true });
+    comes_first(cx, &installed)?;
+    let data = json!({
+        "path": installed.path, "version": installed.version, "from": installed.from, "replaced": old, "installed": true,
+    });
     Ok(Outcome::done(format!("omnictl {} is at {}", installed.version, installed.path.display())).with(data))
+}
+
+/// The address of Omni: as configured, else the one of omnictl's own login.
+fn endpoint(args: &OmnictlInstall, cx: &Cx) -> Option<String> {
+    let configured = cx.settings.omni_endpoint(args.omni_endpoint.as_deref()).map(|found| found.value);
+    configured.or_else(|| match omnictl::login(cx)? {
+        Login::Config { address, .. } => Some(address).filter(|address| address.starts_with("https://")),
+        Login::Key { .. } => None,
+    })
+}
+
+fn found(cx: &Cx) -> Result<Option<Found>, Failure> {
+    let Some(path) = omnictl::locate() else { return Ok(None) };
+    match omnictl::version_of(cx, &path) {
+        Ok((version, _)) => Ok(Some(Found { path, version: Some(version) })),
+        Err(failure) if failure.code == Code::Interrupted => Err(failure),
+        Err(_) => Ok(Some(Found { path, version: None })),
+    }
+}
+
+/// Step 1.
+fn server(cx: &Cx, endpoint: Option<&str>) -> Result<Server, Failure> {
+    let own = |version, why: String, refuses| Ok(Server { version, why, refuses });
+    let Some(endpoint) = endpoint else {
+        return own(pinned(cx), "the address of Omni is not known".to_owned(), false);
+    };
+    let asked = Omnictl::find(cx).and_then(|omnictl| {
+        if !omnictl.asks(endpoint) {
+            return Err(Failure::new(Code::MissingInput, format!("the login is not one to {endpoint}")));
+        }
+        omnictl.get("sysversions", "current")
+    });
+    let failure = match asked {
+        Ok(found) => {
+            let version = found.map(|found| found.text(&["backendversion"]).to_owned()).filter(|text| !text.is_empty());
+            if version.is_some() {
+                return own(version, String::new(), false);
+            }
+            Failure::new(Code::Failed, "Omni returned no version")
+        }
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        Err(failure) => failure,
+    };
+    own(of_stack(cx, endpoint), failure.message, failure.kind == Kind::Version)
+}
+
+/// The version of this project's stack, where that is what answers at `endpoint`: of its container, else the pin that it is
+/// started from.
+fn of_stack(cx: &Cx, endpoint: &str) -> Option<String> {
+    let host = |text: &str| host_and_port(text.strip_prefix("https://").unwrap_or(text));
+    let domain = cx.settings.env_file.get("OMNI_DOMAIN")?;
+    if host(domain) != host(endpoint) {
+        return None;
+    }
+    let containers = Compose::find(cx).and_then(|compose| compose.containers()).ok()?;
+    match containers.iter().find(|container| container.service == OMNI) {
+        Some(container) => hub::tag(&container.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned),
+        None => pinned(cx),
+    }
+}
+
+/// The version of Omni in `docker/compose.yaml`.
+fn pinned(cx: &Cx) -> Option<String> {
+    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten()?;
+    let images = hub::images(&compose);
+    let tag = hub::tag(images.get(OMNI)?)?;
+    version::parse(tag).is_ok().then(|| tag.to_owned())
+}
+
+/// Step 2: the outcome, if what is installed may stay.
+fn enough(cx: &Cx, found: &Found, server: &Server) -> Option<Outcome> {
+    let own = found.version.as_deref()?;
+    let (path, title) = (found.path.display(), "omnictl is installed");
+    match &server.version {
+        _ if server.refuses => return None,
+        Some(version) if version::same(version, own) => {
+            cx.ui.note("omnictl", title, Status::Ok, format!("{own} at {path}, the version of Omni"));
+        }
+        Some(_) => return None,
+        None => {
+            let detail = format!(
+                "{own} at {path}; whether Omni is of that version is not known: {}. `cargo xtask omnictl-install --force` takes what Omni serves",
+                server.why
+            );
+            cx.ui.note("omnictl", title, Status::Warning, detail);
+        }
+    }
+    let data = json!({ "path": found.path, "version": own, "installed": false });
+    Some(Outcome::done(format!("omnictl {own} is installed")).with(data))
+}
+
+/// Whether tasks call what was installed: PATH goes before its place.
+fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
+    let Some(first) = omnictl::locate().filter(|first| *first != installed.path) else { return Ok(()) };
+    let other = omnictl::version_of(cx, &first).map_or("one that does not run".to_owned(), |(version, _)| version);
+    if version::same(&other, &installed.version) {
+        let detail = format!("{}, of the same version", first.display());
+        cx.ui.note("path", "PATH has another omnictl first", Status::Warning, detail);
+        return Ok(());
+    }
+    let dir = installed.path.parent().unwrap_or(Path::new("."));
+    Err(Failure::new(Code::Conflict, format!("PATH has another omnictl first: `{}`", first.display()))
+        .cause(format!(
+            "it is {other}; {} was installed at `{}`, and tasks call the first one",
+            installed.version,
+            installed.path.display()
+        ))
+        .hint("remove the first one, or put the directory of the new one before it")
+        .next(format!("export PATH=\"{}:$PATH\"", dir.display())))
 }

@@ -1,13 +1,14 @@
 //! The lab as operators meet it: rehearse, lab-up, lab-down, and omnictl from the lab's Omni.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::sandbox::{Sandbox, lab_program, root, web_server};
+use crate::sandbox::{Options, Sandbox, lab_program, root, web_server};
 
 /// The runner in this repository, with a clean environment.
 pub fn runner(line: &[&str]) -> Command {
@@ -235,10 +236,58 @@ fn omnictl_comes_from_the_operators_own_omni() {
     let path = lab.scratch().join("home/.local/bin/omnictl");
     assert_eq!(document["data"]["path"].as_str(), path.to_str());
     lab.run("cluster-status").exits(0).says(&["there are no clusters"]);
-    lab.run("omnictl-install --yes").exits(0).says(&["omnictl is there"]);
+    lab.run("omnictl-install --yes").exits(0).says(&["v1.9.3 at", "the version of Omni"]);
     fs::remove_file(&path).unwrap();
     // And on first need, with consent.
     lab.run("cluster-status --yes").exits(0).says(&["omnictl is installed"]);
+}
+
+#[test]
+fn omnictl_of_another_version_is_replaced() {
+    for (release, path) in [(None, "/api/omnictl"), (Some("1.4.9"), "/omnictl")] {
+        let mut lab = Sandbox::with(&Options { release, ..Options::default() });
+        let served = format!("v{}", release.unwrap_or("1.9.3"));
+        lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
+        let place = lab.scratch().join("home/.local/bin/omnictl");
+        // Another release, which this Omni refuses, then one of which nothing else is known.
+        let installed = |script: &str| {
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(&place, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let refused =
+            "echo 'Error: client API version mismatch: backend API version 2, client API version 3' >&2; exit 1";
+        installed(&format!(
+            "[ \"$1\" = --version ] && echo 'omnictl version v1.11.0 (API Version: 3)' && exit 0\n{refused}"
+        ));
+        let planned = lab.run("omnictl-install --dry-run --json").exits(3).json();
+        let effect = planned["data"]["plan"][0]["effect"].as_str().unwrap().to_owned();
+        assert!(effect.starts_with("omnictl v1.11.0 → ") && effect.contains("from https://"), "{effect}");
+        let document = lab.run("omnictl-install --yes --json").exits(0).json();
+        assert_eq!((&document["data"]["version"], &document["data"]["replaced"]), (&json!(served), &json!("v1.11.0")));
+        assert!(document["data"]["from"].as_str().unwrap().ends_with(path), "{document}");
+        lab.run("omnictl-install --yes").exits(0).says(&[&format!("{served} at"), "the version of Omni"]);
+        // One that does not run is replaced as well.
+        installed("exit 1");
+        lab.run("omnictl-install --yes").exits(0).says(&[&format!("omnictl {served} is at")]);
+        lab.run("cluster-status").exits(0);
+    }
+}
+
+#[test]
+fn omnictl_of_unknown_version_is_never_guessed() {
+    let mut lab = Sandbox::new();
+    lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
+    // Not this project's stack, and it serves nothing: nothing is taken from elsewhere.
+    let elsewhere = serve(|_| None).replacen("http:", "https:", 1);
+    lab.run(&format!("omnictl-install --yes --omni-endpoint {elsewhere}")).exits(5).says(&["could not be installed"]);
+    let ran =
+        lab.run(&format!("omnictl-install --yes --omni-endpoint {elsewhere} --mirror http://127.0.0.1:1")).exits(4);
+    ran.says(&["the version of Omni is not known", "cargo xtask omnictl-install --release VERSION"]);
+    let ran = lab.run("omnictl-install --yes --release 1.8.2 --mirror http://127.0.0.1:1").exits(5);
+    ran.says(&["http://127.0.0.1:1/v1.8.2/omnictl-"]);
+    lab.run("omnictl-install --yes --release latest").exits(2).says(&["is not a version"]);
+    assert!(!lab.scratch().join("home/.local/bin/omnictl").exists());
 }
 
 /// A web server that answers each path with what `answer` says.
@@ -269,7 +318,8 @@ fn a_download_that_is_no_omnictl_is_refused_and_leaves_nothing() {
     ];
     for (answer, why) in cases {
         let url = serve(move |path| if path.ends_with("sha256sum.txt") { None } else { answer.clone() });
-        lab.run(&format!("omnictl-install --yes --mirror {url}")).says(&["could not be installed", why]);
+        lab.run(&format!("omnictl-install --yes --release v1.9.3 --mirror {url}"))
+            .says(&["could not be installed", why]);
         let bin = lab.scratch().join("home/.local/bin");
         assert_eq!(fs::read_dir(&bin).map_or(0, Iterator::count), 0, "{why}: something was left behind");
     }
@@ -296,7 +346,7 @@ fn a_release_is_verified_by_its_checksum() {
             }
             Some((format!("Content-Length: {}\r\nConnection: close", own.len()), own.clone()))
         });
-        let ran = lab.run(&format!("omnictl-install --yes --mirror {url}"));
+        let ran = lab.run(&format!("omnictl-install --yes --release v1.9.3 --mirror {url}"));
         if code == 0 {
             assert_eq!(ran.code, 0, "{ran:#?}");
             fs::remove_file(&place).unwrap();

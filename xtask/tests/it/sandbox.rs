@@ -117,6 +117,8 @@ pub struct Options<'a> {
     pub faults: &'a [&'a str],
     pub latency_ms: u64,
     pub clock: Option<u32>,
+    /// The release of Omni and omnictl that the lab plays.
+    pub release: Option<&'a str>,
 }
 
 impl Sandbox {
@@ -138,6 +140,9 @@ impl Sandbox {
         }
         if let Some(clock) = options.clock {
             command.args(["--clock", &clock.to_string()]);
+        }
+        if let Some(release) = options.release {
+            command.args(["--omni-version", release]);
         }
         let mut child = command
             .stdin(Stdio::piped())

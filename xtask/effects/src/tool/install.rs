@@ -1,4 +1,5 @@
-//! Getting omnictl: from the operator's own Omni, whose omnictl always fits, else from the release with its checksum.
+//! Installing omnictl: from the operator's own Omni, which serves its own version, else from the release of that version with
+//! its checksum. Never another version.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,9 +13,10 @@ use super::omnictl;
 use crate::cx::Cx;
 use crate::proc::{self, Job};
 use model::failure::{Code, Failure};
+use model::version;
 
-/// The release that this project was tried with; Omni, omnictl and provider are pinned together.
-pub const VERSION: &str = "v1.9.3";
+/// Where Omni serves omnictl: since 1.9, and before (siderolabs/omni@86159433 `internal/backend/server.go`).
+const PATHS: [&str; 2] = ["/api/omnictl", "/omnictl"];
 const RELEASES: &str = "https://github.com/siderolabs/omni/releases/download";
 const DOWNLOAD: Duration = Duration::from_secs(300);
 /// The first bytes are enough to tell a program from a web page.
@@ -23,15 +25,20 @@ const HEAD: usize = 64;
 /// Where to look for it.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
+    /// The address of Omni.
     pub omni: Option<String>,
+    /// Where releases are mirrored, instead of Omni and GitHub.
     pub mirror: Option<String>,
+    /// The release to take where Omni serves none: `v1.9.3`. Omni's own version, or the one that the operator named.
+    pub release: Option<String>,
     pub ca_file: Option<String>,
 }
 
 impl Sources {
-    /// What is configured.
+    /// The configured Omni alone: its version is what it serves.
     pub fn of(cx: &Cx) -> Sources {
         Sources {
+            release: None,
             omni: cx.settings.omni_endpoint(None).map(|found| found.value),
             mirror: None,
             ca_file: cx.settings.ca_file(None).map(|found| found.value),
@@ -98,75 +105,113 @@ fn unsupported(what: &str) -> Failure {
         .hint("run the tasks on Linux or macOS, on amd64 or arm64")
 }
 
+/// A place to download omnictl from.
+struct Candidate {
+    base: String,
+    /// The version that it must be, and that a checksum proves; Omni's own needs none.
+    release: Option<String>,
+}
+
+/// The places for these sources, in order.
+fn candidates(sources: &Sources) -> Vec<Candidate> {
+    let release = |base: &str| {
+        let release = sources.release.clone()?;
+        Some(Candidate { base: format!("{}/{release}", base.trim_end_matches('/')), release: Some(release) })
+    };
+    // A mirror that is named is meant: it comes alone.
+    if let Some(mirror) = &sources.mirror {
+        return release(mirror).into_iter().collect();
+    }
+    let omni = sources.omni.iter().flat_map(|omni| {
+        let omni = omni.trim_end_matches('/');
+        PATHS.iter().map(move |path| Candidate { base: format!("{omni}{path}"), release: None })
+    });
+    omni.chain(release(RELEASES)).collect()
+}
+
 /// Downloads, verifies and installs; what does not pass leaves nothing behind.
 ///
 /// # Errors
-/// When no source has a program that passes; names each with its reason.
+/// When no source has a program that passes; names each with its reason. [`Code::Prerequisite`] when there is no source.
 pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     let asset = asset()?;
     let place = omnictl::own_place()?;
     let dir = place.parent().unwrap_or(Path::new(".")).to_owned();
     fs::create_dir_all(&dir).map_err(|error| {
-        Failure::new(Code::Prerequisite, format!("`{}` cannot be made", dir.display())).cause(error.to_string())
+        Failure::new(Code::Prerequisite, format!("cannot create `{}`", dir.display())).cause(error.to_string())
     })?;
     let temp = Temp(dir.join(format!(".omnictl.{}.tmp", std::process::id())));
     let mut refused: Vec<Failure> = Vec::new();
-    let mirror = sources.mirror.as_deref().unwrap_or(RELEASES);
-    let release = format!("{}/{VERSION}", mirror.trim_end_matches('/'));
-    let omni = sources.omni.as_ref().map(|omni| format!("{omni}/api/omnictl"));
-    // A mirror that is named is meant: it comes first, and alone.
-    let candidates: Vec<(String, bool)> = match (&sources.mirror, omni) {
-        (None, Some(omni)) => vec![(omni, false), (release, true)],
-        _ => vec![(release, true)],
-    };
-    for (base, checksum) in candidates {
-        let url = format!("{base}/{asset}");
-        match fetch(cx, &base, &asset, sources.ca_file.as_deref(), checksum, &temp.0) {
+    for candidate in candidates(sources) {
+        // An Omni that does not answer does not answer at its other path either.
+        let silent = |failure: &Failure| matches!(failure.code, Code::Unreachable | Code::Timeout);
+        if candidate.release.is_none() && refused.iter().any(silent) {
+            continue;
+        }
+        match fetch(cx, &candidate, &asset, sources.ca_file.as_deref(), &temp.0) {
             Ok(version) => {
                 fs::rename(&temp.0, &place).map_err(|error| {
-                    Failure::new(Code::Failed, format!("`{}` cannot be written", place.display()))
-                        .cause(error.to_string())
+                    Failure::new(Code::Failed, format!("cannot write `{}`", place.display())).cause(error.to_string())
                 })?;
-                return Ok(Installed { path: place, version, from: base });
+                return Ok(Installed { path: place, version, from: candidate.base });
             }
             Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-            Err(failure) => refused.push(Failure { message: format!("{url}: {}", failure.message), ..failure }),
+            Err(failure) => {
+                let message = format!("{}/{asset}: {}", candidate.base, failure.message);
+                refused.push(Failure { message, ..failure });
+            }
         }
     }
-    let causes: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    let code = refused.first().map_or(Code::Failed, |failure| failure.code);
-    Err(Failure::new(code, "omnictl could not be installed")
-        .cause(causes.join("\n"))
-        .hint(format!("put the omnictl of your Omni's version on PATH or at {} by hand", place.display())))
+    Err(none_passed(&refused, &place))
 }
 
-/// One source: download to `temp`, check what came, run it once. Returns its version.
-fn fetch(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, checksum: bool, temp: &Path) -> Result<String, Failure> {
-    let url = format!("{base}/{asset}");
-    let follow = checksum;
+/// The failure of an installation, by what each place answered.
+fn none_passed(refused: &[Failure], place: &Path) -> Failure {
+    let by_hand = format!("put the omnictl of your Omni's version on PATH or at {} by hand", place.display());
+    let Some(first) = refused.first() else {
+        return Failure::new(Code::Prerequisite, "the version of Omni is not known, so no omnictl was downloaded")
+            .cause("another version than Omni's may not work with it")
+            .hint(format!("log in to Omni, name its version with --release, or {by_hand}"))
+            .next("cargo xtask omnictl-install --release VERSION");
+    };
+    let causes: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    Failure::new(first.code, "omnictl could not be installed").cause(causes.join("\n")).hint(by_hand)
+}
+
+/// One place: download to `temp`, check what came, run it once. Returns its version.
+fn fetch(cx: &Cx, from: &Candidate, asset: &str, ca: Option<&str>, temp: &Path) -> Result<String, Failure> {
+    let url = format!("{}/{asset}", from.base);
+    let follow = from.release.is_some();
     let request = Request { ca_file: ca, timeout: DOWNLOAD, output: Some(temp), follow, ..Request::get(&url) };
     let reply = curl::fetch(cx, "downloading omnictl", &request)?;
-    if reply.status != 200 {
-        return Err(Failure::new(Code::NotFound, format!("it is not there (status {})", reply.status)));
+    match reply.status {
+        200 => {}
+        404 => return Err(Failure::new(Code::NotFound, "not found (status 404)")),
+        status => return Err(Failure::new(Code::Failed, format!("not served (status {status})"))),
     }
     let bytes =
         fs::read(temp).map_err(|error| Failure::new(Code::Failed, "the download is gone").cause(error.to_string()))?;
     check_program(&bytes[..bytes.len().min(HEAD)], &reply.content_type)?;
-    if checksum {
-        check_sum(cx, base, asset, ca, temp)?;
+    if from.release.is_some() {
+        check_sum(cx, &from.base, asset, ca, temp)?;
     }
     fs::set_permissions(temp, fs::Permissions::from_mode(0o755))
         .map_err(|error| Failure::new(Code::Failed, "it cannot be made executable").cause(error.to_string()))?;
-    let (version, _) = omnictl::version_of(cx, temp).map_err(|failure| {
-        Failure::new(Code::Failed, "what was downloaded does not run as omnictl").cause(failure.cause)
-    })?;
-    Ok(version)
+    let (version, _) = omnictl::version_of(cx, temp)
+        .map_err(|failure| Failure::new(Code::Failed, "the download does not run as omnictl").cause(failure.cause))?;
+    match &from.release {
+        Some(release) if !version::same(release, &version) => {
+            Err(Failure::new(Code::Failed, format!("it is omnictl {version}, not {release}"))
+                .cause("the release does not hold what its name says"))
+        }
+        _ => Ok(version),
+    }
 }
 
-/// Refuses what is no program for this machine: a web page, an archive, another system's or processor's binary.
+/// Refuses what is not a program for this machine: a web page, an archive, another system's or processor's binary.
 fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
     let refuse =
-        |why: String| Err(Failure::new(Code::Failed, "what was downloaded is no omnictl for this machine").cause(why));
+        |why: String| Err(Failure::new(Code::Failed, "the download is not an omnictl for this machine").cause(why));
     let html = head.first() == Some(&b'<') || content_type == "text/html";
     match (std::env::consts::OS, head) {
         _ if head.is_empty() => refuse("it is empty".to_owned()),
@@ -244,6 +289,23 @@ impl Drop for Temp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_of_this_omni_only() {
+        let bases = |sources: &Sources| candidates(sources).into_iter().map(|each| each.base).collect::<Vec<_>>();
+        let omni = Some("https://omni.example.org/".to_owned());
+        let own = ["https://omni.example.org/api/omnictl", "https://omni.example.org/omnictl"];
+        assert_eq!(bases(&Sources { omni: omni.clone(), ..Sources::default() }), own);
+        let release = Some("v1.4.9".to_owned());
+        let found = bases(&Sources { omni: omni.clone(), release: release.clone(), ..Sources::default() });
+        assert_eq!((&found[..2], found[2].ends_with("/download/v1.4.9")), (&own.map(str::to_owned)[..], true));
+        let mirror = Some("https://mirror.example.org/omni/".to_owned());
+        let found = bases(&Sources { omni, mirror: mirror.clone(), release, ca_file: None });
+        assert_eq!(found, ["https://mirror.example.org/omni/v1.4.9"]);
+        assert!(bases(&Sources { mirror, ..Sources::default() }).is_empty(), "of no version that is known");
+        let failure = none_passed(&[], Path::new("/x"));
+        assert_eq!((failure.code, failure.next.len()), (Code::Prerequisite, 1));
+    }
 
     #[test]
     fn only_a_program_for_this_machine_passes() {

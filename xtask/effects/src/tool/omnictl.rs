@@ -199,6 +199,11 @@ impl<'a> Omnictl<'a> {
         }
     }
 
+    /// Whether its login is one to Omni at `endpoint`.
+    pub fn asks(&self, endpoint: &str) -> bool {
+        self.endpoint.as_deref().is_some_and(|own| own.trim_end_matches('/') == endpoint.trim_end_matches('/'))
+    }
+
     /// Whether the key comes from the variable that omnictl reads first, whatever [`KEYS`]\[1\] holds.
     pub(super) fn overridden(&self) -> bool {
         matches!(&self.login, Login::Key { variable, .. } if *variable == KEYS[0])
@@ -503,7 +508,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str, overridden: bool) -> Failur
             .kind(Kind::Version)
             .cause(reasons)
             .hint("install the one that this Omni offers")
-            .next("cargo xtask omnictl-install --force");
+            .next("cargo xtask omnictl-install");
     }
     if has("invalid signature") {
         return of(Code::Refused, format!("Omni at {endpoint} does not accept {who}"))

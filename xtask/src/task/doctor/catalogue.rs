@@ -116,7 +116,7 @@ pub const CHECKS: &[Entry] = &[
         fix: "read it at https://<OMNI_DOMAIN>/eula and decide; no task does that for you", "docs/deployment.md#6-omni"),
     check!("omni.versions", Omni, Failed, far::versions, "Omni and omnictl belong together",
         why: "another API version is refused, another minor drops what it does not know",
-        fix: "`cargo xtask omnictl-install --force`", "docs/upgrade.md#what-is-pinned-together"),
+        fix: "`cargo xtask omnictl-install`", "docs/upgrade.md#what-is-pinned-together"),
     check!("provider.version", Provider, Failed, stack::provider_version, "the provider is of Omni's time",
         why: "the two speak one protocol, which changes with Omni",
         fix: "pin a pair in docker/compose.yaml", "docs/upgrade.md#what-is-pinned-together"),

@@ -52,7 +52,7 @@ pub fn omnictl(seen: &Seen<'_>) -> Diagnosis {
     };
     match tool_omnictl::version_of(seen.cx, &path) {
         Ok((version, _)) => Diagnosis::ok(format!("{version}, {}", path.display())),
-        Err(failure) => failed(failure).fix("`cargo xtask omnictl-install --force`"),
+        Err(failure) => failed(failure).fix("`cargo xtask omnictl-install`"),
     }
 }
 

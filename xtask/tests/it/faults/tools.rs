@@ -7,11 +7,11 @@ stories! {
     omnictl_hangs "omnictl-hangs": says(&["no end after 2 s", "did not answer in time and was ended"])
         .hints(&["reachable and awake"]);
     omnictl_api_mismatch "omnictl-api-mismatch": says(&["this omnictl does not fit Omni", "backend API version 3, client API version 2"])
-        .hints(&["cargo xtask omnictl-install --force"]);
+        .hints(&["cargo xtask omnictl-install"]);
     omnictl_version_differs "omnictl-version-differs": says(&["there are no clusters"]);
     omnictl_newer_than_omni "omnictl-newer-than-omni":
         says(&["this omnictl does not fit Omni", "differs from the backend version \"1.8.2\""])
-        .hints(&["cargo xtask omnictl-install --force"]);
+        .hints(&["cargo xtask omnictl-install"]);
     omnictl_drops_keys "omnictl-drops-keys": says(&["otherwise than its file says", "kernelargs net.ifnames=0"])
         .hints(&["omnictl drops keys that it does not know, without a word"]);
 }
