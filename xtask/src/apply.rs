@@ -6,17 +6,19 @@ use serde_json::json;
 
 use crate::clock::rfc3339;
 use crate::cx::Cx;
-use crate::failure::{Code, Failure, Kind};
+use crate::failure::{Code, Failure, Kind, Missing};
 use crate::files;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, KnownAccount, Plan, Step};
 use crate::proc;
 use crate::secret::Secret;
 use crate::spec::env::EnvFile;
 use crate::spec::key;
+use crate::task::omni_setup::account;
+use crate::task::stage::{self, Stage};
 use crate::task::{Outcome, hub};
 use crate::tool::compose::{Compose, SIDECAR};
-use crate::tool::gpg;
-use crate::tool::omnictl::Omnictl;
+use crate::tool::omnictl::{self, Omnictl};
+use crate::tool::{gpg, install};
 use crate::ui::{Done, Status};
 
 /// What became of a plan.
@@ -29,47 +31,170 @@ pub enum Applied {
     Done,
 }
 
-/// Shows the plan; unless it is a dry run, asks for consent to `what` and carries it out.
+/// What the operator says to a plan.
+pub enum Agreed {
+    /// There is nothing to do.
+    Nothing,
+    /// It is a dry run: this is the task's outcome.
+    Planned(Outcome),
+    /// Carry it out.
+    Go,
+}
+
+/// Shows the plan; unless it is a dry run, asks `question` once and carries the plan out.
 ///
 /// # Errors
 /// When consent is missing, or a step fails; then with the steps that were done before.
-pub fn run(cx: &Cx, plan: &Plan, what: &str) -> anyhow::Result<Applied> {
+pub fn run(cx: &Cx, plan: &Plan, question: &str) -> anyhow::Result<Applied> {
+    Ok(match agree(cx, plan, question)? {
+        Agreed::Nothing => Applied::Nothing,
+        Agreed::Planned(outcome) => Applied::Planned(outcome),
+        Agreed::Go => {
+            execute(cx, &plan.steps)?;
+            Applied::Done
+        }
+    })
+}
+
+/// Shows the plan and, unless it is a dry run, gets consent: `--yes`, or a yes to `question` on a terminal. What destroys
+/// takes the owner's name besides: typed, or as `--allow-destroy NAME`.
+///
+/// # Errors
+/// [`Code::MissingInput`] that names the flags when it cannot prompt; [`Code::Interrupted`] when the answer is no.
+pub fn agree(cx: &Cx, plan: &Plan, question: &str) -> anyhow::Result<Agreed> {
     if plan.is_empty() {
-        return Ok(Applied::Nothing);
+        return Ok(Agreed::Nothing);
     }
     if cx.dry_run {
-        for step in &plan.steps {
-            cx.ui.note(step.verb, title(step), Status::Planned, &step.effect);
-        }
-        let count = plan.steps.len();
-        let summary = format!("{count} {} planned, nothing changed", if count == 1 { "change" } else { "changes" });
-        return Ok(Applied::Planned(Outcome::pending(summary).with(json!({ "plan": plan.steps }))));
+        return Ok(Agreed::Planned(planned(cx, plan)));
     }
-    if cx.ask.interactive() {
-        for step in &plan.steps {
-            cx.ui.say(&format!("  {:<8} {}: {}", "plan", title(step), step.effect));
-        }
+    consent(cx, plan, question)?;
+    Ok(Agreed::Go)
+}
+
+/// The outcome of a dry run: the plan, and exit 3 unless it is empty.
+pub fn planned(cx: &Cx, plan: &Plan) -> Outcome {
+    for step in &plan.steps {
+        cx.ui.note(step.verb, title(step), Status::Planned, &step.effect);
+        show_destroyed(cx, step);
     }
-    cx.ask.consent(what)?;
-    for (at, step) in plan.steps.iter().enumerate() {
+    let data = json!({ "plan": plan.steps, "allow_destroy": owners(cx, plan) });
+    match plan.steps.len() {
+        0 => Outcome::done("nothing to change"),
+        1 => Outcome::pending("1 change planned, nothing changed"),
+        count => Outcome::pending(format!("{count} changes planned, nothing changed")),
+    }
+    .with(data)
+}
+
+/// Installs omnictl when a task needs it and there is none. The plan of a dry run is then this much: the rest of it takes an
+/// omnictl to find out.
+///
+/// # Errors
+/// As [`install::on_need`].
+pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<Option<Outcome>> {
+    if !cx.dry_run || omnictl::locate().is_some() {
+        install::on_need(cx)?;
+        return Ok(None);
+    }
+    let place = omnictl::own_place()?;
+    let mut plan = Plan::default();
+    let effect = format!("`{}` needs it to find out the rest of its plan", cx.task);
+    plan.push("install", place.display().to_string(), effect, "remove the file", Action::ByTask);
+    Ok(Some(planned(cx, &plan).next("cargo xtask omnictl-install")))
+}
+
+fn show_destroyed(cx: &Cx, step: &Step) {
+    step.destroys.iter().for_each(|what| cx.ui.destroys(what));
+}
+
+/// Whose machines the plan destroys without `--allow-destroy` of that name.
+fn owners<'a>(cx: &Cx, plan: &'a Plan) -> Vec<&'a str> {
+    let allowed = |owner: &&str| cx.allow_destroy.iter().any(|name| name == owner);
+    plan.owners().into_iter().filter(|owner| !allowed(owner)).collect()
+}
+
+fn consent(cx: &Cx, plan: &Plan, question: &str) -> Result<(), Failure> {
+    let owners = owners(cx, plan);
+    if !cx.ask.interactive() {
+        plan.steps.iter().for_each(|step| show_destroyed(cx, step));
+        return unasked(cx, &owners, question);
+    }
+    for step in &plan.steps {
+        cx.ui.show(&format!("  {:<8} {}: {}", "plan", title(step), step.effect));
+        show_destroyed(cx, step);
+    }
+    let yes = match owners.as_slice() {
+        [] => cx.ask.confirm(&format!("{question}?"), false)?,
+        owners => {
+            let names = owners.join(" ");
+            cx.ask.typed(&format!("{question}? It destroys what is shown above: type `{names}` to go on"), &names)?
+        }
+    };
+    if yes { Ok(()) } else { Err(declined(cx, plan, question)) }
+}
+
+/// Without a prompt: `--yes` for any change, and the name of everything whose machines are destroyed.
+fn unasked(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Failure> {
+    let flag = |name: String, flag: String| Missing { name, flag: Some(flag), env: None, secret: false };
+    let mut missing = Vec::new();
+    if !cx.ask.yes() {
+        missing.push(flag("consent".to_owned(), "--yes".to_owned()));
+    }
+    for owner in owners {
+        missing.push(flag(format!("consent to destroy machines of `{owner}`"), format!("--allow-destroy {owner}")));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let flags: Vec<&str> = missing.iter().filter_map(|each| each.flag.as_deref()).collect();
+    let hint = format!("look at the plan with --dry-run, then repeat the command with {}", flags.join(" "));
+    let cause = format!("{question}: a run that cannot prompt needs {}; {}", flags.join(" and "), so_far(cx));
+    Err(Failure::missing(missing).cause(cause).hint(hint))
+}
+
+/// What a no leaves: the steps that were not done, and whatever the task did before it asked.
+fn declined(cx: &Cx, plan: &Plan, question: &str) -> Failure {
+    let not_done: Vec<String> = plan.steps.iter().map(title).collect();
+    Failure::new(Code::Interrupted, format!("{question}: not confirmed")).cause(format!(
+        "the answer was no; not done: {}; {}",
+        not_done.join(", "),
+        so_far(cx)
+    ))
+}
+
+/// What this run has changed so far, by the steps that it reported.
+fn so_far(cx: &Cx) -> String {
+    let steps = cx.ui.steps();
+    let changed: Vec<&str> =
+        steps.iter().filter(|step| step.status == Status::Changed).map(|step| step.title.as_str()).collect();
+    if changed.is_empty() { "nothing was changed".to_owned() } else { format!("done before: {}", changed.join(", ")) }
+}
+
+/// Carries steps out in order, which the operator has agreed to.
+///
+/// # Errors
+/// The first failure, with the steps that were done before.
+pub fn execute(cx: &Cx, steps: &[Step]) -> anyhow::Result<()> {
+    for (at, step) in steps.iter().enumerate() {
         if proc::interrupted() {
-            return Err(with_done(proc::interruption(&title(step)), plan, at).into());
+            return Err(with_done(proc::interruption(&title(step)), &steps[..at]).into());
         }
         cx.ui
             .step(step.verb, title(step), || Ok(Done::changed((), carry_out(cx, step)?)))
-            .map_err(|error| with_done(Failure::of(&error), plan, at))?;
+            .map_err(|error| with_done(Failure::of(&error), &steps[..at]))?;
     }
-    Ok(Applied::Done)
+    Ok(())
 }
 
 fn title(step: &Step) -> String {
     format!("{} {}", step.verb, step.object)
 }
 
-/// `failure` with what the plan did before it.
-fn with_done(mut failure: Failure, plan: &Plan, failed: usize) -> Failure {
-    if failed > 0 {
-        let done: Vec<String> = plan.steps[..failed].iter().map(title).collect();
+/// `failure` with what was done before it.
+fn with_done(mut failure: Failure, done: &[Step]) -> Failure {
+    if !done.is_empty() {
+        let done: Vec<String> = done.iter().map(title).collect();
         let sep = if failure.cause.is_empty() { "" } else { "\n" };
         failure.cause.push_str(&format!("{sep}done before: {}", done.join(", ")));
         if failure.hint.is_empty() {
@@ -101,17 +226,20 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
             let compose = Compose::find(cx)?;
             hub::guard(cx, &compose.containers()?)?;
             compose.recreate().map_err(|failure| of_sidecar(cx, failure))?;
-            Ok("containers made anew, volumes kept".to_owned())
+            Ok("containers recreated, volumes kept".to_owned())
         }
         Action::ApplyClass { file } => {
             let omnictl = Omnictl::find(cx)?;
-            once_more(|| omnictl.apply(file))?;
-            Ok("taken by Omni".to_owned())
+            let (_stage, copy) = Stage::of_class(cx, file)?;
+            once_more(|| omnictl.apply(&copy)).map_err(|failure| stage::named(cx, failure, &copy, &file.path))?;
+            Ok("accepted by Omni".to_owned())
         }
-        Action::Sync { file } => {
+        Action::Sync { file, original, unchanged } => {
+            unchanged.iter().try_for_each(|checked| stage::same(cx, checked))?;
             let omnictl = Omnictl::find(cx)?;
-            let said = once_more(|| omnictl.sync(file))?;
-            let count = said.lines().filter(|line| line.starts_with("* ")).count();
+            let printed =
+                once_more(|| omnictl.sync(file)).map_err(|failure| stage::named(cx, failure, file, original))?;
+            let count = printed.lines().filter(|line| line.starts_with("* ")).count();
             Ok(format!("{count} {} made", if count == 1 { "change" } else { "changes" }))
         }
         Action::StoreKey { path, user } => {
@@ -137,22 +265,31 @@ fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
             compose.down()?;
             Ok("containers removed, volumes kept".to_owned())
         }
-        Action::ServiceAccount { name, role, exists, as_person } => {
-            let omnictl = if *as_person { Omnictl::as_person(cx)? } else { Omnictl::find(cx)? };
-            let made =
-                if *exists { omnictl.renew_service_account(name) } else { omnictl.create_service_account(name, role) };
-            let key = match made {
-                Err(failure) if !exists && overtaken(&failure) => omnictl.renew_service_account(name)?,
-                other => other?,
-            };
+        Action::ServiceAccount { name, role, known } => {
+            let known = known.map_or_else(|| account::look(cx, name), Ok)?;
+            let (key, renewed) = service_account_key(cx, name, role, known)?;
             let info = key::KeyInfo::parse(key.expose())
-                .map_err(|why| Failure::new(Code::Failed, "Omni made a key that is none").cause(why))?;
+                .map_err(|why| Failure::new(Code::Failed, "Omni returned an invalid key").cause(why))?;
             set_env(cx, "OMNI_SERVICE_ACCOUNT_KEY", &key)?;
             let until =
-                info.expires.map_or("without an end".to_owned(), |at| format!("good until {}", &rfc3339(at)[..10]));
-            Ok(format!("made by Omni, stored in docker/.env, {until}"))
+                info.expires.map_or("without an end".to_owned(), |at| format!("valid until {}", &rfc3339(at)[..10]));
+            let how = if renewed { "renewed" } else { "created" };
+            Ok(format!("{how} by Omni, stored in docker/.env, {until}"))
+        }
+        Action::ByTask => anyhow::bail!("`{}` carries out this step itself", cx.task),
+    }
+}
+
+/// A key for the service account, and whether the account was there.
+fn service_account_key(cx: &Cx, name: &str, role: &str, known: KnownAccount) -> Result<(Secret, bool), Failure> {
+    let omnictl = if known.as_person { Omnictl::as_person(cx)? } else { Omnictl::find(cx)? };
+    if !known.exists {
+        match omnictl.create_service_account(name, role) {
+            Err(failure) if overtaken(&failure) => {}
+            made => return made.map(|key| (key, false)),
         }
     }
+    Ok((omnictl.renew_service_account(name)?, true))
 }
 
 /// Whether somebody made the same since we looked. A run that was killed leaves its omnictl alive: nothing ends it, and

@@ -63,7 +63,7 @@ options! {
         pub json: bool = "--json", |arg| arg.global(true);
         /// Show what would be done and change nothing; exit 3 when something would
         pub dry_run: bool = "--dry-run", |arg| arg.global(true);
-        /// Consent to the changes
+        /// Apply changes without asking: nothing is prompted for, what is missing is an error
         pub yes: bool = "-y --yes", |arg| arg.global(true);
         /// Never ask: what is missing is an error; implied when standard input is no terminal
         pub non_interactive: bool = "--non-interactive", |arg| arg.global(true);
@@ -203,6 +203,15 @@ tasks! {
 }
 
 impl Task {
+    /// The clusters whose machines may be destroyed without typing the name.
+    pub fn allow_destroy(&self) -> Vec<String> {
+        match self {
+            Task::ClusterCreate(args) => args.allow_destroy.clone(),
+            Task::ClusterSync(args) => args.allow_destroy.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What the flags of the task say for all the programs that it calls.
     pub fn given(&self) -> Given {
         match self {
@@ -321,6 +330,8 @@ options! {
         pub force: bool = "--force";
         /// Do not wait until the cluster runs
         pub no_wait: bool = "--no-wait";
+        /// Allow the run to destroy machines of the cluster NAME without typing the name; may be given more than once
+        pub allow_destroy: Vec<String> = "--allow-destroy NAME";
         /// Pass by the errors of this rule; docs/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }
@@ -347,6 +358,8 @@ options! {
         pub all: bool = "--all";
         /// Do not wait until the clusters run
         pub no_wait: bool = "--no-wait";
+        /// Allow the run to destroy machines of the cluster NAME without typing the name; may be given more than once
+        pub allow_destroy: Vec<String> = "--allow-destroy NAME";
         /// Pass by the errors of this rule; docs/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }

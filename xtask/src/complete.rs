@@ -105,7 +105,7 @@ fn values(arg: &Arg, task: Option<&Command>, names: &Names) -> Vec<Candidate> {
         ("machineclass-create" | "cluster-create", "name") => return Vec::new(),
         ("ci", "only" | "skip" | "with") => (&names.checks, "check"),
         (_, "class" | "classes" | "control_plane_class" | "worker_class") => (&names.classes, "machine class"),
-        (_, "cluster" | "clusters") => (&names.clusters, "cluster"),
+        (_, "cluster" | "clusters" | "allow_destroy") => (&names.clusters, "cluster"),
         (task, "name" | "names") if task.starts_with("machineclass-") => (&names.classes, "machine class"),
         (task, "name" | "names") if task.starts_with("cluster-") => (&names.clusters, "cluster"),
         _ => return Vec::new(),
@@ -135,6 +135,7 @@ mod tests {
         assert_eq!(found("machineclass-apply "), ["dev-small", "matrix-worker"]);
         assert_eq!(found("machineclass-apply d"), ["dev-small"]);
         assert_eq!(found("cluster-status m"), ["matrix"]);
+        assert_eq!(found("cluster-sync --all --allow-destroy "), ["matrix"]);
         assert_eq!(
             found("cluster-sync matrix "),
             Vec::<String>::new(),

@@ -110,6 +110,7 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
         proc: Proc::new(journal, cli.task.name(), verbose),
         ask: Prompter::new(!non_interactive && !json, yes),
         dry_run,
+        allow_destroy: cli.task.allow_destroy(),
         timeout,
         paths,
         settings,
@@ -175,8 +176,13 @@ fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
     if outcome.pending && outcome.next.is_empty() {
         let words = args.iter().skip(1).map(|word| word.to_string_lossy());
         let words = words.filter(|word| !["--dry-run", "--json", "--non-interactive"].contains(&word.as_ref()));
-        let call = words.map(|word| proc::quote(&word)).collect::<Vec<_>>().join(" ");
-        outcome.next.push(format!("cargo xtask {call}"));
+        let mut words: Vec<String> = words.map(|word| proc::quote(&word)).collect();
+        // On a terminal the name is typed; --yes asks nothing, so that the call must carry it.
+        if words.iter().any(|word| word == "--yes" || word == "-y") {
+            let owners = outcome.data["allow_destroy"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            words.extend(owners.flat_map(|owner| ["--allow-destroy".to_owned(), proc::quote(owner)]));
+        }
+        outcome.next.push(format!("cargo xtask {}", words.join(" ")));
     }
     outcome
 }

@@ -24,6 +24,8 @@ pub struct Cx {
     pub proc: Proc,
     /// Show the plan, change nothing.
     pub dry_run: bool,
+    /// Whose machines may be destroyed without typing the name.
+    pub allow_destroy: Vec<String>,
     /// How long waits may take, when the operator says so.
     pub timeout: Option<Duration>,
 }
@@ -153,6 +155,7 @@ impl Cx {
             ask: Prompter::new(false, false),
             proc: Proc::new(None, "test", false),
             dry_run: false,
+            allow_destroy: Vec::new(),
             timeout: None,
         }
     }

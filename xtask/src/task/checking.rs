@@ -76,7 +76,7 @@ pub fn convert(
             .hint(if first.fix.is_empty() { "name the files to convert".to_owned() } else { first.fix.clone() });
         return Err(failure.with(json!({ "findings": refused, "converted": converted.data })).into());
     }
-    match apply::run(cx, &plan, "convert to the real form")? {
+    match apply::run(cx, &plan, "Rewrite these files in the real form")? {
         Applied::Nothing => cx.ui.note("convert", "older forms", Status::Skipped, "there are none"),
         Applied::Planned(outcome) => converted.plan = Some(outcome.data["plan"].clone()),
         Applied::Done => {}

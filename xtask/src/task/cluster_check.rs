@@ -26,17 +26,8 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         true => checking::convert(cx, &paths, convert::cluster_template)?,
         false => checking::Converted::default(),
     };
-    let mut found = known::ask(cx, args.offline, &[known::CLASSES, known::TALOS]).into_iter();
-    let (classes, talos) = (found.next().flatten(), found.next().flatten());
-    let omni_classes = classes.as_deref().map(known::classes);
-    let local_classes = if omni_classes.is_none() { known::local_classes(cx) } else { None };
-    let talos_versions = talos.as_deref().and_then(known::talos_versions);
-    let known = Known {
-        talos_schema: talos_schema.as_ref(),
-        talos_versions: talos_versions.as_deref(),
-        omni_classes: omni_classes.as_deref(),
-        local_classes: local_classes.as_deref(),
-    };
+    let around = known::Templates::ask(cx, args.offline);
+    let known = Known { talos_schema: talos_schema.as_ref(), ..around.known() };
     let checked =
         checking::check(cx, &paths, &converted, |name, path, bytes| load::template(name, path, bytes, &known))?;
     let next = match args.name.as_slice() {

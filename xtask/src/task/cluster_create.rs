@@ -3,17 +3,18 @@
 //! 1. Omni is asked which machine classes and versions it offers.
 //! 2. What is not given by flags is asked for; classes and versions must be among those.
 //! 3. What would be written is checked as `cluster-check` does, by what Omni offers.
-//! 4. The template is written; an existing one that says something else stays.
-//! 5. The sync, after omnictl validated the template.
+//! 4. omnictl validates it and says what a sync would do. One plan holds the file and the sync; an existing file that says
+//!    something else stays.
+//! 5. The template is written, and synced.
 //! 6. Omni says Running and ready.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::cluster_sync::{self, Wanted};
-use super::load::Known;
-use super::{Outcome, known, load};
+use super::load::{Known, Template};
+use super::stage::Stage;
+use super::{Outcome, cluster_sync, impact, known, load};
 use crate::apply::{self, Applied};
 use crate::check::template::{ClassInfo, TalosInfo};
 use crate::cli::ClusterCreate;
@@ -25,8 +26,6 @@ use crate::secret::Secret;
 use crate::spec::name;
 use crate::spec::template::{NewCluster, render};
 use crate::status::omni::Resource;
-use crate::status::sync::{SyncAction, sync_actions};
-use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::tool::role;
 use crate::ui::{Check, Done, Status};
@@ -42,6 +41,8 @@ struct Offer {
     infos: Vec<ClassInfo>,
     versions: Option<Vec<TalosInfo>>,
     talos: Vec<Resource>,
+    /// The classes as Omni lists them.
+    listed: Vec<Resource>,
 }
 
 pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -50,7 +51,9 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         name::check("cluster", name)?;
     }
     cx.writable(&[cx.paths.state(), cx.paths.cluster("x")])?;
-    install::on_need(cx)?;
+    if let Some(planned) = apply::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
     let omnictl = Omnictl::find(cx)?;
     let offer = observe(cx, &omnictl)?;
     let cluster = cluster(args, cx, &offer)?;
@@ -64,15 +67,33 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     });
     let known =
         Known { omni_classes: Some(&offer.infos), talos_versions: offer.versions.as_deref(), ..Known::default() };
-    let found = load::template(&cx.paths.show(&path), &path, render(&cluster).as_bytes(), &known);
+    let contents = render(&cluster);
+    let found = Template::check(cx, &path, contents.as_bytes(), &known);
     load::refuse(cx, "cluster template", &found.findings, &args.allow)?;
-    let plan = plan(cx, &omnictl, &cluster, &path, args.force)?;
-    if let Applied::Planned(outcome) = apply::run(cx, &plan, &format!("create cluster `{}`", cluster.name))? {
-        let mut data = data;
-        data["plan"] = outcome.data["plan"].clone();
-        return Ok(outcome.with(data));
+    let templates: Vec<Template> = found.value.into_iter().collect();
+    let mut plan = file_plan(cx, &cluster, &path, contents, args.force)?;
+    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let wanted = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
+    let impacts = impact::of(cx, &omnictl, &cluster_sync::syncs(&templates, &wanted), Some(&offer.listed))?;
+    plan.steps.extend(cluster_sync::plan(cx, &templates, staged, &wanted, &impacts).steps);
+    let mut data = data;
+    data["new_machines"] = json!(impacts.new_machines);
+    data["new_machines_fit"] = json!(impacts.fits);
+    // Before the file is written: a login that may only read.
+    if !cx.dry_run && wanted.iter().any(|each| !each.actions.is_empty()) {
+        role::may_change(&omnictl, &[&cluster.name])?;
     }
-    sync(cx, &omnictl, &path, &known, args)?;
+    let question = format!("Create cluster `{}` as shown", cluster.name);
+    match apply::run(cx, &plan, &question).map_err(|error| cluster_sync::of_sync(cx, error, &wanted))? {
+        Applied::Planned(outcome) => return Ok(outcome.and(data)),
+        Applied::Nothing => {
+            cx.ui.note("sync", format!("cluster `{}`", cluster.name), Status::Skipped, "in sync already")
+        }
+        Applied::Done => {}
+    }
+    for each in &wanted {
+        cluster_sync::prove(cx, &omnictl, each, args.no_wait)?;
+    }
     cluster_sync::remember(cx, &[&cluster.name])?;
     let outcome = match args.no_wait {
         true => Outcome::done(format!("cluster `{}` is being made; it was not waited for", cluster.name)),
@@ -98,7 +119,8 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, talos) = (next()?, next()?);
     let (infos, versions) = (known::classes(&classes), known::talos_versions(&talos));
-    let classes: Vec<String> = classes.into_iter().map(|class| class.metadata.id).collect();
+    let listed = classes;
+    let classes: Vec<String> = listed.iter().map(|class| class.metadata.id.clone()).collect();
     if classes.is_empty() {
         return Err(Failure::new(Code::Prerequisite, "Omni has no machine classes")
             .cause("a cluster's machines are made of them")
@@ -107,7 +129,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             .next("cargo xtask machineclass-apply --all")
             .into());
     }
-    Ok(Offer { classes, infos, versions, talos })
+    Ok(Offer { classes, infos, versions, talos, listed })
 }
 
 /// Step 2.
@@ -257,74 +279,29 @@ fn newest(versions: &[String]) -> String {
     if count < versions.len() { format!("…, {shown}") } else { shown }
 }
 
-/// Steps 4 and 5, as a plan.
-fn plan(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &NewCluster, path: &Path, force: bool) -> anyhow::Result<Plan> {
-    let contents = render(cluster);
+/// The template as a file: what of step 4 is not the sync.
+fn file_plan(cx: &Cx, cluster: &NewCluster, path: &Path, contents: String, force: bool) -> anyhow::Result<Plan> {
     let shown = cx.paths.show(path);
     let mut plan = Plan::default();
-    let write = match files::read_if_there(path)? {
-        Some(old) if old == contents.as_bytes() => None,
+    let (verb, undo) = match files::read_if_there(path)? {
+        Some(old) if old == contents.as_bytes() => return Ok(plan),
         Some(_) if !force => {
             return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and says something else"))
                 .cause("it is never overwritten unasked: it may hold your own changes")
-                .hint("sync it as it is, choose another name, or write over it with --force")
+                .hint("sync it as it is, choose another name, or overwrite it with --force")
                 .next(format!("cargo xtask cluster-sync {}", cluster.name))
                 .into());
         }
-        Some(_) => Some(("update", "restore it from git")),
-        None => Some(("create", "remove the file")),
+        Some(_) => ("update", "restore it from git"),
+        None => ("create", "remove the file"),
     };
     let NewCluster { control_planes, workers, talos_version, kubernetes_version, .. } = cluster;
     let effect = format!(
         "{control_planes} control plane machines, {workers} workers, Talos {talos_version}, Kubernetes {kubernetes_version}"
     );
-    if let Some((verb, undo)) = write {
-        let action = Action::Write { path: path.to_owned(), contents: Secret::plain(contents), mode: files::SHARED };
-        plan.push(verb, shown, effect.clone(), undo, action);
-    }
-    // Before the file is written: an omnictl that does not fit, a login that may only read, a template that Omni refuses.
-    let actions = would_sync(omnictl, &render(cluster), &cluster.name)?;
-    if !cx.dry_run && !actions.is_empty() {
-        role::may_change(omnictl, &[&cluster.name])?;
-    }
-    if cx.dry_run {
-        let words: Vec<String> = actions.iter().map(SyncAction::words).collect();
-        if !words.is_empty() {
-            let action = Action::Sync { file: path.to_owned() };
-            let undo = format!("omnictl cluster delete {}", cluster.name);
-            plan.push("sync", format!("cluster {}", cluster.name), words.join(", "), undo, action);
-        }
-    }
+    let action = Action::Write { path: path.to_owned(), contents: Secret::plain(contents), mode: files::SHARED };
+    plan.push(verb, shown, effect, undo, action);
     Ok(plan)
-}
-
-/// What a sync of a template that is not written yet would do: omnictl reads files only, so it gets one that goes away.
-fn would_sync(omnictl: &Omnictl<'_>, contents: &str, name: &str) -> anyhow::Result<Vec<SyncAction>> {
-    files::sweep_scratch(&std::env::temp_dir(), "omni-scale");
-    let dir = std::env::temp_dir().join(format!("omni-scale-{}", std::process::id()));
-    let file = dir.join(format!("{name}.yaml"));
-    let said =
-        files::write_atomically(&file, contents.as_bytes(), files::PRIVATE).and_then(|()| omnictl.sync_plan(&file));
-    let _ = std::fs::remove_dir_all(&dir);
-    Ok(sync_actions(&said?))
-}
-
-/// Steps 5 and 6.
-fn sync(cx: &Cx, omnictl: &Omnictl<'_>, path: &Path, known: &Known<'_>, args: &ClusterCreate) -> anyhow::Result<()> {
-    let templates = load::templates(cx, &[path.to_owned()], known, &args.allow)?;
-    let wanted: Vec<Wanted> = cluster_sync::compare(cx, omnictl, &templates)?;
-    for each in &wanted {
-        if each.actions.is_empty() {
-            cx.ui.note("sync", format!("cluster `{}`", each.name), Status::Skipped, "in sync already");
-        } else {
-            cluster_sync::consent(cx, std::slice::from_ref(each))?;
-            let plan = cluster_sync::plan(cx, std::slice::from_ref(each));
-            apply::run(cx, &plan, &format!("sync cluster `{}`", each.name))
-                .map_err(|error| cluster_sync::of_sync(cx, error, std::slice::from_ref(each)))?;
-        }
-        cluster_sync::prove(cx, omnictl, each, args.no_wait)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

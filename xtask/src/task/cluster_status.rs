@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::obstacle::{self, Obstacle};
+use crate::apply;
 use crate::beside::{ALL, Job, beside};
 use crate::cli::ClusterStatus;
 use crate::cx::Cx;
@@ -16,7 +17,6 @@ use crate::failure::{Code, Failure};
 use crate::spec::name;
 use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Upgraded};
 use crate::status::omni::Resource;
-use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, Status, table};
 
@@ -28,7 +28,9 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 fn all(cx: &Cx) -> anyhow::Result<Outcome> {
-    install::on_need(cx)?;
+    if let Some(planned) = apply::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
     let omnictl = Omnictl::find(cx)?;
     let read = |kind: &'static str| {
         let omnictl = &omnictl;
@@ -80,7 +82,9 @@ fn trouble(line: &ClusterLine) -> String {
 
 fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     name::check("cluster", cluster)?;
-    install::on_need(cx)?;
+    if let Some(planned) = apply::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
     let omnictl = Omnictl::find(cx)?;
     let view = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
         let view = observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;

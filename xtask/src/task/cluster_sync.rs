@@ -1,10 +1,11 @@
 //! `cluster-sync [name…|--all]`: brings cluster templates to Omni.
 //!
-//! 1. The files are checked as `cluster-check --offline` does; an error that is not allowed ends it here.
-//! 2. No cluster is being destroyed. omnictl validates the files and says what a sync would do; nothing to do is a good end.
-//! 3. The login may make these changes. The operator sees what would change, and what would be destroyed: a sync destroys what the template no longer has.
-//! 4. The sync.
-//! 5. Omni says Running and ready, also of what was in sync already: the run that synced it may have been interrupted in its wait. A second comparison finds no difference.
+//! 1. The files are checked; an error that is not allowed ends it here, before Omni is asked.
+//! 2. Omni is asked what `cluster-check` asks it, its classes and versions, and the files are checked by that.
+//! 3. No cluster is being destroyed. omnictl validates them and says what a sync would do; nothing to do is a good end.
+//! 4. The login may make these changes. The operator sees what would change: machines that are made or destroyed, upgrades.
+//! 5. The sync, of exactly the bytes that were checked.
+//! 6. Omni says Running and ready, also of what was in sync already: the run that synced it may have been interrupted in its wait. A second comparison finds no difference.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::impact::{self, Impacts};
+use super::load::Template;
 use super::obstacle::{self, Watch};
+use super::stage::{self, Stage, Staged};
 use super::{Outcome, cluster_status, known, load};
 use crate::apply::{self, Applied};
 use crate::cli::ClusterSync;
@@ -20,9 +24,9 @@ use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
 use crate::plan::{Action, Plan};
+use crate::spec::template::ClusterTemplate;
 use crate::status::cluster::ClusterView;
 use crate::status::sync::{SyncAction, sync_actions};
-use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::tool::role;
 use crate::ui::{Check, Done};
@@ -34,6 +38,7 @@ pub const RUNNING: Duration = Duration::from_secs(30 * 60);
 /// A template and what a sync of it would do.
 pub struct Wanted {
     pub name: String,
+    /// The copy that omnictl reads.
     pub file: PathBuf,
     pub actions: Vec<SyncAction>,
     /// omnictl's own words, with diffs.
@@ -43,31 +48,32 @@ pub struct Wanted {
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = load::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
-    let classes = known::local_classes(cx);
-    let known = load::Known { local_classes: classes.as_deref(), ..load::Known::default() };
-    let templates = load::templates(cx, &files, &known, &args.allow)?;
+    load::refuse_wrong_templates(cx, &files, &args.allow)?;
     cx.writable(&[cx.paths.state()])?;
-    install::on_need(cx)?;
+    if let Some(planned) = apply::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
     let omnictl = Omnictl::find(cx)?;
-    refuse_destroyed(&omnictl, &templates.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())?;
-    let wanted = compare(cx, &omnictl, &templates)?;
-    let plan = plan(cx, &wanted);
+    let around = known::Templates::ask(cx, false);
+    let templates = load::templates(cx, &files, &around.known(), &args.allow)?;
+    refuse_destroyed(&omnictl, &templates.iter().map(Template::name).collect::<Vec<_>>())?;
+    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let wanted = compare(cx, &omnictl, &templates, &staged)?;
+    let impacts = impact::of(cx, &omnictl, &syncs(&templates, &wanted), around.classes.as_deref())?;
+    let plan = plan(cx, &templates, staged, &wanted, &impacts);
     let names: Vec<&str> = wanted.iter().map(|each| each.name.as_str()).collect();
     let actions: Vec<&SyncAction> = wanted.iter().flat_map(|each| &each.actions).collect();
-    let data = json!({ "clusters": names, "actions": actions, "allowed": args.allow });
+    let data = json!({
+        "clusters": names, "actions": actions, "allowed": args.allow,
+        "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
+    });
     show(cx, &wanted);
     if !cx.dry_run {
         may_change(&omnictl, &wanted)?;
-        consent(cx, &wanted)?;
     }
-    match apply::run(cx, &plan, "sync").map_err(|error| of_sync(cx, error, &wanted))? {
-        Applied::Planned(outcome) => {
-            let plan = outcome.data["plan"].clone();
-            let mut data = data;
-            data["plan"] = plan;
-            return Ok(outcome.with(data));
-        }
-        Applied::Nothing | Applied::Done => {}
+    let question = question(&wanted);
+    if let Applied::Planned(outcome) = apply::run(cx, &plan, &question).map_err(|error| of_sync(cx, error, &wanted))? {
+        return Ok(outcome.and(data));
     }
     let (settled, changed): (Vec<&Wanted>, Vec<&Wanted>) = wanted.iter().partition(|each| each.actions.is_empty());
     for each in &changed {
@@ -88,6 +94,22 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {}", first.name)))
 }
 
+/// What would be synced, in the form of a question.
+fn question(wanted: &[Wanted]) -> String {
+    let names: Vec<String> =
+        wanted.iter().filter(|each| !each.actions.is_empty()).map(|each| format!("`{}`", each.name)).collect();
+    match names.as_slice() {
+        [one] => format!("Sync cluster {one} as shown"),
+        many if many.len() > 5 => format!("Sync {} clusters as shown", many.len()),
+        many => format!("Sync the clusters {} as shown", many.join(", ")),
+    }
+}
+
+/// Each template with its actions.
+pub fn syncs<'a>(templates: &'a [Template], wanted: &'a [Wanted]) -> Vec<(&'a Template, &'a [SyncAction])> {
+    templates.iter().zip(wanted).map(|(template, wanted)| (template, wanted.actions.as_slice())).collect()
+}
+
 fn in_sync(names: &[&str]) -> String {
     match names {
         [one] => format!("cluster `{one}` is in sync; nothing to change"),
@@ -103,17 +125,23 @@ const GROUPS: usize = 16;
 /// Where their templates are linked for that.
 const STAGE: &str = "xtask-sync";
 
-/// Step 2, for all files side by side.
+/// Step 3, for all files side by side.
 ///
 /// # Errors
 /// The first file that omnictl does not take, after all were tried.
-pub fn compare(cx: &Cx, omnictl: &Omnictl<'_>, templates: &[(String, PathBuf)]) -> anyhow::Result<Vec<Wanted>> {
+pub fn compare(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    templates: &[Template],
+    staged: &[Staged],
+) -> anyhow::Result<Vec<Wanted>> {
     if templates.len() >= MANY {
-        return compare_many(cx, omnictl, templates);
+        return compare_many(cx, omnictl, templates, staged);
     }
-    let checks = templates.iter().map(|(name, file)| {
-        Check::new("compare", format!("cluster `{name}` compared with Omni"), move || {
-            let wanted = read(name, file, omnictl.sync_plan(file)?);
+    let checks = templates.iter().zip(staged).map(|(template, staged)| {
+        let name = template.name();
+        Check::new("compare", format!("Compare cluster `{name}` with Omni"), move || {
+            let wanted = read(cx, template, staged, sync_plan(cx, omnictl, template, staged)?);
             let detail = differences(wanted.actions.len());
             Ok(Done::ok(wanted, detail))
         })
@@ -123,22 +151,28 @@ pub fn compare(cx: &Cx, omnictl: &Omnictl<'_>, templates: &[(String, PathBuf)]) 
 
 /// The same in few starts of omnictl. A template that names files, and a group that omnictl does not take as one, are asked
 /// for file by file: the files are looked up beside the template, and the error names it.
-fn compare_many(cx: &Cx, omnictl: &Omnictl<'_>, templates: &[(String, PathBuf)]) -> anyhow::Result<Vec<Wanted>> {
+fn compare_many(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    templates: &[Template],
+    staged: &[Staged],
+) -> anyhow::Result<Vec<Wanted>> {
     files::sweep_scratch(&cx.paths.target(), STAGE);
     let stage = cx.paths.scratch(STAGE);
     let (alone, together): (Vec<usize>, Vec<usize>) =
-        (0..templates.len()).partition(|at| names_files(&templates[*at].1));
+        (0..templates.len()).partition(|at| names_files(&templates[*at].template));
     let groups = together.chunks(together.len().div_ceil(GROUPS).max(1)).chain(alone.chunks(1));
     let checks = groups.enumerate().map(|(number, group)| {
         let stage = stage.join(number.to_string());
-        let (first, last) = (&templates[group[0]].0, &templates[group[group.len() - 1]].0);
+        let (first, last) = (templates[group[0]].name(), templates[group[group.len() - 1]].name());
         let title = match group.len() {
-            1 => format!("cluster `{first}` compared with Omni"),
-            count => format!("{count} clusters, `{first}` to `{last}`, compared with Omni"),
+            1 => format!("Compare cluster `{first}` with Omni"),
+            count => format!("Compare {count} clusters, `{first}` to `{last}`, with Omni"),
         };
         Check::new("compare", title, move || {
-            let files: Vec<&Path> = group.iter().map(|at| templates[*at].1.as_path()).collect();
-            let one_by_one = || files.iter().map(|file| omnictl.sync_plan(file)).collect::<Result<Vec<_>, _>>();
+            let files: Vec<&Path> = group.iter().map(|at| staged[*at].file.as_path()).collect();
+            let one = |at: &usize| sync_plan(cx, omnictl, &templates[*at], &staged[*at]);
+            let one_by_one = || group.iter().map(one).collect::<Result<Vec<_>, _>>();
             let said = match group {
                 [_] => one_by_one()?,
                 _ => match omnictl.sync_plans(&files, &stage) {
@@ -149,7 +183,7 @@ fn compare_many(cx: &Cx, omnictl: &Omnictl<'_>, templates: &[(String, PathBuf)])
                     Ok(said) => said,
                 },
             };
-            let read = |(at, said): (&usize, String)| (*at, read(&templates[*at].0, &templates[*at].1, said));
+            let read = |(at, said): (&usize, String)| (*at, read(cx, &templates[*at], &staged[*at], said));
             let wanted: Vec<(usize, Wanted)> = group.iter().zip(said).map(read).collect();
             let detail = differences(wanted.iter().map(|(_, each)| each.actions.len()).sum());
             Ok(Done::ok(wanted, detail))
@@ -163,13 +197,20 @@ fn compare_many(cx: &Cx, omnictl: &Omnictl<'_>, templates: &[(String, PathBuf)])
     Ok(wanted.into_iter().map(|(_, each)| each).collect())
 }
 
-/// Whether a template takes patches or manifests from files; one that cannot be read is asked for by itself.
-fn names_files(file: &Path) -> bool {
-    files::read_text_if_there(file).ok().flatten().is_none_or(|text| text.contains("file:"))
+/// Whether a template takes patches, manifests or jobs from files.
+fn names_files(template: &ClusterTemplate) -> bool {
+    !template.files().is_empty()
 }
 
-fn read(name: &str, file: &Path, said: String) -> Wanted {
-    Wanted { name: name.to_owned(), file: file.to_owned(), actions: sync_actions(&said), said }
+/// What a sync of one template would do, in omnictl's words; a failure names the operator's file.
+fn sync_plan(cx: &Cx, omnictl: &Omnictl<'_>, template: &Template, staged: &Staged) -> Result<String, Failure> {
+    omnictl.sync_plan(&staged.file).map_err(|failure| stage::named(cx, failure, &staged.file, &template.file.path))
+}
+
+fn read(cx: &Cx, template: &Template, staged: &Staged, said: String) -> Wanted {
+    // Its progress names the copy.
+    let said = said.replace(staged.file.to_string_lossy().as_ref(), &cx.paths.show(&template.file.path));
+    Wanted { name: template.name().to_owned(), file: staged.file.clone(), actions: sync_actions(&said), said }
 }
 
 fn differences(count: usize) -> String {
@@ -180,14 +221,26 @@ fn differences(count: usize) -> String {
     }
 }
 
-pub fn plan(cx: &Cx, wanted: &[Wanted]) -> Plan {
+/// The syncs, of those that have something to change. The lists are of the same templates, in the same order.
+pub fn plan(cx: &Cx, templates: &[Template], staged: Vec<Staged>, wanted: &[Wanted], impacts: &Impacts) -> Plan {
     let mut plan = Plan::default();
-    for each in wanted.iter().filter(|each| !each.actions.is_empty()) {
-        let words: Vec<String> = each.actions.iter().map(SyncAction::words).collect();
-        let undo =
-            format!("restore `{}` and sync again; destroyed machines do not come back", cx.paths.show(&each.file));
-        let action = Action::Sync { file: each.file.clone() };
-        plan.push("sync", format!("cluster {}", each.name), words.join(", "), undo, action);
+    for (((template, staged), wanted), impact) in templates.iter().zip(staged).zip(wanted).zip(&impacts.clusters) {
+        if wanted.actions.is_empty() {
+            continue;
+        }
+        let mut words: Vec<String> = wanted.actions.iter().map(SyncAction::words).collect();
+        words.extend(impact.effects.clone());
+        let shown = cx.paths.show(&template.file.path);
+        let new = wanted.actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
+        let undo = match (new, impact.destroys.is_empty()) {
+            (true, _) => format!("omnictl cluster delete {}", wanted.name),
+            (false, true) => format!("restore `{shown}` and sync again"),
+            (false, false) => format!("restore `{shown}` and sync again; destroyed machines do not come back"),
+        };
+        let Staged { file, unchanged } = staged;
+        let action = Action::Sync { file, original: template.file.path.clone(), unchanged };
+        let destroyed = (wanted.name.clone(), impact.destroys.clone());
+        plan.push_destroying("sync", format!("cluster {}", wanted.name), words.join(", "), undo, action, destroyed);
     }
     plan
 }
@@ -206,21 +259,6 @@ fn may_change(omnictl: &Omnictl<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
     let names: Vec<&str> =
         wanted.iter().filter(|each| !each.actions.is_empty()).map(|each| each.name.as_str()).collect();
     if names.is_empty() { Ok(()) } else { role::may_change(omnictl, &names) }
-}
-
-/// Step 3: destroying is confirmed by the cluster's name.
-pub fn consent(cx: &Cx, wanted: &[Wanted]) -> Result<(), Failure> {
-    for each in wanted {
-        let gone: Vec<String> = each.actions.iter().filter(|action| action.destroys()).map(SyncAction::loss).collect();
-        if !gone.is_empty() {
-            cx.ui.say(&format!("  this sync destroys: {}", gone.join("; ")));
-            cx.ask.consent_to_destroy(
-                &format!("sync cluster `{}`, which destroys {}", each.name, gone.join("; ")),
-                &each.name,
-            )?;
-        }
-    }
-    Ok(())
 }
 
 /// A sync that did not end: what it tears down does not go, and omnictl does not say why.
@@ -247,7 +285,7 @@ pub fn of_sync(cx: &Cx, error: anyhow::Error, wanted: &[Wanted]) -> anyhow::Erro
     error
 }
 
-/// Step 5.
+/// Step 6.
 ///
 /// # Errors
 /// [`Code::Timeout`] with what the cluster waits for; [`Code::Failed`] when it differs from its template all the same.
@@ -272,7 +310,7 @@ pub fn prove(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &Wanted, no_wait: bool) -> 
     })
 }
 
-/// Step 5 for what is in sync already. Many clusters are looked at together: those that run are not asked for one by one.
+/// Step 6 for what is in sync already. Many clusters are looked at together: those that run are not asked for one by one.
 fn prove_again(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&Wanted]) -> anyhow::Result<()> {
     let running = match settled {
         [] | [_] => BTreeSet::new(),
@@ -408,4 +446,32 @@ pub fn remember(cx: &Cx, names: &[&str]) -> anyhow::Result<()> {
     }
     cx.save_state(state)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::template;
+
+    #[test]
+    fn only_a_key_file_names_a_file() {
+        let named = |text: &str| {
+            let text = format!(
+                "kind: Cluster\nname: a\nkubernetes: {{version: v1.36.2}}\ntalos: {{version: v1.13.5}}\n{text}"
+            );
+            names_files(&template::parse("a.yaml", text.as_bytes()).value.unwrap())
+        };
+        for text in [
+            "# patches: [{file: old.yaml}]\n",
+            "labels: {note: 'file: none'}\n",
+            "patches: [{name: a, inline: {machine: {files: [{path: /a, content: 'file: b'}]}}}]\n",
+        ] {
+            assert!(!named(text), "{text}");
+        }
+        for text in
+            ["patches: [{file: a.yaml}]\n", "patches:\n  - \"file\" : a.yaml\n", "patches: [{? file : a.yaml}]\n"]
+        {
+            assert!(named(text), "{text}");
+        }
+    }
 }

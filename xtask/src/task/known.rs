@@ -9,7 +9,7 @@ use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, Status};
 use crate::version;
 
-use super::load;
+use super::load::{self, Known};
 
 /// A list that Omni is asked for: the resource type for omnictl, and what people call it.
 pub type Question = (&'static str, &'static str);
@@ -49,6 +49,37 @@ pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Res
     };
     let results = cx.ui.side_by_side("asking Omni", questions.iter().map(check).collect());
     results.into_iter().map(|result| result.ok().flatten()).collect()
+}
+
+/// What stands around templates, as far as it is known: one look for the check and for the tasks that sync.
+pub struct Templates {
+    /// Omni's machine classes, as it lists them.
+    pub classes: Option<Vec<Resource>>,
+    omni: Option<Vec<ClassInfo>>,
+    local: Option<Vec<ClassInfo>>,
+    talos: Option<Vec<TalosInfo>>,
+}
+
+impl Templates {
+    /// Asks Omni for its machine classes and Talos versions, if it can be; else the files in `machine-classes/` and the
+    /// built-in table stand in for them.
+    pub fn ask(cx: &Cx, offline: bool) -> Templates {
+        let mut found = ask(cx, offline, &[CLASSES, TALOS]).into_iter();
+        let (listed, talos) = (found.next().flatten(), found.next().flatten());
+        let omni = listed.as_deref().map(classes);
+        let local = if omni.is_none() { local_classes(cx) } else { None };
+        Templates { omni, local, talos: talos.as_deref().and_then(talos_versions), classes: listed }
+    }
+
+    /// The same as the checks want it.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            omni_classes: self.omni.as_deref(),
+            local_classes: self.local.as_deref(),
+            talos_versions: self.talos.as_deref(),
+            ..Known::default()
+        }
+    }
 }
 
 /// InfraProviderStatuses as the checks want them. The schema is a string that holds JSON (omni v1.9.3

@@ -1,5 +1,7 @@
 //! Reading what the operator wrote: which files are meant, and what is wrong with them.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use crate::check::{self, Checked, Finding};
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
+use crate::plan::CheckedFile;
 use crate::spec::machine_class::MachineClass;
 use crate::spec::name;
 use crate::spec::template::ClusterTemplate;
@@ -164,27 +167,33 @@ pub fn check_each<T: Send>(
     spread(files, one).into_iter().collect()
 }
 
-/// The machine classes in `files`, each with its file, checked as `machineclass-check` does.
+/// Machine classes, each with its file, checked as `machineclass-check` does.
 #[derive(Debug)]
 pub struct Classes {
     found: Vec<(MachineClass, PathBuf)>,
     findings: Vec<Finding>,
 }
 
-/// Reads and checks machine classes; `providers` are those that Omni lists, if it was asked.
+/// Files of machine classes with their bytes: they are read once, so that what is checked is what is applied.
 ///
 /// # Errors
-/// Those of [`read`]: findings are no errors yet.
-pub fn machine_classes(cx: &Cx, files: &[PathBuf], providers: Option<&[Provider]>) -> Result<Classes, Failure> {
-    let context = ClassContext { providers };
+/// Those of [`read`].
+pub fn class_files(cx: &Cx, files: &[PathBuf]) -> Result<Vec<CheckedFile>, Failure> {
     let hint = "write it with `cargo xtask machineclass-create`";
-    let checked = check_each(cx, files, hint, |name, _, bytes| check::machine_class::check(name, bytes, &context))?;
+    let one = |path: &PathBuf| Ok(CheckedFile { path: path.clone(), bytes: read(cx, path, hint)? });
+    files.iter().map(one).collect()
+}
+
+/// Checks machine classes; `providers` are those that Omni lists, if it was asked. Findings are no errors yet.
+pub fn machine_classes(cx: &Cx, files: &[CheckedFile], providers: Option<&[Provider]>) -> Classes {
+    let context = ClassContext { providers };
+    let one = |file: &CheckedFile| check::machine_class::check(&cx.paths.show(&file.path), &file.bytes, &context);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
-    for (checked, path) in checked {
+    for (checked, file) in spread(files, one).into_iter().zip(files) {
         findings.extend(checked.findings);
-        found.extend(checked.value.unwrap_or_default().into_iter().map(|class| (class, path.clone())));
+        found.extend(checked.value.unwrap_or_default().into_iter().map(|class| (class, file.path.clone())));
     }
-    Ok(Classes { found, findings })
+    Classes { found, findings }
 }
 
 impl Classes {
@@ -218,8 +227,45 @@ impl Classes {
     }
 }
 
-/// The names of the clusters in `files`, each with its file, checked as `cluster-check` does. `read` of the context is
-/// filled in here.
+/// A cluster template as it was checked.
+#[derive(Debug, Clone)]
+pub struct Template {
+    pub template: ClusterTemplate,
+    pub file: CheckedFile,
+    /// The files that it names, as they were checked: by the name in the template.
+    pub beside: Vec<(String, Vec<u8>)>,
+}
+
+impl Template {
+    /// Checks the template in `bytes`, which are or will be in the file at `path`, and keeps what was read for that.
+    pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &Known<'_>) -> Checked<Template> {
+        let seen: RefCell<BTreeMap<String, Vec<u8>>> = RefCell::default();
+        let read = |name: &str| {
+            if let Some(bytes) = seen.borrow().get(name) {
+                return FileRead::Bytes(bytes.clone());
+            }
+            let found = beside(path, name);
+            if let FileRead::Bytes(bytes) = &found {
+                seen.borrow_mut().insert(name.to_owned(), bytes.clone());
+            }
+            found
+        };
+        let checked = template_reading(&cx.paths.show(path), bytes, known, &read);
+        let Checked { file, value, verdict, program, schema, findings } = checked;
+        // What no check looked at is read all the same: omnictl does.
+        value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
+        let source = CheckedFile { path: path.to_owned(), bytes: bytes.to_vec() };
+        let beside = seen.take().into_iter().collect();
+        let value = value.map(|template| Template { template, file: source, beside });
+        Checked { file, value, verdict, program, schema, findings }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.template.name
+    }
+}
+
+/// The templates in `files`, checked as `cluster-check` does.
 ///
 /// # Errors
 /// [`Code::Invalid`] with every finding, when one of them is an error that is not allowed.
@@ -228,21 +274,37 @@ pub fn templates(
     files: &[PathBuf],
     known: &Known<'_>,
     allow: &[&'static str],
-) -> Result<Vec<(String, PathBuf)>, Failure> {
-    let hint = "write it with `cargo xtask cluster-create`";
-    let checked = check_each(cx, files, hint, |name, path, bytes| template(name, path, bytes, known))?;
-    let (mut found, mut findings) = (Vec::new(), Vec::new());
-    let mut unread = false;
-    for (checked, path) in checked {
-        findings.extend(checked.findings);
-        unread |= checked.value.is_none();
-        found.extend(checked.value.map(|template: ClusterTemplate| (template.name, path)));
-    }
+) -> Result<Vec<Template>, Failure> {
+    let (found, findings) = checked_templates(cx, files, known)?;
     refuse(cx, "cluster template", &findings, allow)?;
-    if unread {
+    if found.len() < files.len() {
         return Err(nothing_in("cluster template", &findings));
     }
     Ok(found)
+}
+
+/// Refuses templates that are wrong whatever Omni has, before anything is asked of it. Shows nothing of those that are not.
+///
+/// # Errors
+/// As [`templates`].
+pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<(), Failure> {
+    let (found, findings) = checked_templates(cx, files, &Known::default())?;
+    let wrong = |finding: &Finding| finding.is_error() && !allow.contains(&finding.rule);
+    if findings.iter().any(wrong) {
+        return refuse(cx, "cluster template", &findings, allow);
+    }
+    if found.len() < files.len() { Err(nothing_in("cluster template", &findings)) } else { Ok(()) }
+}
+
+fn checked_templates(cx: &Cx, files: &[PathBuf], known: &Known<'_>) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
+    let hint = "write it with `cargo xtask cluster-create`";
+    let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
+    let (mut found, mut findings) = (Vec::new(), Vec::new());
+    for (checked, _) in check_each(cx, files, hint, check)? {
+        findings.extend(checked.findings);
+        found.extend(checked.value);
+    }
+    Ok((found, findings))
 }
 
 /// What is known around templates.
@@ -256,9 +318,17 @@ pub struct Known<'a> {
 
 /// One template checked, with the files that it refers to.
 pub fn template(name: &str, path: &Path, bytes: &[u8], known: &Known<'_>) -> Checked<ClusterTemplate> {
-    let read = |file: &str| beside(path, file);
+    template_reading(name, bytes, known, &|file| beside(path, file))
+}
+
+fn template_reading(
+    name: &str,
+    bytes: &[u8],
+    known: &Known<'_>,
+    read: &dyn Fn(&str) -> FileRead,
+) -> Checked<ClusterTemplate> {
     let Known { talos_schema, talos_versions, omni_classes, local_classes } = *known;
-    let context = TemplateContext { read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
+    let context = TemplateContext { read: Some(read), talos_schema, talos_versions, omni_classes, local_classes };
     check::template::check(name, bytes, &context)
 }
 

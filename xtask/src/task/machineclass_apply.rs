@@ -18,10 +18,9 @@ use crate::check::machine_class::Provider;
 use crate::cli::MachineclassApply;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, CheckedFile, Plan, Step};
 use crate::spec::machine_class::MachineClass;
 use crate::status::omni::Resource;
-use crate::tool::install;
 use crate::tool::omnictl::Omnictl;
 use crate::tool::role;
 use crate::ui::{Check, Done, Status};
@@ -37,28 +36,40 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let files = load::chosen(&given, args.all, &cx.paths.machine_classes(), "machine class", |name| {
         cx.paths.machine_class(name)
     })?;
-    let checked = load::machine_classes(cx, &files, None)?;
-    checked.sound_so_far(cx, &args.allow)?;
+    let files = load::class_files(cx, &files)?;
+    apply_files(cx, &files, Plan::default(), &args.allow)
+}
+
+/// Applies files of machine classes, after what `plan` holds already: the plan is shown and agreed to as one.
+///
+/// # Errors
+/// As the task.
+pub fn apply_files(cx: &Cx, files: &[CheckedFile], mut plan: Plan, allow: &[&'static str]) -> anyhow::Result<Outcome> {
+    let checked = load::machine_classes(cx, files, None);
+    checked.sound_so_far(cx, allow)?;
     no_doubles(cx, checked.found())?;
     cx.writable(&[cx.paths.state()])?;
-    install::on_need(cx)?;
+    if let Some(planned) = apply::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
     let omnictl = Omnictl::find(cx)?;
-    let (there, providers) = observe(cx, &omnictl, checked.found(), &args.allow)?;
-    let classes = load::machine_classes(cx, &files, Some(&providers))?.sound(cx, &args.allow)?;
-    let (plan, changes) = plan(cx, &classes, &there);
-    let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
-    let data = json!({ "machine_classes": names, "changes": changes, "allowed": args.allow });
-    if !plan.is_empty() && !cx.dry_run {
+    let (there, providers) = observe(cx, &omnictl, checked.found(), allow)?;
+    let classes = load::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
+    let (applies, changes) = plan_of(cx, &classes, files, &there);
+    if !applies.is_empty() && !cx.dry_run {
         role::may_change(&omnictl, &[])?;
     }
-    match apply::run(cx, &plan, "apply to Omni")? {
-        Applied::Planned(outcome) => {
-            let mut data = data;
-            data["plan"] = outcome.data["plan"].clone();
-            return Ok(outcome.with(data));
-        }
-        Applied::Nothing => cx.ui.note("changes", "nothing to apply", Status::Skipped, "Omni has all of it already"),
-        Applied::Done => prove(cx, &omnictl, &classes)?,
+    let question = question(&plan, &applies);
+    let to_apply = !applies.is_empty();
+    plan.steps.extend(applies.steps);
+    let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
+    let data = json!({ "machine_classes": names, "changes": changes, "allowed": allow });
+    if let Applied::Planned(outcome) = apply::run(cx, &plan, &question)? {
+        return Ok(outcome.and(data));
+    }
+    match to_apply {
+        true => prove(cx, &omnictl, &classes)?,
+        false => cx.ui.note("changes", "nothing to apply", Status::Skipped, "Omni has all of it already"),
     }
     remember(cx, &names)?;
     let summary = match names.as_slice() {
@@ -66,6 +77,19 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
         many => format!("{} machine classes are in Omni as their files say", many.len()),
     };
     Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-create"))
+}
+
+fn question(before: &Plan, applies: &Plan) -> String {
+    let objects: Vec<&str> = before.steps.iter().map(|step| step.object.as_str()).collect();
+    let apply = match applies.steps.as_slice() {
+        [one] => format!("apply {} to Omni", one.object),
+        many => format!("apply {} files of machine classes to Omni", many.len()),
+    };
+    match (objects.as_slice(), applies.is_empty()) {
+        ([], _) => apply.replacen("apply", "Apply", 1),
+        (files, true) => format!("Write {}", files.join(", ")),
+        (files, false) => format!("Write {} and {apply}", files.join(", ")),
+    }
 }
 
 /// Two files with one class would take turns.
@@ -134,10 +158,15 @@ fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known:
 }
 
 /// Step 3.
-fn plan(cx: &Cx, classes: &[(MachineClass, PathBuf)], there: &[Resource]) -> (Plan, Vec<Value>) {
+fn plan_of(
+    cx: &Cx,
+    classes: &[(MachineClass, PathBuf)],
+    files: &[CheckedFile],
+    there: &[Resource],
+) -> (Plan, Vec<Value>) {
     let mut plan = Plan::default();
     let mut changes = Vec::new();
-    let mut applied = BTreeSet::new();
+    let mut applied: BTreeMap<&Path, usize> = BTreeMap::new();
     for (class, file) in classes {
         let old = there.iter().find(|resource| resource.metadata.id == class.id).map(fields_of_resource);
         let new = fields_of_class(class);
@@ -161,12 +190,23 @@ fn plan(cx: &Cx, classes: &[(MachineClass, PathBuf)], there: &[Resource]) -> (Pl
             ),
         };
         // A file may hold several classes; omnictl applies all of it.
-        let action = Action::ApplyClass { file: file.clone() };
-        if applied.insert(file) {
-            plan.push(verb, format!("machine class {}", class.id), effect, undo, action);
+        match applied.get(file.as_path()) {
+            Some(at) => also(&mut plan.steps[*at], verb, &class.id, &effect),
+            None => {
+                let Some(file) = files.iter().find(|source| source.path == *file) else { continue };
+                applied.insert(&file.path, plan.steps.len());
+                let action = Action::ApplyClass { file: file.clone() };
+                plan.push(verb, format!("machine class {}", class.id), effect, undo, action);
+            }
         }
     }
     (plan, changes)
+}
+
+/// One more class of the file that `step` applies.
+fn also(step: &mut Step, verb: &str, class: &str, effect: &str) {
+    step.object.push_str(&format!(", {class}"));
+    step.effect.push_str(&format!("; {verb} {class}: {effect}"));
 }
 
 /// Step 5.

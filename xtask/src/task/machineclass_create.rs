@@ -4,7 +4,7 @@
 //! 2. What would be written is checked as `machineclass-check` does.
 //! 3. The file is written in the form that Omni really takes; an existing one that says something else stays.
 //! 4. It is read back and checked.
-//! 5. It is applied, if wanted.
+//! 5. With `--apply` the plan holds what `machineclass-apply` does, too.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use serde_json::json;
 use super::{Outcome, load, machineclass_apply};
 use crate::apply::{self, Applied};
 use crate::check::machine_class::{self, ClassContext};
-use crate::cli::{MachineclassApply, MachineclassCreate};
+use crate::cli::MachineclassCreate;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
 use crate::files;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, CheckedFile, Plan};
 use crate::secret::Secret;
 use crate::spec::machine_class::{NewClass, render};
 use crate::spec::name;
@@ -28,7 +28,7 @@ const LEAST_MEMORY_MIB: u32 = 2048;
 const LEAST_DISK_GIB: u32 = 5;
 
 pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
-    let lock = cx.lock()?;
+    let _lock = cx.lock()?;
     let class = class(args, cx)?;
     let path = cx.paths.machine_class(&class.name);
     let found = machine_class::check(&cx.paths.show(&path), render(&class).as_bytes(), &ClassContext::default());
@@ -40,27 +40,25 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         "memory": class.memory_mib, "disk": class.disk_gib, "selector": class.selector, "node": class.node,
         "allowed": args.allow,
     });
-    match apply::run(cx, &plan, &format!("write {}", cx.paths.show(&path)))? {
-        Applied::Planned(outcome) => {
-            let mut data = data;
-            data["plan"] = outcome.data["plan"].clone();
-            return Ok(outcome.with(data));
+    if args.apply {
+        let file = CheckedFile { path, bytes: render(&class).into_bytes() };
+        let outcome = machineclass_apply::apply_files(cx, &[file], plan, &args.allow)?;
+        if !cx.dry_run {
+            remember(cx, &class)?;
         }
+        return Ok(outcome.and(data));
+    }
+    match apply::run(cx, &plan, &format!("Write {}", cx.paths.show(&path)))? {
+        Applied::Planned(outcome) => return Ok(outcome.and(data)),
         Applied::Nothing => cx.ui.note("file", cx.paths.show(&path), Status::Skipped, "it says this already"),
         Applied::Done => {}
     }
     cx.ui.step("check", format!("{} is well formed", cx.paths.show(&path)), || {
-        let found = load::machine_classes(cx, std::slice::from_ref(&path), None)?;
+        let found = load::machine_classes(cx, &load::class_files(cx, std::slice::from_ref(&path))?, None);
         let same = found.found().iter().any(|(found, _)| found.id == class.name);
         if same { Ok(Done::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }
     })?;
     remember(cx, &class)?;
-    let wanted = args.apply || (cx.ask.interactive() && cx.ask.confirm("Apply it to Omni now", true)?);
-    if wanted {
-        drop(lock);
-        let args = MachineclassApply { name: Some(class.name), all: false, allow: args.allow.clone() };
-        return machineclass_apply::run(&args, cx);
-    }
     Ok(Outcome::done(format!("machine class `{}` is in {}", class.name, cx.paths.show(&path))).with(data).next(next))
 }
 
@@ -173,7 +171,7 @@ fn plan(cx: &Cx, class: &NewClass, path: &Path, force: bool) -> anyhow::Result<P
         Some(_) if !force => {
             return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and says something else"))
                 .cause("it is never overwritten unasked: it may hold your own changes")
-                .hint("edit it, choose another name, or write over it with --force")
+                .hint("edit it, choose another name, or overwrite it with --force")
                 .next(format!("cargo xtask machineclass-apply {}", class.name))
                 .into());
         }

@@ -10,6 +10,7 @@ pub mod complete;
 pub mod completions;
 pub mod doctor;
 pub mod hub;
+pub mod impact;
 pub mod known;
 pub mod load;
 pub mod machineclass_apply;
@@ -29,6 +30,7 @@ pub mod selector_test;
 pub mod stack_down;
 pub mod stack_logs;
 pub mod stack_up;
+pub mod stage;
 pub mod stuck;
 pub mod triage;
 pub mod tsidp_verify;
@@ -60,6 +62,15 @@ impl Outcome {
     /// The data of the JSON document.
     pub fn with(mut self, data: Value) -> Outcome {
         self.data = data;
+        self
+    }
+
+    /// The data of the JSON document beside what there is: the plan of a dry run stays.
+    pub fn and(mut self, data: Value) -> Outcome {
+        match (&mut self.data, data) {
+            (Value::Object(there), Value::Object(more)) => there.extend(more),
+            (there, more) => *there = more,
+        }
         self
     }
 

@@ -11,7 +11,7 @@
 //! 7. If asked for, a service account for the tasks; its place and its end are told.
 //! 8. The state is brought up to date.
 
-mod account;
+pub mod account;
 mod values;
 
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ use values::{Values, gather};
 use super::hub::{self as stack, Place};
 use super::stack_up::HEALTH;
 use super::{Outcome, doctor};
-use crate::apply::{self, Applied};
+use crate::apply::{self, Agreed};
 use crate::check::certificate;
 use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::values::{initial_user, issuer, lan_address};
@@ -51,17 +51,24 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let example = example(cx)?;
     let values = gather(args, cx, &example, store == Some(true))?;
     true_values(cx, &compose, &values, store)?;
-    let plan = plan(cx, &compose, &values, &example)?;
-    match apply::run(cx, &plan, &format!("set up Omni at {}", values.endpoint()))? {
-        Applied::Planned(outcome) => return Ok(outcome),
-        Applied::Nothing => cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already"),
-        Applied::Done => {}
+    let mut plan = plan(cx, &compose, &values, &example)?;
+    let stack_steps = plan.steps.len();
+    if let Some(role) = &args.service_account {
+        account::plan(cx, &args.service_account_name, role, plan.is_empty(), &mut plan)?;
     }
+    match apply::agree(cx, &plan, &format!("Set up Omni at {} as shown", values.endpoint()))? {
+        Agreed::Planned(outcome) => return Ok(outcome),
+        Agreed::Nothing => cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already"),
+        Agreed::Go => {}
+    }
+    let (stack, account) = plan.steps.split_at(stack_steps);
+    apply::execute(cx, stack)?;
     prove(cx, &compose, &values)?;
-    let licence = licence(cx, &values.endpoint())?;
+    let licence = licence(cx, &values.endpoint(), !account.is_empty())?;
     remember(cx, &values)?;
+    apply::execute(cx, account)?;
     let account = match &args.service_account {
-        Some(role) => account::ensure(cx, &args.service_account_name, role)?,
+        Some(role) => account::report(cx, &args.service_account_name, role, !account.is_empty())?,
         None => Value::Null,
     };
     let data = json!({
@@ -247,9 +254,9 @@ fn plan(cx: &Cx, compose: &Compose<'_>, values: &Values, example: &EnvFile) -> a
         .iter()
         .all(|service| containers.iter().any(|container| container.service == *service && container.well()));
     if !plan.is_empty() || !well {
-        // What runs with older values is made anew together, since it shares one network.
+        // What runs with older values is recreated together, since it shares one network.
         let recreate = (!containers.is_empty() && !plan.is_empty()) || stack::out_of_step(&containers);
-        let effect = if recreate { "all containers made anew together, volumes kept" } else { "its containers run" };
+        let effect = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };
         plan.push("start", "the stack", effect, "cargo xtask stack-down", Action::StackUp { provider, recreate });
     }
     Ok(plan)
@@ -303,7 +310,7 @@ fn prove(cx: &Cx, compose: &Compose<'_>, values: &Values) -> anyhow::Result<()> 
 }
 
 /// Step 6. Looks whether it is accepted, as far as somebody is logged in; puts the question; answers nothing.
-fn licence(cx: &Cx, endpoint: &str) -> anyhow::Result<&'static str> {
+fn licence(cx: &Cx, endpoint: &str, needed: bool) -> anyhow::Result<&'static str> {
     let asked = Omnictl::find(cx).and_then(|omnictl| omnictl.get("sysversions", "current"));
     let state = match asked {
         Ok(_) => "accepted",
@@ -326,7 +333,15 @@ fn licence(cx: &Cx, endpoint: &str) -> anyhow::Result<&'static str> {
             "  Omni is free for home labs and tests; production needs a licence of Sidero Labs. Read it at {page}."
         ));
         cx.ui.say("  This task cannot accept it, and does not want to: that is between you and them.");
-        cx.ask.confirm("Go on when you have decided there", true)?;
+    }
+    if needed && cx.ask.interactive() {
+        let question = "Is it accepted? The service account is created next, which takes that";
+        if !cx.ask.confirm(question, true)? {
+            return Err(Failure::new(Code::Interrupted, "the service account was not created")
+                .cause("the answer was no; Omni is set up and stays as it is")
+                .hint("run the same command again when the licence is accepted")
+                .into());
+        }
     }
     Ok(state)
 }

@@ -12,11 +12,13 @@ use serde_json::json;
 
 use super::Outcome;
 use super::hub::host_and_port;
+use crate::apply::{self, Agreed};
 use crate::check::hub;
 use crate::cli::OmnictlInstall;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Kind};
 use crate::files;
+use crate::plan::{Action, Plan};
 use crate::tool::compose::{Compose, OMNI};
 use crate::tool::install::{self, Installed, Sources};
 use crate::tool::omnictl::{self, Login, Omnictl};
@@ -67,13 +69,13 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     let old = found.as_ref().map(|found| found.version.as_deref().unwrap_or("broken"));
     let new = server.version.as_deref().unwrap_or("the version that it serves");
     let change = old.map_or(new.to_owned(), |old| format!("{old} → {new}"));
-    if cx.dry_run {
-        let effect = format!("omnictl {change}, from {from}");
-        cx.ui.note("install", format!("install {}", place.display()), Status::Planned, &effect);
-        let step = json!({ "verb": "install", "object": place, "effect": effect, "undo": "remove the file" });
-        return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
+    let mut plan = Plan::default();
+    let undo = if place.exists() { "install the older one again" } else { "remove the file" };
+    plan.push("install", place.display().to_string(), format!("omnictl {change}, from {from}"), undo, Action::ByTask);
+    let question = format!("Install omnictl {change} at {}", place.display());
+    if let Agreed::Planned(outcome) = apply::agree(cx, &plan, &question)? {
+        return Ok(outcome);
     }
-    cx.ask.consent(&format!("install omnictl {change} at {}", place.display()))?;
     let installed = cx.ui.step("install", "omnictl is downloaded, verified and installed", || {
         let installed = install::install(cx, &sources)?;
         let detail = format!("{} from {}", installed.version, installed.from);

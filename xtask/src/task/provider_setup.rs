@@ -26,7 +26,7 @@ use crate::spec::{key, name};
 use crate::tool::compose::Compose;
 use crate::tool::omnictl::{self, Omnictl};
 use crate::tool::proxmox::{Proxmox, Token};
-use crate::tool::{Tool, install, omni};
+use crate::tool::{Tool, omni};
 use crate::ui::{Check, Done, Status};
 
 /// From a recreated container to the first heartbeat takes seconds; pulling its image may have taken longer, before.
@@ -55,8 +55,10 @@ enum Key {
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     programs(cx)?;
-    if omnictl::login(cx).is_some() {
-        install::on_need(cx)?;
+    if omnictl::login(cx).is_some()
+        && let Some(planned) = apply::omnictl_on_need(cx)?
+    {
+        return Ok(planned);
     }
     let wanted = wanted(args, cx)?;
     let key = far_ends(cx, &wanted)?;
@@ -66,7 +68,7 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
         Ok(omnictl) if !plan.is_empty() => provider_verify::heartbeat(&omnictl, &wanted.id)?,
         _ => None,
     };
-    match apply::run(cx, &plan, &format!("set up the provider `{}`", wanted.id))? {
+    match apply::run(cx, &plan, &format!("Set up the provider `{}` as shown", wanted.id))? {
         Applied::Planned(outcome) => return Ok(outcome),
         Applied::Nothing => cx.ui.note("changes", "nothing to change", Status::Skipped, "all is set up already"),
         Applied::Done => {}
@@ -297,7 +299,10 @@ fn plan(cx: &Cx, wanted: &Wanted, key: &Key) -> anyhow::Result<Plan> {
             plan.push("set", store, "the provider can register", "remove the line", action);
         }
         Key::Made { exists } => {
-            let undo = format!("omnictl infraprovider delete {}", wanted.id);
+            let undo = match exists {
+                true => "nothing to undo: the provider stays, and its older keys stay valid".to_owned(),
+                false => format!("omnictl infraprovider delete {}", wanted.id),
+            };
             let action = Action::ProviderKey { id: wanted.id.clone(), exists: *exists };
             plan.push(
                 "create",
@@ -347,7 +352,7 @@ fn plan(cx: &Cx, wanted: &Wanted, key: &Key) -> anyhow::Result<Plan> {
         );
     }
     if !plan.is_empty() || !runs_well(cx, &wanted.id)? {
-        let effect = "all containers made anew together, volumes kept";
+        let effect = "all containers recreated together, volumes kept";
         plan.push("restart", "the stack", effect, "nothing to undo", Action::RecreateStack);
     }
     Ok(plan)

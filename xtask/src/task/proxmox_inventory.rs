@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::{Outcome, provider_verify};
+use crate::apply;
 use crate::beside::{ALL, Job, beside};
 use crate::check::fit::bytes;
 use crate::check::fit::provider::Provider;
@@ -19,6 +20,8 @@ use crate::clock::rfc3339;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Missing};
 use crate::files;
+use crate::plan::{Action, Plan};
+use crate::secret::Secret;
 use crate::spec::config::{Auth, ProviderConfig, without_api_path};
 use crate::status::proxmox::{self, Inventory, Node, Seen, Storage};
 use crate::tool::proxmox::{Proxmox, Token};
@@ -32,14 +35,17 @@ pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     for warning in &warnings {
         cx.ui.note("inventory", warning.as_str(), Status::Warning, "");
     }
-    if let Some(file) = &args.save {
-        save(cx, file, &inventory)?;
-    }
+    let plan = args.save.as_deref().map_or(Ok(Plan::default()), |file| save_plan(cx, file, &inventory))?;
     let mut data = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
     data["warnings"] = json!(warnings);
     let iso = |node: &Node| json!(node.iso_storages().iter().map(|storage| &storage.name).collect::<Vec<_>>());
     data["iso"] =
         inventory.nodes.iter().map(|node| (node.name.clone(), iso(node))).collect::<serde_json::Map<_, _>>().into();
+    if cx.dry_run && !plan.is_empty() {
+        return Ok(apply::planned(cx, &plan).and(data));
+    }
+    // The file is named by the call itself: that is consent enough.
+    apply::execute(cx, &plan.steps)?;
     Ok(Outcome::done(summary(&inventory)).with(data).next("cargo xtask cluster-plan"))
 }
 
@@ -144,6 +150,20 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
     Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
 }
 
+/// The same without a step for each part, for a task to which it is only one of several answers.
+///
+/// # Errors
+/// As [`observe`].
+pub fn read(cx: &Cx, login: &Login) -> Result<Inventory, Failure> {
+    let proxmox = &login.proxmox;
+    let version = proxmox.version(cx)?;
+    let data = proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?;
+    let nodes = proxmox::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+    let ask = |node: Node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };
+    let nodes = beside(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<_, _>>()?;
+    Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
+}
+
 /// Asks one node for what it has, all at once.
 ///
 /// # Errors
@@ -206,25 +226,38 @@ fn seen(node: &Node) -> String {
     .join(", ")
 }
 
-fn save(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<()> {
+/// The file to write, if it does not hold this already.
+///
+/// # Errors
+/// [`Code::Usage`] for `-`, which is a file name to nobody; [`Code::Conflict`] for a file that holds something else.
+fn save_plan(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Plan> {
     let shown = file.display().to_string();
-    if cx.dry_run {
-        cx.ui.note("save", format!("the inventory in `{shown}`"), Status::Planned, "");
-        return Ok(());
-    }
-    if let Some(text) = files::read_text_if_there(file)?
-        && Inventory::parse(&text).is_err()
-    {
-        return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and is no inventory"))
-            .hint("name another file, or remove this one")
+    if shown == "-" {
+        return Err(Failure::new(Code::Usage, "--save does not write to standard output")
+            .cause("`-` would become the name of a file")
+            .hint("--json prints the inventory on stdout, as `data` of its document; to write a file of that name give ./-")
+            .next("cargo xtask proxmox-inventory --json")
             .into());
     }
-    cx.ui.step("save", format!("the inventory in `{shown}`"), || {
-        let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
-        let text = serde_json::to_string_pretty(&document)? + "\n";
-        files::write_atomically(&std::path::absolute(file)?, text.as_bytes(), files::SHARED)?;
-        Ok(Done::changed((), format!("{} storages", inventory.storages().count())))
-    })
+    let verb = match files::read_text_if_there(file)? {
+        Some(text) if Inventory::parse(&text).is_err() => {
+            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and is not an inventory"))
+                .hint("name another file, or remove this one")
+                .into());
+        }
+        Some(_) => "update",
+        None => "create",
+    };
+    let path = std::path::absolute(file)?;
+    if !cx.dry_run {
+        files::check_writable(&path)?;
+    }
+    let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
+    let contents = Secret::plain(serde_json::to_string_pretty(&document)? + "\n");
+    let effect = format!("the inventory of {} nodes, {} storages", inventory.nodes.len(), inventory.storages().count());
+    let mut plan = Plan::default();
+    plan.push(verb, shown, effect, "remove the file", Action::Write { path, contents, mode: files::SHARED });
+    Ok(plan)
 }
 
 /// Reads a saved inventory.

@@ -25,7 +25,8 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let mut plan = Plan::default();
     let effect = "Omni is away until it is started again; running clusters go on; volumes kept";
     plan.push("stop", names.join(", "), effect, "cargo xtask stack-up", Action::StackDown);
-    if let Applied::Planned(outcome) = apply::run(cx, &plan, "end the stack")? {
+    let question = format!("Stop and remove the containers {}; volumes are kept", names.join(", "));
+    if let Applied::Planned(outcome) = apply::run(cx, &plan, &question)? {
         return Ok(outcome);
     }
     let left = compose.containers()?;

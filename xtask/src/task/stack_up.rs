@@ -29,7 +29,9 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), hub::guard(cx, &containers)?)))?;
     let recreate = args.recreate || hub::out_of_step(&containers);
     let plan = plan(provider, recreate);
-    if let Applied::Planned(outcome) = apply::run(cx, &plan, "start the stack")? {
+    let verb = if recreate { "Recreate" } else { "Start" };
+    let question = format!("{verb} the containers {}; volumes are kept", hub::wanted(provider).join(", "));
+    if let Applied::Planned(outcome) = apply::run(cx, &plan, &question)? {
         return Ok(outcome);
     }
     let services = hub::wanted(provider);
@@ -69,10 +71,10 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
 fn plan(provider: bool, recreate: bool) -> Plan {
     let mut plan = Plan::default();
     let effect = match (recreate, provider) {
-        (true, _) => "every container made anew, together, since they share one network; volumes kept",
-        (false, true) => "what does not run is started, what changed is made anew; volumes kept",
+        (true, _) => "every container recreated, together, since they share one network; volumes kept",
+        (false, true) => "what does not run is started, what changed is recreated; volumes kept",
         (false, false) => {
-            "what does not run is started, what changed is made anew, the provider left out; volumes kept"
+            "what does not run is started, what changed is recreated, the provider left out; volumes kept"
         }
     };
     let action = Action::StackUp { provider, recreate };

@@ -354,7 +354,7 @@ case "$*" in
 "get clusters -o json") ;;
 "get machineclasses -o json") ;;
 "serviceaccount list") echo 'NAME ROLE PUBLIC KEY ID EXPIRATION'; if [ -e $say/account ]; then cat $say/account; fi;;
-"serviceaccount create automation --use-user-role=false --role "*|"serviceaccount renew automation") echo OMNI_ENDPOINT=https://127.0.0.1; echo "OMNI_SERVICE_ACCOUNT_KEY=$(cat $say/new-key)";;
+"serviceaccount create --use-user-role=false --role "*" -- automation"|"serviceaccount renew -- automation") echo OMNI_ENDPOINT=https://127.0.0.1; echo "OMNI_SERVICE_ACCOUNT_KEY=$(cat $say/new-key)";;
 *) echo "stand-in: omnictl $*" >&2; exit 64;;
 esac
 "#;

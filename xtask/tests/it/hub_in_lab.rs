@@ -63,6 +63,9 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     let call = format!("{} --project-dir {}", words_of_call.collect::<Vec<_>>().join(" "), lab.project().display());
     assert_eq!((code, &document["next"]), (3, &json!([format!("cargo xtask {call}")])), "the very call");
     assert!(!lab.file("docker/.env").exists() && !lab.file("docker/omni.asc").exists(), "a dry run wrote something");
+    let plan = document["data"]["plan"].as_array().unwrap();
+    let object = plan.last().unwrap()["object"].as_str().unwrap();
+    assert!(object.starts_with("the service account `tasks`"), "all of it is one plan: {object}");
     let (code, document) = setup(&lab, &words, &account);
     assert_eq!(code, 0, "{document:#}");
     let mode = |name: &str| fs::metadata(lab.file(name)).expect("it is there").permissions().mode() & 0o777;

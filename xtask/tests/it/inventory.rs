@@ -60,7 +60,14 @@ fn it_is_kept_in_a_file_that_other_tasks_read() {
     assert_eq!(status, 0, "an inventory is replaced");
     let (status, _, stderr) = project.run(Some(&proxmox), &["proxmox-inventory", "--save", "clusters/matrix.yaml"]);
     assert_eq!(status, 1, "anything else is not");
-    assert!(stderr.contains("exists and is no inventory"), "{stderr}");
-    let (_, document) = project.json(Some(&proxmox), &["proxmox-inventory", "--save", "dry.json", "--dry-run"]);
-    assert!(document["ok"] == true && !project.path().join("dry.json").exists());
+    assert!(stderr.contains("exists and is not an inventory"), "{stderr}");
+    for (file, verb) in [("dry.json", "create"), ("now.json", "update")] {
+        let (status, document) = project.json(Some(&proxmox), &["proxmox-inventory", "--save", file, "--dry-run"]);
+        assert_eq!((status, &document["data"]["plan"][0]["verb"]), (3, &json!(verb)), "{document:#}");
+        assert!(document["data"]["storages"].is_array(), "the inventory is shown all the same");
+    }
+    assert!(!project.path().join("dry.json").exists());
+    let (status, document) = project.json(Some(&proxmox), &["proxmox-inventory", "--save", "-"]);
+    assert_eq!((status, &document["error"]["code"]), (2, &json!("usage")), "{document:#}");
+    assert!(!project.path().join("-").exists());
 }

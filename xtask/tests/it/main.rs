@@ -16,6 +16,7 @@ mod check_rules;
 mod check_tasks;
 mod ci;
 mod cluster_plan;
+mod consent;
 mod docs;
 mod far_ends;
 mod faults;

@@ -52,11 +52,13 @@ fn a_sync_says_what_it_destroys_and_does_it_only_with_consent() {
     let template = lab.read("clusters/demo.yaml").replace("size: 2", "size: 1");
     lab.write("clusters/demo.yaml", &template);
     let before = lab.dump();
-    lab.run("cluster-sync demo --non-interactive")
-        .exits(2)
-        .says(&["--yes", "1 machine of machine set demo-workers (from 2 to 1)"]);
+    lab.run("cluster-sync demo --non-interactive").exits(2).says(&[
+        "--yes",
+        "--allow-destroy demo",
+        "1 machine of machine set demo-workers (from 2 to 1)",
+    ]);
     assert_eq!(lab.dump()["proxmox"]["vms"], before["proxmox"]["vms"]);
-    lab.run("cluster-sync demo --yes --timeout 60s").exits(0);
+    lab.run("cluster-sync demo --yes --allow-destroy demo --timeout 60s").exits(0);
     lab.run("cluster-status demo").exits(0).says(&["1/1 machines"]);
 }
 

@@ -67,13 +67,15 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
             .cause("it is neither on PATH nor where this project installs it")
             .next("cargo xtask omnictl-install --yes")
     };
-    if cx.dry_run {
+    if cx.dry_run || !(cx.ask.yes() || cx.ask.interactive()) {
         return Err(absent());
     }
-    cx.ask.consent("install omnictl").map_err(|failure| match failure.code {
-        Code::Interrupted => failure,
-        _ => absent(),
-    })?;
+    let question = format!("omnictl is not installed. Install it at {}?", omnictl::own_place()?.display());
+    if !cx.ask.yes() && !cx.ask.confirm(&question, false)? {
+        return Err(Failure::new(Code::Interrupted, "omnictl was not installed")
+            .cause("the answer was no; nothing was changed")
+            .next("cargo xtask omnictl-install"));
+    }
     let installed = cx.ui.step("omnictl", "omnictl is installed", || {
         let installed = install(cx, &Sources::of(cx))?;
         let detail = format!("{} from {}", installed.version, installed.from);

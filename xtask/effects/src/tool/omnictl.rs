@@ -385,7 +385,7 @@ impl<'a> Omnictl<'a> {
     /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
     pub fn create_service_account(&self, name: &str, role: &str) -> Result<Secret, Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} serviceaccount create {name} --use-user-role=false --role {role}");
+        let cmd = cmd!(shell, "{program} serviceaccount create --use-user-role=false --role {role} -- {name}");
         let job = self.job(format!("creating the service account {name} in Omni"), cmd);
         self.printed_key(job, "make it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
@@ -396,7 +396,7 @@ impl<'a> Omnictl<'a> {
     /// As [`Omnictl::create_service_account`].
     pub fn renew_service_account(&self, name: &str) -> Result<Secret, Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
-        let cmd = cmd!(shell, "{program} serviceaccount renew {name}");
+        let cmd = cmd!(shell, "{program} serviceaccount renew -- {name}");
         let job = self.job(format!("renewing the key of the service account {name}"), cmd);
         self.printed_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }

@@ -251,6 +251,16 @@ impl Ui {
         }
     }
 
+    /// A line of talk that `--quiet` keeps too: what a question is about.
+    pub fn show(&self, text: &str) {
+        self.talk(text);
+    }
+
+    /// What a step destroys, so that it cannot be overlooked.
+    pub fn destroys(&self, text: &str) {
+        self.talk(&format!("  {} {text}", style("destroys").for_stderr().red().bold()));
+    }
+
     /// What a long step is waiting for: the spinner's message on a terminal, a line otherwise.
     pub fn waiting(&self, text: &str) {
         let bar = lock(&self.bar);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use console::Term;
 
 use crate::proc;
-use model::failure::{Code, Failure, Missing};
+use model::failure::{Failure, Missing};
 use model::secret::Secret;
 
 /// Asks, or says what is missing.
@@ -18,10 +18,16 @@ pub struct Prompter {
 }
 
 impl Prompter {
-    /// `interactive` as wanted, and only if both standard input and standard error are terminals.
+    /// `interactive` as wanted, and only if both standard input and standard error are terminals. `--yes` means that the
+    /// task asks nothing at all.
     pub fn new(interactive: bool, yes: bool) -> Prompter {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-        Prompter { interactive: interactive && terminal, yes }
+        Prompter { interactive: interactive && terminal && !yes, yes }
+    }
+
+    /// Whether the operator gave `--yes`.
+    pub fn yes(self) -> bool {
+        self.yes
     }
 
     /// Whether a person can be asked.
@@ -65,7 +71,7 @@ impl Prompter {
         }
     }
 
-    /// A yes or no about something optional; `default` off a terminal.
+    /// A yes or no; `default` on an empty answer and off a terminal. Only `y` and `yes` mean yes.
     ///
     /// # Errors
     /// [`Code::Interrupted`] at the end of input.
@@ -75,51 +81,24 @@ impl Prompter {
         }
         let shown = if default { "Y/n" } else { "y/N" };
         let answer = read_line(&format!("  {question} [{shown}]: "))?;
-        Ok(match answer.trim().to_ascii_lowercase().as_str() {
-            "" => default,
-            answer => answer.starts_with('y'),
-        })
+        Ok(is_yes(&answer).unwrap_or(default))
     }
 
-    /// Consent to a change: `--yes`, or a yes on a terminal.
+    /// Whether exactly `wanted` is typed; never off a terminal.
     ///
     /// # Errors
-    /// [`Code::MissingInput`] off a terminal without `--yes`; [`Code::Interrupted`] when the answer is no.
-    pub fn consent(self, what: &str) -> Result<(), Failure> {
-        if self.yes {
-            return Ok(());
-        }
-        if !self.interactive {
-            return Err(needs_yes(what));
-        }
-        if self.confirm(&format!("{what}?"), false)? { Ok(()) } else { Err(declined(what)) }
-    }
-
-    /// Consent to destroying something: `--yes`, or its name typed on a terminal.
-    ///
-    /// # Errors
-    /// As [`Prompter::consent`].
-    pub fn consent_to_destroy(self, what: &str, name: &str) -> Result<(), Failure> {
-        if self.yes {
-            return Ok(());
-        }
-        if !self.interactive {
-            return Err(needs_yes(what));
-        }
-        let answer = read_line(&format!("  {what}: type `{name}` to go on: "))?;
-        if answer.trim() == name { Ok(()) } else { Err(declined(what)) }
+    /// [`Code::Interrupted`] at the end of input.
+    pub fn typed(self, question: &str, wanted: &str) -> Result<bool, Failure> {
+        Ok(self.interactive && read_line(&format!("  {question}: "))?.trim() == wanted)
     }
 }
 
-fn needs_yes(what: &str) -> Failure {
-    let missing = Missing { name: "consent".into(), flag: Some("--yes".into()), env: None, secret: false };
-    Failure::missing(vec![missing])
-        .cause(format!("{what}: off a terminal every change needs --yes; nothing was changed"))
-        .hint("look at the plan with --dry-run, then repeat the command with --yes")
-}
-
-fn declined(what: &str) -> Failure {
-    Failure::new(Code::Interrupted, format!("{what}: not confirmed")).cause("the answer was no; nothing was changed")
+/// Only `y` and `yes` mean yes, in any case of letters; `None` for an empty answer.
+fn is_yes(answer: &str) -> Option<bool> {
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "" => None,
+        answer => Some(matches!(answer, "y" | "yes")),
+    }
 }
 
 fn read_line(question: &str) -> Result<String, Failure> {
@@ -141,5 +120,21 @@ fn answered(read: impl FnOnce() -> Option<String> + Send + 'static) -> Result<St
             Err(mpsc::RecvTimeoutError::Timeout) if !proc::interrupted() => {}
             _ => return Err(proc::interruption("asking")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_yes;
+
+    #[test]
+    fn only_y_and_yes_mean_yes() {
+        for yes in ["y", "Y", "yes", "YES", " yes\n"] {
+            assert_eq!(is_yes(yes), Some(true), "{yes:?}");
+        }
+        for no in ["n", "no", "yess", "yonder", "ye", "yes please", "ja", "1", "true"] {
+            assert_eq!(is_yes(no), Some(false), "{no:?}");
+        }
+        assert_eq!(is_yes(" \n"), None);
     }
 }

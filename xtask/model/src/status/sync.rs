@@ -1,5 +1,7 @@
 //! What a sync of a cluster template does, read from what omnictl prints of it.
 
+use std::collections::BTreeMap;
+
 /// What a sync would do or did to one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncAction {
@@ -10,9 +12,26 @@ pub struct SyncAction {
     pub id: String,
     /// The machine count before and after, where it changes.
     pub machines: Option<(u64, u64)>,
+    /// The versions of Talos and Kubernetes before and after, where they change.
+    pub versions: Vec<VersionChange>,
 }
 
-crate::written!(SyncAction { verb, kind, id, machines });
+crate::written!(SyncAction { verb, kind, id, machines, versions });
+
+/// A version of a cluster that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionChange {
+    /// `Talos` or `Kubernetes`.
+    pub program: &'static str,
+    pub from: String,
+    pub to: String,
+}
+
+crate::written!(VersionChange { program, from, to });
+
+/// The programs with a version, by their key in the diff of a Cluster (omni v1.9.3 `client/api/omni/specs/omni.proto`,
+/// ClusterSpec).
+const VERSIONS: [(&str, &str); 2] = [("talosversion", "Talos"), ("kubernetesversion", "Kubernetes")];
 
 impl SyncAction {
     /// Whether machines or more go with it.
@@ -32,6 +51,16 @@ impl SyncAction {
                 format!("{count} {machines} of machine set {} (from {before} to {after})", self.id)
             }
             _ => self.words().trim_start_matches("destroy ").to_owned(),
+        }
+    }
+
+    /// Takes in a field of its diff that changes.
+    fn changed(&mut self, key: &str, from: &str, to: &str) {
+        if let Some((_, program)) = VERSIONS.iter().find(|(name, _)| *name == key && self.kind == "Clusters") {
+            self.versions.push(VersionChange { program, from: from.to_owned(), to: to.to_owned() });
+        }
+        if let (true, Ok(from), Ok(to)) = (key == "machinecount", from.parse(), to.parse()) {
+            self.machines = Some((from, to));
         }
     }
 
@@ -57,23 +86,30 @@ impl SyncAction {
 /// by its diff.
 pub fn sync_actions(text: &str) -> Vec<SyncAction> {
     let mut actions: Vec<SyncAction> = Vec::new();
-    let mut before = None;
+    // The keys that the current diff takes away.
+    let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     for line in text.lines() {
         if let Some(action) = line.strip_prefix("* ").and_then(sync_action) {
             actions.push(action);
-            before = None;
+            before.clear();
             continue;
         }
-        let count = |sign| {
-            let field = line.strip_prefix(sign)?.trim_start().strip_prefix("machinecount:")?;
-            field.trim().parse::<u64>().ok()
-        };
-        before = count('-').or(before);
-        if let (Some(before), Some(after), Some(action)) = (before, count('+'), actions.last_mut()) {
-            action.machines = (action.verb == "update").then_some((before, after));
+        if let Some((key, value)) = line.strip_prefix('-').and_then(field) {
+            before.insert(key, value);
+        }
+        let added = line.strip_prefix('+').and_then(field);
+        let (Some((key, after)), Some(action)) = (added, actions.last_mut()) else { continue };
+        if let Some(from) = before.get(key).filter(|_| action.verb == "update") {
+            action.changed(key, from, after);
         }
     }
     actions
+}
+
+/// `key: value` of a line of a diff, without quotes.
+fn field(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once(':')?;
+    Some((key.trim(), value.trim().trim_matches('"')))
 }
 
 fn sync_action(line: &str) -> Option<SyncAction> {
@@ -82,7 +118,7 @@ fn sync_action(line: &str) -> Option<SyncAction> {
     let rest = rest.trim_start().trim_start_matches("(dry run)").trim_start();
     let (kind, id) = rest.strip_suffix(')')?.split_once('(')?;
     let kind = kind.split('.').next()?.to_owned();
-    Some(SyncAction { verb, kind, id: id.to_owned(), machines: None })
+    Some(SyncAction { verb, kind, id: id.to_owned(), machines: None, versions: Vec::new() })
 }
 
 #[cfg(test)]
@@ -105,5 +141,17 @@ mod tests {
         assert!(scaled[0].destroys());
         assert_eq!(scaled[0].words(), "update machine set demo-workers from 3 to 1 machines");
         assert_eq!(sync_actions(""), []);
+    }
+
+    #[test]
+    fn versions_are_read_from_the_diff_of_the_cluster_alone() {
+        let text = "* updating (dry run) Clusters.omni.sidero.dev(up)\n--- a\n+++ b\n@@ -10,4 +10,4 @@\n spec:\n     installimage: \"\"\n-    kubernetesversion: 1.34.1\n-    talosversion: \"1.12.0\"\n+    kubernetesversion: 1.36.2\n+    talosversion: 1.13.5\n* updating (dry run) ConfigPatches.omni.sidero.dev(x)\n-    talosversion: 1\n+    talosversion: 2\n";
+        let change = |program, from: &str, to: &str| VersionChange { program, from: from.into(), to: to.into() };
+        let actions = sync_actions(text);
+        assert_eq!(
+            actions[0].versions,
+            [change("Kubernetes", "1.34.1", "1.36.2"), change("Talos", "1.12.0", "1.13.5")]
+        );
+        assert_eq!((actions[0].machines, actions[1].versions.len()), (None, 0));
     }
 }

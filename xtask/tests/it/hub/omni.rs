@@ -210,6 +210,11 @@ fn a_service_account_is_made_renewed_and_told() {
     let new = key("automation", 365);
     hub.say("new-key", &new);
     hub.say("account", "automation Operator 50b7 2026-12-22\n");
+    let dry = hub.run(&["omni-setup", "--dry-run", "--json", "--service-account"]);
+    let plan = dry.document()["data"]["plan"].clone();
+    assert_eq!((dry.exit, plan.as_array().unwrap().len(), &plan[0]["verb"]), (3, 1, &"renew".into()), "{plan}");
+    assert!(plan[0]["undo"].as_str().unwrap().starts_with("nothing to undo"), "{plan}");
+    std::fs::remove_file(hub.dir.join("calls")).unwrap();
     let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
     let document = ran.document();
     assert_eq!(ran.exit, 0, "{document}");
@@ -219,12 +224,29 @@ fn a_service_account_is_made_renewed_and_told() {
     assert!(hub.get(".claude/omni-scale.local.md").contains("service_account_expires"));
     assert_eq!(
         hub.calls(|line| line.contains("serviceaccount")),
-        ["omnictl serviceaccount list", "omnictl serviceaccount renew automation"]
+        ["omnictl serviceaccount list", "omnictl serviceaccount renew -- automation"]
     );
     // Another account's key is not written over.
     hub.edit("docker/.env", &new, &key("somebody", 300));
     let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
     assert_eq!(ran.document()["error"]["code"], "conflict", "{}", ran.stdout);
+}
+
+#[test]
+fn a_service_account_has_a_plain_name_and_a_known_role() {
+    let hub = Hub::healthy();
+    let long = "a".repeat(64);
+    for name in ["--role=Admin", "-h", "", "a b", "a@b", "a/b", "ä", ".", &long] {
+        let flag = format!("--service-account-name={name}");
+        let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account", "Reader", &flag]);
+        assert_eq!((ran.exit, &ran.document()["error"]["code"]), (2, &"usage".into()), "{name:?}: {}", ran.stdout);
+    }
+    for role in ["operator", "InfraProvider", "--ttl=1h", "Owner"] {
+        let ran = hub.run(&["omni-setup", "--yes", "--json", &format!("--service-account={role}")]);
+        assert_eq!((ran.exit, &ran.document()["error"]["code"]), (2, &"usage".into()), "{role:?}: {}", ran.stdout);
+        assert!(ran.document()["error"]["cause"].as_str().unwrap().contains("Reader, Operator, Admin"));
+    }
+    assert_eq!(hub.calls(|line| line.contains("serviceaccount")), Vec::<String>::new());
 }
 
 /// A key that has expired cannot renew itself, and an Operator's may not: the operator's own login does.

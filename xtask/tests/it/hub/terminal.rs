@@ -88,8 +88,7 @@ fn fresh() -> (Hub, Vec<Answer<'static>>) {
 #[test]
 fn every_value_is_asked_for_and_the_licence_is_the_operators() {
     let (hub, mut answers) = fresh();
-    answers.push(("set up Omni at https://127.0.0.1? [y/N]: ", "y".to_owned()));
-    answers.push(("Go on when you have decided there [Y/n]: ", String::new()));
+    answers.push(("Set up Omni at https://127.0.0.1 as shown? [y/N]: ", "y".to_owned()));
     let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &answers) else { return };
     assert_eq!(exit, 0, "{shown}");
     assert!(!shown.contains(CANARY) && !shown.contains(&"0f1e2d3c4b5a6978".repeat(4)), "a secret was shown: {shown}");
@@ -103,7 +102,7 @@ fn every_value_is_asked_for_and_the_licence_is_the_operators() {
 #[test]
 fn a_no_changes_nothing() {
     let (hub, mut answers) = fresh();
-    answers.push(("set up Omni at https://127.0.0.1? [y/N]: ", "n".to_owned()));
+    answers.push(("Set up Omni at https://127.0.0.1 as shown? [y/N]: ", "n".to_owned()));
     let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &answers) else { return };
     assert_eq!(exit, 130, "{shown}");
     assert!(shown.contains("nothing was changed"), "{shown}");

@@ -9,10 +9,12 @@ use serde_json::json;
 
 use super::{Outcome, program};
 use crate::ci::program::GIT_CLIFF;
+use xtask::apply;
 use xtask::cli::ChangelogBump;
 use xtask::cx::Cx;
 use xtask::failure::{Code, Failure};
 use xtask::files;
+use xtask::plan::{Action, Plan};
 use xtask::ui::Status;
 
 /// Where the version stands once: the file, and the text before it.
@@ -37,20 +39,13 @@ pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
     let edits = edits(cx, version)?;
     let tag = format!("v{version}");
     if cx.dry_run {
-        let mut plan = Vec::new();
+        let mut plan = Plan::default();
         for (file, _) in &edits {
-            cx.ui.note(file, format!("set the version in {file}"), Status::Planned, version);
-            plan.push(
-                json!({ "verb": "write", "object": file, "effect": version, "undo": format!("git checkout {file}") }),
-            );
+            plan.push("write", *file, version, format!("git checkout {file}"), Action::ByTask);
         }
-        cx.ui.note("CHANGELOG.md", "write CHANGELOG.md", Status::Planned, format!("with a section {tag}"));
-        plan.push(
-            json!({ "verb": "write", "object": "CHANGELOG.md", "effect": tag, "undo": "git checkout CHANGELOG.md" }),
-        );
-        return Ok(
-            Outcome::pending(format!("{} changes planned, nothing changed", plan.len())).with(json!({ "plan": plan }))
-        );
+        let effect = format!("with a section {tag}");
+        plan.push("write", "CHANGELOG.md", effect, "git checkout CHANGELOG.md", Action::ByTask);
+        return Ok(apply::planned(cx, &plan));
     }
     let words = ["--tag", &tag, "--output", "CHANGELOG.md"];
     program::call(cx, GIT_CLIFF, "writing CHANGELOG.md", &words, "writes CHANGELOG.md")?;

@@ -13,9 +13,11 @@ use super::Outcome;
 use crate::ci::repo;
 use crate::ci::table::{CHECKS, Check as Row};
 use crate::ci::verdict::{Bench, Verdict};
+use xtask::apply;
 use xtask::cli::Ci;
 use xtask::cx::Cx;
 use xtask::failure::{Code, Failure};
+use xtask::plan::{Action, Plan};
 use xtask::proc;
 use xtask::spec::nearest::suggestion;
 use xtask::ui::{Check, Done, Status, millis, table};
@@ -88,20 +90,19 @@ fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
     Outcome::done(format!("{} checks; off by default: {}", rows.len(), off.join(", "))).with(json!({ "checks": data }))
 }
 
+/// A check changes nothing; what `--fix` may rewrite is the plan.
 fn planned(cx: &Cx, rows: &[&Row], fix: bool) -> Outcome {
-    let mut plan = Vec::new();
-    for row in rows {
-        let effect = if fix && row.mend.is_some() { "mend, then check" } else { "check" };
-        cx.ui.note(row.name, row.about, Status::Planned, effect);
-        plan.push(json!({ "verb": effect, "object": row.name, "effect": row.about, "undo": "git checkout -- ." }));
+    let mut plan = Plan::default();
+    for row in rows.iter().filter(|row| fix && row.mend.is_some()) {
+        let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
+        plan.push("fix", row.name, effect, "git checkout -- .", Action::ByTask);
     }
-    let data = json!({ "plan": plan });
-    if fix {
-        Outcome::pending("these checks would run, and mend what they can")
-    } else {
-        Outcome::done("these checks would run")
+    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    let outcome = apply::planned(cx, &plan).and(json!({ "checks": names }));
+    match outcome.pending {
+        true => outcome,
+        false => Outcome { summary: format!("{} checks would run; they change nothing", names.len()), ..outcome },
     }
-    .with(data)
 }
 
 /// Step 2.

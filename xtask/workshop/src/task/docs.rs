@@ -14,11 +14,13 @@ use super::Outcome;
 use crate::ci::pages::faults::SOURCE as FAULTS;
 use crate::ci::pages::recording::{RECORDINGS, clean};
 use crate::ci::pages::{Inputs, PAGES, Page, difference};
+use xtask::apply;
 use xtask::check::Finding;
 use xtask::cli::Docs;
 use xtask::cx::Cx;
 use xtask::failure::{Code, Failure};
 use xtask::files;
+use xtask::plan::{Action, Plan};
 use xtask::proc::{self, Job};
 use xtask::spec::Place;
 use xtask::ui::{Done, Status};
@@ -42,21 +44,11 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
         .with(json!({ "findings": findings }))
         .into());
     }
-    if args.record && !cx.dry_run {
-        record(cx)?;
-    }
     if cx.dry_run {
-        let stale = stale(cx)?;
-        for (page, _) in &stale {
-            cx.ui.note(page.path, format!("write {}", page.path), Status::Planned, format!("from {}", page.source));
-        }
-        let plan: Vec<_> = stale.iter().map(|(page, _)| json!({ "verb": "write", "object": page.path, "effect": page.source, "undo": "git checkout" })).collect();
-        let data = json!({ "plan": plan });
-        return Ok(match stale.len() {
-            0 => Outcome::done("every page is up to date"),
-            count => Outcome::pending(format!("{count} pages would be written, nothing changed")),
-        }
-        .with(data));
+        return planned(args, cx);
+    }
+    if args.record {
+        record(cx)?;
     }
     let _lock = cx.lock()?;
     let written = write(cx)?;
@@ -65,6 +57,21 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
         _ => format!("written: {}", written.join(", ")),
     };
     Ok(Outcome::done(summary).with(json!({ "written": written })))
+}
+
+/// What would be recorded and written. Which pages show another recording is known only when it is there.
+fn planned(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
+    let mut plan = Plan::default();
+    for recording in RECORDINGS.iter().filter(|_| args.record) {
+        let file = format!("{RECORDINGS_DIR}/{}.txt", recording.name);
+        let effect = format!("what `cargo xtask {}` prints now, and the pages that show it", recording.words.join(" "));
+        plan.push("record", file.as_str(), effect, format!("git checkout {file}"), Action::ByTask);
+    }
+    for (page, _) in stale(cx)? {
+        let (effect, undo) = (format!("from {}", page.source), format!("git checkout {}", page.path));
+        plan.push("write", page.path, effect, undo, Action::ByTask);
+    }
+    Ok(apply::planned(cx, &plan))
 }
 
 /// Step 1.

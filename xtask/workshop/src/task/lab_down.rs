@@ -1,10 +1,10 @@
 //! `lab-down`: ends the lab that `lab-up` started, and removes what it left.
 
-use serde_json::json;
-
 use super::Outcome;
+use xtask::apply;
 use xtask::cx::Cx;
 use xtask::failure::{Code, Failure};
+use xtask::plan::{Action, Plan};
 use xtask::tool::lab;
 use xtask::ui::Done;
 
@@ -15,8 +15,10 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(Outcome::done("no lab is running"));
     }
     if cx.dry_run {
-        let step = json!({ "verb": "end", "object": "the lab", "effect": "its directory goes too", "undo": "cargo xtask lab-up" });
-        return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
+        let mut plan = Plan::default();
+        let effect = format!("its directory {} is removed", cx.paths.show(&dir));
+        plan.push("end", "the lab", effect, "cargo xtask lab-up", Action::ByTask);
+        return Ok(apply::planned(cx, &plan));
     }
     let program = lab::built(cx)?;
     cx.ui.step("lab", "the lab has ended", || {

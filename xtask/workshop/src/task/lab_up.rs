@@ -7,10 +7,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Outcome;
+use xtask::apply;
 use xtask::cli::{LabSize, LabUp};
 use xtask::cx::Cx;
 use xtask::failure::{Code, Failure};
 use xtask::files;
+use xtask::plan::{Action, Plan};
 use xtask::proc;
 use xtask::tool::lab::{self, Options, faults};
 use xtask::ui::Done;
@@ -28,8 +30,10 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
             .into());
     }
     if cx.dry_run {
-        let step = json!({ "verb": "start", "object": "a lab", "effect": "simulated far ends on loopback", "undo": "cargo xtask lab-down" });
-        return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
+        let mut plan = Plan::default();
+        let effect = format!("simulated services on loopback, files in {}", cx.paths.show(&dir));
+        plan.push("start", "a lab", effect, "cargo xtask lab-down", Action::ByTask);
+        return Ok(apply::planned(cx, &plan));
     }
     let program = lab::built(cx)?;
     let known = faults::table(cx, &program)?;

@@ -7,10 +7,11 @@ use xshell::cmd;
 
 use super::Outcome;
 use crate::ci::program::Program;
+use xtask::apply;
 use xtask::cx::Cx;
 use xtask::failure::{Code, Failure};
+use xtask::plan::{Action, Plan};
 use xtask::proc::{self, Job};
-use xtask::ui::Status;
 
 /// Calls a program that changes nothing.
 ///
@@ -47,10 +48,9 @@ pub fn look(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow:
 pub fn call(cx: &Cx, program: Program, purpose: &str, words: &[&str], effect: &str) -> anyhow::Result<Outcome> {
     if cx.dry_run {
         program.find(&cx.paths)?;
-        let line = format!("{} {}", program.name, words.join(" "));
-        cx.ui.note(program.name, &line, Status::Planned, effect);
-        let step = json!({ "verb": "run", "object": line, "effect": effect, "undo": "git" });
-        return Ok(Outcome::pending("1 change planned, nothing changed").with(json!({ "plan": [step] })));
+        let mut plan = Plan::default();
+        plan.push("run", format!("{} {}", program.name, words.join(" ")), effect, "git", Action::ByTask);
+        return Ok(apply::planned(cx, &plan));
     }
     let _lock = cx.lock()?;
     look(cx, program, purpose, words)
