@@ -54,7 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
     match ended(dispatch(&cli.task, &cx)) {
         Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, &dry(outcome, &args)),
         Ok(outcome) => succeed(name, &cx.ui, &outcome),
-        Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(Failure::of(&error)))),
+        Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(&cx, Failure::of(&error)))),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::status::docker::{Container, Inspected};
 use crate::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use crate::tool::docker::Docker;
 use crate::tool::omni;
-use crate::triage;
+use crate::triage::Issues;
 use crate::ui::Done;
 use crate::wait::{self, Look};
 
@@ -257,12 +257,12 @@ pub fn host_and_port(text: &str) -> (String, u16) {
 /// `failure` with what the log of `service` says, where it is a known issue.
 pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(service, 60));
-    let (Ok(log), Ok(issues)) = (log, triage::issues()) else { return failure };
-    match triage::find(&issues, &log).into_iter().next_back() {
-        Some((issue, line)) => {
-            failure.cause.push_str(&format!("\nits log: {line}"));
-            failure.hint = format!("known issue `{}`: {} {}", issue.id, issue.cause.trim(), issue.fix.trim());
-            failure.next.push(issue.next.clone());
+    let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
+    match issues.find(&log).last() {
+        Some(hit) => {
+            failure.cause.push_str(&format!("\nits log: {}", hit.text));
+            failure.hint = hit.hint();
+            failure.next.push(hit.next());
         }
         None => {
             if let Some(line) = log.lines().rev().find(|line| !line.trim().is_empty()) {

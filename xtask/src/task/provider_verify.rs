@@ -25,7 +25,7 @@ use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
 use crate::tool::omni;
 use crate::tool::omnictl::{Omnictl, no_endpoint};
 use crate::tool::proxmox::{Proxmox, Token};
-use crate::triage;
+use crate::triage::Issues;
 use crate::ui::{Check, Done, Status};
 use crate::wait::{self, Look};
 
@@ -106,11 +106,11 @@ fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {
 /// The last lines of the provider's log explain what its container's state does not.
 fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, 20));
-    let (Ok(log), Ok(issues)) = (log, triage::issues()) else { return failure };
-    if let Some((issue, line)) = triage::find(&issues, &log).into_iter().next_back() {
-        failure.cause.push_str(&format!("\nits log: {line}"));
-        failure.hint = format!("{} {}", issue.cause.trim(), issue.fix.trim());
-        failure.next.push(issue.next.clone());
+    let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
+    if let Some(hit) = issues.find(&log).last() {
+        failure.cause.push_str(&format!("\nits log: {}", hit.text));
+        failure.hint = hit.hint();
+        failure.next.push(hit.next());
     } else if let Some(line) =
         log.lines().rev().find(|line| line.contains("Error:") || line.contains("\"level\":\"error\""))
     {

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::status::cluster::ClusterView;
 use crate::tool::compose::{Compose, PROVIDER};
 use crate::tool::proxmox::Proxmox;
-use crate::triage::{self, Issue};
+use crate::triage::Issues;
 
 use super::provider_verify;
 
@@ -48,7 +48,7 @@ struct Failed {
 
 /// `failure` with what keeps the machines of the cluster, as far as it can be found out. `view` is what Omni showed last.
 pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&ClusterView>) -> Failure {
-    let Ok(issues) = triage::issues() else { return failure };
+    let Ok(issues) = Issues::of(cx) else { return failure };
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).unwrap_or_default();
     let said = telling(&errors(&log, cluster), &issues);
     // An image that does not come is retried with a word that is no error.
@@ -108,8 +108,8 @@ fn errors(log: &str, cluster: &str) -> Vec<(Line, String)> {
 
 /// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
 /// tried again after a failure may fail otherwise: the first half of it is done already.
-fn telling(errors: &[(Line, String)], issues: &[Issue]) -> Option<(Line, String)> {
-    let known = |(line, raw): &&(Line, String)| line.error == "stopped" || !triage::find(issues, raw).is_empty();
+fn telling(errors: &[(Line, String)], issues: &Issues) -> Option<(Line, String)> {
+    let known = |(line, raw): &&(Line, String)| line.error == "stopped" || !issues.find(raw).is_empty();
     errors.iter().find(known).or(errors.first()).cloned()
 }
 
@@ -150,12 +150,12 @@ fn last_failed(cx: &Cx, proxmox: &Proxmox) -> Option<Failed> {
 }
 
 /// `failure` with the known issue that `text` bears.
-fn known(mut failure: Failure, issues: &[Issue], text: &str) -> Failure {
-    if let Some((issue, _)) = triage::find(issues, text).into_iter().next() {
-        failure.hint = format!("known issue `{}`: {} {}", issue.id, issue.cause.trim(), issue.fix.trim());
-        failure.next.insert(0, issue.next.clone());
+fn known(mut failure: Failure, issues: &Issues, text: &str) -> Failure {
+    if let Some(hit) = issues.find(text).first() {
+        failure.hint = hit.hint();
+        failure.next.insert(0, hit.next());
     } else {
-        "mend what it says there.".clone_into(&mut failure.hint);
+        "fix what it says there.".clone_into(&mut failure.hint);
     }
     failure
 }
@@ -205,7 +205,7 @@ mod tests {
             + &line("error", "demo-workers-a", "500 something else", "syncVM");
         let found = errors(&log, "demo");
         assert_eq!(found[0].0.error, "500 something else");
-        let issues = triage::issues().unwrap();
+        let issues = Issues::read().unwrap();
         assert_eq!(telling(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
         assert_eq!(telling(&found[..1], &issues).unwrap().0.error, "500 something else");
         assert_eq!(telling(&[], &issues), None);

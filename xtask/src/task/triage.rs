@@ -13,29 +13,29 @@ use crate::cli::Triage;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
-use crate::triage::{self, Hit};
+use crate::triage::{Hit, Issues};
 
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
 const LIMIT: u64 = 64 << 20;
 
 pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
-    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
     let (from, text) = read(args.file.as_deref(), cx)?;
     let lines = text.lines().count();
-    let found = triage::hits(&issues, &text);
+    let found = issues.find(&text);
     for hit in &found {
         cx.ui.data(&shown(hit));
     }
     let summary = match found.len() {
-        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.len()),
+        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.list().len()),
         1 => format!("{from}: one known issue in {lines} lines"),
         count => format!("{from}: {count} known issues in {lines} lines"),
     };
     let data = json!({ "lines": lines, "findings": found });
     let mut outcome = Outcome::done(summary).with(data);
     for hit in &found {
-        if !outcome.next.contains(&hit.issue.next) {
-            outcome.next.push(hit.issue.next.clone());
+        if !outcome.next.contains(&hit.next()) {
+            outcome.next.push(hit.next());
         }
     }
     if found.is_empty() {
@@ -46,7 +46,7 @@ pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
 
 fn shown(hit: &Hit<'_>) -> String {
     let more = if hit.count > 1 { format!(" (and {} more)", hit.count - 1) } else { String::new() };
-    format!("line {}{more}: {}\n{}\n", hit.line, hit.text, triage::shown(hit.issue))
+    format!("line {}{more}: {}\n{}\n", hit.line, hit.text, hit.shown())
 }
 
 /// The log and where it came from.

@@ -329,7 +329,7 @@ impl<'a> Omnictl<'a> {
         if ended.success() {
             return Ok(ended.stdout);
         }
-        let mut failure = triage::enrich(self.explain(&ended));
+        let mut failure = triage::enrich(self.cx, self.explain(&ended));
         let done: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("* ")).collect();
         // The last line is the one that failed: it is printed before it is tried.
         if let Some((last, before)) = done.split_last() {
