@@ -55,7 +55,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut known = Vec::new();
     for (service, text) in &logs {
         for hit in issues.find(text) {
-            cx.ui.data(&format!("\n{}", hit.shown()));
+            cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             known.push(json!({ "service": service, "finding": hit }));
         }
     }

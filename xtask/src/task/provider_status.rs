@@ -84,7 +84,17 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
                     if count == 1 { "issue" } else { "issues" }
                 ),
             };
-            Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify"))
+            let mut next: Vec<String> = Vec::new();
+            for command in known.iter().map(Hit::next) {
+                // Its own log is what stands above.
+                if !next.contains(&command) && !command.contains("provider-status") {
+                    next.push(command);
+                }
+            }
+            if next.is_empty() {
+                next.push("cargo xtask provider-verify".to_owned());
+            }
+            Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }
         Some(container) => {
             let failure = Failure::new(Code::Failed, "the provider does not run").cause(container.status.clone());
@@ -113,7 +123,7 @@ fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
         cx.ui.data(&format!("\n{log}"));
     }
     for hit in known {
-        cx.ui.data(&format!("\n{}", hit.shown()));
+        cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
     }
 }
 
@@ -125,7 +135,7 @@ fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &Issues
         for hit in issues.find(line) {
             if !seen.contains(&hit.issue.id) {
                 seen.push(hit.issue.id.clone());
-                cx.ui.data(&format!("\n{}", hit.shown()));
+                cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             }
         }
     })?;

@@ -68,15 +68,23 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     note_health(cx, health);
     let data = json!({ "provider_id": id, "provider_status": health });
     let Some((_, first)) = failures.first().cloned() else {
-        return Ok(Outcome::done(format!("the provider `{id}` is healthy"))
-            .with(data)
-            .next("cargo xtask machineclass-create"));
+        return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(onward(cx)));
     };
     for (_, failure) in &failures[1..] {
         cx.ui.fail(failure);
     }
     let next = if first.next.is_empty() { vec!["cargo xtask provider-status".to_owned()] } else { first.next.clone() };
     Err(Failure { next, ..first.with(data) }.into())
+}
+
+/// Where a healthy provider leads: to the first thing that is missing, and at the end to the look at everything.
+fn onward(cx: &Cx) -> &'static str {
+    let has = |list: &str| !cx.settings.state.list(list).is_empty();
+    match (has("machine_classes"), has("clusters")) {
+        (_, true) => "cargo xtask doctor",
+        (true, false) => "cargo xtask cluster-create",
+        (false, false) => "cargo xtask machineclass-create",
+    }
 }
 
 fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {

@@ -29,7 +29,7 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
         }
         cx.ui.data(&log);
         for hit in issues.find(&log) {
-            cx.ui.data(&format!("\n{}", hit.shown()));
+            cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             let mut finding = serde_json::to_value(&hit)?;
             finding["service"] = Value::from(service.as_str());
             named.push((hit.next(), finding));
@@ -85,7 +85,7 @@ fn follow(
                 let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if !seen.contains(&hit.issue.id) {
                     seen.push(hit.issue.id.clone());
-                    cx.ui.data(&format!("\n{}\n", hit.shown()));
+                    cx.ui.data(&cx.ui.advice(&format!("\n{}\n", hit.shown())));
                 }
             }
         })

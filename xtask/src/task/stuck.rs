@@ -71,8 +71,10 @@ pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&Clust
     }
     let text = format!("{}\nTASK ERROR: {}", failed.log.join("\n"), failed.status);
     failure = known(failure, &issues, &text);
-    if let (true, Some((line, _))) = (DEAD_ENDS.contains(&failed.kind.as_str()), &said) {
-        failure.hint.push_str(" The provider never looks at this task again: when it is mended, delete the machine request, and Omni asks for a new machine.");
+    // Without a step the request is being torn down: deleting it again helps nothing.
+    let creating = said.as_ref().filter(|(line, _)| !line.step.is_empty());
+    if let (true, Some((line, _))) = (DEAD_ENDS.contains(&failed.kind.as_str()), creating) {
+        failure.hint.push_str(" The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine.");
         failure.next.push(format!("omnictl delete machinerequest {}", line.id));
     }
     failure

@@ -1,6 +1,6 @@
 //! `triage`: a log, from a file or from standard input, against the known issues.
 //!
-//! Each issue is named once, with the line that shows it first, its cause, what mends it, and where that is known from.
+//! Each issue is named once, with the line that shows it first, its cause, what fixes it, and where that is known from.
 //! Nothing found is an answer too: exit 0 means that the log was read.
 
 use std::io::{IsTerminal, Read};
@@ -14,6 +14,7 @@ use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
 use crate::triage::{Hit, Issues};
+use crate::ui::interruptible;
 
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
 const LIMIT: u64 = 64 << 20;
@@ -24,7 +25,7 @@ pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
     let lines = text.lines().count();
     let found = issues.find(&text);
     for hit in &found {
-        cx.ui.data(&shown(hit));
+        cx.ui.data(&cx.ui.advice(&shown(hit)));
     }
     let summary = match found.len() {
         0 => format!("{from}: none of the {} known issues in {lines} lines", issues.list().len()),
@@ -57,20 +58,23 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
             .cause(error.to_string())
             .hint("give a file, or paste the log on standard input: `cargo xtask triage -`")
     };
-    let mut bytes = Vec::new();
-    let from = match file.filter(|file| *file != Path::new("-")) {
+    let (from, bytes) = match file.filter(|file| *file != Path::new("-")) {
         Some(file) => {
             let from = format!("`{}`", file.display());
-            bytes = files::read_up_to(file, LIMIT + 1).map_err(|error| failed(&from, error))?;
-            from
+            let bytes = files::read_up_to(file, LIMIT + 1).map_err(|error| failed(&from, error))?;
+            (from, bytes)
         }
         None => {
             let from = "standard input".to_owned();
             if std::io::stdin().is_terminal() {
                 cx.ui.say("  paste the log, then press Enter and Ctrl-D");
             }
-            std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(&from, error))?;
-            from
+            let read = || {
+                let mut bytes = Vec::new();
+                Some(std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes).map(|_| bytes))
+            };
+            let read = interruptible("reading standard input", read)?;
+            (from.clone(), read.map_err(|error| failed(&from, error))?)
         }
     };
     if bytes.len() as u64 > LIMIT {

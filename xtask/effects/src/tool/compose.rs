@@ -268,7 +268,7 @@ fn understood(said: &str) -> Option<Failure> {
             .kind(Kind::Sidecar)
             .cause(said)
             .hint("Omni waits for a working tailnet address: look at the sidecar's log, most often TS_AUTHKEY is used up or expired")
-            .next(format!("docker compose -f docker/compose.yaml logs --tail 30 {SIDECAR}")));
+            .next(format!("cargo xtask stack-logs {SIDECAR}")));
     }
     if has("no such service") {
         return Some(Failure::new(Code::NotFound, "the stack has no such service").cause(said));
