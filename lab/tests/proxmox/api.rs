@@ -356,6 +356,36 @@ fn a_large_cluster_is_listed_whole() {
     });
 }
 
+/// The refusals of PVE 9 for a rule about what is not there.
+#[test]
+fn ha_rules_name_managed_resources_and_nodes_that_exist() {
+    run(async {
+        let mut lab = Lab::new(1000.0).await;
+        assert_eq!(lab.task("POST", QEMU, machine(100)).await, "OK");
+        lab.become_root().await;
+        let rule = |nodes: &str, resources: &str| json!({"rule": "r", "type": "node-affinity", "nodes": nodes, "resources": resources});
+        for (nodes, resources, why) in [
+            ("pve1", "vm:999", "create HA rules failed: cannot use unmanaged resource(s) vm:999."),
+            ("pve1", "vm:100,vm:7000", "create HA rules failed: cannot use unmanaged resource(s) vm:100, vm:7000."),
+        ] {
+            let reply = lab.call("POST", "/cluster/ha/rules", rule(nodes, resources)).await;
+            assert_eq!(reply.status_line(), format!("500 {why}"));
+        }
+        assert_eq!(lab.data("POST", "/cluster/ha/resources", json!({"sid": "vm:100"})).await, Value::Null);
+        for nodes in ["pve1,nonode", "nonode:2"] {
+            let reply = lab.call("POST", "/cluster/ha/rules", rule(nodes, "vm:100")).await;
+            assert_eq!(reply.status_line(), "500 create HA rules failed: cannot use non-existant node(s) nonode.");
+        }
+        assert_eq!(lab.get("/cluster/ha/rules").await, json!([]), "nothing was kept");
+        assert_eq!(lab.data("POST", "/cluster/ha/rules", rule("pve1:2,pve2", "vm:100")).await, Value::Null);
+        let change = json!({"type": "node-affinity", "nodes": "nonode", "resources": "vm:100"});
+        let reply = lab.call("PUT", "/cluster/ha/rules/r", change.clone()).await;
+        assert_eq!(reply.status_line(), "500 update HA rules failed: cannot use non-existant node(s) nonode.");
+        let reply = lab.call("PUT", "/cluster/ha/rules/x", change).await;
+        assert_eq!(reply.status_line(), "500 update HA rules failed: HA rule 'x' does not exist");
+    });
+}
+
 #[test]
 fn machines_can_be_managed_by_ha_and_belong_to_a_pool() {
     run(async {
