@@ -111,8 +111,12 @@ fn verdict(
     if gone > 0 {
         words.push(format!("{gone} to remove"));
     }
+    // What Omni asks for already is not made by another sync.
+    let to_sync = gone > 0 || fit.placements.iter().any(|placement| placement.state == State::New);
     let next = match templates {
-        [one] => format!("cargo xtask cluster-sync {}", one.name),
+        [one] if to_sync => format!("cargo xtask cluster-sync {}", one.name),
+        [one] => format!("cargo xtask cluster-status {}", one.name),
+        _ if !to_sync => "cargo xtask cluster-status".to_owned(),
         _ => "cargo xtask cluster-sync --all".to_owned(),
     };
     Ok(Outcome::pending(format!("{what}: {}", words.join(", "))).with(data).next(next))

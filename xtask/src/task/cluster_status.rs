@@ -54,16 +54,24 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     cx.ui.data(&table(&["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"], &rows));
     let running = lines.iter().filter(|line| line.running).count();
     let summary = format!("{running} of {} clusters Running and ready", lines.len());
-    for line in lines.iter().filter(|line| !line.running) {
+    let troubled: Vec<&ClusterLine> = lines.iter().filter(|line| !line.running).collect();
+    for line in troubled.iter().take(NAMED) {
         cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, trouble(line));
     }
-    let troubled = lines.iter().find(|line| !line.running);
+    if troubled.len() > NAMED {
+        let more = format!("{} more clusters", troubled.len() - NAMED);
+        cx.ui.note("not-running", more, Status::Warning, "not Running and ready");
+    }
+    let troubled = troubled.first().map(|line| line.name.clone());
     let outcome = Outcome::done(summary).with(json!({ "clusters": lines }));
     Ok(match troubled {
-        Some(line) => outcome.next(format!("cargo xtask cluster-status {}", line.name)),
+        Some(name) => outcome.next(format!("cargo xtask cluster-status {name}")),
         None => outcome,
     })
 }
+
+/// How many clusters in trouble are named before the table, which has them all.
+const NAMED: usize = 8;
 
 fn row(line: &ClusterLine) -> Vec<String> {
     let ready = if line.running { "yes" } else { "no" };
@@ -93,7 +101,8 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     })?;
     let obstacles = if view.running { Vec::new() } else { obstacle::find(cx, &omnictl, &view) };
     for found in &obstacles {
-        cx.ui.note(found.id, found.what.as_str(), Status::Failed, found.words.as_str());
+        let status = if found.lasting { Status::Failed } else { Status::Warning };
+        cx.ui.note(found.id, found.what.as_str(), status, found.words.as_str());
     }
     cx.ui.data(&picture(&view));
     let why = obstacles.first().map(Obstacle::line).or(view.first_error()).unwrap_or_else(|| view.waits_for());
@@ -104,19 +113,15 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     };
     let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "obstacles": obstacles }));
     if view.running {
-        return Ok(outcome.next(kubeconfig(cluster)));
+        return Ok(outcome.next(format!("omnictl kubeconfig -c {cluster}")));
     }
     for found in &obstacles {
         cx.ui.say(&format!("  fix: {}", found.fix));
-        outcome = outcome.next(found.next.as_str());
+        if !outcome.next.contains(&found.next) {
+            outcome = outcome.next(found.next.as_str());
+        }
     }
     Ok(if obstacles.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
-}
-
-/// Access that works without a browser: with a service account's token, in a file of its own (Omni v1.9.3
-/// client/pkg/omnictl/kubeconfig.go; without `--service-account` kubectl asks for a login through OIDC).
-fn kubeconfig(cluster: &str) -> String {
-    format!("omnictl kubeconfig --cluster {cluster} --service-account --user admin ./{cluster}.kubeconfig")
 }
 
 /// The failure for a cluster that Omni does not have; names those that it has.

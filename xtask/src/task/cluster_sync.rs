@@ -59,6 +59,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     refuse_destroyed(&omnictl, &templates.iter().map(Template::name).collect::<Vec<_>>())?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
     let wanted = compare(cx, &omnictl, &templates, &staged)?;
+    refuse_destroyed_sets(&omnictl, &wanted)?;
     let impacts = impact::of(cx, &omnictl, &syncs(&templates, &wanted), around.classes.as_deref())?;
     let plan = plan(cx, &templates, staged, &wanted, &impacts);
     let names: Vec<&str> = wanted.iter().map(|each| each.name.as_str()).collect();
@@ -430,6 +431,23 @@ pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<(), Fai
         // It went in this moment.
         None => return Ok(()),
     })
+}
+
+/// The same for a machine set that is being destroyed while its template has it again.
+fn refuse_destroyed_sets(omnictl: &Omnictl<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
+    let changed =
+        |each: &&Wanted| each.actions.iter().any(|action| action.verb == "update" && action.kind == "MachineSets");
+    for each in wanted.iter().filter(changed) {
+        let sets = omnictl.list("machinesets", Some(&format!("omni.sidero.dev/cluster={}", each.name)))?;
+        let updated = |id: &str| each.actions.iter().any(|action| action.verb == "update" && action.id == id);
+        if let Some(set) = sets.iter().find(|set| set.metadata.tearing_down() && updated(&set.metadata.id)) {
+            return Err(Failure::new(Code::Conflict, format!("machine set `{}` is being destroyed", set.metadata.id))
+                .cause(format!("its cluster `{}` runs on; Omni refuses to change a set that it destroys", each.name))
+                .hint("when it is gone, a sync creates it again")
+                .next(format!("cargo xtask cluster-status {}", each.name)));
+        }
+    }
+    Ok(())
 }
 
 /// Keeps in the state which clusters there are.

@@ -15,13 +15,14 @@ use crate::status::cluster::{ClusterView, MachineView, Party};
 use crate::tool::compose::{Compose, OMNI, PROVIDER};
 use crate::tool::omnictl::Omnictl;
 use crate::tool::proxmox::Proxmox;
+use crate::triage;
 
 use super::{provider_verify, stuck};
 
 /// Why a cluster will not get on by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// `provider`, `proxmox` or `vm`.
+    /// `provider`, `provider-log`, `proxmox` or `vm`.
     pub id: &'static str,
     /// Who is in the way, in words.
     pub what: String,
@@ -54,7 +55,9 @@ pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Obstacle>
     };
     let mut jobs: Vec<Job<'_, Vec<Obstacle>>> = Vec::new();
     for id in &providers {
-        jobs.push(Box::new(|| provider(cx, omnictl, id).into_iter().collect()));
+        jobs.push(Box::new(|| {
+            provider(cx, omnictl, id).or_else(|| complaint(cx, id, &view.name)).into_iter().collect()
+        }));
     }
     if !vms.is_empty() || providers.contains(cx.settings.provider_id(None).value.as_str()) {
         jobs.push(Box::new(|| proxmox(cx, &vms)));
@@ -104,6 +107,19 @@ fn provider(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Option<Obstacle> {
             "cargo xtask provider-status",
         ),
     }
+}
+
+/// What a provider that runs complains of: it tries again by itself, and Omni hears of it late or never.
+fn complaint(cx: &Cx, id: &str, cluster: &str) -> Option<Obstacle> {
+    let (words, raw) = stuck::complaint(cx, cluster).filter(|_| cx.settings.provider_id(None).value == id)?;
+    let issues = triage::issues().ok()?;
+    let issue = triage::find(&issues, &raw).into_iter().next();
+    let next = issue.as_ref().map_or("cargo xtask provider-status".to_owned(), |(issue, _)| issue.next.clone());
+    let fix = issue.map_or("fix what it names; the provider tries again by itself".to_owned(), |(issue, _)| {
+        format!("known issue `{}`: {}", issue.id, issue.fix.trim())
+    });
+    let what = format!("the log of the provider `{id}`");
+    Some(Obstacle { id: "provider-log", what, words, fix, next, lasting: false })
 }
 
 /// Proxmox, asked with the provider's own login: whether it answers, and where these machines' VMs are.

@@ -1,6 +1,6 @@
 //! `triage`: a log, from a file or from standard input, against the known issues.
 //!
-//! Each issue is named once, with the line that shows it first, its cause, what fixes it, and where that is known from.
+//! Each issue is named once, with the line that shows it first, its cause, what mends it, and where that is known from.
 //! Nothing found is an answer too: exit 0 means that the log was read.
 
 use std::io::{IsTerminal, Read};
@@ -13,30 +13,29 @@ use crate::cli::Triage;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
-use crate::triage::{Hit, Issues};
-use crate::ui::interruptible;
+use crate::triage::{self, Hit};
 
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
 const LIMIT: u64 = 64 << 20;
 
 pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
-    let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
+    let issues = triage::issues().map_err(anyhow::Error::msg)?;
     let (from, text) = read(args.file.as_deref(), cx)?;
     let lines = text.lines().count();
-    let found = issues.find(&text);
+    let found = triage::hits(&issues, &text);
     for hit in &found {
-        cx.ui.data(&cx.ui.advice(&shown(hit)));
+        cx.ui.data(&shown(hit));
     }
     let summary = match found.len() {
-        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.list().len()),
+        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.len()),
         1 => format!("{from}: one known issue in {lines} lines"),
         count => format!("{from}: {count} known issues in {lines} lines"),
     };
     let data = json!({ "lines": lines, "findings": found });
     let mut outcome = Outcome::done(summary).with(data);
     for hit in &found {
-        if !outcome.next.contains(&hit.next()) {
-            outcome.next.push(hit.next());
+        if !outcome.next.contains(&hit.issue.next) {
+            outcome.next.push(hit.issue.next.clone());
         }
     }
     if found.is_empty() {
@@ -47,7 +46,7 @@ pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
 
 fn shown(hit: &Hit<'_>) -> String {
     let more = if hit.count > 1 { format!(" (and {} more)", hit.count - 1) } else { String::new() };
-    format!("line {}{more}: {}\n{}\n", hit.line, hit.text, hit.shown())
+    format!("line {}{more}: {}\n{}\n", hit.line, hit.text, triage::shown(hit.issue))
 }
 
 /// The log and where it came from.
@@ -58,23 +57,20 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
             .cause(error.to_string())
             .hint("give a file, or paste the log on standard input: `cargo xtask triage -`")
     };
-    let (from, bytes) = match file.filter(|file| *file != Path::new("-")) {
+    let mut bytes = Vec::new();
+    let from = match file.filter(|file| *file != Path::new("-")) {
         Some(file) => {
             let from = format!("`{}`", file.display());
-            let bytes = files::read_up_to(file, LIMIT + 1).map_err(|error| failed(&from, error))?;
-            (from, bytes)
+            bytes = files::read_up_to(file, LIMIT + 1).map_err(|error| failed(&from, error))?;
+            from
         }
         None => {
             let from = "standard input".to_owned();
             if std::io::stdin().is_terminal() {
                 cx.ui.say("  paste the log, then press Enter and Ctrl-D");
             }
-            let read = || {
-                let mut bytes = Vec::new();
-                Some(std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes).map(|_| bytes))
-            };
-            let read = interruptible("reading standard input", read)?;
-            (from.clone(), read.map_err(|error| failed(&from, error))?)
+            std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(&from, error))?;
+            from
         }
     };
     if bytes.len() as u64 > LIMIT {

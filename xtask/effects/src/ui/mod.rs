@@ -8,22 +8,19 @@ mod prompt;
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
-use std::sync::{LazyLock, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
-use regex::{Captures, Regex};
 use serde_json::Value;
 
 use crate::beside::{Job, beside};
-use crate::proc;
 use model::failure::{Code, Failure};
 use model::secret::redact;
 
 pub use json::document;
-pub use prompt::{Prompter, interruptible};
+pub use prompt::Prompter;
 pub use table::table;
 
 /// How a step ended.
@@ -144,8 +141,6 @@ pub struct Ui {
     bar: Mutex<Option<ProgressBar>>,
     /// Why standard output did not take what was written to it.
     lost: Mutex<Option<String>>,
-    /// The project that the task was given on its command line: its advice needs the same.
-    project: Option<String>,
 }
 
 impl Ui {
@@ -162,28 +157,7 @@ impl Ui {
         console::set_colors_enabled_stderr(color);
         let stdout_color = style.color == Color::Always || (color && std::io::stdout().is_terminal());
         console::set_colors_enabled(stdout_color);
-        let (steps, bar, lost) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ui { style, terminal, color, steps, bar, lost, project: None }
-    }
-
-    /// The same for a task that was started with `--project-dir`.
-    pub fn in_project(self, given: Option<&Path>) -> Ui {
-        Ui { project: given.map(|dir| proc::quote(&dir.display().to_string())), ..self }
-    }
-
-    /// `text` with the `--project-dir` of this call in every command for a task.
-    pub fn advice(&self, text: &str) -> String {
-        static COMMAND: LazyLock<Option<Regex>> =
-            LazyLock::new(|| Regex::new(r"(?m)(^|`|next: |\| )(cargo xtask [a-z][^`\n]*?)( +#[^\n]*)?(`|$)").ok());
-        let (Some(project), Some(command)) = (&self.project, COMMAND.as_ref()) else { return text.to_owned() };
-        let located = command.replace_all(text, |found: &Captures<'_>| {
-            let rest = |group| found.get(group).map_or("", |part| part.as_str());
-            match &found[2] {
-                call if call.contains("--project-dir") => found[0].to_owned(),
-                call => format!("{}{call} --project-dir {project}{}{}", &found[1], rest(3), rest(4)),
-            }
-        });
-        located.into_owned()
+        Ui { style, terminal, color, steps: Mutex::default(), bar: Mutex::default(), lost: Mutex::default() }
     }
 
     pub fn json(&self) -> bool {
@@ -368,7 +342,7 @@ impl Ui {
         self.talk(summary);
         if !self.style.quiet {
             for command in next {
-                self.talk(&self.advice(&format!("  next: {command}")));
+                self.talk(&format!("  next: {command}"));
             }
         }
     }
@@ -378,11 +352,11 @@ impl Ui {
         let mut text = format!("{} {}", style("error:").for_stderr().red().bold(), failure.message);
         for (label, words) in [("cause", &failure.cause), ("hint", &failure.hint)] {
             if !words.is_empty() {
-                text.push_str(&format!("\n{label:>7}: {}", self.advice(words).replace('\n', "\n         ")));
+                text.push_str(&format!("\n{label:>7}: {}", words.replace('\n', "\n         ")));
             }
         }
         for command in &failure.next {
-            text.push_str(&format!("\n   next: {}", self.advice(command)));
+            text.push_str(&format!("\n   next: {command}"));
         }
         self.talk(&text);
     }

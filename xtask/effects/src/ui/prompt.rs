@@ -112,24 +112,13 @@ fn read_line(question: &str) -> Result<String, Failure> {
 
 /// Reads beside us, so that Ctrl-C ends a question at once: a read that waits is restarted after a signal.
 fn answered(read: impl FnOnce() -> Option<String> + Send + 'static) -> Result<String, Failure> {
-    interruptible("asking", read)
-}
-
-/// What `read` returns, unless Ctrl-C comes first: `doing` says what was given up then, as it does when there is nothing.
-///
-/// # Errors
-/// [`Code::Interrupted`].
-pub fn interruptible<T: Send + 'static>(
-    doing: &str,
-    read: impl FnOnce() -> Option<T> + Send + 'static,
-) -> Result<T, Failure> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(read()));
     loop {
         match receiver.recv_timeout(Duration::from_millis(25)) {
             Ok(Some(answer)) if !proc::interrupted() => return Ok(answer),
             Err(mpsc::RecvTimeoutError::Timeout) if !proc::interrupted() => {}
-            _ => return Err(proc::interruption(doing)),
+            _ => return Err(proc::interruption("asking")),
         }
     }
 }

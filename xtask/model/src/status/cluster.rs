@@ -451,7 +451,7 @@ impl ClusterView {
         }
     }
 
-    /// What the machines wait for that are not ready: `A waits for x`, `A, B and 3 more wait for y`.
+    /// What the machines wait for that are not ready: `A waits for x`, `B and 3 more wait for y`.
     fn waits(&self) -> Vec<String> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
         for machine in self.machines().filter(|machine| !machine.ready) {
@@ -462,8 +462,7 @@ impl ClusterView {
         }
         let words = |(wait, names): (&str, Vec<&str>)| match names.as_slice() {
             [one] => format!("{one} waits for {wait}"),
-            [one, two] => format!("{one} and {two} wait for {wait}"),
-            [one, two, rest @ ..] => format!("{one}, {two} and {} more wait for {wait}", rest.len()),
+            [one, rest @ ..] => format!("{one} and {} more wait for {wait}", rest.len()),
             [] => String::new(),
         };
         groups.into_iter().map(words).collect()

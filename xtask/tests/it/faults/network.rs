@@ -17,7 +17,7 @@ stories! {
     dns_tailnet_address "dns-tailnet-address": says(&["network.dns", "100.101.102.103"]).hints(&["answer OMNI_DOMAIN with OMNI_LAN_ADDRESS"]);
     dns_two_addresses "dns-two-addresses": says(&["network.dns", "100.101.102.103"]);
     dns_no_name "dns-no-name": says(&["network.dns"]).hints(&["answer OMNI_DOMAIN with OMNI_LAN_ADDRESS"]);
-    network_mtu "network-mtu": says(&["waits for the machine to be ready (installing)", "rehearsal-control-planes-"])
+    network_mtu "network-mtu": says(&["the machine to be ready (installing)", "rehearsal-control-planes-"])
         .hints(&["drops large frames (MTU)", "omnictl machine-logs"])
         .changes(TEMPLATE);
 }
