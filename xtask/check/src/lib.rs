@@ -12,11 +12,13 @@ pub mod machine_class;
 pub mod oidc;
 pub mod patch;
 pub mod permissions;
+pub mod placeholder;
 pub mod provider_data;
 pub mod provider_keys;
 #[cfg(test)]
 #[path = "../../tests/recorded.rs"]
 mod recorded;
+pub mod releases;
 pub mod rules;
 pub mod schema;
 pub mod template;

@@ -1,14 +1,14 @@
 //! Machine classes: what the server would say to a new one, and what it would not say.
 
-use std::sync::OnceLock;
-
 use serde_json::Value as Json;
 
+use super::fit::provider;
 use super::provider_data::{self, Schema};
 use super::verdict::{Checked, Verdict};
-use super::{Finding, labels, provider_keys};
+use super::{Finding, labels, placeholder};
 use model::spec::machine_class::{AutoProvision, MachineClass, parse_stream};
-use model::spec::yaml;
+use model::spec::nearest::nearest;
+use model::spec::{Place, yaml};
 
 /// An infrastructure provider as Omni knows it (InfraProviderStatus).
 #[derive(Debug, Clone, PartialEq)]
@@ -20,11 +20,28 @@ pub struct Provider {
     pub is_static: bool,
 }
 
-/// What is known of the far end.
+/// What is known around a class.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClassContext<'a> {
     /// The providers that Omni lists; none if Omni was not asked or did not answer.
     pub providers: Option<&'a [Provider]>,
+    /// The ids under which this project's Proxmox provider registers; if none is known, [`PROXMOX`].
+    pub ours: &'a [String],
+    /// The release of the Proxmox provider that this project runs, if it is known.
+    pub release: Option<provider::Provider>,
+}
+
+/// The id that the Proxmox provider registers under unless it is given another.
+pub const PROXMOX: &str = "proxmox";
+
+impl ClassContext<'_> {
+    /// True for the id of a Proxmox provider as far as is known here.
+    fn is_proxmox(&self, id: &str) -> bool {
+        match self.ours {
+            [] => id == PROXMOX,
+            ours => ours.iter().any(|own| own == id),
+        }
+    }
 }
 
 /// Checks a file of machine classes. The verdict is the server's on new classes.
@@ -44,12 +61,23 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> Checked<Ve
     findings.sort_by_key(|f| (f.place.line, f.place.column));
     let verdict = Verdict::of(&findings, false);
     let schema = (!sources.is_empty()).then(|| sources.join(", "));
-    Checked { file: file.to_owned(), value: parsed.value, verdict, program: "server", schema, findings }
+    Checked {
+        file: file.to_owned(),
+        value: parsed.value,
+        verdict,
+        program: "server",
+        schema,
+        undecided: Vec::new(),
+        findings,
+    }
 }
 
 fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &mut Vec<Finding>) -> Option<String> {
-    if !class.id.is_empty() && !is_dns_label(&class.id) {
-        let message = format!("`{}` is no DNS label: it becomes part of names of machines and files", class.id);
+    if placeholder::is_placeholder(&class.id) {
+        let message = format!("`{}` looks like a placeholder: the class gets that name", class.id);
+        findings.push(Finding::warning("class-placeholder", class.id_at.in_file(file), message, "name the class"));
+    } else if !class.id.is_empty() && !is_dns_label(&class.id) {
+        let message = format!("`{}` is not a DNS label: it becomes part of names of machines and files", class.id);
         let fix = "use a-z, 0-9 and `-`, up to 63 characters";
         findings.push(Finding::warning("class-name", class.id_at.in_file(file), message, fix));
     }
@@ -129,44 +157,96 @@ fn auto_provision(
         findings.push(Finding::error("class-provider-id", place, message, "name the provider by its `--id`"));
         return None;
     }
-    let (schema, source) = match context.providers {
-        None => (Schema::BuiltIn(built_in()), "built in (Omni was not asked)".to_owned()),
-        Some(providers) => match providers.iter().find(|p| p.id == *id) {
-            None => {
-                let names: Vec<&str> = providers.iter().map(|p| p.id.as_str()).collect();
-                let message = format!("Omni knows no provider `{id}` that ever started: it refuses the class");
-                let fix = match names.is_empty() {
-                    true => "set it up with `cargo xtask provider-setup`".to_owned(),
-                    false => model::spec::nearest::suggestion(id, &names),
-                };
-                findings.push(Finding::error("class-provider-unknown", place, message, fix));
-                (Schema::BuiltIn(built_in()), "built in (the provider is unknown)".to_owned())
-            }
-            Some(provider) => {
-                if provider.is_static {
-                    let message = format!("`{id}` is a provider of machines that exist already");
-                    let fix = "name a provider that makes machines";
-                    findings.push(Finding::error("class-static-provider", place, message, fix));
-                }
-                match &provider.schema {
-                    Some(schema) => (Schema::Live(schema), format!("{id}, from Omni")),
-                    None => (Schema::BuiltIn(built_in()), format!("built in ({id} registered without one)")),
-                }
-            }
-        },
-    };
+    provider_id(file, provision, findings);
+    let (schema, source) = schema_of(file, provision, context, findings);
     // Data of the wrong type is reported already; what it lacks would only hide that.
     let at = provision.provider_data_at.start.in_file(file);
-    if !findings.iter().any(|f| f.rule == "class-wrong-type" && f.place == at) {
+    let readable = !findings.iter().any(|f| f.rule == "class-wrong-type" && f.place == at);
+    if let Some(schema) = schema.filter(|_| readable) {
         findings.extend(provider_data::check(file, provision, schema).1);
     }
     Some(source)
 }
 
-/// The schema of the table of this tool, with the keys of all releases.
-pub fn built_in() -> &'static Json {
-    static SCHEMA: OnceLock<Json> = OnceLock::new();
-    SCHEMA.get_or_init(|| provider_keys::schema(provider_keys::KEYS, true))
+/// What is wrong with an id, whatever is known of the provider behind it.
+fn provider_id(file: &str, provision: &AutoProvision, findings: &mut Vec<Finding>) {
+    let id = &provision.provider_id;
+    let place = provision.provider_id_at.in_file(file);
+    if placeholder::is_placeholder(id) {
+        let message = format!("`{id}` looks like a placeholder: Omni takes it as it is");
+        findings.push(Finding::warning("class-placeholder", place, message, "set `providerid` to your provider's id"));
+    } else if !is_dns_label(id) {
+        let message = format!("`{id}` is not a DNS label: Omni 1.10 and later accept no other ids of providers");
+        let fix = "register the provider under an id of a-z, 0-9 and `-`, up to 63 characters (OMNI_PROVIDER_ID)";
+        findings.push(Finding::warning("class-provider-name", place, message, fix));
+    }
+}
+
+/// The schema that the provider's data must meet, if it is known, and where it is from.
+fn schema_of<'a>(
+    file: &str,
+    provision: &AutoProvision,
+    context: &ClassContext<'a>,
+    findings: &mut Vec<Finding>,
+) -> (Option<Schema<'a>>, String) {
+    let id = &provision.provider_id;
+    let place = provision.provider_id_at.in_file(file);
+    let built_in = Some(Schema::BuiltIn(context.release));
+    let release = context.release.map_or(String::new(), |release| format!("{release}, "));
+    let ours = context.is_proxmox(id);
+    let Some(providers) = context.providers else {
+        if ours {
+            return (built_in, format!("built in ({release}Omni was not asked)"));
+        }
+        findings.push(unchecked(id, place, context));
+        return (None, "unknown (Omni was not asked)".to_owned());
+    };
+    let Some(provider) = providers.iter().find(|p| p.id == *id) else {
+        let names: Vec<&str> = providers.iter().map(|p| p.id.as_str()).collect();
+        let message = format!("no provider `{id}` has registered with Omni: it refuses the class");
+        let fix = match names.is_empty() {
+            true => "set it up with `cargo xtask provider-setup`".to_owned(),
+            false => model::spec::nearest::suggestion(id, &names),
+        };
+        findings.push(Finding::error("class-provider-unknown", place, message, fix));
+        let source = if ours { "built in (the provider is unknown)" } else { "unknown (the provider is unknown)" };
+        return (built_in.filter(|_| ours), source.to_owned());
+    };
+    if provider.is_static {
+        let message = format!("`{id}` is a provider of machines that exist already");
+        let fix = "name a provider that makes machines";
+        findings.push(Finding::error("class-static-provider", place.clone(), message, fix));
+    }
+    match &provider.schema {
+        Some(schema) if ours || is_of_proxmox(schema) => (Some(Schema::Live(schema)), format!("{id}, from Omni")),
+        Some(schema) => (Some(Schema::Other(schema)), format!("{id}, from Omni")),
+        None if ours => (built_in, format!("built in ({release}{id} registered without one)")),
+        None => {
+            if !provider.is_static {
+                findings.push(unchecked(id, place, context));
+            }
+            (None, format!("unknown ({id} registered without one)"))
+        }
+    }
+}
+
+/// True for a schema that has the keys by which the Proxmox provider is told from others.
+fn is_of_proxmox(schema: &Json) -> bool {
+    ["storage_selector", "disk_size"].iter().all(|key| schema.pointer(&format!("/properties/{key}")).is_some())
+}
+
+fn unchecked(id: &str, place: Place, context: &ClassContext<'_>) -> Finding {
+    let message = format!("`providerdata` of the provider `{id}` is not checked: its schema is not known here");
+    let own: Vec<&str> = match context.ours {
+        [] => vec![PROXMOX],
+        ours => ours.iter().map(String::as_str).collect(),
+    };
+    let fix = match (nearest(id, own.iter().copied()), context.providers) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, None) => "ask Omni by leaving out --offline".to_owned(),
+        (None, Some(_)) => "compare it with the documentation of that provider".to_owned(),
+    };
+    Finding::warning("class-provider-schema", place, message, fix)
 }
 
 /// 1 to 63 of a-z, 0-9 and `-`, with neither end a `-`.

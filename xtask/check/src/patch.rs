@@ -1,32 +1,48 @@
-//! Talos patches in a template: their form, and the fields that Omni manages (siderolabs/omni v1.9.3
+//! Talos patches in a template: their form, and the fields that Omni manages (siderolabs/omni v1.4 to v1.11
 //! client/pkg/omni/resources/omni/config_patch.go; siderolabs/talos pkg/machinery v1.14.0-alpha.1
 //! config/configloader/internal/decoder). Which fields exist is Talos's own schema to say.
 
 use serde_json::Value as Json;
 
-use super::Finding;
+use super::releases::{self, Omni};
 use super::schema::{Mismatch, MismatchKind, validate_at};
+use super::{Finding, placeholder};
 use model::spec::nearest::suggestion;
 use model::spec::template::Inline;
 use model::spec::yaml::{self, Data, Node};
 use model::spec::{At, Place};
 
-/// Fields that omnictl 1.9.3 refuses in a patch.
-const FORBIDDEN: &[&str] = &[
-    "cluster.clusterName",
-    "cluster.id",
-    "cluster.controlPlane.endpoint",
-    "cluster.token",
-    "cluster.secret",
-    "cluster.aescbcEncryptionSecret",
-    "cluster.secretboxEncryptionSecret",
-    "cluster.acceptedCAs",
-    "machine.token",
-    "machine.ca",
-    "machine.type",
-    "machine.install.extensions",
-    "machine.acceptedCAs",
+/// Fields that omnictl refuses in a patch, with the minor of 1.x that does so first.
+const FORBIDDEN: &[(u64, &str)] = &[
+    (0, "cluster.clusterName"),
+    (0, "cluster.id"),
+    (0, "cluster.controlPlane.endpoint"),
+    (0, "cluster.token"),
+    (0, "cluster.secret"),
+    (0, "cluster.aescbcEncryptionSecret"),
+    (0, "cluster.secretboxEncryptionSecret"),
+    (10, "cluster.ca"),
+    (0, "cluster.acceptedCAs"),
+    (10, "cluster.serviceAccount"),
+    (0, "machine.token"),
+    (0, "machine.ca"),
+    (0, "machine.type"),
+    (0, "machine.install.extensions"),
+    (0, "machine.acceptedCAs"),
+    (11, "machine.install.disk"),
 ];
+/// The minor of omnictl 1.x that looks at every document of a patch first; earlier ones look at the first document alone.
+const EVERY_DOCUMENT: u64 = 10;
+/// Documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on, and fields of documents.
+const FORBIDDEN_DOCUMENTS: &[&str] = &[
+    "UnattendedInstallConfig",
+    "DiscoveryIdentityConfig",
+    "KubeClusterConfig",
+    "KubeEtcdEncryptionConfig",
+    "KubeAPIServerCAConfig",
+    "KubeAggregatorCAConfig",
+];
+const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "issuer.privateKey")];
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
 const V1ALPHA1: &[&str] = &["machine", "cluster", "debug", "persist"];
 
@@ -58,6 +74,30 @@ const DEPRECATED: &[&str] = &[
     ".cluster.etcd.subnet",
 ];
 
+/// What decides about a patch beside itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The schema that Talos publishes.
+    pub schema: Option<&'a Json>,
+    /// The release of omnictl that reads the patch.
+    pub omni: Option<Omni>,
+    /// The minor of Talos 1.x that the machines run.
+    pub talos: Option<u64>,
+}
+
+/// Why omnictl's answer to a patch is not known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Open {
+    /// The fields are not checked without Talos's schema.
+    NoSchema,
+    /// Talos's schema leaves deprecated fields out.
+    Deprecated,
+    /// Parts are deleted with `$patch`.
+    Deletes,
+    /// Talos trims bytes of UTF-16.
+    Wide,
+}
+
 /// One patch with its content.
 #[derive(Debug)]
 pub struct Content {
@@ -71,39 +111,39 @@ pub struct Content {
 pub struct Checked {
     pub content: Option<Content>,
     pub findings: Vec<Finding>,
-    /// Talos's schema would have to say more.
-    pub open: bool,
+    /// What is left undecided, and why.
+    pub open: Vec<Open>,
 }
 
 /// Checks the content that stands in the template.
-pub fn inline(file: &str, inline: &Inline, at: At, schema: Option<&Json>) -> Checked {
+pub fn inline(file: &str, inline: &Inline, at: At, known: Known<'_>) -> Checked {
     match inline {
-        Inline::Documents(documents) => of(file, documents.clone(), at.in_file(file), schema, Vec::new()),
+        Inline::Documents(documents) => of(file, documents.clone(), at.in_file(file), known, Vec::new()),
         Inline::Text { text, origin } => {
             let stream = yaml::load_inner(file, text, *origin);
-            loaded(file, stream, at.in_file(file), schema)
+            loaded(file, stream, at.in_file(file), known)
         }
     }
 }
 
 /// Checks a file that the template refers to; its findings name that file.
-pub fn in_file(file: &str, bytes: &[u8], schema: Option<&Json>) -> Checked {
-    loaded(file, yaml::load(file, bytes), At::START.in_file(file), schema)
+pub fn in_file(file: &str, bytes: &[u8], known: Known<'_>) -> Checked {
+    loaded(file, yaml::load(file, bytes), At::START.in_file(file), known)
 }
 
-fn loaded(file: &str, stream: yaml::Stream, place: Place, schema: Option<&Json>) -> Checked {
+fn loaded(file: &str, stream: yaml::Stream, place: Place, known: Known<'_>) -> Checked {
     if stream.is_broken() {
         return Checked { findings: stream.findings, ..Checked::default() };
     }
     let wide = stream.findings.iter().any(|f| f.rule == "yaml-utf16");
-    let mut checked = of(file, stream.documents.into_iter().map(|d| d.root).collect(), place, schema, stream.findings);
+    let mut checked = of(file, stream.documents.into_iter().map(|d| d.root).collect(), place, known, stream.findings);
     // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
-    checked.open |= wide;
+    checked.open.extend(wide.then_some(Open::Wide));
     checked
 }
 
-fn of(file: &str, documents: Vec<Node>, place: Place, schema: Option<&Json>, mut findings: Vec<Finding>) -> Checked {
-    let mut open = false;
+fn of(file: &str, documents: Vec<Node>, place: Place, known: Known<'_>, mut findings: Vec<Finding>) -> Checked {
+    let mut open = Vec::new();
     let form = |place: Place, message: String, fix: &str| Finding::error("template-patch-form", place, message, fix);
     if documents.iter().all(Node::is_null) {
         let fix = "write `machine:`, `cluster:` or a document with apiVersion and kind, or remove the patch";
@@ -120,7 +160,7 @@ fn of(file: &str, documents: Vec<Node>, place: Place, schema: Option<&Json>, mut
         // A document that is deleted as a whole is not decoded.
         let deleted = document.get("$patch").and_then(Node::text) == Some("delete");
         let deletes = deleted || mentions_delete(document, 0);
-        open |= deletes;
+        open.extend(deletes.then_some(Open::Deletes));
         if deleted {
             continue;
         }
@@ -131,18 +171,84 @@ fn of(file: &str, documents: Vec<Node>, place: Place, schema: Option<&Json>, mut
             findings.push(form(document.at.in_file(file), message, "merge the two: Talos refuses duplicates"));
         }
         kind(file, document, &id.0, &id.1, &mut findings);
-        seen.push(id);
-        managed(file, document, n == 0, &mut findings);
-        argument_lists(file, document, 0, &mut findings);
-        match schema {
-            // What is deleted is not decoded: the schema does not bind it.
-            Some(_) if deletes => {}
-            Some(schema) => open |= against(file, document, schema, &mut findings),
-            None => open = true,
+        // A schema that is given knows the kinds better than a guess about versions.
+        let unknown = unknown_kind(file, document, known).filter(|f| f.is_error() || known.schema.is_none());
+        managed(Document { file, node: document, first: n == 0 }, known.omni, &mut findings);
+        argument_lists(file, document, 0, known.omni, &mut findings);
+        placeholders(file, document, &mut findings);
+        match known.schema {
+            // What is deleted is not decoded: the schema does not bind it. A kind that is not known has no fields.
+            Some(_) if deletes || unknown.is_some() => {}
+            Some(schema) => open.extend(against(file, document, schema, &mut findings).then_some(Open::Deprecated)),
+            None => open.push(Open::NoSchema),
         }
+        findings.extend(unknown);
+        seen.push(id);
     }
     let content = Content { file: file.to_owned(), documents };
     Checked { content: Some(content), findings, open }
+}
+
+/// A kind of document that omnictl, or the Talos of the machines, does not know.
+fn unknown_kind(file: &str, document: &Node, known: Known<'_>) -> Option<Finding> {
+    let legacy = V1ALPHA1.iter().any(|k| document.entry(k).is_some());
+    let v1alpha1 = document.get("apiVersion").and_then(Node::text) == Some("v1alpha1");
+    let node = document.get("kind").filter(|_| v1alpha1 && !legacy)?;
+    let kind = node.text().filter(|kind| !kind.is_empty())?;
+    let place = node.at.in_file(file);
+    let unsure = |message: String| {
+        let fix = "check it with `omnictl cluster template validate`";
+        Some(Finding::warning("template-patch-kind-newer", place.clone(), message, fix))
+    };
+    let (omnictl, talos) = match (releases::document(kind), known.omni) {
+        (Some(since), _) => since,
+        // The list of 1.11 is not complete here.
+        (None, Some(omni)) if omni.is_before(releases::NEWEST, 0) => {
+            let message = format!("omnictl {omni} knows no document `{kind}`: \"{kind}\" \"v1alpha1\": not registered");
+            let kinds: Vec<&str> = releases::documents().collect();
+            return Some(Finding::error("template-patch-kind", place, message, suggested(kind, &kinds)));
+        }
+        (None, _) => {
+            let newest = releases::NEWEST;
+            return unsure(format!("no omnictl up to 1.{newest} is known to read a document `{kind}`"));
+        }
+    };
+    match known.omni {
+        Some(omni) if omni.is_before(omnictl, 0) => {
+            let message = format!(
+                "omnictl {omni} does not know `{kind}` (\"{kind}\" \"v1alpha1\": not registered): 1.{omnictl} is the first \
+                 that does"
+            );
+            let fix = format!("write the older form of the setting, or update Omni to 1.{omnictl} (docs/upgrade.md)");
+            return Some(Finding::error("template-patch-kind", place, message, fix));
+        }
+        None if omnictl > 9 => return unsure(format!("omnictl 1.{omnictl} is the first that knows `{kind}`")),
+        _ => {}
+    }
+    let minor = known.talos.filter(|minor| *minor < talos)?;
+    let message =
+        format!("Talos 1.{talos} is the first that reads `{kind}`: the machines of this cluster run 1.{minor}");
+    let fix = "write the older form of the setting, or use a newer Talos";
+    Some(Finding::error("template-patch-kind-talos", place, message, fix))
+}
+
+fn suggested(kind: &str, kinds: &[&str]) -> String {
+    match model::spec::nearest::nearest(kind, kinds.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "Kubernetes objects go into kubernetes.manifests of the Cluster document".to_owned(),
+    }
+}
+
+/// Values of one line that an example leaves to its reader.
+fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
+    for value in node.entries().iter().map(|entry| &entry.value).chain(node.items()) {
+        if let Some(text) = value.text().filter(|text| placeholder::is_placeholder(text)) {
+            let message = format!("`{}` looks like a placeholder: the machines get it as it is", text.trim());
+            let fix = "write the value that is meant";
+            findings.push(Finding::warning("template-placeholder", value.at.in_file(file), message, fix));
+        }
+        placeholders(file, value, findings);
+    }
 }
 
 /// How the document says what it is.
@@ -163,13 +269,13 @@ fn kind(file: &str, document: &Node, version: &str, kind: &str, findings: &mut V
             None => "write `machine:`, `cluster:` or a document with apiVersion and kind".to_owned(),
         };
         let message =
-            format!("no Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
+            format!("not a Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
         Finding::error("template-patch-form", place, message, fix)
     } else if version.is_empty() && !legacy {
         let fix = "add `apiVersion: v1alpha1`";
         Finding::error("template-patch-form", place, format!("`kind: {kind}` without apiVersion"), fix)
     } else if version != "v1alpha1" && !legacy {
-        let message = format!("{version} {kind} is no Talos configuration: those have `apiVersion: v1alpha1`");
+        let message = format!("{version} {kind} is not a Talos configuration: those have `apiVersion: v1alpha1`");
         let fix = "Kubernetes objects go into kubernetes.manifests of the Cluster document";
         Finding::error("template-patch-form", place, message, fix)
     } else {
@@ -178,43 +284,85 @@ fn kind(file: &str, document: &Node, version: &str, kind: &str, findings: &mut V
     findings.push(finding);
 }
 
-/// The fields that Omni manages. omnictl looks at the first document alone.
-fn managed(file: &str, document: &Node, first: bool, findings: &mut Vec<Finding>) {
-    for field in FORBIDDEN {
+#[derive(Clone, Copy)]
+struct Document<'a> {
+    file: &'a str,
+    node: &'a Node,
+    first: bool,
+}
+
+/// The fields and documents that Omni manages.
+fn managed(document: Document<'_>, omni: Option<Omni>, findings: &mut Vec<Finding>) {
+    let node = document.node;
+    let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
+    let newer = omni.is_none_or(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
+    if newer && FORBIDDEN_DOCUMENTS.contains(&kind) {
+        let message = format!("the document \"{kind}\" is not allowed in a patch");
+        findings.push(forbidden(document, EVERY_DOCUMENT, node, message, "remove the document", omni));
+    }
+    // From 1.10 on each list is for the documents that it was made for.
+    let own = |of: &str| of == kind || omni.is_some_and(|omni| omni.is_before(EVERY_DOCUMENT, 0)) && of.is_empty();
+    let fields = FORBIDDEN.iter().map(|(since, field)| ("", *since, *field));
+    let fields = fields.chain(FORBIDDEN_IN_DOCUMENTS.iter().map(|(of, field)| (*of, EVERY_DOCUMENT, *field)));
+    for (_, since, field) in fields.filter(|(of, ..)| own(of)) {
         let keys: Vec<&str> = field.split('.').collect();
         let Some((last, parents)) = keys.split_last() else { continue };
-        if let Some(entry) = document.path(parents).and_then(|n| n.entry(last)) {
-            let place = entry.at.in_file(file);
-            let message = format!("overriding \"{field}\" is not allowed in a patch: Omni manages it");
-            findings.push(match first {
-                true => Finding::error("template-patch-forbidden", place, message, "remove the field"),
-                false => Finding::warning("template-patch-forbidden-later", place, message, "remove the field"),
-            });
+        let Some(entry) = node.path(parents).and_then(|parent| parent.entry(last)) else { continue };
+        if omni.is_some_and(|omni| omni.is_before(since, 0)) {
+            continue;
         }
+        let message = format!("overriding \"{field}\" is not allowed in a patch: Omni manages it");
+        let found = Node { at: entry.at, tag: None, data: Data::Map(Vec::new()) };
+        findings.push(forbidden(document, since, &found, message, "remove the field", omni));
     }
-    let roles = document.path(&["machine", "features", "kubernetesTalosAPIAccess", "allowedRoles"]);
-    for role in roles.map_or(&[][..], Node::items) {
-        if role.text() == Some("os:admin") && first {
-            let message =
-                "element \"os:admin\" is not allowed in machine.features.kubernetesTalosAPIAccess.allowedRoles";
-            findings.push(Finding::error("template-patch-forbidden", role.at.in_file(file), message, "use os:reader"));
-        }
+    let roles = match kind {
+        "KubeTalosAPIAccessConfig" if newer => Some((EVERY_DOCUMENT, node.get("allowedRoles"))),
+        _ if own("") => Some((0, node.path(&["machine", "features", "kubernetesTalosAPIAccess", "allowedRoles"]))),
+        _ => None,
+    };
+    let Some((since, Some(roles))) = roles else { return };
+    for role in roles.items().iter().filter(|role| role.text() == Some("os:admin")) {
+        let message = "the role \"os:admin\" is not allowed in the allowedRoles of Talos's API access".to_owned();
+        findings.push(forbidden(document, since, role, message, "use os:reader", omni));
     }
 }
 
-/// Talos's schema allows a list for an argument in `extraArgs`, and the decoder in omnictl 1.9.3 fails on it, because its
-/// search for unknown keys knows no type that is both (config/configloader/internal/decoder).
-fn argument_lists(file: &str, node: &Node, depth: usize, findings: &mut Vec<Finding>) {
-    if depth > 3 {
+/// A part that omnictl refuses from 1.`since` on: certain, left for later by an omnictl that looks at the first document
+/// alone, or dependent on a version that is not known.
+fn forbidden(
+    document: Document<'_>,
+    since: u64,
+    node: &Node,
+    message: String,
+    fix: &str,
+    omni: Option<Omni>,
+) -> Finding {
+    let place = node.at.in_file(document.file);
+    let looks = omni.is_some_and(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
+    if omni.is_none() && since > 0 {
+        let message = format!("{message}, from omnictl 1.{since} on");
+        return Finding::warning("template-patch-forbidden-newer", place, message, fix);
+    }
+    match document.first || looks {
+        true => Finding::error("template-patch-forbidden", place, message, fix),
+        false => Finding::warning("template-patch-forbidden-later", place, message, fix),
+    }
+}
+
+/// Talos's schema allows a list for an argument in `extraArgs`, and the decoder in omnictl up to 1.9.3 fails on it, because
+/// its search for unknown keys knows no type that is both (config/configloader/internal/decoder).
+fn argument_lists(file: &str, node: &Node, depth: usize, omni: Option<Omni>, findings: &mut Vec<Finding>) {
+    let reads_lists = omni.is_none_or(|omni| !omni.is_before(10, 0));
+    if depth > 3 || reads_lists {
         return;
     }
     for entry in node.entries() {
         if entry.key != "extraArgs" {
-            argument_lists(file, &entry.value, depth + 1, findings);
+            argument_lists(file, &entry.value, depth + 1, omni, findings);
             continue;
         }
         for argument in entry.value.entries().iter().filter(|argument| matches!(argument.value.data, Data::Seq(_))) {
-            let message = format!("omnictl 1.9.3 takes no list for the argument `{}`", argument.key);
+            let message = format!("omnictl up to 1.9 accepts no list for the argument `{}`", argument.key);
             let place = argument.value.at.in_file(file);
             let fix = "join the values with commas, if the program takes that";
             findings.push(Finding::error("template-patch-form", place, message, fix));

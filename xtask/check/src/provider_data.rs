@@ -1,25 +1,44 @@
 //! `providerdata` against the provider's schema, and the traps that no schema has.
 
+use std::cmp::Ordering;
+
 use serde_json::Value as Json;
 
-use super::provider_keys::{KEYS, Key, Kind};
+use super::fit::provider::Provider;
+use super::provider_keys::{self, KEYS, Key, Kind, Since};
 use super::schema::{Mismatch, MismatchKind, validate};
-use super::{Finding, convert};
+use super::{Finding, convert, placeholder};
 use cel::{self, Program, Storage};
 use model::spec::At;
 use model::spec::decode::MAX_REPORTED;
-use model::spec::machine_class::AutoProvision;
+use model::spec::machine_class::{AutoProvision, PROVISION_KEYS};
 use model::spec::nearest::suggestion;
 use model::spec::provider_data::{self, ProviderData};
-use model::spec::yaml::{self, Node};
+use model::spec::yaml::{self, Data, Entry, Node, Value};
+
+/// How to have Talos installed on the first disk.
+pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machine.install.disk: /dev/sda` in a patch of \
+                                    the machine set (up to Omni 1.10; later ones refuse that field)";
 
 /// What the provider's schema is known by.
 #[derive(Debug, Clone, Copy)]
 pub enum Schema<'a> {
-    /// The one that the provider registered with Omni.
+    /// The one that the Proxmox provider registered with Omni.
     Live(&'a Json),
-    /// The table of this tool, for when Omni is not asked.
-    BuiltIn(&'a Json),
+    /// The table of this tool for a release of the Proxmox provider, for when Omni is not asked; without a release, for
+    /// all of them.
+    BuiltIn(Option<Provider>),
+    /// The one that another provider registered with Omni: nothing but it is known of that provider.
+    Other(&'a Json),
+}
+
+impl<'a> Schema<'a> {
+    fn json(self) -> &'a Json {
+        match self {
+            Schema::Live(json) | Schema::Other(json) => json,
+            Schema::BuiltIn(release) => provider_keys::built_in(release),
+        }
+    }
 }
 
 /// Reads and checks the provider data of a class.
@@ -49,14 +68,16 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     let root = stream.documents.into_iter().next().map(|d| d.root).filter(|r| !r.is_null());
     // Omni takes empty data for an empty mapping.
-    let root = root.unwrap_or_else(|| Node { at, tag: None, data: yaml::Data::Map(Vec::new()) });
-    let json = match schema {
-        Schema::Live(json) | Schema::BuiltIn(json) => json,
-    };
+    let root = root.unwrap_or_else(|| Node { at, tag: None, data: Data::Map(Vec::new()) });
     odd_keys(file, &root, &mut findings);
-    let found = validate(json, &root);
-    findings.extend(found.iter().map(|m| mismatch(file, m, matches!(schema, Schema::BuiltIn(_)))));
-    keys(file, &root, KEYS, "providerdata", json, matches!(schema, Schema::Live(_)), &mut findings);
+    let found = validate(schema.json(), &root);
+    findings.extend(found.iter().map(|m| mismatch(file, m, schema)));
+    placeholders(file, &root, &mut findings);
+    if matches!(schema, Schema::Other(_)) {
+        return (None, findings);
+    }
+    let keys = Keys { file, schema, provider_id: &provision.provider_id };
+    keys.check(&root, KEYS, "providerdata", schema.json(), &mut findings);
     // What the decoder would say about types the schema has said, in Omni's words.
     let data = provider_data::from_node(file, root);
     if let Some(data) = &data {
@@ -80,10 +101,11 @@ fn odd_keys(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     node.items().iter().for_each(|item| odd_keys(file, item, findings));
 }
 
-fn mismatch(file: &str, m: &Mismatch, built_in: bool) -> Finding {
+fn mismatch(file: &str, m: &Mismatch, schema: Schema<'_>) -> Finding {
     let place = m.at.in_file(file);
     let top = m.path.trim_start_matches('.').split('.').next().unwrap_or_default();
-    let newer = built_in && KEYS.iter().any(|k| k.name == top && !k.since.is_empty());
+    let unsure = matches!(schema, Schema::BuiltIn(None))
+        && KEYS.iter().any(|k| k.name == top && !k.since.is_in(Provider::Untagged));
     match m.kind {
         MismatchKind::Keyword | MismatchKind::Endless => Finding::warning(
             "providerdata-schema-keyword",
@@ -93,15 +115,16 @@ fn mismatch(file: &str, m: &Mismatch, built_in: bool) -> Finding {
         ),
         MismatchKind::Required => {
             let key = m.path.rsplit('.').next().unwrap_or_default();
-            let about = KEYS.iter().find(|k| k.name == key).map_or("", |k| k.about);
-            Finding::error("providerdata-required", place, m.message.clone(), format!("add `{key}`: {about}"))
+            let about = KEYS.iter().find(|k| k.name == key && !matches!(schema, Schema::Other(_)));
+            let about = about.map_or(String::new(), |k| format!(": {}", k.about));
+            Finding::error("providerdata-required", place, m.message.clone(), format!("add `{key}`{about}"))
         }
         MismatchKind::UnknownKey => {
             let (key, known) = m.known.clone().unwrap_or_default();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             Finding::error("providerdata-schema", place, m.message.clone(), suggestion(&key, &known))
         }
-        _ if newer => Finding::error("providerdata-newer-type", place, m.message.clone(), "write the type named"),
+        _ if unsure => Finding::error("providerdata-newer-type", place, m.message.clone(), "write the type named"),
         _ => {
             let quoted = matches!(m.kind, MismatchKind::Type { is_string: true, .. });
             let fix = if quoted { "remove the quotes, or write a value of that type" } else { "write what is named" };
@@ -110,46 +133,150 @@ fn mismatch(file: &str, m: &Mismatch, built_in: bool) -> Finding {
     }
 }
 
-/// Keys that neither the schema nor the table knows, and keys whose limits are not known.
-fn keys(file: &str, node: &Node, table: &[Key], what: &str, schema: &Json, live: bool, findings: &mut Vec<Finding>) {
-    let in_schema = |key: &str| schema.get("properties").and_then(|p| p.get(key)).is_some();
-    let before = findings.len();
+/// Text values that an example leaves to its reader.
+fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     for entry in node.entries() {
-        if findings.len() - before > MAX_REPORTED {
-            let message = format!("more than {MAX_REPORTED} findings about keys of {what}: the rest is not listed");
-            let place = entry.at.in_file(file);
-            findings.push(Finding::error("providerdata-unknown-key", place, message, "is this the right text?"));
-            break;
+        let found = match (entry.value.text(), entry.key.ends_with("selector")) {
+            (Some(text), true) => placeholder::in_selector(text),
+            (Some(text), false) => {
+                Some(text).filter(|text| placeholder::is_placeholder(text) || placeholder::is_example_host(text))
+            }
+            (None, _) => None,
+        };
+        if let Some(found) = found {
+            let message = format!("`{found}` looks like a placeholder: the provider takes it as it is");
+            let fix = format!("set `{}` to a value of your Proxmox", entry.key);
+            findings.push(Finding::warning("class-placeholder", entry.value.at.in_file(file), message, fix));
         }
-        let known = table.iter().find(|k| k.name == entry.key);
-        let place = entry.at.in_file(file);
-        let in_live = live && in_schema(&entry.key);
-        match known {
-            None if in_live => {}
-            None => {
-                let names: Vec<&str> = table.iter().map(|k| k.name).collect();
-                let message = format!("unknown key `{}` in {what}: Omni and the provider ignore it", entry.key);
-                findings.push(Finding::error("providerdata-unknown-key", place, message, meant(&entry.key, &names)));
+        placeholders(file, &entry.value, findings);
+    }
+    node.items().iter().for_each(|item| placeholders(file, item, findings));
+}
+
+/// Keys that neither the schema nor the table knows, and keys that the provider's release ignores.
+struct Keys<'a> {
+    file: &'a str,
+    schema: Schema<'a>,
+    provider_id: &'a str,
+}
+
+impl Keys<'_> {
+    fn check(&self, node: &Node, table: &[Key], what: &str, schema: &Json, findings: &mut Vec<Finding>) {
+        let in_schema = |key: &str| schema.get("properties").and_then(|p| p.get(key)).is_some();
+        let live = matches!(self.schema, Schema::Live(_));
+        let before = findings.len();
+        for entry in node.entries() {
+            if findings.len() - before > MAX_REPORTED {
+                let message = format!("more than {MAX_REPORTED} findings about keys of {what}: the rest is not listed");
+                let place = entry.at.in_file(self.file);
+                findings.push(Finding::error("providerdata-unknown-key", place, message, "is this the right text?"));
+                break;
             }
-            Some(key) if !key.since.is_empty() && !in_live => {
-                let message = match live {
-                    true => {
-                        format!("`{}` is not in the schema of the provider that Omni has: it ignores the key", key.name)
+            let in_live = live && in_schema(&entry.key);
+            match table.iter().find(|k| k.name == entry.key) {
+                None if in_live => {}
+                None => findings.push(self.unknown(entry, table, what)),
+                Some(key) if !in_live && !self.reads(key) => findings.push(self.ignored(entry, key)),
+                Some(Key { kind: Kind::List(inner), .. }) => {
+                    let items = schema.pointer(&format!("/properties/{}/items", entry.key)).unwrap_or(&Json::Null);
+                    for item in entry.value.items() {
+                        self.check(item, inner, &entry.key, items, findings);
                     }
-                    false => format!("`{}` is of provider {}, and its limits are not known here", key.name, key.since),
-                };
-                let fix = "check which version of the provider runs";
-                findings.push(Finding::warning("providerdata-newer-key", place, message, fix));
-            }
-            Some(Key { kind: Kind::List(inner), .. }) => {
-                let items = schema.pointer(&format!("/properties/{}/items", entry.key)).unwrap_or(&Json::Null);
-                for item in entry.value.items() {
-                    keys(file, item, inner, &entry.key, items, live, findings);
                 }
+                Some(Key { kind: Kind::Map(inner), .. }) => {
+                    let below = schema.pointer(&format!("/properties/{}", entry.key)).unwrap_or(&Json::Null);
+                    self.check(&entry.value, inner, &entry.key, below, findings);
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
         }
     }
+
+    /// True if the provider surely reads a key of the table.
+    fn reads(&self, key: &Key) -> bool {
+        let release = match self.schema {
+            Schema::BuiltIn(Some(release)) => release,
+            _ => Provider::Untagged,
+        };
+        key.since.is_in(release)
+    }
+
+    fn ignored(&self, entry: &Entry, key: &Key) -> Finding {
+        let name = key.name;
+        let (message, fix) = match (self.schema, key.since) {
+            (Schema::Live(_) | Schema::Other(_), _) => (
+                format!("`{name}` is not in the schema of the provider that Omni has: it ignores the key"),
+                "remove it, or update the provider (docs/upgrade.md)".to_owned(),
+            ),
+            (_, Since::Unreleased) => (
+                format!("`{name}` is in no release of the provider (its pull request 81 is open), which ignores it"),
+                "remove it, unless you run an image built from that pull request".to_owned(),
+            ),
+            (Schema::BuiltIn(Some(release)), Since::Release(since)) => (
+                format!("provider {release} ignores `{name}` silently: {since} is the first release that reads it"),
+                format!("remove it, or update the provider in docker/compose.yaml to {since} (docs/upgrade.md)"),
+            ),
+            (Schema::BuiltIn(None), Since::Release(since)) => (
+                format!("provider {since} is the first release that reads `{name}`: an older one ignores it silently"),
+                "compare it with the tag of the provider's image in docker/compose.yaml".to_owned(),
+            ),
+        };
+        Finding::warning("providerdata-newer-key", entry.at.in_file(self.file), message, fix)
+    }
+
+    fn unknown(&self, entry: &Entry, table: &[Key], what: &str) -> Finding {
+        let place = entry.at.in_file(self.file);
+        let key = entry.key.as_str();
+        let level = match key {
+            _ if what != "providerdata" => None,
+            "matchlabels" => Some("in `spec`, beside `autoprovision` (spec.matchlabels)".to_owned()),
+            _ => PROVISION_KEYS
+                .contains(&key)
+                .then(|| format!("one level up, beside `providerdata` (spec.autoprovision.{key})")),
+        };
+        let Some(level) = level else {
+            let names: Vec<&str> = table.iter().map(|k| k.name).collect();
+            let message = format!("unknown key `{key}` in {what}: Omni and the provider ignore it");
+            return Finding::error("providerdata-unknown-key", place, message, meant(key, &names));
+        };
+        let message = format!("`{key}` belongs {level}: here nothing reads it");
+        if self.changes_nothing(entry) {
+            let fix = "move it, or remove it: this is the default";
+            return Finding::warning("providerdata-misplaced-default", place, message, fix);
+        }
+        Finding::error("providerdata-misplaced-key", place, message, "move the line to that level")
+    }
+
+    /// True if the class means the same without the misplaced entry.
+    fn changes_nothing(&self, entry: &Entry) -> bool {
+        let value = &entry.value;
+        match entry.key.as_str() {
+            "providerid" => value.text() == Some(self.provider_id),
+            "grpctunnel" => matches!(value.value(), Some(Value::Int(0) | Value::Null)),
+            _ => value.is_null() || matches!(&value.data, Data::Seq(items) if items.is_empty()),
+        }
+    }
+}
+
+/// The disk that Omni installs Talos on instead of the first one, and why, if there is one: of the disks above 5 GB that
+/// can be written to, Omni takes the smallest (siderolabs/omni v1.9.3
+/// internal/backend/runtime/omni/controllers/omni/machine_config_gen_options.go).
+pub fn install_disk(data: &ProviderData) -> Option<(At, String)> {
+    const LEAST: u64 = 5_000_000_000;
+    let first = data.disk_size_gib?;
+    let sizes = data.additional_disks.iter().enumerate().filter_map(|(n, disk)| Some((disk.size_gib?, n, disk.at)));
+    let (size, n, at) = sizes.filter(|(size, ..)| size.saturating_mul(1 << 30) > LEAST).min()?;
+    let rule = "Omni installs Talos on the smallest disk above 5 GB";
+    let message = match size.cmp(&first) {
+        Ordering::Less => format!(
+            "{rule}: on `additional_disks[{n}]` ({size} GiB), while the disk of `disk_size` ({first} GiB) stays empty"
+        ),
+        Ordering::Equal => format!(
+            "{rule}: `additional_disks[{n}]` is as large as `disk_size` ({first} GiB), so it is undecided which it takes"
+        ),
+        Ordering::Greater => return None,
+    };
+    Some((at, message))
 }
 
 /// The names that the older form and other tools use.
@@ -166,6 +293,9 @@ fn meant(key: &str, names: &[&str]) -> String {
 
 fn traps(file: &str, data: &ProviderData, findings: &mut Vec<Finding>) {
     let Some(root) = &data.root else { return };
+    if let Some((at, message)) = install_disk(data) {
+        findings.push(Finding::warning("providerdata-install-disk", at.in_file(file), message, INSTALL_DISK_FIX));
+    }
     let at = |key: &str| root.entry(key).map_or(root.at, |e| e.value.at);
     let mut report = |error: bool, rule, at: At, message: &str, fix: &str| {
         let new = if error { Finding::error } else { Finding::warning };

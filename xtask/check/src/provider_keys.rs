@@ -1,10 +1,14 @@
 //! What `providerdata` may hold, by provider version: the table behind the offline check and the editors' schema.
 //!
 //! Keys of 0d9fd58 with their limits are those of siderolabs/omni-infra-provider-proxmox
-//! cmd/omni-infra-provider-proxmox/data/schema.json; keys of later releases are those of its CHANGELOG.md and data.go up
-//! to v0.3.0 and the open pull request 81, whose limits nobody has published: using one is a warning.
+//! cmd/omni-infra-provider-proxmox/data/schema.json; keys of later releases are those of its CHANGELOG.md, data.go and
+//! schema.json up to v0.3.0. Pull request 81 is open: its keys are in no release.
+
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
+
+use crate::fit::provider::Provider;
 
 /// The type of a key, with the limits that its schema states.
 #[derive(Debug, Clone, Copy)]
@@ -14,10 +18,26 @@ pub enum Kind {
     /// A whole number with its least value.
     Number(Option<u64>),
     OneOf(&'static [&'static str]),
+    /// A list of texts, none of them empty.
     Texts,
-    Object,
+    Map(&'static [Key]),
     /// A list of mappings.
     List(&'static [Key]),
+}
+
+/// The release that brought a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    Release(Provider),
+    /// It is in an open pull request alone.
+    Unreleased,
+}
+
+impl Since {
+    /// True if this release of the provider reads the key.
+    pub fn is_in(self, release: Provider) -> bool {
+        matches!(self, Since::Release(since) if since <= release)
+    }
 }
 
 /// One key.
@@ -26,24 +46,28 @@ pub struct Key {
     pub name: &'static str,
     pub kind: Kind,
     pub required: bool,
-    /// Empty for 0d9fd58, else the release that brought it.
-    pub since: &'static str,
+    pub since: Since,
     pub about: &'static str,
 }
 
+const FIRST: Since = Since::Release(Provider::Untagged);
+const V0_1: Since = Since::Release(Provider::V0_1);
+const V0_2: Since = Since::Release(Provider::V0_2);
+const V0_3: Since = Since::Release(Provider::V0_3);
+
 const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key { name, kind, required: false, since: "", about }
+    Key { name, kind, required: false, since: FIRST, about }
 }
 
 const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key { name, kind, required: true, since: "", about }
+    Key { name, kind, required: true, since: FIRST, about }
 }
 
-const fn later(name: &'static str, kind: Kind, since: &'static str, about: &'static str) -> Key {
+const fn later(name: &'static str, kind: Kind, since: Since, about: &'static str) -> Key {
     Key { name, kind, required: false, since, about }
 }
 
-use Kind::*;
+use Kind::{Flag, List, Number, OneOf, Text, Texts};
 
 const CACHE: Kind = OneOf(&["none", "writethrough", "writeback", "directsync", "unsafe"]);
 const AIO: Kind = OneOf(&["native", "threads", "io_uring"]);
@@ -58,7 +82,7 @@ const PCI: &[Key] = &[
     key("pcie", Flag, "PCI Express instead of PCI; needs machine_type: q35"),
     key("primary_gpu", Flag, "primary display (x-vga=1)"),
     key("rombar", Flag, "ROM of the device visible; false has no effect, Proxmox's default is on"),
-    later("mdev", Text, "v0.1.0", "mediated device type, for vGPUs"),
+    later("mdev", Text, V0_1, "mediated device type, for vGPUs"),
 ];
 const DISKS: &[Key] = &[
     required("disk_size", Number(Some(1)), "GiB"),
@@ -70,7 +94,26 @@ const DISKS: &[Key] = &[
     key("disk_aio", AIO, "how the host does I/O"),
 ];
 const USB: &[Key] =
-    &[later("mapping", Text, "v0.3.0", "name of the Proxmox resource mapping"), later("usb3", Flag, "v0.3.0", "USB 3")];
+    &[later("mapping", Text, V0_3, "name of the Proxmox resource mapping"), later("usb3", Flag, V0_3, "USB 3")];
+
+const HA: &[Key] = &[
+    later("state", OneOf(&["started", "stopped", "disabled", "ignored"]), V0_2, "the state that HA keeps"),
+    later("comment", Text, V0_2, "comment of the HA resource"),
+    later("max_restart", Number(Some(0)), V0_2, "restarts on one node"),
+    later("max_relocate", Number(Some(0)), V0_2, "moves to another node"),
+    later("failback", Flag, V0_2, "move back to a preferred node"),
+    later("rules", Texts, V0_2, "HA rules that the VM joins"),
+    later("node_affinity_nodes", Texts, V0_2, "nodes of the affinity rule"),
+    later("node_affinity_strict", Flag, V0_2, "run on these nodes only"),
+    later("resource_affinity", OneOf(&["negative", "positive"]), V0_2, "apart from the other VMs, or with them"),
+];
+const NETWORK: &[Key] = &[
+    later("subnet", Text, Since::Unreleased, "CIDR"),
+    later("gateway", Text, Since::Unreleased, "gateway"),
+    later("nameservers", Texts, Since::Unreleased, "name servers"),
+    later("ip_address", Text, Since::Unreleased, "static address"),
+    later("base_ip", Text, Since::Unreleased, "first static address, counted up by VM id"),
+];
 
 /// Every key of `providerdata`.
 pub const KEYS: &[Key] = &[
@@ -95,44 +138,56 @@ pub const KEYS: &[Key] = &[
     key("additional_nics", List(NICS), "further network cards"),
     key("pci_devices", List(PCI), "PCI devices to pass through"),
     key("additional_disks", List(DISKS), "further disks"),
-    later("tags", Texts, "v0.1.0", "tags of the VM"),
-    later("pool", Text, "v0.1.0", "resource pool, made if it does not exist"),
-    later("network_firewall", Flag, "v0.1.0", "Proxmox firewall for the first card, on if left out"),
+    later("tags", Texts, V0_1, "tags of the VM"),
+    later("pool", Text, V0_1, "resource pool, made if it does not exist"),
+    later("network_firewall", Flag, V0_1, "Proxmox firewall for the first card, on if left out"),
     later(
         "placement_strategy",
         OneOf(&["spread", "fewer-vms", "round-robin", "binpack"]),
-        "v0.2.0",
+        V0_2,
         "how a node is chosen",
     ),
-    later("ha", Object, "v0.2.0", "high availability (Proxmox VE 9)"),
-    later("bios", OneOf(&["seabios", "ovmf"]), "v0.2.0", "firmware"),
-    later("vga", Text, "v0.2.0", "display"),
-    later("usb_devices", List(USB), "v0.3.0", "USB devices to pass through"),
-    later("vmid_range", Text, "PR 81", "range of VM ids, start-end"),
-    later("network_subnet", Text, "PR 81", "CIDR; switches from DHCP to a static address"),
-    later("network_gateway", Text, "PR 81", "gateway"),
-    later("network_ip", Text, "PR 81", "static address"),
-    later("network_base_ip", Text, "PR 81", "first static address, counted up by VM id"),
-    later("network_nameservers", Texts, "PR 81", "name servers"),
-    later("network_mtu", Number(None), "PR 81", "MTU"),
+    later("ha", Kind::Map(HA), V0_2, "high availability (Proxmox VE 9)"),
+    later("bios", OneOf(&["seabios", "ovmf"]), V0_2, "firmware"),
+    later("vga", Text, V0_2, "display"),
+    later("usb_devices", List(USB), V0_3, "USB devices to pass through"),
+    later("network", Kind::Map(NETWORK), Since::Unreleased, "a static address instead of DHCP"),
+    later("vmid_range", Text, Since::Unreleased, "range of VM ids, start-end"),
+    later("network_subnet", Text, Since::Unreleased, "CIDR; switches from DHCP to a static address"),
+    later("network_gateway", Text, Since::Unreleased, "gateway"),
+    later("network_ip", Text, Since::Unreleased, "static address"),
+    later("network_base_ip", Text, Since::Unreleased, "first static address, counted up by VM id"),
+    later("network_nameservers", Texts, Since::Unreleased, "name servers"),
+    later("network_mtu", Number(None), Since::Unreleased, "MTU"),
 ];
 
-/// The JSON Schema of a table of keys; `all` also has the keys of later releases.
-pub fn schema(keys: &[Key], all: bool) -> Value {
+/// The schema of the whole table for a release of the provider; without one, of all keys.
+pub fn built_in(release: Option<Provider>) -> &'static Value {
+    static ALL: LazyLock<Value> = LazyLock::new(|| schema(KEYS, None));
+    static EACH: LazyLock<[Value; 4]> = LazyLock::new(|| Provider::ALL.map(|release| schema(KEYS, Some(release))));
+    release.and_then(|release| EACH.get(release as usize)).unwrap_or(&ALL)
+}
+
+/// The JSON Schema of the keys that a release reads; without a release, of all keys.
+pub fn schema(keys: &[Key], release: Option<Provider>) -> Value {
     let mut properties = Map::new();
     let mut wanted = Vec::new();
-    for key in keys.iter().filter(|k| all || k.since.is_empty()) {
+    for key in keys.iter().filter(|key| release.is_none_or(|release| key.since.is_in(release))) {
         let mut property = match key.kind {
             Text => json!({"type": "string"}),
             Flag => json!({"type": "boolean"}),
             Number(None) => json!({"type": "integer"}),
             Number(Some(least)) => json!({"type": "integer", "minimum": least}),
             OneOf(values) => json!({"type": "string", "enum": values}),
-            Texts => json!({"type": "array", "items": {"type": "string"}}),
-            Object => json!({"type": "object"}),
-            List(keys) => json!({"type": "array", "items": schema(keys, all)}),
+            Texts => json!({"type": "array", "items": {"type": "string", "minLength": 1}}),
+            Kind::Map(keys) => schema(keys, release),
+            List(keys) => json!({"type": "array", "items": schema(keys, release)}),
         };
-        let since = if key.since.is_empty() { String::new() } else { format!(" (provider {})", key.since) };
+        let since = match key.since {
+            Since::Release(Provider::Untagged) => String::new(),
+            Since::Release(since) => format!(" (provider {since})"),
+            Since::Unreleased => " (in no release of the provider yet)".to_owned(),
+        };
         property["description"] = json!(format!("{}{since}", key.about));
         properties.insert(key.name.to_owned(), property);
         if key.required {

@@ -40,7 +40,8 @@ impl Verdict {
     }
 }
 
-/// A file that was checked. As JSON `{file, omnictl|server, findings}`, with `schema` for a machine class.
+/// A file that was checked. As JSON `{file, omnictl|server, findings}`, with `schema` for a
+/// machine class, and `undecided` where something is.
 #[derive(Debug, Clone)]
 pub struct Checked<T> {
     pub file: String,
@@ -51,6 +52,8 @@ pub struct Checked<T> {
     pub program: &'static str,
     /// Which provider schemas were used, for machine classes: "proxmox: from Omni", "built in".
     pub schema: Option<String>,
+    /// Why the verdict is unknown, beside what the findings say.
+    pub undecided: Vec<String>,
     pub findings: Vec<Finding>,
 }
 
@@ -63,11 +66,14 @@ impl<T> Checked<T> {
 
 impl<T> Serialize for Checked<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("Checked", 4)?;
+        let mut s = serializer.serialize_struct("Checked", 5)?;
         s.serialize_field("file", &self.file)?;
         s.serialize_field(self.program, self.verdict.as_str())?;
         if let Some(schema) = &self.schema {
             s.serialize_field("schema", schema)?;
+        }
+        if !self.undecided.is_empty() {
+            s.serialize_field("undecided", &self.undecided)?;
         }
         s.serialize_field("findings", &self.findings)?;
         s.end()

@@ -1,7 +1,7 @@
 //! What `machineclass-check` and `cluster-check` have in common: files are checked, older forms are rewritten, and what was
 //! found is reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -71,9 +71,11 @@ pub fn convert(
         for finding in &refused {
             cx.ui.data(&finding.to_string());
         }
-        let failure = Failure::new(Code::Invalid, "not every file can be converted, so none was")
-            .cause(format!("{}: {}", first.place, first.message))
-            .hint(if first.fix.is_empty() { "name the files to convert".to_owned() } else { first.fix.clone() });
+        let failure = Failure::new(Code::Invalid, "not every file can be converted, so none was");
+        let failure = match cx.ui.json() {
+            true => load::explained(failure, first, false),
+            false => failure.hint("fix what is listed above, or name the files to convert"),
+        };
         return Err(failure.with(json!({ "findings": refused, "converted": converted.data })).into());
     }
     match apply::run(cx, &plan, "Rewrite these files in the real form")? {
@@ -96,9 +98,9 @@ pub fn check<T: Send>(
 ) -> Result<Vec<Checked<()>>, Failure> {
     let checked = load::check_each(cx, paths, "check the name", |name, path, bytes| {
         let bytes = converted.texts.get(path).map_or(bytes, |text| text.as_bytes());
-        let Checked { file, verdict, program, schema, findings, .. } = check(name, path, bytes);
+        let Checked { file, verdict, program, schema, undecided, findings, .. } = check(name, path, bytes);
         // What the file says is let go at once: there may be thousands of them.
-        Checked { file, value: None, verdict, program, schema, findings }
+        Checked { file, value: None, verdict, program, schema, undecided, findings }
     })?;
     Ok(checked.into_iter().map(|(checked, _)| checked).collect())
 }
@@ -144,11 +146,8 @@ pub fn report(
         return Ok(Outcome::pending(summary).with(data));
     }
     if let Some(first) = findings().find(wrong) {
-        return Err(Failure::new(Code::Invalid, format!("{} checked: {counts}", count(checked.len(), what)))
-            .cause(format!("{}: {}[{}]: {}", first.place, first.severity.as_str(), first.rule, first.message))
-            .hint(first.fix.clone())
-            .with(data)
-            .into());
+        let failure = Failure::new(Code::Invalid, format!("{} checked: {counts}", count(checked.len(), what)));
+        return Err(load::explained(failure, first, !cx.ui.json()).with(data).into());
     }
     Ok(Outcome::done(format!("{} checked: {counts}", count(checked.len(), what))).with(data).next(next))
 }
@@ -176,5 +175,11 @@ fn listing(checked: &[Checked<()>]) -> String {
         return String::new();
     };
     let schema = if rows.iter().any(|row| !row[4].is_empty()) { "PROVIDER SCHEMA" } else { "" };
-    table(&["FILE", &program, "ERRORS", "WARNINGS", schema], &rows)
+    let mut text = table(&["FILE", &program, "ERRORS", "WARNINGS", schema], &rows);
+    // The same holds for many files: it is said once.
+    let reasons: BTreeSet<&str> = checked.iter().flat_map(|file| &file.undecided).map(String::as_str).collect();
+    for reason in reasons {
+        text.push_str(&format!("{program} is unknown: {reason}\n"));
+    }
+    text
 }

@@ -1,15 +1,46 @@
 //! What is known around a file that is checked: the classes of this project, and what Omni has, as far as it can be asked.
 
-use crate::check::machine_class::Provider;
-use crate::check::template::{ClassInfo, TalosInfo};
+use crate::check::fit::provider as release;
+use crate::check::machine_class::{ClassContext, Provider};
+use crate::check::releases::Omni;
+use crate::check::template::{self, ClassInfo, TalosInfo};
 use crate::cx::Cx;
-use crate::spec::machine_class;
+use crate::files;
+use crate::spec::At;
+use crate::spec::machine_class::{self, AutoProvision};
+use crate::spec::yaml::TextAt;
 use crate::status::omni::Resource;
 use crate::tool::omnictl::Omnictl;
 use crate::ui::{Check, Done, Status};
 use crate::version;
 
 use super::load::{self, Known};
+
+/// What this project runs, and the ids of its providers.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// The release of Omni in `docker/compose.yaml`.
+    pub omni: Option<Omni>,
+    /// The release of the Proxmox provider there.
+    provider: Option<release::Provider>,
+    ours: Vec<String>,
+}
+
+impl Around {
+    pub fn of_classes<'a>(&'a self, providers: Option<&'a [Provider]>) -> ClassContext<'a> {
+        ClassContext { providers, ours: &self.ours, release: self.provider }
+    }
+}
+
+/// Reads what this project runs from `docker/compose.yaml`; without one nothing is known.
+pub fn around(cx: &Cx) -> Around {
+    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+    Around {
+        omni: Omni::of_compose(&compose),
+        provider: release::Provider::of_compose(&compose),
+        ours: vec![cx.settings.provider_id(None).value],
+    }
+}
 
 /// A list that Omni is asked for: the resource type for omnictl, and what people call it.
 pub type Question = (&'static str, &'static str);
@@ -58,6 +89,7 @@ pub struct Templates {
     omni: Option<Vec<ClassInfo>>,
     local: Option<Vec<ClassInfo>>,
     talos: Option<Vec<TalosInfo>>,
+    release: Option<Omni>,
 }
 
 impl Templates {
@@ -68,12 +100,14 @@ impl Templates {
         let (listed, talos) = (found.next().flatten(), found.next().flatten());
         let omni = listed.as_deref().map(classes);
         let local = if omni.is_none() { local_classes(cx) } else { None };
-        Templates { omni, local, talos: talos.as_deref().and_then(talos_versions), classes: listed }
+        let talos = talos.as_deref().and_then(talos_versions);
+        Templates { omni, local, talos, classes: listed, release: around(cx).omni }
     }
 
     /// The same as the checks want it.
     pub fn known(&self) -> Known<'_> {
         Known {
+            omni: self.release,
             omni_classes: self.omni.as_deref(),
             local_classes: self.local.as_deref(),
             talos_versions: self.talos.as_deref(),
@@ -98,8 +132,23 @@ pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
     let of = |resource: &Resource| ClassInfo {
         name: resource.metadata.id.clone(),
         provisions: resource.at(&["autoprovision"]).is_object(),
+        install_disk: template::install_disk(&provision(resource)),
     };
     sorted(found.iter().map(of).collect())
+}
+
+/// The part of a class in Omni that its provider reads.
+fn provision(resource: &Resource) -> AutoProvision {
+    AutoProvision {
+        provider_id: resource.text(&["autoprovision", "providerid"]).to_owned(),
+        kernel_args: Vec::new(),
+        meta_values: Vec::new(),
+        provider_data: resource.text(&["autoprovision", "providerdata"]).to_owned(),
+        grpc_tunnel: 0,
+        at: At::START,
+        provider_id_at: At::START,
+        provider_data_at: TextAt::point(At::START),
+    }
 }
 
 /// By name, so that each is found without a walk.
@@ -134,11 +183,7 @@ pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
     let of = |path: &std::path::PathBuf| {
         let bytes = load::read(cx, path, "").unwrap_or_default();
         let parsed = machine_class::parse(&cx.paths.show(path), &bytes);
-        let info = |class: machine_class::MachineClass| ClassInfo {
-            name: class.id,
-            provisions: class.auto_provision.is_some(),
-        };
-        parsed.value.unwrap_or_default().into_iter().map(info).collect::<Vec<_>>()
+        parsed.value.unwrap_or_default().iter().map(ClassInfo::of).collect::<Vec<_>>()
     };
     let found = sorted(load::spread(&files, of).into_iter().flatten().collect());
     (!found.is_empty()).then_some(found)

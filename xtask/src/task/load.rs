@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::json;
 
-use crate::check::machine_class::{ClassContext, Provider};
-use crate::check::template::{ClassInfo, FileRead, TemplateContext};
+use crate::check::machine_class::Provider;
+use crate::check::releases::Omni;
+use crate::check::template::{ClassInfo, FileRead, TemplateContext, clean};
 use crate::check::{self, Checked, Finding};
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -19,16 +20,25 @@ use crate::spec::name;
 use crate::spec::template::ClusterTemplate;
 use crate::ui::Status;
 
+use super::known;
+
 /// No more is read of any file. The checks refuse a file of 1 MiB; the rest is read for the size that they name.
 const MOST: u64 = 16 << 20;
+/// Links that one path may lead over, as for Linux itself.
+const MOST_LINKS: u8 = 40;
 /// Threads for many files: each may hold a file of [`MOST`] bytes.
 const THREADS: usize = 4;
 /// The main thread's stack, which is what the limits on nesting were made for.
 const STACK: usize = 8 << 20;
 /// Rules that the schema of the provider in Omni may decide otherwise than the built-in table: they are no reason to refuse
 /// before it was asked.
-const OF_SCHEMA: &[&str] =
-    &["providerdata-schema", "providerdata-required", "providerdata-newer-type", "providerdata-unknown-key"];
+const OF_SCHEMA: &[&str] = &[
+    "providerdata-schema",
+    "providerdata-required",
+    "providerdata-newer-type",
+    "providerdata-unknown-key",
+    "providerdata-misplaced-key",
+];
 
 /// The files that `given` names, or all in `dir`: a name means `<dir>/<name>.yaml`, anything with a dot or a slash is a
 /// path.
@@ -104,22 +114,68 @@ pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// A file that the template at `template` refers to. As omnictl 1.8 and later do, paths are relative to the template's
-/// directory and stay in it, links included (omni v1.9.3 `client/pkg/template/internal/models`, os.Root).
+/// A file that the template at `template` refers to. As omnictl 1.8 and later do, a path counts by where it leads from the
+/// template's directory, and links on the way may not lead out of it (siderolabs/omni v1.9.3
+/// `client/pkg/template/internal/models/models.go`, os.Root).
 pub fn beside(template: &Path, name: &str) -> FileRead {
+    let missing = |why: String| FileRead::Missing { why, above: None };
     let dir = template.parent().unwrap_or(Path::new("."));
-    let inside = || -> std::io::Result<Vec<u8>> {
-        let (dir, file) = (std::fs::canonicalize(dir)?, std::fs::canonicalize(dir.join(name))?);
-        if !file.starts_with(&dir) {
-            return Err(std::io::Error::other("it leads out of the template's directory"));
-        }
-        files::read_up_to(&file, MOST)
+    let dir = match std::path::absolute(dir) {
+        Ok(dir) => clean(&dir),
+        Err(error) => return missing(error.to_string()),
     };
-    match inside() {
-        Ok(bytes) => FileRead::Bytes(bytes),
-        Err(error) if error.kind() == ErrorKind::NotFound => FileRead::Missing("there is no such file".to_owned()),
-        Err(error) => FileRead::Missing(error.to_string()),
+    let full = clean(&dir.join(name));
+    let Ok(inner) = full.strip_prefix(&dir) else { return FileRead::Outside };
+    match within(&dir, inner, 0).map(|file| file.map(|file| files::read_up_to(&file, MOST))) {
+        Ok(Some(Ok(bytes))) => FileRead::Bytes(bytes),
+        Ok(None) => FileRead::Outside,
+        Err(error) | Ok(Some(Err(error))) if error.kind() == ErrorKind::NotFound => {
+            FileRead::Missing { why: "there is no such file".to_owned(), above: above(&dir, inner) }
+        }
+        Err(error) | Ok(Some(Err(error))) => missing(error.to_string()),
     }
+}
+
+/// The file that `inner` leads to from `root`, links followed; `None` where a link leads out. Go's os.Root takes an
+/// absolute link for one that does.
+fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBuf>> {
+    let mut at = PathBuf::new();
+    let mut parts = inner.components();
+    while let Some(part) = parts.next() {
+        match part {
+            Component::ParentDir if !at.pop() => return Ok(None),
+            Component::ParentDir | Component::CurDir => continue,
+            Component::Normal(name) => at.push(name),
+            Component::RootDir | Component::Prefix(_) => return Ok(None),
+        }
+        let path = root.join(&at);
+        if path.symlink_metadata()?.is_symlink() {
+            if links == MOST_LINKS {
+                return Err(std::io::Error::other("too many levels of symbolic links"));
+            }
+            at.pop();
+            let target = at.join(std::fs::read_link(&path)?).join(parts.as_path());
+            return within(root, &target, links + 1);
+        }
+    }
+    Ok(Some(root.join(at)))
+}
+
+/// Where the file would be if its path started in a folder above the template's, as `../` and the path: in this
+/// repository, or in the folder above.
+fn above(dir: &Path, inner: &Path) -> Option<String> {
+    const FOLDERS: usize = 8;
+    let mut dots = PathBuf::new();
+    for folder in dir.ancestors().take(FOLDERS) {
+        if !dots.as_os_str().is_empty() && folder.join(inner).is_file() {
+            return Some(dots.join(inner).display().to_string());
+        }
+        if folder.join(".git").exists() {
+            return None;
+        }
+        dots.push("..");
+    }
+    None
 }
 
 /// `work` on each of `items`, in their order; many are spread over threads.
@@ -186,7 +242,8 @@ pub fn class_files(cx: &Cx, files: &[PathBuf]) -> Result<Vec<CheckedFile>, Failu
 
 /// Checks machine classes; `providers` are those that Omni lists, if it was asked. Findings are no errors yet.
 pub fn machine_classes(cx: &Cx, files: &[CheckedFile], providers: Option<&[Provider]>) -> Classes {
-    let context = ClassContext { providers };
+    let around = known::around(cx);
+    let context = around.of_classes(providers);
     let one = |file: &CheckedFile| check::machine_class::check(&cx.paths.show(&file.path), &file.bytes, &context);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (checked, file) in spread(files, one).into_iter().zip(files) {
@@ -251,13 +308,13 @@ impl Template {
             found
         };
         let checked = template_reading(&cx.paths.show(path), bytes, known, &read);
-        let Checked { file, value, verdict, program, schema, findings } = checked;
+        let Checked { file, value, verdict, program, schema, undecided, findings } = checked;
         // What no check looked at is read all the same: omnictl does.
         value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
         let source = CheckedFile { path: path.to_owned(), bytes: bytes.to_vec() };
         let beside = seen.take().into_iter().collect();
         let value = value.map(|template| Template { template, file: source, beside });
-        Checked { file, value, verdict, program, schema, findings }
+        Checked { file, value, verdict, program, schema, undecided, findings }
     }
 
     pub fn name(&self) -> &str {
@@ -298,6 +355,7 @@ pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]
 
 fn checked_templates(cx: &Cx, files: &[PathBuf], known: &Known<'_>) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
     let hint = "write it with `cargo xtask cluster-create`";
+    let known = &Known { omni: known.omni.or_else(|| known::around(cx).omni), ..*known };
     let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (checked, _) in check_each(cx, files, hint, check)? {
@@ -310,6 +368,8 @@ fn checked_templates(cx: &Cx, files: &[PathBuf], known: &Known<'_>) -> Result<(V
 /// What is known around templates.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
+    /// The release of Omni and omnictl; tasks that sync look for it if none is given.
+    pub omni: Option<Omni>,
     pub talos_schema: Option<&'a serde_json::Value>,
     pub talos_versions: Option<&'a [check::template::TalosInfo]>,
     pub omni_classes: Option<&'a [ClassInfo]>,
@@ -327,8 +387,8 @@ fn template_reading(
     known: &Known<'_>,
     read: &dyn Fn(&str) -> FileRead,
 ) -> Checked<ClusterTemplate> {
-    let Known { talos_schema, talos_versions, omni_classes, local_classes } = *known;
-    let context = TemplateContext { read: Some(read), talos_schema, talos_versions, omni_classes, local_classes };
+    let Known { omni, talos_schema, talos_versions, omni_classes, local_classes } = *known;
+    let context = TemplateContext { omni, read: Some(read), talos_schema, talos_versions, omni_classes, local_classes };
     check::template::check(name, bytes, &context)
 }
 
@@ -345,10 +405,21 @@ pub fn refuse(cx: &Cx, what: &str, findings: &[Finding], allow: &[&'static str])
     let errors = findings.iter().filter(wrong).count();
     let Some(first) = findings.iter().find(wrong) else { return Ok(()) };
     let count = if errors == 1 { "an error".to_owned() } else { format!("{errors} errors") };
-    Err(Failure::new(Code::Invalid, format!("the {what} has {count}"))
-        .cause(format!("{}: {}", first.place, first.message))
-        .hint(first.fix.clone())
-        .with(json!({ "findings": findings, "allowed": allow })))
+    let failure = Failure::new(Code::Invalid, format!("the {what} has {count}"));
+    Err(explained(failure, first, cx.ui.talks()).with(json!({ "findings": findings, "allowed": allow })))
+}
+
+/// A failure for findings: they are repeated only where they were not shown.
+pub fn explained(failure: Failure, first: &Finding, shown: bool) -> Failure {
+    match shown {
+        true => {
+            failure.hint(format!("fix what is listed above, or ignore errors of a rule with `--allow {}`", first.rule))
+        }
+        false => {
+            let cause = format!("{}: {}[{}]: {}", first.place, first.severity.as_str(), first.rule, first.message);
+            failure.cause(cause).hint(first.fix.clone())
+        }
+    }
 }
 
 /// A step for each rule whose errors were passed by: whoever reads the output later must see it.

@@ -6,7 +6,7 @@
 
 use super::{Outcome, checking, known, load};
 use crate::check::convert;
-use crate::check::machine_class::{self, ClassContext};
+use crate::check::machine_class;
 use crate::cli::MachineclassCheck;
 use crate::cx::Cx;
 
@@ -22,7 +22,8 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let found = known::ask(cx, args.offline, &[known::PROVIDERS]).into_iter().next().flatten();
     let providers = found.as_deref().map(known::providers);
-    let context = ClassContext { providers: providers.as_deref() };
+    let around = known::around(cx);
+    let context = around.of_classes(providers.as_deref());
     let checked =
         checking::check(cx, &paths, &converted, |name, _, bytes| machine_class::check(name, bytes, &context))?;
     let next = match args.name.as_slice() {

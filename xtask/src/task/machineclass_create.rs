@@ -31,7 +31,10 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let class = class(args, cx)?;
     let path = cx.paths.machine_class(&class.name);
-    let found = machine_class::check(&cx.paths.show(&path), render(&class).as_bytes(), &ClassContext::default());
+    // The answers are for this project's provider, whatever id it is given.
+    let ours = [class.provider_id.clone()];
+    let context = ClassContext { ours: &ours, ..ClassContext::default() };
+    let found = machine_class::check(&cx.paths.show(&path), render(&class).as_bytes(), &context);
     load::refuse(cx, "machine class", &found.findings, &args.allow)?;
     let plan = plan(cx, &class, &path, args.force)?;
     let next = format!("cargo xtask machineclass-apply {}", class.name);

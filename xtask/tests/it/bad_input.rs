@@ -130,7 +130,7 @@ fn what_is_no_file_is_not_waited_for() {
             }
             let (code, said, worked, peak) = run(at, words);
             // A device is outside of the template's directory, where no patch may be.
-            let expected = if (*kind, what) == ("patch", "device") { "it leads out of" } else { why };
+            let expected = if (*kind, what) == ("patch", "device") { "leads out of" } else { why };
             // A class or template is looked for by the name first.
             let not_found = what.starts_with("circle") && matches!(*kind, "class" | "template");
             let shown = || said.chars().take(600).collect::<String>();

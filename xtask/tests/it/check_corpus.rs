@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use xtask::check::machine_class::{self, ClassContext};
+use xtask::check::releases::Omni;
 use xtask::check::template::{self, ClassInfo, FileRead, TemplateContext};
 use xtask::check::{Finding, RULES};
 
@@ -65,16 +66,36 @@ fn hold(table: &str, folder: &str, check: &Check<'_>) -> BTreeSet<&'static str> 
 }
 
 fn templates() -> BTreeSet<&'static str> {
-    let class = |name: &str, provisions| ClassInfo { name: name.to_owned(), provisions };
-    let classes = [class("cp", true), class("worker", true), class("gpu", true), class("pool", false)];
+    let class = |name: &str, provisions, install_disk: Option<&str>| ClassInfo {
+        name: name.to_owned(),
+        provisions,
+        install_disk: install_disk.map(str::to_owned),
+    };
+    let smallest = "Omni installs Talos on the smallest disk above 5 GB";
+    let classes = [
+        class("cp", true, None),
+        class("worker", true, None),
+        class("gpu", true, None),
+        class("pool", false, None),
+        class("two-disks", true, Some(smallest)),
+    ];
     hold("templates.tsv", "templates", &|path, bytes| {
         let directory = path.parent().expect("a folder").to_owned();
-        let read = move |name: &str| match std::fs::read(directory.join(name)) {
-            Ok(bytes) => FileRead::Bytes(bytes),
-            Err(error) => FileRead::Missing(error.to_string()),
+        let read = move |name: &str| {
+            let file = template::clean(&directory.join(name));
+            match std::fs::read(&file) {
+                _ if !file.starts_with(&directory) => FileRead::Outside,
+                Ok(bytes) => FileRead::Bytes(bytes),
+                Err(error) => FileRead::Missing { why: error.to_string(), above: None },
+            }
         };
-        let context =
-            TemplateContext { read: Some(&read), local_classes: Some(&classes), ..TemplateContext::default() };
+        // The real answers are those of omnictl 1.9.3.
+        let context = TemplateContext {
+            omni: Omni::of_tag("v1.9.3"),
+            read: Some(&read),
+            local_classes: Some(&classes),
+            ..TemplateContext::default()
+        };
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
         let checked = template::check(name, bytes, &context);
         (checked.verdict.as_str(), checked.findings)

@@ -47,7 +47,7 @@ fn omni_knows_the_providers_and_their_schemas() {
         Provider { id: "proxmox".into(), schema: Some(schema), is_static: false },
         Provider { id: "metal".into(), schema: None, is_static: true },
     ];
-    let context = ClassContext { providers: Some(&providers) };
+    let context = ClassContext { providers: Some(&providers), ..ClassContext::default() };
     let checked = machine_class::check("a.yaml", class("proxmox").as_bytes(), &context);
     assert_eq!(rules(&checked.findings), ["providerdata-schema-keyword", "providerdata-schema"]);
     assert_eq!((checked.verdict, checked.schema.as_deref()), (Verdict::Reject, Some("proxmox, from Omni")));
@@ -78,8 +78,7 @@ fn omni_knows_versions_and_classes() {
         unsupported,
     };
     let versions = [talos("1.13.5", false), talos("1.8.0", true)];
-    let classes =
-        [ClassInfo { name: "cp".into(), provisions: true }, ClassInfo { name: "worker".into(), provisions: true }];
+    let classes = ["cp", "worker"].map(|name| ClassInfo { name: name.into(), provisions: true, install_disk: None });
     let context =
         TemplateContext { talos_versions: Some(&versions), omni_classes: Some(&classes), ..TemplateContext::default() };
     let check = |text: &str| template::check("demo.yaml", text.as_bytes(), &context);
@@ -142,21 +141,29 @@ fn the_talos_schema_decides_about_patches() {
 
 #[test]
 fn files_are_read_by_the_caller_alone() {
-    let text =
-        cluster().replacen("---", "patches: [{file: a/b.yaml}, {file: a/../../c.yaml}, {file: /etc/passwd}]\n---", 1);
-    let asked = std::cell::RefCell::new(Vec::new());
-    let read = |path: &str| {
-        asked.borrow_mut().push(path.to_owned());
-        FileRead::Bytes(b"machine: {type: worker}".to_vec())
+    let patches =
+        "patches: [{file: a/b.yaml}, {file: a/../../c.yaml}, {file: /x/../d.yaml}, {file: ../clusters/e.yaml}]";
+    let text = cluster().replacen("---", &format!("{patches}\n---"), 1);
+    let read = |path: &str| match path {
+        "a/../../c.yaml" | "/x/../d.yaml" => FileRead::Outside,
+        _ => FileRead::Bytes(b"machine: {type: worker}".to_vec()),
     };
     let context = TemplateContext { read: Some(&read), ..TemplateContext::default() };
     let checked = template::check("clusters/demo.yaml", text.as_bytes(), &context);
-    assert_eq!(asked.into_inner(), ["a/b.yaml"], "nothing outside of the directory is opened");
     assert_eq!(
         rules(&checked.findings),
-        ["template-file-outside", "template-file-outside", "template-patch-forbidden"]
+        ["template-file-outside", "template-file-outside", "template-patch-forbidden", "template-patch-forbidden"]
     );
     assert_eq!(checked.findings[2].place.file, "clusters/a/b.yaml");
+    assert_eq!(checked.findings[3].place.file, "clusters/e.yaml");
+    // Without a reader nothing is said of a path: where it leads is not known.
+    let unread = template::check("clusters/demo.yaml", text.as_bytes(), &TemplateContext::default());
+    assert_eq!((unread.verdict, unread.findings.len()), (Verdict::Unknown, 0));
+    assert!(
+        unread.undecided[0].starts_with("the files that the template names were not read"),
+        "{:?}",
+        unread.undecided
+    );
 }
 
 #[test]
@@ -227,7 +234,7 @@ fn the_table_of_rules_is_whole() {
         .iter()
         .map(|f| std::fs::read_to_string(format!("{}/tests/corpus/{f}", env!("CARGO_MANIFEST_DIR"))).expect("a table"))
         .collect();
-    let here = include_str!("check_rules.rs");
+    let here = concat!(include_str!("check_rules.rs"), include_str!("check_versions.rs"));
     let shown = |id: &str| corpus.contains(&format!("{id} ")) || here.contains(&format!("\"{id}\""));
     let missing: Vec<&str> = RULES.iter().map(|r| r.id).filter(|id| !shown(id) && *id != "convert-refused").collect();
     assert!(missing.is_empty(), "no file shows {missing:?}");
@@ -244,7 +251,7 @@ fn the_shipped_files_are_without_findings() {
         assert_eq!((checked.verdict, &checked.findings), (Verdict::Accept, &vec![]), "{}", path.display());
         let class = checked.value.expect("classes").remove(0);
         assert_eq!(Some(class.id.as_str()), path.file_stem().and_then(|s| s.to_str()));
-        classes.push(ClassInfo { provisions: class.auto_provision.is_some(), name: class.id });
+        classes.push(ClassInfo::of(&class));
     }
     assert!(classes.len() >= 3);
     let context = TemplateContext { local_classes: Some(&classes), ..TemplateContext::default() };

@@ -180,8 +180,181 @@ fn a_template_is_checked_with_the_files_that_it_names() {
     assert_eq!(rules(&check("../secret.yaml")), ["template-file-outside"]);
     std::os::unix::fs::symlink(project.path("secret.yaml"), project.path("clusters/link.yaml")).unwrap();
     let file = check("link.yaml");
-    assert_eq!(rules(&file), ["template-file-missing"], "{file:#}");
+    assert_eq!(rules(&file), ["template-file-outside"], "{file:#}");
     assert!(file["findings"][0]["message"].as_str().unwrap().contains("leads out"), "{file:#}");
+}
+
+#[test]
+fn paths_count_by_where_they_lead() {
+    let project = Project::new();
+    project.write("machine-classes/good.yaml", &class("good", DATA));
+    project.write("clusters/patches/time.yaml", "machine:\n  time:\n    servers:\n      - ntp.example.com\n");
+    project.write("clusters/real/inner.yaml", "machine:\n  type: worker\n");
+    project.write("secret.yaml", "machine: {}\n");
+    let here = project.path("clusters").display().to_string();
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, project.path(name)).unwrap();
+    link("real", "clusters/folder");
+    link("real/../patches/time.yaml", "clusters/inside.yaml");
+    link("../secret.yaml", "clusters/out.yaml");
+    link(&format!("{here}/patches/time.yaml"), "clusters/absolute.yaml");
+    link("loop.yaml", "clusters/loop.yaml");
+    let check = |file: &str| {
+        project.write("clusters/prod.yaml", &template("prod", "good", &format!("patches:\n  - file: {file}\n")));
+        let document = project.run(&["cluster-check", "prod", "--offline", "--json"]).json();
+        document["data"]["files"][0].clone()
+    };
+    for inside in [
+        format!("{here}/patches/time.yaml"),
+        format!("{here}/x/../patches/time.yaml"),
+        "../clusters/patches/time.yaml".to_owned(),
+        "nowhere/../patches/time.yaml".to_owned(),
+        "inside.yaml".to_owned(),
+    ] {
+        assert_eq!(rules(&check(&inside)), Vec::<&str>::new(), "{inside}");
+    }
+    for outside in [
+        project.path("secret.yaml").display().to_string(),
+        "../secret.yaml".to_owned(),
+        "../none.yaml".to_owned(),
+        "folder/../../secret.yaml".to_owned(),
+        "out.yaml".to_owned(),
+        "absolute.yaml".to_owned(),
+    ] {
+        assert_eq!(rules(&check(&outside)), ["template-file-outside"], "{outside}");
+    }
+    assert_eq!(rules(&check("loop.yaml")), ["template-file-missing"]);
+    let file = check("folder/inner.yaml");
+    assert_eq!(
+        (rules(&file), &file["findings"][0]["file"]),
+        (vec!["template-patch-forbidden"], &json!("clusters/folder/inner.yaml"))
+    );
+}
+
+#[test]
+fn a_path_from_the_repository_root_is_explained() {
+    let project = Project::new();
+    project.write("patches/time.yaml", "machine:\n  time:\n    servers:\n      - ntp.example.com\n");
+    project.write("patches/deep/a.yaml", "machine: {}\n");
+    project.write("omni/prod/x.yaml", "");
+    for (folder, file, written, allowed) in [
+        ("omni", "patches/time.yaml", "`../patches/time.yaml`", "`--allowed-dir ..`"),
+        ("omni/prod", "./patches/deep/a.yaml", "`../../patches/deep/a.yaml`", "`--allowed-dir ../..`"),
+    ] {
+        let name = format!("{folder}/cluster.yaml");
+        project.write(&name, &template("prod", "good", &format!("patches:\n  - name: a\n    file: {file}\n")));
+        let document = project.run(&["cluster-check", &name, "--offline", "--json"]).exits(1).json();
+        let file = &document["data"]["files"][0];
+        assert_eq!((rules(file), &file["omnictl"]), (vec!["template-file-missing"], &json!("reject")));
+        let fix = file["findings"][0]["fix"].as_str().expect("a fix");
+        assert!(fix.contains(written) && fix.contains(allowed) && fix.contains("from 1.8 on"), "{fix}");
+    }
+}
+
+#[test]
+fn findings_are_shown_once() {
+    let project = Project::new();
+    project.write("machine-classes/bad.yaml", &class("bad", &DATA.replace("sockets: 1\n", "")));
+    project.write("clusters/bad.yaml", &template("bad", "good", "labels:\n  omni.sidero.dev/x: y\n"));
+    for (line, word) in [
+        (&["machineclass-check", "bad", "--offline"][..], "the provider sends 0"),
+        (&["machineclass-apply", "bad", "--yes"], "the provider sends 0"),
+        (&["cluster-check", "bad", "--offline"], "is reserved"),
+        (&["cluster-sync", "bad", "--yes"], "is reserved"),
+    ] {
+        let ran = project.run(line).exits(1);
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(text.matches(word).count(), 1, "{line:?}: {text}");
+        assert!(text.contains("--allow "), "{text}");
+    }
+    // Where nothing else shows them, the error does.
+    let document = project.run(&["machineclass-check", "bad", "--offline", "--json"]).exits(1).json();
+    assert!(document["error"]["cause"].as_str().unwrap().contains("the provider sends 0"), "{document:#}");
+    let ran = project.run(&["machineclass-apply", "bad", "--yes", "-q"]).exits(1);
+    assert!(ran.stderr.contains("the provider sends 0"), "{}", ran.stderr);
+}
+
+#[test]
+fn checks_follow_the_versions_that_compose_pins() {
+    let project = Project::new();
+    let compose = |omni: &str, provider: &str| {
+        let image = "ghcr.io/siderolabs/omni";
+        let text = format!(
+            "services:\n  omni:\n    image: {image}:{omni}\n  proxmox-provider:\n    image: {image}-infra-provider-proxmox:{provider}\n"
+        );
+        project.write("docker/compose.yaml", &text);
+    };
+    let check = |task: &str, name: &str| {
+        let document = project.run(&[task, name, "--offline", "--json"]).json();
+        document["data"]["files"][0].clone()
+    };
+    let newer = "bios: ovmf\nvga: std\ntags: [demo]\nplacement_strategy: spread\n";
+    project.write("machine-classes/good.yaml", &class("good", &(DATA.to_owned() + newer)));
+    project.write(
+        "machine-classes/usb.yaml",
+        &class("usb", &(DATA.to_owned() + newer + "usb_devices: [{mapping: key}]\nvmid_range: 1-2\n")),
+    );
+    compose("v1.9.3", "v0.2.0");
+    let file = check("machineclass-check", "good");
+    assert_eq!((rules(&file), &file["server"]), (vec![], &json!("accept")), "{file:#}");
+    assert_eq!(file["schema"], "built in (v0.2.0, Omni was not asked)");
+    let file = check("machineclass-check", "usb");
+    assert_eq!(rules(&file), ["providerdata-newer-key", "providerdata-newer-key"]);
+    assert!(
+        file["findings"][0]["message"].as_str().unwrap().contains("v0.2.0 ignores `usb_devices` silently"),
+        "{file:#}"
+    );
+    compose("v1.9.3", "v0.1.0");
+    assert_eq!(rules(&check("machineclass-check", "good")).len(), 3, "bios, vga and placement_strategy");
+    compose("v1.9.3", "0d9fd58");
+    assert_eq!(rules(&check("machineclass-check", "good")).len(), 4);
+
+    let features = "features:\n  enableNodeAuditSkip: true\n";
+    project.write("clusters/prod.yaml", &template("prod", "good", features));
+    let verdict = |omni: &str| {
+        compose(omni, "v0.2.0");
+        let file = check("cluster-check", "prod");
+        (rules(&file).join(" "), file["omnictl"].as_str().expect("a verdict").to_owned())
+    };
+    assert_eq!(verdict("v1.9.3"), ("template-key-too-new".to_owned(), "reject".to_owned()));
+    assert_eq!(verdict("v1.10.6"), (String::new(), "accept".to_owned()));
+    assert_eq!(verdict("v1.13.0"), (String::new(), "accept".to_owned()), "beyond the facts nothing is claimed");
+    assert_eq!(verdict("latest"), ("template-key-newer".to_owned(), "unknown".to_owned()));
+}
+
+#[test]
+fn classes_of_other_providers_are_left_to_them() {
+    let project = Project::new();
+    let data = "cores: 2\nmemory: 4096\ndisk_size: 40\nstorage_pool: images\n";
+    let text = class("kvm", data).replace("providerid: proxmox", "providerid: libvirt");
+    project.write("machine-classes/kvm.yaml", &text);
+    let document = project.run(&["machineclass-check", "kvm", "--offline", "--json"]).exits(0).json();
+    let file = &document["data"]["files"][0];
+    assert_eq!((rules(file), &file["server"]), (vec!["class-provider-schema"], &json!("unknown")), "{file:#}");
+    // Keys of the resource itself are the same for every provider.
+    project.write("machine-classes/kvm.yaml", &text.replace("providerdata:", "providerDate:"));
+    let document = project.run(&["machineclass-check", "kvm", "--offline", "--json"]).exits(1).json();
+    assert_eq!(rules(&document["data"]["files"][0]), ["class-provider-schema", "class-unknown-key"]);
+    // A Proxmox provider may have another id here.
+    project.write("docker/.env", "OMNI_PROVIDER_ID=pve-lab\n");
+    let own = class("own", "cores: 2\n").replace("providerid: proxmox", "providerid: pve-lab");
+    project.write("machine-classes/own.yaml", &own);
+    let document = project.run(&["machineclass-check", "own", "--offline", "--json"]).exits(1).json();
+    assert!(rules(&document["data"]["files"][0]).contains(&"providerdata-required"), "{document:#}");
+}
+
+#[test]
+fn an_unknown_verdict_has_its_reason() {
+    let project = Project::new();
+    project.write("machine-classes/good.yaml", &class("good", DATA));
+    let patch = "patches:\n  - name: a\n    inline:\n      machine:\n        sysctls: {a: b}\n";
+    project.write("clusters/prod.yaml", &template("prod", "good", patch));
+    project.write("clusters/second.yaml", &template("second", "good", patch));
+    let ran = project.run(&["cluster-check", "--all", "--offline"]).exits(0);
+    let reason = "OMNICTL is unknown: fields of patches are not checked without --talos-schema FILE";
+    assert_eq!(ran.stdout.matches(reason).count(), 1, "{}", ran.stdout);
+    let document = project.run(&["cluster-check", "prod", "--offline", "--json"]).exits(0).json();
+    let undecided = &document["data"]["files"][0]["undecided"];
+    assert!(undecided[0].as_str().unwrap().contains("config.schema.json"), "{document:#}");
 }
 
 #[test]

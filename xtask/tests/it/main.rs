@@ -14,6 +14,7 @@ mod check_corpus;
 mod check_editors;
 mod check_rules;
 mod check_tasks;
+mod check_versions;
 mod ci;
 mod cluster_plan;
 mod consent;

@@ -6,6 +6,8 @@ const YAML: &str = "go.yaml.in/yaml v4.0.0-rc.4, which omnictl 1.9.3 reads files
 const PROVIDER: &str = "siderolabs/omni-infra-provider-proxmox 0d9fd58 ";
 const COSI: &str = "cosi-project/runtime v1.16.2 pkg/resource/";
 const FIELD: &str = "what operators of Talos and Proxmox report: ";
+const INSTALL_DISK: &str = "internal/backend/runtime/omni/controllers/omni/machine_config_gen_options.go";
+const NODE_APPLY: &str = "siderolabs/talos internal/app/machined/pkg/controllers/k8s/node_apply.go, ";
 const OURS: &str = "a rule of this tool: ";
 
 /// The start of a rule's id, where its source is, and which part of it. The longest start that fits counts.
@@ -39,6 +41,9 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("class-both-sources", VALIDATIONS, "machine_class.go"),
     ("class-no-source", VALIDATIONS, "machine_class.go"),
     ("class-provider-", VALIDATIONS, "machine_class.go"),
+    ("class-provider-name", "siderolabs/omni v1.10.4 ", "internal/pkg/dnslabel"),
+    ("class-provider-schema", VALIDATIONS, "machine_class.go (the schema that the provider registered)"),
+    ("class-placeholder", OURS, "values of examples are not values"),
     ("class-match-labels", VALIDATIONS, "machine_class.go and client/pkg/cosi/labels"),
     ("class-no-manual-allocation", VALIDATIONS, "machine_class.go"),
     ("class-kernel-args", VALIDATIONS, "strings.go and kernel_args.go"),
@@ -63,6 +68,8 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("providerdata-rombar", PROVIDER, "internal/pkg/provider/provision.go (`rombar=1` or nothing)"),
     ("providerdata-pcie", "qemu-server ", "PVE/QemuServer/PCI.pm (pcie needs q35)"),
     ("providerdata-aio", "QEMU ", "block/file-posix.c (aio=native needs cache.direct)"),
+    ("providerdata-misplaced-", COSI, "protobuf/yaml.go, and the spec of a machine class in omni.proto"),
+    ("providerdata-install-disk", "siderolabs/omni v1.9.3 ", INSTALL_DISK),
     ("providerdata-vlan", "qemu-server ", "PVE/QemuServer.pm (tag, 1 to 4094)"),
     ("providerdata-selector", PROVIDER, "internal/pkg/provider/provision.go:585 and google/cel-go v0.27.0"),
     ("convert-refused", OURS, "what cannot be said in the real form is not guessed"),
@@ -70,6 +77,24 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("template-legacy-form", OURS, "the nested form of older guides, which models.go does not know"),
     ("template-wrong-type", YAML, "constructor.go, with KnownFields"),
     ("template-unknown-key", YAML, "constructor.go, with KnownFields"),
+    ("template-key-", "siderolabs/omni v1.4 to v1.11 ", "client/pkg/template/internal/models (the yaml tags)"),
+    ("template-placeholder", OURS, "values of examples are not values"),
+    ("template-manifest-twice", MODELS, "kubernetes_manifest.go (KubernetesManifestsList.Validate)"),
+    ("template-talos-meta", "siderolabs/omni ", "issue 3360, fixed in v1.10.6"),
+    (
+        "template-patch-kind",
+        "siderolabs/talos ",
+        "pkg/machinery/config/internal/registry, at the version of each go.mod",
+    ),
+    ("template-patches-too-large", "siderolabs/talos ", "the gRPC limit of the maintenance API, 4 MiB"),
+    ("template-install-disk", "siderolabs/omni v1.9.3 ", INSTALL_DISK),
+    ("template-node-taints", NODE_APPLY, "and the NodeRestriction admission plugin of Kubernetes"),
+    (
+        "template-static-address",
+        FIELD,
+        "one address for all machines of the set (siderolabs/omni issue 2593, siderolabs/docs issue 602)",
+    ),
+    ("template-machine-", MODELS, "list.go"),
     ("template-size", MODELS, "machineset.go (Size.UnmarshalYAML)"),
     ("template-strategy", MODELS, "machineset.go (UpdateStrategyType)"),
     ("template-interval", MODELS, "cluster.go (BackupConfiguration)"),
@@ -79,7 +104,11 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("template-name-dns", OURS, "names of hosts and machines are made of it"),
     ("template-version", "siderolabs/omni v1.9.3 ", "client/pkg/omni/resources/omni/cluster.go (ClusterValidator)"),
     ("template-version-short", VALIDATIONS, "version.go"),
-    ("template-version-pair", "siderolabs/talos ", "the support matrix of each release"),
+    (
+        "template-version-pair",
+        "siderolabs/talos ",
+        "pkg/machinery/compatibility, and client/pkg/constants of siderolabs/omni",
+    ),
     ("template-talos-prefix", MODELS, "cluster.go (TalosCluster)"),
     ("template-talos-version", VALIDATIONS, "version.go"),
     ("template-kubernetes-version", VALIDATIONS, "version.go"),
@@ -94,7 +123,7 @@ const SOURCES: &[(&str, &str, &str)] = &[
     (
         "template-patch-",
         "siderolabs/omni v1.9.3 ",
-        "client/pkg/omni/resources/omni/config_patch.go and siderolabs/talos pkg/machinery v1.14.0-alpha.1 config/configloader",
+        "and v1.10.4 client/pkg/omni/resources/omni/config_patch.go, and siderolabs/talos pkg/machinery v1.14.0-alpha.1 config/configloader",
     ),
     ("template-patch-source", MODELS, "patch.go"),
     ("template-patch-name", MODELS, "patch.go"),
@@ -105,7 +134,7 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("template-no-machines", MODELS, "controlplane.go asks for no machines, and none ever come"),
     ("template-shared-class", FIELD, "the workers of one class take the machines that the control plane waits for"),
     ("template-even-control-planes", "etcd ", "the majority of its members must agree"),
-    ("template-node-role", "Kubernetes ", "the NodeRestriction admission plugin forbids kubelets that prefix"),
+    ("template-node-role", NODE_APPLY, "and the NodeRestriction admission plugin of Kubernetes"),
     (
         "template-static-hostname",
         FIELD,

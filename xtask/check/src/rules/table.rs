@@ -9,7 +9,7 @@ use crate::Severity::{Error, Warning};
 pub static RULES: &[Rule] = &[
     // YAML itself.
     rule("yaml-syntax", Error, Rejects, [
-        "the file is no valid YAML", "nothing reads it", "check quotes, brackets and indentation at the place named",
+        "the file is not valid YAML", "nothing reads it", "check quotes, brackets and indentation at the place named",
         "name: a: b",
     ]),
     rule("yaml-encoding", Error, Rejects, [
@@ -38,7 +38,7 @@ pub static RULES: &[Rule] = &[
         "define the anchor first, or quote the value", "name: *x",
     ]),
     rule("yaml-duplicate-key", Error, Rejects, [
-        "a key is given twice", "the programs refuse it, because nobody can tell which is meant",
+        "a key is given twice", "the programs refuse it: it is not clear which is meant",
         "keep one of the two", "name: a\nname: b",
     ]),
     rule("yaml-complex-key", Error, Rejects, [
@@ -83,7 +83,7 @@ pub static RULES: &[Rule] = &[
         "metadata: {namespace: default}",
     ]),
     rule("class-name", Warning, Accepts, [
-        "the name is no DNS label", "it becomes part of names of machines and files",
+        "the name is not a DNS label", "it becomes part of names of machines and files",
         "use a-z, 0-9 and `-`, up to 63", "metadata: {id: My_Class}",
     ]),
     rule("class-namespace-missing", Error, Accepts, [
@@ -95,7 +95,7 @@ pub static RULES: &[Rule] = &[
         "metadata: {namespace: prod}",
     ]),
     rule("class-metadata-duplicate", Error, Accepts, [
-        "a key of `metadata` is given twice", "omnictl takes the last one without a word", "keep one of the two",
+        "a key of `metadata` is given twice", "omnictl takes the last one silently", "keep one of the two",
         "metadata:\n  id: a\n  id: b",
     ]),
     rule("class-metadata-limits", Error, Unknown, [
@@ -105,7 +105,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("class-unknown-key", Error, Accepts, [
         "a key that the resource does not have",
-        "omnictl drops it without a word, and what it should do does not happen",
+        "omnictl drops it silently, and what it should do does not happen",
         "write the known key: all lower case, no `_`", "spec: {autoProvision: {providerId: proxmox}}",
     ]),
     rule("class-wrong-type", Error, Rejects, [
@@ -130,6 +130,24 @@ pub static RULES: &[Rule] = &[
     rule("class-provider-id", Error, Rejects, [
         "`providerid` is missing", "server: providerID can not be empty", "providerid: the provider's --id",
         "spec: {autoprovision: {providerdata: ''}}",
+    ]),
+    rule("class-provider-name", Warning, Accepts, [
+        "a `providerid` that is not a DNS label",
+        "Omni 1.10 and later accept no other ids of providers: invalid infra provider name",
+        "register the provider under an id of a-z, 0-9 and `-`, up to 63",
+        "providerid: Proxmox_A",
+    ]),
+    rule("class-provider-schema", Warning, Unknown, [
+        "the provider is not this project's Proxmox provider, and its schema is not known",
+        "`providerdata` is not checked: each provider has keys of its own",
+        "ask Omni by leaving out --offline; set OMNI_PROVIDER_ID if it is yours",
+        "providerid: libvirt",
+    ]),
+    rule("class-placeholder", Warning, Accepts, [
+        "a value that an example leaves to its reader: <…>, __…__, ${…}, CHANGE_ME, your-…, x.x.x.x, example.com",
+        "Omni and the provider take it as it is, and no machine can be made",
+        "the value that is meant",
+        "network_bridge: <BRIDGE>",
     ]),
     rule("class-match-labels", Error, Rejects, [
         "a selector of `matchlabels` that cannot be read", "server: failed to parse matchLabels",
@@ -162,16 +180,34 @@ pub static RULES: &[Rule] = &[
         "cores: \"2\"",
     ]),
     rule("providerdata-unknown-key", Error, Accepts, [
-        "a key that no version of the provider knows", "Omni and the provider both ignore it without a word",
-        "write the known key", "cpu: 4",
+        "a key that no version of the provider knows",
+        "Omni and the provider both ignore it silently",
+        "write the known key",
+        "cpu: 4",
+    ]),
+    rule("providerdata-misplaced-key", Error, Accepts, [
+        "a key of the class inside of `providerdata`",
+        "nothing reads it there, and what it should do does not happen",
+        "move it one level up, beside `providerdata`; matchlabels to `spec`",
+        "providerdata: |\n  kernelargs: [net.ifnames=0]",
+    ]),
+    rule("providerdata-misplaced-default", Warning, Accepts, [
+        "a key of the class inside of `providerdata` that says what is so without it",
+        "nothing reads it there",
+        "move it one level up, or remove it",
+        "providerdata: |\n  grpctunnel: 0",
     ]),
     rule("providerdata-newer-key", Warning, Unknown, [
-        "a key of a later release of the provider, whose limits are not published", "an older provider ignores it",
-        "check the provider's version, or ask Omni by leaving out --offline", "placement_strategy: spread",
+        "a key that this project's provider does not read (the tag of its image in docker/compose.yaml, or its schema in Omni)",
+        "it is ignored silently",
+        "remove it, or update the provider",
+        "usb_devices: [{mapping: key}] with provider v0.2.0",
     ]),
     rule("providerdata-newer-type", Error, Unknown, [
-        "a value of the wrong type for a key of a later release", "a provider that knows the key refuses it",
-        "write the type named", "tags: prod",
+        "a value of the wrong type for a key of a later release, while the provider's release is not known",
+        "a provider that knows the key refuses it",
+        "write the type named",
+        "tags: prod",
     ]),
     rule("providerdata-schema-keyword", Warning, Accepts, [
         "the provider's schema uses a keyword that this check does not interpret",
@@ -215,6 +251,12 @@ pub static RULES: &[Rule] = &[
     rule("providerdata-vlan", Error, Accepts, [
         "a VLAN tag above 4094", "Proxmox refuses the VM", "1 to 4094, or 0 for none", "vlan: 5000",
     ]),
+    rule("providerdata-install-disk", Warning, Accepts, [
+        "an additional disk above 5 GB that is not larger than `disk_size`",
+        "Omni installs Talos on the smallest disk above 5 GB; of two equal ones it is undecided which",
+        "make `disk_size` the smallest, or set `machine.install.disk` in a patch of the machine set (up to Omni 1.10)",
+        "disk_size: 450\nadditional_disks: [{disk_size: 300, storage_selector: 'name == \"sata\"'}]",
+    ]),
     rule("providerdata-selector", Error, Accepts, [
         "a storage selector that does not compile",
         "Omni does not look; every machine of the class fails in step syncVM",
@@ -245,7 +287,7 @@ pub static RULES: &[Rule] = &[
         "kind: Cluster\ncontrolPlane: {machineClass: cp, count: 3}",
     ]),
     rule("template-not-a-mapping", Error, Rejects, [
-        "a document that is no mapping", "omnictl: unexpected node kind",
+        "a document that is not a mapping", "omnictl: unexpected node kind",
         "remove the `---` that has nothing behind it", "---\n---",
     ]),
     rule("template-kind", Error, Rejects, [
@@ -256,11 +298,23 @@ pub static RULES: &[Rule] = &[
         "a key that the document does not have", "omnictl: field … not found", "write the known key",
         "kind: Workers\nreplicas: 3",
     ]),
+    rule("template-key-too-new", Error, Rejects, [
+        "a key that the omnictl of this project does not know yet (the tag of Omni's image in docker/compose.yaml)",
+        "omnictl: field … not found",
+        "remove it, or update Omni",
+        "features: {enableNodeAuditSkip: true} with Omni 1.9",
+    ]),
+    rule("template-key-newer", Warning, Unknown, [
+        "a key that omnictl knows from 1.10 or 1.11 on, while its version is not known",
+        "an older omnictl refuses it: field … not found",
+        "compare it with `omnictl --version`",
+        "features: {enableNodeAuditSkip: true}",
+    ]),
     rule("template-wrong-type", Error, Rejects, [
         "a value of the wrong type", "omnictl: cannot construct", "write the type named", "name: [a]",
     ]),
     rule("template-size", Error, Rejects, [
-        "a size that is no number", "omnictl: invalid machine count", "a whole number, or unlimited",
+        "a size that is not a number", "omnictl: invalid machine count", "a whole number, or unlimited",
         "machineClass: {name: a, size: three}",
     ]),
     rule("template-strategy", Error, Rejects, [
@@ -296,7 +350,7 @@ pub static RULES: &[Rule] = &[
         "omnictl refuses it", "a-z, 0-9 and `-`", "name: my.cluster",
     ]),
     rule("template-version", Error, Rejects, [
-        "a version that is missing or no version", "omnictl: version is required, version should be in semver format",
+        "a version that is missing or not valid", "omnictl: version is required, version should be in semver format",
         "like v1.13.5", "talos: {version: latest}",
     ]),
     rule("template-talos-prefix", Error, Rejects, [
@@ -342,11 +396,20 @@ pub static RULES: &[Rule] = &[
         "put them into the machine class", "machineClass: {name: a, size: 1}\nkernelArgs: [x]",
     ]),
     rule("template-machine-id", Error, Rejects, [
-        "a machine that is no UUID", "omnictl: invalid machine ID", "the machine's UUID, from omnictl get machines",
+        "a machine that is not a UUID", "omnictl: invalid machine ID", "the machine's UUID, from omnictl get machines",
         "machines: [node-1]",
     ]),
     rule("template-machine-shared", Error, Rejects, [
-        "a machine in two sets", "omnictl refuses it", "keep it in one", "the same UUID in two documents",
+        "a machine in two sets, or twice in one set of workers",
+        "omnictl: is used in multiple workers",
+        "keep it once",
+        "the same UUID in two documents",
+    ]),
+    rule("template-machine-twice", Warning, Accepts, [
+        "a machine that the control plane lists twice",
+        "it counts as one, so there is a machine less than it seems",
+        "remove one of the two",
+        "kind: ControlPlane\nmachines: [uuid, uuid]",
     ]),
     rule("template-machine-unused", Error, Rejects, [
         "a Machine document of a machine that no set uses", "omnictl: is not used in controlplane or workers",
@@ -365,17 +428,44 @@ pub static RULES: &[Rule] = &[
         "name: …", "patches: [{inline: {machine: {}}}]",
     ]),
     rule("template-patch-form", Error, Rejects, [
-        "a patch that is no Talos configuration", "omnictl: failed to validate patch",
+        "a patch that is not a Talos configuration", "omnictl: failed to validate patch",
         "`machine:` or `cluster:`, or documents with apiVersion and kind", "inline: {foo: bar}",
     ]),
-    rule("template-patch-forbidden", Error, Rejects, [
-        "a patch of a field that Omni manages", "omnictl: overriding … is not allowed in the config patch",
-        "remove the field", "inline: {machine: {type: worker}}",
+    rule("template-patch-kind", Error, Rejects, [
+        "a document of a kind that this project's omnictl does not know",
+        "omnictl: not registered",
+        "the older form of the setting, or a newer Omni",
+        "apiVersion: v1alpha1\nkind: KubeProxyConfig",
     ]),
-    rule("template-patch-forbidden-later", Warning, Accepts, [
-        "a field that Omni manages, in a later document of a patch, where omnictl does not look",
-        "Omni overwrites it or the machine never gets ready", "remove the field",
+    rule("template-patch-kind-newer", Warning, Unknown, [
+        "a document of a kind that only a newer omnictl knows, or none that is known here, while its version is not known",
+        "an older omnictl refuses it: not registered",
+        "omnictl cluster template validate decides",
+        "apiVersion: v1alpha1\nkind: KubeletConfig",
+    ]),
+    rule("template-patch-kind-talos", Error, Accepts, [
+        "a document of a kind that the cluster's Talos does not read",
+        "omnictl accepts it, and the machine refuses its configuration",
+        "the older form of the setting, or a newer Talos",
+        "talos: {version: v1.11.6}\n…\nkind: LinkConfig",
+    ]),
+    rule("template-patch-forbidden", Error, Rejects, [
+        "a patch of a field or document that Omni manages",
+        "omnictl: overriding … is not allowed in the config patch; which fields depends on its version",
+        "remove it",
+        "inline: {machine: {type: worker}}",
+    ]),
+    rule("template-patch-forbidden-later", Warning, Unknown, [
+        "a field that Omni manages, in a later document of a patch, where omnictl before 1.10 does not look",
+        "Omni overwrites it or the machine never gets ready; omnictl 1.10 and later refuse it",
+        "remove the field",
         "inline: |\n  …\n  ---\n  machine: {type: worker}",
+    ]),
+    rule("template-patch-forbidden-newer", Warning, Unknown, [
+        "a field or document that omnictl 1.10 or later refuses, while its version is not known",
+        "omnictl: overriding … is not allowed in the config patch",
+        "remove it",
+        "inline: {cluster: {ca: {}}}",
     ]),
     rule("template-patch-unknown-field", Error, Rejects, [
         "a field that the given Talos schema does not have", "omnictl: unknown keys found during decoding",
@@ -386,8 +476,10 @@ pub static RULES: &[Rule] = &[
         "write what is named", "inline: {machine: {kubelet: {nodeIP: 1}}}",
     ]),
     rule("template-file-outside", Error, Rejects, [
-        "a file outside of the template's directory", "omnictl: path escapes from parent",
-        "move the file below the template", "patches: [{file: ../a.yaml}]",
+        "a path or a link that leads out of the template's directory",
+        "omnictl 1.8 and later: path escapes from parent",
+        "move the file below the template",
+        "patches: [{file: ../a.yaml}]",
     ]),
     rule("template-file-missing", Error, Rejects, [
         "a file that cannot be read", "omnictl: failed to access", "a path relative to the template's directory",
@@ -396,6 +488,12 @@ pub static RULES: &[Rule] = &[
     rule("template-manifest", Error, Rejects, [
         "a Kubernetes manifest without name, mode or source", "omnictl refuses it",
         "name, mode and one of inline and file", "manifests: [{mode: full, inline: {}}]",
+    ]),
+    rule("template-manifest-twice", Error, Rejects, [
+        "two Kubernetes manifests of one name",
+        "omnictl: duplicate manifest name",
+        "a name of its own for each",
+        "manifests: [{name: a, …}, {name: a, …}]",
     ]),
     rule("template-healthcheck", Error, Rejects, [
         "a healthcheck without name or job, or two of one name", "omnictl refuses it",
@@ -424,9 +522,16 @@ pub static RULES: &[Rule] = &[
         "kubernetes: {version: v1.20.0}",
     ]),
     rule("template-version-pair", Warning, Accepts, [
-        "versions that do not go together by Talos's own table, while Omni was not asked",
-        "the server refuses the cluster", "the Kubernetes minor that the Talos release supports",
+        "versions that do not go together by the tables of Talos and Omni, while Omni was not asked",
+        "the server refuses the cluster: talos version … is not supported by this Omni release",
+        "a Talos that this Omni supports, and a Kubernetes that this Talos supports",
         "talos: {version: v1.13.5}\nkubernetes: {version: v1.20.0}",
+    ]),
+    rule("template-talos-meta", Error, Accepts, [
+        "Talos 1.13.10 or later, or 1.14.0 or later, with Omni before 1.10.6",
+        "Omni's writes to META keys fail: the cluster stays Reconfiguring and its machines cannot be reset (siderolabs/omni issue 3360)",
+        "Talos 1.13.9 or older, or Omni 1.10.6 or later",
+        "talos: {version: v1.13.10}",
     ]),
     rule("template-class-unknown", Error, Accepts, [
         "a machine class that Omni does not have", "server: machine class … doesn't exist; the sync stops half-way",
@@ -436,6 +541,12 @@ pub static RULES: &[Rule] = &[
         "a machine class that is not in machine-classes/, while Omni was not asked",
         "if Omni has none of that name either, the sync stops half-way", "check the name",
         "machineClass: {name: wroker, size: 1}",
+    ]),
+    rule("template-placeholder", Warning, Accepts, [
+        "a value that an example leaves to its reader: <…>, __…__, ${…}, CHANGE_ME, your-…, x.x.x.x",
+        "Omni and the machines take it as it is",
+        "the value that is meant",
+        "machineClass: {name: <CLASS>, size: 3}",
     ]),
     rule("template-unlimited", Error, Accepts, [
         "`size: unlimited` with a class that provisions machines",
@@ -450,29 +561,55 @@ pub static RULES: &[Rule] = &[
         "a control plane without machines", "it validates, and the cluster never comes up",
         "machineClass with a size of at least 1", "kind: ControlPlane",
     ]),
-    // What nobody refuses and operators regret.
+    // What is accepted and does harm.
     rule("template-name-dns", Warning, Accepts, [
-        "the cluster's name is no DNS label", "it becomes part of host names and of names of machines",
+        "the cluster's name is not a DNS label", "it becomes part of host names and of names of machines",
         "a-z, 0-9 and `-`, up to 63", "name: My_Cluster",
     ]),
     rule("template-shared-class", Warning, Accepts, [
-        "unlimited workers share the class of the control plane",
-        "they can take its machines while the cluster comes up", "a class of their own",
+        "unlimited workers share a class of existing machines with the control plane",
+        "they can take its machines while the cluster comes up",
+        "a class of their own",
         "the same class in ControlPlane and Workers with size: unlimited",
     ]),
     rule("template-even-control-planes", Warning, Accepts, [
         "an even number of control planes", "etcd needs a majority: 4 survive no more failures than 3", "1, 3 or 5",
         "kind: ControlPlane\nmachineClass: {name: cp, size: 2}",
     ]),
-    rule("template-node-role", Error, Accepts, [
-        "a node-role.kubernetes.io label in machine.nodeLabels",
-        "NodeRestriction refuses it and the node never gets ready", "another label, or kubectl label afterwards",
+    rule("template-node-role", Warning, Accepts, [
+        "a label under kubernetes.io or k8s.io in machine.nodeLabels of workers, other than those a kubelet may set",
+        "NodeRestriction refuses the whole update: no label and no taint of `machine` is set; the node gets ready without them",
+        "another label, or kubectl label node; on a control plane it is fine",
         "inline: {machine: {nodeLabels: {node-role.kubernetes.io/worker: ''}}}",
+    ]),
+    rule("template-node-taints", Warning, Accepts, [
+        "machine.nodeTaints of workers",
+        "NodeRestriction refuses the whole update: no label and no taint of `machine` is set; the node gets ready without them",
+        "kubectl taint node, or registerWithTaints in machine.kubelet.extraConfig; on a control plane it is fine",
+        "inline: {machine: {nodeTaints: {gpu: 'true:NoSchedule'}}}",
     ]),
     rule("template-static-hostname", Error, Accepts, [
         "one static host name for several machines", "every node gets the same name",
         "leave it out: the provider names machines",
         "patches: [{name: h, inline: {machine: {network: {hostname: a}}}}]",
+    ]),
+    rule("template-static-address", Error, Accepts, [
+        "one static address for several machines",
+        "each of them gets it: duplicate addresses on the network",
+        "DHCP, which a machine needs before a patch can reach it anyway; or a set of one machine for each address",
+        "machine: {network: {interfaces: [{interface: ens18, addresses: [192.0.2.11/24]}]}}",
+    ]),
+    rule("template-patches-too-large", Warning, Accepts, [
+        "the patches of one machine come to 4 MiB or more",
+        "a machine in maintenance mode does not accept them, so it is never installed; only Omni's log says so: received message larger than max",
+        "kubernetes.manifests of the Cluster document, or cluster.extraManifests by URL",
+        "six patches of 0.9 MB each",
+    ]),
+    rule("template-install-disk", Warning, Accepts, [
+        "a machine class with an additional disk above 5 GB that is not larger than its first, and no patch that names the disk",
+        "Omni installs Talos on the smallest disk above 5 GB",
+        "make disk_size the smallest, or machine.install.disk in a patch of the set (up to Omni 1.10)",
+        "machineClass: {name: gpu-worker, size: 1}",
     ]),
     rule("template-hostname-twice", Warning, Accepts, [
         "a host name both by HostnameConfig and by machine.network",
@@ -481,7 +618,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("template-cilium-mtu", Warning, Accepts, [
         "Cilium without an MTU",
-        "it finds Omni's tunnel first and takes its 1280 for every pod: slow, and nothing says why",
+        "it finds Omni's tunnel first and takes its 1280 for every pod: slow, and nothing reports it",
         "set `mtu` (MTU in Helm values)", "a ConfigMap cilium-config without mtu",
     ]),
 ];

@@ -1,9 +1,12 @@
 //! The Cluster document.
 
+use std::collections::HashSet;
+
 use super::Checker;
 use crate::machine_class::is_dns_label;
+use crate::releases;
 use crate::versions;
-use model::spec::template::{ClusterTemplate, HealthCheck, Manifest};
+use model::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
 use model::version::{self, Version};
 
 impl Checker<'_> {
@@ -14,6 +17,7 @@ impl Checker<'_> {
             self.error("template-many-clusters", at, message, "keep one cluster a file");
         }
         self.name(t);
+        // A placeholder for a version is reported as a version that is not valid.
         let kubernetes = self.version(&t.kubernetes_version, t.kubernetes_at, "Kubernetes");
         let talos = self.version(&t.talos_version, t.talos_at, "Talos");
         if talos.is_some() && !t.talos_version.starts_with('v') {
@@ -22,6 +26,10 @@ impl Checker<'_> {
         }
         if let (Some(kubernetes), Some(talos)) = (&kubernetes, &talos) {
             self.pair(t, kubernetes, talos);
+        }
+        if let Some(talos) = &talos {
+            self.talos = (talos.major == 1).then_some(talos.minor);
+            self.meta_keys(t, talos);
         }
         if t.features.disk_encryption && talos.as_ref().is_some_and(|v| version::is_before(v, 1, 5)) {
             let at = t.features.disk_encryption_at.unwrap_or(t.talos_at);
@@ -48,9 +56,9 @@ impl Checker<'_> {
         } else if !t.name.chars().all(plain) {
             let message = format!("`{}`: a name has letters, digits, dashes and underscores", t.name);
             self.error("template-name", t.name_at, message, "use a-z, 0-9 and `-`");
-        } else if !is_dns_label(&t.name) {
+        } else if !self.placeholder(&t.name, t.name_at) && !is_dns_label(&t.name) {
             let message =
-                format!("`{}` is no DNS label: it becomes part of host names and of names of machines", t.name);
+                format!("`{}` is not a DNS label: it becomes part of host names and of names of machines", t.name);
             self.warning("template-name-dns", t.name_at, message, "use a-z, 0-9 and `-`, up to 63 characters");
         }
     }
@@ -65,13 +73,13 @@ impl Checker<'_> {
             Ok(version) => {
                 if !version::is_full(text) {
                     let message =
-                        format!("`{text}` is no full version: the server knows {what} versions by three numbers");
+                        format!("`{text}` is not a full version: the server knows {what} versions by three numbers");
                     self.error("template-version-short", at, message, "add the patch version");
                 }
                 Some(version)
             }
             Err(why) => {
-                let message = format!("`{text}` is no {what} version: {why}");
+                let message = format!("`{text}` is not a valid {what} version: {why}");
                 self.error("template-version", at, message, "write it like v1.13.5");
                 None
             }
@@ -109,9 +117,7 @@ impl Checker<'_> {
     }
 
     fn pair_by_table(&mut self, t: &ClusterTemplate, kubernetes: &Version, talos: &Version) {
-        if version::is_before(talos, 1, 9) {
-            let message = "Omni 1.9 supports Talos from 1.9 on";
-            self.warning("template-version-pair", t.talos_at, message, "use a newer Talos");
+        if self.outside_of_omni(t, talos) {
             return;
         }
         let Some((least, most)) = versions::kubernetes_of_talos(talos.minor).filter(|_| talos.major == 1) else {
@@ -123,10 +129,81 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether Talos is beyond what the Omni of this project supports, or any that is known; then that is reported.
+    fn outside_of_omni(&mut self, t: &ClusterTemplate, talos: &Version) -> bool {
+        const NEWEST: &str = "Omni 1.11, the newest that is known here,";
+        let omni = self.context.omni;
+        let (who, least, newest) = match omni.map(|omni| (omni, omni.talos())) {
+            Some((omni, Some((least, newest)))) => (format!("Omni {omni}"), least, newest),
+            Some((omni, None)) => (format!("Omni {omni}"), 9, None),
+            None => (NEWEST.to_owned(), 9, Some(14)),
+        };
+        let refused = (talos.major, talos.minor, talos.patch) == (1, 13, 1);
+        let message = if refused {
+            "Omni offers no Talos 1.13.1: modules of its extensions are broken".to_owned()
+        } else if version::is_before(talos, 1, least) {
+            format!("{who} supports Talos from 1.{least} on")
+        } else if newest.is_some_and(|newest| (talos.major, talos.minor) > (1, newest)) {
+            format!("{who} supports Talos up to 1.{}", newest.unwrap_or_default())
+        } else {
+            return false;
+        };
+        let fix = match newest {
+            Some(newest) if !refused => {
+                format!("use Talos 1.{least} to 1.{newest}, or update Omni first (docs/upgrade.md)")
+            }
+            _ => "use a newer Talos".to_owned(),
+        };
+        self.warning("template-version-pair", t.talos_at, message, &fix);
+        true
+    }
+
+    /// Omni before 1.10.6 writes META keys that newer Talos locks: its reconciles fail from then on.
+    fn meta_keys(&mut self, t: &ClusterTemplate, talos: &Version) {
+        let Some(omni) = self.context.omni.filter(|omni| omni.is_before(10, 6)) else { return };
+        let newest = omni.talos().and_then(|(_, newest)| newest);
+        // Omni refuses the cluster anyway.
+        let refused = newest.is_some_and(|newest| talos.minor > newest);
+        if !refused && releases::locks_meta(talos) {
+            let message = format!(
+                "Omni {omni} cannot manage Talos {}: it writes META keys that Talos locks from 1.13.10 and 1.14.0 on, so the \
+                 cluster stays \"Reconfiguring\" and its machines cannot be reset (siderolabs/omni issue 3360)",
+                version::bare(talos)
+            );
+            let fix = "use Talos 1.13.9 or older, or update Omni to 1.10.6 or later (docs/upgrade.md)";
+            self.error("template-talos-meta", t.talos_at, message, fix);
+        }
+    }
+
+    /// Keys that the omnictl of this project does not know, or that only a newer one does.
+    pub(super) fn newer_keys(&mut self, t: &ClusterTemplate) {
+        for NewerKey { key, since, at } in &t.newer_keys {
+            match self.context.omni {
+                Some(omni) if omni.is_before(*since, 0) => {
+                    let message = format!("omnictl {omni} does not know `{key}`: 1.{since} is the first that does");
+                    let fix = format!("remove it, or update Omni to 1.{since} (docs/upgrade.md)");
+                    self.error("template-key-too-new", *at, message, &fix);
+                }
+                None if *since > 9 => {
+                    let message = format!("omnictl 1.{since} is the first that knows `{key}`: an older one refuses it");
+                    self.warning("template-key-newer", *at, message, "compare it with `omnictl --version`");
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn manifests(&mut self, manifests: &[Manifest]) {
+        let mut names: HashSet<&str> = HashSet::new();
         for manifest in manifests {
             self.descriptors(&manifest.labels, &manifest.annotations);
             let at = manifest.at;
+            let file = manifest.file.as_ref().map_or("", |(path, _)| path);
+            let name = if manifest.name.is_empty() { file } else { &manifest.name };
+            if !name.is_empty() && !names.insert(name) {
+                let message = format!("a second manifest `{name}` (\"duplicate manifest name\")");
+                self.error("template-manifest-twice", at, message, "give each manifest a `name` of its own");
+            }
             if manifest.name.is_empty() && manifest.file.is_none() {
                 self.error("template-manifest", at, "a manifest needs a `name`", "name it");
             }

@@ -1,25 +1,38 @@
 //! Cluster templates: everything that omnictl refuses offline, what only the server would refuse, and what nobody
 //! refuses but operators regret.
 
+mod addresses;
 mod cluster;
+mod files;
 mod regrets;
 mod sets;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 
+pub use files::clean;
+
 use super::patch;
+use super::releases::Omni;
 use super::verdict::{Checked, Verdict};
-use super::{Finding, Severity};
+use super::{Finding, Severity, placeholder, provider_data};
+use model::spec::machine_class::{AutoProvision, MachineClass};
 use model::spec::template::{ClusterTemplate, Label, Patch, parse_stream};
-use model::spec::yaml;
-use model::spec::{At, Place};
+use model::spec::{self, At, Place, yaml};
 
 /// What became of reading a file that a template refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileRead {
     Bytes(Vec<u8>),
-    /// Why it cannot be read.
-    Missing(String),
+    /// It leads out of the template's directory.
+    Outside,
+    Missing {
+        /// Why it cannot be read.
+        why: String,
+        /// Where a file of that path is instead, relative to the template's directory: below one of the folders above.
+        above: Option<String>,
+    },
 }
 
 /// A machine class as far as templates care.
@@ -28,6 +41,26 @@ pub struct ClassInfo {
     pub name: String,
     /// True if its machines are made by a provider.
     pub provisions: bool,
+    /// Why Omni does not install Talos on the first disk of its machines, if so.
+    pub install_disk: Option<String>,
+}
+
+impl ClassInfo {
+    /// What templates care about of a class in a file.
+    pub fn of(class: &MachineClass) -> ClassInfo {
+        let provision = class.auto_provision.as_ref();
+        ClassInfo {
+            name: class.id.clone(),
+            provisions: provision.is_some(),
+            install_disk: provision.and_then(install_disk),
+        }
+    }
+}
+
+/// The finding about the disk that Talos is installed on, for data of the Proxmox provider; no other has such keys.
+pub fn install_disk(provision: &AutoProvision) -> Option<String> {
+    let data = spec::provider_data::parse("", provision).value?;
+    provider_data::install_disk(&data).map(|(_, message)| message)
 }
 
 /// A Talos version as Omni offers it (TalosVersion).
@@ -42,7 +75,9 @@ pub struct TalosInfo {
 /// What is known around the template. Nothing is: the default.
 #[derive(Clone, Copy, Default)]
 pub struct TemplateContext<'a> {
-    /// Reads a file relative to the template's directory; none leaves what files say undecided.
+    /// The release of Omni, and of the omnictl that reads the template, if it is known.
+    pub omni: Option<Omni>,
+    /// Reads a file by the path in the template; none leaves what files say undecided.
     pub read: Option<&'a dyn Fn(&str) -> FileRead>,
     /// The schema that Talos publishes (`--talos-schema`).
     pub talos_schema: Option<&'a Json>,
@@ -69,19 +104,58 @@ impl TemplateContext<'_> {
 pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> Checked<ClusterTemplate> {
     let stream = yaml::load(file, bytes);
     let parsed = parse_stream(file, &stream);
-    let mut checker = Checker { file, context, findings: parsed.findings, open: false, contents: Vec::new() };
+    let mut checker = Checker {
+        file,
+        context,
+        findings: parsed.findings,
+        undecided: BTreeSet::new(),
+        contents: Vec::new(),
+        talos: None,
+    };
     if let Some(template) = &parsed.value {
+        checker.newer_keys(template);
         checker.cluster(template);
         checker.sets(template);
         checker.regrets(template);
     }
-    let Checker { mut findings, open, .. } = checker;
+    let Checker { mut findings, undecided, .. } = checker;
     findings.sort_by(|a, b| {
         let key = |f: &Finding| (f.place.file != file, f.place.line, f.place.column);
         key(a).cmp(&key(b))
     });
-    let verdict = Verdict::of(&findings, open);
-    Checked { file: file.to_owned(), value: parsed.value, verdict, program: "omnictl", schema: None, findings }
+    let verdict = Verdict::of(&findings, !undecided.is_empty());
+    let undecided = undecided.into_iter().map(reason).collect();
+    Checked {
+        file: file.to_owned(),
+        value: parsed.value,
+        verdict,
+        program: "omnictl",
+        schema: None,
+        undecided,
+        findings,
+    }
+}
+
+/// What is left undecided, for people, and who decides it.
+fn reason(open: Open) -> String {
+    let of = |what: &str| format!("{what}: `omnictl cluster template validate` decides");
+    match open {
+        Open::Files => of("the files that the template names were not read"),
+        Open::OlderPaths => of("omnictl before 1.8 looks for files from the directory it is started in"),
+        Open::Patch(patch::Open::NoSchema) => of("fields of patches are not checked without --talos-schema FILE \
+             (pkg/machinery/config/schemas/config.schema.json of siderolabs/talos at your version)"),
+        Open::Patch(patch::Open::Deprecated) => of("Talos's schema leaves deprecated fields of patches out"),
+        Open::Patch(patch::Open::Deletes) => of("parts of patches are deleted with `$patch`"),
+        Open::Patch(patch::Open::Wide) => of("a patch is UTF-16"),
+    }
+}
+
+/// What is left undecided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Open {
+    Patch(patch::Open),
+    Files,
+    OlderPaths,
 }
 
 /// Which machines a patch is for.
@@ -90,17 +164,27 @@ enum Scope {
     Cluster,
     /// The set's index.
     Set(usize),
-    Machine,
+    /// The index of the Machine document.
+    Machine(usize),
 }
 
 struct Checker<'a> {
     file: &'a str,
     context: &'a TemplateContext<'a>,
     findings: Vec<Finding>,
-    /// Something that omnictl knows was left undecided.
-    open: bool,
+    /// What omnictl knows and is not known here.
+    undecided: BTreeSet<Open>,
     /// What the patches say, for the checks across them.
-    contents: Vec<(Scope, patch::Content)>,
+    contents: Vec<Patched>,
+    /// The minor of Talos 1.x that the cluster runs.
+    talos: Option<u64>,
+}
+
+/// A patch that was read.
+struct Patched {
+    scope: Scope,
+    size: usize,
+    content: Option<patch::Content>,
 }
 
 impl Checker<'_> {
@@ -121,12 +205,16 @@ impl Checker<'_> {
             let message = format!("`{}`: the prefix omni.sidero.dev/ is reserved for Omni", label.key);
             self.error("template-reserved-label", label.at, message, "use another prefix");
         }
+        for label in labels.iter().chain(annotations) {
+            self.placeholder(&label.value, label.at);
+        }
     }
 
     fn patches(&mut self, patches: &[Patch], scope: Scope) {
         for patch in patches {
             self.descriptors(&patch.labels, &patch.annotations);
-            let checked = match (&patch.file, &patch.inline) {
+            let known = patch::Known { schema: self.context.talos_schema, omni: self.context.omni, talos: self.talos };
+            let (checked, size) = match (&patch.file, &patch.inline) {
                 (Some(_), Some(_)) => {
                     let message = "a patch has `file` or `inline`, not both";
                     self.error("template-patch-source", patch.at, message, "keep one of the two");
@@ -139,60 +227,29 @@ impl Checker<'_> {
                 }
                 (Some((path, at)), None) => {
                     let Some((name, bytes)) = self.file(path, *at) else { continue };
-                    patch::in_file(&name, &bytes, self.context.talos_schema)
+                    (patch::in_file(&name, &bytes, known), bytes.len())
                 }
                 (None, Some(inline)) => {
                     if patch.name.is_empty() && patch.id_override.is_empty() {
                         let message = "an inline patch needs `name` or `idOverride`";
                         self.error("template-patch-name", patch.at, message, "name it");
                     }
-                    patch::inline(self.file, inline, patch.at, self.context.talos_schema)
+                    (patch::inline(self.file, inline, patch.at, known), inline.size())
                 }
             };
             self.findings.extend(checked.findings);
-            self.open |= checked.open;
-            self.contents.extend(checked.content.map(|c| (scope, c)));
+            self.undecided.extend(checked.open.into_iter().map(Open::Patch));
+            self.contents.push(Patched { scope, size, content: checked.content });
         }
     }
 
-    /// The bytes of a file that the template refers to, with the path by which findings name it.
-    fn file(&mut self, path: &str, at: At) -> Option<(String, Vec<u8>)> {
-        if escapes(path) {
-            let message = format!("`{path}` leaves the template's directory: omnictl 1.8 and later refuse that");
-            self.error("template-file-outside", at, message, "move the file below the template");
-            return None;
+    /// Values of the template itself that an example leaves to its reader.
+    fn placeholder(&mut self, value: &str, at: At) -> bool {
+        let found = placeholder::is_placeholder(value);
+        if found {
+            let message = format!("`{value}` looks like a placeholder");
+            self.warning("template-placeholder", at, message, "write the value that is meant");
         }
-        let Some(read) = self.context.read else {
-            self.open = true;
-            return None;
-        };
-        match read(path) {
-            FileRead::Bytes(bytes) => {
-                let directory = self.file.rsplit_once('/').map_or("", |(d, _)| d);
-                let name = if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") };
-                Some((name, bytes))
-            }
-            FileRead::Missing(why) => {
-                let fix = "paths are relative to the template's directory";
-                self.error("template-file-missing", at, format!("`{path}` cannot be read: {why}"), fix);
-                None
-            }
-        }
+        found
     }
-}
-
-/// True if a relative path leaves the directory that it starts in.
-fn escapes(path: &str) -> bool {
-    let mut depth = 0i32;
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => depth -= 1,
-            _ => depth += 1,
-        }
-        if depth < 0 {
-            return true;
-        }
-    }
-    path.starts_with('/')
 }

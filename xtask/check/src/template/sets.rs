@@ -86,7 +86,7 @@ impl Checker<'_> {
     fn source(&mut self, t: &ClusterTemplate, set: &MachineSet) {
         for (machine, at) in &set.machines {
             if let Some(why) = not_a_uuid(machine) {
-                let message = format!("`{machine}` is no machine: {why}");
+                let message = format!("`{machine}` is not a machine: {why}");
                 self.error("template-machine-id", *at, message, "use the machine's UUID, see `omnictl get machines`");
             }
         }
@@ -108,7 +108,9 @@ impl Checker<'_> {
                 "put them into the machine class: `kernelargs`",
             );
         }
-        self.class(t, set, class);
+        if !self.placeholder(&class.name, class.name_at) {
+            self.class(t, set, class);
+        }
     }
 
     fn class(&mut self, t: &ClusterTemplate, set: &MachineSet, class: &ClassRef) {
@@ -132,10 +134,12 @@ impl Checker<'_> {
         if class.size != Size::Unlimited {
             return;
         }
+        // A provider makes the machines of each set for that set alone.
         if known.is_some_and(|c| c.provisions) {
             let message =
                 format!("`{name}` provisions machines: the server refuses `unlimited`, after it has made the cluster");
             self.error("template-unlimited", class.size_at, message, "use a number");
+            return;
         }
         let shared = t.control_plane().and_then(|cp| cp.class.as_ref()).is_some_and(|c| c.name == *name);
         if shared && set.kind != SetKind::ControlPlane {
@@ -167,20 +171,31 @@ impl Checker<'_> {
         for set in &t.sets {
             for (machine, at) in &set.machines {
                 let used = users.entry(machine).or_default();
-                // omnictl lets a machine stand in the control plane twice.
-                let twice = used.iter().any(|k| **k != SetKind::ControlPlane || set.kind != SetKind::ControlPlane);
-                if twice {
-                    let message = format!("machine `{machine}` is already in another set");
-                    self.error("template-machine-shared", *at, message, "keep it in one");
+                let control_plane = |kind: &SetKind| *kind == SetKind::ControlPlane;
+                let here = used.contains(&&set.kind);
+                if here && control_plane(&set.kind) && used.iter().all(|kind| control_plane(kind)) {
+                    let message = format!("machine `{machine}` is listed twice: it counts as one machine");
+                    self.warning(
+                        "template-machine-twice",
+                        *at,
+                        message,
+                        "remove one of the two, or name another machine",
+                    );
+                } else if !used.is_empty() {
+                    let message = match here {
+                        true => format!("machine `{machine}` is listed twice in {}", set.title()),
+                        false => format!("machine `{machine}` is already in another set"),
+                    };
+                    self.error("template-machine-shared", *at, message, "keep one of the two");
                 }
                 used.push(&set.kind);
             }
         }
-        for machine in &t.machines {
+        for (n, machine) in t.machines.iter().enumerate() {
             self.descriptors(&machine.labels, &machine.annotations);
-            self.patches(&machine.patches, Scope::Machine);
+            self.patches(&machine.patches, Scope::Machine(n));
             if let Some(why) = not_a_uuid(&machine.name) {
-                let message = format!("`{}` is no machine: {why}", machine.name);
+                let message = format!("`{}` is not a machine: {why}", machine.name);
                 self.error("template-machine-id", machine.name_at, message, "use the machine's UUID");
             }
             match users.get(machine.name.as_str()) {

@@ -261,6 +261,11 @@ impl Ui {
         self.talk(&format!("  {} {text}", style("destroys").for_stderr().red().bold()));
     }
 
+    /// True if what [`Ui::say`] is given is shown.
+    pub fn talks(&self) -> bool {
+        !self.style.quiet && !self.style.json
+    }
+
     /// What a long step is waiting for: the spinner's message on a terminal, a line otherwise.
     pub fn waiting(&self, text: &str) {
         let bar = lock(&self.bar);

@@ -1,7 +1,7 @@
 //! From positioned YAML to typed values by the rules of Go's YAML library (go.yaml.in/yaml v4.0.0-rc.4,
 //! constructor.go): any scalar decodes into a string, `yes` into a typed bool, `2.0` into an integer.
 
-use super::nearest::suggestion;
+use super::nearest::{nearest, suggestion};
 use super::yaml::{Data, Node, Value};
 use crate::spec::Finding;
 
@@ -13,6 +13,8 @@ pub const MAX_REPORTED: usize = 50;
 pub struct Rules {
     pub unknown_key: &'static str,
     pub wrong_type: &'static str,
+    /// The levels of a file with their keys, for a key that stands at another level than its own.
+    pub levels: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// Decodes nodes of one file and collects what does not fit. Every method gives `None` for an absent or null value
@@ -52,7 +54,7 @@ impl<'a> Decoder<'a> {
         node.is_map()
     }
 
-    /// Reports the keys of a mapping that nobody knows, each with the nearest known one.
+    /// Reports the unknown keys of a mapping, each with the nearest known one, or the level where it belongs.
     pub fn known_keys(&mut self, node: &Node, known: &[&str], what: &str) {
         let unknown = node.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
         for (n, entry) in unknown.enumerate() {
@@ -63,7 +65,12 @@ impl<'a> Decoder<'a> {
                 break;
             }
             let message = format!("unknown key `{}` in {what}", entry.key);
-            let fix = suggestion(&entry.key, known);
+            let key = entry.key.as_str();
+            let level = self.rules.levels.iter().find(|(_, keys)| keys.contains(&key));
+            let fix = match level.filter(|_| nearest(key, known.iter().copied()).is_none()) {
+                Some((level, _)) => format!("move it: `{key}` belongs in {level}"),
+                None => suggestion(key, known),
+            };
             self.findings.push(Finding::error(self.rules.unknown_key, place, message, fix));
         }
     }

@@ -7,7 +7,7 @@ use super::machine_class::AutoProvision;
 use super::yaml::{self, Node};
 use super::{At, Parsed};
 
-const RULES: Rules = Rules { unknown_key: "providerdata-unknown-key", wrong_type: "providerdata-type" };
+const RULES: Rules = Rules { unknown_key: "providerdata-unknown-key", wrong_type: "providerdata-type", levels: &[] };
 
 /// The machines of a class, as the provider understands them. Absent keys are `None`: the provider's own defaults
 /// (bridge `vmbr0`, CPU `x86-64-v2-AES`) are not filled in here.

@@ -2,7 +2,7 @@
 //!
 //! The form is that of omnictl v1.9.3: each document is a mapping of exactly `metadata` and `spec` (cosi-project/runtime
 //! v1.16.2 pkg/resource/protobuf/yaml.go); the keys of `spec` are the Go names in lower case without separators, and
-//! whatever else stands there is dropped without a word, which is why every unknown key is an error here.
+//! whatever else stands there is dropped silently, which is why every unknown key is an error here.
 
 mod render;
 
@@ -19,7 +19,16 @@ pub const TYPE: &str = "MachineClasses.omni.sidero.dev";
 /// The namespace that `omnictl get` looks in; a class anywhere else is never seen again.
 pub const NAMESPACE: &str = "default";
 
-const RULES: Rules = Rules { unknown_key: "class-unknown-key", wrong_type: "class-wrong-type" };
+const RULES: Rules = Rules {
+    unknown_key: "class-unknown-key",
+    wrong_type: "class-wrong-type",
+    levels: &[
+        ("`metadata`", METADATA_KEYS),
+        ("`spec`", SPEC_KEYS),
+        ("`spec.autoprovision`", PROVISION_KEYS),
+        ("the text of `spec.autoprovision.providerdata`", super::provider_data::KEYS),
+    ],
+};
 /// Keys of `metadata`.
 pub const METADATA_KEYS: &[&str] = &[
     "namespace",
@@ -257,7 +266,7 @@ fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
 }
 
 fn spec_of(d: &mut Decoder<'_>, mut class: MachineClass, spec: &Node) -> MachineClass {
-    d.known_keys(spec, SPEC_KEYS, "spec (omnictl drops it without a word)");
+    d.known_keys(spec, SPEC_KEYS, "spec (omnictl drops it silently)");
     if let Some(node) = spec.get("matchlabels") {
         class.match_labels = d.strings(node, "matchlabels").unwrap_or_default();
     }
@@ -270,7 +279,7 @@ fn spec_of(d: &mut Decoder<'_>, mut class: MachineClass, spec: &Node) -> Machine
 }
 
 fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
-    d.known_keys(node, PROVISION_KEYS, "spec.autoprovision (omnictl drops it without a word)");
+    d.known_keys(node, PROVISION_KEYS, "spec.autoprovision (omnictl drops it silently)");
     let provider_id = d.string_at(node, "providerid");
     let provider_id_at = provider_id.as_ref().map_or(node.at, |(_, n)| n.at);
     let kernel_args = node.get("kernelargs").and_then(|n| d.strings(n, "kernelargs")).unwrap_or_default();
@@ -312,7 +321,7 @@ fn meta_values(d: &mut Decoder<'_>, node: &Node) -> Vec<(u32, String)> {
     let mut values = Vec::new();
     for item in d.list(node, "metavalues") {
         if d.is_map(item, "metavalues") {
-            d.known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it without a word)");
+            d.known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it silently)");
             let key = item.get("key").and_then(|n| d.integer(n, "key", 0, i128::from(u32::MAX)));
             let value = d.string_at(item, "value").map(|(s, _)| s).unwrap_or_default();
             values.push((key.map_or(0, |k| k as u32), value));

@@ -30,6 +30,8 @@ pub struct ClusterTemplate {
     pub sets: Vec<MachineSet>,
     /// Documents of kind Machine.
     pub machines: Vec<Machine>,
+    /// Keys of any document that not every omnictl knows.
+    pub newer_keys: Vec<NewerKey>,
     /// Where the Cluster document starts, and where its name and versions stand.
     pub place: Place,
     pub name_at: At,
@@ -39,6 +41,14 @@ pub struct ClusterTemplate {
     pub cluster_documents: u32,
     /// Where the second Cluster document starts, if there is one.
     pub second_cluster_at: Option<At>,
+}
+
+/// A key that omnictl has known since 1.`since` only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewerKey {
+    pub key: &'static str,
+    pub since: u64,
+    pub at: At,
 }
 
 /// A label or an annotation with its place.
@@ -166,6 +176,21 @@ pub enum Inline {
     Text { text: String, origin: TextAt },
 }
 
+impl Inline {
+    /// About how many bytes the content takes as a file of its own: of documents, the texts in them with their keys.
+    pub fn size(&self) -> usize {
+        fn of(node: &Node) -> usize {
+            let entries: usize = node.entries().iter().map(|entry| entry.key.len() + 2 + of(&entry.value)).sum();
+            let items: usize = node.items().iter().map(|item| 2 + of(item)).sum();
+            node.scalar().map_or(0, |scalar| scalar.text.len()) + 1 + entries + items
+        }
+        match self {
+            Inline::Documents(documents) => documents.iter().map(of).sum(),
+            Inline::Text { text, .. } => text.len(),
+        }
+    }
+}
+
 /// An entry of `kubernetes.manifests`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
@@ -230,6 +255,15 @@ impl MachineSet {
             SetKind::ControlPlane => format!("{cluster}-control-planes"),
             SetKind::Workers { name } if name.is_empty() => format!("{cluster}-workers"),
             SetKind::Workers { name } => format!("{cluster}-{name}"),
+        }
+    }
+
+    /// The set's name for people.
+    pub fn title(&self) -> String {
+        match &self.kind {
+            SetKind::ControlPlane => "the control plane".to_owned(),
+            SetKind::Workers { name } if name.is_empty() => "the workers".to_owned(),
+            SetKind::Workers { name } => format!("the workers `{name}`"),
         }
     }
 

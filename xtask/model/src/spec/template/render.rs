@@ -27,7 +27,6 @@ pub fn render(cluster: &NewCluster) -> String {
 ---
 kind: Workers
 machineClass:
-  # A class of their own: were it the control plane's, the workers could take its machines.
   name: {class}
   # A number, because Omni refuses `unlimited` for classes that provision machines.
   size: {n}

@@ -12,7 +12,35 @@ use crate::spec::decode::{Decoder, Rules};
 use crate::spec::nearest::suggestion;
 use crate::spec::yaml::{Stream, Value};
 
-const RULES: Rules = Rules { unknown_key: "template-unknown-key", wrong_type: "template-wrong-type" };
+const RULES: Rules = Rules {
+    unknown_key: "template-unknown-key",
+    wrong_type: "template-wrong-type",
+    levels: &[
+        ("`machineClass`", &["size"]),
+        ("`install` of a Machine", &["disk", "diskSelector"]),
+        ("`kubernetes`", &["manifests", "healthchecks"]),
+        ("`kubernetes` and `talos`", &["version"]),
+        ("`features`", FEATURE_KEYS),
+        ("`features.backupConfiguration`", &["interval"]),
+        ("a patch", &["idOverride", "inline", "file"]),
+        ("a manifest", &["mode"]),
+        ("`rolling` of a strategy", &["maxParallelism"]),
+        ("a Machine", MACHINE_KEYS),
+        ("a ControlPlane or Workers", SET_KEYS),
+        ("a Cluster", CLUSTER_KEYS),
+    ],
+};
+/// Keys that omnictl has known since a minor of 1.x only, with the mapping that holds each (the yaml tags of
+/// siderolabs/omni client/pkg/template/internal/models, compared over its tags).
+const SINCE: &[(&[&str], &str, u64)] = &[
+    (&[], "kernelArgs", 5),
+    (&[], "upgradeStrategy", 6),
+    (&["kubernetes"], "manifests", 7),
+    (&["kubernetes"], "healthchecks", 9),
+    (&["features"], "disablePublicDiscoveryService", 10),
+    (&["features"], "enableNodeAuditSkip", 10),
+    (&["install"], "diskSelector", 11),
+];
 /// Kinds of documents.
 pub const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
 /// Keys that omnictl knows, which editors complete too.
@@ -29,8 +57,14 @@ pub const CLUSTER_KEYS: &[&str] = &[
     "kernelArgs",
 ];
 /// Keys that omnictl knows, which editors complete too.
-pub const FEATURE_KEYS: &[&str] =
-    &["diskEncryption", "enableWorkloadProxy", "useEmbeddedDiscoveryService", "backupConfiguration"];
+pub const FEATURE_KEYS: &[&str] = &[
+    "diskEncryption",
+    "enableWorkloadProxy",
+    "useEmbeddedDiscoveryService",
+    "backupConfiguration",
+    "disablePublicDiscoveryService",
+    "enableNodeAuditSkip",
+];
 /// Keys that omnictl knows, which editors complete too.
 pub const SET_KEYS: &[&str] = &[
     "kind",
@@ -58,9 +92,11 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     let mut cluster: Option<ClusterTemplate> = None;
     let (mut sets, mut machines) = (Vec::new(), Vec::new());
     let mut legacy = false;
+    let mut newer = Vec::new();
     for document in &stream.documents {
         let root = &document.root;
         let Some(kind) = kind(&mut d, root) else { continue };
+        newer.extend(newer_keys(root));
         match kind {
             "Cluster" if is_kubernetes_style(root) => {
                 legacy = true;
@@ -85,7 +121,7 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
         }
     }
     if let Some(cluster) = &mut cluster {
-        (cluster.sets, cluster.machines) = (sets, machines);
+        (cluster.sets, cluster.machines, cluster.newer_keys) = (sets, machines, newer);
     } else if !stream.is_broken() && !legacy {
         let message = "template should contain 1 cluster, got 0".to_owned();
         let fix = "start the file with a document of `kind: Cluster`";
@@ -104,6 +140,14 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
         ));
     }
     Parsed { value: cluster, findings: d.findings }
+}
+
+/// The keys of a document that not every omnictl knows.
+fn newer_keys(root: &Node) -> impl Iterator<Item = NewerKey> + '_ {
+    SINCE.iter().filter_map(|(parents, key, since)| {
+        let entry = root.path(parents)?.entry(key)?;
+        Some(NewerKey { key, since: *since, at: entry.at })
+    })
 }
 
 fn kind<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<&'n str> {
@@ -167,6 +211,7 @@ fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
         healthchecks,
         sets: Vec::new(),
         machines: Vec::new(),
+        newer_keys: Vec::new(),
         place: root.at.in_file(d.file),
         cluster_documents: 1,
         second_cluster_at: None,
@@ -189,6 +234,9 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
     features.disk_encryption = flag("diskEncryption");
     features.enable_workload_proxy = flag("enableWorkloadProxy");
     features.use_embedded_discovery_service = flag("useEmbeddedDiscoveryService");
+    for key in ["disablePublicDiscoveryService", "enableNodeAuditSkip"] {
+        flag(key);
+    }
     features.disk_encryption_at = node.entry("diskEncryption").map(|e| e.at);
     if let Some(backup) = node.get("backupConfiguration").filter(|n| d.is_map(n, "backupConfiguration")) {
         d.known_keys(backup, &["interval"], "backupConfiguration");
@@ -209,7 +257,7 @@ fn duration(d: &mut Decoder<'_>, node: &Node) -> f64 {
     };
     seconds.unwrap_or_else(|| {
         let shown = node.text().unwrap_or_default();
-        let message = format!("`interval: {shown}` is no duration");
+        let message = format!("`interval: {shown}` is not a valid duration");
         d.error("template-interval", node, message, "write a number with its unit, like `1h` or `90m`");
         0.0
     })
@@ -313,7 +361,8 @@ fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
     let (labels, annotations) = descriptors(d, root);
     let install = root.get("install").filter(|n| d.is_map(n, "install"));
     let install_disk = install.and_then(|install| {
-        d.known_keys(install, &["disk"], "install");
+        d.known_keys(install, &["disk", "diskSelector"], "install");
+        d.string_at(install, "diskSelector");
         d.string_at(install, "disk").map(|(s, _)| s)
     });
     Machine {

@@ -1,0 +1,95 @@
+//! Values of an example that were left in place: `<BRIDGE>`, `__STORAGE__`, `${NODE}`, `CHANGE_ME`, `your-bridge`,
+//! `192.0.2.x`.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// The whole value is one.
+const WHOLE: &str = r"(?i)^(?:<[^<>]+>|\{\{[^{}]+\}\}|\$\{[^${}]+\}|your[-_ ].*)$";
+/// An address with a part left open, alone or with what follows it.
+const ADDRESS: &str = r"^(?:\d{1,3}\.){0,3}[xX]{1,3}(?:\.(?:\d{1,3}|[xX]{1,3})){0,3}(?:[/:].*)?$";
+/// A part of the value is one.
+const PART: &str = r"<[A-Z][A-Z0-9_-]{2,}>|__[A-Z][A-Z0-9_]*__|(?i:\b(?:change|replace)[-_]?me\b)";
+
+static FORMS: LazyLock<[Option<Regex>; 3]> = LazyLock::new(|| [WHOLE, ADDRESS, PART].map(|form| Regex::new(form).ok()));
+
+/// True if a value looks like one that an example leaves to its reader.
+pub fn is_placeholder(value: &str) -> bool {
+    if value.len() > 256 || value.contains('\n') {
+        return false;
+    }
+    let value = value.trim();
+    let [whole, address, part] = FORMS.each_ref().map(|form| form.as_ref().is_some_and(|form| form.is_match(value)));
+    whole || part || address && value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4)
+}
+
+/// True if a URL's host, or a host alone, is one of the names that are reserved for examples (RFC 2606).
+pub fn is_example_host(value: &str) -> bool {
+    let rest = value.trim().split_once("://").map_or(value.trim(), |(_, rest)| rest);
+    let host = rest.split(['/', ':', '?']).next().unwrap_or_default().to_ascii_lowercase();
+    ["example.com", "example.org", "example.net"]
+        .iter()
+        .any(|name| host.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.')))
+}
+
+/// The placeholder in a selector: operators such as `<` are none, so the quoted names in it are looked at alone.
+pub fn in_selector(selector: &str) -> Option<&str> {
+    selector.split(['"', '\'']).skip(1).step_by(2).find(|name| is_placeholder(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_told_from_values() {
+        for placeholder in [
+            "<BRIDGE>",
+            "<your bridge>",
+            "__REPLACE_ME_STORAGE__",
+            "${NODE}",
+            "CHANGE_ME",
+            "changeme",
+            "your-bridge",
+            "192.168.1.x",
+            "x.x.x.x/24",
+            "pve-<NODE>",
+            "{{ bridge }}",
+            "https://x.x.x.x:8006",
+        ] {
+            assert!(is_placeholder(placeholder.trim_start_matches("https://")), "{placeholder}");
+        }
+        for value in [
+            "",
+            "vmbr0",
+            "local-lvm",
+            "x86-64-v2-AES",
+            "a < b",
+            "1.2.3.4",
+            "exchange-media",
+            "xx",
+            "fax.x.y.z",
+            "__init__",
+            "yourself",
+            "$HOME",
+            "v1.13.5",
+            "PATH=${PATH}",
+            "<BRIDGE>\n",
+        ] {
+            assert!(!is_placeholder(value), "{value}");
+        }
+        assert_eq!(in_selector("name == \"__REPLACE_ME__\""), Some("__REPLACE_ME__"));
+        assert_eq!(in_selector("availableSpace < 5 && name == \"a\" && availableSpace > 2"), None);
+    }
+
+    #[test]
+    fn hosts_of_examples_are_told_from_others() {
+        for host in ["https://pve.example.com:8006/api2/json", "example.org", "PVE.Example.com"] {
+            assert!(is_example_host(host), "{host}");
+        }
+        for host in ["https://pve.myexample.com", "example.com.au", "10.0.0.5", "https://pve.home.arpa/example.com"] {
+            assert!(!is_example_host(host), "{host}");
+        }
+    }
+}

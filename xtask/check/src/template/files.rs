@@ -1,0 +1,88 @@
+//! Files that a template refers to: where they may be.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Checker, FileRead, Open};
+use model::spec::At;
+
+impl Checker<'_> {
+    /// The bytes of a file that the template refers to, with the path by which findings name it.
+    pub(super) fn file(&mut self, path: &str, at: At) -> Option<(String, Vec<u8>)> {
+        if self.context.omni.is_some_and(|omni| omni.is_before(8, 0)) {
+            self.undecided.insert(Open::OlderPaths);
+            return None;
+        }
+        let Some(read) = self.context.read else {
+            self.undecided.insert(Open::Files);
+            return None;
+        };
+        match read(path) {
+            FileRead::Bytes(bytes) => Some((shown(self.file, path), bytes)),
+            FileRead::Outside => {
+                let message =
+                    format!("`{path}` leads out of the template's directory: omnictl 1.8 and later refuse that");
+                self.error("template-file-outside", at, message, "move the file below the template");
+                None
+            }
+            FileRead::Missing { why, above } => {
+                let message = format!("`{path}` cannot be read: {why}");
+                let fix = match above {
+                    None => "write the path relative to the template's directory".to_owned(),
+                    Some(above) => format!(
+                        "up to omnictl 1.7 paths were relative to the working directory, from 1.8 on they are relative to \
+                         the template: there is `{above}`; move it below the template, or write that path and run \
+                         `omnictl cluster template` with `--allowed-dir {}` (cluster-sync has no such option)",
+                        leading_dots(&above)
+                    ),
+                };
+                self.error("template-file-missing", at, message, &fix);
+                None
+            }
+        }
+    }
+}
+
+/// The path of a file as findings show it: relative paths in the template start in its directory.
+fn shown(template: &str, path: &str) -> String {
+    let joined = Path::new(template).parent().unwrap_or(Path::new("")).join(path);
+    clean(&joined).display().to_string()
+}
+
+/// The path without `.` and without `..` behind a name, as Go's filepath.Clean writes it.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for part in path.components() {
+        match (part, cleaned.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(cleaned.pop()),
+            (part, _) => cleaned.push(part),
+        }
+    }
+    cleaned
+}
+
+/// The `../..` that a path starts with.
+fn leading_dots(path: &str) -> String {
+    let dots: Vec<&str> = path.split('/').take_while(|part| *part == "..").collect();
+    dots.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, cleaned) in [
+            ("a/./b/../c", "a/c"),
+            ("../a/../b", "../b"),
+            ("/a/../../b", "/b"),
+            ("a/../../b", "../b"),
+            ("/x//y/", "/x/y"),
+        ] {
+            assert_eq!(clean(Path::new(path)), Path::new(cleaned), "{path}");
+        }
+        assert_eq!(shown("clusters/demo.yaml", "../clusters/a.yaml"), "clusters/a.yaml");
+        assert_eq!(leading_dots("../../patches/a.yaml"), "../..");
+    }
+}

@@ -1,0 +1,228 @@
+//! Rules that hold for some releases of Omni, its omnictl and its providers, and not for others.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use xtask::check::fit::provider::Provider as Release;
+use xtask::check::machine_class::{self, ClassContext, Provider};
+use xtask::check::releases::Omni;
+use xtask::check::template::{self, ClassInfo, FileRead, TemplateContext};
+use xtask::check::{Finding, Verdict};
+
+fn template(talos: &str, control_plane: &str) -> String {
+    let head = format!("kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: {talos}\n");
+    format!("{head}---\nkind: ControlPlane\nmachineClass:\n  name: cp\n  size: 3\n{control_plane}")
+}
+
+fn patch(inline: &str) -> String {
+    format!("patches:\n  - name: a\n    inline: {inline}\n")
+}
+
+fn rules(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().map(|f| f.rule).collect()
+}
+
+/// What is said of a template with this release of Omni.
+fn check(text: &str, omni: &str) -> (Verdict, Vec<Finding>) {
+    let context = TemplateContext { omni: Omni::of_tag(omni), ..TemplateContext::default() };
+    let checked = template::check("demo.yaml", text.as_bytes(), &context);
+    (checked.verdict, checked.findings)
+}
+
+#[test]
+fn talos_is_checked_at_both_ends_of_what_omni_supports() {
+    for (omni, talos, expected) in [
+        ("v1.9.3", "v1.13.5", &[][..]),
+        ("v1.9.3", "v1.14.1", &["template-version-pair"]),
+        ("v1.10.4", "v1.99.0", &["template-version-pair"]),
+        ("v1.11.0", "v1.14.1", &[]),
+        ("v1.11.0", "v1.8.4", &["template-version-pair"]),
+        ("v1.7.3", "v1.8.4", &[]),
+        // Up to 1.8 Omni has no upper end, and what comes after the facts is not known.
+        ("v1.8.2", "v1.99.0", &["template-talos-meta"]),
+        ("v1.14.0", "v1.99.0", &[]),
+        ("latest", "v1.15.0", &["template-version-pair"]),
+        ("latest", "v1.14.1", &[]),
+    ] {
+        let kubernetes =
+            if talos < "v1.9" && talos.len() < 8 && talos.starts_with("v1.8") { "v1.31.1" } else { "v1.36.2" };
+        let text = template(talos, "").replace("v1.36.2", kubernetes);
+        assert_eq!(rules(&check(&text, omni).1), expected, "{omni} {talos}");
+    }
+}
+
+#[test]
+fn talos_that_locks_its_meta_keys_needs_omni_1_10_6() {
+    for (omni, talos, refused) in [
+        ("v1.9.3", "v1.13.10", true),
+        ("v1.10.5", "v1.13.13", true),
+        ("v1.10.6", "v1.13.13", false),
+        ("v1.9.3", "v1.13.9", false),
+        ("latest", "v1.13.13", false),
+    ] {
+        let found = check(&template(talos, ""), omni).1;
+        assert_eq!(rules(&found).contains(&"template-talos-meta"), refused, "{omni} {talos}: {found:?}");
+    }
+}
+
+#[test]
+fn documents_are_known_to_omnictl_and_to_talos() {
+    let document = |kind: &str| patch(&format!("{{apiVersion: v1alpha1, kind: {kind}, name: a}}"));
+    for (omni, talos, kind, expected) in [
+        ("v1.9.3", "v1.13.5", "KubeProxyConfig", &["template-patch-kind"][..]),
+        ("v1.10.6", "v1.13.5", "KubeProxyConfig", &["template-patch-kind-talos"]),
+        ("v1.11.0", "v1.14.1", "KubeProxyConfig", &[]),
+        ("latest", "v1.14.1", "KubeProxyConfig", &["template-patch-kind-newer"]),
+        ("v1.9.3", "v1.13.5", "LinkConfig", &[]),
+        ("v1.2.1", "v1.11.1", "LinkConfig", &["template-patch-kind"]),
+        ("v1.9.3", "v1.11.6", "LinkConfig", &["template-patch-kind-talos"]),
+        ("v1.10.6", "v1.13.5", "LinkConfg", &["template-patch-kind"]),
+        ("v1.12.1", "v1.14.1", "SomethingNew", &["template-patch-kind-newer"]),
+    ] {
+        let text = template(talos, &document(kind));
+        let kubernetes = if talos.starts_with("v1.11") { "v1.34.1" } else { "v1.36.2" };
+        let (_, found) = check(&text.replace("v1.36.2", kubernetes), omni);
+        assert_eq!(rules(&found), expected, "{omni} {talos} {kind}: {found:?}");
+    }
+    let (verdict, found) = check(&template("v1.13.5", &document("LinkConfg")), "v1.9.3");
+    assert_eq!((verdict, found[0].fix.as_str()), (Verdict::Reject, "did you mean `LinkConfig`?"));
+}
+
+#[test]
+fn what_a_patch_may_hold_depends_on_omnictl() {
+    let later = "|\n      machine: {sysctls: {a: b}}\n      ---\n      apiVersion: v1alpha1\n      kind: HostnameConfig\n      cluster: {token: x}";
+    for (patched, verdicts) in [
+        (
+            "{cluster: {ca: {crt: x}}}",
+            ["", "template-patch-forbidden", "template-patch-forbidden", "template-patch-forbidden-newer"],
+        ),
+        (
+            "{machine: {install: {disk: /dev/sda}}}",
+            ["", "", "template-patch-forbidden", "template-patch-forbidden-newer"],
+        ),
+        ("{cluster: {token: x}}", ["template-patch-forbidden"; 4]),
+        (
+            "{apiVersion: v1alpha1, kind: KubeEtcdEncryptionConfig}",
+            ["", "template-patch-forbidden", "template-patch-forbidden", "template-patch-forbidden-newer"],
+        ),
+        ("{cluster: {apiServer: {extraArgs: {a: [b, c]}}}}", ["template-patch-form", "", "", ""]),
+        (later, ["template-patch-forbidden-later", "", "", ""]),
+    ] {
+        for (omni, expected) in ["v1.9.3", "v1.10.4", "v1.11.0", "latest"].into_iter().zip(verdicts) {
+            let talos = if patched.contains("KubeEtcd") && omni != "v1.9.3" { "v1.14.1" } else { "v1.13.5" };
+            let (_, found) = check(&template(talos, &patch(patched)), omni);
+            let found: Vec<&str> =
+                rules(&found).into_iter().filter(|rule| rule.starts_with("template-patch-f")).collect();
+            assert_eq!(found.join(" "), expected, "{omni} {patched}");
+        }
+    }
+}
+
+#[test]
+fn keys_of_templates_are_known_from_a_release_on() {
+    let manifests = "kubernetes:\n  version: v1.36.2\n  manifests: []\n";
+    let old = template("v1.13.5", "").replace("kubernetes:\n  version: v1.36.2\n", manifests);
+    assert_eq!(rules(&check(&old, "v1.6.6").1), ["template-key-too-new"]);
+    assert_eq!(rules(&check(&old, "v1.7.0").1), Vec::<&str>::new());
+    let newer = template("v1.13.5", "").replace("---", "features:\n  enableNodeAuditSkip: true\n---");
+    let (verdict, found) = check(&newer, "latest");
+    assert_eq!((verdict, rules(&found)), (Verdict::Unknown, vec!["template-key-newer"]));
+    let strategy = template("v1.11.1", "upgradeStrategy: {type: Rolling}\n").replace("v1.36.2", "v1.34.1");
+    let (verdict, found) = check(&strategy, "v1.5.1");
+    assert_eq!((verdict, rules(&found)), (Verdict::Reject, vec!["template-key-too-new"]));
+    assert!(found[0].message.contains("v1.5.1 does not know `upgradeStrategy`"), "{found:?}");
+}
+
+#[test]
+fn a_class_is_checked_by_the_schema_of_its_own_provider() {
+    let class = |provider: &str, data: &str| {
+        let lines: String = data.lines().map(|line| format!("      {line}\n")).collect();
+        format!(
+            "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: a\nspec:\n  autoprovision:\n    \
+             providerid: {provider}\n    providerdata: |\n{lines}"
+        )
+    };
+    let libvirt = json!({"type": "object", "required": ["pool"], "properties": {
+        "pool": {"type": "string"}, "cores": {"type": "integer"}}});
+    let proxmox = json!({"type": "object", "properties": {
+        "storage_selector": {"type": "string"}, "disk_size": {"type": "integer"}, "cores": {"type": "integer"}}});
+    let of = |id: &str, schema: Option<&serde_json::Value>| Provider {
+        id: id.into(),
+        schema: schema.cloned(),
+        is_static: false,
+    };
+    let providers = [of("libvirt", Some(&libvirt)), of("second", Some(&proxmox)), of("bare", None)];
+    let context = ClassContext { providers: Some(&providers), ..ClassContext::default() };
+    let check = |provider: &str, data: &str| {
+        let checked = machine_class::check("a.yaml", class(provider, data).as_bytes(), &context);
+        (checked.verdict, rules(&checked.findings))
+    };
+    assert_eq!(check("libvirt", "cores: 2\npool: a\nimage: b"), (Verdict::Accept, vec![]));
+    assert_eq!(check("libvirt", "cores: 2"), (Verdict::Reject, vec!["providerdata-required"]));
+    // A second Proxmox provider is one by its schema.
+    assert_eq!(check("second", "cores: 2").1, ["providerdata-sockets"]);
+    assert_eq!(check("bare", "anything: 1"), (Verdict::Unknown, vec!["class-provider-schema"]));
+    assert_eq!(check("nobody", "anything: 1"), (Verdict::Reject, vec!["class-provider-unknown"]));
+    let ours = ["pve-a".to_owned()];
+    let context = ClassContext { ours: &ours, release: Some(Release::V0_2), ..ClassContext::default() };
+    let checked = machine_class::check("a.yaml", class("pve-b", "cores: 2").as_bytes(), &context);
+    assert_eq!(rules(&checked.findings), ["class-provider-schema"]);
+    assert_eq!(checked.findings[0].fix, "did you mean `pve-a`?");
+}
+
+#[test]
+fn keys_of_the_provider_are_checked_by_its_release() {
+    let data = "cores: 1\nsockets: 1\nmemory: 2048\ndisk_size: 5\nstorage_selector: name == \"a\"\n";
+    let check = |more: &str, release| {
+        let lines: String = format!("{data}{more}").lines().map(|line| format!("      {line}\n")).collect();
+        let text = format!(
+            "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: a\nspec:\n  autoprovision:\n    \
+             providerid: proxmox\n    providerdata: |\n{lines}"
+        );
+        let context = ClassContext { release: Some(release), ..ClassContext::default() };
+        let checked = machine_class::check("a.yaml", text.as_bytes(), &context);
+        (checked.verdict, rules(&checked.findings))
+    };
+    assert_eq!(check("ha: {state: started, max_restart: 1}", Release::V0_2), (Verdict::Accept, vec![]));
+    assert_eq!(check("ha: {state: running}", Release::V0_2), (Verdict::Reject, vec!["providerdata-schema"]));
+    assert_eq!(check("ha: {stat: started}", Release::V0_3).1, ["providerdata-unknown-key"]);
+    assert_eq!(check("bios: efi", Release::V0_2), (Verdict::Reject, vec!["providerdata-schema"]));
+    // An older provider does not look at the value either.
+    assert_eq!(check("bios: efi", Release::V0_1), (Verdict::Unknown, vec!["providerdata-newer-key"]));
+    assert_eq!(check("usb_devices: [{mapping: a, usb3: true}]", Release::V0_3), (Verdict::Accept, vec![]));
+    assert_eq!(check("network: {subnet: 192.0.2.0/24}", Release::V0_3).1, ["providerdata-newer-key"]);
+}
+
+#[test]
+fn patches_of_one_machine_are_counted_together() {
+    let big = |name: &str| {
+        let mut text = format!("cluster:\n  inlineManifests:\n    - name: {name}\n      contents: |-\n");
+        for _ in 0..12_500 {
+            writeln!(text, "        {:060}", 0).expect("a string");
+        }
+        text.into_bytes()
+    };
+    let read = |path: &str| FileRead::Bytes(big(path.trim_end_matches(".yaml")));
+    let check = |cluster: &str, control_plane: &str| {
+        let context = TemplateContext { read: Some(&read), ..TemplateContext::default() };
+        let files =
+            |names: &str| -> String { names.chars().map(|n| format!("  - {{name: {n}, file: {n}.yaml}}\n")).collect() };
+        let text = template("v1.13.5", &format!("patches:\n{}", files(control_plane)));
+        let text = text.replacen("---", &format!("patches:\n{}---", files(cluster)), 1);
+        template::check("demo.yaml", text.as_bytes(), &context).findings
+    };
+    assert_eq!(rules(&check("abc", "d")), Vec::<&str>::new(), "3.5 MB");
+    let found = check("abcde", "f");
+    assert_eq!(rules(&found), ["template-patches-too-large"]);
+    assert!(found[0].message.contains("the control plane come to 5.2 MB"), "{found:?}");
+    assert_eq!(rules(&check("", "abcdefg")), ["template-patches-too-large"]);
+}
+
+#[test]
+fn machines_that_share_a_class_of_a_provider_are_their_own() {
+    // Omni's machine sets select the machines that were requested for them.
+    let classes = [ClassInfo { name: "cp".into(), provisions: true, install_disk: None }];
+    let text = template("v1.13.5", "---\nkind: Workers\nmachineClass:\n  name: cp\n  size: 2\n");
+    let context = TemplateContext { omni_classes: Some(&classes), ..TemplateContext::default() };
+    assert_eq!(rules(&template::check("demo.yaml", text.as_bytes(), &context).findings), Vec::<&str>::new());
+}
