@@ -129,8 +129,9 @@ fn what_is_no_file_is_not_waited_for() {
                 _ => std::os::unix::fs::symlink(&place, &place).expect("a link"),
             }
             let (code, said, worked, peak) = run(at, words);
-            // A device is outside of the template's directory, where no patch may be.
-            let expected = if (*kind, what) == ("patch", "device") { "leads out of" } else { why };
+            // A device is outside of the template's directory, where no patch may be, and so is every absolute link.
+            let linked = *kind == "patch" && matches!(what, "device" | "circle of links");
+            let expected = if linked { "leads out of" } else { why };
             // A class or template is looked for by the name first.
             let not_found = what.starts_with("circle") && matches!(*kind, "class" | "template");
             let shown = || said.chars().take(600).collect::<String>();

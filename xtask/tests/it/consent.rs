@@ -267,7 +267,7 @@ fn sync_refuses_what_cluster_check_refuses() {
     let template = lab.read("clusters/demo.yaml");
     for (from, to, rule) in [
         ("name: small", "name: tiny", "template-class-unknown"),
-        ("version: v1.13.5", "version: v1.13.99", "template-talos-version"),
+        ("version: v1.13.5", "version: v1.12.99", "template-talos-version"),
     ] {
         lab.write("clusters/demo.yaml", &template.replace(from, to));
         let check = lab.run("cluster-check demo --json").exits(1).json();
