@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Code {
     /// The command line makes no sense.
     Usage,
-    /// A value is missing and nobody can be asked for it.
+    /// A value is missing and cannot be prompted for.
     MissingInput,
     /// A program or a file that must be there first is not.
     Prerequisite,
@@ -167,8 +167,9 @@ impl Failure {
                 hint.push_str(&format!("{sep}{} as {}", value.name, ways.join(" or ")));
             }
         }
-        let failure = Failure::new(Code::MissingInput, format!("missing: {}", names.join(", ")))
-            .cause("nobody can be asked: standard input is no terminal, or prompts are switched off");
+        let failure = Failure::new(Code::MissingInput, format!("missing: {}", names.join(", "))).cause(
+            "cannot prompt: stdin is not a terminal, or prompts are switched off (--yes, --non-interactive, --json)",
+        );
         Failure { missing: values, ..failure.hint(hint) }
     }
 

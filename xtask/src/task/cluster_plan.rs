@@ -46,7 +46,8 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         None => proxmox_inventory::observe(cx, &proxmox_inventory::login(cx)?)?,
     };
     let requests = requests(cx)?;
-    let demand = demand(&templates, &classes, &inventory, &requests);
+    let mut demand = demand(&templates, &classes, &inventory, &requests);
+    demand.surplus.extend(removed_sets(cx, &templates, &requests)?);
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
@@ -225,6 +226,42 @@ fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
     })
 }
 
+/// The machine sets of these clusters that Omni has and no template names any more, with how many machines each has: a sync
+/// destroys them. None where Omni cannot be asked.
+///
+/// # Errors
+/// Only when the task is interrupted.
+fn removed_sets(
+    cx: &Cx,
+    templates: &[ClusterTemplate],
+    requests: &Seen<Vec<Resource>>,
+) -> Result<BTreeMap<String, usize>, Failure> {
+    let Some(requests) = requests.known() else { return Ok(BTreeMap::new()) };
+    let sets = match Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinesets", None)) {
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        found => found.unwrap_or_default(),
+    };
+    let ids = |template: &ClusterTemplate| -> BTreeSet<String> {
+        template.sets.iter().map(|set| set.id(&template.name)).collect()
+    };
+    let wanted: BTreeMap<&str, BTreeSet<String>> =
+        templates.iter().map(|template| (template.name.as_str(), ids(template))).collect();
+    let mut removed = BTreeMap::new();
+    for set in &sets {
+        let id = &set.metadata.id;
+        let named = set.metadata.label("cluster").and_then(|cluster| wanted.get(cluster));
+        if named.is_none_or(|named| named.contains(id)) {
+            continue;
+        }
+        let of_set = |request: &&Resource| request.metadata.label("machine-request-set") == Some(id.as_str());
+        let machines = requests.iter().filter(of_set).filter(|request| !request.metadata.tearing_down()).count();
+        if machines > 0 {
+            removed.insert(id.clone(), machines);
+        }
+    }
+    Ok(removed)
+}
+
 /// A cluster that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
 fn refuse_destroyed(cx: &Cx, templates: &[ClusterTemplate]) -> Result<(), Failure> {
     let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
@@ -254,7 +291,11 @@ fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
         parts.push(table(&["MACHINE", "STATE", "NODE", "STORAGE", "MEMORY", "DISK"], &rows));
     }
     if !demand.surplus.is_empty() {
-        let row = |(set, count): (&String, &usize)| vec![set.clone(), format!("{count} fewer; Omni chooses which")];
+        let kept = |set: &str| fit.placements.iter().any(|placement| placement.set == set);
+        let row = |(set, count): (&String, &usize)| match kept(set) {
+            true => vec![set.clone(), format!("{count} fewer; Omni chooses which")],
+            false => vec![set.clone(), format!("all {count}")],
+        };
         parts.push(table(&["MACHINE SET", "TO REMOVE"], &demand.surplus.iter().map(row).collect::<Vec<_>>()));
     }
     let rows: Vec<Vec<String>> = fit.nodes.iter().map(node_row).collect();

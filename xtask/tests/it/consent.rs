@@ -219,6 +219,9 @@ fn a_set_that_goes_is_listed_with_every_vm() {
     let loss = document["data"]["plan"][0]["destroys"][0].as_str().unwrap();
     assert!(loss.starts_with("machine set demo-workers with its machines: VM "), "{loss}");
     assert_eq!(loss.matches("`demo-workers-").count(), 2, "{loss}");
+    let plan = lab.run("cluster-plan demo --json").exits(3).json();
+    assert_eq!(plan["data"]["surplus"], json!({ "demo-workers": 2 }), "{plan:#}");
+    lab.run("cluster-plan demo").exits(3).says(&["2 to remove", "all 2"]);
 }
 
 #[test]

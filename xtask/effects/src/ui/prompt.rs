@@ -38,7 +38,7 @@ impl Prompter {
     /// The answer to a question, or its default on an empty answer.
     ///
     /// # Errors
-    /// [`Code::MissingInput`] when nobody can be asked; [`Code::Interrupted`] at the end of input.
+    /// [`Code::MissingInput`] when it cannot prompt; [`Code::Interrupted`] at the end of input.
     pub fn ask(self, question: &str, default: Option<&str>, missing: Missing) -> Result<String, Failure> {
         if !self.interactive {
             return Err(Failure::missing(vec![missing]));
