@@ -27,9 +27,12 @@ clusters, whose files stand in DIR/machine-classes and DIR/clusters; without clu
 --tool-start-ms is the processor time that each start of omnictl and docker costs here.";
 
 fn main() {
-    let mut args = std::env::args();
-    let called = args.next().unwrap_or_default();
-    let args: Vec<String> = args.collect();
+    let words: Result<Vec<String>, _> = std::env::args_os().map(std::ffi::OsString::into_string).collect();
+    let Ok(mut args) = words else {
+        eprintln!("the lab's programs take UTF-8 alone, in paths too");
+        std::process::exit(1);
+    };
+    let called = if args.is_empty() { String::new() } else { args.remove(0) };
     let name = Path::new(&called).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let code = match name.as_str() {
         "omnictl" => omnictl::run(&called, &args),

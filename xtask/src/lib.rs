@@ -19,13 +19,14 @@ pub mod task;
 mod usage;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use cli::{Cli, Global, Task};
 use cx::Cx;
 use failure::{Code, Failure};
 use paths::Paths;
-use proc::Proc;
+use proc::{Journal, Proc};
 use serde_json::Value;
 use settings::Settings;
 use task::Outcome;
@@ -82,13 +83,25 @@ fn way_on(failure: Failure) -> Failure {
 /// A command line that makes no sense, or a request for help.
 fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     if !error.use_stderr() || !json {
-        // A closed pipe (`--help | head`) is the reader's choice.
-        let _ = error.print();
-        return ExitCode::from(error.exit_code() as u8);
+        return ExitCode::from(print_usage(error));
     }
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let (task, failure) = usage::failure(error, &words);
     fail(&task, &Ui::new(Style { json, ..Style::default() }), &failure)
+}
+
+/// Prints what clap says, and returns the exit code. It repeats words of the command line, which may hold escape sequences.
+fn print_usage(error: &clap::Error) -> u8 {
+    let text = error.render().to_string();
+    let printed = match ui::plain(&text) {
+        plain if plain != text => std::io::stderr().write_all(plain.as_bytes()),
+        _ => error.print(),
+    };
+    match printed {
+        // A closed pipe (`--help | head`) is the reader's choice; help that did not arrive is a failure.
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe && !error.use_stderr() => Code::Failed.exit(),
+        _ => error.exit_code() as u8,
+    }
 }
 
 /// Where the project is, and what is configured in it.
@@ -104,7 +117,8 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
     settings.given = cli.task.given();
     let Global { dry_run, verbose, non_interactive, json, yes, timeout, .. } = cli.global;
     // A dry run leaves no trace, not even in the journal.
-    let journal = (!dry_run && paths.target().is_dir()).then(|| paths.journal());
+    let journal = (!dry_run).then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
+    let verbose = verbose.then(|| ui.speaker());
     Cx {
         task: cli.task.name(),
         proc: Proc::new(journal, cli.task.name(), verbose),

@@ -22,7 +22,9 @@ pub fn side_by_side<I: Sync, O: Send>(items: &[I], work: impl Fn(&I) -> O + Sync
         }
     };
     let mut done: Vec<(usize, Vec<O>)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..parts).map(|_| scope.spawn(worker)).collect();
+        // Without a free thread this one does it all.
+        let others: Vec<_> =
+            (1..parts).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, worker).ok()).collect();
         let mut done = worker();
         for other in others {
             match other.join() {

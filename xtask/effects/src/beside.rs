@@ -29,8 +29,16 @@ fn carry_out(jobs: Vec<Job<'_, ()>>, most: usize) {
             job();
         }
     };
-    // A job that panics takes the others' results with it: the scope panics in its turn.
-    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
+    // A job that panics takes the others' results with it: the scope panics in its turn. Where no thread can be started
+    // (`ulimit -u`, a limit on tasks), those that run, and this one in any case, do the work of all.
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            if std::thread::Builder::new().spawn_scoped(scope, worker).is_err() {
+                break;
+            }
+        }
+        worker();
+    });
 }
 
 #[cfg(test)]

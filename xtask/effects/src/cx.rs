@@ -1,10 +1,12 @@
 //! The context that every task gets: where the project is, what is configured, how to ask, report and run programs.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 use crate::files;
 use crate::paths::Paths;
@@ -30,21 +32,50 @@ pub struct Cx {
     pub timeout: Option<Duration>,
 }
 
-/// The lock of a changing task: held as long as the value lives, and by the kernel no longer than the process does.
+/// The locks of a changing task: held as long as the value lives, and by the kernel no longer than the process does.
 pub struct Lock {
-    _file: Option<File>,
+    _held: Vec<File>,
 }
 
+/// A reading task holds the lock of the checkout while it notes what it saw: that is worth waiting for.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 impl Cx {
-    /// Takes the lock that only one changing task may hold. A dry run changes nothing and takes none.
+    /// Takes the locks that only one changing task may hold: that of this user on this host, because checkouts share Docker
+    /// and Omni, and that of the checkout. A dry run changes nothing and takes none.
     ///
     /// # Errors
     /// [`Code::Conflict`] that names the task and the pid that hold it.
     pub fn lock(&self) -> Result<Lock, Failure> {
-        self.lock_within(Duration::from_millis(300))
+        if self.dry_run {
+            return Ok(Lock { _held: Vec::new() });
+        }
+        let path = self.paths.host_lock();
+        let failed = |error: std::io::Error| cannot_lock(&path, &error);
+        path.parent().map_or(Ok(()), files::own_dir).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(files::PRIVATE);
+        let mut host = files::open_file(&path, &mut options).map_err(failed)?;
+        if !taken(&host, PATIENCE).map_err(failed)? {
+            return Err(self.conflict(&path));
+        }
+        // For the one who comes second; the lock itself is the kernel's.
+        let note = format!("{} {} {}", self.task, std::process::id(), self.paths.root().display());
+        host.set_len(0).and_then(|()| host.write_all(note.as_bytes())).map_err(failed)?;
+        let mut lock = self.lock_within(PATIENCE)?;
+        lock._held.push(host);
+        Ok(lock)
     }
 
-    /// The same for a reading task that notes what it saw: it waits for nobody.
+    /// Takes the lock of the checkout alone, for a task that changes nothing but its files.
+    ///
+    /// # Errors
+    /// As [`Cx::lock`].
+    pub fn lock_checkout(&self) -> Result<Lock, Failure> {
+        self.lock_within(PATIENCE)
+    }
+
+    /// The same for a reading task that notes what it saw: it does not wait.
     ///
     /// # Errors
     /// As [`Cx::lock`].
@@ -52,44 +83,39 @@ impl Cx {
         self.lock_within(Duration::ZERO)
     }
 
+    /// The lock of the checkout is one on its directory: every user of it sees it, and no cleaning removes it.
     fn lock_within(&self, patience: Duration) -> Result<Lock, Failure> {
         if self.dry_run {
-            return Ok(Lock { _file: None });
+            return Ok(Lock { _held: Vec::new() });
         }
-        let path = self.paths.lock();
-        let failed = |error: std::io::Error| {
-            Failure::new(Code::Failed, format!("cannot lock `{}`", self.paths.show(&path)))
-                .hint(files::mend(&path, &error))
-                .cause(error.to_string())
+        let root = self.paths.root();
+        let failed = |error: std::io::Error| cannot_lock(root, &error);
+        let checkout = File::open(root).map_err(failed)?;
+        match taken(&checkout, patience) {
+            Ok(false) => return Err(self.conflict(&self.paths.host_lock())),
+            // NFS locks no directory; the lock of the host is held all the same.
+            Err(error) if Errno::from_io_error(&error) != Some(Errno::BADF) => return Err(failed(error)),
+            _ => {}
+        }
+        self.paths.written().iter().for_each(|dir| files::sweep(dir));
+        Ok(Lock { _held: vec![checkout] })
+    }
+
+    /// Another task runs: which one, if it has said so in `note`.
+    fn conflict(&self, note: &Path) -> Failure {
+        let text = files::read_up_to(note, 4096).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = text.unwrap_or_default();
+        let mut words = text.splitn(3, ' ');
+        let message = match (words.next(), words.next(), words.next()) {
+            (Some(task), Some(pid), Some(root)) if Path::new(root) != self.paths.root() => {
+                format!("`{task}` (pid {pid}) in `{root}` is changing Docker or Omni")
+            }
+            (Some(task), Some(pid), Some(_)) => format!("`{task}` (pid {pid}) is changing this project"),
+            _ => "another task is changing this project".to_owned(),
         };
-        std::fs::create_dir_all(self.paths.target()).map_err(failed)?;
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = opened.map_err(failed)?;
-        // A reading task holds it for the moment in which it notes what it saw: that is worth waiting for.
-        let end = Instant::now() + patience;
-        let mut taken = file.try_lock();
-        while matches!(taken, Err(TryLockError::WouldBlock)) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20));
-            taken = file.try_lock();
-        }
-        match taken {
-            Ok(()) => {
-                // Told to the one who comes second; the lock itself is the kernel's.
-                let note = format!("{} {}", self.task, std::process::id());
-                file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(failed)?;
-                self.paths.written().iter().for_each(|dir| files::sweep(dir));
-                Ok(Lock { _file: Some(file) })
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut note = String::new();
-                let _ = file.rewind().and_then(|()| file.read_to_string(&mut note));
-                let (task, pid) = note.split_once(' ').unwrap_or(("another task", "?"));
-                Err(Failure::new(Code::Conflict, format!("`{task}` (pid {pid}) is changing this project"))
-                    .cause("two tasks at once would undo each other's work")
-                    .hint("wait for it to end, or end it, then run this again"))
-            }
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        }
+        Failure::new(Code::Conflict, message)
+            .cause("two tasks at once would undo each other's work")
+            .hint("wait for it to end, or end it, then run this again")
     }
 
     /// Whether all of these can be written in the end, which is known before the first change. A dry run writes nothing.
@@ -145,18 +171,37 @@ impl Cx {
 
     /// A context of nothing: for unit tests of adapters.
     #[cfg(test)]
-    pub fn for_tests() -> Cx {
+    pub fn for_tests(host: PathBuf) -> Cx {
         let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         Cx {
             task: "test",
-            paths: Paths::find(Some(root), root).expect("the repository is a project"),
+            paths: Paths::find(Some(root), root).expect("the repository is a project").with_host(host),
             settings: Settings::default(),
             ui: Ui::new(crate::ui::Style { quiet: true, ..Default::default() }),
             ask: Prompter::new(false, false),
-            proc: Proc::new(None, "test", false),
+            proc: Proc::new(None, "test", None),
             dry_run: false,
             allow_destroy: Vec::new(),
             timeout: None,
+        }
+    }
+}
+
+fn cannot_lock(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("cannot lock `{}`", path.display()))
+        .cause(error.to_string())
+        .hint(files::mend(path, error))
+}
+
+/// Takes the lock on `file` within `patience`; false when another process keeps it.
+fn taken(file: &File, patience: Duration) -> std::io::Result<bool> {
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Files that are either as they were or complete: written beside their place, synced, and renamed over it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, FileType, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
+use rustix::io::Errno;
+use tempfile::{NamedTempFile, TempDir};
 
 use model::failure::{Code, Failure, Kind};
 
@@ -11,8 +15,8 @@ use model::failure::{Code, Failure, Kind};
 pub const PRIVATE: u32 = 0o600;
 /// No file that is read as a whole is larger.
 const MOST: u64 = 32 << 20;
-/// How the name of a file begins that only tries whether a directory takes one.
-const PROBE: &str = "omni-scale-probe.";
+/// What stands in the name of a file that is not yet complete, before a part that nobody can guess.
+const TEMP: &str = ".omni-scale-";
 /// Mode of files that are committed.
 pub const SHARED: u32 = 0o644;
 
@@ -29,10 +33,10 @@ pub fn mend(path: &Path, error: &std::io::Error) -> String {
             path.display()
         ),
         ErrorKind::ResourceBusy => "it is mounted by itself, and cannot be replaced: mount its directory".to_owned(),
-        _ if error.raw_os_error() == Some(libc::EPERM) => {
+        _ if Errno::from_io_error(error) == Some(Errno::PERM) => {
             format!("run the task as its owner; the file or its directory may be immutable: `lsattr -d {dir}`")
         }
-        _ => "run the task as the owner of the checkout, or mend the owner and mode of the file and its directory"
+        _ => "run the task as the owner of the checkout, or fix the owner and mode of the file and its directory"
             .to_owned(),
     }
 }
@@ -52,20 +56,30 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
     fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
     // A link would be replaced by a file: write where it leads.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let temp = temp_beside(&place);
+    if let Some(other) = fs::metadata(&place).ok().and_then(|meta| other_than_file(meta.file_type())) {
+        return Err(failed("replacing it", other));
+    }
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
-        // create_new honours the umask; the mode asked for is exact.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        fs::rename(&temp, &place)?;
+        let temp = written_beside(&place, contents, mode)?;
+        temp.persist(&place).map_err(|error| error.error)?;
         File::open(fs::canonicalize(parent)?)?.sync_all()
     })();
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temp);
-        failed("writing beside it and renaming", error)
-    })
+    written.map_err(|error| failed("writing beside it and renaming", error))
+}
+
+/// A complete file beside `place`, which is removed unless it takes that name. It is locked while it is ours: what a
+/// killed run left behind is not.
+fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<NamedTempFile> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temp = tempfile::Builder::new().prefix(&format!(".{name}{TEMP}")).suffix(".tmp").tempfile_in(dir)?;
+    let file = temp.as_file_mut();
+    // A file system without locks has no leftovers removed either.
+    let _ = file.try_lock();
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    Ok(temp)
 }
 
 /// Writes a file that must not be there yet, whole, with `mode`.
@@ -81,17 +95,8 @@ pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure>
             .cause(error.to_string())
             .hint(mend(path, &error))
     };
-    let temp = temp_beside(path);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        // A link, unlike a rename, fails when the name is taken.
-        fs::hard_link(&temp, path)
-    })();
-    let _ = fs::remove_file(&temp);
-    written.map_err(failed)
+    let temp = written_beside(path, contents, mode).map_err(failed)?;
+    temp.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
 }
 
 /// Takes `path` from everyone but its owner.
@@ -106,26 +111,23 @@ pub fn protect(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// The temporary name beside `place`, free to be made. It carries the pid, so that what a killed run left behind is told
-/// apart: one with our own pid is left of a namesake, as in a container, where the numbers begin anew.
-fn temp_beside(place: &Path) -> PathBuf {
-    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let temp = place.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let _ = fs::remove_file(&temp);
-    temp
-}
-
-/// Takes away what runs that were killed have left in `dir` beside their files: half a file, perhaps with a secret in it.
-/// What a process that lives is about to rename stays, and so does everything where the system does not say who lives.
+/// Removes what runs that were killed have left in `dir` beside their files: half a file, perhaps with a secret in it.
+/// What somebody still writes is locked, and stays.
 pub fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name.to_str().and_then(owner_of_temp);
-        if owner.is_some_and(ended) {
-            // What cannot be taken away is as harmless as before.
+        let temp =
+            name.to_str().is_some_and(|name| name.starts_with('.') && name.contains(TEMP) && name.ends_with(".tmp"));
+        if temp && unlocked(&entry.path(), OpenOptions::new().read(true)) {
+            // What cannot be removed is as harmless as before.
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether no process holds a lock on this file.
+fn unlocked(path: &Path, options: &mut OpenOptions) -> bool {
+    open_file(path, options).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 /// Takes away the scratch directories `NAME-PID` in `dir` of runs that were killed. Those of processes that live stay.
@@ -149,19 +151,73 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The process whose [`temp_beside`] or probe this name is.
-fn owner_of_temp(name: &str) -> Option<&str> {
-    let hidden = name.strip_prefix('.')?;
-    let owner = match hidden.strip_prefix(PROBE) {
-        Some(pid) => pid,
-        None => hidden.strip_suffix(".tmp")?.rsplit_once('.')?.1,
-    };
-    Some(owner).filter(|pid| is_number(pid))
+/// Makes `dir` and what is missing above it, for its user alone, and checks that it is a directory of this user.
+///
+/// # Errors
+/// The system's, or that something else is in its place, or that it belongs to somebody else.
+pub fn own_dir(dir: &Path) -> std::io::Result<()> {
+    let in_the_way = || dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()).filter(|path| !path.is_dir());
+    if let Some(path) = in_the_way() {
+        return Err(std::io::Error::new(ErrorKind::NotADirectory, format!("`{}` is not a directory", path.display())));
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let meta = fs::symlink_metadata(dir)?;
+    if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
+        let why = format!("`{}` is not a directory of this user", dir.display());
+        return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    if meta.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
-/// Takes away what [`link_all`] made below `dir`; what cannot go does no harm, and is replaced the next time.
-pub fn remove_links(dir: &Path) {
-    let _ = fs::remove_dir_all(dir);
+/// A directory for files that are needed for a moment: nobody else can read it or guess its name, and it goes away with the
+/// value. What a killed run left is removed when the next one is made.
+pub struct Scratch {
+    dir: TempDir,
+    /// Held while the directory is in use.
+    _lock: File,
+}
+
+impl Scratch {
+    /// A directory in `root`, which is made for this user alone.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] with the path.
+    pub fn new(root: &Path, name: &str) -> Result<Scratch, Failure> {
+        let made = || -> std::io::Result<Scratch> {
+            own_dir(root)?;
+            // One at a time: a directory that is made and not yet locked looks like one that was left behind.
+            let one = open_file(&root.join("lock"), OpenOptions::new().write(true).create(true).mode(PRIVATE))?;
+            one.lock()?;
+            sweep_left(root);
+            let private = fs::Permissions::from_mode(0o700);
+            let dir = tempfile::Builder::new().prefix(&format!("{name}-")).permissions(private).tempdir_in(root)?;
+            let lock = File::open(dir.path())?;
+            lock.lock()?;
+            Ok(Scratch { dir, _lock: lock })
+        };
+        made().map_err(|error| {
+            Failure::new(Code::Failed, format!("cannot make a directory in `{}`", root.display()))
+                .cause(error.to_string())
+                .hint("set XDG_STATE_HOME to a directory that you can write to")
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Removes the scratch directories in `root` that nobody uses any more. All of them are of this user.
+fn sweep_left(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_dir && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Makes `dir` a directory that holds nothing but links to these files, named by their place in the list so that they are
@@ -185,22 +241,47 @@ pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
     files.iter().enumerate().map(link).collect()
 }
 
-/// The first bytes of a file. What is no file is not opened: a pipe that nobody writes to would hold us for ever, and a
-/// device may have no end. A pipe that the shell has made, as for `<(command)`, has its writer.
+/// What a path holds that is not a file, as an error.
+fn other_than_file(kind: FileType) -> Option<std::io::Error> {
+    let name = match kind {
+        _ if kind.is_file() => return None,
+        _ if kind.is_dir() => {
+            return Some(std::io::Error::new(ErrorKind::IsADirectory, "it is a directory, not a file"));
+        }
+        _ if kind.is_fifo() => "pipe",
+        _ if kind.is_socket() => "socket",
+        _ => "device",
+    };
+    Some(std::io::Error::other(format!("it is a {name}, not a file")))
+}
+
+/// Opens a file, and nothing else: opening a pipe would wait for its other end, and a device may have no end.
 ///
 /// # Errors
-/// The system's, or that it is no file.
+/// The system's, or what stands in place of a file.
+pub fn open_file(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    if let Some(other) = fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())) {
+        return Err(other);
+    }
+    // It may have been replaced since.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)?;
+    match other_than_file(file.metadata()?.file_type()) {
+        Some(other) => Err(other),
+        None => Ok(file),
+    }
+}
+
+/// The first bytes of a file, as of [`open_file`]. A pipe that the shell has made, as for `<(command)`, has its writer.
+///
+/// # Errors
+/// The system's, or that it is not a file.
 pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    let kind = fs::metadata(path)?.file_type();
-    let of_shell = kind.is_fifo() && (path.starts_with("/dev/fd") || path.starts_with("/proc"));
-    if kind.is_dir() {
-        return Err(std::io::Error::new(ErrorKind::IsADirectory, "it is no file but a directory"));
-    }
-    if !kind.is_file() && !of_shell {
-        return Err(std::io::Error::other("it is no file"));
-    }
+    let in_shell = path.starts_with("/dev/fd") || path.starts_with("/proc");
+    let of_shell = in_shell && fs::metadata(path)?.file_type().is_fifo();
+    let file = if of_shell { File::open(path)? } else { open_file(path, OpenOptions::new().read(true))? };
     let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -224,7 +305,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
     let Some(bytes) = read_if_there(path)? else { return Ok(None) };
     String::from_utf8(bytes).map(Some).map_err(|error| {
-        Failure::new(Code::Invalid, format!("`{}` is no UTF-8 text", path.display()))
+        Failure::new(Code::Invalid, format!("`{}` is not valid UTF-8 text", path.display()))
             .cause(format!("byte {} does not belong to any character", error.utf8_error().valid_up_to()))
             .hint("save it as UTF-8; a binary file in its place was put there by mistake")
     })
@@ -254,25 +335,35 @@ pub fn mode(path: &Path) -> Option<u32> {
 /// # Errors
 /// [`Code::Prerequisite`] with the directory that refuses, or the file.
 pub fn check_writable(path: &Path) -> Result<(), Failure> {
-    let refused = |cause: String, hint: String| {
-        Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display())).cause(cause).hint(hint)
+    let refused = |cause: String, error: &std::io::Error, place: &Path| {
+        Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display()))
+            .cause(cause)
+            .hint(mend(place, error))
     };
     let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
-    let probe = parent.join(format!(".{PROBE}{}", std::process::id()));
-    let made = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&probe);
-    let tried = made.and_then(|mut file| file.write_all(b"a file with something in it needs space"));
-    let _ = fs::remove_file(&probe);
-    tried.map_err(|error| {
+    takes_files(parent).map_err(|error| {
         let cause = format!("its directory `{}` refuses a new file: {error}", parent.display());
-        refused(cause, mend(&probe, &error))
+        refused(cause, &error, &parent.join("x"))
     })?;
     // A file that its mode alone protects can be replaced; one that the system protects cannot.
-    match OpenOptions::new().append(true).open(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::ReadOnlyFilesystem) => {
-            Err(refused(error.to_string(), mend(path, &error)))
+    let Err(error) = open_file(path, OpenOptions::new().append(true)) else { return Ok(()) };
+    let absent = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    if absent || Errno::from_io_error(&error) == Some(Errno::ACCESS) {
+        return Ok(());
+    }
+    Err(refused(error.to_string(), &error, path))
+}
+
+/// Whether `dir` takes a new file with something in it. The file that tries has no name: whatever happens, none is left.
+/// Where there are no such files, the permissions are all that can be asked for.
+fn takes_files(dir: &Path) -> std::io::Result<()> {
+    let unnamed = i32::try_from(OFlags::TMPFILE.bits()).unwrap_or_default();
+    let made = OpenOptions::new().write(true).mode(PRIVATE).custom_flags(unnamed).open(dir);
+    match made.and_then(|mut file| file.write_all(b"a file with something in it needs space")) {
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL)) => {
+            Ok(accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
         }
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(refused(error.to_string(), mend(path, &error))),
-        _ => Ok(()),
+        tried => tried,
     }
 }
 
@@ -306,31 +397,85 @@ mod tests {
         assert_eq!(mode(&path), Some(0o600));
     }
 
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn pipe_at(path: &Path) {
+        rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    }
+
     #[test]
-    fn what_the_killed_left_goes_and_nothing_else() {
+    fn sweep_removes_what_a_killed_run_left_and_nothing_else() {
         let dir = TempDir::new();
-        let dead = u32::MAX; // no process has this number
-        let ours = format!(".config.yaml.{}.tmp", std::process::id());
-        for name in
-            [&format!(".env.{dead}.tmp"), &format!(".omni-scale-probe.{dead}"), &ours, ".env", "a.1.tmp", ".x.tmp"]
-        {
+        for name in ["..env.omni-scale-a1B2c3.tmp", ".env.omni-scale-a1B2c3.tmp", ".env", "a.1.tmp", ".x.tmp"] {
             fs::write(dir.path().join(name), "x").unwrap();
         }
-        fs::write(dir.path().join(format!("..env.{dead}.tmp")), "x").unwrap();
+        let ours = written_beside(&dir.path().join("config.yaml"), b"x", PRIVATE).unwrap();
+        let ours_name = ours.path().file_name().unwrap().to_str().unwrap().to_owned();
         sweep(dir.path());
-        let mut left: Vec<String> =
-            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut left = vec![ours_name, ".env".to_owned(), ".x.tmp".to_owned(), "a.1.tmp".to_owned()];
         left.sort();
-        assert_eq!(left, [ours.as_str(), ".env", ".x.tmp", "a.1.tmp"]);
+        assert_eq!(names(dir.path()), left);
         sweep(&dir.path().join("absent"));
     }
 
     #[test]
-    fn what_a_namesake_left_is_in_nobodys_way() {
+    fn scratch_is_private_and_what_was_left_is_removed() {
         let dir = TempDir::new();
-        fs::write(dir.path().join(format!(".new.{}.tmp", std::process::id())), "left").unwrap();
-        write_atomically(&dir.path().join("new"), b"whole", SHARED).unwrap();
-        assert_eq!(fs::read(dir.path().join("new")).unwrap(), b"whole");
+        let root = dir.path().join("tmp");
+        fs::create_dir(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(root.join("gpg-left/private-keys-v1.d")).unwrap();
+        let first = Scratch::new(&root, "gpg").unwrap();
+        fs::write(first.path().join("secret"), "x").unwrap();
+        let second = Scratch::new(&root, "gpg").unwrap();
+        assert!(!root.join("gpg-left").exists(), "a run that was killed left it");
+        assert!(first.path().join("secret").exists(), "it is still in use");
+        assert_eq!((mode(&root), mode(second.path())), (Some(0o700), Some(0o700)));
+        drop((first, second));
+        assert_eq!(names(&root), ["lock"]);
+    }
+
+    #[test]
+    fn own_dir_names_what_is_in_the_way() {
+        let dir = TempDir::new();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let error = own_dir(&file.join("sub")).unwrap_err().to_string();
+        assert_eq!(error, format!("`{}` is not a directory", file.display()));
+        std::os::unix::fs::symlink("/nonexistent/x", dir.path().join("link")).unwrap();
+        let error = own_dir(&dir.path().join("link/sub")).unwrap_err().to_string();
+        assert!(error.contains("link` is not a directory"), "{error}");
+    }
+
+    #[test]
+    fn check_writable_leaves_nothing_and_names_what_refuses() {
+        let dir = TempDir::new();
+        check_writable(&dir.path().join("sub/new")).unwrap();
+        assert_eq!(names(dir.path()), Vec::<String>::new());
+        let pipe = dir.path().join("pipe");
+        pipe_at(&pipe);
+        let failure = check_writable(&pipe).unwrap_err();
+        assert!(failure.cause.contains("it is a pipe, not a file"), "{failure}");
+        assert!(check_writable(Path::new("/dev/zero")).unwrap_err().cause.contains("it is a device"));
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+        let dir = TempDir::new();
+        let pipe = dir.path().join("pipe");
+        pipe_at(&pipe);
+        assert!(read_if_there(&pipe).unwrap_err().cause.contains("it is a pipe, not a file"));
+        assert!(write_atomically(&pipe, b"x", SHARED).unwrap_err().cause.contains("it is a pipe, not a file"));
+        assert!(open_file(&pipe, OpenOptions::new().append(true)).is_err());
+        // As one that takes a file's place after it was looked at.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
+        assert!(OpenOptions::new().append(true).custom_flags(flags).open(&pipe).is_err(), "no reader is no file");
+        assert!(read_up_to(Path::new("/dev/zero"), 9).unwrap_err().to_string().contains("it is a device, not a file"));
     }
 
     #[test]

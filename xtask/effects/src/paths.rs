@@ -3,12 +3,30 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::settings::environment;
 use model::failure::{Code, Failure};
+
+/// What tasks keep of this user on this host, for every checkout: `$XDG_STATE_HOME/omni-scale`, by default
+/// `~/.local/state/omni-scale` (XDG Base Directory Specification, where a relative path is ignored).
+fn host_dir() -> PathBuf {
+    let given = environment("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || std::env::home_dir().map(|home| home.join(".local/state"));
+    match given.or_else(home).filter(|dir| dir.is_absolute()) {
+        Some(dir) => dir.join("omni-scale"),
+        None => temporary(),
+    }
+}
+
+/// This user's directory among those of all users.
+fn temporary() -> PathBuf {
+    std::env::temp_dir().join(format!("omni-scale-{}", rustix::process::geteuid().as_raw()))
+}
 
 /// The project root and what lies where under it.
 #[derive(Debug, Clone)]
 pub struct Paths {
     root: PathBuf,
+    host: PathBuf,
 }
 
 impl Paths {
@@ -27,12 +45,12 @@ impl Paths {
             }
             None => cwd.ancestors().find(|dir| dir.join(Self::MARK).is_file()).map(Path::to_owned),
         };
-        found.map(|root| Paths { root }).ok_or_else(|| {
+        found.map(|root| Paths { root, host: host_dir() }).ok_or_else(|| {
             let looked = match given {
                 Some(dir) => format!("`{}` holds no {}", dir.display(), Self::MARK),
                 None => format!("neither `{}` nor a directory above it holds {}", cwd.display(), Self::MARK),
             };
-            Failure::new(Code::Usage, "this is no Omni-Scale project")
+            Failure::new(Code::Usage, "this is not an Omni-Scale project")
                 .cause(looked)
                 .hint("run the task inside a checkout, or name one with --project-dir DIR")
         })
@@ -93,21 +111,37 @@ impl Paths {
         [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
     }
 
-    /// A scratch directory of this process alone: dry runs hold no lock and may run beside another task.
+    /// Locked by a task that changes Docker or Omni: checkouts share them.
+    pub fn host_lock(&self) -> PathBuf {
+        self.host.join("lock")
+    }
+
+    /// Every program that a task called.
+    pub fn journal(&self) -> PathBuf {
+        self.host.join("journal.jsonl")
+    }
+
+    /// Where files lie that are needed for a moment. gpg-agent's socket is one, and the path of a socket has at most 107
+    /// bytes.
+    pub fn scratch_root(&self) -> PathBuf {
+        const LONGEST: usize = 70;
+        let dir = self.host.join("tmp");
+        if dir.as_os_str().len() > LONGEST { temporary().join("tmp") } else { dir }
+    }
+
+    /// The same project with another directory of its user's.
+    #[cfg(test)]
+    pub fn with_host(self, host: PathBuf) -> Paths {
+        Paths { host, ..self }
+    }
+
+    /// A directory in `target` of this process alone, for a lab.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.target().join(format!("{name}-{}", std::process::id()))
     }
 
     pub fn target(&self) -> PathBuf {
         self.root.join("target")
-    }
-
-    pub fn lock(&self) -> PathBuf {
-        self.target().join("xtask.lock")
-    }
-
-    pub fn journal(&self) -> PathBuf {
-        self.target().join("xtask-journal.jsonl")
     }
 
     pub fn lab(&self) -> PathBuf {

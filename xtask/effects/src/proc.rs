@@ -1,22 +1,23 @@
 //! The only place that starts a process.
 //!
-//! xshell builds each command line (`cmd!` never goes through a shell), duct runs it. Both hide what an operator needs:
-//! neither keeps standard error in its error, neither knows a deadline that also ends grandchildren, and both can print
-//! secrets. So here every call
+//! xshell builds each command line (`cmd!` never goes through a shell); `pipes.rs` starts the program and reads it without
+//! threads. Every call
 //!
 //! 1. says its purpose, which opens the error text;
 //! 2. has a deadline, and a process group of its own that is ended as a whole (SIGTERM, then SIGKILL) when the deadline
 //!    passes or the operator interrupts;
 //! 3. gets nothing on standard input unless it is given, and only the environment of [`INHERITED`]: a variable in the
 //!    operator's shell must neither override `docker/.env` unseen nor hand one program another one's secret;
-//! 4. has both streams captured, wiped of secrets, and shown in the error;
+//! 4. has both streams captured up to a limit, wiped of secrets, and shown in the error;
 //! 5. leaves one line in the journal: when, why, what, how it ended and how long it took.
+
+mod pipes;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -25,10 +26,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
+use crate::files;
+use crate::ui::Speaker;
 use model::failure::{Code, Failure, Kind};
 use model::secret::{Secret, hide, redact};
+use pipes::{Call, Streams};
 
 /// How long a call may take when nobody says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,7 +45,14 @@ const GRACE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(25);
 /// What an error shows of a program's standard error.
 const STDERR_LINES: usize = 20;
-/// The journal starts anew past this size; the old one stays beside it as `.1`.
+/// What programs may print that run at the same time, all of them together: Omni describes ten thousand machines in less,
+/// and it does not hurt a small host.
+const OUTPUT: usize = 48 << 20;
+/// A line that is followed is cut at this length.
+pub const LINE: usize = 1 << 20;
+/// How long a pipe may stay open after its program exited: something that the program left behind holds it.
+const LINGER: Duration = Duration::from_secs(1);
+/// The journal is rotated past this size; the old one stays beside it as `.1`.
 const JOURNAL_LIMIT: u64 = 1 << 20;
 
 /// Starts a program that outlives the call, with its standard output to be read: the lab. In a group of its own, so that Ctrl-C reaches it only through us.
@@ -57,15 +71,16 @@ pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) 
 
 /// Ends what [`background`] started, with whatever it has started in its turn.
 pub fn end_background(child: &mut Child) {
+    let group = Pid::from_child(child);
     // Not asked for its status yet, so that its number is still its own.
     if matches!(child.try_wait(), Ok(None)) {
-        signal_groups(&[child.id()], libc::SIGTERM);
+        let _ = kill_process_group(group, Signal::TERM);
         let end = Instant::now() + GRACE;
         while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
         if matches!(child.try_wait(), Ok(None)) {
-            signal_groups(&[child.id()], libc::SIGKILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
     let _ = child.wait();
@@ -76,14 +91,6 @@ pub fn end_background(child: &mut Child) {
 pub fn become_program(program: &Path, name: &Path, args: impl IntoIterator<Item = OsString>) -> Failure {
     let error = Command::new(program).arg0(name).args(args).exec();
     Failure::new(Code::Prerequisite, format!("`{}` did not start", program.display())).cause(error.to_string())
-}
-
-/// Shows on the terminal again what is typed, after a question for a secret was interrupted.
-pub fn show_typing() {
-    let Ok(shell) = shell() else { return };
-    let mut command = Command::from(xshell::cmd!(shell, "stty echo"));
-    let env = inherited(command.get_program());
-    let _ = command.env_clear().envs(env).stdin(Stdio::inherit()).status();
 }
 
 /// What a child sees of this process's environment; entries that end in `*` are prefixes.
@@ -128,18 +135,29 @@ const INHERITED: &[&str] = &[
 const FAMILIES: [(&str, &str); 2] = [("CARGO", "cargo"), ("DOCKER_", "docker")];
 const SECRET_WORDS: [&str; 6] = ["TOKEN", "AUTH", "PASSWORD", "SECRET", "CREDENTIAL", "_KEY"];
 
+/// The signals that ask a task to stop, and what each one means to an operator.
+const STOP: [(i32, &str); 4] = [
+    (SIGINT, "Ctrl-C"),
+    (SIGTERM, "SIGTERM"),
+    (SIGHUP, "the terminal was closed (SIGHUP)"),
+    (SIGQUIT, "Ctrl-\\ (SIGQUIT)"),
+];
+
 static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Notes SIGINT and SIGTERM from now on; every wait looks at [`interrupted`].
+/// Notes the signals of [`STOP`] from now on; every wait looks at [`interrupted`].
 ///
-/// A second Ctrl-C ends the program at once, for the case that ending the children takes too long.
+/// A second one ends the program at once, for the case that ending the children takes too long.
 pub fn watch_signals() {
-    use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
     // A limit on the size of files (`ulimit -f`) is an error of the write then, and no sudden end.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let seen = SIGNAL.get_or_init(|| Arc::new(AtomicUsize::new(0)));
     let twice = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for (signal, _) in STOP {
+        // `nohup` has it ignored, so that the task outlives its terminal.
+        if signal == SIGHUP && ignored(signal) {
+            continue;
+        }
         // Order matters: the second signal finds `twice` set by the first.
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&twice));
         let _ = signal_hook::flag::register(signal, Arc::clone(&twice));
@@ -147,18 +165,36 @@ pub fn watch_signals() {
     }
 }
 
+/// Whether this process was started with `signal` ignored; unknown, and so no, where there is no `/proc`.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
 /// Whether the operator asked to stop.
 pub fn interrupted() -> bool {
-    SIGNAL.get().is_some_and(|seen| seen.load(Ordering::Relaxed) != 0)
+    received().is_some()
+}
+
+/// The first signal that asked to stop, as an operator knows it.
+fn received() -> Option<&'static str> {
+    let signal = SIGNAL.get()?.load(Ordering::Relaxed);
+    STOP.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
 }
 
 /// Whether standard output is a pipe whose reader has gone. A write would tell it too, but a quiet log has none.
 pub fn nobody_reads() -> bool {
-    let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    // SAFETY: poll gets one entry, which lives on our stack, and is told so; it waits for nothing.
-    #[allow(unsafe_code)]
-    let answered = unsafe { libc::poll(&raw mut stdout, 1, 0) };
-    answered > 0 && stdout.revents & libc::POLLERR != 0
+    let stdout = std::io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::ERR)
+}
+
+/// Waits up to `patience` for something to read, and says whether there is; a signal ends the wait early.
+pub fn readable(from: &impl std::os::fd::AsFd, patience: Duration) -> bool {
+    let mut polled = [PollFd::new(from, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).unwrap_or_default();
+    poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0)
 }
 
 /// What was given up first because the operator asked to stop.
@@ -168,7 +204,7 @@ static CUT: OnceLock<Failure> = OnceLock::new();
 pub fn interruption(doing: &str) -> Failure {
     let failure = Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
         .kind(Kind::Cut)
-        .cause("Ctrl-C or SIGTERM")
+        .cause(received().unwrap_or("Ctrl-C or SIGTERM"))
         .hint("nothing is half written; run the same command again to go on");
     if interrupted() {
         let _ = CUT.set(failure.clone());
@@ -191,23 +227,68 @@ pub fn shell() -> Result<xshell::Shell, Failure> {
 }
 
 /// Where calls are written down. Cheap to clone; shared by side-by-side calls.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Proc {
-    journal: Option<PathBuf>,
+    journal: Option<Journal>,
     task: String,
-    verbose: bool,
+    /// Shows every call, with `--verbose`.
+    verbose: Option<Speaker>,
+}
+
+/// Where calls are written down, and for which project: one journal serves every checkout of its user.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    pub file: PathBuf,
+    pub project: PathBuf,
+}
+
+/// What a program has printed on each of its streams.
+struct Kept {
+    texts: [Vec<u8>; 2],
+    printed: usize,
+    limit: usize,
+    /// It printed more than it may.
+    over: bool,
+}
+
+/// What all programs that run have printed.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+impl Kept {
+    fn new(limit: usize) -> Kept {
+        Kept { texts: Default::default(), printed: 0, limit, over: false }
+    }
+
+    /// Keeps what came; false when that is too much.
+    fn take(&mut self, from: usize, bytes: &[u8]) -> bool {
+        self.printed += bytes.len();
+        let all = HELD.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        self.over |= self.printed > self.limit || all > OUTPUT;
+        if !self.over {
+            self.texts[from].extend_from_slice(bytes);
+        }
+        !self.over
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.printed, Ordering::Relaxed);
+    }
 }
 
 /// One call of a program, not yet made.
 pub struct Job {
     purpose: String,
-    /// Not a path: duct would turn the bare name `sh` into `./sh`.
     program: OsString,
     args: Vec<OsString>,
     dir: Option<PathBuf>,
     env: BTreeMap<OsString, OsString>,
     stdin: Option<Vec<u8>>,
     deadline: Duration,
+    /// What it may print, and the failure that it is to print more, where its caller knows better.
+    limit: usize,
+    over: Option<Failure>,
     /// Made and waited for even when the operator asked to stop.
     tidies: bool,
 }
@@ -234,7 +315,24 @@ impl Job {
         let dir = built.get_current_dir().map(Path::to_owned);
         let program = built.get_program().to_owned();
         let env = inherited(&program);
-        Job { purpose: purpose.into(), program, args, dir, env, stdin: None, deadline: DEADLINE, tidies: false }
+        Job {
+            purpose: purpose.into(),
+            program,
+            args,
+            dir,
+            env,
+            stdin: None,
+            deadline: DEADLINE,
+            limit: OUTPUT,
+            over: None,
+            tidies: false,
+        }
+    }
+
+    /// Ends the call with `failure` when it prints more than `bytes`.
+    pub fn limit(mut self, bytes: usize, failure: Failure) -> Job {
+        (self.limit, self.over) = (bytes, Some(failure));
+        self
     }
 
     /// Ends the call after this long.
@@ -267,19 +365,13 @@ impl Job {
     }
 
     #[allow(clippy::disallowed_methods)] // the one caller
-    fn expression(&self) -> duct::Expression {
-        let mut expression = duct::cmd(&self.program, &self.args).full_env(&self.env).unchecked();
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(&self.env).process_group(0);
         if let Some(dir) = &self.dir {
-            expression = expression.dir(dir);
+            command.current_dir(dir);
         }
-        expression = match &self.stdin {
-            Some(bytes) => expression.stdin_bytes(bytes.clone()),
-            None => expression.stdin_null(),
-        };
-        expression.before_spawn(|command| {
-            command.process_group(0);
-            Ok(())
-        })
+        command
     }
 
     /// The line as a person could type it.
@@ -291,8 +383,8 @@ impl Job {
 }
 
 impl Proc {
-    /// A runner whose calls are journalled for `task` under `journal`, if that is given.
-    pub fn new(journal: Option<PathBuf>, task: &str, verbose: bool) -> Proc {
+    /// A runner whose calls for `task` are written to `journal`, if that is given, and shown by `verbose`.
+    pub fn new(journal: Option<Journal>, task: &str, verbose: Option<Speaker>) -> Proc {
         Proc { journal, task: task.to_owned(), verbose }
     }
 
@@ -300,41 +392,48 @@ impl Proc {
     ///
     /// # Errors
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
-    /// [`Code::Interrupted`] when the operator asked to stop.
+    /// [`Code::Interrupted`] when the operator asked to stop, [`Code::Failed`] when it printed too much.
     pub fn run(&self, job: Job) -> Result<Ended, Failure> {
         if interrupted() && !job.tidies {
             return Err(interruption(&job.purpose));
         }
         let line = job.line();
         let begun = Instant::now();
-        let started = job.expression().stdout_capture().stderr_capture().start();
-        let handle = started.map_err(|error| cannot_start(&job, &line, &error))?;
-        let output = loop {
-            match handle.wait_timeout(LOOK) {
-                Ok(Some(output)) => break output.clone(),
-                Ok(None) if interrupted() && !job.tidies => {
-                    end_group(&handle);
-                    self.note(&job, &line, "interrupted", begun.elapsed());
-                    return Err(interruption(&job.purpose));
-                }
-                Ok(None) if begun.elapsed() >= job.deadline => {
-                    end_group(&handle);
-                    self.note(&job, &line, "deadline", begun.elapsed());
-                    return Err(too_slow(&job, &line));
-                }
-                Ok(None) => {}
-                Err(error) => return Err(cannot_start(&job, &line, &error)),
+        let started = Call::start(job.command(), job.stdin.as_deref(), Streams::Apart);
+        let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
+        let mut kept = Kept::new(job.limit);
+        let mut keep = |from: usize, bytes: &[u8]| kept.take(from, bytes);
+        let status = loop {
+            let over = !call.pump(LOOK, &mut keep);
+            let stop = if over {
+                Some(("printed too much", too_much(&job, &line)))
+            } else if call.exited() {
+                break call.close(LINGER, GRACE, &mut keep);
+            } else if interrupted() && !job.tidies {
+                Some(("interrupted", interruption(&job.purpose)))
+            } else if begun.elapsed() >= job.deadline {
+                Some(("deadline", too_slow(&job, &line)))
+            } else {
+                None
+            };
+            if let Some((how, failure)) = stop {
+                call.end(GRACE);
+                self.note(&job, &line, how, begun.elapsed());
+                return Err(failure);
             }
         };
-        let ended = Ended {
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: redact(&String::from_utf8_lossy(&output.stderr)).into_owned(),
-            elapsed: begun.elapsed(),
-            line,
-            purpose: job.purpose.clone(),
+        if kept.over {
+            self.note(&job, &line, "printed too much", begun.elapsed());
+            return Err(too_much(&job, &line));
+        }
+        let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
+        let [stdout, stderr] = std::mem::take(&mut kept.texts).map(text);
+        let stderr = match redact(&stderr) {
+            std::borrow::Cow::Owned(wiped) => wiped,
+            std::borrow::Cow::Borrowed(_) => stderr,
         };
-        self.note(&job, &ended.line, &how(ended.status), ended.elapsed);
+        let ended = Ended { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose.clone() };
+        self.note(&job, &ended.line, &how(status), ended.elapsed);
         Ok(ended)
     }
 
@@ -346,54 +445,58 @@ impl Proc {
     pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<Ended, Failure> {
         let line = job.line();
         let begun = Instant::now();
-        let reader = job.expression().stderr_to_stdout().reader();
-        let reader = Arc::new(reader.map_err(|error| cannot_start(&job, &line, &error))?);
-        let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let guard = std::thread::spawn({
-            let (reader, done) = (Arc::clone(&reader), Arc::clone(&done));
-            move || {
-                while !done.load(Ordering::Relaxed) {
-                    if interrupted() || nobody_reads() {
-                        signal_groups(&reader.pids(), libc::SIGTERM);
-                        std::thread::sleep(Duration::from_millis(300));
-                        signal_groups(&reader.pids(), libc::SIGKILL);
-                        return;
-                    }
-                    std::thread::sleep(LOOK);
+        let started = Call::start(job.command(), job.stdin.as_deref(), Streams::Together);
+        let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
+        let mut rest: Vec<u8> = Vec::new();
+        let mut keep = |_: usize, bytes: &[u8]| {
+            for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+                rest.extend_from_slice(part);
+                if part.ends_with(b"\n") || rest.len() >= LINE {
+                    say_line(&rest, &mut each);
+                    rest.clear();
                 }
             }
-        });
-        for text in BufReader::new(&*reader).split(b'\n').map_while(Result::ok) {
-            each(redact(String::from_utf8_lossy(&text).trim_end_matches('\r')).as_ref());
+            true
+        };
+        let status = loop {
+            call.pump(LOOK, &mut keep);
+            if call.exited() {
+                break call.close(LINGER, GRACE, &mut keep);
+            }
+            if interrupted() || nobody_reads() {
+                break call.end_with(GRACE, &mut keep);
+            }
+        };
+        if !rest.is_empty() {
+            say_line(&rest, &mut each);
         }
-        let status = reader.try_wait().ok().flatten().map(|output| output.status).unwrap_or_default();
-        done.store(true, Ordering::Relaxed);
-        let _ = guard.join();
         if interrupted() {
             self.note(&job, &line, "interrupted", begun.elapsed());
             return Err(interruption(&job.purpose));
         }
+        let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
         self.note(&job, &line, &how(status), begun.elapsed());
         let (stdout, stderr) = (String::new(), String::new());
         Ok(Ended { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose })
     }
 
-    /// One line of the journal. A journal that cannot be written must not stop a task: it is a witness, not a tool.
+    /// One line of the journal. A journal that cannot be written must not stop a task: it is a record, not a tool.
     fn note(&self, job: &Job, line: &str, ended: &str, elapsed: Duration) {
-        if self.verbose {
-            eprintln!("{}", redact(&format!("         $ {line}  ({ended}, {} ms)", elapsed.as_millis())));
+        if let Some(verbose) = &self.verbose {
+            verbose.say(&format!("         $ {line}  ({ended}, {} ms)", elapsed.as_millis()));
         }
-        let Some(path) = &self.journal else { return };
-        if std::fs::metadata(path).is_ok_and(|meta| meta.len() > JOURNAL_LIMIT) {
-            let _ = std::fs::rename(path, path.with_extension("jsonl.1"));
+        let Some(Journal { file, project }) = &self.journal else { return };
+        let Some(dir) = file.parent().filter(|dir| files::own_dir(dir).is_ok()) else { return };
+        if std::fs::metadata(file).is_ok_and(|meta| meta.len() > JOURNAL_LIMIT) {
+            let _ = std::fs::rename(file, dir.join("journal.jsonl.1"));
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let entry = json!({
-            "at": at, "task": self.task, "purpose": redact(&job.purpose), "line": line, "ended": ended,
-            "elapsed_ms": elapsed.as_millis() as u64,
+            "at": at, "project": project.to_string_lossy(), "task": self.task, "purpose": redact(&job.purpose),
+            "line": line, "ended": ended, "elapsed_ms": elapsed.as_millis() as u64,
         });
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        if let Ok(mut file) = opened {
+        if let Ok(mut file) = files::open_file(file, OpenOptions::new().append(true).create(true).mode(files::PRIVATE))
+        {
             // One write: side-by-side calls may not cut into each other's lines.
             let _ = file.write_all(redact(&format!("{entry}\n")).as_bytes());
         }
@@ -467,9 +570,29 @@ fn cannot_start(job: &Job, line: &str, error: &std::io::Error) -> Failure {
 
 fn too_slow(job: &Job, line: &str) -> Failure {
     let seconds = job.deadline.as_secs_f64();
-    Failure::new(Code::Timeout, format!("{} failed: no end after {seconds} s", job.purpose))
+    Failure::new(Code::Timeout, format!("{} failed: timed out after {seconds} s", job.purpose))
         .cause(format!("`{line}` did not answer in time and was ended"))
-        .hint("see whether the far end is reachable and awake; --timeout gives waits more time")
+        .hint("check that the service behind it is reachable; --timeout gives waits more time")
+}
+
+/// A program that printed more than is kept: its output would be cut in the middle, and everything read from it wrong.
+fn too_much(job: &Job, line: &str) -> Failure {
+    if let Some(failure) = &job.over {
+        return failure.clone();
+    }
+    Failure::new(Code::Failed, format!("{} failed: the output is larger than {} MiB", job.purpose, job.limit >> 20))
+        .cause(format!("`{line}` printed more than the limit and was ended"))
+        .hint("run the command by itself to see what it prints; a service that answers without end is broken or not the one meant")
+}
+
+/// The text that a program printed; bytes that are not UTF-8 become U+FFFD.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn say_line(line: &[u8], each: &mut impl FnMut(&str)) {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    each(redact(String::from_utf8_lossy(line).trim_end_matches('\r')).as_ref());
 }
 
 /// "exited with 1", "was killed by signal 9".
@@ -478,55 +601,6 @@ fn how(status: ExitStatus) -> String {
         (Some(code), _) => format!("exited with {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
-    }
-}
-
-/// Asks the group of a call to end, and ends it when it does not. A grandchild counts: docker's compose plugin is one, and
-/// may take longer to end than the program that we called.
-fn end_group(handle: &duct::Handle) {
-    let leaders = handle.pids();
-    signal_groups(&leaders, libc::SIGTERM);
-    let end = Instant::now() + GRACE;
-    let _ = handle.wait_timeout(GRACE);
-    while leaders.iter().any(|pid| group_lives(*pid)) {
-        if Instant::now() >= end {
-            signal_groups(&leaders, libc::SIGKILL);
-            let _ = handle.wait_timeout(GRACE);
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Whether a process of the group that `leader` led still runs. Linux tells those that have ended, and that nobody asked for
-/// their status, apart: where the first process is no init, an orphan stays one of them for ever.
-fn group_lives(leader: u32) -> bool {
-    let Ok(group) = i32::try_from(leader) else { return false };
-    // SAFETY: killpg with the signal 0 asks, and touches no memory of ours.
-    #[allow(unsafe_code)]
-    let there = unsafe { libc::killpg(group, 0) } == 0;
-    let Some(processes) = std::fs::read_dir("/proc").ok().filter(|_| there && Path::new("/proc/self/stat").exists())
-    else {
-        return there;
-    };
-    // Behind the name in brackets: state, parent, group.
-    processes.flatten().filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok()).any(|stat| {
-        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let (state, of) = (fields.next(), fields.nth(1));
-        !matches!(state, Some("Z" | "X")) && of.and_then(|of| of.parse().ok()) == Some(group)
-    })
-}
-
-/// Signals the process groups that `pids` lead.
-fn signal_groups(pids: &[u32], signal: i32) {
-    for &pid in pids {
-        let Ok(group) = i32::try_from(pid) else { continue };
-        // SAFETY: killpg takes two integers and touches no memory of ours. The group is our own child's: its pid is
-        // not reused before the child is reaped, and `pids` lists children that are not.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::killpg(group, signal);
-        }
     }
 }
 
@@ -547,7 +621,7 @@ mod tests {
     use xshell::cmd;
 
     fn proc() -> Proc {
-        Proc::new(None, "test", false)
+        Proc::new(None, "test", None)
     }
 
     fn sh(script: &str) -> Job {
@@ -570,6 +644,69 @@ mod tests {
         let failure = proc().run(sh("sleep 30 & sleep 30").deadline(Duration::from_millis(100))).unwrap_err();
         assert_eq!(failure.code, Code::Timeout);
         assert!(begun.elapsed() < Duration::from_secs(4), "the pipe of the grandchild must not hold us");
+    }
+
+    /// Whether a process lives on whose number a script wrote to `file`. One that ends closes its pipes a moment before.
+    fn lives(file: &Path) -> bool {
+        let pid = std::fs::read_to_string(file).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let there = |stat: String| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']);
+        (0..100).all(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            Some(stat()).filter(|stat| !stat.is_empty()).is_some_and(there)
+        })
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_the_pipe_does_not_time_out_the_call() {
+        let dir = TempDir::new();
+        let left = dir.path().join("pid");
+        for start in ["sleep 42", "setsid sleep 42", "trap '' TERM; sleep 42"] {
+            let script = format!("({start}) & echo $! > {}; echo '[]'; exit 3", left.display());
+            let begun = Instant::now();
+            let ended = proc().run(sh(&script)).unwrap();
+            assert_eq!((ended.stdout.as_str(), ended.status.code()), ("[]\n", Some(3)), "{start}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{start}: {:?}", begun.elapsed());
+            assert!(!lives(&left), "{start}: it lives on");
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_a_process_of_another_session_that_holds_a_pipe() {
+        let dir = TempDir::new();
+        let left = dir.path().join("pid");
+        let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 42' & sleep 42", left.display());
+        let failure = proc().run(sh(&script).deadline(Duration::from_millis(500))).unwrap_err();
+        assert_eq!(failure.code, Code::Timeout);
+        assert!(!lives(&left));
+    }
+
+    #[test]
+    fn output_without_end_is_an_error_that_names_the_limit() {
+        let small = |script: &str| Job { limit: 2 << 20, ..sh(script) };
+        for script in ["yes", "yes >&2", "printf x; head -c 3000000 /dev/zero", "trap '' TERM; yes"] {
+            let begun = Instant::now();
+            let failure = proc().run(small(script)).unwrap_err();
+            assert_eq!(failure.message, "trying failed: the output is larger than 2 MiB", "{script}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{script}: {:?}", begun.elapsed());
+        }
+        assert_eq!(proc().run(small("head -c 2097152 /dev/zero")).unwrap().stdout.len(), 2 << 20);
+    }
+
+    #[test]
+    fn input_larger_than_a_pipe_is_written_while_output_is_read() {
+        let text = "0123456789abcdef".repeat(1 << 16);
+        assert_eq!(proc().run(sh("cat").stdin(text.clone())).unwrap().stdout, text);
+        let ended = proc().run(sh("exec <&-; echo done").stdin(text)).unwrap();
+        assert_eq!(ended.stdout, "done\n", "a program need not read all of it");
+    }
+
+    #[test]
+    fn a_line_without_end_is_followed_in_pieces() {
+        let mut lengths = Vec::new();
+        proc().follow(sh("head -c 3000000 /dev/zero | tr '\\0' x"), |line| lengths.push(line.len())).unwrap();
+        assert_eq!(lengths.iter().sum::<usize>(), 3_000_000);
+        assert!(lengths.iter().all(|length| *length <= LINE + (64 << 10)), "{lengths:?}");
     }
 
     #[test]
@@ -607,7 +744,8 @@ mod tests {
         let journal = dir.path().join("journal.jsonl");
         let secret = Secret::new("canary-proc-1");
         let job = sh("cat; echo \"$KEY\" >&2; exit 1").stdin(secret.expose()).secret_env("KEY", &secret);
-        let ended = Proc::new(Some(journal.clone()), "test", false).run(job).unwrap();
+        let ended =
+            Proc::new(Some(Journal { file: journal.clone(), project: "/p".into() }), "test", None).run(job).unwrap();
         assert_eq!(ended.stdout, "canary-proc-1");
         assert_eq!(ended.stderr, "***\n");
         let failure = format!("{:?}", ended.failure());

@@ -18,7 +18,7 @@ use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 
 pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
-    let _lock = args.convert.then(|| cx.lock()).transpose()?;
+    let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
     let all = args.all || args.name.is_empty();
     let paths = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     let talos_schema = args.talos_schema.as_deref().map(|file| schema(cx, file)).transpose()?;

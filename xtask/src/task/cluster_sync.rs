@@ -22,7 +22,7 @@ use crate::apply::{self, Applied};
 use crate::cli::ClusterSync;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::files;
+use crate::files::Scratch;
 use crate::plan::{Action, Plan};
 use crate::spec::template::ClusterTemplate;
 use crate::status::cluster::ClusterView;
@@ -123,8 +123,6 @@ fn in_sync(names: &[&str]) -> String {
 const MANY: usize = 24;
 /// How many starts are then made of them: twice as many as run side by side, so that a slow one holds nobody up.
 const GROUPS: usize = 16;
-/// Where their templates are linked for that.
-const STAGE: &str = "xtask-sync";
 
 /// Step 3, for all files side by side.
 ///
@@ -158,8 +156,8 @@ fn compare_many(
     templates: &[Template],
     staged: &[Staged],
 ) -> anyhow::Result<Vec<Wanted>> {
-    files::sweep_scratch(&cx.paths.target(), STAGE);
-    let stage = cx.paths.scratch(STAGE);
+    let scratch = Scratch::new(&cx.paths.scratch_root(), "sync")?;
+    let stage = scratch.path();
     let (alone, together): (Vec<usize>, Vec<usize>) =
         (0..templates.len()).partition(|at| names_files(&templates[*at].template));
     let groups = together.chunks(together.len().div_ceil(GROUPS).max(1)).chain(alone.chunks(1));
@@ -192,7 +190,7 @@ fn compare_many(
     });
     let compared: anyhow::Result<Vec<Vec<(usize, Wanted)>>> =
         cx.ui.side_by_side("comparing with Omni", checks.collect()).into_iter().collect();
-    files::remove_links(&stage);
+    drop(scratch);
     let mut wanted: Vec<(usize, Wanted)> = compared?.into_iter().flatten().collect();
     wanted.sort_by_key(|(at, _)| *at);
     Ok(wanted.into_iter().map(|(_, each)| each).collect())

@@ -11,7 +11,7 @@ use crate::cli::MachineclassCheck;
 use crate::cx::Cx;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
-    let _lock = args.convert.then(|| cx.lock()).transpose()?;
+    let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
     let all = args.all || args.name.is_empty();
     let paths = load::chosen(&args.name, all, &cx.paths.machine_classes(), "machine class", |name| {
         cx.paths.machine_class(name)

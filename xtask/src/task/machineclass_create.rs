@@ -28,7 +28,7 @@ const LEAST_MEMORY_MIB: u32 = 2048;
 const LEAST_DISK_GIB: u32 = 5;
 
 pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
-    let _lock = cx.lock()?;
+    let _lock = if args.apply { cx.lock() } else { cx.lock_checkout() }?;
     let class = class(args, cx)?;
     let path = cx.paths.machine_class(&class.name);
     // The answers are for this project's provider, whatever id it is given.

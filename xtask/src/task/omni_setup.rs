@@ -226,7 +226,7 @@ fn store_key_of(cx: &Cx, store: Option<bool>) -> anyhow::Result<Done<()>> {
     if Tool::Gpg.find().is_err() {
         return Ok(Done::warning((), "it looks right; gpg is not installed to prove it"));
     }
-    gpg::prove_store_key(cx, &Secret::plain(text))?;
+    gpg::prove_store_key(cx, &Secret::new(text))?;
     Ok(Done::ok((), "proved by decrypting without a question"))
 }
 

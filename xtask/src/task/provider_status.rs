@@ -20,10 +20,7 @@ enum Part {
 
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
-    // Read while docker answers: a hundred entries of YAML take as long as a container list.
-    let issues = std::thread::spawn(triage::issues);
-    let known_issues =
-        || issues.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(anyhow::Error::msg);
+    let known_issues = || triage::issues().map_err(anyhow::Error::msg);
     if args.follow {
         if cx.ui.json() {
             let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");

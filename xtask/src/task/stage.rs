@@ -6,21 +6,12 @@ use std::path::{Component, Path, PathBuf};
 use super::load::Template;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::files;
+use crate::files::{self, Scratch};
 use crate::plan::CheckedFile;
-
-/// What its scratch directories are called.
-const NAME: &str = "xtask-checked";
 
 /// A scratch directory of this run, removed with the value.
 pub struct Stage {
-    dir: PathBuf,
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+    dir: Scratch,
 }
 
 /// A template as omnictl is to read it.
@@ -31,9 +22,8 @@ pub struct Staged {
 }
 
 impl Stage {
-    fn new(cx: &Cx) -> Stage {
-        files::sweep_scratch(&cx.paths.target(), NAME);
-        Stage { dir: cx.paths.scratch(NAME) }
+    fn new(cx: &Cx) -> Result<Stage, Failure> {
+        Ok(Stage { dir: Scratch::new(&cx.paths.scratch_root(), "checked")? })
     }
 
     /// A copy of a file of machine classes.
@@ -41,8 +31,8 @@ impl Stage {
     /// # Errors
     /// When it cannot be written.
     pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Stage, PathBuf), Failure> {
-        let stage = Stage::new(cx);
-        let copy = stage.dir.join(file_name(&file.path));
+        let stage = Stage::new(cx)?;
+        let copy = stage.dir.path().join(file_name(&file.path));
         files::write_atomically(&copy, &file.bytes, files::PRIVATE)?;
         Ok((stage, copy))
     }
@@ -53,8 +43,9 @@ impl Stage {
     /// # Errors
     /// When a copy cannot be written.
     pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Stage, Vec<Staged>), Failure> {
-        let stage = Stage::new(cx);
-        let copy = |(at, template): (usize, &Template)| stage.template(&stage.dir.join(at.to_string()), template);
+        let stage = Stage::new(cx)?;
+        let copy =
+            |(at, template): (usize, &Template)| stage.template(&stage.dir.path().join(at.to_string()), template);
         let staged = templates.iter().enumerate().map(copy).collect::<Result<_, _>>()?;
         Ok((stage, staged))
     }

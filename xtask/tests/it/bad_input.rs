@@ -113,9 +113,9 @@ fn what_is_no_file_is_not_waited_for() {
     project(at);
     for (kind, file, words) in KINDS {
         for (what, why) in [
-            ("pipe", "it is no file"),
-            ("directory", "it is no file"),
-            ("device", "it is no file"),
+            ("pipe", "it is a pipe, not a file"),
+            ("directory", "it is a directory, not a file"),
+            ("device", "it is a device, not a file"),
             ("circle of links", "symbolic links"),
         ] {
             let place = at.join(file);

@@ -205,7 +205,7 @@ impl Hub {
         for place in [
             &ran.stdout,
             &ran.stderr,
-            &self.get("target/xtask-journal.jsonl"),
+            &self.get("../home/.local/state/omni-scale/journal.jsonl"),
             &self.get(".claude/omni-scale.local.md"),
         ] {
             assert!(!place.contains(CANARY), "a secret was said: {place}");

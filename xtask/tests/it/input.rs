@@ -258,7 +258,7 @@ fn a_misspelt_key_does_not_reach_omni() {
 fn two_changing_tasks_at_once_are_one_too_many() {
     let lab = Sandbox::with(&Options { latency_ms: 800, ..Options::default() });
     let mut first = lab.command(&["provider-setup", "--yes"]).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let lock = lab.file("target/xtask.lock");
+    let lock = lab.state_dir().join("lock");
     wait_for(|| fs::read_to_string(&lock).is_ok_and(|text| text.starts_with("provider-setup")));
     let pid = format!("pid {}", first.id());
     lab.run("provider-setup --yes").exits(1).says(&["`provider-setup`", &pid, "is changing this project"]);

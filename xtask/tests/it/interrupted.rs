@@ -108,9 +108,14 @@ fn walk_and(
         }
         let scratch: Vec<_> = fs::read_dir(gate.dir.join("tmp")).expect("it is there").flatten().collect();
         assert!(gate.is_left(), "{place}: an agent lives on");
-        assert!(scratch.is_empty(), "{place}: scratch files stay: {scratch:?}");
-        if let Ok(lock) = File::open(lab.file("target/xtask.lock")) {
-            assert!(lock.try_lock().is_ok(), "{place}: the lock is held");
+        assert!(
+            scratch.is_empty() && lab.left().is_empty(),
+            "{place}: scratch files stay: {scratch:?} {:?}",
+            lab.left()
+        );
+        for lock in [lab.state_dir().join("lock"), lab.project()] {
+            let free = File::open(&lock).map_or(true, |lock| lock.try_lock().is_ok());
+            assert!(free, "{place}: {} is locked", lock.display());
         }
         look(&place);
         places.insert(held.words);
@@ -284,7 +289,7 @@ fn what_was_interrupted_in_its_wait_is_waited_for_when_run_again() {
     lab.run("cluster-sync four five --yes").exits(0).says(&["cluster `five` is synced, Running and ready"]);
     assert_eq!((runs("four"), runs("five")), (true.into(), true.into()));
     // Where nothing is left to do and to wait for, one look at all of them says so.
-    let journal = || fs::read_to_string(lab.file("target/xtask-journal.jsonl")).unwrap_or_default().lines().count();
+    let journal = || fs::read_to_string(lab.journal()).unwrap_or_default().lines().count();
     let before = journal();
     lab.run("cluster-sync --all --yes").exits(0).says(&["5 of 5 Running and ready", "5 clusters are in sync"]);
     let reads = "the clusters, a comparison each, seven reads for all, and what Omni offers";

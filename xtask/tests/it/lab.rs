@@ -16,6 +16,8 @@ pub fn runner(line: &[&str]) -> Command {
     command.args(line).current_dir(root()).stdin(Stdio::null());
     // What cargo tells a test is not what it tells a runner: the workshop is the one beside it.
     command.env_remove("CARGO").env_remove("OMNI_ENDPOINT").env_remove("OMNI_SERVICE_ACCOUNT_KEY");
+    // What is kept of a user is not kept of ours.
+    command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));
     command
 }
 
@@ -130,22 +132,19 @@ fn many_clusters_are_compared_in_few_starts() {
     let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
     let (env, at) = (up["data"]["env_file"].as_str().unwrap(), up["data"]["project_dir"].as_str().unwrap());
     let sync = |line: &str| {
-        let journal = Path::new(at).join("target/xtask-journal.jsonl");
+        let journal = lab.scratch().join(".local/state/omni-scale/journal.jsonl");
         let _ = fs::remove_file(&journal);
         let script = format!(". '{env}' && exec '{}' --project-dir '{at}' {line}", env!("CARGO_BIN_EXE_xtask"));
         let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
         let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
         let calls = fs::read_to_string(&journal).unwrap_or_default().lines().count();
-        let target = fs::read_dir(Path::new(at).join("target")).unwrap().flatten();
-        let names: Vec<String> = target.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        assert!(
-            !names.iter().any(|name| name.starts_with("xtask-sync") || name.starts_with("xtask-checked")),
-            "links were left behind: {names:?}"
-        );
+        let scratch = fs::read_dir(lab.scratch().join(".local/state/omni-scale/tmp")).unwrap().flatten();
+        let names: Vec<String> = scratch.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        assert_eq!(names, ["lock"], "links were left behind");
         (output.status.code(), document, calls)
     };
-    // No process has this number: the links are of a run that was killed.
-    fs::create_dir_all(Path::new(at).join("target/xtask-sync-4194305/0")).unwrap();
+    // The links of a run that was killed.
+    fs::create_dir_all(lab.scratch().join(".local/state/omni-scale/tmp/sync-x1Y2z3/0")).unwrap();
     let (code, document, calls) = sync("cluster-sync --all --yes --json");
     assert_eq!(
         (code, calls),
@@ -194,7 +193,7 @@ fn a_lab_begins_as_big_as_it_is_told() {
         )
     };
     let calls = || {
-        let journal = Path::new(at).join("target/xtask-journal.jsonl");
+        let journal = lab.scratch().join(".local/state/omni-scale/journal.jsonl");
         let text = fs::read_to_string(&journal).unwrap_or_default();
         let _ = fs::remove_file(journal);
         text.lines().count()

@@ -32,6 +32,7 @@ mod killed;
 mod lab;
 mod plugin;
 mod proof;
+mod robust;
 mod runbook;
 mod sandbox;
 mod secrets;

@@ -63,15 +63,14 @@ fn following_a_log_ends_with_its_reader() {
 #[test]
 fn what_a_killed_run_left_is_swept_by_the_next_one() {
     let lab = Sandbox::new();
-    // The kernel numbers processes up to 2^22.
-    for left in ["docker/..env.4194305.tmp", ".claude/.omni-scale.local.md.4194305.tmp"] {
+    for left in ["docker/..env.omni-scale-x1Y2z3.tmp", ".claude/.omni-scale.local.md.omni-scale-x1Y2z3.tmp"] {
         lab.write(left, "OMNI_INFRA_PROVIDER_KEY=canary\n");
     }
     lab.run("provider-setup --dry-run").exits(3);
-    assert!(lab.file("docker/..env.4194305.tmp").exists(), "a dry run changes nothing");
+    assert!(lab.file("docker/..env.omni-scale-x1Y2z3.tmp").exists(), "a dry run changes nothing");
     lab.run("provider-setup --yes").exits(0);
-    assert!(!lab.file("docker/..env.4194305.tmp").exists());
-    assert!(!lab.file(".claude/.omni-scale.local.md.4194305.tmp").exists());
+    assert!(!lab.file("docker/..env.omni-scale-x1Y2z3.tmp").exists());
+    assert!(!lab.file(".claude/.omni-scale.local.md.omni-scale-x1Y2z3.tmp").exists());
 }
 
 /// A new version is there when Omni has upgraded to it, not when it has taken the wish.

@@ -190,6 +190,23 @@ impl Sandbox {
         fs::write(path, text).expect("written");
     }
 
+    /// What the runner keeps of its user, for every project.
+    pub fn state_dir(&self) -> PathBuf {
+        self.scratch.path().join("home/.local/state/omni-scale")
+    }
+
+    /// Where the runner writes down the programs that it called.
+    pub fn journal(&self) -> PathBuf {
+        self.state_dir().join("journal.jsonl")
+    }
+
+    /// The scratch directories that are still there.
+    pub fn left(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.state_dir().join("tmp")).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name != "lock").collect()
+    }
+
     /// Gives a variable another value, or none.
     pub fn set(&mut self, key: &str, value: Option<&str>) {
         match value {

@@ -37,7 +37,7 @@ fn a_directory_in_a_files_place_is_named() {
         let kept = fs::read(&path).ok();
         let _ = fs::remove_file(&path);
         fs::create_dir_all(&path).expect("a directory");
-        stopped(&lab, line, code, &[name, "a directory", "rmdir"]);
+        stopped(&lab, line, code, &[name.trim_start_matches("../"), "a directory", "rmdir"]);
         fs::remove_dir(&path).expect("it is empty");
         if let Some(bytes) = kept {
             fs::write(&path, bytes).expect("put back");
@@ -49,11 +49,11 @@ fn a_directory_in_a_files_place_is_named() {
     directory("docker/config.yaml.example", "provider-setup --yes", 1);
     directory("docker/omni.asc", "omni-setup --yes", 4);
     directory(STATE, "provider-setup --yes", 1);
-    directory("target/xtask.lock", "provider-setup --yes", 1);
+    directory("../home/.local/state/omni-scale/lock", "provider-setup --yes", 1);
     directory("machine-classes/small.yaml", class, 1);
-    // A witness is no tool.
-    let _ = fs::remove_file(lab.file("target/xtask-journal.jsonl"));
-    fs::create_dir_all(lab.file("target/xtask-journal.jsonl")).expect("a directory");
+    // A record is not a tool.
+    let _ = fs::remove_file(lab.journal());
+    fs::create_dir_all(lab.journal()).expect("a directory");
     lab.provider();
     lab.class("small");
     directory("clusters/demo.yaml", CREATE, 1);
@@ -82,7 +82,7 @@ fn what_cannot_be_written_is_found_before_the_first_change() {
     let lab = Sandbox::new();
     let protected = |name: &str, line: &str, code: i32| {
         let Some(_immutable) = Immutable::new(lab.file(name)) else { return false };
-        stopped(&lab, line, code, &[name, "Operation not permitted", "lsattr"]);
+        stopped(&lab, line, code, &[name.trim_start_matches("../"), "Operation not permitted", "lsattr"]);
         true
     };
     if !protected("docker/.env", "provider-setup --yes", 4) {
@@ -90,8 +90,8 @@ fn what_cannot_be_written_is_found_before_the_first_change() {
         return;
     }
     assert!(protected("docker", "provider-setup --yes", 4));
-    fs::remove_file(lab.file("target/xtask.lock")).expect("the first run made it");
-    assert!(protected("target", "provider-setup --yes", 1));
+    fs::remove_file(lab.state_dir().join("lock")).expect("the first run made it");
+    assert!(protected("../home/.local/state/omni-scale", "provider-setup --yes", 1));
     let class = class_words("small").join(" ").replace("name == ", "name==");
     assert!(protected("machine-classes", &class, 1));
     lab.provider();

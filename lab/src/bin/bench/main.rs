@@ -104,7 +104,7 @@ impl Bench {
         fs::copy(self.root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
         let manifest = format!(
             "[package]\nname = \"card\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-             anyhow = \"1\"\nclap = {{ version = \"4\"{clap} }}\nduct = \"1\"\nindicatif = \"0.18\"\n\
+             anyhow = \"1\"\nclap = {{ version = \"4\"{clap} }}\nrustix = \"1\"\nindicatif = \"0.18\"\n\
              serde_yaml = {{ package = \"yaml_serde\", version = \"0.10\" }}\nwhich = \"8\"\nxshell = \"0.2\"\n"
         );
         fs::write(dir.join("Cargo.toml"), manifest)?;
@@ -256,7 +256,7 @@ impl Lab {
     }
 
     fn with_env(&self, mut command: Command) -> Command {
-        command.envs(self.env.clone()).env("HOME", &self.dir).stdin(Stdio::null());
+        command.envs(self.env.clone()).env("HOME", &self.dir).env_remove("XDG_STATE_HOME").stdin(Stdio::null());
         command
     }
 

@@ -80,7 +80,7 @@ fn settle(lab: &Lab) -> Result<()> {
 }
 
 fn cost(lab: &Lab, task: &[&str]) -> Result<Cost> {
-    let journal = lab.project.join("target/xtask-journal.jsonl");
+    let journal = lab.dir.join(".local/state/omni-scale/journal.jsonl");
     let _ = fs::remove_file(&journal);
     let begun = Instant::now();
     let mut child = lab.task(task).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;

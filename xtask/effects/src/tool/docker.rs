@@ -8,6 +8,7 @@ use xshell::cmd;
 
 use super::{Tool, compose};
 use crate::cx::Cx;
+use crate::files;
 use crate::proc::{self, Job};
 use crate::settings::environment;
 use model::failure::{Code, Failure};
@@ -26,7 +27,7 @@ pub fn engine_address() -> Option<String> {
     }
     let home = || Some(Path::new(&environment("HOME")?).join(".docker"));
     let config = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
-    let read = |path: PathBuf| -> Option<Value> { serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok() };
+    let read = |path: PathBuf| -> Option<Value> { serde_json::from_slice(&files::read_if_there(&path).ok()??).ok() };
     let used = || read(config.clone()?.join("config.json"))?["currentContext"].as_str().map(str::to_owned);
     let name = environment("DOCKER_CONTEXT").or_else(used).filter(|name| !name.is_empty() && name != "default")?;
     let described = std::fs::read_dir(config?.join("contexts/meta")).into_iter().flatten().flatten();

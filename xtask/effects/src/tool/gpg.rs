@@ -1,14 +1,13 @@
 //! gpg, in a keyring of its own that is gone afterwards: the operator's keys are neither read nor added to.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use xshell::cmd;
 
 use super::Tool;
 use crate::cx::Cx;
+use crate::files::Scratch;
 use crate::proc::{self, Ended, Job};
 use model::failure::{Code, Failure};
 use model::secret::{Secret, hide};
@@ -25,24 +24,18 @@ const LINE: usize = 16;
 struct Keyring<'a> {
     cx: &'a Cx,
     gpg: PathBuf,
-    home: PathBuf,
+    home: Scratch,
 }
 
 impl<'a> Keyring<'a> {
     fn new(cx: &'a Cx) -> Result<Keyring<'a>, Failure> {
         let gpg = Tool::Gpg.find()?;
-        // Short and in /tmp: gpg-agent's socket lies in it, and a socket's path has at most 108 bytes.
-        let unique = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-        let home = std::env::temp_dir().join(format!("omni-gpg-{}-{unique}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&home).map_err(|error| {
-            Failure::new(Code::Failed, format!("cannot make the directory `{}`", home.display()))
-                .cause(error.to_string())
-        })?;
+        let home = Scratch::new(&cx.paths.scratch_root(), "gpg")?;
         Ok(Keyring { cx, gpg, home })
     }
 
     fn job(&self, purpose: &str, cmd: xshell::Cmd<'_>) -> Job {
-        Job::new(purpose, cmd).env("GNUPGHOME", &self.home).deadline(QUICK)
+        Job::new(purpose, cmd).env("GNUPGHOME", self.home.path()).deadline(QUICK)
     }
 
     fn run(&self, job: Job) -> Result<Ended, Failure> {
@@ -51,9 +44,7 @@ impl<'a> Keyring<'a> {
 
     /// Puts the key into the keyring and returns its fingerprint.
     fn import(&self, armored: &Secret) -> Result<String, Failure> {
-        // gpg shows the line that it does not understand.
-        let body = armored.expose().lines().map(str::trim).filter(|line| line.len() >= LINE && !line.starts_with('-'));
-        body.for_each(hide);
+        hide_lines(armored.expose());
         let (shell, gpg) = (proc::shell()?, &self.gpg);
         let cmd = cmd!(shell, "{gpg} --batch --quiet --import");
         self.run(self.job("reading the key of Omni's store", cmd).stdin(armored.expose()))?;
@@ -98,10 +89,15 @@ impl Drop for Keyring<'_> {
         // The agent holds the private keys: it goes before the directory does.
         if let (Ok(shell), Ok(conf)) = (proc::shell(), which::which("gpgconf")) {
             let job = Job::new("ending gpg's agent", cmd!(shell, "{conf} --kill gpg-agent"));
-            let _ = self.cx.proc.run(job.env("GNUPGHOME", &self.home).deadline(Duration::from_secs(10)).tidies());
+            let _ = self.cx.proc.run(job.env("GNUPGHOME", self.home.path()).deadline(Duration::from_secs(10)).tidies());
         }
-        let _ = fs::remove_dir_all(&self.home);
     }
+}
+
+/// Has the lines of an armored key wiped from all output: gpg shows the line that it does not understand.
+fn hide_lines(armored: &str) {
+    let body = armored.lines().map(str::trim).filter(|line| line.len() >= LINE && !line.starts_with('-'));
+    body.for_each(hide);
 }
 
 /// Makes the key that Omni's store is to be encrypted with: no passphrase, an encryption subkey, no end; and proves it.
@@ -129,7 +125,8 @@ pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
         "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --armor --export-secret-keys {fingerprint}"
     );
     let exported = keyring.run(keyring.job("exporting the key of Omni's store", cmd))?;
-    let armored = Secret::plain(exported.stdout);
+    hide_lines(&exported.stdout);
+    let armored = Secret::new(exported.stdout);
     prove_store_key(cx, &armored)?;
     Ok(armored)
 }
@@ -147,17 +144,10 @@ pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
     keyring.prove(&fingerprint)
 }
 
-/// Where a keyring would be made, for a look at what is left behind.
-pub fn left_behind() -> Vec<PathBuf> {
-    let own = format!("omni-gpg-{}-", std::process::id());
-    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    let is_one = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&own));
-    entries.map(|entry| entry.path()).filter(|path| is_one(path)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TempDir;
 
     #[test]
     fn a_key_is_made_proved_and_nothing_is_left_behind() {
@@ -165,7 +155,8 @@ mod tests {
             eprintln!("skipped: gpg is not installed");
             return;
         }
-        let cx = Cx::for_tests();
+        let dir = TempDir::new();
+        let cx = Cx::for_tests(dir.path().to_owned());
         let key = make_store_key(&cx, "admin@example.com").unwrap();
         assert!(store_key::judge(key.expose(), 1_795_316_645).is_ok());
         let body =
@@ -184,6 +175,7 @@ mod tests {
             assert!(keyring.prove(&fingerprint).is_err());
         }
         drop(keyring);
-        assert_eq!(left_behind(), Vec::<PathBuf>::new());
+        let left = std::fs::read_dir(cx.paths.scratch_root()).unwrap().flatten();
+        assert_eq!(left.map(|entry| entry.file_name()).collect::<Vec<_>>(), ["lock"]);
     }
 }

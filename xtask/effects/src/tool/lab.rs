@@ -4,10 +4,9 @@
 pub mod faults;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use model::failure::{Code, Failure};
@@ -118,24 +117,23 @@ pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyho
 
 /// What the lab says first. Ends the lab when it says nothing in time, or when the operator interrupts.
 fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<String, Failure> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let _ = BufReader::new(stdout).read_line(&mut line);
-        let _ = sender.send(line);
-    });
     let end = Instant::now() + READY;
-    loop {
-        let failure = match receiver.recv_timeout(Duration::from_millis(25)) {
-            Ok(line) => return Ok(line),
-            Err(_) if proc::interrupted() => proc::interruption("starting the lab"),
-            Err(_) if Instant::now() > end => Failure::new(Code::Timeout, "the lab did not come up")
-                .cause(format!("it said nothing in {} s", READY.as_secs())),
-            Err(_) => continue,
+    // The lab writes its line at once: when there is something to read, there is all of it.
+    while !proc::readable(&stdout, Duration::from_millis(25)) {
+        let failure = if proc::interrupted() {
+            proc::interruption("starting the lab")
+        } else if Instant::now() > end {
+            Failure::new(Code::Timeout, "the lab did not come up")
+                .cause(format!("it printed nothing in {} s", READY.as_secs()))
+        } else {
+            continue;
         };
         proc::end_background(child);
         return Err(failure);
     }
+    let mut line = String::new();
+    let _ = BufReader::new(stdout).take(proc::LINE as u64).read_line(&mut line);
+    Ok(line)
 }
 
 /// Ends the lab in `dir`, and waits until it is gone.

@@ -109,7 +109,7 @@ pub fn login(cx: &Cx) -> Option<Login> {
 fn own_login() -> Option<(PathBuf, String)> {
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
-    let address = address_in(&std::fs::read_to_string(&file).ok()?)?;
+    let address = address_in(&files::read_text_if_there(&file).ok()??)?;
     Some((file, address))
 }
 
@@ -610,7 +610,7 @@ mod tests {
         let shell = proc::shell().unwrap();
         let (script, code) = ("cat >&2; exit $0", recorded.exit.to_string());
         let job = Job::new("trying", cmd!(shell, "sh -c {script} {code}")).stdin(recorded.stderr);
-        explain(&Proc::new(None, "test", false).run(job).unwrap(), "automation", "https://omni", false)
+        explain(&Proc::new(None, "test", None).run(job).unwrap(), "automation", "https://omni", false)
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! What a person, a pipe and a JSON reader see of a task.
 //!
 //! stdout carries data, stderr carries talk: one line a step as it ends, and on a terminal a spinner while it runs.
-//! With `--json` stdout is exactly one document, made of the same steps. Everything goes through [`redact`].
+//! With `--json` stdout is exactly one document, made of the same steps. Everything goes through [`shown`]: secrets are
+//! wiped, and what programs, services and files say cannot steer the terminal.
 
 mod json;
+mod plain;
 mod prompt;
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use console::style;
@@ -20,6 +22,7 @@ use model::failure::{Code, Failure};
 use model::secret::redact;
 
 pub use json::document;
+pub use plain::{plain, shown};
 pub use prompt::Prompter;
 pub use table::table;
 
@@ -132,13 +135,39 @@ pub struct Style {
     pub color: Color,
 }
 
+/// Writes lines to standard error, around the spinner where there is one.
+#[derive(Clone, Default)]
+pub struct Speaker {
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+impl Speaker {
+    /// A line of talk, made harmless.
+    pub fn say(&self, text: &str) {
+        self.write(&shown(text));
+    }
+
+    /// A line that holds our own colors, and nothing that was not [`shown`].
+    fn write(&self, line: &str) {
+        let write = || {
+            // Standard error may be closed or full: a task does not end for want of a listener.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        };
+        // `println` of a hidden bar would print nothing (indicatif 0.18): suspend it instead.
+        match &*lock(&self.bar) {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
 /// The reporter: collects the steps of one task and shows them as they end.
 pub struct Ui {
     style: Style,
     terminal: bool,
     color: bool,
     steps: Mutex<Vec<Step>>,
-    bar: Mutex<Option<ProgressBar>>,
+    speaker: Speaker,
     /// Why standard output did not take what was written to it.
     lost: Mutex<Option<String>>,
 }
@@ -157,7 +186,13 @@ impl Ui {
         console::set_colors_enabled_stderr(color);
         let stdout_color = style.color == Color::Always || (color && std::io::stdout().is_terminal());
         console::set_colors_enabled(stdout_color);
-        Ui { style, terminal, color, steps: Mutex::default(), bar: Mutex::default(), lost: Mutex::default() }
+        let (steps, lost) = (Mutex::default(), Mutex::default());
+        Ui { style, terminal, color, steps, speaker: Speaker::default(), lost }
+    }
+
+    /// What shows a line as [`Ui::say`] does, also with `--quiet`: for `--verbose`.
+    pub fn speaker(&self) -> Speaker {
+        self.speaker.clone()
     }
 
     pub fn json(&self) -> bool {
@@ -222,7 +257,7 @@ impl Ui {
         step.title = redact(&step.title).into_owned();
         step.detail = redact(&step.detail).into_owned();
         if !self.style.quiet {
-            self.talk(&self.line(&step));
+            self.speaker.write(&self.line(&step));
         }
         lock(&self.steps).push(step);
     }
@@ -239,26 +274,28 @@ impl Ui {
         .for_stderr();
         let time = if step.elapsed_ms > 0 { format!(" ({})", millis(step.elapsed_ms)) } else { String::new() };
         // A failure's cause may have many lines; the error at the end shows them all.
-        let detail = step.detail.lines().next().unwrap_or_default();
+        let detail = plain(step.detail.lines().next().unwrap_or_default());
         let sep = if detail.is_empty() { "" } else { ": " };
-        format!("  {word:<8} {}{sep}{detail}{time}", step.title)
+        // A name from outside may hold a line break, and must not begin a step of its own.
+        format!("  {word:<8} {}{sep}{detail}{time}", plain(&step.title).replace('\n', " "))
     }
 
     /// A line of talk on stderr.
     pub fn say(&self, text: &str) {
         if !self.style.quiet {
-            self.talk(text);
+            self.speaker.say(text);
         }
     }
 
     /// A line of talk that `--quiet` keeps too: what a question is about.
     pub fn show(&self, text: &str) {
-        self.talk(text);
+        self.speaker.say(text);
     }
 
     /// What a step destroys, so that it cannot be overlooked.
     pub fn destroys(&self, text: &str) {
-        self.talk(&format!("  {} {text}", style("destroys").for_stderr().red().bold()));
+        let text = shown(text);
+        self.speaker.write(&format!("  {} {text}", style("destroys").for_stderr().red().bold()));
     }
 
     /// True if what [`Ui::say`] is given is shown.
@@ -268,9 +305,9 @@ impl Ui {
 
     /// What a long step is waiting for: the spinner's message on a terminal, a line otherwise.
     pub fn waiting(&self, text: &str) {
-        let bar = lock(&self.bar);
+        let bar = lock(&self.speaker.bar);
         match &*bar {
-            Some(bar) => bar.set_message(redact(text).into_owned()),
+            Some(bar) => bar.set_message(shown(text)),
             None => {
                 drop(bar);
                 self.say(&format!("           {text}"));
@@ -278,25 +315,13 @@ impl Ui {
         }
     }
 
-    fn talk(&self, text: &str) {
-        let text = redact(text);
-        let write = || {
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
-        };
-        // `println` of a hidden bar would print nothing (indicatif 0.18): suspend it instead.
-        match &*lock(&self.bar) {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
-    }
-
     fn spin(&self, title: Option<&str>) {
-        let mut bar = lock(&self.bar);
+        let mut bar = lock(&self.speaker.bar);
         if let Some(old) = bar.take() {
             old.finish_and_clear();
         }
         let Some(title) = title.filter(|_| self.terminal && !self.style.quiet) else { return };
-        let new = ProgressBar::new_spinner().with_message(redact(title).into_owned());
+        let new = ProgressBar::new_spinner().with_message(shown(title));
         let template = if self.color {
             "  {spinner:.cyan}        {msg} {elapsed:.dim}"
         } else {
@@ -305,14 +330,17 @@ impl Ui {
         if let Ok(template) = ProgressStyle::with_template(template) {
             new.set_style(template);
         }
-        new.enable_steady_tick(Duration::from_millis(100));
+        // indicatif panics when it cannot start its thread; a spinner that stands still is none the worse.
+        if std::thread::Builder::new().spawn(|| ()).is_ok() {
+            new.enable_steady_tick(Duration::from_millis(100));
+        }
         *bar = Some(new);
     }
 
     /// Data on stdout, unless stdout is kept for the JSON document.
     pub fn data(&self, text: &str) {
         if !self.style.json {
-            self.print(&redact(text.trim_end_matches('\n')));
+            self.print(&shown(text.trim_end_matches('\n')));
         }
     }
 
@@ -344,31 +372,31 @@ impl Ui {
 
     /// The last word of a task that succeeded: its summary and the next steps.
     pub fn close(&self, summary: &str, next: &[String]) {
-        self.talk(summary);
+        self.speaker.say(summary);
         if !self.style.quiet {
             for command in next {
-                self.talk(&format!("  next: {command}"));
+                self.speaker.say(&format!("  next: {command}"));
             }
         }
     }
 
     /// The last word of a task that failed.
     pub fn fail(&self, failure: &Failure) {
-        let mut text = format!("{} {}", style("error:").for_stderr().red().bold(), failure.message);
+        let mut text = shown(&failure.message);
         for (label, words) in [("cause", &failure.cause), ("hint", &failure.hint)] {
             if !words.is_empty() {
-                text.push_str(&format!("\n{label:>7}: {}", words.replace('\n', "\n         ")));
+                text.push_str(&format!("\n{label:>7}: {}", shown(words).replace('\n', "\n         ")));
             }
         }
         for command in &failure.next {
-            text.push_str(&format!("\n   next: {command}"));
+            text.push_str(&format!("\n   next: {}", shown(command)));
         }
-        self.talk(&text);
+        self.speaker.write(&format!("{} {text}", style("error:").for_stderr().red().bold()));
     }
 
     /// Prints the JSON document.
     pub fn print_document(&self, document: &Value) {
-        self.print(&wiped(document).to_string());
+        self.print(&plain::escaped(&wiped(document).to_string()));
     }
 }
 

@@ -1,11 +1,11 @@
 //! Questions, asked on a terminal only. Off it a question is an error that names the flag and the variable.
 
 use std::io::{IsTerminal, Write};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use console::Term;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use super::shown;
 use crate::proc;
 use model::failure::{Failure, Missing};
 use model::secret::Secret;
@@ -63,8 +63,12 @@ impl Prompter {
             return Err(Failure::missing(vec![missing]));
         }
         loop {
-            let _ = write!(Term::stderr(), "  {question} (not shown): ");
-            let answer = answered(|| Term::stderr().read_secure_line().ok()).inspect_err(|_| proc::show_typing())?;
+            let hidden = Hidden::new();
+            let answer = read_line(&format!("  {question} (not shown): "));
+            drop(hidden);
+            // The line break that was typed was not shown either.
+            let _ = writeln!(std::io::stderr().lock());
+            let answer = answer?;
             if !answer.trim().is_empty() {
                 return Ok(Secret::new(answer.trim()));
             }
@@ -101,26 +105,45 @@ fn is_yes(answer: &str) -> Option<bool> {
     }
 }
 
-fn read_line(question: &str) -> Result<String, Failure> {
-    let _ = write!(std::io::stderr().lock(), "{question}");
-    answered(|| {
-        let mut answer = String::new();
-        let count = std::io::stdin().read_line(&mut answer).ok()?;
-        (count > 0).then_some(answer)
-    })
+/// The terminal while it does not show what is typed.
+struct Hidden(Option<Termios>);
+
+impl Hidden {
+    fn new() -> Hidden {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).ok();
+        if let Some(mut modes) = before.clone() {
+            modes.local_modes.remove(LocalModes::ECHO);
+            let _ = tcsetattr(&stdin, OptionalActions::Drain, &modes);
+        }
+        Hidden(before)
+    }
 }
 
-/// Reads beside us, so that Ctrl-C ends a question at once: a read that waits is restarted after a signal.
-fn answered(read: impl FnOnce() -> Option<String> + Send + 'static) -> Result<String, Failure> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || sender.send(read()));
-    loop {
-        match receiver.recv_timeout(Duration::from_millis(25)) {
-            Ok(Some(answer)) if !proc::interrupted() => return Ok(answer),
-            Err(mpsc::RecvTimeoutError::Timeout) if !proc::interrupted() => {}
-            _ => return Err(proc::interruption("asking")),
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, before);
         }
     }
+}
+
+/// The line that is typed after `question`. A read that waits is restarted after a signal: it begins when there is a line,
+/// so that Ctrl-C ends a question at once.
+fn read_line(question: &str) -> Result<String, Failure> {
+    let _ = write!(std::io::stderr().lock(), "{}", shown(question));
+    let stdin = std::io::stdin();
+    while !proc::interrupted() {
+        if !proc::readable(&stdin, Duration::from_millis(250)) {
+            continue;
+        }
+        let mut answer = String::new();
+        match stdin.read_line(&mut answer) {
+            Ok(count) if count > 0 && !proc::interrupted() => return Ok(answer),
+            _ => break,
+        }
+    }
+    Err(proc::interruption("asking"))
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ fn a_dry_run_shows_the_plan_and_leaves_no_trace() {
         document["data"]["plan"].as_array().unwrap().iter().map(|step| step["object"].as_str().unwrap()).collect();
     assert_eq!((ran.exit, objects), (3, vec!["docker/.env", "docker/omni.asc", "the stack"]));
     assert!(!hub.project().join("docker/.env").exists() && !hub.project().join("docker/omni.asc").exists());
-    assert!(hub.changes().is_empty() && !hub.project().join("target/xtask-journal.jsonl").exists());
+    assert!(hub.changes().is_empty() && !hub.dir.join("home/.local/state/omni-scale/journal.jsonl").exists());
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn values_that_cannot_be_true_stop_it_before_anything() {
         ("--account-uuid", "1", "no UUID"),
         ("--lan-address", "fd00::10", "IPv6"),
         ("--domain", "omni.example.org:8443", "has a port"),
-        ("--tls-cert", "/bin/sh", "no UTF-8 text"),
+        ("--tls-cert", "/bin/sh", "not valid UTF-8 text"),
         ("--initial-user", "Alice <alice@example.org>", "no e-mail address"),
     ];
     for (flag, value, why) in cases {

@@ -111,7 +111,7 @@ impl Gate {
 
     /// Whether a process uses the scratch files of a task: gpg's agent leaves its group, and lives by itself.
     pub fn used(&self) -> bool {
-        let temp = self.dir.join("tmp").display().to_string();
+        let temp = self.dir.with_file_name("home/.local/state/omni-scale/tmp").display().to_string();
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
         all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
             .any(|line| String::from_utf8_lossy(&line).contains(&temp))

@@ -259,7 +259,7 @@ impl Witness {
             }
         }
         let left: Vec<_> = fs::read_dir(self.dir.join("tmp")).expect("it is there").flatten().collect();
-        assert!(left.is_empty(), "{line}: scratch files stay: {left:?}");
+        assert!(left.is_empty() && self.lab.left().is_empty(), "{line}: scratch files stay: {left:?}");
     }
 
     /// The calls of programs since the last look: the program, and what its stand-in noted.

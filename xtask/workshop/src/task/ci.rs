@@ -107,7 +107,7 @@ fn planned(cx: &Cx, rows: &[&Row], fix: bool) -> Outcome {
 
 /// Step 2.
 fn mend(cx: &Cx, rows: &[&'static Row]) -> anyhow::Result<()> {
-    let _lock = cx.lock()?;
+    let _lock = cx.lock_checkout()?;
     let files = repo::files(cx)?;
     let bench = Bench { cx, files: &files };
     for row in rows {

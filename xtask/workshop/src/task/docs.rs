@@ -50,7 +50,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.record {
         record(cx)?;
     }
-    let _lock = cx.lock()?;
+    let _lock = cx.lock_checkout()?;
     let written = write(cx)?;
     let summary = match written.len() {
         0 => "every page was up to date".to_owned(),

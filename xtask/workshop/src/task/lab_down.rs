@@ -9,7 +9,7 @@ use xtask::tool::lab;
 use xtask::ui::Done;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    let _lock = cx.lock()?;
+    let _lock = cx.lock_checkout()?;
     let dir = cx.paths.lab();
     if !dir.exists() {
         return Ok(Outcome::done("no lab is running"));

@@ -22,7 +22,7 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.dump {
         return dump(cx, &dir);
     }
-    let _lock = cx.lock()?;
+    let _lock = cx.lock_checkout()?;
     if running(cx, &dir) {
         return Err(Failure::new(Code::Conflict, "a lab is running already")
             .cause(format!("in {}", cx.paths.show(&dir)))

@@ -52,7 +52,7 @@ pub fn call(cx: &Cx, program: Program, purpose: &str, words: &[&str], effect: &s
         plan.push("run", format!("{} {}", program.name, words.join(" ")), effect, "git", Action::ByTask);
         return Ok(apply::planned(cx, &plan));
     }
-    let _lock = cx.lock()?;
+    let _lock = cx.lock_checkout()?;
     look(cx, program, purpose, words)
 }
 

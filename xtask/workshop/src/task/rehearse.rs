@@ -185,7 +185,7 @@ fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<
         job = job.env(key, value);
     }
     // omnictl keeps files under HOME: not under the operator's.
-    job = job.env("HOME", lab.dir.join("home"));
+    job = job.env("HOME", lab.dir.join("home")).env("XDG_STATE_HOME", lab.dir.join("home/.local/state"));
     fs::create_dir_all(lab.dir.join("home"))?;
     cx.ui.say(&format!("\n$ {line}"));
     let (ended, document) = if cx.ui.json() {

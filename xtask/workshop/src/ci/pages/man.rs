@@ -38,7 +38,7 @@ pub fn render() -> String {
         ("docker/.env", "secrets and endpoints of the stack, mode 0600"),
         ("docker/config.yaml", "the provider's access to Proxmox, mode 0600"),
         ("machine-classes/, clusters/", "what is wanted, committed"),
-        ("target/xtask-journal.jsonl", "every program that the tasks called, without secrets"),
+        ("~/.local/state/omni-scale/journal.jsonl", "every program that the tasks called, without secrets"),
     ] {
         page.push_str(&format!(".TP\n.I {}\n{}\n", escape(file), escape(what)));
     }

@@ -1,0 +1,259 @@
+//! A running program and our ends of its pipes, read and written by one `poll` loop: no thread that could fail to start,
+//! and nothing is read that its caller does not want.
+
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::process::{
+    Pid, RawPid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid,
+};
+
+/// What is read at a time: the capacity of a pipe.
+const CHUNK: usize = 64 << 10;
+/// Between two looks at a program that has closed its pipes, and at one that was asked to end.
+const SHORT: Duration = Duration::from_millis(2);
+const LONG: Duration = Duration::from_millis(50);
+
+/// Whether standard output and standard error come in one pipe, in their order, or in two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    Apart,
+    Together,
+}
+
+/// A program that was started as the leader of a process group.
+pub struct Call {
+    child: Child,
+    group: Pid,
+    input: Option<(PipeWriter, Vec<u8>)>,
+    /// Standard output and standard error while they are open.
+    output: [Option<PipeReader>; 2],
+    /// The numbers of these pipes, by which those who hold them are found.
+    pipes: Vec<u64>,
+    pause: Duration,
+}
+
+impl Call {
+    /// Starts `command`, which must lead a process group of its own, with `input` on its standard input.
+    ///
+    /// # Errors
+    /// The system's: no such program, no free process, no free descriptor.
+    pub fn start(mut command: Command, input: Option<&[u8]>, streams: Streams) -> std::io::Result<Call> {
+        let (stdout, theirs) = pipe()?;
+        let stderr = match streams {
+            Streams::Together => {
+                command.stderr(theirs.try_clone()?);
+                None
+            }
+            Streams::Apart => {
+                let (stderr, theirs) = pipe()?;
+                command.stderr(theirs);
+                Some(stderr)
+            }
+        };
+        command.stdout(theirs);
+        let input = match input {
+            None => {
+                command.stdin(Stdio::null());
+                None
+            }
+            Some(bytes) => {
+                let (theirs, ours) = pipe()?;
+                command.stdin(theirs);
+                unblock(&ours)?;
+                Some((ours, bytes.to_vec()))
+            }
+        };
+        let output = [Some(stdout), stderr];
+        let mut pipes = Vec::new();
+        for pipe in output.iter().flatten() {
+            unblock(pipe)?;
+            pipes.push(fstat(pipe)?.st_ino);
+        }
+        let child = command.spawn()?;
+        let group = Pid::from_child(&child);
+        Ok(Call { child, group, input, output, pipes, pause: SHORT })
+    }
+
+    /// Waits up to `patience` until something can be read or written, and hands what came to `take` with the number of its
+    /// stream: 0 for standard output, 1 for standard error. False when `take` wants no more.
+    pub fn pump(&mut self, patience: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) -> bool {
+        if self.input.is_none() && self.closed() {
+            // It works on without its pipes: nothing wakes us when it ends.
+            std::thread::sleep(self.pause.min(patience));
+            self.pause = (self.pause * 2).min(LONG);
+            return true;
+        }
+        let mut polled: Vec<PollFd<'_>> =
+            self.output.iter().flatten().map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
+        polled.extend(self.input.iter().map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)));
+        // A signal ends the wait early: our caller looks whether it asks to stop.
+        let _ = poll(&mut polled, Timespec::try_from(patience).ok().as_ref());
+        self.feed();
+        let mut chunk = [0; CHUNK];
+        for (number, stream) in self.output.iter_mut().enumerate() {
+            let Some(pipe) = stream else { continue };
+            match pipe.read(&mut chunk) {
+                Ok(0) => *stream = None,
+                Ok(count) if !take(number, &chunk[..count]) => return false,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(_) => *stream = None,
+            }
+        }
+        true
+    }
+
+    /// Writes what standard input takes; a program that has read enough may close it.
+    fn feed(&mut self) {
+        let Some((pipe, rest)) = &mut self.input else { return };
+        match pipe.write(rest) {
+            Ok(count) => drop(rest.drain(..count)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+            Err(_) => rest.clear(),
+        }
+        if rest.is_empty() {
+            self.input = None;
+        }
+    }
+
+    fn closed(&self) -> bool {
+        self.output.iter().all(Option::is_none)
+    }
+
+    /// Whether the program has exited. Its status stays unread, so that its number, and its group's, remain its own.
+    pub fn exited(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // No such child is no program to wait for.
+        waitid(WaitId::Pid(self.group), look).map_or(true, |status| status.is_some())
+    }
+
+    /// Reads what is left after the program exited, and returns its status. A process that it left behind and that holds a
+    /// pipe open has `linger` to close it, and is ended then.
+    pub fn close(
+        mut self,
+        linger: Duration,
+        grace: Duration,
+        take: &mut impl FnMut(usize, &[u8]) -> bool,
+    ) -> std::io::Result<ExitStatus> {
+        let end = Instant::now() + linger;
+        self.input = None;
+        while !self.closed() && Instant::now() < end {
+            if !self.pump(LONG, take) {
+                break;
+            }
+        }
+        if !self.closed() {
+            self.end_group(grace, take);
+        }
+        self.child.wait()
+    }
+
+    /// Ends the program and what it has started.
+    pub fn end(self, grace: Duration) {
+        let _ = self.end_with(grace, &mut |_, _| true);
+    }
+
+    /// Ends the program and what it has started; what they print meanwhile goes to `take`.
+    pub fn end_with(
+        mut self,
+        grace: Duration,
+        take: &mut impl FnMut(usize, &[u8]) -> bool,
+    ) -> std::io::Result<ExitStatus> {
+        self.input = None;
+        self.end_group(grace, take);
+        match self.child.try_wait()? {
+            Some(status) => Ok(status),
+            // Not even SIGKILL ends a process that waits for a device.
+            None => Err(std::io::Error::new(ErrorKind::TimedOut, "it could not be ended")),
+        }
+    }
+
+    /// Asks the group to end, and ends it when it does not within `grace`. A grandchild counts: docker's compose plugin is
+    /// one, and may take longer to end than the program that we called. So does a process of another session that holds
+    /// one of our pipes.
+    fn end_group(&mut self, grace: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) {
+        self.signal(Signal::TERM);
+        let mut end = Instant::now() + grace;
+        let (mut pause, mut killed) = (SHORT, false);
+        loop {
+            self.pump(pause, take);
+            pause = (pause * 2).min(LONG);
+            if self.exited() && self.closed() && !group_lives(self.group) {
+                return;
+            }
+            if Instant::now() < end {
+                continue;
+            }
+            if killed {
+                return;
+            }
+            self.signal(Signal::KILL);
+            (killed, end) = (true, Instant::now() + grace);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let _ = kill_process_group(self.group, signal);
+        if !self.closed() {
+            for process in holders(&self.pipes) {
+                let _ = kill_process(process, signal);
+            }
+        }
+    }
+}
+
+fn unblock(pipe: &impl AsFd) -> rustix::io::Result<()> {
+    fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)
+}
+
+/// Whether a process of `group` still runs. Linux tells those that have exited and whose status was not read apart: where
+/// the first process is no init, an orphan stays one of them.
+fn group_lives(group: Pid) -> bool {
+    if test_kill_process_group(group).is_err() {
+        return false;
+    }
+    let Some(mut processes) = processes() else { return true };
+    processes.any(|process| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // Behind the name in brackets: state, parent, group.
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let (state, of) = (fields.next(), fields.nth(1));
+        !matches!(state, Some("Z" | "X")) && of.and_then(|of| of.parse().ok()) == Some(group.as_raw_pid())
+    })
+}
+
+/// The other processes that hold one of these pipes. One that runs our own program was forked a moment ago, for another
+/// call, and has not yet become the program of that call.
+fn holders(pipes: &[u64]) -> Vec<Pid> {
+    let ours = std::fs::read_link("/proc/self/exe").ok();
+    let holds = |process: RawPid| {
+        let open = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+        let mut open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        open.any(|file| pipe_number(&file).is_some_and(|number| pipes.contains(&number)))
+            && std::fs::read_link(format!("/proc/{process}/exe")).ok() != ours
+    };
+    let me = rustix::process::getpid().as_raw_pid();
+    processes()
+        .into_iter()
+        .flatten()
+        .filter(|process| *process != me && holds(*process))
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+/// The number in `pipe:[123]`.
+fn pipe_number(file: &Path) -> Option<u64> {
+    file.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The processes of this machine, where the system lists them.
+fn processes() -> Option<impl Iterator<Item = RawPid>> {
+    let entries = std::fs::read_dir("/proc").ok().filter(|_| Path::new("/proc/self/stat").exists())?;
+    Some(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}

@@ -1,0 +1,566 @@
+//! What befalls a task from outside: a terminal that closes, a standard error that takes nothing, a service or a program
+//! that answers without end, text that steers a terminal, limits on threads, and pipes in place of files. Each ends in one
+//! clear error or none at all, in bounded time and memory.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::sandbox::{Ran, Sandbox, class_words};
+
+/// What a task may need more than it needs in the lab, in memory.
+const MORE_KIB: u64 = 64 << 10;
+
+/// A program of this name goes before the lab's; `@REAL@` is where the lab's is.
+fn stand_in(lab: &mut Sandbox, name: &str, script: &str) -> PathBuf {
+    let dir = lab.scratch().join("stand-in");
+    fs::create_dir_all(&dir).expect("a directory");
+    let path = lab.env("PATH").to_owned();
+    if !path.starts_with(&dir.display().to_string()) {
+        lab.set("PATH", Some(&format!("{}:{path}", dir.display())));
+    }
+    let real = lab.scratch().join("lab/bin").join(name);
+    let place = dir.join(name);
+    fs::write(&place, format!("#!/bin/sh\n{}\n", script.replace("@REAL@", &real.display().to_string())))
+        .expect("written");
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    place
+}
+
+/// Runs a task and watches how much memory it has at most, in KiB.
+fn measured(lab: &Sandbox, line: &str) -> (Ran, u64, Duration) {
+    let words: Vec<&str> = line.split(' ').collect();
+    let (out, err) = (lab.scratch().join("out"), lab.scratch().join("err"));
+    let into = |path: &Path| File::create(path).expect("a scratch file");
+    let mut running = lab.command(&words).stdout(into(&out)).stderr(into(&err)).spawn().expect("the runner starts");
+    let (begun, mut peak) = (Instant::now(), 0);
+    let status = loop {
+        let status = fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse().ok());
+        peak = most.unwrap_or(0).max(peak);
+        if let Some(status) = running.try_wait().expect("it is ours") {
+            break status;
+        }
+        if begun.elapsed() > Duration::from_secs(90) {
+            let _ = running.kill();
+            panic!("`{line}` does not end");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).expect("written")).into_owned();
+    let ran = Ran { code: status.code().unwrap_or(-1), stdout: text(&out), stderr: text(&err) };
+    (ran, peak, begun.elapsed())
+}
+
+/// How much memory a task has in the lab, where nothing is wrong.
+fn usual(lab: &Sandbox, line: &str) -> u64 {
+    measured(lab, line).1
+}
+
+#[track_caller]
+fn document(ran: &Ran) -> serde_json::Value {
+    assert!(!ran.stderr.contains("panicked"), "{ran:#?}");
+    assert_eq!(ran.stdout.lines().count(), 1, "one document: {ran:#?}");
+    ran.json()
+}
+
+fn lives(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']))
+}
+
+#[track_caller]
+fn wait_for(what: &str, mut it: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !it() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+// ---- signals
+
+/// A task that waits in omnictl, which has started a program in its turn; the numbers of both.
+fn waiting(lab: &mut Sandbox, wrap: &[&str]) -> (Child, Vec<String>) {
+    let pids = lab.scratch().join("pids");
+    let _ = fs::remove_file(&pids);
+    stand_in(
+        lab,
+        "omnictl",
+        &format!(
+            "case \"$*\" in *'get clusters'*) sleep 313 & echo \"$$ $!\" > {0}.new; mv {0}.new {0}; wait;; esac\nexec @REAL@ \"$@\"",
+            pids.display()
+        ),
+    );
+    let words = [wrap, &[env!("CARGO_BIN_EXE_xtask"), "cluster-status", "--json", "--project-dir"]].concat();
+    let mut command = with_env(lab, Command::new(words[0]));
+    command.args(&words[1..]).arg(lab.project()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let running = command.spawn().expect("the runner starts");
+    wait_for("omnictl is not called", || pids.exists());
+    let text = fs::read_to_string(&pids).expect("it is there");
+    (running, text.split_whitespace().map(str::to_owned).collect())
+}
+
+fn kill(signal: &str, pid: u32) {
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()));
+}
+
+#[test]
+fn every_signal_that_stops_a_task_stops_its_programs_too() {
+    let mut lab = Sandbox::new();
+    for (signal, cause) in [("HUP", "SIGHUP"), ("QUIT", "SIGQUIT"), ("TERM", "SIGTERM"), ("INT", "Ctrl-C")] {
+        let (running, pids) = waiting(&mut lab, &[]);
+        kill(signal, running.id());
+        let output = running.wait_with_output().expect("it is ours");
+        assert_eq!(output.status.code(), Some(130), "{signal}: {output:?}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert!(document["error"]["cause"].as_str().is_some_and(|text| text.contains(cause)), "{signal}: {document}");
+        assert!(pids.len() == 2 && pids.iter().all(|pid| !lives(pid)), "{signal}: a program lives on: {pids:?}");
+    }
+}
+
+#[test]
+fn nohup_keeps_a_task_running_when_the_terminal_closes() {
+    let mut lab = Sandbox::new();
+    let (running, pids) = waiting(&mut lab, &["nohup"]);
+    kill("HUP", running.id());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(lives(&running.id().to_string()) && lives(&pids[0]), "it ended");
+    kill("TERM", running.id());
+    assert_eq!(running.wait_with_output().expect("it is ours").status.code(), Some(130));
+}
+
+// ---- standard error
+
+#[test]
+fn verbose_survives_a_standard_error_that_takes_nothing() {
+    let lab = Sandbox::new();
+    lab.provider();
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = lab.command(&["-v", "--json", "provider-verify"]).stderr(full).output().expect("the runner starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(), "{output:?}");
+    // `2>&1 | head -1` in the middle of a task that changes something.
+    let words = ["-v", "machineclass-create", "small", "--yes", "--cores", "2", "--memory", "4096", "--disk", "20"];
+    let mut command = lab.command(&words);
+    command.args(["--selector", "true"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = command.spawn().expect("the runner starts");
+    drop(running.stderr.take());
+    let status = running.wait().expect("it is ours");
+    assert_eq!((status.code(), status.signal()), (Some(0), None));
+    assert!(lab.file("machine-classes/small.yaml").exists());
+    // The calls are shown where they can be.
+    lab.run("-v provider-verify").exits(0).says(&["$ ", "exited with 0"]);
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let lab = Sandbox::new();
+    for words in [&["--help"] as &[&str], &["--version"], &["cluster-sync", "--help"]] {
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+        let status = lab.command(words).stdout(full).stderr(Stdio::null()).status().expect("the runner starts");
+        assert_eq!(status.code(), Some(1), "{words:?}");
+    }
+}
+
+// ---- answers without end
+
+/// A server that answers every request with what `answer` writes; its address.
+fn server(answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answer = std::sync::Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (mut stream, answer) = (stream, std::sync::Arc::clone(&answer));
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = answer(&mut stream);
+            });
+        }
+    });
+    url
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+
+fn endless(stream: &mut dyn Write, head: &str, body: &[u8]) -> std::io::Result<()> {
+    stream.write_all(head.as_bytes())?;
+    loop {
+        stream.write_all(body)?;
+    }
+}
+
+#[test]
+fn an_answer_without_end_costs_little_and_names_the_limit() {
+    let mut lab = Sandbox::new();
+    let usual = usual(&lab, "proxmox-inventory --json");
+    let block = vec![b'A'; 1 << 20];
+    let sized = |bytes: u64| format!("{HEAD}Content-Length: {bytes}\r\n\r\n{{\"data\":[\"");
+    let cases: [(&str, String); 4] = [
+        ("no size", format!("{HEAD}\r\n{{\"data\":[\"")),
+        ("10 GiB", sized(10 << 30)),
+        ("600 MB", sized(600_000_000)),
+        ("chunks", format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n")),
+    ];
+    for (name, head) in cases {
+        let block = match name {
+            "chunks" => [b"100000\r\n", block.as_slice(), b"\r\n"].concat(),
+            _ => block.clone(),
+        };
+        let url = server(move |stream| endless(stream, &head, &block));
+        lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
+        let (ran, peak, took) = measured(&lab, "proxmox-inventory --json");
+        let error = document(&ran)["error"].clone();
+        assert!(
+            ran.code == 5 && error["message"].as_str().is_some_and(|text| text.contains("16 MiB")),
+            "{name}: {ran:#?}"
+        );
+        assert!(peak <= usual + MORE_KIB, "{name}: {peak} KiB, {usual} KiB in the lab");
+        assert!(took < Duration::from_secs(30), "{name}: {took:?}");
+    }
+}
+
+#[test]
+fn a_sick_service_is_one_error_with_one_document() {
+    let mut lab = Sandbox::new();
+    let answers: [(&str, Vec<u8>); 8] = [
+        ("chunks that are none", format!("{HEAD}Transfer-Encoding: chunked\r\n\r\nZZZ\r\n{{}}").into_bytes()),
+        ("HTTP/0.9", b"hello".to_vec()),
+        ("HTTP/2", [&b"\0\0\x12\x04\0\0\0\0\0"[..], &[0; 18]].concat()),
+        ("a negative length", format!("{HEAD}Content-Length: -1\r\n\r\n{{}}").into_bytes()),
+        ("two lengths", format!("{HEAD}Content-Length: 2\r\nContent-Length: 5\r\n\r\n{{}}xyz").into_bytes()),
+        ("status 999", b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ("deep JSON", format!("{HEAD}\r\n{{\"data\":{}", "[".repeat(200_000)).into_bytes()),
+        ("bytes that are not UTF-8", [HEAD.as_bytes(), b"\r\n{\"data\":\"\x00\xff\xfe\"}"].concat()),
+    ];
+    for (name, answer) in answers {
+        let url = server(move |stream| stream.write_all(&answer));
+        lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
+        let (ran, ..) = measured(&lab, "proxmox-inventory --json");
+        let error = document(&ran)["error"].clone();
+        let code = if name == "bytes that are not UTF-8" { 0..=5 } else { 1..=5 };
+        assert!(code.contains(&ran.code) && (ran.code == 0) == error.is_null(), "{name}: {ran:#?}");
+    }
+}
+
+#[test]
+fn a_program_without_end_costs_little_and_names_the_limit() {
+    let mut lab = Sandbox::new();
+    let usual = usual(&lab, "cluster-status --json");
+    for (name, script) in [
+        ("standard output", "yes '{\"metadata\":'"),
+        ("standard error", "yes error >&2"),
+        ("a line without end", "cat /dev/zero"),
+        ("deaf", "trap '' TERM INT HUP; yes"),
+    ] {
+        stand_in(&mut lab, "omnictl", &format!("case \"$*\" in *--version*) exec @REAL@ \"$@\";; esac\n{script}"));
+        let (ran, peak, took) = measured(&lab, "cluster-status --json");
+        let error = document(&ran)["error"].clone();
+        assert!(
+            ran.code == 1 && error["message"].as_str().is_some_and(|text| text.contains("48 MiB")),
+            "{name}: {ran:#?}"
+        );
+        assert!(peak <= usual + MORE_KIB, "{name}: {peak} KiB, {usual} KiB in the lab");
+        assert!(took < Duration::from_secs(40), "{name}: {took:?}");
+    }
+}
+
+#[test]
+fn logs_without_end_cost_little() {
+    let mut lab = Sandbox::new();
+    lab.provider();
+    let usual = usual(&lab, "provider-status --json");
+    // A docker that ignores --tail.
+    let text = r#"omni  | {"level":"info","msg":"reconcile ok, nothing to do here, and a little more text"}"#;
+    stand_in(&mut lab, "docker", &format!("case \"$*\" in *logs*) yes '{text}';; esac\nexec @REAL@ \"$@\""));
+    for line in ["stack-logs --tail 20", "stack-logs --json --tail 20", "provider-status"] {
+        let (ran, peak, took) = measured(&lab, line);
+        assert!(
+            ran.code == 1 && format!("{}{}", ran.stdout, ran.stderr).contains("48 MiB"),
+            "{line}: {:.2000}",
+            ran.stderr
+        );
+        assert!(peak <= usual + MORE_KIB, "{line}: {peak} KiB, {usual} KiB in the lab");
+        assert!(took < Duration::from_secs(40), "{line}: {took:?}");
+    }
+    let mut running = lab
+        .command(&["stack-logs", "--follow"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut some = [0; 1000];
+    running.stdout.take().expect("piped").read_exact(&mut some).expect("lines come");
+    wait_for("it goes on without a reader", || running.try_wait().expect("it is ours").is_some());
+}
+
+#[test]
+fn a_grandchild_that_holds_the_pipe_does_not_hold_the_task() {
+    let mut lab = Sandbox::new();
+    let pid = lab.scratch().join("pid");
+    for start in ["sleep 313", "setsid sleep 313"] {
+        let script = format!("{start} & echo $! > {}\n@REAL@ \"$@\"", pid.display());
+        stand_in(&mut lab, "omnictl", &script);
+        let (ran, _, took) = measured(&lab, "cluster-status --json");
+        assert_eq!((ran.code, document(&ran)["ok"].as_bool()), (0, Some(true)), "{start}: {ran:#?}");
+        assert!(took < Duration::from_secs(20), "{start}: {took:?}");
+        let left = fs::read_to_string(&pid).expect("it was started");
+        wait_for(&format!("{start} lives on"), || !lives(&left));
+    }
+}
+
+// ---- text that steers a terminal
+
+/// Sets the title, clears the screen, hides what follows, as C0 and as C1, and turns the direction of writing.
+const EVIL: &str = "\u{1b}]0;PWNED\u{7}\u{1b}[2J\u{1b}[8m\u{9b}2J\u{202e}x\rok";
+
+#[track_caller]
+fn harmless(what: &str, ran: &Ran) {
+    let all = format!("{}{}", ran.stdout, ran.stderr);
+    let steers = |c: char| c.is_control() && !['\n', '\t'].contains(&c) || ('\u{202a}'..='\u{202e}').contains(&c);
+    assert!(all.contains("PWNED"), "{what}: the text did not come: {ran:#?}");
+    assert!(!all.contains(steers), "{what}: {ran:#?}");
+}
+
+#[test]
+fn text_from_outside_cannot_steer_the_terminal() {
+    let mut lab = Sandbox::new();
+    lab.provider();
+    let say = lab.scratch().join("say");
+    fs::write(&say, format!("omni  | {EVIL} code = Unauthenticated desc = invalid signature\n")).expect("written");
+    let docker = format!("case \"$*\" in *logs*) cat {}; exit 0;; esac\nexec @REAL@ \"$@\"", say.display());
+    let place = stand_in(&mut lab, "docker", &docker);
+    for line in ["stack-logs", "stack-logs omni", "stack-logs --follow", "stack-logs --json", "provider-status"] {
+        harmless(line, &lab.run(line));
+    }
+    fs::remove_file(place).expect("it is ours");
+    let url = server(|stream| stream.write_all(format!("HTTP/1.1 403 {EVIL}\r\nContent-Length: 0\r\n\r\n").as_bytes()));
+    lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
+    fs::rename(lab.file("docker/config.yaml"), lab.file("docker/config.kept")).expect("it is there");
+    harmless("Proxmox's reason", &lab.run("proxmox-inventory"));
+    fs::rename(lab.file("docker/config.kept"), lab.file("docker/config.yaml")).expect("it is there");
+    let words = lab.scratch().join("words");
+    fs::write(&words, format!("Error: rpc error: {EVIL} no\n")).expect("written");
+    let place = stand_in(&mut lab, "omnictl", &format!("cat {} >&2; exit 1", words.display()));
+    for line in ["cluster-status", "provider-verify", "cluster-status --json"] {
+        harmless(line, &lab.run(line));
+    }
+    fs::remove_file(place).expect("it is ours");
+    harmless("an argument", &lab.run_words(&["cluster-status", EVIL]));
+    harmless("an unknown option", &lab.run_words(&["cluster-status", &format!("--{EVIL}")]));
+    harmless("an unknown task", &lab.run_words(&[EVIL]));
+    lab.write(
+        "s.json",
+        &serde_json::json!([{ "name": EVIL, "node": "n", "storageType": "dir", "availableSpace": 1 }]).to_string(),
+    );
+    harmless(
+        "a storage",
+        &lab.run_words(&["selector-test", "true", "--storages", &lab.file("s.json").display().to_string()]),
+    );
+    lab.write(&format!("machine-classes/a{EVIL}.yaml"), "metadata: {type: x}\n");
+    harmless("a file's name", &lab.run("machineclass-check --offline"));
+    lab.write("log", &fs::read_to_string(&say).expect("written"));
+    let log = lab.file("log").display().to_string();
+    let triaged = lab.run_words(&["triage", &log]);
+    assert!(
+        !format!("{}{}", triaged.stdout, triaged.stderr).contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']),
+        "{triaged:#?}"
+    );
+}
+
+// ---- limits
+
+/// A program with the lab's environment and nothing else.
+fn with_env(lab: &Sandbox, mut command: Command) -> Command {
+    command.env_clear().envs(lab.variables().map(|name| (name, lab.env(name))));
+    command.current_dir(lab.scratch()).stdin(Stdio::null());
+    command
+}
+
+/// The runner under a limit that `sh` sets first, called by `wrap`.
+fn limited(lab: &Sandbox, wrap: &[&str], limit: &str, line: &str) -> Ran {
+    let text = format!("ulimit {limit}; exec \"$0\" {line} --json --project-dir \"$1\"");
+    let words = [wrap, &["sh", "-c", &text, env!("CARGO_BIN_EXE_xtask")]].concat();
+    let mut command = with_env(lab, Command::new(words[0]));
+    let output = command.args(&words[1..]).arg(lab.project()).output().expect("sh runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+const EXITS: [i32; 7] = [0, 1, 2, 3, 4, 5, 124];
+
+#[test]
+fn few_descriptors_are_an_error_and_no_abort() {
+    let lab = Sandbox::new();
+    for count in [4, 5, 6, 8, 10, 12, 16, 24] {
+        let ran = limited(&lab, &[], &format!("-n {count}"), "cluster-status");
+        assert!(EXITS.contains(&ran.code), "-n {count}: {ran:#?}");
+        document(&ran);
+    }
+}
+
+/// Root has no limit on processes: this is played by a user of whom there is nothing else.
+#[test]
+fn no_thread_or_process_left_is_an_error_and_no_abort() {
+    const NAME: &str = "no_thread_or_process_left_is_an_error_and_no_abort";
+    let lab = Sandbox::new();
+    let wrap = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"];
+    let runner = Path::new(env!("CARGO_BIN_EXE_xtask"));
+    let reached = Command::new(wrap[0]).args(&wrap[1..]).arg(runner).arg("--version").output();
+    if !reached.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIP {NAME}: needs root, setpriv, and a checkout that others may read");
+        return;
+    }
+    lab.provider();
+    lab.class("m1");
+    let status = Command::new("chown").args(["-R", "54321:54321"]).arg(lab.scratch()).status();
+    assert!(status.is_ok_and(|status| status.success()));
+    for count in [1, 2, 3, 4, 6, 8, 12, 16, 20] {
+        for line in ["provider-verify", "doctor", "cluster-status", "machineclass-apply m1 --yes"] {
+            let ran = limited(&lab, &wrap, &format!("-u {count}"), line);
+            assert!(EXITS.contains(&ran.code), "-u {count}: {line}: {ran:#?}");
+            document(&ran);
+        }
+    }
+    let ran = limited(&lab, &wrap, "-u 100", "provider-verify");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+}
+
+// ---- files
+
+fn pipe_at(place: &Path) {
+    let _ = fs::remove_file(place);
+    assert!(Command::new("mkfifo").arg(place).status().expect("coreutils").success());
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
+    let lab = Sandbox::new();
+    lab.provider();
+    lab.class("m1");
+    lab.run("cluster-create c1 --control-planes 1 --workers 0 --yes --no-wait").exits(0);
+    let tasks = [
+        "provider-setup --yes",
+        "omni-setup --yes",
+        "doctor",
+        "machineclass-create m1 --yes --force --cores 1 --memory 2048 --disk 10 --selector true",
+        "cluster-create c1 --force --yes --no-wait --control-planes 1 --workers 1",
+        "machineclass-apply --all --yes",
+        "cluster-sync --all --yes --no-wait",
+        "stack-up --yes",
+    ];
+    for name in [
+        "docker/.env",
+        "docker/config.yaml",
+        ".claude/omni-scale.local.md",
+        "docker/omni.asc",
+        "machine-classes/m1.yaml",
+    ] {
+        let kept = fs::read(lab.file(name)).expect("it is there");
+        pipe_at(&lab.file(name));
+        for line in tasks {
+            let (ran, _, took) = measured(&lab, &format!("{line} --json"));
+            document(&ran);
+            assert!(took < Duration::from_secs(60), "{name}: {line}: {took:?}");
+            assert!(ran.code != 124, "{name}: {line}: {ran:#?}");
+        }
+        assert!(fs::remove_file(lab.file(name)).is_ok(), "{name} is gone");
+        fs::write(lab.file(name), kept).expect("put back");
+    }
+    for (name, line, code) in [("lock", "provider-setup --yes", 1), ("journal.jsonl", "provider-verify", 0)] {
+        pipe_at(&lab.state_dir().join(name));
+        let ran = lab.run(line).exits(code);
+        assert!(code == 0 || ran.stderr.contains("it is a pipe, not a file"), "{name}: {ran:#?}");
+        fs::remove_file(lab.state_dir().join(name)).expect("it is there");
+    }
+    // omnictl's own configuration, and docker's.
+    let mut lab = lab;
+    let (omni, docker) = (lab.scratch().join("omniconfig"), lab.scratch().join("docker-config"));
+    pipe_at(&omni);
+    fs::create_dir(&docker).expect("a directory");
+    pipe_at(&docker.join("config.json"));
+    lab.set("OMNICONFIG", Some(&omni.display().to_string()));
+    lab.set("DOCKER_CONFIG", Some(&docker.display().to_string()));
+    lab.set("OMNI_SERVICE_ACCOUNT_KEY", None);
+    document(&measured(&lab, "doctor --json").0);
+}
+
+#[test]
+fn a_state_directory_that_is_none_is_named() {
+    let mut lab = Sandbox::new();
+    lab.write("file", "x");
+    std::os::unix::fs::symlink("/nonexistent/x", lab.file("dangling")).expect("a link");
+    for name in ["file", "dangling"] {
+        let place = lab.file(name);
+        lab.set("XDG_STATE_HOME", Some(&place.display().to_string()));
+        let said = format!("`{}` is not a directory", place.display());
+        lab.run("provider-setup --yes").exits(1).says(&["cannot lock", &said, "hint: "]);
+    }
+    // A relative path is ignored, as the specification wants it.
+    lab.set("XDG_STATE_HOME", Some("state"));
+    lab.run("provider-setup --yes").exits(0);
+    assert!(!lab.scratch().join("state").exists());
+}
+
+#[test]
+fn target_in_any_form_is_no_concern_of_a_task() {
+    let lab = Sandbox::new();
+    fs::remove_dir_all(lab.file("target")).expect("it is there");
+    fs::write(lab.file("target"), "x").expect("written");
+    lab.run("provider-setup --yes").exits(0);
+    fs::remove_file(lab.file("target")).expect("it is ours");
+    std::os::unix::fs::symlink("/nonexistent/x", lab.file("target")).expect("a link");
+    lab.class("small");
+    lab.run("cluster-create c1 --control-planes 1 --workers 0 --dry-run").exits(3);
+    lab.run("provider-verify").exits(0);
+}
+
+#[test]
+fn a_clean_of_target_does_not_free_the_lock() {
+    let mut lab = Sandbox::new();
+    let (gate, went) = (lab.scratch().join("go"), lab.scratch().join("went"));
+    stand_in(
+        &mut lab,
+        "omnictl",
+        &format!(
+            "case \"$*\" in *infraprovider*create*) : > {1}; while [ ! -e {0} ]; do sleep 0.02; done;; esac\nexec @REAL@ \"$@\"",
+            gate.display(),
+            went.display()
+        ),
+    );
+    let mut first = lab
+        .command(&["provider-setup", "--yes"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_for("it makes no provider", || went.exists());
+    let _ = fs::remove_dir_all(lab.file("target"));
+    let pid = format!("pid {}", first.id());
+    lab.run("provider-setup --yes").exits(1).says(&["`provider-setup`", &pid, "is changing this project"]);
+    // Another checkout of the same user has the same Docker and Omni.
+    let other = lab.scratch().join("other");
+    let copied = Command::new("cp").arg("-r").arg(lab.project()).arg(&other).status().expect("coreutils");
+    assert!(copied.success());
+    let mut elsewhere = with_env(&lab, Command::new(env!("CARGO_BIN_EXE_xtask")));
+    let output = elsewhere.args(["provider-setup", "--yes", "--project-dir"]).arg(&other).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(1) && said.contains(&pid) && said.contains("is changing Docker or Omni"),
+        "{said}"
+    );
+    // What changes nothing but the files of a checkout waits for that checkout alone.
+    let mut elsewhere = with_env(&lab, Command::new(env!("CARGO_BIN_EXE_xtask")));
+    elsewhere.args(class_words("small")).arg("--project-dir").arg(&other);
+    assert_eq!(elsewhere.output().expect("it starts").status.code(), Some(0));
+    lab.run_words(&class_words("small")).exits(1).says(&["is changing this project"]);
+    fs::write(&gate, "").expect("written");
+    assert!(first.wait().expect("it is ours").success());
+}
