@@ -319,6 +319,11 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         .hint(mend(path, error))
 }
 
+/// What is there that is not a file: "it is a device, not a file".
+pub fn is_other_than_file(path: &Path) -> Option<String> {
+    fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())).map(|error| error.to_string())
+}
+
 /// Whether something is there that is no file: a device, a pipe, a directory.
 pub fn is_no_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file())

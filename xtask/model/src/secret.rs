@@ -7,8 +7,11 @@ use std::sync::Mutex;
 
 static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Shorter values would wipe innocent words; no token, key or password of this project is that short.
-const SHORTEST: usize = 6;
+/// Values of this length are wiped wherever they stand.
+const LONG: usize = 6;
+/// Shorter ones are wiped as whole words alone, or they would take parts of innocent ones; Proxmox takes no password below
+/// five characters. What is shorter still is no secret.
+const SHORTEST: usize = 4;
 
 /// A secret value. `Debug` and `Display` hide it; [`Secret::expose`] is the only way to the text.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,11 +68,30 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut text = Cow::Borrowed(text);
     for secret in known.iter() {
-        if text.contains(secret.as_str()) {
-            text = Cow::Owned(text.replace(secret.as_str(), "***"));
+        if !text.contains(secret.as_str()) {
+            continue;
         }
+        text = Cow::Owned(match secret.len() >= LONG {
+            true => text.replace(secret.as_str(), "***"),
+            false => without_word(&text, secret),
+        });
     }
     text
+}
+
+/// `text` with `word` replaced where no letter or digit touches it.
+fn without_word(text: &str, word: &str) -> String {
+    let (mut wiped, mut from) = (String::with_capacity(text.len()), 0);
+    for (at, _) in text.match_indices(word) {
+        let before = text[..at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        if ![before, after].into_iter().flatten().any(char::is_alphanumeric) {
+            wiped.push_str(&text[from..at]);
+            wiped.push_str("***");
+            from = at + word.len();
+        }
+    }
+    wiped + &text[from..]
 }
 
 #[cfg(test)]
@@ -91,8 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn short_words_stay() {
+    fn short_secrets_are_wiped_as_whole_words() {
         hide("abc");
-        assert_eq!(redact("abc"), "abc");
+        assert_eq!(redact("abc"), "abc", "too short to be a secret");
+        hide("qz4w7");
+        assert_eq!(redact("password=qz4w7, 'qz4w7' qz4w7"), "password=***, '***' ***");
+        assert_eq!(redact("aqz4w7 qz4w7b éqz4w7"), "aqz4w7 qz4w7b éqz4w7");
     }
 }

@@ -493,6 +493,17 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
 }
 
 #[test]
+fn a_device_in_place_of_certificate_authorities_is_refused() {
+    let mut lab = Sandbox::new();
+    lab.set("SSL_CERT_FILE", Some("/dev/zero"));
+    for line in ["cluster-status", "proxmox-inventory"] {
+        let ran = lab.run(line);
+        assert!(ran.code == 4 && ran.stderr.contains("it is a device, not a file"), "{line}: {ran:#?}");
+        assert!(ran.stderr.contains("SSL_CERT_FILE"), "{line}: {ran:#?}");
+    }
+}
+
+#[test]
 fn a_state_directory_that_is_none_is_named() {
     let mut lab = Sandbox::new();
     lab.write("file", "x");

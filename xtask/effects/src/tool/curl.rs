@@ -8,6 +8,7 @@ use xshell::cmd;
 
 use super::Tool;
 use crate::cx::Cx;
+use crate::files;
 use crate::proc::{self, Ended, Job};
 use model::clock;
 use model::failure::{Code, Failure, Kind};
@@ -76,6 +77,7 @@ const TRAILER: &str = "\\n%{http_code} %{content_type}";
 /// [`Code::Unreachable`] with curl's reason in the operator's words; [`Code::Timeout`] when nothing came in time.
 pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Failure> {
     let curl = Tool::Curl.find()?;
+    request.ca_file.map_or(Ok(()), check_authorities)?;
     let shell = proc::shell()?;
     // Curl's own limit comes first; ours is for a curl that hangs all the same.
     let job = Job::new(purpose, cmd!(shell, "{curl} -q --config -"))
@@ -94,6 +96,18 @@ pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Fai
         Failure::new(Code::Unreachable, format!("{purpose}: the answer of {} is not valid HTTP", request.url))
             // Wiped first: a secret that is cut in two is not known any more.
             .cause(redact(&text).chars().take(200).collect::<String>())
+    })
+}
+
+/// Refuses a device or a pipe in place of the file of certificate authorities: curl and omnictl would read it without end.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with what it is.
+pub fn check_authorities(file: &str) -> Result<(), Failure> {
+    files::is_other_than_file(Path::new(file)).map_or(Ok(()), |cause| {
+        Err(Failure::new(Code::Prerequisite, format!("`{file}` holds no certificate authorities"))
+            .cause(cause)
+            .hint("check --ca-file and SSL_CERT_FILE"))
     })
 }
 

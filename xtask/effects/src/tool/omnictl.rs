@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use xshell::{Shell, cmd};
 
+use super::curl;
 use crate::cx::Cx;
 use crate::files;
 use crate::proc::{self, Ended, Job};
@@ -229,6 +230,9 @@ impl<'a> Omnictl<'a> {
     }
 
     fn run(&self, job: Job) -> Result<Ended, Failure> {
+        if let Some(file) = self.cx.settings.ca_file(None) {
+            curl::check_authorities(&file.value)?;
+        }
         let ended = self.cx.proc.run(job)?;
         if ended.success() { Ok(ended) } else { Err(self.explain(&ended)) }
     }
