@@ -11,14 +11,14 @@ use crate::sandbox::Sandbox;
 /// What tasks call. A program that this machine does not have gets no gate.
 const PROGRAMS: [&str; 7] = ["omnictl", "docker", "curl", "gpg", "git", "openssl", "getent"];
 
-/// A call's name is its words without their numbers; of calls of one name in one run the first two are places of their own.
+/// A call's name is its words without their numbers and the random part of a scratch directory; of calls of one name in one run the first two are places of their own.
 /// `sleep` is the grandchild that must not outlive the task either.
 const GATE: &str = r#"#!/bin/sh
 dir=@DIR@
 name=${0##*/}
 words=$*
 real=@REAL@/$name
-key=$(printf '%s ' "$name" "$@" | sed 's/[0-9A-F]\{16,\}/N/g; s/[0-9][0-9]*/N/g' | cksum | cut -d' ' -f1)
+key=$(printf '%s ' "$name" "$@" | sed 's|\(omni-scale/tmp/[a-z]*\)-[A-Za-z0-9]*|\1|g; s/[0-9A-F]\{16,\}/N/g; s/[0-9][0-9]*/N/g' | cksum | cut -d' ' -f1)
 count=1
 while ! mkdir "$dir/run/$key.$count" 2>/dev/null; do count=$((count + 1)); done
 hold() {
