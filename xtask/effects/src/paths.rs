@@ -121,11 +121,15 @@ impl Paths {
         self.host.join("journal.jsonl")
     }
 
-    /// Where files lie that are needed for a moment. gpg-agent's socket is one, and the path of a socket has at most 107
-    /// bytes.
+    /// Where files lie that are needed for a moment.
     pub fn scratch_root(&self) -> PathBuf {
+        self.host.join("tmp")
+    }
+
+    /// The same where one of them is a socket, whose path has at most 107 bytes.
+    pub fn socket_root(&self) -> PathBuf {
         const LONGEST: usize = 70;
-        let dir = self.host.join("tmp");
+        let dir = self.scratch_root();
         if dir.as_os_str().len() > LONGEST { temporary().join("tmp") } else { dir }
     }
 

@@ -30,7 +30,7 @@ struct Keyring<'a> {
 impl<'a> Keyring<'a> {
     fn new(cx: &'a Cx) -> Result<Keyring<'a>, Failure> {
         let gpg = Tool::Gpg.find()?;
-        let home = Scratch::new(&cx.paths.scratch_root(), "gpg")?;
+        let home = Scratch::new(&cx.paths.socket_root(), "gpg")?;
         Ok(Keyring { cx, gpg, home })
     }
 
@@ -175,7 +175,7 @@ mod tests {
             assert!(keyring.prove(&fingerprint).is_err());
         }
         drop(keyring);
-        let left = std::fs::read_dir(cx.paths.scratch_root()).unwrap().flatten();
+        let left = std::fs::read_dir(cx.paths.socket_root()).unwrap().flatten();
         assert_eq!(left.map(|entry| entry.file_name()).collect::<Vec<_>>(), ["lock"]);
     }
 }
