@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::proxmox_inventory::{self, bar};
-use super::{Outcome, cluster_sync, load};
+use super::{Outcome, cluster_sync, known, load};
 use crate::check::fit::demand::{Demand, demand};
 use crate::check::fit::machine::{self, Machine};
 use crate::check::fit::{self, Fit, NodeRoom, Placement, PoolRoom, State, bytes, selector};
@@ -31,7 +31,9 @@ use crate::words::count;
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.all || args.name.is_empty();
     let files = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
-    load::templates(cx, &files, &load::Known::default(), &[])?;
+    let classes = known::local_classes(cx);
+    let known = load::Known { local_classes: classes.as_deref(), ..load::Known::default() };
+    load::templates(cx, &files, &known, &[])?;
     let templates: Vec<ClusterTemplate> = parsed(cx, &files)?;
     refuse_destroyed(cx, &templates)?;
     let classes = needed_classes(cx, &templates)?;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::beside::{ALL, Job, beside};
+use crate::check::placeholder;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
@@ -146,6 +147,22 @@ pub fn proxmox_of(shown: &str, config: &ProviderConfig, ca_file: Option<String>)
         return Err(wrong("`url` has a login in it".to_owned())
             .cause("an address is shown to everyone, and kept in the state")
             .hint("url: https://HOST:8006/api2/json, and the login as tokenID and tokenSecret"));
+    }
+    let host = config.url.split_once("://").map_or(config.url.as_str(), |(_, rest)| rest);
+    let token_id = if let Auth::Token { id, .. } = &config.auth { id.as_str() } else { "" };
+    for (key, value) in [("url", host), ("tokenID", token_id)] {
+        if placeholder::is_placeholder(value) {
+            return Err(wrong(format!("`{key}` looks like a placeholder: {value}"))
+                .cause("the provider takes it as it is")
+                .hint("write the value of your Proxmox, or let `cargo xtask provider-setup` write the file"));
+        }
+    }
+    if let Auth::Token { secret, .. } = &config.auth
+        && placeholder::is_placeholder(secret.expose())
+    {
+        return Err(wrong("`tokenSecret` looks like a placeholder".to_owned())
+            .cause("the provider takes it as it is")
+            .hint("make a token with `pveum user token add USER@REALM NAME --privsep 0` and write its secret"));
     }
     if !config.url.ends_with("/api2/json") {
         return Err(wrong(format!("`url` is {:?}", config.url))

@@ -18,6 +18,25 @@ fn what_is_to_be_made_and_fits_is_pending() {
 }
 
 #[test]
+fn plan_names_the_disk_that_gets_talos() {
+    let project = Project::new();
+    let read = |name: &str| std::fs::read_to_string(project.path().join(name)).unwrap();
+    let bridge = "      network_bridge: vmbr0\n";
+    let disks = format!(
+        "{bridge}      additional_disks:\n        - disk_size: 10\n          storage_selector: name == \"local-lvm\"\n"
+    );
+    let class = read("machine-classes/matrix-worker.yaml").replace(bridge, &disks);
+    project.write("machine-classes/matrix-worker.yaml", &class);
+    let (_, _, stderr) = project.run(Some(&Proxmox::start()), &["cluster-plan", "matrix"]);
+    let words = "machine class `matrix-worker`: Omni installs Talos on the smallest disk above 5 GB";
+    assert!(stderr.contains(words), "{stderr}");
+    let patch = "patches:\n  - name: disk\n    inline: {machine: {install: {disk: /dev/sda}}}\n";
+    project.write("clusters/matrix.yaml", &format!("{}\n{patch}", read("clusters/matrix.yaml").trim_end()));
+    let (_, _, stderr) = project.run(Some(&Proxmox::start()), &["cluster-plan", "matrix"]);
+    assert!(!stderr.contains("smallest disk"), "{stderr}");
+}
+
+#[test]
 fn the_first_provider_puts_all_on_one_node_and_they_do_not_fit() {
     let project = Project::new();
     let arguments = ["cluster-plan", "--provider-version", "0d9fd58"];

@@ -83,7 +83,7 @@ impl Hub {
         hub.put("docker/omni.asc", &armored("PGP PRIVATE KEY BLOCK", &fixture("pgp/good.b64")), 0o600);
         let env: String = hub.values().iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         hub.put("docker/.env", &env, 0o600);
-        hub.put("docker/config.yaml", &format!("proxmox:\n  url: https://pve.example.com:8006/api2/json\n  tokenID: omni@pve!provider\n  tokenSecret: {CANARY}-pve-token\n  insecureSkipVerify: false\n"), 0o600);
+        hub.put("docker/config.yaml", &format!("proxmox:\n  url: https://pve.home.arpa:8006/api2/json\n  tokenID: omni@pve!provider\n  tokenSecret: {CANARY}-pve-token\n  insecureSkipVerify: false\n"), 0o600);
         hub.put("tsidp/grant.json", POLICY, 0o644);
         hub.put(".gitignore", "target/\ndocker/.env\ndocker/config.yaml\ndocker/*.asc\n*.pem\n", 0o644);
         hub.git(&["init", "--quiet"]);

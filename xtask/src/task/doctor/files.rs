@@ -3,7 +3,7 @@
 use super::Seen;
 use super::seen::{proxmox_of, told, verdict};
 use crate::check::diagnosis::Diagnosis;
-use crate::check::values;
+use crate::check::{placeholder, values};
 use crate::files as disk;
 use crate::secret::Secret;
 use crate::settings::environment;
@@ -70,6 +70,10 @@ pub fn config(seen: &Seen<'_>) -> Diagnosis {
         Ok(match checked {
             Ok(found) if found.insecure => Diagnosis::warning("it takes any certificate of Proxmox (insecureSkipVerify)")
                 .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
+            Ok(found) if placeholder::is_example_host(&found.url) => {
+                Diagnosis::warning(format!("{} is an address for examples", found.url))
+                    .fix("set `url` in docker/config.yaml to https://HOST:8006/api2/json of your Proxmox")
+            }
             Ok(found) => Diagnosis::ok(format!("{}, as {}", found.url, found.token.id)),
             Err(failure) => Diagnosis::failed(told(&failure)).fix(failure.hint),
         })

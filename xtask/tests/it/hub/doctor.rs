@@ -163,6 +163,12 @@ const TRAPS: &[Trap] = &[
         &["provider.config failed", "provider.proxmox unknown"],
         1,
     ),
+    (
+        "a placeholder in the provider's login",
+        |hub| hub.edit("docker/config.yaml", "omni@pve!provider", "<TOKEN_ID>"),
+        &["provider.config failed", "provider.proxmox unknown"],
+        1,
+    ),
     ("Proxmox refuses", |hub| hub.say("pve-refuses", ""), &["provider.proxmox failed"], 5),
     ("the provider is not heard", |hub| hub.say("connected", "false"), &["provider.registration failed"], 1),
     (
