@@ -14,6 +14,7 @@ use crate::check::rules::find;
 use crate::options::{Options, one_of, options, values};
 use crate::settings::Given;
 use crate::spec::nearest;
+use crate::spec::size::{Disk, Memory};
 use crate::ui::Color;
 
 /// The command line as it was given.
@@ -257,10 +258,10 @@ options! {
         pub name: Option<String> = "NAME";
         /// CPU cores
         pub cores: Option<u32> = "--cores N", |arg| arg.visible_alias("cpu");
-        /// Memory in MiB
-        pub memory: Option<u32> = "--memory MIB";
-        /// Disk in GiB
-        pub disk: Option<u32> = "--disk GIB";
+        /// Memory, e.g. 8GiB; a plain number is MiB
+        pub memory: Option<Memory> = "--memory SIZE";
+        /// Disk, e.g. 40GiB; a plain number is GiB
+        pub disk: Option<Disk> = "--disk SIZE";
         /// Which storage takes the disk, as a CEL expression, such as 'name == "local-lvm"'
         pub selector: Option<String> = "--selector CEL";
         /// Put the machines on this node; the provider chooses otherwise

@@ -5,7 +5,7 @@
 //! effects.
 
 pub use check;
-pub use effects::{beside, cx, files, paths, proc, settings, state, tool, triage, ui, wait};
+pub use effects::{answers, beside, cx, files, paths, proc, settings, state, tool, triage, ui, wait};
 pub use model::{clock, failure, plan, secret, spec, status, version, words};
 
 pub mod apply;
@@ -54,7 +54,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
     let cx = context(&cli, ui, project);
     match ended(dispatch(&cli.task, &cx)) {
         Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, &dry(outcome, &args)),
-        Ok(outcome) => succeed(name, &cx.ui, &outcome),
+        Ok(outcome) => {
+            answers::forget(&cx);
+            succeed(name, &cx.ui, &outcome)
+        }
         Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(Failure::of(&error)))),
     }
 }

@@ -20,6 +20,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::check::cel::time;
+use crate::spec::size::{Disk, Memory};
 
 /// A struct of options.
 pub trait Options: Sized {
@@ -144,6 +145,8 @@ values! {
     u32 = value_parser!(u32);
     u64 = value_parser!(u64);
     Duration = ValueParser::new(duration);
+    Memory = ValueParser::new(Memory::parse);
+    Disk = ValueParser::new(Disk::parse);
 }
 
 /// One of a few, by its name.

@@ -56,6 +56,81 @@ pub fn domain(value: &str) -> Result<(), &'static str> {
     if port.is_some() && !trial { Err("has a port: Omni is at 443, 8090 and 8100 of its name") } else { Ok(()) }
 }
 
+/// An https address without a path, from whatever an operator types: the scheme may be missing, and with it the port.
+///
+/// # Errors
+/// Why it is none, as the end of a sentence.
+pub fn https_address(text: &str, port: Option<u16>) -> Result<String, &'static str> {
+    let text = text.trim().trim_end_matches('/');
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    if !matches!(scheme.to_ascii_lowercase().as_str(), "" | "https") {
+        return Err("is not an https address");
+    }
+    if rest.contains('@') {
+        return Err("has a login in it, and an address is shown to everyone");
+    }
+    let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let valid = match bracketed {
+        Some((host, tail)) => host.parse::<std::net::Ipv6Addr>().is_ok() && (tail.is_empty() || is_port(tail)),
+        None => is_host(named(rest).0),
+    };
+    if !valid {
+        return Err("is not the address of a host");
+    }
+    let has_port = bracketed.map_or_else(|| named(rest).1.is_some(), |(_, tail)| !tail.is_empty());
+    let port = port.filter(|_| scheme.is_empty() && !has_port).map_or(String::new(), |port| format!(":{port}"));
+    Ok(format!("https://{rest}{port}"))
+}
+
+fn is_port(text: &str) -> bool {
+    text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+/// Omni's one name, from whatever an operator types: its address, with capitals.
+pub fn bare_domain(text: &str) -> String {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(&text);
+    text.trim_end_matches('/').to_owned()
+}
+
+/// Whether `key` can log in a device: an auth key or an OAuth client's secret (tailscale.com/kb/1085, kb/1215).
+pub fn tailscale_key(key: &str) -> Diagnosis {
+    let mut parts = key.splitn(3, '-');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("tskey"), Some("auth"), Some(rest)) if !rest.is_empty() => Diagnosis::ok("an auth key"),
+        (Some("tskey"), Some("client"), Some(rest)) if !rest.is_empty() => Diagnosis::ok("an OAuth client's secret"),
+        (Some("tskey"), Some("auth" | "client") | None, _) => {
+            Diagnosis::failed("it is only the beginning of a key: tskey-auth-…").fix("copy the whole key")
+        }
+        (Some("tskey"), Some(kind), _) => Diagnosis::failed(format!(
+            "it is a key of the kind `{}`, with which no device logs in",
+            model::secret::redact(kind)
+        )),
+        // Other control servers have keys of their own form.
+        _ => Diagnosis::warning("it does not look like a key of Tailscale: tskey-auth-…"),
+    }
+}
+
+/// tsidp makes ids of 32 and secrets of 64 hexadecimal digits (tailscale/tsidp v0.0.12 `server/clients.go`).
+pub fn client_id(id: &str) -> Diagnosis {
+    match hexadecimal(id, 32) {
+        true => Diagnosis::ok("has the form of tsidp's ids"),
+        false => Diagnosis::warning("OIDC_CLIENT_ID is not of the 32 hexadecimal digits that tsidp makes"),
+    }
+}
+
+/// As [`client_id`].
+pub fn client_secret(secret: &str) -> Diagnosis {
+    match hexadecimal(secret, 64) {
+        true => Diagnosis::ok("has the form of tsidp's secrets"),
+        false => Diagnosis::warning("OIDC_CLIENT_SECRET is not of the 64 hexadecimal digits that tsidp makes"),
+    }
+}
+
+fn hexadecimal(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// A host and its port, if it has one.
 fn named(text: &str) -> (&str, Option<u16>) {
     match text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
@@ -148,4 +223,41 @@ pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
             .fix(user.to_lowercase());
     }
     Diagnosis::ok(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::State;
+
+    #[test]
+    fn addresses_are_completed() {
+        for (typed, port, address) in [
+            ("10.0.0.5", Some(8006), "https://10.0.0.5:8006"),
+            ("pve.example.org:443", Some(8006), "https://pve.example.org:443"),
+            ("https://pve.example.org/", Some(8006), "https://pve.example.org"),
+            ("HTTPS://omni.example.org", None, "https://omni.example.org"),
+            ("omni.example.org", None, "https://omni.example.org"),
+            ("[fd00::5]", Some(8006), "https://[fd00::5]:8006"),
+            ("https://[fd00::5]:8006", Some(8006), "https://[fd00::5]:8006"),
+        ] {
+            assert_eq!(https_address(typed, port).as_deref(), Ok(address), "{typed}");
+        }
+        for typed in ["http://10.0.0.5:8006", "ftp://x", "https://", "", "a b", "root@10.0.0.5", "x/y", "[fd00::5"] {
+            assert!(https_address(typed, Some(8006)).is_err(), "{typed}");
+        }
+        for typed in ["https://omni.example.org/", "omni.example.org", "OMNI.example.org/", "http://omni.example.org"] {
+            assert_eq!(bare_domain(typed), "omni.example.org", "{typed}");
+        }
+    }
+
+    #[test]
+    fn incomplete_tailscale_keys_are_refused() {
+        let state = |key: &str| tailscale_key(key).state;
+        assert_eq!((state("tskey-auth-kA-b"), state("tskey-client-kA-b")), (State::Ok, State::Ok));
+        for key in ["tskey", "tskey-", "tskey-auth", "tskey-auth-", "tskey-client", "tskey-api-kA-b"] {
+            assert_eq!(state(key), State::Failed, "{key}");
+        }
+        assert_eq!(state("0123456789abcdef"), State::Warning);
+    }
 }

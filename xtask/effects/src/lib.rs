@@ -3,6 +3,7 @@
 //! [`proc`] is the only place that starts a process, [`files`] the only one that writes, [`ui`] the only one that speaks;
 //! [`tool`] holds what each program is called with and what it answers. A task gets all of it as a [`cx::Cx`].
 
+pub mod answers;
 pub mod beside;
 pub mod cx;
 pub mod files;

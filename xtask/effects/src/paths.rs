@@ -68,6 +68,11 @@ impl Paths {
         self.root.join("docker/.env")
     }
 
+    /// What was typed at the prompts of a task that is not done yet; it may hold secrets.
+    pub fn answers(&self, task: &str) -> PathBuf {
+        self.root.join(format!("docker/.answers.{task}"))
+    }
+
     pub fn env_example(&self) -> PathBuf {
         self.root.join("docker/.env.example")
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::load::{Known, Template};
 use super::stage::Stage;
 use super::{Outcome, cluster_sync, impact, known, load};
+use crate::answers::Answers;
 use crate::apply::{self, Applied};
 use crate::check::template::{ClassInfo, TalosInfo};
 use crate::cli::ClusterCreate;
@@ -155,23 +156,37 @@ fn cluster(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewCl
         }
         cx.ui.say(&format!("  machine classes: {}", offer.classes.join(", ")));
     }
+    let answers = Answers::of(cx);
+    let asks = control_plane_class.is_none()
+        || worker_class.is_none()
+        || args.control_planes.is_none()
+        || args.workers.is_none();
+    let name_of = |text: &str| free_name(cx, text, args.force || !(asks && cx.ask.interactive()));
     let name = match &args.name {
-        Some(name) => name.clone(),
-        None => cx.ask.ask("Name of the cluster", None, missing("the name", "NAME"))?,
+        Some(name) => name_of(name)?,
+        None => answers.ask("NAME", "Name of the cluster", None, missing("the name", "NAME"), name_of)?,
     };
-    name::check("cluster", &name)?;
-    let control_planes = count(cx, args.control_planes, "Control plane machines (1, 3 or 5)", "3", "--control-planes")?;
-    if control_planes == 0 || control_planes % 2 == 0 {
-        return Err(Failure::new(Code::Usage, format!("{control_planes} control plane machines make no good quorum"))
-            .cause("etcd needs more than half of them: an even number fails as soon as one less, and costs one more")
-            .hint("--control-planes 1, 3 or 5")
-            .into());
-    }
-    let workers = count(cx, args.workers, "Workers", "3", "--workers")?;
-    let control_plane_class = class(cx, control_plane_class, offer, "the control plane", "--control-plane-class")?;
+    let count = |given: Option<u32>, question: &str, flag: &str, check: fn(u32) -> Result<u32, Failure>| match given {
+        Some(given) => check(given),
+        None => answers.ask(flag, question, Some("3"), missing(question, flag), |text| {
+            let number = || Failure::new(Code::Usage, format!("{text:?} is not a number of machines"));
+            check(text.parse().map_err(|_| number())?)
+        }),
+    };
+    let control_planes = count(args.control_planes, "Control plane machines (1, 3 or 5)", "--control-planes", quorum)?;
+    let workers = count(args.workers, "Workers", "--workers", Ok)?;
+    let class = |given: Option<String>, whose: &str, flag: &str| match given {
+        Some(given) => class(cx, &given, offer, flag),
+        None => {
+            let question = format!("Machine class of {whose} ({})", offer.classes.join(", "));
+            let first = offer.classes.first().map(String::as_str);
+            answers.ask(flag, &question, first, missing(whose, flag), |text| class(cx, text, offer, flag))
+        }
+    };
+    let control_plane_class = class(control_plane_class, "the control plane", "--control-plane-class")?;
     let worker_class = match workers {
         0 => control_plane_class.clone(),
-        _ => class(cx, worker_class, offer, "the workers", "--worker-class")?,
+        _ => class(worker_class, "the workers", "--worker-class")?,
     };
     let (talos_version, kubernetes_version) = versions(args, &offer.talos)?;
     Ok(NewCluster {
@@ -189,36 +204,43 @@ fn missing(what: &str, flag: &str) -> Missing {
     Missing { name: what.into(), flag: Some(flag.into()), env: None, secret: false }
 }
 
-fn count(cx: &Cx, given: Option<u32>, question: &str, default: &str, flag: &str) -> anyhow::Result<u32> {
-    let Some(given) = given else {
-        let answer = cx.ask.ask(question, Some(default), missing(question, flag))?;
-        return answer.parse().map_err(|_| Failure::new(Code::Usage, format!("{answer:?} is no number")).into());
-    };
-    Ok(given)
+/// A name for a cluster whose template does not exist yet, unless it may: then it is compared with what would be written.
+fn free_name(cx: &Cx, name: &str, may_exist: bool) -> Result<String, Failure> {
+    name::check("cluster", name)?;
+    let path = cx.paths.cluster(name);
+    if may_exist || !path.exists() {
+        return Ok(name.to_owned());
+    }
+    Err(Failure::new(Code::Conflict, format!("`{}` exists", cx.paths.show(&path)))
+        .cause("it is never overwritten without --force: it may hold your own changes")
+        .hint("choose another name, sync it as it is, or overwrite it with --force")
+        .next(format!("cargo xtask cluster-sync {name}")))
 }
 
-fn class(cx: &Cx, given: Option<String>, offer: &Offer, whose: &str, flag: &str) -> anyhow::Result<String> {
-    let given = match given {
-        Some(given) => given,
-        None => {
-            let question = format!("Machine class of {whose} ({})", offer.classes.join(", "));
-            cx.ask.ask(&question, offer.classes.first().map(String::as_str), missing(whose, flag))?
-        }
-    };
-    if offer.classes.contains(&given) {
-        return Ok(given);
+/// etcd keeps its quorum only with an odd number of members.
+fn quorum(control_planes: u32) -> Result<u32, Failure> {
+    if control_planes % 2 == 1 {
+        return Ok(control_planes);
     }
-    let near = crate::spec::nearest::nearest(&given, offer.classes.iter().map(String::as_str));
+    Err(Failure::new(Code::Usage, format!("{control_planes} control plane machines make no good quorum"))
+        .cause("etcd needs more than half of them: an even number tolerates no more failures than one less")
+        .hint("--control-planes 1, 3 or 5"))
+}
+
+fn class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, Failure> {
+    if offer.classes.iter().any(|class| class == given) {
+        return Ok(given.to_owned());
+    }
+    let near = crate::spec::nearest::nearest(given, offer.classes.iter().map(String::as_str));
     let failure = Failure::new(Code::NotFound, format!("Omni has no machine class `{given}`"))
         .cause(format!("it has: {}", offer.classes.join(", ")));
     Err(match near {
         Some(near) => failure.hint(format!("did you mean {flag} {near}?")),
-        None if cx.paths.machine_class(&given).is_file() => failure
+        None if cx.paths.machine_class(given).is_file() => failure
             .hint("its file is here, and was not applied yet")
             .next(format!("cargo xtask machineclass-apply {given}")),
         None => failure.next(format!("cargo xtask machineclass-create {given} --apply")),
-    }
-    .into())
+    })
 }
 
 /// Versions without `v`, both offered by Omni and compatible with each other.

@@ -8,10 +8,12 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Outcome, load, machineclass_apply};
+use super::{Outcome, load, machineclass_apply, proxmox_inventory};
+use crate::answers::Answers;
 use crate::apply::{self, Applied};
+use crate::check::cel;
 use crate::check::machine_class::{self, ClassContext};
 use crate::cli::MachineclassCreate;
 use crate::cx::Cx;
@@ -21,11 +23,8 @@ use crate::plan::{Action, CheckedFile, Plan};
 use crate::secret::Secret;
 use crate::spec::machine_class::{NewClass, render};
 use crate::spec::name;
+use crate::spec::size::{Disk, Memory};
 use crate::ui::{Done, Status};
-
-/// The provider's schema takes no less (omni-infra-provider-proxmox 0d9fd58 `data/schema.json`).
-const LEAST_MEMORY_MIB: u32 = 2048;
-const LEAST_DISK_GIB: u32 = 5;
 
 pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = if args.apply { cx.lock() } else { cx.lock_checkout() }?;
@@ -73,14 +72,15 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
         _ => Ok(flag),
     };
     let cores = number(args.cores, "default_cpu")?;
-    let (memory, disk) = (number(args.memory, "default_memory")?, number(args.disk, "default_disk")?);
+    let memory = number(args.memory.map(|Memory(mib)| mib), "default_memory")?;
+    let disk = number(args.disk.map(|Disk(gib)| gib), "default_disk")?;
     let selector = args.selector.clone().or_else(|| state("storage_selector"));
     if !cx.ask.interactive() {
         let absent = [
             (args.name.is_none(), "the name", "NAME"),
             (cores.is_none(), "the CPU cores", "--cores"),
-            (memory.is_none(), "the memory in MiB", "--memory"),
-            (disk.is_none(), "the disk in GiB", "--disk"),
+            (memory.is_none(), "the memory", "--memory"),
+            (disk.is_none(), "the disk", "--disk"),
             (selector.is_none(), "the storage selector", "--selector"),
         ];
         let absent: Vec<Missing> =
@@ -89,51 +89,22 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
             return Err(Failure::missing(absent).into());
         }
     }
+    let answers = Answers::of(cx);
     let name = match &args.name {
-        Some(name) => name.clone(),
-        None => cx.ask.ask("Name of the machine class", None, missing("the name", "NAME"))?,
+        Some(name) => valid_name(name)?,
+        None => answers.ask("NAME", "Name of the machine class", None, missing("the name", "NAME"), valid_name)?,
     };
-    name::check("machine class", &name)?;
-    let ask = |value: Option<u32>, question: &str, default: &str, flag: &str| -> anyhow::Result<u32> {
-        let Some(value) = value else {
-            let answer = cx.ask.ask(question, Some(default), missing(question, flag))?;
-            return answer.parse().map_err(|_| {
-                Failure::new(Code::Usage, format!("{answer:?} is no number"))
-                    .hint(format!("give it as {flag} N"))
-                    .into()
-            });
-        };
-        Ok(value)
+    let ask = |value: Option<u32>, size: &Size| match value {
+        Some(value) => size.enough(value),
+        None => answers.ask(size.flag, size.question, Some(size.usual), missing(size.what, size.flag), |text| {
+            size.enough((size.parse)(text).map_err(|why| Failure::new(Code::Usage, why))?)
+        }),
     };
-    let cores = ask(cores, "CPU cores", "4", "--cores")?;
-    let memory = ask(memory, "Memory in MiB", "8192", "--memory")?;
-    let disk = ask(disk, "Disk in GiB", "40", "--disk")?;
+    let (cores, memory, disk) = (ask(cores, &CORES)?, ask(memory, &MEMORY)?, ask(disk, &DISK)?);
     let selector = match selector {
-        Some(selector) => selector,
-        None => cx.ask.ask(
-            "Storage selector (CEL)",
-            Some("name == \"local-lvm\""),
-            missing("the storage selector", "--selector"),
-        )?,
+        Some(selector) => given_selector(&selector)?,
+        None => ask_for_selector(cx, &answers)?,
     };
-    for (value, least, what, flag) in [
-        (cores, 1, "core", "--cores"),
-        (memory, LEAST_MEMORY_MIB, "MiB of memory", "--memory"),
-        (disk, LEAST_DISK_GIB, "GiB of disk", "--disk"),
-    ] {
-        if value < least {
-            return Err(Failure::new(Code::Usage, format!("{value} {what} is too little"))
-                .cause(format!("the provider's schema asks for at least {least}"))
-                .hint(format!("{flag} {least} or more; memory is in MiB, disk in GiB"))
-                .into());
-        }
-    }
-    if selector.trim().is_empty() {
-        return Err(Failure::new(Code::Usage, "the storage selector is empty")
-            .cause("the provider refuses every machine with an empty one")
-            .hint("write which storage takes the disk, such as --selector 'name == \"local-lvm\"'")
-            .into());
-    }
     let provider_id = cx.settings.provider_id(args.provider_id.as_deref()).value;
     name::check("provider", &provider_id)?;
     if let Some(node) = &args.node {
@@ -150,6 +121,108 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
         node: args.node.clone(),
         bridge: None,
     })
+}
+
+/// A number that a class needs: how it is asked for, and the least that the provider's schema accepts
+/// (omni-infra-provider-proxmox 0d9fd58 `data/schema.json`).
+struct Size {
+    what: &'static str,
+    question: &'static str,
+    flag: &'static str,
+    usual: &'static str,
+    unit: &'static str,
+    least: u32,
+    parse: fn(&str) -> Result<u32, String>,
+}
+
+const CORES: Size = Size {
+    what: "the CPU cores",
+    question: "CPU cores",
+    flag: "--cores",
+    usual: "4",
+    unit: "CPU cores",
+    least: 1,
+    parse: |text| text.trim().parse().map_err(|_| format!("{text:?} is not a number of cores: write 4, for example")),
+};
+const MEMORY: Size = Size {
+    what: "the memory",
+    question: "Memory (e.g. 8GiB; a plain number is MiB)",
+    flag: "--memory",
+    usual: "8192",
+    unit: "MiB of memory",
+    least: 2048,
+    parse: |text| Memory::parse(text).map(|Memory(mib)| mib),
+};
+const DISK: Size = Size {
+    what: "the disk",
+    question: "Disk (e.g. 40GiB; a plain number is GiB)",
+    flag: "--disk",
+    usual: "40",
+    unit: "GiB of disk",
+    least: 5,
+    parse: |text| Disk::parse(text).map(|Disk(gib)| gib),
+};
+
+impl Size {
+    fn enough(&self, value: u32) -> Result<u32, Failure> {
+        if value >= self.least {
+            return Ok(value);
+        }
+        let Size { unit, least, flag, .. } = self;
+        Err(Failure::new(Code::Usage, format!("{value} {unit} is too little"))
+            .cause(format!("the provider's schema requires at least {least}"))
+            .hint(format!("{flag} {least} or more; plain numbers are MiB of memory and GiB of disk")))
+    }
+}
+
+fn valid_name(text: &str) -> Result<String, Failure> {
+    name::check("machine class", text).map(|()| text.to_owned())
+}
+
+const SELECTOR: &str = "write which storage takes the disk, such as --selector 'name == \"STORAGE\"'";
+
+/// The rules of `machineclass-check` say what is wrong with an expression; an empty one is none.
+fn given_selector(text: &str) -> Result<String, Failure> {
+    if text.trim().is_empty() {
+        return Err(Failure::new(Code::Usage, "the storage selector is empty")
+            .cause("the provider refuses every machine with an empty one")
+            .hint(SELECTOR));
+    }
+    Ok(text.to_owned())
+}
+
+/// A selector that is typed: it must compile as the provider compiles it.
+fn valid_selector(text: &str) -> Result<String, Failure> {
+    match cel::compile(text) {
+        Err(error) if error.certain => Err(Failure::new(Code::Usage, format!("{text:?} is not a valid selector"))
+            .cause(error.line)
+            .hint(error.hint.unwrap_or_else(|| SELECTOR.to_owned()))),
+        _ => given_selector(text),
+    }
+}
+
+/// Asks for the selector, with the storages of Proxmox where it can be reached; the name of one will do.
+fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failure> {
+    let storages = storages(cx);
+    let named = |name: &str| format!("name == {name:?}");
+    if !storages.is_empty() {
+        cx.ui.say(&format!("  storages of Proxmox that hold disks: {}", storages.join(", ")));
+    }
+    let usual = named(storages.first().map_or("local-lvm", String::as_str));
+    let missing = missing("the storage selector", "--selector");
+    answers.ask("--selector", "Storage: its name, or a selector (CEL)", Some(&usual), missing, |text| {
+        if storages.iter().any(|storage| storage == text) { Ok(named(text)) } else { valid_selector(text) }
+    })
+}
+
+/// The storages of Proxmox for disks, by name; none where it cannot be asked.
+fn storages(cx: &Cx) -> Vec<String> {
+    let asked = proxmox_inventory::login(cx)
+        .and_then(|login| login.proxmox.get(cx, "asking Proxmox for its storages", "/storage"));
+    let holds_disks =
+        |entry: &&Value| entry["content"].as_str().is_some_and(|all| all.split(',').any(|one| one == "images"));
+    let listed = asked.ok().and_then(|found| found.as_array().cloned()).unwrap_or_default();
+    listed.iter().filter(holds_disks).filter_map(|entry| Some(entry["storage"].as_str()?.to_owned())).collect()
 }
 
 /// A default that somebody wrote into the state by hand.

@@ -123,15 +123,22 @@ fn example(cx: &Cx) -> anyhow::Result<EnvFile> {
 /// Step 3, side by side.
 fn true_values(cx: &Cx, compose: &Compose<'_>, values: &Values, store: Option<bool>) -> anyhow::Result<()> {
     let checks = vec![
-        Check::new("lan", "machines can reach this host's LAN address", || done(lan(values))),
+        Check::new("lan", "machines can reach this host's LAN address", || {
+            done("--lan-address or OMNI_LAN_ADDRESS", lan(values.get("OMNI_LAN_ADDRESS"), &values.host()))
+        }),
         Check::new("certificate", "the certificate is for Omni's name, whole and in date", || {
-            done(certificate_of(cx, values))
+            let (cert, key) = (values.get("OMNI_TLS_CERT"), values.get("OMNI_TLS_KEY"));
+            let flags = "--tls-cert or OMNI_TLS_CERT, --tls-key or OMNI_TLS_KEY";
+            done(flags, certificate_of(cx, &values.host(), cert, Some(key)))
         }),
         Check::new("issuer", "the issuer is written as tsidp writes it", || {
-            done(issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
+            done("--issuer or OIDC_ISSUER_URL", issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
         }),
         Check::new("user", "the first administrator is named as tsidp names them", || {
-            done(initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))))
+            done(
+                "--initial-user or OMNI_INITIAL_USER",
+                initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))),
+            )
         }),
         Check::new("key", "the key of Omni's store", || store_key_of(cx, store)),
         Check::new("data", "Omni's data is on mounts", || Ok(Done::ok((), stack::guard(cx, &compose.containers()?)?))),
@@ -145,30 +152,29 @@ fn true_values(cx: &Cx, compose: &Compose<'_>, values: &Values, store: Option<bo
     first.map_or(Ok(()), Err)
 }
 
-/// A verdict as the end of a check.
-fn done(verdict: Diagnosis) -> anyhow::Result<Done<()>> {
+/// A verdict on the value of `flags` as the end of a check.
+fn done(flags: &str, verdict: Diagnosis) -> anyhow::Result<Done<()>> {
     Ok(match verdict.state {
         State::Ok => Done::ok((), verdict.detail),
         State::Warning | State::Unknown => Done::warning((), verdict.detail),
         State::Skipped => Done::skipped((), verdict.detail),
         State::Failed => {
-            let failure = Failure::new(Code::Invalid, verdict.detail);
-            return Err(failure.hint(verdict.fix.unwrap_or_default()).into());
+            let fix = verdict.fix.map_or(String::new(), |fix| format!("{fix}; "));
+            return Err(Failure::new(Code::Usage, verdict.detail).hint(format!("{fix}give it as {flags}")).into());
         }
     })
 }
 
-fn lan(values: &Values) -> Diagnosis {
-    let address = values.get("OMNI_LAN_ADDRESS");
+fn lan(address: &str, host: &str) -> Diagnosis {
     let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if local(address) && local(&values.host()) {
+    if local(address) && local(host) {
         return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
     }
     lan_address(address)
 }
 
-fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
-    let (cert, key) = (values.get("OMNI_TLS_CERT"), values.get("OMNI_TLS_KEY"));
+/// The certificate for `host`, and its private key once that is known.
+fn certificate_of(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnosis {
     let read = |path: &str| match files::read_text_if_there(&stack::host_path(cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
@@ -184,7 +190,7 @@ fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
         // The engine reads it as root.
         Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
     };
-    let (text, key_text) = match (read(cert), read(key)) {
+    let (text, key_text) = match (read(cert), key.map(read).transpose()) {
         (Ok(text), Ok(key_text)) => (text, key_text),
         (Err(verdict), Ok(_)) | (Ok(_), Err(verdict)) => return verdict,
         (Err(first), Err(second)) => return first.and(second),
@@ -194,8 +200,8 @@ fn certificate_of(cx: &Cx, values: &Values) -> Diagnosis {
         Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
     let roots = stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
-    let found = doctor::judged(&certificate::judge(&chain, &values.host(), roots.as_deref(), now()));
-    let Some(leaf) = chain.first() else { return found };
+    let found = doctor::judged(&certificate::judge(&chain, host, roots.as_deref(), now()));
+    let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };
     match certificate::key_fits(leaf, &key_text) {
         Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not the private key of {cert}"))),
         Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),

@@ -12,7 +12,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::{Outcome, provider_verify};
+use crate::answers::Answers;
 use crate::apply::{self, Applied};
+use crate::check::values;
 use crate::cli::ProviderSetup;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
@@ -103,25 +105,18 @@ fn programs(cx: &Cx) -> anyhow::Result<()> {
 fn wanted(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Wanted> {
     let id = cx.settings.provider_id(args.provider_id.as_deref());
     name::check("provider", &id.value)?;
+    let answers = Answers::of(cx);
     let omni = match cx.settings.omni_endpoint(args.omni_endpoint.as_deref()) {
-        Some(found) => found.value,
-        None => cx.ask.ask(
-            "Address of Omni (https://…)",
-            None,
-            missing("the address of Omni", "--omni-endpoint", "OMNI_ENDPOINT"),
-        )?,
+        Some(found) => omni_address(&found.value)?,
+        None => {
+            let missing = missing("the address of Omni", "--omni-endpoint", "OMNI_ENDPOINT");
+            answers.ask("OMNI_ENDPOINT", "Address of Omni (https://…)", None, missing, omni_address)?
+        }
     };
-    without_login(&omni, "https://omni.example.ts.net")?;
-    if !omni.starts_with("https://") {
-        return Err(Failure::new(Code::Usage, format!("{omni} is no https address"))
-            .cause("Omni and its provider speak TLS")
-            .hint("write it as https://omni.example.ts.net")
-            .into());
-    }
     let ca_file = cx.settings.ca_file(args.ca_file.as_deref()).map(|found| found.value);
     let (proxmox, configured) = match files::read_text_if_there(&cx.paths.config())? {
         Some(text) => (configured_proxmox(args, cx, &text, ca_file.clone())?, true),
-        None => (given_proxmox(args, cx, ca_file.clone())?, false),
+        None => (given_proxmox(args, cx, &answers, ca_file.clone())?, false),
     };
     Ok(Wanted { id: id.value, omni, proxmox, configured, ca_file })
 }
@@ -138,6 +133,29 @@ fn without_login(address: &str, example: &str) -> Result<(), Failure> {
             .cause("an address is shown to everyone, and kept in the state")
             .hint(format!("write it as {example}"))),
     }
+}
+
+/// The address of Omni, whose scheme may be left out.
+fn omni_address(text: &str) -> Result<String, Failure> {
+    without_login(text, "https://omni.example.ts.net")?;
+    values::https_address(text, None).map_err(|why| {
+        Failure::new(Code::Usage, format!("the address of Omni {text:?} {why}"))
+            .cause("Omni and its provider speak TLS, at the name of Omni alone")
+            .hint("write it as https://OMNI_DOMAIN; --omni-endpoint or OMNI_ENDPOINT takes it")
+    })
+}
+
+/// The address of Proxmox without `/api2/json`; scheme and port may be left out.
+fn proxmox_address(text: &str) -> Result<String, Failure> {
+    without_login(text, "https://pve.example.com:8006")?;
+    let address = config::without_api_path(text);
+    if address.starts_with("http://") {
+        return Ok(address.to_owned());
+    }
+    values::https_address(address, Some(8006)).map_err(|why| {
+        Failure::new(Code::Usage, format!("the address of Proxmox {text:?} {why}"))
+            .hint("write it as https://PROXMOX_HOST:8006; --proxmox-url or PROXMOX_VE_ENDPOINT takes it")
+    })
 }
 
 /// Proxmox as `docker/config.yaml` reaches it. The file is the provider's truth: what is asked for differently is refused.
@@ -159,7 +177,12 @@ fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str, ca_file: Option
 }
 
 /// Proxmox as flags, environment or the operator give it, to be written into `docker/config.yaml`.
-fn given_proxmox(args: &ProviderSetup, cx: &Cx, ca_file: Option<String>) -> anyhow::Result<Proxmox> {
+fn given_proxmox(
+    args: &ProviderSetup,
+    cx: &Cx,
+    answers: &Answers<'_>,
+    ca_file: Option<String>,
+) -> anyhow::Result<Proxmox> {
     let endpoint = cx.settings.proxmox_endpoint(args.proxmox_url.as_deref()).map(|found| found.value);
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     let token_missing = Missing {
@@ -177,23 +200,22 @@ fn given_proxmox(args: &ProviderSetup, cx: &Cx, ca_file: Option<String>) -> anyh
         }
     }
     let url = match endpoint {
-        Some(url) => url,
-        None => cx.ask.ask("Address of Proxmox (https://…:8006)", None, url_missing)?,
+        Some(url) => proxmox_address(&url)?,
+        None => {
+            let question = "Address of Proxmox (https://…:8006)";
+            let url = answers.ask("PROXMOX_VE_ENDPOINT", question, None, url_missing, proxmox_address)?;
+            cx.ui.say(&format!("  Proxmox is asked at {}", config::with_api_path(&url)));
+            url
+        }
     };
-    without_login(&url, "https://pve.example.com:8006")?;
-    if !url.starts_with("https://") && !url.starts_with("http://") {
-        return Err(Failure::new(Code::Usage, format!("{url} is no address of Proxmox"))
-            .hint("write it as https://pve.example.com:8006")
-            .into());
-    }
     let token = match token {
         Some(found) => Token::parse(found.value.expose(), &found.origin.to_string())?,
         None => {
             let question = "Proxmox API token (user@realm!name=secret)";
-            Token::parse(cx.ask.ask_secret(question, token_missing)?.expose(), "as typed")?
+            let check = |text: &str| Token::parse(text, "as typed");
+            answers.ask_secret("PROXMOX_VE_API_TOKEN", question, token_missing, check)?
         }
     };
-    let url = config::without_api_path(&url).to_owned();
     Ok(Proxmox { url, token, ca_file, insecure: args.insecure_skip_tls_verify })
 }
 
@@ -275,7 +297,11 @@ fn ask_for_key(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Key> {
     };
     let page = format!("{}/settings/infraproviders", wanted.omni);
     cx.ui.say(&format!("  Omni makes the key of the provider `{}` at {page}", wanted.id));
-    let typed = cx.ask.ask_secret("Key of the provider", missing).map_err(|failure| {
+    let check = |text: &str| {
+        key::check_provider_key(text, &wanted.id, "as typed", SystemTime::now()).map(|_| Secret::new(text))
+    };
+    let asked = Answers::of(cx).ask_secret("OMNI_INFRA_PROVIDER_KEY", "Key of the provider", missing, check);
+    let typed = asked.map_err(|failure| {
         if failure.code == Code::MissingInput {
             failure.hint(format!(
                 "make it at {page} and put it into docker/.env as OMNI_INFRA_PROVIDER_KEY; or log in as an admin (OMNI_SERVICE_ACCOUNT_KEY) and this task has Omni make it"
@@ -284,7 +310,6 @@ fn ask_for_key(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Key> {
             failure
         }
     })?;
-    key::check_provider_key(typed.expose(), &wanted.id, "as typed", SystemTime::now())?;
     Ok(Key::Given(typed))
 }
 

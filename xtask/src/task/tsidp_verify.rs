@@ -158,17 +158,17 @@ fn done(verdict: Diagnosis) -> anyhow::Result<Done<()>> {
     })
 }
 
-/// tsidp makes ids of 32 and secrets of 64 hexadecimal digits (tailscale/tsidp v0.0.12 `server/clients.go`).
 fn client(id: Option<&str>, secret: Option<&str>) -> Diagnosis {
-    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match (id, secret) {
-        (None, _) | (_, None) => Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
-            .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume"),
-        (Some(id), Some(secret)) if hex(id, 32) && hex(secret, 64) => Diagnosis::ok("id and secret have its form"),
-        (Some(id), Some(_)) if !hex(id, 32) => {
-            Diagnosis::warning("OIDC_CLIENT_ID is not of the 32 hexadecimal digits that tsidp makes")
+    let (Some(id), Some(secret)) = (id, secret) else {
+        return Diagnosis::failed("docker/.env has no OIDC_CLIENT_ID or no OIDC_CLIENT_SECRET")
+            .fix("make a client in tsidp's admin page, redirect URI https://<OMNI_DOMAIN>/oidc/consume");
+    };
+    match (values::client_id(id), values::client_secret(secret)) {
+        (Diagnosis { state: State::Ok, .. }, Diagnosis { state: State::Ok, .. }) => {
+            Diagnosis::ok("id and secret have its form")
         }
-        _ => Diagnosis::warning("OIDC_CLIENT_SECRET is not of the 64 hexadecimal digits that tsidp makes"),
+        (Diagnosis { state: State::Ok, .. }, secret) => secret,
+        (id, _) => id,
     }
 }
 

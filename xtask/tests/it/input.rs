@@ -226,6 +226,13 @@ fn names_are_checked_and_near_ones_offered() {
         1,
         &["offers no Talos 9.9.9"],
     );
+    let size = |memory: &str, disk: &str| {
+        format!("machineclass-create sized --cores 2 --memory {memory} --disk {disk} --selector true --dry-run --json")
+    };
+    let document = lab.run(&size("8GiB", "40G")).exits(3).json();
+    assert_eq!((&document["data"]["memory"], &document["data"]["disk"]), (&8192.into(), &40.into()));
+    refused(&lab, &size("8X", "40"), 2, &["is not a size"]);
+    refused(&lab, &size("8192", "1500MiB"), 2, &["in whole GiB"]);
     refused(&lab, "machineclass-create x --cores 1 --memory 1024 --disk 5 --selector true --yes", 2, &["2048"]);
 }
 

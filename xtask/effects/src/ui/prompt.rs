@@ -8,7 +8,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use super::shown;
 use crate::proc;
 use model::failure::{Failure, Missing};
-use model::secret::Secret;
+use model::secret::{Secret, redact};
 
 /// Asks, or says what is missing.
 #[derive(Debug, Clone, Copy)]
@@ -54,23 +54,57 @@ impl Prompter {
         }
     }
 
-    /// A secret, typed without echo.
+    /// As [`Prompter::ask`], until `check` accepts the answer; what it refuses is shown with the reason. Returns the answer and
+    /// what `check` made of it.
     ///
     /// # Errors
     /// As [`Prompter::ask`].
-    pub fn ask_secret(self, question: &str, missing: Missing) -> Result<Secret, Failure> {
+    pub fn ask_until<T>(
+        self,
+        question: &str,
+        default: Option<&str>,
+        missing: Missing,
+        check: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<(String, T), Failure> {
+        loop {
+            let answer = self.ask(question, default, missing.clone())?;
+            match check(&answer) {
+                Ok(value) => return Ok((answer, value)),
+                Err(failure) => refuse(&failure),
+            }
+        }
+    }
+
+    /// A secret, typed without echo, until `check` accepts it; an empty answer takes the `earlier` one.
+    ///
+    /// # Errors
+    /// As [`Prompter::ask`].
+    pub fn ask_secret_until<T>(
+        self,
+        question: &str,
+        earlier: Option<&Secret>,
+        missing: Missing,
+        check: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<(Secret, T), Failure> {
         if !self.interactive {
             return Err(Failure::missing(vec![missing]));
         }
+        let note = if earlier.is_some() { "not shown; Enter takes the earlier answer" } else { "not shown" };
         loop {
             let hidden = Hidden::new();
-            let answer = read_line(&format!("  {question} (not shown): "));
+            let answer = read_line(&format!("  {question} ({note}): "));
             drop(hidden);
             // The line break that was typed was not shown either.
             let _ = writeln!(std::io::stderr().lock());
             let answer = answer?;
-            if !answer.trim().is_empty() {
-                return Ok(Secret::new(answer.trim()));
+            let secret = match (answer.trim(), earlier) {
+                ("", Some(earlier)) => earlier.clone(),
+                ("", None) => continue,
+                (answer, _) => Secret::new(answer),
+            };
+            match check(secret.expose()) {
+                Ok(value) => return Ok((secret, value)),
+                Err(failure) => refuse(&failure),
             }
         }
     }
@@ -103,6 +137,13 @@ fn is_yes(answer: &str) -> Option<bool> {
         "" => None,
         answer => Some(matches!(answer, "y" | "yes")),
     }
+}
+
+/// Shows why an answer was not accepted, before it is asked for again.
+fn refuse(failure: &Failure) {
+    let hint = if failure.hint.is_empty() { String::new() } else { format!("; {}", failure.hint) };
+    let line = redact(&format!("{failure}{hint}")).replace('\n', " ");
+    let _ = writeln!(std::io::stderr().lock(), "    {}", shown(&line));
 }
 
 /// The terminal while it does not show what is typed.

@@ -12,6 +12,7 @@ pub mod machine_class;
 pub mod name;
 mod parsed;
 pub mod provider_data;
+pub mod size;
 pub mod store_key;
 pub mod template;
 pub mod yaml;

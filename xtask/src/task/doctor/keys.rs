@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::Seen;
 use super::seen::{told, verdict};
 use crate::check::diagnosis::Diagnosis;
+use crate::check::values;
 use crate::clock;
 use crate::files;
 use crate::settings::environment;
@@ -96,15 +97,6 @@ pub fn shadow(seen: &Seen<'_>) -> Diagnosis {
 pub fn tailscale(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let key = seen.needs("TS_AUTHKEY")?;
-        Ok(match key.split('-').take(2).collect::<Vec<_>>()[..] {
-            ["tskey", "auth"] => Diagnosis::ok("an auth key"),
-            ["tskey", "client"] => Diagnosis::ok("an OAuth client's secret"),
-            ["tskey", kind] => Diagnosis::failed(format!(
-                "it is a key of the kind `{}`, with which no device logs in",
-                crate::secret::redact(kind)
-            )),
-            // Other control servers have keys of their own form.
-            _ => Diagnosis::warning("it does not look like a key of Tailscale: tskey-auth-…"),
-        })
+        Ok(values::tailscale_key(key))
     })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::answers::Answers;
+use crate::check::diagnosis::{Diagnosis, State};
 use crate::check::values;
 use crate::cli::OmniSetup;
 use crate::cx::Cx;
@@ -36,6 +38,11 @@ impl Values {
     }
 }
 
+/// `--domain or `, before the variable that holds the same; secrets have no flag.
+fn flag_of(key: &str) -> String {
+    flag(&OmniSetup::default(), key).map_or(String::new(), |(name, _)| format!("{name} or "))
+}
+
 /// The flag of a variable, and what it was given.
 fn flag<'a>(args: &'a OmniSetup, key: &str) -> Option<(&'static str, Option<&'a str>)> {
     Some(match key {
@@ -58,6 +65,7 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
     let env = &cx.settings.env_file;
     let mut values = BTreeMap::new();
     let mut missing = Vec::new();
+    let answers = Answers::of(cx);
     values.insert(ACCOUNT, Secret::plain(account(args, values::given(env, example, ACCOUNT), stored)?));
     for variable in REQUIRED.iter().filter(|variable| variable.key != ACCOUNT) {
         let flag = flag(args, variable.key);
@@ -75,19 +83,19 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
         };
         let value = match found {
             Some(value) if variable.secret => Secret::new(value),
-            Some(value) => Secret::plain(value),
+            Some(value) => Secret::plain(spelled(variable.key, &value)),
             None if !cx.ask.interactive() => {
                 missing.push(wanted);
                 continue;
             }
-            None => ask(cx, variable, &values, wanted)?,
+            None => ask(cx, &answers, variable, &values, wanted)?,
         };
         values.insert(variable.key, value);
     }
     if !missing.is_empty() {
         return Err(Failure::missing(missing));
     }
-    let values = Values(normal(values));
+    let values = Values(values);
     sound(&values)?;
     settled(&values, env, example, stored)?;
     Ok(values)
@@ -100,24 +108,69 @@ fn foreign(key: &str) -> Failure {
         .hint(values::NO_VARIABLE)
 }
 
-/// Asks, with the usual answer where there is one.
+/// The values that are known by now.
+type Known = BTreeMap<&'static str, Secret>;
+
+/// Asks until the answer is valid, with the usual answer where there is one.
 fn ask(
     cx: &Cx,
+    answers: &Answers<'_>,
     variable: &Variable,
-    known: &BTreeMap<&'static str, Secret>,
+    known: &Known,
     missing: Missing,
 ) -> Result<Secret, Failure> {
     let question = capital(variable.name);
+    let check = |text: &str| valid(cx, variable, text, known);
     if variable.secret {
-        return cx.ask.ask_secret(&question, missing);
+        return answers.ask_secret(variable.key, &question, missing, check).map(Secret::new);
     }
-    let domain = known.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default();
     let usual = match variable.key {
-        "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{domain}/fullchain.pem")),
-        "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{domain}/privkey.pem")),
+        "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{}/fullchain.pem", host(known))),
+        "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{}/privkey.pem", host(known))),
         _ => None,
     };
-    cx.ask.ask(&question, usual.as_deref(), missing).map(Secret::plain)
+    answers.ask(variable.key, &question, usual.as_deref(), missing, check).map(Secret::plain)
+}
+
+/// Omni's name, as far as it is known.
+fn host(known: &Known) -> String {
+    known.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default()
+}
+
+/// An answer in its one spelling, checked by itself and beside the values that are known.
+fn valid(cx: &Cx, variable: &Variable, text: &str, known: &Known) -> Result<String, Failure> {
+    let key = variable.key;
+    let text = if variable.secret { text.to_owned() } else { spelled(key, &here(key, text.to_owned())) };
+    form(variable, &text)?;
+    let value = |key: &str| known.get(key).map(Secret::expose).unwrap_or_default();
+    let verdict = match key {
+        "OMNI_LAN_ADDRESS" => super::lan(&text, &host(known)),
+        "OMNI_INITIAL_USER" => values::initial_user(&text, None),
+        "OMNI_TLS_CERT" => super::certificate_of(cx, &host(known), &text, None),
+        "OMNI_TLS_KEY" => super::certificate_of(cx, &host(known), value("OMNI_TLS_CERT"), Some(&text)),
+        "OIDC_ISSUER_URL" => values::issuer(&text, Some(value("OMNI_DOMAIN"))),
+        "OIDC_CLIENT_ID" => whole(&text, 32),
+        "OIDC_CLIENT_SECRET" => whole(&text, 64),
+        "TS_AUTHKEY" => values::tailscale_key(&text),
+        _ => Diagnosis::ok(""),
+    };
+    if verdict.state == State::Failed {
+        return Err(Failure::new(Code::Usage, verdict.detail).hint(verdict.fix.unwrap_or_default()));
+    }
+    Ok(text)
+}
+
+/// Whether all of what tsidp made is there; another identity provider's values have another form.
+fn whole(text: &str, length: usize) -> Diagnosis {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match text.len() {
+        _ if text.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
+        count if digits && count != length => {
+            Diagnosis::failed(format!("it has {count} hexadecimal digits, and tsidp makes {length}"))
+                .fix("copy the whole value from tsidp's admin page")
+        }
+        _ => Diagnosis::ok(""),
+    }
 }
 
 fn capital(text: &str) -> String {
@@ -125,17 +178,17 @@ fn capital(text: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// The same value in its one spelling: a domain without scheme, an issuer without a slash at its end.
-fn normal(mut values: BTreeMap<&'static str, Secret>) -> BTreeMap<&'static str, Secret> {
-    let mut mend = |key: &'static str, mend: &dyn Fn(&str) -> String| {
-        if let Some(value) = values.get_mut(key) {
-            *value = Secret::plain(mend(value.expose()));
+/// The same value in its one spelling: a domain without scheme, an issuer with one and without a slash at its end.
+fn spelled(key: &str, value: &str) -> String {
+    match key {
+        "OMNI_DOMAIN" => values::bare_domain(value),
+        "OIDC_ISSUER_URL" => {
+            let issuer = value.trim_end_matches('/');
+            if issuer.is_empty() || issuer.contains("://") { issuer.to_owned() } else { format!("https://{issuer}") }
         }
-    };
-    mend("OMNI_DOMAIN", &|text| text.trim_start_matches("https://").trim_end_matches('/').to_ascii_lowercase());
-    mend("OIDC_ISSUER_URL", &|text| text.trim_end_matches('/').to_owned());
-    mend("OMNI_INITIAL_USER", &|text| text.trim().to_lowercase());
-    values
+        "OMNI_INITIAL_USER" => value.trim().to_lowercase(),
+        _ => value.to_owned(),
+    }
 }
 
 /// A path as it is meant where it is typed: compose would take it from `docker/`.
@@ -148,24 +201,27 @@ fn here(key: &str, value: String) -> String {
 
 /// Values that no file, argument or host name can hold.
 fn sound(values: &Values) -> Result<(), Failure> {
-    for variable in &REQUIRED {
-        let value = values.get(variable.key);
-        let bad = |why: &str| {
-            let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
-            Err(Failure::new(Code::Invalid, format!("the {}{shown} {why}", variable.name))
-                .cause(format!("it would become {} in docker/.env", variable.key)))
-        };
-        if value.trim().is_empty() {
-            return bad("is empty");
-        }
-        if value.chars().any(char::is_control) {
-            return bad("holds a line break or another control character");
-        }
-        if let Some(why) = values::domain(value).err().filter(|_| variable.key == "OMNI_DOMAIN") {
-            return bad(why);
-        }
+    REQUIRED.iter().try_for_each(|variable| form(variable, values.get(variable.key)))
+}
+
+/// The same of one value.
+fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
+    let bad = |why: &str| {
+        let shown = if variable.secret { String::new() } else { format!(" {value:?}") };
+        Err(Failure::new(Code::Usage, format!("the {}{shown} {why}", variable.name))
+            .cause(format!("it would become {} in docker/.env", variable.key))
+            .hint(format!("give another value as {}{}", flag_of(variable.key), variable.key)))
+    };
+    if value.trim().is_empty() {
+        return bad("is empty");
     }
-    Ok(())
+    if let Some(why) = values::domain(value).err().filter(|_| variable.key == "OMNI_DOMAIN") {
+        return bad(why);
+    }
+    if value.chars().any(char::is_control) {
+        return bad("holds a line break or another control character");
+    }
+    if value.trim() != value { bad("begins or ends with a blank") } else { Ok(()) }
 }
 
 /// What may not change once Omni has a store: machines carry its name.
@@ -266,9 +322,12 @@ mod tests {
             ("OIDC_ISSUER_URL", "https://idp.x/"),
             ("OMNI_INITIAL_USER", "A@b.c"),
         ];
-        let values = Values(normal(values.map(|(key, value)| (key, Secret::plain(value))).into()));
+        let values = Values(values.map(|(key, value)| (key, Secret::plain(spelled(key, value)))).into());
         assert_eq!(values.endpoint(), "https://omni.example.com");
         assert_eq!((values.get("OIDC_ISSUER_URL"), values.get("OMNI_INITIAL_USER")), ("https://idp.x", "a@b.c"));
+        assert_eq!(spelled("OIDC_ISSUER_URL", "idp.tail1.ts.net/"), "https://idp.tail1.ts.net");
+        assert_eq!(whole(&"0f".repeat(8), 64).state, State::Failed);
+        assert!(whole(&"0f".repeat(32), 64).state == State::Ok && whole("of-another-kind", 64).state == State::Ok);
     }
 
     #[test]

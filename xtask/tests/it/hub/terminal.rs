@@ -109,3 +109,128 @@ fn a_no_changes_nothing() {
     assert!(!hub.project().join("docker/.env").exists() && !hub.project().join("docker/omni.asc").exists());
     assert_eq!(hub.changes(), Vec::<String>::new());
 }
+
+#[test]
+fn invalid_answers_are_asked_again_and_valid_ones_kept() {
+    let (hub, answers) = fresh();
+    let value = |at: usize| answers[at].1.clone();
+    let bad = |at: usize, text: &str| (answers[at].0, text.to_owned());
+    let good = |at: usize| (answers[at].0, value(at));
+    let typed = vec![
+        bad(0, "omni example"),
+        bad(0, "https://127.0.0.1/"),
+        bad(1, "omni.example.org"),
+        good(1),
+        bad(2, "the admin"),
+        good(2),
+        bad(3, "/no/such/fullchain.pem"),
+        good(3),
+        bad(4, "/no/such/privkey.pem"),
+        good(4),
+        bad(5, "https://127.0.0.1"),
+        good(5),
+        bad(6, "0f1e2d3c"),
+        good(6),
+        bad(7, "0f1e2d3c4b5a6978"),
+        good(7),
+        bad(8, "tskey"),
+        good(8),
+        ("[y/N]: ", "n".to_owned()),
+    ];
+    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &typed) else { return };
+    assert_eq!(exit, 130, "{shown}");
+    for reason in [
+        "is no host name",
+        "is no IP address",
+        "is no e-mail address",
+        "/no/such/fullchain.pem does not exist",
+        "/no/such/privkey.pem does not exist",
+        "is Omni itself",
+        "it has 8 hexadecimal digits, and tsidp makes 32",
+        "it has 16 hexadecimal digits, and tsidp makes 64",
+        "it is only the beginning of a key",
+    ] {
+        assert!(shown.contains(reason), "{reason}: {shown}");
+    }
+    assert!(!shown.contains(CANARY) && !shown.contains("0f1e2d3c4b5a6978"), "a secret was shown: {shown}");
+    assert_eq!(hub.mode("docker/.answers.omni-setup"), 0o600);
+    assert!(!hub.project().join("docker/.env").exists());
+    // The next run offers what was typed, secrets without showing them.
+    let taken = |question: &'static str| (question, String::new());
+    let again = vec![
+        taken("Domain of Omni [https://127.0.0.1/]: "),
+        taken("Address of this host on the LAN ["),
+        taken("E-mail address of the first administrator ["),
+        taken("Path of the certificate ["),
+        taken("Path of the certificate's key ["),
+        taken("Address of tsidp ["),
+        taken("Id of Omni's client in tsidp ["),
+        taken("Secret of Omni's client in tsidp (not shown; Enter takes the earlier answer): "),
+        taken("Tailscale auth key of the sidecar (not shown; Enter takes the earlier answer): "),
+        ("[y/N]: ", "y".to_owned()),
+    ];
+    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &again) else { return };
+    assert_eq!(exit, 0, "{shown}");
+    assert!(hub.get("docker/.env").contains(&format!("TS_AUTHKEY=tskey-auth-{CANARY}")));
+    assert!(!hub.project().join("docker/.answers.omni-setup").exists(), "they are where they belong");
+}
+
+#[test]
+fn provider_setup_completes_an_address_and_loses_no_answer() {
+    let hub = Hub::healthy();
+    std::fs::remove_file(hub.project().join("docker/config.yaml")).unwrap();
+    let (address, token) = ("Address of Proxmox (https://…:8006)", "Proxmox API token (user@realm!name=secret)");
+    let typed = [
+        (address, "root@127.0.0.1".to_owned()),
+        (address, "pve example".to_owned()),
+        (address, "127.0.0.1".to_owned()),
+        (token, "root@pam".to_owned()),
+        (token, format!("omni@pve!provider={CANARY}")),
+    ];
+    let Some((exit, shown)) = on_terminal(&hub, &["provider-setup"], &typed) else { return };
+    assert!(exit != 0 && exit != 130, "nothing answers there: {shown}");
+    for words in ["there is a login in the address", "is not the address of a host", "there is no `=`"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert!(shown.contains("https://127.0.0.1:8006/api2/json") && !shown.contains(CANARY), "{shown}");
+    let again = [
+        ("Address of Proxmox (https://…:8006) [127.0.0.1]: ", String::new()),
+        ("(not shown; Enter takes the earlier answer): ", String::new()),
+    ];
+    let Some((exit, shown)) = on_terminal(&hub, &["provider-setup"], &again) else { return };
+    assert!(exit != 0 && exit != 130 && !shown.contains(CANARY), "{shown}");
+}
+
+#[test]
+fn machineclass_create_checks_each_answer() {
+    let hub = Hub::healthy();
+    let (name, cores) = ("Name of the machine class: ", "CPU cores [");
+    let (memory, disk) = ("Memory (e.g. 8GiB; a plain number is MiB) [", "Disk (e.g. 40GiB; a plain number is GiB) [");
+    let storage = "Storage: its name, or a selector (CEL) [";
+    let typed = [
+        (name, "Bad Name"),
+        (name, "bad-name"),
+        (cores, "four"),
+        (cores, "2"),
+        (memory, "1GiB"),
+        (memory, "8GiB"),
+        (disk, "1500MiB"),
+        (disk, "40G"),
+        (storage, "nme == \"local\""),
+        (storage, "name == \"local\""),
+        ("[y/N]: ", "n"),
+    ]
+    .map(|(question, answer)| (question, answer.to_owned()));
+    let Some((exit, shown)) = on_terminal(&hub, &["machineclass-create"], &typed) else { return };
+    assert_eq!(exit, 130, "{shown}");
+    for words in [
+        "`bad-name` would do",
+        "is not a number of cores",
+        "1024 MiB of memory is too little",
+        "is not a size in whole GiB",
+        "undeclared reference to 'nme'",
+        "2 cores, 8192 MiB, 40 GiB on name == \"local\"",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}
