@@ -1,6 +1,6 @@
 //! The only place that starts a process.
 //!
-//! xshell builds each command line (`cmd!` never goes through a shell); `pipes.rs` starts the program and reads it without
+//! xshell builds each command line (`cmd!` never goes through a shell), duct starts it, and `pipes.rs` reads it without
 //! threads. Every call
 //!
 //! 1. says its purpose, which opens the error text;
@@ -280,6 +280,7 @@ impl Drop for Kept {
 /// One call of a program, not yet made.
 pub struct Job {
     purpose: String,
+    /// Not a path: duct would turn the bare name `sh` into `./sh`.
     program: OsString,
     args: Vec<OsString>,
     dir: Option<PathBuf>,
@@ -364,14 +365,15 @@ impl Job {
         self
     }
 
-    #[allow(clippy::disallowed_methods)] // the one caller
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).env_clear().envs(&self.env).process_group(0);
+    fn expression(&self) -> duct::Expression {
+        let mut expression = duct::cmd(&self.program, &self.args).full_env(&self.env).unchecked();
         if let Some(dir) = &self.dir {
-            command.current_dir(dir);
+            expression = expression.dir(dir);
         }
-        command
+        expression.before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        })
     }
 
     /// The line as a person could type it.
@@ -399,7 +401,7 @@ impl Proc {
         }
         let line = job.line();
         let begun = Instant::now();
-        let started = Call::start(job.command(), job.stdin.as_deref(), Streams::Apart);
+        let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Apart);
         let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
         let mut kept = Kept::new(job.limit);
         let mut keep = |from: usize, bytes: &[u8]| kept.take(from, bytes);
@@ -445,7 +447,7 @@ impl Proc {
     pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<Ended, Failure> {
         let line = job.line();
         let begun = Instant::now();
-        let started = Call::start(job.command(), job.stdin.as_deref(), Streams::Together);
+        let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Together);
         let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
         let mut rest: Vec<u8> = Vec::new();
         let mut keep = |_: usize, bytes: &[u8]| {

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,7 +28,7 @@ pub enum Streams {
 
 /// A program that was started as the leader of a process group.
 pub struct Call {
-    child: Child,
+    handle: duct::Handle,
     group: Pid,
     input: Option<(PipeWriter, Vec<u8>)>,
     /// Standard output and standard error while they are open.
@@ -39,34 +39,27 @@ pub struct Call {
 }
 
 impl Call {
-    /// Starts `command`, which must lead a process group of its own, with `input` on its standard input.
+    /// Starts a program, which must lead a process group of its own, with `input` on its standard input. duct would read
+    /// and write the pipes by threads; these pipes are ours.
     ///
     /// # Errors
     /// The system's: no such program, no free process, no free descriptor.
-    pub fn start(mut command: Command, input: Option<&[u8]>, streams: Streams) -> std::io::Result<Call> {
+    pub fn start(program: duct::Expression, input: Option<&[u8]>, streams: Streams) -> std::io::Result<Call> {
         let (stdout, theirs) = pipe()?;
-        let stderr = match streams {
-            Streams::Together => {
-                command.stderr(theirs.try_clone()?);
-                None
-            }
+        let (program, stderr) = match streams {
+            Streams::Together => (program.stderr_to_stdout(), None),
             Streams::Apart => {
                 let (stderr, theirs) = pipe()?;
-                command.stderr(theirs);
-                Some(stderr)
+                (program.stderr_file(theirs), Some(stderr))
             }
         };
-        command.stdout(theirs);
-        let input = match input {
-            None => {
-                command.stdin(Stdio::null());
-                None
-            }
+        let program = program.stdout_file(theirs);
+        let (program, input) = match input {
+            None => (program.stdin_null(), None),
             Some(bytes) => {
                 let (theirs, ours) = pipe()?;
-                command.stdin(theirs);
                 unblock(&ours)?;
-                Some((ours, bytes.to_vec()))
+                (program.stdin_file(theirs), Some((ours, bytes.to_vec())))
             }
         };
         let output = [Some(stdout), stderr];
@@ -75,9 +68,11 @@ impl Call {
             unblock(pipe)?;
             pipes.push(fstat(pipe)?.st_ino);
         }
-        let child = command.spawn()?;
-        let group = Pid::from_child(&child);
-        Ok(Call { child, group, input, output, pipes, pause: SHORT })
+        // Its ends of the pipes are closed with the expression.
+        let handle = program.start()?;
+        let leader = handle.pids().first().and_then(|pid| Pid::from_raw(RawPid::try_from(*pid).ok()?));
+        let group = leader.ok_or_else(|| std::io::Error::other("it has no process number"))?;
+        Ok(Call { handle, group, input, output, pipes, pause: SHORT })
     }
 
     /// Waits up to `patience` until something can be read or written, and hands what came to `take` with the number of its
@@ -151,7 +146,7 @@ impl Call {
         if !self.closed() {
             self.end_group(grace, take);
         }
-        self.child.wait()
+        Ok(self.handle.wait()?.status)
     }
 
     /// Ends the program and what it has started.
@@ -167,8 +162,8 @@ impl Call {
     ) -> std::io::Result<ExitStatus> {
         self.input = None;
         self.end_group(grace, take);
-        match self.child.try_wait()? {
-            Some(status) => Ok(status),
+        match self.handle.try_wait()? {
+            Some(output) => Ok(output.status),
             // Not even SIGKILL ends a process that waits for a device.
             None => Err(std::io::Error::new(ErrorKind::TimedOut, "it could not be ended")),
         }
