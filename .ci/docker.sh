@@ -83,7 +83,7 @@ if [[ -z ${DOCKER_COMPOSE:-} ]] && command -v go >/dev/null 2>&1; then
   fi
 fi
 # The tasks are run on that engine too.
-if ! cargo build --quiet --package xtask; then failed+=('cargo build'); fi
+if ! cargo build --quiet --package xtask --package lab; then failed+=('cargo build'); fi
 # The tests have their own engine, whatever this shell points at.
 unset DOCKER_HOST DOCKER_CONTEXT
 run 'docker/tests' docker/tests/run.sh

@@ -8,6 +8,7 @@
 #
 #   DOCKER_COMPOSE=FILE   a compose plugin to use; else the installed one; else it is built, where there is Go
 #   XTASK=FILE            the runner, whose tasks are run on that engine too; else target/debug/xtask, where it is built
+#   LAB=FILE              the lab, whose Proxmox and Omni give provider-setup what it asks for; else target/debug/lab
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 kit=$(dirname "$(dirname "$here")")
@@ -86,6 +87,7 @@ if ! unshare --mount --net --pid --fork --mount-proc bash -c 'mount -t tmpfs tmp
 fi
 export DOCKER_CONFIG=$work/docker-config
 export XTASK=${XTASK:-${CARGO_TARGET_DIR:-$kit/target}/debug/xtask}
+export LAB=${LAB:-${CARGO_TARGET_DIR:-$kit/target}/debug/lab}
 unshare --mount --net --pid --fork --mount-proc --kill-child bash "$here/inside.sh" "$work" || true
 if [[ -f $work/skipped ]]; then skipped=$((skipped + $(wc -l <"$work/skipped"))); fi
 if [[ -f $work/skip ]]; then

@@ -91,6 +91,143 @@ fn a_container_is_described_as_by_docker() {
     assert_eq!(lab.call("docker", &["inspect", "omni-scale-omni-1"]).code, 1);
 }
 
+/// Values of `.env`, and changes of the compose file, that docker compose 5.5.1 on an engine 20.10.24 refuses, recorded.
+#[test]
+fn compose_refuses_values_that_the_real_one_refuses() {
+    let lab = kit();
+    let env = lab.project.read("docker/.env");
+    let missing = |key: &str| format!("required variable {key} is missing a value: set {key} in docker/.env");
+    let cases = [
+        ("OMNI_LAN_ADDRESS", "not-set", "invalid IP address: not-set\n".to_owned()),
+        ("OMNI_LAN_ADDRESS", "omni.lan", "invalid IP address: omni.lan\n".to_owned()),
+        ("OMNI_LAN_ADDRESS", "192.0.2.999", "invalid IP address: 192.0.2.999\n".to_owned()),
+        ("OMNI_LAN_ADDRESS", "192.0.2.10:443", "invalid IP address: 192.0.2.10:443\n".to_owned()),
+        ("OMNI_LAN_ADDRESS", "'192.0.2.10 x'", "invalid IP address: 192.0.2.10 x\n".to_owned()),
+        ("OMNI_LAN_ADDRESS", "", missing("OMNI_LAN_ADDRESS")),
+        ("OMNI_DOMAIN", "''", missing("OMNI_DOMAIN")),
+        ("OMNI_DOMAIN", "omni.example.com:8443", "invalid IP address in add-host: \"8443:127.0.0.1\"\n".to_owned()),
+        ("OMNI_DOMAIN", "https://omni.example.com", "add-host: \"//omni.example.com:127.0.0.1\"\n".to_owned()),
+        ("OMNI_TLS_CERT", "/nowhere", "bind source path does not exist: /nowhere\n".to_owned()),
+        ("OIDC_CLIENT_SECRET", "a${b", "docker/.env: Invalid template: \"a${b\"\n".to_owned()),
+        ("X", "'unclosed", "unterminated quoted value 'unclosed\n".to_owned()),
+        ("bad key", "1", "key cannot contain a space\n".to_owned()),
+    ];
+    for (key, value, wanted) in cases {
+        let others: String =
+            env.lines().filter(|line| !line.starts_with(&format!("{key}="))).map(|line| format!("{line}\n")).collect();
+        lab.project.write("docker/.env", &format!("{others}{key}={value}\n"));
+        let said = lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]);
+        assert_eq!((said.code, said.err.contains(&wanted)), (1, true), "{key}={value}: {said:?}");
+    }
+    lab.project.write("docker/.env", &env);
+    let compose = lab.project.read("docker/compose.yaml");
+    for (from, to, wanted) in [
+        ("443:443/tcp", "443:x/tcp", "invalid containerPort: x\n"),
+        ("443:443/tcp", "99999:443/tcp", "invalid hostPort: 99999\n"),
+        ("50180/udp", "50180/xyz", "invalid proto: xyz\n"),
+        ("restart: unless-stopped", "restart: sometimes", "invalid restart policy 'sometimes'\n"),
+        (
+            "  omni-sqlite:\n",
+            "  other:\n",
+            "service \"omni\" refers to undefined volume omni-sqlite: invalid compose project\n",
+        ),
+        (
+            "source: ts-authkey",
+            "source: x",
+            "service \"omni-tailscale\" refers to undefined config x: invalid compose project\n",
+        ),
+    ] {
+        assert!(compose.contains(from), "{from}");
+        lab.project.write("docker/compose.yaml", &compose.replace(from, to));
+        let said = lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]);
+        assert_eq!((said.code, said.err.ends_with(wanted)), (1, true), "{to}: {said:?}");
+    }
+    lab.project.write("docker/compose.yaml", &compose);
+    for words in [&["up", "-d", "nosuch"][..], &["start", "nosuch"], &["ps", "nosuch"]] {
+        let said = lab.call("docker", &[&["compose", "-f", "docker/compose.yaml"], words].concat());
+        assert_eq!((said.code, said.err.as_str()), (1, "no such service: nosuch\n"), "{words:?}");
+    }
+}
+
+/// Given the project's name and no file, compose goes by the containers: recorded with `.env` in any state.
+#[test]
+fn compose_by_name_needs_neither_file_nor_values() {
+    let lab = kit();
+    let by_name = |line: &str| {
+        let fixed = ["compose", "-p", "omni-scale", "--env-file", "/dev/null"];
+        let words: Vec<&str> = fixed.into_iter().chain(line.split_whitespace()).collect();
+        let said = lab.call("docker", &words);
+        (said.code, said.out, said.err)
+    };
+    let none = || (0, String::new(), String::new());
+    assert_eq!(by_name("ps --all --format json"), none());
+    assert_eq!(by_name("ps --all --quiet"), none());
+    assert_eq!(by_name("ps --all --services"), (0, "\n".to_owned(), String::new()));
+    assert_eq!((by_name("stop"), by_name("logs omni")), (none(), none()));
+    let missing = "no container found for project \"omni-scale\": not found\n";
+    assert_eq!(by_name("start"), (1, String::new(), missing.to_owned()));
+    assert!(
+        by_name("down")
+            .2
+            .ends_with("level=warning msg=\"Warning: No resource found to remove for project \\\"omni-scale\\\".\"\n")
+    );
+    assert_eq!(by_name("exec -T omni ls"), (1, String::new(), "service \"omni\" is not running\n".to_owned()));
+    let start = ["compose", "-f", "docker/compose.yaml", "--profile", "provider", "start", "proxmox-provider"];
+    let said = lab.call("docker", &start);
+    assert_eq!((said.code, said.err.as_str()), (1, "service \"omni-tailscale\" has no container to start\n"));
+
+    assert_eq!(lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]).code, 0);
+    // The recorded one passes over a service without a container, and says nothing.
+    assert_eq!(lab.call("docker", &start).code, 0);
+    lab.project.write("docker/.env", "OMNI_LAN_ADDRESS=not-set\nthis is no line\n");
+    assert_eq!(lab.call("docker", &["compose", "-f", "docker/compose.yaml", "ps"]).code, 1);
+    assert_eq!(by_name("ps --all --services").1, "omni\nomni-tailscale\n");
+    assert_eq!(by_name("ps --all --format json").1.lines().count(), 2);
+    assert_eq!((by_name("logs nosuch"), by_name("ps nosuch --quiet")), (none(), none()));
+    assert_eq!(by_name("start proxmox-provider").2, "no such service: \"proxmox-provider\": not found\n");
+    let stopped = by_name("stop");
+    let line = |name: &str, verb: &str| format!(" Container omni-scale-{name}-1 {verb} \n");
+    let stops = ["omni", "omni-tailscale"].map(|name| line(name, "Stopping") + &line(name, "Stopped")).concat();
+    assert_eq!(stopped, (0, String::new(), stops));
+    let tailscale = |verb: &str| line("omni-tailscale", verb);
+    let starts = tailscale("Starting") + &tailscale("Started") + &tailscale("Waiting") + &tailscale("Healthy");
+    let starts = starts + &line("omni", "Starting") + &line("omni", "Started");
+    assert_eq!(by_name("start"), (0, String::new(), starts));
+    assert_eq!(by_name("down").0, 0);
+    assert_eq!(by_name("ps --all --quiet"), none());
+}
+
+/// `--no-recreate` leaves a container as it is, whatever the file says now.
+#[test]
+fn compose_keeps_containers_when_told_to() {
+    let lab = kit();
+    let up =
+        |more: &[&str]| lab.call("docker", &[&["compose", "-f", "docker/compose.yaml", "up", "-d"], more].concat());
+    assert_eq!(up(&[]).code, 0);
+    let compose = lab.project.read("docker/compose.yaml");
+    let image = |lab: &Lab| lab.call("docker", &["inspect", "--format", "{{.Config.Image}}", "omni-scale-omni-1"]).out;
+    let before = image(&lab);
+    lab.project.write("docker/compose.yaml", &compose.replace("siderolabs/omni:v1.9.3", "siderolabs/omni:v1.12.0"));
+    assert_eq!((up(&["--no-recreate"]).code, image(&lab)), (0, before));
+    assert_eq!((up(&[]).code, image(&lab).as_str()), (0, "ghcr.io/siderolabs/omni:v1.12.0\n"));
+}
+
+/// Omni answers from its container: stopped or removed, nothing is there, and its provider falls silent with it.
+#[test]
+fn omni_answers_only_while_its_container_runs() {
+    let lab = kit();
+    let asked = |lab: &Lab| lab.omnictl("get clusters").code;
+    assert_eq!(asked(&lab), 0, "before there is a container, the lab's Omni is somebody else's");
+    assert_eq!(lab.call("docker", &["compose", "-f", "docker/compose.yaml", "up", "-d"]).code, 0);
+    assert_eq!(asked(&lab), 0);
+    for (end, begin) in [("stop", "start"), ("down", "up -d")] {
+        assert_eq!((lab.compose(end).code, asked(&lab)), (0, 1), "{end}");
+        assert_eq!(lab.call("docker", &["inspect", "omni-scale-omni-tailscale-1"]).code, i32::from(end == "down"));
+        let words: Vec<&str> = ["compose", "-f", "docker/compose.yaml"].into_iter().chain(begin.split(' ')).collect();
+        assert_eq!((lab.call("docker", &words).code, asked(&lab)), (0, 0), "{begin}");
+    }
+}
+
 /// Every key of `got` is one of docker's, with a value of the same kind.
 fn shaped_alike(got: &Value, wanted: &Value, place: &str) {
     assert_eq!(std::mem::discriminant(got), std::mem::discriminant(wanted), "{place}: {got} and {wanted}");

@@ -46,7 +46,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
     proc::watch_signals();
     let Global { json, quiet, color, .. } = cli.global;
     let name = cli.task.name();
-    let ui = Ui::new(Style { json, quiet, color });
+    let ui = Ui::new(Style { json, quiet, color }).in_project(cli.global.project_dir.as_deref());
     let project = match project(&cli.global) {
         Ok(project) => project,
         Err(failure) => return fail(name, &ui, &failure),
@@ -58,7 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
             answers::forget(&cx);
             succeed(name, &cx.ui, &outcome)
         }
-        Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(Failure::of(&error)))),
+        Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(&cx, Failure::of(&error)))),
     }
 }
 
@@ -206,7 +206,8 @@ fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
 
 fn succeed(name: &str, ui: &Ui, outcome: &Outcome) -> ExitCode {
     if ui.json() {
-        let document = ui::document(name, true, &outcome.summary, &ui.steps(), &outcome.data, &outcome.next, None);
+        let next: Vec<String> = outcome.next.iter().map(|command| ui.advice(command)).collect();
+        let document = ui::document(name, true, &outcome.summary, &ui.steps(), &outcome.data, &next, None);
         ui.print_document(&document);
     } else {
         ui.close(&outcome.summary, &outcome.next);
@@ -221,7 +222,10 @@ fn succeed(name: &str, ui: &Ui, outcome: &Outcome) -> ExitCode {
 fn fail(name: &str, ui: &Ui, failure: &Failure) -> ExitCode {
     if ui.json() {
         let steps = ui.steps();
-        let document = ui::document(name, false, &failure.message, &steps, &failure.data, &failure.next, Some(failure));
+        let next = failure.next.iter().map(|command| ui.advice(command)).collect();
+        let failure = Failure { hint: ui.advice(&failure.hint), next, ..failure.clone() };
+        let (message, data, next) = (&failure.message, &failure.data, &failure.next);
+        let document = ui::document(name, false, message, &steps, data, next, Some(&failure));
         ui.print_document(&document);
     } else {
         ui.fail(failure);

@@ -117,17 +117,26 @@ impl Provider {
                 Outcome::Failed(why, wait) => {
                     item.failures += 1;
                     item.due = now + wait.min(Duration::from_secs(1 << item.failures.min(6)).max(wait));
-                    let fields = [
-                        ("busy", busy.into()),
-                        ("error", why.into()),
-                        ("interval", json!(wait.as_secs())),
-                        ("requeued", true.into()),
-                    ];
+                    // Only an error of a step is requeued; that of a teardown backs off (cosi-project/runtime v1.16.2
+                    // pkg/controller/runtime/internal/qruntime/qruntime.go:309).
+                    let mut fields =
+                        vec![("error", why.into()), ("interval", json!(wait.as_secs())), ("busy", busy.into())];
+                    if !self.torn_down(&id) {
+                        fields.push(("requeued", true.into()));
+                    }
                     self.say(&id, "error", "qruntime/qruntime.go:321", "reconcile failed", &fields);
                 }
             }
             queue.put(&id, item);
         }
+    }
+
+    /// Whether the request is on its way out.
+    fn torn_down(&self, id: &str) -> bool {
+        let request = |state: &mut crate::omni::state::State| {
+            state.store.get(MACHINE_REQUEST, INFRA, id).is_some_and(Resource::tearing_down)
+        };
+        self.omni.with(request)
     }
 
     /// The requests for this provider in order of creation, and which are to go.

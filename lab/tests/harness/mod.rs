@@ -215,7 +215,7 @@ services:
     profiles: [provider]
     image: ghcr.io/siderolabs/omni-infra-provider-proxmox:0d9fd58
     network_mode: service:omni-tailscale
-    depends_on: {omni-tailscale: {condition: service_healthy}}
+    depends_on: {omni-tailscale: {condition: service_healthy}, omni: {condition: service_started}}
     command: ["--config-file", "/config.yaml", "--omni-api-endpoint", "https://${OMNI_DOMAIN}/", "--id", "${OMNI_PROVIDER_ID:-proxmox}"]
     environment:
       OMNI_SERVICE_ACCOUNT_KEY: ${OMNI_INFRA_PROVIDER_KEY:-}

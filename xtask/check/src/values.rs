@@ -11,6 +11,15 @@ pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a s
     env.get(key).filter(|value| example.get(key) != Some(value))
 }
 
+/// Why no value of the stack can be this: compose puts it into a line of YAML, an argument or a host name. In Omni's own
+/// configuration a line break ends the client secret, and blanks around it are lost.
+pub fn unsound(value: &str) -> Option<&'static str> {
+    if value.chars().any(char::is_control) {
+        return Some("holds a line break or another control character");
+    }
+    (value.trim() != value).then_some("begins or ends with a blank")
+}
+
 /// The variables of the provider, which compose takes too and which may be empty.
 pub const PROVIDER: [&str; 3] = ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE"];
 
@@ -30,6 +39,11 @@ pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
     if !foreign.is_empty() {
         return Diagnosis::failed(format!("compose takes what follows a `$` for a variable in {}", foreign.join(", ")))
             .fix(NO_VARIABLE);
+    }
+    let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER);
+    if let Some((key, why)) = keys.filter_map(|key| Some((key, unsound(env.get(key)?)?))).next() {
+        return Diagnosis::failed(format!("{key} {why}"))
+            .fix(format!("write the value of {key} in docker/.env on one line, in single quotes"));
     }
     if let Some(why) = env.get("OMNI_DOMAIN").and_then(|value| domain(value).err()) {
         return Diagnosis::failed(format!("OMNI_DOMAIN {why}"))

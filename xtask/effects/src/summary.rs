@@ -32,12 +32,14 @@ pub fn sections(state: &State) -> (String, String) {
     let next = if !configured {
         "- `cargo xtask provider-setup`: connect Omni to Proxmox".to_owned()
     } else if classes.is_empty() {
-        "- `cargo xtask machineclass-create`, then `machineclass-apply`: say what the machines look like".to_owned()
+        "- `cargo xtask machineclass-create --apply`: describe the machines, and bring the class to Omni".to_owned()
     } else if clusters.is_empty() {
         "- `cargo xtask cluster-create`: make the first cluster".to_owned()
     } else {
-        "- `cargo xtask cluster-status`: see how the clusters are\n- `cargo xtask cluster-sync`: bring a changed template to Omni"
-            .to_owned()
+        let which = if let [one] = clusters.as_slice() { one } else { "--all" };
+        format!(
+            "- `cargo xtask cluster-status`: see how the clusters are\n- `cargo xtask cluster-sync {which}`: bring a changed template to Omni"
+        )
     };
     (status.join("\n"), next)
 }
@@ -56,6 +58,9 @@ mod tests {
         assert!(sections(&state).1.contains("cluster-create"));
         state.add("clusters", "c");
         let (status, next) = sections(&state);
+        assert!(next.contains("`cargo xtask cluster-sync c`"), "{next}");
+        state.add("clusters", "d");
+        assert!(sections(&state).1.contains("`cargo xtask cluster-sync --all`"));
         assert!(next.contains("cluster-status") && status.contains("- Clusters: `c`"), "{status}");
     }
 }

@@ -113,7 +113,7 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     };
     let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "obstacles": obstacles }));
     if view.running {
-        return Ok(outcome.next(format!("omnictl kubeconfig -c {cluster}")));
+        return Ok(outcome.next(kubeconfig(cluster)));
     }
     for found in &obstacles {
         cx.ui.say(&format!("  fix: {}", found.fix));
@@ -122,6 +122,12 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
         }
     }
     Ok(if obstacles.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
+}
+
+/// Access that works without a browser: with a service account's token, in a file of its own (Omni v1.9.3
+/// client/pkg/omnictl/kubeconfig.go; without `--service-account` kubectl asks for a login through OIDC).
+fn kubeconfig(cluster: &str) -> String {
+    format!("omnictl kubeconfig --cluster {cluster} --service-account --user admin ./{cluster}.kubeconfig")
 }
 
 /// The failure for a cluster that Omni does not have; names those that it has.

@@ -5,15 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::check::certificate::{self, Certificate};
-use crate::check::hub;
+use crate::check::diagnosis::State;
+use crate::check::{hub, values};
 use crate::cx::Cx;
 use crate::failure::{Code, Failure, Kind};
 use crate::files;
+use crate::spec::env::EnvFile;
 use crate::status::docker::{Container, Inspected};
 use crate::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use crate::tool::docker::Docker;
 use crate::tool::omni;
-use crate::triage;
+use crate::triage::Issues;
 use crate::ui::Done;
 use crate::wait::{self, Look};
 
@@ -97,6 +99,22 @@ pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Refuses to start the stack with a value missing, still the example's, or of a form that cannot be.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with the names of the variables.
+pub fn complete(cx: &Cx) -> Result<(), Failure> {
+    let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
+    let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
+    let found = values::complete(&cx.settings.env_file, &example);
+    if found.state != State::Failed {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Prerequisite, format!("docker/.env cannot start the stack: {}", found.detail))
+        .hint(found.fix.unwrap_or_else(|| "docker/.env.example says what each variable is for".to_owned()))
+        .next("cargo xtask omni-setup"))
+}
+
 /// The services that are to run.
 pub fn wanted(provider: bool) -> Vec<&'static str> {
     let mut services = vec![SIDECAR, OMNI];
@@ -110,6 +128,20 @@ pub fn out_of_step(containers: &[Container]) -> bool {
     let sidecar = containers.iter().find(|container| container.service == SIDECAR);
     let others = containers.iter().any(|container| container.service != SIDECAR && running(container));
     others && !sidecar.is_some_and(running)
+}
+
+/// What would run another version than it does, as the end of a plan's line: `; omni v1.9.3 → v1.10.4`. Recreating Omni's
+/// container migrates its store, and there is no way back but a backup (siderolabs/docs `upgrading-omni.mdx`).
+pub fn moved(cx: &Cx, containers: &[Container]) -> String {
+    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+    let pinned = hub::images(&compose);
+    let one = |container: &Container| {
+        let (from, to) = (hub::tag(&container.image)?, hub::tag(pinned.get(&container.service)?)?);
+        // An image that lost its name is shown by its id.
+        let moved = from != to && !container.image.starts_with("sha256:");
+        moved.then(|| format!("; {} {from} → {to}", container.service))
+    };
+    containers.iter().filter_map(one).collect()
 }
 
 /// Waits until the containers of `services` run and are healthy.
@@ -225,12 +257,12 @@ pub fn host_and_port(text: &str) -> (String, u16) {
 /// `failure` with what the log of `service` says, where it is a known issue.
 pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(service, 60));
-    let (Ok(log), Ok(issues)) = (log, triage::issues()) else { return failure };
-    match triage::find(&issues, &log).into_iter().next_back() {
-        Some((issue, line)) => {
-            failure.cause.push_str(&format!("\nits log: {line}"));
-            failure.hint = format!("known issue `{}`: {} {}", issue.id, issue.cause.trim(), issue.fix.trim());
-            failure.next.push(issue.next.clone());
+    let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
+    match issues.find(&log).last() {
+        Some(hit) => {
+            failure.cause.push_str(&format!("\nits log: {}", hit.text));
+            failure.hint = hit.hint();
+            failure.next.push(hit.next());
         }
         None => {
             if let Some(line) = log.lines().rev().find(|line| !line.trim().is_empty()) {

@@ -15,7 +15,7 @@ use crate::status::cluster::{ClusterView, MachineView, Party};
 use crate::tool::compose::{Compose, OMNI, PROVIDER};
 use crate::tool::omnictl::Omnictl;
 use crate::tool::proxmox::Proxmox;
-use crate::triage;
+use crate::triage::{Hit, Issues};
 
 use super::{provider_verify, stuck};
 
@@ -112,11 +112,11 @@ fn provider(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Option<Obstacle> {
 /// What a provider that runs complains of: it tries again by itself, and Omni hears of it late or never.
 fn complaint(cx: &Cx, id: &str, cluster: &str) -> Option<Obstacle> {
     let (words, raw) = stuck::complaint(cx, cluster).filter(|_| cx.settings.provider_id(None).value == id)?;
-    let issues = triage::issues().ok()?;
-    let issue = triage::find(&issues, &raw).into_iter().next();
-    let next = issue.as_ref().map_or("cargo xtask provider-status".to_owned(), |(issue, _)| issue.next.clone());
-    let fix = issue.map_or("fix what it names; the provider tries again by itself".to_owned(), |(issue, _)| {
-        format!("known issue `{}`: {}", issue.id, issue.fix.trim())
+    let issues = Issues::of(cx).ok()?;
+    let hit = issues.find(&raw).into_iter().next();
+    let next = hit.as_ref().map_or("cargo xtask provider-status".to_owned(), Hit::next);
+    let fix = hit.map_or("fix what it names; the provider tries again by itself".to_owned(), |hit| {
+        format!("known issue `{}`: {}", hit.issue.id, hit.fix())
     });
     let what = format!("the log of the provider `{id}`");
     Some(Obstacle { id: "provider-log", what, words, fix, next, lasting: false })

@@ -262,7 +262,8 @@ fn plan(cx: &Cx, compose: &Compose<'_>, values: &Values, example: &EnvFile) -> a
     if !plan.is_empty() || !well {
         // What runs with older values is recreated together, since it shares one network.
         let recreate = (!containers.is_empty() && !plan.is_empty()) || stack::out_of_step(&containers);
-        let effect = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };
+        let what = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };
+        let effect = format!("{what}{}", stack::moved(cx, &containers));
         plan.push("start", "the stack", effect, "cargo xtask stack-down", Action::StackUp { provider, recreate });
     }
     Ok(plan)

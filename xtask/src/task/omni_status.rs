@@ -11,7 +11,7 @@ use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::status::docker::Container;
 use crate::tool::compose::{Compose, OMNI, SIDECAR};
-use crate::triage;
+use crate::triage::Issues;
 use crate::ui::{Check, Done, table};
 
 enum Part {
@@ -21,7 +21,7 @@ enum Part {
 
 pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
-    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
     let log = |service: &'static str| {
         let compose = &compose;
         Check::new(service, format!("the log of {service}"), move || {
@@ -54,8 +54,8 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     show(cx, &containers, &logs, &mounts);
     let mut known = Vec::new();
     for (service, text) in &logs {
-        for hit in triage::hits(&issues, text) {
-            cx.ui.data(&format!("\n{}", triage::shown(hit.issue)));
+        for hit in issues.find(text) {
+            cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             known.push(json!({ "service": service, "finding": hit }));
         }
     }
@@ -85,11 +85,9 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let words: Vec<String> = containers.iter().filter(|container| !container.well()).map(status).collect();
     let cause = if containers.is_empty() { "the stack is not up".to_owned() } else { words.join("\n") };
     let failure = Failure::new(Code::Failed, "Omni does not run").cause(cause).with(data);
-    let worst = logs.iter().find_map(|(_, text)| triage::find(&issues, text).into_iter().next_back());
+    let worst = logs.iter().find_map(|(_, text)| issues.find(text).into_iter().next_back());
     Err(match worst {
-        Some((issue, _)) => {
-            failure.hint(format!("{} {}", issue.cause.trim(), issue.fix.trim())).next(issue.next.clone())
-        }
+        Some(hit) => failure.hint(hit.hint()).next(hit.next()),
         None => failure.next("cargo xtask stack-up"),
     }
     .into())

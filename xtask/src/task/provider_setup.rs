@@ -231,6 +231,7 @@ fn far_ends(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Key> {
             Ok(Done::ok(None, format!("version {version}, as {}", wanted.proxmox.token.id)))
         }),
         Check::new("compose-file", "docker/compose.yaml and its variables are complete", || {
+            super::hub::complete(cx)?;
             Compose::find(cx)?.check()?;
             Ok(Done::ok(None, ""))
         }),
@@ -377,7 +378,8 @@ fn plan(cx: &Cx, wanted: &Wanted, key: &Key) -> anyhow::Result<Plan> {
         );
     }
     if !plan.is_empty() || !runs_well(cx, &wanted.id)? {
-        let effect = "all containers recreated together, volumes kept";
+        let moved = super::hub::moved(cx, &Compose::find(cx)?.containers()?);
+        let effect = format!("all containers recreated together, volumes kept{moved}");
         plan.push("restart", "the stack", effect, "nothing to undo", Action::RecreateStack);
     }
     Ok(plan)

@@ -10,7 +10,7 @@ use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::status::docker::Container;
 use crate::tool::compose::{Compose, PROVIDER};
-use crate::triage::{self, Issue};
+use crate::triage::{Hit, Issues};
 use crate::ui::{Check, Done, table};
 
 enum Part {
@@ -20,7 +20,7 @@ enum Part {
 
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
-    let known_issues = || triage::issues().map_err(anyhow::Error::msg);
+    let known_issues = || Issues::of(cx).map_err(anyhow::Error::msg);
     if args.follow {
         if cx.ui.json() {
             let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");
@@ -54,7 +54,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     }
     let issues = known_issues()?;
-    let known = triage::find(&issues, &log);
+    let known = issues.find(&log);
     show(cx, &containers, &log, &known);
     let provider = containers.iter().find(|container| container.service == PROVIDER);
     let health = match provider {
@@ -65,7 +65,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     provider_verify::note_health(cx, health);
     let named: Vec<_> = known
         .iter()
-        .map(|(issue, line)| json!({"id": issue.id, "title": issue.title, "line": line, "cause": issue.cause, "fix": issue.fix, "next": issue.next}))
+        .map(|hit| json!({"id": hit.issue.id, "title": hit.issue.title, "line": hit.text, "cause": hit.cause(), "fix": hit.fix(), "next": hit.next()}))
         .collect();
     let lines: Vec<&str> = log.lines().collect();
     let data = json!({ "provider_status": health, "containers": containers, "log": lines, "known_issues": named });
@@ -78,14 +78,22 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
                     if count == 1 { "issue" } else { "issues" }
                 ),
             };
-            Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify"))
+            let mut next: Vec<String> = Vec::new();
+            for command in known.iter().map(Hit::next) {
+                // Its own log is what stands above.
+                if !next.contains(&command) && !command.contains("provider-status") {
+                    next.push(command);
+                }
+            }
+            if next.is_empty() {
+                next.push("cargo xtask provider-verify".to_owned());
+            }
+            Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }
         Some(container) => {
             let failure = Failure::new(Code::Failed, "the provider does not run").cause(container.status.clone());
             Err(match known.last() {
-                Some((issue, _)) => {
-                    failure.hint(format!("{} {}", issue.cause.trim(), issue.fix.trim())).next(issue.next.clone())
-                }
+                Some(hit) => failure.hint(hit.hint()).next(hit.next()),
                 None => failure.hint("its last log lines stand above").next("cargo xtask provider-setup"),
             }
             .with(data)
@@ -100,7 +108,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     }
 }
 
-fn show(cx: &Cx, containers: &[Container], log: &str, known: &[(&Issue, String)]) {
+fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
     let row =
         |container: &Container| vec![container.service.clone(), container.status.clone(), container.image.clone()];
     let rows: Vec<Vec<String>> = containers.iter().map(row).collect();
@@ -108,31 +116,20 @@ fn show(cx: &Cx, containers: &[Container], log: &str, known: &[(&Issue, String)]
     if !log.trim().is_empty() {
         cx.ui.data(&format!("\n{log}"));
     }
-    for (issue, _) in known {
-        cx.ui.data(&named(issue));
+    for hit in known {
+        cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
     }
 }
 
-fn named(issue: &Issue) -> String {
-    format!(
-        "\nknown issue {}: {}\n  cause: {}\n    fix: {}\n   next: {}",
-        issue.id,
-        issue.title,
-        issue.cause.trim(),
-        issue.fix.trim(),
-        issue.next
-    )
-}
-
 /// Shows lines as they come, and names a known issue when its line comes for the first time.
-fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &[Issue]) -> anyhow::Result<Outcome> {
-    let mut seen: Vec<&str> = Vec::new();
+fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &Issues) -> anyhow::Result<Outcome> {
+    let mut seen: Vec<String> = Vec::new();
     compose.follow(PROVIDER, args.tail, |line| {
         cx.ui.data(line);
-        for issue in triage::borne(issues, line) {
-            if !seen.contains(&issue.id.as_str()) {
-                seen.push(&issue.id);
-                cx.ui.data(&named(issue));
+        for hit in issues.find(line) {
+            if !seen.contains(&hit.issue.id) {
+                seen.push(hit.issue.id.clone());
+                cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             }
         }
     })?;

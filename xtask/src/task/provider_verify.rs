@@ -26,7 +26,7 @@ use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
 use crate::tool::omni;
 use crate::tool::omnictl::{Omnictl, no_endpoint};
 use crate::tool::proxmox::{Proxmox, Token};
-use crate::triage;
+use crate::triage::Issues;
 use crate::ui::{Check, Done, Status};
 use crate::wait::{self, Look};
 
@@ -69,15 +69,23 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     note_health(cx, health);
     let data = json!({ "provider_id": id, "provider_status": health });
     let Some((_, first)) = failures.first().cloned() else {
-        return Ok(Outcome::done(format!("the provider `{id}` is healthy"))
-            .with(data)
-            .next("cargo xtask machineclass-create"));
+        return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(onward(cx)));
     };
     for (_, failure) in &failures[1..] {
         cx.ui.fail(failure);
     }
     let next = if first.next.is_empty() { vec!["cargo xtask provider-status".to_owned()] } else { first.next.clone() };
     Err(Failure { next, ..first.with(data) }.into())
+}
+
+/// Where a healthy provider leads: to the first thing that is missing, and at the end to the look at everything.
+fn onward(cx: &Cx) -> &'static str {
+    let has = |list: &str| !cx.settings.state.list(list).is_empty();
+    match (has("machine_classes"), has("clusters")) {
+        (_, true) => "cargo xtask doctor",
+        (true, false) => "cargo xtask cluster-create",
+        (false, false) => "cargo xtask machineclass-create",
+    }
 }
 
 fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {
@@ -107,11 +115,11 @@ fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {
 /// The last lines of the provider's log explain what its container's state does not.
 fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, 20));
-    let (Ok(log), Ok(issues)) = (log, triage::issues()) else { return failure };
-    if let Some((issue, line)) = triage::find(&issues, &log).into_iter().next_back() {
-        failure.cause.push_str(&format!("\nits log: {line}"));
-        failure.hint = format!("{} {}", issue.cause.trim(), issue.fix.trim());
-        failure.next.push(issue.next.clone());
+    let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
+    if let Some(hit) = issues.find(&log).last() {
+        failure.cause.push_str(&format!("\nits log: {}", hit.text));
+        failure.hint = hit.hint();
+        failure.next.push(hit.next());
     } else if let Some(line) =
         log.lines().rev().find(|line| line.contains("Error:") || line.contains("\"level\":\"error\""))
     {

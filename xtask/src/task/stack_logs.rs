@@ -10,11 +10,11 @@ use crate::cli::StackLogs;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::tool::compose::Compose;
-use crate::triage::{self, Issue};
+use crate::triage::Issues;
 
 pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
-    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
     let services = services(args, &compose)?;
     if args.follow {
         follow(args, cx, &compose, &services, &issues)?;
@@ -28,11 +28,11 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
             cx.ui.data(&format!("==> {service} <=="));
         }
         cx.ui.data(&log);
-        for hit in triage::hits(&issues, &log) {
-            cx.ui.data(&format!("\n{}", triage::shown(hit.issue)));
+        for hit in issues.find(&log) {
+            cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             let mut finding = serde_json::to_value(&hit)?;
             finding["service"] = Value::from(service.as_str());
-            named.push((hit.issue, finding));
+            named.push((hit.next(), finding));
         }
         logs.insert(service.clone(), log.lines().collect());
     }
@@ -42,9 +42,9 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
         count => format!("{count} known issues in these lines"),
     };
     let mut outcome = Outcome::done(summary);
-    for (issue, _) in &named {
-        if !outcome.next.contains(&issue.next) {
-            outcome.next.push(issue.next.clone());
+    for (next, _) in &named {
+        if !outcome.next.contains(next) {
+            outcome.next.push(next.clone());
         }
     }
     let findings: Vec<Value> = named.into_iter().map(|(_, finding)| finding).collect();
@@ -74,18 +74,18 @@ fn follow(
     cx: &Cx,
     compose: &Compose<'_>,
     services: &[String],
-    issues: &[Issue],
+    issues: &Issues,
 ) -> Result<(), Failure> {
     let seen: Mutex<Vec<String>> = Mutex::default();
     let one = |service: &str| {
         compose.follow(service, args.tail, |line| {
             let line = if services.len() > 1 { format!("{service} | {line}") } else { line.to_owned() };
             cx.ui.data(&line);
-            for issue in triage::borne(issues, &line) {
+            for hit in issues.find(&line) {
                 let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if !seen.contains(&issue.id) {
-                    seen.push(issue.id.clone());
-                    cx.ui.data(&format!("\n{}\n", triage::shown(issue)));
+                if !seen.contains(&hit.issue.id) {
+                    seen.push(hit.issue.id.clone());
+                    cx.ui.data(&cx.ui.advice(&format!("\n{}\n", hit.shown())));
                 }
             }
         })

@@ -1,6 +1,6 @@
 //! `stack-up`: starts the stack, and proves that it runs.
 //!
-//! 1. docker and its compose plugin are there, `docker/.env` is complete.
+//! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left.
 //! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it.
 //! 3. `docker compose up -d`, with the provider when it is set up; everything anew when the sidecar had ended alone.
 //! 4. The containers run, and Omni answers.
@@ -28,9 +28,10 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let containers = compose.containers()?;
     cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), hub::guard(cx, &containers)?)))?;
     let recreate = args.recreate || hub::out_of_step(&containers);
-    let plan = plan(provider, recreate);
+    let moved = hub::moved(cx, &containers);
+    let plan = plan(provider, recreate, &moved);
     let verb = if recreate { "Recreate" } else { "Start" };
-    let question = format!("{verb} the containers {}; volumes are kept", hub::wanted(provider).join(", "));
+    let question = format!("{verb} the containers {}; volumes are kept{moved}", hub::wanted(provider).join(", "));
     if let Applied::Planned(outcome) = apply::run(cx, &plan, &question)? {
         return Ok(outcome);
     }
@@ -56,6 +57,7 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
     }
     cx.ui.step("compose", "docker/compose.yaml and docker/.env are complete", || {
         let version = compose.version()?;
+        hub::complete(cx)?;
         compose.check()?;
         Ok(Done::ok((), format!("compose {version}")))
     })?;
@@ -68,15 +70,14 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
     }
 }
 
-fn plan(provider: bool, recreate: bool) -> Plan {
+fn plan(provider: bool, recreate: bool, moved: &str) -> Plan {
     let mut plan = Plan::default();
-    let effect = match (recreate, provider) {
-        (true, _) => "every container recreated, together, since they share one network; volumes kept",
-        (false, true) => "what does not run is started, what changed is recreated; volumes kept",
-        (false, false) => {
-            "what does not run is started, what changed is recreated, the provider left out; volumes kept"
-        }
+    let what = match (recreate, provider) {
+        (true, _) => "every container recreated, together, since they share one network",
+        (false, true) => "what does not run is started, what changed is recreated",
+        (false, false) => "what does not run is started, what changed is recreated, the provider left out",
     };
+    let effect = format!("{what}; volumes kept{moved}");
     let action = Action::StackUp { provider, recreate };
     plan.push("start", "the stack", effect, "cargo xtask stack-down", action);
     plan

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::status::cluster::ClusterView;
 use crate::tool::compose::{Compose, PROVIDER};
 use crate::tool::proxmox::Proxmox;
-use crate::triage::{self, Issue};
+use crate::triage::Issues;
 
 use super::provider_verify;
 
@@ -48,7 +48,7 @@ struct Failed {
 
 /// `failure` with what keeps the machines of the cluster, as far as it can be found out. `view` is what Omni showed last.
 pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&ClusterView>) -> Failure {
-    let Ok(issues) = triage::issues() else { return failure };
+    let Ok(issues) = Issues::of(cx) else { return failure };
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).unwrap_or_default();
     let said = telling(&errors(&log, cluster), &issues);
     // An image that does not come is retried with a word that is no error.
@@ -71,8 +71,10 @@ pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&Clust
     }
     let text = format!("{}\nTASK ERROR: {}", failed.log.join("\n"), failed.status);
     failure = known(failure, &issues, &text);
-    if let (true, Some((line, _))) = (DEAD_ENDS.contains(&failed.kind.as_str()), &said) {
-        failure.hint.push_str(" The provider never looks at this task again: when it is mended, delete the machine request, and Omni asks for a new machine.");
+    // Without a step the request is being torn down: deleting it again helps nothing.
+    let creating = said.as_ref().filter(|(line, _)| !line.step.is_empty());
+    if let (true, Some((line, _))) = (DEAD_ENDS.contains(&failed.kind.as_str()), creating) {
+        failure.hint.push_str(" The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine.");
         failure.next.push(format!("omnictl delete machinerequest {}", line.id));
     }
     failure
@@ -82,7 +84,7 @@ pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&Clust
 /// has none or cannot be read.
 pub fn complaint(cx: &Cx, cluster: &str) -> Option<(String, String)> {
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).ok()?;
-    let (line, raw) = telling(&errors(&log, cluster), &triage::issues().ok()?)?;
+    let (line, raw) = telling(&errors(&log, cluster), &Issues::of(cx).ok()?)?;
     Some((format!("{}: {}", line.id, line.error), raw))
 }
 
@@ -116,8 +118,8 @@ fn errors(log: &str, cluster: &str) -> Vec<(Line, String)> {
 
 /// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
 /// tried again after a failure may fail otherwise: the first half of it is done already.
-fn telling(errors: &[(Line, String)], issues: &[Issue]) -> Option<(Line, String)> {
-    let known = |(line, raw): &&(Line, String)| line.error == "stopped" || !triage::find(issues, raw).is_empty();
+fn telling(errors: &[(Line, String)], issues: &Issues) -> Option<(Line, String)> {
+    let known = |(line, raw): &&(Line, String)| line.error == "stopped" || !issues.find(raw).is_empty();
     errors.iter().find(known).or(errors.first()).cloned()
 }
 
@@ -158,12 +160,12 @@ fn last_failed(cx: &Cx, proxmox: &Proxmox) -> Option<Failed> {
 }
 
 /// `failure` with the known issue that `text` bears.
-fn known(mut failure: Failure, issues: &[Issue], text: &str) -> Failure {
-    if let Some((issue, _)) = triage::find(issues, text).into_iter().next() {
-        failure.hint = format!("known issue `{}`: {} {}", issue.id, issue.cause.trim(), issue.fix.trim());
-        failure.next.insert(0, issue.next.clone());
+fn known(mut failure: Failure, issues: &Issues, text: &str) -> Failure {
+    if let Some(hit) = issues.find(text).first() {
+        failure.hint = hit.hint();
+        failure.next.insert(0, hit.next());
     } else {
-        "mend what it says there.".clone_into(&mut failure.hint);
+        "fix what it says there.".clone_into(&mut failure.hint);
     }
     failure
 }
@@ -213,7 +215,7 @@ mod tests {
             + &line("error", "demo-workers-a", "500 something else", "syncVM");
         let found = errors(&log, "demo");
         assert_eq!(found[0].0.error, "500 something else");
-        let issues = triage::issues().unwrap();
+        let issues = Issues::read().unwrap();
         assert_eq!(telling(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
         assert_eq!(telling(&found[..1], &issues).unwrap().0.error, "500 something else");
         assert_eq!(telling(&[], &issues), None);

@@ -1,10 +1,11 @@
 //! `triage`: a log, from a file or from standard input, against the known issues.
 //!
-//! Each issue is named once, with the line that shows it first, its cause, what mends it, and where that is known from.
+//! Each issue is named once, with the line that shows it first, its cause, what fixes it, and where that is known from.
 //! Nothing found is an answer too: exit 0 means that the log was read.
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,30 +13,30 @@ use super::Outcome;
 use crate::cli::Triage;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
-use crate::files;
-use crate::triage::{self, Hit};
+use crate::triage::{Hit, Issues};
+use crate::{files, proc};
 
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
 const LIMIT: u64 = 64 << 20;
 
 pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
-    let issues = triage::issues().map_err(anyhow::Error::msg)?;
+    let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
     let (from, text) = read(args.file.as_deref(), cx)?;
     let lines = text.lines().count();
-    let found = triage::hits(&issues, &text);
+    let found = issues.find(&text);
     for hit in &found {
-        cx.ui.data(&shown(hit));
+        cx.ui.data(&cx.ui.advice(&shown(hit)));
     }
     let summary = match found.len() {
-        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.len()),
+        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.list().len()),
         1 => format!("{from}: one known issue in {lines} lines"),
         count => format!("{from}: {count} known issues in {lines} lines"),
     };
     let data = json!({ "lines": lines, "findings": found });
     let mut outcome = Outcome::done(summary).with(data);
     for hit in &found {
-        if !outcome.next.contains(&hit.issue.next) {
-            outcome.next.push(hit.issue.next.clone());
+        if !outcome.next.contains(&hit.next()) {
+            outcome.next.push(hit.next());
         }
     }
     if found.is_empty() {
@@ -46,7 +47,7 @@ pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
 
 fn shown(hit: &Hit<'_>) -> String {
     let more = if hit.count > 1 { format!(" (and {} more)", hit.count - 1) } else { String::new() };
-    format!("line {}{more}: {}\n{}\n", hit.line, hit.text, triage::shown(hit.issue))
+    format!("line {}{more}: {}\n{}\n", hit.line, hit.text, hit.shown())
 }
 
 /// The log and where it came from.
@@ -57,20 +58,19 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
             .cause(error.to_string())
             .hint("give a file, or paste the log on standard input: `cargo xtask triage -`")
     };
-    let mut bytes = Vec::new();
-    let from = match file.filter(|file| *file != Path::new("-")) {
+    let (from, bytes) = match file.filter(|file| *file != Path::new("-")) {
         Some(file) => {
             let from = format!("`{}`", file.display());
-            bytes = files::read_up_to(file, LIMIT + 1).map_err(|error| failed(&from, error))?;
-            from
+            let bytes = files::read_up_to(file, LIMIT + 1).map_err(|error| failed(&from, error))?;
+            (from, bytes)
         }
         None => {
             let from = "standard input".to_owned();
             if std::io::stdin().is_terminal() {
                 cx.ui.say("  paste the log, then press Enter and Ctrl-D");
             }
-            std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(&from, error))?;
-            from
+            let bytes = piped()?.map_err(|error| failed(&from, error))?;
+            (from, bytes)
         }
     };
     if bytes.len() as u64 > LIMIT {
@@ -82,6 +82,29 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
             .hint("unpack it on the way: `zcat FILE | cargo xtask triage -`"));
     }
     Ok((from, text(&bytes)))
+}
+
+/// Standard input, up to the limit. It is read when there is something: a read that waits goes on after a signal, and
+/// Ctrl-C is to end this at once.
+fn piped() -> Result<std::io::Result<Vec<u8>>, Failure> {
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 1 << 16];
+    let stdin = std::io::stdin();
+    while bytes.len() as u64 <= LIMIT {
+        if proc::interrupted() {
+            return Err(proc::interruption("reading standard input"));
+        }
+        if !proc::readable(&stdin, Duration::from_millis(250)) {
+            continue;
+        }
+        match stdin.lock().read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(bytes))
 }
 
 /// UTF-8, with a sign where it is broken; or UTF-16, as PowerShell writes what it is told to keep.

@@ -84,6 +84,47 @@ fn wrong_in(text: &str, seen: &mut usize) -> Vec<String> {
     wrong
 }
 
+/// The objects of examples: of the samples in the known issues, of the documents and of the tests.
+const SAMPLES: [&str; 12] = [
+    "example.com",
+    "example.org",
+    "example.net",
+    "alice",
+    "bob@",
+    "12345678-90ab",
+    "vmbr1",
+    "vnet20",
+    "demo-",
+    " demo",
+    "matrix",
+    "name == \"ceph\"",
+];
+
+/// What is advised names the objects of this case, or placeholders in capitals.
+#[track_caller]
+pub fn names_no_sample(text: &str) {
+    for sample in SAMPLES {
+        // An answer to `such as` is an example that says so.
+        assert!(!text.contains(sample) || text.contains("such as"), "{sample:?} of an example stands in: {text}");
+    }
+}
+
+#[test]
+fn commands_of_the_code_name_no_sample() {
+    let mut seen = 0;
+    for dir in ["xtask/src", "xtask/effects/src", "xtask/check/src", "xtask/model/src"] {
+        for path in sources(dir).into_iter().filter(|path| !path.ends_with("tests.rs")) {
+            for (_, text) in literals(&code(&path)) {
+                for command in advised(&text) {
+                    seen += 1;
+                    names_no_sample(&command);
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "{seen} commands: is the code read?");
+}
+
 #[test]
 fn every_command_that_the_code_advises_is_one_that_there_is() {
     let (mut wrong, mut seen) = (Vec::new(), 0);

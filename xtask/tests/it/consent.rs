@@ -93,7 +93,7 @@ fn talk(lab: &Sandbox, line: &str, answers: &[(&str, &str)]) -> Talk {
 }
 
 fn vms(lab: &Sandbox) -> usize {
-    lab.dump()["proxmox"]["vms"].as_array().unwrap().len()
+    lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len)
 }
 
 /// The template of `demo` with a worker set of nothing.
@@ -287,9 +287,13 @@ fn sync_refuses_what_cluster_check_refuses() {
 /// Puts an omnictl first in PATH that runs `script` on every call before it does what it is asked to.
 fn meddling(lab: &mut Sandbox, script: &str) {
     let path = lab.env("PATH").to_owned();
-    let real = path.split(':').map(|dir| format!("{dir}/omnictl")).find(|file| fs::exists(file).unwrap()).unwrap();
+    let real = path
+        .split(':')
+        .map(|dir| format!("{dir}/omnictl"))
+        .find(|file| fs::exists(file).is_ok_and(|there| there))
+        .expect("the lab's omnictl");
     lab.write("bin/omnictl", &format!("#!/bin/sh\n{script}\nexec {real} \"$@\"\n"));
-    fs::set_permissions(lab.file("bin/omnictl"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(lab.file("bin/omnictl"), fs::Permissions::from_mode(0o755)).expect("executable");
     lab.set("PATH", Some(&format!("{}:{path}", lab.file("bin").display())));
 }
 

@@ -354,9 +354,10 @@ fn fuzz_what_programs_print() {
         let _ = (sync::sync_actions(&text), omni::omnictl_version(&text), docker::version(&text));
         let _ = (labels::parse(&text), version::parse(&text), version::numbers(&text));
     });
-    let issues = triage::issues().expect("the known issues");
-    let samples: Vec<Vec<u8>> = issues.iter().map(|issue| triage::shown(issue).into_bytes()).collect();
-    fuzz("logs", 20, &samples, |bytes| drop(triage::hits(&issues, &text(bytes))));
+    let issues = triage::Issues::read().expect("the known issues");
+    let samples: Vec<Vec<u8>> =
+        issues.list().iter().map(|issue| format!("{}\n{}", issue.sample, issue.fix).into_bytes()).collect();
+    fuzz("logs", 20, &samples, |bytes| drop(issues.find(&text(bytes))));
 }
 
 #[test]

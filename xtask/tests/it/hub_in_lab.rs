@@ -60,7 +60,7 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     let account = ["--service-account", "Operator", "--service-account-name", "tasks"];
     let (code, document) = setup(&lab, &words, &[account.as_slice(), &["--dry-run"]].concat());
     let words_of_call = words.iter().map(String::as_str).filter(|word| *word != "--json").chain(account);
-    let call = format!("{} --project-dir {}", words_of_call.collect::<Vec<_>>().join(" "), lab.project().display());
+    let call = words_of_call.collect::<Vec<_>>().join(" ");
     assert_eq!((code, &document["next"]), (3, &json!([format!("cargo xtask {call}")])), "the very call");
     assert!(!lab.file("docker/.env").exists() && !lab.file("docker/omni.asc").exists(), "a dry run wrote something");
     let plan = document["data"]["plan"].as_array().unwrap();
@@ -93,6 +93,108 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     // The store outlived its containers, so its key and its name are settled.
     fs::remove_file(lab.file("docker/omni.asc")).expect("it was there");
     lab.run("omni-setup --yes").exits(1).says(&["docker/omni.asc does not exist, and Omni has a store"]);
+}
+
+/// What `docker/.env` can be like where somebody copied the example, or took a line out.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    Missing,
+    Empty,
+    Example,
+}
+
+fn with(env: &str, example: &str, keys: &[&str], left: Left) -> String {
+    let mut out = String::new();
+    for line in env.lines() {
+        let key = line.split('=').next().unwrap_or_default();
+        match (keys.contains(&key), left) {
+            (false, _) => out.push_str(&format!("{line}\n")),
+            (true, Left::Missing) => {}
+            (true, Left::Empty) => out.push_str(&format!("{key}=\n")),
+            (true, Left::Example) => {
+                let line = example.lines().find(|line| line.starts_with(&format!("{key}=")));
+                out.push_str(&format!("{}\n", line.expect("the example has it")));
+            }
+        }
+    }
+    out
+}
+
+const REQUIRED: [&str; 10] = [
+    "OMNI_DOMAIN",
+    "OMNI_LAN_ADDRESS",
+    "OMNI_ACCOUNT_UUID",
+    "OMNI_INITIAL_USER",
+    "OMNI_TLS_CERT",
+    "OMNI_TLS_KEY",
+    "OIDC_ISSUER_URL",
+    "OIDC_CLIENT_ID",
+    "OIDC_CLIENT_SECRET",
+    "TS_AUTHKEY",
+];
+
+/// Given a file, docker compose refuses every command while a value is missing or not valid; a stack that runs must be
+/// looked at and ended all the same.
+#[test]
+fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
+    let mut lab = Sandbox::new();
+    lab.set("DOCKER_HOST", Some("tcp://lab"));
+    lab.run("stack-up --yes").exits(0);
+    let (env, example) = (lab.read("docker/.env"), lab.read("docker/.env.example"));
+    for left in [Left::Missing, Left::Empty, Left::Example] {
+        for key in REQUIRED {
+            lab.write("docker/.env", &with(&env, &example, &[key], left));
+            lab.run("omni-status").exits(0).says(&["2 of 2 run"]);
+            lab.run("stack-logs omni").exits(0).says(&["starting Omni"]);
+            lab.run("stack-up --yes").exits(4).says(&[key, "docker/.env"]);
+        }
+        lab.write("docker/.env", &with(&env, &example, &REQUIRED, left));
+        lab.run("stack-logs").exits(0);
+        let doctor = lab.run("doctor --area docker --json").json();
+        let check = |id: &str| {
+            let found = doctor["steps"].as_array().expect("a list").iter().find(|step| step["id"] == id);
+            found.map(|step| step["status"].clone()).unwrap_or_else(|| panic!("{id} is there: {doctor:#}"))
+        };
+        assert_eq!(check("docker.containers"), "ok", "{left:?} {doctor:#}");
+        lab.run("stack-down --yes").exits(0);
+        assert_eq!(containers(&lab), Vec::<String>::new(), "{left:?}");
+        lab.write("docker/.env", &env);
+        lab.run("stack-up --yes").exits(0);
+    }
+    // Neither do they depend on a value that compose can use.
+    for value in ["omni.lan", "192.0.2.10:443", "'192.0.2.10 x'"] {
+        let text = with(&env, &example, &["OMNI_LAN_ADDRESS"], Left::Missing);
+        lab.write("docker/.env", &format!("{text}OMNI_LAN_ADDRESS={value}\n"));
+        lab.run("omni-status").exits(0);
+        lab.run("stack-up --yes").exits(1).says(&[
+            "OMNI_LAN_ADDRESS",
+            "is not a valid IP address",
+            "ip -brief address",
+        ]);
+    }
+    lab.run("stack-down --yes").exits(0);
+    assert_eq!(containers(&lab), Vec::<String>::new());
+}
+
+/// The example's account UUID is also the example's token secret: a redaction made `"***" is no UUID` of it.
+#[test]
+fn a_value_left_at_the_example_is_called_that() {
+    let mut lab = Sandbox::new();
+    lab.set("DOCKER_HOST", Some("tcp://lab"));
+    let example = lab.read("docker/.env.example");
+    let env = with(
+        &lab.read("docker/.env"),
+        &example,
+        &["OMNI_ACCOUNT_UUID", "OMNI_DOMAIN", "OMNI_LAN_ADDRESS"],
+        Left::Example,
+    );
+    lab.write("docker/.env", &env);
+    lab.write("docker/config.yaml", &lab.read("docker/config.yaml.example"));
+    let said = lab.run("doctor").says(&[
+        "OMNI_ACCOUNT_UUID in docker/.env still has the example's value",
+        "OMNI_LAN_ADDRESS in docker/.env still has the example's value",
+    ]);
+    assert!(!said.stderr.contains("***") && !said.stdout.contains("***"), "{said:#?}");
 }
 
 #[test]

@@ -283,6 +283,29 @@ fn wait_for(mut it: impl FnMut() -> bool) {
     }
 }
 
+/// What a task advises can be pasted where it is printed: in text and in JSON, as a command and inside a sentence.
+#[test]
+fn advice_carries_the_project_that_was_given() {
+    let lab = Sandbox::new();
+    let given = format!(" --project-dir {}", lab.project().display());
+    let said = |words: &[&str]| {
+        let output = lab.command(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    for words in [&["provider-status"][..], &["cluster-status", "zebra"], &["cluster-sync", "zebra", "--json"]] {
+        let text = said(words);
+        let advised: Vec<&str> = text.split("cargo xtask ").skip(1).collect();
+        assert!(!advised.is_empty(), "{text}");
+        for rest in advised {
+            let call = rest.split(['`', '\n', '"']).next().unwrap_or_default();
+            assert!(call.ends_with(&given), "{call}\n\n{text}");
+        }
+    }
+    // The next step of a dry run has it once.
+    let text = said(&["provider-setup", "--dry-run", "--yes", "--json"]);
+    assert_eq!(text.matches(&given).count(), 1, "{text}");
+}
+
 #[test]
 fn outside_a_project_that_is_said() {
     let lab = Sandbox::new();

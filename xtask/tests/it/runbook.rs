@@ -72,7 +72,7 @@ fn every_dry_run_changes_nothing() {
         assert_eq!(ran.code, code, "{line}: {ran:#?}");
         if code == 3 {
             assert!(!ran.json()["data"]["plan"].as_array().unwrap().is_empty(), "{line}: {ran:#?}");
-            let call = format!("cargo xtask {line} --yes --project-dir {}", lab.project().display());
+            let call = format!("cargo xtask {line} --yes");
             assert_eq!(ran.json()["next"], json!([call]), "{line}: the very call that carries it out");
         }
         assert_eq!(lab.tree(), tree, "{line} changed the project");

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
+use super::engine::Shown;
+
 /// A compose project.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Project {
     /// Its name.
     pub name: String,
@@ -22,6 +24,28 @@ pub struct Project {
     pub volumes: Vec<String>,
     /// What compose says on stderr while it reads: unset variables.
     pub warnings: Vec<String>,
+    /// It was named, not read from a file: what the engine has is all that is known of it.
+    pub by_name: bool,
+}
+
+impl Project {
+    /// The project that these containers belong to.
+    pub fn of(name: String, containers: Vec<Shown>) -> Project {
+        let file = containers.first().map(|shown| PathBuf::from(&shown.file)).unwrap_or_default();
+        let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let services = containers.into_iter().map(|shown| (shown.service.name.clone(), shown.service)).collect();
+        Project { name, file, dir, services, by_name: true, ..Project::default() }
+    }
+}
+
+/// What is said beside the file.
+pub struct Read<'a> {
+    /// `--profile`
+    pub profiles: &'a [String],
+    /// `--project-name`
+    pub name: Option<&'a str>,
+    /// `--env-file`, instead of `.env` beside the file.
+    pub env_file: Option<&'a str>,
 }
 
 /// A service with everything that its container would see.
@@ -51,6 +75,8 @@ pub struct Service {
     pub network_of: Option<String>,
     /// Published ports: host address, host port, container port, protocol.
     pub ports: Vec<(String, u16, u16, String)>,
+    /// Names that `/etc/hosts` has beside its own: name and address, as the engine takes them apart.
+    pub extra_hosts: Vec<(String, String)>,
     /// What it depends on, and the condition.
     pub depends_on: BTreeMap<String, String>,
     /// It has a healthcheck.
@@ -63,8 +89,8 @@ pub struct Service {
     pub hash: String,
 }
 
-/// Reads a project. `profiles` are the active ones. The error is compose's, for stderr.
-pub fn load(file: &str, profiles: &[String]) -> Result<Project, String> {
+/// Reads a project. The error is compose's, for stderr.
+pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
     let file = std::path::absolute(file).map_err(|why| why.to_string())?;
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(&file)
@@ -73,17 +99,19 @@ pub fn load(file: &str, profiles: &[String]) -> Result<Project, String> {
     let mut value: Value = serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))?;
     // A merge key that is no mapping is for the engine to refuse.
     let _ = value.apply_merge();
-    let mut variables = Variables { env: dotenv(&dir.join(".env"))?, warnings: Vec::new() };
+    let env_file = read.env_file.map_or_else(|| dir.join(".env"), PathBuf::from);
+    let mut variables = Variables { env: dotenv(&env_file)?, warnings: Vec::new() };
     variables.env.extend(std::env::vars());
     variables.replace(&mut value, "")?;
-    let name = match variables.env.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()) {
-        Some(name) => name.clone(),
+    let own = variables.env.get("COMPOSE_PROJECT_NAME").map(String::as_str).filter(|name| !name.is_empty());
+    let name = match read.name.or(own) {
+        Some(name) => name.to_owned(),
         None => match value.get("name").and_then(Value::as_str) {
             Some(name) => name.to_owned(),
             None => dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default(),
         },
     };
-    let mut active = profiles.to_vec();
+    let mut active = read.profiles.to_vec();
     if let Some(more) = variables.env.get("COMPOSE_PROFILES") {
         active.extend(more.split(',').map(|profile| profile.trim().to_owned()).filter(|profile| !profile.is_empty()));
     }
@@ -94,6 +122,7 @@ pub fn load(file: &str, profiles: &[String]) -> Result<Project, String> {
         services: BTreeMap::new(),
         volumes: names(value.get("volumes")),
         warnings: variables.warnings.clone(),
+        by_name: false,
     };
     let services = value.get("services").and_then(Value::as_mapping).cloned().unwrap_or_default();
     for (key, spec) in &services {
@@ -104,7 +133,9 @@ pub fn load(file: &str, profiles: &[String]) -> Result<Project, String> {
             project.services.insert(service.name.clone(), service);
         }
     }
+    let configs = names(value.get("configs"));
     for service in project.services.values() {
+        undefined(&project, service, services.get(service.name.as_str()), &configs)?;
         for other in service.depends_on.keys().chain(service.network_of.as_ref()) {
             if !services.contains_key(other.as_str()) {
                 let text = "depends on undefined service";
@@ -113,6 +144,19 @@ pub fn load(file: &str, profiles: &[String]) -> Result<Project, String> {
         }
     }
     Ok(project)
+}
+
+/// Refuses volumes and configs that the file does not define (recorded).
+fn undefined(project: &Project, service: &Service, spec: Option<&Value>, configs: &[String]) -> Result<(), String> {
+    let used = spec.and_then(|spec| spec.get("configs")).and_then(Value::as_sequence).into_iter().flatten();
+    let used: Vec<String> = used.map(|item| item.get("source").map_or_else(|| scalar(item), scalar)).collect();
+    let volume = service.volumes.iter().map(|(name, _)| name).find(|name| !project.volumes.contains(name));
+    let volume = volume.map(|name| format!("volume {name}"));
+    let config = used.iter().find(|name| !configs.contains(name)).map(|name| format!("config {name}"));
+    match volume.or(config) {
+        Some(what) => Err(format!("service {:?} refers to undefined {what}: invalid compose project", service.name)),
+        None => Ok(()),
+    }
 }
 
 fn names(value: Option<&Value>) -> Vec<String> {
@@ -244,7 +288,9 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
         _ => {}
     }
     mounts(project, spec.get("volumes"), &mut out);
-    ports(spec.get("ports"), &mut out);
+    ports(spec.get("ports"), &mut out)?;
+    let host = |text: String| text.split_once(['=', ':']).map(|(name, ip)| (name.to_owned(), ip.to_owned()));
+    out.extra_hosts = strings(spec.get("extra_hosts")).into_iter().filter_map(host).collect();
     let text = serde_json::to_string(&out).unwrap_or_default();
     out.hash = crate::tls::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
     Ok(out)
@@ -305,20 +351,32 @@ fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
     }
 }
 
-fn ports(value: Option<&Value>, out: &mut Service) {
+/// Ports in the short form: `[HOST:[PUBLISHED:]]TARGET[/PROTOCOL]` (docker/go-connections v0.7.0 `nat.ParsePortSpec`; the
+/// refusals are recorded).
+fn ports(value: Option<&Value>, out: &mut Service) -> Result<(), String> {
     for item in value.and_then(Value::as_sequence).into_iter().flatten() {
         let text = scalar(item);
-        let (rest, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
-        let mut parts = rest.rsplit(':');
-        let target = parts.next().and_then(|port| port.parse().ok());
-        let published = parts.next().and_then(|port| port.parse().ok());
-        let host: Vec<&str> = parts.collect();
-        let host =
-            if host.is_empty() { "0.0.0.0".to_owned() } else { host.into_iter().rev().collect::<Vec<_>>().join(":") };
-        if let Some(target) = target {
-            out.ports.push((host, published.unwrap_or(target), target, protocol.to_owned()));
+        let (rest, protocol) = text.rsplit_once('/').filter(|(_, last)| !last.contains(':')).unwrap_or((&text, "tcp"));
+        let mut parts = rest.rsplitn(3, ':');
+        let (target, published) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let host = parts.next().unwrap_or_default();
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if !bare.is_empty() && bare.parse::<std::net::IpAddr>().is_err() {
+            return Err(format!("invalid IP address: {host}"));
         }
+        let port = |text: &str| text.parse::<u16>().ok();
+        let Some(target) = port(target) else { return Err(format!("invalid containerPort: {target}")) };
+        let published = match published {
+            "" => target,
+            text => port(text).ok_or_else(|| format!("invalid hostPort: {text}"))?,
+        };
+        if !["tcp", "udp", "sctp"].contains(&protocol) {
+            return Err(format!("invalid proto: {protocol}"));
+        }
+        let host = if bare.is_empty() { "0.0.0.0" } else { bare };
+        out.ports.push((host.to_owned(), published, target, protocol.to_owned()));
     }
+    Ok(())
 }
 
 /// Variables and what was missed.
@@ -450,30 +508,44 @@ fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let Some((key, value)) = line.split_once('=') else {
-            let key = line.trim();
-            if key.contains(char::is_whitespace) {
-                let shown = path.display();
-                return Err(format!("failed to read {shown}: line {}: key cannot contain a space", number + 1));
-            }
+        let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
+        let (key, shown) = (key.trim(), path.display());
+        if key.contains(char::is_whitespace) {
+            return Err(format!("failed to read {shown}: line {}: key cannot contain a space", number + 1));
+        }
+        if key.contains('$') {
+            let why = format!("unexpected character \"$\" in variable name {line:?}");
+            return Err(format!("failed to read {shown}: line {}: {why}", number + 1));
+        }
+        if !line.contains(['=', ':']) {
             continue;
-        };
+        }
         let value = value.trim_start();
-        let value = match value.chars().next() {
-            Some('\'') => value[1..].split('\'').next().unwrap_or_default().to_owned(),
-            Some('"') => {
-                let inner = value[1..].rsplit_once('"').map_or(&value[1..], |(inner, _)| inner);
-                let unescaped = inner.replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
-                variables.expand(&unescaped).unwrap_or(unescaped)
+        let (text, literal) = match value.chars().next() {
+            Some(quote @ ('\'' | '"')) => {
+                let end = value[1..].rfind(quote).ok_or_else(|| {
+                    format!("failed to read {shown}: line {}: unterminated quoted value {value}", number + 2)
+                })?;
+                let inner = &value[1..=end];
+                match quote {
+                    '\'' => (inner.split('\'').next().unwrap_or_default().to_owned(), true),
+                    _ => (inner.replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\"), false),
+                }
             }
-            _ => {
-                let bare = value.split(" #").next().unwrap_or_default().trim_end();
-                variables.expand(bare).unwrap_or_else(|_| bare.to_owned())
-            }
+            _ => (value.split(" #").next().unwrap_or_default().trim_end().to_owned(), false),
+        };
+        let value = match literal {
+            true => text,
+            false => match variables.expand(&text) {
+                Ok(value) => value,
+                // A `$` that begins no name stays as it is.
+                Err(_) if !text.contains("${") => text,
+                Err(_) => return Err(format!("failed to read {shown}: Invalid template: {text:?}")),
+            },
         };
         // The shell's own variables win over the file's, also inside it.
-        variables.env.entry(key.trim().to_owned()).or_insert_with(|| value.clone());
-        out.insert(key.trim().to_owned(), value);
+        variables.env.entry(key.to_owned()).or_insert_with(|| value.clone());
+        out.insert(key.to_owned(), value);
     }
     Ok(out)
 }

@@ -230,6 +230,17 @@ impl Engine {
         if let Some(why) = faulty::pull(&self.around.faults, &service.image) {
             return Told::Failed(why);
         }
+        // docker 20.10.24, recorded. The lab's own Omni is at a port of this host, where a real one has 443 and none in its name.
+        let own = format!("{}:127.0.0.1", self.around.omni_addr.port());
+        let refused = |(_, ip): &&(String, String)| *ip != own && ip.parse::<std::net::IpAddr>().is_err();
+        if let Some((_, ip)) = service.extra_hosts.iter().find(refused) {
+            return Told::Failed(format!("invalid IP address in add-host: {ip:?}"));
+        }
+        if !["", "no", "always", "unless-stopped", "on-failure"]
+            .contains(&service.restart.split(':').next().unwrap_or_default())
+        {
+            return Told::Failed(format!("invalid restart policy '{}'", service.restart));
+        }
         for (_, host) in &service.binds {
             let path = std::path::Path::new(host);
             if path.exists() {
@@ -298,6 +309,7 @@ impl Engine {
             return Told::Failed(why);
         }
         begin(&mut container.shown);
+        // At once, for the provider asks at once; where a fault ends Omni, its own run says so.
         if is_omni(&container.shown.service) && !faulty::OMNI_ENDS.iter().any(|(name, _)| self.around.faults.has(name))
         {
             self.around.omni_down.store(false, Ordering::Relaxed);
@@ -392,7 +404,7 @@ impl Engine {
         if service.image.contains("tailscale") {
             return self.sidecar(key, service, log).await;
         }
-        if service.image.contains("siderolabs/omni") {
+        if is_omni(service) {
             super::containers::omni_says(log);
             let ended = faulty::last_words(&self.around.faults);
             self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
@@ -521,7 +533,7 @@ impl Engine {
     }
 }
 
-/// What answers at Omni's endpoint lives in this container, once there is one.
+/// Whether what answers at Omni's endpoint runs in it. The provider's image has the same beginning.
 fn is_omni(service: &Service) -> bool {
     service.image.contains("siderolabs/omni") && !service.image.contains("omni-infra-provider")
 }

@@ -120,6 +120,49 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
     }
 }
 
+/// The flags before the command of `docker compose`.
+#[derive(Default)]
+struct Flags {
+    file: Option<String>,
+    name: Option<String>,
+    env_file: Option<String>,
+    profiles: Vec<String>,
+}
+
+/// The flags, and the words after them.
+fn flags<'a, 'w>(words: &'a [&'w str]) -> (Flags, &'a [&'w str]) {
+    let mut flags = Flags::default();
+    let mut rest = words;
+    while let [word, after @ ..] = rest {
+        let (name, joined) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value)),
+            _ => (*word, None),
+        };
+        if !["-f", "--file", "-p", "--project-name", "--env-file", "--profile"].contains(&name) {
+            break;
+        }
+        let (value, after) = match (joined, after) {
+            (Some(value), after) => (value, after),
+            (None, [value, after @ ..]) => (*value, after),
+            (None, []) => break,
+        };
+        match name {
+            "-f" | "--file" => flags.file = Some(value.to_owned()),
+            "-p" | "--project-name" => flags.name = Some(value.to_owned()),
+            "--env-file" => flags.env_file = Some(value.to_owned()),
+            _ => flags.profiles.push(value.to_owned()),
+        }
+        rest = after;
+    }
+    (flags, rest)
+}
+
+/// A warning as compose's logger writes it.
+fn warn(text: &str) {
+    let time = crate::omni::resource::rfc3339(crate::omni::wall_now());
+    err(&format!("time=\"{time}\" level=warning msg=\"{text}\"\n"));
+}
+
 /// A call of `docker compose`.
 struct Compose {
     line: Line,
@@ -128,30 +171,7 @@ struct Compose {
 
 impl Compose {
     fn run(&mut self, words: &[&str]) -> Result<(), Fail> {
-        let (mut file, mut profiles) = (None, Vec::new());
-        let mut rest = words;
-        loop {
-            rest = match rest {
-                ["-f" | "--file", path, after @ ..] => {
-                    file = Some((*path).to_owned());
-                    after
-                }
-                ["--profile", name, after @ ..] => {
-                    profiles.push((*name).to_owned());
-                    after
-                }
-                [flag, after @ ..] if flag.starts_with("--profile=") || flag.starts_with("--file=") => {
-                    let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-                    if name == "--file" {
-                        file = Some(value.to_owned());
-                    } else {
-                        profiles.push(value.to_owned());
-                    }
-                    after
-                }
-                _ => break,
-            };
-        }
+        let (flags, rest) = flags(words);
         // The recordings were made with a build that calls itself `dev`.
         let version = match self.start.release.old() {
             true => "dev",
@@ -166,17 +186,24 @@ impl Compose {
             }
             ["version", ..] => return Err(Fail::Unknown),
             [command, args @ ..] => {
-                let file = file.unwrap_or_else(|| "compose.yaml".to_owned());
+                if flags.file.is_none() && flags.name.is_some() {
+                    return self.command_by_name(flags.name.unwrap_or_default(), command, args);
+                }
+                let file = flags.file.unwrap_or_else(|| "compose.yaml".to_owned());
                 if self.start.shows("docker-compose-old") {
                     // Before 2.23.1 the schema of `configs` had no `content`.
                     let text =
                         format!("validating {file}: configs.omni-oidc Additional property content is not allowed");
                     return Err(Fail::Said(text));
                 }
-                let project = compose::load(&file, &profiles).map_err(Fail::Said)?;
+                let read = compose::Read {
+                    profiles: &flags.profiles,
+                    name: flags.name.as_deref(),
+                    env_file: flags.env_file.as_deref(),
+                };
+                let project = compose::load(&file, &read).map_err(Fail::Said)?;
                 for warning in &project.warnings {
-                    let time = crate::omni::resource::rfc3339(crate::omni::wall_now());
-                    err(&format!("time=\"{time}\" level=warning msg=\"{warning}\"\n"));
+                    warn(warning);
                 }
                 return self.command(&project, command, args);
             }
@@ -185,11 +212,33 @@ impl Compose {
         Ok(())
     }
 
+    /// A command for a project of which only the name is given: compose then knows what the engine has, and needs neither
+    /// file nor variables (docker compose 5.5.1, recorded).
+    fn command_by_name(&mut self, name: String, command: &str, args: &[&str]) -> Result<(), Fail> {
+        if !["ps", "down", "logs", "exec", "start", "stop"].contains(&command) {
+            return Err(Fail::Unknown);
+        }
+        reachable(&self.start)?;
+        let found = self.containers(&Project { name: name.clone(), ..Project::default() })?;
+        if found.is_empty() {
+            match (command, args) {
+                ("start", _) => return Err(Fail::Said(format!("no container found for project {name:?}: not found"))),
+                ("stop" | "logs", _) => return Ok(()),
+                ("down", []) => {
+                    warn(&format!("Warning: No resource found to remove for project \\\"{name}\\\"."));
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        self.command(&Project::of(name, found), command, args)
+    }
+
     fn command(&mut self, project: &Project, command: &str, args: &[&str]) -> Result<(), Fail> {
         if (command, args) == ("config", &["-q"][..]) || (command, args) == ("config", &["--quiet"][..]) {
             return Ok(());
         }
-        if !["ps", "up", "down", "logs", "restart", "exec"].contains(&command) {
+        if !["ps", "up", "down", "logs", "restart", "exec", "start", "stop"].contains(&command) {
             return Err(Fail::Unknown);
         }
         reachable(&self.start)?;
@@ -198,6 +247,8 @@ impl Compose {
             "up" => self.up(project, args),
             "down" if args.is_empty() => self.down(project),
             "restart" => self.restart(project, args),
+            "start" => self.start(project, args),
+            "stop" => self.stop(project, args),
             "logs" => self.logs(project, args),
             "exec" => self.exec(project, args),
             _ => Err(Fail::Unknown),
@@ -222,15 +273,17 @@ impl Compose {
     }
 
     fn ps(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        let (mut all, mut json, mut services) = (false, false, Vec::new());
+        let (mut all, mut show, mut services) = (false, "table", Vec::new());
         let mut rest = args;
         while let [word, after @ ..] = rest {
             rest = after;
             match *word {
                 "--all" | "-a" => all = true,
-                "--format=json" => json = true,
+                "--quiet" | "-q" => show = "ids",
+                "--services" => show = "services",
+                "--format=json" => show = "json",
                 "--format" if after.first() == Some(&"json") => {
-                    json = true;
+                    show = "json";
                     rest = &after[1..];
                 }
                 word if word.starts_with('-') => return Err(Fail::Unknown),
@@ -238,16 +291,22 @@ impl Compose {
             }
         }
         let mut found = self.containers(project)?;
-        let old = found.clone();
         found.retain(|shown| all || matches!(shown.state.as_str(), "running" | "restarting"));
         found.retain(|shown| services.is_empty() || services.contains(&shown.service.name.as_str()));
-        if let Some(unknown) = services.iter().find(|name| !old.iter().any(|shown| shown.service.name == **name)) {
+        // Without a file, compose cannot know which services there are.
+        let unknown = |name: &&&str| !project.by_name && !project.services.contains_key(**name);
+        if let Some(unknown) = services.iter().find(unknown) {
             return Err(Fail::Said(format!("no such service: {unknown}")));
         }
         let now = crate::provider::log::now();
-        match json {
-            true => out(&found.iter().map(|shown| show::json(project, shown, now)).collect::<String>()),
-            false => out(&show::table(&found, now)),
+        match show {
+            "ids" => out(&found.iter().map(|shown| shown.id.clone() + "\n").collect::<String>()),
+            "services" => {
+                let names: Vec<&str> = found.iter().map(|shown| shown.service.name.as_str()).collect();
+                out(&(names.join("\n") + "\n"));
+            }
+            "json" => out(&found.iter().map(|shown| show::json(project, shown, now)).collect::<String>()),
+            _ => out(&show::table(&found, now)),
         }
         Ok(())
     }
@@ -296,7 +355,8 @@ impl Compose {
             }
         }
         let found = self.containers(project)?;
-        if let Some(unknown) = services.iter().find(|name| !project.services.contains_key(*name)) {
+        let unknown = |name: &&String| !project.by_name && !project.services.contains_key(*name);
+        if let Some(unknown) = services.iter().find(unknown) {
             // Compose knows what the file has; containers of other profiles count as well.
             if !found.iter().any(|shown| shown.service.name == **unknown) {
                 return Err(Fail::Said(format!("no such service: {unknown}")));

@@ -1,4 +1,10 @@
-//! `docker compose` on the project's own stack, always with `-f docker/compose.yaml` and never with `-v`.
+//! `docker compose` on the project's own stack, never with `-v`.
+//!
+//! What makes containers is called with `-f docker/compose.yaml`. What only looks at them or ends them is called by the
+//! project's name alone: given a file, compose fills in every variable before it does anything and refuses a value that is
+//! missing or not valid (`invalid IP address: …`), so a stack with an incomplete `docker/.env` could be neither looked at
+//! nor ended. By name it goes by the labels of the containers (docker/compose v5.5.1 `cmd/compose/compose.go`
+//! `projectOrName`, `pkg/compose/down.go`).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +16,6 @@ use crate::cx::Cx;
 use crate::proc::{self, Ended, Job};
 use crate::settings::environment;
 use model::failure::{Code, Failure, Kind};
-use model::spec::env::REQUIRED;
 use model::status::docker::{self, Container};
 
 /// The service that the provider runs in.
@@ -21,6 +26,10 @@ pub const SIDECAR: &str = "omni-tailscale";
 pub const OMNI: &str = "omni";
 /// The profile of the provider: Omni must start before the provider's key exists, so the provider waits to be asked for.
 const PROFILE: &str = "provider";
+/// The name of the stack: `name:` in `docker/compose.yaml`, and the start of the names of its volumes.
+const PROJECT: &str = "omni-scale";
+/// A file of variables that is empty: without it, compose would read the `.env` of the directory that it runs in.
+const NO_VARIABLES: &str = "/dev/null";
 
 /// Pulling images and waiting for a healthy sidecar takes minutes on a slow line.
 const UP: Duration = Duration::from_secs(600);
@@ -71,12 +80,8 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`]; [`Code::Failed`] when the answer is not understood.
     pub fn containers(&self) -> Result<Vec<Container>, Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let job = Job::new(
-            "listing the containers of the stack",
-            cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} ps --all --format json"),
-        );
-        let ended = self.run(self.readable(job).deadline(QUICK))?;
+        let job = self.by_name("listing the containers of the stack", &["ps", "--all", "--format", "json"])?;
+        let ended = self.run(job.deadline(QUICK))?;
         docker::containers(&ended.stdout)
             .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why))
     }
@@ -112,9 +117,7 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`].
     pub fn down(&self) -> Result<(), Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let cmd = cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} down");
-        self.run(self.readable(Job::new("ending the stack", cmd)).deadline(self.cx.limit(UP))).map(drop)
+        self.run(self.by_name("ending the stack", &["down"])?.deadline(self.cx.limit(UP))).map(drop)
     }
 
     /// Runs a program inside a running container and returns how it ended, whatever its exit status.
@@ -122,9 +125,8 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// Those of [`crate::proc::Proc::run`].
     pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<Ended, Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let cmd = cmd!(shell, "{docker} compose -f {file} exec -T {service} {words...}");
-        self.cx.proc.run(own(self.readable(Job::new(purpose, cmd)).deadline(QUICK)))
+        let job = self.by_name(purpose, &[&["exec", "-T", service], words].concat())?;
+        self.cx.proc.run(own(job.deadline(QUICK)))
     }
 
     /// The last `tail` lines of a service's log, oldest first, each with its time.
@@ -146,22 +148,18 @@ impl<'a> Compose<'a> {
     }
 
     fn log_job(&self, service: &str, tail: u32, follow: bool) -> Result<Job, Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
         let tail = format!("--tail={tail}");
-        let follow = follow.then_some("--follow");
-        let cmd = cmd!(
-            shell,
-            "{docker} compose -f {file} --profile {PROFILE} logs --no-log-prefix --timestamps {tail} {follow...} {service}"
-        );
-        Ok(self.readable(Job::new(format!("reading the log of {service}"), cmd)).deadline(QUICK))
+        let mut words = vec!["logs", "--no-log-prefix", "--timestamps", &tail];
+        words.extend(follow.then_some("--follow"));
+        words.push(service);
+        Ok(self.by_name(&format!("reading the log of {service}"), &words)?.deadline(QUICK))
     }
 
-    /// For calls that create nothing: compose replaces every variable before it does anything, and would refuse to look
-    /// while one that the file wants has no value yet.
-    fn readable(&self, job: Job) -> Job {
-        let env = &self.cx.settings.env_file;
-        let absent = |key: &&str| env.get(key).is_none_or(str::is_empty);
-        REQUIRED.iter().map(|each| each.key).filter(absent).fold(job, |job, key| job.env(key, "not-set"))
+    /// A call that makes nothing: by the project's name, so that it does not depend on what `docker/.env` holds.
+    fn by_name(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
+        let (shell, docker) = (proc::shell()?, &self.docker);
+        let cmd = cmd!(shell, "{docker} compose -p {PROJECT} --env-file {NO_VARIABLES} {words...}");
+        Ok(Job::new(purpose, cmd))
     }
 
     fn run(&self, job: Job) -> Result<Ended, Failure> {
@@ -186,66 +184,176 @@ fn no_plugin(said: &str) -> Failure {
 
 /// What docker compose said, in the operator's words. The texts are those of docker compose 5.5.1 on an engine 20.10.
 pub(super) fn explain(ended: &Ended) -> Failure {
-    // What it did before it failed is progress, not the reason.
+    let said = reason(&ended.stderr);
+    match understood(&said) {
+        Some(failure) => failure,
+        None if said.is_empty() => ended.failure(),
+        None => ended.failure().cause(said),
+    }
+}
+
+/// What is on stderr without progress.
+fn reason(stderr: &str) -> String {
+    // What it did before it failed is progress, not the reason; such a line begins with a blank, and the one of the step
+    // that failed repeats the reason.
     let progress = |line: &&str| {
-        !["Container", "Volume", "Network", "Image"].contains(&line.split_whitespace().next().unwrap_or(""))
+        line.starts_with(' ')
+            || ["Container", "Volume", "Network", "Image"].contains(&line.split_whitespace().next().unwrap_or(""))
     };
-    let said = ended.stderr.lines().filter(progress).collect::<Vec<_>>().join("\n");
-    let said = said.trim();
+    stderr.lines().filter(|line| !progress(line)).collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// The failure behind a text that is known.
+fn understood(said: &str) -> Option<Failure> {
     let has = |text: &str| said.contains(text);
     if let Some((_, path)) = said.split_once("bind source path does not exist: ") {
-        let path = path.lines().next().unwrap_or_default();
-        return Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
+        let path = path.lines().next().unwrap_or_default().trim_end();
+        return Some(Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
             .cause("docker/compose.yaml mounts it into a container")
             .hint(
                 "docker/README.md says what each file is; a certificate or key may have another place: see docker/.env",
-            );
+            ));
     }
     if has("unknown shorthand flag") || has("is not a docker command") {
-        return no_plugin(said.lines().next().unwrap_or_default());
+        return Some(no_plugin(said.lines().next().unwrap_or_default()));
     }
     if has("failed to connect to the docker API") || has("Cannot connect to the Docker daemon") {
-        return Failure::new(Code::Unreachable, "the Docker engine does not answer")
-            .cause(said)
-            .hint("start it: `systemctl start docker`; without root, your user must be in the group `docker`");
+        return Some(
+            Failure::new(Code::Unreachable, "the Docker engine does not answer")
+                .cause(said)
+                .hint("start it: `systemctl start docker`; without root, your user must be in the group `docker`"),
+        );
     }
     if has("permission denied") && (has("docker.sock") || has("daemon socket") || has("docker API")) {
-        return Failure::new(Code::Refused, "the Docker engine refuses this user")
-            .cause(said)
-            .hint("add the user to the group `docker` and log in again, or run the task as root");
+        return Some(
+            Failure::new(Code::Refused, "the Docker engine refuses this user")
+                .cause(said)
+                .hint("add the user to the group `docker` and log in again, or run the task as root"),
+        );
     }
     if let Some((_, rest)) = said.split_once("required variable ") {
         let (name, message) = rest.split_once(" is missing a value").unwrap_or((rest, ""));
-        return Failure::new(Code::Prerequisite, format!("docker/.env gives no {name}"))
-            .cause(message.trim_start_matches([':', ' ']).to_owned())
-            .hint(format!("set {name} in docker/.env; docker/.env.example says what each variable is for"));
+        return Some(
+            Failure::new(Code::Prerequisite, format!("docker/.env gives no {name}"))
+                .cause(message.trim_start_matches([':', ' ']).to_owned())
+                .hint(format!("set {name} in docker/.env; docker/.env.example says what each variable is for")),
+        );
+    }
+    if let Some(failure) = refused_value(said) {
+        return Some(failure);
     }
     if has("Additional property content is not allowed") {
-        return Failure::new(Code::Prerequisite, "docker's compose plugin is too old")
+        return Some(Failure::new(Code::Prerequisite, "docker's compose plugin is too old")
             .cause(said)
             .hint("docker/compose.yaml hands secrets over as inline configs, which compose knows since 2.23.1: update docker-compose-plugin")
-            .next("docker compose version --short");
+            .next("docker compose version --short"));
     }
     if has("go-yaml load error") || has("is invalid") || has("yaml:") {
-        return Failure::new(Code::Invalid, "docker/compose.yaml is not understood")
-            .cause(said)
-            .hint("compare it with the repository's: `git diff docker/compose.yaml`");
+        return Some(
+            Failure::new(Code::Invalid, "docker/compose.yaml is not understood")
+                .cause(said)
+                .hint("compare it with the repository's: `git diff docker/compose.yaml`"),
+        );
     }
     if has("cannot join network of a non running container") {
-        return Failure::new(Code::Failed, "the containers lost the network that they share")
-            .cause(said)
-            .hint("the whole stack must be made anew together")
-            .next("cargo xtask stack-up --recreate");
+        return Some(
+            Failure::new(Code::Failed, "the containers lost the network that they share")
+                .cause(said)
+                .hint("the whole stack must be made anew together")
+                .next("cargo xtask stack-up --recreate"),
+        );
     }
     if has("is unhealthy") || has("dependency failed to start") {
-        return Failure::new(Code::Failed, "the stack did not start: its sidecar is not healthy")
+        return Some(Failure::new(Code::Failed, "the stack did not start: its sidecar is not healthy")
             .kind(Kind::Sidecar)
             .cause(said)
             .hint("Omni waits for a working tailnet address: look at the sidecar's log, most often TS_AUTHKEY is used up or expired")
-            .next(format!("docker compose -f docker/compose.yaml logs --tail 30 {SIDECAR}"));
+            .next(format!("cargo xtask stack-logs {SIDECAR}")));
     }
     if has("no such service") {
-        return Failure::new(Code::NotFound, "the stack has no such service").cause(said);
+        return Some(Failure::new(Code::NotFound, "the stack has no such service").cause(said));
     }
-    if said.is_empty() { ended.failure() } else { ended.failure().cause(said) }
+    None
+}
+
+/// A value of `docker/.env` that compose or the engine does not take where `docker/compose.yaml` puts it.
+fn refused_value(said: &str) -> Option<Failure> {
+    let line = |text: &str| said.split_once(text).map(|(_, rest)| rest.lines().next().unwrap_or_default().to_owned());
+    if let Some(address) = line("invalid IP address: ") {
+        let what = format!("OMNI_LAN_ADDRESS in docker/.env is {address:?}, which is not a valid IP address");
+        return Some(Failure::new(Code::Invalid, what).cause(said.to_owned()).hint(
+            "set it to this host's IPv4 address on the LAN of the machines: `ip -brief address` lists this host's",
+        ));
+    }
+    if line("invalid IP address in add-host: ").is_some() {
+        return Some(
+            Failure::new(Code::Invalid, "OMNI_DOMAIN in docker/.env is not a valid host name")
+                .cause(said.to_owned())
+                .hint("set it to the name of Omni alone, without scheme, port or path"),
+        );
+    }
+    let mut why = line("docker/.env: ").filter(|_| said.starts_with("failed to read "))?;
+    // What follows these words is the value itself, which may be a secret.
+    for words in ["Invalid template", "unterminated quoted value", "in variable name"] {
+        why.truncate(why.find(words).map_or(why.len(), |at| at + words.len()));
+    }
+    Some(Failure::new(Code::Invalid, "docker compose does not understand docker/.env").cause(why).hint(
+        "a line is KEY=value, a # comment, or blank; put a value that holds `$`, `#` or a quote in single quotes",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of docker compose 5.5.1 on an engine 20.10.24, recorded.
+    #[test]
+    fn explain_names_the_refused_value() {
+        for (said, wanted) in [
+            ("invalid IP address: not-set\n", "OMNI_LAN_ADDRESS in docker/.env is \"not-set\""),
+            ("invalid IP address: 192.0.2.10 x\n", "OMNI_LAN_ADDRESS in docker/.env is \"192.0.2.10 x\""),
+            (
+                " service:omni-tailscale:1 Error response from daemon: invalid IP address in add-host: \"8443:127.0.0.1\" \n\
+                 Error response from daemon: invalid IP address in add-host: \"8443:127.0.0.1\"\n",
+                "OMNI_DOMAIN in docker/.env is not a valid host name",
+            ),
+            (
+                "failed to read /srv/docker/.env: line 52: key cannot contain a space\n",
+                "docker compose does not understand docker/.env",
+            ),
+            (
+                "error while interpolating services.omni.command.[]: required variable OIDC_CLIENT_ID is missing a value: set it",
+                "docker/.env gives no OIDC_CLIENT_ID",
+            ),
+        ] {
+            let failure = understood(&reason(said)).expect("it is known");
+            assert!(failure.message.starts_with(wanted), "{said}: {}", failure.message);
+            assert!(!failure.hint.is_empty() && !failure.cause.is_empty(), "{said}");
+        }
+    }
+
+    #[test]
+    fn explain_repeats_no_value_of_the_env_file() {
+        for (said, cause) in [
+            ("Invalid template: \"hush${b\"", "Invalid template"),
+            ("line 53: unterminated quoted value 'hush", "line 53: unterminated quoted value"),
+            (
+                "line 52: unexpected character \"$\" in variable name \"$hush=1\"",
+                "line 52: unexpected character \"$\" in variable name",
+            ),
+        ] {
+            let failure = understood(&format!("failed to read /srv/docker/.env: {said}")).expect("it is known");
+            assert_eq!(failure.cause, cause);
+        }
+    }
+
+    #[test]
+    fn explain_leaves_out_progress() {
+        let said = " service:omni:1 Error response from daemon: invalid mount config for type \"bind\": bind source path does \
+                    not exist: /nowhere \nError response from daemon: invalid mount config for type \"bind\": bind source \
+                    path does not exist: /nowhere\n";
+        assert_eq!(understood(&reason(said)).expect("it is known").message, "`/nowhere` does not exist");
+        let said = " Container omni-scale-omni-1 Creating \n service:omni:1 Error response from daemon: x \nError response from daemon: x\n";
+        assert_eq!(reason(said), "Error response from daemon: x");
+    }
 }

@@ -32,7 +32,7 @@ pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Optio
         500..=599 => Err(Failure::new(Code::Failed, format!("Omni at {endpoint} is unwell"))
             .cause(format!("{url} answered {} {}: its store does not answer in time", reply.status, reply.reason))
             .hint("look at Omni's log")
-            .next("docker compose -f docker/compose.yaml logs --tail 50 omni")),
+            .next("cargo xtask stack-logs omni")),
         301..=308 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))
             .cause(format!("{url} answered {} and points elsewhere", reply.status))
             .hint("give the address that Omni itself advertises")),

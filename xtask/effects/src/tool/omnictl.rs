@@ -327,13 +327,13 @@ impl<'a> Omnictl<'a> {
             // A sync that was cut off is not undone.
             Code::Interrupted | Code::Timeout => failure
                 .hint("part of the sync may be done, and stays: sync again to go on")
-                .next("cargo xtask cluster-sync --all --dry-run"),
+                .next(format!("cargo xtask cluster-sync {} --dry-run", cluster_of(file))),
             _ => failure,
         })?;
         if ended.success() {
             return Ok(ended.stdout);
         }
-        let mut failure = triage::enrich(self.explain(&ended));
+        let mut failure = triage::enrich(self.cx, self.explain(&ended));
         let done: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("* ")).collect();
         // The last line is the one that failed: it is printed before it is tried.
         if let Some((last, before)) = done.split_last() {
@@ -341,9 +341,10 @@ impl<'a> Omnictl<'a> {
             if !before.is_empty() {
                 failure.cause.push_str(&format!(" after {} other changes, which stay", before.len()));
             }
-            let mend = if failure.code == Code::Invalid { "mend what it refuses and " } else { "" };
-            let hint = format!("{mend}run this again: a sync goes on where the last one stopped");
-            failure.hint = if failure.hint.is_empty() { hint } else { format!("{}; then {hint}", failure.hint) };
+            let fix = if failure.code == Code::Invalid { "fix what it refuses and " } else { "" };
+            let hint = format!("{fix}run this again: a sync goes on where the last one stopped");
+            let known = failure.hint.trim_end_matches('.');
+            failure.hint = if known.is_empty() { hint } else { format!("{known}; then {hint}") };
         }
         Err(failure)
     }
@@ -437,6 +438,11 @@ impl<'a> Omnictl<'a> {
         let endpoint = self.endpoint.as_deref().unwrap_or("the configured Omni");
         explain(ended, &self.who(), endpoint, self.overridden())
     }
+}
+
+/// The cluster of a template in the project: its file is named after it.
+fn cluster_of(file: &Path) -> String {
+    proc::quote(&file.file_stem().unwrap_or_default().to_string_lossy())
 }
 
 /// Template paths of patches are relative to the template's directory since omnictl 1.8 and to the working directory
@@ -542,7 +548,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str, overridden: bool) -> Failur
     if has("code = Unavailable") || has("connection refused") || has("no such host") {
         return of(Code::Unreachable, format!("Omni at {endpoint} does not answer"))
             .hint("check OMNI_ENDPOINT, and that Omni runs")
-            .next("docker compose -f docker/compose.yaml ps");
+            .next("cargo xtask omni-status");
     }
     if has("gopenpgp") || has("illegal base64") || has("unexpected end of JSON input") {
         return of(Code::Invalid, format!("omnictl does not understand its key: {who}"))

@@ -10,14 +10,17 @@ mod prompt;
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
+use regex::{Captures, Regex};
 use serde_json::Value;
 
 use crate::beside::{Job, beside};
+use crate::proc;
 use model::failure::{Code, Failure};
 use model::secret::redact;
 
@@ -170,6 +173,8 @@ pub struct Ui {
     speaker: Speaker,
     /// Why standard output did not take what was written to it.
     lost: Mutex<Option<String>>,
+    /// The project that the task was given on its command line: its advice needs the same.
+    project: Option<String>,
 }
 
 impl Ui {
@@ -187,7 +192,27 @@ impl Ui {
         let stdout_color = style.color == Color::Always || (color && std::io::stdout().is_terminal());
         console::set_colors_enabled(stdout_color);
         let (steps, lost) = (Mutex::default(), Mutex::default());
-        Ui { style, terminal, color, steps, speaker: Speaker::default(), lost }
+        Ui { style, terminal, color, steps, speaker: Speaker::default(), lost, project: None }
+    }
+
+    /// The same for a task that was started with `--project-dir`.
+    pub fn in_project(self, given: Option<&Path>) -> Ui {
+        Ui { project: given.map(|dir| proc::quote(&dir.display().to_string())), ..self }
+    }
+
+    /// `text` with the `--project-dir` of this call in every command for a task.
+    pub fn advice(&self, text: &str) -> String {
+        static COMMAND: LazyLock<Option<Regex>> =
+            LazyLock::new(|| Regex::new(r"(?m)(^|`|next: |\| )(cargo xtask [a-z][^`\n]*?)( +#[^\n]*)?(`|$)").ok());
+        let (Some(project), Some(command)) = (&self.project, COMMAND.as_ref()) else { return text.to_owned() };
+        let located = command.replace_all(text, |found: &Captures<'_>| {
+            let rest = |group| found.get(group).map_or("", |part| part.as_str());
+            match &found[2] {
+                call if call.contains("--project-dir") => found[0].to_owned(),
+                call => format!("{}{call} --project-dir {project}{}{}", &found[1], rest(3), rest(4)),
+            }
+        });
+        located.into_owned()
     }
 
     /// What shows a line as [`Ui::say`] does, also with `--quiet`: for `--verbose`.
@@ -375,7 +400,7 @@ impl Ui {
         self.speaker.say(summary);
         if !self.style.quiet {
             for command in next {
-                self.speaker.say(&format!("  next: {command}"));
+                self.speaker.say(&self.advice(&format!("  next: {command}")));
             }
         }
     }
@@ -385,11 +410,11 @@ impl Ui {
         let mut text = shown(&failure.message);
         for (label, words) in [("cause", &failure.cause), ("hint", &failure.hint)] {
             if !words.is_empty() {
-                text.push_str(&format!("\n{label:>7}: {}", shown(words).replace('\n', "\n         ")));
+                text.push_str(&format!("\n{label:>7}: {}", shown(&self.advice(words)).replace('\n', "\n         ")));
             }
         }
         for command in &failure.next {
-            text.push_str(&format!("\n   next: {}", shown(command)));
+            text.push_str(&format!("\n   next: {}", shown(&self.advice(command))));
         }
         self.speaker.write(&format!("{} {text}", style("error:").for_stderr().red().bold()));
     }

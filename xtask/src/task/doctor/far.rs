@@ -11,7 +11,7 @@ use crate::spec::hujson;
 use crate::task::{provider_verify, tsidp_verify};
 use crate::tool::compose::{Compose, OMNI, PROVIDER};
 use crate::tool::omnictl as tool_omnictl;
-use crate::triage;
+use crate::triage::Issues;
 
 /// How much of Omni's log is looked through.
 const LOG: u32 = 300;
@@ -165,11 +165,9 @@ pub fn claims(seen: &Seen<'_>) -> Diagnosis {
 fn refused_logins(seen: &Seen<'_>) -> Option<Diagnosis> {
     seen.container(OMNI).ok()?;
     let log = Compose::find(seen.cx).ok()?.log(OMNI, LOG).ok()?;
-    let issues: Vec<_> = triage::issues().ok()?.into_iter().filter(|issue| issue.area == "tsidp").collect();
-    let (issue, _) = triage::find(&issues, &log).into_iter().next_back()?;
-    Some(
-        Diagnosis::failed(format!("Omni's log shows `{}`: {}", issue.id, issue.title)).fix(issue.fix.trim().to_owned()),
-    )
+    let issues = Issues::of(seen.cx).ok()?;
+    let hit = issues.find(&log).into_iter().rfind(|hit| hit.issue.area == "tsidp")?;
+    Some(Diagnosis::failed(format!("Omni's log shows `{}`: {}", hit.issue.id, hit.issue.title)).fix(hit.fix()))
 }
 
 pub fn tailscale(seen: &Seen<'_>) -> Diagnosis {

@@ -9,6 +9,7 @@ use super::Seen;
 use super::seen::{proxmox_of, remote_engine, told, verdict};
 use crate::check::diagnosis::Diagnosis;
 use crate::failure::Failure;
+use crate::files;
 use crate::proc::{self, Job};
 use crate::tool::compose::{Compose, OMNI, SIDECAR};
 use crate::tool::curl::{self, Request};
@@ -179,6 +180,12 @@ pub fn tun(seen: &Seen<'_>) -> Diagnosis {
     if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
 }
 
+/// Whether a boot unit creates containers: until November 2026 the project's own ran `compose up`.
+fn creates(unit: &str) -> bool {
+    let commands = unit.lines().filter(|line| line.trim_start().starts_with("ExecStart"));
+    commands.into_iter().any(|line| line.split_whitespace().any(|word| word == "up"))
+}
+
 pub fn boot(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         seen.container(OMNI)?;
@@ -186,7 +193,12 @@ pub fn boot(seen: &Seen<'_>) -> Diagnosis {
             return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
         }
         let wanted = Path::new("/etc/systemd/system/multi-user.target.wants/omni-scale.service");
-        Ok(match (Path::new("/etc/systemd/system/omni-scale.service").exists(), wanted.symlink_metadata().is_ok()) {
+        let unit = files::read_text_if_there(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
+        if unit.as_deref().is_some_and(creates) {
+            return Err(Diagnosis::warning("omni-scale.service is an older one, which recreates containers at boot: a changed tag upgrades Omni then")
+                .fix("install docker/omni-scale.service again (docs/deployment.md, step 6)"));
+        }
+        Ok(match (unit.is_some(), wanted.symlink_metadata().is_ok()) {
             (true, true) => Diagnosis::ok("omni-scale.service is enabled"),
             (true, false) => Diagnosis::warning("omni-scale.service is installed, and not enabled")
                 .fix("`sudo systemctl enable omni-scale.service`"),
@@ -212,6 +224,12 @@ pub fn tsidp(seen: &Seen<'_>) -> Diagnosis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn boot_unit_creates_no_containers() {
+        assert!(!creates(include_str!("../../../../docker/omni-scale.service")));
+        assert!(creates("[Service]\n# up\nExecStart=/usr/bin/docker compose -f docker/compose.yaml up -d\n"));
+    }
 
     #[test]
     fn an_old_compose_is_told_from_a_new_one() {

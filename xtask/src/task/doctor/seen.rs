@@ -64,7 +64,12 @@ impl<'a> Seen<'a> {
     /// # Errors
     /// The verdict of a check that needs it.
     pub fn needs(&self, key: &str) -> Result<&str, Diagnosis> {
-        self.value(key).ok_or_else(|| self.absent(&format!("{key} is not set in docker/.env")))
+        self.value(key).ok_or_else(|| {
+            self.absent(&match self.cx.settings.env_file.get(key) {
+                Some(_) => format!("{key} in docker/.env still has the example's value"),
+                None => format!("{key} is not set in docker/.env"),
+            })
+        })
     }
 
     /// The verdict where something that setting up makes is not there.

@@ -9,6 +9,9 @@ use crate::status::docker::Container;
 use crate::task::hub as stack;
 use crate::tool::compose::{OMNI, PROVIDER, SIDECAR};
 
+/// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
+const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
+
 pub fn containers(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let found = seen.containers()?;
@@ -70,10 +73,14 @@ fn kept(guarded: Result<String, Failure>) -> Diagnosis {
 pub fn account(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let id = seen.needs("OMNI_ACCOUNT_UUID")?;
-        Ok(if crate::task::omni_setup::is_uuid(id) {
+        Ok(if id.eq_ignore_ascii_case(DEFAULT_ACCOUNT) {
+            Diagnosis::warning(format!("{id} is Omni's default, which every Omni has that was given no other")).fix(
+                "keep it where machines have joined, since they belong to it; for a new Omni empty OMNI_ACCOUNT_UUID in docker/.env and run `cargo xtask omni-setup`",
+            )
+        } else if crate::task::omni_setup::is_uuid(id) {
             Diagnosis::ok(id)
         } else {
-            Diagnosis::failed(format!("{id:?} is no UUID"))
+            Diagnosis::failed(format!("{id:?} is not a valid UUID"))
         })
     })
 }

@@ -215,13 +215,8 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
     if value.trim().is_empty() {
         return bad("is empty");
     }
-    if let Some(why) = values::domain(value).err().filter(|_| variable.key == "OMNI_DOMAIN") {
-        return bad(why);
-    }
-    if value.chars().any(char::is_control) {
-        return bad("holds a line break or another control character");
-    }
-    if value.trim() != value { bad("begins or ends with a blank") } else { Ok(()) }
+    let domain = (variable.key == "OMNI_DOMAIN").then(|| values::domain(value).err()).flatten();
+    domain.or_else(|| values::unsound(value)).map_or(Ok(()), bad)
 }
 
 /// What may not change once Omni has a store: machines carry its name.
@@ -365,6 +360,10 @@ mod tests {
         assert_eq!(
             with("OIDC_CLIENT_SECRET", "hush\n"),
             "the secret of Omni's client in tsidp holds a line break or another control character"
+        );
+        assert_eq!(
+            with("OIDC_CLIENT_SECRET", "  hush"),
+            "the secret of Omni's client in tsidp begins or ends with a blank"
         );
         assert!(with("OMNI_INITIAL_USER", " ").ends_with("is empty"));
     }

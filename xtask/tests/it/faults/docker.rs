@@ -15,7 +15,7 @@ stories! {
     docker_compose_old "docker-compose-old": says(&["docker's compose plugin is too old", "Additional property content"])
         .hints(&["since 2.23.1", "docker compose version --short"]);
     docker_image_missing "docker-image-missing": says(&["manifest for", "tailscale", "not found"])
-        .hints(&["docker-image-missing", "a misspelt version", "git diff docker/compose.yaml"]);
+        .hints(&["docker-image-missing", "a misspelt version", "docker diff compose.yaml"]);
     docker_disk_full "docker-disk-full": says(&["no space left on device"])
         .hints(&["Never prune volumes", "docker system df"]);
     docker_port_taken "docker-port-taken": says(&["127.0.0.1:443: bind: address already in use"])

@@ -6,7 +6,7 @@ const TEMPLATE: &[&str] = &["clusters/rehearsal.yaml"];
 
 stories! {
     image_factory_unreachable "image-factory-unreachable": says(&["failed to create schematic", "lookup factory.talos.dev"])
-        .hints(&["image-factory-unreachable", "The provider's host must reach factory.talos.dev:443"])
+        .hints(&["image-factory-unreachable", "The provider's host must reach https://factory.talos.dev"])
         .changes(TEMPLATE);
     image_download_failed "image-download-failed": says(&["the task download", "on pve", "unable to resolve host address 'factory.talos.dev'"])
         .hints(&["image-download-failed", "The node itself downloads"])

@@ -5,7 +5,7 @@ use super::story::says;
 stories! {
     omni_unreachable "omni-unreachable": says(&["nothing answers at https://127.0.0.1:"]).hints(&["the service runs"]);
     omni_unhealthy "omni-unhealthy": says(&["is unwell", "answered 500", "its store does not answer"])
-        .hints(&["Omni's log", "logs --tail 50 omni"]);
+        .hints(&["Omni's log", "stack-logs omni"]);
     omni_html "omni-html": says(&["is not Omni's address", "answered text/html where Omni answers nothing"])
         .hints(&["a portal, a proxy or another web service"]);
     omni_eula "omni-eula": says(&["waits for its licence to be accepted"])
@@ -17,7 +17,7 @@ stories! {
     omni_certificate_name "omni-certificate-name": says(&["is for another name", "127.0.0.1"])
         .hints(&["ask under a name that it covers"]);
     omni_key_passphrase "omni-key-passphrase": says(&["`omni` does not stay up", "private key checksum failure"])
-        .hints(&["Omni cannot ask for a passphrase", "gpg --list-packets docker/omni.asc"]);
+        .hints(&["Omni cannot ask for a passphrase", "docker/omni.asc | grep protect"]);
     omni_other_key "omni-other-key": says(&["`omni` does not stay up", "slot 'Omni 0123456789ABCDEF' not found"])
         .hints(&["omni-gpg-other-key", "Put the old key back"]);
     omni_no_tun "omni-no-tun": says(&["`omni` does not stay up", "/dev/net/tun does not exist"])

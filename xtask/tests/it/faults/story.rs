@@ -147,6 +147,7 @@ fn hold_error(fault: &Fault, story: &Story, document: &Value) {
     assert!(!text("hint").is_empty() || !next.is_empty(), "{}: it does not say what to do\n{document:#}", fault.name);
     hold(&format!("{}\n{}", text("message"), text("cause")), story.says, document);
     hold(&format!("{}\n{}", text("hint"), next.join("\n")), story.hints, document);
+    crate::advice::names_no_sample(&format!("{}\n{}", text("hint"), next.join("\n")));
     assert!(!story.says.is_empty() && !story.hints.is_empty(), "{}: cause and hint are held", fault.name);
 }
 

@@ -131,6 +131,14 @@ const TRAPS: &[Trap] = &[
     ),
     ("mounts not told", |hub| hub.say("mounts.json", "x"), &["omni.data unknown", "tailscale.data unknown"], 0),
     ("no account", |hub| hub.set("OMNI_ACCOUNT_UUID", "omni"), &["omni.account failed"], 1),
+    (
+        "the default account",
+        |hub| hub.set("OMNI_ACCOUNT_UUID", "edd2822a-7834-4fe0-8172-cc5581f13a8d"),
+        &["omni.account warning"],
+        0,
+    ),
+    ("a secret of two lines", |hub| hub.set("OIDC_CLIENT_SECRET", "\"a\\nb\""), &["files.env failed"], 1),
+    ("a secret after blanks", |hub| hub.set("OIDC_CLIENT_SECRET", "'  0f1e2d3c'"), &["files.env failed"], 1),
     ("a user of GitHub", |hub| hub.set("OMNI_INITIAL_USER", "octo@github"), &["omni.user failed"], 1),
     (
         "an omnictl of another API",

@@ -32,6 +32,24 @@ fn the_stack_starts_with_the_provider_and_is_made_anew_when_asked() {
 }
 
 #[test]
+fn stack_up_plans_the_versions_that_would_change() {
+    let hub = Hub::healthy();
+    let effect = |hub: &Hub| {
+        let ran = hub.run(&["stack-up", "--dry-run", "--json"]);
+        ran.document()["data"]["plan"][0]["effect"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(!effect(&hub).contains('→'), "{}", effect(&hub));
+    hub.edit("docker/compose.yaml", "siderolabs/omni:v1.9.3", "siderolabs/omni:v1.12.0");
+    assert!(effect(&hub).ends_with("; omni v1.9.3 → v1.12.0"), "{}", effect(&hub));
+    hub.edit("docker/compose.yaml", "omni-infra-provider-proxmox:v0.2.0", "omni-infra-provider-proxmox:v0.3.0");
+    let both = "; omni v1.9.3 → v1.12.0; proxmox-provider v0.2.0 → v0.3.0";
+    assert!(effect(&hub).ends_with(both), "{}", effect(&hub));
+    hub.say("ps.json", &ps("running", "exited", Some("running")));
+    let ran = hub.run(&["omni-setup", "--dry-run", "--json"]);
+    assert!(ran.stdout.contains("omni v1.9.3 → v1.12.0"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_plan_and_a_missing_consent_change_nothing() {
     let hub = Hub::healthy();
     let ran = hub.run(&["stack-up", "--dry-run", "--json"]);
@@ -68,7 +86,7 @@ fn the_stack_ends_and_keeps_its_volumes() {
     let hub = Hub::healthy();
     let ran = hub.run(&["stack-down", "--yes"]);
     assert_eq!(ran.exit, 0, "{}", ran.stderr);
-    assert_eq!(hub.changes(), ["docker compose -f @/project/docker/compose.yaml --profile provider down"]);
+    assert_eq!(hub.changes(), ["docker compose -p omni-scale --env-file /dev/null down"]);
     let again = hub.run(&["stack-down", "--yes"]);
     assert!(again.exit == 0 && again.stderr.contains("down already"), "{}", again.stderr);
     assert_eq!(hub.changes().len(), 1);

@@ -89,10 +89,9 @@ pub fn reference(issues: &[Issue]) -> String {
         }
         let _ = writeln!(text, "## {heading}\n");
         for issue in here {
-            let signatures: Vec<String> =
-                issue.signatures.iter().map(|signature| code(&signature.replace('*', "…"))).collect();
+            let signatures: Vec<String> = issue.signatures.iter().map(|signature| code(signature)).collect();
             let _ = writeln!(text, "### {}\n\n- **Id:** `{}`", issue.title, issue.id);
-            let _ = writeln!(text, "- **Text:** {} in {}", signatures.join(" or "), places(issue));
+            let _ = writeln!(text, "- **Pattern:** {} in {}", signatures.join(" or "), places(issue));
             fields(&mut text, issue);
             text.push('\n');
         }
@@ -101,8 +100,9 @@ pub fn reference(issues: &[Issue]) -> String {
 }
 
 fn fields(text: &mut String, issue: &Issue) {
-    let _ = writeln!(text, "- **Cause:** {}\n- **Fix:** {}", issue.cause.trim(), issue.fix.trim());
-    let _ = writeln!(text, "- **Next:** {}\n- **Versions:** {}", code(&issue.next), issue.versions);
+    let [cause, fix, next] = [&issue.cause, &issue.fix, &issue.next].map(|text| Issue::page_text(text));
+    let _ = writeln!(text, "- **Cause:** {cause}\n- **Fix:** {fix}");
+    let _ = writeln!(text, "- **Next:** {}\n- **Versions:** {}", code(&next), issue.versions);
 }
 
 fn places(issue: &Issue) -> String {
@@ -119,13 +119,13 @@ fn code(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xtask::triage::issues;
+    use xtask::triage::Issues;
 
     #[test]
     fn every_issue_stands_on_the_page_once_and_headings_are_anchors() {
-        let issues = issues().unwrap();
-        let page = page(&issues);
-        for issue in &issues {
+        let issues = Issues::read().unwrap();
+        let page = page(issues.list());
+        for issue in issues.list() {
             assert!(AREAS.iter().any(|(area, _)| *area == issue.area), "{}: area {}", issue.id, issue.area);
             for place in &issue.places {
                 assert!(PLACES.iter().any(|(id, _)| id == place), "{}: where {place}", issue.id);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_skill_has_the_providers_issues() {
-        let text = reference(&issues().unwrap());
+        let text = reference(Issues::read().unwrap().list());
         assert!(text.contains("## Storage\n") && !text.contains("## tsidp and login\n"));
         assert_eq!(code("a `b`"), "`` a `b` ``");
     }

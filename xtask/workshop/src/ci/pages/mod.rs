@@ -45,13 +45,17 @@ pub const PAGES: &[Page] = &[
         path: "docker/TROUBLESHOOTING.md",
         source: "xtask/data/known-issues.yaml",
         render: |old, _| {
-            splice(old.ok_or("the file is not there")?, "known-issues", &issues::page(&xtask::triage::issues()?))
+            splice(
+                old.ok_or("the file is not there")?,
+                "known-issues",
+                &issues::page(xtask::triage::Issues::read()?.list()),
+            )
         },
     },
     Page {
         path: "skills/omni-proxmox/references/troubleshooting.md",
         source: "xtask/data/known-issues.yaml",
-        render: |_, _| Ok(issues::reference(&xtask::triage::issues()?)),
+        render: |_, _| Ok(issues::reference(xtask::triage::Issues::read()?.list())),
     },
     Page { path: "docs/faults.md", source: faults::SOURCE, render: |_, inputs| faults::render(&inputs.faults) },
     Page {

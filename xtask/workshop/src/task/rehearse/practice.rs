@@ -63,11 +63,13 @@ fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Ran
     let met = play(cx, lab, project, &faults::words(&fault.task))?;
     let detail = format!("exit {}, {}", met.code.unwrap_or(-1), millis(met.elapsed.as_millis() as u64));
     cx.ui.note("met", met.line.clone(), if met.code == Some(0) { Status::Ok } else { Status::Warning }, detail);
+    // The table names no cluster; here it is that of the rehearsal.
+    let heals = fault.heals.replace("CLUSTER", super::CLUSTER);
     let rows = [
         ("what happened", &fault.does),
         ("seen in", &fault.source),
         ("a good task says", &fault.says),
-        ("what ends it", &fault.heals),
+        ("what ends it", &heals),
     ];
     let text: String = rows.iter().map(|(name, words)| format!("{name:>17}: {words}\n")).collect();
     cx.ui.data(&format!("\n{text}"));
