@@ -331,11 +331,11 @@ start_lab() {
   exec 9>"$work/lab.stdin"
   eventually 20 test -s "$work/lab.ready"
 }
-in_lab() { (
+in_lab() (
   # shellcheck disable=SC1091
   . "$work/lab/env"
   "$@"
-); }
+)
 
 test_fresh() {
   echo '# from a fresh clone, by the tasks'
@@ -409,6 +409,7 @@ test_values() {
       check '… stack-up is refused' run 4 fresh_task stack-up --yes
       check '… by its name' says "$key"
     done
+    # shellcheck disable=SC2086 # a list of names
     without "$kind" $keys
     check "all $kind: stack-down" run 0 fresh_task stack-down --yes
     check '… no container is left' test -z "$(docker ps --all --quiet)"
