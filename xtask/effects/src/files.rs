@@ -72,8 +72,9 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
 fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<NamedTempFile> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let made = tempfile::Builder::new().prefix(&format!(".{name}{TEMP}")).suffix(".tmp").tempfile_in(dir);
-    let mut temp = made.map_err(of_system)?;
+    // Opened here, so that an error is the system's own, by which it is explained.
+    let open = |path: &Path| OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
+    let mut temp = tempfile::Builder::new().prefix(&format!(".{name}{TEMP}")).suffix(".tmp").make_in(dir, open)?;
     let file = temp.as_file_mut();
     // A file system without locks has no leftovers removed either.
     let _ = file.try_lock();
@@ -81,12 +82,6 @@ fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<N
     file.write_all(contents)?;
     file.sync_all()?;
     Ok(temp)
-}
-
-/// The system's error in that of tempfile, which adds a path that nobody knows.
-fn of_system(error: std::io::Error) -> std::io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<std::io::Error>()?.raw_os_error());
-    inner.map_or(error, std::io::Error::from_raw_os_error)
 }
 
 /// Writes a file that must not be there yet, whole, with `mode`.
@@ -200,8 +195,7 @@ impl Scratch {
             one.lock()?;
             sweep_left(root);
             let private = fs::Permissions::from_mode(0o700);
-            let made = tempfile::Builder::new().prefix(&format!("{name}-")).permissions(private).tempdir_in(root);
-            let dir = made.map_err(of_system)?;
+            let dir = tempfile::Builder::new().prefix(&format!("{name}-")).permissions(private).tempdir_in(root)?;
             let lock = File::open(dir.path())?;
             lock.lock()?;
             Ok(Scratch { dir, _lock: lock })

@@ -524,7 +524,7 @@ impl Ended {
         let words = redact(words.trim_end()).into_owned();
         let lines: Vec<&str> = words.lines().collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
-        let said = if tail.is_empty() { "it said nothing".to_owned() } else { tail };
+        let said = if tail.is_empty() { "no output".to_owned() } else { tail };
         Failure::new(Code::Failed, format!("{} failed: `{}` {}", self.purpose, self.line, how(self.status))).cause(said)
     }
 }
@@ -681,6 +681,17 @@ mod tests {
         let failure = proc().run(sh(&script).deadline(Duration::from_millis(500))).unwrap_err();
         assert_eq!(failure.code, Code::Timeout);
         assert!(!lives(&left));
+    }
+
+    #[test]
+    fn a_program_is_asked_to_end_once() {
+        let dir = TempDir::new();
+        let asked = dir.path().join("asked");
+        let script =
+            format!("trap 'echo x >> {}; sleep 0.3; exit' TERM; while :; do sleep 0.05; done", asked.display());
+        let failure = proc().run(sh(&script).deadline(Duration::from_millis(500))).unwrap_err();
+        assert_eq!(failure.code, Code::Timeout);
+        assert_eq!(std::fs::read_to_string(&asked).unwrap(), "x\n", "a second signal means haste to many programs");
     }
 
     #[test]

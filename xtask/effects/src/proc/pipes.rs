@@ -196,7 +196,7 @@ impl Call {
     fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.group, signal);
         if !self.closed() {
-            for process in holders(&self.pipes) {
+            for process in holders(&self.pipes, self.group) {
                 let _ = kill_process(process, signal);
             }
         }
@@ -214,18 +214,14 @@ fn group_lives(group: Pid) -> bool {
         return false;
     }
     let Some(mut processes) = processes() else { return true };
-    processes.any(|process| {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        // Behind the name in brackets: state, parent, group.
-        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let (state, of) = (fields.next(), fields.nth(1));
-        !matches!(state, Some("Z" | "X")) && of.and_then(|of| of.parse().ok()) == Some(group.as_raw_pid())
-    })
+    let lives = |(state, of): (String, RawPid)| of == group.as_raw_pid() && !["Z", "X"].contains(&state.as_str());
+    processes.any(|process| stat(process).is_some_and(lives))
 }
 
-/// The other processes that hold one of these pipes. One that runs our own program was forked a moment ago, for another
+/// The processes outside of `group` that hold one of these pipes: those in it have their signal, and many programs take a
+/// second one for haste. One that runs our own program was forked a moment ago, for another
 /// call, and has not yet become the program of that call.
-fn holders(pipes: &[u64]) -> Vec<Pid> {
+fn holders(pipes: &[u64], group: Pid) -> Vec<Pid> {
     let ours = std::fs::read_link("/proc/self/exe").ok();
     let holds = |process: RawPid| {
         let open = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
@@ -234,12 +230,17 @@ fn holders(pipes: &[u64]) -> Vec<Pid> {
             && std::fs::read_link(format!("/proc/{process}/exe")).ok() != ours
     };
     let me = rustix::process::getpid().as_raw_pid();
-    processes()
-        .into_iter()
-        .flatten()
-        .filter(|process| *process != me && holds(*process))
-        .filter_map(Pid::from_raw)
-        .collect()
+    let holding = processes().into_iter().flatten().filter(|process| *process != me && holds(*process));
+    let outside = |process: &RawPid| stat(*process).is_some_and(|(_, theirs)| theirs != group.as_raw_pid());
+    holding.filter(outside).filter_map(Pid::from_raw).collect()
+}
+
+/// The state and the group of a process.
+fn stat(process: RawPid) -> Option<(String, RawPid)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the name in brackets: state, parent, group.
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
 }
 
 /// The number in `pipe:[123]`.
