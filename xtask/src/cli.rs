@@ -15,6 +15,7 @@ use crate::options::{Options, one_of, options, values};
 use crate::settings::Given;
 use crate::spec::nearest;
 use crate::spec::size::{Disk, Memory};
+use crate::task::load;
 use crate::ui::Color;
 
 /// The command line as it was given.
@@ -72,6 +73,8 @@ options! {
         pub project_dir: Option<PathBuf> = "--project-dir DIR", |arg| arg.global(true);
         /// How long waits may take, such as 90s or 15m
         pub timeout: Option<Duration> = "--timeout DURATION", |arg| arg.global(true);
+        /// Talk to Proxmox over http://, which sends its login unencrypted
+        pub insecure_http: bool = "--insecure-http", |arg| arg.global(true);
         /// Say less: errors and the last word only
         pub quiet: bool = "-q --quiet", |arg| arg.global(true);
         /// Say more: every program that is called
@@ -210,6 +213,18 @@ impl Task {
             Task::ClusterCreate(args) => args.allow_destroy.clone(),
             Task::ClusterSync(args) => args.allow_destroy.clone(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether the task, as it was called, only reads files that were named by their paths: then it needs no project.
+    pub fn reads_given_files(&self) -> bool {
+        let paths = |names: &[String]| !names.is_empty() && names.iter().all(|name| load::is_path(name));
+        match self {
+            Task::MachineclassCheck(args) => !args.convert && paths(&args.name),
+            Task::ClusterCheck(args) => !args.convert && paths(&args.name),
+            Task::SelectorTest(args) => args.class.as_deref().is_none_or(load::is_path),
+            Task::Triage(_) => true,
+            _ => false,
         }
     }
 
@@ -371,6 +386,8 @@ options! {
     }
 
     pub struct ProxmoxAudit {
+        /// Show every call with what it needs, not only what is missing
+        pub all: bool = "--all";
         /// The release of the provider, instead of the one that docker/compose.yaml runs
         pub provider_version: Option<Provider> = "--provider-version VERSION";
     }

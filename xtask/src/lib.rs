@@ -38,6 +38,8 @@ pub type Dispatch = fn(&Task, &Cx) -> anyhow::Result<Outcome>;
 /// Parses the command line, runs the task by `dispatch`, reports, and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    // An address with a login in it must not be repeated, not even by an error about the command line.
+    args.iter().for_each(|arg| model::secret::hide_logins(&arg.to_string_lossy()));
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -47,7 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> Exit
     let Global { json, quiet, color, .. } = cli.global;
     let name = cli.task.name();
     let ui = Ui::new(Style { json, quiet, color }).in_project(cli.global.project_dir.as_deref());
-    let project = match project(&cli.global) {
+    let project = match project(&cli) {
         Ok(project) => project,
         Err(failure) => return fail(name, &ui, &failure),
     };
@@ -107,20 +109,26 @@ fn print_usage(error: &clap::Error) -> u8 {
     }
 }
 
-/// Where the project is, and what is configured in it.
-fn project(global: &Global) -> Result<(Paths, Settings), Failure> {
+/// Where the project is, and what is configured in it. A task that only reads the files that it is given needs none.
+fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
     let cwd = std::env::current_dir()
         .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
-    let paths = Paths::find(global.project_dir.as_deref(), &cwd)?;
+    let given = cli.global.project_dir.as_deref();
+    let paths = match Paths::find(given, &cwd) {
+        Err(_) if given.is_none() && cli.task.reads_given_files() => {
+            return Ok((Paths::outside(&cwd), Settings::outside()?));
+        }
+        found => found?,
+    };
     let settings = Settings::load(&paths)?;
     Ok((paths, settings))
 }
 
 fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
     settings.given = cli.task.given();
-    let Global { dry_run, verbose, non_interactive, json, yes, timeout, .. } = cli.global;
+    let Global { dry_run, verbose, non_interactive, json, yes, timeout, insecure_http, .. } = cli.global;
     // A dry run leaves no trace, not even in the journal.
-    let journal = (!dry_run).then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
+    let journal = (!dry_run && paths.is_project()).then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
     let verbose = verbose.then(|| ui.speaker());
     Cx {
         task: cli.task.name(),
@@ -129,6 +137,7 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
         dry_run,
         allow_destroy: cli.task.allow_destroy(),
         timeout,
+        insecure_http,
         paths,
         settings,
         ui,

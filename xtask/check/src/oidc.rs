@@ -66,7 +66,7 @@ pub fn keys(text: &str) -> Diagnosis {
             && key["n"].as_str().is_some_and(|n| !n.is_empty())
     };
     match keys.iter().filter(signs).count() {
-        0 => Diagnosis::failed(format!("none of the {} keys signs with RS256", keys.len())),
+        0 => Diagnosis::failed(format!("none of {} signs with RS256", model::words::count(keys.len(), "key"))),
         count => Diagnosis::ok(format!("{count} for RS256")),
     }
 }

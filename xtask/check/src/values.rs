@@ -50,7 +50,7 @@ pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
             .fix("set it to the one name of Omni, such as omni.example.com");
     }
     match (absent.is_empty(), example.is_empty()) {
-        (true, true) => Diagnosis::ok(format!("{} values", REQUIRED.len())),
+        (true, true) => Diagnosis::ok(model::words::count(REQUIRED.len(), "value")),
         (false, _) => Diagnosis::failed(format!("no value for {}", absent.join(", "))),
         (true, false) => Diagnosis::failed(format!("still the example's value: {}", example.join(", "))),
     }

@@ -30,6 +30,8 @@ pub struct Cx {
     pub allow_destroy: Vec<String>,
     /// How long waits may take, when the operator says so.
     pub timeout: Option<Duration>,
+    /// The operator accepts that the login to Proxmox is sent unencrypted.
+    pub insecure_http: bool,
 }
 
 /// The locks of a changing task: held as long as the value lives, and by the kernel no longer than the process does.
@@ -183,6 +185,7 @@ impl Cx {
             dry_run: false,
             allow_destroy: Vec::new(),
             timeout: None,
+            insecure_http: false,
         }
     }
 }

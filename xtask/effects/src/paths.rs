@@ -27,6 +27,7 @@ fn temporary() -> PathBuf {
 pub struct Paths {
     root: PathBuf,
     host: PathBuf,
+    project: bool,
 }
 
 impl Paths {
@@ -45,7 +46,7 @@ impl Paths {
             }
             None => cwd.ancestors().find(|dir| dir.join(Self::MARK).is_file()).map(Path::to_owned),
         };
-        found.map(|root| Paths { root, host: host_dir() }).ok_or_else(|| {
+        found.map(|root| Paths { root, host: host_dir(), project: true }).ok_or_else(|| {
             let looked = match given {
                 Some(dir) => format!("`{}` holds no {}", dir.display(), Self::MARK),
                 None => format!("neither `{}` nor a directory above it holds {}", cwd.display(), Self::MARK),
@@ -54,6 +55,16 @@ impl Paths {
                 .cause(looked)
                 .hint("run the task inside a checkout, or name one with --project-dir DIR")
         })
+    }
+
+    /// No project, but the working directory: for a task that only reads the files that it is given.
+    pub fn outside(cwd: &Path) -> Paths {
+        Paths { root: cwd.to_owned(), host: host_dir(), project: false }
+    }
+
+    /// Whether there is a project: what lies in the working directory otherwise is not ours to read or to write.
+    pub fn is_project(&self) -> bool {
+        self.project
     }
 
     pub fn root(&self) -> &Path {

@@ -1,13 +1,14 @@
 //! Where a value comes from: a flag, the environment, `docker/.env`, the state, or a default, in this order. Each value
 //! keeps its origin, because "which endpoint, and who says so?" is half of every wrong one.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use crate::files;
 use crate::paths::Paths;
 use crate::proc;
 use crate::state::State;
-use model::failure::Failure;
+use model::failure::{Code, Failure};
 use model::secret::{self, Secret};
 use model::spec::config::{self, without_api_path};
 use model::spec::env::EnvFile;
@@ -26,16 +27,28 @@ const SECRETS: &[&str] = &[
     "PROXMOX_VE_API_TOKEN",
 ];
 
-/// Addresses in which a login may stand.
-const ADDRESSES: &[&str] = &[
-    "OMNI_ENDPOINT",
-    "PROXMOX_VE_ENDPOINT",
+/// Names of variables that tasks, or the programs that they call, are configured with; entries that end in `*` are prefixes.
+const OURS: &[&str] = &[
+    "OMNI*",
+    "PROXMOX_VE_*",
+    "SIDERO*",
+    "TS_*",
+    "OIDC_*",
+    "PROVIDER_*",
+    "SSL_CERT_*",
+    "DOCKER_*",
+    "COMPOSE_*",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
+    "NO_PROXY",
     "http_proxy",
     "https_proxy",
     "all_proxy",
+    "no_proxy",
+    "HOME",
+    "PATH",
+    "XDG_*",
 ];
 
 /// Where a value was found.
@@ -91,33 +104,39 @@ pub struct Lookup<'a> {
 }
 
 impl Settings {
+    /// What there is without a project: the environment.
+    ///
+    /// # Errors
+    /// As [`readable_environment`].
+    pub fn outside() -> Result<Settings, Failure> {
+        readable_environment()?;
+        let settings = Settings::default();
+        hide_known(&settings.env_file);
+        Ok(settings)
+    }
+
     /// Reads `docker/.env` and the state.
     ///
     /// # Errors
-    /// When one of them is there and cannot be understood.
+    /// When one of them is there and cannot be understood; as [`readable_environment`].
     pub fn load(paths: &Paths) -> Result<Settings, Failure> {
+        readable_environment()?;
         let state = State::load(&paths.state(), &paths.show(&paths.state()))?;
         let env_file = match files::read_text_if_there(&paths.env())? {
             Some(text) => EnvFile::parse(&paths.show(&paths.env()), &text)?,
             None => EnvFile::default(),
         };
-        // A configuration that cannot be read is told of by who needs it.
+        // A file that cannot be read is reported by the task that needs it.
+        if let Ok(Some(text)) = files::read_text_if_there(&paths.env()) {
+            secret::hide_in(&text);
+        }
+        if let Ok(Some(text)) = files::read_text_if_there(&paths.state()) {
+            secret::hide_logins(&text);
+        }
         if let Ok(Some(config)) = files::read_text_if_there(&paths.config()) {
             config::hide_secrets(&config);
         }
-        for name in ADDRESSES {
-            let found = [env_file.get(name).map(str::to_owned), environment(name)];
-            found.into_iter().flatten().for_each(|address| config::hide_login(&address));
-        }
-        proc::hide_secrets();
-        for key in SECRETS {
-            for value in [env_file.get(key).map(str::to_owned), environment(key)].into_iter().flatten() {
-                secret::hide(&value);
-                if let Some((_, tail)) = value.split_once('=').filter(|_| *key == "PROXMOX_VE_API_TOKEN") {
-                    secret::hide(tail);
-                }
-            }
-        }
+        hide_known(&env_file);
         Ok(Settings { env_file, state, given: Given::default() })
     }
 
@@ -182,6 +201,49 @@ impl Settings {
         self.find(Lookup { flag, env: Some("SSL_CERT_FILE"), state: None })
             .or_else(|| self.find(Lookup { env: Some("PROVIDER_CA_FILE"), ..Lookup::default() }))
     }
+}
+
+/// Has the secrets of the environment, of `docker/.env` and of omnictl's own login wiped from all output.
+fn hide_known(env_file: &EnvFile) {
+    proc::hide_secrets();
+    for key in SECRETS {
+        for value in [env_file.get(key).map(str::to_owned), environment(key)].into_iter().flatten() {
+            secret::hide(&value);
+            if let Some((_, tail)) = value.split_once('=').filter(|_| *key == "PROXMOX_VE_API_TOKEN") {
+                secret::hide(tail);
+            }
+        }
+    }
+    env_file.keys().filter_map(|key| env_file.get(key)).for_each(secret::hide_logins);
+    variables().for_each(|(_, value)| secret::hide_logins(&value.to_string_lossy()));
+}
+
+/// Refuses a variable of ours that is not UTF-8: taken for one that is not set, it would have a task ask another Omni.
+///
+/// # Errors
+/// [`Code::Usage`] with its name.
+fn readable_environment() -> Result<(), Failure> {
+    let ours = |name: &str| {
+        OURS.iter().any(|entry| match entry.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *entry,
+        })
+    };
+    let bad = variables()
+        .filter(|(_, value)| value.to_str().is_none())
+        .find_map(|(name, _)| name.into_string().ok().filter(|name| ours(name)));
+    match bad {
+        None => Ok(()),
+        Some(name) => Err(Failure::new(Code::Usage, format!("{name} in the environment is not valid UTF-8"))
+            .cause("its value cannot be used, and is not taken for one that is not set")
+            .hint(format!("set it again, or `unset {name}`"))),
+    }
+}
+
+/// All variables of this process.
+#[allow(clippy::disallowed_methods)] // the one reader
+fn variables() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
 }
 
 /// A variable of this process that is set to something.

@@ -32,6 +32,7 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         checking::check(cx, &paths, &converted, |name, path, bytes| load::template(name, path, bytes, &known))?;
     let next = match args.name.as_slice() {
         [one] => format!("cargo xtask cluster-sync {one}"),
+        _ if paths.iter().all(|path| load::example_in(path)) => "cargo xtask cluster-create".to_owned(),
         _ => "cargo xtask cluster-sync --all".to_owned(),
     };
     checking::report(cx, "template", &checked, &converted, &args.allow, &next)

@@ -31,6 +31,7 @@ use crate::words::count;
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.all || args.name.is_empty();
     let files = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files = if all { load::without_examples(cx, files, "cluster", "cluster-plan")? } else { files };
     let classes = known::local_classes(cx);
     let known = load::Known { local_classes: classes.as_deref(), ..load::Known::default() };
     load::templates(cx, &files, &known, &[])?;
@@ -128,6 +129,8 @@ fn verdict(
 /// A machine class of this project with what its machines ask of Proxmox.
 pub struct Class {
     pub class: MachineClass,
+    /// Its file is marked as an example that this repository ships.
+    pub example: bool,
     pub machine: Parsed<Machine>,
 }
 
@@ -148,17 +151,23 @@ pub fn classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
         let bytes = cx.read(&file, "")?;
         let parsed = machine_class::parse(&cx.paths.show(&file), &bytes);
         let classes = parsed.value.unwrap_or_default().into_iter();
-        found.extend(classes.map(|class| Class { machine: machine::machine(&class), class }));
+        let example = load::is_example(&bytes);
+        found.extend(classes.map(|class| Class { machine: machine::machine(&class), class, example }));
     }
     Ok(found)
 }
 
-/// Every template in `clusters/` that can be made out.
+/// Every template in `clusters/` that can be made out, without the shipped examples that were never synced.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn templates_there_are(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
-    parsed(cx, &load::in_dir(&cx.paths.clusters()))
+pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
+    let files = load::in_dir(&cx.paths.clusters());
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| load::example_in(file));
+    let synced = cx.settings.state.list("clusters");
+    let mut found = parsed(cx, &own)?;
+    found.extend(parsed(cx, &examples)?.into_iter().filter(|template| synced.contains(&template.name)));
+    Ok(found)
 }
 
 fn parsed(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Failure> {

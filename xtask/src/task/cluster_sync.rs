@@ -48,6 +48,7 @@ pub struct Wanted {
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = load::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files = if args.all { load::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
     load::refuse_wrong_templates(cx, &files, &args.allow)?;
     cx.writable(&[cx.paths.state()])?;
     if let Some(planned) = apply::omnictl_on_need(cx)? {

@@ -142,7 +142,7 @@ pub fn summary(results: &[Found]) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    format!("{} checks: {}", results.len(), parts.join(", "))
+    format!("{}: {}", crate::words::count(results.len(), "check"), parts.join(", "))
 }
 
 /// Everything about what is not well, on standard output.

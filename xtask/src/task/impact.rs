@@ -156,7 +156,7 @@ fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> 
 
 fn look_around(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Around> {
     let inventory = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
-        match proxmox_inventory::login(cx).and_then(|login| proxmox_inventory::read(cx, &login)) {
+        match proxmox_inventory::login(cx).and_then(|login| proxmox_inventory::observe_quietly(cx, &login.proxmox)) {
             Ok(found) => {
                 let online = found.nodes.iter().filter(|node| node.online()).count();
                 Ok(Done::ok(Seen::Known(found), format!("{} online", counted(online as u64, "node"))))

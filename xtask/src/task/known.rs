@@ -179,6 +179,9 @@ pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
 /// The classes in `machine-classes/`, for when Omni is not asked; `None` when there are none, since they may be kept
 /// elsewhere. Files that cannot be read are another check's business.
 pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
+    if !cx.paths.is_project() {
+        return None;
+    }
     let files = load::in_dir(&cx.paths.machine_classes());
     let of = |path: &std::path::PathBuf| {
         let bytes = load::read(cx, path, "").unwrap_or_default();

@@ -15,10 +15,12 @@ use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::files;
 use crate::plan::CheckedFile;
+use crate::secret;
 use crate::spec::machine_class::MachineClass;
 use crate::spec::name;
 use crate::spec::template::ClusterTemplate;
 use crate::ui::Status;
+use crate::words::count;
 
 use super::known;
 
@@ -26,6 +28,8 @@ use super::known;
 const MOST: u64 = 16 << 20;
 /// Links that one path may lead over, as for Linux itself.
 const MOST_LINKS: u8 = 40;
+/// Larger templates are refused before omnictl is asked about them.
+const PRINTED: usize = 1 << 20;
 /// Threads for many files: each may hold a file of [`MOST`] bytes.
 const THREADS: usize = 4;
 /// The main thread's stack, which is what the limits on nesting were made for.
@@ -62,7 +66,7 @@ pub fn chosen(
         return Ok(files);
     }
     let of_given = |given: &String| {
-        let is_path = given.contains(['/', '.']);
+        let is_path = is_path(given);
         let file = if is_path { PathBuf::from(given) } else { of_name(given) };
         // What is there and is no file is said when it is read.
         if file.exists() && (is_path || file.is_file()) {
@@ -89,6 +93,11 @@ pub fn chosen(
     given.iter().map(of_given).collect()
 }
 
+/// Whether what was given is the path of a file, and not the name of a class or cluster: it has a dot or a slash.
+pub fn is_path(given: &str) -> bool {
+    given.contains(['/', '.'])
+}
+
 /// The YAML files of a directory, in order of their names.
 pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
@@ -99,6 +108,49 @@ pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(yaml).collect();
     files.sort();
     files
+}
+
+/// How a comment begins that marks a file as an example which this repository ships: before the first line that is not a
+/// comment.
+const EXAMPLE: &str = "omni-scale: example";
+
+/// Whether a file is marked as a shipped example. The tasks that act on all files leave it out until its name is given, or
+/// the operator removes the line to make the file their own.
+pub fn is_example(bytes: &[u8]) -> bool {
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
+    let comments = start.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with('#'));
+    comments.into_iter().any(|line| line.trim_start_matches('#').trim_start().starts_with(EXAMPLE))
+}
+
+/// The same of a file; one that cannot be read is for its reader to report.
+pub fn example_in(file: &Path) -> bool {
+    files::read_up_to(file, MOST).is_ok_and(|bytes| is_example(&bytes))
+}
+
+/// `files` without the shipped examples; a step names what was left out.
+///
+/// # Errors
+/// [`Code::NotFound`] when there is nothing but examples.
+pub fn without_examples(cx: &Cx, files: Vec<PathBuf>, what: &str, task: &str) -> Result<Vec<PathBuf>, Failure> {
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| example_in(file));
+    let names: Vec<String> =
+        examples.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
+    if let (Some(first), true) = (names.first(), own.is_empty()) {
+        return Err(Failure::new(
+            Code::NotFound,
+            format!("there is no {what} of yours yet, only the shipped examples"),
+        )
+        .cause(format!("the examples are: {}", names.join(", ")))
+        .hint(format!(
+            "`cargo xtask {task} {first}` takes an example by its name; remove its line `# {EXAMPLE}` to make it yours"
+        ))
+        .next(format!("cargo xtask {}-create", what.replace(' ', ""))));
+    }
+    if !names.is_empty() {
+        let detail = format!("{}; give the name of one to use it", names.join(", "));
+        cx.ui.note("examples", "shipped examples are left out", Status::Skipped, detail);
+    }
+    Ok(own)
 }
 
 /// The bytes of a file of the operator's, up to [`MOST`].
@@ -387,8 +439,22 @@ fn template_reading(
     known: &Known<'_>,
     read: &dyn Fn(&str) -> FileRead,
 ) -> Checked<ClusterTemplate> {
+    // omnictl prints patches when it compares them, a registry's password among them.
+    let hide = |bytes: &[u8]| {
+        if bytes.len() <= PRINTED {
+            secret::hide_in(&String::from_utf8_lossy(bytes));
+        }
+    };
+    hide(bytes);
+    let read = |file: &str| {
+        let read = read(file);
+        if let FileRead::Bytes(bytes) = &read {
+            hide(bytes);
+        }
+        read
+    };
     let Known { omni, talos_schema, talos_versions, omni_classes, local_classes } = *known;
-    let context = TemplateContext { omni, read: Some(read), talos_schema, talos_versions, omni_classes, local_classes };
+    let context = TemplateContext { omni, read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
     check::template::check(name, bytes, &context)
 }
 
@@ -404,8 +470,7 @@ pub fn refuse(cx: &Cx, what: &str, findings: &[Finding], allow: &[&'static str])
     let wrong = |finding: &&Finding| finding.is_error() && !allow.contains(&finding.rule);
     let errors = findings.iter().filter(wrong).count();
     let Some(first) = findings.iter().find(wrong) else { return Ok(()) };
-    let count = if errors == 1 { "an error".to_owned() } else { format!("{errors} errors") };
-    let failure = Failure::new(Code::Invalid, format!("the {what} has {count}"));
+    let failure = Failure::new(Code::Invalid, format!("the {what} has {}", count(errors, "error")));
     Err(explained(failure, first, cx.ui.talks()).with(json!({ "findings": findings, "allowed": allow })))
 }
 
@@ -430,18 +495,25 @@ pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
         let detail = match passed.as_slice() {
             [] => "nothing breaks it".to_owned(),
             [one] => format!("passed by at {}", one.place),
-            [first, more @ ..] => format!("passed by at {} and {} more places", first.place, more.len()),
+            [first, more @ ..] => format!("passed by at {} and {}", first.place, count(more.len(), "more place")),
         };
         let status = if passed.is_empty() { Status::Skipped } else { Status::Warning };
         cx.ui.note("allowed", format!("errors of the rule `{rule}` are allowed"), status, detail);
     }
 }
 
-/// What cannot be read at all is beyond what a rule can allow.
+/// What cannot be read at all is beyond what a rule can allow; and files may hold other resources only.
 fn nothing_in(what: &str, findings: &[Finding]) -> Failure {
-    let first = findings.iter().find(|finding| finding.is_error());
-    Failure::new(Code::Invalid, format!("there is no {what} in the file that could be made out"))
-        .cause(first.map_or_else(String::new, |first| format!("{}: {}", first.place, first.message)))
-        .hint(first.map_or_else(String::new, |first| first.fix.clone()))
-        .with(json!({ "findings": findings }))
+    let failure = Failure::new(Code::Invalid, format!("the files hold no {what} that can be read"));
+    let failure = match findings.iter().find(|finding| finding.is_error()) {
+        Some(first) => failure.cause(format!("{}: {}", first.place, first.message)).hint(first.fix.clone()),
+        None if what == "machine class" => failure
+            .cause(
+                "they hold other resources: a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata",
+            )
+            .hint("keep other resources elsewhere; `omnictl apply -f FILE` applies them")
+            .next("cargo xtask machineclass-create"),
+        None => failure,
+    };
+    failure.with(json!({ "findings": findings }))
 }

@@ -36,6 +36,8 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let files = load::chosen(&given, args.all, &cx.paths.machine_classes(), "machine class", |name| {
         cx.paths.machine_class(name)
     })?;
+    let files =
+        if args.all { load::without_examples(cx, files, "machine class", "machineclass-apply")? } else { files };
     let files = load::class_files(cx, &files)?;
     apply_files(cx, &files, Plan::default(), &args.allow)
 }

@@ -4,11 +4,14 @@
 //! 2. Omni is asked once for its providers and their schemas, if it can be: the built-in table stands in for them.
 //! 3. Each file is checked, and two things are told apart: the server's answer to a new class, and our findings.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::{Outcome, checking, known, load};
 use crate::check::convert;
 use crate::check::machine_class;
 use crate::cli::MachineclassCheck;
 use crate::cx::Cx;
+use crate::ui::Status;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
@@ -24,10 +27,20 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let providers = found.as_deref().map(known::providers);
     let around = known::around(cx);
     let context = around.of_classes(providers.as_deref());
-    let checked =
-        checking::check(cx, &paths, &converted, |name, _, bytes| machine_class::check(name, bytes, &context))?;
+    let classes = AtomicUsize::new(0);
+    let checked = checking::check(cx, &paths, &converted, |name, _, bytes| {
+        let checked = machine_class::check(name, bytes, &context);
+        classes.fetch_add(checked.value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
+        checked
+    })?;
+    let none = classes.into_inner() == 0;
+    if none {
+        let detail = "a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata";
+        cx.ui.note("classes", "there is no machine class in what was checked", Status::Warning, detail);
+    }
     let next = match args.name.as_slice() {
-        [one] => format!("cargo xtask machineclass-apply {one}"),
+        [one] if !none => format!("cargo xtask machineclass-apply {one}"),
+        _ if none || paths.iter().all(|path| load::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
         _ => "cargo xtask machineclass-apply --all".to_owned(),
     };
     checking::report(cx, "file", &checked, &converted, &args.allow, &next)

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Outcome, provider_verify};
+use super::{Outcome, provider_verify, proxmox_inventory};
 use crate::answers::Answers;
 use crate::apply::{self, Applied};
 use crate::check::values;
@@ -27,9 +27,10 @@ use crate::spec::config::{self, ProviderConfig};
 use crate::spec::{key, name};
 use crate::tool::compose::Compose;
 use crate::tool::omnictl::{self, Omnictl};
-use crate::tool::proxmox::{Proxmox, Token};
+use crate::tool::proxmox::{Login, Proxmox, Token};
 use crate::tool::{Tool, omni};
 use crate::ui::{Check, Done, Status};
+use crate::words::count;
 
 /// From a recreated container to the first heartbeat takes seconds; pulling its image may have taken longer, before.
 const REGISTRATION: Duration = Duration::from_secs(120);
@@ -82,7 +83,8 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
         "provider_id": wanted.id, "omni_endpoint": wanted.omni, "proxmox_endpoint": wanted.proxmox.url,
         "changed": !plan.is_empty(),
     });
-    Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify").next("cargo xtask machineclass-create"))
+    let next = ["cargo xtask provider-verify", "cargo xtask proxmox-audit", "cargo xtask machineclass-create"];
+    Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
 }
 
 /// Step 1, first half: what must be installed, before anything is asked of anyone.
@@ -115,7 +117,7 @@ fn wanted(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Wanted> {
     };
     let ca_file = cx.settings.ca_file(args.ca_file.as_deref()).map(|found| found.value);
     let (proxmox, configured) = match files::read_text_if_there(&cx.paths.config())? {
-        Some(text) => (configured_proxmox(args, cx, &text, ca_file.clone())?, true),
+        Some(text) => (configured_proxmox(args, cx, &text)?, true),
         None => (given_proxmox(args, cx, &answers, ca_file.clone())?, false),
     };
     Ok(Wanted { id: id.value, omni, proxmox, configured, ca_file })
@@ -159,10 +161,12 @@ fn proxmox_address(text: &str) -> Result<String, Failure> {
 }
 
 /// Proxmox as `docker/config.yaml` reaches it. The file is the provider's truth: what is asked for differently is refused.
-fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str, ca_file: Option<String>) -> anyhow::Result<Proxmox> {
+fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str) -> anyhow::Result<Proxmox> {
     let shown = cx.paths.show(&cx.paths.config());
     let found = ProviderConfig::parse(&shown, text)?;
-    let proxmox = provider_verify::proxmox_of(&shown, &found, ca_file)?;
+    let proxmox = provider_verify::proxmox_of(cx, &found)?;
+    proxmox.encrypted(cx)?;
+    proxmox_inventory::report_conflicts(cx, &proxmox);
     if let Some(asked) = args.proxmox_url.as_deref().map(config::without_api_path).filter(|asked| *asked != proxmox.url)
     {
         return Err(Failure::new(
@@ -183,7 +187,9 @@ fn given_proxmox(
     answers: &Answers<'_>,
     ca_file: Option<String>,
 ) -> anyhow::Result<Proxmox> {
-    let endpoint = cx.settings.proxmox_endpoint(args.proxmox_url.as_deref()).map(|found| found.value);
+    let endpoint = cx.settings.proxmox_endpoint(args.proxmox_url.as_deref());
+    let origin = endpoint.as_ref().map_or("the address".to_owned(), |found| found.origin.to_string());
+    let endpoint = endpoint.map(|found| found.value);
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     let token_missing = Missing {
         name: "the Proxmox API token".into(),
@@ -216,7 +222,10 @@ fn given_proxmox(
             answers.ask_secret("PROXMOX_VE_API_TOKEN", question, token_missing, check)?
         }
     };
-    Ok(Proxmox { url, token, ca_file, insecure: args.insecure_skip_tls_verify })
+    let login = Login::Token(token);
+    let proxmox = Proxmox::new(url, origin, login, ca_file).insecure(args.insecure_skip_tls_verify);
+    proxmox.encrypted(cx)?;
+    Ok(proxmox)
 }
 
 /// Step 1, second half, and the look at the key of step 3: everything that a network stands before, side by side.
@@ -228,7 +237,7 @@ fn far_ends(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Key> {
         }),
         Check::new("proxmox", format!("Proxmox answers at {}", wanted.proxmox.url), || {
             let version = wanted.proxmox.version(cx)?;
-            Ok(Done::ok(None, format!("version {version}, as {}", wanted.proxmox.token.id)))
+            Ok(Done::ok(None, format!("version {version}, as {}", wanted.proxmox.login.id())))
         }),
         Check::new("compose-file", "docker/compose.yaml and its variables are complete", || {
             super::hub::complete(cx)?;
@@ -261,8 +270,9 @@ fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<Key>>> {
     let lookup = Lookup { env: Some("OMNI_INFRA_PROVIDER_KEY"), ..Lookup::default() };
     if let Some(found) = cx.settings.find(lookup) {
         let info = key::check_provider_key(&found.value, id, &found.origin.to_string(), now)?;
-        let left =
-            info.left(now).map_or("no limit".to_owned(), |left| format!("{} days left", left.as_secs() / 86_400));
+        let left = info
+            .left(now)
+            .map_or("no limit".to_owned(), |left| format!("{} left", count((left.as_secs() / 86_400) as usize, "day")));
         let stored = cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY") == Some(found.value.as_str());
         let detail = format!("of {}, {left}, from {}", info.name, found.origin);
         let key = if stored { Key::Stored } else { Key::Given(Secret::new(found.value)) };
@@ -362,11 +372,11 @@ fn plan(cx: &Cx, wanted: &Wanted, key: &Key) -> anyhow::Result<Plan> {
             );
         }
     }
-    if !wanted.configured {
+    if let (false, Login::Token(token)) = (wanted.configured, &wanted.proxmox.login) {
         let example = cx.read(&cx.paths.config_example(), "restore it from the repository")?;
         let example = String::from_utf8_lossy(&example);
         let url = config::with_api_path(&wanted.proxmox.url);
-        let Token { id, secret } = &wanted.proxmox.token;
+        let Token { id, secret } = token;
         let contents = Secret::plain(config::fill(&example, &url, id, secret, wanted.proxmox.insecure)?);
         let action = Action::Write { path: cx.paths.config(), contents, mode: files::PRIVATE };
         plan.push(

@@ -3,7 +3,8 @@
 //! 1. Every container of the stack runs, and is healthy where it can say so.
 //! 2. Omni answers as Omni.
 //! 3. Proxmox answers the provider's own login, as `docker/config.yaml` has it.
-//! 4. Omni has heard from the provider within the last minute, and hears no complaint.
+//! 4. That login has every privilege that the provider needs, as `proxmox-audit` counts them.
+//! 5. Omni has heard from the provider within the last minute, and hears no complaint.
 //!
 //! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
 
@@ -12,8 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::proxmox_audit::Verdict;
+use super::{Outcome, proxmox_audit, proxmox_inventory};
 use crate::beside::{ALL, Job, beside};
+use crate::check::fit::provider::Provider;
 use crate::check::placeholder;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
@@ -25,10 +28,11 @@ use crate::status::omni::{ProviderHealth, Resource};
 use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
 use crate::tool::omni;
 use crate::tool::omnictl::{Omnictl, no_endpoint};
-use crate::tool::proxmox::{Proxmox, Token};
+use crate::tool::proxmox::{Login, Proxmox, Token};
 use crate::triage::Issues;
 use crate::ui::{Check, Done, Status};
 use crate::wait::{self, Look};
+use crate::words::count;
 
 /// What to do about a provider without a container, here and in `provider-status`.
 pub const NO_CONTAINER: &str = "`cargo xtask provider-setup` makes it; one that was set up before comes back with \
@@ -36,6 +40,9 @@ pub const NO_CONTAINER: &str = "`cargo xtask provider-setup` makes it; one that 
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let id = cx.settings.provider_id(None).value;
+    if let Ok(proxmox) = configured_proxmox(cx) {
+        proxmox_inventory::report_conflicts(cx, &proxmox);
+    }
     let checks = vec![
         Check::new("containers", "the stack's containers run", || containers(cx)),
         Check::new("omni", "Omni answers", || {
@@ -47,11 +54,16 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
         Check::new("proxmox", "Proxmox answers the provider's login", || {
             let proxmox = configured_proxmox(cx)?;
             let version = proxmox.version(cx)?;
-            Ok(Done::ok((), format!("{}, version {version}, as {}", proxmox.url, proxmox.token.id)))
+            let detail = format!("{}, version {version}, as {}", proxmox.url, proxmox.login.id());
+            Ok(match by_password(&proxmox.login) {
+                Some(advice) => Done::warning((), format!("{detail}: {advice}")),
+                None => Done::ok((), detail),
+            })
         }),
+        Check::new("permissions", "the login has the privileges that the provider needs", || permissions(cx)),
         Check::new("registration", format!("the provider `{id}` is registered and connected"), || registered(cx, &id)),
     ];
-    let ids = ["containers", "omni", "proxmox", "registration"];
+    let ids = ["containers", "omni", "proxmox", "permissions", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);
     if crate::proc::interrupted() {
         // What an interrupted check did not see says nothing about the provider.
@@ -141,15 +153,33 @@ pub fn configured_proxmox(cx: &Cx) -> anyhow::Result<Proxmox> {
             .next("cargo xtask provider-setup")
     })?;
     let config = ProviderConfig::parse(&shown, &text)?;
-    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
-    Ok(proxmox_of(&shown, &config, ca_file)?)
+    Ok(proxmox_of(cx, &config)?)
+}
+
+/// The privileges of the provider's login; skipped where Proxmox cannot be asked, which another check reports.
+fn permissions(cx: &Cx) -> anyhow::Result<Done<()>> {
+    let asked = configured_proxmox(cx).and_then(|proxmox| Ok(proxmox_audit::lacking(cx, &proxmox)?));
+    match asked.map_err(|error| Failure::of(&error)) {
+        Ok(Verdict { lacks: None, present }) => Ok(Done::ok((), format!("{} present", count(present, "privilege")))),
+        Ok(Verdict { lacks: Some(failure), .. }) => Err(failure.into()),
+        Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
+        Err(failure) => Ok(Done::skipped((), format!("Proxmox could not be asked: {}", failure.message))),
+    }
+}
+
+/// What to say about a login with a password, which works and is not the best way.
+pub fn by_password(login: &Login) -> Option<String> {
+    matches!(login, Login::Password { .. }).then(|| {
+        format!("{} logs in with a password: an API token can be limited, replaced and revoked by itself", login.user())
+    })
 }
 
 /// Proxmox as the provider reaches it.
 ///
 /// # Errors
 /// [`Code::Invalid`] for a configuration with which the provider would fail later, and say less.
-pub fn proxmox_of(shown: &str, config: &ProviderConfig, ca_file: Option<String>) -> Result<Proxmox, Failure> {
+pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> {
+    let shown = cx.paths.show(&cx.paths.config());
     let wrong = |what: String| Failure::new(Code::Invalid, format!("{shown}: {what}"));
     if login_in(&config.url).is_some() {
         return Err(wrong("`url` has a login in it".to_owned())
@@ -177,12 +207,25 @@ pub fn proxmox_of(shown: &str, config: &ProviderConfig, ca_file: Option<String>)
             .cause("the provider appends paths to it, so it must end in /api2/json, without a slash after it")
             .hint(format!("url: {}/api2/json", without_api_path(&config.url))));
     }
-    let token = match &config.auth {
-        Auth::Token { id, secret } => Token { id: id.clone(), secret: secret.clone() },
-        Auth::Password { user } => {
-            return Err(wrong(format!("it logs in as {user} with a password"))
-                .cause("the login's ticket is good for two hours and provider v0.0.x never renews it; after that every call is refused")
-                .hint("make a token (`pveum user token add USER@REALM provider --privsep 0`) and write tokenID and tokenSecret instead"));
+    let login = match &config.auth {
+        Auth::Token { id, .. } if !id.contains('!') || !id.contains('@') => {
+            return Err(wrong(format!("`tokenID` is {id:?}")).hint("it looks like user@realm!name"));
+        }
+        Auth::Token { id, secret } => Login::Token(Token { id: id.clone(), secret: secret.clone() }),
+        Auth::Password { user, realm, password } => {
+            let (provider, origin) = proxmox_inventory::provider_version(cx, None)?;
+            // go-proxmox v0.4.1, with which v0.1.0 was built, logs in again before the ticket ends.
+            if provider == Provider::Untagged {
+                return Err(wrong(format!("it logs in as {user} with a password"))
+                    .cause(format!("the login's ticket is valid for two hours, and provider {provider} ({origin}) never renews it; after that every call is refused"))
+                    .hint("run provider v0.1.0 or later, or make a token (`pveum user token add USER@REALM provider --privsep 0`) and write tokenID and tokenSecret instead"));
+            }
+            if realm.is_empty() && !user.contains('@') {
+                return Err(wrong(format!("`username` is {user:?}, and there is no `realm`"))
+                    .cause("Proxmox knows a user by name and realm")
+                    .hint(format!("add `realm: pam` for a user of the Proxmox host, `realm: pve` for one of Proxmox alone; or write {user}@REALM")));
+            }
+            Login::Password { user: user.clone(), realm: realm.clone(), password: password.clone() }
         }
         Auth::None => {
             return Err(wrong("there is no login in it".to_owned())
@@ -190,11 +233,10 @@ pub fn proxmox_of(shown: &str, config: &ProviderConfig, ca_file: Option<String>)
                 .hint("compare it with docker/config.yaml.example"));
         }
     };
-    if !token.id.contains('!') || !token.id.contains('@') {
-        return Err(wrong(format!("`tokenID` is {:?}", token.id)).hint("it looks like user@realm!name"));
-    }
     let url = without_api_path(&config.url).to_owned();
-    Ok(Proxmox { url, token, ca_file, insecure: config.insecure_skip_verify })
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    let origin = format!("`url` in {shown}");
+    Ok(Proxmox::new(url, origin, login, ca_file).insecure(config.insecure_skip_verify))
 }
 
 /// What Omni knows of the provider; `None` when it was never created there. Where its flag and its heartbeat contradict each

@@ -11,17 +11,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::proxmox_inventory::{self, Login};
-use super::{Outcome, cluster_plan};
-use crate::beside::{Job, beside};
+use super::{Outcome, cluster_plan, provider_verify};
+use crate::beside::{ALL, Job, beside};
 use crate::check::fit::machine::Machine;
 use crate::check::fit::selector;
-use crate::check::permissions::{self, Row, Scope, Told, Verdict, Wanted};
+use crate::check::permissions::{self, Row, Scope, Told, Wanted};
 use crate::cli::ProxmoxAudit;
 use crate::clock::rfc3339;
 use crate::cx::Cx;
 use crate::failure::{Code, Failure};
 use crate::status::proxmox::{self, AclEntry, Inventory, Permissions, TokenInfo};
+use crate::tool::proxmox::{self as proxmox_tool, Proxmox};
 use crate::ui::{Check, Done, Status, table};
+use crate::words::count;
 
 /// A token that ends within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
@@ -30,70 +32,127 @@ pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let login = proxmox_inventory::login(cx)?;
     let (provider, origin) = proxmox_inventory::provider_version(cx, args.provider_version)?;
     let inventory = proxmox_inventory::observe(cx, &login)?;
-    let facts = ask(cx, &login)?;
+    let facts = ask(cx, &login.proxmox)?;
     let wanted = wanted(cx)?;
-    let told = Told {
-        known: facts.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
-        vmid: facts.vmid,
-        zones: facts.zones.clone(),
-    };
-    let scope = Scope::new(provider, &inventory, told, &wanted, &selector::selects);
+    note_wanted(cx, &wanted);
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::selects);
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
-        let permissions = exact(cx, &login, &scope, facts.tree.clone())?;
-        Ok(Done::ok(permissions, format!("{} paths asked", scope.paths().len())))
+        let permissions = exact(cx, &login.proxmox, &scope, facts.tree.clone())?;
+        Ok(Done::ok(permissions, format!("{} asked", count(scope.paths().len(), "path"))))
     })?;
     let rows = permissions::rows(&scope, &permissions);
     let warnings = warnings(&login, &inventory, &facts, &scope, &permissions, &wanted);
-    let (user, _) = login.proxmox.token.id.split_once('!').unwrap_or((&login.proxmox.token.id, ""));
+    let access = &login.proxmox.login;
+    let (id, user) = (access.id(), access.user());
     let script = permissions::script(
         &scope,
         &permissions,
         &permissions::Login {
-            user,
-            token: &login.proxmox.token.id,
+            user: &user,
+            token: access.token_name().map(|_| id.as_str()),
             privsep: facts.token.map(|token| token.privsep),
             roles: facts.roles.as_ref(),
             acl: &facts.acl,
         },
     );
-    show(cx, &rows, &scope, script.as_deref());
+    show(cx, &rows, &scope, script.as_deref(), args.all);
     for (rule, message) in &warnings {
         cx.ui.note(rule, message.as_str(), Status::Warning, "");
     }
     let warned = warnings.iter().map(|(rule, message)| json!({ "rule": rule, "message": message }));
     let data = json!({
-        "token": login.proxmox.token.id,
+        "token": id,
         "provider_version": provider.to_string(),
         "proxmox_version": inventory.version,
         "rows": rows,
         "script": script.clone().unwrap_or_default(),
         "warnings": warned.collect::<Vec<_>>(),
     });
-    verdict(&login, &rows, data)
+    let present = present(&rows);
+    match lacks(access, &rows, &facts) {
+        None => {
+            let summary = format!("{id} has every privilege that the provider needs ({present})");
+            Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify"))
+        }
+        Some(failure) => {
+            let script = if cx.ui.json() { "the script in `data.script`" } else { "the script above" };
+            let hint = format!("run {script} as root on any Proxmox node, then this again");
+            let hint = if failure.hint.is_empty() { hint } else { format!("{}; or {hint}", failure.hint) };
+            Err(failure.hint(hint).with(data).into())
+        }
+    }
 }
 
-fn verdict(login: &Login, rows: &[Row], data: Value) -> anyhow::Result<Outcome> {
-    let token = &login.proxmox.token.id;
-    let missing: BTreeSet<(&str, &str)> = rows
-        .iter()
-        .filter(|row| row.status == Verdict::Missing)
-        .map(|row| (row.privilege.as_str(), row.path.as_str()))
-        .collect();
+/// The audit's result for a check of another task.
+pub struct Verdict {
+    /// `None` when nothing is missing.
+    pub lacks: Option<Failure>,
+    /// How many privileges are there, each on its path.
+    pub present: usize,
+}
+
+/// Audits without a step of its own: one line of another task.
+///
+/// # Errors
+/// When Proxmox cannot be asked: then nothing is known.
+pub fn lacking(cx: &Cx, proxmox: &Proxmox) -> Result<Verdict, Failure> {
+    let (provider, _) = proxmox_inventory::provider_version(cx, None)?;
+    let inventory = proxmox_inventory::observe_quietly(cx, proxmox)?;
+    let facts = ask_quietly(cx, proxmox)?;
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted(cx)?, &selector::selects);
+    let permissions = exact(cx, proxmox, &scope, facts.tree.clone())?;
+    let rows = permissions::rows(&scope, &permissions);
+    let lacks = lacks(&proxmox.login, &rows, &facts).map(|failure| {
+        let audit = "`cargo xtask proxmox-audit` prints the pveum lines that grant them";
+        let hint = if failure.hint.is_empty() { audit.to_owned() } else { format!("{}; {audit}", failure.hint) };
+        failure.hint(hint)
+    });
+    Ok(Verdict { lacks, present: present(&rows) })
+}
+
+/// The privileges that are there, each on its path.
+fn present(rows: &[Row]) -> usize {
+    let there = rows.iter().filter(|row| row.status == permissions::Verdict::Present);
+    there.map(|row| (&row.privilege, &row.path)).collect::<BTreeSet<_>>().len()
+}
+
+/// What is missing, as a failure; `None` when nothing is.
+fn lacks(login: &proxmox_tool::Login, rows: &[Row], facts: &Facts) -> Option<Failure> {
+    let missing = rows.iter().filter(|row| row.status == permissions::Verdict::Missing);
+    let missing: BTreeSet<(&str, &str)> = missing.map(|row| (row.privilege.as_str(), row.path.as_str())).collect();
     if missing.is_empty() {
-        return Ok(Outcome::done(format!("{token} may do everything that the provider does"))
-            .with(data)
-            .next("cargo xtask provider-verify"));
+        return None;
     }
     let first: Vec<String> = missing.iter().take(3).map(|(privilege, path)| format!("{privilege} on {path}")).collect();
     let more = if missing.len() > 3 { format!(" and {} more", missing.len() - 3) } else { String::new() };
-    let count = if missing.len() == 1 { "1 privilege".to_owned() } else { format!("{} privileges", missing.len()) };
-    Err(Failure::new(Code::Failed, format!("{token} lacks {count}"))
+    let failure = Failure::new(Code::Failed, format!("{} lacks {}", login.id(), count(missing.len(), "privilege")))
         .cause(format!("{}{more}", first.join(", ")))
-        .hint("run the script above as root on any Proxmox node, then this again")
-        .next("cargo xtask proxmox-audit")
-        .with(data)
-        .into())
+        .next("cargo xtask proxmox-audit");
+    Some(match separated(login, facts) {
+        None => failure,
+        Some(hint) => {
+            let cause = format!(
+                "{}\nit has no privilege on any path: most likely the token is separated from its user (`--privsep 1`, the \
+                 default) and has no entry of its own in the access control list; a token cannot see that itself",
+                failure.cause
+            );
+            failure.cause(cause).hint(hint)
+        }
+    })
+}
+
+/// How to end privilege separation, where that is the likely cause: the token has nothing anywhere.
+fn separated(login: &proxmox_tool::Login, facts: &Facts) -> Option<String> {
+    let name = login.token_name()?;
+    let may_be = facts.token.is_none_or(|token| token.privsep);
+    let user = login.user();
+    (may_be && facts.tree.is_empty()).then(|| {
+        format!(
+            "if {user} has its privileges already (`pveum acl list` as root on a Proxmox node shows them), \
+             `pveum user token modify {user} {name} --privsep 0` gives them to the token"
+        )
+    })
 }
 
 /// What Proxmox says about the login and about itself.
@@ -107,19 +166,63 @@ struct Facts {
     zones: BTreeMap<String, String>,
 }
 
+impl Facts {
+    /// From the answers about the tree, roles, the token, the access control list, the next id and vnets.
+    fn of(answers: &[Value], name: &str) -> Result<Facts, Failure> {
+        let tree = proxmox::permissions(&answers[0])
+            .map_err(|why| Failure::new(Code::Failed, format!("/access/permissions: {why}")))?;
+        let vmid = answers[4].as_str().and_then(|id| id.parse().ok()).or_else(|| answers[4].as_u64());
+        Ok(Facts {
+            tree,
+            roles: proxmox::roles(&answers[1]).ok(),
+            token: proxmox::token_info(&answers[2], name),
+            acl: proxmox::acl(&answers[3]),
+            vmid: vmid.unwrap_or(100),
+            zones: proxmox::zones(&answers[5]),
+        })
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            known: self.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
+            vmid: self.vmid,
+            zones: self.zones.clone(),
+        }
+    }
+}
+
+/// The answers to the same questions as [`ask`]'s, without steps.
+fn ask_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Facts, Failure> {
+    let name = proxmox.login.token_name().unwrap_or_default();
+    let tree = proxmox.get(cx, "asking Proxmox for the login's permissions", "/access/permissions")?;
+    let user = format!("/access/users/{}", encoded(&proxmox.login.user()));
+    let paths =
+        ["/access/roles".to_owned(), user, "/access/acl".into(), "/cluster/nextid".into(), "/cluster/sdn/vnets".into()];
+    let ask = |path: String| -> Job<'_, Result<Value, Failure>> {
+        Box::new(move || match proxmox.get(cx, "asking Proxmox about the login", &path) {
+            Err(failure) if failure.code != Code::Interrupted => Ok(Value::Null),
+            other => other,
+        })
+    };
+    let rest = beside(paths.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Facts::of(&[vec![tree], rest].concat(), name)
+}
+
 /// Asks for all of it side by side. Only the tree must be seen: every login may see its own.
-fn ask(cx: &Cx, login: &Login) -> anyhow::Result<Facts> {
-    let (user, name) = login.proxmox.token.id.split_once('!').unwrap_or((&login.proxmox.token.id, ""));
-    let user_path = format!("/access/users/{}", encoded(user));
-    let get = |purpose: &'static str, path: &str| login.proxmox.get(cx, purpose, path);
+fn ask(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Facts> {
+    let (user, name) = (proxmox.login.user(), proxmox.login.token_name());
+    let user_path = format!("/access/users/{}", encoded(&user));
+    let get = |purpose: &'static str, path: &str| proxmox.get(cx, purpose, path);
     let checks: Vec<Check<'_, Value>> = vec![
         Check::new("tree", "what the login may do", || {
             let tree = get("asking Proxmox for the login's permissions", "/access/permissions")?;
             let paths = tree.as_object().map_or(0, serde_json::Map::len);
-            Ok(Done::ok(tree, format!("something on {paths} paths")))
+            let detail = format!("privileges on {}", count(paths, "path"));
+            Ok(if paths == 0 { Done::warning(tree, detail) } else { Done::ok(tree, detail) })
         }),
         Check::new("roles", "the roles", || seen(get("asking Proxmox for its roles", "/access/roles"))),
         Check::new("token", "the token's end and privilege separation", || {
+            let Some(name) = name else { return Ok(Done::skipped(Value::Null, "the login is not a token")) };
             let token = get("asking Proxmox for the user", &user_path).or_else(|failure| match failure.code {
                 Code::Interrupted => Err(failure),
                 _ => get("asking Proxmox for the token", &format!("{user_path}/token/{}", encoded(name))),
@@ -140,17 +243,7 @@ fn ask(cx: &Cx, login: &Login) -> anyhow::Result<Facts> {
     ];
     let answers: Vec<Value> =
         cx.ui.side_by_side("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
-    let tree = proxmox::permissions(&answers[0])
-        .map_err(|why| Failure::new(Code::Failed, format!("/access/permissions: {why}")))?;
-    let vmid = answers[4].as_str().and_then(|id| id.parse().ok()).or_else(|| answers[4].as_u64());
-    Ok(Facts {
-        tree,
-        roles: proxmox::roles(&answers[1]).ok(),
-        token: proxmox::token_info(&answers[2], name),
-        acl: proxmox::acl(&answers[3]),
-        vmid: vmid.unwrap_or(100),
-        zones: proxmox::zones(&answers[5]),
-    })
+    Ok(Facts::of(&answers, name.unwrap_or_default())?)
 }
 
 /// An answer that the audit can do without.
@@ -169,37 +262,51 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-fn wanted(cx: &Cx) -> anyhow::Result<Wanted> {
+/// What the operator's own classes and clusters ask for. A shipped example counts once it is used: by a cluster of theirs,
+/// or in Omni, as the state remembers.
+fn wanted(cx: &Cx) -> Result<Wanted, Failure> {
     let id = cx.settings.provider_id(None).value;
-    let classes = cluster_plan::classes(cx)?;
-    let ours = classes.iter().filter(|class| class.provider_id() == Some(id.as_str()));
-    let machines: Vec<Machine> = ours.filter_map(|class| class.machine.value.clone()).collect();
     let mut sets = BTreeMap::new();
-    for template in cluster_plan::templates_there_are(cx)? {
+    for template in cluster_plan::templates_in_use(cx)? {
         for set in template.sets.iter().filter(|set| set.class.is_some()) {
             let class = set.class.as_ref().map_or(String::new(), |class| class.name.clone());
             sets.insert(set.id(&template.name), class);
         }
     }
-    let detail = match machines.len() {
-        0 => "no machine class of this provider: only what every machine needs is checked".to_owned(),
-        count => format!("{count} machine classes, {} machine sets", sets.len()),
+    let applied = cx.settings.state.list("machine_classes");
+    let used: BTreeSet<&str> = sets.values().chain(&applied).map(String::as_str).collect();
+    let classes = cluster_plan::classes(cx)?;
+    let counts = |class: &&cluster_plan::Class| {
+        class.provider_id() == Some(id.as_str()) && (!class.example || used.contains(class.class.id.as_str()))
     };
-    let status = if machines.is_empty() { Status::Warning } else { Status::Ok };
-    cx.ui.note("classes", "the classes and clusters of this project", status, detail);
+    let machines: Vec<Machine> =
+        classes.iter().filter(counts).filter_map(|class| class.machine.value.clone()).collect();
     Ok(Wanted { machines, sets })
+}
+
+fn note_wanted(cx: &Cx, wanted: &Wanted) {
+    let (status, detail) = match wanted.machines.len() {
+        0 => {
+            (Status::Warning, "no machine class of this provider: only what every machine needs is checked".to_owned())
+        }
+        machines => {
+            let words = [count(machines, "machine class"), count(wanted.sets.len(), "machine set")];
+            (Status::Ok, words.join(", "))
+        }
+    };
+    cx.ui.note("classes", "the classes and clusters of this project", status, detail);
 }
 
 /// Step 2. The tree leaves out paths on which the login has nothing, so each path of interest is asked by itself.
 ///
 /// # Errors
 /// The first failure.
-fn exact(cx: &Cx, login: &Login, scope: &Scope, tree: proxmox::Tree) -> anyhow::Result<Permissions> {
+fn exact(cx: &Cx, proxmox_at: &Proxmox, scope: &Scope, tree: proxmox::Tree) -> Result<Permissions, Failure> {
     const BESIDE: usize = 8;
     let paths: Vec<String> = scope.paths().into_iter().collect();
     let ask = |path: &String| -> Result<(String, BTreeSet<String>), Failure> {
         let query = format!("/access/permissions?path={}", encoded(path));
-        let data = login.proxmox.get(cx, &format!("asking Proxmox for the permissions on {path}"), &query)?;
+        let data = proxmox_at.get(cx, &format!("asking Proxmox for the permissions on {path}"), &query)?;
         let found = proxmox::permissions(&data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
         Ok((path.clone(), found.into_values().flat_map(BTreeMap::into_keys).collect()))
     };
@@ -219,14 +326,7 @@ fn warnings(
     wanted: &Wanted,
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    if let Some(user) = &login.password_of {
-        found.push((
-            "audit-password",
-            format!(
-                "docker/config.yaml logs in as {user} with a password, which was not audited: the ticket ends after two hours; write tokenID and tokenSecret instead"
-            ),
-        ));
-    }
+    found.extend(provider_verify::by_password(&login.proxmox.login).map(|advice| ("audit-password", advice)));
     if let Some(at) =
         facts.token.map(|token| token.expires).filter(|at| *at > 0).map(|at| UNIX_EPOCH + Duration::from_secs(at))
     {
@@ -236,7 +336,10 @@ fn warnings(
             let until = rfc3339(at);
             found.push((
                 "audit-expiry",
-                format!("the token ends in {days} days ({until}): `pveum user token modify` moves that"),
+                format!(
+                    "the token expires in {} ({until}): `pveum user token modify` changes that",
+                    count(days as usize, "day")
+                ),
             ));
         }
     }
@@ -264,8 +367,8 @@ fn warnings(
     found
 }
 
-/// Rows that differ in their node alone are shown as one.
-fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>) {
+/// Without `all` only what is not there. Rows that differ in their node alone are shown as one.
+fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: bool) {
     let mut shown: Vec<(Row, BTreeSet<String>)> = Vec::new();
     for row in rows {
         let (general, node) = without_node(row, scope);
@@ -285,20 +388,29 @@ fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>) {
         1..=4 => nodes.iter().cloned().collect::<Vec<_>>().join(", "),
         count => format!("{count} of {} nodes", scope.nodes.len()),
     };
-    let word = |status: Verdict| match status {
-        Verdict::Present => "present",
-        Verdict::Missing => "MISSING",
-        Verdict::Optional => "optional",
-        Verdict::Unneeded => "any login",
+    let word = |status: permissions::Verdict| match status {
+        permissions::Verdict::Present => "present",
+        permissions::Verdict::Missing => "MISSING",
+        permissions::Verdict::Optional => "optional",
+        permissions::Verdict::Unneeded => "any login",
     };
     let row = |(row, on): &(Row, BTreeSet<String>)| {
-        let not_checked = row.status == Verdict::Unneeded && !row.privilege.is_empty();
+        let not_checked = row.status == permissions::Verdict::Unneeded && !row.privilege.is_empty();
         let status = if not_checked { "not checked" } else { word(row.status) };
         vec![status.to_owned(), row.privilege.clone(), row.path.clone(), row.call.clone(), nodes(on)]
     };
-    let mut text = table(&["STATUS", "PRIVILEGE", "PATH", "CALL", "ON"], &shown.iter().map(row).collect::<Vec<_>>());
+    let absent = |row: &Row| matches!(row.status, permissions::Verdict::Missing | permissions::Verdict::Optional);
+    let listed: Vec<Vec<String>> = shown.iter().filter(|(each, _)| all || absent(each)).map(row).collect();
+    let mut text = String::new();
+    if !listed.is_empty() {
+        text.push_str(&table(&["STATUS", "PRIVILEGE", "PATH", "CALL", "ON"], &listed));
+    }
+    if !all {
+        let rest = count(present(rows), "privilege");
+        text.push_str(&format!("{rest} present; `--all` lists every call with what it needs\n"));
+    }
     let missing: Vec<&(Row, BTreeSet<String>)> =
-        shown.iter().filter(|(row, _)| row.status == Verdict::Missing).collect();
+        shown.iter().filter(|(row, _)| row.status == permissions::Verdict::Missing).collect();
     if !missing.is_empty() {
         let mut consequences: Vec<Vec<String>> = Vec::new();
         for (row, _) in missing {

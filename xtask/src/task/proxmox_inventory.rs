@@ -22,10 +22,13 @@ use crate::failure::{Code, Failure, Missing};
 use crate::files;
 use crate::plan::{Action, Plan};
 use crate::secret::Secret;
-use crate::spec::config::{Auth, ProviderConfig, without_api_path};
-use crate::status::proxmox::{self, Inventory, Node, Seen, Storage};
-use crate::tool::proxmox::{Proxmox, Token};
+use crate::settings::Origin;
+use crate::spec::config::ProviderConfig;
+use crate::status::proxmox as status;
+use crate::status::proxmox::{Inventory, Node, Seen, Storage};
+use crate::tool::proxmox::{self, Proxmox, Token};
 use crate::ui::{Check, Done, Status, table};
+use crate::words::count;
 
 pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let login = login(cx)?;
@@ -54,33 +57,23 @@ pub struct Login {
     pub proxmox: Proxmox,
     /// Where the login was found.
     pub origin: String,
-    /// The provider's configuration logs in with this user and a password, and another login was taken.
-    pub password_of: Option<String>,
 }
 
-/// The login in `docker/config.yaml`, else PROXMOX_VE_ENDPOINT with PROXMOX_VE_API_TOKEN.
+/// The login in `docker/config.yaml`, which is the provider's own; without that file PROXMOX_VE_ENDPOINT with
+/// PROXMOX_VE_API_TOKEN. Where both are there and differ, a step says which one counts.
 ///
 /// # Errors
 /// [`Code::MissingInput`] when there is neither; those of [`provider_verify::proxmox_of`].
 pub fn login(cx: &Cx) -> Result<Login, Failure> {
     let path = cx.paths.config();
-    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
-    let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     if let Some(text) = files::read_text_if_there(&path)? {
         let shown = cx.paths.show(&path);
-        let config = ProviderConfig::parse(&shown, &text)?;
-        if let (Auth::Password { user }, Some(found)) = (&config.auth, &token) {
-            let proxmox = Proxmox {
-                url: without_api_path(&config.url).to_owned(),
-                token: Token::parse(found.value.expose(), &found.origin.to_string())?,
-                ca_file,
-                insecure: config.insecure_skip_verify,
-            };
-            return Ok(Login { proxmox, origin: found.origin.to_string(), password_of: Some(user.clone()) });
-        }
-        let proxmox = provider_verify::proxmox_of(&shown, &config, ca_file)?;
-        return Ok(Login { proxmox, origin: shown, password_of: None });
+        let proxmox = provider_verify::proxmox_of(cx, &ProviderConfig::parse(&shown, &text)?)?;
+        report_conflicts(cx, &proxmox);
+        return Ok(Login { proxmox, origin: shown });
     }
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     let endpoint = cx.settings.proxmox_endpoint(None);
     let missing =
         |name: &str, env: &str, secret| Missing { name: name.into(), flag: None, env: Some(env.into()), secret };
@@ -93,13 +86,44 @@ pub fn login(cx: &Cx) -> Result<Login, Failure> {
         let cause = format!("there is no {}, and the environment does not say it either", cx.paths.show(&path));
         return Err(Failure::missing(absent).cause(cause).next("cargo xtask provider-setup"));
     };
-    let proxmox = Proxmox {
-        url: endpoint.value.clone(),
-        token: Token::parse(found.value.expose(), &found.origin.to_string())?,
-        ca_file,
-        insecure: false,
-    };
-    Ok(Login { proxmox, origin: found.origin.to_string(), password_of: None })
+    let token = Token::parse(found.value.expose(), &found.origin.to_string())?;
+    let proxmox =
+        Proxmox::new(endpoint.value.clone(), endpoint.origin.to_string(), proxmox::Login::Token(token), ca_file);
+    Ok(Login { proxmox, origin: found.origin.to_string() })
+}
+
+/// What the environment and `docker/.env` say otherwise than `docker/config.yaml`, which counts.
+pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
+    let mut found = Vec::new();
+    let said = |origin: &Origin| matches!(origin, Origin::Environment(_) | Origin::EnvFile(_));
+    if let Some(other) =
+        cx.settings.proxmox_endpoint(None).filter(|other| said(&other.origin) && other.value != proxmox.url)
+    {
+        found.push(format!("{} is {}, not {}", other.origin, other.value, proxmox.url));
+    }
+    if let Some(other) = cx.settings.secret("PROXMOX_VE_API_TOKEN") {
+        let token = Token::parse(other.value.expose(), "").ok().map(proxmox::Login::Token);
+        match token {
+            Some(token) if token == proxmox.login => {}
+            Some(token) if token.id() == proxmox.login.id() => {
+                found.push(format!("{} has another secret for {}", other.origin, token.id()));
+            }
+            Some(token) => {
+                found.push(format!("{} is for {}, not for {}", other.origin, token.id(), proxmox.login.id()))
+            }
+            None => found.push(format!("{} is not a token", other.origin)),
+        }
+    }
+    found
+}
+
+/// A step that says which login counts where two differ.
+pub fn report_conflicts(cx: &Cx, proxmox: &Proxmox) {
+    let found = conflicts(cx, proxmox);
+    if !found.is_empty() {
+        let title = format!("{} counts, not the environment", cx.paths.show(&cx.paths.config()));
+        cx.ui.note("login", title, Status::Warning, found.join("; "));
+    }
 }
 
 /// The release of the provider that counts, and who says so: the flag, else the image in `docker/compose.yaml`, else the one
@@ -126,12 +150,15 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
     let proxmox = &login.proxmox;
     let version = cx.ui.step("proxmox", "Proxmox answers", || {
         let version = proxmox.version(cx)?;
-        let detail = format!("{}, version {version}, as {} ({})", proxmox.url, proxmox.token.id, login.origin);
-        Ok(Done::ok(version, detail))
+        let detail = format!("{}, version {version}, as {} ({})", proxmox.url, proxmox.login.id(), login.origin);
+        Ok(match provider_verify::by_password(&proxmox.login) {
+            Some(advice) => Done::warning(version, format!("{detail}: {advice}")),
+            None => Done::ok(version, detail),
+        })
     })?;
     let nodes = cx.ui.step("nodes", "its nodes", || {
         let data = proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?;
-        let nodes = proxmox::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+        let nodes = status::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
         let offline: Vec<String> = nodes.iter().filter(|node| !node.online()).map(|node| node.name.clone()).collect();
         let detail = format!("{} of {} online", nodes.len() - offline.len(), nodes.len());
         if offline.is_empty() {
@@ -150,18 +177,17 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
     Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
 }
 
-/// The same without a step for each part, for a task to which it is only one of several answers.
+/// The same without a step, for a check of another task.
 ///
 /// # Errors
 /// As [`observe`].
-pub fn read(cx: &Cx, login: &Login) -> Result<Inventory, Failure> {
-    let proxmox = &login.proxmox;
-    let version = proxmox.version(cx)?;
+pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
     let data = proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?;
-    let nodes = proxmox::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
-    let ask = |node: Node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };
+    let nodes = status::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+    let ask = |node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };
     let nodes = beside(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<_, _>>()?;
-    Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
+    let (taken_at, version) = (rfc3339(SystemTime::now()), String::new());
+    Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
 }
 
 /// Asks one node for what it has, all at once.
@@ -180,9 +206,9 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
     let questions = [("storages", "storage"), ("bridges", "network?type=any_bridge"), ("guests", "qemu")];
     let mut answers = beside(questions.into_iter().map(ask).collect(), ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
-    node.storages = understood(next(), |data| proxmox::storages(&name, data))?;
-    node.bridges = understood(next(), proxmox::bridges)?;
-    node.vms = understood(next(), proxmox::vms)?;
+    node.storages = understood(next(), |data| status::storages(&name, data))?;
+    node.bridges = understood(next(), status::bridges)?;
+    node.vms = understood(next(), status::vms)?;
     Ok(node)
 }
 
@@ -214,8 +240,7 @@ fn blind(node: &Node) -> String {
 
 fn seen(node: &Node) -> String {
     let count = |known: Option<usize>, one: &str| match known {
-        Some(1) => format!("1 {one}"),
-        Some(count) => format!("{count} {one}s"),
+        Some(number) => count(number, one),
         None => format!("{one}s not seen"),
     };
     [
@@ -254,7 +279,7 @@ fn save_plan(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Plan
     }
     let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
     let contents = Secret::plain(serde_json::to_string_pretty(&document)? + "\n");
-    let effect = format!("the inventory of {} nodes, {} storages", inventory.nodes.len(), inventory.storages().count());
+    let effect = format!("the inventory of {}, {}", count(inventory.nodes.len(), "node"), count(inventory.storages().count(), "storage"));
     let mut plan = Plan::default();
     plan.push(verb, shown, effect, "remove the file", Action::Write { path, contents, mode: files::SHARED });
     Ok(plan)
@@ -312,7 +337,7 @@ fn summary(inventory: &Inventory) -> String {
     } else {
         format!("{} of {} memory free", bytes(free), bytes(total))
     };
-    format!("{online} of {} nodes online, {memory}", inventory.nodes.len())
+    format!("{online} of {} online, {memory}", count(inventory.nodes.len(), "node"))
 }
 
 fn show(cx: &Cx, inventory: &Inventory) {

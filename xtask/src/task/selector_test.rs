@@ -533,7 +533,7 @@ fn show(cx: &Cx, tested: &[Tested<'_>], places: &[Place], nowhere: bool) {
         let rows: Vec<Vec<String>> = shown.take(SHOWN).map(row).collect();
         cx.ui.data(&table(&["NODE", "STORAGE", "TYPE", "FREE", "RESULT"], &rows));
         if rows.len() < places.len() {
-            cx.ui.data(&format!("{} more storages are not shown", places.len() - rows.len()));
+            cx.ui.data(&format!("not shown: {}", count(places.len() - rows.len(), "more storage")));
         }
     }
 }

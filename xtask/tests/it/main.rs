@@ -3,6 +3,7 @@
 // Tests play the operator and the far ends: they start processes and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod access;
 mod advice;
 mod at_once;
 mod audit;
@@ -30,12 +31,14 @@ mod interrupted;
 mod inventory;
 mod killed;
 mod lab;
+mod own_files;
 mod plugin;
 mod proof;
 mod robust;
 mod runbook;
 mod sandbox;
 mod secrets;
+mod settings;
 mod tidy;
 mod traps;
 mod unwritable;

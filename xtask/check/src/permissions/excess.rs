@@ -30,7 +30,9 @@ pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeM
     let surplus = |path: &str| -> BTreeSet<String> {
         let privileges = permissions.tree.get(path).into_iter().flat_map(BTreeMap::keys);
         let undecided = |privilege: &&String| !classes && OF_CLASSES.contains(&privilege.as_str());
-        privileges.filter(|privilege| !needed_at(path, privilege) && !undecided(privilege)).cloned().collect()
+        let surplus =
+            |privilege: &&String| applies(privilege, path) && !needed_at(path, privilege) && !undecided(privilege);
+        privileges.filter(surplus).cloned().collect()
     };
     let mut found = BTreeMap::new();
     for path in permissions.tree.keys() {
@@ -46,6 +48,21 @@ pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeM
         }
     }
     found
+}
+
+/// Whether Proxmox ever checks a privilege of this kind on this kind of path. A VM or storage in a pool has the pool's
+/// privileges, of which those about pools mean nothing there (pve-access-control 9.1 `RPCEnvironment.pm` `permissions`).
+fn applies(privilege: &str, path: &str) -> bool {
+    let kind = path.split('/').nth(1).unwrap_or_default();
+    match privilege.split('.').next().unwrap_or_default() {
+        _ if kind.is_empty() => true,
+        "Pool" => kind == "pool",
+        "VM" => matches!(kind, "vms" | "pool"),
+        "Datastore" => matches!(kind, "storage" | "pool"),
+        "SDN" => kind == "sdn",
+        "Mapping" => kind == "mapping",
+        _ => true,
+    }
 }
 
 /// What `path` hands down.

@@ -341,7 +341,7 @@ fn the_audit_agrees_with_proxmox_and_its_script_mends_what_it_finds() {
             let acl = cfg.shown_acl();
             let login = Login {
                 user: USER,
-                token: TOKEN,
+                token: Some(TOKEN),
                 privsep: told.then_some(cfg.privsep),
                 roles: Some(&cfg.roles),
                 acl: &acl,

@@ -15,8 +15,8 @@ use model::status::proxmox::{AclEntry, Permissions, parent};
 pub struct Login<'a> {
     /// `omni@pve`.
     pub user: &'a str,
-    /// `omni@pve!provider`.
-    pub token: &'a str,
+    /// `omni@pve!provider`; `None` for a login with a password.
+    pub token: Option<&'a str>,
     /// Whether the token has privilege separation; `None` when the login may not know.
     pub privsep: Option<bool>,
     /// The roles that there are, with their privileges; `None` when Proxmox does not tell.
@@ -36,8 +36,11 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     }
     let needed = role_privileges(scope);
     let used: BTreeSet<&str> = grants.values().flatten().copied().collect();
-    let mut lines =
-        vec![format!("# Grants {} what provider {} lacks. Run as root on any node.", login.token, scope.provider)];
+    let mut lines = vec![format!(
+        "# Grants {} what provider {} lacks. Run as root on any node.",
+        login.token.unwrap_or(login.user),
+        scope.provider
+    )];
     if let Some(guess) = scope.guessed_iso.as_ref().filter(|guess| grants.contains_key(&format!("/storage/{guess}"))) {
         lines.push(format!(
             "# `{guess}` is a guess: on some node the login sees no storage for ISO images. Name yours if it is another."
@@ -47,10 +50,10 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         let privileges = needed.get(role).cloned().unwrap_or_default();
         lines.extend(role_line(role, &privileges, login));
     }
-    let who = match login.privsep {
-        Some(false) => format!("--users {}", quoted(login.user)),
+    let who = match (login.privsep, login.token) {
+        (Some(false), _) | (_, None) => format!("--users {}", quoted(login.user)),
         // A token with privilege separation has what both it and its user have; without it, its own entries do not count.
-        _ => format!("--users {} --tokens {}", quoted(login.user), quoted(login.token)),
+        (_, Some(token)) => format!("--users {} --tokens {}", quoted(login.user), quoted(token)),
     };
     let bar = |(path, roles): &(&String, &BTreeSet<&str>)| {
         let made = roles.iter().all(|role| made(role, &needed, login));
@@ -118,7 +121,8 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
 /// Whether NoAccess stands, or must stand, on a path that is to be granted something: the list shows it, or nothing is held
 /// there although something comes from above, or although the roles are `made` that are for this path and no other.
 fn barred(path: &str, made: bool, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
-    let ours = |entry: &&AclEntry| entry.path == path && (entry.who == login.user || entry.who == login.token);
+    let ours =
+        |entry: &&AclEntry| entry.path == path && (entry.who == login.user || Some(entry.who.as_str()) == login.token);
     if login.acl.iter().filter(ours).any(|entry| entry.role == "NoAccess") {
         return true;
     }

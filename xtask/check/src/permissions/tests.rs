@@ -96,7 +96,7 @@ impl Acl {
 }
 
 fn login() -> Login<'static> {
-    Login { user: "omni@pve", token: "omni@pve!provider", privsep: Some(false), roles: None, acl: &[] }
+    Login { user: "omni@pve", token: Some("omni@pve!provider"), privsep: Some(false), roles: None, acl: &[] }
 }
 
 fn missing(scope: &Scope, permissions: &Permissions) -> Vec<String> {

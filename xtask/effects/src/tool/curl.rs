@@ -19,6 +19,8 @@ pub struct Request<'a> {
     pub url: String,
     /// `Authorization`, if the far end wants one.
     pub authorization: Option<&'a Secret>,
+    /// A JSON document to POST; without one the request is a GET.
+    pub json: Option<&'a Secret>,
     /// Certificate authorities to trust beside the system's.
     pub ca_file: Option<&'a str>,
     /// Take any certificate.
@@ -39,6 +41,7 @@ impl<'a> Request<'a> {
         Request {
             url: url.into(),
             authorization: None,
+            json: None,
             ca_file: None,
             insecure: false,
             timeout,
@@ -132,6 +135,10 @@ fn config(request: &Request<'_>) -> String {
     }
     if let Some(secret) = request.authorization {
         lines.push(format!("header = {}", quoted(&format!("Authorization: {}", secret.expose()))));
+    }
+    if let Some(json) = request.json {
+        lines.push("header = \"Content-Type: application/json\"".to_owned());
+        lines.push(format!("data-raw = {}", quoted(json.expose())));
     }
     if let Some(file) = request.ca_file {
         lines.push(format!("cacert = {}", quoted(file)));

@@ -110,7 +110,9 @@ pub fn login(cx: &Cx) -> Option<Login> {
 fn own_login() -> Option<(PathBuf, String)> {
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
-    let address = address_in(&files::read_text_if_there(&file).ok()??)?;
+    let text = files::read_text_if_there(&file).ok()??;
+    model::secret::hide_in(&text);
+    let address = address_in(&text)?;
     Some((file, address))
 }
 

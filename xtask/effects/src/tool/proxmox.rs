@@ -1,6 +1,8 @@
 //! The Proxmox VE API, as one login sees it.
 
-use serde_json::Value;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
 
 use super::curl::{self, Request};
 use crate::cx::Cx;
@@ -42,14 +44,66 @@ impl Token {
     }
 }
 
+/// How Proxmox is logged in to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    Token(Token),
+    /// With a password: Proxmox gives a ticket for it.
+    Password {
+        user: String,
+        /// Empty where the user's name has it: `root@pam`.
+        realm: String,
+        password: Secret,
+    },
+}
+
+impl Login {
+    /// `omni@pve!provider`, or `root@pam`.
+    pub fn id(&self) -> String {
+        match self {
+            Login::Token(token) => token.id.clone(),
+            Login::Password { .. } => self.user(),
+        }
+    }
+
+    /// `omni@pve`: whom the access control list names.
+    pub fn user(&self) -> String {
+        match self {
+            Login::Token(token) => token.id.split('!').next().unwrap_or_default().to_owned(),
+            Login::Password { user, realm, .. } if realm.is_empty() => user.clone(),
+            Login::Password { user, realm, .. } => format!("{user}@{realm}"),
+        }
+    }
+
+    /// The name of the token: `provider`.
+    pub fn token_name(&self) -> Option<&str> {
+        match self {
+            Login::Token(token) => token.id.split_once('!').map(|(_, name)| name),
+            Login::Password { .. } => None,
+        }
+    }
+
+    /// The token, or the login with a password, in words.
+    fn words(&self) -> String {
+        match self {
+            Login::Token(token) => format!("the token {}", token.id),
+            Login::Password { .. } => format!("the login of {}", self.user()),
+        }
+    }
+}
+
 /// Proxmox at an address, with a login.
 #[derive(Debug, Clone)]
 pub struct Proxmox {
     /// Without `/api2/json`.
     pub url: String,
-    pub token: Token,
+    pub login: Login,
     pub ca_file: Option<String>,
     pub insecure: bool,
+    /// Where the address was found, for an error: `url` in docker/config.yaml, or a variable.
+    pub origin: String,
+    /// The ticket of a login with a password, asked for once.
+    ticket: Arc<Mutex<Option<Secret>>>,
 }
 
 /// What ends a refusal that Proxmox explains (pve-access-control 9.1 `AccessControl.pm` `verify_token`,
@@ -68,16 +122,90 @@ fn way_back(id: &str, reason: &str) -> Option<String> {
 }
 
 impl Proxmox {
+    /// Proxmox at `url`, without `/api2/json`, which was found at `origin`.
+    pub fn new(url: String, origin: impl Into<String>, login: Login, ca_file: Option<String>) -> Proxmox {
+        Proxmox { url, login, ca_file, insecure: false, origin: origin.into(), ticket: Arc::default() }
+    }
+
+    /// The same; `insecure` takes any certificate.
+    pub fn insecure(self, insecure: bool) -> Proxmox {
+        Proxmox { insecure, ..self }
+    }
+
+    /// What to check when something else answers.
+    fn check_address(&self) -> String {
+        format!("check {}: Proxmox is at https://HOST:8006", self.origin)
+    }
+
+    /// Refuses an address over which the login would be sent unencrypted, unless the operator accepts that.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`].
+    pub fn encrypted(&self, cx: &Cx) -> Result<(), Failure> {
+        if cx.insecure_http || self.url.starts_with("https://") {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Invalid, format!("the Proxmox address {} is not an https:// address", self.url))
+            .cause("the login would be sent unencrypted; Proxmox itself speaks only TLS on port 8006")
+            .hint("write it as https://HOST:8006; for a proxy on a network that you trust there is `--insecure-http`"))
+    }
+
+    /// What a request carries to be let in.
+    fn authorization(&self, cx: &Cx) -> Result<Secret, Failure> {
+        let Login::Password { user, realm, password } = &self.login else {
+            let Login::Token(token) = &self.login else { return Ok(Secret::plain("")) };
+            return Ok(token.header());
+        };
+        // Checks that run in parallel share one ticket.
+        let mut ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ticket) = ticket.as_ref() {
+            return Ok(ticket.clone());
+        }
+        let mut body = json!({ "username": user, "password": password.expose() });
+        if !realm.is_empty() {
+            body["realm"] = realm.as_str().into();
+        }
+        let body = Secret::plain(body.to_string());
+        let data = self.ask(cx, "logging in to Proxmox", "/access/ticket", None, Some(&body))?;
+        let found = data.get("ticket").and_then(Value::as_str).unwrap_or_default();
+        // pve-access-control `AccessControl.pm`: a ticket that only opens the second step of a login.
+        if found.is_empty() || found.starts_with("PVE:!tfa!") {
+            return Err(Failure::new(Code::Refused, format!("Proxmox asks {} for a second factor", self.login.user()))
+                .hint(
+                    "a program has none: use an API token (`pveum user token add USER@REALM provider --privsep 0`)",
+                ));
+        }
+        // pve-http-server `AnyEvent.pm` takes the ticket from this header, as it does from a cookie.
+        let new = Secret::new(format!("PVEAuthCookie={found}"));
+        model::secret::hide(found);
+        *ticket = Some(new.clone());
+        Ok(new)
+    }
+
     /// The `data` of a GET.
     ///
     /// # Errors
     /// [`Code::Refused`] for 401 and 403 with Proxmox's reason, which names the path and the privilege;
     /// [`Code::Unreachable`] when what answers is no Proxmox; those of [`curl::fetch`].
     pub fn get(&self, cx: &Cx, purpose: &str, path: &str) -> Result<Value, Failure> {
+        self.encrypted(cx)?;
+        let authorization = self.authorization(cx)?;
+        self.ask(cx, purpose, path, Some(&authorization), None)
+    }
+
+    /// The `data` of a request: a POST where there is a body.
+    fn ask(
+        &self,
+        cx: &Cx,
+        purpose: &str,
+        path: &str,
+        authorization: Option<&Secret>,
+        json: Option<&Secret>,
+    ) -> Result<Value, Failure> {
         let url = format!("{}/api2/json{path}", self.url);
-        let header = self.token.header();
         let request = Request {
-            authorization: Some(&header),
+            authorization,
+            json,
             ca_file: self.ca_file.as_deref(),
             insecure: self.insecure,
             ..Request::get(&url)
@@ -88,19 +216,16 @@ impl Proxmox {
         let page = reply.content_type == "text/html";
         match reply.status {
             200 => {}
-            401 if !page => {
-                let refused = format!("Proxmox at {} refuses the token {}", self.url, self.token.id);
-                return Err(match way_back(&self.token.id, &reply.reason) {
-                    Some(command) => Failure::new(Code::Refused, refused).cause(said).hint(command),
-                    None => Failure::new(Code::Refused, refused)
-                        .cause(format!("{said}: the token does not exist, is expired, or its secret is wrong"))
-                        .hint("list the user's tokens with `pveum user token list USER`; a secret is shown once, when the token is made"),
-                });
-            }
+            401 if !page => return Err(self.refused(&reply.reason, &said)),
             403 if !page => {
-                return Err(Failure::new(Code::Refused, format!("the token {} may not read {path}", self.token.id))
-                    .cause(format!("{said} at {}", self.url))
-                    .hint("a token made with privilege separation (the default) has no rights of its own: grant them to the token, or make it with --privsep 0"));
+                let refused = format!("{} may not read {path}", self.login.words());
+                let hint = match &self.login {
+                    Login::Token(_) => {
+                        "a token made with privilege separation (the default) has no rights of its own: grant them to the token, or make it with --privsep 0; `cargo xtask proxmox-audit` shows what is missing"
+                    }
+                    Login::Password { .. } => "`cargo xtask proxmox-audit` shows which privileges are missing",
+                };
+                return Err(Failure::new(Code::Refused, refused).cause(format!("{said} at {}", self.url)).hint(hint));
             }
             status => {
                 let not_proxmox = status == 404 || !reply.content_type.contains("json");
@@ -110,21 +235,35 @@ impl Proxmox {
                 } else {
                     format!("Proxmox at {} could not answer {path}", self.url)
                 };
-                return Err(Failure::new(code, message)
-                    .cause(said)
-                    .hint("check PROXMOX_VE_ENDPOINT: https://HOST:8006"));
+                return Err(Failure::new(code, message).cause(said).hint(self.check_address()));
             }
         }
         let document: Value = serde_json::from_str(&reply.body).map_err(|_| {
             Failure::new(Code::Unreachable, format!("{} is not Proxmox's address", self.url))
                 .cause(format!("{path} answered 200 with {} instead of JSON", reply.content_type))
-                .hint("check PROXMOX_VE_ENDPOINT: https://HOST:8006")
+                .hint(self.check_address())
         })?;
         document.get("data").cloned().ok_or_else(|| {
             Failure::new(Code::Unreachable, format!("{} is not Proxmox's address", self.url))
                 .cause(format!("{path} answered JSON without `data`"))
-                .hint("check PROXMOX_VE_ENDPOINT: https://HOST:8006")
+                .hint(self.check_address())
         })
+    }
+
+    /// 401: the login itself is refused.
+    fn refused(&self, reason: &str, said: &str) -> Failure {
+        let refused = format!("Proxmox at {} refuses {}", self.url, self.login.words());
+        let Login::Token(token) = &self.login else {
+            return Failure::new(Code::Refused, refused)
+                .cause(format!("{said}: the user does not exist, is disabled, or the password or the realm is wrong"))
+                .hint("check `username`, `password` and `realm` in docker/config.yaml");
+        };
+        match way_back(&token.id, reason) {
+            Some(command) => Failure::new(Code::Refused, refused).cause(said).hint(command),
+            None => Failure::new(Code::Refused, refused)
+                .cause(format!("{said}: the token does not exist, is expired, or its secret is wrong"))
+                .hint(format!("list the user's tokens with `pveum user token list {}`; a secret is shown once, when the token is made", self.login.user())),
+        }
     }
 
     /// The version, such as `9.0.10`: the cheapest call that needs a valid login and no privilege.

@@ -2,7 +2,7 @@
 //! `internal/pkg/config/config.go`: root key `proxmox`, keys case-sensitive, unknown ones silently ignored there).
 
 use crate::failure::{Code, Failure};
-use crate::secret::{Secret, hide};
+use crate::secret::{Secret, hide, hide_logins};
 use crate::spec::yaml;
 
 /// The provider's configuration, as far as it decides how Proxmox is reached.
@@ -20,8 +20,8 @@ pub struct ProviderConfig {
 pub enum Auth {
     /// `user@realm!name` and its secret.
     Token { id: String, secret: Secret },
-    /// A ticket of two hours, which provider 0d9fd58 never renews.
-    Password { user: String },
+    /// A ticket of two hours, which provider 0d9fd58 never renews; v0.1.0 and later do (go-proxmox v0.4.1).
+    Password { user: String, realm: String, password: Secret },
     /// Neither: the provider then starts without complaint and every call is refused.
     None,
 }
@@ -36,6 +36,7 @@ struct Proxmox {
     url: String,
     username: String,
     password: String,
+    realm: String,
     token_id: String,
     token_secret: String,
     insecure_skip_verify: bool,
@@ -45,6 +46,7 @@ crate::read!(Proxmox {
     url or String::new(),
     username or String::new(),
     password or String::new(),
+    realm or String::new(),
     token_id as "tokenID" or String::new(),
     token_secret as "tokenSecret" or String::new(),
     insecure_skip_verify as "insecureSkipVerify" or false,
@@ -75,10 +77,9 @@ impl ProviderConfig {
                 .cause("the provider ignores keys that it does not know and would start without an address")
                 .hint("compare it with docker/config.yaml.example"));
         };
-        let Proxmox { url, username, password, token_id, token_secret, insecure_skip_verify } = proxmox;
+        let Proxmox { url, username, password, realm, token_id, token_secret, insecure_skip_verify } = proxmox;
         let auth = if !username.is_empty() && !password.is_empty() {
-            hide(&password);
-            Auth::Password { user: username }
+            Auth::Password { user: username, realm, password: Secret::new(password) }
         } else if !token_id.is_empty() && !token_secret.is_empty() {
             Auth::Token { id: token_id, secret: Secret::new(token_secret) }
         } else {
@@ -142,16 +143,9 @@ pub fn hide_secrets(text: &str) {
                 None if !bare.contains('@') => hide(bare),
                 None => {}
             },
-            "url" => hide_login(bare),
+            "url" => hide_logins(bare),
             _ => {}
         }
-    }
-}
-
-/// Has the password of an address wiped from all output: `https://user:password@host`.
-pub fn hide_login(address: &str) {
-    if let Some((_, password)) = login_in(address).and_then(|login| login.split_once(':')) {
-        hide(password);
     }
 }
 
@@ -236,7 +230,8 @@ mod tests {
     #[test]
     fn the_login_that_the_provider_takes_is_found() {
         let text = "proxmox:\n  url: x\n  username: root\n  password: 123456\n  tokenID: a\n  tokenSecret: bbbbbbbb\n";
-        assert_eq!(ProviderConfig::parse("c", text).unwrap().auth, Auth::Password { user: "root".into() });
+        let auth = Auth::Password { user: "root".into(), realm: String::new(), password: Secret::new("123456") };
+        assert_eq!(ProviderConfig::parse("c", text).unwrap().auth, auth);
         assert_eq!(ProviderConfig::parse("c", "proxmox:\n  url: x\n").unwrap().auth, Auth::None);
     }
 

@@ -16,7 +16,7 @@ pub fn judged(found: &Judgement) -> Diagnosis {
     };
     of(Diagnosis::failed, &found.faults)
         .or_else(|| of(Diagnosis::warning, &found.warnings))
-        .unwrap_or_else(|| Diagnosis::ok(format!("{} days left", found.days_left)))
+        .unwrap_or_else(|| Diagnosis::ok(format!("{} left", crate::words::count(found.days_left as usize, "day"))))
 }
 
 pub fn file(seen: &Seen<'_>) -> Diagnosis {

@@ -8,10 +8,12 @@ use crate::check::{Finding, grant, values};
 use crate::failure::{Code, Failure, Kind};
 use crate::files;
 use crate::spec::hujson;
+use crate::task::proxmox_audit::{self, Verdict};
 use crate::task::{provider_verify, tsidp_verify};
 use crate::tool::compose::{Compose, OMNI, PROVIDER};
 use crate::tool::omnictl as tool_omnictl;
 use crate::triage::Issues;
+use crate::words::count;
 
 /// How much of Omni's log is looked through.
 const LOG: u32 = 300;
@@ -86,6 +88,19 @@ pub fn proxmox(seen: &Seen<'_>) -> Diagnosis {
         Ok(match found.version(seen.cx) {
             Ok(version) => Diagnosis::ok(format!("{}, version {version}", found.url)),
             Err(failure) => of(&failure),
+        })
+    })
+}
+
+/// The audit's verdict, in one line.
+pub fn permissions(seen: &Seen<'_>) -> Diagnosis {
+    verdict(|| {
+        let found = proxmox_of(seen)?;
+        Ok(match proxmox_audit::lacking(seen.cx, &found) {
+            Ok(Verdict { lacks: None, present }) => Diagnosis::ok(format!("{} present", count(present, "privilege"))),
+            Ok(Verdict { lacks: Some(failure), .. }) => Diagnosis::failed(told(&failure)).fix(failure.hint),
+            // Another check says so.
+            Err(failure) => Diagnosis::unknown(told(&failure)),
         })
     })
 }

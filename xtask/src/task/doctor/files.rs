@@ -9,8 +9,10 @@ use crate::secret::Secret;
 use crate::settings::environment;
 use crate::spec::config::ProviderConfig;
 use crate::spec::env::REQUIRED;
-use crate::task::provider_verify;
+use crate::task::{provider_verify, proxmox_inventory};
 use crate::tool::git;
+use crate::tool::proxmox::{Login, Proxmox, Token};
+use crate::words::count;
 
 /// Values that are too short to be looked for: they would be found everywhere.
 const SHORTEST: usize = 12;
@@ -54,7 +56,7 @@ pub fn modes(seen: &Seen<'_>) -> Diagnosis {
     }
     match (found, open.is_empty()) {
         (0, _) => seen.absent("none of them is there"),
-        (_, true) => Diagnosis::ok(format!("{found} files")),
+        (_, true) => Diagnosis::ok(count(found, "file")),
         (_, false) => Diagnosis::failed(open.join(", ")),
     }
 }
@@ -65,19 +67,51 @@ pub fn config(seen: &Seen<'_>) -> Diagnosis {
         let shown = seen.cx.paths.show(&path);
         let text = disk::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
         let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
-        let checked =
-            ProviderConfig::parse(&shown, &text).and_then(|config| provider_verify::proxmox_of(&shown, &config, None));
+        let checked = ProviderConfig::parse(&shown, &text)
+            .and_then(|config| provider_verify::proxmox_of(seen.cx, &config).map(|found| (config, found)));
         Ok(match checked {
-            Ok(found) if found.insecure => Diagnosis::warning("it takes any certificate of Proxmox (insecureSkipVerify)")
-                .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
-            Ok(found) if placeholder::is_example_host(&found.url) => {
-                Diagnosis::warning(format!("{} is an address for examples", found.url))
-                    .fix("set `url` in docker/config.yaml to https://HOST:8006/api2/json of your Proxmox")
-            }
-            Ok(found) => Diagnosis::ok(format!("{}, as {}", found.url, found.token.id)),
+            Ok((config, found)) => configured(seen, &config, &found),
             Err(failure) => Diagnosis::failed(told(&failure)).fix(failure.hint),
         })
     })
+}
+
+/// A configuration with which the provider works: what is still not as it should be.
+fn configured(seen: &Seen<'_>, config: &ProviderConfig, found: &Proxmox) -> Diagnosis {
+    let mut verdict = Diagnosis::ok(format!("{}, as {}", found.url, found.login.id()));
+    if !config.url.starts_with("https://") {
+        verdict = verdict.and(
+            Diagnosis::warning("`url` is not an https:// address: the provider sends its login unencrypted")
+                .fix("write `url` as https://HOST:8006/api2/json: Proxmox speaks only TLS there"),
+        );
+    }
+    if placeholder::is_example_host(&found.url) {
+        verdict = verdict.and(
+            Diagnosis::warning(format!("{} is an address for examples", found.url))
+                .fix("set `url` in docker/config.yaml to https://HOST:8006/api2/json of your Proxmox"),
+        );
+    }
+    if found.insecure {
+        verdict = verdict.and(
+            Diagnosis::warning("TLS certificates of Proxmox are not verified (insecureSkipVerify)")
+                .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
+        );
+    }
+    if let Some(advice) = provider_verify::by_password(&found.login) {
+        verdict =
+            verdict.and(Diagnosis::warning(advice).fix(
+                "`pveum user token add USER@REALM provider --privsep 0`, and write tokenID and tokenSecret instead",
+            ));
+    }
+    let conflicts = proxmox_inventory::conflicts(seen.cx, found);
+    if !conflicts.is_empty() {
+        let words = format!("docker/config.yaml counts, and {}", conflicts.join("; "));
+        verdict = verdict.and(
+            Diagnosis::warning(words)
+                .fix("`unset PROXMOX_VE_ENDPOINT PROXMOX_VE_API_TOKEN`, or change docker/config.yaml"),
+        );
+    }
+    verdict
 }
 
 pub fn tracked(seen: &Seen<'_>) -> Diagnosis {
@@ -104,10 +138,9 @@ pub fn secrets(seen: &Seen<'_>) -> Diagnosis {
     let keys = secret.chain(["OMNI_INFRA_PROVIDER_KEY", "OMNI_SERVICE_ACCOUNT_KEY", "PROXMOX_VE_API_TOKEN"]);
     let mut values: Vec<Secret> =
         keys.filter_map(|key| seen.value(key)).filter(|value| value.len() >= SHORTEST).map(Secret::new).collect();
-    if let Ok(found) = proxmox_of(seen)
-        && found.token.secret.expose().len() >= SHORTEST
-    {
-        values.push(found.token.secret);
+    if let Ok(found) = proxmox_of(seen) {
+        let (Login::Token(Token { secret, .. }) | Login::Password { password: secret, .. }) = found.login;
+        values.extend(Some(secret).filter(|secret| secret.expose().len() >= SHORTEST));
     }
     if values.is_empty() {
         return seen.absent("there is no secret yet");

@@ -59,7 +59,7 @@ fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
     Some(if left < SOON {
         Diagnosis::warning(format!("the key of {} ends in {days} days", info.name))
     } else {
-        Diagnosis::ok(format!("of {}, {days} days left", info.name))
+        Diagnosis::ok(format!("of {}, {} left", info.name, crate::words::count(days as usize, "day")))
     })
 }
 

@@ -198,11 +198,10 @@ pub fn proxmox_of(seen: &Seen<'_>) -> Result<Proxmox, Diagnosis> {
     let shown = seen.cx.paths.show(&path);
     let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
     let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
-    let ca_file = seen.cx.settings.ca_file(None).map(|found| found.value);
     let config = ProviderConfig::parse(&shown, &text);
     // Another check says what is wrong with it.
     config
-        .and_then(|config| provider_verify::proxmox_of(&shown, &config, ca_file))
+        .and_then(|config| provider_verify::proxmox_of(seen.cx, &config))
         .map_err(|_| Diagnosis::unknown("docker/config.yaml cannot be used"))
 }
 

@@ -19,5 +19,5 @@ stories! {
         .hints(&["run the script above as root"]);
     permission_vm_admin "permission-vm-admin": says(&["lacks 9 privileges", "Datastore.AllocateTemplate on /storage/local"])
         .hints(&["run the script above as root"]);
-    permission_storage_hidden "permission-storage-hidden": says(&["the selector matches no storage on any node", "may not see"]);
+    permission_storage_hidden "permission-storage-hidden": says(&["the selector matches no storage on any node"]).hints(&["may not see"]);
 }
