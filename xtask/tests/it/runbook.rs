@@ -17,7 +17,7 @@ fn the_runbook_ends_with_a_running_cluster() {
 
     let verify = lab.run("provider-verify --json").exits(0).json();
     let ids: Vec<&str> = verify["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["containers", "omni", "proxmox", "registration"]);
+    assert_eq!(ids, ["containers", "omni", "proxmox", "permissions", "registration"]);
     assert_eq!(verify["data"]["provider_status"], "healthy");
 
     lab.run("provider-status").exits(0).says(&["proxmox-provider", "starting infra provider", "the provider runs"]);

@@ -95,12 +95,12 @@ pub fn proxmox(seen: &Seen<'_>) -> Diagnosis {
 /// The audit's verdict, in one line.
 pub fn permissions(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
-        let found = proxmox_of(seen)?;
+        // Whatever stands in the way is what other checks report.
+        let found = proxmox_of(seen).map_err(|early| Diagnosis::skipped(early.detail))?;
         Ok(match proxmox_audit::lacking(seen.cx, &found) {
             Ok(Verdict { lacks: None, present }) => Diagnosis::ok(format!("{} present", count(present, "privilege"))),
             Ok(Verdict { lacks: Some(failure), .. }) => Diagnosis::failed(told(&failure)).fix(failure.hint),
-            // Another check says so.
-            Err(failure) => Diagnosis::unknown(told(&failure)),
+            Err(failure) => Diagnosis::skipped(format!("Proxmox could not be asked: {}", told(&failure))),
         })
     })
 }
