@@ -238,7 +238,7 @@ fn login_user(config: &Path) -> Option<String> {
     let text = files::read_text_if_there(config).ok().flatten()?;
     match ProviderConfig::parse("docker/config.yaml", &text).ok()?.auth {
         Auth::Token { id, .. } => Some(id.split_once('!')?.0.to_owned()),
-        Auth::Password { user } => Some(user),
+        Auth::Password { user, .. } => Some(user),
         Auth::None => None,
     }
 }

@@ -279,7 +279,11 @@ fn save_plan(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Plan
     }
     let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
     let contents = Secret::plain(serde_json::to_string_pretty(&document)? + "\n");
-    let effect = format!("the inventory of {}, {}", count(inventory.nodes.len(), "node"), count(inventory.storages().count(), "storage"));
+    let effect = format!(
+        "the inventory of {}, {}",
+        count(inventory.nodes.len(), "node"),
+        count(inventory.storages().count(), "storage")
+    );
     let mut plan = Plan::default();
     plan.push(verb, shown, effect, "remove the file", Action::Write { path, contents, mode: files::SHARED });
     Ok(plan)
