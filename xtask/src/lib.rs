@@ -128,7 +128,8 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
     settings.given = cli.task.given();
     let Global { dry_run, verbose, non_interactive, json, yes, timeout, insecure_http, .. } = cli.global;
     // A dry run leaves no trace, not even in the journal.
-    let journal = (!dry_run && paths.is_project()).then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
+    let journal =
+        (!dry_run && paths.is_project()).then(|| Journal { file: paths.journal(), project: paths.root().to_owned() });
     let verbose = verbose.then(|| ui.speaker());
     Cx {
         task: cli.task.name(),

@@ -454,7 +454,8 @@ fn template_reading(
         read
     };
     let Known { omni, talos_schema, talos_versions, omni_classes, local_classes } = *known;
-    let context = TemplateContext { omni, read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
+    let context =
+        TemplateContext { omni, read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
     check::template::check(name, bytes, &context)
 }
 
