@@ -187,6 +187,8 @@ impl Project {
         // This Proxmox speaks plain HTTP.
         command.args(arguments).arg("--insecure-http").current_dir(&self.0).env_clear();
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &self.0);
+        // What is kept on the host is kept beside the project.
+        command.env("XDG_STATE_HOME", self.0.with_extension("state"));
         if let Some(proxmox) = proxmox {
             command.env("PROXMOX_VE_ENDPOINT", &proxmox.url);
             command.env("PROXMOX_VE_API_TOKEN", format!("omni@pve!provider={CANARY}"));
@@ -210,5 +212,6 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(self.0.with_extension("state"));
     }
 }
