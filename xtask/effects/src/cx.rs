@@ -52,6 +52,7 @@ impl Cx {
         if self.dry_run {
             return Ok(Lock { _held: Vec::new() });
         }
+        let mut lock = self.lock_checkout()?;
         let path = self.paths.host_lock();
         let failed = |error: std::io::Error| cannot_lock(&path, &error);
         path.parent().map_or(Ok(()), files::own_dir).map_err(failed)?;
@@ -62,9 +63,7 @@ impl Cx {
             return Err(self.conflict(&path));
         }
         // For the one who comes second; the lock itself is the kernel's.
-        let note = format!("{} {} {}", self.task, std::process::id(), self.paths.root().display());
-        host.set_len(0).and_then(|()| host.write_all(note.as_bytes())).map_err(failed)?;
-        let mut lock = self.lock_within(PATIENCE)?;
+        host.set_len(0).and_then(|()| host.write_all(self.note().as_bytes())).map_err(failed)?;
         lock._held.push(host);
         Ok(lock)
     }
@@ -74,7 +73,18 @@ impl Cx {
     /// # Errors
     /// As [`Cx::lock`].
     pub fn lock_checkout(&self) -> Result<Lock, Failure> {
-        self.lock_within(PATIENCE)
+        let lock = self.lock_within(PATIENCE)?;
+        let path = self.paths.checkout_note();
+        if !self.dry_run && path.parent().is_some_and(|dir| files::own_dir(dir).is_ok()) {
+            // Without the note the one who comes second learns that somebody holds the lock, and not who.
+            let _ = files::write_atomically(&path, self.note().as_bytes(), files::PRIVATE);
+        }
+        Ok(lock)
+    }
+
+    /// Who holds a lock: task, process and checkout.
+    fn note(&self) -> String {
+        format!("{} {} {}", self.task, std::process::id(), self.paths.root().display())
     }
 
     /// The same for a reading task that notes what it saw: it does not wait.
@@ -94,7 +104,7 @@ impl Cx {
         let failed = |error: std::io::Error| cannot_lock(root, &error);
         let checkout = File::open(root).map_err(failed)?;
         match taken(&checkout, patience) {
-            Ok(false) => return Err(self.conflict(&self.paths.host_lock())),
+            Ok(false) => return Err(self.conflict(&self.paths.checkout_note())),
             // NFS locks no directory; the lock of the host is held all the same.
             Err(error) if Errno::from_io_error(&error) != Some(Errno::BADF) => return Err(failed(error)),
             _ => {}

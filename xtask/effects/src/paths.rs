@@ -1,6 +1,7 @@
 //! Every path of the project, as a function. All of them lie under the project root, never under the directory of the
 //! program: the same runner serves a checkout, a plugin installed elsewhere, and the lab's scratch copy.
 
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::settings::environment;
@@ -125,6 +126,13 @@ impl Paths {
     pub fn written(&self) -> [PathBuf; 4] {
         let state = self.state().parent().map(Path::to_path_buf).unwrap_or_default();
         [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
+    }
+
+    /// Who holds the lock of this checkout.
+    pub fn checkout_note(&self) -> PathBuf {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.root().hash(&mut hasher);
+        self.host_lock().with_file_name(format!("checkout-{:016x}", hasher.finish()))
     }
 
     /// Locked by a task that changes Docker or Omni: checkouts share them.

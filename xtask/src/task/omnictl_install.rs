@@ -77,7 +77,11 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(outcome);
     }
     let installed = cx.ui.step("install", "omnictl is downloaded, verified and installed", || {
-        let installed = install::install(cx, &sources)?;
+        let unknown = |failure: Failure| match (&server.version, failure.code) {
+            (None, Code::Prerequisite) => Failure { cause: format!("{}; {}", server.why, failure.cause), ..failure },
+            _ => failure,
+        };
+        let installed = install::install(cx, &sources).map_err(unknown)?;
         let detail = format!("{} from {}", installed.version, installed.from);
         Ok(Done::changed(installed, detail))
     })?;

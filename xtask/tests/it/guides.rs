@@ -121,6 +121,7 @@ const PVEUM: &[(&str, &str)] = &[
     ("user token modify", "--privsep"),
     ("user token list", ""),
     ("user permissions", "--path"),
+    ("acl list", ""),
     ("acl modify", "--users --roles --tokens"),
     ("aclmod", "--users --roles --tokens"),
 ];

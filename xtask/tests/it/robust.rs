@@ -149,7 +149,7 @@ fn verbose_survives_a_standard_error_that_takes_nothing() {
     // `2>&1 | head -1` in the middle of a task that changes something.
     let words = ["-v", "machineclass-create", "small", "--yes", "--cores", "2", "--memory", "4096", "--disk", "20"];
     let mut command = lab.command(&words);
-    command.args(["--selector", "true"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(["--selector", "name == \"local-lvm\""]).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut running = command.spawn().expect("the runner starts");
     drop(running.stderr.take());
     let status = running.wait().expect("it is ours");
@@ -200,7 +200,7 @@ fn endless(stream: &mut dyn Write, head: &str, body: &[u8]) -> std::io::Result<(
 #[test]
 fn an_answer_without_end_costs_little_and_names_the_limit() {
     let mut lab = Sandbox::new();
-    let usual = usual(&lab, "proxmox-inventory --json");
+    let usual = usual(&lab, "proxmox-inventory --insecure-http --json");
     let block = vec![b'A'; 1 << 20];
     let sized = |bytes: u64| format!("{HEAD}Content-Length: {bytes}\r\n\r\n{{\"data\":[\"");
     let cases: [(&str, String); 4] = [
@@ -216,7 +216,7 @@ fn an_answer_without_end_costs_little_and_names_the_limit() {
         };
         let url = server(move |stream| endless(stream, &head, &block));
         lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
-        let (ran, peak, took) = measured(&lab, "proxmox-inventory --json");
+        let (ran, peak, took) = measured(&lab, "proxmox-inventory --insecure-http --json");
         let error = document(&ran)["error"].clone();
         assert!(
             ran.code == 5 && error["message"].as_str().is_some_and(|text| text.contains("16 MiB")),
@@ -243,7 +243,7 @@ fn a_sick_service_is_one_error_with_one_document() {
     for (name, answer) in answers {
         let url = server(move |stream| stream.write_all(&answer));
         lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
-        let (ran, ..) = measured(&lab, "proxmox-inventory --json");
+        let (ran, ..) = measured(&lab, "proxmox-inventory --insecure-http --json");
         let error = document(&ran)["error"].clone();
         let code = if name == "bytes that are not UTF-8" { 0..=5 } else { 1..=5 };
         assert!(code.contains(&ran.code) && (ran.code == 0) == error.is_null(), "{name}: {ran:#?}");
@@ -344,7 +344,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
     let url = server(|stream| stream.write_all(format!("HTTP/1.1 403 {EVIL}\r\nContent-Length: 0\r\n\r\n").as_bytes()));
     lab.set("PROXMOX_VE_ENDPOINT", Some(&url));
     fs::rename(lab.file("docker/config.yaml"), lab.file("docker/config.kept")).expect("it is there");
-    harmless("Proxmox's reason", &lab.run("proxmox-inventory"));
+    harmless("Proxmox's reason", &lab.run("proxmox-inventory --insecure-http"));
     fs::rename(lab.file("docker/config.kept"), lab.file("docker/config.yaml")).expect("it is there");
     let words = lab.scratch().join("words");
     fs::write(&words, format!("Error: rpc error: {EVIL} no\n")).expect("written");
@@ -450,7 +450,7 @@ fn a_pipe_in_place_of_a_file_is_named_and_not_waited_for() {
         "provider-setup --yes",
         "omni-setup --yes",
         "doctor",
-        "machineclass-create m1 --yes --force --cores 1 --memory 2048 --disk 10 --selector true",
+        "machineclass-create m1 --yes --force --cores 1 --memory 2048 --disk 10 --selector name==\"local-lvm\"",
         "cluster-create c1 --force --yes --no-wait --control-planes 1 --workers 1",
         "machineclass-apply --all --yes",
         "cluster-sync --all --yes --no-wait",

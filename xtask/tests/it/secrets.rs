@@ -357,7 +357,7 @@ fn no_secret_travels_while_omni_is_set_up() {
     witness.lab.write("docker/broken.pem", &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\n"));
     let path = witness.lab.file("docker/broken.pem").display().to_string();
     witness.keeps("docker/broken.pem");
-    witness.both(&format!("omni-setup --yes --tls-key {path}"), &[1]);
+    witness.both(&format!("omni-setup --yes --tls-key {path}"), &[2]);
     for line in ["omni-verify", "omni-status", "doctor", "stack-down --yes"] {
         witness.both(line, &[0, 1]);
     }

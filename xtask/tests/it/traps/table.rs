@@ -97,6 +97,7 @@ pub const TRAPS: &[Trap] = &[
         &["host.disk failed"],
         1,
     ),
+    far("a token without privileges", &["permission-privsep"], &["provider.permissions failed"], 1),
     far("Proxmox's clock is off", &["time-proxmox-clock"], &["host.clock failed"], 1),
     // --- network
     stack(

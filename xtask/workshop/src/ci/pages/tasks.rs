@@ -148,7 +148,7 @@ mod tests {
             "## machineclass-create\n",
             "cargo xtask machineclass-create [OPTIONS] [NAME]",
             "| `--cores`, `--cpu N` | CPU cores |",
-            "| `-y`, `--yes` | Consent to the changes |",
+            "| `-y`, `--yes` | Apply changes without asking",
             "; one of `auto`, `always`, `never`; default `auto` |",
             "| `NAME` | The name of the machine class |",
             "| 124 | timed out |",
