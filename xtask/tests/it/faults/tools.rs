@@ -5,7 +5,7 @@ use super::story::says;
 stories! {
     omnictl_missing "omnictl-missing": says(&["omnictl v1.9.3 is at", "/api/omnictl"]);
     omnictl_hangs "omnictl-hangs": says(&["timed out after 2 s", "did not answer in time and was ended"])
-        .hints(&["reachable and awake"]);
+        .hints(&["the service behind it is reachable"]);
     omnictl_api_mismatch "omnictl-api-mismatch": says(&["this omnictl does not fit Omni", "backend API version 3, client API version 2"])
         .hints(&["cargo xtask omnictl-install"]);
     omnictl_version_differs "omnictl-version-differs": says(&["there are no clusters"]);
