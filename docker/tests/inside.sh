@@ -406,8 +406,11 @@ test_values() {
       check '… stack-logs' run 0 fresh_task stack-logs omni
       check '… doctor knows the containers' run_doctor
       check '… stack-down is planned' run 3 fresh_task stack-down --dry-run
-      check '… stack-up is refused' run 4 fresh_task stack-up --yes
-      check '… by its name' says "$key"
+      # A name or an address of the example may be somebody's: doctor says so, and the stack starts.
+      if [[ $kind != example || $key =~ ^(OMNI_ACCOUNT_UUID|TS_AUTHKEY|OIDC_CLIENT_) ]]; then
+        check '… stack-up is refused' run 4 fresh_task stack-up --yes
+        check '… by its name' says "$key"
+      fi
     done
     # shellcheck disable=SC2086 # a list of names
     without "$kind" $keys

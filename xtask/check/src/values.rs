@@ -27,13 +27,27 @@ pub const PROVIDER: [&str; 3] = ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", 
 pub const NO_VARIABLE: &str =
     "put the value in single quotes where the dollar sign is meant, else write it out in docker/.env";
 
+/// Variables whose value in the example is of no use to anybody. The example's names and addresses, in contrast, are ones
+/// that a network may have, if only to try the stack out.
+const PLACEHOLDERS: [&str; 4] = ["OMNI_ACCOUNT_UUID", "TS_AUTHKEY", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"];
+
 /// Whether every variable has a value of its own, as it is written.
 pub fn complete(env: &EnvFile, example: &EnvFile) -> Diagnosis {
+    filled_in(env, example, &|_| true)
+}
+
+/// Whether the stack can be started with these values: as [`complete`], but a name or an address may be the example's.
+pub fn startable(env: &EnvFile, example: &EnvFile) -> Diagnosis {
+    filled_in(env, example, &|key| PLACEHOLDERS.contains(&key))
+}
+
+/// Whether every variable has a value, and those of which `own` holds another one than the example's.
+fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Diagnosis {
     let named = |filter: &dyn Fn(&str) -> bool| -> Vec<&str> {
         REQUIRED.iter().map(|each| each.key).filter(|key| filter(key)).collect()
     };
     let absent = named(&|key| env.get(key).is_none());
-    let example = named(&|key| env.get(key).is_some() && given(env, example, key).is_none());
+    let example = named(&|key| own(key) && env.get(key).is_some() && given(env, example, key).is_none());
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER).chain(["OMNI_SERVICE_ACCOUNT_KEY"]);
     let foreign: Vec<&str> = keys.filter(|key| env.is_foreign(key)).collect();
     if !foreign.is_empty() {

@@ -99,14 +99,14 @@ pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Refuses to start the stack with a value missing, still the example's, or of a form that cannot be.
+/// Refuses to start the stack with a value missing, a placeholder of the example, or of a form that cannot be.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] with the names of the variables.
 pub fn complete(cx: &Cx) -> Result<(), Failure> {
     let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
     let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
-    let found = values::complete(&cx.settings.env_file, &example);
+    let found = values::startable(&cx.settings.env_file, &example);
     if found.state != State::Failed {
         return Ok(());
     }

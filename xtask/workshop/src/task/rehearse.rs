@@ -162,16 +162,15 @@ fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<
     let line = format!("cargo xtask {}", shown.join(" "));
     let begun = Instant::now();
     let program = crate::runner()?;
+    // In the project, so that what a task advises names no directory.
     let shell = proc::shell()?;
+    shell.change_dir(project);
     let json = cx.ui.json().then_some("--json");
     let limit = cx.limit(Duration::from_secs(120));
     // A task that brings a limit of its own keeps it.
     let own = words.iter().any(|word| word == "--timeout");
     let timeout: &[String] = if own { &[] } else { &["--timeout".to_owned(), format!("{}s", limit.as_secs())] };
-    let cmd = cmd!(
-        shell,
-        "{program} {words...} --project-dir {project} --yes --non-interactive {timeout...} --color never {json...}"
-    );
+    let cmd = cmd!(shell, "{program} {words...} --yes --non-interactive {timeout...} --color never {json...}");
     let mut job = Job::new(format!("rehearsing {}", words[0]), cmd).deadline(limit + Duration::from_secs(30));
     let env_file = files::read_text_if_there(&lab.ready.env_file)?.unwrap_or_default();
     let env = EnvFile::parse("the lab's env file", &env_file)?;
