@@ -96,7 +96,7 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
 }
 
 /// What `docker/.env` can be like where somebody copied the example, or took a line out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     Missing,
     Empty,
@@ -146,7 +146,11 @@ fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
             lab.write("docker/.env", &with(&env, &example, &[key], left));
             lab.run("omni-status").exits(0).says(&["2 of 2 run"]);
             lab.run("stack-logs omni").exits(0).says(&["starting Omni"]);
-            lab.run("stack-up --yes").exits(4).says(&[key, "docker/.env"]);
+            // A name or an address of the example may be somebody's.
+            let placeholder = key == "OMNI_ACCOUNT_UUID" || key == "TS_AUTHKEY" || key.starts_with("OIDC_CLIENT_");
+            if left != Left::Example || placeholder {
+                lab.run("stack-up --yes").exits(4).says(&[key, "docker/.env"]);
+            }
         }
         lab.write("docker/.env", &with(&env, &example, &REQUIRED, left));
         lab.run("stack-logs").exits(0);
