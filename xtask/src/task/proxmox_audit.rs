@@ -302,7 +302,7 @@ fn note_wanted(cx: &Cx, wanted: &Wanted) {
 /// # Errors
 /// The first failure.
 fn exact(cx: &Cx, proxmox_at: &Proxmox, scope: &Scope, tree: proxmox::Tree) -> Result<Permissions, Failure> {
-    const BESIDE: usize = 8;
+    const BESIDE: usize = 32;
     let paths: Vec<String> = scope.paths().into_iter().collect();
     let ask = |path: &String| -> Result<(String, BTreeSet<String>), Failure> {
         let query = format!("/access/permissions?path={}", encoded(path));

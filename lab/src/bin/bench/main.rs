@@ -243,7 +243,6 @@ impl Lab {
         let filled = example.lines().map(|line| match line.split_once('=') {
             Some(("OMNI_TLS_CERT" | "OMNI_TLS_KEY", _)) => line.replace('=', "=./config.yaml.example #"),
             Some(("OMNI_DOMAIN", _)) => format!("OMNI_DOMAIN={}", ready["omni_domain"].as_str().unwrap_or_default()),
-            Some((key, "")) if !key.starts_with('#') && key != "OMNI_INFRA_PROVIDER_KEY" => format!("{key}=bench"),
             _ => line.to_owned(),
         });
         fs::write(project.join("docker/omni.asc"), "")?;
