@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::fault_effects;
 use crate::faults::Faults;
-use crate::faulty;
 use crate::fill::{self, Size};
 use crate::http::{self, Server};
 use crate::omni::access;
@@ -104,7 +104,7 @@ pub async fn serve(options: Options) -> Result<()> {
     let link = Link { control: control.local_addr()?.to_string(), token: token.clone() };
     let omni = Omni::start(clock.clone(), options.release);
     // What answers at Omni's endpoint lives and ends with Omni's container, where a fault ends that.
-    let omni_down = Arc::new(AtomicBool::new(faulty::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
+    let omni_down = Arc::new(AtomicBool::new(fault_effects::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
     let (front, tls) = front(&ca, &faults, &omni_down, &link, latency, options.release).await?;
     let secret = omni.with(|state| state.uuid());
     let mut world = options.size.world(&secret)?;
@@ -132,7 +132,7 @@ pub async fn serve(options: Options) -> Result<()> {
         token,
         stop: Notify::new(),
     });
-    faulty::arrange(&faults, &lab.omni, &lab.proxmox);
+    fault_effects::arrange(&faults, &lab.omni, &lab.proxmox);
     // With this fault nothing listens where Omni should.
     let front = if faults.has("omni-unreachable") {
         drop(front);
@@ -141,7 +141,7 @@ pub async fn serve(options: Options) -> Result<()> {
         Some(front)
     };
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
-    let keys = faulty::Keys::make(&lab.faults, &lab.omni)?;
+    let keys = fault_effects::Keys::make(&lab.faults, &lab.omni)?;
     write_project_files(&options.dir, &tls)?;
     let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
@@ -241,7 +241,7 @@ async fn front(
     latency: Duration,
     release: Release,
 ) -> Result<(Server, Files)> {
-    let (tls, files) = ca.server_config_and_files(faulty::leaf(faults))?;
+    let (tls, files) = ca.server_config_and_files(fault_effects::leaf(faults))?;
     let mut options = http::Options::new(loopback(0), Some(tls));
     options.latency = latency;
     let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone(), release));
@@ -255,7 +255,7 @@ async fn front(
 async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, world: World) -> Result<Proxmox> {
     let leaf = if faults.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
     let options = crate::proxmox::Options { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
-    let hooks = Arc::new(faulty::ProxmoxFaults::new(Arc::clone(faults)));
+    let hooks = Arc::new(fault_effects::ProxmoxFaults::new(Arc::clone(faults)));
     Proxmox::start(world, options, clock.clone(), hooks).await
 }
 
@@ -265,7 +265,7 @@ fn write_files(
     lab: &Lab,
     link: &Link,
     ca: &Ca,
-    keys: &faulty::Keys,
+    keys: &fault_effects::Keys,
     secret: &str,
     resolver: SocketAddr,
 ) -> Result<Value> {
@@ -338,7 +338,7 @@ async fn listen_to_power(lab: Arc<Lab>) {
             let installed = state.store.by_id(CLUSTER_MACHINE, &event.uuid).is_some();
             state.machines.change(&event.uuid, |machine| {
                 machine.mute = mute || !(knows_omni || installed);
-                machine.stalls_at = faulty::stalls(&lab.faults);
+                machine.stalls_at = fault_effects::stalls(&lab.faults);
             });
         });
     }
@@ -401,7 +401,7 @@ impl Lab {
             }
             Ask::Omni { key, call } => Told::Omni(self.omni.with(|state| {
                 let caller = access::authenticate(state, key.as_deref())?;
-                if let Some(refused) = faulty::before_call(&self.faults, state, &call) {
+                if let Some(refused) = fault_effects::before_call(&self.faults, state, &call) {
                     return Err(refused);
                 }
                 api::call(state, &caller, *call)
@@ -431,7 +431,7 @@ impl Lab {
     fn start(&self, program: &str, argv: &[String]) -> Start {
         let omnictl = program == "omnictl";
         if omnictl {
-            faulty::once_compared(&self.faults, &self.omni, &self.proxmox, argv);
+            fault_effects::once_compared(&self.faults, &self.omni, &self.proxmox, argv);
         }
         let online =
             omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
@@ -445,8 +445,8 @@ impl Lab {
             html: online && self.faults.has("omni-html"),
             engine_down: !omnictl && self.faults.hit("docker-down"),
             omni_down: self.omni_down.load(Ordering::Relaxed),
-            omni_tls: faulty::tls_cause(faulty::leaf(&self.faults)).map(str::to_owned),
-            faults: if online || !omnictl { faulty::of_stand_in(&self.faults, program) } else { Vec::new() },
+            omni_tls: fault_effects::tls_cause(fault_effects::leaf(&self.faults)).map(str::to_owned),
+            faults: if online || !omnictl { fault_effects::of_stand_in(&self.faults, program) } else { Vec::new() },
         }
     }
 

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::gonet::{self, Endpoint};
+use crate::go_errors::{self, Endpoint};
 use crate::http::Client;
 use crate::omni::access::{self, Verb};
 use crate::omni::names::{INFRA, INFRA_PROVIDER_STATUS};
@@ -176,15 +176,15 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
     }
     let endpoint = Endpoint::parse(&settings.endpoint)?;
     if around.faults.has("network-omni-name") && around.faults.hit("network-omni-name") {
-        return Err(gonet::grpc_error(&endpoint, "lookup"));
+        return Err(go_errors::grpc_error(&endpoint, "lookup"));
     }
     let scheme = if endpoint.secure { "https" } else { "http" };
     let url = format!("{scheme}://{}:{}/healthz", endpoint.host, endpoint.port);
     let reply = client(settings.ca.as_deref(), settings.insecure)?.request("GET", &url, &[], "").await;
-    let reply = reply.map_err(|why| gonet::grpc_error(&endpoint, &why.cause))?;
+    let reply = reply.map_err(|why| go_errors::grpc_error(&endpoint, &why.cause))?;
     let kind = reply.header("content-type").unwrap_or_default();
     if kind.starts_with("text/html") || endpoint.port != around.omni_addr.port() {
-        return Err(gonet::not_grpc(reply.status, reply.reason(), kind));
+        return Err(go_errors::not_grpc(reply.status, reply.reason(), kind));
     }
     if around.faults.has("provider-omni-version") && around.faults.hit("provider-omni-version") {
         // A client of a later COSI than the server's.
@@ -261,7 +261,7 @@ impl Provider {
         };
         let stopped = async {
             let mut changes = self.omni.subscribe();
-            while !self.omni.with(|state| crate::faulty::provider_stops(faults, state, &self.id)) {
+            while !self.omni.with(|state| crate::fault_effects::provider_stops(faults, state, &self.id)) {
                 changes.borrow_and_update();
                 if changes.changed().await.is_err() {
                     std::future::pending::<()>().await;

@@ -1,8 +1,8 @@
 //! Storage selectors, as the provider runs them: the runner's own crate, which is held to cel-go's verdicts.
 
 /// Whether a selector chooses a storage. The error is the text that the provider logs.
-pub fn matches(selector: &str, storage: &cel::Storage<'_>) -> Result<bool, String> {
-    let program = cel::compile(selector).map_err(|error| error.report)?;
+pub fn matches(selector: &str, storage: &::selector::Storage<'_>) -> Result<bool, String> {
+    let program = ::selector::compile(selector).map_err(|error| error.report)?;
     program.matches(storage).map_err(|error| error.message)
 }
 
@@ -13,8 +13,12 @@ mod tests {
     /// Each line is an expression and what cel-go v0.27 answered: a value, `C:` an error of compilation, `E:` of evaluation.
     #[test]
     fn errors_are_reported_as_cel_go_prints_them() {
-        let storage =
-            cel::Storage { name: "local-lvm", node: "pve1", storage_type: "lvmthin", available_space: 858_993_459_200 };
+        let storage = ::selector::Storage {
+            name: "local-lvm",
+            node: "pve1",
+            storage_type: "lvmthin",
+            available_space: 858_993_459_200,
+        };
         let mut checked = 0;
         for line in include_str!("selector/truth.jsonl").lines() {
             let [source, expected]: [String; 2] = serde_json::from_str(line).unwrap();

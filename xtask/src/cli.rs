@@ -7,16 +7,16 @@ use std::time::Duration;
 use clap::builder::ValueParser;
 use clap::{ArgMatches, Command};
 
-use crate::check::RULES;
-use crate::check::diagnosis::Area;
-use crate::check::fit::provider::Provider;
-use crate::check::rules::find;
+use crate::flow::inputs;
 use crate::options::{Options, one_of, options, values};
-use crate::settings::Given;
-use crate::spec::nearest;
-use crate::spec::size::{Disk, Memory};
-use crate::task::load;
-use crate::ui::Color;
+use check::RULES;
+use check::capacity::provider::Provider;
+use check::diagnosis::Area;
+use check::rules::find;
+use domain::nearest;
+use domain::spec::size::{Disk, Memory};
+use runtime::settings::Given;
+use runtime::ui::Color;
 
 /// The command line as it was given.
 #[derive(Debug)]
@@ -218,11 +218,11 @@ impl Task {
 
     /// Whether the task, as it was called, only reads files that were named by their paths: then it needs no project.
     pub fn reads_given_files(&self) -> bool {
-        let paths = |names: &[String]| !names.is_empty() && names.iter().all(|name| load::is_path(name));
+        let paths = |names: &[String]| !names.is_empty() && names.iter().all(|name| inputs::is_path(name));
         match self {
             Task::MachineclassCheck(args) => !args.convert && paths(&args.name),
             Task::ClusterCheck(args) => !args.convert && paths(&args.name),
-            Task::SelectorTest(args) => args.class.as_deref().is_none_or(load::is_path),
+            Task::SelectorTest(args) => args.class.as_deref().is_none_or(inputs::is_path),
             Task::Triage(_) => true,
             _ => false,
         }
@@ -569,7 +569,7 @@ pub enum Shell {
     Fish,
 }
 
-model::words!(Shell { Bash = "bash", Zsh = "zsh", Fish = "fish" });
+domain::words!(Shell { Bash = "bash", Zsh = "zsh", Fish = "fish" });
 
 options! {
     pub struct Completions {

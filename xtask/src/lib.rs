@@ -1,17 +1,15 @@
 //! The deployment runbook of Omni-Scale: `cargo xtask <task>` takes an operator from bare Proxmox to running Talos
 //! Kubernetes clusters behind a self-hosted Omni.
 //!
-//! `task/` reads like the runbook; the crates `cel`, `model` and `check` are pure; `apply` and the crate `effects` have the
-//! effects.
+//! `cli` is the whole command line, `task` has one file per task, `flow` the steps that tasks share, `dev` the contributors'
+//! tasks. Below this crate: `runtime` (processes, files, terminal), `check`, `domain` and `selector` (pure).
 
-pub use check;
-pub use effects::{answers, beside, cx, files, paths, proc, settings, state, tool, triage, ui, wait};
-pub use model::{clock, failure, plan, secret, spec, status, version, words};
-
-pub mod apply;
 pub mod cli;
 mod complete;
+pub mod dev;
+pub mod flow;
 mod options;
+pub mod outcome;
 #[cfg(test)]
 #[path = "../tests/recorded.rs"]
 mod recorded;
@@ -22,24 +20,23 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cli::{Cli, Global, Task};
-use cx::Cx;
-use failure::{Code, Failure};
-use paths::Paths;
-use proc::{Journal, Proc};
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::paths::Paths;
+use runtime::proc::{self, Journal, Proc};
+use runtime::settings::Settings;
+use runtime::ui::{self, Prompter, Style, Ui};
+use runtime::{answers, triage};
 use serde_json::Value;
-use settings::Settings;
-use task::Outcome;
-use ui::{Prompter, Style, Ui};
 
-/// What carries a task out.
-pub type Dispatch = fn(&Task, &Cx) -> anyhow::Result<Outcome>;
+use cli::{Cli, Global, Task};
+use outcome::Outcome;
 
-/// Parses the command line, runs the task by `dispatch`, reports, and returns the exit code.
-pub fn run(args: impl IntoIterator<Item = OsString>, dispatch: Dispatch) -> ExitCode {
+/// Parses the command line, runs the task, reports, and returns the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // An address with a login in it must not be repeated, not even by an error about the command line.
-    args.iter().for_each(|arg| model::secret::hide_logins(&arg.to_string_lossy()));
+    args.iter().for_each(|arg| domain::secret::hide_logins(&arg.to_string_lossy()));
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -145,11 +142,11 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
     }
 }
 
-/// The tasks of operators by their files; the others by the program that is built for them alone.
+/// Runs the task by its file.
 ///
 /// # Errors
 /// As the task.
-pub fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
+fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
     match task {
         Task::ProviderSetup(args) => task::provider_setup::run(args, cx),
         Task::ProviderVerify => task::provider_verify::run(cx),
@@ -177,21 +174,21 @@ pub fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::Triage(args) => task::triage::run(args, cx),
         Task::Completions(args) => task::completions::run(args, cx),
         Task::Complete(args) => task::complete::run(args, cx),
-        Task::Rehearse(_)
-        | Task::LabUp(_)
-        | Task::LabDown
-        | Task::LabFaults(_)
-        | Task::Ci(_)
-        | Task::Docs(_)
-        | Task::Changelog
-        | Task::ChangelogBump(_)
-        | Task::CommitCheck(_)
-        | Task::StagedCheck
-        | Task::HooksInstall
-        | Task::PreCommitRun
-        | Task::MarkdownLint
-        | Task::MarkdownFix
-        | Task::InfisicalScan(_) => task::workshop::hand_over(cx),
+        Task::Rehearse(args) => task::rehearse::run(args, cx),
+        Task::LabUp(args) => task::lab_up::run(args, cx),
+        Task::LabDown => task::lab_down::run(cx),
+        Task::LabFaults(args) => task::lab_faults::run(args, cx),
+        Task::Ci(args) => dev::ci::run(args, cx),
+        Task::Docs(args) => dev::docs::run(args, cx),
+        Task::Changelog => dev::changelog::run(cx),
+        Task::ChangelogBump(args) => dev::changelog_bump::run(args, cx),
+        Task::CommitCheck(args) => dev::commit_check::run(args, cx),
+        Task::StagedCheck => dev::staged_check::run(cx),
+        Task::HooksInstall => dev::hooks_install::run(cx),
+        Task::PreCommitRun => dev::pre_commit_run::run(cx),
+        Task::MarkdownLint => dev::markdown_lint::run(cx),
+        Task::MarkdownFix => dev::markdown_fix::run(cx),
+        Task::InfisicalScan(args) => dev::infisical_scan::run(args, cx),
     }
 }
 

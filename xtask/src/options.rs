@@ -19,8 +19,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::check::cel::time;
-use crate::spec::size::{Disk, Memory};
+use domain::spec::size::{Disk, Memory};
+use selector::time;
 
 /// A struct of options.
 pub trait Options: Sized {
@@ -168,7 +168,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::Color;
+    use runtime::ui::Color;
 
     options! {
         pub struct Given {

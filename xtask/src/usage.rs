@@ -4,7 +4,7 @@
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use crate::cli::built;
-use crate::failure::{Code, Failure, Missing};
+use domain::failure::{Code, Failure, Missing};
 
 /// The failure that `error` is, and the task whose command line it was (empty when there is none).
 pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {

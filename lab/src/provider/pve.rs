@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::gonet::{self, Endpoint};
+use crate::go_errors::{self, Endpoint};
 use crate::http::{Client, Reply};
 
 /// What the provider says of 401 and 403.
@@ -93,7 +93,7 @@ impl Pve {
         }
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let reply = self.client.request(method, &url, &headers, body).await;
-        reply.map_err(|why| named(&gonet::dial_error(&endpoint.host, endpoint.port, &why.cause)))
+        reply.map_err(|why| named(&go_errors::dial_error(&endpoint.host, endpoint.port, &why.cause)))
     }
 
     /// One call. The value is what stands in `data`.

@@ -295,7 +295,7 @@ impl Provider {
         let list = self.pve.call("GET", &format!("/nodes/{node}/storage"), None).await?;
         for entry in list.as_array().into_iter().flatten() {
             let text = |key: &str| entry[key].as_str().unwrap_or_default();
-            let storage = cel::Storage {
+            let storage = ::selector::Storage {
                 name: text("storage"),
                 node,
                 storage_type: text("type"),

@@ -3,9 +3,9 @@
 //!
 //! Signatures are not verified here: what a client thinks of the chain is seen by asking Omni over TLS.
 
-use model::clock;
+use domain::clock;
 
-pub use model::status::certificate::{Certificate, key_fits, read_pem};
+pub use domain::status::certificate::{Certificate, key_fits, read_pem};
 
 /// Days before the end at which a certificate is worth a word: certbot renews at 30.
 pub const SOON_DAYS: i64 = 21;

@@ -15,7 +15,7 @@ pub enum State {
     Skipped,
 }
 
-model::words!(State { Ok = "ok", Warning = "warning", Failed = "failed", Unknown = "unknown", Skipped = "skipped" });
+domain::words!(State { Ok = "ok", Warning = "warning", Failed = "failed", Unknown = "unknown", Skipped = "skipped" });
 
 /// A state with its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub enum Area {
     State,
 }
 
-model::words!(Area {
+domain::words!(Area {
     Tools = "tools",
     Docker = "docker",
     Host = "host",

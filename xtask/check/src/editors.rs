@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::provider_keys;
-use model::spec::machine_class as class;
-use model::spec::template::decode as template;
+use domain::spec::machine_class as class;
+use domain::spec::template::decode as template;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 

@@ -11,8 +11,8 @@
 use std::collections::BTreeMap;
 
 use crate::Finding;
-use model::spec::nearest::nearest;
-use model::spec::yaml::{Entry, Node, Value};
+use domain::nearest::nearest;
+use domain::spec::yaml::{Entry, Node, Value};
 
 /// The capability that tsidp looks for.
 pub const CAPABILITY: &str = "tailscale.com/cap/tsidp";
@@ -75,11 +75,17 @@ struct Policy<'a> {
 }
 
 impl<'a> Policy<'a> {
-    fn error(&mut self, rule: &'static str, at: model::spec::At, message: impl Into<String>, fix: impl Into<String>) {
+    fn error(&mut self, rule: &'static str, at: domain::spec::At, message: impl Into<String>, fix: impl Into<String>) {
         self.findings.push(Finding::error(rule, at.in_file(self.file), message, fix));
     }
 
-    fn warning(&mut self, rule: &'static str, at: model::spec::At, message: impl Into<String>, fix: impl Into<String>) {
+    fn warning(
+        &mut self,
+        rule: &'static str,
+        at: domain::spec::At,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
         self.findings.push(Finding::warning(rule, at.in_file(self.file), message, fix));
     }
 

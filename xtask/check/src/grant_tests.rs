@@ -1,5 +1,5 @@
 use super::*;
-use model::spec::hujson;
+use domain::spec::hujson;
 
 /// The shipped policy's form, with one thing changed.
 const GOOD: &str = r#"{

@@ -1,12 +1,11 @@
 //! What is wrong with what is wanted: pure functions from values to findings, each with a rule, a place and a fix.
 
+pub mod capacity;
 pub mod certificate;
 pub mod convert;
 pub mod diagnosis;
 pub mod editors;
-pub mod fit;
 pub mod grant;
-pub mod hub;
 pub mod labels;
 pub mod machine_class;
 pub mod oidc;
@@ -21,12 +20,12 @@ mod recorded;
 pub mod releases;
 pub mod rules;
 pub mod schema;
+pub mod stack;
 pub mod template;
 pub mod values;
 pub mod verdict;
 pub mod versions;
 
-pub use cel;
-pub use model::spec::{Finding, Severity};
+pub use domain::spec::{Finding, Severity};
 pub use rules::{RULES, Rule};
 pub use verdict::{Checked, Verdict};

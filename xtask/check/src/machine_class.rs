@@ -2,13 +2,13 @@
 
 use serde_json::Value as Json;
 
-use super::fit::provider;
+use super::capacity::provider;
 use super::provider_data::{self, Schema};
 use super::verdict::{Checked, Verdict};
 use super::{Finding, labels, placeholder};
-use model::spec::machine_class::{AutoProvision, MachineClass, parse_stream};
-use model::spec::nearest::nearest;
-use model::spec::{Place, yaml};
+use domain::nearest::nearest;
+use domain::spec::machine_class::{AutoProvision, MachineClass, parse_stream};
+use domain::spec::{Place, yaml};
 
 /// An infrastructure provider as Omni knows it (InfraProviderStatus).
 #[derive(Debug, Clone, PartialEq)]
@@ -206,7 +206,7 @@ fn schema_of<'a>(
         let message = format!("no provider `{id}` has registered with Omni: it refuses the class");
         let fix = match names.is_empty() {
             true => "set it up with `cargo xtask provider-setup`".to_owned(),
-            false => model::spec::nearest::suggestion(id, &names),
+            false => domain::nearest::suggestion(id, &names),
         };
         findings.push(Finding::error("class-provider-unknown", place, message, fix));
         let source = if ours { "built in (the provider is unknown)" } else { "unknown (the provider is unknown)" };

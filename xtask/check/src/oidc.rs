@@ -66,7 +66,7 @@ pub fn keys(text: &str) -> Diagnosis {
             && key["n"].as_str().is_some_and(|n| !n.is_empty())
     };
     match keys.iter().filter(signs).count() {
-        0 => Diagnosis::failed(format!("none of {} signs with RS256", model::words::count(keys.len(), "key"))),
+        0 => Diagnosis::failed(format!("none of {} signs with RS256", domain::words::count(keys.len(), "key"))),
         count => Diagnosis::ok(format!("{count} for RS256")),
     }
 }

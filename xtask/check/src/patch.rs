@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 use super::releases::{self, Omni};
 use super::schema::{Mismatch, MismatchKind, validate_at};
 use super::{Finding, placeholder};
-use model::spec::nearest::suggestion;
-use model::spec::template::Inline;
-use model::spec::yaml::{self, Data, Node};
-use model::spec::{At, Place};
+use domain::nearest::suggestion;
+use domain::spec::template::Inline;
+use domain::spec::yaml::{self, Data, Node};
+use domain::spec::{At, Place};
 
 /// Fields that omnictl refuses in a patch, with the minor of 1.x that does so first.
 const FORBIDDEN: &[(u64, &str)] = &[
@@ -233,7 +233,7 @@ fn unknown_kind(file: &str, document: &Node, known: Known<'_>) -> Option<Finding
 }
 
 fn suggested(kind: &str, kinds: &[&str]) -> String {
-    match model::spec::nearest::nearest(kind, kinds.iter().copied()) {
+    match domain::nearest::nearest(kind, kinds.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "Kubernetes objects go into kubernetes.manifests of the Cluster document".to_owned(),
     }
@@ -260,14 +260,11 @@ fn kind(file: &str, document: &Node, version: &str, kind: &str, findings: &mut V
             return;
         }
         let keys: Vec<&str> = document.entries().iter().map(|e| e.key.as_str()).take(3).collect();
-        let fix = match document
-            .entries()
-            .first()
-            .and_then(|e| model::spec::nearest::nearest(&e.key, V1ALPHA1.iter().copied()))
-        {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "write `machine:`, `cluster:` or a document with apiVersion and kind".to_owned(),
-        };
+        let fix =
+            match document.entries().first().and_then(|e| domain::nearest::nearest(&e.key, V1ALPHA1.iter().copied())) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write `machine:`, `cluster:` or a document with apiVersion and kind".to_owned(),
+            };
         let message =
             format!("not a Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
         Finding::error("template-patch-form", place, message, fix)

@@ -4,17 +4,17 @@ use std::cmp::Ordering;
 
 use serde_json::Value as Json;
 
-use super::fit::provider::Provider;
+use super::capacity::provider::Provider;
 use super::provider_keys::{self, KEYS, Key, Kind, Since};
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::{Finding, convert, placeholder};
-use cel::{self, Program, Storage};
-use model::spec::At;
-use model::spec::decode::MAX_REPORTED;
-use model::spec::machine_class::{AutoProvision, PROVISION_KEYS};
-use model::spec::nearest::suggestion;
-use model::spec::provider_data::{self, ProviderData};
-use model::spec::yaml::{self, Data, Entry, Node, Value};
+use domain::nearest::suggestion;
+use domain::spec::At;
+use domain::spec::decode::MAX_REPORTED;
+use domain::spec::machine_class::{AutoProvision, PROVISION_KEYS};
+use domain::spec::provider_data::{self, ProviderData};
+use domain::spec::yaml::{self, Data, Entry, Node, Value};
+use selector::{self, Program, Storage};
 
 /// How to have Talos installed on the first disk.
 pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machine.install.disk: /dev/sda` in a patch of \
@@ -364,10 +364,10 @@ fn traps(file: &str, data: &ProviderData, findings: &mut Vec<Finding>) {
 /// A storage selector: does it compile, and does it look at the storage at all?
 fn selector(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     let Some((text, scalar)) = node.text().zip(node.scalar()) else { return };
-    match cel::compile(text) {
+    match selector::compile(text) {
         Ok(program) => constant(file, &program, node, findings),
         Err(error) if !error.certain => {
-            let place = scalar.body.place(file, error.at);
+            let place = scalar.body.place(file, error.at.into());
             findings.push(Finding::warning(
                 "providerdata-selector-unsure",
                 place,
@@ -389,7 +389,7 @@ fn selector(file: &str, node: &Node, findings: &mut Vec<Finding>) {
                 findings.push(Finding::error("providerdata-selector-legacy", place, message, fix));
                 return;
             }
-            let place = scalar.body.place(file, error.at);
+            let place = scalar.body.place(file, error.at.into());
             let message = format!("the selector does not compile: {}", error.message);
             let fix = error.hint.unwrap_or_else(|| "try it with `cargo xtask selector-test`".to_owned());
             findings.push(Finding::error("providerdata-selector", place, message, fix));

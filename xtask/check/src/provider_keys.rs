@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use crate::fit::provider::Provider;
+use crate::capacity::provider::Provider;
 
 /// The type of a key, with the limits that its schema states.
 #[derive(Debug, Clone, Copy)]

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use model::version::{self, Version};
+use domain::version::{self, Version};
 
-use crate::hub;
+use crate::stack;
 
 /// The newest minor of Omni 1.x whose facts are here.
 pub const NEWEST: u64 = 11;
@@ -27,8 +27,8 @@ impl Omni {
 
     /// From the text of a compose file that runs Omni: the tag of its image.
     pub fn of_compose(text: &str) -> Option<Omni> {
-        let images = hub::images(text);
-        let mut tags = images.values().filter(|image| is_omni(image)).filter_map(|image| hub::tag(image));
+        let images = stack::images(text);
+        let mut tags = images.values().filter(|image| is_omni(image)).filter_map(|image| stack::tag(image));
         Omni::of_tag(tags.next()?)
     }
 

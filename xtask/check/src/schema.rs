@@ -7,9 +7,9 @@ use std::cell::Cell;
 
 use serde_json::Value as Json;
 
-use cel::regex_matches;
-use model::spec::At;
-use model::spec::yaml::{Data, Node, Value};
+use domain::spec::At;
+use domain::spec::yaml::{Data, Node, Value};
+use selector::regex_matches;
 
 /// One thing that does not fit a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnosis::Diagnosis;
-use super::hub::tailnet;
-use model::spec::env::{EnvFile, REQUIRED};
+use super::stack::tailnet;
+use domain::spec::env::{EnvFile, REQUIRED};
 
 /// The value of `key`, unless it is still the example's.
 pub fn given<'a>(env: &'a EnvFile, example: &EnvFile, key: &str) -> Option<&'a str> {
@@ -64,7 +64,7 @@ fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Di
             .fix("set it to the one name of Omni, such as omni.example.com");
     }
     match (absent.is_empty(), example.is_empty()) {
-        (true, true) => Diagnosis::ok(model::words::count(REQUIRED.len(), "value")),
+        (true, true) => Diagnosis::ok(domain::words::count(REQUIRED.len(), "value")),
         (false, _) => Diagnosis::failed(format!("no value for {}", absent.join(", "))),
         (true, false) => Diagnosis::failed(format!("still the example's value: {}", example.join(", "))),
     }
@@ -132,7 +132,7 @@ pub fn tailscale_key(key: &str) -> Diagnosis {
         }
         (Some("tskey"), Some(kind), _) => Diagnosis::failed(format!(
             "it is a key of the kind `{}`, with which no device logs in",
-            model::secret::redact(kind)
+            domain::secret::redact(kind)
         )),
         // Other control servers have keys of their own form.
         _ => Diagnosis::warning("it does not look like a key of Tailscale: tskey-auth-…"),

@@ -10,43 +10,44 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::load::Known;
-use super::{Outcome, checking, known, load};
-use crate::check::convert;
 use crate::cli::ClusterCheck;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
+use crate::flow::inputs::Known;
+use crate::flow::{check_report, inputs, lookup};
+use crate::outcome::Outcome;
+use check::convert;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
 
 pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
     let all = args.all || args.name.is_empty();
-    let paths = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let paths = inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     let talos_schema = args.talos_schema.as_deref().map(|file| schema(cx, file)).transpose()?;
     let converted = match args.convert {
-        true => checking::convert(cx, &paths, convert::cluster_template)?,
-        false => checking::Converted::default(),
+        true => check_report::convert(cx, &paths, convert::cluster_template)?,
+        false => check_report::Converted::default(),
     };
-    let around = known::Templates::ask(cx, args.offline);
+    let around = lookup::Templates::ask(cx, args.offline);
     let known = Known { talos_schema: talos_schema.as_ref(), ..around.known() };
     let checked =
-        checking::check(cx, &paths, &converted, |name, path, bytes| load::template(name, path, bytes, &known))?;
+        check_report::check(cx, &paths, &converted, |name, path, bytes| inputs::template(name, path, bytes, &known))?;
     let next = match args.name.as_slice() {
         [one] => format!("cargo xtask cluster-sync {one}"),
-        _ if paths.iter().all(|path| load::example_in(path)) => "cargo xtask cluster-create".to_owned(),
+        _ if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask cluster-create".to_owned(),
         _ => "cargo xtask cluster-sync --all".to_owned(),
     };
-    checking::report(cx, "template", &checked, &converted, &args.allow, &next)
+    check_report::report(cx, "template", &checked, &converted, &args.allow, &next)
 }
 
 /// The schema that Talos publishes, from a file.
 fn schema(cx: &Cx, file: &Path) -> Result<Value, Failure> {
-    let bytes = load::read(cx, file, "it is the config.schema.json of your Talos version")?;
+    let bytes = inputs::read(cx, file, "it is the config.schema.json of your Talos version")?;
     let wrong = |why: String| {
         Failure::new(Code::Invalid, format!("`{}` is no JSON Schema", cx.paths.show(file)))
             .cause(why)
             .hint("give the config.schema.json that Talos publishes for each version")
     };
-    let schema: Value = crate::spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let schema: Value = domain::spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
     match schema.is_object() {
         true => Ok(schema),
         false => Err(wrong("it is JSON, and no object".to_owned())),

@@ -12,25 +12,27 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::load::{Known, Template};
-use super::stage::Stage;
-use super::{Outcome, cluster_sync, impact, known, load};
-use crate::answers::Answers;
-use crate::apply::{self, Applied};
-use crate::check::template::{ClassInfo, TalosInfo};
+use super::cluster_sync;
 use crate::cli::ClusterCreate;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Missing};
-use crate::files;
-use crate::plan::{Action, Plan};
-use crate::secret::Secret;
-use crate::spec::name;
-use crate::spec::template::{NewCluster, render};
-use crate::status::omni::Resource;
-use crate::tool::omnictl::Omnictl;
-use crate::tool::role;
-use crate::ui::{Check, Done, Status};
-use crate::version;
+use crate::flow::apply::{self, Applied};
+use crate::flow::inputs::{Known, Template};
+use crate::flow::stage::Stage;
+use crate::flow::{impact, inputs, lookup};
+use crate::outcome::Outcome;
+use check::template::{ClassInfo, TalosInfo};
+use domain::failure::{Code, Failure, Missing};
+use domain::plan::{Action, Plan};
+use domain::secret::Secret;
+use domain::spec::name;
+use domain::spec::template::{NewCluster, render};
+use domain::status::omni::Resource;
+use domain::version;
+use runtime::answers::Answers;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+use runtime::ui::{Check, Done, Status};
 
 /// The pair that Omni v1.9.3 installs when nobody says otherwise (omni v1.9.3 `client/pkg/constants`).
 const TALOS: &str = "1.13.5";
@@ -70,7 +72,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         Known { omni_classes: Some(&offer.infos), talos_versions: offer.versions.as_deref(), ..Known::default() };
     let contents = render(&cluster);
     let found = Template::check(cx, &path, contents.as_bytes(), &known);
-    load::refuse(cx, "cluster template", &found.findings, &args.allow)?;
+    inputs::refuse(cx, "cluster template", &found.findings, &args.allow)?;
     let templates: Vec<Template> = found.value.into_iter().collect();
     let mut plan = file_plan(cx, &cluster, &path, contents, args.force)?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
@@ -119,7 +121,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, talos) = (next()?, next()?);
-    let (infos, versions) = (known::classes(&classes), known::talos_versions(&talos));
+    let (infos, versions) = (lookup::classes(&classes), lookup::talos_versions(&talos));
     let listed = classes;
     let classes: Vec<String> = listed.iter().map(|class| class.metadata.id.clone()).collect();
     if classes.is_empty() {
@@ -231,7 +233,7 @@ fn class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, Fail
     if offer.classes.iter().any(|class| class == given) {
         return Ok(given.to_owned());
     }
-    let near = crate::spec::nearest::nearest(given, offer.classes.iter().map(String::as_str));
+    let near = domain::nearest::nearest(given, offer.classes.iter().map(String::as_str));
     let failure = Failure::new(Code::NotFound, format!("Omni has no machine class `{given}`"))
         .cause(format!("it has: {}", offer.classes.join(", ")));
     Err(match near {
@@ -329,7 +331,7 @@ fn file_plan(cx: &Cx, cluster: &NewCluster, path: &Path, contents: String, force
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::omni::resources;
+    use domain::status::omni::resources;
 
     fn named(talos: Option<&str>, kubernetes: Option<&str>, offered: &[(&str, &[&str])]) -> Result<String, Failure> {
         let text: String = offered

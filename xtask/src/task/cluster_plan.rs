@@ -11,30 +11,32 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::cluster_sync;
 use super::proxmox_inventory::{self, bar};
-use super::{Outcome, cluster_sync, known, load};
-use crate::check::fit::demand::{Demand, demand};
-use crate::check::fit::machine::{self, Machine};
-use crate::check::fit::{self, Fit, NodeRoom, Placement, PoolRoom, State, bytes, selector};
 use crate::cli::ClusterPlan;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::spec::Parsed;
-use crate::spec::machine_class::{self, MachineClass};
-use crate::spec::template::{self, ClusterTemplate};
-use crate::status::omni::Resource;
-use crate::status::proxmox::Seen;
-use crate::tool::omnictl::Omnictl;
-use crate::ui::{Done, Status, table};
-use crate::words::count;
+use crate::flow::{inputs, lookup};
+use crate::outcome::Outcome;
+use check::capacity::demand::{Demand, demand};
+use check::capacity::machine::{self, Machine};
+use check::capacity::{self, Fit, NodeRoom, Placement, PoolRoom, State, bytes, selector};
+use domain::failure::{Code, Failure};
+use domain::spec::Parsed;
+use domain::spec::machine_class::{self, MachineClass};
+use domain::spec::template::{self, ClusterTemplate};
+use domain::status::omni::Resource;
+use domain::status::proxmox::Seen;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Done, Status, table};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.all || args.name.is_empty();
-    let files = load::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
-    let files = if all { load::without_examples(cx, files, "cluster", "cluster-plan")? } else { files };
-    let classes = known::local_classes(cx);
-    let known = load::Known { local_classes: classes.as_deref(), ..load::Known::default() };
-    load::templates(cx, &files, &known, &[])?;
+    let files = inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files = if all { inputs::without_examples(cx, files, "cluster", "cluster-plan")? } else { files };
+    let classes = lookup::local_classes(cx);
+    let known = inputs::Known { local_classes: classes.as_deref(), ..inputs::Known::default() };
+    inputs::templates(cx, &files, &known, &[])?;
     let templates: Vec<ClusterTemplate> = parsed(cx, &files)?;
     refuse_destroyed(cx, &templates)?;
     let classes = needed_classes(cx, &templates)?;
@@ -54,7 +56,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
-    let fit = fit::plan(&inventory, &demand.members, provider, &selector::selects);
+    let fit = capacity::plan(&inventory, &demand.members, provider, &selector::selects);
     cx.ui.note(
         "place",
         format!("machines placed by the rule of provider {provider} ({origin})"),
@@ -90,7 +92,7 @@ fn verdict(
         many => count(many.len(), "cluster"),
     };
     if !fit.fits() {
-        let errors: Vec<&crate::check::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
+        let errors: Vec<&check::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
         let cause: Vec<&str> = errors.iter().map(|finding| finding.message.as_str()).collect();
         return Err(Failure::new(Code::Failed, format!("{what} cannot fit"))
             .cause(cause.join("\n"))
@@ -147,11 +149,11 @@ impl Class {
 /// When a file cannot be read.
 pub fn classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
     let mut found = Vec::new();
-    for file in load::in_dir(&cx.paths.machine_classes()) {
+    for file in inputs::in_dir(&cx.paths.machine_classes()) {
         let bytes = cx.read(&file, "")?;
         let parsed = machine_class::parse(&cx.paths.show(&file), &bytes);
         let classes = parsed.value.unwrap_or_default().into_iter();
-        let example = load::is_example(&bytes);
+        let example = inputs::is_example(&bytes);
         found.extend(classes.map(|class| Class { machine: machine::machine(&class), class, example }));
     }
     Ok(found)
@@ -162,8 +164,8 @@ pub fn classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
 /// # Errors
 /// When a file cannot be read.
 pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
-    let files = load::in_dir(&cx.paths.clusters());
-    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| load::example_in(file));
+    let files = inputs::in_dir(&cx.paths.clusters());
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| inputs::example_in(file));
     let synced = cx.settings.state.list("clusters");
     let mut found = parsed(cx, &own)?;
     found.extend(parsed(cx, &examples)?.into_iter().filter(|template| synced.contains(&template.name)));
@@ -196,7 +198,7 @@ fn needed_classes(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeMap<Str
         }
         let Some(class) = by_name.get(wanted.name.as_str()) else {
             let names = by_name.keys().copied();
-            let near = crate::spec::nearest::nearest(&wanted.name, names);
+            let near = domain::nearest::nearest(&wanted.name, names);
             let place = wanted.name_at.in_file(&template.place.file);
             let failure = Failure::new(Code::NotFound, format!("{place}: there is no machine class `{}`", wanted.name))
                 .cause("no file in machine-classes/ describes it")
@@ -317,7 +319,7 @@ fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
     }
     let losses: Vec<_> = fit.losses.iter().filter(|loss| loss.machines > 0).collect();
     if !losses.is_empty() {
-        let row = |loss: &&fit::Loss| {
+        let row = |loss: &&capacity::NodeFailure| {
             let etcd = if loss.majority_lost.is_empty() {
                 "keeps its majority".to_owned()
             } else {

@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Outcome;
-use super::obstacle::{self, Obstacle};
-use crate::apply;
-use crate::beside::{ALL, Job, beside};
 use crate::cli::ClusterStatus;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::spec::name;
-use crate::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Upgraded};
-use crate::status::omni::Resource;
-use crate::tool::omnictl::Omnictl;
-use crate::ui::{Check, Done, Status, table};
+use crate::flow::apply;
+use crate::flow::obstacle::{self, Obstacle};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::spec::name;
+use domain::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Upgraded};
+use domain::status::omni::Resource;
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Check, Done, Status, table};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match &args.name {
@@ -171,7 +171,7 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
         list("clustermachinerequeststatuses"),
         list("clustermachinestatuses"),
     ];
-    let mut answers = beside(reads, ALL).into_iter();
+    let mut answers = run_all(reads, ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
     let (status, wanted) = (next()?.pop(), next()?.pop());
     // Omni has taken the cluster, and its controllers have not looked at it yet.
@@ -208,7 +208,7 @@ pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet
         "machinesets",
         "machinesetstatuses",
     ];
-    let mut answers = beside(kinds.map(list).into(), ALL).into_iter();
+    let mut answers = run_all(kinds.map(list).into(), ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
     let (statuses, clusters, talos, kubernetes, balancers) = (next()?, next()?, next()?, next()?, next()?);
     let (sets, set_statuses) = (by_cluster(next()?), by_cluster(next()?));

@@ -13,24 +13,26 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::impact::{self, Impacts};
-use super::load::Template;
-use super::obstacle::{self, Watch};
-use super::stage::{self, Stage, Staged};
-use super::{Outcome, cluster_status, known, load};
-use crate::apply::{self, Applied};
+use super::cluster_status;
 use crate::cli::ClusterSync;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::files::Scratch;
-use crate::plan::{Action, Plan};
-use crate::spec::template::ClusterTemplate;
-use crate::status::cluster::ClusterView;
-use crate::status::sync::{SyncAction, sync_actions};
-use crate::tool::omnictl::Omnictl;
-use crate::tool::role;
-use crate::ui::{Check, Done};
-use crate::wait::{self, Look};
+use crate::flow::apply::{self, Applied};
+use crate::flow::impact::{self, Impacts};
+use crate::flow::inputs::Template;
+use crate::flow::obstacle::{self, Watch};
+use crate::flow::stage::{self, Stage, Staged};
+use crate::flow::{inputs, lookup};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use domain::spec::template::ClusterTemplate;
+use domain::status::cluster::ClusterView;
+use domain::status::sync::{SyncAction, sync_actions};
+use runtime::cx::Cx;
+use runtime::files::Scratch;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+use runtime::ui::{Check, Done};
+use runtime::wait::{self, Look};
 
 /// Six machines take the real provider a minute and a half to make; images, boots and bootstraps take the rest.
 pub const RUNNING: Duration = Duration::from_secs(30 * 60);
@@ -47,16 +49,16 @@ pub struct Wanted {
 
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    let files = load::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
-    let files = if args.all { load::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
-    load::refuse_wrong_templates(cx, &files, &args.allow)?;
+    let files = inputs::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
+    inputs::refuse_wrong_templates(cx, &files, &args.allow)?;
     cx.writable(&[cx.paths.state()])?;
     if let Some(planned) = apply::omnictl_on_need(cx)? {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let around = known::Templates::ask(cx, false);
-    let templates = load::templates(cx, &files, &around.known(), &args.allow)?;
+    let around = lookup::Templates::ask(cx, false);
+    let templates = inputs::templates(cx, &files, &around.known(), &args.allow)?;
     refuse_destroyed(&omnictl, &templates.iter().map(Template::name).collect::<Vec<_>>())?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
     let wanted = compare(cx, &omnictl, &templates, &staged)?;
@@ -468,7 +470,7 @@ pub fn remember(cx: &Cx, names: &[&str]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::template;
+    use domain::spec::template;
 
     #[test]
     fn only_a_key_file_names_a_file() {

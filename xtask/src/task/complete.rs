@@ -1,10 +1,10 @@
 //! `complete`: what could stand next on a command line, one candidate a line with its meaning after a tab. The scripts of
 //! `completions` call it at every press of the key, so it reads two directories and starts nothing.
 
-use super::Outcome;
 use crate::cli::{CHECKS, Complete, built};
 use crate::complete::{Names, candidates};
-use crate::cx::Cx;
+use crate::outcome::Outcome;
+use runtime::cx::Cx;
 
 pub fn run(args: &Complete, cx: &Cx) -> anyhow::Result<Outcome> {
     let names = Names {

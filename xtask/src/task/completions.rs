@@ -6,9 +6,9 @@
 
 use serde_json::json;
 
-use super::Outcome;
 use crate::cli::{Completions, Shell};
-use crate::cx::Cx;
+use crate::outcome::Outcome;
+use runtime::cx::Cx;
 
 const BASH: &str = include_str!("../../data/completions/bash");
 const ZSH: &str = include_str!("../../data/completions/zsh");

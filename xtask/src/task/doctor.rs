@@ -23,12 +23,12 @@ pub use certificates::judged;
 pub use host::too_old as compose_too_old;
 pub use seen::Seen;
 
-use super::Outcome;
-use crate::check::diagnosis::{Diagnosis, State};
 use crate::cli::Doctor;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::ui::{Check, Done};
+use crate::outcome::Outcome;
+use check::diagnosis::{Diagnosis, State};
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::ui::{Check, Done};
 
 /// A check with what it came to.
 pub struct Found {
@@ -45,7 +45,7 @@ impl Found {
     fn document(&self) -> Value {
         json!({
             "id": self.entry.id, "area": self.entry.area, "status": self.verdict.state, "title": self.entry.title,
-            "detail": crate::secret::redact(&self.verdict.detail), "why": self.entry.why, "fix": self.fix(),
+            "detail": domain::secret::redact(&self.verdict.detail), "why": self.entry.why, "fix": self.fix(),
             "anchor": self.entry.anchor,
         })
     }
@@ -142,7 +142,7 @@ pub fn summary(results: &[Found]) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    format!("{}: {}", crate::words::count(results.len(), "check"), parts.join(", "))
+    format!("{}: {}", domain::words::count(results.len(), "check"), parts.join(", "))
 }
 
 /// Everything about what is not well, on standard output.

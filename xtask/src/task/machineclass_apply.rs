@@ -12,18 +12,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Outcome, known, load};
-use crate::apply::{self, Applied};
-use crate::check::machine_class::Provider;
 use crate::cli::MachineclassApply;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::plan::{Action, CheckedFile, Plan, Step};
-use crate::spec::machine_class::MachineClass;
-use crate::status::omni::Resource;
-use crate::tool::omnictl::Omnictl;
-use crate::tool::role;
-use crate::ui::{Check, Done, Status};
+use crate::flow::apply::{self, Applied};
+use crate::flow::{inputs, lookup};
+use crate::outcome::Outcome;
+use check::machine_class::Provider;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, CheckedFile, Plan, Step};
+use domain::spec::machine_class::MachineClass;
+use domain::status::omni::Resource;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+use runtime::ui::{Check, Done, Status};
 
 const KIND: &str = "machineclasses";
 
@@ -33,12 +34,12 @@ type Fields = BTreeMap<String, String>;
 pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let given: Vec<String> = args.name.iter().cloned().collect();
-    let files = load::chosen(&given, args.all, &cx.paths.machine_classes(), "machine class", |name| {
+    let files = inputs::chosen(&given, args.all, &cx.paths.machine_classes(), "machine class", |name| {
         cx.paths.machine_class(name)
     })?;
     let files =
-        if args.all { load::without_examples(cx, files, "machine class", "machineclass-apply")? } else { files };
-    let files = load::class_files(cx, &files)?;
+        if args.all { inputs::without_examples(cx, files, "machine class", "machineclass-apply")? } else { files };
+    let files = inputs::class_files(cx, &files)?;
     apply_files(cx, &files, Plan::default(), &args.allow)
 }
 
@@ -47,7 +48,7 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
 /// # Errors
 /// As the task.
 pub fn apply_files(cx: &Cx, files: &[CheckedFile], mut plan: Plan, allow: &[&'static str]) -> anyhow::Result<Outcome> {
-    let checked = load::machine_classes(cx, files, None);
+    let checked = inputs::machine_classes(cx, files, None);
     checked.sound_so_far(cx, allow)?;
     no_doubles(cx, checked.found())?;
     cx.writable(&[cx.paths.state()])?;
@@ -56,7 +57,7 @@ pub fn apply_files(cx: &Cx, files: &[CheckedFile], mut plan: Plan, allow: &[&'st
     }
     let omnictl = Omnictl::find(cx)?;
     let (there, providers) = observe(cx, &omnictl, checked.found(), allow)?;
-    let classes = load::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
+    let classes = inputs::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
     let (applies, changes) = plan_of(cx, &classes, files, &there);
     if !applies.is_empty() && !cx.dry_run {
         role::may_change(&omnictl, &[])?;
@@ -138,7 +139,7 @@ fn observe(
     let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
     let (classes, providers) = (next()?, next()?);
-    Ok((classes, known::providers(&providers)))
+    Ok((classes, lookup::providers(&providers)))
 }
 
 fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known: &[&str]) -> Failure {
@@ -150,7 +151,7 @@ fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known:
         Code::Failed,
         format!("machine class `{}` wants the provider `{wanted}`, which Omni does not know", class.id),
     );
-    match crate::spec::nearest::nearest(wanted, known.iter().copied()) {
+    match domain::nearest::nearest(wanted, known.iter().copied()) {
         Some(near) => failure.cause(cause).hint(format!("write `providerid: {near}` in {}", cx.paths.show(file))),
         None => failure
             .cause(cause)
@@ -246,7 +247,7 @@ struct Difference {
     after: Option<String>,
 }
 
-model::written!(Difference { field, before, after });
+domain::written!(Difference { field, before, after });
 
 impl Difference {
     fn words(&self) -> String {
@@ -352,11 +353,11 @@ fn remember(cx: &Cx, names: &[&str]) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use crate::recorded::recorded;
-    use crate::spec::machine_class;
+    use domain::spec::machine_class;
 
     #[test]
     fn a_class_read_back_is_the_class_applied() {
-        let there = crate::status::omni::resources(&recorded("omnictl", "get-machineclasses-json").stdout).unwrap();
+        let there = domain::status::omni::resources(&recorded("omnictl", "get-machineclasses-json").stdout).unwrap();
         let file =
             std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/omnictl/input-machineclass.yaml"));
         let class = machine_class::parse("x", &file.unwrap()).into_ok().unwrap().remove(0);

@@ -6,29 +6,30 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Outcome, checking, known, load};
-use crate::check::convert;
-use crate::check::machine_class;
 use crate::cli::MachineclassCheck;
-use crate::cx::Cx;
-use crate::ui::Status;
+use crate::flow::{check_report, inputs, lookup};
+use crate::outcome::Outcome;
+use check::convert;
+use check::machine_class;
+use runtime::cx::Cx;
+use runtime::ui::Status;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
     let all = args.all || args.name.is_empty();
-    let paths = load::chosen(&args.name, all, &cx.paths.machine_classes(), "machine class", |name| {
+    let paths = inputs::chosen(&args.name, all, &cx.paths.machine_classes(), "machine class", |name| {
         cx.paths.machine_class(name)
     })?;
     let converted = match args.convert {
-        true => checking::convert(cx, &paths, convert::machine_class)?,
-        false => checking::Converted::default(),
+        true => check_report::convert(cx, &paths, convert::machine_class)?,
+        false => check_report::Converted::default(),
     };
-    let found = known::ask(cx, args.offline, &[known::PROVIDERS]).into_iter().next().flatten();
-    let providers = found.as_deref().map(known::providers);
-    let around = known::around(cx);
+    let found = lookup::ask(cx, args.offline, &[lookup::PROVIDERS]).into_iter().next().flatten();
+    let providers = found.as_deref().map(lookup::providers);
+    let around = lookup::around(cx);
     let context = around.of_classes(providers.as_deref());
     let classes = AtomicUsize::new(0);
-    let checked = checking::check(cx, &paths, &converted, |name, _, bytes| {
+    let checked = check_report::check(cx, &paths, &converted, |name, _, bytes| {
         let checked = machine_class::check(name, bytes, &context);
         classes.fetch_add(checked.value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
         checked
@@ -40,8 +41,8 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let next = match args.name.as_slice() {
         [one] if !none => format!("cargo xtask machineclass-apply {one}"),
-        _ if none || paths.iter().all(|path| load::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
+        _ if none || paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
         _ => "cargo xtask machineclass-apply --all".to_owned(),
     };
-    checking::report(cx, "file", &checked, &converted, &args.allow, &next)
+    check_report::report(cx, "file", &checked, &converted, &args.allow, &next)
 }

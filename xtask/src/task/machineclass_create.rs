@@ -10,21 +10,22 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Outcome, load, machineclass_apply, proxmox_inventory};
-use crate::answers::Answers;
-use crate::apply::{self, Applied};
-use crate::check::cel;
-use crate::check::machine_class::{self, ClassContext};
+use super::{machineclass_apply, proxmox_inventory};
 use crate::cli::MachineclassCreate;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Missing};
-use crate::files;
-use crate::plan::{Action, CheckedFile, Plan};
-use crate::secret::Secret;
-use crate::spec::machine_class::{NewClass, render};
-use crate::spec::name;
-use crate::spec::size::{Disk, Memory};
-use crate::ui::{Done, Status};
+use crate::flow::apply::{self, Applied};
+use crate::flow::inputs;
+use crate::outcome::Outcome;
+use check::machine_class::{self, ClassContext};
+use domain::failure::{Code, Failure, Missing};
+use domain::plan::{Action, CheckedFile, Plan};
+use domain::secret::Secret;
+use domain::spec::machine_class::{NewClass, render};
+use domain::spec::name;
+use domain::spec::size::{Disk, Memory};
+use runtime::answers::Answers;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::ui::{Done, Status};
 
 pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = if args.apply { cx.lock() } else { cx.lock_checkout() }?;
@@ -34,7 +35,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let ours = [class.provider_id.clone()];
     let context = ClassContext { ours: &ours, ..ClassContext::default() };
     let found = machine_class::check(&cx.paths.show(&path), render(&class).as_bytes(), &context);
-    load::refuse(cx, "machine class", &found.findings, &args.allow)?;
+    inputs::refuse(cx, "machine class", &found.findings, &args.allow)?;
     let plan = plan(cx, &class, &path, args.force)?;
     let next = format!("cargo xtask machineclass-apply {}", class.name);
     let data = json!({
@@ -56,7 +57,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         Applied::Done => {}
     }
     cx.ui.step("check", format!("{} is well formed", cx.paths.show(&path)), || {
-        let found = load::machine_classes(cx, &load::class_files(cx, std::slice::from_ref(&path))?, None);
+        let found = inputs::machine_classes(cx, &inputs::class_files(cx, std::slice::from_ref(&path))?, None);
         let same = found.found().iter().any(|(found, _)| found.id == class.name);
         if same { Ok(Done::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }
     })?;
@@ -193,7 +194,7 @@ fn given_selector(text: &str) -> Result<String, Failure> {
 
 /// A selector that is typed: it must compile as the provider compiles it.
 fn valid_selector(text: &str) -> Result<String, Failure> {
-    match cel::compile(text) {
+    match selector::compile(text) {
         Err(error) if error.certain => Err(Failure::new(Code::Usage, format!("{text:?} is not a valid selector"))
             .cause(error.line)
             .hint(error.hint.unwrap_or_else(|| SELECTOR.to_owned()))),

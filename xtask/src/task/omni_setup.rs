@@ -22,27 +22,28 @@ use serde_json::{Value, json};
 pub use values::is_uuid;
 use values::{Values, gather};
 
-use super::hub::{self as stack, Place};
+use super::doctor;
 use super::stack_up::HEALTH;
-use super::{Outcome, doctor};
-use crate::apply::{self, Agreed};
-use crate::check::certificate;
-use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::values::{initial_user, issuer, lan_address};
 use crate::cli::OmniSetup;
-use crate::clock::rfc3339;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Kind};
-use crate::files;
-use crate::plan::{Action, Plan};
-use crate::secret::Secret;
-use crate::spec::env::EnvFile;
-use crate::spec::store_key;
-use crate::tool::compose::Compose;
-use crate::tool::docker::{Docker, STORE};
-use crate::tool::omnictl::Omnictl;
-use crate::tool::{Tool, gpg};
-use crate::ui::{Check, Done, Status};
+use crate::flow::apply::{self, Agreed};
+use crate::flow::omni_stack::{self, Place};
+use crate::outcome::Outcome;
+use check::certificate;
+use check::diagnosis::{Diagnosis, State};
+use check::values::{initial_user, issuer, lan_address};
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure, Kind};
+use domain::plan::{Action, Plan};
+use domain::secret::Secret;
+use domain::spec::env::EnvFile;
+use domain::spec::store_key;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::Compose;
+use runtime::tool::docker::{Docker, STORE};
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::{Tool, gpg};
+use runtime::ui::{Check, Done, Status};
 
 pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -141,7 +142,9 @@ fn true_values(cx: &Cx, compose: &Compose<'_>, values: &Values, store: Option<bo
             )
         }),
         Check::new("key", "the key of Omni's store", || store_key_of(cx, store)),
-        Check::new("data", "Omni's data is on mounts", || Ok(Done::ok((), stack::guard(cx, &compose.containers()?)?))),
+        Check::new("data", "Omni's data is on mounts", || {
+            Ok(Done::ok((), omni_stack::guard(cx, &compose.containers()?)?))
+        }),
     ];
     let mut first = None;
     for result in cx.ui.side_by_side("checking the values", checks) {
@@ -175,11 +178,11 @@ fn lan(address: &str, host: &str) -> Diagnosis {
 
 /// The certificate for `host`, and its private key once that is known.
 fn certificate_of(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnosis {
-    let read = |path: &str| match files::read_text_if_there(&stack::host_path(cx, path)) {
+    let read = |path: &str| match files::read_text_if_there(&omni_stack::host_path(cx, path)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
-        Err(_) if stack::host_path(cx, path).is_dir() => Err(Diagnosis::failed(format!("{path} is a directory"))),
-        Err(_) if files::is_no_file(&stack::host_path(cx, path)) => {
+        Err(_) if omni_stack::host_path(cx, path).is_dir() => Err(Diagnosis::failed(format!("{path} is a directory"))),
+        Err(_) if files::is_no_file(&omni_stack::host_path(cx, path)) => {
             Err(Diagnosis::failed(format!("{path} is no file")))
         }
         Err(failure) if failure.kind != Kind::Permission => {
@@ -199,7 +202,7 @@ fn certificate_of(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnos
         Ok(chain) => chain,
         Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
-    let roots = stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
+    let roots = omni_stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
     let found = doctor::judged(&certificate::judge(&chain, host, roots.as_deref(), now()));
     let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };
     match certificate::key_fits(leaf, &key_text) {
@@ -255,15 +258,15 @@ fn plan(cx: &Cx, compose: &Compose<'_>, values: &Values, example: &EnvFile) -> a
         Some(_) => {}
     }
     let containers = compose.containers()?;
-    let provider = stack::with_provider(cx).is_ok();
-    let well = stack::wanted(provider)
+    let provider = omni_stack::with_provider(cx).is_ok();
+    let well = omni_stack::wanted(provider)
         .iter()
         .all(|service| containers.iter().any(|container| container.service == *service && container.well()));
     if !plan.is_empty() || !well {
         // What runs with older values is recreated together, since it shares one network.
-        let recreate = (!containers.is_empty() && !plan.is_empty()) || stack::out_of_step(&containers);
+        let recreate = (!containers.is_empty() && !plan.is_empty()) || omni_stack::out_of_step(&containers);
         let what = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };
-        let effect = format!("{what}{}", stack::moved(cx, &containers));
+        let effect = format!("{what}{}", omni_stack::moved(cx, &containers));
         plan.push("start", "the stack", effect, "cargo xtask stack-down", Action::StackUp { provider, recreate });
     }
     Ok(plan)
@@ -305,15 +308,16 @@ fn env_steps(cx: &Cx, values: &Values, example: &EnvFile, plan: &mut Plan) {
 
 /// Step 5.
 fn prove(cx: &Cx, compose: &Compose<'_>, values: &Values) -> anyhow::Result<()> {
-    let services = stack::wanted(false);
+    let services = omni_stack::wanted(false);
     cx.ui.step("containers", "the sidecar and Omni run", || {
-        stack::wait_until_well(cx, compose, &services, cx.limit(HEALTH))
+        omni_stack::wait_until_well(cx, compose, &services, cx.limit(HEALTH))
     })?;
     let connect = values.host().parse::<IpAddr>().is_err().then(|| values.get("OMNI_LAN_ADDRESS").to_owned());
     let ca_file = cx.settings.ca_file(None).map(|found| found.value);
     let place = Place { endpoint: values.endpoint(), connect, ca_file };
-    cx.ui
-        .step("omni", "Omni answers where machines ask", || stack::wait_for_omni(cx, compose, &place, cx.limit(HEALTH)))
+    cx.ui.step("omni", "Omni answers where machines ask", || {
+        omni_stack::wait_for_omni(cx, compose, &place, cx.limit(HEALTH))
+    })
 }
 
 /// Step 6. Looks whether it is accepted, as far as somebody is logged in; puts the question; answers nothing.

@@ -5,14 +5,15 @@
 
 use serde_json::json;
 
-use super::{Outcome, hub};
 use crate::cli::OmniStatus;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::status::docker::Container;
-use crate::tool::compose::{Compose, OMNI, SIDECAR};
-use crate::triage::Issues;
-use crate::ui::{Check, Done, table};
+use crate::flow::omni_stack;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::status::docker::Container;
+use runtime::cx::Cx;
+use runtime::tool::compose::{Compose, OMNI, SIDECAR};
+use runtime::triage::Issues;
+use runtime::ui::{Check, Done, table};
 
 enum Part {
     Containers(Vec<Container>),
@@ -50,7 +51,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Part::Log(service, text) => logs.push((service, text)),
         }
     }
-    let mounts = hub::guard(cx, &containers);
+    let mounts = omni_stack::guard(cx, &containers);
     show(cx, &containers, &logs, &mounts);
     let mut known = Vec::new();
     for (service, text) in &logs {

@@ -1,10 +1,11 @@
 //! `omni-verify`: Omni end to end, by the checks of `doctor` that are about it: containers, health, the certificate as
 //! it is served, ports, mounts, versions, licence.
 
-use super::{Outcome, doctor};
-use crate::check::diagnosis::State;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
+use super::doctor;
+use crate::outcome::Outcome;
+use check::diagnosis::State;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
 
 /// The checks, all of which `doctor` has.
 const IDS: &[&str] = &[

@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::Outcome;
-use super::hub::host_and_port;
-use crate::apply::{self, Agreed};
-use crate::check::hub;
 use crate::cli::OmnictlInstall;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Kind};
-use crate::files;
-use crate::plan::{Action, Plan};
-use crate::tool::compose::{Compose, OMNI};
-use crate::tool::install::{self, Installed, Sources};
-use crate::tool::omnictl::{self, Login, Omnictl};
-use crate::ui::{Done, Status};
-use crate::version;
+use crate::flow::apply::{self, Agreed};
+use crate::flow::omni_stack::host_and_port;
+use crate::outcome::Outcome;
+use check::stack;
+use domain::failure::{Code, Failure, Kind};
+use domain::plan::{Action, Plan};
+use domain::version;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::{Compose, OMNI};
+use runtime::tool::install::{self, Installed, Sources};
+use runtime::tool::omnictl::{self, Login, Omnictl};
+use runtime::ui::{Done, Status};
 
 /// What is known of the version of Omni.
 struct Server {
@@ -146,7 +146,7 @@ fn of_stack(cx: &Cx, endpoint: &str) -> Option<String> {
     }
     let containers = Compose::find(cx).and_then(|compose| compose.containers()).ok()?;
     match containers.iter().find(|container| container.service == OMNI) {
-        Some(container) => hub::tag(&container.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned),
+        Some(container) => stack::tag(&container.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned),
         None => pinned(cx),
     }
 }
@@ -154,8 +154,8 @@ fn of_stack(cx: &Cx, endpoint: &str) -> Option<String> {
 /// The version of Omni in `docker/compose.yaml`.
 fn pinned(cx: &Cx) -> Option<String> {
     let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten()?;
-    let images = hub::images(&compose);
-    let tag = hub::tag(images.get(OMNI)?)?;
+    let images = stack::images(&compose);
+    let tag = stack::tag(images.get(OMNI)?)?;
     version::parse(tag).is_ok().then(|| tag.to_owned())
 }
 

@@ -11,26 +11,28 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Outcome, provider_verify, proxmox_inventory};
-use crate::answers::Answers;
-use crate::apply::{self, Applied};
-use crate::check::values;
+use super::{provider_verify, proxmox_inventory};
 use crate::cli::ProviderSetup;
-use crate::clock::rfc3339;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Missing};
-use crate::files;
-use crate::plan::{Action, Plan};
-use crate::secret::Secret;
-use crate::settings::{Lookup, PROVIDER_ID};
-use crate::spec::config::{self, ProviderConfig};
-use crate::spec::{key, name};
-use crate::tool::compose::Compose;
-use crate::tool::omnictl::{self, Omnictl};
-use crate::tool::proxmox::{Login, Proxmox, Token};
-use crate::tool::{Tool, omni};
-use crate::ui::{Check, Done, Status};
-use crate::words::count;
+use crate::flow::apply::{self, Applied};
+use crate::flow::omni_stack;
+use crate::outcome::Outcome;
+use check::values;
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure, Missing};
+use domain::plan::{Action, Plan};
+use domain::secret::Secret;
+use domain::spec::config::{self, ProviderConfig};
+use domain::spec::{key, name};
+use domain::words::count;
+use runtime::answers::Answers;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::settings::{Lookup, PROVIDER_ID};
+use runtime::tool::compose::Compose;
+use runtime::tool::omnictl::{self, Omnictl};
+use runtime::tool::proxmox::{Login, Proxmox, Token};
+use runtime::tool::{Tool, omni};
+use runtime::ui::{Check, Done, Status};
 
 /// From a recreated container to the first heartbeat takes seconds; pulling its image may have taken longer, before.
 const REGISTRATION: Duration = Duration::from_secs(120);
@@ -240,7 +242,7 @@ fn far_ends(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Key> {
             Ok(Done::ok(None, format!("version {version}, as {}", wanted.proxmox.login.id())))
         }),
         Check::new("compose-file", "docker/compose.yaml and its variables are complete", || {
-            super::hub::complete(cx)?;
+            omni_stack::complete(cx)?;
             Compose::find(cx)?.check()?;
             Ok(Done::ok(None, ""))
         }),
@@ -388,7 +390,7 @@ fn plan(cx: &Cx, wanted: &Wanted, key: &Key) -> anyhow::Result<Plan> {
         );
     }
     if !plan.is_empty() || !runs_well(cx, &wanted.id)? {
-        let moved = super::hub::moved(cx, &Compose::find(cx)?.containers()?);
+        let moved = omni_stack::moved(cx, &Compose::find(cx)?.containers()?);
         let effect = format!("all containers recreated together, volumes kept{moved}");
         plan.push("restart", "the stack", effect, "nothing to undo", Action::RecreateStack);
     }
@@ -398,7 +400,7 @@ fn plan(cx: &Cx, wanted: &Wanted, key: &Key) -> anyhow::Result<Plan> {
 /// Whether all containers run, and Omni, if it can be asked, has a connected provider.
 fn runs_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
     let containers = Compose::find(cx)?.containers()?;
-    let provider = containers.iter().any(|container| container.service == crate::tool::compose::PROVIDER);
+    let provider = containers.iter().any(|container| container.service == runtime::tool::compose::PROVIDER);
     if !provider || !containers.iter().all(|container| container.well()) {
         return Ok(false);
     }

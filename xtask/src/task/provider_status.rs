@@ -4,14 +4,15 @@
 
 use serde_json::json;
 
-use super::{Outcome, provider_verify};
+use super::provider_verify;
 use crate::cli::ProviderStatus;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::status::docker::Container;
-use crate::tool::compose::{Compose, PROVIDER};
-use crate::triage::{Hit, Issues};
-use crate::ui::{Check, Done, table};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::status::docker::Container;
+use runtime::cx::Cx;
+use runtime::tool::compose::{Compose, PROVIDER};
+use runtime::triage::{Hit, Issues};
+use runtime::ui::{Check, Done, table};
 
 enum Part {
     Containers(Vec<Container>),
@@ -46,7 +47,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(Part::Containers(found)) => containers = found,
             Ok(Part::Log(found)) => log = found,
             Err(error) => {
-                if !crate::proc::interrupted() {
+                if !runtime::proc::interrupted() {
                     provider_verify::note_health(cx, "unknown");
                 }
                 return Err(error);

@@ -14,25 +14,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::proxmox_audit::Verdict;
-use super::{Outcome, proxmox_audit, proxmox_inventory};
-use crate::beside::{ALL, Job, beside};
-use crate::check::fit::provider::Provider;
-use crate::check::placeholder;
-use crate::clock::rfc3339;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::files;
-use crate::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
-use crate::status::docker::Container;
-use crate::status::omni::{ProviderHealth, Resource};
-use crate::tool::compose::{Compose, PROVIDER, SIDECAR};
-use crate::tool::omni;
-use crate::tool::omnictl::{Omnictl, no_endpoint};
-use crate::tool::proxmox::{Login, Proxmox, Token};
-use crate::triage::Issues;
-use crate::ui::{Check, Done, Status};
-use crate::wait::{self, Look};
-use crate::words::count;
+use super::{proxmox_audit, proxmox_inventory};
+use crate::outcome::Outcome;
+use check::capacity::provider::Provider;
+use check::placeholder;
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure};
+use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
+use domain::status::docker::Container;
+use domain::status::omni::{ProviderHealth, Resource};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::compose::{Compose, PROVIDER, SIDECAR};
+use runtime::tool::omni;
+use runtime::tool::omnictl::{Omnictl, no_endpoint};
+use runtime::tool::proxmox::{Login, Proxmox, Token};
+use runtime::triage::Issues;
+use runtime::ui::{Check, Done, Status};
+use runtime::wait::{self, Look};
 
 /// What to do about a provider without a container, here and in `provider-status`.
 pub const NO_CONTAINER: &str = "`cargo xtask provider-setup` makes it; one that was set up before comes back with \
@@ -65,9 +66,9 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     ];
     let ids = ["containers", "omni", "proxmox", "permissions", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);
-    if crate::proc::interrupted() {
+    if runtime::proc::interrupted() {
         // What an interrupted check did not see says nothing about the provider.
-        return Err(crate::proc::interruption("checking the provider").into());
+        return Err(runtime::proc::interruption("checking the provider").into());
     }
     let failures: Vec<(&str, Failure)> =
         ids.iter().zip(&results).filter_map(|(id, result)| Some((*id, Failure::of(result.as_ref().err()?)))).collect();
@@ -248,7 +249,7 @@ pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<P
     let get =
         |kind: &'static str| -> Job<'_, Result<Option<Resource>, Failure>> { Box::new(move || omnictl.get(kind, id)) };
     let kinds = ["infraprovidercombinedstatus", "infraproviderhealthstatuses"];
-    let mut answers = beside(kinds.map(get).into(), ALL).into_iter();
+    let mut answers = run_all(kinds.map(get).into(), ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(None));
     let Some(combined) = next()? else { return Ok(None) };
     // The flag is there without it.

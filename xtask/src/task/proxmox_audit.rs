@@ -11,19 +11,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::proxmox_inventory::{self, Login};
-use super::{Outcome, cluster_plan, provider_verify};
-use crate::beside::{ALL, Job, beside};
-use crate::check::fit::machine::Machine;
-use crate::check::fit::selector;
-use crate::check::permissions::{self, Row, Scope, Told, Wanted};
+use super::{cluster_plan, provider_verify};
 use crate::cli::ProxmoxAudit;
-use crate::clock::rfc3339;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::status::proxmox::{self, AclEntry, Inventory, Permissions, TokenInfo};
-use crate::tool::proxmox::{self as proxmox_tool, Proxmox};
-use crate::ui::{Check, Done, Status, table};
-use crate::words::count;
+use crate::outcome::Outcome;
+use check::capacity::machine::Machine;
+use check::capacity::selector;
+use check::permissions::{self, Row, Scope, Told, Wanted};
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure};
+use domain::status::proxmox::{self, AclEntry, Inventory, Permissions, TokenInfo};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::proxmox::{self as proxmox_tool, Proxmox};
+use runtime::ui::{Check, Done, Status, table};
 
 /// A token that ends within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
@@ -204,7 +205,7 @@ fn ask_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Facts, Failure> {
             other => other,
         })
     };
-    let rest = beside(paths.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let rest = run_all(paths.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<Vec<_>, _>>()?;
     Facts::of(&[vec![tree], rest].concat(), name)
 }
 
@@ -312,7 +313,7 @@ fn exact(cx: &Cx, proxmox_at: &Proxmox, scope: &Scope, tree: proxmox::Tree) -> R
     };
     let ask = &ask;
     let job = |path| -> Job<'_, Result<_, Failure>> { Box::new(move || ask(path)) };
-    let answers = beside(paths.iter().map(job).collect(), BESIDE);
+    let answers = run_all(paths.iter().map(job).collect(), BESIDE);
     let exact = answers.into_iter().collect::<Result<BTreeMap<_, _>, Failure>>()?;
     Ok(Permissions { tree, exact })
 }

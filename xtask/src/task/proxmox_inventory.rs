@@ -10,25 +10,26 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{Outcome, provider_verify};
-use crate::apply;
-use crate::beside::{ALL, Job, beside};
-use crate::check::fit::bytes;
-use crate::check::fit::provider::Provider;
+use super::provider_verify;
 use crate::cli::ProxmoxInventory;
-use crate::clock::rfc3339;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Missing};
-use crate::files;
-use crate::plan::{Action, Plan};
-use crate::secret::Secret;
-use crate::settings::Origin;
-use crate::spec::config::ProviderConfig;
-use crate::status::proxmox as status;
-use crate::status::proxmox::{Inventory, Node, Seen, Storage};
-use crate::tool::proxmox::{self, Proxmox, Token};
-use crate::ui::{Check, Done, Status, table};
-use crate::words::count;
+use crate::flow::apply;
+use crate::outcome::Outcome;
+use check::capacity::bytes;
+use check::capacity::provider::Provider;
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure, Missing};
+use domain::plan::{Action, Plan};
+use domain::secret::Secret;
+use domain::spec::config::ProviderConfig;
+use domain::status::proxmox as status;
+use domain::status::proxmox::{Inventory, Node, Seen, Storage};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::settings::Origin;
+use runtime::tool::proxmox::{self, Proxmox, Token};
+use runtime::ui::{Check, Done, Status, table};
 
 pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     let login = login(cx)?;
@@ -185,7 +186,7 @@ pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure>
     let data = proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?;
     let nodes = status::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
     let ask = |node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };
-    let nodes = beside(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<_, _>>()?;
+    let nodes = run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<_, _>>()?;
     let (taken_at, version) = (rfc3339(SystemTime::now()), String::new());
     Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
 }
@@ -204,7 +205,7 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
         Box::new(move || proxmox.get(cx, &purpose, &path))
     };
     let questions = [("storages", "storage"), ("bridges", "network?type=any_bridge"), ("guests", "qemu")];
-    let mut answers = beside(questions.into_iter().map(ask).collect(), ALL).into_iter();
+    let mut answers = run_all(questions.into_iter().map(ask).collect(), ALL).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
     node.storages = understood(next(), |data| status::storages(&name, data))?;
     node.bridges = understood(next(), status::bridges)?;

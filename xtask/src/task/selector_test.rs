@@ -11,19 +11,21 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, load, proxmox_inventory};
-use crate::check::cel::{self, CompileError, EvalError, Program, Storage};
-use crate::check::convert;
+use super::proxmox_inventory;
 use crate::cli::SelectorTest;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::proc::quote;
-use crate::spec::nearest::nearest;
-use crate::spec::provider_data;
-use crate::spec::{self, machine_class};
-use crate::tool::proxmox::Proxmox;
-use crate::ui::{Check, Done, Status, table};
-use crate::words::count;
+use crate::flow::inputs;
+use crate::outcome::Outcome;
+use check::convert;
+use domain::failure::{Code, Failure};
+use domain::nearest::nearest;
+use domain::spec::provider_data;
+use domain::spec::{self, machine_class};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::proc::quote;
+use runtime::tool::proxmox::Proxmox;
+use runtime::ui::{Check, Done, Status, table};
+use selector::{self, CompileError, EvalError, Program, Storage};
 
 /// More rows than this are shown only where a selector matches or fails; `--json` has all.
 const SHOWN: usize = 200;
@@ -83,7 +85,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let (subjects, pinned) = subjects(args, cx)?;
     let node = args.node.clone().or(pinned);
     let programs: Vec<Result<Program, CompileError>> =
-        subjects.iter().map(|subject| cel::compile(&subject.selector)).collect();
+        subjects.iter().map(|subject| selector::compile(&subject.selector)).collect();
     let storages = storages(args, cx, node.as_deref(), programs.iter().any(Result::is_ok))?;
     // Without a storage the expression is evaluated once over empty values: it compiles, and that is what was asked.
     let nowhere = storages.is_none();
@@ -168,11 +170,11 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
     };
     let dir = cx.paths.machine_classes();
     let chosen =
-        load::chosen(std::slice::from_ref(name), false, &dir, "machine class", |name| cx.paths.machine_class(name))?;
+        inputs::chosen(std::slice::from_ref(name), false, &dir, "machine class", |name| cx.paths.machine_class(name))?;
     let (mut subjects, mut pinned, mut findings) = (Vec::new(), None, Vec::new());
     for path in &chosen {
         let shown = cx.paths.show(path);
-        let parsed = machine_class::parse(&shown, &load::read(cx, path, "check the name")?);
+        let parsed = machine_class::parse(&shown, &inputs::read(cx, path, "check the name")?);
         findings.extend(parsed.findings);
         let classes = parsed.value.unwrap_or_default();
         let one = classes.iter().any(|class| class.id == *name);
@@ -250,7 +252,7 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<Place>, Failure> {
             .cause(why)
             .hint(form)
     };
-    let bytes = load::read(cx, file, form)?;
+    let bytes = inputs::read(cx, file, form)?;
     let list = match spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))? {
         Value::Array(list) => list,
         other => return Err(wrong(format!("it is {}", kind(&other)))),
@@ -583,7 +585,7 @@ mod tests {
             selector: "name.startsWith(\"fast\") || availableSpace / 0u > 1u".into(),
             size_gib: Some(40),
         };
-        let program = cel::compile(&subject.selector).unwrap();
+        let program = selector::compile(&subject.selector).unwrap();
         let seen: Vec<Storage<'_>> = places.iter().map(Place::seen).collect();
         let results = Ok(program.matches_all(&seen));
         let found = warnings(&Tested { subject: &subject, results, program: Some(program) }, &places);

@@ -3,13 +3,14 @@
 
 use serde_json::json;
 
-use super::{Outcome, hub};
-use crate::apply::{self, Applied};
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::plan::{Action, Plan};
-use crate::tool::compose::Compose;
-use crate::ui::Done;
+use crate::flow::apply::{self, Applied};
+use crate::flow::omni_stack;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use runtime::cx::Cx;
+use runtime::tool::compose::Compose;
+use runtime::ui::Done;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -20,7 +21,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .with(json!({ "removed": [] }))
             .next("cargo xtask stack-up"));
     }
-    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), hub::guard(cx, &containers)?)))?;
+    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
     let mut plan = Plan::default();
     let effect = "Omni is away until it is started again; running clusters go on; volumes kept";

@@ -4,13 +4,14 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use super::{Outcome, hub};
-use crate::beside::{ALL, Job, beside};
 use crate::cli::StackLogs;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::tool::compose::Compose;
-use crate::triage::Issues;
+use crate::flow::omni_stack;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::compose::Compose;
+use runtime::triage::Issues;
 
 pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
@@ -53,13 +54,13 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// The service that was named, or all that have a container.
 fn services(args: &StackLogs, compose: &Compose<'_>) -> Result<Vec<String>, Failure> {
-    let known = hub::wanted(true);
+    let known = omni_stack::wanted(true);
     if let Some(service) = &args.service {
         if known.contains(&service.as_str()) {
             return Ok(vec![service.clone()]);
         }
         return Err(Failure::new(Code::NotFound, format!("the stack has no service `{service}`"))
-            .hint(crate::spec::nearest::suggestion(service, &known)));
+            .hint(domain::nearest::suggestion(service, &known)));
     }
     let found: Vec<String> = compose.containers()?.into_iter().map(|container| container.service).collect();
     if found.is_empty() {
@@ -94,5 +95,5 @@ fn follow(
     for service in services {
         jobs.push(Box::new(|| one(service)));
     }
-    beside(jobs, ALL).into_iter().collect()
+    run_all(jobs, ALL).into_iter().collect()
 }

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Outcome, hub};
-use crate::apply::{self, Applied};
 use crate::cli::StackUp;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::plan::{Action, Plan};
-use crate::tool::compose::{Compose, PROVIDER};
-use crate::ui::{Done, Status};
+use crate::flow::apply::{self, Applied};
+use crate::flow::omni_stack;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use runtime::cx::Cx;
+use runtime::tool::compose::{Compose, PROVIDER};
+use runtime::ui::{Done, Status};
 
 /// From started containers to a healthy Omni takes seconds.
 pub const HEALTH: Duration = Duration::from_secs(120);
@@ -26,20 +27,22 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
     let provider = check(cx, &compose)?;
     let containers = compose.containers()?;
-    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), hub::guard(cx, &containers)?)))?;
-    let recreate = args.recreate || hub::out_of_step(&containers);
-    let moved = hub::moved(cx, &containers);
+    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
+    let recreate = args.recreate || omni_stack::out_of_step(&containers);
+    let moved = omni_stack::moved(cx, &containers);
     let plan = plan(provider, recreate, &moved);
     let verb = if recreate { "Recreate" } else { "Start" };
-    let question = format!("{verb} the containers {}; volumes are kept{moved}", hub::wanted(provider).join(", "));
+    let question =
+        format!("{verb} the containers {}; volumes are kept{moved}", omni_stack::wanted(provider).join(", "));
     if let Applied::Planned(outcome) = apply::run(cx, &plan, &question)? {
         return Ok(outcome);
     }
-    let services = hub::wanted(provider);
-    cx.ui
-        .step("containers", "the containers run", || hub::wait_until_well(cx, &compose, &services, cx.limit(HEALTH)))?;
-    if let Some(place) = hub::Place::of(cx) {
-        cx.ui.step("omni", "Omni answers", || hub::wait_for_omni(cx, &compose, &place, cx.limit(HEALTH)))?;
+    let services = omni_stack::wanted(provider);
+    cx.ui.step("containers", "the containers run", || {
+        omni_stack::wait_until_well(cx, &compose, &services, cx.limit(HEALTH))
+    })?;
+    if let Some(place) = omni_stack::Place::of(cx) {
+        cx.ui.step("omni", "Omni answers", || omni_stack::wait_for_omni(cx, &compose, &place, cx.limit(HEALTH)))?;
     }
     let containers = compose.containers()?;
     let data = json!({ "services": services, "containers": containers, "recreated": recreate });
@@ -57,11 +60,11 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
     }
     cx.ui.step("compose", "docker/compose.yaml and docker/.env are complete", || {
         let version = compose.version()?;
-        hub::complete(cx)?;
+        omni_stack::complete(cx)?;
         compose.check()?;
         Ok(Done::ok((), format!("compose {version}")))
     })?;
-    match hub::with_provider(cx) {
+    match omni_stack::with_provider(cx) {
         Ok(()) => Ok(true),
         Err(why) => {
             cx.ui.note("provider", format!("`{PROVIDER}` stays off"), Status::Skipped, why);

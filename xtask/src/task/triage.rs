@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Outcome;
 use crate::cli::Triage;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::triage::{Hit, Issues};
-use crate::{files, proc};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::triage::{Hit, Issues};
+use runtime::{files, proc};
 
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
 const LIMIT: u64 = 64 << 20;

@@ -12,18 +12,18 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Outcome;
-use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::oidc::{self, Discovery};
-use crate::check::{Finding, grant, values};
 use crate::cli::TsidpVerify;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Missing};
-use crate::files;
-use crate::spec::hujson;
-use crate::tool::compose::{Compose, SIDECAR};
-use crate::tool::curl::{self, Request};
-use crate::ui::Done;
+use crate::outcome::Outcome;
+use check::diagnosis::{Diagnosis, State};
+use check::oidc::{self, Discovery};
+use check::{Finding, grant, values};
+use domain::failure::{Code, Failure, Missing};
+use domain::spec::hujson;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::{Compose, SIDECAR};
+use runtime::tool::curl::{self, Request};
+use runtime::ui::Done;
 
 /// A policy file is kilobytes.
 const LIMIT: u64 = 1 << 20;

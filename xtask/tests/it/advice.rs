@@ -112,7 +112,7 @@ pub fn names_no_sample(text: &str) {
 #[test]
 fn commands_of_the_code_name_no_sample() {
     let mut seen = 0;
-    for dir in ["xtask/src", "xtask/effects/src", "xtask/check/src", "xtask/model/src"] {
+    for dir in ["xtask/src", "xtask/runtime/src", "xtask/check/src", "xtask/domain/src"] {
         for path in sources(dir).into_iter().filter(|path| !path.ends_with("tests.rs")) {
             for (_, text) in literals(&code(&path)) {
                 for command in advised(&text) {
@@ -128,7 +128,7 @@ fn commands_of_the_code_name_no_sample() {
 #[test]
 fn every_command_that_the_code_advises_is_one_that_there_is() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    for dir in ["xtask/src", "xtask/effects/src", "xtask/check/src", "xtask/model/src", "xtask/workshop/src"] {
+    for dir in ["xtask/src", "xtask/runtime/src", "xtask/check/src", "xtask/domain/src", "xtask/src/dev"] {
         for path in sources(dir).into_iter().filter(|path| !path.ends_with("tests.rs")) {
             for (line, text) in literals(&code(&path)) {
                 let place = format!("{}:{line}", path.strip_prefix(root()).unwrap_or(&path).display());

@@ -1,6 +1,6 @@
 //! The selector language against what cel-go itself answered: `tests/corpus/selectors/`.
 
-use xtask::check::cel::{Storage, compile};
+use selector::{Storage, compile};
 
 const TRUTH: &str = include_str!("../corpus/selectors/truth.tsv");
 

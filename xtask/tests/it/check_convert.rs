@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use xtask::check::convert::{Outcome, cluster_template, machine_class};
-use xtask::check::machine_class::ClassContext;
-use xtask::check::template::TemplateContext;
+use check::convert::{Outcome, cluster_template, machine_class};
+use check::machine_class::ClassContext;
+use check::template::TemplateContext;
 
 fn show(outcome: &Outcome) -> String {
     match outcome {
@@ -42,12 +42,12 @@ fn older_forms_are_converted_or_refused() {
         if let Outcome::Converted { text, .. } = outcome {
             let (findings, again) = match class {
                 true => {
-                    let checked = xtask::check::machine_class::check(&name, text.as_bytes(), &ClassContext::default());
+                    let checked = check::machine_class::check(&name, text.as_bytes(), &ClassContext::default());
                     (checked.findings, machine_class(&name, text.as_bytes()))
                 }
                 false => {
                     let context = TemplateContext::default();
-                    let checked = xtask::check::template::check(&name, text.as_bytes(), &context);
+                    let checked = check::template::check(&name, text.as_bytes(), &context);
                     (checked.findings, cluster_template(&name, text.as_bytes()))
                 }
             };

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use xtask::check::machine_class::{self, ClassContext};
-use xtask::check::releases::Omni;
-use xtask::check::template::{self, ClassInfo, FileRead, TemplateContext};
-use xtask::check::{Finding, RULES};
+use check::machine_class::{self, ClassContext};
+use check::releases::Omni;
+use check::template::{self, ClassInfo, FileRead, TemplateContext};
+use check::{Finding, RULES};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")

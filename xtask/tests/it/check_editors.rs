@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use xtask::check::editors::{cluster_template, machine_class};
-use xtask::check::schema::validate;
-use xtask::spec::yaml::load;
+use check::editors::{cluster_template, machine_class};
+use check::schema::validate;
+use domain::spec::yaml::load;
 
 fn held(name: &str, schema: &serde_json::Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(name);

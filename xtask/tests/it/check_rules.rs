@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use check::machine_class::{self, ClassContext, Provider};
+use check::template::{self, ClassInfo, FileRead, TalosInfo, TemplateContext};
+use check::{Finding, RULES, Severity, Verdict};
+use domain::spec::machine_class::NewClass;
+use domain::spec::template::NewCluster;
 use serde_json::json;
-use xtask::check::machine_class::{self, ClassContext, Provider};
-use xtask::check::template::{self, ClassInfo, FileRead, TalosInfo, TemplateContext};
-use xtask::check::{Finding, RULES, Severity, Verdict};
-use xtask::spec::machine_class::NewClass;
-use xtask::spec::template::NewCluster;
 
 fn class(provider: &str) -> String {
-    xtask::spec::machine_class::render(&NewClass {
+    domain::spec::machine_class::render(&NewClass {
         name: "worker".into(),
         provider_id: provider.into(),
         cores: 4,
@@ -23,7 +23,7 @@ fn class(provider: &str) -> String {
 }
 
 fn cluster() -> String {
-    xtask::spec::template::render(&NewCluster {
+    domain::spec::template::render(&NewCluster {
         name: "demo".into(),
         control_planes: 3,
         workers: 2,
@@ -300,7 +300,7 @@ fn damaged_files_never_panic() {
             assert!(finding.place.line > 0 && finding.place.column > 0 && !finding.message.is_empty(), "{finding:?}");
             assert!(RULES.iter().any(|r| r.id == finding.rule), "{finding:?}");
         }
-        let _ = xtask::check::convert::machine_class("a.yaml", &bytes);
-        let _ = xtask::check::convert::cluster_template("a.yaml", &bytes);
+        let _ = check::convert::machine_class("a.yaml", &bytes);
+        let _ = check::convert::cluster_template("a.yaml", &bytes);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
+use check::capacity::provider::Provider as Release;
+use check::machine_class::{self, ClassContext, Provider};
+use check::releases::Omni;
+use check::template::{self, ClassInfo, FileRead, TemplateContext};
+use check::{Finding, Verdict};
 use serde_json::json;
-use xtask::check::fit::provider::Provider as Release;
-use xtask::check::machine_class::{self, ClassContext, Provider};
-use xtask::check::releases::Omni;
-use xtask::check::template::{self, ClassInfo, FileRead, TemplateContext};
-use xtask::check::{Finding, Verdict};
 
 fn template(talos: &str, control_plane: &str) -> String {
     let head = format!("kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: {talos}\n");

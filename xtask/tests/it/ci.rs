@@ -137,8 +137,8 @@ fn each_planted_fault_is_found_by_its_check_with_file_and_fix() {
     kit.finds("links", "docs/a.md:3", "mend the link");
     kit.write("docs/a.md", "# A\n\nRun `cargo xtask clustr-status`.\n");
     kit.finds("links", "docs/a.md:3", "mend the link");
-    kit.write("xtask/model/src/spec/x.rs", "//! Pure.\nuse std::fs;\n");
-    kit.finds("architecture", "xtask/model/src/spec/x.rs:2", "CONTRIBUTING.md");
+    kit.write("xtask/domain/src/spec/x.rs", "//! Pure.\nuse std::fs;\n");
+    kit.finds("architecture", "xtask/domain/src/spec/x.rs:2", "CONTRIBUTING.md");
 }
 
 #[test]

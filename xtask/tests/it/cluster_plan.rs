@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::audit_far_end::{Project, Proxmox};
+use crate::audit_proxmox::{Project, Proxmox};
 
 fn guest(id: u64, name: &str, set: &str) -> serde_json::Value {
     json!({"vmid": id, "name": name, "status": "running", "maxmem": 8u64 << 30, "mem": 8u64 << 30,

@@ -1,12 +1,12 @@
 //! Every fault of the lab's table, met by the real task: what it says of the cause, what it says to do, with which code
 //! it ends, and what it leaves behind.
 //!
-//! A group has a file, a fault a line or two in it: `stories!` makes a test of each, and `every_fault_has_a_test` compares
+//! A group has a file, a fault a line or two in it: `fault_cases!` makes a test of each, and `every_fault_has_a_test` compares
 //! their names with `lab faults`. What leads to a fault and the exit code that is due stand in the lab's own table
 //! (`lab/data/faults.yaml`), so that a rehearsal meets what is tested here.
 
 #[macro_use]
-mod story;
+mod fault_case;
 
 mod clusters;
 mod docker;
@@ -51,7 +51,7 @@ const TESTED: &[(&str, &[&str])] = &[
 #[test]
 fn every_fault_has_a_test() {
     let of_table: BTreeSet<(&str, &str)> =
-        story::table().iter().map(|fault| (fault.group.as_str(), fault.name.as_str())).collect();
+        fault_case::table().iter().map(|fault| (fault.group.as_str(), fault.name.as_str())).collect();
     let tested: BTreeSet<(&str, &str)> =
         TESTED.iter().flat_map(|(group, names)| names.iter().map(move |name| (*group, *name))).collect();
     assert!(of_table.len() >= 60, "{} faults", of_table.len());

@@ -6,20 +6,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
+use check::machine_class::{self, ClassContext};
+use check::template::{self, FileRead, TemplateContext};
+use check::{Finding, certificate, convert, grant, labels, oidc, schema};
+use domain::spec::config::ProviderConfig;
+use domain::spec::env::EnvFile;
+use domain::spec::key::KeyInfo;
+use domain::spec::store_key;
+use domain::spec::yaml;
+use domain::status::{docker, omni, proxmox, sync};
+use domain::version;
+use runtime::state::State;
+use runtime::triage;
+use selector::{self, Storage};
 use serde_json::Value;
-use xtask::check::cel::{self, Storage};
-use xtask::check::machine_class::{self, ClassContext};
-use xtask::check::template::{self, FileRead, TemplateContext};
-use xtask::check::{Finding, certificate, convert, grant, labels, oidc, schema};
-use xtask::spec::config::ProviderConfig;
-use xtask::spec::env::EnvFile;
-use xtask::spec::key::KeyInfo;
-use xtask::spec::store_key;
-use xtask::spec::yaml;
-use xtask::state::State;
-use xtask::status::{docker, omni, proxmox, sync};
-use xtask::triage;
-use xtask::version;
 
 use crate::sandbox::{Scratch, root};
 
@@ -215,7 +215,7 @@ fn texts(list: &[&str]) -> Vec<Vec<u8>> {
 fn sound(findings: &[Finding]) {
     for finding in findings {
         assert!(finding.place.line > 0 && finding.place.column > 0 && !finding.message.is_empty(), "{finding:?}");
-        assert!(xtask::check::rules::find(finding.rule).is_some(), "{finding:?}");
+        assert!(check::rules::find(finding.rule).is_some(), "{finding:?}");
     }
 }
 
@@ -272,14 +272,14 @@ fn fuzz_selectors() {
     let storage = Storage { name: "größe.1", node: "pve1", storage_type: "rbd", available_space: u64::MAX };
     fuzz("selectors", 2000, &seeds, |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        match cel::compile(&text) {
+        match selector::compile(&text) {
             Ok(program) => {
                 let _ = program.matches(&storage);
                 let _ = program.why_not(&storage);
             }
             Err(error) => assert!(error.at.line > 0 && !error.line.is_empty(), "{error:?}"),
         }
-        let _ = (convert::selector(&text), cel::regex_matches(&text, "local-lvm"), cel::words(&text));
+        let _ = (convert::selector(&text), selector::regex_matches(&text, "local-lvm"), selector::words(&text));
     });
 }
 
@@ -324,7 +324,7 @@ fn fuzz_files_of_the_project() {
         }
     });
     fuzz("policy", 300, &repository(&["tsidp/grant.json"]), |bytes| {
-        if let Ok(root) = xtask::spec::hujson::parse("policy.hujson", &text(bytes)) {
+        if let Ok(root) = domain::spec::hujson::parse("policy.hujson", &text(bytes)) {
             let _ = grant::lint("policy.hujson", &root, Some("a@example.com"));
         }
     });

@@ -20,7 +20,7 @@ fn refused(lab: &Sandbox, line: &str, code: i32, words: &[&str]) -> Ran {
     ran
 }
 
-/// The project without the journal and the lock, which are witnesses and hold nothing of the operator's.
+/// The project without the journal and the lock, which hold nothing of the operator's.
 fn kept(lab: &Sandbox) -> std::collections::BTreeMap<std::path::PathBuf, (u32, Vec<u8>)> {
     let mut tree = lab.tree();
     tree.retain(|path, _| !path.starts_with(lab.file("target")));

@@ -189,7 +189,7 @@ fn ctrl_c_in_every_step_of_the_hub() {
 
 #[test]
 fn ctrl_c_in_every_step_of_the_set_up() {
-    let (mut lab, words) = crate::hub_in_lab::bare();
+    let (mut lab, words) = crate::omni_stack_in_lab::bare();
     let gate = Gate::new(&mut lab);
     if !gate.dir.join("bin/gpg").exists() {
         eprintln!("SKIP ctrl_c_in_every_step_of_the_set_up: gpg is not installed");

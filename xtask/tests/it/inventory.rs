@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::audit_far_end::{Project, Proxmox};
+use crate::audit_proxmox::{Project, Proxmox};
 
 #[test]
 fn a_person_reads_it_at_a_glance() {

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use domain::spec::config::ProviderConfig;
+use domain::spec::env::EnvFile;
+use domain::spec::key::KeyInfo;
+use domain::spec::{machine_class, template};
+use runtime::files;
+use runtime::state::State;
 use serde_json::Value;
-use xtask::files;
-use xtask::spec::config::ProviderConfig;
-use xtask::spec::env::EnvFile;
-use xtask::spec::key::KeyInfo;
-use xtask::spec::{machine_class, template};
-use xtask::state::State;
 
 use crate::sandbox::{Options, Sandbox, class_words};
 

@@ -14,7 +14,7 @@ use crate::sandbox::{Options, Sandbox, lab_program, root, web_server};
 pub fn runner(line: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(line).current_dir(root()).stdin(Stdio::null());
-    // What cargo tells a test is not what it tells a runner: the workshop is the one beside it.
+    // What cargo tells a test is not what it tells a runner.
     command.env_remove("CARGO").env_remove("OMNI_ENDPOINT").env_remove("OMNI_SERVICE_ACCOUNT_KEY");
     // What is kept of a user is not kept of ours.
     command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));

@@ -1,13 +1,13 @@
 //! The real binary in a sandbox: exact words, exit status, and what it left behind, against the lab.
 
-// Tests play the operator and the far ends: they start processes and write files as they like.
+// Tests play the operator and the external programs: they start processes and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
 mod access;
 mod advice;
 mod at_once;
 mod audit;
-mod audit_far_end;
+mod audit_proxmox;
 mod bad_input;
 mod cel_truth;
 mod check_convert;
@@ -20,17 +20,17 @@ mod ci;
 mod cluster_plan;
 mod consent;
 mod docs;
-mod far_ends;
+mod external_programs;
 mod faults;
 mod fuzz;
 mod guides;
-mod hub;
-mod hub_in_lab;
 mod input;
 mod interrupted;
 mod inventory;
 mod killed;
 mod lab;
+mod omni_stack;
+mod omni_stack_in_lab;
 mod own_files;
 mod plugin;
 mod proof;

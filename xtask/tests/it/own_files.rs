@@ -19,7 +19,7 @@ fn shipped_files_are_marked_as_examples() {
     for dir in ["machine-classes", "clusters"] {
         for entry in std::fs::read_dir(root().join(dir)).expect("it is there").flatten() {
             let bytes = std::fs::read(entry.path()).expect("readable");
-            assert!(xtask::task::load::is_example(&bytes), "{}", entry.path().display());
+            assert!(xtask::flow::inputs::is_example(&bytes), "{}", entry.path().display());
         }
     }
     for (text, example) in [
@@ -29,7 +29,7 @@ fn shipped_files_are_marked_as_examples() {
         ("# like the omni-scale: example\nkind: Cluster\n", false),
         ("", false),
     ] {
-        assert_eq!(xtask::task::load::is_example(text.as_bytes()), example, "{text}");
+        assert_eq!(xtask::flow::inputs::is_example(text.as_bytes()), example, "{text}");
     }
 }
 

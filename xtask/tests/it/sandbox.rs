@@ -10,24 +10,23 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use runtime::paths::Paths;
+use runtime::tool::lab::{self, Ready};
 use serde_json::Value;
-use xtask::paths::Paths;
-use xtask::tool::lab::{self, Ready};
 
-/// The lab's program. It is built once, and with it the workshop, which the runner looks for beside itself: with what
-/// `cargo test` has built already, which is what the profile is for.
+/// The lab's program. It is built once, with what `cargo test` has built already, which is what the profile is for.
 pub fn lab_program() -> &'static Path {
     static LAB: OnceLock<PathBuf> = OnceLock::new();
     LAB.get_or_init(|| {
         let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--profile", "test", "--package", "lab", "--package", "workshop"])
-            .args(["--bin", "lab", "--bin", "workshop", "--message-format=json-render-diagnostics"])
+            .args(["build", "--quiet", "--profile", "test", "--package", "lab", "--bin", "lab"])
+            .arg("--message-format=json-render-diagnostics")
             .current_dir(root())
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs");
-        assert!(output.status.success(), "the lab and the workshop do not build");
+        assert!(output.status.success(), "the lab does not build");
         let text = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
         let executable = text.lines().find_map(|line| {
             let message: Value = serde_json::from_str(line).ok()?;
@@ -158,7 +157,7 @@ impl Sandbox {
         lab::make_project(&paths, &project, &ready).expect("a project");
         let mut env = BTreeMap::new();
         let text = fs::read_to_string(&ready.env_file).expect("the lab writes its environment");
-        let file = xtask::spec::env::EnvFile::parse("env", &text).expect("it is understood");
+        let file = domain::spec::env::EnvFile::parse("env", &text).expect("it is understood");
         for key in file.keys() {
             let value = file.get(key).unwrap_or_default();
             env.insert(key.to_owned(), value.replace("$PATH", "/usr/local/bin:/usr/bin:/bin"));

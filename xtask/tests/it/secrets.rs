@@ -1,14 +1,14 @@
 //! Canaries: secrets that are planted everywhere a task reads one, and looked for everywhere it writes: what it says in
 //! every form, the words and the environment of every program that it calls, the journal, the state, and every other file.
 
+mod leak_probe;
 mod of_the_lab;
-mod witness;
 
 use std::fs;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use witness::Witness;
+use leak_probe::LeakProbe;
 
 use crate::input::key;
 use crate::sandbox::{Sandbox, web_server};
@@ -71,21 +71,21 @@ fn every_task_is_looked_at() {
 
 #[test]
 fn no_secret_travels_when_all_goes_well() {
-    let mut witness = Witness::new(Sandbox::new());
+    let mut probe = LeakProbe::new(Sandbox::new());
     for line in TASKS {
         // The lab has no tsidp, and its plan is one of machines that are there.
-        witness.both(line, &[0, 1, 3]);
+        probe.both(line, &[0, 1, 3]);
     }
     // A log in which a secret stands, on a line that is cut short.
     let line =
-        format!("x509: certificate has expired or is not yet valid {}{} and so on\n", "x".repeat(330), witness.token());
-    witness.lab.write("target/log", &line);
-    witness.keeps("target/log");
+        format!("x509: certificate has expired or is not yet valid {}{} and so on\n", "x".repeat(330), probe.token());
+    probe.lab.write("target/log", &line);
+    probe.keeps("target/log");
     for round in 0..2 {
-        let line = format!("triage {}", witness.lab.file("target/log").display());
-        witness.either(&line, round, &[0, 1]).says(&["x509: certificate has expired"]);
+        let line = format!("triage {}", probe.lab.file("target/log").display());
+        probe.either(&line, round, &[0, 1]).says(&["x509: certificate has expired"]);
     }
-    witness.both("stack-down --yes", &[0]);
+    probe.both("stack-down --yes", &[0]);
 }
 
 /// Whatever a program repeats of what it was given, of its environment and of the files that hold secrets, on whichever
@@ -93,24 +93,24 @@ fn no_secret_travels_when_all_goes_well() {
 #[test]
 fn no_secret_travels_when_programs_say_all_that_they_know() {
     for status in [0, 1] {
-        let mut witness = set_up();
+        let mut probe = set_up();
         // What the provider logs in with is known from its own file alone.
-        witness.lab.set("PROXMOX_VE_API_TOKEN", None);
-        witness.programs_say_all(Some(status));
+        probe.lab.set("PROXMOX_VE_API_TOKEN", None);
+        probe.programs_say_all(Some(status));
         for line in TASKS.iter().chain(&["stack-down --yes", "provider-setup --yes --insecure-skip-tls-verify"]) {
-            witness.both(&format!("{line} --timeout 2s"), &[0, 1, 2, 3, 4, 5, 124]);
+            probe.both(&format!("{line} --timeout 2s"), &[0, 1, 2, 3, 4, 5, 124]);
         }
     }
 }
 
 /// A lab in which the runbook has been gone through.
-fn set_up() -> Witness {
-    let mut witness = Witness::new(Sandbox::new());
-    witness.lab.provider();
-    witness.lab.class("small");
-    witness.lab.run("cluster-create demo --control-planes 1 --workers 0 --yes").exits(0);
-    witness.learn();
-    witness
+fn set_up() -> LeakProbe {
+    let mut probe = LeakProbe::new(Sandbox::new());
+    probe.lab.provider();
+    probe.lab.class("small");
+    probe.lab.run("cluster-create demo --control-planes 1 --workers 0 --yes").exits(0);
+    probe.learn();
+    probe
 }
 
 /// A secret that nothing but a broken file holds.
@@ -131,10 +131,10 @@ const CONFIGURED: [&str; 9] = [
 
 #[test]
 fn no_secret_travels_when_the_providers_configuration_is_broken() {
-    let mut witness = set_up();
-    witness.lab.set("PROXMOX_VE_API_TOKEN", None);
-    witness.plant("the broken line", CANARY);
-    let good = witness.lab.read("docker/config.yaml");
+    let mut probe = set_up();
+    probe.lab.set("PROXMOX_VE_API_TOKEN", None);
+    probe.plant("the broken line", CANARY);
+    let good = probe.lab.read("docker/config.yaml");
     let secret = good.lines().find(|line| line.contains("tokenSecret:")).expect("a secret").to_owned();
     let id = good.lines().find(|line| line.contains("tokenID:")).expect("a login").to_owned();
     let url = good.lines().find(|line| line.trim().starts_with("url:")).expect("an address").to_owned();
@@ -175,29 +175,29 @@ fn no_secret_travels_when_the_providers_configuration_is_broken() {
     ];
     for (at, text) in broken.iter().enumerate() {
         assert!(text.contains(CANARY));
-        witness.lab.write("docker/config.yaml", text);
+        probe.lab.write("docker/config.yaml", text);
         // One reader of the file is as good as the other: each brokenness meets some of them.
         for line in CONFIGURED.iter().cycle().skip(at).step_by(2).take(3) {
-            witness.either(line, at, &[0, 1, 2, 4, 5]);
+            probe.either(line, at, &[0, 1, 2, 4, 5]);
         }
     }
     // At an address with a login in it Proxmox answers: nothing is kept of it.
     let login = url.replace("https://", &format!("https://root:{CANARY}@"));
-    witness.lab.write("docker/config.yaml", &good.replace(&url, &login));
-    witness.both("provider-setup --yes", &[1]);
-    fs::remove_file(witness.lab.file("docker/config.yaml")).expect("it was there");
-    witness.lab.set("PROXMOX_VE_ENDPOINT", Some(login.trim().trim_start_matches("url: ").trim_matches('"')));
+    probe.lab.write("docker/config.yaml", &good.replace(&url, &login));
+    probe.both("provider-setup --yes", &[1]);
+    fs::remove_file(probe.lab.file("docker/config.yaml")).expect("it was there");
+    probe.lab.set("PROXMOX_VE_ENDPOINT", Some(login.trim().trim_start_matches("url: ").trim_matches('"')));
     let token = format!("omni@pve!provider={CANARY}");
-    witness.lab.set("PROXMOX_VE_API_TOKEN", Some(&token));
-    witness.both("provider-setup --yes", &[2]);
-    witness.both("proxmox-inventory", &[5]);
+    probe.lab.set("PROXMOX_VE_API_TOKEN", Some(&token));
+    probe.both("provider-setup --yes", &[2]);
+    probe.both("proxmox-inventory", &[5]);
 }
 
 #[test]
 fn no_secret_travels_when_the_variables_are_broken() {
-    let mut witness = set_up();
-    witness.plant("the broken line", CANARY);
-    let good = witness.lab.read("docker/.env");
+    let mut probe = set_up();
+    probe.plant("the broken line", CANARY);
+    let good = probe.lab.read("docker/.env");
     let lines = [
         "TS_AUTHKEY CANARY",
         "TS_AUTHKEY=\"CANARY",
@@ -211,17 +211,17 @@ fn no_secret_travels_when_the_variables_are_broken() {
         "export CANARY and more",
     ];
     for (round, line) in lines.iter().enumerate() {
-        witness.lab.write("docker/.env", &format!("{good}{}\n", line.replace("CANARY", CANARY)));
+        probe.lab.write("docker/.env", &format!("{good}{}\n", line.replace("CANARY", CANARY)));
         for line in ["provider-verify", "cluster-status", "omni-setup --yes", "doctor", "triage", "lab-faults"] {
-            witness.either(line, round, &[1]).says(&["docker/.env:"]);
+            probe.either(line, round, &[1]).says(&["docker/.env:"]);
         }
     }
 }
 
 #[test]
 fn no_secret_travels_when_a_key_is_none() {
-    let mut witness = Witness::new(Sandbox::new());
-    witness.plant("what is no key", CANARY);
+    let mut probe = LeakProbe::new(Sandbox::new());
+    probe.plant("what is no key", CANARY);
     let coded = |text: &str| STANDARD.encode(text);
     let armored = format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\\n\\n{CANARY}\\n-----END PGP PRIVATE KEY BLOCK-----");
     let keys = [
@@ -237,23 +237,23 @@ fn no_secret_travels_when_a_key_is_none() {
         key("automation", 1_790_000_000, 3600 * 24 * 3650),
         key("infra-provider:other", 1_790_000_000, 3600 * 24 * 3650),
     ];
-    let env = witness.lab.read("docker/.env");
-    let (good, line) = (witness.lab.env("OMNI_SERVICE_ACCOUNT_KEY").to_owned(), "OMNI_INFRA_PROVIDER_KEY=");
+    let env = probe.lab.read("docker/.env");
+    let (good, line) = (probe.lab.env("OMNI_SERVICE_ACCOUNT_KEY").to_owned(), "OMNI_INFRA_PROVIDER_KEY=");
     for (round, key) in keys.iter().enumerate() {
         // What is coded counts as it stands, and as it reads.
         if key.len() > 40 && !key.contains('_') {
-            witness.plant("OMNI_SERVICE_ACCOUNT_KEY", key);
+            probe.plant("OMNI_SERVICE_ACCOUNT_KEY", key);
         }
-        witness.lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some(key));
-        witness.either("cluster-status", round, &[1, 5]);
-        witness.either("provider-verify", round + 1, &[1, 5]);
-        witness.either("doctor", round, &[0, 1]);
-        witness.lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some(&good));
+        probe.lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some(key));
+        probe.either("cluster-status", round, &[1, 5]);
+        probe.either("provider-verify", round + 1, &[1, 5]);
+        probe.either("doctor", round, &[0, 1]);
+        probe.lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some(&good));
         let old = env.lines().find(|found| found.starts_with(line)).expect("a line for the key");
-        witness.lab.write("docker/.env", &env.replace(old, &format!("{line}{key}")));
-        witness.either("provider-setup --yes", round, &[1]);
-        witness.either("doctor", round + 1, &[1]);
-        witness.lab.write("docker/.env", &env);
+        probe.lab.write("docker/.env", &env.replace(old, &format!("{line}{key}")));
+        probe.either("provider-setup --yes", round, &[1]);
+        probe.either("doctor", round + 1, &[1]);
+        probe.lab.write("docker/.env", &env);
     }
     let tokens = [
         "CANARY",
@@ -265,11 +265,11 @@ fn no_secret_travels_when_a_key_is_none() {
         "PVEAPIToken=omni@pve!provider=CANARY",
     ];
     for (round, token) in tokens.iter().enumerate() {
-        witness.lab.set("PROXMOX_VE_API_TOKEN", Some(&token.replace("CANARY", CANARY)));
+        probe.lab.set("PROXMOX_VE_API_TOKEN", Some(&token.replace("CANARY", CANARY)));
         for (at, line) in
             ["provider-setup --yes", "proxmox-audit", "proxmox-inventory", "selector-test true"].iter().enumerate()
         {
-            witness.either(line, round + at, &[1, 5]);
+            probe.either(line, round + at, &[1, 5]);
         }
     }
 }
@@ -277,31 +277,31 @@ fn no_secret_travels_when_a_key_is_none() {
 /// omnictl prints a key and fails, or prints another text than the one that is looked for.
 #[test]
 fn no_secret_travels_when_a_key_is_made_in_vain() {
-    let mut witness = Witness::new(Sandbox::new());
+    let mut probe = LeakProbe::new(Sandbox::new());
     let new = key("infra-provider:proxmox", 1_790_000_000, 3600);
-    witness.plant("a new key", &new);
+    probe.plant("a new key", &new);
     for text in [
         format!("OMNI_SERVICE_ACCOUNT_KEY={new}\n"),
         format!("export OMNI_SERVICE_ACCOUNT_KEY={new}\n"),
         format!("the key is {new}\n"),
     ] {
-        witness.makers_print(&text);
-        witness.both("provider-setup --yes", &[1]);
+        probe.makers_print(&text);
+        probe.both("provider-setup --yes", &[1]);
     }
 }
 
 /// A far end that repeats the whole request, the token with it, in every part of an answer.
 #[test]
 fn no_secret_travels_when_a_far_end_repeats_it() {
-    let mut witness = set_up();
-    witness.lab.set("PROXMOX_VE_API_TOKEN", None);
-    let good = witness.lab.read("docker/config.yaml");
+    let mut probe = set_up();
+    probe.lab.set("PROXMOX_VE_API_TOKEN", None);
+    let good = probe.lab.read("docker/config.yaml");
     let url = good.lines().find(|line| line.trim().starts_with("url:")).expect("an address").to_owned();
     for (round, form) in REPEATS.iter().enumerate() {
         let address = repeats(form);
-        witness.lab.write("docker/config.yaml", &good.replace(&url, &format!("  url: {address}/api2/json")));
+        probe.lab.write("docker/config.yaml", &good.replace(&url, &format!("  url: {address}/api2/json")));
         for (at, line) in CONFIGURED.iter().enumerate().filter(|(_, line)| !line.starts_with("stack-up")) {
-            witness.either(&format!("{line} --insecure-http"), round + at, &[0, 1, 2, 5]);
+            probe.either(&format!("{line} --insecure-http"), round + at, &[0, 1, 2, 5]);
         }
     }
 }
@@ -324,21 +324,21 @@ fn repeats(form: &'static str) -> String {
 
 #[test]
 fn no_secret_travels_while_omni_is_set_up() {
-    let (lab, words) = crate::hub_in_lab::bare();
-    let mut witness = Witness::new(lab);
-    if !witness.stands_in_for("gpg") {
+    let (lab, words) = crate::omni_stack_in_lab::bare();
+    let mut probe = LeakProbe::new(lab);
+    if !probe.stands_in_for("gpg") {
         eprintln!("SKIP no_secret_travels_while_omni_is_set_up: gpg is not installed");
         return;
     }
     let account = ["--service-account", "Operator", "--service-account-name", "tasks", "-v"].map(str::to_owned);
     let words: Vec<String> = words.into_iter().filter(|word| word != "--json").chain(account).collect();
     let line = words.join(" ");
-    let ran = witness.run(&line);
+    let ran = probe.run(&line);
     assert_eq!(ran.code, 0, "{ran:#?}");
-    witness.both("omni-setup --yes", &[0]);
+    probe.both("omni-setup --yes", &[0]);
     // A key of the store that cannot be used, and a certificate's key that is none.
-    witness.plant("the broken line", CANARY);
-    let key = witness.lab.read("docker/omni.asc");
+    probe.plant("the broken line", CANARY);
+    let key = probe.lab.read("docker/omni.asc");
     let body = key.lines().find(|line| line.len() > 40 && !line.starts_with('-')).expect("a line").to_owned();
     let broken = [
         key.replacen(&body, &format!("{CANARY}: {CANARY}\n\n{body}"), 1),
@@ -348,17 +348,17 @@ fn no_secret_travels_while_omni_is_set_up() {
         format!("{CANARY}\n"),
     ];
     for text in broken {
-        witness.lab.write("docker/omni.asc", &text);
+        probe.lab.write("docker/omni.asc", &text);
         // What stands before the packets is no matter to Omni.
-        witness.both("omni-setup --yes", &[0, 1]);
-        witness.both("doctor", &[0, 1]);
+        probe.both("omni-setup --yes", &[0, 1]);
+        probe.both("doctor", &[0, 1]);
     }
-    witness.lab.write("docker/omni.asc", &key);
-    witness.lab.write("docker/broken.pem", &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\n"));
-    let path = witness.lab.file("docker/broken.pem").display().to_string();
-    witness.keeps("docker/broken.pem");
-    witness.both(&format!("omni-setup --yes --tls-key {path}"), &[2]);
+    probe.lab.write("docker/omni.asc", &key);
+    probe.lab.write("docker/broken.pem", &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\n"));
+    let path = probe.lab.file("docker/broken.pem").display().to_string();
+    probe.keeps("docker/broken.pem");
+    probe.both(&format!("omni-setup --yes --tls-key {path}"), &[2]);
     for line in ["omni-verify", "omni-status", "doctor", "stack-down --yes"] {
-        witness.both(line, &[0, 1]);
+        probe.both(line, &[0, 1]);
     }
 }

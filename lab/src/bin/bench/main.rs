@@ -83,7 +83,7 @@ impl Bench {
         bench.make_card("-derive", ", features = [\"derive\"]")?;
         let root = &bench.root;
         let cards = ["", "-derive"].map(|kind| bench.card(kind));
-        let built = [(root, "xtask"), (root, "workshop"), (root, "lab"), (&cards[0], "card"), (&cards[1], "card")];
+        let built = [(root, "xtask"), (root, "lab"), (&cards[0], "card"), (&cards[1], "card")];
         for (dir, package) in built {
             done(Command::new(&bench.cargo).args(["build", "--quiet", "--package", package]).current_dir(dir))?;
         }

@@ -94,7 +94,7 @@ pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
     let file = std::path::absolute(file).map_err(|why| why.to_string())?;
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(&file)
-        .map_err(|why| format!("compose file {shown:?} is invalid: open {shown}: {}", crate::gonet::go_io(&why)))?;
+        .map_err(|why| format!("compose file {shown:?} is invalid: open {shown}: {}", crate::go_errors::go_io(&why)))?;
     let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut value: Value = serde_yaml::from_str(&text).map_err(|why| syntax_error(&why))?;
     // A merge key that is no mapping is for the engine to refuse.

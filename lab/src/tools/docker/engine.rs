@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::compose::Service;
-use crate::faulty;
+use crate::fault_effects;
 use crate::provider::log::{Line, Log, now};
 use crate::provider::{self, Surroundings};
 
@@ -227,7 +227,7 @@ impl Engine {
     }
 
     fn create(&self, project: String, service: Service, file: String) -> Told {
-        if let Some(why) = faulty::pull(&self.around.faults, &service.image) {
+        if let Some(why) = fault_effects::pull(&self.around.faults, &service.image) {
             return Told::Failed(why);
         }
         // docker 20.10.24, recorded. The lab's own Omni is at a port of this host, where a real one has 443 and none in its name.
@@ -305,12 +305,13 @@ impl Engine {
         if container.shown.state == "running" {
             return Told::Done;
         }
-        if let Some(why) = faulty::start_container(&self.around.faults, &container.shown.service) {
+        if let Some(why) = fault_effects::start_container(&self.around.faults, &container.shown.service) {
             return Told::Failed(why);
         }
         begin(&mut container.shown);
         // At once, for the provider asks at once; where a fault ends Omni, its own run says so.
-        if is_omni(&container.shown.service) && !faulty::OMNI_ENDS.iter().any(|(name, _)| self.around.faults.has(name))
+        if is_omni(&container.shown.service)
+            && !fault_effects::OMNI_ENDS.iter().any(|(name, _)| self.around.faults.has(name))
         {
             self.around.omni_down.store(false, Ordering::Relaxed);
         }
@@ -353,7 +354,7 @@ impl Engine {
         let mut pause = Duration::from_millis(100);
         loop {
             let code = self.once(&key, &service, &log).await;
-            let stopped = code == 0 && faulty::stays_stopped(&self.around.faults, &service.image);
+            let stopped = code == 0 && fault_effects::stays_stopped(&self.around.faults, &service.image);
             let again = again && !stopped && !(service.restart.starts_with("on-failure") && code == 0);
             self.update(&key, |shown| {
                 end(shown, code);
@@ -406,13 +407,13 @@ impl Engine {
         }
         if is_omni(service) {
             super::containers::omni_says(log);
-            let ended = faulty::last_words(&self.around.faults);
+            let ended = fault_effects::last_words(&self.around.faults);
             self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
             if let Some(words) = ended {
                 log.raw(words);
                 return 1;
             }
-            faulty::refused_login(&self.around.faults, log);
+            fault_effects::refused_login(&self.around.faults, log);
             std::future::pending::<()>().await;
         }
         if let [shell, flag, script] = &service.argv[..]

@@ -9,7 +9,7 @@ use super::client::{Client, Fail};
 use super::decode::{Decoder, head};
 use super::diff;
 use super::yamltext::{self, Document, Kind, Node};
-use crate::gonet::go_io;
+use crate::go_errors::go_io;
 use crate::omni::api::Call;
 use crate::omni::goyaml;
 use crate::omni::kinds::{self, Release};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::gonet::{self, Endpoint};
+use crate::go_errors::{self, Endpoint};
 use crate::omni::api::{Answer, Call};
 use crate::omni::keys;
 use crate::omni::kinds::{self, Kind, Release};
@@ -216,7 +216,7 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> 
             "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing address";
         return Err(Fail::Said(text.to_owned()));
     }
-    let fail = |cause: &str| Fail::Said(gonet::grpc_error(endpoint, cause));
+    let fail = |cause: &str| Fail::Said(go_errors::grpc_error(endpoint, cause));
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).map_err(|why| fail(&why.to_string()))?;
     let own = endpoint.port == start.omni_port;
     if own && start.omni_down {
@@ -242,7 +242,7 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> 
         handshake(&endpoint.host, stream).map_err(|why| fail(&why))?;
     }
     if start.html {
-        return Err(Fail::Said(gonet::not_grpc(200, "OK", "text/html; charset=utf-8")));
+        return Err(Fail::Said(go_errors::not_grpc(200, "OK", "text/html; charset=utf-8")));
     }
     if !own {
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"transport: authentication handshake \

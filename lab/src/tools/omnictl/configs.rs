@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Parsed;
 use super::client::{Client, Fail};
-use crate::gonet::go_io;
+use crate::go_errors::go_io;
 use crate::omni::names::{CLUSTER, DEFAULT};
 use crate::omni::resource::Key;
 use crate::tools::err;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::decode::{Decoder, Model, Type, head};
 use super::patch;
 use super::yamltext::{self, Kind, Node};
-use crate::gonet::go_io;
+use crate::go_errors::go_io;
 use crate::omni::goyaml;
 use crate::omni::kinds::{self, Release};
 use crate::omni::names::*;

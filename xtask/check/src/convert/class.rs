@@ -6,8 +6,8 @@ use super::selector::selector;
 use super::{Change, Outcome, refuse};
 use crate::provider_keys::{KEYS, Key, Kind};
 use crate::{Finding, machine_class};
-use model::spec::machine_class::{is_legacy, parse_stream};
-use model::spec::yaml::{self, Node, Value, emit, quote};
+use domain::spec::machine_class::{is_legacy, parse_stream};
+use domain::spec::yaml::{self, Node, Value, emit, quote};
 
 /// Rewrites a file of machine classes.
 pub fn classes(file: &str, bytes: &[u8]) -> Outcome {
@@ -45,7 +45,7 @@ pub fn classes(file: &str, bytes: &[u8]) -> Outcome {
     }
 }
 
-fn change(place: &model::spec::Place, what: &str, to: &str, why: &str) -> Change {
+fn change(place: &domain::spec::Place, what: &str, to: &str, why: &str) -> Change {
     Change { place: place.clone(), what: format!("{what}: {to}"), why: why.to_owned() }
 }
 

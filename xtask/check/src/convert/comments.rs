@@ -2,7 +2,7 @@
 //! not.
 
 use super::Change;
-use model::spec::At;
+use domain::spec::At;
 
 /// The comments of a file.
 pub(super) struct Comments {

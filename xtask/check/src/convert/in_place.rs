@@ -2,9 +2,9 @@
 
 use super::selector::selector;
 use super::{Change, Outcome, refuse};
-use model::spec::machine_class::{MachineClass, parse_stream};
-use model::spec::provider_data;
-use model::spec::yaml::{self, Node, Style, quote};
+use domain::spec::machine_class::{MachineClass, parse_stream};
+use domain::spec::provider_data;
+use domain::spec::yaml::{self, Node, Style, quote};
 
 /// Rewrites the selectors of a file.
 pub(super) fn selectors(file: &str, bytes: &[u8], classes: &[MachineClass]) -> Outcome {

@@ -8,7 +8,7 @@ mod selector;
 mod template;
 
 use super::Finding;
-use model::spec::Place;
+use domain::spec::Place;
 
 pub use class::classes as machine_class;
 pub use selector::{Selector, selector};

@@ -1,7 +1,5 @@
 //! Selectors that filter a list: `storage.filter(s, s.type == "rbd" && s.storage == "vm_ssd")[0].storage`.
 
-use cel;
-
 /// A selector rewritten for the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector {
@@ -24,7 +22,7 @@ const LISTS: &[&str] = &["storage", "storages"];
 /// # Errors
 /// Why it cannot be rewritten faithfully.
 pub fn selector(text: &str) -> Option<Result<Selector, String>> {
-    let tokens = cel::words(text)?;
+    let tokens = selector::words(text)?;
     let mut words = tokens.as_slice();
     // Brackets around all of it say nothing.
     while words.first()?.0 == "(" && closing(words, 0) == Some(words.len() - 1) {
@@ -166,12 +164,12 @@ fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, Stri
         [one] => one.clone(),
         several => several.iter().map(|text| format!("({text})")).collect::<Vec<_>>().join(" && "),
     };
-    if let Err(error) = cel::compile(&text) {
+    if let Err(error) = selector::compile(&text) {
         text = unsigned(&text).unwrap_or(text);
-        cel::compile(&text).map_err(|_| format!("what is left of it does not compile: {}", error.message))?;
+        selector::compile(&text).map_err(|_| format!("what is left of it does not compile: {}", error.message))?;
         why.push(UNSIGNED);
     }
-    if !cel::compile(&text).is_ok_and(|program| program.uses_storage()) {
+    if !selector::compile(&text).is_ok_and(|program| program.uses_storage()) {
         return Err(ANY.to_owned());
     }
     let mut seen = Vec::new();
@@ -261,7 +259,7 @@ fn unsigned(text: &str) -> Option<String> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let mut out = String::new();
     let mut last = 0;
-    for (word, range) in cel::words(text)? {
+    for (word, range) in selector::words(text)? {
         out.push_str(&text[last..range.start]);
         last = range.end;
         let number = word.starts_with(|c: char| c.is_ascii_digit()).then(|| word.parse::<f64>().ok()).flatten();

@@ -3,8 +3,8 @@
 use super::comments::Comments;
 use super::{Change, Outcome, refuse};
 use crate::{Finding, template};
-use model::spec::template::{is_kubernetes_style, is_legacy};
-use model::spec::yaml::{self, Data, Node, Value, emit, quote};
+use domain::spec::template::{is_kubernetes_style, is_legacy};
+use domain::spec::yaml::{self, Data, Node, Value, emit, quote};
 
 /// Keys that stay in the Cluster document as they are.
 const CLUSTER: &[&str] = &["labels", "annotations", "features", "patches", "systemExtensions", "kernelArgs"];

@@ -1,7 +1,7 @@
 //! The calls of the provider, in the order of a machine's life.
 
 use super::{Need, Scope, Want};
-use crate::fit::provider::Provider;
+use crate::capacity::provider::Provider;
 
 /// Collects the needs of one scope.
 struct Walk<'a> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scope;
-use model::status::proxmox::{Permissions, parent};
+use domain::status::proxmox::{Permissions, parent};
 
 /// What only a class, its machine request set or its `ha` decides: without one, nobody can say that it is too much.
 const OF_CLASSES: &[&str] = &[

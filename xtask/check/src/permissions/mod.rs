@@ -11,9 +11,9 @@ mod script;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fit::machine::Network;
-use super::fit::provider::Provider;
-use model::status::proxmox::Permissions;
+use super::capacity::machine::Network;
+use super::capacity::provider::Provider;
+use domain::status::proxmox::Permissions;
 
 pub use excess::excess;
 pub use scope::{Told, Wanted, blind_selectors};
@@ -80,7 +80,7 @@ pub struct Want {
     pub path: String,
 }
 
-model::written!(Want { privilege, path });
+domain::written!(Want { privilege, path });
 
 /// What one call needs: one of several ways, each of them all of its privileges. Without a way any login will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub enum Verdict {
     Unneeded,
 }
 
-model::words!(Verdict { Present = "present", Missing = "missing", Optional = "optional", Unneeded = "unneeded" });
+domain::words!(Verdict { Present = "present", Missing = "missing", Optional = "optional", Unneeded = "unneeded" });
 
 /// One call × privilege × path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub struct Row {
     pub without: &'static str,
 }
 
-model::written!(Row { call, privilege, path, status, alternatives, without });
+domain::written!(Row { call, privilege, path, status, alternatives, without });
 
 /// Walks every call and says of each privilege whether it is there.
 pub fn rows(scope: &Scope, permissions: &Permissions) -> Vec<Row> {

@@ -3,7 +3,7 @@
 //! audit passes exactly where every call of a machine's life would be allowed, and its script mends whatever it does not.
 
 use super::*;
-use model::status::proxmox::{AclEntry, parent};
+use domain::status::proxmox::{AclEntry, parent};
 
 const USER: &str = "omni@pve";
 const TOKEN: &str = "omni@pve!provider";

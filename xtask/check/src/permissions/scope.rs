@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scope;
-use crate::fit::machine::Machine;
-use crate::fit::provider::Provider;
-use crate::fit::selector::{Selects, named};
-use model::status::proxmox::{Inventory, Node, Storage};
+use crate::capacity::machine::Machine;
+use crate::capacity::provider::Provider;
+use crate::capacity::selector::{Selects, named};
+use domain::status::proxmox::{Inventory, Node, Storage};
 
 /// Where Proxmox's installer puts ISO images: the guess for a node on which the login sees no storage for them.
 const ISO_STORAGE: &str = "local";
@@ -143,16 +143,16 @@ pub fn blind_selectors(inventory: &Inventory, scope: &Scope, wanted: &Wanted, se
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::selector::selects;
-    use model::spec::machine_class;
-    use model::status::proxmox::Seen;
+    use crate::capacity::selector::selects;
+    use domain::spec::machine_class;
+    use domain::status::proxmox::Seen;
 
     fn machine(provider_data: &str) -> Machine {
         let text = format!(
             "metadata: {{namespace: default, type: MachineClasses.omni.sidero.dev, id: big}}\nspec: {{autoprovision: {{providerid: proxmox, providerdata: {provider_data:?}}}}}\n"
         );
         let class = machine_class::parse("big.yaml", text.as_bytes()).value.unwrap().remove(0);
-        crate::fit::machine::machine(&class).value.unwrap()
+        crate::capacity::machine::machine(&class).value.unwrap()
     }
 
     fn inventory() -> Inventory {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Scope, Want, usable};
-use model::status::proxmox::{AclEntry, Permissions, parent};
+use domain::status::proxmox::{AclEntry, Permissions, parent};
 
 /// Who is granted something.
 #[derive(Debug, Clone, PartialEq, Eq)]

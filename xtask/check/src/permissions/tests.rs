@@ -1,5 +1,5 @@
 use super::*;
-use model::status::proxmox::parent;
+use domain::status::proxmox::parent;
 
 fn set(words: &[&str]) -> BTreeSet<String> {
     words.iter().map(|word| (*word).to_owned()).collect()

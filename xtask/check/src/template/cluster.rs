@@ -6,8 +6,8 @@ use super::Checker;
 use crate::machine_class::is_dns_label;
 use crate::releases;
 use crate::versions;
-use model::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
-use model::version::{self, Version};
+use domain::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
+use domain::version::{self, Version};
 
 impl Checker<'_> {
     pub(super) fn cluster(&mut self, t: &ClusterTemplate) {
@@ -50,7 +50,7 @@ impl Checker<'_> {
     }
 
     fn name(&mut self, t: &ClusterTemplate) {
-        let plain = |c: char| cel::is_letter_or_digit(c) || c == '-' || c == '_';
+        let plain = |c: char| selector::is_letter_or_digit(c) || c == '-' || c == '_';
         if t.name.is_empty() {
             self.error("template-name", t.name_at, "the cluster's `name` is missing", "add `name: …`");
         } else if !t.name.chars().all(plain) {
@@ -63,7 +63,7 @@ impl Checker<'_> {
         }
     }
 
-    fn version(&mut self, text: &str, at: model::spec::At, what: &str) -> Option<Version> {
+    fn version(&mut self, text: &str, at: domain::spec::At, what: &str) -> Option<Version> {
         if text.is_empty() {
             let message = format!("the {what} version is missing");
             self.error("template-version", at, message, "add `version: …`");

@@ -4,7 +4,7 @@
 mod addresses;
 mod cluster;
 mod files;
-mod regrets;
+mod lints;
 mod sets;
 
 use std::collections::BTreeSet;
@@ -17,9 +17,9 @@ use super::patch;
 use super::releases::Omni;
 use super::verdict::{Checked, Verdict};
 use super::{Finding, Severity, placeholder, provider_data};
-use model::spec::machine_class::{AutoProvision, MachineClass};
-use model::spec::template::{ClusterTemplate, Label, Patch, parse_stream};
-use model::spec::{self, At, Place, yaml};
+use domain::spec::machine_class::{AutoProvision, MachineClass};
+use domain::spec::template::{ClusterTemplate, Label, Patch, parse_stream};
+use domain::spec::{self, At, Place, yaml};
 
 /// What became of reading a file that a template refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> Checked
         checker.newer_keys(template);
         checker.cluster(template);
         checker.sets(template);
-        checker.regrets(template);
+        checker.lints(template);
     }
     let Checker { mut findings, undecided, .. } = checker;
     findings.sort_by(|a, b| {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{Checker, Scope};
-use model::spec::At;
-use model::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
+use domain::spec::At;
+use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 
 /// Among so many classes a near name is looked for: more would cost more than the checks themselves.
 const SUGGESTED: usize = 32;
@@ -125,7 +125,7 @@ impl Checker<'_> {
                 let message = format!("no file in machine-classes/ describes `{name}`, and Omni was not asked");
                 let names =
                     self.context.local_classes.unwrap_or_default().iter().take(SUGGESTED).map(|c| c.name.as_str());
-                let fix = model::spec::nearest::nearest(name, names).map(|n| format!("did you mean `{n}`?"));
+                let fix = domain::nearest::nearest(name, names).map(|n| format!("did you mean `{n}`?"));
                 let fix = fix.unwrap_or_else(|| "check the name, or ask Omni by leaving out --offline".to_owned());
                 self.warning("template-class-elsewhere", class.name_at, message, &fix);
             }

@@ -1,8 +1,8 @@
 //! The checks, each with why it matters, what mends it, and where to read on.
 
 use super::{Seen, certificates, far, files, host, keys, network, stack};
-use crate::check::diagnosis::{Area, Diagnosis};
-use crate::failure::Code;
+use check::diagnosis::{Area, Diagnosis};
+use domain::failure::Code;
 
 /// A check.
 pub struct Entry {

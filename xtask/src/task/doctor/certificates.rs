@@ -2,11 +2,11 @@
 
 use super::Seen;
 use super::seen::{of, told, verdict};
-use crate::check::certificate::{self, Certificate, Judgement};
-use crate::check::diagnosis::{Diagnosis, State};
-use crate::failure::{Code, Kind};
-use crate::files;
-use crate::task::hub::{host_and_port, host_path};
+use crate::flow::omni_stack::{host_and_port, host_path};
+use check::certificate::{self, Certificate, Judgement};
+use check::diagnosis::{Diagnosis, State};
+use domain::failure::{Code, Kind};
+use runtime::files;
 
 /// A judgement as a verdict: the first fault with its fix, all of them in the detail.
 pub fn judged(found: &Judgement) -> Diagnosis {
@@ -16,7 +16,7 @@ pub fn judged(found: &Judgement) -> Diagnosis {
     };
     of(Diagnosis::failed, &found.faults)
         .or_else(|| of(Diagnosis::warning, &found.warnings))
-        .unwrap_or_else(|| Diagnosis::ok(format!("{} left", crate::words::count(found.days_left as usize, "day"))))
+        .unwrap_or_else(|| Diagnosis::ok(format!("{} left", domain::words::count(found.days_left as usize, "day"))))
 }
 
 pub fn file(seen: &Seen<'_>) -> Diagnosis {

@@ -2,18 +2,18 @@
 
 use super::seen::{images, of, proxmox_of, sidecar, told, verdict};
 use super::{Seen, certificates};
-use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::hub::{self, Versions};
-use crate::check::{Finding, grant, values};
-use crate::failure::{Code, Failure, Kind};
-use crate::files;
-use crate::spec::hujson;
 use crate::task::proxmox_audit::{self, Verdict};
 use crate::task::{provider_verify, tsidp_verify};
-use crate::tool::compose::{Compose, OMNI, PROVIDER};
-use crate::tool::omnictl as tool_omnictl;
-use crate::triage::Issues;
-use crate::words::count;
+use check::diagnosis::{Diagnosis, State};
+use check::stack::{self, Versions};
+use check::{Finding, grant, values};
+use domain::failure::{Code, Failure, Kind};
+use domain::spec::hujson;
+use domain::words::count;
+use runtime::files;
+use runtime::tool::compose::{Compose, OMNI, PROVIDER};
+use runtime::tool::omnictl as tool_omnictl;
+use runtime::triage::Issues;
 
 /// How much of Omni's log is looked through.
 const LOG: u32 = 300;
@@ -60,7 +60,7 @@ pub fn versions(seen: &Seen<'_>) -> Diagnosis {
         return Diagnosis::failed(told(failure));
     }
     let omnictl = tool_omnictl::locate().and_then(|path| tool_omnictl::version_of(seen.cx, &path).ok());
-    hub::pairing(&Versions { pinned, running, server: seen.server().as_ref().ok().cloned(), omnictl })
+    stack::pairing(&Versions { pinned, running, server: seen.server().as_ref().ok().cloned(), omnictl })
 }
 
 pub fn provider_id(seen: &Seen<'_>) -> Diagnosis {
@@ -190,7 +190,7 @@ pub fn tailscale(seen: &Seen<'_>) -> Diagnosis {
         let domain = seen.needs("OMNI_DOMAIN")?;
         sidecar(seen)?;
         Ok(match seen.tailscale() {
-            Ok(text) => hub::tailscale(text, domain, seen.now),
+            Ok(text) => stack::tailscale(text, domain, seen.now),
             Err(failure) => Diagnosis::unknown(told(failure)),
         })
     })

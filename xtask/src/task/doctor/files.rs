@@ -2,17 +2,17 @@
 
 use super::Seen;
 use super::seen::{proxmox_of, told, verdict};
-use crate::check::diagnosis::Diagnosis;
-use crate::check::{placeholder, values};
-use crate::files as disk;
-use crate::secret::Secret;
-use crate::settings::environment;
-use crate::spec::config::ProviderConfig;
-use crate::spec::env::REQUIRED;
 use crate::task::{provider_verify, proxmox_inventory};
-use crate::tool::git;
-use crate::tool::proxmox::{Login, Proxmox, Token};
-use crate::words::count;
+use check::diagnosis::Diagnosis;
+use check::{placeholder, values};
+use domain::secret::Secret;
+use domain::spec::config::ProviderConfig;
+use domain::spec::env::REQUIRED;
+use domain::words::count;
+use runtime::files as disk;
+use runtime::settings::environment;
+use runtime::tool::git;
+use runtime::tool::proxmox::{Login, Proxmox, Token};
 
 /// Values that are too short to be looked for: they would be found everywhere.
 const SHORTEST: usize = 12;

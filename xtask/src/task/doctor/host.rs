@@ -7,14 +7,14 @@ use xshell::cmd;
 
 use super::Seen;
 use super::seen::{proxmox_of, remote_engine, told, verdict};
-use crate::check::diagnosis::Diagnosis;
-use crate::failure::Failure;
-use crate::files;
-use crate::proc::{self, Job};
-use crate::tool::compose::{Compose, OMNI, SIDECAR};
-use crate::tool::curl::{self, Request};
-use crate::tool::docker::Docker;
-use crate::tool::{Tool, omnictl as tool_omnictl};
+use check::diagnosis::Diagnosis;
+use domain::failure::Failure;
+use runtime::files;
+use runtime::proc::{self, Job};
+use runtime::tool::compose::{Compose, OMNI, SIDECAR};
+use runtime::tool::curl::{self, Request};
+use runtime::tool::docker::Docker;
+use runtime::tool::{Tool, omnictl as tool_omnictl};
 
 /// The first compose that takes `content:` in `configs:` (docker/compose v2.23.1 release notes).
 const COMPOSE: (u64, u64, u64) = (2, 23, 1);
@@ -44,7 +44,7 @@ pub fn compose(seen: &Seen<'_>) -> Diagnosis {
 
 /// Whether a version is older than [`COMPOSE`]; what is no version (`dev`) was built by somebody who knows.
 pub fn too_old(version: &str) -> bool {
-    crate::version::numbers(version).is_some_and(|numbers| numbers < COMPOSE)
+    domain::version::numbers(version).is_some_and(|numbers| numbers < COMPOSE)
 }
 
 pub fn omnictl(seen: &Seen<'_>) -> Diagnosis {
@@ -80,7 +80,7 @@ pub fn engine(seen: &Seen<'_>) -> Diagnosis {
 
 /// Podman, called as docker, tells its own version: Docker's engine has been at 17 and more since 2017.
 fn of_podman(version: &str) -> bool {
-    crate::version::numbers(version).is_some_and(|(major, ..)| major < 17)
+    domain::version::numbers(version).is_some_and(|(major, ..)| major < 17)
 }
 
 /// Free space where the project is and where Docker keeps its data.
@@ -247,7 +247,7 @@ mod tests {
             "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 264000000 22000000 73400320 24% /\n";
         assert_eq!(free_mib(text), Some(71_680));
         assert_eq!(free_mib("df: nonsense"), None);
-        assert_eq!(space(Path::new("/"), 500).state, crate::check::diagnosis::State::Failed);
-        assert_eq!(space(Path::new("/"), 3_000).state, crate::check::diagnosis::State::Warning);
+        assert_eq!(space(Path::new("/"), 500).state, check::diagnosis::State::Failed);
+        assert_eq!(space(Path::new("/"), 3_000).state, check::diagnosis::State::Warning);
     }
 }

@@ -4,14 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use super::Seen;
 use super::seen::{told, verdict};
-use crate::check::diagnosis::Diagnosis;
-use crate::check::values;
-use crate::clock;
-use crate::files;
-use crate::settings::environment;
-use crate::spec::key::{self, KeyInfo};
-use crate::spec::store_key;
-use crate::tool::omnictl::{self, Login};
+use check::diagnosis::Diagnosis;
+use check::values;
+use domain::clock;
+use domain::spec::key::{self, KeyInfo};
+use domain::spec::store_key;
+use runtime::files;
+use runtime::settings::environment;
+use runtime::tool::omnictl::{self, Login};
 
 /// When a key that cannot renew itself is worth a word.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
@@ -59,7 +59,7 @@ fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
     Some(if left < SOON {
         Diagnosis::warning(format!("the key of {} ends in {days} days", info.name))
     } else {
-        Diagnosis::ok(format!("of {}, {} left", info.name, crate::words::count(days as usize, "day")))
+        Diagnosis::ok(format!("of {}, {} left", info.name, domain::words::count(days as usize, "day")))
     })
 }
 

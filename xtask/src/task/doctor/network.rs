@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use super::Seen;
 use super::seen::{proxmox_of, remote_engine, verdict};
-use crate::beside::{ALL, Job, beside};
-use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::hub::{self, Answer, PORTS};
-use crate::check::values;
-use crate::files;
-use crate::task::hub::host_and_port;
-use crate::tool::compose::SIDECAR;
-use crate::tool::dns;
-use crate::tool::docker::engine_address;
+use crate::flow::omni_stack::host_and_port;
+use check::diagnosis::{Diagnosis, State};
+use check::stack::{self, Answer, PORTS};
+use check::values;
+use runtime::files;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::compose::SIDECAR;
+use runtime::tool::dns;
+use runtime::tool::docker::engine_address;
 
 pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
@@ -47,7 +47,7 @@ pub fn ports(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         let lan = seen.needs("OMNI_LAN_ADDRESS")?;
         match seen.container(SIDECAR) {
-            Ok(sidecar) if sidecar.state == "running" => Ok(hub::published(sidecar, lan)),
+            Ok(sidecar) if sidecar.state == "running" => Ok(stack::published(sidecar, lan)),
             Err(unknown) if unknown.state == State::Unknown => Err(unknown),
             _ => Ok(free(lan)),
         }
@@ -114,7 +114,7 @@ pub fn dns(seen: &Seen<'_>) -> Diagnosis {
         };
         let mut answers = answers(&domain, &machines);
         answers.push(here(&domain));
-        let found = hub::names(&domain, lan, &answers);
+        let found = stack::names(&domain, lan, &answers);
         Ok(match unknown {
             Some(why) if found.state == State::Ok => {
                 Diagnosis::unknown(format!("which resolver a machine is given ({why}); {}", found.detail))
@@ -137,7 +137,7 @@ fn answers(domain: &str, machines: &[(String, IpAddr)]) -> Vec<Answer> {
     let ask = |(who, ip, machines): (String, IpAddr, bool)| -> Job<'_, Answer> {
         Box::new(move || Answer { resolver: format!("{ip} ({who})"), machines, addresses: dns::ask(ip, domain) })
     };
-    beside(asked.into_iter().map(ask).collect(), ALL)
+    run_all(asked.into_iter().map(ask).collect(), ALL)
 }
 
 /// What this host itself takes the name for, `/etc/hosts` and all.

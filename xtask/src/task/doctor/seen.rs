@@ -3,22 +3,22 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::check;
-use crate::check::certificate::Certificate;
-use crate::check::diagnosis::Diagnosis;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Kind};
-use crate::files;
-use crate::spec::config::ProviderConfig;
-use crate::spec::env::EnvFile;
-use crate::status::docker::Container;
-use crate::task::hub::{self, Place};
+use crate::flow::omni_stack::{self, Place};
 use crate::task::{provider_verify, tsidp_verify};
-use crate::tool::compose::{Compose, SIDECAR};
-use crate::tool::docker::engine_address;
-use crate::tool::omnictl::Omnictl;
-use crate::tool::proxmox::Proxmox;
-use crate::tool::{omni, openssl};
+use check;
+use check::certificate::Certificate;
+use check::diagnosis::Diagnosis;
+use domain::failure::{Code, Failure, Kind};
+use domain::spec::config::ProviderConfig;
+use domain::spec::env::EnvFile;
+use domain::status::docker::Container;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::{Compose, SIDECAR};
+use runtime::tool::docker::engine_address;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
+use runtime::tool::{omni, openssl};
 
 /// The installation, as far as the checks have looked.
 pub struct Seen<'a> {
@@ -171,7 +171,7 @@ impl<'a> Seen<'a> {
     /// The authorities that this machine trusts.
     pub fn roots(&self) -> Option<&[Certificate]> {
         let ca_file = || self.cx.settings.ca_file(None).map(|found| found.value);
-        self.roots.get_or_init(|| hub::roots(ca_file().as_deref())).as_deref()
+        self.roots.get_or_init(|| omni_stack::roots(ca_file().as_deref())).as_deref()
     }
 
     /// The compose file of the project.
@@ -207,8 +207,8 @@ pub fn proxmox_of(seen: &Seen<'_>) -> Result<Proxmox, Diagnosis> {
 
 /// The versions that are pinned and run, for the checks of the pairing.
 pub fn images(seen: &Seen<'_>, service: &str) -> (Option<String>, Option<String>) {
-    let tag = |image: &str| check::hub::tag(image).map(str::to_owned);
-    let pinned = check::hub::images(&seen.compose()).get(service).and_then(|image| tag(image));
+    let tag = |image: &str| check::stack::tag(image).map(str::to_owned);
+    let pinned = check::stack::images(&seen.compose()).get(service).and_then(|image| tag(image));
     let running = seen.container(service).ok().and_then(|container| tag(&container.image));
     (pinned, running)
 }

@@ -2,12 +2,12 @@
 
 use super::Seen;
 use super::seen::{images, sidecar, told, verdict};
-use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::{hub, values};
-use crate::failure::{Code, Failure};
-use crate::status::docker::Container;
-use crate::task::hub as stack;
-use crate::tool::compose::{OMNI, PROVIDER, SIDECAR};
+use crate::flow::omni_stack;
+use check::diagnosis::{Diagnosis, State};
+use check::{stack, values};
+use domain::failure::{Code, Failure};
+use domain::status::docker::Container;
+use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
 
 /// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
 const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
@@ -35,7 +35,7 @@ pub fn containers(seen: &Seen<'_>) -> Diagnosis {
                 found.iter().find(|container| !container.well()).map_or(OMNI, |container| &container.service)
             )));
         }
-        let missing: Vec<&str> = stack::wanted(stack::with_provider(seen.cx).is_ok())
+        let missing: Vec<&str> = omni_stack::wanted(omni_stack::with_provider(seen.cx).is_ok())
             .into_iter()
             .filter(|service| !found.iter().any(|container| container.service == *service))
             .collect();
@@ -49,14 +49,14 @@ pub fn containers(seen: &Seen<'_>) -> Diagnosis {
 pub fn data(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         seen.container(OMNI)?;
-        Ok(kept(stack::guard_omni(seen.cx, seen.containers()?)))
+        Ok(kept(omni_stack::guard_omni(seen.cx, seen.containers()?)))
     })
 }
 
 pub fn login(seen: &Seen<'_>) -> Diagnosis {
     verdict(|| {
         seen.container(SIDECAR)?;
-        Ok(kept(stack::guard_sidecar(seen.cx, seen.containers()?)))
+        Ok(kept(omni_stack::guard_sidecar(seen.cx, seen.containers()?)))
     })
 }
 
@@ -92,5 +92,5 @@ pub fn user(seen: &Seen<'_>) -> Diagnosis {
 pub fn provider_version(seen: &Seen<'_>) -> Diagnosis {
     let (omni, _) = images(seen, OMNI);
     let (provider, running) = images(seen, PROVIDER);
-    hub::provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
+    stack::provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
 }

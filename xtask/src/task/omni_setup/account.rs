@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::clock::rfc3339;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure};
-use crate::files;
-use crate::plan::{Action, KnownAccount, Plan};
-use crate::secret::Secret;
-use crate::settings::environment;
-use crate::spec::env::EnvFile;
-use crate::spec::key::KeyInfo;
-use crate::tool::omnictl::Omnictl;
-use crate::ui::{Done, Status};
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, KnownAccount, Plan};
+use domain::secret::Secret;
+use domain::spec::env::EnvFile;
+use domain::spec::key::KeyInfo;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::settings::environment;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Done, Status};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
 /// Omni says nothing when a key ends, so it is renewed a month before.
@@ -32,7 +32,7 @@ const ROLES: [&str; 3] = ["Reader", "Operator", "Admin"];
 pub fn plan(cx: &Cx, name: &str, role: &str, running: bool, plan: &mut Plan) -> anyhow::Result<()> {
     check_name(name)?;
     if !ROLES.contains(&role) {
-        let near = crate::spec::nearest::nearest(role, ROLES);
+        let near = domain::nearest::nearest(role, ROLES);
         return Err(Failure::new(Code::Usage, format!("{role:?} is not a role of a service account"))
             .cause(format!("the roles are {}", ROLES.join(", ")))
             .hint(format!("--service-account {}", near.unwrap_or("Operator")))

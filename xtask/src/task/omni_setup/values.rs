@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::answers::Answers;
-use crate::check::diagnosis::{Diagnosis, State};
-use crate::check::values;
 use crate::cli::OmniSetup;
-use crate::cx::Cx;
-use crate::failure::{Code, Failure, Missing};
-use crate::secret::Secret;
-use crate::settings::environment;
-use crate::spec::env::{EnvFile, REQUIRED, Variable};
-use crate::task::hub::host_and_port;
+use crate::flow::omni_stack::host_and_port;
+use check::diagnosis::{Diagnosis, State};
+use check::values;
+use domain::failure::{Code, Failure, Missing};
+use domain::secret::Secret;
+use domain::spec::env::{EnvFile, REQUIRED, Variable};
+use runtime::answers::Answers;
+use runtime::cx::Cx;
+use runtime::settings::environment;
 
 const ACCOUNT: &str = "OMNI_ACCOUNT_UUID";
 

@@ -1,8 +1,8 @@
 //! Faults of clusters.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     cluster_sync_cut "cluster-sync-cut": says(&["does not answer", "it failed at `creating MachineSets", "after 2 other changes, which stay"])
         .hints(&["run this again: a sync goes on where the last one stopped"])
         .changes(&["clusters/rehearsal.yaml"])

@@ -1,11 +1,11 @@
 //! Faults of Docker and its host.
 
-use super::story::says;
+use super::fault_case::says;
 
 /// What a set-up has written when its stack does not start: all of it, so that the next run goes on.
 const WRITTEN: &[&str] = &["docker/.env", "docker/config.yaml"];
 
-stories! {
+fault_cases! {
     docker_down "docker-down": says(&["the Docker engine does not answer", "failed to connect to the docker API"])
         .hints(&["systemctl start docker"]);
     docker_denied "docker-denied": says(&["the Docker engine refuses this user", "permission denied"])

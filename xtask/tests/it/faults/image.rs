@@ -1,10 +1,10 @@
 //! Faults of the Talos image and its versions.
 
-use super::story::says;
+use super::fault_case::says;
 
 const TEMPLATE: &[&str] = &["clusters/rehearsal.yaml"];
 
-stories! {
+fault_cases! {
     image_factory_unreachable "image-factory-unreachable": says(&["failed to create schematic", "lookup factory.talos.dev"])
         .hints(&["image-factory-unreachable", "The provider's host must reach https://factory.talos.dev"])
         .changes(TEMPLATE);

@@ -1,11 +1,11 @@
 //! Faults of keys and accounts.
 
-use super::story::says;
+use super::fault_case::says;
 
 /// What a set-up changes that ends before its stack.
 const WRITTEN: &[&str] = &["docker/.env", "docker/config.yaml", ".claude/omni-scale.local.md"];
 
-stories! {
+fault_cases! {
     key_wrong_role "key-wrong-role": says(&["reader (OMNI_SERVICE_ACCOUNT_KEY in the environment) may not do this", "insufficient role: \"Reader\""])
         .hints(&["providers and keys the role Admin"]);
     key_expired "key-expired": says(&["the key of `automation`", "has expired"])

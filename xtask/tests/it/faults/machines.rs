@@ -1,10 +1,10 @@
 //! Faults of machines.
 
-use super::story::says;
+use super::fault_case::says;
 
 const TEMPLATE: &[&str] = &["clusters/rehearsal.yaml"];
 
-stories! {
+fault_cases! {
     proxmox_create_fails "proxmox-create-fails": says(&["the task qmcreate", "pve/data is out of metadata space"])
         .hints(&["storage-thin-metadata", "The provider never looks at this task again", "omnictl delete machinerequest rehearsal-"])
         .changes(TEMPLATE);

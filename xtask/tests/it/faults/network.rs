@@ -1,10 +1,10 @@
 //! Faults of networks and names.
 
-use super::story::says;
+use super::fault_case::says;
 
 const TEMPLATE: &[&str] = &["clusters/rehearsal.yaml"];
 
-stories! {
+fault_cases! {
     network_bridge_missing "network-bridge-missing": says(&["the task qmstart", "on pve", "bridge 'vmbr0' does not exist"])
         .hints(&["machine-bridge-missing", "Make the bridge on every node", "omnictl delete machinerequest rehearsal-"])
         .changes(TEMPLATE);

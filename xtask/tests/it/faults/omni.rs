@@ -1,8 +1,8 @@
 //! Faults of Omni and its container.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     omni_unreachable "omni-unreachable": says(&["nothing answers at https://127.0.0.1:"]).hints(&["the service runs"]);
     omni_unhealthy "omni-unhealthy": says(&["is unwell", "answered 500", "its store does not answer"])
         .hints(&["Omni's log", "stack-logs omni"]);

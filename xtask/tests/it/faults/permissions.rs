@@ -1,8 +1,8 @@
 //! Faults of the token's rights.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     proxmox_download_forbidden "proxmox-download-forbidden": says(&["lacks 3 privileges", "Sys.AccessNetwork on /nodes/pve1"])
         .hints(&["run the script in `data.script` as root"]);
     permission_privsep "permission-privsep": says(&["omni@pve!provider lacks", "separated from its user"])

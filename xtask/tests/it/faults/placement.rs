@@ -1,8 +1,8 @@
 //! Faults of where machines go.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     proxmox_node_offline "proxmox-node-offline": says(&["2 of 3 nodes online", "pve3"]);
     placement_node_gone "placement-node-gone": says(&["specified node \"pve1\" not found in cluster", "at pickNode"])
         .hints(&["pve-node-unknown", "cargo xtask proxmox-inventory"])

@@ -1,11 +1,11 @@
 //! Faults of the infrastructure provider.
 
-use super::story::says;
+use super::fault_case::says;
 
 /// What a set-up leaves that cannot prove the registration: everything, so that the next run goes on; no state.
 const WRITTEN: &[&str] = &["docker/.env", "docker/config.yaml"];
 
-stories! {
+fault_cases! {
     provider_never_registers "provider-never-registers": says(&["the registration of the provider `proxmox`", "it has never registered"])
         .hints(&["whether OMNI_ENDPOINT can be reached", "cargo xtask provider-status"])
         .changes(WRITTEN);

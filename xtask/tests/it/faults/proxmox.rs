@@ -1,11 +1,11 @@
 //! Faults of Proxmox's API.
 
-use super::story::says;
+use super::fault_case::says;
 
 /// The template stays and a sync goes on from it.
 const TEMPLATE: &[&str] = &["clusters/rehearsal.yaml"];
 
-stories! {
+fault_cases! {
     proxmox_unauthorized "proxmox-unauthorized": says(&["refuses the token omni@pve!provider", "401 authentication failure"])
         .hints(&["pveum user token list"]);
     proxmox_self_signed "proxmox-self-signed": says(&["/api2/json/version is not trusted", "self-signed certificate"])

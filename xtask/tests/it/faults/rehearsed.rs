@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::story::table;
+use super::fault_case::table;
 use crate::sandbox::{Ran, lab_program, root};
 
 fn runner(line: &str) -> Ran {

@@ -1,10 +1,10 @@
 //! Faults of storages.
 
-use super::story::says;
+use super::fault_case::says;
 
 const TEMPLATE: &[&str] = &["clusters/rehearsal.yaml"];
 
-stories! {
+fault_cases! {
     proxmox_storage_full "proxmox-storage-full": says(&["the task qmcreate", "free space in thin pool pve/data reached threshold"])
         .hints(&["storage-thin-full", "omnictl delete machinerequest rehearsal-"])
         .changes(TEMPLATE);

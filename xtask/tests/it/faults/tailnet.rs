@@ -1,8 +1,8 @@
 //! Faults of the sidecar's place in the tailnet.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     tailnet_name_taken "tailnet-name-taken": says(&["omni-1"]);
     tailnet_logged_out "tailnet-logged-out": says(&["tailscale"]).hints(&["cargo xtask"]);
     tailnet_key_expires "tailnet-key-expires": says(&["tailscale"]);

@@ -1,8 +1,8 @@
 //! Faults of clocks and of slowness.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     far_ends_slow "far-ends-slow": says(&["registered and connected"])
         .changes(&["docker/.env", "docker/config.yaml", ".claude/omni-scale.local.md"]);
     time_clock_skew "time-clock-skew": says(&["the registration of the provider `proxmox`", "its last heartbeat is more than 31 s old"])

@@ -1,8 +1,8 @@
 //! Faults of the tools.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     omnictl_missing "omnictl-missing": says(&["omnictl v1.9.3 is at", "/api/omnictl"]);
     omnictl_hangs "omnictl-hangs": says(&["timed out after 2 s", "did not answer in time and was ended"])
         .hints(&["the service behind it is reachable"]);

@@ -1,8 +1,8 @@
 //! Faults of tsidp.
 
-use super::story::says;
+use super::fault_case::says;
 
-stories! {
+fault_cases! {
     tsidp_unreachable "tsidp-unreachable": says(&["the sidecar does not reach", "Connection refused"])
         .hints(&["tcp:443 of tsidp", "systemctl status tsidp"]);
     tsidp_renamed "tsidp-renamed": says(&["tsidp calls itself \"https://tsidp-1.example.ts.net\"", "OIDC_ISSUER_URL says \"https://tsidp.example.ts.net\""])

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use domain::failure::{Code, Missing as Asked};
+use runtime::ui::Status;
 use serde_json::Value as Json;
-use xtask::failure::{Code, Missing as Asked};
-use xtask::ui::Status;
 
 use super::repository;
 use super::text::{self, Page};
@@ -258,7 +258,7 @@ fn documented(lab: &Sandbox, words: &[&str]) -> (i32, Json) {
 }
 
 /// Everything that a look may not change: the far ends, and the project without the state that a look keeps, and
-/// without the journal and the lock, which are witnesses.
+/// without the journal and the lock.
 fn kept(lab: &Sandbox, changes: bool) -> (Json, Vec<(std::path::PathBuf, Vec<u8>)>) {
     let state = lab.file(".claude/omni-scale.local.md");
     let looked_at = |path: &std::path::Path| !path.starts_with(lab.file("target")) && (changes || path != state);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use xtask::spec::env::EnvFile;
+use domain::spec::env::EnvFile;
 
 use crate::lab::runner;
 use crate::sandbox::{Sandbox, lab_program};

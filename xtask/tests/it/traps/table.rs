@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::World;
-use crate::hub::{armored, fixture, key};
+use crate::omni_stack::{armored, fixture, key};
 
 /// A trap.
 pub struct Trap {

@@ -1,5 +1,5 @@
 use super::*;
-use model::spec::machine_class::MachineClass;
+use domain::spec::machine_class::MachineClass;
 
 /// What every class of these tests says, unless the case says it itself.
 const REST: &[(&str, &str)] =

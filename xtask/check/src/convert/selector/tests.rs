@@ -246,10 +246,11 @@ fn older_selectors_become_real_ones_that_mean_the_same() {
         assert_eq!(got.text, *new, "{old}");
         assert!(!got.why.is_empty());
         assert_eq!(selector(&got.text), None, "{old}: it is no longer of the older form");
-        let program = cel::compile(&got.text).expect(old);
+        let program = selector::compile(&got.text).expect(old);
         let (mut yes, mut no) = (0, 0);
         for s in &storages {
-            let shown = cel::Storage { name: &s.storage, node: s.node, storage_type: s.kind, available_space: s.avail };
+            let shown =
+                selector::Storage { name: &s.storage, node: s.node, storage_type: s.kind, available_space: s.avail };
             assert_eq!(program.matches(&shown).expect(old), meant(s), "{old}: {} {} {}", s.storage, s.kind, s.avail);
             *if meant(s) { &mut yes } else { &mut no } += 1;
         }

@@ -1,5 +1,5 @@
 use super::*;
-use model::spec::template::{ClusterTemplate, MachineSet};
+use domain::spec::template::{ClusterTemplate, MachineSet};
 
 const HEAD: &str = "kind: Cluster\nname: prod\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n";
 const PLANES: &str = "controlPlane: {machineClass: cp, count: 3}\n";

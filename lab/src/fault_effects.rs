@@ -1,0 +1,69 @@
+//! Where the faults of the far ends bite: the standing ones are arranged when the lab begins, the passing ones answer a
+//! request, end a task, or are what somebody does by hand at a bad moment.
+
+mod accounts;
+mod omni_stack;
+mod proxmox;
+
+pub use accounts::Keys;
+pub use omni_stack::{
+    OMNI_ENDS, before_call, last_words, leaf, once_compared, provider_stops, pull, refused_login, stalls,
+    start_container, stays_stopped, tls_cause,
+};
+pub use proxmox::ProxmoxFaults;
+
+use serde_json::{Value, json};
+
+use crate::faults::Faults;
+use crate::omni::Omni;
+use crate::omni::names::{EPHEMERAL, SYS_VERSION, TALOS_VERSION};
+use crate::omni::resource::Key;
+use crate::omni::state::State;
+use crate::omni::versions;
+use crate::proxmox::Proxmox;
+
+/// The faults of which a stand-in is told when it is called: they are its own, not a far end's.
+const OF_OMNICTL: &[&str] = &["omnictl-version-differs", "omnictl-newer-than-omni", "omnictl-drops-keys"];
+const OF_DOCKER: &[&str] = &["docker-denied", "docker-no-compose", "docker-compose-old"];
+
+/// What a stand-in does differently at this call.
+pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
+    let own = if program == "omnictl" { OF_OMNICTL } else { OF_DOCKER };
+    own.iter().filter(|name| faults.has(name) && faults.hit(name)).map(|name| (*name).to_owned()).collect()
+}
+
+/// What is wrong from the beginning.
+pub fn arrange(faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
+    omni.with(|state| {
+        state.eula_accepted = !faults.has("omni-eula");
+        if faults.has("omnictl-api-mismatch") {
+            let key = Key::new(SYS_VERSION, EPHEMERAL, "current");
+            state.store.set(&key, "backendapiversion", json!(3));
+        }
+        offer_versions(faults, state);
+        if faults.has("provider-half-made") {
+            accounts::half_made(state);
+        }
+    });
+    proxmox.with(|world| proxmox::arrange(faults, world));
+}
+
+/// Which versions of Talos and Kubernetes Omni offers.
+fn offer_versions(faults: &Faults, state: &mut State) {
+    let default = versions::default_talos(state.release);
+    let all: Vec<String> = state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
+    for id in all {
+        let key = Key::new(TALOS_VERSION, "default", &id);
+        if faults.has("omni-no-talos-versions") || (faults.has("talos-not-offered") && id == default) {
+            state.store.remove(&key);
+        }
+        if faults.has("cluster-kubernetes-refused") && id == default {
+            let newest = |version: &Value| version.as_str().is_some_and(|text| text.starts_with("1.36."));
+            state.store.modify(&key, |found| {
+                if let Some(list) = found.spec["compatiblekubernetesversions"].as_array_mut() {
+                    list.retain(|version| !newest(version));
+                }
+            });
+        }
+    }
+}

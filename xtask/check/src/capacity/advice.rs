@@ -1,0 +1,153 @@
+//! What to do about a finding of the plan: from what is known of this Proxmox, never a fixed text.
+
+use super::machine::{Machine, Strategy};
+use super::provider::Provider;
+use super::{Member, NodeRoom, Placement, State};
+use domain::status::proxmox::{Inventory, Storage};
+use domain::words::count;
+
+/// The provider that asks offline nodes for their figures as well and gives up (omni-infra-provider-proxmox 0d9fd58
+/// `provision.go`; v0.1.0 skips them).
+const SKIPS_OFFLINE: &str = "run provider v0.1.0 or later, which skips offline nodes";
+
+fn names(inventory: &Inventory, online: bool) -> Vec<&str> {
+    inventory.nodes.iter().filter(|node| node.online() == online).map(|node| node.name.as_str()).collect()
+}
+
+/// "bring pve3 back", or nothing to bring back.
+fn bring_back(offline: &[&str]) -> Option<String> {
+    (!offline.is_empty()).then(|| format!("bring {} back", offline.join(" and ")))
+}
+
+/// The provider finds no node.
+pub(super) fn no_node(provider: Provider, inventory: &Inventory, pinned: Option<&str>) -> String {
+    let (online, offline) = (names(inventory, true), names(inventory, false));
+    match pinned {
+        Some(node) if offline.contains(&node) => {
+            format!("bring {node} back, or change `node:` in the class{}", one_of(&online))
+        }
+        Some(_) => format!("change `node:` in the class{}", one_of(&online)),
+        None if online.is_empty() => bring_back(&offline).unwrap_or_else(|| "add a node to Proxmox".to_owned()),
+        None if provider == Provider::Untagged => {
+            let back = bring_back(&offline).unwrap_or_default();
+            format!("{SKIPS_OFFLINE}; or {back}; or name an online node with `node:` in the class")
+        }
+        None => {
+            bring_back(&offline).unwrap_or_else(|| "check the nodes with `cargo xtask proxmox-inventory`".to_owned())
+        }
+    }
+}
+
+fn one_of(online: &[&str]) -> String {
+    if online.is_empty() { String::new() } else { format!(" (online: {})", online.join(", ")) }
+}
+
+/// Machines with more processors than the node has.
+pub(super) fn cpu(rooms: &[NodeRoom], vcpus: u64) -> String {
+    let larger: Vec<&str> =
+        rooms.iter().filter(|room| room.online && room.cpus >= vcpus).map(|room| room.name.as_str()).collect();
+    match larger.as_slice() {
+        [] => "give it fewer cores or sockets: no node has so many threads".to_owned(),
+        larger => format!("give it fewer cores or sockets, or pin it with `node:` to {}", larger.join(" or ")),
+    }
+}
+
+/// A node without the bridge that a class names.
+pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, wanted: &str) -> String {
+    const RIGHT: &str = "SDN.Use on a bridge makes it visible (`cargo xtask proxmox-audit`)";
+    if bridges.is_empty() {
+        return format!("{node} shows this login no bridge at all: {RIGHT}");
+    }
+    let others = inventory
+        .nodes
+        .iter()
+        .filter(|other| other.bridges.known().is_some_and(|all| all.iter().any(|each| each == wanted)));
+    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    let elsewhere =
+        if others.is_empty() { String::new() } else { format!("; `{wanted}` exists on {}", others.join(", ")) };
+    format!("{node} has {}{elsewhere}; {RIGHT}", bridges.join(", "))
+}
+
+/// A node on which a selector matches nothing.
+pub(super) fn no_storage(node: &str, storages: &[Storage]) -> String {
+    match storages {
+        [] => {
+            format!("{node} shows this login no storage at all: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
+        }
+        all => format!("{node} has {}", all.iter().map(|storage| storage.name.as_str()).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A node without a storage for ISO images.
+pub(super) fn iso(node: &str, storages: &[Storage]) -> String {
+    // Only these hold files (pve-storage 9 `DirPlugin.pm` and its kind: content `iso`).
+    let holds = |storage: &&Storage| matches!(storage.kind.as_str(), "dir" | "nfs" | "cifs" | "cephfs" | "btrfs");
+    match storages.iter().find(holds) {
+        Some(storage) => {
+            let content: Vec<&str> = storage.content.iter().map(String::as_str).chain(["iso"]).collect();
+            format!("`pvesm set {} --content {}` on any node", storage.name, content.join(","))
+        }
+        None if storages.is_empty() => {
+            format!("{node} shows this login no storage at all: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
+        }
+        None => format!(
+            "add a storage for ISO images to {node}, or let this login see the one that there is (`cargo xtask proxmox-audit`)"
+        ),
+    }
+}
+
+/// A node without enough memory.
+pub(super) fn memory(provider: Provider, rooms: &[NodeRoom]) -> &'static str {
+    if rooms.iter().filter(|room| room.online).count() < 2 {
+        "use fewer or smaller machines, or add a node"
+    } else if provider < Provider::V0_2 {
+        "this provider puts all machines on the emptiest node: pin classes with `node:`, or run v0.2.0"
+    } else {
+        "use fewer or smaller machines, another `placement_strategy`, or a class for each node with `node:`"
+    }
+}
+
+/// Machines of a lost node that do not fit elsewhere.
+pub(super) fn loss(provider: Provider, gone: &[&Member]) -> String {
+    let pinned = gone.iter().find(|member| member.machine.node.is_some());
+    match pinned {
+        Some(member) => format!("remove `node:` from the class `{}` if its machines may move", member.machine.class),
+        None if provider == Provider::Untagged => format!("{SKIPS_OFFLINE}; or a class for each node with `node:`"),
+        None => "leave room for one node's machines on the others".to_owned(),
+    }
+}
+
+/// Control planes of one cluster on one node.
+pub(super) fn together(provider: Provider, inventory: &Inventory, machine: &Machine, all: &[&Placement]) -> String {
+    let (online, offline) = (names(inventory, true), names(inventory, false));
+    let total = all.len();
+    if online.len() < total {
+        let more = total - online.len();
+        let add = match offline.len() {
+            back if back >= more => String::new(),
+            0 => format!("add {}", count(more, "node")),
+            back => format!(" and add {}", count(more - back, "node")),
+        };
+        let back = bring_back(&offline).unwrap_or_default();
+        return format!(
+            "{back}{add} before the sync: no rule can spread {total} control planes over {}",
+            count(online.len(), "online node")
+        );
+    }
+    if let Some(node) = &machine.node {
+        return format!("the class `{}` pins all of them to {node}: remove its `node:`", machine.class);
+    }
+    if provider < Provider::V0_2 {
+        return "use a class for each node with `node:`, or provider v0.2.0, which spreads a set over the nodes"
+            .to_owned();
+    }
+    if machine.strategy != Strategy::Spread {
+        return format!("set `placement_strategy: spread` in the class `{}`", machine.class);
+    }
+    if all.iter().any(|placement| matches!(placement.state, State::Exists(_))) {
+        return "a machine that exists stays on its node: to move one, delete its machine request (`omnictl delete \
+                machinerequest MACHINE_REQUEST`), one at a time, and Omni asks for a new one"
+            .to_owned();
+    }
+    format!("set `ha: {{resource_affinity: negative}}` in the class `{}`", machine.class)
+}

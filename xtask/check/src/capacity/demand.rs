@@ -1,0 +1,223 @@
+//! Which machines clusters ask for, and which of them there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::machine::Machine;
+use super::{Member, State};
+use domain::spec::Place;
+use domain::spec::template::{self, ClusterTemplate, MachineSet};
+use domain::status::omni::Resource;
+use domain::status::proxmox::{Inventory, Seen};
+
+/// What the clusters ask for, held against what there is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Demand {
+    /// Control planes first.
+    pub members: Vec<Member>,
+    /// By machine set, how many machines there are too many.
+    pub surplus: BTreeMap<String, usize>,
+    /// What is not placed, and what is there and not asked for, in words.
+    pub notes: Vec<String>,
+}
+
+/// Holds the templates against Proxmox and, where they are known, against the machine requests of Omni. `classes` has the
+/// machine of each class by its name; `None` for a class whose machines this provider does not make.
+pub fn demand(
+    templates: &[ClusterTemplate],
+    classes: &BTreeMap<String, Option<Machine>>,
+    inventory: &Inventory,
+    requests: &Seen<Vec<Resource>>,
+) -> Demand {
+    let mut demand = Demand::default();
+    let sets = templates.iter().flat_map(|template| template.sets.iter().map(move |set| (template, set)));
+    let (mut first, mut then): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for (template, set) in sets {
+        let control_plane = set.kind == template::SetKind::ControlPlane;
+        if control_plane { first.push((template, set)) } else { then.push((template, set)) }
+    }
+    let ours: BTreeSet<String> = first.iter().chain(&then).map(|(template, set)| set.id(&template.name)).collect();
+    let there = There::new(inventory, requests);
+    for (template, set) in first.into_iter().chain(then) {
+        demand_of(template, set, classes, &there, &mut demand);
+    }
+    demand.notes.extend(orphans(&ours, inventory, requests));
+    demand
+}
+
+fn demand_of(
+    template: &ClusterTemplate,
+    set: &MachineSet,
+    classes: &BTreeMap<String, Option<Machine>>,
+    there: &There<'_>,
+    demand: &mut Demand,
+) {
+    let id = set.id(&template.name);
+    let Some(class) = &set.class else {
+        if !set.machines.is_empty() {
+            demand.notes.push(format!("machine set {id} names its machines: they are not made by the provider"));
+        }
+        return;
+    };
+    let (Some(Some(machine)), Some(count)) = (classes.get(&class.name), set.machine_count()) else {
+        let words =
+            format!("machine set {id} takes machines that this provider does not make (class `{}`)", class.name);
+        demand.notes.push(words);
+        return;
+    };
+    let there = there.of(&id);
+    let count = count as usize;
+    if there.len() > count {
+        demand.surplus.insert(id.clone(), there.len() - count);
+    }
+    let place: Place = class.size_at.in_file(&template.place.file);
+    let new = (there.len()..count).map(|at| (format!("{id}-new-{}", at + 1), State::New));
+    for (name, state) in there.clone().into_iter().chain(new) {
+        demand.members.push(Member {
+            name,
+            cluster: template.name.clone(),
+            set: id.clone(),
+            control_plane: set.kind == template::SetKind::ControlPlane,
+            machine: machine.clone(),
+            place: place.clone(),
+            state,
+        });
+    }
+}
+
+/// What there is, by machine set: read once, whatever the number of sets.
+struct There<'a> {
+    by_set: BTreeMap<&'a str, Vec<(&'a str, State)>>,
+}
+
+impl<'a> There<'a> {
+    /// What Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is silent.
+    fn new(inventory: &'a Inventory, requests: &'a Seen<Vec<Resource>>) -> There<'a> {
+        let vms =
+            inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
+        let mut by_set: BTreeMap<&str, Vec<(&str, State)>> = BTreeMap::new();
+        match requests {
+            Seen::Known(requests) => {
+                let nodes: BTreeMap<&str, &str> =
+                    vms.map(|(node, vm)| (vm.name.as_str(), node.name.as_str())).collect();
+                for request in requests.iter().filter(|request| !request.metadata.tearing_down()) {
+                    let Some(set) = request.metadata.label("machine-request-set") else { continue };
+                    let id = request.metadata.id.as_str();
+                    let state = nodes.get(id).map_or(State::Requested, |node| State::Exists((*node).to_owned()));
+                    by_set.entry(set).or_default().push((id, state));
+                }
+            }
+            Seen::Unknown(_) => {
+                for (node, vm) in vms {
+                    let Some(set) = vm.set() else { continue };
+                    by_set.entry(set).or_default().push((&vm.name, State::Exists(node.name.clone())));
+                }
+            }
+        }
+        There { by_set }
+    }
+
+    /// The machines of a set.
+    fn of(&self, set: &str) -> Vec<(String, State)> {
+        let found = self.by_set.get(set).map_or(&[][..], Vec::as_slice);
+        found.iter().map(|(name, state)| ((*name).to_owned(), state.clone())).collect()
+    }
+}
+
+/// VMs that carry the tag of one of these sets and that Omni does not ask for.
+fn orphans(ours: &BTreeSet<String>, inventory: &Inventory, requests: &Seen<Vec<Resource>>) -> Vec<String> {
+    let Some(requests) = requests.known() else { return Vec::new() };
+    let known: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
+    let mut found = Vec::new();
+    for node in &inventory.nodes {
+        for vm in node.vms.known().into_iter().flatten() {
+            let Some(set) = vm.set().filter(|set| ours.contains(*set)) else { continue };
+            if !known.contains(vm.name.as_str()) {
+                let words = format!(
+                    "VM {} ({}) on {} is tagged for {set}, and Omni asks for no such machine",
+                    vm.id, vm.name, node.name
+                );
+                found.push(words);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorded::recorded;
+    use domain::spec::machine_class;
+    use domain::status::omni;
+    use domain::status::proxmox::{Node, Vm};
+
+    const TEMPLATE: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: Workers\nmachineClass: {name: big, size: 3}\n---\nkind: ControlPlane\nmachineClass: {name: big, size: 1}\n---\nkind: Workers\nname: metal\nmachineClass: {name: racks, size: 2}\n";
+
+    fn classes() -> BTreeMap<String, Option<Machine>> {
+        let text = "metadata: {namespace: default, type: MachineClasses.omni.sidero.dev, id: big}\nspec: {autoprovision: {providerid: proxmox, providerdata: \"memory: 4096\"}}\n";
+        let class = machine_class::parse("big.yaml", text.as_bytes()).value.unwrap().remove(0);
+        let machine = super::super::machine::machine(&class).value;
+        BTreeMap::from([("big".to_owned(), machine), ("racks".to_owned(), None)])
+    }
+
+    fn inventory(guests: &[(&str, &str)]) -> Inventory {
+        let guest = |(at, (name, set)): (usize, &(&str, &str))| Vm {
+            id: 100 + at as u64,
+            name: (*name).to_owned(),
+            running: true,
+            memory: 1,
+            memory_used: 1,
+            tags: vec![format!("machine-request.{set}")],
+        };
+        let node = Node {
+            name: "pve1".into(),
+            status: "online".into(),
+            figures: Seen::Unknown(String::new()),
+            storages: Seen::Unknown(String::new()),
+            bridges: Seen::Unknown(String::new()),
+            vms: Seen::Known(guests.iter().enumerate().map(guest).collect()),
+        };
+        Inventory { taken_at: String::new(), endpoint: String::new(), version: String::new(), nodes: vec![node] }
+    }
+
+    fn demanded(guests: &[(&str, &str)], requests: Seen<Vec<Resource>>) -> (Vec<(String, State)>, Demand) {
+        let template = template::parse("demo.yaml", TEMPLATE.as_bytes()).into_ok().unwrap();
+        let demand = demand(&[template], &classes(), &inventory(guests), &requests);
+        (demand.members.iter().map(|member| (member.name.clone(), member.state.clone())).collect(), demand)
+    }
+
+    #[test]
+    fn what_omni_asks_for_counts_once_with_or_without_its_vm() {
+        // omnictl 1.4.9 recorded one control plane and two workers.
+        let requests = omni::resources(&recorded("omnictl", "get-machinerequests-json").stdout).unwrap();
+        let guests = [("demo-workers-s2cqkd", "demo-workers"), ("demo-workers-gone00", "demo-workers")];
+        let (members, demand) = demanded(&guests, Seen::Known(requests));
+        let on = |node: &str| State::Exists(node.to_owned());
+        assert_eq!(
+            members,
+            [
+                ("demo-control-planes-7v2wjs".to_owned(), State::Requested),
+                ("demo-workers-qzj5fc".to_owned(), State::Requested),
+                ("demo-workers-s2cqkd".to_owned(), on("pve1")),
+                ("demo-workers-new-3".to_owned(), State::New),
+            ]
+        );
+        assert_eq!(demand.members[0].place.to_string(), "demo.yaml:10:33");
+        assert_eq!(demand.notes.len(), 2, "{:?}", demand.notes);
+        assert!(demand.notes[0].starts_with("machine set demo-metal takes machines that this provider does not make"));
+        assert_eq!(
+            demand.notes[1],
+            "VM 101 (demo-workers-gone00) on pve1 is tagged for demo-workers, and Omni asks for no such machine"
+        );
+    }
+
+    #[test]
+    fn tags_tell_where_omni_does_not() {
+        let guests: Vec<String> = (0..5).map(|at| format!("demo-workers-{at}")).collect();
+        let guests: Vec<(&str, &str)> = guests.iter().map(|name| (name.as_str(), "demo-workers")).collect();
+        let (members, demand) = demanded(&guests, Seen::Unknown("nobody is logged in".into()));
+        assert_eq!(members.len(), 6);
+        assert_eq!(members.iter().filter(|(_, state)| *state == State::New).count(), 1, "the control plane");
+        assert_eq!(demand.surplus, BTreeMap::from([("demo-workers".to_owned(), 2)]));
+    }
+}

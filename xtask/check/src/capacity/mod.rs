@@ -1,0 +1,202 @@
+//! Whether the machines of clusters fit on a Proxmox cluster, where the provider puts them, and what is left when a node is
+//! lost.
+//!
+//! Machines that are made in one go are placed by the figures as they stand: Proxmox's follow within minutes, as the guests
+//! use their memory, and the provider picks the nodes of all of them within seconds.
+
+mod advice;
+mod chance;
+pub mod demand;
+pub mod machine;
+mod node_failure;
+pub mod place;
+mod placement_state;
+pub mod provider;
+pub mod selector;
+
+use std::collections::BTreeMap;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::Finding;
+use domain::spec::Place;
+use domain::status::proxmox::{Inventory, Vm};
+use machine::Machine;
+use placement_state::PlacementState;
+use provider::Provider;
+use selector::Selects;
+
+pub use node_failure::NodeFailure;
+
+/// A machine of a cluster: one that there is, or one to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// The id of its machine request; made up for one that nobody requested yet.
+    pub name: String,
+    pub cluster: String,
+    /// The id of its machine set.
+    pub set: String,
+    pub control_plane: bool,
+    pub machine: Machine,
+    /// Where the template says how many of these there are.
+    pub place: Place,
+    pub state: State,
+}
+
+/// How far a machine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Its VM stands on this node.
+    Exists(String),
+    /// Omni asks for it, and there is no VM yet.
+    Requested,
+    /// The template asks for it, and Omni does not yet.
+    New,
+}
+
+/// A machine in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub name: String,
+    pub cluster: String,
+    pub set: String,
+    pub control_plane: bool,
+    pub class: String,
+    pub state: State,
+    /// `None` when the provider finds none.
+    pub node: Option<String>,
+    /// The storage of each disk; empty for a machine that exists.
+    pub storages: Vec<String>,
+    /// Bytes.
+    pub memory: u64,
+    pub disk: u64,
+}
+
+impl Serialize for Placement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Placement { name, cluster, set, control_plane, class, state, node, storages, memory, disk } = self;
+        let (state, on) = match state {
+            State::Exists(node) => ("exists", Some(node)),
+            State::Requested => ("requested", None),
+            State::New => ("new", None),
+        };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", name)?;
+        map.serialize_entry("cluster", cluster)?;
+        map.serialize_entry("set", set)?;
+        map.serialize_entry("control_plane", control_plane)?;
+        map.serialize_entry("class", class)?;
+        map.serialize_entry("state", state)?;
+        if let Some(on) = on {
+            map.serialize_entry("on", on)?;
+        }
+        map.serialize_entry("node", node)?;
+        map.serialize_entry("storages", storages)?;
+        map.serialize_entry("memory", memory)?;
+        map.serialize_entry("disk", disk)?;
+        map.end()
+    }
+}
+
+/// A node before and after. Bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRoom {
+    pub name: String,
+    pub online: bool,
+    /// 0 when the login may not know.
+    pub total: u64,
+    pub used: u64,
+    /// What the new machines take, and what the clusters' existing ones have not used yet of theirs.
+    pub added: u64,
+    /// What other guests were given and do not use yet.
+    pub promised: u64,
+    pub cpus: u64,
+    /// Of the new machines.
+    pub vcpus: u64,
+    pub machines: usize,
+    pub control_planes: usize,
+}
+
+domain::written!(NodeRoom { name, online, total, used, added, promised, cpus, vcpus, machines, control_planes });
+
+/// A pool of storage before and after. Bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolRoom {
+    pub name: String,
+    /// Empty for one that all nodes share.
+    pub node: String,
+    pub kind: String,
+    pub total: u64,
+    pub available: u64,
+    pub added: u64,
+    /// ISO images go here, and how much of `added` they are.
+    pub iso: u64,
+}
+
+domain::written!(PoolRoom { name, node, kind as "storageType", total, available, added, iso });
+
+/// What comes of it all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    pub placements: Vec<Placement>,
+    pub nodes: Vec<NodeRoom>,
+    /// The pools that machines stand on or go to.
+    pub pools: Vec<PoolRoom>,
+    pub losses: Vec<NodeFailure>,
+    pub findings: Vec<Finding>,
+}
+
+domain::written!(Fit { placements, nodes, pools, losses, findings });
+
+impl Fit {
+    /// Nothing stands in the way.
+    pub fn fits(&self) -> bool {
+        !self.findings.iter().any(Finding::is_error)
+    }
+}
+
+/// Places the members in their order and says what does not fit.
+pub fn plan(inventory: &Inventory, members: &[Member], provider: Provider, selects: &Selects<'_>) -> Fit {
+    let mut board = PlacementState::new(inventory, provider);
+    let vms = vms(inventory);
+    let mut placements: Vec<Placement> = members.iter().filter_map(|member| board.stands(member, &vms)).collect();
+    placements.extend(members.iter().filter(|member| !exists(member)).map(|member| board.put(member, selects)));
+    board.judge();
+    board.judge_control_planes(members, &placements);
+    let losses = node_failure::losses(&mut board, members, &placements, selects);
+    let mut findings = std::mem::take(&mut board.findings);
+    findings
+        .sort_by(|a, b| (a.severity, &a.place, a.rule, &a.message).cmp(&(b.severity, &b.place, b.rule, &b.message)));
+    findings.dedup();
+    let nodes = board.rooms.clone();
+    let pools = board.pools.into_values().filter(|pool| pool.added > 0).collect();
+    Fit { placements, nodes, pools, losses, findings }
+}
+
+/// The VMs of all nodes, by node and name.
+type Vms<'a> = BTreeMap<(&'a str, &'a str), &'a Vm>;
+
+fn vms(inventory: &Inventory) -> Vms<'_> {
+    let all = inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
+    all.map(|(node, vm)| ((node.name.as_str(), vm.name.as_str()), vm)).collect()
+}
+
+fn exists(member: &Member) -> bool {
+    matches!(member.state, State::Exists(_))
+}
+
+/// Bytes as people read them: `1.5 GiB`, `640 MiB`, `2.0 TiB`.
+pub fn bytes(count: u64) -> String {
+    const GIB: f64 = (1u64 << 30) as f64;
+    let gib = count as f64 / GIB;
+    if gib >= 1000.0 {
+        format!("{:.1} TiB", gib / 1024.0)
+    } else if gib >= 1.0 || count == 0 {
+        format!("{gib:.1} GiB")
+    } else {
+        format!("{:.0} MiB", gib * 1024.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

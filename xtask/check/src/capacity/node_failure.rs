@@ -1,0 +1,121 @@
+//! What is left when a node is lost: whether etcd keeps its majority, and whether the lost machines fit on the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::advice;
+use super::placement_state::PlacementState;
+use super::selector::Selects;
+use super::{Member, Placement, State};
+use crate::Finding;
+use domain::words::count;
+
+/// The loss of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFailure {
+    pub node: String,
+    /// How many machines of these clusters go with it.
+    pub machines: usize,
+    pub control_planes: usize,
+    /// The clusters whose etcd loses its majority.
+    pub majority_lost: Vec<String>,
+    /// Why the lost machines cannot be recreated on the other nodes; empty when they can.
+    pub problems: Vec<String>,
+}
+
+domain::written!(NodeFailure { node, machines, control_planes, majority_lost, problems });
+
+/// The loss of each node that is online, one at a time. Nothing for a cluster of one node, whose loss is that of everything.
+pub(super) fn losses(
+    board: &mut PlacementState<'_>,
+    members: &[Member],
+    placements: &[Placement],
+    selects: &Selects<'_>,
+) -> Vec<NodeFailure> {
+    let online: Vec<String> = board.rooms.iter().filter(|room| room.online).map(|room| room.name.clone()).collect();
+    if online.len() < 2 {
+        return Vec::new();
+    }
+    // Where the machines do not fit at all, their not fitting elsewhere is no news.
+    let before: BTreeSet<String> = problems(board).into_iter().collect();
+    let by_name: BTreeMap<&str, &Member> = members.iter().map(|member| (member.name.as_str(), member)).collect();
+    let mut lost: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
+    for placement in placements {
+        lost.entry(placement.node.as_deref().unwrap_or_default()).or_default().push(placement);
+    }
+    let mut majorities = majorities_lost(placements);
+    // The board as it is after the plan, without what grows with the number of machines: it is cloned for each node.
+    let findings = std::mem::take(&mut board.findings);
+    (board.ledger, board.remembered, board.said) = Default::default();
+    let mut warnings = Vec::new();
+    let losses: Vec<NodeFailure> = online
+        .iter()
+        .map(|node| {
+            let gone = lost.get(node.as_str()).map_or(&[][..], Vec::as_slice);
+            let gone: Vec<&Member> =
+                gone.iter().filter_map(|placement| by_name.get(placement.name.as_str()).copied()).collect();
+            let loss = NodeFailure {
+                node: node.clone(),
+                machines: gone.len(),
+                control_planes: gone.iter().filter(|member| member.control_plane).count(),
+                majority_lost: majorities.remove(node.as_str()).unwrap_or_default(),
+                problems: without(board, node, &gone, &before, selects),
+            };
+            if before.is_empty() && !loss.problems.is_empty() {
+                warnings.extend(warning(&loss, &gone, board));
+            }
+            loss
+        })
+        .collect();
+    board.findings = findings;
+    board.findings.extend(warnings);
+    losses
+}
+
+fn warning(loss: &NodeFailure, gone: &[&Member], board: &PlacementState<'_>) -> Option<Finding> {
+    let machines = count(loss.machines, "machine");
+    let message = format!("without {}, its {machines} cannot be recreated: {}", loss.node, loss.problems.join("; "));
+    Some(Finding::warning("plan-loss", gone.first()?.place.clone(), message, advice::loss(board.provider, gone)))
+}
+
+/// Why the lost machines cannot be recreated on the other nodes. What was wrong before is not a consequence of the loss.
+fn without(
+    board: &PlacementState<'_>,
+    node: &str,
+    gone: &[&Member],
+    before: &BTreeSet<String>,
+    selects: &Selects<'_>,
+) -> Vec<String> {
+    let mut after = board.clone();
+    after.offline = Some(node.to_owned());
+    // By then the machines have been running for a while, and Proxmox's figures show it.
+    after.seen = board.rooms.iter().map(|room| (room.name.clone(), room.used + room.added)).collect();
+    for member in gone {
+        after.put(&Member { state: State::New, ..(*member).clone() }, selects);
+    }
+    after.judge();
+    let problems: BTreeSet<String> = problems(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
+    problems.into_iter().collect()
+}
+
+fn problems(board: &PlacementState<'_>) -> Vec<String> {
+    board.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect()
+}
+
+/// By node, the clusters whose etcd loses its majority with it.
+fn majorities_lost(placements: &[Placement]) -> BTreeMap<&str, Vec<String>> {
+    let mut counts: BTreeMap<&str, (usize, BTreeMap<&str, usize>)> = BTreeMap::new();
+    for placement in placements.iter().filter(|placement| placement.control_plane) {
+        let (all, on) = counts.entry(&placement.cluster).or_default();
+        *all += 1;
+        if let Some(node) = placement.node.as_deref() {
+            *on.entry(node).or_default() += 1;
+        }
+    }
+    let mut lost: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (cluster, (all, on)) in counts {
+        for (node, _) in on.into_iter().filter(|(_, gone)| all - gone <= all / 2) {
+            lost.entry(node).or_default().push(cluster.to_owned());
+        }
+    }
+    lost
+}

@@ -1,0 +1,404 @@
+//! Nodes and pools with what is put on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::machine::{Disk, Machine};
+use super::place::{self, Asked, Candidate, Ledger};
+use super::provider::Provider;
+use super::selector::Selects;
+use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes};
+use crate::Finding;
+use domain::spec::Place;
+use domain::status::proxmox::{Inventory, Storage, Vm};
+
+/// What an image of Talos takes at most: nocloud images with the guest agent are 100 to 350 MB (Talos v1.9 to v1.13).
+const IMAGE: u64 = 512 << 20;
+/// A pool is full for practical purposes before it is full: thin pools and file systems fail at 100 %.
+const NEARLY_FULL: f64 = 0.9;
+
+#[derive(Clone)]
+pub(super) struct PlacementState<'a> {
+    pub inventory: &'a Inventory,
+    pub provider: Provider,
+    pub rooms: Vec<NodeRoom>,
+    /// Those that something was put on, by node (empty for a shared one) and name.
+    pub pools: BTreeMap<(String, String), PoolRoom>,
+    pub findings: Vec<Finding>,
+    pub ledger: Ledger,
+    /// The same, were the machines that stand placed within the last hour, by the provider that runs now.
+    pub remembered: Ledger,
+    /// The sets of which it is said already that chance decides.
+    pub said: BTreeSet<(&'static str, String)>,
+    /// Where the first machine that made a node or pool fuller was asked for.
+    asked: BTreeMap<(String, String), Place>,
+    /// How much memory of a node the provider sees used, where it is not what Proxmox says now.
+    pub seen: BTreeMap<String, u64>,
+    /// The node whose loss is tried; then only what does not fit is of interest.
+    pub offline: Option<String>,
+}
+
+impl<'a> PlacementState<'a> {
+    pub fn new(inventory: &'a Inventory, provider: Provider) -> PlacementState<'a> {
+        let room = |node: &domain::status::proxmox::Node| {
+            let figures = node.figures.known();
+            let vms = node.vms.known().map_or(&[] as &[Vm], Vec::as_slice);
+            NodeRoom {
+                name: node.name.clone(),
+                online: node.online(),
+                total: figures.map_or(0, |figures| figures.memory_total),
+                used: figures.map_or(0, |figures| figures.memory_used),
+                added: 0,
+                promised: vms.iter().filter(|vm| vm.running).map(|vm| vm.memory.saturating_sub(vm.memory_used)).sum(),
+                cpus: figures.map_or(0, |figures| figures.cpus),
+                vcpus: 0,
+                machines: 0,
+                control_planes: 0,
+            }
+        };
+        PlacementState {
+            inventory,
+            provider,
+            rooms: inventory.nodes.iter().map(room).collect(),
+            pools: BTreeMap::new(),
+            findings: Vec::new(),
+            ledger: Ledger::default(),
+            remembered: Ledger::default(),
+            said: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            offline: None,
+        }
+    }
+
+    pub fn room(&mut self, node: &str) -> Option<&mut NodeRoom> {
+        self.rooms.iter_mut().find(|room| room.name == node)
+    }
+
+    /// The pool behind a storage, as it is now.
+    fn pool(&mut self, storage: &Storage) -> &mut PoolRoom {
+        let inventory = self.inventory;
+        self.pools.entry(storage.pool()).or_insert_with(|| {
+            let (node, name) = storage.pool();
+            // A shared storage that one node cannot reach has no space there: the best answer counts.
+            let same = |other: &&Storage| other.shared && other.name == name;
+            let others = inventory.nodes.iter().filter_map(|node| node.storages.known()?.iter().find(same));
+            let best = others.filter(|_| storage.shared).max_by_key(|other| other.available).unwrap_or(storage);
+            PoolRoom {
+                name: best.name.clone(),
+                node,
+                kind: best.kind.clone(),
+                total: best.total,
+                available: best.available,
+                added: 0,
+                iso: 0,
+            }
+        })
+    }
+
+    /// Counts a machine that exists; `None` for one that does not.
+    pub fn stands(&mut self, member: &Member, vms: &Vms<'_>) -> Option<Placement> {
+        let State::Exists(node) = &member.state else { return None };
+        let vm = vms.get(&(node.as_str(), member.name.as_str()));
+        // It will use what it was given; a stopped one will be started.
+        let growth = vm.map_or(0, |vm| if vm.running { vm.memory.saturating_sub(vm.memory_used) } else { vm.memory });
+        let (memory, running) = vm.map_or((member.machine.memory, true), |vm| (vm.memory, vm.running));
+        self.remembered.remember(&member.set, node, member.machine.memory);
+        if let Some(room) = self.room(node) {
+            room.added += growth;
+            room.promised = room.promised.saturating_sub(if running { growth } else { 0 });
+            room.machines += 1;
+            room.control_planes += usize::from(member.control_plane);
+        }
+        self.asked.entry((node.clone(), String::new())).or_insert_with(|| member.place.clone());
+        let disk = member.machine.disks.iter().map(|disk| disk.size).sum();
+        Some(placement(member, Some(node.clone()), Vec::new(), memory, disk))
+    }
+
+    /// Places a machine as the provider would.
+    pub fn put(&mut self, member: &Member, selects: &Selects<'_>) -> Placement {
+        let machine = &member.machine;
+        let disk = machine.disks.iter().map(|disk| disk.size).sum();
+        let asked = Asked {
+            set: &member.set,
+            pinned: machine.node.as_deref(),
+            memory: machine.memory,
+            strategy: machine.strategy,
+            ha: machine.ha && self.provider >= Provider::V0_2,
+        };
+        let candidates = self.candidates();
+        let remembered = place::pick(self.provider, &candidates, &asked, &mut self.remembered);
+        let node = match place::pick(self.provider, &candidates, &asked, &mut self.ledger) {
+            Ok(picked) => {
+                self.chance(member, &picked, remembered.ok());
+                picked.node
+            }
+            Err(why) => {
+                let fix = advice::no_node(self.provider, self.inventory, machine.node.as_deref());
+                let message = format!("no node for machines of the class `{}`: {why}", machine.class);
+                self.error("plan-no-node", &machine.place, message, fix);
+                return placement(member, None, Vec::new(), machine.memory, disk);
+            }
+        };
+        self.occupy(member, &node);
+        self.network(machine, &node);
+        let storages = machine.disks.iter().map(|disk| self.disk(machine, disk, &node, selects)).collect();
+        self.image(&node, &machine.place);
+        placement(member, Some(node), storages, machine.memory, disk)
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let candidate = |node: &domain::status::proxmox::Node| {
+            let figures = node.figures.known();
+            let used = |used: u64| self.seen.get(&node.name).copied().unwrap_or(used);
+            Candidate {
+                name: node.name.clone(),
+                online: node.online() && self.offline.as_deref() != Some(node.name.as_str()),
+                memory: figures.map(|figures| (figures.memory_total, used(figures.memory_used))),
+                vms: node.vms.known().map_or(0, Vec::len),
+            }
+        };
+        self.inventory.nodes.iter().map(candidate).collect()
+    }
+
+    fn occupy(&mut self, member: &Member, node: &str) {
+        let machine = &member.machine;
+        self.asked.entry((node.to_owned(), String::new())).or_insert_with(|| member.place.clone());
+        let Some(room) = self.room(node) else { return };
+        room.added += machine.memory;
+        room.vcpus += machine.vcpus;
+        room.machines += 1;
+        room.control_planes += usize::from(member.control_plane);
+        let cpus = room.cpus;
+        if cpus > 0 && machine.vcpus > cpus {
+            let message = format!(
+                "a machine of the class `{}` has {} processors, and {node} has {cpus} threads: Proxmox does not start it",
+                machine.class, machine.vcpus
+            );
+            self.error("plan-cpu", &machine.place, message, advice::cpu(&self.rooms, machine.vcpus));
+        }
+    }
+
+    fn network(&mut self, machine: &Machine, node: &str) {
+        let Some(bridges) = self.inventory.node(node).and_then(|node| node.bridges.known()) else { return };
+        let absent = machine.networks.iter().find(|network| !bridges.contains(&network.bridge));
+        if let Some(network) = absent {
+            let message = format!(
+                "{node} has no bridge `{}` that the login may use: a machine of the class `{}` is refused there",
+                network.bridge, machine.class
+            );
+            let fix = advice::bridge(node, bridges, self.inventory, &network.bridge);
+            self.error("plan-bridge", &machine.place, message, fix);
+        }
+    }
+
+    /// The storage of a disk; empty when there is none.
+    fn disk(&mut self, machine: &Machine, disk: &Disk, node: &str, selects: &Selects<'_>) -> String {
+        let Some(storages) = self.inventory.node(node).and_then(|found| found.storages.known()) else {
+            let message = format!("the storages of {node} are not known: where the disk goes cannot be said");
+            self.warning("plan-unseen", &disk.place, message, "let the login see them (`cargo xtask proxmox-audit`)");
+            return String::new();
+        };
+        let mut matching = Vec::new();
+        for storage in storages {
+            match selects(&disk.selector, &self.as_left(storage)) {
+                Ok(true) => matching.push(storage),
+                Ok(false) => {}
+                Err(why) => {
+                    let message =
+                        format!("the selector of the class `{}` fails on `{}`: {why}", machine.class, storage.name);
+                    self.error("plan-selector", &disk.place, message, "try it with `cargo xtask selector-test`");
+                    return String::new();
+                }
+            }
+        }
+        let Some(first) = matching.first().copied() else {
+            let message = format!("the selector of the class `{}` matches no storage on {node}", machine.class);
+            let fix = advice::no_storage(node, storages);
+            self.error("plan-selector-none", &disk.place, message, fix);
+            return String::new();
+        };
+        if matching.len() > 1 {
+            let names: Vec<&str> = matching.iter().map(|storage| storage.name.as_str()).collect();
+            let message = format!(
+                "the selector of the class `{}` matches {} on {node}: the first of a random order takes the disk",
+                machine.class,
+                names.join(" and ")
+            );
+            self.warning("plan-selector-ambiguous", &disk.place, message, "make it match one storage of each node");
+        }
+        for storage in &matching {
+            self.usable(machine, disk, storage);
+        }
+        self.asked.entry(first.pool()).or_insert_with(|| disk.place.clone());
+        self.pool(first).added += disk.size;
+        first.name.clone()
+    }
+
+    /// The storage as it is after the disks before this one, which matters to selectors that look at the space.
+    fn as_left(&self, storage: &Storage) -> Storage {
+        let mut left = storage.clone();
+        if left.thick() {
+            let added = self.pools.get(&storage.pool()).map_or(0, |pool| pool.added);
+            left.available = left.available.saturating_sub(added);
+        }
+        left
+    }
+
+    fn usable(&mut self, machine: &Machine, disk: &Disk, storage: &Storage) {
+        let Storage { name, node, .. } = storage;
+        if !storage.takes_images() {
+            let message = format!(
+                "the selector of the class `{}` matches `{name}` on {node}, which holds no VM disks ({})",
+                machine.class,
+                storage.content.join(", ")
+            );
+            self.error(
+                "plan-storage-content",
+                &disk.place,
+                message,
+                "exclude it in the selector, or give it the content `images`",
+            );
+        }
+        if !storage.enabled || !storage.active {
+            let word = if storage.enabled { "not reachable" } else { "disabled" };
+            let message =
+                format!("the selector of the class `{}` matches `{name}`, which is {word} on {node}", machine.class);
+            let fix = "add `&& availableSpace > 0u` to the selector, or fix the storage";
+            self.error("plan-storage-state", &disk.place, message, fix);
+        }
+    }
+
+    /// Counts Talos's image once for each storage that it is downloaded to.
+    fn image(&mut self, node: &str, place: &Place) {
+        let Some(found) = self.inventory.node(node) else { return };
+        if found.storages.known().is_none() {
+            return;
+        }
+        let storages = found.iso_storages();
+        let names: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
+        if storages.is_empty() {
+            let message = format!("no storage on {node} takes ISO images: Talos cannot be downloaded there");
+            let fix = advice::iso(node, found.storages.known().map_or(&[], Vec::as_slice));
+            self.error("plan-iso-missing", place, message, fix);
+        }
+        if storages.len() > 1 {
+            let message = format!(
+                "{} on {node} all take ISO images: the provider picks one of them at random for each machine",
+                names.join(" and ")
+            );
+            let fix = "let the login see one: take Datastore.* on the others away";
+            self.warning("plan-iso-several", place, message, fix);
+        }
+        for storage in storages {
+            self.asked.entry(storage.pool()).or_insert_with(|| place.clone());
+            let pool = self.pool(storage);
+            if pool.iso == 0 {
+                pool.iso = IMAGE;
+                pool.added += IMAGE;
+            }
+        }
+    }
+
+    /// Says which nodes and pools are too full.
+    pub fn judge(&mut self) {
+        for room in self.rooms.clone().into_iter().filter(|room| room.added > 0) {
+            let Some(place) = self.asked.get(&(room.name.clone(), String::new())).cloned() else { continue };
+            let (name, after) = (&room.name, room.used + room.added);
+            if room.total == 0 {
+                let message = format!("the memory of {name} is not known: whether the machines fit cannot be said");
+                self.warning("plan-unseen", &place, message, "grant Sys.Audit on /nodes (`cargo xtask proxmox-audit`)");
+            } else if after > room.total {
+                let message = format!(
+                    "{name} needs {} of memory and has {}: {} too little",
+                    bytes(after),
+                    bytes(room.total),
+                    bytes(after - room.total)
+                );
+                self.error("plan-memory", &place, message, advice::memory(self.provider, &self.rooms));
+            } else if after + room.promised > room.total {
+                let message = format!(
+                    "{name} has {} for {} once its other guests use all that they were given",
+                    bytes(room.total),
+                    bytes(after + room.promised)
+                );
+                self.warning(
+                    "plan-memory-promised",
+                    &place,
+                    message,
+                    "fewer or smaller machines there, or smaller guests",
+                );
+            }
+        }
+        for (key, pool) in self.pools.clone().into_iter().filter(|(_, pool)| pool.added > 0) {
+            if let Some(place) = self.asked.get(&key).cloned() {
+                self.judge_pool(&pool, &place);
+            }
+        }
+    }
+
+    fn judge_pool(&mut self, pool: &PoolRoom, place: &Place) {
+        let name =
+            if pool.node.is_empty() { format!("`{}`", pool.name) } else { format!("`{}` on {}", pool.name, pool.node) };
+        let after = pool.available.saturating_sub(pool.added);
+        if pool.added > pool.available {
+            let thin = Storage::thin_kind(&pool.kind);
+            let how = if thin { ": it fills up as the machines write" } else { "" };
+            let message = format!("{name} has {} left for {}{how}", bytes(pool.available), bytes(pool.added));
+            let rule = if pool.iso == pool.added { "plan-iso-space" } else { "plan-disk" };
+            self.error(rule, place, message, "smaller disks, another storage, or more space");
+        } else if pool.total > 0 && (pool.total - after.min(pool.total)) as f64 / pool.total as f64 > NEARLY_FULL {
+            let message = format!("{name} is left with {} of {}", bytes(after), bytes(pool.total));
+            self.warning("plan-disk-nearly-full", place, message, "make room before the machines are made");
+        }
+    }
+
+    /// Says which control planes stand together.
+    pub fn judge_control_planes(&mut self, members: &[Member], placements: &[Placement]) {
+        let mut first: BTreeMap<&str, &Member> = BTreeMap::new();
+        for member in members.iter().filter(|member| member.control_plane) {
+            first.entry(&member.cluster).or_insert(member);
+        }
+        let mut of_cluster: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
+        for placement in placements.iter().filter(|placement| placement.control_plane) {
+            of_cluster.entry(&placement.cluster).or_default().push(placement);
+        }
+        for (cluster, all) in of_cluster {
+            let Some(member) = first.get(cluster) else { continue };
+            let mut on: BTreeMap<&str, usize> = BTreeMap::new();
+            all.iter()
+                .filter_map(|placement| placement.node.as_deref())
+                .for_each(|node| *on.entry(node).or_default() += 1);
+            let total = all.len();
+            for (node, count) in on.into_iter().filter(|(_, count)| *count > 1) {
+                let majority = total - count > total / 2;
+                let then = if majority { "its loss takes them together" } else { "its loss takes etcd's majority" };
+                let message = format!("{count} of {total} control planes of `{cluster}` share {node}: {then}");
+                let fix = advice::together(self.provider, self.inventory, &member.machine, &all);
+                self.warning("plan-control-planes-together", &member.place, message, fix);
+            }
+        }
+    }
+
+    fn error(&mut self, rule: &'static str, place: &Place, message: String, fix: impl Into<String>) {
+        self.findings.push(Finding::error(rule, place.clone(), message, fix));
+    }
+
+    pub fn warning(&mut self, rule: &'static str, place: &Place, message: String, fix: impl Into<String>) {
+        self.findings.push(Finding::warning(rule, place.clone(), message, fix));
+    }
+}
+
+fn placement(member: &Member, node: Option<String>, storages: Vec<String>, memory: u64, disk: u64) -> Placement {
+    Placement {
+        name: member.name.clone(),
+        cluster: member.cluster.clone(),
+        set: member.set.clone(),
+        control_plane: member.control_plane,
+        class: member.machine.class.clone(),
+        state: member.state.clone(),
+        node,
+        storages,
+        memory,
+        disk,
+    }
+}

@@ -1,0 +1,288 @@
+//! What is wrong with the hub, from what its files and programs say: mounts, ports, versions, names. Pure.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::diagnosis::Diagnosis;
+use domain::clock;
+use domain::spec::yaml;
+use domain::status::docker::{Container, Inspected};
+use domain::version;
+
+/// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
+/// directory of the embedded etcd has a default, the file of SQLite has none since 1.4).
+pub fn data_paths(args: &[String]) -> Vec<String> {
+    let value = |flag: &str| {
+        args.iter().enumerate().find_map(|(at, arg)| match arg.strip_prefix(flag)? {
+            "" => args.get(at + 1).cloned(),
+            rest => rest.strip_prefix('=').map(str::to_owned),
+        })
+    };
+    let absolute = |path: String| if path.starts_with('/') { path } else { format!("/{path}") };
+    let etcd = value("--etcd-embedded-db-path").unwrap_or_else(|| "/_out/etcd".to_owned());
+    let mut paths = vec![absolute(etcd)];
+    paths.extend(value("--sqlite-storage-path").map(absolute));
+    paths
+}
+
+/// Where Tailscale keeps the node's identity: `TS_STATE_DIR` in `docker/compose.yaml`.
+pub const TAILSCALE_STATE: &str = "/var/lib/tailscale";
+
+/// The paths of Omni's data that would go with the container, with the reason.
+pub fn unmounted(omni: &Inspected) -> Vec<String> {
+    off_mounts(omni, &data_paths(&omni.args))
+}
+
+/// Those of `paths` that would go with the container, with the reason.
+pub fn off_mounts(container: &Inspected, paths: &[String]) -> Vec<String> {
+    let mut bad = Vec::new();
+    for path in paths {
+        let path = path.trim_end_matches('/');
+        let holds = |destination: &str| {
+            let destination = destination.trim_end_matches('/');
+            path == destination || path.strip_prefix(destination).is_some_and(|rest| rest.starts_with('/'))
+        };
+        // The innermost mount is the one that the path is on.
+        let mount =
+            container.mounts.iter().filter(|mount| holds(&mount.destination)).max_by_key(|m| m.destination.len());
+        match mount {
+            None => bad.push(format!("{path} is on no mount")),
+            Some(mount) if mount.kind == "tmpfs" => bad.push(format!("{path} is in memory (tmpfs)")),
+            // Docker names an anonymous volume by 64 hexadecimal digits; `down` and `up` make another one.
+            Some(mount) if mount.kind == "volume" && anonymous(&mount.name) => {
+                bad.push(format!("{path} is on a volume without a name"));
+            }
+            Some(_) => {}
+        }
+    }
+    bad
+}
+
+fn anonymous(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The ports that machines and people need, on the host's LAN address: `(port, protocol, for whom)`.
+pub const PORTS: [(u16, &str, &str); 4] = [
+    (443, "tcp", "browsers, omnictl and machines"),
+    (8090, "tcp", "machines that ask how to join"),
+    (8100, "tcp", "kubectl"),
+    (50180, "udp", "the WireGuard of machines"),
+];
+
+/// Whether the sidecar publishes the ports on `lan`.
+pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
+    let Some(found) = &sidecar.publishers else { return Diagnosis::unknown("docker does not say what is published") };
+    let on = |url: &str| url == lan || matches!(url, "0.0.0.0" | "::" | "");
+    let missing: Vec<String> = PORTS
+        .iter()
+        .filter(|(port, protocol, _)| {
+            !found.iter().any(|each| each.published == *port && each.protocol == *protocol && on(&each.url))
+        })
+        .map(|(port, protocol, who)| format!("{port}/{protocol} for {who}"))
+        .collect();
+    if missing.is_empty() {
+        return Diagnosis::ok(format!("443, 8090, 8100/tcp and 50180/udp on {lan}"));
+    }
+    Diagnosis::failed(format!("not published on {lan}: {}", missing.join("; ")))
+        .fix("make the stack anew: `cargo xtask stack-up --recreate`; if it stays so, compare docker/compose.yaml with the repository's")
+}
+
+/// Tailscale's addresses: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
+pub fn tailnet(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]),
+        IpAddr::V6(ip) => ip.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0],
+    }
+}
+
+/// What the resolvers answered for Omni's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Who was asked, in words: `192.0.2.1 (Proxmox node pve1)`.
+    pub resolver: String,
+    /// Whether machines ask this one.
+    pub machines: bool,
+    pub addresses: Result<Vec<IpAddr>, String>,
+}
+
+/// Whether machines are led to `lan`. Machines get the resolver of their DHCP, which is by habit that of the Proxmox
+/// nodes; they are not on the tailnet, so only the address on the LAN will do for them.
+pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
+    let lan_ip = lan.parse::<IpAddr>().ok();
+    let mut all = Diagnosis::ok("");
+    let mut known = 0;
+    for answer in answers {
+        let who = &answer.resolver;
+        let verdict = match &answer.addresses {
+            Err(why) => Diagnosis::unknown(format!("{who}: {why}")),
+            Ok(found) => {
+                known += 1;
+                let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+                let shown = if shown.is_empty() { "no address".to_owned() } else { shown.join(", ") };
+                let right = lan_ip.is_some_and(|lan| found.contains(&lan));
+                match (answer.machines, right) {
+                    (_, true) if found.len() > 1 && answer.machines => Diagnosis::warning(format!(
+                        "{who} answers {shown}: a machine may take the one that it cannot reach"
+                    )),
+                    (_, true) => Diagnosis::ok(format!("{who}: {shown}")),
+                    (false, _) if found.iter().any(|ip| tailnet(*ip)) => {
+                        Diagnosis::ok(format!("{who}: {shown} (tailnet)"))
+                    }
+                    (false, _) if found.is_empty() => {
+                        Diagnosis::warning(format!("{who} does not know {domain}: people who ask it cannot open Omni"))
+                    }
+                    (false, _) => Diagnosis::warning(format!("{who} answers {shown}, not {lan}")),
+                    (true, _) if found.is_empty() => {
+                        Diagnosis::failed(format!("{who} does not know {domain}: machines that ask it never join"))
+                    }
+                    (true, _) => {
+                        Diagnosis::failed(format!("{who} answers {shown}, not {lan}: machines that ask it never join"))
+                    }
+                }
+            }
+        };
+        all = all.and(verdict);
+    }
+    if known == 0 && !answers.is_empty() { Diagnosis::unknown(all.detail) } else { all }
+}
+
+/// The images of the services in a compose file.
+pub fn images(compose: &str) -> BTreeMap<String, String> {
+    let stream = yaml::load("docker/compose.yaml", compose.as_bytes());
+    let services = stream.documents.first().and_then(|document| document.root.get("services"));
+    let entries = services.map(yaml::Node::entries).unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|service| Some((service.key.clone(), service.value.get("image")?.text()?.to_owned())))
+        .collect()
+}
+
+/// The tag of an image: `v1.9.3` of `ghcr.io/siderolabs/omni:v1.9.3@sha256:…`.
+pub fn tag(image: &str) -> Option<&str> {
+    let image = image.split('@').next()?;
+    let name = image.rsplit('/').next()?;
+    name.split_once(':').map(|(_, tag)| tag)
+}
+
+/// The versions that were found, each where it could be.
+#[derive(Debug, Clone, Default)]
+pub struct Versions {
+    /// The tag of Omni in the compose file.
+    pub pinned: Option<String>,
+    /// The image that the container of Omni runs.
+    pub running: Option<String>,
+    /// What Omni says of itself: version and API version.
+    pub server: Option<(String, u64)>,
+    /// The omnictl that the tasks call.
+    pub omnictl: Option<(String, u32)>,
+}
+
+/// Whether Omni and omnictl belong together: equal API versions are a must, equal minors the tested case.
+pub fn pairing(found: &Versions) -> Diagnosis {
+    let mut all = Diagnosis::ok("");
+    if let Some(pinned) = &found.pinned {
+        if version::minor(pinned).is_none() {
+            return Diagnosis::failed(format!("the image of Omni has the tag {pinned}, which says no version"))
+                .fix("pin a version in docker/compose.yaml: an update must be one minor at a time, on purpose");
+        }
+        if let Some(running) = found.running.as_deref().filter(|running| running != pinned) {
+            all = all.and(
+                Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml says {pinned}"))
+                    .fix("read docs/upgrade.md, make a backup, then `cargo xtask stack-up`"),
+            );
+        }
+    }
+    let omni = found.server.as_ref().map(|(version, _)| version).or(found.running.as_ref()).or(found.pinned.as_ref());
+    let (Some(omni), Some((version, api))) = (omni, &found.omnictl) else {
+        let why = if found.omnictl.is_none() { "omnictl is not installed" } else { "the version of Omni is not known" };
+        return all.and(Diagnosis::unknown(why));
+    };
+    let install = "install the one that Omni offers: `cargo xtask omnictl-install`";
+    if let Some((_, server_api)) = &found.server
+        && *server_api != u64::from(*api)
+    {
+        let detail = format!("omnictl {version} speaks API version {api}, Omni {omni} version {server_api}");
+        return Diagnosis::failed(detail).fix(install);
+    }
+    if version::minor(omni) != version::minor(version) {
+        let detail = format!("omnictl is {version}, Omni {omni}");
+        return all.and(Diagnosis::warning(detail).fix(install));
+    }
+    all.and(Diagnosis::ok(format!("Omni {omni}, omnictl {version}")))
+}
+
+/// Whether the provider in the compose file is of Omni's time. From 0.3 on it takes images from Omni's own media API,
+/// which came with 1.10 (omni-infra-provider-proxmox v0.3.0 release notes).
+pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Diagnosis {
+    let (Some(omni), Some(provider)) = (omni, provider) else {
+        return Diagnosis::unknown("docker/compose.yaml names no image");
+    };
+    let (Some(omni_minor), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {
+        return Diagnosis::failed(format!("Omni {omni} and provider {provider}: a tag that says no version"))
+            .fix("pin both in docker/compose.yaml");
+    };
+    if let Some(running) = running.filter(|running| *running != provider) {
+        return Diagnosis::warning(format!("the provider runs as {running}, docker/compose.yaml says {provider}"))
+            .fix("`cargo xtask stack-up`");
+    }
+    if provider_minor >= (0, 3) && omni_minor < (1, 10) {
+        return Diagnosis::failed(format!("the provider {provider} needs Omni 1.10, and this is {omni}"));
+    }
+    if provider_minor < (0, 1) {
+        return Diagnosis::warning(format!("the provider {provider} is of before its first release"));
+    }
+    Diagnosis::ok(format!("Omni {omni}, provider {provider}"))
+}
+
+/// Whether the sidecar is on the tailnet, under Omni's name, for good; `text` is `tailscale status --json`.
+pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
+    let Ok(status) = serde_json::from_str::<Value>(text) else {
+        return Diagnosis::unknown("`tailscale status` printed no JSON");
+    };
+    let state = status["BackendState"].as_str().unwrap_or("unknown");
+    if state != "Running" {
+        let login = Diagnosis::failed(format!("Tailscale in the sidecar is `{state}`"));
+        return login.fix("a new auth key: set TS_AUTHKEY in docker/.env, then `cargo xtask stack-up --recreate`");
+    }
+    let own = status["Self"]["DNSName"].as_str().unwrap_or_default().trim_end_matches('.').to_owned();
+    let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let (found, wanted) = (label(&own), label(domain));
+    let mut all = Diagnosis::ok(own.clone());
+    if found != wanted {
+        let renamed = found.strip_prefix(&wanted).is_some_and(|rest| rest.starts_with('-'));
+        let detail = if renamed {
+            format!(
+                "the sidecar is `{own}`: the name `{wanted}` belongs to another device, an older one of its own most often"
+            )
+        } else {
+            format!("the sidecar is `{own}`, and OMNI_DOMAIN begins with `{wanted}`")
+        };
+        // Only a name of the tailnet must be the node's own.
+        let verdict = if domain.ends_with(".ts.net") { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
+        all = all.and(verdict);
+    }
+    if status["CurrentTailnet"]["MagicDNSEnabled"] == Value::Bool(false) {
+        let verdict = Diagnosis::failed("MagicDNS is off in the tailnet: tsidp's name resolves nowhere");
+        return verdict.fix("switch it on, and HTTPS certificates with it: admin console, DNS");
+    }
+    if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(rfc3339) {
+        let days = (until as i64 - now as i64).div_euclid(86_400);
+        let detail = format!("its login ends on {}, in {days} days: the node is not tagged", clock::date(until));
+        let fix = "make a tagged auth key (tag:omni), or disable key expiry for the device in the admin console";
+        all = all.and(if days < 0 { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) }.fix(fix));
+    }
+    all
+}
+
+/// The seconds of `2027-01-31T12:00:00Z`, fractions and all.
+fn rfc3339(text: &str) -> Option<u64> {
+    let field = |at: usize, length: usize| text.get(at..at + length)?.parse::<i64>().ok();
+    clock::unix(field(0, 4)?, field(5, 2)?, field(8, 2)?, [field(11, 2)?, field(14, 2)?, field(17, 2)?])
+}
+
+#[cfg(test)]
+#[path = "stack_tests.rs"]
+mod tests;

@@ -1,0 +1,259 @@
+use super::*;
+use crate::diagnosis::State;
+use crate::values::{complete, initial_user, issuer, lan_address};
+use domain::spec::env::{EnvFile, REQUIRED};
+use domain::status::docker::{Mount, Publisher};
+
+const LAN: &str = "192.0.2.10";
+
+fn mount(kind: &str, name: &str, destination: &str) -> Mount {
+    Mount { kind: kind.into(), name: name.into(), destination: destination.into() }
+}
+
+fn args(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn data_is_found_by_omnis_own_arguments() {
+    let shipped = args(&["--etcd-embedded-db-path=/_out/etcd", "--sqlite-storage-path=/_out/sqlite/omni.db"]);
+    assert_eq!(data_paths(&shipped), ["/_out/etcd", "/_out/sqlite/omni.db"]);
+    assert_eq!(data_paths(&args(&["--sqlite-storage-path", "_out/x.db"])), ["/_out/etcd", "/_out/x.db"]);
+    let both = [mount("volume", "omni-scale_omni-etcd", "/_out/etcd"), mount("volume", "s", "/_out/sqlite")];
+    let cases: &[(Vec<Mount>, &[&str])] = &[
+        (both.to_vec(), &[]),
+        (vec![mount("bind", "", "/_out")], &[]),
+        (vec![mount("volume", "x", "/_out/etcd/")], &["/_out/sqlite/omni.db is on no mount"]),
+        (vec![], &["/_out/etcd is on no mount", "/_out/sqlite/omni.db is on no mount"]),
+        (vec![mount("bind", "", "/_out/sqlite"), mount("bind", "", "/_out/etcdx")], &["/_out/etcd is on no mount"]),
+        (vec![both[1].clone(), mount("tmpfs", "", "/_out/etcd")], &["/_out/etcd is in memory (tmpfs)"]),
+        (
+            vec![both[1].clone(), mount("volume", &"0a".repeat(32), "/_out/etcd")],
+            &["/_out/etcd is on a volume without a name"],
+        ),
+        (
+            vec![mount("bind", "", "/_out"), mount("volume", &"0a".repeat(32), "/_out/etcd")],
+            &["/_out/etcd is on a volume without a name"],
+        ),
+    ];
+    for (mounts, wanted) in cases {
+        assert_eq!(unmounted(&Inspected { mounts: mounts.clone(), args: shipped.clone() }), *wanted, "{mounts:?}");
+    }
+}
+
+fn sidecar(ports: Option<&[(&str, u16, &str)]>) -> Container {
+    let mut container: Container =
+        serde_json::from_str(r#"{"Service":"omni-tailscale","Name":"x","State":"running"}"#).unwrap();
+    container.publishers = ports.map(|ports| {
+        ports
+            .iter()
+            .map(|(url, published, protocol)| Publisher {
+                url: (*url).into(),
+                published: *published,
+                protocol: (*protocol).into(),
+            })
+            .collect()
+    });
+    container
+}
+
+#[test]
+fn ports_must_be_on_the_lan() {
+    let all: Vec<(&str, u16, &str)> = PORTS.iter().map(|(port, protocol, _)| (LAN, *port, *protocol)).collect();
+    assert_eq!(published(&sidecar(Some(&all)), LAN).state, State::Ok);
+    let everywhere: Vec<(&str, u16, &str)> =
+        PORTS.iter().map(|(port, protocol, _)| ("0.0.0.0", *port, *protocol)).collect();
+    assert_eq!(published(&sidecar(Some(&everywhere)), LAN).state, State::Ok);
+    let mut tcp = all.clone();
+    tcp[3].2 = "tcp";
+    let verdict = published(&sidecar(Some(&tcp)), LAN);
+    assert!(verdict.state == State::Failed && verdict.detail.contains("50180/udp"), "{verdict:?}");
+    assert_eq!(published(&sidecar(Some(&all)), "192.0.2.11").state, State::Failed);
+    assert_eq!(published(&sidecar(None), LAN).state, State::Unknown);
+}
+
+#[test]
+fn an_address_must_be_one_that_machines_reach() {
+    let cases = [
+        ("192.0.2.10", State::Ok),
+        ("10.0.0.5", State::Ok),
+        ("omni.lan", State::Failed),
+        ("0.0.0.0", State::Failed),
+        ("100.64.0.1", State::Failed),
+        ("100.127.255.255", State::Failed),
+        ("100.128.0.1", State::Ok),
+        ("fd7a:115c:a1e0::1", State::Failed),
+        ("127.0.0.1", State::Failed),
+        // compose would advertise `fd00::10:50180`, which is another address.
+        ("fd00::10", State::Failed),
+        ("[fd00::10]", State::Failed),
+        ("169.254.7.7", State::Failed),
+        ("224.0.0.1", State::Failed),
+        ("192.0.2.10/24", State::Failed),
+        (" 192.0.2.10", State::Failed),
+    ];
+    for (address, state) in cases {
+        assert_eq!(lan_address(address).state, state, "{address}");
+    }
+}
+
+#[test]
+fn machines_must_be_led_to_the_lan() {
+    let answer = |machines: bool, addresses: Result<&[&str], &str>| Answer {
+        resolver: "r".into(),
+        machines,
+        addresses: addresses
+            .map(|found| found.iter().map(|text| text.parse().unwrap()).collect())
+            .map_err(str::to_owned),
+    };
+    let of = |answers: &[Answer]| names("omni.example.com", LAN, answers).state;
+    assert_eq!(of(&[answer(true, Ok(&[LAN])), answer(false, Ok(&["100.64.0.9"]))]), State::Ok);
+    assert_eq!(of(&[answer(true, Ok(&["100.64.0.9"]))]), State::Failed);
+    assert_eq!(of(&[answer(true, Ok(&[]))]), State::Failed);
+    assert_eq!(of(&[answer(true, Ok(&[LAN, "100.64.0.9"]))]), State::Warning);
+    assert_eq!(of(&[answer(false, Ok(&[LAN, "100.64.0.9"]))]), State::Ok);
+    assert_eq!(of(&[answer(false, Ok(&[])), answer(true, Ok(&[LAN]))]), State::Warning);
+    assert_eq!(of(&[answer(true, Err("no answer")), answer(false, Ok(&[LAN]))]), State::Unknown);
+    assert_eq!(of(&[answer(true, Err("no answer"))]), State::Unknown);
+    let verdict = names("omni.example.com", LAN, &[answer(true, Ok(&["203.0.113.1"])), answer(false, Err("x"))]);
+    assert!(verdict.detail.contains("answers 203.0.113.1, not 192.0.2.10"), "{verdict:?}");
+}
+
+#[test]
+fn versions_are_paired() {
+    let found = |pinned: &str, running: &str, server: Option<(&str, u64)>, omnictl: Option<(&str, u32)>| Versions {
+        pinned: Some(pinned.into()),
+        running: Some(running.into()),
+        server: server.map(|(version, api)| (version.to_owned(), api)),
+        omnictl: omnictl.map(|(version, api)| (version.to_owned(), api)),
+    };
+    let cases = [
+        (found("v1.9.3", "v1.9.3", Some(("v1.9.3", 2)), Some(("v1.9.3", 2))), State::Ok),
+        (found("v1.9.3", "v1.9.3", Some(("v1.9.3", 2)), Some(("v1.9.0", 2))), State::Ok),
+        (found("v1.9.3", "v1.9.3", Some(("v1.9.3", 2)), Some(("v1.8.2", 2))), State::Warning),
+        (found("v1.9.3", "v1.9.3", Some(("v1.9.3", 2)), Some(("v1.12.0", 3))), State::Failed),
+        (found("v1.9.3", "v1.8.2", Some(("v1.8.2", 2)), Some(("v1.8.2", 2))), State::Warning),
+        (found("latest", "latest", None, Some(("v1.9.3", 2))), State::Failed),
+        (found("v1.9.3", "v1.9.3", None, None), State::Unknown),
+        (found("v1.9.3", "v1.9.3", None, Some(("v1.9.3", 2))), State::Ok),
+    ];
+    for (versions, state) in cases {
+        assert_eq!(pairing(&versions).state, state, "{versions:?}: {:?}", pairing(&versions));
+    }
+    let pairs = [
+        (Some("v1.9.3"), Some("v0.2.0"), None, State::Ok),
+        (Some("v1.9.3"), Some("v0.3.0"), None, State::Failed),
+        (Some("v1.10.4"), Some("v0.3.0"), Some("v0.3.0"), State::Ok),
+        (Some("v1.9.3"), Some("v0.2.0"), Some("v0.1.0"), State::Warning),
+        (Some("v1.9.3"), Some("local-fix"), None, State::Failed),
+        (None, Some("v0.2.0"), None, State::Unknown),
+    ];
+    for (omni, provider, running, state) in pairs {
+        assert_eq!(provider_pairing(omni, provider, running).state, state, "{omni:?} {provider:?}");
+    }
+}
+
+#[test]
+fn the_shipped_stack_is_a_pair() {
+    let compose = include_str!("../../../docker/compose.yaml");
+    let images = images(compose);
+    let of = |service: &str| images.get(service).and_then(|image| tag(image));
+    assert_eq!(provider_pairing(of("omni"), of("proxmox-provider"), None).state, State::Ok, "{images:?}");
+    assert!(of("omni-tailscale").and_then(version::minor).is_some());
+    // Every variable without a default is asked for, and no other.
+    let mut named: Vec<&str> = compose
+        .split("${")
+        .filter_map(|rest| rest.split_once(":?").map(|(name, _)| name))
+        .filter(|name| !name.contains(['}', '\n']))
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    let mut required: Vec<&str> = REQUIRED.iter().map(|each| each.key).collect();
+    required.sort_unstable();
+    assert_eq!(named, required);
+}
+
+#[test]
+fn tags_are_found_behind_registries_and_digests() {
+    assert_eq!(tag("ghcr.io/siderolabs/omni:v1.9.3@sha256:00"), Some("v1.9.3"));
+    assert_eq!(tag("localhost:5000/omni"), None);
+    assert_eq!(tag("omni:latest"), Some("latest"));
+}
+
+#[test]
+fn an_issuer_is_compared_byte_by_byte() {
+    let cases = [
+        ("https://idp.example.ts.net", State::Ok),
+        ("https://idp.example.ts.net/", State::Failed),
+        ("http://idp.example.ts.net", State::Failed),
+        ("idp.example.ts.net", State::Failed),
+        ("https://idp.example.ts.net/.well-known/openid-configuration", State::Failed),
+        ("https://omni.example.com", State::Failed),
+        ("https://idp-1.example.ts.net", State::Warning),
+        ("https://my-idp.example.ts.net:8443", State::Ok),
+        ("https://sso.example.com/application/o/omni", State::Ok),
+        ("https://", State::Failed),
+        ("https://idp example.ts.net", State::Failed),
+        ("https://https://idp.example.ts.net", State::Failed),
+    ];
+    for (text, state) in cases {
+        assert_eq!(issuer(text, Some("omni.example.com")).state, state, "{text}");
+    }
+    assert_eq!(initial_user("admin@example.com", None).state, State::Ok);
+    assert_eq!(initial_user("Admin@example.com", None).state, State::Warning);
+    for odd in
+        ["admin", "Alice <alice@example.com>", "a@example.com,b@example.com", "a b@example.com", "a@b@c", "@b", "a@"]
+    {
+        assert_eq!(initial_user(odd, None).state, State::Failed, "{odd}");
+    }
+    let verdict = initial_user("octo@github", Some("https://idp.example.ts.net"));
+    assert!(verdict.detail.contains("octo@github.idp.example.ts.net"), "{verdict:?}");
+}
+
+#[test]
+fn the_sidecar_must_have_its_name() {
+    let status = |state: &str, name: &str, more: &str| {
+        format!(
+            r#"{{"BackendState":"{state}","Self":{{"DNSName":"{name}.tail1.ts.net."{more}}},"CurrentTailnet":{{"MagicDNSEnabled":true}}}}"#
+        )
+    };
+    let now = 1_795_316_645;
+    let of = |text: &str, domain: &str| tailscale(text, domain, now);
+    assert_eq!(of(&status("Running", "omni", ""), "omni.tail1.ts.net").state, State::Ok);
+    let taken = of(&status("Running", "omni-1", ""), "omni.tail1.ts.net");
+    assert!(taken.state == State::Failed && taken.detail.contains("another device"), "{taken:?}");
+    assert_eq!(of(&status("Running", "omni-1", ""), "omni.example.com").state, State::Warning);
+    assert_eq!(of(&status("NeedsLogin", "", ""), "omni.example.com").state, State::Failed);
+    let soon = status("Running", "omni", r#","KeyExpiry":"2027-01-01T00:00:00Z""#);
+    assert_eq!(of(&soon, "omni.example.com").state, State::Warning);
+    let gone = status("Running", "omni", r#","KeyExpiry":"2026-01-01T00:00:00Z""#);
+    assert_eq!(of(&gone, "omni.example.com").state, State::Failed);
+    let off = status("Running", "omni", "").replace("true", "false");
+    assert!(of(&off, "omni.example.com").detail.contains("MagicDNS"));
+    assert_eq!(of("nonsense", "x").state, State::Unknown);
+}
+
+#[test]
+fn the_example_is_not_complete() {
+    let example = include_str!("../../../docker/.env.example");
+    let example = EnvFile::parse("x", example).unwrap();
+    let verdict = complete(&example, &example);
+    assert!(verdict.state == State::Failed && verdict.detail.contains("TS_AUTHKEY"), "{verdict:?}");
+    let mut env = example.clone();
+    for each in REQUIRED {
+        env.set(each.key, "something-else");
+    }
+    assert_eq!(complete(&env, &example).state, State::Ok);
+    env.set("OMNI_DOMAIN", "");
+    assert!(complete(&env, &example).detail.contains("no value for OMNI_DOMAIN"));
+    env.set("OMNI_DOMAIN", "omni.example.org:8443");
+    assert!(complete(&env, &example).detail.contains("OMNI_DOMAIN has a port"));
+    env.set("OMNI_DOMAIN", "omni.example.org");
+    let text = format!("{}OIDC_CLIENT_SECRET=hush$abc\nPROVIDER_CA_FILE=$HOME/ca.pem\n", env.text());
+    let verdict = complete(&EnvFile::parse("x", &text).unwrap(), &example);
+    assert_eq!(verdict.state, State::Failed);
+    assert_eq!(
+        verdict.detail,
+        "compose takes what follows a `$` for a variable in OIDC_CLIENT_SECRET, PROVIDER_CA_FILE"
+    );
+}

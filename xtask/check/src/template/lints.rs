@@ -1,0 +1,238 @@
+//! What nobody refuses and operators regret.
+
+use std::collections::HashSet;
+
+use super::{Checker, Open, Patched, Scope, addresses};
+use crate::patch::Content;
+use crate::{Finding, Severity, provider_data};
+use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
+use domain::spec::yaml::Node;
+use domain::spec::{At, Place};
+
+/// A fresh machine accepts a configuration below this size: it is what gRPC takes in one message.
+const MOST: usize = 4 << 20;
+
+/// Whom a patch is for.
+#[derive(Clone, Copy)]
+struct Target {
+    /// How many machines get it; `u32::MAX` for all that match.
+    machines: u32,
+    workers: bool,
+}
+
+impl Target {
+    fn of(t: &ClusterTemplate, scope: Scope, control_plane: &HashSet<&str>) -> Target {
+        let count = |set: &MachineSet| set.machine_count().unwrap_or(u32::MAX);
+        match scope {
+            Scope::Cluster => Target {
+                machines: t.sets.iter().map(count).fold(0, u32::saturating_add),
+                workers: t.workers().any(|set| count(set) > 0),
+            },
+            Scope::Set(n) => Target { machines: count(&t.sets[n]), workers: t.sets[n].kind != SetKind::ControlPlane },
+            Scope::Machine(n) => Target { machines: 1, workers: !control_plane.contains(t.machines[n].name.as_str()) },
+        }
+    }
+
+    fn count(self) -> String {
+        if self.machines == u32::MAX { "all machines".to_owned() } else { format!("{} machines", self.machines) }
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn lints(&mut self, t: &ClusterTemplate) {
+        let patches = std::mem::take(&mut self.contents);
+        self.sizes(t, &patches);
+        self.install_disks(t, &patches);
+        let contents: Vec<(Scope, &Content)> =
+            patches.iter().filter_map(|patch| Some((patch.scope, patch.content.as_ref()?))).collect();
+        let aliases: Vec<&str> =
+            contents.iter().flat_map(|(_, content)| &content.documents).filter_map(addresses::alias).collect();
+        let control_plane: HashSet<&str> =
+            t.control_plane().into_iter().flat_map(|set| &set.machines).map(|(machine, _)| machine.as_str()).collect();
+        let mut hostnames: Vec<(Scope, bool, Place)> = Vec::new();
+        for (scope, content) in &contents {
+            let target = Target::of(t, *scope, &control_plane);
+            for document in &content.documents {
+                if target.workers {
+                    self.node_labels(&content.file, document);
+                }
+                if let Some((config, node)) = hostname(document) {
+                    hostnames.push((*scope, config, node.at.in_file(&content.file)));
+                    self.hostname(&content.file, node, target);
+                }
+                if target.machines > 1 {
+                    for node in addresses::of(document, &aliases) {
+                        self.address(&content.file, node, target);
+                    }
+                }
+                for manifest in document.path(&["cluster", "inlineManifests"]).map_or(&[][..], Node::items) {
+                    if let Some(text) = manifest.get("contents").and_then(Node::text) {
+                        self.cilium(text, manifest.at.in_file(&content.file));
+                    }
+                }
+            }
+        }
+        self.twice(&hostnames);
+        for manifest in &t.manifests {
+            match &manifest.inline {
+                Some(Inline::Text { text, .. }) => self.cilium(text, manifest.at.in_file(self.file)),
+                Some(Inline::Documents(documents)) => {
+                    documents.iter().for_each(|d| self.cilium_config(d, manifest.at));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// All that one machine is sent when it is installed.
+    fn sizes(&mut self, t: &ClusterTemplate, patches: &[Patched]) {
+        if patches.iter().map(|patch| patch.size).sum::<usize>() < MOST {
+            return;
+        }
+        let size = |scope: Scope| -> usize { patches.iter().filter(|p| p.scope == scope).map(|p| p.size).sum() };
+        let of_cluster = size(Scope::Cluster);
+        let own: Vec<usize> = (0..t.machines.len()).map(|n| size(Scope::Machine(n))).collect();
+        let of_machine = |set: &MachineSet| {
+            let listed = |name: &str| set.machines.iter().any(|(machine, _)| machine == name);
+            let sizes = t.machines.iter().zip(&own).filter(|(machine, _)| listed(&machine.name)).map(|(_, size)| *size);
+            sizes.max().unwrap_or_default()
+        };
+        let sets = t.sets.iter().enumerate().map(|(n, set)| (of_cluster + size(Scope::Set(n)) + of_machine(set), set));
+        let Some((most, set)) = sets.max_by_key(|(size, _)| *size).filter(|(size, _)| *size >= MOST) else { return };
+        let at = t.patches.first().or(set.patches.first()).map_or(t.name_at, |patch| patch.at);
+        let message = format!(
+            "the patches of one machine of {} come to {:.1} MB: a machine in maintenance mode accepts less than 4 MiB, so it \
+             is never installed, and only Omni's log says so",
+            set.title(),
+            most as f64 / 1e6
+        );
+        let fix = "move manifests to kubernetes.manifests of the Cluster document, which Omni applies, or to \
+                   cluster.extraManifests by URL";
+        self.warning("template-patches-too-large", at, message, fix);
+    }
+
+    /// Classes whose machines get Talos on another disk than the first, unless a patch names the disk.
+    fn install_disks(&mut self, t: &ClusterTemplate, patches: &[Patched]) {
+        let names_disk = |document: &Node| {
+            ["disk", "diskSelector"].iter().any(|key| document.path(&["machine", "install", key]).is_some())
+        };
+        let named = |n: usize| {
+            let of_set = patches.iter().filter(|p| matches!(p.scope, Scope::Cluster) || p.scope == Scope::Set(n));
+            of_set.filter_map(|p| p.content.as_ref()).flat_map(|content| &content.documents).any(names_disk)
+        };
+        for (n, set) in t.sets.iter().enumerate() {
+            let Some(class) = &set.class else { continue };
+            let found = self.context.class(&class.name).and_then(|known| known.install_disk.clone());
+            if let Some(message) = found.filter(|_| !named(n) && !self.undecided.contains(&Open::Files)) {
+                let message = format!("machine class `{}`: {message}", class.name);
+                self.warning("template-install-disk", class.name_at, message, provider_data::INSTALL_DISK_FIX);
+            }
+        }
+    }
+
+    fn address(&mut self, file: &str, node: &Node, target: Target) {
+        let text = node.text().unwrap_or_default();
+        let message = format!("the static address {text} is for {}: each of them gets it", target.count());
+        let fix = "leave addresses to DHCP, which a machine needs before a patch can reach it, or make a set of one machine \
+                   for each address";
+        self.report(Severity::Error, "template-static-address", node.at.in_file(file), message, fix);
+    }
+
+    /// Talos writes labels and taints of a worker with the kubelet's own login, and those of a control plane as an
+    /// administrator (siderolabs/talos internal/app/machined/pkg/controllers/k8s/node_apply.go).
+    fn node_labels(&mut self, file: &str, document: &Node) {
+        let refused = "the API server refuses the whole update of a worker's node (NodeRestriction): no label and no taint of \
+                       `machine` is set, and the node gets ready without them";
+        let labels = document.path(&["machine", "nodeLabels"]);
+        for entry in labels.map_or(&[][..], Node::entries).iter().filter(|e| is_restricted(&e.key)) {
+            let message = format!("`{}` in nodeLabels: {refused}", entry.key);
+            let fix = "use a label outside of kubernetes.io and k8s.io, or set this one with `kubectl label node NODE`";
+            self.report(Severity::Warning, "template-node-role", entry.at.in_file(file), message, fix);
+        }
+        let taints = document.path(&["machine", "nodeTaints"]);
+        if let Some(entry) = taints.and_then(|taints| taints.entries().first()) {
+            let message = format!("`{}` in nodeTaints: {refused}", entry.key);
+            let fix =
+                "set the taint with `kubectl taint node NODE`, or `registerWithTaints` in machine.kubelet.extraConfig";
+            self.report(Severity::Warning, "template-node-taints", entry.at.in_file(file), message, fix);
+        }
+    }
+
+    fn hostname(&mut self, file: &str, node: &Node, target: Target) {
+        if target.machines > 1 {
+            let message = format!("a static host name for {}: every node gets the same name", target.count());
+            let fix = "leave it out: the provider names each machine";
+            self.report(Severity::Error, "template-static-hostname", node.at.in_file(file), message, fix);
+        }
+    }
+
+    fn twice(&mut self, hostnames: &[(Scope, bool, Place)]) {
+        let meets = |a: &Scope, b: &Scope| a == b || *a == Scope::Cluster || *b == Scope::Cluster;
+        for (scope, config, place) in hostnames.iter().filter(|(_, config, _)| *config) {
+            if hostnames.iter().any(|(s, c, _)| c != config && meets(s, scope)) {
+                let message =
+                    "a host name both by HostnameConfig and by machine.network: Talos 1.12 and later refuse that";
+                let fix = "keep one of the two";
+                self.findings.push(Finding::warning("template-hostname-twice", place.clone(), message, fix));
+            }
+        }
+    }
+
+    /// Cilium's configuration inside of text: the ConfigMap, or the arguments of its installer.
+    fn cilium(&mut self, text: &str, place: Place) {
+        let config = text.contains("cilium-config") && text.contains("ConfigMap");
+        let install = text.contains("cilium install") || text.contains("name: cilium-install");
+        let sets_mtu = text.lines().any(|line| {
+            let line = line.trim_start().trim_start_matches("- ");
+            let key = line.trim_start_matches(['"', '\'']).to_ascii_lowercase();
+            key.starts_with("mtu") || line.contains("MTU=") || line.contains("mtu=")
+        });
+        if (config || install) && !sets_mtu {
+            self.no_mtu(place);
+        }
+    }
+
+    fn cilium_config(&mut self, document: &Node, at: At) {
+        let name = document.path(&["metadata", "name"]).and_then(Node::text);
+        let kind = document.get("kind").and_then(Node::text);
+        if name == Some("cilium-config") && kind == Some("ConfigMap") && document.path(&["data", "mtu"]).is_none() {
+            self.no_mtu(at.in_file(self.file));
+        }
+    }
+
+    fn no_mtu(&mut self, place: Place) {
+        let message = "Cilium without an MTU takes the 1280 of Omni's tunnel for every pod: slow, and nothing says why";
+        let fix = "set `mtu` in cilium-config (`MTU` in Helm values) to that of the machines' network, 1500 as a rule";
+        self.report(Severity::Warning, "template-cilium-mtu", place, message.to_owned(), fix);
+    }
+}
+
+/// True for a label that a kubelet may not set on its node (the NodeRestriction admission plugin of Kubernetes,
+/// plugin/pkg/admission/noderestriction, and kubelet/pkg/apis/well_known_labels.go).
+fn is_restricted(label: &str) -> bool {
+    const ALLOWED: &[&str] = &[
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/instance-type",
+    ];
+    let Some((namespace, _)) = label.split_once('/') else { return false };
+    let is_in = |name: &str| namespace == name || namespace.ends_with(&format!(".{name}"));
+    let own = is_in("kubelet.kubernetes.io") || is_in("node.kubernetes.io");
+    (is_in("kubernetes.io") || is_in("k8s.io")) && !own && !ALLOWED.contains(&label)
+}
+
+/// A static host name in a document of a patch; true if it is a HostnameConfig.
+fn hostname(document: &Node) -> Option<(bool, &Node)> {
+    let named = |node: &Node| node.text().is_some_and(|t| !t.is_empty());
+    if document.get("kind").and_then(Node::text) == Some("HostnameConfig") {
+        return document.get("hostname").filter(|n| named(n)).map(|n| (true, n));
+    }
+    document.path(&["machine", "network", "hostname"]).filter(|n| named(n)).map(|n| (false, n))
+}

@@ -1,0 +1,64 @@
+//! Dates as people and files write them, in UTC.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::tz::TimeZone;
+
+/// `time` as `2026-11-22T03:04:05Z`.
+pub fn rfc3339(time: SystemTime) -> String {
+    let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Seconds since 1970 of a date and time of day (hours, minutes, seconds) in UTC; `None` when there is no such date.
+pub fn unix(year: i64, month: i64, day: i64, [hour, minute, second]: [i64; 3]) -> Option<u64> {
+    let [month, day, hour, minute, second] = [month, day, hour, minute, second].map(|part| i8::try_from(part).ok());
+    let time = DateTime::new(i16::try_from(year).ok()?, month?, day?, hour?, minute?, second?, 0).ok()?;
+    u64::try_from(TimeZone::UTC.to_timestamp(time).ok()?.as_second()).ok()
+}
+
+/// The date of `seconds` since 1970, as `2026-11-22`.
+pub fn date(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d").to_string()
+}
+
+/// Seconds since 1970 of an HTTP date, `Sun, 22 Nov 2026 03:04:05 GMT` (RFC 9110, the one form that is still sent).
+pub fn http_date(text: &str) -> Option<u64> {
+    let time = DateTimeParser::new().parse_timestamp(text.strip_suffix(" GMT")?.to_owned() + " +0000").ok()?;
+    u64::try_from(time.as_second()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_795_316_645), "2026-11-22T03:04:05Z");
+    }
+
+    #[test]
+    fn dates_are_read_back() {
+        for seconds in [0, 951_782_399, 951_782_400, 1_795_316_645, 4_102_444_799] {
+            let text = rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+            let field = |at: usize, length: usize| text[at..at + length].parse::<i64>().unwrap();
+            let time = [field(11, 2), field(14, 2), field(17, 2)];
+            assert_eq!(unix(field(0, 4), field(5, 2), field(8, 2), time), Some(seconds));
+        }
+        assert_eq!(unix(2026, 13, 1, [0, 0, 0]), None);
+        assert_eq!(date(1_795_316_645), "2026-11-22");
+        assert_eq!(http_date("Sun, 22 Nov 2026 03:04:05 GMT"), Some(1_795_316_645));
+        for bad in ["", "Sun, 22 Nov 2026 03:04:05 CET", "Sunday", "Sun, 22 Foo 2026 03:04:05 GMT"] {
+            assert_eq!(http_date(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! "Did you mean …?": the known name that is nearest to a misspelt one.
+
+/// The candidate nearest to `name`, if one is near enough to be meant: case, `-` and `_` do not count, and up to a
+/// third of the letters may differ.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = normal(name);
+    if wanted.is_empty() || wanted.len() > 64 {
+        return None;
+    }
+    let limit = (wanted.len() / 3).max(1);
+    candidates
+        .into_iter()
+        // What is that much longer or shorter is that far away; `-` and `_` do not count, so this leaves room for some.
+        .filter(|c| c.len() + limit >= wanted.len())
+        .filter_map(|c| Some((distance(&wanted, &normal(c), limit)?, c)))
+        .filter(|(_, c)| *c != name)
+        .min_by_key(|(d, c)| (*d, c.len()))
+        .map(|(_, c)| c)
+}
+
+/// Up to `most` candidates that may be meant, nearest first: those [`nearest`] would take, then those with which `name`
+/// has a word in common (words are parted by `-`).
+pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let wanted = normal(name);
+    if wanted.is_empty() || wanted.len() > 64 {
+        return Vec::new();
+    }
+    let limit = (wanted.len() / 3).max(1);
+    let words: Vec<&str> = name.split('-').filter(|word| word.len() > 2).collect();
+    let mut found: Vec<(usize, usize, &str)> = Vec::new();
+    for candidate in candidates {
+        let far = wanted.len() + candidate.len();
+        let distance = distance(&wanted, &normal(candidate), far).unwrap_or(far);
+        let shared = candidate.split('-').filter(|word| words.contains(word)).count();
+        if distance <= limit || shared > 0 {
+            found.push((distance.saturating_sub(limit * shared), distance, candidate));
+        }
+    }
+    found.sort();
+    found.into_iter().take(most).map(|(.., candidate)| candidate).collect()
+}
+
+/// "did you mean `x`?" for the nearest candidate, or the list of all that are known.
+pub fn suggestion(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
+fn normal(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
+}
+
+/// Edit distance in which swapping two neighbors counts once, the most frequent typing error; `None` beyond `limit`.
+fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
+    (a.len().abs_diff(b.len()) <= limit).then(|| strsim::osa_distance(a, b)).filter(|distance| *distance <= limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_meant() {
+        assert_eq!(nearest("providerId", ["providerid", "providerdata"]), Some("providerid"));
+        assert_eq!(nearest("storageSelector", ["storage_selector", "node"]), Some("storage_selector"));
+        assert_eq!(nearest("vesrion", ["version"]), Some("version"));
+        assert_eq!(nearest("frobnicate", ["cores", "memory"]), None);
+        assert_eq!(nearest("ab", ["ba", "xy"]), Some("ba"), "a swap counts once");
+    }
+
+    #[test]
+    fn several_names_may_be_meant() {
+        let known = ["yaml-syntax", "yaml-encoding", "class-type", "class-wrong-type", "template-name"];
+        assert_eq!(several("yaml-sintax", known, 2), ["yaml-syntax", "yaml-encoding"]);
+        assert_eq!(several("wrong-type", known, 3), ["class-wrong-type", "class-type"]);
+        assert_eq!(several("frobnicate", known, 3), Vec::<&str>::new());
+    }
+}

@@ -1,0 +1,40 @@
+//! Where something stands in a user's file.
+
+use std::fmt;
+
+/// A position in one file: 1-based line and column, the column counted in characters as editors do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct At {
+    pub line: u32,
+    pub column: u32,
+}
+
+impl At {
+    /// The first character of a file; for findings that are about the whole of it.
+    pub const START: At = At { line: 1, column: 1 };
+
+    /// The same position with the file it is in.
+    pub fn in_file(self, file: &str) -> Place {
+        Place { file: file.to_owned(), line: self.line, column: self.column }
+    }
+}
+
+/// A position with its file, the form that people and editors can jump to. `Display` prints `file:line:column`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+impl From<selector::Position> for At {
+    fn from(position: selector::Position) -> At {
+        At { line: position.line, column: position.column }
+    }
+}

@@ -1,0 +1,160 @@
+//! From positioned YAML to typed values by the rules of Go's YAML library (go.yaml.in/yaml v4.0.0-rc.4,
+//! constructor.go): any scalar decodes into a string, `yes` into a typed bool, `2.0` into an integer.
+
+use super::yaml::{Data, Node, Value};
+use crate::nearest::{nearest, suggestion};
+use crate::spec::Finding;
+
+/// Unknown keys of one mapping that are listed; a file with more of them is not what it is taken for.
+pub const MAX_REPORTED: usize = 50;
+
+/// The rule ids that a decoder reports under, since classes and templates are judged by different programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    pub unknown_key: &'static str,
+    pub wrong_type: &'static str,
+    /// The levels of a file with their keys, for a key that stands at another level than its own.
+    pub levels: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// Decodes nodes of one file and collects what does not fit. Every method gives `None` for an absent or null value
+/// and for one of the wrong type, which it reports.
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    pub file: &'a str,
+    pub rules: Rules,
+    pub findings: Vec<Finding>,
+}
+
+impl<'a> Decoder<'a> {
+    /// A decoder for one file.
+    pub fn new(file: &'a str, rules: Rules) -> Decoder<'a> {
+        Decoder { file, rules, findings: Vec::new() }
+    }
+
+    /// Reports an error at a node.
+    pub fn error(&mut self, rule: &'static str, node: &Node, message: String, fix: impl Into<String>) {
+        self.findings.push(Finding::error(rule, node.at.in_file(self.file), message, fix));
+    }
+
+    fn mismatch(&mut self, node: &Node, key: &str, wanted: &str) {
+        let shown = match node.text() {
+            Some(text) if text.chars().count() <= 40 && !text.contains('\n') => format!("`{text}`"),
+            _ => node.tag_name().to_owned(),
+        };
+        let message = format!("`{key}` must be {wanted}, but is {shown}");
+        self.error(self.rules.wrong_type, node, message, format!("write {wanted}"));
+    }
+
+    /// True if the node is a mapping; an absent value counts as an empty one.
+    pub fn is_map(&mut self, node: &Node, key: &str) -> bool {
+        if !node.is_map() && !node.is_null() {
+            self.mismatch(node, key, "a mapping");
+        }
+        node.is_map()
+    }
+
+    /// Reports the unknown keys of a mapping, each with the nearest known one, or the level where it belongs.
+    pub fn known_keys(&mut self, node: &Node, known: &[&str], what: &str) {
+        let unknown = node.entries().iter().filter(|e| !known.contains(&e.key.as_str()));
+        for (n, entry) in unknown.enumerate() {
+            let place = entry.at.in_file(self.file);
+            if n == MAX_REPORTED {
+                let message = format!("more than {MAX_REPORTED} unknown keys in {what}: the rest is not listed");
+                self.findings.push(Finding::error(self.rules.unknown_key, place, message, "is this the right file?"));
+                break;
+            }
+            let message = format!("unknown key `{}` in {what}", entry.key);
+            let key = entry.key.as_str();
+            let level = self.rules.levels.iter().find(|(_, keys)| keys.contains(&key));
+            let fix = match level.filter(|_| nearest(key, known.iter().copied()).is_none()) {
+                Some((level, _)) => format!("move it: `{key}` belongs in {level}"),
+                None => suggestion(key, known),
+            };
+            self.findings.push(Finding::error(self.rules.unknown_key, place, message, fix));
+        }
+    }
+
+    /// The text of any scalar.
+    pub fn string(&mut self, node: &Node, key: &str) -> Option<String> {
+        match &node.data {
+            Data::Scalar(_) => node.text().map(str::to_owned),
+            _ => {
+                self.mismatch(node, key, "a string");
+                None
+            }
+        }
+    }
+
+    /// The string under a key of a mapping, with its node.
+    pub fn string_at<'n>(&mut self, map: &'n Node, key: &str) -> Option<(String, &'n Node)> {
+        let node = map.get(key)?;
+        self.string(node, key).map(|s| (s, node))
+    }
+
+    /// A bool; the words of YAML 1.1 (`yes`, `on`, `n`) count, as they do for a typed bool in Go.
+    pub fn boolean(&mut self, node: &Node, key: &str) -> Option<bool> {
+        match node.value() {
+            Some(Value::Null) => None,
+            Some(Value::Bool(b)) => Some(b),
+            Some(Value::Str("y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON")) => Some(true),
+            Some(Value::Str("n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF")) => Some(false),
+            _ => {
+                self.mismatch(node, key, "true or false");
+                None
+            }
+        }
+    }
+
+    /// An integer within bounds; a float without a fraction counts, as it does in Go.
+    pub fn integer(&mut self, node: &Node, key: &str, least: i128, most: i128) -> Option<i128> {
+        let number = match node.value() {
+            Some(Value::Null) => return None,
+            Some(Value::Int(n)) => Some(n),
+            Some(Value::Float(f)) if f.fract() == 0.0 && f.abs() < 1e18 => Some(f as i128),
+            _ => None,
+        };
+        let fitting = number.filter(|n| (least..=most).contains(n));
+        if fitting.is_none() {
+            let wanted = match number {
+                Some(_) => format!("a whole number from {least} to {most}"),
+                None => "a whole number".to_owned(),
+            };
+            self.mismatch(node, key, &wanted);
+        }
+        fitting
+    }
+
+    /// A list of strings with the nodes they came from.
+    pub fn strings(&mut self, node: &Node, key: &str) -> Option<Vec<String>> {
+        match &node.data {
+            // Go's YAML library leaves the nulls of a list out.
+            Data::Seq(items) => {
+                let items = items.iter().filter(|i| !i.is_null());
+                Some(items.map(|i| self.string(i, key).unwrap_or_default()).collect())
+            }
+            _ if node.is_null() => None,
+            _ => {
+                self.mismatch(node, key, "a list");
+                None
+            }
+        }
+    }
+
+    /// The items of a list; nothing for an absent value.
+    pub fn list<'n>(&mut self, node: &'n Node, key: &str) -> &'n [Node] {
+        if !matches!(node.data, Data::Seq(_)) && !node.is_null() {
+            self.mismatch(node, key, "a list");
+        }
+        node.items()
+    }
+
+    /// A mapping of strings, as labels and annotations are.
+    pub fn string_map(&mut self, node: &Node, key: &str) -> Vec<(String, String)> {
+        if !self.is_map(node, key) {
+            return Vec::new();
+        }
+        let entries = node.entries();
+        entries.iter().map(|e| (e.key.clone(), self.string(&e.value, &e.key).unwrap_or_default())).collect()
+    }
+}

@@ -1,0 +1,331 @@
+//! Machine classes: the resource `MachineClasses.omni.sidero.dev` as `omnictl apply` reads it.
+//!
+//! The form is that of omnictl v1.9.3: each document is a mapping of exactly `metadata` and `spec` (cosi-project/runtime
+//! v1.16.2 pkg/resource/protobuf/yaml.go); the keys of `spec` are the Go names in lower case without separators, and
+//! whatever else stands there is dropped silently, which is why every unknown key is an error here.
+
+mod render;
+
+use super::decode::{Decoder, Rules};
+use super::yaml::{self, Data, Node, TextAt};
+use super::{At, Parsed, Place};
+use crate::spec::Finding;
+use selector::is_timestamp;
+
+pub use render::{NewClass, render};
+
+/// The resource type of a machine class.
+pub const TYPE: &str = "MachineClasses.omni.sidero.dev";
+/// The namespace that `omnictl get` looks in; a class anywhere else is never seen again.
+pub const NAMESPACE: &str = "default";
+
+const RULES: Rules = Rules {
+    unknown_key: "class-unknown-key",
+    wrong_type: "class-wrong-type",
+    levels: &[
+        ("`metadata`", METADATA_KEYS),
+        ("`spec`", SPEC_KEYS),
+        ("`spec.autoprovision`", PROVISION_KEYS),
+        ("the text of `spec.autoprovision.providerdata`", super::provider_data::KEYS),
+    ],
+};
+/// Keys of `metadata`.
+pub const METADATA_KEYS: &[&str] = &[
+    "namespace",
+    "type",
+    "id",
+    "version",
+    "owner",
+    "phase",
+    "created",
+    "updated",
+    "finalizers",
+    "labels",
+    "annotations",
+];
+/// Keys of `spec`.
+pub const SPEC_KEYS: &[&str] = &["matchlabels", "autoprovision"];
+/// Keys of `spec.autoprovision`.
+pub const PROVISION_KEYS: &[&str] = &["providerid", "kernelargs", "metavalues", "providerdata", "grpctunnel"];
+
+/// One machine class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MachineClass {
+    pub id: String,
+    /// Empty if the file names none: Omni then stores the class where nothing finds it.
+    pub namespace: String,
+    pub labels: Vec<(String, String)>,
+    pub annotations: Vec<(String, String)>,
+    /// Selectors over machine labels: list items are alternatives, commas inside one are conditions.
+    pub match_labels: Vec<String>,
+    /// How the machines are made; mutually exclusive with `match_labels`.
+    pub auto_provision: Option<AutoProvision>,
+    /// Where the class's document starts.
+    pub place: Place,
+    /// Where its `metadata.id` stands.
+    pub id_at: At,
+    /// Where its `spec` stands.
+    pub spec_at: At,
+}
+
+/// The part of a class that has an infrastructure provider make its machines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutoProvision {
+    /// The provider's id in Omni, equal to its `--id`.
+    pub provider_id: String,
+    pub kernel_args: Vec<String>,
+    pub meta_values: Vec<(u32, String)>,
+    /// YAML as text, read by the provider alone; see [`super::provider_data`].
+    pub provider_data: String,
+    /// 0 unset, 1 enabled, 2 disabled (specs.GrpcTunnelMode).
+    pub grpc_tunnel: u8,
+    /// Where `autoprovision` stands, where `providerid` does, and where the text of `providerdata` starts.
+    pub at: At,
+    pub provider_id_at: At,
+    pub provider_data_at: TextAt,
+}
+
+/// True for the Kubernetes-style form that older guides show (`apiVersion: infrastructure.omni.siderolabs.io/v1alpha1`,
+/// `kind: MachineClass`), which no program reads.
+pub fn is_legacy(root: &Node) -> bool {
+    let api = root.get("apiVersion").and_then(Node::text).unwrap_or_default();
+    let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
+    api.starts_with("infrastructure.omni.siderolabs.io/") || kind == "MachineClass"
+}
+
+/// Reads every class of a file. The value holds the classes that could be made out, complete or not; documents of
+/// other resource types are reported and left out.
+pub fn parse(file: &str, bytes: &[u8]) -> Parsed<Vec<MachineClass>> {
+    let stream = yaml::load(file, bytes);
+    parse_stream(file, &stream)
+}
+
+/// The same over a stream that is already read.
+pub fn parse_stream(file: &str, stream: &yaml::Stream) -> Parsed<Vec<MachineClass>> {
+    let mut decoder = Decoder::new(file, RULES);
+    decoder.findings = stream.findings.clone();
+    let mut classes = Vec::new();
+    for document in &stream.documents {
+        duplicates_in_metadata(&mut decoder, &document.root);
+        if let Some(class) = resource(&mut decoder, &document.root) {
+            classes.push(class);
+        }
+    }
+    if stream.documents.is_empty() && !stream.is_broken() {
+        let place = At::START.in_file(file);
+        let fix = "describe a class in it, or delete it";
+        decoder.findings.push(Finding::error("class-no-document", place, "the file holds no document", fix));
+    }
+    let value = (!stream.is_broken() || !classes.is_empty()).then_some(classes);
+    Parsed { value, findings: decoder.findings }
+}
+
+/// omnictl reads `metadata` by hand and takes the last of two equal keys; everywhere else they are refused.
+fn duplicates_in_metadata(d: &mut Decoder<'_>, root: &Node) {
+    let Some(metadata) = root.get("metadata") else { return };
+    let labels = ["labels", "annotations"].iter().filter_map(|k| metadata.get(k)).flat_map(Node::entries);
+    let keys: Vec<At> = metadata.entries().iter().chain(labels).map(|e| e.at).collect();
+    let inside = |f: &Finding| keys.iter().any(|at| (at.line, at.column) == (f.place.line, f.place.column));
+    for finding in d.findings.iter_mut().filter(|f| f.rule == "yaml-duplicate-key") {
+        if inside(finding) {
+            finding.rule = "class-metadata-duplicate";
+        }
+    }
+}
+
+fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
+    if root.is_null() {
+        let message = "an empty document: omnictl crashes on it (\"resource is not set\")".to_owned();
+        d.error("class-empty-document", root, message, "remove the `---` that has nothing behind it");
+        return None;
+    }
+    if is_legacy(root) {
+        let message = "this Kubernetes-style MachineClass is no form that Omni reads: omnictl answers \
+                       \"expected 4 elements node, got 8\""
+            .to_owned();
+        d.error("class-legacy-form", root, message, "rewrite it with `cargo xtask machineclass-check --convert`");
+        return None;
+    }
+    if !root.is_map() {
+        let message = format!("a resource is a mapping of `metadata` and `spec`, this is {}", root.tag_name());
+        d.error("class-structure", root, message, "start the document with `metadata:`");
+        return None;
+    }
+    let (metadata, spec) = sections(d, root)?;
+    let class = metadata_of(d, root, metadata, spec)?;
+    Some(spec_of(d, class, spec))
+}
+
+fn sections<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<(&'n Node, &'n Node)> {
+    let mut sound = true;
+    for entry in root.entries().iter().take(super::decode::MAX_REPORTED) {
+        if !matches!(entry.key.as_str(), "metadata" | "spec") {
+            let message =
+                format!("top-level key `{}`: a resource has `metadata` and `spec` and nothing else", entry.key);
+            let fix = crate::nearest::suggestion(&entry.key, &["metadata", "spec"]);
+            d.findings.push(Finding::error("class-structure", entry.at.in_file(d.file), message, fix));
+            sound = false;
+        } else if !entry.value.is_map() {
+            let message = format!("`{}` must be a mapping, but is {}", entry.key, entry.value.tag_name());
+            d.findings.push(Finding::error(
+                "class-structure",
+                entry.at.in_file(d.file),
+                message,
+                "indent its keys below it",
+            ));
+            sound = false;
+        }
+    }
+    for key in ["metadata", "spec"] {
+        if root.entry(key).is_none() {
+            let message = format!("`{key}` is missing");
+            d.error("class-structure", root, message, "a resource is a mapping of `metadata` and `spec`");
+            sound = false;
+        }
+    }
+    match (root.get("metadata"), root.get("spec")) {
+        (Some(metadata), Some(spec)) if metadata.is_map() && spec.is_map() && (sound || root.entries().len() > 2) => {
+            Some((metadata, spec))
+        }
+        _ => None,
+    }
+}
+
+fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -> Option<MachineClass> {
+    d.known_keys(metadata, METADATA_KEYS, "metadata");
+    let kind = d.string_at(metadata, "type").map(|(s, _)| s).unwrap_or_default();
+    let at = metadata.get("type").unwrap_or(metadata);
+    if kind != TYPE {
+        if kind.ends_with(".sidero.dev") && crate::nearest::nearest(&kind, [TYPE]).is_none() {
+            let place = at.at.in_file(d.file);
+            let message = format!("this document is a {kind}, no machine class: it is not checked");
+            d.findings.push(Finding::warning("class-other-resource", place, message, "keep it in a file of its own"));
+        } else {
+            let message = match kind.as_str() {
+                "" => "`metadata.type` is missing".to_owned(),
+                other => format!("`{other}` is no resource type that omnictl knows"),
+            };
+            d.error("class-type", at, message, format!("write `type: {TYPE}`"));
+        }
+        return None;
+    }
+    let id = d.string_at(metadata, "id");
+    if id.as_ref().is_none_or(|(id, _)| id.is_empty()) {
+        d.error(
+            "class-id",
+            metadata.get("id").unwrap_or(metadata),
+            "`metadata.id` is missing".into(),
+            "name the class: `id: NAME`",
+        );
+    }
+    let namespace = d.string_at(metadata, "namespace").map(|(s, _)| s).unwrap_or_default();
+    if namespace != NAMESPACE {
+        let at = metadata.get("namespace").unwrap_or(metadata);
+        let (rule, message) = match namespace.as_str() {
+            "" => (
+                "class-namespace-missing",
+                "`metadata.namespace` is missing: omnictl accepts that, and the class is never seen again".to_owned(),
+            ),
+            other => ("class-namespace", format!("machine classes live in the namespace `default`, not in `{other}`")),
+        };
+        d.error(rule, at, message, "write `namespace: default`");
+    }
+    read_by_hand(d, metadata);
+    let labels = metadata.get("labels").map(|n| d.string_map(n, "labels")).unwrap_or_default();
+    let annotations = metadata.get("annotations").map(|n| d.string_map(n, "annotations")).unwrap_or_default();
+    let id_at = id.as_ref().map_or(metadata.at, |(_, n)| n.at);
+    let id = id.map(|(s, _)| s).unwrap_or_default();
+    let (place, spec_at) = (root.at.in_file(d.file), spec.at);
+    let (match_labels, auto_provision) = (Vec::new(), None);
+    Some(MachineClass { id, namespace, labels, annotations, match_labels, auto_provision, place, id_at, spec_at })
+}
+
+/// What omnictl's own reading of `metadata` refuses beyond wrong types (cosi-project/runtime v1.16.2
+/// pkg/resource/metadata.go): nulls for mappings and lists, aliases, and texts that mean nothing.
+fn read_by_hand(d: &mut Decoder<'_>, metadata: &Node) {
+    for entry in metadata.entries() {
+        let (key, value) = (entry.key.as_str(), &entry.value);
+        let text = value.scalar().map(|scalar| scalar.text.as_str());
+        let wanted = match (key, text) {
+            ("labels" | "annotations", Some(_)) if value.is_null() => "a mapping",
+            ("finalizers", _) if !matches!(value.data, Data::Seq(_)) => "a list",
+            ("version", Some(text)) if text != "undefined" && text.parse::<i64>().is_err() => "a whole number",
+            ("phase", Some(text)) if !matches!(text, "running" | "tearingDown") => "`running` or `tearingDown`",
+            ("created" | "updated", Some(text)) if !is_timestamp(text) => "a time like 2026-01-02T03:04:05Z",
+            // An alias has the place of what it stands for, which is before it.
+            _ if METADATA_KEYS.contains(&key)
+                && (value.at.line, value.at.column) < (entry.at.line, entry.at.column) =>
+            {
+                "written out: omnictl reads no alias here"
+            }
+            _ => continue,
+        };
+        let message = format!("`{key}` must be {wanted}");
+        d.error("class-wrong-type", value, message, format!("leave `{key}` out, or write {wanted}"));
+    }
+}
+
+fn spec_of(d: &mut Decoder<'_>, mut class: MachineClass, spec: &Node) -> MachineClass {
+    d.known_keys(spec, SPEC_KEYS, "spec (omnictl drops it silently)");
+    if let Some(node) = spec.get("matchlabels") {
+        class.match_labels = d.strings(node, "matchlabels").unwrap_or_default();
+    }
+    if let Some(node) = spec.get("autoprovision")
+        && d.is_map(node, "autoprovision")
+    {
+        class.auto_provision = Some(provision(d, node));
+    }
+    class
+}
+
+fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
+    d.known_keys(node, PROVISION_KEYS, "spec.autoprovision (omnictl drops it silently)");
+    let provider_id = d.string_at(node, "providerid");
+    let provider_id_at = provider_id.as_ref().map_or(node.at, |(_, n)| n.at);
+    let kernel_args = node.get("kernelargs").and_then(|n| d.strings(n, "kernelargs")).unwrap_or_default();
+    let meta_values = node.get("metavalues").map(|n| meta_values(d, n)).unwrap_or_default();
+    let grpc_tunnel =
+        node.get("grpctunnel").and_then(|n| d.integer(n, "grpctunnel", i128::from(i32::MIN), i128::from(i32::MAX)));
+    if let Some(n) = grpc_tunnel
+        && !(0..=2).contains(&n)
+    {
+        let message = format!("`grpctunnel: {n}` is none of 0 (as Omni is set up), 1 (on) and 2 (off)");
+        d.error("class-grpc-tunnel", node.get("grpctunnel").unwrap_or(node), message, "write 0, 1 or 2");
+    }
+    let (provider_data, provider_data_at) = provider_data(d, node);
+    AutoProvision {
+        provider_id: provider_id.map(|(s, _)| s).unwrap_or_default(),
+        kernel_args,
+        meta_values,
+        provider_data,
+        grpc_tunnel: grpc_tunnel.and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
+        at: node.at,
+        provider_id_at,
+        provider_data_at,
+    }
+}
+
+fn provider_data(d: &mut Decoder<'_>, node: &Node) -> (String, TextAt) {
+    let Some(data) = node.get("providerdata") else { return (String::new(), TextAt::point(node.at)) };
+    match &data.data {
+        Data::Scalar(scalar) => (data.text().unwrap_or_default().to_owned(), scalar.body),
+        _ => {
+            let message = "`providerdata` is a mapping, and must be a string that holds YAML".to_owned();
+            d.error("class-wrong-type", data, message, "write `providerdata: |` and leave the lines below as they are");
+            (String::new(), TextAt::point(data.at))
+        }
+    }
+}
+
+fn meta_values(d: &mut Decoder<'_>, node: &Node) -> Vec<(u32, String)> {
+    let mut values = Vec::new();
+    for item in d.list(node, "metavalues") {
+        if d.is_map(item, "metavalues") {
+            d.known_keys(item, &["key", "value"], "spec.autoprovision.metavalues (omnictl drops it silently)");
+            let key = item.get("key").and_then(|n| d.integer(n, "key", 0, i128::from(u32::MAX)));
+            let value = d.string_at(item, "value").map(|(s, _)| s).unwrap_or_default();
+            values.push((key.map_or(0, |k| k as u32), value));
+        }
+    }
+    values
+}

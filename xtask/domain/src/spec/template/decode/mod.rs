@@ -1,0 +1,399 @@
+//! Documents to a [`ClusterTemplate`], with every key that omnictl would refuse reported.
+
+mod content;
+
+use content::{healthcheck, manifest, patches};
+
+pub use content::{HEALTHCHECK_KEYS, MANIFEST_KEYS, PATCH_KEYS};
+
+use super::*;
+use crate::nearest::suggestion;
+use crate::spec::Finding;
+use crate::spec::decode::{Decoder, Rules};
+use crate::spec::yaml::{Stream, Value};
+
+const RULES: Rules = Rules {
+    unknown_key: "template-unknown-key",
+    wrong_type: "template-wrong-type",
+    levels: &[
+        ("`machineClass`", &["size"]),
+        ("`install` of a Machine", &["disk", "diskSelector"]),
+        ("`kubernetes`", &["manifests", "healthchecks"]),
+        ("`kubernetes` and `talos`", &["version"]),
+        ("`features`", FEATURE_KEYS),
+        ("`features.backupConfiguration`", &["interval"]),
+        ("a patch", &["idOverride", "inline", "file"]),
+        ("a manifest", &["mode"]),
+        ("`rolling` of a strategy", &["maxParallelism"]),
+        ("a Machine", MACHINE_KEYS),
+        ("a ControlPlane or Workers", SET_KEYS),
+        ("a Cluster", CLUSTER_KEYS),
+    ],
+};
+/// Keys that omnictl has known since a minor of 1.x only, with the mapping that holds each (the yaml tags of
+/// siderolabs/omni client/pkg/template/internal/models, compared over its tags).
+const SINCE: &[(&[&str], &str, u64)] = &[
+    (&[], "kernelArgs", 5),
+    (&[], "upgradeStrategy", 6),
+    (&["kubernetes"], "manifests", 7),
+    (&["kubernetes"], "healthchecks", 9),
+    (&["features"], "disablePublicDiscoveryService", 10),
+    (&["features"], "enableNodeAuditSkip", 10),
+    (&["install"], "diskSelector", 11),
+];
+/// Kinds of documents.
+pub const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
+/// Keys that omnictl knows, which editors complete too.
+pub const CLUSTER_KEYS: &[&str] = &[
+    "kind",
+    "name",
+    "labels",
+    "annotations",
+    "kubernetes",
+    "talos",
+    "features",
+    "patches",
+    "systemExtensions",
+    "kernelArgs",
+];
+/// Keys that omnictl knows, which editors complete too.
+pub const FEATURE_KEYS: &[&str] = &[
+    "diskEncryption",
+    "enableWorkloadProxy",
+    "useEmbeddedDiscoveryService",
+    "backupConfiguration",
+    "disablePublicDiscoveryService",
+    "enableNodeAuditSkip",
+];
+/// Keys that omnictl knows, which editors complete too.
+pub const SET_KEYS: &[&str] = &[
+    "kind",
+    "name",
+    "labels",
+    "annotations",
+    "machines",
+    "machineClass",
+    "patches",
+    "systemExtensions",
+    "kernelArgs",
+    "bootstrapSpec",
+    "updateStrategy",
+    "deleteStrategy",
+    "upgradeStrategy",
+];
+/// Keys that omnictl knows, which editors complete too.
+pub const MACHINE_KEYS: &[&str] =
+    &["kind", "name", "labels", "annotations", "locked", "install", "patches", "systemExtensions", "kernelArgs"];
+
+/// Reads a template from a stream that is already loaded.
+pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
+    let mut d = Decoder::new(file, RULES);
+    d.findings = stream.findings.clone();
+    let mut cluster: Option<ClusterTemplate> = None;
+    let (mut sets, mut machines) = (Vec::new(), Vec::new());
+    let mut legacy = false;
+    let mut newer = Vec::new();
+    for document in &stream.documents {
+        let root = &document.root;
+        let Some(kind) = kind(&mut d, root) else { continue };
+        newer.extend(newer_keys(root));
+        match kind {
+            "Cluster" if is_kubernetes_style(root) => {
+                legacy = true;
+                let message = "this is a Kubernetes-style form, which omnictl refuses: a template has `kind`, `name`, \
+                               `kubernetes` and `talos` at the top, and a document for each machine set"
+                    .to_owned();
+                d.error("template-legacy-form", root, message, "write it in the real form, see clusters/");
+            }
+            "Cluster" => {
+                legacy |= is_legacy(root);
+                let next = cluster_of(&mut d, root);
+                match &mut cluster {
+                    None => cluster = Some(next),
+                    Some(first) => {
+                        first.cluster_documents += 1;
+                        first.second_cluster_at.get_or_insert(root.at);
+                    }
+                }
+            }
+            "Machine" => machines.push(machine(&mut d, root)),
+            kind => sets.push(set(&mut d, root, kind == "ControlPlane")),
+        }
+    }
+    if let Some(cluster) = &mut cluster {
+        (cluster.sets, cluster.machines, cluster.newer_keys) = (sets, machines, newer);
+    } else if !stream.is_broken() && !legacy {
+        let message = "template should contain 1 cluster, got 0".to_owned();
+        let fix = "start the file with a document of `kind: Cluster`";
+        d.findings.push(Finding::error("template-no-cluster", At::START.in_file(file), message, fix));
+    }
+    // The nested form has no ControlPlane document because it holds the control plane itself.
+    let no_control_plane = cluster.as_ref().is_some_and(|c| c.control_plane().is_none());
+    if no_control_plane && !legacy && !stream.is_broken() {
+        let at = cluster.as_ref().map_or(At::START.in_file(file), |c| c.place.clone());
+        let fix = "add a document of `kind: ControlPlane` behind a line `---`";
+        d.findings.push(Finding::error(
+            "template-no-control-plane",
+            at,
+            "template should contain 1 controlplane, got 0",
+            fix,
+        ));
+    }
+    Parsed { value: cluster, findings: d.findings }
+}
+
+/// The keys of a document that not every omnictl knows.
+fn newer_keys(root: &Node) -> impl Iterator<Item = NewerKey> + '_ {
+    SINCE.iter().filter_map(|(parents, key, since)| {
+        let entry = root.path(parents)?.entry(key)?;
+        Some(NewerKey { key, since: *since, at: entry.at })
+    })
+}
+
+fn kind<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<&'n str> {
+    if !root.is_map() {
+        let message = match root.is_null() {
+            true => "an empty document: omnictl refuses it (\"unexpected node kind\")".to_owned(),
+            false => format!("a template document is a mapping, this is {}", root.tag_name()),
+        };
+        d.error("template-not-a-mapping", root, message, "remove the `---` that has nothing behind it");
+        return None;
+    }
+    let Some(entry) = root.entry("kind") else {
+        let fix = format!("start the document with `kind:` and one of {}", KINDS.join(", "));
+        d.error("template-kind", root, "`kind` is missing".into(), fix);
+        return None;
+    };
+    let kind = entry.value.text().unwrap_or_default();
+    if !KINDS.contains(&kind) {
+        let message = format!("unknown model kind `{kind}`");
+        d.error("template-kind", &entry.value, message, suggestion(kind, KINDS));
+        return None;
+    }
+    Some(kind)
+}
+
+fn cluster_of(d: &mut Decoder<'_>, root: &Node) -> ClusterTemplate {
+    if is_legacy(root) {
+        legacy(d, root);
+    } else {
+        d.known_keys(root, CLUSTER_KEYS, "a Cluster");
+    }
+    let name = d.string_at(root, "name");
+    let kubernetes = root.get("kubernetes").filter(|n| d.is_map(n, "kubernetes"));
+    let talos = root.get("talos").filter(|n| d.is_map(n, "talos"));
+    if let Some(kubernetes) = kubernetes {
+        d.known_keys(kubernetes, &["version", "manifests", "healthchecks"], "kubernetes");
+    }
+    if let Some(talos) = talos {
+        d.known_keys(talos, &["version"], "talos");
+    }
+    let kubernetes_version = kubernetes.and_then(|n| d.string_at(n, "version"));
+    let talos_version = talos.and_then(|n| d.string_at(n, "version"));
+    let (labels, annotations) = descriptors(d, root);
+    let list = |d: &mut Decoder<'_>, key| kubernetes.and_then(|k| k.get(key)).map_or(Vec::new(), |n| maps(d, n, key));
+    let manifests = list(d, "manifests").into_iter().map(|n| manifest(d, n)).collect();
+    let healthchecks = list(d, "healthchecks").into_iter().map(|n| healthcheck(d, n)).collect();
+    ClusterTemplate {
+        name_at: name.as_ref().map_or(root.at, |(_, n)| n.at),
+        name: name.map(|(s, _)| s).unwrap_or_default(),
+        kubernetes_at: kubernetes_version.as_ref().map_or(kubernetes.map_or(root.at, |k| k.at), |(_, n)| n.at),
+        kubernetes_version: kubernetes_version.map(|(s, _)| s).unwrap_or_default(),
+        talos_at: talos_version.as_ref().map_or(talos.map_or(root.at, |t| t.at), |(_, n)| n.at),
+        talos_version: talos_version.map(|(s, _)| s).unwrap_or_default(),
+        features: features(d, root),
+        labels,
+        annotations,
+        system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
+        kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
+        patches: patches(d, root),
+        manifests,
+        healthchecks,
+        sets: Vec::new(),
+        machines: Vec::new(),
+        newer_keys: Vec::new(),
+        place: root.at.in_file(d.file),
+        cluster_documents: 1,
+        second_cluster_at: None,
+    }
+}
+
+fn legacy(d: &mut Decoder<'_>, root: &Node) {
+    let at = ["controlPlane", "controlplane", "workers"].iter().find_map(|k| root.entry(k)).map_or(root.at, |e| e.at);
+    let message = "this is the nested form of older guides, which omnictl refuses (\"field controlPlane not found in type \
+                   models.Cluster\"): each machine set is a document of its own";
+    let fix = "rewrite it with `cargo xtask cluster-check --convert`";
+    d.findings.push(Finding::error("template-legacy-form", at.in_file(d.file), message, fix));
+}
+
+fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
+    let mut features = Features::default();
+    let Some(node) = root.get("features").filter(|n| d.is_map(n, "features")) else { return features };
+    d.known_keys(node, FEATURE_KEYS, "features");
+    let mut flag = |key| node.get(key).and_then(|n| d.boolean(n, key)).unwrap_or_default();
+    features.disk_encryption = flag("diskEncryption");
+    features.enable_workload_proxy = flag("enableWorkloadProxy");
+    features.use_embedded_discovery_service = flag("useEmbeddedDiscoveryService");
+    for key in ["disablePublicDiscoveryService", "enableNodeAuditSkip"] {
+        flag(key);
+    }
+    features.disk_encryption_at = node.entry("diskEncryption").map(|e| e.at);
+    if let Some(backup) = node.get("backupConfiguration").filter(|n| d.is_map(n, "backupConfiguration")) {
+        d.known_keys(backup, &["interval"], "backupConfiguration");
+        if let Some(interval) = backup.get("interval") {
+            features.backup_interval_at = Some(interval.at);
+            features.backup_interval_s = duration(d, interval);
+        }
+    }
+    features
+}
+
+/// A Go duration in seconds.
+fn duration(d: &mut Decoder<'_>, node: &Node) -> f64 {
+    let seconds = match node.value() {
+        Some(Value::Null | Value::Int(0)) => Some(0.0),
+        Some(Value::Str(text)) => selector::time::duration(text).map(|nanos| nanos as f64 / 1e9),
+        _ => None,
+    };
+    seconds.unwrap_or_else(|| {
+        let shown = node.text().unwrap_or_default();
+        let message = format!("`interval: {shown}` is not a valid duration");
+        d.error("template-interval", node, message, "write a number with its unit, like `1h` or `90m`");
+        0.0
+    })
+}
+
+fn set(d: &mut Decoder<'_>, root: &Node, control_plane: bool) -> MachineSet {
+    d.known_keys(root, SET_KEYS, if control_plane { "a ControlPlane" } else { "Workers" });
+    let name = d.string_at(root, "name").map(|(s, n)| (s, n.at));
+    let kind = match control_plane {
+        true => SetKind::ControlPlane,
+        false => SetKind::Workers { name: name.as_ref().map(|(s, _)| s.clone()).unwrap_or_default() },
+    };
+    let (labels, annotations) = descriptors(d, root);
+    let machines = root.get("machines").map_or(&[][..], |n| d.list(n, "machines"));
+    // Go's YAML library leaves the nulls of a list out.
+    let machines = machines.iter().filter(|n| !n.is_null());
+    let machines = machines.map(|n| (d.string(n, "machines").unwrap_or_default(), n.at)).collect();
+    MachineSet {
+        kind,
+        class: root.get("machineClass").filter(|n| d.is_map(n, "machineClass")).map(|n| class_ref(d, n)),
+        machines,
+        labels,
+        annotations,
+        system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
+        kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
+        patches: patches(d, root),
+        bootstrap_spec: root.get("bootstrapSpec").filter(|n| d.is_map(n, "bootstrapSpec")).map(|n| bootstrap(d, n)),
+        update_strategy: strategy(d, root, "updateStrategy"),
+        delete_strategy: strategy(d, root, "deleteStrategy"),
+        upgrade_strategy: strategy(d, root, "upgradeStrategy"),
+        kernel_args_at: root.entry("kernelArgs").map(|e| e.at),
+        system_extensions_at: root.entry("systemExtensions").map(|e| e.at),
+        name,
+        place: root.at.in_file(d.file),
+    }
+}
+
+fn class_ref(d: &mut Decoder<'_>, node: &Node) -> ClassRef {
+    d.known_keys(node, &["name", "size"], "machineClass");
+    let name = d.string_at(node, "name");
+    let size = node.get("size");
+    ClassRef {
+        name_at: name.as_ref().map_or(node.at, |(_, n)| n.at),
+        name: name.map(|(s, _)| s).unwrap_or_default(),
+        size: size.map_or(Size::Count(0), |n| size_of(d, n)),
+        size_at: size.map_or(node.at, |n| n.at),
+    }
+}
+
+fn size_of(d: &mut Decoder<'_>, node: &Node) -> Size {
+    let Some(text) = d.string(node, "size") else { return Size::Count(0) };
+    match text.as_str() {
+        "unlimited" | "Unlimited" | "∞" | "infinity" => Size::Unlimited,
+        "Static" => Size::Count(0),
+        digits => {
+            // strconv.ParseUint takes digits alone, Rust's parse also a sign.
+            let count = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+            count.map(Size::Count).unwrap_or_else(|| {
+                let message = format!("invalid machine count `{text}`");
+                d.error("template-size", node, message, "write a whole number, or `unlimited`");
+                Size::Count(0)
+            })
+        }
+    }
+}
+
+fn bootstrap(d: &mut Decoder<'_>, node: &Node) -> BootstrapSpec {
+    d.known_keys(node, &["clusterUUID", "snapshot"], "bootstrapSpec");
+    let cluster_uuid = d.string_at(node, "clusterUUID").map(|(s, _)| s).unwrap_or_default();
+    let snapshot = d.string_at(node, "snapshot").map(|(s, _)| s).unwrap_or_default();
+    BootstrapSpec { cluster_uuid, snapshot, at: node.at }
+}
+
+fn strategy(d: &mut Decoder<'_>, root: &Node, key: &str) -> Option<Strategy> {
+    let entry = root.entry(key)?;
+    let node = Some(&entry.value).filter(|n| d.is_map(n, key))?;
+    d.known_keys(node, &["type", "rolling"], key);
+    let kind = d.string_at(node, "type");
+    if let Some((kind, at)) = &kind
+        && !matches!(kind.as_str(), "Rolling" | "Unset")
+    {
+        d.error(
+            "template-strategy",
+            at,
+            format!("invalid update strategy type `{kind}`"),
+            "write `Rolling` or `Unset`",
+        );
+    }
+    let rolling = node.get("rolling").filter(|n| d.is_map(n, "rolling"));
+    let max_parallelism = rolling.and_then(|rolling| {
+        d.known_keys(rolling, &["maxParallelism"], "rolling");
+        rolling.get("maxParallelism").and_then(|n| d.integer(n, "maxParallelism", 0, i128::from(u32::MAX)))
+    });
+    let kind = kind.map(|(s, _)| s);
+    Some(Strategy { kind, max_parallelism: max_parallelism.map(|n| n as u32), at: entry.at })
+}
+
+fn machine(d: &mut Decoder<'_>, root: &Node) -> Machine {
+    d.known_keys(root, MACHINE_KEYS, "a Machine");
+    let name = d.string_at(root, "name");
+    let (labels, annotations) = descriptors(d, root);
+    let install = root.get("install").filter(|n| d.is_map(n, "install"));
+    let install_disk = install.and_then(|install| {
+        d.known_keys(install, &["disk", "diskSelector"], "install");
+        d.string_at(install, "diskSelector");
+        d.string_at(install, "disk").map(|(s, _)| s)
+    });
+    Machine {
+        name_at: name.as_ref().map_or(root.at, |(_, n)| n.at),
+        name: name.map(|(s, _)| s).unwrap_or_default(),
+        locked: root.get("locked").and_then(|n| d.boolean(n, "locked")).unwrap_or_default(),
+        locked_at: root.entry("locked").map(|e| e.at),
+        install_disk: install_disk.unwrap_or_default(),
+        labels,
+        annotations,
+        system_extensions: root.get("systemExtensions").and_then(|n| d.strings(n, "systemExtensions")),
+        kernel_args: root.get("kernelArgs").and_then(|n| d.strings(n, "kernelArgs")),
+        patches: patches(d, root),
+        place: root.at.in_file(d.file),
+    }
+}
+
+fn descriptors(d: &mut Decoder<'_>, node: &Node) -> (Vec<Label>, Vec<Label>) {
+    let mut read = |key: &str| {
+        let Some(map) = node.get(key).filter(|n| d.is_map(n, key)) else { return Vec::new() };
+        let mut label = |e: &yaml::Entry| Label {
+            key: e.key.clone(),
+            value: d.string(&e.value, &e.key).unwrap_or_default(),
+            at: e.at,
+        };
+        map.entries().iter().map(&mut label).collect()
+    };
+    (read("labels"), read("annotations"))
+}
+
+/// The mappings of a list; anything else in it is reported.
+fn maps<'n>(d: &mut Decoder<'_>, list: &'n Node, key: &str) -> Vec<&'n Node> {
+    d.list(list, key).iter().filter(|item| d.is_map(item, key)).collect()
+}

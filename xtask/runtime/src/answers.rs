@@ -1,0 +1,84 @@
+//! Answers to prompts. Each is checked where it is typed and asked for again with the reason; what was accepted is kept in a
+//! private file until its task is done, so that a failure later on loses none of them: the next run offers them as defaults.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use crate::cx::Cx;
+use crate::files;
+use domain::failure::{Failure, Missing};
+use domain::secret::Secret;
+use domain::spec::env::EnvFile;
+
+/// The answers of one task.
+pub struct Answers<'a> {
+    cx: &'a Cx,
+    path: PathBuf,
+    kept: RefCell<EnvFile>,
+}
+
+impl<'a> Answers<'a> {
+    /// The answers that an earlier run of this task has left; none where they cannot be read.
+    pub fn of(cx: &'a Cx) -> Answers<'a> {
+        let path = cx.paths.answers(cx.task);
+        let text = files::read_text_if_there(&path).ok().flatten().unwrap_or_default();
+        let kept = EnvFile::parse(&cx.paths.show(&path), &text).unwrap_or_default();
+        Answers { cx, path, kept: RefCell::new(kept) }
+    }
+
+    /// Asks until `check` accepts the answer, and returns what it made of it. An earlier answer is the default.
+    ///
+    /// # Errors
+    /// As [`crate::ui::Prompter::ask`].
+    pub fn ask<T>(
+        &self,
+        key: &str,
+        question: &str,
+        default: Option<&str>,
+        missing: Missing,
+        check: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let earlier = self.earlier(key).filter(|answer| check(answer).is_ok());
+        let default = earlier.as_deref().or(default);
+        let (answer, value) = self.cx.ask.ask_until(question, default, missing, check)?;
+        self.keep(key, &answer);
+        Ok(value)
+    }
+
+    /// The same for a secret, typed without echo.
+    ///
+    /// # Errors
+    /// As [`Answers::ask`].
+    pub fn ask_secret<T>(
+        &self,
+        key: &str,
+        question: &str,
+        missing: Missing,
+        check: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let earlier = self.earlier(key).filter(|answer| check(answer).is_ok()).map(Secret::new);
+        let (answer, value) = self.cx.ask.ask_secret_until(question, earlier.as_ref(), missing, check)?;
+        self.keep(key, answer.expose());
+        Ok(value)
+    }
+
+    fn earlier(&self, key: &str) -> Option<String> {
+        self.kept.borrow().get(key).map(str::to_owned)
+    }
+
+    /// Keeps an answer. Where that fails the answer still counts in this run.
+    fn keep(&self, key: &str, answer: &str) {
+        if self.cx.dry_run {
+            return;
+        }
+        self.kept.borrow_mut().set(key, answer);
+        let _ = files::write_atomically(&self.path, self.kept.borrow().text().as_bytes(), files::PRIVATE);
+    }
+}
+
+/// Removes the answers of a task that is done: they are where they belong.
+pub fn forget(cx: &Cx) {
+    if !cx.dry_run {
+        let _ = std::fs::remove_file(cx.paths.answers(cx.task));
+    }
+}

@@ -1,0 +1,220 @@
+//! The context that every task gets: where the project is, what is configured, how to ask, report and run programs.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::files;
+use crate::paths::Paths;
+use crate::proc::Proc;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::ui::{Prompter, Ui};
+use domain::failure::{Code, Failure};
+
+/// Everything that a task may use. Shared by side-by-side checks.
+pub struct Cx {
+    pub task: &'static str,
+    pub paths: Paths,
+    pub settings: Settings,
+    pub ui: Ui,
+    pub ask: Prompter,
+    pub proc: Proc,
+    /// Show the plan, change nothing.
+    pub dry_run: bool,
+    /// Whose machines may be destroyed without typing the name.
+    pub allow_destroy: Vec<String>,
+    /// How long waits may take, when the operator says so.
+    pub timeout: Option<Duration>,
+    /// The operator accepts that the login to Proxmox is sent unencrypted.
+    pub insecure_http: bool,
+}
+
+/// The locks of a changing task: held as long as the value lives, and by the kernel no longer than the process does.
+pub struct Lock {
+    _held: Vec<File>,
+}
+
+/// A reading task holds the lock of the checkout while it notes what it saw: that is worth waiting for.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+impl Cx {
+    /// Takes the locks that only one changing task may hold: that of this user on this host, because checkouts share Docker
+    /// and Omni, and that of the checkout. A dry run changes nothing and takes none.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] that names the task and the pid that hold it.
+    pub fn lock(&self) -> Result<Lock, Failure> {
+        if self.dry_run {
+            return Ok(Lock { _held: Vec::new() });
+        }
+        let mut lock = self.lock_checkout()?;
+        let path = self.paths.host_lock();
+        let failed = |error: std::io::Error| cannot_lock(&path, &error);
+        path.parent().map_or(Ok(()), files::own_dir).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(files::PRIVATE);
+        let mut host = files::open_file(&path, &mut options).map_err(failed)?;
+        if !taken(&host, PATIENCE).map_err(failed)? {
+            return Err(self.conflict(&path));
+        }
+        // For the one who comes second; the lock itself is the kernel's.
+        host.set_len(0).and_then(|()| host.write_all(self.note().as_bytes())).map_err(failed)?;
+        lock._held.push(host);
+        Ok(lock)
+    }
+
+    /// Takes the lock of the checkout alone, for a task that changes nothing but its files.
+    ///
+    /// # Errors
+    /// As [`Cx::lock`].
+    pub fn lock_checkout(&self) -> Result<Lock, Failure> {
+        let lock = self.lock_within(PATIENCE)?;
+        let path = self.paths.checkout_note();
+        if !self.dry_run && path.parent().is_some_and(|dir| files::own_dir(dir).is_ok()) {
+            // Without the note the one who comes second learns that somebody holds the lock, and not who.
+            let _ = files::write_atomically(&path, self.note().as_bytes(), files::PRIVATE);
+        }
+        Ok(lock)
+    }
+
+    /// Who holds a lock: task, process and checkout.
+    fn note(&self) -> String {
+        format!("{} {} {}", self.task, std::process::id(), self.paths.root().display())
+    }
+
+    /// The same for a reading task that notes what it saw: it does not wait.
+    ///
+    /// # Errors
+    /// As [`Cx::lock`].
+    pub fn lock_now(&self) -> Result<Lock, Failure> {
+        self.lock_within(Duration::ZERO)
+    }
+
+    /// The lock of the checkout is one on its directory: every user of it sees it, and no cleaning removes it.
+    fn lock_within(&self, patience: Duration) -> Result<Lock, Failure> {
+        if self.dry_run {
+            return Ok(Lock { _held: Vec::new() });
+        }
+        let root = self.paths.root();
+        let failed = |error: std::io::Error| cannot_lock(root, &error);
+        let checkout = File::open(root).map_err(failed)?;
+        match taken(&checkout, patience) {
+            Ok(false) => return Err(self.conflict(&self.paths.checkout_note())),
+            // NFS locks no directory; the lock of the host is held all the same.
+            Err(error) if Errno::from_io_error(&error) != Some(Errno::BADF) => return Err(failed(error)),
+            _ => {}
+        }
+        self.paths.written().iter().for_each(|dir| files::sweep(dir));
+        Ok(Lock { _held: vec![checkout] })
+    }
+
+    /// Another task runs: which one, if it has said so in `note`.
+    fn conflict(&self, note: &Path) -> Failure {
+        let text = files::read_up_to(note, 4096).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = text.unwrap_or_default();
+        let mut words = text.splitn(3, ' ');
+        let message = match (words.next(), words.next(), words.next()) {
+            (Some(task), Some(pid), Some(root)) if Path::new(root) != self.paths.root() => {
+                format!("`{task}` (pid {pid}) in `{root}` is changing Docker or Omni")
+            }
+            (Some(task), Some(pid), Some(_)) => format!("`{task}` (pid {pid}) is changing this project"),
+            _ => "another task is changing this project".to_owned(),
+        };
+        Failure::new(Code::Conflict, message)
+            .cause("two tasks at once would undo each other's work")
+            .hint("wait for it to end, or end it, then run this again")
+    }
+
+    /// Whether all of these can be written in the end, which is known before the first change. A dry run writes nothing.
+    ///
+    /// # Errors
+    /// As [`files::check_writable`].
+    pub fn writable(&self, paths: &[PathBuf]) -> Result<(), Failure> {
+        if self.dry_run {
+            return Ok(());
+        }
+        paths.iter().try_for_each(|path| files::check_writable(path))
+    }
+
+    /// The state as it is on disk now, to be changed and saved by a task that has proved its effect.
+    ///
+    /// # Errors
+    /// As [`State::load`].
+    pub fn fresh_state(&self) -> Result<State, Failure> {
+        State::load(&self.paths.state(), &self.paths.show(&self.paths.state()))
+    }
+
+    /// Saves `state` with its sections for people brought up to date.
+    ///
+    /// # Errors
+    /// As [`State::save`]; [`Code::Interrupted`] when a look was given up at Ctrl-C: what is kept would be a guess.
+    pub fn save_state(&self, mut state: State) -> Result<(), Failure> {
+        if self.dry_run {
+            return Ok(());
+        }
+        if let Some(cut) = crate::proc::cut() {
+            return Err(cut);
+        }
+        let (status, next) = crate::summary::sections(&state);
+        state.section("Current Status", &status);
+        state.section("Next Steps", &next);
+        state.save(&self.paths.state())
+    }
+
+    /// How long a wait may take: the operator's `--timeout`, or `default`.
+    pub fn limit(&self, default: Duration) -> Duration {
+        self.timeout.unwrap_or(default)
+    }
+
+    /// Reads a file of the project that must be there.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] with the way to make it.
+    pub fn read(&self, path: &std::path::Path, hint: &str) -> Result<Vec<u8>, Failure> {
+        files::read_if_there(path)?.ok_or_else(|| {
+            Failure::new(Code::NotFound, format!("`{}` does not exist", self.paths.show(path))).hint(hint)
+        })
+    }
+
+    /// A context of nothing: for unit tests of adapters.
+    #[cfg(test)]
+    pub fn for_tests(host: PathBuf) -> Cx {
+        let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        Cx {
+            task: "test",
+            paths: Paths::find(Some(root), root).expect("the repository is a project").with_host(host),
+            settings: Settings::default(),
+            ui: Ui::new(crate::ui::Style { quiet: true, ..Default::default() }),
+            ask: Prompter::new(false, false),
+            proc: Proc::new(None, "test", None),
+            dry_run: false,
+            allow_destroy: Vec::new(),
+            timeout: None,
+            insecure_http: false,
+        }
+    }
+}
+
+fn cannot_lock(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("cannot lock `{}`", path.display()))
+        .cause(error.to_string())
+        .hint(files::mend(path, error))
+}
+
+/// Takes the lock on `file` within `patience`; false when another process keeps it.
+fn taken(file: &File, patience: Duration) -> std::io::Result<bool> {
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}

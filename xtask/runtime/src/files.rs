@@ -1,0 +1,510 @@
+//! Files that are either as they were or complete: written beside their place, synced, and renamed over it.
+
+use std::fs::{self, DirBuilder, File, FileType, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
+use rustix::io::Errno;
+use tempfile::{NamedTempFile, TempDir};
+
+use domain::failure::{Code, Failure, Kind};
+
+/// Mode of files that hold secrets.
+pub const PRIVATE: u32 = 0o600;
+/// No file that is read as a whole is larger.
+const MOST: u64 = 32 << 20;
+/// What stands in the name of a file that is not yet complete, before a part that nobody can guess.
+const TEMP: &str = ".omni-scale-";
+/// Mode of files that are committed.
+pub const SHARED: u32 = 0o644;
+
+/// What to do about a file that cannot be read or written, by what the system says of it.
+pub fn mend(path: &Path, error: &std::io::Error) -> String {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).display().to_string();
+    match error.kind() {
+        ErrorKind::StorageFull => format!("free some space on its file system: `df -h {dir}`"),
+        ErrorKind::QuotaExceeded => "the quota is used up: `quota` shows it".to_owned(),
+        ErrorKind::FileTooLarge => "this shell limits the size of files: `ulimit -f unlimited`".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {dir}`"),
+        ErrorKind::IsADirectory => format!(
+            "a directory stands in its place, as docker makes one for a mount whose file is missing: `rmdir {}`",
+            path.display()
+        ),
+        ErrorKind::ResourceBusy => "it is mounted by itself, and cannot be replaced: mount its directory".to_owned(),
+        _ if Errno::from_io_error(error) == Some(Errno::PERM) => {
+            format!("run the task as its owner; the file or its directory may be immutable: `lsattr -d {dir}`")
+        }
+        _ => "run the task as the owner of the checkout, or fix the owner and mode of the file and its directory"
+            .to_owned(),
+    }
+}
+
+/// Replaces `path` by `contents` at once, with `mode`. A reader sees the old file or the new one, also after a crash.
+///
+/// # Errors
+/// [`Code::Failed`] that names the path and the reason; the old file is then untouched.
+pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
+            .cause(format!("{what}: {error}"))
+            .hint(mend(path, &error))
+    };
+    // The parent of a bare name is the empty path, which names no directory.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|error| failed("creating its directory", error))?;
+    // A link would be replaced by a file: write where it leads.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(other) = fs::metadata(&place).ok().and_then(|meta| other_than_file(meta.file_type())) {
+        return Err(failed("replacing it", other));
+    }
+    let written = (|| {
+        let temp = written_beside(&place, contents, mode)?;
+        temp.persist(&place).map_err(|error| error.error)?;
+        File::open(fs::canonicalize(parent)?)?.sync_all()
+    })();
+    written.map_err(|error| failed("writing beside it and renaming", error))
+}
+
+/// A complete file beside `place`, which is removed unless it takes that name. It is locked while it is ours: what a
+/// killed run left behind is not.
+fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<NamedTempFile> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Opened here, so that an error is the system's own, by which it is explained.
+    let open = |path: &Path| OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
+    let mut temp = tempfile::Builder::new().prefix(&format!(".{name}{TEMP}")).suffix(".tmp").make_in(dir, open)?;
+    let file = temp.as_file_mut();
+    // A file system without locks has no leftovers removed either.
+    let _ = file.try_lock();
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    Ok(temp)
+}
+
+/// Writes a file that must not be there yet, whole, with `mode`.
+///
+/// # Errors
+/// [`Code::Conflict`] when it is there: it stays as it is. [`Code::Failed`] otherwise.
+pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            return Failure::new(Code::Conflict, format!("`{}` exists, and is not written over", path.display()));
+        }
+        Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
+            .cause(error.to_string())
+            .hint(mend(path, &error))
+    };
+    let temp = written_beside(path, contents, mode).map_err(failed)?;
+    temp.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
+}
+
+/// Takes `path` from everyone but its owner.
+///
+/// # Errors
+/// [`Code::Failed`] with the path.
+pub fn protect(path: &Path) -> Result<(), Failure> {
+    fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)).map_err(|error| {
+        Failure::new(Code::Failed, format!("cannot change the mode of `{}`", path.display()))
+            .cause(error.to_string())
+            .hint("it belongs to another user: `sudo chown`")
+    })
+}
+
+/// Removes what runs that were killed have left in `dir` beside their files: half a file, perhaps with a secret in it.
+/// What somebody still writes is locked, and stays.
+pub fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let temp =
+            name.to_str().is_some_and(|name| name.starts_with('.') && name.contains(TEMP) && name.ends_with(".tmp"));
+        if temp && unlocked(&entry.path(), OpenOptions::new().read(true)) {
+            // What cannot be removed is as harmless as before.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether no process holds a lock on this file.
+fn unlocked(path: &Path, options: &mut OpenOptions) -> bool {
+    open_file(path, options).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+/// Takes away the scratch directories `NAME-PID` in `dir` of runs that were killed. Those of processes that live stay.
+pub fn sweep_scratch(dir: &Path, name: &str) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let found = entry.file_name();
+        let owner = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('-'));
+        if owner.filter(|pid| is_number(pid)).is_some_and(ended) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Whether no such process lives; never so where the system does not say who lives.
+fn ended(pid: &str) -> bool {
+    let processes = Path::new("/proc");
+    processes.join("self").exists() && !processes.join(pid).exists()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Makes `dir` and what is missing above it, for its user alone, and checks that it is a directory of this user.
+///
+/// # Errors
+/// The system's, or that something else is in its place, or that it belongs to somebody else.
+pub fn own_dir(dir: &Path) -> std::io::Result<()> {
+    let in_the_way = || dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()).filter(|path| !path.is_dir());
+    if let Some(path) = in_the_way() {
+        return Err(std::io::Error::new(ErrorKind::NotADirectory, format!("`{}` is not a directory", path.display())));
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let meta = fs::symlink_metadata(dir)?;
+    if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
+        let why = format!("`{}` is not a directory of this user", dir.display());
+        return Err(std::io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    if meta.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// A directory for files that are needed for a moment: nobody else can read it or guess its name, and it goes away with the
+/// value. What a killed run left is removed when the next one is made.
+pub struct Scratch {
+    dir: TempDir,
+    /// Held while the directory is in use.
+    _lock: File,
+}
+
+impl Scratch {
+    /// A directory in `root`, which is made for this user alone.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] with the path.
+    pub fn new(root: &Path, name: &str) -> Result<Scratch, Failure> {
+        let made = || -> std::io::Result<Scratch> {
+            own_dir(root)?;
+            // One at a time: a directory that is made and not yet locked looks like one that was left behind.
+            let one = open_file(&root.join("lock"), OpenOptions::new().write(true).create(true).mode(PRIVATE))?;
+            one.lock()?;
+            sweep_left(root);
+            let private = fs::Permissions::from_mode(0o700);
+            let dir = tempfile::Builder::new().prefix(&format!("{name}-")).permissions(private).tempdir_in(root)?;
+            let lock = File::open(dir.path())?;
+            lock.lock()?;
+            Ok(Scratch { dir, _lock: lock })
+        };
+        made().map_err(|error| {
+            Failure::new(Code::Failed, format!("cannot make a directory in `{}`", root.display()))
+                .cause(error.to_string())
+                .hint("set XDG_STATE_HOME to a directory that you can write to")
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Removes the scratch directories in `root` that nobody uses any more. All of them are of this user.
+fn sweep_left(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_dir && File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Makes `dir` a directory that holds nothing but links to these files, named by their place in the list so that they are
+/// read in its order, and says where they are.
+///
+/// # Errors
+/// [`Code::Failed`] with the path.
+pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Code::Failed, format!("`{}` could not be made", dir.display())).cause(error.to_string())
+    };
+    if dir.exists() {
+        fs::remove_dir_all(dir).map_err(failed)?;
+    }
+    fs::create_dir_all(dir).map_err(failed)?;
+    let link = |(at, file): (usize, &&Path)| {
+        let link = dir.join(format!("{at:05}.yaml"));
+        std::os::unix::fs::symlink(file, &link).map_err(failed)?;
+        Ok(link)
+    };
+    files.iter().enumerate().map(link).collect()
+}
+
+/// What a path holds that is not a file, as an error.
+fn other_than_file(kind: FileType) -> Option<std::io::Error> {
+    let name = match kind {
+        _ if kind.is_file() => return None,
+        _ if kind.is_dir() => {
+            return Some(std::io::Error::new(ErrorKind::IsADirectory, "it is a directory, not a file"));
+        }
+        _ if kind.is_fifo() => "pipe",
+        _ if kind.is_socket() => "socket",
+        _ => "device",
+    };
+    Some(std::io::Error::other(format!("it is a {name}, not a file")))
+}
+
+/// Opens a file, and nothing else: opening a pipe would wait for its other end, and a device may have no end.
+///
+/// # Errors
+/// The system's, or what stands in place of a file.
+pub fn open_file(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    if let Some(other) = fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())) {
+        return Err(other);
+    }
+    // It may have been replaced since.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)?;
+    match other_than_file(file.metadata()?.file_type()) {
+        Some(other) => Err(other),
+        None => Ok(file),
+    }
+}
+
+/// The first bytes of a file, as of [`open_file`]. A pipe that the shell has made, as for `<(command)`, has its writer.
+///
+/// # Errors
+/// The system's, or that it is not a file.
+pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let in_shell = path.starts_with("/dev/fd") || path.starts_with("/proc");
+    let of_shell = in_shell && fs::metadata(path)?.file_type().is_fifo();
+    let file = if of_shell { File::open(path)? } else { open_file(path, OpenOptions::new().read(true))? };
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The contents of `path`, or `None` when there is no such file.
+///
+/// # Errors
+/// [`Code::Failed`] for anything else than absence: an unreadable file is not an absent one.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match read_up_to(path, MOST + 1) {
+        Ok(bytes) if bytes.len() as u64 > MOST => {
+            let error = std::io::Error::other(format!("it is larger than {} MiB", MOST >> 20));
+            Err(unreadable(path, &error))
+        }
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+/// As [`read_if_there`], as text.
+pub fn read_text_if_there(path: &Path) -> Result<Option<String>, Failure> {
+    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        Failure::new(Code::Invalid, format!("`{}` is not valid UTF-8 text", path.display()))
+            .cause(format!("byte {} does not belong to any character", error.utf8_error().valid_up_to()))
+            .hint("save it as UTF-8; a binary file in its place was put there by mistake")
+    })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let kind = if error.kind() == ErrorKind::PermissionDenied { Kind::Permission } else { Kind::Other };
+    Failure::new(Code::Failed, format!("cannot read `{}`", path.display()))
+        .kind(kind)
+        .cause(error.to_string())
+        .hint(mend(path, error))
+}
+
+/// What is there that is not a file: "it is a device, not a file".
+pub fn is_other_than_file(path: &Path) -> Option<String> {
+    fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())).map(|error| error.to_string())
+}
+
+/// Whether something is there that is no file: a device, a pipe, a directory.
+pub fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| !meta.is_file())
+}
+
+/// The permission bits of `path`, if it is there.
+pub fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|meta| meta.permissions().mode() & 0o777)
+}
+
+/// Whether `path` could be written: its directory (or the nearest one that exists) takes new files, and what is there may be
+/// replaced.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with the directory that refuses, or the file.
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    let refused = |cause: String, error: &std::io::Error, place: &Path| {
+        Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display()))
+            .cause(cause)
+            .hint(mend(place, error))
+    };
+    let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
+    takes_files(parent).map_err(|error| {
+        let cause = format!("its directory `{}` refuses a new file: {error}", parent.display());
+        refused(cause, &error, &parent.join("x"))
+    })?;
+    // A file that its mode alone protects can be replaced; one that the system protects cannot.
+    let Err(error) = open_file(path, OpenOptions::new().append(true)) else { return Ok(()) };
+    let absent = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    if absent || Errno::from_io_error(&error) == Some(Errno::ACCESS) {
+        return Ok(());
+    }
+    Err(refused(error.to_string(), &error, path))
+}
+
+/// Whether `dir` takes a new file with something in it. The file that tries has no name: whatever happens, none is left.
+/// Where there are no such files, the permissions are all that can be asked for.
+fn takes_files(dir: &Path) -> std::io::Result<()> {
+    let unnamed = i32::try_from(OFlags::TMPFILE.bits()).unwrap_or_default();
+    let made = OpenOptions::new().write(true).mode(PRIVATE).custom_flags(unnamed).open(dir);
+    match made.and_then(|mut file| file.write_all(b"a file with something in it needs space")) {
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL)) => {
+            Ok(accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
+        }
+        tried => tried,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tests write files as others would
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn a_file_is_replaced_whole_with_its_mode() {
+        let dir = TempDir::new();
+        let path = dir.path().join("sub/.env");
+        write_atomically(&path, b"A=1\n", PRIVATE).unwrap();
+        write_atomically(&path, b"A=2\n", PRIVATE).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"A=2\n");
+        assert_eq!(mode(&path), Some(0o600));
+        assert_eq!(fs::read_dir(dir.path().join("sub")).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_new_file_never_takes_the_place_of_another() {
+        let dir = TempDir::new();
+        let path = dir.path().join("omni.asc");
+        write_new(&path, b"first", PRIVATE).unwrap();
+        assert_eq!(write_new(&path, b"second", PRIVATE).unwrap_err().code, Code::Conflict);
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"first".to_vec(), Some(0o600)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        protect(&path).unwrap();
+        assert_eq!(mode(&path), Some(0o600));
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn pipe_at(path: &Path) {
+        rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    }
+
+    #[test]
+    fn sweep_removes_what_a_killed_run_left_and_nothing_else() {
+        let dir = TempDir::new();
+        for name in ["..env.omni-scale-a1B2c3.tmp", ".env.omni-scale-a1B2c3.tmp", ".env", "a.1.tmp", ".x.tmp"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let ours = written_beside(&dir.path().join("config.yaml"), b"x", PRIVATE).unwrap();
+        let ours_name = ours.path().file_name().unwrap().to_str().unwrap().to_owned();
+        sweep(dir.path());
+        let mut left = vec![ours_name, ".env".to_owned(), ".x.tmp".to_owned(), "a.1.tmp".to_owned()];
+        left.sort();
+        assert_eq!(names(dir.path()), left);
+        sweep(&dir.path().join("absent"));
+    }
+
+    #[test]
+    fn scratch_is_private_and_what_was_left_is_removed() {
+        let dir = TempDir::new();
+        let root = dir.path().join("tmp");
+        fs::create_dir(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(root.join("gpg-left/private-keys-v1.d")).unwrap();
+        let first = Scratch::new(&root, "gpg").unwrap();
+        fs::write(first.path().join("secret"), "x").unwrap();
+        let second = Scratch::new(&root, "gpg").unwrap();
+        assert!(!root.join("gpg-left").exists(), "a run that was killed left it");
+        assert!(first.path().join("secret").exists(), "it is still in use");
+        assert_eq!((mode(&root), mode(second.path())), (Some(0o700), Some(0o700)));
+        drop((first, second));
+        assert_eq!(names(&root), ["lock"]);
+    }
+
+    #[test]
+    fn own_dir_names_what_is_in_the_way() {
+        let dir = TempDir::new();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let error = own_dir(&file.join("sub")).unwrap_err().to_string();
+        assert_eq!(error, format!("`{}` is not a directory", file.display()));
+        std::os::unix::fs::symlink("/nonexistent/x", dir.path().join("link")).unwrap();
+        let error = own_dir(&dir.path().join("link/sub")).unwrap_err().to_string();
+        assert!(error.contains("link` is not a directory"), "{error}");
+    }
+
+    #[test]
+    fn check_writable_leaves_nothing_and_names_what_refuses() {
+        let dir = TempDir::new();
+        check_writable(&dir.path().join("sub/new")).unwrap();
+        assert_eq!(names(dir.path()), Vec::<String>::new());
+        let pipe = dir.path().join("pipe");
+        pipe_at(&pipe);
+        let failure = check_writable(&pipe).unwrap_err();
+        assert!(failure.cause.contains("it is a pipe, not a file"), "{failure}");
+        assert!(check_writable(Path::new("/dev/zero")).unwrap_err().cause.contains("it is a device"));
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+        let dir = TempDir::new();
+        let pipe = dir.path().join("pipe");
+        pipe_at(&pipe);
+        assert!(read_if_there(&pipe).unwrap_err().cause.contains("it is a pipe, not a file"));
+        assert!(write_atomically(&pipe, b"x", SHARED).unwrap_err().cause.contains("it is a pipe, not a file"));
+        assert!(open_file(&pipe, OpenOptions::new().append(true)).is_err());
+        // As one that takes a file's place after it was looked at.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
+        assert!(OpenOptions::new().append(true).custom_flags(flags).open(&pipe).is_err(), "no reader is no file");
+        assert!(read_up_to(Path::new("/dev/zero"), 9).unwrap_err().to_string().contains("it is a device, not a file"));
+    }
+
+    #[test]
+    fn a_link_is_followed() {
+        let dir = TempDir::new();
+        let real = dir.path().join("real");
+        fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
+        write_atomically(&dir.path().join("link"), b"new", SHARED).unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert!(fs::symlink_metadata(dir.path().join("link")).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_directory_in_the_way_is_an_error_that_names_it() {
+        let dir = TempDir::new();
+        let path = dir.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("x"), "x").unwrap();
+        let failure = write_atomically(&path, b"x", SHARED).unwrap_err();
+        assert!(failure.message.contains("taken"), "{failure}");
+        assert!(read_if_there(&path).is_err(), "unreadable is not absent");
+        assert_eq!(read_if_there(&dir.path().join("absent")).unwrap(), None);
+    }
+}

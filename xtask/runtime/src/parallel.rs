@@ -1,0 +1,78 @@
+//! Things that go on beside each other. The threads are in one function that knows no types: each other one would be
+//! built anew for whatever it returns (docs/benchmarks.md).
+
+use std::sync::{Mutex, PoisonError};
+
+/// One of them.
+pub type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
+
+/// Every job at once.
+pub const ALL: usize = usize::MAX;
+
+/// Runs the jobs, at most `most` at a time, and returns what they return, in their order.
+pub fn run_all<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
+    let results: Vec<Mutex<Option<T>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+    let keep = |(job, result)| -> Job<'_, ()> {
+        let (job, result): (Job<'_, T>, &Mutex<Option<T>>) = (job, result);
+        Box::new(move || *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(job()))
+    };
+    carry_out(jobs.into_iter().zip(&results).map(keep).collect(), most);
+    results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+}
+
+fn carry_out(jobs: Vec<Job<'_, ()>>, most: usize) {
+    let workers = jobs.len().min(most);
+    let queue = Mutex::new(jobs.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || {
+        while let Some(job) = next() {
+            job();
+        }
+    };
+    // A job that panics takes the others' results with it: the scope panics in its turn. Where no thread can be started
+    // (`ulimit -u`, a limit on tasks), those that run, and this one in any case, do the work of all.
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            if std::thread::Builder::new().spawn_scoped(scope, worker).is_err() {
+                break;
+            }
+        }
+        worker();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_order_of_the_jobs_and_the_jobs_run_at_once() {
+        let meet = Barrier::new(3);
+        let job = |number: usize| -> Job<'_, usize> {
+            let meet = &meet;
+            // Alone it would wait for the others for ever.
+            Box::new(move || {
+                meet.wait();
+                number
+            })
+        };
+        assert_eq!(run_all(vec![job(1), job(2), job(3)], 8), [1, 2, 3]);
+    }
+
+    #[test]
+    fn no_more_than_asked_for_run_at_a_time() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let job = || -> Job<'_, ()> {
+            Box::new(|| {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                running.fetch_sub(1, Ordering::SeqCst);
+            })
+        };
+        assert_eq!(run_all((0..20).map(|_| job()).collect(), 3).len(), 20);
+        assert!(most.load(Ordering::SeqCst) <= 3);
+    }
+}

@@ -1,0 +1,183 @@
+//! Every path of the project, as a function. All of them lie under the project root, never under the directory of the
+//! program: the same runner serves a checkout, a plugin installed elsewhere, and the lab's scratch copy.
+
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use crate::settings::environment;
+use domain::failure::{Code, Failure};
+
+/// What tasks keep of this user on this host, for every checkout: `$XDG_STATE_HOME/omni-scale`, by default
+/// `~/.local/state/omni-scale` (XDG Base Directory Specification, where a relative path is ignored).
+fn host_dir() -> PathBuf {
+    let given = environment("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || std::env::home_dir().map(|home| home.join(".local/state"));
+    match given.or_else(home).filter(|dir| dir.is_absolute()) {
+        Some(dir) => dir.join("omni-scale"),
+        None => temporary(),
+    }
+}
+
+/// This user's directory among those of all users.
+fn temporary() -> PathBuf {
+    std::env::temp_dir().join(format!("omni-scale-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// The project root and what lies where under it.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+    host: PathBuf,
+    project: bool,
+}
+
+impl Paths {
+    /// The file that marks a project root.
+    const MARK: &str = "docker/compose.yaml";
+
+    /// The project at `given`, else the nearest ancestor of `cwd` that holds `docker/compose.yaml`.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] when there is none.
+    pub fn find(given: Option<&Path>, cwd: &Path) -> Result<Paths, Failure> {
+        let found = match given {
+            Some(dir) => {
+                let dir = if dir.is_absolute() { dir.to_owned() } else { cwd.join(dir) };
+                dir.join(Self::MARK).is_file().then_some(dir)
+            }
+            None => cwd.ancestors().find(|dir| dir.join(Self::MARK).is_file()).map(Path::to_owned),
+        };
+        found.map(|root| Paths { root, host: host_dir(), project: true }).ok_or_else(|| {
+            let looked = match given {
+                Some(dir) => format!("`{}` holds no {}", dir.display(), Self::MARK),
+                None => format!("neither `{}` nor a directory above it holds {}", cwd.display(), Self::MARK),
+            };
+            Failure::new(Code::Usage, "this is not an Omni-Scale project")
+                .cause(looked)
+                .hint("run the task inside a checkout, or name one with --project-dir DIR")
+        })
+    }
+
+    /// No project, but the working directory: for a task that only reads the files that it is given.
+    pub fn outside(cwd: &Path) -> Paths {
+        Paths { root: cwd.to_owned(), host: host_dir(), project: false }
+    }
+
+    /// Whether there is a project: what lies in the working directory otherwise is not ours to read or to write.
+    pub fn is_project(&self) -> bool {
+        self.project
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn compose(&self) -> PathBuf {
+        self.root.join(Self::MARK)
+    }
+
+    pub fn env(&self) -> PathBuf {
+        self.root.join("docker/.env")
+    }
+
+    /// What was typed at the prompts of a task that is not done yet; it may hold secrets.
+    pub fn answers(&self, task: &str) -> PathBuf {
+        self.root.join(format!("docker/.answers.{task}"))
+    }
+
+    pub fn env_example(&self) -> PathBuf {
+        self.root.join("docker/.env.example")
+    }
+
+    /// The key that Omni's store is encrypted with.
+    pub fn store_key(&self) -> PathBuf {
+        self.root.join("docker/omni.asc")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.root.join("docker/config.yaml")
+    }
+
+    pub fn config_example(&self) -> PathBuf {
+        self.root.join("docker/config.yaml.example")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.root.join(".claude/omni-scale.local.md")
+    }
+
+    pub fn machine_classes(&self) -> PathBuf {
+        self.root.join("machine-classes")
+    }
+
+    pub fn machine_class(&self, name: &str) -> PathBuf {
+        self.machine_classes().join(format!("{name}.yaml"))
+    }
+
+    pub fn clusters(&self) -> PathBuf {
+        self.root.join("clusters")
+    }
+
+    pub fn cluster(&self, name: &str) -> PathBuf {
+        self.clusters().join(format!("{name}.yaml"))
+    }
+
+    /// The directories that tasks write into.
+    pub fn written(&self) -> [PathBuf; 4] {
+        let state = self.state().parent().map(Path::to_path_buf).unwrap_or_default();
+        [self.root.join("docker"), state, self.machine_classes(), self.clusters()]
+    }
+
+    /// Who holds the lock of this checkout.
+    pub fn checkout_note(&self) -> PathBuf {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.root().hash(&mut hasher);
+        self.host_lock().with_file_name(format!("checkout-{:016x}", hasher.finish()))
+    }
+
+    /// Locked by a task that changes Docker or Omni: checkouts share them.
+    pub fn host_lock(&self) -> PathBuf {
+        self.host.join("lock")
+    }
+
+    /// Every program that a task called.
+    pub fn journal(&self) -> PathBuf {
+        self.host.join("journal.jsonl")
+    }
+
+    /// Where files lie that are needed for a moment.
+    pub fn scratch_root(&self) -> PathBuf {
+        self.host.join("tmp")
+    }
+
+    /// The same where one of them is a socket, whose path has at most 107 bytes.
+    pub fn socket_root(&self) -> PathBuf {
+        const LONGEST: usize = 70;
+        let dir = self.scratch_root();
+        if dir.as_os_str().len() > LONGEST { temporary().join("tmp") } else { dir }
+    }
+
+    /// The same project with another directory of its user's.
+    #[cfg(test)]
+    pub fn with_host(self, host: PathBuf) -> Paths {
+        Paths { host, ..self }
+    }
+
+    /// A directory in `target` of this process alone, for a lab.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.target().join(format!("{name}-{}", std::process::id()))
+    }
+
+    pub fn target(&self) -> PathBuf {
+        self.root.join("target")
+    }
+
+    pub fn lab(&self) -> PathBuf {
+        self.target().join("lab")
+    }
+
+    /// `path` as a person reads it: relative to the root where it lies under it.
+    pub fn show(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+}

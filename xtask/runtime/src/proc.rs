@@ -1,0 +1,786 @@
+//! The only place that starts a process.
+//!
+//! xshell builds each command line (`cmd!` never goes through a shell), duct starts it, and `pipes.rs` reads it without
+//! threads. Every call
+//!
+//! 1. says its purpose, which opens the error text;
+//! 2. has a deadline, and a process group of its own that is ended as a whole (SIGTERM, then SIGKILL) when the deadline
+//!    passes or the operator interrupts;
+//! 3. gets nothing on standard input unless it is given, and only the environment of [`INHERITED`]: a variable in the
+//!    operator's shell must neither override `docker/.env` unseen nor hand one program another one's secret;
+//! 4. has both streams captured up to a limit, wiped of secrets, and shown in the error;
+//! 5. leaves one line in the journal: when, why, what, how it ended and how long it took.
+
+mod pipes;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
+
+use crate::files;
+use crate::ui::Speaker;
+use domain::failure::{Code, Failure, Kind};
+use domain::secret::{Secret, hide, redact};
+use pipes::{Call, Streams};
+
+/// How long a call may take when nobody says otherwise.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// Between asking a process group to end and ending it.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often a wait looks whether the operator interrupted.
+const LOOK: Duration = Duration::from_millis(25);
+/// What an error shows of a program's standard error.
+const STDERR_LINES: usize = 20;
+/// What programs may print that run at the same time, all of them together: Omni describes ten thousand machines in less,
+/// and it does not hurt a small host.
+const OUTPUT: usize = 48 << 20;
+/// A line that is followed is cut at this length.
+pub const LINE: usize = 1 << 20;
+/// How long a pipe may stay open after its program exited: something that the program left behind holds it.
+const LINGER: Duration = Duration::from_secs(1);
+/// The journal is rotated past this size; the old one stays beside it as `.1`.
+const JOURNAL_LIMIT: u64 = 1 << 20;
+
+/// Starts a program that outlives the call, with its standard output to be read: the lab. In a group of its own, so that Ctrl-C reaches it only through us.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when it does not start.
+pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) -> Result<Child, Failure> {
+    let mut command = Command::from(cmd);
+    let program = command.get_program().to_string_lossy().into_owned();
+    let env = inherited(command.get_program());
+    command.process_group(0).env_clear().envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
+    command.spawn().map_err(|error| {
+        Failure::new(Code::Prerequisite, format!("`{program}` did not start")).cause(error.to_string())
+    })
+}
+
+/// Ends what [`background`] started, with whatever it has started in its turn.
+pub fn end_background(child: &mut Child) {
+    let group = Pid::from_child(child);
+    // Not asked for its status yet, so that its number is still its own.
+    if matches!(child.try_wait(), Ok(None)) {
+        let _ = kill_process_group(group, Signal::TERM);
+        let end = Instant::now() + GRACE;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+    let _ = child.wait();
+}
+
+/// What a child sees of this process's environment; entries that end in `*` are prefixes.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_*",
+    "TZ",
+    "TERM",
+    "COLUMNS",
+    "NO_COLOR",
+    "TMPDIR",
+    "XDG_*",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "DOCKER_*",
+    "SSH_AUTH_SOCK",
+    "OMNICONFIG",
+    "SIDEROV1_KEYS_DIR",
+    "GNUPGHOME",
+    "CARGO*",
+    "RUSTUP*",
+    "RUSTC*",
+    "RUSTFLAGS",
+    "CI",
+];
+
+/// The families in [`INHERITED`] that have secrets among them (`CARGO_REGISTRY_TOKEN`, `DOCKER_AUTH_CONFIG`), each with the
+/// program that these are for; words by which such a variable is known.
+const FAMILIES: [(&str, &str); 2] = [("CARGO", "cargo"), ("DOCKER_", "docker")];
+const SECRET_WORDS: [&str; 6] = ["TOKEN", "AUTH", "PASSWORD", "SECRET", "CREDENTIAL", "_KEY"];
+
+/// The signals that ask a task to stop, and what each one means to an operator.
+const STOP: [(i32, &str); 4] = [
+    (SIGINT, "Ctrl-C"),
+    (SIGTERM, "SIGTERM"),
+    (SIGHUP, "the terminal was closed (SIGHUP)"),
+    (SIGQUIT, "Ctrl-\\ (SIGQUIT)"),
+];
+
+static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// Notes the signals of [`STOP`] from now on; every wait looks at [`interrupted`].
+///
+/// A second one ends the program at once, for the case that ending the children takes too long.
+pub fn watch_signals() {
+    // A limit on the size of files (`ulimit -f`) is an error of the write then, and no sudden end.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    let seen = SIGNAL.get_or_init(|| Arc::new(AtomicUsize::new(0)));
+    let twice = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for (signal, _) in STOP {
+        // `nohup` has it ignored, so that the task outlives its terminal.
+        if signal == SIGHUP && ignored(signal) {
+            continue;
+        }
+        // Order matters: the second signal finds `twice` set by the first.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&twice));
+        let _ = signal_hook::flag::register(signal, Arc::clone(&twice));
+        let _ = signal_hook::flag::register_usize(signal, Arc::clone(seen), signal as usize);
+    }
+}
+
+/// Whether this process was started with `signal` ignored; unknown, and so no, where there is no `/proc`.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+/// Whether the operator asked to stop.
+pub fn interrupted() -> bool {
+    received().is_some()
+}
+
+/// The first signal that asked to stop, as an operator knows it.
+fn received() -> Option<&'static str> {
+    let signal = SIGNAL.get()?.load(Ordering::Relaxed);
+    STOP.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
+}
+
+/// Whether standard output is a pipe whose reader has gone. A write would tell it too, but a quiet log has none.
+pub fn nobody_reads() -> bool {
+    let stdout = std::io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::ERR)
+}
+
+/// Waits up to `patience` for something to read, and says whether there is; a signal ends the wait early.
+pub fn readable(from: &impl std::os::fd::AsFd, patience: Duration) -> bool {
+    let mut polled = [PollFd::new(from, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).unwrap_or_default();
+    poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0)
+}
+
+/// What was given up first because the operator asked to stop.
+static CUT: OnceLock<Failure> = OnceLock::new();
+
+/// The failure of a task that was asked to stop while `doing`.
+pub fn interruption(doing: &str) -> Failure {
+    let failure = Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
+        .kind(Kind::Cut)
+        .cause(received().unwrap_or("Ctrl-C or SIGTERM"))
+        .hint("nothing is half written; run the same command again to go on");
+    if interrupted() {
+        let _ = CUT.set(failure.clone());
+    }
+    failure
+}
+
+/// The first call or wait that was given up because the operator asked to stop. Whatever a task made of it, and many go on
+/// when one look fails, it has not seen what it speaks of.
+pub fn cut() -> Option<Failure> {
+    CUT.get().cloned()
+}
+
+/// A shell to build command lines with: `cmd!(shell, "docker compose ps")`.
+///
+/// # Errors
+/// When the working directory is gone.
+pub fn shell() -> Result<xshell::Shell, Failure> {
+    xshell::Shell::new().map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))
+}
+
+/// Where calls are written down. Cheap to clone; shared by side-by-side calls.
+#[derive(Clone)]
+pub struct Proc {
+    journal: Option<Journal>,
+    task: String,
+    /// Shows every call, with `--verbose`.
+    verbose: Option<Speaker>,
+}
+
+/// Where calls are written down, and for which project: one journal serves every checkout of its user.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    pub file: PathBuf,
+    pub project: PathBuf,
+}
+
+/// What a program has printed on each of its streams.
+struct Kept {
+    texts: [Vec<u8>; 2],
+    printed: usize,
+    limit: usize,
+    /// It printed more than it may.
+    over: bool,
+}
+
+/// What all programs that run have printed.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+impl Kept {
+    fn new(limit: usize) -> Kept {
+        Kept { texts: Default::default(), printed: 0, limit, over: false }
+    }
+
+    /// Keeps what came; false when that is too much.
+    fn take(&mut self, from: usize, bytes: &[u8]) -> bool {
+        self.printed += bytes.len();
+        let all = HELD.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        self.over |= self.printed > self.limit || all > OUTPUT;
+        if !self.over {
+            self.texts[from].extend_from_slice(bytes);
+        }
+        !self.over
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.printed, Ordering::Relaxed);
+    }
+}
+
+/// One call of a program, not yet made.
+pub struct Job {
+    purpose: String,
+    /// Not a path: duct would turn the bare name `sh` into `./sh`.
+    program: OsString,
+    args: Vec<OsString>,
+    dir: Option<PathBuf>,
+    env: BTreeMap<OsString, OsString>,
+    stdin: Option<Vec<u8>>,
+    deadline: Duration,
+    /// What it may print, and the failure that it is to print more, where its caller knows better.
+    limit: usize,
+    over: Option<Failure>,
+    /// Made and waited for even when the operator asked to stop.
+    tidies: bool,
+}
+
+/// How a call ended, whatever its exit status.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    pub status: ExitStatus,
+    /// As the program wrote it: may hold secrets that the caller asked for.
+    pub stdout: String,
+    /// Wiped of known secrets.
+    pub stderr: String,
+    pub elapsed: Duration,
+    /// The copy-pasteable command line, wiped of known secrets.
+    pub line: String,
+    purpose: String,
+}
+
+impl Job {
+    /// The call that `cmd` describes, made in order to `purpose` ("listing the containers of the stack").
+    pub fn new(purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
+        let built = Command::from(cmd);
+        let args = built.get_args().map(OsStr::to_owned).collect();
+        let dir = built.get_current_dir().map(Path::to_owned);
+        let program = built.get_program().to_owned();
+        let env = inherited(&program);
+        Job {
+            purpose: purpose.into(),
+            program,
+            args,
+            dir,
+            env,
+            stdin: None,
+            deadline: DEADLINE,
+            limit: OUTPUT,
+            over: None,
+            tidies: false,
+        }
+    }
+
+    /// Ends the call with `failure` when it prints more than `bytes`.
+    pub fn limit(mut self, bytes: usize, failure: Failure) -> Job {
+        (self.limit, self.over) = (bytes, Some(failure));
+        self
+    }
+
+    /// Ends the call after this long.
+    pub fn deadline(mut self, deadline: Duration) -> Job {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Takes away what another call has left: Ctrl-C neither prevents nor ends it.
+    pub fn tidies(mut self) -> Job {
+        self.tidies = true;
+        self
+    }
+
+    /// Adds a variable to the child's environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Job {
+        self.env.insert(name.into(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Adds a secret variable: the environment of a process is readable by its owner only, its arguments by everyone.
+    pub fn secret_env(self, name: &str, value: &Secret) -> Job {
+        self.env(name, value.expose())
+    }
+
+    /// Gives the child this on standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Job {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    fn expression(&self) -> duct::Expression {
+        let mut expression = duct::cmd(&self.program, &self.args).full_env(&self.env).unchecked();
+        if let Some(dir) = &self.dir {
+            expression = expression.dir(dir);
+        }
+        expression.before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        })
+    }
+
+    /// The line as a person could type it.
+    fn line(&self) -> String {
+        let words = std::iter::once(self.program.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
+        let words: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
+        redact(&words.join(" ")).into_owned()
+    }
+}
+
+impl Proc {
+    /// A runner whose calls for `task` are written to `journal`, if that is given, and shown by `verbose`.
+    pub fn new(journal: Option<Journal>, task: &str, verbose: Option<Speaker>) -> Proc {
+        Proc { journal, task: task.to_owned(), verbose }
+    }
+
+    /// Runs `job` to its end, whatever its exit status.
+    ///
+    /// # Errors
+    /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
+    /// [`Code::Interrupted`] when the operator asked to stop, [`Code::Failed`] when it printed too much.
+    pub fn run(&self, job: Job) -> Result<Ended, Failure> {
+        if interrupted() && !job.tidies {
+            return Err(interruption(&job.purpose));
+        }
+        let line = job.line();
+        let begun = Instant::now();
+        let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Apart);
+        let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
+        let mut kept = Kept::new(job.limit);
+        let mut keep = |from: usize, bytes: &[u8]| kept.take(from, bytes);
+        let status = loop {
+            let over = !call.pump(LOOK, &mut keep);
+            let stop = if over {
+                Some(("printed too much", too_much(&job, &line)))
+            } else if call.exited() {
+                break call.close(LINGER, GRACE, &mut keep);
+            } else if interrupted() && !job.tidies {
+                Some(("interrupted", interruption(&job.purpose)))
+            } else if begun.elapsed() >= job.deadline {
+                Some(("deadline", too_slow(&job, &line)))
+            } else {
+                None
+            };
+            if let Some((how, failure)) = stop {
+                call.end(GRACE);
+                self.note(&job, &line, how, begun.elapsed());
+                return Err(failure);
+            }
+        };
+        if kept.over {
+            self.note(&job, &line, "printed too much", begun.elapsed());
+            return Err(too_much(&job, &line));
+        }
+        let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
+        let [stdout, stderr] = std::mem::take(&mut kept.texts).map(text);
+        let stderr = match redact(&stderr) {
+            std::borrow::Cow::Owned(wiped) => wiped,
+            std::borrow::Cow::Borrowed(_) => stderr,
+        };
+        let ended = Ended { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose.clone() };
+        self.note(&job, &ended.line, &how(status), ended.elapsed);
+        Ok(ended)
+    }
+
+    /// Runs `job` and hands each line of both its streams to `each` as it comes, until it ends, the operator interrupts,
+    /// or nobody reads our standard output any more (`| head`); the deadline does not apply.
+    ///
+    /// # Errors
+    /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Interrupted`]; otherwise how it ended.
+    pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<Ended, Failure> {
+        let line = job.line();
+        let begun = Instant::now();
+        let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Together);
+        let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
+        let mut rest: Vec<u8> = Vec::new();
+        let mut keep = |_: usize, bytes: &[u8]| {
+            for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+                rest.extend_from_slice(part);
+                if part.ends_with(b"\n") || rest.len() >= LINE {
+                    say_line(&rest, &mut each);
+                    rest.clear();
+                }
+            }
+            true
+        };
+        let status = loop {
+            call.pump(LOOK, &mut keep);
+            if call.exited() {
+                break call.close(LINGER, GRACE, &mut keep);
+            }
+            if interrupted() || nobody_reads() {
+                break call.end_with(GRACE, &mut keep);
+            }
+        };
+        if !rest.is_empty() {
+            say_line(&rest, &mut each);
+        }
+        if interrupted() {
+            self.note(&job, &line, "interrupted", begun.elapsed());
+            return Err(interruption(&job.purpose));
+        }
+        let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
+        self.note(&job, &line, &how(status), begun.elapsed());
+        let (stdout, stderr) = (String::new(), String::new());
+        Ok(Ended { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose })
+    }
+
+    /// One line of the journal. A journal that cannot be written must not stop a task: it is a record, not a tool.
+    fn note(&self, job: &Job, line: &str, ended: &str, elapsed: Duration) {
+        if let Some(verbose) = &self.verbose {
+            verbose.say(&format!("         $ {line}  ({ended}, {} ms)", elapsed.as_millis()));
+        }
+        let Some(Journal { file, project }) = &self.journal else { return };
+        let Some(dir) = file.parent().filter(|dir| files::own_dir(dir).is_ok()) else { return };
+        if std::fs::metadata(file).is_ok_and(|meta| meta.len() > JOURNAL_LIMIT) {
+            let _ = std::fs::rename(file, dir.join("journal.jsonl.1"));
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let entry = json!({
+            "at": at, "project": project.to_string_lossy(), "task": self.task, "purpose": redact(&job.purpose),
+            "line": line, "ended": ended, "elapsed_ms": elapsed.as_millis() as u64,
+        });
+        if let Ok(mut file) = files::open_file(file, OpenOptions::new().append(true).create(true).mode(files::PRIVATE))
+        {
+            // One write: side-by-side calls may not cut into each other's lines.
+            let _ = file.write_all(redact(&format!("{entry}\n")).as_bytes());
+        }
+    }
+}
+
+impl Ended {
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// Itself when the exit status is 0, else the failure that shows the command, its end and its last words.
+    ///
+    /// # Errors
+    /// [`Code::Failed`]; adapters that understand the program's texts say better.
+    pub fn checked(self) -> Result<Ended, Failure> {
+        if self.success() { Ok(self) } else { Err(self.failure()) }
+    }
+
+    /// The failure that this end is.
+    pub fn failure(&self) -> Failure {
+        let words = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        let words = redact(words.trim_end()).into_owned();
+        let lines: Vec<&str> = words.lines().collect();
+        let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
+        let said = if tail.is_empty() { "no output".to_owned() } else { tail };
+        Failure::new(Code::Failed, format!("{} failed: `{}` {}", self.purpose, self.line, how(self.status))).cause(said)
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line())
+    }
+}
+
+/// The program that a variable is for, where it is one of a family's secrets.
+fn secret_of(name: &str) -> Option<&'static str> {
+    let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
+    let (_, program) = family.filter(|_| SECRET_WORDS.iter().any(|word| name.contains(word)))?;
+    Some(program)
+}
+
+/// Has the secrets of cargo and docker in this process's environment wiped from all output.
+pub fn hide_secrets() {
+    for (name, value) in std::env::vars_os() {
+        if secret_of(&name.to_string_lossy()).is_some() {
+            hide(&value.to_string_lossy());
+        }
+    }
+}
+
+/// The part of this process's environment that a child sees which runs `program`.
+fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
+    let program = Path::new(program).file_name().unwrap_or_default();
+    let wanted = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        let listed = INHERITED.iter().any(|entry| match entry.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *entry,
+        });
+        secret_of(&name).map_or(listed, |whose| program == whose)
+    };
+    std::env::vars_os().filter(|(name, _)| wanted(name)).collect()
+}
+
+fn cannot_start(job: &Job, line: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Prerequisite, format!("{} failed: `{line}` did not start", job.purpose))
+        .cause(format!("{}: {error}", job.program.to_string_lossy()))
+}
+
+fn too_slow(job: &Job, line: &str) -> Failure {
+    let seconds = job.deadline.as_secs_f64();
+    Failure::new(Code::Timeout, format!("{} failed: timed out after {seconds} s", job.purpose))
+        .cause(format!("`{line}` did not answer in time and was ended"))
+        .hint("check that the service behind it is reachable; --timeout gives waits more time")
+}
+
+/// A program that printed more than is kept: its output would be cut in the middle, and everything read from it wrong.
+fn too_much(job: &Job, line: &str) -> Failure {
+    if let Some(failure) = &job.over {
+        return failure.clone();
+    }
+    Failure::new(Code::Failed, format!("{} failed: the output is larger than {} MiB", job.purpose, job.limit >> 20))
+        .cause(format!("`{line}` printed more than the limit and was ended"))
+        .hint("run the command by itself to see what it prints; a service that answers without end is broken or not the one meant")
+}
+
+/// The text that a program printed; bytes that are not UTF-8 become U+FFFD.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn say_line(line: &[u8], each: &mut impl FnMut(&str)) {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    each(redact(String::from_utf8_lossy(line).trim_end_matches('\r')).as_ref());
+}
+
+/// "exited with 1", "was killed by signal 9".
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// `word` as a POSIX shell would take it back.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+    use xshell::cmd;
+
+    fn proc() -> Proc {
+        Proc::new(None, "test", None)
+    }
+
+    fn sh(script: &str) -> Job {
+        let shell = shell().unwrap();
+        Job::new("trying", cmd!(shell, "sh -c {script}"))
+    }
+
+    #[test]
+    fn both_streams_and_the_status_are_kept() {
+        let ended = proc().run(sh("echo out; echo err >&2; exit 7")).unwrap();
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("out\n", "err\n"));
+        let failure = ended.checked().unwrap_err();
+        assert_eq!(failure.message, "trying failed: `sh -c 'echo out; echo err >&2; exit 7'` exited with 7");
+        assert_eq!(failure.cause, "err");
+    }
+
+    #[test]
+    fn a_deadline_ends_grandchildren_too() {
+        let begun = Instant::now();
+        let failure = proc().run(sh("sleep 30 & sleep 30").deadline(Duration::from_millis(100))).unwrap_err();
+        assert_eq!(failure.code, Code::Timeout);
+        assert!(begun.elapsed() < Duration::from_secs(4), "the pipe of the grandchild must not hold us");
+    }
+
+    /// Whether a process lives on whose number a script wrote to `file`. One that ends closes its pipes a moment before.
+    fn lives(file: &Path) -> bool {
+        let pid = std::fs::read_to_string(file).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let there = |stat: String| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']);
+        (0..100).all(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            Some(stat()).filter(|stat| !stat.is_empty()).is_some_and(there)
+        })
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_the_pipe_does_not_time_out_the_call() {
+        let dir = TempDir::new();
+        let left = dir.path().join("pid");
+        for start in ["sleep 42", "setsid sleep 42", "trap '' TERM; sleep 42"] {
+            let script = format!("({start}) & echo $! > {}; echo '[]'; exit 3", left.display());
+            let begun = Instant::now();
+            let ended = proc().run(sh(&script)).unwrap();
+            assert_eq!((ended.stdout.as_str(), ended.status.code()), ("[]\n", Some(3)), "{start}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{start}: {:?}", begun.elapsed());
+            assert!(!lives(&left), "{start}: it lives on");
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_a_process_of_another_session_that_holds_a_pipe() {
+        let dir = TempDir::new();
+        let left = dir.path().join("pid");
+        let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 42' & sleep 42", left.display());
+        let failure = proc().run(sh(&script).deadline(Duration::from_millis(500))).unwrap_err();
+        assert_eq!(failure.code, Code::Timeout);
+        assert!(!lives(&left));
+    }
+
+    #[test]
+    fn a_program_is_asked_to_end_once() {
+        let dir = TempDir::new();
+        let asked = dir.path().join("asked");
+        let script =
+            format!("trap 'echo x >> {}; sleep 0.3; exit' TERM; while :; do sleep 0.05; done", asked.display());
+        let failure = proc().run(sh(&script).deadline(Duration::from_millis(500))).unwrap_err();
+        assert_eq!(failure.code, Code::Timeout);
+        assert_eq!(std::fs::read_to_string(&asked).unwrap(), "x\n", "a second signal means haste to many programs");
+    }
+
+    #[test]
+    fn output_without_end_is_an_error_that_names_the_limit() {
+        let small = |script: &str| Job { limit: 2 << 20, ..sh(script) };
+        for script in ["yes", "yes >&2", "printf x; head -c 3000000 /dev/zero", "trap '' TERM; yes"] {
+            let begun = Instant::now();
+            let failure = proc().run(small(script)).unwrap_err();
+            assert_eq!(failure.message, "trying failed: the output is larger than 2 MiB", "{script}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{script}: {:?}", begun.elapsed());
+        }
+        assert_eq!(proc().run(small("head -c 2097152 /dev/zero")).unwrap().stdout.len(), 2 << 20);
+    }
+
+    #[test]
+    fn input_larger_than_a_pipe_is_written_while_output_is_read() {
+        let text = "0123456789abcdef".repeat(1 << 16);
+        assert_eq!(proc().run(sh("cat").stdin(text.clone())).unwrap().stdout, text);
+        let ended = proc().run(sh("exec <&-; echo done").stdin(text)).unwrap();
+        assert_eq!(ended.stdout, "done\n", "a program need not read all of it");
+    }
+
+    #[test]
+    fn a_line_without_end_is_followed_in_pieces() {
+        let mut lengths = Vec::new();
+        proc().follow(sh("head -c 3000000 /dev/zero | tr '\\0' x"), |line| lengths.push(line.len())).unwrap();
+        assert_eq!(lengths.iter().sum::<usize>(), 3_000_000);
+        assert!(lengths.iter().all(|length| *length <= LINE + (64 << 10)), "{lengths:?}");
+    }
+
+    #[test]
+    fn a_grandchild_that_takes_its_time_is_waited_for() {
+        let dir = TempDir::new();
+        let (begun, ended) = (dir.path().join("begun"), dir.path().join("ended"));
+        // It holds none of our pipes, and works on for a moment after it was asked to end.
+        let script = format!(
+            "(trap 'sleep 0.2; : > {1}; exit' TERM; : > {0}; while :; do sleep 0.01; done) >/dev/null 2>&1 & \
+             while [ ! -e {0} ]; do sleep 0.01; done; sleep 30",
+            begun.display(),
+            ended.display()
+        );
+        let failure = proc().run(sh(&script).deadline(Duration::from_secs(1))).unwrap_err();
+        assert_eq!(failure.code, Code::Timeout);
+        assert!(ended.exists(), "it was neither waited for nor left alone");
+    }
+
+    #[test]
+    fn the_environment_is_a_list_of_names() {
+        let ended = proc().run(sh("env").env("GIVEN", "1")).unwrap();
+        assert!(ended.stdout.contains("GIVEN=1"));
+        assert!(ended.stdout.lines().all(|line| !line.starts_with("OMNI_SERVICE_ACCOUNT_KEY")));
+        let names: Vec<&str> = ended.stdout.lines().filter_map(|line| line.split('=').next()).collect();
+        let known = |name: &str| {
+            ["GIVEN", "PWD", "OLDPWD", "SHLVL", "_"].contains(&name)
+                || INHERITED.iter().any(|entry| name.starts_with(entry.trim_end_matches('*')))
+        };
+        assert!(names.iter().all(|name| known(name)), "{names:?}");
+    }
+
+    #[test]
+    fn secrets_reach_the_child_and_nothing_else() {
+        let dir = TempDir::new();
+        let journal = dir.path().join("journal.jsonl");
+        let secret = Secret::new("canary-proc-1");
+        let job = sh("cat; echo \"$KEY\" >&2; exit 1").stdin(secret.expose()).secret_env("KEY", &secret);
+        let ended =
+            Proc::new(Some(Journal { file: journal.clone(), project: "/p".into() }), "test", None).run(job).unwrap();
+        assert_eq!(ended.stdout, "canary-proc-1");
+        assert_eq!(ended.stderr, "***\n");
+        let failure = format!("{:?}", ended.failure());
+        let noted = std::fs::read_to_string(&journal).unwrap();
+        assert!(!failure.contains("canary") && !noted.contains("canary"), "{failure} {noted}");
+        assert!(noted.contains("\"ended\":\"exited with 1\""), "{noted}");
+    }
+
+    #[test]
+    fn a_missing_program_is_a_prerequisite() {
+        let shell = shell().unwrap();
+        let failure = proc().run(Job::new("trying", cmd!(shell, "no-such-program-here"))).unwrap_err();
+        assert_eq!(failure.code, Code::Prerequisite);
+        assert!(failure.cause.contains("no-such-program-here"), "{failure}");
+    }
+
+    #[test]
+    fn lines_are_followed_as_they_come() {
+        let mut lines = Vec::new();
+        let ended =
+            proc().follow(sh("echo a; echo b >&2; printf c; exit 3"), |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(lines, ["a", "b", "c"]);
+        assert_eq!(ended.status.code(), Some(3));
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quote("a b'c"), r"'a b'\''c'");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("--file=x/y.yaml"), "--file=x/y.yaml");
+    }
+}

@@ -1,0 +1,47 @@
+//! The programs of this repository that no normal task builds: built when a task first needs one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use xshell::cmd;
+
+use crate::cx::Cx;
+use crate::proc::{self, Job};
+use crate::settings::environment;
+use domain::failure::{Code, Failure};
+
+/// Builds the program `name` of the package of that name, as far as it is not built, and returns where it lies.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when this is not a checkout; [`Code::Failed`] with cargo's errors when it does not build.
+pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
+    let manifest = sources()?.join("Cargo.toml");
+    let cargo = environment("CARGO").unwrap_or_else(|| "cargo".to_owned());
+    let shell = proc::shell()?;
+    let cmd = cmd!(
+        shell,
+        "{cargo} build --quiet --manifest-path {manifest} --package {name} --bin {name} --message-format=json-render-diagnostics"
+    );
+    let job = Job::new(format!("building `{name}`"), cmd).deadline(Duration::from_secs(1800));
+    let ended = cx.proc.run(job)?.checked()?;
+    let executable = ended.stdout.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let bin = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
+        (bin && message["target"]["name"] == name).then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    executable.ok_or_else(|| anyhow::anyhow!("cargo built `{name}` and named no program"))
+}
+
+/// The repository that this runner is of, wherever the project is that it works on: cargo says so when it runs us, and
+/// otherwise the program lies in the repository's `target`.
+fn sources() -> Result<PathBuf, Failure> {
+    let told = environment("CARGO_MANIFEST_DIR").and_then(|dir| Path::new(&dir).parent().map(Path::to_owned));
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut candidates = told.iter().map(PathBuf::as_path).chain(program.ancestors());
+    candidates.find(|dir| dir.join("lab/Cargo.toml").is_file()).map(Path::to_owned).ok_or_else(|| {
+        Failure::new(Code::Prerequisite, "the sources of this runner are not here")
+            .cause(format!("no directory above `{}` holds lab/Cargo.toml", program.display()))
+            .hint("run it from a checkout of the repository: `cargo xtask …`")
+    })
+}

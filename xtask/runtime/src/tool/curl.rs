@@ -1,0 +1,294 @@
+//! HTTP through curl: every request is a configuration on its standard input, so that no header and no token is ever
+//! an argument. The operator's `~/.curlrc` is not read (`-q`), redirects are not followed, and every request has limits.
+
+use std::path::Path;
+use std::time::Duration;
+
+use xshell::cmd;
+
+use super::Tool;
+use crate::cx::Cx;
+use crate::files;
+use crate::proc::{self, Ended, Job};
+use domain::clock;
+use domain::failure::{Code, Failure, Kind};
+use domain::secret::{Secret, redact};
+
+/// A GET request.
+pub struct Request<'a> {
+    pub url: String,
+    /// `Authorization`, if the far end wants one.
+    pub authorization: Option<&'a Secret>,
+    /// A JSON document to POST; without one the request is a GET.
+    pub json: Option<&'a Secret>,
+    /// Certificate authorities to trust beside the system's.
+    pub ca_file: Option<&'a str>,
+    /// Take any certificate.
+    pub insecure: bool,
+    pub timeout: Duration,
+    /// Write the body here instead of returning it.
+    pub output: Option<&'a Path>,
+    /// Go where the answer points, over https only: downloads of releases are redirected. Never with a login.
+    pub follow: bool,
+    /// Connect to this address instead of the one that the URL's name resolves to; the name is still what TLS checks.
+    pub connect: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// A request with verified TLS and ten seconds.
+    pub fn get(url: impl Into<String>) -> Request<'a> {
+        let timeout = Duration::from_secs(10);
+        Request {
+            url: url.into(),
+            authorization: None,
+            json: None,
+            ca_file: None,
+            insecure: false,
+            timeout,
+            output: None,
+            follow: false,
+            connect: None,
+        }
+    }
+}
+
+/// What the far end answered, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    /// The words after the status: Proxmox puts its reasons there, and only there.
+    pub reason: String,
+    /// Lower case, without parameters.
+    pub content_type: String,
+    pub body: String,
+    /// The far end's time, in seconds since 1970, if it tells.
+    pub date: Option<u64>,
+}
+
+/// The largest answer that is taken: Proxmox describes ten thousand machines in 3 MB. curl before 8.4 heeds it only where
+/// the server names the size: what it prints is limited to the same.
+const LARGEST: usize = 16 << 20;
+/// The largest download, which goes to a file: a release of omnictl has about 100 MB.
+const LARGEST_FILE: usize = 1 << 30;
+
+/// What curl prints after the body: status and content type, for a reply whose body went to a file.
+const TRAILER: &str = "\\n%{http_code} %{content_type}";
+
+/// Makes the request.
+///
+/// # Errors
+/// [`Code::Unreachable`] with curl's reason in the operator's words; [`Code::Timeout`] when nothing came in time.
+pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Failure> {
+    let curl = Tool::Curl.find()?;
+    request.ca_file.map_or(Ok(()), check_authorities)?;
+    let shell = proc::shell()?;
+    // Curl's own limit comes first; ours is for a curl that hangs all the same.
+    let job = Job::new(purpose, cmd!(shell, "{curl} -q --config -"))
+        .stdin(config(request))
+        .limit(LARGEST, too_large(&request.url))
+        .deadline(request.timeout + Duration::from_secs(5));
+    let ended = cx.proc.run(job)?;
+    if !ended.success() {
+        return Err(explain(&ended, request));
+    }
+    let mut text = ended.stdout;
+    if request.output.is_some() {
+        text.drain(..text.len() - text.trim_start_matches('\n').len());
+    }
+    parse(text, request.output.is_some()).map_err(|text| {
+        Failure::new(Code::Unreachable, format!("{purpose}: the answer of {} is not valid HTTP", request.url))
+            // Wiped first: a secret that is cut in two is not known any more.
+            .cause(redact(&text).chars().take(200).collect::<String>())
+    })
+}
+
+/// Refuses a device or a pipe in place of the file of certificate authorities: curl and omnictl would read it without end.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with what it is.
+pub fn check_authorities(file: &str) -> Result<(), Failure> {
+    files::is_other_than_file(Path::new(file)).map_or(Ok(()), |cause| {
+        Err(Failure::new(Code::Prerequisite, format!("`{file}` holds no certificate authorities"))
+            .cause(cause)
+            .hint("check --ca-file and SSL_CERT_FILE"))
+    })
+}
+
+/// The request as curl's configuration file; values are quoted as it wants them.
+fn config(request: &Request<'_>) -> String {
+    let quoted = |value: &str| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', ""));
+    let mut lines = vec![
+        format!("url = {}", quoted(&request.url)),
+        "silent".to_owned(),
+        "show-error".to_owned(),
+        "globoff".to_owned(),
+        "suppress-connect-headers".to_owned(),
+        "http1.1".to_owned(),
+        format!("connect-timeout = {}", request.timeout.as_secs().clamp(1, 10)),
+        format!("max-time = {}", request.timeout.as_secs().max(1)),
+        format!("max-filesize = {}", if request.output.is_some() { LARGEST_FILE } else { LARGEST }),
+        format!("write-out = {}", quoted(TRAILER).replace("\\\\n", "\\n")),
+    ];
+    match request.output {
+        Some(path) => lines.push(format!("output = {}", quoted(&path.to_string_lossy()))),
+        None => lines.push("include".to_owned()),
+    }
+    if let Some(secret) = request.authorization {
+        lines.push(format!("header = {}", quoted(&format!("Authorization: {}", secret.expose()))));
+    }
+    if let Some(json) = request.json {
+        lines.push("header = \"Content-Type: application/json\"".to_owned());
+        lines.push(format!("data-raw = {}", quoted(json.expose())));
+    }
+    if let Some(file) = request.ca_file {
+        lines.push(format!("cacert = {}", quoted(file)));
+        // A CA file replaces the bundle; the directory keeps the public authorities beside it, as Go does.
+        if Path::new("/etc/ssl/certs").is_dir() {
+            lines.push("capath = \"/etc/ssl/certs\"".to_owned());
+        }
+    }
+    if request.follow && request.authorization.is_none() {
+        lines.extend(["location".to_owned(), "max-redirs = 5".to_owned(), "proto-redir = \"=https\"".to_owned()]);
+    }
+    if let Some(address) = request.connect {
+        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        lines.push(format!("connect-to = {}", quoted(&format!("::{address}:"))));
+    }
+    if request.insecure {
+        lines.push("insecure".to_owned());
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The reply in curl's output: headers, body and trailer, or the trailer alone; the output where it is none. The body stays
+/// where it is: it may be large.
+fn parse(mut text: String, trailer_only: bool) -> Result<Reply, String> {
+    let Some((mut reply, body)) = head(&text, trailer_only) else { return Err(text) };
+    text.truncate(body.end);
+    text.drain(..body.start);
+    reply.body = text;
+    Ok(reply)
+}
+
+/// The reply without its body, and where the body stands.
+fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>)> {
+    let (mut rest, trailer) = text.rsplit_once('\n').unwrap_or(("", text));
+    let (code, content_type) = trailer.split_once(' ').unwrap_or((trailer, ""));
+    let status = code.parse().ok()?;
+    let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut reply = Reply { status, reason: String::new(), content_type, body: String::new(), date: None };
+    if trailer_only {
+        return Some((reply, 0..0));
+    }
+    let end = rest.len();
+    loop {
+        let (head, body) = rest.split_once("\r\n\r\n").or_else(|| rest.split_once("\n\n"))?;
+        let line = head.lines().next()?;
+        let mut words = line.splitn(3, ' ');
+        let (_, found, reason) = (words.next()?, words.next()?.parse::<u16>().ok()?, words.next().unwrap_or_default());
+        // An interim answer (100 Continue) stands before the real one.
+        if found < 200 && status != found {
+            rest = body;
+            continue;
+        }
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("date").then(|| clock::http_date(value.trim()))?
+        };
+        reply.date = head.lines().find_map(header);
+        reason.trim().clone_into(&mut reply.reason);
+        return Some((reply, end - body.len()..end));
+    }
+}
+
+/// curl's exit status in the operator's words. The numbers are those of curl's manual page.
+fn explain(ended: &Ended, request: &Request<'_>) -> Failure {
+    let url = &request.url;
+    let said = ended.stderr.trim().trim_start_matches("curl: ").to_owned();
+    let unreachable = |message: String| Failure::new(Code::Unreachable, message).cause(said.clone());
+    match ended.status.code() {
+        Some(3) => Failure::new(Code::Invalid, format!("`{url}` is no address"))
+            .cause(said)
+            .hint("an address looks like https://pve.example.com:8006"),
+        Some(5 | 6) => unreachable(format!("the name in {url} is not known"))
+            .hint("check the spelling, and which resolver this machine uses (`resolvectl query NAME`)"),
+        Some(7) => unreachable(format!("nothing answers at {url}"))
+            .hint("check that the service runs, the port is right, and no firewall stands between"),
+        Some(28) => Failure::new(Code::Timeout, format!("no answer from {url} in {} s", request.timeout.as_secs()))
+            .cause(said)
+            .hint("check the network between, and whether the service is overloaded"),
+        Some(35) => unreachable(format!("no TLS with {url}"))
+            .hint("the port may speak plain HTTP, or the address may be another service's"),
+        Some(60) => certificate(url, &said),
+        Some(63) => too_large(url),
+        Some(18) => unreachable(format!("the download of {url} was cut short")).hint("try again; nothing was kept"),
+        Some(77) => Failure::new(Code::Prerequisite, "the file of certificate authorities cannot be read")
+            .cause(said)
+            .hint("check --ca-file and SSL_CERT_FILE"),
+        Some(52 | 56) => unreachable(format!("{url} hung up"))
+            .hint("the port may belong to another service, or a proxy may stand between"),
+        Some(23) => Failure::new(Code::Failed, "the download could not be written").cause(said),
+        _ if said.is_empty() => unreachable(format!("the request to {url} failed")).cause(ended.failure().message),
+        _ => unreachable(format!("the request to {url} failed")),
+    }
+}
+
+fn too_large(url: &str) -> Failure {
+    Failure::new(Code::Unreachable, format!("the answer of {url} is larger than {} MiB", LARGEST >> 20))
+        .cause("it was not read to its end")
+        .hint("check the address: the service behind it is broken, or not the one meant")
+}
+
+/// A certificate that curl does not take: OpenSSL's reasons (X509_verify_cert_error_string) and curl's own of the name.
+fn certificate(url: &str, said: &str) -> Failure {
+    // What follows is curl's advice, not its reason.
+    let reason = said.lines().next().unwrap_or_default();
+    let refused = |message: String| Failure::new(Code::Unreachable, message).kind(Kind::Certificate).cause(reason);
+    if reason.contains("has expired") {
+        return refused(format!("the certificate of {url} has expired"))
+            .hint("renew it and let the service read it again; if it is new, the clock of this machine is wrong (`timedatectl`)")
+            .next("timedatectl");
+    }
+    if reason.contains("not yet valid") {
+        return refused(format!("the certificate of {url} is not valid yet"))
+            .hint("the clock of this machine, or of the one that made the certificate, is wrong (`timedatectl`)")
+            .next("timedatectl");
+    }
+    if reason.contains("subject name") || reason.contains("does not match") {
+        return refused(format!("the certificate of {url} is for another name"))
+            .hint("ask under a name that it covers, or have it issued for this one; the names in it are fixed when it is made");
+    }
+    refused(format!("the certificate of {url} is not trusted")).hint(
+        "give the authority that signed it with --ca-file FILE or SSL_CERT_FILE (Proxmox keeps its own in /etc/pve/pve-root-ca.pem); --insecure-skip-tls-verify takes any certificate",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_stands_in_the_configuration_alone() {
+        let secret = Secret::new("PVEAPIToken=a@b!c=canary-\"curl\\-1");
+        let request = Request { authorization: Some(&secret), ..Request::get("https://h/x") };
+        let config = config(&request);
+        assert!(config.contains(r#"header = "Authorization: PVEAPIToken=a@b!c=canary-\"curl\\-1""#), "{config}");
+        assert!(config.contains(r#"write-out = "\n%{http_code} %{content_type}""#), "{config}");
+        assert!(!config.contains("insecure"));
+    }
+
+    #[test]
+    fn a_reply_is_taken_apart() {
+        let text = "HTTP/1.1 403 Permission check failed (/storage/local, Datastore.Audit)\r\ndate: Sun, 22 Nov 2026 03:04:05 GMT\r\n\r\n{\"data\":null}\n403 application/json;charset=UTF-8";
+        let reply = parse(text.to_owned(), false).unwrap();
+        assert_eq!(reply.status, 403);
+        assert_eq!(reply.reason, "Permission check failed (/storage/local, Datastore.Audit)");
+        assert_eq!((reply.content_type.as_str(), reply.body.as_str()), ("application/json", "{\"data\":null}"));
+        assert_eq!(reply.date, Some(1_795_316_645));
+        let reply = parse("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n\n200 ".to_owned(), false).unwrap();
+        assert_eq!((reply.status, reply.reason.as_str(), reply.body.as_str()), (200, "OK", ""));
+        assert_eq!(parse("200 text/html".to_owned(), true).unwrap().content_type, "text/html");
+        assert!(parse(String::new(), false).is_err());
+        assert!(parse("000 ".to_owned(), false).is_err());
+    }
+}

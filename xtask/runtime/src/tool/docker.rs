@@ -1,0 +1,101 @@
+//! docker itself, beside its compose plugin: the engine, what a container has mounted, and volumes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use xshell::cmd;
+
+use super::{Tool, compose};
+use crate::cx::Cx;
+use crate::files;
+use crate::proc::{self, Job};
+use crate::settings::environment;
+use domain::failure::{Code, Failure};
+use domain::status::docker::{INSPECT, Inspected, inspected};
+
+const QUICK: Duration = Duration::from_secs(20);
+
+/// The volume that Omni's store is on: the project's name and the volume's in `docker/compose.yaml`.
+pub const STORE: &str = "omni-scale_omni-etcd";
+
+/// The address of the engine that docker talks to, where somebody chose one: `DOCKER_HOST`, else the context of
+/// `DOCKER_CONTEXT` or of `docker context use` (docker/cli v28 `cli/command/cli.go` resolveContextName).
+pub fn engine_address() -> Option<String> {
+    if let Some(host) = environment("DOCKER_HOST") {
+        return Some(host);
+    }
+    let home = || Some(Path::new(&environment("HOME")?).join(".docker"));
+    let config = environment("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
+    let read = |path: PathBuf| -> Option<Value> { serde_json::from_slice(&files::read_if_there(&path).ok()??).ok() };
+    let used = || read(config.clone()?.join("config.json"))?["currentContext"].as_str().map(str::to_owned);
+    let name = environment("DOCKER_CONTEXT").or_else(used).filter(|name| !name.is_empty() && name != "default")?;
+    let described = std::fs::read_dir(config?.join("contexts/meta")).into_iter().flatten().flatten();
+    let mut described = described.filter_map(|each| read(each.path().join("meta.json")));
+    let found = described.find(|each| each["Name"].as_str() == Some(&name));
+    // One that is described nowhere is docker's to complain of.
+    found.and_then(|each| each["Endpoints"]["docker"]["Host"].as_str().map(str::to_owned)).or(Some(name))
+}
+
+/// The docker client.
+pub struct Docker<'a> {
+    cx: &'a Cx,
+    program: PathBuf,
+}
+
+impl<'a> Docker<'a> {
+    /// # Errors
+    /// [`Code::Prerequisite`] when docker is not installed.
+    pub fn find(cx: &'a Cx) -> Result<Docker<'a>, Failure> {
+        Ok(Docker { cx, program: Tool::Docker.find()? })
+    }
+
+    /// The version of the engine, which must be reachable for it.
+    ///
+    /// # Errors
+    /// [`Code::Unreachable`] when it is not.
+    pub fn engine(&self) -> Result<String, Failure> {
+        let (shell, docker) = (proc::shell()?, &self.program);
+        let format = "{{.Server.Version}}";
+        let cmd = cmd!(shell, "{docker} version --format {format}");
+        let ended = self.cx.proc.run(Job::new("asking for the Docker engine", cmd).deadline(QUICK))?;
+        let version = ended.stdout.trim();
+        if ended.success() && !version.is_empty() { Ok(version.to_owned()) } else { Err(compose::explain(&ended)) }
+    }
+
+    /// Mounts and arguments of a container; its environment, which holds secrets, is not asked for.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when there is no such container; [`Code::Failed`] when the answer is not understood.
+    pub fn inspect(&self, container: &str) -> Result<Inspected, Failure> {
+        let (shell, docker) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{docker} inspect --type container --format {INSPECT} {container}");
+        let purpose = format!("looking at the mounts of {container}");
+        let ended = self.cx.proc.run(Job::new(purpose, cmd).deadline(QUICK))?;
+        if ended.success() {
+            return inspected(&ended.stdout)
+                .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why));
+        }
+        let none = ended.stderr.contains("No such container") || ended.stderr.contains("no such container");
+        if none {
+            return Err(Failure::new(Code::NotFound, format!("there is no container {container}")));
+        }
+        Err(compose::explain(&ended))
+    }
+
+    /// Whether the volume exists.
+    ///
+    /// # Errors
+    /// When docker does not say.
+    pub fn volume(&self, name: &str) -> Result<bool, Failure> {
+        let (shell, docker) = (proc::shell()?, &self.program);
+        let format = "{{.Name}}";
+        let cmd = cmd!(shell, "{docker} volume inspect --format {format} {name}");
+        let ended = self.cx.proc.run(Job::new(format!("looking for the volume {name}"), cmd).deadline(QUICK))?;
+        if ended.success() {
+            return Ok(true);
+        }
+        let none = ["no such volume", "No such volume"].iter().any(|text| ended.stderr.contains(text));
+        if none { Ok(false) } else { Err(compose::explain(&ended)) }
+    }
+}

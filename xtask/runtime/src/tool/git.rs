@@ -1,0 +1,58 @@
+//! git, for the question whether a secret is in what will be pushed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use xshell::{Shell, cmd};
+
+use super::Tool;
+use crate::cx::Cx;
+use crate::proc::{self, Job};
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+
+const QUICK: Duration = Duration::from_secs(20);
+
+/// The files among `paths` that git tracks; `None` when the project is no git checkout.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when git is not installed; otherwise what it said.
+pub fn tracked(cx: &Cx, paths: &[&str]) -> Result<Option<Vec<String>>, Failure> {
+    let git = Tool::Git.find()?;
+    let shell = at(cx.paths.root())?;
+    let job = Job::new("asking git which files it tracks", cmd!(shell, "{git} ls-files -- {paths...}"));
+    let ended = cx.proc.run(job.deadline(QUICK))?;
+    if ended.stderr.contains("not a git repository") {
+        return Ok(None);
+    }
+    let ended = ended.checked()?;
+    Ok(Some(ended.stdout.lines().map(str::to_owned).collect()))
+}
+
+/// The tracked files that hold one of `secrets`, which go to git on its standard input.
+///
+/// # Errors
+/// As [`tracked`].
+pub fn holding(cx: &Cx, secrets: &[Secret]) -> Result<Vec<String>, Failure> {
+    if secrets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let git = Tool::Git.find()?;
+    let shell = at(cx.paths.root())?;
+    let patterns: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+    let cmd = cmd!(shell, "{git} grep --files-with-matches --fixed-strings -f -");
+    let job = Job::new("looking for secrets in what git tracks", cmd).stdin(patterns.join("\n") + "\n");
+    let ended = cx.proc.run(job.deadline(QUICK))?;
+    match ended.status.code() {
+        Some(0) => Ok(ended.stdout.lines().map(str::to_owned).collect()),
+        // Nothing found.
+        Some(1) => Ok(Vec::new()),
+        _ => Err(Failure::new(Code::Failed, "git could not look through the files").cause(ended.failure().cause)),
+    }
+}
+
+fn at(root: &Path) -> Result<Shell, Failure> {
+    let shell = proc::shell()?;
+    shell.change_dir(root);
+    Ok(shell)
+}

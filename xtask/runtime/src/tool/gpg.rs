@@ -1,0 +1,181 @@
+//! gpg, in a keyring of its own that is gone afterwards: the operator's keys are neither read nor added to.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use xshell::cmd;
+
+use super::Tool;
+use crate::cx::Cx;
+use crate::files::Scratch;
+use crate::proc::{self, Ended, Job};
+use domain::failure::{Code, Failure};
+use domain::secret::{Secret, hide};
+use domain::spec::store_key;
+
+/// Two RSA keys of 4096 bits take seconds; a small machine takes minutes.
+const MAKE: Duration = Duration::from_secs(300);
+const QUICK: Duration = Duration::from_secs(60);
+
+/// Lines of an armored key are longer but for its last two.
+const LINE: usize = 16;
+
+/// A keyring in a directory of its own.
+struct Keyring<'a> {
+    cx: &'a Cx,
+    gpg: PathBuf,
+    home: Scratch,
+}
+
+impl<'a> Keyring<'a> {
+    fn new(cx: &'a Cx) -> Result<Keyring<'a>, Failure> {
+        let gpg = Tool::Gpg.find()?;
+        let home = Scratch::new(&cx.paths.socket_root(), "gpg")?;
+        Ok(Keyring { cx, gpg, home })
+    }
+
+    fn job(&self, purpose: &str, cmd: xshell::Cmd<'_>) -> Job {
+        Job::new(purpose, cmd).env("GNUPGHOME", self.home.path()).deadline(QUICK)
+    }
+
+    fn run(&self, job: Job) -> Result<Ended, Failure> {
+        self.cx.proc.run(job)?.checked()
+    }
+
+    /// Puts the key into the keyring and returns its fingerprint.
+    fn import(&self, armored: &Secret) -> Result<String, Failure> {
+        hide_lines(armored.expose());
+        let (shell, gpg) = (proc::shell()?, &self.gpg);
+        let cmd = cmd!(shell, "{gpg} --batch --quiet --import");
+        self.run(self.job("reading the key of Omni's store", cmd).stdin(armored.expose()))?;
+        self.fingerprint()
+    }
+
+    fn fingerprint(&self) -> Result<String, Failure> {
+        let (shell, gpg) = (proc::shell()?, &self.gpg);
+        let cmd = cmd!(shell, "{gpg} --batch --list-secret-keys --with-colons");
+        let ended = self.run(self.job("looking up the new key", cmd))?;
+        let line = ended.stdout.lines().find_map(|line| line.strip_prefix("fpr:"));
+        let found = line.and_then(|line| line.split(':').find(|field| !field.is_empty()));
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::new(Code::Failed, "gpg lists no private key").cause(ended.stderr.trim().to_owned()))
+    }
+
+    /// Encrypts a word and decrypts it again, with every way to ask for a passphrase closed.
+    fn prove(&self, fingerprint: &str) -> Result<(), Failure> {
+        const WORD: &str = "omni-scale: this key opens without a question\n";
+        let (shell, gpg) = (proc::shell()?, &self.gpg);
+        let cmd = cmd!(
+            shell,
+            "{gpg} --batch --quiet --no-tty --trust-model always --armor --encrypt --recipient {fingerprint}"
+        );
+        let sealed = self.run(self.job("encrypting with the key of Omni's store", cmd).stdin(WORD))?;
+        let cmd = cmd!(shell, "{gpg} --batch --quiet --no-tty --pinentry-mode error --decrypt");
+        let opened = self
+            .run(self.job("decrypting with the key of Omni's store, without a passphrase", cmd).stdin(sealed.stdout))
+            .map_err(|failure| {
+                failure.hint("Omni could not open its store with it: a key has no passphrase, and an encryption subkey")
+            })?;
+        if opened.stdout == WORD {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Failed, "the key of Omni's store does not decrypt what it encrypted"))
+    }
+}
+
+impl Drop for Keyring<'_> {
+    fn drop(&mut self) {
+        // The agent holds the private keys: it goes before the directory does.
+        if let (Ok(shell), Ok(conf)) = (proc::shell(), which::which("gpgconf")) {
+            let job = Job::new("ending gpg's agent", cmd!(shell, "{conf} --kill gpg-agent"));
+            let _ = self.cx.proc.run(job.env("GNUPGHOME", self.home.path()).deadline(Duration::from_secs(10)).tidies());
+        }
+    }
+}
+
+/// Has the lines of an armored key wiped from all output: gpg shows the line that it does not understand.
+fn hide_lines(armored: &str) {
+    let body = armored.lines().map(str::trim).filter(|line| line.len() >= LINE && !line.starts_with('-'));
+    body.for_each(hide);
+}
+
+/// Makes the key that Omni's store is to be encrypted with: no passphrase, an encryption subkey, no end; and proves it.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when gpg is not installed; otherwise what gpg said.
+pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
+    let keyring = Keyring::new(cx)?;
+    let (shell, gpg) = (proc::shell()?, &keyring.gpg);
+    let id = format!("Omni (etcd encryption) <{user}>");
+    // Without `--batch --passphrase ''` gpg would ask for a passphrase; with loopback it cannot open a window either.
+    let cmd = cmd!(
+        shell,
+        "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --quick-generate-key {id} rsa4096 cert never"
+    );
+    keyring.run(keyring.job("making the key of Omni's store", cmd).deadline(MAKE))?;
+    let fingerprint = keyring.fingerprint()?;
+    let cmd = cmd!(
+        shell,
+        "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --quick-add-key {fingerprint} rsa4096 encr never"
+    );
+    keyring.run(keyring.job("making its encryption subkey", cmd).deadline(MAKE))?;
+    let cmd = cmd!(
+        shell,
+        "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --armor --export-secret-keys {fingerprint}"
+    );
+    let exported = keyring.run(keyring.job("exporting the key of Omni's store", cmd))?;
+    hide_lines(&exported.stdout);
+    let armored = Secret::new(exported.stdout);
+    prove_store_key(cx, &armored)?;
+    Ok(armored)
+}
+
+/// Proves that the key can be used as Omni uses it: by its packets, and by decrypting without a question.
+///
+/// # Errors
+/// [`Code::Invalid`] with why it will not do.
+pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    store_key::judge(armored.expose(), now)
+        .map_err(|unfit| Failure::new(Code::Invalid, "Omni cannot use this key").cause(unfit.why).hint(unfit.fix))?;
+    let keyring = Keyring::new(cx)?;
+    let fingerprint = keyring.import(armored)?;
+    keyring.prove(&fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn a_key_is_made_proved_and_nothing_is_left_behind() {
+        if which::which("gpg").is_err() {
+            eprintln!("skipped: gpg is not installed");
+            return;
+        }
+        let dir = TempDir::new();
+        let cx = Cx::for_tests(dir.path().to_owned());
+        let key = make_store_key(&cx, "admin@example.com").unwrap();
+        assert!(store_key::judge(key.expose(), 1_795_316_645).is_ok());
+        let body =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/pgp/passphrase.b64"));
+        let locked =
+            format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n{}-----END PGP PRIVATE KEY BLOCK-----\n", body.unwrap());
+        let failure = prove_store_key(&cx, &Secret::plain(locked.clone())).unwrap_err();
+        assert!(failure.cause.contains("passphrase"), "{failure}");
+        // gpg itself says the same as the packets do.
+        let keyring = Keyring::new(&cx).unwrap();
+        let shell = proc::shell().unwrap();
+        let gpg = &keyring.gpg;
+        let cmd = cmd!(shell, "{gpg} --batch --quiet --pinentry-mode error --import");
+        let _ = keyring.run(keyring.job("reading", cmd).stdin(locked));
+        if let Ok(fingerprint) = keyring.fingerprint() {
+            assert!(keyring.prove(&fingerprint).is_err());
+        }
+        drop(keyring);
+        let left = std::fs::read_dir(cx.paths.socket_root()).unwrap().flatten();
+        assert_eq!(left.map(|entry| entry.file_name()).collect::<Vec<_>>(), ["lock"]);
+    }
+}

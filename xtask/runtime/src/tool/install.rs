@@ -1,0 +1,331 @@
+//! Installing omnictl: from the operator's own Omni, which serves its own version, else from the release of that version with
+//! its checksum. Never another version.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xshell::cmd;
+
+use super::curl::{self, Request};
+use super::omnictl;
+use crate::cx::Cx;
+use crate::proc::{self, Job};
+use domain::failure::{Code, Failure};
+use domain::version;
+
+/// Where Omni serves omnictl: since 1.9, and before (siderolabs/omni@86159433 `internal/backend/server.go`).
+const PATHS: [&str; 2] = ["/api/omnictl", "/omnictl"];
+const RELEASES: &str = "https://github.com/siderolabs/omni/releases/download";
+const DOWNLOAD: Duration = Duration::from_secs(300);
+/// The first bytes are enough to tell a program from a web page.
+const HEAD: usize = 64;
+
+/// Where to look for it.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The address of Omni.
+    pub omni: Option<String>,
+    /// Where releases are mirrored, instead of Omni and GitHub.
+    pub mirror: Option<String>,
+    /// The release to take where Omni serves none: `v1.9.3`. Omni's own version, or the one that the operator named.
+    pub release: Option<String>,
+    pub ca_file: Option<String>,
+}
+
+impl Sources {
+    /// The configured Omni alone: its version is what it serves.
+    pub fn of(cx: &Cx) -> Sources {
+        Sources {
+            release: None,
+            omni: cx.settings.omni_endpoint(None).map(|found| found.value),
+            mirror: None,
+            ca_file: cx.settings.ca_file(None).map(|found| found.value),
+        }
+    }
+}
+
+/// An omnictl that was installed.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    pub path: PathBuf,
+    pub version: String,
+    pub from: String,
+}
+
+/// Installs omnictl when a task needs it and there is none; the operator is asked first.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when it is not there and may not be installed; those of [`install`].
+pub fn on_need(cx: &Cx) -> Result<(), Failure> {
+    if omnictl::locate().is_some() {
+        return Ok(());
+    }
+    let absent = || {
+        Failure::new(Code::Prerequisite, "`omnictl` is not installed")
+            .cause("it is neither on PATH nor where this project installs it")
+            .next("cargo xtask omnictl-install --yes")
+    };
+    if cx.dry_run || !(cx.ask.yes() || cx.ask.interactive()) {
+        return Err(absent());
+    }
+    let question = format!("omnictl is not installed. Install it at {}?", omnictl::own_place()?.display());
+    if !cx.ask.yes() && !cx.ask.confirm(&question, false)? {
+        return Err(Failure::new(Code::Interrupted, "omnictl was not installed")
+            .cause("the answer was no; nothing was changed")
+            .next("cargo xtask omnictl-install"));
+    }
+    let installed = cx.ui.step("omnictl", "omnictl is installed", || {
+        let installed = install(cx, &Sources::of(cx))?;
+        let detail = format!("{} from {}", installed.version, installed.from);
+        Ok(crate::ui::Done::changed(installed, detail))
+    });
+    installed.map(drop).map_err(|error| Failure::of(&error))
+}
+
+/// The name of the program for this machine, as releases and Omni call it: `omnictl-linux-amd64`.
+///
+/// # Errors
+/// [`Code::Prerequisite`] on a machine for which there is none.
+pub fn asset() -> Result<String, Failure> {
+    let os = match std::env::consts::OS {
+        "linux" => "linux",
+        "macos" => "darwin",
+        other => return Err(unsupported(other)),
+    };
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => return Err(unsupported(other)),
+    };
+    Ok(format!("omnictl-{os}-{arch}"))
+}
+
+fn unsupported(what: &str) -> Failure {
+    Failure::new(Code::Prerequisite, format!("there is no omnictl for {what}"))
+        .hint("run the tasks on Linux or macOS, on amd64 or arm64")
+}
+
+/// A place to download omnictl from.
+struct Candidate {
+    base: String,
+    /// The version that it must be, and that a checksum proves; Omni's own needs none.
+    release: Option<String>,
+}
+
+/// The places for these sources, in order.
+fn candidates(sources: &Sources) -> Vec<Candidate> {
+    let release = |base: &str| {
+        let release = sources.release.clone()?;
+        Some(Candidate { base: format!("{}/{release}", base.trim_end_matches('/')), release: Some(release) })
+    };
+    // A mirror that is named is meant: it comes alone.
+    if let Some(mirror) = &sources.mirror {
+        return release(mirror).into_iter().collect();
+    }
+    let omni = sources.omni.iter().flat_map(|omni| {
+        let omni = omni.trim_end_matches('/');
+        PATHS.iter().map(move |path| Candidate { base: format!("{omni}{path}"), release: None })
+    });
+    omni.chain(release(RELEASES)).collect()
+}
+
+/// Downloads, verifies and installs; what does not pass leaves nothing behind.
+///
+/// # Errors
+/// When no source has a program that passes; names each with its reason. [`Code::Prerequisite`] when there is no source.
+pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
+    let asset = asset()?;
+    let place = omnictl::own_place()?;
+    let dir = place.parent().unwrap_or(Path::new(".")).to_owned();
+    fs::create_dir_all(&dir).map_err(|error| {
+        Failure::new(Code::Prerequisite, format!("cannot create `{}`", dir.display())).cause(error.to_string())
+    })?;
+    let temp = Temp(dir.join(format!(".omnictl.{}.tmp", std::process::id())));
+    let mut refused: Vec<Failure> = Vec::new();
+    for candidate in candidates(sources) {
+        // An Omni that does not answer does not answer at its other path either.
+        let silent = |failure: &Failure| matches!(failure.code, Code::Unreachable | Code::Timeout);
+        if candidate.release.is_none() && refused.iter().any(silent) {
+            continue;
+        }
+        match fetch(cx, &candidate, &asset, sources.ca_file.as_deref(), &temp.0) {
+            Ok(version) => {
+                fs::rename(&temp.0, &place).map_err(|error| {
+                    Failure::new(Code::Failed, format!("cannot write `{}`", place.display())).cause(error.to_string())
+                })?;
+                return Ok(Installed { path: place, version, from: candidate.base });
+            }
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+            Err(failure) => {
+                let message = format!("{}/{asset}: {}", candidate.base, failure.message);
+                refused.push(Failure { message, ..failure });
+            }
+        }
+    }
+    Err(none_passed(&refused, &place))
+}
+
+/// The failure of an installation, by what each place answered.
+fn none_passed(refused: &[Failure], place: &Path) -> Failure {
+    let by_hand = format!("put the omnictl of your Omni's version on PATH or at {} by hand", place.display());
+    let Some(first) = refused.first() else {
+        return Failure::new(Code::Prerequisite, "the version of Omni is not known, so no omnictl was downloaded")
+            .cause("another version than Omni's may not work with it")
+            .hint(format!("log in to Omni, name its version with --release, or {by_hand}"))
+            .next("cargo xtask omnictl-install --release VERSION");
+    };
+    let causes: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    Failure::new(first.code, "omnictl could not be installed").cause(causes.join("\n")).hint(by_hand)
+}
+
+/// One place: download to `temp`, check what came, run it once. Returns its version.
+fn fetch(cx: &Cx, from: &Candidate, asset: &str, ca: Option<&str>, temp: &Path) -> Result<String, Failure> {
+    let url = format!("{}/{asset}", from.base);
+    let follow = from.release.is_some();
+    let request = Request { ca_file: ca, timeout: DOWNLOAD, output: Some(temp), follow, ..Request::get(&url) };
+    let reply = curl::fetch(cx, "downloading omnictl", &request)?;
+    match reply.status {
+        200 => {}
+        404 => return Err(Failure::new(Code::NotFound, "not found (status 404)")),
+        status => return Err(Failure::new(Code::Failed, format!("not served (status {status})"))),
+    }
+    let bytes =
+        fs::read(temp).map_err(|error| Failure::new(Code::Failed, "the download is gone").cause(error.to_string()))?;
+    check_program(&bytes[..bytes.len().min(HEAD)], &reply.content_type)?;
+    if from.release.is_some() {
+        check_sum(cx, &from.base, asset, ca, temp)?;
+    }
+    fs::set_permissions(temp, fs::Permissions::from_mode(0o755))
+        .map_err(|error| Failure::new(Code::Failed, "it cannot be made executable").cause(error.to_string()))?;
+    let (version, _) = omnictl::version_of(cx, temp)
+        .map_err(|failure| Failure::new(Code::Failed, "the download does not run as omnictl").cause(failure.cause))?;
+    match &from.release {
+        Some(release) if !version::same(release, &version) => {
+            Err(Failure::new(Code::Failed, format!("it is omnictl {version}, not {release}"))
+                .cause("the release does not hold what its name says"))
+        }
+        _ => Ok(version),
+    }
+}
+
+/// Refuses what is not a program for this machine: a web page, an archive, another system's or processor's binary.
+fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
+    let refuse =
+        |why: String| Err(Failure::new(Code::Failed, "the download is not an omnictl for this machine").cause(why));
+    let html = head.first() == Some(&b'<') || content_type == "text/html";
+    match (std::env::consts::OS, head) {
+        _ if head.is_empty() => refuse("it is empty".to_owned()),
+        _ if html => refuse("it is a web page: the address is answered by something else".to_owned()),
+        ("linux", [0x7f, b'E', b'L', b'F', class, order, ..]) => {
+            // e_machine, at offset 18: 62 is x86-64, 183 is AArch64.
+            let machine = head.get(18..20).map(|field| u16::from_le_bytes([field[0], field[1]]));
+            let wanted = if std::env::consts::ARCH == "aarch64" { 183 } else { 62 };
+            match machine {
+                Some(machine) if machine == wanted && *class == 2 && *order == 1 => Ok(()),
+                _ => refuse(format!("it is a program for another processor ({machine:?}, this one is {wanted})")),
+            }
+        }
+        ("macos", [0xcf, 0xfa, 0xed, 0xfe, cpu @ ..]) => {
+            let wanted = if std::env::consts::ARCH == "aarch64" { 0x0c } else { 0x07 };
+            if cpu.first() == Some(&wanted) {
+                Ok(())
+            } else {
+                refuse("it is a program for another processor".to_owned())
+            }
+        }
+        _ => refuse(format!("it does not start as a program of {} does", std::env::consts::OS)),
+    }
+}
+
+/// Compares the file with the line for `asset` in the release's `sha256sum.txt`.
+fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) -> Result<(), Failure> {
+    let url = format!("{base}/sha256sum.txt");
+    let reply =
+        curl::fetch(cx, "downloading the checksums", &Request { ca_file: ca, follow: true, ..Request::get(&url) })?;
+    let wanted = reply.body.lines().filter(|_| reply.status == 200).find_map(|line| {
+        let (sum, name) = line.split_once(char::is_whitespace)?;
+        (name.trim().trim_start_matches('*') == asset).then(|| sum.to_ascii_lowercase())
+    });
+    let Some(wanted) = wanted else {
+        return Err(
+            Failure::new(Code::Failed, "it cannot be verified").cause(format!("{url} holds no checksum for {asset}"))
+        );
+    };
+    let found = sha256(cx, file)?;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Failed, "its checksum is wrong")
+        .cause(format!("expected {wanted}, found {found}: it was changed or cut short on the way")))
+}
+
+/// The SHA-256 of a file, by whichever of the usual programs is there.
+fn sha256(cx: &Cx, file: &Path) -> Result<String, Failure> {
+    let shell = proc::shell()?;
+    let candidates = [
+        ("sha256sum", cmd!(shell, "sha256sum {file}")),
+        ("shasum", cmd!(shell, "shasum -a 256 {file}")),
+        ("openssl", cmd!(shell, "openssl dgst -sha256 -r {file}")),
+    ];
+    for (name, cmd) in candidates {
+        if which::which(name).is_ok() {
+            let ended = cx.proc.run(Job::new("computing the checksum", cmd))?.checked()?;
+            return Ok(ended.stdout.split_whitespace().next().unwrap_or_default().to_ascii_lowercase());
+        }
+    }
+    Err(Failure::new(Code::Prerequisite, "no program computes SHA-256 sums")
+        .hint("install coreutils (sha256sum) or openssl"))
+}
+
+/// A file that goes away unless it was renamed.
+struct Temp(PathBuf);
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_of_this_omni_only() {
+        let bases = |sources: &Sources| candidates(sources).into_iter().map(|each| each.base).collect::<Vec<_>>();
+        let omni = Some("https://omni.example.org/".to_owned());
+        let own = ["https://omni.example.org/api/omnictl", "https://omni.example.org/omnictl"];
+        assert_eq!(bases(&Sources { omni: omni.clone(), ..Sources::default() }), own);
+        let release = Some("v1.4.9".to_owned());
+        let found = bases(&Sources { omni: omni.clone(), release: release.clone(), ..Sources::default() });
+        assert_eq!((&found[..2], found[2].ends_with("/download/v1.4.9")), (&own.map(str::to_owned)[..], true));
+        let mirror = Some("https://mirror.example.org/omni/".to_owned());
+        let found = bases(&Sources { omni, mirror: mirror.clone(), release, ca_file: None });
+        assert_eq!(found, ["https://mirror.example.org/omni/v1.4.9"]);
+        assert!(bases(&Sources { mirror, ..Sources::default() }).is_empty(), "of no version that is known");
+        let failure = none_passed(&[], Path::new("/x"));
+        assert_eq!((failure.code, failure.next.len()), (Code::Prerequisite, 1));
+    }
+
+    #[test]
+    fn only_a_program_for_this_machine_passes() {
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(check_program(&own[..HEAD], "application/octet-stream").is_ok());
+        let mut other = own[..HEAD].to_vec();
+        other[18] ^= 0xff;
+        other[4] ^= 0x01;
+        for (head, content_type, why) in [
+            (&b"<!doctype html>"[..], "text/html", "web page"),
+            (&b"<html>"[..], "", "web page"),
+            (&b""[..], "", "empty"),
+            (&b"PK\x03\x04"[..], "application/zip", "does not start"),
+            (&own[..10], "", "another processor"),
+            (&other[..], "", "another processor"),
+        ] {
+            let failure = check_program(head, content_type).unwrap_err();
+            assert!(failure.cause.contains(why), "{why}: {failure}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What can be made to go wrong, as the lab itself tells it; it knows no more of these tasks than they of it.
+
+use std::path::Path;
+
+use xshell::cmd;
+
+use crate::cx::Cx;
+use crate::proc::{self, Job};
+use domain::failure::{Code, Failure};
+use domain::nearest;
+
+/// One way in which things go wrong in the field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub name: String,
+    pub group: String,
+    /// What the far end does.
+    pub does: String,
+    /// Who saw it.
+    pub source: String,
+    /// The tasks that an operator has run when it bites, and `edit FILE: FROM -> TO` for a line changed by hand.
+    pub before: Vec<String>,
+    /// The task that runs into it.
+    pub task: String,
+    /// The exit status of that task.
+    pub exit: i32,
+    /// What a good task must say.
+    pub says: String,
+    /// What ends it.
+    pub heals: String,
+    /// When it happens unless one says so; empty for always.
+    pub when: String,
+}
+
+domain::written!(Fault { name, group, does, source, before, task, exit, says, heals, when });
+domain::read!(Fault { name, group, does, source, before, task, exit, says, heals, when or String::new() });
+
+/// Every fault of the lab at `program`, grouped.
+///
+/// # Errors
+/// When the lab does not tell.
+pub fn table(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
+    let shell = proc::shell()?;
+    let ended = cx.proc.run(Job::new("asking the lab for its faults", cmd!(shell, "{program} faults")))?.checked()?;
+    Ok(serde_json::from_str(&ended.stdout)?)
+}
+
+/// The fault that `text` (`NAME` or `NAME:WHEN`) names.
+///
+/// # Errors
+/// [`Code::Usage`] with the near ones.
+pub fn named<'a>(table: &'a [Fault], text: &str) -> Result<&'a Fault, Failure> {
+    let (name, when) = text.split_once(':').map_or((text, None), |(name, when)| (name, Some(when)));
+    let found = table.iter().find(|fault| fault.name == name).ok_or_else(|| {
+        let near = nearest::several(name, table.iter().map(|fault| fault.name.as_str()), 3);
+        let of_group: Vec<&str> =
+            table.iter().filter(|fault| fault.group == name).map(|fault| fault.name.as_str()).collect();
+        let hint = match (near.as_slice(), of_group.as_slice()) {
+            ([], []) => String::new(),
+            ([], group) => format!("`{name}` is a group: {}", group.join(", ")),
+            (near, _) => format!("did you mean {}?", near.join(", ")),
+        };
+        let failure = Failure::new(Code::Usage, format!("there is no fault `{name}`")).hint(hint);
+        failure.next("cargo xtask lab-faults")
+    })?;
+    let number = |text: &str| text.parse::<u64>().is_ok_and(|count| count > 0);
+    let good = |when: &str| number(when.strip_suffix('+').or(when.strip_prefix("..")).unwrap_or(when));
+    match when {
+        Some(when) if !good(when) => {
+            Err(Failure::new(Code::Usage, format!("`{when}` does not say when {name} is to happen"))
+                .hint("2 is the second time only, 2+ from then on, ..2 the first two times; without it always"))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// The words of a task as it is typed: parted by spaces, kept together by single quotes.
+pub fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().map_or((), |word| word.push(c)),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(name: &str, group: &str) -> Fault {
+        let (name, group) = (name.to_owned(), group.to_owned());
+        let empty = String::new;
+        Fault {
+            name,
+            group,
+            does: empty(),
+            source: empty(),
+            before: Vec::new(),
+            task: empty(),
+            exit: 0,
+            says: empty(),
+            heals: empty(),
+            when: empty(),
+        }
+    }
+
+    #[test]
+    fn a_misspelt_fault_names_the_near_ones() {
+        let table = [fault("docker-down", "docker"), fault("docker-denied", "docker"), fault("key-expired", "keys")];
+        assert_eq!(named(&table, "docker-down:2+").unwrap().name, "docker-down");
+        let said = |text: &str| named(&table, text).unwrap_err();
+        assert_eq!((said("docker-dwon").code, said("docker-dwon").hint.contains("docker-down")), (Code::Usage, true));
+        assert!(said("key-old").hint.contains("key-expired"), "{:?}", said("key-old"));
+        assert_eq!(said("keys").hint, "`keys` is a group: key-expired");
+        assert!(said("docker-down:soon").hint.contains("..2"));
+        assert_eq!(said("zzz").next, ["cargo xtask lab-faults"]);
+    }
+
+    #[test]
+    fn a_line_is_split_as_it_is_typed() {
+        assert_eq!(words("a --b 'name == \"x y\"' c"), ["a", "--b", "name == \"x y\"", "c"]);
+        assert_eq!(words("one"), ["one"]);
+    }
+}

@@ -1,0 +1,54 @@
+//! Omni over HTTP, without logging in.
+
+use std::time::Duration;
+
+use super::curl::{self, Request};
+use crate::cx::Cx;
+use domain::failure::{Code, Failure};
+
+/// Checks that `endpoint` is a healthy Omni.
+///
+/// `/healthz` answers 200 with an empty body (omni v1.9.3 `internal/backend/health`); any path that Omni does not know
+/// answers 200 too, with the HTML of its web page, so the status alone proves nothing.
+///
+/// # Errors
+/// [`Code::Unreachable`] when nothing answers or what answers is not Omni; [`Code::Failed`] when Omni is unwell.
+pub fn healthy(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Result<(), Failure> {
+    healthy_at(cx, endpoint, ca_file, None)
+}
+
+/// As [`healthy`], asking at the address `connect` whatever the name in `endpoint` resolves to.
+///
+/// # Errors
+/// As [`healthy`].
+pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Option<&str>) -> Result<(), Failure> {
+    let url = format!("{endpoint}/healthz");
+    let reply = curl::fetch(cx, "asking Omni for its health", &Request { ca_file, connect, ..Request::get(&url) })?;
+    match reply.status {
+        200 if reply.body.trim().is_empty() => Ok(()),
+        200 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))
+            .cause(format!("{url} answered {} where Omni answers nothing", kind(&reply.content_type)))
+            .hint("check OMNI_ENDPOINT; a portal, a proxy or another web service may stand there")),
+        500..=599 => Err(Failure::new(Code::Failed, format!("Omni at {endpoint} is unwell"))
+            .cause(format!("{url} answered {} {}: its store does not answer in time", reply.status, reply.reason))
+            .hint("look at Omni's log")
+            .next("cargo xtask stack-logs omni")),
+        301..=308 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))
+            .cause(format!("{url} answered {} and points elsewhere", reply.status))
+            .hint("give the address that Omni itself advertises")),
+        status => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))
+            .cause(format!("{url} answered {status} {}", reply.reason))
+            .hint("check OMNI_ENDPOINT")),
+    }
+}
+
+/// The time at Omni in seconds since 1970, by the Date that it sends; `None` when it does not answer in three seconds.
+pub fn clock(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64> {
+    let url = format!("{endpoint}/healthz");
+    let timeout = Duration::from_secs(3);
+    curl::fetch(cx, "asking Omni for the time", &Request { ca_file, timeout, ..Request::get(&url) }).ok()?.date
+}
+
+fn kind(content_type: &str) -> &str {
+    if content_type.is_empty() { "with a body" } else { content_type }
+}

@@ -1,0 +1,674 @@
+//! omnictl: found, logged in, called and understood. It has no network timeout of its own, exits only with 0 or 1, and
+//! keeps silent about half of what goes wrong, so callers read back what they changed.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use xshell::{Shell, cmd};
+
+use super::curl;
+use crate::cx::Cx;
+use crate::files;
+use crate::proc::{self, Ended, Job};
+use crate::settings::{Origin, environment};
+use crate::triage;
+use domain::failure::{Code, Failure, Kind, Missing};
+use domain::secret::{Secret, hide};
+use domain::spec::key::KeyInfo;
+use domain::status::omni::{self, Resource};
+
+/// The variables that omnictl reads a key from, in its order: a set `SIDERO_SERVICE_ACCOUNT_KEY` wins, even an empty
+/// one (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
+const KEYS: [&str; 2] = ["SIDERO_SERVICE_ACCOUNT_KEY", "OMNI_SERVICE_ACCOUNT_KEY"];
+
+/// No word of omnictl's prose is so long, and no key so short.
+const KEY: usize = 100;
+
+/// A read answers within seconds, or something is wrong.
+const READ: Duration = Duration::from_secs(30);
+/// An apply may wait for Omni's validation of a whole file.
+const WRITE: Duration = Duration::from_secs(120);
+/// A sync waits, without a limit of its own, until what it tears down is gone.
+const SYNC: Duration = Duration::from_secs(1800);
+
+/// How omnictl proves who it is.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// A service-account key from a variable.
+    Key { variable: &'static str, origin: Origin, secret: Secret },
+    /// The user's own login, kept by omnictl, and the address that it is for.
+    Config { file: PathBuf, address: String },
+}
+
+/// omnictl, ready to be called.
+pub struct Omnictl<'a> {
+    cx: &'a Cx,
+    program: PathBuf,
+    login: Login,
+    endpoint: Option<String>,
+}
+
+/// Where omnictl is: on PATH, else in `${XDG_DATA_HOME:-$HOME/.local}/bin`.
+pub fn locate() -> Option<PathBuf> {
+    if let Ok(found) = which::which("omnictl") {
+        return Some(found);
+    }
+    let own = own_place().ok()?;
+    which::which_in(&own, None::<&str>, ".").ok()
+}
+
+/// Where this project installs omnictl.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when the user has no home.
+pub fn own_place() -> Result<PathBuf, Failure> {
+    let home = || environment("HOME").map(|home| format!("{home}/.local"));
+    let base = environment("XDG_DATA_HOME").or_else(home).ok_or_else(|| {
+        Failure::new(Code::Prerequisite, "there is no place for omnictl").cause("neither XDG_DATA_HOME nor HOME is set")
+    })?;
+    Ok(Path::new(&base).join("bin/omnictl"))
+}
+
+fn program() -> Result<PathBuf, Failure> {
+    locate().ok_or_else(|| {
+        Failure::new(Code::Prerequisite, "`omnictl` is not installed")
+            .cause("it is neither on PATH nor where this project installs it")
+            .next("cargo xtask omnictl-install")
+    })
+}
+
+/// The version and API version of the program at `path`.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when it does not run or says something else.
+pub fn version_of(cx: &Cx, path: &Path) -> Result<(String, u32), Failure> {
+    let shell = proc::shell()?;
+    let job = Job::new("asking omnictl for its version", cmd!(shell, "{path} --version"));
+    let broken = |cause: String| {
+        Failure::new(Code::Prerequisite, format!("`{}` is no working omnictl", path.display()))
+            .cause(cause)
+            .next("cargo xtask omnictl-install")
+    };
+    let ended = cx.proc.run(job.deadline(Duration::from_secs(20))).map_err(|failure| match failure.code {
+        Code::Interrupted => failure,
+        _ => broken(failure.to_string()),
+    })?;
+    omni::omnictl_version(&ended.stdout).ok_or_else(|| broken(ended.failure().to_string()))
+}
+
+/// The login that there is, if any.
+pub fn login(cx: &Cx) -> Option<Login> {
+    for variable in KEYS {
+        if let Some(found) = cx.settings.secret(variable) {
+            return Some(Login::Key { variable, origin: found.origin, secret: found.value });
+        }
+    }
+    own_login().map(|(file, address)| Login::Config { file, address })
+}
+
+/// The login of omnictl itself, which a person made in a browser: its file, and the address of Omni there.
+fn own_login() -> Option<(PathBuf, String)> {
+    let given = environment("OMNICONFIG").map(PathBuf::from);
+    let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
+    let text = files::read_text_if_there(&file).ok()??;
+    domain::secret::hide_in(&text);
+    let address = address_in(&text)?;
+    Some((file, address))
+}
+
+/// The address in omnictl's own configuration. omnictl makes a file by itself when there is none, with an address at which
+/// nobody's Omni is: that is no login (omni v1.9.3 `client/pkg/omnictl/config/config.go`).
+fn address_in(text: &str) -> Option<String> {
+    let config: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+    let context = config.get("context").and_then(serde_yaml::Value::as_str).unwrap_or("default");
+    let url = config.get("contexts")?.get(context)?.get("url")?.as_str()?;
+    (!url.is_empty() && url != "grpc://127.0.0.1:8080").then(|| url.to_owned())
+}
+
+/// What is missing when nobody is logged in.
+pub fn not_logged_in() -> Failure {
+    let missing = Missing {
+        name: "a login to Omni".into(),
+        flag: None,
+        env: Some("OMNI_SERVICE_ACCOUNT_KEY".into()),
+        secret: true,
+    };
+    Failure::missing(vec![missing])
+        .cause("there is no service-account key, and omnictl has no login of its own")
+        .hint("as an admin, `omnictl serviceaccount create automation --use-user-role=false --role Operator` prints OMNI_SERVICE_ACCOUNT_KEY: put it into docker/.env")
+}
+
+impl<'a> Omnictl<'a> {
+    /// omnictl with a login, or why not. Does not touch the network.
+    ///
+    /// # Errors
+    /// [`Code::Prerequisite`] when it is not installed, [`Code::MissingInput`] when nobody is logged in or the address of
+    /// Omni is not known, [`Code::Invalid`] when the key is no key or has expired.
+    pub fn find(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
+        Omnictl::with(cx, program()?)
+    }
+
+    /// As [`Omnictl::find`], with the program at `program`.
+    ///
+    /// # Errors
+    /// As [`Omnictl::find`].
+    pub fn with(cx: &'a Cx, program: PathBuf) -> Result<Omnictl<'a>, Failure> {
+        let login = login(cx).ok_or_else(not_logged_in)?;
+        let endpoint = match &login {
+            Login::Key { variable, origin, secret } => {
+                check_key(variable, origin, secret)?;
+                Some(cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?.value)
+            }
+            Login::Config { address, .. } => Some(address.clone()),
+        };
+        Ok(Omnictl { cx, program, login, endpoint })
+    }
+
+    /// As [`Omnictl::find`], with this key of `docker/.env` whatever else there is.
+    ///
+    /// # Errors
+    /// As [`Omnictl::find`].
+    pub fn with_key(cx: &'a Cx, secret: &Secret) -> Result<Omnictl<'a>, Failure> {
+        let (variable, secret) = (KEYS[1], secret.clone());
+        check_key(variable, &Origin::EnvFile(variable), &secret)?;
+        let endpoint = match (cx.settings.omni_endpoint(None), own_login()) {
+            (Some(found), _) => found.value,
+            (None, Some((_, address))) => address,
+            (None, None) => return Err(no_endpoint()),
+        };
+        let login = Login::Key { variable, origin: Origin::EnvFile(variable), secret };
+        Ok(Omnictl { cx, program: program()?, login, endpoint: Some(endpoint) })
+    }
+
+    /// As [`Omnictl::find`], with omnictl's own login whatever keys `docker/.env` holds.
+    ///
+    /// # Errors
+    /// [`Code::MissingInput`] when there is none, or when a key in the environment would go before it.
+    pub fn as_person(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
+        let login = own_login().filter(|_| KEYS.iter().all(|variable| environment(variable).is_none()));
+        let (file, address) = login.ok_or_else(not_logged_in)?;
+        let endpoint = Some(address.clone());
+        Ok(Omnictl { cx, program: program()?, login: Login::Config { file, address }, endpoint })
+    }
+
+    /// Who the login says it is, for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.
+    pub fn who(&self) -> String {
+        match &self.login {
+            Login::Key { origin, secret, .. } => {
+                let name = KeyInfo::parse(secret.expose()).map_or_else(|_| "a key".to_owned(), |info| info.name);
+                format!("{name} ({origin})")
+            }
+            Login::Config { file, .. } => format!("the login in {}", file.display()),
+        }
+    }
+
+    /// Whether its login is one to Omni at `endpoint`.
+    pub fn asks(&self, endpoint: &str) -> bool {
+        self.endpoint.as_deref().is_some_and(|own| own.trim_end_matches('/') == endpoint.trim_end_matches('/'))
+    }
+
+    /// Whether the key comes from the variable that omnictl reads first, whatever [`KEYS`]\[1\] holds.
+    pub(super) fn overridden(&self) -> bool {
+        matches!(&self.login, Login::Key { variable, .. } if *variable == KEYS[0])
+    }
+
+    fn job(&self, purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
+        // Whoever has less patience than a read takes is not kept waiting.
+        let patience = self.cx.timeout.map_or(READ, |timeout| timeout.min(READ));
+        let mut job = Job::new(purpose, cmd).deadline(patience);
+        match &self.login {
+            Login::Key { variable, secret, .. } => job = job.secret_env(variable, secret),
+            Login::Config { file, .. } => job = job.env("OMNICONFIG", file),
+        }
+        // With a key the configured address does not count; with a login of its own it is the one that does.
+        if let (Login::Key { .. }, Some(endpoint)) = (&self.login, &self.endpoint) {
+            job = job.env("OMNI_ENDPOINT", endpoint);
+        }
+        // Go reads the system's directory of certificates besides (crypto/x509 `root_unix.go`).
+        if let Some(file) = self.cx.settings.ca_file(None) {
+            job = job.env("SSL_CERT_FILE", file.value);
+        }
+        job
+    }
+
+    fn run(&self, job: Job) -> Result<Ended, Failure> {
+        if let Some(file) = self.cx.settings.ca_file(None) {
+            curl::check_authorities(&file.value)?;
+        }
+        let ended = self.cx.proc.run(job)?;
+        if ended.success() { Ok(ended) } else { Err(self.explain(&ended)) }
+    }
+
+    /// All resources of a type, or those with a label: full plural names only, short ones collide.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`]; [`Code::Failed`] when the answer is not understood.
+    pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
+        let shell = proc::shell()?;
+        let selector: Vec<&str> = selector.map_or_else(Vec::new, |selector| vec!["-l", selector]);
+        let program = &self.program;
+        let cmd = cmd!(shell, "{program} get {kind} {selector...} -o json");
+        let ended = self.run(self.job(format!("reading {kind} from Omni"), cmd))?;
+        self.understood(&ended)
+    }
+
+    /// One resource, or `None` when Omni has none of that id.
+    ///
+    /// # Errors
+    /// As [`Omnictl::list`].
+    pub fn get(&self, kind: &str, id: &str) -> Result<Option<Resource>, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} get {kind} {id} -o json");
+        match self.run(self.job(format!("reading {kind} {id} from Omni"), cmd)) {
+            Ok(ended) => Ok(self.understood(&ended)?.into_iter().next()),
+            Err(failure) if failure.code == Code::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn understood(&self, ended: &Ended) -> Result<Vec<Resource>, Failure> {
+        omni::resources(&ended.stdout).map_err(|why| {
+            Failure::new(Code::Failed, format!("`{}` printed something else than resources", ended.line))
+                .cause(why)
+                .hint("is this omnictl of the server's version? see `omnictl --version` and `omnictl get sysversion`")
+        })
+    }
+
+    /// Applies a file of resources. Exit 0 does not prove that they are there as written: unknown keys are dropped.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn apply(&self, file: &Path) -> Result<(), Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let job =
+            self.job(format!("applying `{}`", self.cx.paths.show(file)), cmd!(shell, "{program} apply -f {file}"));
+        self.run(job.deadline(WRITE)).map(drop)
+    }
+
+    /// What a sync of the template would do, in omnictl's own lines with diffs; empty when nothing. Validates the
+    /// template on the way (omni v1.9.3 `client/pkg/template/operations/sync.go`).
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn sync_plan(&self, file: &Path) -> Result<String, Failure> {
+        let shell = template_dir(file)?;
+        let program = &self.program;
+        let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {file}");
+        let purpose = format!("comparing `{}` with Omni", self.cx.paths.show(file));
+        Ok(without_headers(&self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout))
+    }
+
+    /// What syncs of these templates would do, each as [`Omnictl::sync_plan`] says it, in one start of omnictl: `stage`
+    /// becomes a directory of links to them, which omnictl takes since 1.5 (omni v1.9.3
+    /// `client/pkg/omnictl/cluster/template/sync.go`). Not for a template that names files: it would look for them there.
+    ///
+    /// # Errors
+    /// When omnictl takes no directory, or not one of the files: then ask for each by itself.
+    pub fn sync_plans(&self, files: &[&Path], stage: &Path) -> Result<Vec<String>, Failure> {
+        let links = files::link_all(stage, files)?;
+        let shell = proc::shell()?;
+        let program = &self.program;
+        let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {stage}");
+        let purpose = format!("comparing {} templates with Omni", files.len());
+        let said = self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout;
+        split_plans(&said, &links)
+            .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not say what it would do for each template"))
+    }
+
+    /// Syncs the template: creates, updates, and tears down what it no longer has. Not transactional: on an error what
+    /// was done before stays done.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`], with what was done before.
+    pub fn sync(&self, file: &Path) -> Result<String, Failure> {
+        let shell = template_dir(file)?;
+        let program = &self.program;
+        let cmd = cmd!(shell, "{program} cluster template sync -f {file}");
+        let job = self.job(format!("syncing `{}`", self.cx.paths.show(file)), cmd).deadline(self.cx.limit(SYNC));
+        let ended = self.cx.proc.run(job).map_err(|failure| match failure.code {
+            // A sync that was cut off is not undone.
+            Code::Interrupted | Code::Timeout => failure
+                .hint("part of the sync may be done, and stays: sync again to go on")
+                .next(format!("cargo xtask cluster-sync {} --dry-run", cluster_of(file))),
+            _ => failure,
+        })?;
+        if ended.success() {
+            return Ok(ended.stdout);
+        }
+        let mut failure = triage::enrich(self.cx, self.explain(&ended));
+        let done: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("* ")).collect();
+        // The last line is the one that failed: it is printed before it is tried.
+        if let Some((last, before)) = done.split_last() {
+            failure.cause.push_str(&format!("\nit failed at `{}`", last.trim_start_matches("* ")));
+            if !before.is_empty() {
+                failure.cause.push_str(&format!(" after {} other changes, which stay", before.len()));
+            }
+            let fix = if failure.code == Code::Invalid { "fix what it refuses and " } else { "" };
+            let hint = format!("{fix}run this again: a sync goes on where the last one stopped");
+            let known = failure.hint.trim_end_matches('.');
+            failure.hint = if known.is_empty() { hint } else { format!("{known}; then {hint}") };
+        }
+        Err(failure)
+    }
+
+    /// Creates the infrastructure provider `id` and returns its key. Needs the role Admin.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
+    pub fn create_provider(&self, id: &str) -> Result<Secret, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} infraprovider create {id}");
+        self.provider_key(self.job(format!("creating the provider {id} in Omni"), cmd))
+    }
+
+    /// Makes one more key for the provider `id`. Needs the role Admin.
+    ///
+    /// # Errors
+    /// As [`Omnictl::create_provider`].
+    pub fn renew_provider_key(&self, id: &str) -> Result<Secret, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} infraprovider renewkey {id}");
+        self.provider_key(self.job(format!("making a key for the provider {id} in Omni"), cmd))
+    }
+
+    /// Makes the account of a provider that has none, as the second half of `infraprovider create` does. Needs the role
+    /// Admin.
+    ///
+    /// # Errors
+    /// As [`Omnictl::create_service_account`].
+    pub fn create_provider_account(&self, id: &str) -> Result<Secret, Failure> {
+        self.create_service_account(&format!("infra-provider:{id}"), "InfraProvider")
+    }
+
+    /// Both commands print everything on stdout, prose and key (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
+    fn provider_key(&self, job: Job) -> Result<Secret, Failure> {
+        self.printed_key(job, "make the key in Omni under Settings, Infra Providers, and put it into docker/.env")
+    }
+
+    /// Creates the service account `name` with `role` and returns its key. Needs the role Admin. Since 1.8 the key alone
+    /// is on stdout, before prose with it (omni v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
+    pub fn create_service_account(&self, name: &str, role: &str) -> Result<Secret, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} serviceaccount create --use-user-role=false --role {role} -- {name}");
+        let job = self.job(format!("creating the service account {name} in Omni"), cmd);
+        self.printed_key(job, "make it in Omni under Settings, Service Accounts, and put the key into docker/.env")
+    }
+
+    /// Makes one more key for the service account `name`; always for a year, whatever `--ttl` says.
+    ///
+    /// # Errors
+    /// As [`Omnictl::create_service_account`].
+    pub fn renew_service_account(&self, name: &str) -> Result<Secret, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} serviceaccount renew -- {name}");
+        let job = self.job(format!("renewing the key of the service account {name}"), cmd);
+        self.printed_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
+    }
+
+    /// The names of Omni's service accounts.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn service_accounts(&self) -> Result<Vec<String>, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let ended =
+            self.run(self.job("listing the service accounts of Omni", cmd!(shell, "{program} serviceaccount list")))?;
+        let names = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    fn printed_key(&self, job: Job, otherwise: &str) -> Result<Secret, Failure> {
+        let ended = self.cx.proc.run(job.deadline(WRITE))?;
+        // Whatever comes of it: what it printed is shown where it failed.
+        for word in ended.stdout.split_whitespace() {
+            let value = word.split_once('=').map_or("", |(_, value)| value);
+            [word, value].into_iter().filter(|text| text.len() >= KEY).for_each(hide);
+        }
+        if !ended.success() {
+            return Err(self.explain(&ended));
+        }
+        let key = ended.stdout.lines().find_map(|line| line.strip_prefix("OMNI_SERVICE_ACCOUNT_KEY="));
+        key.map(|key| Secret::new(key.trim()))
+            .ok_or_else(|| Failure::new(Code::Failed, format!("`{}` printed no key", ended.line)).hint(otherwise))
+    }
+
+    /// What omnictl said, in the operator's words.
+    fn explain(&self, ended: &Ended) -> Failure {
+        let endpoint = self.endpoint.as_deref().unwrap_or("the configured Omni");
+        explain(ended, &self.who(), endpoint, self.overridden())
+    }
+}
+
+/// The cluster of a template in the project: its file is named after it.
+fn cluster_of(file: &Path) -> String {
+    proc::quote(&file.file_stem().unwrap_or_default().to_string_lossy())
+}
+
+/// Template paths of patches are relative to the template's directory since omnictl 1.8 and to the working directory
+/// before: run in the directory, and both agree.
+fn template_dir(file: &Path) -> Result<Shell, Failure> {
+    let shell = proc::shell()?;
+    if let Some(parent) = file.parent() {
+        shell.change_dir(parent);
+    }
+    Ok(shell)
+}
+
+/// What omnictl printed, without its lines about files: they say nothing of a cluster (omni v1.9.3
+/// `client/pkg/omnictl/cluster/template/sync.go`).
+fn without_headers(printed: &str) -> String {
+    let header = |line: &&str| {
+        let files = line.starts_with("Processing ") && line.trim_end().ends_with(" template file(s)");
+        files || line.starts_with("Syncing template: ")
+    };
+    printed.split_inclusive('\n').filter(|line| !header(line)).collect()
+}
+
+/// What omnictl printed for each file. `None` when a file has no part of its own.
+fn split_plans(printed: &str, links: &[PathBuf]) -> Option<Vec<String>> {
+    let mut parts: Vec<String> = Vec::new();
+    for line in printed.split_inclusive('\n') {
+        let next = links.get(parts.len()).map(|link| format!("Syncing template: {}\n", link.display()));
+        if next.is_some_and(|next| next == line) {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push_str(line);
+        }
+    }
+    (parts.len() == links.len()).then_some(parts)
+}
+
+fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Failure> {
+    let info = KeyInfo::parse(secret.expose()).map_err(|why| {
+        Failure::new(Code::Invalid, format!("{variable} ({origin}) is no service-account key"))
+            .cause(why)
+            .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`")
+    })?;
+    if info.expired(SystemTime::now()) {
+        return Err(Failure::new(Code::Refused, format!("the key of `{}` ({origin}) has expired", info.name))
+            .cause("Omni refuses an expired key as `invalid signature`")
+            .hint(format!("as an admin, `omnictl serviceaccount renew {}` prints a new one", info.name)));
+    }
+    Ok(())
+}
+
+/// The failure of a task that does not know where Omni is.
+pub fn no_endpoint() -> Failure {
+    let missing = Missing {
+        name: "the address of Omni".into(),
+        flag: Some("--omni-endpoint".into()),
+        env: Some("OMNI_ENDPOINT".into()),
+        secret: false,
+    };
+    Failure::missing(vec![missing])
+}
+
+/// The texts are those of omnictl 1.4.9 and 1.9.3; each is held to a recording of the real program.
+fn explain(ended: &Ended, who: &str, endpoint: &str, overridden: bool) -> Failure {
+    // Omni's notices come before the error: of a version that differs, for one.
+    let (notices, errors): (Vec<&str>, Vec<&str>) = ended.stderr.lines().partition(|line| line.starts_with("[WARN]"));
+    let said = errors.join("\n");
+    let said = said.trim().trim_start_matches("Error: ");
+    let differs = notices.iter().find(|notice| notice.contains("differs from the backend version"));
+    let has = |text: &str| said.contains(text);
+    let reasons = reasons(said);
+    let of = |code: Code, message: String| Failure::new(code, message).cause(reasons.clone());
+    if has("EULA has not been accepted") {
+        return of(Code::Refused, format!("Omni at {endpoint} waits for its licence to be accepted"))
+            .kind(Kind::Licence)
+            .hint(format!("a person must read and accept it at {endpoint}/eula; this project never does so"));
+    }
+    // A newer omnictl asks for types that an older Omni does not know, and is told that it may not see them.
+    let unknown_type = has("no access is permitted") && differs.is_some();
+    if has("client API version mismatch") || has("omnictl is too old") || has("omnictl is newer") || unknown_type {
+        let reasons = differs.map_or(reasons.clone(), |notice| format!("{reasons}\n{notice}"));
+        return Failure::new(Code::Prerequisite, format!("this omnictl does not fit Omni at {endpoint}"))
+            .kind(Kind::Version)
+            .cause(reasons)
+            .hint("install the one that this Omni offers")
+            .next("cargo xtask omnictl-install");
+    }
+    if has("invalid signature") {
+        return of(Code::Refused, format!("Omni at {endpoint} does not accept {who}"))
+            .hint("the key is expired, was removed, or belongs to another Omni: `omnictl serviceaccount list` as an admin shows which keys there are");
+    }
+    if has("insufficient role") {
+        return role_needed(overridden, of(Code::Refused, format!("{who} may not do this in Omni")));
+    }
+    if has("text/html") || has("unexpected HTTP status code") {
+        return of(Code::Unreachable, format!("{endpoint} does not speak Omni's API"))
+            .hint("a proxy or a portal stands before it: it must pass gRPC on");
+    }
+    if has("x509:") {
+        return of(Code::Unreachable, format!("the certificate of {endpoint} is not trusted"))
+            .kind(Kind::Certificate)
+            .hint("give the authority that signed it in SSL_CERT_FILE");
+    }
+    if has("code = Unavailable") || has("connection refused") || has("no such host") {
+        return of(Code::Unreachable, format!("Omni at {endpoint} does not answer"))
+            .hint("check OMNI_ENDPOINT, and that Omni runs")
+            .next("cargo xtask omni-status");
+    }
+    if has("gopenpgp") || has("illegal base64") || has("unexpected end of JSON input") {
+        return of(Code::Invalid, format!("omnictl does not understand its key: {who}"))
+            .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`");
+    }
+    // Some handlers wrap what their store says, and lose its code: `renew` of an account that is not there.
+    if has("code = NotFound") || has("code = Unknown desc = failed to get: resource ") {
+        return of(Code::NotFound, "Omni has no such resource".to_owned());
+    }
+    if has("code = AlreadyExists") {
+        return of(Code::Conflict, "Omni has such a resource already".to_owned());
+    }
+    if has("code = InvalidArgument")
+        || has("error loading template")
+        || has("yaml:")
+        || has("error occurred:")
+        || has("errors occurred:")
+    {
+        return of(Code::Invalid, "Omni does not take it".to_owned());
+    }
+    if has("code = PermissionDenied") {
+        return of(Code::Refused, format!("{who} may not do this in Omni"));
+    }
+    ended.failure()
+}
+
+/// `failure` with the roles that are needed, and with the variable that may have brought another key than the one meant.
+pub(super) fn role_needed(overridden: bool, failure: Failure) -> Failure {
+    let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
+    match overridden {
+        true => failure
+            .hint(format!("{needed}; omnictl takes {} before {}, even an empty one", KEYS[0], KEYS[1]))
+            .next(format!("unset {}", KEYS[0])),
+        false => failure.hint(needed),
+    }
+}
+
+/// The reasons inside omnictl's error: the starred lines of a validation, else what follows the gRPC code.
+fn reasons(said: &str) -> String {
+    if let Some((_, list)) = said.split_once("occurred:") {
+        return list
+            .lines()
+            .map(|line| line.trim().trim_start_matches("* "))
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    let reason = said.rsplit_once(" desc = ").map_or(said, |(_, reason)| reason);
+    match reason.strip_prefix("connection error: desc = ") {
+        Some(inner) => inner.trim_matches('"').to_owned(),
+        None => reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::Proc;
+    use crate::recorded::recorded;
+
+    #[test]
+    fn what_is_said_of_many_templates_is_split() {
+        let links = [PathBuf::from("/s/00000.yaml"), PathBuf::from("/s/00001.yaml")];
+        let head = "Processing 2 template file(s)\n";
+        let diff = "* updating (dry run) ConfigPatches.omni.sidero.dev(x)\n+Syncing template: /s/00001.yaml\n";
+        let said = format!("{head}Syncing template: /s/00000.yaml\n{diff}Syncing template: /s/00001.yaml\n");
+        assert_eq!(split_plans(&said, &links).unwrap(), [diff, ""]);
+        assert_eq!(split_plans(head, &links), None, "nothing was said of a file");
+        assert_eq!(without_headers(&said), diff, "a diff may hold the same words");
+    }
+
+    /// The failure that the recorded call is explained as.
+    fn explained(name: &str) -> Failure {
+        let recorded = recorded("omnictl", name);
+        assert_ne!(recorded.exit, 0, "{name}");
+        let shell = proc::shell().unwrap();
+        let (script, code) = ("cat >&2; exit $0", recorded.exit.to_string());
+        let job = Job::new("trying", cmd!(shell, "sh -c {script} {code}")).stdin(recorded.stderr);
+        explain(&Proc::new(None, "test", None).run(job).unwrap(), "automation", "https://omni", false)
+    }
+
+    #[test]
+    fn every_recorded_error_is_understood() {
+        let cases = [
+            ("apply-legacy-kind", Code::Invalid, "expected 4 elements node, got 8"),
+            ("apply-missing-required", Code::Invalid, "missing property 'memory'"),
+            ("apply-wrong-type", Code::Invalid, "got string, want integer"),
+            ("auth-empty-key", Code::Invalid, "unexpected end of JSON"),
+            ("get-cluster-missing", Code::NotFound, "doesn't exist"),
+            ("machineclass-delete-in-use", Code::Invalid, "in use by machine sets: demo-control-planes"),
+            ("template-sync-bad-talos", Code::Invalid, "invalid talos version \"1.9.99\""),
+            ("template-sync-unlimited", Code::Invalid, "unlimited machine set allocation is not supported"),
+            ("template-validate-legacy", Code::Invalid, "field controlPlane not found"),
+            ("unreachable", Code::Unreachable, "connection refused"),
+            ("wrong-role", Code::Refused, "insufficient role: \"InfraProvider\""),
+        ];
+        for (name, code, cause) in cases {
+            let failure = explained(name);
+            assert_eq!(failure.code, code, "{name}: {failure}");
+            assert!(failure.cause.contains(cause), "{name}: {}", failure.cause);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_omnictl_made_by_itself_is_no_login() {
+        let own = |url: &str| format!("contexts:\n    default:\n        url: {url}\ncontext: default\n");
+        assert_eq!(address_in(&own("grpc://127.0.0.1:8080")), None);
+        assert_eq!(address_in(&own("\"\"")), None);
+        assert_eq!(address_in(&own("https://omni.example.com")).as_deref(), Some("https://omni.example.com"));
+        let other = "contexts: {a: {url: https://a}, b: {url: https://b}}\ncontext: b\n";
+        assert_eq!(address_in(other).as_deref(), Some("https://b"));
+        assert_eq!(address_in("contexts: {a: {url: https://a}}\ncontext: c\n"), None);
+        assert_eq!(address_in("url: https://a"), None);
+    }
+
+    #[test]
+    fn an_unknown_error_shows_the_call() {
+        let failure = explained("get-ambiguous");
+        assert!(failure.message.contains("exited with 1") && failure.cause.contains("is ambiguous"), "{failure}");
+    }
+}

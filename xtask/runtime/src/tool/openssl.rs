@@ -1,0 +1,37 @@
+//! openssl, for the one thing that curl does not show everywhere: the chain that a server really sends.
+
+use std::time::Duration;
+
+use xshell::cmd;
+
+use super::Tool;
+use crate::cx::Cx;
+use crate::proc::{self, Job};
+use domain::failure::{Code, Failure};
+use domain::status::certificate::{self, Certificate};
+
+/// The chain that `address` (`host:port`) serves to a client that asks for `host`, leaf first. It is fetched, not
+/// trusted.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when openssl is not installed; [`Code::Unreachable`] when no TLS answers there.
+pub fn served(cx: &Cx, address: &str, host: &str) -> Result<Vec<Certificate>, Failure> {
+    let openssl = Tool::Openssl.find()?;
+    let shell = proc::shell()?;
+    // An address is no server name (RFC 6066).
+    let name: &[&str] =
+        if host.parse::<std::net::IpAddr>().is_ok() { &["-noservername"] } else { &["-servername", host] };
+    let cmd = cmd!(shell, "{openssl} s_client -connect {address} {name...} -showcerts");
+    let job = Job::new(format!("looking at the certificate that {address} serves"), cmd);
+    let ended = cx.proc.run(job.stdin("").deadline(Duration::from_secs(10)))?;
+    let chain = certificate::read_pem(&ended.stdout)
+        .map_err(|why| Failure::new(Code::Failed, format!("the certificate that {address} serves")).cause(why))?;
+    if chain.is_empty() {
+        let said =
+            ended.stderr.lines().find(|line| line.contains("error") || line.contains("errno")).unwrap_or_default();
+        return Err(Failure::new(Code::Unreachable, format!("no TLS answers at {address}"))
+            .cause(said.trim().to_owned())
+            .hint("see whether the stack runs: `cargo xtask omni-status`"));
+    }
+    Ok(chain)
+}

@@ -1,0 +1,308 @@
+//! The Proxmox VE API, as one login sees it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::curl::{self, Request};
+use crate::cx::Cx;
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+
+/// An API token: `user@realm!name` and its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub id: String,
+    pub secret: Secret,
+}
+
+impl Token {
+    /// From the form `user@realm!name=secret` of `PROXMOX_VE_API_TOKEN`.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] with what is missing; the secret is not quoted.
+    pub fn parse(text: &str, origin: &str) -> Result<Token, Failure> {
+        let bad = |why: &str| {
+            Failure::new(Code::Invalid, format!("the Proxmox token ({origin}) is not understood"))
+                .cause(why)
+                .hint("it looks like user@realm!name=00000000-0000-0000-0000-000000000000")
+        };
+        let text = text.trim().trim_start_matches("PVEAPIToken=");
+        let (id, secret) = text.split_once('=').ok_or_else(|| bad("there is no `=` between its id and its secret"))?;
+        let (user, name) = id.split_once('!').ok_or_else(|| bad("there is no `!` in its id: a token has a name"))?;
+        if !user.contains('@') {
+            return Err(bad("there is no `@realm` in its id"));
+        }
+        if name.is_empty() || secret.is_empty() {
+            return Err(bad("its name or its secret is empty"));
+        }
+        Ok(Token { id: id.to_owned(), secret: Secret::new(secret) })
+    }
+
+    fn header(&self) -> Secret {
+        Secret::new(format!("PVEAPIToken={}={}", self.id, self.secret.expose()))
+    }
+}
+
+/// How Proxmox is logged in to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    Token(Token),
+    /// With a password: Proxmox gives a ticket for it.
+    Password {
+        user: String,
+        /// Empty where the user's name has it: `root@pam`.
+        realm: String,
+        password: Secret,
+    },
+}
+
+impl Login {
+    /// `omni@pve!provider`, or `root@pam`.
+    pub fn id(&self) -> String {
+        match self {
+            Login::Token(token) => token.id.clone(),
+            Login::Password { .. } => self.user(),
+        }
+    }
+
+    /// `omni@pve`: whom the access control list names.
+    pub fn user(&self) -> String {
+        match self {
+            Login::Token(token) => token.id.split('!').next().unwrap_or_default().to_owned(),
+            Login::Password { user, realm, .. } if realm.is_empty() => user.clone(),
+            Login::Password { user, realm, .. } => format!("{user}@{realm}"),
+        }
+    }
+
+    /// The name of the token: `provider`.
+    pub fn token_name(&self) -> Option<&str> {
+        match self {
+            Login::Token(token) => token.id.split_once('!').map(|(_, name)| name),
+            Login::Password { .. } => None,
+        }
+    }
+
+    /// The token, or the login with a password, in words.
+    fn words(&self) -> String {
+        match self {
+            Login::Token(token) => format!("the token {}", token.id),
+            Login::Password { .. } => format!("the login of {}", self.user()),
+        }
+    }
+}
+
+/// Proxmox at an address, with a login.
+#[derive(Debug, Clone)]
+pub struct Proxmox {
+    /// Without `/api2/json`.
+    pub url: String,
+    pub login: Login,
+    pub ca_file: Option<String>,
+    pub insecure: bool,
+    /// Where the address was found, for an error: `url` in docker/config.yaml, or a variable.
+    pub origin: String,
+    /// The ticket of a login with a password, asked for once.
+    ticket: Arc<Mutex<Option<Secret>>>,
+}
+
+/// What ends a refusal that Proxmox explains (pve-access-control 9.1 `AccessControl.pm` `verify_token`,
+/// `check_user_enabled`).
+fn way_back(id: &str, reason: &str) -> Option<String> {
+    let (user, token) = id.split_once('!')?;
+    let change = match reason {
+        _ if reason.starts_with("token ") && reason.contains("access expired") => {
+            format!("token modify {user} {token} --expire 0")
+        }
+        _ if reason.starts_with("user ") && reason.contains("access expired") => format!("modify {user} --expire 0"),
+        _ if reason.starts_with("user ") && reason.contains("is disabled") => format!("modify {user} --enable 1"),
+        _ => return None,
+    };
+    Some(format!("as root on any Proxmox node: `pveum user {change}`"))
+}
+
+impl Proxmox {
+    /// Proxmox at `url`, without `/api2/json`, which was found at `origin`.
+    pub fn new(url: String, origin: impl Into<String>, login: Login, ca_file: Option<String>) -> Proxmox {
+        Proxmox { url, login, ca_file, insecure: false, origin: origin.into(), ticket: Arc::default() }
+    }
+
+    /// The same; `insecure` takes any certificate.
+    pub fn insecure(self, insecure: bool) -> Proxmox {
+        Proxmox { insecure, ..self }
+    }
+
+    /// What to check when something else answers.
+    fn check_address(&self) -> String {
+        format!("check {}: Proxmox is at https://HOST:8006", self.origin)
+    }
+
+    /// Refuses an address over which the login would be sent unencrypted, unless the operator accepts that.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`].
+    pub fn encrypted(&self, cx: &Cx) -> Result<(), Failure> {
+        if cx.insecure_http || self.url.starts_with("https://") {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Invalid, format!("the Proxmox address {} is not an https:// address", self.url))
+            .cause("the login would be sent unencrypted; Proxmox itself speaks only TLS on port 8006")
+            .hint("write it as https://HOST:8006; for a proxy on a network that you trust there is `--insecure-http`"))
+    }
+
+    /// What a request carries to be let in.
+    fn authorization(&self, cx: &Cx) -> Result<Secret, Failure> {
+        let Login::Password { user, realm, password } = &self.login else {
+            let Login::Token(token) = &self.login else { return Ok(Secret::plain("")) };
+            return Ok(token.header());
+        };
+        // Checks that run in parallel share one ticket.
+        let mut ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ticket) = ticket.as_ref() {
+            return Ok(ticket.clone());
+        }
+        let mut body = json!({ "username": user, "password": password.expose() });
+        if !realm.is_empty() {
+            body["realm"] = realm.as_str().into();
+        }
+        let body = Secret::plain(body.to_string());
+        let data = self.ask(cx, "logging in to Proxmox", "/access/ticket", None, Some(&body))?;
+        let found = data.get("ticket").and_then(Value::as_str).unwrap_or_default();
+        // pve-access-control `AccessControl.pm`: a ticket that only opens the second step of a login.
+        if found.is_empty() || found.starts_with("PVE:!tfa!") {
+            return Err(Failure::new(Code::Refused, format!("Proxmox asks {} for a second factor", self.login.user()))
+                .hint(
+                    "a program has none: use an API token (`pveum user token add USER@REALM provider --privsep 0`)",
+                ));
+        }
+        // pve-http-server `AnyEvent.pm` takes the ticket from this header, as it does from a cookie.
+        let new = Secret::new(format!("PVEAuthCookie={found}"));
+        domain::secret::hide(found);
+        *ticket = Some(new.clone());
+        Ok(new)
+    }
+
+    /// The `data` of a GET.
+    ///
+    /// # Errors
+    /// [`Code::Refused`] for 401 and 403 with Proxmox's reason, which names the path and the privilege;
+    /// [`Code::Unreachable`] when what answers is no Proxmox; those of [`curl::fetch`].
+    pub fn get(&self, cx: &Cx, purpose: &str, path: &str) -> Result<Value, Failure> {
+        self.encrypted(cx)?;
+        let authorization = self.authorization(cx)?;
+        self.ask(cx, purpose, path, Some(&authorization), None)
+    }
+
+    /// The `data` of a request: a POST where there is a body.
+    fn ask(
+        &self,
+        cx: &Cx,
+        purpose: &str,
+        path: &str,
+        authorization: Option<&Secret>,
+        json: Option<&Secret>,
+    ) -> Result<Value, Failure> {
+        let url = format!("{}/api2/json{path}", self.url);
+        let request = Request {
+            authorization,
+            json,
+            ca_file: self.ca_file.as_deref(),
+            insecure: self.insecure,
+            ..Request::get(&url)
+        };
+        let reply = curl::fetch(cx, purpose, &request)?;
+        let said = format!("{path} answered {} {}", reply.status, reply.reason);
+        // A portal or a proxy refuses with a page; Proxmox never does.
+        let page = reply.content_type == "text/html";
+        match reply.status {
+            200 => {}
+            401 if !page => return Err(self.refused(&reply.reason, &said)),
+            403 if !page => {
+                let refused = format!("{} may not read {path}", self.login.words());
+                let hint = match &self.login {
+                    Login::Token(_) => {
+                        "a token made with privilege separation (the default) has no rights of its own: grant them to the token, or make it with --privsep 0; `cargo xtask proxmox-audit` shows what is missing"
+                    }
+                    Login::Password { .. } => "`cargo xtask proxmox-audit` shows which privileges are missing",
+                };
+                return Err(Failure::new(Code::Refused, refused).cause(format!("{said} at {}", self.url)).hint(hint));
+            }
+            status => {
+                let not_proxmox = status == 404 || !reply.content_type.contains("json");
+                let code = if not_proxmox { Code::Unreachable } else { Code::Failed };
+                let message = if not_proxmox {
+                    format!("{} is not Proxmox's address", self.url)
+                } else {
+                    format!("Proxmox at {} could not answer {path}", self.url)
+                };
+                return Err(Failure::new(code, message).cause(said).hint(self.check_address()));
+            }
+        }
+        let document: Value = serde_json::from_str(&reply.body).map_err(|_| {
+            Failure::new(Code::Unreachable, format!("{} is not Proxmox's address", self.url))
+                .cause(format!("{path} answered 200 with {} instead of JSON", reply.content_type))
+                .hint(self.check_address())
+        })?;
+        document.get("data").cloned().ok_or_else(|| {
+            Failure::new(Code::Unreachable, format!("{} is not Proxmox's address", self.url))
+                .cause(format!("{path} answered JSON without `data`"))
+                .hint(self.check_address())
+        })
+    }
+
+    /// 401: the login itself is refused.
+    fn refused(&self, reason: &str, said: &str) -> Failure {
+        let refused = format!("Proxmox at {} refuses {}", self.url, self.login.words());
+        let Login::Token(token) = &self.login else {
+            return Failure::new(Code::Refused, refused)
+                .cause(format!("{said}: the user does not exist, is disabled, or the password or the realm is wrong"))
+                .hint("check `username`, `password` and `realm` in docker/config.yaml");
+        };
+        match way_back(&token.id, reason) {
+            Some(command) => Failure::new(Code::Refused, refused).cause(said).hint(command),
+            None => Failure::new(Code::Refused, refused)
+                .cause(format!("{said}: the token does not exist, is expired, or its secret is wrong"))
+                .hint(format!("list the user's tokens with `pveum user token list {}`; a secret is shown once, when the token is made", self.login.user())),
+        }
+    }
+
+    /// The version, such as `9.0.10`: the cheapest call that needs a valid login and no privilege.
+    ///
+    /// # Errors
+    /// As [`Proxmox::get`].
+    pub fn version(&self, cx: &Cx) -> Result<String, Failure> {
+        let data = self.get(cx, "asking Proxmox for its version", "/version")?;
+        Ok(data.get("version").and_then(Value::as_str).unwrap_or("unknown").to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_proxmox_explains_has_a_way_back() {
+        for (reason, way) in [
+            ("token 'provider' access expired", Some("`pveum user token modify omni@pve provider --expire 0`")),
+            ("user 'omni@pve' access expired", Some("`pveum user modify omni@pve --expire 0`")),
+            ("user 'omni@pve' is disabled", Some("`pveum user modify omni@pve --enable 1`")),
+            ("no such token 'provider' for user 'omni@pve'", None),
+            ("invalid token value!", None),
+        ] {
+            let found = way_back("omni@pve!provider", reason);
+            assert_eq!(found.is_some(), way.is_some(), "{reason}");
+            assert!(found.is_none_or(|found| found.ends_with(way.unwrap_or_default())), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_token_has_all_its_parts() {
+        let token = Token::parse("omni@pve!provider=canary-pve-token", "x").unwrap();
+        assert_eq!(token.id, "omni@pve!provider");
+        assert_eq!(token.secret.expose(), "canary-pve-token");
+        for text in ["omni@pve=canary-a", "omni!p=canary-b", "omni@pve!p", "omni@pve!p=", "omni@pve!=canary-c", ""] {
+            let failure = Token::parse(text, "PROXMOX_VE_API_TOKEN").unwrap_err();
+            assert!(!failure.to_string().contains("canary"), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,751 @@
+//! Known failures of the field: data (`data/known-issues.yaml`), matched against what programs and logs print.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex, RegexSet};
+use semver::{Version, VersionReq};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::cx::Cx;
+use crate::{files, proc};
+use domain::failure::Failure;
+use domain::secret::redact;
+use domain::spec::config::{Auth, ProviderConfig};
+
+/// One known failure.
+#[derive(Debug, Clone)]
+pub struct Issue {
+    pub id: String,
+    pub title: String,
+    pub area: String,
+    /// Where its signature shows: `provider-log`, `omnictl`, `curl`, `compose`, ….
+    pub places: Vec<String>,
+    /// Regular expressions, any of which matches one line. A named group fills `{name}` of `cause`, `fix` and `next`.
+    pub signatures: Vec<String>,
+    /// Only where no other issue matches the line: the general case of a family.
+    pub fallback: bool,
+    /// A line that the program really prints.
+    pub sample: String,
+    /// The same for signatures that `sample` does not show.
+    pub more: Vec<String>,
+    pub cause: String,
+    pub fix: String,
+    pub next: String,
+    /// Where it was seen, for people.
+    pub versions: String,
+    /// Which releases have it, by program (`omni`, `provider`): a requirement as Cargo writes it.
+    pub applies: BTreeMap<String, String>,
+    pub reference: String,
+}
+
+domain::read!(Issue {
+    id,
+    title,
+    area,
+    places as "where",
+    signatures as "match",
+    fallback or false,
+    sample,
+    more or Vec::new(),
+    cause,
+    fix,
+    next,
+    versions,
+    applies or BTreeMap::new(),
+    reference,
+});
+
+/// Values for the holes of a text: what the matched line or the project says.
+type Values = BTreeMap<String, String>;
+
+/// Holes that the project fills, by their names; the others are filled by named groups of the issue's own signatures.
+pub const PROJECT_VALUES: [&str; 4] = ["docker", "omni_domain", "provider_id", "user"];
+
+impl Issue {
+    /// `text` with its holes filled from `values`; a hole without a value becomes a placeholder in capitals.
+    fn fill(text: &str, values: &Values, show: impl Fn(&str) -> String) -> String {
+        static HOLE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\{([a-z_]+)\}").ok());
+        let Some(hole) = HOLE.as_ref() else { return text.to_owned() };
+        let filled = hole.replace_all(text.trim(), |found: &Captures<'_>| match values.get(&found[1]) {
+            Some(value) => show(value),
+            None if &found[1] == "docker" => "docker".to_owned(),
+            None => found[1].to_uppercase(),
+        });
+        filled.into_owned()
+    }
+
+    /// The text of a page: no case, so every hole is a placeholder.
+    pub fn page_text(text: &str) -> String {
+        Issue::fill(text, &Values::new(), str::to_owned)
+    }
+
+    /// Whether the issue is one of these releases; an unknown release may have it.
+    fn is_of(&self, versions: &BTreeMap<String, Version>) -> bool {
+        self.applies.iter().all(|(program, wanted)| {
+            let known = versions.get(program).zip(VersionReq::parse(wanted).ok());
+            known.is_none_or(|(version, wanted)| wanted.matches(version))
+        })
+    }
+}
+
+/// The known issues, ready to be matched.
+#[derive(Debug)]
+pub struct Issues {
+    list: Vec<Issue>,
+    set: RegexSet,
+    /// Which issue a pattern of the set belongs to.
+    owners: Vec<usize>,
+    project: Values,
+}
+
+impl Issues {
+    /// All known issues, of whichever release.
+    ///
+    /// # Errors
+    /// When the data is not understood; a test holds that it is.
+    pub fn read() -> Result<Issues, String> {
+        Issues::of_project(Project::default())
+    }
+
+    /// Those that the releases which the project pins can have, with the project's own values for their commands.
+    ///
+    /// # Errors
+    /// As [`Issues::read`].
+    pub fn of(cx: &Cx) -> Result<Issues, String> {
+        Issues::of_project(Project::of(cx))
+    }
+
+    /// As [`Issues::of`], for a project that was looked at before.
+    ///
+    /// # Errors
+    /// As [`Issues::read`].
+    pub fn of_project(project: Project) -> Result<Issues, String> {
+        let mut list: Vec<Issue> =
+            serde_yaml::from_str(include_str!("../../data/known-issues.yaml")).map_err(|error| error.to_string())?;
+        list.retain(|issue| issue.is_of(&project.versions));
+        let all = list.iter().enumerate().flat_map(|(at, issue)| issue.signatures.iter().map(move |text| (at, text)));
+        let (owners, patterns): (Vec<usize>, Vec<&String>) = all.unzip();
+        let set = RegexSet::new(patterns).map_err(|error| error.to_string())?;
+        Ok(Issues { list, set, owners, project: project.values })
+    }
+
+    /// The issues themselves, in the order of the data.
+    pub fn list(&self) -> &[Issue] {
+        &self.list
+    }
+
+    /// The issues that `text` shows, each once with the first line that shows it, in the order of the lines.
+    pub fn find(&self, text: &str) -> Vec<Hit<'_>> {
+        let mut found: Vec<Hit<'_>> = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let plain = plain(line);
+            if !self.set.is_match(&plain) || ACCESS.iter().any(|access| plain.contains(access)) {
+                continue;
+            }
+            for issue in self.in_line(&plain) {
+                match found.iter_mut().find(|hit| hit.issue.id == issue.id) {
+                    Some(hit) => hit.count += 1,
+                    None => found.push(self.hit(issue, number + 1, &plain)),
+                }
+            }
+        }
+        found
+    }
+
+    /// The issues that one line shows.
+    fn in_line(&self, plain: &str) -> Vec<&Issue> {
+        let mut found: Vec<usize> = self.set.matches(plain).iter().map(|pattern| self.owners[pattern]).collect();
+        found.dedup();
+        let mut found: Vec<&Issue> = found.into_iter().map(|at| &self.list[at]).collect();
+        if found.iter().any(|issue| !issue.fallback) {
+            found.retain(|issue| !issue.fallback);
+        }
+        found
+    }
+
+    fn hit<'a>(&self, issue: &'a Issue, line: usize, plain: &str) -> Hit<'a> {
+        let mut values = self.project.clone();
+        values.extend(captured(issue, plain));
+        // Redacted first: half of a secret is not recognised as one.
+        let text = redact(plain.trim()).chars().take(SHOWN).collect();
+        Hit { issue, line, text, count: 1, values }
+    }
+}
+
+/// What the named groups of the issue's signatures caught in a line.
+fn captured(issue: &Issue, plain: &str) -> Values {
+    let mut values = Values::new();
+    for pattern in issue.signatures.iter().filter_map(|text| Regex::new(text).ok()) {
+        let Some(found) = pattern.captures(plain) else { continue };
+        for name in pattern.capture_names().flatten() {
+            let value = found.name(name).map(|value| value.as_str().trim()).filter(|value| usable(value));
+            if let Some(value) = value {
+                values.entry(name.to_owned()).or_insert_with(|| redact(value).into_owned());
+            }
+        }
+    }
+    values
+}
+
+/// Whether a value from a log may stand in a command: it is no flag, and nothing of it works on a terminal.
+fn usable(value: &str) -> bool {
+    let plain = |c: char| !c.is_control() && c != '`';
+    !value.is_empty() && value.len() <= 200 && !value.starts_with('-') && value.chars().all(plain)
+}
+
+/// What a project says of itself: the releases that it runs, and the values of [`PROJECT_VALUES`].
+#[derive(Debug, Clone, Default)]
+pub struct Project {
+    versions: BTreeMap<String, Version>,
+    values: Values,
+}
+
+impl Project {
+    /// The project of a task.
+    pub fn of(cx: &Cx) -> Project {
+        let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+        let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
+        // Where the task runs elsewhere than at the root, a relative path would lead nowhere.
+        let elsewhere = std::env::current_dir().is_ok_and(|cwd| cwd != cx.paths.root());
+        let docker = cx.paths.compose().parent().filter(|_| elsewhere).map(|dir| dir.display().to_string());
+        let values = [
+            ("omni_domain", endpoint.and_then(|url| Some(url.strip_prefix("https://")?.to_owned()))),
+            ("provider_id", Some(cx.settings.provider_id(None).value)),
+            ("user", login_user(&cx.paths.config())),
+            ("docker", docker),
+        ];
+        let known = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Project { versions: pinned(&compose), values: known.filter(|(_, value)| usable(value)).collect() }
+    }
+}
+
+/// The releases of Omni and the provider that a compose file pins.
+fn pinned(compose: &str) -> BTreeMap<String, Version> {
+    let images = [("omni", "siderolabs/omni:"), ("provider", "siderolabs/omni-infra-provider-proxmox:")];
+    let tag = |image: &str| {
+        let line = compose.lines().find(|line| line.trim_start().starts_with("image:") && line.contains(image))?;
+        let tag = line.split_once(image)?.1.split(['@', ' ', '"', '\'']).next()?;
+        Version::parse(tag.trim_start_matches('v')).ok()
+    };
+    images.into_iter().filter_map(|(program, image)| Some((program.to_owned(), tag(image)?))).collect()
+}
+
+/// `user@realm` of the login in `docker/config.yaml`.
+fn login_user(config: &Path) -> Option<String> {
+    let text = files::read_text_if_there(config).ok().flatten()?;
+    match ProviderConfig::parse("docker/config.yaml", &text).ok()?.auth {
+        Auth::Token { id, .. } => Some(id.split_once('!')?.0.to_owned()),
+        Auth::Password { user, .. } => Some(user),
+        Auth::None => None,
+    }
+}
+
+/// Omni's access log: what each call was answered, and with what it came. A refusal there is its caller's, and a healthy
+/// Omni writes some at every start (grpc-ecosystem/go-grpc-middleware v1 `logging/zap/options.go`).
+const ACCESS: [&str; 2] = ["\"msg\":\"finished unary call with code ", "\"msg\":\"finished streaming call with code "];
+
+/// A line without the colours of a terminal and the escapes of a log that keeps lines in JSON (Docker's json-file driver,
+/// `journalctl -o json`).
+fn plain(line: &str) -> Cow<'_, str> {
+    // As bytes, which is one comparison of many at a time also without optimisation.
+    if !line.as_bytes().contains(&b'\\') && !line.as_bytes().contains(&0x1b) {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find(['\\', '\u{1b}']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let escaped = rest.trim_start_matches('\\');
+        let colour = escaped.strip_prefix("u001b[").or_else(|| rest.strip_prefix("\u{1b}["));
+        if let Some(colour) = colour {
+            // ECMA-48: parameters, then one letter.
+            let end = colour.find(|c: char| !matches!(c, '0'..='9' | ';' | '?')).unwrap_or(colour.len());
+            rest = colour[end..].strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(&colour[end..]);
+            continue;
+        }
+        let letters = [("\"", '"'), ("u003c", '<'), ("u003e", '>'), ("u0026", '&')];
+        let known = letters.iter().find_map(|(name, letter)| Some((escaped.strip_prefix(name)?, *letter)));
+        match known {
+            Some((after, letter)) if escaped.len() < rest.len() => {
+                out.push(letter);
+                rest = after;
+            }
+            _ => {
+                let length = rest.chars().next().map_or(0, char::len_utf8);
+                out.push_str(&rest[..length]);
+                rest = &rest[length..];
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// What an answer shows of a line: a whole machine configuration may stand on one.
+const SHOWN: usize = 400;
+
+/// A known issue in a log, at the line that shows it first, with the values of that line.
+#[derive(Debug, Clone)]
+pub struct Hit<'a> {
+    pub issue: &'a Issue,
+    /// The number of the line, from 1.
+    pub line: usize,
+    pub text: String,
+    /// How many lines show it.
+    pub count: usize,
+    values: Values,
+}
+
+impl Hit<'_> {
+    /// Why it happens.
+    pub fn cause(&self) -> String {
+        Issue::fill(&self.issue.cause, &self.values, str::to_owned)
+    }
+
+    /// What fixes it.
+    pub fn fix(&self) -> String {
+        Issue::fill(&self.issue.fix, &self.values, proc::quote)
+    }
+
+    /// One command, with the objects of this case or placeholders in capitals.
+    pub fn next(&self) -> String {
+        Issue::fill(&self.issue.next, &self.values, proc::quote)
+    }
+
+    /// The hint of a failure that this issue explains.
+    pub fn hint(&self) -> String {
+        format!("known issue `{}`: {} {}", self.issue.id, self.cause(), self.fix())
+    }
+
+    /// The issue as people read it.
+    pub fn shown(&self) -> String {
+        format!(
+            "known issue {}: {}\n  cause: {}\n    fix: {}\n   next: {}\n    ref: {}",
+            self.issue.id,
+            self.issue.title,
+            self.cause(),
+            self.fix(),
+            self.next(),
+            self.issue.reference
+        )
+    }
+}
+
+/// The issue's own fields for this case, without samples: they name objects of somebody else.
+impl Serialize for Hit<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Issue { id, title, area, versions, reference, .. } = self.issue;
+        let (cause, fix, next) = (self.cause(), self.fix(), self.next());
+        let mut map = serializer.serialize_map(None)?;
+        let fields = [("id", id), ("title", title), ("area", area), ("cause", &cause), ("fix", &fix), ("next", &next)];
+        let more = [("versions", versions), ("reference", reference), ("text", &self.text)];
+        for (key, value) in fields.into_iter().chain(more) {
+            map.serialize_entry(key, value)?;
+        }
+        map.serialize_entry("where", &self.issue.places)?;
+        map.serialize_entry("match", &self.issue.signatures)?;
+        map.serialize_entry("line", &self.line)?;
+        map.serialize_entry("count", &self.count)?;
+        map.end()
+    }
+}
+
+/// `failure` with what is known about it in the field, where its own hint says nothing.
+pub fn enrich(cx: &Cx, mut failure: Failure) -> Failure {
+    if !failure.hint.is_empty() {
+        return failure;
+    }
+    let Ok(issues) = Issues::of(cx) else { return failure };
+    let text = format!("{}\n{}", failure.message, failure.cause);
+    if let Some(hit) = issues.find(&text).first() {
+        failure.hint = hit.hint();
+        if failure.next.is_empty() {
+            failure.next.push(hit.next());
+        }
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issues() -> Issues {
+        Issues::read().unwrap()
+    }
+
+    fn lines(issue: &Issue) -> impl Iterator<Item = &String> {
+        [&issue.sample].into_iter().chain(&issue.more)
+    }
+
+    fn ids<'a>(hits: &'a [Hit<'_>]) -> Vec<&'a str> {
+        hits.iter().map(|hit| hit.issue.id.as_str()).collect()
+    }
+
+    #[test]
+    fn each_signature_matches_a_sample_of_its_own_and_no_other() {
+        let issues = issues();
+        assert!(issues.list().len() >= 60, "{} known issues", issues.list().len());
+        for issue in issues.list() {
+            for signature in &issue.signatures {
+                let pattern = Regex::new(signature).unwrap();
+                let shown = lines(issue).any(|line| pattern.is_match(&plain(line)));
+                assert!(shown, "{}: no sample shows the signature {signature:?}", issue.id);
+            }
+            for line in lines(issue) {
+                assert_eq!(ids(&issues.find(line)), [issue.id.as_str()], "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn hit_has_its_first_line_and_its_count() {
+        let issues = issues();
+        let [first, second] = [0, 1].map(|at| &issues.list()[at]);
+        let text = format!("nothing\n{0}\n{1}\r\n{0}\n", first.sample, second.sample);
+        let found = issues.find(&text);
+        let seen: Vec<_> = found.iter().map(|hit| (hit.issue.id.as_str(), hit.line, hit.count)).collect();
+        assert_eq!(seen, [(first.id.as_str(), 2, 2), (second.id.as_str(), 3, 1)]);
+        assert!(issues.find("all is well\n").is_empty());
+    }
+
+    /// As logs are pasted: with prefixes, in colour, kept in JSON once or twice.
+    #[test]
+    fn each_sample_is_found_whatever_its_log_adds() {
+        let issues = issues();
+        let json = |line: &str| serde_json::to_string(line).unwrap().replace('<', "\\u003c").replace('>', "\\u003e");
+        for issue in issues.list() {
+            for line in lines(issue) {
+                let coloured = line.replace(' ', "\u{1b}[0m \u{1b}[1;31m");
+                let kept =
+                    format!("{{\"log\":{},\"stream\":\"stderr\",\"time\":\"2026-11-22T02:12:11Z\"}}", json(line));
+                let dresses = [
+                    format!("\u{1b}[36momni-1              | \u{1b}[0m{line}\r"),
+                    format!("Nov 22 02:12:11 omni dockerd[812]: {line}"),
+                    format!("2026-11-22T02:12:11.009935980Z {line}"),
+                    format!("> {line}"),
+                    format!("\u{1b}[90m10:11AM\u{1b}[0m \u{1b}[31mERR\u{1b}[0m {coloured}\u{1b}[0m"),
+                    format!("{{\"MESSAGE\":{}}}", json(&coloured)),
+                    kept.clone(),
+                    format!("{{\"line\":{}}}", json(&kept)),
+                ];
+                for dressed in dresses {
+                    assert_eq!(ids(&issues.find(&dressed)), [issue.id.as_str()], "{dressed}");
+                }
+            }
+        }
+    }
+
+    /// As a healthy Omni 1.4.9 writes, recorded and cut: a cluster is asked for before it is made, a call comes without a signature.
+    #[test]
+    fn what_omni_answered_a_caller_is_no_fault_of_its_own() {
+        let access = |call: &str, error: &str| {
+            format!(
+                "{{\"level\":\"info\",\"caller\":\"zap/options.go:212\",\"msg\":\"finished {call} call with code X\",\"error\":\"{error}\",\"grpc.code\":\"X\"}}"
+            )
+        };
+        let issues = issues();
+        for (call, error) in [
+            (
+                "unary",
+                "rpc error: code = NotFound desc = resource Clusters.omni.sidero.dev(default/demo@undefined) doesn't exist",
+            ),
+            (
+                "unary",
+                "rpc error: code = AlreadyExists desc = failed to create: resource InfraProviders.omni.sidero.dev(infra-provider/proxmox@undefined) already exists",
+            ),
+            ("streaming", "rpc error: code = Unauthenticated desc = invalid signature"),
+        ] {
+            let line = access(call, error);
+            assert!(issues.find(&line).is_empty(), "{line}");
+            assert_eq!(issues.find(&format!("Error: {error}")).len(), 1, "omnictl says so: {error}");
+        }
+    }
+
+    /// A value that no sample has, of the kind of `value`.
+    fn distinctive(name: &str, value: &str) -> String {
+        match name {
+            "type" => "zebras".to_owned(),
+            "lock" => "zebra-lock".to_owned(),
+            "state_dir" => "/zebra-4711".to_owned(),
+            "path" => format!("{}/zebra-4711", value.rsplit_once('/').map_or("", |(before, _)| before)),
+            "email" | "user" => "carol@zebra.test".to_owned(),
+            "url" | "factory" if value.starts_with("https://") => "https://zebra.test".to_owned(),
+            "privilege" | "selector" => value.to_owned(),
+            "image" => value.replace("/", "/zebra-"),
+            _ if value.chars().all(|c| c.is_ascii_digit()) => "4711".to_owned(),
+            _ => "zebra-4711".to_owned(),
+        }
+    }
+
+    /// Every named group of every signature: another object in the line becomes the object of the advice.
+    #[test]
+    fn advice_names_the_object_of_the_line_and_never_that_of_the_sample() {
+        let issues = issues();
+        let mut filled = 0;
+        for issue in issues.list() {
+            let holes = format!("{} {} {}", issue.cause, issue.fix, issue.next);
+            for (line, pattern) in lines(issue)
+                .flat_map(|line| issue.signatures.iter().map(move |text| (plain(line), Regex::new(text).unwrap())))
+            {
+                let Some(found) = pattern.captures(&line) else { continue };
+                for name in pattern.capture_names().flatten() {
+                    let Some(caught) = found.name(name) else { continue };
+                    let other = distinctive(name, caught.as_str());
+                    let changed = format!("{}{other}{}", &line[..caught.start()], &line[caught.end()..]);
+                    let hits = issues.find(&changed);
+                    let hit = hits.iter().find(|hit| hit.issue.id == issue.id);
+                    let hit = hit.unwrap_or_else(|| panic!("{}: {changed}", issue.id));
+                    let said = format!("{} {} {}", hit.cause(), hit.fix(), hit.next());
+                    if holes.contains(&format!("{{{name}}}")) {
+                        filled += 1;
+                        assert!(said.contains(&other), "{}: {name} {other}: {said}", issue.id);
+                        let old = caught.as_str();
+                        let kept = other == old || !said.contains(old) || other.contains(old);
+                        assert!(kept || old.len() < 4, "{}: {old} of the sample: {said}", issue.id);
+                    }
+                }
+            }
+        }
+        assert!(filled > 30, "{filled} holes are filled");
+    }
+
+    /// The objects of the samples: none of them may stand in what is advised, neither fixed nor on the pages.
+    #[test]
+    fn advice_has_no_value_of_a_sample_in_it() {
+        let objects = Regex::new(
+            r"\b(?:demo|alice|bob|carol|matrix|rehearsal|local-lvm|ceph|vmbr1|vnet20|gpu-1|automation|pve\d)\b|example\.|192\.0\.2|198\.51\.100|12345678|(?:vm:|VM |qm [a-z]+ )100\b|v1\.\d+\.\d+",
+        )
+        .unwrap();
+        for issue in issues().list() {
+            for text in [&issue.next, &issue.fix, &issue.cause] {
+                let found = objects.find(text).map(|found| found.as_str());
+                assert_eq!(found, None, "{}: {text}", issue.id);
+            }
+        }
+    }
+
+    #[test]
+    fn every_hole_of_a_text_can_be_filled() {
+        let hole = Regex::new(r"\{([a-z_]+)\}").unwrap();
+        for issue in issues().list() {
+            let patterns: Vec<Regex> = issue.signatures.iter().map(|text| Regex::new(text).unwrap()).collect();
+            let names: Vec<&str> = patterns.iter().flat_map(|pattern| pattern.capture_names().flatten()).collect();
+            for text in [&issue.cause, &issue.fix, &issue.next] {
+                for found in hole.captures_iter(text) {
+                    let known = names.contains(&&found[1]) || PROJECT_VALUES.contains(&&found[1]);
+                    assert!(known, "{}: nothing fills {}", issue.id, &found[0]);
+                }
+            }
+        }
+    }
+
+    /// Lines that people pasted into public threads, and others of their kinds: which issue, and what its advice names.
+    #[test]
+    fn reported_lines_name_their_issue_and_their_object() {
+        let issues = issues();
+        for (line, id, next) in [
+            (
+                r#"{"level":"error","msg":"reconcile failed","controller":"proxmox.ProvisionController","id":"home-workers-abcdef","error":"500 unable to remove VM 4711 - used in HA resources and purge parameter not set."}"#,
+                "machine-in-ha",
+                "ha-manager remove vm:4711",
+            ),
+            (
+                "TASK ERROR: can't lock file '/var/lock/qemu-server/lock-105.conf' - got timeout",
+                "machine-vm-locked",
+                "qm status 105",
+            ),
+            ("TASK ERROR: VM is locked (snapshot-delete)", "machine-vm-locked", "qm status VMID"),
+            (
+                "TASK ERROR: Permission check failed (/sdn/zones/lab/vnet20, SDN.Use)",
+                "pve-denied-bridge",
+                "pveum acl modify /sdn/zones/lab/vnet20 --users USER --roles OmniNet",
+            ),
+            (
+                r#"Error: rpc error: code = PermissionDenied desc = The identity "carol@example.org" is not authorized for this instance"#,
+                "omni-identity-not-authorized",
+                "omnictl user create carol@example.org --role ROLE",
+            ),
+            ("HTTP/1.1 403 Permission check failed", "pve-denied", "cargo xtask proxmox-audit"),
+            (
+                "HTTP/1.1 403 Permission check failed (/mapping/pci/gpu-1, Mapping.Use)",
+                "pve-denied",
+                "cargo xtask proxmox-audit",
+            ),
+            ("HTTP/1.1 403 Permission check failed (/, Sys.Console)", "pve-denied", "cargo xtask proxmox-audit"),
+            (
+                "403 Permission check failed (/access/groups, Sys.Audit|Group.Allocate)",
+                "pve-denied",
+                "cargo xtask proxmox-audit",
+            ),
+            (
+                "Nov 22 03:10:00 idp tsidp[812]: 2026/11/22 03:10:00 AuthLoop: state is NeedsMachineAuth; done",
+                "tailscale-needs-approval",
+                "cargo xtask tsidp-verify",
+            ),
+            (
+                r#"2026/11/22 03:10:00 ERROR failed to start tsnet server error="tsnet.Up: tsnet: error resolving auth key: oauth authkeys require --advertise-tags""#,
+                "tailscale-oauth-tags",
+                "cargo xtask omni-setup",
+            ),
+            (
+                r#"Nov 22 03:10:00 idp tsidp[812]: ERROR client create: could not write funnel clients db error="open oidc-funnel-clients.json: permission denied""#,
+                "tsidp-state-permission",
+                "sudo chown -R tsidp:tsidp STATE_DIR",
+            ),
+            (
+                r#"ERROR failed to start tsnet server error="tsnet.Up: tsnet: logpolicy.Config.Save for /data/tsidp/tailscaled.log.conf: open /data/tsidp/tailscaled.log.conf.tmp396936848: permission denied""#,
+                "tsidp-state-permission",
+                "sudo chown -R tsidp:tsidp /data/tsidp",
+            ),
+            (
+                r#"2026/11/22 03:10:00 wgengine.NewUserspaceEngine(tun "tailscale0") error: tstun.New("tailscale0"): operation not permitted"#,
+                "tailscale-tun-denied",
+                "ls -l /dev/net/tun",
+            ),
+            (
+                "level=info msg=fetch failed after status: 400 Bad Request host=factory.talos.dev image=factory.talos.dev/nocloud-installer/4d5ae6221a3c2fcc8c8e2fcaa8ea0d89495a1a9312948a4179c29f9f53ba55cd:v1.13.5",
+                "talos-image-rejected",
+                "cargo xtask cluster-check",
+            ),
+            (
+                r#"[talos] retrying error: failed to pull image "factory.talos.dev/nocloud-installer/e3fa:v1.13.5": failed to copy: httpReadSeeker: failed open: failed to do request: Get "https://blobs.zebra.test/data": read tcp 192.0.2.27:40814->198.51.100.59:443: read: connection reset by peer"#,
+                "talos-image-unreachable",
+                "curl -sSI https://blobs.zebra.test/",
+            ),
+            (
+                r#"[talos] controller failed {"component": "controller-runtime", "controller": "k8s.NodeApplyController", "error": "nodes \"zebra-1\" is forbidden: is not allowed to modify labels: node-role.kubernetes.io/worker, node.kubernetes.io/zebra\n\tclient"}"#,
+                "talos-label-forbidden",
+                "cargo xtask cluster-check",
+            ),
+            (
+                r#"nodes "zebra-1" is forbidden: node "zebra-1" is not allowed to modify taints"#,
+                "talos-taint-forbidden",
+                "cargo xtask cluster-check",
+            ),
+            (
+                "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5000001 vs. 4194304)",
+                "cluster-config-too-large",
+                "cargo xtask cluster-check",
+            ),
+            (
+                "Error: rpc error: code = ResourceExhausted desc = grpc: received message larger than max (40123456 vs. 33554432)",
+                "omnictl-answer-too-large",
+                "omnictl machine-logs MACHINE --tail 200",
+            ),
+            (
+                r#"{"level":"error","msg":"machine provision failed","id":"zebra-workers-a","error":"failed to pick the disk: no matches for the condition \"name == \\\"fast\\\" \u0026\u0026 node == \\\"n1\\\"\"","step":"syncVM"}"#,
+                "selector-no-match",
+                r#"cargo xtask selector-test 'name == "fast" && node == "n1"'"#,
+            ),
+            (
+                r#"Error: failed to pick the disk: no matches for the condition "name == \"fast\"""#,
+                "selector-no-match",
+                r#"cargo xtask selector-test 'name == "fast"'"#,
+            ),
+            (
+                r#"{"level":"warn","msg":"cluster is locked, skip reconcile","cluster":"zebra"}"#,
+                "cluster-locked",
+                "omnictl cluster unlock zebra",
+            ),
+            (
+                "2024-11-07T00:00:00Z  error retrieving VMs: received an HTTP 595 response - Reason: No route to host",
+                "pve-node-unreachable",
+                "cargo xtask proxmox-inventory",
+            ),
+            (
+                "vlan aware feature need to be enabled to use trunks at /usr/share/perl5/PVE/Network.pm line 516.",
+                "machine-bridge-vlan",
+                "cargo xtask proxmox-inventory",
+            ),
+            (
+                r#"error: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 10.5.0.2:50000: i/o timeout""#,
+                "talos-api-direct",
+                "omnictl talosconfig --cluster CLUSTER",
+            ),
+        ] {
+            let hits = issues.find(line);
+            assert_eq!(ids(&hits), [id], "{line}");
+            assert_eq!(hits[0].next(), next, "{line}");
+        }
+        let denied = issues.find("403 Permission check failed (/mapping/usb/key, Mapping.Use)");
+        assert!(denied[0].cause().contains("Mapping.Use on /mapping/usb/key"), "{}", denied[0].cause());
+    }
+
+    /// Neighbours of the signatures that mean something else.
+    #[test]
+    fn lines_that_only_look_alike_match_nothing() {
+        for line in [
+            "received message of 4194304 bytes",
+            "TASK OK",
+            "2026/11/22 03:10:00 is CONFIG_TUN enabled in your kernel? `modprobe tun` failed with: modprobe: can't change directory to '/lib/modules': No such file or directory",
+            "open /etc/hosts: permission denied",
+            "level=info msg=\"fetch failed after status: 404 Not Found\" host=registry.k8s.io",
+            "moved 595 files, 596 left",
+            "dial tcp 10.5.0.2:50001: i/o timeout",
+            r#"{"level":"info","msg":"reconcile succeeded","id":"demo-workers-a","busy":0.1}"#,
+        ] {
+            assert!(issues().find(line).is_empty(), "{line}: {:?}", ids(&issues().find(line)));
+        }
+    }
+
+    #[test]
+    fn value_of_a_log_cannot_leave_its_word_in_a_command() {
+        let issues = issues();
+        let next = |cluster: &str| {
+            let line = format!(r#"{{"msg":"cluster is locked, skip reconcile","cluster":"{cluster}"}}"#);
+            issues.find(&line)[0].next()
+        };
+        assert_eq!(next("a; rm -rf ~"), "omnictl cluster unlock 'a; rm -rf ~'");
+        assert_eq!(next("a' b"), r"omnictl cluster unlock 'a'\'' b'");
+        for unusable in ["--all", "`id`", "", &"x".repeat(300)] {
+            assert_eq!(next(unusable), "omnictl cluster unlock CLUSTER", "{unusable}");
+        }
+    }
+
+    /// An issue of other releases than those that the project pins is none of its own.
+    #[test]
+    fn issue_is_offered_only_for_the_releases_that_have_it() {
+        let pins = |provider: &str| {
+            let compose = format!(
+                "services:\n  omni:\n    image: ghcr.io/siderolabs/omni:v1.9.3\n  provider:\n    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:{provider}\n"
+            );
+            Issues::of_project(Project { versions: pinned(&compose), values: Values::new() }).unwrap()
+        };
+        let line =
+            "500 hostname lookup 'zebra' failed - failed to get address info for: zebra: Name or service not known";
+        assert_eq!(ids(&pins("v0.2.0").find(line)), ["machine-node-renamed"]);
+        assert!(pins("v0.3.0@sha256:0123").find(line).is_empty());
+        assert_eq!(pins("local-fix").list().len(), issues().list().len(), "an unknown release may have any");
+        for issue in issues().list() {
+            for (program, wanted) in &issue.applies {
+                assert!(["omni", "provider"].contains(&program.as_str()), "{}: {program}", issue.id);
+                VersionReq::parse(wanted).unwrap();
+            }
+        }
+    }
+
+    /// A request that is being torn down must not be deleted by hand.
+    #[test]
+    fn teardown_that_fails_is_not_answered_with_a_deletion() {
+        let line = |end: &str| {
+            format!(
+                r#"{{"level":"error","msg":"reconcile failed","id":"zebra-workers-a","job":"reconcile","error":"stopped","interval":3.5,"busy":0.1{end}}}"#
+            )
+        };
+        let issues = issues();
+        let torn_down = line("");
+        let hits = issues.find(&torn_down);
+        assert_eq!(ids(&hits), ["machine-teardown-failed"]);
+        assert!(!hits[0].shown().contains("delete machinerequest"), "{}", hits[0].shown());
+        assert!(hits[0].cause().contains("zebra-workers-a"));
+        let created = line(r#","requeued":true"#);
+        let hits = issues.find(&created);
+        assert_eq!(ids(&hits), ["machine-task-failed"]);
+        assert!(hits[0].fix().contains("omnictl delete machinerequest zebra-workers-a"), "{}", hits[0].fix());
+    }
+}

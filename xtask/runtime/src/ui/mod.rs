@@ -1,0 +1,450 @@
+//! What a person, a pipe and a JSON reader see of a task.
+//!
+//! stdout carries data, stderr carries talk: one line a step as it ends, and on a terminal a spinner while it runs.
+//! With `--json` stdout is exactly one document, made of the same steps. Everything goes through [`shown`]: secrets are
+//! wiped, and what programs, services and files say cannot steer the terminal.
+
+mod json;
+mod plain;
+mod prompt;
+mod table;
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use console::style;
+use indicatif::{ProgressBar, ProgressStyle};
+use regex::{Captures, Regex};
+use serde_json::Value;
+
+use crate::parallel::{Job, run_all};
+use crate::proc;
+use domain::failure::{Code, Failure};
+use domain::secret::redact;
+
+pub use json::document;
+pub use plain::{plain, shown};
+pub use prompt::Prompter;
+pub use table::table;
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Ok,
+    Changed,
+    Skipped,
+    Warning,
+    Failed,
+    Planned,
+}
+
+domain::words!(Status {
+    Ok = "ok",
+    Changed = "changed",
+    Skipped = "skipped",
+    Warning = "warning",
+    Failed = "failed",
+    Planned = "planned",
+});
+
+/// One step of a task, as reported.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub id: String,
+    pub title: String,
+    pub status: Status,
+    pub detail: String,
+    pub elapsed_ms: u64,
+}
+
+domain::written!(Step { id, title, status, detail, elapsed_ms });
+
+/// What a step's work comes to: a value, and how to report it.
+pub struct Done<T> {
+    pub value: T,
+    pub status: Status,
+    pub detail: String,
+}
+
+impl<T> Done<T> {
+    /// It is so.
+    pub fn ok(value: T, detail: impl Into<String>) -> Done<T> {
+        Done { value, status: Status::Ok, detail: detail.into() }
+    }
+
+    /// It was made so.
+    pub fn changed(value: T, detail: impl Into<String>) -> Done<T> {
+        Done { value, status: Status::Changed, detail: detail.into() }
+    }
+
+    /// It was not needed, or not possible and not necessary.
+    pub fn skipped(value: T, detail: impl Into<String>) -> Done<T> {
+        Done { value, status: Status::Skipped, detail: detail.into() }
+    }
+
+    /// It is so, and the operator should know something about it.
+    pub fn warning(value: T, detail: impl Into<String>) -> Done<T> {
+        Done { value, status: Status::Warning, detail: detail.into() }
+    }
+}
+
+/// A check that can run beside others.
+pub struct Check<'a, T> {
+    pub id: &'static str,
+    pub title: String,
+    #[allow(clippy::type_complexity)]
+    pub run: Box<dyn FnOnce() -> anyhow::Result<Done<T>> + Send + 'a>,
+}
+
+impl<'a, T> Check<'a, T> {
+    pub fn new(
+        id: &'static str,
+        title: impl Into<String>,
+        run: impl FnOnce() -> anyhow::Result<Done<T>> + Send + 'a,
+    ) -> Check<'a, T> {
+        Check { id, title: title.into(), run: Box::new(run) }
+    }
+}
+
+/// A check that has run.
+struct Ran<T> {
+    id: &'static str,
+    title: String,
+    result: anyhow::Result<Done<T>>,
+    elapsed: Duration,
+}
+
+/// How many checks run at a time: each may be a process, and a list of clusters may be long.
+const BESIDE: usize = 8;
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+domain::words!(Color { Auto = "auto", Always = "always", Never = "never" });
+
+/// How much to say, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    pub json: bool,
+    pub quiet: bool,
+    pub color: Color,
+}
+
+/// Writes lines to standard error, around the spinner where there is one.
+#[derive(Clone, Default)]
+pub struct Speaker {
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+impl Speaker {
+    /// A line of talk, made harmless.
+    pub fn say(&self, text: &str) {
+        self.write(&shown(text));
+    }
+
+    /// A line that holds our own colors, and nothing that was not [`shown`].
+    fn write(&self, line: &str) {
+        let write = || {
+            // Standard error may be closed or full: a task does not end for want of a listener.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        };
+        // `println` of a hidden bar would print nothing (indicatif 0.18): suspend it instead.
+        match &*lock(&self.bar) {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// The reporter: collects the steps of one task and shows them as they end.
+pub struct Ui {
+    style: Style,
+    terminal: bool,
+    color: bool,
+    steps: Mutex<Vec<Step>>,
+    speaker: Speaker,
+    /// Why standard output did not take what was written to it.
+    lost: Mutex<Option<String>>,
+    /// The project that the task was given on its command line: its advice needs the same.
+    project: Option<String>,
+}
+
+impl Ui {
+    /// A reporter that looks at the terminal, `NO_COLOR` and `TERM`.
+    pub fn new(style: Style) -> Ui {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || dumb;
+        let terminal = std::io::stderr().is_terminal() && !dumb;
+        let color = match style.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !plain,
+        };
+        console::set_colors_enabled_stderr(color);
+        let stdout_color = style.color == Color::Always || (color && std::io::stdout().is_terminal());
+        console::set_colors_enabled(stdout_color);
+        let (steps, lost) = (Mutex::default(), Mutex::default());
+        Ui { style, terminal, color, steps, speaker: Speaker::default(), lost, project: None }
+    }
+
+    /// The same for a task that was started with `--project-dir`.
+    pub fn in_project(self, given: Option<&Path>) -> Ui {
+        Ui { project: given.map(|dir| proc::quote(&dir.display().to_string())), ..self }
+    }
+
+    /// `text` with the `--project-dir` of this call in every command for a task.
+    pub fn advice(&self, text: &str) -> String {
+        static COMMAND: LazyLock<Option<Regex>> =
+            LazyLock::new(|| Regex::new(r"(?m)(^|`|next: |\| )(cargo xtask [a-z][^`\n]*?)( +#[^\n]*)?(`|$)").ok());
+        let (Some(project), Some(command)) = (&self.project, COMMAND.as_ref()) else { return text.to_owned() };
+        let located = command.replace_all(text, |found: &Captures<'_>| {
+            let rest = |group| found.get(group).map_or("", |part| part.as_str());
+            match &found[2] {
+                call if call.contains("--project-dir") => found[0].to_owned(),
+                call => format!("{}{call} --project-dir {project}{}{}", &found[1], rest(3), rest(4)),
+            }
+        });
+        located.into_owned()
+    }
+
+    /// What shows a line as [`Ui::say`] does, also with `--quiet`: for `--verbose`.
+    pub fn speaker(&self) -> Speaker {
+        self.speaker.clone()
+    }
+
+    pub fn json(&self) -> bool {
+        self.style.json
+    }
+
+    /// Runs one step and reports it. The value of a step that succeeds comes back; a failure is recorded and returned.
+    ///
+    /// # Errors
+    /// What `work` fails with.
+    pub fn step<T>(
+        &self,
+        id: &str,
+        title: impl Into<String>,
+        work: impl FnOnce() -> anyhow::Result<Done<T>>,
+    ) -> anyhow::Result<T> {
+        let title = title.into();
+        let begun = Instant::now();
+        self.spin(Some(&title));
+        let result = work();
+        self.spin(None);
+        self.record(id, title, begun.elapsed(), result)
+    }
+
+    /// Runs the checks beside each other, at most [`BESIDE`] at a time, and reports them in their order; every one is
+    /// run, also after a failure.
+    pub fn side_by_side<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {
+        self.spin(Some(title));
+        let timed = |Check { id, title, run }| -> Job<'_, Ran<T>> {
+            Box::new(move || {
+                let begun = Instant::now();
+                let result = run();
+                Ran { id, title, result, elapsed: begun.elapsed() }
+            })
+        };
+        let ran = run_all(checks.into_iter().map(timed).collect(), BESIDE);
+        self.spin(None);
+        ran.into_iter().map(|Ran { id, title, result, elapsed }| self.record(id, title, elapsed, result)).collect()
+    }
+
+    fn record<T>(
+        &self,
+        id: &str,
+        title: String,
+        elapsed: Duration,
+        result: anyhow::Result<Done<T>>,
+    ) -> anyhow::Result<T> {
+        let (status, detail) = match &result {
+            Ok(done) => (done.status, done.detail.clone()),
+            Err(error) => (Status::Failed, Failure::of(error).to_string()),
+        };
+        self.push(Step { id: id.to_owned(), title, status, detail, elapsed_ms: elapsed.as_millis() as u64 });
+        result.map(|done| done.value)
+    }
+
+    /// Reports a step that was only planned or decided, not timed.
+    pub fn note(&self, id: &str, title: impl Into<String>, status: Status, detail: impl Into<String>) {
+        self.push(Step { id: id.to_owned(), title: title.into(), status, detail: detail.into(), elapsed_ms: 0 });
+    }
+
+    fn push(&self, mut step: Step) {
+        step.title = redact(&step.title).into_owned();
+        step.detail = redact(&step.detail).into_owned();
+        if !self.style.quiet {
+            self.speaker.write(&self.line(&step));
+        }
+        lock(&self.steps).push(step);
+    }
+
+    fn line(&self, step: &Step) -> String {
+        let word = match step.status {
+            Status::Ok => style("ok").green(),
+            Status::Changed => style("changed").cyan(),
+            Status::Skipped => style("skipped").dim(),
+            Status::Warning => style("warning").yellow(),
+            Status::Failed => style("FAILED").red().bold(),
+            Status::Planned => style("planned").magenta(),
+        }
+        .for_stderr();
+        let time = if step.elapsed_ms > 0 { format!(" ({})", millis(step.elapsed_ms)) } else { String::new() };
+        // A failure's cause may have many lines; the error at the end shows them all.
+        let detail = plain(step.detail.lines().next().unwrap_or_default());
+        let sep = if detail.is_empty() { "" } else { ": " };
+        // A name from outside may hold a line break, and must not begin a step of its own.
+        format!("  {word:<8} {}{sep}{detail}{time}", plain(&step.title).replace('\n', " "))
+    }
+
+    /// A line of talk on stderr.
+    pub fn say(&self, text: &str) {
+        if !self.style.quiet {
+            self.speaker.say(text);
+        }
+    }
+
+    /// A line of talk that `--quiet` keeps too: what a question is about.
+    pub fn show(&self, text: &str) {
+        self.speaker.say(text);
+    }
+
+    /// What a step destroys, so that it cannot be overlooked.
+    pub fn destroys(&self, text: &str) {
+        let text = shown(text);
+        self.speaker.write(&format!("  {} {text}", style("destroys").for_stderr().red().bold()));
+    }
+
+    /// True if what [`Ui::say`] is given is shown.
+    pub fn talks(&self) -> bool {
+        !self.style.quiet && !self.style.json
+    }
+
+    /// What a long step is waiting for: the spinner's message on a terminal, a line otherwise.
+    pub fn waiting(&self, text: &str) {
+        let bar = lock(&self.speaker.bar);
+        match &*bar {
+            Some(bar) => bar.set_message(shown(text)),
+            None => {
+                drop(bar);
+                self.say(&format!("           {text}"));
+            }
+        }
+    }
+
+    fn spin(&self, title: Option<&str>) {
+        let mut bar = lock(&self.speaker.bar);
+        if let Some(old) = bar.take() {
+            old.finish_and_clear();
+        }
+        let Some(title) = title.filter(|_| self.terminal && !self.style.quiet) else { return };
+        let new = ProgressBar::new_spinner().with_message(shown(title));
+        let template = if self.color {
+            "  {spinner:.cyan}        {msg} {elapsed:.dim}"
+        } else {
+            "  {spinner}        {msg} {elapsed}"
+        };
+        if let Ok(template) = ProgressStyle::with_template(template) {
+            new.set_style(template);
+        }
+        // indicatif panics when it cannot start its thread; a spinner that stands still is none the worse.
+        if std::thread::Builder::new().spawn(|| ()).is_ok() {
+            new.enable_steady_tick(Duration::from_millis(100));
+        }
+        *bar = Some(new);
+    }
+
+    /// Data on stdout, unless stdout is kept for the JSON document.
+    pub fn data(&self, text: &str) {
+        if !self.style.json {
+            self.print(&shown(text.trim_end_matches('\n')));
+        }
+    }
+
+    fn print(&self, text: &str) {
+        let mut stdout = std::io::stdout().lock();
+        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            // A closed pipe (`| head`) is the reader's choice, not an error of the task.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                lock(&self.lost).get_or_insert(error.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// The failure that a task is whose data did not arrive, whatever it achieved: a full disk, mostly.
+    pub fn lost(&self) -> Option<Failure> {
+        let why = lock(&self.lost).clone()?;
+        Some(
+            Failure::new(Code::Failed, "standard output could not be written")
+                .cause(why)
+                .hint("what the task did is done; see where its output goes (a full disk?), and read it again"),
+        )
+    }
+
+    /// The steps so far.
+    pub fn steps(&self) -> Vec<Step> {
+        lock(&self.steps).clone()
+    }
+
+    /// The last word of a task that succeeded: its summary and the next steps.
+    pub fn close(&self, summary: &str, next: &[String]) {
+        self.speaker.say(summary);
+        if !self.style.quiet {
+            for command in next {
+                self.speaker.say(&self.advice(&format!("  next: {command}")));
+            }
+        }
+    }
+
+    /// The last word of a task that failed.
+    pub fn fail(&self, failure: &Failure) {
+        let mut text = shown(&failure.message);
+        for (label, words) in [("cause", &failure.cause), ("hint", &failure.hint)] {
+            if !words.is_empty() {
+                text.push_str(&format!("\n{label:>7}: {}", shown(&self.advice(words)).replace('\n', "\n         ")));
+            }
+        }
+        for command in &failure.next {
+            text.push_str(&format!("\n   next: {}", shown(&self.advice(command))));
+        }
+        self.speaker.write(&format!("{} {text}", style("error:").for_stderr().red().bold()));
+    }
+
+    /// Prints the JSON document.
+    pub fn print_document(&self, document: &Value) {
+        self.print(&plain::escaped(&wiped(document).to_string()));
+    }
+}
+
+/// `value` with secrets wiped from its texts. Before it is written out: a secret with a quote in it is another text once
+/// it is escaped.
+fn wiped(value: &Value) -> Value {
+    match value {
+        Value::String(text) => redact(text).into_owned().into(),
+        Value::Array(items) => items.iter().map(wiped).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), wiped(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A duration as people read it: `87 ms`, `4.2 s`, `3 min 5 s`.
+pub fn millis(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+    }
+}

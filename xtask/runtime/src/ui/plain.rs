@@ -1,0 +1,67 @@
+//! Text from outside, made harmless for a terminal. A container that logs a user agent, a name in Omni or a reason of
+//! Proxmox may hold escape sequences, which set the title, fill the clipboard, hide or forge lines, and characters that
+//! turn the direction of writing.
+
+use std::fmt::Write;
+
+use domain::secret::redact;
+
+/// `text` without secrets, as [`plain`].
+pub fn shown(text: &str) -> String {
+    plain(&redact(text))
+}
+
+/// `text` with its control characters written out (`\x1b`), but for line breaks and tabs.
+pub fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\r' if matches!(rest.peek(), None | Some('\n')) => {}
+            '\n' | '\t' => shown.push(c),
+            c if c.is_control() => drop(write!(shown, "\\x{:02x}", u32::from(c))),
+            c if turns(c) => drop(write!(shown, "\\u{{{:x}}}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A JSON document with the control characters that JSON allows in its texts escaped: C1, DEL, and those of direction. The
+/// texts stay what they are.
+pub fn escaped(document: &str) -> String {
+    let mut shown = String::with_capacity(document.len());
+    for c in document.chars() {
+        match c {
+            c if c.is_control() || turns(c) => drop(write!(shown, "\\u{:04x}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// The characters of Unicode that change the direction of the text around them (Unicode Standard Annex 9, table 1).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_writes_control_characters_out() {
+        assert_eq!(plain("a\u{1b}]0;title\u{7}b\u{9b}2Jc\u{7f}"), "a\\x1b]0;title\\x07b\\x9b2Jc\\x7f");
+        assert_eq!(plain("abc\u{202e}cba\u{2069}"), "abc\\u{202e}cba\\u{2069}");
+        assert_eq!(plain("one\r\n\ttwo\r"), "one\n\ttwo");
+        assert_eq!(plain("ok\rFAILED \u{0}é日"), "ok\\x0dFAILED \\x00é日");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_document() {
+        let document = serde_json::json!({ "a": "x\u{9b}2J\u{7f}\u{202e}y\u{1b}\u{e9}" });
+        let text = escaped(&document.to_string());
+        assert!(!text.chars().any(|c| c.is_control() || turns(c)), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
+    }
+}

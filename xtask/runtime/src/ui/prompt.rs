@@ -1,0 +1,204 @@
+//! Questions, asked on a terminal only. Off it a question is an error that names the flag and the variable.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use super::shown;
+use crate::proc;
+use domain::failure::{Failure, Missing};
+use domain::secret::{Secret, redact};
+
+/// Asks, or says what is missing.
+#[derive(Debug, Clone, Copy)]
+pub struct Prompter {
+    interactive: bool,
+    yes: bool,
+}
+
+impl Prompter {
+    /// `interactive` as wanted, and only if both standard input and standard error are terminals. `--yes` means that the
+    /// task asks nothing at all.
+    pub fn new(interactive: bool, yes: bool) -> Prompter {
+        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        Prompter { interactive: interactive && terminal && !yes, yes }
+    }
+
+    /// Whether the operator gave `--yes`.
+    pub fn yes(self) -> bool {
+        self.yes
+    }
+
+    /// Whether a person can be asked.
+    pub fn interactive(self) -> bool {
+        self.interactive
+    }
+
+    /// The answer to a question, or its default on an empty answer.
+    ///
+    /// # Errors
+    /// [`Code::MissingInput`] when it cannot prompt; [`Code::Interrupted`] at the end of input.
+    pub fn ask(self, question: &str, default: Option<&str>, missing: Missing) -> Result<String, Failure> {
+        if !self.interactive {
+            return Err(Failure::missing(vec![missing]));
+        }
+        let shown = default.map_or(String::new(), |default| format!(" [{default}]"));
+        loop {
+            let answer = read_line(&format!("  {question}{shown}: "))?;
+            match (answer.trim(), default) {
+                ("", Some(default)) => return Ok(default.to_owned()),
+                ("", None) => {}
+                (answer, _) => return Ok(answer.to_owned()),
+            }
+        }
+    }
+
+    /// As [`Prompter::ask`], until `check` accepts the answer; what it refuses is shown with the reason. Returns the answer and
+    /// what `check` made of it.
+    ///
+    /// # Errors
+    /// As [`Prompter::ask`].
+    pub fn ask_until<T>(
+        self,
+        question: &str,
+        default: Option<&str>,
+        missing: Missing,
+        check: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<(String, T), Failure> {
+        loop {
+            let answer = self.ask(question, default, missing.clone())?;
+            match check(&answer) {
+                Ok(value) => return Ok((answer, value)),
+                Err(failure) => refuse(&failure),
+            }
+        }
+    }
+
+    /// A secret, typed without echo, until `check` accepts it; an empty answer takes the `earlier` one.
+    ///
+    /// # Errors
+    /// As [`Prompter::ask`].
+    pub fn ask_secret_until<T>(
+        self,
+        question: &str,
+        earlier: Option<&Secret>,
+        missing: Missing,
+        check: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<(Secret, T), Failure> {
+        if !self.interactive {
+            return Err(Failure::missing(vec![missing]));
+        }
+        let note = if earlier.is_some() { "not shown; Enter takes the earlier answer" } else { "not shown" };
+        loop {
+            let hidden = Hidden::new();
+            let answer = read_line(&format!("  {question} ({note}): "));
+            drop(hidden);
+            // The line break that was typed was not shown either.
+            let _ = writeln!(std::io::stderr().lock());
+            let answer = answer?;
+            let secret = match (answer.trim(), earlier) {
+                ("", Some(earlier)) => earlier.clone(),
+                ("", None) => continue,
+                (answer, _) => Secret::new(answer),
+            };
+            match check(secret.expose()) {
+                Ok(value) => return Ok((secret, value)),
+                Err(failure) => refuse(&failure),
+            }
+        }
+    }
+
+    /// A yes or no; `default` on an empty answer and off a terminal. Only `y` and `yes` mean yes.
+    ///
+    /// # Errors
+    /// [`Code::Interrupted`] at the end of input.
+    pub fn confirm(self, question: &str, default: bool) -> Result<bool, Failure> {
+        if !self.interactive {
+            return Ok(default);
+        }
+        let shown = if default { "Y/n" } else { "y/N" };
+        let answer = read_line(&format!("  {question} [{shown}]: "))?;
+        Ok(is_yes(&answer).unwrap_or(default))
+    }
+
+    /// Whether exactly `wanted` is typed; never off a terminal.
+    ///
+    /// # Errors
+    /// [`Code::Interrupted`] at the end of input.
+    pub fn typed(self, question: &str, wanted: &str) -> Result<bool, Failure> {
+        Ok(self.interactive && read_line(&format!("  {question}: "))?.trim() == wanted)
+    }
+}
+
+/// Only `y` and `yes` mean yes, in any case of letters; `None` for an empty answer.
+fn is_yes(answer: &str) -> Option<bool> {
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "" => None,
+        answer => Some(matches!(answer, "y" | "yes")),
+    }
+}
+
+/// Shows why an answer was not accepted, before it is asked for again.
+fn refuse(failure: &Failure) {
+    let hint = if failure.hint.is_empty() { String::new() } else { format!("; {}", failure.hint) };
+    let line = redact(&format!("{failure}{hint}")).replace('\n', " ");
+    let _ = writeln!(std::io::stderr().lock(), "    {}", shown(&line));
+}
+
+/// The terminal while it does not show what is typed.
+struct Hidden(Option<Termios>);
+
+impl Hidden {
+    fn new() -> Hidden {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).ok();
+        if let Some(mut modes) = before.clone() {
+            modes.local_modes.remove(LocalModes::ECHO);
+            let _ = tcsetattr(&stdin, OptionalActions::Drain, &modes);
+        }
+        Hidden(before)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, before);
+        }
+    }
+}
+
+/// The line that is typed after `question`. A read that waits is restarted after a signal: it begins when there is a line,
+/// so that Ctrl-C ends a question at once.
+fn read_line(question: &str) -> Result<String, Failure> {
+    let _ = write!(std::io::stderr().lock(), "{}", shown(question));
+    let stdin = std::io::stdin();
+    while !proc::interrupted() {
+        if !proc::readable(&stdin, Duration::from_millis(250)) {
+            continue;
+        }
+        let mut answer = String::new();
+        match stdin.read_line(&mut answer) {
+            Ok(count) if count > 0 && !proc::interrupted() => return Ok(answer),
+            _ => break,
+        }
+    }
+    Err(proc::interruption("asking"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_yes;
+
+    #[test]
+    fn only_y_and_yes_mean_yes() {
+        for yes in ["y", "Y", "yes", "YES", " yes\n"] {
+            assert_eq!(is_yes(yes), Some(true), "{yes:?}");
+        }
+        for no in ["n", "no", "yess", "yonder", "ye", "yes please", "ja", "1", "true"] {
+            assert_eq!(is_yes(no), Some(false), "{no:?}");
+        }
+        assert_eq!(is_yes(" \n"), None);
+    }
+}

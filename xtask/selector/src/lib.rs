@@ -1,0 +1,340 @@
+//! The language of storage selectors: CEL as the Proxmox provider runs it
+//! (siderolabs/omni-infra-provider-proxmox 0d9fd58 provision.go:585 with google/cel-go v0.27.0).
+//!
+//! 1. Parse, with the standard macros; 2. check the types statically, so that a typo behind `||` is found although it
+//!    would never run; 3. demand that the result is a bool; 4. evaluate over each storage.
+//!
+//! The verdicts are cel-go's, wording included, over `tests/corpus/selectors/truth.tsv`. Not covered: protocol buffer
+//! messages (`google.protobuf.…{}`), which no selector of storages has use for.
+
+mod ast;
+mod checker;
+mod convert;
+mod eval;
+mod lexer;
+mod literal;
+mod macros;
+mod parser;
+mod regex;
+mod stdlib;
+pub mod time;
+mod types;
+mod value;
+
+use std::fmt;
+
+use types::Type;
+use value::Value;
+
+/// The variables that a selector sees.
+const VARIABLES: &[(&str, Type)] =
+    &[("name", Type::String), ("node", Type::String), ("storageType", Type::String), ("availableSpace", Type::Uint)];
+
+/// Brackets that any thread's stack can take, and the stack for more of them.
+const SHALLOW: usize = 40;
+const STACK: usize = 16 << 20;
+
+/// One storage of a node as the selector sees it: an entry of the Proxmox API's `/nodes/{node}/storage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storage<'a> {
+    pub name: &'a str,
+    pub node: &'a str,
+    /// Proxmox's `type`: dir, lvmthin, zfspool, rbd, nfs, …
+    pub storage_type: &'a str,
+    /// Proxmox's `avail`, in bytes; 0 for a storage that is disabled or not on this node.
+    pub available_space: u64,
+}
+
+/// A position in the source: 1-based line and column, the column counted in characters as editors do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub line: u32,
+    pub column: u32,
+}
+
+impl Position {
+    /// The first character, for a message about the whole expression.
+    pub const START: Position = Position { line: 1, column: 1 };
+}
+
+/// Something wrong, before its place is worked out.
+#[derive(Debug)]
+struct Problem {
+    /// Byte in the source; none for a limit that the whole expression breaks.
+    at: Option<u32>,
+    message: String,
+}
+
+/// Why an expression does not compile. `Display` gives the first line that cel-go would print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompileError {
+    /// Where in the expression, if anywhere: 1-based line and column.
+    pub at: Position,
+    /// cel-go's message without its position.
+    pub message: String,
+    /// What was probably meant, as a sentence.
+    pub hint: Option<String>,
+    /// cel-go's first line in full.
+    pub line: String,
+    /// cel-go's whole text: every problem, each with its line of the source and a mark below the column.
+    pub report: String,
+    /// False if it is only this checker that does not know the construct.
+    pub certain: bool,
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+/// Why an evaluation failed. `Display` gives cel-go's message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvalError {
+    pub message: String,
+    /// The source of the sub-expression that failed.
+    pub part: String,
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A selector that compiles and whose result is a bool.
+#[derive(Debug, Clone)]
+pub struct Program {
+    source: String,
+    expr: ast::Expr,
+    /// Why cel-go cannot evaluate it for any storage, although it compiles.
+    unplanned: Option<EvalError>,
+}
+
+impl Program {
+    /// The expression as it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// True if the result depends on the storage at all.
+    pub fn uses_storage(&self) -> bool {
+        self.expr.mentions(&|name| VARIABLES.iter().any(|(n, _)| *n == name.trim_start_matches('.')))
+    }
+
+    /// True if the selector matches the storage.
+    ///
+    /// # Errors
+    /// cel-go's message with the sub-expression that failed. One failing storage stops the provider's whole choice.
+    pub fn matches(&self, storage: &Storage<'_>) -> Result<bool, EvalError> {
+        if let Some(error) = &self.unplanned {
+            return Err(error.clone());
+        }
+        let mut machine = eval::Machine::new(*storage);
+        let fail = |message: String, start: u32, end: u32| {
+            let part = self.source.get(start as usize..end as usize).unwrap_or(&self.source);
+            EvalError { message, part: part.to_owned() }
+        };
+        match machine.eval(&self.expr) {
+            Ok(Value::Bool(b)) => Ok(b),
+            Ok(_) => Err(fail("no such overload".to_owned(), 0, u32::MAX)),
+            Err(e) => Err(fail(e.message, e.start, e.end)),
+        }
+    }
+
+    /// [`Program::matches`] for many storages, in their order, spread over the processors.
+    pub fn matches_all(&self, storages: &[Storage<'_>]) -> Vec<Result<bool, EvalError>> {
+        storages.iter().map(|storage| self.matches(storage)).collect()
+    }
+
+    /// The smallest sub-expression that decides why the storage does not match: the operand of `&&` that is false, the
+    /// branch of `?:` that was taken. The whole expression if there is no such part.
+    pub fn why_not(&self, storage: &Storage<'_>) -> String {
+        let part = culprit(&self.expr, storage);
+        self.source.get(part.start as usize..part.end as usize).unwrap_or(&self.source).to_owned()
+    }
+}
+
+fn culprit<'e>(expr: &'e ast::Expr, storage: &Storage<'_>) -> &'e ast::Expr {
+    let ast::Kind::Call(call) = &expr.kind else { return expr };
+    let is =
+        |e: &ast::Expr, wanted: bool| matches!(eval::Machine::new(*storage).eval(e), Ok(Value::Bool(b)) if b == wanted);
+    match call.known.map(|k| k.op) {
+        Some(stdlib::Op::And) => call.args.iter().find(|a| is(a, false)).map_or(expr, |a| culprit(a, storage)),
+        Some(stdlib::Op::Conditional) if is(&call.args[0], true) => culprit(&call.args[1], storage),
+        Some(stdlib::Op::Conditional) if is(&call.args[0], false) => culprit(&call.args[2], storage),
+        _ => expr,
+    }
+}
+
+/// The tokens of an expression with the bytes they cover; `None` if it is not made of tokens.
+pub fn words(source: &str) -> Option<Vec<(&str, std::ops::Range<usize>)>> {
+    let (tokens, bad) = lexer::lex(source);
+    let word = |t: &lexer::Token| {
+        let range = t.start as usize..t.end as usize;
+        (&source[range.clone()], range)
+    };
+    bad.is_empty().then(|| tokens.iter().filter(|t| t.tok != lexer::Tok::Eof).map(word).collect())
+}
+
+/// True if Go's time.Parse reads the text as RFC 3339.
+pub fn is_timestamp(text: &str) -> bool {
+    time::timestamp(text).is_some()
+}
+
+/// True if Go's unicode.IsLetter or unicode.IsDigit holds for the character.
+pub fn is_letter_or_digit(c: char) -> bool {
+    c.is_ascii_alphanumeric()
+        || (!c.is_ascii() && regex_matches("[\\pL\\p{Nd}]", c.encode_utf8(&mut [0; 4])) == Some(true))
+}
+
+/// True if a pattern of RE2 matches anywhere in the text; `None` if the pattern cannot be read.
+pub fn regex_matches(pattern: &str, text: &str) -> Option<bool> {
+    Some(regex::Regex::new(pattern).ok()?.is_match(text))
+}
+
+/// Compiles a selector as the provider does.
+///
+/// # Errors
+/// The first thing that is wrong, by place, as cel-go prints it.
+pub fn compile(source: &str) -> Result<Program, CompileError> {
+    if source.bytes().filter(|b| matches!(b, b'(' | b'[' | b'{' | b'?')).count() <= SHALLOW {
+        return compile_here(source);
+    }
+    // cel-go allows 250 levels, which takes more stack in a build without optimisation than a thread has by default.
+    let compiled = std::thread::scope(|scope| {
+        let spawned = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || compile_here(source));
+        spawned.ok().and_then(|thread| thread.join().ok())
+    });
+    compiled.unwrap_or_else(|| {
+        let message = "the expression nests too deeply for this check".to_owned();
+        Err(CompileError::bare(message, None, false))
+    })
+}
+
+fn compile_here(source: &str) -> Result<Program, CompileError> {
+    let mut expr = parser::parse(source).map_err(|problems| first(source, problems))?;
+    match checker::check(&expr) {
+        Ok(Type::Bool) => {
+            expr.settle();
+            let unplanned = expr.bad_index().map(|key| {
+                let part = source.get(key.start as usize..key.end as usize).unwrap_or(source).to_owned();
+                let go_type = match key.kind {
+                    ast::Kind::Literal(Value::Null) => "types.Null",
+                    _ => "types.Bytes",
+                };
+                EvalError { message: format!("invalid qualifier type: {go_type}"), part }
+            });
+            Ok(Program { source: source.to_owned(), expr, unplanned })
+        }
+        Ok(other) => {
+            let message = format!("expression output type is {}, expected bool", other.runtime_name());
+            let hint = Some("compare it with something, like `name == \"local-lvm\"`".to_owned());
+            Err(CompileError::bare(message, hint, true))
+        }
+        Err(checker::Refusal::Problems(problems)) => Err(first(source, problems)),
+        Err(checker::Refusal::Unsupported(at, name)) => {
+            let message = format!("this check does not know the message type {name}; the provider might");
+            Err(CompileError { at: position(source, at), ..CompileError::bare(message, None, false) })
+        }
+    }
+}
+
+fn first(source: &str, problems: Vec<Problem>) -> CompileError {
+    let shown: Vec<String> = problems.iter().map(|problem| problem.shown(source)).collect();
+    let report = shown.join("\n");
+    let line = report.lines().next().unwrap_or_default().to_owned();
+    let problem = problems.into_iter().next();
+    let Problem { at, message } = problem.unwrap_or(Problem { at: None, message: "unknown error".to_owned() });
+    let hint = hint(&message);
+    let at = at.map_or(Position::START, |offset| position(source, offset));
+    CompileError { at, line, message, hint, certain: true, report }
+}
+
+impl Problem {
+    /// As cel-go prints it: position, message, the line of the source, and a mark below the column.
+    fn shown(&self, source: &str) -> String {
+        let message = &self.message;
+        let Some(offset) = self.at else { return format!("ERROR: <input>:-1:0: {message}") };
+        if source.is_empty() {
+            // ANTLR places the end of an empty source before its first column.
+            return format!("ERROR: <input>:1:0: {message}");
+        }
+        let Position { line, column } = position(source, offset);
+        let text = source.split('\n').nth(line as usize - 1).unwrap_or_default();
+        let dots = ".".repeat(column as usize - 1);
+        format!("ERROR: <input>:{line}:{column}: {message}\n | {text}\n | {dots}^")
+    }
+}
+
+impl CompileError {
+    /// An error without a position, which cel-go prints as its message alone.
+    fn bare(message: String, hint: Option<String>, certain: bool) -> CompileError {
+        CompileError { at: Position::START, line: message.clone(), report: message.clone(), message, hint, certain }
+    }
+}
+
+fn position(source: &str, offset: u32) -> Position {
+    let before = source.get(..offset as usize).unwrap_or(source);
+    let line = before.matches('\n').count() as u32 + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u32 + 1;
+    Position { line, column }
+}
+
+/// The name that was probably meant: at most a third of the letters differ, a swap of two counted once.
+fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let distance = |candidate: &str| strsim::osa_distance(&lower, &candidate.to_lowercase());
+    let near = known.map(|candidate| (distance(candidate), candidate));
+    near.filter(|(distance, _)| *distance <= (name.len() / 3).max(1)).min().map(|(_, candidate)| candidate)
+}
+
+/// What was probably meant.
+fn hint(message: &str) -> Option<String> {
+    let known = VARIABLES.iter().map(|(n, _)| *n);
+    if let Some(name) = message.strip_prefix("undeclared reference to '").and_then(|m| m.split('\'').next()) {
+        return Some(match name {
+            "storage" | "storages" => "the expression is evaluated once for each storage: write `name == \"…\"` or \
+                                       `storageType == \"…\"` instead of filtering a list"
+                .to_owned(),
+            "avail" | "available" | "free" | "space" => "did you mean `availableSpace` (bytes, uint)?".to_owned(),
+            "type" | "storage_type" => "did you mean `storageType`?".to_owned(),
+            "enabled" | "active" => {
+                "the provider does not show that; `availableSpace > 0u` leaves out storages that are disabled"
+                    .to_owned()
+            }
+            "content" | "shared" => "the provider does not show that; select by `name` or `storageType`".to_owned(),
+            "lowerAscii" | "upperAscii" | "split" | "replace" | "substring" | "trim" | "indexOf" | "charAt"
+            | "join" => {
+                "the provider has none of CEL's extensions: use startsWith, endsWith, contains or matches".to_owned()
+            }
+            other => match closest(other, known.chain(["startsWith", "endsWith", "contains", "matches", "size"])) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    "a selector knows name, node, storageType and availableSpace; text must be in quotes".to_owned()
+                }
+            },
+        });
+    }
+    if message.contains("type(type)") {
+        return Some("`type` is a function of CEL: did you mean `storageType`?".to_owned());
+    }
+    if message.contains("uint") && (message.contains(" int)") || message.contains("(int,")) {
+        return Some(
+            "availableSpace is unsigned: write the number with a `u`, like `100u`, or wrap it in `uint(…)`".to_owned(),
+        );
+    }
+    if message.contains("uint") && message.contains("double") {
+        return Some("compare doubles with `double(availableSpace)`".to_owned());
+    }
+    if message.contains("token recognition error at: '= '") || message.contains("token recognition error at: '=") {
+        return Some("equality is `==`".to_owned());
+    }
+    if message.contains("token recognition error at: '“'") || message.contains("token recognition error at: '‘'") {
+        return Some("these are typographic quotes: write \" or '".to_owned());
+    }
+    if message.contains("mismatched input 'and'") || message.contains("mismatched input 'or'") {
+        return Some("write `&&` for and, `||` for or".to_owned());
+    }
+    None
+}

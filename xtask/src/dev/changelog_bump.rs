@@ -1,0 +1,150 @@
+//! `changelog-bump`: makes a release ready.
+//!
+//! 1. The version is a semantic one and higher than the present one; git-cliff is there.
+//! 2. It is set wherever it stands: the workspace, its lock file, the plugin's manifest.
+//! 3. CHANGELOG.md gets the section of that version.
+//! 4. The commit, the tag and the push are printed, not made: they are yours.
+
+use serde_json::json;
+
+use super::program;
+use crate::cli::ChangelogBump;
+use crate::dev::ci::program::GIT_CLIFF;
+use crate::flow::apply;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::ui::Status;
+
+/// Where the version stands once: the file, and the text before it.
+const PLACES: [(&str, &str); 2] =
+    [("Cargo.toml", "[workspace.package]\nversion = \""), (".claude-plugin/plugin.json", "\"version\": \"")];
+/// Where it stands for each crate of the workspace.
+const LOCK: &str = "Cargo.lock";
+
+pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
+    let version = args.version.trim_start_matches('v');
+    let wanted = parse(version).ok_or_else(|| {
+        Failure::new(Code::Usage, format!("{version:?} is no version"))
+            .cause("it takes three numbers, such as 0.2.0 (semver.org)")
+    })?;
+    let present = env!("CARGO_PKG_VERSION");
+    if parse(present).is_some_and(|present| wanted <= present) {
+        return Err(
+            Failure::new(Code::Usage, format!("{version} is not higher than the present version {present}")).into()
+        );
+    }
+    GIT_CLIFF.find(&cx.paths)?;
+    let edits = edits(cx, version)?;
+    let tag = format!("v{version}");
+    if cx.dry_run {
+        let mut plan = Plan::default();
+        for (file, _) in &edits {
+            plan.push("write", *file, version, format!("git checkout {file}"), Action::ByTask);
+        }
+        let effect = format!("with a section {tag}");
+        plan.push("write", "CHANGELOG.md", effect, "git checkout CHANGELOG.md", Action::ByTask);
+        return Ok(apply::planned(cx, &plan));
+    }
+    let words = ["--tag", &tag, "--output", "CHANGELOG.md"];
+    program::call(cx, GIT_CLIFF, "writing CHANGELOG.md", &words, "writes CHANGELOG.md")?;
+    for (file, text) in &edits {
+        files::write_atomically(&cx.paths.root().join(file), text.as_bytes(), files::SHARED)?;
+        cx.ui.note(file, format!("the version is set in {file}"), Status::Changed, version);
+    }
+    Ok(Outcome::done(format!("version {version} is set, and CHANGELOG.md has its section"))
+        .with(json!({ "version": version, "tag": tag }))
+        .next(format!("git commit --all --message 'chore(release): {tag}'"))
+        .next(format!("git tag --annotate {tag} --message {tag}"))
+        .next(format!("git push --follow-tags origin main {tag}")))
+}
+
+/// Step 2, in memory: the files with the new version in them.
+fn edits(cx: &Cx, version: &str) -> Result<Vec<(&'static str, String)>, Failure> {
+    let read = |file: &str| -> Result<String, Failure> {
+        let bytes = cx.read(&cx.paths.root().join(file), "it belongs to the repository")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let missing = |file: &str, cause: String| {
+        Failure::new(Code::Invalid, format!("`{file}` holds no version where it is expected")).cause(cause)
+    };
+    let mut edits = Vec::new();
+    for (file, before) in PLACES {
+        let new = replaced(&read(file)?, before, version);
+        edits.push((file, new.ok_or_else(|| missing(file, format!("it has no {before:?}")))?));
+    }
+    let lock = locked(&read(LOCK)?, version);
+    edits.push((LOCK, lock.ok_or_else(|| missing(LOCK, "no package in it is of this repository".to_owned()))?));
+    Ok(edits)
+}
+
+/// `text` with what stands between `before` and the next quote replaced, once.
+fn replaced(text: &str, before: &str, new: &str) -> Option<String> {
+    let start = text.find(before)? + before.len();
+    let end = start + text[start..].find('"')?;
+    Some(format!("{}{new}{}", &text[..start], &text[end..]))
+}
+
+/// A lock file with the new version of every crate of the workspace: of those that cargo has from nowhere else.
+fn locked(lock: &str, new: &str) -> Option<String> {
+    let mut found = false;
+    let package = |package: &str| {
+        let ours = package.starts_with("[[package]]") && !package.contains("\nsource = ");
+        let replaced = replaced(package, "\nversion = \"", new).filter(|_| ours);
+        found |= replaced.is_some();
+        replaced.unwrap_or_else(|| package.to_owned())
+    };
+    let text = lock.split("\n\n").map(package).collect::<Vec<_>>().join("\n\n");
+    found.then_some(text)
+}
+
+/// Three numbers; a pre-release is not released from here.
+fn parse(version: &str) -> Option<(u32, u32, u32)> {
+    let plain = |part: &str| {
+        !part.is_empty() && (part.len() == 1 || !part.starts_with('0')) && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    let parts: Vec<&str> = version.split('.').collect();
+    if parts.len() != 3 || !parts.iter().all(|part| plain(part)) {
+        return None;
+    }
+    Some((parts[0].parse().ok()?, parts[1].parse().ok()?, parts[2].parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_three_numbers() {
+        assert_eq!(parse("1.20.3"), Some((1, 20, 3)));
+        for bad in ["1", "1.2", "1.2.3.4", "1.2.x", "01.2.3", "1.2.3-rc.1", "", "1..2", "9999999999.0.0"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+        assert!(parse("0.10.0") > parse("0.9.9"));
+    }
+
+    #[test]
+    fn a_version_is_replaced_where_it_stands() {
+        let text = "[workspace.package]\nversion = \"0.1.0\"\nrust-version = \"1.89\"\n";
+        let new = replaced(text, PLACES[0].1, "0.2.0").unwrap();
+        assert_eq!(new, text.replace("0.1.0", "0.2.0"));
+        assert_eq!(replaced("version = \"1\"", PLACES[0].1, "2"), None);
+    }
+
+    #[test]
+    fn every_crate_of_the_workspace_is_found_in_the_lock_file() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let read = |file: &str| std::fs::read_to_string(format!("{root}/{file}")).unwrap();
+        let (manifest, lock) = (read("Cargo.toml"), read(LOCK));
+        let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+        let new = locked(&lock, "99.1.0").unwrap();
+        assert_eq!(new.matches("version = \"99.1.0\"").count(), members.matches("\", \"").count() + 1, "{members}");
+        assert_eq!(new.replace("99.1.0", env!("CARGO_PKG_VERSION")), lock, "and nothing else changes");
+        assert_eq!(
+            locked("version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"b\"\n", "2.0.0"),
+            None
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! `ci`: everything that the pipeline checks, the same on a laptop.
+//!
+//! 1. The checks are chosen: all that are on by default, or those that were named; a name that is none is an error.
+//! 2. With `--fix`, what can be mended is mended.
+//! 3. The light ones run side by side, those that use the whole machine one after another.
+//! 4. One table says how each went. What was found follows with its file, and what mends it.
+
+pub mod architecture;
+pub mod commit;
+pub mod guard;
+pub mod links;
+pub mod outside;
+mod own;
+pub mod program;
+pub mod repo;
+pub mod table;
+pub mod verdict;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cli::Ci;
+use crate::dev::ci::table::{CHECKS, Check as Row};
+use crate::dev::ci::verdict::{Bench, Verdict};
+use crate::flow::apply;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::nearest::suggestion;
+use domain::plan::{Action, Plan};
+use runtime::cx::Cx;
+use runtime::proc;
+use runtime::ui::{Check, Done, Status, millis, table};
+
+/// What is shown of a check that failed; all that its program said is in `target/ci/log`.
+const OUTPUT_LINES: usize = 60;
+const FINDINGS: usize = 40;
+
+/// A check that has run.
+struct Ran {
+    row: &'static Row,
+    verdict: Verdict,
+    elapsed: Duration,
+}
+
+pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
+    let rows = chosen(args)?;
+    if args.list {
+        return Ok(listed(cx, &rows));
+    }
+    if cx.dry_run {
+        return Ok(planned(cx, &rows, args.fix));
+    }
+    if args.fix {
+        mend(cx, &rows)?;
+    }
+    let files = repo::files(cx)?;
+    let bench = Bench { cx, files: &files };
+    let (alone, beside): (Vec<&'static Row>, Vec<&'static Row>) = rows.into_iter().partition(|row| row.alone);
+    let checks = beside.into_iter().map(|row| Check::new(row.name, row.about, || reported(row, &bench))).collect();
+    let mut results = cx.ui.side_by_side("checking side by side", checks);
+    for row in alone {
+        if proc::interrupted() {
+            break;
+        }
+        results.push(cx.ui.step(row.name, row.about, || reported(row, &bench)));
+    }
+    if proc::interrupted() {
+        return Err(proc::interruption("checking").into());
+    }
+    let mut ran = results.into_iter().collect::<anyhow::Result<Vec<Ran>>>()?;
+    ran.sort_by_key(|ran| CHECKS.iter().position(|row| row.name == ran.row.name));
+    finish(cx, &ran)
+}
+
+/// Step 1.
+fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
+    let names: Vec<&str> = CHECKS.iter().map(|row| row.name).collect();
+    for name in args.only.iter().chain(&args.skip).chain(&args.with) {
+        if !names.contains(&name.as_str()) {
+            return Err(Failure::new(Code::Usage, format!("there is no check `{name}`"))
+                .cause(suggestion(name, &names))
+                .next("cargo xtask ci --list"));
+        }
+    }
+    let has = |list: &[String], row: &Row| list.iter().any(|name| name == row.name);
+    let wanted = |row: &&Row| match args.only.is_empty() {
+        true => !row.group || has(&args.with, row),
+        false => has(&args.only, row) || has(&args.with, row),
+    };
+    Ok(CHECKS.iter().filter(wanted).filter(|row| !has(&args.skip, row)).collect())
+}
+
+fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
+    let cells = |row: &&Row| vec![row.name.to_owned(), row.about.to_owned(), row.fix.to_owned()];
+    cx.ui.data(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT MENDS IT"], &rows.iter().map(cells).collect::<Vec<_>>()));
+    let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name).collect();
+    let data: Vec<Value> =
+        rows.iter().map(|row| json!({ "name": row.name, "about": row.about, "fix": row.fix })).collect();
+    Outcome::done(format!("{} checks; off by default: {}", rows.len(), off.join(", "))).with(json!({ "checks": data }))
+}
+
+/// A check changes nothing; what `--fix` may rewrite is the plan.
+fn planned(cx: &Cx, rows: &[&Row], fix: bool) -> Outcome {
+    let mut plan = Plan::default();
+    for row in rows.iter().filter(|row| fix && row.mend.is_some()) {
+        let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
+        plan.push("fix", row.name, effect, "git checkout -- .", Action::ByTask);
+    }
+    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    let outcome = apply::planned(cx, &plan).and(json!({ "checks": names }));
+    match outcome.pending {
+        true => outcome,
+        false => Outcome { summary: format!("{} checks would run; they change nothing", names.len()), ..outcome },
+    }
+}
+
+/// Step 2.
+fn mend(cx: &Cx, rows: &[&'static Row]) -> anyhow::Result<()> {
+    let _lock = cx.lock_checkout()?;
+    let files = repo::files(cx)?;
+    let bench = Bench { cx, files: &files };
+    for row in rows {
+        let Some(mend) = row.mend else { continue };
+        cx.ui.step(&format!("fix-{}", row.name), format!("mending {}", row.name), || match mend(&bench) {
+            Ok(()) => Ok(Done::ok((), "")),
+            Err(failure) if failure.code == Code::Prerequisite => Ok(Done::skipped((), failure.message)),
+            Err(failure) => Err(failure.into()),
+        })?;
+    }
+    Ok(())
+}
+
+/// Step 3, one check. What it finds is its report, not an error: the others run all the same.
+fn reported(row: &'static Row, bench: &Bench<'_>) -> anyhow::Result<Done<Ran>> {
+    let begun = Instant::now();
+    let verdict = match (row.run)(bench) {
+        Ok(verdict) => verdict,
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
+        Err(failure) => Verdict::Found { findings: Vec::new(), output: format!("{failure}\n{}", failure.hint) },
+    };
+    let (status, detail) = match &verdict {
+        Verdict::Passed(detail) => (Status::Ok, detail.clone()),
+        Verdict::Found { findings, .. } => (Status::Failed, what(findings)),
+        Verdict::Unavailable { why, hint } => (Status::Skipped, format!("{why}; {hint}")),
+    };
+    Ok(Done { value: Ran { row, verdict, elapsed: begun.elapsed() }, status, detail })
+}
+
+/// "3 findings, the first in xtask/src/cli.rs:12:1".
+fn what(findings: &[check::Finding]) -> String {
+    match findings {
+        [] => "see below".to_owned(),
+        [one] => format!("{}: {}", one.place, one.message),
+        [first, ..] => format!("{} findings, the first in {}", findings.len(), first.place),
+    }
+}
+
+/// Step 4.
+fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
+    let mut rows = Vec::new();
+    for Ran { row, verdict, elapsed } in ran {
+        let (word, detail) = match verdict {
+            Verdict::Passed(detail) => ("ok", detail.clone()),
+            Verdict::Found { findings, .. } => ("FAILED", what(findings)),
+            Verdict::Unavailable { why, .. } => ("skipped", why.clone()),
+        };
+        let detail = detail.lines().next().unwrap_or_default().to_owned();
+        rows.push(vec![row.name.to_owned(), word.to_owned(), millis(elapsed.as_millis() as u64), detail]);
+    }
+    cx.ui.data(&format!("\n{}", table(&["CHECK", "RESULT", "TIME", ""], &rows)));
+    let failed: Vec<&Ran> = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Found { .. })).collect();
+    failed.iter().for_each(|ran| cx.ui.data(&explained(ran)));
+    let skipped = ran.iter().filter(|ran| matches!(ran.verdict, Verdict::Unavailable { .. })).count();
+    let data = json!({ "checks": ran.iter().map(document).collect::<Vec<_>>() });
+    let rest = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
+    if failed.is_empty() {
+        return Ok(Outcome::done(format!("{} checks passed{rest}", ran.len() - skipped)).with(data));
+    }
+    let names: Vec<&str> = failed.iter().map(|ran| ran.row.name).collect();
+    let summary = format!("{} of {} checks failed{rest}: {}", failed.len(), ran.len(), names.join(", "));
+    let fixes: Vec<String> = failed.iter().map(|ran| format!("{}: {}", ran.row.name, ran.row.fix)).collect();
+    Err(Failure::new(Code::Failed, summary)
+        .hint(fixes.join("\n"))
+        .next(format!("cargo xtask ci --only {}", names.join(",")))
+        .with(data)
+        .into())
+}
+
+/// What a failed check found, and what mends it: places where there are some, else the end of what the program said.
+fn explained(Ran { row, verdict, .. }: &Ran) -> String {
+    let mut text = format!("\n== {}: {}\n", row.name, row.about);
+    if let Verdict::Found { findings, output } = verdict {
+        for finding in findings.iter().take(FINDINGS) {
+            text.push_str(&format!("{finding}\n"));
+        }
+        let lines: Vec<&str> = output.trim().lines().collect();
+        let from = lines.len().saturating_sub(OUTPUT_LINES);
+        match findings.len() {
+            0 => lines[from..].iter().for_each(|line| text.push_str(&format!("{line}\n"))),
+            count if count > FINDINGS => text.push_str(&format!("… and {} more\n", count - FINDINGS)),
+            _ => {}
+        }
+        if !output.is_empty() {
+            text.push_str(&format!("log: target/ci/log/{}.log\n", row.name));
+        }
+    }
+    format!("{text}fix: {}", row.fix)
+}
+
+fn document(Ran { row, verdict, elapsed }: &Ran) -> Value {
+    let (status, detail, findings) = match verdict {
+        Verdict::Passed(detail) => ("ok", detail.clone(), json!([])),
+        Verdict::Found { findings, .. } => ("failed", what(findings), json!(findings)),
+        Verdict::Unavailable { why, hint } => ("skipped", format!("{why}; {hint}"), json!([])),
+    };
+    json!({ "name": row.name, "status": status, "detail": detail, "elapsed_ms": elapsed.as_millis() as u64, "findings": findings, "fix": row.fix })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(only: &str, skip: &str, with: &str) -> Ci {
+        let list = |text: &str| text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Ci { only: list(only), skip: list(skip), with: list(with), fix: false, list: false }
+    }
+
+    fn names(args: &Ci) -> Vec<&'static str> {
+        chosen(args).unwrap().iter().map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn groups_are_off_unless_they_are_named() {
+        let all = names(&args("", "", ""));
+        assert!(all.contains(&"fmt") && !all.contains(&"kill") && !all.contains(&"docker"), "{all:?}");
+        assert_eq!(names(&args("fmt,yaml", "yaml", "")), ["fmt"]);
+        assert_eq!(names(&args("kill", "", "")), ["kill"]);
+        assert!(names(&args("", "fmt", "kill,fuzz")).ends_with(&["kill", "fuzz"]));
+    }
+
+    #[test]
+    fn an_unknown_check_is_an_error_with_the_near_one() {
+        let failure = chosen(&args("clipy", "", "")).unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(failure.cause.contains("`clippy`"), "{failure}");
+    }
+
+    #[test]
+    fn every_check_says_what_mends_it_and_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = CHECKS.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CHECKS.len());
+        assert!(CHECKS.iter().all(|row| !row.fix.is_empty() && !row.about.is_empty()));
+    }
+}

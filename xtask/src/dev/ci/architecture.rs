@@ -1,0 +1,153 @@
+//! The shape of the house, held by a check: what may know what, and that a task, its file and its name are one. Pure:
+//! the texts of the sources in, findings out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use check::Finding;
+use domain::spec::Place;
+
+/// The pure crates of the runner, and what they may not name: whoever reads them knows that nothing is touched.
+const PURE: &[&str] = &["selector", "domain", "check"];
+const EFFECTS: &[&str] = &[
+    "runtime::",
+    "xtask::",
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
+];
+
+/// The longest source file, in lines above its tests. A table is one page however long it gets.
+const LONGEST: usize = 800;
+const TABLES: &[&str] = &["xtask/src/cli.rs", "xtask/check/src/rules/table.rs"];
+
+/// The sources of one check: path from the repository's root to text.
+pub type Sources = BTreeMap<String, String>;
+
+/// What is wrong with the shape of `sources`, given the names of all tasks.
+pub fn check(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in sources {
+        if let Some(part) = PURE.iter().find(|part| is_part(path, part)) {
+            findings.extend(impure(path, text, part));
+        }
+        let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+        if path.ends_with(".rs") && lines > LONGEST && !TABLES.contains(&path.as_str()) && !path.contains("/tests/") {
+            let message = format!("the file has {lines} lines above its tests, more than {LONGEST}");
+            findings.push(Finding::error(
+                "long-file",
+                start(path),
+                message,
+                "give the part with a name of its own a file of its own",
+            ));
+        }
+    }
+    findings.extend(tasks_and_files(sources, tasks));
+    findings
+}
+
+fn is_part(path: &str, part: &str) -> bool {
+    path.starts_with(&format!("xtask/{part}/src/"))
+}
+
+fn impure(path: &str, text: &str, part: &str) -> Vec<Finding> {
+    names(path, text, EFFECTS, "impure", |name| {
+        format!("`{part}` is pure: hand it the bytes, and let a task call `{name}`")
+    })
+}
+
+/// Every line of code above the tests that names one of `forbidden`.
+fn names(path: &str, text: &str, forbidden: &[&str], rule: &'static str, fix: impl Fn(&str) -> String) -> Vec<Finding> {
+    let code = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+    let code = code.filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let mut findings = Vec::new();
+    for (at, line) in code {
+        for name in forbidden {
+            let Some(column) = line.find(name) else { continue };
+            let next = line[column + name.len()..].chars().next();
+            if next.is_some_and(|c| c.is_alphanumeric() || c == '_') && !name.ends_with(':') {
+                continue;
+            }
+            let place = Place { file: path.to_owned(), line: at as u32 + 1, column: column as u32 + 1 };
+            findings.push(Finding::error(rule, place, format!("`{name}` has no place here"), fix(name)));
+        }
+    }
+    findings
+}
+
+/// Every task has `task/<name>.rs` with a `run`, and opens with its name.
+fn tasks_and_files(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for task in tasks {
+        let file = task.replace('-', "_");
+        let path = format!("xtask/src/task/{file}.rs");
+        let places = [path.clone(), format!("xtask/src/dev/{file}.rs")];
+        let Some((path, text)) = places.iter().find_map(|place| sources.get_key_value(place)) else {
+            let place = start("xtask/src/cli.rs");
+            let fix = format!("write `{path}`: a task, its file and its mise alias carry one name");
+            findings.push(Finding::error(
+                "task-file",
+                place,
+                format!("the task `{task}` has no file of its name"),
+                fix,
+            ));
+            continue;
+        };
+        if !text.starts_with(&format!("//! `{task}")) {
+            let fix = format!("open it with //! `{task}`: what it does, and its numbered steps");
+            findings.push(Finding::error(
+                "task-file",
+                start(path),
+                format!("the file does not say that it is the task `{task}`"),
+                fix,
+            ));
+        }
+    }
+    findings
+}
+
+fn start(path: &str) -> Place {
+    Place { file: path.to_owned(), line: 1, column: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(sources: &[(&str, &str)], tasks: &[&str]) -> Vec<String> {
+        let sources = sources.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let tasks = tasks.iter().map(|task| (*task).to_owned()).collect();
+        check(&sources, &tasks).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_pure_part_that_touches_the_world_is_found_and_its_tests_may() {
+        let text = "// std::fs is not for us\nuse runtime::proc::Proc;\nuse crate::fsx;\n#[cfg(test)]\nuse std::fs;\n";
+        let all = found(&[("xtask/domain/src/spec/x.rs", text), ("xtask/runtime/src/tool/y.rs", text)], &[]);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(
+            all[0].starts_with("xtask/domain/src/spec/x.rs:2:5: error[impure]") && all[0].contains("let a task call"),
+            "{}",
+            all[0]
+        );
+        let all = found(&[("xtask/selector/src/lib.rs", "let x = std::fs::read(p);")], &[]);
+        assert!(all[0].starts_with("xtask/selector/src/lib.rs:1:9: error[impure]"), "{all:?}");
+    }
+
+    #[test]
+    fn a_task_is_its_file() {
+        let good = ("xtask/src/dev/hooks_install.rs", "//! `hooks-install`: installs hooks.\n");
+        assert_eq!(found(&[good], &["hooks-install"]), Vec::<String>::new());
+        let all = found(&[good, ("xtask/src/task/ci.rs", "//! Checks.\n")], &["ci", "hooks-install", "docs"]);
+        assert!(all[0].contains("xtask/src/task/ci.rs:1:1") && all[0].contains("fix: open it"), "{all:?}");
+        assert!(all[1].contains("`docs` has no file") && all[1].contains("task/docs.rs"), "{all:?}");
+    }
+
+    #[test]
+    fn a_long_file_is_found() {
+        let all = found(&[("xtask/src/ui/a.rs", &"\n".repeat(LONGEST + 1))], &[]);
+        assert!(all[0].contains("error[long-file]"), "{all:?}");
+    }
+}

@@ -1,0 +1,383 @@
+//! The checks that other programs make: how they are called, and how what they say becomes findings.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use xshell::cmd;
+
+use super::program::{CARGO_DENY, Program};
+use super::repo;
+use super::verdict::{Bench, Verdict};
+use check::Finding;
+use domain::failure::{Code, Failure};
+use domain::spec::Place;
+use runtime::proc::{self, Ended, Job};
+use runtime::settings::environment;
+
+pub(super) fn cargo_program() -> PathBuf {
+    environment("CARGO").unwrap_or_else(|| "cargo".to_owned()).into()
+}
+
+pub(super) fn cargo(bench: &Bench<'_>, check: &'static str, words: &[impl AsRef<OsStr>]) -> Result<Verdict, Failure> {
+    judged(bench, check, &ended(bench, check, cargo_program(), words)?)
+}
+
+/// Runs a program that says no by its exit status; missing, it is skipped.
+pub(super) fn program(
+    bench: &Bench<'_>,
+    check: &'static str,
+    program: Program,
+    words: &[impl AsRef<OsStr>],
+) -> Result<Verdict, Failure> {
+    match program.find(&bench.cx.paths) {
+        Ok(path) => judged(bench, check, &ended(bench, check, path, words)?),
+        Err(failure) => Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint }),
+    }
+}
+
+/// One of `.ci/NAME.sh`, which install what they need. Exit status 4 says that this machine has not what it takes, 5
+/// that a registry could not be reached: skipped, with the last line of what the script said as the reason.
+pub(super) fn script(bench: &Bench<'_>, name: &'static str) -> Result<Verdict, Failure> {
+    let path = bench.cx.paths.root().join(format!(".ci/{name}.sh"));
+    if !path.is_file() {
+        return Ok(Verdict::Unavailable {
+            why: format!("there is no .ci/{name}.sh"),
+            hint: "it comes with that part of the project".into(),
+        });
+    }
+    let words = [path.to_string_lossy().into_owned()];
+    let ended = ended(bench, name, "bash".into(), &[&words[0]])?;
+    let last = |text: &str| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
+    match ended.status.code() {
+        Some(4 | 5) => {
+            let said = last(&ended.stderr).or_else(|| last(&ended.stdout)).unwrap_or_default();
+            let why = said.trim_start_matches("error: ").to_owned();
+            Ok(Verdict::Unavailable { why, hint: format!("bash .ci/{name}.sh shows the rest") })
+        }
+        _ => match judged(bench, name, &ended)? {
+            Verdict::Passed(_) => Ok(Verdict::Passed(closing(&ended.stdout))),
+            verdict => Ok(verdict),
+        },
+    }
+}
+
+/// What a script that passed came to: its last line, and what it left out on this machine (`SKIP what: why`).
+fn closing(output: &str) -> String {
+    let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let skipped: Vec<&str> = output.lines().filter_map(|line| line.strip_prefix("SKIP ")).collect();
+    if skipped.is_empty() { last.to_owned() } else { format!("{last}; skipped: {}", skipped.join("; ")) }
+}
+
+pub(super) fn run(
+    bench: &Bench<'_>,
+    check: &'static str,
+    program: PathBuf,
+    words: &[impl AsRef<OsStr>],
+) -> Result<(), Failure> {
+    ended(bench, check, program, words).map(drop)
+}
+
+pub(super) fn ended(
+    bench: &Bench<'_>,
+    check: &'static str,
+    program: PathBuf,
+    words: &[impl AsRef<OsStr>],
+) -> Result<Ended, Failure> {
+    let shell = proc::shell()?;
+    shell.change_dir(bench.cx.paths.root());
+    let limit = bench.cx.limit(Duration::from_secs(1800));
+    let mut job = Job::new(format!("checking {check}"), cmd!(shell, "{program} {words...}")).deadline(limit);
+    for (name, value) in installers() {
+        job = job.env(&name, value);
+    }
+    let ended = bench.cx.proc.run(job)?;
+    let log = bench.cx.paths.target().join(format!("ci/log/{check}.log"));
+    runtime::files::write_atomically(
+        &log,
+        format!("{}{}", ended.stdout, ended.stderr).as_bytes(),
+        runtime::files::SHARED,
+    )?;
+    Ok(ended)
+}
+
+/// What package managers need to know of the network they are in, which no operator's task passes on: registries and
+/// certificate authorities. `.ci/*.sh` install what they run.
+fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
+    const NAMES: &[&str] = &[
+        "NODE_EXTRA_CA_CERTS",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "GIT_SSL_CAINFO",
+        "GOPROXY",
+        "GOSUMDB",
+        "GOPRIVATE",
+        "GOFLAGS",
+        "GOPATH",
+        "GOCACHE",
+        "GOMODCACHE",
+        "GOTOOLCHAIN",
+    ];
+    const STARTS: &[&str] = &["NPM_CONFIG_", "npm_config_", "PIP_"];
+    let wanted = |name: &str| NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start));
+    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    all.filter(move |(name, _)| wanted(name))
+}
+
+fn judged(bench: &Bench<'_>, check: &'static str, ended: &Ended) -> Result<Verdict, Failure> {
+    if ended.success() {
+        return Ok(Verdict::Passed(String::new()));
+    }
+    let output = format!("{}{}", ended.stdout, ended.stderr);
+    Ok(Verdict::Found { findings: located(check, &output, bench.cx.paths.root()), output })
+}
+
+/// The findings in a program's output: every line that opens with `file:line:`, as compilers and linters print them, and
+/// rustfmt's `Diff in file:line:`.
+pub fn located(check: &'static str, output: &str, root: &Path) -> Vec<Finding> {
+    let root = format!("{}/", root.display());
+    let mut findings = Vec::new();
+    for line in output.lines() {
+        let line =
+            line.strip_prefix("Diff in ").map_or(line.to_owned(), |rest| format!("{rest} it is formatted otherwise"));
+        // shfmt and diff name the file alone, above its lines.
+        let line = match line.strip_prefix("diff ") {
+            Some(rest) => format!(
+                "{}:1: it is formatted otherwise",
+                rest.split(' ').next().unwrap_or_default().trim_end_matches(".orig")
+            ),
+            None => line,
+        };
+        let mut parts = line.splitn(2, ':');
+        let (Some(file), Some(rest)) = (parts.next(), parts.next()) else { continue };
+        let (line_number, rest) = number(rest);
+        let Some(line_number) = line_number else { continue };
+        let file = file.strip_prefix(&root).unwrap_or(file);
+        if file.is_empty() || file.contains([' ', '\t']) || file.starts_with('-') {
+            continue;
+        }
+        let (column, rest) = rest.strip_prefix(':').map_or((None, rest), number);
+        let message = rest.trim_start_matches([':', ' ']).to_owned();
+        let place = Place { file: file.to_owned(), line: line_number, column: column.unwrap_or(1) };
+        findings.push(Finding::error(check, place, message, ""));
+    }
+    findings
+}
+
+/// The number at the start of `text`, and what follows it.
+fn number(text: &str) -> (Option<u32>, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (text[..end].parse().ok(), &text[end..])
+}
+
+/// Tests that take most of the time of a whole `cargo test`: the group `slow` runs them, and `test` leaves them out. What the
+/// scripts of two groups name is [`SCRIPTED`].
+const SLOW: &[&str] = &[
+    "faults::",
+    "traps::",
+    "proof::",
+    "secrets::",
+    "far_ends::",
+    "at_once::",
+    "input::",
+    "omni_stack::",
+    "in_the_lab::",
+];
+
+/// The tests of `.ci/kill.sh` and `.ci/fuzz.sh`.
+const SCRIPTED: &[&str] = &["killed::", "interrupted::", "fuzz"];
+
+pub(super) fn tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    let skipped = SLOW.iter().chain(SCRIPTED).flat_map(|name| ["--skip", name]);
+    cargo_test(bench, "test", &skipped.collect::<Vec<_>>())
+}
+
+/// The group `slow`.
+pub(super) fn slow_tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    cargo_test(bench, "slow", SLOW)
+}
+
+/// Many tests wait for a far end or for a program: more of them at once than there are processors end earlier.
+fn cargo_test(bench: &Bench<'_>, check: &'static str, chosen: &[&str]) -> Result<Verdict, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (3 * cores).to_string();
+    let words = [&["test", "--workspace", "--no-fail-fast", "--", "--test-threads", &threads], chosen].concat();
+    let ended = ended(bench, check, cargo_program(), &words)?;
+    match judged(bench, check, &ended)? {
+        Verdict::Passed(_) => Ok(Verdict::Passed(counted(&ended.stdout))),
+        verdict => Ok(verdict),
+    }
+}
+
+/// "412 passed, 0 failed": the sum of cargo's closing lines.
+pub fn counted(output: &str) -> String {
+    let sum = |word: &str| -> u64 {
+        let lines = output.lines().filter(|line| line.starts_with("test result: "));
+        let counts = lines.filter_map(|line| {
+            line.split([';', '.']).find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok())
+        });
+        counts.sum()
+    };
+    format!("{} passed, {} failed", sum("passed"), sum("failed"))
+}
+
+pub(super) fn rehearsal(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(Code::Failed, "this program has no path").cause(error.to_string()))?;
+    let root = bench.cx.paths.root().to_string_lossy().into_owned();
+    let ended = ended(bench, "rehearsal", program, &["rehearse", "--json", "--project-dir", &root])?;
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
+    let said = document["summary"].as_str().unwrap_or_default().to_owned();
+    if ended.success() {
+        return Ok(Verdict::Passed(said));
+    }
+    let cause = document["error"]["cause"].as_str().unwrap_or_default();
+    Ok(Verdict::Found { findings: Vec::new(), output: format!("{said}\n{cause}\n{}", ended.stderr) })
+}
+
+/// `flags`, then every shell script: by its name, or by its first line.
+pub(super) fn scripts(bench: &Bench<'_>, flags: &[&str]) -> Vec<String> {
+    let shell = |file: &&String| {
+        let extension = Path::new(file.as_str()).extension();
+        let plain =
+            || extension.is_none() && repo::text(bench.cx, file).ok().flatten().is_some_and(|text| is_script(&text));
+        extension.is_some_and(|extension| extension == "sh") || plain()
+    };
+    flags.iter().map(|flag| (*flag).to_owned()).chain(bench.files.iter().filter(shell).cloned()).collect()
+}
+
+fn is_script(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    first.starts_with("#!") && first.split(['/', ' ']).any(|word| word == "sh" || word == "bash")
+}
+
+pub(super) fn deny(bench: &Bench<'_>, check: &'static str, what: &[&str]) -> Result<Verdict, Failure> {
+    let path = match CARGO_DENY.find(&bench.cx.paths) {
+        Ok(path) => path,
+        Err(failure) => return Ok(Verdict::Unavailable { why: failure.message, hint: failure.hint }),
+    };
+    let words = [&["--format", "json", "--color", "never", "check"], what].concat();
+    let ended = ended(bench, check, path, &words)?;
+    Ok(denied(check, ended.success(), &ended.stderr))
+}
+
+/// What cargo-deny's JSON lines (0.18 to 0.20: one `diagnostic` or `log` a line on stderr) come to.
+pub fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
+    if success {
+        return Verdict::Passed(String::new());
+    }
+    let mut findings = Vec::new();
+    for line in output.lines() {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        let fields = &line["fields"];
+        let message = fields["message"].as_str().unwrap_or_default();
+        if message.contains("advisory database") && line["type"] == "log" {
+            let hint = "it is fetched from github.com/RustSec/advisory-db: run this where that can be reached";
+            // 0.20 goes on with git's whole command line, and what git said.
+            let why = message.split(" with cli").next().unwrap_or(message);
+            return Verdict::Unavailable { why: why.to_owned(), hint: hint.to_owned() };
+        }
+        if line["type"] == "log" && fields["level"] == "ERROR" {
+            let place = Place { file: "deny.toml".into(), line: 1, column: 1 };
+            findings.push(Finding::error(check, place, message, ""));
+        }
+        if line["type"] == "diagnostic" && fields["severity"] == "error" {
+            let krate = &fields["graphs"][0]["Krate"];
+            let name = [&krate["name"], &krate["version"]].map(|value| value.as_str().unwrap_or_default()).join(" ");
+            let file = if name.trim().is_empty() { "deny.toml" } else { "Cargo.lock" };
+            let code = fields["advisory"]["id"].as_str().or(fields["code"].as_str()).unwrap_or_default();
+            let place = Place { file: file.into(), line: 1, column: 1 };
+            findings.push(Finding::error(check, place, format!("{}: {message} ({code})", name.trim()), ""));
+        }
+    }
+    Verdict::Found { findings, output: output.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(output: &str) -> Vec<String> {
+        located("x", output, Path::new("/home/me/kit")).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn places_are_read_as_each_program_prints_them() {
+        // As rustfmt 1.9, clippy 1.95 (short), shellcheck 0.11 (gcc), shfmt 3.12 (-d), markdownlint-cli2 0.22 and
+        // actionlint 1.7 (-oneline) printed them.
+        let output = "Diff in /home/me/kit/src/lib.rs:1:\n-pub fn  a(){ }\n+pub fn a() {}\n\
+            src/lib.rs:2:9: error: unused variable: `x`\nerror: could not compile `p` (lib) due to 1 previous error\n\
+            a.sh:2:6: note: Double quote to prevent globbing and word splitting. [SC2086]\n\
+            diff b.sh.orig b.sh\n--- b.sh.orig\n+++ b.sh\n@@ -1,4 +1,4 @@\n-    a: 1:2\n\
+            docs/a.md:91:56 error MD034/no-bare-urls Bare URL used\n\
+            .github/workflows/x.yml:4:14: label \"ubuntu-99\" is unknown. [runner-label]\n\
+            Summary: 4 error(s)\nthread 'tests::b' (21968) panicked at src/lib.rs:8:9:\n";
+        assert_eq!(
+            places(output),
+            [
+                "src/lib.rs:1:1: error[x]: it is formatted otherwise",
+                "src/lib.rs:2:9: error[x]: error: unused variable: `x`",
+                "a.sh:2:6: error[x]: note: Double quote to prevent globbing and word splitting. [SC2086]",
+                "b.sh:1:1: error[x]: it is formatted otherwise",
+                "docs/a.md:91:56: error[x]: error MD034/no-bare-urls Bare URL used",
+                ".github/workflows/x.yml:4:14: error[x]: label \"ubuntu-99\" is unknown. [runner-label]",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_check_of_tests_leaves_out_a_script_runs() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci");
+        let scripts = ["kill.sh", "fuzz.sh"].map(|name| std::fs::read_to_string(root.join(name)).unwrap()).concat();
+        let calls: Vec<&str> = scripts.lines().filter(|line| line.contains("cargo test")).collect();
+        for name in SCRIPTED {
+            assert!(calls.iter().any(|line| line.contains(&format!(" {name} "))), "{name}");
+        }
+    }
+
+    #[test]
+    fn passed_tests_are_counted_over_all_programs() {
+        let output = "running 2 tests\ntest result: ok. 412 passed; 0 failed; 1 ignored; 0 measured\n\
+            test result: FAILED. 3 passed; 2 failed; 0 ignored; finished in 0.08s\n";
+        assert_eq!(counted(output), "415 passed, 2 failed");
+    }
+
+    #[test]
+    fn what_a_script_leaves_out_is_said() {
+        assert_eq!(closing("a\n2 passed, 0 failed\n\n"), "2 passed, 0 failed");
+        let some = "SKIP the tasks: socat is not installed\nSKIP systemd: not root\n2 passed, 0 failed, 2 skipped\n";
+        assert_eq!(
+            closing(some),
+            "2 passed, 0 failed, 2 skipped; skipped: the tasks: socat is not installed; systemd: not root"
+        );
+    }
+
+    #[test]
+    fn cargo_deny_is_understood() {
+        // As cargo-deny 0.18.9 printed them: a licence that is not allowed, an advisory out of a local database, and no
+        // network.
+        let licence = r#"{"fields":{"code":"no-license-field","message":"license expression was not specified","severity":"warning"},"type":"diagnostic"}
+{"fields":{"code":"rejected","graphs":[{"Krate":{"name":"dep","version":"1.2.3"}}],"message":"failed to satisfy license requirements","severity":"error"},"type":"diagnostic"}
+{"fields":{"licenses":{"errors":1,"helps":1,"notes":0,"warnings":0}},"type":"summary"}"#;
+        let Verdict::Found { findings, .. } = denied("licences", false, licence) else { panic!("not found") };
+        let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            ["Cargo.lock:1:1: error[licences]: dep 1.2.3: failed to satisfy license requirements (rejected)"]
+        );
+
+        let advisory = r#"{"fields":{"advisory":{"id":"RUSTSEC-2026-9999","package":"libc","title":"made up"},"code":"vulnerability","graphs":[{"Krate":{"name":"libc","version":"0.2.191"}}],"message":"made up","severity":"error"},"type":"diagnostic"}"#;
+        let Verdict::Found { findings, .. } = denied("advisories", false, advisory) else { panic!("not found") };
+        assert!(findings[0].message.contains("libc 0.2.191: made up (RUSTSEC-2026-9999)"), "{}", findings[0]);
+
+        let offline = r#"{"fields":{"level":"ERROR","message":"failed to fetch advisory database https://github.com/RustSec/advisory-db: An IO error occurred","timestamp":"2026-11-22T04:24:27Z"},"type":"log"}"#;
+        let Verdict::Unavailable { why, hint } = denied("advisories", false, offline) else { panic!("no skip") };
+        assert!(why.contains("failed to fetch") && hint.contains("RustSec/advisory-db"), "{why} {hint}");
+        let broken =
+            r#"{"fields":{"level":"ERROR","message":"failed to deserialize config from 'deny.toml'"},"type":"log"}"#;
+        let Verdict::Found { findings, .. } = denied("licences", false, broken) else { panic!("not found") };
+        assert!(findings[0].to_string().starts_with("deny.toml:1:1: error[licences]: failed to deserialize"));
+        assert!(matches!(denied("licences", true, licence), Verdict::Passed(_)));
+    }
+}

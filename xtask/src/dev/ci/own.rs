@@ -1,0 +1,76 @@
+//! The checks that are ours: they read files and hand them to pure code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::verdict::{Bench, Verdict};
+use super::{architecture, guard, links, repo};
+use crate::cli::built;
+use check::Finding;
+use domain::failure::Failure;
+use domain::spec::yaml;
+
+/// Findings of our own as a verdict.
+pub(super) fn ours(findings: Vec<Finding>, passed: &str) -> Verdict {
+    if findings.is_empty() {
+        Verdict::Passed(passed.to_owned())
+    } else {
+        Verdict::Found { findings, output: String::new() }
+    }
+}
+
+pub(super) fn yaml_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    let mut findings = Vec::new();
+    let mut count = 0;
+    let is_yaml = |file: &&String| file.ends_with(".yaml") || file.ends_with(".yml");
+    // Corpora hold broken files on purpose.
+    for file in bench.files.iter().filter(is_yaml).filter(|file| !file.contains("/tests/")) {
+        if let Some(bytes) = runtime::files::read_if_there(&bench.cx.paths.root().join(file))? {
+            count += 1;
+            findings.extend(yaml::load(file, &bytes).findings);
+        }
+    }
+    Ok(ours(findings, &format!("{count} files")))
+}
+
+pub(super) fn link_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    let mut files: BTreeSet<String> = bench.files.iter().cloned().collect();
+    for file in bench.files {
+        files.extend(Path::new(file).ancestors().skip(1).map(|dir| dir.to_string_lossy().into_owned()));
+    }
+    let mut pages = BTreeMap::new();
+    for file in bench.files.iter().filter(|file| file.ends_with(".md") && *file != "CHANGELOG.md") {
+        if let Some(text) = repo::text(bench.cx, file)? {
+            pages.insert(file.clone(), text);
+        }
+    }
+    let cli = built();
+    let tasks = cli.get_subcommands().map(clap::Command::get_name).collect();
+    let count = pages.len();
+    Ok(ours(links::check(&links::Site { files, pages, tasks }), &format!("{count} pages")))
+}
+
+pub(super) fn architecture_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    let mut sources = architecture::Sources::new();
+    for file in bench.files.iter().filter(|file| file.ends_with(".rs")) {
+        if let Some(text) = repo::text(bench.cx, file)? {
+            sources.insert(file.clone(), text);
+        }
+    }
+    let tasks = built().get_subcommands().map(|task| task.get_name().to_owned()).collect();
+    let count = sources.len();
+    Ok(ours(architecture::check(&sources, &tasks), &format!("{count} sources")))
+}
+
+pub(super) fn secrets(bench: &Bench<'_>) -> Result<Verdict, Failure> {
+    let mut findings = Vec::new();
+    for file in bench.files {
+        let path = bench.cx.paths.root().join(file);
+        if path.is_file()
+            && let Some(bytes) = runtime::files::read_if_there(&path)?
+        {
+            findings.extend(guard::check(file, &bytes));
+        }
+    }
+    Ok(ours(findings, &format!("{} files", bench.files.len())))
+}

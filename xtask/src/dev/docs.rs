@@ -1,0 +1,168 @@
+//! `docs`: the generated pages, from the code and its data.
+//!
+//! 1. With `--record`, the tasks whose output pages show run against the lab, and what they print is kept.
+//! 2. Every page is rendered and compared with the file.
+//! 3. What differs is written, or with `--check` is a failure that names the file and the command that mends it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+use xshell::cmd;
+
+use crate::cli::Docs;
+use crate::dev::pages::faults::SOURCE as FAULTS;
+use crate::dev::pages::recording::{RECORDINGS, clean};
+use crate::dev::pages::{Inputs, PAGES, Page, difference};
+use crate::flow::apply;
+use crate::outcome::Outcome;
+use check::Finding;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use domain::spec::Place;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::proc::{self, Job};
+use runtime::ui::{Done, Status};
+
+const RECORDINGS_DIR: &str = "docs/recordings";
+
+pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
+    if args.check {
+        let findings = drift(cx)?;
+        if findings.is_empty() {
+            let pages: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+            let summary = format!("{} generated pages say what the code says", pages.len());
+            return Ok(Outcome::done(summary).with(json!({ "pages": pages })));
+        }
+        findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
+        return Err(Failure::new(
+            Code::Failed,
+            format!("{} generated pages have drifted from the code", findings.len()),
+        )
+        .hint("cargo xtask docs")
+        .with(json!({ "findings": findings }))
+        .into());
+    }
+    if cx.dry_run {
+        return planned(args, cx);
+    }
+    if args.record {
+        record(cx)?;
+    }
+    let _lock = cx.lock_checkout()?;
+    let written = write(cx)?;
+    let summary = match written.len() {
+        0 => "every page was up to date".to_owned(),
+        _ => format!("written: {}", written.join(", ")),
+    };
+    Ok(Outcome::done(summary).with(json!({ "written": written })))
+}
+
+/// What would be recorded and written. Which pages show another recording is known only when it is there.
+fn planned(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
+    let mut plan = Plan::default();
+    for recording in RECORDINGS.iter().filter(|_| args.record) {
+        let file = format!("{RECORDINGS_DIR}/{}.txt", recording.name);
+        let effect = format!("what `cargo xtask {}` prints now, and the pages that show it", recording.words.join(" "));
+        plan.push("record", file.as_str(), effect, format!("git checkout {file}"), Action::ByTask);
+    }
+    for (page, _) in stale(cx)? {
+        let (effect, undo) = (format!("from {}", page.source), format!("git checkout {}", page.path));
+        plan.push("write", page.path, effect, undo, Action::ByTask);
+    }
+    Ok(apply::planned(cx, &plan))
+}
+
+/// Step 1.
+fn record(cx: &Cx) -> anyhow::Result<()> {
+    let program = std::env::current_exe()?;
+    for recording in RECORDINGS {
+        cx.ui.step(recording.name, format!("recording `cargo xtask {}`", recording.words.join(" ")), || {
+            let shell = proc::shell()?;
+            let (root, words) = (cx.paths.root(), recording.words);
+            let cmd = cmd!(shell, "{program} {words...} --project-dir {root} --color never");
+            let job =
+                Job::new("recording a task", cmd).deadline(cx.limit(Duration::from_secs(600))).env("COLUMNS", "100");
+            // As a person sees it: talk and data in the order in which they come.
+            let mut lines = vec![format!("$ cargo xtask {}", recording.words.join(" "))];
+            let ended = cx.proc.follow(job, |line| lines.push(line.to_owned()))?;
+            if !ended.success() {
+                let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+                return Err(Failure::new(Code::Failed, format!("`{}` failed, so it is no recording", lines[0]))
+                    .cause(tail)
+                    .into());
+            }
+            let path = cx.paths.root().join(RECORDINGS_DIR).join(format!("{}.txt", recording.name));
+            files::write_atomically(
+                &path,
+                clean(&lines.join("\n"), &root.to_string_lossy()).as_bytes(),
+                files::SHARED,
+            )?;
+            Ok(Done::changed((), cx.paths.show(&path)))
+        })?;
+    }
+    Ok(())
+}
+
+fn inputs(cx: &Cx) -> Result<Inputs, Failure> {
+    let mut recordings = BTreeMap::new();
+    for recording in RECORDINGS {
+        let path = cx.paths.root().join(RECORDINGS_DIR).join(format!("{}.txt", recording.name));
+        if let Some(text) = files::read_text_if_there(&path)? {
+            recordings.insert(recording.name.to_owned(), text);
+        }
+    }
+    let faults = files::read_text_if_there(&cx.paths.root().join(FAULTS))?.unwrap_or_default();
+    Ok(Inputs { recordings, faults })
+}
+
+/// Step 2: the pages that differ from their files, with what they should be.
+fn stale(cx: &Cx) -> Result<Vec<(&'static Page, String)>, Failure> {
+    let inputs = inputs(cx)?;
+    let mut stale = Vec::new();
+    for page in PAGES {
+        let path = cx.paths.root().join(page.path);
+        let old = files::read_text_if_there(&path)?;
+        let new = page.rendered(old.as_deref(), &inputs).map_err(|why| {
+            Failure::new(Code::Invalid, format!("`{}` cannot be rendered", page.path))
+                .cause(why)
+                .hint(format!("mend it, or {}", page.source))
+        })?;
+        if old.as_deref() != Some(&new) {
+            stale.push((page, new));
+        }
+    }
+    Ok(stale)
+}
+
+/// The pages that have drifted, as findings with the first line that differs.
+///
+/// # Errors
+/// [`Code::Invalid`] when a page cannot be rendered at all.
+pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for (page, new) in stale(cx)? {
+        let old = files::read_text_if_there(&cx.paths.root().join(page.path))?.unwrap_or_default();
+        let (line, is, should) = difference(&old, &new).unwrap_or((1, "", ""));
+        let place = Place { file: page.path.to_owned(), line: line as u32, column: 1 };
+        let message =
+            format!("the page differs from what {} says: it has {is:?}, it should have {should:?}", page.source);
+        findings.push(Finding::error("stale-page", place, message, "cargo xtask docs"));
+    }
+    Ok(findings)
+}
+
+/// Step 3: writes what differs; returns the paths.
+///
+/// # Errors
+/// As [`drift`], and when a file cannot be written.
+pub fn write(cx: &Cx) -> Result<Vec<&'static str>, Failure> {
+    let mut written = Vec::new();
+    for (page, new) in stale(cx)? {
+        files::write_atomically(&cx.paths.root().join(page.path), new.as_bytes(), files::SHARED)?;
+        cx.ui.note(page.path, page.path, Status::Changed, format!("from {}", page.source));
+        written.push(page.path);
+    }
+    Ok(written)
+}

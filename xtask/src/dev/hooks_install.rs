@@ -1,0 +1,22 @@
+//! `hooks-install`: the git hooks of `.pre-commit-config.yaml`, installed with prek. Those hooks call `cargo xtask`, so
+//! that what they check is what CI checks.
+
+use super::program;
+use crate::dev::ci::program::{INFISICAL, PREK};
+use crate::outcome::Outcome;
+use runtime::cx::Cx;
+use runtime::ui::Status;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    let outcome = program::call(
+        cx,
+        PREK,
+        "installing the git hooks",
+        &["install", "--overwrite"],
+        "installs pre-commit and commit-msg in .git/hooks",
+    )?;
+    if let Err(failure) = INFISICAL.find(&cx.paths) {
+        cx.ui.note("infisical", "infisical is not there: the hooks skip its scan", Status::Warning, failure.hint);
+    }
+    Ok(outcome.next("cargo xtask pre-commit-run"))
+}

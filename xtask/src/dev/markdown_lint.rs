@@ -1,0 +1,11 @@
+//! `markdown-lint`: every Markdown file against `.markdownlint-cli2.yaml`.
+
+use super::program;
+use crate::dev::ci::program::MARKDOWNLINT;
+use crate::outcome::Outcome;
+use runtime::cx::Cx;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    program::look(cx, MARKDOWNLINT, "checking the Markdown files", &[])
+        .map_err(|error| program::with_next(error, "cargo xtask markdown-fix"))
+}

@@ -1,0 +1,144 @@
+//! The generated pages: each is a function of the code and of data, and of the file as it is where only a region of it
+//! is generated. `cargo xtask docs` writes them, `--check` compares them.
+
+pub mod aliases;
+pub mod checks;
+pub mod faults;
+pub mod issues;
+pub mod man;
+pub mod recording;
+pub mod tasks;
+
+use std::collections::BTreeMap;
+
+/// What is rendered, and from what.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// Relative to the project root.
+    pub path: &'static str,
+    /// Where to change what it says.
+    pub source: &'static str,
+    /// The whole file, from the file as it is; `None` where there is none.
+    render: fn(Option<&str>, &Inputs) -> Result<String, String>,
+}
+
+/// What pages are made of beside the code.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The recordings, by name: what a task printed when it was run against the lab.
+    pub recordings: BTreeMap<String, String>,
+    /// The lab's table of faults, as it stands in its file.
+    pub faults: String,
+}
+
+/// All generated pages. A new one is a row here.
+pub const PAGES: &[Page] = &[
+    Page { path: "docs/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
+    Page { path: "docs/checks.md", source: "xtask/check/src/rules/table.rs", render: |_, _| Ok(checks::render()) },
+    Page { path: "docs/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
+    Page {
+        path: "mise.toml",
+        source: "xtask/src/cli.rs",
+        render: |old, _| between(old.ok_or("the file is not there")?, aliases::BEGIN, aliases::END, &aliases::render()),
+    },
+    Page {
+        path: "docker/TROUBLESHOOTING.md",
+        source: "xtask/data/known-issues.yaml",
+        render: |old, _| {
+            splice(
+                old.ok_or("the file is not there")?,
+                "known-issues",
+                &issues::page(runtime::triage::Issues::read()?.list()),
+            )
+        },
+    },
+    Page {
+        path: "skills/omni-proxmox/references/troubleshooting.md",
+        source: "xtask/data/known-issues.yaml",
+        render: |_, _| Ok(issues::reference(runtime::triage::Issues::read()?.list())),
+    },
+    Page { path: "docs/faults.md", source: faults::SOURCE, render: |_, inputs| faults::render(&inputs.faults) },
+    Page {
+        path: "README.md",
+        source: "docs/recordings/",
+        render: |old, inputs| recording::insert(old, &inputs.recordings),
+    },
+];
+
+impl Page {
+    /// The file as it should be.
+    ///
+    /// # Errors
+    /// Why it cannot be made: a marker or a recording is missing, or data is broken.
+    pub fn rendered(&self, old: Option<&str>, inputs: &Inputs) -> Result<String, String> {
+        (self.render)(old, inputs)
+    }
+}
+
+/// `old` with the text between `<!-- name:begin -->` and `<!-- name:end -->` replaced by `body`.
+///
+/// # Errors
+/// When a marker is missing, or they stand the wrong way round.
+pub fn splice(old: &str, name: &str, body: &str) -> Result<String, String> {
+    let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
+    between(old, &begin, &end, &format!("\n\n{}\n\n", body.trim()))
+}
+
+/// `old` with everything between the markers replaced by `body`.
+fn between(old: &str, begin: &str, end: &str, body: &str) -> Result<String, String> {
+    let missing = |marker: &str| format!("its line `{marker}` is missing");
+    let (head, rest) = old.split_once(begin).ok_or_else(|| missing(begin))?;
+    let (_, tail) = rest.split_once(end).ok_or_else(|| missing(end))?;
+    Ok(format!("{head}{begin}{body}{end}{tail}"))
+}
+
+/// The first line that differs, from 1, with both versions of it; `None` when they are the same.
+pub fn difference<'a>(old: &'a str, new: &'a str) -> Option<(usize, &'a str, &'a str)> {
+    if old == new {
+        return None;
+    }
+    let (mut ours, mut theirs) = (old.lines(), new.lines());
+    for at in 1.. {
+        let (a, b) = (ours.next(), theirs.next());
+        if a != b || a.is_none() {
+            return Some((at, a.unwrap_or("(the end)"), b.unwrap_or("(the end)")));
+        }
+    }
+    None
+}
+
+/// Text for a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_replaced_and_the_rest_stays() {
+        let old = "a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n";
+        let new = splice(old, "x", "new\n").unwrap();
+        assert_eq!(new, "a\n<!-- x:begin -->\n\nnew\n\n<!-- x:end -->\nb\n");
+        assert_eq!(splice(&new, "x", "new").unwrap(), new, "rendering twice changes nothing");
+        assert!(splice("no markers", "x", "").unwrap_err().contains("<!-- x:begin -->"));
+        assert!(splice("<!-- x:end --><!-- x:begin -->", "x", "").unwrap_err().contains("<!-- x:end -->"));
+    }
+
+    #[test]
+    fn a_page_has_one_source() {
+        let mut paths: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), PAGES.len());
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        assert_eq!(difference("a\nb\n", "a\nb\n"), None);
+        assert_eq!(difference("a\nb\n", "a\nc\n"), Some((2, "b", "c")));
+        assert_eq!(difference("a\n", "a\nc\n"), Some((2, "(the end)", "c")));
+        assert_eq!(difference("a\n", "a"), Some((2, "(the end)", "(the end)")));
+    }
+}

@@ -1,0 +1,10 @@
+//! `pre-commit-run`: every hook on every file, as git would run them on a commit.
+
+use super::program;
+use crate::dev::ci::program::PREK;
+use crate::outcome::Outcome;
+use runtime::cx::Cx;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    program::call(cx, PREK, "running the hooks", &["run", "--all-files"], "some hooks mend the files that they look at")
+}

@@ -1,0 +1,63 @@
+//! What the contributors' tasks share: one call of one program, its output shown as it comes.
+
+use std::time::Duration;
+
+use serde_json::json;
+use xshell::cmd;
+
+use crate::dev::ci::program::Program;
+use crate::flow::apply;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use runtime::cx::Cx;
+use runtime::proc::{self, Job};
+
+/// Calls a program that changes nothing.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with how to install it when it is missing; [`Code::Failed`] when it says no.
+pub fn look(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow::Result<Outcome> {
+    let path = program.find(&cx.paths)?;
+    let shell = proc::shell()?;
+    shell.change_dir(cx.paths.root());
+    let job = Job::new(purpose, cmd!(shell, "{path} {words...}")).deadline(cx.limit(Duration::from_secs(600)));
+    let mut lines: Vec<String> = Vec::new();
+    let ended = cx.proc.follow(job, |line| {
+        // git-cliff and others colour what they write into a pipe.
+        let line = console::strip_ansi_codes(line);
+        cx.ui.data(&line);
+        lines.push(line.into_owned());
+    })?;
+    if proc::interrupted() {
+        return Err(proc::interruption(purpose).into());
+    }
+    if ended.success() {
+        return Ok(Outcome::done(format!("{purpose}: done")).with(json!({ "output": lines })));
+    }
+    let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+    let said = if cx.ui.json() { tail } else { "what it said stands above".to_owned() };
+    let code = ended.status.code().map_or("was killed".to_owned(), |code| format!("exited with {code}"));
+    Err(Failure::new(Code::Failed, format!("{purpose} failed: `{}` {code}", ended.line)).cause(said).into())
+}
+
+/// Calls a program that changes files of the checkout or its hooks; git and a second call undo that, so nobody is asked.
+///
+/// # Errors
+/// As [`look`].
+pub fn call(cx: &Cx, program: Program, purpose: &str, words: &[&str], effect: &str) -> anyhow::Result<Outcome> {
+    if cx.dry_run {
+        program.find(&cx.paths)?;
+        let mut plan = Plan::default();
+        plan.push("run", format!("{} {}", program.name, words.join(" ")), effect, "git", Action::ByTask);
+        return Ok(apply::planned(cx, &plan));
+    }
+    let _lock = cx.lock_checkout()?;
+    look(cx, program, purpose, words)
+}
+
+/// `error` with the command that leads on, where the program ran and said no.
+pub fn with_next(error: anyhow::Error, next: &str) -> anyhow::Error {
+    let failure = Failure::of(&error);
+    if failure.code == Code::Failed { failure.next(next).into() } else { failure.into() }
+}

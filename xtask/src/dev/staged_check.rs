@@ -1,0 +1,24 @@
+//! `staged-check`: refuses a commit that holds what must never be committed: `docker/.env`, `docker/config.yaml`, a state
+//! file, a service-account key, a private key. The pre-commit hook calls it; it needs git and nothing else.
+
+use serde_json::json;
+
+use crate::dev::ci::{guard, repo};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+
+pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
+    let staged = repo::staged(cx)?;
+    let findings: Vec<_> = staged.iter().flat_map(|(path, text)| guard::check(path, text.as_bytes())).collect();
+    let data = json!({ "files": staged.len(), "findings": findings });
+    if findings.is_empty() {
+        return Ok(Outcome::done(format!("{} staged files hold no secret", staged.len())).with(data));
+    }
+    findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
+    Err(Failure::new(Code::Invalid, "the commit holds what must never be committed")
+        .cause(format!("{} places, named above; nothing was committed", findings.len()))
+        .hint("git restore --staged FILE takes a file out of the commit and leaves it where it is")
+        .with(data)
+        .into())
+}

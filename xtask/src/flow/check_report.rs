@@ -1,0 +1,186 @@
+//! What `machineclass-check` and `cluster-check` have in common: files are checked, older forms are rewritten, and what was
+//! found is reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::flow::apply::{self, Applied};
+use crate::flow::inputs;
+use crate::outcome::Outcome;
+use check::convert::{self, Change};
+use check::{Checked, Finding};
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use domain::secret::Secret;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::ui::{Status, table};
+
+/// More files than this are not listed one by one when nothing is wrong with them.
+const LISTED: usize = 40;
+
+/// What was rewritten, or would be.
+#[derive(Debug, Default)]
+pub struct Converted {
+    /// The new text of each file that changes.
+    pub texts: BTreeMap<PathBuf, String>,
+    /// `[{file, changes: [{line, column, what, why}]}]`.
+    pub data: Vec<Value>,
+    /// The plan of a dry run.
+    pub plan: Option<Value>,
+}
+
+/// Rewrites the older forms among `paths` in place, after consent; in a dry run only says what would become of them.
+///
+/// # Errors
+/// [`Code::Invalid`] with the reasons when a file cannot be rewritten faithfully: then none is.
+pub fn convert(
+    cx: &Cx,
+    paths: &[PathBuf],
+    rewrite: impl Fn(&str, &[u8]) -> convert::Outcome,
+) -> anyhow::Result<Converted> {
+    let mut converted = Converted::default();
+    let mut plan = Plan::default();
+    let mut refused: Vec<Finding> = Vec::new();
+    for path in paths {
+        let shown = cx.paths.show(path);
+        match rewrite(&shown, &inputs::read(cx, path, "check the name")?) {
+            convert::Outcome::Unchanged => {}
+            convert::Outcome::Refused(findings) => refused.extend(findings),
+            convert::Outcome::Converted { text, changes } => {
+                for Change { place, what, why } in &changes {
+                    cx.ui.data(&format!("{place}: {what}\n  why: {why}"));
+                }
+                let words = |change: &Change| json!({ "line": change.place.line, "column": change.place.column, "what": change.what, "why": change.why });
+                converted.data.push(json!({
+                    "file": shown, "changes": changes.iter().map(words).collect::<Vec<_>>(),
+                }));
+                let effect = match changes.len() {
+                    1 => "1 change to the real form".to_owned(),
+                    count => format!("{count} changes to the real form"),
+                };
+                let mode = files::mode(path).unwrap_or(files::SHARED);
+                let action = Action::Write { path: path.clone(), contents: Secret::plain(text.clone()), mode };
+                plan.push("convert", shown, effect, "restore it from git", action);
+                converted.texts.insert(path.clone(), text);
+            }
+        }
+    }
+    if let Some(first) = refused.iter().find(|finding| finding.is_error()) {
+        for finding in &refused {
+            cx.ui.data(&finding.to_string());
+        }
+        let failure = Failure::new(Code::Invalid, "not every file can be converted, so none was");
+        let failure = match cx.ui.json() {
+            true => inputs::explained(failure, first, false),
+            false => failure.hint("fix what is listed above, or name the files to convert"),
+        };
+        return Err(failure.with(json!({ "findings": refused, "converted": converted.data })).into());
+    }
+    match apply::run(cx, &plan, "Rewrite these files in the real form")? {
+        Applied::Nothing => cx.ui.note("convert", "older forms", Status::Skipped, "there are none"),
+        Applied::Planned(outcome) => converted.plan = Some(outcome.data["plan"].clone()),
+        Applied::Done => {}
+    }
+    Ok(converted)
+}
+
+/// Checks each of `paths`, taking the text of those that a dry run would convert as it would be.
+///
+/// # Errors
+/// Those of [`inputs::read`].
+pub fn check<T: Send>(
+    cx: &Cx,
+    paths: &[PathBuf],
+    converted: &Converted,
+    check: impl Fn(&str, &Path, &[u8]) -> Checked<T> + Sync,
+) -> Result<Vec<Checked<()>>, Failure> {
+    let checked = inputs::check_each(cx, paths, "check the name", |name, path, bytes| {
+        let bytes = converted.texts.get(path).map_or(bytes, |text| text.as_bytes());
+        let Checked { file, verdict, program, schema, undecided, findings, .. } = check(name, path, bytes);
+        // What the file says is let go at once: there may be thousands of them.
+        Checked { file, value: None, verdict, program, schema, undecided, findings }
+    })?;
+    Ok(checked.into_iter().map(|(checked, _)| checked).collect())
+}
+
+/// Shows what was found and ends the task: exit 0 without an error that is not allowed, 3 in a dry run with a plan.
+///
+/// # Errors
+/// [`Code::Invalid`] with everything that was found.
+pub fn report(
+    cx: &Cx,
+    what: &str,
+    checked: &[Checked<()>],
+    converted: &Converted,
+    allow: &[&'static str],
+    next: &str,
+) -> anyhow::Result<Outcome> {
+    let findings = || checked.iter().flat_map(|file| &file.findings);
+    let mut text = String::new();
+    for finding in findings() {
+        text.push_str(&format!("{finding}\n"));
+    }
+    text.push_str(&listing(checked));
+    if !text.is_empty() {
+        cx.ui.data(&text);
+    }
+    let all: Vec<Finding> = if allow.is_empty() { Vec::new() } else { findings().cloned().collect() };
+    inputs::note_allowed(cx, &all, allow);
+    let wrong = |finding: &&Finding| finding.is_error() && !allow.contains(&finding.rule);
+    let (errors, warnings) = (findings().filter(wrong).count(), findings().filter(|each| !each.is_error()).count());
+    let passed = findings().filter(|finding| finding.is_error()).count() - errors;
+    let mut data = json!({
+        "files": checked, "errors": errors, "warnings": warnings, "allowed": allow, "converted": converted.data,
+    });
+    let counts = format!(
+        "{}, {}{}",
+        count(errors, "error"),
+        count(warnings, "warning"),
+        if passed > 0 { format!(", {} allowed", count(passed, "error")) } else { String::new() }
+    );
+    if let Some(plan) = &converted.plan {
+        data["plan"] = plan.clone();
+        let summary = format!("{} would be converted; then {counts}", count(converted.texts.len(), "file"));
+        return Ok(Outcome::pending(summary).with(data));
+    }
+    if let Some(first) = findings().find(wrong) {
+        let failure = Failure::new(Code::Invalid, format!("{} checked: {counts}", count(checked.len(), what)));
+        return Err(inputs::explained(failure, first, !cx.ui.json()).with(data).into());
+    }
+    Ok(Outcome::done(format!("{} checked: {counts}", count(checked.len(), what))).with(data).next(next))
+}
+
+fn count(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The files with their verdicts; of many, those that are not simply accepted.
+fn listing(checked: &[Checked<()>]) -> String {
+    let plain = |file: &&Checked<()>| file.findings.is_empty() && file.verdict == check::Verdict::Accept;
+    let row = |file: &Checked<()>| {
+        let errors = file.findings.iter().filter(|finding| finding.is_error()).count();
+        vec![
+            file.file.clone(),
+            file.verdict.as_str().to_owned(),
+            errors.to_string(),
+            (file.findings.len() - errors).to_string(),
+            file.schema.clone().unwrap_or_default(),
+        ]
+    };
+    let many = checked.len() > LISTED;
+    let rows: Vec<Vec<String>> = checked.iter().filter(|file| !(many && plain(file))).map(row).collect();
+    let Some(program) = checked.first().map(|file| file.program.to_uppercase()).filter(|_| !rows.is_empty()) else {
+        return String::new();
+    };
+    let schema = if rows.iter().any(|row| !row[4].is_empty()) { "PROVIDER SCHEMA" } else { "" };
+    let mut text = table(&["FILE", &program, "ERRORS", "WARNINGS", schema], &rows);
+    // The same holds for many files: it is said once.
+    let reasons: BTreeSet<&str> = checked.iter().flat_map(|file| &file.undecided).map(String::as_str).collect();
+    for reason in reasons {
+        text.push_str(&format!("{program} is unknown: {reason}\n"));
+    }
+    text
+}

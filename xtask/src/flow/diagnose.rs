@@ -1,0 +1,230 @@
+//! Why machines do not come or go: Omni shows how far the provider is, and not what keeps it. The provider's own log does,
+//! and where that says no more than `stopped`, the log of the task in Proxmox.
+//!
+//! Best effort, after something else has failed: what cannot be asked is left out.
+
+use serde_json::Value;
+
+use domain::failure::Failure;
+use domain::status::cluster::ClusterView;
+use runtime::cx::Cx;
+use runtime::tool::compose::{Compose, PROVIDER};
+use runtime::tool::proxmox::Proxmox;
+use runtime::triage::Issues;
+
+use crate::task::provider_verify;
+
+/// As many lines as a provider with a dozen requests writes in an hour of retries.
+const TAIL: u32 = 400;
+/// The tasks that the provider begins (omni-infra-provider-proxmox 0d9fd58 internal/pkg/provider/provision.go).
+const TASKS: &[&str] = &["download", "imgcopy", "qmcreate", "qmconfig", "qmstart", "qmstop", "qmdestroy", "imgdel"];
+/// The provider never looks again at a task of these that failed (its issue 83): only a new request helps.
+const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
+
+/// An error line of the provider (zap's JSON).
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Line {
+    level: String,
+    id: String,
+    error: String,
+    step: String,
+}
+
+domain::read!(Line {
+    level or String::new(),
+    id or String::new(),
+    error or String::new(),
+    step or String::new(),
+});
+
+/// A task of the provider in Proxmox that did not end with `OK`.
+struct Failed {
+    kind: String,
+    id: String,
+    node: String,
+    status: String,
+    log: Vec<String>,
+}
+
+/// `failure` with what keeps the machines of the cluster, as far as it can be found out. `view` is what Omni showed last.
+pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&ClusterView>) -> Failure {
+    let Ok(issues) = Issues::of(cx) else { return failure };
+    let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).unwrap_or_default();
+    let said = telling(&errors(&log, cluster), &issues);
+    // An image that does not come is retried with a word that is no error.
+    let images = view.is_some_and(|view| view.machines().any(|machine| machine.waits_for.contains("uploadISO")));
+    if let Some((line, raw)) = &said {
+        let step = if line.step.is_empty() { String::new() } else { format!(" at {}", line.step) };
+        failure.cause.push_str(&format!("\nthe provider cannot go on{step} with {}: {}", line.id, line.error));
+        if line.error != "stopped" {
+            return known(failure, &issues, raw);
+        }
+    } else if !images {
+        return waits(failure, view);
+    }
+    let failed = provider_verify::configured_proxmox(cx).ok().and_then(|proxmox| last_failed(cx, &proxmox));
+    let Some(failed) = failed else { return failure };
+    let task = format!("{} {} on {}", failed.kind, failed.id, failed.node);
+    failure.cause.push_str(&format!("\nthe task {} in Proxmox ended with `{}`", task.trim(), failed.status));
+    for line in failed.log.iter().filter(|line| !line.trim_start().starts_with("TASK ")) {
+        failure.cause.push_str(&format!("\n  {}", line.trim()));
+    }
+    let text = format!("{}\nTASK ERROR: {}", failed.log.join("\n"), failed.status);
+    failure = known(failure, &issues, &text);
+    // Without a step the request is being torn down: deleting it again helps nothing.
+    let creating = said.as_ref().filter(|(line, _)| !line.step.is_empty());
+    if let (true, Some((line, _))) = (DEAD_ENDS.contains(&failed.kind.as_str()), creating) {
+        failure.hint.push_str(" The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine.");
+        failure.next.push(format!("omnictl delete machinerequest {}", line.id));
+    }
+    failure
+}
+
+/// The newest error of the provider about a machine of the cluster, as `REQUEST: error`, and the raw line; `None` where its log
+/// has none or cannot be read.
+pub fn complaint(cx: &Cx, cluster: &str) -> Option<(String, String)> {
+    let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).ok()?;
+    let (line, raw) = telling(&errors(&log, cluster), &Issues::of(cx).ok()?)?;
+    Some((format!("{}: {}", line.id, line.error), raw))
+}
+
+/// The errors about machine requests of the cluster, the newest first, without those of a request that went well since.
+fn errors(log: &str, cluster: &str) -> Vec<(Line, String)> {
+    let own = format!("{cluster}-");
+    let mut found: Vec<(Line, String)> = Vec::new();
+    for raw in log.lines() {
+        let Some(line) = raw.find('{').and_then(|at| serde_json::from_str::<Line>(&raw[at..]).ok()) else { continue };
+        if !line.id.starts_with(&own) {
+            continue;
+        }
+        if line.level == "error" && !line.error.is_empty() {
+            // `reconcile failed` repeats what `machine provision failed` said before, without the step.
+            let known = found.iter().position(|(old, _)| (&old.id, &old.error) == (&line.id, &line.error));
+            let entry = match known {
+                Some(at) if line.step.is_empty() => found.remove(at),
+                Some(at) => {
+                    found.remove(at);
+                    (line, raw.to_owned())
+                }
+                None => (line, raw.to_owned()),
+            };
+            found.insert(0, entry);
+        } else if raw.contains("machine provision finished") {
+            found.retain(|(old, _)| old.id != line.id);
+        }
+    }
+    found
+}
+
+/// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
+/// tried again after a failure may fail otherwise: the first half of it is done already.
+fn telling(errors: &[(Line, String)], issues: &Issues) -> Option<(Line, String)> {
+    let known = |(line, raw): &&(Line, String)| line.error == "stopped" || !issues.find(raw).is_empty();
+    errors.iter().find(known).or(errors.first()).cloned()
+}
+
+/// The newest task of the provider's own login that did not end well, with its log.
+fn last_failed(cx: &Cx, proxmox: &Proxmox) -> Option<Failed> {
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let nodes = proxmox.get(cx, "listing the nodes of Proxmox", "/nodes").ok()?;
+    let online = nodes.as_array().into_iter().flatten().filter(|node| node["status"] == "online");
+    let mut newest: Option<(u64, Value)> = None;
+    for node in online.map(|node| text(node, "node")) {
+        let path = format!("/nodes/{node}/tasks?limit=50");
+        let Ok(tasks) = proxmox.get(cx, "listing the tasks of a node", &path) else { continue };
+        let bad = tasks.as_array().cloned().unwrap_or_default().into_iter().filter(|task| {
+            let status = task["status"].as_str().unwrap_or("OK");
+            status != "OK" && status != "RUNNING" && TASKS.contains(&task["type"].as_str().unwrap_or_default())
+        });
+        for task in bad {
+            let began = task["starttime"].as_u64().unwrap_or(0);
+            if newest.as_ref().is_none_or(|(at, _)| began > *at) {
+                newest = Some((began, task));
+            }
+        }
+    }
+    let (_, task) = newest?;
+    let (node, upid) = (text(&task, "node"), text(&task, "upid"));
+    let path = format!("/nodes/{node}/tasks/{upid}/log?limit=500");
+    let log = proxmox.get(cx, "reading the log of a task", &path).ok();
+    let lines = log.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let lines: Vec<String> = lines.iter().map(|line| text(line, "t")).collect();
+    let last = lines.len().saturating_sub(6);
+    Some(Failed {
+        kind: text(&task, "type"),
+        id: text(&task, "id"),
+        node,
+        status: text(&task, "status"),
+        log: lines[last..].to_vec(),
+    })
+}
+
+/// `failure` with the known issue that `text` bears.
+fn known(mut failure: Failure, issues: &Issues, text: &str) -> Failure {
+    if let Some(hit) = issues.find(text).first() {
+        failure.hint = hit.hint();
+        failure.next.insert(0, hit.next());
+    } else {
+        "fix what it says there.".clone_into(&mut failure.hint);
+    }
+    failure
+}
+
+/// What to look at when nobody complains: by how far the first machine is that is not ready.
+fn waits(mut failure: Failure, view: Option<&ClusterView>) -> Failure {
+    let Some(machine) = view.and_then(|view| view.machines().find(|machine| !machine.ready)) else { return failure };
+    let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };
+    if machine.waits_for.contains("join Omni") {
+        failure.hint = format!(
+            "{name} runs and Omni has not heard of it: on its console in Proxmox see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network"
+        );
+        failure.next.insert(0, "cargo xtask doctor".to_owned());
+    } else if machine.connected {
+        failure.hint = format!(
+            "{name} talks to Omni and does not get through this stage: its own log says why; a bridge that drops large frames (MTU), a clock that is off or a slow disk look like this"
+        );
+        failure.next.insert(0, format!("omnictl machine-logs {} --tail 50", machine.uuid));
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(level: &str, id: &str, error: &str, step: &str) -> String {
+        let fields = serde_json::json!({"level": level, "id": id, "error": error, "step": step, "msg": "m"});
+        format!("2026-11-27T00:00:00Z {fields}\n")
+    }
+
+    #[test]
+    fn the_newest_error_of_the_own_cluster_counts() {
+        let log = line("error", "other-workers-a", "no", "pickNode")
+            + &line("error", "demo-workers-a", "stopped", "syncVM")
+            + &line("error", "demo-workers-a", "stopped", "")
+            + "Error: no JSON\n";
+        let found = errors(&log, "demo");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].0.id.as_str(), found[0].0.step.as_str()), ("demo-workers-a", "syncVM"));
+        assert_eq!(errors(&log, "dem"), []);
+    }
+
+    #[test]
+    fn a_known_error_tells_more_than_what_came_of_it() {
+        let log = line("error", "demo-workers-a", "500 cluster not ready - no quorum?", "syncVM")
+            + &line("error", "demo-workers-a", "500 something else", "syncVM");
+        let found = errors(&log, "demo");
+        assert_eq!(found[0].0.error, "500 something else");
+        let issues = Issues::read().unwrap();
+        assert_eq!(telling(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
+        assert_eq!(telling(&found[..1], &issues).unwrap().0.error, "500 something else");
+        assert_eq!(telling(&[], &issues), None);
+    }
+
+    #[test]
+    fn what_went_well_since_is_no_error_any_more() {
+        let done = line("info", "demo-workers-a", "", "").replace("\"m\"", "\"machine provision finished\"");
+        let log = line("error", "demo-workers-a", "stopped", "syncVM") + &done;
+        assert_eq!(errors(&log, "demo"), []);
+    }
+}

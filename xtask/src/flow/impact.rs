@@ -1,0 +1,357 @@
+//! What a sync means for machines: which are made, how large they are and whether they fit, which are destroyed with their
+//! VMs, and which reboot. Asks Proxmox and Omni only about clusters for which that can be different from nothing; what
+//! cannot be found out is said, and stops nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::flow::inputs::Template;
+use crate::task::proxmox_inventory;
+use check::capacity::demand::demand;
+use check::capacity::machine::{self, Machine};
+use check::capacity::{self, bytes, selector};
+use domain::failure::{Code, Failure};
+use domain::spec::machine_class;
+use domain::spec::template::{ClusterTemplate, MachineSet};
+use domain::status::omni::Resource;
+use domain::status::proxmox::{Inventory, Seen};
+use domain::status::sync::{SyncAction, VersionChange};
+use domain::version;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Done, Status};
+
+/// What a sync of one cluster means beyond the resources of Omni.
+#[derive(Debug, Clone, Default)]
+pub struct Impact {
+    /// In words, for the effect of its step.
+    pub effects: Vec<String>,
+    /// What is destroyed, by VM where it is known.
+    pub destroys: Vec<String>,
+}
+
+/// The impact on each cluster, and what the JSON document says of new machines.
+pub struct Impacts {
+    pub clusters: Vec<Impact>,
+    /// `[{cluster, set, class, count, cores, memory, disk}]`, memory and disk in bytes.
+    pub new_machines: Vec<Value>,
+    /// Whether all new machines fit; `None` when that is unknown, or there are none.
+    pub fits: Option<bool>,
+}
+
+/// New machines of one set.
+struct New<'a> {
+    set: String,
+    class: &'a str,
+    count: u64,
+}
+
+/// What is known of Proxmox and of the machines that Omni asks for.
+struct Around {
+    inventory: Seen<Inventory>,
+    requests: Seen<Vec<Resource>>,
+}
+
+/// Looks at every template with what a sync of it would do. `classes` are Omni's machine classes, as far as they are known.
+///
+/// # Errors
+/// Only when the task is interrupted.
+pub fn of(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    syncs: &[(&Template, &[SyncAction])],
+    classes: Option<&[Resource]>,
+) -> anyhow::Result<Impacts> {
+    let new: Vec<Vec<New<'_>>> =
+        syncs.iter().map(|(template, actions)| new_machines(&template.template, actions)).collect();
+    let grows = new.iter().any(|new| !new.is_empty());
+    let shrinks = syncs.iter().flat_map(|(_, actions)| *actions).any(SyncAction::destroys);
+    let mut impacts = Impacts { clusters: vec![Impact::default(); syncs.len()], new_machines: Vec::new(), fits: None };
+    if grows || shrinks {
+        let around = look_around(cx, omnictl)?;
+        let machines = machines(cx, classes.unwrap_or_default());
+        let fit = grows.then(|| capacity(cx, syncs, &new, &machines, &around)).transpose()?;
+        impacts.fits = fit.as_ref().and_then(|fit| fit.as_ref().ok().map(Vec::is_empty));
+        for (at, (template, actions)) in syncs.iter().enumerate() {
+            let impact = &mut impacts.clusters[at];
+            let destroys = actions.iter().filter(|action| action.destroys());
+            impact.destroys = destroys.map(|action| lost(action, &around)).collect();
+            for new in &new[at] {
+                let machine = machines.get(new.class).and_then(Option::as_ref);
+                impact.effects.push(new.words(machine));
+                impacts.new_machines.push(new.json(template.name(), machine));
+            }
+            impact.effects.extend(fit.as_ref().filter(|_| !new[at].is_empty()).map(fit_words));
+        }
+    }
+    for (impact, (template, actions)) in impacts.clusters.iter_mut().zip(syncs) {
+        impact.effects.extend(reboots(omnictl, &template.template, actions)?);
+    }
+    Ok(impacts)
+}
+
+/// The machines that the actions make, by set. Sets that take machines by label or by name make none.
+fn new_machines<'a>(template: &'a ClusterTemplate, actions: &[SyncAction]) -> Vec<New<'a>> {
+    let of = |set: &'a MachineSet| {
+        let (id, class) = (set.id(&template.name), set.class.as_ref()?);
+        let action = actions.iter().find(|action| action.kind == "MachineSets" && action.id == id)?;
+        let count = match (action.verb, action.machines) {
+            ("create", _) => u64::from(set.machine_count()?),
+            (_, Some((before, after))) => after.saturating_sub(before),
+            _ => 0,
+        };
+        (count > 0).then_some(New { set: id, class: &class.name, count })
+    };
+    template.sets.iter().filter_map(of).collect()
+}
+
+impl New<'_> {
+    fn words(&self, machine: Option<&Machine>) -> String {
+        let New { set, class, count } = self;
+        let size = match machine {
+            Some(machine) => format!(
+                "{}, {} memory, {} disk{}",
+                counted(machine.vcpus, "core"),
+                bytes(machine.memory),
+                bytes(machine.disks.iter().map(|disk| disk.size).sum()),
+                if *count == 1 { "" } else { " each" }
+            ),
+            None => "size unknown".to_owned(),
+        };
+        format!("{} for {set} of class {class} ({size})", counted(*count, "new machine"))
+    }
+
+    fn json(&self, cluster: &str, machine: Option<&Machine>) -> Value {
+        let disk = machine.map(|machine| machine.disks.iter().map(|disk| disk.size).sum::<u64>());
+        json!({
+            "cluster": cluster, "set": self.set, "class": self.class, "count": self.count,
+            "cores": machine.map(|machine| machine.vcpus), "memory": machine.map(|machine| machine.memory), "disk": disk,
+        })
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The machine of each of Omni's classes; `None` for a class whose machines this provider does not make.
+fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> {
+    let ours = cx.settings.provider_id(None).value;
+    let of = |class: &Resource| {
+        let id = class.metadata.id.clone();
+        let provision = class.at(&["autoprovision"]);
+        if provision["providerid"].as_str() != Some(&ours) {
+            return (id, None);
+        }
+        // As its file would say it: JSON is YAML.
+        let metadata = json!({ "namespace": "default", "type": "MachineClasses.omni.sidero.dev", "id": id });
+        let data = json!({ "providerid": ours, "providerdata": provision["providerdata"] });
+        let text = json!({ "metadata": metadata, "spec": { "autoprovision": data } }).to_string();
+        let parsed = machine_class::parse(&format!("machine class {id}"), text.as_bytes()).value;
+        (id, parsed.and_then(|mut found| machine::machine(&found.pop()?).value))
+    };
+    classes.iter().map(of).collect()
+}
+
+fn look_around(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Around> {
+    let inventory = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
+        match proxmox_inventory::login(cx).and_then(|login| proxmox_inventory::observe_quietly(cx, &login.proxmox)) {
+            Ok(found) => {
+                let online = found.nodes.iter().filter(|node| node.online()).count();
+                Ok(Done::ok(Seen::Known(found), format!("{} online", counted(online as u64, "node"))))
+            }
+            Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
+            Err(failure) => {
+                let why = failure.to_string();
+                Ok(Done::skipped(Seen::Unknown(why.clone()), format!("unknown: {why}")))
+            }
+        }
+    })?;
+    let requests = match omnictl.list("machinerequests", None) {
+        Ok(requests) => Seen::Known(requests),
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
+        Err(failure) => Seen::Unknown(failure.to_string()),
+    };
+    Ok(Around { inventory, requests })
+}
+
+/// What keeps the new machines of all clusters from fitting; or why that is unknown.
+type Fits = Result<Vec<String>, String>;
+
+fn capacity(
+    cx: &Cx,
+    syncs: &[(&Template, &[SyncAction])],
+    new: &[Vec<New<'_>>],
+    machines: &BTreeMap<String, Option<Machine>>,
+    around: &Around,
+) -> Result<Fits, Failure> {
+    let Some(inventory) = around.inventory.known() else {
+        return Ok(Err(around.inventory.why().unwrap_or_default().to_owned()));
+    };
+    let classes: BTreeSet<&str> = new.iter().flatten().map(|new| new.class).collect();
+    if let Some(class) = classes.iter().find(|class| !matches!(machines.get(**class), Some(Some(_)))) {
+        return Ok(Err(format!("what machines of class {class} need is not known here")));
+    }
+    let grow = syncs.iter().zip(new).filter(|(_, new)| !new.is_empty());
+    let templates: Vec<ClusterTemplate> = grow.map(|((template, _), _)| template.template.clone()).collect();
+    let (provider, _) = proxmox_inventory::provider_version(cx, None)?;
+    let asked = demand(&templates, machines, inventory, &around.requests);
+    let fit = capacity::plan(inventory, &asked.members, provider, &selector::selects);
+    let problems: Vec<String> =
+        fit.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect();
+    for problem in &problems {
+        cx.ui.note("capacity", "the new machines do not fit", Status::Warning, problem.as_str());
+    }
+    Ok(Ok(problems))
+}
+
+/// All new machines of a run take from the same nodes, so what does not fit is said of each of its clusters.
+fn fit_words(fit: &Fits) -> String {
+    match fit.as_ref().map(|problems| problems.first()) {
+        Ok(None) => "they fit".to_owned(),
+        Ok(Some(problem)) => format!("they do NOT fit: {problem}"),
+        Err(why) => format!("whether they fit is unknown: {why}"),
+    }
+}
+
+/// What an action destroys, by VM.
+fn lost(action: &SyncAction, around: &Around) -> String {
+    let loss = action.loss();
+    if action.kind != "MachineSets" {
+        return loss;
+    }
+    let requests = around.requests.known().into_iter().flatten();
+    let of_set = requests.filter(|request| request.metadata.label("machine-request-set") == Some(action.id.as_str()));
+    let kept = of_set.filter(|request| !request.metadata.tearing_down());
+    let machines: Vec<String> = kept.map(|request| vm(&request.metadata.id, around)).collect();
+    match (machines.as_slice(), action.verb) {
+        ([], _) => loss,
+        (machines, "destroy") => format!("{loss}: {}", machines.join(", ")),
+        (machines, _) => format!("{loss}; Omni chooses from {}", machines.join(", ")),
+    }
+}
+
+/// A machine request with the VM of its name.
+fn vm(request: &str, around: &Around) -> String {
+    let nodes = around.inventory.known().map_or(&[][..], |inventory| inventory.nodes.as_slice());
+    let found = nodes.iter().find_map(|node| {
+        let vm = node.vms.known()?.iter().find(|vm| vm.name == request)?;
+        Some(format!("VM {} `{request}` on {}", vm.id, node.name))
+    });
+    found.unwrap_or_else(|| format!("`{request}` (VM unknown)"))
+}
+
+/// The versions that change, and the reboots of that. Talos is upgraded by booting each machine into the new image, first the
+/// control planes, then in each worker set as many at a time as its upgrade strategy says (omni v1.9.3
+/// `internal/backend/runtime/omni/controllers/omni/talosupgrade/status.go`); a new Kubernetes restarts no machine.
+fn reboots(omnictl: &Omnictl<'_>, template: &ClusterTemplate, actions: &[SyncAction]) -> Result<Vec<String>, Failure> {
+    let changes: Vec<&VersionChange> = actions.iter().flat_map(|action| &action.versions).collect();
+    let image = |action: &&SyncAction| matches!(action.kind.as_str(), "ExtensionsConfigurations" | "KernelArgs");
+    let new = actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
+    let image = !new && actions.iter().any(|action| image(&action));
+    if changes.is_empty() && !image {
+        return Ok(Vec::new());
+    }
+    let selector = format!("omni.sidero.dev/cluster={}", template.name);
+    let machines = match omnictl.list("clustermachines", Some(&selector)) {
+        Ok(found) => Some(found.len() as u64),
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        Err(_) => None,
+    };
+    let reboot = reboot_words(machines, template);
+    let mut words: Vec<String> = changes.iter().map(|change| upgrade_words(change, &reboot)).collect();
+    if image && !changes.iter().any(|change| change.program == "Talos") {
+        words.push(format!("another Talos image (extensions or kernel arguments): {reboot}"));
+    }
+    Ok(words)
+}
+
+fn upgrade_words(change: &VersionChange, reboot: &str) -> String {
+    let VersionChange { program, from, to } = change;
+    let verb = match (version::parse(from), version::parse(to)) {
+        (Ok(from), Ok(to)) if to < from => "downgrade",
+        _ => "upgrade",
+    };
+    match *program {
+        "Talos" => format!("{verb} Talos {from} → {to}: {reboot}"),
+        _ => format!("{verb} {program} {from} → {to}: no machine reboots, the nodes follow one after the other"),
+    }
+}
+
+fn reboot_words(machines: Option<u64>, template: &ClusterTemplate) -> String {
+    let parallel = |set: &MachineSet| {
+        set.upgrade_strategy
+            .as_ref()
+            .and_then(|strategy| strategy.max_parallelism)
+            .map_or(1, |most| u64::from(most.max(1)))
+    };
+    let control_plane = template.control_plane().map_or(1, parallel);
+    let most = control_plane.max(template.workers().map(parallel).sum());
+    match machines {
+        Some(0) => "there are no machines yet, none reboots".to_owned(),
+        Some(1) => "1 machine reboots".to_owned(),
+        machines => {
+            let who = machines.map_or("all machines".to_owned(), |count| format!("{count} machines"));
+            match most {
+                1 => format!("{who} reboot one after the other"),
+                most => format!("{who} reboot, up to {most} at a time"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::spec::template;
+
+    fn read(text: &str) -> ClusterTemplate {
+        template::parse("demo.yaml", text.as_bytes()).into_ok().unwrap()
+    }
+
+    const HEAD: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: ControlPlane\nmachineClass: {name: big, size: 1}\n";
+
+    #[test]
+    fn an_upgrade_says_from_to_and_how_many_reboot() {
+        let change = |program, from: &str, to: &str| VersionChange { program, from: from.into(), to: to.into() };
+        let one = reboot_words(Some(2), &read(HEAD));
+        let talos = upgrade_words(&change("Talos", "1.12.0", "1.13.5"), &one);
+        assert_eq!(talos, "upgrade Talos 1.12.0 → 1.13.5: 2 machines reboot one after the other");
+        let down = upgrade_words(&change("Talos", "1.13.5", "1.13.4"), &reboot_words(Some(1), &read(HEAD)));
+        assert_eq!(down, "downgrade Talos 1.13.5 → 1.13.4: 1 machine reboots");
+        let kubernetes = upgrade_words(&change("Kubernetes", "1.35.1", "1.36.2"), &one);
+        assert!(kubernetes.ends_with("1.35.1 → 1.36.2: no machine reboots, the nodes follow one after the other"));
+    }
+
+    #[test]
+    fn sets_that_upgrade_beside_each_other_are_counted() {
+        let set = |name: &str, strategy: &str| {
+            format!("---\nkind: Workers\nname: {name}\nmachineClass: {{name: big, size: 4}}\n{strategy}")
+        };
+        let strategy = "upgradeStrategy: {type: Rolling, rolling: {maxParallelism: 3}}\n";
+        let two = read(&format!("{HEAD}{}{}", set("a", ""), set("b", strategy)));
+        assert_eq!(reboot_words(Some(9), &two), "9 machines reboot, up to 4 at a time");
+        assert_eq!(reboot_words(None, &read(HEAD)), "all machines reboot one after the other");
+    }
+
+    #[test]
+    fn only_sets_that_grow_make_machines() {
+        let text = format!("{HEAD}---\nkind: Workers\nmachineClass: {{name: big, size: 5}}\n");
+        let template = read(&text);
+        let action = |verb, id: &str, machines| SyncAction {
+            verb,
+            kind: "MachineSets".into(),
+            id: id.into(),
+            machines,
+            versions: Vec::new(),
+        };
+        let counts = |actions: &[SyncAction]| -> Vec<(String, u64)> {
+            new_machines(&template, actions).into_iter().map(|new| (new.set, new.count)).collect()
+        };
+        let grown = [action("update", "demo-workers", Some((2, 5))), action("create", "demo-control-planes", None)];
+        assert_eq!(counts(&grown), [("demo-control-planes".to_owned(), 1), ("demo-workers".to_owned(), 3)]);
+        assert_eq!(counts(&[action("update", "demo-workers", Some((7, 5)))]), []);
+        assert_eq!(counts(&[action("update", "demo-workers", None), action("destroy", "demo-old", None)]), []);
+    }
+}

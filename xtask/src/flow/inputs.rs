@@ -1,0 +1,520 @@
+//! Reading what the operator wrote: which files are meant, and what is wrong with them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::json;
+
+use check::machine_class::Provider;
+use check::releases::Omni;
+use check::template::{ClassInfo, FileRead, TemplateContext, clean};
+use check::{self, Checked, Finding};
+use domain::failure::{Code, Failure};
+use domain::plan::CheckedFile;
+use domain::secret;
+use domain::spec::machine_class::MachineClass;
+use domain::spec::name;
+use domain::spec::template::ClusterTemplate;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::ui::Status;
+
+use crate::flow::lookup;
+
+/// No more is read of any file. The checks refuse a file of 1 MiB; the rest is read for the size that they name.
+const MOST: u64 = 16 << 20;
+/// Links that one path may lead over, as for Linux itself.
+const MOST_LINKS: u8 = 40;
+/// Larger templates are refused before omnictl is asked about them.
+const PRINTED: usize = 1 << 20;
+/// Threads for many files: each may hold a file of [`MOST`] bytes.
+const THREADS: usize = 4;
+/// The main thread's stack, which is what the limits on nesting were made for.
+const STACK: usize = 8 << 20;
+/// Rules that the schema of the provider in Omni may decide otherwise than the built-in table: they are no reason to refuse
+/// before it was asked.
+const OF_SCHEMA: &[&str] = &[
+    "providerdata-schema",
+    "providerdata-required",
+    "providerdata-newer-type",
+    "providerdata-unknown-key",
+    "providerdata-misplaced-key",
+];
+
+/// The files that `given` names, or all in `dir`: a name means `<dir>/<name>.yaml`, anything with a dot or a slash is a
+/// path.
+///
+/// # Errors
+/// [`Code::NotFound`] with the names that there are; [`Code::Usage`] for a name that can be none.
+pub fn chosen(
+    given: &[String],
+    all: bool,
+    dir: &Path,
+    what: &str,
+    of_name: impl Fn(&str) -> PathBuf,
+) -> Result<Vec<PathBuf>, Failure> {
+    if all {
+        let files = in_dir(dir);
+        if files.is_empty() {
+            return Err(Failure::new(Code::NotFound, format!("`{}` holds no {what}", dir.display()))
+                .cause("its files are `*.yaml`, one of them each")
+                .next(format!("cargo xtask {}-create", what.replace(' ', ""))));
+        }
+        return Ok(files);
+    }
+    let of_given = |given: &String| {
+        let is_path = is_path(given);
+        let file = if is_path { PathBuf::from(given) } else { of_name(given) };
+        // What is there and is no file is said when it is read.
+        if file.exists() && (is_path || file.is_file()) {
+            return std::path::absolute(&file).map_err(|error| Failure::new(Code::Failed, error.to_string()));
+        }
+        if !is_path {
+            name::check(what, given)?;
+        }
+        let names: Vec<String> =
+            in_dir(dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+        let near = domain::nearest::nearest(given, names.iter().map(String::as_str));
+        let failure = Failure::new(Code::NotFound, format!("there is no {what} `{given}`")).cause(match names.len() {
+            0 => format!("`{}` does not exist, and `{}` holds none", file.display(), dir.display()),
+            _ => format!("`{}` does not exist; there are: {}", file.display(), names.join(", ")),
+        });
+        Err(match near {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => {
+                let create = if what == "cluster" { "cluster-create" } else { "machineclass-create" };
+                failure.hint(format!("check the name; `cargo xtask {create} {given}` writes a new one"))
+            }
+        })
+    };
+    given.iter().map(of_given).collect()
+}
+
+/// Whether what was given is the path of a file, and not the name of a class or cluster: it has a dot or a slash.
+pub fn is_path(given: &str) -> bool {
+    given.contains(['/', '.'])
+}
+
+/// The YAML files of a directory, in order of their names.
+pub fn in_dir(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    // A link that leads nowhere is meant to be a file, and its reader says what it is; editors keep hidden ones of that kind.
+    let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let meant = |path: &PathBuf| path.is_file() || !path.is_dir() && !hidden(path);
+    let yaml = |path: &PathBuf| meant(path) && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(yaml).collect();
+    files.sort();
+    files
+}
+
+/// How a comment begins that marks a file as an example which this repository ships: before the first line that is not a
+/// comment.
+const EXAMPLE: &str = "omni-scale: example";
+
+/// Whether a file is marked as a shipped example. The tasks that act on all files leave it out until its name is given, or
+/// the operator removes the line to make the file their own.
+pub fn is_example(bytes: &[u8]) -> bool {
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
+    let comments = start.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with('#'));
+    comments.into_iter().any(|line| line.trim_start_matches('#').trim_start().starts_with(EXAMPLE))
+}
+
+/// The same of a file; one that cannot be read is for its reader to report.
+pub fn example_in(file: &Path) -> bool {
+    files::read_up_to(file, MOST).is_ok_and(|bytes| is_example(&bytes))
+}
+
+/// `files` without the shipped examples; a step names what was left out.
+///
+/// # Errors
+/// [`Code::NotFound`] when there is nothing but examples.
+pub fn without_examples(cx: &Cx, files: Vec<PathBuf>, what: &str, task: &str) -> Result<Vec<PathBuf>, Failure> {
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| example_in(file));
+    let names: Vec<String> =
+        examples.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
+    if let (Some(first), true) = (names.first(), own.is_empty()) {
+        return Err(Failure::new(
+            Code::NotFound,
+            format!("there is no {what} of yours yet, only the shipped examples"),
+        )
+        .cause(format!("the examples are: {}", names.join(", ")))
+        .hint(format!(
+            "`cargo xtask {task} {first}` takes an example by its name; remove its line `# {EXAMPLE}` to make it yours"
+        ))
+        .next(format!("cargo xtask {}-create", what.replace(' ', ""))));
+    }
+    if !names.is_empty() {
+        let detail = format!("{}; give the name of one to use it", names.join(", "));
+        cx.ui.note("examples", "shipped examples are left out", Status::Skipped, detail);
+    }
+    Ok(own)
+}
+
+/// The bytes of a file of the operator's, up to [`MOST`].
+///
+/// # Errors
+/// [`Code::NotFound`] with `hint`; [`Code::Failed`] when it cannot be read.
+pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
+    files::read_up_to(path, MOST).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            Failure::new(Code::NotFound, format!("`{}` does not exist", cx.paths.show(path))).hint(hint)
+        }
+        _ => Failure::new(Code::Failed, format!("cannot read `{}`", cx.paths.show(path))).cause(error.to_string()),
+    })
+}
+
+/// A file that the template at `template` refers to. As omnictl 1.8 and later do, a path counts by where it leads from the
+/// template's directory, and links on the way may not lead out of it (siderolabs/omni v1.9.3
+/// `client/pkg/template/internal/models/models.go`, os.Root).
+pub fn beside(template: &Path, name: &str) -> FileRead {
+    let missing = |why: String| FileRead::Missing { why, above: None };
+    let dir = template.parent().unwrap_or(Path::new("."));
+    let dir = match std::path::absolute(dir) {
+        Ok(dir) => clean(&dir),
+        Err(error) => return missing(error.to_string()),
+    };
+    let full = clean(&dir.join(name));
+    let Ok(inner) = full.strip_prefix(&dir) else { return FileRead::Outside };
+    match within(&dir, inner, 0).map(|file| file.map(|file| files::read_up_to(&file, MOST))) {
+        Ok(Some(Ok(bytes))) => FileRead::Bytes(bytes),
+        Ok(None) => FileRead::Outside,
+        Err(error) | Ok(Some(Err(error))) if error.kind() == ErrorKind::NotFound => {
+            FileRead::Missing { why: "there is no such file".to_owned(), above: above(&dir, inner) }
+        }
+        Err(error) | Ok(Some(Err(error))) => missing(error.to_string()),
+    }
+}
+
+/// The file that `inner` leads to from `root`, links followed; `None` where a link leads out. Go's os.Root takes an
+/// absolute link for one that does.
+fn within(root: &Path, inner: &Path, links: u8) -> std::io::Result<Option<PathBuf>> {
+    let mut at = PathBuf::new();
+    let mut parts = inner.components();
+    while let Some(part) = parts.next() {
+        match part {
+            Component::ParentDir if !at.pop() => return Ok(None),
+            Component::ParentDir | Component::CurDir => continue,
+            Component::Normal(name) => at.push(name),
+            Component::RootDir | Component::Prefix(_) => return Ok(None),
+        }
+        let path = root.join(&at);
+        if path.symlink_metadata()?.is_symlink() {
+            if links == MOST_LINKS {
+                return Err(std::io::Error::other("too many levels of symbolic links"));
+            }
+            at.pop();
+            let target = at.join(std::fs::read_link(&path)?).join(parts.as_path());
+            return within(root, &target, links + 1);
+        }
+    }
+    Ok(Some(root.join(at)))
+}
+
+/// Where the file would be if its path started in a folder above the template's, as `../` and the path: in this
+/// repository, or in the folder above.
+fn above(dir: &Path, inner: &Path) -> Option<String> {
+    const FOLDERS: usize = 8;
+    let mut dots = PathBuf::new();
+    for folder in dir.ancestors().take(FOLDERS) {
+        if !dots.as_os_str().is_empty() && folder.join(inner).is_file() {
+            return Some(dots.join(inner).display().to_string());
+        }
+        if folder.join(".git").exists() {
+            return None;
+        }
+        dots.push("..");
+    }
+    None
+}
+
+/// `work` on each of `items`, in their order; many are spread over threads.
+pub fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
+    if threads < 2 || items.len() < 32 {
+        return items.iter().map(work).collect();
+    }
+    let part = |part: &[T]| part.iter().map(&work).collect::<Vec<R>>();
+    let (first, rest) = items.split_at(items.len().div_ceil(threads));
+    std::thread::scope(|scope| {
+        let running: Vec<_> = rest
+            .chunks(first.len())
+            .map(|chunk| {
+                let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || part(chunk));
+                (chunk, thread.ok())
+            })
+            .collect();
+        let mut done = part(first);
+        for (chunk, thread) in running {
+            match thread.map(std::thread::ScopedJoinHandle::join) {
+                Some(Ok(results)) => done.extend(results),
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                None => done.extend(part(chunk)),
+            }
+        }
+        done
+    })
+}
+
+/// Each of `files` checked, with the file; many on several threads.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn check_each<T: Send>(
+    cx: &Cx,
+    files: &[PathBuf],
+    hint: &str,
+    check: impl Fn(&str, &Path, &[u8]) -> Checked<T> + Sync,
+) -> Result<Vec<(Checked<T>, PathBuf)>, Failure> {
+    let one = |path: &PathBuf| {
+        let bytes = read(cx, path, hint)?;
+        Ok((check(&cx.paths.show(path), path, &bytes), path.clone()))
+    };
+    spread(files, one).into_iter().collect()
+}
+
+/// Machine classes, each with its file, checked as `machineclass-check` does.
+#[derive(Debug)]
+pub struct Classes {
+    found: Vec<(MachineClass, PathBuf)>,
+    findings: Vec<Finding>,
+}
+
+/// Files of machine classes with their bytes: they are read once, so that what is checked is what is applied.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn class_files(cx: &Cx, files: &[PathBuf]) -> Result<Vec<CheckedFile>, Failure> {
+    let hint = "write it with `cargo xtask machineclass-create`";
+    let one = |path: &PathBuf| Ok(CheckedFile { path: path.clone(), bytes: read(cx, path, hint)? });
+    files.iter().map(one).collect()
+}
+
+/// Checks machine classes; `providers` are those that Omni lists, if it was asked. Findings are no errors yet.
+pub fn machine_classes(cx: &Cx, files: &[CheckedFile], providers: Option<&[Provider]>) -> Classes {
+    let around = lookup::around(cx);
+    let context = around.of_classes(providers);
+    let one = |file: &CheckedFile| check::machine_class::check(&cx.paths.show(&file.path), &file.bytes, &context);
+    let (mut found, mut findings) = (Vec::new(), Vec::new());
+    for (checked, file) in spread(files, one).into_iter().zip(files) {
+        findings.extend(checked.findings);
+        found.extend(checked.value.unwrap_or_default().into_iter().map(|class| (class, file.path.clone())));
+    }
+    Classes { found, findings }
+}
+
+impl Classes {
+    /// The classes that could be made out, whatever is wrong with them.
+    pub fn found(&self) -> &[(MachineClass, PathBuf)] {
+        &self.found
+    }
+
+    /// Refuses what no provider's schema could make right, before Omni is asked for it.
+    ///
+    /// # Errors
+    /// As [`Classes::sound`].
+    pub fn sound_so_far(&self, cx: &Cx, allow: &[&'static str]) -> Result<(), Failure> {
+        let certain = |finding: &Finding| finding.is_error() && !OF_SCHEMA.contains(&finding.rule);
+        match self.findings.iter().any(|finding| certain(finding) && !allow.contains(&finding.rule)) {
+            true => refuse(cx, "machine class", &self.findings, allow),
+            false => Ok(()),
+        }
+    }
+
+    /// The classes, when nothing is wrong with them but what is allowed. Shows every finding.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] with every finding.
+    pub fn sound(self, cx: &Cx, allow: &[&'static str]) -> Result<Vec<(MachineClass, PathBuf)>, Failure> {
+        refuse(cx, "machine class", &self.findings, allow)?;
+        match self.found.is_empty() {
+            true => Err(nothing_in("machine class", &self.findings)),
+            false => Ok(self.found),
+        }
+    }
+}
+
+/// A cluster template as it was checked.
+#[derive(Debug, Clone)]
+pub struct Template {
+    pub template: ClusterTemplate,
+    pub file: CheckedFile,
+    /// The files that it names, as they were checked: by the name in the template.
+    pub beside: Vec<(String, Vec<u8>)>,
+}
+
+impl Template {
+    /// Checks the template in `bytes`, which are or will be in the file at `path`, and keeps what was read for that.
+    pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &Known<'_>) -> Checked<Template> {
+        let seen: RefCell<BTreeMap<String, Vec<u8>>> = RefCell::default();
+        let read = |name: &str| {
+            if let Some(bytes) = seen.borrow().get(name) {
+                return FileRead::Bytes(bytes.clone());
+            }
+            let found = beside(path, name);
+            if let FileRead::Bytes(bytes) = &found {
+                seen.borrow_mut().insert(name.to_owned(), bytes.clone());
+            }
+            found
+        };
+        let checked = template_reading(&cx.paths.show(path), bytes, known, &read);
+        let Checked { file, value, verdict, program, schema, undecided, findings } = checked;
+        // What no check looked at is read all the same: omnictl does.
+        value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
+        let source = CheckedFile { path: path.to_owned(), bytes: bytes.to_vec() };
+        let beside = seen.take().into_iter().collect();
+        let value = value.map(|template| Template { template, file: source, beside });
+        Checked { file, value, verdict, program, schema, undecided, findings }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.template.name
+    }
+}
+
+/// The templates in `files`, checked as `cluster-check` does.
+///
+/// # Errors
+/// [`Code::Invalid`] with every finding, when one of them is an error that is not allowed.
+pub fn templates(
+    cx: &Cx,
+    files: &[PathBuf],
+    known: &Known<'_>,
+    allow: &[&'static str],
+) -> Result<Vec<Template>, Failure> {
+    let (found, findings) = checked_templates(cx, files, known)?;
+    refuse(cx, "cluster template", &findings, allow)?;
+    if found.len() < files.len() {
+        return Err(nothing_in("cluster template", &findings));
+    }
+    Ok(found)
+}
+
+/// Refuses templates that are wrong whatever Omni has, before anything is asked of it. Shows nothing of those that are not.
+///
+/// # Errors
+/// As [`templates`].
+pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<(), Failure> {
+    let (found, findings) = checked_templates(cx, files, &Known::default())?;
+    let wrong = |finding: &Finding| finding.is_error() && !allow.contains(&finding.rule);
+    if findings.iter().any(wrong) {
+        return refuse(cx, "cluster template", &findings, allow);
+    }
+    if found.len() < files.len() { Err(nothing_in("cluster template", &findings)) } else { Ok(()) }
+}
+
+fn checked_templates(cx: &Cx, files: &[PathBuf], known: &Known<'_>) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
+    let hint = "write it with `cargo xtask cluster-create`";
+    let known = &Known { omni: known.omni.or_else(|| lookup::around(cx).omni), ..*known };
+    let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
+    let (mut found, mut findings) = (Vec::new(), Vec::new());
+    for (checked, _) in check_each(cx, files, hint, check)? {
+        findings.extend(checked.findings);
+        found.extend(checked.value);
+    }
+    Ok((found, findings))
+}
+
+/// What is known around templates.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The release of Omni and omnictl; tasks that sync look for it if none is given.
+    pub omni: Option<Omni>,
+    pub talos_schema: Option<&'a serde_json::Value>,
+    pub talos_versions: Option<&'a [check::template::TalosInfo]>,
+    pub omni_classes: Option<&'a [ClassInfo]>,
+    pub local_classes: Option<&'a [ClassInfo]>,
+}
+
+/// One template checked, with the files that it refers to.
+pub fn template(name: &str, path: &Path, bytes: &[u8], known: &Known<'_>) -> Checked<ClusterTemplate> {
+    template_reading(name, bytes, known, &|file| beside(path, file))
+}
+
+fn template_reading(
+    name: &str,
+    bytes: &[u8],
+    known: &Known<'_>,
+    read: &dyn Fn(&str) -> FileRead,
+) -> Checked<ClusterTemplate> {
+    // omnictl prints patches when it compares them, a registry's password among them.
+    let hide = |bytes: &[u8]| {
+        if bytes.len() <= PRINTED {
+            secret::hide_in(&String::from_utf8_lossy(bytes));
+        }
+    };
+    hide(bytes);
+    let read = |file: &str| {
+        let read = read(file);
+        if let FileRead::Bytes(bytes) = &read {
+            hide(bytes);
+        }
+        read
+    };
+    let Known { omni, talos_schema, talos_versions, omni_classes, local_classes } = *known;
+    let context =
+        TemplateContext { omni, read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
+    check::template::check(name, bytes, &context)
+}
+
+/// Shows the findings, and notes which errors pass because their rule is allowed.
+///
+/// # Errors
+/// [`Code::Invalid`] with every finding, when an error is not allowed.
+pub fn refuse(cx: &Cx, what: &str, findings: &[Finding], allow: &[&'static str]) -> Result<(), Failure> {
+    for finding in findings {
+        cx.ui.say(&finding.to_string());
+    }
+    note_allowed(cx, findings, allow);
+    let wrong = |finding: &&Finding| finding.is_error() && !allow.contains(&finding.rule);
+    let errors = findings.iter().filter(wrong).count();
+    let Some(first) = findings.iter().find(wrong) else { return Ok(()) };
+    let failure = Failure::new(Code::Invalid, format!("the {what} has {}", count(errors, "error")));
+    Err(explained(failure, first, cx.ui.talks()).with(json!({ "findings": findings, "allowed": allow })))
+}
+
+/// A failure for findings: they are repeated only where they were not shown.
+pub fn explained(failure: Failure, first: &Finding, shown: bool) -> Failure {
+    match shown {
+        true => {
+            failure.hint(format!("fix what is listed above, or ignore errors of a rule with `--allow {}`", first.rule))
+        }
+        false => {
+            let cause = format!("{}: {}[{}]: {}", first.place, first.severity.as_str(), first.rule, first.message);
+            failure.cause(cause).hint(first.fix.clone())
+        }
+    }
+}
+
+/// A step for each rule whose errors were passed by: whoever reads the output later must see it.
+pub fn note_allowed(cx: &Cx, findings: &[Finding], allow: &[&'static str]) {
+    for (_, rule) in allow.iter().enumerate().filter(|(at, rule)| !allow[..*at].contains(rule)) {
+        let passed: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.is_error() && finding.rule == *rule).collect();
+        let detail = match passed.as_slice() {
+            [] => "nothing breaks it".to_owned(),
+            [one] => format!("passed by at {}", one.place),
+            [first, more @ ..] => format!("passed by at {} and {}", first.place, count(more.len(), "more place")),
+        };
+        let status = if passed.is_empty() { Status::Skipped } else { Status::Warning };
+        cx.ui.note("allowed", format!("errors of the rule `{rule}` are allowed"), status, detail);
+    }
+}
+
+/// What cannot be read at all is beyond what a rule can allow; and files may hold other resources only.
+fn nothing_in(what: &str, findings: &[Finding]) -> Failure {
+    let failure = Failure::new(Code::Invalid, format!("the files hold no {what} that can be read"));
+    let failure = match findings.iter().find(|finding| finding.is_error()) {
+        Some(first) => failure.cause(format!("{}: {}", first.place, first.message)).hint(first.fix.clone()),
+        None if what == "machine class" => failure
+            .cause(
+                "they hold other resources: a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata",
+            )
+            .hint("keep other resources elsewhere; `omnictl apply -f FILE` applies them")
+            .next("cargo xtask machineclass-create"),
+        None => failure,
+    };
+    failure.with(json!({ "findings": findings }))
+}

@@ -1,0 +1,227 @@
+//! What is known around a file that is checked: the classes of this project, and what Omni has, as far as it can be asked.
+
+use check::capacity::provider as release;
+use check::machine_class::{ClassContext, Provider};
+use check::releases::Omni;
+use check::template::{self, ClassInfo, TalosInfo};
+use domain::spec::At;
+use domain::spec::machine_class::{self, AutoProvision};
+use domain::spec::yaml::TextAt;
+use domain::status::omni::Resource;
+use domain::version;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Check, Done, Status};
+
+use crate::flow::inputs::{self, Known};
+
+/// What this project runs, and the ids of its providers.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// The release of Omni in `docker/compose.yaml`.
+    pub omni: Option<Omni>,
+    /// The release of the Proxmox provider there.
+    provider: Option<release::Provider>,
+    ours: Vec<String>,
+}
+
+impl Around {
+    pub fn of_classes<'a>(&'a self, providers: Option<&'a [Provider]>) -> ClassContext<'a> {
+        ClassContext { providers, ours: &self.ours, release: self.provider }
+    }
+}
+
+/// Reads what this project runs from `docker/compose.yaml`; without one nothing is known.
+pub fn around(cx: &Cx) -> Around {
+    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+    Around {
+        omni: Omni::of_compose(&compose),
+        provider: release::Provider::of_compose(&compose),
+        ours: vec![cx.settings.provider_id(None).value],
+    }
+}
+
+/// A list that Omni is asked for: the resource type for omnictl, and what people call it.
+pub type Question = (&'static str, &'static str);
+
+pub const PROVIDERS: Question = ("infraproviderstatuses", "providers and their schemas");
+pub const CLASSES: Question = ("machineclasses", "machine classes");
+pub const TALOS: Question = ("talosversions", "Talos versions");
+
+/// Asks Omni for each list, once and side by side. A list is `None` when Omni was not asked or did not answer: a step then
+/// says so, since what is not known is no fault of the files.
+pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Resource>>> {
+    let nothing = || questions.iter().map(|_| None).collect();
+    if offline {
+        cx.ui.note("omni", "what Omni knows", Status::Skipped, "not asked: --offline");
+        return nothing();
+    }
+    let omnictl = match Omnictl::find(cx) {
+        Ok(omnictl) => omnictl,
+        Err(failure) => {
+            let detail = format!("not asked: {}; judged by what is built in", failure.message);
+            cx.ui.note("omni", "what Omni knows", Status::Warning, detail);
+            return nothing();
+        }
+    };
+    let omnictl = &omnictl;
+    let check = |(kind, title): &Question| {
+        let kind = *kind;
+        Check::new(kind, format!("Omni's {title}"), move || match omnictl.list(kind, None) {
+            Ok(found) => {
+                let count = found.len();
+                Ok(Done::ok(Some(found), count.to_string()))
+            }
+            Err(failure) => {
+                Ok(Done::warning(None, format!("not known: {}; judged by what is built in", failure.message)))
+            }
+        })
+    };
+    let results = cx.ui.side_by_side("asking Omni", questions.iter().map(check).collect());
+    results.into_iter().map(|result| result.ok().flatten()).collect()
+}
+
+/// What stands around templates, as far as it is known: one look for the check and for the tasks that sync.
+pub struct Templates {
+    /// Omni's machine classes, as it lists them.
+    pub classes: Option<Vec<Resource>>,
+    omni: Option<Vec<ClassInfo>>,
+    local: Option<Vec<ClassInfo>>,
+    talos: Option<Vec<TalosInfo>>,
+    release: Option<Omni>,
+}
+
+impl Templates {
+    /// Asks Omni for its machine classes and Talos versions, if it can be; else the files in `machine-classes/` and the
+    /// built-in table stand in for them.
+    pub fn ask(cx: &Cx, offline: bool) -> Templates {
+        let mut found = ask(cx, offline, &[CLASSES, TALOS]).into_iter();
+        let (listed, talos) = (found.next().flatten(), found.next().flatten());
+        let omni = listed.as_deref().map(classes);
+        let local = if omni.is_none() { local_classes(cx) } else { None };
+        let talos = talos.as_deref().and_then(talos_versions);
+        Templates { omni, local, talos, classes: listed, release: around(cx).omni }
+    }
+
+    /// The same as the checks want it.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            omni: self.release,
+            omni_classes: self.omni.as_deref(),
+            local_classes: self.local.as_deref(),
+            talos_versions: self.talos.as_deref(),
+            ..Known::default()
+        }
+    }
+}
+
+/// InfraProviderStatuses as the checks want them. The schema is a string that holds JSON (omni v1.9.3
+/// `client/api/omni/specs/infra.proto`).
+pub fn providers(found: &[Resource]) -> Vec<Provider> {
+    let of = |resource: &Resource| Provider {
+        id: resource.metadata.id.clone(),
+        schema: serde_json::from_str(resource.text(&["schema"])).ok(),
+        is_static: resource.metadata.labelled("is-static-infra-provider"),
+    };
+    found.iter().map(of).collect()
+}
+
+/// MachineClasses as far as templates care.
+pub fn classes(found: &[Resource]) -> Vec<ClassInfo> {
+    let of = |resource: &Resource| ClassInfo {
+        name: resource.metadata.id.clone(),
+        provisions: resource.at(&["autoprovision"]).is_object(),
+        install_disk: template::install_disk(&provision(resource)),
+    };
+    sorted(found.iter().map(of).collect())
+}
+
+/// The part of a class in Omni that its provider reads.
+fn provision(resource: &Resource) -> AutoProvision {
+    AutoProvision {
+        provider_id: resource.text(&["autoprovision", "providerid"]).to_owned(),
+        kernel_args: Vec::new(),
+        meta_values: Vec::new(),
+        provider_data: resource.text(&["autoprovision", "providerdata"]).to_owned(),
+        grpc_tunnel: 0,
+        at: At::START,
+        provider_id_at: At::START,
+        provider_data_at: TextAt::point(At::START),
+    }
+}
+
+/// By name, so that each is found without a walk.
+fn sorted(mut classes: Vec<ClassInfo>) -> Vec<ClassInfo> {
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    classes
+}
+
+/// TalosVersions, oldest first; `None` for an empty list, which says that Omni has not reached its image factory yet and
+/// nothing about versions.
+pub fn talos_versions(found: &[Resource]) -> Option<Vec<TalosInfo>> {
+    let of = |resource: &Resource| {
+        let compatible = resource.at(&["compatiblekubernetesversions"]).as_array();
+        let mut compatible: Vec<String> =
+            compatible.into_iter().flatten().filter_map(|version| Some(version.as_str()?.to_owned())).collect();
+        version::sort(&mut compatible, |version| version);
+        TalosInfo {
+            version: resource.metadata.id.clone(),
+            compatible_kubernetes: compatible,
+            unsupported: resource.flag(&["unsupported"]),
+        }
+    };
+    let mut versions: Vec<TalosInfo> = found.iter().map(of).collect();
+    version::sort(&mut versions, |talos| &talos.version);
+    (!versions.is_empty()).then_some(versions)
+}
+
+/// The classes in `machine-classes/`, for when Omni is not asked; `None` when there are none, since they may be kept
+/// elsewhere. Files that cannot be read are another check's business.
+pub fn local_classes(cx: &Cx) -> Option<Vec<ClassInfo>> {
+    if !cx.paths.is_project() {
+        return None;
+    }
+    let files = inputs::in_dir(&cx.paths.machine_classes());
+    let of = |path: &std::path::PathBuf| {
+        let bytes = inputs::read(cx, path, "").unwrap_or_default();
+        let parsed = machine_class::parse(&cx.paths.show(path), &bytes);
+        parsed.value.unwrap_or_default().iter().map(ClassInfo::of).collect::<Vec<_>>()
+    };
+    let found = sorted(inputs::spread(&files, of).into_iter().flatten().collect());
+    (!found.is_empty()).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::status::omni::resources;
+
+    #[test]
+    fn what_omni_prints_becomes_what_the_checks_know() {
+        let text = r#"
+            {"metadata":{"id":"proxmox"},"spec":{"schema":"{\"type\":\"object\"}","name":"Proxmox"}}
+            {"metadata":{"id":"metal","labels":{"omni.sidero.dev/is-static-infra-provider":null}},"spec":{"schema":""}}"#;
+        let found = providers(&resources(text).unwrap());
+        assert_eq!(found[0].schema, Some(serde_json::json!({"type": "object"})));
+        assert!(found[1].is_static && found[1].schema.is_none() && !found[0].is_static);
+        let text = r#"{"metadata":{"id":"a"},"spec":{"autoprovision":{"providerid":"p"}}}
+            {"metadata":{"id":"b"},"spec":{"autoprovision":null,"matchlabels":["x"]}}"#;
+        let found = classes(&resources(text).unwrap());
+        assert_eq!(found.iter().map(|class| class.provisions).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn versions_come_oldest_first_and_an_empty_list_says_nothing() {
+        let text = r#"
+            {"metadata":{"id":"1.13.10"},"spec":{"compatiblekubernetesversions":["1.36.10","1.36.2"]}}
+            {"metadata":{"id":"1.13.9"},"spec":{"unsupported":true}}
+            {"metadata":{"id":"1.13.10-beta.1"},"spec":{}}"#;
+        let found = talos_versions(&resources(text).unwrap()).unwrap();
+        let ids: Vec<&str> = found.iter().map(|talos| talos.version.as_str()).collect();
+        assert_eq!(ids, ["1.13.9", "1.13.10-beta.1", "1.13.10"]);
+        assert_eq!(found[2].compatible_kubernetes, ["1.36.2", "1.36.10"]);
+        assert!(found[0].unsupported);
+        assert_eq!(talos_versions(&[]), None);
+    }
+}

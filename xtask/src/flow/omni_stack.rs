@@ -1,0 +1,320 @@
+//! What the tasks of the hub share: the guard before anything that remakes a container, and the waits after it.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use check::certificate::{self, Certificate};
+use check::diagnosis::State;
+use check::{stack, values};
+use domain::failure::{Code, Failure, Kind};
+use domain::spec::env::EnvFile;
+use domain::status::docker::{Container, Inspected};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
+use runtime::tool::docker::Docker;
+use runtime::tool::omni;
+use runtime::triage::Issues;
+use runtime::ui::Done;
+use runtime::wait::{self, Look};
+
+/// Refuses what would lose data: the containers are about to be remade or removed, and what is in them goes with them
+/// unless it is on a mount (siderolabs/docs#708: a guide forgot the mount for months).
+///
+/// # Errors
+/// [`Code::Conflict`] with the paths that are on no mount; another code when docker does not say.
+pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
+    let kept = guard_omni(cx, containers)?;
+    guard_sidecar(cx, containers)?;
+    Ok(kept)
+}
+
+/// The part of [`guard`] that is about Omni's container.
+///
+/// # Errors
+/// As [`guard`].
+pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
+    let Some(omni) = containers.iter().find(|container| container.service == OMNI) else {
+        return Ok("there is no container of Omni yet".to_owned());
+    };
+    let inspected = inspect(cx, omni)?;
+    let bad = stack::unmounted(&inspected);
+    if bad.is_empty() {
+        return Ok(format!("{} on mounts", stack::data_paths(&inspected.args).join(", ")));
+    }
+    Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose Omni's data", omni.name))
+        .cause(bad.join("\n"))
+        .hint(format!(
+            "copy the data out first: `docker cp {}:/_out - > omni-data.tar`; then put it on the volumes of docker/compose.yaml (docs/operations.md, Restore)",
+            omni.name
+        )))
+}
+
+/// The part of [`guard`] that is about the sidecar: with its state it loses its name on the tailnet.
+///
+/// # Errors
+/// As [`guard`].
+pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
+    let Some(sidecar) = containers.iter().find(|container| container.service == SIDECAR) else {
+        return Ok("there is no container of the sidecar yet".to_owned());
+    };
+    let bad = stack::off_mounts(&inspect(cx, sidecar)?, &[stack::TAILSCALE_STATE.to_owned()]);
+    if bad.is_empty() {
+        return Ok(format!("{} on a mount", stack::TAILSCALE_STATE));
+    }
+    Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose its place on the tailnet", sidecar.name))
+        .cause(bad.join("\n"))
+        .hint(format!(
+            "copy it out first: `docker cp {}:{} - > ts-state.tar`; then put it on the volume ts-state of docker/compose.yaml. Lost, the node comes back as `omni-1`",
+            sidecar.name,
+            stack::TAILSCALE_STATE
+        )))
+}
+
+fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
+    Docker::find(cx)?.inspect(&container.name).map_err(|failure| {
+        let what = format!("whether the data in `{}` would survive is not known", container.name);
+        Failure::new(failure.code, what)
+            .cause(failure.to_string())
+            .hint("nothing was changed: without its mounts, remaking the container would lose everything in it")
+    })
+}
+
+/// A file that `docker/.env` names, where compose finds it.
+pub fn host_path(cx: &Cx, name: &str) -> std::path::PathBuf {
+    let below = cx.paths.compose();
+    below.parent().map_or_else(|| Path::new(name).to_owned(), |dir| dir.join(name))
+}
+
+/// Whether the provider starts with the stack, and why not.
+pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
+    // What the shell holds does not reach docker compose: the file counts.
+    if cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_none() {
+        return Err("it has no key in docker/.env yet: `cargo xtask provider-setup`");
+    }
+    if !cx.paths.config().is_file() {
+        return Err("docker/config.yaml does not exist yet: `cargo xtask provider-setup`");
+    }
+    Ok(())
+}
+
+/// Refuses to start the stack with a value missing, a placeholder of the example, or of a form that cannot be.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with the names of the variables.
+pub fn complete(cx: &Cx) -> Result<(), Failure> {
+    let example = files::read_text_if_there(&cx.paths.env_example())?.unwrap_or_default();
+    let example = EnvFile::parse(&cx.paths.show(&cx.paths.env_example()), &example)?;
+    let found = values::startable(&cx.settings.env_file, &example);
+    if found.state != State::Failed {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Prerequisite, format!("docker/.env cannot start the stack: {}", found.detail))
+        .hint(found.fix.unwrap_or_else(|| "docker/.env.example says what each variable is for".to_owned()))
+        .next("cargo xtask omni-setup"))
+}
+
+/// The services that are to run.
+pub fn wanted(provider: bool) -> Vec<&'static str> {
+    let mut services = vec![SIDECAR, OMNI];
+    services.extend(provider.then_some(PROVIDER));
+    services
+}
+
+/// Whether the containers must be made anew together: one that stayed while the sidecar ended keeps a dead network.
+pub fn out_of_step(containers: &[Container]) -> bool {
+    let running = |container: &Container| container.state == "running";
+    let sidecar = containers.iter().find(|container| container.service == SIDECAR);
+    let others = containers.iter().any(|container| container.service != SIDECAR && running(container));
+    others && !sidecar.is_some_and(running)
+}
+
+/// What would run another version than it does, as the end of a plan's line: `; omni v1.9.3 → v1.10.4`. Recreating Omni's
+/// container migrates its store, and there is no way back but a backup (siderolabs/docs `upgrading-omni.mdx`).
+pub fn moved(cx: &Cx, containers: &[Container]) -> String {
+    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
+    let pinned = stack::images(&compose);
+    let one = |container: &Container| {
+        let (from, to) = (stack::tag(&container.image)?, stack::tag(pinned.get(&container.service)?)?);
+        // An image that lost its name is shown by its id.
+        let moved = from != to && !container.image.starts_with("sha256:");
+        moved.then(|| format!("; {} {from} → {to}", container.service))
+    };
+    containers.iter().filter_map(one).collect()
+}
+
+/// Waits until the containers of `services` run and are healthy.
+///
+/// # Errors
+/// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
+pub fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Duration) -> anyhow::Result<Done<()>> {
+    wait::until(
+        "the containers of the stack",
+        limit,
+        |words| cx.ui.waiting(words),
+        || {
+            let found = compose.containers()?;
+            for service in services {
+                let Some(container) = found.iter().find(|container| container.service == *service) else {
+                    return Err(Failure::new(Code::Failed, format!("there is no container of `{service}`"))
+                        .cause("docker compose started the others without it")
+                        .into());
+                };
+                if matches!(container.state.as_str(), "exited" | "dead" | "restarting") {
+                    let failure = Failure::new(Code::Failed, format!("`{service}` does not stay up"))
+                        .cause(container.status.clone());
+                    return Err(explain(cx, service, failure).into());
+                }
+                if !container.well() {
+                    return Ok(Look::Waiting(format!("waiting for {service}: {}", container.status)));
+                }
+            }
+            Ok(Look::Done(Done::ok((), format!("{} run", services.len()))))
+        },
+    )
+}
+
+/// Waits until Omni answers; a container that ends in between ends the wait.
+///
+/// # Errors
+/// As [`wait_until_well`].
+pub fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Duration) -> anyhow::Result<Done<()>> {
+    wait::until(
+        "Omni",
+        limit,
+        |words| cx.ui.waiting(words),
+        || match omni::healthy_at(cx, &place.endpoint, place.ca_file.as_deref(), place.connect.as_deref()) {
+            Ok(()) => Ok(Look::Done(Done::ok((), place.words()))),
+            Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
+                Err(failure.into())
+            }
+            // A certificate does not become valid by waiting.
+            Err(failure) if failure.kind == Kind::Certificate => Err(failure.into()),
+            Err(failure) => {
+                let found = compose.containers()?;
+                let omni = found.iter().find(|container| container.service == OMNI);
+                if omni.is_none_or(|container| container.state != "running") {
+                    let status = omni.map_or("it has no container".to_owned(), |container| container.status.clone());
+                    let ended = Failure::new(Code::Failed, "`omni` does not stay up").cause(status);
+                    return Err(explain(cx, OMNI, ended).into());
+                }
+                Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)))
+            }
+        },
+    )
+}
+
+/// Where Omni is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub endpoint: String,
+    /// The address to connect to: the one that machines use, whatever this host's DNS says.
+    pub connect: Option<String>,
+    pub ca_file: Option<String>,
+}
+
+impl Place {
+    /// From the settings: at the LAN address when Omni has a name, else at the endpoint itself.
+    pub fn of(cx: &Cx) -> Option<Place> {
+        let endpoint = cx.settings.omni_endpoint(None)?.value;
+        let (host, _) = host_and_port(endpoint.strip_prefix("https://").unwrap_or(&endpoint));
+        let lan = cx.settings.env_file.get("OMNI_LAN_ADDRESS").filter(|_| host.parse::<IpAddr>().is_err());
+        // Only the stack of this project is at the LAN address; OMNI_ENDPOINT may be another one.
+        let own = cx.settings.env_file.get("OMNI_DOMAIN").is_some_and(|domain| host_and_port(domain).0 == host);
+        let connect = lan.filter(|_| own).map(str::to_owned);
+        Some(Place { endpoint, connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) })
+    }
+
+    pub fn words(&self) -> String {
+        match &self.connect {
+            Some(address) => format!("{} at {address}", self.endpoint),
+            None => self.endpoint.clone(),
+        }
+    }
+
+    /// Host, and `host:port` to connect to, for a look at the certificate.
+    pub fn tls(&self) -> (String, String) {
+        let (host, port) = host_and_port(self.endpoint.strip_prefix("https://").unwrap_or(&self.endpoint));
+        let to = self.connect.as_deref().unwrap_or(&host);
+        let to = if to.contains(':') { format!("[{to}]:{port}") } else { format!("{to}:{port}") };
+        (host, to)
+    }
+}
+
+/// Host and port of `host[:port][/…]`; 443 without one.
+pub fn host_and_port(text: &str) -> (String, u16) {
+    let text = text.split('/').next().unwrap_or_default();
+    if let Some((host, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (host.to_owned(), port.trim_start_matches(':').parse().unwrap_or(443));
+    }
+    match text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host.to_owned(), port),
+        None => (text.to_owned(), 443),
+    }
+}
+
+/// `failure` with what the log of `service` says, where it is a known issue.
+pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
+    let log = Compose::find(cx).and_then(|compose| compose.log(service, 60));
+    let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
+    match issues.find(&log).last() {
+        Some(hit) => {
+            failure.cause.push_str(&format!("\nits log: {}", hit.text));
+            failure.hint = hit.hint();
+            failure.next.push(hit.next());
+        }
+        None => {
+            if let Some(line) = log.lines().rev().find(|line| !line.trim().is_empty()) {
+                failure.cause.push_str(&format!("\nits log ends: {line}"));
+            }
+            failure.next.push(format!("cargo xtask stack-logs {service}"));
+        }
+    }
+    failure
+}
+
+/// The authorities that this machine trusts, and the one that it was told to; `None` when no file of them is found.
+pub fn roots(ca_file: Option<&str>) -> Option<Vec<Certificate>> {
+    // Debian and Alpine, Fedora, macOS and the BSDs.
+    let system = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    let read = |path: &str| {
+        let text = files::read_text_if_there(Path::new(path)).ok().flatten()?;
+        certificate::read_pem(&text).ok()
+    };
+    let own = ca_file.and_then(read);
+    let system = system.iter().find_map(|path| read(path));
+    if own.is_none() && system.is_none() {
+        return None;
+    }
+    Some(own.into_iter().chain(system).flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports_are_told_apart() {
+        let cases = [
+            ("omni.example.com", "omni.example.com", 443),
+            ("127.0.0.1:8099", "127.0.0.1", 8099),
+            ("[fd00::1]:8443/x", "fd00::1", 8443),
+            ("omni.example.com/eula", "omni.example.com", 443),
+        ];
+        for (text, host, port) in cases {
+            assert_eq!(host_and_port(text), (host.to_owned(), port));
+        }
+    }
+
+    #[test]
+    fn a_sidecar_that_ended_takes_all_along() {
+        let container = |service: &str, state: &str| -> Container {
+            serde_json::from_str(&format!(r#"{{"Service":"{service}","Name":"x","State":"{state}"}}"#)).unwrap()
+        };
+        assert!(out_of_step(&[container(SIDECAR, "exited"), container(OMNI, "running")]));
+        assert!(out_of_step(&[container(OMNI, "running")]));
+        assert!(!out_of_step(&[container(SIDECAR, "running"), container(OMNI, "exited")]));
+        assert!(!out_of_step(&[]));
+    }
+}

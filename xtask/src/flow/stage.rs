@@ -1,0 +1,140 @@
+//! Copies of what was checked, for omnictl to read: an edit that is saved while a task runs then reaches Omni with the next
+//! run, checked like any other, and not half-way through this one.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::flow::inputs::Template;
+use domain::failure::{Code, Failure};
+use domain::plan::CheckedFile;
+use runtime::cx::Cx;
+use runtime::files::{self, Scratch};
+
+/// A scratch directory of this run, removed with the value.
+pub struct Stage {
+    dir: Scratch,
+}
+
+/// A template as omnictl is to read it.
+pub struct Staged {
+    pub file: PathBuf,
+    /// What it reads in its place: must be the same when it is read.
+    pub unchanged: Vec<CheckedFile>,
+}
+
+impl Stage {
+    fn new(cx: &Cx) -> Result<Stage, Failure> {
+        Ok(Stage { dir: Scratch::new(&cx.paths.scratch_root(), "checked")? })
+    }
+
+    /// A copy of a file of machine classes.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Stage, PathBuf), Failure> {
+        let stage = Stage::new(cx)?;
+        let copy = stage.dir.path().join(file_name(&file.path));
+        files::write_atomically(&copy, &file.bytes, files::PRIVATE)?;
+        Ok((stage, copy))
+    }
+
+    /// Copies of templates, each with the files that it names. One that names a file by an absolute path, or outside of its
+    /// directory, stays where it is: a copy would mean another file by it.
+    ///
+    /// # Errors
+    /// When a copy cannot be written.
+    pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Stage, Vec<Staged>), Failure> {
+        let stage = Stage::new(cx)?;
+        let copy =
+            |(at, template): (usize, &Template)| stage.template(&stage.dir.path().join(at.to_string()), template);
+        let staged = templates.iter().enumerate().map(copy).collect::<Result<_, _>>()?;
+        Ok((stage, staged))
+    }
+
+    fn template(&self, dir: &Path, template: &Template) -> Result<Staged, Failure> {
+        let Template { file, beside, .. } = template;
+        let places: Option<Vec<PathBuf>> = beside.iter().map(|(name, _)| inside(name)).collect();
+        let Some(places) = places else {
+            let folder = file.path.parent().unwrap_or(Path::new("."));
+            let named =
+                beside.iter().map(|(name, bytes)| CheckedFile { path: folder.join(name), bytes: bytes.clone() });
+            return Ok(Staged {
+                file: file.path.clone(),
+                unchanged: std::iter::once(file.clone()).chain(named).collect(),
+            });
+        };
+        for (place, (_, bytes)) in places.iter().zip(beside) {
+            files::write_atomically(&dir.join(place), bytes, files::PRIVATE)?;
+        }
+        let copy = dir.join(file_name(&file.path));
+        files::write_atomically(&copy, &file.bytes, files::PRIVATE)?;
+        Ok(Staged { file: copy, unchanged: Vec::new() })
+    }
+}
+
+fn file_name(path: &Path) -> &Path {
+    path.file_name().map_or(Path::new("file.yaml"), Path::new)
+}
+
+/// A relative path that stays inside its directory, without dots.
+fn inside(name: &str) -> Option<PathBuf> {
+    let mut place = PathBuf::new();
+    for part in Path::new(name).components() {
+        match part {
+            Component::Normal(part) => place.push(part),
+            Component::CurDir => {}
+            Component::ParentDir => place.pop().then_some(())?,
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!place.as_os_str().is_empty()).then_some(place)
+}
+
+/// Refuses to go on with a file that is not what was checked.
+///
+/// # Errors
+/// [`Code::Conflict`] with the path.
+pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
+    if files::read_if_there(&checked.path)?.as_deref() == Some(&checked.bytes) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Conflict, format!("`{}` changed after it was checked", cx.paths.show(&checked.path)))
+        .cause("what it holds now was neither checked nor shown, so it was not synced")
+        .hint("run the same command again"))
+}
+
+/// `failure` with the operator's file in place of its copy.
+pub fn named(cx: &Cx, failure: Failure, copy: &Path, original: &Path) -> Failure {
+    renamed(failure, &[&copy.to_string_lossy(), &cx.paths.show(copy)], &cx.paths.show(original))
+}
+
+fn renamed(mut failure: Failure, copies: &[&str], shown: &str) -> Failure {
+    for text in [&mut failure.message, &mut failure.cause, &mut failure.hint] {
+        copies.iter().for_each(|copy| *text = text.replace(copy, shown));
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_inside_the_directory_are_copied() {
+        let place = |name: &str| inside(name).map(|place| place.to_string_lossy().into_owned());
+        assert_eq!(place("patches/a.yaml").as_deref(), Some("patches/a.yaml"));
+        assert_eq!(place("./x/../patches//a.yaml").as_deref(), Some("patches/a.yaml"));
+        for outside in ["../a.yaml", "x/../../a.yaml", "/etc/a.yaml", "", "."] {
+            assert_eq!(place(outside), None, "{outside:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_names_the_operators_file() {
+        let failure = Failure::new(Code::Invalid, "applying `target/xtask-checked-7/a.yaml`: no")
+            .cause("/p/target/xtask-checked-7/a.yaml:3: bad");
+        let copies = ["/p/target/xtask-checked-7/a.yaml", "target/xtask-checked-7/a.yaml"];
+        let failure = renamed(failure, &copies, "machine-classes/a.yaml");
+        assert_eq!(failure.message, "applying `machine-classes/a.yaml`: no");
+        assert_eq!(failure.cause, "machine-classes/a.yaml:3: bad");
+    }
+}

@@ -1,0 +1,37 @@
+//! `lab-faults`: what can be made to go wrong in the lab, for `lab-up --fault` and `rehearse --fault`.
+
+use serde_json::json;
+
+use crate::cli::LabFaults;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::nearest;
+use runtime::cx::Cx;
+use runtime::tool::lab;
+use runtime::tool::lab::faults::{self, Fault};
+use runtime::ui::table;
+
+pub fn run(args: &LabFaults, cx: &Cx) -> anyhow::Result<Outcome> {
+    let program = lab::built(cx)?;
+    let mut faults = faults::table(cx, &program)?;
+    if let Some(group) = &args.group {
+        let mut groups: Vec<String> = faults.iter().map(|fault| fault.group.clone()).collect();
+        groups.dedup();
+        if !groups.contains(group) {
+            let known: Vec<&str> = groups.iter().map(String::as_str).collect();
+            return Err(Failure::new(Code::Usage, format!("there is no group `{group}`"))
+                .cause(format!("the groups are {}", known.join(", ")))
+                .hint(nearest::suggestion(group, &known))
+                .into());
+        }
+        faults.retain(|fault| fault.group == *group);
+    }
+    let row = |fault: &Fault| vec![fault.group.clone(), fault.name.clone(), fault.does.clone(), fault.heals.clone()];
+    let rows: Vec<Vec<String>> = faults.iter().map(row).collect();
+    cx.ui.data(&table(&["GROUP", "FAULT", "WHAT THE FAR END DOES", "WHAT ENDS IT"], &rows));
+    let summary = match &args.group {
+        Some(group) => format!("{} faults of the group {group}", faults.len()),
+        None => format!("{} faults", faults.len()),
+    };
+    Ok(Outcome::done(summary).with(json!({ "faults": faults })).next("cargo xtask rehearse --fault NAME"))
+}

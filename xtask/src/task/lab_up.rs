@@ -1,0 +1,118 @@
+//! `lab-up`: a lab that keeps running, to play with. Proxmox, Omni, its provider, omnictl and docker are simulated on
+//! loopback; the tasks that are run against it are the real ones.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::{LabSize, LabUp};
+use crate::flow::apply;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::plan::{Action, Plan};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::proc;
+use runtime::tool::lab::{self, Options, faults};
+use runtime::ui::Done;
+
+pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
+    let dir = cx.paths.lab();
+    if args.dump {
+        return dump(cx, &dir);
+    }
+    let _lock = cx.lock_checkout()?;
+    if running(cx, &dir) {
+        return Err(Failure::new(Code::Conflict, "a lab is running already")
+            .cause(format!("in {}", cx.paths.show(&dir)))
+            .next("cargo xtask lab-down")
+            .into());
+    }
+    if cx.dry_run {
+        let mut plan = Plan::default();
+        let effect = format!("simulated services on loopback, files in {}", cx.paths.show(&dir));
+        plan.push("start", "a lab", effect, "cargo xtask lab-down", Action::ByTask);
+        return Ok(apply::planned(cx, &plan));
+    }
+    let program = lab::built(cx)?;
+    let known = faults::table(cx, &program)?;
+    for text in &args.fault {
+        faults::named(&known, text)?;
+    }
+    let _ = fs::remove_dir_all(&dir);
+    let options = Options {
+        clock: args.clock,
+        faults: args.fault.clone(),
+        latency_ms: args.latency_ms,
+        size: size_words(&args.size),
+    };
+    let ready = cx.ui.step("lab", "the lab is up", || {
+        let started = lab::start(&program, &dir, &options, false);
+        let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
+        // It lives on without us; `lab-down` ends it.
+        drop(child);
+        let detail = format!("pid {}, clock {}", ready.pid, options.clock);
+        Ok(Done::changed(ready, detail))
+    })?;
+    let project = dir.join("project");
+    let made = lab::make_project(&cx.paths, &project, &ready).and_then(|()| take_over(&dir, &project));
+    if let Err(error) = made {
+        // A lab without a project is of no use, and a second one is refused while it runs.
+        lab::stop(cx, &program, &dir)?;
+        let _ = fs::remove_dir_all(&dir);
+        return Err(error);
+    }
+    let (env_file, project_dir) = (cx.paths.show(&ready.env_file), cx.paths.show(&project));
+    let data = json!({
+        "env_file": ready.env_file, "proxmox_url": ready.proxmox_url, "omni_endpoint": ready.omni_endpoint,
+        "ca_file": ready.ca_file, "project_dir": project, "pid": ready.pid, "bin_dir": ready.bin_dir,
+    });
+    Ok(Outcome::done("the lab is up; what it simulates is on loopback only")
+        .with(data)
+        .next(format!(". {env_file}"))
+        .next(format!("cargo xtask --project-dir {project_dir} provider-setup"))
+        .next("cargo xtask lab-down"))
+}
+
+/// What is asked for of the size, in the lab's own words.
+fn size_words(size: &LabSize) -> Vec<String> {
+    let LabSize { nodes, vms, storages, clusters, tool_start_ms } = size;
+    let all = [
+        ("--nodes", nodes),
+        ("--vms", vms),
+        ("--storages", storages),
+        ("--clusters", clusters),
+        ("--tool-start-ms", tool_start_ms),
+    ];
+    let given = all.into_iter().filter_map(|(word, number)| Some([word.to_owned(), number.as_ref()?.to_string()]));
+    given.flatten().collect()
+}
+
+fn dump(cx: &Cx, dir: &Path) -> anyhow::Result<Outcome> {
+    let program = lab::built(cx)?;
+    let state = lab::state_of(cx, &program, dir)?;
+    cx.ui.data(&serde_json::to_string_pretty(&state)?);
+    Ok(Outcome::done("the state of the lab's far ends").with(state))
+}
+
+/// Whether the lab of `dir` lives: its process is there, and it answers.
+fn running(cx: &Cx, dir: &Path) -> bool {
+    let Ok(Some(text)) = files::read_text_if_there(&dir.join("lab.json")) else { return false };
+    let pid = serde_json::from_str::<Value>(&text).ok().and_then(|lab| lab["pid"].as_u64());
+    let alive = pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists() || cfg!(target_os = "macos"));
+    alive && lab::built(cx).is_ok_and(|program| lab::state_of(cx, &program, dir).is_ok())
+}
+
+/// The files of the classes and clusters that a lab of some size begins with, into its project.
+fn take_over(lab: &Path, project: &Path) -> anyhow::Result<()> {
+    let shell = proc::shell()?;
+    for folder in ["machine-classes", "clusters"] {
+        if lab.join(folder).is_dir() {
+            for file in shell.read_dir(lab.join(folder))? {
+                shell.copy_file(&file, project.join(folder))?;
+            }
+        }
+    }
+    Ok(())
+}

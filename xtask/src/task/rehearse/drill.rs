@@ -1,0 +1,90 @@
+//! `rehearse --fault NAME`: something goes wrong, as it does in the field.
+//!
+//! 1. The lab is up with the fault in it.
+//! 2. The tasks that lead there run; none of them may fail yet.
+//! 3. The task that meets the fault runs, and ends as it does in the field.
+//! 4. What happened, what the task said and what ends the fault are shown; everything is removed.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::{Lab, Ran, planned, play, start, task};
+use crate::cli::Rehearse;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::lab::faults::{self, Fault};
+use runtime::ui::{Status, millis};
+
+pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> {
+    let table = faults::table(cx, program)?;
+    let mut chosen = Vec::new();
+    for text in &args.fault {
+        chosen.push(faults::named(&table, text)?);
+    }
+    // Several bite together; the first says how far the runbook goes.
+    let Some(fault) = chosen.first() else { return Err(anyhow::anyhow!("no fault was asked for")) };
+    let lines: Vec<Vec<String>> = fault.before.iter().chain([&fault.task]).map(|line| faults::words(line)).collect();
+    if cx.dry_run {
+        return Ok(planned(cx, &lines));
+    }
+    cx.ui.say(&format!("\nfault {}: {}\n  seen in: {}\n", fault.name, fault.does, fault.source));
+    let (lab, project) = start(args, cx, program)?;
+    let mut ran = Vec::new();
+    for line in &fault.before {
+        match line.strip_prefix("edit ") {
+            Some(change) => edit(cx, &project, change)?,
+            None => ran.push(task(cx, &lab, &project, &faults::words(line))?),
+        }
+    }
+    let met = meet(cx, &lab, &project, fault)?;
+    let tasks: Vec<Value> = ran.iter().chain([&met]).map(Ran::json).collect();
+    let data = json!({ "fault": fault, "tasks": tasks, "stopped_at": met.document, "exit": met.code });
+    let code = met.code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
+    if met.code != Some(fault.exit) {
+        return Err(Failure::new(Code::Failed, format!("`{}` {code}, and not with {}", met.line, fault.exit))
+            .cause(format!("the fault {} did not end it as it does in the field", fault.name))
+            .hint("what the task said stands above; a fault that is to pass (NAME:WHEN) may have passed")
+            .with(data)
+            .into());
+    }
+    let summary = match met.code {
+        Some(0) => format!("rehearsed the fault {}: `{}` bore it", fault.name, met.line),
+        _ => format!("rehearsed the fault {}: `{}` {code}, as it does in the field", fault.name, met.line),
+    };
+    Ok(Outcome::done(summary).with(data).next("cargo xtask lab-faults"))
+}
+
+/// Step 3, and what is to be learnt from it.
+fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Ran> {
+    let met = play(cx, lab, project, &faults::words(&fault.task))?;
+    let detail = format!("exit {}, {}", met.code.unwrap_or(-1), millis(met.elapsed.as_millis() as u64));
+    cx.ui.note("met", met.line.clone(), if met.code == Some(0) { Status::Ok } else { Status::Warning }, detail);
+    // The table names no cluster; here it is that of the rehearsal.
+    let heals = fault.heals.replace("CLUSTER", super::CLUSTER);
+    let rows = [
+        ("what happened", &fault.does),
+        ("seen in", &fault.source),
+        ("a good task says", &fault.says),
+        ("what ends it", &heals),
+    ];
+    let text: String = rows.iter().map(|(name, words)| format!("{name:>17}: {words}\n")).collect();
+    cx.ui.data(&format!("\n{text}"));
+    Ok(met)
+}
+
+/// A line of a file is changed, as an operator would: `FILE: FROM -> TO`.
+fn edit(cx: &Cx, project: &Path, change: &str) -> anyhow::Result<()> {
+    let (file, change) = change.split_once(": ").context("an edit names its file")?;
+    let (from, to) = change.split_once(" -> ").context("an edit says what becomes of what")?;
+    let path = project.join(file);
+    let text = files::read_text_if_there(&path)?.unwrap_or_default();
+    if !text.contains(from) {
+        return Err(Failure::new(Code::Failed, format!("{file} does not say `{from}`")).into());
+    }
+    cx.ui.say(&format!("\n$ $EDITOR {file}   # {from} becomes {to}"));
+    Ok(files::write_atomically(&path, text.replacen(from, to, 1).as_bytes(), files::PRIVATE)?)
+}
