@@ -42,8 +42,8 @@ if command -v gpg >/dev/null; then
   cd "$work/project"
   {
     echo 'set -euo pipefail'
-    blocks "$kit/docs/gpg-key-setup.md" 'Make it'
-    blocks "$kit/docs/gpg-key-setup.md" 'Prove it' | grep -v '^docker \|^docker volume'
+    blocks "$kit/docs/how-to/gpg-key-setup.md" 'Make it'
+    blocks "$kit/docs/how-to/gpg-key-setup.md" 'Prove it' | grep -v '^docker \|^docker volume'
   } >"$work/gpg.sh"
   bash "$work/gpg.sh" >"$work/gpg.out" 2>"$work/gpg.err" || {
     cat "$work/gpg.err" >&2

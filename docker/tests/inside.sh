@@ -591,14 +591,14 @@ test_reboot() {
   check '… the provider runs' eventually 20 is_running proxmox-provider
 }
 
-# The commands of docs/operations.md, as they stand there.
+# The commands of docs/how-to/operations.md, as they stand there.
 from_guide() { # HEADING
   awk -v heading="## $1" '$0 == heading { on = 1; next } /^## / { on = 0 } on && /^```$/ { code = 0 } on && code { print } on && /^```sh$/ { code = 1 }' \
-    "$kit/docs/operations.md" | grep -v '^cargo '
+    "$kit/docs/how-to/operations.md" | grep -v '^cargo '
 }
 
 test_backup() {
-  echo '# backup, and restore on another host, as docs/operations.md says'
+  echo '# backup, and restore on another host, as docs/how-to/operations.md says'
   local id
   id=$(omni_id)
   from_guide Backup >"$work/backup.sh"

@@ -287,7 +287,7 @@ options! {
         pub force: bool = "--force";
         /// Apply it at once
         pub apply: bool = "--apply";
-        /// Pass by the errors of this rule; docs/checks.md lists them all
+        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }
 
@@ -300,7 +300,7 @@ options! {
         pub offline: bool = "--offline";
         /// Rewrite older forms into the real one, and explain each change
         pub convert: bool = "--convert";
-        /// Pass by the errors of this rule; docs/checks.md lists them all
+        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }
 
@@ -309,7 +309,7 @@ options! {
         pub name: Option<String> = "NAME", |arg| arg.required_unless_present("all").conflicts_with("all");
         /// Apply every file in machine-classes/
         pub all: bool = "--all";
-        /// Pass by the errors of this rule; docs/checks.md lists them all
+        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }
 
@@ -348,7 +348,7 @@ options! {
         pub no_wait: bool = "--no-wait";
         /// Allow the run to destroy machines of the cluster NAME without typing the name; may be given more than once
         pub allow_destroy: Vec<String> = "--allow-destroy NAME";
-        /// Pass by the errors of this rule; docs/checks.md lists them all
+        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }
 
@@ -363,7 +363,7 @@ options! {
         pub convert: bool = "--convert";
         /// Talos's own schema of machine configurations, as it publishes it, to decide about patches
         pub talos_schema: Option<PathBuf> = "--talos-schema FILE";
-        /// Pass by the errors of this rule; docs/checks.md lists them all
+        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }
 
@@ -376,7 +376,7 @@ options! {
         pub no_wait: bool = "--no-wait";
         /// Allow the run to destroy machines of the cluster NAME without typing the name; may be given more than once
         pub allow_destroy: Vec<String> = "--allow-destroy NAME";
-        /// Pass by the errors of this rule; docs/checks.md lists them all
+        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
         pub allow: Vec<&'static str> = "--allow RULE";
     }
 
@@ -616,7 +616,7 @@ fn rule(text: &str) -> Result<&'static str, String> {
     }
     let near = nearest::several(text, RULES.iter().map(|rule| rule.id), 3);
     Err(match near.as_slice() {
-        [] => format!("there is no rule {text:?}; docs/checks.md lists them"),
+        [] => format!("there is no rule {text:?}; docs/reference/checks.md lists them"),
         near => format!("there is no rule {text:?}; near ones: {}", near.join(", ")),
     })
 }

@@ -219,7 +219,8 @@ fn unknown_kind(file: &str, document: &Node, known: Known<'_>) -> Option<Finding
                 "omnictl {omni} does not know `{kind}` (\"{kind}\" \"v1alpha1\": not registered): 1.{omnictl} is the first \
                  that does"
             );
-            let fix = format!("write the older form of the setting, or update Omni to 1.{omnictl} (docs/upgrade.md)");
+            let fix =
+                format!("write the older form of the setting, or update Omni to 1.{omnictl} (docs/how-to/upgrade.md)");
             return Some(Finding::error("template-patch-kind", place, message, fix));
         }
         None if omnictl > 9 => return unsure(format!("omnictl 1.{omnictl} is the first that knows `{kind}`")),

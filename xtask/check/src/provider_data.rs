@@ -206,7 +206,7 @@ impl Keys<'_> {
         let (message, fix) = match (self.schema, key.since) {
             (Schema::Live(_) | Schema::Other(_), _) => (
                 format!("`{name}` is not in the schema of the provider that Omni has: it ignores the key"),
-                "remove it, or update the provider (docs/upgrade.md)".to_owned(),
+                "remove it, or update the provider (docs/how-to/upgrade.md)".to_owned(),
             ),
             (_, Since::Unreleased) => (
                 format!("`{name}` is in no release of the provider (its pull request 81 is open), which ignores it"),
@@ -214,7 +214,7 @@ impl Keys<'_> {
             ),
             (Schema::BuiltIn(Some(release)), Since::Release(since)) => (
                 format!("provider {release} ignores `{name}` silently: {since} is the first release that reads it"),
-                format!("remove it, or update the provider in docker/compose.yaml to {since} (docs/upgrade.md)"),
+                format!("remove it, or update the provider in docker/compose.yaml to {since} (docs/how-to/upgrade.md)"),
             ),
             (Schema::BuiltIn(None), Since::Release(since)) => (
                 format!("provider {since} is the first release that reads `{name}`: an older one ignores it silently"),

@@ -191,7 +191,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
         if let Some(running) = found.running.as_deref().filter(|running| running != pinned) {
             all = all.and(
                 Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml says {pinned}"))
-                    .fix("read docs/upgrade.md, make a backup, then `cargo xtask stack-up`"),
+                    .fix("read docs/how-to/upgrade.md, make a backup, then `cargo xtask stack-up`"),
             );
         }
     }

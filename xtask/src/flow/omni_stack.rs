@@ -46,7 +46,7 @@ pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> 
     Err(Failure::new(Code::Conflict, format!("remaking `{}` would lose Omni's data", omni.name))
         .cause(bad.join("\n"))
         .hint(format!(
-            "copy the data out first: `docker cp {}:/_out - > omni-data.tar`; then put it on the volumes of docker/compose.yaml (docs/operations.md, Restore)",
+            "copy the data out first: `docker cp {}:/_out - > omni-data.tar`; then put it on the volumes of docker/compose.yaml (docs/how-to/operations.md, Restore)",
             omni.name
         )))
 }

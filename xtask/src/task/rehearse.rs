@@ -116,7 +116,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary)
         .with(data)
         .next("cargo xtask lab-up")
-        .next("docs/deployment.md goes through the real thing"))
+        .next("docs/how-to/deployment.md goes through the real thing"))
 }
 
 fn planned(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {

@@ -396,7 +396,7 @@ fn a_rule_is_allowed_by_its_name_and_the_output_says_so() {
     let document = project.run(&wrong).exits(2).json();
     assert_eq!(document["error"]["code"], "usage");
     assert!(document["error"]["message"].as_str().unwrap().contains("providerdata-sockets"), "{document:#}");
-    project.run(&["cluster-sync", "x", "--allow", "nonsense-of-mine"]).exits(2).says(&["docs/checks.md"]);
+    project.run(&["cluster-sync", "x", "--allow", "nonsense-of-mine"]).exits(2).says(&["docs/reference/checks.md"]);
 }
 
 #[test]

@@ -8,14 +8,16 @@ use xtask::cli::Cli;
 use crate::sandbox::root;
 
 /// Pages that people copy commands from.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 12] = [
     "README.md",
-    "docs/deployment.md",
-    "docs/operations.md",
-    "docs/upgrade.md",
-    "docs/networking.md",
-    "docs/gpg-key-setup.md",
-    "docs/questions.md",
+    "docs/tutorial/rehearsal.md",
+    "docs/reference/settings.md",
+    "docs/how-to/deployment.md",
+    "docs/how-to/operations.md",
+    "docs/how-to/upgrade.md",
+    "docs/explanation/networking.md",
+    "docs/how-to/gpg-key-setup.md",
+    "docs/how-to/questions.md",
     "docker/README.md",
     "docker/TROUBLESHOOTING.md",
     "tsidp/README.md",
@@ -352,7 +354,7 @@ fn versions_are_pinned_in_one_place() {
     let omni = pinned("ghcr.io/siderolabs/omni");
     let provider = pinned("ghcr.io/siderolabs/omni-infra-provider-proxmox");
     let tailscale = pinned("docker.io/tailscale/tailscale");
-    let upgrade = read("docs/upgrade.md");
+    let upgrade = read("docs/how-to/upgrade.md");
     let lib = read("tsidp/lib.sh");
     let tsidp = lib.lines().find_map(|line| line.strip_prefix("readonly TSIDP_DEFAULT_VERSION=")).expect("a default");
     let cluster = read("clusters/matrix.yaml");
@@ -369,7 +371,7 @@ fn versions_are_pinned_in_one_place() {
         both,
         format!("| tsidp | {tsidp} |"),
     ] {
-        assert!(upgrade.contains(&row), "docs/upgrade.md has no row {row:?}");
+        assert!(upgrade.contains(&row), "docs/how-to/upgrade.md has no row {row:?}");
     }
     for (page, text) in [("README.md", read("README.md")), ("tsidp/install.sh", read("tsidp/install.sh"))] {
         let wanted = if page == "README.md" { [&omni, &provider] } else { [&tsidp.to_owned(), &tsidp.to_owned()] };

@@ -1,4 +1,4 @@
-//! Every rule of the checks: the source of `docs/checks.md`, of the severities and of what the real programs make of it.
+//! Every rule of the checks: the source of `docs/reference/checks.md`, of the severities and of what the real programs make of it.
 //!
 //! A rule's effect is the answer of the program that reads the file: omnictl 1.9.3's `cluster template validate` for
 //! `template-*`, the server of Omni 1.9.3 asked to create the class for `class-*` and `providerdata-*`, both for `yaml-*`.

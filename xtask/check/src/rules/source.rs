@@ -1,4 +1,4 @@
-//! Which upstream source makes a rule so: what `docs/checks.md` cites, so that a newer release can be compared with it.
+//! Which upstream source makes a rule so: what `docs/reference/checks.md` cites, so that a newer release can be compared with it.
 
 const MODELS: &str = "siderolabs/omni v1.9.3 client/pkg/template/internal/models/";
 const VALIDATIONS: &str = "siderolabs/omni v1.9.3 internal/backend/runtime/omni/validations/";

@@ -150,7 +150,7 @@ impl Checker<'_> {
         };
         let fix = match newest {
             Some(newest) if !refused => {
-                format!("use Talos 1.{least} to 1.{newest}, or update Omni first (docs/upgrade.md)")
+                format!("use Talos 1.{least} to 1.{newest}, or update Omni first (docs/how-to/upgrade.md)")
             }
             _ => "use a newer Talos".to_owned(),
         };
@@ -170,7 +170,7 @@ impl Checker<'_> {
                  cluster stays \"Reconfiguring\" and its machines cannot be reset (siderolabs/omni issue 3360)",
                 version::bare(talos)
             );
-            let fix = "use Talos 1.13.9 or older, or update Omni to 1.10.6 or later (docs/upgrade.md)";
+            let fix = "use Talos 1.13.9 or older, or update Omni to 1.10.6 or later (docs/how-to/upgrade.md)";
             self.error("template-talos-meta", t.talos_at, message, fix);
         }
     }
@@ -181,7 +181,7 @@ impl Checker<'_> {
             match self.context.omni {
                 Some(omni) if omni.is_before(*since, 0) => {
                     let message = format!("omnictl {omni} does not know `{key}`: 1.{since} is the first that does");
-                    let fix = format!("remove it, or update Omni to 1.{since} (docs/upgrade.md)");
+                    let fix = format!("remove it, or update Omni to 1.{since} (docs/how-to/upgrade.md)");
                     self.error("template-key-too-new", *at, message, &fix);
                 }
                 None if *since > 9 => {

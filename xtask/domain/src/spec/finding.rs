@@ -28,7 +28,7 @@ impl Severity {
 /// as JSON it is flat: `{rule, severity, file, line, column, message, fix}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Id of the rule, stable across releases: what `--allow` names and `docs/checks.md` explains.
+    /// Id of the rule, stable across releases: what `--allow` names and `docs/reference/checks.md` explains.
     pub rule: &'static str,
     pub severity: Severity,
     pub place: Place,

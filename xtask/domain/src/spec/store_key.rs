@@ -52,7 +52,8 @@ impl Part {
 /// Why Omni could not use it.
 pub fn judge(text: &str, now: u64) -> Result<StoreKey, Unfit> {
     let no = |why: &str, fix: &str| Err(Unfit { why: why.to_owned(), fix: fix.to_owned() });
-    let export = "export the private key: `gpg --armor --export-secret-keys FINGERPRINT` (docs/gpg-key-setup.md)";
+    let export =
+        "export the private key: `gpg --armor --export-secret-keys FINGERPRINT` (docs/how-to/gpg-key-setup.md)";
     if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {
         return no("it is the public half of a key", export);
     }
@@ -62,7 +63,7 @@ pub fn judge(text: &str, now: u64) -> Result<StoreKey, Unfit> {
     if parts.iter().any(|part| part.locked) {
         return no(
             "it has a passphrase, and Omni cannot be asked for one",
-            "make a key without one, before Omni's first start: a start with this key spoils the empty store (docs/gpg-key-setup.md)",
+            "make a key without one, before Omni's first start: a start with this key spoils the empty store (docs/how-to/gpg-key-setup.md)",
         );
     }
     if primary.revoked {

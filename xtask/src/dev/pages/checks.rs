@@ -1,4 +1,4 @@
-//! `docs/checks.md`: every rule of the checks, from [`RULES`].
+//! `docs/reference/checks.md`: every rule of the checks, from [`RULES`].
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! `docs/faults.md`: what can be made to go wrong in the lab, from `lab/data/faults.yaml`. The two packages share no code;
+//! `docs/reference/faults.md`: what can be made to go wrong in the lab, from `lab/data/faults.yaml`. The two packages share no code;
 //! this is the lab's data, read as anybody would.
 
 use std::fmt::Write;

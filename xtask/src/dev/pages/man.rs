@@ -1,4 +1,4 @@
-//! `docs/xtask.1`: the manual page, from clap's model of the command line. `man docs/xtask.1` shows it.
+//! `docs/reference/xtask.1`: the manual page, from clap's model of the command line. `man docs/reference/xtask.1` shows it.
 
 use clap::{Arg, Command};
 

@@ -7,6 +7,7 @@ pub mod faults;
 pub mod issues;
 pub mod man;
 pub mod recording;
+pub mod svg;
 pub mod tasks;
 
 use std::collections::BTreeMap;
@@ -33,9 +34,13 @@ pub struct Inputs {
 
 /// All generated pages. A new one is a row here.
 pub const PAGES: &[Page] = &[
-    Page { path: "docs/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
-    Page { path: "docs/checks.md", source: "xtask/check/src/rules/table.rs", render: |_, _| Ok(checks::render()) },
-    Page { path: "docs/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
+    Page { path: "docs/reference/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
+    Page {
+        path: "docs/reference/checks.md",
+        source: "xtask/check/src/rules/table.rs",
+        render: |_, _| Ok(checks::render()),
+    },
+    Page { path: "docs/reference/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
     Page {
         path: "mise.toml",
         source: "xtask/src/cli.rs",
@@ -57,11 +62,20 @@ pub const PAGES: &[Page] = &[
         source: "xtask/data/known-issues.yaml",
         render: |_, _| Ok(issues::reference(runtime::triage::Issues::read()?.list())),
     },
-    Page { path: "docs/faults.md", source: faults::SOURCE, render: |_, inputs| faults::render(&inputs.faults) },
     Page {
-        path: "README.md",
+        path: "docs/reference/faults.md",
+        source: faults::SOURCE,
+        render: |_, inputs| faults::render(&inputs.faults),
+    },
+    Page {
+        path: "docs/tutorial/rehearsal.md",
         source: "docs/recordings/",
         render: |old, inputs| recording::insert(old, &inputs.recordings),
+    },
+    Page {
+        path: "docs/recordings/rehearse.svg",
+        source: "docs/recordings/",
+        render: |_, inputs| Ok(svg::render(inputs.recordings.get("rehearse").ok_or("it was not recorded yet")?)),
     },
 ];
 

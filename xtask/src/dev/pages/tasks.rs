@@ -1,4 +1,4 @@
-//! `docs/tasks.md`: the task reference, from clap's model of the command line.
+//! `docs/reference/tasks.md`: the task reference, from clap's model of the command line.
 
 use clap::{Arg, Command};
 

@@ -196,7 +196,7 @@ pub fn boot(seen: &Seen<'_>) -> Diagnosis {
         let unit = files::read_text_if_there(Path::new("/etc/systemd/system/omni-scale.service")).ok().flatten();
         if unit.as_deref().is_some_and(creates) {
             return Err(Diagnosis::warning("omni-scale.service is an older one, which recreates containers at boot: a changed tag upgrades Omni then")
-                .fix("install docker/omni-scale.service again (docs/deployment.md, step 6)"));
+                .fix("install docker/omni-scale.service again (docs/how-to/deployment.md, step 6)"));
         }
         Ok(match (unit.is_some(), wanted.symlink_metadata().is_ok()) {
             (true, true) => Diagnosis::ok("omni-scale.service is enabled"),

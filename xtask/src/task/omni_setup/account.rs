@@ -116,7 +116,7 @@ pub fn look(cx: &Cx, name: &str) -> Result<KnownAccount, Failure> {
 /// The service accounts that there are, and whether it takes the operator's own login to see them: a key that has expired
 /// cannot renew itself, and one with a smaller role not make another.
 fn administrator(cx: &Cx) -> Result<(Vec<String>, bool), Failure> {
-    let hint = "log in to omnictl as an administrator, as docs/deployment.md says in step 6, or give an administrator's key \
+    let hint = "log in to omnictl as an administrator, as docs/how-to/deployment.md says in step 6, or give an administrator's key \
                 in OMNI_SERVICE_ACCOUNT_KEY";
     let failure = match Omnictl::find(cx).and_then(|omnictl| omnictl.service_accounts()) {
         Ok(names) => return Ok((names, false)),

@@ -177,10 +177,10 @@ fn a_stale_page_is_found_and_rendered_anew() {
     kit.copies(&crate::docs::pages().iter().map(String::as_str).collect::<Vec<_>>());
     kit.copies(&["docker/compose.yaml", "docs/recordings/rehearse.txt", "lab/data/faults.yaml"]);
     kit.passes("docs");
-    let page = fs::read_to_string(kit.path().join("docs/tasks.md")).unwrap();
-    kit.write("docs/tasks.md", &page.replacen("# Tasks", "# Chores", 1));
-    kit.finds("docs", "docs/tasks.md:1", "cargo xtask docs");
+    let page = fs::read_to_string(kit.path().join("docs/reference/tasks.md")).unwrap();
+    kit.write("docs/reference/tasks.md", &page.replacen("# Tasks", "# Chores", 1));
+    kit.finds("docs", "docs/reference/tasks.md:1", "cargo xtask docs");
     let (code, _, stderr) = kit.xtask(&["ci", "--only", "docs", "--fix"]);
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(fs::read_to_string(kit.path().join("docs/tasks.md")).unwrap(), page);
+    assert_eq!(fs::read_to_string(kit.path().join("docs/reference/tasks.md")).unwrap(), page);
 }

@@ -338,5 +338,5 @@ fn people_are_told_why_and_what_to_do() {
         ran.stdout
     );
     assert!(ran.stdout.contains("fix: set OMNI_PROVIDER_ID in docker/.env to Proxmox"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("read: docs/deployment.md#7-the-proxmox-provider"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("read: docs/how-to/deployment.md#7-the-proxmox-provider"), "{}", ran.stdout);
 }

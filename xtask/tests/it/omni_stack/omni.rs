@@ -268,7 +268,7 @@ fn a_key_that_may_not_renew_itself_is_renewed_by_its_operator() {
         let ran = hub.run(&words);
         assert_ne!(ran.exit, 0, "nobody else is logged in: {}", ran.stdout);
         let hint = ran.document()["error"]["hint"].as_str().unwrap().to_owned();
-        assert!(old == "junk" || hint.contains("docs/deployment.md"), "{hint}");
+        assert!(old == "junk" || hint.contains("docs/how-to/deployment.md"), "{hint}");
         assert!(hub.get("docker/.env").contains(&old));
         let login = hub.dir.join("home/.talos/omni");
         std::fs::create_dir_all(&login).unwrap();

@@ -103,7 +103,7 @@ fn plugin() -> Scratch {
         "docker/TROUBLESHOOTING.md",
         "docker/config.yaml.example",
         "tsidp/README.md",
-        "docs/gpg-key-setup.md",
+        "docs/how-to/gpg-key-setup.md",
     ] {
         write(root, name, "");
     }
@@ -353,7 +353,10 @@ const EDITED: &[(Edit, &str)] = &[
     ),
     (|root| write(root, "skills/omni-proxmox/references/new.md", "# x\n"), "does not link references/new.md"),
     (|root| remove(root, "skills/omni-proxmox/examples/machineclass-ceph.yaml"), "machineclass-ceph.yaml: is missing"),
-    (|root| remove(root, "docs/gpg-key-setup.md"), "the link `../../docs/gpg-key-setup.md` leads nowhere"),
+    (
+        |root| remove(root, "docs/how-to/gpg-key-setup.md"),
+        "the link `../../docs/how-to/gpg-key-setup.md` leads nowhere",
+    ),
     (|root| remove(root, "agents/cluster-guide.md"), "agents/cluster-guide.md: is missing"),
     (|root| remove(root, ".claude/CLAUDE.md"), ".claude/CLAUDE.md: is missing"),
     (|root| remove(root, "Cargo.lock"), "`--locked` fails without it"),

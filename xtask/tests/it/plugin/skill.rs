@@ -98,7 +98,7 @@ fn body_of_skill(page: &Page, directory: &Path) -> Vec<String> {
         "docker/TROUBLESHOOTING.md",
         "docker/config.yaml.example",
         "tsidp/README.md",
-        "docs/gpg-key-setup.md",
+        "docs/how-to/gpg-key-setup.md",
     ] {
         if !targets.contains(&format!("../../{target}")) {
             faults.push(format!("does not link {target}"));
