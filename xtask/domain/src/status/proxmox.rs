@@ -6,11 +6,13 @@
 
 mod access;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, parent, permissions, roles, token_info, zones};
+pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
 
 /// Something that was seen, or why it was not.
 #[derive(Debug, Clone, PartialEq)]
@@ -335,6 +337,42 @@ pub fn storages(node: &str, data: &Value) -> Result<Vec<Storage>, String> {
     let mut storages: Vec<Storage> = entries(data, "storages")?.iter().map(read).collect();
     storages.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(storages)
+}
+
+/// The storages of every node, from `GET /storage` and `GET /cluster/resources?type=storage` in place of a call a node;
+/// `None` where the second leaves out one that a node can use: it wants Datastore.Audit, where a node's own list and the
+/// first also take Datastore.AllocateSpace, and its figures are up to ten seconds old (pve-manager 9.2 `API2/Cluster.pm`
+/// `resources`, `API2Tools.pm` `extract_storage_stats`; pve-storage 9.1 `API2/Storage/Config.pm`).
+pub fn storages_by_node(config: &Value, resources: &Value) -> Option<BTreeMap<String, Vec<Storage>>> {
+    let resources = resources.as_array()?;
+    let config: BTreeMap<String, &Value> =
+        config.as_array()?.iter().map(|entry| (text(&entry["storage"]), entry)).collect();
+    let mut found: BTreeMap<String, Vec<Storage>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for entry in resources.iter().filter(|entry| text(&entry["type"]) == "storage") {
+        let (name, node) = (text(&entry["storage"]), text(&entry["node"]));
+        let described = config.get(&name)?;
+        let total = whole(&entry["maxdisk"])?;
+        found.entry(node.clone()).or_default().push(Storage {
+            kind: text(&described["type"]),
+            available: total.saturating_sub(whole(&entry["disk"]).unwrap_or(0)),
+            total,
+            content: words(&described["content"], &[',']),
+            enabled: true,
+            active: text(&entry["status"]) == "available",
+            shared: flag(&described["shared"]),
+            name: name.clone(),
+            node,
+        });
+        seen.insert(name);
+    }
+    let usable = config.iter().filter(|(_, entry)| !flag(&entry["disable"]));
+    usable.into_iter().all(|(name, _)| seen.contains(name)).then_some(found)
+}
+
+/// The ids of the pools in `GET /pools`: those on which the login has Pool.Audit (pve-manager 9.2 `API2/Pool.pm`).
+pub fn pools(data: &Value) -> Vec<String> {
+    data.as_array().into_iter().flatten().map(|entry| text(&entry["poolid"])).filter(|id| !id.is_empty()).collect()
 }
 
 /// The bridges and vnets in `GET /nodes/{node}/network`.

@@ -59,6 +59,27 @@ impl Permissions {
     }
 }
 
+/// Paths that the tree always has, where the login has anything on them (`get_effective_permissions`).
+const TOP: [&str; 8] = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
+
+/// What the login has on `path`, where the tree leaves no doubt; `None` where only Proxmox can say. `visible`: Proxmox
+/// shows the login the object itself, which it does not without a privilege there.
+///
+/// A path that is not in the tree has no access control entry, or the login has nothing there. One that is visible has no
+/// entry, then, and inherits what propagates from the path above. Where that one hands down nothing, its entries may hide
+/// those further up (`AccessControl.pm` `roles`).
+pub fn certain(tree: &Tree, path: &str, visible: bool) -> Option<BTreeSet<String>> {
+    if let Some(privileges) = tree.get(path) {
+        return Some(privileges.keys().cloned().collect());
+    }
+    if TOP.contains(&path) {
+        return Some(BTreeSet::new());
+    }
+    let above = tree.get(parent(path)?).filter(|_| visible)?;
+    let handed_down = above.iter().filter(|(_, propagates)| **propagates).map(|(privilege, _)| privilege.clone());
+    Some(handed_down.collect()).filter(|handed_down: &BTreeSet<String>| !handed_down.is_empty())
+}
+
 /// The path above: `/a/b` → `/a` → `/` → none.
 pub fn parent(path: &str) -> Option<&str> {
     match path.rfind('/')? {

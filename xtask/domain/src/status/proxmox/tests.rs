@@ -57,6 +57,65 @@ fn bridges_and_guests_are_read() {
     );
 }
 
+#[test]
+fn storages_of_all_nodes_come_from_two_lists() {
+    // The shapes of `PVE::API2Tools::extract_storage_stats` and `PVE::API2::Storage::Config`.
+    let config = json!([
+        {"storage": "local", "type": "dir", "content": "iso,vztmpl", "path": "/var/lib/vz"},
+        {"storage": "fast", "type": "lvmthin", "content": "images", "nodes": "pve2"},
+        {"storage": "old", "type": "nfs", "content": "iso", "disable": 1, "shared": 1}
+    ]);
+    let entry = |storage: &str, node: &str| {
+        json!({"id": format!("storage/{node}/{storage}"), "storage": storage, "node": node, "type": "storage",
+               "status": "available", "plugintype": "x", "content": "y", "shared": 0, "maxdisk": 100, "disk": "30"})
+    };
+    let all = json!([entry("local", "pve1"), entry("local", "pve2"), entry("fast", "pve2"),
+                     {"type": "node", "node": "pve1", "id": "node/pve1"}]);
+    let found = storages_by_node(&config, &all).unwrap();
+    let names = |node: &str| found[node].iter().map(|storage| storage.name.as_str()).collect::<Vec<_>>();
+    assert_eq!((names("pve1"), names("pve2")), (vec!["local"], vec!["local", "fast"]));
+    let fast = &found["pve2"][1];
+    assert_eq!((fast.kind.as_str(), fast.available, fast.total, fast.takes_iso()), ("lvmthin", 70, 100, false));
+    assert!(found["pve1"][0].takes_iso());
+    // Datastore.AllocateSpace alone shows `fast` in the first list only.
+    assert_eq!(storages_by_node(&config, &json!([entry("local", "pve1"), entry("local", "pve2")])), None);
+    // A storage of which the cluster has no figures yet.
+    let fresh = json!({"type": "storage", "storage": "local", "node": "pve1", "status": "unknown"});
+    assert_eq!(storages_by_node(&config, &json!([fresh, entry("fast", "pve2")])), None);
+    assert_eq!(storages_by_node(&Value::Null, &all), None);
+    assert_eq!(storages_by_node(&config, &Value::Null), None);
+}
+
+#[test]
+fn pools_are_read_by_their_ids() {
+    assert_eq!(
+        pools(&json!([{"poolid": "demo-workers", "comment": "x"}, {"poolid": "a/b"}, {}])),
+        ["demo-workers", "a/b"]
+    );
+    assert!(pools(&Value::Null).is_empty());
+}
+
+/// What hides behind a path that is not in the tree: nothing, an inherited privilege, or an entry that forbids.
+#[test]
+fn tree_leaves_no_doubt_about_visible_objects() {
+    let set = |held: &[(&str, bool)]| held.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect();
+    let tree: Tree = [
+        ("/nodes".to_owned(), set(&[("Sys.Audit", true), ("Sys.Console", false)])),
+        ("/storage".to_owned(), set(&[("Datastore.Audit", false)])),
+        ("/storage/own".to_owned(), set(&[("Datastore.Allocate", false)])),
+    ]
+    .into();
+    let certain = |path: &str, visible: bool| certain(&tree, path, visible).map(|held| held.into_iter().collect());
+    let held = |names: &[&str]| -> Option<Vec<String>> { Some(names.iter().map(|name| (*name).to_owned()).collect()) };
+    assert_eq!(certain("/nodes/pve1", true), held(&["Sys.Audit"]));
+    assert_eq!(certain("/nodes/pve1", false), None, "it may have an entry with NoAccess");
+    assert_eq!(certain("/storage/own", false), held(&["Datastore.Allocate"]));
+    assert_eq!(certain("/storage/other", true), None, "an entry of /storage that does not propagate hides one of /");
+    assert_eq!(certain("/vms", false), held(&[]), "Proxmox lists it where there is anything");
+    assert_eq!(certain("/vms/100", true), None);
+    assert_eq!(certain("/sdn/zones/localnetwork/vmbr0", true), None, "an entry between would hide what is above");
+}
+
 fn tree() -> Tree {
     permissions(&json!({
         "/": {"Sys.Audit": 0},
