@@ -1,7 +1,7 @@
 //! `proxmox-audit`: whether the provider's login may do everything that the provider does.
 //!
 //! 1. Look at Proxmox as the provider's own login; read the classes and clusters of this project.
-//! 2. Ask Proxmox, path by path, what this login may do there.
+//! 2. Ask Proxmox what this login may do: once for all paths, and by itself for each that this leaves in doubt.
 //! 3. Walk every call that the provider makes, and say of each privilege whether it is there.
 //! 4. Print the smallest `pveum` script that grants what is missing; warn of too much, and of what will end.
 
@@ -39,8 +39,8 @@ pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::selects);
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
-        let permissions = exact(cx, &login.proxmox, &scope, facts.tree.clone())?;
-        Ok(Done::ok(permissions, format!("{} asked", count(scope.paths().len(), "path"))))
+        let permissions = permissions_on(cx, &login.proxmox, &scope, &facts.tree, &visible(&inventory))?;
+        Ok(Done::ok(permissions, format!("{} checked", count(scope.paths().len(), "path"))))
     })?;
     let rows = permissions::rows(&scope, &permissions);
     let warnings = warnings(&login, &inventory, &facts, &scope, &permissions, &wanted);
@@ -93,16 +93,34 @@ pub struct Verdict {
     pub present: usize,
 }
 
-/// Audits without a step of its own: one line of another task.
+/// Audits without a step of its own: one line of another task, from questions that are all asked at once.
 ///
 /// # Errors
 /// When Proxmox cannot be asked: then nothing is known.
 pub fn lacking(cx: &Cx, proxmox: &Proxmox) -> Result<Verdict, Failure> {
     let (provider, _) = proxmox_inventory::provider_version(cx, None)?;
-    let inventory = proxmox_inventory::observe_quietly(cx, proxmox)?;
-    let facts = ask_quietly(cx, proxmox)?;
-    let scope = Scope::new(provider, &inventory, facts.told(), &wanted(cx)?, &selector::selects);
-    let permissions = exact(cx, proxmox, &scope, facts.tree.clone())?;
+    let wanted = wanted(cx)?;
+    let mut answers = ask_at_once(cx, proxmox, &wanted)?;
+    let mut answer = |path: &str| answers.remove(path).unwrap_or_default();
+    let nodes = proxmox::nodes(&answer(NODES)).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+    let nodes = proxmox_inventory::with_storages(cx, proxmox, nodes, &answer(STORAGE), &answer(RESOURCES))?;
+    let inventory = Inventory { taken_at: String::new(), endpoint: proxmox.url.clone(), version: String::new(), nodes };
+    let tree = answer(PERMISSIONS);
+    // Only a login without any privilege needs an explanation by its token.
+    let token = match tree.as_object().is_none_or(serde_json::Map::is_empty) {
+        true => optional(token(cx, proxmox))?,
+        false => Value::Null,
+    };
+    let facts = Facts::of(
+        [&tree, &answer(ROLES), &token, &Value::Null, &answer(NEXT_ID), &answer(VNETS)],
+        proxmox.login.token_name().unwrap_or_default(),
+    )?;
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::selects);
+    let mut visible = visible(&inventory);
+    visible.extend(proxmox::pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
+    // No VM has this id, and Proxmox deletes the entries of a VM with it (pve-access-control 9.1 `remove_vm_access`).
+    visible.insert(format!("/vms/{}", scope.vmid));
+    let permissions = permissions_on(cx, proxmox, &scope, &facts.tree, &visible)?;
     let rows = permissions::rows(&scope, &permissions);
     let lacks = lacks(&proxmox.login, &rows, &facts).map(|failure| {
         let audit = "`cargo xtask proxmox-audit` prints the pveum lines that grant them";
@@ -110,6 +128,44 @@ pub fn lacking(cx: &Cx, proxmox: &Proxmox) -> Result<Verdict, Failure> {
         failure.hint(hint)
     });
     Ok(Verdict { lacks, present: present(&rows) })
+}
+
+const NODES: &str = "/nodes";
+const STORAGE: &str = "/storage";
+const RESOURCES: &str = "/cluster/resources?type=storage";
+const PERMISSIONS: &str = "/access/permissions";
+const ROLES: &str = "/access/roles";
+const ACL: &str = "/access/acl";
+const NEXT_ID: &str = "/cluster/nextid";
+const VNETS: &str = "/cluster/sdn/vnets";
+const POOLS: &str = "/pools";
+
+/// The answers to all questions whose paths are known beforehand, by path. The audit can do without most of them: only
+/// every login may see the nodes and its own permissions.
+fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Wanted) -> Result<BTreeMap<&'static str, Value>, Failure> {
+    let mut paths = vec![NODES, STORAGE, RESOURCES, PERMISSIONS, ROLES, NEXT_ID];
+    if wanted.machines.iter().any(|machine| !machine.networks.is_empty()) {
+        paths.push(VNETS);
+    }
+    if !wanted.sets.is_empty() || wanted.machines.iter().any(|machine| machine.pool.is_some()) {
+        paths.push(POOLS);
+    }
+    let ask = |path: &'static str| -> Job<'_, Result<(&'static str, Value), Failure>> {
+        Box::new(move || {
+            let answer = proxmox.get(cx, "asking Proxmox what the login may do", path);
+            let needed = [NODES, PERMISSIONS].contains(&path);
+            Ok((path, if needed { answer? } else { optional(answer)? }))
+        })
+    };
+    run_all(paths.into_iter().map(ask).collect(), ALL).into_iter().collect()
+}
+
+/// An answer that is not needed: none where Proxmox refuses it.
+fn optional(answer: Result<Value, Failure>) -> Result<Value, Failure> {
+    match answer {
+        Err(failure) if failure.code != Code::Interrupted => Ok(Value::Null),
+        other => other,
+    }
 }
 
 /// The privileges that are there, each on its path.
@@ -169,17 +225,17 @@ struct Facts {
 
 impl Facts {
     /// From the answers about the tree, roles, the token, the access control list, the next id and vnets.
-    fn of(answers: &[Value], name: &str) -> Result<Facts, Failure> {
-        let tree = proxmox::permissions(&answers[0])
-            .map_err(|why| Failure::new(Code::Failed, format!("/access/permissions: {why}")))?;
-        let vmid = answers[4].as_str().and_then(|id| id.parse().ok()).or_else(|| answers[4].as_u64());
+    fn of([tree, roles, token, acl, next_id, vnets]: [&Value; 6], name: &str) -> Result<Facts, Failure> {
+        let tree =
+            proxmox::permissions(tree).map_err(|why| Failure::new(Code::Failed, format!("{PERMISSIONS}: {why}")))?;
+        let vmid = next_id.as_str().and_then(|id| id.parse().ok()).or_else(|| next_id.as_u64());
         Ok(Facts {
             tree,
-            roles: proxmox::roles(&answers[1]).ok(),
-            token: proxmox::token_info(&answers[2], name),
-            acl: proxmox::acl(&answers[3]),
+            roles: proxmox::roles(roles).ok(),
+            token: proxmox::token_info(token, name),
+            acl: proxmox::acl(acl),
             vmid: vmid.unwrap_or(100),
-            zones: proxmox::zones(&answers[5]),
+            zones: proxmox::zones(vnets),
         })
     }
 
@@ -192,59 +248,45 @@ impl Facts {
     }
 }
 
-/// The answers to the same questions as [`ask`]'s, without steps.
-fn ask_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Facts, Failure> {
-    let name = proxmox.login.token_name().unwrap_or_default();
-    let tree = proxmox.get(cx, "asking Proxmox for the login's permissions", "/access/permissions")?;
+/// The token, from its user's entry or from its own: a login may be allowed to read only one of the two.
+fn token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
+    let Some(name) = proxmox.login.token_name() else { return Ok(Value::Null) };
     let user = format!("/access/users/{}", encoded(&proxmox.login.user()));
-    let paths =
-        ["/access/roles".to_owned(), user, "/access/acl".into(), "/cluster/nextid".into(), "/cluster/sdn/vnets".into()];
-    let ask = |path: String| -> Job<'_, Result<Value, Failure>> {
-        Box::new(move || match proxmox.get(cx, "asking Proxmox about the login", &path) {
-            Err(failure) if failure.code != Code::Interrupted => Ok(Value::Null),
-            other => other,
-        })
-    };
-    let rest = run_all(paths.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<Vec<_>, _>>()?;
-    Facts::of(&[vec![tree], rest].concat(), name)
+    proxmox.get(cx, "asking Proxmox for the user", &user).or_else(|failure| match failure.code {
+        Code::Interrupted => Err(failure),
+        _ => proxmox.get(cx, "asking Proxmox for the token", &format!("{user}/token/{}", encoded(name))),
+    })
 }
 
 /// Asks for all of it side by side. Only the tree must be seen: every login may see its own.
 fn ask(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<Facts> {
     let (user, name) = (proxmox.login.user(), proxmox.login.token_name());
-    let user_path = format!("/access/users/{}", encoded(&user));
     let get = |purpose: &'static str, path: &str| proxmox.get(cx, purpose, path);
     let checks: Vec<Check<'_, Value>> = vec![
         Check::new("tree", "what the login may do", || {
-            let tree = get("asking Proxmox for the login's permissions", "/access/permissions")?;
+            let tree = get("asking Proxmox for the login's permissions", PERMISSIONS)?;
             let paths = tree.as_object().map_or(0, serde_json::Map::len);
             let detail = format!("privileges on {}", count(paths, "path"));
             Ok(if paths == 0 { Done::warning(tree, detail) } else { Done::ok(tree, detail) })
         }),
-        Check::new("roles", "the roles", || seen(get("asking Proxmox for its roles", "/access/roles"))),
-        Check::new("token", "the token's end and privilege separation", || {
-            let Some(name) = name else { return Ok(Done::skipped(Value::Null, "the login is not a token")) };
-            let token = get("asking Proxmox for the user", &user_path).or_else(|failure| match failure.code {
-                Code::Interrupted => Err(failure),
-                _ => get("asking Proxmox for the token", &format!("{user_path}/token/{}", encoded(name))),
-            });
-            match token {
-                Err(failure) if failure.code == Code::Refused => Ok(Done::skipped(
-                    Value::Null,
-                    format!("not shown to the token itself; see `pveum user token list {user}`"),
-                )),
-                other => seen(other),
-            }
+        Check::new("roles", "the roles", || seen(get("asking Proxmox for its roles", ROLES))),
+        Check::new("token", "the token's end and privilege separation", || match token(cx, proxmox) {
+            _ if name.is_none() => Ok(Done::skipped(Value::Null, "the login is not a token")),
+            Err(failure) if failure.code == Code::Refused => Ok(Done::skipped(
+                Value::Null,
+                format!("not shown to the token itself; see `pveum user token list {user}`"),
+            )),
+            other => seen(other),
         }),
         Check::new("acl", "the access control list, as far as it is shown", || {
-            seen(get("asking Proxmox for its access control list", "/access/acl"))
+            seen(get("asking Proxmox for its access control list", ACL))
         }),
-        Check::new("nextid", "the next VM's id", || seen(get("asking Proxmox for the next VM id", "/cluster/nextid"))),
-        Check::new("vnets", "SDN vnets", || seen(get("asking Proxmox for its vnets", "/cluster/sdn/vnets"))),
+        Check::new("nextid", "the next VM's id", || seen(get("asking Proxmox for the next VM id", NEXT_ID))),
+        Check::new("vnets", "SDN vnets", || seen(get("asking Proxmox for its vnets", VNETS))),
     ];
     let answers: Vec<Value> =
         cx.ui.side_by_side("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
-    Ok(Facts::of(&answers, name.unwrap_or_default())?)
+    Ok(Facts::of(std::array::from_fn(|at| answers.get(at).unwrap_or(&Value::Null)), name.unwrap_or_default())?)
 }
 
 /// An answer that the audit can do without.
@@ -298,24 +340,52 @@ fn note_wanted(cx: &Cx, wanted: &Wanted) {
     cx.ui.note("classes", "the classes and clusters of this project", status, detail);
 }
 
-/// Step 2. The tree leaves out paths on which the login has nothing, so each path of interest is asked by itself.
+/// The objects that Proxmox shows this login, by the paths of their permissions.
+fn visible(inventory: &Inventory) -> BTreeSet<String> {
+    let nodes = inventory.nodes.iter().filter(|node| node.figures.known().is_some());
+    let nodes = nodes.map(|node| format!("/nodes/{}", node.name));
+    nodes.chain(inventory.storages().map(|storage| format!("/storage/{}", storage.name))).collect()
+}
+
+/// Step 2. The tree leaves out paths on which the login has nothing, so those that it leaves in doubt are asked one by one.
 ///
 /// # Errors
 /// The first failure.
-fn exact(cx: &Cx, proxmox_at: &Proxmox, scope: &Scope, tree: proxmox::Tree) -> Result<Permissions, Failure> {
-    const BESIDE: usize = 32;
-    let paths: Vec<String> = scope.paths().into_iter().collect();
-    let ask = |path: &String| -> Result<(String, BTreeSet<String>), Failure> {
-        let query = format!("/access/permissions?path={}", encoded(path));
-        let data = proxmox_at.get(cx, &format!("asking Proxmox for the permissions on {path}"), &query)?;
-        let found = proxmox::permissions(&data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
-        Ok((path.clone(), found.into_values().flat_map(BTreeMap::into_keys).collect()))
+fn permissions_on(
+    cx: &Cx,
+    proxmox_at: &Proxmox,
+    scope: &Scope,
+    tree: &proxmox::Tree,
+    visible: &BTreeSet<String>,
+) -> Result<Permissions, Failure> {
+    // A connection costs about as much as four answers over it.
+    const CONNECTIONS: usize = 8;
+    const AT_LEAST: usize = 4;
+    let (mut exact, mut doubtful) = (BTreeMap::new(), Vec::new());
+    for path in scope.paths() {
+        match proxmox::certain(tree, &path, visible.contains(&path)) {
+            Some(held) => _ = exact.insert(path, held),
+            None => doubtful.push(path),
+        }
+    }
+    let purpose = format!("asking Proxmox for the permissions on {}", count(doubtful.len(), "path"));
+    let ask = |paths: &'_ [String]| -> Result<Vec<BTreeSet<String>>, Failure> {
+        let queries: Vec<String> = paths.iter().map(|path| format!("{PERMISSIONS}?path={}", encoded(path))).collect();
+        let answers = proxmox_at.get_each(cx, &purpose, &queries)?;
+        queries.iter().zip(answers).map(|(query, data)| held_in(query, &data)).collect()
     };
     let ask = &ask;
-    let job = |path| -> Job<'_, Result<_, Failure>> { Box::new(move || ask(path)) };
-    let answers = run_all(paths.iter().map(job).collect(), BESIDE);
-    let exact = answers.into_iter().collect::<Result<BTreeMap<_, _>, Failure>>()?;
-    Ok(Permissions { tree, exact })
+    let job = |paths| -> Job<'_, Result<Vec<BTreeSet<String>>, Failure>> { Box::new(move || ask(paths)) };
+    let jobs = doubtful.chunks(doubtful.len().div_ceil(CONNECTIONS).max(AT_LEAST)).map(job).collect();
+    let answers = run_all(jobs, ALL).into_iter().collect::<Result<Vec<_>, _>>()?;
+    exact.extend(doubtful.iter().cloned().zip(answers.into_iter().flatten()));
+    Ok(Permissions { tree: tree.clone(), exact })
+}
+
+/// The privileges in the answer about one path.
+fn held_in(query: &str, data: &Value) -> Result<BTreeSet<String>, Failure> {
+    let found = proxmox::permissions(data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
+    Ok(found.into_values().flat_map(BTreeMap::into_keys).collect())
 }
 
 fn warnings(

@@ -191,6 +191,39 @@ pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure>
     Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
 }
 
+/// The nodes with their storages: from `GET /storage` and `GET /cluster/resources?type=storage` where those show them all,
+/// else from a call a node.
+///
+/// # Errors
+/// Only when the task is interrupted: what a node does not tell is unknown.
+pub fn with_storages(
+    cx: &Cx,
+    proxmox: &Proxmox,
+    nodes: Vec<Node>,
+    config: &Value,
+    resources: &Value,
+) -> Result<Vec<Node>, Failure> {
+    let mut known = status::storages_by_node(config, resources);
+    let ask = |mut node: Node| -> Job<'_, Result<Node, Failure>> {
+        let found = known.as_mut().map(|known| known.remove(&node.name).unwrap_or_default());
+        Box::new(move || {
+            if !node.online() {
+                return Ok(node);
+            }
+            node.storages = match found {
+                Some(found) => Seen::Known(found),
+                None => {
+                    let (purpose, path) =
+                        (format!("asking {} for its storages", node.name), format!("/nodes/{}/storage", node.name));
+                    understood(proxmox.get(cx, &purpose, &path), |data| status::storages(&node.name, data))?
+                }
+            };
+            Ok(node)
+        })
+    };
+    run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect()
+}
+
 /// Asks one node for what it has, all at once.
 ///
 /// # Errors

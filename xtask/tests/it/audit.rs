@@ -90,6 +90,9 @@ fn no_access_is_taken_away_where_it_stands() {
     // Not shown, and known from what comes from above and does not arrive.
     proxmox.answer("/access/acl", json!([]));
     proxmox.grant("/nodes", &["Sys.Audit", "Sys.AccessNetwork"]);
+    // Without Sys.Audit on it, a node is listed without its figures.
+    let node = |name: &str| json!({"node": name, "status": "online", "maxmem": 64u64 << 30, "mem": 0, "maxcpu": 16});
+    proxmox.answer("/nodes", json!([node("pve1"), {"node": "pve2", "status": "online"}, node("pve3")]));
     let script = audit(&proxmox);
     assert!(script.contains(delete) && script.contains(grant), "{script}");
 }

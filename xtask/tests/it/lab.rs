@@ -212,8 +212,8 @@ fn a_lab_begins_as_big_as_it_is_told() {
     assert_eq!(task("provider-verify").0, Some(0));
     assert_eq!(
         calls(),
-        5 + 40,
-        "docker, Omni, Proxmox, the provider, its heartbeat, and what the login may do on five nodes"
+        5 + 8 + 2,
+        "docker, Omni, Proxmox, the provider, its heartbeat; what the login may do, and on the eight pools that are not made"
     );
     // The machines are real ones: a cluster that shrinks gives some back.
     let file = Path::new(at).join("clusters/fleet-004.yaml");

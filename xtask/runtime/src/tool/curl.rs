@@ -74,6 +74,9 @@ const LARGEST_FILE: usize = 1 << 30;
 /// What curl prints after the body: status and content type, for a reply whose body went to a file.
 const TRAILER: &str = "\\n%{http_code} %{content_type}";
 
+/// The same where several replies follow each other, after the length of the reply: headers, then body.
+const TRAILER_OF_EACH: &str = "\\n%{size_header} %{size_download} %{http_code} %{content_type}";
+
 /// Makes the request.
 ///
 /// # Errors
@@ -102,6 +105,29 @@ pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Fai
     })
 }
 
+/// Makes the request at each of these addresses of one server, one after the other over one connection: to start curl and
+/// to agree on TLS costs more than a short answer. `request.url` is the server's, for errors.
+///
+/// # Errors
+/// As [`fetch`]; the first that fails ends it.
+pub fn fetch_each(cx: &Cx, purpose: &str, request: &Request<'_>, urls: &[String]) -> Result<Vec<Reply>, Failure> {
+    let curl = Tool::Curl.find()?;
+    request.ca_file.map_or(Ok(()), check_authorities)?;
+    let shell = proc::shell()?;
+    let seconds = u32::try_from(urls.len()).unwrap_or(u32::MAX);
+    let job = Job::new(purpose, cmd!(shell, "{curl} -q --config -"))
+        .stdin(config_of(request, urls, TRAILER_OF_EACH) + "fail-early\n")
+        .limit(LARGEST, too_large(&request.url))
+        .deadline(request.timeout.saturating_mul(seconds) + Duration::from_secs(5));
+    let ended = cx.proc.run(job)?;
+    if !ended.success() {
+        return Err(explain(&ended, request));
+    }
+    parse_each(&ended.stdout).filter(|replies| replies.len() == urls.len()).ok_or_else(|| {
+        Failure::new(Code::Unreachable, format!("{purpose}: the answers of {} are not valid HTTP", request.url))
+    })
+}
+
 /// Refuses a device or a pipe in place of the file of certificate authorities: curl and omnictl would read it without end.
 ///
 /// # Errors
@@ -116,9 +142,13 @@ pub fn check_authorities(file: &str) -> Result<(), Failure> {
 
 /// The request as curl's configuration file; values are quoted as it wants them.
 fn config(request: &Request<'_>) -> String {
+    config_of(request, std::slice::from_ref(&request.url), TRAILER)
+}
+
+fn config_of(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
     let quoted = |value: &str| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', ""));
-    let mut lines = vec![
-        format!("url = {}", quoted(&request.url)),
+    let mut lines: Vec<String> = urls.iter().map(|url| format!("url = {}", quoted(url))).collect();
+    lines.extend([
         "silent".to_owned(),
         "show-error".to_owned(),
         "globoff".to_owned(),
@@ -127,8 +157,8 @@ fn config(request: &Request<'_>) -> String {
         format!("connect-timeout = {}", request.timeout.as_secs().clamp(1, 10)),
         format!("max-time = {}", request.timeout.as_secs().max(1)),
         format!("max-filesize = {}", if request.output.is_some() { LARGEST_FILE } else { LARGEST }),
-        format!("write-out = {}", quoted(TRAILER).replace("\\\\n", "\\n")),
-    ];
+        format!("write-out = {}", quoted(trailer).replace("\\\\n", "\\n")),
+    ]);
     match request.output {
         Some(path) => lines.push(format!("output = {}", quoted(&path.to_string_lossy()))),
         None => lines.push("include".to_owned()),
@@ -168,6 +198,21 @@ fn parse(mut text: String, trailer_only: bool) -> Result<Reply, String> {
     text.drain(..body.start);
     reply.body = text;
     Ok(reply)
+}
+
+/// The replies in curl's output of several requests, read from its end: only there the lengths are known for sure.
+fn parse_each(mut text: &str) -> Option<Vec<Reply>> {
+    let mut replies = Vec::new();
+    while !text.is_empty() {
+        let (rest, trailer) = text.rsplit_once('\n')?;
+        let mut words = trailer.splitn(3, ' ');
+        let (headers, body): (usize, usize) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let start = rest.len().checked_sub(headers.checked_add(body)?)?;
+        replies.push(parse(format!("{}\n{}", rest.get(start..)?, words.next()?), false).ok()?);
+        text = &rest[..start];
+    }
+    replies.reverse();
+    Some(replies)
 }
 
 /// The reply without its body, and where the body stands.
@@ -290,5 +335,29 @@ mod tests {
         assert_eq!(parse("200 text/html".to_owned(), true).unwrap().content_type, "text/html");
         assert!(parse(String::new(), false).is_err());
         assert!(parse("000 ".to_owned(), false).is_err());
+    }
+
+    #[test]
+    fn several_replies_are_taken_apart_by_their_lengths() {
+        // A body may look like the next reply, and like a trailer.
+        let bodies = ["{\"data\":1}", "\n5 5 200 text/html\nHTTP/1.1 500 no\r\n\r\n", ""];
+        let text: String = bodies
+            .iter()
+            .map(|body| {
+                let head = "HTTP/1.1 200 OK\r\n\r\n";
+                format!("{head}{body}\n{} {} 200 application/json", head.len(), body.len())
+            })
+            .collect();
+        let replies = parse_each(&text).unwrap();
+        assert_eq!(replies.iter().map(|reply| reply.body.as_str()).collect::<Vec<_>>(), bodies);
+        for broken in [&text[1..], &text[..text.len() - 1], "9 9 200 x", "\nx"] {
+            assert!(
+                parse_each(broken).is_none_or(|found| found.len() != 3 || found[2].content_type != "application/json")
+            );
+        }
+        let urls = ["https://h/a", "https://h/b"].map(str::to_owned);
+        let config = config_of(&Request::get("https://h"), &urls, TRAILER_OF_EACH);
+        assert!(config.starts_with("url = \"https://h/a\"\nurl = \"https://h/b\"\nsilent\n"), "{config}");
+        assert!(config.contains(r#"write-out = "\n%{size_header} %{size_download}"#), "{config}");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::curl::{self, Request};
+use super::curl::{self, Reply, Request};
 use crate::cx::Cx;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
@@ -193,6 +193,28 @@ impl Proxmox {
         self.ask(cx, purpose, path, Some(&authorization), None)
     }
 
+    /// The `data` of several GETs, one after the other over one connection.
+    ///
+    /// # Errors
+    /// As [`Proxmox::get`]; the first that fails.
+    pub fn get_each(&self, cx: &Cx, purpose: &str, paths: &[String]) -> Result<Vec<Value>, Failure> {
+        self.encrypted(cx)?;
+        let authorization = self.authorization(cx)?;
+        let urls: Vec<String> = paths.iter().map(|path| self.address(path)).collect();
+        let request = self.request(&self.url, Some(&authorization), None);
+        let replies = curl::fetch_each(cx, purpose, &request, &urls)?;
+        paths.iter().zip(replies).map(|(path, reply)| self.data_of(path, reply)).collect()
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}/api2/json{path}", self.url)
+    }
+
+    fn request<'a>(&'a self, url: &str, authorization: Option<&'a Secret>, json: Option<&'a Secret>) -> Request<'a> {
+        let (ca_file, insecure) = (self.ca_file.as_deref(), self.insecure);
+        Request { authorization, json, ca_file, insecure, ..Request::get(url) }
+    }
+
     /// The `data` of a request: a POST where there is a body.
     fn ask(
         &self,
@@ -202,15 +224,12 @@ impl Proxmox {
         authorization: Option<&Secret>,
         json: Option<&Secret>,
     ) -> Result<Value, Failure> {
-        let url = format!("{}/api2/json{path}", self.url);
-        let request = Request {
-            authorization,
-            json,
-            ca_file: self.ca_file.as_deref(),
-            insecure: self.insecure,
-            ..Request::get(&url)
-        };
-        let reply = curl::fetch(cx, purpose, &request)?;
+        let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), authorization, json))?;
+        self.data_of(path, reply)
+    }
+
+    /// The `data` in an answer.
+    fn data_of(&self, path: &str, reply: Reply) -> Result<Value, Failure> {
         let said = format!("{path} answered {} {}", reply.status, reply.reason);
         // A portal or a proxy refuses with a page; Proxmox never does.
         let page = reply.content_type == "text/html";
