@@ -1,13 +1,17 @@
 //! Known failures of the field: data (`data/known-issues.yaml`), matched against what programs and logs print.
 
+mod signatures;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
-use regex::{Captures, Regex, RegexSet};
+use regex::{Captures, Regex};
 use semver::{Version, VersionReq};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use signatures::Signatures;
 
 use crate::cx::Cx;
 use crate::{files, proc};
@@ -95,9 +99,7 @@ impl Issue {
 #[derive(Debug)]
 pub struct Issues {
     list: Vec<Issue>,
-    set: RegexSet,
-    /// Which issue a pattern of the set belongs to.
-    owners: Vec<usize>,
+    signatures: Signatures,
     project: Values,
 }
 
@@ -127,9 +129,8 @@ impl Issues {
             serde_yaml::from_str(include_str!("../../data/known-issues.yaml")).map_err(|error| error.to_string())?;
         list.retain(|issue| issue.is_of(&project.versions));
         let all = list.iter().enumerate().flat_map(|(at, issue)| issue.signatures.iter().map(move |text| (at, text)));
-        let (owners, patterns): (Vec<usize>, Vec<&String>) = all.unzip();
-        let set = RegexSet::new(patterns).map_err(|error| error.to_string())?;
-        Ok(Issues { list, set, owners, project: project.values })
+        let signatures = Signatures::new(all)?;
+        Ok(Issues { list, signatures, project: project.values })
     }
 
     /// The issues themselves, in the order of the data.
@@ -142,43 +143,42 @@ impl Issues {
         let mut found: Vec<Hit<'_>> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let plain = plain(line);
-            if !self.set.is_match(&plain) || ACCESS.iter().any(|access| plain.contains(access)) {
+            let matching = self.in_line(&plain);
+            if matching.is_empty() || ACCESS.iter().any(|access| plain.contains(access)) {
                 continue;
             }
-            for issue in self.in_line(&plain) {
-                match found.iter_mut().find(|hit| hit.issue.id == issue.id) {
+            for at in matching {
+                match found.iter_mut().find(|hit| hit.issue.id == self.list[at].id) {
                     Some(hit) => hit.count += 1,
-                    None => found.push(self.hit(issue, number + 1, &plain)),
+                    None => found.push(self.hit(at, number + 1, &plain)),
                 }
             }
         }
         found
     }
 
-    /// The issues that one line shows.
-    fn in_line(&self, plain: &str) -> Vec<&Issue> {
-        let mut found: Vec<usize> = self.set.matches(plain).iter().map(|pattern| self.owners[pattern]).collect();
-        found.dedup();
-        let mut found: Vec<&Issue> = found.into_iter().map(|at| &self.list[at]).collect();
-        if found.iter().any(|issue| !issue.fallback) {
-            found.retain(|issue| !issue.fallback);
+    /// The places of the issues that one line shows.
+    fn in_line(&self, plain: &str) -> BTreeSet<usize> {
+        let mut found = self.signatures.matches(plain);
+        if found.iter().any(|at| !self.list[*at].fallback) {
+            found.retain(|at| !self.list[*at].fallback);
         }
         found
     }
 
-    fn hit<'a>(&self, issue: &'a Issue, line: usize, plain: &str) -> Hit<'a> {
+    fn hit(&self, at: usize, line: usize, plain: &str) -> Hit<'_> {
         let mut values = self.project.clone();
-        values.extend(captured(issue, plain));
+        values.extend(captured(self.signatures.of(at), plain));
         // Redacted first: half of a secret is not recognised as one.
         let text = redact(plain.trim()).chars().take(SHOWN).collect();
-        Hit { issue, line, text, count: 1, values }
+        Hit { issue: &self.list[at], line, text, count: 1, values }
     }
 }
 
-/// What the named groups of the issue's signatures caught in a line.
-fn captured(issue: &Issue, plain: &str) -> Values {
+/// What the named groups of an issue's signatures caught in a line.
+fn captured<'a>(signatures: impl Iterator<Item = &'a Regex>, plain: &str) -> Values {
     let mut values = Values::new();
-    for pattern in issue.signatures.iter().filter_map(|text| Regex::new(text).ok()) {
+    for pattern in signatures {
         let Some(found) = pattern.captures(plain) else { continue };
         for name in pattern.capture_names().flatten() {
             let value = found.name(name).map(|value| value.as_str().trim()).filter(|value| usable(value));

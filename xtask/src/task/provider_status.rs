@@ -10,6 +10,7 @@ use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::compose::{Compose, PROVIDER};
 use runtime::triage::{Hit, Issues};
 use runtime::ui::{Check, Done, table};
@@ -19,15 +20,20 @@ enum Part {
     Log(String),
 }
 
+/// What is done at the same time: the known issues are read while docker answers.
+enum Parallel {
+    Docker(Vec<anyhow::Result<Part>>),
+    Issues(Result<Issues, String>),
+}
+
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
-    let known_issues = || Issues::of(cx).map_err(anyhow::Error::msg);
     if args.follow {
         if cx.ui.json() {
             let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");
             return Err(usage.hint("a log that goes on is no document: leave one of them out").into());
         }
-        return follow(args, cx, &compose, &known_issues()?);
+        return follow(args, cx, &compose, &Issues::of(cx).map_err(anyhow::Error::msg)?);
     }
     let checks = vec![
         Check::new("containers", "the stack's containers", || {
@@ -41,8 +47,19 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(Done::ok(Part::Log(log), if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }))
         }),
     ];
+    let jobs: Vec<Job<'_, Parallel>> = vec![
+        Box::new(|| Parallel::Docker(cx.ui.side_by_side("asking docker", checks))),
+        Box::new(|| Parallel::Issues(Issues::of(cx))),
+    ];
+    let (mut asked, mut issues) = (Vec::new(), Err(String::new()));
+    for done in run_all(jobs, ALL) {
+        match done {
+            Parallel::Docker(results) => asked = results,
+            Parallel::Issues(read) => issues = read,
+        }
+    }
     let (mut containers, mut log) = (Vec::new(), String::new());
-    for result in cx.ui.side_by_side("asking docker", checks) {
+    for result in asked {
         match result {
             Ok(Part::Containers(found)) => containers = found,
             Ok(Part::Log(found)) => log = found,
@@ -54,7 +71,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             }
         }
     }
-    let issues = known_issues()?;
+    let issues = issues.map_err(anyhow::Error::msg)?;
     let known = issues.find(&log);
     show(cx, &containers, &log, &known);
     let provider = containers.iter().find(|container| container.service == PROVIDER);
