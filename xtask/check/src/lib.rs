@@ -21,6 +21,7 @@ pub mod releases;
 pub mod rules;
 pub mod schema;
 pub mod stack;
+mod talos_keys;
 pub mod template;
 pub mod values;
 pub mod verdict;

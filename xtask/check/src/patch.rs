@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::releases::{self, Omni};
 use super::schema::{Mismatch, MismatchKind, validate_at};
+use super::talos_keys::{self, UnknownField};
 use super::{Finding, placeholder};
 use domain::nearest::suggestion;
 use domain::spec::template::Inline;
@@ -46,34 +47,6 @@ const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
 const V1ALPHA1: &[&str] = &["machine", "cluster", "debug", "persist"];
 
-/// Fields that Talos still reads and leaves out of the schema that it publishes, because they are deprecated
-/// (siderolabs/talos pkg/machinery v1.14.0-alpha.1 config/types/v1alpha1/v1alpha1_types.go against config.schema.json).
-const DEPRECATED: &[&str] = &[
-    ".persist",
-    ".machine.controlPlane",
-    ".machine.network",
-    ".machine.disks",
-    ".machine.env",
-    ".machine.time",
-    ".machine.registries",
-    ".machine.systemDiskEncryption",
-    ".machine.install.extraKernelArgs",
-    ".machine.install.extensions",
-    ".machine.install.bootloader",
-    ".machine.features.rbac",
-    ".machine.features.stableHostname",
-    ".machine.features.apidCheckExtKeyUsage",
-    ".machine.features.hostDNS",
-    ".machine.features.imageCache",
-    ".cluster.aescbcEncryptionSecret",
-    ".cluster.secretboxEncryptionSecret",
-    ".cluster.controllerManager",
-    ".cluster.scheduler",
-    ".cluster.allowSchedulingOnMasters",
-    ".cluster.apiServer.disablePodSecurityPolicy",
-    ".cluster.etcd.subnet",
-];
-
 /// What decides about a patch beside itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
@@ -88,7 +61,7 @@ pub struct Known<'a> {
 /// Why omnictl's answer to a patch is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Open {
-    /// The fields are not checked without Talos's schema.
+    /// Values, and the fields of documents with a kind, are not checked without Talos's schema.
     NoSchema,
     /// Talos's schema leaves deprecated fields out.
     Deprecated,
@@ -179,8 +152,16 @@ fn of(file: &str, documents: Vec<Node>, place: Place, known: Known<'_>, mut find
         match known.schema {
             // What is deleted is not decoded: the schema does not bind it. A kind that is not known has no fields.
             Some(_) if deletes || unknown.is_some() => {}
-            Some(schema) => open.extend(against(file, document, schema, &mut findings).then_some(Open::Deprecated)),
-            None => open.push(Open::NoSchema),
+            Some(schema) => {
+                open.extend(against(file, document, schema, known.omni, &mut findings).then_some(Open::Deprecated))
+            }
+            None => {
+                open.push(Open::NoSchema);
+                if id.1.is_empty() && (legacy(document) || id.0 == "v1alpha1") {
+                    let fields = talos_keys::unknown_fields(document, known.omni);
+                    findings.extend(fields.into_iter().map(|field| unknown_field(file, field, known.omni)));
+                }
+            }
         }
         findings.extend(unknown);
         seen.push(id);
@@ -189,11 +170,31 @@ fn of(file: &str, documents: Vec<Node>, place: Place, known: Known<'_>, mut find
     Checked { content: Some(content), findings, open }
 }
 
+/// True for a v1alpha1 configuration, which needs no `kind`.
+fn legacy(document: &Node) -> bool {
+    V1ALPHA1.iter().any(|key| document.entry(key).is_some())
+}
+
+/// A field that the omnictl of this release does not decode.
+fn unknown_field(file: &str, field: UnknownField, omni: Option<Omni>) -> Finding {
+    let (reader, path) = (omni.map_or("omnictl".to_owned(), |omni| format!("omnictl {omni}")), field.path);
+    let (message, fix) = match field.since {
+        Some(since) => (
+            format!("{reader} does not know the field `{path}`: 1.{since} is the first that does"),
+            format!("remove it, or update Omni to 1.{since} (docs/upgrade.md)"),
+        ),
+        None => (
+            format!("{reader} does not know the field `{path}` (\"unknown keys found during decoding\")"),
+            suggestion(&field.key, &field.siblings),
+        ),
+    };
+    Finding::error("template-patch-unknown-field", field.at.in_file(file), message, fix)
+}
+
 /// A kind of document that omnictl, or the Talos of the machines, does not know.
 fn unknown_kind(file: &str, document: &Node, known: Known<'_>) -> Option<Finding> {
-    let legacy = V1ALPHA1.iter().any(|k| document.entry(k).is_some());
     let v1alpha1 = document.get("apiVersion").and_then(Node::text) == Some("v1alpha1");
-    let node = document.get("kind").filter(|_| v1alpha1 && !legacy)?;
+    let node = document.get("kind").filter(|_| v1alpha1 && !legacy(document))?;
     let kind = node.text().filter(|kind| !kind.is_empty())?;
     let place = node.at.in_file(file);
     let unsure = |message: String| {
@@ -255,7 +256,7 @@ fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
 /// How the document says what it is.
 fn kind(file: &str, document: &Node, version: &str, kind: &str, findings: &mut Vec<Finding>) {
     let place = document.at.in_file(file);
-    let legacy = V1ALPHA1.iter().any(|k| document.entry(k).is_some());
+    let legacy = legacy(document);
     let finding = if kind.is_empty() {
         if legacy || version == "v1alpha1" {
             return;
@@ -370,7 +371,7 @@ fn argument_lists(file: &str, node: &Node, depth: usize, omni: Option<Omni>, fin
 
 /// The document against the schema that Talos publishes. A patch may leave out what a whole configuration must have.
 /// True if the schema does not cover all of it.
-fn against(file: &str, document: &Node, schema: &Json, findings: &mut Vec<Finding>) -> bool {
+fn against(file: &str, document: &Node, schema: &Json, omni: Option<Omni>, findings: &mut Vec<Finding>) -> bool {
     let kind = document.get("kind").and_then(Node::text);
     let Some(part) = part_for(schema, kind) else {
         let kind = kind.unwrap_or_default();
@@ -381,14 +382,21 @@ fn against(file: &str, document: &Node, schema: &Json, findings: &mut Vec<Findin
         findings.push(Finding::error("template-patch-unknown-field", place, message, suggestion(kind, &known)));
         return false;
     };
-    let mut open = false;
+    // Deprecated fields that Talos still reads are not in the schema that it publishes.
+    let mut deprecated = Vec::new();
     for m in validate_at(schema, part, document) {
-        match kind.is_none() && m.kind == MismatchKind::UnknownKey && DEPRECATED.contains(&m.path.as_str()) {
-            true => open = true,
+        let path = m.path.trim_start_matches('.');
+        match kind.is_none() && m.kind == MismatchKind::UnknownKey && talos_keys::is_field(path) {
+            true => deprecated.push(format!("{path}.")),
             false => findings.extend(mismatch(file, &m)),
         }
     }
-    open
+    if !deprecated.is_empty() {
+        let fields = talos_keys::unknown_fields(document, omni).into_iter();
+        let fields = fields.filter(|field| deprecated.iter().any(|above| field.path.starts_with(above.as_str())));
+        findings.extend(fields.map(|field| unknown_field(file, field, omni)));
+    }
+    !deprecated.is_empty()
 }
 
 fn mismatch(file: &str, m: &Mismatch) -> Option<Finding> {

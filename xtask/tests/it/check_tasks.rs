@@ -350,7 +350,7 @@ fn an_unknown_verdict_has_its_reason() {
     project.write("clusters/prod.yaml", &template("prod", "good", patch));
     project.write("clusters/second.yaml", &template("second", "good", patch));
     let ran = project.run(&["cluster-check", "--all", "--offline"]).exits(0);
-    let reason = "OMNICTL is unknown: fields of patches are not checked without --talos-schema FILE";
+    let reason = "OMNICTL is unknown: values in patches, and fields of documents with a `kind`, are not checked";
     assert_eq!(ran.stdout.matches(reason).count(), 1, "{}", ran.stdout);
     let document = project.run(&["cluster-check", "prod", "--offline", "--json"]).exits(0).json();
     let undecided = &document["data"]["files"][0]["undecided"];

@@ -468,7 +468,7 @@ pub static RULES: &[Rule] = &[
         "inline: {cluster: {ca: {}}}",
     ]),
     rule("template-patch-unknown-field", Error, Rejects, [
-        "a field that the given Talos schema does not have", "omnictl: unknown keys found during decoding",
+        "a field that this omnictl, or the given Talos schema, does not have", "omnictl: unknown keys found during decoding",
         "write the known field", "inline: {machine: {sysctl: {}}}",
     ]),
     rule("template-patch-value", Error, Unknown, [

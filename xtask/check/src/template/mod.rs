@@ -142,8 +142,8 @@ fn reason(open: Open) -> String {
     match open {
         Open::Files => of("the files that the template names were not read"),
         Open::OlderPaths => of("omnictl before 1.8 looks for files from the directory it is started in"),
-        Open::Patch(patch::Open::NoSchema) => of("fields of patches are not checked without --talos-schema FILE \
-             (pkg/machinery/config/schemas/config.schema.json of siderolabs/talos at your version)"),
+        Open::Patch(patch::Open::NoSchema) => of("values in patches, and fields of documents with a `kind`, are not \
+             checked without --talos-schema FILE (pkg/machinery/config/schemas/config.schema.json of siderolabs/talos at your version)"),
         Open::Patch(patch::Open::Deprecated) => of("Talos's schema leaves deprecated fields of patches out"),
         Open::Patch(patch::Open::Deletes) => of("parts of patches are deleted with `$patch`"),
         Open::Patch(patch::Open::Wide) => of("a patch is UTF-16"),
