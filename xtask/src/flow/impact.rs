@@ -18,6 +18,7 @@ use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Seen};
 use domain::status::sync::{SyncAction, VersionChange};
 use domain::version;
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
@@ -108,18 +109,9 @@ fn new_machines<'a>(template: &'a ClusterTemplate, actions: &[SyncAction]) -> Ve
 
 impl New<'_> {
     fn words(&self, machine: Option<&Machine>) -> String {
-        let New { set, class, count } = self;
-        let size = match machine {
-            Some(machine) => format!(
-                "{}, {} memory, {} disk{}",
-                counted(machine.vcpus, "core"),
-                bytes(machine.memory),
-                bytes(machine.disks.iter().map(|disk| disk.size).sum()),
-                if *count == 1 { "" } else { " each" }
-            ),
-            None => "size unknown".to_owned(),
-        };
-        format!("{} for {set} of class {class} ({size})", counted(*count, "new machine"))
+        let New { set, class, count: number } = self;
+        let each = if machine.is_some() && *number > 1 { " each" } else { "" };
+        format!("{} for {set} of class {class} ({}{each})", count(*number, "new machine"), size(machine))
     }
 
     fn json(&self, cluster: &str, machine: Option<&Machine>) -> Value {
@@ -131,8 +123,19 @@ impl New<'_> {
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+/// How large a machine is, in words.
+fn size(machine: Option<&Machine>) -> String {
+    let Some(machine) = machine else { return "size unknown".to_owned() };
+    let disks = machine.disks.iter().map(|disk| disk.size).sum();
+    format!("{}, {} memory, {} disk", count(machine.vcpus, "core"), bytes(machine.memory), bytes(disks))
+}
+
+/// Omni's machine classes, each with the size of its machines, a line each.
+pub fn sizes(cx: &Cx, classes: &[Resource]) -> String {
+    let machines = machines(cx, classes);
+    let width = machines.keys().map(String::len).max().unwrap_or(0);
+    let line = |(name, machine): (&String, &Option<Machine>)| format!("    {name:width$}  {}", size(machine.as_ref()));
+    machines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The machine of each of Omni's classes; `None` for a class whose machines this provider does not make.
@@ -159,7 +162,7 @@ fn look_around(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Around> {
         match proxmox_inventory::login(cx).and_then(|login| proxmox_inventory::observe_quietly(cx, &login.proxmox)) {
             Ok(found) => {
                 let online = found.nodes.iter().filter(|node| node.online()).count();
-                Ok(Done::ok(Seen::Known(found), format!("{} online", counted(online as u64, "node"))))
+                Ok(Done::ok(Seen::Known(found), format!("{} online", count(online, "node"))))
             }
             Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
             Err(failure) => {
@@ -197,7 +200,10 @@ fn capacity(
     let templates: Vec<ClusterTemplate> = grow.map(|((template, _), _)| template.template.clone()).collect();
     let (provider, _) = proxmox_inventory::provider_version(cx, None)?;
     let asked = demand(&templates, machines, inventory, &around.requests);
-    let fit = capacity::plan(inventory, &asked.members, provider, &selector::selects);
+    let actions = syncs.iter().flat_map(|(_, actions)| *actions);
+    let removed = actions.filter(|action| action.kind == "MachineSets" && action.verb == "destroy");
+    let removed: BTreeSet<String> = removed.map(|action| action.id.clone()).collect();
+    let fit = capacity::plan(inventory, &asked.members, &removed, provider, &selector::selects);
     let problems: Vec<String> =
         fit.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect();
     for problem in &problems {
@@ -292,7 +298,7 @@ fn reboot_words(machines: Option<u64>, template: &ClusterTemplate) -> String {
         Some(0) => "there are no machines yet, none reboots".to_owned(),
         Some(1) => "1 machine reboots".to_owned(),
         machines => {
-            let who = machines.map_or("all machines".to_owned(), |count| format!("{count} machines"));
+            let who = machines.map_or("all machines".to_owned(), |machines| count(machines, "machine"));
             match most {
                 1 => format!("{who} reboot one after the other"),
                 most => format!("{who} reboot, up to {most} at a time"),

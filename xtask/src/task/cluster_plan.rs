@@ -52,11 +52,13 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let requests = requests(cx)?;
     let mut demand = demand(&templates, &classes, &inventory, &requests);
-    demand.surplus.extend(removed_sets(cx, &templates, &requests)?);
+    let removed = removed_sets(cx, &templates, &requests)?;
+    let removed_ids: BTreeSet<String> = removed.keys().cloned().collect();
+    demand.surplus.extend(removed);
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
-    let fit = capacity::plan(&inventory, &demand.members, provider, &selector::selects);
+    let fit = capacity::plan(&inventory, &demand.members, &removed_ids, provider, &selector::selects);
     cx.ui.note(
         "place",
         format!("machines placed by the rule of provider {provider} ({origin})"),
@@ -364,7 +366,7 @@ fn node_row(room: &NodeRoom) -> Vec<String> {
     let machines = match (room.machines, room.control_planes) {
         (0, _) => String::new(),
         (all, 0) => all.to_string(),
-        (all, some) => format!("{all} ({some} control plane{})", if some == 1 { "" } else { "s" }),
+        (all, some) => format!("{all} ({})", count(some, "control plane")),
     };
     let cpus = if room.vcpus == 0 { String::new() } else { format!("{} of {}", room.vcpus, room.cpus) };
     if room.total == 0 {
@@ -375,9 +377,9 @@ fn node_row(room: &NodeRoom) -> Vec<String> {
     let percent = |count: u64| format!("{:.0} %", part(count) * 100.0);
     vec![
         room.name.clone(),
-        bar(24, part(room.used), part(room.added)),
+        bar(24, part(room.used.saturating_sub(room.freed)), part(room.added)),
         percent(room.used),
-        format!("{} of {}", percent(room.used + room.added), bytes(room.total)),
+        format!("{} of {}", percent(room.after()), bytes(room.total)),
         machines,
         cpus,
     ]

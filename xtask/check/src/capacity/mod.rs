@@ -14,7 +14,7 @@ mod placement_state;
 pub mod provider;
 pub mod selector;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -106,6 +106,8 @@ pub struct NodeRoom {
     /// 0 when the login may not know.
     pub total: u64,
     pub used: u64,
+    /// What the machines of sets that are removed use of it.
+    pub freed: u64,
     /// What the new machines take, and what the clusters' existing ones have not used yet of theirs.
     pub added: u64,
     /// What other guests were given and do not use yet.
@@ -117,7 +119,14 @@ pub struct NodeRoom {
     pub control_planes: usize,
 }
 
-domain::written!(NodeRoom { name, online, total, used, added, promised, cpus, vcpus, machines, control_planes });
+impl NodeRoom {
+    /// How much is used once the sync is done.
+    pub fn after(&self) -> u64 {
+        self.used.saturating_sub(self.freed) + self.added
+    }
+}
+
+domain::written!(NodeRoom { name, online, total, used, freed, added, promised, cpus, vcpus, machines, control_planes });
 
 /// A pool of storage before and after. Bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,9 +164,16 @@ impl Fit {
     }
 }
 
-/// Places the members in their order and says what does not fit.
-pub fn plan(inventory: &Inventory, members: &[Member], provider: Provider, selects: &Selects<'_>) -> Fit {
-    let mut board = PlacementState::new(inventory, provider);
+/// Places the members in their order and says what does not fit. The memory of the machines of `removed` sets is free by then;
+/// the provider still sees it used when it picks nodes, since Omni makes and destroys machines at the same time.
+pub fn plan(
+    inventory: &Inventory,
+    members: &[Member],
+    removed: &BTreeSet<String>,
+    provider: Provider,
+    selects: &Selects<'_>,
+) -> Fit {
+    let mut board = PlacementState::new(inventory, provider, removed);
     let vms = vms(inventory);
     let mut placements: Vec<Placement> = members.iter().filter_map(|member| board.stands(member, &vms)).collect();
     placements.extend(members.iter().filter(|member| !exists(member)).map(|member| board.put(member, selects)));

@@ -88,7 +88,7 @@ fn without(
     let mut after = board.clone();
     after.offline = Some(node.to_owned());
     // By then the machines have been running for a while, and Proxmox's figures show it.
-    after.seen = board.rooms.iter().map(|room| (room.name.clone(), room.used + room.added)).collect();
+    after.seen = board.rooms.iter().map(|room| (room.name.clone(), room.after())).collect();
     for member in gone {
         after.put(&Member { state: State::New, ..(*member).clone() }, selects);
     }

@@ -38,17 +38,21 @@ pub(super) struct PlacementState<'a> {
 }
 
 impl<'a> PlacementState<'a> {
-    pub fn new(inventory: &'a Inventory, provider: Provider) -> PlacementState<'a> {
+    pub fn new(inventory: &'a Inventory, provider: Provider, removed: &BTreeSet<String>) -> PlacementState<'a> {
         let room = |node: &domain::status::proxmox::Node| {
             let figures = node.figures.known();
             let vms = node.vms.known().map_or(&[] as &[Vm], Vec::as_slice);
+            let running = vms.iter().filter(|vm| vm.running);
+            let (leaving, staying): (Vec<&Vm>, Vec<&Vm>) =
+                running.partition(|vm| vm.set().is_some_and(|set| removed.contains(set)));
             NodeRoom {
                 name: node.name.clone(),
                 online: node.online(),
                 total: figures.map_or(0, |figures| figures.memory_total),
                 used: figures.map_or(0, |figures| figures.memory_used),
+                freed: leaving.iter().map(|vm| vm.memory_used).sum(),
                 added: 0,
-                promised: vms.iter().filter(|vm| vm.running).map(|vm| vm.memory.saturating_sub(vm.memory_used)).sum(),
+                promised: staying.iter().map(|vm| vm.memory.saturating_sub(vm.memory_used)).sum(),
                 cpus: figures.map_or(0, |figures| figures.cpus),
                 vcpus: 0,
                 machines: 0,
@@ -303,7 +307,7 @@ impl<'a> PlacementState<'a> {
     pub fn judge(&mut self) {
         for room in self.rooms.clone().into_iter().filter(|room| room.added > 0) {
             let Some(place) = self.asked.get(&(room.name.clone(), String::new())).cloned() else { continue };
-            let (name, after) = (&room.name, room.used + room.added);
+            let (name, after) = (&room.name, room.after());
             if room.total == 0 {
                 let message = format!("the memory of {name} is not known: whether the machines fit cannot be said");
                 self.warning("plan-unseen", &place, message, "grant Sys.Audit on /nodes (`cargo xtask proxmox-audit`)");

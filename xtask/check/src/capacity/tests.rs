@@ -79,7 +79,7 @@ fn demo(count: usize, memory: u64, disk: u64) -> Vec<Member> {
 }
 
 fn run(inventory: &Inventory, members: &[Member], provider: Provider) -> Fit {
-    plan(inventory, members, provider, &selector::selects)
+    plan(inventory, members, &BTreeSet::new(), provider, &selector::selects)
 }
 
 fn nodes(fit: &Fit) -> Vec<&str> {
@@ -90,6 +90,33 @@ fn rules(fit: &Fit) -> Vec<(&'static str, bool)> {
     let mut rules: Vec<_> = fit.findings.iter().map(|finding| (finding.rule, finding.is_error())).collect();
     rules.dedup();
     rules
+}
+
+#[test]
+fn memory_of_removed_sets_is_free_for_new_machines() {
+    let mut inventory = cluster(&[60]);
+    let vm = |id: u64, set: &str| Vm {
+        id,
+        name: format!("{set}-{id}"),
+        running: true,
+        memory: 16 * GIB,
+        memory_used: 12 * GIB,
+        tags: vec![format!("machine-request.{set}")],
+    };
+    let vms = vec![vm(100, "demo-old"), vm(101, "demo-old"), vm(102, "demo-kept")];
+    inventory.nodes[0].vms = Seen::Known(vms);
+    let members = demo(1, 16, 20);
+    let plan = |removed: &[&str]| {
+        let removed = removed.iter().map(|set| (*set).to_owned()).collect();
+        plan(&inventory, &members, &removed, Provider::V0_2, &selector::selects)
+    };
+    let kept = plan(&[]);
+    assert!(!kept.fits() && rules(&kept).contains(&("plan-memory", true)), "{:?}", kept.findings);
+    let freed = plan(&["demo-old"]);
+    assert!(freed.fits(), "{:?}", freed.findings);
+    let room = &freed.nodes[0];
+    assert_eq!((room.used / GIB, room.freed / GIB, room.after() / GIB, room.promised / GIB), (60, 24, 52, 4));
+    assert!(!plan(&["other-old"]).fits(), "the sets of other clusters stay");
 }
 
 #[test]
@@ -270,7 +297,7 @@ fn a_thick_pool_shrinks_with_every_disk() {
         storage("pve1", "thick", "lvm", "images", 50, false),
     ]);
     let enough = |_: &str, storage: &Storage| Ok(storage.available > 30 * GIB && storage.takes_images());
-    let fit = plan(&inventory, &demo(2, 4, 25), Provider::V0_2, &enough);
+    let fit = plan(&inventory, &demo(2, 4, 25), &BTreeSet::new(), Provider::V0_2, &enough);
     let found = [("plan-selector-none", true), ("plan-control-planes-together", false)];
     assert_eq!(rules(&fit), found, "25 of 50 GiB are gone when the second is placed");
 }
@@ -449,7 +476,7 @@ fn timed(sets: usize) -> std::time::Duration {
     let always = |_: &str, storage: &Storage| Ok(storage.takes_images());
     let once = || {
         let start = std::time::Instant::now();
-        let fit = plan(&inventory, &all, Provider::V0_2, &always);
+        let fit = plan(&inventory, &all, &BTreeSet::new(), Provider::V0_2, &always);
         assert_eq!(fit.placements.len(), sets);
         start.elapsed()
     };
