@@ -27,6 +27,7 @@ use domain::spec::name;
 use domain::spec::template::{NewCluster, render};
 use domain::status::omni::Resource;
 use domain::version;
+use domain::words::count;
 use runtime::answers::Answers;
 use runtime::cx::Cx;
 use runtime::files;
@@ -163,28 +164,32 @@ fn cluster(args: &ClusterCreate, cx: &Cx, offer: &Offer) -> anyhow::Result<NewCl
         || worker_class.is_none()
         || args.control_planes.is_none()
         || args.workers.is_none();
-    let name_of = |text: &str| free_name(cx, text, args.force || !(asks && cx.ask.interactive()));
     let name = match &args.name {
-        Some(name) => name_of(name)?,
-        None => answers.ask("NAME", "Name of the cluster", None, missing("the name", "NAME"), name_of)?,
+        Some(name) => free_name(cx, name, args.force || !(asks && cx.ask.interactive()))?,
+        None => answers.ask("NAME", "Name of the cluster", None, missing("the name", "NAME"), |text| {
+            free_name(cx, text, args.force)
+        })?,
     };
-    let count = |given: Option<u32>, question: &str, flag: &str, check: fn(u32) -> Result<u32, Failure>| match given {
+    let number = |given: Option<u32>, question: &str, flag: &str, check: fn(u32) -> Result<u32, Failure>| match given {
         Some(given) => check(given),
         None => answers.ask(flag, question, Some("3"), missing(question, flag), |text| {
-            let number = || Failure::new(Code::Usage, format!("{text:?} is not a number of machines"));
-            check(text.parse().map_err(|_| number())?)
+            let invalid = || Failure::new(Code::Usage, format!("{text:?} is not a number of machines"));
+            check(text.parse().map_err(|_| invalid())?)
         }),
     };
-    let control_planes = count(args.control_planes, "Control plane machines (1, 3 or 5)", "--control-planes", quorum)?;
-    let workers = count(args.workers, "Workers", "--workers", Ok)?;
+    let control_planes = number(args.control_planes, "Control plane machines (1, 3 or 5)", "--control-planes", quorum)?;
+    let workers = number(args.workers, "Workers", "--workers", Ok)?;
     let class = |given: Option<String>, whose: &str, flag: &str| match given {
         Some(given) => class(cx, &given, offer, flag),
         None => {
-            let question = format!("Machine class of {whose} ({})", offer.classes.join(", "));
+            let question = format!("Machine class of {whose}");
             let first = offer.classes.first().map(String::as_str);
             answers.ask(flag, &question, first, missing(whose, flag), |text| class(cx, text, offer, flag))
         }
     };
+    if control_plane_class.is_none() || (worker_class.is_none() && workers > 0) {
+        cx.ui.show(&format!("  machine classes in Omni:\n{}", impact::sizes(cx, &offer.listed)));
+    }
     let control_plane_class = class(control_plane_class, "the control plane", "--control-plane-class")?;
     let worker_class = match workers {
         0 => control_plane_class.clone(),
@@ -321,7 +326,9 @@ fn file_plan(cx: &Cx, cluster: &NewCluster, path: &Path, contents: String, force
     };
     let NewCluster { control_planes, workers, talos_version, kubernetes_version, .. } = cluster;
     let effect = format!(
-        "{control_planes} control plane machines, {workers} workers, Talos {talos_version}, Kubernetes {kubernetes_version}"
+        "{}, {}, Talos {talos_version}, Kubernetes {kubernetes_version}",
+        count(*control_planes, "control plane machine"),
+        count(*workers, "worker")
     );
     let action = Action::Write { path: path.to_owned(), contents: Secret::plain(contents), mode: files::SHARED };
     plan.push(verb, shown, effect, undo, action);

@@ -161,6 +161,50 @@ fn cluster_create_asks_once_and_a_no_leaves_nothing() {
 }
 
 #[test]
+fn cluster_create_checks_each_answer_and_shows_the_sizes_of_classes() {
+    let lab = prepared();
+    lab.class("big-disk");
+    let (name, class) = ("Name of the cluster: ", "Machine class of the control plane [");
+    let (planes, workers) = ("Control plane machines (1, 3 or 5) [3]: ", "Workers [3]: ");
+    let answers = [
+        (name, "Demo Prod"),
+        (name, "demo-prod"),
+        (planes, "two"),
+        (planes, "2"),
+        (planes, "1"),
+        (workers, "-1"),
+        (workers, "1"),
+        (class, "smal"),
+        (class, "small"),
+        ("Machine class of the workers [", "big-disk"),
+        ("Create cluster `demo-prod` as shown? [y/N]", "n"),
+    ];
+    let talk = talk(&lab, "cluster-create", &answers).exits(130).asks_once();
+    talk.says(&[
+        "`demo-prod` would do",
+        "\"two\" is not a number of machines",
+        "2 control plane machines make no good quorum",
+        "\"-1\" is not a number of machines",
+        "Omni has no machine class `smal`",
+        "did you mean --control-plane-class small?",
+        "    big-disk  2 cores, 4.0 GiB memory, 20.0 GiB disk",
+        "    small     2 cores, 4.0 GiB memory, 20.0 GiB disk",
+        "1 control plane machine, 1 worker, Talos",
+    ]);
+    assert!(!lab.file("clusters/demo-prod.yaml").exists());
+}
+
+#[test]
+fn cluster_create_refuses_the_name_of_a_file_at_the_prompt() {
+    let lab = prepared();
+    lab.write("clusters/prod.yaml", "kind: Cluster\n");
+    let name = "Name of the cluster: ";
+    let answers = [(name, "prod"), (name, "other"), ("[y/N]", "n")];
+    let talk = talk(&lab, "cluster-create --control-planes 1 --workers 0 -q", &answers);
+    talk.exits(130).says(&["`clusters/prod.yaml` exists"]);
+}
+
+#[test]
 fn destruction_takes_the_typed_name_or_allow_destroy() {
     let lab = prepared();
     lab.run("cluster-create demo --control-planes 1 --workers 2 --yes --timeout 60s").exits(0);
@@ -221,6 +265,8 @@ fn a_set_that_goes_is_listed_with_every_vm() {
     assert_eq!(loss.matches("`demo-workers-").count(), 2, "{loss}");
     let plan = lab.run("cluster-plan demo --json").exits(3).json();
     assert_eq!(plan["data"]["surplus"], json!({ "demo-workers": 2 }), "{plan:#}");
+    let freed = |node: &Value| node["freed"].as_u64().unwrap_or(0);
+    assert!(plan["data"]["nodes"].as_array().unwrap().iter().map(freed).sum::<u64>() > 0, "{plan:#}");
     lab.run("cluster-plan demo").exits(3).says(&["2 to remove", "all 2"]);
 }
 
