@@ -84,12 +84,20 @@ fn way_on(failure: Failure) -> Failure {
 
 /// A command line that makes no sense, or a request for help.
 fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
-    if !error.use_stderr() || !json {
+    if !json {
         return ExitCode::from(print_usage(error));
     }
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let ui = Ui::new(Style { json, ..Style::default() });
+    if !error.use_stderr() {
+        // Help or the version: asked for, and so the result.
+        let text = ui::plain(&error.render().to_string()).trim_end().to_owned();
+        let summary = text.lines().next().unwrap_or_default().to_owned();
+        let outcome = Outcome::done(summary).with(serde_json::json!({ "text": text }));
+        return succeed(&usage::task(&words), &ui, &outcome);
+    }
     let (task, failure) = usage::failure(error, &words);
-    fail(&task, &Ui::new(Style { json, ..Style::default() }), &failure)
+    fail(&task, &ui, &failure)
 }
 
 /// Prints what clap says, and returns the exit code. It repeats words of the command line, which may hold escape sequences.

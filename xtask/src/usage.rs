@@ -9,7 +9,7 @@ use domain::failure::{Code, Failure, Missing};
 /// The failure that `error` is, and the task whose command line it was (empty when there is none).
 pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
     let cli = built();
-    let named = words.iter().skip(1).find_map(|word| cli.find_subcommand(word));
+    let named = named(&cli, words);
     let task = named.map(|task| task.get_name().to_owned()).unwrap_or_default();
     let help = match task.as_str() {
         "" => "cargo xtask --help".to_owned(),
@@ -26,6 +26,15 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
     let rest: Vec<&str> = text.lines().skip(1).map(str::trim).take_while(|line| !line.starts_with("Usage:")).collect();
     let cause = rest.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     (task, Failure::new(Code::Usage, message).cause(cause).hint(help))
+}
+
+/// The task whose command line it is; empty when there is none.
+pub fn task(words: &[String]) -> String {
+    named(&built(), words).map(|task| task.get_name().to_owned()).unwrap_or_default()
+}
+
+fn named<'a>(cli: &'a clap::Command, words: &[String]) -> Option<&'a clap::Command> {
+    words.iter().skip(1).find_map(|word| cli.find_subcommand(word))
 }
 
 /// The argument that clap spells `<NAME>...` or `--class <CLASS>`, by its help.

@@ -331,6 +331,12 @@ pub fn is_no_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file())
 }
 
+/// How many names the file has; 0 when it is not there.
+pub fn hard_links(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).map_or(0, |meta| meta.nlink())
+}
+
 /// The permission bits of `path`, if it is there.
 pub fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|meta| meta.permissions().mode() & 0o777)

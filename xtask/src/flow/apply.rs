@@ -205,23 +205,32 @@ fn with_done(mut failure: Failure, done: &[Step]) -> Failure {
     failure
 }
 
+/// A file is replaced as a whole, so that another name of it keeps the old contents.
+fn replaced(what: &str, names: u64) -> String {
+    let more = "; its other hard link keeps the old contents (`ln -s` makes one that follows)";
+    if names > 1 { format!("{what}{more}") } else { what.to_owned() }
+}
+
 /// Does it, and says how it went.
 fn carry_out(cx: &Cx, step: &Step) -> anyhow::Result<String> {
     match &step.action {
         Action::Write { path, contents, mode } => {
+            let names = files::hard_links(path);
             files::write_atomically(path, contents.expose().as_bytes(), *mode)?;
-            Ok("written".to_owned())
+            Ok(replaced("written", names))
         }
         Action::SetEnv { key, value } => {
+            let names = files::hard_links(&cx.paths.env());
             set_env(cx, key, value)?;
-            Ok("set".to_owned())
+            Ok(replaced("written", names))
         }
         Action::ProviderKey { id, exists } => {
             let omnictl = Omnictl::find(cx)?;
             let key = provider_key(&omnictl, id, *exists)?;
             key::check_provider_key(key.expose(), id, "as Omni made it", SystemTime::now())?;
+            let names = files::hard_links(&cx.paths.env());
             set_env(cx, "OMNI_INFRA_PROVIDER_KEY", &key)?;
-            Ok("made by Omni, stored in docker/.env".to_owned())
+            Ok(replaced("made by Omni, stored in docker/.env", names))
         }
         Action::RecreateStack => {
             let compose = Compose::find(cx)?;

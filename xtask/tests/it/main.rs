@@ -19,6 +19,7 @@ mod check_versions;
 mod ci;
 mod cluster_plan;
 mod consent;
+mod contract;
 mod docs;
 mod external_programs;
 mod faults;

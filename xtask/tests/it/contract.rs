@@ -1,0 +1,216 @@
+//! The contract of `--json`: whatever surrounds a task, and however odd its command line is, standard output holds exactly
+//! one document on one line, which agrees with the exit code.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::process::{Command, Output};
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, class_words};
+
+/// Every task of operators that ends by itself, and some of contributors.
+const TASKS: &[&str] = &[
+    "provider-setup",
+    "provider-verify",
+    "provider-status",
+    "machineclass-create zz --cores 2 --memory 4096 --disk 20 --selector true",
+    "machineclass-check",
+    "machineclass-check --offline",
+    "machineclass-apply small",
+    "machineclass-apply --all",
+    "selector-test true",
+    "selector-test --class small",
+    "cluster-create zz --control-planes 1 --workers 1",
+    "cluster-check --offline",
+    "cluster-sync --all",
+    "cluster-status",
+    "cluster-status demo",
+    "proxmox-audit",
+    "proxmox-inventory",
+    "cluster-plan",
+    "omnictl-install",
+    "omni-setup",
+    "omni-verify",
+    "omni-status",
+    "tsidp-verify",
+    "doctor",
+    "stack-up",
+    "stack-down",
+    "stack-logs",
+    "triage /etc/hostname",
+    "triage",
+    "completions bash",
+    "complete -- x",
+    "lab-faults",
+];
+const EXIT_CODES: [i32; 8] = [0, 1, 2, 3, 4, 5, 124, 130];
+const FILES: [&str; 4] = [".claude/omni-scale.local.md", "docker/.env", "docker/config.yaml", "docker/compose.yaml"];
+
+/// What is wrong with the answer; nothing when the contract holds.
+fn broken(output: &Output) -> Option<String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let fault = |what: &str| Some(format!("{what}: {:?} {text:?} {stderr:?}", output.status));
+    let Some(code) = output.status.code().filter(|code| EXIT_CODES.contains(code)) else { return fault("exit code") };
+    let Ok(document) = serde_json::from_str::<Value>(&text) else { return fault("not one document") };
+    let good = matches!(code, 0 | 3);
+    let keys = ["schema_version", "task", "ok", "summary", "steps", "data", "next", "error"];
+    if text.matches('\n').count() != 1 || !text.ends_with('\n') {
+        fault("not one line")
+    } else if let Some(key) = keys.iter().find(|key| document.get(key).is_none()) {
+        fault(&format!("no `{key}`"))
+    } else if document["ok"] != good || document["error"].is_null() != good {
+        fault("`ok` and `error` do not agree with the exit code")
+    } else if !good && document["error"]["message"].as_str().is_none_or(str::is_empty) {
+        fault("no message")
+    } else if stderr.contains("panicked") {
+        fault("a panic")
+    } else {
+        None
+    }
+}
+
+/// Runs all tasks, a few side by side, each as `with` makes it.
+fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
+    let (tasks, faults) = (Mutex::new(TASKS.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some(line) = tasks.lock().unwrap().next() else { return };
+                    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+                    let options = [name, "--json", "--dry-run", "--timeout", "20s"];
+                    let words: Vec<&str> =
+                        options.into_iter().chain(rest.split(' ').filter(|w| !w.is_empty())).collect();
+                    // `--` ends the options: what a sandbox adds goes before it.
+                    let mut command = if rest.starts_with("--") && rest.contains("-- ") {
+                        let mut command = lab.command(&options);
+                        command.args(rest.split(' '));
+                        command
+                    } else {
+                        lab.command(&words)
+                    };
+                    with(&mut command);
+                    let output = command.output().expect("the runner starts");
+                    faults.lock().unwrap().extend(broken(&output).map(|fault| format!("{what}: {line}: {fault}")));
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().unwrap();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn prepared() -> Sandbox {
+    let lab = Sandbox::new();
+    lab.provider();
+    lab.class("small");
+    lab.run("cluster-create demo --control-planes 1 --workers 0 --no-wait --yes").exits(0);
+    lab
+}
+
+#[test]
+fn json_is_one_document_in_every_environment() {
+    let lab = prepared();
+    holds(&lab, "as it is", |_| {});
+    holds(&lab, "empty PATH", |command| {
+        command.env("PATH", "");
+    });
+    holds(&lab, "relative PATH", |command| {
+        command.env("PATH", ".:bin");
+    });
+    holds(&lab, "no PATH", |command| {
+        command.env_remove("PATH");
+    });
+    holds(&lab, "no HOME", |command| {
+        command.env_remove("HOME");
+    });
+    holds(&lab, "HOME=/dev/null", |command| {
+        command.env("HOME", "/dev/null");
+    });
+    holds(&lab, "no TMPDIR", |command| {
+        command.env("TMPDIR", "/nonexistent/tmp");
+    });
+    holds(&lab, "no environment", |command| {
+        command.env_clear();
+    });
+}
+
+#[test]
+fn json_is_one_document_for_every_state_of_the_project_files() {
+    let lab = prepared();
+    for file in FILES {
+        let (path, text) = (lab.file(file), lab.read(file));
+        for (what, bytes) in [("nonsense", &b"A B C: [\n='\n"[..]), ("binary", &[0xff, 0xfe, 0, 1].repeat(100))] {
+            fs::write(&path, bytes).expect("written");
+            holds(&lab, &format!("{what} in {file}"), |_| {});
+        }
+        fs::remove_file(&path).expect("it is there");
+        fs::create_dir(&path).expect("a directory");
+        holds(&lab, &format!("a directory at {file}"), |_| {});
+        fs::remove_dir(&path).expect("it is empty");
+        std::os::unix::fs::symlink(&path, &path).expect("a link to itself");
+        holds(&lab, &format!("a link loop at {file}"), |_| {});
+        fs::remove_file(&path).expect("it is there");
+        fs::write(&path, text).expect("restored");
+    }
+}
+
+#[test]
+fn json_is_one_document_for_every_command_line() {
+    let lab = Sandbox::new();
+    let odd = |words: &[&[u8]]| words.iter().map(|word| OsString::from_vec(word.to_vec())).collect::<Vec<_>>();
+    let long = "x".repeat(100_000).into_bytes();
+    let lines = [
+        odd(&[b"--json"]),
+        odd(&[b"--json", b"--help"]),
+        odd(&[b"--help", b"--json"]),
+        odd(&[b"--json", b"--version"]),
+        odd(&[b"help", b"--json"]),
+        odd(&[b"cluster-sync", b"--json", b"-h"]),
+        odd(&[b"cluster-sync", b"--json", b"--help"]),
+        odd(&[b"--json", b"--json", b"doctor"]),
+        odd(&[b"doctor", b"--json", b"--json=true"]),
+        odd(&[b"--json", b"no-such-task"]),
+        odd(&[b"--json", b""]),
+        odd(&[b"--json", b"-"]),
+        odd(&[b"--json", b"--"]),
+        odd(&[b"cluster-status", b"--json", b"--no-such-flag"]),
+        odd(&[b"cluster-status", b"--json", b"\xff\xfe"]),
+        odd(&[b"\xff\xfe", b"--json"]),
+        odd(&[b"cluster-status", b"--json", b"a\nb\x1b[31mc"]),
+        odd(&[b"cluster-status", b"--json", &long]),
+        odd(&[b"cluster-status", b"--json", b"--timeout", b"99999999999999999999s"]),
+        odd(&[b"cluster-status", b"--json", b"--timeout="]),
+        odd(&[b"stack-logs", b"--json", b"--follow"]),
+        odd(&[b"triage", b"--json", b"/nonexistent/log"]),
+        odd(&[b"selector-test", b"--json", b"\"\"\"\\u{0}"]),
+        odd(&[b"machineclass-create", b"--json", b"--cores", b"-1"]),
+    ];
+    for line in lines {
+        let output = lab.command(&[]).args(&line).output().expect("the runner starts");
+        assert_eq!(broken(&output), None, "{line:?}");
+    }
+    let help = lab.run_words(&["cluster-sync", "--json", "--help"]).exits(0).json();
+    assert_eq!(help["task"], "cluster-sync");
+    assert!(help["data"]["text"].as_str().is_some_and(|text| text.contains("--all")), "{help:#}");
+    let version = lab.run_words(&["--json", "--version"]).exits(0).json();
+    assert!(version["summary"].as_str().is_some_and(|text| text.ends_with(env!("CARGO_PKG_VERSION"))), "{version:#}");
+}
+
+#[test]
+fn a_hard_link_of_env_is_reported_when_it_is_separated() {
+    let lab = Sandbox::new();
+    let env = lab.file("docker/.env");
+    lab.run("provider-setup --yes --dry-run").exits(3);
+    fs::hard_link(&env, lab.file("env.backup")).expect("a second name");
+    lab.run("provider-setup --yes").exits(0).says(&["its other hard link keeps the old contents"]);
+    assert_ne!(lab.read("env.backup"), lab.read("docker/.env"));
+    // A file with one name is replaced silently.
+    fs::remove_file(lab.file("env.backup")).expect("it is there");
+    let words: Vec<&str> = class_words("one");
+    assert!(!lab.run_words(&words).exits(0).stderr.contains("hard link"));
+}
