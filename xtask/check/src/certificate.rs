@@ -4,6 +4,7 @@
 //! Signatures are not verified here: what a client thinks of the chain is seen by asking Omni over TLS.
 
 use domain::clock;
+use domain::words::count;
 
 pub use domain::status::certificate::{Certificate, key_fits, read_pem};
 
@@ -81,9 +82,10 @@ fn dates(chain: &[Certificate], now: u64, found: &mut Judgement) {
         } else if now >= each.not_after {
             found.faults.push((format!("`{}` expired on {until}", each.name()), RENEW.to_owned()));
         } else if left(each) < SOON_DAYS {
-            found
-                .warnings
-                .push((format!("`{}` ends on {until}, in {} days", each.name(), left(each)), RENEW.to_owned()));
+            found.warnings.push((
+                format!("`{}` ends on {until}, in {}", each.name(), count(left(each), "day")),
+                RENEW.to_owned(),
+            ));
         }
     }
 }

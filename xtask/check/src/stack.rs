@@ -10,6 +10,7 @@ use domain::clock;
 use domain::spec::yaml;
 use domain::status::docker::{Container, Inspected};
 use domain::version;
+use domain::words::count;
 
 /// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
 /// directory of the embedded etcd has a default, the file of SQLite has none since 1.4).
@@ -270,7 +271,8 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     }
     if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(rfc3339) {
         let days = (until as i64 - now as i64).div_euclid(86_400);
-        let detail = format!("its login ends on {}, in {days} days: the node is not tagged", clock::date(until));
+        let detail =
+            format!("its login ends on {}, in {}: the node is not tagged", clock::date(until), count(days, "day"));
         let fix = "make a tagged auth key (tag:omni), or disable key expiry for the device in the admin console";
         all = all.and(if days < 0 { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) }.fix(fix));
     }

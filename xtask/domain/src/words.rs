@@ -1,10 +1,12 @@
 //! Words that depend on numbers.
 
+use std::fmt::Display;
+
 /// `1 machine`, `2 machines`, `0 machines`. For nouns whose plural takes an `s`, or `ies` for a final `y` after a consonant.
-pub fn count(number: usize, noun: &str) -> String {
-    match (number, noun.strip_suffix('y')) {
-        (1, _) => format!("1 {noun}"),
-        (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        _ if number == N::from(1) => format!("1 {noun}"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
         _ if noun.ends_with("ss") => format!("{number} {noun}es"),
         _ => format!("{number} {noun}s"),
     }

@@ -28,6 +28,7 @@ use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::nearest::suggestion;
 use domain::plan::{Action, Plan};
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc;
 use runtime::ui::{Check, Done, Status, millis, table};
@@ -97,7 +98,8 @@ fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
     let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name).collect();
     let data: Vec<Value> =
         rows.iter().map(|row| json!({ "name": row.name, "about": row.about, "fix": row.fix })).collect();
-    Outcome::done(format!("{} checks; off by default: {}", rows.len(), off.join(", "))).with(json!({ "checks": data }))
+    Outcome::done(format!("{}; off by default: {}", count(rows.len(), "check"), off.join(", ")))
+        .with(json!({ "checks": data }))
 }
 
 /// A check changes nothing; what `--fix` may rewrite is the plan.
@@ -111,7 +113,9 @@ fn planned(cx: &Cx, rows: &[&Row], fix: bool) -> Outcome {
     let outcome = apply::planned(cx, &plan).and(json!({ "checks": names }));
     match outcome.pending {
         true => outcome,
-        false => Outcome { summary: format!("{} checks would run; they change nothing", names.len()), ..outcome },
+        false => {
+            Outcome { summary: format!("{} would run and change nothing", count(names.len(), "check")), ..outcome }
+        }
     }
 }
 
@@ -175,10 +179,10 @@ fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
     let data = json!({ "checks": ran.iter().map(document).collect::<Vec<_>>() });
     let rest = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
     if failed.is_empty() {
-        return Ok(Outcome::done(format!("{} checks passed{rest}", ran.len() - skipped)).with(data));
+        return Ok(Outcome::done(format!("{} passed{rest}", count(ran.len() - skipped, "check"))).with(data));
     }
     let names: Vec<&str> = failed.iter().map(|ran| ran.row.name).collect();
-    let summary = format!("{} of {} checks failed{rest}: {}", failed.len(), ran.len(), names.join(", "));
+    let summary = format!("{} of {} failed{rest}: {}", failed.len(), count(ran.len(), "check"), names.join(", "));
     let fixes: Vec<String> = failed.iter().map(|ran| format!("{}: {}", ran.row.name, ran.row.fix)).collect();
     Err(Failure::new(Code::Failed, summary)
         .hint(fixes.join("\n"))

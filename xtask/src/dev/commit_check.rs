@@ -8,6 +8,7 @@ use crate::dev::ci::{commit, repo};
 use crate::outcome::Outcome;
 use check::Finding;
 use domain::failure::{Code, Failure};
+use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
 
@@ -25,10 +26,12 @@ pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let data = json!({ "messages": count, "findings": findings });
     if findings.is_empty() {
-        return Ok(Outcome::done(format!("{count} commit messages are well formed")).with(data));
+        return Ok(
+            Outcome::done(format!("{} checked, all well formed", words::count(count, "commit message"))).with(data)
+        );
     }
     findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
-    Err(Failure::new(Code::Invalid, format!("{} faults in commit messages", findings.len()))
+    Err(Failure::new(Code::Invalid, format!("{} in commit messages", words::count(findings.len(), "fault")))
         .hint("git commit --amend mends the last message, git rebase --interactive earlier ones")
         .with(data)
         .into())

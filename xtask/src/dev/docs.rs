@@ -20,6 +20,7 @@ use check::Finding;
 use domain::failure::{Code, Failure};
 use domain::plan::{Action, Plan};
 use domain::spec::Place;
+use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc::{self, Job};
@@ -32,13 +33,13 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
         let findings = drift(cx)?;
         if findings.is_empty() {
             let pages: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
-            let summary = format!("{} generated pages say what the code says", pages.len());
+            let summary = format!("{} up to date", words::count(pages.len(), "generated page"));
             return Ok(Outcome::done(summary).with(json!({ "pages": pages })));
         }
         findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
         return Err(Failure::new(
             Code::Failed,
-            format!("{} generated pages have drifted from the code", findings.len()),
+            format!("{} out of date", words::count(findings.len(), "generated page")),
         )
         .hint("cargo xtask docs")
         .with(json!({ "findings": findings }))

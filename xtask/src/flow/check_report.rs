@@ -14,6 +14,7 @@ use check::{Checked, Finding};
 use domain::failure::{Code, Failure};
 use domain::plan::{Action, Plan};
 use domain::secret::Secret;
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::ui::{Status, table};
@@ -151,10 +152,6 @@ pub fn report(
         return Err(inputs::explained(failure, first, !cx.ui.json()).with(data).into());
     }
     Ok(Outcome::done(format!("{} checked: {counts}", count(checked.len(), what))).with(data).next(next))
-}
-
-fn count(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The files with their verdicts; of many, those that are not simply accepted.

@@ -15,6 +15,7 @@ use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Upgraded};
 use domain::status::omni::Resource;
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
@@ -53,7 +54,7 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
     cx.ui.data(&table(&["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"], &rows));
     let running = lines.iter().filter(|line| line.running).count();
-    let summary = format!("{running} of {} clusters Running and ready", lines.len());
+    let summary = format!("{running} of {} Running and ready", count(lines.len(), "cluster"));
     let troubled: Vec<&ClusterLine> = lines.iter().filter(|line| !line.running).collect();
     for line in troubled.iter().take(NAMED) {
         cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, trouble(line));
@@ -84,7 +85,7 @@ fn trouble(line: &ClusterLine) -> String {
     let ClusterLine { phase, healthy, total, .. } = line;
     match phase.as_str() {
         "Running" if line.ready && !line.kubernetes_api_ready => "its Kubernetes API does not answer".to_owned(),
-        _ => format!("{phase}, {healthy} of {total} machines healthy"),
+        _ => format!("{phase}, {healthy} of {} healthy", count(*total, "machine")),
     }
 }
 
@@ -266,10 +267,11 @@ pub fn picture(view: &ClusterView) -> String {
         let MachineSetView { id, phase, class, wanted, machines, error, .. } = set;
         let up = machines.iter().filter(|machine| machine.ready).count();
         let class = if class.is_empty() { String::new() } else { format!(", class {class}") };
+        let wanted = count(*wanted, "machine");
         let line = match phase.as_str() {
             _ if set.tearing_down => format!("{id}  being destroyed{class}"),
-            "" => format!("{id}  not looked at yet, {up}/{wanted} machines{class}"),
-            phase => format!("{id}  {phase}, {}, {up}/{wanted} machines{class}", ready(set.ready)),
+            "" => format!("{id}  not looked at yet, {up}/{wanted}{class}"),
+            phase => format!("{id}  {phase}, {}, {up}/{wanted}{class}", ready(set.ready)),
         };
         text.push_str(&format!("{branch} {line}\n"));
         if !error.is_empty() {

@@ -27,6 +27,7 @@ use domain::plan::{Action, Plan};
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::ClusterView;
 use domain::status::sync::{SyncAction, sync_actions};
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files::Scratch;
 use runtime::tool::omnictl::Omnictl;
@@ -295,8 +296,8 @@ pub fn prove(cx: &Cx, omnictl: &Omnictl<'_>, wanted: &Wanted, no_wait: bool) -> 
     if !no_wait {
         cx.ui.step("running", format!("cluster `{}` runs", wanted.name), || {
             let view = wait_until_running(cx, omnictl, &wanted.name)?;
-            let count = view.machines().count();
-            Ok(Done::ok((), format!("Running and ready, {count} machines")))
+            let machines = view.machines().count();
+            Ok(Done::ok((), format!("Running and ready, {}", count(machines, "machine"))))
         })?;
     }
     cx.ui.step("proof", format!("cluster `{}` is as its template says", wanted.name), || {

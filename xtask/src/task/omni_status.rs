@@ -10,6 +10,7 @@ use crate::flow::omni_stack;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::triage::Issues;
@@ -27,11 +28,8 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         let compose = &compose;
         Check::new(service, format!("the log of {service}"), move || {
             let log = compose.log(service, args.tail)?;
-            let count = log.lines().count();
-            Ok(Done::ok(
-                Part::Log(service, log),
-                if count == 1 { "1 line".to_owned() } else { format!("{count} lines") },
-            ))
+            let lines = count(log.lines().count(), "line");
+            Ok(Done::ok(Part::Log(service, log), lines))
         })
     };
     let checks = vec![

@@ -9,6 +9,7 @@ use crate::cli::ProviderStatus;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::compose::{Compose, PROVIDER};
@@ -43,8 +44,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }),
         Check::new("log", "the provider's log", || {
             let log = compose.log(PROVIDER, args.tail)?;
-            let count = log.lines().count();
-            Ok(Done::ok(Part::Log(log), if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }))
+            let lines = count(log.lines().count(), "line");
+            Ok(Done::ok(Part::Log(log), lines))
         }),
     ];
     let jobs: Vec<Job<'_, Parallel>> = vec![

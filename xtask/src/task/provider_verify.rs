@@ -62,7 +62,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             })
         }),
         Check::new("permissions", "the login has the privileges that the provider needs", || permissions(cx)),
-        Check::new("registration", format!("the provider `{id}` is registered and connected"), || registered(cx, &id)),
+        Check::new("registration", format!("provider `{id}`"), || registered(cx, &id)),
     ];
     let ids = ["containers", "omni", "proxmox", "permissions", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cli::Triage;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::triage::{Hit, Issues};
 use runtime::{files, proc};
@@ -27,10 +28,11 @@ pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
     for hit in &found {
         cx.ui.data(&cx.ui.advice(&shown(hit)));
     }
+    let read = count(lines, "line");
     let summary = match found.len() {
-        0 => format!("{from}: none of the {} known issues in {lines} lines", issues.list().len()),
-        1 => format!("{from}: one known issue in {lines} lines"),
-        count => format!("{from}: {count} known issues in {lines} lines"),
+        0 => format!("{from}: none of the {} known issues in {read}", issues.list().len()),
+        1 => format!("{from}: one known issue in {read}"),
+        found => format!("{from}: {found} known issues in {read}"),
     };
     let data = json!({ "lines": lines, "findings": found });
     let mut outcome = Outcome::done(summary).with(data);

@@ -102,7 +102,7 @@ impl Kit {
         // A person reads the same.
         let (_, stdout, stderr) = self.xtask(&["ci", "--only", name]);
         assert!(stdout.contains(&format!("{place}:")) && stdout.contains(fix), "{stdout}");
-        assert!(stderr.contains(&format!("1 of 1 checks failed: {name}")), "{stderr}");
+        assert!(stderr.contains(&format!("1 of 1 check failed: {name}")), "{stderr}");
     }
 
     fn passes(&self, name: &str) {
@@ -174,7 +174,7 @@ fn a_rehearsal_that_does_not_end_is_shown_with_the_reason() {
     let (code, stdout, stderr) = kit.xtask(&["ci", "--only", "rehearsal"]);
     assert_eq!(code, 1);
     assert!(stdout.contains("building `lab` failed") && stdout.contains("fix: `cargo xtask rehearse`"), "{stdout}");
-    assert!(stderr.contains("1 of 1 checks failed: rehearsal"), "{stderr}");
+    assert!(stderr.contains("1 of 1 check failed: rehearsal"), "{stderr}");
 }
 
 #[test]
@@ -198,10 +198,7 @@ fn what_cannot_be_looked_at_is_skipped_by_name_and_says_what_to_install() {
     let (code, row) = kit.check("advisories");
     assert_eq!((code, row["status"].as_str()), (0, Some("skipped")), "{row:#}");
     let (_, stdout, stderr) = kit.xtask(&["ci", "--only", "advisories,yaml"]);
-    assert!(
-        stdout.contains("advisories  skipped") && stderr.contains("1 checks passed, 1 skipped"),
-        "{stdout}{stderr}"
-    );
+    assert!(stdout.contains("advisories  skipped") && stderr.contains("1 check passed, 1 skipped"), "{stdout}{stderr}");
 }
 
 #[test]

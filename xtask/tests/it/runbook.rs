@@ -36,7 +36,7 @@ fn the_runbook_ends_with_a_running_cluster() {
     assert_eq!(one["data"]["cluster"]["running"], true);
     let sets = one["data"]["cluster"]["machine_sets"].as_array().unwrap();
     assert_eq!(sets.iter().map(|set| set["machines"].as_array().unwrap().len()).sum::<usize>(), 6);
-    lab.run("cluster-status").exits(0).says(&["demo", "Running", "6/6", "1 of 1 clusters"]);
+    lab.run("cluster-status").exits(0).says(&["demo", "Running", "6/6", "1 of 1 cluster Running"]);
 
     lab.run("cluster-sync demo --yes").exits(0).says(&["in sync; nothing to change"]);
     let state = lab.read(".claude/omni-scale.local.md");
@@ -59,7 +59,7 @@ fn a_sync_says_what_it_destroys_and_does_it_only_with_consent() {
     ]);
     assert_eq!(lab.dump()["proxmox"]["vms"], before["proxmox"]["vms"]);
     lab.run("cluster-sync demo --yes --allow-destroy demo --timeout 60s").exits(0);
-    lab.run("cluster-status demo").exits(0).says(&["1/1 machines"]);
+    lab.run("cluster-status demo").exits(0).says(&["1/1 machine"]);
 }
 
 #[test]

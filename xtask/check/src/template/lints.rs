@@ -8,6 +8,7 @@ use crate::{Finding, Severity, provider_data};
 use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
 use domain::spec::yaml::Node;
 use domain::spec::{At, Place};
+use domain::words;
 
 /// A fresh machine accepts a configuration below this size: it is what gRPC takes in one message.
 const MOST: usize = 4 << 20;
@@ -34,7 +35,7 @@ impl Target {
     }
 
     fn count(self) -> String {
-        if self.machines == u32::MAX { "all machines".to_owned() } else { format!("{} machines", self.machines) }
+        if self.machines == u32::MAX { "all machines".to_owned() } else { words::count(self.machines, "machine") }
     }
 }
 

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::failure::{Code, Failure};
+use crate::words::count;
 
 /// What a key says of itself. Holds nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
         ))),
         Some(_) if info.expired(now) => {
             let days = info.expires.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs() / 86_400;
-            Err(refuse(format!("it expired {days} days ago")).hint(format!(
+            Err(refuse(format!("it expired {} ago", count(days, "day"))).hint(format!(
                 "renew it: `omnictl infraprovider renewkey {id}`, then put the new OMNI_SERVICE_ACCOUNT_KEY into docker/.env as OMNI_INFRA_PROVIDER_KEY"
             )))
         }

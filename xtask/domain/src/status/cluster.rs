@@ -4,6 +4,7 @@
 //! that were recorded, while `kubernetesapiready` and its load balancer were false. So [`ClusterView::running`] takes
 //! everything together that Omni counts.
 
+use crate::words::count;
 use std::collections::BTreeMap;
 
 use super::omni::{Resource, cluster_phase, machine_set_phase, machine_stage, request_stage};
@@ -440,14 +441,14 @@ impl ClusterView {
         let go = match surplus {
             0 => String::new(),
             1 => "1 machine still has to go".to_owned(),
-            many => format!("{many} machines still have to go"),
+            many => format!("{} still have to go", count(many, "machine")),
         };
         let ready = (self.machines().filter(|machine| machine.ready).count() as u64).min(wanted);
         match (wanted, surplus) {
             (0, 0) => self.phase.clone(),
             (0, _) => format!("{}: {go}", self.phase),
-            (_, 0) => format!("{}: {ready} of {wanted} machines ready", self.phase),
-            _ => format!("{}: {ready} of {wanted} machines ready, {go}", self.phase),
+            (_, 0) => format!("{}: {ready} of {} ready", self.phase, count(wanted, "machine")),
+            _ => format!("{}: {ready} of {} ready, {go}", self.phase, count(wanted, "machine")),
         }
     }
 
@@ -475,7 +476,7 @@ impl ClusterView {
         } else if self.load_balancer_healthy == Some(false) {
             Some("the load balancer of its Kubernetes API is not healthy".to_owned())
         } else if self.healthy < self.total {
-            Some(format!("Omni counts {} of {} machines as healthy", self.healthy, self.total))
+            Some(format!("Omni counts {} of {} as healthy", self.healthy, count(self.total, "machine")))
         } else if !self.control_plane_ready {
             Some("the control plane is not ready".to_owned())
         } else {

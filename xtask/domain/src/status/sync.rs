@@ -1,5 +1,6 @@
 //! What a sync of a cluster template does, read from what omnictl prints of it.
 
+use crate::words::count;
 use std::collections::BTreeMap;
 
 /// What a sync would do or did to one resource.
@@ -74,7 +75,7 @@ impl SyncAction {
         };
         let more = match (self.verb, self.machines) {
             ("destroy", _) if self.destroys() => " with its machines".to_owned(),
-            (_, Some((before, after))) => format!(" from {before} to {after} machines"),
+            (_, Some((before, after))) => format!(" from {before} to {}", count(after, "machine")),
             _ => String::new(),
         };
         format!("{} {what} {}{more}", self.verb, self.id)

@@ -16,6 +16,7 @@ use domain::failure::{Code, Failure, Kind, Missing};
 use domain::secret::{Secret, hide};
 use domain::spec::key::KeyInfo;
 use domain::status::omni::{self, Resource};
+use domain::words::count;
 
 /// The variables that omnictl reads a key from, in its order: a set `SIDERO_SERVICE_ACCOUNT_KEY` wins, even an empty
 /// one (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
@@ -309,7 +310,7 @@ impl<'a> Omnictl<'a> {
         let shell = proc::shell()?;
         let program = &self.program;
         let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {stage}");
-        let purpose = format!("comparing {} templates with Omni", files.len());
+        let purpose = format!("comparing {} with Omni", count(files.len(), "template"));
         let said = self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout;
         split_plans(&said, &links)
             .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not say what it would do for each template"))

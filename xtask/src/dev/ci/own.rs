@@ -9,6 +9,7 @@ use crate::cli::built;
 use check::Finding;
 use domain::failure::Failure;
 use domain::spec::yaml;
+use domain::words;
 
 /// Findings of our own as a verdict.
 pub(super) fn ours(findings: Vec<Finding>, passed: &str) -> Verdict {
@@ -30,7 +31,7 @@ pub(super) fn yaml_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
             findings.extend(yaml::load(file, &bytes).findings);
         }
     }
-    Ok(ours(findings, &format!("{count} files")))
+    Ok(ours(findings, &words::count(count, "file")))
 }
 
 pub(super) fn link_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
@@ -47,7 +48,7 @@ pub(super) fn link_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
     let cli = built();
     let tasks = cli.get_subcommands().map(clap::Command::get_name).collect();
     let count = pages.len();
-    Ok(ours(links::check(&links::Site { files, pages, tasks }), &format!("{count} pages")))
+    Ok(ours(links::check(&links::Site { files, pages, tasks }), &words::count(count, "page")))
 }
 
 pub(super) fn architecture_check(bench: &Bench<'_>) -> Result<Verdict, Failure> {
@@ -72,5 +73,5 @@ pub(super) fn secrets(bench: &Bench<'_>) -> Result<Verdict, Failure> {
             findings.extend(guard::check(file, &bytes));
         }
     }
-    Ok(ours(findings, &format!("{} files", bench.files.len())))
+    Ok(ours(findings, &words::count(bench.files.len(), "file")))
 }

@@ -150,7 +150,7 @@ pub const CHECKS: &[Entry] = &[
     check!("tailscale.data", Tailscale, Failed, stack::login, "the sidecar's login is on a mount",
         why: "the node's identity goes with its container otherwise, and it comes back as omni-1",
         fix: "mount the volume ts-state at /var/lib/tailscale, as docker/compose.yaml does", "docs/explanation/networking.md#the-nodes-name"),
-    check!("tailscale.key", Tailscale, Failed, keys::tailscale, "the auth key is one",
+    check!("tailscale.key", Tailscale, Failed, keys::tailscale, "Tailscale auth key has the expected form",
         why: "the sidecar logs in with it, once",
         fix: "make an auth key in the admin console: tagged, pre-approved, not ephemeral", "docs/how-to/deployment.md#1-tailnet-policy"),
     check!("files.env", Files, Failed, files::env, "docker/.env is complete",

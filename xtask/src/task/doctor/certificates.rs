@@ -6,6 +6,7 @@ use crate::flow::omni_stack::{host_and_port, host_path};
 use check::certificate::{self, Certificate, Judgement};
 use check::diagnosis::{Diagnosis, State};
 use domain::failure::{Code, Kind};
+use domain::words::count;
 use runtime::files;
 
 /// A judgement as a verdict: the first fault with its fix, all of them in the detail.
@@ -16,7 +17,7 @@ pub fn judged(found: &Judgement) -> Diagnosis {
     };
     of(Diagnosis::failed, &found.faults)
         .or_else(|| of(Diagnosis::warning, &found.warnings))
-        .unwrap_or_else(|| Diagnosis::ok(format!("{} left", domain::words::count(found.days_left as usize, "day"))))
+        .unwrap_or_else(|| Diagnosis::ok(format!("{} left", count(found.days_left, "day"))))
 }
 
 pub fn file(seen: &Seen<'_>) -> Diagnosis {

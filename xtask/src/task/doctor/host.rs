@@ -170,7 +170,7 @@ fn systemd_says(seen: &Seen<'_>) -> Option<bool> {
 
 pub fn tun(seen: &Seen<'_>) -> Diagnosis {
     if Path::new("/dev/net/tun").exists() {
-        return Diagnosis::ok("/dev/net/tun");
+        return Diagnosis::ok("present");
     }
     if remote_engine() {
         return Diagnosis::skipped("the Docker engine is on another host");

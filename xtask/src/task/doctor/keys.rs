@@ -9,6 +9,7 @@ use check::values;
 use domain::clock;
 use domain::spec::key::{self, KeyInfo};
 use domain::spec::store_key;
+use domain::words::count;
 use runtime::files;
 use runtime::settings::environment;
 use runtime::tool::omnictl::{self, Login};
@@ -57,9 +58,9 @@ fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
     let left = info.left(now)?;
     let days = left.as_secs() / 86_400;
     Some(if left < SOON {
-        Diagnosis::warning(format!("the key of {} ends in {days} days", info.name))
+        Diagnosis::warning(format!("the key of {} ends in {}", info.name, count(days, "day")))
     } else {
-        Diagnosis::ok(format!("of {}, {} left", info.name, domain::words::count(days as usize, "day")))
+        Diagnosis::ok(format!("of {}, {} left", info.name, count(days, "day")))
     })
 }
 

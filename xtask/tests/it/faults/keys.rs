@@ -16,7 +16,7 @@ fault_cases! {
         .hints(&["omnictl takes SIDERO_SERVICE_ACCOUNT_KEY before OMNI_SERVICE_ACCOUNT_KEY", "unset SIDERO_SERVICE_ACCOUNT_KEY"]);
     provider_key_wrong_kind "provider-key-wrong-kind": says(&["the provider's key (OMNI_INFRA_PROVIDER_KEY", "the ordinary service account `provider`"])
         .hints(&["omnictl infraprovider create proxmox"]);
-    provider_key_expired "provider-key-expired": says(&["the provider's key (OMNI_INFRA_PROVIDER_KEY", "it expired 1 days ago"])
+    provider_key_expired "provider-key-expired": says(&["the provider's key (OMNI_INFRA_PROVIDER_KEY", "it expired 1 day ago"])
         .hints(&["omnictl infraprovider renewkey proxmox"]);
     provider_key_ending "provider-key-ending": says(&["of infra-provider:proxmox, 3 days left"]).changes(WRITTEN);
     provider_id_case "provider-id-case": says(&["the key of the provider `Proxmox`", "runs as `proxmox`", "letter by letter"])
