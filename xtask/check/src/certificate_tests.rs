@@ -72,7 +72,7 @@ fn a_chain_is_judged() {
         (&["leaf", "inter"], "other.example.com", roots, NOW, "fault: it does not cover other.example.com: it is for"),
         (&["leaf", "inter"], host, roots, 1_795_320_018, "fault: `omni.example.com` is good only from 2026-11-22"),
         (&["leaf", "inter"], host, roots, 1_803_096_019, "fault: `omni.example.com` expired on 2027-02-20"),
-        (&["leaf", "inter"], host, roots, 1_803_000_000, "warning: `omni.example.com` ends on 2027-02-20, in 1 days"),
+        (&["leaf", "inter"], host, roots, 1_803_000_000, "warning: `omni.example.com` ends on 2027-02-20, in 1 day"),
         (&["self"], "self.example.com", nobody, NOW, "warning: it signs itself"),
         (&[], host, roots, NOW, "fault: there is no certificate"),
     ];
