@@ -25,12 +25,7 @@ pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeM
     let needed_at = |path: &str, privilege: &str| {
         let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
         // Every way of every call counts: a right that only another way needs is no surplus.
-        // A storage or bridge that no class uses may be granted like the others: the next class may use it.
-        let alike = |other: &str| kind(path).is_some_and(|of| kind(other) == Some(of));
-        wants.iter().any(|want| {
-            let there = want.path == path || want.path.starts_with(&below) || alike(&want.path);
-            want.privilege == privilege && there
-        })
+        wants.iter().any(|want| want.privilege == privilege && (want.path == path || want.path.starts_with(&below)))
     };
     let surplus = |path: &str| -> BTreeSet<String> {
         let privileges = permissions.tree.get(path).into_iter().flat_map(BTreeMap::keys);
@@ -53,11 +48,6 @@ pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeM
         }
     }
     found
-}
-
-/// The kind of resource below which classes choose: storages, and the bridges of SDN.
-fn kind(path: &str) -> Option<&str> {
-    path.split('/').nth(1).filter(|kind| matches!(*kind, "storage" | "sdn"))
 }
 
 /// Whether Proxmox ever checks a privilege of this kind on this kind of path. A VM or storage in a pool has the pool's
