@@ -140,7 +140,7 @@ mod tests {
         let scaled = "* updating (dry run) MachineSets.omni.sidero.dev(demo-workers)\n--- a\n+++ b\n-        machinecount: 3\n+        machinecount: 1\n";
         let scaled = sync_actions(scaled);
         assert!(scaled[0].destroys());
-        assert_eq!(scaled[0].words(), "update machine set demo-workers from 3 to 1 machines");
+        assert_eq!(scaled[0].words(), "update machine set demo-workers from 3 to 1 machine");
         assert_eq!(sync_actions(""), []);
     }
 
