@@ -25,7 +25,6 @@ mod talos_keys;
 pub mod template;
 pub mod values;
 pub mod verdict;
-pub mod versions;
 
 pub use domain::spec::{Finding, Severity};
 pub use rules::{RULES, Rule};

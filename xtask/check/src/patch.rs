@@ -9,40 +9,14 @@ use super::schema::{Mismatch, MismatchKind, validate_at};
 use super::talos_keys::{self, UnknownField};
 use super::{Finding, placeholder};
 use domain::nearest::suggestion;
+use domain::releases::{Minor, table};
 use domain::spec::template::Inline;
 use domain::spec::yaml::{self, Data, Node};
 use domain::spec::{At, Place};
 
-/// Fields that omnictl refuses in a patch, with the minor of 1.x that does so first.
-const FORBIDDEN: &[(u64, &str)] = &[
-    (0, "cluster.clusterName"),
-    (0, "cluster.id"),
-    (0, "cluster.controlPlane.endpoint"),
-    (0, "cluster.token"),
-    (0, "cluster.secret"),
-    (0, "cluster.aescbcEncryptionSecret"),
-    (0, "cluster.secretboxEncryptionSecret"),
-    (10, "cluster.ca"),
-    (0, "cluster.acceptedCAs"),
-    (10, "cluster.serviceAccount"),
-    (0, "machine.token"),
-    (0, "machine.ca"),
-    (0, "machine.type"),
-    (0, "machine.install.extensions"),
-    (0, "machine.acceptedCAs"),
-    (11, "machine.install.disk"),
-];
 /// The minor of omnictl 1.x that looks at every document of a patch first; earlier ones look at the first document alone.
 const EVERY_DOCUMENT: u64 = 10;
-/// Documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on, and fields of documents.
-const FORBIDDEN_DOCUMENTS: &[&str] = &[
-    "UnattendedInstallConfig",
-    "DiscoveryIdentityConfig",
-    "KubeClusterConfig",
-    "KubeEtcdEncryptionConfig",
-    "KubeAPIServerCAConfig",
-    "KubeAggregatorCAConfig",
-];
+/// Fields of documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on.
 const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "issuer.privateKey")];
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
 const V1ALPHA1: &[&str] = &["machine", "cluster", "debug", "persist"];
@@ -201,16 +175,16 @@ fn unknown_kind(file: &str, document: &Node, known: Known<'_>) -> Option<Finding
         let fix = "check it with `omnictl cluster template validate`";
         Some(Finding::warning("template-patch-kind-newer", place.clone(), message, fix))
     };
-    let (omnictl, talos) = match (releases::document(kind), known.omni) {
-        (Some(since), _) => since,
+    let (omnictl, talos) = match (table().document(kind), known.omni) {
+        (Some((omnictl, talos)), _) => (omnictl.minor, talos.minor),
         // The list of 1.11 is not complete here.
-        (None, Some(omni)) if omni.is_before(releases::NEWEST, 0) => {
+        (None, Some(omni)) if omni.is_before(releases::newest(), 0) => {
             let message = format!("omnictl {omni} knows no document `{kind}`: \"{kind}\" \"v1alpha1\": not registered");
-            let kinds: Vec<&str> = releases::documents().collect();
+            let kinds: Vec<&str> = table().kinds().collect();
             return Some(Finding::error("template-patch-kind", place, message, suggested(kind, &kinds)));
         }
         (None, _) => {
-            let newest = releases::NEWEST;
+            let newest = releases::newest();
             return unsure(format!("no omnictl up to 1.{newest} is known to read a document `{kind}`"));
         }
     };
@@ -295,13 +269,14 @@ fn managed(document: Document<'_>, omni: Option<Omni>, findings: &mut Vec<Findin
     let node = document.node;
     let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
     let newer = omni.is_none_or(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
-    if newer && FORBIDDEN_DOCUMENTS.contains(&kind) {
+    if newer && table().forbidden.documents.kinds.iter().any(|forbidden| forbidden == kind) {
         let message = format!("the document \"{kind}\" is not allowed in a patch");
         findings.push(forbidden(document, EVERY_DOCUMENT, node, message, "remove the document", omni));
     }
     // From 1.10 on each list is for the documents that it was made for.
     let own = |of: &str| of == kind || omni.is_some_and(|omni| omni.is_before(EVERY_DOCUMENT, 0)) && of.is_empty();
-    let fields = FORBIDDEN.iter().map(|(since, field)| ("", *since, *field));
+    let fields = table().forbidden.fields.iter();
+    let fields = fields.flat_map(|entry| entry.paths.iter().map(|path| ("", since(entry.since), path.as_str())));
     let fields = fields.chain(FORBIDDEN_IN_DOCUMENTS.iter().map(|(of, field)| (*of, EVERY_DOCUMENT, *field)));
     for (_, since, field) in fields.filter(|(of, ..)| own(of)) {
         let keys: Vec<&str> = field.split('.').collect();
@@ -324,6 +299,11 @@ fn managed(document: Document<'_>, omni: Option<Omni>, findings: &mut Vec<Findin
         let message = "the role \"os:admin\" is not allowed in the allowedRoles of Talos's API access".to_owned();
         findings.push(forbidden(document, since, role, message, "use os:reader", omni));
     }
+}
+
+/// The minor of omnictl 1.x that refuses a field first; 0 where every omnictl that this kit can meet does.
+fn since(minor: Minor) -> u64 {
+    if minor <= table().forbidden.fields[0].since { 0 } else { minor.minor }
 }
 
 /// A part that omnictl refuses from 1.`since` on: certain, left for later by an omnictl that looks at the first document

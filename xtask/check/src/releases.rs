@@ -1,14 +1,16 @@
-//! What each release of Omni, its omnictl and Talos knows, as far as it was published by November 2026: the facts that
-//! decide whether a rule applies. The facts end at [`NEWEST`]; nothing is claimed of a later release.
+//! The release of Omni, and of its omnictl, that decides whether a rule applies. The facts are in [`domain::releases`].
 
 use std::fmt;
 
+use domain::releases::table;
 use domain::version::{self, Version};
 
 use crate::stack;
 
-/// The newest minor of Omni 1.x whose facts are here.
-pub const NEWEST: u64 = 11;
+/// The newest minor of Omni 1.x that the facts cover.
+pub fn newest() -> u64 {
+    table().facts.omni.minor
+}
 
 /// A release of Omni 1.x, which is also the release of the omnictl that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,22 +41,18 @@ impl Omni {
 
     /// True if the facts here cover this release.
     pub fn is_known(self) -> bool {
-        self.is_before(NEWEST + 1, 0)
+        self.is_before(newest() + 1, 0)
     }
 
-    /// The oldest minor of Talos 1.x for new clusters, and the newest, if this release has such a limit
-    /// (siderolabs/omni internal/pkg/constants MinTalosVersion, client/pkg/constants LatestSupportedTalosVersion).
+    /// The oldest minor of Talos 1.x for new clusters, and the newest, if this release has such a limit; `None` beyond the facts.
     pub fn talos(self) -> Option<(u64, Option<u64>)> {
-        Some(match (self.major, self.minor) {
-            (1, 0 | 1) => (5, None),
-            (1, 2..=4) => (6, None),
-            (1, 5) => (7, None),
-            (1, 6 | 7) => (8, None),
-            (1, 8) => (9, None),
-            (1, 9 | 10) => (9, Some(13)),
-            (1, 11) => (9, Some(14)),
-            _ => return None,
-        })
+        let talos = table().talos_of_omni(&self.version())?;
+        Some((talos.min.minor, talos.max.map(|newest| newest.minor)))
+    }
+
+    /// As a version.
+    pub fn version(self) -> Version {
+        Version::new(self.major, self.minor, self.patch)
     }
 }
 
@@ -67,63 +65,6 @@ impl fmt::Display for Omni {
 fn is_omni(image: &str) -> bool {
     let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     name.split(':').next() == Some("omni")
-}
-
-/// True if Talos of this version refuses writes to its META keys, which Omni before 1.10.6 makes on every reconcile
-/// (siderolabs/omni issue 3360): from 1.13.10 and 1.14.0 on, release candidates excepted.
-pub fn locks_meta(talos: &Version) -> bool {
-    let number = (talos.major, talos.minor, talos.patch);
-    talos.pre.is_empty() && (number >= (1, 14, 0) || (talos.minor == 13 && number >= (1, 13, 10)))
-}
-
-/// Kinds of Talos's documents: the minor of omnictl 1.x that registers them first, the minor of Talos 1.x that reads
-/// them first, and their names (registry.Register in siderolabs/talos pkg/machinery at the version of each go.mod).
-#[rustfmt::skip]
-const DOCUMENTS: &[(u64, u64, &[&str])] = &[
-    (0, 9, &[
-        "EventSinkConfig", "ExtensionServiceConfig", "KmsgLogConfig", "KubeSpanEndpointsConfig",
-        "NetworkDefaultActionConfig", "NetworkRuleConfig", "SideroLinkConfig", "TrustedRootsConfig", "VolumeConfig",
-        "WatchdogTimerConfig",
-    ]),
-    (0, 10, &["EthernetConfig", "PCIDriverRebindConfig", "UserVolumeConfig"]),
-    (0, 11, &["ExistingVolumeConfig", "RawVolumeConfig", "SwapVolumeConfig", "ZswapConfig"]),
-    (3, 12, &[
-        "DHCPv4Config", "DHCPv6Config", "DummyLinkConfig", "HCloudVIPConfig", "HostnameConfig", "Layer2VIPConfig",
-        "LinkAliasConfig", "LinkConfig", "OOMConfig", "StaticHostConfig",
-    ]),
-    (4, 12, &[
-        "BondConfig", "BridgeConfig", "RegistryAuthConfig", "RegistryMirrorConfig", "RegistryTLSConfig",
-        "ResolverConfig", "TimeSyncConfig", "VLANConfig", "WireguardConfig",
-    ]),
-    (5, 13, &["EnvironmentConfig", "ExternalVolumeConfig", "KubeSpanConfig", "TCPProbeConfig"]),
-    (6, 13, &["BlackholeRouteConfig", "ImageVerificationConfig", "RoutingRuleConfig", "VRFConfig"]),
-    (9, 14, &[
-        "HTTPProbeConfig", "ImageCacheConfig", "KubeControllerManagerConfig", "KubeEtcdEncryptionConfig",
-        "KubeSchedulerConfig",
-    ]),
-    (10, 14, &[
-        "BGPInstanceConfig", "CRIBaseRuntimeSpecConfig", "CRICustomizationConfig", "DiscoveryIdentityConfig",
-        "DiscoveryServiceConfig", "EtcFileConfig", "FilesystemScrubConfig", "FilesystemTrimConfig",
-        "KernelModuleConfig", "KubeAPIServerCAConfig", "KubeAPIServerConfig", "KubeAdmissionControlConfig",
-        "KubeAggregatorCAConfig", "KubeAuditPolicyConfig", "KubeAuthenticationConfig", "KubeAuthorizerConfig",
-        "KubeClusterConfig", "KubeCoreDNSConfig", "KubeCredentialProviderConfig", "KubeExternalManifestConfig",
-        "KubeFlannelCNIConfig", "KubeInlineManifestConfig", "KubeNetworkConfig", "KubeNodeConfig",
-        "KubePrismConfig", "KubeProxyConfig", "KubeServiceAccountConfig", "KubeStaticPodConfig",
-        "KubeTalosAPIAccessConfig", "KubeletConfig", "LVMLogicalVolumeConfig", "LVMVolumeGroupConfig",
-        "RAIDArrayConfig", "SecurityProfileConfig", "SysctlConfig", "SysfsConfig", "UdevRulesConfig",
-        "UnattendedInstallConfig", "VethConfig",
-    ]),
-    (11, 14, &["ContainerConfig"]),
-];
-
-/// The minors of omnictl 1.x and of Talos 1.x that know a kind of document first; `None` for a kind that none knows here.
-pub fn document(kind: &str) -> Option<(u64, u64)> {
-    DOCUMENTS.iter().find(|(.., kinds)| kinds.contains(&kind)).map(|(omnictl, talos, _)| (*omnictl, *talos))
-}
-
-/// All kinds of documents that are known here.
-pub fn documents() -> impl Iterator<Item = &'static str> {
-    DOCUMENTS.iter().flat_map(|(.., kinds)| kinds.iter().copied())
 }
 
 #[cfg(test)]
@@ -142,28 +83,6 @@ mod tests {
             ["services:\n  omni:\n    image: ghcr.io/siderolabs/omni:latest\n", "services: {}", "image: x:v1.2.3"]
         {
             assert_eq!(Omni::of_compose(none), None, "{none}");
-        }
-    }
-
-    #[test]
-    fn documents_belong_to_their_releases() {
-        assert_eq!(document("KubeProxyConfig"), Some((10, 14)));
-        assert_eq!(document("LinkConfig"), Some((3, 12)));
-        assert_eq!(document("Deployment"), None);
-        // The sizes of the registries that were read: omnictl 1.9 and 1.10, Talos 1.12 and 1.13.
-        let known = |omnictl, talos| {
-            documents().filter(|kind| document(kind).is_some_and(|(o, t)| o <= omnictl && t <= talos)).count()
-        };
-        assert_eq!([known(9, 99), known(10, 99), known(99, 12), known(99, 13)], [49, 88, 36, 44]);
-    }
-
-    #[test]
-    fn talos_locks_its_meta_keys_from_two_releases_on() {
-        let locks = |text: &str| locks_meta(&version::parse(text).expect("a version"));
-        for (text, expected) in
-            [("v1.13.9", false), ("v1.13.10", true), ("v1.14.0-rc.1", false), ("v1.14.0", true), ("v1.12.11", false)]
-        {
-            assert_eq!(locks(text), expected, "{text}");
         }
     }
 }

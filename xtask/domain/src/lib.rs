@@ -10,6 +10,7 @@ pub mod nearest;
 pub mod place;
 pub mod plan;
 pub mod record;
+pub mod releases;
 pub mod secret;
 pub mod spec;
 pub mod status;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Checker;
 use crate::machine_class::is_dns_label;
 use crate::releases;
-use crate::versions;
+use domain::releases::{Bug, Minor, Severity, table};
 use domain::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
 use domain::version::{self, Version};
 
@@ -120,27 +120,31 @@ impl Checker<'_> {
         if self.outside_of_omni(t, talos) {
             return;
         }
-        let Some((least, most)) = versions::kubernetes_of_talos(talos.minor).filter(|_| talos.major == 1) else {
+        let Some((least, most)) = table().kubernetes_of_talos(Minor::from(talos)) else {
             return;
         };
-        if kubernetes.major != 1 || !(least..=most).contains(&kubernetes.minor) {
-            let message = format!("Talos 1.{} supports Kubernetes 1.{least} to 1.{most}", talos.minor);
+        if !(least..=most).contains(&Minor::from(kubernetes)) {
+            let message = format!("Talos 1.{} supports Kubernetes {least} to {most}", talos.minor);
             self.warning("template-version-pair", t.kubernetes_at, message, "use a Kubernetes version of that range");
         }
     }
 
     /// Whether Talos is beyond what the Omni of this project supports, or any that is known; then that is reported.
     fn outside_of_omni(&mut self, t: &ClusterTemplate, talos: &Version) -> bool {
-        const NEWEST: &str = "Omni 1.11, the newest that is known here,";
         let omni = self.context.omni;
         let (who, least, newest) = match omni.map(|omni| (omni, omni.talos())) {
             Some((omni, Some((least, newest)))) => (format!("Omni {omni}"), least, newest),
-            Some((omni, None)) => (format!("Omni {omni}"), 9, None),
-            None => (NEWEST.to_owned(), 9, Some(14)),
+            Some((omni, None)) => (format!("Omni {omni}"), 0, None),
+            None => {
+                let newest = table().talos_of_omni(&table().facts.omni);
+                let least = newest.map_or(0, |talos| talos.min.minor);
+                let most = newest.and_then(|talos| talos.max).map(|most| most.minor);
+                (format!("Omni 1.{}, the newest that is known here,", releases::newest()), least, most)
+            }
         };
-        let refused = (talos.major, talos.minor, talos.patch) == (1, 13, 1);
-        let message = if refused {
-            "Omni offers no Talos 1.13.1: modules of its extensions are broken".to_owned()
+        let refused = table().bugs_of(None, Some(talos), None).find(|bug| bug.severity == Severity::Block);
+        let message = if let Some(bug) = refused {
+            format!("Talos {}: {}", version::bare(talos), bug.harm)
         } else if version::is_before(talos, 1, least) {
             format!("{who} supports Talos from 1.{least} on")
         } else if newest.is_some_and(|newest| (talos.major, talos.minor) > (1, newest)) {
@@ -149,7 +153,7 @@ impl Checker<'_> {
             return false;
         };
         let fix = match newest {
-            Some(newest) if !refused => {
+            Some(newest) if refused.is_none() => {
                 format!("use Talos 1.{least} to 1.{newest}, or update Omni first (docs/how-to/upgrade.md)")
             }
             _ => "use a newer Talos".to_owned(),
@@ -158,20 +162,19 @@ impl Checker<'_> {
         true
     }
 
-    /// Omni before 1.10.6 writes META keys that newer Talos locks: its reconciles fail from then on.
+    /// A Talos that this Omni cannot manage.
     fn meta_keys(&mut self, t: &ClusterTemplate, talos: &Version) {
-        let Some(omni) = self.context.omni.filter(|omni| omni.is_before(10, 6)) else { return };
+        let Some(omni) = self.context.omni else { return };
         let newest = omni.talos().and_then(|(_, newest)| newest);
         // Omni refuses the cluster anyway.
         let refused = newest.is_some_and(|newest| talos.minor > newest);
-        if !refused && releases::locks_meta(talos) {
-            let message = format!(
-                "Omni {omni} cannot manage Talos {}: it writes META keys that Talos locks from 1.13.10 and 1.14.0 on, so the \
-                 cluster stays \"Reconfiguring\" and its machines cannot be reset (siderolabs/omni issue 3360)",
-                version::bare(talos)
-            );
-            let fix = "use Talos 1.13.9 or older, or update Omni to 1.10.6 or later (docs/how-to/upgrade.md)";
-            self.error("template-talos-meta", t.talos_at, message, fix);
+        let version = omni.version();
+        let pair = |bug: &&Bug| bug.severity == Severity::Block && bug.omni.is_some() && bug.talos.is_some();
+        for bug in table().bugs_of(Some(&version), Some(talos), None).filter(pair).filter(|_| !refused) {
+            let (talos, fixed) = (version::bare(talos), &bug.fixed);
+            let message = format!("Omni {omni} cannot manage Talos {talos}: {} ({})", bug.harm, bug.source);
+            let fix = format!("use an older Talos, or update Omni to {fixed} or later (docs/how-to/upgrade.md)");
+            self.error("template-talos-meta", t.talos_at, message, &fix);
         }
     }
 

@@ -8,6 +8,7 @@ pub use content::{HEALTHCHECK_KEYS, MANIFEST_KEYS, PATCH_KEYS};
 
 use super::*;
 use crate::nearest::suggestion;
+use crate::releases;
 use crate::spec::Finding;
 use crate::spec::decode::{Decoder, Rules};
 use crate::spec::yaml::{Stream, Value};
@@ -30,17 +31,6 @@ const RULES: Rules = Rules {
         ("a Cluster", CLUSTER_KEYS),
     ],
 };
-/// Keys that omnictl has known since a minor of 1.x only, with the mapping that holds each (the yaml tags of
-/// siderolabs/omni client/pkg/template/internal/models, compared over its tags).
-const SINCE: &[(&[&str], &str, u64)] = &[
-    (&[], "kernelArgs", 5),
-    (&[], "upgradeStrategy", 6),
-    (&["kubernetes"], "manifests", 7),
-    (&["kubernetes"], "healthchecks", 9),
-    (&["features"], "disablePublicDiscoveryService", 10),
-    (&["features"], "enableNodeAuditSkip", 10),
-    (&["install"], "diskSelector", 11),
-];
 /// Kinds of documents.
 pub const KINDS: &[&str] = &["Cluster", "ControlPlane", "Workers", "Machine"];
 /// Keys that omnictl knows, which editors complete too.
@@ -142,11 +132,14 @@ pub fn parse_stream(file: &str, stream: &Stream) -> Parsed<ClusterTemplate> {
     Parsed { value: cluster, findings: d.findings }
 }
 
-/// The keys of a document that not every omnictl knows.
+/// The keys of a document of this kind that not every omnictl knows.
 fn newer_keys(root: &Node) -> impl Iterator<Item = NewerKey> + '_ {
-    SINCE.iter().filter_map(|(parents, key, since)| {
-        let entry = root.path(parents)?.entry(key)?;
-        Some(NewerKey { key, since: *since, at: entry.at })
+    let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
+    releases::table().template_keys.iter().filter_map(move |known| {
+        let holder = known.r#in.iter().find(|holder| holder.split('.').next() == Some(kind))?;
+        let parents: Vec<&str> = holder.split('.').skip(1).collect();
+        let entry = root.path(&parents)?.entry(&known.key)?;
+        Some(NewerKey { key: &known.key, since: known.since.minor, at: entry.at })
     })
 }
 

@@ -1,0 +1,440 @@
+//! What each release of Omni, omnictl, the provider, Talos and Proxmox is, needs, rejects and breaks: `data/releases.yaml`, typed.
+//! Every entry there cites its source. Where the facts end, the answer is `None`: unknown, never a guess.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use semver::{Version, VersionReq};
+use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::version;
+
+/// The table of this build.
+pub fn table() -> &'static Table {
+    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+        let text = include_str!("../../data/releases.yaml");
+        serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/releases.yaml: {error}"))
+    });
+    &TABLE
+}
+
+/// A major and a minor number: `1.10`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Minor {
+    pub major: u64,
+    pub minor: u64,
+}
+
+impl Minor {
+    pub const fn new(major: u64, minor: u64) -> Minor {
+        Minor { major, minor }
+    }
+
+    /// The one before, within the same major.
+    pub fn previous(self) -> Option<Minor> {
+        Some(Minor { minor: self.minor.checked_sub(1)?, ..self })
+    }
+}
+
+impl From<&Version> for Minor {
+    fn from(version: &Version) -> Minor {
+        Minor { major: version.major, minor: version.minor }
+    }
+}
+
+impl fmt::Display for Minor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Minor {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Minor, D::Error> {
+        let text = String::deserialize(reader)?;
+        let (major, minor) =
+            version::minor(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a minor")))?;
+        Ok(Minor { major, minor })
+    }
+}
+
+/// The releases that an entry is about: semver ranges, any of which may match.
+#[derive(Debug, Clone)]
+pub struct Affected(Vec<VersionReq>);
+
+impl Affected {
+    pub fn contains(&self, version: &Version) -> bool {
+        self.0.iter().any(|range| range.matches(version))
+    }
+}
+
+impl<'de> Deserialize<'de> for Affected {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Affected, D::Error> {
+        let text = String::deserialize(reader)?;
+        let ranges = text.split("||").map(|range| VersionReq::parse(range.trim()));
+        ranges.collect::<Result<_, _>>().map(Affected).map_err(D::Error::custom)
+    }
+}
+
+/// How sure an entry is: the source was read, a release text or a maintainer says so, or one operator does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Confidence {
+    A,
+    B,
+    C,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    pub facts: Facts,
+    pub recommended: Recommended,
+    pub omni: Vec<OmniRelease>,
+    api: Vec<ApiVersion>,
+    pub flags: Vec<FlagChange>,
+    pub notes: Vec<Note>,
+    pub bugs: Vec<Bug>,
+    pub talos: Vec<TalosRelease>,
+    pub provider: Vec<ProviderRelease>,
+    pub template_keys: Vec<TemplateKey>,
+    pub forbidden: Forbidden,
+    pub documents: Vec<Documents>,
+    pub proxmox: Vec<ProxmoxRelease>,
+}
+
+/// The newest release of each program that the facts cover, and what was seen without its source being read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    pub omni: Version,
+    pub talos: Version,
+    pub kubernetes: Version,
+    pub provider: Version,
+    pub tailscale: Version,
+    pub seen: Seen,
+    pub date: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    pub omni: Version,
+    pub tailscale: Version,
+}
+
+/// The set of versions that this kit recommends.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recommended {
+    pub omni: Pin,
+    pub omnictl: Pin,
+    pub provider: Pin,
+    pub talos: Pin,
+    pub kubernetes: Pin,
+    pub tailscale: Pin,
+    pub tsidp: Pin,
+    pub compose: Pin,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    pub version: Version,
+    pub why: String,
+}
+
+/// A minor of Omni, which is also the minor of the omnictl that belongs to it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OmniRelease {
+    pub minor: Minor,
+    /// The last patch that was seen.
+    pub newest: Option<Version>,
+    pub date: Option<String>,
+    /// `None` where the facts do not say.
+    pub talos: Option<TalosSupport>,
+    /// The Kubernetes of a new cluster by default.
+    pub kubernetes: Option<Version>,
+    /// The Talos whose documents it knows.
+    pub machinery: Option<Version>,
+    /// Its store cannot go back to the minor before.
+    #[serde(default)]
+    pub migrates: bool,
+    pub confidence: Confidence,
+    pub source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TalosSupport {
+    pub default: Version,
+    /// The oldest for new clusters and upgrades.
+    pub min: Minor,
+    /// The newest; `None` where Omni has no such limit.
+    pub max: Option<Minor>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApiVersion {
+    since: Version,
+    version: Option<u32>,
+    #[allow(dead_code)] // read by people; the test of the table demands it
+    confidence: Confidence,
+    #[allow(dead_code)]
+    source: String,
+}
+
+/// Flags and keys of Omni's configuration that a release requires or no longer accepts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlagChange {
+    pub since: Version,
+    #[serde(default)]
+    pub requires: Vec<String>,
+    #[serde(default)]
+    pub removes: Vec<String>,
+    #[serde(default)]
+    pub removes_keys: Vec<String>,
+    pub confidence: Confidence,
+    pub source: String,
+}
+
+/// Something to know before Omni goes to a release.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    pub at: Version,
+    pub text: String,
+    pub confidence: Confidence,
+    pub source: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Do not move to an affected release.
+    Block,
+    Note,
+}
+
+/// A severe bug of the releases that it names. One that names several programs needs all of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bug {
+    pub id: String,
+    pub omni: Option<Affected>,
+    pub talos: Option<Affected>,
+    pub provider: Option<Affected>,
+    pub harm: String,
+    pub fixed: Version,
+    pub severity: Severity,
+    pub confidence: Confidence,
+    pub source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TalosRelease {
+    pub minor: Minor,
+    pub newest: Option<Version>,
+    /// Oldest and newest minor of Kubernetes.
+    pub kubernetes: (Minor, Minor),
+    /// The oldest minor that can be upgraded to it.
+    pub from: Option<Minor>,
+    /// It can be downgraded to from below this minor.
+    pub below: Option<Minor>,
+    pub confidence: Confidence,
+    pub source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderRelease {
+    pub version: Version,
+    /// How its image is tagged, where that is not its version.
+    pub tag: Option<String>,
+    pub date: String,
+    /// Steps of a provisioning.
+    pub steps: u32,
+    /// The releases of Omni that it runs with; `None` for any of its time.
+    pub omni: Option<Affected>,
+    pub text: Option<String>,
+    pub confidence: Confidence,
+    pub source: String,
+}
+
+/// A key of cluster templates that not every omnictl knows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateKey {
+    pub since: Minor,
+    /// The mappings that hold it: a kind of document, with the path below it.
+    pub r#in: Vec<String>,
+    pub key: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forbidden {
+    pub fields: Vec<ForbiddenFields>,
+    pub documents: ForbiddenDocuments,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForbiddenFields {
+    pub since: Minor,
+    pub paths: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForbiddenDocuments {
+    pub since: Minor,
+    pub kinds: Vec<String>,
+}
+
+/// Kinds of Talos's documents, with the first omnictl and the first Talos that know them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Documents {
+    pub omnictl: Minor,
+    pub talos: Minor,
+    pub kinds: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxmoxRelease {
+    pub version: u64,
+    pub since: Option<String>,
+    pub ends: Option<String>,
+    pub text: Option<String>,
+    pub confidence: Confidence,
+    pub source: String,
+}
+
+impl Table {
+    /// What is known of a release of Omni; `None` beyond the facts.
+    pub fn omni(&self, version: &Version) -> Option<&OmniRelease> {
+        let minor = Minor::from(version);
+        self.omni.iter().find(|release| release.minor == minor)
+    }
+
+    /// The Talos that a release of Omni supports; `None` where that is unknown.
+    pub fn talos_of_omni(&self, omni: &Version) -> Option<&TalosSupport> {
+        self.omni(omni)?.talos.as_ref()
+    }
+
+    /// The API version of a release of Omni or omnictl; `None` where that is unknown.
+    pub fn api(&self, version: &Version) -> Option<u32> {
+        self.api.iter().rev().find(|entry| entry.since <= *version)?.version
+    }
+
+    pub fn talos(&self, version: &Version) -> Option<&TalosRelease> {
+        let minor = Minor::from(version);
+        self.talos.iter().find(|release| release.minor == minor)
+    }
+
+    /// The oldest and the newest minor of Kubernetes that a Talos supports; `None` beyond the facts.
+    pub fn kubernetes_of_talos(&self, talos: Minor) -> Option<(Minor, Minor)> {
+        self.talos.iter().find(|release| release.minor == talos).map(|release| release.kubernetes)
+    }
+
+    /// The bugs of a set of versions. A bug of several programs needs all of them to be given.
+    pub fn bugs_of<'a>(
+        &'a self,
+        omni: Option<&'a Version>,
+        talos: Option<&'a Version>,
+        provider: Option<&'a Version>,
+    ) -> impl Iterator<Item = &'a Bug> {
+        let meets = |affected: &Option<Affected>, version: Option<&Version>| {
+            affected.as_ref().is_none_or(|affected| version.is_some_and(|version| affected.contains(version)))
+        };
+        self.bugs
+            .iter()
+            .filter(move |bug| meets(&bug.omni, omni) && meets(&bug.talos, talos) && meets(&bug.provider, provider))
+    }
+
+    /// The minors of omnictl and Talos that know a kind of document first; `None` for a kind that none knows.
+    pub fn document(&self, kind: &str) -> Option<(Minor, Minor)> {
+        let holds = |documents: &&Documents| documents.kinds.iter().any(|known| known == kind);
+        self.documents.iter().find(holds).map(|documents| (documents.omnictl, documents.talos))
+    }
+
+    /// All kinds of documents.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.documents.iter().flat_map(|documents| documents.kinds.iter().map(String::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        version::parse(text).unwrap()
+    }
+
+    #[test]
+    fn table_is_complete_and_ordered() {
+        let table = table();
+        assert!(table.omni.windows(2).all(|pair| pair[0].minor < pair[1].minor));
+        assert!(table.talos.windows(2).all(|pair| pair[0].minor < pair[1].minor));
+        assert!(table.api.windows(2).all(|pair| pair[0].since < pair[1].since));
+        assert!(table.omni.iter().all(|release| !release.source.is_empty()));
+        let mut ids: Vec<&str> = table.bugs.iter().map(|bug| bug.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), table.bugs.len(), "a bug is listed once");
+        for bug in &table.bugs {
+            let affected = [&bug.omni, &bug.talos, &bug.provider].into_iter().flatten();
+            assert!(affected.clone().count() > 0, "{} names no release", bug.id);
+        }
+        // What is recommended is covered by the facts and free of bugs that block.
+        let pins = &table.recommended;
+        let (omni, talos, provider) = (&pins.omni.version, &pins.talos.version, &pins.provider.version);
+        assert!(
+            table.omni(omni).is_some()
+                && table.talos(talos).is_some()
+                && table.api(omni) == table.api(&pins.omnictl.version)
+        );
+        let block = |bug: &&Bug| bug.severity == Severity::Block;
+        assert_eq!(table.bugs_of(Some(omni), Some(talos), Some(provider)).filter(block).count(), 0);
+        let (least, most) = table.kubernetes_of_talos(Minor::from(talos)).unwrap();
+        assert!((least..=most).contains(&Minor::from(&pins.kubernetes.version)));
+    }
+
+    #[test]
+    fn api_changes_inside_a_minor_and_is_unknown_beyond_the_facts() {
+        let api = |text| table().api(&version(text));
+        assert_eq!([api("1.4.4"), api("1.4.5"), api("1.10.6"), api("1.11.0")], [Some(1), Some(2), Some(2), Some(3)]);
+        assert_eq!(api("1.12.0"), None);
+        assert_eq!(table().talos_of_omni(&version("1.14.0")).map(|talos| talos.min), None);
+    }
+
+    #[test]
+    fn meta_bug_needs_both_versions_and_spares_release_candidates() {
+        let has = |omni, talos: Option<&str>| {
+            let talos = talos.map(version);
+            let omni = version(omni);
+            table().bugs_of(Some(&omni), talos.as_ref(), None).any(|bug| bug.id == "omni-talos-meta")
+        };
+        assert!(has("1.9.3", Some("1.13.10")) && has("1.10.5", Some("1.14.0")));
+        assert!(!has("1.10.6", Some("1.13.13")) && !has("1.9.3", Some("1.13.9")) && !has("1.9.3", None));
+        assert!(!has("1.9.3", Some("1.14.0-rc.1")));
+    }
+
+    #[test]
+    fn documents_belong_to_their_releases() {
+        let table = table();
+        assert_eq!(table.document("KubeProxyConfig"), Some((Minor::new(1, 10), Minor::new(1, 14))));
+        assert_eq!(table.document("Deployment"), None);
+        // The sizes of the registries that were read: omnictl 1.9 and 1.10, Talos 1.12 and 1.13.
+        let known = |omnictl, talos| {
+            let (omnictl, talos) = (Minor::new(1, omnictl), Minor::new(1, talos));
+            table.kinds().filter(|kind| table.document(kind).is_some_and(|(o, t)| o <= omnictl && t <= talos)).count()
+        };
+        assert_eq!([known(9, 99), known(10, 99), known(99, 12), known(99, 13)], [49, 88, 36, 44]);
+    }
+}
