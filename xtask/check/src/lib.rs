@@ -23,6 +23,7 @@ pub mod schema;
 pub mod stack;
 mod talos_keys;
 pub mod template;
+pub mod upgrade;
 pub mod values;
 pub mod verdict;
 

@@ -1,0 +1,426 @@
+//! The way from the versions that run to the versions that are wanted: ordered steps, each with what blocks it, what to know, and
+//! whether it can be undone. The facts are in [`domain::releases`]; where they end the step says so.
+//!
+//! Order: Omni first, one minor at a time (it caps Talos, and its bugs decide which Talos it can manage), then the provider, then
+//! Talos and Kubernetes of each cluster, interleaved so that each pair along the way is supported.
+
+use std::fmt;
+
+use domain::releases::{Bug, FlagChange, Minor, Severity, table};
+use domain::version::{self, Version};
+
+/// A program whose version changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Component {
+    Omni,
+    Provider,
+    /// Of the cluster with this name.
+    Talos(String),
+    Kubernetes(String),
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Component::Omni => f.write_str("Omni"),
+            Component::Provider => f.write_str("provider"),
+            Component::Talos(cluster) => write!(f, "Talos of `{cluster}`"),
+            Component::Kubernetes(cluster) => write!(f, "Kubernetes of `{cluster}`"),
+        }
+    }
+}
+
+/// What runs. `None` is what could not be found out.
+#[derive(Debug, Clone, Default)]
+pub struct Installed {
+    pub omni: Option<Version>,
+    pub provider: Option<Version>,
+    pub clusters: Vec<Cluster>,
+    /// The flags of Omni's command, without dashes and values.
+    pub flags: Vec<String>,
+    /// The provider's ID.
+    pub provider_id: Option<String>,
+}
+
+/// A cluster with its versions and what decides about upgrading it.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    pub name: String,
+    pub talos: Version,
+    pub kubernetes: Version,
+    /// `None` when nobody looked.
+    pub healthy: Option<bool>,
+    /// Its oldest machine, where that is older than the cluster's version.
+    pub oldest_machine: Option<Version>,
+    /// Paths of fields that its patches set, and kinds of its patch documents.
+    pub patch_fields: Vec<String>,
+    pub patch_documents: Vec<String>,
+    /// `Namespace/name` of the disruption budgets that allow no eviction.
+    pub blocking_budgets: Vec<String>,
+}
+
+/// What is wanted; `None` leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub omni: Option<Version>,
+    pub provider: Option<Version>,
+    pub talos: Option<Version>,
+    pub kubernetes: Option<Version>,
+}
+
+/// Why a step must not be taken, or what to know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The rule, for documentation and tests: `omni-skip`, `talos-kubernetes`, the id of a bug.
+    pub rule: String,
+    pub message: String,
+    /// Where the fact is stated.
+    pub source: String,
+}
+
+/// One version change.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub component: Component,
+    pub from: Version,
+    pub to: Version,
+    pub blockers: Vec<Reason>,
+    pub warnings: Vec<Reason>,
+    /// What cannot be undone.
+    pub irreversible: Option<String>,
+}
+
+impl Step {
+    fn new(component: Component, from: &Version, to: &Version) -> Step {
+        let (from, to) = (from.clone(), to.clone());
+        Step { component, from, to, blockers: Vec::new(), warnings: Vec::new(), irreversible: None }
+    }
+
+    fn block(&mut self, rule: &str, message: String, source: &str) {
+        self.blockers.push(Reason { rule: rule.to_owned(), message, source: source.to_owned() });
+    }
+
+    fn warn(&mut self, rule: &str, message: String, source: &str) {
+        self.warnings.push(Reason { rule: rule.to_owned(), message, source: source.to_owned() });
+    }
+
+    fn bug(&mut self, bug: &Bug) {
+        let message = format!("{} (fixed in {})", bug.harm, bug.fixed);
+        match bug.severity {
+            Severity::Block => self.block(&bug.id, message, &bug.source),
+            Severity::Note => self.warn(&bug.id, message, &bug.source),
+        }
+    }
+}
+
+/// All steps, in order. A component that runs what is wanted, or of which nothing is known, has none.
+pub fn plan(installed: &Installed, wanted: &Wanted) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut now = installed.clone();
+    if let (Some(from), Some(to)) = (&installed.omni, &wanted.omni) {
+        steps.extend(omni(from, to, &mut now));
+    }
+    if let (Some(from), Some(to)) = (&installed.provider, &wanted.provider) {
+        steps.extend(provider(from, to, &mut now));
+    }
+    for cluster in &installed.clusters {
+        steps.extend(of_cluster(cluster, wanted, now.omni.as_ref()));
+    }
+    steps
+}
+
+/// Omni, one minor at a time, each to its last patch.
+fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
+    if from.cmp_precedence(to).is_eq() {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    let mut at = from.clone();
+    for next in way(from, to) {
+        let mut step = Step::new(Component::Omni, &at, &next);
+        pre_release(&mut step);
+        backward(&mut step, "omni-down", "an older Omni refuses the newer store", "omni@v1.10.4 migration/manager.go");
+        if Minor::from(&next) > Minor::from(&table().facts.omni) {
+            let message = format!("the facts end at Omni {}; read the release notes of {next}", table().facts.omni);
+            step.warn("facts-end", message, "data/releases.yaml");
+        }
+        for change in changes(&at, &next) {
+            removed_flags(&mut step, change, now);
+        }
+        for note in table().notes.iter().filter(|note| note.at > at && note.at <= next) {
+            step.warn("note", format!("{}: {}", note.at, note.text), &note.source);
+        }
+        let old_api = table().api(&at);
+        match (old_api, table().api(&next)) {
+            (Some(old), Some(new)) if old != new => {
+                step.warn(
+                    "omnictl-api",
+                    format!("omnictl must change in the same step: API {old} to {new}"),
+                    "data/releases.yaml",
+                );
+            }
+            _ => {}
+        }
+        for bug in table().bugs_of(Some(&next), None, None).filter(|bug| bug.omni.is_some() && bug.talos.is_none()) {
+            step.bug(bug);
+        }
+        if next >= Version::new(1, 10, 0) {
+            if let Some(id) = now.provider_id.as_ref().filter(|id| !crate::machine_class::is_dns_label(id)) {
+                let message = format!("the provider ID `{id}` is not a DNS label, which Omni 1.10 and later require");
+                step.block("provider-id-dns", message, "omni@v1.10.4 internal/pkg/dnslabel");
+            }
+        }
+        for cluster in &now.clusters {
+            cluster_under_omni(&mut step, cluster, &at, &next);
+        }
+        let crossed = |release: &&domain::releases::OmniRelease| {
+            release.migrates && release.minor > Minor::from(&at) && release.minor <= Minor::from(&next)
+        };
+        if table().omni.iter().any(|release| crossed(&release))
+            || table().omni(&next).is_none_or(|known| known.talos.is_none())
+        {
+            step.irreversible = Some("the store is migrated: only a backup leads back".to_owned());
+        }
+        steps.push(step);
+        at = next;
+    }
+    now.omni = Some(to.clone());
+    steps
+}
+
+/// What the next Omni makes of a cluster that it manages.
+fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &Version) {
+    let name = &cluster.name;
+    if cluster.healthy == Some(false) {
+        step.block("cluster-unhealthy", format!("cluster `{name}` is not healthy: repair it first"), "docs");
+    }
+    let oldest = cluster.oldest_machine.as_ref().unwrap_or(&cluster.talos);
+    for bug in
+        table().bugs_of(Some(to), Some(&cluster.talos), None).filter(|bug| bug.omni.is_some() && bug.talos.is_some())
+    {
+        let before = table().bugs_of(Some(from), Some(&cluster.talos), None).any(|other| other.id == bug.id);
+        // A way out of the bug leads through releases that have it.
+        if before { step.warn(&bug.id, format!("cluster `{name}`: {}", bug.harm), &bug.source) } else { step.bug(bug) }
+    }
+    if *to >= Version::new(1, 11, 0) && Minor::from(oldest) < Minor::new(1, 9) {
+        let message = format!("cluster `{name}` has machines with Talos {oldest}; from Omni 1.11 on 1.9 is the oldest");
+        step.block("machines-old", message, "docs Talos Version Support Policy");
+    }
+    for entry in table().forbidden.fields.iter().filter(|entry| crosses(entry.since, from, to)) {
+        for field in entry.paths.iter().filter(|path| cluster.patch_fields.contains(path)) {
+            let message =
+                format!("a patch of cluster `{name}` sets `{field}`, which omnictl {} and later refuse", entry.since);
+            step.block("patch-forbidden", message, "omni client/pkg/omni/resources/omni/config_patch.go");
+        }
+    }
+    let documents = &table().forbidden.documents;
+    if crosses(documents.since, from, to) {
+        for kind in documents.kinds.iter().filter(|kind| cluster.patch_documents.contains(kind)) {
+            let message = format!(
+                "a patch of cluster `{name}` has a `{kind}`, which omnictl {} and later refuse",
+                documents.since
+            );
+            step.block("patch-forbidden", message, "omni client/pkg/omni/resources/omni/config_patch.go");
+        }
+    }
+}
+
+fn crosses(since: Minor, from: &Version, to: &Version) -> bool {
+    Minor::from(from) < since && Minor::from(to) >= since
+}
+
+/// Changes of flags between two releases, the later one included.
+fn changes<'a>(from: &'a Version, to: &'a Version) -> impl Iterator<Item = &'static FlagChange> + 'a {
+    table().flags.iter().filter(move |change| change.since > *from && change.since <= *to)
+}
+
+fn removed_flags(step: &mut Step, change: &FlagChange, now: &Installed) {
+    for flag in change.removes.iter().filter(|flag| now.flags.contains(flag)) {
+        let message = format!("docker/compose.yaml sets `--{flag}`, which Omni {} and later refuse", change.since);
+        step.block("flag-removed", message, &change.source);
+    }
+    for flag in change.requires.iter().filter(|flag| !now.flags.is_empty() && !now.flags.contains(flag)) {
+        let message = format!("docker/compose.yaml lacks `--{flag}`, which Omni {} and later require", change.since);
+        step.block("flag-required", message, &change.source);
+    }
+}
+
+/// The releases from `from` to `to`: the last patch of each minor between, then the one that is wanted.
+fn way(from: &Version, to: &Version) -> Vec<Version> {
+    let (first, last) = (Minor::from(from), Minor::from(to));
+    let mut way: Vec<Version> = Vec::new();
+    if first.major == last.major && first < last {
+        for minor in first.minor + 1..last.minor {
+            let known = table().omni.iter().find(|release| release.minor == Minor::new(first.major, minor));
+            let patch = known.and_then(|release| release.newest.clone());
+            way.push(patch.unwrap_or_else(|| Version::new(first.major, minor, 0)));
+        }
+    }
+    way.push(to.clone());
+    way
+}
+
+fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
+    if from.cmp_precedence(to).is_eq() {
+        return Vec::new();
+    }
+    let mut step = Step::new(Component::Provider, from, to);
+    pre_release(&mut step);
+    if *to > table().facts.provider {
+        step.warn("facts-end", format!("the facts end at provider {}", table().facts.provider), "data/releases.yaml");
+    }
+    for release in table().provider.iter().filter(|release| release.version > *from && release.version <= *to) {
+        if let (Some(range), Some(omni)) = (&release.omni, &now.omni)
+            && !range.contains(omni)
+        {
+            let message = format!("provider {} does not run with Omni {omni}: update Omni first", release.version);
+            step.block("provider-omni", message, &release.source);
+        }
+        if let Some(text) = &release.text {
+            step.warn("note", format!("{}: {text}", release.version), &release.source);
+        }
+    }
+    for bug in table().bugs_of(None, None, Some(to)).filter(|bug| bug.provider.is_some()) {
+        step.bug(bug);
+    }
+    now.provider = Some(to.clone());
+    vec![step]
+}
+
+/// Talos and Kubernetes of one cluster, a minor at a time, in an order in which every pair is supported.
+fn of_cluster(cluster: &Cluster, wanted: &Wanted, omni: Option<&Version>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let (mut talos, mut kubernetes) = (cluster.talos.clone(), cluster.kubernetes.clone());
+    let last_talos = wanted.talos.as_ref().unwrap_or(&talos).clone();
+    let last_kubernetes = wanted.kubernetes.as_ref().unwrap_or(&kubernetes).clone();
+    // Each round takes one minor of one of the two.
+    for _ in 0..64 {
+        let next_talos =
+            next(&talos, &last_talos, |minor| table().talos.iter().find(|known| known.minor == minor)?.newest.clone());
+        let next_kubernetes = next(&kubernetes, &last_kubernetes, |_| None);
+        let fits = |talos: &Version, kubernetes: &Version| supported(talos, kubernetes) != Some(false);
+        let mut step = match (next_talos, next_kubernetes) {
+            (None, None) => break,
+            (Some(to), more) if fits(&to, &kubernetes) || more.as_ref().is_none_or(|k| !fits(&talos, k)) => {
+                let mut step = Step::new(Component::Talos(cluster.name.clone()), &talos, &to);
+                talos_step(&mut step, &kubernetes, omni);
+                talos = to;
+                step
+            }
+            (_, Some(to)) => {
+                let mut step = Step::new(Component::Kubernetes(cluster.name.clone()), &kubernetes, &to);
+                kubernetes_step(&mut step, &talos);
+                kubernetes = to;
+                step
+            }
+            (Some(_), None) => break,
+        };
+        pre_release(&mut step);
+        if cluster.healthy == Some(false) {
+            step.block(
+                "cluster-unhealthy",
+                format!("cluster `{}` is not healthy: repair it first", cluster.name),
+                "docs",
+            );
+        }
+        if let Some(budgets) = Some(&cluster.blocking_budgets).filter(|budgets| !budgets.is_empty()) {
+            let message =
+                format!("draining a node waits for disruption budgets that allow no eviction: {}", budgets.join(", "));
+            step.warn("drain-pdb", message, "CL 1.10.0");
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+/// The next version on the way up, one minor at a time; down or within the minor at once.
+fn next(now: &Version, last: &Version, newest: impl Fn(Minor) -> Option<Version>) -> Option<Version> {
+    if now.cmp_precedence(last).is_eq() {
+        return None;
+    }
+    let (from, to) = (Minor::from(now), Minor::from(last));
+    if from.major != to.major || from.minor + 1 >= to.minor {
+        return Some(last.clone());
+    }
+    let minor = Minor::new(from.major, from.minor + 1);
+    Some(newest(minor).unwrap_or_else(|| Version::new(minor.major, minor.minor, 0)))
+}
+
+/// Whether a Talos supports a Kubernetes; `None` beyond the facts.
+fn supported(talos: &Version, kubernetes: &Version) -> Option<bool> {
+    let (least, most) = table().kubernetes_of_talos(Minor::from(talos))?;
+    Some((least..=most).contains(&Minor::from(kubernetes)))
+}
+
+fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
+    let (from, to) = (step.from.clone(), step.to.clone());
+    let known = table().talos(&to);
+    if known.is_none() {
+        step.warn("facts-end", format!("the facts end at Talos {}", table().facts.talos), "data/releases.yaml");
+    }
+    if let Some((least, most)) = table().kubernetes_of_talos(Minor::from(&to))
+        && supported(&to, kubernetes) == Some(false)
+    {
+        let message = format!("Talos {to} supports Kubernetes {least} to {most}, the cluster runs {kubernetes}");
+        step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
+    }
+    if to < from && Minor::from(&to) < Minor::from(&from) {
+        step.block("talos-down", "control planes cannot go back a minor of Talos".to_owned(), "omni versions.go");
+    }
+    if let Some(least) = known.and_then(|known| known.from).filter(|least| Minor::from(&from) < *least) {
+        step.block(
+            "talos-jump",
+            format!("Talos {to} can be reached from {least} on only"),
+            "talos pkg/machinery/compatibility",
+        );
+    }
+    if let Some(omni) = omni {
+        match table().talos_of_omni(omni) {
+            Some(support) if Minor::from(&to) < support.min => {
+                step.block(
+                    "omni-talos-min",
+                    format!("Omni {omni} supports Talos from {} on", support.min),
+                    "omni constants",
+                );
+            }
+            Some(support) if support.max.is_some_and(|most| Minor::from(&to) > most) => {
+                let most = support.max.map(|most| most.to_string()).unwrap_or_default();
+                step.block("omni-talos-cap", format!("Omni {omni} supports Talos up to {most}"), "omni constants");
+            }
+            _ => {}
+        }
+    }
+    for bug in table().bugs_of(omni, Some(&to), None).filter(|bug| bug.talos.is_some()) {
+        step.bug(bug);
+    }
+}
+
+fn kubernetes_step(step: &mut Step, talos: &Version) {
+    let (from, to) = (Minor::from(&step.from), Minor::from(&step.to));
+    if to < from {
+        step.block(
+            "kubernetes-down",
+            "Kubernetes does not go back a minor".to_owned(),
+            "kubernetes version skew policy",
+        );
+    }
+    if let Some((least, most)) = table().kubernetes_of_talos(Minor::from(talos))
+        && supported(talos, &step.to) == Some(false)
+    {
+        let message = format!("Talos {talos} supports Kubernetes {least} to {most}");
+        step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
+    }
+    step.irreversible = (to > from).then(|| "Kubernetes does not go back a minor".to_owned());
+}
+
+fn backward(step: &mut Step, rule: &str, message: &str, source: &str) {
+    if step.to < step.from {
+        step.block(rule, message.to_owned(), source);
+    }
+}
+
+fn pre_release(step: &mut Step) {
+    if !step.to.pre.is_empty() && step.from.pre.is_empty() {
+        step.block("pre-release", format!("{} is a pre-release", version::bare(&step.to)), "semver");
+    }
+}

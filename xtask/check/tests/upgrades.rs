@@ -1,0 +1,126 @@
+//! Recorded incidents are blocked for the right reason, and harmless version bumps are not blocked.
+
+use check::upgrade::{Cluster, Installed, Reason, Wanted, plan};
+use domain::version::{self, Version};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Corpus {
+    incidents: Vec<Case>,
+    harmless: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    rule: String,
+    #[serde(default)]
+    also: Vec<String>,
+    #[serde(default)]
+    source: String,
+    omni: Option<String>,
+    provider: Option<String>,
+    talos: Option<String>,
+    kubernetes: Option<String>,
+    oldest: Option<String>,
+    provider_id: Option<String>,
+    healthy: Option<bool>,
+    #[serde(default)]
+    flags: Vec<String>,
+    #[serde(default)]
+    fields: Vec<String>,
+    #[serde(default)]
+    documents: Vec<String>,
+}
+
+fn parsed(text: &str) -> Version {
+    version::parse(text).expect("a version")
+}
+
+/// `1.9.3>1.10.6` as what runs and what is wanted.
+fn change(text: Option<&String>) -> (Option<Version>, Option<Version>) {
+    match text.map(|text| text.split_once('>').unwrap_or((text, ""))) {
+        None => (None, None),
+        Some((now, "")) => (Some(parsed(now)), None),
+        Some((now, then)) => (Some(parsed(now)), Some(parsed(then))),
+    }
+}
+
+impl Case {
+    fn blockers(&self) -> Vec<Reason> {
+        let (omni, omni_to) = change(self.omni.as_ref());
+        let (provider, provider_to) = change(self.provider.as_ref());
+        let (talos, talos_to) = change(self.talos.as_ref());
+        let (kubernetes, kubernetes_to) = change(self.kubernetes.as_ref());
+        let cluster = talos.zip(kubernetes).map(|(talos, kubernetes)| Cluster {
+            name: "demo".to_owned(),
+            talos,
+            kubernetes,
+            healthy: self.healthy,
+            oldest_machine: self.oldest.as_deref().map(parsed),
+            patch_fields: self.fields.clone(),
+            patch_documents: self.documents.clone(),
+            blocking_budgets: Vec::new(),
+        });
+        let installed = Installed {
+            omni,
+            provider,
+            clusters: cluster.into_iter().collect(),
+            flags: self.flags.clone(),
+            provider_id: self.provider_id.clone(),
+        };
+        let wanted = Wanted { omni: omni_to, provider: provider_to, talos: talos_to, kubernetes: kubernetes_to };
+        let steps = plan(&installed, &wanted);
+        assert!(!steps.is_empty(), "{}: the change has no step", self.name);
+        steps.into_iter().flat_map(|step| step.blockers).collect()
+    }
+}
+
+fn corpus() -> Corpus {
+    serde_yaml::from_str(include_str!("corpus/upgrades.yaml")).expect("the corpus is read")
+}
+
+#[test]
+fn incidents_are_blocked_for_their_reason() {
+    let incidents = corpus().incidents;
+    assert!(incidents.len() >= 40, "{}", incidents.len());
+    let mut wrong = Vec::new();
+    for case in &incidents {
+        assert!(!case.source.is_empty(), "{} cites no source", case.name);
+        let rules: Vec<String> = case.blockers().into_iter().map(|reason| reason.rule).collect();
+        if !rules.contains(&case.rule) || rules.iter().any(|rule| *rule != case.rule && !case.also.contains(rule)) {
+            wrong.push(format!("{}: {rules:?} instead of {}", case.name, case.rule));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn harmless_bumps_are_not_blocked() {
+    let harmless = corpus().harmless;
+    assert!(harmless.len() >= 60, "{}", harmless.len());
+    let blocked = harmless.iter().filter_map(|case| {
+        let blockers = case.blockers();
+        (!blockers.is_empty()).then(|| format!("{:?} {:?} {:?}: {blockers:?}", case.omni, case.talos, case.kubernetes))
+    });
+    let blocked: Vec<String> = blocked.collect();
+    assert!(blocked.is_empty(), "{}", blocked.join("\n"));
+}
+
+#[test]
+fn omni_goes_through_the_last_patch_of_each_minor() {
+    let installed = Installed { omni: Some(parsed("1.4.9")), ..Installed::default() };
+    let wanted = Wanted { omni: Some(parsed("1.10.6")), ..Wanted::default() };
+    let way: Vec<String> = plan(&installed, &wanted).iter().map(|step| step.to.to_string()).collect();
+    assert_eq!(way, ["1.5.11", "1.6.6", "1.7.3", "1.8.2", "1.9.3", "1.10.6"]);
+}
+
+#[test]
+fn talos_and_kubernetes_are_interleaved_so_that_each_pair_is_supported() {
+    let case: Case = serde_yaml::from_str("{ omni: '1.10.6', talos: '1.11.6>1.13.13', kubernetes: '1.30.0>1.36.3' }")
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(case.blockers(), []);
+}
