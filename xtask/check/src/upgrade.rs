@@ -164,11 +164,10 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         for bug in table().bugs_of(Some(&next), None, None).filter(|bug| bug.omni.is_some() && bug.talos.is_none()) {
             step.bug(bug);
         }
-        if next >= Version::new(1, 10, 0) {
-            if let Some(id) = now.provider_id.as_ref().filter(|id| !crate::machine_class::is_dns_label(id)) {
-                let message = format!("the provider ID `{id}` is not a DNS label, which Omni 1.10 and later require");
-                step.block("provider-id-dns", message, "omni@v1.10.4 internal/pkg/dnslabel");
-            }
+        let id = now.provider_id.as_ref().filter(|id| !crate::machine_class::is_dns_label(id));
+        if let Some(id) = id.filter(|_| next >= Version::new(1, 10, 0)) {
+            let message = format!("the provider ID `{id}` is not a DNS label, which Omni 1.10 and later require");
+            step.block("provider-id-dns", message, "omni@v1.10.4 internal/pkg/dnslabel");
         }
         for cluster in &now.clusters {
             cluster_under_omni(&mut step, cluster, &at, &next);
