@@ -684,6 +684,6 @@ mod tests {
 
     #[test]
     fn an_area_of_the_doctor_can_be_named() {
-        assert!(crate::task::doctor::CHECKS.iter().all(|check| Area::ALL.contains(&check.area)));
+        assert!(crate::flow::doctor::CHECKS.iter().all(|check| Area::ALL.contains(&check.area)));
     }
 }

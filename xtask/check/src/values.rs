@@ -253,6 +253,15 @@ pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
     Diagnosis::ok(user)
 }
 
+/// Whether `text` is a UUID with something in it.
+pub fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(hex)
+        && text.bytes().any(|byte| !matches!(byte, b'0' | b'-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -96,6 +96,37 @@ pub struct Missing {
 
 crate::written!(Missing { name, flag, env, secret });
 
+impl Missing {
+    /// A value that a flag takes.
+    pub fn flag(name: impl Into<String>, flag: impl Into<String>) -> Missing {
+        Missing { name: name.into(), flag: Some(flag.into()), env: None, secret: false }
+    }
+
+    /// A value that only a variable holds.
+    pub fn env(name: &str, env: &str) -> Missing {
+        Missing { name: name.to_owned(), flag: None, env: Some(env.to_owned()), secret: false }
+    }
+
+    /// The same for a secret.
+    pub fn secret(name: &str, env: &str) -> Missing {
+        Missing { secret: true, ..Missing::env(name, env) }
+    }
+
+    /// Those that are absent, of the values that are needed.
+    pub fn absent(needed: impl IntoIterator<Item = (bool, Missing)>) -> Vec<Missing> {
+        needed.into_iter().filter(|(absent, _)| *absent).map(|(_, missing)| missing).collect()
+    }
+
+    /// Refuses to go on without the values that are needed.
+    ///
+    /// # Errors
+    /// [`Code::MissingInput`] that names every absent one.
+    pub fn check(needed: impl IntoIterator<Item = (bool, Missing)>) -> Result<(), Failure> {
+        let absent = Missing::absent(needed);
+        if absent.is_empty() { Ok(()) } else { Err(Failure::missing(absent)) }
+    }
+}
+
 /// A failure with everything that its reader needs in order to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

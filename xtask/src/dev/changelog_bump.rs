@@ -10,13 +10,13 @@ use serde_json::json;
 use super::program;
 use crate::cli::ChangelogBump;
 use crate::dev::ci::program::GIT_CLIFF;
-use crate::flow::apply;
+use crate::flow::change::{Change, Plan};
+use crate::flow::project_files;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::plan::{Action, Plan};
+use domain::secret::Secret;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::ui::Status;
 
 /// Where the version stands once: the file, and the text before it.
 const PLACES: [(&str, &str); 2] =
@@ -27,7 +27,7 @@ const LOCK: &str = "Cargo.lock";
 pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
     let version = args.version.trim_start_matches('v');
     let wanted = parse(version).ok_or_else(|| {
-        Failure::new(Code::Usage, format!("{version:?} is no version"))
+        Failure::new(Code::Usage, format!("{version:?} is not a version"))
             .cause("it takes three numbers, such as 0.2.0 (semver.org)")
     })?;
     let present = env!("CARGO_PKG_VERSION");
@@ -39,20 +39,19 @@ pub fn run(args: &ChangelogBump, cx: &Cx) -> anyhow::Result<Outcome> {
     GIT_CLIFF.find(&cx.paths)?;
     let edits = edits(cx, version)?;
     let tag = format!("v{version}");
-    if cx.dry_run {
-        let mut plan = Plan::default();
-        for (file, _) in &edits {
-            plan.push("write", *file, version, format!("git checkout {file}"), Action::ByTask);
-        }
-        let effect = format!("with a section {tag}");
-        plan.push("write", "CHANGELOG.md", effect, "git checkout CHANGELOG.md", Action::ByTask);
-        return Ok(apply::planned(cx, &plan));
-    }
-    let words = ["--tag", &tag, "--output", "CHANGELOG.md"];
-    program::call(cx, GIT_CLIFF, "writing CHANGELOG.md", &words, "writes CHANGELOG.md")?;
-    for (file, text) in &edits {
-        files::write_atomically(&cx.paths.root().join(file), text.as_bytes(), files::SHARED)?;
-        cx.ui.note(file, format!("the version is set in {file}"), Status::Changed, version);
+    let _lock = cx.lock_checkout()?;
+    let (effect, undo) = (format!("with a section {tag}"), "git checkout CHANGELOG.md");
+    let changelog = Change::new("write", "CHANGELOG.md", effect, undo, |cx| {
+        let words = ["--tag", &tag, "--output", "CHANGELOG.md"];
+        Ok(program::run(cx, GIT_CLIFF, "writing CHANGELOG.md", &words)?.summary)
+    });
+    let edit = |(file, text): (&'static str, String)| {
+        let (path, contents) = (cx.paths.root().join(file), Secret::plain(text));
+        project_files::write("write", (path, file), (contents, files::SHARED), version, format!("git checkout {file}"))
+    };
+    let plan: Plan<'_> = std::iter::once(changelog).chain(edits.into_iter().map(edit)).collect();
+    if let Some(planned) = plan.run_unasked(cx)? {
+        return Ok(planned);
     }
     Ok(Outcome::done(format!("version {version} is set, and CHANGELOG.md has its section"))
         .with(json!({ "version": version, "tag": tag }))

@@ -1,9 +1,9 @@
 //! `ci`: everything that the pipeline checks, the same on a laptop.
 //!
 //! 1. The checks are chosen: all that are on by default, or those that were named; a name that is none is an error.
-//! 2. With `--fix`, what can be mended is mended.
+//! 2. With `--fix`, what can be fixed is fixed.
 //! 3. The light ones run side by side, those that use the whole machine one after another.
-//! 4. One table says how each went. What was found follows with its file, and what mends it.
+//! 4. One table says how each went. What was found follows with its file, and what fixes it.
 
 pub mod architecture;
 pub mod commit;
@@ -21,13 +21,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cli::Ci;
-use crate::dev::ci::table::{CHECKS, Check as Row};
+use crate::dev::ci::table::{CHECKS, Check as Row, Mend};
 use crate::dev::ci::verdict::{Bench, Verdict};
-use crate::flow::apply;
+use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::nearest::suggestion;
-use domain::plan::{Action, Plan};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc;
@@ -49,11 +48,8 @@ pub fn run(args: &Ci, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.list {
         return Ok(listed(cx, &rows));
     }
-    if cx.dry_run {
-        return Ok(planned(cx, &rows, args.fix));
-    }
-    if args.fix {
-        mend(cx, &rows)?;
+    if let Some(planned) = fix(cx, &rows, args.fix)? {
+        return Ok(planned);
     }
     let files = repo::files(cx)?;
     let bench = Bench { cx, files: &files };
@@ -94,7 +90,7 @@ fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
 
 fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
     let cells = |row: &&Row| vec![row.name.to_owned(), row.about.to_owned(), row.fix.to_owned()];
-    cx.ui.data(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT MENDS IT"], &rows.iter().map(cells).collect::<Vec<_>>()));
+    cx.ui.data(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], &rows.iter().map(cells).collect::<Vec<_>>()));
     let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name).collect();
     let data: Vec<Value> =
         rows.iter().map(|row| json!({ "name": row.name, "about": row.about, "fix": row.fix })).collect();
@@ -102,37 +98,28 @@ fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
         .with(json!({ "checks": data }))
 }
 
-/// A check changes nothing; what `--fix` may rewrite is the plan.
-fn planned(cx: &Cx, rows: &[&Row], fix: bool) -> Outcome {
-    let mut plan = Plan::default();
-    for row in rows.iter().filter(|row| fix && row.mend.is_some()) {
+/// Step 2. A check changes nothing; what `--fix` may rewrite is the plan. Returns the outcome of a dry run.
+fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outcome>> {
+    let _lock = fix.then(|| cx.lock_checkout()).transpose()?;
+    let fixable = rows.iter().filter(|_| fix).filter_map(|row| Some((row, row.mend?)));
+    let change = |(row, mend): (&&'static Row, Mend)| {
         let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
-        plan.push("fix", row.name, effect, "git checkout -- .", Action::ByTask);
+        Change::new("fix", row.name, effect, "git checkout -- .", move |cx| {
+            let files = repo::files(cx)?;
+            match mend(&Bench { cx, files: &files }) {
+                Ok(()) => Ok(String::new()),
+                Err(failure) if failure.code == Code::Prerequisite => Ok(format!("skipped: {}", failure.message)),
+                Err(failure) => Err(failure.into()),
+            }
+        })
+    };
+    let plan: Plan<'_> = fixable.map(change).collect();
+    let data = json!({ "checks": rows.iter().map(|row| row.name).collect::<Vec<_>>() });
+    if cx.dry_run && plan.is_empty() {
+        let summary = format!("{} would run and change nothing", count(rows.len(), "check"));
+        return Ok(Some(Outcome::done(summary).with(data)));
     }
-    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
-    let outcome = apply::planned(cx, &plan).and(json!({ "checks": names }));
-    match outcome.pending {
-        true => outcome,
-        false => {
-            Outcome { summary: format!("{} would run and change nothing", count(names.len(), "check")), ..outcome }
-        }
-    }
-}
-
-/// Step 2.
-fn mend(cx: &Cx, rows: &[&'static Row]) -> anyhow::Result<()> {
-    let _lock = cx.lock_checkout()?;
-    let files = repo::files(cx)?;
-    let bench = Bench { cx, files: &files };
-    for row in rows {
-        let Some(mend) = row.mend else { continue };
-        cx.ui.step(&format!("fix-{}", row.name), format!("mending {}", row.name), || match mend(&bench) {
-            Ok(()) => Ok(Done::ok((), "")),
-            Err(failure) if failure.code == Code::Prerequisite => Ok(Done::skipped((), failure.message)),
-            Err(failure) => Err(failure.into()),
-        })?;
-    }
-    Ok(())
+    Ok(plan.run_unasked(cx)?.map(|planned| planned.and(data)))
 }
 
 /// Step 3, one check. What it finds is its report, not an error: the others run all the same.
@@ -191,7 +178,7 @@ fn finish(cx: &Cx, ran: &[Ran]) -> anyhow::Result<Outcome> {
         .into())
 }
 
-/// What a failed check found, and what mends it: places where there are some, else the end of what the program said.
+/// What a failed check found, and what fixes it: places where there are some, else the end of what the program said.
 fn explained(Ran { row, verdict, .. }: &Ran) -> String {
     let mut text = format!("\n== {}: {}\n", row.name, row.about);
     if let Verdict::Found { findings, output } = verdict {

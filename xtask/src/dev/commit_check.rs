@@ -32,13 +32,13 @@ pub fn run(args: &CommitCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     findings.iter().for_each(|finding| cx.ui.data(&finding.to_string()));
     Err(Failure::new(Code::Invalid, format!("{} in commit messages", words::count(findings.len(), "fault")))
-        .hint("git commit --amend mends the last message, git rebase --interactive earlier ones")
+        .hint("git commit --amend fixes the last message, git rebase --interactive earlier ones")
         .with(data)
         .into())
 }
 
 /// The faults in the messages of `range`, and how many messages that are. Without a range: the commits that origin/main
-/// does not have, and where there are none the last one; what is merged can no longer be mended.
+/// does not have, and where there are none the last one; what is merged can no longer be fixed.
 ///
 /// # Errors
 /// When git cannot be asked.

@@ -2,7 +2,7 @@
 //!
 //! 1. With `--record`, the tasks whose output pages show run against the lab, and what they print is kept.
 //! 2. Every page is rendered and compared with the file.
-//! 3. What differs is written, or with `--check` is a failure that names the file and the command that mends it.
+//! 3. What differs is written, or with `--check` is a failure that names the file and the command that fixes it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use xshell::cmd;
 
 use crate::cli::Docs;
 use crate::dev::pages::faults::SOURCE as FAULTS;
-use crate::dev::pages::recording::{RECORDINGS, clean};
+use crate::dev::pages::recording::{RECORDINGS, Recording, clean};
 use crate::dev::pages::{Inputs, PAGES, Page, difference};
-use crate::flow::apply;
+use crate::flow::change::{Change, Plan};
+use crate::flow::project_files;
 use crate::outcome::Outcome;
 use check::Finding;
 use domain::failure::{Code, Failure};
-use domain::plan::{Action, Plan};
+use domain::secret::Secret;
 use domain::spec::Place;
 use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc::{self, Job};
-use runtime::ui::{Done, Status};
 
 const RECORDINGS_DIR: &str = "docs/recordings";
 
@@ -45,14 +45,17 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
         .with(json!({ "findings": findings }))
         .into());
     }
+    let mut plan: Plan<'_> = RECORDINGS.iter().filter(|_| args.record).map(record).collect();
     if cx.dry_run {
-        return planned(args, cx);
+        // Which pages show another recording is known only when it is there.
+        plan.append(pages(cx)?);
+        return Ok(plan.planned(cx));
     }
-    if args.record {
-        record(cx)?;
-    }
+    plan.run_unasked(cx)?;
     let _lock = cx.lock_checkout()?;
-    let written = write(cx)?;
+    let plan = pages(cx)?;
+    let written: Vec<String> = plan.changes().map(|change| change.object.clone()).collect();
+    plan.run_unasked(cx)?;
     let summary = match written.len() {
         0 => "every page was up to date".to_owned(),
         _ => format!("written: {}", written.join(", ")),
@@ -60,50 +63,31 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(summary).with(json!({ "written": written })))
 }
 
-/// What would be recorded and written. Which pages show another recording is known only when it is there.
-fn planned(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
-    let mut plan = Plan::default();
-    for recording in RECORDINGS.iter().filter(|_| args.record) {
-        let file = format!("{RECORDINGS_DIR}/{}.txt", recording.name);
-        let effect = format!("what `cargo xtask {}` prints now, and the pages that show it", recording.words.join(" "));
-        plan.push("record", file.as_str(), effect, format!("git checkout {file}"), Action::ByTask);
-    }
-    for (page, _) in stale(cx)? {
-        let (effect, undo) = (format!("from {}", page.source), format!("git checkout {}", page.path));
-        plan.push("write", page.path, effect, undo, Action::ByTask);
-    }
-    Ok(apply::planned(cx, &plan))
-}
-
-/// Step 1.
-fn record(cx: &Cx) -> anyhow::Result<()> {
-    let program = std::env::current_exe()?;
-    for recording in RECORDINGS {
-        cx.ui.step(recording.name, format!("recording `cargo xtask {}`", recording.words.join(" ")), || {
-            let shell = proc::shell()?;
-            let (root, words) = (cx.paths.root(), recording.words);
-            let cmd = cmd!(shell, "{program} {words...} --project-dir {root} --color never");
-            let job =
-                Job::new("recording a task", cmd).deadline(cx.limit(Duration::from_secs(600))).env("COLUMNS", "100");
-            // As a person sees it: talk and data in the order in which they come.
-            let mut lines = vec![format!("$ cargo xtask {}", recording.words.join(" "))];
-            let ended = cx.proc.follow(job, |line| lines.push(line.to_owned()))?;
-            if !ended.success() {
-                let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-                return Err(Failure::new(Code::Failed, format!("`{}` failed, so it is no recording", lines[0]))
-                    .cause(tail)
-                    .into());
-            }
-            let path = cx.paths.root().join(RECORDINGS_DIR).join(format!("{}.txt", recording.name));
-            files::write_atomically(
-                &path,
-                clean(&lines.join("\n"), &root.to_string_lossy()).as_bytes(),
-                files::SHARED,
-            )?;
-            Ok(Done::changed((), cx.paths.show(&path)))
-        })?;
-    }
-    Ok(())
+/// Step 1: one recording.
+fn record<'a>(recording: &'static Recording) -> Change<'a> {
+    let file = format!("{RECORDINGS_DIR}/{}.txt", recording.name);
+    let line = format!("cargo xtask {}", recording.words.join(" "));
+    let (effect, undo) =
+        (format!("what `{line}` prints now, and the pages that show it"), format!("git checkout {file}"));
+    Change::new("record", file.clone(), effect, undo, move |cx| {
+        let program = std::env::current_exe()?;
+        let shell = proc::shell()?;
+        let (root, words) = (cx.paths.root(), recording.words);
+        let cmd = cmd!(shell, "{program} {words...} --project-dir {root} --color never");
+        let job = Job::new("recording a task", cmd).deadline(cx.limit(Duration::from_secs(600))).env("COLUMNS", "100");
+        // As a person sees it: talk and data in the order in which they come.
+        let mut lines = vec![format!("$ {line}")];
+        let ended = cx.proc.follow(job, |line| lines.push(line.to_owned()))?;
+        if !ended.success() {
+            let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+            return Err(Failure::new(Code::Failed, format!("`{}` failed, so it is not a recording", lines[0]))
+                .cause(tail)
+                .into());
+        }
+        let text = clean(&lines.join("\n"), &root.to_string_lossy());
+        files::write_atomically(&root.join(&file), text.as_bytes(), files::SHARED)?;
+        Ok("recorded".to_owned())
+    })
 }
 
 fn inputs(cx: &Cx) -> Result<Inputs, Failure> {
@@ -128,7 +112,7 @@ fn stale(cx: &Cx) -> Result<Vec<(&'static Page, String)>, Failure> {
         let new = page.rendered(old.as_deref(), &inputs).map_err(|why| {
             Failure::new(Code::Invalid, format!("`{}` cannot be rendered", page.path))
                 .cause(why)
-                .hint(format!("mend it, or {}", page.source))
+                .hint(format!("fix it, or {}", page.source))
         })?;
         if old.as_deref() != Some(&new) {
             stale.push((page, new));
@@ -154,16 +138,20 @@ pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
     Ok(findings)
 }
 
-/// Step 3: writes what differs; returns the paths.
+/// Writes the pages that differ.
 ///
 /// # Errors
 /// As [`drift`], and when a file cannot be written.
-pub fn write(cx: &Cx) -> Result<Vec<&'static str>, Failure> {
-    let mut written = Vec::new();
-    for (page, new) in stale(cx)? {
-        files::write_atomically(&cx.paths.root().join(page.path), new.as_bytes(), files::SHARED)?;
-        cx.ui.note(page.path, page.path, Status::Changed, format!("from {}", page.source));
-        written.push(page.path);
-    }
-    Ok(written)
+pub fn write(cx: &Cx) -> Result<(), Failure> {
+    pages(cx)?.run_unasked(cx).map(drop).map_err(|error| Failure::of(&error))
+}
+
+/// Step 3: the pages to write.
+fn pages<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
+    let write = |(page, new): (&'static Page, String)| {
+        let (path, contents) = (cx.paths.root().join(page.path), (Secret::plain(new), files::SHARED));
+        let (effect, undo) = (format!("from {}", page.source), format!("git checkout {}", page.path));
+        project_files::write("write", (path, page.path), contents, effect, undo)
+    };
+    Ok(stale(cx)?.into_iter().map(write).collect())
 }

@@ -15,5 +15,5 @@ pub fn run(args: &InfisicalScan, cx: &Cx) -> anyhow::Result<Outcome> {
     } else {
         &["scan", "--redact", "--config", ".infisical-scan.toml"]
     };
-    program::look(cx, INFISICAL, "searching for secrets", words)
+    program::run(cx, INFISICAL, "searching for secrets", words)
 }

@@ -1,4 +1,4 @@
-//! `markdown-fix`: mends what markdownlint can mend; what it cannot is named and fails.
+//! `markdown-fix`: fixes what markdownlint can fix; what it cannot is named and fails.
 
 use super::program;
 use crate::dev::ci::program::MARKDOWNLINT;
@@ -6,11 +6,5 @@ use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::call(
-        cx,
-        MARKDOWNLINT,
-        "mending the Markdown files",
-        &["--fix"],
-        "mends spaces, lists, headings and fences",
-    )
+    program::call(cx, MARKDOWNLINT, "fixing the Markdown files", &["--fix"], "fixes spaces, lists, headings and fences")
 }

@@ -6,6 +6,6 @@ use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::look(cx, MARKDOWNLINT, "checking the Markdown files", &[])
+    program::run(cx, MARKDOWNLINT, "checking the Markdown files", &[])
         .map_err(|error| program::with_next(error, "cargo xtask markdown-fix"))
 }

@@ -6,5 +6,5 @@ use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
-    program::call(cx, PREK, "running the hooks", &["run", "--all-files"], "some hooks mend the files that they look at")
+    program::call(cx, PREK, "running the hooks", &["run", "--all-files"], "some hooks fix the files that they look at")
 }

@@ -1,15 +1,16 @@
 //! What the contributors' tasks share: one call of one program, its output shown as it comes.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::json;
 use xshell::cmd;
 
 use crate::dev::ci::program::Program;
-use crate::flow::apply;
+use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::plan::{Action, Plan};
 use runtime::cx::Cx;
 use runtime::proc::{self, Job};
 
@@ -17,7 +18,7 @@ use runtime::proc::{self, Job};
 ///
 /// # Errors
 /// [`Code::Prerequisite`] with how to install it when it is missing; [`Code::Failed`] when it says no.
-pub fn look(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow::Result<Outcome> {
+pub fn run(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow::Result<Outcome> {
     let path = program.find(&cx.paths)?;
     let shell = proc::shell()?;
     shell.change_dir(cx.paths.root());
@@ -41,19 +42,22 @@ pub fn look(cx: &Cx, program: Program, purpose: &str, words: &[&str]) -> anyhow:
     Err(Failure::new(Code::Failed, format!("{purpose} failed: `{}` {code}", ended.line)).cause(said).into())
 }
 
-/// Calls a program that changes files of the checkout or its hooks; git and a second call undo that, so nobody is asked.
+/// Calls a program that changes files of the checkout or its hooks; git and a second call undo that, so they need no consent.
 ///
 /// # Errors
-/// As [`look`].
+/// As [`run`].
 pub fn call(cx: &Cx, program: Program, purpose: &str, words: &[&str], effect: &str) -> anyhow::Result<Outcome> {
-    if cx.dry_run {
-        program.find(&cx.paths)?;
-        let mut plan = Plan::default();
-        plan.push("run", format!("{} {}", program.name, words.join(" ")), effect, "git", Action::ByTask);
-        return Ok(apply::planned(cx, &plan));
-    }
+    program.find(&cx.paths)?;
     let _lock = cx.lock_checkout()?;
-    look(cx, program, purpose, words)
+    let result = OnceCell::new();
+    let call = Change::new("run", format!("{} {}", program.name, words.join(" ")), effect, "git", |cx| {
+        let outcome = run(cx, program, purpose, words)?;
+        Ok(result.get_or_init(|| outcome).summary.clone())
+    });
+    match Plan::from_iter([call]).run_unasked(cx)? {
+        Some(planned) => Ok(planned),
+        None => result.into_inner().context("the plan runs it"),
+    }
 }
 
 /// `error` with the command that leads on, where the program ran and said no.

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::flow::apply::{self, Applied};
-use crate::flow::inputs;
+use crate::flow::change::Plan;
+use crate::flow::{inputs, project_files};
 use crate::outcome::Outcome;
 use check::convert::{self, Change};
 use check::{Checked, Finding};
 use domain::failure::{Code, Failure};
-use domain::plan::{Action, Plan};
 use domain::secret::Secret;
 use domain::words::count;
 use runtime::cx::Cx;
@@ -29,8 +28,8 @@ pub struct Converted {
     pub texts: BTreeMap<PathBuf, String>,
     /// `[{file, changes: [{line, column, what, why}]}]`.
     pub data: Vec<Value>,
-    /// The plan of a dry run.
-    pub plan: Option<Value>,
+    /// The outcome of a dry run that would rewrite something.
+    pub planned: Option<Outcome>,
 }
 
 /// Rewrites the older forms among `paths` in place, after consent; in a dry run only says what would become of them.
@@ -63,8 +62,9 @@ pub fn convert(
                     count => format!("{count} changes to the real form"),
                 };
                 let mode = files::mode(path).unwrap_or(files::SHARED);
-                let action = Action::Write { path: path.clone(), contents: Secret::plain(text.clone()), mode };
-                plan.push("convert", shown, effect, "restore it from git", action);
+                let contents = (Secret::plain(text.clone()), mode);
+                let file = (path.clone(), shown);
+                plan.push(project_files::write("convert", file, contents, effect, "restore it from git"));
                 converted.texts.insert(path.clone(), text);
             }
         }
@@ -80,11 +80,10 @@ pub fn convert(
         };
         return Err(failure.with(json!({ "findings": refused, "converted": converted.data })).into());
     }
-    match apply::run(cx, &plan, "Rewrite these files in the real form")? {
-        Applied::Nothing => cx.ui.note("convert", "older forms", Status::Skipped, "there are none"),
-        Applied::Planned(outcome) => converted.plan = Some(outcome.data["plan"].clone()),
-        Applied::Done => {}
+    if plan.is_empty() {
+        cx.ui.note("convert", "older forms", Status::Skipped, "there are none");
     }
+    converted.planned = plan.run(cx, "Rewrite these files in the real form")?;
     Ok(converted)
 }
 
@@ -133,7 +132,7 @@ pub fn report(
     let wrong = |finding: &&Finding| finding.is_error() && !allow.contains(&finding.rule);
     let (errors, warnings) = (findings().filter(wrong).count(), findings().filter(|each| !each.is_error()).count());
     let passed = findings().filter(|finding| finding.is_error()).count() - errors;
-    let mut data = json!({
+    let data = json!({
         "files": checked, "errors": errors, "warnings": warnings, "allowed": allow, "converted": converted.data,
     });
     let counts = format!(
@@ -142,10 +141,9 @@ pub fn report(
         count(warnings, "warning"),
         if passed > 0 { format!(", {} allowed", count(passed, "error")) } else { String::new() }
     );
-    if let Some(plan) = &converted.plan {
-        data["plan"] = plan.clone();
+    if let Some(planned) = &converted.planned {
         let summary = format!("{} would be converted; then {counts}", count(converted.texts.len(), "file"));
-        return Ok(Outcome::pending(summary).with(data));
+        return Ok(Outcome { summary, ..planned.clone().and(data) });
     }
     if let Some(first) = findings().find(wrong) {
         let failure = Failure::new(Code::Invalid, format!("{} checked: {counts}", count(checked.len(), what)));

@@ -12,7 +12,7 @@ use runtime::tool::compose::{Compose, PROVIDER};
 use runtime::tool::proxmox::Proxmox;
 use runtime::triage::Issues;
 
-use crate::task::provider_verify;
+use crate::flow::proxmox;
 
 /// As many lines as a provider with a dozen requests writes in an hour of retries.
 const TAIL: u32 = 400;
@@ -51,7 +51,7 @@ pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&Clust
     let Ok(issues) = Issues::of(cx) else { return failure };
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).unwrap_or_default();
     let said = telling(&errors(&log, cluster), &issues);
-    // An image that does not come is retried with a word that is no error.
+    // An image that does not come is retried with a word that is not an error.
     let images = view.is_some_and(|view| view.machines().any(|machine| machine.waits_for.contains("uploadISO")));
     if let Some((line, raw)) = &said {
         let step = if line.step.is_empty() { String::new() } else { format!(" at {}", line.step) };
@@ -62,7 +62,7 @@ pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&Clust
     } else if !images {
         return waits(failure, view);
     }
-    let failed = provider_verify::configured_proxmox(cx).ok().and_then(|proxmox| last_failed(cx, &proxmox));
+    let failed = proxmox::configured(cx).ok().and_then(|proxmox| last_failed(cx, &proxmox));
     let Some(failed) = failed else { return failure };
     let task = format!("{} {} on {}", failed.kind, failed.id, failed.node);
     failure.cause.push_str(&format!("\nthe task {} in Proxmox ended with `{}`", task.trim(), failed.status));
@@ -159,7 +159,7 @@ fn last_failed(cx: &Cx, proxmox: &Proxmox) -> Option<Failed> {
     })
 }
 
-/// `failure` with the known issue that `text` bears.
+/// `failure` with the known issue that `text` matches.
 fn known(mut failure: Failure, issues: &Issues, text: &str) -> Failure {
     if let Some(hit) = issues.find(text).first() {
         failure.hint = hit.hint();
@@ -170,7 +170,7 @@ fn known(mut failure: Failure, issues: &Issues, text: &str) -> Failure {
     failure
 }
 
-/// What to look at when nobody complains: by how far the first machine is that is not ready.
+/// What to look at when there is no error: by how far the first machine is that is not ready.
 fn waits(mut failure: Failure, view: Option<&ClusterView>) -> Failure {
     let Some(machine) = view.and_then(|view| view.machines().find(|machine| !machine.ready)) else { return failure };
     let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };

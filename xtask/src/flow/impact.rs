@@ -1,13 +1,13 @@
 //! What a sync means for machines: which are made, how large they are and whether they fit, which are destroyed with their
 //! VMs, and which reboot. Asks Proxmox and Omni only about clusters for which that can be different from nothing; what
-//! cannot be found out is said, and stops nobody.
+//! cannot be found out is reported, and stops no sync.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::flow::inputs::Template;
-use crate::task::proxmox_inventory;
+use crate::flow::cluster_sync::TemplateDiff;
+use crate::flow::proxmox;
 use check::capacity::demand::demand;
 use check::capacity::machine::{self, Machine};
 use check::capacity::{self, bytes, selector};
@@ -61,33 +61,33 @@ struct Around {
 pub fn of(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
-    syncs: &[(&Template, &[SyncAction])],
+    diffs: &[TemplateDiff<'_>],
     classes: Option<&[Resource]>,
 ) -> anyhow::Result<Impacts> {
     let new: Vec<Vec<New<'_>>> =
-        syncs.iter().map(|(template, actions)| new_machines(&template.template, actions)).collect();
+        diffs.iter().map(|diff| new_machines(&diff.template.template, &diff.actions)).collect();
     let grows = new.iter().any(|new| !new.is_empty());
-    let shrinks = syncs.iter().flat_map(|(_, actions)| *actions).any(SyncAction::destroys);
-    let mut impacts = Impacts { clusters: vec![Impact::default(); syncs.len()], new_machines: Vec::new(), fits: None };
+    let shrinks = diffs.iter().flat_map(|diff| &diff.actions).any(SyncAction::destroys);
+    let mut impacts = Impacts { clusters: vec![Impact::default(); diffs.len()], new_machines: Vec::new(), fits: None };
     if grows || shrinks {
         let around = look_around(cx, omnictl)?;
         let machines = machines(cx, classes.unwrap_or_default());
-        let fit = grows.then(|| capacity(cx, syncs, &new, &machines, &around)).transpose()?;
+        let fit = grows.then(|| capacity(cx, diffs, &new, &machines, &around)).transpose()?;
         impacts.fits = fit.as_ref().and_then(|fit| fit.as_ref().ok().map(Vec::is_empty));
-        for (at, (template, actions)) in syncs.iter().enumerate() {
+        for (at, diff) in diffs.iter().enumerate() {
             let impact = &mut impacts.clusters[at];
-            let destroys = actions.iter().filter(|action| action.destroys());
+            let destroys = diff.actions.iter().filter(|action| action.destroys());
             impact.destroys = destroys.map(|action| lost(action, &around)).collect();
             for new in &new[at] {
                 let machine = machines.get(new.class).and_then(Option::as_ref);
                 impact.effects.push(new.words(machine));
-                impacts.new_machines.push(new.json(template.name(), machine));
+                impacts.new_machines.push(new.json(diff.name(), machine));
             }
             impact.effects.extend(fit.as_ref().filter(|_| !new[at].is_empty()).map(fit_words));
         }
     }
-    for (impact, (template, actions)) in impacts.clusters.iter_mut().zip(syncs) {
-        impact.effects.extend(reboots(omnictl, &template.template, actions)?);
+    for (impact, diff) in impacts.clusters.iter_mut().zip(diffs) {
+        impact.effects.extend(reboots(omnictl, &diff.template.template, &diff.actions)?);
     }
     Ok(impacts)
 }
@@ -159,7 +159,7 @@ fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> 
 
 fn look_around(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Around> {
     let inventory = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
-        match proxmox_inventory::login(cx).and_then(|login| proxmox_inventory::observe_quietly(cx, &login.proxmox)) {
+        match proxmox::login(cx).and_then(|login| proxmox::observe_quietly(cx, &login.proxmox)) {
             Ok(found) => {
                 let online = found.nodes.iter().filter(|node| node.online()).count();
                 Ok(Done::ok(Seen::Known(found), format!("{} online", count(online, "node"))))
@@ -184,7 +184,7 @@ type Fits = Result<Vec<String>, String>;
 
 fn capacity(
     cx: &Cx,
-    syncs: &[(&Template, &[SyncAction])],
+    diffs: &[TemplateDiff<'_>],
     new: &[Vec<New<'_>>],
     machines: &BTreeMap<String, Option<Machine>>,
     around: &Around,
@@ -196,11 +196,11 @@ fn capacity(
     if let Some(class) = classes.iter().find(|class| !matches!(machines.get(**class), Some(Some(_)))) {
         return Ok(Err(format!("what machines of class {class} need is not known here")));
     }
-    let grow = syncs.iter().zip(new).filter(|(_, new)| !new.is_empty());
-    let templates: Vec<ClusterTemplate> = grow.map(|((template, _), _)| template.template.clone()).collect();
-    let (provider, _) = proxmox_inventory::provider_version(cx, None)?;
+    let grow = diffs.iter().zip(new).filter(|(_, new)| !new.is_empty());
+    let templates: Vec<ClusterTemplate> = grow.map(|(diff, _)| diff.template.template.clone()).collect();
+    let (provider, _) = proxmox::provider_version(cx, None)?;
     let asked = demand(&templates, machines, inventory, &around.requests);
-    let actions = syncs.iter().flat_map(|(_, actions)| *actions);
+    let actions = diffs.iter().flat_map(|diff| &diff.actions);
     let removed = actions.filter(|action| action.kind == "MachineSets" && action.verb == "destroy");
     let removed: BTreeSet<String> = removed.map(|action| action.id.clone()).collect();
     let fit = capacity::plan(inventory, &asked.members, &removed, provider, &selector::selects);

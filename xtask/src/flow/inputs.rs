@@ -12,7 +12,6 @@ use check::releases::Omni;
 use check::template::{ClassInfo, FileRead, TemplateContext, clean};
 use check::{self, Checked, Finding};
 use domain::failure::{Code, Failure};
-use domain::plan::CheckedFile;
 use domain::secret;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::name;
@@ -23,6 +22,7 @@ use runtime::files;
 use runtime::ui::Status;
 
 use crate::flow::lookup;
+use crate::flow::project_files::CheckedFile;
 
 /// No more is read of any file. The checks refuse a file of 1 MiB; the rest is read for the size that they name.
 const MOST: u64 = 16 << 20;
@@ -68,7 +68,7 @@ pub fn chosen(
     let of_given = |given: &String| {
         let is_path = is_path(given);
         let file = if is_path { PathBuf::from(given) } else { of_name(given) };
-        // What is there and is no file is said when it is read.
+        // What is there and is not a file is reported when it is read.
         if file.exists() && (is_path || file.is_file()) {
             return std::path::absolute(&file).map_err(|error| Failure::new(Code::Failed, error.to_string()));
         }
@@ -347,7 +347,7 @@ pub struct Template {
 
 impl Template {
     /// Checks the template in `bytes`, which are or will be in the file at `path`, and keeps what was read for that.
-    pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &Known<'_>) -> Checked<Template> {
+    pub fn check(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> Checked<Template> {
         let seen: RefCell<BTreeMap<String, Vec<u8>>> = RefCell::default();
         let read = |name: &str| {
             if let Some(bytes) = seen.borrow().get(name) {
@@ -381,7 +381,7 @@ impl Template {
 pub fn templates(
     cx: &Cx,
     files: &[PathBuf],
-    known: &Known<'_>,
+    known: &TemplateFacts<'_>,
     allow: &[&'static str],
 ) -> Result<Vec<Template>, Failure> {
     let (found, findings) = checked_templates(cx, files, known)?;
@@ -397,7 +397,7 @@ pub fn templates(
 /// # Errors
 /// As [`templates`].
 pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<(), Failure> {
-    let (found, findings) = checked_templates(cx, files, &Known::default())?;
+    let (found, findings) = checked_templates(cx, files, &TemplateFacts::default())?;
     let wrong = |finding: &Finding| finding.is_error() && !allow.contains(&finding.rule);
     if findings.iter().any(wrong) {
         return refuse(cx, "cluster template", &findings, allow);
@@ -405,9 +405,13 @@ pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]
     if found.len() < files.len() { Err(nothing_in("cluster template", &findings)) } else { Ok(()) }
 }
 
-fn checked_templates(cx: &Cx, files: &[PathBuf], known: &Known<'_>) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
+fn checked_templates(
+    cx: &Cx,
+    files: &[PathBuf],
+    known: &TemplateFacts<'_>,
+) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
     let hint = "write it with `cargo xtask cluster-create`";
-    let known = &Known { omni: known.omni.or_else(|| lookup::around(cx).omni), ..*known };
+    let known = &TemplateFacts { omni: known.omni.or_else(|| lookup::around(cx).omni), ..*known };
     let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (checked, _) in check_each(cx, files, hint, check)? {
@@ -419,7 +423,7 @@ fn checked_templates(cx: &Cx, files: &[PathBuf], known: &Known<'_>) -> Result<(V
 
 /// What is known around templates.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'a> {
+pub struct TemplateFacts<'a> {
     /// The release of Omni and omnictl; tasks that sync look for it if none is given.
     pub omni: Option<Omni>,
     pub talos_schema: Option<&'a serde_json::Value>,
@@ -429,14 +433,14 @@ pub struct Known<'a> {
 }
 
 /// One template checked, with the files that it refers to.
-pub fn template(name: &str, path: &Path, bytes: &[u8], known: &Known<'_>) -> Checked<ClusterTemplate> {
+pub fn template(name: &str, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> Checked<ClusterTemplate> {
     template_reading(name, bytes, known, &|file| beside(path, file))
 }
 
 fn template_reading(
     name: &str,
     bytes: &[u8],
-    known: &Known<'_>,
+    known: &TemplateFacts<'_>,
     read: &dyn Fn(&str) -> FileRead,
 ) -> Checked<ClusterTemplate> {
     // omnictl prints patches when it compares them, a registry's password among them.
@@ -453,7 +457,7 @@ fn template_reading(
         }
         read
     };
-    let Known { omni, talos_schema, talos_versions, omni_classes, local_classes } = *known;
+    let TemplateFacts { omni, talos_schema, talos_versions, omni_classes, local_classes } = *known;
     let context =
         TemplateContext { omni, read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
     check::template::check(name, bytes, &context)

@@ -14,7 +14,7 @@ use runtime::files;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Check, Done, Status};
 
-use crate::flow::inputs::{self, Known};
+use crate::flow::inputs::{self, TemplateFacts};
 
 /// What this project runs, and the ids of its providers.
 #[derive(Debug, Default)]
@@ -82,6 +82,20 @@ pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Res
     results.into_iter().map(|result| result.ok().flatten()).collect()
 }
 
+/// Lists resources of Omni, as a check that reports how many there are.
+pub fn list<'a>(
+    omnictl: &'a Omnictl<'_>,
+    id: &'static str,
+    title: impl Into<String>,
+    kind: &'static str,
+) -> Check<'a, Vec<Resource>> {
+    Check::new(id, title, move || {
+        let found = omnictl.list(kind, None)?;
+        let count = found.len();
+        Ok(Done::ok(found, count.to_string()))
+    })
+}
+
 /// What stands around templates, as far as it is known: one look for the check and for the tasks that sync.
 pub struct Templates {
     /// Omni's machine classes, as it lists them.
@@ -105,13 +119,13 @@ impl Templates {
     }
 
     /// The same as the checks want it.
-    pub fn known(&self) -> Known<'_> {
-        Known {
+    pub fn known(&self) -> TemplateFacts<'_> {
+        TemplateFacts {
             omni: self.release,
             omni_classes: self.omni.as_deref(),
             local_classes: self.local.as_deref(),
             talos_versions: self.talos.as_deref(),
-            ..Known::default()
+            ..TemplateFacts::default()
         }
     }
 }

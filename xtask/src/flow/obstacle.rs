@@ -17,8 +17,7 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::Proxmox;
 use runtime::triage::{Hit, Issues};
 
-use crate::flow::diagnose;
-use crate::task::provider_verify;
+use crate::flow::{diagnose, provider, proxmox};
 
 /// Why a cluster will not get on by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +91,7 @@ fn provider(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Option<Obstacle> {
             Some(_) => {}
         }
     }
-    match provider_verify::registration(cx, omnictl, id).ok()? {
+    match provider::registration(cx, omnictl, id).ok()? {
         None => obstacle(
             "Omni has no provider of this name".to_owned(),
             "set it up, or name in the machine class the provider that Omni has",
@@ -125,7 +124,7 @@ fn complaint(cx: &Cx, id: &str, cluster: &str) -> Option<Obstacle> {
 
 /// Proxmox, asked with the provider's own login: whether it answers, and where these machines' VMs are.
 fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
-    let Ok(proxmox) = provider_verify::configured_proxmox(cx) else { return Vec::new() };
+    let Ok(proxmox) = proxmox::configured(cx) else { return Vec::new() };
     let found = match machines.is_empty() {
         true => proxmox.version(cx).map(|_| Value::Null),
         false => proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm"),

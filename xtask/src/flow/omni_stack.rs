@@ -1,15 +1,17 @@
-//! What the tasks of the hub share: the guard before anything that remakes a container, and the waits after it.
+//! The Omni stack: the guard before anything that recreates a container, starting and stopping it, and the waits after that.
 
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::flow::change::Change;
 use check::certificate::{self, Certificate};
 use check::diagnosis::State;
 use check::{stack, values};
 use domain::failure::{Code, Failure, Kind};
 use domain::spec::env::EnvFile;
 use domain::status::docker::{Container, Inspected};
+use domain::version;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
@@ -87,6 +89,19 @@ pub fn host_path(cx: &Cx, name: &str) -> std::path::PathBuf {
     below.parent().map_or_else(|| Path::new(name).to_owned(), |dir| dir.join(name))
 }
 
+/// Refuses to go on without `docker/.env`.
+///
+/// # Errors
+/// [`Code::Prerequisite`] with the task that makes it.
+pub fn require_env(cx: &Cx) -> Result<(), Failure> {
+    match cx.paths.env().is_file() {
+        true => Ok(()),
+        false => Err(Failure::new(Code::Prerequisite, "`docker/.env` does not exist")
+            .cause("the stack has no domain, no identity provider and no tailnet key yet")
+            .next("cargo xtask omni-setup")),
+    }
+}
+
 /// Whether the provider starts with the stack, and why not.
 pub fn with_provider(cx: &Cx) -> Result<(), &'static str> {
     // What the shell holds does not reach docker compose: the file counts.
@@ -116,13 +131,13 @@ pub fn complete(cx: &Cx) -> Result<(), Failure> {
 }
 
 /// The services that are to run.
-pub fn wanted(provider: bool) -> Vec<&'static str> {
+pub fn services(provider: bool) -> Vec<&'static str> {
     let mut services = vec![SIDECAR, OMNI];
     services.extend(provider.then_some(PROVIDER));
     services
 }
 
-/// Whether the containers must be made anew together: one that stayed while the sidecar ended keeps a dead network.
+/// Whether the containers must be recreated together: one that stayed while the sidecar ended keeps a dead network.
 pub fn out_of_step(containers: &[Container]) -> bool {
     let running = |container: &Container| container.state == "running";
     let sidecar = containers.iter().find(|container| container.service == SIDECAR);
@@ -144,11 +159,74 @@ pub fn moved(cx: &Cx, containers: &[Container]) -> String {
     containers.iter().filter_map(one).collect()
 }
 
+/// From started containers to a healthy Omni takes seconds.
+const HEALTH: Duration = Duration::from_secs(120);
+
+/// Starts the stack; with `recreate` recreates every container.
+pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
+    Change::new("start", "the stack", effect, "cargo xtask stack-down", move |cx| {
+        let compose = Compose::find(cx)?;
+        // What the changes before wrote is complete only now.
+        compose.check()?;
+        guard(cx, &compose.containers()?)?;
+        compose.up(provider, recreate).map_err(|failure| explain_sidecar(cx, failure))?;
+        Ok("its containers are started".to_owned())
+    })
+}
+
+/// Recreates all containers of the stack.
+pub fn restart<'a>(effect: String) -> Change<'a> {
+    Change::new("restart", "the stack", effect, "nothing to undo", |cx| {
+        let compose = Compose::find(cx)?;
+        guard(cx, &compose.containers()?)?;
+        compose.recreate().map_err(|failure| explain_sidecar(cx, failure))?;
+        Ok("containers recreated, volumes kept".to_owned())
+    })
+}
+
+/// Stops the stack and removes its `containers`; volumes stay.
+pub fn stop<'a>(containers: &str) -> Change<'a> {
+    let effect = "Omni is away until it is started again; running clusters go on; volumes kept";
+    Change::new("stop", containers, effect, "cargo xtask stack-up", |cx| {
+        let compose = Compose::find(cx)?;
+        guard(cx, &compose.containers()?)?;
+        compose.down()?;
+        Ok("containers removed, volumes kept".to_owned())
+    })
+    .verified(|cx| {
+        let left = Compose::find(cx)?.containers()?;
+        let left: Vec<String> =
+            left.iter().map(|container| format!("{}: {}", container.name, container.status)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Failed, "containers of the stack are still there").cause(left.join("\n")).into())
+    })
+}
+
+/// A stack that did not start because of its sidecar: the sidecar's log says why.
+fn explain_sidecar(cx: &Cx, failure: Failure) -> Failure {
+    if failure.kind == Kind::Sidecar { explain(cx, SIDECAR, failure) } else { failure }
+}
+
+/// Waits in one step until `services` run, and in another until Omni answers at `place`.
+///
+/// # Errors
+/// As [`wait_until_well`].
+pub fn verify(cx: &Cx, (services, place): (&[&str], Option<&Place>), titles: [&str; 2]) -> anyhow::Result<()> {
+    let compose = Compose::find(cx)?;
+    cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services, cx.limit(HEALTH)))?;
+    match place {
+        Some(place) => cx.ui.step("omni", titles[1], || wait_for_omni(cx, &compose, place, cx.limit(HEALTH))),
+        None => Ok(()),
+    }
+}
+
 /// Waits until the containers of `services` run and are healthy.
 ///
 /// # Errors
 /// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
-pub fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Duration) -> anyhow::Result<Done<()>> {
+fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Duration) -> anyhow::Result<Done<()>> {
     wait::until(
         "the containers of the stack",
         limit,
@@ -179,7 +257,7 @@ pub fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit:
 ///
 /// # Errors
 /// As [`wait_until_well`].
-pub fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Duration) -> anyhow::Result<Done<()>> {
+fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Duration) -> anyhow::Result<Done<()>> {
     wait::until(
         "Omni",
         limit,
@@ -272,6 +350,29 @@ pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
         }
     }
     failure
+}
+
+/// The version of this project's stack, where that is what answers at `endpoint`: of its container, else the pin that it is
+/// started from.
+pub fn version_at(cx: &Cx, endpoint: &str) -> Option<String> {
+    let host = |text: &str| host_and_port(text.strip_prefix("https://").unwrap_or(text));
+    let domain = cx.settings.env_file.get("OMNI_DOMAIN")?;
+    if host(domain) != host(endpoint) {
+        return None;
+    }
+    let containers = Compose::find(cx).and_then(|compose| compose.containers()).ok()?;
+    match containers.iter().find(|container| container.service == OMNI) {
+        Some(container) => stack::tag(&container.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned),
+        None => pinned_version(cx),
+    }
+}
+
+/// The version of Omni in `docker/compose.yaml`.
+pub fn pinned_version(cx: &Cx) -> Option<String> {
+    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten()?;
+    let images = stack::images(&compose);
+    let tag = stack::tag(images.get(OMNI)?)?;
+    version::parse(tag).is_ok().then(|| tag.to_owned())
 }
 
 /// The authorities that this machine trusts, and the one that it was told to; `None` when no file of them is found.

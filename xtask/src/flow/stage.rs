@@ -4,8 +4,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::flow::inputs::Template;
+use crate::flow::project_files::CheckedFile;
 use domain::failure::{Code, Failure};
-use domain::plan::CheckedFile;
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 

@@ -3,7 +3,7 @@
 //! 1. The files are found; with `--convert` the nested form is rewritten, after consent.
 //! 2. Omni is asked once for its machine classes and Talos versions, if it can be; else the files in `machine-classes/`
 //!    and the built-in table stand in for them.
-//! 3. Each file is checked with the files that it refers to, and two things are told apart: the answer of
+//! 3. Each file is checked with the files that it refers to, with two separate results: the answer of
 //!    `omnictl cluster template validate`, and our findings.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::ClusterCheck;
-use crate::flow::inputs::Known;
+use crate::flow::inputs::TemplateFacts;
 use crate::flow::{check_report, inputs, lookup};
 use crate::outcome::Outcome;
 use check::convert;
@@ -28,7 +28,7 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         false => check_report::Converted::default(),
     };
     let around = lookup::Templates::ask(cx, args.offline);
-    let known = Known { talos_schema: talos_schema.as_ref(), ..around.known() };
+    let known = TemplateFacts { talos_schema: talos_schema.as_ref(), ..around.known() };
     let checked =
         check_report::check(cx, &paths, &converted, |name, path, bytes| inputs::template(name, path, bytes, &known))?;
     let next = match args.name.as_slice() {
@@ -43,13 +43,13 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
 fn schema(cx: &Cx, file: &Path) -> Result<Value, Failure> {
     let bytes = inputs::read(cx, file, "it is the config.schema.json of your Talos version")?;
     let wrong = |why: String| {
-        Failure::new(Code::Invalid, format!("`{}` is no JSON Schema", cx.paths.show(file)))
+        Failure::new(Code::Invalid, format!("`{}` is not a JSON Schema", cx.paths.show(file)))
             .cause(why)
             .hint("give the config.schema.json that Talos publishes for each version")
     };
     let schema: Value = domain::spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
     match schema.is_object() {
         true => Ok(schema),
-        false => Err(wrong("it is JSON, and no object".to_owned())),
+        false => Err(wrong("it is JSON, but not an object".to_owned())),
     }
 }

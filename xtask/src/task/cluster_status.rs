@@ -3,23 +3,19 @@
 //!
 //! Reads the resources: `omnictl cluster status` hangs on a cluster that does not exist (omnictl 1.9.3).
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::ClusterStatus;
-use crate::flow::apply;
 use crate::flow::obstacle::{self, Obstacle};
+use crate::flow::{change, cluster, lookup};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
-use domain::status::cluster::{self, ClusterLine, ClusterParts, ClusterView, MachineSetView, Upgraded};
-use domain::status::omni::Resource;
+use domain::status::cluster::{ClusterLine, ClusterView, MachineSetView, cluster_lines};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Done, Status, table};
+use runtime::ui::{Done, Status, table};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     match &args.name {
@@ -29,23 +25,14 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 fn all(cx: &Cx) -> anyhow::Result<Outcome> {
-    if let Some(planned) = apply::omnictl_on_need(cx)? {
+    if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let read = |kind: &'static str| {
-        let omnictl = &omnictl;
-        Check::new(kind, format!("{kind} of Omni"), move || {
-            let found = omnictl.list(kind, None)?;
-            let count = found.len();
-            Ok(Done::ok(found, count.to_string()))
-        })
-    };
-    let mut parts = Vec::new();
-    for result in cx.ui.side_by_side("asking Omni", vec![read("clusters"), read("clusterstatuses")]) {
-        parts.push(result?);
-    }
-    let lines = cluster::cluster_lines(&parts[0], &parts[1]);
+    let list = |kind: &'static str| lookup::list(&omnictl, kind, format!("{kind} of Omni"), kind);
+    let parts = cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
+    let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let lines = cluster_lines(&parts[0], &parts[1]);
     if lines.is_empty() {
         return Ok(Outcome::done("there are no clusters")
             .with(json!({ "clusters": [] }))
@@ -91,12 +78,12 @@ fn trouble(line: &ClusterLine) -> String {
 
 fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     name::check("cluster", cluster)?;
-    if let Some(planned) = apply::omnictl_on_need(cx)? {
+    if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
     let view = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
-        let view = observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;
+        let view = cluster::observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;
         let detail = if view.running { "Running and ready".to_owned() } else { view.waits_for() };
         Ok(if view.running { Done::ok(view, detail) } else { Done::warning(view, detail) })
     })?;
@@ -148,108 +135,8 @@ fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
 }
 
-/// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
-///
-/// # Errors
-/// Those of omnictl.
-pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterView>, Failure> {
-    let selector = format!("omni.sidero.dev/cluster={cluster}");
-    let list = |kind: &'static str| -> Read<'_> {
-        let selector = selector.as_str();
-        Box::new(move || omnictl.list(kind, Some(selector)))
-    };
-    let get = |kind: &'static str| -> Read<'_> {
-        Box::new(move || omnictl.get(kind, cluster).map(|found| found.into_iter().collect()))
-    };
-    let reads = vec![
-        get("clusterstatuses"),
-        get("clusters"),
-        get("talosupgradestatuses"),
-        get("kubernetesupgradestatuses"),
-        get("loadbalancerstatuses"),
-        list("machinesets"),
-        list("machinesetstatuses"),
-        list("clustermachinerequeststatuses"),
-        list("clustermachinestatuses"),
-    ];
-    let mut answers = run_all(reads, ALL).into_iter();
-    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let (status, wanted) = (next()?.pop(), next()?.pop());
-    // Omni has taken the cluster, and its controllers have not looked at it yet.
-    let unseen = || wanted.as_ref().map(|cluster| Resource { metadata: cluster.metadata.clone(), spec: Value::Null });
-    let Some(status) = status.or_else(unseen) else { return Ok(None) };
-    let upgrades = [(Upgraded::Talos, next()?.pop()), (Upgraded::Kubernetes, next()?.pop())];
-    let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
-    let load_balancer = next()?.pop();
-    let (sets, set_statuses, requests, machines) = (next()?, next()?, next()?, next()?);
-    Ok(Some(cluster::cluster_view(&ClusterParts {
-        status: &status,
-        cluster: wanted.as_ref(),
-        sets: &sets,
-        set_statuses: &set_statuses,
-        requests: &requests,
-        machines: &machines,
-        load_balancer: load_balancer.as_ref(),
-        upgrades: &upgrades,
-    })))
-}
-
-/// Which of these clusters are Running and ready, as [`observe`] would say of each, and in as many reads for all of them.
-///
-/// # Errors
-/// Those of omnictl.
-pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
-    let list = |kind: &'static str| -> Read<'_> { Box::new(move || omnictl.list(kind, None)) };
-    let kinds = [
-        "clusterstatuses",
-        "clusters",
-        "talosupgradestatuses",
-        "kubernetesupgradestatuses",
-        "loadbalancerstatuses",
-        "machinesets",
-        "machinesetstatuses",
-    ];
-    let mut answers = run_all(kinds.map(list).into(), ALL).into_iter();
-    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let (statuses, clusters, talos, kubernetes, balancers) = (next()?, next()?, next()?, next()?, next()?);
-    let (sets, set_statuses) = (by_cluster(next()?), by_cluster(next()?));
-    let of = |all: &[Resource], name: &str| all.iter().find(|found| found.metadata.id == name).cloned();
-    let none = Vec::new();
-    let runs = |status: &&Resource| {
-        let name = status.metadata.id.as_str();
-        let upgrades = [(Upgraded::Talos, of(&talos, name)), (Upgraded::Kubernetes, of(&kubernetes, name))];
-        let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
-        let view = cluster::cluster_view(&ClusterParts {
-            status,
-            cluster: of(&clusters, name).as_ref(),
-            sets: sets.get(name).unwrap_or(&none),
-            set_statuses: set_statuses.get(name).unwrap_or(&none),
-            requests: &[],
-            machines: &[],
-            load_balancer: of(&balancers, name).as_ref(),
-            upgrades: &upgrades,
-        });
-        names.contains(name) && view.running
-    };
-    Ok(statuses.iter().filter(runs).map(|status| status.metadata.id.clone()).collect())
-}
-
-/// Resources by the cluster whose label they carry.
-fn by_cluster(found: Vec<Resource>) -> BTreeMap<String, Vec<Resource>> {
-    let mut groups: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
-    for each in found {
-        if let Some(cluster) = each.metadata.label("cluster").map(str::to_owned) {
-            groups.entry(cluster).or_default().push(each);
-        }
-    }
-    groups
-}
-
-/// One question to Omni.
-type Read<'a> = Job<'a, Result<Vec<Resource>, Failure>>;
-
 /// The cluster as a tree.
-pub fn picture(view: &ClusterView) -> String {
+fn picture(view: &ClusterView) -> String {
     let ready = |ready: bool| if ready { "ready" } else { "not ready" };
     let mut text = format!("{}  {}, {}\n", view.name, view.phase, ready(view.running));
     if !view.upgrade.is_empty() {

@@ -20,7 +20,7 @@ pub fn run(args: &Complete, cx: &Cx) -> anyhow::Result<Outcome> {
     Ok(Outcome::done(""))
 }
 
-/// The names of the YAML files in `dir`; none when it cannot be read, since nobody reads errors while typing.
+/// The names of the YAML files in `dir`; none when it cannot be read, since an error would disturb the typing.
 fn stems(dir: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let yaml = entries.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));

@@ -1,21 +1,21 @@
 //! `lab-up`: a lab that keeps running, to play with. Proxmox, Omni, its provider, omnictl and docker are simulated on
 //! loopback; the tasks that are run against it are the real ones.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::Path;
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::cli::{LabSize, LabUp};
-use crate::flow::apply;
+use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::plan::{Action, Plan};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::proc;
-use runtime::tool::lab::{self, Options, faults};
-use runtime::ui::Done;
+use runtime::tool::lab::{self, Options, Ready, faults};
 
 pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let dir = cx.paths.lab();
@@ -29,40 +29,17 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask lab-down")
             .into());
     }
-    if cx.dry_run {
-        let mut plan = Plan::default();
-        let effect = format!("simulated services on loopback, files in {}", cx.paths.show(&dir));
-        plan.push("start", "a lab", effect, "cargo xtask lab-down", Action::ByTask);
-        return Ok(apply::planned(cx, &plan));
+    let (ready, project) = (OnceCell::new(), dir.join("project"));
+    let effect = format!("simulated services on loopback, files in {}", cx.paths.show(&dir));
+    let start = Change::new("start", "a lab", effect, "cargo xtask lab-down", |cx| {
+        let started = start(args, cx, &dir, &project)?;
+        let Ready { pid, .. } = ready.get_or_init(|| started);
+        Ok(format!("pid {pid}, clock {}", args.clock))
+    });
+    if let Some(planned) = Plan::from_iter([start]).run_unasked(cx)? {
+        return Ok(planned);
     }
-    let program = lab::built(cx)?;
-    let known = faults::table(cx, &program)?;
-    for text in &args.fault {
-        faults::named(&known, text)?;
-    }
-    let _ = fs::remove_dir_all(&dir);
-    let options = Options {
-        clock: args.clock,
-        faults: args.fault.clone(),
-        latency_ms: args.latency_ms,
-        size: size_words(&args.size),
-    };
-    let ready = cx.ui.step("lab", "the lab is up", || {
-        let started = lab::start(&program, &dir, &options, false);
-        let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
-        // It lives on without us; `lab-down` ends it.
-        drop(child);
-        let detail = format!("pid {}, clock {}", ready.pid, options.clock);
-        Ok(Done::changed(ready, detail))
-    })?;
-    let project = dir.join("project");
-    let made = lab::make_project(&cx.paths, &project, &ready).and_then(|()| take_over(&dir, &project));
-    if let Err(error) = made {
-        // A lab without a project is of no use, and a second one is refused while it runs.
-        lab::stop(cx, &program, &dir)?;
-        let _ = fs::remove_dir_all(&dir);
-        return Err(error);
-    }
+    let ready = ready.into_inner().context("the plan starts it")?;
     let (env_file, project_dir) = (cx.paths.show(&ready.env_file), cx.paths.show(&project));
     let data = json!({
         "env_file": ready.env_file, "proxmox_url": ready.proxmox_url, "omni_endpoint": ready.omni_endpoint,
@@ -73,6 +50,33 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
         .next(format!(". {env_file}"))
         .next(format!("cargo xtask --project-dir {project_dir} provider-setup"))
         .next("cargo xtask lab-down"))
+}
+
+/// Starts the lab with a project of its own; it lives on without us, and `lab-down` ends it.
+fn start(args: &LabUp, cx: &Cx, dir: &Path, project: &Path) -> anyhow::Result<Ready> {
+    let program = lab::built(cx)?;
+    let known = faults::table(cx, &program)?;
+    for text in &args.fault {
+        faults::named(&known, text)?;
+    }
+    let _ = fs::remove_dir_all(dir);
+    let options = Options {
+        clock: args.clock,
+        faults: args.fault.clone(),
+        latency_ms: args.latency_ms,
+        size: size_words(&args.size),
+    };
+    let started = lab::start(&program, dir, &options, false);
+    let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(dir)))?;
+    drop(child);
+    let made = lab::make_project(&cx.paths, project, &ready).and_then(|()| take_over(dir, project));
+    if let Err(error) = made {
+        // A lab without a project is of no use, and a second one is refused while it runs.
+        lab::stop(cx, &program, dir)?;
+        let _ = fs::remove_dir_all(dir);
+        return Err(error);
+    }
+    Ok(ready)
 }
 
 /// What is asked for of the size, in the lab's own words.
@@ -93,7 +97,7 @@ fn dump(cx: &Cx, dir: &Path) -> anyhow::Result<Outcome> {
     let program = lab::built(cx)?;
     let state = lab::state_of(cx, &program, dir)?;
     cx.ui.data(&serde_json::to_string_pretty(&state)?);
-    Ok(Outcome::done("the state of the lab's far ends").with(state))
+    Ok(Outcome::done("the state of the simulated services").with(state))
 }
 
 /// Whether the lab of `dir` lives: its process is there, and it answers.

@@ -2,7 +2,7 @@
 //!
 //! 1. The files are found; with `--convert` older forms are rewritten, after consent.
 //! 2. Omni is asked once for its providers and their schemas, if it can be: the built-in table stands in for them.
-//! 3. Each file is checked, and two things are told apart: the server's answer to a new class, and our findings.
+//! 3. Each file is checked, with two separate results: the server's answer to a new class, and our findings.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -10,7 +10,7 @@ use crate::flow::omni_stack;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
-use domain::words::count;
+use domain::words;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::triage::Issues;
@@ -28,7 +28,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         let compose = &compose;
         Check::new(service, format!("the log of {service}"), move || {
             let log = compose.log(service, args.tail)?;
-            let lines = count(log.lines().count(), "line");
+            let lines = words::count(log.lines().count(), "line");
             Ok(Done::ok(Part::Log(service, log), lines))
         })
     };

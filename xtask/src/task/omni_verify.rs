@@ -1,7 +1,7 @@
 //! `omni-verify`: Omni end to end, by the checks of `doctor` that are about it: containers, health, the certificate as
 //! it is served, ports, mounts, versions, licence.
 
-use super::doctor;
+use crate::flow::doctor;
 use crate::outcome::Outcome;
 use check::diagnosis::State;
 use domain::failure::{Code, Failure};
@@ -29,7 +29,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask omni-setup")
             .into());
     }
-    let results = doctor::look(cx, doctor::CHECKS.iter().filter(|entry| IDS.contains(&entry.id)));
+    let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.contains(&entry.id)));
     doctor::show(cx, &results);
     let data = doctor::document(&results);
     if let Some(failure) = doctor::failure(&results) {

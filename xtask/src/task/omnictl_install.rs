@@ -6,24 +6,22 @@
 //!    with its checksum.
 //! 4. The download is verified and run once, then put in its place at once.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use crate::cli::OmnictlInstall;
-use crate::flow::apply::{self, Agreed};
-use crate::flow::omni_stack::host_and_port;
+use crate::flow::change::{Change, Plan};
+use crate::flow::omni_stack;
 use crate::outcome::Outcome;
-use check::stack;
 use domain::failure::{Code, Failure, Kind};
-use domain::plan::{Action, Plan};
 use domain::version;
 use runtime::cx::Cx;
-use runtime::files;
-use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::install::{self, Installed, Sources};
 use runtime::tool::omnictl::{self, Login, Omnictl};
-use runtime::ui::{Done, Status};
+use runtime::ui::Status;
 
 /// What is known of the version of Omni.
 struct Server {
@@ -69,22 +67,23 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     let old = found.as_ref().map(|found| found.version.as_deref().unwrap_or("broken"));
     let new = server.version.as_deref().unwrap_or("the version that it serves");
     let change = old.map_or(new.to_owned(), |old| format!("{old} → {new}"));
-    let mut plan = Plan::default();
     let undo = if place.exists() { "install the older one again" } else { "remove the file" };
-    plan.push("install", place.display().to_string(), format!("omnictl {change}, from {from}"), undo, Action::ByTask);
-    let question = format!("Install omnictl {change} at {}", place.display());
-    if let Agreed::Planned(outcome) = apply::agree(cx, &plan, &question)? {
-        return Ok(outcome);
-    }
-    let installed = cx.ui.step("install", "omnictl is downloaded, verified and installed", || {
+    let result = OnceCell::new();
+    let effect = format!("omnictl {change}, from {from}");
+    let install = Change::new("install", place.display().to_string(), effect, undo, |cx| {
         let unknown = |failure: Failure| match (&server.version, failure.code) {
             (None, Code::Prerequisite) => Failure { cause: format!("{}; {}", server.why, failure.cause), ..failure },
             _ => failure,
         };
         let installed = install::install(cx, &sources).map_err(unknown)?;
-        let detail = format!("{} from {}", installed.version, installed.from);
-        Ok(Done::changed(installed, detail))
-    })?;
+        let Installed { version, from, .. } = result.get_or_init(|| installed);
+        Ok(format!("{version} from {from}, verified"))
+    });
+    let plan = Plan::from_iter([install]);
+    if let Some(planned) = plan.run(cx, &format!("Install omnictl {change} at {}", place.display()))? {
+        return Ok(planned);
+    }
+    let installed = result.into_inner().context("the plan installs it")?;
     comes_first(cx, &installed)?;
     let data = json!({
         "path": installed.path, "version": installed.version, "from": installed.from, "replaced": old, "installed": true,
@@ -114,7 +113,7 @@ fn found(cx: &Cx) -> Result<Option<Found>, Failure> {
 fn server(cx: &Cx, endpoint: Option<&str>) -> Result<Server, Failure> {
     let own = |version, why: String, refuses| Ok(Server { version, why, refuses });
     let Some(endpoint) = endpoint else {
-        return own(pinned(cx), "the address of Omni is not known".to_owned(), false);
+        return own(omni_stack::pinned_version(cx), "the address of Omni is not known".to_owned(), false);
     };
     let asked = Omnictl::find(cx).and_then(|omnictl| {
         if !omnictl.asks(endpoint) {
@@ -133,30 +132,7 @@ fn server(cx: &Cx, endpoint: Option<&str>) -> Result<Server, Failure> {
         Err(failure) if failure.code == Code::Interrupted => return Err(failure),
         Err(failure) => failure,
     };
-    own(of_stack(cx, endpoint), failure.message, failure.kind == Kind::Version)
-}
-
-/// The version of this project's stack, where that is what answers at `endpoint`: of its container, else the pin that it is
-/// started from.
-fn of_stack(cx: &Cx, endpoint: &str) -> Option<String> {
-    let host = |text: &str| host_and_port(text.strip_prefix("https://").unwrap_or(text));
-    let domain = cx.settings.env_file.get("OMNI_DOMAIN")?;
-    if host(domain) != host(endpoint) {
-        return None;
-    }
-    let containers = Compose::find(cx).and_then(|compose| compose.containers()).ok()?;
-    match containers.iter().find(|container| container.service == OMNI) {
-        Some(container) => stack::tag(&container.image).filter(|tag| version::parse(tag).is_ok()).map(str::to_owned),
-        None => pinned(cx),
-    }
-}
-
-/// The version of Omni in `docker/compose.yaml`.
-fn pinned(cx: &Cx) -> Option<String> {
-    let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten()?;
-    let images = stack::images(&compose);
-    let tag = stack::tag(images.get(OMNI)?)?;
-    version::parse(tag).is_ok().then(|| tag.to_owned())
+    own(omni_stack::version_at(cx, endpoint), failure.message, failure.kind == Kind::Version)
 }
 
 /// Step 2: the outcome, if what is installed may stay.

@@ -4,12 +4,12 @@
 
 use serde_json::json;
 
-use super::provider_verify;
 use crate::cli::ProviderStatus;
+use crate::flow::provider;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
-use domain::words::count;
+use domain::words;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::compose::{Compose, PROVIDER};
@@ -32,7 +32,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.follow {
         if cx.ui.json() {
             let usage = Failure::new(Code::Usage, "--follow cannot be used with --json");
-            return Err(usage.hint("a log that goes on is no document: leave one of them out").into());
+            return Err(usage.hint("a log that goes on is not a document: leave one of them out").into());
         }
         return follow(args, cx, &compose, &Issues::of(cx).map_err(anyhow::Error::msg)?);
     }
@@ -44,8 +44,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }),
         Check::new("log", "the provider's log", || {
             let log = compose.log(PROVIDER, args.tail)?;
-            let lines = count(log.lines().count(), "line");
-            Ok(Done::ok(Part::Log(log), lines))
+            let count = log.lines().count();
+            Ok(Done::ok(Part::Log(log), words::count(count, "line")))
         }),
     ];
     let jobs: Vec<Job<'_, Parallel>> = vec![
@@ -66,7 +66,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(Part::Log(found)) => log = found,
             Err(error) => {
                 if !runtime::proc::interrupted() {
-                    provider_verify::note_health(cx, "unknown");
+                    provider::note_health(cx, "unknown");
                 }
                 return Err(error);
             }
@@ -75,27 +75,24 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let issues = issues.map_err(anyhow::Error::msg)?;
     let known = issues.find(&log);
     show(cx, &containers, &log, &known);
-    let provider = containers.iter().find(|container| container.service == PROVIDER);
-    let health = match provider {
+    let container = containers.iter().find(|container| container.service == PROVIDER);
+    let health = match container {
         Some(container) if container.well() && known.is_empty() && containers.iter().all(Container::well) => "healthy",
         Some(container) if container.well() => "degraded",
         _ => "down",
     };
-    provider_verify::note_health(cx, health);
+    provider::note_health(cx, health);
     let named: Vec<_> = known
         .iter()
         .map(|hit| json!({"id": hit.issue.id, "title": hit.issue.title, "line": hit.text, "cause": hit.cause(), "fix": hit.fix(), "next": hit.next()}))
         .collect();
     let lines: Vec<&str> = log.lines().collect();
     let data = json!({ "provider_status": health, "containers": containers, "log": lines, "known_issues": named });
-    match provider {
+    match container {
         Some(container) if container.well() => {
             let summary = match known.len() {
                 0 => format!("the provider runs: {}", container.status),
-                count => format!(
-                    "the provider runs, and its log shows {count} known {}",
-                    if count == 1 { "issue" } else { "issues" }
-                ),
+                issues => format!("the provider runs, and its log shows {}", words::count(issues, "known issue")),
             };
             let mut next: Vec<String> = Vec::new();
             for command in known.iter().map(Hit::next) {
@@ -120,7 +117,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
         None => Err(Failure::new(Code::Failed, "the provider has no container")
             .cause(if containers.is_empty() { "the stack is not up" } else { "the rest of the stack is up" })
-            .hint(provider_verify::NO_CONTAINER)
+            .hint(provider::NO_CONTAINER)
             .next("cargo xtask provider-setup")
             .with(data)
             .into()),

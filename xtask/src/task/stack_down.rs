@@ -3,11 +3,9 @@
 
 use serde_json::json;
 
-use crate::flow::apply::{self, Applied};
+use crate::flow::change::Plan;
 use crate::flow::omni_stack;
 use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
-use domain::plan::{Action, Plan};
 use runtime::cx::Cx;
 use runtime::tool::compose::Compose;
 use runtime::ui::Done;
@@ -23,20 +21,10 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     }
     cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
-    let mut plan = Plan::default();
-    let effect = "Omni is away until it is started again; running clusters go on; volumes kept";
-    plan.push("stop", names.join(", "), effect, "cargo xtask stack-up", Action::StackDown);
+    let plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);
     let question = format!("Stop and remove the containers {}; volumes are kept", names.join(", "));
-    if let Applied::Planned(outcome) = apply::run(cx, &plan, &question)? {
-        return Ok(outcome);
-    }
-    let left = compose.containers()?;
-    if !left.is_empty() {
-        let left: Vec<String> =
-            left.iter().map(|container| format!("{}: {}", container.name, container.status)).collect();
-        return Err(Failure::new(Code::Failed, "containers of the stack are still there")
-            .cause(left.join("\n"))
-            .into());
+    if let Some(planned) = plan.run(cx, &question)? {
+        return Ok(planned);
     }
     Ok(Outcome::done("the stack is down; its volumes are kept")
         .with(json!({ "removed": names }))

@@ -54,7 +54,7 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// The service that was named, or all that have a container.
 fn services(args: &StackLogs, compose: &Compose<'_>) -> Result<Vec<String>, Failure> {
-    let known = omni_stack::wanted(true);
+    let known = omni_stack::services(true);
     if let Some(service) = &args.service {
         if known.contains(&service.as_str()) {
             return Ok(vec![service.clone()]);

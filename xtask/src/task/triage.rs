@@ -109,7 +109,7 @@ fn piped() -> Result<std::io::Result<Vec<u8>>, Failure> {
     Ok(Ok(bytes))
 }
 
-/// UTF-8, with a sign where it is broken; or UTF-16, as PowerShell writes what it is told to keep.
+/// UTF-8, with a sign where it is broken; or UTF-16, as PowerShell writes what it saves.
 fn text(bytes: &[u8]) -> String {
     let wide = |of: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| of([pair[0], pair[1]])).collect();

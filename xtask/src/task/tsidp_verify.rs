@@ -1,4 +1,4 @@
-//! `tsidp-verify`: whether people can log in to Omni through tsidp, as far as it can be told without a person.
+//! `tsidp-verify`: whether people can log in to Omni through tsidp, as far as that can be checked without a person.
 //!
 //! 1. The policy of the tailnet, if it was given: the grants that tsidp reads, and the way to it.
 //! 2. The issuer is written as tsidp writes it.
@@ -13,16 +13,17 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::TsidpVerify;
+use crate::flow::tsidp;
 use crate::outcome::Outcome;
 use check::diagnosis::{Diagnosis, State};
 use check::oidc::{self, Discovery};
 use check::{Finding, grant, values};
 use domain::failure::{Code, Failure, Missing};
 use domain::spec::hujson;
+use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::{Compose, SIDECAR};
-use runtime::tool::curl::{self, Request};
 use runtime::ui::Done;
 
 /// A policy file is kilobytes.
@@ -64,14 +65,9 @@ pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 fn no_issuer() -> Failure {
-    Failure::missing(vec![Missing {
-        name: "address of tsidp".into(),
-        flag: None,
-        env: Some("OIDC_ISSUER_URL".into()),
-        secret: false,
-    }])
-    .cause("docker/.env does not name it")
-    .next("cargo xtask omni-setup")
+    Failure::missing(vec![Missing::env("address of tsidp", "OIDC_ISSUER_URL")])
+        .cause("docker/.env does not name it")
+        .next("cargo xtask omni-setup")
 }
 
 /// Step 1.
@@ -90,9 +86,8 @@ fn lint(cx: &Cx, policy: &Path, findings: &mut Vec<Value>) -> anyhow::Result<Don
     match (errors.first(), found.len()) {
         (Some(first), _) => {
             let lines: Vec<String> = errors.iter().map(|each| format!("{}: {}", each.place, each.message)).collect();
-            let count = errors.len();
-            let word = if count == 1 { "mistake" } else { "mistakes" };
-            let failure = Failure::new(Code::Invalid, format!("{shown} has {count} {word}")).cause(lines.join("\n"));
+            let failure = Failure::new(Code::Invalid, format!("{shown} has {}", words::count(errors.len(), "mistake")))
+                .cause(lines.join("\n"));
             Err(failure.hint(first.fix.clone()).into())
         }
         (None, 0) => Ok(Done::ok((), shown)),
@@ -128,14 +123,14 @@ fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
     let mut jwks = None;
     let mut reached = false;
     keep(cx.ui.step("discovery", format!("tsidp answers, asked {from}"), || {
-        let text = fetch(cx, inside, &format!("{issuer}/.well-known/openid-configuration"))?;
+        let text = tsidp::fetch(cx, inside, &format!("{issuer}/.well-known/openid-configuration"))?;
         reached = true;
         let Discovery { verdict, jwks: found } = oidc::discovery(&text, issuer);
         jwks = found;
         done(verdict)
     }));
     if let Some(jwks) = jwks.filter(|url| url.starts_with("https://")) {
-        keep(cx.ui.step("keys", "its keys can be fetched", || done(oidc::keys(&fetch(cx, inside, &jwks)?))));
+        keep(cx.ui.step("keys", "its keys can be fetched", || done(oidc::keys(&tsidp::fetch(cx, inside, &jwks)?))));
     }
     keep(cx.ui.step("client", "the client is one that tsidp made", || {
         done(client(env.get("OIDC_CLIENT_ID"), env.get("OIDC_CLIENT_SECRET")))
@@ -193,68 +188,6 @@ fn sidecar_runs(cx: &Cx) -> bool {
     found.is_ok_and(|found| found.iter().any(|each| each.service == SIDECAR && each.state == "running"))
 }
 
-/// The discovery document, asked from inside Omni's network.
-///
-/// # Errors
-/// [`Code::Unreachable`] with what stood in the way.
-pub fn discover(cx: &Cx, issuer: &str) -> Result<Discovery, Failure> {
-    Ok(oidc::discovery(&fetch(cx, true, &format!("{issuer}/.well-known/openid-configuration"))?, issuer))
-}
-
-/// What `url` answers, to the sidecar or to this host.
-fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
-    if inside {
-        return in_sidecar(cx, &format!("asking {url} from the sidecar"), &["wget", "-q", "-T", "10", "-O", "-", url])
-            .map_err(|failure| explain(failure, url));
-    }
-    let reply = curl::fetch(cx, "asking tsidp", &Request::get(url)).map_err(|failure| {
-        failure.hint("this host need not be on the tailnet: start the stack, and the sidecar is asked instead (`cargo xtask stack-up`)")
-    })?;
-    if reply.status == 200 {
-        return Ok(reply.body);
-    }
-    Err(Failure::new(Code::Unreachable, format!("{url} answered {} {}", reply.status, reply.reason)))
-}
-
-/// Runs a program in the sidecar's container: it has a shell and wget, Omni's and the provider's images have neither.
-///
-/// # Errors
-/// [`Code::Failed`] with what the program said.
-pub fn in_sidecar(cx: &Cx, purpose: &str, words: &[&str]) -> Result<String, Failure> {
-    Ok(Compose::find(cx)?.exec(SIDECAR, purpose, words)?.checked()?.stdout)
-}
-
-/// What busybox's wget said (1.37, alpine 3.22), in the operator's words.
-fn explain(failure: Failure, url: &str) -> Failure {
-    let said = failure.cause.clone();
-    let has = |text: &str| said.contains(text);
-    let of = |message: String, hint: &str| {
-        Failure::new(Code::Unreachable, message).cause(said.clone()).hint(hint.to_owned())
-    };
-    if has("bad address") {
-        return of(
-            format!("the sidecar does not know the name in {url}"),
-            "MagicDNS must be on in the tailnet, and tsidp up under that very name (`idp-1` is another)",
-        );
-    }
-    if has("timed out") || has("can't connect") || has("refused") || has("unreachable") {
-        return of(
-            format!("the sidecar does not reach {url}"),
-            "the policy must let the sidecar's tag reach tcp:443 of tsidp (tsidp/grant.json), and tsidp must run: `systemctl status tsidp` on its VM",
-        );
-    }
-    if has("ssl") || has("TLS") || has("certificate") {
-        return of(
-            format!("no TLS with {url}"),
-            "switch HTTPS certificates on in the admin console (DNS); the first certificate takes a minute",
-        );
-    }
-    if has("server returned error") {
-        return of(format!("{url} answered with an error"), "is this tsidp? check OIDC_ISSUER_URL");
-    }
-    failure
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,20 +200,5 @@ mod tests {
         assert_eq!(client(Some(&id), Some("short")).state, State::Warning);
         assert_eq!(client(Some(&id), None).state, State::Failed);
         assert!(!client(Some(&id), Some("canary-secret")).detail.contains("canary"));
-    }
-
-    #[test]
-    fn what_wget_says_is_explained() {
-        let cases = [
-            ("wget: bad address 'idp.tail1.ts.net'", "does not know the name"),
-            ("wget: can't connect to remote host (100.64.0.7): Connection refused", "does not reach"),
-            ("wget: download timed out", "does not reach"),
-            ("ssl_client: idp.tail1.ts.net: handshake failed: no alert", "no TLS"),
-            ("wget: server returned error: HTTP/1.1 502 Bad Gateway", "answered with an error"),
-        ];
-        for (said, message) in cases {
-            let failure = explain(Failure::new(Code::Failed, "x").cause(said), "https://idp");
-            assert!(failure.message.contains(message) && failure.code == Code::Unreachable, "{said}: {failure}");
-        }
     }
 }

@@ -373,7 +373,7 @@ fn the_schema_of_talos_decides_about_patches() {
     let document = project.run(&with).exits(1).json();
     assert_eq!(document["data"]["files"][0]["omnictl"], "reject", "{document:#}");
     project.write("talos.json", "nonsense");
-    project.run(&with).exits(1).says(&["`talos.json` is no JSON Schema"]);
+    project.run(&with).exits(1).says(&["`talos.json` is not a JSON Schema"]);
 }
 
 #[test]

@@ -317,7 +317,7 @@ fn commit_messages_are_checked_as_hook_and_in_a_range() {
     assert!(row["fix"].as_str().is_some_and(|fix| fix.contains("git rebase")), "{row:#}");
     let (code, stdout, _) = kit.xtask(&["commit-check", "--range", "HEAD~1..HEAD~1"]);
     assert_eq!(code, 0, "an empty range has no faults: {stdout}");
-    // What main has can no longer be mended.
+    // What main has can no longer be fixed.
     kit.git(&["update-ref", "refs/remotes/origin/main", "HEAD~1"]);
     kit.git(&["reset", "--quiet", "--soft", "HEAD~1"]);
     kit.passes("commits");

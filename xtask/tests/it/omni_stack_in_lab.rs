@@ -180,7 +180,7 @@ fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
     assert_eq!(containers(&lab), Vec::<String>::new());
 }
 
-/// The example's account UUID is also the example's token secret: a redaction made `"***" is no UUID` of it.
+/// The example's account UUID is also the example's token secret: a redaction made `"***" is not a valid UUID` of it.
 #[test]
 fn a_value_left_at_the_example_is_called_that() {
     let mut lab = Sandbox::new();
@@ -243,7 +243,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         ("--tls-cert", "/nowhere.pem", "does not exist"),
         ("--tls-key", "/dev/null", "/dev/null"),
         ("--issuer", "http://idp.example.ts.net", "is no https address"),
-        ("--account-uuid", "omni", "is no UUID"),
+        ("--account-uuid", "omni", "is not a valid UUID"),
     ] {
         let mut changed = words.clone();
         match changed.iter().position(|word| word == flag) {

@@ -4,6 +4,7 @@
 //! With `--json` stdout is exactly one document, made of the same steps. Everything goes through [`shown`]: secrets are
 //! wiped, and what programs, services and files say cannot steer the terminal.
 
+mod bar;
 mod json;
 mod plain;
 mod prompt;
@@ -24,6 +25,7 @@ use crate::proc;
 use domain::failure::{Code, Failure};
 use domain::secret::redact;
 
+pub use bar::bar;
 pub use json::document;
 pub use plain::{plain, shown};
 pub use prompt::Prompter;

@@ -19,6 +19,12 @@ const EFFECTS: &[&str] = &[
     "std::net::UdpSocket",
 ];
 
+/// Tasks know their steps, not each other: what two of them need is in `flow`, which knows no task.
+const TASKS: &str = "xtask/src/task/";
+const FLOW: &str = "xtask/src/flow/";
+
+/// The longest file of a task, in lines above its tests.
+const LONGEST_TASK: usize = 200;
 /// The longest source file, in lines above its tests. A table is one page however long it gets.
 const LONGEST: usize = 800;
 const TABLES: &[&str] = &["xtask/src/cli.rs", "xtask/check/src/rules/table.rs"];
@@ -33,19 +39,35 @@ pub fn check(sources: &Sources, tasks: &BTreeSet<String>) -> Vec<Finding> {
         if let Some(part) = PURE.iter().find(|part| is_part(path, part)) {
             findings.extend(impure(path, text, part));
         }
-        let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
-        if path.ends_with(".rs") && lines > LONGEST && !TABLES.contains(&path.as_str()) && !path.contains("/tests/") {
-            let message = format!("the file has {lines} lines above its tests, more than {LONGEST}");
-            findings.push(Finding::error(
-                "long-file",
-                start(path),
-                message,
-                "give the part with a name of its own a file of its own",
-            ));
-        }
+        findings.extend(named_tasks(path, text));
+        findings.extend(too_long(path, text));
     }
     findings.extend(tasks_and_files(sources, tasks));
     findings
+}
+
+/// A task that is named where none may be: in `flow`, or in the file of another task.
+fn named_tasks(path: &str, text: &str) -> Vec<Finding> {
+    let forbidden: &[&str] = match path.strip_prefix(TASKS) {
+        Some("mod.rs") => &[],
+        // The parts of one task are in a directory of its name.
+        Some(file) if file.contains('/') => &["crate::task", "super::super"],
+        Some(_) => &["crate::task", "super::"],
+        None if path.starts_with(FLOW) => &["crate::task"],
+        None => &[],
+    };
+    names(path, text, forbidden, "layer", |_| "move the step that both need to `xtask/src/flow`".to_owned())
+}
+
+fn too_long(path: &str, text: &str) -> Option<Finding> {
+    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+    let (most, fix) = match path.starts_with(TASKS) {
+        true => (LONGEST_TASK, "a task is load, observe, plan, run: move its steps to `xtask/src/flow`"),
+        false => (LONGEST, "give the part with a name of its own a file of its own"),
+    };
+    let exempt = !path.ends_with(".rs") || TABLES.contains(&path) || path.contains("/tests/");
+    let message = format!("the file has {lines} lines above its tests, more than {most}");
+    (lines > most && !exempt).then(|| Finding::error("long-file", start(path), message, fix))
 }
 
 fn is_part(path: &str, part: &str) -> bool {
@@ -143,6 +165,33 @@ mod tests {
         let all = found(&[good, ("xtask/src/task/ci.rs", "//! Checks.\n")], &["ci", "hooks-install", "docs"]);
         assert!(all[0].contains("xtask/src/task/ci.rs:1:1") && all[0].contains("fix: open it"), "{all:?}");
         assert!(all[1].contains("`docs` has no file") && all[1].contains("task/docs.rs"), "{all:?}");
+    }
+
+    #[test]
+    fn flow_and_tasks_do_not_name_tasks() {
+        let all = found(
+            &[
+                ("xtask/src/flow/a.rs", "//! Not crate::task.\nuse crate::task::doctor;\n"),
+                ("xtask/src/task/b.rs", "use super::c;\nuse crate::flow::a;\n#[cfg(test)]\nuse super::*;\n"),
+                ("xtask/src/task/c/part.rs", "use super::NAME;\nuse crate::task::b;\n"),
+                ("xtask/src/task/mod.rs", "pub mod b;\n"),
+                ("xtask/src/lib.rs", "use crate::task;\n"),
+            ],
+            &[],
+        );
+        let places = ["xtask/src/flow/a.rs:2:5", "xtask/src/task/b.rs:1:5", "xtask/src/task/c/part.rs:2:5"];
+        assert_eq!(all.len(), places.len(), "{all:?}");
+        for (found, place) in all.iter().zip(places) {
+            assert!(found.starts_with(&format!("{place}: error[layer]")), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_long_task_is_found() {
+        let long = "\n".repeat(LONGEST_TASK + 1);
+        let all = found(&[("xtask/src/task/a.rs", &long), ("xtask/src/flow/b.rs", &long)], &[]);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all[0].contains("task/a.rs") && all[0].contains("201 lines"), "{all:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The checks: one row each, with what it looks at and what mends it.
+//! The checks: one row each, with what it looks at and what fixes it.
 
 use super::outside::{cargo, cargo_program, deny, program, rehearsal, run, script, scripts, slow_tests, tests};
 use super::own::{architecture_check, link_check, ours, secrets, yaml_check};
@@ -17,7 +17,7 @@ pub struct Check {
     pub name: &'static str,
     /// What it looks at.
     pub about: &'static str,
-    /// What mends what it finds: a command, or advice.
+    /// What fixes what it finds: a command, or advice.
     pub fix: &'static str,
     /// It uses the whole machine, so that nothing runs beside it.
     pub alone: bool,
@@ -87,7 +87,7 @@ pub const CHECKS: &[Check] = &[
         about: "generated pages say what the code says",
         fix: "cargo xtask docs",
         run: |bench| docs::drift(bench.cx).map(|found| ours(found, "every page is up to date")),
-        mend: Some(|bench| docs::write(bench.cx).map(drop)),
+        mend: Some(|bench| docs::write(bench.cx)),
         ..ROW
     },
     Check {

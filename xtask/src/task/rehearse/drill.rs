@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{Lab, Ran, planned, play, start, task};
 use crate::cli::Rehearse;
+use crate::flow::rehearsal::{Lab, TaskRun, planned, play, start, task};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
@@ -41,7 +41,7 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
         }
     }
     let met = meet(cx, &lab, &project, fault)?;
-    let tasks: Vec<Value> = ran.iter().chain([&met]).map(Ran::json).collect();
+    let tasks: Vec<Value> = ran.iter().chain([&met]).map(TaskRun::json).collect();
     let data = json!({ "fault": fault, "tasks": tasks, "stopped_at": met.document, "exit": met.code });
     let code = met.code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
     if met.code != Some(fault.exit) {
@@ -52,14 +52,14 @@ pub fn run(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<Outcome> 
             .into());
     }
     let summary = match met.code {
-        Some(0) => format!("rehearsed the fault {}: `{}` bore it", fault.name, met.line),
+        Some(0) => format!("rehearsed the fault {}: `{}` succeeded despite it", fault.name, met.line),
         _ => format!("rehearsed the fault {}: `{}` {code}, as it does in the field", fault.name, met.line),
     };
     Ok(Outcome::done(summary).with(data).next("cargo xtask lab-faults"))
 }
 
 /// Step 3, and what is to be learnt from it.
-fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<Ran> {
+fn meet(cx: &Cx, lab: &Lab, project: &Path, fault: &Fault) -> anyhow::Result<TaskRun> {
     let met = play(cx, lab, project, &faults::words(&fault.task))?;
     let detail = format!("exit {}, {}", met.code.unwrap_or(-1), millis(met.elapsed.as_millis() as u64));
     cx.ui.note("met", met.line.clone(), if met.code == Some(0) { Status::Ok } else { Status::Warning }, detail);

@@ -12,6 +12,6 @@ fault_cases! {
     omnictl_newer_than_omni "omnictl-newer-than-omni":
         says(&["this omnictl does not fit Omni", "differs from the backend version \"1.8.2\""])
         .hints(&["cargo xtask omnictl-install"]);
-    omnictl_drops_keys "omnictl-drops-keys": says(&["otherwise than its file says", "kernelargs net.ifnames=0"])
-        .hints(&["omnictl drops keys that it does not know, without a word"]);
+    omnictl_drops_keys "omnictl-drops-keys": says(&["in Omni differs from the file", "kernelargs net.ifnames=0"])
+        .hints(&["omnictl silently drops keys that it does not know"]);
 }

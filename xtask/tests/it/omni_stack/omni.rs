@@ -132,7 +132,7 @@ fn values_that_cannot_be_true_stop_it_before_anything() {
         ("--initial-user", "octo@github", "octo@github.idp.tail1.ts.net"),
         ("--domain", "other.example.org", "does not cover other.example.org"),
         ("--tls-cert", "/nowhere.pem", "/nowhere.pem does not exist"),
-        ("--account-uuid", "1", "no UUID"),
+        ("--account-uuid", "1", "not a valid UUID"),
         ("--lan-address", "fd00::10", "IPv6"),
         ("--domain", "omni.example.org:8443", "has a port"),
         ("--tls-cert", "/bin/sh", "not valid UTF-8 text"),

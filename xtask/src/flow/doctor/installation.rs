@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::flow::omni_stack::{self, Place};
-use crate::task::{provider_verify, tsidp_verify};
+use crate::flow::{proxmox, tsidp};
 use check;
 use check::certificate::Certificate;
 use check::diagnosis::Diagnosis;
@@ -21,7 +21,7 @@ use runtime::tool::proxmox::Proxmox;
 use runtime::tool::{omni, openssl};
 
 /// The installation, as far as the checks have looked.
-pub struct Seen<'a> {
+pub struct Installation<'a> {
     pub cx: &'a Cx,
     /// Seconds since 1970.
     pub now: u64,
@@ -36,11 +36,11 @@ pub struct Seen<'a> {
     served: OnceLock<Option<Result<Vec<Certificate>, Failure>>>,
 }
 
-impl<'a> Seen<'a> {
-    pub fn new(cx: &'a Cx) -> Seen<'a> {
+impl<'a> Installation<'a> {
+    pub fn new(cx: &'a Cx) -> Installation<'a> {
         let example = files::read_text_if_there(&cx.paths.env_example()).ok().flatten();
         let example = example.and_then(|text| EnvFile::parse("docker/.env.example", &text).ok()).unwrap_or_default();
-        Seen {
+        Installation {
             cx,
             now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             set_up: cx.paths.env().is_file(),
@@ -93,7 +93,7 @@ impl<'a> Seen<'a> {
     /// The container of a service.
     ///
     /// # Errors
-    /// As [`Seen::containers`]; skipped when it has none.
+    /// As [`Installation::containers`]; skipped when it has none.
     pub fn container(&self, service: &str) -> Result<&Container, Diagnosis> {
         let found = self.containers()?.iter().find(|container| container.service == service);
         found.ok_or_else(|| self.absent(&format!("`{service}` has no container: the stack is not up")))
@@ -106,7 +106,7 @@ impl<'a> Seen<'a> {
     pub fn tailscale(&self) -> &Result<String, Failure> {
         self.tailscale.get_or_init(|| {
             let words = ["tailscale", "status", "--json", "--peers=false"];
-            tsidp_verify::in_sidecar(self.cx, "asking Tailscale in the sidecar", &words)
+            tsidp::in_sidecar(self.cx, "asking Tailscale in the sidecar", &words)
         })
     }
 
@@ -149,7 +149,7 @@ impl<'a> Seen<'a> {
     /// Omni, logged in.
     ///
     /// # Errors
-    /// The verdict of a check that needs it: unknown, or skipped when nobody is logged in.
+    /// The verdict of a check that needs it: unknown, or skipped without a login.
     pub fn omnictl(&self) -> Result<Omnictl<'a>, Diagnosis> {
         // One call tells whether Omni can be asked at all; the others would only repeat its answer.
         match (Omnictl::find(self.cx), self.server()) {
@@ -159,7 +159,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// The time at this moment, to be compared with a far end's: seconds since 1970.
+    /// The time at this moment, to be compared with another host's: seconds since 1970.
     pub fn time_now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
@@ -184,8 +184,8 @@ impl<'a> Seen<'a> {
 ///
 /// # Errors
 /// The verdict of a check that needs it.
-pub fn sidecar(seen: &Seen<'_>) -> Result<(), Diagnosis> {
-    let sidecar = seen.container(SIDECAR)?;
+pub fn sidecar(installation: &Installation<'_>) -> Result<(), Diagnosis> {
+    let sidecar = installation.container(SIDECAR)?;
     if sidecar.state == "running" { Ok(()) } else { Err(Diagnosis::unknown("the sidecar does not run")) }
 }
 
@@ -193,23 +193,23 @@ pub fn sidecar(seen: &Seen<'_>) -> Result<(), Diagnosis> {
 ///
 /// # Errors
 /// The verdict of a check that needs it.
-pub fn proxmox_of(seen: &Seen<'_>) -> Result<Proxmox, Diagnosis> {
-    let path = seen.cx.paths.config();
-    let shown = seen.cx.paths.show(&path);
-    let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
-    let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
+pub fn proxmox_of(installation: &Installation<'_>) -> Result<Proxmox, Diagnosis> {
+    let path = installation.cx.paths.config();
+    let shown = installation.cx.paths.show(&path);
+    let text = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
+    let text = text.ok_or_else(|| installation.absent("docker/config.yaml does not exist yet"))?;
     let config = ProviderConfig::parse(&shown, &text);
     // Another check says what is wrong with it.
     config
-        .and_then(|config| provider_verify::proxmox_of(seen.cx, &config))
+        .and_then(|config| proxmox::proxmox_of(installation.cx, &config))
         .map_err(|_| Diagnosis::unknown("docker/config.yaml cannot be used"))
 }
 
 /// The versions that are pinned and run, for the checks of the pairing.
-pub fn images(seen: &Seen<'_>, service: &str) -> (Option<String>, Option<String>) {
+pub fn images(installation: &Installation<'_>, service: &str) -> (Option<String>, Option<String>) {
     let tag = |image: &str| check::stack::tag(image).map(str::to_owned);
-    let pinned = check::stack::images(&seen.compose()).get(service).and_then(|image| tag(image));
-    let running = seen.container(service).ok().and_then(|container| tag(&container.image));
+    let pinned = check::stack::images(&installation.compose()).get(service).and_then(|image| tag(image));
+    let running = installation.container(service).ok().and_then(|container| tag(&container.image));
     (pinned, running)
 }
 
@@ -219,16 +219,16 @@ pub fn remote_engine() -> bool {
 }
 
 /// A failure in one line: what failed, and the first line of why.
-pub fn told(failure: &Failure) -> String {
+pub fn one_line(failure: &Failure) -> String {
     match failure.cause.lines().next() {
         Some(cause) => format!("{}: {cause}", failure.message),
         None => failure.message.clone(),
     }
 }
 
-/// The verdict of a check whose far end failed: it may not be there, or it may not have been asked.
-pub fn of(failure: &Failure) -> Diagnosis {
-    let detail = told(failure);
+/// The verdict of a check whose service failed: it may not be there, or it may not have been asked.
+pub fn from_failure(failure: &Failure) -> Diagnosis {
+    let detail = one_line(failure);
     let verdict = match failure.code {
         Code::MissingInput | Code::Prerequisite | Code::Interrupted => Diagnosis::unknown(detail),
         _ => Diagnosis::failed(detail),

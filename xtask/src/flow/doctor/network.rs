@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Seen;
-use super::seen::{proxmox_of, remote_engine, verdict};
+use super::Installation;
+use super::installation::{proxmox_of, remote_engine, verdict};
 use crate::flow::omni_stack::host_and_port;
 use check::diagnosis::{Diagnosis, State};
 use check::stack::{self, Answer, PORTS};
@@ -19,11 +19,11 @@ use runtime::tool::compose::SIDECAR;
 use runtime::tool::dns;
 use runtime::tool::docker::engine_address;
 
-pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
+pub fn lan_address(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let address = seen.needs("OMNI_LAN_ADDRESS")?;
+        let address = installation.needs("OMNI_LAN_ADDRESS")?;
         let formed = values::lan_address(address);
-        let domain = seen.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
+        let domain = installation.value("OMNI_DOMAIN").map(|domain| host_and_port(domain).0).unwrap_or_default();
         let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if local(address) && local(&domain) {
             return Err(Diagnosis::skipped("Omni is at a loopback address: a trial on one host"));
@@ -36,17 +36,17 @@ pub fn lan_address(seen: &Seen<'_>) -> Diagnosis {
         Ok(match UdpSocket::bind((ip, 0)) {
             Ok(_) => formed,
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-                Diagnosis::failed(format!("{ip} is no address of this host"))
+                Diagnosis::failed(format!("{ip} is not an address of this host"))
             }
             Err(error) => Diagnosis::unknown(error.to_string()),
         })
     })
 }
 
-pub fn ports(seen: &Seen<'_>) -> Diagnosis {
+pub fn ports(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let lan = seen.needs("OMNI_LAN_ADDRESS")?;
-        match seen.container(SIDECAR) {
+        let lan = installation.needs("OMNI_LAN_ADDRESS")?;
+        match installation.container(SIDECAR) {
             Ok(sidecar) if sidecar.state == "running" => Ok(stack::published(sidecar, lan)),
             Err(unknown) if unknown.state == State::Unknown => Err(unknown),
             _ => Ok(free(lan)),
@@ -56,7 +56,7 @@ pub fn ports(seen: &Seen<'_>) -> Diagnosis {
 
 /// Whether the ports could be had by a stack that does not run.
 fn free(lan: &str) -> Diagnosis {
-    let Ok(ip) = lan.parse::<IpAddr>() else { return Diagnosis::skipped("OMNI_LAN_ADDRESS is no address") };
+    let Ok(ip) = lan.parse::<IpAddr>() else { return Diagnosis::skipped("OMNI_LAN_ADDRESS is not an address") };
     if remote_engine() {
         return Diagnosis::skipped("the Docker engine is on another host");
     }
@@ -101,14 +101,14 @@ fn in_use(address: SocketAddr, protocol: &str) -> bool {
     }
 }
 
-pub fn dns(seen: &Seen<'_>) -> Diagnosis {
+pub fn dns(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let domain = host_and_port(seen.needs("OMNI_DOMAIN")?).0;
-        let lan = seen.needs("OMNI_LAN_ADDRESS")?;
+        let domain = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
+        let lan = installation.needs("OMNI_LAN_ADDRESS")?;
         if domain.parse::<IpAddr>().is_ok() {
             return Err(Diagnosis::skipped("Omni's name is an address"));
         }
-        let (machines, unknown) = match proxmox_resolvers(seen) {
+        let (machines, unknown) = match proxmox_resolvers(installation) {
             Ok(found) => (found, None),
             Err(why) => (Vec::new(), Some(why)),
         };
@@ -149,10 +149,11 @@ fn here(domain: &str) -> Answer {
 }
 
 /// The resolvers of the Proxmox nodes: what the machines' DHCP hands out too, by habit.
-fn proxmox_resolvers(seen: &Seen<'_>) -> Result<Vec<(String, IpAddr)>, String> {
-    let proxmox = proxmox_of(seen).map_err(|verdict| verdict.detail)?;
-    let get =
-        |path: &str| proxmox.get(seen.cx, "asking Proxmox for its resolvers", path).map_err(|failure| failure.message);
+fn proxmox_resolvers(installation: &Installation<'_>) -> Result<Vec<(String, IpAddr)>, String> {
+    let proxmox = proxmox_of(installation).map_err(|verdict| verdict.detail)?;
+    let get = |path: &str| {
+        proxmox.get(installation.cx, "asking Proxmox for its resolvers", path).map_err(|failure| failure.message)
+    };
     let nodes = get("/nodes")?;
     let names = nodes.as_array().into_iter().flatten().filter_map(|node| node["node"].as_str());
     // Nodes of one cluster are set up alike; three tell enough.

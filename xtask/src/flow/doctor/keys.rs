@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Seen;
-use super::seen::{told, verdict};
+use super::Installation;
+use super::installation::{one_line, verdict};
 use check::diagnosis::Diagnosis;
 use check::values;
 use domain::clock;
@@ -17,20 +17,20 @@ use runtime::tool::omnictl::{self, Login};
 /// When a key that cannot renew itself is worth a word.
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
-pub fn store(seen: &Seen<'_>) -> Diagnosis {
+pub fn store(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let path = seen.cx.paths.store_key();
+        let path = installation.cx.paths.store_key();
         let text = match files::read_text_if_there(&path) {
             Ok(Some(text)) => text,
-            Ok(None) if seen.set_up => {
+            Ok(None) if installation.set_up => {
                 return Ok(Diagnosis::failed("docker/omni.asc does not exist").fix(
                     "if Omni ran before, restore it from your backup: no other key opens its store; else `cargo xtask omni-setup` makes it",
                 ));
             }
-            Ok(None) => return Err(seen.absent("")),
-            Err(failure) => return Err(Diagnosis::unknown(told(&failure))),
+            Ok(None) => return Err(installation.absent("")),
+            Err(failure) => return Err(Diagnosis::unknown(one_line(&failure))),
         };
-        Ok(match store_key::judge(&text, seen.now) {
+        Ok(match store_key::judge(&text, installation.now) {
             Ok(found) => match found.expires {
                 Some(at) => Diagnosis::warning(format!("it ends on {}, and the store with it", clock::date(at)))
                     .fix("give it no end: `gpg --quick-set-expire FINGERPRINT 0`, the same with '*' for its subkeys, then export it again"),
@@ -41,10 +41,10 @@ pub fn store(seen: &Seen<'_>) -> Diagnosis {
     })
 }
 
-pub fn provider(seen: &Seen<'_>) -> Diagnosis {
+pub fn provider(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let key = seen.needs("OMNI_INFRA_PROVIDER_KEY")?;
-        let id = seen.cx.settings.provider_id(None).value;
+        let key = installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+        let id = installation.cx.settings.provider_id(None).value;
         let now = SystemTime::now();
         Ok(match key::check_provider_key(key, &id, "OMNI_INFRA_PROVIDER_KEY in docker/.env", now) {
             Ok(info) => lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {}", info.name))),
@@ -64,11 +64,11 @@ fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
     })
 }
 
-pub fn account(seen: &Seen<'_>) -> Diagnosis {
-    let (origin, secret) = match omnictl::login(seen.cx) {
+pub fn account(installation: &Installation<'_>) -> Diagnosis {
+    let (origin, secret) = match omnictl::login(installation.cx) {
         Some(Login::Key { origin, secret, .. }) => (origin, secret),
         Some(Login::Config { file, .. }) => return Diagnosis::ok(format!("omnictl's own login, {}", file.display())),
-        None => return seen.absent("nobody is logged in to Omni"),
+        None => return installation.absent("nobody is logged in to Omni"),
     };
     let info = match KeyInfo::parse(secret.expose()) {
         Ok(info) => info,
@@ -85,8 +85,10 @@ pub fn account(seen: &Seen<'_>) -> Diagnosis {
     lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {} ({origin})", info.name)))
 }
 
-pub fn shadow(seen: &Seen<'_>) -> Diagnosis {
-    let set = |name: &'static str| environment(name).or_else(|| seen.cx.settings.env_file.get(name).map(str::to_owned));
+pub fn shadow(installation: &Installation<'_>) -> Diagnosis {
+    let set = |name: &'static str| {
+        environment(name).or_else(|| installation.cx.settings.env_file.get(name).map(str::to_owned))
+    };
     match (set("SIDERO_SERVICE_ACCOUNT_KEY"), set("OMNI_SERVICE_ACCOUNT_KEY")) {
         (Some(first), Some(second)) if first != second => Diagnosis::warning(
             "SIDERO_SERVICE_ACCOUNT_KEY and OMNI_SERVICE_ACCOUNT_KEY differ, and the first one counts",
@@ -95,9 +97,9 @@ pub fn shadow(seen: &Seen<'_>) -> Diagnosis {
     }
 }
 
-pub fn tailscale(seen: &Seen<'_>) -> Diagnosis {
+pub fn tailscale(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let key = seen.needs("TS_AUTHKEY")?;
+        let key = installation.needs("TS_AUTHKEY")?;
         Ok(values::tailscale_key(key))
     })
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use xshell::cmd;
 
-use super::Seen;
-use super::seen::{proxmox_of, remote_engine, told, verdict};
+use super::Installation;
+use super::installation::{one_line, proxmox_of, remote_engine, verdict};
 use check::diagnosis::Diagnosis;
 use domain::failure::Failure;
 use runtime::files;
@@ -26,15 +26,15 @@ const LITTLE: u64 = 5 << 10;
 const TOO_LITTLE: u64 = 1 << 10;
 
 fn failed(failure: Failure) -> Diagnosis {
-    Diagnosis::failed(told(&failure)).fix(failure.hint)
+    Diagnosis::failed(one_line(&failure)).fix(failure.hint)
 }
 
-pub fn curl(_: &Seen<'_>) -> Diagnosis {
+pub fn curl(_: &Installation<'_>) -> Diagnosis {
     Tool::Curl.find().map_or_else(failed, |path| Diagnosis::ok(path.display().to_string()))
 }
 
-pub fn compose(seen: &Seen<'_>) -> Diagnosis {
-    let version = Compose::find(seen.cx).and_then(|compose| compose.version());
+pub fn compose(installation: &Installation<'_>) -> Diagnosis {
+    let version = Compose::find(installation.cx).and_then(|compose| compose.version());
     match version {
         Ok(version) if too_old(&version) => Diagnosis::failed(format!("compose {version} is older than 2.23.1")),
         Ok(version) => Diagnosis::ok(format!("compose {version}")),
@@ -42,22 +42,22 @@ pub fn compose(seen: &Seen<'_>) -> Diagnosis {
     }
 }
 
-/// Whether a version is older than [`COMPOSE`]; what is no version (`dev`) was built by somebody who knows.
+/// Whether a version is older than [`COMPOSE`]; what is not a version (`dev`) is a build of one's own.
 pub fn too_old(version: &str) -> bool {
     domain::version::numbers(version).is_some_and(|numbers| numbers < COMPOSE)
 }
 
-pub fn omnictl(seen: &Seen<'_>) -> Diagnosis {
+pub fn omnictl(installation: &Installation<'_>) -> Diagnosis {
     let Some(path) = tool_omnictl::locate() else {
         return Diagnosis::warning("it is neither on PATH nor where this project installs it");
     };
-    match tool_omnictl::version_of(seen.cx, &path) {
+    match tool_omnictl::version_of(installation.cx, &path) {
         Ok((version, _)) => Diagnosis::ok(format!("{version}, {}", path.display())),
         Err(failure) => failed(failure).fix("`cargo xtask omnictl-install`"),
     }
 }
 
-pub fn helpers(_: &Seen<'_>) -> Diagnosis {
+pub fn helpers(_: &Installation<'_>) -> Diagnosis {
     let missing: Vec<Failure> =
         [Tool::Git, Tool::Gpg, Tool::Openssl].iter().filter_map(|tool| tool.find().err()).collect();
     if missing.is_empty() {
@@ -67,8 +67,8 @@ pub fn helpers(_: &Seen<'_>) -> Diagnosis {
     Diagnosis::warning(say(|failure| &failure.message)).fix(say(|failure| &failure.hint))
 }
 
-pub fn engine(seen: &Seen<'_>) -> Diagnosis {
-    match Docker::find(seen.cx).and_then(|docker| docker.engine()) {
+pub fn engine(installation: &Installation<'_>) -> Diagnosis {
+    match Docker::find(installation.cx).and_then(|docker| docker.engine()) {
         Ok(version) if of_podman(&version) => Diagnosis::warning(format!(
             "`docker` is Podman here, which calls itself {version}: nothing of this was tried on it"
         ))
@@ -84,19 +84,19 @@ fn of_podman(version: &str) -> bool {
 }
 
 /// Free space where the project is and where Docker keeps its data.
-pub fn disk(seen: &Seen<'_>) -> Diagnosis {
-    let root = seen.cx.paths.root();
+pub fn disk(installation: &Installation<'_>) -> Diagnosis {
+    let root = installation.cx.paths.root();
     let docker = Path::new("/var/lib/docker");
     let look = |path: &Path| -> Result<Diagnosis, Failure> {
         let shell = proc::shell()?;
         let job = Job::new("asking for free space", cmd!(shell, "df -Pk {path}")).deadline(Duration::from_secs(5));
-        let ended = seen.cx.proc.run(job)?.checked()?;
+        let ended = installation.cx.proc.run(job)?.checked()?;
         Ok(match free_mib(&ended.stdout) {
             Some(free) => space(path, free),
             None => Diagnosis::unknown(format!("`{}` was not understood", ended.line)),
         })
     };
-    let of = |path: &Path| look(path).unwrap_or_else(|failure| Diagnosis::unknown(told(&failure)));
+    let of = |path: &Path| look(path).unwrap_or_else(|failure| Diagnosis::unknown(one_line(&failure)));
     let here = of(root);
     if docker.is_dir() { here.and(of(docker)) } else { here }
 }
@@ -116,14 +116,14 @@ fn free_mib(text: &str) -> Option<u64> {
     Some(line.split_whitespace().nth(3)?.parse::<u64>().ok()? / 1024)
 }
 
-/// This host against the far ends, by the Date that they send, and what systemd says.
-pub fn clock(seen: &Seen<'_>) -> Diagnosis {
-    let synchronized = systemd_says(seen);
-    let compared = far_clock(seen).map_or_else(
-        || Diagnosis::unknown("no far end tells its time"),
+/// This host against Proxmox or Omni, by the Date that they send, and what systemd says.
+pub fn clock(installation: &Installation<'_>) -> Diagnosis {
+    let synchronized = systemd_says(installation);
+    let compared = far_clock(installation).map_or_else(
+        || Diagnosis::unknown("neither Proxmox nor Omni returned its time"),
         |(who, there)| {
             let detail = |skew: u64| format!("{skew} s from the clock of {who}");
-            match seen.time_now().abs_diff(there) {
+            match installation.time_now().abs_diff(there) {
                 skew if skew > SKEW_BAD => Diagnosis::failed(detail(skew)),
                 skew if skew > SKEW_SEEN => Diagnosis::warning(detail(skew)),
                 skew => Diagnosis::ok(detail(skew)),
@@ -136,8 +136,8 @@ pub fn clock(seen: &Seen<'_>) -> Diagnosis {
     }
 }
 
-fn far_clock(seen: &Seen<'_>) -> Option<(String, u64)> {
-    let cx = seen.cx;
+fn far_clock(installation: &Installation<'_>) -> Option<(String, u64)> {
+    let cx = installation.cx;
     let ca_file = cx.settings.ca_file(None).map(|found| found.value);
     let ask = |url: String, insecure: bool| {
         let timeout = Duration::from_secs(3);
@@ -145,22 +145,22 @@ fn far_clock(seen: &Seen<'_>) -> Option<(String, u64)> {
         curl::fetch(cx, "asking for the time", &request).ok()?.date
     };
     // Proxmox is another machine, with a clock of its own; Omni is this one, most often.
-    let proxmox = proxmox_of(seen).ok();
+    let proxmox = proxmox_of(installation).ok();
     let proxmox = proxmox.and_then(|found| {
         Some(("Proxmox".to_owned(), ask(format!("{}/api2/json/version", found.url), found.insecure)?))
     });
     proxmox.or_else(|| {
-        let place = seen.place().filter(|place| place.connect.is_none())?;
+        let place = installation.place().filter(|place| place.connect.is_none())?;
         Some(("Omni".to_owned(), ask(format!("{}/healthz", place.endpoint), false)?))
     })
 }
 
-fn systemd_says(seen: &Seen<'_>) -> Option<bool> {
+fn systemd_says(installation: &Installation<'_>) -> Option<bool> {
     let timedatectl = which::which("timedatectl").ok().filter(|_| Path::new("/run/systemd/system").is_dir())?;
     let shell = proc::shell().ok()?;
     let job =
         Job::new("asking whether the clock is kept", cmd!(shell, "{timedatectl} show -p NTPSynchronized --value"));
-    let ended = seen.cx.proc.run(job.deadline(Duration::from_secs(3))).ok().filter(|ended| ended.success())?;
+    let ended = installation.cx.proc.run(job.deadline(Duration::from_secs(3))).ok().filter(|ended| ended.success())?;
     match ended.stdout.trim() {
         "yes" => Some(true),
         "no" => Some(false),
@@ -168,7 +168,7 @@ fn systemd_says(seen: &Seen<'_>) -> Option<bool> {
     }
 }
 
-pub fn tun(seen: &Seen<'_>) -> Diagnosis {
+pub fn tun(installation: &Installation<'_>) -> Diagnosis {
     if Path::new("/dev/net/tun").exists() {
         return Diagnosis::ok("present");
     }
@@ -176,7 +176,7 @@ pub fn tun(seen: &Seen<'_>) -> Diagnosis {
         return Diagnosis::skipped("the Docker engine is on another host");
     }
     // What runs has its device, wherever the engine is.
-    let runs = seen.container(SIDECAR).is_ok_and(|container| container.well());
+    let runs = installation.container(SIDECAR).is_ok_and(|container| container.well());
     if runs { Diagnosis::ok("the sidecar has one") } else { Diagnosis::failed("there is no /dev/net/tun on this host") }
 }
 
@@ -186,9 +186,9 @@ fn creates(unit: &str) -> bool {
     commands.into_iter().any(|line| line.split_whitespace().any(|word| word == "up"))
 }
 
-pub fn boot(seen: &Seen<'_>) -> Diagnosis {
+pub fn boot(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        seen.container(OMNI)?;
+        installation.container(OMNI)?;
         if remote_engine() || !Path::new("/run/systemd/system").is_dir() {
             return Err(Diagnosis::skipped("this host is not run by systemd, or not the engine's"));
         }
@@ -207,14 +207,14 @@ pub fn boot(seen: &Seen<'_>) -> Diagnosis {
     })
 }
 
-pub fn tsidp(seen: &Seen<'_>) -> Diagnosis {
+pub fn tsidp(installation: &Installation<'_>) -> Diagnosis {
     let places = ["/etc/systemd/system/tsidp.service", "/usr/local/bin/tsidp", "/var/lib/tsidp"];
     let found: Vec<&str> = places.into_iter().filter(|place| Path::new(place).exists()).collect();
     if found.is_empty() {
         return Diagnosis::ok("nothing of it is here");
     }
     let detail = format!("tsidp is on this host: {}", found.join(", "));
-    if seen.set_up {
+    if installation.set_up {
         Diagnosis::failed(detail)
     } else {
         Diagnosis::skipped(format!("{detail}; Omni is not set up here"))

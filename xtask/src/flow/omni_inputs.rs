@@ -1,8 +1,9 @@
-//! What `omni-setup` needs to know, and where each value comes from.
+//! What `omni-setup` works with, and where each value comes from.
 
 use std::collections::BTreeMap;
 
 use crate::cli::OmniSetup;
+use crate::flow::omni_checks;
 use crate::flow::omni_stack::host_and_port;
 use check::diagnosis::{Diagnosis, State};
 use check::values;
@@ -16,9 +17,9 @@ use runtime::settings::environment;
 const ACCOUNT: &str = "OMNI_ACCOUNT_UUID";
 
 /// Every variable of [`REQUIRED`] with its value.
-pub struct Values(BTreeMap<&'static str, Secret>);
+pub struct OmniInputs(BTreeMap<&'static str, Secret>);
 
-impl Values {
+impl OmniInputs {
     /// The value of a variable of [`REQUIRED`].
     pub fn get(&self, key: &str) -> &str {
         self.0.get(key).map(Secret::expose).unwrap_or_default()
@@ -61,7 +62,7 @@ fn flag<'a>(args: &'a OmniSetup, key: &str) -> Option<(&'static str, Option<&'a 
 ///
 /// # Errors
 /// [`Code::MissingInput`] with all that is missing; [`Code::Conflict`] for a change of what may not change.
-pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Result<Values, Failure> {
+pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Result<OmniInputs, Failure> {
     let env = &cx.settings.env_file;
     let mut values = BTreeMap::new();
     let mut missing = Vec::new();
@@ -95,8 +96,8 @@ pub fn gather(args: &OmniSetup, cx: &Cx, example: &EnvFile, stored: bool) -> Res
     if !missing.is_empty() {
         return Err(Failure::missing(missing));
     }
-    let values = Values(values);
-    sound(&values)?;
+    let values = OmniInputs(values);
+    check_forms(&values)?;
     settled(&values, env, example, stored)?;
     Ok(values)
 }
@@ -108,46 +109,46 @@ fn foreign(key: &str) -> Failure {
         .hint(values::NO_VARIABLE)
 }
 
-/// The values that are known by now.
-type Known = BTreeMap<&'static str, Secret>;
+/// The values that are there by now.
+type Gathered = BTreeMap<&'static str, Secret>;
 
 /// Asks until the answer is valid, with the usual answer where there is one.
 fn ask(
     cx: &Cx,
     answers: &Answers<'_>,
     variable: &Variable,
-    known: &Known,
+    gathered: &Gathered,
     missing: Missing,
 ) -> Result<Secret, Failure> {
     let question = capital(variable.name);
-    let check = |text: &str| valid(cx, variable, text, known);
+    let check = |text: &str| valid(cx, variable, text, gathered);
     if variable.secret {
         return answers.ask_secret(variable.key, &question, missing, check).map(Secret::new);
     }
     let usual = match variable.key {
-        "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{}/fullchain.pem", host(known))),
-        "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{}/privkey.pem", host(known))),
+        "OMNI_TLS_CERT" => Some(format!("/etc/letsencrypt/live/{}/fullchain.pem", host(gathered))),
+        "OMNI_TLS_KEY" => Some(format!("/etc/letsencrypt/live/{}/privkey.pem", host(gathered))),
         _ => None,
     };
     answers.ask(variable.key, &question, usual.as_deref(), missing, check).map(Secret::plain)
 }
 
 /// Omni's name, as far as it is known.
-fn host(known: &Known) -> String {
-    known.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default()
+fn host(gathered: &Gathered) -> String {
+    gathered.get("OMNI_DOMAIN").map(|value| host_and_port(value.expose()).0).unwrap_or_default()
 }
 
 /// An answer in its one spelling, checked by itself and beside the values that are known.
-fn valid(cx: &Cx, variable: &Variable, text: &str, known: &Known) -> Result<String, Failure> {
+fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &Gathered) -> Result<String, Failure> {
     let key = variable.key;
     let text = if variable.secret { text.to_owned() } else { spelled(key, &here(key, text.to_owned())) };
     form(variable, &text)?;
-    let value = |key: &str| known.get(key).map(Secret::expose).unwrap_or_default();
+    let value = |key: &str| gathered.get(key).map(Secret::expose).unwrap_or_default();
     let verdict = match key {
-        "OMNI_LAN_ADDRESS" => super::lan(&text, &host(known)),
+        "OMNI_LAN_ADDRESS" => omni_checks::lan(&text, &host(gathered)),
         "OMNI_INITIAL_USER" => values::initial_user(&text, None),
-        "OMNI_TLS_CERT" => super::certificate_of(cx, &host(known), &text, None),
-        "OMNI_TLS_KEY" => super::certificate_of(cx, &host(known), value("OMNI_TLS_CERT"), Some(&text)),
+        "OMNI_TLS_CERT" => omni_checks::certificate(cx, &host(gathered), &text, None),
+        "OMNI_TLS_KEY" => omni_checks::certificate(cx, &host(gathered), value("OMNI_TLS_CERT"), Some(&text)),
         "OIDC_ISSUER_URL" => values::issuer(&text, Some(value("OMNI_DOMAIN"))),
         "OIDC_CLIENT_ID" => whole(&text, 32),
         "OIDC_CLIENT_SECRET" => whole(&text, 64),
@@ -200,7 +201,7 @@ fn here(key: &str, value: String) -> String {
 }
 
 /// Values that no file, argument or host name can hold.
-fn sound(values: &Values) -> Result<(), Failure> {
+fn check_forms(values: &OmniInputs) -> Result<(), Failure> {
     REQUIRED.iter().try_for_each(|variable| form(variable, values.get(variable.key)))
 }
 
@@ -220,7 +221,7 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
 }
 
 /// What may not change once Omni has a store: machines carry its name.
-fn settled(values: &Values, env: &EnvFile, example: &EnvFile, stored: bool) -> Result<(), Failure> {
+fn settled(values: &OmniInputs, env: &EnvFile, example: &EnvFile, stored: bool) -> Result<(), Failure> {
     let (old, new) = (values::given(env, example, "OMNI_DOMAIN"), values.get("OMNI_DOMAIN"));
     match old.filter(|old| stored && !old.eq_ignore_ascii_case(new)) {
         Some(old) => Err(Failure::new(Code::Conflict, format!("Omni is {old}, and cannot become {new}"))
@@ -233,18 +234,21 @@ fn settled(values: &Values, env: &EnvFile, example: &EnvFile, stored: bool) -> R
 /// The account UUID: what stands in `docker/.env`, what was given, or a new one; never another one.
 fn account(args: &OmniSetup, old: Option<&str>, stored: bool) -> Result<String, Failure> {
     let given = args.account_uuid.as_deref().map(str::to_ascii_lowercase);
-    if let Some(given) = given.as_deref().filter(|given| !is_uuid(given)) {
-        return Err(Failure::new(Code::Usage, format!("{given:?} is no UUID")).hint("leave it out, and one is made"));
+    if let Some(given) = given.as_deref().filter(|given| !values::is_uuid(given)) {
+        return Err(
+            Failure::new(Code::Usage, format!("{given:?} is not a valid UUID")).hint("leave it out, and one is made")
+        );
     }
     match (old, given) {
         (Some(old), Some(given)) if !old.eq_ignore_ascii_case(&given) => {
             Err(Failure::new(Code::Conflict, "the account UUID is settled, and cannot be changed")
                 .cause(format!("docker/.env says {old}; with another one, the machines no longer belong to this Omni")))
         }
-        (Some(old), _) if !is_uuid(old) => {
-            Err(Failure::new(Code::Invalid, format!("OMNI_ACCOUNT_UUID in docker/.env is {old:?}, which is no UUID"))
-                .hint("restore it from your backup; if Omni never ran, empty the line and run this again"))
-        }
+        (Some(old), _) if !values::is_uuid(old) => Err(Failure::new(
+            Code::Invalid,
+            format!("OMNI_ACCOUNT_UUID in docker/.env is {old:?}, which is not a valid UUID"),
+        )
+        .hint("restore it from your backup; if Omni never ran, empty the line and run this again")),
         (Some(old), _) => Ok(old.to_owned()),
         (None, Some(given)) => Ok(given),
         (None, None) if stored => Err(Failure::new(
@@ -255,15 +259,6 @@ fn account(args: &OmniSetup, old: Option<&str>, stored: bool) -> Result<String, 
         .hint("restore docker/.env from your backup, or give the old one with --account-uuid")),
         (None, None) => new_uuid(),
     }
-}
-
-/// Whether `text` is a UUID with something in it.
-pub fn is_uuid(text: &str) -> bool {
-    let groups: Vec<&str> = text.split('-').collect();
-    let hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups.iter().all(hex)
-        && text.bytes().any(|byte| !matches!(byte, b'0' | b'-'))
 }
 
 /// A random UUID (RFC 9562, version 4).
@@ -294,7 +289,9 @@ mod tests {
     #[test]
     fn the_account_id_is_made_once_and_never_changed() {
         let made = account(&args(None), None, false).unwrap();
-        assert!(is_uuid(&made) && made.as_bytes()[14] == b'4' && account(&args(None), None, false).unwrap() != made);
+        assert!(
+            values::is_uuid(&made) && made.as_bytes()[14] == b'4' && account(&args(None), None, false).unwrap() != made
+        );
         assert_eq!(account(&args(None), Some(OLD), true).unwrap(), OLD);
         assert_eq!(account(&args(Some(OLD)), None, true).unwrap(), OLD);
         assert_eq!(account(&args(Some(&OLD.to_uppercase())), Some(OLD), true).unwrap(), OLD);
@@ -307,7 +304,7 @@ mod tests {
         for (args, old, stored, code) in cases {
             assert_eq!(account(&args, old, stored).unwrap_err().code, code, "{old:?} {stored}");
         }
-        assert!(!is_uuid("00000000-0000-0000-0000-000000000000"));
+        assert!(!values::is_uuid("00000000-0000-0000-0000-000000000000"));
     }
 
     #[test]
@@ -317,7 +314,7 @@ mod tests {
             ("OIDC_ISSUER_URL", "https://idp.x/"),
             ("OMNI_INITIAL_USER", "A@b.c"),
         ];
-        let values = Values(values.map(|(key, value)| (key, Secret::plain(spelled(key, value)))).into());
+        let values = OmniInputs(values.map(|(key, value)| (key, Secret::plain(spelled(key, value)))).into());
         assert_eq!(values.endpoint(), "https://omni.example.com");
         assert_eq!((values.get("OIDC_ISSUER_URL"), values.get("OMNI_INITIAL_USER")), ("https://idp.x", "a@b.c"));
         assert_eq!(spelled("OIDC_ISSUER_URL", "idp.tail1.ts.net/"), "https://idp.tail1.ts.net");
@@ -335,7 +332,7 @@ mod tests {
             let mut values: BTreeMap<_, _> =
                 REQUIRED.iter().map(|each| (each.key, Secret::plain(good(each)))).collect();
             values.insert(key, Secret::plain(value));
-            sound(&Values(values)).err().map(|failure| failure.message).unwrap_or_default()
+            check_forms(&OmniInputs(values)).err().map(|failure| failure.message).unwrap_or_default()
         };
         assert_eq!(with("OMNI_DOMAIN", "omni.example.com"), "");
         assert_eq!(with("OMNI_DOMAIN", "127.0.0.1:8443"), "");
@@ -371,7 +368,7 @@ mod tests {
     #[test]
     fn a_name_that_machines_carry_stays() {
         let env = EnvFile::parse("x", "OMNI_DOMAIN=omni.example.org\n").unwrap();
-        let values = Values([("OMNI_DOMAIN", Secret::plain("hub.example.org"))].into());
+        let values = OmniInputs([("OMNI_DOMAIN", Secret::plain("hub.example.org"))].into());
         let example = EnvFile::default();
         assert_eq!(settled(&values, &env, &example, true).unwrap_err().code, Code::Conflict);
         assert!(settled(&values, &env, &example, false).is_ok());

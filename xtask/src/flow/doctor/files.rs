@@ -1,8 +1,8 @@
 //! Files with secrets: complete, for their owner alone, and out of git.
 
-use super::Seen;
-use super::seen::{proxmox_of, told, verdict};
-use crate::task::{provider_verify, proxmox_inventory};
+use super::Installation;
+use super::installation::{one_line, proxmox_of, verdict};
+use crate::flow::proxmox;
 use check::diagnosis::Diagnosis;
 use check::{placeholder, values};
 use domain::secret::Secret;
@@ -17,12 +17,12 @@ use runtime::tool::proxmox::{Login, Proxmox, Token};
 /// Values that are too short to be looked for: they would be found everywhere.
 const SHORTEST: usize = 12;
 
-pub fn env(seen: &Seen<'_>) -> Diagnosis {
-    if !seen.set_up {
-        return seen.absent("");
+pub fn env(installation: &Installation<'_>) -> Diagnosis {
+    if !installation.set_up {
+        return installation.absent("");
     }
-    let file = &seen.cx.settings.env_file;
-    let mut found = values::complete(file, &seen.example);
+    let file = &installation.cx.settings.env_file;
+    let mut found = values::complete(file, &installation.example);
     if file.get("COMPOSE_PROJECT_NAME").is_some() {
         let why =
             "it sets COMPOSE_PROJECT_NAME: by hand and at boot, compose starts another Omni with that, an empty one";
@@ -43,8 +43,8 @@ pub fn env(seen: &Seen<'_>) -> Diagnosis {
     )
 }
 
-pub fn modes(seen: &Seen<'_>) -> Diagnosis {
-    let paths = &seen.cx.paths;
+pub fn modes(installation: &Installation<'_>) -> Diagnosis {
+    let paths = &installation.cx.paths;
     let mut open = Vec::new();
     let mut found = 0;
     for path in [paths.env(), paths.config(), paths.store_key()] {
@@ -55,29 +55,29 @@ pub fn modes(seen: &Seen<'_>) -> Diagnosis {
         }
     }
     match (found, open.is_empty()) {
-        (0, _) => seen.absent("none of them is there"),
+        (0, _) => installation.absent("none of them is there"),
         (_, true) => Diagnosis::ok(count(found, "file")),
         (_, false) => Diagnosis::failed(open.join(", ")),
     }
 }
 
-pub fn config(seen: &Seen<'_>) -> Diagnosis {
+pub fn config(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let path = seen.cx.paths.config();
-        let shown = seen.cx.paths.show(&path);
-        let text = disk::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(told(&failure)))?;
-        let text = text.ok_or_else(|| seen.absent("docker/config.yaml does not exist yet"))?;
+        let path = installation.cx.paths.config();
+        let shown = installation.cx.paths.show(&path);
+        let text = disk::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
+        let text = text.ok_or_else(|| installation.absent("docker/config.yaml does not exist yet"))?;
         let checked = ProviderConfig::parse(&shown, &text)
-            .and_then(|config| provider_verify::proxmox_of(seen.cx, &config).map(|found| (config, found)));
+            .and_then(|config| proxmox::proxmox_of(installation.cx, &config).map(|found| (config, found)));
         Ok(match checked {
-            Ok((config, found)) => configured(seen, &config, &found),
-            Err(failure) => Diagnosis::failed(told(&failure)).fix(failure.hint),
+            Ok((config, found)) => configured(installation, &config, &found),
+            Err(failure) => Diagnosis::failed(one_line(&failure)).fix(failure.hint),
         })
     })
 }
 
 /// A configuration with which the provider works: what is still not as it should be.
-fn configured(seen: &Seen<'_>, config: &ProviderConfig, found: &Proxmox) -> Diagnosis {
+fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &Proxmox) -> Diagnosis {
     let mut verdict = Diagnosis::ok(format!("{}, as {}", found.url, found.login.id()));
     if !config.url.starts_with("https://") {
         verdict = verdict.and(
@@ -97,13 +97,13 @@ fn configured(seen: &Seen<'_>, config: &ProviderConfig, found: &Proxmox) -> Diag
                 .fix("copy Proxmox's /etc/pve/pve-root-ca.pem here, name it in PROVIDER_CA_FILE, and set insecureSkipVerify to false"),
         );
     }
-    if let Some(advice) = provider_verify::by_password(&found.login) {
+    if let Some(advice) = proxmox::by_password(&found.login) {
         verdict =
             verdict.and(Diagnosis::warning(advice).fix(
                 "`pveum user token add USER@REALM provider --privsep 0`, and write tokenID and tokenSecret instead",
             ));
     }
-    let conflicts = proxmox_inventory::conflicts(seen.cx, found);
+    let conflicts = proxmox::conflicts(installation.cx, found);
     if !conflicts.is_empty() {
         let words = format!("docker/config.yaml counts, and {}", conflicts.join("; "));
         verdict = verdict.and(
@@ -114,7 +114,7 @@ fn configured(seen: &Seen<'_>, config: &ProviderConfig, found: &Proxmox) -> Diag
     verdict
 }
 
-pub fn tracked(seen: &Seen<'_>) -> Diagnosis {
+pub fn tracked(installation: &Installation<'_>) -> Diagnosis {
     let wanted = [
         "docker/.env",
         "docker/config.yaml",
@@ -124,35 +124,38 @@ pub fn tracked(seen: &Seen<'_>) -> Diagnosis {
         "*omniconfig*",
         "*kubeconfig",
     ];
-    match git::tracked(seen.cx, &wanted) {
-        Ok(None) => Diagnosis::skipped("the project is no git checkout"),
+    match git::tracked(installation.cx, &wanted) {
+        Ok(None) => Diagnosis::skipped("the project is not a git checkout"),
         Ok(Some(found)) if found.is_empty() => Diagnosis::ok("none"),
         Ok(Some(found)) => Diagnosis::failed(found.join(", ")),
-        Err(failure) => Diagnosis::unknown(told(&failure)),
+        Err(failure) => Diagnosis::unknown(one_line(&failure)),
     }
 }
 
-pub fn secrets(seen: &Seen<'_>) -> Diagnosis {
-    let cx = seen.cx;
+pub fn secrets(installation: &Installation<'_>) -> Diagnosis {
+    let cx = installation.cx;
     let secret = REQUIRED.iter().filter(|each| each.secret).map(|each| each.key);
     let keys = secret.chain(["OMNI_INFRA_PROVIDER_KEY", "OMNI_SERVICE_ACCOUNT_KEY", "PROXMOX_VE_API_TOKEN"]);
-    let mut values: Vec<Secret> =
-        keys.filter_map(|key| seen.value(key)).filter(|value| value.len() >= SHORTEST).map(Secret::new).collect();
-    if let Ok(found) = proxmox_of(seen) {
+    let mut values: Vec<Secret> = keys
+        .filter_map(|key| installation.value(key))
+        .filter(|value| value.len() >= SHORTEST)
+        .map(Secret::new)
+        .collect();
+    if let Ok(found) = proxmox_of(installation) {
         let (Login::Token(Token { secret, .. }) | Login::Password { password: secret, .. }) = found.login;
         values.extend(Some(secret).filter(|secret| secret.expose().len() >= SHORTEST));
     }
     if values.is_empty() {
-        return seen.absent("there is no secret yet");
+        return installation.absent("there is no secret yet");
     }
     match git::tracked(cx, &["docker/compose.yaml"]) {
-        Ok(None) => return Diagnosis::skipped("the project is no git checkout"),
-        Err(failure) => return Diagnosis::unknown(told(&failure)),
+        Ok(None) => return Diagnosis::skipped("the project is not a git checkout"),
+        Err(failure) => return Diagnosis::unknown(one_line(&failure)),
         Ok(Some(_)) => {}
     }
     match git::holding(cx, &values) {
         Ok(found) if found.is_empty() => Diagnosis::ok(format!("none of {}", values.len())),
         Ok(found) => Diagnosis::failed(format!("a secret of docker/ stands in {}", found.join(", "))),
-        Err(failure) => Diagnosis::unknown(told(&failure)),
+        Err(failure) => Diagnosis::unknown(one_line(&failure)),
     }
 }

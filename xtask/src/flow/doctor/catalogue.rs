@@ -1,6 +1,6 @@
-//! The checks, each with why it matters, what mends it, and where to read on.
+//! The checks, each with why it matters, what fixes it, and where to read on.
 
-use super::{Seen, certificates, far, files, host, keys, network, stack};
+use super::{Installation, certificates, files, host, keys, network, services, stack};
 use check::diagnosis::{Area, Diagnosis};
 use domain::failure::Code;
 
@@ -12,13 +12,13 @@ pub struct Entry {
     pub title: &'static str,
     /// What goes wrong without it.
     pub why: &'static str,
-    /// What mends it, when the check has nothing more exact to say.
+    /// What fixes it, when the check has nothing more exact to say.
     pub fix: &'static str,
     /// File and heading of the documentation.
     pub anchor: &'static str,
     /// What its failure is.
     pub code: Code,
-    pub run: fn(&Seen<'_>) -> Diagnosis,
+    pub run: fn(&Installation<'_>) -> Diagnosis,
 }
 
 macro_rules! check {
@@ -94,12 +94,12 @@ pub const CHECKS: &[Entry] = &[
         why: "another kind of key, another id or an expired key is refused as `invalid signature`, and nothing else is said",
         fix: "`omnictl infraprovider renewkey ID`, then `cargo xtask provider-setup`", "docs/how-to/operations.md#keys-and-their-dates"),
     check!("keys.account", Keys, Failed, keys::account, "the tasks' own key is in date",
-        why: "Omni lets keys expire after a year without a word",
+        why: "Omni lets keys expire silently after a year",
         fix: "`cargo xtask omni-setup --service-account Admin` renews it", "docs/how-to/operations.md#keys-and-their-dates"),
     check!("keys.shadow", Keys, Failed, keys::shadow, "no other key stands before it",
         why: "omnictl takes SIDERO_SERVICE_ACCOUNT_KEY before OMNI_SERVICE_ACCOUNT_KEY, even an old one",
         fix: "`unset SIDERO_SERVICE_ACCOUNT_KEY`", "docs/how-to/operations.md#keys-and-their-dates"),
-    check!("omni.health", Omni, Unreachable, far::health, "Omni answers",
+    check!("omni.health", Omni, Unreachable, services::health, "Omni answers",
         why: "nothing can be made or changed without it; running clusters go on",
         fix: "`cargo xtask omni-status`", "docs/how-to/operations.md#every-day"),
     check!("omni.data", Omni, Failed, stack::data, "Omni's data is on mounts",
@@ -111,40 +111,40 @@ pub const CHECKS: &[Entry] = &[
     check!("omni.user", Omni, Failed, stack::user, "the first administrator is named as tsidp names them",
         why: "another spelling is another person, who may not log in",
         fix: "set OMNI_INITIAL_USER in docker/.env; once Omni has users, `omnictl user create`", "docs/how-to/operations.md#users"),
-    check!("omni.licence", Omni, Failed, far::licence, "Omni's licence is accepted",
+    check!("omni.licence", Omni, Failed, services::licence, "Omni's licence is accepted",
         why: "since 1.7 Omni answers no API call before a person has accepted it",
         fix: "read it at https://<OMNI_DOMAIN>/eula and decide; no task does that for you", "docs/how-to/deployment.md#6-omni"),
-    check!("omni.versions", Omni, Failed, far::versions, "Omni and omnictl belong together",
+    check!("omni.versions", Omni, Failed, services::versions, "Omni and omnictl belong together",
         why: "another API version is refused, another minor drops what it does not know",
         fix: "`cargo xtask omnictl-install`", "docs/how-to/upgrade.md#what-is-pinned-together"),
     check!("provider.version", Provider, Failed, stack::provider_version, "the provider is of Omni's time",
         why: "the two speak one protocol, which changes with Omni",
         fix: "pin a pair in docker/compose.yaml", "docs/how-to/upgrade.md#what-is-pinned-together"),
-    check!("provider.id", Provider, Failed, far::provider_id, "Omni knows the provider by this id",
+    check!("provider.id", Provider, Failed, services::provider_id, "Omni knows the provider by this id",
         why: "ids are compared letter by letter, capitals too",
         fix: "set OMNI_PROVIDER_ID in docker/.env to the id in Omni", "docs/how-to/deployment.md#7-the-proxmox-provider"),
     check!("provider.config", Provider, Failed, files::config, "the provider's configuration is understood",
         why: "keys that it does not know are passed by, and every call is then refused",
         fix: "compare docker/config.yaml with docker/config.yaml.example", "docs/how-to/deployment.md#7-the-proxmox-provider"),
-    check!("provider.proxmox", Provider, Unreachable, far::proxmox, "Proxmox answers the provider's login",
+    check!("provider.proxmox", Provider, Unreachable, services::proxmox, "Proxmox answers the provider's login",
         why: "the provider's heartbeat never looks at Proxmox: Omni shows it well all the same",
         fix: "`cargo xtask provider-verify`", "docs/how-to/deployment.md#5-proxmox-user-roles-token"),
-    check!("provider.permissions", Provider, Failed, far::permissions, "the login has the privileges that the provider needs",
+    check!("provider.permissions", Provider, Failed, services::permissions, "the login has the privileges that the provider needs",
         why: "without them no machine is created, and the provider itself only reports `not authorized to access endpoint`",
         fix: "`cargo xtask proxmox-audit` prints the pveum lines", "docs/how-to/deployment.md#5-proxmox-user-roles-token"),
-    check!("provider.registration", Provider, Failed, far::registration, "Omni hears from the provider",
+    check!("provider.registration", Provider, Failed, services::registration, "Omni hears from the provider",
         why: "machine requests wait until it does",
         fix: "`cargo xtask provider-status`", "docs/how-to/deployment.md#7-the-proxmox-provider"),
-    check!("tsidp.issuer", Tsidp, Failed, far::issuer, "the issuer is written as tsidp writes it",
+    check!("tsidp.issuer", Tsidp, Failed, services::issuer, "the issuer is written as tsidp writes it",
         why: "it is compared byte by byte with the one in every token",
         fix: "set OIDC_ISSUER_URL in docker/.env", "docs/how-to/deployment.md#3-omnis-client-in-tsidp"),
-    check!("tsidp.discovery", Tsidp, Unreachable, far::discovery, "tsidp answers Omni's network",
+    check!("tsidp.discovery", Tsidp, Unreachable, services::discovery, "tsidp answers Omni's network",
         why: "Omni fetches the document at its start, and ends without it",
         fix: "`cargo xtask tsidp-verify`", "docs/how-to/deployment.md#2-tsidp"),
-    check!("tsidp.claims", Tsidp, Failed, far::claims, "logins carry what Omni asks for",
+    check!("tsidp.claims", Tsidp, Failed, services::claims, "logins carry what Omni asks for",
         why: "without the claim email_verified Omni refuses every login as `invalid jwt`",
         fix: "merge tsidp/grant.json into the tailnet's policy; `cargo xtask tsidp-verify --policy FILE` reads yours", "docs/how-to/deployment.md#1-tailnet-policy"),
-    check!("tailscale.state", Tailscale, Failed, far::tailscale, "the sidecar is on the tailnet under Omni's name",
+    check!("tailscale.state", Tailscale, Failed, services::tailscale, "the sidecar is on the tailnet under Omni's name",
         why: "with its state lost it comes back as omni-1, and the name points nowhere",
         fix: "delete the old device in the admin console, then `cargo xtask stack-up --recreate`", "docs/explanation/networking.md#the-nodes-name"),
     check!("tailscale.data", Tailscale, Failed, stack::login, "the sidecar's login is on a mount",
@@ -161,11 +161,11 @@ pub const CHECKS: &[Entry] = &[
         fix: "`chmod 600 docker/.env docker/config.yaml docker/omni.asc`", "docker/README.md#files"),
     check!("files.tracked", Files, Failed, files::tracked, "git tracks no file with secrets",
         why: "what is pushed once is public for good",
-        fix: "`git rm --cached FILE`, and make every secret in it anew", "docker/README.md#files"),
+        fix: "`git rm --cached FILE`, and replace every secret in it", "docker/README.md#files"),
     check!("files.secrets", Files, Failed, files::secrets, "no secret stands in a tracked file",
         why: "a token pasted into a document is pushed with it",
-        fix: "remove it from the file and its history, and make the secret anew", "docker/README.md#files"),
-    check!("state.reality", State, Failed, far::state, "the state says what Omni says",
+        fix: "remove it from the file and its history, and replace the secret", "docker/README.md#files"),
+    check!("state.reality", State, Failed, services::state, "the state says what Omni says",
         why: "tasks and the assistant take their defaults from it",
         fix: "`cargo xtask machineclass-apply --all`, `cargo xtask cluster-sync --all`, or remove the name from .claude/omni-scale.local.md", "docs/how-to/operations.md#every-day"),
 ];

@@ -1,7 +1,7 @@
 //! The stack, as docker and its files tell.
 
-use super::Seen;
-use super::seen::{images, sidecar, told, verdict};
+use super::Installation;
+use super::installation::{images, one_line, sidecar, verdict};
 use crate::flow::omni_stack;
 use check::diagnosis::{Diagnosis, State};
 use check::{stack, values};
@@ -12,11 +12,15 @@ use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
 /// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
 const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
 
-pub fn containers(seen: &Seen<'_>) -> Diagnosis {
+pub fn containers(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let found = seen.containers()?;
+        let found = installation.containers()?;
         if found.is_empty() {
-            return Err(if seen.set_up { Diagnosis::warning("the stack is not up") } else { seen.absent("") });
+            return Err(if installation.set_up {
+                Diagnosis::warning("the stack is not up")
+            } else {
+                installation.absent("")
+            });
         }
         let bad: Vec<String> = found
             .iter()
@@ -27,15 +31,18 @@ pub fn containers(seen: &Seen<'_>) -> Diagnosis {
             // An unhealthy sidecar is what a lost login looks like from Docker.
             let others = found.iter().filter(|container| container.service != SIDECAR);
             let sidecar_alone = others.clone().all(Container::well);
-            if sidecar_alone && sidecar(seen).is_ok() && super::far::tailscale(seen).state == State::Failed {
+            if sidecar_alone
+                && sidecar(installation).is_ok()
+                && super::services::tailscale(installation).state == State::Failed
+            {
                 return Ok(Diagnosis::unknown(format!("{}: tailscale.state says why", bad.join("; "))));
             }
             return Ok(Diagnosis::failed(bad.join("; ")).fix(format!(
-                "`cargo xtask stack-logs {}` names what it knows; all anew: `cargo xtask stack-up --recreate`",
+                "`cargo xtask stack-logs {}` names what it knows; recreate everything: `cargo xtask stack-up --recreate`",
                 found.iter().find(|container| !container.well()).map_or(OMNI, |container| &container.service)
             )));
         }
-        let missing: Vec<&str> = omni_stack::wanted(omni_stack::with_provider(seen.cx).is_ok())
+        let missing: Vec<&str> = omni_stack::services(omni_stack::with_provider(installation.cx).is_ok())
             .into_iter()
             .filter(|service| !found.iter().any(|container| container.service == *service))
             .collect();
@@ -46,17 +53,17 @@ pub fn containers(seen: &Seen<'_>) -> Diagnosis {
     })
 }
 
-pub fn data(seen: &Seen<'_>) -> Diagnosis {
+pub fn data(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        seen.container(OMNI)?;
-        Ok(kept(omni_stack::guard_omni(seen.cx, seen.containers()?)))
+        installation.container(OMNI)?;
+        Ok(kept(omni_stack::guard_omni(installation.cx, installation.containers()?)))
     })
 }
 
-pub fn login(seen: &Seen<'_>) -> Diagnosis {
+pub fn login(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        seen.container(SIDECAR)?;
-        Ok(kept(omni_stack::guard_sidecar(seen.cx, seen.containers()?)))
+        installation.container(SIDECAR)?;
+        Ok(kept(omni_stack::guard_sidecar(installation.cx, installation.containers()?)))
     })
 }
 
@@ -66,18 +73,18 @@ fn kept(guarded: Result<String, Failure>) -> Diagnosis {
         Err(failure) if failure.code == Code::Conflict => {
             Diagnosis::failed(failure.cause.replace('\n', "; ")).fix(failure.hint)
         }
-        Err(failure) => Diagnosis::unknown(told(&failure)),
+        Err(failure) => Diagnosis::unknown(one_line(&failure)),
     }
 }
 
-pub fn account(seen: &Seen<'_>) -> Diagnosis {
+pub fn account(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let id = seen.needs("OMNI_ACCOUNT_UUID")?;
+        let id = installation.needs("OMNI_ACCOUNT_UUID")?;
         Ok(if id.eq_ignore_ascii_case(DEFAULT_ACCOUNT) {
             Diagnosis::warning(format!("{id} is Omni's default, which every Omni has that was given no other")).fix(
                 "keep it where machines have joined, since they belong to it; for a new Omni empty OMNI_ACCOUNT_UUID in docker/.env and run `cargo xtask omni-setup`",
             )
-        } else if crate::task::omni_setup::is_uuid(id) {
+        } else if values::is_uuid(id) {
             Diagnosis::ok(id)
         } else {
             Diagnosis::failed(format!("{id:?} is not a valid UUID"))
@@ -85,12 +92,14 @@ pub fn account(seen: &Seen<'_>) -> Diagnosis {
     })
 }
 
-pub fn user(seen: &Seen<'_>) -> Diagnosis {
-    verdict(|| Ok(values::initial_user(seen.needs("OMNI_INITIAL_USER")?, seen.value("OIDC_ISSUER_URL"))))
+pub fn user(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        Ok(values::initial_user(installation.needs("OMNI_INITIAL_USER")?, installation.value("OIDC_ISSUER_URL")))
+    })
 }
 
-pub fn provider_version(seen: &Seen<'_>) -> Diagnosis {
-    let (omni, _) = images(seen, OMNI);
-    let (provider, running) = images(seen, PROVIDER);
+pub fn provider_version(installation: &Installation<'_>) -> Diagnosis {
+    let (omni, _) = images(installation, OMNI);
+    let (provider, running) = images(installation, PROVIDER);
     stack::provider_pairing(omni.as_deref(), provider.as_deref(), running.as_deref())
 }

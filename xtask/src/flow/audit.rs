@@ -1,0 +1,349 @@
+//! Whether the provider's login may do everything that the provider does: for `proxmox-audit`, and as one line of other tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::flow::{project_classes, proxmox};
+use check::capacity::machine::Machine;
+use check::capacity::selector;
+use check::permissions::{self, Row, Scope, Told, Wanted};
+use domain::failure::{Code, Failure};
+use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::proxmox::{Login, Proxmox};
+use runtime::ui::{Check, Done, Status};
+
+/// What an audit found, in short.
+pub struct Summary {
+    /// `None` when nothing is missing.
+    pub missing: Option<Failure>,
+    /// How many privileges are there, each on its path.
+    pub present: usize,
+}
+
+/// Audits without a step of its own: one line of another task, from questions that are all asked at once.
+///
+/// # Errors
+/// When Proxmox cannot be asked: then nothing is known.
+pub fn summary(cx: &Cx, proxmox: &Proxmox) -> Result<Summary, Failure> {
+    let (provider, _) = proxmox::provider_version(cx, None)?;
+    let wanted = wanted(cx)?;
+    let mut answers = ask_at_once(cx, proxmox, &wanted)?;
+    let mut answer = |path: &str| answers.remove(path).unwrap_or_default();
+    let nodes = status::nodes(&answer(NODES)).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+    let nodes = proxmox::with_storages(cx, proxmox, nodes, &answer(STORAGE), &answer(RESOURCES))?;
+    let inventory = Inventory { taken_at: String::new(), endpoint: proxmox.url.clone(), version: String::new(), nodes };
+    let tree = answer(PERMISSIONS);
+    // Only a login without any privilege needs an explanation by its token.
+    let token = match tree.as_object().is_none_or(serde_json::Map::is_empty) {
+        true => optional(token(cx, proxmox))?,
+        false => Value::Null,
+    };
+    let facts = LoginFacts::of(
+        [&tree, &answer(ROLES), &token, &Value::Null, &answer(NEXT_ID), &answer(VNETS)],
+        proxmox.login.token_name().unwrap_or_default(),
+    )?;
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::selects);
+    let mut visible = visible(&inventory);
+    visible.extend(status::pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
+    // No VM has this id, and Proxmox deletes the entries of a VM with it (pve-access-control 9.1 `remove_vm_access`).
+    visible.insert(format!("/vms/{}", scope.vmid));
+    let permissions = permissions_on(cx, proxmox, &scope, &facts.tree, &visible)?;
+    let rows = permissions::rows(&scope, &permissions);
+    let missing = missing(&proxmox.login, &rows, &facts).map(|failure| {
+        let audit = "`cargo xtask proxmox-audit` prints the pveum lines that grant them";
+        let hint = if failure.hint.is_empty() { audit.to_owned() } else { format!("{}; {audit}", failure.hint) };
+        failure.hint(hint)
+    });
+    Ok(Summary { missing, present: present(&rows) })
+}
+
+const NODES: &str = "/nodes";
+const STORAGE: &str = "/storage";
+const RESOURCES: &str = "/cluster/resources?type=storage";
+const PERMISSIONS: &str = "/access/permissions";
+const ROLES: &str = "/access/roles";
+const ACL: &str = "/access/acl";
+const NEXT_ID: &str = "/cluster/nextid";
+const VNETS: &str = "/cluster/sdn/vnets";
+const POOLS: &str = "/pools";
+
+/// The answers to all questions whose paths are known beforehand, by path. The audit can do without most of them: only
+/// every login may see the nodes and its own permissions.
+fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Wanted) -> Result<BTreeMap<&'static str, Value>, Failure> {
+    let mut paths = vec![NODES, STORAGE, RESOURCES, PERMISSIONS, ROLES, NEXT_ID];
+    if wanted.machines.iter().any(|machine| !machine.networks.is_empty()) {
+        paths.push(VNETS);
+    }
+    if !wanted.sets.is_empty() || wanted.machines.iter().any(|machine| machine.pool.is_some()) {
+        paths.push(POOLS);
+    }
+    let ask = |path: &'static str| -> Job<'_, Result<(&'static str, Value), Failure>> {
+        Box::new(move || {
+            let answer = proxmox.get(cx, "asking Proxmox what the login may do", path);
+            let needed = [NODES, PERMISSIONS].contains(&path);
+            Ok((path, if needed { answer? } else { optional(answer)? }))
+        })
+    };
+    run_all(paths.into_iter().map(ask).collect(), ALL).into_iter().collect()
+}
+
+/// An answer that is not needed: none where Proxmox refuses it.
+fn optional(answer: Result<Value, Failure>) -> Result<Value, Failure> {
+    match answer {
+        Err(failure) if failure.code != Code::Interrupted => Ok(Value::Null),
+        other => other,
+    }
+}
+
+/// The privileges that are there, each on its path.
+pub fn present(rows: &[Row]) -> usize {
+    let there = rows.iter().filter(|row| row.status == permissions::Verdict::Present);
+    there.map(|row| (&row.privilege, &row.path)).collect::<BTreeSet<_>>().len()
+}
+
+/// What is missing, as a failure; `None` when nothing is.
+pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts) -> Option<Failure> {
+    let missing = rows.iter().filter(|row| row.status == permissions::Verdict::Missing);
+    let missing: BTreeSet<(&str, &str)> = missing.map(|row| (row.privilege.as_str(), row.path.as_str())).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let first: Vec<String> = missing.iter().take(3).map(|(privilege, path)| format!("{privilege} on {path}")).collect();
+    let more = if missing.len() > 3 { format!(" and {} more", missing.len() - 3) } else { String::new() };
+    let failure = Failure::new(Code::Failed, format!("{} lacks {}", login.id(), count(missing.len(), "privilege")))
+        .cause(format!("{}{more}", first.join(", ")))
+        .next("cargo xtask proxmox-audit");
+    Some(match separated(login, facts) {
+        None => failure,
+        Some(hint) => {
+            let cause = format!(
+                "{}\nit has no privilege on any path: most likely the token is separated from its user (`--privsep 1`, the \
+                 default) and has no entry of its own in the access control list; a token cannot see that itself",
+                failure.cause
+            );
+            failure.cause(cause).hint(hint)
+        }
+    })
+}
+
+/// How to end privilege separation, where that is the likely cause: the token has nothing anywhere.
+fn separated(login: &Login, facts: &LoginFacts) -> Option<String> {
+    let name = login.token_name()?;
+    let may_be = facts.token.is_none_or(|token| token.privsep);
+    let user = login.user();
+    (may_be && facts.tree.is_empty()).then(|| {
+        format!(
+            "if {user} has its privileges already (`pveum acl list` as root on a Proxmox node shows them), \
+             `pveum user token modify {user} {name} --privsep 0` gives them to the token"
+        )
+    })
+}
+
+/// What Proxmox says about the login and about itself.
+pub struct LoginFacts {
+    pub tree: status::Tree,
+    /// `None` when it was not shown.
+    pub roles: Option<BTreeMap<String, BTreeSet<String>>>,
+    pub token: Option<TokenInfo>,
+    pub acl: Vec<AclEntry>,
+    vmid: u64,
+    zones: BTreeMap<String, String>,
+}
+
+impl LoginFacts {
+    /// From the answers about the tree, roles, the token, the access control list, the next id and vnets.
+    fn of([tree, roles, token, acl, next_id, vnets]: [&Value; 6], name: &str) -> Result<LoginFacts, Failure> {
+        let tree =
+            status::permissions(tree).map_err(|why| Failure::new(Code::Failed, format!("{PERMISSIONS}: {why}")))?;
+        let vmid = next_id.as_str().and_then(|id| id.parse().ok()).or_else(|| next_id.as_u64());
+        Ok(LoginFacts {
+            tree,
+            roles: status::roles(roles).ok(),
+            token: status::token_info(token, name),
+            acl: status::acl(acl),
+            vmid: vmid.unwrap_or(100),
+            zones: status::zones(vnets),
+        })
+    }
+
+    pub fn told(&self) -> Told {
+        Told {
+            known: self.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
+            vmid: self.vmid,
+            zones: self.zones.clone(),
+        }
+    }
+}
+
+/// The token, from its user's entry or from its own: a login may be allowed to read only one of the two.
+fn token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
+    let Some(name) = proxmox.login.token_name() else { return Ok(Value::Null) };
+    let user = format!("/access/users/{}", encoded(&proxmox.login.user()));
+    proxmox.get(cx, "asking Proxmox for the user", &user).or_else(|failure| match failure.code {
+        Code::Interrupted => Err(failure),
+        _ => proxmox.get(cx, "asking Proxmox for the token", &format!("{user}/token/{}", encoded(name))),
+    })
+}
+
+/// Asks Proxmox about the login, each question in a step of its own. Only the tree must be seen: every login may see its own.
+pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
+    let (user, name) = (proxmox.login.user(), proxmox.login.token_name());
+    let get = |purpose: &'static str, path: &str| proxmox.get(cx, purpose, path);
+    let checks: Vec<Check<'_, Value>> = vec![
+        Check::new("tree", "what the login may do", || {
+            let tree = get("asking Proxmox for the login's permissions", PERMISSIONS)?;
+            let paths = tree.as_object().map_or(0, serde_json::Map::len);
+            let detail = format!("privileges on {}", count(paths, "path"));
+            Ok(if paths == 0 { Done::warning(tree, detail) } else { Done::ok(tree, detail) })
+        }),
+        Check::new("roles", "the roles", || seen(get("asking Proxmox for its roles", ROLES))),
+        Check::new("token", "the token's end and privilege separation", || match token(cx, proxmox) {
+            _ if name.is_none() => Ok(Done::skipped(Value::Null, "the login is not a token")),
+            Err(failure) if failure.code == Code::Refused => Ok(Done::skipped(
+                Value::Null,
+                format!("not shown to the token itself; see `pveum user token list {user}`"),
+            )),
+            other => seen(other),
+        }),
+        Check::new("acl", "the access control list, as far as it is shown", || {
+            seen(get("asking Proxmox for its access control list", ACL))
+        }),
+        Check::new("nextid", "the next VM's id", || seen(get("asking Proxmox for the next VM id", NEXT_ID))),
+        Check::new("vnets", "SDN vnets", || seen(get("asking Proxmox for its vnets", VNETS))),
+    ];
+    let answers: Vec<Value> =
+        cx.ui.side_by_side("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
+    Ok(LoginFacts::of(std::array::from_fn(|at| answers.get(at).unwrap_or(&Value::Null)), name.unwrap_or_default())?)
+}
+
+/// An answer that the audit can do without.
+fn seen(answer: Result<Value, Failure>) -> anyhow::Result<Done<Value>> {
+    match answer {
+        Ok(Value::String(text)) => Ok(Done::ok(Value::String(text.clone()), text)),
+        Ok(value) => Ok(Done::ok(value, "")),
+        Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
+        Err(failure) => Ok(Done::skipped(Value::Null, failure.to_string())),
+    }
+}
+
+/// A part of a path, for a URL.
+fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~@".contains(byte);
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// What the operator's own classes and clusters ask for. A shipped example counts once it is used: by a cluster of theirs,
+/// or in Omni, as the state remembers.
+pub fn wanted(cx: &Cx) -> Result<Wanted, Failure> {
+    let id = cx.settings.provider_id(None).value;
+    let mut sets = BTreeMap::new();
+    for template in project_classes::templates_in_use(cx)? {
+        for set in template.sets.iter().filter(|set| set.class.is_some()) {
+            let class = set.class.as_ref().map_or(String::new(), |class| class.name.clone());
+            sets.insert(set.id(&template.name), class);
+        }
+    }
+    let applied = cx.settings.state.list("machine_classes");
+    let used: BTreeSet<&str> = sets.values().chain(&applied).map(String::as_str).collect();
+    let classes = project_classes::classes(cx)?;
+    let counts = |class: &&project_classes::Class| {
+        class.provider_id() == Some(id.as_str()) && (!class.example || used.contains(class.class.id.as_str()))
+    };
+    let machines: Vec<Machine> =
+        classes.iter().filter(counts).filter_map(|class| class.machine.value.clone()).collect();
+    Ok(Wanted { machines, sets })
+}
+
+/// The objects that Proxmox shows this login, by the paths of their permissions.
+pub fn visible(inventory: &Inventory) -> BTreeSet<String> {
+    let nodes = inventory.nodes.iter().filter(|node| node.figures.known().is_some());
+    let nodes = nodes.map(|node| format!("/nodes/{}", node.name));
+    nodes.chain(inventory.storages().map(|storage| format!("/storage/{}", storage.name))).collect()
+}
+
+/// What the login may do. The tree leaves out paths on which the login has nothing, so those that it leaves in doubt are asked one by one.
+///
+/// # Errors
+/// The first failure.
+pub fn permissions_on(
+    cx: &Cx,
+    proxmox: &Proxmox,
+    scope: &Scope,
+    tree: &status::Tree,
+    visible: &BTreeSet<String>,
+) -> Result<Permissions, Failure> {
+    // A connection costs about as much as four answers over it.
+    const CONNECTIONS: usize = 8;
+    const AT_LEAST: usize = 4;
+    let (mut exact, mut doubtful) = (BTreeMap::new(), Vec::new());
+    for path in scope.paths() {
+        match status::certain(tree, &path, visible.contains(&path)) {
+            Some(held) => _ = exact.insert(path, held),
+            None => doubtful.push(path),
+        }
+    }
+    let purpose = format!("asking Proxmox for the permissions on {}", count(doubtful.len(), "path"));
+    let ask = |paths: &'_ [String]| -> Result<Vec<BTreeSet<String>>, Failure> {
+        let queries: Vec<String> = paths.iter().map(|path| format!("{PERMISSIONS}?path={}", encoded(path))).collect();
+        let answers = proxmox.get_each(cx, &purpose, &queries)?;
+        queries.iter().zip(answers).map(|(query, data)| held_in(query, &data)).collect()
+    };
+    let ask = &ask;
+    let job = |paths| -> Job<'_, Result<Vec<BTreeSet<String>>, Failure>> { Box::new(move || ask(paths)) };
+    let jobs = doubtful.chunks(doubtful.len().div_ceil(CONNECTIONS).max(AT_LEAST)).map(job).collect();
+    let answers = run_all(jobs, ALL).into_iter().collect::<Result<Vec<_>, _>>()?;
+    exact.extend(doubtful.iter().cloned().zip(answers.into_iter().flatten()));
+    Ok(Permissions { tree: tree.clone(), exact })
+}
+
+/// The privileges in the answer about one path.
+fn held_in(query: &str, data: &Value) -> Result<BTreeSet<String>, Failure> {
+    let found = status::permissions(data).map_err(|why| Failure::new(Code::Failed, format!("{query}: {why}")))?;
+    Ok(found.into_values().flat_map(BTreeMap::into_keys).collect())
+}
+
+/// The row with `{node}` for the node that it is about, and that node.
+pub fn without_node(row: &Row, scope: &Scope) -> (Row, Option<String>) {
+    let named = |text: &str, node: &str| {
+        text.split_once("/nodes/")
+            .is_some_and(|(_, rest)| rest == node || rest.strip_prefix(node).is_some_and(|rest| rest.starts_with('/')))
+    };
+    let Some(node) = scope.nodes.iter().find(|node| named(&row.call, node) || named(&row.path, node)) else {
+        return (row.clone(), None);
+    };
+    let general = |text: &str| {
+        if named(text, node) { text.replacen(&format!("/nodes/{node}"), "/nodes/{node}", 1) } else { text.to_owned() }
+    };
+    let alternatives = row.alternatives.iter().map(|way| general(way)).collect();
+    (Row { call: general(&row.call), path: general(&row.path), alternatives, ..row.clone() }, Some(node.clone()))
+}
+
+/// A step that says what the audit is for.
+pub fn report_wanted(cx: &Cx, wanted: &Wanted) {
+    let (status, detail) = match wanted.machines.len() {
+        0 => {
+            (Status::Warning, "no machine class of this provider: only what every machine needs is checked".to_owned())
+        }
+        machines => {
+            let words = [count(machines, "machine class"), count(wanted.sets.len(), "machine set")];
+            (Status::Ok, words.join(", "))
+        }
+    };
+    cx.ui.note("classes", "the classes and clusters of this project", status, detail);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_paths_are_encoded() {
+        assert_eq!(encoded("omni@pve"), "omni@pve");
+        assert_eq!(encoded("/vms/100"), "%2Fvms%2F100");
+        assert_eq!(encoded("a b&c"), "a%20b%26c");
+    }
+}

@@ -1,0 +1,318 @@
+//! One change: what it does, what it destroys, how it is applied, how it is verified, and what the state records of it.
+//! Dry run, confirmation, execution, verification and JSON all come from a [`Plan`] of changes, so they cannot disagree.
+//!
+//! A plan holds every change that a run makes to files, containers, Omni and Proxmox. The project's own notes
+//! (`.claude/omni-scale.local.md`, written after a change was verified) are not shown as changes.
+
+use serde_json::json;
+
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure, Missing};
+use runtime::cx::Cx;
+use runtime::proc;
+use runtime::state::State;
+use runtime::tool::{install, omnictl};
+use runtime::ui::{Done, Status};
+
+type Apply<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<String> + 'a>;
+type Verify<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<()> + 'a>;
+type Record<'a> = Box<dyn FnOnce(&mut State) + 'a>;
+
+/// One change. It holds everything that is needed to apply it, so that nothing is decided while acting.
+pub struct Change<'a> {
+    /// `create`, `update`, `restart`, `apply`, `sync`, `install`.
+    verb: &'static str,
+    /// What is changed: a path, a resource, the stack.
+    pub object: String,
+    pub effect: String,
+    /// How to take it back.
+    undo: String,
+    /// What is deleted and cannot be taken back: machines with their VMs and disks.
+    destroys: Vec<String>,
+    /// The name that confirms the destruction; `--allow-destroy` takes it.
+    owner: String,
+    /// Does it, and returns how it went, in words.
+    apply: Apply<'a>,
+    verify: Option<Verify<'a>>,
+    record: Option<Record<'a>>,
+}
+
+domain::written!(Change<'_> { verb, object, effect, undo, destroys });
+
+impl<'a> Change<'a> {
+    pub fn new(
+        verb: &'static str,
+        object: impl Into<String>,
+        effect: impl Into<String>,
+        undo: impl Into<String>,
+        apply: impl FnOnce(&Cx) -> anyhow::Result<String> + 'a,
+    ) -> Change<'a> {
+        let (object, effect, undo) = (object.into(), effect.into(), undo.into());
+        let (destroys, owner) = (Vec::new(), String::new());
+        Change { verb, object, effect, undo, destroys, owner, apply: Box::new(apply), verify: None, record: None }
+    }
+
+    /// What it destroys, if anything, and whose name confirms that.
+    pub fn destroying(mut self, owner: &str, destroys: Vec<String>) -> Change<'a> {
+        (self.owner, self.destroys) = (owner.to_owned(), destroys);
+        self
+    }
+
+    /// How to check, after all changes of its plan were applied, that it took effect.
+    pub fn verified(mut self, verify: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
+        self.verify = Some(Box::new(verify));
+        self
+    }
+
+    /// What the state records once the change is verified.
+    pub fn recorded(mut self, record: impl FnOnce(&mut State) + 'a) -> Change<'a> {
+        self.record = Some(Box::new(record));
+        self
+    }
+
+    fn title(&self) -> String {
+        format!("{} {}", self.verb, self.object)
+    }
+
+    fn show_destroyed(&self, cx: &Cx) {
+        self.destroys.iter().for_each(|what| cx.ui.destroys(what));
+    }
+}
+
+/// The changes of a task, in order.
+#[derive(Default)]
+pub struct Plan<'a> {
+    changes: Vec<Change<'a>>,
+    verifications: Vec<Verify<'a>>,
+    records: Vec<Record<'a>>,
+    /// Confirmed together with this one, and carried out after it was verified and recorded.
+    then: Option<Box<Plan<'a>>>,
+}
+
+impl<'a> Plan<'a> {
+    pub fn push(&mut self, change: Change<'a>) {
+        self.changes.push(change);
+    }
+
+    /// Verifies something after all changes, also when there are none.
+    pub fn verify(&mut self, verify: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) {
+        self.verifications.push(Box::new(verify));
+    }
+
+    /// Records something once everything is verified, also when there are no changes.
+    pub fn record(&mut self, record: impl FnOnce(&mut State) + 'a) {
+        self.records.push(Box::new(record));
+    }
+
+    /// Adds the changes, verifications and records of another plan.
+    pub fn append(&mut self, other: Plan<'a>) {
+        self.changes.extend(other.changes);
+        self.verifications.extend(other.verifications);
+        self.records.extend(other.records);
+    }
+
+    /// Adds a plan that is carried out after this one was verified and recorded.
+    pub fn then(mut self, next: Plan<'a>) -> Plan<'a> {
+        self.then = Some(Box::new(next));
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes().next().is_none()
+    }
+
+    /// Every change, those of the plans that follow included.
+    pub fn changes(&self) -> impl Iterator<Item = &Change<'a>> {
+        let plans = std::iter::successors(Some(self), |plan| plan.then.as_deref());
+        plans.flat_map(|plan| &plan.changes)
+    }
+
+    /// Shows the plan, asks `question` once, applies the changes in order, verifies them, and records them in the state.
+    /// Returns the outcome of a dry run, which stops after showing the plan.
+    ///
+    /// # Errors
+    /// When consent is missing, or a change or its verification fails; then with the changes that were made before.
+    pub fn run(self, cx: &Cx, question: &str) -> anyhow::Result<Option<Outcome>> {
+        if !cx.dry_run && !self.is_empty() {
+            confirm(cx, &self, question)?;
+        }
+        self.run_unasked(cx)
+    }
+
+    /// The same for changes that need no consent: those that the call itself names, in files that git or a second call restores.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn run_unasked(self, cx: &Cx) -> anyhow::Result<Option<Outcome>> {
+        match cx.dry_run {
+            true => Ok((!self.is_empty()).then(|| self.planned(cx))),
+            false => execute(cx, self, Vec::new()).map(|()| None),
+        }
+    }
+
+    /// The outcome of a dry run: the plan, and exit 3 unless it is empty.
+    pub fn planned(&self, cx: &Cx) -> Outcome {
+        let changes: Vec<&Change<'_>> = self.changes().collect();
+        for change in &changes {
+            cx.ui.note(change.verb, change.title(), Status::Planned, &change.effect);
+            change.show_destroyed(cx);
+        }
+        let data = json!({ "plan": changes, "allow_destroy": self.owners(cx) });
+        match changes.len() {
+            0 => Outcome::done("nothing to change"),
+            1 => Outcome::pending("1 change planned, nothing changed"),
+            count => Outcome::pending(format!("{count} changes planned, nothing changed")),
+        }
+        .with(data)
+    }
+
+    /// Whose machines the plan destroys without `--allow-destroy` of that name: each once, in the order of the changes.
+    fn owners(&self, cx: &Cx) -> Vec<&str> {
+        let mut owners: Vec<&str> = Vec::new();
+        for change in self.changes().filter(|change| !change.destroys.is_empty()) {
+            if !owners.contains(&change.owner.as_str()) && !cx.allow_destroy.contains(&change.owner) {
+                owners.push(&change.owner);
+            }
+        }
+        owners
+    }
+}
+
+impl<'a> FromIterator<Change<'a>> for Plan<'a> {
+    fn from_iter<T: IntoIterator<Item = Change<'a>>>(changes: T) -> Plan<'a> {
+        Plan { changes: changes.into_iter().collect(), ..Plan::default() }
+    }
+}
+
+/// Installs omnictl when a task needs it and there is none. The plan of a dry run is then this much: the rest of it takes an
+/// omnictl to find out.
+///
+/// # Errors
+/// As [`install::on_need`].
+pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<Option<Outcome>> {
+    if !cx.dry_run || omnictl::locate().is_some() {
+        install::on_need(cx)?;
+        return Ok(None);
+    }
+    let place = omnictl::own_place()?.display().to_string();
+    let effect = format!("`{}` needs it to find out the rest of its plan", cx.task);
+    let install = Change::new("install", place, effect, "remove the file", |cx| {
+        install::on_need(cx)?;
+        Ok(String::new())
+    });
+    let planned = Plan::from_iter([install]).planned(cx);
+    Ok(Some(planned.next("cargo xtask omnictl-install")))
+}
+
+/// Gets consent: `--yes`, or a yes to `question` on a terminal. Destruction takes the owner's name as well: typed, or as
+/// `--allow-destroy NAME`.
+fn confirm(cx: &Cx, plan: &Plan<'_>, question: &str) -> Result<(), Failure> {
+    let owners = plan.owners(cx);
+    if !cx.ask.interactive() {
+        plan.changes().for_each(|change| change.show_destroyed(cx));
+        return confirmed_by_flags(cx, &owners, question);
+    }
+    for change in plan.changes() {
+        cx.ui.show(&format!("  {:<8} {}: {}", "plan", change.title(), change.effect));
+        change.show_destroyed(cx);
+    }
+    let yes = match owners.as_slice() {
+        [] => cx.ask.confirm(&format!("{question}?"), false)?,
+        owners => {
+            let names = owners.join(" ");
+            cx.ask.typed(&format!("{question}? It destroys what is shown above: type `{names}` to go on"), &names)?
+        }
+    };
+    if yes { Ok(()) } else { Err(declined(cx, plan, question)) }
+}
+
+/// Without a prompt: `--yes` for any change, and the name of everything whose machines are destroyed.
+fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    if !cx.ask.yes() {
+        missing.push(Missing::flag("consent", "--yes"));
+    }
+    missing.extend(owners.iter().map(|owner| {
+        Missing::flag(format!("consent to destroy machines of `{owner}`"), format!("--allow-destroy {owner}"))
+    }));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let flags: Vec<&str> = missing.iter().filter_map(|each| each.flag.as_deref()).collect();
+    let hint = format!("look at the plan with --dry-run, then repeat the command with {}", flags.join(" "));
+    let cause = format!("{question}: a run that cannot prompt needs {}; {}", flags.join(" and "), done_so_far(cx));
+    Err(Failure::missing(missing).cause(cause).hint(hint))
+}
+
+/// What a no leaves: the changes that were not made, and whatever the task did before it asked.
+fn declined(cx: &Cx, plan: &Plan<'_>, question: &str) -> Failure {
+    let not_done: Vec<String> = plan.changes().map(Change::title).collect();
+    Failure::new(Code::Interrupted, format!("{question}: not confirmed")).cause(format!(
+        "the answer was no; not done: {}; {}",
+        not_done.join(", "),
+        done_so_far(cx)
+    ))
+}
+
+/// What this run has changed so far, by the steps that it reported.
+fn done_so_far(cx: &Cx) -> String {
+    let steps = cx.ui.steps();
+    let changed: Vec<&str> =
+        steps.iter().filter(|step| step.status == Status::Changed).map(|step| step.title.as_str()).collect();
+    if changed.is_empty() { "nothing was changed".to_owned() } else { format!("done before: {}", changed.join(", ")) }
+}
+
+/// The one loop: apply in order, stop at the first failure, verify, record once. `done` was done before.
+fn execute(cx: &Cx, plan: Plan<'_>, mut done: Vec<String>) -> anyhow::Result<()> {
+    let Plan { changes, verifications, records, then } = plan;
+    let (mut own_verifications, mut own_records) = (Vec::new(), Vec::new());
+    for change in changes {
+        let title = change.title();
+        if proc::interrupted() {
+            return Err(with_done(proc::interruption(&title), &done).into());
+        }
+        let Change { verb, apply, verify, record, .. } = change;
+        cx.ui
+            .step(verb, title.clone(), || Ok(Done::changed((), apply(cx)?)))
+            .map_err(|error| with_done(Failure::of(&error), &done))?;
+        done.push(title);
+        own_verifications.extend(verify);
+        own_records.extend(record);
+    }
+    for verify in own_verifications.into_iter().chain(verifications) {
+        verify(cx)?;
+    }
+    let mut records = own_records.into_iter().chain(records).peekable();
+    if records.peek().is_some() {
+        let mut state = cx.fresh_state()?;
+        records.for_each(|record| record(&mut state));
+        cx.save_state(state)?;
+    }
+    then.map_or(Ok(()), |next| execute(cx, *next, done))
+}
+
+/// `failure` with what was done before it.
+fn with_done(mut failure: Failure, done: &[String]) -> Failure {
+    if !done.is_empty() {
+        let sep = if failure.cause.is_empty() { "" } else { "\n" };
+        failure.cause.push_str(&format!("{sep}done before: {}", done.join(", ")));
+        if failure.hint.is_empty() {
+            failure.hint = "run the same command again: what is done is not done twice".to_owned();
+        }
+    }
+    failure
+}
+
+/// Whether somebody made the same since we looked. A run that was killed leaves its omnictl alive: nothing ends it, and
+/// it goes on to its end.
+pub fn overtaken(failure: &Failure) -> bool {
+    failure.code == Code::Conflict
+}
+
+/// Does again, once, what was overtaken: it finds what is there now and goes on from it.
+pub fn retry_overtaken<T>(work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    match work() {
+        Err(failure) if overtaken(&failure) => work(),
+        other => other,
+    }
+}

@@ -1,0 +1,223 @@
+//! A cluster in Omni: what it looks like now, and the wait until it is Running and ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::flow::obstacle::{self, Watch};
+use domain::failure::{Code, Failure};
+use domain::status::cluster::{self, ClusterParts, ClusterView, Upgraded};
+use domain::status::omni::Resource;
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::omnictl::Omnictl;
+use runtime::wait::{self, Look};
+
+/// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterView>, Failure> {
+    let selector = format!("omni.sidero.dev/cluster={cluster}");
+    let list = |kind: &'static str| -> Read<'_> {
+        let selector = selector.as_str();
+        Box::new(move || omnictl.list(kind, Some(selector)))
+    };
+    let get = |kind: &'static str| -> Read<'_> {
+        Box::new(move || omnictl.get(kind, cluster).map(|found| found.into_iter().collect()))
+    };
+    let reads = vec![
+        get("clusterstatuses"),
+        get("clusters"),
+        get("talosupgradestatuses"),
+        get("kubernetesupgradestatuses"),
+        get("loadbalancerstatuses"),
+        list("machinesets"),
+        list("machinesetstatuses"),
+        list("clustermachinerequeststatuses"),
+        list("clustermachinestatuses"),
+    ];
+    let mut answers = run_all(reads, ALL).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
+    let (status, wanted) = (next()?.pop(), next()?.pop());
+    // Omni has taken the cluster, and its controllers have not looked at it yet.
+    let unseen = || wanted.as_ref().map(|cluster| Resource { metadata: cluster.metadata.clone(), spec: Value::Null });
+    let Some(status) = status.or_else(unseen) else { return Ok(None) };
+    let upgrades = [(Upgraded::Talos, next()?.pop()), (Upgraded::Kubernetes, next()?.pop())];
+    let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
+    let load_balancer = next()?.pop();
+    let (sets, set_statuses, requests, machines) = (next()?, next()?, next()?, next()?);
+    Ok(Some(cluster::cluster_view(&ClusterParts {
+        status: &status,
+        cluster: wanted.as_ref(),
+        sets: &sets,
+        set_statuses: &set_statuses,
+        requests: &requests,
+        machines: &machines,
+        load_balancer: load_balancer.as_ref(),
+        upgrades: &upgrades,
+    })))
+}
+
+/// Which of these clusters are Running and ready, as [`observe`] would say of each, and in as many reads for all of them.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
+    let list = |kind: &'static str| -> Read<'_> { Box::new(move || omnictl.list(kind, None)) };
+    let kinds = [
+        "clusterstatuses",
+        "clusters",
+        "talosupgradestatuses",
+        "kubernetesupgradestatuses",
+        "loadbalancerstatuses",
+        "machinesets",
+        "machinesetstatuses",
+    ];
+    let mut answers = run_all(kinds.map(list).into(), ALL).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
+    let (statuses, clusters, talos, kubernetes, balancers) = (next()?, next()?, next()?, next()?, next()?);
+    let (sets, set_statuses) = (by_cluster(next()?), by_cluster(next()?));
+    let of = |all: &[Resource], name: &str| all.iter().find(|found| found.metadata.id == name).cloned();
+    let none = Vec::new();
+    let runs = |status: &&Resource| {
+        let name = status.metadata.id.as_str();
+        let upgrades = [(Upgraded::Talos, of(&talos, name)), (Upgraded::Kubernetes, of(&kubernetes, name))];
+        let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
+        let view = cluster::cluster_view(&ClusterParts {
+            status,
+            cluster: of(&clusters, name).as_ref(),
+            sets: sets.get(name).unwrap_or(&none),
+            set_statuses: set_statuses.get(name).unwrap_or(&none),
+            requests: &[],
+            machines: &[],
+            load_balancer: of(&balancers, name).as_ref(),
+            upgrades: &upgrades,
+        });
+        names.contains(name) && view.running
+    };
+    Ok(statuses.iter().filter(runs).map(|status| status.metadata.id.clone()).collect())
+}
+
+/// Resources by the cluster whose label they carry.
+fn by_cluster(found: Vec<Resource>) -> BTreeMap<String, Vec<Resource>> {
+    let mut groups: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
+    for each in found {
+        if let Some(cluster) = each.metadata.label("cluster").map(str::to_owned) {
+            groups.entry(cluster).or_default().push(each);
+        }
+    }
+    groups
+}
+
+/// One question to Omni.
+type Read<'a> = Job<'a, Result<Vec<Resource>, Failure>>;
+
+/// Six machines take the real provider a minute and a half to make; images, boots and bootstraps take the rest.
+const RUNNING: Duration = Duration::from_secs(30 * 60);
+
+/// Waits until Omni says Running and ready, of the cluster and of each machine set. Meanwhile whoever is waited for is looked at
+/// too: a provider that is stopped or a VM that is gone is said at once, and ends the wait when it stays so.
+pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
+    let what = format!("cluster `{cluster}`");
+    let mut progress = Progress { ready: None, last: None, watch: Watch::start() };
+    let result =
+        wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), || progress.look(cx, omnictl, cluster));
+    result.map_err(|error| {
+        let failure = Failure::of(&error);
+        let mut failure = match failure.code {
+            Code::Timeout => obstacle::explain(cx, failure, cluster, progress.last.as_ref(), progress.watch.found()),
+            Code::Interrupted => {
+                let message = format!("{}; Omni continues", failure.message);
+                return Failure { message, ..failure }.next(format!("cargo xtask cluster-status {cluster}")).into();
+            }
+            _ => return error,
+        };
+        for command in [format!("cargo xtask cluster-status {cluster}"), "cargo xtask provider-status".to_owned()] {
+            if !failure.next.contains(&command) {
+                failure.next.push(command);
+            }
+        }
+        failure.into()
+    })
+}
+
+/// What a wait for a cluster has seen so far.
+struct Progress {
+    /// The machines that are ready, those included that were so from the beginning; `None` before the first look.
+    ready: Option<BTreeSet<String>>,
+    last: Option<ClusterView>,
+    watch: Watch,
+}
+
+impl Progress {
+    fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<Look<ClusterView>> {
+        // One poll that fails must not end a wait of half an hour.
+        let seen = match observe(omnictl, cluster) {
+            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                return Ok(Look::Waiting(format!("waiting for Omni: {}", failure.message)));
+            }
+            other => other?,
+        };
+        let Some(view) = seen else {
+            return Ok(Look::Waiting("waiting for Omni to make the cluster".to_owned()));
+        };
+        let ready: BTreeSet<String> =
+            view.machines().filter(|machine| machine.ready).map(|machine| machine.name().to_owned()).collect();
+        for name in ready.iter().filter(|name| self.ready.as_ref().is_some_and(|known| !known.contains(*name))) {
+            cx.ui.say(&format!("           {name} is ready"));
+        }
+        self.ready.get_or_insert_default().extend(ready);
+        if view.running {
+            return Ok(Look::Done(view));
+        }
+        if view.tearing_down {
+            return Err(being_destroyed(cluster, &view).into());
+        }
+        self.watch.look(cx, omnictl, &view);
+        let mut words = view.waits_for();
+        if let Some(error) = view.first_error() {
+            words.push_str(&format!(" (error: {error})"));
+        }
+        if let Some(found) = self.watch.lasting() {
+            let failure = Failure::new(Code::Failed, format!("cluster `{cluster}` cannot go on: {}", found.line()));
+            let failure = found.advise(failure.cause(words));
+            return Err(failure.next(format!("cargo xtask cluster-status {cluster}")).into());
+        }
+        if let Some(found) = self.watch.first() {
+            words = format!("{}; {words}", found.line());
+        }
+        self.last = Some(view);
+        Ok(Look::Waiting(words))
+    }
+}
+
+/// The failure of a task that would change or wait for a cluster while Omni destroys it.
+fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
+    Failure::new(Code::Conflict, format!("cluster `{cluster}` is being destroyed"))
+        .cause(view.waits_for())
+        .hint("a cluster that is being destroyed cannot be changed; when it is gone, a sync creates it again")
+        .next(format!("cargo xtask cluster-status {cluster}"))
+}
+
+/// Ends a task that would change clusters of which one is being destroyed: Omni refuses that half way (`is not in phase
+/// running`), and a comparison does not show it.
+///
+/// # Errors
+/// [`Code::Conflict`] with what the cluster still waits for; those of omnictl.
+pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<(), Failure> {
+    let found = match names {
+        [one] => omnictl.get("clusters", one)?.into_iter().collect(),
+        _ => omnictl.list("clusters", None)?,
+    };
+    let gone =
+        found.iter().find(|cluster| cluster.metadata.tearing_down() && names.contains(&cluster.metadata.id.as_str()));
+    let Some(gone) = gone else { return Ok(()) };
+    let name = gone.metadata.id.as_str();
+    Err(match observe(omnictl, name)? {
+        Some(view) => being_destroyed(name, &view),
+        // It went in this moment.
+        None => return Ok(()),
+    })
+}

@@ -1,0 +1,172 @@
+//! What Omni offers for a new cluster: machine classes, versions of Talos and of Kubernetes.
+
+use crate::flow::lookup;
+use check::template::{ClassInfo, TalosInfo};
+use domain::failure::{Code, Failure};
+use domain::status::omni::Resource;
+use domain::version;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+
+/// The pair that Omni v1.9.3 installs by default (omni v1.9.3 `client/pkg/constants`).
+const TALOS: &str = "1.13.5";
+
+const KUBERNETES: &str = "1.36.2";
+
+/// What Omni offers.
+pub struct Offer {
+    pub classes: Vec<String>,
+    pub infos: Vec<ClassInfo>,
+    pub versions: Option<Vec<TalosInfo>>,
+    talos: Vec<Resource>,
+    /// The classes as Omni lists them.
+    pub listed: Vec<Resource>,
+}
+
+/// Asks Omni for its machine classes and Talos versions.
+///
+/// # Errors
+/// Those of omnictl; [`Code::Prerequisite`] when there are no classes.
+pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
+    let checks = vec![
+        lookup::list(omnictl, "classes", "machine classes in Omni", "machineclasses"),
+        lookup::list(omnictl, "versions", "Talos versions that Omni offers", "talosversions"),
+    ];
+    let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
+    let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
+    let (classes, talos) = (next()?, next()?);
+    let (infos, versions) = (lookup::classes(&classes), lookup::talos_versions(&talos));
+    let listed = classes;
+    let classes: Vec<String> = listed.iter().map(|class| class.metadata.id.clone()).collect();
+    if classes.is_empty() {
+        return Err(Failure::new(Code::Prerequisite, "Omni has no machine classes")
+            .cause("a cluster's machines are made of them")
+            .hint("write a class and apply it first: a cluster names the classes that its machines are made of")
+            .next("cargo xtask machineclass-create")
+            .next("cargo xtask machineclass-apply --all")
+            .into());
+    }
+    Ok(Offer { classes, infos, versions, talos, listed })
+}
+
+/// The name of a class, which Omni must have.
+///
+/// # Errors
+/// [`Code::NotFound`] with the names that it has.
+pub fn class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, Failure> {
+    if offer.classes.iter().any(|class| class == given) {
+        return Ok(given.to_owned());
+    }
+    let near = domain::nearest::nearest(given, offer.classes.iter().map(String::as_str));
+    let failure = Failure::new(Code::NotFound, format!("Omni has no machine class `{given}`"))
+        .cause(format!("it has: {}", offer.classes.join(", ")));
+    Err(match near {
+        Some(near) => failure.hint(format!("did you mean {flag} {near}?")),
+        None if cx.paths.machine_class(given).is_file() => failure
+            .hint("its file is here, and was not applied yet")
+            .next(format!("cargo xtask machineclass-apply {given}")),
+        None => failure.next(format!("cargo xtask machineclass-create {given} --apply")),
+    })
+}
+
+impl Offer {
+    /// The versions of Talos and Kubernetes, without `v`: those `wanted`, or the ones that this project uses.
+    ///
+    /// # Errors
+    /// For one that Omni does not offer, and for a pair that is not compatible.
+    pub fn versions(&self, wanted: (Option<&str>, Option<&str>)) -> Result<(String, String), Failure> {
+        versions(wanted, &self.talos)
+    }
+}
+
+/// Versions without `v`, both offered by Omni and compatible with each other.
+fn versions(wanted: (Option<&str>, Option<&str>), offered: &[Resource]) -> Result<(String, String), Failure> {
+    let bare = |version: &str| version.trim_start_matches('v').to_owned();
+    let usable = |found: &&Resource| !found.flag(&["deprecated"]) && !found.flag(&["unsupported"]);
+    let mut known: Vec<String> = offered.iter().filter(usable).map(|found| found.metadata.id.clone()).collect();
+    version::sort(&mut known, |version| version);
+    let talos = match wanted.0 {
+        Some(version) => bare(version),
+        None if known.iter().any(|version| version == TALOS) => TALOS.to_owned(),
+        None => newest_release(&known).ok_or_else(|| no_talos(&known))?,
+    };
+    let found = offered.iter().find(|found| found.metadata.id == talos).ok_or_else(|| {
+        Failure::new(Code::NotFound, format!("Omni offers no Talos {talos}"))
+            .cause(format!("it offers: {}", newest(&known)))
+            .hint("--talos-version with one of these")
+    })?;
+    let mut compatible: Vec<String> = found
+        .at(&["compatiblekubernetesversions"])
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|version| version.as_str().map(str::to_owned))
+        .collect();
+    version::sort(&mut compatible, |version| version);
+    let kubernetes = match wanted.1 {
+        Some(version) => bare(version),
+        None if compatible.iter().any(|version| version == KUBERNETES) => KUBERNETES.to_owned(),
+        None => newest_release(&compatible).unwrap_or_else(|| KUBERNETES.to_owned()),
+    };
+    if !compatible.is_empty() && !compatible.contains(&kubernetes) {
+        return Err(Failure::new(Code::Invalid, format!("Kubernetes {kubernetes} does not go with Talos {talos}"))
+            .cause(format!("Omni pairs it with: {}", newest(&compatible)))
+            .hint("--kubernetes-version with one of these"));
+    }
+    Ok((talos, kubernetes))
+}
+
+fn newest_release(versions: &[String]) -> Option<String> {
+    version::newest_release(versions.iter().map(String::as_str)).map(str::to_owned)
+}
+
+fn no_talos(known: &[String]) -> Failure {
+    if known.is_empty() {
+        return Failure::new(Code::Prerequisite, "Omni offers no Talos versions")
+            .cause("it has not reached its image factory yet")
+            .hint("wait a minute, and check whether Omni's machine can reach the internet");
+    }
+    Failure::new(Code::Prerequisite, "Omni offers no release of Talos")
+        .cause(format!("it offers only pre-releases: {}", newest(known)))
+        .hint("a pre-release is installed only when it is named: --talos-version with one of these")
+}
+
+fn newest(versions: &[String]) -> String {
+    let count = versions.len().min(8);
+    let shown = versions[versions.len() - count..].join(", ");
+    if count < versions.len() { format!("…, {shown}") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use domain::status::omni::resources;
+
+    fn named(talos: Option<&str>, kubernetes: Option<&str>, offered: &[(&str, &[&str])]) -> Result<String, Failure> {
+        let text: String = offered
+            .iter()
+            .map(|(id, pairs)| {
+                json!({"metadata": {"id": id}, "spec": {"compatiblekubernetesversions": pairs}}).to_string()
+            })
+            .collect();
+        versions((talos, kubernetes), &resources(&text).unwrap())
+            .map(|(talos, kubernetes)| format!("{talos} {kubernetes}"))
+    }
+
+    #[test]
+    fn pre_release_is_chosen_only_by_name() {
+        let old: &[&str] = &["1.36.9", "1.36.10", "1.38.0-alpha.1"];
+        let new: &[&str] = &["1.37.0", "1.38.0-alpha.1", "1.37.1-rc.0"];
+        let offered = [("1.13.9", old), ("1.13.10", old), ("1.14.0-beta.1", new)];
+        assert_eq!(named(None, None, &offered).unwrap(), "1.13.10 1.36.10");
+        assert_eq!(named(Some("v1.14.0-beta.1"), None, &offered).unwrap(), "1.14.0-beta.1 1.37.0");
+        assert_eq!(named(Some("1.13.9"), Some("v1.38.0-alpha.1"), &offered).unwrap(), "1.13.9 1.38.0-alpha.1");
+        let failure = named(None, None, &offered[2..]).unwrap_err();
+        assert_eq!(failure.code, Code::Prerequisite);
+        assert!(failure.cause.contains("only pre-releases: 1.14.0-beta.1"), "{failure}");
+        assert_eq!(named(None, None, &[("1.13.5", &["1.36.2", "1.36.3"])]).unwrap(), "1.13.5 1.36.2");
+        assert_eq!(named(None, None, &[]).unwrap_err().code, Code::Prerequisite);
+    }
+}

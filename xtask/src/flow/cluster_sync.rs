@@ -1,0 +1,294 @@
+//! A sync of cluster templates: what it would do, as omnictl says, and the changes that carry it out.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::flow::change::{Change, Plan, retry_overtaken};
+use crate::flow::impact::Impacts;
+use crate::flow::inputs::Template;
+use crate::flow::stage::{self, Staged};
+use crate::flow::{cluster, obstacle};
+use domain::failure::{Code, Failure};
+use domain::spec::template::ClusterTemplate;
+use domain::status::sync::{SyncAction, sync_actions};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files::Scratch;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+use runtime::ui::{Check, Done};
+
+/// A template and what a sync of it would do.
+pub struct TemplateDiff<'a> {
+    pub template: &'a Template,
+    /// The copy that omnictl reads.
+    staged: &'a Staged,
+    pub actions: Vec<SyncAction>,
+    /// omnictl's own words, with diffs.
+    printed: String,
+}
+
+/// From how many templates on several are compared in one start of omnictl: each start costs it 25 to 40 ms of processor
+/// time, which is most of what a comparison takes (docs/benchmarks.md).
+const MANY: usize = 24;
+/// How many starts are then made of them: twice as many as run side by side, so that a slow one holds up no other.
+const GROUPS: usize = 16;
+
+/// Compares each template with Omni, side by side.
+///
+/// # Errors
+/// The first file that omnictl does not accept, after all were tried.
+pub fn compare<'a>(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    templates: &'a [Template],
+    staged: &'a [Staged],
+) -> anyhow::Result<Vec<TemplateDiff<'a>>> {
+    let scratch = Scratch::new(&cx.paths.scratch_root(), "sync")?;
+    let checks = groups(templates).into_iter().enumerate().map(|(number, group)| {
+        let stage = scratch.path().join(number.to_string());
+        let name = |at: usize| templates[at].name();
+        let title = match group.as_slice() {
+            [first, .., last] => {
+                format!("Compare {} clusters, `{}` to `{}`, with Omni", group.len(), name(*first), name(*last))
+            }
+            group => format!("Compare cluster `{}` with Omni", group.first().map_or("", |at| name(*at))),
+        };
+        Check::new("compare", title, move || {
+            let group: Vec<(usize, &Template, &Staged)> =
+                group.into_iter().map(|at| (at, &templates[at], &staged[at])).collect();
+            let printed = sync_plans(cx, omnictl, &group, &stage)?;
+            let diff = |((at, template, staged), printed)| (at, TemplateDiff::read(cx, template, staged, printed));
+            let diffs: Vec<(usize, TemplateDiff<'_>)> = group.into_iter().zip(printed).map(diff).collect();
+            let detail = match diffs.iter().map(|(_, diff)| diff.actions.len()).sum() {
+                0 => "in sync".to_owned(),
+                differences => count(differences, "difference"),
+            };
+            Ok(Done::ok(diffs, detail))
+        })
+    });
+    let compared = cx.ui.side_by_side("comparing with Omni", checks.collect());
+    let mut diffs: Vec<_> = compared.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    diffs.sort_by_key(|(at, _)| *at);
+    Ok(diffs.into_iter().map(|(_, diff)| diff).collect())
+}
+
+/// Which templates are compared in one start of omnictl. One that names files stays alone: they are looked up beside it.
+fn groups(templates: &[Template]) -> Vec<Vec<usize>> {
+    let all = 0..templates.len();
+    if templates.len() < MANY {
+        return all.map(|at| vec![at]).collect();
+    }
+    let (alone, together): (Vec<usize>, Vec<usize>) = all.partition(|at| names_files(&templates[*at].template));
+    let size = together.len().div_ceil(GROUPS).max(1);
+    together.chunks(size).chain(alone.chunks(1)).map(<[usize]>::to_vec).collect()
+}
+
+/// Whether a template takes patches, manifests or jobs from files.
+fn names_files(template: &ClusterTemplate) -> bool {
+    !template.files().is_empty()
+}
+
+/// What a sync of each template would do, in omnictl's words. A group that omnictl does not accept as one is asked for file by
+/// file: the error names it.
+fn sync_plans(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    group: &[(usize, &Template, &Staged)],
+    stage: &Path,
+) -> Result<Vec<String>, Failure> {
+    if group.len() > 1 {
+        let files: Vec<&Path> = group.iter().map(|(_, _, staged)| staged.file.as_path()).collect();
+        match omnictl.sync_plans(&files, stage) {
+            Err(failure) if matches!(failure.code, Code::Interrupted | Code::Timeout | Code::Unreachable) => {
+                return Err(failure);
+            }
+            Err(_) => {}
+            printed => return printed,
+        }
+    }
+    let one = |(_, template, staged): &(usize, &Template, &Staged)| {
+        let original = |failure| stage::named(cx, failure, &staged.file, &template.file.path);
+        omnictl.sync_plan(&staged.file).map_err(original)
+    };
+    group.iter().map(one).collect()
+}
+
+impl<'a> TemplateDiff<'a> {
+    fn read(cx: &Cx, template: &'a Template, staged: &'a Staged, printed: String) -> TemplateDiff<'a> {
+        // Its progress names the copy.
+        let copy = staged.file.to_string_lossy();
+        let printed = printed.replace(copy.as_ref(), &cx.paths.show(&template.file.path));
+        TemplateDiff { template, staged, actions: sync_actions(&printed), printed }
+    }
+
+    pub fn name(&self) -> &'a str {
+        self.template.name()
+    }
+
+    pub fn in_sync(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// Shows what would change, as omnictl does.
+    pub fn show(&self, cx: &Cx) {
+        if !self.printed.trim().is_empty() {
+            cx.ui.data(self.printed.trim_end());
+        }
+    }
+}
+
+/// Refuses to change what the login may only read.
+///
+/// # Errors
+/// As [`role::may_change`].
+pub fn check_role(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
+    let names: Vec<&str> = diffs.iter().filter(|diff| !diff.in_sync()).map(TemplateDiff::name).collect();
+    if names.is_empty() { Ok(()) } else { role::may_change(omnictl, &names) }
+}
+
+/// The syncs of what differs. Every cluster must run in the end, also one that is in sync: the run that synced it may have been
+/// interrupted in its wait.
+pub fn plan<'a>(
+    cx: &Cx,
+    omnictl: &'a Omnictl<'_>,
+    diffs: &'a [TemplateDiff<'_>],
+    impacts: Impacts,
+    no_wait: bool,
+) -> Plan<'a> {
+    let mut plan = Plan::default();
+    for (diff, impact) in diffs.iter().zip(impacts.clusters).filter(|(diff, _)| !diff.in_sync()) {
+        let mut effects: Vec<String> = diff.actions.iter().map(SyncAction::words).collect();
+        effects.extend(impact.effects);
+        let shown = cx.paths.show(&diff.template.file.path);
+        let new = diff.actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
+        let undo = match (new, impact.destroys.is_empty()) {
+            (true, _) => format!("omnictl cluster delete {}", diff.name()),
+            (false, true) => format!("restore `{shown}` and sync again"),
+            (false, false) => format!("restore `{shown}` and sync again; destroyed machines do not come back"),
+        };
+        let object = format!("cluster {}", diff.name());
+        let sync = Change::new("sync", object, effects.join(", "), undo, |cx| Ok(sync(cx, omnictl, diff)?))
+            .destroying(diff.name(), impact.destroys)
+            .verified(move |cx| verify(cx, omnictl, diff, no_wait));
+        plan.push(sync);
+    }
+    if !no_wait {
+        let settled: Vec<&TemplateDiff<'_>> = diffs.iter().filter(|diff| diff.in_sync()).collect();
+        plan.verify(move |cx| verify_settled(cx, omnictl, &settled));
+    }
+    plan.record(|state| diffs.iter().for_each(|diff| state.add("clusters", diff.name())));
+    plan
+}
+
+fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {
+    let Staged { file, unchanged } = diff.staged;
+    unchanged.iter().try_for_each(|checked| stage::same(cx, checked))?;
+    let printed = retry_overtaken(|| omnictl.sync(file)).map_err(|failure| {
+        explain_timeout(cx, omnictl, diff, stage::named(cx, failure, file, &diff.template.file.path))
+    })?;
+    let changes = printed.lines().filter(|line| line.starts_with("* ")).count();
+    Ok(format!("{} made", count(changes, "change")))
+}
+
+/// A sync that did not end: what it tears down does not go, and omnictl does not say why.
+fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, failure: Failure) -> Failure {
+    if failure.code != Code::Timeout || !diff.actions.iter().any(SyncAction::destroys) {
+        return failure;
+    }
+    let view = cluster::observe(omnictl, diff.name()).ok().flatten();
+    let obstacles = view.as_ref().map(|view| obstacle::find(cx, omnictl, view)).unwrap_or_default();
+    let mut named = failure.clone();
+    if let Some(first) = obstacles.first().filter(|first| first.lasting) {
+        named.cause.push_str(&format!("\n{}", first.line()));
+    }
+    let explained = obstacle::explain(cx, named, diff.name(), view.as_ref(), &obstacles);
+    if explained == failure {
+        return failure;
+    }
+    let hint = format!("{} {}", explained.hint, failure.hint);
+    explained.hint(hint)
+}
+
+/// Waits until the cluster runs, unless `no_wait`, and compares it with its template once more.
+fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool) -> anyhow::Result<()> {
+    let name = diff.name();
+    if !no_wait {
+        cx.ui.step("running", format!("cluster `{name}` runs"), || {
+            let view = cluster::wait_until_running(cx, omnictl, name)?;
+            Ok(Done::ok((), format!("Running and ready, {}", count(view.machines().count(), "machine"))))
+        })?;
+    }
+    cx.ui.step("proof", format!("cluster `{name}` is as its template says"), || {
+        let left = sync_actions(&omnictl.sync_plan(&diff.staged.file)?);
+        if left.is_empty() {
+            return Ok(Done::ok((), "no difference left"));
+        }
+        let words: Vec<String> = left.iter().map(SyncAction::words).collect();
+        Err(Failure::new(Code::Failed, format!("cluster `{name}` still differs from its template"))
+            .cause(words.join(", "))
+            .hint("somebody else may be changing it, or Omni silently dropped a part of the template")
+            .into())
+    })
+}
+
+/// The same of clusters that are in sync. Many are looked at together: those that run are not asked for one by one.
+fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>]) -> anyhow::Result<()> {
+    let running = match settled {
+        [] | [_] => BTreeSet::new(),
+        many => cx.ui.step("running", format!("{} clusters that are in sync", many.len()), || {
+            let names = many.iter().map(|diff| diff.name()).collect();
+            let running = cluster::running(omnictl, &names)?;
+            let detail = format!("{} of {} Running and ready", running.len(), many.len());
+            Ok(Done::ok(running, detail))
+        })?,
+    };
+    let unknown = settled.iter().filter(|diff| !running.contains(diff.name()));
+    unknown.into_iter().try_for_each(|diff| verify(cx, omnictl, diff, false))
+}
+
+/// Refuses to change a machine set that is being destroyed while its template has it again.
+pub fn refuse_destroyed_sets(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
+    let changed = |diff: &&TemplateDiff<'_>| {
+        diff.actions.iter().any(|action| action.verb == "update" && action.kind == "MachineSets")
+    };
+    for diff in diffs.iter().filter(changed) {
+        let sets = omnictl.list("machinesets", Some(&format!("omni.sidero.dev/cluster={}", diff.name())))?;
+        let updated = |id: &str| diff.actions.iter().any(|action| action.verb == "update" && action.id == id);
+        if let Some(set) = sets.iter().find(|set| set.metadata.tearing_down() && updated(&set.metadata.id)) {
+            return Err(Failure::new(Code::Conflict, format!("machine set `{}` is being destroyed", set.metadata.id))
+                .cause(format!("its cluster `{}` runs on; Omni refuses to change a set that it destroys", diff.name()))
+                .hint("when it is gone, a sync creates it again")
+                .next(format!("cargo xtask cluster-status {}", diff.name())));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::spec::template;
+
+    #[test]
+    fn only_a_key_file_names_a_file() {
+        let named = |text: &str| {
+            let text = format!(
+                "kind: Cluster\nname: a\nkubernetes: {{version: v1.36.2}}\ntalos: {{version: v1.13.5}}\n{text}"
+            );
+            names_files(&template::parse("a.yaml", text.as_bytes()).value.unwrap())
+        };
+        for text in [
+            "# patches: [{file: old.yaml}]\n",
+            "labels: {note: 'file: none'}\n",
+            "patches: [{name: a, inline: {machine: {files: [{path: /a, content: 'file: b'}]}}}]\n",
+        ] {
+            assert!(!named(text), "{text}");
+        }
+        for text in
+            ["patches: [{file: a.yaml}]\n", "patches:\n  - \"file\" : a.yaml\n", "patches: [{? file : a.yaml}]\n"]
+        {
+            assert!(named(text), "{text}");
+        }
+    }
+}

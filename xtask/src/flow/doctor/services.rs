@@ -1,0 +1,231 @@
+//! Omni, the provider, Proxmox, tsidp, the tailnet.
+
+use super::installation::{from_failure, images, one_line, proxmox_of, sidecar, verdict};
+use super::{Installation, certificates};
+use crate::flow::{audit, provider, tsidp};
+use check::diagnosis::{Diagnosis, State};
+use check::stack::{self, Versions};
+use check::{Finding, grant, values};
+use domain::failure::{Code, Failure, Kind};
+use domain::spec::hujson;
+use domain::words::count;
+use runtime::files;
+use runtime::tool::compose::{Compose, OMNI, PROVIDER};
+use runtime::tool::omnictl as tool_omnictl;
+use runtime::triage::Issues;
+
+/// How much of Omni's log is looked through.
+const LOG: u32 = 300;
+
+pub fn health(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let absent = || installation.absent("the address of Omni is not known");
+        let (asked, place) = (installation.health().ok_or_else(absent)?, installation.place().ok_or_else(absent)?);
+        Ok(match asked {
+            Ok(()) => Diagnosis::ok(place.words()),
+            Err(failure) => unwell(installation, failure),
+        })
+    })
+}
+
+/// Omni does not answer. What another check has found the cause of is its finding, not one more.
+fn unwell(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
+    let see = |id: &str| Diagnosis::unknown(format!("{}: {id} says why", one_line(failure)));
+    if installation.certificate_refused() && certificates::served(installation).state == State::Failed {
+        return see("certificates.served");
+    }
+    if installation.container(OMNI).is_ok_and(|container| container.state != "running") {
+        return see("docker.containers");
+    }
+    from_failure(failure)
+}
+
+pub fn licence(installation: &Installation<'_>) -> Diagnosis {
+    match installation.server() {
+        Ok(_) => Diagnosis::ok("Omni answers API calls"),
+        Err(failure) if failure.kind == Kind::Licence => {
+            Diagnosis::failed(failure.message.clone()).fix(failure.hint.clone())
+        }
+        Err(failure) if failure.code == Code::MissingInput => {
+            installation.absent("nobody is logged in to Omni to ask it")
+        }
+        Err(failure) => Diagnosis::unknown(failure.message.clone()),
+    }
+}
+
+pub fn versions(installation: &Installation<'_>) -> Diagnosis {
+    let (pinned, running) = images(installation, OMNI);
+    if let Err(failure) = installation.server()
+        && failure.kind == Kind::Version
+    {
+        return Diagnosis::failed(one_line(failure));
+    }
+    let omnictl = tool_omnictl::locate().and_then(|path| tool_omnictl::version_of(installation.cx, &path).ok());
+    stack::pairing(&Versions { pinned, running, server: installation.server().as_ref().ok().cloned(), omnictl })
+}
+
+pub fn provider_id(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+        let id = installation.cx.settings.provider_id(None).value;
+        let found = installation
+            .omnictl()?
+            .list("infraproviders", None)
+            .map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
+        let ids: Vec<&str> = found.iter().map(|each| each.metadata.id.as_str()).collect();
+        if ids.contains(&id.as_str()) {
+            return Ok(Diagnosis::ok(id));
+        }
+        Ok(match ids.iter().find(|other| other.eq_ignore_ascii_case(&id)) {
+            Some(other) => Diagnosis::failed(format!("Omni knows `{other}`, docker/.env says `{id}`"))
+                .fix(format!("set OMNI_PROVIDER_ID in docker/.env to {other}, then `cargo xtask provider-setup`")),
+            None if ids.is_empty() => Diagnosis::failed("Omni knows no provider").fix("`cargo xtask provider-setup`"),
+            None => Diagnosis::failed(format!("Omni does not know `{id}`, but {}", ids.join(", "))),
+        })
+    })
+}
+
+pub fn proxmox(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let found = proxmox_of(installation)?;
+        Ok(match found.version(installation.cx) {
+            Ok(version) => Diagnosis::ok(format!("{}, version {version}", found.url)),
+            Err(failure) => from_failure(&failure),
+        })
+    })
+}
+
+/// The audit's verdict, in one line.
+pub fn permissions(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        // Whatever stands in the way is what other checks report.
+        let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
+        Ok(match audit::summary(installation.cx, &found) {
+            Ok(audit::Summary { missing: None, present }) => {
+                Diagnosis::ok(format!("{} present", count(present, "privilege")))
+            }
+            Ok(audit::Summary { missing: Some(failure), .. }) => {
+                Diagnosis::failed(one_line(&failure)).fix(failure.hint)
+            }
+            Err(failure) => Diagnosis::skipped(format!("Proxmox could not be asked: {}", one_line(&failure))),
+        })
+    })
+}
+
+pub fn registration(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+        let id = installation.cx.settings.provider_id(None).value;
+        let omnictl = installation.omnictl()?;
+        if let Ok(container) = installation.container(PROVIDER)
+            && container.state != "running"
+        {
+            return Err(Diagnosis::unknown(format!("its container does not run: {}", container.status)));
+        }
+        Ok(match provider::registration(installation.cx, &omnictl, &id) {
+            Ok(Some(health)) if health.well() => Diagnosis::ok(health.words()),
+            Ok(Some(health)) => Diagnosis::failed(format!("`{id}`: {}", health.words())),
+            // Another check says so.
+            Ok(None) => Diagnosis::unknown(format!("Omni knows no provider `{id}`")),
+            Err(failure) => Diagnosis::unknown(one_line(&failure)),
+        })
+    })
+}
+
+pub fn issuer(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| Ok(values::issuer(installation.needs("OIDC_ISSUER_URL")?, installation.value("OMNI_DOMAIN"))))
+}
+
+pub fn discovery(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let issuer = installation.needs("OIDC_ISSUER_URL")?;
+        sidecar(installation)?;
+        if values::issuer(issuer, installation.value("OMNI_DOMAIN")).state == State::Failed {
+            return Err(Diagnosis::unknown("tsidp.issuer says what is wrong with its address"));
+        }
+        Ok(match tsidp::discover(installation.cx, issuer) {
+            // Off the tailnet no name resolves.
+            Err(failure) if tailscale(installation).state == State::Failed => {
+                Diagnosis::unknown(format!("{}: tailscale.state says why", one_line(&failure)))
+            }
+            Ok(found) => found.verdict,
+            // Not wget's answer, but docker's: the question was never asked.
+            Err(failure) if failure.code == Code::Failed => Diagnosis::unknown(one_line(&failure)),
+            Err(failure) => from_failure(&failure),
+        })
+    })
+}
+
+pub fn claims(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let refused = refused_logins(installation);
+        let path = installation.cx.paths.root().join("tsidp/grant.json");
+        let shown = installation.cx.paths.show(&path);
+        let Some(text) = files::read_text_if_there(&path).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?
+        else {
+            return Ok(
+                refused.unwrap_or_else(|| Diagnosis::unknown("the policy of the tailnet cannot be seen from here"))
+            );
+        };
+        let findings = match hujson::parse(&shown, &text) {
+            Ok(root) => grant::lint(&shown, &root, None),
+            Err(finding) => vec![finding],
+        };
+        let lint = match findings.iter().find(|finding| finding.is_error()) {
+            Some(Finding { place, message, fix, .. }) => {
+                Diagnosis::failed(format!("{place}: {message}")).fix(fix.clone())
+            }
+            None => Diagnosis::ok(format!("{shown} is right; the tailnet's own policy cannot be seen from here")),
+        };
+        Ok(match refused {
+            Some(refused) => refused.and(lint),
+            None => lint,
+        })
+    })
+}
+
+/// What Omni's log says of logins that were refused.
+fn refused_logins(installation: &Installation<'_>) -> Option<Diagnosis> {
+    installation.container(OMNI).ok()?;
+    let log = Compose::find(installation.cx).ok()?.log(OMNI, LOG).ok()?;
+    let issues = Issues::of(installation.cx).ok()?;
+    let hit = issues.find(&log).into_iter().rfind(|hit| hit.issue.area == "tsidp")?;
+    Some(Diagnosis::failed(format!("Omni's log shows `{}`: {}", hit.issue.id, hit.issue.title)).fix(hit.fix()))
+}
+
+pub fn tailscale(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let domain = installation.needs("OMNI_DOMAIN")?;
+        sidecar(installation)?;
+        Ok(match installation.tailscale() {
+            Ok(text) => stack::tailscale(text, domain, installation.now),
+            Err(failure) => Diagnosis::unknown(one_line(failure)),
+        })
+    })
+}
+
+pub fn state(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let state = &installation.cx.settings.state;
+        let lists = [("machine_classes", "machineclasses", "machine class"), ("clusters", "clusters", "cluster")];
+        if lists.iter().all(|(key, _, _)| state.list(key).is_empty()) {
+            return Err(Diagnosis::skipped("the state names no class and no cluster"));
+        }
+        let omnictl = installation.omnictl()?;
+        let mut gone = Vec::new();
+        for (key, kind, word) in lists {
+            let names = state.list(key);
+            if names.is_empty() {
+                continue;
+            }
+            let found = omnictl.list(kind, None).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
+            let absent = names.into_iter().filter(|name| !found.iter().any(|each| each.metadata.id == *name));
+            gone.extend(absent.map(|name| format!("{word} `{name}`")));
+        }
+        Ok(if gone.is_empty() {
+            Diagnosis::ok("all that it names is in Omni")
+        } else {
+            Diagnosis::warning(format!("not in Omni: {}", gone.join(", ")))
+        })
+    })
+}

@@ -1,0 +1,360 @@
+//! Machine classes, from their files to Omni: what differs, the changes, and the proof.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::flow::change::{self, Change, Plan, retry_overtaken};
+use crate::flow::project_files::CheckedFile;
+use crate::flow::stage::{self, Stage};
+use crate::flow::{inputs, lookup};
+use crate::outcome::Outcome;
+use check::machine_class::Provider;
+use domain::failure::{Code, Failure};
+use domain::spec::machine_class::MachineClass;
+use domain::status::omni::Resource;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+use runtime::ui::{Check, Done, Status};
+
+const KIND: &str = "machineclasses";
+
+/// The fields of a class that Omni keeps, flat, as text: `cores: 4` inside the provider's data is a field of its own.
+type Fields = BTreeMap<String, String>;
+
+/// Applies files of machine classes, after what the plan `before` holds: both are shown and confirmed as one.
+///
+/// # Errors
+/// For a file that is not valid, a class whose provider never registered, a login that may not change classes; and when a
+/// class in Omni differs from its file in the end.
+pub fn apply_files(
+    cx: &Cx,
+    files: &[CheckedFile],
+    before: Plan<'_>,
+    allow: &[&'static str],
+) -> anyhow::Result<Outcome> {
+    let checked = inputs::machine_classes(cx, files, None);
+    checked.sound_so_far(cx, allow)?;
+    refuse_duplicates(cx, checked.found())?;
+    cx.writable(&[cx.paths.state()])?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let (there, providers) = observe(cx, &omnictl, checked.found(), allow)?;
+    let classes = inputs::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
+    let updates = updates(cx, &classes, &there);
+    let changes: Vec<Change<'_>> = files.iter().filter_map(|file| apply(&omnictl, file, &updates)).collect();
+    let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
+    let fields: Vec<Value> = updates.iter().map(Update::json).collect();
+    let data = json!({ "machine_classes": names, "changes": fields, "allowed": allow });
+    let question = question(&before, &changes);
+    let mut plan = before;
+    if changes.is_empty() {
+        cx.ui.note("changes", "nothing to apply", Status::Skipped, "Omni has all of it already");
+    } else {
+        if !cx.dry_run {
+            role::may_change(&omnictl, &[])?;
+        }
+        plan.verify(|cx| verify(cx, &omnictl, &classes));
+    }
+    plan.append(changes.into_iter().collect());
+    plan.record(|state| names.iter().for_each(|name| state.add("machine_classes", name)));
+    if let Some(planned) = plan.run(cx, &question)? {
+        return Ok(planned.and(data));
+    }
+    let summary = match names.as_slice() {
+        [one] => format!("machine class `{one}` is in Omni as its file says"),
+        many => format!("{} machine classes are in Omni as their files say", many.len()),
+    };
+    Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-create"))
+}
+
+fn question(before: &Plan<'_>, applies: &[Change<'_>]) -> String {
+    let written: Vec<&str> = before.changes().map(|change| change.object.as_str()).collect();
+    let apply = match applies {
+        [one] => format!("apply {} to Omni", one.object),
+        many => format!("apply {} files of machine classes to Omni", many.len()),
+    };
+    match (written.as_slice(), applies.is_empty()) {
+        ([], _) => apply.replacen("apply", "Apply", 1),
+        (files, true) => format!("Write {}", files.join(", ")),
+        (files, false) => format!("Write {} and {apply}", files.join(", ")),
+    }
+}
+
+/// Two files with one class would take turns.
+fn refuse_duplicates(cx: &Cx, classes: &[(MachineClass, PathBuf)]) -> Result<(), Failure> {
+    for (at, (class, file)) in classes.iter().enumerate() {
+        if let Some((_, other)) = classes[..at].iter().find(|(other, _)| other.id == class.id) {
+            let (one, two) = (cx.paths.show(other), cx.paths.show(file));
+            return Err(Failure::new(Code::Conflict, format!("the machine class `{}` is defined twice", class.id))
+                .cause(if one == two { format!("in {one}") } else { format!("in {one} and in {two}") })
+                .hint("keep one of them"));
+        }
+    }
+    Ok(())
+}
+
+/// What Omni has: two reads, however many classes there are.
+fn observe(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    classes: &[(MachineClass, PathBuf)],
+    allow: &[&'static str],
+) -> anyhow::Result<(Vec<Resource>, Vec<Provider>)> {
+    let checks = vec![
+        lookup::list(omnictl, "classes", "machine classes in Omni", KIND),
+        Check::new("providers", "the provider has registered", || {
+            let found = omnictl.list("infraproviderstatuses", None)?;
+            let known: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
+            for (class, file) in classes {
+                let Some(wanted) = class.auto_provision.as_ref().map(|auto| auto.provider_id.as_str()) else {
+                    continue;
+                };
+                if !known.contains(&wanted) && !allow.contains(&"class-provider-unknown") {
+                    return Err(unregistered(cx, class, file, wanted, &known).into());
+                }
+            }
+            let detail = known.join(", ");
+            Ok(Done::ok(found, detail))
+        }),
+    ];
+    let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
+    let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
+    let (classes, providers) = (next()?, next()?);
+    Ok((classes, lookup::providers(&providers)))
+}
+
+fn unregistered(cx: &Cx, class: &MachineClass, file: &Path, wanted: &str, known: &[&str]) -> Failure {
+    let cause = match known {
+        [] => "no provider has ever registered".to_owned(),
+        known => format!("registered are: {}", known.join(", ")),
+    };
+    let failure = Failure::new(
+        Code::Failed,
+        format!("machine class `{}` wants the provider `{wanted}`, which Omni does not know", class.id),
+    );
+    match domain::nearest::nearest(wanted, known.iter().copied()) {
+        Some(near) => failure.cause(cause).hint(format!("write `providerid: {near}` in {}", cx.paths.show(file))),
+        None => failure
+            .cause(cause)
+            .hint("Omni checks a class against its provider's schema, so the provider must have run once"),
+    }
+    .next("cargo xtask provider-setup")
+}
+
+/// A class that differs from what Omni has.
+struct Update<'a> {
+    class: &'a str,
+    file: &'a Path,
+    /// Omni has none of this name yet.
+    new: bool,
+    differences: Vec<Difference>,
+}
+
+impl Update<'_> {
+    fn json(&self) -> Value {
+        json!({ "machine_class": self.class, "fields": self.differences })
+    }
+
+    fn effect(&self) -> String {
+        match self.new {
+            true => "machines can be made of it".to_owned(),
+            false => {
+                let words: Vec<String> = self.differences.iter().map(Difference::words).collect();
+                format!("{}; machines that exist stay as they are", words.join(", "))
+            }
+        }
+    }
+
+    fn verb(&self) -> &'static str {
+        if self.new { "create" } else { "update" }
+    }
+}
+
+/// The classes that differ from what Omni has, shown field by field.
+fn updates<'a>(cx: &Cx, classes: &'a [(MachineClass, PathBuf)], there: &[Resource]) -> Vec<Update<'a>> {
+    let mut updates = Vec::new();
+    for (class, file) in classes {
+        let old = there.iter().find(|resource| resource.metadata.id == class.id).map(fields_of_resource);
+        let (new, fields) = (old.is_none(), fields_of_class(class));
+        if old.as_ref() == Some(&fields) {
+            continue;
+        }
+        let differences = differences(&old.unwrap_or_default(), &fields);
+        for difference in &differences {
+            cx.ui.say(&format!("  {}: {}", class.id, difference.words()));
+        }
+        updates.push(Update { class: &class.id, file, new, differences });
+    }
+    updates
+}
+
+/// Applies a file of machine classes: the bytes that were checked, whatever the file holds by now. omnictl applies every class
+/// in it, so they are one change.
+fn apply<'a>(omnictl: &'a Omnictl<'_>, file: &'a CheckedFile, updates: &[Update<'_>]) -> Option<Change<'a>> {
+    let updates: Vec<&Update<'_>> = updates.iter().filter(|update| update.file == file.path).collect();
+    let (first, more) = updates.split_first()?;
+    let names: Vec<&str> = updates.iter().map(|update| update.class).collect();
+    let more = more.iter().map(|update| format!("; {} {}: {}", update.verb(), update.class, update.effect()));
+    let undo = match first.new {
+        true => format!("omnictl delete machineclass {}", first.class),
+        false => "restore the file and apply it".to_owned(),
+    };
+    let object = format!("machine class {}", names.join(", "));
+    Some(Change::new(first.verb(), object, first.effect() + &more.collect::<String>(), undo, |cx| {
+        let (_stage, copy) = Stage::of_class(cx, file)?;
+        retry_overtaken(|| omnictl.apply(&copy)).map_err(|failure| stage::named(cx, failure, &copy, &file.path))?;
+        Ok("accepted by Omni".to_owned())
+    }))
+}
+
+/// Reads every class back and compares it: omnictl drops keys that it does not know, and exits 0.
+fn verify(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -> anyhow::Result<()> {
+    cx.ui.step("proof", "Omni has them as the files say", || {
+        let there = omnictl.list(KIND, None)?;
+        for (class, file) in classes {
+            let found = there.iter().find(|resource| resource.metadata.id == class.id).ok_or_else(|| {
+                Failure::new(Code::Failed, format!("Omni accepted `{}` but does not list it", class.id))
+                    .cause("Omni silently ignores a class outside the namespace `default`")
+                    .hint(format!("write `namespace: default` under metadata in {}", cx.paths.show(file)))
+            })?;
+            let left = differences(&fields_of_resource(found), &fields_of_class(class));
+            if !left.is_empty() {
+                let words: Vec<String> = left.iter().map(Difference::words).collect();
+                let message = format!("the machine class `{}` in Omni differs from the file", class.id);
+                return Err(Failure::new(Code::Failed, message)
+                    .cause(words.join("\n"))
+                    .hint("omnictl silently drops keys that it does not know: check their spelling")
+                    .into());
+            }
+        }
+        Ok(Done::ok((), format!("{} compared", count(classes.len(), "class"))))
+    })
+}
+
+/// One field that differs.
+#[derive(Debug)]
+struct Difference {
+    field: String,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+domain::written!(Difference { field, before, after });
+
+impl Difference {
+    fn words(&self) -> String {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => format!("{} from {before} to {after}", self.field),
+            (None, Some(after)) => format!("{} {after}", self.field),
+            (Some(before), None) => format!("{} no longer {before}", self.field),
+            (None, None) => self.field.clone(),
+        }
+    }
+}
+
+fn differences(old: &Fields, new: &Fields) -> Vec<Difference> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differs = |name: &&&String| old.get(**name) != new.get(**name);
+    let of = |name: &String| Difference {
+        field: name.clone(),
+        before: old.get(name).cloned(),
+        after: new.get(name).cloned(),
+    };
+    names.iter().filter(differs).map(|name| of(name)).collect()
+}
+
+fn fields_of_class(class: &MachineClass) -> Fields {
+    let mut fields = Fields::new();
+    for (key, value) in &class.labels {
+        fields.insert(format!("label {key}"), value.clone());
+    }
+    if !class.match_labels.is_empty() {
+        fields.insert("matchlabels".into(), class.match_labels.join(" | "));
+    }
+    if let Some(auto) = &class.auto_provision {
+        fields.insert("providerid".into(), auto.provider_id.clone());
+        fields.insert("grpctunnel".into(), auto.grpc_tunnel.to_string());
+        if !auto.kernel_args.is_empty() {
+            fields.insert("kernelargs".into(), auto.kernel_args.join(" "));
+        }
+        for (key, value) in &auto.meta_values {
+            fields.insert(format!("metavalue {key}"), value.clone());
+        }
+        provider_data(&mut fields, &auto.provider_data);
+    }
+    fields
+}
+
+fn fields_of_resource(resource: &Resource) -> Fields {
+    let mut fields = Fields::new();
+    for (key, value) in resource.metadata.labels() {
+        fields.insert(format!("label {key}"), value.as_str().unwrap_or_default().to_owned());
+    }
+    let texts = |value: &Value, sep: &str| {
+        let items: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        items.join(sep)
+    };
+    let match_labels = texts(resource.at(&["matchlabels"]), " | ");
+    if !match_labels.is_empty() {
+        fields.insert("matchlabels".into(), match_labels);
+    }
+    if resource.at(&["autoprovision"]).is_object() {
+        let auto = |key: &'static str| resource.at(&["autoprovision", key]);
+        fields.insert("providerid".into(), auto("providerid").as_str().unwrap_or_default().to_owned());
+        fields.insert("grpctunnel".into(), auto("grpctunnel").as_u64().unwrap_or_default().to_string());
+        let kernel_args = texts(auto("kernelargs"), " ");
+        if !kernel_args.is_empty() {
+            fields.insert("kernelargs".into(), kernel_args);
+        }
+        for meta in auto("metavalues").as_array().into_iter().flatten() {
+            let value = meta["value"].as_str().unwrap_or_default().to_owned();
+            fields.insert(format!("metavalue {}", meta["key"]), value);
+        }
+        provider_data(&mut fields, auto("providerdata").as_str().unwrap_or_default());
+    }
+    fields
+}
+
+/// The provider's data is a string that holds YAML: its keys are what people compare.
+fn provider_data(fields: &mut Fields, text: &str) {
+    match serde_yaml::from_str::<serde_yaml::Value>(text) {
+        Ok(serde_yaml::Value::Mapping(map)) => {
+            for (key, value) in &map {
+                let value = serde_json::to_value(value).unwrap_or_default();
+                let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                fields.insert(key.as_str().unwrap_or("?").to_owned(), shown);
+            }
+        }
+        _ => drop(fields.insert("providerdata".into(), text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorded::recorded;
+    use domain::spec::machine_class;
+
+    #[test]
+    fn a_class_read_back_is_the_class_applied() {
+        let there = domain::status::omni::resources(&recorded("omnictl", "get-machineclasses-json").stdout).unwrap();
+        let file =
+            std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/omnictl/input-machineclass.yaml"));
+        let class = machine_class::parse("x", &file.unwrap()).into_ok().unwrap().remove(0);
+        assert_eq!(fields_of_resource(&there[0]), fields_of_class(&class));
+        let mut other = class;
+        other.auto_provision.as_mut().unwrap().provider_data = "cores: 8\n".to_owned();
+        let words: Vec<String> = differences(&fields_of_resource(&there[0]), &fields_of_class(&other))
+            .iter()
+            .map(Difference::words)
+            .collect();
+        assert_eq!(words[0], "cores from 4 to 8");
+        assert_eq!(words[1], "disk_size no longer 40");
+    }
+}

@@ -1,0 +1,113 @@
+//! What a new machine class needs, and how an operator is asked for it.
+
+use serde_json::Value;
+
+use crate::flow::proxmox;
+use domain::failure::{Code, Failure, Missing};
+use domain::spec::size::{Disk, Memory};
+use runtime::answers::Answers;
+use runtime::cx::Cx;
+
+/// A number that a class needs: how it is asked for, and the least that the provider's schema accepts
+/// (omni-infra-provider-proxmox 0d9fd58 `data/schema.json`).
+pub struct Size {
+    pub what: &'static str,
+    pub question: &'static str,
+    pub flag: &'static str,
+    pub usual: &'static str,
+    unit: &'static str,
+    least: u32,
+    pub parse: fn(&str) -> Result<u32, String>,
+}
+
+pub const CORES: Size = Size {
+    what: "the CPU cores",
+    question: "CPU cores",
+    flag: "--cores",
+    usual: "4",
+    unit: "CPU cores",
+    least: 1,
+    parse: |text| text.trim().parse().map_err(|_| format!("{text:?} is not a number of cores: write 4, for example")),
+};
+
+pub const MEMORY: Size = Size {
+    what: "the memory",
+    question: "Memory (e.g. 8GiB; a plain number is MiB)",
+    flag: "--memory",
+    usual: "8192",
+    unit: "MiB of memory",
+    least: 2048,
+    parse: |text| Memory::parse(text).map(|Memory(mib)| mib),
+};
+
+pub const DISK: Size = Size {
+    what: "the disk",
+    question: "Disk (e.g. 40GiB; a plain number is GiB)",
+    flag: "--disk",
+    usual: "40",
+    unit: "GiB of disk",
+    least: 5,
+    parse: |text| Disk::parse(text).map(|Disk(gib)| gib),
+};
+
+impl Size {
+    /// `value`, unless it is less than the provider accepts.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] with the least.
+    pub fn enough(&self, value: u32) -> Result<u32, Failure> {
+        if value >= self.least {
+            return Ok(value);
+        }
+        let Size { unit, least, flag, .. } = self;
+        Err(Failure::new(Code::Usage, format!("{value} {unit} is too little"))
+            .cause(format!("the provider's schema requires at least {least}"))
+            .hint(format!("{flag} {least} or more; plain numbers are MiB of memory and GiB of disk")))
+    }
+}
+
+const SELECTOR: &str = "write which storage takes the disk, such as --selector 'name == \"STORAGE\"'";
+
+/// The rules of `machineclass-check` say what is wrong with an expression; an empty one is none.
+pub fn given_selector(text: &str) -> Result<String, Failure> {
+    if text.trim().is_empty() {
+        return Err(Failure::new(Code::Usage, "the storage selector is empty")
+            .cause("the provider refuses every machine with an empty one")
+            .hint(SELECTOR));
+    }
+    Ok(text.to_owned())
+}
+
+/// A selector that is typed: it must compile as the provider compiles it.
+fn valid_selector(text: &str) -> Result<String, Failure> {
+    match selector::compile(text) {
+        Err(error) if error.certain => Err(Failure::new(Code::Usage, format!("{text:?} is not a valid selector"))
+            .cause(error.line)
+            .hint(error.hint.unwrap_or_else(|| SELECTOR.to_owned()))),
+        _ => given_selector(text),
+    }
+}
+
+/// Asks for the selector, with the storages of Proxmox where it can be reached; the name of one will do.
+pub fn ask_for_selector(cx: &Cx, answers: &Answers<'_>) -> Result<String, Failure> {
+    let storages = storages(cx);
+    let named = |name: &str| format!("name == {name:?}");
+    if !storages.is_empty() {
+        cx.ui.say(&format!("  storages of Proxmox that hold disks: {}", storages.join(", ")));
+    }
+    let usual = named(storages.first().map_or("local-lvm", String::as_str));
+    let missing = Missing::flag("the storage selector", "--selector");
+    answers.ask("--selector", "Storage: its name, or a selector (CEL)", Some(&usual), missing, |text| {
+        if storages.iter().any(|storage| storage == text) { Ok(named(text)) } else { valid_selector(text) }
+    })
+}
+
+/// The storages of Proxmox for disks, by name; none where it cannot be asked.
+fn storages(cx: &Cx) -> Vec<String> {
+    let asked =
+        proxmox::login(cx).and_then(|login| login.proxmox.get(cx, "asking Proxmox for its storages", "/storage"));
+    let holds_disks =
+        |entry: &&Value| entry["content"].as_str().is_some_and(|all| all.split(',').any(|one| one == "images"));
+    let listed = asked.ok().and_then(|found| found.as_array().cloned()).unwrap_or_default();
+    listed.iter().filter(holds_disks).filter_map(|entry| Some(entry["storage"].as_str()?.to_owned())).collect()
+}

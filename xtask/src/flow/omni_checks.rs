@@ -1,0 +1,133 @@
+//! Whether the values of `omni-setup` can be true: address, certificate with its chain and key, issuer, user, the store's key.
+
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::flow::omni_inputs::OmniInputs;
+use crate::flow::{doctor, omni_stack};
+use check::certificate;
+use check::diagnosis::{Diagnosis, State};
+use check::values::{initial_user, issuer, lan_address};
+use domain::failure::{Code, Failure, Kind};
+use domain::secret::Secret;
+use domain::spec::store_key;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::Compose;
+use runtime::tool::{Tool, gpg};
+use runtime::ui::{Check, Done};
+
+/// Checks the values side by side: each could be true, and the store's key can be used.
+///
+/// # Errors
+/// The first that cannot be.
+pub fn run(cx: &Cx, compose: &Compose<'_>, values: &OmniInputs, store: Option<bool>) -> anyhow::Result<()> {
+    let checks = vec![
+        Check::new("lan", "machines can reach this host's LAN address", || {
+            done("--lan-address or OMNI_LAN_ADDRESS", lan(values.get("OMNI_LAN_ADDRESS"), &values.host()))
+        }),
+        Check::new("certificate", "the certificate is for Omni's name, whole and in date", || {
+            let (cert, key) = (values.get("OMNI_TLS_CERT"), values.get("OMNI_TLS_KEY"));
+            let flags = "--tls-cert or OMNI_TLS_CERT, --tls-key or OMNI_TLS_KEY";
+            done(flags, certificate(cx, &values.host(), cert, Some(key)))
+        }),
+        Check::new("issuer", "the issuer is written as tsidp writes it", || {
+            done("--issuer or OIDC_ISSUER_URL", issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
+        }),
+        Check::new("user", "the first administrator is named as tsidp names them", || {
+            done(
+                "--initial-user or OMNI_INITIAL_USER",
+                initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))),
+            )
+        }),
+        Check::new("key", "the key of Omni's store", || store_key(cx, store)),
+        Check::new("data", "Omni's data is on mounts", || {
+            Ok(Done::ok((), omni_stack::guard(cx, &compose.containers()?)?))
+        }),
+    ];
+    cx.ui.side_by_side("checking the values", checks).into_iter().collect()
+}
+
+/// A verdict on the value of `flags` as the end of a check.
+fn done(flags: &str, verdict: Diagnosis) -> anyhow::Result<Done<()>> {
+    Ok(match verdict.state {
+        State::Ok => Done::ok((), verdict.detail),
+        State::Warning | State::Unknown => Done::warning((), verdict.detail),
+        State::Skipped => Done::skipped((), verdict.detail),
+        State::Failed => {
+            let fix = verdict.fix.map_or(String::new(), |fix| format!("{fix}; "));
+            return Err(Failure::new(Code::Usage, verdict.detail).hint(format!("{fix}give it as {flags}")).into());
+        }
+    })
+}
+
+pub fn lan(address: &str, host: &str) -> Diagnosis {
+    let local = |text: &str| text == "localhost" || text.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if local(address) && local(host) {
+        return Diagnosis::warning("a loopback address: a trial on one host, which no machine can join");
+    }
+    lan_address(address)
+}
+
+/// The certificate for `host`, and its private key once that is known.
+pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagnosis {
+    let read = |path: &str| match files::read_text_if_there(&omni_stack::host_path(cx, path)) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(Diagnosis::failed(format!("{path} does not exist"))),
+        Err(_) if omni_stack::host_path(cx, path).is_dir() => Err(Diagnosis::failed(format!("{path} is a directory"))),
+        Err(_) if files::is_no_file(&omni_stack::host_path(cx, path)) => {
+            Err(Diagnosis::failed(format!("{path} is not a file")))
+        }
+        Err(failure) if failure.kind != Kind::Permission => {
+            let fix =
+                "give it in PEM: `openssl x509 -inform der -in FILE`, or `openssl pkcs12 -in FILE -nodes`, prints that";
+            Err(Diagnosis::failed(failure.message).fix(fix))
+        }
+        // The engine reads it as root.
+        Err(_) => Err(Diagnosis::unknown(format!("{path} cannot be read by this user, so nothing of it was checked"))),
+    };
+    let (text, key_text) = match (read(cert), key.map(read).transpose()) {
+        (Ok(text), Ok(key_text)) => (text, key_text),
+        (Err(verdict), Ok(_)) | (Ok(_), Err(verdict)) => return verdict,
+        (Err(first), Err(second)) => return first.and(second),
+    };
+    let chain = match certificate::read_pem(&text) {
+        Ok(chain) => chain,
+        Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
+    };
+    let roots = omni_stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
+    let found = doctor::certificate_diagnosis(&certificate::judge(&chain, host, roots.as_deref(), now()));
+    let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };
+    match certificate::key_fits(leaf, &key_text) {
+        Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not the private key of {cert}"))),
+        Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
+        Ok(_) => found,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A key that exists is proved; one that does not can be made only for a store that does not.
+fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<Done<()>> {
+    let path = cx.paths.store_key();
+    let Some(text) = files::read_text_if_there(&path)? else {
+        if store == Some(true) {
+            return Err(Failure::new(Code::Conflict, "docker/omni.asc does not exist, and Omni has a store")
+                .cause("the store was encrypted with that key: no other one opens it")
+                .hint("restore docker/omni.asc from your backup; if there is nothing in the store to keep, remove it: `docker volume rm omni-scale_omni-etcd omni-scale_omni-sqlite`")
+                .into());
+        }
+        Tool::Gpg.find()?;
+        return Ok(Done::ok((), "none yet; gpg can make one"));
+    };
+    store_key::judge(&text, now()).map_err(|unfit| {
+        Failure::new(Code::Invalid, "Omni cannot use docker/omni.asc").cause(unfit.why).hint(unfit.fix)
+    })?;
+    if Tool::Gpg.find().is_err() {
+        return Ok(Done::warning((), "it looks right; gpg is not installed to prove it"));
+    }
+    gpg::prove_store_key(cx, &Secret::new(text))?;
+    Ok(Done::ok((), "proved by decrypting without a question"))
+}

@@ -1,0 +1,104 @@
+//! The machine classes and templates of this project, and what their machines ask of Proxmox.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::flow::inputs;
+use check::capacity::machine::{self, Machine};
+use domain::failure::{Code, Failure};
+use domain::spec::Parsed;
+use domain::spec::machine_class::{self, MachineClass};
+use domain::spec::template::{self, ClusterTemplate};
+use runtime::cx::Cx;
+
+/// A machine class of this project with what its machines ask of Proxmox.
+pub struct Class {
+    pub class: MachineClass,
+    /// Its file is marked as an example that this repository ships.
+    pub example: bool,
+    pub machine: Parsed<Machine>,
+}
+
+impl Class {
+    /// The provider that makes its machines.
+    pub fn provider_id(&self) -> Option<&str> {
+        self.class.auto_provision.as_ref().map(|provision| provision.provider_id.as_str())
+    }
+}
+
+/// Every class in `machine-classes/` that can be made out, whole or not: who acts on one looks at its findings.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
+    let mut found = Vec::new();
+    for file in inputs::in_dir(&cx.paths.machine_classes()) {
+        let bytes = cx.read(&file, "")?;
+        let parsed = machine_class::parse(&cx.paths.show(&file), &bytes);
+        let classes = parsed.value.unwrap_or_default().into_iter();
+        let example = inputs::is_example(&bytes);
+        found.extend(classes.map(|class| Class { machine: machine::machine(&class), class, example }));
+    }
+    Ok(found)
+}
+
+/// Every template in `clusters/` that can be made out, without the shipped examples that were never synced.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
+    let files = inputs::in_dir(&cx.paths.clusters());
+    let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| inputs::example_in(file));
+    let synced = cx.settings.state.list("clusters");
+    let mut found = templates(cx, &own)?;
+    found.extend(templates(cx, &examples)?.into_iter().filter(|template| synced.contains(&template.name)));
+    Ok(found)
+}
+
+pub fn templates(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Failure> {
+    let mut found = Vec::new();
+    for file in files {
+        let bytes = cx.read(file, "write it with `cargo xtask cluster-create`")?;
+        found.extend(template::parse(&cx.paths.show(file), &bytes).value);
+    }
+    Ok(found)
+}
+
+/// The machines of the classes that the templates use; `None` for a class that takes machines by their labels.
+///
+/// # Errors
+/// [`Code::NotFound`] for a class that no file describes, [`Code::Invalid`] for one that says too little or wrong.
+pub fn needed_classes(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeMap<String, Option<Machine>>, Failure> {
+    let known = classes(cx)?;
+    // The first of two of one name counts, as everywhere.
+    let by_name: BTreeMap<&str, &Class> = known.iter().rev().map(|class| (class.class.id.as_str(), class)).collect();
+    let id = cx.settings.provider_id(None).value;
+    let mut needed = BTreeMap::new();
+    for (template, set) in templates.iter().flat_map(|template| template.sets.iter().map(move |set| (template, set))) {
+        let Some(wanted) = &set.class else { continue };
+        if needed.contains_key(&wanted.name) {
+            continue;
+        }
+        let Some(class) = by_name.get(wanted.name.as_str()) else {
+            let names = by_name.keys().copied();
+            let near = domain::nearest::nearest(&wanted.name, names);
+            let place = wanted.name_at.in_file(&template.place.file);
+            let failure = Failure::new(Code::NotFound, format!("{place}: there is no machine class `{}`", wanted.name))
+                .cause("no file in machine-classes/ describes it")
+                .next(format!("cargo xtask machineclass-create {}", wanted.name));
+            return Err(near.map_or(failure.clone(), |near| failure.hint(format!("did you mean `{near}`?"))));
+        };
+        let bad: Vec<_> = class.machine.findings.iter().filter(|finding| finding.is_error()).collect();
+        if let Some(first) = bad.first() {
+            return Err(Failure::new(Code::Invalid, format!("the machine class `{}` cannot be placed", wanted.name))
+                .cause(format!("{}: {}", first.place, first.message))
+                .hint(first.fix.clone())
+                .with(json!({ "findings": bad })));
+        }
+        let ours = class.provider_id() == Some(id.as_str());
+        needed.insert(wanted.name.clone(), class.machine.value.clone().filter(|_| ours));
+    }
+    Ok(needed)
+}

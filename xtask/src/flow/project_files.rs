@@ -1,0 +1,98 @@
+//! Changes of the project's own files: written whole, a key of `docker/.env` set, the mode restricted.
+
+use std::path::{Path, PathBuf};
+
+use crate::flow::change::Change;
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+use domain::spec::env::EnvFile;
+use runtime::cx::Cx;
+use runtime::files;
+
+/// A file that was checked, with the bytes that it had then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedFile {
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+/// Writes a file, whole, with this mode.
+pub fn write<'a>(
+    verb: &'static str,
+    (path, shown): (PathBuf, impl Into<String>),
+    (contents, mode): (Secret, u32),
+    effect: impl Into<String>,
+    undo: impl Into<String>,
+) -> Change<'a> {
+    Change::new(verb, shown, effect, undo, move |_| {
+        let names = files::hard_links(&path);
+        files::write_atomically(&path, contents.expose().as_bytes(), mode)?;
+        Ok(replaced("written", names))
+    })
+}
+
+/// Writes a file that a `-create` task made for the operator; nothing when it holds `contents` already.
+///
+/// # Errors
+/// [`Code::Conflict`] for one that differs, unless `force`d; `use_it` says what can be done with it as it is.
+pub fn create<'a>(
+    cx: &Cx,
+    path: &Path,
+    contents: String,
+    effect: String,
+    (force, hint, next): (bool, &str, String),
+) -> Result<Option<Change<'a>>, Failure> {
+    let shown = cx.paths.show(path);
+    let (verb, undo) = match files::read_if_there(path)? {
+        Some(old) if old == contents.as_bytes() => return Ok(None),
+        Some(_) if !force => {
+            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and says something else"))
+                .cause("it is never overwritten unasked: it may hold your own changes")
+                .hint(hint)
+                .next(next));
+        }
+        Some(_) => ("update", "restore it from git"),
+        None => ("create", "remove the file"),
+    };
+    Ok(Some(write(verb, (path.to_owned(), shown), (Secret::plain(contents), files::SHARED), effect, undo)))
+}
+
+/// Takes a file from everyone but its owner; nothing when it is private or absent.
+pub fn protect<'a>(path: PathBuf, shown: &str) -> Option<Change<'a>> {
+    let mode = files::mode(&path).filter(|mode| mode & 0o077 != 0)?;
+    let effect = format!("mode 0600 instead of {mode:04o}");
+    Some(Change::new("protect", shown, effect, "nothing to undo", move |_| {
+        files::protect(&path)?;
+        Ok("0600".to_owned())
+    }))
+}
+
+/// Sets a key of `docker/.env`.
+pub fn set_env_key<'a>(key: &'static str, value: Secret, effect: &str, undo: &str) -> Change<'a> {
+    Change::new("set", format!("{key} in docker/.env"), effect, undo, move |cx| {
+        write_env_key(cx, key, &value, "written")
+    })
+}
+
+/// A file is replaced as a whole, so that another name of it keeps the old contents.
+fn replaced(what: &str, names: u64) -> String {
+    let more = "; its other hard link keeps the old contents (`ln -s` makes one that follows)";
+    if names > 1 { format!("{what}{more}") } else { what.to_owned() }
+}
+
+/// Writes one key of `docker/.env`, read afresh: the file may have changed since the task began. Returns `what` was done, in
+/// words.
+///
+/// # Errors
+/// [`Code::NotFound`] when there is no such file; when it cannot be read or written.
+pub fn write_env_key(cx: &Cx, key: &str, value: &Secret, what: &str) -> anyhow::Result<String> {
+    let path = cx.paths.env();
+    let text = files::read_text_if_there(&path)?.ok_or_else(|| {
+        Failure::new(Code::NotFound, "`docker/.env` does not exist").hint("make it from docker/.env.example")
+    })?;
+    let mut env = EnvFile::parse(&cx.paths.show(&path), &text)?;
+    env.set(key, value.expose());
+    let names = files::hard_links(&path);
+    files::write_atomically(&path, env.text().as_bytes(), files::PRIVATE)?;
+    Ok(replaced(what, names))
+}

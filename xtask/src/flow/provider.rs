@@ -1,0 +1,314 @@
+//! The provider: whether Omni hears from it, the waits until it does, its key, and its last known health.
+
+use std::cell::Cell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::flow::change::{Change, overtaken};
+use crate::flow::project_files::{self, write_env_key};
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+use domain::spec::{config, key};
+use domain::status::docker::Container;
+use domain::status::omni::{ProviderHealth, Resource};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::compose::{Compose, PROVIDER, SIDECAR};
+use runtime::tool::omni;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::{Proxmox, Token};
+use runtime::triage::Issues;
+use runtime::ui::{Done, Status};
+use runtime::wait::{self, Look};
+
+/// What to do about a provider without a container, here and in `provider-status`.
+pub const NO_CONTAINER: &str = "`cargo xtask provider-setup` makes it; one that was set up before comes back with \
+                                `cargo xtask stack-up`";
+
+/// What Omni knows of the provider; `None` when it was never created there. Where its flag and its heartbeat contradict each
+/// other, the age of the heartbeat is taken again by Omni's own clock.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<ProviderHealth>, Failure> {
+    let get =
+        |kind: &'static str| -> Job<'_, Result<Option<Resource>, Failure>> { Box::new(move || omnictl.get(kind, id)) };
+    let kinds = ["infraprovidercombinedstatus", "infraproviderhealthstatuses"];
+    let mut answers = run_all(kinds.map(get).into(), ALL).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(None));
+    let Some(combined) = next()? else { return Ok(None) };
+    // The flag is there without it.
+    let heartbeat = next().unwrap_or(None);
+    let local = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let health = ProviderHealth::of(&combined, heartbeat.as_ref(), local);
+    if !health.contradictory() {
+        return Ok(Some(health));
+    }
+    let endpoint = cx.settings.omni_endpoint(None).map(|found| found.value);
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    let there = endpoint.and_then(|endpoint| omni::clock(cx, &endpoint, ca_file.as_deref()));
+    Ok(Some(there.map_or(health, |now| ProviderHealth::of(&combined, heartbeat.as_ref(), now))))
+}
+
+/// When Omni last heard from the provider, as it says it; `None` when it never did. Only compared for being another one:
+/// clocks may differ.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn heartbeat(omnictl: &Omnictl<'_>, id: &str) -> Result<Option<Value>, Failure> {
+    let found = omnictl.get("infraproviderhealthstatuses", id)?;
+    Ok(found.map(|found| found.at(&["lastheartbeattimestamp"]).clone()))
+}
+
+/// Waits until Omni hears from the provider; a container that ended ends the wait. `before` is the last heartbeat of the
+/// provider that was replaced: it counts as connected for 31 s after its end, and proves nothing of the new one.
+///
+/// # Errors
+/// [`Code::Timeout`], or what the provider's log says.
+fn wait_for_registration(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    id: &str,
+    before: Option<&Value>,
+    limit: Duration,
+) -> anyhow::Result<Done<()>> {
+    let what = format!("the registration of the provider `{id}`");
+    let say = |words: &str| cx.ui.waiting(words);
+    let seen = || -> Result<(Option<ProviderHealth>, bool), Failure> {
+        let health = registration(cx, omnictl, id)?;
+        let fresh = match before {
+            Some(before) => heartbeat(omnictl, id)?.as_ref() != Some(before),
+            None => true,
+        };
+        Ok((health, fresh))
+    };
+    // Whether the provider runs and only its heartbeat is missing.
+    let silent = Cell::new(false);
+    let result = wait::until(&what, limit, say, || {
+        silent.set(false);
+        let (health, fresh) = match seen() {
+            // The stack was recreated and Omni with it: until it is back, that is what is waited for.
+            Err(failure) if matches!(failure.code, Code::Unreachable | Code::Timeout) => {
+                return Ok(Look::Waiting(format!("waiting for Omni to come back: {}", failure.message)));
+            }
+            other => other?,
+        };
+        match health {
+            Some(health) if health.well() && fresh => {
+                running(cx)?;
+                Ok(Look::Done(Done::ok((), health.words())))
+            }
+            Some(health) if health.well() => {
+                running(cx)?;
+                silent.set(true);
+                Ok(Look::Waiting("waiting for the first heartbeat of the new container".to_owned()))
+            }
+            other => {
+                running(cx)?;
+                silent.set(other.as_ref().is_some_and(|health| health.initialized && !health.connected));
+                let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", steady(&health)));
+                Ok(Look::Waiting(format!("waiting for {words}")))
+            }
+        }
+    });
+    result.map_err(|error| {
+        let failure = Failure::of(&error);
+        if failure.code != Code::Timeout {
+            return error;
+        }
+        let hint = match silent.get() {
+            true => "the provider runs and reports, and its time is not Omni's: compare the clocks of both hosts (`timedatectl`); a clock that is off by more than 31 s looks the same as a provider that is gone",
+            false => "the container runs and Omni hears nothing: see what its log says, and whether OMNI_ENDPOINT can be reached from the sidecar's network",
+        };
+        explain_by_log(cx, failure.hint(hint)).next("cargo xtask provider-status").into()
+    })
+}
+
+/// As [`ProviderHealth::words`], without an age that grows from look to look.
+fn steady(health: &ProviderHealth) -> String {
+    match health.heartbeat_age {
+        Some(_) if health.initialized && !health.connected => "its last heartbeat is more than 31 s old".to_owned(),
+        _ => health.words(),
+    }
+}
+
+/// How long the provider must stay up to have been accepted: it asks Omni for its types and registers before it settles, and
+/// ends with `Error:` when Omni refuses it or does not answer (omni v1.9.3 `client/pkg/infra/infra.go` Run).
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// The first line of the provider's log (omni-infra-provider-proxmox 0d9fd58 `main.go:117`).
+const STARTS: &str = "starting infra provider";
+
+/// Waits until the provider has started and stayed up: all that can be known when Omni cannot be asked. A container that
+/// was recreated has a new log: two starts in it are a loop.
+///
+/// # Errors
+/// As [`wait_for_registration`].
+fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
+    wait::until(
+        "the start of the provider",
+        limit,
+        |words| cx.ui.waiting(words),
+        || {
+            let container = running(cx)?;
+            let up = container.up_for().unwrap_or_default();
+            if up >= SETTLED {
+                let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
+                return Ok(Look::Done(Done::warning((), detail)));
+            }
+            let log = Compose::find(cx)?.log(PROVIDER, 50)?;
+            if log.matches(STARTS).count() > 1 && log.contains("Error:") {
+                let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
+                return Err(explain_by_log(cx, failure).into());
+            }
+            let words = match log.contains(STARTS) {
+                true => format!("waiting for the provider to stay up for {} s", SETTLED.as_secs()),
+                false => "waiting for its log to say that it starts".to_owned(),
+            };
+            Ok(Look::Waiting(words))
+        },
+    )
+}
+
+/// The provider's container; a failure when it has ended.
+///
+/// # Errors
+/// Those of docker; [`Code::Failed`] with what its log says.
+fn running(cx: &Cx) -> Result<Container, Failure> {
+    let containers = Compose::find(cx)?.containers()?;
+    let sidecar = containers.iter().find(|container| container.service == SIDECAR);
+    if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead")) {
+        // Whatever the others say then is a consequence.
+        return Err(Failure::new(Code::Failed, "the containers lost the network that they share")
+            .cause(format!("{SIDECAR}: {}", sidecar.status))
+            .hint("the whole stack must be recreated together")
+            .next("cargo xtask stack-up --recreate"));
+    }
+    match containers.into_iter().find(|container| container.service == PROVIDER) {
+        Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(container),
+        Some(container) => {
+            let failure = Failure::new(Code::Failed, "the provider does not stay up").cause(container.status.clone());
+            Err(explain_by_log(cx, failure))
+        }
+        None => Err(Failure::new(Code::Failed, "the provider's container is gone").next("cargo xtask provider-setup")),
+    }
+}
+
+/// The last lines of the provider's log explain what its container's state does not.
+pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
+    let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, 20));
+    let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
+    if let Some(hit) = issues.find(&log).last() {
+        failure.cause.push_str(&format!("\nits log: {}", hit.text));
+        failure.hint = hit.hint();
+        failure.next.push(hit.next());
+    } else if let Some(line) =
+        log.lines().rev().find(|line| line.contains("Error:") || line.contains("\"level\":\"error\""))
+    {
+        failure.cause.push_str(&format!("\nits log: {line}"));
+    }
+    failure
+}
+
+/// As [`remember_health`]; a state that cannot be written is a warning beside what was found, not instead of it.
+pub fn note_health(cx: &Cx, health: &str) {
+    if let Err(error) = remember_health(cx, health) {
+        cx.ui.note("state", "the state", Status::Warning, Failure::of(&error).to_string());
+    }
+}
+
+/// Keeps the provider's health in the state for those who only want the last known one. A changing task that holds the
+/// lock writes the state itself, and this one does not wait for it.
+///
+/// # Errors
+/// When the state is broken or cannot be written.
+fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
+    let Ok(_lock) = cx.lock_now() else { return Ok(()) };
+    if cx.dry_run {
+        return Ok(());
+    }
+    let mut state = cx.fresh_state()?;
+    state.set("provider_status", health);
+    state.set("last_checked", rfc3339(SystemTime::now()));
+    cx.save_state(state)?;
+    Ok(())
+}
+
+/// Has Omni make a key for the provider `id` and stores it in `docker/.env`. `exists`: Omni knows the provider already.
+pub fn create_key<'a>(id: &'a str, exists: bool) -> Change<'a> {
+    let undo = match exists {
+        true => "nothing to undo: the provider stays, and its older keys stay valid".to_owned(),
+        false => format!("omnictl infraprovider delete {id}"),
+    };
+    let effect = "Omni makes it, stored as OMNI_INFRA_PROVIDER_KEY in docker/.env";
+    Change::new("create", format!("a key for the provider {id}"), effect, undo, move |cx| {
+        let key = new_key(&Omnictl::find(cx)?, id, exists)?;
+        key::check_provider_key(key.expose(), id, "as Omni made it", SystemTime::now())?;
+        write_env_key(cx, "OMNI_INFRA_PROVIDER_KEY", &key, "made by Omni, stored in docker/.env")
+    })
+}
+
+/// A key for the provider `id`, whatever is there of it: `infraprovider create` makes first the provider and then its
+/// account, so that one may be there without the other (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
+fn new_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret, Failure> {
+    let made = match exists {
+        true => omnictl.renew_provider_key(id),
+        false => match omnictl.create_provider(id) {
+            Err(failure) if overtaken(&failure) => omnictl.renew_provider_key(id),
+            other => return other,
+        },
+    };
+    match made {
+        Err(failure) if failure.code == Code::NotFound => match omnictl.create_provider_account(id) {
+            Err(failure) if overtaken(&failure) => omnictl.renew_provider_key(id),
+            other => other,
+        },
+        other => other,
+    }
+}
+
+/// Waits until Omni hears from the provider, or, where Omni cannot be asked, until it has started and stays up.
+///
+/// # Errors
+/// [`Code::Timeout`], or what the provider's log says.
+pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&Value>) -> anyhow::Result<()> {
+    let limit = cx.limit(REGISTRATION);
+    match omnictl {
+        Some(omnictl) => cx.ui.step("registration", format!("the provider `{id}` registers with Omni"), || {
+            wait_for_registration(cx, omnictl, id, before, limit)
+        }),
+        None => {
+            cx.ui.step("registration", format!("the provider `{id}` starts and stays up"), || wait_for_start(cx, limit))
+        }
+    }
+}
+
+/// Whether Omni has a connected provider, if it can be asked.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn is_well(cx: &Cx, id: &str) -> anyhow::Result<bool> {
+    match Omnictl::find(cx) {
+        Ok(omnictl) => Ok(registration(cx, &omnictl, id)?.is_some_and(|health| health.well())),
+        Err(_) => Ok(true),
+    }
+}
+
+/// From a recreated container to the first heartbeat takes seconds; pulling its image may have taken longer, before.
+const REGISTRATION: Duration = Duration::from_secs(120);
+
+/// Writes `docker/config.yaml` from its example, with this login to Proxmox.
+///
+/// # Errors
+/// When the example is gone, or has no place for the login.
+pub fn create_config<'a>(cx: &Cx, proxmox: &Proxmox, token: &Token) -> Result<Change<'a>, Failure> {
+    let example = cx.read(&cx.paths.config_example(), "restore it from the repository")?;
+    let (example, url) = (String::from_utf8_lossy(&example), config::with_api_path(&proxmox.url));
+    let filled = config::fill(&example, &url, &token.id, &token.secret, proxmox.insecure)?;
+    let file = (cx.paths.config(), "docker/config.yaml");
+    let effect = format!("the provider reaches Proxmox as {}", token.id);
+    Ok(project_files::write("create", file, (Secret::plain(filled), files::PRIVATE), effect, "remove the file"))
+}

@@ -1,0 +1,210 @@
+//! What `provider-setup` works with: from flags, environment, files and, on a terminal, from the operator.
+
+use std::time::{Duration, SystemTime};
+
+use crate::cli::ProviderSetup;
+use crate::flow::proxmox;
+use check::values;
+use domain::failure::{Code, Failure, Missing};
+use domain::secret::Secret;
+use domain::spec::config::{self, ProviderConfig};
+use domain::spec::{key, name};
+use domain::words::count;
+use runtime::answers::Answers;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::settings::Lookup;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::{Login, Proxmox, Token};
+use runtime::ui::Done;
+
+/// What the task works with, once everything is known.
+pub struct ProviderInputs {
+    pub id: String,
+    pub omni: String,
+    pub proxmox: Proxmox,
+    /// Whether `docker/config.yaml` is there already.
+    pub configured: bool,
+    pub ca_file: Option<String>,
+}
+
+/// Where the provider's key comes from.
+pub enum ProviderKey {
+    /// It is in `docker/.env`.
+    Stored,
+    /// It was given, and must be stored.
+    Given(Secret),
+    /// Omni makes it; the provider may exist there already.
+    Made { exists: bool },
+}
+
+/// All values, from flags, environment, files and, on a terminal, from the operator.
+pub fn gather(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<ProviderInputs> {
+    let id = cx.settings.provider_id(args.provider_id.as_deref());
+    name::check("provider", &id.value)?;
+    let answers = Answers::of(cx);
+    let omni = match cx.settings.omni_endpoint(args.omni_endpoint.as_deref()) {
+        Some(found) => omni_address(&found.value)?,
+        None => {
+            let missing = missing("the address of Omni", "--omni-endpoint", "OMNI_ENDPOINT");
+            answers.ask("OMNI_ENDPOINT", "Address of Omni (https://…)", None, missing, omni_address)?
+        }
+    };
+    let ca_file = cx.settings.ca_file(args.ca_file.as_deref()).map(|found| found.value);
+    let (proxmox, configured) = match files::read_text_if_there(&cx.paths.config())? {
+        Some(text) => (configured_proxmox(args, cx, &text)?, true),
+        None => (given_proxmox(args, cx, &answers, ca_file.clone())?, false),
+    };
+    Ok(ProviderInputs { id: id.value, omni, proxmox, configured, ca_file })
+}
+
+fn missing(name: &str, flag: &str, env: &str) -> Missing {
+    Missing { env: Some(env.to_owned()), ..Missing::flag(name, flag) }
+}
+
+/// Refuses an address with a login in it, which is shown to everyone and kept in the state.
+fn without_login(address: &str, example: &str) -> Result<(), Failure> {
+    match config::login_in(address) {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(Code::Usage, "there is a login in the address")
+            .cause("an address is shown to everyone, and kept in the state")
+            .hint(format!("write it as {example}"))),
+    }
+}
+
+/// The address of Omni, whose scheme may be left out.
+fn omni_address(text: &str) -> Result<String, Failure> {
+    without_login(text, "https://omni.example.ts.net")?;
+    values::https_address(text, None).map_err(|why| {
+        Failure::new(Code::Usage, format!("the address of Omni {text:?} {why}"))
+            .cause("Omni and its provider speak TLS, at the name of Omni alone")
+            .hint("write it as https://OMNI_DOMAIN; --omni-endpoint or OMNI_ENDPOINT takes it")
+    })
+}
+
+/// The address of Proxmox without `/api2/json`; scheme and port may be left out.
+fn proxmox_address(text: &str) -> Result<String, Failure> {
+    without_login(text, "https://pve.example.com:8006")?;
+    let address = config::without_api_path(text);
+    if address.starts_with("http://") {
+        return Ok(address.to_owned());
+    }
+    values::https_address(address, Some(8006)).map_err(|why| {
+        Failure::new(Code::Usage, format!("the address of Proxmox {text:?} {why}"))
+            .hint("write it as https://PROXMOX_HOST:8006; --proxmox-url or PROXMOX_VE_ENDPOINT takes it")
+    })
+}
+
+/// Proxmox as `docker/config.yaml` reaches it. The file is the provider's truth: what is asked for differently is refused.
+fn configured_proxmox(args: &ProviderSetup, cx: &Cx, text: &str) -> anyhow::Result<Proxmox> {
+    let shown = cx.paths.show(&cx.paths.config());
+    let found = ProviderConfig::parse(&shown, text)?;
+    let proxmox = proxmox::proxmox_of(cx, &found)?;
+    proxmox.encrypted(cx)?;
+    proxmox::report_conflicts(cx, &proxmox);
+    if let Some(asked) = args.proxmox_url.as_deref().map(config::without_api_path).filter(|asked| *asked != proxmox.url)
+    {
+        return Err(Failure::new(
+            Code::Conflict,
+            format!("{shown} reaches Proxmox at {}, not at {asked}", proxmox.url),
+        )
+        .cause("the file exists and is never overwritten: it may hold your own changes")
+        .hint(format!("change `url` in {shown}, or move the file away and run this again"))
+        .into());
+    }
+    Ok(proxmox)
+}
+
+/// Proxmox as flags, environment or the operator give it, to be written into `docker/config.yaml`.
+fn given_proxmox(
+    args: &ProviderSetup,
+    cx: &Cx,
+    answers: &Answers<'_>,
+    ca_file: Option<String>,
+) -> anyhow::Result<Proxmox> {
+    let endpoint = cx.settings.proxmox_endpoint(args.proxmox_url.as_deref());
+    let origin = endpoint.as_ref().map_or("the address".to_owned(), |found| found.origin.to_string());
+    let endpoint = endpoint.map(|found| found.value);
+    let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
+    let token_missing = Missing::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN");
+    let url_missing = missing("the address of Proxmox", "--proxmox-url", "PROXMOX_VE_ENDPOINT");
+    if !cx.ask.interactive() {
+        Missing::check([(endpoint.is_none(), url_missing.clone()), (token.is_none(), token_missing.clone())])?;
+    }
+    let url = match endpoint {
+        Some(url) => proxmox_address(&url)?,
+        None => {
+            let question = "Address of Proxmox (https://…:8006)";
+            let url = answers.ask("PROXMOX_VE_ENDPOINT", question, None, url_missing, proxmox_address)?;
+            cx.ui.say(&format!("  Proxmox is asked at {}", config::with_api_path(&url)));
+            url
+        }
+    };
+    let token = match token {
+        Some(found) => Token::parse(found.value.expose(), &found.origin.to_string())?,
+        None => {
+            let question = "Proxmox API token (user@realm!name=secret)";
+            let check = |text: &str| Token::parse(text, "as typed");
+            answers.ask_secret("PROXMOX_VE_API_TOKEN", question, token_missing, check)?
+        }
+    };
+    let login = Login::Token(token);
+    let proxmox = Proxmox::new(url, origin, login, ca_file).insecure(args.insecure_skip_tls_verify);
+    proxmox.encrypted(cx)?;
+    Ok(proxmox)
+}
+
+/// The key that there is or that Omni can make; `None` when only the operator can help.
+pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<ProviderKey>>> {
+    let now = SystemTime::now();
+    let lookup = Lookup { env: Some("OMNI_INFRA_PROVIDER_KEY"), ..Lookup::default() };
+    if let Some(found) = cx.settings.find(lookup) {
+        let info = key::check_provider_key(&found.value, id, &found.origin.to_string(), now)?;
+        let left = info
+            .left(now)
+            .map_or("no limit".to_owned(), |left| format!("{} left", count((left.as_secs() / 86_400) as usize, "day")));
+        let stored = cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY") == Some(found.value.as_str());
+        let detail = format!("of {}, {left}, from {}", info.name, found.origin);
+        let key = if stored { ProviderKey::Stored } else { ProviderKey::Given(Secret::new(found.value)) };
+        return Ok(match info.left(now) {
+            Some(left) if left < Duration::from_secs(30 * 86_400) => Done::warning(Some(key), detail),
+            _ => Done::ok(Some(key), detail),
+        });
+    }
+    match Omnictl::find(cx) {
+        Ok(omnictl) => {
+            let exists = omnictl.get("infraproviders", id)?.is_some();
+            let detail = if exists {
+                "none yet; Omni knows the provider and can make one"
+            } else {
+                "none yet; Omni can make one"
+            };
+            Ok(Done::ok(Some(ProviderKey::Made { exists }), detail))
+        }
+        Err(failure) if matches!(failure.code, Code::MissingInput | Code::Prerequisite) => {
+            Ok(Done::warning(None, format!("none yet, and Omni cannot be asked: {}", failure.message)))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// The key from the operator, who finds it in Omni.
+pub fn ask_for_key(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKey> {
+    let missing = Missing::secret("the provider's key", "OMNI_INFRA_PROVIDER_KEY");
+    let page = format!("{}/settings/infraproviders", inputs.omni);
+    cx.ui.say(&format!("  Omni makes the key of the provider `{}` at {page}", inputs.id));
+    let check = |text: &str| {
+        key::check_provider_key(text, &inputs.id, "as typed", SystemTime::now()).map(|_| Secret::new(text))
+    };
+    let asked = Answers::of(cx).ask_secret("OMNI_INFRA_PROVIDER_KEY", "Key of the provider", missing, check);
+    let typed = asked.map_err(|failure| {
+        if failure.code == Code::MissingInput {
+            failure.hint(format!(
+                "make it at {page} and put it into docker/.env as OMNI_INFRA_PROVIDER_KEY; or log in as an admin (OMNI_SERVICE_ACCOUNT_KEY) and this task has Omni make it"
+            ))
+        } else {
+            failure
+        }
+    })?;
+    Ok(ProviderKey::Given(typed))
+}

@@ -1,0 +1,384 @@
+//! Proxmox as the provider reaches it: its login, and what it has: nodes, storages, bridges and guests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use check::capacity::provider::Provider;
+use check::placeholder;
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure, Missing};
+use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
+use domain::status::proxmox as status;
+use domain::status::proxmox::{Inventory, Node, Seen, Storage};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::settings::Origin;
+use runtime::tool::proxmox::{self, Proxmox, Token};
+use runtime::ui::{Check, Done, Status};
+
+/// Proxmox as the provider logs in to it.
+pub struct Login {
+    pub proxmox: Proxmox,
+    /// Where the login was found.
+    pub origin: String,
+}
+
+/// The login in `docker/config.yaml`, which is the provider's own; without that file PROXMOX_VE_ENDPOINT with
+/// PROXMOX_VE_API_TOKEN. Where both are there and differ, a step says which one counts.
+///
+/// # Errors
+/// [`Code::MissingInput`] when there is neither; those of [`proxmox_of`].
+pub fn login(cx: &Cx) -> Result<Login, Failure> {
+    let shown = cx.paths.show(&cx.paths.config());
+    if let Some(proxmox) = in_config(cx)? {
+        report_conflicts(cx, &proxmox);
+        return Ok(Login { proxmox, origin: shown });
+    }
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
+    let endpoint = cx.settings.proxmox_endpoint(None);
+    let (Some(endpoint), Some(found)) = (&endpoint, &token) else {
+        let absent = Missing::absent([
+            (endpoint.is_none(), Missing::env("the address of Proxmox", "PROXMOX_VE_ENDPOINT")),
+            (token.is_none(), Missing::secret("the Proxmox API token", "PROXMOX_VE_API_TOKEN")),
+        ]);
+        let cause = format!("there is no {shown}, and the environment does not name it either");
+        return Err(Failure::missing(absent).cause(cause).next("cargo xtask provider-setup"));
+    };
+    let token = Token::parse(found.value.expose(), &found.origin.to_string())?;
+    let proxmox =
+        Proxmox::new(endpoint.value.clone(), endpoint.origin.to_string(), proxmox::Login::Token(token), ca_file);
+    Ok(Login { proxmox, origin: found.origin.to_string() })
+}
+
+/// Proxmox with the login of `docker/config.yaml`, the provider's own.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when there is no such file; those of [`proxmox_of`].
+pub fn configured(cx: &Cx) -> Result<Proxmox, Failure> {
+    in_config(cx)?.ok_or_else(|| {
+        Failure::new(Code::Prerequisite, format!("`{}` does not exist", cx.paths.show(&cx.paths.config())))
+            .cause("the provider is not set up")
+            .next("cargo xtask provider-setup")
+    })
+}
+
+fn in_config(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
+    let path = cx.paths.config();
+    let Some(text) = files::read_text_if_there(&path)? else { return Ok(None) };
+    Ok(Some(proxmox_of(cx, &ProviderConfig::parse(&cx.paths.show(&path), &text)?)?))
+}
+
+/// Proxmox as the provider reaches it.
+///
+/// # Errors
+/// [`Code::Invalid`] for a configuration with which the provider would fail later, and say less.
+pub fn proxmox_of(cx: &Cx, config: &ProviderConfig) -> Result<Proxmox, Failure> {
+    let shown = cx.paths.show(&cx.paths.config());
+    let wrong = |what: String| Failure::new(Code::Invalid, format!("{shown}: {what}"));
+    if login_in(&config.url).is_some() {
+        return Err(wrong("`url` has a login in it".to_owned())
+            .cause("an address is shown to everyone, and kept in the state")
+            .hint("url: https://HOST:8006/api2/json, and the login as tokenID and tokenSecret"));
+    }
+    let host = config.url.split_once("://").map_or(config.url.as_str(), |(_, rest)| rest);
+    let token_id = if let Auth::Token { id, .. } = &config.auth { id.as_str() } else { "" };
+    for (key, value) in [("url", host), ("tokenID", token_id)] {
+        if placeholder::is_placeholder(value) {
+            return Err(wrong(format!("`{key}` looks like a placeholder: {value}"))
+                .cause("the provider takes it as it is")
+                .hint("write the value of your Proxmox, or let `cargo xtask provider-setup` write the file"));
+        }
+    }
+    if let Auth::Token { secret, .. } = &config.auth
+        && placeholder::is_placeholder(secret.expose())
+    {
+        return Err(wrong("`tokenSecret` looks like a placeholder".to_owned())
+            .cause("the provider takes it as it is")
+            .hint("make a token with `pveum user token add USER@REALM NAME --privsep 0` and write its secret"));
+    }
+    if !config.url.ends_with("/api2/json") {
+        return Err(wrong(format!("`url` is {:?}", config.url))
+            .cause("the provider appends paths to it, so it must end in /api2/json, without a slash after it")
+            .hint(format!("url: {}/api2/json", without_api_path(&config.url))));
+    }
+    let login = match &config.auth {
+        Auth::Token { id, .. } if !id.contains('!') || !id.contains('@') => {
+            return Err(wrong(format!("`tokenID` is {id:?}")).hint("it looks like user@realm!name"));
+        }
+        Auth::Token { id, secret } => proxmox::Login::Token(Token { id: id.clone(), secret: secret.clone() }),
+        Auth::Password { user, realm, password } => {
+            let (provider, origin) = provider_version(cx, None)?;
+            // go-proxmox v0.4.1, with which v0.1.0 was built, logs in again before the ticket ends.
+            if provider == Provider::Untagged {
+                return Err(wrong(format!("it logs in as {user} with a password"))
+                    .cause(format!("the login's ticket is valid for two hours, and provider {provider} ({origin}) never renews it; after that every call is refused"))
+                    .hint("run provider v0.1.0 or later, or make a token (`pveum user token add USER@REALM provider --privsep 0`) and write tokenID and tokenSecret instead"));
+            }
+            if realm.is_empty() && !user.contains('@') {
+                return Err(wrong(format!("`username` is {user:?}, and there is no `realm`"))
+                    .cause("Proxmox knows a user by name and realm")
+                    .hint(format!("add `realm: pam` for a user of the Proxmox host, `realm: pve` for one of Proxmox alone; or write {user}@REALM")));
+            }
+            proxmox::Login::Password { user: user.clone(), realm: realm.clone(), password: password.clone() }
+        }
+        Auth::None => {
+            return Err(wrong("there is no login in it".to_owned())
+                .cause("the provider starts without complaint and is then refused by every call; the keys are tokenID and tokenSecret, in this spelling")
+                .hint("compare it with docker/config.yaml.example"));
+        }
+    };
+    let url = without_api_path(&config.url).to_owned();
+    let ca_file = cx.settings.ca_file(None).map(|found| found.value);
+    let origin = format!("`url` in {shown}");
+    Ok(Proxmox::new(url, origin, login, ca_file).insecure(config.insecure_skip_verify))
+}
+
+/// What to say about a login with a password, which works and is not the best way.
+pub fn by_password(login: &proxmox::Login) -> Option<String> {
+    matches!(login, proxmox::Login::Password { .. }).then(|| {
+        format!("{} logs in with a password: an API token can be limited, replaced and revoked by itself", login.user())
+    })
+}
+
+/// What the environment and `docker/.env` say otherwise than `docker/config.yaml`, which counts.
+pub fn conflicts(cx: &Cx, proxmox: &Proxmox) -> Vec<String> {
+    let mut found = Vec::new();
+    let from_environment = |origin: &Origin| matches!(origin, Origin::Environment(_) | Origin::EnvFile(_));
+    if let Some(other) =
+        cx.settings.proxmox_endpoint(None).filter(|other| from_environment(&other.origin) && other.value != proxmox.url)
+    {
+        found.push(format!("{} is {}, not {}", other.origin, other.value, proxmox.url));
+    }
+    if let Some(other) = cx.settings.secret("PROXMOX_VE_API_TOKEN") {
+        let token = Token::parse(other.value.expose(), "").ok().map(proxmox::Login::Token);
+        match token {
+            Some(token) if token == proxmox.login => {}
+            Some(token) if token.id() == proxmox.login.id() => {
+                found.push(format!("{} has another secret for {}", other.origin, token.id()));
+            }
+            Some(token) => {
+                found.push(format!("{} is for {}, not for {}", other.origin, token.id(), proxmox.login.id()))
+            }
+            None => found.push(format!("{} is not a token", other.origin)),
+        }
+    }
+    found
+}
+
+/// A step that says which login counts where two differ.
+pub fn report_conflicts(cx: &Cx, proxmox: &Proxmox) {
+    let found = conflicts(cx, proxmox);
+    if !found.is_empty() {
+        let title = format!("{} counts, not the environment", cx.paths.show(&cx.paths.config()));
+        cx.ui.note("login", title, Status::Warning, found.join("; "));
+    }
+}
+
+/// The release of the provider that counts, and who says so: the flag, else the image in `docker/compose.yaml`, else the one
+/// that this kit pins.
+///
+/// # Errors
+/// When the compose file cannot be read.
+pub fn provider_version(cx: &Cx, flag: Option<Provider>) -> Result<(Provider, &'static str), Failure> {
+    if let Some(given) = flag {
+        return Ok((given, "--provider-version"));
+    }
+    let compose = files::read_text_if_there(&cx.paths.compose())?;
+    Ok(match compose.as_deref().and_then(Provider::of_compose) {
+        Some(found) => (found, "docker/compose.yaml"),
+        None => (Provider::V0_2, "the default"),
+    })
+}
+
+/// Nodes with what they have. What the login may not see is unknown in the result, with the reason.
+///
+/// # Errors
+/// When Proxmox does not answer, refuses the login, or the task is interrupted.
+pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
+    let proxmox = &login.proxmox;
+    let version = cx.ui.step("proxmox", "Proxmox answers", || {
+        let version = proxmox.version(cx)?;
+        let detail = format!("{}, version {version}, as {} ({})", proxmox.url, proxmox.login.id(), login.origin);
+        Ok(match by_password(&proxmox.login) {
+            Some(advice) => Done::warning(version, format!("{detail}: {advice}")),
+            None => Done::ok(version, detail),
+        })
+    })?;
+    let nodes = cx.ui.step("nodes", "its nodes", || {
+        let nodes = list_nodes(cx, proxmox)?;
+        let offline: Vec<String> = nodes.iter().filter(|node| !node.online()).map(|node| node.name.clone()).collect();
+        let detail = format!("{} of {} online", nodes.len() - offline.len(), nodes.len());
+        if offline.is_empty() {
+            return Ok(Done::ok(nodes, detail));
+        }
+        Ok(Done::warning(nodes, format!("{detail}; not {}", offline.join(", "))))
+    })?;
+    let checks = nodes.into_iter().map(|node| {
+        Check::new("node", format!("node {}", node.name), move || {
+            let node = ask_node(cx, proxmox, node)?;
+            let (unseen, detail) = (unseen(&node), counts(&node));
+            Ok(if unseen.is_empty() { Done::ok(node, detail) } else { Done::warning(node, unseen) })
+        })
+    });
+    let nodes = cx.ui.side_by_side("asking the nodes", checks.collect()).into_iter().collect::<Result<_, _>>()?;
+    Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
+}
+
+/// The same without a step, for a check of another task.
+///
+/// # Errors
+/// As [`observe`].
+pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
+    let nodes = list_nodes(cx, proxmox)?;
+    let ask = |node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };
+    let nodes = run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<_, _>>()?;
+    let (taken_at, version) = (rfc3339(SystemTime::now()), String::new());
+    Ok(Inventory { taken_at, endpoint: proxmox.url.clone(), version, nodes })
+}
+
+/// The nodes with their storages: from `GET /storage` and `GET /cluster/resources?type=storage` where those show them all,
+/// else from a call a node.
+///
+/// # Errors
+/// Only when the task is interrupted: what a node does not tell is unknown.
+pub fn with_storages(
+    cx: &Cx,
+    proxmox: &Proxmox,
+    nodes: Vec<Node>,
+    config: &Value,
+    resources: &Value,
+) -> Result<Vec<Node>, Failure> {
+    let mut known = status::storages_by_node(config, resources);
+    let ask = |mut node: Node| -> Job<'_, Result<Node, Failure>> {
+        let found = known.as_mut().map(|known| known.remove(&node.name).unwrap_or_default());
+        Box::new(move || {
+            if !node.online() {
+                return Ok(node);
+            }
+            node.storages = match found {
+                Some(found) => Seen::Known(found),
+                None => {
+                    let (purpose, path) =
+                        (format!("asking {} for its storages", node.name), format!("/nodes/{}/storage", node.name));
+                    parsed(proxmox.get(cx, &purpose, &path), |data| status::storages(&node.name, data))?
+                }
+            };
+            Ok(node)
+        })
+    };
+    run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect()
+}
+
+fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
+    let data = proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?;
+    status::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
+}
+
+/// Asks one node for what it has, all at once.
+///
+/// # Errors
+/// Only when the task is interrupted: what a node does not tell is unknown.
+fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure> {
+    if !node.online() {
+        return Ok(node);
+    }
+    let name = node.name.clone();
+    let ask = |(what, path): (&'static str, &'static str)| -> Job<'_, Result<Value, Failure>> {
+        let (purpose, path) = (format!("asking {name} for its {what}"), format!("/nodes/{name}/{path}"));
+        Box::new(move || proxmox.get(cx, &purpose, &path))
+    };
+    let questions = [("storages", "storage"), ("bridges", "network?type=any_bridge"), ("guests", "qemu")];
+    let mut answers = run_all(questions.into_iter().map(ask).collect(), ALL).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Value::Null));
+    node.storages = parsed(next(), |data| status::storages(&name, data))?;
+    node.bridges = parsed(next(), status::bridges)?;
+    node.vms = parsed(next(), status::vms)?;
+    Ok(node)
+}
+
+fn parsed<T>(
+    answer: Result<Value, Failure>,
+    read: impl FnOnce(&Value) -> Result<T, String>,
+) -> Result<Seen<T>, Failure> {
+    match answer {
+        Ok(data) => Ok(read(&data).into()),
+        Err(failure) if failure.code == Code::Interrupted => Err(failure),
+        Err(failure) => Ok(Seen::Unknown(failure.to_string())),
+    }
+}
+
+/// What could not be seen of a node that is online.
+fn unseen(node: &Node) -> String {
+    if !node.online() {
+        return format!("it is {}", node.status);
+    }
+    let parts = [
+        ("figures", node.figures.why()),
+        ("storages", node.storages.why()),
+        ("bridges", node.bridges.why()),
+        ("guests", node.vms.why()),
+    ];
+    let unseen = parts.iter().filter_map(|(part, why)| Some(format!("{part} not seen: {}", (*why)?)));
+    unseen.collect::<Vec<_>>().join("; ")
+}
+
+fn counts(node: &Node) -> String {
+    let count = |known: Option<usize>, one: &str| match known {
+        Some(number) => count(number, one),
+        None => format!("{one}s not seen"),
+    };
+    [
+        count(node.storages.known().map(Vec::len), "storage"),
+        count(node.bridges.known().map(Vec::len), "bridge"),
+        count(node.vms.known().map(Vec::len), "VM"),
+    ]
+    .join(", ")
+}
+
+/// Reads a saved inventory.
+///
+/// # Errors
+/// [`Code::NotFound`] and [`Code::Invalid`] with the way to make one.
+pub fn saved(file: &Path) -> Result<Inventory, Failure> {
+    let shown = file.display();
+    let command = format!("cargo xtask proxmox-inventory --save {shown}");
+    let text = files::read_text_if_there(file)?
+        .ok_or_else(|| Failure::new(Code::NotFound, format!("`{shown}` does not exist")).next(command.as_str()))?;
+    Inventory::parse(&text).map_err(|why| {
+        Failure::new(Code::Invalid, format!("`{shown}` is not an inventory")).cause(why).next(command.as_str())
+    })
+}
+
+/// What an operator should know before machines are made; what is the same on several nodes is said once.
+pub fn warnings(inventory: &Inventory) -> Vec<String> {
+    // The words before and after the nodes' names.
+    let mut found: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for node in inventory.nodes.iter().filter(|node| node.online() && node.storages.known().is_some()) {
+        let iso = node.iso_storages();
+        let names: Vec<&str> = iso.iter().map(|storage| storage.name.as_str()).collect();
+        let mut say =
+            |before: String, after: &str| found.entry((before, after.to_owned())).or_default().push(&node.name);
+        match names.as_slice() {
+            [] => say(
+                "no storage for ISO images is seen on ".into(),
+                ": Talos cannot be downloaded there; give one the content `iso`, or let the login see it",
+            ),
+            [_] => {}
+            many => say(
+                format!("{} all take ISO images on ", many.join(" and ")),
+                ": the provider picks one at random each time; let its login see one alone",
+            ),
+        }
+        let lost = |storage: &&Storage| storage.enabled && !storage.active;
+        for storage in node.storages.known().into_iter().flatten().filter(lost) {
+            say(format!("storage {} is enabled and not reachable on ", storage.name), "");
+        }
+    }
+    found.into_iter().map(|((before, after), nodes)| format!("{before}{}{after}", nodes.join(", "))).collect()
+}

@@ -1,0 +1,147 @@
+//! A rehearsal: a lab with a project of its own, and tasks run in it as separate processes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use xshell::cmd;
+
+use crate::cli::Rehearse;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::secret;
+use domain::spec::env::EnvFile;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::proc::{self, Job};
+use runtime::settings::environment;
+use runtime::tool::lab::{self, Options, Ready};
+use runtime::ui::{Done, Status, millis};
+
+/// What its scratch directory is called.
+pub const SCRATCH: &str = "rehearsal";
+
+/// A running lab with its scratch directory; both go when the value does.
+pub struct Lab {
+    pub dir: PathBuf,
+    child: Child,
+    ready: Ready,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // The lab ends when its standard input does.
+        drop(self.child.stdin.take());
+        lab::reap(&mut self.child, Duration::from_secs(5));
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// How one task went.
+pub struct TaskRun {
+    pub line: String,
+    pub elapsed: Duration,
+    pub code: Option<i32>,
+    pub document: Value,
+}
+
+impl TaskRun {
+    pub fn json(&self) -> Value {
+        json!({ "task": self.line, "elapsed_ms": self.elapsed.as_millis() as u64, "document": self.document })
+    }
+}
+
+pub fn planned(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {
+    let mut plan = Vec::new();
+    for words in tasks {
+        let line = format!("cargo xtask {}", words.join(" "));
+        cx.ui.note("rehearse", &line, Status::Planned, "against the lab, in a scratch copy");
+        plan.push(json!({ "verb": "run", "object": line, "effect": "against the lab, in a scratch copy", "undo": "it is removed at the end" }));
+    }
+    Outcome::pending("the rehearsal would run these tasks; nothing changed").with(json!({ "plan": plan }))
+}
+
+/// Starts the lab and makes its project.
+///
+/// # Errors
+/// When either fails; then nothing stays.
+pub fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<(Lab, PathBuf)> {
+    let lab = cx.ui.step("lab", "the lab is up", || {
+        let dir = cx.paths.scratch(SCRATCH);
+        let options = Options { clock: args.clock, faults: args.fault.clone(), ..Options::default() };
+        let started = lab::start(program, &dir, &options, true);
+        let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
+        let detail = format!("Proxmox {}, Omni {}, clock {}", ready.proxmox_url, ready.omni_endpoint, args.clock);
+        Ok(Done::changed(Lab { dir, child, ready }, detail))
+    })?;
+    let project = lab.dir.join("project");
+    lab::make_project(&cx.paths, &project, &lab.ready)?;
+    Ok((lab, project))
+}
+
+/// Runs one task that must succeed.
+pub fn task(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
+    let ran = play(cx, lab, project, words)?;
+    if ran.code != Some(0) {
+        return Err(stopped(&ran.line, ran.code, ran.document).into());
+    }
+    cx.ui.note(&words[0], ran.line.clone(), Status::Ok, millis(ran.elapsed.as_millis() as u64));
+    Ok(ran)
+}
+
+/// One task, whatever it comes to: this very program, as a process of its own, with nothing but PATH, endpoints and files
+/// different.
+pub fn play(cx: &Cx, lab: &Lab, project: &Path, words: &[String]) -> anyhow::Result<TaskRun> {
+    let shown: Vec<String> =
+        words.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { word.clone() }).collect();
+    let line = format!("cargo xtask {}", shown.join(" "));
+    let begun = Instant::now();
+    let program = std::env::current_exe()?;
+    // In the project, so that what a task advises names no directory.
+    let shell = proc::shell()?;
+    shell.change_dir(project);
+    let json = cx.ui.json().then_some("--json");
+    let limit = cx.limit(Duration::from_secs(120));
+    // A task that brings a limit of its own keeps it.
+    let own = words.iter().any(|word| word == "--timeout");
+    let timeout: &[String] = if own { &[] } else { &["--timeout".to_owned(), format!("{}s", limit.as_secs())] };
+    let cmd = cmd!(shell, "{program} {words...} --yes --non-interactive {timeout...} --color never {json...}");
+    let mut job = Job::new(format!("rehearsing {}", words[0]), cmd).deadline(limit + Duration::from_secs(30));
+    let env_file = files::read_text_if_there(&lab.ready.env_file)?.unwrap_or_default();
+    let env = EnvFile::parse("the lab's env file", &env_file)?;
+    for key in env.keys() {
+        let value = env.get(key).unwrap_or_default();
+        if key.ends_with("KEY") || key.ends_with("TOKEN") {
+            secret::hide(value);
+        }
+        // The lab's own file ends in `:$PATH`, for a shell.
+        let value = value.replace("$PATH", &environment("PATH").unwrap_or_default());
+        job = job.env(key, value);
+    }
+    // omnictl keeps files under HOME: not under the operator's.
+    job = job.env("HOME", lab.dir.join("home")).env("XDG_STATE_HOME", lab.dir.join("home/.local/state"));
+    fs::create_dir_all(lab.dir.join("home"))?;
+    cx.ui.say(&format!("\n$ {line}"));
+    let (ended, document) = if cx.ui.json() {
+        let ended = cx.proc.run(job)?;
+        let document = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
+        (ended, document)
+    } else {
+        (cx.proc.follow(job, |text| cx.ui.say(text))?, Value::Null)
+    };
+    if proc::interrupted() {
+        return Err(proc::interruption(&format!("rehearsing {}", words[0])).into());
+    }
+    Ok(TaskRun { line, elapsed: begun.elapsed(), code: ended.status.code(), document })
+}
+
+/// The failure of a rehearsal whose task failed: what the task said is above, or inside.
+fn stopped(line: &str, code: Option<i32>, document: Value) -> Failure {
+    let code = code.map_or("was killed".to_owned(), |code| format!("exited with {code}"));
+    let said = document["error"]["message"].as_str().unwrap_or("what it said stands above").to_owned();
+    Failure::new(Code::Failed, format!("the rehearsal stopped: `{line}` {code}"))
+        .cause(said)
+        .with(json!({ "stopped_at": document }))
+}

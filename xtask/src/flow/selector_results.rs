@@ -1,0 +1,259 @@
+//! What became of selectors on storages: matches, and what would go wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::flow::storages::StorageOnNode;
+use check::convert;
+use domain::failure::{Code, Failure};
+use domain::nearest::nearest;
+use runtime::proc::quote;
+use selector::{CompileError, EvalError, Program};
+
+/// Storages that one warning names.
+const NAMED: usize = 5;
+
+/// Names of storages that a failure lists.
+const SHOWN_NAMES: usize = 20;
+
+pub const GIB: u64 = 1 << 30;
+
+/// A selector to test.
+#[derive(Debug)]
+pub struct Subject {
+    /// Which disk of a class it is for; empty for an expression from the command line.
+    pub disk: String,
+    pub selector: String,
+    pub size_gib: Option<u64>,
+}
+
+/// A selector with what became of it.
+pub struct Tested<'a> {
+    pub subject: &'a Subject,
+    /// For each storage, in their order.
+    pub results: Result<Vec<Result<bool, EvalError>>, CompileError>,
+    pub program: Option<Program>,
+}
+
+impl Tested<'_> {
+    /// How many storages match.
+    pub fn matches(&self) -> usize {
+        let results = self.results.as_ref().map_or(&[][..], Vec::as_slice);
+        results.iter().filter(|result| **result == Ok(true)).count()
+    }
+}
+
+/// Something that would go wrong, or by chance.
+pub struct Warning {
+    pub kind: &'static str,
+    node: String,
+    storage: String,
+    pub message: String,
+}
+
+impl Warning {
+    pub fn data(&self) -> Value {
+        json!({ "kind": self.kind, "node": self.node, "storage": self.storage, "message": self.message })
+    }
+}
+
+/// A selector that no storage of any node matches: a machine of such a class is never created.
+pub fn matches_nothing(subject: &Subject, places: &[StorageOnNode], class: Option<&str>) -> Failure {
+    let what = match subject.disk.as_str() {
+        "" => "the selector matches no storage on any node".to_owned(),
+        disk => format!("the selector of {disk} matches no storage on any node"),
+    };
+    let names: BTreeSet<&str> = places.iter().map(|place| place.name.as_str()).collect();
+    let more = names.len().saturating_sub(SHOWN_NAMES);
+    let mut shown: Vec<String> = names.iter().take(SHOWN_NAMES).map(|name| (*name).to_owned()).collect();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    let again = match class {
+        Some(class) => format!("cargo xtask selector-test --class {}", quote(class)),
+        None => "cargo xtask selector-test 'name == \"STORAGE\"'".to_owned(),
+    };
+    // A saved list does not say what a storage holds; Proxmox does, of those that the login may see.
+    let unseen = match places.iter().any(|place| place.images.is_some()) {
+        true => "; a storage that the login may not see is not listed (`cargo xtask proxmox-audit`)",
+        false => "",
+    };
+    let near = quoted_names(&subject.selector).into_iter().find_map(|name| nearest(name, names.iter().copied()));
+    let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+    Failure::new(Code::Failed, what)
+        .cause(format!("the storages are: {}", shown.join(", ")))
+        .hint(format!("{near}select one of these names{unseen}"))
+        .next(again)
+}
+
+/// The texts in quotes of a selector.
+fn quoted_names(selector: &str) -> Vec<&str> {
+    selector.split(['"', '\'']).skip(1).step_by(2).filter(|name| !name.is_empty()).collect()
+}
+
+/// What would go wrong with one selector.
+pub fn warnings(tested: &Tested<'_>, places: &[StorageOnNode]) -> Vec<Warning> {
+    let Ok(results) = &tested.results else { return Vec::new() };
+    let disk = if tested.subject.disk.is_empty() { String::new() } else { format!("{}: ", tested.subject.disk) };
+    let mut found = Vec::new();
+    type Here<'a> = Vec<(&'a StorageOnNode, &'a Result<bool, EvalError>)>;
+    let mut of_node: BTreeMap<&str, Here<'_>> = BTreeMap::new();
+    for (place, result) in places.iter().zip(results) {
+        of_node.entry(&place.node).or_default().push((place, result));
+    }
+    for (node, storages) in &of_node {
+        let here = || storages.iter().copied();
+        let matching: Vec<&StorageOnNode> =
+            here().filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place).collect();
+        let mut warn = |kind, storage: &str, message: String| {
+            let message = format!("{disk}{message}");
+            found.push(Warning { kind, node: (*node).to_owned(), storage: storage.to_owned(), message });
+        };
+        if let Some((place, Err(error))) = here().find(|(_, result)| result.is_err()) {
+            let message = format!(
+                "`{}` fails on {}/{}: {error}; the provider gives up when it comes to it",
+                error.part, node, place.name
+            );
+            warn("eval-error", &place.name, message);
+        }
+        match matching.as_slice() {
+            [] => {
+                let message = format!("nothing matches on {node}: a machine that is placed there is never created");
+                warn("no-match", "", message);
+            }
+            [_] => {}
+            several => {
+                let names: Vec<&str> = several.iter().take(NAMED).map(|place| place.name.as_str()).collect();
+                let more = match several.len().saturating_sub(NAMED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let message = format!("{}{more} match on {node}: the provider picks one at random", names.join(", "));
+                warn("several-match", "", message);
+            }
+        }
+        for place in matching {
+            let name = &place.name;
+            if place.images == Some(false) {
+                warn("no-images", name, format!("{name} on {node} matches and does not hold VM images"));
+            }
+            if place.usable == Some(false) {
+                warn("disabled", name, format!("{name} on {node} matches and is disabled or not active"));
+            } else if let Some(size) = tested.subject.size_gib
+                && size.saturating_mul(GIB) > place.available_space
+            {
+                let free = place.available_space / GIB;
+                warn("too-small", name, format!("{name} on {node} has {free} GiB free, and the disk takes {size} GiB"));
+            }
+        }
+    }
+    found
+}
+
+pub fn describe(tested: &Tested<'_>) -> Value {
+    let Subject { disk, selector, size_gib } = tested.subject;
+    let error = tested.results.as_ref().err();
+    let error = error.map(|error| {
+        json!({ "line": error.at.line, "column": error.at.column, "message": error.message, "hint": error.hint })
+    });
+    json!({ "disk": disk, "selector": selector, "disk_gib": size_gib, "compiles": error.is_none(), "error": error })
+}
+
+fn verdict(result: &Result<bool, EvalError>) -> &'static str {
+    match result {
+        Ok(true) => "true",
+        Ok(false) => "false",
+        Err(_) => "eval-error",
+    }
+}
+
+/// The rows of the JSON document: `{storage, node, verdict, error}`, with `disk` for a class.
+pub fn rows(tested: &Tested<'_>, places: &[StorageOnNode]) -> Vec<Value> {
+    let row = |(at, place): (usize, &StorageOnNode)| {
+        let (verdict, error) = match &tested.results {
+            Ok(results) => match &results[at] {
+                Err(error) => ("eval-error", Value::from(error.to_string())),
+                result => (verdict(result), Value::Null),
+            },
+            Err(error) => ("compile-error", Value::from(error.to_string())),
+        };
+        let mut row = Map::new();
+        row.insert("storage".into(), place.name.as_str().into());
+        row.insert("node".into(), place.node.as_str().into());
+        row.insert("verdict".into(), verdict.into());
+        row.insert("error".into(), error);
+        if !tested.subject.disk.is_empty() {
+            row.insert("disk".into(), tested.subject.disk.as_str().into());
+        }
+        Value::Object(row)
+    };
+    places.iter().enumerate().map(row).collect()
+}
+
+/// A selector that does not compile.
+pub fn refused(subject: &Subject, error: &CompileError) -> Failure {
+    let what = match subject.disk.as_str() {
+        "" => "the selector does not compile".to_owned(),
+        disk => format!("the selector of {disk} does not compile"),
+    };
+    let arrow = |selector: &str| {
+        let line = selector.lines().nth(error.at.line.saturating_sub(1) as usize).unwrap_or_default();
+        format!("\n{line}\n{}^", " ".repeat(error.at.column.saturating_sub(1) as usize))
+    };
+    let hint = match convert::selector(&subject.selector) {
+        Some(Ok(new)) => format!("this is the older form; in the real one it is: {}", new.text),
+        Some(Err(why)) => why,
+        None => error.hint.clone().unwrap_or_else(|| {
+            "a selector is CEL over name, node, storageType and availableSpace, and yields a bool".to_owned()
+        }),
+    };
+    Failure::new(Code::Invalid, what).cause(format!("{error}{}", arrow(&subject.selector))).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use selector::Storage;
+
+    use super::*;
+
+    fn place(node: &str, name: &str, images: bool, usable: bool, gib: u64) -> StorageOnNode {
+        let (images, usable) = (Some(images), Some(usable));
+        let storage_type = "lvmthin".to_owned();
+        let (name, node) = (name.to_owned(), node.to_owned());
+        StorageOnNode { name, node, storage_type, available_space: gib * GIB, images, usable }
+    }
+
+    #[test]
+    fn every_way_in_which_a_selector_disappoints_is_named() {
+        let places = [
+            place("a", "fast", true, true, 100),
+            place("b", "fast", true, true, 10),
+            place("b", "fast2", false, true, 100),
+            place("c", "slow", true, true, 100),
+            place("d", "fast", true, false, 0),
+        ];
+        let subject = Subject {
+            disk: "disk".into(),
+            selector: "name.startsWith(\"fast\") || availableSpace / 0u > 1u".into(),
+            size_gib: Some(40),
+        };
+        let program = selector::compile(&subject.selector).unwrap();
+        let seen: Vec<Storage<'_>> = places.iter().map(StorageOnNode::as_selector_sees).collect();
+        let results = Ok(program.matches_all(&seen));
+        let found = warnings(&Tested { subject: &subject, results, program: Some(program) }, &places);
+        let found: Vec<(&str, &str, &str)> =
+            found.iter().map(|warning| (warning.kind, warning.node.as_str(), warning.storage.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("several-match", "b", ""),
+                ("too-small", "b", "fast"),
+                ("no-images", "b", "fast2"),
+                ("eval-error", "c", "slow"),
+                ("no-match", "c", ""),
+                ("disabled", "d", "fast"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! tsidp, asked from inside Omni's own network: the sidecar's.
+
+use check::oidc::{self, Discovery};
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::tool::compose::{Compose, SIDECAR};
+use runtime::tool::curl::{self, Request};
+
+/// The discovery document, asked from inside Omni's network.
+///
+/// # Errors
+/// [`Code::Unreachable`] with what stood in the way.
+pub fn discover(cx: &Cx, issuer: &str) -> Result<Discovery, Failure> {
+    Ok(oidc::discovery(&fetch(cx, true, &format!("{issuer}/.well-known/openid-configuration"))?, issuer))
+}
+
+/// What `url` answers, to the sidecar or to this host.
+pub fn fetch(cx: &Cx, inside: bool, url: &str) -> Result<String, Failure> {
+    if inside {
+        return in_sidecar(cx, &format!("asking {url} from the sidecar"), &["wget", "-q", "-T", "10", "-O", "-", url])
+            .map_err(|failure| explain(failure, url));
+    }
+    let reply = curl::fetch(cx, "asking tsidp", &Request::get(url)).map_err(|failure| {
+        failure.hint("this host need not be on the tailnet: start the stack, and the sidecar is asked instead (`cargo xtask stack-up`)")
+    })?;
+    if reply.status == 200 {
+        return Ok(reply.body);
+    }
+    Err(Failure::new(Code::Unreachable, format!("{url} answered {} {}", reply.status, reply.reason)))
+}
+
+/// Runs a program in the sidecar's container: it has a shell and wget, Omni's and the provider's images have neither.
+///
+/// # Errors
+/// [`Code::Failed`] with what the program said.
+pub fn in_sidecar(cx: &Cx, purpose: &str, words: &[&str]) -> Result<String, Failure> {
+    Ok(Compose::find(cx)?.exec(SIDECAR, purpose, words)?.checked()?.stdout)
+}
+
+/// What busybox's wget said (1.37, alpine 3.22), in the operator's words.
+fn explain(failure: Failure, url: &str) -> Failure {
+    let said = failure.cause.clone();
+    let has = |text: &str| said.contains(text);
+    let of = |message: String, hint: &str| {
+        Failure::new(Code::Unreachable, message).cause(said.clone()).hint(hint.to_owned())
+    };
+    if has("bad address") {
+        return of(
+            format!("the sidecar does not know the name in {url}"),
+            "MagicDNS must be on in the tailnet, and tsidp up under that very name (`idp-1` is another)",
+        );
+    }
+    if has("timed out") || has("can't connect") || has("refused") || has("unreachable") {
+        return of(
+            format!("the sidecar does not reach {url}"),
+            "the policy must let the sidecar's tag reach tcp:443 of tsidp (tsidp/grant.json), and tsidp must run: `systemctl status tsidp` on its VM",
+        );
+    }
+    if has("ssl") || has("TLS") || has("certificate") {
+        return of(
+            format!("no TLS with {url}"),
+            "switch HTTPS certificates on in the admin console (DNS); the first certificate takes a minute",
+        );
+    }
+    if has("server returned error") {
+        return of(format!("{url} answered with an error"), "is this tsidp? check OIDC_ISSUER_URL");
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_wget_says_is_explained() {
+        let cases = [
+            ("wget: bad address 'idp.tail1.ts.net'", "does not know the name"),
+            ("wget: can't connect to remote host (100.64.0.7): Connection refused", "does not reach"),
+            ("wget: download timed out", "does not reach"),
+            ("ssl_client: idp.tail1.ts.net: handshake failed: no alert", "no TLS"),
+            ("wget: server returned error: HTTP/1.1 502 Bad Gateway", "answered with an error"),
+        ];
+        for (said, message) in cases {
+            let failure = explain(Failure::new(Code::Failed, "x").cause(said), "https://idp");
+            assert!(failure.message.contains(message) && failure.code == Code::Unreachable, "{said}: {failure}");
+        }
+    }
+}
