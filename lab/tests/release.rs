@@ -156,7 +156,9 @@ fn a_failed_step_is_shown_from_v0_2_on() {
     for (release, shown) in [("0d9fd58", false), ("v0.2.0", true)] {
         let lab = lab(release, &class, 1, 0);
         let status = || lab.omnictl("get machinerequeststatuses -n infra-provider -o json").out;
-        lab.wait("the step fails", || lab.compose("logs proxmox-provider").out.contains("failed to pick the disk"));
+        lab.wait("the step fails", || {
+            lab.compose("logs --no-log-prefix proxmox-provider").out.contains("failed to pick the disk")
+        });
         assert_eq!(status().contains("failed to pick the disk"), shown, "{release}: {}", status());
     }
 }

@@ -6,9 +6,11 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use regex::Regex;
 use serde_json::Value;
 
 /// The binary under test.
@@ -260,62 +262,20 @@ pub fn recording(dir: &str, name: &str) -> Recording {
 
 /// Times, UUIDs, fingerprints and the random ends of request names become one text each.
 pub fn without_ids(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let before = out.chars().last().is_none_or(|c| !c.is_alphanumeric());
-        let found = if before { id(rest) } else { None };
-        match found {
-            Some((length, name)) => {
-                out.push_str(name);
-                rest = &rest[length..];
-            }
-            None => {
-                out.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
-        }
-    }
-    out
-}
-
-fn shape(text: &str, pattern: &str) -> Option<usize> {
-    let mut chars = text.chars();
-    for wanted in pattern.chars() {
-        let c = chars.next()?;
-        let fits = match wanted {
-            '9' => c.is_ascii_digit(),
-            'x' => c.is_ascii_hexdigit() && !c.is_ascii_uppercase(),
-            'a' => c.is_ascii_lowercase() || c.is_ascii_digit(),
-            other => c == other,
-        };
-        if !fits {
-            return None;
-        }
-    }
-    Some(pattern.len()).filter(|_| chars.next().is_none_or(|c| !c.is_alphanumeric()))
-}
-
-fn id(text: &str) -> Option<(usize, &'static str)> {
-    for (pattern, name) in [
-        ("9999-99-99T99:99:99.999999999Z", "<time>"),
-        ("9999-99-99T99:99:99Z", "<time>"),
-        ("9999-99-99 99:99:99 +0000 UTC", "<time>"),
-        ("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "<uuid>"),
-    ] {
-        if let Some(length) = shape(text, pattern) {
-            return Some((length, name));
-        }
-    }
-    for (length, name) in [(64, "<sha256>"), (40, "<fingerprint>"), (12, "<id>")] {
-        if shape(text, &"x".repeat(length)).is_some() && text[..length].chars().any(|c| c.is_ascii_digit()) {
-            return Some((length, name));
-        }
-    }
-    for set in ["demo-control-planes-", "demo-workers-"] {
-        if text.starts_with(set) && shape(&text[set.len()..], "aaaaaa").is_some() {
-            return Some((set.len() + 6, if set.contains("control") { "<control plane>" } else { "<worker>" }));
-        }
-    }
-    None
+    static PATTERNS: OnceLock<Vec<(Regex, &str)>> = OnceLock::new();
+    let patterns = PATTERNS.get_or_init(|| {
+        let pattern = |(pattern, name)| (Regex::new(&format!(r"\b(?:{pattern})\b")).unwrap(), name);
+        [
+            (r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d{9})?Z| \d\d:\d\d:\d\d \+0000 UTC)", "<time>"),
+            ("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
+            ("[0-9a-f]{64}", "<sha256>"),
+            ("[0-9a-f]{40}", "<fingerprint>"),
+            ("[0-9a-f]{12}", "<id>"),
+            ("demo-control-planes-[a-z0-9]{6}", "<control plane>"),
+            ("demo-workers-[a-z0-9]{6}", "<worker>"),
+        ]
+        .map(pattern)
+        .into()
+    });
+    patterns.iter().fold(text.to_owned(), |text, (pattern, name)| pattern.replace_all(&text, *name).into_owned())
 }

@@ -1,11 +1,7 @@
 //! What the runner costs, measured: `cargo run --package lab --bin bench [-- SECTION…]`, with the sections of `SECTIONS`.
-//!
-//! Every figure is taken side by side in one run, A B A B …, and compared pair by pair, so that a machine that slows down
-//! slows both. The empty binary that has just the seven named crates is made in a temporary directory from this
-//! repository's own lock file. Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
+//! Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
 
 mod checks;
-mod runners;
 mod scale;
 
 use std::fs;
@@ -17,42 +13,30 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-const SECTIONS: [&str; 8] = ["cold", "start", "rehearse", "verify", "beside", "checks", "scale", "runners"];
+/// A section measures one thing and prints its rows.
+type Section = fn(&Bench) -> Result<()>;
+
+const SECTIONS: [(&str, Section); 7] = [
+    ("lines", Bench::lines),
+    ("start", Bench::start),
+    ("rehearse", Bench::rehearse),
+    ("verify", Bench::verify),
+    ("beside", Bench::beside),
+    ("checks", checks::run),
+    ("scale", scale::run),
+];
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = wanted.iter().find(|word| !SECTIONS.contains(&word.as_str())) {
-        bail!("there is no section `{unknown}`: {}", SECTIONS.join(", "));
+    if let Some(unknown) = wanted.iter().find(|word| !SECTIONS.iter().any(|(name, _)| name == word)) {
+        bail!("there is no section `{unknown}`: {}", SECTIONS.map(|(name, _)| name).join(", "));
     }
-    let wants = |section: &str| wanted.is_empty() || wanted.iter().any(|word| word == section);
     let bench = Bench::new()?;
-    // These two print tables of their own.
-    if wanted.is_empty() || wanted.iter().any(|word| !["scale", "runners"].contains(&word.as_str())) {
-        println!("| what | A | B | A/B or A | bound |\n| --- | --- | --- | --- | --- |");
-    }
-    if wants("cold") {
-        bench.cold()?;
-    }
-    if wants("start") {
-        bench.start()?;
-    }
-    if wants("rehearse") {
-        bench.rehearse()?;
-    }
-    if wants("verify") {
-        bench.verify()?;
-    }
-    if wants("beside") {
-        bench.beside()?;
-    }
-    if wants("checks") {
-        checks::run(&bench)?;
-    }
-    if wants("scale") {
-        scale::run(&bench)?;
-    }
-    if wants("runners") {
-        runners::run(&bench)?;
+    for (name, section) in SECTIONS {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            println!("\n## {name}\n");
+            section(&bench)?;
+        }
     }
     Ok(())
 }
@@ -72,82 +56,50 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    /// Builds what is measured, and the empty binary beside it.
+    /// Builds what is measured.
     fn new() -> Result<Bench> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("lab lies in the repository")?.to_owned();
         let scratch = std::env::temp_dir().join(format!("omni-scale-bench-{}", std::process::id()));
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let lab = std::env::current_exe()?.with_file_name("lab");
         let bench = Bench { xtask: root.join("target/debug/xtask"), root, scratch, cargo, lab };
-        bench.make_card("", "")?;
-        bench.make_card("-derive", ", features = [\"derive\"]")?;
-        let root = &bench.root;
-        let cards = ["", "-derive"].map(|kind| bench.card(kind));
-        let built = [(root, "xtask"), (root, "lab"), (&cards[0], "card"), (&cards[1], "card")];
-        for (dir, package) in built {
-            done(Command::new(&bench.cargo).args(["build", "--quiet", "--package", package]).current_dir(dir))?;
+        for package in ["xtask", "lab"] {
+            done(&mut bench.cargo(&["build", "--quiet", "--package", package]))?;
         }
         Ok(bench)
     }
 
-    /// Where the empty binary is whose features are those of the runner, or the one of this `kind`.
-    fn card(&self, kind: &str) -> PathBuf {
-        self.scratch.join(format!("card{kind}"))
-    }
-
-    /// An empty binary with the seven crates of the card, in the versions of this repository. The runner does without clap's
-    /// derive, which most that are built on these crates have: so there is one of each kind.
-    fn make_card(&self, kind: &str, clap: &str) -> Result<()> {
-        let dir = self.card(kind);
-        fs::create_dir_all(dir.join("src"))?;
-        fs::write(dir.join("src/main.rs"), "fn main() {}\n")?;
-        fs::copy(self.root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
-        let manifest = format!(
-            "[package]\nname = \"card\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-             anyhow = \"1\"\nclap = {{ version = \"4\"{clap} }}\nrustix = \"1\"\nindicatif = \"0.18\"\n\
-             serde_yaml = {{ package = \"yaml_serde\", version = \"0.10\" }}\nwhich = \"8\"\nxshell = \"0.2\"\n"
-        );
-        fs::write(dir.join("Cargo.toml"), manifest)?;
-        // What the lock file of the runner lacks is there before anything is timed.
-        done(&mut self.cargo(&dir, &["fetch", "--quiet"]))
-    }
-
-    fn cargo(&self, dir: &Path, args: &[&str]) -> Command {
+    fn cargo(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.cargo);
-        command.args(args).current_dir(dir);
+        command.args(args).current_dir(&self.root);
         command
     }
 
-    /// The runner's first build with the registry warm, beside the empty binaries'.
-    fn cold(&self) -> Result<()> {
-        let builds = [(self.root.clone(), "xtask"), (self.card("-derive"), "card"), (self.card(""), "card")];
-        let mut times = [const { Vec::new() }; 3];
-        for _ in 0..3 {
-            for ((dir, package), times) in builds.iter().zip(&mut times) {
-                let target = self.scratch.join("target");
-                let words = ["build", "--quiet", "--package", package];
-                times.push(timed(self.cargo(dir, &words).env("CARGO_TARGET_DIR", &target))?);
-                fs::remove_dir_all(target)?;
-            }
+    /// Lines of Rust in each crate, those of tests included, and packages in the lock file.
+    fn lines(&self) -> Result<()> {
+        println!("| crate | lines |\n| --- | --- |");
+        let mut all = 0;
+        for dir in ["xtask/src", "xtask/tests", "xtask/runtime", "xtask/check", "xtask/domain", "xtask/selector", "lab"]
+        {
+            let lines = rust_lines(&self.root.join(dir))?;
+            println!("| `{dir}` | {lines} |");
+            all += lines;
         }
-        let [ours, derive, plain] = times;
-        row("cold build of xtask / of the empty binary, clap with its derive", &ours, &derive, "1.6");
-        row("cold build of xtask / of the empty binary, clap without it", &ours, &plain, "");
+        let packages = fs::read_to_string(self.root.join("Cargo.lock"))?.matches("[[package]]").count();
+        println!("| together | {all} |\n| packages in `Cargo.lock` | {packages} |");
         Ok(())
     }
 
-    /// `cargo xtask --help`, warm, beside `cargo run -q` of the empty binary; and the runner's own start.
+    /// `cargo xtask --help`, warm, and the runner's own start.
     fn start(&self) -> Result<()> {
-        let (mut ours, mut derive, mut plain, mut own) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut whole, mut own) = (Vec::new(), Vec::new());
         for _ in 0..40 {
-            ours.push(timed(&mut self.cargo(&self.root, &["xtask", "--help"]))?);
-            derive.push(timed(&mut self.cargo(&self.card("-derive"), &["run", "-q"]))?);
-            plain.push(timed(&mut self.cargo(&self.card(""), &["run", "-q"]))?);
+            whole.push(timed(&mut self.cargo(&["xtask", "--help"]))?);
             own.push(timed(Command::new(&self.xtask).arg("--help"))?);
         }
-        row("`cargo xtask --help` / `cargo run -q` of the empty binary, clap with its derive", &ours, &derive, "1.3");
-        row("`cargo xtask --help` / `cargo run -q` of the empty binary, clap without it", &ours, &plain, "");
-        single("start of the runner itself (`xtask --help`)", &own, "10 ms");
+        header();
+        row("`cargo xtask --help`", &whole, "100 ms");
+        row("start of the runner itself (`xtask --help`)", &own, "10 ms");
         Ok(())
     }
 
@@ -156,56 +108,67 @@ impl Bench {
         let (mut whole, mut inner) = (Vec::new(), Vec::new());
         for _ in 0..5 {
             let begun = Instant::now();
-            let output = self.cargo(&self.root, &["xtask", "rehearse", "--json"]).stderr(Stdio::null()).output()?;
+            let output = self.cargo(&["xtask", "rehearse", "--json"]).stderr(Stdio::null()).output()?;
             whole.push(begun.elapsed());
             let document: Value = serde_json::from_slice(&output.stdout)?;
             inner.push(Duration::from_millis(
                 document["data"]["elapsed_ms"].as_u64().context("rehearse says how long")?,
             ));
         }
-        single("`rehearse`, from the start of the lab to Running with six machines", &inner, "3 s");
-        single("`cargo xtask rehearse`, all of it", &whole, "3 s");
+        header();
+        row("`rehearse`, from the start of the lab to Running with six machines", &inner, "3 s");
+        row("`cargo xtask rehearse`, all of it", &whole, "3 s");
         Ok(())
     }
 
-    /// `provider-verify` with every far end slowed by a second.
+    /// `provider-verify` with every simulated service slowed by a second.
     fn verify(&self) -> Result<()> {
         let lab = Lab::start(self, "slow", &["--latency-ms".to_owned(), "1000".to_owned()])?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         let times: Result<Vec<_>> = (0..5).map(|_| timed(&mut lab.task(&["provider-verify"]))).collect();
-        single("`provider-verify` with every far end slowed by 1 s", &times?, "1.5 s");
+        header();
+        row("`provider-verify` with every simulated service slowed by 1 s", &times?, "1.5 s");
         Ok(())
     }
 
-    /// A task beside the program that it drives, beyond what cargo itself takes.
+    /// A task next to the programs that it calls.
     fn beside(&self) -> Result<()> {
         let lab = Lab::start(self, "quick", &[])?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
-        let compose = lab.project.join("docker/compose.yaml").display().to_string();
-        let ps = ["compose", "-f", &compose, "--profile", "provider", "ps", "--all", "--format", "json"];
-        let logs = ["compose", "-f", &compose, "--profile", "provider", "logs", "--tail=20", "proxmox-provider"];
-        let (mut status, mut docker, mut clusters, mut omnictl, mut empty) = (vec![], vec![], vec![], vec![], vec![]);
+        let by_name = ["compose", "-p", "omni-scale", "--env-file", "/dev/null"];
+        let ps = [&by_name[..], &["ps", "--all", "--format", "json"]].concat();
+        let logs = [&by_name[..], &["logs", "--no-log-prefix", "--tail=20", "proxmox-provider"]].concat();
+        let (mut status, mut docker, mut clusters, mut omnictl) = (vec![], vec![], vec![], vec![]);
         for _ in 0..20 {
-            status.push(timed(&mut lab.cargo_task(self, &["provider-status"]))?);
+            status.push(timed(&mut lab.task(&["provider-status"]))?);
             docker.push(timed(&mut lab.tool("docker", &ps))? + timed(&mut lab.tool("docker", &logs))?);
-            clusters.push(timed(&mut lab.cargo_task(self, &["cluster-status"]))?);
+            clusters.push(timed(&mut lab.task(&["cluster-status"]))?);
             omnictl.push(timed(&mut lab.tool("omnictl", &["get", "clusters", "-o", "json"]))?);
-            empty.push(timed(&mut self.cargo(&self.card(""), &["run", "-q"]))?);
         }
+        header();
         for (name, ours, bare) in [
-            ("`cargo xtask provider-status` / bare `docker compose ps` and `logs`", &status, &docker),
-            ("`cargo xtask cluster-status` / bare `omnictl get`", &clusters, &omnictl),
+            ("`xtask provider-status` beyond bare `docker compose ps` and `logs`", &status, &docker),
+            ("`xtask cluster-status` beyond bare `omnictl get`", &clusters, &omnictl),
         ] {
-            row(name, ours, bare, "");
-            let beyond = median(ours).saturating_sub(median(bare)).saturating_sub(median(&empty));
-            println!(
-                "| … beyond the program and an empty `cargo run -q` | {} | | {} | 20 ms |",
-                ms(median(&empty)),
-                ms(beyond)
-            );
+            let beyond: Vec<Duration> = ours.iter().zip(bare).map(|(ours, bare)| ours.saturating_sub(*bare)).collect();
+            row(name, &beyond, "20 ms");
         }
         Ok(())
     }
+}
+
+/// Lines of the Rust files below a directory.
+fn rust_lines(dir: &Path) -> Result<usize> {
+    let mut lines = 0;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            lines += rust_lines(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            lines += fs::read_to_string(&path)?.lines().count();
+        }
+    }
+    Ok(lines)
 }
 
 /// A running lab with a project.
@@ -265,17 +228,6 @@ impl Lab {
         self.with_env(command)
     }
 
-    /// The same through cargo, as people type it. Cargo keeps its own home.
-    fn cargo_task(&self, bench: &Bench, words: &[&str]) -> Command {
-        let mut command = bench.cargo(&bench.root, &["xtask"]);
-        command.args(words).arg("--project-dir").arg(&self.project);
-        let mut command = self.with_env(command);
-        if let Some(home) = std::env::var_os("HOME") {
-            command.env("HOME", home);
-        }
-        command
-    }
-
     fn tool(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(self.dir.join("bin").join(name));
         command.args(args);
@@ -319,13 +271,10 @@ fn ms(time: Duration) -> String {
     }
 }
 
-/// A pair with the median of its ratios, pair by pair.
-fn row(what: &str, a: &[Duration], b: &[Duration], bound: &str) {
-    let mut ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a.as_secs_f64() / b.as_secs_f64()).collect();
-    ratios.sort_by(f64::total_cmp);
-    println!("| {what} | {} | {} | {:.2} | {bound} |", ms(median(a)), ms(median(b)), ratios[ratios.len() / 2]);
+fn header() {
+    println!("| what | median | bound |\n| --- | --- | --- |");
 }
 
-fn single(what: &str, times: &[Duration], bound: &str) {
-    println!("| {what} | {} | | {} | {bound} |", ms(median(times)), ms(median(times)));
+fn row(what: &str, times: &[Duration], bound: &str) {
+    println!("| {what} | {} | {bound} |", ms(median(times)));
 }

@@ -1,4 +1,4 @@
-//! `docker compose up`, `down` and `restart`: the order of things and the lines about it (docker compose 5.5.1, recorded).
+//! `docker compose up` and `down`: the order of things and the lines about it (docker compose 5.5.1, recorded).
 
 use std::collections::BTreeSet;
 
@@ -34,72 +34,23 @@ fn levels(project: &Project) -> Vec<Vec<&Service>> {
     out
 }
 
-/// The services that were named with all that they depend on; all of them when none was named.
-fn with_needs(project: &Project, names: &[&str]) -> BTreeSet<String> {
-    let mut open: Vec<&str> = match names {
-        [] => project.services.keys().map(String::as_str).collect(),
-        names => names.to_vec(),
-    };
-    let mut wanted = BTreeSet::new();
-    while let Some(name) = open.pop() {
-        if wanted.insert(name.to_owned())
-            && let Some(service) = project.services.get(name)
-        {
-            open.extend(service.depends_on.keys().map(String::as_str));
-        }
-    }
-    wanted
-}
-
-/// Which containers `up` makes again.
-#[derive(Clone, Copy)]
-enum Recreate {
-    All,
-    Changed,
-    Never,
-}
-
-impl Recreate {
-    fn of(self, changed: bool) -> bool {
-        match self {
-            Recreate::All => true,
-            Recreate::Changed => changed,
-            Recreate::Never => false,
-        }
-    }
-}
-
 impl Compose {
     fn on(&mut self, project: &Project, service: &str, make: fn(String, String) -> Ask) -> Result<Told, Fail> {
         self.ask(make(project.name.clone(), service.to_owned()))
     }
 
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        let force = args.contains(&"--force-recreate");
-        let keep = args.contains(&"--no-recreate");
-        let known = ["-d", "--detach", "--force-recreate", "--no-recreate"];
-        if let Some(unknown) = args.iter().find(|arg| !arg.starts_with('-') && !project.services.contains_key(**arg)) {
-            return Err(Fail::Said(format!("no such service: {unknown}")));
-        }
-        if !args.iter().any(|arg| *arg == "-d" || *arg == "--detach") || args.iter().any(|arg| !known.contains(arg)) {
-            return Err(Fail::Unknown);
-        }
-        if force && keep {
-            return Err(Fail::Said("--force-recreate and --no-recreate are incompatible".to_owned()));
-        }
-        let recreate = if keep {
-            Recreate::Never
-        } else if force {
-            Recreate::All
-        } else {
-            Recreate::Changed
+        let force = match args {
+            [] => false,
+            ["--force-recreate"] => true,
+            _ => return Err(Fail::Unknown),
         };
         self.resources(project)?;
         let before = self.containers(project)?;
         let levels = levels(project);
         let mut fresh: BTreeSet<String> = BTreeSet::new();
         for level in &levels {
-            self.create_level(project, level, &before, recreate, &mut fresh)?;
+            self.create_level(project, level, &before, force, &mut fresh)?;
         }
         for level in &levels {
             self.start_level(project, level, &before, &fresh)?;
@@ -135,7 +86,7 @@ impl Compose {
         project: &Project,
         level: &[&Service],
         before: &[Shown],
-        recreate: Recreate,
+        force: bool,
         fresh: &mut BTreeSet<String>,
     ) -> Result<(), Fail> {
         let mut done: Vec<(&Service, &str)> = Vec::new();
@@ -145,7 +96,7 @@ impl Compose {
             let follows = service.network_of.as_ref().is_some_and(|name| fresh.contains(name));
             let (begin, end) = match old {
                 None => ("Creating", "Created"),
-                Some(old) if recreate.of(follows || old.service.hash != service.hash) => ("Recreate", "Recreated"),
+                Some(old) if force || follows || old.service.hash != service.hash => ("Recreate", "Recreated"),
                 Some(old) => {
                     if old.state == "running" {
                         say("Container", &service.container, "Running");
@@ -245,106 +196,5 @@ impl Compose {
             say("Network", &network, "Removed");
         }
         Ok(())
-    }
-
-    /// `start`: what has a container and does not run, after what it depends on. A service without one is passed over,
-    /// unless none has one.
-    pub(super) fn start(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        if args.iter().any(|arg| arg.starts_with('-')) {
-            return Err(Fail::Unknown);
-        }
-        self.named(project, args)?;
-        let before = self.containers(project)?;
-        let wanted = with_needs(project, args);
-        for level in levels(project) {
-            let level: Vec<&Service> = level.into_iter().filter(|service| wanted.contains(&service.name)).collect();
-            if let Some(service) = level.first().filter(|_| before.is_empty()) {
-                return Err(Fail::Said(format!("service {:?} has no container to start", service.name)));
-            }
-            let there = |service: &&Service| before.iter().any(|shown| shown.service.name == service.name);
-            let level: Vec<&Service> = level.into_iter().filter(there).collect();
-            self.start_level(project, &level, &before, &BTreeSet::new())?;
-        }
-        Ok(())
-    }
-
-    /// `stop`: all, in the order of `down`.
-    pub(super) fn stop(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        if !args.is_empty() {
-            return Err(Fail::Unknown);
-        }
-        let found = self.containers(project)?;
-        for level in levels(project).into_iter().rev() {
-            let runs = |service: &&&Service| {
-                found.iter().any(|shown| shown.service.name == service.name && shown.state == "running")
-            };
-            let there: Vec<&Service> = level.iter().rev().filter(runs).copied().collect();
-            for service in &there {
-                say("Container", &service.container, "Stopping");
-            }
-            for service in &there {
-                self.on(project, &service.name, |project, service| Ask::Stop { project, service })?;
-                say("Container", &service.container, "Stopped");
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a service that the project does not have.
-    fn named(&self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        match args.iter().find(|name| !project.services.contains_key(**name)) {
-            // Both are recorded.
-            Some(name) if project.by_name => Err(Fail::Said(format!("no such service: {name:?}: not found"))),
-            Some(name) => Err(Fail::Said(format!("no such service: {name}"))),
-            None => Ok(()),
-        }
-    }
-
-    /// All at once: a container that shares another's network finds that one stopped, which is the recorded trap.
-    pub(super) fn restart(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        if args.iter().any(|arg| arg.starts_with('-')) {
-            return Err(Fail::Unknown);
-        }
-        let found = self.containers(project)?;
-        let mut there: Vec<&Shown> =
-            found.iter().filter(|shown| args.is_empty() || args.contains(&shown.service.name.as_str())).collect();
-        there.reverse();
-        // The recorded order: the network's owner between the two that live on it.
-        if there.len() == 3 {
-            there.sort_by_key(|shown| match shown.service.network_of {
-                Some(_) if shown.service.name == "omni" => 2,
-                Some(_) => 0,
-                None => 1,
-            });
-        }
-        for shown in &there {
-            say("Container", &shown.service.container, "Restarting");
-        }
-        let owner = there.iter().find(|shown| shown.service.network_of.is_none());
-        let mut trapped = None;
-        for shown in &there {
-            let on_it = shown.service.network_of.is_some()
-                && shown.service.network_of.as_ref() == owner.map(|owner| &owner.service.name);
-            if on_it && shown.service.name == "omni" {
-                self.on(project, &shown.service.name, |project, service| Ask::Stop { project, service })?;
-                trapped = owner.map(|owner| (shown.id.clone(), owner.id.clone()));
-                continue;
-            }
-            self.on(project, &shown.service.name, |project, service| Ask::Stop { project, service })?;
-            self.on(project, &shown.service.name, |project, service| Ask::Start { project, service }).or_else(
-                |why| match why {
-                    Fail::Said(_) => Ok(Told::Done),
-                    other => Err(other),
-                },
-            )?;
-            say("Container", &shown.service.container, "Started");
-        }
-        match trapped {
-            None => Ok(()),
-            Some((own, other)) => Err(Fail::Said(format!(
-                "Error response from daemon: Cannot restart container {own}: cannot join network of a non running container: \
-                 {other}"
-            ))),
-        }
     }
 }

@@ -7,7 +7,6 @@ mod inspect;
 mod lifecycle;
 mod show;
 pub mod tailnet;
-mod template;
 
 use super::wire::{self, Ask, Line, Start, Told};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
@@ -48,10 +47,6 @@ fn missing_socket(start: &Start) -> Option<String> {
         return Some(path.to_owned());
     }
     start.engine_down.then(|| named.unwrap_or("/var/run/docker.sock").to_owned())
-}
-
-fn few_arguments(count: usize) -> String {
-    format!("requires at least 2 arg(s), only received {count}")
 }
 
 /// Whether the engine can be asked.
@@ -109,13 +104,12 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
     }
     reachable(&start)?;
     match words[..] {
-        ["version", "--format" | "-f", "{{.Server.Version}}"] => {
+        ["version", "--format", "{{.Server.Version}}"] => {
             out(&format!("{ENGINE_VERSION}\n"));
             Ok(())
         }
-        ["inspect", ref rest @ ..] => inspect::inspect(&mut line, rest),
-        ["volume", "inspect", ref rest @ ..] => inspect::volume_inspect(&mut line, rest),
-        ["volume", "ls", ref rest @ ..] => inspect::volume_ls(&mut line, rest),
+        ["inspect", "--type", "container", "--format", inspect::FORMAT, name] => inspect::container(&mut line, name),
+        ["volume", "inspect", "--format", "{{.Name}}", name] => inspect::volume(&mut line, name),
         _ => Err(Fail::Unknown),
     }
 }
@@ -179,11 +173,9 @@ impl Compose {
             false => "v5.5.1",
         };
         match rest {
-            ["version"] => out(&format!("Docker Compose version {version}\n")),
+            ["version", "--format", "json"] => out(&format!("{{\"version\":{version:?}}}\n")),
+            // What the advice of an old compose names.
             ["version", "--short"] => out(&format!("{}\n", version.trim_start_matches('v'))),
-            ["version", "--format" | "-f", "json"] | ["version", "--format=json"] => {
-                out(&format!("{{\"version\":{version:?}}}\n"));
-            }
             ["version", ..] => return Err(Fail::Unknown),
             [command, args @ ..] => {
                 if flags.file.is_none() && flags.name.is_some() {
@@ -215,42 +207,32 @@ impl Compose {
     /// A command for a project of which only the name is given: compose then knows what the engine has, and needs neither
     /// file nor variables (docker compose 5.5.1, recorded).
     fn command_by_name(&mut self, name: String, command: &str, args: &[&str]) -> Result<(), Fail> {
-        if !["ps", "down", "logs", "exec", "start", "stop"].contains(&command) {
+        if !["ps", "down", "logs", "exec"].contains(&command) {
             return Err(Fail::Unknown);
         }
         reachable(&self.start)?;
         let found = self.containers(&Project { name: name.clone(), ..Project::default() })?;
-        if found.is_empty() {
-            match (command, args) {
-                ("start", _) => return Err(Fail::Said(format!("no container found for project {name:?}: not found"))),
-                ("stop" | "logs", _) => return Ok(()),
-                ("down", []) => {
-                    warn(&format!("Warning: No resource found to remove for project \\\"{name}\\\"."));
-                    return Ok(());
-                }
-                _ => {}
+        match (command, found.is_empty()) {
+            ("logs", true) => Ok(()),
+            ("down", true) => {
+                warn(&format!("Warning: No resource found to remove for project \\\"{name}\\\"."));
+                Ok(())
             }
+            _ => self.command(&Project::of(name, found), command, args),
         }
-        self.command(&Project::of(name, found), command, args)
     }
 
     fn command(&mut self, project: &Project, command: &str, args: &[&str]) -> Result<(), Fail> {
-        if (command, args) == ("config", &["-q"][..]) || (command, args) == ("config", &["--quiet"][..]) {
+        if (command, args) == ("config", &["-q"]) {
             return Ok(());
         }
-        if !["ps", "up", "down", "logs", "restart", "exec", "start", "stop"].contains(&command) {
-            return Err(Fail::Unknown);
-        }
         reachable(&self.start)?;
-        match command {
-            "ps" => self.ps(project, args),
-            "up" => self.up(project, args),
-            "down" if args.is_empty() => self.down(project),
-            "restart" => self.restart(project, args),
-            "start" => self.start(project, args),
-            "stop" => self.stop(project, args),
-            "logs" => self.logs(project, args),
-            "exec" => self.exec(project, args),
+        match (command, args) {
+            ("ps", ["--all", "--format", "json"]) => self.ps(project),
+            ("up", ["-d", rest @ ..]) => self.up(project, rest),
+            ("down", []) => self.down(project),
+            ("logs", _) => self.logs(project, args),
+            ("exec", ["-T", rest @ ..]) => self.exec(project, rest),
             _ => Err(Fail::Unknown),
         }
     }
@@ -272,56 +254,17 @@ impl Compose {
         }
     }
 
-    fn ps(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        let (mut all, mut show, mut services) = (false, "table", Vec::new());
-        let mut rest = args;
-        while let [word, after @ ..] = rest {
-            rest = after;
-            match *word {
-                "--all" | "-a" => all = true,
-                "--quiet" | "-q" => show = "ids",
-                "--services" => show = "services",
-                "--format=json" => show = "json",
-                "--format" if after.first() == Some(&"json") => {
-                    show = "json";
-                    rest = &after[1..];
-                }
-                word if word.starts_with('-') => return Err(Fail::Unknown),
-                service => services.push(service),
-            }
-        }
-        let mut found = self.containers(project)?;
-        found.retain(|shown| all || matches!(shown.state.as_str(), "running" | "restarting"));
-        found.retain(|shown| services.is_empty() || services.contains(&shown.service.name.as_str()));
-        // Without a file, compose cannot know which services there are.
-        let unknown = |name: &&&str| !project.by_name && !project.services.contains_key(**name);
-        if let Some(unknown) = services.iter().find(unknown) {
-            return Err(Fail::Said(format!("no such service: {unknown}")));
-        }
+    /// `ps --all --format json`
+    fn ps(&mut self, project: &Project) -> Result<(), Fail> {
         let now = crate::provider::log::now();
-        match show {
-            "ids" => out(&found.iter().map(|shown| shown.id.clone() + "\n").collect::<String>()),
-            "services" => {
-                let names: Vec<&str> = found.iter().map(|shown| shown.service.name.as_str()).collect();
-                out(&(names.join("\n") + "\n"));
-            }
-            "json" => out(&found.iter().map(|shown| show::json(project, shown, now)).collect::<String>()),
-            _ => out(&show::table(&found, now)),
-        }
+        let found = self.containers(project)?;
+        out(&found.iter().map(|shown| show::json(project, shown, now)).collect::<String>());
         Ok(())
     }
 
     /// `exec -T SERVICE PROGRAM…`: its output and exit code are those of the program.
     fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        let rest = match args {
-            ["-T" | "--no-TTY" | "--no-tty", rest @ ..] => rest,
-            // With a terminal it is another program.
-            _ => return Err(Fail::Unknown),
-        };
-        let [service, words @ ..] = rest else { return Err(Fail::Said(few_arguments(0))) };
-        if words.is_empty() {
-            return Err(Fail::Said(few_arguments(1)));
-        }
+        let [service, words @ ..] = args else { return Err(Fail::Unknown) };
         let runs = |shown: &Shown| shown.service.name == *service && shown.state == "running";
         if !self.containers(project)?.iter().any(runs) {
             return Err(Fail::Said(format!("service {service:?} is not running")));
@@ -334,75 +277,37 @@ impl Compose {
         if ran.code == 0 { Ok(()) } else { Err(Fail::Ended(ran.code)) }
     }
 
+    /// `logs --no-log-prefix [--timestamps] [--tail=N] [--follow] SERVICE`
     fn logs(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        let mut options = show::LogOptions::default();
-        let mut services = Vec::new();
-        let mut rest = args;
-        while let [word, after @ ..] = rest {
-            rest = after;
-            match *word {
-                "--no-log-prefix" => options.bare = true,
-                "--timestamps" | "-t" => options.timestamps = true,
-                "--follow" | "-f" => options.follow = true,
-                "--no-color" => {}
-                "--tail" | "-n" if !after.is_empty() => {
-                    options.tail = after[0].parse().ok();
-                    rest = &after[1..];
-                }
-                word if word.starts_with("--tail=") => options.tail = word["--tail=".len()..].parse().ok(),
-                word if word.starts_with('-') => return Err(Fail::Unknown),
-                service => services.push(service.to_owned()),
+        let [flags @ .., service] = args else { return Err(Fail::Unknown) };
+        let (mut timestamps, mut follow, mut tail, mut bare) = (false, false, None, false);
+        for flag in flags {
+            match *flag {
+                "--no-log-prefix" => bare = true,
+                "--timestamps" => timestamps = true,
+                "--follow" => follow = true,
+                flag => tail = Some(flag.strip_prefix("--tail=").and_then(|n| n.parse().ok()).ok_or(Fail::Unknown)?),
             }
         }
-        let found = self.containers(project)?;
-        let unknown = |name: &&String| !project.by_name && !project.services.contains_key(*name);
-        if let Some(unknown) = services.iter().find(unknown) {
-            // Compose knows what the file has; containers of other profiles count as well.
-            if !found.iter().any(|shown| shown.service.name == **unknown) {
-                return Err(Fail::Said(format!("no such service: {unknown}")));
-            }
+        // Compose knows what the file has; containers of other profiles count as well.
+        let there = self.containers(project)?.iter().any(|shown| shown.service.name == *service);
+        match there {
+            false if project.by_name || project.services.contains_key(*service) => return Ok(()),
+            false => return Err(Fail::Said(format!("no such service: {service}"))),
+            true if !bare => return Err(Fail::Unknown),
+            true => {}
         }
-        let wanted: Vec<Shown> =
-            found.into_iter().filter(|shown| services.is_empty() || services.contains(&shown.service.name)).collect();
-        self.print_logs(project, &wanted, &options)
-    }
-
-    fn print_logs(&mut self, project: &Project, wanted: &[Shown], options: &show::LogOptions) -> Result<(), Fail> {
-        let label = |shown: &Shown| format!("{}-1", shown.service.name);
-        let width = wanted.iter().map(|shown| label(shown).len()).max().unwrap_or(0);
-        let mut next = vec![0; wanted.len()];
-        let mut ended = vec![false; wanted.len()];
-        let mut wait = false;
+        let (mut from, mut wait) = (0, false);
         loop {
-            for (at, shown) in wanted.iter().enumerate() {
-                if ended[at] {
-                    continue;
-                }
-                let ask = engine::Ask::Logs {
-                    project: project.name.clone(),
-                    service: shown.service.name.clone(),
-                    from: next[at],
-                    wait,
-                };
-                let engine::Told::Lines(lines, over) = self.ask(ask)? else { continue };
-                let skip = match options.tail {
-                    Some(tail) if !wait => lines.len().saturating_sub(tail),
-                    _ => 0,
-                };
-                next[at] += lines.len();
-                for line in &lines[skip..] {
-                    out(&show::log_line(&label(shown), width, line, options));
-                }
-                ended[at] = over && wait;
-            }
-            if !options.follow || ended.iter().all(|ended| *ended) {
+            let ask = engine::Ask::Logs { project: project.name.clone(), service: (*service).to_owned(), from, wait };
+            let engine::Told::Lines(lines, over) = self.ask(ask)? else { return Err(Fail::Unknown) };
+            from += lines.len();
+            let skip = tail.take().map_or(0, |tail| lines.len().saturating_sub(tail));
+            lines[skip..].iter().for_each(|line| out(&show::log_line(line, timestamps)));
+            if !follow || (over && wait) {
                 return Ok(());
             }
-            // One that is followed is waited for; several are asked in turn.
-            wait = wanted.len() == 1;
-            if !wait {
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
+            wait = true;
         }
     }
 }

@@ -9,27 +9,11 @@ use crate::provider::log::Line;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The flags of `logs`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogOptions {
-    /// `--no-log-prefix`
-    pub bare: bool,
-    /// `--timestamps`
-    pub timestamps: bool,
-    /// `--follow`
-    pub follow: bool,
-    /// `--tail`
-    pub tail: Option<usize>,
-}
-
 /// One line of a log.
-pub fn log_line(label: &str, width: usize, line: &Line, options: &LogOptions) -> String {
-    let mut out = if options.bare { String::new() } else { format!("{label:width$}  | ") };
-    if options.timestamps {
-        let whole = rfc3339(i64::try_from(line.at / SECOND).unwrap_or(0));
-        out.push_str(&format!("{}.{:09}Z ", whole.trim_end_matches('Z'), line.at % SECOND));
-    }
-    out + &line.text + "\n"
+pub fn log_line(line: &Line, timestamps: bool) -> String {
+    let whole = rfc3339(i64::try_from(line.at / SECOND).unwrap_or(0));
+    let time = format!("{}.{:09}Z ", whole.trim_end_matches('Z'), line.at % SECOND);
+    format!("{}{}\n", if timestamps { time.as_str() } else { "" }, line.text)
 }
 
 /// docker/go-units `HumanDuration`.
@@ -100,25 +84,6 @@ fn ports(shown: &Shown) -> String {
         format!("{host}:{published}->{target}/{protocol}")
     };
     shown.service.ports.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// The table of `ps`.
-pub fn table(found: &[Shown], now: u64) -> String {
-    let mut rows =
-        vec![["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"].map(str::to_owned).to_vec()];
-    for shown in found {
-        let service = &shown.service;
-        rows.push(vec![
-            service.container.clone(),
-            service.image.clone(),
-            command(shown),
-            service.name.clone(),
-            format!("{} ago", since(shown.created, now)),
-            status(shown, now),
-            ports(shown),
-        ]);
-    }
-    crate::tools::omnictl::align(&rows, 3)
 }
 
 /// A container as a line of `ps --format json`.

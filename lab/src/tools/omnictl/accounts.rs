@@ -1,10 +1,10 @@
-//! `omnictl infraprovider`, `serviceaccount` and `user` (client/pkg/omnictl/infraprovider.go, serviceaccount.go, user/).
+//! `omnictl infraprovider` and `omnictl serviceaccount` (client/pkg/omnictl/infraprovider.go, serviceaccount.go).
 
-use super::args::Parsed;
+use super::args;
 use super::client::{Client, Fail};
 use super::get::tear_down_and_destroy;
 use super::table::align;
-use crate::omni::access::{Account, PublicKey};
+use crate::omni::access::PublicKey;
 use crate::omni::api::{Answer, Call};
 use crate::omni::keys::{self, NewKey, PROVIDER_PREFIX};
 use crate::omni::kinds;
@@ -12,36 +12,40 @@ use crate::omni::names::*;
 use crate::omni::resource::{Key, Resource, rfc3339};
 use crate::tools::{err, out};
 
-/// Runs one of them by the names of its command.
-pub fn run(client: &mut Client, command: &str, parsed: &Parsed) -> Result<(), Fail> {
-    let name = parsed.args.first().map(String::as_str).unwrap_or_default();
-    match command {
-        "infraprovider create" => create_provider(client, name),
-        "infraprovider renewkey" => renew(client, &format!("{PROVIDER_PREFIX}{name}"), true),
-        "infraprovider list" => list_providers(client),
-        "infraprovider delete" => {
-            let gone = tear_down_and_destroy(client, &Key::new(INFRA_PROVIDER, INFRA, name));
+/// Runs `infraprovider`.
+pub fn provider(client: &mut Client, call: &args::Provider) -> Result<(), Fail> {
+    match call {
+        args::Provider::Create { id } => create_provider(client, id),
+        args::Provider::Renewkey { id } => renew(client, &format!("{PROVIDER_PREFIX}{id}"), true),
+        args::Provider::List => list_providers(client),
+        args::Provider::Delete { id } => {
+            let gone = tear_down_and_destroy(client, &Key::new(INFRA_PROVIDER, INFRA, id));
             gone.map_err(|why| why.wrap("failed to delete infra provider"))?;
-            out(&format!("deleted infra provider: {name}\n"));
+            out(&format!("deleted infra provider: {id}\n"));
             Ok(())
         }
-        "serviceaccount create" => create_account(client, name, parsed),
-        "serviceaccount renew" => renew(client, name, false),
-        "serviceaccount list" => list_accounts(client),
-        "serviceaccount destroy" => {
-            let gone = client.call(Call::DestroyServiceAccount(name.to_owned()));
+    }
+}
+
+/// Runs `serviceaccount`.
+pub fn service_account(client: &mut Client, call: &args::Account) -> Result<(), Fail> {
+    match call {
+        args::Account::Create { name, role, use_user_role } => create_account(client, name, role, *use_user_role),
+        args::Account::Renew { name } => renew(client, name, false),
+        args::Account::List => list_accounts(client),
+        args::Account::Destroy { name } => {
+            let gone = client.call(Call::DestroyServiceAccount(name.clone()));
             gone.map_err(|why| why.wrap("failed to destroy service account"))?;
             out(&format!("destroyed service account: {name}\n"));
             Ok(())
         }
-        _ => list_users(client),
     }
 }
 
-/// A key of a year, whatever `--ttl` says: only `serviceaccount create` hears it.
-fn key(name: &str, lifetime: u32) -> Result<(NewKey, PublicKey), Fail> {
+/// A key that is valid for a year.
+fn key(name: &str) -> Result<(NewKey, PublicKey), Fail> {
     let now = crate::omni::wall_now();
-    let key = keys::generate(name, now, lifetime)?;
+    let key = keys::generate(name, now, keys::YEAR)?;
     let public = PublicKey { id: key.fingerprint.clone(), created: now, expires: key.expires };
     Ok((key, public))
 }
@@ -52,7 +56,7 @@ fn create_provider(client: &mut Client, name: &str) -> Result<(), Fail> {
     // The provider first, the key after: what fails in between leaves it behind.
     client.call(Call::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
     let account = format!("{PROVIDER_PREFIX}{name}");
-    let (key, public) = key(&account, keys::YEAR)?;
+    let (key, public) = key(&account)?;
     let role = "InfraProvider".to_owned();
     client.call(Call::CreateServiceAccount { name: account.clone(), role, use_user_role: false, key: public })?;
     out(&format!(
@@ -66,7 +70,7 @@ fn create_provider(client: &mut Client, name: &str) -> Result<(), Fail> {
 }
 
 fn renew(client: &mut Client, name: &str, provider: bool) -> Result<(), Fail> {
-    let (key, public) = key(name, keys::YEAR)?;
+    let (key, public) = key(name)?;
     client.call(Call::RenewServiceAccount { name: name.to_owned(), key: public })?;
     let told = format!(
         "Renewed service account {name:?} by adding a public key with ID {:?}\n\nSet the following environment variables to \
@@ -85,12 +89,10 @@ fn credentials(client: &Client, key: &NewKey, told: &str, all_on_stdout: bool) {
     say("\nNote: Store the service account key securely, it will not be displayed again\n");
 }
 
-fn create_account(client: &mut Client, name: &str, parsed: &Parsed) -> Result<(), Fail> {
-    let lifetime = parsed.time("ttl").map_or(u64::from(keys::YEAR), |time| time.as_secs());
-    let (key, public) = key(name, u32::try_from(lifetime).unwrap_or(u32::MAX))?;
-    let own = parsed.flags.get("use-user-role").is_none_or(|value| value == "true");
-    let role = parsed.text("role").to_owned();
-    client.call(Call::CreateServiceAccount { name: name.to_owned(), role, use_user_role: own, key: public })?;
+fn create_account(client: &mut Client, name: &str, role: &str, use_user_role: bool) -> Result<(), Fail> {
+    let (key, public) = key(name)?;
+    let role = role.to_owned();
+    client.call(Call::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
     let told = format!(
         "Created service account {name:?} with public key ID {:?}\n\nSet the following environment variables to use the \
          service account:\n",
@@ -113,15 +115,11 @@ fn list_providers(client: &mut Client) -> Result<(), Fail> {
     Ok(())
 }
 
-fn accounts(client: &mut Client, call: Call) -> Result<Vec<Account>, Fail> {
-    match client.call(call)? {
-        Answer::Accounts(found) => Ok(found),
-        other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-    }
-}
-
 fn list_accounts(client: &mut Client) -> Result<(), Fail> {
-    let found = accounts(client, Call::ListServiceAccounts)?;
+    let found = match client.call(Call::ListServiceAccounts)? {
+        Answer::Accounts(found) => found,
+        other => return Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    };
     let old = client.release.old();
     let titles: &[&str] = match old {
         true => &["NAME", "ROLE", "PUBLIC KEY ID", "EXPIRATION"],
@@ -145,15 +143,6 @@ fn list_accounts(client: &mut Client) -> Result<(), Fail> {
             }
             rows.push(row);
         }
-    }
-    out(&align(&rows, 3));
-    Ok(())
-}
-
-fn list_users(client: &mut Client) -> Result<(), Fail> {
-    let mut rows = vec![["ID", "EMAIL", "ROLE", "LABELS"].map(str::to_owned).to_vec()];
-    for account in accounts(client, Call::ListUsers)? {
-        rows.push(vec![account.user_id, account.name, account.role.name().to_owned(), String::new()]);
     }
     out(&align(&rows, 3));
     Ok(())

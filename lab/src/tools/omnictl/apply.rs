@@ -4,45 +4,33 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args::Parsed;
 use super::client::{Client, Fail};
 use super::decode::{Decoder, head};
-use super::diff;
 use super::yamltext::{self, Document, Kind, Node};
 use crate::go_errors::go_io;
 use crate::omni::api::Call;
-use crate::omni::goyaml;
 use crate::omni::kinds::{self, Release};
 use crate::omni::resource::{Resource, ZERO_TIME, parse_rfc3339};
 use crate::omni::status::Code;
-use crate::tools::{err, out};
+use crate::tools::err;
 
 /// Runs it.
-pub fn run(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
-    let path = parsed.text("file");
-    let dry = parsed.on("dry-run");
-    let verbose = dry || parsed.on("verbose");
+pub fn run(client: &mut Client, path: &str) -> Result<(), Fail> {
     if client.release.old() {
-        // One file, no directories, no words about them.
+        // One file, no directories.
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|why| {
             format!("failed to read resource yaml file {path:?}: {} {path}: {}", verb(&why), go_io(&why))
         })?;
-        return apply(client, &text, verbose, dry);
+        return apply(client, &text);
     }
     let files = files(path).map_err(|why| format!("failed to discover yaml files from {path:?}: {why}"))?;
-    if verbose {
-        out(&format!("Processing {} resource file(s)\n", files.len()));
-    }
     for file in files {
         let shown = file.display().to_string();
-        if verbose {
-            out(&format!("Applying resources from: {shown}\n"));
-        }
         let text = std::fs::read_to_string(&file);
         let text =
             text.map_err(|why| format!("failed to read resource yaml file {shown:?}: open {shown}: {}", go_io(&why)))?;
-        let applied = apply(client, &text, verbose, dry);
+        let applied = apply(client, &text);
         applied.map_err(|why| why.wrap(&format!("failed to apply resources from file {shown:?}")))?;
     }
     Ok(())
@@ -85,7 +73,7 @@ pub fn resources_of_file(release: Release, file: &str) -> Result<Vec<Resource>, 
     yamltext::read(release, &text)?.iter().map(|document| resource(release, document)).collect()
 }
 
-fn apply(client: &mut Client, text: &str, verbose: bool, dry: bool) -> Result<(), Fail> {
+fn apply(client: &mut Client, text: &str) -> Result<(), Fail> {
     let documents = yamltext::read(client.release, text)?;
     let mut resources = Vec::new();
     for document in &documents {
@@ -106,26 +94,24 @@ fn apply(client: &mut Client, text: &str, verbose: bool, dry: bool) -> Result<()
         let (id, typ) = (new.md.id.clone(), new.md.typ.clone());
         let what = format!("resource '{id}' '{typ}'");
         match client.get(&typ, &new.md.namespace, &id) {
-            Ok(old) => {
-                update(client, &old, new, verbose, dry).map_err(|why| why.wrap(&format!("failed to update {what}")))?
-            }
+            Ok(old) => update(client, &old, new).map_err(|why| why.wrap(&format!("failed to update {what}")))?,
             Err(why) if why.not_found() => {
-                create(client, new, verbose, dry).map_err(|why| why.wrap(&format!("failed to create {what}")))?;
+                create(client, new).map_err(|why| why.wrap(&format!("failed to create {what}")))?;
             }
-            Err(why) => blind(client, new, why, verbose, dry, &what)?,
+            Err(why) => blind(client, new, why, &what)?,
         }
     }
     Ok(())
 }
 
 /// Without read access 1.9 tries to create blindly.
-fn blind(client: &mut Client, new: Resource, why: Fail, verbose: bool, dry: bool, what: &str) -> Result<(), Fail> {
+fn blind(client: &mut Client, new: Resource, why: Fail, what: &str) -> Result<(), Fail> {
     let refused = matches!(&why, Fail::Status(status)
         if matches!(status.code, Code::PermissionDenied | Code::Unauthenticated));
     if !refused || client.release.old() {
         return Err(why.wrap(&format!("failed to get {what}")));
     }
-    match create(client, new, verbose, dry) {
+    match create(client, new) {
         Err(Fail::Status(status)) if status.code == Code::AlreadyExists => Err(Fail::Said(format!(
             "{what} already exists and cannot be read ({}); destroy it before applying again",
             why.text()
@@ -134,25 +120,11 @@ fn blind(client: &mut Client, new: Resource, why: Fail, verbose: bool, dry: bool
     }
 }
 
-fn yaml(release: Release, resource: &Resource) -> String {
-    goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 4)
+fn create(client: &mut Client, new: Resource) -> Result<(), Fail> {
+    client.call(Call::Create(new)).map(|_| ())
 }
 
-fn create(client: &mut Client, new: Resource, verbose: bool, dry: bool) -> Result<(), Fail> {
-    if verbose {
-        out(&format!("Creating resource '{}'\n\n{}\n\n", new.md.id, yaml(client.release, &new)));
-    }
-    if dry { Ok(()) } else { client.call(Call::Create(new)).map(|_| ()) }
-}
-
-fn update(client: &mut Client, old: &Resource, mut new: Resource, verbose: bool, dry: bool) -> Result<(), Fail> {
-    if verbose {
-        let text = diff::by_characters(&yaml(client.release, old), &yaml(client.release, &new));
-        out(&format!("Updating resource '{}'\n\n{text}\n\n", new.md.id));
-    }
-    if dry {
-        return Ok(());
-    }
+fn update(client: &mut Client, old: &Resource, mut new: Resource) -> Result<(), Fail> {
     new.md.version = old.md.version;
     let what = format!("failed to update resource '{}' '{}'", new.md.id, new.md.typ);
     let updated = client.call(Call::Update(new)).map(|_| ());

@@ -77,8 +77,6 @@ pub struct Client {
     key: Option<String>,
     /// Which release this is.
     pub release: Release,
-    /// Field seconds in a real second.
-    pub clock: f64,
     /// The endpoint as the program prints it.
     pub endpoint: String,
     /// Keys that this build does not know.
@@ -110,7 +108,7 @@ impl Client {
             None => url,
         };
         let drops: &[&str] = if start.shows("omnictl-drops-keys") { &["kernelargs", "grpctunnel"] } else { &[] };
-        let mut client = Client { line, key, release: start.release, clock: start.clock, endpoint, drops };
+        let mut client = Client { line, key, release: start.release, endpoint, drops };
         client.check_version()?;
         notices(start)?;
         Ok(client)

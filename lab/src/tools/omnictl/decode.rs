@@ -1,8 +1,9 @@
 //! From nodes to typed values, with what Go's YAML library says of those that do not fit.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
-use super::args::duration;
 use super::yamltext::{Kind, Node};
 use crate::omni::kinds::{self, Field, Release};
 
@@ -304,4 +305,23 @@ pub fn plain(node: &Node) -> Value {
             _ => text.clone().into(),
         },
     }
+}
+
+/// Go's `time.ParseDuration`: `1h30m`, `2.5s`, `0`.
+fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let units = [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let (unit, factor) = units.iter().find(|(unit, _)| rest.starts_with(unit))?;
+        total += number * factor;
+        rest = &rest[unit.len()..];
+    }
+    (!text.is_empty() && total <= 1e12).then(|| Duration::from_secs_f64(total))
 }

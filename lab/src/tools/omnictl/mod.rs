@@ -1,25 +1,25 @@
-//! The stand-in for `omnictl` (siderolabs/omni v1.9.3 client/pkg/omnictl; 1.4.9 where the lab is told so).
+//! The stand-in for `omnictl` (siderolabs/omni v1.9.3 client/pkg/omnictl; 1.4.9 where the lab is started as that).
 
 mod accounts;
 mod apply;
 mod args;
 mod client;
-mod configs;
 mod decode;
 mod diff;
 mod get;
-mod jsonpath;
+mod kubeconfig;
 mod patch;
-mod status;
 mod sync;
 mod table;
-pub use apply::resources_of_file;
-pub use sync::resources_of_template;
-pub use table::align;
 mod template;
 mod yamltext;
 
-use args::{Parsed, Refused};
+pub use apply::resources_of_file;
+pub use sync::resources_of_template;
+pub use table::align;
+
+use args::{Cluster, Command, Omnictl, Template};
+use clap::Parser as _;
 use client::{Client, Fail};
 
 use super::wire::{self, Ask, Line, Start, Told};
@@ -27,14 +27,21 @@ use super::{UNKNOWN_CALL, err, out, unknown_call};
 
 /// Runs the stand-in; the value is its exit code.
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
-    let parsed = match args::parse(argv) {
-        Ok(parsed) => parsed,
-        Err(Refused::Error(text)) => return fail(&text),
-        Err(Refused::Unknown) => return unknown_call("omnictl", argv),
+    let call = match Omnictl::try_parse_from(std::iter::once("omnictl").chain(argv.iter().map(String::as_str))) {
+        Ok(call) if call.version || call.command.is_some() => call,
+        _ => return unknown_call("omnictl", argv),
     };
-    match begin(argv0, argv) {
-        Ok((line, start)) => finish(command(&parsed, line, &start)),
-        Err(why) => finish(Err(Fail::Lab(why))),
+    let outcome = begin(argv0, argv).map_err(Fail::Lab).and_then(|(line, start)| execute(&call, line, &start));
+    match outcome {
+        Ok(()) => 0,
+        Err(Fail::Lab(why)) => {
+            err(&format!("lab: {why:#}\n"));
+            UNKNOWN_CALL
+        }
+        Err(other) => {
+            err(&format!("Error: {}\n", other.text()));
+            1
+        }
     }
 }
 
@@ -51,52 +58,29 @@ fn begin(argv0: &str, argv: &[String]) -> anyhow::Result<(Line, Start)> {
     }
 }
 
-fn fail(text: &str) -> i32 {
-    err(&format!("Error: {text}\n"));
-    1
-}
-
-fn finish(outcome: Result<(), Fail>) -> i32 {
-    match outcome {
-        Ok(()) => 0,
-        Err(Fail::Lab(why)) => {
-            err(&format!("lab: {why:#}\n"));
-            UNKNOWN_CALL
-        }
-        Err(other) => fail(&other.text()),
-    }
-}
-
-fn command(parsed: &Parsed, line: Line, start: &Start) -> Result<(), Fail> {
-    if parsed.command.is_empty() {
+fn execute(call: &Omnictl, line: Line, start: &Start) -> Result<(), Fail> {
+    let Some(command) = &call.command else {
         out(&format!("omnictl version {} (API Version: 2)\n", start.release.tag()));
         return Ok(());
+    };
+    if let Command::Cluster(Cluster::Template(Template::Validate { file })) = command {
+        return Ok(template::load_file(start.release, file)?.validate()?);
     }
-    match parsed.command.as_str() {
-        "cluster template validate" => {
-            let template = template::load_file(start.release, parsed.text("file"), parsed.text("allowed-dir"))?;
-            return Ok(template.validate()?);
+    let client = &mut Client::connect(line, start, call.insecure_skip_tls_verify)?;
+    match command {
+        Command::Apply { file } => apply::run(client, file),
+        Command::Get(get) => get::run(client, get),
+        Command::Delete { kind, ids } => get::delete(client, kind, ids),
+        Command::Cluster(Cluster::Delete { name, dry_run, verbose }) => {
+            sync::delete_cluster(client, name, *dry_run, *verbose)
         }
-        "cluster template render" => {
-            let template = template::load_file(start.release, parsed.text("file"), parsed.text("allowed-dir"))?;
-            template.validate()?;
-            return sync::render(&template, start.release);
+        Command::Cluster(Cluster::Template(Template::Sync { file, dry_run, verbose })) => {
+            sync::sync(client, file, *dry_run, *verbose)
         }
-        _ => {}
-    }
-    let mut client = Client::connect(line, start, parsed.on("insecure-skip-tls-verify"))?;
-    match parsed.command.as_str() {
-        "get" => get::run(&mut client, parsed),
-        "apply" => apply::run(&mut client, parsed),
-        "delete" => get::delete(&mut client, parsed),
-        "cluster template sync" => sync::sync(&mut client, parsed),
-        "cluster template diff" => sync::diff(&mut client, parsed),
-        "cluster template delete" => sync::delete_template(&mut client, parsed),
-        "cluster template status" => status::template(&mut client, parsed),
-        "cluster status" => status::cluster(&mut client, &parsed.args[0], parsed),
-        "cluster delete" => sync::delete_cluster(&mut client, &parsed.args[0], parsed),
-        "kubeconfig" => configs::kubeconfig(&mut client, parsed),
-        "talosconfig" => configs::talosconfig(&mut client, parsed),
-        other => accounts::run(&mut client, other, parsed),
+        // Done without the server.
+        Command::Cluster(Cluster::Template(Template::Validate { .. })) => Ok(()),
+        Command::Kubeconfig(call) => kubeconfig::run(client, call),
+        Command::Infraprovider(call) => accounts::provider(client, call),
+        Command::Serviceaccount(call) => accounts::service_account(client, call),
     }
 }

@@ -1,13 +1,10 @@
-//! `omnictl cluster template sync|diff|delete|render` and `omnictl cluster delete` (client/pkg/template/template.go,
-//! operations/sync.go).
+//! `omnictl cluster template sync` and `omnictl cluster delete` (client/pkg/template/template.go, operations/sync.go).
 
-use super::args::Parsed;
 use super::client::{Client, Fail};
 use super::template::{self, Template};
 use super::{apply, diff};
 use crate::omni::api::Call;
-use crate::omni::goyaml;
-use crate::omni::kinds::{self, Release};
+use crate::omni::kinds::Release;
 use crate::omni::names::*;
 use crate::omni::query::Term;
 use crate::omni::resource::{Key, Resource};
@@ -29,20 +26,9 @@ fn rank(resource: &Resource) -> usize {
     ORDER.iter().position(|typ| *typ == resource.md.typ).unwrap_or(ORDER.len())
 }
 
-/// Prints the resources of a template.
-pub fn render(template: &Template, release: Release) -> Result<(), Fail> {
-    let resources = template.translate().map_err(|why| format!("error rendering template: {why}"))?;
-    let documents: Vec<String> = resources
-        .iter()
-        .map(|resource| goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 2))
-        .collect();
-    out(&documents.join("---\n"));
-    Ok(())
-}
-
 /// The resources that a template becomes, in the order in which a sync creates them.
 pub fn resources_of_template(release: Release, file: &str) -> Result<Vec<Resource>, String> {
-    let template = template::load_file(release, file, "")?;
+    let template = template::load_file(release, file)?;
     template.validate()?;
     let mut resources = template.translate()?;
     resources.sort_by_key(rank);
@@ -170,8 +156,7 @@ fn removal(client: &mut Client, cluster: &str) -> Result<Changes, Fail> {
     Ok(changes)
 }
 
-fn carry_out(client: &mut Client, changes: Changes, parsed: &Parsed) -> Result<(), Fail> {
-    let (dry, verbose) = (parsed.on("dry-run"), parsed.on("verbose"));
+fn carry_out(client: &mut Client, changes: Changes, dry: bool, verbose: bool) -> Result<(), Fail> {
     let mark = if dry { " (dry run)" } else { "" };
     let release = client.release;
     for new in changes.create {
@@ -241,30 +226,29 @@ fn take_away(client: &mut Client, phase: Vec<Resource>, dry: bool, verbose: bool
     Ok(())
 }
 
-fn load(client: &Client, file: &str, parsed: &Parsed) -> Result<Template, Fail> {
-    let template = template::load_file(client.release, file, parsed.text("allowed-dir"))?;
+fn load(client: &Client, file: &str) -> Result<Template, Fail> {
+    let template = template::load_file(client.release, file)?;
     template.validate()?;
     Ok(template)
 }
 
 /// `sync`: one file, or since 1.5 all below a directory.
-pub fn sync(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
-    let path = parsed.text("file");
+pub fn sync(client: &mut Client, path: &str, dry: bool, verbose: bool) -> Result<(), Fail> {
     let one = |client: &mut Client, file: &str| -> Result<(), Fail> {
-        let template = load(client, file, parsed)?;
+        let template = load(client, file)?;
         let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
-        carry_out(client, changes, parsed)
+        carry_out(client, changes, dry, verbose)
     };
     if client.release.old() {
         return one(client, path);
     }
     let files = apply::files(path).map_err(|why| format!("failed to discover template files from {path:?}: {why}"))?;
-    if parsed.on("verbose") {
+    if verbose {
         out(&format!("Processing {} template file(s)\n", files.len()));
     }
     for file in files {
         let shown = file.display().to_string();
-        if parsed.on("verbose") {
+        if verbose {
             out(&format!("Syncing template: {shown}\n"));
         }
         one(client, &shown).map_err(|why| why.wrap(&format!("failed to sync template {shown:?}")))?;
@@ -272,44 +256,8 @@ pub fn sync(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `diff`: prints what a sync would change; exit 0 either way.
-pub fn diff(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
-    let template = load(client, parsed.text("file"), parsed)?;
-    let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
-    let release = client.release;
-    for (old, new) in &changes.update {
-        out(&diff::render(release, Some(old), Some(new)));
-    }
-    for new in &changes.create {
-        out(&diff::render(release, None, Some(new)));
-    }
-    for old in changes.destroy.iter().flatten() {
-        out(&diff::render(release, Some(old), None));
-    }
-    Ok(())
-}
-
-/// `template delete`
-pub fn delete_template(client: &mut Client, parsed: &Parsed) -> Result<(), Fail> {
-    let template = load(client, parsed.text("file"), parsed)?;
-    let cluster = template.cluster_name()?;
-    delete_cluster(client, &cluster, parsed)
-}
-
-/// `cluster delete`: an unknown cluster is no error and no word.
-pub fn delete_cluster(client: &mut Client, cluster: &str, parsed: &Parsed) -> Result<(), Fail> {
+/// `cluster delete`: an unknown cluster is not an error, and nothing is printed.
+pub fn delete_cluster(client: &mut Client, cluster: &str, dry: bool, verbose: bool) -> Result<(), Fail> {
     let changes = removal(client, cluster)?;
-    if parsed.on("destroy-disconnected-machines") {
-        let terms = vec![
-            Term { key: L_DISCONNECTED.to_owned(), op: "exists".to_owned(), values: Vec::new() },
-            Term::equal(L_CLUSTER, cluster),
-        ];
-        let machines = client.list(MACHINE_STATUS, DEFAULT, terms)?;
-        let mut links = Vec::new();
-        for machine in machines {
-            links.extend(client.find(&Key::new(LINK, DEFAULT, &machine.md.id))?);
-        }
-        take_away(client, links, parsed.on("dry-run"), parsed.on("verbose"))?;
-    }
-    carry_out(client, changes, parsed)
+    carry_out(client, changes, dry, verbose)
 }

@@ -139,8 +139,8 @@ pub struct Template {
     models: Vec<(&'static str, Value)>,
 }
 
-/// Reads a template file. `allowed` is `--allowed-dir`, empty for the template's own directory.
-pub fn load_file(release: Release, file: &str, allowed: &str) -> Result<Template, String> {
+/// Reads a template file.
+pub fn load_file(release: Release, file: &str) -> Result<Template, String> {
     let bytes = std::fs::read(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
     let text = String::from_utf8(bytes).map_err(|why| {
         let offset = why.utf8_error().valid_up_to();
@@ -151,8 +151,7 @@ pub fn load_file(release: Release, file: &str, allowed: &str) -> Result<Template
     // Up to 1.7 files were looked up from the working directory, and anywhere.
     let (dir, root) = match release.old() {
         true => (PathBuf::from("."), None),
-        false if allowed.is_empty() => (own.clone(), Some(own)),
-        false => (own, Some(PathBuf::from(allowed))),
+        false => (own.clone(), Some(own)),
     };
     load(release, &text, dir, root).map_err(|why| format!("error loading template: {why}"))
 }
