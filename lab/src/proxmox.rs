@@ -93,11 +93,6 @@ impl Proxmox {
         receiver
     }
 
-    /// The guest switched itself off.
-    pub fn guest_off(&self, vmid: u32) {
-        self.with(|world| world.power_off(vmid));
-    }
-
     /// The state as `lab dump` shows it.
     pub fn dump(&self) -> Value {
         self.with(|world| world.dump())

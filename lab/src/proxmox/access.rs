@@ -1,4 +1,4 @@
-//! Who may do what: users, groups, API tokens, roles, ACLs and pools, with the rules of Proxmox VE 9
+//! Who may do what: users, API tokens, roles, ACLs and pools, with the rules of Proxmox VE 9
 //! (pve-access-control 9.1 `AccessControl.pm` `roles()`, `RPCEnvironment.pm` `permissions()`).
 
 mod privilege;
@@ -37,24 +37,13 @@ pub struct Token {
     pub comment: String,
 }
 
-/// A group of users.
-#[derive(Clone, Debug, Default)]
-pub struct Group {
-    /// Free text.
-    pub comment: String,
-    /// User ids.
-    pub users: BTreeSet<String>,
-}
-
-/// A set of guests and storages that share rights.
+/// A set of guests that share rights.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
     /// Free text.
     pub comment: Option<String>,
     /// VM ids.
     pub vms: BTreeSet<u32>,
-    /// Storage ids.
-    pub storages: BTreeSet<String>,
 }
 
 /// What an ACL entry is for.
@@ -62,8 +51,6 @@ pub struct Pool {
 pub enum Subject {
     /// A user, `omni@pve`.
     User,
-    /// A group, `admins`.
-    Group,
     /// A token, `omni@pve!provider`.
     Token,
 }
@@ -76,8 +63,6 @@ type Entries = BTreeMap<(Subject, String), BTreeMap<String, bool>>;
 pub struct Access {
     /// By user id, `name@realm`.
     pub users: BTreeMap<String, User>,
-    /// By group id.
-    pub groups: BTreeMap<String, Group>,
     /// Privileges by role id.
     pub roles: BTreeMap<String, Privs>,
     /// By pool id.
@@ -93,7 +78,6 @@ impl Default for Access {
         let root = User { enabled: true, ..User::default() };
         Access {
             users: BTreeMap::from([("root@pam".to_owned(), root)]),
-            groups: BTreeMap::new(),
             roles: special_roles(),
             pools: BTreeMap::new(),
             vm_pool: BTreeMap::new(),
@@ -146,6 +130,14 @@ impl Access {
         self.acl.retain(|known, _| known != path && !known.starts_with(&below));
     }
 
+    /// Forgets what was granted to a user and to its tokens.
+    pub fn forget_subject(&mut self, user: &str) {
+        for entries in self.acl.values_mut() {
+            entries.retain(|(_, who), _| split_token(who).0 != user);
+        }
+        self.acl.retain(|_, entries| !entries.is_empty());
+    }
+
     /// Every entry: path, subject, id, role, whether it propagates.
     pub fn acl(&self) -> impl Iterator<Item = (&str, Subject, &str, &str, bool)> {
         self.acl.iter().flat_map(|(path, entries)| {
@@ -171,8 +163,8 @@ impl Access {
         let mut roles = BTreeMap::new();
         for (prefix, last) in prefixes(path) {
             let Some(entries) = self.acl.get(prefix) else { continue };
-            // A level that says anything replaces what the levels above said; a user's own entry beats the groups'.
-            for new in self.entries_at(entries, auth, last) {
+            // A level that says anything replaces what the levels above said; a token's own entry beats its user's.
+            for new in Self::entries_at(entries, auth, last) {
                 if !new.is_empty() {
                     roles = new;
                     break;
@@ -185,14 +177,13 @@ impl Access {
         }
     }
 
-    /// What one level says, the stronger first: token, user, groups.
-    fn entries_at<'a>(&'a self, entries: &'a Entries, auth: &str, last: bool) -> [BTreeMap<&'a str, bool>; 3] {
-        let mut said = [BTreeMap::new(), BTreeMap::new(), BTreeMap::new()];
+    /// What one level says, the stronger first: token, user.
+    fn entries_at<'a>(entries: &'a Entries, auth: &str, last: bool) -> [BTreeMap<&'a str, bool>; 2] {
+        let mut said = [BTreeMap::new(), BTreeMap::new()];
         for ((subject, who), roles) in entries {
             let rank = match subject {
                 Subject::Token if who == auth => 0,
                 Subject::User if who == auth => 1,
-                Subject::Group if self.groups.get(who).is_some_and(|group| group.users.contains(auth)) => 2,
                 _ => continue,
             };
             let heard = roles.iter().filter(|(_, propagate)| last || **propagate);
@@ -201,26 +192,19 @@ impl Access {
         said
     }
 
-    /// Adds what comes to a guest or a storage from the pools that it is in.
+    /// Adds what comes to a guest from the pool that it is in.
     fn add_pool_roles<'a>(&'a self, auth: &str, path: &str, roles: &mut BTreeMap<&'a str, bool>) {
-        let mut from_pools = BTreeSet::new();
-        if let Some(vmid) = path.strip_prefix("/vms/").and_then(|id| id.parse::<u32>().ok()) {
-            if let Some(pool) = self.vm_pool.get(&vmid) {
-                from_pools.extend(self.roles_on(auth, &format!("/pool/{pool}")).into_keys());
-            }
-        } else if let Some(storage) = path.strip_prefix("/storage/") {
-            for (name, _) in self.pools.iter().filter(|(_, pool)| pool.storages.contains(storage)) {
-                from_pools.extend(self.roles_on(auth, &format!("/pool/{name}")).into_keys());
-            }
-        }
-        if from_pools.is_empty() || roles.contains_key("NoAccess") {
+        let vmid = path.strip_prefix("/vms/").and_then(|id| id.parse::<u32>().ok());
+        let Some(pool) = vmid.and_then(|vmid| self.vm_pool.get(&vmid)) else { return };
+        if roles.contains_key("NoAccess") {
             return;
         }
-        if from_pools.contains("NoAccess") {
+        let from_pool = self.roles_on(auth, &format!("/pool/{pool}"));
+        if from_pool.contains_key("NoAccess") {
             *roles = BTreeMap::from([("NoAccess", false)]);
             return;
         }
-        for role in from_pools {
+        for role in from_pool.into_keys() {
             roles.entry(role).or_insert(false);
         }
     }
@@ -276,10 +260,8 @@ impl Access {
 
     /// Whether something was said about just this path, or it has a place in a pool.
     fn is_special(&self, path: &str) -> bool {
-        let pooled = match path.strip_prefix("/vms/") {
-            Some(id) => !self.vm_pool.is_empty() && id.parse().is_ok_and(|id: u32| self.vm_pool.contains_key(&id)),
-            None => !self.pools.is_empty(),
-        };
+        let vmid = path.strip_prefix("/vms/").filter(|_| !self.vm_pool.is_empty());
+        let pooled = vmid.is_some_and(|id| id.parse().is_ok_and(|id: u32| self.vm_pool.contains_key(&id)));
         pooled || self.acl.contains_key(path)
     }
 
@@ -308,7 +290,6 @@ impl Access {
         paths.extend(self.acl.keys().flat_map(|path| prefixes(path)).map(|(path, _)| path.to_owned()));
         for pool in self.pools.values() {
             paths.extend(pool.vms.iter().map(|id| format!("/vms/{id}")));
-            paths.extend(pool.storages.iter().map(|id| format!("/storage/{id}")));
         }
         let granted = paths.into_iter().map(|path| {
             let granted = self.permissions(auth, &path);

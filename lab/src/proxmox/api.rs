@@ -9,12 +9,12 @@ mod extras;
 mod files;
 mod nodes;
 mod pools;
-mod power;
 mod qemu;
 mod storage;
 mod tasks;
 mod tokens;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::World;
@@ -149,7 +149,6 @@ const TABLES: &[&[Method]] = &[
     cluster::METHODS,
     nodes::METHODS,
     qemu::METHODS,
-    power::METHODS,
     config::METHODS,
     storage::METHODS,
     files::METHODS,
@@ -189,6 +188,19 @@ pub fn find(verb: &str, path: &str) -> Option<(Method, Vec<(&'static str, String
         let captured = if method.verb == verb { capture(method.path, &segments) } else { None };
         captured.map(|captured| (*method, captured))
     })
+}
+
+/// What lies below a path that is a mere directory of the API, where the real one lists its children.
+pub fn children(path: &str) -> BTreeSet<&'static str> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut found = BTreeSet::new();
+    for method in TABLES.iter().copied().flatten() {
+        let mut parts = method.path.split('/').filter(|part| !part.is_empty());
+        let below =
+            segments.iter().all(|segment| parts.next().is_some_and(|part| part.starts_with('{') || part == *segment));
+        found.extend(parts.next().filter(|part| below && !part.starts_with('{')));
+    }
+    found
 }
 
 fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str, String)>> {
@@ -299,6 +311,9 @@ mod tests {
         assert_eq!(method.path, "/nodes/{node}/storage/{storage}/content/{volume*}");
         assert_eq!(captured[2], ("volume", "local:iso/x.iso".to_owned()));
         assert!(find("GET", "/nodes/").is_some());
+        assert!(find("GET", "/access").is_none() && children("/access").contains("roles"));
+        assert!(children("/nodes/pve1/qemu/100/status").contains("current"));
+        assert!(children("/nodes/pve1/nonsense").is_empty());
         assert!(find("GET", "/nodes/pve1/nonsense").is_none());
         assert!(find("PATCH", "/nodes").is_none());
         assert!(find("GET", "/nodes/pve1/storage/local/content").is_some());

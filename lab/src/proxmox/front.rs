@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::access::split_token;
 use super::api::{self, Call};
@@ -111,8 +111,14 @@ fn dispatch(world: &mut World, request: &Request, now: u64, handled: &mut Handle
     let upload = verb == "POST" && path.starts_with("/nodes/") && path.ends_with("/upload");
     let auth = if public { String::new() } else { authenticate(world, request, upload, now)? };
     let (mut args, file) = parameters(request, upload)?;
-    let unknown = || Refusal::new(501, format!("Method '{verb} {path}' not implemented"));
-    let (method, captured) = found.ok_or_else(unknown)?;
+    let Some((method, captured)) = found else {
+        return match api::children(&path) {
+            names if verb == "GET" && !names.is_empty() => {
+                Ok(names.into_iter().map(|name| json!({"name": name, "subdir": name})).collect())
+            }
+            _ => Err(Refusal::new(501, format!("Method '{verb} {path}' not implemented"))),
+        };
+    };
     for (name, value) in captured {
         if !args.set(name, value) {
             let why = "duplicate parameter (already defined in URI) with conflicting values!";

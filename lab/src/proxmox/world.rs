@@ -42,10 +42,6 @@ pub struct World {
     pub ha_resources: BTreeMap<String, HaResource>,
     /// HA rules by id: PVE 9's successor of HA groups.
     pub ha_rules: BTreeMap<String, BTreeMap<String, String>>,
-    /// Resource mappings by kind (`pci`, `usb`, `dir`) and id.
-    pub mappings: BTreeMap<(String, String), Mapping>,
-    /// SDN zones by id, without the built-in `localnetwork`.
-    pub zones: BTreeMap<String, Zone>,
     /// The range that `GET /cluster/nextid` searches: from the first, up to but without the second.
     pub next_id: (u32, u32),
     /// The keys that tickets are signed with.
@@ -98,24 +94,6 @@ pub struct HaResource {
     pub comment: Option<String>,
 }
 
-/// A resource mapping: one name for a device on each node.
-#[derive(Clone, Debug, Default)]
-pub struct Mapping {
-    /// Free text.
-    pub description: Option<String>,
-    /// Property strings, `node=pve1,path=0000:01:00.0,id=10de:2204`.
-    pub map: Vec<String>,
-}
-
-/// An SDN zone.
-#[derive(Clone, Debug, Default)]
-pub struct Zone {
-    /// `simple`, `vlan`, `vxlan`, …
-    pub kind: String,
-    /// Bridges (vnets) that belong to it.
-    pub vnets: BTreeSet<String>,
-}
-
 impl World {
     /// Whether refused logins are told apart in the status line; pve-manager 9.1.5 hides that from the client.
     pub fn tells_why_not_authenticated(&self) -> bool {
@@ -141,12 +119,6 @@ impl World {
             }
         }
         loads
-    }
-
-    /// The zone that a bridge or vnet belongs to.
-    pub fn zone_of(&self, bridge: &str) -> &str {
-        let zone = self.zones.iter().find(|(_, zone)| zone.vnets.contains(bridge));
-        zone.map_or("localnetwork", |(id, _)| id)
     }
 
     /// A pseudo-random number: SplitMix64, the same sequence for the same seed.

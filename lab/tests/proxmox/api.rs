@@ -30,33 +30,6 @@ async fn errors(lab: &Lab, method: &str, path: &str, body: Value) -> Value {
     reply.value().unwrap()["errors"].take()
 }
 
-/// What clients ask that are not the provider: go-proxmox, Terraform's and Ansible's.
-#[test]
-fn a_machine_that_runs_is_reset_rebooted_and_looked_at() {
-    run(async {
-        let lab = Lab::new(1000.0).await;
-        assert_eq!(lab.task("POST", QEMU, machine(100)).await, "OK");
-        for verb in ["reset", "reboot"] {
-            let reply = lab.call("POST", &format!("{QEMU}/100/status/{verb}"), json!({})).await;
-            assert_eq!(reply.status_line(), "500 VM 100 not running");
-        }
-        assert_eq!(lab.task("POST", &format!("{QEMU}/100/status/start"), json!({})).await, "OK");
-        let pid = lab.get(&format!("{QEMU}/100/status/current")).await["pid"].take();
-        for verb in ["reset", "reboot"] {
-            assert_eq!(lab.task("POST", &format!("{QEMU}/100/status/{verb}"), json!({})).await, "OK", "{verb}");
-        }
-        let status = lab.get(&format!("{QEMU}/100/status/current")).await;
-        assert!(status["status"] == "running" && status["pid"] != pid, "{status}");
-        let pending = lab.get(&format!("{QEMU}/100/pending")).await;
-        assert!(pending.as_array().unwrap().contains(&json!({"key": "cores", "value": 4})), "{pending}");
-        let snapshots = lab.get(&format!("{QEMU}/100/snapshot")).await;
-        assert_eq!((&snapshots[0]["name"], &snapshots[0]["running"]), (&json!("current"), &json!(1)));
-        assert_eq!(lab.get("/nodes/pve1/lxc").await, json!([]));
-        let reply = lab.call("GET", &format!("{QEMU}/101/pending"), Value::Null).await;
-        assert_eq!(reply.status_line(), "500 Configuration file 'nodes/pve1/qemu-server/101.conf' does not exist");
-    });
-}
-
 #[test]
 fn a_machine_is_made_changed_and_destroyed() {
     run(async {
@@ -209,10 +182,7 @@ fn disks_come_and_go() {
         assert_eq!(lab.task("POST", QEMU, machine(100)).await, "OK");
         let config = format!("{QEMU}/100/config");
         assert_eq!(lab.task("POST", &config, json!({"scsi1": "vm_ssd:8"})).await, "OK");
-        assert_eq!(lab.task("PUT", &format!("{QEMU}/100/resize"), json!({"disk": "scsi1", "size": "+2G"})).await, "OK");
-        assert_eq!(lab.get(&config).await["scsi1"], "vm_ssd:vm-100-disk-0,size=10G");
-        let line = lab.line("PUT", &format!("{QEMU}/100/resize"), json!({"disk": "scsi1", "size": "1G"})).await;
-        assert_eq!(line, "500 shrinking disks is not supported");
+        assert_eq!(lab.get(&config).await["scsi1"], "vm_ssd:vm-100-disk-0,size=8G");
         assert_eq!(lab.data("PUT", &config, json!({"delete": "scsi1"})).await, Value::Null);
         let shown = lab.get(&config).await;
         assert_eq!((&shown["scsi1"], &shown["unused0"]), (&Value::Null, &json!("vm_ssd:vm-100-disk-0")));
@@ -231,12 +201,15 @@ fn images_are_downloaded_listed_and_removed() {
         let ask = json!({"content": "iso", "filename": "t.iso", "url": "https://factory.talos.dev/image/a/1/nocloud-amd64.iso"});
         let line = lab.line("GET", &format!("{storage}/content/local:iso/t.iso"), Value::Null).await;
         assert_eq!(line, "500 volume_size_info on 'local:iso/t.iso' failed - no format");
-        let before = lab.get(&format!("{storage}/status")).await["used"].as_u64().unwrap();
+        let used = async || {
+            let found = lab.get("/nodes/pve1/storage?storage=local").await;
+            found[0]["used"].as_u64().unwrap()
+        };
+        let before = used().await;
         assert_eq!(lab.task("POST", &format!("{storage}/download-url"), ask.clone()).await, "OK");
         let info = lab.get(&format!("{storage}/content/local:iso/t.iso")).await;
         assert_eq!((&info["format"], &info["path"]), (&json!("iso"), &json!("/var/lib/vz/template/iso/t.iso")));
-        let after = lab.get(&format!("{storage}/status")).await["used"].as_u64().unwrap();
-        assert_eq!(after - before, info["size"].as_u64().unwrap());
+        assert_eq!(used().await - before, info["size"].as_u64().unwrap());
         let again = lab.task("POST", &format!("{storage}/download-url"), ask.clone()).await;
         assert_eq!(again, "refusing to override existing file '/var/lib/vz/template/iso/t.iso'");
 
@@ -304,18 +277,12 @@ fn what_is_not_there_is_not_implemented() {
 }
 
 #[test]
-fn tasks_can_be_listed_and_stopped() {
+fn tasks_are_listed() {
     run(async {
         let lab = Lab::new(1.0).await;
         let upid = lab.data("POST", QEMU, machine(100)).await;
         let running = lab.get("/nodes/pve1/tasks?source=active").await;
         assert_eq!((&running[0]["upid"], &running[0]["status"]), (&upid, &json!("RUNNING")));
-        let path = format!("/nodes/pve1/tasks/{}", upid.as_str().unwrap());
-        assert_eq!(lab.data("DELETE", &path, Value::Null).await, Value::Null);
-        assert_eq!(lab.get(&format!("{path}/status")).await["exitstatus"], "interrupted by signal");
-        assert_eq!(lab.get("/cluster/nextid").await, "100");
-        assert_eq!(lab.get("/nodes/pve1/tasks?vmid=100&errors=1").await[0]["user"], "omni@pve");
-        assert_eq!(lab.get("/nodes/pve1/tasks?typefilter=qmstart").await, json!([]));
         let errors = errors(&lab, "GET", "/nodes/pve1/tasks/nonsense/status", Value::Null).await;
         assert_eq!(errors, json!({"upid": "unable to parse worker upid"}));
         let gone = "/nodes/pve1/tasks/UPID:pve1:00000001:00000001:65000000:imgcopy::omni@pve!provider:/status";
@@ -407,11 +374,5 @@ fn machines_can_be_managed_by_ha_and_belong_to_a_pool() {
         assert_eq!(lab.task("DELETE", &format!("{QEMU}/100?purge=1"), Value::Null).await, "OK");
         assert_eq!(lab.get("/cluster/ha/resources").await, json!([]));
         assert_eq!(lab.data("DELETE", "/pools/demo", Value::Null).await, Value::Null);
-
-        let map = json!({"id": "gpu-1", "map": "node=pve1,path=0000:01:00.0,id=10de:2204"});
-        assert_eq!(lab.data("POST", "/cluster/mapping/pci", map).await, Value::Null);
-        assert_eq!(lab.get("/cluster/mapping/pci?check-node=pve2").await[0]["checks"][0]["severity"], "warning");
-        assert_eq!(lab.get("/cluster/sdn/zones").await, json!([]));
-        assert_eq!(lab.get("/cluster/ha/status/current").await[0]["status"], "OK");
     });
 }

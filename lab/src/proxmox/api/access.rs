@@ -1,7 +1,5 @@
 //! `/access`: logging in, permissions, roles and ACLs (pve-access-control 9.1 `API2/AccessControl.pm`, `API2/Role.pm`,
-//! `API2/ACL.pm`, `API2/Domains.pm`, `API2/Group.pm`).
-
-use std::collections::{BTreeMap, BTreeSet};
+//! `API2/ACL.pm`).
 
 use serde_json::{Map, Value, json};
 
@@ -13,8 +11,6 @@ use crate::proxmox::refusal::{Outcome, Refusal};
 const ROLES: Needs = Needs::All("/access", &["Sys.Modify"]);
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/access", Needs::Anyone, index),
-    Method::new("GET", "/access/ticket", Needs::World, |_| Ok(Value::Null)),
     Method::new("POST", "/access/ticket", Needs::World, log_in).tickets_only().with(&[
         required("username", Kind::Text(64)),
         optional("realm", Kind::Text(32)),
@@ -25,31 +21,20 @@ pub(super) const METHODS: &[Method] = &[
     ]),
     Method::new("GET", "/access/permissions", Needs::Anyone, permissions)
         .with(&[optional("userid", Kind::Text(128)), optional("path", Kind::Text(256))]),
-    Method::new("GET", "/access/domains", Needs::World, domains),
-    Method::new("GET", "/access/groups", Needs::Anyone, groups),
     Method::new("GET", "/access/roles", Needs::Anyone, roles),
     Method::new("POST", "/access/roles", ROLES, create_role)
         .with(&[required("roleid", Kind::Text(64)), optional("privs", Kind::Text(8192))]),
-    Method::new("GET", "/access/roles/{roleid}", Needs::Anyone, read_role),
-    Method::new("PUT", "/access/roles/{roleid}", ROLES, change_role)
-        .with(&[optional("privs", Kind::Text(8192)), optional("append", Kind::Bool)]),
     Method::new("DELETE", "/access/roles/{roleid}", ROLES, remove_role),
     Method::new("GET", "/access/acl", Needs::Anyone, acl),
     Method::new("PUT", "/access/acl", Needs::Anyone, change_acl).with(&[
         required("path", Kind::Text(256)),
         required("roles", Kind::Text(4096)),
         optional("users", Kind::Text(4096)),
-        optional("groups", Kind::Text(4096)),
         optional("tokens", Kind::Text(4096)),
         optional("propagate", Kind::Bool),
         optional("delete", Kind::Bool),
     ]),
 ];
-
-fn index(_: &mut Call<'_>) -> Outcome {
-    let parts = ["acl", "domains", "groups", "permissions", "roles", "ticket", "users"];
-    Ok(parts.iter().map(|name| json!({"subdir": name})).collect())
-}
 
 /// A ticket for a password, or for a ticket that is still good. Says nothing of why not.
 fn log_in(call: &mut Call<'_>) -> Outcome {
@@ -68,40 +53,11 @@ fn log_in(call: &mut Call<'_>) -> Outcome {
         "username": user,
         "ticket": call.world.keys.ticket(&user, now),
         "CSRFPreventionToken": call.world.keys.csrf(&user, now),
-        "cap": capabilities(call, &user),
     });
     if access.may(&user, "/", &["Sys.Audit"]) {
         answer["clustername"] = call.world.cluster.as_str().into();
     }
     Ok(answer)
-}
-
-/// What the web interface asks to know which buttons to show (`RPCEnvironment.pm` `compute_api_permission`).
-fn capabilities(call: &Call<'_>, user: &str) -> Value {
-    const PREFIXES: &[(&str, &[&str])] = &[
-        ("vms", &["VM.", "Permissions.Modify"]),
-        ("access", &["User.", "Group.", "Permissions.Modify"]),
-        ("storage", &["Datastore.", "Permissions.Modify"]),
-        ("nodes", &["Sys.", "Permissions.Modify"]),
-        ("sdn", &["SDN.", "Permissions.Modify"]),
-        ("dc", &["Sys.Audit", "Sys.Modify", "SDN."]),
-        ("mapping", &["Mapping.", "Permissions.Modify"]),
-    ];
-    let mut found: BTreeMap<&str, Map<String, Value>> =
-        PREFIXES.iter().map(|(folder, _)| (*folder, Map::new())).collect();
-    let access = &call.world.access;
-    let fixed = ["/", "/nodes", "/access/groups", "/vms", "/storage", "/sdn", "/mapping"].map(str::to_owned);
-    let paths: BTreeSet<String> = fixed.into_iter().chain(access.acl().map(|(path, ..)| path.to_owned())).collect();
-    for path in paths {
-        let folder = path.split('/').nth(1).filter(|folder| !folder.is_empty()).unwrap_or("dc");
-        for (name, prefixes) in PREFIXES.iter().filter(|(name, _)| *name == folder || folder == "pool") {
-            let wanted = folder != "pool" || matches!(*name, "vms" | "storage");
-            let granted = access.permissions(user, &path).set.names().into_iter();
-            let granted = granted.filter(|granted| wanted && prefixes.iter().any(|prefix| granted.starts_with(prefix)));
-            found.entry(name).or_default().extend(granted.map(|granted| (granted.to_owned(), 1.into())));
-        }
-    }
-    json!(found)
 }
 
 fn permissions(call: &mut Call<'_>) -> Outcome {
@@ -118,24 +74,6 @@ fn permissions(call: &mut Call<'_>) -> Outcome {
     Ok(shown.into())
 }
 
-fn domains(_: &mut Call<'_>) -> Outcome {
-    Ok(json!([
-        {"realm": "pam", "type": "pam", "comment": "Linux PAM standard authentication"},
-        {"realm": "pve", "type": "pve", "comment": "Proxmox VE authentication server"},
-    ]))
-}
-
-fn groups(call: &mut Call<'_>) -> Outcome {
-    let privileges = ["Sys.Audit", "Group.Allocate", "User.Modify"];
-    let visible = call.world.access.groups.iter();
-    let visible = visible.filter(|(id, _)| call.may_any(&format!("/access/groups/{id}"), &privileges));
-    let shown = visible.map(|(id, group)| {
-        let users: Vec<&str> = group.users.iter().map(String::as_str).collect();
-        json!({"groupid": id, "comment": group.comment, "users": users.join(",")})
-    });
-    Ok(shown.collect())
-}
-
 fn is_special(role: &str) -> bool {
     special_roles().contains_key(role)
 }
@@ -147,19 +85,9 @@ fn roles(call: &mut Call<'_>) -> Outcome {
     Ok(shown.collect())
 }
 
-fn absent(role: &str) -> Refusal {
-    Refusal::die(format!("role '{role}' does not exist"))
-}
-
-fn read_role(call: &mut Call<'_>) -> Outcome {
-    let role = call.args.text("roleid");
-    let privs = call.world.access.roles.get(&role).ok_or_else(|| absent(&role))?;
-    Ok(privs.names().into_iter().map(|name| (name.to_owned(), Value::from(1))).collect::<Map<_, _>>().into())
-}
-
-fn privileges(list: &str, doing: &str) -> Outcome<Privs> {
+fn privileges(list: &str) -> Outcome<Privs> {
     let parse = |name: &String| {
-        Privs::parse(name).ok_or_else(|| Refusal::die(format!("{doing} role failed: invalid privilege '{name}'")))
+        Privs::parse(name).ok_or_else(|| Refusal::die(format!("create role failed: invalid privilege '{name}'")))
     };
     split_list(list).iter().try_fold(Privs::default(), |all, name| Ok(all.union(parse(name)?)))
 }
@@ -173,21 +101,8 @@ fn create_role(call: &mut Call<'_>) -> Outcome {
     if call.world.access.roles.contains_key(&role) {
         return Err(Refusal::die(format!("create role failed: role '{role}' already exists")));
     }
-    let privs = privileges(&call.args.text("privs"), "create")?;
+    let privs = privileges(&call.args.text("privs"))?;
     call.world.access.roles.insert(role, privs);
-    Ok(Value::Null)
-}
-
-fn change_role(call: &mut Call<'_>) -> Outcome {
-    let role = call.args.text("roleid");
-    if is_special(&role) {
-        return Err(Refusal::die(format!("auto-generated role '{role}' cannot be modified")));
-    }
-    let privs = privileges(&call.args.text("privs"), "update")?;
-    let append = call.args.flag("append");
-    let held = call.world.access.roles.get_mut(&role);
-    let held = held.ok_or_else(|| Refusal::die(format!("update role failed: role '{role}' does not exist")))?;
-    *held = if append { held.union(privs) } else { privs };
     Ok(Value::Null)
 }
 
@@ -222,7 +137,6 @@ fn acl(call: &mut Call<'_>) -> Outcome {
     let shown = visible.map(|(path, subject, who, role, propagate)| {
         let kind = match subject {
             Subject::User => "user",
-            Subject::Group => "group",
             Subject::Token => "token",
         };
         json!({"path": path, "type": kind, "ugid": who, "roleid": role, "propagate": u8::from(propagate)})
@@ -273,12 +187,6 @@ fn subjects(call: &Call<'_>) -> Outcome<Vec<(Subject, String)>> {
     let access = &call.world.access;
     let failed = |why: String| Refusal::die(format!("ACL update failed: {why}"));
     let mut subjects = Vec::new();
-    for group in call.args.list("groups") {
-        if !access.groups.contains_key(&group) {
-            return Err(failed(format!("group '{group}' does not exist")));
-        }
-        subjects.push((Subject::Group, group));
-    }
     for user in call.args.list("users") {
         if !access.users.contains_key(&user) {
             return Err(failed(format!("user '{user}' does not exist")));
@@ -295,7 +203,7 @@ fn subjects(call: &Call<'_>) -> Outcome<Vec<(Subject, String)>> {
         subjects.push((Subject::Token, full));
     }
     if subjects.is_empty() {
-        let why = "either 'users', 'groups' or 'tokens' is required.";
+        let why = "either 'users', 'groups' or 'tokens' is required."; // groups are not simulated
         let errors = ["users", "groups", "tokens"].map(|name| (name.to_owned(), why.to_owned()));
         return Err(Refusal::parameters(errors.into()));
     }

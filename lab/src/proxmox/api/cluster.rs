@@ -4,12 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::access::split_token;
 use crate::proxmox::params::{Kind, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::{Loads, Storage, Vm};
 
-const RESOURCE_TYPES: &[&str] = &["vm", "storage", "node", "sdn", "network", "pool"];
+const RESOURCE_TYPES: &[&str] = &["vm", "storage", "node"];
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/version", Needs::Anyone, version),
@@ -18,7 +17,6 @@ pub(super) const METHODS: &[Method] = &[
         .with(&[optional("vmid", Kind::Int(100, 999_999_999))]),
     Method::new("GET", "/cluster/resources", Needs::Anyone, resources)
         .with(&[optional("type", Kind::Enum(RESOURCE_TYPES))]),
-    Method::new("GET", "/cluster/tasks", Needs::Anyone, tasks),
 ];
 
 fn version(call: &mut Call<'_>) -> Outcome {
@@ -68,20 +66,10 @@ fn next_id(call: &mut Call<'_>) -> Outcome {
     Ok(free.to_string().into())
 }
 
-fn tasks(call: &mut Call<'_>) -> Outcome {
-    let all = call.may("/", &["Sys.Audit"]);
-    let visible = call.world.tasks.newest().filter(|task| all || split_token(&task.auth).0 == call.auth);
-    Ok(visible.take(25).map(|task| task.list_json()).collect())
-}
-
 fn resources(call: &mut Call<'_>) -> Outcome {
     let wanted = call.args.get("type");
     let wants = |kind: &str| wanted.as_deref().is_none_or(|wanted| wanted == kind);
     let mut list = Vec::new();
-    if wants("pool") {
-        let pools = call.world.access.pools.keys().filter(|pool| call.may(&format!("/pool/{pool}"), &["Pool.Audit"]));
-        list.extend(pools.map(|pool| json!({"id": format!("/pool/{pool}"), "pool": pool, "type": "pool"})));
-    }
     if wants("vm") {
         let visible = call.world.access.below(call.auth, "/vms", &["VM.Audit"]);
         let vms = call.world.vms.iter().filter(|(vmid, _)| visible.may(vmid));
@@ -100,23 +88,6 @@ fn resources(call: &mut Call<'_>) -> Outcome {
             let nodes = call.world.nodes.keys().filter(|node| storage.is_enabled_on(node));
             list.extend(nodes.map(|node| storage_resource(id, storage, node)));
         }
-    }
-    if wants("sdn") {
-        let zones = call.world.zones.keys().filter(|zone| call.may(&format!("/sdn/zones/{zone}"), &["SDN.Audit"]));
-        let zones: Vec<&String> = zones.collect();
-        list.extend(call.world.nodes.keys().flat_map(|node| {
-            zones.iter().map(move |zone| {
-                json!({"id": format!("sdn/{node}/{zone}"), "sdn": zone, "node": node, "type": "sdn", "status": "ok"})
-            })
-        }));
-    }
-    if wants("network") && call.may("/sdn/zones/localnetwork", &["SDN.Audit"]) {
-        list.extend(call.world.nodes.keys().map(|node| {
-            json!({
-                "id": format!("network/{node}/zone/localnetwork"), "type": "network", "network-type": "zone",
-                "network": "localnetwork", "node": node, "status": "ok",
-            })
-        }));
     }
     Ok(list.into())
 }
@@ -194,7 +165,7 @@ pub(super) fn node_entry(world: &World, loads: &Loads<'_>, name: &str, audit: bo
 }
 
 /// A storage on one node as the cluster's statistics know it.
-pub(super) fn storage_resource(id: &str, storage: &Storage, node: &str) -> Value {
+fn storage_resource(id: &str, storage: &Storage, node: &str) -> Value {
     let mut entry = json!({
         "id": format!("storage/{node}/{id}"), "storage": id, "node": node, "type": "storage",
         "plugintype": storage.kind.name(), "status": "unknown", "shared": u8::from(storage.shared),

@@ -9,17 +9,16 @@ use super::drives::{check_devices, check_options, check_storage_access, check_vm
 use super::qemu::{give_addresses, vm_settings};
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{Kind, Param, optional, required};
+use crate::proxmox::params::{Kind, Param, optional};
 use crate::proxmox::property::{missing_boot_devices, pairs};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::task::Effect;
 use crate::proxmox::vmschema::{config_json, kind, unique_tags};
-use crate::proxmox::world::vm::{is_drive, size_text};
-use crate::proxmox::world::{Config, Drive, GIB};
+use crate::proxmox::world::vm::is_drive;
+use crate::proxmox::world::{Config, Drive};
 use crate::tls::hex;
 
 const CHANGE: Duration = Duration::from_millis(300);
-const RESIZE: Duration = Duration::from_millis(500);
 
 const ANY_CONFIG: Needs = Needs::Any(
     "/vms/{vmid}",
@@ -56,13 +55,6 @@ pub(super) const METHODS: &[Method] = &[
         .on_node()
         .with_vm_options()
         .with(CHANGES),
-    Method::new("PUT", "/nodes/{node}/qemu/{vmid}/resize", Needs::All("/vms/{vmid}", &["VM.Config.Disk"]), resize)
-        .on_node()
-        .with(&[
-            required("disk", Kind::Text(16)),
-            required("size", Kind::Text(16)),
-            optional("digest", Kind::Text(40)),
-        ]),
 ];
 
 /// The SHA-1 of the configuration, by which two who change it at once notice each other.
@@ -71,7 +63,7 @@ fn digest_of(config: &Config) -> String {
     hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
-pub(super) fn read(call: &mut Call<'_>) -> Outcome {
+fn read(call: &mut Call<'_>) -> Outcome {
     let vm = call.world.vm(&call.node(), call.vmid()).map_err(Refusal::die)?;
     let mut shown = config_json(&vm.config);
     shown.insert("digest".into(), digest_of(&vm.config).into());
@@ -250,46 +242,6 @@ fn keep_disk(config: &mut Config, option: &str, value: &str) {
     if let Some(free) = free {
         config.insert(free, drive.file);
     }
-}
-
-/// Makes a disk larger: `+8G` or `48G`.
-fn resize(call: &mut Call<'_>) -> Outcome {
-    let (node, vmid, disk, size) = (call.node(), call.vmid(), call.args.text("disk"), call.args.text("size"));
-    let vm = call.world.vm(&node, vmid).map_err(Refusal::die)?;
-    let drive = vm.config.get(&disk).and_then(|value| Drive::parse(value)).filter(|drive| !drive.is_cdrom());
-    let mut drive = drive.ok_or_else(|| Refusal::die(format!("disk '{disk}' does not exist")))?;
-    let old = call.world.volume(&node, &drive.file).map_or(0, |volume| volume.size);
-    let wrong = || Refusal::parameter("size", "value does not match the regex pattern");
-    let (plus, number) = size.strip_prefix('+').map_or((false, size.as_str()), |number| (true, number));
-    let (digits, unit) = match number.strip_suffix(['K', 'M', 'G', 'T']) {
-        Some(digits) => (digits, number.chars().last()),
-        None => (number, None),
-    };
-    let shift = match unit {
-        Some('K') => 10,
-        Some('M') => 20,
-        Some('G') => 30,
-        Some('T') => 40,
-        _ => 0,
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let asked = number.checked_mul(1 << shift).filter(|size| *size <= 1_000_000 * GIB).ok_or_else(wrong)?;
-    let new = if plus { old + asked } else { asked };
-    if new < old {
-        return Err(Refusal::die("shrinking disks is not supported"));
-    }
-    let effect = move |world: &mut World, _: &mut Vec<String>| {
-        let storage = drive.file.split(':').next().unwrap_or("").to_owned();
-        let backend = world.active_backend(&storage, &node)?;
-        let volume = backend.volumes.get_mut(&drive.file).ok_or("no such volume")?;
-        volume.size = new;
-        drive.options.insert("size".into(), size_text(new));
-        if let Some(vm) = world.vms.get_mut(&vmid) {
-            vm.config.insert(disk, drive.to_string());
-        }
-        Ok(())
-    };
-    call.fork("resize", &vmid.to_string(), RESIZE, Box::new(effect))
 }
 
 #[cfg(test)]

@@ -145,9 +145,8 @@ pub fn check_devices(call: &Call<'_>, vmid: u32, pool: Option<&str>, settings: &
             "serial" => return Err(Refusal::die(format!("only root can set '{option}' config for real devices"))),
             "net" => {
                 if let Some((bridge, tag)) = bridge_of(value) {
-                    let zone = call.world.zone_of(bridge);
                     let tag = tag.map_or(String::new(), |tag| format!("/{tag}"));
-                    call.check(&format!("/sdn/zones/{zone}/{bridge}{tag}"), &["SDN.Use"])?;
+                    call.check(&format!("/sdn/zones/localnetwork/{bridge}{tag}"), &["SDN.Use"])?;
                 }
             }
             _ => {}

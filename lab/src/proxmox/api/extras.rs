@@ -1,5 +1,5 @@
-//! HA, resource mappings and SDN zones (pve-ha-manager 5 `API2/HA/{Resources,Rules,Groups,Status}.pm`, pve-manager 9.2
-//! `API2/Cluster/Mapping/*.pm`, pve-network 1.2 `API2/Network/SDN/Zones.pm`).
+//! High availability and the vnets of SDN (pve-ha-manager 5 `API2/HA/{Resources,Rules}.pm`, pve-network 1.2
+//! `API2/Network/SDN/Vnets.pm`).
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Call, Method, Needs};
 use crate::proxmox::params::{Kind, Param, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
-use crate::proxmox::world::{HaResource, Mapping};
+use crate::proxmox::world::HaResource;
 
 const AUDIT: Needs = Needs::All("/", &["Sys.Audit"]);
 const CONSOLE: Needs = Needs::All("/", &["Sys.Console"]);
@@ -24,7 +24,6 @@ const HA_OPTIONS: &[Param] = &[
 ];
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/cluster/ha", AUDIT, ha_index),
     Method::new("GET", "/cluster/ha/resources", AUDIT, ha_list).with(&[optional("type", Kind::Enum(&["ct", "vm"]))]),
     Method::new("POST", "/cluster/ha/resources", CONSOLE, ha_create).with(&[
         required("sid", Kind::Text(64)),
@@ -36,10 +35,8 @@ pub(super) const METHODS: &[Method] = &[
         optional("max_relocate", Kind::Int(0, 1000)),
         optional("failback", Kind::Bool),
     ]),
-    Method::new("GET", "/cluster/ha/resources/{sid}", AUDIT, ha_read),
     Method::new("PUT", "/cluster/ha/resources/{sid}", CONSOLE, ha_change).with(HA_OPTIONS),
     Method::new("DELETE", "/cluster/ha/resources/{sid}", CONSOLE, ha_remove).with(&[optional("purge", Kind::Bool)]),
-    Method::new("GET", "/cluster/ha/groups", AUDIT, ha_groups),
     Method::new("GET", "/cluster/ha/rules", AUDIT, ha_rules),
     Method::new("POST", "/cluster/ha/rules", CONSOLE, ha_rule_create).with(&[
         required("rule", Kind::Text(64)),
@@ -62,43 +59,9 @@ pub(super) const METHODS: &[Method] = &[
         optional("comment", Kind::Text(4096)),
         optional("digest", Kind::Text(64)),
     ]),
-    Method::new("DELETE", "/cluster/ha/rules/{rule}", CONSOLE, ha_rule_remove),
-    Method::new("GET", "/cluster/ha/status", AUDIT, |_| Ok(json!([{"name": "current"}, {"name": "manager_status"}]))),
-    Method::new("GET", "/cluster/ha/status/current", AUDIT, ha_status),
-    Method::new("GET", "/cluster/mapping", Needs::Anyone, mapping_index),
-    Method::new("GET", "/cluster/mapping/{kind}", Needs::Anyone, mappings)
-        .with(&[optional("check-node", Kind::Format(super::node_name))]),
-    Method::new("POST", "/cluster/mapping/{kind}", Needs::All("/mapping/{kind}", &["Mapping.Modify"]), mapping_create)
-        .with(&[
-            required("id", Kind::Format(crate::proxmox::property::configid)),
-            required("map", Kind::Text(4096)),
-            optional("description", Kind::Text(4096)),
-        ]),
-    Method::new(
-        "GET",
-        "/cluster/mapping/{kind}/{id}",
-        Needs::Any("/mapping/{kind}/{id}", &["Mapping.Use", "Mapping.Modify", "Mapping.Audit"]),
-        mapping_read,
-    ),
-    Method::new(
-        "DELETE",
-        "/cluster/mapping/{kind}/{id}",
-        Needs::All("/mapping/{kind}", &["Mapping.Modify"]),
-        mapping_remove,
-    ),
-    Method::new("GET", "/cluster/sdn", Needs::Anyone, |_| Ok(json!([{"id": "zones"}, {"id": "vnets"}]))),
-    Method::new("GET", "/cluster/sdn/zones", Needs::Anyone, zones).with(&[
-        optional("type", Kind::Text(32)),
-        optional("pending", Kind::Bool),
-        optional("running", Kind::Bool),
-    ]),
-    Method::new("GET", "/cluster/sdn/zones/{zone}", Needs::All("/sdn/zones/{zone}", &["SDN.Allocate"]), zone),
-    Method::new("GET", "/cluster/sdn/vnets", Needs::Anyone, vnets),
+    // No zone is defined in the lab beside the built-in one, so there are no vnets.
+    Method::new("GET", "/cluster/sdn/vnets", Needs::Anyone, |_| Ok(json!([]))),
 ];
-
-fn ha_index(_: &mut Call<'_>) -> Outcome {
-    Ok(["groups", "resources", "rules", "status"].iter().map(|name| json!({"id": name})).collect())
-}
 
 /// `vm:100`, also for `100`.
 fn sid(call: &Call<'_>) -> Outcome<String> {
@@ -126,12 +89,6 @@ fn ha_list(call: &mut Call<'_>) -> Outcome {
         return Ok(json!([]));
     }
     Ok(call.world.ha_resources.iter().map(|(sid, resource)| ha_json(sid, resource)).collect())
-}
-
-fn ha_read(call: &mut Call<'_>) -> Outcome {
-    let sid = sid(call)?;
-    let resource = call.world.ha_resources.get(&sid).ok_or_else(|| no_resource(&sid))?;
-    Ok(ha_json(&sid, resource))
 }
 
 fn no_resource(sid: &str) -> Refusal {
@@ -189,14 +146,6 @@ fn leave_rule(options: &mut std::collections::BTreeMap<String, String>, sid: &st
     let stands = left.len() >= least || !resources.split(',').any(|member| member == sid);
     *resources = left.join(",");
     stands
-}
-
-fn ha_groups(call: &mut Call<'_>) -> Outcome {
-    // PVE 9 moves its groups to rules when it is upgraded and then has none.
-    if call.world.version.starts_with("9.") {
-        return Err(Refusal::die("cannot index groups: ha groups have been migrated to rules"));
-    }
-    Ok(json!([]))
 }
 
 fn rule_json(rule: &str, options: &std::collections::BTreeMap<String, String>) -> Value {
@@ -274,115 +223,4 @@ fn ha_rule_change(call: &mut Call<'_>) -> Outcome {
     let options = options.map(|(name, value)| (name.to_owned(), value)).collect();
     call.world.ha_rules.insert(rule, options);
     Ok(Value::Null)
-}
-
-fn ha_rule_remove(call: &mut Call<'_>) -> Outcome {
-    call.world.ha_rules.remove(&call.args.text("rule"));
-    Ok(Value::Null)
-}
-
-fn ha_status(call: &mut Call<'_>) -> Outcome {
-    let world = &call.world;
-    let online = world.nodes.values().filter(|node| node.online).count();
-    let quorate = u8::from(online * 2 > world.nodes.len());
-    let node = world.local_node();
-    let status = if quorate == 1 { "OK" } else { "No quorum" };
-    let mut list = vec![json!({"id": "quorum", "type": "quorum", "node": node, "status": status, "quorate": quorate})];
-    if !world.ha_resources.is_empty() {
-        let status = format!("{node} (active)");
-        list.push(json!({"id": "master", "type": "master", "node": node, "status": status, "timestamp": call.now}));
-    }
-    for (sid, resource) in &world.ha_resources {
-        let vmid: u32 = sid.trim_start_matches("vm:").parse().unwrap_or(0);
-        let node = world.vms.get(&vmid).map_or("", |vm| vm.node.as_str());
-        let status = format!("{sid} ({node}, {})", resource.state);
-        let (state, id) = (&resource.state, format!("service:{sid}"));
-        list.push(json!({"id": id, "type": "service", "sid": sid, "node": node, "state": state, "status": status}));
-    }
-    Ok(list.into())
-}
-
-fn mapping_index(_: &mut Call<'_>) -> Outcome {
-    Ok(["dir", "pci", "usb"].iter().map(|name| json!({"name": name})).collect())
-}
-
-/// The kind of mapping in the path.
-fn mapping_kind(call: &Call<'_>) -> Outcome<String> {
-    let kind = call.args.text("kind");
-    if matches!(kind.as_str(), "dir" | "pci" | "usb") {
-        return Ok(kind);
-    }
-    Err(Refusal::new(501, format!("Method 'GET /cluster/mapping/{kind}' not implemented")))
-}
-
-fn mapping_json(id: &str, mapping: &Mapping) -> Value {
-    let mut shown = json!({"id": id, "map": mapping.map, "digest": "0".repeat(40)});
-    if let Some(description) = &mapping.description {
-        shown["description"] = description.as_str().into();
-    }
-    shown
-}
-
-fn mappings(call: &mut Call<'_>) -> Outcome {
-    let kind = mapping_kind(call)?;
-    let see = ["Mapping.Modify", "Mapping.Use", "Mapping.Audit"];
-    let node = call.args.get("check-node");
-    let visible = call.world.mappings.iter();
-    let visible = visible.filter(|((of, id), _)| *of == kind && call.may_any(&format!("/mapping/{kind}/{id}"), &see));
-    let shown = visible.map(|((_, id), mapping)| {
-        let mut shown = mapping_json(id, mapping);
-        if let Some(node) = &node {
-            let here = mapping.map.iter().any(|entry| entry.split(',').any(|part| part == format!("node={node}")));
-            let warning = json!({"severity": "warning", "message": format!("No mapping for node {node}.")});
-            shown["checks"] = if here { json!([]) } else { json!([warning]) };
-        }
-        shown
-    });
-    Ok(shown.collect())
-}
-
-fn mapping_read(call: &mut Call<'_>) -> Outcome {
-    let (kind, id) = (mapping_kind(call)?, call.args.text("id"));
-    let mapping = call.world.mappings.get(&(kind.clone(), id.clone()));
-    let mapping = mapping.ok_or_else(|| Refusal::die(format!("mapping '{id}' not found")))?;
-    Ok(mapping_json(&id, mapping))
-}
-
-fn mapping_create(call: &mut Call<'_>) -> Outcome {
-    let (kind, id) = (mapping_kind(call)?, call.args.text("id"));
-    let key = (kind, id.clone());
-    if call.world.mappings.contains_key(&key) {
-        return Err(Refusal::die(format!("create mapping failed: mapping ID '{id}' already defined")));
-    }
-    let mapping = Mapping { description: call.args.get("description"), map: vec![call.args.text("map")] };
-    call.world.mappings.insert(key, mapping);
-    Ok(Value::Null)
-}
-
-fn mapping_remove(call: &mut Call<'_>) -> Outcome {
-    let key = (mapping_kind(call)?, call.args.text("id"));
-    call.world.mappings.remove(&key);
-    Ok(Value::Null)
-}
-
-fn zones(call: &mut Call<'_>) -> Outcome {
-    let see = ["SDN.Audit", "SDN.Allocate"];
-    let kind = call.args.get("type");
-    let visible = call.world.zones.iter().filter(|(id, zone)| {
-        call.may_any(&format!("/sdn/zones/{id}"), &see) && kind.as_ref().is_none_or(|kind| *kind == zone.kind)
-    });
-    Ok(visible.map(|(id, zone)| json!({"zone": id, "type": zone.kind})).collect())
-}
-
-fn zone(call: &mut Call<'_>) -> Outcome {
-    let id = call.args.text("zone");
-    let zone = call.world.zones.get(&id).ok_or_else(|| Refusal::die(format!("sdn '{id}' does not exist")))?;
-    Ok(json!({"zone": id, "type": zone.kind, "digest": "0".repeat(40)}))
-}
-
-fn vnets(call: &mut Call<'_>) -> Outcome {
-    let all = call.world.zones.iter().flat_map(|(id, zone)| zone.vnets.iter().map(move |vnet| (id, vnet)));
-    let see = ["SDN.Audit", "SDN.Allocate"];
-    let visible = all.filter(|(zone, vnet)| call.may_any(&format!("/sdn/zones/{zone}/{vnet}"), &see));
-    Ok(visible.map(|(zone, vnet)| json!({"vnet": vnet, "zone": zone, "type": "vnet"})).collect())
 }

@@ -11,7 +11,6 @@ use crate::proxmox::params::{Kind, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Volume;
 use crate::proxmox::world::disk::is_iso;
-use crate::tls::hex;
 
 /// Bytes a second at which a node downloads.
 const DOWNLOAD_SPEED: u64 = 25 << 20;
@@ -21,15 +20,10 @@ const KEPT: usize = 1 << 20;
 
 const FILL_IT: Needs = Needs::All("/storage/{storage}", &["Datastore.AllocateTemplate"]);
 const CONTENT: Kind = Kind::Enum(&["iso", "vztmpl", "import"]);
-const CHECKSUMS: Kind = Kind::Enum(&["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]);
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("POST", "/nodes/{node}/storage/{storage}/upload", FILL_IT, upload).with(&[
-        required("content", CONTENT),
-        optional("filename", Kind::Text(255)),
-        optional("checksum", Kind::Text(128)),
-        optional("checksum-algorithm", CHECKSUMS),
-    ]),
+    Method::new("POST", "/nodes/{node}/storage/{storage}/upload", FILL_IT, upload)
+        .with(&[required("content", CONTENT), optional("filename", Kind::Text(255))]),
     Method::new(
         "POST",
         "/nodes/{node}/storage/{storage}/download-url",
@@ -47,8 +41,6 @@ pub(super) const METHODS: &[Method] = &[
         required("url", Kind::Pattern(|url| url.starts_with("https://") || url.starts_with("http://"))),
         required("content", CONTENT),
         required("filename", Kind::Text(255)),
-        optional("checksum", Kind::Text(128)),
-        optional("checksum-algorithm", CHECKSUMS),
         optional("compression", Kind::Text(16)),
         optional("verify-certificates", Kind::Bool),
     ]),
@@ -92,16 +84,9 @@ fn upload(call: &mut Call<'_>) -> Outcome {
     let asked = call.args.get("filename").unwrap_or_else(|| file.filename.clone());
     let (id, content) = file_storage(call, &node, false)?;
     let name = file_name(&asked, &content)?;
-    let sum = call.args.get("checksum").map(|sum| (call.args.text("checksum-algorithm"), sum));
     let now = call.now;
     let effect = move |world: &mut World, log: &mut Vec<String>| {
         log.push("starting file import from: /var/tmp/pveupload-00000000000000000000000000000000".to_owned());
-        if let Some((algorithm, expected)) = sum {
-            let got = checksum(&algorithm, &file.data)?;
-            if !got.eq_ignore_ascii_case(&expected) {
-                return Err(format!("checksum mismatch: got '{got}' != expect '{expected}'"));
-            }
-        }
         let size = file.data.len() as u64;
         let data = (file.data.len() <= KEPT).then_some(file.data);
         let volume = Volume { size, used: size, data, ..new_file(&content, now) };
@@ -117,17 +102,6 @@ fn upload(call: &mut Call<'_>) -> Outcome {
 fn new_file(content: &str, now: u64) -> Volume {
     let format = if content == "iso" { "iso" } else { "tgz" }.to_owned();
     Volume { content: content.to_owned(), format, size: 0, used: 0, ctime: now, vmid: None, data: None }
-}
-
-fn checksum(algorithm: &str, data: &[u8]) -> Result<String, String> {
-    let algorithm = match algorithm {
-        "sha1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-        "sha256" => &digest::SHA256,
-        "sha384" => &digest::SHA384,
-        "sha512" => &digest::SHA512,
-        other => return Err(format!("the lab has no '{other}' checksums")),
-    };
-    Ok(hex(digest::digest(algorithm, data).as_ref()))
 }
 
 /// Puts a file on a storage, over one of the same name.
@@ -206,7 +180,5 @@ mod tests {
         for url in ["https://factory.talos.dev/image/a/1.13.5/nocloud-amd64.iso", "http://x"] {
             assert!((90 << 20..155 << 20).contains(&plausible_size(url)), "{url}");
         }
-        assert_eq!(checksum("sha256", b"").unwrap()[..8], *"e3b0c442");
-        assert!(checksum("md5", b"").is_err());
     }
 }

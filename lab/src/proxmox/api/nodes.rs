@@ -27,15 +27,13 @@ const INTERFACES: &[&str] = &[
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes", Needs::Anyone, list),
-    Method::new("GET", "/nodes/{node}", Needs::Anyone, index).on_node(),
     Method::new("GET", "/nodes/{node}/status", Needs::All("/nodes/{node}", &["Sys.Audit"]), status).on_node(),
-    Method::new("GET", "/nodes/{node}/version", Needs::Anyone, version).on_node(),
     Method::new("GET", "/nodes/{node}/dns", Needs::All("/nodes/{node}", &["Sys.Audit"]), dns).on_node(),
     Method::new("GET", "/nodes/{node}/network", Needs::Anyone, network)
         .on_node()
         .with(&[optional("type", Kind::Enum(INTERFACES))]),
-    Method::new("GET", "/nodes/{node}/network/{iface}", Needs::All("/nodes/{node}", &["Sys.Audit"]), interface)
-        .on_node(),
+    // No container runs in the lab, and a list of none is what everybody may see.
+    Method::new("GET", "/nodes/{node}/lxc", Needs::Anyone, |_| Ok(json!([]))).on_node(),
 ];
 
 fn list(call: &mut Call<'_>) -> Outcome {
@@ -51,20 +49,9 @@ fn list(call: &mut Call<'_>) -> Outcome {
     Ok(nodes.into())
 }
 
-fn index(_: &mut Call<'_>) -> Outcome {
-    let parts = ["dns", "network", "qemu", "status", "storage", "tasks", "version"];
-    Ok(parts.iter().map(|name| json!({"name": name})).collect())
-}
-
 /// The node's resolver, which by habit is that of its machines too (pve-common `INotify.pm`, read_etc_resolv_conf).
 fn dns(_: &mut Call<'_>) -> Outcome {
     Ok(json!({"search": "example.com", "dns1": "192.0.2.53"}))
-}
-
-fn version(call: &mut Call<'_>) -> Outcome {
-    let version = &call.world.version;
-    let release: Vec<&str> = version.splitn(3, '.').take(2).collect();
-    Ok(json!({"version": version, "release": release.join("."), "repoid": "deb1ca707ec72a89"}))
 }
 
 fn status(call: &mut Call<'_>) -> Outcome {
@@ -111,7 +98,7 @@ fn network(call: &mut Call<'_>) -> Outcome {
     let Some(node) = call.world.nodes.get(&name) else { return Ok(json!([])) };
     let mut list = Vec::new();
     for (number, bridge) in node.bridges.iter().enumerate() {
-        let path = format!("/sdn/zones/{}/{bridge}", call.world.zone_of(bridge));
+        let path = format!("/sdn/zones/localnetwork/{bridge}");
         let visible = audit || call.may_any(&path, &["SDN.Audit", "SDN.Use"]);
         if visible && shows("bridge") {
             list.push(bridge_json(bridge, number, (number == 0).then_some(node.ip.as_str())));
@@ -140,12 +127,4 @@ fn bridge_json(bridge: &str, number: usize, ip: Option<&str>) -> Value {
         entry["gateway"] = "10.10.0.1".into();
     }
     entry
-}
-
-fn interface(call: &mut Call<'_>) -> Outcome {
-    let (name, iface) = (call.node(), call.args.text("iface"));
-    let node = call.world.nodes.get(&name);
-    let place = node.and_then(|node| node.bridges.iter().position(|bridge| *bridge == iface));
-    let place = place.ok_or_else(|| Refusal::parameter("iface", "interface does not exist"))?;
-    Ok(bridge_json(&iface, place, None))
 }

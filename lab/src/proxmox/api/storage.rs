@@ -29,10 +29,7 @@ const LIST: &[Param] = &[
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/storage", Needs::Anyone, config_list).with(&[optional("type", Kind::Text(32))]),
-    Method::new("GET", "/storage/{storage}", Needs::All("/storage/{storage}", &["Datastore.Allocate"]), config_read),
     Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(LIST),
-    Method::new("GET", "/nodes/{node}/storage/{storage}", SEE_IT, index).on_node(),
-    Method::new("GET", "/nodes/{node}/storage/{storage}/status", SEE_IT, status).on_node(),
     Method::new("GET", "/nodes/{node}/storage/{storage}/content", SEE_IT, content)
         .on_node()
         .with(&[optional("content", Kind::Text(256)), optional("vmid", Kind::Int(100, 999_999_999))]),
@@ -68,12 +65,6 @@ fn config_list(call: &mut Call<'_>) -> Outcome {
         call.may_any(&format!("/storage/{id}"), SEE) && kind.as_ref().is_none_or(|kind| kind == storage.kind.name())
     });
     Ok(visible.map(|(id, storage)| config_json(id, storage)).collect())
-}
-
-fn config_read(call: &mut Call<'_>) -> Outcome {
-    let id = call.args.text("storage");
-    let storage = call.world.storages.get(&id).ok_or_else(|| absent(&id))?;
-    Ok(config_json(&id, storage))
 }
 
 fn absent(id: &str) -> Refusal {
@@ -121,16 +112,6 @@ fn list(call: &mut Call<'_>) -> Outcome {
     }
     call.world.shuffle(&mut list);
     Ok(list.into())
-}
-
-fn index(_: &mut Call<'_>) -> Outcome {
-    Ok(["content", "download-url", "status", "upload"].iter().map(|name| json!({"subdir": name})).collect())
-}
-
-fn status(call: &mut Call<'_>) -> Outcome {
-    let id = call.args.text("storage");
-    let storage = call.world.storages.get(&id).ok_or_else(|| Refusal::parameter("storage", "No such storage."))?;
-    Ok(status_json(storage, &call.node()))
 }
 
 fn content(call: &mut Call<'_>) -> Outcome {

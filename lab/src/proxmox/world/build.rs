@@ -115,8 +115,6 @@ impl World {
             tasks: Tasks::default(),
             ha_resources: BTreeMap::new(),
             ha_rules: BTreeMap::new(),
-            mappings: BTreeMap::new(),
-            zones: BTreeMap::new(),
             next_id: (100, 1_000_000),
             keys: Keys::new(key),
             now: 0,
