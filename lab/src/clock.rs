@@ -83,6 +83,17 @@ impl Default for Clock {
     }
 }
 
+/// Reads a factor: how many simulated seconds pass in one second.
+///
+/// # Errors
+/// Why it cannot be one.
+pub fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
+        _ => Err("time must pass: give a number above 0".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

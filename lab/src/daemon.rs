@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -35,24 +36,36 @@ use crate::tools::wire::{Ask, LINK_FILE, Link, Start, Told};
 const LINE_LIMIT: u64 = 16 << 20;
 
 /// How a lab is made.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Its directory, made if it is not there.
+    /// Directory of the lab; made if it is not there.
+    #[arg(long)]
     pub dir: PathBuf,
-    /// Field seconds in a real second.
+    /// Seconds of simulated time in a second; 1 is real time.
+    #[arg(long, default_value = "200", value_parser = crate::clock::factor)]
     pub clock: f64,
-    /// `NAME[:WHEN]`
+    /// A fault: NAME always, NAME:2 the second time only, NAME:2+ from then on, NAME:..2 the first two times.
+    #[arg(long = "fault", value_name = "NAME[:WHEN]")]
     pub faults: Vec<String>,
-    /// What every far end takes longer, in real time.
-    pub latency: Duration,
-    /// Ends at the end of stdin.
+    /// Milliseconds of real time that every simulated service takes longer.
+    #[arg(long, default_value_t = 0)]
+    pub latency_ms: u64,
+    /// End when stdin is closed.
+    #[arg(long)]
     pub until_stdin_closes: bool,
-    /// Which Omni and omnictl it is.
+    /// Which Omni and omnictl to simulate: 1.9.3, or 1.4.9, of which recordings exist.
+    #[arg(long = "omni-version", default_value = "1.9.3", value_parser = release)]
     pub release: Release,
     /// How big it is at its start.
+    #[command(flatten)]
     pub size: Size,
-    /// Processor time that each start of a stand-in costs, as that of the real program does.
-    pub tool_start: Duration,
+    /// Milliseconds of processor time that each start of omnictl and docker costs.
+    #[arg(long, default_value_t = 0)]
+    pub tool_start_ms: u64,
+}
+
+fn release(text: &str) -> Result<Release, String> {
+    Release::parse(text).ok_or_else(|| "use 1.9.3 or 1.4.9".to_owned())
 }
 
 /// What `DIR/lab.json` holds, for `lab dump` and `lab stop`.
@@ -75,7 +88,7 @@ struct Lab {
     clock: Clock,
     release: Release,
     latency: Duration,
-    tool_start: Duration,
+    tool_start_ms: u64,
     token: String,
     stop: Notify,
 }
@@ -92,12 +105,14 @@ fn random_hex(bytes: usize) -> Result<String> {
 
 /// Runs a lab until it is told to end.
 pub async fn serve(options: Options) -> Result<()> {
+    options.size.check()?;
     let faults = Arc::new(Faults::parse(&options.faults)?);
     // Before anything else: a signal that comes early is not lost.
     let signals = signals()?;
     prepare(&options.dir)?;
     let clock = Clock::new(options.clock);
-    let latency = options.latency + if faults.has("far-ends-slow") { Duration::from_secs(1) } else { Duration::ZERO };
+    let latency = Duration::from_millis(options.latency_ms)
+        + if faults.has("far-ends-slow") { Duration::from_secs(1) } else { Duration::ZERO };
     let ca = Ca::new()?;
     let token = random_hex(32)?;
     let control = TcpListener::bind(loopback(0)).await.context("cannot listen on loopback")?;
@@ -128,7 +143,7 @@ pub async fn serve(options: Options) -> Result<()> {
         clock,
         release: options.release,
         latency,
-        tool_start: options.tool_start,
+        tool_start_ms: options.tool_start_ms,
         token,
         stop: Notify::new(),
     });
@@ -440,7 +455,7 @@ impl Lab {
             omni_port: self.omni_port,
             omni_ca: self.omni_ca.clone(),
             clock: self.clock.factor(),
-            busy_ms: self.tool_start.as_millis() as u64,
+            busy_ms: self.tool_start_ms,
             hang: online && self.faults.has("omnictl-hangs") && self.faults.hit("omnictl-hangs"),
             html: online && self.faults.has("omni-html"),
             engine_down: !omnictl && self.faults.hit("docker-down"),

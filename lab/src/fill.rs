@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
 
 use crate::omni::access::{Caller, Role};
 use crate::omni::api::{self, Call};
@@ -32,15 +33,19 @@ const CORES: u64 = 2;
 const DISK_GIB: u64 = 10;
 
 /// How big a lab is at its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Nodes of Proxmox.
+    #[arg(long, default_value_t = 3)]
     pub nodes: usize,
     /// Virtual machines: those of the clusters, or others' where there is no cluster.
+    #[arg(long, default_value_t = 0)]
     pub vms: usize,
     /// Storages, at least three.
+    #[arg(long, default_value_t = 3)]
     pub storages: usize,
-    /// Clusters of Omni, which share the virtual machines.
+    /// Clusters of Omni, which share the virtual machines; their files go to DIR/machine-classes and DIR/clusters.
+    #[arg(long, default_value_t = 0)]
     pub clusters: usize,
 }
 

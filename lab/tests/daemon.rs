@@ -205,15 +205,17 @@ fn latency_is_added_to_every_call() {
 
 #[test]
 fn wrong_arguments_are_refused() {
-    for (args, wanted) in [
-        (&["serve"][..], "--dir DIR is missing"),
-        (&["serve", "--dir", "/tmp/x", "--fault", "nope"], "there is no fault \"nope\""),
-        (&["serve", "--dir", "/tmp/x", "--clock", "0"], "time must pass"),
-        (&["serve", "--dir", "/tmp/x", "--omni-version", "2"], "use 1.9.3 or 1.4.9"),
-        (&["nope"], "there is no command \"nope\""),
+    for (args, code, wanted) in [
+        (&["serve"][..], 2, "--dir <DIR>"),
+        (&["serve", "--dir", "/tmp/x", "--fault", "nope"], 1, "there is no fault \"nope\""),
+        (&["serve", "--dir", "/tmp/x", "--clock", "0"], 2, "time must pass"),
+        (&["serve", "--dir", "/tmp/x", "--omni-version", "2"], 2, "use 1.9.3 or 1.4.9"),
+        (&["serve", "--dir", "/tmp/x", "--nodes", "0"], 1, "--nodes 0"),
+        (&["nope"], 2, "unrecognized subcommand 'nope'"),
+        (&["proxmox", "--port", "1"], 2, "unexpected argument '--port'"),
     ] {
         let said: Said = Command::new(LAB).args(args).output().unwrap().into();
-        assert_eq!(said.code, 1, "{args:?}");
+        assert_eq!(said.code, code, "{args:?}");
         assert!(said.err.contains(wanted), "{args:?}: {said:?}");
     }
     let said: Said = Command::new(LAB).arg("faults").output().unwrap().into();

@@ -1,8 +1,8 @@
 //! Service-account keys: base64 of JSON with an armored OpenPGP key, as Omni hands them out and omnictl reads them
 //! (siderolabs/go-api-signature v0.3.13 pkg/serviceaccount, pkg/pgp).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{DecodeError, Engine as _};
 use ring::digest;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
@@ -138,40 +138,16 @@ fn decode_json(bytes: &[u8]) -> Result<(String, String), String> {
 
 /// Standard base64 with Go's error: the offset of the first byte that cannot stand where it stands.
 fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
-    let kept: Vec<(usize, u8)> = text.bytes().enumerate().filter(|(_, b)| *b != b'\n' && *b != b'\r').collect();
-    let bad = |at: usize| Err(format!("illegal base64 data at input byte {at}"));
-    let mut at = 0;
-    while at < kept.len() {
-        let group = &kept[at..(at + 4).min(kept.len())];
-        for (number, (offset, byte)) in group.iter().enumerate() {
-            let padding = *byte == b'=';
-            if padding && number >= 2 {
-                let rest = &kept[at + number + 1..];
-                return match (number, rest.first()) {
-                    (2, None) => bad(text.len()),
-                    (2, Some((next, b))) if *b != b'=' => bad(*next - 1),
-                    (2, Some(_)) if rest.len() > 1 => bad(rest[1].0),
-                    (3, Some((next, _))) => bad(*next),
-                    _ => finish(&kept),
-                };
-            }
-            if padding || !(byte.is_ascii_alphanumeric() || *byte == b'+' || *byte == b'/') {
-                return bad(*offset);
-            }
-        }
-        if group.len() < 4 {
-            return bad(text.len() - group.len());
-        }
-        at += 4;
-    }
-    finish(&kept)
-}
-
-fn finish(kept: &[(usize, u8)]) -> Result<Vec<u8>, String> {
-    let bytes: Vec<u8> = kept.iter().map(|(_, byte)| *byte).collect();
-    let lenient = base64::engine::GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
-    let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
-    engine.decode(bytes).map_err(|_| "illegal base64 data at input byte 0".to_owned())
+    let kept: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+    let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let decoded = GeneralPurpose::new(&base64::alphabet::STANDARD, lenient).decode(&kept);
+    decoded.map_err(|why| {
+        let at = match why {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => kept.len() / 4 * 4,
+        };
+        format!("illegal base64 data at input byte {at}")
+    })
 }
 
 fn public_body(created: u32, point: &[u8]) -> Vec<u8> {

@@ -16,8 +16,6 @@ pub enum Kind {
     Int(i64, i64),
     /// `0` or `1`.
     Bool,
-    /// A number of at least 0.
-    Number,
     /// One of these.
     Enum(&'static [&'static str]),
     /// Text that a format accepts; the format gets name and value and says what is wrong.
@@ -173,7 +171,6 @@ fn check(name: &str, kind: Kind, value: &Value) -> Result<(), String> {
     let type_name = match kind {
         Kind::Int(..) => "integer",
         Kind::Bool => "boolean",
-        Kind::Number => "number",
         Kind::Text(_) | Kind::Enum(_) | Kind::Format(_) | Kind::Pattern(_) => "string",
     };
     let reference = match value {
@@ -205,10 +202,6 @@ pub fn check_text(name: &str, kind: Kind, text: &str) -> Result<(), Option<Strin
             } else {
                 Err(None)
             }
-        }
-        Kind::Number => {
-            let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or(None)?;
-            when(number < 0.0, "value must have a minimum value of 0".into())
         }
         Kind::Enum(values) => {
             let all = values.join(", ");

@@ -1,95 +1,52 @@
-//! The options of a VM: which there are, what they hold, and which privilege changes them
+//! The options of a VM that clients of the lab send: which there are, what they hold, and which privilege changes them
 //! (qemu-server 9 `QemuServer.pm` `$confdesc`, `API2/Qemu.pm` `$check_vm_modify_config_perm`).
 
 use serde_json::{Map, Value};
 
 use super::params::{ANY, Kind};
-use super::property::{AGENT, BOOT, CPU, DRIVE, HOSTPCI, MACHINE, MEMORY, NET, SMBIOS, USB};
+use super::property::{AGENT, BOOT, CPU, DRIVE, HOSTPCI, MACHINE, MEMORY, NET, SMBIOS};
 use super::world::Config;
 use super::world::vm::is_drive;
 
 const SCSIHW: &[&str] = &["lsi", "lsi53c810", "virtio-scsi-pci", "virtio-scsi-single", "megasas", "pvscsi"];
 const OSTYPE: &[&str] =
     &["other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26", "solaris"];
-const LOCK: &[&str] =
-    &["backup", "clone", "create", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending", "suspended"];
 
 /// Options that stand alone.
 const PLAIN: &[(&str, Kind)] = &[
-    ("acpi", Kind::Bool),
-    ("affinity", Kind::Text(4096)),
     ("agent", Kind::Format(|name, text| AGENT.check(name, text))),
-    ("allow-ksm", Kind::Bool),
-    ("arch", Kind::Enum(&["x86_64", "aarch64"])),
     ("args", Kind::Text(8192)),
-    ("autostart", Kind::Bool),
     ("balloon", Kind::Int(0, ANY)),
     ("bios", Kind::Enum(&["seabios", "ovmf"])),
     ("boot", Kind::Format(|name, text| BOOT.check(name, text))),
-    ("bootdisk", Kind::Text(32)),
     ("cdrom", Kind::Format(|name, text| DRIVE.check(name, text))),
-    ("cicustom", Kind::Text(4096)),
-    ("cipassword", Kind::Text(4096)),
-    ("citype", Kind::Enum(&["configdrive2", "nocloud", "opennebula"])),
-    ("ciupgrade", Kind::Bool),
-    ("ciuser", Kind::Text(4096)),
     ("cores", Kind::Int(1, ANY)),
     ("cpu", Kind::Format(|name, text| CPU.check(name, text))),
-    ("cpulimit", Kind::Number),
-    ("cpuunits", Kind::Int(1, 262_144)),
     ("description", Kind::Text(8192)),
-    ("freeze", Kind::Bool),
-    ("hookscript", Kind::Text(4096)),
-    ("hotplug", Kind::Text(128)),
     ("hugepages", Kind::Enum(&["any", "2", "1024"])),
-    ("keephugepages", Kind::Bool),
-    ("keyboard", Kind::Text(8)),
-    ("kvm", Kind::Bool),
-    ("localtime", Kind::Bool),
-    ("lock", Kind::Enum(LOCK)),
     ("machine", Kind::Format(|name, text| MACHINE.check(name, text))),
     ("memory", Kind::Format(|name, text| MEMORY.check(name, text))),
-    ("migrate_downtime", Kind::Number),
-    ("migrate_speed", Kind::Int(0, ANY)),
     ("name", Kind::Format(dns_name)),
-    ("nameserver", Kind::Text(4096)),
     ("numa", Kind::Bool),
     ("onboot", Kind::Bool),
     ("ostype", Kind::Enum(OSTYPE)),
     ("protection", Kind::Bool),
-    ("reboot", Kind::Bool),
-    ("rng0", Kind::Text(4096)),
     ("scsihw", Kind::Enum(SCSIHW)),
-    ("searchdomain", Kind::Text(4096)),
-    ("shares", Kind::Int(0, 50_000)),
     ("smbios1", Kind::Format(|name, text| SMBIOS.check(name, text))),
-    ("smp", Kind::Int(1, ANY)),
     ("sockets", Kind::Int(1, ANY)),
-    ("sshkeys", Kind::Text(65_536)),
-    ("startdate", Kind::Text(32)),
-    ("startup", Kind::Text(128)),
-    ("tablet", Kind::Bool),
     ("tags", Kind::Format(tags)),
-    ("tdf", Kind::Bool),
     ("template", Kind::Bool),
-    ("vcpus", Kind::Int(1, ANY)),
     ("vga", Kind::Text(4096)),
     ("vmgenid", Kind::Text(36)),
-    ("vmstatestorage", Kind::Text(64)),
-    ("watchdog", Kind::Text(4096)),
 ];
 
 /// Options that come in numbers: prefix, highest number, what they hold.
 const NUMBERED: &[(&str, u32, Kind)] = &[
     ("hostpci", 15, Kind::Format(|name, text| HOSTPCI.check(name, text))),
-    ("ipconfig", 31, Kind::Text(4096)),
     ("net", 31, Kind::Format(|name, text| NET.check(name, text))),
     ("numa", 7, Kind::Text(4096)),
-    ("parallel", 2, Kind::Text(4096)),
     ("serial", 3, Kind::Text(4096)),
     ("unused", 255, Kind::Text(4096)),
-    ("usb", 13, Kind::Format(|name, text| USB.check(name, text))),
-    ("virtiofs", 9, Kind::Text(4096)),
 ];
 
 /// What an option holds; `None` if there is no such option.
@@ -114,8 +71,6 @@ fn numbered(option: &str) -> Option<(&'static str, Kind)> {
 pub enum Guard {
     /// Whoever has one of these privileges on the VM.
     Any(&'static [&'static str]),
-    /// Whoever has this on the VM, and `Sys.Modify` on `/`.
-    HostToo(&'static str),
     /// root@pam alone.
     Root,
     /// It is checked elsewhere, by its value.
@@ -128,23 +83,15 @@ pub fn guard(option: &str) -> Guard {
         return Guard::ByValue;
     }
     match numbered(option).map_or(option, |(prefix, _)| prefix) {
-        "unused" | "serial" | "usb" | "hostpci" | "virtiofs" => Guard::ByValue,
-        "cores" | "cpu" | "cpulimit" | "cpuunits" | "numa" | "smp" | "sockets" | "vcpus" => {
-            Guard::Any(&["VM.Config.CPU"])
+        "unused" | "serial" | "hostpci" => Guard::ByValue,
+        "cores" | "cpu" | "numa" | "sockets" => Guard::Any(&["VM.Config.CPU"]),
+        "memory" | "balloon" => Guard::Any(&["VM.Config.Memory"]),
+        "machine" | "scsihw" | "smbios1" | "vga" => Guard::Any(&["VM.Config.HWType"]),
+        "agent" | "bios" | "description" | "name" | "onboot" | "ostype" | "protection" | "template" => {
+            Guard::Any(&["VM.Config.Options"])
         }
-        "memory" | "balloon" | "shares" | "allow-ksm" => Guard::Any(&["VM.Config.Memory"]),
-        "acpi" | "hotplug" | "kvm" | "machine" | "scsihw" | "smbios1" | "tablet" | "vga" | "watchdog" | "rng0" => {
-            Guard::Any(&["VM.Config.HWType"])
-        }
-        "agent" | "autostart" | "bios" | "description" | "keyboard" | "localtime" | "migrate_downtime"
-        | "migrate_speed" | "name" | "onboot" | "ostype" | "protection" | "reboot" | "startdate" | "tdf"
-        | "template" => Guard::Any(&["VM.Config.Options"]),
-        "startup" => Guard::HostToo("VM.Config.Options"),
-        "freeze" => Guard::Any(&["VM.PowerMgmt"]),
-        "boot" | "bootdisk" | "vmstatestorage" => Guard::Any(&["VM.Config.Disk"]),
+        "boot" => Guard::Any(&["VM.Config.Disk"]),
         "net" => Guard::Any(&["VM.Config.Network"]),
-        "cicustom" | "cipassword" | "citype" | "ciuser" | "ciupgrade" | "nameserver" | "searchdomain" | "sshkeys"
-        | "ipconfig" => Guard::Any(&["VM.Config.Cloudinit", "VM.Config.Network"]),
         _ => Guard::Root,
     }
 }
@@ -203,7 +150,6 @@ mod tests {
             ("scsi0", Guard::ByValue),
             ("hostpci0", Guard::ByValue),
             ("tags", Guard::ByValue),
-            ("startup", Guard::HostToo("VM.Config.Options")),
         ] {
             assert_eq!(guard(option), guarded, "{option}");
         }

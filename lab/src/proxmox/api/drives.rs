@@ -109,10 +109,6 @@ pub fn check_options(call: &Call<'_>, vmid: u32, pool: Option<&str>, options: &[
     for option in options {
         match guard(option) {
             Guard::Any(privileges) => check_vm(call, vmid, pool, privileges)?,
-            Guard::HostToo(privilege) => {
-                check_vm(call, vmid, pool, &[privilege])?;
-                call.check("/", &["Sys.Modify"])?;
-            }
             Guard::Root => return Err(Refusal::die(format!("only root can set '{option}' config"))),
             Guard::ByValue => {}
         }
@@ -128,19 +124,15 @@ pub fn check_devices(call: &Call<'_>, vmid: u32, pool: Option<&str>, settings: &
     for (option, value) in settings {
         let kind = option.trim_end_matches(|c: char| c.is_ascii_digit());
         match kind {
-            "hostpci" | "usb" => {
-                let device = pairs(value);
-                let folder = if kind == "usb" { "usb" } else { "pci" };
-                if let Some(mapping) = device.get("mapping") {
-                    call.check(&format!("/mapping/{folder}/{mapping}"), &["Mapping.Use"])?;
+            "hostpci" => match pairs(value).get("mapping") {
+                Some(mapping) => {
+                    call.check(&format!("/mapping/pci/{mapping}"), &["Mapping.Use"])?;
                     check_vm(call, vmid, pool, &["VM.Config.HWType"])?;
-                } else if kind == "usb" && device.get("").or(device.get("host")) == Some(&"spice") {
-                    check_vm(call, vmid, pool, &["VM.Config.HWType"])?;
-                } else {
-                    let devices = if kind == "usb" { "real" } else { "non-mapped" };
-                    return Err(Refusal::die(format!("only root can set '{option}' config for {devices} devices")));
                 }
-            }
+                None => {
+                    return Err(Refusal::die(format!("only root can set '{option}' config for non-mapped devices")));
+                }
+            },
             "serial" if value == "socket" => check_vm(call, vmid, pool, &["VM.Config.HWType"])?,
             "serial" => return Err(Refusal::die(format!("only root can set '{option}' config for real devices"))),
             "net" => {

@@ -11,7 +11,6 @@ use crate::go_errors::go_io;
 use crate::omni::api::Call;
 use crate::omni::kinds::{self, Release};
 use crate::omni::resource::{Resource, ZERO_TIME, parse_rfc3339};
-use crate::omni::status::Code;
 use crate::tools::err;
 
 /// Runs it.
@@ -98,26 +97,10 @@ fn apply(client: &mut Client, text: &str) -> Result<(), Fail> {
             Err(why) if why.not_found() => {
                 create(client, new).map_err(|why| why.wrap(&format!("failed to create {what}")))?;
             }
-            Err(why) => blind(client, new, why, &what)?,
+            Err(why) => return Err(why.wrap(&format!("failed to get {what}"))),
         }
     }
     Ok(())
-}
-
-/// Without read access 1.9 tries to create blindly.
-fn blind(client: &mut Client, new: Resource, why: Fail, what: &str) -> Result<(), Fail> {
-    let refused = matches!(&why, Fail::Status(status)
-        if matches!(status.code, Code::PermissionDenied | Code::Unauthenticated));
-    if !refused || client.release.old() {
-        return Err(why.wrap(&format!("failed to get {what}")));
-    }
-    match create(client, new) {
-        Err(Fail::Status(status)) if status.code == Code::AlreadyExists => Err(Fail::Said(format!(
-            "{what} already exists and cannot be read ({}); destroy it before applying again",
-            why.text()
-        ))),
-        other => other.map_err(|failed| failed.wrap(&format!("failed to create {what}"))),
-    }
 }
 
 fn create(client: &mut Client, new: Resource) -> Result<(), Fail> {

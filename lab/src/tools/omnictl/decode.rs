@@ -18,8 +18,6 @@ pub enum Type {
     U32,
     /// `time.Duration`, kept in seconds
     Time,
-    /// `models.MachineIDList`: a list of strings by a name of its own.
-    Machines,
     /// `[]string`
     Strings,
     /// `map[string]string`
@@ -30,8 +28,8 @@ pub enum Type {
     Size,
     /// `Rolling` or `Unset`
     Strategy,
-    /// `full` or `one-time`
-    Mode,
+    /// What the real program knows and the lab does not simulate.
+    NotSimulated,
     /// A model
     Model(&'static Model),
     /// A list of models
@@ -122,7 +120,6 @@ impl<'a> Decoder<'a> {
                 None => self.misfit(node, "time.Duration"),
             },
             Type::Strings => self.strings(node, "[]string"),
-            Type::Machines => self.strings(node, "models.MachineIDList"),
             Type::Pairs => match &node.kind {
                 Kind::Map(pairs) => {
                     self.duplicates(pairs);
@@ -146,15 +143,10 @@ impl<'a> Decoder<'a> {
                 }
                 None => self.misfit(node, "string"),
             },
-            Type::Mode => match node.text() {
-                Some("full") => 1.into(),
-                Some("one-time") => 2.into(),
-                other => {
-                    let text = format!("unknown mode name {:?}", other.unwrap_or_default());
-                    self.fail(node, text);
-                    Value::Null
-                }
-            },
+            Type::NotSimulated => {
+                self.fail(node, "the lab does not simulate this field".to_owned());
+                Value::Null
+            }
             Type::Model(model) => self.model(node, model),
             Type::Models(model) => match &node.kind {
                 Kind::Seq(items) => items.iter().map(|item| self.model(item, model)).collect(),

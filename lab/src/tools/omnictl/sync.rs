@@ -11,16 +11,7 @@ use crate::omni::resource::{Key, Resource};
 use crate::tools::out;
 
 /// The order in which resources are created, and torn down within a phase.
-const ORDER: &[&str] = &[
-    CLUSTER,
-    EXTENSIONS_CONFIGURATION,
-    CONFIG_PATCH,
-    KUBERNETES_MANIFEST_GROUP,
-    KUBERNETES_HEALTH_CHECK,
-    MACHINE_SET,
-    MACHINE_SET_NODE,
-    KERNEL_ARGS,
-];
+const ORDER: &[&str] = &[CLUSTER, EXTENSIONS_CONFIGURATION, CONFIG_PATCH, MACHINE_SET, MACHINE_SET_NODE];
 
 fn rank(resource: &Resource) -> usize {
     ORDER.iter().position(|typ| *typ == resource.md.typ).unwrap_or(ORDER.len())
@@ -46,18 +37,7 @@ struct Changes {
 fn actual(client: &mut Client, cluster: &str, expected: &[Resource]) -> Result<Vec<Resource>, Fail> {
     let mut out = Vec::new();
     out.extend(client.find(&Key::new(CLUSTER, DEFAULT, cluster))?);
-    let new = !client.release.old();
-    for typ in [
-        MACHINE_SET,
-        MACHINE_SET_NODE,
-        CONFIG_PATCH,
-        EXTENSIONS_CONFIGURATION,
-        KUBERNETES_MANIFEST_GROUP,
-        KUBERNETES_HEALTH_CHECK,
-    ] {
-        if !new && [KUBERNETES_MANIFEST_GROUP, KUBERNETES_HEALTH_CHECK].contains(&typ) {
-            continue;
-        }
+    for typ in [MACHINE_SET, MACHINE_SET_NODE, CONFIG_PATCH, EXTENSIONS_CONFIGURATION] {
         let found = client.list(typ, DEFAULT, vec![Term::equal(L_CLUSTER, cluster)])?;
         out.extend(
             found.into_iter().filter(|found| found.label(L_MANAGED_NODE).is_none() && found.md.owner.is_empty()),
@@ -74,16 +54,8 @@ fn actual(client: &mut Client, cluster: &str, expected: &[Resource]) -> Result<V
     Ok(out)
 }
 
-/// A resource that the template no longer has: gone, or for kernel arguments only let go.
-fn unexpected(found: Resource, cluster: &str, changes: &mut Changes, gone: &mut Vec<Resource>) -> Result<(), Fail> {
-    if found.md.typ == KERNEL_ARGS {
-        if found.md.annotations.contains_key(A_TEMPLATE) {
-            let mut new = found.clone();
-            new.md.annotations.remove(A_TEMPLATE);
-            changes.update.push((found, new));
-        }
-        return Ok(());
-    }
+/// A resource that the template no longer has.
+fn unexpected(found: Resource, cluster: &str, gone: &mut Vec<Resource>) -> Result<(), Fail> {
     let owner = found.label(L_CLUSTER).unwrap_or_default();
     if found.md.typ != CLUSTER && owner != cluster {
         let text =
@@ -125,7 +97,7 @@ fn changes(client: &mut Client, template: &Template) -> Result<Changes, Fail> {
     let mut missing = expected.clone();
     for old in found {
         let Some(wanted) = expected.iter().find(|wanted| wanted.key() == old.key()) else {
-            unexpected(old, &cluster, &mut changes, &mut gone)?;
+            unexpected(old, &cluster, &mut gone)?;
             continue;
         };
         missing.retain(|other| other.key() != old.key());
@@ -150,7 +122,7 @@ fn removal(client: &mut Client, cluster: &str) -> Result<Changes, Fail> {
     let mut changes = Changes::default();
     let mut gone = Vec::new();
     for found in actual(client, cluster, &[])? {
-        unexpected(found, cluster, &mut changes, &mut gone)?;
+        unexpected(found, cluster, &mut gone)?;
     }
     changes.destroy = phases(gone);
     Ok(changes)

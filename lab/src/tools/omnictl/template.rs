@@ -28,35 +28,12 @@ const PATCH: Model = Model {
         ("inline", Type::Inline, false),
     ],
 };
-const MANIFEST: Model = Model {
-    name: "models.KubernetesManifest",
-    fields: &[
-        ("inline", Type::Inline, false),
-        ("labels", Type::Pairs, false),
-        ("annotations", Type::Pairs, false),
-        ("name", Type::Str, false),
-        ("file", Type::Str, false),
-        ("mode", Type::Mode, false),
-    ],
-};
-const CHECK: Model = Model {
-    name: "models.KubernetesHealthCheck",
-    fields: &[
-        ("name", Type::Str, false),
-        ("idOverride", Type::Str, false),
-        ("labels", Type::Pairs, false),
-        ("annotations", Type::Pairs, false),
-        ("file", Type::Str, false),
-        ("job", Type::Inline, false),
-        ("interval", Type::Time, false),
-    ],
-};
 const KUBERNETES: Model = Model {
     name: "models.KubernetesCluster",
     fields: &[
         ("version", Type::Str, false),
-        ("manifests", Type::Models(&MANIFEST), true),
-        ("healthchecks", Type::Models(&CHECK), true),
+        ("manifests", Type::NotSimulated, true),
+        ("healthchecks", Type::NotSimulated, true),
     ],
 };
 const TALOS: Model = Model { name: "models.TalosCluster", fields: &[("version", Type::Str, false)] };
@@ -82,7 +59,7 @@ const CLUSTER_MODEL: Model = Model {
         ("talos", Type::Model(&TALOS), false),
         ("features", Type::Model(&FEATURES), false),
         ("patches", Type::Models(&PATCH), false),
-        ("kernelArgs", Type::Strings, true),
+        ("kernelArgs", Type::NotSimulated, true),
     ],
 };
 const CLASS: Model =
@@ -104,32 +81,16 @@ const SET_FIELDS: &[(&str, Type, bool)] = &[
     ("labels", Type::Pairs, false),
     ("annotations", Type::Pairs, false),
     ("bootstrapSpec", Type::Model(&BOOTSTRAP), false),
-    ("machines", Type::Machines, false),
+    ("machines", Type::NotSimulated, false),
     ("machineClass", Type::Model(&CLASS), false),
     ("updateStrategy", Type::Model(&STRATEGY), false),
     ("deleteStrategy", Type::Model(&STRATEGY), false),
     ("upgradeStrategy", Type::Model(&STRATEGY), true),
     ("patches", Type::Models(&PATCH), false),
-    ("kernelArgs", Type::Strings, true),
+    ("kernelArgs", Type::NotSimulated, true),
 ];
 const CONTROL_PLANE: Model = Model { name: "models.ControlPlane", fields: SET_FIELDS };
 const WORKERS: Model = Model { name: "models.Workers", fields: SET_FIELDS };
-const INSTALL: Model = Model { name: "models.MachineInstall", fields: &[("disk", Type::Str, false)] };
-const MACHINE_MODEL: Model = Model {
-    name: "models.Machine",
-    fields: &[
-        ("kind", Type::Str, false),
-        ("systemExtensions", Type::Strings, false),
-        ("name", Type::Str, false),
-        ("labels", Type::Pairs, false),
-        ("annotations", Type::Pairs, false),
-        ("locked", Type::Bool, false),
-        ("install", Type::Model(&INSTALL), false),
-        ("patches", Type::Models(&PATCH), false),
-        ("kernelArgs", Type::Strings, true),
-    ],
-};
-
 /// A template that was read: its models in order.
 pub struct Template {
     release: Release,
@@ -166,7 +127,9 @@ fn load(release: Release, text: &str, dir: PathBuf, root: Option<PathBuf>) -> Re
             "Cluster" => ("Cluster", &CLUSTER_MODEL),
             "ControlPlane" => ("ControlPlane", &CONTROL_PLANE),
             "Workers" => ("Workers", &WORKERS),
-            "Machine" => ("Machine", &MACHINE_MODEL),
+            "Machine" => {
+                return Err(format!("error in document at {place}: the lab does not simulate machines by UUID"));
+            }
             other => return Err(format!("error in document at {place}: unknown model kind {other:?}")),
         };
         let line = |node: &Node| document.rewritten_line(node);
@@ -219,8 +182,7 @@ impl Template {
                     wrapped(&format!("error validating cluster {:?}", text(value, "name")), self.cluster(value))
                 }
                 "ControlPlane" => wrapped("controlplane is invalid", self.control_plane(value)),
-                "Workers" => wrapped("workers is invalid", self.workers(value)),
-                _ => wrapped(&format!("machine {:?} is invalid", text(value, "name")), self.machine(value)),
+                _ => wrapped("workers is invalid", self.workers(value)),
             });
         }
         self.together(&mut errors);
@@ -237,77 +199,18 @@ impl Template {
         });
         errors.extend(descriptors(value));
         errors.extend(self.patches(value));
-        errors.extend(self.manifests(value));
-        errors.extend(self.health_checks(value));
-        errors
-    }
-
-    /// One error for all health checks, a line each.
-    fn health_checks(&self, value: &Value) -> Option<String> {
-        let (mut lines, mut known) = (Vec::new(), Vec::new());
-        for check in value["kubernetes"]["healthchecks"].as_array().into_iter().flatten() {
-            let name =
-                if text(check, "idOverride").is_empty() { text(check, "name") } else { text(check, "idOverride") };
-            let mut errors = Vec::new();
-            if name.is_empty() {
-                errors.push("either name or idOverride is required for a healthcheck".to_owned());
-            }
-            let file = text(check, "file");
-            let wrong = match (file.is_empty(), check["job"].is_null()) {
-                (false, false) => Some("job and file are mutually exclusive".to_owned()),
-                (true, true) => Some("job or file is required".to_owned()),
-                (false, true) => self.look(file).err().map(|why| format!("failed to access {file:?}: {why}")),
-                (true, false) => None,
-            };
-            errors.extend(wrong.map(|why| format!("healthcheck {name:?}: {why}")));
-            errors.extend(wrapped("", descriptors(check)).map(|text| text.trim_start_matches(": ").to_owned()));
-            if !errors.is_empty() {
-                lines.push(multierror(&errors));
-            } else if known.contains(&name) {
-                lines.push(format!("duplicate healthcheck {name:?}"));
-            } else {
-                known.push(name);
-            }
-        }
-        (!lines.is_empty()).then(|| lines.join("\n"))
-    }
-
-    fn manifests(&self, value: &Value) -> Vec<String> {
-        let mut errors = Vec::new();
-        for manifest in value["kubernetes"]["manifests"].as_array().into_iter().flatten() {
-            let name = if text(manifest, "name").is_empty() { text(manifest, "file") } else { text(manifest, "name") };
-            if name.is_empty() {
-                errors.push("kubernetes manifest name is empty".to_owned());
-            }
-            if manifest["mode"].is_null() {
-                errors.push(format!("kubernetes manifest {name:?} mode is not set"));
-            }
-            let wrong = descriptors(manifest);
-            errors.extend(wrapped(&format!("kubernetes manifest {name:?} descriptors validation failed"), wrong));
-            let file = text(manifest, "file");
-            errors.extend(match file.is_empty() || !manifest["inline"].is_null() {
-                true => self.source(manifest, "inline").err(),
-                false => self.look(file).err().map(|why| format!("failed to access {file:?}: {why}")),
-            });
-        }
         errors
     }
 
     /// The content of a file or of what stands inline; for what has both or neither, why not.
-    fn source(&self, value: &Value, inline: &str) -> Result<String, String> {
+    fn source(&self, value: &Value) -> Result<String, String> {
         let file = text(value, "file");
-        match (file.is_empty(), value[inline].is_null()) {
+        match (file.is_empty(), value["inline"].is_null()) {
             (false, false) => Err("path and inline are mutually exclusive".to_owned()),
             (true, true) => Err("path or inline is required".to_owned()),
             (false, true) => self.read(file).map_err(|why| format!("failed to access {file:?}: {why}")),
-            (true, false) => Ok(inline_text(&value[inline])),
+            (true, false) => Ok(inline_text(&value["inline"])),
         }
-    }
-
-    /// Whether a file is there, without reading it.
-    fn look(&self, file: &str) -> Result<(), String> {
-        let stat = |why: String| why.replacen("openat", "statat", 1).replacen("open ", "stat ", 1);
-        self.read(file).map(drop).map_err(stat)
     }
 
     fn read(&self, file: &str) -> Result<String, String> {
@@ -337,7 +240,7 @@ impl Template {
             {
                 errors.push("either name or idOverride is required for inline patches".to_owned());
             }
-            match self.source(patch, "inline") {
+            match self.source(patch) {
                 Err(why) => errors.push(why),
                 Ok(content) => {
                     let what = if inline { "inline patch" } else { "patch" };
@@ -355,16 +258,6 @@ impl Template {
 
     fn set(&self, value: &Value) -> Vec<String> {
         let mut errors = descriptors(value);
-        let machines = value["machines"].as_array().map_or(0, Vec::len);
-        if machines > 0 && value["machineClass"].is_object() {
-            errors.push("machine set can not have both machines and machine class defined".to_owned());
-        }
-        if value["kernelArgs"].is_array() && value["machineClass"].is_object() {
-            errors.push("kernelArgs cannot be defined for machine set since it uses machine class".to_owned());
-        }
-        for id in value["machines"].as_array().into_iter().flatten() {
-            errors.extend(uuid(id.as_str().unwrap_or_default()));
-        }
         errors.extend(self.patches(value));
         errors
     }
@@ -402,17 +295,6 @@ impl Template {
         errors
     }
 
-    fn machine(&self, value: &Value) -> Vec<String> {
-        let mut errors = Vec::new();
-        if text(value, "name").is_empty() {
-            errors.push("name is required for machine".to_owned());
-        }
-        errors.extend(descriptors(value));
-        errors.extend(uuid(text(value, "name")));
-        errors.extend(self.patches(value));
-        errors
-    }
-
     /// What must hold of all models together.
     fn together(&self, errors: &mut Vec<String>) {
         for (kind, name) in [("Cluster", "cluster"), ("ControlPlane", "controlplane")] {
@@ -421,41 +303,12 @@ impl Template {
                 errors.push(format!("template should contain 1 {name}, got {count}"));
             }
         }
-        let machines = |value: &Value| -> Vec<String> {
-            let ids = value["machines"].as_array().into_iter().flatten();
-            ids.filter_map(|id| id.as_str().map(str::to_owned)).collect()
-        };
-        let control: Vec<String> = self.all("ControlPlane").flat_map(machines).collect();
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut sets: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for value in self.all("Workers") {
             *names.entry(text(value, "name")).or_default() += 1;
-            for id in machines(value) {
-                sets.entry(id).or_default().push(text(value, "name"));
-            }
         }
         for (name, _) in names.iter().filter(|(_, count)| **count > 1) {
             errors.push(format!("duplicate workers with name {name:?}"));
-        }
-        for (id, names) in sets.iter().filter(|(_, names)| names.len() > 1) {
-            let list: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-            errors.push(format!("machine {id:?} is used in multiple workers: [{}]", list.join(" ")));
-        }
-        let both: Vec<&str> = sets.keys().filter(|id| control.contains(id)).map(String::as_str).collect();
-        if !both.is_empty() {
-            errors.push(format!("machines [{}] are used in both controlplane and workers", both.join(" ")));
-        }
-        for value in self.all("Machine") {
-            let id = text(value, "name");
-            if !control.iter().any(|known| known == id) && !sets.contains_key(id) {
-                errors.push(format!("machine {id:?} is not used in controlplane or workers"));
-            }
-        }
-        for id in &control {
-            let locked = self.all("Machine").any(|value| text(value, "name") == id && value["locked"] == true);
-            if locked {
-                errors.push(format!("machine {id:?} is locked and used in controlplane"));
-            }
         }
     }
 
@@ -472,7 +325,6 @@ impl Template {
         for (kind, value) in &self.models {
             let made = match *kind {
                 "Cluster" => self.translate_cluster(value, now),
-                "Machine" => self.translate_machine(&name, value, now),
                 kind => self.translate_set(&name, value, kind == "ControlPlane", now),
             };
             match made {
@@ -509,29 +361,6 @@ impl Template {
         let labels = [(L_CLUSTER, name)];
         let mut out = vec![cluster];
         out.extend(self.translate_patches(value, &format!("cluster-{name}"), 200, &labels, now)?);
-        for (at, manifest) in value["kubernetes"]["manifests"].as_array().into_iter().flatten().enumerate() {
-            let title = if text(manifest, "name").is_empty() { text(manifest, "file") } else { text(manifest, "name") };
-            let id = format!("{:03}-cluster-{name}-{title}", 200 + at);
-            let data = self.source(manifest, "inline")?;
-            let spec = json!({"mode": manifest["mode"], "data": data});
-            let mut made = self.make(KUBERNETES_MANIFEST_GROUP, &id, &spec, now).with_label(L_CLUSTER, name);
-            made.md.annotations.insert("name".to_owned(), title.to_owned());
-            apply(&mut made, manifest);
-            out.push(made);
-        }
-        for check in value["kubernetes"]["healthchecks"].as_array().into_iter().flatten() {
-            let id = match text(check, "idOverride") {
-                "" => format!("cluster-{name}-{}", text(check, "name")),
-                id => id.to_owned(),
-            };
-            let mut spec = json!({"job": self.source(check, "job")?});
-            if let Some(interval) = check["interval"].as_f64().filter(|seconds| *seconds > 0.0) {
-                spec["interval"] = json!({"seconds": interval as i64, "nanos": (interval.fract() * 1e9) as i64});
-            }
-            let mut made = self.make(KUBERNETES_HEALTH_CHECK, &id, &spec, now).with_label(L_CLUSTER, name);
-            apply(&mut made, check);
-            out.push(made);
-        }
         out.extend(self.extensions(value, name, &labels, now));
         Ok(out)
     }
@@ -558,7 +387,7 @@ impl Template {
                 "" => format!("{:03}-{prefix}-{name}", weight + at),
                 id => id.to_owned(),
             };
-            let data = self.source(patch, "inline").map_err(|why| format!("failed to read patch {name:?}: {why}"))?;
+            let data = self.source(patch).map_err(|why| format!("failed to read patch {name:?}: {why}"))?;
             let mut made = self.make(CONFIG_PATCH, &id, &json!({"data": data}), now);
             for (key, value) in labels {
                 made = made.with_label(key, value);
@@ -604,79 +433,17 @@ impl Template {
             spec["bootstrapspec"] = json!({"clusteruuid": bootstrap["clusterUUID"], "snapshot": bootstrap["snapshot"]});
         }
         let class = &value["machineClass"];
-        let mut nodes = Vec::new();
         if class.is_object() {
-            if self.all("Cluster").any(|cluster| cluster["kernelArgs"].is_array()) {
-                let text =
-                    "kernelArgs cannot be defined at cluster level for this machine set since it uses a machine class";
-                return Err(text.to_owned());
-            }
             let size = |key: &str| class["size"][key].as_u64().unwrap_or(0);
             spec["machineallocation"] =
                 json!({"name": text(class, "name"), "machinecount": size("value"), "allocationtype": size("type")});
-        } else {
-            nodes = self.translate_nodes(cluster, &id, role, value, now);
         }
         let mut set = self.make(MACHINE_SET, &id, &spec, now).with_label(L_CLUSTER, cluster).with_label(role, "");
         apply(&mut set, value);
         let labels = [(L_CLUSTER, cluster), (L_MACHINE_SET, id.as_str())];
         let mut out = vec![set];
-        out.extend(nodes);
         out.extend(self.translate_patches(value, &id, 400, &labels, now)?);
         out.extend(self.extensions(value, &id, &labels, now));
-        Ok(out)
-    }
-
-    fn translate_nodes(&self, cluster: &str, set: &str, role: &str, value: &Value, now: i64) -> Vec<Resource> {
-        let mut out = Vec::new();
-        for id in value["machines"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let described = self.all("Machine").find(|machine| text(machine, "name") == id);
-            let made = self.make(MACHINE_SET_NODE, id, &json!({}), now);
-            let mut node = made.with_label(L_CLUSTER, cluster).with_label(L_MACHINE_SET, set).with_label(role, "");
-            if let Some(machine) = described {
-                apply(&mut node, machine);
-                if machine["locked"] == true {
-                    node.md.annotations.insert("omni.sidero.dev/locked".to_owned(), String::new());
-                }
-            }
-            out.push(node);
-            if described.is_none() {
-                out.extend(self.kernel_args(id, &[value], now));
-            }
-        }
-        out
-    }
-
-    /// The kernel arguments of a machine: its own, else its set's, else the cluster's.
-    fn kernel_args(&self, id: &str, levels: &[&Value], now: i64) -> Option<Resource> {
-        let cluster = self.all("Cluster").next();
-        let args = levels.iter().copied().chain(cluster).find_map(|level| level["kernelArgs"].as_array())?;
-        let mut made = self.make(KERNEL_ARGS, id, &json!({"args": args}), now);
-        made.md.annotations.insert(A_TEMPLATE.to_owned(), String::new());
-        Some(made)
-    }
-
-    fn translate_machine(&self, cluster: &str, value: &Value, now: i64) -> Result<Vec<Resource>, String> {
-        let id = text(value, "name");
-        let labels = [(L_CLUSTER, cluster), ("omni.sidero.dev/cluster-machine", id)];
-        let mut out = Vec::new();
-        let disk = text(&value["install"], "disk");
-        if !disk.is_empty() {
-            let patch = json!({"patches": [{"name": "install-disk",
-                "inline": {"docs": [{"machine": {"install": {"disk": disk}}}]}}]});
-            for made in self.translate_patches(&patch, &format!("cm-{id}"), 0, &labels, now)? {
-                out.push(made.with_label("omni.sidero.dev/system-patch", ""));
-            }
-        }
-        out.extend(self.translate_patches(value, &format!("cm-{id}"), 400, &labels, now)?);
-        let sets = self.models.iter().filter(|(kind, _)| matches!(*kind, "ControlPlane" | "Workers"));
-        let own: Vec<&Value> = sets
-            .map(|(_, set)| set)
-            .filter(|set| set["machines"].as_array().is_some_and(|ids| ids.iter().any(|known| known == id)))
-            .collect();
-        let levels: Vec<&Value> = std::iter::once(value).chain(own).collect();
-        out.extend(self.kernel_args(id, &levels, now));
-        out.extend(self.extensions(value, id, &labels, now));
         Ok(out)
     }
 }
@@ -702,17 +469,6 @@ fn descriptors(value: &Value) -> Vec<String> {
         }
     }
     errors
-}
-
-fn uuid(id: &str) -> Option<String> {
-    let bare: String = id.chars().filter(|c| *c != '-').collect();
-    let dashes = id.len() == 36 && id.char_indices().all(|(at, c)| (c == '-') == [8, 13, 18, 23].contains(&at));
-    let why = match id.len() {
-        36 | 32 if bare.chars().all(|c| c.is_ascii_hexdigit()) && (dashes || id.len() == 32) => return None,
-        36 | 32 => "invalid UUID format".to_owned(),
-        length => format!("invalid UUID length: {length}"),
-    };
-    Some(format!("invalid machine ID {id:?}: {why}"))
 }
 
 fn inline_text(value: &Value) -> String {
