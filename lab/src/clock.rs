@@ -69,7 +69,7 @@ impl Clock {
         self.field_now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
-    /// Moves the date forward at once, for everybody who shares this clock: tickets and keys grow old.
+    /// Moves the date forward at once, for all that share this clock: tickets and keys grow old.
     pub fn skip(&self, field: Duration) {
         let ms = u64::try_from(field.as_millis()).unwrap_or(u64::MAX / 4);
         self.inner.skipped_ms.fetch_add(ms, Ordering::Relaxed);

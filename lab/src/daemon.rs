@@ -22,22 +22,23 @@ use crate::fill::{self, Size};
 use crate::http::{self, Server};
 use crate::omni::access;
 use crate::omni::front::Front;
-use crate::omni::kinds::Release;
-use crate::omni::machines::{self, Hardware};
+use crate::omni::kinds::OmniRelease;
+use crate::omni::machine::Hardware;
+use crate::omni::machines;
 use crate::omni::names::CLUSTER_MACHINE;
 use crate::omni::{Omni, api};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
 use crate::tls::{Ca, Files, Leaf};
 use crate::tools::docker::engine::Engine;
-use crate::tools::wire::{Ask, LINK_FILE, Link, Start, Told};
+use crate::tools::protocol::{Client, LINK_FILE, Link, Request, Response, Start};
 
 /// The longest line of the control socket, in bytes.
 const LINE_LIMIT: u64 = 16 << 20;
 
 /// How a lab is made.
 #[derive(Args, Clone, Debug)]
-pub struct Options {
+pub struct LabOptions {
     /// Directory of the lab; made if it is not there.
     #[arg(long)]
     pub dir: PathBuf,
@@ -55,7 +56,7 @@ pub struct Options {
     pub until_stdin_closes: bool,
     /// Which Omni and omnictl to simulate: 1.9.3, or 1.4.9, of which recordings exist.
     #[arg(long = "omni-version", default_value = "1.9.3", value_parser = release)]
-    pub release: Release,
+    pub release: OmniRelease,
     /// How big it is at its start.
     #[command(flatten)]
     pub size: Size,
@@ -64,8 +65,8 @@ pub struct Options {
     pub tool_start_ms: u64,
 }
 
-fn release(text: &str) -> Result<Release, String> {
-    Release::parse(text).ok_or_else(|| "use 1.9.3 or 1.4.9".to_owned())
+fn release(text: &str) -> Result<OmniRelease, String> {
+    OmniRelease::parse(text).ok_or_else(|| "use 1.9.3 or 1.4.9".to_owned())
 }
 
 /// What `DIR/lab.json` holds, for `lab dump` and `lab stop`.
@@ -86,7 +87,7 @@ struct Lab {
     engine: Engine,
     faults: Arc<Faults>,
     clock: Clock,
-    release: Release,
+    release: OmniRelease,
     latency: Duration,
     tool_start_ms: u64,
     token: String,
@@ -104,7 +105,7 @@ fn random_hex(bytes: usize) -> Result<String> {
 }
 
 /// Runs a lab until it is told to end.
-pub async fn serve(options: Options) -> Result<()> {
+pub async fn serve(options: LabOptions) -> Result<()> {
     options.size.check()?;
     let faults = Arc::new(Faults::parse(&options.faults)?);
     // Before anything else: a signal that comes early is not lost.
@@ -156,7 +157,7 @@ pub async fn serve(options: Options) -> Result<()> {
         Some(front)
     };
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
-    let keys = fault_effects::Keys::make(&lab.faults, &lab.omni)?;
+    let keys = fault_effects::EnvKeys::make(&lab.faults, &lab.omni)?;
     write_project_files(&options.dir, &tls)?;
     let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
@@ -254,10 +255,10 @@ async fn front(
     down: &Arc<AtomicBool>,
     link: &Link,
     latency: Duration,
-    release: Release,
+    release: OmniRelease,
 ) -> Result<(Server, Files)> {
     let (tls, files) = ca.server_config_and_files(fault_effects::leaf(faults))?;
-    let mut options = http::Options::new(loopback(0), Some(tls));
+    let mut options = http::ServerOptions::new(loopback(0), Some(tls));
     options.latency = latency;
     let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone(), release));
     let server = http::serve(options, move |request| {
@@ -269,7 +270,7 @@ async fn front(
 
 async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, world: World) -> Result<Proxmox> {
     let leaf = if faults.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
-    let options = crate::proxmox::Options { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
+    let options = crate::proxmox::Listen { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
     let hooks = Arc::new(fault_effects::ProxmoxFaults::new(Arc::clone(faults)));
     Proxmox::start(world, options, clock.clone(), hooks).await
 }
@@ -280,7 +281,7 @@ fn write_files(
     lab: &Lab,
     link: &Link,
     ca: &Ca,
-    keys: &fault_effects::Keys,
+    keys: &fault_effects::EnvKeys,
     secret: &str,
     resolver: SocketAddr,
 ) -> Result<Value> {
@@ -385,12 +386,12 @@ async fn converse(stream: TcpStream, lab: &Lab) -> Result<()> {
     // Both are of one length and random; a guess over loopback is not what this guards against.
     let known = token == lab.token;
     while let Some(line) = read_line(&mut reader).await? {
-        let told = match (known, serde_json::from_slice::<Ask>(&line)) {
-            (false, _) => Told::Refused("the token is of another lab".to_owned()),
-            (true, Err(why)) => Told::Refused(format!("this is no question: {why}")),
+        let response = match (known, serde_json::from_slice::<Request>(&line)) {
+            (false, _) => Response::Refused("the token is of another lab".to_owned()),
+            (true, Err(why)) => Response::Refused(format!("this is no question: {why}")),
             (true, Ok(ask)) => lab.answer(ask).await,
         };
-        let mut text = serde_json::to_vec(&told)?;
+        let mut text = serde_json::to_vec(&response)?;
         text.push(b'\n');
         writer.write_all(&text).await?;
     }
@@ -408,20 +409,20 @@ async fn read_line(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Re
 }
 
 impl Lab {
-    async fn answer(&self, ask: Ask) -> Told {
-        match ask {
-            Ask::Start { program, argv } => {
+    async fn answer(&self, request: Request) -> Response {
+        match request {
+            Request::Start { program, argv } => {
                 tokio::time::sleep(self.latency).await;
-                Told::Started(self.start(&program, &argv))
+                Response::Started(self.start(&program, &argv))
             }
-            Ask::Omni { key, call } => Told::Omni(self.omni.with(|state| {
+            Request::Omni { key, call } => Response::Omni(self.omni.with(|state| {
                 let caller = access::authenticate(state, key.as_deref())?;
                 if let Some(refused) = fault_effects::before_call(&self.faults, state, &call) {
                     return Err(refused);
                 }
                 api::call(state, &caller, *call)
             })),
-            Ask::Change { after, within_ms } => {
+            Request::Change { after, within_ms } => {
                 let mut revision = self.omni.subscribe();
                 let within = Duration::from_millis(within_ms.min(600_000));
                 let wait = async {
@@ -432,13 +433,13 @@ impl Lab {
                         }
                     }
                 };
-                Told::Revision(tokio::time::timeout(within, wait).await.unwrap_or(after))
+                Response::Revision(tokio::time::timeout(within, wait).await.unwrap_or(after))
             }
-            Ask::Engine(ask) => Told::Engine(Box::new(self.engine.answer(*ask).await)),
-            Ask::Dump => Told::Dump(self.dump()),
-            Ask::Stop => {
+            Request::Engine(ask) => Response::Engine(Box::new(self.engine.answer(*ask).await)),
+            Request::Dump => Response::Dump(self.dump()),
+            Request::Stop => {
                 self.stop.notify_one();
-                Told::Done
+                Response::Done
             }
         }
     }
@@ -474,12 +475,12 @@ impl Lab {
 }
 
 /// Asks a running lab something; `dir` is its directory.
-pub fn ask(dir: &Path, ask: &Ask) -> Result<Told> {
+pub fn ask(dir: &Path, ask: &Request) -> Result<Response> {
     let path = dir.join("lab.json");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("no lab runs in {}: {} is not there", dir.display(), path.display()))?;
     let handle: Handle = serde_json::from_str(&text).with_context(|| format!("{} is broken", path.display()))?;
-    crate::tools::wire::Line::open(&handle.link)?.ask(ask)
+    Client::open(&handle.link)?.ask(ask)
 }
 
 /// Waits until the lab in `dir` has taken its files away, for up to five seconds.

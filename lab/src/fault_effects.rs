@@ -1,11 +1,11 @@
-//! Where the faults of the far ends bite: the standing ones are arranged when the lab begins, the passing ones answer a
+//! Where faults take effect in the simulated services: the standing ones are arranged when the lab begins, the passing ones answer a
 //! request, end a task, or are what somebody does by hand at a bad moment.
 
 mod accounts;
 mod omni_stack;
 mod proxmox;
 
-pub use accounts::Keys;
+pub use accounts::EnvKeys;
 pub use omni_stack::{
     OMNI_ENDS, before_call, last_words, leaf, once_compared, provider_stops, pull, refused_login, stalls,
     start_container, stays_stopped, tls_cause,
@@ -22,7 +22,7 @@ use crate::omni::state::State;
 use crate::omni::versions;
 use crate::proxmox::Proxmox;
 
-/// The faults of which a stand-in is told when it is called: they are its own, not a far end's.
+/// The faults that a stand-in shows itself; it gets their names when it is called.
 const OF_OMNICTL: &[&str] = &["omnictl-version-differs", "omnictl-newer-than-omni", "omnictl-drops-keys"];
 const OF_DOCKER: &[&str] = &["docker-denied", "docker-no-compose", "docker-compose-old"];
 

@@ -1,5 +1,5 @@
-//! What can be made to go wrong. A fault is data (`data/faults.yaml`): a name, what the far end then does, where it was
-//! seen, what a good task says, and what ends it. The far ends ask [`Faults::hit`] where it would bite; they never ask why.
+//! What can be made to go wrong. A fault is data (`data/faults.yaml`): a name, what the service then does, where it was
+//! seen, what a good task says, and what ends it. The simulated services ask [`Faults::hit`] where it takes effect.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -36,7 +36,7 @@ pub struct Fault {
     pub name: String,
     /// What it belongs to: one of [`GROUPS`].
     pub group: String,
-    /// What the far end does.
+    /// What the service does.
     pub does: String,
     /// Who saw it: a program and a place in its source, a recording, or a thread.
     pub source: String,
@@ -258,7 +258,7 @@ mod tests {
         assert!(order.is_sorted() && GROUPS.len() == order.last().unwrap() + 1, "grouped, in the order of GROUPS");
     }
 
-    /// A name that no far end asks for would be a fault that does nothing.
+    /// A name that no service asks for would be a fault that does nothing.
     #[test]
     fn every_fault_is_asked_for_somewhere() {
         fn walk(dir: &std::path::Path, text: &mut String) {
@@ -272,7 +272,7 @@ mod tests {
         let mut code = String::new();
         walk(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
         for fault in table() {
-            assert!(code.contains(&format!("\"{}\"", fault.name)), "no far end asks for {}", fault.name);
+            assert!(code.contains(&format!("\"{}\"", fault.name)), "no service asks for {}", fault.name);
         }
     }
 

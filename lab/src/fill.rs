@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 
-use crate::omni::access::{Caller, Role};
-use crate::omni::api::{self, Call};
+use crate::omni::access::Caller;
+use crate::omni::accounts::Role;
+use crate::omni::api::{self, OmniCall};
 use crate::omni::keys::{PROVIDER_PREFIX, YEAR};
-use crate::omni::machines::{self, Hardware};
+use crate::omni::machine::Hardware;
+use crate::omni::machines;
 use crate::omni::names::{DEFAULT, INFRA, INFRA_PROVIDER, MACHINE_REQUEST};
 use crate::omni::resource::Resource;
 use crate::omni::state::State;
 use crate::omni::{Omni, providers, versions, wall_now};
-use crate::provider::{self, release::Release, steps::MachineState};
+use crate::provider::{self, release::ProviderRelease, steps::MachineState};
 use crate::proxmox::World;
 use crate::proxmox::world::GIB;
 use crate::tools::omnictl;
@@ -105,7 +107,7 @@ pub fn fill(dir: &Path, size: Size, omni: &Omni, world: &mut World) -> Result<()
         return Ok(());
     }
     let files = files(dir, size, omni)?;
-    // Nobody has its key any more, and `provider-setup` makes another.
+    // Its key is thrown away; `provider-setup` makes another.
     omni.add_key(&format!("{PROVIDER_PREFIX}{PROVIDER}"), Role::InfraProvider, wall_now(), YEAR)?;
     omni.with(|state| {
         let admin = Caller { name: "automation".to_owned(), role: Role::Admin };
@@ -116,7 +118,7 @@ pub fn fill(dir: &Path, size: Size, omni: &Omni, world: &mut World) -> Result<()
             PROVIDER,
             "Proxmox",
             "Proxmox infrastructure provider",
-            &Release::default().schema(),
+            &ProviderRelease::default().schema(),
         );
         for file in &files {
             let text = file.display().to_string();
@@ -137,7 +139,7 @@ pub fn fill(dir: &Path, size: Size, omni: &Omni, world: &mut World) -> Result<()
 
 fn create(state: &mut State, admin: &Caller, resource: Resource) -> Result<()> {
     let name = resource.name();
-    api::call(state, admin, Call::Create(resource)).map(drop).map_err(|why| anyhow!("{name}: {why}"))
+    api::call(state, admin, OmniCall::Create(resource)).map(drop).map_err(|why| anyhow!("{name}: {why}"))
 }
 
 /// What the provider has made for every request, and the machines that run since.

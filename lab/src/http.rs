@@ -1,4 +1,4 @@
-//! HTTP/1.1 as the far ends need it: a small server and a small client over plain TCP or TLS.
+//! HTTP/1.1 as the simulated services need it: a small server and a small client over plain TCP or TLS.
 //!
 //! HTTP/1.1 only, on purpose: Proxmox VE puts its error text into the status line, and HTTP/2 has none
 //! (pve-http-server 5 `AnyEvent.pm:293`, read by go-proxmox v0.3.2 `proxmox.go:294`).
@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use serde::Serialize;
 
 pub use client::{Client, ClientError};
-pub use server::{Options, Server, serve};
+pub use server::{Server, ServerOptions, serve};
 
 /// The media type of every JSON answer, as pveproxy writes it.
 pub const JSON: &str = "application/json;charset=UTF-8";
@@ -116,7 +116,7 @@ pub enum Answer {
     Reply(Reply),
     /// Announces the whole body, sends its first `n` bytes and drops the connection.
     Cut(Reply, usize),
-    /// Drops the connection without a word.
+    /// Drops the connection without an answer.
     Hangup,
 }
 

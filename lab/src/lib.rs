@@ -1,4 +1,4 @@
-//! The far ends, simulated.
+//! The simulated services: Proxmox VE, Omni, its provider, omnictl and docker.
 
 pub mod clock;
 pub mod daemon;

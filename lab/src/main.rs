@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
-use lab::daemon::{self, Options};
+use lab::daemon::{self, LabOptions};
 use lab::faults;
-use lab::proxmox::alone;
-use lab::tools::wire::{self, Ask, Told};
+use lab::proxmox::standalone;
+use lab::tools::protocol::{self, Request, Response};
 use lab::tools::{docker, omnictl};
 
 /// Proxmox VE, Omni, its provider, omnictl and docker, simulated on loopback.
@@ -21,7 +21,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a lab until a signal or `lab stop` ends it.
-    Serve(Options),
+    Serve(LabOptions),
     /// Print the simulated state as JSON.
     Dump {
         /// Directory of the lab.
@@ -37,7 +37,7 @@ enum Command {
     /// Print all faults as JSON.
     Faults,
     /// Run Proxmox alone, for clients that were written for the real one.
-    Proxmox(alone::Request),
+    Proxmox(standalone::Arguments),
 }
 
 fn main() {
@@ -53,7 +53,7 @@ fn main() {
         "omnictl" => omnictl::run(&called, rest),
         "docker" => docker::run(&called, rest),
         // A downloaded omnictl may be called anything.
-        other if other != "lab" && wire::trailer().is_some() => omnictl::run(&called, rest),
+        other if other != "lab" && protocol::trailer().is_some() => omnictl::run(&called, rest),
         _ => match run(Cli::parse().command) {
             Ok(()) => 0,
             Err(why) => {
@@ -68,22 +68,22 @@ fn main() {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Serve(options) => runtime()?.block_on(daemon::serve(options)),
-        Command::Dump { dir } => match daemon::ask(&dir, &Ask::Dump)? {
-            Told::Dump(state) => {
+        Command::Dump { dir } => match daemon::ask(&dir, &Request::Dump)? {
+            Response::Dump(state) => {
                 println!("{state}");
                 Ok(())
             }
             other => bail!("unexpected answer of the lab: {other:?}"),
         },
         Command::Stop { dir } => {
-            daemon::ask(&dir, &Ask::Stop)?;
+            daemon::ask(&dir, &Request::Stop)?;
             daemon::wait_for_end(&dir)
         }
         Command::Faults => {
             lab::tools::out(&format!("{}\n", faults::list()));
             Ok(())
         }
-        Command::Proxmox(request) => runtime()?.block_on(alone::run_alone(request)),
+        Command::Proxmox(arguments) => runtime()?.block_on(standalone::run(arguments)),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::tls::Ca;
 use log::Log;
 use place::Ledger;
 use pve::{Login, Pve};
-use release::Release;
+use release::ProviderRelease;
 
 /// The JSON Schema that the provider registers before its first release (omni-infra-provider-proxmox 0d9fd58
 /// cmd/omni-infra-provider-proxmox/data/schema.json).
@@ -48,7 +48,7 @@ const BEHIND: Duration = Duration::from_secs(600);
 #[derive(Clone, Default)]
 pub struct Settings {
     /// The image.
-    pub release: Release,
+    pub release: ProviderRelease,
     /// `--omni-api-endpoint`
     pub endpoint: String,
     /// `OMNI_SERVICE_ACCOUNT_KEY`
@@ -92,7 +92,7 @@ struct Provider {
     clock: Clock,
     log: Log,
     join_token: String,
-    release: Release,
+    release: ProviderRelease,
     ledger: Ledger,
     faults: Arc<Faults>,
 }
@@ -137,7 +137,7 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
     };
     let client = client(settings.ca.as_deref(), insecure)?;
     // The first release logs in once, and not again when its ticket ends after two hours (issue 25).
-    let renews = settings.release > Release::Untagged;
+    let renews = settings.release > ProviderRelease::Untagged;
     let pve = Pve::new(client, &text("url"), login, around.clock.clone(), Arc::clone(&around.faults)).renewing(renews);
     say(log, "info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider");
     dial(settings, around).await?;
@@ -163,8 +163,9 @@ fn say(log: &Log, level: &str, caller: &str, text: &str) {
 
 /// A client that trusts what the container trusts: SSL_CERT_FILE, or the public authorities, of which none is the lab's.
 fn client(ca: Option<&str>, insecure: bool) -> Result<Client, String> {
-    let nobody = Ca::new().map_err(|why| why.to_string())?.pem();
-    let roots = if insecure { None } else { Some(ca.filter(|pem| pem.contains("CERTIFICATE")).unwrap_or(&nobody)) };
+    let no_authority = Ca::new().map_err(|why| why.to_string())?.pem();
+    let roots =
+        if insecure { None } else { Some(ca.filter(|pem| pem.contains("CERTIFICATE")).unwrap_or(&no_authority)) };
     Client::new(roots).map_err(|why| format!("{why:#}"))
 }
 
@@ -208,9 +209,9 @@ async fn register(settings: &Settings, around: &Surroundings) -> Result<(), Stri
         let call = match state.store.get(INFRA_PROVIDER_STATUS, INFRA, id) {
             Some(old) => {
                 resource.md = old.md.clone();
-                api::Call::Update(resource)
+                api::OmniCall::Update(resource)
             }
-            None => api::Call::Create(resource),
+            None => api::OmniCall::Create(resource),
         };
         api::call(state, &caller, call).map(|_| ()).map_err(|status| status.to_string())
     })

@@ -6,13 +6,13 @@
 //! what omni-infra-provider-proxmox 0d9fd58 and go-proxmox v0.3.2 read is all there.
 
 pub mod access;
-pub mod alone;
 mod api;
 mod front;
 pub mod hooks;
 mod params;
 mod property;
 mod refusal;
+pub mod standalone;
 mod task;
 mod ticket;
 mod upload;
@@ -36,7 +36,7 @@ pub use world::{PowerEvent, World};
 
 /// How a simulated Proxmox listens.
 #[derive(Clone)]
-pub struct Options {
+pub struct Listen {
     /// Port 0 takes a free one.
     pub addr: SocketAddr,
     /// `None` speaks plain HTTP, which the real one never does.
@@ -61,9 +61,9 @@ struct Shared {
 
 impl Proxmox {
     /// Serves a world. Fails if the address cannot be bound.
-    pub async fn start(world: World, options: Options, clock: Clock, hooks: Arc<dyn Hooks>) -> Result<Proxmox> {
+    pub async fn start(world: World, options: Listen, clock: Clock, hooks: Arc<dyn Hooks>) -> Result<Proxmox> {
         let shared = Arc::new(Shared { world: Mutex::new(world), clock, hooks, subscribers: Mutex::default() });
-        let mut listen = http::Options::new(options.addr, options.tls);
+        let mut listen = http::ServerOptions::new(options.addr, options.tls);
         listen.latency = options.latency;
         let serving = Arc::clone(&shared);
         let server = http::serve(listen, move |request| front::handle(Arc::clone(&serving), request)).await?;
@@ -114,7 +114,7 @@ impl Shared {
         let result = work(&mut world);
         let events = world.take_events();
         if !events.is_empty() {
-            // Still under the lock, so that nobody hears of changes in another order than they happened.
+            // Still under the lock, so that all changes are sent in the order in which they happened.
             let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
             subscribers.retain(|subscriber| events.iter().all(|event| subscriber.send(event.clone()).is_ok()));
         }

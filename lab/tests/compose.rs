@@ -124,7 +124,7 @@ fn unknown_calls_fail_loudly() {
     }
 }
 
-/// Only what changed is made anew, and what shares its network follows.
+/// Only what changed is recreated, and what shares its network follows.
 #[test]
 fn a_second_up_changes_only_what_changed() {
     let lab = Lab::start(&[]);
@@ -181,7 +181,7 @@ fn a_wrong_start_of_the_provider_is_told_as_by_the_real_one() {
             "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown",
         ),
         (
-            "nobody there",
+            "nothing listens",
             with("OMNI_DOMAIN", "127.0.0.1:1"),
             config.clone(),
             "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused",

@@ -194,7 +194,7 @@ fn a_downloaded_omnictl_finds_its_lab() {
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
 }
 
-/// A far end that is far takes its time, and no more.
+/// Latency is added once.
 #[test]
 fn latency_is_added_to_every_call() {
     let lab = Lab::start(&["--latency-ms", "300"]);

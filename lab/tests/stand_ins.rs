@@ -138,7 +138,7 @@ const DOCKER: &[&str] = &[
     "-zzz",
 ];
 
-/// A call that waits for ever is the real program's way too, where it was asked to.
+/// A call that may wait indefinitely, as that of the real program does.
 fn may_wait(argv: &[String]) -> bool {
     argv.iter().any(|arg| arg.starts_with("-w") || arg.starts_with("--w") || arg.starts_with("-f") || arg == "exec")
         || argv.iter().any(|arg| ["status", "run", "delete", "sync"].contains(&arg.as_str()))

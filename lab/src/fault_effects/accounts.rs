@@ -1,9 +1,9 @@
-//! Keys and accounts that are not what they should be: what stands in `DIR/env`.
+//! EnvKeys and accounts that are not what they should be: what stands in `DIR/env`.
 
 use anyhow::Result;
 
 use crate::faults::Faults;
-use crate::omni::access::Role;
+use crate::omni::accounts::Role;
 use crate::omni::names::{INFRA, INFRA_PROVIDER};
 use crate::omni::state::State;
 use crate::omni::{Omni, keys, providers, wall_now};
@@ -11,19 +11,19 @@ use crate::omni::{Omni, keys, providers, wall_now};
 const DAY: i64 = 86_400;
 
 /// The keys of `DIR/env`, by the variable that holds them.
-pub struct Keys {
+pub struct EnvKeys {
     /// OMNI_SERVICE_ACCOUNT_KEY: an administrator's, unless a fault says otherwise.
     pub admin: String,
     /// Further variables.
     pub more: Vec<(&'static str, String)>,
 }
 
-impl Keys {
+impl EnvKeys {
     /// Makes them.
     ///
     /// # Errors
     /// When the system has no random bytes.
-    pub fn make(faults: &Faults, omni: &Omni) -> Result<Keys> {
+    pub fn make(faults: &Faults, omni: &Omni) -> Result<EnvKeys> {
         let now = wall_now();
         let add = |name: &str, role, created: i64| omni.add_key(name, role, created, keys::YEAR);
         let ended = now - i64::from(keys::YEAR) - DAY;
@@ -56,7 +56,7 @@ impl Keys {
             None
         };
         more.extend(key.map(|key| ("OMNI_INFRA_PROVIDER_KEY", key)));
-        Ok(Keys { admin, more })
+        Ok(EnvKeys { admin, more })
     }
 }
 

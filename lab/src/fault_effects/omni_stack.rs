@@ -1,7 +1,8 @@
 //! The faults of Omni, of its containers, and of what people do to a cluster behind the operator's back.
 
 use crate::faults::Faults;
-use crate::omni::api::Call;
+use crate::omni::api::OmniCall;
+use crate::omni::machine::Stage;
 use crate::omni::names::*;
 use crate::omni::resource::Key;
 use crate::omni::state::State;
@@ -75,12 +76,11 @@ pub fn tls_cause(leaf: Leaf) -> Option<&'static str> {
 }
 
 /// The stage that a machine which is switched on now never gets beyond.
-pub fn stalls(faults: &Faults) -> Option<machines::Stage> {
+pub fn stalls(faults: &Faults) -> Option<Stage> {
     if faults.has("network-mtu") && faults.hit("network-mtu") {
-        return Some(machines::Stage::Installing);
+        return Some(Stage::Installing);
     }
-    (faults.has("cluster-bootstrap-stalls") && faults.hit("cluster-bootstrap-stalls"))
-        .then_some(machines::Stage::Joining)
+    (faults.has("cluster-bootstrap-stalls") && faults.hit("cluster-bootstrap-stalls")).then_some(Stage::Joining)
 }
 
 /// What the engine answers instead of fetching a container's image (moby 20.10 distribution/errors.go, and ENOSPC).
@@ -117,13 +117,13 @@ pub fn start_container(faults: &Faults, service: &Service) -> Option<String> {
 }
 
 /// What happens to a call of Omni before it arrives; an error is all that the caller gets.
-pub fn before_call(faults: &Faults, state: &mut State, call: &Call) -> Option<Status> {
+pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Option<Status> {
     match call {
-        Call::Create(new) if new.md.typ == MACHINE_SET && new.label(L_WORKER).is_some() => {
+        OmniCall::Create(new) if new.md.typ == MACHINE_SET && new.label(L_WORKER).is_some() => {
             let cut = faults.has("cluster-sync-cut") && faults.hit("cluster-sync-cut");
             cut.then(|| Status::new(Code::Unavailable, "error reading from server: EOF"))
         }
-        Call::Update(new) if new.md.typ == MACHINE_SET && faults.has("cluster-locked") => {
+        OmniCall::Update(new) if new.md.typ == MACHINE_SET && faults.has("cluster-locked") => {
             let cluster = new.label(L_CLUSTER).unwrap_or_default();
             if faults.hit("cluster-locked") {
                 let key = Key::new(CLUSTER, DEFAULT, cluster);
@@ -137,7 +137,7 @@ pub fn before_call(faults: &Faults, state: &mut State, call: &Call) -> Option<St
     }
 }
 
-/// What befalls a worker of a cluster that runs, at the moment when somebody compares the cluster with its template: late
+/// What happens to a worker of a cluster that runs, at the moment when somebody compares the cluster with its template: late
 /// enough for the cluster to have run, and a moment that each operator and each rehearsal comes to.
 pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
     let word = |word: &str| argv.iter().any(|arg| arg == word);

@@ -206,7 +206,7 @@ impl Hooks for ProxmoxFaults {
 }
 
 impl ProxmoxFaults {
-    /// What somebody did to a machine while nobody looked.
+    /// What somebody did to a machine by hand.
     fn by_hand(&self, world: &mut World, vmid: u32) {
         if self.hit("machine-locked")
             && let Some(vm) = world.vms.get_mut(&vmid)

@@ -25,7 +25,7 @@ use super::{Answer, Reply, Request, within};
 
 /// How a server listens and what it tolerates.
 #[derive(Clone)]
-pub struct Options {
+pub struct ServerOptions {
     /// Port 0 takes a free one.
     pub addr: SocketAddr,
     /// `None` speaks plain HTTP.
@@ -34,16 +34,16 @@ pub struct Options {
     pub body_limit: usize,
     /// Real time for each of: TLS handshake, headers (and idling between requests), body.
     pub read_timeout: Duration,
-    /// Real time that every answer waits first: a far end that is far.
+    /// Real time that every answer waits first, as over a slow network.
     pub latency: Duration,
     /// Connections served at once; more wait in the listen queue.
     pub connections: usize,
 }
 
-impl Options {
+impl ServerOptions {
     /// Plain HTTP or TLS on `addr`, bodies up to 64 MiB, 30 s for each read, no latency, 512 connections.
-    pub fn new(addr: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Options {
-        Options {
+    pub fn new(addr: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> ServerOptions {
+        ServerOptions {
             addr,
             tls,
             body_limit: 64 << 20,
@@ -89,7 +89,7 @@ impl Drop for Server {
 }
 
 /// Listens and answers every request with `handler`. Fails if the address cannot be bound.
-pub async fn serve<H, F>(options: Options, handler: H) -> Result<Server>
+pub async fn serve<H, F>(options: ServerOptions, handler: H) -> Result<Server>
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future + Send + 'static,
@@ -105,7 +105,7 @@ where
 }
 
 /// Takes connections until told to stop; dropping it drops them all.
-async fn accept<H, F>(listener: TcpListener, options: Options, handler: Arc<H>, stopping: watch::Receiver<bool>)
+async fn accept<H, F>(listener: TcpListener, options: ServerOptions, handler: Arc<H>, stopping: watch::Receiver<bool>)
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future + Send + 'static,
@@ -153,7 +153,7 @@ async fn until<F: Future>(mut stopping: watch::Receiver<bool>, work: F) -> Optio
 }
 
 /// One connection from its first byte to its last. What goes wrong on it is its peer's business.
-async fn connection<H, F>(stream: TcpStream, options: Options, handler: Arc<H>, stopping: watch::Receiver<bool>)
+async fn connection<H, F>(stream: TcpStream, options: ServerOptions, handler: Arc<H>, stopping: watch::Receiver<bool>)
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future + Send + 'static,
@@ -172,7 +172,7 @@ where
     }
 }
 
-async fn requests<S, H, F>(stream: S, options: Options, handler: Arc<H>, stopping: watch::Receiver<bool>)
+async fn requests<S, H, F>(stream: S, options: ServerOptions, handler: Arc<H>, stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request) -> F + Send + Sync + 'static,
@@ -201,7 +201,7 @@ where
 
 async fn answer<H, F>(
     request: hyper::Request<Incoming>,
-    options: &Options,
+    options: &ServerOptions,
     handler: &H,
 ) -> Result<hyper::Response<Sending>, Dropped>
 where
@@ -227,7 +227,7 @@ where
 }
 
 /// The whole request, or what to say of it.
-async fn read(request: hyper::Request<Incoming>, options: &Options) -> Result<Request, Reply> {
+async fn read(request: hyper::Request<Incoming>, options: &ServerOptions) -> Result<Request, Reply> {
     let (head, body) = request.into_parts();
     let text = |(name, value): (&HeaderName, &HeaderValue)| {
         value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))

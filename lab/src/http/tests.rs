@@ -39,7 +39,7 @@ async fn answer(request: Request) -> Answer {
 fn a_request_goes_there_and_back_over_tls() {
     run(async {
         let ca = Ca::new().unwrap();
-        let server = serve(Options::new(local(), Some(ca.server_config().unwrap())), answer).await.unwrap();
+        let server = serve(ServerOptions::new(local(), Some(ca.server_config().unwrap())), answer).await.unwrap();
         let client = Client::new(Some(&ca.pem())).unwrap();
         let url = format!("{}/echo?a=1", server.url());
         let reply = client.request("POST", &url, &[("content-type", "text/plain")], "hello").await.unwrap();
@@ -60,7 +60,7 @@ fn trust_is_checked_unless_told_otherwise() {
         let (ca, other) = (Ca::new().unwrap(), Ca::new().unwrap());
         for (leaf, trusted) in [(Leaf::Good, true), (Leaf::Expired, false), (Leaf::SelfSigned, false)] {
             let tls = ca.server_config_with(leaf).unwrap();
-            let server = serve(Options::new(local(), Some(tls)), answer).await.unwrap();
+            let server = serve(ServerOptions::new(local(), Some(tls)), answer).await.unwrap();
             let url = server.url();
             let get = async |client: Client| client.request("GET", &url, &[], "").await;
             assert_eq!(get(Client::new(Some(&ca.pem())).unwrap()).await.is_ok(), trusted, "{leaf:?}");
@@ -86,8 +86,8 @@ fn connections_are_kept_and_broken_ones_replaced() {
             count.fetch_add(1, Ordering::Relaxed);
             answer(request)
         };
-        let mut options = Options::new(local(), None);
-        options.connections = 1; // a second connection would wait for ever
+        let mut options = ServerOptions::new(local(), None);
+        options.connections = 1; // a second connection would wait indefinitely
         let server = serve(options, handler).await.unwrap();
         let client = Client::new(None).unwrap();
         for _ in 0..3 {
@@ -105,7 +105,7 @@ fn connections_are_kept_and_broken_ones_replaced() {
 #[test]
 fn stopping_lets_an_answer_finish() {
     run(async {
-        let server = serve(Options::new(local(), None), answer).await.unwrap();
+        let server = serve(ServerOptions::new(local(), None), answer).await.unwrap();
         let client = Client::new(None).unwrap();
         let url = format!("{}/slow", server.url());
         let asking = tokio::spawn({
@@ -122,7 +122,7 @@ fn stopping_lets_an_answer_finish() {
 #[test]
 fn latency_is_real_time() {
     run(async {
-        let mut options = Options::new(local(), None);
+        let mut options = ServerOptions::new(local(), None);
         options.latency = Duration::from_millis(80);
         let server = serve(options, answer).await.unwrap();
         let started = Instant::now();
@@ -144,7 +144,7 @@ fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
 #[test]
 fn clients_that_misbehave_are_refused() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut options = Options::new(local(), None);
+    let mut options = ServerOptions::new(local(), None);
     options.body_limit = 10;
     options.read_timeout = Duration::from_millis(100);
     let server = runtime.block_on(serve(options, answer)).unwrap();

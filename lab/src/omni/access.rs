@@ -1,75 +1,14 @@
 //! Who may do what (omni v1.9.3 internal/backend/runtime/omni/state_access.go, infraprovider/state.go).
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::accounts::Role;
 use super::keys::{self, PROVIDER_PREFIX};
 use super::kinds;
 use super::names::*;
 use super::resource::{Key, Resource};
 use super::state::State;
 use super::status::{Code, Status, multierror};
-
-/// A role; each includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Role {
-    /// Nothing but a valid signature.
-    None,
-    /// Its own provider's resources.
-    InfraProvider,
-    /// Reading.
-    Reader,
-    /// Clusters, machines, classes.
-    Operator,
-    /// Everything.
-    Admin,
-}
-
-impl Role {
-    /// The name that Omni shows.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::None => "None",
-            Role::InfraProvider => "InfraProvider",
-            Role::Reader => "Reader",
-            Role::Operator => "Operator",
-            Role::Admin => "Admin",
-        }
-    }
-
-    /// The role of this name.
-    pub fn parse(name: &str) -> Option<Role> {
-        [Role::None, Role::InfraProvider, Role::Reader, Role::Operator, Role::Admin]
-            .into_iter()
-            .find(|role| role.name() == name)
-    }
-}
-
-/// A public key that an account may sign with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublicKey {
-    /// Fingerprint in lower-case hex.
-    pub id: String,
-    /// When it was registered, in seconds since 1970.
-    pub created: i64,
-    /// When it ends.
-    pub expires: i64,
-}
-
-/// A user or a service account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// The name with its prefix: `automation`, `infra-provider:proxmox`, or a user's e-mail.
-    pub name: String,
-    /// Its role.
-    pub role: Role,
-    /// A person rather than a service account.
-    pub person: bool,
-    /// The id of its user resource.
-    pub user_id: String,
-    /// Its keys, oldest first.
-    pub keys: Vec<PublicKey>,
-}
 
 /// Somebody who has shown a valid key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,7 +190,8 @@ fn infra(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str)
 
 #[cfg(test)]
 mod tests {
-    use super::super::kinds::Release;
+    use super::super::accounts::{Account, PublicKey};
+    use super::super::kinds::OmniRelease;
     use super::*;
 
     fn caller(name: &str, role: Role) -> Caller {
@@ -260,7 +200,7 @@ mod tests {
 
     #[test]
     fn roles_are_held() {
-        let state = State::new(Release::V1_9_3, 1, 0);
+        let state = State::new(OmniRelease::V1_9_3, 1, 0);
         let said =
             |who: &Caller, verb, typ, namespace| check(&state, who, verb, typ, namespace).unwrap_err().to_string();
         let reader = caller("r", Role::Reader);
@@ -281,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_key_must_be_known_and_alive() {
-        let mut state = State::new(Release::V1_9_3, 1, 1_800_000_000);
+        let mut state = State::new(OmniRelease::V1_9_3, 1, 1_800_000_000);
         let key = keys::generate("automation", 1_800_000_000, keys::YEAR).unwrap();
         let refused = "rpc error: code = Unauthenticated desc = invalid signature";
         assert_eq!(authenticate(&state, Some(&key.encoded)).unwrap_err().to_string(), refused);

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::access::{self, Account, Caller, PublicKey, Role, Verb};
+use super::access::{self, Caller, Verb};
+use super::accounts::{Account, PublicKey, Role};
 use super::keys::{self, PROVIDER_PREFIX};
 use super::names::*;
 use super::query::Term;
@@ -15,7 +16,7 @@ use super::{machines, providers, validate};
 
 /// A call. What is not a resource call stands for one of Omni's management service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Call {
+pub enum OmniCall {
     /// One resource.
     Get(Key),
     /// All resources of a type in a namespace that satisfy every term.
@@ -63,7 +64,7 @@ pub enum Call {
 
 /// What a call answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum OmniAnswer {
     /// Done.
     Done,
     /// One resource.
@@ -77,26 +78,26 @@ pub enum Answer {
 }
 
 /// Makes a call for a caller. The state settles afterwards, by [`super::Omni::with`].
-pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, Status> {
+pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAnswer, Status> {
     match call {
-        Call::Get(key) => {
+        OmniCall::Get(key) => {
             access::check(state, caller, Verb::Read, &key.typ, &key.namespace)?;
             if let Some(made) = access::made_for(state, caller, &key) {
-                return Ok(Answer::One(Box::new(made)));
+                return Ok(OmniAnswer::One(Box::new(made)));
             }
             let found = state.store.get(&key.typ, &key.namespace, &key.id).filter(|found| visible(caller, found));
-            found.cloned().map(|found| Answer::One(Box::new(found))).ok_or_else(|| not_found(&key))
+            found.cloned().map(|found| OmniAnswer::One(Box::new(found))).ok_or_else(|| not_found(&key))
         }
-        Call::List { typ, namespace, terms } => {
+        OmniCall::List { typ, namespace, terms } => {
             access::check(state, caller, Verb::Read, &typ, &namespace)?;
             if typ == CURRENT_USER {
                 let made = access::made_for(state, caller, &Key::new(&typ, &namespace, "current"));
-                return Ok(Answer::Many(made.into_iter().collect()));
+                return Ok(OmniAnswer::Many(made.into_iter().collect()));
             }
             let wanted =
                 |found: &&Resource| visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
             let by = terms.iter().find(|term| term.op == "=" && term.values.len() == 1 && Store::has_index(&term.key));
-            Ok(Answer::Many(match by {
+            Ok(OmniAnswer::Many(match by {
                 Some(term) => {
                     let marked = state.store.labelled(&typ, &namespace, &term.key, &term.values[0]);
                     marked.filter(wanted).cloned().collect()
@@ -104,23 +105,23 @@ pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, St
                 None => state.store.list(&typ, &namespace).filter(wanted).cloned().collect(),
             }))
         }
-        Call::Create(resource) => create(state, caller, resource),
-        Call::Update(resource) => update(state, caller, resource),
-        Call::Teardown(key) => tear_down(state, caller, &key),
-        Call::Destroy(key) => {
+        OmniCall::Create(resource) => create(state, caller, resource),
+        OmniCall::Update(resource) => update(state, caller, resource),
+        OmniCall::Teardown(key) => tear_down(state, caller, &key),
+        OmniCall::Destroy(key) => {
             access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
             let gone = state.store.get(&key.typ, &key.namespace, &key.id).cloned();
             state.store.destroy(&key)?;
             if let Some(gone) = gone {
                 state.touch(&gone);
             }
-            Ok(Answer::Done)
+            Ok(OmniAnswer::Done)
         }
-        Call::CreateServiceAccount { name, role, use_user_role, key } => {
+        OmniCall::CreateServiceAccount { name, role, use_user_role, key } => {
             access::require(caller, Role::Admin)?;
             create_account(state, caller, &name, &role, use_user_role, key)
         }
-        Call::RenewServiceAccount { name, key } => {
+        OmniCall::RenewServiceAccount { name, key } => {
             access::require(caller, Role::Admin)?;
             check_lifetime(state, &key)?;
             let id = keys::identity(&name);
@@ -128,20 +129,20 @@ pub fn call(state: &mut State, caller: &Caller, call: Call) -> Result<Answer, St
             let missing = || Status::new(Code::Unknown, in_words("get", not_found(&Key::new(IDENTITY, DEFAULT, &id))));
             let account = state.accounts.get_mut(&id).ok_or_else(missing)?;
             account.keys.push(key);
-            Ok(Answer::Done)
+            Ok(OmniAnswer::Done)
         }
-        Call::ListServiceAccounts | Call::ListUsers => {
+        OmniCall::ListServiceAccounts | OmniCall::ListUsers => {
             access::require(caller, Role::Admin)?;
-            let people = call == Call::ListUsers;
+            let people = call == OmniCall::ListUsers;
             // The accounts of providers have no status and are not listed (controllers/omni/service_account_status.go).
             let listed = state.accounts.values().filter(|found| !found.name.starts_with(PROVIDER_PREFIX));
-            Ok(Answer::Accounts(listed.filter(|found| found.person == people).cloned().collect()))
+            Ok(OmniAnswer::Accounts(listed.filter(|found| found.person == people).cloned().collect()))
         }
-        Call::DestroyServiceAccount(name) => {
+        OmniCall::DestroyServiceAccount(name) => {
             access::require(caller, Role::Admin)?;
             let gone = state.accounts.remove(&keys::identity(&name));
             let text = format!("service account {name:?} not found");
-            gone.map(|_| Answer::Done).ok_or_else(|| Status::new(Code::NotFound, text))
+            gone.map(|_| OmniAnswer::Done).ok_or_else(|| Status::new(Code::NotFound, text))
         }
     }
 }
@@ -166,7 +167,7 @@ fn of_provider(typ: &str, verb: &str, why: Status) -> Status {
     if typ == INFRA_PROVIDER { Status::new(why.code, in_words(verb, why)) } else { why }
 }
 
-fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<Answer, Status> {
+fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<OmniAnswer, Status> {
     access::check(state, caller, Verb::Create, &resource.md.typ, &resource.md.namespace)?;
     own_id(caller, &resource)?;
     let errors = validate::write(state, None, &resource);
@@ -179,10 +180,10 @@ fn create(state: &mut State, caller: &Caller, mut resource: Resource) -> Result<
     let touched = resource.clone();
     state.store.create(resource).map_err(|why| of_provider(&touched.md.typ, "create", why))?;
     after_write(state, &touched);
-    Ok(Answer::Done)
+    Ok(OmniAnswer::Done)
 }
 
-fn update(state: &mut State, caller: &Caller, resource: Resource) -> Result<Answer, Status> {
+fn update(state: &mut State, caller: &Caller, resource: Resource) -> Result<OmniAnswer, Status> {
     access::check(state, caller, Verb::Update, &resource.md.typ, &resource.md.namespace)?;
     own_id(caller, &resource)?;
     let key = resource.key();
@@ -205,7 +206,7 @@ fn update(state: &mut State, caller: &Caller, resource: Resource) -> Result<Answ
     resource.md.phase = old.md.phase;
     state.store.update(resource)?;
     after_write(state, &touched);
-    Ok(Answer::Done)
+    Ok(OmniAnswer::Done)
 }
 
 fn after_write(state: &mut State, resource: &Resource) {
@@ -234,7 +235,7 @@ fn own_id(caller: &Caller, resource: &Resource) -> Result<(), Status> {
     }
 }
 
-fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<Answer, Status> {
+fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<OmniAnswer, Status> {
     access::check(state, caller, Verb::Destroy, &key.typ, &key.namespace)?;
     let Some(found) = state.store.get(&key.typ, &key.namespace, &key.id).cloned() else {
         return Err(of_provider(&key.typ, "get", not_found(key)));
@@ -251,7 +252,7 @@ fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<Answer, St
         _ => {}
     }
     state.touch(&found);
-    Ok(Answer::Ready(ready))
+    Ok(OmniAnswer::Ready(ready))
 }
 
 fn check_lifetime(state: &State, key: &PublicKey) -> Result<(), Status> {
@@ -273,7 +274,7 @@ fn create_account(
     role: &str,
     use_user_role: bool,
     key: PublicKey,
-) -> Result<Answer, Status> {
+) -> Result<OmniAnswer, Status> {
     let fail = |text: String| Err(Status::new(Code::Unknown, text));
     let provider = name.starts_with(PROVIDER_PREFIX);
     let (wanted, base) = (Role::InfraProvider.name(), name.strip_prefix(PROVIDER_PREFIX).unwrap_or(name));
@@ -304,7 +305,7 @@ fn create_account(
     let user_id = state.uuid();
     let account = Account { name: name.to_owned(), role, person: false, user_id, keys: vec![key] };
     add_account(state, &id, account);
-    Ok(Answer::Done)
+    Ok(OmniAnswer::Done)
 }
 
 /// Puts an account in, with the resources that show it.

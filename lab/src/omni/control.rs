@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::machines::{self, Stage};
+use super::machine::Stage;
+use super::machines;
 use super::names::*;
 use super::resource::{Key, Resource};
 use super::state::State;
@@ -116,20 +117,12 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
     }
 }
 
-/// How many machines a set is to have.
-pub fn wanted(set: &Resource) -> usize {
-    if set.tearing_down() {
-        return 0;
-    }
-    set.spec["machineallocation"]["machinecount"].as_u64().map_or(0, |count| count as usize)
-}
-
 /// Takes machines of the set's own requests into the set, and lets the oldest go when there are too many.
 fn choose_nodes(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
     let nodes: Vec<Resource> = nodes_of(state, id);
     let running: Vec<&Resource> = nodes.iter().filter(|node| !node.tearing_down()).collect();
-    let wanted = wanted(set);
+    let wanted = requests::wanted(set);
     if running.len() > wanted {
         let mut by_age = running.clone();
         by_age.sort_by_key(|node| node.md.sequence);

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::kinds::Release;
+use super::kinds::OmniRelease;
 use crate::faults::Faults;
 use crate::http::{Answer, Reply, Request};
-use crate::tools::wire::{Link, with_trailer};
+use crate::tools::protocol::{Link, with_trailer};
 
 /// The page of the web interface, which answers every path that nothing else does.
 const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Omni</title></head>\
@@ -20,12 +20,12 @@ pub struct Front {
     faults: Arc<Faults>,
     down: Arc<AtomicBool>,
     link: Link,
-    release: Release,
+    release: OmniRelease,
 }
 
 impl Front {
     /// A front whose downloads find the lab at `link`, and which drops who connects while it is `down`.
-    pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link, release: Release) -> Front {
+    pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link, release: OmniRelease) -> Front {
         Front { faults, down, link, release }
     }
 
@@ -65,7 +65,7 @@ impl Front {
                 Ok(executable) => Reply::new(200, BINARY, with_trailer(executable, &self.link)),
                 Err(_) => Reply::empty(500),
             },
-            // The real one has those for other machines, too; nobody could run them here.
+            // The real one has those for other machines, too; they could not run here.
             _ => Reply::new(404, "text/plain; charset=utf-8", "404 page not found\n"),
         }
     }
@@ -84,10 +84,10 @@ mod tests {
     use super::*;
 
     fn ask(path: &str, faults: &[&str]) -> Reply {
-        ask_of(Release::V1_9_3, path, faults)
+        ask_of(OmniRelease::V1_9_3, path, faults)
     }
 
-    fn ask_of(release: Release, path: &str, faults: &[&str]) -> Reply {
+    fn ask_of(release: OmniRelease, path: &str, faults: &[&str]) -> Reply {
         let texts: Vec<String> = faults.iter().map(|name| (*name).to_owned()).collect();
         let link = Link { control: "127.0.0.1:1".to_owned(), token: "t".to_owned() };
         let front = Front::new(Arc::new(Faults::parse(&texts).unwrap()), Arc::default(), link, release);
@@ -119,10 +119,10 @@ mod tests {
         let html = |release, path: &str| ask_of(release, path, &[]).header("content-type") == Some(HTML);
         let name = format!("omnictl-{}-{}", system(), machine());
         let (new, old) = (format!("/api/omnictl/{name}"), format!("/omnictl/{name}"));
-        assert_eq!(status(Release::V1_4_9, &new), 404);
-        assert!(ask_of(Release::V1_4_9, &old, &[]).body.ends_with(b"LABTRAIL"));
-        assert!(status(Release::V1_9_3, &old) == 200 && html(Release::V1_9_3, &old), "its web page");
-        assert!(!html(Release::V1_9_3, &new));
+        assert_eq!(status(OmniRelease::V1_4_9, &new), 404);
+        assert!(ask_of(OmniRelease::V1_4_9, &old, &[]).body.ends_with(b"LABTRAIL"));
+        assert!(status(OmniRelease::V1_9_3, &old) == 200 && html(OmniRelease::V1_9_3, &old), "its web page");
+        assert!(!html(OmniRelease::V1_9_3, &new));
     }
 
     #[test]

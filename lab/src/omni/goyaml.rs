@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::kinds::{Field, Kind, Node};
+use super::kinds::{Field, FieldType, ResourceType};
 use super::resource::{Resource, rfc3339};
 
 /// A tree ready to be written.
@@ -25,8 +25,8 @@ pub enum Yaml {
 }
 
 /// The document of a resource with an indent of `indent` spaces, newline at the end.
-pub fn resource(resource: &Resource, kind: Option<&Kind>, indent: usize) -> String {
-    let spec = match kind.and_then(Kind::fields) {
+pub fn resource(resource: &Resource, kind: Option<&ResourceType>, indent: usize) -> String {
+    let spec = match kind.and_then(ResourceType::fields) {
         Some(fields) => message(fields, &resource.spec),
         None => value(&resource.spec),
     };
@@ -72,10 +72,10 @@ fn message(fields: &[Field], given: &Value) -> Yaml {
     Yaml::Map(pairs.collect())
 }
 
-fn typed(node: &Node, given: &Value) -> Yaml {
+fn typed(node: &FieldType, given: &Value) -> Yaml {
     match (node, given) {
-        (Node::Msg(fields), Value::Object(_)) => message(fields, given),
-        (Node::List(of), Value::Array(items)) => Yaml::Seq(items.iter().map(|item| typed(of, item)).collect()),
+        (FieldType::Msg(fields), Value::Object(_)) => message(fields, given),
+        (FieldType::List(of), Value::Array(items)) => Yaml::Seq(items.iter().map(|item| typed(of, item)).collect()),
         _ => value(given),
     }
 }
@@ -267,12 +267,12 @@ fn is_date(text: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::kinds::{self, Release};
+    use super::super::kinds::{self, OmniRelease};
     use super::*;
 
     #[test]
     fn a_class_is_written_as_omnictl_writes_it() {
-        let kind = kinds::by_type(Release::V1_4_9, "MachineClasses.omni.sidero.dev").unwrap();
+        let kind = kinds::by_type(OmniRelease::V1_4_9, "MachineClasses.omni.sidero.dev").unwrap();
         let spec =
             kind.complete(&json!({"autoprovision": {"providerid": "proxmox", "providerdata": "cores: 4\nx: 1\n"}}));
         let mut class = Resource::new(&kind.typ, "default", "worker", spec, 0);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 /// Which release of Omni and omnictl the lab speaks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Release {
+pub enum OmniRelease {
     /// 1.4.9, of which recordings of the unmodified programs exist.
     V1_4_9,
     /// 1.9.3, the release that the kit pins.
@@ -18,12 +18,12 @@ pub enum Release {
     V1_9_3,
 }
 
-impl Release {
+impl OmniRelease {
     /// The release by its number, with or without a leading `v`.
-    pub fn parse(text: &str) -> Option<Release> {
+    pub fn parse(text: &str) -> Option<OmniRelease> {
         match text.trim_start_matches('v') {
-            "1.4.9" => Some(Release::V1_4_9),
-            "1.9.3" => Some(Release::V1_9_3),
+            "1.4.9" => Some(OmniRelease::V1_4_9),
+            "1.9.3" => Some(OmniRelease::V1_9_3),
             _ => None,
         }
     }
@@ -31,20 +31,20 @@ impl Release {
     /// `v1.9.3`.
     pub fn tag(self) -> &'static str {
         match self {
-            Release::V1_4_9 => "v1.4.9",
-            Release::V1_9_3 => "v1.9.3",
+            OmniRelease::V1_4_9 => "v1.4.9",
+            OmniRelease::V1_9_3 => "v1.9.3",
         }
     }
 
     /// True for 1.4.9, whose texts differ in places.
     pub fn old(self) -> bool {
-        self == Release::V1_4_9
+        self == OmniRelease::V1_4_9
     }
 }
 
 /// The type of a field in a spec.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Node {
+pub enum FieldType {
     /// A string.
     Str,
     /// A boolean.
@@ -54,9 +54,9 @@ pub enum Node {
     /// Bytes, printed as a list of numbers.
     Bytes,
     /// A list.
-    List(Box<Node>),
+    List(Box<FieldType>),
     /// A map with string keys.
-    Map(Box<Node>),
+    Map(Box<FieldType>),
     /// A message; null when unset.
     Msg(Vec<Field>),
 }
@@ -67,12 +67,12 @@ pub struct Field {
     /// Its key: the Go name in lower case.
     pub name: String,
     /// Its type.
-    pub node: Node,
+    pub node: FieldType,
 }
 
 /// A resource type.
 #[derive(Clone, Debug)]
-pub struct Kind {
+pub struct ResourceType {
     /// Full type, such as `Clusters.omni.sidero.dev`.
     pub typ: String,
     /// What the table's TYPE column shows.
@@ -84,17 +84,17 @@ pub struct Kind {
     /// Columns of the table beyond the common four: name and JSONPath into the spec.
     pub columns: Vec<(String, String)>,
     spec: Option<String>,
-    release: Release,
+    release: OmniRelease,
     read: OnceLock<Option<Vec<Field>>>,
 }
 
-impl Kind {
+impl ResourceType {
     /// The fields of its spec, or `None` where the lab does not model them.
     pub fn fields(&self) -> Option<&[Field]> {
         let read = || {
             let text = self.spec.as_deref()?;
             match (Parser { text, at: 0, release: self.release }).node() {
-                Node::Msg(fields) => Some(fields),
+                FieldType::Msg(fields) => Some(fields),
                 _ => None,
             }
         };
@@ -112,14 +112,14 @@ impl Kind {
 }
 
 /// The zero value of a field as it is printed.
-pub fn zero(node: &Node) -> Value {
+pub fn zero(node: &FieldType) -> Value {
     match node {
-        Node::Str => Value::String(String::new()),
-        Node::Bool => Value::Bool(false),
-        Node::Int(_) => 0.into(),
-        Node::Bytes | Node::List(_) => Value::Array(Vec::new()),
-        Node::Map(_) => Value::Object(Map::new()),
-        Node::Msg(_) => Value::Null,
+        FieldType::Str => Value::String(String::new()),
+        FieldType::Bool => Value::Bool(false),
+        FieldType::Int(_) => 0.into(),
+        FieldType::Bytes | FieldType::List(_) => Value::Array(Vec::new()),
+        FieldType::Map(_) => Value::Object(Map::new()),
+        FieldType::Msg(_) => Value::Null,
     }
 }
 
@@ -127,9 +127,9 @@ fn complete(fields: &[Field], given: &Value) -> Value {
     let mut out = Map::new();
     for field in fields {
         let value = match (&field.node, given.get(&field.name)) {
-            (Node::Msg(inner), Some(value @ Value::Object(_))) => complete(inner, value),
-            (Node::List(of), Some(Value::Array(items))) => match of.as_ref() {
-                Node::Msg(inner) => items.iter().map(|item| complete(inner, item)).collect(),
+            (FieldType::Msg(inner), Some(value @ Value::Object(_))) => complete(inner, value),
+            (FieldType::List(of), Some(Value::Array(items))) => match of.as_ref() {
+                FieldType::Msg(inner) => items.iter().map(|item| complete(inner, item)).collect(),
                 _ => Value::Array(items.clone()),
             },
             (node, None | Some(Value::Null)) => zero(node),
@@ -141,19 +141,19 @@ fn complete(fields: &[Field], given: &Value) -> Value {
 }
 
 /// Every type of a release, sorted by name.
-pub fn all(release: Release) -> &'static [Kind] {
-    static OLD: OnceLock<Vec<Kind>> = OnceLock::new();
-    static NEW: OnceLock<Vec<Kind>> = OnceLock::new();
+pub fn all(release: OmniRelease) -> &'static [ResourceType] {
+    static OLD: OnceLock<Vec<ResourceType>> = OnceLock::new();
+    static NEW: OnceLock<Vec<ResourceType>> = OnceLock::new();
     let cell = if release.old() { &OLD } else { &NEW };
     cell.get_or_init(|| {
         let lines = include_str!("kinds.tsv").lines().filter(|line| !line.starts_with('#'));
-        let mut kinds: Vec<Kind> = lines.filter_map(|line| parse_line(line, release)).collect();
+        let mut kinds: Vec<ResourceType> = lines.filter_map(|line| parse_line(line, release)).collect();
         kinds.sort_by(|a, b| a.typ.cmp(&b.typ));
         kinds
     })
 }
 
-fn parse_line(line: &str, release: Release) -> Option<Kind> {
+fn parse_line(line: &str, release: OmniRelease) -> Option<ResourceType> {
     let mut parts = line.split('\t');
     let (name, display, namespace) = (parts.next()?, parts.next()?, parts.next()?);
     let (aliases, columns, spec) = (parts.next()?, parts.next()?, parts.next()?);
@@ -165,7 +165,7 @@ fn parse_line(line: &str, release: Release) -> Option<Kind> {
         Some((new, _)) => new,
         None => columns,
     };
-    Some(Kind {
+    Some(ResourceType {
         typ: name.trim_end_matches(['+', '-']).to_owned(),
         display: display.to_owned(),
         namespace: namespace.to_owned(),
@@ -182,14 +182,14 @@ fn parse_line(line: &str, release: Release) -> Option<Kind> {
 }
 
 /// The type with exactly this full name.
-pub fn by_type(release: Release, typ: &str) -> Option<&'static Kind> {
+pub fn by_type(release: OmniRelease, typ: &str) -> Option<&'static ResourceType> {
     let all = all(release);
     all.binary_search_by(|kind| kind.typ.as_str().cmp(typ)).ok().map(|at| &all[at])
 }
 
 /// The types that a name on the command line may mean, case ignored (client/pkg/omnictl/resources/destroy.go
 /// `ResolveType`).
-pub fn resolve(release: Release, name: &str) -> Vec<&'static Kind> {
+pub fn resolve(release: OmniRelease, name: &str) -> Vec<&'static ResourceType> {
     let wanted = name.to_ascii_lowercase();
     all(release)
         .iter()
@@ -205,7 +205,7 @@ pub fn resolve(release: Release, name: &str) -> Vec<&'static Kind> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    release: Release,
+    release: OmniRelease,
 }
 
 impl Parser<'_> {
@@ -221,12 +221,12 @@ impl Parser<'_> {
         found
     }
 
-    fn node(&mut self) -> Node {
+    fn node(&mut self) -> FieldType {
         if self.eat("[]") {
-            return Node::List(Box::new(self.node()));
+            return FieldType::List(Box::new(self.node()));
         }
         if self.eat("map ") {
-            return Node::Map(Box::new(self.node()));
+            return FieldType::Map(Box::new(self.node()));
         }
         if self.eat("{") {
             let mut fields = Vec::new();
@@ -242,16 +242,16 @@ impl Parser<'_> {
                     fields.push(Field { name: name.trim_end_matches(['+', '-']).to_owned(), node });
                 }
             }
-            return Node::Msg(fields);
+            return FieldType::Msg(fields);
         }
         let end = self.rest().find([' ', '}']).unwrap_or(self.rest().len());
         let word = self.rest()[..end].to_owned();
         self.at += end;
         match word.as_str() {
-            "str" => Node::Str,
-            "bool" => Node::Bool,
-            "bytes" => Node::Bytes,
-            other => Node::Int(match other.strip_prefix("enum(").and_then(|rest| rest.strip_suffix(')')) {
+            "str" => FieldType::Str,
+            "bool" => FieldType::Bool,
+            "bytes" => FieldType::Bytes,
+            other => FieldType::Int(match other.strip_prefix("enum(").and_then(|rest| rest.strip_suffix(')')) {
                 Some(name) => format!("specs.{name}"),
                 None => other.to_owned(),
             }),
@@ -267,28 +267,28 @@ mod tests {
 
     #[test]
     fn every_line_is_read() {
-        for release in [Release::V1_4_9, Release::V1_9_3] {
+        for release in [OmniRelease::V1_4_9, OmniRelease::V1_9_3] {
             assert!(all(release).len() > 120, "{}", all(release).len());
         }
-        let cluster = by_type(Release::V1_9_3, "Clusters.omni.sidero.dev").unwrap();
+        let cluster = by_type(OmniRelease::V1_9_3, "Clusters.omni.sidero.dev").unwrap();
         let names: Vec<_> = cluster.fields().unwrap().iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["kubernetesversion", "talosversion", "features", "backupconfiguration"]);
-        let old = by_type(Release::V1_4_9, "Clusters.omni.sidero.dev").unwrap();
+        let old = by_type(OmniRelease::V1_4_9, "Clusters.omni.sidero.dev").unwrap();
         assert_eq!(old.fields().unwrap()[0].name, "installimage");
     }
 
     #[test]
     fn abbreviations_collide() {
-        let found: Vec<_> = resolve(Release::V1_9_3, "ms").iter().map(|kind| kind.typ.as_str()).collect();
+        let found: Vec<_> = resolve(OmniRelease::V1_9_3, "ms").iter().map(|kind| kind.typ.as_str()).collect();
         assert_eq!(found, ["MachineSets.omni.sidero.dev", "MachineStatuses.omni.sidero.dev"]);
-        assert_eq!(resolve(Release::V1_9_3, "Cluster").len(), 1);
-        assert_eq!(resolve(Release::V1_9_3, "clusters.omni").len(), 1);
-        assert!(resolve(Release::V1_9_3, "pods").is_empty());
+        assert_eq!(resolve(OmniRelease::V1_9_3, "Cluster").len(), 1);
+        assert_eq!(resolve(OmniRelease::V1_9_3, "clusters.omni").len(), 1);
+        assert!(resolve(OmniRelease::V1_9_3, "pods").is_empty());
     }
 
     #[test]
     fn unknown_keys_are_dropped_and_missing_ones_filled() {
-        let class = by_type(Release::V1_9_3, "MachineClasses.omni.sidero.dev").unwrap();
+        let class = by_type(OmniRelease::V1_9_3, "MachineClasses.omni.sidero.dev").unwrap();
         let spec = class.complete(&json!({"autoProvision": {}, "autoprovision": {"providerid": "p", "x": 1}}));
         assert_eq!(
             spec,

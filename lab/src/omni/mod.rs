@@ -4,12 +4,14 @@
 //! a scripted reply: what `omnictl get` shows is what the state has become.
 
 pub mod access;
+pub mod accounts;
 pub mod api;
 mod control;
 pub mod front;
 pub mod goyaml;
 pub mod keys;
 pub mod kinds;
+pub mod machine;
 pub mod machines;
 pub mod names;
 pub mod providers;
@@ -27,13 +29,15 @@ pub mod versions;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::json;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 
-use access::{Account, PublicKey, Role};
-use kinds::Release;
-use state::State;
+use accounts::{Account, PublicKey, Role};
+use kinds::OmniRelease;
+use names::{EPHEMERAL, SYS_VERSION};
+use state::{State, Timer};
 
 /// A running Omni. Clones are handles to the same one.
 #[derive(Clone)]
@@ -53,11 +57,26 @@ pub fn wall_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
+impl State {
+    /// A fresh Omni: versions known, no provider, no cluster.
+    pub fn new(release: OmniRelease, seed: u64, now: i64) -> State {
+        let machines =
+            Timer { advance: machines::advance, next_due: |state| state.machines.next().map(|(due, _)| *due) };
+        let providers = Timer { advance: providers::advance, next_due: providers::next_due };
+        let mut state = State::empty(release, seed, now, vec![control::reconcile], vec![machines, providers]);
+        versions::fill(&mut state);
+        let spec = json!({"backendversion": release.tag(), "instancename": "lab", "backendapiversion": 2});
+        let version = state.make(SYS_VERSION, EPHEMERAL, "current", spec);
+        state.store.put(version);
+        state
+    }
+}
+
 impl Omni {
-    /// An Omni whose time nobody drives: for tests, and the base of [`Omni::start`].
-    pub fn new(clock: Clock, release: Release) -> Omni {
+    /// An Omni whose time stands still: for tests, and the base of [`Omni::start`].
+    pub fn new(clock: Clock, release: OmniRelease) -> Omni {
         let mut seed = [0u8; 8];
-        // Without random bytes names repeat between runs, which hurts nobody.
+        // Without random bytes names repeat between runs, which does no harm.
         let _ = crate::tls::fill(&mut seed);
         let mut state = State::new(release, u64::from_le_bytes(seed), wall_now());
         state.slack = Duration::from_millis(400).mul_f64(clock.factor());
@@ -66,7 +85,7 @@ impl Omni {
     }
 
     /// An Omni with a task that lets time pass until the last handle is gone or the runtime ends.
-    pub fn start(clock: Clock, release: Release) -> Omni {
+    pub fn start(clock: Clock, release: OmniRelease) -> Omni {
         let omni = Omni::new(clock, release);
         let driven = Arc::downgrade(&omni.inner);
         tokio::spawn(async move {

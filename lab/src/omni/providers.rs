@@ -109,19 +109,19 @@ pub fn deleted(state: &mut State, id: &str) {
     }
 }
 
-/// Stands for the icon, a picture in base64 that nobody reads.
+/// Stands for the icon, a picture in base64.
 const ICON: &str = "…";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::omni::kinds::Release;
+    use crate::omni::kinds::OmniRelease;
     use crate::omni::resource::Resource;
 
     /// Omni 1.9.3 disconnects a provider that is silent for 31 s; 1.4.9 keeps it connected (both recorded).
     #[test]
     fn silent_provider_is_disconnected_from_1_6_on() {
-        for (release, still) in [(Release::V1_9_3, false), (Release::V1_4_9, true)] {
+        for (release, still) in [(OmniRelease::V1_9_3, false), (OmniRelease::V1_4_9, true)] {
             let mut state = State::new(release, 1, 1_800_000_000);
             state.store.put(Resource::new(INFRA_PROVIDER, INFRA, "p", json!({}), 1_800_000_000));
             register(&mut state, "p", "Proxmox", "", "{}");

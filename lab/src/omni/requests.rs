@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use super::control;
 use super::machines;
 use super::names::*;
 use super::resource::{Key, Resource};
@@ -11,6 +10,14 @@ use super::state::State;
 
 /// The finalizer that Omni itself holds on a request.
 const OWN_FINALIZER: &str = "ClusterMachineRequestStatusController";
+
+/// How many machines a set is to have.
+pub fn wanted(set: &Resource) -> usize {
+    if set.tearing_down() {
+        return 0;
+    }
+    set.spec["machineallocation"]["machinecount"].as_u64().map_or(0, |count| count as usize)
+}
 
 /// Keeps the request set of a machine set that is provisioned automatically.
 pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
@@ -22,7 +29,7 @@ pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
     let in_cluster = state.store.ids_labelled(CLUSTER_MACHINE, L_MACHINE_SET, id).len();
     let mut spec = provision;
     if let Some(map) = spec.as_object_mut() {
-        map.insert("machinecount".to_owned(), control::wanted(set).max(in_cluster).into());
+        map.insert("machinecount".to_owned(), wanted(set).max(in_cluster).into());
         map.insert("talosversion".to_owned(), cluster.spec["talosversion"].clone());
     }
     let made = state.make(MACHINE_REQUEST_SET, DEFAULT, id, spec).with_owner("MachineProvisionController");

@@ -46,7 +46,7 @@ pub struct Metadata {
     pub phase: Phase,
     /// When the server created it.
     pub created: i64,
-    /// When it last changed; [`ZERO_TIME`] for what `omnictl apply` created and nobody touched.
+    /// When it last changed; [`ZERO_TIME`] for what `omnictl apply` created and nothing changed since.
     pub updated: i64,
     /// Order of creation within one server, finer than the seconds of `created`.
     pub sequence: u64,

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::kinds::Release;
+use super::kinds::OmniRelease;
 
 /// One violation: where in the data, and what.
 struct Leaf {
@@ -19,7 +19,7 @@ enum What {
 }
 
 /// Checks provider data (YAML text) against a schema (JSON text). The error is the whole message.
-pub fn validate(release: Release, provider: &str, schema: &str, data: &str) -> Result<(), String> {
+pub fn validate(release: OmniRelease, provider: &str, schema: &str, data: &str) -> Result<(), String> {
     let schema: Value = serde_json::from_str(schema)
         .map_err(|why| format!("failed to load json schema for provider {provider:?}: {why}"))?;
     let data: serde_yaml::Value =
@@ -143,13 +143,13 @@ mod tests {
     const SCHEMA: &str = crate::provider::SCHEMA;
     const GOOD: &str = "cores: 4\nmemory: 8192\ndisk_size: 40\nstorage_selector: 'true'\n";
 
-    fn said(release: Release, data: &str) -> String {
+    fn said(release: OmniRelease, data: &str) -> String {
         validate(release, "proxmox", SCHEMA, data).unwrap_err()
     }
 
     #[test]
     fn good_data_passes_and_unknown_keys_too() {
-        for release in [Release::V1_4_9, Release::V1_9_3] {
+        for release in [OmniRelease::V1_4_9, OmniRelease::V1_9_3] {
             assert_eq!(validate(release, "proxmox", SCHEMA, &format!("{GOOD}nonsense: 1\n")), Ok(()));
         }
     }
@@ -157,11 +157,12 @@ mod tests {
     #[test]
     fn the_old_release_speaks_as_the_library() {
         assert_eq!(
-            said(Release::V1_4_9, &GOOD.replace("cores: 4", "cores: \"4\"")),
+            said(OmniRelease::V1_4_9, &GOOD.replace("cores: 4", "cores: \"4\"")),
             "jsonschema validation failed with 'file://proxmox-schema.json#'\n- at '/cores': got string, want integer"
         );
         assert!(
-            said(Release::V1_4_9, &GOOD.replace("memory: 8192\n", "")).ends_with("- at '': missing property 'memory'")
+            said(OmniRelease::V1_4_9, &GOOD.replace("memory: 8192\n", ""))
+                .ends_with("- at '': missing property 'memory'")
         );
     }
 
@@ -169,16 +170,16 @@ mod tests {
     fn the_new_release_speaks_to_people() {
         let data = GOOD.replace("cores: 4", "cores: \"4\"").replace("8192", "1024") + "disk_cache: fast\n";
         assert_eq!(
-            said(Release::V1_9_3, &data),
+            said(OmniRelease::V1_9_3, &data),
             "- config value \".cores\": must be of type integer, but got string\n\
              - config value \".disk_cache\": must be one of 'none', 'writethrough', 'writeback', 'directsync', 'unsafe'\n\
              - config value \".memory\": must be at least 2048"
         );
         assert!(
-            said(Release::V1_9_3, "cores: 1\n")
+            said(OmniRelease::V1_9_3, "cores: 1\n")
                 .contains("config value \".memory\": is required; config value \".disk_size\": is required")
         );
         let nested = format!("{GOOD}additional_nics:\n- vlan: -1\n");
-        assert!(said(Release::V1_9_3, &nested).contains("config value \".additional_nics.0.bridge\": is required"));
+        assert!(said(OmniRelease::V1_9_3, &nested).contains("config value \".additional_nics.0.bridge\": is required"));
     }
 }

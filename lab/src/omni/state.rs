@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::access::Account;
-use super::kinds::{self, Release};
-use super::machines::Machines;
+use super::accounts::Account;
+use super::kinds::{self, OmniRelease};
+use super::machine::Machines;
 use super::names::*;
 use super::resource::{Key, Resource};
 use super::store::Store;
-use super::{control, machines, providers, versions};
 
 /// The pace of what happens between Omni and its machines, in the field's time.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +48,18 @@ impl Default for Pace {
     }
 }
 
+/// Brings one cluster a step closer to what its resources ask for.
+pub type Controller = fn(&mut State, &str);
+
+/// What happens by itself as time passes.
+#[derive(Clone, Copy)]
+pub struct Timer {
+    /// Does everything that is due.
+    pub advance: fn(&mut State),
+    /// When the next thing is due, in field time.
+    pub next_due: fn(&State) -> Option<Duration>,
+}
+
 /// The state of one Omni. All methods are quick and none waits.
 pub struct State {
     /// Field time that a heartbeat may be late because this machine is busy: at a fast clock the one second between the
@@ -59,7 +68,7 @@ pub struct State {
     /// The resources.
     pub store: Store,
     /// Which release it behaves like.
-    pub release: Release,
+    pub release: OmniRelease,
     /// Its pace.
     pub pace: Pace,
     /// Field time since the lab began.
@@ -74,13 +83,15 @@ pub struct State {
     pub eula_accepted: bool,
     /// What `sysversion` reports as API version, where a fault says something else.
     pub api_version: u64,
+    controllers: Vec<Controller>,
+    timers: Vec<Timer>,
     dirty: BTreeSet<String>,
     random: u64,
 }
 
 impl State {
-    /// An Omni that nobody has touched: versions known, no provider, no cluster.
-    pub fn new(release: Release, seed: u64, now: i64) -> State {
+    /// An empty Omni with what acts in it: the controllers of clusters, and what time alone sets off.
+    pub fn empty(release: OmniRelease, seed: u64, now: i64, controllers: Vec<Controller>, timers: Vec<Timer>) -> State {
         let mut state = State {
             slack: Duration::ZERO,
             store: Store::default(),
@@ -92,14 +103,12 @@ impl State {
             heartbeats: BTreeMap::new(),
             eula_accepted: true,
             api_version: 2,
+            controllers,
+            timers,
             dirty: BTreeSet::new(),
             random: seed | 1,
         };
         state.store.set_now(now);
-        versions::fill(&mut state);
-        let spec = json!({"backendversion": release.tag(), "instancename": "lab", "backendapiversion": 2});
-        let version = state.make(SYS_VERSION, EPHEMERAL, "current", spec);
-        state.store.put(version);
         state
     }
 
@@ -173,7 +182,9 @@ impl State {
         let mut passes: BTreeMap<String, u32> = BTreeMap::new();
         while let Some(cluster) = self.dirty.pop_first() {
             let before = self.store.revision();
-            control::reconcile(self, &cluster);
+            for controller in self.controllers.clone() {
+                controller(self, &cluster);
+            }
             if self.store.revision() == before {
                 continue;
             }
@@ -190,15 +201,15 @@ impl State {
     /// Lets time pass up to `field`: machines move on, silent providers disconnect.
     pub fn advance(&mut self, field: Duration) {
         self.field = field;
-        machines::advance(self);
-        providers::advance(self);
+        for timer in self.timers.clone() {
+            (timer.advance)(self);
+        }
         self.settle();
     }
 
     /// When something will happen by itself, in field time.
     pub fn next_due(&self) -> Option<Duration> {
-        let machine = self.machines.next().map(|(due, _)| *due);
-        machine.into_iter().chain(providers::next_due(self)).min()
+        self.timers.iter().filter_map(|timer| (timer.next_due)(self)).min()
     }
 
     /// Removes a resource and tells its cluster.

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::control;
-use super::machines::Stage;
+use super::machine::Stage;
 use super::names::*;
+use super::requests;
 use super::resource::Resource;
 use super::state::State;
 
@@ -35,7 +35,7 @@ pub fn machine_set(state: &mut State, set: &Resource) {
         all.filter(|found| !found.tearing_down()).map(|found| found.md.id.clone()).collect()
     };
     let (nodes, machines) = (running(MACHINE_SET_NODE), running(CLUSTER_MACHINE));
-    let requested = control::wanted(set);
+    let requested = requests::wanted(set);
     let (mut healthy, mut connected) = (0, 0);
     for uuid in &machines {
         let status = state.store.by_id(CLUSTER_MACHINE_STATUS, uuid);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::kinds::Release;
+use super::kinds::OmniRelease;
 use super::names::*;
 use super::resource::Key;
 use super::state::State;
@@ -22,12 +22,12 @@ const OLD_TALOS: &[&str] = &["1.12.1"];
 const OLD_KUBERNETES: &[&str] = &["1.33.1", "1.34.0", "1.34.1", "1.35.0"];
 
 /// The Talos version that Omni preselects (client/pkg/constants/constants.go `DefaultTalosVersion`).
-pub fn default_talos(release: Release) -> &'static str {
+pub fn default_talos(release: OmniRelease) -> &'static str {
     if release.old() { "1.12.1" } else { "1.13.5" }
 }
 
 /// The newest Talos and Kubernetes versions that Omni offers and that fit each other, without `v`.
-pub fn defaults(release: Release) -> (String, String) {
+pub fn defaults(release: OmniRelease) -> (String, String) {
     let (talos, kubernetes) = (default_talos(release), if release.old() { OLD_KUBERNETES } else { KUBERNETES });
     let newest = kubernetes.iter().rev().find(|version| fits(talos, version));
     (talos.to_owned(), newest.copied().unwrap_or_default().to_owned())
@@ -82,8 +82,8 @@ mod tests {
         assert!(!fits("1.12.1", "1.36.2"));
         assert!(!fits("1.13.5", "1.30.0"));
         assert!(fits("1.9.0", "1.27.16"));
-        assert_eq!(defaults(Release::V1_9_3), ("1.13.5".into(), "1.36.2".into()));
-        let state = State::new(Release::V1_4_9, 1, 0);
+        assert_eq!(defaults(OmniRelease::V1_9_3), ("1.13.5".into(), "1.36.2".into()));
+        let state = State::new(OmniRelease::V1_4_9, 1, 0);
         let version = state.store.by_id(TALOS_VERSION, "1.12.1").unwrap();
         assert_eq!(version.spec["compatiblekubernetesversions"], json!(OLD_KUBERNETES));
         assert_eq!(version.md.version, 2);

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Provider;
-use super::steps::{MachineState, Request, Stop};
+use super::steps::{MachineRequest, MachineState, Stop};
 
 /// How often a rule is written again when somebody else wrote it in between.
 const RETRIES: usize = 10;
@@ -49,7 +49,7 @@ fn options(ha: &Value) -> Map<String, Value> {
 
 impl Provider {
     /// `registerHA`: the machine becomes a resource; one that is there already is adopted.
-    pub(super) async fn register_ha(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+    pub(super) async fn register_ha(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
         let ha = &request.data["ha"];
         if ha.is_null() {
             if state.ha_registered {
@@ -79,7 +79,7 @@ impl Provider {
     }
 
     /// `syncHARules`: the machine is in the rules of its set, and in those that the class names.
-    pub(super) async fn sync_ha_rules(&self, request: &Request, state: &MachineState) -> Result<(), Stop> {
+    pub(super) async fn sync_ha_rules(&self, request: &MachineRequest, state: &MachineState) -> Result<(), Stop> {
         let ha = &request.data["ha"];
         if ha.is_null() {
             return Ok(());

@@ -39,7 +39,7 @@ impl Strategy {
 
 /// A node that is online.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Node {
+pub struct Candidate {
     /// Its name.
     pub name: String,
     /// Free memory as a share of all; 0 where the token may not see it.
@@ -79,7 +79,7 @@ pub struct Asked<'a> {
 
 impl Ledger {
     /// Picks a node and remembers it; `None` without a node.
-    pub fn pick(&self, mut nodes: Vec<Node>, asked: &Asked<'_>, now: Duration) -> Option<String> {
+    pub fn pick(&self, mut nodes: Vec<Candidate>, asked: &Asked<'_>, now: Duration) -> Option<String> {
         let mut placed = self.0.lock().unwrap_or_else(|e| e.into_inner());
         placed.retain(|one| one.until > now && one.request != asked.request);
         for one in placed.iter().filter(|one| one.set == asked.set) {
@@ -104,14 +104,14 @@ impl Ledger {
     }
 }
 
-fn compare(a: &Node, b: &Node, asked: &Asked<'_>) -> Ordering {
+fn compare(a: &Candidate, b: &Candidate, asked: &Asked<'_>) -> Ordering {
     let most_free = || b.share.partial_cmp(&a.share).unwrap_or(Ordering::Equal);
     match asked.strategy {
         Strategy::Spread => a.same_set.cmp(&b.same_set).then_with(most_free),
         Strategy::FewerVms => a.vms.cmp(&b.vms).then_with(most_free),
         Strategy::RoundRobin => a.same_set.cmp(&b.same_set).then_with(|| a.name.cmp(&b.name)),
         Strategy::Binpack => {
-            let fits = |node: &Node| node.free >= asked.memory;
+            let fits = |node: &Candidate| node.free >= asked.memory;
             match (fits(a), fits(b)) {
                 (true, true) => a.free.cmp(&b.free),
                 (false, false) => b.free.cmp(&a.free),
@@ -126,8 +126,8 @@ fn compare(a: &Node, b: &Node, asked: &Asked<'_>) -> Ordering {
 mod tests {
     use super::*;
 
-    fn nodes() -> Vec<Node> {
-        let node = |name: &str, free: u64, vms: usize| Node {
+    fn nodes() -> Vec<Candidate> {
+        let node = |name: &str, free: u64, vms: usize| Candidate {
             name: name.into(),
             share: free as f64 / 64.0,
             free,

@@ -27,7 +27,7 @@ pub enum Login {
         /// Realm.
         realm: String,
     },
-    /// Nothing, which nobody complains about at start.
+    /// Nothing; the provider starts without one, and every call fails.
     None,
 }
 

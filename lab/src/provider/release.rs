@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// A release, by the tag of its image. The order is theirs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Release {
+pub enum ProviderRelease {
     /// 0d9fd58, the last commit before the first release: every recording is of it.
     Untagged,
     /// v0.1.0: offline nodes are passed over, machines stand in pools and carry tags.
@@ -15,16 +15,16 @@ pub enum Release {
     V0_2,
 }
 
-impl Release {
+impl ProviderRelease {
     /// The release that runs in this image; a digest behind the tag does not count.
-    pub fn of_image(image: &str) -> Release {
+    pub fn of_image(image: &str) -> ProviderRelease {
         let name = image.split('@').next().unwrap_or_default();
         let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map_or("", |(_, tag)| tag);
         match tag {
-            "0d9fd58" => Release::Untagged,
-            _ if tag.starts_with("v0.0.") => Release::Untagged,
-            _ if tag.starts_with("v0.1.") => Release::V0_1,
-            _ => Release::V0_2,
+            "0d9fd58" => ProviderRelease::Untagged,
+            _ if tag.starts_with("v0.0.") => ProviderRelease::Untagged,
+            _ if tag.starts_with("v0.1.") => ProviderRelease::V0_1,
+            _ => ProviderRelease::V0_2,
         }
     }
 
@@ -32,7 +32,7 @@ impl Release {
     pub fn steps(self) -> &'static [&'static str] {
         const ALL: [&str; 7] =
             ["pickNode", "createSchematic", "uploadISO", "syncVM", "startVM", "registerHA", "syncHARules"];
-        if self < Release::V0_2 { &ALL[..5] } else { &ALL }
+        if self < ProviderRelease::V0_2 { &ALL[..5] } else { &ALL }
     }
 
     /// The JSON Schema that it registers. Upstream publishes no limits for the keys of later releases, so none stand here.
@@ -42,7 +42,7 @@ impl Release {
         let list =
             |description: &str| json!({"type": "array", "items": {"type": "string"}, "description": description});
         let Ok(mut schema) = serde_json::from_str::<Value>(super::SCHEMA) else { return super::SCHEMA.to_owned() };
-        if self == Release::Untagged {
+        if self == ProviderRelease::Untagged {
             return super::SCHEMA.to_owned();
         }
         let keys = &mut schema["properties"];
@@ -50,7 +50,7 @@ impl Release {
         keys["pool"] = text("Resource pool of the VM; by default one named after the machine request set");
         keys["network_firewall"] = flag("Enable the Proxmox firewall on the primary NIC (default true)");
         keys["pci_devices"]["items"]["properties"]["mdev"] = text("Type of the mediated device");
-        if self >= Release::V0_2 {
+        if self >= ProviderRelease::V0_2 {
             keys["placement_strategy"] = text("How a node is chosen");
             keys["placement_strategy"]["enum"] = json!(["spread", "fewer-vms", "round-robin", "binpack"]);
             keys["bios"] = json!({"type": "string", "enum": ["seabios", "ovmf"], "description": "Firmware of the VM"});
@@ -75,25 +75,26 @@ mod tests {
     fn the_tag_of_the_image_decides() {
         let image = "ghcr.io/siderolabs/omni-infra-provider-proxmox";
         for (tag, release) in [
-            (":0d9fd58", Release::Untagged),
-            (":v0.1.4@sha256:00", Release::V0_1),
-            (":v0.2.0", Release::V0_2),
-            (":v0.3.0", Release::V0_2),
-            (":latest", Release::V0_2),
-            ("", Release::V0_2),
+            (":0d9fd58", ProviderRelease::Untagged),
+            (":v0.1.4@sha256:00", ProviderRelease::V0_1),
+            (":v0.2.0", ProviderRelease::V0_2),
+            (":v0.3.0", ProviderRelease::V0_2),
+            (":latest", ProviderRelease::V0_2),
+            ("", ProviderRelease::V0_2),
         ] {
-            assert_eq!(Release::of_image(&format!("{image}{tag}")), release, "{tag}");
+            assert_eq!(ProviderRelease::of_image(&format!("{image}{tag}")), release, "{tag}");
         }
-        assert_eq!(Release::of_image("registry.example:5000/provider:v0.1.0"), Release::V0_1);
+        assert_eq!(ProviderRelease::of_image("registry.example:5000/provider:v0.1.0"), ProviderRelease::V0_1);
     }
 
     #[test]
     fn each_release_adds_to_the_schema() {
-        assert_eq!(Release::Untagged.schema(), crate::provider::SCHEMA, "to the byte: the recordings hold it");
-        let keys = |release: Release| serde_json::from_str::<Value>(&release.schema()).unwrap()["properties"].clone();
-        assert!(keys(Release::Untagged)["pool"].is_null());
-        assert!(keys(Release::V0_1)["pool"].is_object() && keys(Release::V0_1)["ha"].is_null());
-        assert_eq!(keys(Release::V0_2)["placement_strategy"]["enum"][0], "spread");
-        assert_eq!(keys(Release::V0_2)["cores"], keys(Release::Untagged)["cores"]);
+        assert_eq!(ProviderRelease::Untagged.schema(), crate::provider::SCHEMA, "to the byte: the recordings hold it");
+        let keys =
+            |release: ProviderRelease| serde_json::from_str::<Value>(&release.schema()).unwrap()["properties"].clone();
+        assert!(keys(ProviderRelease::Untagged)["pool"].is_null());
+        assert!(keys(ProviderRelease::V0_1)["pool"].is_object() && keys(ProviderRelease::V0_1)["ha"].is_null());
+        assert_eq!(keys(ProviderRelease::V0_2)["placement_strategy"]["enum"][0], "spread");
+        assert_eq!(keys(ProviderRelease::V0_2)["cores"], keys(ProviderRelease::Untagged)["cores"]);
     }
 }

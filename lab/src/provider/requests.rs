@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Provider;
-use super::release::Release;
-use super::steps::{MachineState, Request, Stop};
+use super::release::ProviderRelease;
+use super::steps::{MachineRequest, MachineState, Stop};
 use crate::omni::names::*;
 use crate::omni::requests::release;
 use crate::omni::resource::{Key, Resource};
@@ -72,14 +72,14 @@ impl Queue {
     }
 }
 
-enum Outcome {
+enum StepOutcome {
     Done,
     Again(Duration),
     Failed(String, Duration),
 }
 
 impl Provider {
-    /// Works for ever.
+    /// Works until it is dropped.
     pub(super) async fn work(&self) {
         let mut changes = self.omni.subscribe();
         let (mut queue, mut told) = (Queue::default(), true);
@@ -104,17 +104,17 @@ impl Provider {
             let now = self.clock.elapsed();
             let caller = "qruntime/qruntime.go:310";
             match outcome {
-                Outcome::Done => {
+                StepOutcome::Done => {
                     item.due = Duration::MAX;
                     self.say(&id, "info", caller, "reconcile succeeded", &[("busy", busy.into())]);
                 }
-                Outcome::Again(wait) => {
+                StepOutcome::Again(wait) => {
                     item.due = now + wait;
                     let fields =
                         [("busy", busy.into()), ("interval", json!(wait.as_secs())), ("requeued", true.into())];
                     self.say(&id, "info", caller, "reconcile succeeded", &fields);
                 }
-                Outcome::Failed(why, wait) => {
+                StepOutcome::Failed(why, wait) => {
                     item.failures += 1;
                     item.due = now + wait.min(Duration::from_secs(1 << item.failures.min(6)).max(wait));
                     // Only an error of a step is requeued; that of a teardown backs off (cosi-project/runtime v1.16.2
@@ -157,9 +157,9 @@ impl Provider {
         machine_key(&self.id, id)
     }
 
-    async fn reconcile(&self, id: &str) -> Outcome {
+    async fn reconcile(&self, id: &str) -> StepOutcome {
         let found = self.omni.with(|state| state.store.get(MACHINE_REQUEST, INFRA, id).cloned());
-        let Some(found) = found else { return Outcome::Done };
+        let Some(found) = found else { return StepOutcome::Done };
         if found.tearing_down() {
             return self.take_away(id).await;
         }
@@ -188,12 +188,12 @@ impl Provider {
             self.say(id, "info", "controllers/provision.go:403", "machine provision started", &fields);
         }
         if stage == 2 {
-            return Outcome::Done;
+            return StepOutcome::Done;
         }
         self.provision(id, &found).await
     }
 
-    async fn provision(&self, id: &str, found: &Resource) -> Outcome {
+    async fn provision(&self, id: &str, found: &Resource) -> StepOutcome {
         let mut state = self.load(id);
         let steps = self.release.steps();
         let request = match read_request(found) {
@@ -213,25 +213,25 @@ impl Provider {
             let shown = format!("Running Step: {step:?} ({}/{})", number + 1, steps.len());
             self.store(id, &state, 1, &shown);
             if let Err(Stop::Later(wait)) = outcome {
-                return Outcome::Again(wait);
+                return StepOutcome::Again(wait);
             }
         }
         self.say(id, "info", "controllers/provision.go:360", "machine provision finished", &[]);
         self.store(id, &state, 2, "Provision Complete");
-        Outcome::Done
+        StepOutcome::Done
     }
 
-    fn failed(&self, id: &str, step: &str, why: String) -> Outcome {
+    fn failed(&self, id: &str, step: &str, why: String) -> StepOutcome {
         let fields = [("error", why.clone().into()), ("step", step.into())];
         self.say(id, "error", "controllers/provision.go:339", "machine provision failed", &fields);
-        if self.release >= Release::V0_2 {
+        if self.release >= ProviderRelease::V0_2 {
             // The clients before it set the stage on a copy that was never written.
             self.show(id, |spec| {
                 spec["stage"] = FAILED.into();
                 spec["error"] = why.as_str().into();
             });
         }
-        Outcome::Failed(why, REST)
+        StepOutcome::Failed(why, REST)
     }
 
     fn load(&self, id: &str) -> MachineState {
@@ -266,18 +266,18 @@ impl Provider {
         });
     }
 
-    async fn take_away(&self, id: &str) -> Outcome {
+    async fn take_away(&self, id: &str) -> StepOutcome {
         let held = self.omni.with(|state| {
             let request = state.store.get(MACHINE_REQUEST, INFRA, id);
             request.is_some_and(|request| request.md.finalizers.contains(&self.finalizer()))
         });
         if !held {
-            return Outcome::Done;
+            return StepOutcome::Done;
         }
         self.omni.with(|state| release(state, id));
         let machine = self.load(id);
         if let Err(why) = self.deprovision(id, &machine).await {
-            return Outcome::Failed(why, Duration::from_secs(1));
+            return StepOutcome::Failed(why, Duration::from_secs(1));
         }
         self.omni.with(|state| {
             state.store.remove(&self.machine_key(id));
@@ -288,7 +288,7 @@ impl Provider {
             }
         });
         self.say(id, "info", "controllers/provision.go:533", "machine deprovisioned", &[("request_id", id.into())]);
-        Outcome::Done
+        StepOutcome::Done
     }
 }
 
@@ -312,7 +312,7 @@ pub fn leave_provisioned(state: &mut State, provider: &str, request: &Resource, 
     state.store.put(Resource::new(&own.typ, &own.namespace, &own.id, pack(&last), state.store.now()));
 }
 
-fn read_request(found: &Resource) -> Result<Request, String> {
+fn read_request(found: &Resource) -> Result<MachineRequest, String> {
     let list = |field: &str| -> Vec<String> {
         let items = found.spec[field].as_array().into_iter().flatten();
         items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
@@ -325,7 +325,7 @@ fn read_request(found: &Resource) -> Result<Request, String> {
             return Err(format!("yaml: construct errors:\n  line 1: cannot construct !!str `{text}` into int"));
         }
     }
-    Ok(Request {
+    Ok(MachineRequest {
         id: found.md.id.clone(),
         set: found.label(L_REQUEST_SET).unwrap_or_default().to_owned(),
         data,

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Provider;
-use super::place::{Asked, Node, Strategy};
-use super::release::Release;
+use super::place::{Asked, Candidate, Strategy};
+use super::release::ProviderRelease;
 use crate::selector;
 use crate::tls::hex;
 
 /// Every node is offline.
-const NOBODY: &str = "no online nodes available for provisioning";
+const NO_NODES: &str = "no online nodes available for provisioning";
 /// The tag that go-proxmox leaves on a machine with a cloud-init image.
 const CLOUD_INIT_TAG: &str = "go-proxmox+cloud-init";
 
@@ -60,7 +60,7 @@ impl From<String> for Stop {
 
 /// A machine request as the steps see it.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct MachineRequest {
     /// Its id, which names the machine.
     pub id: String,
     /// The request set, whose name becomes a tag.
@@ -77,7 +77,12 @@ pub struct Request {
 
 impl Provider {
     /// Runs one step.
-    pub(super) async fn step(&self, name: &str, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+    pub(super) async fn step(
+        &self,
+        name: &str,
+        request: &MachineRequest,
+        state: &mut MachineState,
+    ) -> Result<(), Stop> {
         match name {
             "pickNode" => self.pick_node(request, state).await,
             "createSchematic" => {
@@ -107,7 +112,7 @@ impl Provider {
         }
     }
 
-    async fn pick_node(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+    async fn pick_node(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
         let nodes = self.pve.call("GET", "/nodes", None).await?;
         let nodes = nodes.as_array().cloned().unwrap_or_default();
         if nodes.is_empty() {
@@ -127,8 +132,8 @@ impl Provider {
             return Ok(());
         }
         state.node = match self.release {
-            Release::Untagged | Release::V0_1 => self.emptiest(&nodes).await?,
-            Release::V0_2 => self.placed(&nodes, request).await?,
+            ProviderRelease::Untagged | ProviderRelease::V0_1 => self.emptiest(&nodes).await?,
+            ProviderRelease::V0_2 => self.placed(&nodes, request).await?,
         };
         let text = "auto-selected node for the Proxmox VM";
         self.say(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
@@ -139,7 +144,7 @@ impl Provider {
     async fn emptiest(&self, nodes: &[Value]) -> Result<String, String> {
         let mut best: Option<(f64, String)> = None;
         for node in nodes {
-            if self.release > Release::Untagged && node["status"] != "online" {
+            if self.release > ProviderRelease::Untagged && node["status"] != "online" {
                 continue;
             }
             let name = node["node"].as_str().unwrap_or_default();
@@ -154,11 +159,11 @@ impl Provider {
                 best = Some((free, name.to_owned()));
             }
         }
-        best.map(|(_, name)| name).ok_or_else(|| NOBODY.to_owned())
+        best.map(|(_, name)| name).ok_or_else(|| NO_NODES.to_owned())
     }
 
     /// The node that the strategy and the ledger give.
-    async fn placed(&self, nodes: &[Value], request: &Request) -> Result<String, String> {
+    async fn placed(&self, nodes: &[Value], request: &MachineRequest) -> Result<String, String> {
         let strategy = Strategy::parse(request.data["placement_strategy"].as_str().unwrap_or_default())?;
         // Under high availability Proxmox places the machines, and nothing is counted.
         let counts = request.data["ha"].is_null();
@@ -168,7 +173,7 @@ impl Provider {
             let (most, used) = (node["maxmem"].as_u64().unwrap_or(0), node["mem"].as_u64().unwrap_or(0));
             let free = most.saturating_sub(used);
             let share = if most == 0 { 0.0 } else { free as f64 / most as f64 };
-            let mut seen = Node { name: name.to_owned(), share, free, ..Node::default() };
+            let mut seen = Candidate { name: name.to_owned(), share, free, ..Candidate::default() };
             if counts {
                 self.pve.node(name).await.map_err(|why| format!("failed to get node {name:?}, {why}"))?;
                 let vms = self.pve.call("GET", &format!("/nodes/{name}/qemu"), None).await;
@@ -179,10 +184,10 @@ impl Provider {
         }
         let memory = request.data["memory"].as_u64().unwrap_or(0) << 20;
         let asked = Asked { request: &request.id, set: &request.set, memory, strategy };
-        self.ledger.pick(online, &asked, self.clock.elapsed()).ok_or_else(|| NOBODY.to_owned())
+        self.ledger.pick(online, &asked, self.clock.elapsed()).ok_or_else(|| NO_NODES.to_owned())
     }
 
-    async fn upload_iso(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+    async fn upload_iso(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
         if !state.upload_task.is_empty() {
             match self.check_task(&state.upload_task).await {
                 Ok(()) => return Ok(()),
@@ -223,7 +228,7 @@ impl Provider {
         }
     }
 
-    async fn sync_vm(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+    async fn sync_vm(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
         if !state.create_task.is_empty() {
             return self.check_task(&state.create_task).await;
         }
@@ -248,7 +253,7 @@ impl Provider {
         let data = &request.data;
         let disk = self.disk(&node, data, "storage_selector").await?;
         let mut body = vm_body(self.release, request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
-        if self.release >= Release::V0_1 {
+        if self.release >= ProviderRelease::V0_1 {
             let named = data["pool"].as_str().unwrap_or_default();
             let pool = if named.is_empty() { &request.set } else { named };
             if !pool.is_empty() {
@@ -257,7 +262,7 @@ impl Provider {
                 body.insert("pool".to_owned(), pool.into());
             }
         }
-        if self.release >= Release::V0_2 && data["bios"] == "ovmf" {
+        if self.release >= ProviderRelease::V0_2 && data["bios"] == "ovmf" {
             let chosen = disk.split(':').next().unwrap_or_default();
             body.insert("efidisk0".to_owned(), format!("{chosen}:1,efitype=4m,pre-enrolled-keys=0").into());
         }
@@ -308,7 +313,7 @@ impl Provider {
         Err(format!("failed to pick the disk: no matches for the condition {selector:?}"))
     }
 
-    async fn start_vm(&self, request: &Request, state: &mut MachineState) -> Result<(), Stop> {
+    async fn start_vm(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
         if !state.start_task.is_empty() {
             return self.check_task(&state.start_task).await;
         }
@@ -329,7 +334,7 @@ impl Provider {
         self.pve.call("GET", &format!("/nodes/{node}/qemu/{vmid}/config"), None).await
     }
 
-    async fn cloud_init(&self, request: &Request, state: &MachineState, config: &Value) -> Result<(), String> {
+    async fn cloud_init(&self, request: &MachineRequest, state: &MachineState, config: &Value) -> Result<(), String> {
         let (node, vmid) = (state.node.as_str(), state.vmid);
         self.pve.node(node).await?;
         let storage = self.pve.iso_storage(node).await?;
@@ -356,7 +361,7 @@ impl Provider {
         if state.vmid == 0 {
             return Ok(());
         }
-        if state.node.is_empty() && self.release == Release::Untagged {
+        if state.node.is_empty() && self.release == ProviderRelease::Untagged {
             return Err("VM is missing the node information".to_owned());
         }
         if let Some(node) = self.leave_ha(state).await? {
@@ -401,12 +406,18 @@ impl Provider {
 }
 
 /// The body of the call that creates a machine, but for its disks.
-fn vm_body(release: Release, request: &Request, state: &MachineState, vmid: u64, iso: &str) -> Map<String, Value> {
+fn vm_body(
+    release: ProviderRelease,
+    request: &MachineRequest,
+    state: &MachineState,
+    vmid: u64,
+    iso: &str,
+) -> Map<String, Value> {
     let data = &request.data;
     let own = format!("machine-request.{}", request.set);
-    let tags = data["tags"].as_array().filter(|_| release >= Release::V0_1).into_iter().flatten();
+    let tags = data["tags"].as_array().filter(|_| release >= ProviderRelease::V0_1).into_iter().flatten();
     let tags: Vec<&str> = tags.filter_map(Value::as_str).chain([own.as_str()]).collect();
-    let firewall = u64::from(release == Release::Untagged || data["network_firewall"] != false);
+    let firewall = u64::from(release == ProviderRelease::Untagged || data["network_firewall"] != false);
     let text = |key: &str, default: &str| match data[key].as_str() {
         Some(value) if !value.is_empty() => value.to_owned(),
         _ => default.to_owned(),
@@ -438,7 +449,7 @@ fn vm_body(release: Release, request: &Request, state: &MachineState, vmid: u64,
     if let Some(machine) = data["machine_type"].as_str().filter(|value| !value.is_empty()) {
         set("machine".to_owned(), machine.into());
     }
-    for key in ["bios", "vga"].into_iter().filter(|_| release >= Release::V0_2) {
+    for key in ["bios", "vga"].into_iter().filter(|_| release >= ProviderRelease::V0_2) {
         if let Some(value) = data[key].as_str().filter(|value| !value.is_empty()) {
             set(key.to_owned(), value.into());
         }
@@ -467,7 +478,7 @@ fn vm_body(release: Release, request: &Request, state: &MachineState, vmid: u64,
                 value.push_str(&format!(",{part}"));
             }
         }
-        if let Some(mdev) = entry["mdev"].as_str().filter(|mdev| !mdev.is_empty() && release >= Release::V0_1) {
+        if let Some(mdev) = entry["mdev"].as_str().filter(|mdev| !mdev.is_empty() && release >= ProviderRelease::V0_1) {
             value.push_str(&format!(",mdev={mdev}"));
         }
         set(format!("hostpci{at}"), value.into());
@@ -476,7 +487,7 @@ fn vm_body(release: Release, request: &Request, state: &MachineState, vmid: u64,
 }
 
 /// The schematic as YAML, whose hash is its id, and as the log shows it.
-fn schematic(request: &Request) -> (String, Value) {
+fn schematic(request: &MachineRequest) -> (String, Value) {
     let mut extensions = request.extensions.clone();
     if !extensions.iter().any(|name| name == "siderolabs/qemu-guest-agent") {
         extensions.push("siderolabs/qemu-guest-agent".to_owned());
@@ -508,7 +519,7 @@ mod tests {
 
     #[test]
     fn the_schematic_has_the_id_of_the_recording() {
-        let (yaml, _) = schematic(&Request::default());
+        let (yaml, _) = schematic(&MachineRequest::default());
         let id = hex(ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes()).as_ref());
         assert_eq!(id, "ce4c980550dd2ab1b17bbf2b08801c7eb59418eafe8f279833297925d67c7515");
         let url = format!("https://factory.talos.dev/image/{id}/1.12.1/nocloud-amd64.iso");
@@ -519,11 +530,15 @@ mod tests {
     #[test]
     fn the_body_is_that_of_the_recording() {
         let data = json!({"cores": 4, "sockets": 1, "memory": 8192, "disk_size": 40});
-        let request =
-            Request { id: "demo-workers-2g8c59".into(), set: "demo-workers".into(), data, ..Request::default() };
+        let request = MachineRequest {
+            id: "demo-workers-2g8c59".into(),
+            set: "demo-workers".into(),
+            data,
+            ..MachineRequest::default()
+        };
         let uuid = "86566e36-55e0-44b3-8954-2d6947f583fb".to_owned();
         let state = MachineState { uuid, ..MachineState::default() };
-        let body = vm_body(Release::Untagged, &request, &state, 101, "local:iso/x.iso");
+        let body = vm_body(ProviderRelease::Untagged, &request, &state, 101, "local:iso/x.iso");
         assert_eq!(
             Value::Object(body).to_string(),
             "{\"agent\":\"enabled=true\",\"cdrom\":\"local:iso/x.iso\",\"cores\":4,\"cpu\":\"x86-64-v2-AES\",\"memory\":8192,\
@@ -539,8 +554,8 @@ mod tests {
             "hugepages": "1GB", "balloon": false, "cpu_type": "host",
             "additional_nics": [{"bridge": "vmbr2", "vlan": 3}, {"bridge": "vmbr3", "firewall": true}],
             "pci_devices": [{"mapping": "gpu", "pcie": true, "primary_gpu": true}]});
-        let request = Request { data, ..Request::default() };
-        let body = Value::Object(vm_body(Release::Untagged, &request, &MachineState::default(), 1, "x"));
+        let request = MachineRequest { data, ..MachineRequest::default() };
+        let body = Value::Object(vm_body(ProviderRelease::Untagged, &request, &MachineState::default(), 1, "x"));
         for (key, wanted) in [
             ("sockets", json!(0)),
             ("net0", json!("virtio,bridge=vmbr1,firewall=1,tag=7")),

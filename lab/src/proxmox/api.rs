@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::World;
 use super::access::normalize_path;
-use super::params::{Args, Kind, Param};
+use super::params::{Args, Param, ParamType};
 use super::property::configid;
 use super::refusal::{Outcome, Refusal};
 use super::task::{Effect, Job};
@@ -160,11 +160,11 @@ const TABLES: &[&[Method]] = &[
 ];
 
 /// Parameters that stand in paths.
-const IN_PATH: &[(&str, Kind)] = &[
-    ("node", Kind::Format(node_name)),
-    ("vmid", Kind::Int(100, 999_999_999)),
-    ("storage", Kind::Format(storage_id)),
-    ("id", Kind::Format(configid)),
+const IN_PATH: &[(&str, ParamType)] = &[
+    ("node", ParamType::Format(node_name)),
+    ("vmid", ParamType::Int(100, 999_999_999)),
+    ("storage", ParamType::Format(storage_id)),
+    ("id", ParamType::Format(configid)),
 ];
 
 fn node_name(_: &str, text: &str) -> Result<(), String> {
@@ -248,7 +248,7 @@ pub fn run(method: &Method, call: &mut Call<'_>) -> Outcome {
     let in_path = |name: &str| {
         let named = method.path.contains(&format!("{{{name}}}")) || method.path.contains(&format!("{{{name}*}}"));
         let known = IN_PATH.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-        named.then(|| known.unwrap_or(Kind::Text(4096)))
+        named.then(|| known.unwrap_or(ParamType::Text(4096)))
     };
     let option = |name: &str| if method.vm_options { vmschema::kind(name) } else { None };
     call.args.verify(&[method.params], |name| in_path(name).or_else(|| option(name)))?;

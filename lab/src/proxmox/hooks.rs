@@ -12,7 +12,7 @@ pub enum Fate {
     Answer(Reply),
     /// It is handled after so long, at the field's pace.
     Delay(Duration),
-    /// The connection is dropped without a word.
+    /// The connection is dropped without an answer.
     Hangup,
 }
 

@@ -9,7 +9,7 @@ use crate::http::form_decode;
 
 /// What a parameter may hold.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum ParamType {
     /// Any text of at most so many characters.
     Text(usize),
     /// A whole number between two bounds, both included.
@@ -33,18 +33,18 @@ pub struct Param {
     /// Its name.
     pub name: &'static str,
     /// What it may hold.
-    pub kind: Kind,
+    pub kind: ParamType,
     /// Whether it may be left out.
     pub optional: bool,
 }
 
 /// A parameter that must be there.
-pub const fn required(name: &'static str, kind: Kind) -> Param {
+pub const fn required(name: &'static str, kind: ParamType) -> Param {
     Param { name, kind, optional: false }
 }
 
 /// A parameter that may be left out.
-pub const fn optional(name: &'static str, kind: Kind) -> Param {
+pub const fn optional(name: &'static str, kind: ParamType) -> Param {
     Param { name, kind, optional: true }
 }
 
@@ -123,7 +123,7 @@ impl Args {
     }
 
     /// Checks everything against a schema; `more` knows parameters beyond `params`.
-    pub fn verify(&self, params: &[&[Param]], more: impl Fn(&str) -> Option<Kind>) -> Outcome<()> {
+    pub fn verify(&self, params: &[&[Param]], more: impl Fn(&str) -> Option<ParamType>) -> Outcome<()> {
         let mut errors = BTreeMap::new();
         let known = |name: &str| params.iter().copied().flatten().find(|param| param.name == name);
         for param in params.iter().copied().flatten() {
@@ -167,11 +167,11 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-fn check(name: &str, kind: Kind, value: &Value) -> Result<(), String> {
+fn check(name: &str, kind: ParamType, value: &Value) -> Result<(), String> {
     let type_name = match kind {
-        Kind::Int(..) => "integer",
-        Kind::Bool => "boolean",
-        Kind::Text(_) | Kind::Enum(_) | Kind::Format(_) | Kind::Pattern(_) => "string",
+        ParamType::Int(..) => "integer",
+        ParamType::Bool => "boolean",
+        ParamType::Text(_) | ParamType::Enum(_) | ParamType::Format(_) | ParamType::Pattern(_) => "string",
     };
     let reference = match value {
         Value::Array(_) => Some("ARRAY"),
@@ -187,28 +187,28 @@ fn check(name: &str, kind: Kind, value: &Value) -> Result<(), String> {
 }
 
 /// Checks one value in text form; `Err(None)` means that it is of the wrong type.
-pub fn check_text(name: &str, kind: Kind, text: &str) -> Result<(), Option<String>> {
+pub fn check_text(name: &str, kind: ParamType, text: &str) -> Result<(), Option<String>> {
     let when = |wrong: bool, message: String| if wrong { Err(Some(message)) } else { Ok(()) };
     match kind {
-        Kind::Text(most) => when(text.chars().count() > most, format!("value may only be {most} characters long")),
-        Kind::Int(least, most) => {
+        ParamType::Text(most) => when(text.chars().count() > most, format!("value may only be {most} characters long")),
+        ParamType::Int(least, most) => {
             let number = integer(text).ok_or(None)?;
             when(number > most, format!("value must have a maximum value of {most}"))?;
             when(number < least, format!("value must have a minimum value of {least}"))
         }
-        Kind::Bool => {
+        ParamType::Bool => {
             if matches!(text, "0" | "1") {
                 Ok(())
             } else {
                 Err(None)
             }
         }
-        Kind::Enum(values) => {
+        ParamType::Enum(values) => {
             let all = values.join(", ");
             when(!values.contains(&text), format!("value '{text}' does not have a value in the enumeration '{all}'"))
         }
-        Kind::Format(format) => format(name, text).map_err(|why| Some(format!("invalid format - {why}\n"))),
-        Kind::Pattern(matches) => when(!matches(text), "value does not match the regex pattern".into()),
+        ParamType::Format(format) => format(name, text).map_err(|why| Some(format!("invalid format - {why}\n"))),
+        ParamType::Pattern(matches) => when(!matches(text), "value does not match the regex pattern".into()),
     }
 }
 
@@ -228,11 +228,11 @@ mod tests {
     use super::*;
 
     const SCHEMA: &[Param] = &[
-        required("vmid", Kind::Int(100, 999_999_999)),
-        optional("sockets", Kind::Int(1, ANY)),
-        optional("onboot", Kind::Bool),
-        optional("bios", Kind::Enum(&["seabios", "ovmf"])),
-        optional("name", Kind::Text(5)),
+        required("vmid", ParamType::Int(100, 999_999_999)),
+        optional("sockets", ParamType::Int(1, ANY)),
+        optional("onboot", ParamType::Bool),
+        optional("bios", ParamType::Enum(&["seabios", "ovmf"])),
+        optional("name", ParamType::Text(5)),
     ];
 
     fn errors(json: &str) -> BTreeMap<String, String> {

@@ -4,40 +4,40 @@
 
 use std::collections::BTreeMap;
 
-use super::params::{ANY, Kind, check_text};
+use super::params::{ANY, ParamType, check_text};
 use super::world::Drive;
 use crate::proxmox::world::Config;
 
 /// One key of a property string: its name, what it holds, and whether it must be there.
-type Key = (&'static str, Kind, bool);
+type FormatKey = (&'static str, ParamType, bool);
 
 /// A format: the key that a value without a name belongs to, and all keys.
 pub struct Format {
     default: Option<&'static str>,
-    keys: &'static [Key],
+    keys: &'static [FormatKey],
 }
 
-const TEXT: Kind = Kind::Text(4096);
+const TEXT: ParamType = ParamType::Text(4096);
 const CACHE: &[&str] = &["none", "writethrough", "writeback", "unsafe", "directsync"];
 
 /// `ide0`, `scsi0`, …: the options of the four buses taken together.
 pub const DRIVE: Format = Format {
     default: Some("file"),
     keys: &[
-        ("file", Kind::Format(volume), true),
-        ("aio", Kind::Enum(&["native", "threads", "io_uring"]), false),
-        ("backup", Kind::Bool, false),
-        ("cache", Kind::Enum(CACHE), false),
-        ("discard", Kind::Enum(&["ignore", "on"]), false),
-        ("format", Kind::Enum(&["raw", "cow", "qcow", "qed", "qcow2", "vmdk", "cloop"]), false),
-        ("iothread", Kind::Bool, false),
-        ("media", Kind::Enum(&["cdrom", "disk"]), false),
-        ("size", Kind::Pattern(is_size), false),
-        ("ssd", Kind::Bool, false),
+        ("file", ParamType::Format(volume), true),
+        ("aio", ParamType::Enum(&["native", "threads", "io_uring"]), false),
+        ("backup", ParamType::Bool, false),
+        ("cache", ParamType::Enum(CACHE), false),
+        ("discard", ParamType::Enum(&["ignore", "on"]), false),
+        ("format", ParamType::Enum(&["raw", "cow", "qcow", "qed", "qcow2", "vmdk", "cloop"]), false),
+        ("iothread", ParamType::Bool, false),
+        ("media", ParamType::Enum(&["cdrom", "disk"]), false),
+        ("size", ParamType::Pattern(is_size), false),
+        ("ssd", ParamType::Bool, false),
         // efidisk0 and tpmstate0
-        ("efitype", Kind::Enum(&["2m", "4m"]), false),
-        ("pre-enrolled-keys", Kind::Bool, false),
-        ("version", Kind::Enum(&["v1.2", "v2.0"]), false),
+        ("efitype", ParamType::Enum(&["2m", "4m"]), false),
+        ("pre-enrolled-keys", ParamType::Bool, false),
+        ("version", ParamType::Enum(&["v1.2", "v2.0"]), false),
     ],
 };
 
@@ -47,10 +47,10 @@ const MODELS: &[&str] = &["e1000", "e1000e", "rtl8139", "virtio", "vmxnet3"];
 pub const NET: Format = Format {
     default: Some("model"),
     keys: &[
-        ("model", Kind::Enum(MODELS), true),
-        ("bridge", Kind::Format(bridge), false),
-        ("firewall", Kind::Bool, false),
-        ("tag", Kind::Int(1, 4094), false),
+        ("model", ParamType::Enum(MODELS), true),
+        ("bridge", ParamType::Format(bridge), false),
+        ("firewall", ParamType::Bool, false),
+        ("tag", ParamType::Int(1, 4094), false),
     ],
 };
 
@@ -58,10 +58,10 @@ pub const NET: Format = Format {
 pub const AGENT: Format = Format {
     default: Some("enabled"),
     keys: &[
-        ("enabled", Kind::Bool, true),
-        ("freeze-fs-on-backup", Kind::Bool, false),
-        ("fstrim_cloned_disks", Kind::Bool, false),
-        ("type", Kind::Enum(&["virtio", "isa"]), false),
+        ("enabled", ParamType::Bool, true),
+        ("freeze-fs-on-backup", ParamType::Bool, false),
+        ("fstrim_cloned_disks", ParamType::Bool, false),
+        ("type", ParamType::Enum(&["virtio", "isa"]), false),
     ],
 };
 
@@ -69,7 +69,7 @@ pub const AGENT: Format = Format {
 pub const BOOT: Format = Format {
     default: Some("legacy"),
     keys: &[
-        ("legacy", Kind::Pattern(|text| text.len() <= 4 && text.chars().all(|c| "acdn".contains(c))), false),
+        ("legacy", ParamType::Pattern(|text| text.len() <= 4 && text.chars().all(|c| "acdn".contains(c))), false),
         ("order", TEXT, false),
     ],
 };
@@ -78,33 +78,35 @@ pub const BOOT: Format = Format {
 pub const MACHINE: Format = Format {
     default: Some("type"),
     keys: &[
-        ("type", Kind::Pattern(is_machine), false),
-        ("viommu", Kind::Enum(&["intel", "virtio"]), false),
-        ("aw-bits", Kind::Int(32, 64), false),
-        ("enable-s3", Kind::Bool, false),
-        ("enable-s4", Kind::Bool, false),
+        ("type", ParamType::Pattern(is_machine), false),
+        ("viommu", ParamType::Enum(&["intel", "virtio"]), false),
+        ("aw-bits", ParamType::Int(32, 64), false),
+        ("enable-s3", ParamType::Bool, false),
+        ("enable-s4", ParamType::Bool, false),
     ],
 };
 
 /// `memory`.
-pub const MEMORY: Format = Format { default: Some("current"), keys: &[("current", Kind::Int(16, ANY), true)] };
+pub const MEMORY: Format = Format { default: Some("current"), keys: &[("current", ParamType::Int(16, ANY), true)] };
 
 /// `cpu`.
-pub const CPU: Format =
-    Format { default: Some("cputype"), keys: &[("cputype", Kind::Pattern(is_cpu), false), ("flags", TEXT, false)] };
+pub const CPU: Format = Format {
+    default: Some("cputype"),
+    keys: &[("cputype", ParamType::Pattern(is_cpu), false), ("flags", TEXT, false)],
+};
 
 /// `smbios1`.
-pub const SMBIOS: Format = Format { default: None, keys: &[("uuid", Kind::Pattern(is_uuid), false)] };
+pub const SMBIOS: Format = Format { default: None, keys: &[("uuid", ParamType::Pattern(is_uuid), false)] };
 
 /// `hostpci0`, ….
 pub const HOSTPCI: Format = Format {
     default: None,
     keys: &[
-        ("mapping", Kind::Format(configid), false),
+        ("mapping", ParamType::Format(configid), false),
         ("mdev", TEXT, false),
-        ("pcie", Kind::Bool, false),
-        ("rombar", Kind::Bool, false),
-        ("x-vga", Kind::Bool, false),
+        ("pcie", ParamType::Bool, false),
+        ("rombar", ParamType::Bool, false),
+        ("x-vga", ParamType::Bool, false),
     ],
 };
 
@@ -137,7 +139,7 @@ impl Format {
         for (key, value) in &seen {
             let wrong = match self.keys.iter().find(|(known, _, _)| known == key) {
                 // Inside a property string a boolean may be a word: the provider sends `enabled=true`.
-                Some((_, Kind::Bool, _)) if is_yes_or_no(value) => None,
+                Some((_, ParamType::Bool, _)) if is_yes_or_no(value) => None,
                 Some((_, kind, _)) => check_text(key, *kind, value)
                     .err()
                     .map(|why| why.unwrap_or_else(|| format!("type check failed - got '{value}'"))),

@@ -13,20 +13,20 @@ const LIFETIME: u64 = 2 * 60 * 60;
 const EARLY: u64 = 300;
 
 /// The cluster's signing key. It never leaves the process.
-pub struct Keys {
+pub struct SigningKeys {
     key: hmac::Key,
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys(…)")
+        f.write_str("SigningKeys(…)")
     }
 }
 
-impl Keys {
+impl SigningKeys {
     /// A key from random bytes.
-    pub fn new(random: &[u8]) -> Keys {
-        Keys { key: hmac::Key::new(hmac::HMAC_SHA256, random) }
+    pub fn new(random: &[u8]) -> SigningKeys {
+        SigningKeys { key: hmac::Key::new(hmac::HMAC_SHA256, random) }
     }
 
     /// A ticket for a user, `PVE:omni@pve:6B024E0A::…`, made at `now` (Unix time).
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_for_two_hours() {
-        let (keys, now) = (Keys::new(b"one"), 1_800_000_000);
+        let (keys, now) = (SigningKeys::new(b"one"), 1_800_000_000);
         let ticket = keys.ticket("omni@pve", now);
         assert_eq!(keys.verify(&ticket, now + LIFETIME).as_deref(), Some("omni@pve"));
         assert_eq!(keys.verify(&ticket, now + LIFETIME + 1), None);
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn a_forged_ticket_is_none() {
-        let (keys, now) = (Keys::new(b"one"), 1_800_000_000);
+        let (keys, now) = (SigningKeys::new(b"one"), 1_800_000_000);
         let ticket = keys.ticket("omni@pve", now);
-        assert_eq!(Keys::new(b"two").verify(&ticket, now), None);
+        assert_eq!(SigningKeys::new(b"two").verify(&ticket, now), None);
         assert_eq!(keys.verify(&ticket.replace("omni@pve", "root@pam"), now), None);
         for broken in ["", "::", "PVE:a", "PVE:a:zz::AAAA", "PVE:omni@pve:6B024E0A:x::AAAA"] {
             assert_eq!(keys.verify(broken, now), None, "{broken}");
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_csrf_token_belongs_to_its_user() {
-        let (keys, now) = (Keys::new(b"one"), 1_800_000_000);
+        let (keys, now) = (SigningKeys::new(b"one"), 1_800_000_000);
         let token = keys.csrf("omni@pve", now);
         assert!(keys.verify_csrf("omni@pve", &token, now + 1));
         assert!(!keys.verify_csrf("root@pam", &token, now));

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::params::{ANY, Kind};
+use super::params::{ANY, ParamType};
 use super::property::{AGENT, BOOT, CPU, DRIVE, HOSTPCI, MACHINE, MEMORY, NET, SMBIOS};
 use super::world::Config;
 use super::world::vm::is_drive;
@@ -13,53 +13,53 @@ const OSTYPE: &[&str] =
     &["other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26", "solaris"];
 
 /// Options that stand alone.
-const PLAIN: &[(&str, Kind)] = &[
-    ("agent", Kind::Format(|name, text| AGENT.check(name, text))),
-    ("args", Kind::Text(8192)),
-    ("balloon", Kind::Int(0, ANY)),
-    ("bios", Kind::Enum(&["seabios", "ovmf"])),
-    ("boot", Kind::Format(|name, text| BOOT.check(name, text))),
-    ("cdrom", Kind::Format(|name, text| DRIVE.check(name, text))),
-    ("cores", Kind::Int(1, ANY)),
-    ("cpu", Kind::Format(|name, text| CPU.check(name, text))),
-    ("description", Kind::Text(8192)),
-    ("hugepages", Kind::Enum(&["any", "2", "1024"])),
-    ("machine", Kind::Format(|name, text| MACHINE.check(name, text))),
-    ("memory", Kind::Format(|name, text| MEMORY.check(name, text))),
-    ("name", Kind::Format(dns_name)),
-    ("numa", Kind::Bool),
-    ("onboot", Kind::Bool),
-    ("ostype", Kind::Enum(OSTYPE)),
-    ("protection", Kind::Bool),
-    ("scsihw", Kind::Enum(SCSIHW)),
-    ("smbios1", Kind::Format(|name, text| SMBIOS.check(name, text))),
-    ("sockets", Kind::Int(1, ANY)),
-    ("tags", Kind::Format(tags)),
-    ("template", Kind::Bool),
-    ("vga", Kind::Text(4096)),
-    ("vmgenid", Kind::Text(36)),
+const PLAIN: &[(&str, ParamType)] = &[
+    ("agent", ParamType::Format(|name, text| AGENT.check(name, text))),
+    ("args", ParamType::Text(8192)),
+    ("balloon", ParamType::Int(0, ANY)),
+    ("bios", ParamType::Enum(&["seabios", "ovmf"])),
+    ("boot", ParamType::Format(|name, text| BOOT.check(name, text))),
+    ("cdrom", ParamType::Format(|name, text| DRIVE.check(name, text))),
+    ("cores", ParamType::Int(1, ANY)),
+    ("cpu", ParamType::Format(|name, text| CPU.check(name, text))),
+    ("description", ParamType::Text(8192)),
+    ("hugepages", ParamType::Enum(&["any", "2", "1024"])),
+    ("machine", ParamType::Format(|name, text| MACHINE.check(name, text))),
+    ("memory", ParamType::Format(|name, text| MEMORY.check(name, text))),
+    ("name", ParamType::Format(dns_name)),
+    ("numa", ParamType::Bool),
+    ("onboot", ParamType::Bool),
+    ("ostype", ParamType::Enum(OSTYPE)),
+    ("protection", ParamType::Bool),
+    ("scsihw", ParamType::Enum(SCSIHW)),
+    ("smbios1", ParamType::Format(|name, text| SMBIOS.check(name, text))),
+    ("sockets", ParamType::Int(1, ANY)),
+    ("tags", ParamType::Format(tags)),
+    ("template", ParamType::Bool),
+    ("vga", ParamType::Text(4096)),
+    ("vmgenid", ParamType::Text(36)),
 ];
 
 /// Options that come in numbers: prefix, highest number, what they hold.
-const NUMBERED: &[(&str, u32, Kind)] = &[
-    ("hostpci", 15, Kind::Format(|name, text| HOSTPCI.check(name, text))),
-    ("net", 31, Kind::Format(|name, text| NET.check(name, text))),
-    ("numa", 7, Kind::Text(4096)),
-    ("serial", 3, Kind::Text(4096)),
-    ("unused", 255, Kind::Text(4096)),
+const NUMBERED: &[(&str, u32, ParamType)] = &[
+    ("hostpci", 15, ParamType::Format(|name, text| HOSTPCI.check(name, text))),
+    ("net", 31, ParamType::Format(|name, text| NET.check(name, text))),
+    ("numa", 7, ParamType::Text(4096)),
+    ("serial", 3, ParamType::Text(4096)),
+    ("unused", 255, ParamType::Text(4096)),
 ];
 
 /// What an option holds; `None` if there is no such option.
-pub fn kind(option: &str) -> Option<Kind> {
+pub fn kind(option: &str) -> Option<ParamType> {
     if is_drive(option) {
-        return Some(Kind::Format(|name, text| DRIVE.check(name, text)));
+        return Some(ParamType::Format(|name, text| DRIVE.check(name, text)));
     }
     let plain = PLAIN.iter().find(|(name, _)| *name == option).map(|(_, kind)| *kind);
     plain.or_else(|| numbered(option).map(|(_, kind)| kind))
 }
 
 /// The prefix and kind of an option that comes in numbers.
-fn numbered(option: &str) -> Option<(&'static str, Kind)> {
+fn numbered(option: &str) -> Option<(&'static str, ParamType)> {
     NUMBERED.iter().find_map(|(prefix, most, kind)| {
         let number: u32 = option.strip_prefix(prefix)?.parse().ok()?;
         (number <= *most).then_some((*prefix, *kind))
@@ -100,7 +100,7 @@ pub fn guard(option: &str) -> Guard {
 pub fn config_json(config: &Config) -> Map<String, Value> {
     let shown = config.iter().map(|(option, value)| {
         let number = match kind(option) {
-            Some(Kind::Int(..) | Kind::Bool) => value.parse::<i64>().ok(),
+            Some(ParamType::Int(..) | ParamType::Bool) => value.parse::<i64>().ok(),
             _ => None,
         };
         (option.clone(), number.map_or_else(|| Value::from(value.as_str()), Value::from))

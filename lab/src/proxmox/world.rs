@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::access::Access;
 use super::task::Tasks;
-use super::ticket::Keys;
+use super::ticket::SigningKeys;
 
 pub use build::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN, PROVIDER_USER};
 pub use disk::{Backend, Storage, StorageKind, Volume};
@@ -45,10 +45,10 @@ pub struct World {
     /// The range that `GET /cluster/nextid` searches: from the first, up to but without the second.
     pub next_id: (u32, u32),
     /// The keys that tickets are signed with.
-    pub keys: Keys,
+    pub keys: SigningKeys,
     /// Unix time in the field, as of the last request or task.
     pub(super) now: u64,
-    /// Changes of power that nobody has been told of yet.
+    /// Changes of power that have not been published yet.
     pub(super) outbox: Vec<PowerEvent>,
     /// What `random` draws from.
     pub(super) seed: u64,

@@ -2,7 +2,7 @@
 
 pub mod docker;
 pub mod omnictl;
-pub mod wire;
+pub mod protocol;
 
 use std::io::Write as _;
 

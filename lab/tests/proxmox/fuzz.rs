@@ -11,7 +11,7 @@ use crate::random::{Random, setting};
 use lab::clock::Clock;
 use lab::proxmox::hooks::NoFaults;
 use lab::proxmox::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
-use lab::proxmox::{Options, Proxmox, World};
+use lab::proxmox::{Listen, Proxmox, World};
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "get", "", "OPTIONS"];
 const PATHS: &[&str] = &[
@@ -104,7 +104,7 @@ fn answer(addr: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
 fn nothing_that_is_sent_panics_or_hangs_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
-    let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
+    let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
     let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
     let (count, seed) = (setting("FUZZ_COUNT", 800), setting("FUZZ_SEED", 4));
     println!("requests: FUZZ_SEED={seed} FUZZ_COUNT={count}");
@@ -130,7 +130,7 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
 fn what_is_too_much_is_refused_and_forgotten() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
-    let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
+    let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
     let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
     let auth = format!("authorization: PVEAPIToken={PROVIDER_TOKEN}={DEFAULT_TOKEN_SECRET}\r\nconnection: close\r\n");
     let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{auth}{more}\r\n");
@@ -167,7 +167,7 @@ fn what_is_too_much_is_refused_and_forgotten() {
 fn whole_requests_get_the_status_of_a_proxmox() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = World::lab(DEFAULT_TOKEN_SECRET).unwrap();
-    let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
+    let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls: None, latency: Duration::ZERO };
     let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
     for path in PATHS.iter().filter(|path| path.starts_with('/')) {
         for body in BODIES {

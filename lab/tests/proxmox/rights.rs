@@ -233,7 +233,7 @@ fn an_administrator_sets_it_up_as_the_documentation_says() {
 }
 
 #[test]
-fn nobody_hands_out_more_than_it_has() {
+fn acl_grants_no_more_than_the_caller_has() {
     run(async {
         let lab = Lab::new(1000.0).await;
         let acl = |role: &str| json!({"path": "/vms/100", "users": "omni@pve", "roles": role});

@@ -7,7 +7,7 @@ use lab::clock::Clock;
 use lab::http::{Client, JSON, Reply};
 use lab::proxmox::hooks::{Hooks, NoFaults};
 use lab::proxmox::world::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
-use lab::proxmox::{Options, Proxmox, World};
+use lab::proxmox::{Listen, Proxmox, World};
 use lab::tls::Ca;
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ impl Lab {
     pub async fn with(world: World, factor: f64, hooks: impl Hooks) -> Lab {
         let ca = Ca::new().unwrap();
         let tls = Some(ca.server_config().unwrap());
-        let options = Options { addr: "127.0.0.1:0".parse().unwrap(), tls, latency: Duration::ZERO };
+        let options = Listen { addr: "127.0.0.1:0".parse().unwrap(), tls, latency: Duration::ZERO };
         let clock = Clock::new(factor);
         let proxmox = Proxmox::start(world, options, clock.clone(), Arc::new(hooks)).await.unwrap();
         let client = Client::new(Some(&ca.pem())).unwrap();

@@ -123,7 +123,7 @@ impl Bench {
 
     /// `provider-verify` with every simulated service slowed by a second.
     fn verify(&self) -> Result<()> {
-        let lab = Lab::start(self, "slow", &["--latency-ms".to_owned(), "1000".to_owned()])?;
+        let lab = BenchLab::start(self, "slow", &["--latency-ms".to_owned(), "1000".to_owned()])?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         let times: Result<Vec<_>> = (0..5).map(|_| timed(&mut lab.task(&["provider-verify"]))).collect();
         header();
@@ -133,7 +133,7 @@ impl Bench {
 
     /// A task next to the programs that it calls.
     fn beside(&self) -> Result<()> {
-        let lab = Lab::start(self, "quick", &[])?;
+        let lab = BenchLab::start(self, "quick", &[])?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         let by_name = ["compose", "-p", "omni-scale", "--env-file", "/dev/null"];
         let ps = [&by_name[..], &["ps", "--all", "--format", "json"]].concat();
@@ -172,7 +172,7 @@ fn rust_lines(dir: &Path) -> Result<usize> {
 }
 
 /// A running lab with a project.
-struct Lab {
+struct BenchLab {
     child: Child,
     dir: PathBuf,
     project: PathBuf,
@@ -180,8 +180,8 @@ struct Lab {
     xtask: PathBuf,
 }
 
-impl Lab {
-    fn start(bench: &Bench, name: &str, options: &[String]) -> Result<Lab> {
+impl BenchLab {
+    fn start(bench: &Bench, name: &str, options: &[String]) -> Result<BenchLab> {
         let dir = bench.scratch.join(format!("lab-{name}"));
         let mut command = Command::new(&bench.lab);
         command.arg("serve").arg("--dir").arg(&dir).arg("--until-stdin-closes").args(options);
@@ -214,7 +214,7 @@ impl Lab {
         let path = std::env::var("PATH").unwrap_or_default();
         let env = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let env = env.map(|(key, value)| (key.to_owned(), value.trim_matches(['\'', '"']).replace("$PATH", &path)));
-        Ok(Lab { child, env: env.collect(), xtask: bench.xtask.clone(), dir, project })
+        Ok(BenchLab { child, env: env.collect(), xtask: bench.xtask.clone(), dir, project })
     }
 
     fn with_env(&self, mut command: Command) -> Command {
@@ -235,7 +235,7 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
+impl Drop for BenchLab {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let _ = self.child.wait();

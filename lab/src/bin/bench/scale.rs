@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{Bench, Lab, done, median, ms};
+use super::{Bench, BenchLab, done, median, ms};
 
 /// What one start of omnictl 1.9.3 costs, in milliseconds of a processor.
 const TOOL_START_MS: &str = "40";
@@ -42,7 +42,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         let words = [("--vms", vms), ("--nodes", nodes), ("--storages", storages), ("--clusters", clusters)];
         let mut options: Vec<String> = words.iter().flat_map(|(name, n)| [(*name).to_owned(), n.to_string()]).collect();
         options.extend(["--tool-start-ms".to_owned(), TOOL_START_MS.to_owned()]);
-        let lab = Lab::start(bench, &format!("scale-{vms}"), &options)?;
+        let lab = BenchLab::start(bench, &format!("scale-{vms}"), &options)?;
         done(&mut lab.task(&["provider-setup", "--yes"]))?;
         settle(&lab)?;
         for (task, bound) in TASKS {
@@ -63,8 +63,8 @@ pub fn run(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the provider has looked at every machine once: that is the far end's work, not the task's.
-fn settle(lab: &Lab) -> Result<()> {
+/// Waits until the provider has looked at every machine once: that is work of the lab, not of the task.
+fn settle(lab: &BenchLab) -> Result<()> {
     let busy = || -> Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/schedstat", lab.child.id())).unwrap_or_default();
         Ok(text.split(' ').next().and_then(|spent| spent.parse().ok()).unwrap_or(0))
@@ -79,7 +79,7 @@ fn settle(lab: &Lab) -> Result<()> {
     bail!("the lab does not come to rest")
 }
 
-fn cost(lab: &Lab, task: &[&str]) -> Result<Cost> {
+fn cost(lab: &BenchLab, task: &[&str]) -> Result<Cost> {
     let journal = lab.dir.join(".local/state/omni-scale/journal.jsonl");
     let _ = fs::remove_file(&journal);
     let begun = Instant::now();

@@ -80,7 +80,7 @@ impl Privs {
         names().position(|known| known == name).map(|bit| Privs(1 << bit))
     }
 
-    /// The privileges of these names. A name that does not exist asks for what nobody has.
+    /// The privileges of these names. A name that does not exist asks for what no role has.
     pub fn named(wanted: &[&str]) -> Privs {
         let unknown = Privs(1 << 63);
         wanted.iter().fold(Privs(0), |all, name| all.union(Privs::parse(name).unwrap_or(unknown)))

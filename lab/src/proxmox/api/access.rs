@@ -5,34 +5,34 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Method, Needs};
 use crate::proxmox::access::{AclChange, Privs, Subject, known_path, normalize_path, special_roles, split_token};
-use crate::proxmox::params::{Kind, optional, required, split_list};
+use crate::proxmox::params::{ParamType, optional, required, split_list};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
 const ROLES: Needs = Needs::All("/access", &["Sys.Modify"]);
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("POST", "/access/ticket", Needs::World, log_in).tickets_only().with(&[
-        required("username", Kind::Text(64)),
-        optional("realm", Kind::Text(32)),
-        required("password", Kind::Text(4096)),
-        optional("otp", Kind::Text(128)),
-        optional("new-format", Kind::Bool),
-        optional("tfa-challenge", Kind::Text(4096)),
+        required("username", ParamType::Text(64)),
+        optional("realm", ParamType::Text(32)),
+        required("password", ParamType::Text(4096)),
+        optional("otp", ParamType::Text(128)),
+        optional("new-format", ParamType::Bool),
+        optional("tfa-challenge", ParamType::Text(4096)),
     ]),
     Method::new("GET", "/access/permissions", Needs::Anyone, permissions)
-        .with(&[optional("userid", Kind::Text(128)), optional("path", Kind::Text(256))]),
+        .with(&[optional("userid", ParamType::Text(128)), optional("path", ParamType::Text(256))]),
     Method::new("GET", "/access/roles", Needs::Anyone, roles),
     Method::new("POST", "/access/roles", ROLES, create_role)
-        .with(&[required("roleid", Kind::Text(64)), optional("privs", Kind::Text(8192))]),
+        .with(&[required("roleid", ParamType::Text(64)), optional("privs", ParamType::Text(8192))]),
     Method::new("DELETE", "/access/roles/{roleid}", ROLES, remove_role),
     Method::new("GET", "/access/acl", Needs::Anyone, acl),
     Method::new("PUT", "/access/acl", Needs::Anyone, change_acl).with(&[
-        required("path", Kind::Text(256)),
-        required("roles", Kind::Text(4096)),
-        optional("users", Kind::Text(4096)),
-        optional("tokens", Kind::Text(4096)),
-        optional("propagate", Kind::Bool),
-        optional("delete", Kind::Bool),
+        required("path", ParamType::Text(256)),
+        required("roles", ParamType::Text(4096)),
+        optional("users", ParamType::Text(4096)),
+        optional("tokens", ParamType::Text(4096)),
+        optional("propagate", ParamType::Bool),
+        optional("delete", ParamType::Bool),
     ]),
 ];
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{Kind, optional};
+use crate::proxmox::params::{ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::{Loads, Storage, Vm};
 
@@ -14,9 +14,9 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/version", Needs::Anyone, version),
     Method::new("GET", "/cluster/status", Needs::All("/", &["Sys.Audit"]), status),
     Method::new("GET", "/cluster/nextid", Needs::Anyone, next_id)
-        .with(&[optional("vmid", Kind::Int(100, 999_999_999))]),
+        .with(&[optional("vmid", ParamType::Int(100, 999_999_999))]),
     Method::new("GET", "/cluster/resources", Needs::Anyone, resources)
-        .with(&[optional("type", Kind::Enum(RESOURCE_TYPES))]),
+        .with(&[optional("type", ParamType::Enum(RESOURCE_TYPES))]),
 ];
 
 fn version(call: &mut Call<'_>) -> Outcome {

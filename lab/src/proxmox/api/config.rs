@@ -9,7 +9,7 @@ use super::drives::{check_devices, check_options, check_storage_access, check_vm
 use super::qemu::{give_addresses, vm_settings};
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{Kind, Param, optional};
+use crate::proxmox::params::{Param, ParamType, optional};
 use crate::proxmox::property::{missing_boot_devices, pairs};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::task::Effect;
@@ -35,18 +35,18 @@ const ANY_CONFIG: Needs = Needs::Any(
 );
 
 const CHANGES: &[Param] = &[
-    optional("delete", Kind::Text(8192)),
-    optional("revert", Kind::Text(8192)),
-    optional("force", Kind::Bool),
-    optional("skiplock", Kind::Bool),
-    optional("digest", Kind::Text(40)),
-    optional("background_delay", Kind::Int(1, 30)),
+    optional("delete", ParamType::Text(8192)),
+    optional("revert", ParamType::Text(8192)),
+    optional("force", ParamType::Bool),
+    optional("skiplock", ParamType::Bool),
+    optional("digest", ParamType::Text(40)),
+    optional("background_delay", ParamType::Int(1, 30)),
 ];
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}/qemu/{vmid}/config", Needs::All("/vms/{vmid}", &["VM.Audit"]), read)
         .on_node()
-        .with(&[optional("current", Kind::Bool), optional("snapshot", Kind::Text(40))]),
+        .with(&[optional("current", ParamType::Bool), optional("snapshot", ParamType::Text(40))]),
     Method::new("POST", "/nodes/{node}/qemu/{vmid}/config", ANY_CONFIG, change_later)
         .on_node()
         .with_vm_options()

@@ -6,58 +6,60 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Call, Method, Needs};
-use crate::proxmox::params::{Kind, Param, optional, required};
+use crate::proxmox::params::{Param, ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::HaResource;
 
 const AUDIT: Needs = Needs::All("/", &["Sys.Audit"]);
 const CONSOLE: Needs = Needs::All("/", &["Sys.Console"]);
-const STATES: Kind = Kind::Enum(&["started", "stopped", "enabled", "disabled", "ignored"]);
+const STATES: ParamType = ParamType::Enum(&["started", "stopped", "enabled", "disabled", "ignored"]);
 
 const HA_OPTIONS: &[Param] = &[
     optional("state", STATES),
-    optional("group", Kind::Text(64)),
-    optional("comment", Kind::Text(4096)),
-    optional("max_restart", Kind::Int(0, 1000)),
-    optional("max_relocate", Kind::Int(0, 1000)),
-    optional("failback", Kind::Bool),
+    optional("group", ParamType::Text(64)),
+    optional("comment", ParamType::Text(4096)),
+    optional("max_restart", ParamType::Int(0, 1000)),
+    optional("max_relocate", ParamType::Int(0, 1000)),
+    optional("failback", ParamType::Bool),
 ];
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/cluster/ha/resources", AUDIT, ha_list).with(&[optional("type", Kind::Enum(&["ct", "vm"]))]),
+    Method::new("GET", "/cluster/ha/resources", AUDIT, ha_list)
+        .with(&[optional("type", ParamType::Enum(&["ct", "vm"]))]),
     Method::new("POST", "/cluster/ha/resources", CONSOLE, ha_create).with(&[
-        required("sid", Kind::Text(64)),
+        required("sid", ParamType::Text(64)),
         optional("state", STATES),
-        optional("group", Kind::Text(64)),
-        optional("comment", Kind::Text(4096)),
-        optional("type", Kind::Enum(&["ct", "vm"])),
-        optional("max_restart", Kind::Int(0, 1000)),
-        optional("max_relocate", Kind::Int(0, 1000)),
-        optional("failback", Kind::Bool),
+        optional("group", ParamType::Text(64)),
+        optional("comment", ParamType::Text(4096)),
+        optional("type", ParamType::Enum(&["ct", "vm"])),
+        optional("max_restart", ParamType::Int(0, 1000)),
+        optional("max_relocate", ParamType::Int(0, 1000)),
+        optional("failback", ParamType::Bool),
     ]),
     Method::new("PUT", "/cluster/ha/resources/{sid}", CONSOLE, ha_change).with(HA_OPTIONS),
-    Method::new("DELETE", "/cluster/ha/resources/{sid}", CONSOLE, ha_remove).with(&[optional("purge", Kind::Bool)]),
+    Method::new("DELETE", "/cluster/ha/resources/{sid}", CONSOLE, ha_remove)
+        .with(&[optional("purge", ParamType::Bool)]),
     Method::new("GET", "/cluster/ha/rules", AUDIT, ha_rules),
     Method::new("POST", "/cluster/ha/rules", CONSOLE, ha_rule_create).with(&[
-        required("rule", Kind::Text(64)),
-        required("type", Kind::Enum(&["node-affinity", "resource-affinity"])),
-        required("resources", Kind::Text(8192)),
-        optional("nodes", Kind::Text(4096)),
-        optional("affinity", Kind::Enum(&["positive", "negative"])),
-        optional("strict", Kind::Bool),
-        optional("disable", Kind::Bool),
-        optional("comment", Kind::Text(4096)),
+        required("rule", ParamType::Text(64)),
+        required("type", ParamType::Enum(&["node-affinity", "resource-affinity"])),
+        required("resources", ParamType::Text(8192)),
+        optional("nodes", ParamType::Text(4096)),
+        optional("affinity", ParamType::Enum(&["positive", "negative"])),
+        optional("strict", ParamType::Bool),
+        optional("disable", ParamType::Bool),
+        optional("comment", ParamType::Text(4096)),
     ]),
     Method::new("GET", "/cluster/ha/rules/{rule}", AUDIT, ha_rule_read),
     Method::new("PUT", "/cluster/ha/rules/{rule}", CONSOLE, ha_rule_change).with(&[
-        required("type", Kind::Enum(&["node-affinity", "resource-affinity"])),
-        optional("resources", Kind::Text(8192)),
-        optional("nodes", Kind::Text(4096)),
-        optional("affinity", Kind::Enum(&["positive", "negative"])),
-        optional("strict", Kind::Bool),
-        optional("disable", Kind::Bool),
-        optional("comment", Kind::Text(4096)),
-        optional("digest", Kind::Text(64)),
+        required("type", ParamType::Enum(&["node-affinity", "resource-affinity"])),
+        optional("resources", ParamType::Text(8192)),
+        optional("nodes", ParamType::Text(4096)),
+        optional("affinity", ParamType::Enum(&["positive", "negative"])),
+        optional("strict", ParamType::Bool),
+        optional("disable", ParamType::Bool),
+        optional("comment", ParamType::Text(4096)),
+        optional("digest", ParamType::Text(64)),
     ]),
     // No zone is defined in the lab beside the built-in one, so there are no vnets.
     Method::new("GET", "/cluster/sdn/vnets", Needs::Anyone, |_| Ok(json!([]))),

@@ -7,7 +7,7 @@ use ring::digest;
 use super::storage::path_of;
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{Kind, optional, required};
+use crate::proxmox::params::{ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Volume;
 use crate::proxmox::world::disk::is_iso;
@@ -19,11 +19,11 @@ const COPY: Duration = Duration::from_millis(300);
 const KEPT: usize = 1 << 20;
 
 const FILL_IT: Needs = Needs::All("/storage/{storage}", &["Datastore.AllocateTemplate"]);
-const CONTENT: Kind = Kind::Enum(&["iso", "vztmpl", "import"]);
+const CONTENT: ParamType = ParamType::Enum(&["iso", "vztmpl", "import"]);
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("POST", "/nodes/{node}/storage/{storage}/upload", FILL_IT, upload)
-        .with(&[required("content", CONTENT), optional("filename", Kind::Text(255))]),
+        .with(&[required("content", CONTENT), optional("filename", ParamType::Text(255))]),
     Method::new(
         "POST",
         "/nodes/{node}/storage/{storage}/download-url",
@@ -38,11 +38,11 @@ pub(super) const METHODS: &[Method] = &[
     )
     .on_node()
     .with(&[
-        required("url", Kind::Pattern(|url| url.starts_with("https://") || url.starts_with("http://"))),
+        required("url", ParamType::Pattern(|url| url.starts_with("https://") || url.starts_with("http://"))),
         required("content", CONTENT),
-        required("filename", Kind::Text(255)),
-        optional("compression", Kind::Text(16)),
-        optional("verify-certificates", Kind::Bool),
+        required("filename", ParamType::Text(255)),
+        optional("compression", ParamType::Text(16)),
+        optional("verify-certificates", ParamType::Bool),
     ]),
 ];
 

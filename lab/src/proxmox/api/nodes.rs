@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::cluster::node_entry;
 use super::{Call, Method, Needs};
-use crate::proxmox::params::{Kind, optional};
+use crate::proxmox::params::{ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
 const INTERFACES: &[&str] = &[
@@ -31,7 +31,7 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}/dns", Needs::All("/nodes/{node}", &["Sys.Audit"]), dns).on_node(),
     Method::new("GET", "/nodes/{node}/network", Needs::Anyone, network)
         .on_node()
-        .with(&[optional("type", Kind::Enum(INTERFACES))]),
+        .with(&[optional("type", ParamType::Enum(INTERFACES))]),
     // No container runs in the lab, and a list of none is what everybody may see.
     Method::new("GET", "/nodes/{node}/lxc", Needs::Anyone, |_| Ok(json!([]))).on_node(),
 ];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::cluster::vm_entry;
 use super::{Call, Method, Needs};
 use crate::proxmox::access::Pool;
-use crate::proxmox::params::{Kind, optional, required};
+use crate::proxmox::params::{ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
 const ALLOCATE: Needs = Needs::All("/pool/{poolid}", &["Pool.Allocate"]);
@@ -13,7 +13,7 @@ const ALLOCATE: Needs = Needs::All("/pool/{poolid}", &["Pool.Allocate"]);
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/pools", Needs::Anyone, list),
     Method::new("POST", "/pools", ALLOCATE, create)
-        .with(&[required("poolid", Kind::Format(pool_id)), optional("comment", Kind::Text(4096))]),
+        .with(&[required("poolid", ParamType::Format(pool_id)), optional("comment", ParamType::Text(4096))]),
     Method::new("GET", "/pools/{poolid}", Needs::All("/pool/{poolid}", &["Pool.Audit"]), read),
     Method::new("DELETE", "/pools/{poolid}", ALLOCATE, remove),
 ];

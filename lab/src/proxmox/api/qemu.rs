@@ -8,7 +8,7 @@ use super::cluster::vm_entry;
 use super::drives::{check_devices, check_options, check_storage_access, make_drive};
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{ANY, Kind, optional, required};
+use crate::proxmox::params::{ANY, ParamType, optional, required};
 use crate::proxmox::property::{bridge_of, pairs, with_mac};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::vmschema::unique_tags;
@@ -26,35 +26,35 @@ const POWER: Needs = Needs::All("/vms/{vmid}", &["VM.PowerMgmt"]);
 const AUDIT: Needs = Needs::All("/vms/{vmid}", &["VM.Audit"]);
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/nodes/{node}/qemu", Needs::Anyone, list).on_node().with(&[optional("full", Kind::Bool)]),
+    Method::new("GET", "/nodes/{node}/qemu", Needs::Anyone, list).on_node().with(&[optional("full", ParamType::Bool)]),
     Method::new("POST", "/nodes/{node}/qemu", Needs::Anyone, create).on_node().with_vm_options().with(&[
-        required("vmid", Kind::Int(100, 999_999_999)),
-        optional("storage", Kind::Format(super::storage_id)),
-        optional("pool", Kind::Text(64)),
-        optional("start", Kind::Bool),
-        optional("ha-managed", Kind::Bool),
-        optional("bwlimit", Kind::Int(0, ANY)),
+        required("vmid", ParamType::Int(100, 999_999_999)),
+        optional("storage", ParamType::Format(super::storage_id)),
+        optional("pool", ParamType::Text(64)),
+        optional("start", ParamType::Bool),
+        optional("ha-managed", ParamType::Bool),
+        optional("bwlimit", ParamType::Int(0, ANY)),
     ]),
     Method::new("DELETE", "/nodes/{node}/qemu/{vmid}", Needs::All("/vms/{vmid}", &["VM.Allocate"]), destroy)
         .on_node()
         .with(&[
-            optional("purge", Kind::Bool),
-            optional("destroy-unreferenced-disks", Kind::Bool),
-            optional("skiplock", Kind::Bool),
+            optional("purge", ParamType::Bool),
+            optional("destroy-unreferenced-disks", ParamType::Bool),
+            optional("skiplock", ParamType::Bool),
         ]),
     Method::new("GET", "/nodes/{node}/qemu/{vmid}/status/current", AUDIT, current).on_node(),
     Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/start", POWER, start)
         .on_node()
-        .with(&[optional("timeout", Kind::Int(0, ANY)), optional("skiplock", Kind::Bool)]),
+        .with(&[optional("timeout", ParamType::Int(0, ANY)), optional("skiplock", ParamType::Bool)]),
     Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/stop", POWER, stop).on_node().with(&[
-        optional("timeout", Kind::Int(0, ANY)),
-        optional("skiplock", Kind::Bool),
-        optional("overrule-shutdown", Kind::Bool),
+        optional("timeout", ParamType::Int(0, ANY)),
+        optional("skiplock", ParamType::Bool),
+        optional("overrule-shutdown", ParamType::Bool),
     ]),
     Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/shutdown", POWER, shutdown).on_node().with(&[
-        optional("timeout", Kind::Int(0, ANY)),
-        optional("forceStop", Kind::Bool),
-        optional("skiplock", Kind::Bool),
+        optional("timeout", ParamType::Int(0, ANY)),
+        optional("forceStop", ParamType::Bool),
+        optional("skiplock", ParamType::Bool),
     ]),
 ];
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::drives::check_volume_access;
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{Kind, Param, optional};
+use crate::proxmox::params::{Param, ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Storage;
 use crate::proxmox::world::disk::{parse_volname, split_volid};
@@ -20,23 +20,23 @@ const SEE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
 const SEE_IT: Needs = Needs::Any("/storage/{storage}", SEE);
 
 const LIST: &[Param] = &[
-    optional("storage", Kind::Format(super::storage_id)),
-    optional("content", Kind::Text(256)),
-    optional("enabled", Kind::Bool),
-    optional("target", Kind::Format(super::node_name)),
-    optional("format", Kind::Bool),
+    optional("storage", ParamType::Format(super::storage_id)),
+    optional("content", ParamType::Text(256)),
+    optional("enabled", ParamType::Bool),
+    optional("target", ParamType::Format(super::node_name)),
+    optional("format", ParamType::Bool),
 ];
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/storage", Needs::Anyone, config_list).with(&[optional("type", Kind::Text(32))]),
+    Method::new("GET", "/storage", Needs::Anyone, config_list).with(&[optional("type", ParamType::Text(32))]),
     Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(LIST),
     Method::new("GET", "/nodes/{node}/storage/{storage}/content", SEE_IT, content)
         .on_node()
-        .with(&[optional("content", Kind::Text(256)), optional("vmid", Kind::Int(100, 999_999_999))]),
+        .with(&[optional("content", ParamType::Text(256)), optional("vmid", ParamType::Int(100, 999_999_999))]),
     Method::new("GET", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, info).on_node(),
     Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, remove)
         .on_node()
-        .with(&[optional("delay", Kind::Int(1, 30))]),
+        .with(&[optional("delay", ParamType::Int(1, 30))]),
 ];
 
 fn config_json(id: &str, storage: &Storage) -> Value {

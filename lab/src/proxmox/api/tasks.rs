@@ -3,22 +3,22 @@
 use serde_json::{Value, json};
 
 use super::{Call, Method, Needs};
-use crate::proxmox::params::{ANY, Kind, optional};
+use crate::proxmox::params::{ANY, ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::task::{Task, is_upid};
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}/tasks", Needs::Anyone, list).on_node().with(&[
-        optional("start", Kind::Int(0, ANY)),
-        optional("limit", Kind::Int(0, ANY)),
-        optional("vmid", Kind::Int(100, 999_999_999)),
-        optional("errors", Kind::Bool),
-        optional("source", Kind::Enum(&["archive", "active", "all"])),
+        optional("start", ParamType::Int(0, ANY)),
+        optional("limit", ParamType::Int(0, ANY)),
+        optional("vmid", ParamType::Int(100, 999_999_999)),
+        optional("errors", ParamType::Bool),
+        optional("source", ParamType::Enum(&["archive", "active", "all"])),
     ]),
     Method::new("GET", "/nodes/{node}/tasks/{upid}/status", Needs::Anyone, status).on_node(),
     Method::new("GET", "/nodes/{node}/tasks/{upid}/log", Needs::Anyone, log)
         .on_node()
-        .with(&[optional("start", Kind::Int(0, ANY)), optional("limit", Kind::Int(0, ANY))]),
+        .with(&[optional("start", ParamType::Int(0, ANY)), optional("limit", ParamType::Int(0, ANY))]),
 ];
 
 /// The task in the path, if it is the caller's own or the caller may audit the node.

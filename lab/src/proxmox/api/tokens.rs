@@ -4,25 +4,28 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Method, Needs};
 use crate::proxmox::access::{Token, User};
-use crate::proxmox::params::{ANY, Kind, Param, optional, required};
+use crate::proxmox::params::{ANY, Param, ParamType, optional, required};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
 const ADMIN: Needs = Needs::All("/access/groups", &["User.Modify"]);
 const SEE: Needs = Needs::Or(&[Needs::OwnUser, Needs::All("/access/groups", &["Sys.Audit"])]);
 
 const NEW_USER: &[Param] = &[
-    required("userid", Kind::Format(user_id)),
-    optional("password", Kind::Text(64)),
-    optional("enable", Kind::Bool),
-    optional("expire", Kind::Int(0, ANY)),
-    optional("comment", Kind::Text(2048)),
-    optional("email", Kind::Text(254)),
-    optional("firstname", Kind::Text(1024)),
-    optional("lastname", Kind::Text(1024)),
+    required("userid", ParamType::Format(user_id)),
+    optional("password", ParamType::Text(64)),
+    optional("enable", ParamType::Bool),
+    optional("expire", ParamType::Int(0, ANY)),
+    optional("comment", ParamType::Text(2048)),
+    optional("email", ParamType::Text(254)),
+    optional("firstname", ParamType::Text(1024)),
+    optional("lastname", ParamType::Text(1024)),
 ];
 
-const TOKEN: &[Param] =
-    &[optional("privsep", Kind::Bool), optional("expire", Kind::Int(0, ANY)), optional("comment", Kind::Text(2048))];
+const TOKEN: &[Param] = &[
+    optional("privsep", ParamType::Bool),
+    optional("expire", ParamType::Int(0, ANY)),
+    optional("comment", ParamType::Text(2048)),
+];
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("POST", "/access/users", ADMIN, create_user).with(NEW_USER),

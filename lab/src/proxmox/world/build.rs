@@ -8,14 +8,14 @@ use super::disk::{Backend, Storage, StorageKind, Volume};
 use super::{Config, GIB, Node, Vm, World};
 use crate::proxmox::access::{Access, AclChange, Privs, Subject, Token, User};
 use crate::proxmox::task::Tasks;
-use crate::proxmox::ticket::Keys;
+use crate::proxmox::ticket::SigningKeys;
 use crate::tls::fill;
 
 /// The user that the infrastructure provider logs in as.
 pub const PROVIDER_USER: &str = "omni@pve";
 /// Its API token.
 pub const PROVIDER_TOKEN: &str = "omni@pve!provider";
-/// The token's secret where nobody chose one. It opens a simulation on loopback and nothing else.
+/// The token's secret unless another is given. It opens a simulation on loopback and nothing else.
 pub const DEFAULT_TOKEN_SECRET: &str = "00000000-0000-0000-0000-000000000000";
 /// The password of root@pam in the simulation.
 pub const DEFAULT_ROOT_PASSWORD: &str = "omni-scale";
@@ -116,7 +116,7 @@ impl World {
             ha_resources: BTreeMap::new(),
             ha_rules: BTreeMap::new(),
             next_id: (100, 1_000_000),
-            keys: Keys::new(key),
+            keys: SigningKeys::new(key),
             now: 0,
             outbox: Vec::new(),
             seed: seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte)),

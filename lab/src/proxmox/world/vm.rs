@@ -105,7 +105,7 @@ impl std::fmt::Display for Drive {
 
 /// Whether an option is a drive, by its name.
 pub fn is_drive(option: &str) -> bool {
-    // Asked for every option of every VM: most are no drive by their last letter.
+    // Asked for every option of every VM: the last letter of most shows that they are not drives.
     if !option.ends_with(|c: char| c.is_ascii_digit()) {
         return false;
     }

@@ -8,7 +8,7 @@ use super::compose::Service;
 use crate::clock::Clock;
 use crate::provider::Settings;
 use crate::provider::log::Log;
-use crate::provider::release::Release;
+use crate::provider::release::ProviderRelease;
 
 /// What the provider sees of its service: its flags, its environment and the files mounted into it.
 pub fn provider_settings(service: &Service) -> Settings {
@@ -33,7 +33,7 @@ pub fn provider_settings(service: &Service) -> Settings {
     let config_path = flag("config-file").unwrap_or_default();
     let ca = env("SSL_CERT_FILE");
     Settings {
-        release: Release::of_image(&service.image),
+        release: ProviderRelease::of_image(&service.image),
         endpoint: flag("omni-api-endpoint").unwrap_or_else(|| env("OMNI_ENDPOINT")),
         key: flag("omni-service-account-key").unwrap_or_else(|| env("OMNI_SERVICE_ACCOUNT_KEY")),
         id: flag("id").unwrap_or_else(|| "proxmox".to_owned()),
@@ -53,7 +53,7 @@ pub fn omni_says(log: &Log) {
     say("backend/server.go:402", "service http server starting");
 }
 
-/// A shell script of the few words that stand-in containers use: `sleep`, `echo`, `exit`; anything else runs for ever.
+/// A shell script of the few words that stand-in containers use: `sleep`, `echo`, `exit`; anything else runs indefinitely.
 /// Writing a file named `/ok` is what their health check waits for.
 pub async fn script(text: &str, log: &Log, clock: &Clock, healthy: impl Fn()) -> i32 {
     for command in text.split(';').map(str::trim) {

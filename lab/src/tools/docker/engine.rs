@@ -22,7 +22,7 @@ const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 /// A question to the engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Ask {
+pub enum EngineRequest {
     /// The containers of a project.
     List(String),
     /// Creates a container, stopped.
@@ -94,22 +94,22 @@ pub enum Ask {
 
 /// An answer of the engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Told {
-    /// To [`Ask::List`], by name.
+pub enum EngineResponse {
+    /// To [`EngineRequest::List`], by name.
     Containers(Vec<Shown>),
     /// Done.
     Done,
-    /// To [`Ask::Make`] and [`Ask::Unmake`]: whether it changed anything.
+    /// To [`EngineRequest::Make`] and [`EngineRequest::Unmake`]: whether it changed anything.
     Changed(bool),
-    /// To [`Ask::Healthy`].
+    /// To [`EngineRequest::Healthy`].
     Health(bool),
-    /// To [`Ask::Find`], with the project.
+    /// To [`EngineRequest::Find`], with the project.
     Found(Option<(String, Box<Shown>)>),
-    /// To [`Ask::Volumes`], by name.
+    /// To [`EngineRequest::Volumes`], by name.
     Names(Vec<String>),
-    /// To [`Ask::Exec`]; `None` for a program that is not simulated.
-    Ran(Option<super::tailnet::Ran>),
-    /// To [`Ask::Logs`]; true if the container will write no more.
+    /// To [`EngineRequest::Exec`]; `None` for a program that is not simulated.
+    Ran(Option<super::tailnet::ExecResult>),
+    /// To [`EngineRequest::Logs`]; true if the container will write no more.
     Lines(Vec<Line>, bool),
     /// `Error response from daemon: …` without these words.
     Failed(String),
@@ -148,11 +148,11 @@ struct Container {
     running: Option<AbortHandle>,
 }
 
-type Key = (String, String);
+type ContainerKey = (String, String);
 
 #[derive(Default)]
-struct State {
-    containers: BTreeMap<Key, Container>,
+struct EngineState {
+    containers: BTreeMap<ContainerKey, Container>,
     /// Volumes and networks.
     things: BTreeSet<String>,
 }
@@ -160,7 +160,7 @@ struct State {
 /// The engine of one lab. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Engine {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<EngineState>>,
     around: Surroundings,
     changed: watch::Sender<u64>,
 }
@@ -171,7 +171,7 @@ impl Engine {
         Engine { state: Arc::default(), around, changed: watch::channel(0).0 }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, EngineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,32 +180,34 @@ impl Engine {
     }
 
     /// Answers.
-    pub async fn answer(&self, ask: Ask) -> Told {
+    pub async fn answer(&self, ask: EngineRequest) -> EngineResponse {
         match ask {
-            Ask::List(project) => {
+            EngineRequest::List(project) => {
                 let state = self.lock();
                 let own = state.containers.iter().filter(|((of, _), _)| *of == project);
-                Told::Containers(own.map(|(_, container)| container.shown.clone()).collect())
+                EngineResponse::Containers(own.map(|(_, container)| container.shown.clone()).collect())
             }
-            Ask::Create { project, service, file } => self.create(project, *service, file),
-            Ask::Start { project, service } => self.start(&(project, service)),
-            Ask::Healthy { project, service } => Told::Health(self.healthy(&(project, service)).await),
-            Ask::Stop { project, service } => {
+            EngineRequest::Create { project, service, file } => self.create(project, *service, file),
+            EngineRequest::Start { project, service } => self.start(&(project, service)),
+            EngineRequest::Healthy { project, service } => {
+                EngineResponse::Health(self.healthy(&(project, service)).await)
+            }
+            EngineRequest::Stop { project, service } => {
                 self.stop(&(project, service), 0);
-                Told::Done
+                EngineResponse::Done
             }
-            Ask::Remove { project, service } => {
+            EngineRequest::Remove { project, service } => {
                 self.stop(&(project.clone(), service.clone()), 0);
                 self.lock().containers.remove(&(project, service));
                 self.note();
-                Told::Done
+                EngineResponse::Done
             }
-            Ask::Find(name) => {
+            EngineRequest::Find(name) => {
                 let state = self.lock();
                 let found = state.containers.iter().find(|(_, container)| container.shown.service.container == name);
-                Told::Found(found.map(|(key, container)| (key.0.clone(), Box::new(container.shown.clone()))))
+                EngineResponse::Found(found.map(|(key, container)| (key.0.clone(), Box::new(container.shown.clone()))))
             }
-            Ask::Volumes => {
+            EngineRequest::Volumes => {
                 let names = self
                     .lock()
                     .things
@@ -213,33 +215,35 @@ impl Engine {
                     .filter_map(|name| name.strip_prefix("Volume "))
                     .map(str::to_owned)
                     .collect();
-                Told::Names(names)
+                EngineResponse::Names(names)
             }
-            Ask::Exec { project, service, words } => {
+            EngineRequest::Exec { project, service, words } => {
                 let found =
                     self.lock().containers.get(&(project, service)).map(|container| container.shown.service.clone());
-                Told::Ran(found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults)))
+                EngineResponse::Ran(
+                    found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults)),
+                )
             }
-            Ask::Make(name) => Told::Changed(self.lock().things.insert(name)),
-            Ask::Unmake(name) => Told::Changed(self.lock().things.remove(&name)),
-            Ask::Logs { project, service, from, wait } => self.logs(&(project, service), from, wait).await,
+            EngineRequest::Make(name) => EngineResponse::Changed(self.lock().things.insert(name)),
+            EngineRequest::Unmake(name) => EngineResponse::Changed(self.lock().things.remove(&name)),
+            EngineRequest::Logs { project, service, from, wait } => self.logs(&(project, service), from, wait).await,
         }
     }
 
-    fn create(&self, project: String, service: Service, file: String) -> Told {
+    fn create(&self, project: String, service: Service, file: String) -> EngineResponse {
         if let Some(why) = fault_effects::pull(&self.around.faults, &service.image) {
-            return Told::Failed(why);
+            return EngineResponse::Failed(why);
         }
         // docker 20.10.24, recorded. The lab's own Omni is at a port of this host, where a real one has 443 and none in its name.
         let own = format!("{}:127.0.0.1", self.around.omni_addr.port());
         let refused = |(_, ip): &&(String, String)| *ip != own && ip.parse::<std::net::IpAddr>().is_err();
         if let Some((_, ip)) = service.extra_hosts.iter().find(refused) {
-            return Told::Failed(format!("invalid IP address in add-host: {ip:?}"));
+            return EngineResponse::Failed(format!("invalid IP address in add-host: {ip:?}"));
         }
         if !["", "no", "always", "unless-stopped", "on-failure"]
             .contains(&service.restart.split(':').next().unwrap_or_default())
         {
-            return Told::Failed(format!("invalid restart policy '{}'", service.restart));
+            return EngineResponse::Failed(format!("invalid restart policy '{}'", service.restart));
         }
         for (_, host) in &service.binds {
             let path = std::path::Path::new(host);
@@ -247,17 +251,17 @@ impl Engine {
                 continue;
             }
             if service.strict_binds.contains(host) {
-                return Told::Failed(format!(
+                return EngineResponse::Failed(format!(
                     "invalid mount config for type \"bind\": bind source path does not exist: {host}"
                 ));
             }
             // The short form makes a directory where something was expected, as the real engine does.
             if let Err(why) = std::fs::create_dir_all(path) {
-                return Told::Failed(format!("error while creating mount source path '{host}': {why}"));
+                return EngineResponse::Failed(format!("error while creating mount source path '{host}': {why}"));
             }
         }
         let mut bytes = [0u8; 32];
-        // Without random bytes two containers share an id, which nobody compares.
+        // Without random bytes two containers share an id, which nothing compares.
         let _ = crate::tls::fill(&mut bytes);
         let key = (project, service.name.clone());
         self.stop(&key, 0);
@@ -279,11 +283,11 @@ impl Engine {
         state.containers.insert(key, Container { shown, log: Log::default(), running: None });
         drop(state);
         self.note();
-        Told::Done
+        EngineResponse::Done
     }
 
     /// The error of a container whose network belongs to one that does not run.
-    fn no_network(&self, key: &Key, verb: &str) -> Option<String> {
+    fn no_network(&self, key: &ContainerKey, verb: &str) -> Option<String> {
         let state = self.lock();
         let own = state.containers.get(key)?;
         let of = own.shown.service.network_of.clone()?;
@@ -294,19 +298,19 @@ impl Engine {
         })
     }
 
-    fn start(&self, key: &Key) -> Told {
+    fn start(&self, key: &ContainerKey) -> EngineResponse {
         if let Some(text) = self.no_network(key, "start") {
-            return Told::Failed(text);
+            return EngineResponse::Failed(text);
         }
         let mut state = self.lock();
         let Some(container) = state.containers.get_mut(key) else {
-            return Told::Failed("No such container".to_owned());
+            return EngineResponse::Failed("No such container".to_owned());
         };
         if container.shown.state == "running" {
-            return Told::Done;
+            return EngineResponse::Done;
         }
         if let Some(why) = fault_effects::start_container(&self.around.faults, &container.shown.service) {
-            return Told::Failed(why);
+            return EngineResponse::Failed(why);
         }
         begin(&mut container.shown);
         // At once, for the provider asks at once; where a fault ends Omni, its own run says so.
@@ -320,11 +324,11 @@ impl Engine {
         container.running = Some(task.abort_handle());
         drop(state);
         self.note();
-        Told::Done
+        EngineResponse::Done
     }
 
     /// Ends a container at once.
-    fn stop(&self, key: &Key, exit_code: i32) {
+    fn stop(&self, key: &ContainerKey, exit_code: i32) {
         let mut state = self.lock();
         let Some(container) = state.containers.get_mut(key) else { return };
         if let Some(task) = container.running.take() {
@@ -340,7 +344,7 @@ impl Engine {
         self.note();
     }
 
-    fn update(&self, key: &Key, change: impl FnOnce(&mut Shown)) {
+    fn update(&self, key: &ContainerKey, change: impl FnOnce(&mut Shown)) {
         if let Some(container) = self.lock().containers.get_mut(key) {
             change(&mut container.shown);
         }
@@ -348,7 +352,7 @@ impl Engine {
     }
 
     /// Runs a container, again and again if its policy says so.
-    async fn live(self, key: Key, service: Service, log: Log) {
+    async fn live(self, key: ContainerKey, service: Service, log: Log) {
         let again = matches!(service.restart.as_str(), "always" | "unless-stopped")
             || service.restart.starts_with("on-failure");
         let mut pause = Duration::from_millis(100);
@@ -375,7 +379,7 @@ impl Engine {
     }
 
     /// One run of a container; the value is its exit code.
-    async fn once(&self, key: &Key, service: &Service, log: &Log) -> i32 {
+    async fn once(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         let shared =
             self.lock().containers.values().any(|other| other.shown.service.network_of.as_ref() == Some(&key.1));
         if !shared && !service.image.contains("tailscale") {
@@ -397,7 +401,7 @@ impl Engine {
         }
     }
 
-    async fn process(&self, key: &Key, service: &Service, log: &Log) -> i32 {
+    async fn process(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         if service.image.contains("omni-infra-provider-proxmox") {
             return provider::run(super::containers::provider_settings(service), self.around.clone(), log.clone())
                 .await;
@@ -426,7 +430,7 @@ impl Engine {
         std::future::pending().await
     }
 
-    async fn sidecar(&self, key: &Key, service: &Service, log: &Log) -> i32 {
+    async fn sidecar(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         let clock = &self.around.clock;
         log.raw("boot: 2026/11/22 02:12:04 Starting tailscaled");
         let refused = self.around.faults.has("sidecar-key-expired") && self.around.faults.hit("sidecar-key-expired");
@@ -454,8 +458,8 @@ impl Engine {
     }
 
     /// The network is gone: what needs it to live ends.
-    fn cut_off(&self, key: &Key) {
-        let victims: Vec<Key> = {
+    fn cut_off(&self, key: &ContainerKey) {
+        let victims: Vec<ContainerKey> = {
             let state = self.lock();
             let on_it = state.containers.iter().filter(|(other, container)| {
                 let service = &container.shown.service;
@@ -476,7 +480,7 @@ impl Engine {
         }
     }
 
-    async fn healthy(&self, key: &Key) -> bool {
+    async fn healthy(&self, key: &ContainerKey) -> bool {
         let mut changed = self.changed.subscribe();
         let most = self.around.clock.real(UNHEALTHY_AFTER * 2);
         let wait = async {
@@ -500,11 +504,11 @@ impl Engine {
         tokio::time::timeout(most, wait).await == Ok(true)
     }
 
-    async fn logs(&self, key: &Key, from: usize, wait: bool) -> Told {
+    async fn logs(&self, key: &ContainerKey, from: usize, wait: bool) -> EngineResponse {
         let Some((log, mut grown)) =
             self.lock().containers.get(key).map(|container| (container.log.clone(), container.log.subscribe()))
         else {
-            return Told::Lines(Vec::new(), true);
+            return EngineResponse::Lines(Vec::new(), true);
         };
         let mut changed = self.changed.subscribe();
         loop {
@@ -514,7 +518,7 @@ impl Engine {
             let state = self.lock().containers.get(key).map(|container| container.shown.state.clone());
             let ended = !matches!(state.as_deref(), Some("running" | "restarting" | "created"));
             if lines.len() > from || ended || !wait {
-                return Told::Lines(lines.into_iter().skip(from).collect(), ended);
+                return EngineResponse::Lines(lines.into_iter().skip(from).collect(), ended);
             }
             tokio::select! {
                 _ = grown.changed() => {}

@@ -3,30 +3,30 @@
 
 use serde_json::{Value, json};
 
-use super::Fail;
-use super::engine::{Ask, Shown, Told};
+use super::DockerError;
+use super::engine::{EngineRequest, EngineResponse, Shown};
 use crate::tools::out;
-use crate::tools::wire::{self, Line};
+use crate::tools::protocol::{self, Client};
 
 /// The only format in which a container is shown.
 pub const FORMAT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 
-fn ask(line: &mut Line, question: Ask) -> Result<Told, Fail> {
-    match line.ask(&wire::Ask::Engine(Box::new(question)))? {
-        wire::Told::Engine(told) => Ok(*told),
-        other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+fn ask(client: &mut Client, question: EngineRequest) -> Result<EngineResponse, DockerError> {
+    match client.ask(&protocol::Request::Engine(Box::new(question)))? {
+        protocol::Response::Engine(told) => Ok(*told),
+        other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
     }
 }
 
-/// What is printed where nothing has the name: an empty line on stdout, and why on stderr.
-fn missing(why: String) -> Result<(), Fail> {
+/// What is printed where nothing has the name: an empty client on stdout, and why on stderr.
+fn missing(why: String) -> Result<(), DockerError> {
     out("\n");
-    Err(Fail::Said(why))
+    Err(DockerError::Said(why))
 }
 
 /// `inspect --type container --format FORMAT NAME`
-pub fn container(line: &mut Line, name: &str) -> Result<(), Fail> {
-    let Told::Found(Some((project, shown))) = ask(line, Ask::Find(name.to_owned()))? else {
+pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
+    let EngineResponse::Found(Some((project, shown))) = ask(client, EngineRequest::Find(name.to_owned()))? else {
         return missing(format!("Error response from daemon: No such container: {name}"));
     };
     // The first word of the command is the path of the program, which is not an argument.
@@ -37,9 +37,9 @@ pub fn container(line: &mut Line, name: &str) -> Result<(), Fail> {
 }
 
 /// `volume inspect --format {{.Name}} NAME`
-pub fn volume(line: &mut Line, name: &str) -> Result<(), Fail> {
-    match ask(line, Ask::Volumes)? {
-        Told::Names(known) if known.iter().any(|known| known == name) => {
+pub fn volume(client: &mut Client, name: &str) -> Result<(), DockerError> {
+    match ask(client, EngineRequest::Volumes)? {
+        EngineResponse::Names(known) if known.iter().any(|known| known == name) => {
             out(&format!("{name}\n"));
             Ok(())
         }

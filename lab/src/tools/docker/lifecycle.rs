@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::compose::{Project, Service};
-use super::engine::{Ask, Shown, Told};
-use super::{Compose, Fail};
+use super::engine::{EngineRequest, EngineResponse, Shown};
+use super::{Compose, DockerError};
 use crate::tools::err;
 
 fn say(what: &str, name: &str, verb: &str) {
@@ -35,15 +35,20 @@ fn levels(project: &Project) -> Vec<Vec<&Service>> {
 }
 
 impl Compose {
-    fn on(&mut self, project: &Project, service: &str, make: fn(String, String) -> Ask) -> Result<Told, Fail> {
+    fn on(
+        &mut self,
+        project: &Project,
+        service: &str,
+        make: fn(String, String) -> EngineRequest,
+    ) -> Result<EngineResponse, DockerError> {
         self.ask(make(project.name.clone(), service.to_owned()))
     }
 
-    pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
+    pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
         let force = match args {
             [] => false,
             ["--force-recreate"] => true,
-            _ => return Err(Fail::Unknown),
+            _ => return Err(DockerError::Unknown),
         };
         self.resources(project)?;
         let before = self.containers(project)?;
@@ -59,7 +64,7 @@ impl Compose {
     }
 
     /// Volumes and the network; the recorded program says everything twice.
-    fn resources(&mut self, project: &Project) -> Result<(), Fail> {
+    fn resources(&mut self, project: &Project) -> Result<(), DockerError> {
         let mounted = project.services.values().flat_map(|service| &service.volumes);
         let used: BTreeSet<&String> = mounted.map(|(name, _)| name).collect();
         let volumes = project.volumes.iter().filter(|name| used.contains(name));
@@ -68,7 +73,7 @@ impl Compose {
             .map(|name| ("Volume", format!("{}_{name}", project.name)))
             .chain([("Network", format!("{}_default", project.name))])
         {
-            if matches!(self.ask(Ask::Make(format!("{kind} {name}")))?, Told::Changed(true)) {
+            if matches!(self.ask(EngineRequest::Make(format!("{kind} {name}")))?, EngineResponse::Changed(true)) {
                 made.push((kind, name));
             }
         }
@@ -88,11 +93,11 @@ impl Compose {
         before: &[Shown],
         force: bool,
         fresh: &mut BTreeSet<String>,
-    ) -> Result<(), Fail> {
+    ) -> Result<(), DockerError> {
         let mut done: Vec<(&Service, &str)> = Vec::new();
         for service in level {
             let old = before.iter().find(|shown| shown.service.name == service.name);
-            // A container whose network's owner is made anew must follow it.
+            // A container whose network's owner is recreated must follow it.
             let follows = service.network_of.as_ref().is_some_and(|name| fresh.contains(name));
             let (begin, end) = match old {
                 None => ("Creating", "Created"),
@@ -106,16 +111,17 @@ impl Compose {
             };
             say("Container", &service.container, begin);
             let file = project.file.display().to_string();
-            let ask = Ask::Create { project: project.name.clone(), service: Box::new((*service).clone()), file };
+            let ask =
+                EngineRequest::Create { project: project.name.clone(), service: Box::new((*service).clone()), file };
             self.ask(ask).inspect_err(|why| {
-                if let Fail::Said(text) = why {
+                if let DockerError::Said(text) = why {
                     err(&format!(" service:{}:1 {text} \n", service.name));
                 }
             })?;
             fresh.insert(service.name.clone());
             done.push((service, end));
         }
-        // What is made anew ends in the other order than it began.
+        // What is recreated ends in the other order than it began.
         if done.iter().any(|(_, end)| *end == "Recreated") {
             done.reverse();
         }
@@ -131,7 +137,7 @@ impl Compose {
         level: &[&Service],
         before: &[Shown],
         fresh: &BTreeSet<String>,
-    ) -> Result<(), Fail> {
+    ) -> Result<(), DockerError> {
         let stopped = |service: &Service| {
             let old = before.iter().find(|shown| shown.service.name == service.name);
             fresh.contains(&service.name) || old.is_none_or(|old| old.state != "running")
@@ -150,16 +156,17 @@ impl Compose {
         }
         for service in &to_start {
             for (_, other) in waits.iter().filter(|(waiting, _)| waiting.name == service.name) {
-                let told = self.on(project, &other.name, |project, service| Ask::Healthy { project, service })?;
-                if !matches!(told, Told::Health(true)) {
+                let told =
+                    self.on(project, &other.name, |project, service| EngineRequest::Healthy { project, service })?;
+                if !matches!(told, EngineResponse::Health(true)) {
                     say("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
-                    return Err(Fail::Said(text));
+                    return Err(DockerError::Said(text));
                 }
                 say("Container", &other.container, "Healthy");
             }
             say("Container", &service.container, "Starting");
-            self.on(project, &service.name, |project, service| Ask::Start { project, service })?;
+            self.on(project, &service.name, |project, service| EngineRequest::Start { project, service })?;
         }
         for service in &to_start {
             say("Container", &service.container, "Started");
@@ -167,7 +174,7 @@ impl Compose {
         Ok(())
     }
 
-    pub(super) fn down(&mut self, project: &Project) -> Result<(), Fail> {
+    pub(super) fn down(&mut self, project: &Project) -> Result<(), DockerError> {
         let found = self.containers(project)?;
         for level in levels(project).into_iter().rev() {
             let mut there: Vec<&Service> = level
@@ -179,11 +186,11 @@ impl Compose {
                 say("Container", &service.container, "Stopping");
             }
             for service in there {
-                self.on(project, &service.name, |project, service| Ask::Stop { project, service })?;
+                self.on(project, &service.name, |project, service| EngineRequest::Stop { project, service })?;
                 for verb in ["Stopped", "Removing"] {
                     say("Container", &service.container, verb);
                 }
-                self.on(project, &service.name, |project, service| Ask::Remove { project, service })?;
+                self.on(project, &service.name, |project, service| EngineRequest::Remove { project, service })?;
                 say("Container", &service.container, "Removed");
             }
         }
@@ -191,7 +198,10 @@ impl Compose {
         let network = format!("{}_default", project.name);
         if left.iter().any(|shown| shown.service.network_of.is_none()) {
             say("Network", &network, "Resource is still in use");
-        } else if matches!(self.ask(Ask::Unmake(format!("Network {network}")))?, Told::Changed(true)) {
+        } else if matches!(
+            self.ask(EngineRequest::Unmake(format!("Network {network}")))?,
+            EngineResponse::Changed(true)
+        ) {
             say("Network", &network, "Removing");
             say("Network", &network, "Removed");
         }

@@ -8,13 +8,13 @@ mod lifecycle;
 mod show;
 pub mod tailnet;
 
-use super::wire::{self, Ask, Line, Start, Told};
+use super::protocol::{self, Client, Request, Response, Start};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
 use compose::Project;
-use engine::Shown;
+use engine::{EngineRequest, EngineResponse, Shown};
 
 /// Why a command failed.
-enum Fail {
+enum DockerError {
     /// What the program says on stderr, with its exit code 1.
     Said(String),
     /// A program in a container ended so; what it said has been said.
@@ -25,18 +25,18 @@ enum Fail {
     Lab(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Fail {
-    fn from(why: anyhow::Error) -> Fail {
-        Fail::Lab(why)
+impl From<anyhow::Error> for DockerError {
+    fn from(why: anyhow::Error) -> DockerError {
+        DockerError::Lab(why)
     }
 }
 
 /// What is said where the engine's socket is not (recorded).
-fn engine_down(socket: &str) -> Fail {
+fn engine_down(socket: &str) -> DockerError {
     let tried = format!(
         "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
     );
-    Fail::Said(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
+    DockerError::Said(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
 }
 
 /// The engine's socket if it is not there: by the lab's word, or because DOCKER_HOST names one that does not exist.
@@ -50,13 +50,13 @@ fn missing_socket(start: &Start) -> Option<String> {
 }
 
 /// Whether the engine can be asked.
-fn reachable(start: &Start) -> Result<(), Fail> {
+fn reachable(start: &Start) -> Result<(), DockerError> {
     if let Some(socket) = missing_socket(start) {
         return Err(engine_down(&socket));
     }
     match start.shows("docker-denied") {
         // docker/cli 29.2.1.
-        true => Err(Fail::Said(
+        true => Err(DockerError::Said(
             "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock".to_owned(),
         )),
         false => Ok(()),
@@ -70,37 +70,38 @@ const ENGINE_VERSION: &str = "20.10.24";
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
     match call(argv0, argv) {
         Ok(()) => 0,
-        Err(Fail::Said(text)) => {
+        Err(DockerError::Said(text)) => {
             err(&format!("{text}\n"));
             1
         }
-        Err(Fail::Ended(code)) => code,
-        Err(Fail::Unknown) => unknown_call("docker", argv),
-        Err(Fail::Lab(why)) => {
+        Err(DockerError::Ended(code)) => code,
+        Err(DockerError::Unknown) => unknown_call("docker", argv),
+        Err(DockerError::Lab(why)) => {
             err(&format!("lab: {why:#}\n"));
             UNKNOWN_CALL
         }
     }
 }
 
-fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
+fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let link = wire::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
-    let mut line = Line::open(&link)?;
-    let start = match line.ask(&Ask::Start { program: "docker".to_owned(), argv: argv.to_vec() })? {
-        Told::Started(start) => {
+    let link =
+        protocol::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
+    let mut client = Client::open(&link)?;
+    let start = match client.ask(&Request::Start { program: "docker".to_owned(), argv: argv.to_vec() })? {
+        Response::Started(start) => {
             super::busy(start.busy_ms);
             start
         }
-        other => return Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        other => return Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
     };
     if start.shows("docker-no-compose") && words.first() == Some(&"compose") {
-        return Err(Fail::Said(
+        return Err(DockerError::Said(
             "docker: unknown command: docker compose\n\nRun 'docker --help' for more information".to_owned(),
         ));
     }
     if let ["compose", ref rest @ ..] = words[..] {
-        return Compose { line, start }.run(rest);
+        return Compose { client, start }.run(rest);
     }
     reachable(&start)?;
     match words[..] {
@@ -108,9 +109,9 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), Fail> {
             out(&format!("{ENGINE_VERSION}\n"));
             Ok(())
         }
-        ["inspect", "--type", "container", "--format", inspect::FORMAT, name] => inspect::container(&mut line, name),
-        ["volume", "inspect", "--format", "{{.Name}}", name] => inspect::volume(&mut line, name),
-        _ => Err(Fail::Unknown),
+        ["inspect", "--type", "container", "--format", inspect::FORMAT, name] => inspect::container(&mut client, name),
+        ["volume", "inspect", "--format", "{{.Name}}", name] => inspect::volume(&mut client, name),
+        _ => Err(DockerError::Unknown),
     }
 }
 
@@ -159,12 +160,12 @@ fn warn(text: &str) {
 
 /// A call of `docker compose`.
 struct Compose {
-    line: Line,
+    client: Client,
     start: Start,
 }
 
 impl Compose {
-    fn run(&mut self, words: &[&str]) -> Result<(), Fail> {
+    fn run(&mut self, words: &[&str]) -> Result<(), DockerError> {
         let (flags, rest) = flags(words);
         // The recordings were made with a build that calls itself `dev`.
         let version = match self.start.release.old() {
@@ -176,7 +177,7 @@ impl Compose {
             ["version", "--format", "json"] => out(&format!("{{\"version\":{version:?}}}\n")),
             // What the advice of an old compose names.
             ["version", "--short"] => out(&format!("{}\n", version.trim_start_matches('v'))),
-            ["version", ..] => return Err(Fail::Unknown),
+            ["version", ..] => return Err(DockerError::Unknown),
             [command, args @ ..] => {
                 if flags.file.is_none() && flags.name.is_some() {
                     return self.command_by_name(flags.name.unwrap_or_default(), command, args);
@@ -186,29 +187,29 @@ impl Compose {
                     // Before 2.23.1 the schema of `configs` had no `content`.
                     let text =
                         format!("validating {file}: configs.omni-oidc Additional property content is not allowed");
-                    return Err(Fail::Said(text));
+                    return Err(DockerError::Said(text));
                 }
                 let read = compose::Read {
                     profiles: &flags.profiles,
                     name: flags.name.as_deref(),
                     env_file: flags.env_file.as_deref(),
                 };
-                let project = compose::load(&file, &read).map_err(Fail::Said)?;
+                let project = compose::load(&file, &read).map_err(DockerError::Said)?;
                 for warning in &project.warnings {
                     warn(warning);
                 }
                 return self.command(&project, command, args);
             }
-            [] => return Err(Fail::Unknown),
+            [] => return Err(DockerError::Unknown),
         }
         Ok(())
     }
 
     /// A command for a project of which only the name is given: compose then knows what the engine has, and needs neither
     /// file nor variables (docker compose 5.5.1, recorded).
-    fn command_by_name(&mut self, name: String, command: &str, args: &[&str]) -> Result<(), Fail> {
+    fn command_by_name(&mut self, name: String, command: &str, args: &[&str]) -> Result<(), DockerError> {
         if !["ps", "down", "logs", "exec"].contains(&command) {
-            return Err(Fail::Unknown);
+            return Err(DockerError::Unknown);
         }
         reachable(&self.start)?;
         let found = self.containers(&Project { name: name.clone(), ..Project::default() })?;
@@ -222,7 +223,7 @@ impl Compose {
         }
     }
 
-    fn command(&mut self, project: &Project, command: &str, args: &[&str]) -> Result<(), Fail> {
+    fn command(&mut self, project: &Project, command: &str, args: &[&str]) -> Result<(), DockerError> {
         if (command, args) == ("config", &["-q"]) {
             return Ok(());
         }
@@ -233,29 +234,29 @@ impl Compose {
             ("down", []) => self.down(project),
             ("logs", _) => self.logs(project, args),
             ("exec", ["-T", rest @ ..]) => self.exec(project, rest),
-            _ => Err(Fail::Unknown),
+            _ => Err(DockerError::Unknown),
         }
     }
 
-    fn ask(&mut self, ask: engine::Ask) -> Result<engine::Told, Fail> {
-        match self.line.ask(&Ask::Engine(Box::new(ask)))? {
-            Told::Engine(told) => match *told {
-                engine::Told::Failed(text) => Err(Fail::Said(format!("Error response from daemon: {text}"))),
+    fn ask(&mut self, ask: EngineRequest) -> Result<EngineResponse, DockerError> {
+        match self.client.ask(&Request::Engine(Box::new(ask)))? {
+            Response::Engine(told) => match *told {
+                EngineResponse::Failed(text) => Err(DockerError::Said(format!("Error response from daemon: {text}"))),
                 other => Ok(other),
             },
-            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+            other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
         }
     }
 
-    fn containers(&mut self, project: &Project) -> Result<Vec<Shown>, Fail> {
-        match self.ask(engine::Ask::List(project.name.clone()))? {
-            engine::Told::Containers(found) => Ok(found),
-            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    fn containers(&mut self, project: &Project) -> Result<Vec<Shown>, DockerError> {
+        match self.ask(EngineRequest::List(project.name.clone()))? {
+            EngineResponse::Containers(found) => Ok(found),
+            other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
         }
     }
 
     /// `ps --all --format json`
-    fn ps(&mut self, project: &Project) -> Result<(), Fail> {
+    fn ps(&mut self, project: &Project) -> Result<(), DockerError> {
         let now = crate::provider::log::now();
         let found = self.containers(project)?;
         out(&found.iter().map(|shown| show::json(project, shown, now)).collect::<String>());
@@ -263,44 +264,46 @@ impl Compose {
     }
 
     /// `exec -T SERVICE PROGRAM…`: its output and exit code are those of the program.
-    fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        let [service, words @ ..] = args else { return Err(Fail::Unknown) };
+    fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
+        let [service, words @ ..] = args else { return Err(DockerError::Unknown) };
         let runs = |shown: &Shown| shown.service.name == *service && shown.state == "running";
         if !self.containers(project)?.iter().any(runs) {
-            return Err(Fail::Said(format!("service {service:?} is not running")));
+            return Err(DockerError::Said(format!("service {service:?} is not running")));
         }
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        let ask = engine::Ask::Exec { project: project.name.clone(), service: (*service).to_owned(), words };
-        let engine::Told::Ran(Some(ran)) = self.ask(ask)? else { return Err(Fail::Unknown) };
+        let ask = EngineRequest::Exec { project: project.name.clone(), service: (*service).to_owned(), words };
+        let EngineResponse::Ran(Some(ran)) = self.ask(ask)? else { return Err(DockerError::Unknown) };
         out(&ran.out);
         err(&ran.err);
-        if ran.code == 0 { Ok(()) } else { Err(Fail::Ended(ran.code)) }
+        if ran.code == 0 { Ok(()) } else { Err(DockerError::Ended(ran.code)) }
     }
 
     /// `logs --no-log-prefix [--timestamps] [--tail=N] [--follow] SERVICE`
-    fn logs(&mut self, project: &Project, args: &[&str]) -> Result<(), Fail> {
-        let [flags @ .., service] = args else { return Err(Fail::Unknown) };
+    fn logs(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
+        let [flags @ .., service] = args else { return Err(DockerError::Unknown) };
         let (mut timestamps, mut follow, mut tail, mut bare) = (false, false, None, false);
         for flag in flags {
             match *flag {
                 "--no-log-prefix" => bare = true,
                 "--timestamps" => timestamps = true,
                 "--follow" => follow = true,
-                flag => tail = Some(flag.strip_prefix("--tail=").and_then(|n| n.parse().ok()).ok_or(Fail::Unknown)?),
+                flag => {
+                    tail = Some(flag.strip_prefix("--tail=").and_then(|n| n.parse().ok()).ok_or(DockerError::Unknown)?)
+                }
             }
         }
         // Compose knows what the file has; containers of other profiles count as well.
         let there = self.containers(project)?.iter().any(|shown| shown.service.name == *service);
         match there {
             false if project.by_name || project.services.contains_key(*service) => return Ok(()),
-            false => return Err(Fail::Said(format!("no such service: {service}"))),
-            true if !bare => return Err(Fail::Unknown),
+            false => return Err(DockerError::Said(format!("no such service: {service}"))),
+            true if !bare => return Err(DockerError::Unknown),
             true => {}
         }
         let (mut from, mut wait) = (0, false);
         loop {
-            let ask = engine::Ask::Logs { project: project.name.clone(), service: (*service).to_owned(), from, wait };
-            let engine::Told::Lines(lines, over) = self.ask(ask)? else { return Err(Fail::Unknown) };
+            let ask = EngineRequest::Logs { project: project.name.clone(), service: (*service).to_owned(), from, wait };
+            let EngineResponse::Lines(lines, over) = self.ask(ask)? else { return Err(DockerError::Unknown) };
             from += lines.len();
             let skip = tail.take().map_or(0, |tail| lines.len().saturating_sub(tail));
             lines[skip..].iter().for_each(|line| out(&show::log_line(line, timestamps)));

@@ -12,7 +12,7 @@ use crate::omni::resource::rfc3339;
 
 /// How a program in a container ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ran {
+pub struct ExecResult {
     /// Its exit code.
     pub code: i32,
     /// What it said.
@@ -27,14 +27,14 @@ const HEALTH: &str = "127.0.0.1:9002";
 const ADDRESS: [&str; 2] = ["100.101.102.103", "fd7a:115c:a1e0::6701:6667"];
 
 /// Runs a program in the container of a service; `None` if it is not simulated.
-pub fn run(service: &Service, words: &[String], faults: &Faults) -> Option<Ran> {
+pub fn run(service: &Service, words: &[String], faults: &Faults) -> Option<ExecResult> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (program, args) = words.split_first()?;
     if !service.image.contains("tailscale/tailscale") {
         // Omni's image and the provider's hold one program each. Compose prints this on stdout (5.5.1, recorded).
         let why = format!("exec: {program:?}: executable file not found in $PATH: unknown");
         let out = format!("OCI runtime exec failed: exec failed: unable to start container process: {why}\n");
-        return Some(Ran { code: 126, out, err: String::new() });
+        return Some(ExecResult { code: 126, out, err: String::new() });
     }
     let net = Tailnet { service, faults };
     match *program {
@@ -44,19 +44,19 @@ pub fn run(service: &Service, words: &[String], faults: &Faults) -> Option<Ran> 
             ["hosts", host] if *host == net.issuer_host() && !net.gone() => {
                 Some(said(format!("100.64.0.7      {host}  {host}\n")))
             }
-            ["hosts", _] => Some(Ran { code: 2, ..Ran::default() }),
+            ["hosts", _] => Some(ExecResult { code: 2, ..ExecResult::default() }),
             _ => None,
         },
         _ => None,
     }
 }
 
-fn said(out: String) -> Ran {
-    Ran { code: 0, out, err: String::new() }
+fn said(out: String) -> ExecResult {
+    ExecResult { code: 0, out, err: String::new() }
 }
 
-fn failed(text: &str) -> Ran {
-    Ran { code: 1, out: String::new(), err: format!("wget: {text}\n") }
+fn failed(text: &str) -> ExecResult {
+    ExecResult { code: 1, out: String::new(), err: format!("wget: {text}\n") }
 }
 
 struct Tailnet<'a> {
@@ -88,7 +88,7 @@ impl Tailnet<'_> {
     }
 
     /// `tailscale status --json` and `tailscale ip` (tailscale v1.102 cmd/tailscale/cli, ipn/ipnstate.Status).
-    fn tailscale(&self, args: &[&str]) -> Option<Ran> {
+    fn tailscale(&self, args: &[&str]) -> Option<ExecResult> {
         match args {
             ["status", flags @ ..]
                 if flags.contains(&"--json")
@@ -96,9 +96,11 @@ impl Tailnet<'_> {
             {
                 serde_json::to_string_pretty(&self.status()).ok().map(|text| said(text + "\n"))
             }
-            ["status"] if self.gone() => Some(Ran { code: 1, out: "Logged out.\n".to_owned(), err: String::new() }),
+            ["status"] if self.gone() => {
+                Some(ExecResult { code: 1, out: "Logged out.\n".to_owned(), err: String::new() })
+            }
             ["ip", "-4"] => match self.gone() {
-                true => Some(Ran {
+                true => Some(ExecResult {
                     code: 1,
                     out: String::new(),
                     err: "no current Tailscale IPs; state: NeedsLogin\n".to_owned(),
@@ -136,7 +138,7 @@ impl Tailnet<'_> {
     }
 
     /// busybox's wget (1.37, in Alpine 3.22): `-q`, `-T SECONDS`, `-O FILE`, one URL.
-    fn wget(&self, args: &[&str]) -> Option<Ran> {
+    fn wget(&self, args: &[&str]) -> Option<ExecResult> {
         let (mut url, mut show) = (None, false);
         let mut words = args.iter();
         while let Some(word) = words.next() {
@@ -164,7 +166,7 @@ impl Tailnet<'_> {
         })
     }
 
-    /// tsidp v0.0.12 (server/oidc-*.go, server/ui.go, server/clients.go): its documents for everybody, the rest only for
+    /// tsidp v0.0.12 (server/oidc-*.go, server/ui.go, server/clients.go): its documents for all, the rest only for
     /// those with a grant, which a tagged node has not.
     fn tsidp(&self, path: &str) -> Result<String, String> {
         if self.gone() || self.faults.has("tailnet-no-magicdns") {
@@ -204,7 +206,7 @@ fn discovery(issuer: &str) -> String {
         + "\n"
 }
 
-/// One RSA key of 2048 bits for RS256; nobody signs with it.
+/// One RSA key of 2048 bits for RS256; nothing is signed with it.
 fn jwks() -> String {
     let digests = (0u8..8).map(|part| ring::digest::digest(&ring::digest::SHA256, &[part]));
     let modulus: Vec<u8> = digests.flat_map(|digest| digest.as_ref().to_vec()).collect();
@@ -227,7 +229,7 @@ mod tests {
         }
     }
 
-    fn ran(line: &str, faults: &[&str]) -> Option<Ran> {
+    fn ran(line: &str, faults: &[&str]) -> Option<ExecResult> {
         let faults = Faults::parse(&faults.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         run(&sidecar(), &line.split(' ').map(str::to_owned).collect::<Vec<_>>(), &faults)
     }

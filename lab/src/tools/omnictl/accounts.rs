@@ -1,11 +1,11 @@
 //! `omnictl infraprovider` and `omnictl serviceaccount` (client/pkg/omnictl/infraprovider.go, serviceaccount.go).
 
 use super::args;
-use super::client::{Client, Fail};
+use super::client::{Connection, OmnictlError};
 use super::get::tear_down_and_destroy;
 use super::table::align;
-use crate::omni::access::PublicKey;
-use crate::omni::api::{Answer, Call};
+use crate::omni::accounts::PublicKey;
+use crate::omni::api::{OmniAnswer, OmniCall};
 use crate::omni::keys::{self, NewKey, PROVIDER_PREFIX};
 use crate::omni::kinds;
 use crate::omni::names::*;
@@ -13,12 +13,12 @@ use crate::omni::resource::{Key, Resource, rfc3339};
 use crate::tools::{err, out};
 
 /// Runs `infraprovider`.
-pub fn provider(client: &mut Client, call: &args::Provider) -> Result<(), Fail> {
+pub fn provider(client: &mut Connection, call: &args::ProviderCommand) -> Result<(), OmnictlError> {
     match call {
-        args::Provider::Create { id } => create_provider(client, id),
-        args::Provider::Renewkey { id } => renew(client, &format!("{PROVIDER_PREFIX}{id}"), true),
-        args::Provider::List => list_providers(client),
-        args::Provider::Delete { id } => {
+        args::ProviderCommand::Create { id } => create_provider(client, id),
+        args::ProviderCommand::Renewkey { id } => renew(client, &format!("{PROVIDER_PREFIX}{id}"), true),
+        args::ProviderCommand::List => list_providers(client),
+        args::ProviderCommand::Delete { id } => {
             let gone = tear_down_and_destroy(client, &Key::new(INFRA_PROVIDER, INFRA, id));
             gone.map_err(|why| why.wrap("failed to delete infra provider"))?;
             out(&format!("deleted infra provider: {id}\n"));
@@ -28,13 +28,15 @@ pub fn provider(client: &mut Client, call: &args::Provider) -> Result<(), Fail> 
 }
 
 /// Runs `serviceaccount`.
-pub fn service_account(client: &mut Client, call: &args::Account) -> Result<(), Fail> {
+pub fn service_account(client: &mut Connection, call: &args::AccountCommand) -> Result<(), OmnictlError> {
     match call {
-        args::Account::Create { name, role, use_user_role } => create_account(client, name, role, *use_user_role),
-        args::Account::Renew { name } => renew(client, name, false),
-        args::Account::List => list_accounts(client),
-        args::Account::Destroy { name } => {
-            let gone = client.call(Call::DestroyServiceAccount(name.clone()));
+        args::AccountCommand::Create { name, role, use_user_role } => {
+            create_account(client, name, role, *use_user_role)
+        }
+        args::AccountCommand::Renew { name } => renew(client, name, false),
+        args::AccountCommand::List => list_accounts(client),
+        args::AccountCommand::Destroy { name } => {
+            let gone = client.call(OmniCall::DestroyServiceAccount(name.clone()));
             gone.map_err(|why| why.wrap("failed to destroy service account"))?;
             out(&format!("destroyed service account: {name}\n"));
             Ok(())
@@ -43,22 +45,22 @@ pub fn service_account(client: &mut Client, call: &args::Account) -> Result<(), 
 }
 
 /// A key that is valid for a year.
-fn key(name: &str) -> Result<(NewKey, PublicKey), Fail> {
+fn key(name: &str) -> Result<(NewKey, PublicKey), OmnictlError> {
     let now = crate::omni::wall_now();
     let key = keys::generate(name, now, keys::YEAR)?;
     let public = PublicKey { id: key.fingerprint.clone(), created: now, expires: key.expires };
     Ok((key, public))
 }
 
-fn create_provider(client: &mut Client, name: &str) -> Result<(), Fail> {
+fn create_provider(client: &mut Connection, name: &str) -> Result<(), OmnictlError> {
     let spec = kinds::by_type(client.release, INFRA_PROVIDER).map(|kind| kind.complete(&serde_json::json!({})));
     let now = crate::omni::wall_now();
     // The provider first, the key after: what fails in between leaves it behind.
-    client.call(Call::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
+    client.call(OmniCall::Create(Resource::new(INFRA_PROVIDER, INFRA, name, spec.unwrap_or_default(), now)))?;
     let account = format!("{PROVIDER_PREFIX}{name}");
     let (key, public) = key(&account)?;
     let role = "InfraProvider".to_owned();
-    client.call(Call::CreateServiceAccount { name: account.clone(), role, use_user_role: false, key: public })?;
+    client.call(OmniCall::CreateServiceAccount { name: account.clone(), role, use_user_role: false, key: public })?;
     out(&format!(
         "Your infra provider {name:?} is ready to use\nCreated infra provider service account {account:?} with public key ID \
          {:?}\n\nSet the following environment variables to use the service account:\nOMNI_ENDPOINT={}\n\
@@ -69,9 +71,9 @@ fn create_provider(client: &mut Client, name: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-fn renew(client: &mut Client, name: &str, provider: bool) -> Result<(), Fail> {
+fn renew(client: &mut Connection, name: &str, provider: bool) -> Result<(), OmnictlError> {
     let (key, public) = key(name)?;
-    client.call(Call::RenewServiceAccount { name: name.to_owned(), key: public })?;
+    client.call(OmniCall::RenewServiceAccount { name: name.to_owned(), key: public })?;
     let told = format!(
         "Renewed service account {name:?} by adding a public key with ID {:?}\n\nSet the following environment variables to \
          use the service account:\n",
@@ -82,17 +84,17 @@ fn renew(client: &mut Client, name: &str, provider: bool) -> Result<(), Fail> {
 }
 
 /// Prints the variables; the prose goes to stderr since 1.8, for service accounts only.
-fn credentials(client: &Client, key: &NewKey, told: &str, all_on_stdout: bool) {
+fn credentials(client: &Connection, key: &NewKey, told: &str, all_on_stdout: bool) {
     let say = |text: &str| if all_on_stdout || client.release.old() { out(text) } else { err(text) };
     say(told);
     out(&format!("OMNI_ENDPOINT={}\nOMNI_SERVICE_ACCOUNT_KEY={}\n", client.endpoint, key.encoded));
     say("\nNote: Store the service account key securely, it will not be displayed again\n");
 }
 
-fn create_account(client: &mut Client, name: &str, role: &str, use_user_role: bool) -> Result<(), Fail> {
+fn create_account(client: &mut Connection, name: &str, role: &str, use_user_role: bool) -> Result<(), OmnictlError> {
     let (key, public) = key(name)?;
     let role = role.to_owned();
-    client.call(Call::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
+    client.call(OmniCall::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
     let told = format!(
         "Created service account {name:?} with public key ID {:?}\n\nSet the following environment variables to use the \
          service account:\n",
@@ -102,7 +104,7 @@ fn create_account(client: &mut Client, name: &str, role: &str, use_user_role: bo
     Ok(())
 }
 
-fn list_providers(client: &mut Client) -> Result<(), Fail> {
+fn list_providers(client: &mut Connection) -> Result<(), OmnictlError> {
     let mut rows = vec![["ID", "NAME", "DESCRIPTION", "CONNECTED", "ERROR"].map(str::to_owned).to_vec()];
     for found in client.list(INFRA_PROVIDER_COMBINED, EPHEMERAL, Vec::new())? {
         let text = |field: &str| found.spec[field].as_str().unwrap_or_default().to_owned();
@@ -115,10 +117,10 @@ fn list_providers(client: &mut Client) -> Result<(), Fail> {
     Ok(())
 }
 
-fn list_accounts(client: &mut Client) -> Result<(), Fail> {
-    let found = match client.call(Call::ListServiceAccounts)? {
-        Answer::Accounts(found) => found,
-        other => return Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+fn list_accounts(client: &mut Connection) -> Result<(), OmnictlError> {
+    let found = match client.call(OmniCall::ListServiceAccounts)? {
+        OmniAnswer::Accounts(found) => found,
+        other => return Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
     };
     let old = client.release.old();
     let titles: &[&str] = match old {

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::client::{Client, Fail};
+use super::client::{Connection, OmnictlError};
 use super::decode::{Decoder, head};
-use super::yamltext::{self, Document, Kind, Node};
+use super::yamltext::{self, Document, YamlKind, YamlNode};
 use crate::go_errors::go_io;
-use crate::omni::api::Call;
-use crate::omni::kinds::{self, Release};
+use crate::omni::api::OmniCall;
+use crate::omni::kinds::{self, OmniRelease};
 use crate::omni::resource::{Resource, ZERO_TIME, parse_rfc3339};
 use crate::tools::err;
 
 /// Runs it.
-pub fn run(client: &mut Client, path: &str) -> Result<(), Fail> {
+pub fn run(client: &mut Connection, path: &str) -> Result<(), OmnictlError> {
     if client.release.old() {
         // One file, no directories.
         let text = std::fs::read_to_string(path);
@@ -67,12 +67,12 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 /// The resources that a file holds, as `omnictl apply` reads them.
-pub fn resources_of_file(release: Release, file: &str) -> Result<Vec<Resource>, String> {
+pub fn resources_of_file(release: OmniRelease, file: &str) -> Result<Vec<Resource>, String> {
     let text = std::fs::read_to_string(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
     yamltext::read(release, &text)?.iter().map(|document| resource(release, document)).collect()
 }
 
-fn apply(client: &mut Client, text: &str) -> Result<(), Fail> {
+fn apply(client: &mut Connection, text: &str) -> Result<(), OmnictlError> {
     let documents = yamltext::read(client.release, text)?;
     let mut resources = Vec::new();
     for document in &documents {
@@ -103,30 +103,30 @@ fn apply(client: &mut Client, text: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-fn create(client: &mut Client, new: Resource) -> Result<(), Fail> {
-    client.call(Call::Create(new)).map(|_| ())
+fn create(client: &mut Connection, new: Resource) -> Result<(), OmnictlError> {
+    client.call(OmniCall::Create(new)).map(|_| ())
 }
 
-fn update(client: &mut Client, old: &Resource, mut new: Resource) -> Result<(), Fail> {
+fn update(client: &mut Connection, old: &Resource, mut new: Resource) -> Result<(), OmnictlError> {
     new.md.version = old.md.version;
     let what = format!("failed to update resource '{}' '{}'", new.md.id, new.md.typ);
-    let updated = client.call(Call::Update(new)).map(|_| ());
+    let updated = client.call(OmniCall::Update(new)).map(|_| ());
     // 1.4.9 says it twice.
     if client.release.old() { updated.map_err(|why| why.wrap(&what)) } else { updated }
 }
 
 /// A resource from a document with exactly `metadata` and `spec`.
-fn resource(release: Release, document: &Document) -> Result<Resource, String> {
+fn resource(release: OmniRelease, document: &Document) -> Result<Resource, String> {
     let root = &document.root;
     let outer = |text: String| head(release, &[format!("line {}: {text}", root.line)]);
-    let Kind::Map(pairs) = &root.kind else {
+    let YamlKind::Map(pairs) = &root.kind else {
         return Err(outer(format!("expected mapping node, got {}", root.kind_number())));
     };
     if pairs.len() != 2 {
         return Err(outer(format!("expected 4 elements node, got {}", pairs.len() * 2)));
     }
     for (key, value) in pairs {
-        if !matches!(value.kind, Kind::Map(_)) {
+        if !matches!(value.kind, YamlKind::Map(_)) {
             return Err(outer(format!("expected mapping node, got {}", value.kind_number())));
         }
         let name = key.text().unwrap_or_default();
@@ -144,7 +144,7 @@ fn resource(release: Release, document: &Document) -> Result<Resource, String> {
         let text = "failed to create resource: no resource is registered for the resource type";
         outer(format!("{text} {}", made.md.typ))
     })?;
-    let line = |node: &Node| node.line;
+    let line = |node: &YamlNode| node.line;
     let mut decoder = Decoder::new(release, &line);
     let value = match kind.fields() {
         Some(fields) => decoder.spec(spec, fields, "specs.Message"),
@@ -155,9 +155,9 @@ fn resource(release: Release, document: &Document) -> Result<Resource, String> {
     Ok(made)
 }
 
-fn read_metadata(node: &Node) -> Result<Resource, String> {
+fn read_metadata(node: &YamlNode) -> Result<Resource, String> {
     let mut made = Resource::new("", "", "", serde_json::Value::Null, ZERO_TIME);
-    let Kind::Map(pairs) = &node.kind else { return Ok(made) };
+    let YamlKind::Map(pairs) = &node.kind else { return Ok(made) };
     for (key, value) in pairs {
         let place = format!("{}:{}", value.line, value.column);
         let scalar = || {
@@ -165,10 +165,10 @@ fn read_metadata(node: &Node) -> Result<Resource, String> {
             text.ok_or_else(|| format!("{place} expected scalar node, got {}", value.kind_number()))
         };
         let pairs = || -> Result<Vec<(String, String)>, String> {
-            let Kind::Map(pairs) = &value.kind else {
+            let YamlKind::Map(pairs) = &value.kind else {
                 return Err(format!("{place} expected mapping node, got {}", value.kind_number()));
             };
-            let text = |node: &Node| node.text().unwrap_or_default().to_owned();
+            let text = |node: &YamlNode| node.text().unwrap_or_default().to_owned();
             Ok(pairs
                 .iter()
                 .map(|(key, value)| (text(key), if value.is_null() { String::new() } else { text(value) }))

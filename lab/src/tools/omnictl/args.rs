@@ -15,12 +15,12 @@ pub struct Omnictl {
     pub insecure_skip_tls_verify: bool,
     /// What to do.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<OmnictlCommand>,
 }
 
 /// What omnictl is asked to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum OmnictlCommand {
     /// Create or update the resources of a file or of a directory of files.
     Apply {
         /// The file or directory.
@@ -41,15 +41,15 @@ pub enum Command {
     },
     /// Clusters and their templates.
     #[command(subcommand, alias = "c")]
-    Cluster(Cluster),
+    Cluster(ClusterCommand),
     /// Write a kubeconfig.
     Kubeconfig(Kubeconfig),
     /// Infrastructure providers.
     #[command(subcommand, alias = "ip")]
-    Infraprovider(Provider),
+    Infraprovider(ProviderCommand),
     /// Service accounts.
     #[command(subcommand, alias = "sa")]
-    Serviceaccount(Account),
+    Serviceaccount(AccountCommand),
 }
 
 /// `omnictl get`
@@ -81,7 +81,7 @@ pub enum Output {
 
 /// `omnictl cluster`
 #[derive(Debug, Subcommand)]
-pub enum Cluster {
+pub enum ClusterCommand {
     /// Delete a cluster, and wait until it is gone.
     Delete {
         /// Which one.
@@ -95,12 +95,12 @@ pub enum Cluster {
     },
     /// Cluster templates.
     #[command(subcommand, alias = "t")]
-    Template(Template),
+    Template(TemplateCommand),
 }
 
 /// `omnictl cluster template`
 #[derive(Debug, Subcommand)]
-pub enum Template {
+pub enum TemplateCommand {
     /// Check a template without asking Omni.
     Validate {
         /// The file.
@@ -142,7 +142,7 @@ pub struct Kubeconfig {
 
 /// `omnictl infraprovider`
 #[derive(Debug, Subcommand)]
-pub enum Provider {
+pub enum ProviderCommand {
     /// Create a provider and its key.
     #[command(alias = "c")]
     Create {
@@ -168,7 +168,7 @@ pub enum Provider {
 
 /// `omnictl serviceaccount`
 #[derive(Debug, Subcommand)]
-pub enum Account {
+pub enum AccountCommand {
     /// Create an account and its key.
     #[command(alias = "c")]
     Create {
@@ -229,7 +229,8 @@ mod tests {
             ("sa create --use-user-role=false --role Operator -- automation", false),
             ("sa create -u=true x", true),
         ] {
-            let Some(Command::Serviceaccount(Account::Create { use_user_role, .. })) = parse(line).unwrap().command
+            let Some(OmnictlCommand::Serviceaccount(AccountCommand::Create { use_user_role, .. })) =
+                parse(line).unwrap().command
             else {
                 panic!("{line}: another command");
             };

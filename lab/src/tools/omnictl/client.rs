@@ -9,18 +9,18 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::go_errors::{self, Endpoint};
-use crate::omni::api::{Answer, Call};
+use crate::omni::api::{OmniAnswer, OmniCall};
 use crate::omni::keys;
-use crate::omni::kinds::{self, Kind, Release};
+use crate::omni::kinds::{self, OmniRelease, ResourceType};
 use crate::omni::names::{EPHEMERAL, SYS_VERSION};
 use crate::omni::query::Term;
 use crate::omni::resource::{Key, Resource};
 use crate::omni::status::{Code, Status};
-use crate::tools::wire::{Ask, Line, Start, Told};
+use crate::tools::protocol::{self, Request, Response, Start};
 
 /// Why a command failed.
 #[derive(Debug)]
-pub enum Fail {
+pub enum OmnictlError {
     /// What the server answered.
     Status(Status),
     /// What the program says after `Error: `.
@@ -29,63 +29,63 @@ pub enum Fail {
     Lab(anyhow::Error),
 }
 
-impl Fail {
+impl OmnictlError {
     /// The text after `Error: `.
     pub fn text(&self) -> String {
         match self {
-            Fail::Status(status) => status.to_string(),
-            Fail::Said(text) => text.clone(),
-            Fail::Lab(why) => format!("{why:#}"),
+            OmnictlError::Status(status) => status.to_string(),
+            OmnictlError::Said(text) => text.clone(),
+            OmnictlError::Lab(why) => format!("{why:#}"),
         }
     }
 
     /// The same with words before it, as fmt.Errorf wraps an error.
-    pub fn wrap(self, before: &str) -> Fail {
+    pub fn wrap(self, before: &str) -> OmnictlError {
         match self {
-            Fail::Lab(why) => Fail::Lab(why),
-            other => Fail::Said(format!("{before}: {}", other.text())),
+            OmnictlError::Lab(why) => OmnictlError::Lab(why),
+            other => OmnictlError::Said(format!("{before}: {}", other.text())),
         }
     }
 
     /// True if the server knows no such resource.
     pub fn not_found(&self) -> bool {
-        matches!(self, Fail::Status(status) if status.code == Code::NotFound)
+        matches!(self, OmnictlError::Status(status) if status.code == Code::NotFound)
     }
 }
 
-impl From<Status> for Fail {
-    fn from(status: Status) -> Fail {
-        Fail::Status(status)
+impl From<Status> for OmnictlError {
+    fn from(status: Status) -> OmnictlError {
+        OmnictlError::Status(status)
     }
 }
 
-impl From<String> for Fail {
-    fn from(text: String) -> Fail {
-        Fail::Said(text)
+impl From<String> for OmnictlError {
+    fn from(text: String) -> OmnictlError {
+        OmnictlError::Said(text)
     }
 }
 
-impl From<anyhow::Error> for Fail {
-    fn from(why: anyhow::Error) -> Fail {
-        Fail::Lab(why)
+impl From<anyhow::Error> for OmnictlError {
+    fn from(why: anyhow::Error) -> OmnictlError {
+        OmnictlError::Lab(why)
     }
 }
 
 /// A connection that the server has let in.
-pub struct Client {
-    line: Line,
+pub struct Connection {
+    client: protocol::Client,
     key: Option<String>,
     /// Which release this is.
-    pub release: Release,
+    pub release: OmniRelease,
     /// The endpoint as the program prints it.
     pub endpoint: String,
     /// Keys that this build does not know.
     pub drops: &'static [&'static str],
 }
 
-impl Client {
+impl Connection {
     /// Connects as every command does that needs the server.
-    pub fn connect(mut line: Line, start: &Start, insecure: bool) -> Result<Client, Fail> {
+    pub fn connect(mut client: protocol::Client, start: &Start, insecure: bool) -> Result<Connection, OmnictlError> {
         let env = |name: &str| std::env::var(name).ok();
         let key = env("SIDERO_SERVICE_ACCOUNT_KEY").or_else(|| env("OMNI_SERVICE_ACCOUNT_KEY"));
         if let Some(key) = &key {
@@ -99,8 +99,8 @@ impl Client {
         };
         let endpoint = Endpoint::parse(&url)?;
         if start.hang {
-            line.wait_for_end();
-            return Err(Fail::Lab(anyhow::anyhow!("the lab has ended")));
+            client.wait_for_end();
+            return Err(OmnictlError::Lab(anyhow::anyhow!("the lab has ended")));
         }
         dial(&endpoint, start, insecure)?;
         let endpoint = match url.strip_prefix("http://") {
@@ -108,40 +108,40 @@ impl Client {
             None => url,
         };
         let drops: &[&str] = if start.shows("omnictl-drops-keys") { &["kernelargs", "grpctunnel"] } else { &[] };
-        let mut client = Client { line, key, release: start.release, endpoint, drops };
+        let mut client = Connection { client, key, release: start.release, endpoint, drops };
         client.check_version()?;
         notices(start)?;
         Ok(client)
     }
 
-    fn check_version(&mut self) -> Result<(), Fail> {
+    fn check_version(&mut self) -> Result<(), OmnictlError> {
         let version = self.get(SYS_VERSION, EPHEMERAL, "current")?;
         let api = version.spec["backendapiversion"].as_u64().unwrap_or(0);
         if api != 2 {
             let text = format!("client API version mismatch: backend API version {api}, client API version 2");
-            return Err(Fail::Said(text));
+            return Err(OmnictlError::Said(text));
         }
         Ok(())
     }
 
     /// Makes a call.
-    pub fn call(&mut self, call: Call) -> Result<Answer, Fail> {
-        match self.line.ask(&Ask::Omni { key: self.key.clone(), call: Box::new(call) })? {
-            Told::Omni(answer) => Ok(answer?),
-            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    pub fn call(&mut self, call: OmniCall) -> Result<OmniAnswer, OmnictlError> {
+        match self.client.ask(&Request::Omni { key: self.key.clone(), call: Box::new(call) })? {
+            Response::Omni(answer) => Ok(answer?),
+            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
         }
     }
 
     /// One resource.
-    pub fn get(&mut self, typ: &str, namespace: &str, id: &str) -> Result<Resource, Fail> {
-        match self.call(Call::Get(Key::new(typ, namespace, id)))? {
-            Answer::One(found) => Ok(*found),
-            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    pub fn get(&mut self, typ: &str, namespace: &str, id: &str) -> Result<Resource, OmnictlError> {
+        match self.call(OmniCall::Get(Key::new(typ, namespace, id)))? {
+            OmniAnswer::One(found) => Ok(*found),
+            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
         }
     }
 
     /// One resource, `None` where there is none.
-    pub fn find(&mut self, key: &Key) -> Result<Option<Resource>, Fail> {
+    pub fn find(&mut self, key: &Key) -> Result<Option<Resource>, OmnictlError> {
         match self.get(&key.typ, &key.namespace, &key.id) {
             Ok(found) => Ok(Some(found)),
             Err(why) if why.not_found() => Ok(None),
@@ -150,37 +150,37 @@ impl Client {
     }
 
     /// All resources of a type that satisfy every term.
-    pub fn list(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<Vec<Resource>, Fail> {
-        match self.call(Call::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })? {
-            Answer::Many(found) => Ok(found),
-            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    pub fn list(&mut self, typ: &str, namespace: &str, terms: Vec<Term>) -> Result<Vec<Resource>, OmnictlError> {
+        match self.call(OmniCall::List { typ: typ.to_owned(), namespace: namespace.to_owned(), terms })? {
+            OmniAnswer::Many(found) => Ok(found),
+            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
         }
     }
 
     /// Waits for a change after the revision seen, at most so long; gives the revision now.
-    pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, Fail> {
-        match self.line.ask(&Ask::Change { after, within_ms })? {
-            Told::Revision(now) => Ok(now),
-            other => Err(Fail::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    pub fn change(&mut self, after: u64, within_ms: u64) -> Result<u64, OmnictlError> {
+        match self.client.ask(&Request::Change { after, within_ms })? {
+            Response::Revision(now) => Ok(now),
+            other => Err(OmnictlError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
         }
     }
 
     /// Finds the type that a name on the command line means.
-    pub fn resolve(&self, name: &str) -> Result<&'static Kind, Fail> {
+    pub fn resolve(&self, name: &str) -> Result<&'static ResourceType, OmnictlError> {
         let mut found = kinds::resolve(self.release, name);
         match found.len() {
-            0 => Err(Fail::Said(format!("resource {name:?} is not registered"))),
+            0 => Err(OmnictlError::Said(format!("resource {name:?} is not registered"))),
             1 => Ok(found.remove(0)),
             _ => {
                 let names: Vec<String> = found.iter().map(|kind| kind.typ.to_ascii_lowercase()).collect();
-                Err(Fail::Said(format!("resource type {name:?} is ambiguous: [{}]", names.join(" "))))
+                Err(OmnictlError::Said(format!("resource type {name:?} is ambiguous: [{}]", names.join(" "))))
             }
         }
     }
 }
 
 /// What comes before a command's own output (client.go checkVersion, checkNotifications).
-fn notices(start: &Start) -> Result<(), Fail> {
+fn notices(start: &Start) -> Result<(), OmnictlError> {
     let newer = start.shows("omnictl-newer-than-omni");
     if newer || start.shows("omnictl-version-differs") {
         let own = start.release.tag();
@@ -191,7 +191,7 @@ fn notices(start: &Start) -> Result<(), Fail> {
         crate::tools::err(&text);
     }
     match newer {
-        true => Err(Fail::Said(
+        true => Err(OmnictlError::Said(
             "failed to list notifications: rpc error: code = PermissionDenied desc = no access is permitted".to_owned(),
         )),
         false => Ok(()),
@@ -208,13 +208,13 @@ fn configured_url() -> Option<String> {
 }
 
 /// Opens the connection that the real program would open, and says what it would say.
-fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> {
+fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), OmnictlError> {
     if endpoint.host.is_empty() {
         let text =
             "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing address";
-        return Err(Fail::Said(text.to_owned()));
+        return Err(OmnictlError::Said(text.to_owned()));
     }
-    let fail = |cause: &str| Fail::Said(go_errors::grpc_error(endpoint, cause));
+    let fail = |cause: &str| OmnictlError::Said(go_errors::grpc_error(endpoint, cause));
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).map_err(|why| fail(&why.to_string()))?;
     let own = endpoint.port == start.omni_port;
     if own && start.omni_down {
@@ -225,7 +225,7 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> 
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"error reading server preface: http2: \
                     failed reading the frame payload: http2: frame too large, note that the frame header looked like an \
                     HTTP/1.1 header\"";
-        return Err(Fail::Said(text.to_owned()));
+        return Err(OmnictlError::Said(text.to_owned()));
     }
     if own && !insecure {
         // What the lab shows is known: its authority is in the trust store or it is not. The handshake would tell the same
@@ -240,14 +240,14 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Fail> 
         handshake(&endpoint.host, stream).map_err(|why| fail(&why))?;
     }
     if start.html {
-        return Err(Fail::Said(go_errors::not_grpc(200, "OK", "text/html; charset=utf-8")));
+        return Err(OmnictlError::Said(go_errors::not_grpc(200, "OK", "text/html; charset=utf-8")));
     }
     if !own {
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"transport: authentication handshake \
                     failed: credentials: cannot check peer: missing selected ALPN property. If you upgraded from a grpc-go \
                     version earlier than 1.67, your TLS connections may have stopped working due to ALPN enforcement. For \
                     more details, see: https://github.com/grpc/grpc-go/issues/434\"";
-        return Err(Fail::Said(text.to_owned()));
+        return Err(OmnictlError::Said(text.to_owned()));
     }
     Ok(())
 }

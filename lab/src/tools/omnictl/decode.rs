@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::yamltext::{Kind, Node};
-use crate::omni::kinds::{self, Field, Release};
+use super::yamltext::{YamlKind, YamlNode};
+use crate::omni::kinds::{self, Field, OmniRelease};
 
 /// A field of a template model.
 #[derive(Clone, Copy, Debug)]
@@ -47,15 +47,15 @@ pub struct Model {
 
 /// Collects errors while decoding.
 pub struct Decoder<'a> {
-    release: Release,
-    line: &'a dyn Fn(&Node) -> usize,
+    release: OmniRelease,
+    line: &'a dyn Fn(&YamlNode) -> usize,
     /// `line N: …`, in order.
     pub errors: Vec<String>,
 }
 
 impl<'a> Decoder<'a> {
     /// A decoder; `line` gives the line that a message names.
-    pub fn new(release: Release, line: &'a dyn Fn(&Node) -> usize) -> Decoder<'a> {
+    pub fn new(release: OmniRelease, line: &'a dyn Fn(&YamlNode) -> usize) -> Decoder<'a> {
         Decoder { release, line, errors: Vec::new() }
     }
 
@@ -64,18 +64,18 @@ impl<'a> Decoder<'a> {
         if self.errors.is_empty() { Ok(()) } else { Err(head(self.release, &self.errors)) }
     }
 
-    fn fail(&mut self, node: &Node, text: String) {
+    fn fail(&mut self, node: &YamlNode, text: String) {
         let line = (self.line)(node);
         self.errors.push(format!("line {line}: {text}"));
     }
 
-    fn misfit(&mut self, node: &Node, go_type: &str) -> Value {
+    fn misfit(&mut self, node: &YamlNode, go_type: &str) -> Value {
         let verb = if self.release.old() { "unmarshal" } else { "construct" };
         self.fail(node, format!("cannot {verb} {} into {go_type}", node.described()));
         Value::Null
     }
 
-    fn duplicates(&mut self, pairs: &[(Node, Node)]) {
+    fn duplicates(&mut self, pairs: &[(YamlNode, YamlNode)]) {
         for (at, (key, _)) in pairs.iter().enumerate() {
             if let Some((first, _)) = pairs[..at].iter().find(|(other, _)| other.text() == key.text()) {
                 let first = (self.line)(first);
@@ -88,11 +88,11 @@ impl<'a> Decoder<'a> {
     }
 
     /// A model; unknown keys are errors.
-    pub fn model(&mut self, node: &Node, model: &Model) -> Value {
+    pub fn model(&mut self, node: &YamlNode, model: &Model) -> Value {
         if node.is_null() {
             return Value::Null;
         }
-        let Kind::Map(pairs) = &node.kind else { return self.misfit(node, model.name) };
+        let YamlKind::Map(pairs) = &node.kind else { return self.misfit(node, model.name) };
         self.duplicates(pairs);
         let mut out = Map::new();
         for (key, value) in pairs {
@@ -106,7 +106,7 @@ impl<'a> Decoder<'a> {
         Value::Object(out)
     }
 
-    fn field(&mut self, node: &Node, typ: &Type) -> Value {
+    fn field(&mut self, node: &YamlNode, typ: &Type) -> Value {
         if node.is_null() {
             return Value::Null;
         }
@@ -121,7 +121,7 @@ impl<'a> Decoder<'a> {
             },
             Type::Strings => self.strings(node, "[]string"),
             Type::Pairs => match &node.kind {
-                Kind::Map(pairs) => {
+                YamlKind::Map(pairs) => {
                     self.duplicates(pairs);
                     let pairs = pairs.iter().map(|(key, value)| {
                         let value = value.text().map_or_else(|| self.misfit(value, "string"), Value::from);
@@ -149,13 +149,13 @@ impl<'a> Decoder<'a> {
             }
             Type::Model(model) => self.model(node, model),
             Type::Models(model) => match &node.kind {
-                Kind::Seq(items) => items.iter().map(|item| self.model(item, model)).collect(),
+                YamlKind::Seq(items) => items.iter().map(|item| self.model(item, model)).collect(),
                 _ => self.misfit(node, &format!("{}List", model.name)),
             },
         }
     }
 
-    fn boolean(&mut self, node: &Node) -> Value {
+    fn boolean(&mut self, node: &YamlNode) -> Value {
         match (node.text(), node.tag()) {
             (Some(text), "!!bool") => text.eq_ignore_ascii_case("true").into(),
             (Some("y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON"), "!!str") => true.into(),
@@ -164,7 +164,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn integer(&mut self, node: &Node, go_type: &str) -> Value {
+    fn integer(&mut self, node: &YamlNode, go_type: &str) -> Value {
         let number =
             node.text().filter(|_| matches!(node.tag(), "!!int" | "!!float")).and_then(|text| text.parse::<f64>().ok());
         let unsigned = go_type.starts_with("uint");
@@ -177,26 +177,27 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn strings(&mut self, node: &Node, go_type: &str) -> Value {
-        let Kind::Seq(items) = &node.kind else { return self.misfit(node, go_type) };
+    fn strings(&mut self, node: &YamlNode, go_type: &str) -> Value {
+        let YamlKind::Seq(items) = &node.kind else { return self.misfit(node, go_type) };
         items.iter().map(|item| item.text().map_or_else(|| self.misfit(item, "string"), Value::from)).collect()
     }
 
-    fn inline(&mut self, node: &Node) -> Value {
+    fn inline(&mut self, node: &YamlNode) -> Value {
         match &node.kind {
             // Texts and lists came with 1.8.
-            Kind::Scalar(..) | Kind::Seq(_) if self.release.old() && !node.is_null() => {
+            YamlKind::Scalar(..) | YamlKind::Seq(_) if self.release.old() && !node.is_null() => {
                 self.misfit(node, "map[string]interface {}")
             }
-            Kind::Scalar(text, _) if node.tag() == "!!str" => json!({"raw": text}),
-            Kind::Scalar(..) => {
+            YamlKind::Scalar(text, _) if node.tag() == "!!str" => json!({"raw": text}),
+            YamlKind::Scalar(..) => {
                 let text = format!("expected string, but got {}", node.tag());
                 self.fail(node, text);
                 Value::Null
             }
-            Kind::Map(_) => json!({"docs": [plain(node)]}),
-            Kind::Seq(items) => {
-                let misfits: Vec<&Node> = items.iter().filter(|item| !matches!(item.kind, Kind::Map(_))).collect();
+            YamlKind::Map(_) => json!({"docs": [plain(node)]}),
+            YamlKind::Seq(items) => {
+                let misfits: Vec<&YamlNode> =
+                    items.iter().filter(|item| !matches!(item.kind, YamlKind::Map(_))).collect();
                 for item in misfits {
                     self.misfit(item, "map[string]interface {}");
                 }
@@ -205,7 +206,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn size(&mut self, node: &Node) -> Value {
+    fn size(&mut self, node: &YamlNode) -> Value {
         let Some(text) = node.text() else { return self.misfit(node, "string") };
         match text {
             "unlimited" | "∞" | "infinity" | "Unlimited" => json!({"value": 0, "type": 1}),
@@ -224,8 +225,8 @@ impl<'a> Decoder<'a> {
     }
 
     /// A spec by the fields of its type; keys that the type does not have are dropped.
-    pub fn spec(&mut self, node: &Node, fields: &[Field], go_type: &str) -> Value {
-        let Kind::Map(pairs) = &node.kind else { return self.misfit(node, go_type) };
+    pub fn spec(&mut self, node: &YamlNode, fields: &[Field], go_type: &str) -> Value {
+        let YamlKind::Map(pairs) = &node.kind else { return self.misfit(node, go_type) };
         self.duplicates(pairs);
         let mut out = Map::new();
         for (key, value) in pairs {
@@ -237,28 +238,28 @@ impl<'a> Decoder<'a> {
         Value::Object(out)
     }
 
-    fn typed(&mut self, node: &Node, typ: &kinds::Node, name: &str) -> Value {
+    fn typed(&mut self, node: &YamlNode, typ: &kinds::FieldType, name: &str) -> Value {
         if node.is_null() {
             return kinds::zero(typ);
         }
         match typ {
-            kinds::Node::Str => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
-            kinds::Node::Bool => self.boolean(node),
-            kinds::Node::Int(go_type) => self.integer(node, go_type),
-            kinds::Node::Bytes => match &node.kind {
-                Kind::Seq(items) => items.iter().map(|item| self.integer(item, "uint8")).collect(),
+            kinds::FieldType::Str => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
+            kinds::FieldType::Bool => self.boolean(node),
+            kinds::FieldType::Int(go_type) => self.integer(node, go_type),
+            kinds::FieldType::Bytes => match &node.kind {
+                YamlKind::Seq(items) => items.iter().map(|item| self.integer(item, "uint8")).collect(),
                 _ => self.misfit(node, "[]uint8"),
             },
-            kinds::Node::List(of) => match (&node.kind, of.as_ref()) {
-                (Kind::Seq(items), of) => items.iter().map(|item| self.typed(item, of, name)).collect(),
-                (_, kinds::Node::Str) => self.misfit(node, "[]string"),
+            kinds::FieldType::List(of) => match (&node.kind, of.as_ref()) {
+                (YamlKind::Seq(items), of) => items.iter().map(|item| self.typed(item, of, name)).collect(),
+                (_, kinds::FieldType::Str) => self.misfit(node, "[]string"),
                 _ => self.misfit(node, &format!("[]*{}", message_name(name))),
             },
-            kinds::Node::Map(_) => match &node.kind {
-                Kind::Map(_) => plain(node),
+            kinds::FieldType::Map(_) => match &node.kind {
+                YamlKind::Map(_) => plain(node),
                 _ => self.misfit(node, "map[string]string"),
             },
-            kinds::Node::Msg(fields) => self.spec(node, fields, message_name(name)),
+            kinds::FieldType::Msg(fields) => self.spec(node, fields, message_name(name)),
         }
     }
 }
@@ -276,20 +277,20 @@ fn message_name(field: &str) -> &'static str {
 }
 
 /// The head line of Go's list of errors.
-pub fn head(release: Release, errors: &[String]) -> String {
+pub fn head(release: OmniRelease, errors: &[String]) -> String {
     let verb = if release.old() { "unmarshal" } else { "construct" };
     format!("yaml: {verb} errors:\n  {}", errors.join("\n  "))
 }
 
 /// A node as JSON, scalars typed as Go types them.
-pub fn plain(node: &Node) -> Value {
+pub fn plain(node: &YamlNode) -> Value {
     match &node.kind {
-        Kind::Seq(items) => items.iter().map(plain).collect(),
-        Kind::Map(pairs) => {
+        YamlKind::Seq(items) => items.iter().map(plain).collect(),
+        YamlKind::Map(pairs) => {
             let pairs = pairs.iter().map(|(key, value)| (key.text().unwrap_or_default().to_owned(), plain(value)));
             Value::Object(pairs.collect())
         }
-        Kind::Scalar(text, _) => match node.tag() {
+        YamlKind::Scalar(text, _) => match node.tag() {
             "!!null" => Value::Null,
             "!!bool" => text.eq_ignore_ascii_case("true").into(),
             "!!int" => text.parse::<i64>().map_or_else(|_| text.clone().into(), Value::from),

@@ -4,11 +4,11 @@
 use similar::{ChangeTag, TextDiff};
 
 use crate::omni::goyaml;
-use crate::omni::kinds::{self, Release};
+use crate::omni::kinds::{self, OmniRelease};
 use crate::omni::resource::Resource;
 
 /// What `RenderDiff` prints of a change: nothing if nothing changed.
-pub fn render(release: Release, old: Option<&Resource>, new: Option<&Resource>) -> String {
+pub fn render(release: OmniRelease, old: Option<&Resource>, new: Option<&Resource>) -> String {
     let yaml = |resource: Option<&Resource>| {
         resource
             .map(|resource| goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 2))
@@ -20,7 +20,7 @@ pub fn render(release: Release, old: Option<&Resource>, new: Option<&Resource>) 
 }
 
 /// A unified diff with three lines of context, without its head.
-fn unified(release: Release, old: &str, new: &str) -> String {
+fn unified(release: OmniRelease, old: &str, new: &str) -> String {
     let diff = TextDiff::from_lines(old, new);
     let range = |lines: std::ops::Range<usize>| match (lines.len(), release.old()) {
         (0, false) => format!("{},0", lines.start),
@@ -53,10 +53,10 @@ mod tests {
     fn lines_are_compared_with_context() {
         let old = "a\nb\nc\nd\ne\nf\ng\nh\n";
         let new = "a\nb\nX\nd\ne\nf\ng\nh\n";
-        assert_eq!(unified(Release::V1_9_3, old, new), "@@ -1,6 +1,6 @@\n a\n b\n-c\n+X\n d\n e\n f\n");
-        assert_eq!(unified(Release::V1_9_3, "", "x\ny\n"), "@@ -0,0 +1,2 @@\n+x\n+y\n");
-        assert_eq!(unified(Release::V1_9_3, "x\n", "y\n"), "@@ -1,1 +1,1 @@\n-x\n+y\n");
-        assert_eq!(unified(Release::V1_4_9, "x\ny\n", ""), "@@ -1,2 +1 @@\n-x\n-y\n");
-        assert_eq!(unified(Release::V1_9_3, old, old), "");
+        assert_eq!(unified(OmniRelease::V1_9_3, old, new), "@@ -1,6 +1,6 @@\n a\n b\n-c\n+X\n d\n e\n f\n");
+        assert_eq!(unified(OmniRelease::V1_9_3, "", "x\ny\n"), "@@ -0,0 +1,2 @@\n+x\n+y\n");
+        assert_eq!(unified(OmniRelease::V1_9_3, "x\n", "y\n"), "@@ -1,1 +1,1 @@\n-x\n+y\n");
+        assert_eq!(unified(OmniRelease::V1_4_9, "x\ny\n", ""), "@@ -1,2 +1 @@\n-x\n-y\n");
+        assert_eq!(unified(OmniRelease::V1_9_3, old, old), "");
     }
 }

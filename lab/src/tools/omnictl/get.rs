@@ -4,16 +4,16 @@ use serde::Serialize as _;
 use serde_json::Value;
 
 use super::args::{Get, Output};
-use super::client::{Client, Fail};
+use super::client::{Connection, OmnictlError};
 use super::table::align;
-use crate::omni::api::{Answer, Call};
-use crate::omni::kinds::Kind;
+use crate::omni::api::{OmniAnswer, OmniCall};
+use crate::omni::kinds::ResourceType;
 use crate::omni::query;
 use crate::omni::resource::{Key, Resource};
 use crate::tools::{err, out};
 
 /// Runs `get`.
-pub fn run(client: &mut Client, get: &Get) -> Result<(), Fail> {
+pub fn run(client: &mut Connection, get: &Get) -> Result<(), OmnictlError> {
     let kind = client.resolve(&get.kind)?;
     let namespace = get.namespace.as_ref().unwrap_or(&kind.namespace);
     let found = match &get.id {
@@ -42,7 +42,7 @@ fn json(resource: &Resource) -> String {
     text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"
 }
 
-fn table(kind: &Kind, found: &[Resource]) -> String {
+fn table(kind: &ResourceType, found: &[Resource]) -> String {
     let fixed = ["NAMESPACE", "TYPE", "ID", "VERSION"].map(str::to_owned);
     let header = fixed.into_iter().chain(kind.columns.iter().map(|(name, _)| name.to_uppercase())).collect();
     let row = |resource: &Resource| {
@@ -64,13 +64,13 @@ fn cell(spec: &Value, path: &str) -> String {
 }
 
 /// Runs `delete`: waits for finalizers, indefinitely if need be.
-pub fn delete(client: &mut Client, kind: &str, ids: &[String]) -> Result<(), Fail> {
+pub fn delete(client: &mut Connection, kind: &str, ids: &[String]) -> Result<(), OmnictlError> {
     let kind = client.resolve(kind)?;
     for id in ids {
         let key = Key::new(&kind.typ, &kind.namespace, id);
         if client.release.old() {
             // 1.4.9 prints both steps.
-            client.call(Call::Teardown(key.clone()))?;
+            client.call(OmniCall::Teardown(key.clone()))?;
             err(&format!("torn down {} {id}\n", kind.typ));
         }
         match tear_down_and_destroy(client, &key) {
@@ -84,8 +84,8 @@ pub fn delete(client: &mut Client, kind: &str, ids: &[String]) -> Result<(), Fai
 }
 
 /// Asks for deletion, waits until nothing holds the resource, and takes it away.
-pub fn tear_down_and_destroy(client: &mut Client, key: &Key) -> Result<(), Fail> {
-    let mut ready = matches!(client.call(Call::Teardown(key.clone()))?, Answer::Ready(true));
+pub fn tear_down_and_destroy(client: &mut Connection, key: &Key) -> Result<(), OmnictlError> {
+    let mut ready = matches!(client.call(OmniCall::Teardown(key.clone()))?, OmniAnswer::Ready(true));
     let mut revision = 0;
     while !ready {
         revision = client.change(revision, 60_000)?;
@@ -94,7 +94,7 @@ pub fn tear_down_and_destroy(client: &mut Client, key: &Key) -> Result<(), Fail>
             Some(found) => ready = found.md.finalizers.is_empty(),
         }
     }
-    match client.call(Call::Destroy(key.clone())) {
+    match client.call(OmniCall::Destroy(key.clone())) {
         Err(why) if why.not_found() => Ok(()),
         other => other.map(|_| ()),
     }

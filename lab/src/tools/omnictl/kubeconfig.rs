@@ -4,20 +4,20 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::args::Kubeconfig;
-use super::client::{Client, Fail};
+use super::client::{Connection, OmnictlError};
 use crate::go_errors::go_io;
 use crate::omni::names::{CLUSTER, DEFAULT};
 use crate::omni::resource::Key;
 
 /// Writes a kubeconfig with the token of a service account, with the mode of the real program, 0640.
-pub fn run(client: &mut Client, call: &Kubeconfig) -> Result<(), Fail> {
+pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlError> {
     let Kubeconfig { cluster, user, path, force, .. } = call;
     if !force && std::path::Path::new(path).exists() {
-        return Err(Fail::Said(format!("kubeconfig file already exists, use --force to overwrite: {path:?}")));
+        return Err(OmnictlError::Said(format!("kubeconfig file already exists, use --force to overwrite: {path:?}")));
     }
     let found = client.find(&Key::new(CLUSTER, DEFAULT, cluster));
     if found.map_err(|why| why.wrap(&format!("failed to check if cluster '{cluster}' exists")))?.is_none() {
-        return Err(Fail::Said(format!("cluster not found: {cluster:?}")));
+        return Err(OmnictlError::Said(format!("cluster not found: {cluster:?}")));
     }
     let context = format!("lab-{cluster}-{user}");
     let text = format!(

@@ -18,11 +18,11 @@ pub use apply::resources_of_file;
 pub use sync::resources_of_template;
 pub use table::align;
 
-use args::{Cluster, Command, Omnictl, Template};
+use args::{ClusterCommand, Omnictl, OmnictlCommand, TemplateCommand};
 use clap::Parser as _;
-use client::{Client, Fail};
+use client::{Connection, OmnictlError};
 
-use super::wire::{self, Ask, Line, Start, Told};
+use super::protocol::{self, Request, Response, Start};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
 
 /// Runs the stand-in; the value is its exit code.
@@ -31,10 +31,11 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
         Ok(call) if call.version || call.command.is_some() => call,
         _ => return unknown_call("omnictl", argv),
     };
-    let outcome = begin(argv0, argv).map_err(Fail::Lab).and_then(|(line, start)| execute(&call, line, &start));
+    let outcome =
+        begin(argv0, argv).map_err(OmnictlError::Lab).and_then(|(client, start)| execute(&call, client, &start));
     match outcome {
         Ok(()) => 0,
-        Err(Fail::Lab(why)) => {
+        Err(OmnictlError::Lab(why)) => {
             err(&format!("lab: {why:#}\n"));
             UNKNOWN_CALL
         }
@@ -45,42 +46,43 @@ pub fn run(argv0: &str, argv: &[String]) -> i32 {
     }
 }
 
-fn begin(argv0: &str, argv: &[String]) -> anyhow::Result<(Line, Start)> {
-    let link = wire::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
-    let mut line = Line::open(&link)?;
-    let asked = Ask::Start { program: "omnictl".to_owned(), argv: argv.to_vec() };
-    match line.ask(&asked)? {
-        Told::Started(start) => {
+fn begin(argv0: &str, argv: &[String]) -> anyhow::Result<(protocol::Client, Start)> {
+    let link =
+        protocol::find(argv0).ok_or_else(|| anyhow::anyhow!("this stand-in belongs to no lab that it can find"))?;
+    let mut client = protocol::Client::open(&link)?;
+    let asked = Request::Start { program: "omnictl".to_owned(), argv: argv.to_vec() };
+    match client.ask(&asked)? {
+        Response::Started(start) => {
             super::busy(start.busy_ms);
-            Ok((line, start))
+            Ok((client, start))
         }
         other => anyhow::bail!("unexpected answer of the lab: {other:?}"),
     }
 }
 
-fn execute(call: &Omnictl, line: Line, start: &Start) -> Result<(), Fail> {
+fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<(), OmnictlError> {
     let Some(command) = &call.command else {
         out(&format!("omnictl version {} (API Version: 2)\n", start.release.tag()));
         return Ok(());
     };
-    if let Command::Cluster(Cluster::Template(Template::Validate { file })) = command {
+    if let OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { file })) = command {
         return Ok(template::load_file(start.release, file)?.validate()?);
     }
-    let client = &mut Client::connect(line, start, call.insecure_skip_tls_verify)?;
+    let connection = &mut Connection::connect(client, start, call.insecure_skip_tls_verify)?;
     match command {
-        Command::Apply { file } => apply::run(client, file),
-        Command::Get(get) => get::run(client, get),
-        Command::Delete { kind, ids } => get::delete(client, kind, ids),
-        Command::Cluster(Cluster::Delete { name, dry_run, verbose }) => {
-            sync::delete_cluster(client, name, *dry_run, *verbose)
+        OmnictlCommand::Apply { file } => apply::run(connection, file),
+        OmnictlCommand::Get(get) => get::run(connection, get),
+        OmnictlCommand::Delete { kind, ids } => get::delete(connection, kind, ids),
+        OmnictlCommand::Cluster(ClusterCommand::Delete { name, dry_run, verbose }) => {
+            sync::delete_cluster(connection, name, *dry_run, *verbose)
         }
-        Command::Cluster(Cluster::Template(Template::Sync { file, dry_run, verbose })) => {
-            sync::sync(client, file, *dry_run, *verbose)
+        OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Sync { file, dry_run, verbose })) => {
+            sync::sync(connection, file, *dry_run, *verbose)
         }
         // Done without the server.
-        Command::Cluster(Cluster::Template(Template::Validate { .. })) => Ok(()),
-        Command::Kubeconfig(call) => kubeconfig::run(client, call),
-        Command::Infraprovider(call) => accounts::provider(client, call),
-        Command::Serviceaccount(call) => accounts::service_account(client, call),
+        OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { .. })) => Ok(()),
+        OmnictlCommand::Kubeconfig(call) => kubeconfig::run(connection, call),
+        OmnictlCommand::Infraprovider(call) => accounts::provider(connection, call),
+        OmnictlCommand::Serviceaccount(call) => accounts::service_account(connection, call),
     }
 }

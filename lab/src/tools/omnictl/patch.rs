@@ -5,9 +5,9 @@
 use serde_json::{Map, Value};
 
 use super::decode::plain;
-use super::yamltext::{self, Kind, Node};
+use super::yamltext::{self, YamlKind, YamlNode};
 use crate::omni::goyaml;
-use crate::omni::kinds::Release;
+use crate::omni::kinds::OmniRelease;
 use crate::omni::status::multierror;
 
 /// What Omni controls itself in a machine configuration.
@@ -59,12 +59,12 @@ const KINDS: &[&str] = &[
 ];
 
 /// Judges the text of a patch.
-pub fn check(release: Release, content: &str) -> Result<(), String> {
-    let documents = yamltext::read(Release::V1_9_3, content).map_err(|why| format!("decode error: {why}"))?;
+pub fn check(release: OmniRelease, content: &str) -> Result<(), String> {
+    let documents = yamltext::read(OmniRelease::V1_9_3, content).map_err(|why| format!("decode error: {why}"))?;
     let mut known: Vec<[String; 3]> = Vec::new();
     for document in documents.iter().filter(|document| !document.root.is_null()) {
         let root = &document.root;
-        let Kind::Map(pairs) = &root.kind else {
+        let YamlKind::Map(pairs) = &root.kind else {
             return Err(format!("expected a YAML document at line {}", root.line));
         };
         // Nothing to configure is no configuration; what deletes is taken out before the rest is read.
@@ -75,7 +75,7 @@ pub fn check(release: Release, content: &str) -> Result<(), String> {
             known.push([String::new(), "$patch".to_owned(), root.line.to_string()]);
             continue;
         }
-        let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+        let text = |key: &str| root.get(key).and_then(YamlNode::text).unwrap_or_default().to_owned();
         let kind = Some(text("kind")).filter(|kind| !kind.is_empty()).unwrap_or_else(|| "v1alpha1".to_owned());
         let id = [text("apiVersion"), kind, text("name")];
         let shown = id.join("/");
@@ -99,8 +99,8 @@ pub fn check(release: Release, content: &str) -> Result<(), String> {
 }
 
 /// One document: of which kind it is, and whether that kind has its keys.
-fn decode(release: Release, root: &Node) -> Result<(), String> {
-    let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default();
+fn decode(release: OmniRelease, root: &YamlNode) -> Result<(), String> {
+    let text = |key: &str| root.get(key).and_then(YamlNode::text).unwrap_or_default();
     let old = ["machine", "cluster", "debug", "persist"].iter().any(|key| root.get(key).is_some());
     let version = if old { "v1alpha1" } else { text("apiVersion") };
     match (version, text("kind")) {
@@ -119,12 +119,12 @@ fn decode(release: Release, root: &Node) -> Result<(), String> {
 }
 
 /// Keys that a mapping has twice, wherever it stands.
-fn twice(root: &Node, kind: &str) -> Result<(), String> {
+fn twice(root: &YamlNode, kind: &str) -> Result<(), String> {
     let mut errors = Vec::new();
     let mut left = vec![root];
     while let Some(node) = left.pop() {
         match &node.kind {
-            Kind::Map(pairs) => {
+            YamlKind::Map(pairs) => {
                 for (at, (key, _)) in pairs.iter().enumerate() {
                     if let Some((first, _)) = pairs[..at].iter().find(|(other, _)| other.text() == key.text()) {
                         let name = key.text().unwrap_or_default();
@@ -135,8 +135,8 @@ fn twice(root: &Node, kind: &str) -> Result<(), String> {
                 }
                 left.extend(pairs.iter().map(|(_, value)| value));
             }
-            Kind::Seq(items) => left.extend(items),
-            Kind::Scalar(..) => {}
+            YamlKind::Seq(items) => left.extend(items),
+            YamlKind::Scalar(..) => {}
         }
     }
     errors.sort();
@@ -208,22 +208,22 @@ mod tests {
             ),
             ("machine:\n  sysctls: {a: b}\n---\ncluster: {}", "duplicate document /v1alpha1/ is not allowed (line 4)"),
         ] {
-            assert_eq!(check(Release::V1_9_3, text).unwrap_err(), said, "{text}");
+            assert_eq!(check(OmniRelease::V1_9_3, text).unwrap_err(), said, "{text}");
         }
         for text in [
             "machine:\n  sysctls: {a: b}",
             "cluster:\n  $patch: delete",
             "apiVersion: v1alpha1\nkind: HostnameConfig\nauto: stable\n---\nmachine:\n  type: worker",
         ] {
-            assert_eq!(check(Release::V1_9_3, text), Ok(()), "{text}");
+            assert_eq!(check(OmniRelease::V1_9_3, text), Ok(()), "{text}");
         }
         for (text, said) in [
             ("foo: bar", "missing kind"),
             ("kind: HostnameConfig\nauto: stable", "\"HostnameConfig\" \"\": not registered"),
         ] {
-            assert_eq!(check(Release::V1_4_9, text).unwrap_err(), said, "{text}");
+            assert_eq!(check(OmniRelease::V1_4_9, text).unwrap_err(), said, "{text}");
         }
-        let refused = check(Release::V1_9_3, "machine:\n  type: worker").unwrap_err();
+        let refused = check(OmniRelease::V1_9_3, "machine:\n  type: worker").unwrap_err();
         assert!(refused.contains("overriding \"machine.type\" is not allowed in the config patch"), "{refused}");
     }
 }

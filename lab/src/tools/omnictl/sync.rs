@@ -1,10 +1,10 @@
 //! `omnictl cluster template sync` and `omnictl cluster delete` (client/pkg/template/template.go, operations/sync.go).
 
-use super::client::{Client, Fail};
+use super::client::{Connection, OmnictlError};
 use super::template::{self, Template};
 use super::{apply, diff};
-use crate::omni::api::Call;
-use crate::omni::kinds::Release;
+use crate::omni::api::OmniCall;
+use crate::omni::kinds::OmniRelease;
 use crate::omni::names::*;
 use crate::omni::query::Term;
 use crate::omni::resource::{Key, Resource};
@@ -18,7 +18,7 @@ fn rank(resource: &Resource) -> usize {
 }
 
 /// The resources that a template becomes, in the order in which a sync creates them.
-pub fn resources_of_template(release: Release, file: &str) -> Result<Vec<Resource>, String> {
+pub fn resources_of_template(release: OmniRelease, file: &str) -> Result<Vec<Resource>, String> {
     let template = template::load_file(release, file)?;
     template.validate()?;
     let mut resources = template.translate()?;
@@ -34,7 +34,7 @@ struct Changes {
 }
 
 /// What the server has of a cluster that belongs to its template.
-fn actual(client: &mut Client, cluster: &str, expected: &[Resource]) -> Result<Vec<Resource>, Fail> {
+fn actual(client: &mut Connection, cluster: &str, expected: &[Resource]) -> Result<Vec<Resource>, OmnictlError> {
     let mut out = Vec::new();
     out.extend(client.find(&Key::new(CLUSTER, DEFAULT, cluster))?);
     for typ in [MACHINE_SET, MACHINE_SET_NODE, CONFIG_PATCH, EXTENSIONS_CONFIGURATION] {
@@ -55,12 +55,12 @@ fn actual(client: &mut Client, cluster: &str, expected: &[Resource]) -> Result<V
 }
 
 /// A resource that the template no longer has.
-fn unexpected(found: Resource, cluster: &str, gone: &mut Vec<Resource>) -> Result<(), Fail> {
+fn unexpected(found: Resource, cluster: &str, gone: &mut Vec<Resource>) -> Result<(), OmnictlError> {
     let owner = found.label(L_CLUSTER).unwrap_or_default();
     if found.md.typ != CLUSTER && owner != cluster {
         let text =
             format!("resource {} belongs to cluster {owner:?}, but template is for cluster {cluster:?}", found.name());
-        return Err(Fail::Said(text));
+        return Err(OmnictlError::Said(text));
     }
     gone.push(found);
     Ok(())
@@ -88,7 +88,7 @@ fn phases(gone: Vec<Resource>) -> [Vec<Resource>; 2] {
     out
 }
 
-fn changes(client: &mut Client, template: &Template) -> Result<Changes, Fail> {
+fn changes(client: &mut Connection, template: &Template) -> Result<Changes, OmnictlError> {
     let cluster = template.cluster_name()?;
     let expected = template.translate()?;
     let mut changes = Changes::default();
@@ -118,7 +118,7 @@ fn changes(client: &mut Client, template: &Template) -> Result<Changes, Fail> {
     Ok(changes)
 }
 
-fn removal(client: &mut Client, cluster: &str) -> Result<Changes, Fail> {
+fn removal(client: &mut Connection, cluster: &str) -> Result<Changes, OmnictlError> {
     let mut changes = Changes::default();
     let mut gone = Vec::new();
     for found in actual(client, cluster, &[])? {
@@ -128,7 +128,7 @@ fn removal(client: &mut Client, cluster: &str) -> Result<Changes, Fail> {
     Ok(changes)
 }
 
-fn carry_out(client: &mut Client, changes: Changes, dry: bool, verbose: bool) -> Result<(), Fail> {
+fn carry_out(client: &mut Connection, changes: Changes, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
     let mark = if dry { " (dry run)" } else { "" };
     let release = client.release;
     for new in changes.create {
@@ -137,7 +137,7 @@ fn carry_out(client: &mut Client, changes: Changes, dry: bool, verbose: bool) ->
             out(&diff::render(release, None, Some(&new)));
         }
         if !dry {
-            client.call(Call::Create(new))?;
+            client.call(OmniCall::Create(new))?;
         }
     }
     for (old, new) in changes.update {
@@ -146,7 +146,7 @@ fn carry_out(client: &mut Client, changes: Changes, dry: bool, verbose: bool) ->
             out(&diff::render(release, Some(&old), Some(&new)));
         }
         if !dry {
-            client.call(Call::Update(new))?;
+            client.call(OmniCall::Update(new))?;
         }
     }
     for phase in changes.destroy {
@@ -156,7 +156,7 @@ fn carry_out(client: &mut Client, changes: Changes, dry: bool, verbose: bool) ->
 }
 
 /// Tears down a phase and waits, without a deadline, until all of it is gone.
-fn take_away(client: &mut Client, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), Fail> {
+fn take_away(client: &mut Connection, phase: Vec<Resource>, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
     let mark = if dry { " (dry run)" } else { "" };
     for resource in &phase {
         out(&format!("* tearing down{mark} {}\n", resource.short_name()));
@@ -166,7 +166,7 @@ fn take_away(client: &mut Client, phase: Vec<Resource>, dry: bool, verbose: bool
         if dry {
             continue;
         }
-        match client.call(Call::Teardown(resource.key())) {
+        match client.call(OmniCall::Teardown(resource.key())) {
             Err(why) if !why.not_found() => return Err(why),
             _ => {}
         }
@@ -178,7 +178,7 @@ fn take_away(client: &mut Client, phase: Vec<Resource>, dry: bool, verbose: bool
         for resource in left {
             let gone = match client.find(&resource.key())? {
                 None => true,
-                Some(found) if found.md.finalizers.is_empty() => match client.call(Call::Destroy(resource.key())) {
+                Some(found) if found.md.finalizers.is_empty() => match client.call(OmniCall::Destroy(resource.key())) {
                     Err(why) if !why.not_found() => return Err(why),
                     _ => true,
                 },
@@ -198,15 +198,15 @@ fn take_away(client: &mut Client, phase: Vec<Resource>, dry: bool, verbose: bool
     Ok(())
 }
 
-fn load(client: &Client, file: &str) -> Result<Template, Fail> {
+fn load(client: &Connection, file: &str) -> Result<Template, OmnictlError> {
     let template = template::load_file(client.release, file)?;
     template.validate()?;
     Ok(template)
 }
 
 /// `sync`: one file, or since 1.5 all below a directory.
-pub fn sync(client: &mut Client, path: &str, dry: bool, verbose: bool) -> Result<(), Fail> {
-    let one = |client: &mut Client, file: &str| -> Result<(), Fail> {
+pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
+    let one = |client: &mut Connection, file: &str| -> Result<(), OmnictlError> {
         let template = load(client, file)?;
         let changes = changes(client, &template).map_err(|why| why.wrap("error syncing template"))?;
         carry_out(client, changes, dry, verbose)
@@ -229,7 +229,7 @@ pub fn sync(client: &mut Client, path: &str, dry: bool, verbose: bool) -> Result
 }
 
 /// `cluster delete`: an unknown cluster is not an error, and nothing is printed.
-pub fn delete_cluster(client: &mut Client, cluster: &str, dry: bool, verbose: bool) -> Result<(), Fail> {
+pub fn delete_cluster(client: &mut Connection, cluster: &str, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
     let changes = removal(client, cluster)?;
     carry_out(client, changes, dry, verbose)
 }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::decode::{Decoder, Model, Type, head};
 use super::patch;
-use super::yamltext::{self, Kind, Node};
+use super::yamltext::{self, YamlKind, YamlNode};
 use crate::go_errors::go_io;
 use crate::omni::goyaml;
-use crate::omni::kinds::{self, Release};
+use crate::omni::kinds::{self, OmniRelease};
 use crate::omni::names::*;
 use crate::omni::resource::Resource;
 use crate::omni::status::multierror;
@@ -93,7 +93,7 @@ const CONTROL_PLANE: Model = Model { name: "models.ControlPlane", fields: SET_FI
 const WORKERS: Model = Model { name: "models.Workers", fields: SET_FIELDS };
 /// A template that was read: its models in order.
 pub struct Template {
-    release: Release,
+    release: OmniRelease,
     dir: PathBuf,
     /// Files must lie below it; `None` leaves them where they are.
     root: Option<PathBuf>,
@@ -101,7 +101,7 @@ pub struct Template {
 }
 
 /// Reads a template file.
-pub fn load_file(release: Release, file: &str) -> Result<Template, String> {
+pub fn load_file(release: OmniRelease, file: &str) -> Result<Template, String> {
     let bytes = std::fs::read(file).map_err(|why| format!("open {file}: {}", go_io(&why)))?;
     let text = String::from_utf8(bytes).map_err(|why| {
         let offset = why.utf8_error().valid_up_to();
@@ -117,7 +117,7 @@ pub fn load_file(release: Release, file: &str) -> Result<Template, String> {
     load(release, &text, dir, root).map_err(|why| format!("error loading template: {why}"))
 }
 
-fn load(release: Release, text: &str, dir: PathBuf, root: Option<PathBuf>) -> Result<Template, String> {
+fn load(release: OmniRelease, text: &str, dir: PathBuf, root: Option<PathBuf>) -> Result<Template, String> {
     let documents = yamltext::read(release, text).map_err(|why| format!("error decoding template: {why}"))?;
     let mut models = Vec::new();
     for document in &documents {
@@ -132,7 +132,7 @@ fn load(release: Release, text: &str, dir: PathBuf, root: Option<PathBuf>) -> Re
             }
             other => return Err(format!("error in document at {place}: unknown model kind {other:?}")),
         };
-        let line = |node: &Node| document.rewritten_line(node);
+        let line = |node: &YamlNode| document.rewritten_line(node);
         let mut decoder = Decoder::new(release, &line);
         let value = decoder.model(&document.root, model);
         if !decoder.errors.is_empty() {
@@ -143,8 +143,8 @@ fn load(release: Release, text: &str, dir: PathBuf, root: Option<PathBuf>) -> Re
     Ok(Template { release, dir, root, models })
 }
 
-fn find_kind(root: &Node) -> Result<String, String> {
-    let Kind::Map(pairs) = &root.kind else {
+fn find_kind(root: &YamlNode) -> Result<String, String> {
+    let YamlKind::Map(pairs) = &root.kind else {
         return Err(format!("unexpected node kind {}, expecting mapping", root.kind_number()));
     };
     let found = pairs.iter().find(|(key, _)| key.text() == Some("kind")).map(|(_, value)| value);

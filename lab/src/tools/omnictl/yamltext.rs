@@ -7,34 +7,34 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use serde_yaml::Value;
 
-use crate::omni::kinds::Release;
+use crate::omni::kinds::OmniRelease;
 
 /// A node.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Node {
+pub struct YamlNode {
     /// Line in the file, from 1; 0 if unknown.
     pub line: usize,
     /// Column, from 1.
     pub column: usize,
     /// What it is.
-    pub kind: Kind,
+    pub kind: YamlKind,
 }
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub enum YamlKind {
     /// A scalar, and whether it was written plain.
     Scalar(String, bool),
     /// A mapping in its order.
-    Map(Vec<(Node, Node)>),
+    Map(Vec<(YamlNode, YamlNode)>),
     /// A list.
-    Seq(Vec<Node>),
+    Seq(Vec<YamlNode>),
 }
 
-impl Kind {
+impl YamlKind {
     /// What an absent value is.
-    fn null() -> Kind {
-        Kind::Scalar(String::new(), true)
+    fn null() -> YamlKind {
+        YamlKind::Scalar(String::new(), true)
     }
 }
 
@@ -44,35 +44,35 @@ pub struct Document {
     /// Where it begins: its `---`, else its first content.
     pub line: usize,
     /// Its root; a null scalar if it is empty.
-    pub root: Node,
-    /// The lines of its content, for counting as omnictl counts after it has written the document anew.
+    pub root: YamlNode,
+    /// The lines of its content, for counting as omnictl counts after it has rewritten the document.
     text: Vec<(usize, String)>,
 }
 
 impl Document {
-    /// The line of a node as omnictl names it in templates: the document is written anew without blank lines before it is
+    /// The line of a node as omnictl names it in templates: the document is rewritten without blank lines before it is
     /// decoded (client/pkg/template/template.go).
-    pub fn rewritten_line(&self, node: &Node) -> usize {
+    pub fn rewritten_line(&self, node: &YamlNode) -> usize {
         self.text.iter().filter(|(line, text)| *line <= node.line && !text.trim().is_empty()).count().max(1)
     }
 }
 
-impl Node {
+impl YamlNode {
     /// An explicit or implied null.
     pub fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+        matches!(&self.kind, YamlKind::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// The value of a key.
-    pub fn get(&self, key: &str) -> Option<&Node> {
-        let Kind::Map(pairs) = &self.kind else { return None };
+    pub fn get(&self, key: &str) -> Option<&YamlNode> {
+        let YamlKind::Map(pairs) = &self.kind else { return None };
         pairs.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
     /// The text of a scalar.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Scalar(text, _) => Some(text),
+            YamlKind::Scalar(text, _) => Some(text),
             _ => None,
         }
     }
@@ -80,10 +80,10 @@ impl Node {
     /// The tag that Go names in its messages.
     pub fn tag(&self) -> &'static str {
         match &self.kind {
-            Kind::Map(_) => "!!map",
-            Kind::Seq(_) => "!!seq",
-            Kind::Scalar(_, false) => "!!str",
-            Kind::Scalar(text, true) => match text.as_str() {
+            YamlKind::Map(_) => "!!map",
+            YamlKind::Seq(_) => "!!seq",
+            YamlKind::Scalar(_, false) => "!!str",
+            YamlKind::Scalar(text, true) => match text.as_str() {
                 _ if self.is_null() => "!!null",
                 "true" | "false" | "True" | "False" | "TRUE" | "FALSE" => "!!bool",
                 text if text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok() => "!!int",
@@ -100,7 +100,7 @@ impl Node {
     /// `!!str `x`` or `!!map`: how a node stands in `cannot construct … into …`.
     pub fn described(&self) -> String {
         match &self.kind {
-            Kind::Scalar(text, _) => {
+            YamlKind::Scalar(text, _) => {
                 let short: String = if text.chars().count() > 10 {
                     format!("{}...", text.chars().take(7).collect::<String>())
                 } else {
@@ -115,15 +115,15 @@ impl Node {
     /// The number by which Go's library calls the kind: 2 list, 4 mapping, 8 scalar.
     pub fn kind_number(&self) -> u8 {
         match self.kind {
-            Kind::Seq(_) => 2,
-            Kind::Map(_) => 4,
-            Kind::Scalar(..) => 8,
+            YamlKind::Seq(_) => 2,
+            YamlKind::Map(_) => 4,
+            YamlKind::Scalar(..) => 8,
         }
     }
 }
 
 /// Reads a stream. The error is Go's, beginning with `yaml: `.
-pub fn read(release: Release, text: &str) -> Result<Vec<Document>, String> {
+pub fn read(release: OmniRelease, text: &str) -> Result<Vec<Document>, String> {
     let mut out = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for part in split(text) {
@@ -175,14 +175,14 @@ fn split(text: &str) -> Vec<Part> {
     parts
 }
 
-/// A comment above a document and apart from it is not written anew.
+/// A comment above a document and apart from it is not rewritten.
 fn counted(lines: Vec<(usize, String)>) -> Vec<(usize, String)> {
     let head = lines.iter().take_while(|(_, text)| text.trim_start().starts_with('#')).count();
     let apart = head > 0 && lines.get(head).is_some_and(|(_, text)| text.trim().is_empty());
     lines.into_iter().skip(if apart { head } else { 0 }).collect()
 }
 
-fn syntax_error(release: Release, why: &serde_yaml::Error, first: usize) -> String {
+fn syntax_error(release: OmniRelease, why: &serde_yaml::Error, first: usize) -> String {
     let said = why.to_string();
     let what = said.split(" at line ").next().unwrap_or(&said).to_owned();
     let place = why.location().map(|place| (place.line() + first - 1, place.column()));
@@ -193,16 +193,16 @@ fn syntax_error(release: Release, why: &serde_yaml::Error, first: usize) -> Stri
     }
 }
 
-fn from_value(value: &Value) -> Node {
-    let make = |kind| Node { line: 0, column: 0, kind };
+fn from_value(value: &Value) -> YamlNode {
+    let make = |kind| YamlNode { line: 0, column: 0, kind };
     match value {
-        Value::Null => make(Kind::Scalar(String::new(), true)),
-        Value::Bool(yes) => make(Kind::Scalar(yes.to_string(), true)),
-        Value::Number(number) => make(Kind::Scalar(number.to_string(), true)),
-        Value::String(text) => make(Kind::Scalar(text.clone(), false)),
-        Value::Sequence(items) => make(Kind::Seq(items.iter().map(from_value).collect())),
+        Value::Null => make(YamlKind::Scalar(String::new(), true)),
+        Value::Bool(yes) => make(YamlKind::Scalar(yes.to_string(), true)),
+        Value::Number(number) => make(YamlKind::Scalar(number.to_string(), true)),
+        Value::String(text) => make(YamlKind::Scalar(text.clone(), false)),
+        Value::Sequence(items) => make(YamlKind::Seq(items.iter().map(from_value).collect())),
         Value::Mapping(pairs) => {
-            make(Kind::Map(pairs.iter().map(|(key, value)| (from_value(key), from_value(value))).collect()))
+            make(YamlKind::Map(pairs.iter().map(|(key, value)| (from_value(key), from_value(value))).collect()))
         }
         Value::Tagged(tagged) => from_value(&tagged.value),
     }
@@ -211,19 +211,19 @@ fn from_value(value: &Value) -> Node {
 /// Makes the nodes of one document out of the parser's events.
 struct Builder<'t> {
     events: Parser<'t, StrInput<'t>>,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, YamlNode>,
     /// Line in the file of the document's first line.
     first: usize,
 }
 
 impl<'t> Builder<'t> {
     /// The root of a document whose syntax libyaml has accepted; `None` if this parser refuses it.
-    fn root(source: &'t str, first: usize) -> Option<Node> {
+    fn root(source: &'t str, first: usize) -> Option<YamlNode> {
         let mut builder = Builder { events: Parser::new_from_str(source), anchors: HashMap::new(), first };
         loop {
             match builder.next()? {
                 (Event::StreamStart | Event::DocumentStart(_), _) => {}
-                (Event::StreamEnd, _) => return Some(Node { line: first, column: 1, kind: Kind::null() }),
+                (Event::StreamEnd, _) => return Some(YamlNode { line: first, column: 1, kind: YamlKind::null() }),
                 (event, span) => return builder.node(event, span),
             }
         }
@@ -233,26 +233,26 @@ impl<'t> Builder<'t> {
         self.events.next()?.ok()
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span) -> Option<Node> {
+    fn node(&mut self, event: Event<'t>, span: Span) -> Option<YamlNode> {
         let (anchor, kind) = match event {
             Event::Alias(anchor) => return self.anchors.get(&anchor).cloned(),
             // An absent value has no length.
-            Event::Scalar(_, ScalarStyle::Plain, anchor, None) if span.start == span.end => (anchor, Kind::null()),
+            Event::Scalar(_, ScalarStyle::Plain, anchor, None) if span.start == span.end => (anchor, YamlKind::null()),
             Event::Scalar(text, style, anchor, tag) => {
-                (anchor, Kind::Scalar(text.into_owned(), style == ScalarStyle::Plain && tag.is_none()))
+                (anchor, YamlKind::Scalar(text.into_owned(), style == ScalarStyle::Plain && tag.is_none()))
             }
-            Event::SequenceStart(anchor, _) => (anchor, Kind::Seq(self.items()?)),
-            Event::MappingStart(anchor, _) => (anchor, Kind::Map(self.pairs()?)),
+            Event::SequenceStart(anchor, _) => (anchor, YamlKind::Seq(self.items()?)),
+            Event::MappingStart(anchor, _) => (anchor, YamlKind::Map(self.pairs()?)),
             _ => return None,
         };
-        let node = Node { line: span.start.line() + self.first - 1, column: span.start.col() + 1, kind };
+        let node = YamlNode { line: span.start.line() + self.first - 1, column: span.start.col() + 1, kind };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
         Some(node)
     }
 
-    fn items(&mut self) -> Option<Vec<Node>> {
+    fn items(&mut self) -> Option<Vec<YamlNode>> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
@@ -262,7 +262,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn pairs(&mut self) -> Option<Vec<(Node, Node)>> {
+    fn pairs(&mut self) -> Option<Vec<(YamlNode, YamlNode)>> {
         let mut pairs = Vec::new();
         loop {
             match self.next()? {
@@ -297,21 +297,21 @@ mod tests {
             "k: |2\n    two more\nl: |+\n  keep\n\n",
         ] {
             let value: Value = serde_yaml::from_str(text).unwrap();
-            let documents = read(Release::V1_9_3, text).unwrap();
-            let plain = |node: &Node| to_value(node);
+            let documents = read(OmniRelease::V1_9_3, text).unwrap();
+            let plain = |node: &YamlNode| to_value(node);
             assert_eq!(plain(&documents[0].root), plain(&from_value(&value)), "{text}");
             assert_ne!(documents[0].root.line, 0, "read by libyaml: {text}");
         }
     }
 
-    fn to_value(node: &Node) -> String {
+    fn to_value(node: &YamlNode) -> String {
         match &node.kind {
-            Kind::Scalar(text, _) => {
+            YamlKind::Scalar(text, _) => {
                 let bare = node.is_null();
                 if bare { "null".to_owned() } else { format!("{text:?}") }
             }
-            Kind::Seq(items) => format!("[{}]", items.iter().map(to_value).collect::<Vec<_>>().join(",")),
-            Kind::Map(pairs) => {
+            YamlKind::Seq(items) => format!("[{}]", items.iter().map(to_value).collect::<Vec<_>>().join(",")),
+            YamlKind::Map(pairs) => {
                 let pairs = pairs.iter().map(|(key, value)| format!("{}:{}", to_value(key), to_value(value)));
                 format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
             }
@@ -320,15 +320,15 @@ mod tests {
 
     #[test]
     fn scalars_keep_their_text_and_documents_their_lines() {
-        let documents = read(Release::V1_9_3, "# head\n\nv: 1.30\n---\n\nkind: A\n\nb: 2\n---\n").unwrap();
-        assert_eq!(documents[0].root.get("v").and_then(Node::text), Some("1.30"));
+        let documents = read(OmniRelease::V1_9_3, "# head\n\nv: 1.30\n---\n\nkind: A\n\nb: 2\n---\n").unwrap();
+        assert_eq!(documents[0].root.get("v").and_then(YamlNode::text), Some("1.30"));
         assert_eq!(documents.iter().map(|document| document.line).collect::<Vec<_>>(), [3, 4, 9]);
         let b = documents[1].root.get("b").unwrap();
         assert_eq!((b.line, documents[1].rewritten_line(b)), (8, 2));
         assert!(documents[2].root.is_null());
-        assert_eq!(read(Release::V1_9_3, "").unwrap().len(), 0);
+        assert_eq!(read(OmniRelease::V1_9_3, "").unwrap().len(), 0);
         assert_eq!(
-            read(Release::V1_9_3, "a: b: c\n").unwrap_err(),
+            read(OmniRelease::V1_9_3, "a: b: c\n").unwrap_err(),
             "yaml: line 1, column 5: mapping values are not allowed in this context"
         );
     }

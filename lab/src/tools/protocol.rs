@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::docker::engine;
-use crate::omni::api::{Answer, Call};
-use crate::omni::kinds::Release;
+use super::docker::engine::{EngineRequest, EngineResponse};
+use crate::omni::api::{OmniAnswer, OmniCall};
+use crate::omni::kinds::OmniRelease;
 use crate::omni::status::Status;
 
 /// The file beside the stand-ins' links.
@@ -31,7 +31,7 @@ pub struct Link {
 
 /// What a stand-in, or `lab dump` and `lab stop`, asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Ask {
+pub enum Request {
     /// A stand-in was called.
     Start {
         /// `omnictl` or `docker`.
@@ -44,7 +44,7 @@ pub enum Ask {
         /// The service-account key, as it stands in the environment.
         key: Option<String>,
         /// The call.
-        call: Box<Call>,
+        call: Box<OmniCall>,
     },
     /// Waits until Omni's revision is beyond `after`.
     Change {
@@ -54,7 +54,7 @@ pub enum Ask {
         within_ms: u64,
     },
     /// A call to the container engine.
-    Engine(Box<engine::Ask>),
+    Engine(Box<EngineRequest>),
     /// The state of everything.
     Dump,
     /// The end of the lab.
@@ -63,16 +63,16 @@ pub enum Ask {
 
 /// What the lab answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Told {
-    /// To [`Ask::Start`].
+pub enum Response {
+    /// To [`Request::Start`].
     Started(Start),
-    /// To [`Ask::Omni`].
-    Omni(Result<Answer, Status>),
-    /// To [`Ask::Change`].
+    /// To [`Request::Omni`].
+    Omni(Result<OmniAnswer, Status>),
+    /// To [`Request::Change`].
     Revision(u64),
-    /// To [`Ask::Engine`].
-    Engine(Box<engine::Told>),
-    /// To [`Ask::Dump`].
+    /// To [`Request::Engine`].
+    Engine(Box<EngineResponse>),
+    /// To [`Request::Dump`].
     Dump(Value),
     /// Done.
     Done,
@@ -84,7 +84,7 @@ pub enum Told {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
     /// Which release it speaks like.
-    pub release: Release,
+    pub release: OmniRelease,
     /// Port of Omni's front.
     pub omni_port: u16,
     /// The authority of the front's certificate as PEM; empty where no authority vouches for it.
@@ -115,19 +115,19 @@ impl Start {
 }
 
 /// An open conversation.
-pub struct Line {
+pub struct Client {
     reader: BufReader<TcpStream>,
 }
 
-impl Line {
+impl Client {
     /// Opens a conversation. Fails if the lab has ended.
-    pub fn open(link: &Link) -> Result<Line> {
+    pub fn open(link: &Link) -> Result<Client> {
         let gone = || format!("this stand-in's lab at {} has ended: start it again with `lab serve`", link.control);
         let stream = TcpStream::connect(&link.control).with_context(gone)?;
         stream.set_nodelay(true).context("cannot set up the connection to the lab")?;
-        let mut line = Line { reader: BufReader::new(stream) };
-        line.write(&link.token)?;
-        Ok(line)
+        let mut client = Client { reader: BufReader::new(stream) };
+        client.write(&link.token)?;
+        Ok(client)
     }
 
     fn write(&mut self, what: &impl Serialize) -> Result<()> {
@@ -137,17 +137,17 @@ impl Line {
     }
 
     /// Asks and waits for the answer.
-    pub fn ask(&mut self, what: &Ask) -> Result<Told> {
+    pub fn ask(&mut self, what: &Request) -> Result<Response> {
         self.write(what)?;
         let mut text = String::new();
         self.reader.read_line(&mut text).context("the lab has ended")?;
         if text.is_empty() {
             bail!("the lab has ended");
         }
-        let told =
+        let response =
             serde_json::from_str(&text).context("the lab's answer is not understood: is it of another build?")?;
-        match told {
-            Told::Refused(why) => bail!("the lab refuses: {why}"),
+        match response {
+            Response::Refused(why) => bail!("the lab refuses: {why}"),
             other => Ok(other),
         }
     }

@@ -1,4 +1,4 @@
-//! The Proxmox alone, for clients that were written for the real one: `lab proxmox`.
+//! Proxmox alone, for clients that were written for the real one: `lab proxmox`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use clap::Args;
 
 use super::hooks::NoFaults;
 use super::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
-use super::{Options, Proxmox, World};
+use super::{Listen, Proxmox, World};
 use crate::clock::Clock;
 use crate::tls::Ca;
 
 /// How it is called.
 #[derive(Args, Debug)]
-pub struct Request {
+pub struct Arguments {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8006")]
     listen: SocketAddr,
@@ -45,20 +45,20 @@ pub struct Request {
 
 /// Serves a world until the process ends. When it is ready it prints one line of JSON with URL, CA file and token id (not
 /// the secret). Fails if it cannot listen or write the CA's certificate.
-pub async fn run_alone(request: Request) -> Result<()> {
+pub async fn run(arguments: Arguments) -> Result<()> {
     let ca = Ca::new()?;
-    if let Some(path) = &request.ca_file {
+    if let Some(path) = &arguments.ca_file {
         std::fs::write(path, ca.pem()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let tls = if request.plain_http { None } else { Some(ca.server_config()?) };
-    let world = World::sized(request.nodes, request.vms, request.storages, &request.token_secret)?;
-    let options = Options { addr: request.listen, tls, latency: Duration::ZERO };
-    let proxmox = Proxmox::start(world, options, Clock::new(request.clock), Arc::new(NoFaults)).await?;
+    let tls = if arguments.plain_http { None } else { Some(ca.server_config()?) };
+    let world = World::sized(arguments.nodes, arguments.vms, arguments.storages, &arguments.token_secret)?;
+    let options = Listen { addr: arguments.listen, tls, latency: Duration::ZERO };
+    let proxmox = Proxmox::start(world, options, Clock::new(arguments.clock), Arc::new(NoFaults)).await?;
     let ready = serde_json::json!({
         "ready": true,
         "pid": std::process::id(),
         "proxmox_url": proxmox.url(),
-        "ca_file": request.ca_file,
+        "ca_file": arguments.ca_file,
         "token_id": PROVIDER_TOKEN,
     });
     println!("{ready}");

@@ -1,0 +1,110 @@
+//! A machine that boots Talos, and all of them with what each does next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What a machine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Switched off, or gone.
+    Off,
+    /// The firmware and the image, on the way to maintenance mode.
+    Booting,
+    /// In maintenance mode, connected to Omni, in no cluster.
+    Maintenance,
+    /// Writing Talos to its disk.
+    Installing,
+    /// Rebooting into the installed system.
+    Rebooting,
+    /// Taking its configuration.
+    Configuring,
+    /// Configured; waits for its cluster's etcd or API server.
+    Waiting,
+    /// Forming etcd or joining the cluster.
+    Joining,
+    /// A running node.
+    Running,
+    /// Leaving its cluster: wiping itself.
+    Resetting,
+}
+
+/// A virtual machine that boots Talos.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What it does.
+    pub stage: Stage,
+    /// What Omni heard last of that: a machine whose power goes off says nothing of it.
+    pub heard: Stage,
+    /// When it does the next thing by itself, in field time.
+    pub due: Option<Duration>,
+    /// Whether Omni hears it.
+    pub connected: bool,
+    /// Its hardware.
+    pub hardware: Hardware,
+    /// It never answers after power-on: a fault.
+    pub mute: bool,
+    /// It never gets beyond this stage: a fault.
+    pub stalls_at: Option<Stage>,
+}
+
+/// All machines by SMBIOS UUID, and when each does its next thing: of ten thousand, most do nothing by themselves.
+#[derive(Debug, Default)]
+pub struct Machines {
+    all: BTreeMap<String, Machine>,
+    due: BTreeSet<(Duration, String)>,
+}
+
+impl Machines {
+    /// A machine.
+    pub fn get(&self, uuid: &str) -> Option<&Machine> {
+        self.all.get(uuid)
+    }
+
+    /// The machine that does something next, and when.
+    pub fn next(&self) -> Option<&(Duration, String)> {
+        self.due.first()
+    }
+
+    /// Adds a machine that is switched off, unless it is there.
+    pub fn enter(&mut self, uuid: &str) {
+        self.all.entry(uuid.to_owned()).or_insert_with(|| Machine {
+            stage: Stage::Off,
+            heard: Stage::Off,
+            due: None,
+            connected: false,
+            hardware: Hardware::default(),
+            mute: false,
+            stalls_at: None,
+        });
+    }
+
+    /// Changes a machine, if it is there.
+    pub fn change(&mut self, uuid: &str, change: impl FnOnce(&mut Machine)) {
+        let Some(machine) = self.all.get_mut(uuid) else { return };
+        let before = machine.due;
+        change(machine);
+        if machine.connected && machine.stage != Stage::Off {
+            machine.heard = machine.stage;
+        }
+        if machine.due != before {
+            let entry = |due: Duration| (due, uuid.to_owned());
+            if let Some(before) = before {
+                self.due.remove(&entry(before));
+            }
+            self.due.extend(machine.due.map(entry));
+        }
+    }
+}
+
+/// What a machine reports of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hardware {
+    /// Host name: the virtual machine's name.
+    pub name: String,
+    /// Cores of all sockets.
+    pub cores: u64,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Disk in GiB.
+    pub disk_gib: u64,
+}
