@@ -207,21 +207,10 @@ fn one(text: &str) -> Result<Active, UnknownFault> {
     Ok(Active { fault, when: when.ok_or_else(text)?, occasions: AtomicU64::new(0) })
 }
 
-/// Levenshtein's distance, with a bonus for a common word.
+/// How far a name is from another: edits, with a bonus for a common word.
 fn distance(a: &str, b: &str) -> usize {
-    let b_chars: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b_chars.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, y) in b_chars.iter().enumerate() {
-            let replaced = before + usize::from(x != *y);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(before + 1).min(row[j] + 1);
-        }
-    }
     let shared = a.split('-').filter(|word| word.len() > 2 && b.split('-').any(|other| other == *word)).count();
-    row[b_chars.len()].saturating_sub(4 * shared)
+    strsim::levenshtein(a, b).saturating_sub(4 * shared)
 }
 
 /// The registry as JSON: what `lab faults` prints.

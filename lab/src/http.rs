@@ -114,8 +114,6 @@ impl Reply {
 pub enum Answer {
     /// Answers it.
     Reply(Reply),
-    /// Announces the whole body, sends its first `n` bytes and drops the connection.
-    Cut(Reply, usize),
     /// Drops the connection without an answer.
     Hangup,
 }
@@ -144,17 +142,6 @@ pub fn percent_decode(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(out).ok()
-}
-
-/// Text as it may stand in one segment of a path or in a form: everything but letters, digits and `-._~` is escaped.
-pub fn percent_encode(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-        out
-    })
 }
 
 /// Name and value pairs of a query or an urlencoded form. Broken pairs are kept as they were sent.

@@ -131,7 +131,6 @@ impl Shared {
             self.hooks.task(&info, world)
         });
         match &fate {
-            Some(TaskFate::Hang) => return,
             Some(TaskFate::Delay(more)) => self.clock.sleep(*more).await,
             Some(TaskFate::Fail { .. } | TaskFate::Warn(_)) | None => {}
         }

@@ -3,14 +3,13 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
@@ -138,18 +137,12 @@ where
 
 /// Runs `work` unless told to stop first.
 async fn until<F: Future>(mut stopping: watch::Receiver<bool>, work: F) -> Option<F::Output> {
-    let mut work = pin!(work);
-    let mut stop = pin!(async move {
+    tokio::select! {
+        biased;
         // The sender is gone only when the server is being dropped: that is a stop, too.
-        let _ = stopping.wait_for(|stop| *stop).await;
-    });
-    std::future::poll_fn(|cx| {
-        if stop.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        work.as_mut().poll(cx).map(Some)
-    })
-    .await
+        _ = stopping.wait_for(|stop| *stop) => None,
+        done = work => Some(done),
+    }
 }
 
 /// One connection from its first byte to its last. What goes wrong on it is its peer's business.
@@ -203,7 +196,7 @@ async fn answer<H, F>(
     request: hyper::Request<Incoming>,
     options: &ServerOptions,
     handler: &H,
-) -> Result<hyper::Response<Sending>, Dropped>
+) -> Result<hyper::Response<Full<Bytes>>, Dropped>
 where
     H: Fn(Request) -> F,
     F: Future,
@@ -217,11 +210,7 @@ where
         Err(reply) => Answer::Reply(reply),
     };
     match answer {
-        Answer::Reply(reply) => {
-            let length = reply.body.len();
-            Ok(response(reply, length))
-        }
-        Answer::Cut(reply, sent) => Ok(response(reply, sent)),
+        Answer::Reply(reply) => Ok(response(reply)),
         Answer::Hangup => Err(Dropped),
     }
 }
@@ -252,11 +241,8 @@ fn refusal(status: u16) -> Reply {
     Reply::empty(status).with_header("connection", "close")
 }
 
-fn response(reply: Reply, sent: usize) -> hyper::Response<Sending> {
-    let announced = reply.body.len();
-    let part = Some(reply.body.slice(..sent.min(announced)));
-    let body = Sending { part, announced, cut: sent < announced, flushed: false };
-    let mut response = hyper::Response::new(body);
+fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
+    let mut response = hyper::Response::new(Full::new(reply.body));
     *response.status_mut() = hyper::StatusCode::from_u16(reply.status).unwrap_or_default();
     // hyper writes `<none>` for a status that it does not know; real servers leave such a reason empty.
     let unknown = response.status().canonical_reason().is_none().then(String::new);
@@ -271,41 +257,6 @@ fn response(reply: Reply, sent: usize) -> hyper::Response<Sending> {
         }
     }
     response
-}
-
-/// A body that can break off.
-struct Sending {
-    part: Option<Bytes>,
-    announced: usize,
-    cut: bool,
-    flushed: bool,
-}
-
-impl Body for Sending {
-    type Data = Bytes;
-    type Error = Dropped;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
-        match self.part.take() {
-            Some(part) if !part.is_empty() => Poll::Ready(Some(Ok(Frame::data(part)))),
-            // hyper sends what it has when a body makes it wait, and throws it away when a body fails.
-            _ if self.cut && !self.flushed => {
-                self.flushed = true;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            _ if self.cut => Poll::Ready(Some(Err(Dropped))),
-            _ => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        !self.cut && self.part.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.announced as u64)
-    }
 }
 
 /// The error that makes hyper drop a connection.

@@ -22,7 +22,6 @@ async fn answer(request: Request) -> Answer {
     match request.path.as_str() {
         "/reason" => Reply::empty(500).with_reason("VM 100 is running - destroy failed").into(),
         "/odd" => Reply::empty(595).into(),
-        "/cut" => Answer::Cut(Reply::new(200, "text/plain", "0123456789"), 4),
         "/hangup" => Answer::Hangup,
         "/slow" => {
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -93,12 +92,10 @@ fn connections_are_kept_and_broken_ones_replaced() {
         for _ in 0..3 {
             client.request("GET", &format!("{}/", server.url()), &[], "").await.unwrap();
         }
-        for (path, cause) in [("/hangup", "broke"), ("/cut", "broke off")] {
-            let broken = client.request("GET", &format!("{}{path}", server.url()), &[], "").await.unwrap_err();
-            assert!(broken.cause.contains(cause), "{broken}");
-            client.request("GET", &format!("{}/", server.url()), &[], "").await.unwrap();
-        }
-        assert_eq!(seen.load(Ordering::Relaxed), 7);
+        let broken = client.request("GET", &format!("{}/hangup", server.url()), &[], "").await.unwrap_err();
+        assert!(broken.cause.contains("broke"), "{broken}");
+        client.request("GET", &format!("{}/", server.url()), &[], "").await.unwrap();
+        assert_eq!(seen.load(Ordering::Relaxed), 5);
     });
 }
 
@@ -166,9 +163,7 @@ fn clients_that_misbehave_are_refused() {
 }
 
 #[test]
-fn percent_encoding_goes_round() {
-    let upid = "UPID:pve1:00000001:00000001:65000000:imgcopy::omni@pve!provider:";
-    assert_eq!(percent_decode(&percent_encode(upid)).as_deref(), Some(upid));
+fn broken_percent_encoding_is_refused() {
     assert_eq!(percent_decode("a%2Fb"), Some("a/b".into()));
     for broken in ["%", "%4", "%zz", "%ff"] {
         assert_eq!(percent_decode(broken), None, "{broken}");

@@ -132,11 +132,6 @@ impl Omni {
         self.inner.revision.subscribe()
     }
 
-    /// The clock that it runs on.
-    pub fn clock(&self) -> &Clock {
-        &self.inner.clock
-    }
-
     /// Makes a service account and gives its key, as an administrator would. `created` and `lifetime` are seconds.
     pub fn add_key(&self, name: &str, role: Role, created: i64, lifetime: u32) -> anyhow::Result<String> {
         let key = keys::generate(name, created, lifetime)?;

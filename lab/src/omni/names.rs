@@ -102,10 +102,6 @@ pub const L_REQUEST_SET: &str = "omni.sidero.dev/machine-request-set";
 pub const L_REQUEST_IN_USE: &str = "omni.sidero.dev/machine-request-in-use";
 /// Label: the machine answers.
 pub const L_CONNECTED: &str = "omni.sidero.dev/connected";
-/// Label: the machine does not answer.
-pub const L_DISCONNECTED: &str = "omni.sidero.dev/disconnected";
-/// Label: a machine in no cluster.
-pub const L_AVAILABLE: &str = "omni.sidero.dev/available";
 /// Label: a machine that only its machine set may take.
 pub const L_NO_MANUAL: &str = "omni.sidero.dev/no-manual-allocation";
 /// Label: a node that a controller, not a user, put into its set.

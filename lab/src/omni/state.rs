@@ -81,8 +81,6 @@ pub struct State {
     pub heartbeats: BTreeMap<String, Duration>,
     /// Whether the licence of Omni has been accepted.
     pub eula_accepted: bool,
-    /// What `sysversion` reports as API version, where a fault says something else.
-    pub api_version: u64,
     controllers: Vec<Controller>,
     timers: Vec<Timer>,
     dirty: BTreeSet<String>,
@@ -102,7 +100,6 @@ impl State {
             machines: Machines::default(),
             heartbeats: BTreeMap::new(),
             eula_accepted: true,
-            api_version: 2,
             controllers,
             timers,
             dirty: BTreeSet::new(),

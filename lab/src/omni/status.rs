@@ -49,16 +49,6 @@ impl Status {
     pub fn invalid(errors: &[String]) -> Status {
         Status::new(Code::InvalidArgument, format!("failed to validate: {}", multierror(errors)))
     }
-
-    /// The role is too small for the call.
-    pub fn denied(role: &str) -> Status {
-        let inner = format!("unauthorized: access denied: insufficient role: {role:?}");
-        Status::new(Code::PermissionDenied, format!("failed to validate: {}", multierror(&[denied_text(&inner)])))
-    }
-}
-
-fn denied_text(inner: &str) -> String {
-    format!("rpc error: code = PermissionDenied desc = {inner}")
 }
 
 impl std::fmt::Display for Status {

@@ -27,7 +27,6 @@ const SLOW_595: Duration = Duration::from_secs(3);
 pub async fn handle(shared: Arc<Shared>, request: Request) -> Answer {
     match shared.with(|world| shared.hooks.request(&request, world)) {
         Some(Fate::Answer(reply)) => return reply.into(),
-        Some(Fate::Hangup) => return Answer::Hangup,
         Some(Fate::Delay(more)) => shared.clock.sleep(more).await,
         None => {}
     }

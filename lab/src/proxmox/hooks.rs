@@ -12,8 +12,6 @@ pub enum Fate {
     Answer(Reply),
     /// It is handled after so long, at the field's pace.
     Delay(Duration),
-    /// The connection is dropped without an answer.
-    Hangup,
 }
 
 /// What becomes of a task when its time has come.
@@ -30,8 +28,6 @@ pub enum TaskFate {
     Delay(Duration),
     /// It does its work and ends with `WARNINGS: 1` after this line.
     Warn(String),
-    /// It never ends.
-    Hang,
 }
 
 /// What is known of a task that is about to do its work.

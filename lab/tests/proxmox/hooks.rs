@@ -17,7 +17,6 @@ impl Hooks for Faults {
         match request.path.as_str() {
             "/api2/json/version" => Some(Fate::Answer(Reply::empty(502).with_reason("Bad Gateway"))),
             "/api2/json/nodes" => Some(Fate::Delay(Duration::from_secs(10))),
-            "/api2/json/storage" => Some(Fate::Hangup),
             "/api2/json/pools" => {
                 world.version = "8.4.1".into();
                 None
@@ -31,7 +30,6 @@ impl Hooks for Faults {
         match (task.kind.as_str(), task.id.as_str()) {
             ("qmcreate", "100") => Some(broken()),
             ("qmcreate", "101") => Some(TaskFate::Warn("deprecated machine version".into())),
-            ("qmcreate", "102") => Some(TaskFate::Hang),
             ("qmcreate", "103") => Some(TaskFate::Delay(Duration::from_secs(20))),
             _ => None,
         }
@@ -55,13 +53,10 @@ fn faults_reach_requests_and_tasks() {
         assert_eq!(lab.log(&failed).await, ["waiting", "TASK ERROR: got timeout"]);
         let warned = make(101).await;
         assert_eq!(lab.finish(&warned).await, "WARNINGS: 1");
-        let hung = make(102).await;
         let started = Instant::now();
         let late = make(103).await;
         assert_eq!(lab.finish(&late).await, "OK");
         assert!(started.elapsed() >= Duration::from_millis(200));
-        let status = lab.get(&format!("/nodes/pve1/tasks/{}/status", hung.as_str().unwrap())).await;
-        assert_eq!(status["status"], "running");
         let there: Vec<u64> = lab
             .get("/cluster/resources?type=vm")
             .await
@@ -70,17 +65,6 @@ fn faults_reach_requests_and_tasks() {
             .iter()
             .map(|vm| vm["vmid"].as_u64().unwrap())
             .collect();
-        assert_eq!(there, [101, 102, 103]);
-    });
-}
-
-#[test]
-fn a_dropped_connection_is_an_error_of_the_client() {
-    run(async {
-        let lab = Lab::with(World::lab(DEFAULT_TOKEN_SECRET).unwrap(), 100.0, Faults).await;
-        let url = format!("{}/api2/json/storage", lab.proxmox.url());
-        let client = lab::http::Client::new(None).unwrap();
-        assert!(client.request("GET", &url, &[], "").await.unwrap_err().cause.contains("broke"));
-        assert_eq!(client.request("GET", &format!("{}/", lab.proxmox.url()), &[], "").await.unwrap().status, 404);
+        assert_eq!(there, [101, 103]);
     });
 }

@@ -11,16 +11,8 @@ use super::World;
 pub enum StorageKind {
     /// A directory.
     Dir,
-    /// A directory on an NFS server.
-    Nfs,
-    /// A directory on CephFS.
-    CephFs,
-    /// An LVM volume group: every disk takes its whole size at once.
-    Lvm,
     /// An LVM thin pool.
     LvmThin,
-    /// A ZFS pool.
-    Zfs,
     /// A Ceph pool.
     Rbd,
 }
@@ -30,23 +22,14 @@ impl StorageKind {
     pub fn name(self) -> &'static str {
         match self {
             StorageKind::Dir => "dir",
-            StorageKind::Nfs => "nfs",
-            StorageKind::CephFs => "cephfs",
-            StorageKind::Lvm => "lvm",
             StorageKind::LvmThin => "lvmthin",
-            StorageKind::Zfs => "zfspool",
             StorageKind::Rbd => "rbd",
         }
     }
 
     /// Whether its volumes are files with a path.
     pub fn has_files(self) -> bool {
-        matches!(self, StorageKind::Dir | StorageKind::Nfs | StorageKind::CephFs)
-    }
-
-    /// Whether a new disk takes space only as the guest writes.
-    pub fn is_thin(self) -> bool {
-        !matches!(self, StorageKind::Lvm)
+        self == StorageKind::Dir
     }
 }
 
@@ -230,16 +213,14 @@ impl World {
             })
             .find(|name| !backend.volumes.contains_key(&format!("{id}:{name}")))
             .unwrap_or_default();
-        let used = if kind.is_thin() { 0 } else { size };
-        let free = backend.free();
-        if used > free || free == 0 {
-            return Err(no_space(kind, &path, &name, (free, size), if shared { id } else { "" }));
+        if backend.free() == 0 {
+            return Err(no_space(kind, &path, &name, if shared { id } else { "" }));
         }
         let volume = Volume {
             content: "images".into(),
             format: "raw".into(),
             size,
-            used,
+            used: 0, // every kind here is thin
             ctime: now,
             vmid: Some(vmid),
             data: None,
@@ -257,25 +238,15 @@ impl World {
     }
 }
 
-/// What the tools behind a storage print when there is no room: LVM2 `lv_manip.c` and `thin_manip.c`, librbd, ZFS, cp.
-fn no_space(kind: StorageKind, path: &str, name: &str, (free, size): (u64, u64), lock: &str) -> String {
+/// What the tools behind a storage print when there is no room: LVM2 `thin_manip.c`, librbd, cp.
+fn no_space(kind: StorageKind, path: &str, name: &str, lock: &str) -> String {
     let said = match kind {
-        StorageKind::Lvm => {
-            let (extents, wanted) = (free >> 22, size >> 22);
-            format!(
-                "lvcreate '{path}/{name}' error:   Volume group \"{path}\" has insufficient free space \
-                 ({extents} extents): {wanted} required."
-            )
-        }
         StorageKind::LvmThin => format!(
             "lvcreate '{path}/{name}' error:   Cannot create new thin volume, free space in thin pool {path}/data \
              reached threshold."
         ),
         StorageKind::Rbd => format!("rbd create '{name}' error: rbd: create error: (28) No space left on device"),
-        StorageKind::Zfs => {
-            format!("zfs error: cannot create '{path}/{name}': out of space")
-        }
-        StorageKind::Dir | StorageKind::Nfs | StorageKind::CephFs => {
+        StorageKind::Dir => {
             format!("unable to create image: '{path}/images/{name}' - No space left on device")
         }
     };
