@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Lab, Recording, Said, recording, without_ids};
+use harness::{CallResult, Lab, Recording, recording, without_ids};
 
 const KEY: (&str, &str) = ("OMNI_INFRA_PROVIDER_KEY", "x");
 
@@ -54,7 +54,7 @@ fn replay_with(lab: &Lab, wanted: &Recording, env: &[(&str, &str)]) {
     let args: Vec<&str> = wanted.argv[1..].iter().map(String::as_str).collect();
     let mut command = lab.command("docker", &args);
     command.envs(env.iter().copied());
-    let said: Said = command.output().unwrap().into();
+    let said: CallResult = command.output().unwrap().into();
     let got = (said.code, plain(lab, &said.out), plain(lab, &said.err));
     let expected = (wanted.code, plain(lab, &wanted.out), plain(lab, &wanted.err));
     assert_eq!(got, expected, "{}: docker {}", wanted.name, args.join(" "));

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use harness::{CLASS, LAB, Lab, Said, cluster};
+use harness::{CLASS, CallResult, LAB, Lab, cluster};
 use serde_json::Value;
 
 fn vms(lab: &Lab) -> Vec<Value> {
@@ -129,11 +129,13 @@ fn a_signal_ends_it() {
 #[test]
 fn stop_ends_it() {
     let mut lab = Lab::start(&[]);
-    let said: Said = Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
+    let said: CallResult =
+        Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(lab.wait_for_exit(), Some(0));
     nothing_left(&lab);
-    let said: Said = Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
+    let said: CallResult =
+        Command::new(LAB).args(["stop", "--dir"]).arg(lab.dir.0.join("lab")).output().unwrap().into();
     assert_eq!(said.code, 1);
     assert!(said.err.contains("no lab runs in"), "{said:?}");
 }
@@ -177,14 +179,14 @@ fn a_downloaded_omnictl_finds_its_lab() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&place, mode).unwrap();
     // A test beside this one may have forked while the file was being written: its child has it open until it executes.
-    let said: Said = loop {
+    let said: CallResult = loop {
         match Command::new(&place).arg("--version").output() {
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => sleep(Duration::from_millis(10)),
             said => break said.unwrap().into(),
         }
     };
     assert_eq!(said.out, "omnictl version v1.9.3 (API Version: 2)\n", "{said:?}");
-    let said: Said = Command::new(&place)
+    let said: CallResult = Command::new(&place)
         .args(["get", "clusters"])
         .env_clear()
         .envs(lab.env.iter().cloned())
@@ -214,11 +216,11 @@ fn wrong_arguments_are_refused() {
         (&["nope"], 2, "unrecognized subcommand 'nope'"),
         (&["proxmox", "--port", "1"], 2, "unexpected argument '--port'"),
     ] {
-        let said: Said = Command::new(LAB).args(args).output().unwrap().into();
+        let said: CallResult = Command::new(LAB).args(args).output().unwrap().into();
         assert_eq!(said.code, code, "{args:?}");
         assert!(said.err.contains(wanted), "{args:?}: {said:?}");
     }
-    let said: Said = Command::new(LAB).arg("faults").output().unwrap().into();
+    let said: CallResult = Command::new(LAB).arg("faults").output().unwrap().into();
     let faults: Value = serde_json::from_str(&said.out).unwrap();
     assert!(faults.as_array().unwrap().len() >= 15);
 }

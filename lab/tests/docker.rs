@@ -5,7 +5,7 @@ mod harness;
 
 use std::collections::BTreeSet;
 
-use harness::{Lab, Said, recording};
+use harness::{CallResult, Lab, recording};
 use serde_json::Value;
 
 const FORMAT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
@@ -22,7 +22,7 @@ fn kit() -> Lab {
     lab
 }
 
-fn says(lab: &Lab, name: &str, words: &[&str]) -> Said {
+fn says(lab: &Lab, name: &str, words: &[&str]) -> CallResult {
     let wanted = recording("docker", name);
     let said = lab.call("docker", words);
     let told = |text: &str| text.replace(&lab.project.0.display().to_string(), "/srv/omni-scale");
@@ -43,7 +43,7 @@ fn what_is_not_there_is_said_as_by_docker() {
         .env("DOCKER_HOST", "unix:///nowhere.sock")
         .output()
         .unwrap();
-    let gone = Said::from(gone);
+    let gone = CallResult::from(gone);
     assert_eq!((gone.code, gone.err.contains("failed to connect to the docker API")), (1, true), "{gone:?}");
     let said = lab.call("docker", &["inspect", "--type", "image", "x"]);
     assert_eq!(said.code, 64, "{said:?}");

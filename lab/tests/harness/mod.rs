@@ -57,15 +57,15 @@ pub struct Lab {
 
 /// What a stand-in said.
 #[derive(Debug)]
-pub struct Said {
+pub struct CallResult {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl From<Output> for Said {
-    fn from(output: Output) -> Said {
-        Said {
+impl From<Output> for CallResult {
+    fn from(output: Output) -> CallResult {
+        CallResult {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
@@ -115,21 +115,22 @@ impl Lab {
         command
     }
 
-    pub fn call(&self, program: &str, args: &[&str]) -> Said {
+    pub fn call(&self, program: &str, args: &[&str]) -> CallResult {
         self.command(program, args).output().unwrap().into()
     }
 
-    pub fn omnictl(&self, line: &str) -> Said {
+    pub fn omnictl(&self, line: &str) -> CallResult {
         self.call("omnictl", &line.split_whitespace().collect::<Vec<_>>())
     }
 
-    pub fn compose(&self, line: &str) -> Said {
+    pub fn compose(&self, line: &str) -> CallResult {
         let fixed = ["compose", "-f", "docker/compose.yaml", "--profile", "provider"];
         self.call("docker", &fixed.into_iter().chain(line.split_whitespace()).collect::<Vec<_>>())
     }
 
     pub fn dump(&self) -> Value {
-        let said: Said = Command::new(LAB).args(["dump", "--dir"]).arg(self.dir.0.join("lab")).output().unwrap().into();
+        let said: CallResult =
+            Command::new(LAB).args(["dump", "--dir"]).arg(self.dir.0.join("lab")).output().unwrap().into();
         assert_eq!(said.code, 0, "{said:?}");
         serde_json::from_str(&said.out).unwrap()
     }

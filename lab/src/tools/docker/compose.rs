@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use super::engine::Shown;
+use super::engine::ContainerInfo;
 
 /// A compose project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Project {
 
 impl Project {
     /// The project that these containers belong to.
-    pub fn of(name: String, containers: Vec<Shown>) -> Project {
+    pub fn of(name: String, containers: Vec<ContainerInfo>) -> Project {
         let file = containers.first().map(|shown| PathBuf::from(&shown.file)).unwrap_or_default();
         let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let services = containers.into_iter().map(|shown| (shown.service.name.clone(), shown.service)).collect();
@@ -182,7 +182,6 @@ fn syntax_error(why: &serde_yaml::Error) -> String {
 fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::Sequence(items)) => items.iter().map(scalar).collect(),
-        Some(Value::String(text)) => shell_words(text),
         _ => Vec::new(),
     }
 }
@@ -194,39 +193,6 @@ fn scalar(value: &Value) -> String {
         Value::Bool(yes) => yes.to_string(),
         _ => String::new(),
     }
-}
-
-/// Words as a shell splits them.
-fn shell_words(text: &str) -> Vec<String> {
-    let (mut out, mut word, mut quote, mut begun) = (Vec::new(), String::new(), None, false);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                begun = true;
-            }
-            (None | Some('"'), '\\') => {
-                word.extend(chars.next());
-                begun = true;
-            }
-            (None, c) if c.is_whitespace() => {
-                if begun {
-                    out.push(std::mem::take(&mut word));
-                }
-                begun = false;
-            }
-            (_, c) => {
-                word.push(c);
-                begun = true;
-            }
-        }
-    }
-    if begun {
-        out.push(word);
-    }
-    out
 }
 
 fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, String> {
@@ -254,12 +220,10 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
             "service {name:?} has neither an image nor a build context specified: invalid compose project"
         ));
     }
-    for file in env_files(spec.get("env_file")) {
-        let path = project.dir.join(&file);
-        if !path.exists() {
-            return Err(format!("env file {} not found: stat {0}: no such file or directory", path.display()));
-        }
-        out.environment.extend(dotenv(&path)?);
+    // The kit's file has none of these, and the lab does not simulate what they mean.
+    let is_text = |key: &str| spec.get(key).is_some_and(Value::is_string);
+    if spec.get("env_file").is_some() || is_text("command") || is_text("entrypoint") {
+        return Err(format!("lab: service {name:?}: env_file and commands as text are not simulated"));
     }
     match spec.get("environment") {
         Some(Value::Mapping(map)) => {
@@ -294,17 +258,6 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
     let text = serde_json::to_string(&out).unwrap_or_default();
     out.hash = crate::tls::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
     Ok(out)
-}
-
-fn env_files(value: Option<&Value>) -> Vec<String> {
-    match value {
-        Some(Value::String(file)) => vec![file.clone()],
-        Some(Value::Sequence(items)) => {
-            let file = |item: &Value| item.get("path").map_or_else(|| scalar(item), scalar);
-            items.iter().map(file).collect()
-        }
-        _ => Vec::new(),
-    }
 }
 
 fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {
@@ -579,10 +532,5 @@ mod tests {
         assert_eq!(expand("${EMPTY?x}").unwrap(), "");
         assert_eq!(expand("${1}").unwrap_err(), "format");
         assert_eq!(expand("${A").unwrap_err(), "format");
-    }
-
-    #[test]
-    fn commands_are_split_as_by_a_shell() {
-        assert_eq!(shell_words("--a 'b c' \"d\"e f\\ g"), ["--a", "b c", "de", "f g"]);
     }
 }

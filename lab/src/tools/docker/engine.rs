@@ -96,7 +96,7 @@ pub enum EngineRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum EngineResponse {
     /// To [`EngineRequest::List`], by name.
-    Containers(Vec<Shown>),
+    Containers(Vec<ContainerInfo>),
     /// Done.
     Done,
     /// To [`EngineRequest::Make`] and [`EngineRequest::Unmake`]: whether it changed anything.
@@ -104,11 +104,11 @@ pub enum EngineResponse {
     /// To [`EngineRequest::Healthy`].
     Health(bool),
     /// To [`EngineRequest::Find`], with the project.
-    Found(Option<(String, Box<Shown>)>),
+    Found(Option<(String, Box<ContainerInfo>)>),
     /// To [`EngineRequest::Volumes`], by name.
     Names(Vec<String>),
     /// To [`EngineRequest::Exec`]; `None` for a program that is not simulated.
-    Ran(Option<super::tailnet::ExecResult>),
+    Executed(Option<super::tailnet::ExecResult>),
     /// To [`EngineRequest::Logs`]; true if the container will write no more.
     Lines(Vec<Line>, bool),
     /// `Error response from daemon: …` without these words.
@@ -117,7 +117,7 @@ pub enum EngineResponse {
 
 /// A container as the engine shows it. Times are nanoseconds since 1970.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Shown {
+pub struct ContainerInfo {
     /// 64 hex digits.
     pub id: String,
     /// The service with everything in it.
@@ -143,7 +143,7 @@ pub struct Shown {
 }
 
 struct Container {
-    shown: Shown,
+    shown: ContainerInfo,
     log: Log,
     running: Option<AbortHandle>,
 }
@@ -220,7 +220,7 @@ impl Engine {
             EngineRequest::Exec { project, service, words } => {
                 let found =
                     self.lock().containers.get(&(project, service)).map(|container| container.shown.service.clone());
-                EngineResponse::Ran(
+                EngineResponse::Executed(
                     found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults)),
                 )
             }
@@ -267,7 +267,7 @@ impl Engine {
         self.stop(&key, 0);
         let mut state = self.lock();
         let replaced = state.containers.remove(&key).is_some();
-        let shown = Shown {
+        let shown = ContainerInfo {
             id: crate::tls::hex(&bytes),
             service,
             file,
@@ -344,7 +344,7 @@ impl Engine {
         self.note();
     }
 
-    fn update(&self, key: &ContainerKey, change: impl FnOnce(&mut Shown)) {
+    fn update(&self, key: &ContainerKey, change: impl FnOnce(&mut ContainerInfo)) {
         if let Some(container) = self.lock().containers.get_mut(key) {
             change(&mut container.shown);
         }
@@ -543,20 +543,20 @@ fn is_omni(service: &Service) -> bool {
     service.image.contains("siderolabs/omni") && !service.image.contains("omni-infra-provider")
 }
 
-fn become_healthy(shown: &mut Shown) {
+fn become_healthy(shown: &mut ContainerInfo) {
     if shown.service.healthcheck {
         "healthy".clone_into(&mut shown.health);
     }
 }
 
-fn begin(shown: &mut Shown) {
+fn begin(shown: &mut ContainerInfo) {
     "running".clone_into(&mut shown.state);
     shown.started = now();
     shown.exit_code = 0;
     shown.health = if shown.service.healthcheck { "starting".to_owned() } else { String::new() };
 }
 
-fn end(shown: &mut Shown, exit_code: i32) {
+fn end(shown: &mut ContainerInfo, exit_code: i32) {
     "exited".clone_into(&mut shown.state);
     shown.exit_code = exit_code;
     shown.health.clear();

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::DockerError;
-use super::engine::{EngineRequest, EngineResponse, Shown};
+use super::engine::{ContainerInfo, EngineRequest, EngineResponse};
 use crate::tools::out;
 use crate::tools::protocol::{self, Client};
 
@@ -21,7 +21,7 @@ fn ask(client: &mut Client, question: EngineRequest) -> Result<EngineResponse, D
 /// What is printed where nothing has the name: an empty client on stdout, and why on stderr.
 fn missing(why: String) -> Result<(), DockerError> {
     out("\n");
-    Err(DockerError::Said(why))
+    Err(DockerError::Message(why))
 }
 
 /// `inspect --type container --format FORMAT NAME`
@@ -47,7 +47,7 @@ pub fn volume(client: &mut Client, name: &str) -> Result<(), DockerError> {
     }
 }
 
-fn mounts(project: &str, shown: &Shown) -> Value {
+fn mounts(project: &str, shown: &ContainerInfo) -> Value {
     let service = &shown.service;
     let writable = |target: &String| !service.read_only.contains(target);
     let volumes = service.volumes.iter().map(|(name, target)| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::compose::{Project, Service};
-use super::engine::{EngineRequest, EngineResponse, Shown};
+use super::engine::{ContainerInfo, EngineRequest, EngineResponse};
 use super::{Compose, DockerError};
 use crate::tools::err;
 
@@ -90,7 +90,7 @@ impl Compose {
         &mut self,
         project: &Project,
         level: &[&Service],
-        before: &[Shown],
+        before: &[ContainerInfo],
         force: bool,
         fresh: &mut BTreeSet<String>,
     ) -> Result<(), DockerError> {
@@ -114,7 +114,7 @@ impl Compose {
             let ask =
                 EngineRequest::Create { project: project.name.clone(), service: Box::new((*service).clone()), file };
             self.ask(ask).inspect_err(|why| {
-                if let DockerError::Said(text) = why {
+                if let DockerError::Message(text) = why {
                     err(&format!(" service:{}:1 {text} \n", service.name));
                 }
             })?;
@@ -135,7 +135,7 @@ impl Compose {
         &mut self,
         project: &Project,
         level: &[&Service],
-        before: &[Shown],
+        before: &[ContainerInfo],
         fresh: &BTreeSet<String>,
     ) -> Result<(), DockerError> {
         let stopped = |service: &Service| {
@@ -161,7 +161,7 @@ impl Compose {
                 if !matches!(told, EngineResponse::Health(true)) {
                     say("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
-                    return Err(DockerError::Said(text));
+                    return Err(DockerError::Message(text));
                 }
                 say("Container", &other.container, "Healthy");
             }

@@ -11,12 +11,12 @@ pub mod tailnet;
 use super::protocol::{self, Client, Request, Response, Start};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
 use compose::Project;
-use engine::{EngineRequest, EngineResponse, Shown};
+use engine::{ContainerInfo, EngineRequest, EngineResponse};
 
 /// Why a command failed.
 enum DockerError {
     /// What the program says on stderr, with its exit code 1.
-    Said(String),
+    Message(String),
     /// A program in a container ended so; what it said has been said.
     Ended(i32),
     /// The call is not simulated.
@@ -36,7 +36,7 @@ fn engine_down(socket: &str) -> DockerError {
     let tried = format!(
         "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
     );
-    DockerError::Said(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
+    DockerError::Message(format!("{tried} is running: dial unix {socket}: connect: no such file or directory"))
 }
 
 /// The engine's socket if it is not there: by the lab's word, or because DOCKER_HOST names one that does not exist.
@@ -56,7 +56,7 @@ fn reachable(start: &Start) -> Result<(), DockerError> {
     }
     match start.shows("docker-denied") {
         // docker/cli 29.2.1.
-        true => Err(DockerError::Said(
+        true => Err(DockerError::Message(
             "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock".to_owned(),
         )),
         false => Ok(()),
@@ -70,7 +70,7 @@ const ENGINE_VERSION: &str = "20.10.24";
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
     match call(argv0, argv) {
         Ok(()) => 0,
-        Err(DockerError::Said(text)) => {
+        Err(DockerError::Message(text)) => {
             err(&format!("{text}\n"));
             1
         }
@@ -96,7 +96,7 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         other => return Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
     };
     if start.shows("docker-no-compose") && words.first() == Some(&"compose") {
-        return Err(DockerError::Said(
+        return Err(DockerError::Message(
             "docker: unknown command: docker compose\n\nRun 'docker --help' for more information".to_owned(),
         ));
     }
@@ -187,14 +187,14 @@ impl Compose {
                     // Before 2.23.1 the schema of `configs` had no `content`.
                     let text =
                         format!("validating {file}: configs.omni-oidc Additional property content is not allowed");
-                    return Err(DockerError::Said(text));
+                    return Err(DockerError::Message(text));
                 }
                 let read = compose::Read {
                     profiles: &flags.profiles,
                     name: flags.name.as_deref(),
                     env_file: flags.env_file.as_deref(),
                 };
-                let project = compose::load(&file, &read).map_err(DockerError::Said)?;
+                let project = compose::load(&file, &read).map_err(DockerError::Message)?;
                 for warning in &project.warnings {
                     warn(warning);
                 }
@@ -241,14 +241,16 @@ impl Compose {
     fn ask(&mut self, ask: EngineRequest) -> Result<EngineResponse, DockerError> {
         match self.client.ask(&Request::Engine(Box::new(ask)))? {
             Response::Engine(told) => match *told {
-                EngineResponse::Failed(text) => Err(DockerError::Said(format!("Error response from daemon: {text}"))),
+                EngineResponse::Failed(text) => {
+                    Err(DockerError::Message(format!("Error response from daemon: {text}")))
+                }
                 other => Ok(other),
             },
             other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
         }
     }
 
-    fn containers(&mut self, project: &Project) -> Result<Vec<Shown>, DockerError> {
+    fn containers(&mut self, project: &Project) -> Result<Vec<ContainerInfo>, DockerError> {
         match self.ask(EngineRequest::List(project.name.clone()))? {
             EngineResponse::Containers(found) => Ok(found),
             other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
@@ -266,13 +268,13 @@ impl Compose {
     /// `exec -T SERVICE PROGRAM…`: its output and exit code are those of the program.
     fn exec(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
         let [service, words @ ..] = args else { return Err(DockerError::Unknown) };
-        let runs = |shown: &Shown| shown.service.name == *service && shown.state == "running";
+        let runs = |shown: &ContainerInfo| shown.service.name == *service && shown.state == "running";
         if !self.containers(project)?.iter().any(runs) {
-            return Err(DockerError::Said(format!("service {service:?} is not running")));
+            return Err(DockerError::Message(format!("service {service:?} is not running")));
         }
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         let ask = EngineRequest::Exec { project: project.name.clone(), service: (*service).to_owned(), words };
-        let EngineResponse::Ran(Some(ran)) = self.ask(ask)? else { return Err(DockerError::Unknown) };
+        let EngineResponse::Executed(Some(ran)) = self.ask(ask)? else { return Err(DockerError::Unknown) };
         out(&ran.out);
         err(&ran.err);
         if ran.code == 0 { Ok(()) } else { Err(DockerError::Ended(ran.code)) }
@@ -296,7 +298,7 @@ impl Compose {
         let there = self.containers(project)?.iter().any(|shown| shown.service.name == *service);
         match there {
             false if project.by_name || project.services.contains_key(*service) => return Ok(()),
-            false => return Err(DockerError::Said(format!("no such service: {service}"))),
+            false => return Err(DockerError::Message(format!("no such service: {service}"))),
             true if !bare => return Err(DockerError::Unknown),
             true => {}
         }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::compose::Project;
-use super::engine::Shown;
+use super::engine::ContainerInfo;
 use crate::omni::resource::rfc3339;
 use crate::provider::log::Line;
 
@@ -34,7 +34,7 @@ fn since(then: u64, now: u64) -> String {
     human(now.saturating_sub(then) / SECOND)
 }
 
-fn status(shown: &Shown, now: u64) -> String {
+fn status(shown: &ContainerInfo, now: u64) -> String {
     match shown.state.as_str() {
         "created" => "Created".to_owned(),
         "exited" => format!("Exited ({}) {} ago", shown.exit_code, since(shown.finished, now)),
@@ -61,7 +61,7 @@ pub fn entrypoint(image: &str) -> &'static str {
 }
 
 /// The command in Go's quotes, cut to twenty characters.
-fn command(shown: &Shown) -> String {
+fn command(shown: &ContainerInfo) -> String {
     let service = &shown.service;
     let mut words: Vec<String> = Vec::new();
     if !service.entrypoint {
@@ -76,7 +76,7 @@ fn command(shown: &Shown) -> String {
     format!("\"{}\"", short.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-fn ports(shown: &Shown) -> String {
+fn ports(shown: &ContainerInfo) -> String {
     if shown.state != "running" {
         return String::new();
     }
@@ -87,7 +87,7 @@ fn ports(shown: &Shown) -> String {
 }
 
 /// A container as a line of `ps --format json`.
-pub fn json(project: &Project, shown: &Shown, now: u64) -> String {
+pub fn json(project: &Project, shown: &ContainerInfo, now: u64) -> String {
     let service = &shown.service;
     let text = |value: &str| escaped(&json!(value).to_string());
     let created = jiff::Timestamp::from_second(i64::try_from(shown.created / SECOND).unwrap_or(0)).unwrap_or_default();
@@ -143,7 +143,7 @@ fn escaped(text: &str) -> String {
     text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
-fn labels(project: &Project, shown: &Shown) -> String {
+fn labels(project: &Project, shown: &ContainerInfo) -> String {
     let service = &shown.service;
     let depends: Vec<String> =
         service.depends_on.iter().map(|(name, condition)| format!("{name}:{condition}:false")).collect();

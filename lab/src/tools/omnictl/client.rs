@@ -24,7 +24,7 @@ pub enum OmnictlError {
     /// What the server answered.
     Status(Status),
     /// What the program says after `Error: `.
-    Said(String),
+    Message(String),
     /// The lab itself failed: exit 64.
     Lab(anyhow::Error),
 }
@@ -34,7 +34,7 @@ impl OmnictlError {
     pub fn text(&self) -> String {
         match self {
             OmnictlError::Status(status) => status.to_string(),
-            OmnictlError::Said(text) => text.clone(),
+            OmnictlError::Message(text) => text.clone(),
             OmnictlError::Lab(why) => format!("{why:#}"),
         }
     }
@@ -43,7 +43,7 @@ impl OmnictlError {
     pub fn wrap(self, before: &str) -> OmnictlError {
         match self {
             OmnictlError::Lab(why) => OmnictlError::Lab(why),
-            other => OmnictlError::Said(format!("{before}: {}", other.text())),
+            other => OmnictlError::Message(format!("{before}: {}", other.text())),
         }
     }
 
@@ -61,7 +61,7 @@ impl From<Status> for OmnictlError {
 
 impl From<String> for OmnictlError {
     fn from(text: String) -> OmnictlError {
-        OmnictlError::Said(text)
+        OmnictlError::Message(text)
     }
 }
 
@@ -119,7 +119,7 @@ impl Connection {
         let api = version.spec["backendapiversion"].as_u64().unwrap_or(0);
         if api != 2 {
             let text = format!("client API version mismatch: backend API version {api}, client API version 2");
-            return Err(OmnictlError::Said(text));
+            return Err(OmnictlError::Message(text));
         }
         Ok(())
     }
@@ -169,11 +169,11 @@ impl Connection {
     pub fn resolve(&self, name: &str) -> Result<&'static ResourceType, OmnictlError> {
         let mut found = kinds::resolve(self.release, name);
         match found.len() {
-            0 => Err(OmnictlError::Said(format!("resource {name:?} is not registered"))),
+            0 => Err(OmnictlError::Message(format!("resource {name:?} is not registered"))),
             1 => Ok(found.remove(0)),
             _ => {
                 let names: Vec<String> = found.iter().map(|kind| kind.typ.to_ascii_lowercase()).collect();
-                Err(OmnictlError::Said(format!("resource type {name:?} is ambiguous: [{}]", names.join(" "))))
+                Err(OmnictlError::Message(format!("resource type {name:?} is ambiguous: [{}]", names.join(" "))))
             }
         }
     }
@@ -191,7 +191,7 @@ fn notices(start: &Start) -> Result<(), OmnictlError> {
         crate::tools::err(&text);
     }
     match newer {
-        true => Err(OmnictlError::Said(
+        true => Err(OmnictlError::Message(
             "failed to list notifications: rpc error: code = PermissionDenied desc = no access is permitted".to_owned(),
         )),
         false => Ok(()),
@@ -212,9 +212,9 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Omnict
     if endpoint.host.is_empty() {
         let text =
             "rpc error: code = Unavailable desc = delegating_resolver: invalid target address \"\": missing address";
-        return Err(OmnictlError::Said(text.to_owned()));
+        return Err(OmnictlError::Message(text.to_owned()));
     }
-    let fail = |cause: &str| OmnictlError::Said(go_errors::grpc_error(endpoint, cause));
+    let fail = |cause: &str| OmnictlError::Message(go_errors::grpc_error(endpoint, cause));
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).map_err(|why| fail(&why.to_string()))?;
     let own = endpoint.port == start.omni_port;
     if own && start.omni_down {
@@ -225,7 +225,7 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Omnict
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"error reading server preface: http2: \
                     failed reading the frame payload: http2: frame too large, note that the frame header looked like an \
                     HTTP/1.1 header\"";
-        return Err(OmnictlError::Said(text.to_owned()));
+        return Err(OmnictlError::Message(text.to_owned()));
     }
     if own && !insecure {
         // What the lab shows is known: its authority is in the trust store or it is not. The handshake would tell the same
@@ -240,14 +240,14 @@ fn dial(endpoint: &Endpoint, start: &Start, insecure: bool) -> Result<(), Omnict
         handshake(&endpoint.host, stream).map_err(|why| fail(&why))?;
     }
     if start.html {
-        return Err(OmnictlError::Said(go_errors::not_grpc(200, "OK", "text/html; charset=utf-8")));
+        return Err(OmnictlError::Message(go_errors::not_grpc(200, "OK", "text/html; charset=utf-8")));
     }
     if !own {
         let text = "rpc error: code = Unavailable desc = connection error: desc = \"transport: authentication handshake \
                     failed: credentials: cannot check peer: missing selected ALPN property. If you upgraded from a grpc-go \
                     version earlier than 1.67, your TLS connections may have stopped working due to ALPN enforcement. For \
                     more details, see: https://github.com/grpc/grpc-go/issues/434\"";
-        return Err(OmnictlError::Said(text.to_owned()));
+        return Err(OmnictlError::Message(text.to_owned()));
     }
     Ok(())
 }

@@ -13,11 +13,13 @@ use crate::omni::resource::Key;
 pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlError> {
     let Kubeconfig { cluster, user, path, force, .. } = call;
     if !force && std::path::Path::new(path).exists() {
-        return Err(OmnictlError::Said(format!("kubeconfig file already exists, use --force to overwrite: {path:?}")));
+        return Err(OmnictlError::Message(format!(
+            "kubeconfig file already exists, use --force to overwrite: {path:?}"
+        )));
     }
     let found = client.find(&Key::new(CLUSTER, DEFAULT, cluster));
     if found.map_err(|why| why.wrap(&format!("failed to check if cluster '{cluster}' exists")))?.is_none() {
-        return Err(OmnictlError::Said(format!("cluster not found: {cluster:?}")));
+        return Err(OmnictlError::Message(format!("cluster not found: {cluster:?}")));
     }
     let context = format!("lab-{cluster}-{user}");
     let text = format!(

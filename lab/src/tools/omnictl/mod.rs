@@ -16,7 +16,6 @@ mod yamltext;
 
 pub use apply::resources_of_file;
 pub use sync::resources_of_template;
-pub use table::align;
 
 use args::{ClusterCommand, Omnictl, OmnictlCommand, TemplateCommand};
 use clap::Parser as _;

@@ -60,7 +60,7 @@ fn unexpected(found: Resource, cluster: &str, gone: &mut Vec<Resource>) -> Resul
     if found.md.typ != CLUSTER && owner != cluster {
         let text =
             format!("resource {} belongs to cluster {owner:?}, but template is for cluster {cluster:?}", found.name());
-        return Err(OmnictlError::Said(text));
+        return Err(OmnictlError::Message(text));
     }
     gone.push(found);
     Ok(())
