@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Drives the simulated Proxmox with clients that nobody here wrote: proxmoxer from PyPI and proxmox-api from npm, each
+# Drives the simulated Proxmox with third-party clients: proxmoxer from PyPI and proxmox-api from npm, each
 # through a whole life of a virtual machine and an audit of permissions.
 #
 #   .ci/clients.sh

@@ -7,7 +7,7 @@
 # is left alone, the tests start their own. Docker compose is built by Go, since Debian's docker.io has none: into
 # target/ci/docker-compose, minutes the first time and nothing afterwards. Only these steps need the network.
 #
-# What cannot be run here is said by name and skipped; the exit status is 1 if a test failed.
+# It names and skips what cannot run here; the exit status is 1 if a test failed.
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Feeds the far ends of the lab and the readers of the runner what no sane program sends: bounded, and with a seed that is
+# Fuzzes the lab's simulated services and the runner's parsers: bounded, and with a seed that is
 # printed, so that a finding can be had again.
 #
 #   .ci/fuzz.sh               FUZZ_COUNT (cases of each kind) and FUZZ_SEED set the run

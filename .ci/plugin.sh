@@ -135,7 +135,7 @@ for version in "${claude_versions[@]}"; do
   check "claude $version: install the plugin" 'Successfully installed' "${command[@]}"
 done
 
-# A command, skill or agent in the wrong place is left out without a word: compare with the files.
+# A command, skill or agent in the wrong place is silently left out: compare with the files.
 newest=${claude_versions[${#claude_versions[@]} - 1]}
 claude "$newest" plugin validate --strict --json "$root"
 offline "${command[@]}" >"$scratch/provides.json" || true

@@ -1,9 +1,9 @@
 #!/bin/sh
-# One line about the provider's health, as `cargo xtask provider-status` last found it.
+# Prints one line with the provider's health from the last `cargo xtask provider-status`.
 #
-# The state file is text that anyone with the checkout may have written, and what this script prints is read
-# by a model. So no text of the file leaves it: the health is one of four words, the time is digits, and
-# everything else is silence. No network, no cargo and no .env: a session must not wait for its greeting.
+# Anyone with the checkout can write the state file, and a model reads what this script prints. So the script
+# never prints text from the file: the health is one of four words, the time is digits, and anything else prints
+# nothing. It uses no network, no cargo and no .env, so that a session starts without waiting.
 
 LC_ALL=C # [0-9] is ten characters in every locale
 export LC_ALL
@@ -11,7 +11,7 @@ export LC_ALL
 dir=${CLAUDE_PROJECT_DIR:-.}/.claude
 state=$dir/omni-scale.local.md
 
-# A link could lead anywhere, and a FIFO would hold the session up.
+# A link could lead anywhere, and a FIFO would block the session.
 if [ -L "$dir" ] || [ -L "$state" ] || [ ! -f "$state" ] || [ ! -r "$state" ]; then
   exit 0
 fi
@@ -38,7 +38,7 @@ read_front_matter() {
     line=${line%"$cr"}
     case $line in
       ---) return 0 ;;
-      # Twice the same key is no YAML: refuse rather than guess which one is meant.
+      # A duplicate key is not valid YAML: refuse it instead of guessing which one is meant.
       provider_status:*)
         [ -z "$health" ] || return 1
         value_of "$line"
@@ -54,7 +54,7 @@ read_front_matter() {
   return 1
 }
 
-# 16 KiB hold every front matter that the runner writes; a file of another size is not read to its end.
+# 16 KiB are enough for every front matter that the runner writes; the rest of a larger file is not read.
 report=$(
   dd if="$state" bs=16384 count=1 2>/dev/null | {
     read_front_matter || exit 0
@@ -64,7 +64,7 @@ report=$(
     esac
     day='[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'
     time='[0-9][0-9]:[0-9][0-9]:[0-9][0-9]'
-    # shellcheck disable=SC2254 # the two are patterns
+    # shellcheck disable=SC2254 # both are patterns
     case $checked in
       ${day}T${time}Z) checked="last checked $checked" ;;
       *) checked='at a time that was not recorded' ;;

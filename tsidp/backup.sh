@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Backs tsidp's state up, lists the copies, and restores one.
+# Backs up tsidp's state, lists the copies, and restores one.
 set -euo pipefail
 # shellcheck source=lib.sh disable=SC1091
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
@@ -63,10 +63,10 @@ list_copies() {
   find "$directory" -maxdepth 1 -type f -name '*.tar.gz*' -printf '%TY-%Tm-%Td %TH:%TM  %s bytes  %p\n' | sort
 }
 
-# Only what is lost for good when it is lost.
+# Only what cannot be created again.
 check_archive() {
   local names
-  names=$(tar -tzf "$1") || die "$1 is no archive that can be read"
+  names=$(tar -tzf "$1") || die "$1 is not a readable archive"
   if [[ $names != *tsidp/tailscaled.state* ]]; then die "$1 has no tailscaled.state: it is not a copy of tsidp's state"; fi
   if [[ $names != *tsidp/oidc-key.json* ]]; then note "warning: no signing key in it; tsidp makes one at the first login"; fi
   if [[ $names != *tsidp/oidc-funnel-clients.json* ]]; then note "warning: no clients in it; has Omni's been made yet?"; fi
@@ -98,7 +98,7 @@ replace_state() {
   systemctl stop tsidp.service || true
   if [[ -f $TSIDP_STATE/tailscaled.state ]]; then
     archive_state "$before"
-    say "  what was there is in $before"
+    say "  the previous state is in $before"
   fi
   restore_state "$archive"
 }
@@ -121,7 +121,7 @@ main() {
       if [[ ! -r $archive ]]; then die "cannot read $archive"; fi
       check_archive "$archive"
       plan "stop tsidp and replace its state by $archive" replace_state
-      plan "start it and prove it by its discovery document" start_and_prove "$timeout"
+      plan "start it and check its discovery document" start_and_prove "$timeout"
       if [[ $dry_run == yes ]]; then say "Nothing was changed."; else say "restored."; fi
       ;;
   esac

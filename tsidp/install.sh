@@ -11,16 +11,16 @@ Installs tsidp, the OIDC provider of the tailnet, on a Debian machine of its own
 Usage: install.sh [--auth-key-file FILE | --auth-key-stdin] [options]
 
   --auth-key-file FILE   Tailscale auth key: one-off, pre-approved, not ephemeral, with tag:idp.
-  --auth-key-stdin       The same, from standard input. Never an argument: those are for everyone to read.
+  --auth-key-stdin       The same, from standard input. Never an argument: anyone can read those.
                          Needed for the first login alone.
   --hostname NAME        Name in the tailnet, part of the issuer's URL (default: idp, or the one already set)
   --version VERSION      Release of a first installation (default: 0.0.12); later upgrade.sh changes it
   --sha256 HEX           SHA-256 of the release archive, instead of the checksum file of the release
   --base-url URL         Where the releases are, for a mirror
-  --force-login          Use the key although there is a login: the node is registered anew
+  --force-login          Use the key although there is a login: registers the node again
   --timeout SECONDS      How long to wait for the discovery document (default: 180)
   --allow-shared-host    Install although this host runs Tailscale or Omni
-  --dry-run              Check everything, say what would be done, change nothing
+  --dry-run              Check everything and print the plan; change nothing
 HELP
 }
 
@@ -80,7 +80,7 @@ parse() {
   if [[ -n $key_file && $key_stdin == yes ]]; then usage_error "--auth-key-file or --auth-key-stdin, not both"; fi
 }
 
-# What is installed stays at its version: upgrade.sh changes it, with a copy of the state and a way back.
+# An installed version stays: upgrade.sh changes it, with a copy of the state for a rollback.
 choose_version() {
   local installed=unknown
   if [[ -x $TSIDP_BINARY ]]; then installed=$(installed_version); fi
@@ -93,8 +93,8 @@ choose_version() {
   fi
 }
 
-# Traffic from a tsnet program to a tailscaled on the same host has to leave by one stack and come back by the other; in
-# practice it times out. And Omni asks tsidp at its start: on one host both are down together.
+# Traffic from a tsnet program to a tailscaled on the same host leaves by one stack and returns by the other; in
+# practice it times out. And Omni contacts tsidp at its start: on one host both are down together.
 check_place() {
   local reason=''
   if systemctl is-active --quiet tailscaled.service || [[ -e /sys/class/net/tailscale0 ]]; then
@@ -119,7 +119,7 @@ read_key() {
   fi
   auth_key=${auth_key//[$'\r\n\t ']/}
   if [[ ($key_stdin == yes || -n $key_file) && ! $auth_key =~ ^tskey-(auth|client)-[A-Za-z0-9-]+$ ]]; then
-    die "that is no Tailscale auth key (tskey-auth-…)"
+    die "that is not a Tailscale auth key (tskey-auth-…)"
   fi
   if [[ $auth_key == tskey-client-* ]]; then
     die "an OAuth client secret would be used at every start, and needs tags that this version may not set" \
@@ -140,7 +140,7 @@ make_user() {
 }
 
 write_environment() {
-  # Wanted by versions before the security review of October 2025, ignored by later ones.
+  # Required by versions before the security review of October 2025, ignored by later ones.
   set_environment TAILSCALE_USE_WIP_CODE 1
   set_environment TSIDP_HOSTNAME "$hostname"
   if [[ -n $auth_key ]]; then
@@ -185,7 +185,7 @@ main() {
     return
   fi
   say "tsidp runs."
-  if [[ -n $key_file && -n $auth_key ]]; then say "The key is used up; delete $key_file."; fi
+  if [[ -n $key_file && -n $auth_key ]]; then say "The key has been used; delete $key_file."; fi
   say "next: the grants of tsidp/grant.json, then from a device on the tailnet: cargo xtask tsidp-verify"
 }
 

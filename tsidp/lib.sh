@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the scripts beside it share. Sourced, never run.
-# shellcheck disable=SC2034 # the constants are theirs
+# Shared by the scripts in this directory. Sourced, never run.
+# shellcheck disable=SC2034 # the scripts use the constants
 
 readonly TSIDP_DEFAULT_VERSION=0.0.12
 readonly TSIDP_RELEASES=https://github.com/tailscale/tsidp/releases/download
@@ -8,9 +8,9 @@ readonly TSIDP_BINARY=/usr/local/bin/tsidp
 readonly TSIDP_STATE=/var/lib/tsidp
 readonly TSIDP_ENVIRONMENT=/etc/default/tsidp
 readonly TSIDP_UNIT=/etc/systemd/system/tsidp.service
-# Gone at the next boot by itself, should a script die before it removes it.
+# The next boot removes it if a script exits before it does.
 readonly TSIDP_DROP_IN=/run/systemd/system/tsidp.service.d/proof.conf
-# The program cannot tell its version before 2026 (-version is an unknown flag), so it is written down.
+# Before 2026 the program has no -version flag, so the version is stored in a file.
 readonly TSIDP_VERSION_FILE=/usr/local/share/tsidp/version
 readonly TSIDP_BACKUPS=/var/backups/tsidp
 
@@ -29,7 +29,7 @@ usage_error() {
   exit 2
 }
 
-# plan TEXT COMMAND…: says what is done, and does it unless this is a dry run.
+# plan TEXT COMMAND…: prints the step, and runs it unless this is a dry run.
 plan() {
   say "- $1"
   shift
@@ -78,7 +78,7 @@ check_sha256() {
 
 check_hostname() {
   if [[ ! $1 =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]]; then
-    usage_error "--hostname: \`$1\` is no DNS label (a-z, 0-9 and - inside, 63 at most)"
+    usage_error "--hostname: \`$1\` is not a DNS label (a-z, 0-9 and - inside, 63 at most)"
   fi
 }
 
@@ -86,7 +86,7 @@ check_seconds() {
   if [[ ! $1 =~ ^[1-9][0-9]{0,4}$ ]]; then usage_error "--timeout: \`$1\` is not a number of seconds"; fi
 }
 
-# Only https, but for a server on this very machine.
+# Only https, except for a server on this machine.
 check_base_url() {
   if [[ ! $1 =~ ^https://[^[:space:]]+$ && ! $1 =~ ^http://(127\.0\.0\.1|localhost):[0-9]+(/[^[:space:]]*)?$ ]]; then
     usage_error "--base-url: \`$1\` is not https"
@@ -195,7 +195,7 @@ free_port() {
   die "found no free port on loopback"
 }
 
-# What the service said since its last start.
+# The service's log since its last start.
 service_log() {
   local invocation
   invocation=$(systemctl show --property InvocationID --value tsidp.service)
@@ -236,11 +236,11 @@ wait_for_document() {
   return 1
 }
 
-# start_and_prove SECONDS: (re)starts the service and proves that it serves; status 1, with the reason said, if not.
+# start_and_prove SECONDS: (re)starts the service and checks that it serves; status 1 and a reason if not.
 #
-# `systemctl is-active` proves nothing: tsidp is active while it waits for its login. And this host cannot ask over the
-# tailnet, since tsidp's network is inside its process. So it runs once with a door on loopback, where its discovery
-# document answers only when it is up and logged in; then again without it, because whoever comes through that door is an
+# `systemctl is-active` proves nothing: tsidp is active while it waits for its login. This host cannot reach the
+# tailnet, because tsidp's network is inside its process. So it runs once with a loopback listener, where its discovery
+# document is served only when it is up and logged in; then again without it, because every client of that listener is an
 # administrator.
 start_and_prove() {
   local port document log url
@@ -259,16 +259,16 @@ start_and_prove() {
     remove_drop_in
     systemctl daemon-reload
     if [[ -n $(environment_value TS_AUTHKEY) ]]; then
-      # Not left waiting for a login, with the key in its environment.
+      # It must not keep waiting for a login with the key in its environment.
       systemctl stop tsidp.service || true
     else
-      # It was logged in before, and may only be slow: without the door it goes on by itself.
+      # It was logged in before and may only be slow: without the listener it continues by itself.
       systemctl restart tsidp.service || true
     fi
     return 1
   fi
   remove_drop_in
-  # The key has done its work, and a second start with it could log in anew.
+  # The key has been used, and a second start with it could log in again.
   forget_key
   systemctl daemon-reload
   systemctl restart tsidp.service
@@ -287,7 +287,7 @@ start_and_prove() {
   check_name "$url"
 }
 
-# A name with a number behind it means that the state was lost while the old device is still listed: the issuer's URL has
+# A name with a number suffix means that the state was lost while the old device is still listed: the issuer's URL has
 # changed, and every login fails.
 check_name() {
   local wanted host

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes tsidp. Its state, the node's identity and Omni's client, stays unless --purge says otherwise.
+# Removes tsidp. Its state, the node's identity and Omni's client, is kept without --purge.
 set -euo pipefail
 # shellcheck source=lib.sh disable=SC1091
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
@@ -34,7 +34,7 @@ parse() {
 
 confirm_purge() {
   if [[ $yes == yes || $dry_run == yes ]]; then return; fi
-  if [[ ! -t 0 ]]; then die "--purge destroys the issuer, and there is no terminal to ask on" "next: $0 --purge --yes"; fi
+  if [[ ! -t 0 ]]; then die "--purge destroys the issuer; cannot prompt without a terminal" "next: $0 --purge --yes"; fi
   local answer
   read -r -p "This destroys the issuer and every client in $TSIDP_STATE. Type \`purge\` to go on: " answer
   if [[ $answer != purge ]]; then die "not purged; nothing was changed"; fi
@@ -66,7 +66,7 @@ main() {
   if [[ $purge == yes ]]; then
     plan "remove $TSIDP_STATE and the user tsidp" remove_state
   elif [[ -d $TSIDP_STATE ]]; then
-    say "$TSIDP_STATE stays: install.sh brings the same issuer back, without a key."
+    say "$TSIDP_STATE is kept: install.sh restores the same issuer without a key."
   fi
   if [[ $dry_run == yes ]]; then
     say "Nothing was changed."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Upgrades tsidp, and goes back by itself when the new version does not serve.
+# Upgrades tsidp, and restores the old version if the new one does not serve.
 set -euo pipefail
 # shellcheck source=lib.sh disable=SC1091
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
@@ -14,7 +14,7 @@ Usage: upgrade.sh [options]
   --sha256 HEX           SHA-256 of the release archive, instead of the checksum file of the release
   --base-url URL         Where the releases are, for a mirror
   --timeout SECONDS      How long to wait for the discovery document (default: 180)
-  --dry-run              Check everything, say what would be done, change nothing
+  --dry-run              Check everything and print the plan; change nothing
 HELP
 }
 
@@ -73,7 +73,7 @@ go_back() {
 clean_up() {
   if [[ -n $work ]]; then rm -rf "$work"; fi
   if [[ $dry_run == no && $EUID == 0 ]]; then remove_drop_in; fi
-  # It ended between the stop and the start, on a full disk for one: whatever is installed is better than nothing.
+  # It failed between stop and start, for example on a full disk: start the installed version, whichever it is.
   if [[ $stopped == yes ]]; then systemctl start tsidp.service || true; fi
 }
 
@@ -93,17 +93,17 @@ main() {
   copy=$TSIDP_BACKUPS/before-$version-$(date -u +%Y%m%dT%H%M%SZ).tar.gz
 
   say "tsidp $old -> $version"
-  # Before anything is stopped.
+  # Check this before stopping anything.
   plan "download tsidp $version for $(machine_architecture) and verify it" download "$version" "$base_url" "$sha256" "$work"
   plan "stop it, copy the state to $copy, keep the old binary as $TSIDP_BINARY.prev" keep_old
   plan "install the new binary" put_binary "$work/tsidp" "$version"
   plan "install the unit $TSIDP_UNIT" put_unit
   if [[ $dry_run == yes ]]; then
-    say "- start it and prove it by its discovery document; go back to binary and state if that fails"
+    say "- start it and check its discovery document; restore binary and state if that fails"
     say "Nothing was changed."
     return
   fi
-  say "- start it and prove it by its discovery document"
+  say "- start it and check its discovery document"
   stopped=no
   if ! start_and_prove "$timeout"; then
     go_back "$old"

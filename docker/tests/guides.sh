@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The guides of docs/, held to what they say: every shell block is shell, every file they name is there, and the commands of
-# gpg-key-setup.md make a key of the kind that they promise.
+# Checks the guides of docs/: every shell block is valid, every file they name exists, and the commands of
+# gpg-key-setup.md create the key that they describe.
 #   guides.sh PROJECT_DIRECTORY
 set -euo pipefail
 kit=$1
@@ -20,7 +20,7 @@ for guide in "$kit"/docs/*.md "$kit"/docker/*.md "$kit"/tsidp/*.md; do
   if [[ ! -f $guide ]]; then continue; fi
   blocks "$guide" >"$work/block"
   bash -n "$work/block" || {
-    echo "$guide: a block is no shell" >&2
+    echo "$guide: a block is not valid shell" >&2
     exit 1
   }
   while read -r link; do
@@ -31,7 +31,7 @@ for guide in "$kit"/docs/*.md "$kit"/docker/*.md "$kit"/tsidp/*.md; do
   done < <(grep -o ']([^)]*)' "$guide" | sed 's/^](//; s/)$//' | grep -v '^https:\|^#')
   while read -r script; do
     if [[ ! -x $kit/$script ]]; then
-      echo "$guide: $script is no program" >&2
+      echo "$guide: $script is not executable" >&2
       exit 1
     fi
   done < <(grep -oE '(tsidp|docker)/[a-z/-]+\.sh' "$work/block" | sort -u)
@@ -53,7 +53,7 @@ if command -v gpg >/dev/null; then
   grep -q '^ssb#* .*\[E\]$' "$work/gpg.out"
   grep -qx proof "$work/gpg.out"
   [[ $(stat -c %a docker/omni.asc) == 600 ]]
-  # What the trouble page tells to look for in a key with a passphrase.
+  # What the troubleshooting page says about a key with a passphrase.
   if gpg --list-packets docker/omni.asc 2>/dev/null | grep -q protect; then
     echo 'the key has a passphrase' >&2
     exit 1

@@ -154,7 +154,7 @@ test_config() {
   echo '# the compose file'
   local example=("docker" compose -f "$kit/docker/compose.yaml" --env-file "$kit/docker/.env.example") key
   check 'is complete with .env.example' run 0 "${example[@]}" config -q
-  check '… without a word' test ! -s "$work/out"
+  check '… silently' test ! -s "$work/out"
   check 'with the provider too' run 0 "${example[@]}" --profile provider config -q
   check 'the provider stands in a profile' bash -c "! ${example[*]} config --services | grep -q proxmox-provider"
   while read -r key; do
@@ -371,7 +371,7 @@ test_fresh() {
   check 'the unit ends the stack' run 0 unit ExecStop
   check '… so that nothing answers' bash -c "! curl -s -m 2 -o /dev/null http://$lan:8090/healthz"
   check 'the unit starts it, before there is a provider' run 0 boot
-  check '… and says that there is none' says 'cargo xtask provider-status says why'
+  check '… and says that there is none' says 'cargo xtask provider-status shows why'
   check '… Omni answers' eventually 20 omni_serves
   test_values
   sed -i.kept 's|siderolabs/omni:v[0-9.]*|siderolabs/omni:v1.99.0|' "$project/docker/compose.yaml"

@@ -3,8 +3,8 @@
 use super::fault_case::says;
 
 fault_cases! {
-    cluster_sync_cut "cluster-sync-cut": says(&["does not answer", "it failed at `creating MachineSets", "after 2 other changes, which stay"])
-        .hints(&["run this again: a sync goes on where the last one stopped"])
+    cluster_sync_cut "cluster-sync-cut": says(&["is not reachable", "it failed at `creating MachineSets", "after 2 other changes, which stay"])
+        .hints(&["run this again: a sync continues where the last one stopped"])
         .changes(&["clusters/rehearsal.yaml"])
         .then(|lab| {
             lab.run("cluster-sync rehearsal --yes --timeout 60s").exits(0).says(&["Running and ready"]);

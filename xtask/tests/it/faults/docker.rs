@@ -24,11 +24,11 @@ fault_cases! {
         .hints(&["OMNI_LAN_ADDRESS", "ip -brief address"]);
     docker_no_tun "docker-no-tun": says(&["custom device \"/dev/net/tun\": no such file"])
         .hints(&["docker-no-tun-device", "sudo modprobe tun"]);
-    docker_sidecar_died "docker-sidecar-died": says(&["cannot join network of a non running container|controller runtime watch error"]).hints(&["made anew together", "stack-up --recreate"]).changes(WRITTEN);
+    docker_sidecar_died "docker-sidecar-died": says(&["cannot join network of a non running container|controller runtime watch error"]).hints(&["recreate the whole stack|recreate all containers", "stack-up --recreate"]).changes(WRITTEN);
     docker_sidecar_unhealthy "docker-sidecar-unhealthy":
         says(&["its sidecar is not healthy", "is unhealthy", "failed to auth tailscale"])
-        .hints(&["most often TS_AUTHKEY is used up", "cargo xtask stack-logs omni-tailscale"])
+        .hints(&["most often TS_AUTHKEY is already used", "cargo xtask stack-logs omni-tailscale"])
         .changes(WRITTEN);
     sidecar_key_expired "sidecar-key-expired": says(&["its sidecar is not healthy", "invalid key: API key does not exist"])
-        .hints(&["tailscale-key-invalid", "Make a new auth key"]);
+        .hints(&["tailscale-key-invalid", "Create a new auth key"]);
 }

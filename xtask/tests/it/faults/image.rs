@@ -9,12 +9,12 @@ fault_cases! {
         .hints(&["image-factory-unreachable", "The provider's host must reach https://factory.talos.dev"])
         .changes(TEMPLATE);
     image_download_failed "image-download-failed": says(&["the task download", "on pve", "unable to resolve host address 'factory.talos.dev'"])
-        .hints(&["image-download-failed", "The node itself downloads"])
+        .hints(&["image-download-failed", "The node downloads the image itself"])
         .changes(TEMPLATE);
     image_storage_full "image-storage-full": says(&["the task download", "No space left on device"])
         .hints(&["image-storage-full", "Delete old images"])
         .changes(TEMPLATE);
-    image_slow "image-slow": says(&["not there after 4 s", "uploadISO"]).hints(&["nothing has failed so far", "cluster-status rehearsal"])
+    image_slow "image-slow": says(&["timed out after 4 s", "uploadISO"]).hints(&["nothing has failed so far", "cluster-status rehearsal"])
         .changes(TEMPLATE);
     omni_no_talos_versions "omni-no-talos-versions": says(&["Omni offers no Talos versions", "has not reached its image factory"])
         .hints(&["whether Omni's machine can reach the internet"]);

@@ -24,7 +24,7 @@ fault_cases! {
         .hints(&["omnictl delete machinerequest rehearsal-workers-"])
         .then(|lab| assert_eq!(lab.dump()["proxmox"]["vms"].as_array().unwrap().len(), 1));
     machine_locked "machine-locked": says(&["syncing", "the task qmstop", "VM is locked (backup)"])
-        .hints(&["machine-vm-locked", "sync again to go on"])
+        .hints(&["machine-vm-locked", "sync again to continue"])
         .changes(TEMPLATE);
     machine_in_ha "machine-in-ha": says(&["syncing", "used in HA resources"]).hints(&["machine-in-ha"]).changes(TEMPLATE);
 }

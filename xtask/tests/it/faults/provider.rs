@@ -15,6 +15,6 @@ fault_cases! {
         .hints(&["start it", "cargo xtask stack-up", "cargo xtask cluster-status rehearsal"])
         .changes(&["clusters/rehearsal.yaml"]);
     provider_omni_version "provider-omni-version": says(&["the provider does not stay up", "unknown service cosi.resource.State"])
-        .hints(&["they are not a pair", "docker diff compose.yaml"])
+        .hints(&["the versions are not compatible", "docker diff compose.yaml"])
         .changes(WRITTEN);
 }

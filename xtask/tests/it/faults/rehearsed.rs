@@ -40,7 +40,7 @@ fn an_unknown_fault_names_the_near_ones_everywhere() {
         let error = ran.json()["error"].clone();
         assert_eq!(error["code"], "usage", "{task}");
         assert!(error["hint"].as_str().unwrap().contains("docker-down"), "{task}: {error}");
-        runner(&format!("{task} --fault docker-down:soon")).exits(2).says(&["does not say when", "..2"]);
+        runner(&format!("{task} --fault docker-down:soon")).exits(2).says(&["is not a valid time for", "..2"]);
     }
     let lab = Command::new(lab_program())
         .args(["serve", "--dir", "/nowhere", "--fault", "omni-unreachble"])

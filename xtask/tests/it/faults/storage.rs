@@ -13,7 +13,7 @@ fault_cases! {
     storage_offline "storage-offline": says(&["vm_ssd on pve1 matches and is disabled or not active"]);
     storage_two_iso "storage-two-iso": says(&["iso-nfs and local all take ISO images on pve1, pve2, pve3", "let its login see one alone"]);
     storage_no_iso "storage-no-iso": says(&["unable to find the item you are looking for", "at uploadISO"])
-        .hints(&["storage-no-iso", "Enable iso on one storage of every node"])
+        .hints(&["storage-no-iso", "Enable iso on exactly one storage of every node"])
         .changes(TEMPLATE);
     storage_second_pool "storage-second-pool": says(&["local-lvm", "slow-lvm", "pve1"]);
 }
