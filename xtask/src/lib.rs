@@ -63,7 +63,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// What a task came to. One in which something was given up at Ctrl-C was interrupted, whatever it made of the rest.
 fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
-    match (proc::cut(), result) {
+    match (proc::first_interruption(), result) {
         // The same, with what was done before it.
         (Some(cut), Err(error)) if Failure::of(&error).kind == cut.kind => Err(error),
         (Some(cut), _) => Err(cut.into()),

@@ -1,20 +1,19 @@
-//! Certificates as far as an operator gets them wrong: which names they cover, until when, and whether the chain is
-//! whole.
+//! Checks of certificates: the names they cover, their dates, and whether the chain is complete.
 //!
-//! Signatures are not verified here: what a client thinks of the chain is seen by asking Omni over TLS.
+//! Signatures are not verified here; a TLS connection to Omni shows what a client accepts.
 
 use domain::clock;
 use domain::words::count;
 
 pub use domain::status::certificate::{Certificate, key_fits, read_pem};
 
-/// Days before the end at which a certificate is worth a word: certbot renews at 30.
+/// Warn this many days before a certificate expires; certbot renews at 30.
 pub const SOON_DAYS: i64 = 21;
 
-/// What a chain comes to.
+/// The result for a chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Judgement {
-    /// What a client would refuse, each with what mends it.
+pub struct ChainReport {
+    /// What a client would refuse, each with its fix.
     pub faults: Vec<(String, String)>,
     /// What will be one, or may be.
     pub warnings: Vec<(String, String)>,
@@ -22,12 +21,12 @@ pub struct Judgement {
     pub days_left: i64,
 }
 
-/// Judges `chain`, leaf first, for `host` at `now` (seconds since 1970). `roots` are the authorities that this machine
-/// trusts; without them the end of the chain cannot be judged.
-pub fn judge(chain: &[Certificate], host: &str, roots: Option<&[Certificate]>, now: u64) -> Judgement {
-    let mut found = Judgement::default();
+/// Checks `chain`, leaf first, for `host` at `now` (seconds since 1970). `roots` are the authorities that this machine
+/// trusts; without them the end of the chain cannot be checked.
+pub fn check_chain(chain: &[Certificate], host: &str, roots: Option<&[Certificate]>, now: u64) -> ChainReport {
+    let mut found = ChainReport::default();
     let Some(leaf) = chain.first() else {
-        found.faults.push(("there is no certificate in it".to_owned(), "give the full chain, in PEM".to_owned()));
+        found.faults.push(("it contains no certificate".to_owned(), "use the full chain, in PEM".to_owned()));
         return found;
     };
     names(leaf, chain, host, &mut found);
@@ -50,7 +49,7 @@ fn trusts(roots: &[Certificate], each: &Certificate, now: u64) -> bool {
     roots.iter().any(|root| root.subject == each.issuer && now < root.not_after)
 }
 
-fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut Judgement) {
+fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut ChainReport) {
     if leaf.covers(host) {
         return;
     }
@@ -67,7 +66,7 @@ fn names(leaf: &Certificate, chain: &[Certificate], host: &str, found: &mut Judg
     ));
 }
 
-fn dates(chain: &[Certificate], now: u64, found: &mut Judgement) {
+fn dates(chain: &[Certificate], now: u64, found: &mut ChainReport) {
     let days = |seconds: i64| seconds.div_euclid(86_400);
     let left = |each: &Certificate| days(each.not_after as i64 - now as i64);
     found.days_left = chain.iter().map(left).min().unwrap_or_default();
@@ -83,17 +82,17 @@ fn dates(chain: &[Certificate], now: u64, found: &mut Judgement) {
             found.faults.push((format!("`{}` expired on {until}", each.name()), RENEW.to_owned()));
         } else if left(each) < SOON_DAYS {
             found.warnings.push((
-                format!("`{}` ends on {until}, in {}", each.name(), count(left(each), "day")),
+                format!("`{}` expires on {until}, in {}", each.name(), count(left(each), "day")),
                 RENEW.to_owned(),
             ));
         }
     }
 }
 
-const RENEW: &str = "renew it (certbot: `certbot renew`), then make the stack anew: `cargo xtask stack-up --recreate`";
+const RENEW: &str = "renew it (certbot: `certbot renew`), then recreate the stack: `cargo xtask stack-up --recreate`";
 const CHAIN: &str = "use the full chain: certbot's fullchain.pem, not cert.pem";
 
-fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: &mut Judgement) {
+fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: &mut ChainReport) {
     for (at, pair) in chain.windows(2).enumerate() {
         if pair[0].issuer != pair[1].subject {
             let issuer = pair[0].issuer_name().unwrap_or_default();
@@ -107,8 +106,8 @@ fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: 
     let Some(last) = chain.last() else { return };
     if last.self_signed() && chain.len() == 1 {
         found.warnings.push((
-            "it signs itself: machines refuse it unless they were told to trust it".to_owned(),
-            "take one of a public authority, or give the machines the authority (Talos: TrustedRootsConfig)".to_owned(),
+            "it is self-signed: machines refuse it unless they are configured to trust it".to_owned(),
+            "use one from a public CA, or add the CA to the machines (Talos: TrustedRootsConfig)".to_owned(),
         ));
         return;
     }
@@ -116,7 +115,7 @@ fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: 
     match roots {
         Some(roots) if trusts(roots, last, now) => {}
         Some(_) if chain.len() == 1 => found.faults.push((
-            format!("the chain is not whole: there is only the server's certificate, and nobody trusts its issuer `{issuer}` as such"),
+            format!("the chain is incomplete: it has only the server's certificate, and its issuer `{issuer}` is not a trusted root"),
             CHAIN.to_owned(),
         )),
         Some(_) => found.warnings.push((
@@ -124,7 +123,7 @@ fn links(chain: &[Certificate], roots: Option<&[Certificate]>, now: u64, found: 
             "machines must trust that authority, or the chain lacks a certificate".to_owned(),
         )),
         None if chain.len() == 1 => found.warnings.push((
-            format!("there is only the server's certificate; whether `{issuer}` is trusted as it is cannot be told here"),
+            format!("the chain has only the server's certificate; this machine cannot check whether `{issuer}` is trusted"),
             CHAIN.to_owned(),
         )),
         None => {}

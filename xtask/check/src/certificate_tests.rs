@@ -25,13 +25,13 @@ fn key(name: &str, label: &str) -> String {
 
 /// The first fault, else the first warning, else nothing.
 fn verdict(names: &[&str], host: &str, roots: Option<&[Certificate]>, now: u64) -> String {
-    let found = judge(&chain(names), host, roots, now);
+    let found = check_chain(&chain(names), host, roots, now);
     let first = found.faults.iter().map(|(what, _)| format!("fault: {what}"));
     first.chain(found.warnings.iter().map(|(what, _)| format!("warning: {what}"))).next().unwrap_or_default()
 }
 
 #[test]
-fn a_certificate_tells_what_openssl_tells() {
+fn certificate_fields_match_openssl() {
     let leaf = &chain(&["leaf"])[0];
     assert_eq!(leaf.name(), "omni.example.com");
     assert_eq!(leaf.names(), "omni.example.com, *.hub.example.com, 192.0.2.10, 2001:db8::1");
@@ -55,7 +55,7 @@ fn names_are_compared_as_clients_do() {
 
 #[test]
 #[allow(clippy::type_complexity)] // a table
-fn a_chain_is_judged() {
+fn certificate_chain_faults_are_reported() {
     let roots = chain(&["root"]);
     let (roots, nobody) = (Some(&roots[..]), Some(&[][..]));
     let host = "omni.example.com";
@@ -64,50 +64,50 @@ fn a_chain_is_judged() {
         (&["leaf", "inter", "root"], host, roots, NOW, ""),
         (&["leaf", "inter", "root"], host, nobody, NOW, "warning: the chain ends at `Test Root`"),
         (&["leaf", "inter"], host, None, NOW, ""),
-        (&["leaf"], host, roots, NOW, "fault: the chain is not whole"),
-        (&["leaf"], host, None, NOW, "warning: there is only the server's certificate"),
+        (&["leaf"], host, roots, NOW, "fault: the chain is incomplete"),
+        (&["leaf"], host, None, NOW, "warning: the chain has only the server's certificate"),
         (&["leaf", "inter"], host, nobody, NOW, "warning: the chain ends at `Test Root`"),
         (&["leaf", "root"], host, roots, NOW, "fault: certificate 1 is not followed by its issuer `Test Intermediate`"),
         (&["inter", "leaf"], host, roots, NOW, "fault: the certificate for omni.example.com stands at place 2"),
         (&["leaf", "inter"], "other.example.com", roots, NOW, "fault: it does not cover other.example.com: it is for"),
         (&["leaf", "inter"], host, roots, 1_795_320_018, "fault: `omni.example.com` is good only from 2026-11-22"),
         (&["leaf", "inter"], host, roots, 1_803_096_019, "fault: `omni.example.com` expired on 2027-02-20"),
-        (&["leaf", "inter"], host, roots, 1_803_000_000, "warning: `omni.example.com` ends on 2027-02-20, in 1 day"),
-        (&["self"], "self.example.com", nobody, NOW, "warning: it signs itself"),
-        (&[], host, roots, NOW, "fault: there is no certificate"),
+        (&["leaf", "inter"], host, roots, 1_803_000_000, "warning: `omni.example.com` expires on 2027-02-20, in 1 day"),
+        (&["self"], "self.example.com", nobody, NOW, "warning: it is self-signed"),
+        (&[], host, roots, NOW, "fault: it contains no certificate"),
     ];
     for (names, host, roots, now, wanted) in cases {
         let found = verdict(names, host, *roots, *now);
         assert!(found.starts_with(wanted) && found.is_empty() == wanted.is_empty(), "{names:?} {host}: {found}");
     }
-    assert_eq!(judge(&chain(&["leaf", "inter"]), host, roots, NOW).days_left, 60);
+    assert_eq!(check_chain(&chain(&["leaf", "inter"]), host, roots, NOW).days_left, 60);
 }
 
 /// Clients build the shortest chain to what they trust; what is left over may be anything.
 #[test]
-fn what_no_client_uses_is_no_fault() {
+fn unused_oidc_features_are_optional() {
     let host = "omni.example.com";
     let [leaf, inter, root] = ["leaf", "inter", "root"].map(|name| chain(&[name]).remove(0));
     let roots = [root.clone()];
     // The root, signed by an older one that ended; the intermediate twice.
     let crossed = Certificate { issuer: b"older".to_vec(), not_after: NOW - 1, ..root.clone() };
     for more in [crossed.clone(), inter.clone(), leaf.clone()] {
-        let found = judge(&[leaf.clone(), inter.clone(), more], host, Some(&roots), NOW);
+        let found = check_chain(&[leaf.clone(), inter.clone(), more], host, Some(&roots), NOW);
         assert!(found.faults.is_empty() && found.warnings.is_empty() && found.days_left == 60, "{found:?}");
     }
-    let found = judge(&[leaf.clone(), inter.clone(), crossed], host, Some(&[]), NOW);
+    let found = check_chain(&[leaf.clone(), inter.clone(), crossed], host, Some(&[]), NOW);
     assert!(found.faults[0].0.contains("`Test Root` expired"), "{found:?}");
     // An intermediate that ended is what clients use.
     let ended = Certificate { not_after: NOW - 1, ..inter.clone() };
-    let found = judge(&[leaf.clone(), ended], host, Some(&roots), NOW);
+    let found = check_chain(&[leaf.clone(), ended], host, Some(&roots), NOW);
     assert!(found.faults[0].0.contains("`Test Intermediate` expired") && found.days_left < 0, "{found:?}");
     // So is a root that ended, and nobody trusts it any more.
-    let found = judge(&[leaf, inter], host, Some(&[Certificate { not_after: NOW - 1, ..root }]), NOW);
+    let found = check_chain(&[leaf, inter], host, Some(&[Certificate { not_after: NOW - 1, ..root }]), NOW);
     assert!(found.warnings[0].0.contains("ends at `Test Root`"), "{found:?}");
 }
 
 #[test]
-fn a_file_is_read_as_omni_reads_it() {
+fn pem_is_read_like_omni() {
     let text = fixture("leaf.pem");
     let odd = [
         text.replace('\n', "\r\n"),
@@ -118,8 +118,8 @@ fn a_file_is_read_as_omni_reads_it() {
         assert_eq!(read_pem(&text).map(|found| found.len()), Ok(1), "{text}");
     }
     for (text, why) in [
-        (text.replace("-----BEGIN", "  -----BEGIN"), "stands before"),
-        (format!("\u{feff}{text}"), "stands before"),
+        (text.replace("-----BEGIN", "  -----BEGIN"), "text before"),
+        (format!("\u{feff}{text}"), "text before"),
         (text.replace(" CERTIFICATE", " TRUSTED CERTIFICATE"), "openssl's own form"),
     ] {
         assert!(read_pem(&text).unwrap_err().contains(why), "{text}");
@@ -132,7 +132,7 @@ fn a_file_is_read_as_omni_reads_it() {
 }
 
 #[test]
-fn a_key_is_told_from_another() {
+fn keys_are_distinguished() {
     let (leaf, own) = (&chain(&["leaf"])[0], &chain(&["self"])[0]);
     assert_eq!(key_fits(leaf, &key("leaf", "PRIVATE KEY")), Ok(Some(true)));
     assert_eq!(key_fits(own, &key("leaf", "PRIVATE KEY")), Ok(Some(false)));

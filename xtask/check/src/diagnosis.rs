@@ -1,5 +1,5 @@
-//! What one look at the installation comes to: well, not quite, wrong, or not to be told from here. The last is kept
-//! apart from wrong, because "not allowed to look" taken for "absent" is how things get made twice.
+//! The result of one check of the installation: ok, warning, failed, or unknown. Unknown is not the same as failed: treating
+//! "not allowed to look" as "absent" would create things twice.
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,21 +9,21 @@ pub enum State {
     Warning,
     /// It is wrong, or will be at the next start.
     Failed,
-    /// It cannot be told from here.
+    /// The check could not determine it.
     Unknown,
-    /// There is nothing to look at, or not yet.
+    /// There is nothing to check, or not yet.
     Skipped,
 }
 
 domain::words!(State { Ok = "ok", Warning = "warning", Failed = "failed", Unknown = "unknown", Skipped = "skipped" });
 
-/// A state with its words.
+/// A state with its description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
     pub state: State,
     /// What was seen, or why nothing was.
     pub detail: String,
-    /// What mends this very case; the check's own fix otherwise.
+    /// The fix for this case; without one the check's own fix applies.
     pub fix: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Diagnosis {
         Diagnosis::new(State::Skipped, why)
     }
 
-    /// What mends this very case.
+    /// Sets the fix for this case.
     pub fn fix(mut self, fix: impl Into<String>) -> Diagnosis {
         self.fix = Some(fix.into());
         self
@@ -68,7 +68,7 @@ impl Diagnosis {
             State::Skipped => 0,
         };
         let (worse, better) = if rank(&self) >= rank(&other) { (self, other) } else { (other, self) };
-        // What is well is no news beside what is not.
+        // Next to a problem, a passed check is not worth reporting.
         if worse.detail.is_empty() || worse.state == better.state {
             let detail = [worse.detail, better.detail].into_iter().filter(|text| !text.is_empty());
             return Diagnosis { detail: detail.collect::<Vec<_>>().join("; "), ..worse };

@@ -1,5 +1,5 @@
-//! JSON Schemas for editors, made of the tables that the checks read: `schemas/*.json`. The files in `machine-classes/` and
-//! `clusters/` name them in their first line, so that an editor completes and marks while one types.
+//! JSON Schemas for editors, generated from the tables of the checks: `schemas/*.json`. The files in `machine-classes/` and
+//! `clusters/` refer to them in their first line, so that an editor completes and validates while typing.
 
 use serde_json::{Map, Value, json};
 
@@ -35,7 +35,7 @@ pub fn machine_class() -> Value {
         }
         "providerdata" => json!({"type": "string", "contentMediaType": "application/yaml", "contentSchema": data,
             "description": format!("YAML as text (`|`): {}", keys_of(&data))}),
-        "grpctunnel" => json!({"enum": [0, 1, 2], "description": "0: as Omni is set up, 1: on, 2: off"}),
+        "grpctunnel" => json!({"enum": [0, 1, 2], "description": "0: Omni's default, 1: on, 2: off"}),
         _ => text(),
     });
     let spec = object(class::SPEC_KEYS, &[], |key| match key {
@@ -116,7 +116,7 @@ fn set(control_plane: bool) -> Value {
         _ => common(key),
     });
     schema["properties"]["kind"] = json!({"const": if control_plane { "ControlPlane" } else { "Workers" }});
-    // omnictl takes one of them; kernel arguments of a class stand in the class.
+    // omnictl accepts one of them; kernel arguments of a class are in the class.
     schema["not"] = json!({"anyOf": [
         {"required": ["machines", "machineClass"]}, {"required": ["kernelArgs", "machineClass"]}]});
     schema

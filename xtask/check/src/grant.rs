@@ -1,11 +1,11 @@
-//! The tailnet's policy as tsidp and Omni need it. What tsidp reads of a grant, and what becomes of it, is
-//! tailscale/tsidp v0.0.12 `server/appcap.go`, `server/extraclaims.go` and `server/token.go`; that `email_verified` must
-//! be a boolean is Omni v1.9.3 `internal/backend/oidc`.
+//! The tailnet's policy as tsidp and Omni need it. How tsidp reads a grant is in tailscale/tsidp v0.0.12 `server/appcap.go`,
+//! `server/extraclaims.go` and `server/token.go`; that `email_verified` must be a boolean is in Omni v1.9.3
+//! `internal/backend/oidc`.
 //!
-//! 1. Somebody has the capability `tailscale.com/cap/tsidp` on tsidp, spelt like this.
+//! 1. Some grant has the capability `tailscale.com/cap/tsidp` on tsidp, spelt like this.
 //! 2. Everyone who logs in gets `extraClaims: {"email_verified": true}`, and no claim that breaks every token.
-//! 3. People, and Omni's own node, reach tcp:443 of tsidp.
-//! 4. The pages that make clients are for administrators alone.
+//! 3. Users and Omni's own node can reach tcp:443 of tsidp.
+//! 4. Only administrators can open the pages that create clients.
 //! 5. Every tag has an owner, or Tailscale refuses the policy.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::Finding;
 use domain::nearest::nearest;
 use domain::spec::yaml::{Entry, Node, Value};
 
-/// The capability that tsidp looks for.
+/// The capability that tsidp reads.
 pub const CAPABILITY: &str = "tailscale.com/cap/tsidp";
 
 /// What tsidp reads in a rule of the capability.
@@ -62,8 +62,8 @@ pub fn lint(file: &str, root: &Node, user: Option<&str>) -> Vec<Finding> {
     policy.findings
 }
 
-/// One rule of the capability, with the grant that it stands in.
-struct Rule<'a> {
+/// One rule of the capability, with its grant.
+struct GrantRule<'a> {
     grant: &'a Node,
     rule: &'a Node,
 }
@@ -90,7 +90,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 1: the rules of the capability, and what is wrong with how they are written.
-    fn rules(&mut self, grants: &[&'a Node]) -> Vec<Rule<'a>> {
+    fn rules(&mut self, grants: &[&'a Node]) -> Vec<GrantRule<'a>> {
         let mut found = Vec::new();
         let mut misspelt = false;
         for grant in grants {
@@ -105,7 +105,8 @@ impl<'a> Policy<'a> {
             }
         }
         if found.is_empty() && !misspelt {
-            let message = "no grant gives anybody the capability of tsidp: logins get no claim of it, and nobody may open its admin page";
+            let message =
+                "no grant has tsidp's capability: logins get no claim from it, and no user can open its admin page";
             let fix =
                 format!("add a grant with \"app\": {{\"{CAPABILITY}\": [{{…}}]}}; tsidp/grant.json is one to merge");
             self.error("grant-capability", self.root.at, message, fix);
@@ -113,9 +114,9 @@ impl<'a> Policy<'a> {
         found
     }
 
-    fn rules_of(&mut self, grant: &'a Node, entry: &'a Entry, found: &mut Vec<Rule<'a>>) {
+    fn rules_of(&mut self, grant: &'a Node, entry: &'a Entry, found: &mut Vec<GrantRule<'a>>) {
         if entry.value.items().is_empty() {
-            let message = format!("the value of `{CAPABILITY}` is no list of rules");
+            let message = format!("the value of `{CAPABILITY}` is not a list of rules");
             self.error("grant-capability", entry.value.at, message, "write a list: [{\"extraClaims\": {…}}]");
         }
         for rule in entry.value.items() {
@@ -133,15 +134,15 @@ impl<'a> Policy<'a> {
                 };
                 self.error("grant-field", field.at, message, fix);
             }
-            found.push(Rule { grant, rule });
+            found.push(GrantRule { grant, rule });
         }
     }
 
     /// Step 2.
-    fn claims(&mut self, rules: &[Rule<'a>], user: Option<&str>) {
+    fn claims(&mut self, rules: &[GrantRule<'a>], user: Option<&str>) {
         let mut values: BTreeMap<&str, &Node> = BTreeMap::new();
         let mut verified = Vec::new();
-        for Rule { grant, rule } in rules {
+        for GrantRule { grant, rule } in rules {
             for claim in rule.get("extraClaims").map(Node::entries).unwrap_or_default() {
                 let name = claim.key.as_str();
                 if PROTECTED.contains(&name) {
@@ -158,7 +159,7 @@ impl<'a> Policy<'a> {
                     && first.scalar().map(|s| &s.text) != claim.value.scalar().map(|s| &s.text)
                 {
                     let message = format!(
-                        "the claim `{name}` has another value at line {}: which one a person gets is chance",
+                        "the claim `{name}` has another value at line {}: which one a user gets is undefined",
                         first.at.line
                     );
                     self.error("grant-claim-conflict", claim.at, message, "give it one value in all grants");
@@ -181,7 +182,7 @@ impl<'a> Policy<'a> {
             self.error(
                 "grant-email-verified",
                 rules[0].rule.at,
-                "no rule gives the claim `email_verified`: Omni refuses every login with `invalid jwt`",
+                "no rule adds the claim `email_verified`: Omni refuses every login with `invalid jwt`",
                 "add \"extraClaims\": {\"email_verified\": true} to the rule for everyone who logs in",
             );
         }
@@ -190,13 +191,13 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// The claim must reach everyone who logs in; a claim is taken from the person's device, and tagged ones are nobody's.
+    /// The claim must apply to everyone who logs in; it comes from the user's device, and tagged devices have no user.
     fn people(&mut self, verified: &[&'a Node], user: Option<&str>) {
         let sources: Vec<&str> = verified.iter().flat_map(|grant| texts(grant, "src")).collect();
         let at = verified[0].get("src").map_or(verified[0].at, |src| src.at);
         if sources.iter().all(|source| source.starts_with("tag:")) {
             let fix = "give it to people: autogroup:member, or a group of yours";
-            self.error("grant-src", at, "the claim goes to tagged devices alone, and tsidp logs none of them in", fix);
+            self.error("grant-src", at, "the claim applies only to tagged devices, which tsidp does not log in", fix);
             return;
         }
         let narrow = |source: &&str| ["autogroup:admin", "autogroup:owner"].contains(source);
@@ -242,15 +243,15 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 4.
-    fn pages(&mut self, rules: &[Rule<'a>]) {
-        for Rule { grant, rule } in rules {
+    fn pages(&mut self, rules: &[GrantRule<'a>]) {
+        for GrantRule { grant, rule } in rules {
             let everyone = texts(grant, "src").iter().any(|source| ["*", "autogroup:member"].contains(source));
             for field in ["allow_admin_ui", "allow_dcr"] {
                 let Some(entry) = rule.entry(field) else { continue };
                 match entry.value.value() {
                     Some(Value::Bool(true)) if everyone => {
-                        let message = format!("`{field}` for everyone: any of them can make and read clients of tsidp");
-                        self.warning("grant-admin", entry.at, message, "give it to autogroup:admin alone");
+                        let message = format!("`{field}` for everyone: any user can create and read tsidp clients");
+                        self.warning("grant-admin", entry.at, message, "limit it to autogroup:admin");
                     }
                     Some(Value::Bool(_)) => {}
                     _ => self.error("grant-field", entry.value.at, format!("`{field}` is true or false"), "write true"),
@@ -260,7 +261,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Step 3. Grants of the network and the older ACLs both count, where they lead to tsidp.
-    fn network(&mut self, grants: &[&'a Node], rules: &[Rule<'a>]) {
+    fn network(&mut self, grants: &[&'a Node], rules: &[GrantRule<'a>]) {
         let own: Vec<&str> = rules.iter().flat_map(|rule| texts(rule.grant, "dst")).collect();
         let mut sources: Vec<&str> = Vec::new();
         for grant in grants {
@@ -283,7 +284,7 @@ impl<'a> Policy<'a> {
         }
         let fix = "add {\"src\": [\"autogroup:member\", \"tag:omni\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"]}";
         if sources.is_empty() {
-            self.error("grant-network", self.root.at, "nobody may reach tcp:443 of tsidp", fix);
+            self.error("grant-network", self.root.at, "no user can reach tcp:443 of tsidp", fix);
             return;
         }
         let tagged = |source: &str| source.starts_with("tag:") || source == "autogroup:tagged";
@@ -291,7 +292,7 @@ impl<'a> Policy<'a> {
         let device =
             |source: &str| source == "*" || !(source.contains('@') || source.contains("group:") || tagged(source));
         if !sources.iter().any(|source| tagged(source) || device(source)) {
-            let message = "no tagged device may reach tcp:443 of tsidp: Omni's node is tagged, asks it at its start, and ends without an answer";
+            let message = "no tagged device can reach tcp:443 of tsidp: Omni's node is tagged, contacts tsidp at its start, and exits without a response";
             self.error("grant-network", self.root.at, message, fix);
         }
         if sources.iter().all(|source| tagged(source)) {
@@ -324,7 +325,7 @@ impl<'a> Policy<'a> {
     }
 }
 
-/// Who logs in to Tailscale: tsidp tells `octo@github` of a tailnet on GitHub as `octo@github.` and its own name.
+/// The Tailscale login of a user: tsidp reports `octo@github` of a tailnet on GitHub as `octo@github.` and its own name.
 fn login_name(user: &str) -> &str {
     let end = ["@github.", "@passkey."].iter().find_map(|kind| Some(user.find(kind)? + kind.len() - 1));
     end.map_or(user, |end| &user[..end])

@@ -23,12 +23,12 @@ fn rules(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_good_policy_has_no_finding() {
+fn valid_policy_has_no_finding() {
     assert_eq!(rules(GOOD), Vec::<String>::new());
 }
 
 #[test]
-fn each_mistake_is_found_alone_and_at_its_place() {
+fn each_policy_error_is_found_at_its_position() {
     let cases: &[(&str, &str, &str)] = &[
         ("cap/tsidp\": [{\"extraClaims", "cap/tsipd\": [{\"extraClaims", "grant-capability:8 grant-email-verified:10"),
         ("\"email_verified\": true", "\"email_verified\": \"true\"", "grant-email-verified:8"),
@@ -71,7 +71,7 @@ fn each_mistake_is_found_alone_and_at_its_place() {
 
 /// Forms that Tailscale takes as well, and what each comes to.
 #[test]
-fn other_forms_of_a_policy_are_read_as_tailscale_reads_them() {
+fn policy_forms_are_read_like_tailscale() {
     let people = "{\"src\": [\"group:platform\", \"tag:omni\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"]}";
     let claim = "{\"src\": [\"group:platform\"], \"dst\": [\"tag:idp\"],\n";
     let admins = "{\"src\": [\"autogroup:admin\"], \"dst\": [\"tag:idp\"], \"ip\": [\"tcp:443\"],\n";
@@ -123,7 +123,7 @@ fn other_forms_of_a_policy_are_read_as_tailscale_reads_them() {
 }
 
 #[test]
-fn a_part_of_a_policy_is_taken_for_what_it_is() {
+fn partial_policy_is_recognized() {
     let grant = r#"{"src": ["autogroup:member"], "dst": ["*"], "app": {"tailscale.com/cap/tsidp": [{"extraClaims": {"email_verified": true}}]}}"#;
     assert_eq!(rules(grant), Vec::<String>::new());
     assert_eq!(rules(&format!("[{grant},]")), Vec::<String>::new());
@@ -136,7 +136,7 @@ fn a_part_of_a_policy_is_taken_for_what_it_is() {
 }
 
 #[test]
-fn ports_are_read_as_tailscale_reads_them() {
+fn ports_are_parsed_like_tailscale() {
     for ports in ["tcp:443", "443", "*", "tcp:*", "400-500", "22,443", "tcp:1-65535"] {
         assert!(opens_https(ports), "{ports}");
     }

@@ -1,22 +1,22 @@
 //! Selectors over machine labels, as a class's `matchlabels` has them (siderolabs/omni v1.9.3 client/pkg/cosi/labels).
 
-/// The keys that a selector asks for.
+/// The label keys in a selector.
 ///
 /// # Errors
-/// What cannot be read, in Omni's words.
+/// Omni's message for a selector that cannot be parsed.
 pub fn parse(selector: &str) -> Result<Vec<String>, String> {
     let mut parser = Parser { tokens: lex(selector), at: 0 };
     let mut keys = Vec::new();
     loop {
         match parser.peek() {
-            Token::End if keys.is_empty() => return Ok(keys),
-            Token::Word(_) | Token::Op("!") => keys.push(parser.term()?),
+            LabelToken::End if keys.is_empty() => return Ok(keys),
+            LabelToken::Word(_) | LabelToken::Op("!") => keys.push(parser.term()?),
             other => return Err(format!("found '{}', expected: !, identifier, or 'end of string'", other.text())),
         }
         match parser.next() {
-            Token::End => return Ok(keys),
-            Token::Op(",") if matches!(parser.peek(), Token::Word(_) | Token::Op("!")) => {}
-            Token::Op(",") => {
+            LabelToken::End => return Ok(keys),
+            LabelToken::Op(",") if matches!(parser.peek(), LabelToken::Word(_) | LabelToken::Op("!")) => {}
+            LabelToken::Op(",") => {
                 return Err(format!("found '{}', expected: identifier after ','", parser.peek().text()));
             }
             other => return Err(format!("found '{}', expected: ',' or 'end of string'", other.text())),
@@ -25,23 +25,23 @@ pub fn parse(selector: &str) -> Result<Vec<String>, String> {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Token {
+enum LabelToken {
     Word(String),
     Op(&'static str),
     End,
 }
 
-impl Token {
+impl LabelToken {
     fn text(&self) -> &str {
         match self {
-            Token::Word(word) => word,
-            Token::Op(op) => op,
-            Token::End => "",
+            LabelToken::Word(word) => word,
+            LabelToken::Op(op) => op,
+            LabelToken::End => "",
         }
     }
 }
 
-fn lex(selector: &str) -> Vec<Token> {
+fn lex(selector: &str) -> Vec<LabelToken> {
     const OPS: [&str; 10] = ["!=", "==", ">=", "<=", "=", "!", ">", "<", "(", ")"];
     let mut tokens = Vec::new();
     let mut rest = selector.trim_start();
@@ -49,36 +49,36 @@ fn lex(selector: &str) -> Vec<Token> {
     let mut value = false;
     while !rest.is_empty() {
         if let Some(tail) = rest.strip_prefix(',') {
-            tokens.push(Token::Op(","));
+            tokens.push(LabelToken::Op(","));
             value = false;
             rest = tail;
         } else if let Some(op) = OPS.iter().find(|op| rest.starts_with(**op)) {
-            tokens.push(Token::Op(op));
+            tokens.push(LabelToken::Op(op));
             value = !matches!(*op, "!" | "(" | ")");
             rest = &rest[op.len()..];
         } else {
             let special = |c: char| matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<');
             let end = rest.find(|c: char| special(c) || (c.is_whitespace() && !value)).unwrap_or(rest.len());
-            tokens.push(Token::Word(rest[..end].trim_end().to_owned()));
+            tokens.push(LabelToken::Word(rest[..end].trim_end().to_owned()));
             rest = &rest[end..];
         }
         rest = rest.trim_start();
     }
-    tokens.push(Token::End);
+    tokens.push(LabelToken::End);
     tokens
 }
 
 struct Parser {
-    tokens: Vec<Token>,
+    tokens: Vec<LabelToken>,
     at: usize,
 }
 
 impl Parser {
-    fn peek(&self) -> Token {
-        self.tokens.get(self.at).cloned().unwrap_or(Token::End)
+    fn peek(&self) -> LabelToken {
+        self.tokens.get(self.at).cloned().unwrap_or(LabelToken::End)
     }
 
-    fn next(&mut self) -> Token {
+    fn next(&mut self) -> LabelToken {
         let token = self.peek();
         self.at += 1;
         token
@@ -86,33 +86,33 @@ impl Parser {
 
     fn term(&mut self) -> Result<String, String> {
         let mut token = self.next();
-        let negated = token == Token::Op("!");
+        let negated = token == LabelToken::Op("!");
         if negated {
             token = self.next();
         }
-        let Token::Word(key) = token else {
+        let LabelToken::Word(key) = token else {
             return Err(format!("unable to parse term: found '{}', expected: identifier", token.text()));
         };
         match self.peek() {
-            Token::End | Token::Op(",") => return Ok(key),
+            LabelToken::End | LabelToken::Op(",") => return Ok(key),
             other if negated => {
                 return Err(format!("unable to parse term: expected EOF or ',', found {}", other.text()));
             }
             _ => {}
         }
         match self.next() {
-            Token::Op("==" | "=" | "!=" | ">=" | ">" | "<=" | "<") => match self.peek() {
-                Token::End | Token::Op(",") => Ok(key),
-                Token::Word(_) => {
+            LabelToken::Op("==" | "=" | "!=" | ">=" | ">" | "<=" | "<") => match self.peek() {
+                LabelToken::End | LabelToken::Op(",") => Ok(key),
+                LabelToken::Word(_) => {
                     self.at += 1;
                     Ok(key)
                 }
                 other => Err(format!("unable to parse term: found '{}', expected: identifier", other.text())),
             },
-            Token::Word(word) if word == "in" || word == "notin" => self.values().map(|()| key),
+            LabelToken::Word(word) if word == "in" || word == "notin" => self.values().map(|()| key),
             other => {
-                let wanted = "==, =, !=, >=, >, in, notin, <=, <";
-                Err(format!("unable to parse term: found '{}', expected: {wanted}", other.text()))
+                let expected = "==, =, !=, >=, >, in, notin, <=, <";
+                Err(format!("unable to parse term: found '{}', expected: {expected}", other.text()))
             }
         }
     }
@@ -120,14 +120,14 @@ impl Parser {
     /// `(a, b)`; empty values are allowed.
     fn values(&mut self) -> Result<(), String> {
         let open = self.next();
-        if open != Token::Op("(") {
+        if open != LabelToken::Op("(") {
             return Err(format!("unable to parse term: found '{}' expected: '('", open.text()));
         }
         loop {
             match self.next() {
-                Token::Op(")") => return Ok(()),
-                Token::Word(_) if matches!(self.peek(), Token::Op("," | ")")) => {}
-                Token::Op(",") => {}
+                LabelToken::Op(")") => return Ok(()),
+                LabelToken::Word(_) if matches!(self.peek(), LabelToken::Op("," | ")")) => {}
+                LabelToken::Op(",") => {}
                 other => {
                     return Err(format!(
                         "unable to parse term: found '{}', expected: ',', or identifier",
@@ -144,7 +144,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn selectors_as_omni_reads_them() {
+    fn label_selectors_are_parsed_like_omni() {
         for good in [
             "a",
             "!a",

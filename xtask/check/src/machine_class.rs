@@ -86,7 +86,7 @@ fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &
         Some(provision) => {
             if !class.match_labels.is_empty() {
                 let message = "`autoprovision` and `matchlabels` exclude each other";
-                let fix = "keep `autoprovision` for machines that a provider makes, `matchlabels` for those that exist";
+                let fix = "keep `autoprovision` for machines that a provider creates, `matchlabels` for existing ones";
                 findings.push(Finding::error("class-both-sources", provision.at.in_file(file), message, fix));
             }
             auto_provision(file, provision, context, findings)
@@ -114,7 +114,7 @@ fn match_labels(file: &str, class: &MachineClass, findings: &mut Vec<Finding>) {
     let place = class.spec_at.in_file(file);
     if class.match_labels.is_empty() {
         let message = "the class has neither `autoprovision` nor `matchlabels`";
-        let fix = "add `autoprovision` for machines that a provider makes";
+        let fix = "add `autoprovision` for machines that a provider creates";
         findings.push(Finding::error("class-no-source", place, message, fix));
         return;
     }
@@ -144,7 +144,8 @@ fn auto_provision(
     let place = provision.provider_id_at.in_file(file);
     let args = &provision.kernel_args;
     if args.len() > 64 || args.iter().any(|a| a.len() > 256 || a.contains(char::is_control)) {
-        let message = "the server takes up to 64 kernel arguments of up to 256 bytes each, without control characters";
+        let message =
+            "the server accepts up to 64 kernel arguments of up to 256 bytes each, without control characters";
         findings.push(Finding::error(
             "class-kernel-args",
             provision.at.in_file(file),
@@ -168,12 +169,12 @@ fn auto_provision(
     Some(source)
 }
 
-/// What is wrong with an id, whatever is known of the provider behind it.
+/// Findings about an id, independent of its provider.
 fn provider_id(file: &str, provision: &AutoProvision, findings: &mut Vec<Finding>) {
     let id = &provision.provider_id;
     let place = provision.provider_id_at.in_file(file);
     if placeholder::is_placeholder(id) {
-        let message = format!("`{id}` looks like a placeholder: Omni takes it as it is");
+        let message = format!("`{id}` looks like a placeholder: Omni uses it unchanged");
         findings.push(Finding::warning("class-placeholder", place, message, "set `providerid` to your provider's id"));
     } else if !is_dns_label(id) {
         let message = format!("`{id}` is not a DNS label: Omni 1.10 and later accept no other ids of providers");
@@ -214,7 +215,7 @@ fn schema_of<'a>(
     };
     if provider.is_static {
         let message = format!("`{id}` is a provider of machines that exist already");
-        let fix = "name a provider that makes machines";
+        let fix = "use a provider that creates machines";
         findings.push(Finding::error("class-static-provider", place.clone(), message, fix));
     }
     match &provider.schema {
@@ -230,7 +231,7 @@ fn schema_of<'a>(
     }
 }
 
-/// True for a schema that has the keys by which the Proxmox provider is told from others.
+/// True for a schema with the keys that identify the Proxmox provider.
 fn is_of_proxmox(schema: &Json) -> bool {
     ["storage_selector", "disk_size"].iter().all(|key| schema.pointer(&format!("/properties/{key}")).is_some())
 }

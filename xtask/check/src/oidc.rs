@@ -9,7 +9,7 @@ use super::diagnosis::Diagnosis;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
     pub verdict: Diagnosis,
-    /// Where the keys are, if it says so.
+    /// The URL of the keys, if given.
     pub jwks: Option<String>,
 }
 
@@ -18,7 +18,7 @@ pub fn discovery(text: &str, issuer: &str) -> Discovery {
     let only = |verdict: Diagnosis| Discovery { verdict, jwks: None };
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else {
         return only(
-            Diagnosis::failed("what answers there is no discovery document")
+            Diagnosis::failed("the response is not a discovery document")
                 .fix("another service has this name or port: check OIDC_ISSUER_URL, and that tsidp runs"),
         );
     };
@@ -37,10 +37,10 @@ pub fn discovery(text: &str, issuer: &str) -> Discovery {
     if !missing.is_empty() {
         return Discovery { verdict: Diagnosis::failed(format!("the document has no {}", missing.join(", "))), jwks };
     }
-    let lacks = |key: &str, wanted: &[&'static str]| -> Vec<&'static str> {
-        // A list that is left out says nothing.
+    let lacks = |key: &str, expected: &[&'static str]| -> Vec<&'static str> {
+        // A missing list means nothing.
         let Some(Value::Array(list)) = document.get(key) else { return Vec::new() };
-        wanted.iter().copied().filter(|wanted| !list.iter().any(|item| item == wanted)).collect()
+        expected.iter().copied().filter(|expected| !list.iter().any(|item| item == expected)).collect()
     };
     let scopes = lacks("scopes_supported", &["openid", "profile", "email"]);
     let types = lacks("response_types_supported", &["code"]);
@@ -56,10 +56,12 @@ pub fn discovery(text: &str, issuer: &str) -> Discovery {
 
 /// Judges the set of keys: Omni needs one for RS256, which is what tsidp signs with.
 pub fn keys(text: &str) -> Diagnosis {
-    let Ok(document) = serde_json::from_str::<Value>(text) else { return Diagnosis::failed("the keys are no JSON") };
+    let Ok(document) = serde_json::from_str::<Value>(text) else {
+        return Diagnosis::failed("the keys are not valid JSON");
+    };
     let keys = document["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
     let signs = |key: &&Value| {
-        let is = |name: &str, wanted: &str| key[name].as_str().is_none_or(|found| found == wanted);
+        let is = |name: &str, expected: &str| key[name].as_str().is_none_or(|found| found == expected);
         key["kty"] == "RSA"
             && is("alg", "RS256")
             && is("use", "sig")
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_issuer_is_compared_byte_by_byte() {
+    fn discovery_document_is_checked() {
         let found = discovery(&document(), ISSUER);
         assert_eq!(found.verdict.state, State::Ok, "{found:?}");
         assert_eq!(found.jwks.as_deref(), Some("https://idp.tail1.ts.net/.well-known/jwks.json"));
@@ -95,8 +97,8 @@ mod tests {
             (document().replace("idp.", "idp-1."), ISSUER, "tsidp calls itself"),
             (document().replace("token_endpoint", "x"), ISSUER, "no token_endpoint"),
             (document().replace("\"email\",", ""), ISSUER, "does not offer email"),
-            ("<html>".to_owned(), ISSUER, "no discovery document"),
-            ("[]".to_owned(), ISSUER, "no discovery document"),
+            ("<html>".to_owned(), ISSUER, "not a discovery document"),
+            ("[]".to_owned(), ISSUER, "not a discovery document"),
         ];
         for (text, issuer, why) in cases {
             let found = discovery(&text, issuer).verdict;
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_must_sign_with_rs256() {
+    fn oidc_key_must_sign_with_rs256() {
         let key = r#"{"keys":[{"use":"sig","kty":"RSA","kid":"1","alg":"RS256","n":"abc","e":"AQAB"}]}"#;
         assert_eq!(keys(key).state, State::Ok);
         for bad in ["", "{}", "{\"keys\":[]}", &key.replace("RS256", "ES256"), &key.replace("\"sig\"", "\"enc\"")] {

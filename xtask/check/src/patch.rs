@@ -14,16 +14,16 @@ use domain::spec::template::Inline;
 use domain::spec::yaml::{self, Data, Node};
 use domain::spec::{At, Place};
 
-/// The minor of omnictl 1.x that looks at every document of a patch first; earlier ones look at the first document alone.
+/// The first minor of omnictl 1.x that checks every document of a patch; earlier ones check only the first document.
 const EVERY_DOCUMENT: u64 = 10;
 /// Fields of documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on.
 const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "issuer.privateKey")];
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
 const V1ALPHA1: &[&str] = &["machine", "cluster", "debug", "persist"];
 
-/// What decides about a patch beside itself.
+/// What the result depends on besides the patch itself.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'a> {
+pub struct PatchContext<'a> {
     /// The schema that Talos publishes.
     pub schema: Option<&'a Json>,
     /// The release of omnictl that reads the patch.
@@ -62,8 +62,8 @@ pub struct Checked {
     pub open: Vec<Open>,
 }
 
-/// Checks the content that stands in the template.
-pub fn inline(file: &str, inline: &Inline, at: At, known: Known<'_>) -> Checked {
+/// Checks the content of an inline patch.
+pub fn inline(file: &str, inline: &Inline, at: At, known: PatchContext<'_>) -> Checked {
     match inline {
         Inline::Documents(documents) => of(file, documents.clone(), at.in_file(file), known, Vec::new()),
         Inline::Text { text, origin } => {
@@ -74,11 +74,11 @@ pub fn inline(file: &str, inline: &Inline, at: At, known: Known<'_>) -> Checked 
 }
 
 /// Checks a file that the template refers to; its findings name that file.
-pub fn in_file(file: &str, bytes: &[u8], known: Known<'_>) -> Checked {
+pub fn in_file(file: &str, bytes: &[u8], known: PatchContext<'_>) -> Checked {
     loaded(file, yaml::load(file, bytes), At::START.in_file(file), known)
 }
 
-fn loaded(file: &str, stream: yaml::Stream, place: Place, known: Known<'_>) -> Checked {
+fn loaded(file: &str, stream: yaml::Stream, place: Place, known: PatchContext<'_>) -> Checked {
     if stream.is_broken() {
         return Checked { findings: stream.findings, ..Checked::default() };
     }
@@ -89,7 +89,7 @@ fn loaded(file: &str, stream: yaml::Stream, place: Place, known: Known<'_>) -> C
     checked
 }
 
-fn of(file: &str, documents: Vec<Node>, place: Place, known: Known<'_>, mut findings: Vec<Finding>) -> Checked {
+fn of(file: &str, documents: Vec<Node>, place: Place, known: PatchContext<'_>, mut findings: Vec<Finding>) -> Checked {
     let mut open = Vec::new();
     let form = |place: Place, message: String, fix: &str| Finding::error("template-patch-form", place, message, fix);
     if documents.iter().all(Node::is_null) {
@@ -120,7 +120,7 @@ fn of(file: &str, documents: Vec<Node>, place: Place, known: Known<'_>, mut find
         kind(file, document, &id.0, &id.1, &mut findings);
         // A schema that is given knows the kinds better than a guess about versions.
         let unknown = unknown_kind(file, document, known).filter(|f| f.is_error() || known.schema.is_none());
-        managed(Document { file, node: document, first: n == 0 }, known.omni, &mut findings);
+        managed(PatchDocument { file, node: document, first: n == 0 }, known.omni, &mut findings);
         argument_lists(file, document, 0, known.omni, &mut findings);
         placeholders(file, document, &mut findings);
         match known.schema {
@@ -166,7 +166,7 @@ fn unknown_field(file: &str, field: UnknownField, omni: Option<Omni>) -> Finding
 }
 
 /// A kind of document that omnictl, or the Talos of the machines, does not know.
-fn unknown_kind(file: &str, document: &Node, known: Known<'_>) -> Option<Finding> {
+fn unknown_kind(file: &str, document: &Node, known: PatchContext<'_>) -> Option<Finding> {
     let v1alpha1 = document.get("apiVersion").and_then(Node::text) == Some("v1alpha1");
     let node = document.get("kind").filter(|_| v1alpha1 && !legacy(document))?;
     let kind = node.text().filter(|kind| !kind.is_empty())?;
@@ -219,7 +219,7 @@ fn suggested(kind: &str, kinds: &[&str]) -> String {
 fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     for value in node.entries().iter().map(|entry| &entry.value).chain(node.items()) {
         if let Some(text) = value.text().filter(|text| placeholder::is_placeholder(text)) {
-            let message = format!("`{}` looks like a placeholder: the machines get it as it is", text.trim());
+            let message = format!("`{}` looks like a placeholder: it reaches the machines unchanged", text.trim());
             let fix = "write the value that is meant";
             findings.push(Finding::warning("template-placeholder", value.at.in_file(file), message, fix));
         }
@@ -227,7 +227,7 @@ fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     }
 }
 
-/// How the document says what it is.
+/// The document's own name for its kind.
 fn kind(file: &str, document: &Node, version: &str, kind: &str, findings: &mut Vec<Finding>) {
     let place = document.at.in_file(file);
     let legacy = legacy(document);
@@ -258,14 +258,14 @@ fn kind(file: &str, document: &Node, version: &str, kind: &str, findings: &mut V
 }
 
 #[derive(Clone, Copy)]
-struct Document<'a> {
+struct PatchDocument<'a> {
     file: &'a str,
     node: &'a Node,
     first: bool,
 }
 
 /// The fields and documents that Omni manages.
-fn managed(document: Document<'_>, omni: Option<Omni>, findings: &mut Vec<Finding>) {
+fn managed(document: PatchDocument<'_>, omni: Option<Omni>, findings: &mut Vec<Finding>) {
     let node = document.node;
     let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
     let newer = omni.is_none_or(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
@@ -273,7 +273,7 @@ fn managed(document: Document<'_>, omni: Option<Omni>, findings: &mut Vec<Findin
         let message = format!("the document \"{kind}\" is not allowed in a patch");
         findings.push(forbidden(document, EVERY_DOCUMENT, node, message, "remove the document", omni));
     }
-    // From 1.10 on each list is for the documents that it was made for.
+    // From 1.10 on each list applies only to its own documents.
     let own = |of: &str| of == kind || omni.is_some_and(|omni| omni.is_before(EVERY_DOCUMENT, 0)) && of.is_empty();
     let fields = table().forbidden.fields.iter();
     let fields = fields.flat_map(|entry| entry.paths.iter().map(|path| ("", since(entry.since), path.as_str())));
@@ -309,7 +309,7 @@ fn since(minor: Minor) -> u64 {
 /// A part that omnictl refuses from 1.`since` on: certain, left for later by an omnictl that looks at the first document
 /// alone, or dependent on a version that is not known.
 fn forbidden(
-    document: Document<'_>,
+    document: PatchDocument<'_>,
     since: u64,
     node: &Node,
     message: String,
@@ -343,7 +343,7 @@ fn argument_lists(file: &str, node: &Node, depth: usize, omni: Option<Omni>, fin
         for argument in entry.value.entries().iter().filter(|argument| matches!(argument.value.data, Data::Seq(_))) {
             let message = format!("omnictl up to 1.9 accepts no list for the argument `{}`", argument.key);
             let place = argument.value.at.in_file(file);
-            let fix = "join the values with commas, if the program takes that";
+            let fix = "join the values with commas, if the program accepts that";
             findings.push(Finding::error("template-patch-form", place, message, fix));
         }
     }
@@ -394,7 +394,7 @@ fn mismatch(file: &str, m: &Mismatch) -> Option<Finding> {
         // Go decodes any scalar into a string, and a patch need not be complete.
         MismatchKind::Required | MismatchKind::Keyword => None,
         MismatchKind::Type { wants_string: true, .. } => None,
-        _ => Some(Finding::error("template-patch-value", place, m.message.clone(), "write what is named")),
+        _ => Some(Finding::error("template-patch-value", place, m.message.clone(), "write what the message names")),
     }
 }
 

@@ -7,7 +7,7 @@ use regex::Regex;
 
 /// The whole value is one.
 const WHOLE: &str = r"(?i)^(?:<[^<>]+>|\{\{[^{}]+\}\}|\$\{[^${}]+\}|your[-_ ].*)$";
-/// An address with a part left open, alone or with what follows it.
+/// An address with a placeholder part, alone or with a suffix.
 const ADDRESS: &str = r"^(?:\d{1,3}\.){0,3}[xX]{1,3}(?:\.(?:\d{1,3}|[xX]{1,3})){0,3}(?:[/:].*)?$";
 /// A part of the value is one.
 const PART: &str = r"<[A-Z][A-Z0-9_-]{2,}>|__[A-Z][A-Z0-9_]*__|(?i:\b(?:change|replace)[-_]?me\b)";
@@ -24,7 +24,7 @@ pub fn is_placeholder(value: &str) -> bool {
     whole || part || address && value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4)
 }
 
-/// True if a URL's host, or a host alone, is one of the names that are reserved for examples (RFC 2606).
+/// True if a host, or the host of a URL, is a name reserved for examples (RFC 2606).
 pub fn is_example_host(value: &str) -> bool {
     let rest = value.trim().split_once("://").map_or(value.trim(), |(_, rest)| rest);
     let host = rest.split(['/', ':', '?']).next().unwrap_or_default().to_ascii_lowercase();
@@ -33,7 +33,7 @@ pub fn is_example_host(value: &str) -> bool {
         .any(|name| host.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.')))
 }
 
-/// The placeholder in a selector: operators such as `<` are none, so the quoted names in it are looked at alone.
+/// The placeholder in a selector. Only quoted names are checked, because operators such as `<` are not placeholders.
 pub fn in_selector(selector: &str) -> Option<&str> {
     selector.split(['"', '\'']).skip(1).step_by(2).find(|name| is_placeholder(name))
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_are_told_from_values() {
+    fn placeholders_are_recognized() {
         for placeholder in [
             "<BRIDGE>",
             "<your bridge>",
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_examples_are_told_from_others() {
+    fn example_hosts_are_recognized() {
         for host in ["https://pve.example.com:8006/api2/json", "example.org", "PVE.Example.com"] {
             assert!(is_example_host(host), "{host}");
         }

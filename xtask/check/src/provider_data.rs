@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 
 use super::capacity::provider::Provider;
-use super::provider_keys::{self, KEYS, Key, Kind, Since};
+use super::provider_keys::{self, KEYS, KeyKind, ProviderKey, Since};
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::{Finding, convert, placeholder};
 use domain::nearest::suggestion;
@@ -51,7 +51,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     let at = provision.provider_data_at.start;
     if broken {
-        // Nobody reads on behind the first document, so nobody meets the fault there.
+        // Nothing reads past the first document, so a fault there has no effect.
         let fault = findings.iter_mut().rfind(|f| f.is_error() && f.rule != "yaml-duplicate-key");
         if let Some(fault) = fault {
             let message =
@@ -78,7 +78,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     let keys = Keys { file, schema, provider_id: &provision.provider_id };
     keys.check(&root, KEYS, "providerdata", schema.json(), &mut findings);
-    // What the decoder would say about types the schema has said, in Omni's words.
+    // The schema has already reported wrong types, with Omni's messages.
     let data = provider_data::from_node(file, root);
     if let Some(data) = &data {
         traps(file, data, &mut findings);
@@ -86,7 +86,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     (data, findings)
 }
 
-/// Keys that are no text: with one of them Go makes of the mapping what Omni's validator cannot look into.
+/// Keys that are not strings: with one of them Go decodes the mapping to a type that Omni's validator cannot read.
 fn odd_keys(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     for entry in node.entries() {
         if entry.odd {
@@ -127,7 +127,11 @@ fn mismatch(file: &str, m: &Mismatch, schema: Schema<'_>) -> Finding {
         _ if unsure => Finding::error("providerdata-newer-type", place, m.message.clone(), "write the type named"),
         _ => {
             let quoted = matches!(m.kind, MismatchKind::Type { is_string: true, .. });
-            let fix = if quoted { "remove the quotes, or write a value of that type" } else { "write what is named" };
+            let fix = if quoted {
+                "remove the quotes, or write a value of that type"
+            } else {
+                "write what the message names"
+            };
             Finding::error("providerdata-schema", place, m.message.clone(), fix)
         }
     }
@@ -144,7 +148,7 @@ fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
             (None, _) => None,
         };
         if let Some(found) = found {
-            let message = format!("`{found}` looks like a placeholder: the provider takes it as it is");
+            let message = format!("`{found}` looks like a placeholder: the provider uses it unchanged");
             let fix = format!("set `{}` to a value of your Proxmox", entry.key);
             findings.push(Finding::warning("class-placeholder", entry.value.at.in_file(file), message, fix));
         }
@@ -161,7 +165,7 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    fn check(&self, node: &Node, table: &[Key], what: &str, schema: &Json, findings: &mut Vec<Finding>) {
+    fn check(&self, node: &Node, table: &[ProviderKey], what: &str, schema: &Json, findings: &mut Vec<Finding>) {
         let in_schema = |key: &str| schema.get("properties").and_then(|p| p.get(key)).is_some();
         let live = matches!(self.schema, Schema::Live(_));
         let before = findings.len();
@@ -177,13 +181,13 @@ impl Keys<'_> {
                 None if in_live => {}
                 None => findings.push(self.unknown(entry, table, what)),
                 Some(key) if !in_live && !self.reads(key) => findings.push(self.ignored(entry, key)),
-                Some(Key { kind: Kind::List(inner), .. }) => {
+                Some(ProviderKey { kind: KeyKind::List(inner), .. }) => {
                     let items = schema.pointer(&format!("/properties/{}/items", entry.key)).unwrap_or(&Json::Null);
                     for item in entry.value.items() {
                         self.check(item, inner, &entry.key, items, findings);
                     }
                 }
-                Some(Key { kind: Kind::Map(inner), .. }) => {
+                Some(ProviderKey { kind: KeyKind::Map(inner), .. }) => {
                     let below = schema.pointer(&format!("/properties/{}", entry.key)).unwrap_or(&Json::Null);
                     self.check(&entry.value, inner, &entry.key, below, findings);
                 }
@@ -193,7 +197,7 @@ impl Keys<'_> {
     }
 
     /// True if the provider surely reads a key of the table.
-    fn reads(&self, key: &Key) -> bool {
+    fn reads(&self, key: &ProviderKey) -> bool {
         let release = match self.schema {
             Schema::BuiltIn(Some(release)) => release,
             _ => Provider::Untagged,
@@ -201,7 +205,7 @@ impl Keys<'_> {
         key.since.is_in(release)
     }
 
-    fn ignored(&self, entry: &Entry, key: &Key) -> Finding {
+    fn ignored(&self, entry: &Entry, key: &ProviderKey) -> Finding {
         let name = key.name;
         let (message, fix) = match (self.schema, key.since) {
             (Schema::Live(_) | Schema::Other(_), _) => (
@@ -224,7 +228,7 @@ impl Keys<'_> {
         Finding::warning("providerdata-newer-key", entry.at.in_file(self.file), message, fix)
     }
 
-    fn unknown(&self, entry: &Entry, table: &[Key], what: &str) -> Finding {
+    fn unknown(&self, entry: &Entry, table: &[ProviderKey], what: &str) -> Finding {
         let place = entry.at.in_file(self.file);
         let key = entry.key.as_str();
         let level = match key {
@@ -361,7 +365,7 @@ fn traps(file: &str, data: &ProviderData, findings: &mut Vec<Finding>) {
     disks.iter().filter_map(|d| d.get("storage_selector")).for_each(|node| selector(file, node, findings));
 }
 
-/// A storage selector: does it compile, and does it look at the storage at all?
+/// Checks whether a storage selector compiles and depends on the storage.
 fn selector(file: &str, node: &Node, findings: &mut Vec<Finding>) {
     let Some((text, scalar)) = node.text().zip(node.scalar()) else { return };
     match selector::compile(text) {

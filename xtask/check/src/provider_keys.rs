@@ -12,7 +12,7 @@ use crate::capacity::provider::Provider;
 
 /// The type of a key, with the limits that its schema states.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum KeyKind {
     Text,
     Flag,
     /// A whole number with its least value.
@@ -20,16 +20,16 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// A list of texts, none of them empty.
     Texts,
-    Map(&'static [Key]),
+    Map(&'static [ProviderKey]),
     /// A list of mappings.
-    List(&'static [Key]),
+    List(&'static [ProviderKey]),
 }
 
 /// The release that brought a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     Release(Provider),
-    /// It is in an open pull request alone.
+    /// Only in an open pull request.
     Unreleased,
 }
 
@@ -42,9 +42,9 @@ impl Since {
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct ProviderKey {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: KeyKind,
     pub required: bool,
     pub since: Since,
     pub about: &'static str,
@@ -55,48 +55,48 @@ const V0_1: Since = Since::Release(Provider::V0_1);
 const V0_2: Since = Since::Release(Provider::V0_2);
 const V0_3: Since = Since::Release(Provider::V0_3);
 
-const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key { name, kind, required: false, since: FIRST, about }
+const fn key(name: &'static str, kind: KeyKind, about: &'static str) -> ProviderKey {
+    ProviderKey { name, kind, required: false, since: FIRST, about }
 }
 
-const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key { name, kind, required: true, since: FIRST, about }
+const fn required(name: &'static str, kind: KeyKind, about: &'static str) -> ProviderKey {
+    ProviderKey { name, kind, required: true, since: FIRST, about }
 }
 
-const fn later(name: &'static str, kind: Kind, since: Since, about: &'static str) -> Key {
-    Key { name, kind, required: false, since, about }
+const fn later(name: &'static str, kind: KeyKind, since: Since, about: &'static str) -> ProviderKey {
+    ProviderKey { name, kind, required: false, since, about }
 }
 
-use Kind::{Flag, List, Number, OneOf, Text, Texts};
+use KeyKind::{Flag, List, Number, OneOf, Text, Texts};
 
-const CACHE: Kind = OneOf(&["none", "writethrough", "writeback", "directsync", "unsafe"]);
-const AIO: Kind = OneOf(&["native", "threads", "io_uring"]);
+const CACHE: KeyKind = OneOf(&["none", "writethrough", "writeback", "directsync", "unsafe"]);
+const AIO: KeyKind = OneOf(&["native", "threads", "io_uring"]);
 
-const NICS: &[Key] = &[
+const NICS: &[ProviderKey] = &[
     required("bridge", Text, "bridge of the card, like vmbr1"),
     key("vlan", Number(Some(0)), "VLAN tag, 0 for none"),
     key("firewall", Flag, "Proxmox firewall for this card"),
 ];
-const PCI: &[Key] = &[
+const PCI: &[ProviderKey] = &[
     required("mapping", Text, "name of the Proxmox resource mapping"),
     key("pcie", Flag, "PCI Express instead of PCI; needs machine_type: q35"),
     key("primary_gpu", Flag, "primary display (x-vga=1)"),
     key("rombar", Flag, "ROM of the device visible; false has no effect, Proxmox's default is on"),
     later("mdev", Text, V0_1, "mediated device type, for vGPUs"),
 ];
-const DISKS: &[Key] = &[
+const DISKS: &[ProviderKey] = &[
     required("disk_size", Number(Some(1)), "GiB"),
     required("storage_selector", Text, "CEL over each storage of the node"),
-    key("disk_ssd", Flag, "tell the guest that it is an SSD"),
-    key("disk_discard", Flag, "give freed blocks back to the pool"),
+    key("disk_ssd", Flag, "presents the disk to the guest as an SSD"),
+    key("disk_discard", Flag, "return freed blocks to the pool"),
     key("disk_iothread", Flag, "a thread of its own"),
     key("disk_cache", CACHE, "cache mode"),
     key("disk_aio", AIO, "how the host does I/O"),
 ];
-const USB: &[Key] =
+const USB: &[ProviderKey] =
     &[later("mapping", Text, V0_3, "name of the Proxmox resource mapping"), later("usb3", Flag, V0_3, "USB 3")];
 
-const HA: &[Key] = &[
+const HA: &[ProviderKey] = &[
     later("state", OneOf(&["started", "stopped", "disabled", "ignored"]), V0_2, "the state that HA keeps"),
     later("comment", Text, V0_2, "comment of the HA resource"),
     later("max_restart", Number(Some(0)), V0_2, "restarts on one node"),
@@ -107,7 +107,7 @@ const HA: &[Key] = &[
     later("node_affinity_strict", Flag, V0_2, "run on these nodes only"),
     later("resource_affinity", OneOf(&["negative", "positive"]), V0_2, "apart from the other VMs, or with them"),
 ];
-const NETWORK: &[Key] = &[
+const NETWORK: &[ProviderKey] = &[
     later("subnet", Text, Since::Unreleased, "CIDR"),
     later("gateway", Text, Since::Unreleased, "gateway"),
     later("nameservers", Texts, Since::Unreleased, "name servers"),
@@ -116,7 +116,7 @@ const NETWORK: &[Key] = &[
 ];
 
 /// Every key of `providerdata`.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[ProviderKey] = &[
     required("cores", Number(Some(1)), "CPU cores per socket"),
     key("sockets", Number(Some(1)), "CPU sockets; left out, the provider sends 0 and Proxmox refuses the VM"),
     required("storage_selector", Text, "CEL over each storage of the node (name, node, storageType, availableSpace)"),
@@ -125,8 +125,8 @@ pub const KEYS: &[Key] = &[
     required("disk_size", Number(Some(5)), "disk in GiB"),
     key("network_bridge", Text, "bridge of the first card, vmbr0 if left out"),
     key("vlan", Number(Some(0)), "VLAN tag of the first card, 0 for none"),
-    key("disk_ssd", Flag, "tell the guest that the disk is an SSD"),
-    key("disk_discard", Flag, "give freed blocks back to the pool"),
+    key("disk_ssd", Flag, "presents the disk to the guest as an SSD"),
+    key("disk_discard", Flag, "return freed blocks to the pool"),
     key("disk_iothread", Flag, "a thread of its own for the disk"),
     key("disk_cache", CACHE, "cache mode of the disk"),
     key("disk_aio", AIO, "how the host does I/O for the disk"),
@@ -139,7 +139,7 @@ pub const KEYS: &[Key] = &[
     key("pci_devices", List(PCI), "PCI devices to pass through"),
     key("additional_disks", List(DISKS), "further disks"),
     later("tags", Texts, V0_1, "tags of the VM"),
-    later("pool", Text, V0_1, "resource pool, made if it does not exist"),
+    later("pool", Text, V0_1, "resource pool, created if it does not exist"),
     later("network_firewall", Flag, V0_1, "Proxmox firewall for the first card, on if left out"),
     later(
         "placement_strategy",
@@ -147,11 +147,11 @@ pub const KEYS: &[Key] = &[
         V0_2,
         "how a node is chosen",
     ),
-    later("ha", Kind::Map(HA), V0_2, "high availability (Proxmox VE 9)"),
+    later("ha", KeyKind::Map(HA), V0_2, "high availability (Proxmox VE 9)"),
     later("bios", OneOf(&["seabios", "ovmf"]), V0_2, "firmware"),
     later("vga", Text, V0_2, "display"),
     later("usb_devices", List(USB), V0_3, "USB devices to pass through"),
-    later("network", Kind::Map(NETWORK), Since::Unreleased, "a static address instead of DHCP"),
+    later("network", KeyKind::Map(NETWORK), Since::Unreleased, "a static address instead of DHCP"),
     later("vmid_range", Text, Since::Unreleased, "range of VM ids, start-end"),
     later("network_subnet", Text, Since::Unreleased, "CIDR; switches from DHCP to a static address"),
     later("network_gateway", Text, Since::Unreleased, "gateway"),
@@ -169,9 +169,9 @@ pub fn built_in(release: Option<Provider>) -> &'static Value {
 }
 
 /// The JSON Schema of the keys that a release reads; without a release, of all keys.
-pub fn schema(keys: &[Key], release: Option<Provider>) -> Value {
+pub fn schema(keys: &[ProviderKey], release: Option<Provider>) -> Value {
     let mut properties = Map::new();
-    let mut wanted = Vec::new();
+    let mut required = Vec::new();
     for key in keys.iter().filter(|key| release.is_none_or(|release| key.since.is_in(release))) {
         let mut property = match key.kind {
             Text => json!({"type": "string"}),
@@ -180,7 +180,7 @@ pub fn schema(keys: &[Key], release: Option<Provider>) -> Value {
             Number(Some(least)) => json!({"type": "integer", "minimum": least}),
             OneOf(values) => json!({"type": "string", "enum": values}),
             Texts => json!({"type": "array", "items": {"type": "string", "minLength": 1}}),
-            Kind::Map(keys) => schema(keys, release),
+            KeyKind::Map(keys) => schema(keys, release),
             List(keys) => json!({"type": "array", "items": schema(keys, release)}),
         };
         let since = match key.since {
@@ -191,8 +191,8 @@ pub fn schema(keys: &[Key], release: Option<Provider>) -> Value {
         property["description"] = json!(format!("{}{since}", key.about));
         properties.insert(key.name.to_owned(), property);
         if key.required {
-            wanted.push(key.name);
+            required.push(key.name);
         }
     }
-    json!({"type": "object", "properties": properties, "required": wanted})
+    json!({"type": "object", "properties": properties, "required": required})
 }

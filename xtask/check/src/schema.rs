@@ -1,7 +1,7 @@
 //! The JSON Schema keywords that the provider's schema uses, and those that Talos's does, over positioned YAML.
 //!
-//! A keyword that is not interpreted is told to the caller once: it may decide what is not known here. Messages are those
-//! of Omni's own validator (siderolabs/omni v1.9.3 internal/pkg/jsonschema/jsonschema.go).
+//! An unknown keyword is reported once, because it may affect the result. The messages are those of Omni's own validator
+//! (siderolabs/omni v1.9.3 internal/pkg/jsonschema/jsonschema.go).
 
 use std::cell::Cell;
 
@@ -40,7 +40,7 @@ pub enum MismatchKind {
     Value,
     /// A keyword that is not interpreted; about the schema, not the value.
     Keyword,
-    /// The schema leads in circles, so that nothing can be said.
+    /// The schema refers to itself in a cycle, so the result is unknown.
     Endless,
 }
 
@@ -146,8 +146,8 @@ impl<'s> Validator<'s> {
                 self.keyword(key, node, path);
             }
         }
-        if let Some(wanted) = rules.get("type")
-            && !self.type_fits(wanted, node, path)
+        if let Some(expected) = rules.get("type")
+            && !self.type_fits(expected, node, path)
         {
             return;
         }
@@ -187,8 +187,8 @@ impl<'s> Validator<'s> {
         }
     }
 
-    fn type_fits(&mut self, wanted: &Json, node: &Node, path: &str) -> bool {
-        let names: Vec<&str> = match wanted {
+    fn type_fits(&mut self, expected: &Json, node: &Node, path: &str) -> bool {
+        let names: Vec<&str> = match expected {
             Json::String(name) => vec![name],
             Json::Array(names) => names.iter().filter_map(Json::as_str).collect(),
             _ => return true,
@@ -244,10 +244,10 @@ impl<'s> Validator<'s> {
             let shown: Vec<String> = allowed.iter().map(show).collect();
             self.report(MismatchKind::Value, node.at, path, format!("must be one of {}", shown.join(", ")));
         }
-        if let Some(wanted) = rules.get("const")
-            && !same(wanted, value)
+        if let Some(expected) = rules.get("const")
+            && !same(expected, value)
         {
-            self.report(MismatchKind::Value, node.at, path, format!("must be {}", show(wanted)));
+            self.report(MismatchKind::Value, node.at, path, format!("must be {}", show(expected)));
         }
         let number = match value {
             Value::Int(n) => Some(n as f64),
@@ -307,7 +307,7 @@ impl<'s> Validator<'s> {
                 self.node(schema, &entry.value, &below, depth + 1);
             }
             for (pattern, schema) in patterns.into_iter().flatten() {
-                // A pattern that cannot be read is no reason to refuse a key.
+                // A pattern that does not compile is not a reason to refuse a key.
                 if regex_matches(pattern, &entry.key) != Some(false) {
                     known = true;
                     self.node(schema, &entry.value, &below, depth + 1);
@@ -345,7 +345,7 @@ fn type_of(node: &Node) -> &'static str {
         (_, Some(Value::Float(f))) if f.is_nan() => "null",
         (_, Some(Value::Float(_))) => "number",
         (_, Some(Value::Null)) => "null",
-        // A timestamp is neither, and Omni's validator says so.
+        // Omni's validator treats a timestamp as neither.
         (_, Some(Value::Timestamp(_))) => "timestamp",
         _ => "string",
     }

@@ -1,4 +1,4 @@
-//! What is wrong with the hub, from what its files and programs say: mounts, ports, versions, names. Pure.
+//! Checks of the Omni stack from its files and the output of its programs: mounts, ports, versions, names. Pure.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -88,7 +88,7 @@ pub fn published(sidecar: &Container, lan: &str) -> Diagnosis {
         return Diagnosis::ok(format!("443, 8090, 8100/tcp and 50180/udp on {lan}"));
     }
     Diagnosis::failed(format!("not published on {lan}: {}", missing.join("; ")))
-        .fix("make the stack anew: `cargo xtask stack-up --recreate`; if it stays so, compare docker/compose.yaml with the repository's")
+        .fix("recreate the stack: `cargo xtask stack-up --recreate`; if that does not help, compare docker/compose.yaml with the repository's")
 }
 
 /// Tailscale's addresses: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
@@ -102,7 +102,7 @@ pub fn tailnet(ip: IpAddr) -> bool {
 /// What the resolvers answered for Omni's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Who was asked, in words: `192.0.2.1 (Proxmox node pve1)`.
+    /// A description of the resolver: `192.0.2.1 (Proxmox node pve1)`.
     pub resolver: String,
     /// Whether machines ask this one.
     pub machines: bool,
@@ -125,9 +125,9 @@ pub fn names(domain: &str, lan: &str, answers: &[Answer]) -> Diagnosis {
                 let shown = if shown.is_empty() { "no address".to_owned() } else { shown.join(", ") };
                 let right = lan_ip.is_some_and(|lan| found.contains(&lan));
                 match (answer.machines, right) {
-                    (_, true) if found.len() > 1 && answer.machines => Diagnosis::warning(format!(
-                        "{who} answers {shown}: a machine may take the one that it cannot reach"
-                    )),
+                    (_, true) if found.len() > 1 && answer.machines => {
+                        Diagnosis::warning(format!("{who} returns {shown}: a machine may use one that it cannot reach"))
+                    }
                     (_, true) => Diagnosis::ok(format!("{who}: {shown}")),
                     (false, _) if found.iter().any(|ip| tailnet(*ip)) => {
                         Diagnosis::ok(format!("{who}: {shown} (tailnet)"))
@@ -175,7 +175,7 @@ pub struct Versions {
     pub pinned: Option<String>,
     /// The image that the container of Omni runs.
     pub running: Option<String>,
-    /// What Omni says of itself: version and API version.
+    /// The version and API version that Omni reports.
     pub server: Option<(String, u64)>,
     /// The omnictl that the tasks call.
     pub omnictl: Option<(String, u32)>,
@@ -192,7 +192,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
         if let Some(running) = found.running.as_deref().filter(|running| running != pinned) {
             all = all.and(
                 Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml says {pinned}"))
-                    .fix("read docs/how-to/upgrade.md, make a backup, then `cargo xtask stack-up`"),
+                    .fix("read docs/how-to/upgrade.md, create a backup, then run `cargo xtask stack-up`"),
             );
         }
     }
@@ -250,16 +250,16 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     }
     let own = status["Self"]["DNSName"].as_str().unwrap_or_default().trim_end_matches('.').to_owned();
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let (found, wanted) = (label(&own), label(domain));
+    let (found, expected) = (label(&own), label(domain));
     let mut all = Diagnosis::ok(own.clone());
-    if found != wanted {
-        let renamed = found.strip_prefix(&wanted).is_some_and(|rest| rest.starts_with('-'));
+    if found != expected {
+        let renamed = found.strip_prefix(&expected).is_some_and(|rest| rest.starts_with('-'));
         let detail = if renamed {
             format!(
-                "the sidecar is `{own}`: the name `{wanted}` belongs to another device, an older one of its own most often"
+                "the sidecar is `{own}`: the name `{expected}` belongs to another device, most often an older one of the same stack"
             )
         } else {
-            format!("the sidecar is `{own}`, and OMNI_DOMAIN begins with `{wanted}`")
+            format!("the sidecar is `{own}`, but OMNI_DOMAIN starts with `{expected}`")
         };
         // Only a name of the tailnet must be the node's own.
         let verdict = if domain.ends_with(".ts.net") { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
@@ -271,9 +271,12 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
     }
     if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(rfc3339) {
         let days = (until as i64 - now as i64).div_euclid(86_400);
-        let detail =
-            format!("its login ends on {}, in {}: the node is not tagged", clock::date(until), count(days, "day"));
-        let fix = "make a tagged auth key (tag:omni), or disable key expiry for the device in the admin console";
+        let when = match days {
+            0.. => format!("expires on {}, in {}", clock::date(until), count(days, "day")),
+            _ => format!("expired on {}", clock::date(until)),
+        };
+        let detail = format!("its login {when}: the node is not tagged");
+        let fix = "create a tagged auth key (tag:omni), or disable key expiry for the device in the admin console";
         all = all.and(if days < 0 { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) }.fix(fix));
     }
     all

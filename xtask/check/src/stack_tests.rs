@@ -15,7 +15,7 @@ fn args(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn data_is_found_by_omnis_own_arguments() {
+fn data_paths_come_from_omnis_arguments() {
     let shipped = args(&["--etcd-embedded-db-path=/_out/etcd", "--sqlite-storage-path=/_out/sqlite/omni.db"]);
     assert_eq!(data_paths(&shipped), ["/_out/etcd", "/_out/sqlite/omni.db"]);
     assert_eq!(data_paths(&args(&["--sqlite-storage-path", "_out/x.db"])), ["/_out/etcd", "/_out/x.db"]);
@@ -73,7 +73,7 @@ fn ports_must_be_on_the_lan() {
 }
 
 #[test]
-fn an_address_must_be_one_that_machines_reach() {
+fn lan_address_must_be_reachable() {
     let cases = [
         ("192.0.2.10", State::Ok),
         ("10.0.0.5", State::Ok),
@@ -98,7 +98,7 @@ fn an_address_must_be_one_that_machines_reach() {
 }
 
 #[test]
-fn machines_must_be_led_to_the_lan() {
+fn resolvers_must_return_the_lan_address() {
     let answer = |machines: bool, addresses: Result<&[&str], &str>| Answer {
         resolver: "r".into(),
         machines,
@@ -120,7 +120,7 @@ fn machines_must_be_led_to_the_lan() {
 }
 
 #[test]
-fn versions_are_paired() {
+fn omni_and_provider_versions_are_compared() {
     let found = |pinned: &str, running: &str, server: Option<(&str, u64)>, omnictl: Option<(&str, u32)>| Versions {
         pinned: Some(pinned.into()),
         running: Some(running.into()),
@@ -154,7 +154,7 @@ fn versions_are_paired() {
 }
 
 #[test]
-fn the_shipped_stack_is_a_pair() {
+fn shipped_versions_are_compatible() {
     let compose = include_str!("../../../docker/compose.yaml");
     let images = images(compose);
     let of = |service: &str| images.get(service).and_then(|image| tag(image));
@@ -181,7 +181,7 @@ fn tags_are_found_behind_registries_and_digests() {
 }
 
 #[test]
-fn an_issuer_is_compared_byte_by_byte() {
+fn issuer_url_is_checked() {
     let cases = [
         ("https://idp.example.ts.net", State::Ok),
         ("https://idp.example.ts.net/", State::Failed),
@@ -211,7 +211,7 @@ fn an_issuer_is_compared_byte_by_byte() {
 }
 
 #[test]
-fn the_sidecar_must_have_its_name() {
+fn sidecar_name_is_checked() {
     let status = |state: &str, name: &str, more: &str| {
         format!(
             r#"{{"BackendState":"{state}","Self":{{"DNSName":"{name}.tail1.ts.net."{more}}},"CurrentTailnet":{{"MagicDNSEnabled":true}}}}"#
@@ -234,7 +234,7 @@ fn the_sidecar_must_have_its_name() {
 }
 
 #[test]
-fn the_example_is_not_complete() {
+fn example_values_are_placeholders() {
     let example = include_str!("../../../docker/.env.example");
     let example = EnvFile::parse("x", example).unwrap();
     let verdict = complete(&example, &example);
@@ -254,6 +254,6 @@ fn the_example_is_not_complete() {
     assert_eq!(verdict.state, State::Failed);
     assert_eq!(
         verdict.detail,
-        "compose takes what follows a `$` for a variable in OIDC_CLIENT_SECRET, PROVIDER_CA_FILE"
+        "compose treats what follows a `$` as a variable in OIDC_CLIENT_SECRET, PROVIDER_CA_FILE"
     );
 }

@@ -17,13 +17,13 @@ pub fn unsound(value: &str) -> Option<&'static str> {
     if value.chars().any(char::is_control) {
         return Some("holds a line break or another control character");
     }
-    (value.trim() != value).then_some("begins or ends with a blank")
+    (value.trim() != value).then_some("starts or ends with a space")
 }
 
 /// The variables of the provider, which compose takes too and which may be empty.
 pub const PROVIDER: [&str; 3] = ["OMNI_INFRA_PROVIDER_KEY", "OMNI_PROVIDER_ID", "PROVIDER_CA_FILE"];
 
-/// What mends a value in which compose would put something else than what stands there.
+/// The fix for a value that compose would interpolate.
 pub const NO_VARIABLE: &str =
     "put the value in single quotes where the dollar sign is meant, else write it out in docker/.env";
 
@@ -51,7 +51,7 @@ fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Di
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER).chain(["OMNI_SERVICE_ACCOUNT_KEY"]);
     let foreign: Vec<&str> = keys.filter(|key| env.is_foreign(key)).collect();
     if !foreign.is_empty() {
-        return Diagnosis::failed(format!("compose takes what follows a `$` for a variable in {}", foreign.join(", ")))
+        return Diagnosis::failed(format!("compose treats what follows a `$` as a variable in {}", foreign.join(", ")))
             .fix(NO_VARIABLE);
     }
     let keys = REQUIRED.iter().map(|each| each.key).chain(PROVIDER);
@@ -77,17 +77,17 @@ fn filled_in(env: &EnvFile, example: &EnvFile, own: &dyn Fn(&str) -> bool) -> Di
 pub fn domain(value: &str) -> Result<(), &'static str> {
     let (host, port) = named(value);
     if !is_host(host) {
-        return Err("is no host name");
+        return Err("is not a valid host name");
     }
     // The compose file serves three ports of that name, and puts each behind it.
     let trial = host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
     if port.is_some() && !trial { Err("has a port: Omni is at 443, 8090 and 8100 of its name") } else { Ok(()) }
 }
 
-/// An https address without a path, from whatever an operator types: the scheme may be missing, and with it the port.
+/// Normalizes an operator's input to an https address without a path; scheme and port may be missing.
 ///
 /// # Errors
-/// Why it is none, as the end of a sentence.
+/// Why it is not valid, as the end of a sentence.
 pub fn https_address(text: &str, port: Option<u16>) -> Result<String, &'static str> {
     let text = text.trim().trim_end_matches('/');
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
@@ -114,7 +114,7 @@ fn is_port(text: &str) -> bool {
     text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-/// Omni's one name, from whatever an operator types: its address, with capitals.
+/// Normalizes an operator's input to Omni's host name; it may be a URL or have capitals.
 pub fn bare_domain(text: &str) -> String {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(&text);
@@ -143,7 +143,7 @@ pub fn tailscale_key(key: &str) -> Diagnosis {
 pub fn client_id(id: &str) -> Diagnosis {
     match hexadecimal(id, 32) {
         true => Diagnosis::ok("has the form of tsidp's ids"),
-        false => Diagnosis::warning("OIDC_CLIENT_ID is not of the 32 hexadecimal digits that tsidp makes"),
+        false => Diagnosis::warning("OIDC_CLIENT_ID does not have the 32 hexadecimal digits of a tsidp client id"),
     }
 }
 
@@ -151,7 +151,9 @@ pub fn client_id(id: &str) -> Diagnosis {
 pub fn client_secret(secret: &str) -> Diagnosis {
     match hexadecimal(secret, 64) {
         true => Diagnosis::ok("has the form of tsidp's secrets"),
-        false => Diagnosis::warning("OIDC_CLIENT_SECRET is not of the 64 hexadecimal digits that tsidp makes"),
+        false => {
+            Diagnosis::warning("OIDC_CLIENT_SECRET does not have the 64 hexadecimal digits of a tsidp client secret")
+        }
     }
 }
 
@@ -179,7 +181,7 @@ fn is_host(host: &str) -> bool {
 /// Whether `address` can be what machines reach Omni at.
 pub fn lan_address(address: &str) -> Diagnosis {
     let Ok(ip) = address.parse::<IpAddr>() else {
-        return Diagnosis::failed(format!("{address:?} is no IP address"))
+        return Diagnosis::failed(format!("{address:?} is not a valid IP address"))
             .fix("WireGuard is advertised at it, so it must be an address, not a name: set OMNI_LAN_ADDRESS");
     };
     if tailnet(ip) {
@@ -190,13 +192,13 @@ pub fn lan_address(address: &str) -> Diagnosis {
             .fix("set OMNI_LAN_ADDRESS to this host's IPv4 address on the LAN of the machines");
     };
     if ip.is_unspecified() {
-        return Diagnosis::failed(format!("{ip} is every address and none: machines cannot connect to it"));
+        return Diagnosis::failed(format!("{ip} stands for all addresses: machines cannot connect to it"));
     }
     if ip.is_loopback() {
-        return Diagnosis::failed(format!("{ip} is this host alone"));
+        return Diagnosis::failed(format!("{ip} is a loopback address"));
     }
     if four.is_link_local() || four.is_broadcast() || ip.is_multicast() {
-        return Diagnosis::failed(format!("{ip} is no address of one host on the LAN"));
+        return Diagnosis::failed(format!("{ip} is not the address of a host on the LAN"));
     }
     Diagnosis::ok(ip.to_string())
 }
@@ -205,16 +207,19 @@ pub fn lan_address(address: &str) -> Diagnosis {
 pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
     let bad = |detail: String, fix: &str| Diagnosis::failed(detail).fix(fix.to_owned());
     let Some(host) = issuer.strip_prefix("https://") else {
-        return bad(format!("{issuer} is no https address"), "write it as https://idp.<tailnet>.ts.net");
+        return bad(format!("{issuer} is not a valid https URL"), "write it as https://idp.<tailnet>.ts.net");
     };
     if !is_host(named(host.split('/').next().unwrap_or_default()).0) {
         return bad(format!("{issuer:?} names no host"), "write it as https://idp.<tailnet>.ts.net");
     }
     if issuer.contains("/.well-known") {
-        return bad(format!("{issuer} is a document, not the issuer"), "leave out everything from /.well-known on");
+        return bad(
+            format!("{issuer} is the URL of a document, not the issuer"),
+            "remove everything from /.well-known on",
+        );
     }
     if issuer.ends_with('/') {
-        return bad(format!("{issuer} ends with a slash"), "leave the slash out: the issuer is compared byte by byte");
+        return bad(format!("{issuer} ends with a slash"), "remove the slash: the issuer is compared byte by byte");
     }
     if domain.is_some_and(|domain| domain.eq_ignore_ascii_case(host)) {
         return bad(format!("{issuer} is Omni itself"), "tsidp has a name of its own, on a VM of its own");
@@ -232,17 +237,17 @@ pub fn issuer(issuer: &str, domain: Option<&str>) -> Diagnosis {
     Diagnosis::ok(issuer)
 }
 
-/// Whether `user` can be the e-mail address that tsidp tells.
+/// Whether `user` can be the e-mail address that tsidp reports.
 pub fn initial_user(user: &str, issuer: Option<&str>) -> Diagnosis {
-    // As it is told, not as a mail shows it: `Alice <alice@example.com>`.
+    // The plain address, not the form of a mail header: `Alice <alice@example.com>`.
     let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "@<>,;\"()".contains(c));
     let Some((name, domain)) = user.split_once('@').filter(|(name, domain)| plain(name) && plain(domain)) else {
-        return Diagnosis::failed(format!("{user:?} is no e-mail address"));
+        return Diagnosis::failed(format!("{user:?} is not a valid e-mail address"));
     };
     if matches!(domain, "github" | "passkey") {
         let host = issuer.and_then(|issuer| issuer.strip_prefix("https://")).unwrap_or("<tsidp's name>");
         return Diagnosis::failed(format!(
-            "{user} is how Tailscale names you; tsidp tells Omni {name}@{domain}.{host}"
+            "{user} is your Tailscale name; tsidp reports {name}@{domain}.{host} to Omni"
         ))
         .fix(format!("set OMNI_INITIAL_USER to {name}@{domain}.{host}"));
     }
@@ -268,7 +273,7 @@ mod tests {
     use crate::diagnosis::State;
 
     #[test]
-    fn addresses_are_completed() {
+    fn address_gets_scheme_and_port() {
         for (typed, port, address) in [
             ("10.0.0.5", Some(8006), "https://10.0.0.5:8006"),
             ("pve.example.org:443", Some(8006), "https://pve.example.org:443"),

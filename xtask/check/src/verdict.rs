@@ -1,4 +1,4 @@
-//! What the real program would answer, told apart from what this check finds.
+//! The result that the real program would return, as opposed to this check's own findings.
 
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
@@ -6,8 +6,8 @@ use serde::ser::{SerializeStruct, Serializer};
 use super::Finding;
 use super::rules::{self, Effect};
 
-/// The answer of the program that a file is made for: omnictl's `cluster template validate` for a template, Omni's server
-/// for a new machine class.
+/// The result of the program that reads the file: omnictl's `cluster template validate` for a template, Omni's server for a
+/// new machine class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Accept,
@@ -26,8 +26,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict that follows from findings, each rule saying what the program makes of it; `open` says that something
-    /// was left undecided.
+    /// The verdict that follows from findings, by each rule's effect; `open` means that something is undecided.
     pub fn of(findings: &[Finding], open: bool) -> Verdict {
         let has = |effect| findings.iter().any(|f| rules::find(f.rule).is_some_and(|r| r.effect == effect));
         if has(Effect::Rejects) {
@@ -45,14 +44,14 @@ impl Verdict {
 #[derive(Debug, Clone)]
 pub struct Checked<T> {
     pub file: String,
-    /// What the file says, as far as it could be read.
+    /// The content of the file, as far as it could be read.
     pub value: Option<T>,
     pub verdict: Verdict,
     /// Whose verdict it is: `omnictl` or `server`.
     pub program: &'static str,
     /// Which provider schemas were used, for machine classes: "proxmox: from Omni", "built in".
     pub schema: Option<String>,
-    /// Why the verdict is unknown, beside what the findings say.
+    /// Why the verdict is unknown, in addition to the findings.
     pub undecided: Vec<String>,
     pub findings: Vec<Finding>,
 }

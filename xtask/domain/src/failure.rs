@@ -1,4 +1,4 @@
-//! Why a task stopped, in the words an operator needs: what failed, where, why, and the next command.
+//! Why a task stopped: what failed, where, why, and the next command.
 //!
 //! Tasks return `anyhow::Result`; a [`Failure`] travels inside and decides the exit code. Any other error is a
 //! [`Code::Failed`] with its chain as the cause.
@@ -22,7 +22,7 @@ pub enum Code {
     NotFound,
     /// The input was understood and is wrong.
     Invalid,
-    /// Something else stands in the way: another task, a file that would be overwritten.
+    /// A conflict: another task, or a file that would be overwritten.
     Conflict,
     /// The deadline passed.
     Timeout,
@@ -77,8 +77,8 @@ pub enum Kind {
     Sidecar,
     /// The file exists, and this user may not read it.
     Permission,
-    /// Ctrl-C or SIGTERM, told by the call or the wait that was given up.
-    Cut,
+    /// Ctrl-C or SIGTERM, reported by the interrupted call or wait.
+    Interrupted,
 }
 
 /// A value that a task needs and could not find: how to give it.
@@ -117,7 +117,7 @@ impl Missing {
         needed.into_iter().filter(|(absent, _)| *absent).map(|(_, missing)| missing).collect()
     }
 
-    /// Refuses to go on without the values that are needed.
+    /// Refuses to continue without required values.
     ///
     /// # Errors
     /// [`Code::MissingInput`] that names every absent one.
@@ -127,7 +127,7 @@ impl Missing {
     }
 }
 
-/// A failure with everything that its reader needs in order to go on.
+/// A failure with everything that its reader needs to continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub code: Code,
@@ -148,7 +148,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of `code`; `message` says what failed and where.
+    /// A failure with `code`; `message` names what failed and where.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
         let (cause, hint) = (String::new(), String::new());
         let data = serde_json::Value::Null;
@@ -168,7 +168,7 @@ impl Failure {
         self
     }
 
-    /// What mends it.
+    /// Sets the hint: how to fix it.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = hint.into();
         self
@@ -204,7 +204,7 @@ impl Failure {
         Failure { missing: values, ..failure.hint(hint) }
     }
 
-    /// The failure inside `error`, or one made of its chain.
+    /// The failure inside `error`, or one with its chain as the cause.
     pub fn of(error: &anyhow::Error) -> Failure {
         if let Some(failure) = error.downcast_ref::<Failure>() {
             return failure.clone();

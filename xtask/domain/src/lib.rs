@@ -1,8 +1,7 @@
-//! What is wanted and what is there, as data. Nothing here starts a process, opens a file or a connection.
+//! Desired and actual state as data. Nothing here starts a process, opens a file or a connection.
 //!
-//! [`spec`] is what is wanted (bytes become typed values with file:line:column), [`status`] what is there (what the
-//! programs said). A crate of its own, so that it builds beside what the rest of the
-//! runner waits for, and so that the compiler holds the line.
+//! [`spec`] is the desired state (bytes become typed values with file:line:column), [`status`] the actual state (parsed output
+//! of programs). It is a separate crate so that the compiler enforces that it stays pure.
 
 pub mod clock;
 pub mod failure;

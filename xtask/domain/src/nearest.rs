@@ -18,8 +18,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
-/// Up to `most` candidates that may be meant, nearest first: those [`nearest`] would take, then those with which `name`
-/// has a word in common (words are parted by `-`).
+/// Up to `most` likely candidates, nearest first: those that [`nearest`] accepts, then those that share a word with `name`
+/// (words are separated by `-`).
 pub fn several<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     let wanted = normal(name);
     if wanted.is_empty() || wanted.len() > 64 {

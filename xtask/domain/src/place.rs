@@ -1,4 +1,4 @@
-//! Where something stands in a user's file.
+//! A position in a user's file.
 
 use std::fmt;
 

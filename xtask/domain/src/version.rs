@@ -51,7 +51,7 @@ pub fn minor(text: &str) -> Option<(u64, u64)> {
     parse(text).ok().map(|version| (version.major, version.minor))
 }
 
-/// The three numbers at the start, whatever a distribution appends: `2.23.1` of `2.23.1-0ubuntu1~22.04.1`.
+/// The first three numbers, without a distribution's suffix: `2.23.1` of `2.23.1-0ubuntu1~22.04.1`.
 pub fn numbers(text: &str) -> Option<(u64, u64, u64)> {
     let text = text.trim().trim_start_matches('v');
     let core = text.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;

@@ -26,7 +26,7 @@ impl<'a> Answers<'a> {
         Answers { cx, path, kept: RefCell::new(kept) }
     }
 
-    /// Asks until `check` accepts the answer, and returns what it made of it. An earlier answer is the default.
+    /// Prompts until `check` accepts the answer, and returns its result. An earlier answer is the default.
     ///
     /// # Errors
     /// As [`crate::ui::Prompter::ask`].

@@ -28,18 +28,18 @@ pub struct Cx {
     pub dry_run: bool,
     /// Whose machines may be destroyed without typing the name.
     pub allow_destroy: Vec<String>,
-    /// How long waits may take, when the operator says so.
+    /// The operator's limit for waits, if given.
     pub timeout: Option<Duration>,
     /// The operator accepts that the login to Proxmox is sent unencrypted.
     pub insecure_http: bool,
 }
 
-/// The locks of a changing task: held as long as the value lives, and by the kernel no longer than the process does.
+/// The locks of a changing task, released with the value or when the process ends.
 pub struct Lock {
     _held: Vec<File>,
 }
 
-/// A reading task holds the lock of the checkout while it notes what it saw: that is worth waiting for.
+/// A read-only task holds the checkout's lock briefly while it saves its findings; waiting for it is worth it.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Cx {
@@ -62,13 +62,13 @@ impl Cx {
         if !taken(&host, PATIENCE).map_err(failed)? {
             return Err(self.conflict(&path));
         }
-        // For the one who comes second; the lock itself is the kernel's.
+        // Names the holder for a task that finds the lock taken; the lock itself is the kernel's.
         host.set_len(0).and_then(|()| host.write_all(self.note().as_bytes())).map_err(failed)?;
         lock._held.push(host);
         Ok(lock)
     }
 
-    /// Takes the lock of the checkout alone, for a task that changes nothing but its files.
+    /// Takes only the checkout's lock, for a task that changes only its files.
     ///
     /// # Errors
     /// As [`Cx::lock`].
@@ -76,7 +76,7 @@ impl Cx {
         let lock = self.lock_within(PATIENCE)?;
         let path = self.paths.checkout_note();
         if !self.dry_run && path.parent().is_some_and(|dir| files::own_dir(dir).is_ok()) {
-            // Without the note the one who comes second learns that somebody holds the lock, and not who.
+            // Without the note another task learns that the lock is held, but not by whom.
             let _ = files::write_atomically(&path, self.note().as_bytes(), files::PRIVATE);
         }
         Ok(lock)
@@ -87,7 +87,7 @@ impl Cx {
         format!("{} {} {}", self.task, std::process::id(), self.paths.root().display())
     }
 
-    /// The same for a reading task that notes what it saw: it does not wait.
+    /// The same for a read-only task that saves its findings: it does not wait.
     ///
     /// # Errors
     /// As [`Cx::lock`].
@@ -105,7 +105,7 @@ impl Cx {
         let checkout = File::open(root).map_err(failed)?;
         match taken(&checkout, patience) {
             Ok(false) => return Err(self.conflict(&self.paths.checkout_note())),
-            // NFS locks no directory; the lock of the host is held all the same.
+            // NFS cannot lock a directory; the host's lock is still held.
             Err(error) if Errno::from_io_error(&error) != Some(Errno::BADF) => return Err(failed(error)),
             _ => {}
         }
@@ -113,7 +113,7 @@ impl Cx {
         Ok(Lock { _held: vec![checkout] })
     }
 
-    /// Another task runs: which one, if it has said so in `note`.
+    /// The conflict with another task, which `note` names.
     fn conflict(&self, note: &Path) -> Failure {
         let text = files::read_up_to(note, 4096).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let text = text.unwrap_or_default();
@@ -127,7 +127,7 @@ impl Cx {
         };
         Failure::new(Code::Conflict, message)
             .cause("two tasks at once would undo each other's work")
-            .hint("wait for it to end, or end it, then run this again")
+            .hint("wait until it ends, or stop it, then run this again")
     }
 
     /// Whether all of these can be written in the end, which is known before the first change. A dry run writes nothing.
@@ -152,12 +152,12 @@ impl Cx {
     /// Saves `state` with its sections for people brought up to date.
     ///
     /// # Errors
-    /// As [`State::save`]; [`Code::Interrupted`] when a look was given up at Ctrl-C: what is kept would be a guess.
+    /// As [`State::save`]; [`Code::Interrupted`] after an interrupted read: the state would be incomplete.
     pub fn save_state(&self, mut state: State) -> Result<(), Failure> {
         if self.dry_run {
             return Ok(());
         }
-        if let Some(cut) = crate::proc::cut() {
+        if let Some(cut) = crate::proc::first_interruption() {
             return Err(cut);
         }
         let (status, next) = crate::summary::sections(&state);
@@ -203,7 +203,7 @@ impl Cx {
 fn cannot_lock(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, format!("cannot lock `{}`", path.display()))
         .cause(error.to_string())
-        .hint(files::mend(path, error))
+        .hint(files::io_hint(path, error))
 }
 
 /// Takes the lock on `file` within `patience`; false when another process keeps it.

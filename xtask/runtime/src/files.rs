@@ -1,4 +1,4 @@
-//! Files that are either as they were or complete: written beside their place, synced, and renamed over it.
+//! Atomic file updates: a file is written to a temporary file in the same directory, synced, and renamed.
 
 use std::fs::{self, DirBuilder, File, FileType, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -15,13 +15,13 @@ use domain::failure::{Code, Failure, Kind};
 pub const PRIVATE: u32 = 0o600;
 /// No file that is read as a whole is larger.
 const MOST: u64 = 32 << 20;
-/// What stands in the name of a file that is not yet complete, before a part that nobody can guess.
+/// Marks the name of a temporary file, before its random part.
 const TEMP: &str = ".omni-scale-";
 /// Mode of files that are committed.
 pub const SHARED: u32 = 0o644;
 
-/// What to do about a file that cannot be read or written, by what the system says of it.
-pub fn mend(path: &Path, error: &std::io::Error) -> String {
+/// The hint for a file that cannot be read or written, by the system's error.
+pub fn io_hint(path: &Path, error: &std::io::Error) -> String {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).display().to_string();
     match error.kind() {
         ErrorKind::StorageFull => format!("free some space on its file system: `df -h {dir}`"),
@@ -29,12 +29,12 @@ pub fn mend(path: &Path, error: &std::io::Error) -> String {
         ErrorKind::FileTooLarge => "this shell limits the size of files: `ulimit -f unlimited`".to_owned(),
         ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {dir}`"),
         ErrorKind::IsADirectory => format!(
-            "a directory stands in its place, as docker makes one for a mount whose file is missing: `rmdir {}`",
+            "it is a directory; docker creates one if the file of a mount is missing: `rmdir {}`",
             path.display()
         ),
         ErrorKind::ResourceBusy => "it is mounted by itself, and cannot be replaced: mount its directory".to_owned(),
         _ if Errno::from_io_error(error) == Some(Errno::PERM) => {
-            format!("run the task as its owner; the file or its directory may be immutable: `lsattr -d {dir}`")
+            format!("run the task as the owner; the file or its directory may be immutable: `lsattr -d {dir}`")
         }
         _ => "run the task as the owner of the checkout, or fix the owner and mode of the file and its directory"
             .to_owned(),
@@ -49,7 +49,7 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
     let failed = |what: &str, error: std::io::Error| {
         Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
             .cause(format!("{what}: {error}"))
-            .hint(mend(path, &error))
+            .hint(io_hint(path, &error))
     };
     // The parent of a bare name is the empty path, which names no directory.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -64,11 +64,11 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
         temp.persist(&place).map_err(|error| error.error)?;
         File::open(fs::canonicalize(parent)?)?.sync_all()
     })();
-    written.map_err(|error| failed("writing beside it and renaming", error))
+    written.map_err(|error| failed("writing a temporary file and renaming it", error))
 }
 
-/// A complete file beside `place`, which is removed unless it takes that name. It is locked while it is ours: what a
-/// killed run left behind is not.
+/// A complete temporary file next to `place`, which is removed unless it is renamed. It is locked while in use, which
+/// distinguishes it from the leftovers of a killed run.
 fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<NamedTempFile> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -87,15 +87,15 @@ fn written_beside(place: &Path, contents: &[u8], mode: u32) -> std::io::Result<N
 /// Writes a file that must not be there yet, whole, with `mode`.
 ///
 /// # Errors
-/// [`Code::Conflict`] when it is there: it stays as it is. [`Code::Failed`] otherwise.
+/// [`Code::Conflict`] if it exists; it is not changed. [`Code::Failed`] otherwise.
 pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         if error.kind() == ErrorKind::AlreadyExists {
-            return Failure::new(Code::Conflict, format!("`{}` exists, and is not written over", path.display()));
+            return Failure::new(Code::Conflict, format!("`{}` already exists and is not overwritten", path.display()));
         }
         Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
             .cause(error.to_string())
-            .hint(mend(path, &error))
+            .hint(io_hint(path, &error))
     };
     let temp = written_beside(path, contents, mode).map_err(failed)?;
     temp.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
@@ -113,8 +113,7 @@ pub fn protect(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Removes what runs that were killed have left in `dir` beside their files: half a file, perhaps with a secret in it.
-/// What somebody still writes is locked, and stays.
+/// Removes the temporary files of killed runs in `dir`, which may contain secrets. A locked file is in use and stays.
 pub fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -153,10 +152,10 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Makes `dir` and what is missing above it, for its user alone, and checks that it is a directory of this user.
+/// Creates `dir` and its missing parents with access for this user only, and checks that it is a directory of this user.
 ///
 /// # Errors
-/// The system's, or that something else is in its place, or that it belongs to somebody else.
+/// The system's; an error if it is not a directory or belongs to another user.
 pub fn own_dir(dir: &Path) -> std::io::Result<()> {
     let in_the_way = || dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()).filter(|path| !path.is_dir());
     if let Some(path) = in_the_way() {
@@ -174,8 +173,8 @@ pub fn own_dir(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A directory for files that are needed for a moment: nobody else can read it or guess its name, and it goes away with the
-/// value. What a killed run left is removed when the next one is made.
+/// A private temporary directory with a random name, removed with the value. Creating one also removes the leftovers of killed
+/// runs.
 pub struct Scratch {
     dir: TempDir,
     /// Held while the directory is in use.
@@ -183,14 +182,14 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A directory in `root`, which is made for this user alone.
+    /// Creates a directory in `root` for this user only.
     ///
     /// # Errors
     /// [`Code::Failed`] with the path.
     pub fn new(root: &Path, name: &str) -> Result<Scratch, Failure> {
         let made = || -> std::io::Result<Scratch> {
             own_dir(root)?;
-            // One at a time: a directory that is made and not yet locked looks like one that was left behind.
+            // One at a time: a new directory that is not locked yet looks like a leftover.
             let one = open_file(&root.join("lock"), OpenOptions::new().write(true).create(true).mode(PRIVATE))?;
             one.lock()?;
             sweep_left(root);
@@ -201,7 +200,7 @@ impl Scratch {
             Ok(Scratch { dir, _lock: lock })
         };
         made().map_err(|error| {
-            Failure::new(Code::Failed, format!("cannot make a directory in `{}`", root.display()))
+            Failure::new(Code::Failed, format!("cannot create a directory in `{}`", root.display()))
                 .cause(error.to_string())
                 .hint("set XDG_STATE_HOME to a directory that you can write to")
         })
@@ -212,7 +211,7 @@ impl Scratch {
     }
 }
 
-/// Removes the scratch directories in `root` that nobody uses any more. All of them are of this user.
+/// Removes the unused scratch directories in `root`. All of them belong to this user.
 fn sweep_left(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -229,7 +228,7 @@ fn sweep_left(root: &Path) {
 /// [`Code::Failed`] with the path.
 pub fn link_all(dir: &Path, files: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new(Code::Failed, format!("`{}` could not be made", dir.display())).cause(error.to_string())
+        Failure::new(Code::Failed, format!("`{}` could not be created", dir.display())).cause(error.to_string())
     };
     if dir.exists() {
         fs::remove_dir_all(dir).map_err(failed)?;
@@ -257,10 +256,10 @@ fn other_than_file(kind: FileType) -> Option<std::io::Error> {
     Some(std::io::Error::other(format!("it is a {name}, not a file")))
 }
 
-/// Opens a file, and nothing else: opening a pipe would wait for its other end, and a device may have no end.
+/// Opens a regular file only: opening a pipe could block, and a device may be endless.
 ///
 /// # Errors
-/// The system's, or what stands in place of a file.
+/// The system's, or that it is not a regular file.
 pub fn open_file(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
     if let Some(other) = fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())) {
         return Err(other);
@@ -290,7 +289,7 @@ pub fn read_up_to(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 /// The contents of `path`, or `None` when there is no such file.
 ///
 /// # Errors
-/// [`Code::Failed`] for anything else than absence: an unreadable file is not an absent one.
+/// [`Code::Failed`] for any error other than a missing file: an unreadable file is not a missing one.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     match read_up_to(path, MOST + 1) {
         Ok(bytes) if bytes.len() as u64 > MOST => {
@@ -318,7 +317,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, format!("cannot read `{}`", path.display()))
         .kind(kind)
         .cause(error.to_string())
-        .hint(mend(path, error))
+        .hint(io_hint(path, error))
 }
 
 /// What is there that is not a file: "it is a device, not a file".
@@ -326,7 +325,7 @@ pub fn is_other_than_file(path: &Path) -> Option<String> {
     fs::metadata(path).ok().and_then(|meta| other_than_file(meta.file_type())).map(|error| error.to_string())
 }
 
-/// Whether something is there that is no file: a device, a pipe, a directory.
+/// Whether the path exists but is not a regular file: a device, a pipe, a directory.
 pub fn is_no_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file())
 }
@@ -351,14 +350,14 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
     let refused = |cause: String, error: &std::io::Error, place: &Path| {
         Failure::new(Code::Prerequisite, format!("`{}` cannot be written", path.display()))
             .cause(cause)
-            .hint(mend(place, error))
+            .hint(io_hint(place, error))
     };
     let parent = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("."));
     takes_files(parent).map_err(|error| {
         let cause = format!("its directory `{}` refuses a new file: {error}", parent.display());
         refused(cause, &error, &parent.join("x"))
     })?;
-    // A file that its mode alone protects can be replaced; one that the system protects cannot.
+    // A read-only mode does not prevent replacing a file; a read-only file system does.
     let Err(error) = open_file(path, OpenOptions::new().append(true)) else { return Ok(()) };
     let absent = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
     if absent || Errno::from_io_error(&error) == Some(Errno::ACCESS) {
@@ -367,8 +366,8 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
     Err(refused(error.to_string(), &error, path))
 }
 
-/// Whether `dir` takes a new file with something in it. The file that tries has no name: whatever happens, none is left.
-/// Where there are no such files, the permissions are all that can be asked for.
+/// Whether a new file can be written in `dir`. It tries with an unnamed file, which leaves nothing behind. Where those are not
+/// supported, it checks the permissions.
 fn takes_files(dir: &Path) -> std::io::Result<()> {
     let unnamed = i32::try_from(OFlags::TMPFILE.bits()).unwrap_or_default();
     let made = OpenOptions::new().write(true).mode(PRIVATE).custom_flags(unnamed).open(dir);
@@ -387,7 +386,7 @@ mod tests {
     use crate::testing::TempDir;
 
     #[test]
-    fn a_file_is_replaced_whole_with_its_mode() {
+    fn write_replaces_file_and_mode() {
         let dir = TempDir::new();
         let path = dir.path().join("sub/.env");
         write_atomically(&path, b"A=1\n", PRIVATE).unwrap();
@@ -398,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_never_takes_the_place_of_another() {
+    fn write_new_refuses_an_existing_file() {
         let dir = TempDir::new();
         let path = dir.path().join("omni.asc");
         write_new(&path, b"first", PRIVATE).unwrap();
@@ -422,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn sweep_removes_what_a_killed_run_left_and_nothing_else() {
+    fn sweep_removes_only_leftovers() {
         let dir = TempDir::new();
         for name in ["..env.omni-scale-a1B2c3.tmp", ".env.omni-scale-a1B2c3.tmp", ".env", "a.1.tmp", ".x.tmp"] {
             fs::write(dir.path().join(name), "x").unwrap();
@@ -437,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn scratch_is_private_and_what_was_left_is_removed() {
+    fn scratch_is_private_and_removes_leftovers() {
         let dir = TempDir::new();
         let root = dir.path().join("tmp");
         fs::create_dir(&root).unwrap();
@@ -454,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn own_dir_names_what_is_in_the_way() {
+    fn own_dir_refuses_other_files() {
         let dir = TempDir::new();
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
@@ -466,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn check_writable_leaves_nothing_and_names_what_refuses() {
+    fn check_writable_leaves_no_file() {
         let dir = TempDir::new();
         check_writable(&dir.path().join("sub/new")).unwrap();
         assert_eq!(names(dir.path()), Vec::<String>::new());
@@ -478,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+    fn read_refuses_a_pipe_without_blocking() {
         let dir = TempDir::new();
         let pipe = dir.path().join("pipe");
         pipe_at(&pipe);
@@ -492,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed() {
+    fn write_follows_a_link() {
         let dir = TempDir::new();
         let real = dir.path().join("real");
         fs::write(&real, "old").unwrap();
@@ -503,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_in_the_way_is_an_error_that_names_it() {
+    fn write_refuses_a_directory() {
         let dir = TempDir::new();
         let path = dir.path().join("taken");
         fs::create_dir(&path).unwrap();

@@ -1,7 +1,7 @@
-//! Everything that touches the world: processes, files, the terminal, and one adapter per program.
+//! All side effects: processes, files, the terminal, and one adapter per program.
 //!
-//! [`proc`] is the only place that starts a process, [`files`] the only one that writes, [`ui`] the only one that speaks;
-//! [`tool`] holds what each program is called with and what it answers. A task gets all of it as a [`cx::Cx`].
+//! Only [`proc`] starts processes, only [`files`] writes files, and only [`ui`] prints. [`tool`] knows the arguments and the
+//! output of each program. A task gets all of it as a [`cx::Cx`].
 
 pub mod answers;
 pub mod cx;

@@ -1,12 +1,12 @@
-//! Things that go on beside each other. The threads are in one function that knows no types: each other one would be
-//! built anew for whatever it returns (docs/benchmarks.md).
+//! Runs jobs in parallel. One function without type parameters manages the threads, so that it is compiled only once
+//! (docs/benchmarks.md).
 
 use std::sync::{Mutex, PoisonError};
 
 /// One of them.
 pub type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
 
-/// Every job at once.
+/// No limit on parallel jobs.
 pub const ALL: usize = usize::MAX;
 
 /// Runs the jobs, at most `most` at a time, and returns what they return, in their order.
@@ -49,11 +49,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_the_order_of_the_jobs_and_the_jobs_run_at_once() {
+    fn parallel_results_keep_job_order() {
         let meet = Barrier::new(3);
         let job = |number: usize| -> Job<'_, usize> {
             let meet = &meet;
-            // Alone it would wait for the others for ever.
+            // A single thread would wait for the others indefinitely.
             Box::new(move || {
                 meet.wait();
                 number
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_asked_for_run_at_a_time() {
+    fn parallel_jobs_are_limited() {
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let job = || -> Job<'_, ()> {
             Box::new(|| {

@@ -23,7 +23,7 @@ fn temporary() -> PathBuf {
     std::env::temp_dir().join(format!("omni-scale-{}", rustix::process::geteuid().as_raw()))
 }
 
-/// The project root and what lies where under it.
+/// The project root and the paths of its files.
 #[derive(Debug, Clone)]
 pub struct Paths {
     root: PathBuf,
@@ -49,8 +49,8 @@ impl Paths {
         };
         found.map(|root| Paths { root, host: host_dir(), project: true }).ok_or_else(|| {
             let looked = match given {
-                Some(dir) => format!("`{}` holds no {}", dir.display(), Self::MARK),
-                None => format!("neither `{}` nor a directory above it holds {}", cwd.display(), Self::MARK),
+                Some(dir) => format!("`{}` contains no {}", dir.display(), Self::MARK),
+                None => format!("neither `{}` nor a directory above it contains {}", cwd.display(), Self::MARK),
             };
             Failure::new(Code::Usage, "this is not an Omni-Scale project")
                 .cause(looked)
@@ -63,7 +63,7 @@ impl Paths {
         Paths { root: cwd.to_owned(), host: host_dir(), project: false }
     }
 
-    /// Whether there is a project: what lies in the working directory otherwise is not ours to read or to write.
+    /// Whether there is a project. Without one, a task must not read or write files in the working directory.
     pub fn is_project(&self) -> bool {
         self.project
     }
@@ -163,7 +163,7 @@ impl Paths {
         Paths { host, ..self }
     }
 
-    /// A directory in `target` of this process alone, for a lab.
+    /// A directory in `target` for a lab of this process.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.target().join(format!("{name}-{}", std::process::id()))
     }
@@ -176,7 +176,7 @@ impl Paths {
         self.target().join("lab")
     }
 
-    /// `path` as a person reads it: relative to the root where it lies under it.
+    /// `path` for messages: relative to the root if it is inside.
     pub fn show(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }

@@ -3,13 +3,13 @@
 //! xshell builds each command line (`cmd!` never goes through a shell), duct starts it, and `pipes.rs` reads it without
 //! threads. Every call
 //!
-//! 1. says its purpose, which opens the error text;
-//! 2. has a deadline, and a process group of its own that is ended as a whole (SIGTERM, then SIGKILL) when the deadline
-//!    passes or the operator interrupts;
-//! 3. gets nothing on standard input unless it is given, and only the environment of [`INHERITED`]: a variable in the
-//!    operator's shell must neither override `docker/.env` unseen nor hand one program another one's secret;
-//! 4. has both streams captured up to a limit, wiped of secrets, and shown in the error;
-//! 5. leaves one line in the journal: when, why, what, how it ended and how long it took.
+//! 1. has a purpose, with which error messages start;
+//! 2. has a deadline and its own process group, which is terminated (SIGTERM, then SIGKILL) when the deadline passes or the
+//!    operator interrupts;
+//! 3. gets only the standard input that it is given, and only the environment in [`INHERITED`]: a variable in the
+//!    operator's shell must not silently override `docker/.env` or pass one program's secret to another;
+//! 4. has both streams captured up to a limit, with secrets redacted, and shown in errors;
+//! 5. writes one line to the journal: time, purpose, command, exit status and duration.
 
 mod pipes;
 
@@ -37,25 +37,26 @@ use domain::failure::{Code, Failure, Kind};
 use domain::secret::{Secret, hide, redact};
 use pipes::{Call, Streams};
 
-/// How long a call may take when nobody says otherwise.
+/// The default deadline of a call.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-/// Between asking a process group to end and ending it.
+/// The time between SIGTERM and SIGKILL for a process group.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a wait looks whether the operator interrupted.
-const LOOK: Duration = Duration::from_millis(25);
+/// How often a wait checks for an interruption.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// What an error shows of a program's standard error.
 const STDERR_LINES: usize = 20;
-/// What programs may print that run at the same time, all of them together: Omni describes ten thousand machines in less,
-/// and it does not hurt a small host.
-const OUTPUT: usize = 48 << 20;
-/// A line that is followed is cut at this length.
+/// Limit for the output of all running programs together: enough for ten thousand machines in Omni, and small enough for a
+/// small host.
+const OUTPUT_LIMIT: usize = 48 << 20;
+/// A followed line is split at this length.
 pub const LINE: usize = 1 << 20;
-/// How long a pipe may stay open after its program exited: something that the program left behind holds it.
+/// How long a pipe may stay open after its program exited, held by a process that the program left behind.
 const LINGER: Duration = Duration::from_secs(1);
-/// The journal is rotated past this size; the old one stays beside it as `.1`.
+/// The journal is rotated at this size; the old one is kept as `.1`.
 const JOURNAL_LIMIT: u64 = 1 << 20;
 
-/// Starts a program that outlives the call, with its standard output to be read: the lab. In a group of its own, so that Ctrl-C reaches it only through us.
+/// Starts a program that outlives the call and whose standard output is read: the lab. It gets its own process group, so that
+/// Ctrl-C reaches it only through this process.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] when it does not start.
@@ -69,10 +70,10 @@ pub fn background(cmd: xshell::Cmd<'_>, stdin: Stdio, stderr: impl Into<Stdio>) 
     })
 }
 
-/// Ends what [`background`] started, with whatever it has started in its turn.
+/// Terminates what [`background`] started, including its own children.
 pub fn end_background(child: &mut Child) {
     let group = Pid::from_child(child);
-    // Not asked for its status yet, so that its number is still its own.
+    // Its status is not read yet, so its pid cannot have been reused.
     if matches!(child.try_wait(), Ok(None)) {
         let _ = kill_process_group(group, Signal::TERM);
         let end = Instant::now() + GRACE;
@@ -123,8 +124,8 @@ const INHERITED: &[&str] = &[
     "CI",
 ];
 
-/// The families in [`INHERITED`] that have secrets among them (`CARGO_REGISTRY_TOKEN`, `DOCKER_AUTH_CONFIG`), each with the
-/// program that these are for; words by which such a variable is known.
+/// The prefixes in [`INHERITED`] that include secrets (`CARGO_REGISTRY_TOKEN`, `DOCKER_AUTH_CONFIG`), each with the program
+/// that may have them, and the words that mark such a variable.
 const FAMILIES: [(&str, &str); 2] = [("CARGO", "cargo"), ("DOCKER_", "docker")];
 const SECRET_WORDS: [&str; 6] = ["TOKEN", "AUTH", "PASSWORD", "SECRET", "CREDENTIAL", "_KEY"];
 
@@ -138,11 +139,11 @@ const STOP: [(i32, &str); 4] = [
 
 static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Notes the signals of [`STOP`] from now on; every wait looks at [`interrupted`].
+/// Records the signals in [`STOP`] from now on; every wait checks [`interrupted`].
 ///
-/// A second one ends the program at once, for the case that ending the children takes too long.
+/// A second signal exits immediately, in case terminating the children takes too long.
 pub fn watch_signals() {
-    // A limit on the size of files (`ulimit -f`) is an error of the write then, and no sudden end.
+    // With this handler, exceeding `ulimit -f` is a write error instead of a crash.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let seen = SIGNAL.get_or_init(|| Arc::new(AtomicUsize::new(0)));
     let twice = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -158,7 +159,7 @@ pub fn watch_signals() {
     }
 }
 
-/// Whether this process was started with `signal` ignored; unknown, and so no, where there is no `/proc`.
+/// Whether this process was started with `signal` ignored; false where there is no `/proc`.
 fn ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
@@ -170,45 +171,45 @@ pub fn interrupted() -> bool {
     received().is_some()
 }
 
-/// The first signal that asked to stop, as an operator knows it.
+/// The first stop signal, by the name that an operator knows.
 fn received() -> Option<&'static str> {
     let signal = SIGNAL.get()?.load(Ordering::Relaxed);
     STOP.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
 }
 
-/// Whether standard output is a pipe whose reader has gone. A write would tell it too, but a quiet log has none.
-pub fn nobody_reads() -> bool {
+/// Whether standard output is a pipe without a reader. A write would fail too, but a quiet log writes nothing.
+pub fn stdout_closed() -> bool {
     let stdout = std::io::stdout();
     let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
     poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
-/// Waits up to `patience` for something to read, and says whether there is; a signal ends the wait early.
+/// Waits up to `patience` until there is something to read, and returns whether there is; a signal ends the wait early.
 pub fn readable(from: &impl std::os::fd::AsFd, patience: Duration) -> bool {
     let mut polled = [PollFd::new(from, PollFlags::IN)];
     let patience = Timespec::try_from(patience).unwrap_or_default();
     poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0)
 }
 
-/// What was given up first because the operator asked to stop.
-static CUT: OnceLock<Failure> = OnceLock::new();
+/// The first interrupted call or wait.
+static FIRST_INTERRUPTION: OnceLock<Failure> = OnceLock::new();
 
 /// The failure of a task that was asked to stop while `doing`.
 pub fn interruption(doing: &str) -> Failure {
     let failure = Failure::new(Code::Interrupted, format!("interrupted while {doing}"))
-        .kind(Kind::Cut)
+        .kind(Kind::Interrupted)
         .cause(received().unwrap_or("Ctrl-C or SIGTERM"))
-        .hint("nothing is half written; run the same command again to go on");
+        .hint("no file is half written; run the same command again to continue");
     if interrupted() {
-        let _ = CUT.set(failure.clone());
+        let _ = FIRST_INTERRUPTION.set(failure.clone());
     }
     failure
 }
 
-/// The first call or wait that was given up because the operator asked to stop. Whatever a task made of it, and many go on
-/// when one look fails, it has not seen what it speaks of.
-pub fn cut() -> Option<Failure> {
-    CUT.get().cloned()
+/// The first call or wait that was interrupted. Many tasks continue when one read fails, but after an interruption their
+/// result is incomplete.
+pub fn first_interruption() -> Option<Failure> {
+    FIRST_INTERRUPTION.get().cloned()
 }
 
 /// A shell to build command lines with: `cmd!(shell, "docker compose ps")`.
@@ -219,7 +220,7 @@ pub fn shell() -> Result<xshell::Shell, Failure> {
     xshell::Shell::new().map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))
 }
 
-/// Where calls are written down. Cheap to clone; shared by side-by-side calls.
+/// Runs programs and writes the journal. Cheap to clone; parallel calls share it.
 #[derive(Clone)]
 pub struct Proc {
     journal: Option<Journal>,
@@ -228,15 +229,15 @@ pub struct Proc {
     verbose: Option<Speaker>,
 }
 
-/// Where calls are written down, and for which project: one journal serves every checkout of its user.
+/// The journal file and the project that is recorded in it: a user's checkouts share one journal.
 #[derive(Debug, Clone)]
 pub struct Journal {
     pub file: PathBuf,
     pub project: PathBuf,
 }
 
-/// What a program has printed on each of its streams.
-struct Kept {
+/// The captured output of a program, by stream.
+struct CapturedOutput {
     texts: [Vec<u8>; 2],
     printed: usize,
     limit: usize,
@@ -244,19 +245,19 @@ struct Kept {
     over: bool,
 }
 
-/// What all programs that run have printed.
-static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The captured output of all running programs, in bytes.
+static CAPTURED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-impl Kept {
-    fn new(limit: usize) -> Kept {
-        Kept { texts: Default::default(), printed: 0, limit, over: false }
+impl CapturedOutput {
+    fn new(limit: usize) -> CapturedOutput {
+        CapturedOutput { texts: Default::default(), printed: 0, limit, over: false }
     }
 
-    /// Keeps what came; false when that is too much.
+    /// Appends `bytes`; false if that exceeds a limit.
     fn take(&mut self, from: usize, bytes: &[u8]) -> bool {
         self.printed += bytes.len();
-        let all = HELD.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
-        self.over |= self.printed > self.limit || all > OUTPUT;
+        let all = CAPTURED_BYTES.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        self.over |= self.printed > self.limit || all > OUTPUT_LIMIT;
         if !self.over {
             self.texts[from].extend_from_slice(bytes);
         }
@@ -264,13 +265,13 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for CapturedOutput {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.printed, Ordering::Relaxed);
+        CAPTURED_BYTES.fetch_sub(self.printed, Ordering::Relaxed);
     }
 }
 
-/// One call of a program, not yet made.
+/// A call of a program that has not started yet.
 pub struct Job {
     purpose: String,
     /// Not a path: duct would turn the bare name `sh` into `./sh`.
@@ -280,16 +281,16 @@ pub struct Job {
     env: BTreeMap<OsString, OsString>,
     stdin: Option<Vec<u8>>,
     deadline: Duration,
-    /// What it may print, and the failure that it is to print more, where its caller knows better.
+    /// The output limit, and the failure for exceeding it, if the caller has a better one.
     limit: usize,
     over: Option<Failure>,
-    /// Made and waited for even when the operator asked to stop.
-    tidies: bool,
+    /// Runs to its end even after an interruption.
+    ignore_interrupt: bool,
 }
 
-/// How a call ended, whatever its exit status.
+/// The result of a finished call, with any exit status.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct CommandOutput {
     pub status: ExitStatus,
     /// As the program wrote it: may hold secrets that the caller asked for.
     pub stdout: String,
@@ -302,7 +303,7 @@ pub struct Ended {
 }
 
 impl Job {
-    /// The call that `cmd` describes, made in order to `purpose` ("listing the containers of the stack").
+    /// A call of `cmd` for `purpose` ("listing the containers of the stack").
     pub fn new(purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
         let built = Command::from(cmd);
         let args = built.get_args().map(OsStr::to_owned).collect();
@@ -317,27 +318,27 @@ impl Job {
             env,
             stdin: None,
             deadline: DEADLINE,
-            limit: OUTPUT,
+            limit: OUTPUT_LIMIT,
             over: None,
-            tidies: false,
+            ignore_interrupt: false,
         }
     }
 
-    /// Ends the call with `failure` when it prints more than `bytes`.
+    /// Stops the call with `failure` when it prints more than `bytes`.
     pub fn limit(mut self, bytes: usize, failure: Failure) -> Job {
         (self.limit, self.over) = (bytes, Some(failure));
         self
     }
 
-    /// Ends the call after this long.
+    /// Stops the call after this time.
     pub fn deadline(mut self, deadline: Duration) -> Job {
         self.deadline = deadline;
         self
     }
 
-    /// Takes away what another call has left: Ctrl-C neither prevents nor ends it.
-    pub fn tidies(mut self) -> Job {
-        self.tidies = true;
+    /// For calls that clean up: Ctrl-C neither prevents nor stops them.
+    pub fn ignore_interrupt(mut self) -> Job {
+        self.ignore_interrupt = true;
         self
     }
 
@@ -383,31 +384,31 @@ impl Proc {
         Proc { journal, task: task.to_owned(), verbose }
     }
 
-    /// Runs `job` to its end, whatever its exit status.
+    /// Runs `job` to its end, with any exit status.
     ///
     /// # Errors
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Timeout`] when the deadline passed,
     /// [`Code::Interrupted`] when the operator asked to stop, [`Code::Failed`] when it printed too much.
-    pub fn run(&self, job: Job) -> Result<Ended, Failure> {
-        if interrupted() && !job.tidies {
+    pub fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
+        if interrupted() && !job.ignore_interrupt {
             return Err(interruption(&job.purpose));
         }
         let line = job.line();
         let begun = Instant::now();
         let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Apart);
         let mut call = started.map_err(|error| cannot_start(&job, &line, &error))?;
-        let mut kept = Kept::new(job.limit);
+        let mut kept = CapturedOutput::new(job.limit);
         let mut keep = |from: usize, bytes: &[u8]| kept.take(from, bytes);
         let status = loop {
-            let over = !call.pump(LOOK, &mut keep);
+            let over = !call.pump(POLL_INTERVAL, &mut keep);
             let stop = if over {
-                Some(("printed too much", too_much(&job, &line)))
+                Some(("printed too much", output_too_large(&job, &line)))
             } else if call.exited() {
                 break call.close(LINGER, GRACE, &mut keep);
-            } else if interrupted() && !job.tidies {
+            } else if interrupted() && !job.ignore_interrupt {
                 Some(("interrupted", interruption(&job.purpose)))
             } else if begun.elapsed() >= job.deadline {
-                Some(("deadline", too_slow(&job, &line)))
+                Some(("deadline", timed_out(&job, &line)))
             } else {
                 None
             };
@@ -419,7 +420,7 @@ impl Proc {
         };
         if kept.over {
             self.note(&job, &line, "printed too much", begun.elapsed());
-            return Err(too_much(&job, &line));
+            return Err(output_too_large(&job, &line));
         }
         let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
         let [stdout, stderr] = std::mem::take(&mut kept.texts).map(text);
@@ -427,17 +428,18 @@ impl Proc {
             std::borrow::Cow::Owned(wiped) => wiped,
             std::borrow::Cow::Borrowed(_) => stderr,
         };
-        let ended = Ended { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose.clone() };
-        self.note(&job, &ended.line, &how(status), ended.elapsed);
+        let ended =
+            CommandOutput { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose.clone() };
+        self.note(&job, &ended.line, &describe_status(status), ended.elapsed);
         Ok(ended)
     }
 
     /// Runs `job` and hands each line of both its streams to `each` as it comes, until it ends, the operator interrupts,
-    /// or nobody reads our standard output any more (`| head`); the deadline does not apply.
+    /// or the reader of our standard output exits (`| head`); the deadline does not apply.
     ///
     /// # Errors
     /// [`Code::Prerequisite`] when the program cannot be started, [`Code::Interrupted`]; otherwise how it ended.
-    pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<Ended, Failure> {
+    pub fn follow(&self, job: Job, mut each: impl FnMut(&str)) -> Result<CommandOutput, Failure> {
         let line = job.line();
         let begun = Instant::now();
         let started = Call::start(job.expression(), job.stdin.as_deref(), Streams::Together);
@@ -447,32 +449,32 @@ impl Proc {
             for part in bytes.split_inclusive(|byte| *byte == b'\n') {
                 rest.extend_from_slice(part);
                 if part.ends_with(b"\n") || rest.len() >= LINE {
-                    say_line(&rest, &mut each);
+                    emit_line(&rest, &mut each);
                     rest.clear();
                 }
             }
             true
         };
         let status = loop {
-            call.pump(LOOK, &mut keep);
+            call.pump(POLL_INTERVAL, &mut keep);
             if call.exited() {
                 break call.close(LINGER, GRACE, &mut keep);
             }
-            if interrupted() || nobody_reads() {
+            if interrupted() || stdout_closed() {
                 break call.end_with(GRACE, &mut keep);
             }
         };
         if !rest.is_empty() {
-            say_line(&rest, &mut each);
+            emit_line(&rest, &mut each);
         }
         if interrupted() {
             self.note(&job, &line, "interrupted", begun.elapsed());
             return Err(interruption(&job.purpose));
         }
         let status = status.map_err(|error| cannot_start(&job, &line, &error))?;
-        self.note(&job, &line, &how(status), begun.elapsed());
+        self.note(&job, &line, &describe_status(status), begun.elapsed());
         let (stdout, stderr) = (String::new(), String::new());
-        Ok(Ended { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose })
+        Ok(CommandOutput { status, stdout, stderr, elapsed: begun.elapsed(), line, purpose: job.purpose })
     }
 
     /// One line of the journal. A journal that cannot be written must not stop a task: it is a record, not a tool.
@@ -498,16 +500,16 @@ impl Proc {
     }
 }
 
-impl Ended {
+impl CommandOutput {
     pub fn success(&self) -> bool {
         self.status.success()
     }
 
-    /// Itself when the exit status is 0, else the failure that shows the command, its end and its last words.
+    /// `self` if the exit status is 0, otherwise the failure with the command, its status and its last lines.
     ///
     /// # Errors
-    /// [`Code::Failed`]; adapters that understand the program's texts say better.
-    pub fn checked(self) -> Result<Ended, Failure> {
+    /// [`Code::Failed`]; adapters that know the program's messages return a better one.
+    pub fn checked(self) -> Result<CommandOutput, Failure> {
         if self.success() { Ok(self) } else { Err(self.failure()) }
     }
 
@@ -517,8 +519,9 @@ impl Ended {
         let words = redact(words.trim_end()).into_owned();
         let lines: Vec<&str> = words.lines().collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
-        let said = if tail.is_empty() { "no output".to_owned() } else { tail };
-        Failure::new(Code::Failed, format!("{} failed: `{}` {}", self.purpose, self.line, how(self.status))).cause(said)
+        let output = if tail.is_empty() { "no output".to_owned() } else { tail };
+        Failure::new(Code::Failed, format!("{} failed: `{}` {}", self.purpose, self.line, describe_status(self.status)))
+            .cause(output)
     }
 }
 
@@ -535,7 +538,7 @@ fn secret_of(name: &str) -> Option<&'static str> {
     Some(program)
 }
 
-/// Has the secrets of cargo and docker in this process's environment wiped from all output.
+/// Redacts the secrets of cargo and docker in this process's environment from all output.
 pub fn hide_secrets() {
     for (name, value) in std::env::vars_os() {
         if secret_of(&name.to_string_lossy()).is_some() {
@@ -547,7 +550,7 @@ pub fn hide_secrets() {
 /// The part of this process's environment that a child sees which runs `program`.
 fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
     let program = Path::new(program).file_name().unwrap_or_default();
-    let wanted = |name: &OsStr| {
+    let is_inherited = |name: &OsStr| {
         let name = name.to_string_lossy();
         let listed = INHERITED.iter().any(|entry| match entry.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
@@ -555,7 +558,7 @@ fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
         });
         secret_of(&name).map_or(listed, |whose| program == whose)
     };
-    std::env::vars_os().filter(|(name, _)| wanted(name)).collect()
+    std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect()
 }
 
 fn cannot_start(job: &Job, line: &str, error: &std::io::Error) -> Failure {
@@ -563,21 +566,21 @@ fn cannot_start(job: &Job, line: &str, error: &std::io::Error) -> Failure {
         .cause(format!("{}: {error}", job.program.to_string_lossy()))
 }
 
-fn too_slow(job: &Job, line: &str) -> Failure {
+fn timed_out(job: &Job, line: &str) -> Failure {
     let seconds = job.deadline.as_secs_f64();
     Failure::new(Code::Timeout, format!("{} failed: timed out after {seconds} s", job.purpose))
-        .cause(format!("`{line}` did not answer in time and was ended"))
-        .hint("check that the service behind it is reachable; --timeout gives waits more time")
+        .cause(format!("`{line}` did not finish in time and was stopped"))
+        .hint("check that the service is reachable; --timeout extends waits")
 }
 
-/// A program that printed more than is kept: its output would be cut in the middle, and everything read from it wrong.
-fn too_much(job: &Job, line: &str) -> Failure {
+/// The failure of a program that exceeded its output limit: parsing truncated output would give wrong results.
+fn output_too_large(job: &Job, line: &str) -> Failure {
     if let Some(failure) = &job.over {
         return failure.clone();
     }
     Failure::new(Code::Failed, format!("{} failed: the output is larger than {} MiB", job.purpose, job.limit >> 20))
-        .cause(format!("`{line}` printed more than the limit and was ended"))
-        .hint("run the command by itself to see what it prints; a service that answers without end is broken or not the one meant")
+        .cause(format!("`{line}` printed more than the limit and was stopped"))
+        .hint("run the command by itself to see its output; the service may be broken, or the address may be wrong")
 }
 
 /// The text that a program printed; bytes that are not UTF-8 become U+FFFD.
@@ -585,13 +588,13 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-fn say_line(line: &[u8], each: &mut impl FnMut(&str)) {
+fn emit_line(line: &[u8], each: &mut impl FnMut(&str)) {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     each(redact(String::from_utf8_lossy(line).trim_end_matches('\r')).as_ref());
 }
 
 /// "exited with 1", "was killed by signal 9".
-fn how(status: ExitStatus) -> String {
+fn describe_status(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
@@ -599,7 +602,7 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// `word` as a POSIX shell would take it back.
+/// `word`, quoted for a POSIX shell.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -625,7 +628,7 @@ mod tests {
     }
 
     #[test]
-    fn both_streams_and_the_status_are_kept() {
+    fn run_captures_streams_and_status() {
         let ended = proc().run(sh("echo out; echo err >&2; exit 7")).unwrap();
         assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("out\n", "err\n"));
         let failure = ended.checked().unwrap_err();
@@ -634,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_ends_grandchildren_too() {
+    fn deadline_stops_grandchildren() {
         let begun = Instant::now();
         let failure = proc().run(sh("sleep 30 & sleep 30").deadline(Duration::from_millis(100))).unwrap_err();
         assert_eq!(failure.code, Code::Timeout);
@@ -653,7 +656,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grandchild_that_holds_the_pipe_does_not_time_out_the_call() {
+    fn call_returns_while_a_grandchild_holds_the_pipe() {
         let dir = TempDir::new();
         let left = dir.path().join("pid");
         for start in ["sleep 42", "setsid sleep 42", "trap '' TERM; sleep 42"] {
@@ -667,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_ends_a_process_of_another_session_that_holds_a_pipe() {
+    fn deadline_stops_a_process_of_another_session() {
         let dir = TempDir::new();
         let left = dir.path().join("pid");
         let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 42' & sleep 42", left.display());
@@ -677,7 +680,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_asked_to_end_once() {
+    fn program_gets_one_sigterm() {
         let dir = TempDir::new();
         let asked = dir.path().join("asked");
         let script =
@@ -688,7 +691,7 @@ mod tests {
     }
 
     #[test]
-    fn output_without_end_is_an_error_that_names_the_limit() {
+    fn endless_output_is_an_error_with_the_limit() {
         let small = |script: &str| Job { limit: 2 << 20, ..sh(script) };
         for script in ["yes", "yes >&2", "printf x; head -c 3000000 /dev/zero", "trap '' TERM; yes"] {
             let begun = Instant::now();
@@ -708,7 +711,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_followed_in_pieces() {
+    fn follow_splits_an_endless_line() {
         let mut lengths = Vec::new();
         proc().follow(sh("head -c 3000000 /dev/zero | tr '\\0' x"), |line| lengths.push(line.len())).unwrap();
         assert_eq!(lengths.iter().sum::<usize>(), 3_000_000);
@@ -716,7 +719,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grandchild_that_takes_its_time_is_waited_for() {
+    fn deadline_waits_for_a_slow_grandchild() {
         let dir = TempDir::new();
         let (begun, ended) = (dir.path().join("begun"), dir.path().join("ended"));
         // It holds none of our pipes, and works on for a moment after it was asked to end.
@@ -732,7 +735,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_a_list_of_names() {
+    fn child_gets_only_listed_variables() {
         let ended = proc().run(sh("env").env("GIVEN", "1")).unwrap();
         assert!(ended.stdout.contains("GIVEN=1"));
         assert!(ended.stdout.lines().all(|line| !line.starts_with("OMNI_SERVICE_ACCOUNT_KEY")));
@@ -745,7 +748,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_reach_the_child_and_nothing_else() {
+    fn secrets_reach_only_the_child() {
         let dir = TempDir::new();
         let journal = dir.path().join("journal.jsonl");
         let secret = Secret::new("canary-proc-1");
@@ -761,7 +764,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_is_a_prerequisite() {
+    fn missing_program_is_a_prerequisite() {
         let shell = shell().unwrap();
         let failure = proc().run(Job::new("trying", cmd!(shell, "no-such-program-here"))).unwrap_err();
         assert_eq!(failure.code, Code::Prerequisite);
@@ -769,7 +772,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_followed_as_they_come() {
+    fn follow_passes_lines_immediately() {
         let mut lines = Vec::new();
         let ended =
             proc().follow(sh("echo a; echo b >&2; printf c; exit 3"), |line| lines.push(line.to_owned())).unwrap();
@@ -778,7 +781,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_for_a_shell() {
+    fn shell_words_are_quoted() {
         assert_eq!(quote("a b'c"), r"'a b'\''c'");
         assert_eq!(quote(""), "''");
         assert_eq!(quote("--file=x/y.yaml"), "--file=x/y.yaml");

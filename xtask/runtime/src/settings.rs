@@ -1,5 +1,5 @@
 //! Where a value comes from: a flag, the environment, `docker/.env`, the state, or a default, in this order. Each value
-//! keeps its origin, because "which endpoint, and who says so?" is half of every wrong one.
+//! keeps its origin for error messages.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,7 +13,7 @@ use domain::secret::{self, Secret};
 use domain::spec::config::{self, without_api_path};
 use domain::spec::env::EnvFile;
 
-/// The provider's id when nobody says otherwise; `--id` of the provider defaults to the same
+/// The default provider id; `--id` of the provider has the same default
 /// (omni-infra-provider-proxmox 0d9fd58 `main.go:156`).
 pub const PROVIDER_ID: &str = "proxmox";
 
@@ -73,7 +73,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and who says so.
+/// A value and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
     pub value: T,
@@ -164,7 +164,7 @@ impl Settings {
         Some(Setting { value: Secret::new(found.value), origin: found.origin })
     }
 
-    /// The https address of Omni, without a trailing slash. `OMNI_DOMAIN` stands in for `OMNI_ENDPOINT`.
+    /// The https address of Omni, without a trailing slash. Without `OMNI_ENDPOINT` it comes from `OMNI_DOMAIN`.
     pub fn omni_endpoint(&self, flag: Option<&str>) -> Option<Setting<String>> {
         let trimmed = |mut found: Setting<String>| {
             found.value.truncate(found.value.trim_end_matches('/').len());
@@ -195,7 +195,7 @@ impl Settings {
             .unwrap_or(Setting { value: PROVIDER_ID.to_owned(), origin: Origin::Default })
     }
 
-    /// The certificate authorities to trust beside the system's.
+    /// The certificate authorities to trust in addition to the system's.
     pub fn ca_file(&self, flag: Option<&str>) -> Option<Setting<String>> {
         let flag = Some(("--ca-file", flag.or(self.given.ca_file.as_deref())));
         self.find(Lookup { flag, env: Some("SSL_CERT_FILE"), state: None })
@@ -203,7 +203,7 @@ impl Settings {
     }
 }
 
-/// Has the secrets of the environment, of `docker/.env` and of omnictl's own login wiped from all output.
+/// Redacts the secrets of the environment, of `docker/.env` and of omnictl's own login from all output.
 fn hide_known(env_file: &EnvFile) {
     proc::hide_secrets();
     for key in SECRETS {
@@ -218,7 +218,7 @@ fn hide_known(env_file: &EnvFile) {
     variables().for_each(|(_, value)| secret::hide_logins(&value.to_string_lossy()));
 }
 
-/// Refuses a variable of ours that is not UTF-8: taken for one that is not set, it would have a task ask another Omni.
+/// Refuses a known variable that is not valid UTF-8: treated as unset, it could make a task use another Omni.
 ///
 /// # Errors
 /// [`Code::Usage`] with its name.
@@ -235,7 +235,7 @@ fn readable_environment() -> Result<(), Failure> {
     match bad {
         None => Ok(()),
         Some(name) => Err(Failure::new(Code::Usage, format!("{name} in the environment is not valid UTF-8"))
-            .cause("its value cannot be used, and is not taken for one that is not set")
+            .cause("its value cannot be used")
             .hint(format!("set it again, or `unset {name}`"))),
     }
 }

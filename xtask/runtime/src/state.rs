@@ -49,7 +49,7 @@ impl State {
         let broken = |line: usize, column: usize, why: &str| {
             Failure::new(Code::Invalid, format!("{file}:{line}:{column}: the state file cannot be read"))
                 .cause(why)
-                .hint("mend the YAML between its two `---` lines, or move the file away: tasks write a new one")
+                .hint("fix the YAML between its two `---` lines, or move the file away: the tasks write a new one")
         };
         if text.len() > domain::spec::yaml::MAX_BYTES {
             return Err(broken(1, 1, "it is too large to be one that these tasks wrote"));
@@ -75,7 +75,7 @@ impl State {
         Ok(State { front, body, values: values.unwrap_or_default(), changed: false })
     }
 
-    /// A value as text, whatever scalar it is.
+    /// A scalar of any type as text.
     pub fn get(&self, key: &str) -> Option<String> {
         match self.values.get(key)? {
             Value::String(text) => Some(text.clone()),
@@ -180,7 +180,7 @@ impl State {
     }
 }
 
-/// A value on one line, in YAML that every parser reads alike: bare words where they are safe, JSON otherwise.
+/// A value as one line of YAML that every parser reads the same way: plain words where they are safe, JSON otherwise.
 fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => {
@@ -206,7 +206,7 @@ mod tests {
     const TEXT: &str = "---\n# mine\nprovider_configured: false\nowner: me # kept\nmachine_classes:\n- a\n- b\nzone: z\n---\n\n# Lab\n\nMy own words.\n\n---\n\n## Current Status\n\nold\n\n## Notes\n\nkeep\n";
 
     #[test]
-    fn a_change_touches_its_lines_only() {
+    fn state_change_touches_only_its_lines() {
         let mut state = State::parse("s", TEXT).unwrap();
         state.set("provider_configured", true);
         state.add("machine_classes", "c");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_state_is_an_error_with_a_place_and_stays() {
+    fn state_file_that_is_broken_is_an_error_and_stays() {
         let dir = TempDir::new();
         let path = dir.path().join("state.md");
         for (text, place) in [("---\na: [\n---\n", "s:"), ("no front matter\n", "s:1:1"), ("---\na: 1\n", "s:1:1")] {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_lines_cannot_edit_is_left_alone() {
+    fn state_in_flow_style_is_not_edited() {
         let dir = TempDir::new();
         let path = dir.path().join("state.md");
         for front in ["\"a\": 1", "{b: 2}", "a:\n# c\n- x"] {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_when_nothing_changed() {
+    fn unchanged_state_is_not_written() {
         let dir = TempDir::new();
         let path = dir.path().join("sub/state.md");
         State::default().save(&path).unwrap();

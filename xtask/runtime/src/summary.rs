@@ -1,4 +1,4 @@
-//! What the state file tells people: the sections *Current Status* and *Next Steps*, from the front matter alone.
+//! The sections *Current Status* and *Next Steps* of the state file, generated from its front matter.
 
 use crate::state::State;
 
@@ -32,13 +32,13 @@ pub fn sections(state: &State) -> (String, String) {
     let next = if !configured {
         "- `cargo xtask provider-setup`: connect Omni to Proxmox".to_owned()
     } else if classes.is_empty() {
-        "- `cargo xtask machineclass-create --apply`: describe the machines, and bring the class to Omni".to_owned()
+        "- `cargo xtask machineclass-create --apply`: write a machine class and apply it to Omni".to_owned()
     } else if clusters.is_empty() {
-        "- `cargo xtask cluster-create`: make the first cluster".to_owned()
+        "- `cargo xtask cluster-create`: create the first cluster".to_owned()
     } else {
         let which = if let [one] = clusters.as_slice() { one } else { "--all" };
         format!(
-            "- `cargo xtask cluster-status`: see how the clusters are\n- `cargo xtask cluster-sync {which}`: bring a changed template to Omni"
+            "- `cargo xtask cluster-status`: show the clusters\n- `cargo xtask cluster-sync {which}`: apply changed templates to Omni"
         )
     };
     (status.join("\n"), next)
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_step_follows_what_is_there() {
+    fn next_step_depends_on_the_state() {
         let mut state = State::default();
         assert!(sections(&state).1.contains("provider-setup"));
         state.set("provider_configured", true);

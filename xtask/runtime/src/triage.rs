@@ -62,7 +62,7 @@ domain::read!(Issue {
     reference,
 });
 
-/// Values for the holes of a text: what the matched line or the project says.
+/// Values for the placeholders of a text, from the matched line or the project.
 type Values = BTreeMap<String, String>;
 
 /// Holes that the project fills, by their names; the others are filled by named groups of the issue's own signatures.
@@ -88,9 +88,9 @@ impl Issue {
 
     /// Whether the issue is one of these releases; an unknown release may have it.
     fn is_of(&self, versions: &BTreeMap<String, Version>) -> bool {
-        self.applies.iter().all(|(program, wanted)| {
-            let known = versions.get(program).zip(VersionReq::parse(wanted).ok());
-            known.is_none_or(|(version, wanted)| wanted.matches(version))
+        self.applies.iter().all(|(program, requirement)| {
+            let known = versions.get(program).zip(VersionReq::parse(requirement).ok());
+            known.is_none_or(|(version, requirement)| requirement.matches(version))
         })
     }
 }
@@ -190,13 +190,13 @@ fn captured<'a>(signatures: impl Iterator<Item = &'a Regex>, plain: &str) -> Val
     values
 }
 
-/// Whether a value from a log may stand in a command: it is no flag, and nothing of it works on a terminal.
+/// Whether a value from a log may be part of a command: it is not a flag and has no control characters.
 fn usable(value: &str) -> bool {
     let plain = |c: char| !c.is_control() && c != '`';
     !value.is_empty() && value.len() <= 200 && !value.starts_with('-') && value.chars().all(plain)
 }
 
-/// What a project says of itself: the releases that it runs, and the values of [`PROJECT_VALUES`].
+/// A project's releases and its values for [`PROJECT_VALUES`].
 #[derive(Debug, Clone, Default)]
 pub struct Project {
     versions: BTreeMap<String, Version>,
@@ -285,7 +285,7 @@ fn plain(line: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What an answer shows of a line: a whole machine configuration may stand on one.
+/// The maximum length of a shown line: a line may contain a whole machine configuration.
 const SHOWN: usize = 400;
 
 /// A known issue in a log, at the line that shows it first, with the values of that line.
@@ -335,7 +335,7 @@ impl Hit<'_> {
     }
 }
 
-/// The issue's own fields for this case, without samples: they name objects of somebody else.
+/// The issue's fields for this case, without samples, which name other people's objects.
 impl Serialize for Hit<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Issue { id, title, area, versions, reference, .. } = self.issue;
@@ -354,7 +354,7 @@ impl Serialize for Hit<'_> {
     }
 }
 
-/// `failure` with what is known about it in the field, where its own hint says nothing.
+/// `failure` with the cause and fix of a known issue, if it has no hint of its own.
 pub fn enrich(cx: &Cx, mut failure: Failure) -> Failure {
     if !failure.hint.is_empty() {
         return failure;
@@ -415,7 +415,7 @@ mod tests {
 
     /// As logs are pasted: with prefixes, in colour, kept in JSON once or twice.
     #[test]
-    fn each_sample_is_found_whatever_its_log_adds() {
+    fn samples_match_with_log_prefixes() {
         let issues = issues();
         let json = |line: &str| serde_json::to_string(line).unwrap().replace('<', "\\u003c").replace('>', "\\u003e");
         for issue in issues.list() {
@@ -440,9 +440,9 @@ mod tests {
         }
     }
 
-    /// As a healthy Omni 1.4.9 writes, recorded and cut: a cluster is asked for before it is made, a call comes without a signature.
+    /// The log of a healthy Omni 1.4.9, recorded and shortened: a request for a missing cluster, a call without a signature.
     #[test]
-    fn what_omni_answered_a_caller_is_no_fault_of_its_own() {
+    fn access_log_is_not_an_issue() {
         let access = |call: &str, error: &str| {
             format!(
                 "{{\"level\":\"info\",\"caller\":\"zap/options.go:212\",\"msg\":\"finished {call} call with code X\",\"error\":\"{error}\",\"grpc.code\":\"X\"}}"
@@ -514,7 +514,7 @@ mod tests {
         assert!(filled > 30, "{filled} holes are filled");
     }
 
-    /// The objects of the samples: none of them may stand in what is advised, neither fixed nor on the pages.
+    /// The objects of the samples: none of them may appear in advice or on the pages.
     #[test]
     fn advice_has_no_value_of_a_sample_in_it() {
         let objects = Regex::new(
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn every_hole_of_a_text_can_be_filled() {
+    fn every_placeholder_has_a_value() {
         let hole = Regex::new(r"\{([a-z_]+)\}").unwrap();
         for issue in issues().list() {
             let patterns: Vec<Regex> = issue.signatures.iter().map(|text| Regex::new(text).unwrap()).collect();
@@ -546,7 +546,7 @@ mod tests {
 
     /// Lines that people pasted into public threads, and others of their kinds: which issue, and what its advice names.
     #[test]
-    fn reported_lines_name_their_issue_and_their_object() {
+    fn log_lines_match_issue_and_object() {
         let issues = issues();
         for (line, id, next) in [
             (
@@ -678,7 +678,7 @@ mod tests {
 
     /// Neighbours of the signatures that mean something else.
     #[test]
-    fn lines_that_only_look_alike_match_nothing() {
+    fn similar_lines_match_nothing() {
         for line in [
             "received message of 4194304 bytes",
             "TASK OK",
@@ -694,7 +694,7 @@ mod tests {
     }
 
     #[test]
-    fn value_of_a_log_cannot_leave_its_word_in_a_command() {
+    fn log_values_are_quoted_in_commands() {
         let issues = issues();
         let next = |cluster: &str| {
             let line = format!(r#"{{"msg":"cluster is locked, skip reconcile","cluster":"{cluster}"}}"#);
@@ -731,7 +731,7 @@ mod tests {
 
     /// A request that is being torn down must not be deleted by hand.
     #[test]
-    fn teardown_that_fails_is_not_answered_with_a_deletion() {
+    fn failed_teardown_does_not_suggest_deletion() {
         let line = |end: &str| {
             format!(
                 r#"{{"level":"error","msg":"reconcile failed","id":"zebra-workers-a","job":"reconcile","error":"stopped","interval":3.5,"busy":0.1{end}}}"#

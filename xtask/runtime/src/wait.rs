@@ -5,23 +5,23 @@ use std::time::{Duration, Instant};
 use crate::proc;
 use domain::failure::{Code, Failure};
 
-/// The pause between two looks is a tenth of the time waited so far, so that the end is never noticed much too late and
-/// a program with minutes of work ahead is not asked all the time; within these bounds.
+/// The pause between two polls is a tenth of the time waited so far, within these bounds: a change is noticed early, and long
+/// waits poll rarely.
 const FASTEST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(3);
 
-/// What one look saw.
+/// The result of one poll.
 pub enum Look<T> {
-    /// It is so.
+    /// The condition is true.
     Done(T),
-    /// Not yet: what is being waited for, in words. A change of words resets the pace.
+    /// Not yet, with a description of what is missing. A new description is reported.
     Waiting(String),
 }
 
-/// Looks again and again until `look` is done, and says through `say` what is being waited for whenever that changes.
+/// Polls `look` until it is done, and reports through `say` what is missing whenever that changes.
 ///
 /// # Errors
-/// What `look` fails with; [`Code::Timeout`] with the last words when `limit` passes; [`Code::Interrupted`], which says that
+/// Those of `look`; [`Code::Timeout`] with the last description when `limit` passes; [`Code::Interrupted`], with a message that
 /// only the wait has ended.
 pub fn until<T>(
     what: &str,
@@ -42,23 +42,26 @@ pub fn until<T>(
         }
         let pause = (begun.elapsed() / 10).clamp(FASTEST, SLOWEST);
         if begun.elapsed() + pause > limit {
-            return Err(Failure::new(Code::Timeout, format!("{what}: not there after {} s", limit.as_secs()))
-                .cause(format!("still {last}"))
-                .hint("nothing has failed so far: look again, or wait longer with --timeout")
-                .into());
+            return Err(Failure::new(
+                Code::Timeout,
+                format!("timed out after {} s waiting for {what}", limit.as_secs()),
+            )
+            .cause(format!("still {last}"))
+            .hint("nothing has failed so far: check again, or wait longer with --timeout")
+            .into());
         }
         sleep(pause, what).map_err(|failure| given_up(failure.into(), what))?;
     }
 }
 
-/// An interruption ends the wait, and nothing of what is waited for.
+/// An interruption stops the wait, not the operation.
 fn given_up(error: anyhow::Error, what: &str) -> anyhow::Error {
     let failure = Failure::of(&error);
     if failure.code != Code::Interrupted {
         return error;
     }
     let failure = Failure { message: format!("stopped waiting for {what}"), ..failure };
-    failure.hint("what was begun goes on without this task; run the same command again to wait for it").into()
+    failure.hint("the operation continues without this task; run the same command again to wait for it").into()
 }
 
 /// Sleeps, and wakes early when the operator interrupts.
@@ -84,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interruption_ends_the_wait_alone() {
+    fn interruption_stops_only_the_wait() {
         let look = || -> anyhow::Result<Look<()>> { Err(Failure::new(Code::Interrupted, "interrupted").into()) };
         let error = until("cluster `c`", Duration::from_secs(10), |_| {}, look).unwrap_err();
         let failure = Failure::of(&error);
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_each_change_once_and_returns_the_value() {
+    fn wait_reports_each_change_once() {
         let mut looks = ["a", "a", "b"].into_iter();
         let mut said = Vec::new();
         let value = until(
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn it_gives_up_and_says_what_it_waited_for() {
+    fn wait_times_out_with_the_last_state() {
         let look = || Ok(Look::<()>::Waiting("waiting for machine m".to_owned()));
         let error = until("cluster c", Duration::from_millis(250), |_| {}, look).unwrap_err();
         let failure = Failure::of(&error);

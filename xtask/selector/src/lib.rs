@@ -306,7 +306,7 @@ fn hint(message: &str) -> Option<String> {
             "content" | "shared" => "the provider does not show that; select by `name` or `storageType`".to_owned(),
             "lowerAscii" | "upperAscii" | "split" | "replace" | "substring" | "trim" | "indexOf" | "charAt"
             | "join" => {
-                "the provider has none of CEL's extensions: use startsWith, endsWith, contains or matches".to_owned()
+                "the provider does not have CEL's extensions: use startsWith, endsWith, contains or matches".to_owned()
             }
             other => match closest(other, known.chain(["startsWith", "endsWith", "contains", "matches", "size"])) {
                 Some(near) => format!("did you mean `{near}`?"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::flow::{project_classes, proxmox};
 use check::capacity::machine::Machine;
 use check::capacity::selector;
-use check::permissions::{self, Row, Scope, Told, Wanted};
+use check::permissions::{self, ProxmoxFacts, Requirements, Row, Scope};
 use domain::failure::{Code, Failure};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
 use domain::words::count;
@@ -73,7 +73,7 @@ const POOLS: &str = "/pools";
 
 /// The answers to all questions whose paths are known beforehand, by path. The audit can do without most of them: only
 /// every login may see the nodes and its own permissions.
-fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Wanted) -> Result<BTreeMap<&'static str, Value>, Failure> {
+fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTreeMap<&'static str, Value>, Failure> {
     let mut paths = vec![NODES, STORAGE, RESOURCES, PERMISSIONS, ROLES, NEXT_ID];
     if wanted.machines.iter().any(|machine| !machine.networks.is_empty()) {
         paths.push(VNETS);
@@ -170,8 +170,8 @@ impl LoginFacts {
         })
     }
 
-    pub fn told(&self) -> Told {
-        Told {
+    pub fn told(&self) -> ProxmoxFacts {
+        ProxmoxFacts {
             known: self.roles.as_ref().and_then(|roles| roles.get("Administrator").cloned()),
             vmid: self.vmid,
             zones: self.zones.clone(),
@@ -238,7 +238,7 @@ fn encoded(text: &str) -> String {
 
 /// What the operator's own classes and clusters ask for. A shipped example counts once it is used: by a cluster of theirs,
 /// or in Omni, as the state remembers.
-pub fn wanted(cx: &Cx) -> Result<Wanted, Failure> {
+pub fn wanted(cx: &Cx) -> Result<Requirements, Failure> {
     let id = cx.settings.provider_id(None).value;
     let mut sets = BTreeMap::new();
     for template in project_classes::templates_in_use(cx)? {
@@ -255,7 +255,7 @@ pub fn wanted(cx: &Cx) -> Result<Wanted, Failure> {
     };
     let machines: Vec<Machine> =
         classes.iter().filter(counts).filter_map(|class| class.machine.value.clone()).collect();
-    Ok(Wanted { machines, sets })
+    Ok(Requirements { machines, sets })
 }
 
 /// The objects that Proxmox shows this login, by the paths of their permissions.
@@ -323,7 +323,7 @@ pub fn without_node(row: &Row, scope: &Scope) -> (Row, Option<String>) {
 }
 
 /// A step that says what the audit is for.
-pub fn report_wanted(cx: &Cx, wanted: &Wanted) {
+pub fn report_wanted(cx: &Cx, wanted: &Requirements) {
     let (status, detail) = match wanted.machines.len() {
         0 => {
             (Status::Warning, "no machine class of this provider: only what every machine needs is checked".to_owned())

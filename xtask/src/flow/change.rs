@@ -194,7 +194,7 @@ pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<Option<Outcome>> {
         install::on_need(cx)?;
         return Ok(None);
     }
-    let place = omnictl::own_place()?.display().to_string();
+    let place = omnictl::install_path()?.display().to_string();
     let effect = format!("`{}` needs it to find out the rest of its plan", cx.task);
     let install = Change::new("install", place, effect, "remove the file", |cx| {
         install::on_need(cx)?;

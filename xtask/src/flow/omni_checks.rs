@@ -96,7 +96,7 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
         Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
     let roots = omni_stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
-    let found = doctor::certificate_diagnosis(&certificate::judge(&chain, host, roots.as_deref(), now()));
+    let found = doctor::certificate_diagnosis(&certificate::check_chain(&chain, host, roots.as_deref(), now()));
     let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };
     match certificate::key_fits(leaf, &key_text) {
         Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not the private key of {cert}"))),

@@ -348,7 +348,7 @@ mod tests {
             "fd00::1",
             "omni.example.com/x",
         ] {
-            assert!(with("OMNI_DOMAIN", domain).ends_with("is no host name"), "{domain}");
+            assert!(with("OMNI_DOMAIN", domain).ends_with("is not a valid host name"), "{domain}");
         }
         for domain in ["omni.example.com:8443", "192.0.2.1:443"] {
             assert!(with("OMNI_DOMAIN", domain).contains("has a port"), "{domain}");
@@ -360,7 +360,7 @@ mod tests {
         );
         assert_eq!(
             with("OIDC_CLIENT_SECRET", "  hush"),
-            "the secret of Omni's client in tsidp begins or ends with a blank"
+            "the secret of Omni's client in tsidp starts or ends with a space"
         );
         assert!(with("OMNI_INITIAL_USER", " ").ends_with("is empty"));
     }

@@ -126,7 +126,7 @@ pub fn complete(cx: &Cx) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Code::Prerequisite, format!("docker/.env cannot start the stack: {}", found.detail))
-        .hint(found.fix.unwrap_or_else(|| "docker/.env.example says what each variable is for".to_owned()))
+        .hint(found.fix.unwrap_or_else(|| "docker/.env.example explains each variable".to_owned()))
         .next("cargo xtask omni-setup"))
 }
 

@@ -58,7 +58,7 @@ fn explain(failure: Failure, url: &str) -> Failure {
     }
     if has("ssl") || has("TLS") || has("certificate") {
         return of(
-            format!("no TLS with {url}"),
+            format!("no TLS connection to {url}"),
             "switch HTTPS certificates on in the admin console (DNS); the first certificate takes a minute",
         );
     }

@@ -56,7 +56,7 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(outcome) = found.as_ref().filter(|_| !args.force).and_then(|found| enough(cx, found, &server)) {
         return Ok(outcome);
     }
-    let place = omnictl::own_place()?;
+    let place = omnictl::install_path()?;
     let sources = Sources {
         omni: endpoint.filter(|_| args.release.is_none()),
         mirror: args.mirror.clone(),

@@ -15,7 +15,7 @@ use crate::flow::audit::{self, LoginFacts};
 use crate::flow::proxmox::{self, Login};
 use crate::outcome::Outcome;
 use check::capacity::selector;
-use check::permissions::{self, Row, Scope, Wanted};
+use check::permissions::{self, Requirements, Row, Scope};
 use domain::clock::rfc3339;
 use domain::status::proxmox::{Inventory, Permissions};
 use domain::words::count;
@@ -87,7 +87,7 @@ fn warnings(
     facts: &LoginFacts,
     scope: &Scope,
     permissions: &Permissions,
-    wanted: &Wanted,
+    wanted: &Requirements,
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     found.extend(proxmox::by_password(&login.proxmox.login).map(|advice| ("audit-password", advice)));

@@ -43,7 +43,7 @@ fn contents() -> Vec<(&'static str, Vec<u8>)> {
         ("a bomb of anchors", format!("a: &a [x,x,x,x,x,x,x,x,x]\n{bomb}").into_bytes()),
         ("a cycle of aliases", b"a: &a [*a]\n".to_vec()),
         ("the same key twice", b"a: 1\na: 2\n".to_vec()),
-        ("Windows line ends", b"a: b\r\nc: d\r\n".to_vec()),
+        ("Windows line endings", b"a: b\r\nc: d\r\n".to_vec()),
         ("a byte order mark", b"\xef\xbb\xbfa: b\n".to_vec()),
         ("no UTF-8", b"a: \xff\xfe\n".to_vec()),
         ("an open quote", b"\"".to_vec()),

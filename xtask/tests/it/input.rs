@@ -110,16 +110,21 @@ fn far_ends_that_do_not_answer_are_named() {
     let mut lab = Sandbox::new();
     let (omni, proxmox) = (lab.env("OMNI_ENDPOINT").to_owned(), lab.env("PROXMOX_VE_ENDPOINT").to_owned());
     lab.set("OMNI_ENDPOINT", Some("https://127.0.0.1:1"));
-    refused(&lab, "provider-setup --yes", 5, &["nothing answers at https://127.0.0.1:1/healthz"]);
-    refused(&lab, "cluster-status", 5, &["Omni at https://127.0.0.1:1 does not answer", "connection refused"]);
+    refused(&lab, "provider-setup --yes", 5, &["no connection to https://127.0.0.1:1/healthz"]);
+    refused(&lab, "cluster-status", 5, &["Omni at https://127.0.0.1:1 is not reachable", "connection refused"]);
     lab.set("OMNI_ENDPOINT", Some("https://no-such-name.invalid"));
-    refused(&lab, "provider-setup --yes", 5, &["the name in https://no-such-name.invalid/healthz is not known"]);
+    refused(
+        &lab,
+        "provider-setup --yes",
+        5,
+        &["the host name in https://no-such-name.invalid/healthz does not resolve"],
+    );
     // Proxmox's port does not answer as Omni does, nor Omni's as Proxmox.
     lab.set("OMNI_ENDPOINT", Some(&proxmox));
-    refused(&lab, "provider-setup --yes", 5, &["is not Omni's address"]);
+    refused(&lab, "provider-setup --yes", 5, &["is not Omni's endpoint"]);
     lab.set("OMNI_ENDPOINT", Some(&omni));
     lab.set("PROXMOX_VE_ENDPOINT", Some(&omni));
-    refused(&lab, "provider-setup --yes", 5, &["is not Proxmox's address"]);
+    refused(&lab, "provider-setup --yes", 5, &["is not a Proxmox API"]);
 }
 
 #[test]
@@ -130,7 +135,12 @@ fn a_login_that_is_refused_is_named() {
         refused(&lab, "provider-setup --yes", 5, &["refuses the token omni@pve!provider", "pveum user token list"]);
     assert!(!ran.stderr.contains("11111111-2222"), "{ran:#?}");
     lab.set("PROXMOX_VE_API_TOKEN", Some("omni@pve=nonsense"));
-    refused(&lab, "provider-setup --yes", 1, &["a token has a name", "PROXMOX_VE_API_TOKEN in the environment"]);
+    refused(
+        &lab,
+        "provider-setup --yes",
+        1,
+        &["no `!` before the token's name", "PROXMOX_VE_API_TOKEN in the environment"],
+    );
     let year = 365 * 86_400;
     lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some(&key("automation", 1_000_000_000, year)));
     refused(&lab, "cluster-status", 5, &["the key of `automation`", "has expired", "serviceaccount renew"]);
@@ -138,7 +148,12 @@ fn a_login_that_is_refused_is_named() {
     lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some(Sandbox::new().env("OMNI_SERVICE_ACCOUNT_KEY")));
     refused(&lab, "cluster-status", 5, &["does not accept", "serviceaccount list"]);
     lab.set("OMNI_SERVICE_ACCOUNT_KEY", Some("garbage"));
-    refused(&lab, "cluster-status", 1, &["OMNI_SERVICE_ACCOUNT_KEY in the environment", "no service-account key"]);
+    refused(
+        &lab,
+        "cluster-status",
+        1,
+        &["OMNI_SERVICE_ACCOUNT_KEY in the environment", "not a valid service-account key"],
+    );
 }
 
 #[test]
@@ -148,7 +163,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused_and_the_way_out_named() {
     refused(&lab, "provider-setup --yes", 5, &["is not trusted", "--ca-file", "/etc/pve/pve-root-ca.pem"]);
     refused(&lab, "cluster-status", 5, &["the certificate of", "is not trusted", "SSL_CERT_FILE"]);
     lab.set("SSL_CERT_FILE", Some("/nowhere/ca.pem"));
-    refused(&lab, "provider-setup --yes", 4, &["certificate authorities cannot be read"]);
+    refused(&lab, "provider-setup --yes", 4, &["the CA file cannot be read"]);
 }
 
 #[test]
@@ -169,7 +184,7 @@ fn broken_files_are_named_with_their_place_and_stay() {
     let env = lab.read("docker/.env");
     lab.write("docker/.env", &format!("{env}this is canary-of-a-broken-line\n"));
     let line = format!("docker/.env:{}", env.lines().count() + 1);
-    let ran = refused(&lab, "provider-verify", 1, &[&line, "there is no `=` in it"]);
+    let ran = refused(&lab, "provider-verify", 1, &[&line, "it has no `=`"]);
     assert!(!ran.stderr.contains("canary"), "{ran:#?}");
     lab.write("docker/.env", &env);
     let config = lab.read("docker/config.yaml");

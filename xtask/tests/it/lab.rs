@@ -315,7 +315,7 @@ fn a_download_that_is_no_omnictl_is_refused_and_leaves_nothing() {
     let short = (format!("Content-Length: {}\r\nConnection: close", own.len()), own[..1000].to_vec());
     let html = ("Content-Type: text/html\r\nConnection: close".to_owned(), b"<html>sign in</html>".to_vec());
     let cases = [
-        (Some(short), "cut short"),
+        (Some(short), "is incomplete"),
         (Some(html), "web page"),
         (Some(octets(&foreign)), "another processor"),
         (Some(octets(b"")), "empty"),

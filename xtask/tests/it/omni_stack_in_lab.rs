@@ -232,17 +232,17 @@ fn data_on_no_mount_stops_what_would_lose_it() {
 fn what_cannot_be_is_refused_before_anything_is_written() {
     let (mut lab, words) = bare();
     for (flag, value, says) in [
-        ("--domain", "omni.example.com\"; rm -rf /", "is no host name"),
-        ("--domain", "https://omni.example.com/x?y=1", "is no host name"),
+        ("--domain", "omni.example.com\"; rm -rf /", "is not a valid host name"),
+        ("--domain", "https://omni.example.com/x?y=1", "is not a valid host name"),
         ("--domain", "", "is empty"),
         ("--client-id", "x\nOMNI_DOMAIN=evil", "a line break"),
         ("--initial-user", "a@b.c\nX=1", "a line break"),
-        ("--initial-user", "nobody", "is no e-mail address"),
-        ("--lan-address", "omni.example.com", "is no IP address"),
+        ("--initial-user", "nobody", "is not a valid e-mail address"),
+        ("--lan-address", "omni.example.com", "is not a valid IP address"),
         ("--tls-cert", ".", "is a directory"),
         ("--tls-cert", "/nowhere.pem", "does not exist"),
         ("--tls-key", "/dev/null", "/dev/null"),
-        ("--issuer", "http://idp.example.ts.net", "is no https address"),
+        ("--issuer", "http://idp.example.ts.net", "is not a valid https URL"),
         ("--account-uuid", "omni", "is not a valid UUID"),
     ] {
         let mut changed = words.clone();

@@ -53,18 +53,18 @@ pub(super) fn cpu(rooms: &[NodeRoom], vcpus: u64) -> String {
 }
 
 /// A node without the bridge that a class names.
-pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, wanted: &str) -> String {
+pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, network: &str) -> String {
     const RIGHT: &str = "SDN.Use on a bridge makes it visible (`cargo xtask proxmox-audit`)";
     if bridges.is_empty() {
-        return format!("{node} shows this login no bridge at all: {RIGHT}");
+        return format!("{node} shows this login no bridge: {RIGHT}");
     }
     let others = inventory
         .nodes
         .iter()
-        .filter(|other| other.bridges.known().is_some_and(|all| all.iter().any(|each| each == wanted)));
+        .filter(|other| other.bridges.known().is_some_and(|all| all.iter().any(|each| each == network)));
     let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
     let elsewhere =
-        if others.is_empty() { String::new() } else { format!("; `{wanted}` exists on {}", others.join(", ")) };
+        if others.is_empty() { String::new() } else { format!("; `{network}` exists on {}", others.join(", ")) };
     format!("{node} has {}{elsewhere}; {RIGHT}", bridges.join(", "))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn bridge(node: &str, bridges: &[String], inventory: &Inventory, want
 pub(super) fn no_storage(node: &str, storages: &[Storage]) -> String {
     match storages {
         [] => {
-            format!("{node} shows this login no storage at all: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
+            format!("{node} shows this login no storage: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
         }
         all => format!("{node} has {}", all.iter().map(|storage| storage.name.as_str()).collect::<Vec<_>>().join(", ")),
     }
@@ -88,7 +88,7 @@ pub(super) fn iso(node: &str, storages: &[Storage]) -> String {
             format!("`pvesm set {} --content {}` on any node", storage.name, content.join(","))
         }
         None if storages.is_empty() => {
-            format!("{node} shows this login no storage at all: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
+            format!("{node} shows this login no storage: it lacks Datastore.Audit (`cargo xtask proxmox-audit`)")
         }
         None => format!(
             "add a storage for ISO images to {node}, or let this login see the one that there is (`cargo xtask proxmox-audit`)"

@@ -1,4 +1,4 @@
-//! Where nobody can know beforehand which node the provider takes.
+//! Warnings where the provider's choice of a node cannot be predicted.
 
 use super::Member;
 use super::place::Picked;
@@ -12,7 +12,7 @@ impl PlacementState<'_> {
             return;
         }
         let mut say = |rule: &'static str, message: String| {
-            if self.said.insert((rule, member.set.clone())) {
+            if self.reported.insert((rule, member.set.clone())) {
                 let fix = "nothing, if any of them will do; else a class for each node with `node:`";
                 self.findings.push(Finding::warning(rule, member.place.clone(), message, fix));
             }
@@ -20,7 +20,7 @@ impl PlacementState<'_> {
         let Picked { node, alike } = picked;
         if !alike.is_empty() {
             let message = format!(
-                "{node} and {} are alike to the provider: which of them takes a machine of {} is chance",
+                "{node} and {} are equal to the provider: it picks one at random for a machine of {}",
                 alike.join(", "),
                 member.set
             );

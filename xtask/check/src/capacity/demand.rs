@@ -16,7 +16,7 @@ pub struct Demand {
     pub members: Vec<Member>,
     /// By machine set, how many machines there are too many.
     pub surplus: BTreeMap<String, usize>,
-    /// What is not placed, and what is there and not asked for, in words.
+    /// Notes on machines that are not placed, or that exist but are not requested.
     pub notes: Vec<String>,
 }
 
@@ -36,9 +36,9 @@ pub fn demand(
         if control_plane { first.push((template, set)) } else { then.push((template, set)) }
     }
     let ours: BTreeSet<String> = first.iter().chain(&then).map(|(template, set)| set.id(&template.name)).collect();
-    let there = There::new(inventory, requests);
+    let existing = ExistingMachines::new(inventory, requests);
     for (template, set) in first.into_iter().chain(then) {
-        demand_of(template, set, classes, &there, &mut demand);
+        demand_of(template, set, classes, &existing, &mut demand);
     }
     demand.notes.extend(orphans(&ours, inventory, requests));
     demand
@@ -48,30 +48,30 @@ fn demand_of(
     template: &ClusterTemplate,
     set: &MachineSet,
     classes: &BTreeMap<String, Option<Machine>>,
-    there: &There<'_>,
+    existing: &ExistingMachines<'_>,
     demand: &mut Demand,
 ) {
     let id = set.id(&template.name);
     let Some(class) = &set.class else {
         if !set.machines.is_empty() {
-            demand.notes.push(format!("machine set {id} names its machines: they are not made by the provider"));
+            demand.notes.push(format!("machine set {id} names its machines: the provider does not create them"));
         }
         return;
     };
     let (Some(Some(machine)), Some(count)) = (classes.get(&class.name), set.machine_count()) else {
         let words =
-            format!("machine set {id} takes machines that this provider does not make (class `{}`)", class.name);
+            format!("machine set {id} uses machines that this provider does not create (class `{}`)", class.name);
         demand.notes.push(words);
         return;
     };
-    let there = there.of(&id);
+    let existing = existing.of(&id);
     let count = count as usize;
-    if there.len() > count {
-        demand.surplus.insert(id.clone(), there.len() - count);
+    if existing.len() > count {
+        demand.surplus.insert(id.clone(), existing.len() - count);
     }
     let place: Place = class.size_at.in_file(&template.place.file);
-    let new = (there.len()..count).map(|at| (format!("{id}-new-{}", at + 1), State::New));
-    for (name, state) in there.clone().into_iter().chain(new) {
+    let new = (existing.len()..count).map(|at| (format!("{id}-new-{}", at + 1), State::New));
+    for (name, state) in existing.clone().into_iter().chain(new) {
         demand.members.push(Member {
             name,
             cluster: template.name.clone(),
@@ -84,14 +84,14 @@ fn demand_of(
     }
 }
 
-/// What there is, by machine set: read once, whatever the number of sets.
-struct There<'a> {
+/// The existing machines by machine set, read once for all sets.
+struct ExistingMachines<'a> {
     by_set: BTreeMap<&'a str, Vec<(&'a str, State)>>,
 }
 
-impl<'a> There<'a> {
+impl<'a> ExistingMachines<'a> {
     /// What Omni asks for, each with its VM if there is one; by the tags of VMs where Omni is silent.
-    fn new(inventory: &'a Inventory, requests: &'a Seen<Vec<Resource>>) -> There<'a> {
+    fn new(inventory: &'a Inventory, requests: &'a Seen<Vec<Resource>>) -> ExistingMachines<'a> {
         let vms =
             inventory.nodes.iter().flat_map(|node| node.vms.known().into_iter().flatten().map(move |vm| (node, vm)));
         let mut by_set: BTreeMap<&str, Vec<(&str, State)>> = BTreeMap::new();
@@ -113,7 +113,7 @@ impl<'a> There<'a> {
                 }
             }
         }
-        There { by_set }
+        ExistingMachines { by_set }
     }
 
     /// The machines of a set.
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_omni_asks_for_counts_once_with_or_without_its_vm() {
+    fn requested_machines_count_once() {
         // omnictl 1.4.9 recorded one control plane and two workers.
         let requests = omni::resources(&recorded("omnictl", "get-machinerequests-json").stdout).unwrap();
         let guests = [("demo-workers-s2cqkd", "demo-workers"), ("demo-workers-gone00", "demo-workers")];
@@ -204,7 +204,7 @@ mod tests {
         );
         assert_eq!(demand.members[0].place.to_string(), "demo.yaml:10:33");
         assert_eq!(demand.notes.len(), 2, "{:?}", demand.notes);
-        assert!(demand.notes[0].starts_with("machine set demo-metal takes machines that this provider does not make"));
+        assert!(demand.notes[0].starts_with("machine set demo-metal uses machines that this provider does not create"));
         assert_eq!(
             demand.notes[1],
             "VM 101 (demo-workers-gone00) on pve1 is tagged for demo-workers, and Omni asks for no such machine"
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_tell_where_omni_does_not() {
+    fn image_tag_is_used_without_omni() {
         let guests: Vec<String> = (0..5).map(|at| format!("demo-workers-{at}")).collect();
         let guests: Vec<(&str, &str)> = guests.iter().map(|name| (name.as_str(), "demo-workers")).collect();
         let (members, demand) = demanded(&guests, Seen::Unknown("nobody is logged in".into()));

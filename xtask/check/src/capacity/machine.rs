@@ -27,13 +27,13 @@ pub struct Machine {
     /// Proxmox keeps the machines running (`ha`, from v0.2.0 on).
     pub ha: bool,
     pub strategy: Strategy,
-    /// An option that Proxmox takes from root@pam with a password alone.
+    /// An option that Proxmox accepts only from root@pam with a password.
     pub hugepages: bool,
-    /// Where the class's `autoprovision` stands.
+    /// The position of the class's `autoprovision`.
     pub place: Place,
 }
 
-/// A disk to be made.
+/// A disk to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disk {
     /// Bytes.
@@ -64,8 +64,8 @@ const GIB: u64 = 1 << 30;
 /// The bridge when a class names none (`provision.go:258-260`).
 const BRIDGE: &str = "vmbr0";
 
-/// The machine that `class` describes; no value for a class that selects machines by their labels. What is wrong with the
-/// class beyond what placing needs is not said here.
+/// The machine that `class` describes; `None` for a class that selects machines by labels. It reports only errors that affect
+/// the placement.
 pub fn machine(class: &MachineClass) -> Parsed<Machine> {
     let Some(provision) = &class.auto_provision else { return Parsed { value: None, findings: Vec::new() } };
     let file = &class.place.file;
@@ -112,7 +112,7 @@ fn strategy(data: &ProviderData, file: &str, findings: &mut Vec<Finding>) -> Str
         Some(Value::Str("round-robin")) => Strategy::RoundRobin,
         Some(Value::Str("binpack")) => Strategy::Binpack,
         _ => {
-            let message = "this is no placement strategy: the provider refuses the machines of the class";
+            let message = "not a valid placement strategy: the provider refuses the machines of the class";
             let fix = "write spread, fewer-vms, round-robin or binpack";
             findings.push(Finding::error("plan-strategy", node.at.in_file(file), message, fix));
             Strategy::default()
@@ -123,7 +123,7 @@ fn strategy(data: &ProviderData, file: &str, findings: &mut Vec<Finding>) -> Str
 fn disks(data: &ProviderData, file: &str) -> Vec<Disk> {
     let at =
         data.root.as_ref().and_then(|root| root.get("storage_selector")).map_or(At::START, provider_data::selector_at);
-    // The EFI disk of `bios: ovmf` is made on the first disk's storage (v0.2.0 `buildFirmwareOptions`).
+    // The EFI disk of `bios: ovmf` is created on the first disk's storage (v0.2.0 `buildFirmwareOptions`).
     let efi = u64::from(other(data, "bios").and_then(Node::text) == Some("ovmf"));
     let size = data.disk_size_gib.unwrap_or(0).saturating_add(efi).saturating_mul(GIB);
     let selector = data.storage_selector.clone().unwrap_or_default();
@@ -137,7 +137,7 @@ fn disks(data: &ProviderData, file: &str) -> Vec<Disk> {
 
 fn networks(data: &ProviderData) -> Vec<Network> {
     let bridge = data.network_bridge.clone().filter(|bridge| !bridge.is_empty()).unwrap_or_else(|| BRIDGE.to_owned());
-    // 0 is no VLAN.
+    // 0 means no VLAN.
     let first = Network { bridge, vlan: data.vlan.filter(|vlan| *vlan > 0) };
     let more = data
         .additional_nics
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_the_providers() {
+    fn defaults_match_the_provider() {
         let found = of("cores: 2\nmemory: 4096\ndisk_size: 20\nstorage_selector: name == \"a\"").into_ok().unwrap();
         assert_eq!((found.memory, found.vcpus, found.disks[0].size), (4 << 30, 2, 20 << 30));
         assert_eq!(found.networks, [Network { bridge: "vmbr0".into(), vlan: None }]);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_demand_is_found() {
+    fn demand_counts_every_machine() {
         let found = of(concat!(
             "cores: 2\nsockets: 2\nmemory: 4096\ndisk_size: 20\nstorage_selector: \"true\"\nbios: ovmf\nvlan: 7\n",
             "node: pve2\nplacement_strategy: binpack\nha: {state: started}\npool: gpu\n",
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_said() {
+    fn missing_and_wrong_values_are_reported() {
         let found = of("cores: 2\nplacement_strategy: clever");
         let rules: Vec<&str> = found.findings.iter().map(|finding| finding.rule).collect();
         assert_eq!(rules, ["plan-class-incomplete", "plan-class-incomplete", "plan-class-incomplete", "plan-strategy"]);

@@ -1,8 +1,8 @@
-//! Whether the machines of clusters fit on a Proxmox cluster, where the provider puts them, and what is left when a node is
-//! lost.
+//! Whether the machines of clusters fit on a Proxmox cluster, where the provider places them, and what remains after the loss
+//! of a node.
 //!
-//! Machines that are made in one go are placed by the figures as they stand: Proxmox's follow within minutes, as the guests
-//! use their memory, and the provider picks the nodes of all of them within seconds.
+//! Machines that are created together are placed by the current figures: the provider picks all nodes within seconds, and
+//! Proxmox's figures change only after minutes, as the guests use their memory.
 
 mod advice;
 mod chance;
@@ -28,17 +28,17 @@ use selector::Selects;
 
 pub use node_failure::NodeFailure;
 
-/// A machine of a cluster: one that there is, or one to be made.
+/// A machine of a cluster: existing or to be created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// The id of its machine request; made up for one that nobody requested yet.
+    /// The id of its machine request; a placeholder if it is not requested yet.
     pub name: String,
     pub cluster: String,
     /// The id of its machine set.
     pub set: String,
     pub control_plane: bool,
     pub machine: Machine,
-    /// Where the template says how many of these there are.
+    /// The position of the machine count in the template.
     pub place: Place,
     pub state: State,
 }
@@ -46,9 +46,9 @@ pub struct Member {
 /// How far a machine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Its VM stands on this node.
+    /// Its VM is on this node.
     Exists(String),
-    /// Omni asks for it, and there is no VM yet.
+    /// Omni has requested it, and it has no VM yet.
     Requested,
     /// The template asks for it, and Omni does not yet.
     New,
@@ -149,7 +149,7 @@ domain::written!(PoolRoom { name, node, kind as "storageType", total, available,
 pub struct Fit {
     pub placements: Vec<Placement>,
     pub nodes: Vec<NodeRoom>,
-    /// The pools that machines stand on or go to.
+    /// The pools with existing or new machines.
     pub pools: Vec<PoolRoom>,
     pub losses: Vec<NodeFailure>,
     pub findings: Vec<Finding>,
@@ -158,14 +158,14 @@ pub struct Fit {
 domain::written!(Fit { placements, nodes, pools, losses, findings });
 
 impl Fit {
-    /// Nothing stands in the way.
+    /// Whether everything fits.
     pub fn fits(&self) -> bool {
         !self.findings.iter().any(Finding::is_error)
     }
 }
 
-/// Places the members in their order and says what does not fit. The memory of the machines of `removed` sets is free by then;
-/// the provider still sees it used when it picks nodes, since Omni makes and destroys machines at the same time.
+/// Places the members in their order and reports what does not fit. The memory of the machines of `removed` sets is free by then;
+/// the provider still sees it used when it picks nodes, because Omni creates and destroys machines at the same time.
 pub fn plan(
     inventory: &Inventory,
     members: &[Member],
@@ -173,19 +173,19 @@ pub fn plan(
     provider: Provider,
     selects: &Selects<'_>,
 ) -> Fit {
-    let mut board = PlacementState::new(inventory, provider, removed);
+    let mut state = PlacementState::new(inventory, provider, removed);
     let vms = vms(inventory);
-    let mut placements: Vec<Placement> = members.iter().filter_map(|member| board.stands(member, &vms)).collect();
-    placements.extend(members.iter().filter(|member| !exists(member)).map(|member| board.put(member, selects)));
-    board.judge();
-    board.judge_control_planes(members, &placements);
-    let losses = node_failure::losses(&mut board, members, &placements, selects);
-    let mut findings = std::mem::take(&mut board.findings);
+    let mut placements: Vec<Placement> = members.iter().filter_map(|member| state.stands(member, &vms)).collect();
+    placements.extend(members.iter().filter(|member| !exists(member)).map(|member| state.put(member, selects)));
+    state.check_limits();
+    state.judge_control_planes(members, &placements);
+    let losses = node_failure::losses(&mut state, members, &placements, selects);
+    let mut findings = std::mem::take(&mut state.findings);
     findings
         .sort_by(|a, b| (a.severity, &a.place, a.rule, &a.message).cmp(&(b.severity, &b.place, b.rule, &b.message)));
     findings.dedup();
-    let nodes = board.rooms.clone();
-    let pools = board.pools.into_values().filter(|pool| pool.added > 0).collect();
+    let nodes = state.rooms.clone();
+    let pools = state.pools.into_values().filter(|pool| pool.added > 0).collect();
     Fit { placements, nodes, pools, losses, findings }
 }
 

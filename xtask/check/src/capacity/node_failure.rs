@@ -26,26 +26,26 @@ domain::written!(NodeFailure { node, machines, control_planes, majority_lost, pr
 
 /// The loss of each node that is online, one at a time. Nothing for a cluster of one node, whose loss is that of everything.
 pub(super) fn losses(
-    board: &mut PlacementState<'_>,
+    state: &mut PlacementState<'_>,
     members: &[Member],
     placements: &[Placement],
     selects: &Selects<'_>,
 ) -> Vec<NodeFailure> {
-    let online: Vec<String> = board.rooms.iter().filter(|room| room.online).map(|room| room.name.clone()).collect();
+    let online: Vec<String> = state.rooms.iter().filter(|room| room.online).map(|room| room.name.clone()).collect();
     if online.len() < 2 {
         return Vec::new();
     }
-    // Where the machines do not fit at all, their not fitting elsewhere is no news.
-    let before: BTreeSet<String> = problems(board).into_iter().collect();
+    // If the machines do not fit at all, a node failure adds nothing to report.
+    let before: BTreeSet<String> = problems(state).into_iter().collect();
     let by_name: BTreeMap<&str, &Member> = members.iter().map(|member| (member.name.as_str(), member)).collect();
     let mut lost: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
     for placement in placements {
         lost.entry(placement.node.as_deref().unwrap_or_default()).or_default().push(placement);
     }
     let mut majorities = majorities_lost(placements);
-    // The board as it is after the plan, without what grows with the number of machines: it is cloned for each node.
-    let findings = std::mem::take(&mut board.findings);
-    (board.ledger, board.remembered, board.said) = Default::default();
+    // The state as it is after the plan, without what grows with the number of machines: it is cloned for each node.
+    let findings = std::mem::take(&mut state.findings);
+    (state.ledger, state.remembered, state.reported) = Default::default();
     let mut warnings = Vec::new();
     let losses: Vec<NodeFailure> = online
         .iter()
@@ -58,47 +58,47 @@ pub(super) fn losses(
                 machines: gone.len(),
                 control_planes: gone.iter().filter(|member| member.control_plane).count(),
                 majority_lost: majorities.remove(node.as_str()).unwrap_or_default(),
-                problems: without(board, node, &gone, &before, selects),
+                problems: without(state, node, &gone, &before, selects),
             };
             if before.is_empty() && !loss.problems.is_empty() {
-                warnings.extend(warning(&loss, &gone, board));
+                warnings.extend(warning(&loss, &gone, state));
             }
             loss
         })
         .collect();
-    board.findings = findings;
-    board.findings.extend(warnings);
+    state.findings = findings;
+    state.findings.extend(warnings);
     losses
 }
 
-fn warning(loss: &NodeFailure, gone: &[&Member], board: &PlacementState<'_>) -> Option<Finding> {
+fn warning(loss: &NodeFailure, gone: &[&Member], state: &PlacementState<'_>) -> Option<Finding> {
     let machines = count(loss.machines, "machine");
     let message = format!("without {}, its {machines} cannot be recreated: {}", loss.node, loss.problems.join("; "));
-    Some(Finding::warning("plan-loss", gone.first()?.place.clone(), message, advice::loss(board.provider, gone)))
+    Some(Finding::warning("plan-loss", gone.first()?.place.clone(), message, advice::loss(state.provider, gone)))
 }
 
 /// Why the lost machines cannot be recreated on the other nodes. What was wrong before is not a consequence of the loss.
 fn without(
-    board: &PlacementState<'_>,
+    state: &PlacementState<'_>,
     node: &str,
     gone: &[&Member],
     before: &BTreeSet<String>,
     selects: &Selects<'_>,
 ) -> Vec<String> {
-    let mut after = board.clone();
+    let mut after = state.clone();
     after.offline = Some(node.to_owned());
     // By then the machines have been running for a while, and Proxmox's figures show it.
-    after.seen = board.rooms.iter().map(|room| (room.name.clone(), room.after())).collect();
+    after.seen = state.rooms.iter().map(|room| (room.name.clone(), room.after())).collect();
     for member in gone {
         after.put(&Member { state: State::New, ..(*member).clone() }, selects);
     }
-    after.judge();
+    after.check_limits();
     let problems: BTreeSet<String> = problems(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
     problems.into_iter().collect()
 }
 
-fn problems(board: &PlacementState<'_>) -> Vec<String> {
-    board.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect()
+fn problems(state: &PlacementState<'_>) -> Vec<String> {
+    state.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect()
 }
 
 /// By node, the clusters whose etcd loses its majority with it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::machine::{Disk, Machine};
-use super::place::{self, Asked, Candidate, Ledger};
+use super::place::{self, Candidate, Ledger, PlacementRequest};
 use super::provider::Provider;
 use super::selector::Selects;
 use super::{Member, NodeRoom, Placement, PoolRoom, State, Vms, advice, bytes};
@@ -25,13 +25,13 @@ pub(super) struct PlacementState<'a> {
     pub pools: BTreeMap<(String, String), PoolRoom>,
     pub findings: Vec<Finding>,
     pub ledger: Ledger,
-    /// The same, were the machines that stand placed within the last hour, by the provider that runs now.
+    /// The same, assuming that the running provider placed the existing machines within the last hour.
     pub remembered: Ledger,
-    /// The sets of which it is said already that chance decides.
-    pub said: BTreeSet<(&'static str, String)>,
-    /// Where the first machine that made a node or pool fuller was asked for.
-    asked: BTreeMap<(String, String), Place>,
-    /// How much memory of a node the provider sees used, where it is not what Proxmox says now.
+    /// The sets whose random placement was already reported.
+    pub reported: BTreeSet<(&'static str, String)>,
+    /// The position of the first request that uses a node or pool.
+    first_request: BTreeMap<(String, String), Place>,
+    /// The used memory of a node as the provider sees it, if it differs from Proxmox's current figure.
     pub seen: BTreeMap<String, u64>,
     /// The node whose loss is tried; then only what does not fit is of interest.
     pub offline: Option<String>,
@@ -67,8 +67,8 @@ impl<'a> PlacementState<'a> {
             findings: Vec::new(),
             ledger: Ledger::default(),
             remembered: Ledger::default(),
-            said: BTreeSet::new(),
-            asked: BTreeMap::new(),
+            reported: BTreeSet::new(),
+            first_request: BTreeMap::new(),
             seen: BTreeMap::new(),
             offline: None,
         }
@@ -113,7 +113,7 @@ impl<'a> PlacementState<'a> {
             room.machines += 1;
             room.control_planes += usize::from(member.control_plane);
         }
-        self.asked.entry((node.clone(), String::new())).or_insert_with(|| member.place.clone());
+        self.first_request.entry((node.clone(), String::new())).or_insert_with(|| member.place.clone());
         let disk = member.machine.disks.iter().map(|disk| disk.size).sum();
         Some(placement(member, Some(node.clone()), Vec::new(), memory, disk))
     }
@@ -122,7 +122,7 @@ impl<'a> PlacementState<'a> {
     pub fn put(&mut self, member: &Member, selects: &Selects<'_>) -> Placement {
         let machine = &member.machine;
         let disk = machine.disks.iter().map(|disk| disk.size).sum();
-        let asked = Asked {
+        let request = PlacementRequest {
             set: &member.set,
             pinned: machine.node.as_deref(),
             memory: machine.memory,
@@ -130,8 +130,8 @@ impl<'a> PlacementState<'a> {
             ha: machine.ha && self.provider >= Provider::V0_2,
         };
         let candidates = self.candidates();
-        let remembered = place::pick(self.provider, &candidates, &asked, &mut self.remembered);
-        let node = match place::pick(self.provider, &candidates, &asked, &mut self.ledger) {
+        let remembered = place::pick(self.provider, &candidates, &request, &mut self.remembered);
+        let node = match place::pick(self.provider, &candidates, &request, &mut self.ledger) {
             Ok(picked) => {
                 self.chance(member, &picked, remembered.ok());
                 picked.node
@@ -166,7 +166,7 @@ impl<'a> PlacementState<'a> {
 
     fn occupy(&mut self, member: &Member, node: &str) {
         let machine = &member.machine;
-        self.asked.entry((node.to_owned(), String::new())).or_insert_with(|| member.place.clone());
+        self.first_request.entry((node.to_owned(), String::new())).or_insert_with(|| member.place.clone());
         let Some(room) = self.room(node) else { return };
         room.added += machine.memory;
         room.vcpus += machine.vcpus;
@@ -198,7 +198,7 @@ impl<'a> PlacementState<'a> {
     /// The storage of a disk; empty when there is none.
     fn disk(&mut self, machine: &Machine, disk: &Disk, node: &str, selects: &Selects<'_>) -> String {
         let Some(storages) = self.inventory.node(node).and_then(|found| found.storages.known()) else {
-            let message = format!("the storages of {node} are not known: where the disk goes cannot be said");
+            let message = format!("the storages of {node} are not known: cannot tell where the disk goes");
             self.warning("plan-unseen", &disk.place, message, "let the login see them (`cargo xtask proxmox-audit`)");
             return String::new();
         };
@@ -224,21 +224,21 @@ impl<'a> PlacementState<'a> {
         if matching.len() > 1 {
             let names: Vec<&str> = matching.iter().map(|storage| storage.name.as_str()).collect();
             let message = format!(
-                "the selector of the class `{}` matches {} on {node}: the first of a random order takes the disk",
+                "the selector of the class `{}` matches {} on {node}: the provider picks one at random",
                 machine.class,
                 names.join(" and ")
             );
-            self.warning("plan-selector-ambiguous", &disk.place, message, "make it match one storage of each node");
+            self.warning("plan-selector-ambiguous", &disk.place, message, "make it match one storage on each node");
         }
         for storage in &matching {
             self.usable(machine, disk, storage);
         }
-        self.asked.entry(first.pool()).or_insert_with(|| disk.place.clone());
+        self.first_request.entry(first.pool()).or_insert_with(|| disk.place.clone());
         self.pool(first).added += disk.size;
         first.name.clone()
     }
 
-    /// The storage as it is after the disks before this one, which matters to selectors that look at the space.
+    /// The storage after the preceding disks, for selectors that use the free space.
     fn as_left(&self, storage: &Storage) -> Storage {
         let mut left = storage.clone();
         if left.thick() {
@@ -281,20 +281,20 @@ impl<'a> PlacementState<'a> {
         let storages = found.iso_storages();
         let names: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
         if storages.is_empty() {
-            let message = format!("no storage on {node} takes ISO images: Talos cannot be downloaded there");
+            let message = format!("no storage on {node} accepts ISO images: Talos cannot be downloaded there");
             let fix = advice::iso(node, found.storages.known().map_or(&[], Vec::as_slice));
             self.error("plan-iso-missing", place, message, fix);
         }
         if storages.len() > 1 {
             let message = format!(
-                "{} on {node} all take ISO images: the provider picks one of them at random for each machine",
+                "{} on {node} all accept ISO images: the provider picks one at random for each machine",
                 names.join(" and ")
             );
-            let fix = "let the login see one: take Datastore.* on the others away";
+            let fix = "let the login see only one: revoke Datastore.* on the others";
             self.warning("plan-iso-several", place, message, fix);
         }
         for storage in storages {
-            self.asked.entry(storage.pool()).or_insert_with(|| place.clone());
+            self.first_request.entry(storage.pool()).or_insert_with(|| place.clone());
             let pool = self.pool(storage);
             if pool.iso == 0 {
                 pool.iso = IMAGE;
@@ -304,12 +304,12 @@ impl<'a> PlacementState<'a> {
     }
 
     /// Says which nodes and pools are too full.
-    pub fn judge(&mut self) {
+    pub fn check_limits(&mut self) {
         for room in self.rooms.clone().into_iter().filter(|room| room.added > 0) {
-            let Some(place) = self.asked.get(&(room.name.clone(), String::new())).cloned() else { continue };
+            let Some(place) = self.first_request.get(&(room.name.clone(), String::new())).cloned() else { continue };
             let (name, after) = (&room.name, room.after());
             if room.total == 0 {
-                let message = format!("the memory of {name} is not known: whether the machines fit cannot be said");
+                let message = format!("the memory of {name} is not known: cannot tell whether the machines fit");
                 self.warning("plan-unseen", &place, message, "grant Sys.Audit on /nodes (`cargo xtask proxmox-audit`)");
             } else if after > room.total {
                 let message = format!(
@@ -334,7 +334,7 @@ impl<'a> PlacementState<'a> {
             }
         }
         for (key, pool) in self.pools.clone().into_iter().filter(|(_, pool)| pool.added > 0) {
-            if let Some(place) = self.asked.get(&key).cloned() {
+            if let Some(place) = self.first_request.get(&key).cloned() {
                 self.judge_pool(&pool, &place);
             }
         }
@@ -352,11 +352,11 @@ impl<'a> PlacementState<'a> {
             self.error(rule, place, message, "smaller disks, another storage, or more space");
         } else if pool.total > 0 && (pool.total - after.min(pool.total)) as f64 / pool.total as f64 > NEARLY_FULL {
             let message = format!("{name} is left with {} of {}", bytes(after), bytes(pool.total));
-            self.warning("plan-disk-nearly-full", place, message, "make room before the machines are made");
+            self.warning("plan-disk-nearly-full", place, message, "free some space before the machines are created");
         }
     }
 
-    /// Says which control planes stand together.
+    /// Reports control planes on the same node.
     pub fn judge_control_planes(&mut self, members: &[Member], placements: &[Placement]) {
         let mut first: BTreeMap<&str, &Member> = BTreeMap::new();
         for member in members.iter().filter(|member| member.control_plane) {

@@ -25,8 +25,8 @@ impl Provider {
         }
     }
 
-    /// The release that an image tag means: the newest known one that is not newer. `None` for a tag that says nothing,
-    /// such as `latest`.
+    /// The release for an image tag: the newest known one that is not newer. `None` for a tag without a version, such as
+    /// `latest`.
     pub fn of_tag(tag: &str) -> Option<Provider> {
         if tag.starts_with("0d9fd58") {
             return Some(Provider::Untagged);
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_understood() {
+    fn image_tags_are_parsed() {
         for (tag, release) in [
             ("v0.1.4", Some(Provider::V0_1)),
             ("v0.2.0", Some(Provider::V0_2)),

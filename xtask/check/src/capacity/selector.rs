@@ -2,14 +2,14 @@
 
 use domain::status::proxmox::Storage;
 
-/// Whether a selector (CEL) takes a storage, or why that cannot be said. The evaluator is a parameter of everything here,
-/// so that placing is tested without the language.
+/// Whether a selector (CEL) matches a storage, or why that is not known. The evaluator is a parameter, so that placement can
+/// be tested without CEL.
 pub type Selects<'a> = dyn Fn(&str, &Storage) -> Result<bool, String> + 'a;
 
-/// Whether `selector` takes `storage`, as the provider would say.
+/// Whether `selector` matches `storage`, as the provider evaluates it.
 ///
 /// # Errors
-/// Why it does not compile, or why it fails on this storage, in cel-go's words.
+/// cel-go's message if it does not compile or fails on this storage.
 pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
     let program = selector::compile(selector).map_err(|error| error.to_string())?;
     let storage = selector::Storage {
@@ -21,8 +21,8 @@ pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
     program.matches(&storage).map_err(|error| error.to_string())
 }
 
-/// The names that a selector may mean: its string literals that could be the id of a storage. A storage that the login may
-/// not see is in no list, and only its name in the selector tells that it is wanted.
+/// The storage names in a selector: its string literals that could be the id of a storage. A storage that the login cannot see
+/// is in no list; only its name in the selector shows that it is needed.
 pub fn named(selector: &str) -> Vec<&str> {
     let id = |text: &&str| {
         text.len() >= 2
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_sees_what_the_provider_shows_it() {
+    fn selector_gets_the_providers_variables() {
         let text = r#"{"name": "vm_ssd", "node": "pve1", "storageType": "rbd", "availableSpace": 1}"#;
         let storage: Storage = serde_json::from_str(text).unwrap();
         for (selector, verdict) in [

@@ -120,7 +120,7 @@ fn memory_of_removed_sets_is_free_for_new_machines() {
 }
 
 #[test]
-fn machines_are_spread_by_the_provider_that_spreads() {
+fn provider_v0_2_0_spreads_machines() {
     let inventory = cluster(&[10, 20, 30]);
     let fit = run(&inventory, &demo(3, 8, 20), Provider::V0_2);
     assert_eq!(nodes(&fit), ["pve1", "pve2", "pve3"]);
@@ -135,7 +135,7 @@ fn machines_are_spread_by_the_provider_that_spreads() {
 }
 
 #[test]
-fn the_first_provider_heaps_them_up() {
+fn first_provider_fills_one_node() {
     let inventory = cluster(&[10, 20, 30]);
     let fit = run(&inventory, &demo(3, 8, 20), Provider::Untagged);
     assert_eq!(nodes(&fit), ["pve1", "pve1", "pve1"]);
@@ -146,7 +146,7 @@ fn the_first_provider_heaps_them_up() {
 }
 
 #[test]
-fn too_much_memory_is_an_error_with_the_amount() {
+fn missing_memory_is_an_error_with_the_amount() {
     let inventory = cluster(&[40, 50, 60]);
     let fit = run(&inventory, &demo(3, 20, 20), Provider::V0_2);
     assert_eq!(rules(&fit), [("plan-memory", true)]);
@@ -162,7 +162,7 @@ fn too_much_memory_is_an_error_with_the_amount() {
 }
 
 #[test]
-fn what_other_guests_were_promised_is_a_warning() {
+fn overcommitted_memory_is_a_warning() {
     let mut inventory = cluster(&[10, 10]);
     let idle = Vm { id: 100, name: "db".into(), running: true, memory: 50 * GIB, memory_used: 2 * GIB, tags: vec![] };
     inventory.nodes[0].vms = Seen::Known(vec![idle]);
@@ -172,7 +172,7 @@ fn what_other_guests_were_promised_is_a_warning() {
 }
 
 #[test]
-fn a_machine_that_exists_is_not_counted_twice() {
+fn existing_machine_is_counted_once() {
     let mut inventory = cluster(&[20, 10]);
     let vm = |id, name: &str, used| Vm {
         id,
@@ -193,7 +193,7 @@ fn a_machine_that_exists_is_not_counted_twice() {
 }
 
 #[test]
-fn disks_fill_their_pools() {
+fn disks_use_pool_space() {
     // 200 GiB left on each local-lvm, 1000 GiB on the one pool of all.
     let inventory = cluster(&[10]);
     let local = run(&inventory, &demo(3, 4, 70), Provider::V0_2);
@@ -214,7 +214,7 @@ fn disks_fill_their_pools() {
 }
 
 #[test]
-fn selectors_that_go_wrong_are_named() {
+fn failing_selectors_are_reported() {
     let mut inventory = cluster(&[10]);
     let storages = vec![
         storage("pve1", "local", "dir", "iso", 80, false),
@@ -241,7 +241,7 @@ fn selectors_that_go_wrong_are_named() {
 }
 
 #[test]
-fn what_a_node_lacks_is_named() {
+fn missing_node_resources_are_reported() {
     let mut inventory = cluster(&[10]);
     inventory.nodes[0].storages = Seen::Known(vec![storage("pve1", "local-lvm", "lvmthin", "images", 200, false)]);
     let mut class = machine("w", 4, 20, "true");
@@ -262,7 +262,7 @@ fn what_a_node_lacks_is_named() {
 }
 
 #[test]
-fn what_is_not_seen_is_said_and_not_guessed() {
+fn invisible_objects_are_unknown() {
     let mut inventory = cluster(&[10, 10]);
     for node in &mut inventory.nodes {
         node.figures = Seen::Unknown("the login lacks Sys.Audit".into());
@@ -275,7 +275,7 @@ fn what_is_not_seen_is_said_and_not_guessed() {
 }
 
 #[test]
-fn the_loss_of_a_node_is_tried() {
+fn node_failure_is_simulated() {
     let inventory = cluster(&[40, 40, 40]);
     let fit = run(&inventory, &members("demo-workers", 3, &machine("w", 20, 20, "name == \"vm_ssd\"")), Provider::V0_2);
     assert!(fit.fits());
@@ -290,7 +290,7 @@ fn the_loss_of_a_node_is_tried() {
 }
 
 #[test]
-fn a_thick_pool_shrinks_with_every_disk() {
+fn thick_pool_shrinks_with_every_disk() {
     let mut inventory = cluster(&[10]);
     inventory.nodes[0].storages = Seen::Known(vec![
         storage("pve1", "local", "dir", "iso", 80, false),
@@ -303,7 +303,7 @@ fn a_thick_pool_shrinks_with_every_disk() {
 }
 
 #[test]
-fn an_empty_plan_and_an_empty_proxmox() {
+fn plan_handles_empty_input() {
     let fit = run(&cluster(&[10]), &[], Provider::V0_2);
     assert!(fit.fits() && fit.placements.is_empty() && fit.losses.is_empty() && fit.pools.is_empty());
     let fit = run(&cluster(&[]), &demo(1, 4, 20), Provider::V0_2);
@@ -311,19 +311,19 @@ fn an_empty_plan_and_an_empty_proxmox() {
 }
 
 #[test]
-fn sizes_are_read_by_people() {
+fn sizes_are_printed_with_units() {
     for (count, words) in [(0, "0.0 GiB"), (512 << 20, "512 MiB"), (3 * GIB / 2, "1.5 GiB"), (2048 * GIB, "2.0 TiB")] {
         assert_eq!(bytes(count), words);
     }
 }
 
 #[test]
-fn where_chance_decides_the_plan_says_so() {
+fn random_placement_is_reported() {
     // Two of three are alike: once for the set, not for each machine.
     let fit = run(&cluster(&[10, 10, 30]), &demo(3, 8, 20), Provider::V0_2);
     let by_chance: Vec<_> = fit.findings.iter().filter(|finding| finding.rule == "plan-node-by-chance").collect();
     assert_eq!(by_chance.len(), 1, "{:?}", fit.findings);
-    assert!(by_chance[0].message.starts_with("pve1 and pve2 are alike to the provider"), "{}", by_chance[0].message);
+    assert!(by_chance[0].message.starts_with("pve1 and pve2 are equal to the provider"), "{}", by_chance[0].message);
     assert!(fit.fits());
     // One machine stands on the emptiest node. Placed just now, it sends the next one elsewhere.
     let mut all = demo(2, 8, 20);

@@ -4,7 +4,7 @@ use super::comments::Comments;
 use super::in_place::selectors;
 use super::selector::selector;
 use super::{Change, Outcome, refuse};
-use crate::provider_keys::{KEYS, Key, Kind};
+use crate::provider_keys::{KEYS, KeyKind, ProviderKey};
 use crate::{Finding, machine_class};
 use domain::spec::machine_class::{is_legacy, parse_stream};
 use domain::spec::yaml::{self, Node, Value, emit, quote};
@@ -21,15 +21,15 @@ pub fn classes(file: &str, bytes: &[u8]) -> Outcome {
     }
     let (mut text, mut changes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     let mut comments = Comments::of(bytes);
-    // `---` with nothing behind it is no class.
+    // `---` without content after it is not a class.
     for document in stream.documents.iter().filter(|document| !document.root.is_null()) {
         let root = &document.root;
         if !is_legacy(root) {
             let place = root.at.in_file(file);
-            refused.push(refuse(place, "an older class beside a document of another form", "split the file first"));
+            refused.push(refuse(place, "an older class next to a document of another form", "split the file first"));
             continue;
         }
-        let mut conversion = Conversion { file, changes: Vec::new(), refused: Vec::new() };
+        let mut conversion = ClassConversion { file, changes: Vec::new(), refused: Vec::new() };
         let class = conversion.class(root);
         if conversion.refused.is_empty() {
             conversion.prove(root, &class);
@@ -49,13 +49,13 @@ fn change(place: &domain::spec::Place, what: &str, to: &str, why: &str) -> Chang
     Change { place: place.clone(), what: format!("{what}: {to}"), why: why.to_owned() }
 }
 
-struct Conversion<'a> {
+struct ClassConversion<'a> {
     file: &'a str,
     changes: Vec<Change>,
     refused: Vec<Finding>,
 }
 
-impl Conversion<'_> {
+impl ClassConversion<'_> {
     fn refuse(&mut self, node: &Node, message: String, fix: &str) {
         self.refused.push(refuse(node.at.in_file(self.file), message, fix));
     }
@@ -104,7 +104,7 @@ impl Conversion<'_> {
             Some(node) => {
                 let named = node.text().unwrap_or_default();
                 if named.is_empty() {
-                    self.refuse(node, "`provider` is no name".to_owned(), "write the provider's id, its `--id`");
+                    self.refuse(node, "`provider` is not a name".to_owned(), "write the provider's id, its `--id`");
                 }
                 (named, "the provider's id in Omni, which it is started with (--id)")
             }
@@ -112,7 +112,11 @@ impl Conversion<'_> {
         self.changed(&spec, "autoprovision.providerid", provider, why);
         let data = match spec.get("config") {
             Some(config) if !config.is_map() => {
-                self.refuse(config, "`config` is no mapping".to_owned(), "write each key of it on a line of its own");
+                self.refuse(
+                    config,
+                    "`config` is not a mapping".to_owned(),
+                    "write each key of it on a line of its own",
+                );
                 String::new()
             }
             Some(config) => self.config(config),
@@ -161,7 +165,7 @@ impl Conversion<'_> {
     }
 
     /// The keys of a mapping, each on a line indented by `indent`.
-    fn keys(&mut self, node: &Node, table: &[Key], indent: usize) -> String {
+    fn keys(&mut self, node: &Node, table: &[ProviderKey], indent: usize) -> String {
         let pad = " ".repeat(indent);
         let mut out = String::new();
         let mut seen: Vec<(&str, &str)> = Vec::new();
@@ -187,15 +191,15 @@ impl Conversion<'_> {
         out
     }
 
-    /// A value as the provider wants it: on the line of its key, or below it.
-    fn value(&mut self, written: &str, key: &Key, node: &Node, indent: usize) -> Option<String> {
+    /// A value in the provider's form: on the line of its key, or below it.
+    fn value(&mut self, written: &str, key: &ProviderKey, node: &Node, indent: usize) -> Option<String> {
         match (key.name, key.kind) {
             ("storage_selector", _) => self.selector(node),
             ("memory", _) => self.size(node, 1),
             ("disk_size", _) => self.size(node, 1024),
-            (_, Kind::Number(_)) => self.number(node, written),
-            (_, Kind::Flag) => self.truth(node, written),
-            (_, Kind::List(inner)) if !node.items().is_empty() && node.items().iter().all(Node::is_map) => {
+            (_, KeyKind::Number(_)) => self.number(node, written),
+            (_, KeyKind::Flag) => self.truth(node, written),
+            (_, KeyKind::List(inner)) if !node.items().is_empty() && node.items().iter().all(Node::is_map) => {
                 let mut items = String::new();
                 for item in node.items() {
                     let keys = self.keys(item, inner, indent + 4);
@@ -223,7 +227,7 @@ impl Conversion<'_> {
             }
         };
         if !matches!(node.value(), Some(Value::Bool(_))) {
-            self.changed(node, key, value, "the provider wants true or false, without quotes");
+            self.changed(node, key, value, "the provider requires true or false, without quotes");
         }
         Some(value.to_owned())
     }
@@ -247,16 +251,16 @@ impl Conversion<'_> {
         let text = node.text().unwrap_or_default();
         if text.parse::<u64>().is_ok() {
             if !matches!(node.value(), Some(Value::Int(_))) {
-                self.changed(node, key, text, "the provider wants a number, without quotes");
+                self.changed(node, key, text, "the provider requires a number, without quotes");
             }
             return Some(text.to_owned());
         }
-        self.refuse(node, format!("`{key}: {text}` is no whole number"), "write one");
+        self.refuse(node, format!("`{key}: {text}` is not a whole number"), "write one");
         None
     }
 
-    /// A size in the provider's unit (`unit_mib` MiB each): a plain number, or one with Ki, Mi, Gi or Ti. What MB and GB
-    /// were meant to be nobody can tell: a thousand or 1024.
+    /// A size in the provider's unit (`unit_mib` MiB each): a plain number, or one with Ki, Mi, Gi or Ti. MB and GB are
+    /// ambiguous: 1000 or 1024.
     fn size(&mut self, node: &Node, unit_mib: u64) -> Option<String> {
         if let Some(Value::Int(n)) = node.value() {
             return Some(n.to_string());
@@ -280,15 +284,15 @@ impl Conversion<'_> {
                 Some(value)
             }
             None => {
-                self.refuse(node, format!("`{text}` is no size that can be told exactly"), "write a plain number");
+                self.refuse(node, format!("`{text}` is not an exact size"), "write a plain number");
                 None
             }
         }
     }
 }
 
-/// The key that one of the older form means: whatever its capitals and underscores, or by another of its names.
-fn known<'t>(written: &str, table: &'t [Key]) -> Option<&'t Key> {
+/// The key for a key of the older form, regardless of capitals and underscores, or for one of its other names.
+fn known<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey> {
     let plain = squashed(written);
     let name = match plain.as_str() {
         "cpu" | "cpus" | "vcpus" => "cores",

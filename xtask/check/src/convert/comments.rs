@@ -1,5 +1,4 @@
-//! Comments, which the tree of a YAML file has not: those above a document go with it, of the others it is said that they do
-//! not.
+//! Comments, which the tree of a YAML file does not contain: those above a document are kept, the others are reported as lost.
 
 use super::Change;
 use domain::spec::At;
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_are_told_from_text() {
+    fn comments_are_distinguished_from_text() {
         let file = "\u{feff}# head\n\n# of it\n---\na: 1 # one\nb: '# no' # it''s two\nc: a#b\nd: |\n  # text\n\n  # text\ne: \"a \\\" # b\"\n# three\nf: >- # four\n  # text\ng:\n  # five\n  - x: |\n      # text\n    # six\n    y: 1\n";
         let mut comments = Comments::of(file.as_bytes());
         assert_eq!(comments.above(5), "# head\n# of it\n");

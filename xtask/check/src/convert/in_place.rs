@@ -1,4 +1,4 @@
-//! Selectors of the older form inside classes of the real one, replaced where they stand: nothing else of the file changes.
+//! Replaces selectors of the older form in classes of the real form in place: the rest of the file does not change.
 
 use super::selector::selector;
 use super::{Change, Outcome, refuse};

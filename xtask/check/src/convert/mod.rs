@@ -1,5 +1,5 @@
-//! Older forms that circulate, rewritten into the real one, with a reason for each change. A form that cannot be
-//! rewritten faithfully is refused: a guess would be applied to somebody's machines.
+//! Rewrites older forms from other guides into the real one, with a reason for each change. A form without an exact equivalent
+//! is refused: a guess would affect real machines.
 
 mod class;
 mod comments;
@@ -31,7 +31,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub place: Place,
-    /// What was there and what stands there now.
+    /// The old and the new text.
     pub what: String,
     pub why: String,
 }

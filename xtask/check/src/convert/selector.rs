@@ -8,11 +8,11 @@ pub struct Selector {
     pub why: Vec<&'static str>,
 }
 
-const ONCE: &str = "the provider evaluates the expression once for each storage and takes the first that is true";
+const ONCE: &str = "the provider evaluates the expression once for each storage and picks the first that is true";
 const AVAILABLE: &str = "the provider does not show `enabled` and `active`; a storage that is off has no free space";
-const UNSIGNED: &str = "availableSpace is unsigned, so numbers beside it need a `u`";
+const UNSIGNED: &str = "availableSpace is unsigned, so numbers compared with it need a `u`";
 
-const ANY: &str = "it takes whichever storage is listed first, and Proxmox lists them in random order: name one";
+const ANY: &str = "it picks the first storage in the list, and Proxmox lists them in random order: name one";
 
 /// What the older form calls the list.
 const LISTS: &[&str] = &["storage", "storages"];
@@ -84,7 +84,7 @@ fn older(text: &str, words: &[Word<'_>], used: usize) -> Result<Selector, String
     rewrite(text, &parts)
 }
 
-/// Whether what stands behind a filter takes its first storage, or asks whether there is one.
+/// Whether the part after a filter takes its first storage, or tests whether there is one.
 fn takes_first(rest: &[Word<'_>]) -> bool {
     let words: Vec<&str> = rest.iter().map(|(word, _)| *word).collect();
     let words = match words.as_slice() {
@@ -101,7 +101,7 @@ fn takes_first(rest: &[Word<'_>]) -> bool {
         || matches!(words, ["[", key, "]"] if matches!(unquoted(key), Some("storage" | "name")))
 }
 
-/// `> 0` and what says the same.
+/// `> 0` and its equivalents.
 fn some(rest: &[Word<'_>]) -> bool {
     let words: Vec<&str> = rest.iter().map(|(word, _)| *word).collect();
     matches!(words.as_slice(), [">" | "!=", "0"] | [">=", "1"])
@@ -134,8 +134,8 @@ fn closing(words: &[Word<'_>], open: usize) -> Option<usize> {
 
 type Word<'a> = (&'a str, std::ops::Range<usize>);
 
-/// Fields of a storage in the older form, in Proxmox's API and in the provider's own words, with what the provider calls
-/// them; the two flags have no name there.
+/// Fields of a storage in the older form, in Proxmox's API and in the provider, with the provider's name; the two flags have
+/// none there.
 const FIELDS: &[(&str, &str)] = &[
     ("type", "storageType"),
     ("plugintype", "storageType"),
@@ -182,7 +182,7 @@ fn rewrite(source: &str, parts: &[(&[Word<'_>], &str)]) -> Result<Selector, Stri
     Ok(Selector { text, why })
 }
 
-/// A condition on `variable` in the provider's words, and whether it asks for a flag.
+/// A condition on `variable` in the provider's form, and whether it tests a flag.
 fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String, bool), String> {
     let (mut out, mut flags) = (String::new(), false);
     let mut last = words.first().map_or(0, |w| w.1.start);
@@ -198,11 +198,11 @@ fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String
         let (field, width) = match words.get(n + 1..).unwrap_or_default() {
             [(".", _), (field, _), ..] => (*field, 3),
             [("[", _), (key, _), ("]", _), ..] if unquoted(key).is_some() => (unquoted(key).unwrap_or_default(), 4),
-            _ => return Err(format!("`{variable}` is used as a whole, and there is no such value")),
+            _ => return Err(format!("`{variable}` is used as a value, but it does not exist")),
         };
         let Some((_, new)) = FIELDS.iter().find(|(old, _)| *old == field) else {
             return Err(format!(
-                "`{variable}.{field}` cannot be told: the provider shows name, node, type and free space"
+                "`{variable}.{field}` is not available: a selector has only name, node, type and free space"
             ));
         };
         out.push_str(&source[last..range.start]);
@@ -223,13 +223,13 @@ fn condition(source: &str, words: &[Word<'_>], variable: &str) -> Result<(String
     Ok((text, flags))
 }
 
-/// A flag stands for itself, or is compared with what says the same. `at..end` are its words; what compares it before is
-/// taken out of `out` again. Returns where its comparison ends.
+/// A flag stands alone or is compared with an equivalent value. `at..end` is its range; a preceding comparison is removed from
+/// `out`. Returns the end of its comparison.
 fn flag(words: &[Word<'_>], at: usize, end: usize, out: &mut String) -> Result<usize, &'static str> {
-    const COMPARED: &str = "the provider cannot be told what is compared with";
+    const COMPARED: &str = "it is not clear what is compared with";
     let negated = (0..at).any(|n| words[n].0 == "!" && (n + 1 == at || closing(words, n + 1).is_some_and(|c| c > at)));
     if negated {
-        return Err("the provider does not show it, and a full storage would count as well: the opposite of");
+        return Err("a selector does not have it, and a full storage would match too: the opposite of");
     }
     let boundary = |word: &str| matches!(word, "" | "&&" | "||" | "(" | ")" | "," | "[" | "]" | "?" | ":");
     let before = at.checked_sub(1).map_or("", |n| words[n].0);

@@ -17,7 +17,7 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
     if stream.is_broken() || stream.findings.iter().any(Finding::is_error) {
         return Outcome::Refused(stream.findings);
     }
-    // `---` with nothing behind it is no document.
+    // `---` without content after it is not a document.
     let documents: Vec<_> = stream.documents.iter().filter(|document| !document.root.is_null()).collect();
     let root = match documents.as_slice() {
         [one] if is_legacy(&one.root) && !is_kubernetes_style(&one.root) => &one.root,
@@ -26,13 +26,13 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
             let Some(old) = old else { return Outcome::Unchanged };
             let place = old.root.at.in_file(file);
             let message = match is_kubernetes_style(&old.root) {
-                true => "a template with apiVersion or spec: nobody can tell what it was meant to be",
-                false => "the nested form beside other documents: nobody can tell which sets are meant",
+                true => "a template with apiVersion or spec: its meaning is not clear",
+                false => "the nested form next to other documents: it is not clear which sets apply",
             };
             return Outcome::Refused(vec![refuse(place, message, "write the template by hand, see clusters/")]);
         }
     };
-    let mut conversion = Conversion { file, changes: Vec::new(), refused: Vec::new() };
+    let mut conversion = TemplateConversion { file, changes: Vec::new(), refused: Vec::new() };
     let mut comments = Comments::of(bytes);
     let text = comments.above(root.at.line) + &conversion.template(root);
     conversion.changes.extend(comments.left_out(file));
@@ -45,13 +45,13 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
     }
 }
 
-struct Conversion<'a> {
+struct TemplateConversion<'a> {
     file: &'a str,
     changes: Vec<Change>,
     refused: Vec<Finding>,
 }
 
-impl Conversion<'_> {
+impl TemplateConversion<'_> {
     fn refuse(&mut self, node: &Node, message: String, fix: &str) {
         self.refused.push(refuse(node.at.in_file(self.file), message, fix));
     }
@@ -88,7 +88,7 @@ impl Conversion<'_> {
                     sets.push_str(&self.set("ControlPlane", value));
                 }
                 "workers" => match &value.data {
-                    // No workers are no document.
+                    // Without workers there is no document.
                     Data::Scalar(_) if value.is_null() => {}
                     Data::Map(entries) if entries.is_empty() => {}
                     Data::Seq(items) => items.iter().for_each(|item| sets.push_str(&self.set("Workers", item))),
@@ -142,7 +142,7 @@ impl Conversion<'_> {
             self.changed(
                 node,
                 format!("{key}.version: {written}"),
-                "omnictl wants the `v` for Talos, and takes it for Kubernetes",
+                "omnictl requires the `v` for Talos, and accepts it for Kubernetes",
             );
         }
         format!("{key}:\n  version: {}\n{rest}", quote(&written))
@@ -172,7 +172,7 @@ impl Conversion<'_> {
                     self.changed(
                         value,
                         format!("machineClass.size: {shown}"),
-                        "the number of machines stands beside their class",
+                        "the number of machines belongs next to their class",
                     );
                 }
                 "name" if kind == "Workers" => {
@@ -224,7 +224,7 @@ impl Conversion<'_> {
             Some(number) => number.to_string(),
             None if matches!(text, "unlimited" | "Unlimited" | "infinity" | "∞") => quote(text),
             None => {
-                self.refuse(node, format!("`{text}` is no number of machines"), "write a whole number");
+                self.refuse(node, format!("`{text}` is not a number of machines"), "write a whole number");
                 String::new()
             }
         }

@@ -39,7 +39,7 @@ impl<'a> Walk<'a> {
         self.add(call, privileges.iter().map(|privilege| vec![want(privilege, path)]).collect(), without);
     }
 
-    /// A privilege on the VM: on `/vms`, or, from v0.1.0 on, on the pool of its set that it is made in.
+    /// A privilege on the VM: on `/vms`, or, from v0.1.0 on, on the pool of its set in which it is created.
     fn vm(&mut self, call: &str, privileges: &[&'static str], without: &'static str) {
         let vmid = self.scope.vmid;
         for privilege in privileges {
@@ -56,7 +56,7 @@ impl<'a> Walk<'a> {
         self.add("GET /nodes", Vec::new(), "");
         for node in &self.scope.nodes {
             let path = format!("/nodes/{node}");
-            let without = "the node's memory is hidden: the provider takes the node that is listed first";
+            let without = "the node's memory is not visible: the provider picks the first node in the list";
             self.any("GET /nodes", &["Sys.Audit"], &path, without);
             let without = "tolerated";
             self.add_optional(format!("GET {path}/status"), vec![vec![want("Sys.Audit", path.clone())]], without);
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
         }
         for set in &scope.sets {
             let path = format!("/pool/{set}");
-            let without = "the pool of the machine set cannot be made, and no machine in it";
+            let without = "the pool of the machine set cannot be created, nor any machine in it";
             self.any("POST /pools", &["Pool.Allocate"], &path, without);
         }
         for pool in pools(scope) {
@@ -106,7 +106,7 @@ impl<'a> Walk<'a> {
 
     fn create(&mut self) {
         let call = "POST /nodes/{node}/qemu";
-        let without = "no VM is made: \"not authorized to access endpoint\"";
+        let without = "no VM is created: \"not authorized to access endpoint\"";
         let privileges = &[
             "VM.Allocate",
             "VM.Config.CPU",
@@ -138,8 +138,8 @@ impl<'a> Walk<'a> {
     }
 
     fn start(&mut self) {
-        self.vm("GET /nodes/{node}/qemu/{vmid}/status/current", &["VM.Audit"], "the VM is made and never started");
-        self.vm("GET /nodes/{node}/qemu/{vmid}/config", &["VM.Audit"], "the VM is made and never started");
+        self.vm("GET /nodes/{node}/qemu/{vmid}/status/current", &["VM.Audit"], "the VM is created but never started");
+        self.vm("GET /nodes/{node}/qemu/{vmid}/config", &["VM.Audit"], "the VM is created but never started");
         for (node, storages) in &self.scope.iso {
             for storage in storages {
                 let call = format!("POST /nodes/{node}/storage/{storage}/upload");
@@ -150,7 +150,11 @@ impl<'a> Walk<'a> {
         let call = "POST /nodes/{node}/qemu/{vmid}/config";
         let privileges = &["VM.Config.CDROM", "VM.Config.Disk", "VM.Config.Options"];
         self.vm(call, privileges, "the machine's configuration is not attached, and it never joins Omni");
-        self.vm("POST /nodes/{node}/qemu/{vmid}/status/start", &["VM.PowerMgmt"], "the VM is made and never started");
+        self.vm(
+            "POST /nodes/{node}/qemu/{vmid}/status/start",
+            &["VM.PowerMgmt"],
+            "the VM is created but never started",
+        );
     }
 
     /// From v0.2.0 on, for classes with `ha`.
@@ -176,7 +180,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The pools that machines are made in: those that classes name, else the machine request sets.
+/// The pools in which machines are created: those that classes name, else the machine request sets.
 fn pools(scope: &Scope) -> Vec<&String> {
     if scope.provider < Provider::V0_1 { Vec::new() } else { scope.sets.iter().chain(&scope.pools).collect() }
 }

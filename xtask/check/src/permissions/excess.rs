@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Scope;
 use domain::status::proxmox::{Permissions, parent};
 
-/// What only a class, its machine request set or its `ha` decides: without one, nobody can say that it is too much.
+/// Privileges that depend on a class, its machine request set or its `ha`: without one, they cannot be called excessive.
 const OF_CLASSES: &[&str] = &[
     "Datastore.AllocateSpace",
     "Datastore.Audit",
@@ -17,14 +17,14 @@ const OF_CLASSES: &[&str] = &[
     "Sys.Console",
 ];
 
-/// By path of the tree, the privileges that the login has there and that no call needs there or below; a path that has the
-/// same surplus as the one above is left out. Without a class (`classes` false) what a class may need is no surplus.
+/// By path of the tree, the privileges of the login that no call needs there or below. A path with the same excess as its
+/// parent is left out. Without a class (`classes` false) privileges that a class may need are not excessive.
 pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeMap<String, BTreeSet<String>> {
     let needs = scope.needs();
     let wants: Vec<_> = needs.iter().flat_map(|need| need.ways.iter().flatten()).collect();
     let needed_at = |path: &str, privilege: &str| {
         let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
-        // Every way of every call counts: a right that only another way needs is no surplus.
+        // Every alternative of every call counts: a privilege that only another alternative needs is not excessive.
         wants.iter().any(|want| want.privilege == privilege && (want.path == path || want.path.starts_with(&below)))
     };
     let surplus = |path: &str| -> BTreeSet<String> {

@@ -1,8 +1,8 @@
-//! What the provider's login must be allowed: every call that it makes, with the privileges that Proxmox checks for it.
+//! The privileges that the provider's login needs: every call that it makes, with the privileges that Proxmox checks for it.
 //!
 //! The calls are those of omni-infra-provider-proxmox 0d9fd58 to v0.3.0; the checks are Proxmox VE's: qemu-server 9.2
 //! `API2/Qemu.pm`, pve-storage 9 `API2/Storage/Status.pm` and `Content.pm`, pve-manager 9.2 `API2/Nodes.pm` and `Pool.pm`,
-//! pve-ha-manager 5 `API2/HA/Rules.pm`. The provider itself says only `not authorized to access endpoint`.
+//! pve-ha-manager 5 `API2/HA/Rules.pm`. The provider itself reports only `not authorized to access endpoint`.
 
 mod calls;
 mod excess;
@@ -16,14 +16,14 @@ use super::capacity::provider::Provider;
 use domain::status::proxmox::Permissions;
 
 pub use excess::excess;
-pub use scope::{Told, Wanted, blind_selectors};
+pub use scope::{ProxmoxFacts, Requirements, blind_selectors};
 pub use script::{Login, script};
 
 /// What the calls are about: which nodes, storages, bridges and so on the provider will name in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     pub provider: Provider,
-    /// The privileges that this Proxmox has; `None` when it does not tell.
+    /// The privileges that this Proxmox has; `None` if it does not report them.
     pub known: Option<BTreeSet<String>>,
     /// The id that the next VM gets.
     pub vmid: u64,
@@ -47,8 +47,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Whether this Proxmox has the privilege at all: Sys.AccessNetwork came with pve-access-control 8.1.2, SDN.Use and
-    /// Mapping.Use with 8.0, and what a Proxmox does not have it does not check.
+    /// Whether this Proxmox has the privilege: Sys.AccessNetwork came with pve-access-control 8.1.2, SDN.Use and Mapping.Use
+    /// with 8.0. Proxmox does not check a privilege that it does not have.
     pub fn knows(&self, privilege: &str) -> bool {
         self.known.as_ref().is_none_or(|known| known.contains(privilege))
     }
@@ -88,7 +88,7 @@ pub struct Need {
     /// Method and path below `/api2/json`, with the names that the provider will use.
     pub call: String,
     pub ways: Vec<Vec<Want>>,
-    /// The provider goes on without it, at a price.
+    /// The provider works without it, with a drawback.
     pub optional: bool,
     /// What happens without it.
     pub without: &'static str,
@@ -99,7 +99,7 @@ pub struct Need {
 pub enum Verdict {
     Present,
     Missing,
-    /// Not there, and the provider goes on without.
+    /// Missing, but the provider works without it.
     Optional,
     /// This Proxmox does not check it, or any login will do.
     Unneeded,
@@ -123,7 +123,7 @@ pub struct Row {
 
 domain::written!(Row { call, privilege, path, status, alternatives, without });
 
-/// Walks every call and says of each privilege whether it is there.
+/// Checks each privilege of every call.
 pub fn rows(scope: &Scope, permissions: &Permissions) -> Vec<Row> {
     scope.needs().iter().flat_map(|need| rows_of(need, scope, permissions)).collect()
 }

@@ -1,4 +1,4 @@
-//! What the provider's calls are about, from what the classes ask for and what the login sees.
+//! The objects of the provider's calls, from what the classes require and what the login sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +11,18 @@ use domain::status::proxmox::{Inventory, Node, Storage};
 /// Where Proxmox's installer puts ISO images: the guess for a node on which the login sees no storage for them.
 const ISO_STORAGE: &str = "local";
 
-/// What the machine classes and clusters of a project ask for.
+/// The machines that the classes and clusters of a project require.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct Requirements {
     pub machines: Vec<Machine>,
     /// Machine request sets of the clusters, each with its class.
     pub sets: BTreeMap<String, String>,
 }
 
-/// What Proxmox told of itself.
+/// Facts that Proxmox reports about itself.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
-    /// The privileges that it has; `None` when it did not tell.
+pub struct ProxmoxFacts {
+    /// The privileges that it has; `None` if it did not report them.
     pub known: Option<BTreeSet<String>>,
     /// The id that the next VM gets.
     pub vmid: u64,
@@ -32,8 +32,14 @@ pub struct Told {
 
 impl Scope {
     /// The nodes that machines may be put on, and there the storages, networks and devices that they will use.
-    pub fn new(provider: Provider, inventory: &Inventory, told: Told, wanted: &Wanted, selects: &Selects<'_>) -> Scope {
-        let Wanted { machines, sets } = wanted;
+    pub fn new(
+        provider: Provider,
+        inventory: &Inventory,
+        facts: ProxmoxFacts,
+        requirements: &Requirements,
+        selects: &Selects<'_>,
+    ) -> Scope {
+        let Requirements { machines, sets } = requirements;
         let nodes = nodes(inventory, machines);
         let (mut iso, mut guessed_iso) = (BTreeMap::new(), None);
         for name in &nodes {
@@ -54,9 +60,9 @@ impl Scope {
             |set: &&String| !machines.iter().any(|machine| machine.class == sets[*set] && machine.pool.is_some());
         Scope {
             provider,
-            known: told.known,
-            vmid: told.vmid,
-            zones: told.zones,
+            known: facts.known,
+            vmid: facts.vmid,
+            zones: facts.zones,
             iso,
             guessed_iso,
             disks: disks.collect(),
@@ -116,10 +122,15 @@ fn hidden(selector: &str, node: &str, seen: &[Storage], selects: &Selects<'_>) -
     unseen.filter(|name| would(name)).map(|name| (*name).to_owned()).collect()
 }
 
-/// In words, the selectors that match nothing that the login sees, name nothing that it may not see, or cannot be evaluated.
-pub fn blind_selectors(inventory: &Inventory, scope: &Scope, wanted: &Wanted, selects: &Selects<'_>) -> Vec<String> {
+/// Describes the selectors that match nothing that the login sees, name nothing that it cannot see, or cannot be evaluated.
+pub fn blind_selectors(
+    inventory: &Inventory,
+    scope: &Scope,
+    requirements: &Requirements,
+    selects: &Selects<'_>,
+) -> Vec<String> {
     let mut found: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
-    for machine in &wanted.machines {
+    for machine in &requirements.machines {
         for (disk, node) in machine.disks.iter().flat_map(|disk| scope.nodes.iter().map(move |node| (disk, node))) {
             if !may_stand(machine, node) || !storages(inventory, node, &disk.selector, selects).is_empty() {
                 continue;
@@ -129,9 +140,8 @@ pub fn blind_selectors(inventory: &Inventory, scope: &Scope, wanted: &Wanted, se
             let before = format!("{}: the selector of class `{}` ", disk.place, machine.class);
             let after = match error {
                 Some(error) => format!("fails: {error}; on "),
-                None => {
-                    "matches no storage that the login sees: none is there, or Datastore.Audit is missing; on ".into()
-                }
+                None => "matches no storage that the login sees: it does not exist, or Datastore.Audit is missing; on "
+                    .into(),
             };
             found.entry((before, after)).or_default().insert(node);
         }
@@ -180,9 +190,15 @@ mod tests {
 
     fn scope(machines: Vec<Machine>) -> (Scope, Vec<String>) {
         let sets = BTreeMap::from([("demo-workers".to_owned(), "big".to_owned())]);
-        let wanted = Wanted { machines, sets };
-        let scope = Scope::new(Provider::V0_2, &inventory(), Told { vmid: 107, ..Told::default() }, &wanted, &selects);
-        let blind = blind_selectors(&inventory(), &scope, &wanted, &selects);
+        let requirements = Requirements { machines, sets };
+        let scope = Scope::new(
+            Provider::V0_2,
+            &inventory(),
+            ProxmoxFacts { vmid: 107, ..ProxmoxFacts::default() },
+            &requirements,
+            &selects,
+        );
+        let blind = blind_selectors(&inventory(), &scope, &requirements, &selects);
         (scope, blind)
     }
 
@@ -191,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_names_what_is_seen_and_what_is_meant() {
+    fn scope_has_visible_and_named_storages() {
         let (scope, blind) = scope(vec![machine("storage_selector: name == \"local-lvm\"\npool: gpu\n")]);
         // pve2 shows no storage at all: the disk's is known by its name, the ISO images' is a guess.
         assert_eq!(of(&scope.disks), ["pve1/local-lvm", "pve2/local-lvm"]);
@@ -202,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_nodes_that_classes_pin_count() {
+    fn audit_checks_only_pinned_nodes() {
         let (scope, _) = scope(vec![machine("storage_selector: name == \"a\"\nnode: pve2\n")]);
         assert_eq!(scope.nodes.iter().collect::<Vec<_>>(), ["pve2"]);
         assert_eq!(scope.sets.iter().collect::<Vec<_>>(), ["demo-workers"]);
     }
 
     #[test]
-    fn selectors_that_say_nothing_are_told() {
+    fn constant_selectors_are_reported() {
         let one = machine("storage_selector: storageType == \"rbd\"\n");
         let other = Machine { class: "small".into(), ..machine("storage_selector: 1\n") };
         let (scope, blind) = scope(vec![one, other]);
@@ -220,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_is_a_name_where_no_other_would_do() {
+    fn selector_literal_counts_as_name_only_if_needed() {
         let seen = inventory().storages().cloned().collect::<Vec<_>>();
         let hidden = |selector: &str| hidden(selector, "pve1", &seen, &selects);
         assert_eq!(hidden(r#"storageType == "rbd" && name == "vm_ssd""#), ["vm_ssd"]);

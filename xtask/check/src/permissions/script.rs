@@ -1,9 +1,9 @@
 //! The smallest `pveum` script that grants what is missing.
 //!
-//! An ACL entry replaces, on its path and below, whatever the same user had from above; entries on one path add up
-//! (pve-access-control 9.1 `AccessControl.pm` `roles`). So wherever an entry is made, its role holds everything that the
-//! provider needs there, not only what is missing: less would take away what is inherited now. NoAccess on a path beats every
-//! role there; it is taken away where the list shows it, and where only it explains what the login sees.
+//! An ACL entry replaces, on its path and below, what the same user inherits; entries on one path add up
+//! (pve-access-control 9.1 `AccessControl.pm` `roles`). So the role of a new entry contains everything that the provider needs
+//! there, not only what is missing, or the login would lose inherited privileges. NoAccess on a path overrides every role there;
+//! the script removes it where the list shows it, and where only it explains what the login sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub struct Login<'a> {
     pub token: Option<&'a str>,
     /// Whether the token has privilege separation; `None` when the login may not know.
     pub privsep: Option<bool>,
-    /// The roles that there are, with their privileges; `None` when Proxmox does not tell.
+    /// The existing roles with their privileges; `None` if Proxmox does not report them.
     pub roles: Option<&'a BTreeMap<String, BTreeSet<String>>>,
     /// The entries of the access control list that the login is shown: all, some or none.
     pub acl: &'a [AclEntry],
@@ -43,7 +43,7 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
     )];
     if let Some(guess) = scope.guessed_iso.as_ref().filter(|guess| grants.contains_key(&format!("/storage/{guess}"))) {
         lines.push(format!(
-            "# `{guess}` is a guess: on some node the login sees no storage for ISO images. Name yours if it is another."
+            "# `{guess}` is a guess: on some node the login sees no storage for ISO images. Replace it with yours."
         ));
     }
     for role in used {
@@ -91,7 +91,7 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
         for need in needs.iter().filter(|need| !need.optional) {
             let ways = usable(need, scope);
             let has = |want: &&Want| permissions.has(&want.path, want.privilege);
-            // An entry that is to be made replaces what another way rests on; our roles hold those of the first ways alone.
+            // A new entry replaces what another alternative depends on; our roles contain only those of the first alternatives.
             let replaced = |want: &Want| grants.keys().any(|path| covers(path, &want.path));
             let kept =
                 |(nth, way): (usize, &&Vec<Want>)| way.iter().all(|want| has(&want) && (nth == 0 || !replaced(want)));
@@ -118,15 +118,15 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
     all
 }
 
-/// Whether NoAccess stands, or must stand, on a path that is to be granted something: the list shows it, or nothing is held
-/// there although something comes from above, or although the roles are `made` that are for this path and no other.
+/// Whether NoAccess is, or must be, on a path that needs a grant: the list shows it, or the login has nothing there although
+/// it inherits something, or although the roles for exactly this path are `made`.
 fn barred(path: &str, made: bool, scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> bool {
     let ours =
         |entry: &&AclEntry| entry.path == path && (entry.who == login.user || Some(entry.who.as_str()) == login.token);
     if login.acl.iter().filter(ours).any(|entry| entry.role == "NoAccess") {
         return true;
     }
-    // What has entries of its own says nothing about this path.
+    // A path with its own entries proves nothing about this one.
     let asked = scope.paths().into_iter().filter(|other| covers(path, other) && !permissions.tree.contains_key(other));
     let nothing = !permissions.tree.contains_key(path)
         && asked.into_iter().all(|other| permissions.exact.get(&other).is_some_and(BTreeSet::is_empty));
@@ -153,13 +153,13 @@ fn role_privileges(scope: &Scope) -> BTreeMap<&'static str, BTreeSet<&'static st
     roles
 }
 
-/// Whether an entry on `path` says something about `other`; one on `/` is made for that path alone.
+/// Whether an entry on `path` proves something about `other`; one on `/` applies only to that path.
 fn covers(path: &str, other: &str) -> bool {
     path == other || path != "/" && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The path of the entry that grants `want`: all VMs and all nodes at once, everything else by name. Where an entry on the
-/// path itself hides what comes from above, it must be made there.
+/// The path of the entry that grants `want`: one for all VMs and all nodes, everything else by name. If an entry on the path
+/// itself hides inherited roles, the grant must be there.
 fn target(want: &Want, permissions: &Permissions, login: &Login<'_>) -> String {
     let path = want.path.as_str();
     let listed = || permissions.tree.contains_key(path) || login.acl.iter().any(|entry| entry.path == path);

@@ -134,7 +134,7 @@ fn least() -> Acl {
 }
 
 #[test]
-fn the_least_grants_are_enough_and_nothing_more() {
+fn minimal_grants_are_enough() {
     let (acl, scope) = (least(), scope(Provider::Untagged));
     let permissions = acl.permissions(&scope);
     assert_eq!(missing(&scope, &permissions), Vec::<String>::new());
@@ -162,7 +162,7 @@ fn every_release_needs_what_it_calls() {
 }
 
 #[test]
-fn each_privilege_that_is_taken_away_is_named_and_granted_again() {
+fn missing_privileges_are_reported_and_granted() {
     let full = least();
     for provider in [Provider::Untagged, Provider::V0_2] {
         let scope = scope(provider);
@@ -195,7 +195,7 @@ fn each_privilege_that_is_taken_away_is_named_and_granted_again() {
 }
 
 #[test]
-fn the_script_mends_every_way_of_having_too_little() {
+fn script_grants_every_missing_privilege() {
     let scope = Scope { ha: true, ..scope(Provider::V0_2) };
     type Entry = (&'static str, &'static str, &'static [&'static str], bool);
     let starts: [&[Entry]; 6] = [
@@ -221,7 +221,7 @@ fn the_script_mends_every_way_of_having_too_little() {
 }
 
 #[test]
-fn the_whole_script_reads_as_the_guide() {
+fn complete_script_matches_the_guide() {
     let scope = Scope {
         networks: BTreeSet::from([Network { bridge: "vmbr0".into(), vlan: Some(3) }]),
         pci: set(&[]),
@@ -236,7 +236,7 @@ fn the_whole_script_reads_as_the_guide() {
 }
 
 #[test]
-fn an_older_proxmox_is_asked_for_what_it_knows() {
+fn older_proxmox_lacks_newer_privileges() {
     // Proxmox VE 7: no Sys.AccessNetwork, no SDN.Use, no Mapping.Use.
     let mut known: BTreeSet<String> = least().roles.into_values().flatten().collect();
     known.extend(set(&["Sys.Modify", "Pool.Allocate", "Pool.Audit"]));
@@ -257,7 +257,7 @@ fn an_older_proxmox_is_asked_for_what_it_knows() {
 }
 
 #[test]
-fn the_older_way_to_download_counts() {
+fn older_download_privileges_are_enough() {
     let scope = scope(Provider::Untagged);
     let mut acl = least();
     acl.roles.get_mut("OmniNode").unwrap().remove("Sys.AccessNetwork");
@@ -269,7 +269,7 @@ fn the_older_way_to_download_counts() {
 }
 
 #[test]
-fn machines_may_be_allowed_by_their_pools_alone() {
+fn pool_privileges_are_enough() {
     let scope = scope(Provider::V0_1);
     let mut acl = least();
     let vm = acl.entries.remove("/vms").unwrap();
@@ -281,7 +281,7 @@ fn machines_may_be_allowed_by_their_pools_alone() {
 }
 
 #[test]
-fn surplus_rights_are_named_once() {
+fn excess_privileges_are_reported_once() {
     let scope = scope(Provider::Untagged);
     let mut acl = Acl::default();
     let everything = ["Permissions.Modify", "Sys.Modify", "Sys.Audit", "VM.Allocate", "VM.Console"];
@@ -296,7 +296,7 @@ fn surplus_rights_are_named_once() {
 }
 
 #[test]
-fn no_access_that_nothing_tells_of_is_spoken_of_once_the_roles_are_there() {
+fn hidden_no_access_is_reported_only_with_roles() {
     let scope = scope(Provider::Untagged);
     let mut acl = least();
     let bare = Acl { roles: acl.roles.clone(), ..Acl::default() };

@@ -19,37 +19,37 @@ pub static RULES: &[Rule] = &[
         "the file is UTF-16", "most tools cannot read it", "save it as UTF-8", "a file that Notepad saved as Unicode",
     ]),
     rule("yaml-too-large", Error, Unknown, [
-        "the file is larger than 1 MiB", "Omni's store takes no resource of that size",
-        "move large patches and manifests to files of their own", "a template with a CNI's manifests inline",
+        "the file is larger than 1 MiB", "Omni's store accepts no resource of that size",
+        "move large patches and manifests to separate files", "a template with a CNI's manifests inline",
     ]),
     rule("yaml-too-deep", Error, Unknown, [
-        "values are nested more than 100 deep", "no document that Omni, Talos or Kubernetes reads is", "flatten it",
+        "values are nested more than 100 levels deep", "no valid document of Omni, Talos or Kubernetes is that deep", "flatten it",
         "[[[[…]]]]",
     ]),
     rule("yaml-alias-bomb", Error, Unknown, [
-        "aliases unfold to more than 24 MiB", "a few lines would fill the memory of whoever reads them",
+        "aliases expand to more than 24 MiB", "a few lines would fill the memory of the program that reads them",
         "write the values out", "b: [*a, *a, *a, *a]",
     ]),
     rule("yaml-alias-cycle", Error, Rejects, [
-        "the value of an anchor contains itself", "it would never end", "write the value out", "a: &a [*a]",
+        "the value of an anchor contains itself", "expanding expanding it would never end", "write the value out", "a: &a [*a]",
     ]),
     rule("yaml-unknown-anchor", Error, Rejects, [
-        "an alias without an anchor before it", "nothing is there to be repeated",
+        "an alias without an anchor before it", "there is no value to repeat",
         "define the anchor first, or quote the value", "name: *x",
     ]),
     rule("yaml-duplicate-key", Error, Rejects, [
-        "a key is given twice", "the programs refuse it: it is not clear which is meant",
+        "a key is given twice", "the programs refuse it: it is not clear which one applies",
         "keep one of the two", "name: a\nname: b",
     ]),
     rule("yaml-complex-key", Error, Rejects, [
-        "a key that is a list or a mapping", "no field has such a name", "quote it if it is text", "{a: 1}: b",
+        "a key that is a list or a mapping", "no field has such a key", "quote it if it is text", "{a: 1}: b",
     ]),
     rule("yaml-bom", Warning, Accepts, [
-        "the file starts with a byte order mark", "shells, diffs and other tools trip over it",
+        "the file starts with a byte order mark", "shells, diffs and other tools fail on it",
         "save it as UTF-8 without BOM", "a file that Windows saved",
     ]),
     rule("yaml-crlf", Warning, Accepts, [
-        "the file has Windows line ends", "every line differs for whoever has others",
+        "the file has Windows line endings", "every line shows as changed in a diff",
         "convert it to LF, and pin that in .gitattributes", "a file that Windows saved",
     ]),
     // Machine classes.
@@ -58,16 +58,16 @@ pub static RULES: &[Rule] = &[
         "apiVersion: infrastructure.omni.siderolabs.io/v1alpha1\nkind: MachineClass",
     ]),
     rule("class-no-document", Error, Unknown, [
-        "a file without a class", "omnictl does nothing and says nothing", "describe a class in it, or delete it",
+        "a file without a class", "omnictl does nothing and prints nothing", "describe a class in it, or delete it",
         "# a comment alone",
     ]),
     rule("class-empty-document", Error, Rejects, [
-        "an empty document", "omnictl crashes: resource is not set", "remove the `---` that has nothing behind it",
+        "an empty document", "omnictl crashes: resource is not set", "remove the `---` without content after it",
         "---\n---",
     ]),
     rule("class-structure", Error, Rejects, [
         "a document that is not exactly `metadata` and `spec`", "omnictl refuses it: expected 4 elements node",
-        "two mappings, `metadata` and `spec`, and nothing beside them", "metadata: {}\nspec: {}\nstatus: {}",
+        "two mappings, `metadata` and `spec`, and nothing else", "metadata: {}\nspec: {}\nstatus: {}",
     ]),
     rule("class-type", Error, Rejects, [
         "`metadata.type` is not MachineClasses.omni.sidero.dev",
@@ -87,11 +87,11 @@ pub static RULES: &[Rule] = &[
         "use a-z, 0-9 and `-`, up to 63", "metadata: {id: My_Class}",
     ]),
     rule("class-namespace-missing", Error, Accepts, [
-        "`metadata.namespace` is missing", "Omni stores the class in the empty namespace, where nothing finds it",
+        "`metadata.namespace` is missing", "Omni stores the class in the empty namespace, where templates do not find it",
         "namespace: default", "metadata: {type: MachineClasses.omni.sidero.dev, id: worker}",
     ]),
     rule("class-namespace", Error, Unknown, [
-        "a namespace other than `default`", "templates look for classes in `default` alone", "namespace: default",
+        "a namespace other than `default`", "templates look for classes only in `default`", "namespace: default",
         "metadata: {namespace: prod}",
     ]),
     rule("class-metadata-duplicate", Error, Accepts, [
@@ -105,16 +105,16 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("class-unknown-key", Error, Accepts, [
         "a key that the resource does not have",
-        "omnictl drops it silently, and what it should do does not happen",
+        "omnictl drops it silently, and it has no effect",
         "write the known key: all lower case, no `_`", "spec: {autoProvision: {providerId: proxmox}}",
     ]),
     rule("class-wrong-type", Error, Rejects, [
         "a value of the wrong type", "omnictl: cannot construct",
-        "write the type named; `providerdata` is a string: `providerdata: |`",
+        "write the type in the message; `providerdata` is a string: `providerdata: |`",
         "spec: {autoprovision: {providerdata: {cores: 4}}}",
     ]),
     rule("class-grpc-tunnel", Error, Unknown, [
-        "`grpctunnel` is none of 0, 1 and 2", "it means nothing to Omni", "0: as Omni is set up, 1: on, 2: off",
+        "`grpctunnel` is not 0, 1 or 2", "it means nothing to Omni", "0: Omni's default, 1: on, 2: off",
         "spec: {autoprovision: {grpctunnel: 7}}",
     ]),
     rule("class-both-sources", Error, Rejects, [
@@ -125,7 +125,7 @@ pub static RULES: &[Rule] = &[
     rule("class-no-source", Error, Rejects, [
         "neither `autoprovision` nor `matchlabels`",
         "server: machine class should either have auto provision or match labels set",
-        "add `autoprovision` for machines that a provider makes", "spec: {}",
+        "add `autoprovision` for machines that a provider creates", "spec: {}",
     ]),
     rule("class-provider-id", Error, Rejects, [
         "`providerid` is missing", "server: providerID can not be empty", "providerid: the provider's --id",
@@ -144,9 +144,9 @@ pub static RULES: &[Rule] = &[
         "providerid: libvirt",
     ]),
     rule("class-placeholder", Warning, Accepts, [
-        "a value that an example leaves to its reader: <…>, __…__, ${…}, CHANGE_ME, your-…, x.x.x.x, example.com",
-        "Omni and the provider take it as it is, and no machine can be made",
-        "the value that is meant",
+        "a placeholder: <…>, __…__, ${…}, CHANGE_ME, your-…, x.x.x.x, example.com",
+        "Omni and the provider use it unchanged, and no machine can be created",
+        "replace it with the real value",
         "network_bridge: <BRIDGE>",
     ]),
     rule("class-match-labels", Error, Rejects, [
@@ -166,17 +166,17 @@ pub static RULES: &[Rule] = &[
         "start it once: cargo xtask provider-setup", "providerid: nobody",
     ]),
     rule("class-static-provider", Error, Rejects, [
-        "the provider is one for machines that exist already",
+        "the provider is one for existing machines",
         "server: cannot use static provider in the auto-provisioned machine class",
-        "name a provider that makes machines", "providerid: bare-metal",
+        "use a provider that creates machines", "providerid: bare-metal",
     ]),
     // What the provider reads.
     rule("providerdata-required", Error, Rejects, [
-        "a key that the provider demands is missing", "server: config value … is required", "add it",
+        "a key that the provider requires is missing", "server: config value … is required", "add it",
         "providerdata: 'cores: 4'",
     ]),
     rule("providerdata-schema", Error, Rejects, [
-        "a value that the provider's schema refuses", "server: config value … must be …", "write what is named",
+        "a value that the provider's schema refuses", "server: config value … must be …", "write what the message names",
         "cores: \"2\"",
     ]),
     rule("providerdata-unknown-key", Error, Accepts, [
@@ -186,13 +186,13 @@ pub static RULES: &[Rule] = &[
         "cpu: 4",
     ]),
     rule("providerdata-misplaced-key", Error, Accepts, [
-        "a key of the class inside of `providerdata`",
-        "nothing reads it there, and what it should do does not happen",
-        "move it one level up, beside `providerdata`; matchlabels to `spec`",
+        "a key of the class inside `providerdata`",
+        "nothing reads it there, and it has no effect",
+        "move it one level up, next to `providerdata`; matchlabels to `spec`",
         "providerdata: |\n  kernelargs: [net.ifnames=0]",
     ]),
     rule("providerdata-misplaced-default", Warning, Accepts, [
-        "a key of the class inside of `providerdata` that says what is so without it",
+        "a key of the class inside `providerdata` that only repeats the default",
         "nothing reads it there",
         "move it one level up, or remove it",
         "providerdata: |\n  grpctunnel: 0",
@@ -214,7 +214,7 @@ pub static RULES: &[Rule] = &[
         "Omni may refuse what is accepted here", "none needed; update this tool", "\"not\": {}",
     ]),
     rule("providerdata-second-document", Warning, Accepts, [
-        "a second document in `providerdata`", "Omni and the provider read the first alone",
+        "a second document in `providerdata`", "Omni and the provider read only the first",
         "remove everything from `---` on", "providerdata: |\n  cores: 4\n  ---\n  memory: 8192",
     ]),
     rule("providerdata-sockets", Error, Accepts, [
@@ -228,24 +228,24 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("providerdata-hugepages-numa", Error, Accepts, [
         "`hugepages` without `numa: true`",
-        "the VM is made and does not start: numa needs to be enabled to use hugepages", "numa: true",
+        "the VM is created but does not start: numa needs to be enabled to use hugepages", "numa: true",
         "hugepages: 1GB",
     ]),
     rule("providerdata-hugepages-token", Warning, Accepts, [
         "`hugepages`",
-        "Proxmox lets root@pam with a password set it, and no API token: only root can set 'hugepages' config",
-        "leave it out, or give the provider that login", "hugepages: 2MB",
+        "only root@pam with a password can set it, no API token: only root can set 'hugepages' config",
+        "remove it, or use that login for the provider", "hugepages: 2MB",
     ]),
     rule("providerdata-rombar", Warning, Accepts, [
         "`rombar: false`", "the provider leaves it out, and Proxmox's default is on",
-        "remove the line: it cannot be switched off", "pci_devices: [{mapping: gpu, rombar: false}]",
+        "remove the line: it cannot be disabled", "pci_devices: [{mapping: gpu, rombar: false}]",
     ]),
     rule("providerdata-pcie", Error, Accepts, [
         "`pcie: true` without `machine_type: q35`", "the VM does not start: q35 machine model is not enabled",
         "machine_type: q35", "pci_devices: [{mapping: gpu, pcie: true}]",
     ]),
     rule("providerdata-aio", Warning, Accepts, [
-        "`disk_aio: native` with a cache mode that QEMU does not take with it", "the VM does not start",
+        "`disk_aio: native` with a cache mode that QEMU does not accept with it", "the VM does not start",
         "disk_cache: none or directsync, or disk_aio: io_uring", "disk_aio: native\ndisk_cache: writeback",
     ]),
     rule("providerdata-vlan", Error, Accepts, [
@@ -253,13 +253,13 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("providerdata-install-disk", Warning, Accepts, [
         "an additional disk above 5 GB that is not larger than `disk_size`",
-        "Omni installs Talos on the smallest disk above 5 GB; of two equal ones it is undecided which",
+        "Omni installs Talos on the smallest disk above 5 GB; of two equal ones it may pick either",
         "make `disk_size` the smallest, or set `machine.install.disk` in a patch of the machine set (up to Omni 1.10)",
         "disk_size: 450\nadditional_disks: [{disk_size: 300, storage_selector: 'name == \"sata\"'}]",
     ]),
     rule("providerdata-selector", Error, Accepts, [
         "a storage selector that does not compile",
-        "Omni does not look; every machine of the class fails in step syncVM",
+        "Omni does not check it; every machine of the class fails in step syncVM",
         "what the message names; try it with cargo xtask selector-test", "storage_selector: type == \"rbd\"",
     ]),
     rule("providerdata-selector-legacy", Error, Accepts, [
@@ -271,13 +271,13 @@ pub static RULES: &[Rule] = &[
         "try it on the provider", "storage_selector: google.protobuf.BoolValue{value: true}",
     ]),
     rule("providerdata-selector-any", Warning, Accepts, [
-        "a storage selector that does not look at the storage",
+        "a storage selector that does not depend on the storage",
         "it matches all or none, and Proxmox lists storages in random order", "select one storage by name or type",
         "storage_selector: 'true'",
     ]),
     rule("convert-refused", Error, Rejects, [
-        "an older form that cannot be converted faithfully (--convert alone)",
-        "a guess would be applied to your machines", "what the message names",
+        "an older form without an exact equivalent (only with --convert)",
+        "a guess would affect your machines", "what the message names",
         "storage_selector: storage.max(s, s.avail).storage",
     ]),
     // Cluster templates: what omnictl refuses.
@@ -288,7 +288,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("template-not-a-mapping", Error, Rejects, [
         "a document that is not a mapping", "omnictl: unexpected node kind",
-        "remove the `---` that has nothing behind it", "---\n---",
+        "remove the `---` without content after it", "---\n---",
     ]),
     rule("template-kind", Error, Rejects, [
         "`kind` is missing or unknown", "omnictl: unknown model kind", "Cluster, ControlPlane, Workers or Machine",
@@ -334,7 +334,7 @@ pub static RULES: &[Rule] = &[
         "kind: ControlPlane",
     ]),
     rule("template-many-clusters", Error, Rejects, [
-        "more than one Cluster document", "omnictl: template should contain 1 cluster", "one cluster a file",
+        "more than one Cluster document", "omnictl: template should contain 1 cluster", "one cluster per file",
         "kind: Cluster\n---\nkind: Cluster",
     ]),
     rule("template-no-control-plane", Error, Rejects, [
@@ -343,7 +343,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("template-many-control-planes", Error, Rejects, [
         "more than one ControlPlane document", "omnictl: template should contain 1 controlplane",
-        "one with the size that is wanted", "kind: ControlPlane\n---\nkind: ControlPlane",
+        "one with the intended size", "kind: ControlPlane\n---\nkind: ControlPlane",
     ]),
     rule("template-name", Error, Rejects, [
         "the cluster's name is missing or has other characters than letters, digits, `-` and `_`",
@@ -383,7 +383,7 @@ pub static RULES: &[Rule] = &[
         "kind: Workers\nname: control-planes",
     ]),
     rule("template-workers-duplicate", Error, Rejects, [
-        "two sets of workers of one name", "omnictl: duplicate workers with name", "give each a `name`",
+        "two sets of workers with the same name", "omnictl: duplicate workers with name", "give each a `name`",
         "kind: Workers\n---\nkind: Workers",
     ]),
     rule("template-both-sources", Error, Rejects, [
@@ -407,7 +407,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("template-machine-twice", Warning, Accepts, [
         "a machine that the control plane lists twice",
-        "it counts as one, so there is a machine less than it seems",
+        "it counts once, so the control plane has one machine fewer",
         "remove one of the two",
         "kind: ControlPlane\nmachines: [uuid, uuid]",
     ]),
@@ -457,7 +457,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("template-patch-forbidden-later", Warning, Unknown, [
         "a field that Omni manages, in a later document of a patch, where omnictl before 1.10 does not look",
-        "Omni overwrites it or the machine never gets ready; omnictl 1.10 and later refuse it",
+        "Omni overwrites it or the machine never becomes ready; omnictl 1.10 and later refuse it",
         "remove the field",
         "inline: |\n  …\n  ---\n  machine: {type: worker}",
     ]),
@@ -473,7 +473,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("template-patch-value", Error, Unknown, [
         "a value that the given Talos schema refuses", "omnictl checks some of them, the machine the rest",
-        "write what is named", "inline: {machine: {kubelet: {nodeIP: 1}}}",
+        "write what the message names", "inline: {machine: {kubelet: {nodeIP: 1}}}",
     ]),
     rule("template-file-outside", Error, Rejects, [
         "a path or a link that leads out of the template's directory",
@@ -490,13 +490,13 @@ pub static RULES: &[Rule] = &[
         "name, mode and one of inline and file", "manifests: [{mode: full, inline: {}}]",
     ]),
     rule("template-manifest-twice", Error, Rejects, [
-        "two Kubernetes manifests of one name",
+        "two Kubernetes manifests with the same name",
         "omnictl: duplicate manifest name",
         "a name of its own for each",
         "manifests: [{name: a, …}, {name: a, …}]",
     ]),
     rule("template-healthcheck", Error, Rejects, [
-        "a healthcheck without name or job, or two of one name", "omnictl refuses it",
+        "a healthcheck without name or job, or two with the same name", "omnictl refuses it",
         "name, and one of job and file", "healthchecks: [{name: a}]",
     ]),
     // What only the server refuses.
@@ -505,11 +505,11 @@ pub static RULES: &[Rule] = &[
         "put them into the machine class", "kind: Cluster\nkernelArgs: [x]",
     ]),
     rule("template-duplicate-id", Error, Accepts, [
-        "two resources of the template get one id", "sync: resource ID duplicate", "another name or idOverride",
+        "two resources of the template get the same id", "sync: resource ID duplicate", "another name or idOverride",
         "kind: Workers\n---\nkind: Workers\nname: workers",
     ]),
     rule("template-version-short", Error, Accepts, [
-        "a version with less than three numbers", "the server knows no such version", "like v1.36.2",
+        "a version with fewer than three numbers", "the server knows no such version", "like v1.36.2",
         "kubernetes: {version: v1.36}",
     ]),
     rule("template-talos-version", Error, Accepts, [
@@ -517,12 +517,12 @@ pub static RULES: &[Rule] = &[
         "one of those that Omni lists", "talos: {version: v1.99.0}",
     ]),
     rule("template-kubernetes-version", Error, Accepts, [
-        "a Kubernetes version that does not go with the Talos version",
+        "a Kubernetes version that is not compatible with the Talos version",
         "server: is not compatible with talos version", "one of those that Omni lists for it",
         "kubernetes: {version: v1.20.0}",
     ]),
     rule("template-version-pair", Warning, Accepts, [
-        "versions that do not go together by the tables of Talos and Omni, while Omni was not asked",
+        "versions that are not compatible by the tables of Talos and Omni, while Omni was not checked",
         "the server refuses the cluster: talos version … is not supported by this Omni release",
         "a Talos that this Omni supports, and a Kubernetes that this Talos supports",
         "talos: {version: v1.13.5}\nkubernetes: {version: v1.20.0}",
@@ -534,23 +534,23 @@ pub static RULES: &[Rule] = &[
         "talos: {version: v1.13.10}",
     ]),
     rule("template-class-unknown", Error, Accepts, [
-        "a machine class that Omni does not have", "server: machine class … doesn't exist; the sync stops half-way",
+        "a machine class that Omni does not have", "server: machine class … doesn't exist; the sync stops midway",
         "apply the class first", "machineClass: {name: nobody, size: 1}",
     ]),
     rule("template-class-elsewhere", Warning, Accepts, [
-        "a machine class that is not in machine-classes/, while Omni was not asked",
-        "if Omni has none of that name either, the sync stops half-way", "check the name",
+        "a machine class that is not in machine-classes/, while Omni was not checked",
+        "if Omni has none of that name either, the sync stops midway", "check the name",
         "machineClass: {name: wroker, size: 1}",
     ]),
     rule("template-placeholder", Warning, Accepts, [
-        "a value that an example leaves to its reader: <…>, __…__, ${…}, CHANGE_ME, your-…, x.x.x.x",
-        "Omni and the machines take it as it is",
-        "the value that is meant",
+        "a placeholder: <…>, __…__, ${…}, CHANGE_ME, your-…, x.x.x.x",
+        "Omni and the machines use it unchanged",
+        "replace it with the real value",
         "machineClass: {name: <CLASS>, size: 3}",
     ]),
     rule("template-unlimited", Error, Accepts, [
         "`size: unlimited` with a class that provisions machines",
-        "server: unlimited machine set allocation is not supported; a cluster is left half made", "a number",
+        "server: unlimited machine set allocation is not supported; half a cluster is left", "a number",
         "machineClass: {name: matrix-worker, size: unlimited}",
     ]),
     rule("template-backup-interval", Error, Accepts, [
@@ -573,24 +573,24 @@ pub static RULES: &[Rule] = &[
         "the same class in ControlPlane and Workers with size: unlimited",
     ]),
     rule("template-even-control-planes", Warning, Accepts, [
-        "an even number of control planes", "etcd needs a majority: 4 survive no more failures than 3", "1, 3 or 5",
+        "an even number of control planes", "etcd needs a majority: 4 tolerate no more failures than 3", "1, 3 or 5",
         "kind: ControlPlane\nmachineClass: {name: cp, size: 2}",
     ]),
     rule("template-node-role", Warning, Accepts, [
         "a label under kubernetes.io or k8s.io in machine.nodeLabels of workers, other than those a kubelet may set",
-        "NodeRestriction refuses the whole update: no label and no taint of `machine` is set; the node gets ready without them",
+        "NodeRestriction refuses the whole update: no label and no taint of `machine` is set; the node becomes ready without them",
         "another label, or kubectl label node; on a control plane it is fine",
         "inline: {machine: {nodeLabels: {node-role.kubernetes.io/worker: ''}}}",
     ]),
     rule("template-node-taints", Warning, Accepts, [
         "machine.nodeTaints of workers",
-        "NodeRestriction refuses the whole update: no label and no taint of `machine` is set; the node gets ready without them",
+        "NodeRestriction refuses the whole update: no label and no taint of `machine` is set; the node becomes ready without them",
         "kubectl taint node, or registerWithTaints in machine.kubelet.extraConfig; on a control plane it is fine",
         "inline: {machine: {nodeTaints: {gpu: 'true:NoSchedule'}}}",
     ]),
     rule("template-static-hostname", Error, Accepts, [
         "one static host name for several machines", "every node gets the same name",
-        "leave it out: the provider names machines",
+        "remove it: the provider names machines",
         "patches: [{name: h, inline: {machine: {network: {hostname: a}}}}]",
     ]),
     rule("template-static-address", Error, Accepts, [
@@ -618,7 +618,7 @@ pub static RULES: &[Rule] = &[
     ]),
     rule("template-cilium-mtu", Warning, Accepts, [
         "Cilium without an MTU",
-        "it finds Omni's tunnel first and takes its 1280 for every pod: slow, and nothing reports it",
+        "it uses the MTU of Omni's tunnel, 1280, for every pod: traffic is slow without an error",
         "set `mtu` (MTU in Helm values)", "a ConfigMap cilium-config without mtu",
     ]),
 ];

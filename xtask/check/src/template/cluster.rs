@@ -14,7 +14,7 @@ impl Checker<'_> {
         if t.cluster_documents > 1 {
             let message = format!("template should contain 1 cluster, got {}", t.cluster_documents);
             let at = t.second_cluster_at.unwrap_or(t.name_at);
-            self.error("template-many-clusters", at, message, "keep one cluster a file");
+            self.error("template-many-clusters", at, message, "keep one cluster per file");
         }
         self.name(t);
         // A placeholder for a version is reported as a version that is not valid.
@@ -40,13 +40,13 @@ impl Checker<'_> {
             && t.features.backup_interval_s > 0.0
             && !(3600.0..=86_400.0).contains(&t.features.backup_interval_s)
         {
-            let message = "the server takes backup intervals from 1h to 24h";
+            let message = "the server accepts backup intervals from 1h to 24h";
             self.error("template-backup-interval", at, message, "use an interval between 1h and 24h");
         }
         self.descriptors(&t.labels, &t.annotations);
         self.manifests(&t.manifests);
         self.healthchecks(&t.healthchecks);
-        self.patches(&t.patches, super::Scope::Cluster);
+        self.patches(&t.patches, super::PatchScope::Cluster);
     }
 
     fn name(&mut self, t: &ClusterTemplate) {

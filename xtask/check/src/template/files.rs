@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_cleaned_as_go_does() {
+    fn paths_are_cleaned_like_go() {
         for (path, cleaned) in [
             ("a/./b/../c", "a/c"),
             ("../a/../b", "../b"),

@@ -1,8 +1,8 @@
-//! What nobody refuses and operators regret.
+//! Lints: templates that every program accepts but that cause problems later.
 
 use std::collections::HashSet;
 
-use super::{Checker, Open, Patched, Scope, addresses};
+use super::{Checker, Open, PatchScope, Patched, addresses};
 use crate::patch::Content;
 use crate::{Finding, Severity, provider_data};
 use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
@@ -22,15 +22,19 @@ struct Target {
 }
 
 impl Target {
-    fn of(t: &ClusterTemplate, scope: Scope, control_plane: &HashSet<&str>) -> Target {
+    fn of(t: &ClusterTemplate, scope: PatchScope, control_plane: &HashSet<&str>) -> Target {
         let count = |set: &MachineSet| set.machine_count().unwrap_or(u32::MAX);
         match scope {
-            Scope::Cluster => Target {
+            PatchScope::Cluster => Target {
                 machines: t.sets.iter().map(count).fold(0, u32::saturating_add),
                 workers: t.workers().any(|set| count(set) > 0),
             },
-            Scope::Set(n) => Target { machines: count(&t.sets[n]), workers: t.sets[n].kind != SetKind::ControlPlane },
-            Scope::Machine(n) => Target { machines: 1, workers: !control_plane.contains(t.machines[n].name.as_str()) },
+            PatchScope::Set(n) => {
+                Target { machines: count(&t.sets[n]), workers: t.sets[n].kind != SetKind::ControlPlane }
+            }
+            PatchScope::Machine(n) => {
+                Target { machines: 1, workers: !control_plane.contains(t.machines[n].name.as_str()) }
+            }
         }
     }
 
@@ -44,13 +48,13 @@ impl Checker<'_> {
         let patches = std::mem::take(&mut self.contents);
         self.sizes(t, &patches);
         self.install_disks(t, &patches);
-        let contents: Vec<(Scope, &Content)> =
+        let contents: Vec<(PatchScope, &Content)> =
             patches.iter().filter_map(|patch| Some((patch.scope, patch.content.as_ref()?))).collect();
         let aliases: Vec<&str> =
             contents.iter().flat_map(|(_, content)| &content.documents).filter_map(addresses::alias).collect();
         let control_plane: HashSet<&str> =
             t.control_plane().into_iter().flat_map(|set| &set.machines).map(|(machine, _)| machine.as_str()).collect();
-        let mut hostnames: Vec<(Scope, bool, Place)> = Vec::new();
+        let mut hostnames: Vec<(PatchScope, bool, Place)> = Vec::new();
         for (scope, content) in &contents {
             let target = Target::of(t, *scope, &control_plane);
             for document in &content.documents {
@@ -90,15 +94,16 @@ impl Checker<'_> {
         if patches.iter().map(|patch| patch.size).sum::<usize>() < MOST {
             return;
         }
-        let size = |scope: Scope| -> usize { patches.iter().filter(|p| p.scope == scope).map(|p| p.size).sum() };
-        let of_cluster = size(Scope::Cluster);
-        let own: Vec<usize> = (0..t.machines.len()).map(|n| size(Scope::Machine(n))).collect();
+        let size = |scope: PatchScope| -> usize { patches.iter().filter(|p| p.scope == scope).map(|p| p.size).sum() };
+        let of_cluster = size(PatchScope::Cluster);
+        let own: Vec<usize> = (0..t.machines.len()).map(|n| size(PatchScope::Machine(n))).collect();
         let of_machine = |set: &MachineSet| {
             let listed = |name: &str| set.machines.iter().any(|(machine, _)| machine == name);
             let sizes = t.machines.iter().zip(&own).filter(|(machine, _)| listed(&machine.name)).map(|(_, size)| *size);
             sizes.max().unwrap_or_default()
         };
-        let sets = t.sets.iter().enumerate().map(|(n, set)| (of_cluster + size(Scope::Set(n)) + of_machine(set), set));
+        let sets =
+            t.sets.iter().enumerate().map(|(n, set)| (of_cluster + size(PatchScope::Set(n)) + of_machine(set), set));
         let Some((most, set)) = sets.max_by_key(|(size, _)| *size).filter(|(size, _)| *size >= MOST) else { return };
         let at = t.patches.first().or(set.patches.first()).map_or(t.name_at, |patch| patch.at);
         let message = format!(
@@ -118,7 +123,8 @@ impl Checker<'_> {
             ["disk", "diskSelector"].iter().any(|key| document.path(&["machine", "install", key]).is_some())
         };
         let named = |n: usize| {
-            let of_set = patches.iter().filter(|p| matches!(p.scope, Scope::Cluster) || p.scope == Scope::Set(n));
+            let of_set =
+                patches.iter().filter(|p| matches!(p.scope, PatchScope::Cluster) || p.scope == PatchScope::Set(n));
             of_set.filter_map(|p| p.content.as_ref()).flat_map(|content| &content.documents).any(names_disk)
         };
         for (n, set) in t.sets.iter().enumerate() {
@@ -143,7 +149,7 @@ impl Checker<'_> {
     /// administrator (siderolabs/talos internal/app/machined/pkg/controllers/k8s/node_apply.go).
     fn node_labels(&mut self, file: &str, document: &Node) {
         let refused = "the API server refuses the whole update of a worker's node (NodeRestriction): no label and no taint of \
-                       `machine` is set, and the node gets ready without them";
+                       `machine` is set, and the node becomes ready without them";
         let labels = document.path(&["machine", "nodeLabels"]);
         for entry in labels.map_or(&[][..], Node::entries).iter().filter(|e| is_restricted(&e.key)) {
             let message = format!("`{}` in nodeLabels: {refused}", entry.key);
@@ -167,8 +173,8 @@ impl Checker<'_> {
         }
     }
 
-    fn twice(&mut self, hostnames: &[(Scope, bool, Place)]) {
-        let meets = |a: &Scope, b: &Scope| a == b || *a == Scope::Cluster || *b == Scope::Cluster;
+    fn twice(&mut self, hostnames: &[(PatchScope, bool, Place)]) {
+        let meets = |a: &PatchScope, b: &PatchScope| a == b || *a == PatchScope::Cluster || *b == PatchScope::Cluster;
         for (scope, config, place) in hostnames.iter().filter(|(_, config, _)| *config) {
             if hostnames.iter().any(|(s, c, _)| c != config && meets(s, scope)) {
                 let message =
@@ -202,7 +208,8 @@ impl Checker<'_> {
     }
 
     fn no_mtu(&mut self, place: Place) {
-        let message = "Cilium without an MTU takes the 1280 of Omni's tunnel for every pod: slow, and nothing says why";
+        let message =
+            "without an MTU, Cilium uses the 1280 of Omni's tunnel for every pod: traffic is slow without an error";
         let fix = "set `mtu` in cilium-config (`MTU` in Helm values) to that of the machines' network, 1500 as a rule";
         self.report(Severity::Warning, "template-cilium-mtu", place, message.to_owned(), fix);
     }

@@ -1,5 +1,5 @@
-//! Cluster templates: everything that omnictl refuses offline, what only the server would refuse, and what nobody
-//! refuses but operators regret.
+//! Cluster templates: everything that omnictl refuses offline, what only the server would refuse, and lints for what is
+//! accepted but causes problems later.
 
 mod addresses;
 mod cluster;
@@ -39,7 +39,7 @@ pub enum FileRead {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassInfo {
     pub name: String,
-    /// True if its machines are made by a provider.
+    /// True if a provider creates its machines.
     pub provisions: bool,
     /// Why Omni does not install Talos on the first disk of its machines, if so.
     pub install_disk: Option<String>,
@@ -160,7 +160,7 @@ enum Open {
 
 /// Which machines a patch is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
+enum PatchScope {
     Cluster,
     /// The set's index.
     Set(usize),
@@ -182,7 +182,7 @@ struct Checker<'a> {
 
 /// A patch that was read.
 struct Patched {
-    scope: Scope,
+    scope: PatchScope,
     size: usize,
     content: Option<patch::Content>,
 }
@@ -210,10 +210,11 @@ impl Checker<'_> {
         }
     }
 
-    fn patches(&mut self, patches: &[Patch], scope: Scope) {
+    fn patches(&mut self, patches: &[Patch], scope: PatchScope) {
         for patch in patches {
             self.descriptors(&patch.labels, &patch.annotations);
-            let known = patch::Known { schema: self.context.talos_schema, omni: self.context.omni, talos: self.talos };
+            let known =
+                patch::PatchContext { schema: self.context.talos_schema, omni: self.context.omni, talos: self.talos };
             let (checked, size) = match (&patch.file, &patch.inline) {
                 (Some(_), Some(_)) => {
                     let message = "a patch has `file` or `inline`, not both";

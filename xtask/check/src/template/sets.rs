@@ -1,8 +1,8 @@
-//! Machine sets and machines, alone and together.
+//! Machine sets and machines, each alone and in combination.
 
 use std::collections::HashMap;
 
-use super::{Checker, Scope};
+use super::{Checker, PatchScope};
 use domain::spec::At;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 
@@ -18,7 +18,7 @@ impl Checker<'_> {
                 SetKind::Workers { .. } => self.workers(set),
             }
             self.source(t, set);
-            self.patches(&set.patches, Scope::Set(n));
+            self.patches(&set.patches, PatchScope::Set(n));
         }
         self.counts(t);
         self.machines(t);
@@ -30,7 +30,7 @@ impl Checker<'_> {
         if let Some((name, at)) = &set.name
             && !name.is_empty()
         {
-            self.error("template-control-plane-name", *at, "the control plane takes no `name`", "remove it");
+            self.error("template-control-plane-name", *at, "the control plane must not have a `name`", "remove it");
         }
         if let Some(spec) = &set.bootstrap_spec {
             for (value, key) in [(&spec.cluster_uuid, "clusterUUID"), (&spec.snapshot, "snapshot")] {
@@ -122,7 +122,7 @@ impl Checker<'_> {
                 self.error("template-class-unknown", class.name_at, format!("Omni has no machine class `{name}`"), fix);
             }
             None if self.context.local_classes.is_some() => {
-                let message = format!("no file in machine-classes/ describes `{name}`, and Omni was not asked");
+                let message = format!("no file in machine-classes/ describes `{name}`, and Omni was not checked");
                 let names =
                     self.context.local_classes.unwrap_or_default().iter().take(SUGGESTED).map(|c| c.name.as_str());
                 let fix = domain::nearest::nearest(name, names).map(|n| format!("did you mean `{n}`?"));
@@ -134,10 +134,11 @@ impl Checker<'_> {
         if class.size != Size::Unlimited {
             return;
         }
-        // A provider makes the machines of each set for that set alone.
+        // A provider creates the machines of each set only for that set.
         if known.is_some_and(|c| c.provisions) {
-            let message =
-                format!("`{name}` provisions machines: the server refuses `unlimited`, after it has made the cluster");
+            let message = format!(
+                "`{name}` provisions machines: the server refuses `unlimited` after it has created the cluster"
+            );
             self.error("template-unlimited", class.size_at, message, "use a number");
             return;
         }
@@ -152,7 +153,7 @@ impl Checker<'_> {
         let control_planes: Vec<&MachineSet> = t.sets.iter().filter(|s| s.kind == SetKind::ControlPlane).collect();
         if let [_, second, ..] = control_planes.as_slice() {
             let message = format!("template should contain 1 controlplane, got {}", control_planes.len());
-            let fix = "keep one, with the size that is wanted: control planes cannot be told apart";
+            let fix = "keep one with the intended size: control planes have no names";
             self.error("template-many-control-planes", at(second), message, fix);
         }
         let mut names: Vec<&str> = Vec::new();
@@ -193,7 +194,7 @@ impl Checker<'_> {
         }
         for (n, machine) in t.machines.iter().enumerate() {
             self.descriptors(&machine.labels, &machine.annotations);
-            self.patches(&machine.patches, Scope::Machine(n));
+            self.patches(&machine.patches, PatchScope::Machine(n));
             if let Some(why) = not_a_uuid(&machine.name) {
                 let message = format!("`{}` is not a machine: {why}", machine.name);
                 self.error("template-machine-id", machine.name_at, message, "use the machine's UUID");

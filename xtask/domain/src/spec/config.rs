@@ -53,10 +53,10 @@ crate::read!(Proxmox {
 });
 
 impl ProviderConfig {
-    /// Understands `text`; `file` names it in errors.
+    /// Parses `text`; `file` is its name in errors.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with file, line and column. The YAML parser's own words are kept out when they quote a value.
+    /// [`Code::Invalid`] with file, line and column. The YAML parser's message is left out if it quotes a value.
     pub fn parse(file: &str, text: &str) -> Result<ProviderConfig, Failure> {
         if let Some(broken) = yaml::limit(file, text) {
             return Err(Failure::new(
@@ -73,7 +73,7 @@ impl ProviderConfig {
                 .hint("compare it with docker/config.yaml.example")
         })?;
         let Some(proxmox) = root.and_then(|root| root.proxmox) else {
-            return Err(Failure::new(Code::Invalid, format!("{file}:1:1: there is no `proxmox:` in it"))
+            return Err(Failure::new(Code::Invalid, format!("{file}:1:1: it has no `proxmox:`"))
                 .cause("the provider ignores keys that it does not know and would start without an address")
                 .hint("compare it with docker/config.yaml.example"));
         };
@@ -125,7 +125,7 @@ fn without_values(text: &str) -> String {
     format!("{}…{}", &text[..start], end.map_or("", |end| &text[end + 1..]))
 }
 
-/// Has what `text` holds of secrets wiped from all output, be it the YAML that the provider reads or not.
+/// Redacts the secrets in `text` from all output, even if it is not valid YAML.
 pub fn hide_secrets(text: &str) {
     for line in text.lines() {
         let Some((key, value)) = line.trim_start_matches([' ', '\t', '-']).split_once(':') else { continue };
@@ -137,7 +137,7 @@ pub fn hide_secrets(text: &str) {
         };
         match key.trim() {
             "tokenSecret" | "password" => hide(bare),
-            // The whole of a token where its id alone belongs, or its secret.
+            // A complete token where only its id or its secret belongs.
             "tokenID" => match bare.split_once('=') {
                 Some((_, secret)) => hide(secret),
                 None if !bare.contains('@') => hide(bare),

@@ -5,15 +5,15 @@ use super::yaml::{Data, Node, Value};
 use crate::nearest::{nearest, suggestion};
 use crate::spec::Finding;
 
-/// Unknown keys of one mapping that are listed; a file with more of them is not what it is taken for.
+/// The maximum number of unknown keys to list for one mapping; a file with more is probably of another kind.
 pub const MAX_REPORTED: usize = 50;
 
-/// The rule ids that a decoder reports under, since classes and templates are judged by different programs.
+/// The rule ids that a decoder reports; different programs check classes and templates.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     pub unknown_key: &'static str,
     pub wrong_type: &'static str,
-    /// The levels of a file with their keys, for a key that stands at another level than its own.
+    /// The levels of a file with their keys, for a key at the wrong level.
     pub levels: &'static [(&'static str, &'static [&'static str])],
 }
 

@@ -17,15 +17,15 @@ pub struct EnvFile {
 }
 
 impl EnvFile {
-    /// Understands `text`; `file` names it in errors.
+    /// Parses `text`; `file` is its name in errors.
     ///
-    /// Lines are `KEY=value`, `KEY: value`, `export KEY=value`, `KEY` alone (which says nothing here), comments or blank.
-    /// Values may be quoted singly (literal, but for `\'`) or doubly (with escapes); an unquoted value ends at ` #`, yet
-    /// may begin with one. `$NAME` and `${NAME}` outside single quotes are variables. The last of two equal keys wins.
+    /// Lines are `KEY=value`, `KEY: value`, `export KEY=value`, `KEY` alone (ignored), comments or blank. Values may have
+    /// single quotes (literal, except for `\'`) or double quotes (with escapes); an unquoted value ends at ` #`, but may start
+    /// with one. `$NAME` and `${NAME}` outside single quotes are variables. The last of two equal keys wins.
     ///
     /// # Errors
-    /// [`Code::Invalid`] with file and line for a line that is none of these, and for a value of several lines, which
-    /// compose would take and nothing here needs.
+    /// [`Code::Invalid`] with file and line for any other line, and for a multi-line value, which compose would accept but
+    /// nothing here needs.
     pub fn parse(file: &str, text: &str) -> Result<EnvFile, Failure> {
         if text.len() > crate::spec::yaml::MAX_BYTES {
             return Err(Failure::new(Code::Invalid, format!("{file}:1: the file is too large"))
@@ -51,7 +51,7 @@ impl EnvFile {
         Ok(file_so_far)
     }
 
-    /// Takes a value as it stands, with the variables of the file in it.
+    /// Takes a value literally, with the variables of the file replaced.
     fn take(&mut self, key: &str, value: Value) {
         let (value, foreign) = match value {
             Value::Literal(value) => (value, false),
@@ -80,7 +80,7 @@ impl EnvFile {
         self.values.iter().filter(|(_, value)| !value.is_empty()).map(|(key, _)| key.as_str())
     }
 
-    /// Gives `key` the value, on the line where it stands (its last, if it stands twice), else on a new one at the end.
+    /// Sets `key` on its line (the last one, if there are two), else on a new line at the end.
     pub fn set(&mut self, key: &str, value: &str) {
         let new = format!("{key}={}", written(value));
         let mut lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
@@ -100,7 +100,7 @@ impl EnvFile {
     }
 }
 
-/// What stands after a key.
+/// The text after a key.
 #[derive(Debug, PartialEq, Eq)]
 enum Value {
     /// In single quotes: nothing looks into it.
@@ -119,11 +119,11 @@ fn entry(line: &str) -> Result<Option<(&str, Value)>, String> {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']');
     let Some((key, value)) = line.split_once(['=', ':']) else {
         // The variable of that name in compose's own environment.
-        return if line.chars().all(name) { Ok(None) } else { Err("there is no `=` in it".to_owned()) };
+        return if line.chars().all(name) { Ok(None) } else { Err("it has no `=`".to_owned()) };
     };
     let key = key.trim_end();
     if key.is_empty() || !key.chars().all(name) {
-        return Err("what stands before `=` is no name of a variable".to_owned());
+        return Err("the part before `=` is not a valid variable name".to_owned());
     }
     unquoted(value.trim_start()).map(|value| Some((key, value)))
 }
@@ -156,7 +156,7 @@ fn unquoted(value: &str) -> Result<Value, String> {
     Err(format!("the {quote} at the start of the value is not closed on this line"))
 }
 
-/// What a backslash and this letter stand for between double quotes; another letter keeps its backslash.
+/// The meaning of a backslash and this letter between double quotes; any other letter keeps its backslash.
 fn unescaped(letter: char) -> String {
     match letter {
         'n' => "\n".to_owned(),

@@ -34,7 +34,7 @@ pub struct Finding {
     pub place: Place,
     /// What is wrong and what it leads to, without a full stop.
     pub message: String,
-    /// What to do about it; empty only where the message says it already.
+    /// The fix; empty only if the message already contains it.
     pub fix: String,
 }
 

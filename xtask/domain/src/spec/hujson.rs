@@ -6,14 +6,14 @@ use crate::spec::At;
 use crate::spec::Finding;
 use crate::spec::yaml::{self, Node};
 
-/// The value in `text`, every part of it with its place in `file`.
+/// The value in `text`, with the position of every part in `file`.
 ///
 /// # Errors
-/// The place where it is no JSON.
+/// The position where it is not valid JSON.
 pub fn parse(file: &str, text: &str) -> Result<Node, Finding> {
     let plain = plain(text.strip_prefix('\u{feff}').unwrap_or(text));
     let bad = |at: At, why: String| {
-        let fix = "mend the JSON at this place; comments and a comma after the last item are allowed";
+        let fix = "fix the JSON at this position; comments and a trailing comma are allowed";
         Finding::error("policy-syntax", at.in_file(file), why, fix)
     };
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&plain) {

@@ -1,5 +1,5 @@
-//! JSON that a person wrote or saved: a key that stands twice is an error with its place, where serde_json's own `Value`
-//! takes the last.
+//! JSON that a person wrote or saved: a duplicate key is an error with its position, where serde_json's own `Value` takes the
+//! last one.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! Service-account keys, understood without asking anyone: base64 of JSON `{"name", "pgp_key"}` with an armored OpenPGP
-//! key inside (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name tells the kind, the key's own packets
-//! tell until when it is good: Omni lets keys expire silently, by default after a year.
+//! Parses service-account keys offline: base64 of JSON `{"name", "pgp_key"}` with an armored OpenPGP key inside
+//! (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name shows the kind of key, its packets show the expiry: Omni
+//! lets keys expire silently, by default after a year.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::failure::{Code, Failure};
 use crate::words::count;
 
-/// What a key says of itself. Holds nothing secret.
+/// The public data of a key. Contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
     /// The service account: `automation`, or `infra-provider:proxmox`.
@@ -30,10 +30,10 @@ crate::read!(Envelope { name, pgp_key });
 const PROVIDER: &str = "infra-provider:";
 
 impl KeyInfo {
-    /// Understands the text of a key.
+    /// Parses the text of a key.
     ///
     /// # Errors
-    /// What is wrong with it, in words that do not quote it.
+    /// What is wrong with it, without quoting it.
     pub fn parse(text: &str) -> Result<KeyInfo, String> {
         let bytes = STANDARD.decode(text.trim()).map_err(|_| "it is not base64".to_owned())?;
         let envelope: Envelope = serde_json::from_slice(&bytes)
@@ -59,10 +59,10 @@ impl KeyInfo {
     }
 }
 
-/// Checks that `text` is a key with which the provider `id` can register at `now`; `place` says where it was found.
+/// Checks that the provider `id` can register with the key in `text` at `now`; `place` is where it was found.
 ///
 /// # Errors
-/// [`Code::Invalid`] with the reason and the way to a good key.
+/// [`Code::Invalid`] with the reason and how to get a valid key.
 pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) -> Result<KeyInfo, Failure> {
     let refuse = |cause: String| {
         Failure::new(Code::Invalid, format!("the provider's key ({place}) cannot be used"))

@@ -4,11 +4,11 @@ use crate::failure::{Code, Failure};
 
 /// Checks that `name` is a DNS label: lower-case letters, digits and dashes, at most 63, none at either end.
 ///
-/// Omni takes more (capitals, underscores, any letter of Unicode), and then things break further on: a machine's name is
-/// made of the cluster's, and Proxmox takes DNS names only; since Omni 1.10 the id of a provider must be a label.
+/// Omni accepts more (capitals, underscores, any Unicode letter), but later steps fail: a machine's name contains the
+/// cluster's, and Proxmox accepts only DNS names; since Omni 1.10 the id of a provider must be a label.
 ///
 /// # Errors
-/// [`Code::Usage`] with the first offence and a name that would do.
+/// [`Code::Usage`] with the first invalid character and a valid name.
 pub fn check(what: &str, name: &str) -> Result<(), Failure> {
     let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let why = if name.is_empty() {
@@ -16,7 +16,7 @@ pub fn check(what: &str, name: &str) -> Result<(), Failure> {
     } else if name.len() > 63 {
         format!("it has {} characters; a DNS label has at most 63", name.chars().count())
     } else if let Some(c) = name.chars().find(|&c| !label(c)) {
-        format!("{c:?} is no lower-case letter, digit or dash")
+        format!("{c:?} is not a lower-case letter, digit or dash")
     } else if name.starts_with('-') || name.ends_with('-') {
         "it starts or ends with a dash".to_owned()
     } else {

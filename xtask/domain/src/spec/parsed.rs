@@ -2,8 +2,8 @@
 
 use super::{Finding, Severity};
 
-/// What a parser made of a file. `value` is there as soon as anything useful could be read, even next to errors, so
-/// that every finding is reported at once; a caller that acts on the value asks [`Parsed::has_errors`] first.
+/// The result of parsing a file. `value` is set if anything useful could be read, even with errors, so that all findings are
+/// reported together; a caller that acts on the value checks [`Parsed::has_errors`] first.
 #[derive(Debug, Clone)]
 pub struct Parsed<T> {
     pub value: Option<T>,

@@ -57,9 +57,9 @@ pub fn judge(text: &str, now: u64) -> Result<StoreKey, Unfit> {
     if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {
         return no("it is the public half of a key", export);
     }
-    let Some(packets) = unarmor(text) else { return no("it is no armored OpenPGP private key", export) };
+    let Some(packets) = unarmor(text) else { return no("it is not an armored OpenPGP private key", export) };
     let Some((parts, user)) = parts(&packets) else { return no("its packets are cut short or damaged", export) };
-    let Some(primary) = parts.first() else { return no("there is no private key in it", export) };
+    let Some(primary) = parts.first() else { return no("it contains no private key", export) };
     if parts.iter().any(|part| part.locked) {
         return no(
             "it has a passphrase, and Omni cannot be asked for one",
@@ -190,7 +190,7 @@ mod tests {
     fn what_is_no_private_key_is_refused() {
         let public = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n";
         assert!(judge(public, NOW).unwrap_err().why.contains("public half"));
-        assert!(judge("", NOW).unwrap_err().why.contains("no armored"));
+        assert!(judge("", NOW).unwrap_err().why.contains("not an armored"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Certificate {
     /// # Errors
     /// That it is none.
     pub fn parse(der: &[u8]) -> Result<Certificate, String> {
-        certificate(der).ok_or_else(|| "it is no X.509 certificate, or a damaged one".to_owned())
+        certificate(der).ok_or_else(|| "it is not a valid X.509 certificate".to_owned())
     }
 
     pub fn self_signed(&self) -> bool {
@@ -85,11 +85,14 @@ pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
         if label != "CERTIFICATE" {
             continue;
         }
-        let der = body.ok_or_else(|| format!("certificate {} is no base64", found.len() + 1))?;
+        let der = body.ok_or_else(|| format!("certificate {} is not valid base64", found.len() + 1))?;
         found.push(Certificate::parse(&der).map_err(|why| format!("certificate {}: {why}", found.len() + 1))?);
     }
     if found.is_empty() && text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err("something stands before `-----BEGIN CERTIFICATE-----` on its line, and Omni sees none".to_owned());
+        return Err(
+            "there is text before `-----BEGIN CERTIFICATE-----` on its line, so Omni does not see the certificate"
+                .to_owned(),
+        );
     }
     Ok(found)
 }
@@ -100,13 +103,13 @@ pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
 /// Why it is no key that a server can use.
 pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, String> {
     if pem.contains("Proc-Type: 4,ENCRYPTED") || pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
-        return Err("it has a passphrase, which Omni cannot be told".to_owned());
+        return Err("it has a passphrase, which Omni cannot enter".to_owned());
     }
     for (label, body) in blocks(pem) {
         if !label.ends_with("PRIVATE KEY") {
             continue;
         }
-        let der = body.ok_or("it is no base64")?;
+        let der = body.ok_or("it is not valid base64")?;
         let public = match label.as_str() {
             "RSA PRIVATE KEY" => modulus(&der, 1),
             "EC PRIVATE KEY" => point(&der),
@@ -117,7 +120,7 @@ pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, St
         let own = modulus(&certificate.public_key, 0).unwrap_or_else(|| certificate.public_key.clone());
         return Ok(Some(own == public));
     }
-    Err("there is no private key in it".to_owned())
+    Err("it contains no private key".to_owned())
 }
 
 /// The public half inside PKCS#8: RSA's modulus, or the point of an elliptic curve.

@@ -91,8 +91,8 @@ fn counts(status: &Resource) -> (u64, u64) {
     (number("healthy"), number("total").max(number("requested")))
 }
 
-/// What a `ClusterStatus` says of health, taken together. `controlplaneready` is left out: Omni checks it every few minutes
-/// (omni v1.9.3 `control_plane_status.go`), so that it lags behind in both directions.
+/// The health in a `ClusterStatus`. `controlplaneready` is ignored: Omni checks it only every few minutes (omni v1.9.3
+/// `control_plane_status.go`), so it lags behind in both directions.
 fn healthy_by_omni(status: &Resource) -> bool {
     let (healthy, total) = counts(status);
     status.number(&["phase"]) == RUNNING
@@ -119,7 +119,7 @@ pub struct ClusterView {
     pub healthy: u64,
     pub total: u64,
     pub tearing_down: bool,
-    /// What an upgrade of Talos or Kubernetes still has to do, in words; empty when none runs.
+    /// A description of what an upgrade of Talos or Kubernetes still has to do; empty without an upgrade.
     pub upgrade: String,
     pub machine_sets: Vec<MachineSetView>,
 }
@@ -186,9 +186,9 @@ pub struct MachineView {
     pub leaving: bool,
     /// Whose turn it is, as long as it is not ready.
     pub party: Party,
-    /// What it waits for, in words; empty when it is ready.
+    /// A description of what it waits for; empty if it is ready.
     pub waits_for: String,
-    /// What went wrong, as Omni or the provider says it.
+    /// The error that Omni or the provider reports.
     pub error: String,
 }
 
@@ -221,7 +221,7 @@ impl MachineView {
     }
 }
 
-/// The resources that a [`ClusterView`] is made of; all but the first may be empty.
+/// The resources for a [`ClusterView`]; all but the first may be empty.
 pub struct ClusterParts<'a> {
     pub status: &'a Resource,
     /// The cluster itself: the versions that are wanted.
@@ -384,7 +384,7 @@ fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> Machi
         Some(_) if !connected => (Party::Machine, "the machine to come back: Omni has no connection to it".to_owned()),
         Some(_) => (Party::Omni, format!("the machine to be ready ({})", stage.to_lowercase())),
         None if status.contains("join Omni") => (Party::Machine, "the machine to join Omni".to_owned()),
-        None if status.is_empty() => (Party::Provider, "the provider to take up the request".to_owned()),
+        None if status.is_empty() => (Party::Provider, "the provider to accept the request".to_owned()),
         None => match status.strip_prefix("Waiting for ") {
             Some(what) => (Party::Provider, what.to_owned()),
             None => (Party::Provider, format!("the provider ({status})")),
@@ -484,7 +484,7 @@ impl ClusterView {
         }
     }
 
-    /// Whether its machines look well and it does not work all the same: they are probably all down.
+    /// Whether its machines look healthy but the cluster does not work: probably all of them are down.
     pub fn out_of_order(&self) -> bool {
         self.phase == "Running" && !self.running && self.machines().all(MachineView::settled) && self.upgrade.is_empty()
     }

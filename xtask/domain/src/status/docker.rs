@@ -14,7 +14,7 @@ pub struct Container {
     /// `healthy`, `unhealthy`, `starting`, or empty when the image has no health check.
     pub health: String,
     pub exit_code: i32,
-    /// As docker says it: `Up 3 seconds (healthy)`.
+    /// Docker's own text: `Up 3 seconds (healthy)`.
     pub status: String,
     pub image: String,
     /// What is published on the host; `None` when docker does not say.
@@ -48,7 +48,7 @@ crate::read!(Publisher {
     protocol as "Protocol" or String::new(),
 });
 
-/// What `docker inspect` says of a container's data, by `INSPECT`.
+/// A container's mounts and arguments from `docker inspect`, by `INSPECT`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inspected {
     pub mounts: Vec<Mount>,
@@ -91,8 +91,8 @@ impl Container {
         self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
     }
 
-    /// How long it has run without a restart, at least; `None` when it does not run or docker does not say. Docker tells
-    /// it in words, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
+    /// The minimum time that it has run without a restart; `None` if it does not run or docker does not report it. Docker
+    /// prints it as text, by its own clock: `Up 45 seconds (healthy)` (docker/go-units v0.5.0 `HumanDuration`).
     pub fn up_for(&self) -> Option<Duration> {
         let words = self.status.strip_prefix("Up ").filter(|_| self.state == "running")?;
         let mut words = words.split(' ');

@@ -1,8 +1,9 @@
-//! What is there, as pure data made of what the far ends printed.
+//! The actual state as pure data, parsed from the output of Omni, Proxmox and Docker.
 
 pub mod certificate;
 pub mod cluster;
 pub mod docker;
+pub mod log;
 pub mod omni;
 pub mod proxmox;
 pub mod sync;

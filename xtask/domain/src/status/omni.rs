@@ -116,11 +116,11 @@ pub struct ProviderHealth {
     pub initialized: bool,
     /// Omni hears from it: Omni's own flag, and a heartbeat that is not old.
     pub connected: bool,
-    /// What Omni itself says of that: before 1.6 the flag stays true when the provider stops.
+    /// Omni's own flag: before 1.6 it stays true after the provider stops.
     pub flagged: bool,
     /// How many seconds ago it sent its last heartbeat; `None` when it has sent none.
     pub heartbeat_age: Option<u64>,
-    /// What it says of itself; empty when well.
+    /// Its own error; empty if it is healthy.
     pub error: String,
 }
 

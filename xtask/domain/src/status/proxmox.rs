@@ -1,8 +1,8 @@
-//! What the Proxmox VE API answers, understood: nodes, storages, bridges, guests and permissions.
+//! Parses responses of the Proxmox VE API: nodes, storages, bridges, guests and permissions.
 //!
-//! Read leniently, because the API is written in Perl: a number may come as a string (`"active": "1"`), a flag as a number,
-//! and what the login may not see is left out without a word (pve-manager 9.2 `API2/Nodes.pm:2986`, `API2Tools.pm`
-//! `extract_node_stats`). Whatever was not seen is [`Seen::Unknown`] with the reason, never zero.
+//! The parser is lenient, because the API is written in Perl: a number may be a string (`"active": "1"`), a flag a number,
+//! and what the login may not see is silently left out (pve-manager 9.2 `API2/Nodes.pm:2986`, `API2Tools.pm`
+//! `extract_node_stats`). What was not seen is [`Seen::Unknown`] with the reason, never zero.
 
 mod access;
 
@@ -88,7 +88,7 @@ crate::read!(Inventory { taken_at, endpoint, version, nodes });
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub name: String,
-    /// What Proxmox says of it: `online`, `offline`, `unknown`.
+    /// Its status in Proxmox: `online`, `offline`, `unknown`.
     pub status: String,
     pub figures: Seen<Figures>,
     pub storages: Seen<Vec<Storage>>,
@@ -100,7 +100,7 @@ pub struct Node {
 crate::written!(Node { name, status, figures, storages, bridges, vms });
 crate::read!(Node { name, status, figures, storages, bridges, vms });
 
-/// What `GET /nodes` says of a node to a login with Sys.Audit on it. Bytes.
+/// The figures of a node in `GET /nodes`, for a login with Sys.Audit on it. Bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
     /// Threads.
@@ -232,7 +232,7 @@ impl Storage {
         !matches!(kind, "lvm" | "zfspool" | "zfs" | "iscsi" | "iscsidirect")
     }
 
-    /// What tells pools apart: a shared one is the same on every node.
+    /// Identifies a pool: a shared one is the same on every node.
     pub fn pool(&self) -> (String, String) {
         let node = if self.shared { String::new() } else { self.node.clone() };
         (node, self.name.clone())
@@ -278,7 +278,7 @@ fn words(value: &Value, separators: &[char]) -> Vec<String> {
 }
 
 fn entries<'a>(data: &'a Value, what: &str) -> Result<&'a Vec<Value>, String> {
-    data.as_array().ok_or_else(|| format!("the answer is no list of {what}"))
+    data.as_array().ok_or_else(|| format!("the response is not a list of {what}"))
 }
 
 /// The nodes in `GET /nodes`; what each node must be asked itself is unknown yet.

@@ -43,7 +43,7 @@ impl SyncAction {
         }
     }
 
-    /// What goes with it, in words, for one that [`SyncAction::destroys`].
+    /// A description of what is destroyed with it, for one that [`SyncAction::destroys`].
     pub fn loss(&self) -> String {
         match self.machines {
             Some((before, after)) if self.verb != "destroy" => {

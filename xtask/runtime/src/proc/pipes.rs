@@ -1,5 +1,5 @@
-//! A running program and our ends of its pipes, read and written by one `poll` loop: no thread that could fail to start,
-//! and nothing is read that its caller does not want.
+//! A running program and our ends of its pipes. One `poll` loop reads and writes them, without threads, which could fail to
+//! start.
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
@@ -15,11 +15,11 @@ use rustix::process::{
 
 /// What is read at a time: the capacity of a pipe.
 const CHUNK: usize = 64 << 10;
-/// Between two looks at a program that has closed its pipes, and at one that was asked to end.
+/// Polling intervals for a program that has closed its pipes or was sent a signal.
 const SHORT: Duration = Duration::from_millis(2);
 const LONG: Duration = Duration::from_millis(50);
 
-/// Whether standard output and standard error come in one pipe, in their order, or in two.
+/// Whether standard output and standard error share one pipe, which keeps their order, or have two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streams {
     Apart,
@@ -75,11 +75,11 @@ impl Call {
         Ok(Call { handle, group, input, output, pipes, pause: SHORT })
     }
 
-    /// Waits up to `patience` until something can be read or written, and hands what came to `take` with the number of its
-    /// stream: 0 for standard output, 1 for standard error. False when `take` wants no more.
+    /// Waits up to `patience` until something can be read or written, and passes input to `take` with its stream number: 0
+    /// for standard output, 1 for standard error. False if `take` returned false.
     pub fn pump(&mut self, patience: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) -> bool {
         if self.input.is_none() && self.closed() {
-            // It works on without its pipes: nothing wakes us when it ends.
+            // It keeps running without its pipes: `poll` does not report its exit.
             std::thread::sleep(self.pause.min(patience));
             self.pause = (self.pause * 2).min(LONG);
             return true;
@@ -87,7 +87,7 @@ impl Call {
         let mut polled: Vec<PollFd<'_>> =
             self.output.iter().flatten().map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
         polled.extend(self.input.iter().map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)));
-        // A signal ends the wait early: our caller looks whether it asks to stop.
+        // A signal ends the wait early; the caller checks for an interruption.
         let _ = poll(&mut polled, Timespec::try_from(patience).ok().as_ref());
         self.feed();
         let mut chunk = [0; CHUNK];
@@ -104,7 +104,7 @@ impl Call {
         true
     }
 
-    /// Writes what standard input takes; a program that has read enough may close it.
+    /// Writes to standard input; a program may close it before it has read everything.
     fn feed(&mut self) {
         let Some((pipe, rest)) = &mut self.input else { return };
         match pipe.write(rest) {
@@ -121,15 +121,15 @@ impl Call {
         self.output.iter().all(Option::is_none)
     }
 
-    /// Whether the program has exited. Its status stays unread, so that its number, and its group's, remain its own.
+    /// Whether the program has exited. Its status stays unread, so that its pid and process group are not reused.
     pub fn exited(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        // No such child is no program to wait for.
+        // Without such a child there is nothing to wait for.
         waitid(WaitId::Pid(self.group), look).map_or(true, |status| status.is_some())
     }
 
-    /// Reads what is left after the program exited, and returns its status. A process that it left behind and that holds a
-    /// pipe open has `linger` to close it, and is ended then.
+    /// Reads the remaining output after the program exited, and returns its status. A process that it left behind with an open
+    /// pipe is terminated after `linger`.
     pub fn close(
         mut self,
         linger: Duration,
@@ -149,12 +149,12 @@ impl Call {
         Ok(self.handle.wait()?.status)
     }
 
-    /// Ends the program and what it has started.
+    /// Terminates the program and its children.
     pub fn end(self, grace: Duration) {
         let _ = self.end_with(grace, &mut |_, _| true);
     }
 
-    /// Ends the program and what it has started; what they print meanwhile goes to `take`.
+    /// Terminates the program and its children; their output meanwhile goes to `take`.
     pub fn end_with(
         mut self,
         grace: Duration,
@@ -164,14 +164,13 @@ impl Call {
         self.end_group(grace, take);
         match self.handle.try_wait()? {
             Some(output) => Ok(output.status),
-            // Not even SIGKILL ends a process that waits for a device.
+            // SIGKILL does not end a process in uninterruptible sleep.
             None => Err(std::io::Error::new(ErrorKind::TimedOut, "it could not be ended")),
         }
     }
 
-    /// Asks the group to end, and ends it when it does not within `grace`. A grandchild counts: docker's compose plugin is
-    /// one, and may take longer to end than the program that we called. So does a process of another session that holds
-    /// one of our pipes.
+    /// Sends SIGTERM to the group, and SIGKILL after `grace`. It waits for grandchildren too, such as docker's compose plugin,
+    /// which may take longer than the called program, and for a process of another session that holds one of our pipes.
     fn end_group(&mut self, grace: Duration, take: &mut impl FnMut(usize, &[u8]) -> bool) {
         self.signal(Signal::TERM);
         let mut end = Instant::now() + grace;
@@ -207,8 +206,7 @@ fn unblock(pipe: &impl AsFd) -> rustix::io::Result<()> {
     fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)
 }
 
-/// Whether a process of `group` still runs. Linux tells those that have exited and whose status was not read apart: where
-/// the first process is no init, an orphan stays one of them.
+/// Whether a process of `group` still runs. Zombies do not count: without an init process, orphans stay zombies.
 fn group_lives(group: Pid) -> bool {
     if test_kill_process_group(group).is_err() {
         return false;
@@ -218,9 +216,8 @@ fn group_lives(group: Pid) -> bool {
     processes.any(|process| stat(process).is_some_and(lives))
 }
 
-/// The processes outside of `group` that hold one of these pipes: those in it have their signal, and many programs take a
-/// second one for haste. One that runs our own program was forked a moment ago, for another
-/// call, and has not yet become the program of that call.
+/// The processes outside `group` that hold one of these pipes. Those in it already have the signal, and many programs exit
+/// immediately at a second one. A process with our own executable was just forked for another call and has not called exec yet.
 fn holders(pipes: &[u64], group: Pid) -> Vec<Pid> {
     let ours = std::fs::read_link("/proc/self/exe").ok();
     let holds = |process: RawPid| {
@@ -238,7 +235,7 @@ fn holders(pipes: &[u64], group: Pid) -> Vec<Pid> {
 /// The state and the group of a process.
 fn stat(process: RawPid) -> Option<(String, RawPid)> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Behind the name in brackets: state, parent, group.
+    // After the name in brackets: state, parent, group.
     let mut fields = stat.rsplit(')').next()?.split_whitespace();
     Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
 }

@@ -11,7 +11,7 @@ use crate::proc::{self, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
 
-/// Builds the program `name` of the package of that name, as far as it is not built, and returns where it lies.
+/// Builds the program `name` of the package with the same name, if necessary, and returns its path.
 ///
 /// # Errors
 /// [`Code::Prerequisite`] when this is not a checkout; [`Code::Failed`] with cargo's errors when it does not build.
@@ -33,8 +33,8 @@ pub fn built(cx: &Cx, name: &str) -> anyhow::Result<PathBuf> {
     executable.ok_or_else(|| anyhow::anyhow!("cargo built `{name}` and named no program"))
 }
 
-/// The repository that this runner is of, wherever the project is that it works on: cargo says so when it runs us, and
-/// otherwise the program lies in the repository's `target`.
+/// The repository of this runner, which may differ from its project. cargo sets it when it runs us; otherwise it is found
+/// from the program's path in `target`.
 fn sources() -> Result<PathBuf, Failure> {
     let told = environment("CARGO_MANIFEST_DIR").and_then(|dir| Path::new(&dir).parent().map(Path::to_owned));
     let program = std::env::current_exe().unwrap_or_default();

@@ -1,10 +1,9 @@
 //! `docker compose` on the project's own stack, never with `-v`.
 //!
-//! What makes containers is called with `-f docker/compose.yaml`. What only looks at them or ends them is called by the
-//! project's name alone: given a file, compose fills in every variable before it does anything and refuses a value that is
-//! missing or not valid (`invalid IP address: …`), so a stack with an incomplete `docker/.env` could be neither looked at
-//! nor ended. By name it goes by the labels of the containers (docker/compose v5.5.1 `cmd/compose/compose.go`
-//! `projectOrName`, `pkg/compose/down.go`).
+//! Commands that create containers use `-f docker/compose.yaml`. Commands that only read or stop them use the project's name:
+//! with a file, compose first interpolates every variable and refuses a missing or invalid value (`invalid IP address: …`), so
+//! a stack with an incomplete `docker/.env` could not be inspected or stopped. With the name it uses the containers' labels
+//! (docker/compose v5.5.1 `cmd/compose/compose.go` `projectOrName`, `pkg/compose/down.go`).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use xshell::cmd;
 
 use super::Tool;
 use crate::cx::Cx;
-use crate::proc::{self, Ended, Job};
+use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure, Kind};
 use domain::status::docker::{self, Container};
@@ -24,7 +23,7 @@ pub const PROVIDER: &str = "proxmox-provider";
 pub const SIDECAR: &str = "omni-tailscale";
 /// The service that Omni runs in.
 pub const OMNI: &str = "omni";
-/// The profile of the provider: Omni must start before the provider's key exists, so the provider waits to be asked for.
+/// The profile of the provider: Omni must start before the provider's key exists, so the provider starts only on request.
 const PROFILE: &str = "provider";
 /// The name of the stack: `name:` in `docker/compose.yaml`, and the start of the names of its volumes.
 const PROJECT: &str = "omni-scale";
@@ -86,8 +85,8 @@ impl<'a> Compose<'a> {
             .map_err(|why| Failure::new(Code::Failed, format!("`{}` was not understood", ended.line)).cause(why))
     }
 
-    /// Makes the whole stack anew, the provider with it: containers that share a network are made together, or the ones
-    /// that stay keep a network that is gone. Volumes stay.
+    /// Recreates the whole stack, including the provider. Containers that share a network must be recreated together, or the
+    /// others keep a network that no longer exists. Volumes are kept.
     ///
     /// # Errors
     /// As [`explain`].
@@ -112,7 +111,7 @@ impl<'a> Compose<'a> {
         self.run(Job::new("starting the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
     }
 
-    /// Ends and removes the containers and their network. There is no way to ask this for the volumes too.
+    /// Stops and removes the containers and their network. It cannot remove volumes.
     ///
     /// # Errors
     /// As [`explain`].
@@ -120,11 +119,11 @@ impl<'a> Compose<'a> {
         self.run(self.by_name("ending the stack", &["down"])?.deadline(self.cx.limit(UP))).map(drop)
     }
 
-    /// Runs a program inside a running container and returns how it ended, whatever its exit status.
+    /// Runs a program inside a running container and returns its result, with any exit status.
     ///
     /// # Errors
     /// Those of [`crate::proc::Proc::run`].
-    pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<Ended, Failure> {
+    pub fn exec(&self, service: &str, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure> {
         let job = self.by_name(purpose, &[&["exec", "-T", service], words].concat())?;
         self.cx.proc.run(own(job.deadline(QUICK)))
     }
@@ -144,7 +143,7 @@ impl<'a> Compose<'a> {
     /// As [`explain`].
     pub fn follow(&self, service: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
         let ended = self.cx.proc.follow(own(self.log_job(service, tail, true)?), each)?;
-        if ended.success() || proc::interrupted() || proc::nobody_reads() { Ok(()) } else { Err(explain(&ended)) }
+        if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(explain(&ended)) }
     }
 
     fn log_job(&self, service: &str, tail: u32, follow: bool) -> Result<Job, Failure> {
@@ -155,40 +154,40 @@ impl<'a> Compose<'a> {
         Ok(self.by_name(&format!("reading the log of {service}"), &words)?.deadline(QUICK))
     }
 
-    /// A call that makes nothing: by the project's name, so that it does not depend on what `docker/.env` holds.
+    /// A call that creates nothing. It uses the project's name, so that it does not depend on `docker/.env`.
     fn by_name(&self, purpose: &str, words: &[&str]) -> Result<Job, Failure> {
         let (shell, docker) = (proc::shell()?, &self.docker);
         let cmd = cmd!(shell, "{docker} compose -p {PROJECT} --env-file {NO_VARIABLES} {words...}");
         Ok(Job::new(purpose, cmd))
     }
 
-    fn run(&self, job: Job) -> Result<Ended, Failure> {
+    fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
         let ended = self.cx.proc.run(own(job))?;
         if ended.success() { Ok(ended) } else { Err(explain(&ended)) }
     }
 }
 
-/// This project's stack, whatever the shell says of compose: a `COMPOSE_PROJECT_NAME` there, or in `docker/.env`, goes before
-/// the compose file's name, and compose would start another Omni beside it, with volumes of its own and nothing in them.
+/// Selects this project's stack regardless of the shell's variables: `COMPOSE_PROJECT_NAME` in the shell or in `docker/.env`
+/// overrides the compose file's name, and compose would start a second, empty Omni with its own volumes.
 fn own(job: Job) -> Job {
     let neutral = [("COMPOSE_PROFILES", ""), ("COMPOSE_ENV_FILES", ""), ("COMPOSE_DISABLE_ENV_FILE", "false")];
     let set = neutral.iter().filter(|(name, _)| environment(name).is_some());
     set.fold(job.env("COMPOSE_PROJECT_NAME", ""), |job, (name, value)| job.env(name, value))
 }
 
-fn no_plugin(said: &str) -> Failure {
+fn no_plugin(output: &str) -> Failure {
     Failure::new(Code::Prerequisite, "docker has no compose plugin (v2)")
-        .cause(said)
+        .cause(output)
         .hint("install it: `apt-get install docker-compose-v2` on Ubuntu, `docker-compose` on Debian 13, or follow docs.docker.com/compose/install")
 }
 
-/// What docker compose said, in the operator's words. The texts are those of docker compose 5.5.1 on an engine 20.10.
-pub(super) fn explain(ended: &Ended) -> Failure {
-    let said = reason(&ended.stderr);
-    match understood(&said) {
+/// The failure for an error of docker compose. The texts are those of docker compose 5.5.1 on an engine 20.10.
+pub(super) fn explain(ended: &CommandOutput) -> Failure {
+    let output = reason(&ended.stderr);
+    match known_failure(&output) {
         Some(failure) => failure,
-        None if said.is_empty() => ended.failure(),
-        None => ended.failure().cause(said),
+        None if output.is_empty() => ended.failure(),
+        None => ended.failure().cause(output),
     }
 }
 
@@ -204,100 +203,100 @@ fn reason(stderr: &str) -> String {
 }
 
 /// The failure behind a text that is known.
-fn understood(said: &str) -> Option<Failure> {
-    let has = |text: &str| said.contains(text);
-    if let Some((_, path)) = said.split_once("bind source path does not exist: ") {
+fn known_failure(output: &str) -> Option<Failure> {
+    let has = |text: &str| output.contains(text);
+    if let Some((_, path)) = output.split_once("bind source path does not exist: ") {
         let path = path.lines().next().unwrap_or_default().trim_end();
-        return Some(Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
-            .cause("docker/compose.yaml mounts it into a container")
-            .hint(
-                "docker/README.md says what each file is; a certificate or key may have another place: see docker/.env",
-            ));
+        return Some(
+            Failure::new(Code::Prerequisite, format!("`{path}` does not exist"))
+                .cause("docker/compose.yaml mounts it into a container")
+                .hint("docker/README.md explains each file; the paths of certificate and key are in docker/.env"),
+        );
     }
     if has("unknown shorthand flag") || has("is not a docker command") {
-        return Some(no_plugin(said.lines().next().unwrap_or_default()));
+        return Some(no_plugin(output.lines().next().unwrap_or_default()));
     }
     if has("failed to connect to the docker API") || has("Cannot connect to the Docker daemon") {
         return Some(
             Failure::new(Code::Unreachable, "the Docker engine does not answer")
-                .cause(said)
+                .cause(output)
                 .hint("start it: `systemctl start docker`; without root, your user must be in the group `docker`"),
         );
     }
     if has("permission denied") && (has("docker.sock") || has("daemon socket") || has("docker API")) {
         return Some(
             Failure::new(Code::Refused, "the Docker engine refuses this user")
-                .cause(said)
+                .cause(output)
                 .hint("add the user to the group `docker` and log in again, or run the task as root"),
         );
     }
-    if let Some((_, rest)) = said.split_once("required variable ") {
+    if let Some((_, rest)) = output.split_once("required variable ") {
         let (name, message) = rest.split_once(" is missing a value").unwrap_or((rest, ""));
         return Some(
-            Failure::new(Code::Prerequisite, format!("docker/.env gives no {name}"))
+            Failure::new(Code::Prerequisite, format!("docker/.env has no {name}"))
                 .cause(message.trim_start_matches([':', ' ']).to_owned())
-                .hint(format!("set {name} in docker/.env; docker/.env.example says what each variable is for")),
+                .hint(format!("set {name} in docker/.env; docker/.env.example explains each variable")),
         );
     }
-    if let Some(failure) = refused_value(said) {
+    if let Some(failure) = refused_value(output) {
         return Some(failure);
     }
     if has("Additional property content is not allowed") {
         return Some(Failure::new(Code::Prerequisite, "docker's compose plugin is too old")
-            .cause(said)
-            .hint("docker/compose.yaml hands secrets over as inline configs, which compose knows since 2.23.1: update docker-compose-plugin")
+            .cause(output)
+            .hint("docker/compose.yaml needs inline configs, which compose supports since 2.23.1: update docker-compose-plugin")
             .next("docker compose version --short"));
     }
     if has("go-yaml load error") || has("is invalid") || has("yaml:") {
         return Some(
-            Failure::new(Code::Invalid, "docker/compose.yaml is not understood")
-                .cause(said)
+            Failure::new(Code::Invalid, "docker compose does not accept docker/compose.yaml")
+                .cause(output)
                 .hint("compare it with the repository's: `git diff docker/compose.yaml`"),
         );
     }
     if has("cannot join network of a non running container") {
         return Some(
             Failure::new(Code::Failed, "the containers lost the network that they share")
-                .cause(said)
-                .hint("the whole stack must be made anew together")
+                .cause(output)
+                .hint("recreate all containers of the stack together")
                 .next("cargo xtask stack-up --recreate"),
         );
     }
     if has("is unhealthy") || has("dependency failed to start") {
         return Some(Failure::new(Code::Failed, "the stack did not start: its sidecar is not healthy")
             .kind(Kind::Sidecar)
-            .cause(said)
-            .hint("Omni waits for a working tailnet address: look at the sidecar's log, most often TS_AUTHKEY is used up or expired")
+            .cause(output)
+            .hint("Omni waits for a tailnet address: see the sidecar's log; most often TS_AUTHKEY is already used or expired")
             .next(format!("cargo xtask stack-logs {SIDECAR}")));
     }
     if has("no such service") {
-        return Some(Failure::new(Code::NotFound, "the stack has no such service").cause(said));
+        return Some(Failure::new(Code::NotFound, "the stack has no such service").cause(output));
     }
     None
 }
 
-/// A value of `docker/.env` that compose or the engine does not take where `docker/compose.yaml` puts it.
-fn refused_value(said: &str) -> Option<Failure> {
-    let line = |text: &str| said.split_once(text).map(|(_, rest)| rest.lines().next().unwrap_or_default().to_owned());
+/// The failure for a value of `docker/.env` that compose or the engine refuses.
+fn refused_value(output: &str) -> Option<Failure> {
+    let line = |text: &str| output.split_once(text).map(|(_, rest)| rest.lines().next().unwrap_or_default().to_owned());
     if let Some(address) = line("invalid IP address: ") {
         let what = format!("OMNI_LAN_ADDRESS in docker/.env is {address:?}, which is not a valid IP address");
-        return Some(Failure::new(Code::Invalid, what).cause(said.to_owned()).hint(
+        return Some(Failure::new(Code::Invalid, what).cause(output.to_owned()).hint(
             "set it to this host's IPv4 address on the LAN of the machines: `ip -brief address` lists this host's",
         ));
     }
     if line("invalid IP address in add-host: ").is_some() {
         return Some(
             Failure::new(Code::Invalid, "OMNI_DOMAIN in docker/.env is not a valid host name")
-                .cause(said.to_owned())
-                .hint("set it to the name of Omni alone, without scheme, port or path"),
+                .cause(output.to_owned())
+                .hint("set it to Omni's host name without scheme, port or path"),
         );
     }
-    let mut why = line("docker/.env: ").filter(|_| said.starts_with("failed to read "))?;
-    // What follows these words is the value itself, which may be a secret.
+    let mut why = line("docker/.env: ").filter(|_| output.starts_with("failed to read "))?;
+    // The text after these words is the value itself, which may be a secret.
     for words in ["Invalid template", "unterminated quoted value", "in variable name"] {
         why.truncate(why.find(words).map_or(why.len(), |at| at + words.len()));
     }
-    Some(Failure::new(Code::Invalid, "docker compose does not understand docker/.env").cause(why).hint(
+    Some(Failure::new(Code::Invalid, "docker compose cannot read docker/.env").cause(why).hint(
         "a line is KEY=value, a # comment, or blank; put a value that holds `$`, `#` or a quote in single quotes",
     ))
 }
@@ -309,7 +308,7 @@ mod tests {
     /// Texts of docker compose 5.5.1 on an engine 20.10.24, recorded.
     #[test]
     fn explain_names_the_refused_value() {
-        for (said, wanted) in [
+        for (output, wanted) in [
             ("invalid IP address: not-set\n", "OMNI_LAN_ADDRESS in docker/.env is \"not-set\""),
             ("invalid IP address: 192.0.2.10 x\n", "OMNI_LAN_ADDRESS in docker/.env is \"192.0.2.10 x\""),
             (
@@ -319,22 +318,22 @@ mod tests {
             ),
             (
                 "failed to read /srv/docker/.env: line 52: key cannot contain a space\n",
-                "docker compose does not understand docker/.env",
+                "docker compose cannot read docker/.env",
             ),
             (
                 "error while interpolating services.omni.command.[]: required variable OIDC_CLIENT_ID is missing a value: set it",
-                "docker/.env gives no OIDC_CLIENT_ID",
+                "docker/.env has no OIDC_CLIENT_ID",
             ),
         ] {
-            let failure = understood(&reason(said)).expect("it is known");
-            assert!(failure.message.starts_with(wanted), "{said}: {}", failure.message);
-            assert!(!failure.hint.is_empty() && !failure.cause.is_empty(), "{said}");
+            let failure = known_failure(&reason(output)).expect("it is known");
+            assert!(failure.message.starts_with(wanted), "{output}: {}", failure.message);
+            assert!(!failure.hint.is_empty() && !failure.cause.is_empty(), "{output}");
         }
     }
 
     #[test]
     fn explain_repeats_no_value_of_the_env_file() {
-        for (said, cause) in [
+        for (output, cause) in [
             ("Invalid template: \"hush${b\"", "Invalid template"),
             ("line 53: unterminated quoted value 'hush", "line 53: unterminated quoted value"),
             (
@@ -342,18 +341,18 @@ mod tests {
                 "line 52: unexpected character \"$\" in variable name",
             ),
         ] {
-            let failure = understood(&format!("failed to read /srv/docker/.env: {said}")).expect("it is known");
+            let failure = known_failure(&format!("failed to read /srv/docker/.env: {output}")).expect("it is known");
             assert_eq!(failure.cause, cause);
         }
     }
 
     #[test]
     fn explain_leaves_out_progress() {
-        let said = " service:omni:1 Error response from daemon: invalid mount config for type \"bind\": bind source path does \
+        let output = " service:omni:1 Error response from daemon: invalid mount config for type \"bind\": bind source path does \
                     not exist: /nowhere \nError response from daemon: invalid mount config for type \"bind\": bind source \
                     path does not exist: /nowhere\n";
-        assert_eq!(understood(&reason(said)).expect("it is known").message, "`/nowhere` does not exist");
-        let said = " Container omni-scale-omni-1 Creating \n service:omni:1 Error response from daemon: x \nError response from daemon: x\n";
-        assert_eq!(reason(said), "Error response from daemon: x");
+        assert_eq!(known_failure(&reason(output)).expect("it is known").message, "`/nowhere` does not exist");
+        let output = " Container omni-scale-omni-1 Creating \n service:omni:1 Error response from daemon: x \nError response from daemon: x\n";
+        assert_eq!(reason(output), "Error response from daemon: x");
     }
 }

@@ -9,7 +9,7 @@ use xshell::cmd;
 use super::Tool;
 use crate::cx::Cx;
 use crate::files;
-use crate::proc::{self, Ended, Job};
+use crate::proc::{self, CommandOutput, Job};
 use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::secret::{Secret, redact};
@@ -17,11 +17,11 @@ use domain::secret::{Secret, redact};
 /// A GET request.
 pub struct Request<'a> {
     pub url: String,
-    /// `Authorization`, if the far end wants one.
+    /// The `Authorization` header, if the server needs one.
     pub authorization: Option<&'a Secret>,
     /// A JSON document to POST; without one the request is a GET.
     pub json: Option<&'a Secret>,
-    /// Certificate authorities to trust beside the system's.
+    /// Certificate authorities to trust in addition to the system's.
     pub ca_file: Option<&'a str>,
     /// Take any certificate.
     pub insecure: bool,
@@ -52,16 +52,16 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What the far end answered, whatever its status.
+/// A response, with any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub status: u16,
-    /// The words after the status: Proxmox puts its reasons there, and only there.
+    /// The reason phrase: Proxmox puts its reasons only there.
     pub reason: String,
     /// Lower case, without parameters.
     pub content_type: String,
     pub body: String,
-    /// The far end's time, in seconds since 1970, if it tells.
+    /// The server's time in seconds since 1970, if it sends one.
     pub date: Option<u64>,
 }
 
@@ -80,7 +80,7 @@ const TRAILER_OF_EACH: &str = "\\n%{size_header} %{size_download} %{http_code} %
 /// Makes the request.
 ///
 /// # Errors
-/// [`Code::Unreachable`] with curl's reason in the operator's words; [`Code::Timeout`] when nothing came in time.
+/// [`Code::Unreachable`] with curl's reason; [`Code::Timeout`] without a response in time.
 pub fn fetch(cx: &Cx, purpose: &str, request: &Request<'_>) -> Result<Reply, Failure> {
     let curl = Tool::Curl.find()?;
     request.ca_file.map_or(Ok(()), check_authorities)?;
@@ -140,7 +140,7 @@ pub fn check_authorities(file: &str) -> Result<(), Failure> {
     })
 }
 
-/// The request as curl's configuration file; values are quoted as it wants them.
+/// The request as a configuration file for curl, with its quoting.
 fn config(request: &Request<'_>) -> String {
     config_of(request, std::slice::from_ref(&request.url), TRAILER)
 }
@@ -172,7 +172,7 @@ fn config_of(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
     }
     if let Some(file) = request.ca_file {
         lines.push(format!("cacert = {}", quoted(file)));
-        // A CA file replaces the bundle; the directory keeps the public authorities beside it, as Go does.
+        // A CA file replaces the bundle; the directory keeps the public authorities too, as Go does.
         if Path::new("/etc/ssl/certs").is_dir() {
             lines.push("capath = \"/etc/ssl/certs\"".to_owned());
         }
@@ -190,8 +190,8 @@ fn config_of(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The reply in curl's output: headers, body and trailer, or the trailer alone; the output where it is none. The body stays
-/// where it is: it may be large.
+/// Parses the response in curl's output: headers, body and trailer, or only the trailer. Returns the output if it is not a
+/// response. The body is not copied, because it may be large.
 fn parse(mut text: String, trailer_only: bool) -> Result<Reply, String> {
     let Some((mut reply, body)) = head(&text, trailer_only) else { return Err(text) };
     text.truncate(body.end);
@@ -200,7 +200,7 @@ fn parse(mut text: String, trailer_only: bool) -> Result<Reply, String> {
     Ok(reply)
 }
 
-/// The replies in curl's output of several requests, read from its end: only there the lengths are known for sure.
+/// Parses the responses in curl's output of several requests from its end, where the lengths are.
 fn parse_each(mut text: &str) -> Option<Vec<Reply>> {
     let mut replies = Vec::new();
     while !text.is_empty() {
@@ -215,7 +215,7 @@ fn parse_each(mut text: &str) -> Option<Vec<Reply>> {
     Some(replies)
 }
 
-/// The reply without its body, and where the body stands.
+/// The response without its body, and the range of the body.
 fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>)> {
     let (mut rest, trailer) = text.rsplit_once('\n').unwrap_or(("", text));
     let (code, content_type) = trailer.split_once(' ').unwrap_or((trailer, ""));
@@ -231,7 +231,7 @@ fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>
         let line = head.lines().next()?;
         let mut words = line.splitn(3, ' ');
         let (_, found, reason) = (words.next()?, words.next()?.parse::<u16>().ok()?, words.next().unwrap_or_default());
-        // An interim answer (100 Continue) stands before the real one.
+        // An interim response (100 Continue) comes before the real one.
         if found < 200 && status != found {
             rest = body;
             continue;
@@ -246,65 +246,65 @@ fn head(text: &str, trailer_only: bool) -> Option<(Reply, std::ops::Range<usize>
     }
 }
 
-/// curl's exit status in the operator's words. The numbers are those of curl's manual page.
-fn explain(ended: &Ended, request: &Request<'_>) -> Failure {
+/// The failure for curl's exit status. The numbers are those of curl's manual page.
+fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     let url = &request.url;
-    let said = ended.stderr.trim().trim_start_matches("curl: ").to_owned();
-    let unreachable = |message: String| Failure::new(Code::Unreachable, message).cause(said.clone());
+    let output = ended.stderr.trim().trim_start_matches("curl: ").to_owned();
+    let unreachable = |message: String| Failure::new(Code::Unreachable, message).cause(output.clone());
     match ended.status.code() {
-        Some(3) => Failure::new(Code::Invalid, format!("`{url}` is no address"))
-            .cause(said)
-            .hint("an address looks like https://pve.example.com:8006"),
-        Some(5 | 6) => unreachable(format!("the name in {url} is not known"))
-            .hint("check the spelling, and which resolver this machine uses (`resolvectl query NAME`)"),
-        Some(7) => unreachable(format!("nothing answers at {url}"))
-            .hint("check that the service runs, the port is right, and no firewall stands between"),
+        Some(3) => Failure::new(Code::Invalid, format!("`{url}` is not a valid address"))
+            .cause(output)
+            .hint("write it like https://pve.example.com:8006"),
+        Some(5 | 6) => unreachable(format!("the host name in {url} does not resolve"))
+            .hint("check the spelling and the resolver of this machine (`resolvectl query NAME`)"),
+        Some(7) => unreachable(format!("no connection to {url}"))
+            .hint("check that the service runs, the port is correct, and no firewall blocks it"),
         Some(28) => Failure::new(Code::Timeout, format!("no answer from {url} in {} s", request.timeout.as_secs()))
-            .cause(said)
-            .hint("check the network between, and whether the service is overloaded"),
-        Some(35) => unreachable(format!("no TLS with {url}"))
-            .hint("the port may speak plain HTTP, or the address may be another service's"),
-        Some(60) => certificate(url, &said),
+            .cause(output)
+            .hint("check the network, and whether the service is overloaded"),
+        Some(35) => unreachable(format!("no TLS connection to {url}"))
+            .hint("the port may use plain HTTP, or belong to another service"),
+        Some(60) => certificate(url, &output),
         Some(63) => too_large(url),
-        Some(18) => unreachable(format!("the download of {url} was cut short")).hint("try again; nothing was kept"),
-        Some(77) => Failure::new(Code::Prerequisite, "the file of certificate authorities cannot be read")
-            .cause(said)
+        Some(18) => unreachable(format!("the download of {url} is incomplete")).hint("try again; nothing was saved"),
+        Some(77) => Failure::new(Code::Prerequisite, "the CA file cannot be read")
+            .cause(output)
             .hint("check --ca-file and SSL_CERT_FILE"),
-        Some(52 | 56) => unreachable(format!("{url} hung up"))
-            .hint("the port may belong to another service, or a proxy may stand between"),
-        Some(23) => Failure::new(Code::Failed, "the download could not be written").cause(said),
-        _ if said.is_empty() => unreachable(format!("the request to {url} failed")).cause(ended.failure().message),
+        Some(52 | 56) => unreachable(format!("{url} closed the connection"))
+            .hint("the port may belong to another service, or a proxy may be in between"),
+        Some(23) => Failure::new(Code::Failed, "the download could not be written").cause(output),
+        _ if output.is_empty() => unreachable(format!("the request to {url} failed")).cause(ended.failure().message),
         _ => unreachable(format!("the request to {url} failed")),
     }
 }
 
 fn too_large(url: &str) -> Failure {
-    Failure::new(Code::Unreachable, format!("the answer of {url} is larger than {} MiB", LARGEST >> 20))
-        .cause("it was not read to its end")
-        .hint("check the address: the service behind it is broken, or not the one meant")
+    Failure::new(Code::Unreachable, format!("the response of {url} is larger than {} MiB", LARGEST >> 20))
+        .cause("the task stopped reading it")
+        .hint("check the address: it may belong to another service")
 }
 
-/// A certificate that curl does not take: OpenSSL's reasons (X509_verify_cert_error_string) and curl's own of the name.
-fn certificate(url: &str, said: &str) -> Failure {
-    // What follows is curl's advice, not its reason.
-    let reason = said.lines().next().unwrap_or_default();
+/// The failure for a certificate that curl refuses: OpenSSL's reasons (X509_verify_cert_error_string), and curl's for the name.
+fn certificate(url: &str, output: &str) -> Failure {
+    // The other lines are curl's advice, not the reason.
+    let reason = output.lines().next().unwrap_or_default();
     let refused = |message: String| Failure::new(Code::Unreachable, message).kind(Kind::Certificate).cause(reason);
     if reason.contains("has expired") {
         return refused(format!("the certificate of {url} has expired"))
-            .hint("renew it and let the service read it again; if it is new, the clock of this machine is wrong (`timedatectl`)")
+            .hint("renew it and restart the service; if it is new, the clock of this machine is wrong (`timedatectl`)")
             .next("timedatectl");
     }
     if reason.contains("not yet valid") {
         return refused(format!("the certificate of {url} is not valid yet"))
-            .hint("the clock of this machine, or of the one that made the certificate, is wrong (`timedatectl`)")
+            .hint("the clock of this machine, or of the one that issued the certificate, is wrong (`timedatectl`)")
             .next("timedatectl");
     }
     if reason.contains("subject name") || reason.contains("does not match") {
         return refused(format!("the certificate of {url} is for another name"))
-            .hint("ask under a name that it covers, or have it issued for this one; the names in it are fixed when it is made");
+            .hint("use a name that it covers, or issue a certificate for this one");
     }
     refused(format!("the certificate of {url} is not trusted")).hint(
-        "give the authority that signed it with --ca-file FILE or SSL_CERT_FILE (Proxmox keeps its own in /etc/pve/pve-root-ca.pem); --insecure-skip-tls-verify takes any certificate",
+        "set --ca-file FILE or SSL_CERT_FILE to its CA (Proxmox's own is /etc/pve/pve-root-ca.pem); --insecure-skip-tls-verify disables verification",
     )
 }
 
@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_stands_in_the_configuration_alone() {
+    fn token_is_only_in_curls_configuration() {
         let secret = Secret::new("PVEAPIToken=a@b!c=canary-\"curl\\-1");
         let request = Request { authorization: Some(&secret), ..Request::get("https://h/x") };
         let config = config(&request);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_taken_apart() {
+    fn curl_response_is_parsed() {
         let text = "HTTP/1.1 403 Permission check failed (/storage/local, Datastore.Audit)\r\ndate: Sun, 22 Nov 2026 03:04:05 GMT\r\n\r\n{\"data\":null}\n403 application/json;charset=UTF-8";
         let reply = parse(text.to_owned(), false).unwrap();
         assert_eq!(reply.status, 403);

@@ -1,5 +1,5 @@
-//! One question to one resolver: which addresses does a name have? The system's own lookup cannot be asked what another
-//! machine would be told (RFC 1035, one question over UDP).
+//! Queries one resolver for the addresses of a name (RFC 1035, one question over UDP). The system's lookup cannot show what
+//! another machine's resolver returns.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use crate::settings::environment;
 /// A resolver on the LAN answers in milliseconds, one far away in tenths of a second.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// The IPv4 addresses that `resolver` gives for `name`; none when it knows no such name.
+/// The IPv4 addresses that `resolver` returns for `name`; none if the name does not exist.
 ///
 /// # Errors
-/// Why there was no answer, in words.
+/// A description of why there was no answer.
 pub fn ask(resolver: IpAddr, name: &str) -> Result<Vec<IpAddr>, String> {
     // A lab has no right to port 53, and one resolver for everybody.
     let of_lab = environment("OMNI_SCALE_DNS").and_then(|address| address.parse().ok());
@@ -21,12 +21,12 @@ pub fn ask(resolver: IpAddr, name: &str) -> Result<Vec<IpAddr>, String> {
 
 fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<IpAddr>, String> {
     let id = (std::process::id() as u16) ^ (resolver.port()) ^ name.len() as u16;
-    let question = question(id, name).ok_or("it is no host name")?;
+    let question = question(id, name).ok_or("it is not a valid host name")?;
     let here: SocketAddr = if resolver.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    let said = |error: std::io::Error| error.to_string();
-    let socket = UdpSocket::bind(here).map_err(said)?;
-    socket.connect(resolver).map_err(said)?;
-    socket.send(&question).map_err(said)?;
+    let describe = |error: std::io::Error| error.to_string();
+    let socket = UdpSocket::bind(here).map_err(describe)?;
+    socket.connect(resolver).map_err(describe)?;
+    socket.send(&question).map_err(describe)?;
     let end = Instant::now() + patience;
     let mut buffer = [0u8; 1500];
     loop {
@@ -34,7 +34,7 @@ fn ask_at(resolver: SocketAddr, name: &str, patience: Duration) -> Result<Vec<Ip
         if left.is_zero() {
             return Err("no answer".to_owned());
         }
-        socket.set_read_timeout(Some(left)).map_err(said)?;
+        socket.set_read_timeout(Some(left)).map_err(describe)?;
         match socket.recv(&mut buffer) {
             Ok(length) => match answer(id, &buffer[..length]) {
                 Some(found) => return found,
@@ -62,7 +62,7 @@ fn question(id: u16, name: &str) -> Option<Vec<u8>> {
     (name.len() < 254).then_some(bytes)
 }
 
-/// What a message says; `None` when it is not the answer to `id`.
+/// The content of a message; `None` if it is not the answer to `id`.
 fn answer(id: u16, bytes: &[u8]) -> Option<Result<Vec<IpAddr>, String>> {
     let word = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
     if word(0)? != id || bytes.get(2)? & 0x80 == 0 {
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_past_aliases() {
+    fn dns_answer_follows_aliases() {
         let at = resolver(|question| answered(question, &[[192, 0, 2, 10], [100, 64, 0, 9]]));
         let found = ask_at(at, "omni.example.com", Duration::from_secs(5)).unwrap();
         assert_eq!(found, [IpAddr::from([192, 0, 2, 10]), IpAddr::from([100, 64, 0, 9])]);
     }
 
     #[test]
-    fn no_such_name_is_an_answer_and_silence_is_none() {
+    fn nxdomain_is_an_answer_and_timeout_is_not() {
         let code = |code: u8| {
             resolver(move |mut question| {
                 question[2] = 0x81;

@@ -1,4 +1,4 @@
-//! docker itself, beside its compose plugin: the engine, what a container has mounted, and volumes.
+//! docker without its compose plugin: the engine, the mounts of a container, and volumes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const QUICK: Duration = Duration::from_secs(20);
 /// The volume that Omni's store is on: the project's name and the volume's in `docker/compose.yaml`.
 pub const STORE: &str = "omni-scale_omni-etcd";
 
-/// The address of the engine that docker talks to, where somebody chose one: `DOCKER_HOST`, else the context of
+/// The configured address of the engine, if any: `DOCKER_HOST`, else the context of
 /// `DOCKER_CONTEXT` or of `docker context use` (docker/cli v28 `cli/command/cli.go` resolveContextName).
 pub fn engine_address() -> Option<String> {
     if let Some(host) = environment("DOCKER_HOST") {
@@ -66,7 +66,7 @@ impl<'a> Docker<'a> {
     /// Mounts and arguments of a container; its environment, which holds secrets, is not asked for.
     ///
     /// # Errors
-    /// [`Code::NotFound`] when there is no such container; [`Code::Failed`] when the answer is not understood.
+    /// [`Code::NotFound`] if the container does not exist; [`Code::Failed`] if the output cannot be parsed.
     pub fn inspect(&self, container: &str) -> Result<Inspected, Failure> {
         let (shell, docker) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{docker} inspect --type container --format {INSPECT} {container}");
@@ -78,7 +78,7 @@ impl<'a> Docker<'a> {
         }
         let none = ended.stderr.contains("No such container") || ended.stderr.contains("no such container");
         if none {
-            return Err(Failure::new(Code::NotFound, format!("there is no container {container}")));
+            return Err(Failure::new(Code::NotFound, format!("container {container} does not exist")));
         }
         Err(compose::explain(&ended))
     }

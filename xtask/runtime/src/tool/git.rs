@@ -13,10 +13,10 @@ use domain::secret::Secret;
 
 const QUICK: Duration = Duration::from_secs(20);
 
-/// The files among `paths` that git tracks; `None` when the project is no git checkout.
+/// The files among `paths` that git tracks; `None` if the project is not a git checkout.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when git is not installed; otherwise what it said.
+/// [`Code::Prerequisite`] if git is not installed; otherwise git's own error.
 pub fn tracked(cx: &Cx, paths: &[&str]) -> Result<Option<Vec<String>>, Failure> {
     let git = Tool::Git.find()?;
     let shell = at(cx.paths.root())?;

@@ -8,7 +8,7 @@ use xshell::cmd;
 use super::Tool;
 use crate::cx::Cx;
 use crate::files::Scratch;
-use crate::proc::{self, Ended, Job};
+use crate::proc::{self, CommandOutput, Job};
 use domain::failure::{Code, Failure};
 use domain::secret::{Secret, hide};
 use domain::spec::store_key;
@@ -38,7 +38,7 @@ impl<'a> Keyring<'a> {
         Job::new(purpose, cmd).env("GNUPGHOME", self.home.path()).deadline(QUICK)
     }
 
-    fn run(&self, job: Job) -> Result<Ended, Failure> {
+    fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
         self.cx.proc.run(job)?.checked()
     }
 
@@ -75,7 +75,9 @@ impl<'a> Keyring<'a> {
         let opened = self
             .run(self.job("decrypting with the key of Omni's store, without a passphrase", cmd).stdin(sealed.stdout))
             .map_err(|failure| {
-                failure.hint("Omni could not open its store with it: a key has no passphrase, and an encryption subkey")
+                failure.hint(
+                    "Omni could not open its store with it: the key must have an encryption subkey and no passphrase",
+                )
             })?;
         if opened.stdout == WORD {
             return Ok(());
@@ -89,21 +91,24 @@ impl Drop for Keyring<'_> {
         // The agent holds the private keys: it goes before the directory does.
         if let (Ok(shell), Ok(conf)) = (proc::shell(), which::which("gpgconf")) {
             let job = Job::new("ending gpg's agent", cmd!(shell, "{conf} --kill gpg-agent"));
-            let _ = self.cx.proc.run(job.env("GNUPGHOME", self.home.path()).deadline(Duration::from_secs(10)).tidies());
+            let _ = self
+                .cx
+                .proc
+                .run(job.env("GNUPGHOME", self.home.path()).deadline(Duration::from_secs(10)).ignore_interrupt());
         }
     }
 }
 
-/// Has the lines of an armored key wiped from all output: gpg shows the line that it does not understand.
+/// Redacts the lines of an armored key from all output: gpg prints a line that it cannot parse.
 fn hide_lines(armored: &str) {
     let body = armored.lines().map(str::trim).filter(|line| line.len() >= LINE && !line.starts_with('-'));
     body.for_each(hide);
 }
 
-/// Makes the key that Omni's store is to be encrypted with: no passphrase, an encryption subkey, no end; and proves it.
+/// Creates the key for Omni's store (no passphrase, an encryption subkey, no expiry) and checks it.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when gpg is not installed; otherwise what gpg said.
+/// [`Code::Prerequisite`] if gpg is not installed; otherwise gpg's own error.
 pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
     let keyring = Keyring::new(cx)?;
     let (shell, gpg) = (proc::shell()?, &keyring.gpg);
@@ -113,13 +118,13 @@ pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
         shell,
         "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --quick-generate-key {id} rsa4096 cert never"
     );
-    keyring.run(keyring.job("making the key of Omni's store", cmd).deadline(MAKE))?;
+    keyring.run(keyring.job("creating the key of Omni's store", cmd).deadline(MAKE))?;
     let fingerprint = keyring.fingerprint()?;
     let cmd = cmd!(
         shell,
         "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --quick-add-key {fingerprint} rsa4096 encr never"
     );
-    keyring.run(keyring.job("making its encryption subkey", cmd).deadline(MAKE))?;
+    keyring.run(keyring.job("creating its encryption subkey", cmd).deadline(MAKE))?;
     let cmd = cmd!(
         shell,
         "{gpg} --batch --quiet --pinentry-mode loopback --passphrase '' --armor --export-secret-keys {fingerprint}"
@@ -150,7 +155,7 @@ mod tests {
     use crate::testing::TempDir;
 
     #[test]
-    fn a_key_is_made_proved_and_nothing_is_left_behind() {
+    fn store_key_is_created_and_leaves_no_files() {
         if which::which("gpg").is_err() {
             eprintln!("skipped: gpg is not installed");
             return;
@@ -165,7 +170,7 @@ mod tests {
             format!("-----BEGIN PGP PRIVATE KEY BLOCK-----\n{}-----END PGP PRIVATE KEY BLOCK-----\n", body.unwrap());
         let failure = prove_store_key(&cx, &Secret::plain(locked.clone())).unwrap_err();
         assert!(failure.cause.contains("passphrase"), "{failure}");
-        // gpg itself says the same as the packets do.
+        // gpg reports the same as the packets.
         let keyring = Keyring::new(&cx).unwrap();
         let shell = proc::shell().unwrap();
         let gpg = &keyring.gpg;

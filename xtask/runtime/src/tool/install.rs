@@ -19,7 +19,7 @@ use domain::version;
 const PATHS: [&str; 2] = ["/api/omnictl", "/omnictl"];
 const RELEASES: &str = "https://github.com/siderolabs/omni/releases/download";
 const DOWNLOAD: Duration = Duration::from_secs(300);
-/// The first bytes are enough to tell a program from a web page.
+/// The first bytes are enough to distinguish a program from a web page.
 const HEAD: usize = 64;
 
 /// Where to look for it.
@@ -35,7 +35,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The configured Omni alone: its version is what it serves.
+    /// Only the configured Omni, which serves its own version.
     pub fn of(cx: &Cx) -> Sources {
         Sources {
             release: None,
@@ -70,7 +70,7 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
     if cx.dry_run || !(cx.ask.yes() || cx.ask.interactive()) {
         return Err(absent());
     }
-    let question = format!("omnictl is not installed. Install it at {}?", omnictl::own_place()?.display());
+    let question = format!("omnictl is not installed. Install it at {}?", omnictl::install_path()?.display());
     if !cx.ask.yes() && !cx.ask.confirm(&question, false)? {
         return Err(Failure::new(Code::Interrupted, "omnictl was not installed")
             .cause("the answer was no; nothing was changed")
@@ -103,7 +103,7 @@ pub fn asset() -> Result<String, Failure> {
 }
 
 fn unsupported(what: &str) -> Failure {
-    Failure::new(Code::Prerequisite, format!("there is no omnictl for {what}"))
+    Failure::new(Code::Prerequisite, format!("omnictl is not available for {what}"))
         .hint("run the tasks on Linux or macOS, on amd64 or arm64")
 }
 
@@ -120,7 +120,7 @@ fn candidates(sources: &Sources) -> Vec<Candidate> {
         let release = sources.release.clone()?;
         Some(Candidate { base: format!("{}/{release}", base.trim_end_matches('/')), release: Some(release) })
     };
-    // A mirror that is named is meant: it comes alone.
+    // If a mirror is given, use only that.
     if let Some(mirror) = &sources.mirror {
         return release(mirror).into_iter().collect();
     }
@@ -137,7 +137,7 @@ fn candidates(sources: &Sources) -> Vec<Candidate> {
 /// When no source has a program that passes; names each with its reason. [`Code::Prerequisite`] when there is no source.
 pub fn install(cx: &Cx, sources: &Sources) -> Result<Installed, Failure> {
     let asset = asset()?;
-    let place = omnictl::own_place()?;
+    let place = omnictl::install_path()?;
     let dir = place.parent().unwrap_or(Path::new(".")).to_owned();
     fs::create_dir_all(&dir).map_err(|error| {
         Failure::new(Code::Prerequisite, format!("cannot create `{}`", dir.display())).cause(error.to_string())
@@ -191,20 +191,20 @@ fn fetch(cx: &Cx, from: &Candidate, asset: &str, ca: Option<&str>, temp: &Path) 
         404 => return Err(Failure::new(Code::NotFound, "not found (status 404)")),
         status => return Err(Failure::new(Code::Failed, format!("not served (status {status})"))),
     }
-    let bytes =
-        fs::read(temp).map_err(|error| Failure::new(Code::Failed, "the download is gone").cause(error.to_string()))?;
+    let bytes = fs::read(temp)
+        .map_err(|error| Failure::new(Code::Failed, "the download cannot be read").cause(error.to_string()))?;
     check_program(&bytes[..bytes.len().min(HEAD)], &reply.content_type)?;
     if from.release.is_some() {
         check_sum(cx, &from.base, asset, ca, temp)?;
     }
     fs::set_permissions(temp, fs::Permissions::from_mode(0o755))
-        .map_err(|error| Failure::new(Code::Failed, "it cannot be made executable").cause(error.to_string()))?;
+        .map_err(|error| Failure::new(Code::Failed, "cannot make it executable").cause(error.to_string()))?;
     let (version, _) = omnictl::version_of(cx, temp)
         .map_err(|failure| Failure::new(Code::Failed, "the download does not run as omnictl").cause(failure.cause))?;
     match &from.release {
         Some(release) if !version::same(release, &version) => {
             Err(Failure::new(Code::Failed, format!("it is omnictl {version}, not {release}"))
-                .cause("the release does not hold what its name says"))
+                .cause("the release contains another version than its name"))
         }
         _ => Ok(version),
     }
@@ -217,19 +217,19 @@ fn check_program(head: &[u8], content_type: &str) -> Result<(), Failure> {
     let html = head.first() == Some(&b'<') || content_type == "text/html";
     match (std::env::consts::OS, head) {
         _ if head.is_empty() => refuse("it is empty".to_owned()),
-        _ if html => refuse("it is a web page: the address is answered by something else".to_owned()),
+        _ if html => refuse("it is a web page: another service responds at the address".to_owned()),
         ("linux", [0x7f, b'E', b'L', b'F', class, order, ..]) => {
             // e_machine, at offset 18: 62 is x86-64, 183 is AArch64.
             let machine = head.get(18..20).map(|field| u16::from_le_bytes([field[0], field[1]]));
-            let wanted = if std::env::consts::ARCH == "aarch64" { 183 } else { 62 };
+            let expected = if std::env::consts::ARCH == "aarch64" { 183 } else { 62 };
             match machine {
-                Some(machine) if machine == wanted && *class == 2 && *order == 1 => Ok(()),
-                _ => refuse(format!("it is a program for another processor ({machine:?}, this one is {wanted})")),
+                Some(machine) if machine == expected && *class == 2 && *order == 1 => Ok(()),
+                _ => refuse(format!("it is a program for another processor ({machine:?}, this one is {expected})")),
             }
         }
         ("macos", [0xcf, 0xfa, 0xed, 0xfe, cpu @ ..]) => {
-            let wanted = if std::env::consts::ARCH == "aarch64" { 0x0c } else { 0x07 };
-            if cpu.first() == Some(&wanted) {
+            let expected = if std::env::consts::ARCH == "aarch64" { 0x0c } else { 0x07 };
+            if cpu.first() == Some(&expected) {
                 Ok(())
             } else {
                 refuse("it is a program for another processor".to_owned())
@@ -244,21 +244,20 @@ fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) ->
     let url = format!("{base}/sha256sum.txt");
     let reply =
         curl::fetch(cx, "downloading the checksums", &Request { ca_file: ca, follow: true, ..Request::get(&url) })?;
-    let wanted = reply.body.lines().filter(|_| reply.status == 200).find_map(|line| {
+    let expected = reply.body.lines().filter(|_| reply.status == 200).find_map(|line| {
         let (sum, name) = line.split_once(char::is_whitespace)?;
         (name.trim().trim_start_matches('*') == asset).then(|| sum.to_ascii_lowercase())
     });
-    let Some(wanted) = wanted else {
-        return Err(
-            Failure::new(Code::Failed, "it cannot be verified").cause(format!("{url} holds no checksum for {asset}"))
-        );
+    let Some(expected) = expected else {
+        return Err(Failure::new(Code::Failed, "it cannot be verified")
+            .cause(format!("{url} contains no checksum for {asset}")));
     };
     let found = sha256(cx, file)?;
-    if found == wanted {
+    if found == expected {
         return Ok(());
     }
     Err(Failure::new(Code::Failed, "its checksum is wrong")
-        .cause(format!("expected {wanted}, found {found}: it was changed or cut short on the way")))
+        .cause(format!("expected {expected}, found {found}: it was changed or is incomplete")))
 }
 
 /// The SHA-256 of a file, by whichever of the usual programs is there.
@@ -275,7 +274,7 @@ fn sha256(cx: &Cx, file: &Path) -> Result<String, Failure> {
             return Ok(ended.stdout.split_whitespace().next().unwrap_or_default().to_ascii_lowercase());
         }
     }
-    Err(Failure::new(Code::Prerequisite, "no program computes SHA-256 sums")
+    Err(Failure::new(Code::Prerequisite, "no program for SHA-256 checksums is installed")
         .hint("install coreutils (sha256sum) or openssl"))
 }
 
@@ -293,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_of_this_omni_only() {
+    fn sources_belong_to_this_omni() {
         let bases = |sources: &Sources| candidates(sources).into_iter().map(|each| each.base).collect::<Vec<_>>();
         let omni = Some("https://omni.example.org/".to_owned());
         let own = ["https://omni.example.org/api/omnictl", "https://omni.example.org/omnictl"];
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_program_for_this_machine_passes() {
+    fn install_accepts_only_a_native_program() {
         let own = fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(check_program(&own[..HEAD], "application/octet-stream").is_ok());
         let mut other = own[..HEAD].to_vec();

@@ -1,5 +1,5 @@
-//! The lab, as another program: built from its package, started, asked, ended. It shares no code with the runner; what it
-//! says of itself is read here.
+//! The lab as a separate program: builds, starts, queries and stops it. It shares no code with the runner; this module parses
+//! its output.
 
 pub mod faults;
 
@@ -20,7 +20,7 @@ use crate::files;
 use crate::paths::Paths;
 use crate::proc::{self, Job};
 
-/// What the lab says when it is ready. Holds no token.
+/// The line that the lab prints when it is ready. Contains no token.
 #[derive(Debug, Clone)]
 pub struct Ready {
     pub pid: u32,
@@ -57,7 +57,7 @@ pub struct Options {
     pub clock: u32,
     pub faults: Vec<String>,
     pub latency_ms: u64,
-    /// Its size, in its own words: `--nodes`, `64`, ….
+    /// Its size, as its own arguments: `--nodes`, `64`, ….
     pub size: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
     let shell = proc::shell()?;
     let ended = cx.proc.run(Job::new("asking the lab for its state", cmd!(shell, "{program} dump --dir {dir}")))?;
     if !ended.success() {
-        return Err(Failure::new(Code::NotFound, "no lab answers")
+        return Err(Failure::new(Code::NotFound, "no lab is running")
             .cause(ended.failure().cause)
             .next("cargo xtask lab-up")
             .into());
@@ -85,11 +85,11 @@ pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&ended.stdout)?)
 }
 
-/// Starts the lab in `dir` and returns when it is ready. With `tied`, it ends when our end of its standard input is
+/// Starts the lab in `dir` and returns when it is ready. With `tied`, it exits when our end of its standard input is
 /// closed, which the kernel does even if we are killed.
 ///
 /// # Errors
-/// [`Code::Failed`] with what the lab said, when it does not come up.
+/// [`Code::Failed`] with the lab's output if it does not start.
 pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyhow::Result<(Ready, Child)> {
     fs::create_dir_all(dir)?;
     let log = fs::File::create(dir.join("lab.log"))?;
@@ -108,22 +108,22 @@ pub fn start(program: &Path, dir: &Path, options: &Options, tied: bool) -> anyho
     let line = ready_line(&mut child, stdout)?;
     if line.trim().is_empty() {
         let _ = child.wait();
-        let said = fs::read_to_string(dir.join("lab.log")).unwrap_or_default();
-        return Err(Failure::new(Code::Failed, "the lab did not come up").cause(said.trim().to_owned()).into());
+        let output = fs::read_to_string(dir.join("lab.log")).unwrap_or_default();
+        return Err(Failure::new(Code::Failed, "the lab did not start").cause(output.trim().to_owned()).into());
     }
     let ready = serde_json::from_str(&line)?;
     Ok((ready, child))
 }
 
-/// What the lab says first. Ends the lab when it says nothing in time, or when the operator interrupts.
+/// The lab's first line. Stops the lab without output in time, or when the operator interrupts.
 fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<String, Failure> {
     let end = Instant::now() + READY;
-    // The lab writes its line at once: when there is something to read, there is all of it.
+    // The lab writes its line in one piece, so a readable pipe has all of it.
     while !proc::readable(&stdout, Duration::from_millis(25)) {
         let failure = if proc::interrupted() {
             proc::interruption("starting the lab")
         } else if Instant::now() > end {
-            Failure::new(Code::Timeout, "the lab did not come up")
+            Failure::new(Code::Timeout, "the lab did not start")
                 .cause(format!("it printed nothing in {} s", READY.as_secs()))
         } else {
             continue;
@@ -183,7 +183,7 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
     Ok(())
 }
 
-/// Waits for a child of ours to end by itself, and ends it when it does not.
+/// Waits until a child exits by itself, and terminates it if it does not.
 pub fn reap(child: &mut Child, patience: Duration) {
     let end = Instant::now() + patience;
     while Instant::now() < end {

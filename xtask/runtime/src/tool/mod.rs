@@ -1,4 +1,4 @@
-//! One adapter per program: how it is found, called and understood. Tasks say what they want; the grammar stays here.
+//! One adapter per program: finding it, calling it and parsing its output. Command-line syntax stays in these modules.
 
 pub mod cargo;
 pub mod compose;
@@ -62,7 +62,7 @@ impl Tool {
     pub fn find(self) -> Result<PathBuf, Failure> {
         which::which(self.name()).map_err(|_| {
             Failure::new(Code::Prerequisite, format!("`{}` is not installed", self.name()))
-                .cause("no directory of PATH holds it")
+                .cause("it is not in any directory of PATH")
                 .hint(self.install_hint())
         })
     }

@@ -12,12 +12,12 @@ use domain::failure::{Code, Failure};
 /// answers 200 too, with the HTML of its web page, so the status alone proves nothing.
 ///
 /// # Errors
-/// [`Code::Unreachable`] when nothing answers or what answers is not Omni; [`Code::Failed`] when Omni is unwell.
+/// [`Code::Unreachable`] without a response, or with one that is not Omni's; [`Code::Failed`] if Omni is not healthy.
 pub fn healthy(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Result<(), Failure> {
     healthy_at(cx, endpoint, ca_file, None)
 }
 
-/// As [`healthy`], asking at the address `connect` whatever the name in `endpoint` resolves to.
+/// As [`healthy`], but connects to the address `connect` instead of resolving the name in `endpoint`.
 ///
 /// # Errors
 /// As [`healthy`].
@@ -26,23 +26,23 @@ pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Optio
     let reply = curl::fetch(cx, "asking Omni for its health", &Request { ca_file, connect, ..Request::get(&url) })?;
     match reply.status {
         200 if reply.body.trim().is_empty() => Ok(()),
-        200 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))
-            .cause(format!("{url} answered {} where Omni answers nothing", kind(&reply.content_type)))
-            .hint("check OMNI_ENDPOINT; a portal, a proxy or another web service may stand there")),
-        500..=599 => Err(Failure::new(Code::Failed, format!("Omni at {endpoint} is unwell"))
+        200 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
+            .cause(format!("{url} returned {}, but Omni returns an empty body", kind(&reply.content_type)))
+            .hint("check OMNI_ENDPOINT; the address may belong to a portal, a proxy or another web service")),
+        500..=599 => Err(Failure::new(Code::Failed, format!("Omni at {endpoint} is not healthy"))
             .cause(format!("{url} answered {} {}: its store does not answer in time", reply.status, reply.reason))
             .hint("look at Omni's log")
             .next("cargo xtask stack-logs omni")),
-        301..=308 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))
-            .cause(format!("{url} answered {} and points elsewhere", reply.status))
-            .hint("give the address that Omni itself advertises")),
-        status => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's address"))
+        301..=308 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
+            .cause(format!("{url} answered {} and redirects to another address", reply.status))
+            .hint("use the address that Omni itself advertises")),
+        status => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
             .cause(format!("{url} answered {status} {}", reply.reason))
             .hint("check OMNI_ENDPOINT")),
     }
 }
 
-/// The time at Omni in seconds since 1970, by the Date that it sends; `None` when it does not answer in three seconds.
+/// Omni's time in seconds since 1970, from its Date header; `None` without a response within three seconds.
 pub fn clock(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64> {
     let url = format!("{endpoint}/healthz");
     let timeout = Duration::from_secs(3);

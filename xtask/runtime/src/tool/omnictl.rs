@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 use super::curl;
 use crate::cx::Cx;
 use crate::files;
-use crate::proc::{self, Ended, Job};
+use crate::proc::{self, CommandOutput, Job};
 use crate::settings::{Origin, environment};
 use crate::triage;
 use domain::failure::{Code, Failure, Kind, Missing};
@@ -22,7 +22,7 @@ use domain::words::count;
 /// one (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
 const KEYS: [&str; 2] = ["SIDERO_SERVICE_ACCOUNT_KEY", "OMNI_SERVICE_ACCOUNT_KEY"];
 
-/// No word of omnictl's prose is so long, and no key so short.
+/// Longer than any word in omnictl's messages, and shorter than any key.
 const KEY: usize = 100;
 
 /// A read answers within seconds, or something is wrong.
@@ -54,7 +54,7 @@ pub fn locate() -> Option<PathBuf> {
     if let Ok(found) = which::which("omnictl") {
         return Some(found);
     }
-    let own = own_place().ok()?;
+    let own = install_path().ok()?;
     which::which_in(&own, None::<&str>, ".").ok()
 }
 
@@ -62,10 +62,11 @@ pub fn locate() -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`Code::Prerequisite`] when the user has no home.
-pub fn own_place() -> Result<PathBuf, Failure> {
+pub fn install_path() -> Result<PathBuf, Failure> {
     let home = || environment("HOME").map(|home| format!("{home}/.local"));
     let base = environment("XDG_DATA_HOME").or_else(home).ok_or_else(|| {
-        Failure::new(Code::Prerequisite, "there is no place for omnictl").cause("neither XDG_DATA_HOME nor HOME is set")
+        Failure::new(Code::Prerequisite, "there is no directory for omnictl")
+            .cause("neither XDG_DATA_HOME nor HOME is set")
     })?;
     Ok(Path::new(&base).join("bin/omnictl"))
 }
@@ -81,12 +82,12 @@ fn program() -> Result<PathBuf, Failure> {
 /// The version and API version of the program at `path`.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] when it does not run or says something else.
+/// [`Code::Prerequisite`] if it does not run or its output cannot be parsed.
 pub fn version_of(cx: &Cx, path: &Path) -> Result<(String, u32), Failure> {
     let shell = proc::shell()?;
     let job = Job::new("asking omnictl for its version", cmd!(shell, "{path} --version"));
     let broken = |cause: String| {
-        Failure::new(Code::Prerequisite, format!("`{}` is no working omnictl", path.display()))
+        Failure::new(Code::Prerequisite, format!("`{}` is not a working omnictl", path.display()))
             .cause(cause)
             .next("cargo xtask omnictl-install")
     };
@@ -107,7 +108,7 @@ pub fn login(cx: &Cx) -> Option<Login> {
     own_login().map(|(file, address)| Login::Config { file, address })
 }
 
-/// The login of omnictl itself, which a person made in a browser: its file, and the address of Omni there.
+/// omnictl's own login, made in a browser: its file, and the address of Omni in it.
 fn own_login() -> Option<(PathBuf, String)> {
     let given = environment("OMNICONFIG").map(PathBuf::from);
     let file = given.or_else(|| Some(Path::new(&environment("HOME")?).join(".talos/omni/config")))?;
@@ -117,8 +118,8 @@ fn own_login() -> Option<(PathBuf, String)> {
     Some((file, address))
 }
 
-/// The address in omnictl's own configuration. omnictl makes a file by itself when there is none, with an address at which
-/// nobody's Omni is: that is no login (omni v1.9.3 `client/pkg/omnictl/config/config.go`).
+/// The address in omnictl's own configuration. Without a file omnictl creates one with a default address, which is not a login
+/// (omni v1.9.3 `client/pkg/omnictl/config/config.go`).
 fn address_in(text: &str) -> Option<String> {
     let config: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
     let context = config.get("context").and_then(serde_yaml::Value::as_str).unwrap_or("default");
@@ -126,7 +127,7 @@ fn address_in(text: &str) -> Option<String> {
     (!url.is_empty() && url != "grpc://127.0.0.1:8080").then(|| url.to_owned())
 }
 
-/// What is missing when nobody is logged in.
+/// The failure for a missing login.
 pub fn not_logged_in() -> Failure {
     let missing = Missing {
         name: "a login to Omni".into(),
@@ -135,7 +136,7 @@ pub fn not_logged_in() -> Failure {
         secret: true,
     };
     Failure::missing(vec![missing])
-        .cause("there is no service-account key, and omnictl has no login of its own")
+        .cause("there is no service-account key, and omnictl has no login")
         .hint("as an admin, `omnictl serviceaccount create automation --use-user-role=false --role Operator` prints OMNI_SERVICE_ACCOUNT_KEY: put it into docker/.env")
 }
 
@@ -143,8 +144,8 @@ impl<'a> Omnictl<'a> {
     /// omnictl with a login, or why not. Does not touch the network.
     ///
     /// # Errors
-    /// [`Code::Prerequisite`] when it is not installed, [`Code::MissingInput`] when nobody is logged in or the address of
-    /// Omni is not known, [`Code::Invalid`] when the key is no key or has expired.
+    /// [`Code::Prerequisite`] if it is not installed, [`Code::MissingInput`] without a login or an address of Omni,
+    /// [`Code::Invalid`] if the key is not valid or has expired.
     pub fn find(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         Omnictl::with(cx, program()?)
     }
@@ -165,7 +166,7 @@ impl<'a> Omnictl<'a> {
         Ok(Omnictl { cx, program, login, endpoint })
     }
 
-    /// As [`Omnictl::find`], with this key of `docker/.env` whatever else there is.
+    /// As [`Omnictl::find`], but always with this key of `docker/.env`.
     ///
     /// # Errors
     /// As [`Omnictl::find`].
@@ -181,10 +182,10 @@ impl<'a> Omnictl<'a> {
         Ok(Omnictl { cx, program: program()?, login, endpoint: Some(endpoint) })
     }
 
-    /// As [`Omnictl::find`], with omnictl's own login whatever keys `docker/.env` holds.
+    /// As [`Omnictl::find`], but always with omnictl's own login, regardless of keys in `docker/.env`.
     ///
     /// # Errors
-    /// [`Code::MissingInput`] when there is none, or when a key in the environment would go before it.
+    /// [`Code::MissingInput`] if there is none, or if a key in the environment would override it.
     pub fn as_person(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
         let login = own_login().filter(|_| KEYS.iter().all(|variable| environment(variable).is_none()));
         let (file, address) = login.ok_or_else(not_logged_in)?;
@@ -192,7 +193,7 @@ impl<'a> Omnictl<'a> {
         Ok(Omnictl { cx, program: program()?, login: Login::Config { file, address }, endpoint })
     }
 
-    /// Who the login says it is, for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.
+    /// The account of the login for messages: `automation (OMNI_SERVICE_ACCOUNT_KEY in the environment)`.
     pub fn who(&self) -> String {
         match &self.login {
             Login::Key { origin, secret, .. } => {
@@ -208,13 +209,13 @@ impl<'a> Omnictl<'a> {
         self.endpoint.as_deref().is_some_and(|own| own.trim_end_matches('/') == endpoint.trim_end_matches('/'))
     }
 
-    /// Whether the key comes from the variable that omnictl reads first, whatever [`KEYS`]\[1\] holds.
+    /// Whether the key comes from the variable that omnictl reads first, regardless of [`KEYS`]\[1\].
     pub(super) fn overridden(&self) -> bool {
         matches!(&self.login, Login::Key { variable, .. } if *variable == KEYS[0])
     }
 
     fn job(&self, purpose: impl Into<String>, cmd: xshell::Cmd<'_>) -> Job {
-        // Whoever has less patience than a read takes is not kept waiting.
+        // A `--timeout` shorter than the deadline of a read applies to it too.
         let patience = self.cx.timeout.map_or(READ, |timeout| timeout.min(READ));
         let mut job = Job::new(purpose, cmd).deadline(patience);
         match &self.login {
@@ -232,7 +233,7 @@ impl<'a> Omnictl<'a> {
         job
     }
 
-    fn run(&self, job: Job) -> Result<Ended, Failure> {
+    fn run(&self, job: Job) -> Result<CommandOutput, Failure> {
         if let Some(file) = self.cx.settings.ca_file(None) {
             curl::check_authorities(&file.value)?;
         }
@@ -267,11 +268,11 @@ impl<'a> Omnictl<'a> {
         }
     }
 
-    fn understood(&self, ended: &Ended) -> Result<Vec<Resource>, Failure> {
+    fn understood(&self, ended: &CommandOutput) -> Result<Vec<Resource>, Failure> {
         omni::resources(&ended.stdout).map_err(|why| {
-            Failure::new(Code::Failed, format!("`{}` printed something else than resources", ended.line))
+            Failure::new(Code::Failed, format!("`{}` did not print resources", ended.line))
                 .cause(why)
-                .hint("is this omnictl of the server's version? see `omnictl --version` and `omnictl get sysversion`")
+                .hint("compare the versions: `omnictl --version` and `omnictl get sysversion`")
         })
     }
 
@@ -299,21 +300,22 @@ impl<'a> Omnictl<'a> {
         Ok(without_headers(&self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout))
     }
 
-    /// What syncs of these templates would do, each as [`Omnictl::sync_plan`] says it, in one start of omnictl: `stage`
-    /// becomes a directory of links to them, which omnictl takes since 1.5 (omni v1.9.3
-    /// `client/pkg/omnictl/cluster/template/sync.go`). Not for a template that names files: it would look for them there.
+    /// The plans for these templates, each as from [`Omnictl::sync_plan`], with one start of omnictl: `stage` becomes a
+    /// directory of links to them, which omnictl accepts since 1.5 (omni v1.9.3
+    /// `client/pkg/omnictl/cluster/template/sync.go`). Not for a template that names files, because their paths would be
+    /// resolved there.
     ///
     /// # Errors
-    /// When omnictl takes no directory, or not one of the files: then ask for each by itself.
+    /// If omnictl does not accept a directory or one of the files: then plan each template separately.
     pub fn sync_plans(&self, files: &[&Path], stage: &Path) -> Result<Vec<String>, Failure> {
         let links = files::link_all(stage, files)?;
         let shell = proc::shell()?;
         let program = &self.program;
         let cmd = cmd!(shell, "{program} cluster template sync --dry-run --verbose -f {stage}");
         let purpose = format!("comparing {} with Omni", count(files.len(), "template"));
-        let said = self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout;
-        split_plans(&said, &links)
-            .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not say what it would do for each template"))
+        let output = self.run(self.job(purpose, cmd).deadline(WRITE))?.stdout;
+        split_plans(&output, &links)
+            .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not print a plan for each template"))
     }
 
     /// Syncs the template: creates, updates, and tears down what it no longer has. Not transactional: on an error what
@@ -329,7 +331,7 @@ impl<'a> Omnictl<'a> {
         let ended = self.cx.proc.run(job).map_err(|failure| match failure.code {
             // A sync that was cut off is not undone.
             Code::Interrupted | Code::Timeout => failure
-                .hint("part of the sync may be done, and stays: sync again to go on")
+                .hint("part of the sync may be done and stays: sync again to continue")
                 .next(format!("cargo xtask cluster-sync {} --dry-run", cluster_of(file))),
             _ => failure,
         })?;
@@ -345,7 +347,7 @@ impl<'a> Omnictl<'a> {
                 failure.cause.push_str(&format!(" after {} other changes, which stay", before.len()));
             }
             let fix = if failure.code == Code::Invalid { "fix what it refuses and " } else { "" };
-            let hint = format!("{fix}run this again: a sync goes on where the last one stopped");
+            let hint = format!("{fix}run this again: a sync continues where the last one stopped");
             let known = failure.hint.trim_end_matches('.');
             failure.hint = if known.is_empty() { hint } else { format!("{known}; then {hint}") };
         }
@@ -369,7 +371,7 @@ impl<'a> Omnictl<'a> {
     pub fn renew_provider_key(&self, id: &str) -> Result<Secret, Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} infraprovider renewkey {id}");
-        self.provider_key(self.job(format!("making a key for the provider {id} in Omni"), cmd))
+        self.provider_key(self.job(format!("creating a key for the provider {id} in Omni"), cmd))
     }
 
     /// Makes the account of a provider that has none, as the second half of `infraprovider create` does. Needs the role
@@ -383,11 +385,11 @@ impl<'a> Omnictl<'a> {
 
     /// Both commands print everything on stdout, prose and key (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
     fn provider_key(&self, job: Job) -> Result<Secret, Failure> {
-        self.printed_key(job, "make the key in Omni under Settings, Infra Providers, and put it into docker/.env")
+        self.printed_key(job, "create the key in Omni under Settings, Infra Providers, and put it into docker/.env")
     }
 
-    /// Creates the service account `name` with `role` and returns its key. Needs the role Admin. Since 1.8 the key alone
-    /// is on stdout, before prose with it (omni v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
+    /// Creates the service account `name` with `role` and returns its key. Needs the role Admin. Since 1.8 stdout has only the
+    /// key, before also other text (omni v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
     ///
     /// # Errors
     /// As [`Omnictl::explain`]; [`Code::Failed`] when no key was printed.
@@ -395,10 +397,10 @@ impl<'a> Omnictl<'a> {
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} serviceaccount create --use-user-role=false --role {role} -- {name}");
         let job = self.job(format!("creating the service account {name} in Omni"), cmd);
-        self.printed_key(job, "make it in Omni under Settings, Service Accounts, and put the key into docker/.env")
+        self.printed_key(job, "create it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
-    /// Makes one more key for the service account `name`; always for a year, whatever `--ttl` says.
+    /// Creates another key for the service account `name`, always for a year, because omnictl ignores `--ttl` here.
     ///
     /// # Errors
     /// As [`Omnictl::create_service_account`].
@@ -436,8 +438,8 @@ impl<'a> Omnictl<'a> {
             .ok_or_else(|| Failure::new(Code::Failed, format!("`{}` printed no key", ended.line)).hint(otherwise))
     }
 
-    /// What omnictl said, in the operator's words.
-    fn explain(&self, ended: &Ended) -> Failure {
+    /// The failure for an error of omnictl.
+    fn explain(&self, ended: &CommandOutput) -> Failure {
         let endpoint = self.endpoint.as_deref().unwrap_or("the configured Omni");
         explain(ended, &self.who(), endpoint, self.overridden())
     }
@@ -484,7 +486,7 @@ fn split_plans(printed: &str, links: &[PathBuf]) -> Option<Vec<String>> {
 
 fn check_key(variable: &str, origin: &Origin, secret: &Secret) -> Result<(), Failure> {
     let info = KeyInfo::parse(secret.expose()).map_err(|why| {
-        Failure::new(Code::Invalid, format!("{variable} ({origin}) is no service-account key"))
+        Failure::new(Code::Invalid, format!("{variable} ({origin}) is not a valid service-account key"))
             .cause(why)
             .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`")
     })?;
@@ -508,61 +510,61 @@ pub fn no_endpoint() -> Failure {
 }
 
 /// The texts are those of omnictl 1.4.9 and 1.9.3; each is held to a recording of the real program.
-fn explain(ended: &Ended, who: &str, endpoint: &str, overridden: bool) -> Failure {
+fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -> Failure {
     // Omni's notices come before the error: of a version that differs, for one.
     let (notices, errors): (Vec<&str>, Vec<&str>) = ended.stderr.lines().partition(|line| line.starts_with("[WARN]"));
-    let said = errors.join("\n");
-    let said = said.trim().trim_start_matches("Error: ");
+    let output = errors.join("\n");
+    let output = output.trim().trim_start_matches("Error: ");
     let differs = notices.iter().find(|notice| notice.contains("differs from the backend version"));
-    let has = |text: &str| said.contains(text);
-    let reasons = reasons(said);
+    let has = |text: &str| output.contains(text);
+    let reasons = reasons(output);
     let of = |code: Code, message: String| Failure::new(code, message).cause(reasons.clone());
     if has("EULA has not been accepted") {
         return of(Code::Refused, format!("Omni at {endpoint} waits for its licence to be accepted"))
             .kind(Kind::Licence)
             .hint(format!("a person must read and accept it at {endpoint}/eula; this project never does so"));
     }
-    // A newer omnictl asks for types that an older Omni does not know, and is told that it may not see them.
+    // A newer omnictl requests types that an older Omni does not know; Omni then reports missing access.
     let unknown_type = has("no access is permitted") && differs.is_some();
     if has("client API version mismatch") || has("omnictl is too old") || has("omnictl is newer") || unknown_type {
         let reasons = differs.map_or(reasons.clone(), |notice| format!("{reasons}\n{notice}"));
-        return Failure::new(Code::Prerequisite, format!("this omnictl does not fit Omni at {endpoint}"))
+        return Failure::new(Code::Prerequisite, format!("this omnictl is not compatible with Omni at {endpoint}"))
             .kind(Kind::Version)
             .cause(reasons)
-            .hint("install the one that this Omni offers")
+            .hint("install the one that this Omni serves")
             .next("cargo xtask omnictl-install");
     }
     if has("invalid signature") {
         return of(Code::Refused, format!("Omni at {endpoint} does not accept {who}"))
-            .hint("the key is expired, was removed, or belongs to another Omni: `omnictl serviceaccount list` as an admin shows which keys there are");
+            .hint("the key has expired, was removed, or belongs to another Omni: as an admin, `omnictl serviceaccount list` shows all keys");
     }
     if has("insufficient role") {
         return role_needed(overridden, of(Code::Refused, format!("{who} may not do this in Omni")));
     }
     if has("text/html") || has("unexpected HTTP status code") {
-        return of(Code::Unreachable, format!("{endpoint} does not speak Omni's API"))
-            .hint("a proxy or a portal stands before it: it must pass gRPC on");
+        return of(Code::Unreachable, format!("{endpoint} is not Omni's API"))
+            .hint("a proxy or a portal in front of Omni must pass gRPC");
     }
     if has("x509:") {
         return of(Code::Unreachable, format!("the certificate of {endpoint} is not trusted"))
             .kind(Kind::Certificate)
-            .hint("give the authority that signed it in SSL_CERT_FILE");
+            .hint("set SSL_CERT_FILE to its CA");
     }
     if has("code = Unavailable") || has("connection refused") || has("no such host") {
-        return of(Code::Unreachable, format!("Omni at {endpoint} does not answer"))
+        return of(Code::Unreachable, format!("Omni at {endpoint} is not reachable"))
             .hint("check OMNI_ENDPOINT, and that Omni runs")
             .next("cargo xtask omni-status");
     }
     if has("gopenpgp") || has("illegal base64") || has("unexpected end of JSON input") {
-        return of(Code::Invalid, format!("omnictl does not understand its key: {who}"))
+        return of(Code::Invalid, format!("omnictl cannot read its key: {who}"))
             .hint("copy the whole line that `omnictl serviceaccount create` printed after the `=`");
     }
-    // Some handlers wrap what their store says, and lose its code: `renew` of an account that is not there.
+    // Some handlers wrap the store's error and lose its code: `renew` of an account that does not exist.
     if has("code = NotFound") || has("code = Unknown desc = failed to get: resource ") {
-        return of(Code::NotFound, "Omni has no such resource".to_owned());
+        return of(Code::NotFound, "the resource does not exist in Omni".to_owned());
     }
     if has("code = AlreadyExists") {
-        return of(Code::Conflict, "Omni has such a resource already".to_owned());
+        return of(Code::Conflict, "the resource already exists in Omni".to_owned());
     }
     if has("code = InvalidArgument")
         || has("error loading template")
@@ -570,7 +572,7 @@ fn explain(ended: &Ended, who: &str, endpoint: &str, overridden: bool) -> Failur
         || has("error occurred:")
         || has("errors occurred:")
     {
-        return of(Code::Invalid, "Omni does not take it".to_owned());
+        return of(Code::Invalid, "Omni does not accept it".to_owned());
     }
     if has("code = PermissionDenied") {
         return of(Code::Refused, format!("{who} may not do this in Omni"));
@@ -583,15 +585,15 @@ pub(super) fn role_needed(overridden: bool, failure: Failure) -> Failure {
     let needed = "classes and clusters need the role Operator, providers and keys the role Admin";
     match overridden {
         true => failure
-            .hint(format!("{needed}; omnictl takes {} before {}, even an empty one", KEYS[0], KEYS[1]))
+            .hint(format!("{needed}; {} overrides {} in omnictl, even if empty", KEYS[0], KEYS[1]))
             .next(format!("unset {}", KEYS[0])),
         false => failure.hint(needed),
     }
 }
 
 /// The reasons inside omnictl's error: the starred lines of a validation, else what follows the gRPC code.
-fn reasons(said: &str) -> String {
-    if let Some((_, list)) = said.split_once("occurred:") {
+fn reasons(output: &str) -> String {
+    if let Some((_, list)) = output.split_once("occurred:") {
         return list
             .lines()
             .map(|line| line.trim().trim_start_matches("* "))
@@ -599,7 +601,7 @@ fn reasons(said: &str) -> String {
             .collect::<Vec<_>>()
             .join("\n");
     }
-    let reason = said.rsplit_once(" desc = ").map_or(said, |(_, reason)| reason);
+    let reason = output.rsplit_once(" desc = ").map_or(output, |(_, reason)| reason);
     match reason.strip_prefix("connection error: desc = ") {
         Some(inner) => inner.trim_matches('"').to_owned(),
         None => reason.to_owned(),
@@ -613,14 +615,14 @@ mod tests {
     use crate::recorded::recorded;
 
     #[test]
-    fn what_is_said_of_many_templates_is_split() {
+    fn plans_of_many_templates_are_split() {
         let links = [PathBuf::from("/s/00000.yaml"), PathBuf::from("/s/00001.yaml")];
         let head = "Processing 2 template file(s)\n";
         let diff = "* updating (dry run) ConfigPatches.omni.sidero.dev(x)\n+Syncing template: /s/00001.yaml\n";
-        let said = format!("{head}Syncing template: /s/00000.yaml\n{diff}Syncing template: /s/00001.yaml\n");
-        assert_eq!(split_plans(&said, &links).unwrap(), [diff, ""]);
-        assert_eq!(split_plans(head, &links), None, "nothing was said of a file");
-        assert_eq!(without_headers(&said), diff, "a diff may hold the same words");
+        let output = format!("{head}Syncing template: /s/00000.yaml\n{diff}Syncing template: /s/00001.yaml\n");
+        assert_eq!(split_plans(&output, &links).unwrap(), [diff, ""]);
+        assert_eq!(split_plans(head, &links), None, "nothing was output of a file");
+        assert_eq!(without_headers(&output), diff, "a diff may hold the same words");
     }
 
     /// The failure that the recorded call is explained as.
@@ -656,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_omnictl_made_by_itself_is_no_login() {
+    fn generated_omnictl_config_is_not_a_login() {
         let own = |url: &str| format!("contexts:\n    default:\n        url: {url}\ncontext: default\n");
         assert_eq!(address_in(&own("grpc://127.0.0.1:8080")), None);
         assert_eq!(address_in(&own("\"\"")), None);
@@ -668,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_error_shows_the_call() {
+    fn unknown_error_shows_the_command() {
         let failure = explained("get-ambiguous");
         assert!(failure.message.contains("exited with 1") && failure.cause.contains("is ambiguous"), "{failure}");
     }

@@ -18,7 +18,7 @@ use domain::status::certificate::{self, Certificate};
 pub fn served(cx: &Cx, address: &str, host: &str) -> Result<Vec<Certificate>, Failure> {
     let openssl = Tool::Openssl.find()?;
     let shell = proc::shell()?;
-    // An address is no server name (RFC 6066).
+    // An address is not a valid server name (RFC 6066).
     let name: &[&str] =
         if host.parse::<std::net::IpAddr>().is_ok() { &["-noservername"] } else { &["-servername", host] };
     let cmd = cmd!(shell, "{openssl} s_client -connect {address} {name...} -showcerts");
@@ -27,11 +27,11 @@ pub fn served(cx: &Cx, address: &str, host: &str) -> Result<Vec<Certificate>, Fa
     let chain = certificate::read_pem(&ended.stdout)
         .map_err(|why| Failure::new(Code::Failed, format!("the certificate that {address} serves")).cause(why))?;
     if chain.is_empty() {
-        let said =
+        let output =
             ended.stderr.lines().find(|line| line.contains("error") || line.contains("errno")).unwrap_or_default();
-        return Err(Failure::new(Code::Unreachable, format!("no TLS answers at {address}"))
-            .cause(said.trim().to_owned())
-            .hint("see whether the stack runs: `cargo xtask omni-status`"));
+        return Err(Failure::new(Code::Unreachable, format!("no TLS connection to {address}"))
+            .cause(output.trim().to_owned())
+            .hint("check that the stack runs: `cargo xtask omni-status`"));
     }
     Ok(chain)
 }

@@ -28,10 +28,10 @@ impl Token {
                 .hint("it looks like user@realm!name=00000000-0000-0000-0000-000000000000")
         };
         let text = text.trim().trim_start_matches("PVEAPIToken=");
-        let (id, secret) = text.split_once('=').ok_or_else(|| bad("there is no `=` between its id and its secret"))?;
-        let (user, name) = id.split_once('!').ok_or_else(|| bad("there is no `!` in its id: a token has a name"))?;
+        let (id, secret) = text.split_once('=').ok_or_else(|| bad("it has no `=` between its id and its secret"))?;
+        let (user, name) = id.split_once('!').ok_or_else(|| bad("its id has no `!` before the token's name"))?;
         if !user.contains('@') {
-            return Err(bad("there is no `@realm` in its id"));
+            return Err(bad("its id has no `@realm`"));
         }
         if name.is_empty() || secret.is_empty() {
             return Err(bad("its name or its secret is empty"));
@@ -83,7 +83,7 @@ impl Login {
         }
     }
 
-    /// The token, or the login with a password, in words.
+    /// The token or the password login, for messages.
     fn words(&self) -> String {
         match self {
             Login::Token(token) => format!("the token {}", token.id),
@@ -108,7 +108,7 @@ pub struct Proxmox {
 
 /// What ends a refusal that Proxmox explains (pve-access-control 9.1 `AccessControl.pm` `verify_token`,
 /// `check_user_enabled`).
-fn way_back(id: &str, reason: &str) -> Option<String> {
+fn reenable_command(id: &str, reason: &str) -> Option<String> {
     let (user, token) = id.split_once('!')?;
     let change = match reason {
         _ if reason.starts_with("token ") && reason.contains("access expired") => {
@@ -127,7 +127,7 @@ impl Proxmox {
         Proxmox { url, login, ca_file, insecure: false, origin: origin.into(), ticket: Arc::default() }
     }
 
-    /// The same; `insecure` takes any certificate.
+    /// The same; `insecure` skips certificate verification.
     pub fn insecure(self, insecure: bool) -> Proxmox {
         Proxmox { insecure, ..self }
     }
@@ -186,7 +186,7 @@ impl Proxmox {
     ///
     /// # Errors
     /// [`Code::Refused`] for 401 and 403 with Proxmox's reason, which names the path and the privilege;
-    /// [`Code::Unreachable`] when what answers is no Proxmox; those of [`curl::fetch`].
+    /// [`Code::Unreachable`] if the response is not from Proxmox; those of [`curl::fetch`].
     pub fn get(&self, cx: &Cx, purpose: &str, path: &str) -> Result<Value, Failure> {
         self.encrypted(cx)?;
         let authorization = self.authorization(cx)?;
@@ -228,60 +228,64 @@ impl Proxmox {
         self.data_of(path, reply)
     }
 
-    /// The `data` in an answer.
+    /// The `data` in a response.
     fn data_of(&self, path: &str, reply: Reply) -> Result<Value, Failure> {
-        let said = format!("{path} answered {} {}", reply.status, reply.reason);
+        let response = format!("{path} answered {} {}", reply.status, reply.reason);
         // A portal or a proxy refuses with a page; Proxmox never does.
         let page = reply.content_type == "text/html";
         match reply.status {
             200 => {}
-            401 if !page => return Err(self.refused(&reply.reason, &said)),
+            401 if !page => return Err(self.refused(&reply.reason, &response)),
             403 if !page => {
                 let refused = format!("{} may not read {path}", self.login.words());
                 let hint = match &self.login {
                     Login::Token(_) => {
-                        "a token made with privilege separation (the default) has no rights of its own: grant them to the token, or make it with --privsep 0; `cargo xtask proxmox-audit` shows what is missing"
+                        "a token with privilege separation (the default) has no privileges of its own: grant them to the token, or create it with --privsep 0; `cargo xtask proxmox-audit` shows what is missing"
                     }
                     Login::Password { .. } => "`cargo xtask proxmox-audit` shows which privileges are missing",
                 };
-                return Err(Failure::new(Code::Refused, refused).cause(format!("{said} at {}", self.url)).hint(hint));
+                return Err(Failure::new(Code::Refused, refused)
+                    .cause(format!("{response} at {}", self.url))
+                    .hint(hint));
             }
             status => {
                 let not_proxmox = status == 404 || !reply.content_type.contains("json");
                 let code = if not_proxmox { Code::Unreachable } else { Code::Failed };
                 let message = if not_proxmox {
-                    format!("{} is not Proxmox's address", self.url)
+                    format!("{} is not a Proxmox API", self.url)
                 } else {
-                    format!("Proxmox at {} could not answer {path}", self.url)
+                    format!("Proxmox at {} failed at {path}", self.url)
                 };
-                return Err(Failure::new(code, message).cause(said).hint(self.check_address()));
+                return Err(Failure::new(code, message).cause(response).hint(self.check_address()));
             }
         }
         let document: Value = serde_json::from_str(&reply.body).map_err(|_| {
-            Failure::new(Code::Unreachable, format!("{} is not Proxmox's address", self.url))
-                .cause(format!("{path} answered 200 with {} instead of JSON", reply.content_type))
+            Failure::new(Code::Unreachable, format!("{} is not a Proxmox API", self.url))
+                .cause(format!("the response body of {path} is not valid JSON ({})", reply.content_type))
                 .hint(self.check_address())
         })?;
         document.get("data").cloned().ok_or_else(|| {
-            Failure::new(Code::Unreachable, format!("{} is not Proxmox's address", self.url))
-                .cause(format!("{path} answered JSON without `data`"))
+            Failure::new(Code::Unreachable, format!("{} is not a Proxmox API", self.url))
+                .cause(format!("the response of {path} has no `data`"))
                 .hint(self.check_address())
         })
     }
 
     /// 401: the login itself is refused.
-    fn refused(&self, reason: &str, said: &str) -> Failure {
+    fn refused(&self, reason: &str, response: &str) -> Failure {
         let refused = format!("Proxmox at {} refuses {}", self.url, self.login.words());
         let Login::Token(token) = &self.login else {
             return Failure::new(Code::Refused, refused)
-                .cause(format!("{said}: the user does not exist, is disabled, or the password or the realm is wrong"))
+                .cause(format!(
+                    "{response}: the user does not exist, is disabled, or the password or the realm is wrong"
+                ))
                 .hint("check `username`, `password` and `realm` in docker/config.yaml");
         };
-        match way_back(&token.id, reason) {
-            Some(command) => Failure::new(Code::Refused, refused).cause(said).hint(command),
+        match reenable_command(&token.id, reason) {
+            Some(command) => Failure::new(Code::Refused, refused).cause(response).hint(command),
             None => Failure::new(Code::Refused, refused)
-                .cause(format!("{said}: the token does not exist, is expired, or its secret is wrong"))
-                .hint(format!("list the user's tokens with `pveum user token list {}`; a secret is shown once, when the token is made", self.login.user())),
+                .cause(format!("{response}: the token does not exist, is expired, or its secret is wrong"))
+                .hint(format!("list the user's tokens with `pveum user token list {}`; Proxmox shows a secret only once, when the token is created", self.login.user())),
         }
     }
 
@@ -300,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_that_proxmox_explains_has_a_way_back() {
+    fn expired_or_disabled_login_gets_a_command() {
         for (reason, way) in [
             ("token 'provider' access expired", Some("`pveum user token modify omni@pve provider --expire 0`")),
             ("user 'omni@pve' access expired", Some("`pveum user modify omni@pve --expire 0`")),
@@ -308,14 +312,14 @@ mod tests {
             ("no such token 'provider' for user 'omni@pve'", None),
             ("invalid token value!", None),
         ] {
-            let found = way_back("omni@pve!provider", reason);
+            let found = reenable_command("omni@pve!provider", reason);
             assert_eq!(found.is_some(), way.is_some(), "{reason}");
             assert!(found.is_none_or(|found| found.ends_with(way.unwrap_or_default())), "{reason}");
         }
     }
 
     #[test]
-    fn a_token_has_all_its_parts() {
+    fn token_needs_all_its_parts() {
         let token = Token::parse("omni@pve!provider=canary-pve-token", "x").unwrap();
         assert_eq!(token.id, "omni@pve!provider");
         assert_eq!(token.secret.expose(), "canary-pve-token");

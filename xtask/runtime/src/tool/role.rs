@@ -3,13 +3,13 @@
 use super::omnictl::{Omnictl, role_needed};
 use domain::failure::{Code, Failure};
 
-/// The roles that only read (omni v1.9.3 `client/pkg/omni/resources/auth` and `internal/pkg/auth/role`); one that is not known
-/// here is left to Omni to judge.
+/// The read-only roles (omni v1.9.3 `client/pkg/omni/resources/auth` and `internal/pkg/auth/role`). For an unknown role Omni
+/// decides.
 const READING: [&str; 3] = ["None", "InfraProvider", "Reader"];
 
-/// Refuses a login that may not change classes, or these clusters if there are any. An access policy can give a reader more
-/// for some clusters: Omni then says so (omni v1.9.3 `internal/backend/runtime/omni/virtual/state.go`, also of a cluster that
-/// does not exist yet). An Omni that tells neither is asked by the change itself.
+/// Refuses a login that may not change classes, or these clusters if any are given. An access policy can grant a reader more for
+/// some clusters, and Omni reports that (omni v1.9.3 `internal/backend/runtime/omni/virtual/state.go`, also for a cluster that
+/// does not exist yet). If Omni reports neither, the change itself shows whether it is allowed.
 ///
 /// # Errors
 /// [`Code::Refused`] with the role that is there and the one that is needed.
@@ -31,11 +31,11 @@ pub fn may_change(omnictl: &Omnictl<'_>, clusters: &[&str]) -> Result<(), Failur
 fn refused(omnictl: &Omnictl<'_>, role: &str, what: &str) -> Failure {
     let who = omnictl.who();
     let failure = Failure::new(Code::Refused, format!("{who} may not change {what} in Omni"))
-        .cause(format!("insufficient role: \"{role}\", which only reads; nothing was changed"));
+        .cause(format!("insufficient role: \"{role}\", which is read-only; nothing was changed"));
     role_needed(omnictl.overridden(), failure)
 }
 
-/// What could be learned; that Omni does not know such a question is no failure.
+/// The value if Omni returned one; an Omni without this resource is not a failure.
 fn told<T>(answer: Result<Option<T>, Failure>) -> Result<Option<T>, Failure> {
     match answer {
         Err(failure) if matches!(failure.code, Code::Refused | Code::Invalid | Code::Failed) => Ok(None),

@@ -1,8 +1,8 @@
-//! What a person, a pipe and a JSON reader see of a task.
+//! The output of a task for people, pipes and JSON readers.
 //!
-//! stdout carries data, stderr carries talk: one line a step as it ends, and on a terminal a spinner while it runs.
-//! With `--json` stdout is exactly one document, made of the same steps. Everything goes through [`shown`]: secrets are
-//! wiped, and what programs, services and files say cannot steer the terminal.
+//! stdout carries data, stderr carries messages: one line for each finished step, and on a terminal a spinner while it runs.
+//! With `--json` stdout is exactly one document with the same steps. Everything passes through [`shown`], which redacts
+//! secrets and escapes control characters from programs, services and files.
 
 mod bar;
 mod json;
@@ -71,12 +71,12 @@ pub struct Done<T> {
 }
 
 impl<T> Done<T> {
-    /// It is so.
+    /// The check passed.
     pub fn ok(value: T, detail: impl Into<String>) -> Done<T> {
         Done { value, status: Status::Ok, detail: detail.into() }
     }
 
-    /// It was made so.
+    /// The step changed something.
     pub fn changed(value: T, detail: impl Into<String>) -> Done<T> {
         Done { value, status: Status::Changed, detail: detail.into() }
     }
@@ -86,13 +86,13 @@ impl<T> Done<T> {
         Done { value, status: Status::Skipped, detail: detail.into() }
     }
 
-    /// It is so, and the operator should know something about it.
+    /// The check passed with a warning.
     pub fn warning(value: T, detail: impl Into<String>) -> Done<T> {
         Done { value, status: Status::Warning, detail: detail.into() }
     }
 }
 
-/// A check that can run beside others.
+/// A check that can run in parallel with others.
 pub struct Check<'a, T> {
     pub id: &'static str,
     pub title: String,
@@ -111,7 +111,7 @@ impl<'a, T> Check<'a, T> {
 }
 
 /// A check that has run.
-struct Ran<T> {
+struct CheckResult<T> {
     id: &'static str,
     title: String,
     result: anyhow::Result<Done<T>>,
@@ -119,7 +119,7 @@ struct Ran<T> {
 }
 
 /// How many checks run at a time: each may be a process, and a list of clusters may be long.
-const BESIDE: usize = 8;
+const PARALLEL_CHECKS: usize = 8;
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,7 +147,7 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A line of talk, made harmless.
+    /// Writes a message line with control characters escaped.
     pub fn say(&self, text: &str) {
         self.write(&shown(text));
     }
@@ -155,7 +155,7 @@ impl Speaker {
     /// A line that holds our own colors, and nothing that was not [`shown`].
     fn write(&self, line: &str) {
         let write = || {
-            // Standard error may be closed or full: a task does not end for want of a listener.
+            // Standard error may be closed or full; that must not stop a task.
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         };
         // `println` of a hidden bar would print nothing (indicatif 0.18): suspend it instead.
@@ -173,14 +173,14 @@ pub struct Ui {
     color: bool,
     steps: Mutex<Vec<Step>>,
     speaker: Speaker,
-    /// Why standard output did not take what was written to it.
+    /// Why writing to standard output failed.
     lost: Mutex<Option<String>>,
     /// The project that the task was given on its command line: its advice needs the same.
     project: Option<String>,
 }
 
 impl Ui {
-    /// A reporter that looks at the terminal, `NO_COLOR` and `TERM`.
+    /// A reporter with the settings of the terminal, `NO_COLOR` and `TERM`.
     pub fn new(style: Style) -> Ui {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || dumb;
@@ -244,20 +244,22 @@ impl Ui {
         self.record(id, title, begun.elapsed(), result)
     }
 
-    /// Runs the checks beside each other, at most [`BESIDE`] at a time, and reports them in their order; every one is
-    /// run, also after a failure.
+    /// Runs the checks in parallel, at most [`PARALLEL_CHECKS`] at a time, and reports them in their order. All of them run, even
+    /// after a failure.
     pub fn side_by_side<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {
         self.spin(Some(title));
-        let timed = |Check { id, title, run }| -> Job<'_, Ran<T>> {
+        let timed = |Check { id, title, run }| -> Job<'_, CheckResult<T>> {
             Box::new(move || {
                 let begun = Instant::now();
                 let result = run();
-                Ran { id, title, result, elapsed: begun.elapsed() }
+                CheckResult { id, title, result, elapsed: begun.elapsed() }
             })
         };
-        let ran = run_all(checks.into_iter().map(timed).collect(), BESIDE);
+        let ran = run_all(checks.into_iter().map(timed).collect(), PARALLEL_CHECKS);
         self.spin(None);
-        ran.into_iter().map(|Ran { id, title, result, elapsed }| self.record(id, title, elapsed, result)).collect()
+        ran.into_iter()
+            .map(|CheckResult { id, title, result, elapsed }| self.record(id, title, elapsed, result))
+            .collect()
     }
 
     fn record<T>(
@@ -357,7 +359,7 @@ impl Ui {
         if let Ok(template) = ProgressStyle::with_template(template) {
             new.set_style(template);
         }
-        // indicatif panics when it cannot start its thread; a spinner that stands still is none the worse.
+        // indicatif panics if it cannot start its thread; a static spinner is good enough.
         if std::thread::Builder::new().spawn(|| ()).is_ok() {
             new.enable_steady_tick(Duration::from_millis(100));
         }
@@ -382,13 +384,13 @@ impl Ui {
         }
     }
 
-    /// The failure that a task is whose data did not arrive, whatever it achieved: a full disk, mostly.
+    /// The failure of a task that could not write its data to standard output, usually because of a full disk.
     pub fn lost(&self) -> Option<Failure> {
         let why = lock(&self.lost).clone()?;
         Some(
             Failure::new(Code::Failed, "standard output could not be written")
                 .cause(why)
-                .hint("what the task did is done; see where its output goes (a full disk?), and read it again"),
+                .hint("the task itself is done; check where its output goes (a full disk?), then run a read-only task to see the result"),
         )
     }
 

@@ -1,6 +1,5 @@
-//! Text from outside, made harmless for a terminal. A container that logs a user agent, a name in Omni or a reason of
-//! Proxmox may hold escape sequences, which set the title, fill the clipboard, hide or forge lines, and characters that
-//! turn the direction of writing.
+//! Escapes control characters in text from outside. A container's log, a name in Omni or a reason of Proxmox may contain escape
+//! sequences that set the title, fill the clipboard or forge lines, and characters that change the writing direction.
 
 use std::fmt::Write;
 
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_writes_control_characters_out() {
+    fn plain_escapes_control_characters() {
         assert_eq!(plain("a\u{1b}]0;title\u{7}b\u{9b}2Jc\u{7f}"), "a\\x1b]0;title\\x07b\\x9b2Jc\\x7f");
         assert_eq!(plain("abc\u{202e}cba\u{2069}"), "abc\\u{202e}cba\\u{2069}");
         assert_eq!(plain("one\r\n\ttwo\r"), "one\n\ttwo");
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_json_is_the_same_document() {
+    fn escaped_json_is_equivalent() {
         let document = serde_json::json!({ "a": "x\u{9b}2J\u{7f}\u{202e}y\u{1b}\u{e9}" });
         let text = escaped(&document.to_string());
         assert!(!text.chars().any(|c| c.is_control() || turns(c)), "{text}");

@@ -1,4 +1,4 @@
-//! Questions, asked on a terminal only. Off it a question is an error that names the flag and the variable.
+//! Prompts, on a terminal only. Without one a prompt becomes an error that names the flag and the variable.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::proc;
 use domain::failure::{Failure, Missing};
 use domain::secret::{Secret, redact};
 
-/// Asks, or says what is missing.
+/// Prompts for values, or reports them as missing.
 #[derive(Debug, Clone, Copy)]
 pub struct Prompter {
     interactive: bool,
@@ -18,7 +18,7 @@ pub struct Prompter {
 }
 
 impl Prompter {
-    /// `interactive` as wanted, and only if both standard input and standard error are terminals. `--yes` means that the
+    /// `interactive` as expected, and only if both standard input and standard error are terminals. `--yes` means that the
     /// task asks nothing at all.
     pub fn new(interactive: bool, yes: bool) -> Prompter {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
@@ -30,7 +30,7 @@ impl Prompter {
         self.yes
     }
 
-    /// Whether a person can be asked.
+    /// Whether it can prompt.
     pub fn interactive(self) -> bool {
         self.interactive
     }
@@ -55,7 +55,7 @@ impl Prompter {
     }
 
     /// As [`Prompter::ask`], until `check` accepts the answer; what it refuses is shown with the reason. Returns the answer and
-    /// what `check` made of it.
+    /// the result of `check`.
     ///
     /// # Errors
     /// As [`Prompter::ask`].
@@ -89,9 +89,9 @@ impl Prompter {
         if !self.interactive {
             return Err(Failure::missing(vec![missing]));
         }
-        let note = if earlier.is_some() { "not shown; Enter takes the earlier answer" } else { "not shown" };
+        let note = if earlier.is_some() { "not shown; press Enter to keep the earlier answer" } else { "not shown" };
         loop {
-            let hidden = Hidden::new();
+            let hidden = HiddenInput::new();
             let answer = read_line(&format!("  {question} ({note}): "));
             drop(hidden);
             // The line break that was typed was not shown either.
@@ -122,12 +122,12 @@ impl Prompter {
         Ok(is_yes(&answer).unwrap_or(default))
     }
 
-    /// Whether exactly `wanted` is typed; never off a terminal.
+    /// Whether exactly `expected` is typed; never off a terminal.
     ///
     /// # Errors
     /// [`Code::Interrupted`] at the end of input.
-    pub fn typed(self, question: &str, wanted: &str) -> Result<bool, Failure> {
-        Ok(self.interactive && read_line(&format!("  {question}: "))?.trim() == wanted)
+    pub fn typed(self, question: &str, expected: &str) -> Result<bool, Failure> {
+        Ok(self.interactive && read_line(&format!("  {question}: "))?.trim() == expected)
     }
 }
 
@@ -147,21 +147,21 @@ fn refuse(failure: &Failure) {
 }
 
 /// The terminal while it does not show what is typed.
-struct Hidden(Option<Termios>);
+struct HiddenInput(Option<Termios>);
 
-impl Hidden {
-    fn new() -> Hidden {
+impl HiddenInput {
+    fn new() -> HiddenInput {
         let stdin = std::io::stdin();
         let before = tcgetattr(&stdin).ok();
         if let Some(mut modes) = before.clone() {
             modes.local_modes.remove(LocalModes::ECHO);
             let _ = tcsetattr(&stdin, OptionalActions::Drain, &modes);
         }
-        Hidden(before)
+        HiddenInput(before)
     }
 }
 
-impl Drop for Hidden {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, before);
@@ -169,8 +169,8 @@ impl Drop for Hidden {
     }
 }
 
-/// The line that is typed after `question`. A read that waits is restarted after a signal: it begins when there is a line,
-/// so that Ctrl-C ends a question at once.
+/// The line that is typed after `question`. A blocking read is restarted after a signal, so it starts only when there is a
+/// line, and Ctrl-C ends a prompt immediately.
 fn read_line(question: &str) -> Result<String, Failure> {
     let _ = write!(std::io::stderr().lock(), "{}", shown(question));
     let stdin = std::io::stdin();

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_also_with_wide_and_coloured_cells() {
+    fn table_aligns_wide_and_colored_cells() {
         let rows = [vec!["é".to_owned(), "1".to_owned()], vec!["\u{1b}[31mred\u{1b}[0m".to_owned(), "2".to_owned()]];
         assert_eq!(table(&["NAME", "N"], &rows), "NAME  N\né     1\n\u{1b}[31mred\u{1b}[0m   2\n");
     }

@@ -13,7 +13,7 @@ use super::verdict::{Bench, Verdict};
 use check::Finding;
 use domain::failure::{Code, Failure};
 use domain::spec::Place;
-use runtime::proc::{self, Ended, Job};
+use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
 
 pub(super) fn cargo_program() -> PathBuf {
@@ -84,7 +84,7 @@ pub(super) fn ended(
     check: &'static str,
     program: PathBuf,
     words: &[impl AsRef<OsStr>],
-) -> Result<Ended, Failure> {
+) -> Result<CommandOutput, Failure> {
     let shell = proc::shell()?;
     shell.change_dir(bench.cx.paths.root());
     let limit = bench.cx.limit(Duration::from_secs(1800));
@@ -125,7 +125,7 @@ fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
     all.filter(move |(name, _)| wanted(name))
 }
 
-fn judged(bench: &Bench<'_>, check: &'static str, ended: &Ended) -> Result<Verdict, Failure> {
+fn judged(bench: &Bench<'_>, check: &'static str, ended: &CommandOutput) -> Result<Verdict, Failure> {
     if ended.success() {
         return Ok(Verdict::Passed(String::new()));
     }

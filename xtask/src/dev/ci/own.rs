@@ -60,7 +60,7 @@ pub(super) fn architecture_check(bench: &Bench<'_>) -> Result<Verdict, Failure> 
     }
     let tasks = built().get_subcommands().map(|task| task.get_name().to_owned()).collect();
     let count = sources.len();
-    Ok(ours(architecture::check(&sources, &tasks), &format!("{count} sources")))
+    Ok(ours(architecture::check(&sources, &tasks), &words::count(count, "source")))
 }
 
 pub(super) fn secrets(bench: &Bench<'_>) -> Result<Verdict, Failure> {

@@ -8,7 +8,7 @@ use super::program::GIT;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::proc::{self, Ended, Job};
+use runtime::proc::{self, CommandOutput, Job};
 use runtime::settings::environment;
 
 /// git is local: one that takes longer hangs.
@@ -75,7 +75,7 @@ pub fn knows(cx: &Cx, revision: &str) -> Result<bool, Failure> {
     }
 }
 
-fn git(cx: &Cx, purpose: &str, words: &[&str]) -> Result<Ended, Failure> {
+fn git(cx: &Cx, purpose: &str, words: &[&str]) -> Result<CommandOutput, Failure> {
     let program = GIT.find(&cx.paths)?;
     let shell = proc::shell()?;
     shell.change_dir(cx.paths.root());

@@ -167,7 +167,8 @@ pub const CHECKS: &[Check] = &[
         about: "commit messages have this project's types and scopes",
         fix: "git commit --amend, or git rebase --interactive",
         run: |bench| {
-            commit_check::findings(bench.cx, None).map(|(found, count)| ours(found, &format!("{count} messages")))
+            commit_check::findings(bench.cx, None)
+                .map(|(found, count)| ours(found, &domain::words::count(count, "message")))
         },
         ..ROW
     },

@@ -3,14 +3,14 @@
 use super::Installation;
 use super::installation::{from_failure, one_line, verdict};
 use crate::flow::omni_stack::{host_and_port, host_path};
-use check::certificate::{self, Certificate, Judgement};
+use check::certificate::{self, Certificate, ChainReport};
 use check::diagnosis::{Diagnosis, State};
 use domain::failure::{Code, Kind};
 use domain::words::count;
 use runtime::files;
 
 /// A judgement as a verdict: the first fault with its fix, all of them in the detail.
-pub fn diagnosis(found: &Judgement) -> Diagnosis {
+pub fn diagnosis(found: &ChainReport) -> Diagnosis {
     let of = |make: fn(String) -> Diagnosis, list: &[(String, String)]| {
         let details: Vec<&str> = list.iter().map(|(what, _)| what.as_str()).collect();
         list.first().map(|(_, fix)| make(details.join("; ")).fix(fix.clone()))
@@ -25,7 +25,7 @@ pub fn file(installation: &Installation<'_>) -> Diagnosis {
         let host = host_and_port(installation.needs("OMNI_DOMAIN")?).0;
         let (cert, key) = (installation.needs("OMNI_TLS_CERT")?, installation.needs("OMNI_TLS_KEY")?);
         let chain = read(installation, cert)?;
-        let mut found = diagnosis(&certificate::judge(&chain, &host, installation.roots(), installation.now));
+        let mut found = diagnosis(&certificate::check_chain(&chain, &host, installation.roots(), installation.now));
         let leaf = chain.first().ok_or_else(|| found.clone())?;
         let serves = |served: &[Certificate]| served.first().is_some_and(|served| served.der == leaf.der);
         if found.state != State::Ok && installation.served().is_some_and(|served| served.as_deref().is_ok_and(serves)) {
@@ -71,7 +71,7 @@ pub fn served(installation: &Installation<'_>) -> Diagnosis {
             }
             Err(failure) => return Err(from_failure(failure)),
         };
-        let mut found = diagnosis(&certificate::judge(chain, &host, installation.roots(), installation.now));
+        let mut found = diagnosis(&certificate::check_chain(chain, &host, installation.roots(), installation.now));
         if found.state == State::Warning && installation.certificate_refused() {
             // What may do for machines does not do here: no task can ask Omni.
             found.state = State::Failed;

@@ -58,7 +58,7 @@ fn lasting(info: &KeyInfo, now: SystemTime) -> Option<Diagnosis> {
     let left = info.left(now)?;
     let days = left.as_secs() / 86_400;
     Some(if left < SOON {
-        Diagnosis::warning(format!("the key of {} ends in {}", info.name, count(days, "day")))
+        Diagnosis::warning(format!("the key of {} expires in {}", info.name, count(days, "day")))
     } else {
         Diagnosis::ok(format!("of {}, {} left", info.name, count(days, "day")))
     })

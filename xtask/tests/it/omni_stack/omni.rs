@@ -128,7 +128,7 @@ fn a_dry_run_shows_the_plan_and_leaves_no_trace() {
 fn values_that_cannot_be_true_stop_it_before_anything() {
     let cases: &[(&str, &str, &str)] = &[
         ("--lan-address", "100.64.0.7", "tailnet"),
-        ("--issuer", "http://idp.tail1.ts.net", "no https address"),
+        ("--issuer", "http://idp.tail1.ts.net", "not a valid https URL"),
         ("--initial-user", "octo@github", "octo@github.idp.tail1.ts.net"),
         ("--domain", "other.example.org", "does not cover other.example.org"),
         ("--tls-cert", "/nowhere.pem", "/nowhere.pem does not exist"),
@@ -136,7 +136,7 @@ fn values_that_cannot_be_true_stop_it_before_anything() {
         ("--lan-address", "fd00::10", "IPv6"),
         ("--domain", "omni.example.org:8443", "has a port"),
         ("--tls-cert", "/bin/sh", "not valid UTF-8 text"),
-        ("--initial-user", "Alice <alice@example.org>", "no e-mail address"),
+        ("--initial-user", "Alice <alice@example.org>", "not a valid e-mail address"),
     ];
     for (flag, value, why) in cases {
         let (hub, mut flags, env) = fresh();

@@ -140,9 +140,9 @@ fn invalid_answers_are_asked_again_and_valid_ones_kept() {
     let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &typed) else { return };
     assert_eq!(exit, 130, "{shown}");
     for reason in [
-        "is no host name",
-        "is no IP address",
-        "is no e-mail address",
+        "is not a valid host name",
+        "is not a valid IP address",
+        "is not a valid e-mail address",
         "/no/such/fullchain.pem does not exist",
         "/no/such/privkey.pem does not exist",
         "is Omni itself",
@@ -165,8 +165,8 @@ fn invalid_answers_are_asked_again_and_valid_ones_kept() {
         taken("Path of the certificate's key ["),
         taken("Address of tsidp ["),
         taken("Id of Omni's client in tsidp ["),
-        taken("Secret of Omni's client in tsidp (not shown; Enter takes the earlier answer): "),
-        taken("Tailscale auth key of the sidecar (not shown; Enter takes the earlier answer): "),
+        taken("Secret of Omni's client in tsidp (not shown; press Enter to keep the earlier answer): "),
+        taken("Tailscale auth key of the sidecar (not shown; press Enter to keep the earlier answer): "),
         ("[y/N]: ", "y".to_owned()),
     ];
     let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &again) else { return };
@@ -189,13 +189,13 @@ fn provider_setup_completes_an_address_and_loses_no_answer() {
     ];
     let Some((exit, shown)) = on_terminal(&hub, &["provider-setup"], &typed) else { return };
     assert!(exit != 0 && exit != 130, "nothing answers there: {shown}");
-    for words in ["there is a login in the address", "is not the address of a host", "there is no `=`"] {
+    for words in ["there is a login in the address", "is not the address of a host", "it has no `=`"] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     assert!(shown.contains("https://127.0.0.1:8006/api2/json") && !shown.contains(CANARY), "{shown}");
     let again = [
         ("Address of Proxmox (https://…:8006) [127.0.0.1]: ", String::new()),
-        ("(not shown; Enter takes the earlier answer): ", String::new()),
+        ("(not shown; press Enter to keep the earlier answer): ", String::new()),
     ];
     let Some((exit, shown)) = on_terminal(&hub, &["provider-setup"], &again) else { return };
     assert!(exit != 0 && exit != 130 && !shown.contains(CANARY), "{shown}");

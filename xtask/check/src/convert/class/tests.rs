@@ -38,7 +38,7 @@ fn converted(text: &str) -> Result<(String, Vec<String>, Vec<MachineClass>), Vec
 }
 
 #[test]
-fn values_mean_what_they_meant() {
+fn converted_values_keep_their_meaning() {
     for (lines, wanted) in [
         (&["memory: 8Gi"][..], "memory: 8192"),
         (&["memory: 8GiB"], "memory: 8192"),
@@ -128,25 +128,25 @@ fn values_mean_what_they_meant() {
 }
 
 #[test]
-fn values_that_cannot_be_told_are_refused() {
+fn ambiguous_values_are_refused() {
     for (lines, why) in [
-        (&["memory: 8GB"][..], "`8GB` is no size that can be told exactly"),
-        (&["memory: 8G"], "`8G` is no size"),
-        (&["memory: 8192MB"], "`8192MB` is no size"),
-        (&["memory: 8.5Gi"], "`8.5Gi` is no size"),
-        (&["memory: 8e3"], "`8e3` is no size"),
-        (&["memory: 8gb"], "`8gb` is no size"),
-        (&["memory: lots"], "`lots` is no size"),
-        (&["memory:"], "is no size"),
-        (&["memory: [8192]"], "is no size"),
+        (&["memory: 8GB"][..], "`8GB` is not an exact size"),
+        (&["memory: 8G"], "`8G` is not an exact size"),
+        (&["memory: 8192MB"], "`8192MB` is not an exact size"),
+        (&["memory: 8.5Gi"], "`8.5Gi` is not an exact size"),
+        (&["memory: 8e3"], "`8e3` is not an exact size"),
+        (&["memory: 8gb"], "`8gb` is not an exact size"),
+        (&["memory: lots"], "`lots` is not an exact size"),
+        (&["memory:"], "is not an exact size"),
+        (&["memory: [8192]"], "is not an exact size"),
         (&["memory: 8"], "what comes of it is refused: config value \".memory\": must be at least 2048"),
         (&["memory: -8192"], "what comes of it is refused"),
-        (&["memory: 99999999999999999999Gi"], "is no size"),
-        (&["diskSize: 40GB"], "`40GB` is no size"),
-        (&["diskSize: 100Mi"], "`100Mi` is no size"),
+        (&["memory: 99999999999999999999Gi"], "is not an exact size"),
+        (&["diskSize: 40GB"], "`40GB` is not an exact size"),
+        (&["diskSize: 100Mi"], "`100Mi` is not an exact size"),
         (&["diskSize: 3"], "must be at least 5"),
-        (&["cpu: four"], "`cpu: four` is no whole number"),
-        (&["cpu: 2.5"], "`cpu: 2.5` is no whole number"),
+        (&["cpu: four"], "`cpu: four` is not a whole number"),
+        (&["cpu: 2.5"], "`cpu: 2.5` is not a whole number"),
         (&["cpu: 0"], "must be at least 1"),
         (&["cpu: 4", "cores: 4"], "`cpu` and `cores` are both the provider's `cores`"),
         (&["diskSsd: maybe"], "`diskSsd: maybe` is neither true nor false"),
@@ -158,7 +158,7 @@ fn values_that_cannot_be_told_are_refused() {
         (&["additionalDisks: [{size: 10, storageSelector: 'true'}]"], "`size` has no counterpart"),
         (&["additionalNics: vmbr1"], "what comes of it is refused"),
         (&["storageSelector: storage.max(s, s.avail).storage"], "picks by size"),
-        (&["storageSelector: storage[0].storage"], "listed first"),
+        (&["storageSelector: storage[0].storage"], "picks the first storage"),
         (&["storageSelector: local-lvm"], "what comes of it is refused: the selector does not compile"),
         (&["storageSelector: ''"], "what comes of it is refused"),
     ] {
@@ -170,7 +170,7 @@ fn values_that_cannot_be_told_are_refused() {
 }
 
 #[test]
-fn what_stands_around_the_values_is_kept_or_refused() {
+fn class_metadata_is_kept_or_refused() {
     let plain = older(&[]);
     let with = |from: &str, to: &str| {
         assert!(plain.contains(from), "{from}");
@@ -207,15 +207,15 @@ fn what_stands_around_the_values_is_kept_or_refused() {
         (with("  name: old\n", "  labels: {}\n"), "no `metadata.name`"),
         (with("  name: old\n", "  name: old\n  generateName: x\n"), "`generateName` of metadata"),
         (with("kind: MachineClass\n", "kind: MachineClass\nstatus: {}\n"), "`status` of the class"),
-        (with("provider: proxmox", "provider: {name: proxmox}"), "`provider` is no name"),
+        (with("provider: proxmox", "provider: {name: proxmox}"), "`provider` is not a name"),
         (with("provider: proxmox", "providerID: proxmox"), "`providerID` of spec"),
         (with("provider: proxmox", "provider: proxmox\n  machineClass: x"), "`machineClass` of spec"),
         (with("auto-provision", "static"), "`type: static` has no counterpart"),
         (plain.split("  config:").next().unwrap().to_owned(), "no `config`"),
-        (with("  config:\n", "  config: |\n"), "`config` is no mapping"),
+        (with("  config:\n", "  config: |\n"), "`config` is not a mapping"),
         (with("    cpu: 4\n", ""), "nothing says `cores`"),
         (plain.split("spec:").next().unwrap().to_owned(), "no `spec`"),
-        (format!("{plain}---\nmetadata: {{}}\nspec: {{}}\n"), "beside a document of another form"),
+        (format!("{plain}---\nmetadata: {{}}\nspec: {{}}\n"), "next to a document of another form"),
         (with("    cpu: 4\n", "    cpu: 4\n    cpu: 5\n"), "is already defined"),
     ] {
         let refused = converted(&text).err().unwrap_or_else(|| panic!("converted:\n{text}"));
@@ -224,7 +224,7 @@ fn what_stands_around_the_values_is_kept_or_refused() {
 }
 
 #[test]
-fn comments_that_are_lost_are_named() {
+fn lost_comments_are_reported() {
     let text = older(&["# a line", "cpu: 4 # sockets?"]) + "# the end\n";
     let (new, changes, _) = converted(&text).unwrap();
     assert!(!new.contains('#'), "{new}");
@@ -235,7 +235,7 @@ fn comments_that_are_lost_are_named() {
 
 /// Selectors of the older form inside classes of the real one: nothing else may change.
 #[test]
-fn selectors_are_replaced_where_they_stand() {
+fn selectors_are_replaced_in_place() {
     let class = |data: &str| {
         format!(
             "# kept\nmetadata: {{namespace: default, type: MachineClasses.omni.sidero.dev, id: a}}\nspec:\n  autoprovision:\n    providerid: proxmox\n{data}"

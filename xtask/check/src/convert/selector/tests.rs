@@ -239,7 +239,7 @@ const FLAGS_AND_SPACE: &[Case] = &[
 ];
 
 #[test]
-fn older_selectors_become_real_ones_that_mean_the_same() {
+fn older_selectors_are_converted_exactly() {
     let storages = storages();
     for (old, new, meant) in FILTERED.iter().chain(FLAGS_AND_SPACE) {
         let got = selector(old).unwrap_or_else(|| panic!("{old}: not seen as the older form")).expect(old);
@@ -259,17 +259,17 @@ fn older_selectors_become_real_ones_that_mean_the_same() {
 }
 
 #[test]
-fn what_has_no_counterpart_is_refused() {
+fn selectors_without_equivalent_are_refused() {
     for (old, why) in [
         ("storage.max(s, s.avail).storage", "picks by size"),
         ("storage.sortBy(s, s.avail)[0].storage", "picks by size"),
         (r#"storage.filter(s, s.type == "rbd").sortBy(s, s.avail)[0].storage"#, "no counterpart"),
-        (r#"storage.filter(s, s.content.contains("images"))[0].storage"#, "`s.content` cannot be told"),
-        (r#"storage.filter(s, "images" in s.content)[0].storage"#, "`s.content` cannot be told"),
-        ("storage.filter(s, s.shared == 1)[0].storage", "`s.shared` cannot be told"),
-        ("storage.filter(s, s.total - s.used > 100)[0].storage", "`s.total` cannot be told"),
-        ("storage.filter(s, s.used_fraction < 0.5)[0].storage", "`s.used_fraction` cannot be told"),
-        (r#"storage.filter(s, s["content"] == "images")[0].storage"#, "`s.content` cannot be told"),
+        (r#"storage.filter(s, s.content.contains("images"))[0].storage"#, "`s.content` is not available"),
+        (r#"storage.filter(s, "images" in s.content)[0].storage"#, "`s.content` is not available"),
+        ("storage.filter(s, s.shared == 1)[0].storage", "`s.shared` is not available"),
+        ("storage.filter(s, s.total - s.used > 100)[0].storage", "`s.total` is not available"),
+        ("storage.filter(s, s.used_fraction < 0.5)[0].storage", "`s.used_fraction` is not available"),
+        (r#"storage.filter(s, s["content"] == "images")[0].storage"#, "`s.content` is not available"),
         (r#"storage.filter(s, s.type == "rbd")[1].storage"#, "no counterpart"),
         (r#"storage.filter(s, s.type == "rbd")[-1].storage"#, "no counterpart"),
         (r#"storage.filter(s, s.type == "rbd")[0].id"#, "no counterpart"),
@@ -285,7 +285,7 @@ fn what_has_no_counterpart_is_refused() {
         (r#"storage.filter(s, s.enabled ? s.type == "rbd" : s.type == "dir")[0].storage"#, "compared with `s.enabled`"),
         (r#"storage.filter(s, s.enabled in [true])[0].storage"#, "compared with `s.enabled`"),
         ("storage.size() > 1", "one storage at a time"),
-        ("storage.filter(s, s)[0].storage", "as a whole"),
+        ("storage.filter(s, s)[0].storage", "as a value"),
         ("storage.filter(s, true)[0].storage", "first"),
         ("storage.filter(s, 1 == 1)[0].storage", "first"),
         ("storage[0].storage", "first"),

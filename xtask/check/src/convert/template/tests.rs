@@ -96,7 +96,7 @@ fn machine_sets_keep_their_classes_and_numbers() {
 }
 
 #[test]
-fn what_belongs_to_the_cluster_stays_with_it() {
+fn cluster_settings_stay_with_the_cluster() {
     let body = format!("{PLANES}{WORKERS}");
     let head = |from: &str, to: &str| HEAD.replace(from, to) + &body;
     for (text, wanted) in [
@@ -148,7 +148,7 @@ fn what_belongs_to_the_cluster_stays_with_it() {
 }
 
 #[test]
-fn what_nobody_can_tell_is_refused() {
+fn ambiguous_templates_are_refused() {
     let body = format!("{PLANES}{WORKERS}");
     let head = |from: &str, to: &str| HEAD.replace(from, to) + &body;
     let set = |text: &str| format!("{HEAD}controlPlane: {text}\n");
@@ -170,14 +170,14 @@ fn what_nobody_can_tell_is_refused() {
         (format!("{HEAD}{WORKERS}"), "not one `controlPlane`"),
         (format!("{HEAD}{PLANES}{}", PLANES.replace("controlPlane", "controlplane")), "not one `controlPlane`"),
         (format!("{HEAD}{PLANES}{PLANES}"), "already defined"),
-        (format!("{HEAD}{body}---\nkind: Workers\nmachineClass: {{name: a, size: 1}}\n"), "beside other documents"),
+        (format!("{HEAD}{body}---\nkind: Workers\nmachineClass: {{name: a, size: 1}}\n"), "next to other documents"),
         (set("{machineClass: cp}"), "how many machines"),
         (set("{count: 3}"), "where the machines come from"),
         (set("{}") + WORKERS, "where the machines come from"),
         (set("3"), "where the machines come from"),
-        (set("{machineClass: cp, count: three}"), "`three` is no number"),
-        (set("{machineClass: cp, count: -1}"), "`-1` is no number"),
-        (set("{machineClass: cp, count: 2.5}"), "`2.5` is no number"),
+        (set("{machineClass: cp, count: three}"), "`three` is not a number of machines"),
+        (set("{machineClass: cp, count: -1}"), "`-1` is not a number of machines"),
+        (set("{machineClass: cp, count: 2.5}"), "`2.5` is not a number of machines"),
         (set("{machineClass: cp, count: 3, replicas: 5}"), "two numbers"),
         (set("{machineClass: {name: cp, size: 3}, count: 5}"), "two numbers"),
         (set("{machineClass: {name: cp, size: 3, flavour: x}}"), "`flavour` has no counterpart"),

@@ -1,8 +1,8 @@
 //! Machine classes: the resource `MachineClasses.omni.sidero.dev` as `omnictl apply` reads it.
 //!
 //! The form is that of omnictl v1.9.3: each document is a mapping of exactly `metadata` and `spec` (cosi-project/runtime
-//! v1.16.2 pkg/resource/protobuf/yaml.go); the keys of `spec` are the Go names in lower case without separators, and
-//! whatever else stands there is dropped silently, which is why every unknown key is an error here.
+//! v1.16.2 pkg/resource/protobuf/yaml.go); the keys of `spec` are the Go names in lower case without separators. omnictl drops
+//! any other key silently, so every unknown key is an error here.
 
 mod render;
 
@@ -58,7 +58,7 @@ pub struct MachineClass {
     pub annotations: Vec<(String, String)>,
     /// Selectors over machine labels: list items are alternatives, commas inside one are conditions.
     pub match_labels: Vec<String>,
-    /// How the machines are made; mutually exclusive with `match_labels`.
+    /// How the machines are provisioned; mutually exclusive with `match_labels`.
     pub auto_provision: Option<AutoProvision>,
     /// Where the class's document starts.
     pub place: Place,
@@ -93,8 +93,8 @@ pub fn is_legacy(root: &Node) -> bool {
     api.starts_with("infrastructure.omni.siderolabs.io/") || kind == "MachineClass"
 }
 
-/// Reads every class of a file. The value holds the classes that could be made out, complete or not; documents of
-/// other resource types are reported and left out.
+/// Reads every class of a file. The value contains all classes that could be read, complete or not; documents of other resource
+/// types are reported and left out.
 pub fn parse(file: &str, bytes: &[u8]) -> Parsed<Vec<MachineClass>> {
     let stream = yaml::load(file, bytes);
     parse_stream(file, &stream)
@@ -136,7 +136,7 @@ fn duplicates_in_metadata(d: &mut Decoder<'_>, root: &Node) {
 fn resource(d: &mut Decoder<'_>, root: &Node) -> Option<MachineClass> {
     if root.is_null() {
         let message = "an empty document: omnictl crashes on it (\"resource is not set\")".to_owned();
-        d.error("class-empty-document", root, message, "remove the `---` that has nothing behind it");
+        d.error("class-empty-document", root, message, "remove the `---` without content after it");
         return None;
     }
     if is_legacy(root) {
@@ -203,7 +203,7 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
         } else {
             let message = match kind.as_str() {
                 "" => "`metadata.type` is missing".to_owned(),
-                other => format!("`{other}` is no resource type that omnictl knows"),
+                other => format!("`{other}` is not a resource type of omnictl"),
             };
             d.error("class-type", at, message, format!("write `type: {TYPE}`"));
         }
@@ -289,7 +289,7 @@ fn provision(d: &mut Decoder<'_>, node: &Node) -> AutoProvision {
     if let Some(n) = grpc_tunnel
         && !(0..=2).contains(&n)
     {
-        let message = format!("`grpctunnel: {n}` is none of 0 (as Omni is set up), 1 (on) and 2 (off)");
+        let message = format!("`grpctunnel: {n}` is not 0 (Omni's default), 1 (on) or 2 (off)");
         d.error("class-grpc-tunnel", node.get("grpctunnel").unwrap_or(node), message, "write 0, 1 or 2");
     }
     let (provider_data, provider_data_at) = provider_data(d, node);

@@ -267,7 +267,7 @@ impl MachineSet {
         }
     }
 
-    /// How many machines the set wants; `None` for an unlimited one.
+    /// The number of machines of the set; `None` if unlimited.
     pub fn machine_count(&self) -> Option<u32> {
         match &self.class {
             Some(ClassRef { size: Size::Count(n), .. }) => Some(*n),

@@ -1,10 +1,10 @@
-//! YAML as people write it, safely: every key and value keeps its line and column, and whatever a file contains, the
-//! answer is a tree or a finding with a place, within 200 MB and 2 s.
+//! Safe reading of YAML: every key and value keeps its line and column, and for any file the result is a tree or a finding
+//! with a position, within 200 MB and 2 s.
 //!
-//! 1. Refuse what is too large, is no UTF-8 or holds control characters, before any parser sees it.
+//! 1. Refuse files that are too large, not UTF-8 or contain control characters, before any parser sees them.
 //! 2. Read events from libyaml, the parser that Omni's own YAML library (go.yaml.in/yaml) was ported from.
-//! 3. Build one tree per document under a budget, which is what stops alias bombs: an alias costs as much as the tree
-//!    that it stands for.
+//! 3. Build one tree per document within a budget, which stops alias bombs: an alias costs as much as the tree that it
+//!    refers to.
 //! 4. Stop at the first syntax error and keep the documents before it.
 //!
 //! Not serde: it loses the position of everything but its own errors, and the position of those too as soon as a
@@ -33,7 +33,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub const MAX_DOCUMENTS: usize = 1000;
 /// Nesting that no class, template, Talos patch or Kubernetes manifest comes near to.
 pub const MAX_DEPTH: usize = 100;
-/// What one stream may cost: every node counts 80 bytes plus its text, an alias counts what it stands for.
+/// The budget of one stream: every node counts 80 bytes plus its text, an alias counts the tree that it refers to.
 const BUDGET: usize = 24 << 20;
 const NODE_COST: usize = 80;
 
@@ -58,7 +58,7 @@ impl Stream {
 pub fn load(file: &str, bytes: &[u8]) -> Stream {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
-        let fix = "split it, or move large patches and manifests to files of their own";
+        let fix = "split it, or move large patches and manifests to separate files";
         return broken(Finding::error("yaml-too-large", At::START.in_file(file), message, fix));
     }
     let mut findings = Vec::new();
@@ -68,7 +68,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
                 "yaml-bom",
                 At::START.in_file(file),
                 "the file starts with a byte order mark",
-                "save it as UTF-8 without BOM: YAML needs none, and shells and diffs trip over it",
+                "save it as UTF-8 without BOM: YAML does not need it, and shells and diffs fail on it",
             ));
             rest
         }
@@ -82,7 +82,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
         }
         Some(Err(good)) => {
             let place = TextAt::whole_file().place_of_end(file, &good);
-            let message = "the file starts as UTF-16, and this is no character of it";
+            let message = "the file starts as UTF-16, but this is not a valid UTF-16 character";
             return broken(Finding::error("yaml-encoding", place, message, "save the file as UTF-8"));
         }
         None => None,
@@ -101,7 +101,7 @@ pub fn load(file: &str, bytes: &[u8]) -> Stream {
         findings.push(Finding::warning(
             "yaml-crlf",
             at.in_file(file),
-            "the file has Windows line ends (CRLF)",
+            "the file has Windows line endings (CRLF)",
             "convert it to LF and pin that with `*.yaml text eol=lf` in .gitattributes",
         ));
     }
@@ -117,7 +117,7 @@ pub fn limit(file: &str, text: &str) -> Option<Finding> {
     findings.into_iter().find(|f| matches!(f.rule, "yaml-too-large" | "yaml-too-deep" | "yaml-alias-bomb"))
 }
 
-/// Reads YAML that stands inside a scalar of another YAML file (`providerdata: |`); places are those of the outer file.
+/// Reads YAML inside a scalar of another YAML file (`providerdata: |`); positions are those of the outer file.
 pub fn load_inner(file: &str, text: &str, origin: TextAt) -> Stream {
     if text.len() > MAX_BYTES {
         let message = format!("the text has {} bytes, more than the {MAX_BYTES} that are read", text.len());

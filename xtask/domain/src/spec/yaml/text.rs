@@ -2,7 +2,7 @@
 
 use crate::spec::{At, Place};
 
-/// Where a text stands in its file, so that a position inside the text can be told as one of the file.
+/// The position of a text in its file, to convert positions inside the text to positions in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextAt {
     /// Position of the text's first character.

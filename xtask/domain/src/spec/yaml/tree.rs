@@ -15,7 +15,7 @@ pub struct Document {
     pub root: Node,
 }
 
-/// One value with its place. Aliases are already replaced by what they stand for.
+/// One value with its position. Aliases are already resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub at: At,
@@ -39,7 +39,7 @@ pub struct Entry {
     pub key: String,
     pub at: At,
     pub value: Node,
-    /// The key is no text but a number, a bool or null, which some readers keep apart.
+    /// The key is not a string but a number, a bool or null, which some readers distinguish.
     pub odd: bool,
 }
 
@@ -219,7 +219,7 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    /// An explicit tag (`!!int x`) that the text does not bear out is an error to Go's library.
+    /// Go's library refuses an explicit tag (`!!int x`) that does not match the text.
     fn tag_fits(&self, text: &str, style: Style, tag: Option<&str>, at: At) -> Result<(), Finding> {
         let Some(tag @ ("!!int" | "!!float" | "!!bool" | "!!null" | "!!timestamp")) = tag else { return Ok(()) };
         let found = resolve(text, style, Some(tag)).tag();
@@ -324,7 +324,7 @@ impl<'a> Builder<'a> {
             Data::Map(_) => vec![value],
             Data::Seq(items) if items.iter().all(Node::is_map) => items,
             _ => {
-                let message = "`<<` merges mappings, and this is none".to_owned();
+                let message = "`<<` merges mappings, but this is not a mapping".to_owned();
                 return Err(self.error("yaml-syntax", at, message, "name an anchor of a mapping, or quote the key"));
             }
         };
@@ -380,7 +380,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The usual cause behind a message of libyaml, which names the symptom alone.
+/// The usual cause of a libyaml message, which names only the symptom.
 fn hint(message: &str, line: &str) -> &'static str {
     if line.trim_start_matches(' ').starts_with('\t') {
         "indent with spaces: YAML forbids tabs"
@@ -389,7 +389,7 @@ fn hint(message: &str, line: &str) -> &'static str {
     } else if message.contains("cannot start any token") {
         "quote the value: it starts with a character that means something to YAML (`%`, `@`, `` ` ``)"
     } else if message.contains("control characters") {
-        "this is no text file, or it holds a control character: remove it"
+        "it is not a text file, or it contains a control character: remove it"
     } else if message.contains("did not find expected key") || message.contains("could not find expected ':'") {
         "check the indentation of this line and the one before, and that every key ends with `: `"
     } else {

@@ -14,7 +14,7 @@ pub type Tree = BTreeMap<String, BTreeMap<String, bool>>;
 /// # Errors
 /// When it is no map of maps.
 pub fn permissions(data: &Value) -> Result<Tree, String> {
-    let no_map = || "the answer is no map of paths".to_owned();
+    let no_map = || "the response is not a map of paths".to_owned();
     let mut tree = Tree::new();
     for (path, privileges) in data.as_object().ok_or_else(no_map)? {
         let privileges = privileges.as_object().ok_or_else(no_map)?;

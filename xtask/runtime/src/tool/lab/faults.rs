@@ -1,4 +1,4 @@
-//! What can be made to go wrong, as the lab itself tells it; it knows no more of these tasks than they of it.
+//! The lab's faults, as the lab lists them.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use domain::nearest;
 pub struct Fault {
     pub name: String,
     pub group: String,
-    /// What the far end does.
+    /// What the simulated service does.
     pub does: String,
     /// Who saw it.
     pub source: String,
@@ -28,7 +28,7 @@ pub struct Fault {
     pub says: String,
     /// What ends it.
     pub heals: String,
-    /// When it happens unless one says so; empty for always.
+    /// When it happens by default; empty for always.
     pub when: String,
 }
 
@@ -38,7 +38,7 @@ domain::read!(Fault { name, group, does, source, before, task, exit, says, heals
 /// Every fault of the lab at `program`, grouped.
 ///
 /// # Errors
-/// When the lab does not tell.
+/// If the lab cannot list them.
 pub fn table(cx: &Cx, program: &Path) -> anyhow::Result<Vec<Fault>> {
     let shell = proc::shell()?;
     let ended = cx.proc.run(Job::new("asking the lab for its faults", cmd!(shell, "{program} faults")))?.checked()?;
@@ -60,21 +60,21 @@ pub fn named<'a>(table: &'a [Fault], text: &str) -> Result<&'a Fault, Failure> {
             ([], group) => format!("`{name}` is a group: {}", group.join(", ")),
             (near, _) => format!("did you mean {}?", near.join(", ")),
         };
-        let failure = Failure::new(Code::Usage, format!("there is no fault `{name}`")).hint(hint);
+        let failure = Failure::new(Code::Usage, format!("fault `{name}` does not exist")).hint(hint);
         failure.next("cargo xtask lab-faults")
     })?;
     let number = |text: &str| text.parse::<u64>().is_ok_and(|count| count > 0);
     let good = |when: &str| number(when.strip_suffix('+').or(when.strip_prefix("..")).unwrap_or(when));
     match when {
-        Some(when) if !good(when) => {
-            Err(Failure::new(Code::Usage, format!("`{when}` does not say when {name} is to happen"))
-                .hint("2 is the second time only, 2+ from then on, ..2 the first two times; without it always"))
-        }
+        Some(when) if !good(when) => Err(Failure::new(Code::Usage, format!("`{when}` is not a valid time for {name}"))
+            .hint(
+                "2: only the second time; 2+: from the second time on; ..2: the first two times; without it: always",
+            )),
         _ => Ok(found),
     }
 }
 
-/// The words of a task as it is typed: parted by spaces, kept together by single quotes.
+/// The words of a command line: separated by spaces, grouped by single quotes.
 pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut quoted) = (vec![String::new()], false);
     for c in line.chars() {
@@ -110,19 +110,19 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_fault_names_the_near_ones() {
+    fn misspelt_fault_gets_suggestions() {
         let table = [fault("docker-down", "docker"), fault("docker-denied", "docker"), fault("key-expired", "keys")];
         assert_eq!(named(&table, "docker-down:2+").unwrap().name, "docker-down");
-        let said = |text: &str| named(&table, text).unwrap_err();
-        assert_eq!((said("docker-dwon").code, said("docker-dwon").hint.contains("docker-down")), (Code::Usage, true));
-        assert!(said("key-old").hint.contains("key-expired"), "{:?}", said("key-old"));
-        assert_eq!(said("keys").hint, "`keys` is a group: key-expired");
-        assert!(said("docker-down:soon").hint.contains("..2"));
-        assert_eq!(said("zzz").next, ["cargo xtask lab-faults"]);
+        let error = |text: &str| named(&table, text).unwrap_err();
+        assert_eq!((error("docker-dwon").code, error("docker-dwon").hint.contains("docker-down")), (Code::Usage, true));
+        assert!(error("key-old").hint.contains("key-expired"), "{:?}", error("key-old"));
+        assert_eq!(error("keys").hint, "`keys` is a group: key-expired");
+        assert!(error("docker-down:soon").hint.contains("..2"));
+        assert_eq!(error("zzz").next, ["cargo xtask lab-faults"]);
     }
 
     #[test]
-    fn a_line_is_split_as_it_is_typed() {
+    fn command_line_is_split_into_words() {
         assert_eq!(words("a --b 'name == \"x y\"' c"), ["a", "--b", "name == \"x y\"", "c"]);
         assert_eq!(words("one"), ["one"]);
     }

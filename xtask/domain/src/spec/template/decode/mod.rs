@@ -149,7 +149,7 @@ fn kind<'n>(d: &mut Decoder<'_>, root: &'n Node) -> Option<&'n str> {
             true => "an empty document: omnictl refuses it (\"unexpected node kind\")".to_owned(),
             false => format!("a template document is a mapping, this is {}", root.tag_name()),
         };
-        d.error("template-not-a-mapping", root, message, "remove the `---` that has nothing behind it");
+        d.error("template-not-a-mapping", root, message, "remove the `---` without content after it");
         return None;
     }
     let Some(entry) = root.entry("kind") else {
