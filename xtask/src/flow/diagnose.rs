@@ -23,14 +23,14 @@ const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// An error line of the provider (zap's JSON).
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Line {
+struct ProviderError {
     level: String,
     id: String,
     error: String,
     step: String,
 }
 
-domain::read!(Line {
+domain::read!(ProviderError {
     level or String::new(),
     id or String::new(),
     error or String::new(),
@@ -38,7 +38,7 @@ domain::read!(Line {
 });
 
 /// A task of the provider in Proxmox that did not end with `OK`.
-struct Failed {
+struct FailedTask {
     kind: String,
     id: String,
     node: String,
@@ -50,10 +50,10 @@ struct Failed {
 pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&ClusterView>) -> Failure {
     let Ok(issues) = Issues::of(cx) else { return failure };
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).unwrap_or_default();
-    let said = telling(&errors(&log, cluster), &issues);
+    let error = most_specific(&errors(&log, cluster), &issues);
     // An image that does not come is retried with a word that is not an error.
     let images = view.is_some_and(|view| view.machines().any(|machine| machine.waits_for.contains("uploadISO")));
-    if let Some((line, raw)) = &said {
+    if let Some((line, raw)) = &error {
         let step = if line.step.is_empty() { String::new() } else { format!(" at {}", line.step) };
         failure.cause.push_str(&format!("\nthe provider cannot go on{step} with {}: {}", line.id, line.error));
         if line.error != "stopped" {
@@ -72,7 +72,7 @@ pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&Clust
     let text = format!("{}\nTASK ERROR: {}", failed.log.join("\n"), failed.status);
     failure = known(failure, &issues, &text);
     // Without a step the request is being torn down: deleting it again helps nothing.
-    let creating = said.as_ref().filter(|(line, _)| !line.step.is_empty());
+    let creating = error.as_ref().filter(|(line, _)| !line.step.is_empty());
     if let (true, Some((line, _))) = (DEAD_ENDS.contains(&failed.kind.as_str()), creating) {
         failure.hint.push_str(" The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine.");
         failure.next.push(format!("omnictl delete machinerequest {}", line.id));
@@ -84,16 +84,18 @@ pub fn explain(cx: &Cx, mut failure: Failure, cluster: &str, view: Option<&Clust
 /// has none or cannot be read.
 pub fn complaint(cx: &Cx, cluster: &str) -> Option<(String, String)> {
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, TAIL)).ok()?;
-    let (line, raw) = telling(&errors(&log, cluster), &Issues::of(cx).ok()?)?;
+    let (line, raw) = most_specific(&errors(&log, cluster), &Issues::of(cx).ok()?)?;
     Some((format!("{}: {}", line.id, line.error), raw))
 }
 
 /// The errors about machine requests of the cluster, the newest first, without those of a request that went well since.
-fn errors(log: &str, cluster: &str) -> Vec<(Line, String)> {
+fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
     let own = format!("{cluster}-");
-    let mut found: Vec<(Line, String)> = Vec::new();
+    let mut found: Vec<(ProviderError, String)> = Vec::new();
     for raw in log.lines() {
-        let Some(line) = raw.find('{').and_then(|at| serde_json::from_str::<Line>(&raw[at..]).ok()) else { continue };
+        let Some(line) = raw.find('{').and_then(|at| serde_json::from_str::<ProviderError>(&raw[at..]).ok()) else {
+            continue;
+        };
         if !line.id.starts_with(&own) {
             continue;
         }
@@ -118,13 +120,13 @@ fn errors(log: &str, cluster: &str) -> Vec<(Line, String)> {
 
 /// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
 /// tried again after a failure may fail otherwise: the first half of it is done already.
-fn telling(errors: &[(Line, String)], issues: &Issues) -> Option<(Line, String)> {
-    let known = |(line, raw): &&(Line, String)| line.error == "stopped" || !issues.find(raw).is_empty();
+fn most_specific(errors: &[(ProviderError, String)], issues: &Issues) -> Option<(ProviderError, String)> {
+    let known = |(line, raw): &&(ProviderError, String)| line.error == "stopped" || !issues.find(raw).is_empty();
     errors.iter().find(known).or(errors.first()).cloned()
 }
 
 /// The newest task of the provider's own login that did not end well, with its log.
-fn last_failed(cx: &Cx, proxmox: &Proxmox) -> Option<Failed> {
+fn last_failed(cx: &Cx, proxmox: &Proxmox) -> Option<FailedTask> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let nodes = proxmox.get(cx, "listing the nodes of Proxmox", "/nodes").ok()?;
     let online = nodes.as_array().into_iter().flatten().filter(|node| node["status"] == "online");
@@ -150,7 +152,7 @@ fn last_failed(cx: &Cx, proxmox: &Proxmox) -> Option<Failed> {
     let lines = log.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let lines: Vec<String> = lines.iter().map(|line| text(line, "t")).collect();
     let last = lines.len().saturating_sub(6);
-    Some(Failed {
+    Some(FailedTask {
         kind: text(&task, "type"),
         id: text(&task, "id"),
         node,
@@ -216,9 +218,9 @@ mod tests {
         let found = errors(&log, "demo");
         assert_eq!(found[0].0.error, "500 something else");
         let issues = Issues::read().unwrap();
-        assert_eq!(telling(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
-        assert_eq!(telling(&found[..1], &issues).unwrap().0.error, "500 something else");
-        assert_eq!(telling(&[], &issues), None);
+        assert_eq!(most_specific(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
+        assert_eq!(most_specific(&found[..1], &issues).unwrap().0.error, "500 something else");
+        assert_eq!(most_specific(&[], &issues), None);
     }
 
     #[test]

@@ -42,14 +42,14 @@ pub struct Impacts {
 }
 
 /// New machines of one set.
-struct New<'a> {
+struct NewMachines<'a> {
     set: String,
     class: &'a str,
     count: u64,
 }
 
 /// What is known of Proxmox and of the machines that Omni asks for.
-struct Around {
+struct ActualState {
     inventory: Seen<Inventory>,
     requests: Seen<Vec<Resource>>,
 }
@@ -64,20 +64,20 @@ pub fn of(
     diffs: &[TemplateDiff<'_>],
     classes: Option<&[Resource]>,
 ) -> anyhow::Result<Impacts> {
-    let new: Vec<Vec<New<'_>>> =
+    let new: Vec<Vec<NewMachines<'_>>> =
         diffs.iter().map(|diff| new_machines(&diff.template.template, &diff.actions)).collect();
     let grows = new.iter().any(|new| !new.is_empty());
     let shrinks = diffs.iter().flat_map(|diff| &diff.actions).any(SyncAction::destroys);
     let mut impacts = Impacts { clusters: vec![Impact::default(); diffs.len()], new_machines: Vec::new(), fits: None };
     if grows || shrinks {
-        let around = look_around(cx, omnictl)?;
+        let actual = observe(cx, omnictl)?;
         let machines = machines(cx, classes.unwrap_or_default());
-        let fit = grows.then(|| capacity(cx, diffs, &new, &machines, &around)).transpose()?;
+        let fit = grows.then(|| capacity(cx, diffs, &new, &machines, &actual)).transpose()?;
         impacts.fits = fit.as_ref().and_then(|fit| fit.as_ref().ok().map(Vec::is_empty));
         for (at, diff) in diffs.iter().enumerate() {
             let impact = &mut impacts.clusters[at];
             let destroys = diff.actions.iter().filter(|action| action.destroys());
-            impact.destroys = destroys.map(|action| lost(action, &around)).collect();
+            impact.destroys = destroys.map(|action| lost(action, &actual)).collect();
             for new in &new[at] {
                 let machine = machines.get(new.class).and_then(Option::as_ref);
                 impact.effects.push(new.words(machine));
@@ -93,7 +93,7 @@ pub fn of(
 }
 
 /// The machines that the actions make, by set. Sets that take machines by label or by name make none.
-fn new_machines<'a>(template: &'a ClusterTemplate, actions: &[SyncAction]) -> Vec<New<'a>> {
+fn new_machines<'a>(template: &'a ClusterTemplate, actions: &[SyncAction]) -> Vec<NewMachines<'a>> {
     let of = |set: &'a MachineSet| {
         let (id, class) = (set.id(&template.name), set.class.as_ref()?);
         let action = actions.iter().find(|action| action.kind == "MachineSets" && action.id == id)?;
@@ -102,14 +102,14 @@ fn new_machines<'a>(template: &'a ClusterTemplate, actions: &[SyncAction]) -> Ve
             (_, Some((before, after))) => after.saturating_sub(before),
             _ => 0,
         };
-        (count > 0).then_some(New { set: id, class: &class.name, count })
+        (count > 0).then_some(NewMachines { set: id, class: &class.name, count })
     };
     template.sets.iter().filter_map(of).collect()
 }
 
-impl New<'_> {
+impl NewMachines<'_> {
     fn words(&self, machine: Option<&Machine>) -> String {
-        let New { set, class, count: number } = self;
+        let NewMachines { set, class, count: number } = self;
         let each = if machine.is_some() && *number > 1 { " each" } else { "" };
         format!("{} for {set} of class {class} ({}{each})", count(*number, "new machine"), size(machine))
     }
@@ -157,7 +157,7 @@ fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> 
     classes.iter().map(of).collect()
 }
 
-fn look_around(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Around> {
+fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<ActualState> {
     let inventory = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
         match proxmox::login(cx).and_then(|login| proxmox::observe_quietly(cx, &login.proxmox)) {
             Ok(found) => {
@@ -176,7 +176,7 @@ fn look_around(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Around> {
         Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
         Err(failure) => Seen::Unknown(failure.to_string()),
     };
-    Ok(Around { inventory, requests })
+    Ok(ActualState { inventory, requests })
 }
 
 /// What keeps the new machines of all clusters from fitting; or why that is unknown.
@@ -185,12 +185,12 @@ type Fits = Result<Vec<String>, String>;
 fn capacity(
     cx: &Cx,
     diffs: &[TemplateDiff<'_>],
-    new: &[Vec<New<'_>>],
+    new: &[Vec<NewMachines<'_>>],
     machines: &BTreeMap<String, Option<Machine>>,
-    around: &Around,
+    actual: &ActualState,
 ) -> Result<Fits, Failure> {
-    let Some(inventory) = around.inventory.known() else {
-        return Ok(Err(around.inventory.why().unwrap_or_default().to_owned()));
+    let Some(inventory) = actual.inventory.known() else {
+        return Ok(Err(actual.inventory.why().unwrap_or_default().to_owned()));
     };
     let classes: BTreeSet<&str> = new.iter().flatten().map(|new| new.class).collect();
     if let Some(class) = classes.iter().find(|class| !matches!(machines.get(**class), Some(Some(_)))) {
@@ -199,7 +199,7 @@ fn capacity(
     let grow = diffs.iter().zip(new).filter(|(_, new)| !new.is_empty());
     let templates: Vec<ClusterTemplate> = grow.map(|(diff, _)| diff.template.template.clone()).collect();
     let (provider, _) = proxmox::provider_version(cx, None)?;
-    let asked = demand(&templates, machines, inventory, &around.requests);
+    let asked = demand(&templates, machines, inventory, &actual.requests);
     let actions = diffs.iter().flat_map(|diff| &diff.actions);
     let removed = actions.filter(|action| action.kind == "MachineSets" && action.verb == "destroy");
     let removed: BTreeSet<String> = removed.map(|action| action.id.clone()).collect();
@@ -222,15 +222,15 @@ fn fit_words(fit: &Fits) -> String {
 }
 
 /// What an action destroys, by VM.
-fn lost(action: &SyncAction, around: &Around) -> String {
+fn lost(action: &SyncAction, actual: &ActualState) -> String {
     let loss = action.loss();
     if action.kind != "MachineSets" {
         return loss;
     }
-    let requests = around.requests.known().into_iter().flatten();
+    let requests = actual.requests.known().into_iter().flatten();
     let of_set = requests.filter(|request| request.metadata.label("machine-request-set") == Some(action.id.as_str()));
     let kept = of_set.filter(|request| !request.metadata.tearing_down());
-    let machines: Vec<String> = kept.map(|request| vm(&request.metadata.id, around)).collect();
+    let machines: Vec<String> = kept.map(|request| vm(&request.metadata.id, actual)).collect();
     match (machines.as_slice(), action.verb) {
         ([], _) => loss,
         (machines, "destroy") => format!("{loss}: {}", machines.join(", ")),
@@ -239,8 +239,8 @@ fn lost(action: &SyncAction, around: &Around) -> String {
 }
 
 /// A machine request with the VM of its name.
-fn vm(request: &str, around: &Around) -> String {
-    let nodes = around.inventory.known().map_or(&[][..], |inventory| inventory.nodes.as_slice());
+fn vm(request: &str, actual: &ActualState) -> String {
+    let nodes = actual.inventory.known().map_or(&[][..], |inventory| inventory.nodes.as_slice());
     let found = nodes.iter().find_map(|node| {
         let vm = node.vms.known()?.iter().find(|vm| vm.name == request)?;
         Some(format!("VM {} `{request}` on {}", vm.id, node.name))

@@ -294,7 +294,7 @@ pub fn class_files(cx: &Cx, files: &[PathBuf]) -> Result<Vec<CheckedFile>, Failu
 
 /// Checks machine classes; `providers` are those that Omni lists, if it was asked. Findings are no errors yet.
 pub fn machine_classes(cx: &Cx, files: &[CheckedFile], providers: Option<&[Provider]>) -> Classes {
-    let around = lookup::around(cx);
+    let around = lookup::project_releases(cx);
     let context = around.of_classes(providers);
     let one = |file: &CheckedFile| check::machine_class::check(&cx.paths.show(&file.path), &file.bytes, &context);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
@@ -411,7 +411,7 @@ fn checked_templates(
     known: &TemplateFacts<'_>,
 ) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
     let hint = "write it with `cargo xtask cluster-create`";
-    let known = &TemplateFacts { omni: known.omni.or_else(|| lookup::around(cx).omni), ..*known };
+    let known = &TemplateFacts { omni: known.omni.or_else(|| lookup::project_releases(cx).omni), ..*known };
     let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (checked, _) in check_each(cx, files, hint, check)? {

@@ -18,7 +18,7 @@ use crate::flow::inputs::{self, TemplateFacts};
 
 /// What this project runs, and the ids of its providers.
 #[derive(Debug, Default)]
-pub struct Around {
+pub struct ProjectReleases {
     /// The release of Omni in `docker/compose.yaml`.
     pub omni: Option<Omni>,
     /// The release of the Proxmox provider there.
@@ -26,16 +26,16 @@ pub struct Around {
     ours: Vec<String>,
 }
 
-impl Around {
+impl ProjectReleases {
     pub fn of_classes<'a>(&'a self, providers: Option<&'a [Provider]>) -> ClassContext<'a> {
         ClassContext { providers, ours: &self.ours, release: self.provider }
     }
 }
 
 /// Reads what this project runs from `docker/compose.yaml`; without one nothing is known.
-pub fn around(cx: &Cx) -> Around {
+pub fn project_releases(cx: &Cx) -> ProjectReleases {
     let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
-    Around {
+    ProjectReleases {
         omni: Omni::of_compose(&compose),
         provider: release::Provider::of_compose(&compose),
         ours: vec![cx.settings.provider_id(None).value],
@@ -97,7 +97,7 @@ pub fn list<'a>(
 }
 
 /// What stands around templates, as far as it is known: one look for the check and for the tasks that sync.
-pub struct Templates {
+pub struct TemplateSources {
     /// Omni's machine classes, as it lists them.
     pub classes: Option<Vec<Resource>>,
     omni: Option<Vec<ClassInfo>>,
@@ -106,20 +106,20 @@ pub struct Templates {
     release: Option<Omni>,
 }
 
-impl Templates {
+impl TemplateSources {
     /// Asks Omni for its machine classes and Talos versions, if it can be; else the files in `machine-classes/` and the
     /// built-in table stand in for them.
-    pub fn ask(cx: &Cx, offline: bool) -> Templates {
+    pub fn ask(cx: &Cx, offline: bool) -> TemplateSources {
         let mut found = ask(cx, offline, &[CLASSES, TALOS]).into_iter();
         let (listed, talos) = (found.next().flatten(), found.next().flatten());
         let omni = listed.as_deref().map(classes);
         let local = if omni.is_none() { local_classes(cx) } else { None };
         let talos = talos.as_deref().and_then(talos_versions);
-        Templates { omni, local, talos, classes: listed, release: around(cx).omni }
+        TemplateSources { omni, local, talos, classes: listed, release: project_releases(cx).omni }
     }
 
     /// The same as the checks want it.
-    pub fn known(&self) -> TemplateFacts<'_> {
+    pub fn facts(&self) -> TemplateFacts<'_> {
         TemplateFacts {
             omni: self.release,
             omni_classes: self.omni.as_deref(),

@@ -213,7 +213,7 @@ fn explain_sidecar(cx: &Cx, failure: Failure) -> Failure {
 ///
 /// # Errors
 /// As [`wait_until_well`].
-pub fn verify(cx: &Cx, (services, place): (&[&str], Option<&Place>), titles: [&str; 2]) -> anyhow::Result<()> {
+pub fn verify(cx: &Cx, (services, place): (&[&str], Option<&OmniAddress>), titles: [&str; 2]) -> anyhow::Result<()> {
     let compose = Compose::find(cx)?;
     cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services, cx.limit(HEALTH)))?;
     match place {
@@ -257,7 +257,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Dur
 ///
 /// # Errors
 /// As [`wait_until_well`].
-fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Duration) -> anyhow::Result<Done<()>> {
+fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress, limit: Duration) -> anyhow::Result<Done<()>> {
     wait::until(
         "Omni",
         limit,
@@ -285,23 +285,23 @@ fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &Place, limit: Duration)
 
 /// Where Omni is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct OmniAddress {
     pub endpoint: String,
     /// The address to connect to: the one that machines use, whatever this host's DNS says.
     pub connect: Option<String>,
     pub ca_file: Option<String>,
 }
 
-impl Place {
+impl OmniAddress {
     /// From the settings: at the LAN address when Omni has a name, else at the endpoint itself.
-    pub fn of(cx: &Cx) -> Option<Place> {
+    pub fn of(cx: &Cx) -> Option<OmniAddress> {
         let endpoint = cx.settings.omni_endpoint(None)?.value;
         let (host, _) = host_and_port(endpoint.strip_prefix("https://").unwrap_or(&endpoint));
         let lan = cx.settings.env_file.get("OMNI_LAN_ADDRESS").filter(|_| host.parse::<IpAddr>().is_err());
         // Only the stack of this project is at the LAN address; OMNI_ENDPOINT may be another one.
         let own = cx.settings.env_file.get("OMNI_DOMAIN").is_some_and(|domain| host_and_port(domain).0 == host);
         let connect = lan.filter(|_| own).map(str::to_owned);
-        Some(Place { endpoint, connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) })
+        Some(OmniAddress { endpoint, connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) })
     }
 
     pub fn words(&self) -> String {

@@ -27,8 +27,8 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,
         false => check_report::Converted::default(),
     };
-    let around = lookup::Templates::ask(cx, args.offline);
-    let known = TemplateFacts { talos_schema: talos_schema.as_ref(), ..around.known() };
+    let sources = lookup::TemplateSources::ask(cx, args.offline);
+    let known = TemplateFacts { talos_schema: talos_schema.as_ref(), ..sources.facts() };
     let checked =
         check_report::check(cx, &paths, &converted, |name, path, bytes| inputs::template(name, path, bytes, &known))?;
     let next = match args.name.as_slice() {

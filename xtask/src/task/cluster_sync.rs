@@ -29,14 +29,14 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let around = lookup::Templates::ask(cx, false);
-    let templates = inputs::templates(cx, &files, &around.known(), &args.allow)?;
+    let sources = lookup::TemplateSources::ask(cx, false);
+    let templates = inputs::templates(cx, &files, &sources.facts(), &args.allow)?;
     let names: Vec<&str> = templates.iter().map(Template::name).collect();
     cluster::refuse_destroyed(&omnictl, &names)?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
     cluster_sync::refuse_destroyed_sets(&omnictl, &diffs)?;
-    let impacts = impact::of(cx, &omnictl, &diffs, around.classes.as_deref())?;
+    let impacts = impact::of(cx, &omnictl, &diffs, sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
     let data = json!({
         "clusters": names, "actions": actions, "allowed": args.allow,

@@ -26,7 +26,7 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let found = lookup::ask(cx, args.offline, &[lookup::PROVIDERS]).into_iter().next().flatten();
     let providers = found.as_deref().map(lookup::providers);
-    let around = lookup::around(cx);
+    let around = lookup::project_releases(cx);
     let context = around.of_classes(providers.as_deref());
     let classes = AtomicUsize::new(0);
     let checked = check_report::check(cx, &paths, &converted, |name, _, bytes| {

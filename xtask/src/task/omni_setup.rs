@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::cli::OmniSetup;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_inputs::{OmniInputs, gather};
-use crate::flow::omni_stack::{self, Place};
+use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::{doctor, licence, omni_checks, project_files, service_account};
 use crate::outcome::Outcome;
 use domain::clock::rfc3339;
@@ -166,9 +166,9 @@ fn env_changes<'a>(cx: &Cx, inputs: &OmniInputs, example: &EnvFile) -> Vec<Chang
 }
 
 /// Where machines ask Omni: at its LAN address, whatever this host's DNS says.
-fn place(cx: &Cx, inputs: &OmniInputs) -> Place {
+fn place(cx: &Cx, inputs: &OmniInputs) -> OmniAddress {
     let connect = inputs.host().parse::<IpAddr>().is_err().then(|| inputs.get("OMNI_LAN_ADDRESS").to_owned());
-    Place { endpoint: inputs.endpoint(), connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) }
+    OmniAddress { endpoint: inputs.endpoint(), connect, ca_file: cx.settings.ca_file(None).map(|found| found.value) }
 }
 
 /// Step 8.

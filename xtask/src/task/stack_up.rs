@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::StackUp;
 use crate::flow::change::Plan;
-use crate::flow::omni_stack::{self, Place};
+use crate::flow::omni_stack::{self, OmniAddress};
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, PROVIDER};
@@ -29,7 +29,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
         (false, true) => "what does not run is started, what changed is recreated",
         (false, false) => "what does not run is started, what changed is recreated, the provider left out",
     };
-    let place = Place::of(cx);
+    let place = OmniAddress::of(cx);
     let titles = ["the containers run", "Omni answers"];
     let start = omni_stack::start(provider, recreate, format!("{what}; volumes kept{moved}"))
         .verified(|cx| omni_stack::verify(cx, (&services, place.as_ref()), titles));

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::flow::omni_stack::{self, Place};
+use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::{proxmox, tsidp};
 use check;
 use check::certificate::Certificate;
@@ -164,8 +164,8 @@ impl<'a> Installation<'a> {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 
-    pub fn place(&self) -> Option<Place> {
-        Place::of(self.cx)
+    pub fn place(&self) -> Option<OmniAddress> {
+        OmniAddress::of(self.cx)
     }
 
     /// The authorities that this machine trusts.
