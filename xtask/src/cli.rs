@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::ValueParser;
-use clap::{ArgMatches, Command};
+use clap::builder::styling::Style;
+use clap::builder::{PossibleValuesParser, StyledStr, TypedValueParser, ValueParser};
+use clap::{Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 
+use crate::complete::{checks, classes, clusters};
 use crate::flow::inputs;
-use crate::options::{Options, one_of, options, values};
 use check::RULES;
 use check::capacity::provider::Provider;
 use check::diagnosis::Area;
@@ -17,38 +19,78 @@ use domain::nearest;
 use domain::spec::size::{Disk, Memory};
 use runtime::settings::Given;
 use runtime::ui::Color;
+use selector::time;
+use strum::VariantArray;
 
-/// The command line as it was given.
-#[derive(Debug)]
+/// The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
+///
+/// Every task checks its prerequisites before it changes anything, verifies the result, and can be run again.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
+#[command(about = ABOUT, long_about = format!("{ABOUT}.\n\n{MORE}"), after_help = EXIT_CODES, help_template = overview())]
 pub struct Cli {
+    #[command(flatten)]
     pub global: Global,
+    #[command(subcommand)]
     pub task: Task,
 }
 
-const ABOUT: &str = "The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters";
-const MORE: &str = "The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
-
-Every task checks all its prerequisites before it changes anything, proves its effect, and may be run again.";
-
 impl Cli {
-    /// What clap knows of it. The options of a task are built when it is called.
-    pub fn command() -> Command {
-        let cli = Command::new("xtask").bin_name("cargo xtask").version(env!("CARGO_PKG_VERSION"));
-        let cli = cli.about(ABOUT).long_about(MORE).after_help(EXIT_CODES).disable_help_subcommand(true);
-        let cli = Global::add(cli.next_help_heading("Global options")).next_help_heading(None::<&str>);
-        Task::add(cli)
-    }
-
-    /// Reads the words of a command line, the program's own name first.
-    pub fn try_parse_from<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<Cli, clap::Error> {
-        let matches = Cli::command().try_get_matches_from(words)?;
-        Ok(Cli { global: Global::read(&matches), task: Task::read(&matches)? })
+    /// Reads a command line. Help and errors about it are colored as its `--color` says.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that it asks for.
+    pub fn read(args: &[OsString]) -> Result<Cli, clap::Error> {
+        Cli::from_arg_matches(&Cli::command().color(color(args)).try_get_matches_from(args)?)
     }
 }
+
+/// `--color` of a command line that clap may refuse.
+fn color(args: &[OsString]) -> ColorChoice {
+    let mut words = args.iter().filter_map(|arg| arg.to_str());
+    let given = words.find_map(|word| word.strip_prefix("--color").map(|value| value.strip_prefix('=')));
+    match given.and_then(|value| value.or_else(|| words.next())) {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+const ABOUT: &str = "The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters";
+const MORE: &str =
+    "Every task checks its prerequisites before it changes anything, verifies the result, and can be run again.";
 
 /// What every exit status means; the pages show it as a table.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed, 2 usage or input missing, 3 changes pending, \
 4 prerequisite missing, 5 unreachable or refused, 124 timed out, 130 interrupted.";
+
+/// The headings of the help, each with its tasks in the order in which an operator needs them.
+pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
+    ("Start", &["doctor", "omni-setup", "provider-setup", "omnictl-install"]),
+    ("Verify", &["omni-verify", "tsidp-verify", "provider-verify", "proxmox-audit"]),
+    ("Machine classes", &["machineclass-create", "machineclass-check", "machineclass-apply", "selector-test"]),
+    ("Clusters", &["cluster-create", "cluster-check", "cluster-plan", "cluster-sync", "cluster-status"]),
+    ("Fleet", &["proxmox-inventory"]),
+    ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status"]),
+    ("Help", &["triage", "completions"]),
+    ("Practice", &["rehearse", "lab-up", "lab-down", "lab-faults"]),
+    (
+        "Contribute",
+        &[
+            "ci",
+            "docs",
+            "hooks-install",
+            "pre-commit-run",
+            "changelog",
+            "changelog-bump",
+            "commit-check",
+            "staged-check",
+            "markdown-lint",
+            "markdown-fix",
+            "infisical-scan",
+        ],
+    ),
+];
 
 /// The command line with everything that clap fills in.
 pub fn built() -> Command {
@@ -57,156 +99,296 @@ pub fn built() -> Command {
     cli
 }
 
-options! {
-    /// Flags that every task takes.
-    #[derive(Clone)]
-    pub struct Global {
-        /// Print one JSON document on stdout; implies --non-interactive
-        pub json: bool = "--json", |arg| arg.global(true);
-        /// Show what would be done and change nothing; exit 3 when something would
-        pub dry_run: bool = "--dry-run", |arg| arg.global(true);
-        /// Apply changes without asking: nothing is prompted for, what is missing is an error
-        pub yes: bool = "-y --yes", |arg| arg.global(true);
-        /// Never ask: what is missing is an error; implied when standard input is no terminal
-        pub non_interactive: bool = "--non-interactive", |arg| arg.global(true);
-        /// The project to work on, instead of the nearest one above the working directory
-        pub project_dir: Option<PathBuf> = "--project-dir DIR", |arg| arg.global(true);
-        /// How long waits may take, such as 90s or 15m
-        pub timeout: Option<Duration> = "--timeout DURATION", |arg| arg.global(true);
-        /// Talk to Proxmox over http://, which sends its login unencrypted
-        pub insecure_http: bool = "--insecure-http", |arg| arg.global(true);
-        /// Say less: errors and the last word only
-        pub quiet: bool = "-q --quiet", |arg| arg.global(true);
-        /// Say more: every program that is called
-        pub verbose: bool = "-v --verbose", |arg| arg.global(true);
-        /// When to colour
-        pub color: Color = "--color WHEN", |arg| arg.global(true).default_value("auto");
+/// The template of the help of all: clap puts subcommands under one heading only.
+fn overview() -> StyledStr {
+    let tasks = Task::augment_subcommands(Command::new("xtask"));
+    let about = |name: &str| tasks.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string);
+    let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
+    for (heading, names) in GROUPS_OF_TASKS {
+        text.push_str(&format!("\n{HEADING}{heading}:{HEADING:#}\n"));
+        for name in *names {
+            let about = about(name).unwrap_or_default();
+            text.push_str(&format!("  {LITERAL}{name:<20}{LITERAL:#} {about}\n"));
+        }
     }
+    text.push_str(&format!("\n{HEADING}Global options:{HEADING:#}\n{{options}}{{after-help}}"));
+    text.into()
 }
 
-/// Makes [`Task`] of a table: the help of a task, the name that it, its file, its mise alias and its plugin command carry,
-/// and its options. The options are built for the task that is called alone: all of them take longer than the rest of a
-/// start (docs/benchmarks.md).
-macro_rules! tasks {
-    ($(#[doc = $about:literal] $name:literal => $variant:ident $(($args:ident))? $($hidden:ident)?,)*) => {
-        #[derive(Debug)]
-        pub enum Task {
-            $(#[doc = $about] $variant $(($args))?,)*
-        }
-
-        impl Task {
-            /// The name that the task, its file, its mise alias and its plugin command carry.
-            pub fn name(&self) -> &'static str {
-                match self { $(Task::$variant { .. } => $name,)* }
-            }
-        }
-
-        impl Task {
-            fn add(cli: Command) -> Command {
-                cli.subcommand_required(true).arg_required_else_help(true)
-                    $(.subcommand(
-                        Command::new($name).about($about.trim())
-                            $(.defer(<$args as Options>::add))?
-                            $(.hide(stringify!($hidden) == "hidden"))?
-                    ))*
-            }
-
-            fn read(matches: &ArgMatches) -> Result<Task, clap::Error> {
-                match matches.subcommand() {
-                    $(Some(($name, _given)) => Ok(Task::$variant $((<$args>::read(_given)))?),)*
-                    _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
-                }
-            }
-        }
-    };
+/// The examples at the end of a task's help.
+fn examples(lines: &[&str]) -> StyledStr {
+    let lines: String = lines.iter().map(|line| format!("\n  cargo xtask {line}")).collect();
+    format!("{HEADING}Examples:{HEADING:#}{lines}").into()
 }
 
-tasks! {
-    /// Run the whole runbook against the lab, in a scratch copy: needs only Rust, a C compiler and curl
-    "rehearse" => Rehearse(Rehearse),
-    /// Connect Omni to Proxmox: key, configuration, containers, registration
-    "provider-setup" => ProviderSetup(ProviderSetup),
-    /// Check the provider end to end: containers, Proxmox with its own login, registration
-    "provider-verify" => ProviderVerify,
-    /// Show the stack's containers and the provider's last log lines, known errors named
-    "provider-status" => ProviderStatus(ProviderStatus),
+/// As clap styles them.
+const HEADING: Style = Style::new().bold().underline();
+const LITERAL: Style = Style::new().bold();
+
+// No doc comments on what is flattened: clap would take them for the description of the task.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print one JSON document on stdout; implies --non-interactive
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show what would change without changing anything; exit 3 if anything would
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Apply changes without asking
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Never prompt: a missing value is an error; implied when stdin is not a terminal
+    #[arg(long, global = true)]
+    pub non_interactive: bool,
+    /// The project to work on, instead of the nearest one above the working directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub project_dir: Option<PathBuf>,
+    /// How long waits may take, e.g. 90s or 15m
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Connect to Proxmox over http://, which sends the login unencrypted
+    #[arg(long, global = true)]
+    pub insecure_http: bool,
+    /// Print only errors and the summary
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print every program that is called
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to use colors
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_parser = one_of(Color::VARIANTS, Into::into))]
+    pub color: Color,
+}
+
+/// A task: the name that it, its file, its mise alias and its plugin command carry, its help, and its options.
+#[derive(Debug, Subcommand, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Task {
+    /// Check every prerequisite and every known problem, with fixes
+    ///
+    /// The checks run in parallel and change nothing. Each that fails names its cause and the command that fixes it.
+    #[command(after_long_help = examples(&["doctor", "doctor --area docker,network", "doctor --json"]))]
+    Doctor(Doctor),
+    /// Set up Omni: values, store key, containers, service account
+    ///
+    /// Asks for what is missing, writes docker/.env, makes the key that encrypts Omni's store, starts the containers, and
+    /// accepts the license when you do.
+    #[command(after_long_help = examples(&[
+        "omni-setup",
+        "omni-setup --dry-run",
+        "omni-setup --service-account Operator --service-account-name automation",
+    ]))]
+    OmniSetup(OmniSetup),
+    /// Connect Omni to Proxmox: key, configuration, containers
+    ///
+    /// Creates the provider in Omni, writes docker/config.yaml, starts the provider, and waits until it is registered.
+    #[command(after_long_help = examples(&[
+        "provider-setup",
+        "provider-setup --provider-id proxmox --proxmox-url https://pve.example.com:8006",
+        "provider-setup --ca-file /etc/pve/pve-root-ca.pem",
+    ]))]
+    ProviderSetup(ProviderSetup),
+    /// Install the omnictl that matches your Omni
+    #[command(after_long_help = examples(&[
+        "omnictl-install",
+        "omnictl-install --release v1.9.3",
+        "omnictl-install --mirror https://mirror.example.com/omni",
+    ]))]
+    OmnictlInstall(OmnictlInstall),
+    /// Check Omni end to end: health, certificate, ports, versions
+    ///
+    /// Checks the containers, Omni's health, its certificate, ports, mounts and versions.
+    #[command(after_long_help = examples(&["omni-verify", "omni-verify --json"]))]
+    OmniVerify,
+    /// Check tsidp: discovery, keys and the tailnet's grants
+    #[command(after_long_help = examples(&["tsidp-verify", "tsidp-verify --policy policy.hujson"]))]
+    TsidpVerify(TsidpVerify),
+    /// Check the provider end to end: container, Proxmox, registration
+    ///
+    /// Checks the containers, Proxmox with the provider's own login, and that the provider is registered with Omni.
+    #[command(after_long_help = examples(&["provider-verify", "provider-verify --json"]))]
+    ProviderVerify,
+    /// Check the privileges of the provider's token in Proxmox
+    ///
+    /// Tries every privilege that the provider needs, as its own token, and prints the pveum commands for what is missing.
+    #[command(after_long_help = examples(&[
+        "proxmox-audit",
+        "proxmox-audit --all",
+        "proxmox-audit --provider-version v0.1.0",
+    ]))]
+    ProxmoxAudit(ProxmoxAudit),
     /// Write a machine class file
-    "machineclass-create" => MachineclassCreate(MachineclassCreate),
-    /// Check machine classes as Omni and the provider would, before either sees them
-    "machineclass-check" => MachineclassCheck(MachineclassCheck),
+    #[command(after_long_help = examples(&[
+        "machineclass-create",
+        "machineclass-create dev-small --cores 2 --memory 4GiB --disk 20GiB",
+        "machineclass-create dev-small --selector 'name == \"local-lvm\"' --apply",
+    ]))]
+    MachineclassCreate(MachineclassCreate),
+    /// Check machine classes as Omni and the provider would
+    #[command(after_long_help = examples(&[
+        "machineclass-check",
+        "machineclass-check dev-small --offline",
+        "machineclass-check old-class.yaml --convert",
+    ]))]
+    MachineclassCheck(MachineclassCheck),
     /// Apply machine classes to Omni and read them back
-    "machineclass-apply" => MachineclassApply(MachineclassApply),
-    /// Try a storage selector on every storage of every node, with the provider's semantics
-    "selector-test" => SelectorTest(SelectorTest),
-    /// Write a cluster template, sync it, and wait until the cluster runs
-    "cluster-create" => ClusterCreate(ClusterCreate),
-    /// Check cluster templates as omnictl, the server and experience would
-    "cluster-check" => ClusterCheck(ClusterCheck),
-    /// Bring cluster templates to Omni: validate, compare, confirm, sync, wait
-    "cluster-sync" => ClusterSync(ClusterSync),
-    /// Show the clusters, or one with its machine sets, machines, and what each waits for
-    "cluster-status" => ClusterStatus(ClusterStatus),
-    /// Check every privilege that the provider needs, as its own token, and print the pveum lines for what is missing
-    "proxmox-audit" => ProxmoxAudit(ProxmoxAudit),
-    /// Show Proxmox's nodes, storages and bridges: what is free, and where ISO images go
-    "proxmox-inventory" => ProxmoxInventory(ProxmoxInventory),
-    /// Show where the machines of clusters would go, what does not fit, and what the loss of a node would do
-    "cluster-plan" => ClusterPlan(ClusterPlan),
-    /// Install the omnictl that belongs to your Omni
-    "omnictl-install" => OmnictlInstall(OmnictlInstall),
-    /// Start a lab to play with: Proxmox, Omni, its provider, omnictl and docker, simulated on loopback
-    "lab-up" => LabUp(LabUp),
-    /// End the lab that lab-up started
-    "lab-down" => LabDown,
-    /// List what can be made to go wrong in the lab
-    "lab-faults" => LabFaults(LabFaults),
-    /// Set up Omni: values, key of its store, docker/.env, containers, licence, service account
-    "omni-setup" => OmniSetup(OmniSetup),
-    /// Check Omni end to end: containers, health, certificate, ports, mounts, versions
-    "omni-verify" => OmniVerify,
-    /// Show Omni's containers, ports, mounts and last log lines, known issues named
-    "omni-status" => OmniStatus(OmniStatus),
-    /// Check tsidp: discovery, keys, and the tailnet's grants
-    "tsidp-verify" => TsidpVerify(TsidpVerify),
-    /// Check every prerequisite and every known trap, side by side, with the fix
-    "doctor" => Doctor(Doctor),
-    /// Start the Omni stack, with the provider when it is set up
-    "stack-up" => StackUp(StackUp),
-    /// End the Omni stack; its volumes stay
-    "stack-down" => StackDown,
-    /// Show the logs of the stack, known issues named
-    "stack-logs" => StackLogs(StackLogs),
-    /// Match a log against the known issues: causes and fixes
-    "triage" => Triage(Triage),
-    /// Check everything that the pipeline checks, independent checks side by side
-    "ci" => Ci(Ci),
-    /// Render the generated pages from the code, or say which have drifted from it
-    "docs" => Docs(Docs),
-    /// Print the completion script for a shell: tasks, options, and the names of your classes and clusters
-    "completions" => Completions(Completions),
+    #[command(after_long_help = examples(&["machineclass-apply dev-small", "machineclass-apply --all --dry-run"]))]
+    MachineclassApply(MachineclassApply),
+    /// Test a storage selector against every storage of every node
+    ///
+    /// Evaluates the selector as the provider does, and shows which storage it would pick on each node.
+    #[command(after_long_help = examples(&[
+        "selector-test 'storageType == \"lvmthin\"'",
+        "selector-test --class dev-small",
+        "selector-test 'name == \"local-lvm\"' --storages storages.json",
+    ]))]
+    SelectorTest(SelectorTest),
+    /// Write a cluster template, sync it, and wait for the cluster
+    #[command(after_long_help = examples(&[
+        "cluster-create",
+        "cluster-create demo --control-planes 3 --workers 3",
+        "cluster-create demo --control-planes 1 --workers 0 --dry-run",
+    ]))]
+    ClusterCreate(ClusterCreate),
+    /// Check cluster templates as omnictl and Omni would
+    #[command(after_long_help = examples(&[
+        "cluster-check",
+        "cluster-check demo --offline",
+        "cluster-check old-template.yaml --convert",
+    ]))]
+    ClusterCheck(ClusterCheck),
+    /// Show on which node each machine would run, and what does not fit
+    ///
+    /// Shows where the machines of the clusters would go, what does not fit, and what the loss of a node would do.
+    #[command(after_long_help = examples(&[
+        "cluster-plan",
+        "cluster-plan demo",
+        "cluster-plan --inventory inventory.json",
+    ]))]
+    ClusterPlan(ClusterPlan),
+    /// Sync cluster templates to Omni and wait for the clusters
+    ///
+    /// Validates and compares the templates, asks before it changes anything, syncs them, and waits until the clusters run.
+    #[command(after_long_help = examples(&[
+        "cluster-sync demo",
+        "cluster-sync demo --dry-run",
+        "cluster-sync demo --yes --allow-destroy demo",
+    ]))]
+    ClusterSync(ClusterSync),
+    /// Show clusters, their machines, and what each waits for
+    ///
+    /// Shows all clusters, or one with its machine sets and machines, and what each waits for.
+    #[command(after_long_help = examples(&["cluster-status", "cluster-status demo"]))]
+    ClusterStatus(ClusterStatus),
+    /// Show the nodes, storages and bridges of Proxmox
+    ///
+    /// Shows what is free on each node and storage, and where ISO images go.
+    #[command(after_long_help = examples(&["proxmox-inventory", "proxmox-inventory --save inventory.json"]))]
+    ProxmoxInventory(ProxmoxInventory),
+    /// Show Omni's containers, ports, mounts and last log lines
+    #[command(after_long_help = examples(&["omni-status", "omni-status --tail 100"]))]
+    OmniStatus(OmniStatus),
+    /// Start the Omni stack
+    ///
+    /// Starts the provider too when it is set up.
+    #[command(after_long_help = examples(&["stack-up", "stack-up --recreate"]))]
+    StackUp(StackUp),
+    /// Stop the Omni stack and keep its volumes
+    #[command(after_long_help = examples(&["stack-down", "stack-down --dry-run"]))]
+    StackDown,
+    /// Show the logs of the stack, with known issues explained
+    #[command(after_long_help = examples(&[
+        "stack-logs",
+        "stack-logs omni --tail 500",
+        "stack-logs proxmox-provider --follow",
+    ]))]
+    StackLogs(StackLogs),
+    /// Show the provider's container and last log lines
+    ///
+    /// Shows the stack's containers and the provider's last log lines, with known issues explained.
+    #[command(after_long_help = examples(&[
+        "provider-status",
+        "provider-status --tail 100",
+        "provider-status --follow",
+    ]))]
+    ProviderStatus(ProviderStatus),
+    /// Find known issues in a log: causes and fixes
+    #[command(after_long_help = examples(&["triage omni.log", "triage --json omni.log"]))]
+    Triage(Triage),
+    /// Print the completion script for a shell
+    ///
+    /// It completes tasks, options, and the names of your machine classes and clusters.
+    #[command(after_long_help = examples(&["completions bash", "completions fish"]))]
+    Completions(Completions),
     /// Print what could stand next on a command line; called by the completion scripts
-    "complete" => Complete(Complete) hidden,
-    /// Write CHANGELOG.md from the commit messages
-    "changelog" => Changelog,
-    /// Set the version everywhere and write its section of CHANGELOG.md; commit, tag and push stay yours
-    "changelog-bump" => ChangelogBump(ChangelogBump),
-    /// Check commit messages: Conventional Commits, with this project's types and scopes
-    "commit-check" => CommitCheck(CommitCheck),
-    /// Refuse what must never be committed: .env, config.yaml, state, keys
-    "staged-check" => StagedCheck,
+    #[command(hide = true)]
+    Complete(Complete),
+    /// Run the whole runbook against the lab, in a scratch copy
+    ///
+    /// Needs only Rust, a C compiler and curl.
+    #[command(after_long_help = examples(&["rehearse", "rehearse --clock 1", "rehearse --fault NAME"]))]
+    Rehearse(Rehearse),
+    /// Start a lab: Proxmox, Omni, omnictl and docker, simulated
+    ///
+    /// The simulated services listen on loopback; lab-down stops them.
+    #[command(after_long_help = examples(&[
+        "lab-up --project-dir .",
+        "lab-up --nodes 5 --clusters 2",
+        "lab-up --dump",
+    ]))]
+    LabUp(LabUp),
+    /// Stop the lab that lab-up started
+    #[command(after_long_help = examples(&["lab-down"]))]
+    LabDown,
+    /// List the faults that the lab can simulate
+    #[command(after_long_help = examples(&["lab-faults", "lab-faults --group docker"]))]
+    LabFaults(LabFaults),
+    /// Run the checks of the pipeline
+    ///
+    /// Checks that do not depend on each other run in parallel.
+    #[command(after_long_help = examples(&["ci", "ci --only fmt,clippy", "ci --fix"]))]
+    Ci(Ci),
+    /// Generate the reference pages from the code
+    #[command(after_long_help = examples(&["docs", "docs --check"]))]
+    Docs(Docs),
     /// Install the git hooks with prek
-    "hooks-install" => HooksInstall,
+    #[command(after_long_help = examples(&["hooks-install"]))]
+    HooksInstall,
     /// Run every hook on every file, as git would on commit
-    "pre-commit-run" => PreCommitRun,
+    #[command(after_long_help = examples(&["pre-commit-run"]))]
+    PreCommitRun,
+    /// Write CHANGELOG.md from the commit messages
+    #[command(after_long_help = examples(&["changelog"]))]
+    Changelog,
+    /// Set the version and write its section of CHANGELOG.md
+    ///
+    /// You commit, tag and push it.
+    #[command(after_long_help = examples(&["changelog-bump 0.2.0", "changelog-bump 0.2.0 --dry-run"]))]
+    ChangelogBump(ChangelogBump),
+    /// Check commit messages: Conventional Commits, types and scopes
+    #[command(after_long_help = examples(&["commit-check", "commit-check --range origin/main..HEAD"]))]
+    CommitCheck(CommitCheck),
+    /// Refuse to commit .env, config.yaml, state and keys
+    #[command(after_long_help = examples(&["staged-check"]))]
+    StagedCheck,
     /// Check every Markdown file
-    "markdown-lint" => MarkdownLint,
-    /// Mend what can be mended in every Markdown file
-    "markdown-fix" => MarkdownFix,
-    /// Search the history for secrets with infisical
-    "infisical-scan" => InfisicalScan(InfisicalScan),
+    #[command(after_long_help = examples(&["markdown-lint"]))]
+    MarkdownLint,
+    /// Fix what can be fixed in every Markdown file
+    #[command(after_long_help = examples(&["markdown-fix"]))]
+    MarkdownFix,
+    /// Search the git history for secrets with infisical
+    #[command(after_long_help = examples(&["infisical-scan", "infisical-scan --staged"]))]
+    InfisicalScan(InfisicalScan),
 }
 
 impl Task {
+    /// The name that the task, its file, its mise alias and its plugin command carry.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+
     /// The clusters whose machines may be destroyed without typing the name.
     pub fn allow_destroy(&self) -> Vec<String> {
         match self {
@@ -240,274 +422,385 @@ impl Task {
     }
 }
 
-options! {
-    pub struct Rehearse {
-        /// The pace of the lab: 1 is the field's
-        pub clock: u32 = "--clock N", |arg| arg.default_value("200");
-        /// Let something go wrong (NAME or NAME:WHEN, as `lab-faults` lists them), and see what the task says and what ends it
-        pub fault: Vec<String> = "--fault NAME";
-    }
+#[derive(Debug, Args)]
+pub struct Rehearse {
+    /// Time scale: 1 is real time
+    #[arg(long, value_name = "N", default_value = "200")]
+    pub clock: u32,
+    /// Simulate a fault (NAME or NAME:WHEN, see `lab-faults`), and show what the task reports and what fixes it
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<String>,
+}
 
-    pub struct ProviderSetup {
-        /// The id under which the provider registers, letter by letter as it was created in Omni
-        pub provider_id: Option<String> = "--provider-id ID";
-        /// The address of Omni, such as https://omni.example.ts.net
-        pub omni_endpoint: Option<String> = "--omni-endpoint URL";
-        /// The address of Proxmox, such as https://pve.example.com:8006
-        pub proxmox_url: Option<String> = "--proxmox-url URL";
-        /// Certificate authorities to trust beside the system's, such as Proxmox's own /etc/pve/pve-root-ca.pem
-        pub ca_file: Option<String> = "--ca-file FILE";
-        /// Take any certificate of Proxmox, now and in the provider
-        pub insecure_skip_tls_verify: bool = "--insecure-skip-tls-verify";
-    }
+#[derive(Debug, Args)]
+pub struct ProviderSetup {
+    /// The provider's ID, exactly as it was created in Omni
+    #[arg(long, value_name = "ID")]
+    pub provider_id: Option<String>,
+    /// Omni endpoint, e.g. https://omni.example.ts.net
+    #[arg(long, value_name = "URL")]
+    pub omni_endpoint: Option<String>,
+    /// Proxmox endpoint, e.g. https://pve.example.com:8006
+    #[arg(long, value_name = "URL")]
+    pub proxmox_url: Option<String>,
+    /// Certificate authorities to trust in addition to the system's, e.g. /etc/pve/pve-root-ca.pem from Proxmox
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
+    /// Skip TLS certificate verification for Proxmox, now and in the provider
+    #[arg(long)]
+    pub insecure_skip_tls_verify: bool,
+}
 
-    pub struct ProviderStatus {
-        /// How many log lines to show
-        pub tail: u32 = "--tail N", |arg| arg.default_value("20");
-        /// Go on showing lines as they come
-        pub follow: bool = "-f --follow", |arg| arg.conflicts_with("json");
-    }
+#[derive(Debug, Args)]
+pub struct ProviderStatus {
+    /// How many log lines to show
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub tail: u32,
+    /// Keep printing new lines
+    #[arg(short, long, conflicts_with = "json")]
+    pub follow: bool,
+}
 
-    pub struct MachineclassCreate {
-        /// The name of the machine class
-        pub name: Option<String> = "NAME";
-        /// CPU cores
-        pub cores: Option<u32> = "--cores N", |arg| arg.visible_alias("cpu");
-        /// Memory, e.g. 8GiB; a plain number is MiB
-        pub memory: Option<Memory> = "--memory SIZE";
-        /// Disk, e.g. 40GiB; a plain number is GiB
-        pub disk: Option<Disk> = "--disk SIZE";
-        /// Which storage takes the disk, as a CEL expression, such as 'name == "local-lvm"'
-        pub selector: Option<String> = "--selector CEL";
-        /// Put the machines on this node; the provider chooses otherwise
-        pub node: Option<String> = "--node NAME";
-        /// The provider that makes the machines
-        pub provider_id: Option<String> = "--provider-id ID";
-        /// Write over a file that says something else
-        pub force: bool = "--force";
-        /// Apply it at once
-        pub apply: bool = "--apply";
-        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
-        pub allow: Vec<&'static str> = "--allow RULE";
-    }
+#[derive(Debug, Args)]
+pub struct MachineclassCreate {
+    /// The name of the machine class
+    pub name: Option<String>,
+    /// CPU cores
+    #[arg(long, value_name = "N", visible_alias = "cpu")]
+    pub cores: Option<u32>,
+    /// Memory, e.g. 8GiB; a plain number is MiB
+    #[arg(long, value_name = "SIZE", value_parser = Memory::parse)]
+    pub memory: Option<Memory>,
+    /// Disk, e.g. 40GiB; a plain number is GiB
+    #[arg(long, value_name = "SIZE", value_parser = Disk::parse)]
+    pub disk: Option<Disk>,
+    /// Storage for the disk, as a CEL expression, e.g. 'name == "local-lvm"'
+    #[arg(long, value_name = "CEL")]
+    pub selector: Option<String>,
+    /// Node for the machines; without it the provider picks one
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// The provider that creates the machines
+    #[arg(long, value_name = "ID")]
+    pub provider_id: Option<String>,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub force: bool,
+    /// Apply the machine class too
+    #[arg(long)]
+    pub apply: bool,
+    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
 
-    pub struct MachineclassCheck {
-        /// The machine classes, or files; without any, every file in machine-classes/
-        pub name: Vec<String> = "NAME", |arg| arg.conflicts_with("all");
-        /// Check every file in machine-classes/
-        pub all: bool = "--all";
-        /// Ask no far end: take the provider's schema from the built-in table
-        pub offline: bool = "--offline";
-        /// Rewrite older forms into the real one, and explain each change
-        pub convert: bool = "--convert";
-        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
-        pub allow: Vec<&'static str> = "--allow RULE";
-    }
+#[derive(Debug, Args)]
+pub struct MachineclassCheck {
+    /// The machine classes, or files; without any, every file in machine-classes/
+    #[arg(value_name = "NAME", conflicts_with = "all", add = ArgValueCandidates::new(classes))]
+    pub name: Vec<String>,
+    /// Check every file in machine-classes/
+    #[arg(long)]
+    pub all: bool,
+    /// Do not contact Omni; use the built-in schema of the provider
+    #[arg(long)]
+    pub offline: bool,
+    /// Rewrite older formats into the current one, and explain each change
+    #[arg(long)]
+    pub convert: bool,
+    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
 
-    pub struct MachineclassApply {
-        /// The name of the machine class, or a file
-        pub name: Option<String> = "NAME", |arg| arg.required_unless_present("all").conflicts_with("all");
-        /// Apply every file in machine-classes/
-        pub all: bool = "--all";
-        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
-        pub allow: Vec<&'static str> = "--allow RULE";
-    }
+#[derive(Debug, Args)]
+pub struct MachineclassApply {
+    /// The name of the machine class, or a file
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all", add = ArgValueCandidates::new(classes))]
+    pub name: Option<String>,
+    /// Apply every file in machine-classes/
+    #[arg(long)]
+    pub all: bool,
+    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
 
-    pub struct SelectorTest {
-        /// The storage selector, a CEL expression such as 'name == "local-lvm"'
-        pub expr: Option<String> = "EXPR", |arg| arg.required_unless_present("class").conflicts_with("class");
-        /// Test the selectors of this machine class, or file, instead
-        pub class: Option<String> = "--class NAME";
-        /// Look at this node only
-        pub node: Option<String> = "--node NAME";
-        /// Take the storages from a JSON list of {name, node, storageType, availableSpace} instead of from Proxmox
-        pub storages: Option<PathBuf> = "--storages FILE";
-        /// Ask no far end: without --storages the selector is only compiled
-        pub offline: bool = "--offline";
-    }
+#[derive(Debug, Args)]
+pub struct SelectorTest {
+    /// The storage selector, a CEL expression, e.g. 'name == "local-lvm"'
+    #[arg(value_name = "EXPR", required_unless_present = "class", conflicts_with = "class")]
+    pub expr: Option<String>,
+    /// Test the selectors of this machine class, or file, instead
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(classes))]
+    pub class: Option<String>,
+    /// Test the storages of this node only
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Read the storages from a JSON list of {name, node, storageType, availableSpace} instead of from Proxmox
+    #[arg(long, value_name = "FILE")]
+    pub storages: Option<PathBuf>,
+    /// Do not contact Proxmox; without --storages the selector is only compiled
+    #[arg(long)]
+    pub offline: bool,
+}
 
-    #[derive(Default)]
-    pub struct ClusterCreate {
-        /// The name of the cluster
-        pub name: Option<String> = "NAME";
-        /// How many control plane machines: 1, 3 or 5
-        pub control_planes: Option<u32> = "--control-planes N";
-        /// How many workers
-        pub workers: Option<u32> = "--workers N";
-        /// The machine class of the control plane
-        pub control_plane_class: Option<String> = "--control-plane-class CLASS";
-        /// The machine class of the workers
-        pub worker_class: Option<String> = "--worker-class CLASS";
-        /// The Talos version, such as v1.13.5
-        pub talos_version: Option<String> = "--talos-version VERSION";
-        /// The Kubernetes version, such as v1.36.2
-        pub kubernetes_version: Option<String> = "--kubernetes-version VERSION";
-        /// Write over a template that says something else
-        pub force: bool = "--force";
-        /// Do not wait until the cluster runs
-        pub no_wait: bool = "--no-wait";
-        /// Allow the run to destroy machines of the cluster NAME without typing the name; may be given more than once
-        pub allow_destroy: Vec<String> = "--allow-destroy NAME";
-        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
-        pub allow: Vec<&'static str> = "--allow RULE";
-    }
+#[derive(Debug, Default, Args)]
+pub struct ClusterCreate {
+    /// The name of the cluster
+    pub name: Option<String>,
+    /// Number of control plane machines: 1, 3 or 5
+    #[arg(long, value_name = "N")]
+    pub control_planes: Option<u32>,
+    /// Number of workers
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
+    /// The machine class of the control plane
+    #[arg(long, value_name = "CLASS", add = ArgValueCandidates::new(classes))]
+    pub control_plane_class: Option<String>,
+    /// The machine class of the workers
+    #[arg(long, value_name = "CLASS", add = ArgValueCandidates::new(classes))]
+    pub worker_class: Option<String>,
+    /// The Talos version, e.g. v1.13.5
+    #[arg(long, value_name = "VERSION")]
+    pub talos_version: Option<String>,
+    /// The Kubernetes version, e.g. v1.36.2
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes_version: Option<String>,
+    /// Overwrite an existing template
+    #[arg(long)]
+    pub force: bool,
+    /// Do not wait until the cluster is running
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Allow the run to destroy machines of the cluster NAME without typing the name; can be given more than once
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub allow_destroy: Vec<String>,
+    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
 
-    pub struct ClusterCheck {
-        /// The clusters, or files; without any, every template in clusters/
-        pub name: Vec<String> = "NAME", |arg| arg.conflicts_with("all");
-        /// Check every template in clusters/
-        pub all: bool = "--all";
-        /// Ask no far end: classes are those in machine-classes/, versions those of the built-in table
-        pub offline: bool = "--offline";
-        /// Rewrite the nested form into the real one, and explain each change
-        pub convert: bool = "--convert";
-        /// Talos's own schema of machine configurations, as it publishes it, to decide about patches
-        pub talos_schema: Option<PathBuf> = "--talos-schema FILE";
-        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
-        pub allow: Vec<&'static str> = "--allow RULE";
-    }
+#[derive(Debug, Args)]
+pub struct ClusterCheck {
+    /// The clusters, or files; without any, every template in clusters/
+    #[arg(value_name = "NAME", conflicts_with = "all", add = ArgValueCandidates::new(clusters))]
+    pub name: Vec<String>,
+    /// Check every template in clusters/
+    #[arg(long)]
+    pub all: bool,
+    /// Do not contact Omni; use the classes in machine-classes/ and the built-in table of versions
+    #[arg(long)]
+    pub offline: bool,
+    /// Rewrite the nested format into the current one, and explain each change
+    #[arg(long)]
+    pub convert: bool,
+    /// Talos's published schema of machine configurations, to check patches against
+    #[arg(long, value_name = "FILE")]
+    pub talos_schema: Option<PathBuf>,
+    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
 
-    pub struct ClusterSync {
-        /// The clusters, or files
-        pub name: Vec<String> = "NAME", |arg| arg.required_unless_present("all").conflicts_with("all");
-        /// Sync every template in clusters/
-        pub all: bool = "--all";
-        /// Do not wait until the clusters run
-        pub no_wait: bool = "--no-wait";
-        /// Allow the run to destroy machines of the cluster NAME without typing the name; may be given more than once
-        pub allow_destroy: Vec<String> = "--allow-destroy NAME";
-        /// Pass by the errors of this rule; docs/reference/checks.md lists them all
-        pub allow: Vec<&'static str> = "--allow RULE";
-    }
+#[derive(Debug, Args)]
+pub struct ClusterSync {
+    /// The clusters, or files
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all", add = ArgValueCandidates::new(clusters))]
+    pub name: Vec<String>,
+    /// Sync every template in clusters/
+    #[arg(long)]
+    pub all: bool,
+    /// Do not wait until the clusters are running
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Allow the run to destroy machines of the cluster NAME without typing the name; can be given more than once
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub allow_destroy: Vec<String>,
+    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub allow: Vec<&'static str>,
+}
 
-    pub struct ClusterStatus {
-        /// One cluster in full
-        pub name: Option<String> = "NAME";
-    }
+#[derive(Debug, Args)]
+pub struct ClusterStatus {
+    /// Show this cluster in full
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub name: Option<String>,
+}
 
-    pub struct ProxmoxAudit {
-        /// Show every call with what it needs, not only what is missing
-        pub all: bool = "--all";
-        /// The release of the provider, instead of the one that docker/compose.yaml runs
-        pub provider_version: Option<Provider> = "--provider-version VERSION";
-    }
+#[derive(Debug, Args)]
+pub struct ProxmoxAudit {
+    /// Show every API call with the privileges it needs, not only what is missing
+    #[arg(long)]
+    pub all: bool,
+    /// The provider's release, instead of the one in docker/compose.yaml
+    #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
+    pub provider_version: Option<Provider>,
+}
 
-    pub struct ProxmoxInventory {
-        /// Keep it in a file, for cluster-plan and selector-test
-        pub save: Option<PathBuf> = "--save FILE";
-    }
+#[derive(Debug, Args)]
+pub struct ProxmoxInventory {
+    /// Save the inventory to a file, for cluster-plan and selector-test
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
 
-    pub struct ClusterPlan {
-        /// The clusters, or files; all of clusters/ when there is none
-        pub name: Vec<String> = "NAME", |arg| arg.conflicts_with("all");
-        /// Plan every template in clusters/
-        pub all: bool = "--all";
-        /// A saved inventory instead of asking Proxmox
-        pub inventory: Option<PathBuf> = "--inventory FILE";
-        /// The release of the provider, instead of the one that docker/compose.yaml runs
-        pub provider_version: Option<Provider> = "--provider-version VERSION";
-    }
+#[derive(Debug, Args)]
+pub struct ClusterPlan {
+    /// The clusters, or files; without any, every template in clusters/
+    #[arg(value_name = "NAME", conflicts_with = "all", add = ArgValueCandidates::new(clusters))]
+    pub name: Vec<String>,
+    /// Plan every template in clusters/
+    #[arg(long)]
+    pub all: bool,
+    /// Use a saved inventory instead of asking Proxmox
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// The provider's release, instead of the one in docker/compose.yaml
+    #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
+    pub provider_version: Option<Provider>,
+}
 
-    pub struct OmnictlInstall {
-        /// The address of Omni to take it from
-        pub omni_endpoint: Option<String> = "--omni-endpoint URL";
-        /// Where releases are mirrored, when neither Omni nor GitHub can be reached
-        pub mirror: Option<String> = "--mirror URL";
-        /// Take this release instead of what Omni serves, e.g. v1.9.3
-        pub release: Option<String> = "--release VERSION";
-        /// Install even if an omnictl of Omni's version is installed
-        pub force: bool = "--force";
-    }
+#[derive(Debug, Args)]
+pub struct OmnictlInstall {
+    /// Omni endpoint to download it from
+    #[arg(long, value_name = "URL")]
+    pub omni_endpoint: Option<String>,
+    /// Mirror of the releases, when neither Omni nor GitHub can be reached
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Install this release instead of the one that Omni serves, e.g. v1.9.3
+    #[arg(long, value_name = "VERSION")]
+    pub release: Option<String>,
+    /// Install even if an omnictl of Omni's version is installed
+    #[arg(long)]
+    pub force: bool,
+}
 
-    pub struct LabUp {
-        /// The pace of the lab: 1 is the field's
-        pub clock: u32 = "--clock N", |arg| arg.default_value("200");
-        /// Let something go wrong: NAME or NAME:WHEN
-        pub fault: Vec<String> = "--fault NAME";
-        /// Make every far end slower by this much
-        pub latency_ms: u64 = "--latency-ms MS", |arg| arg.default_value("0");
-        /// Print the state of the far ends of a running lab instead
-        pub dump: bool = "--dump";
-        ..size: LabSize;
-    }
+#[derive(Debug, Args)]
+pub struct LabUp {
+    /// Time scale: 1 is real time
+    #[arg(long, value_name = "N", default_value = "200")]
+    pub clock: u32,
+    /// Simulate a fault: NAME or NAME:WHEN
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<String>,
+    /// Delay every answer of the simulated services by this many milliseconds
+    #[arg(long, value_name = "MS", default_value = "0")]
+    pub latency_ms: u64,
+    /// Print the state of the simulated services of a running lab instead
+    #[arg(long)]
+    pub dump: bool,
+    #[command(flatten)]
+    pub size: LabSize,
+}
 
-    /// How big a lab is at its start.
-    #[derive(Default, Clone)]
-    pub struct LabSize {
-        /// Begin with this many nodes of Proxmox (3)
-        pub nodes: Option<u32> = "--nodes N";
-        /// Begin with this many virtual machines: the clusters' where there are clusters, else other people's
-        pub vms: Option<u32> = "--vms N";
-        /// Begin with this many storages (3)
-        pub storages: Option<u32> = "--storages N";
-        /// Begin with this many running clusters, their files in the lab's project
-        pub clusters: Option<u32> = "--clusters N";
-        /// Let each start of omnictl and docker cost this much of a processor, as those of the real ones do
-        pub tool_start_ms: Option<u32> = "--tool-start-ms MS";
-    }
+// How big a lab is at its start; without a doc comment, as above.
+#[derive(Debug, Default, Clone, Args)]
+pub struct LabSize {
+    /// Number of Proxmox nodes at the start (3)
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<u32>,
+    /// Number of virtual machines at the start: the clusters' if there are clusters, else unrelated ones
+    #[arg(long, value_name = "N")]
+    pub vms: Option<u32>,
+    /// Number of storages at the start (3)
+    #[arg(long, value_name = "N")]
+    pub storages: Option<u32>,
+    /// Number of running clusters at the start, their files in the lab's project
+    #[arg(long, value_name = "N")]
+    pub clusters: Option<u32>,
+    /// CPU time of each start of omnictl and docker, in milliseconds, as with the real programs
+    #[arg(long, value_name = "MS")]
+    pub tool_start_ms: Option<u32>,
+}
 
-    pub struct LabFaults {
-        /// Only those of this group, such as docker or permissions
-        pub group: Option<String> = "--group GROUP";
-    }
+#[derive(Debug, Args)]
+pub struct LabFaults {
+    /// Only the faults of this group, e.g. docker or permissions
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+}
 
-    #[derive(Default)]
-    pub struct OmniSetup {
-        /// The one name of Omni, such as omni.example.com
-        pub domain: Option<String> = "--domain NAME";
-        /// This host's address on the LAN of the machines
-        pub lan_address: Option<String> = "--lan-address ADDRESS";
-        /// The e-mail address of the first administrator, as tsidp tells it
-        pub initial_user: Option<String> = "--initial-user EMAIL";
-        /// The certificate with its full chain, in PEM
-        pub tls_cert: Option<String> = "--tls-cert FILE";
-        /// The certificate's private key, in PEM
-        pub tls_key: Option<String> = "--tls-key FILE";
-        /// The address of tsidp, such as https://idp.example.ts.net
-        pub issuer: Option<String> = "--issuer URL";
-        /// The id of Omni's client in tsidp; its secret is OIDC_CLIENT_SECRET
-        pub client_id: Option<String> = "--client-id ID";
-        /// The account id of an Omni that is restored; a new one is made otherwise, once
-        pub account_uuid: Option<String> = "--account-uuid UUID";
-        /// Make a service account for the tasks, or renew its key; needs a login as an administrator
-        pub service_account: Option<String> = "--service-account ROLE", |arg| arg.num_args(0..=1).default_missing_value("Operator");
-        /// The name of that service account
-        pub service_account_name: String = "--service-account-name NAME", |arg| arg.default_value("automation");
-    }
+#[derive(Debug, Default, Args)]
+pub struct OmniSetup {
+    /// Omni's domain name, e.g. omni.example.com
+    #[arg(long, value_name = "NAME")]
+    pub domain: Option<String>,
+    /// This host's IP address on the machines' LAN
+    #[arg(long, value_name = "ADDRESS")]
+    pub lan_address: Option<String>,
+    /// E-mail address of the first administrator, as tsidp reports it
+    #[arg(long, value_name = "EMAIL")]
+    pub initial_user: Option<String>,
+    /// The TLS certificate with its full chain, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// tsidp's address, e.g. https://idp.example.ts.net
+    #[arg(long, value_name = "URL")]
+    pub issuer: Option<String>,
+    /// The ID of Omni's client in tsidp; its secret is OIDC_CLIENT_SECRET
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// The account ID of an Omni that is restored; without it one is generated, once
+    #[arg(long, value_name = "UUID")]
+    pub account_uuid: Option<String>,
+    /// Create a service account for the tasks, or renew its key; needs a login as an administrator
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "Operator")]
+    pub service_account: Option<String>,
+    /// The name of that service account
+    #[arg(long, value_name = "NAME", default_value = "automation")]
+    pub service_account_name: String,
+}
 
-    pub struct OmniStatus {
-        /// How many log lines to show of each
-        pub tail: u32 = "--tail N", |arg| arg.default_value("20");
-    }
+#[derive(Debug, Args)]
+pub struct OmniStatus {
+    /// How many log lines of each container to show
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub tail: u32,
+}
 
-    pub struct TsidpVerify {
-        /// The tailnet's policy to check, from a file, or from standard input with `-`
-        pub policy: Option<PathBuf> = "--policy FILE";
-    }
+#[derive(Debug, Args)]
+pub struct TsidpVerify {
+    /// The tailnet's policy to check; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
 
-    pub struct Doctor {
-        /// Only the checks of this area; may be given more than once
-        pub area: Vec<Area> = "--area AREA", |arg| arg.value_delimiter(',');
-    }
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only the checks of this area; can be given more than once
+    #[arg(long, value_name = "AREA", value_delimiter = ',', value_parser = one_of(Area::VARIANTS, Into::into))]
+    pub area: Vec<Area>,
+}
 
-    pub struct StackUp {
-        /// Make every container anew, as after a renewed certificate
-        pub recreate: bool = "--recreate";
-    }
+#[derive(Debug, Args)]
+pub struct StackUp {
+    /// Recreate every container, e.g. after a certificate was renewed
+    #[arg(long)]
+    pub recreate: bool,
+}
 
-    pub struct StackLogs {
-        /// omni-tailscale, omni or proxmox-provider; all that there are without one
-        pub service: Option<String> = "SERVICE";
-        /// How many lines of each
-        pub tail: u32 = "--tail N", |arg| arg.default_value("100");
-        /// Go on showing lines as they come
-        pub follow: bool = "-f --follow", |arg| arg.conflicts_with("json");
-    }
+#[derive(Debug, Args)]
+pub struct StackLogs {
+    /// omni-tailscale, omni or proxmox-provider; without it all of them
+    pub service: Option<String>,
+    /// How many lines of each container to show
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub tail: u32,
+    /// Keep printing new lines
+    #[arg(short, long, conflicts_with = "json")]
+    pub follow: bool,
+}
 
-    pub struct Triage {
-        /// The log; standard input with `-` or without one
-        pub file: Option<PathBuf> = "FILE";
-    }
+#[derive(Debug, Args)]
+pub struct Triage {
+    /// The log; without it, or with `-`, standard input
+    pub file: Option<PathBuf>,
 }
 
 /// The groups of checks that are off unless they are asked for.
@@ -539,74 +832,93 @@ pub const CHECKS: &[&str] = &[
     "clients",
 ];
 
-options! {
-    pub struct Ci {
-        /// Run these checks or groups and no others
-        pub only: Vec<String> = "--only NAME,…", |arg| arg.value_delimiter(',');
-        /// Leave these checks out
-        pub skip: Vec<String> = "--skip NAME,…", |arg| arg.value_delimiter(',');
-        /// Run these groups besides, which are off by default: slow, kill, fuzz, docker, clients
-        pub with: Vec<String> = "--with GROUP,…", |arg| arg.value_delimiter(',');
-        /// Mend what can be mended before checking
-        pub fix: bool = "--fix";
-        /// List the checks, with what each looks at and what mends it
-        pub list: bool = "--list", |arg| arg.conflicts_with("fix");
-    }
-
-    pub struct Docs {
-        /// Change nothing; fail when a page differs from what the code says
-        pub check: bool = "--check";
-        /// Record the output of the tasks anew that pages show, by running them against the lab
-        pub record: bool = "--record", |arg| arg.conflicts_with("check");
-    }
+#[derive(Debug, Args)]
+pub struct Ci {
+    /// Run these checks or groups and no others
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', add = ArgValueCandidates::new(checks))]
+    pub only: Vec<String>,
+    /// Skip these checks
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', add = ArgValueCandidates::new(checks))]
+    pub skip: Vec<String>,
+    /// Also run these groups, which are off by default: slow, kill, fuzz, docker, clients
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',', add = ArgValueCandidates::new(checks))]
+    pub with: Vec<String>,
+    /// Fix what can be fixed before checking
+    #[arg(long)]
+    pub fix: bool,
+    /// List the checks, with what each looks at and what fixes it
+    #[arg(long, conflicts_with = "fix")]
+    pub list: bool,
 }
 
-/// The shells whose completion is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Args)]
+pub struct Docs {
+    /// Change nothing; fail if a page is out of date
+    #[arg(long)]
+    pub check: bool,
+    /// Record the output that the pages show again, by running the tasks against the lab
+    #[arg(long, conflicts_with = "check")]
+    pub record: bool,
+}
+
+/// A shell that can be completed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     Bash,
     Zsh,
     Fish,
 }
 
-domain::words!(Shell { Bash = "bash", Zsh = "zsh", Fish = "fish" });
-
-options! {
-    pub struct Completions {
-        /// The shell
-        pub shell: Shell = "SHELL";
-    }
-
-    pub struct Complete {
-        /// The words after `cargo xtask`, the one that is being typed last
-        pub words: Vec<String> = "WORDS", |arg| arg.trailing_var_arg(true).allow_hyphen_values(true);
-    }
-
-    pub struct ChangelogBump {
-        /// The new version, such as 0.2.0
-        pub version: String = "VERSION";
-    }
-
-    pub struct CommitCheck {
-        /// The file that holds the message, as git gives it to the commit-msg hook
-        pub file: Option<PathBuf> = "FILE", |arg| arg.conflicts_with("range");
-        /// The commits, such as origin/main..HEAD; without it those that origin/main does not have, or else the last one
-        pub range: Option<String> = "--range RANGE";
-    }
-
-    pub struct InfisicalScan {
-        /// Look at what is staged only
-        pub staged: bool = "--staged";
-    }
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
 }
 
-values! {
-    &'static str = ValueParser::new(rule);
-    Color = one_of(Color::ALL, Color::as_str);
-    Shell = one_of(Shell::ALL, Shell::as_str);
-    Area = one_of(Area::ALL, Area::as_str);
-    // By the tags of its images.
-    Provider = one_of(&Provider::ALL, Provider::name);
+#[derive(Debug, Args)]
+pub struct Complete {
+    /// The words after `cargo xtask`, the one that is being typed last
+    #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ChangelogBump {
+    /// The new version, e.g. 0.2.0
+    pub version: String,
+}
+
+#[derive(Debug, Args)]
+pub struct CommitCheck {
+    /// The file that holds the message, as git gives it to the commit-msg hook
+    #[arg(value_name = "FILE", conflicts_with = "range")]
+    pub file: Option<PathBuf>,
+    /// The commits, e.g. origin/main..HEAD; without it those that origin/main does not have, or the last one
+    #[arg(long, value_name = "RANGE")]
+    pub range: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct InfisicalScan {
+    /// Scan only what is staged
+    #[arg(long)]
+    pub staged: bool,
+}
+
+/// One of a few, by its name.
+fn one_of<T: Copy + Send + Sync + 'static>(all: &'static [T], name: fn(T) -> &'static str) -> ValueParser {
+    let parser = PossibleValuesParser::new(all.iter().map(|one| name(*one)))
+        .try_map(move |word| all.iter().copied().find(|one| name(*one) == word).ok_or("unknown name"));
+    ValueParser::new(parser)
+}
+
+/// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let nanos = time::duration(text).and_then(|nanos| u64::try_from(nanos).ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| format!("{text:?} is not a valid duration: write 90s, 15m or 1h30m"))
 }
 
 /// A rule of the checks, by its id.
@@ -616,8 +928,8 @@ fn rule(text: &str) -> Result<&'static str, String> {
     }
     let near = nearest::several(text, RULES.iter().map(|rule| rule.id), 3);
     Err(match near.as_slice() {
-        [] => format!("there is no rule {text:?}; docs/reference/checks.md lists them"),
-        near => format!("there is no rule {text:?}; near ones: {}", near.join(", ")),
+        [] => format!("unknown rule {text:?}; docs/reference/checks.md lists the rules"),
+        near => format!("unknown rule {text:?}; similar: {}", near.join(", ")),
     })
 }
 
@@ -626,64 +938,81 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_line_is_valid() {
         Cli::command().debug_assert();
     }
 
+    /// The help as a terminal shows it.
+    fn help(words: &[&str]) -> String {
+        Cli::try_parse_from(words).unwrap_err().render().to_string()
+    }
+
     #[test]
-    fn every_task_is_named_as_its_subcommand() {
-        let words = [
-            "rehearse",
-            "provider-setup",
-            "provider-verify",
-            "provider-status",
-            "machineclass-create",
-            "machineclass-check",
-            "machineclass-apply --all",
-            "selector-test true",
-            "cluster-create",
-            "cluster-check",
-            "cluster-sync --all",
-            "cluster-status",
-            "proxmox-audit",
-            "proxmox-inventory",
-            "cluster-plan",
-            "omnictl-install",
-            "lab-up",
-            "lab-down",
-            "lab-faults",
-            "omni-setup",
-            "omni-verify",
-            "omni-status",
-            "tsidp-verify",
-            "doctor",
-            "stack-up",
-            "stack-down",
-            "stack-logs",
-            "triage",
-            "ci",
-            "docs",
-            "completions bash",
-            "complete",
-            "changelog",
-            "changelog-bump 1.0.0",
-            "commit-check",
-            "staged-check",
-            "hooks-install",
-            "pre-commit-run",
-            "markdown-lint",
-            "markdown-fix",
-            "infisical-scan",
-        ];
-        assert_eq!(Cli::command().get_subcommands().count(), words.len());
-        for line in words {
-            let cli = Cli::try_parse_from(std::iter::once("xtask").chain(line.split(' '))).unwrap();
-            assert_eq!(cli.task.name(), line.split(' ').next().unwrap());
+    fn every_task_stands_under_one_heading() {
+        let mut listed: Vec<&str> = GROUPS_OF_TASKS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let cli = built();
+        let mut tasks: Vec<&str> =
+            cli.get_subcommands().filter(|task| !task.is_hide_set()).map(Command::get_name).collect();
+        listed.sort_unstable();
+        tasks.sort_unstable();
+        assert_eq!(listed, tasks);
+    }
+
+    #[test]
+    fn overview_lists_tasks_in_groups_on_one_line_each() {
+        let text = help(&["xtask", "--help"]);
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}\n{text}"));
+        assert!(at("Usage: cargo xtask") < at("\nStart:\n  doctor ") && at("\nVerify:\n") < at("\nContribute:\n  ci "));
+        assert!(at("\nGlobal options:\n") < at("Exit codes: 0 done"));
+        assert!(!text.contains("  complete "), "{text}");
+        let tasks = text.lines().skip_while(|line| *line != "Start:").take_while(|line| *line != "Global options:");
+        for line in tasks {
+            assert!(line.chars().count() <= 90, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_task_is_named_as_its_subcommand_and_its_examples_parse() {
+        for task in built().get_subcommands().filter(|task| !task.is_hide_set()) {
+            let text = help(&["xtask", task.get_name(), "--help"]);
+            let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{text}"));
+            for line in examples.lines().filter(|line| !line.is_empty()) {
+                let words = shlex::split(line.trim_start().strip_prefix("cargo ").unwrap()).unwrap();
+                let cli = Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+                assert_eq!(cli.task.name(), task.get_name(), "{line}");
+            }
+            let about = task.get_about().unwrap().to_string();
+            assert!(text.starts_with(&about) && !about.ends_with('.'), "{about}");
+        }
+    }
+
+    #[test]
+    fn help_is_colored_as_color_says() {
+        for (line, choice) in [
+            ("xtask --color never --help", ColorChoice::Never),
+            ("xtask doctor --color=always --nonsense", ColorChoice::Always),
+            ("xtask --help", ColorChoice::Auto),
+            ("xtask --color", ColorChoice::Auto),
+        ] {
+            let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            assert_eq!(color(&args), choice, "{line}");
+            assert!(Cli::read(&args).is_err(), "{line}");
         }
     }
 
     #[test]
     fn an_area_of_the_doctor_can_be_named() {
-        assert!(crate::flow::doctor::CHECKS.iter().all(|check| Area::ALL.contains(&check.area)));
+        assert!(crate::flow::doctor::CHECKS.iter().all(|check| Area::VARIANTS.contains(&check.area)));
+    }
+
+    #[test]
+    fn durations_parse_as_in_go() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "m", "5x", "-1s", "1h-", "99999999999999999999s", "4294967296h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
     }
 }

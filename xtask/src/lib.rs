@@ -8,7 +8,6 @@ pub mod cli;
 mod complete;
 pub mod dev;
 pub mod flow;
-mod options;
 pub mod outcome;
 #[cfg(test)]
 #[path = "../tests/recorded.rs"]
@@ -38,7 +37,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // An address with a login in it must not be repeated, not even by an error about the command line.
     args.iter().for_each(|arg| domain::secret::hide_logins(&arg.to_string_lossy()));
     let json = args.iter().any(|arg| arg == "--json");
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match Cli::read(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &args, json),
     };
@@ -71,7 +70,7 @@ fn ended(result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
     }
 }
 
-/// A failure that nobody knows more of, with what can be done all the same.
+/// A failure without a cause or a hint, with what can be done anyway.
 fn way_on(failure: Failure) -> Failure {
     let lost = failure.hint.is_empty() && failure.next.is_empty();
     match failure.code {

@@ -1,4 +1,4 @@
-//! A command line that clap refuses, as a failure: what is missing is told apart from what makes no sense, because
+//! A command line that clap refuses, as a failure: what is missing is kept apart from what is invalid, because
 //! whoever calls with `--json` asks for the one and gives up on the other.
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
@@ -19,7 +19,7 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
         && let Some(ContextValue::Strings(spellings)) = error.get(ContextKind::InvalidArg)
     {
         let missing = spellings.iter().map(|spelling| missing(named, spelling)).collect();
-        return (task, Failure::missing(missing).cause(format!("`{help}` tells what it is")).next(help));
+        return (task, Failure::missing(missing).cause(format!("`{help}` explains it")).next(help));
     }
     let text = error.render().to_string();
     let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -61,6 +61,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
+    use clap::Parser;
 
     fn refused(line: &str) -> (String, Failure) {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();

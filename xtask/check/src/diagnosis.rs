@@ -1,8 +1,11 @@
 //! The result of one check of the installation: ok, warning, failed, or unknown. Unknown is not the same as failed: treating
 //! "not allowed to look" as "absent" would create things twice.
 
+use serde::Serialize;
+
 /// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     Ok,
     /// It works, and will not always, or not for everyone.
@@ -14,8 +17,6 @@ pub enum State {
     /// There is nothing to check, or not yet.
     Skipped,
 }
-
-domain::words!(State { Ok = "ok", Warning = "warning", Failed = "failed", Unknown = "unknown", Skipped = "skipped" });
 
 /// A state with its description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +79,9 @@ impl Diagnosis {
 }
 
 /// What a check of `doctor` is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr, strum::VariantArray)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Area {
     Tools,
     Docker,
@@ -93,18 +96,3 @@ pub enum Area {
     Files,
     State,
 }
-
-domain::words!(Area {
-    Tools = "tools",
-    Docker = "docker",
-    Host = "host",
-    Network = "network",
-    Certificates = "certificates",
-    Keys = "keys",
-    Omni = "omni",
-    Provider = "provider",
-    Tsidp = "tsidp",
-    Tailscale = "tailscale",
-    Files = "files",
-    State = "state",
-});

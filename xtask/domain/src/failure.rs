@@ -3,10 +3,12 @@
 //! Tasks return `anyhow::Result`; a [`Failure`] travels inside and decides the exit code. Any other error is a
 //! [`Code::Failed`] with its chain as the cause.
 
+use serde::Serialize;
 use std::fmt;
 
 /// The kinds of failure, one word each in `error.code` of the JSON document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The command line makes no sense.
     Usage,
@@ -31,20 +33,6 @@ pub enum Code {
     /// A check or an operation failed.
     Failed,
 }
-
-crate::words!(Code {
-    Usage = "usage",
-    MissingInput = "missing_input",
-    Prerequisite = "prerequisite",
-    Unreachable = "unreachable",
-    Refused = "refused",
-    NotFound = "not_found",
-    Invalid = "invalid",
-    Conflict = "conflict",
-    Timeout = "timeout",
-    Interrupted = "interrupted",
-    Failed = "failed",
-});
 
 impl Code {
     /// The exit status of a task that ends with this failure.
@@ -82,7 +70,7 @@ pub enum Kind {
 }
 
 /// A value that a task needs and could not find: how to give it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// What it is, as a person would say it.
     pub name: String,
@@ -93,8 +81,6 @@ pub struct Missing {
     /// Whether it must never be typed where others can read it.
     pub secret: bool,
 }
-
-crate::written!(Missing { name, flag, env, secret });
 
 impl Missing {
     /// A value that a flag takes.

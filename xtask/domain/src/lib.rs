@@ -7,7 +7,6 @@ pub mod clock;
 pub mod failure;
 pub mod nearest;
 pub mod place;
-pub mod record;
 pub mod releases;
 pub mod secret;
 pub mod spec;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// A position in one file: 1-based line and column, the column counted in characters as editors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct At {
@@ -20,7 +22,7 @@ impl At {
 }
 
 /// A position with its file, the form that people and editors can jump to. `Display` prints `file:line:column`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Place {
     pub file: String,
     pub line: u32,

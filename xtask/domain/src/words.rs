@@ -1,4 +1,6 @@
-//! Words that depend on numbers.
+//! Words that depend on numbers, and words of a shell.
+
+use std::borrow::Cow;
 
 use std::fmt::Display;
 
@@ -12,9 +14,28 @@ pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String
     }
 }
 
+/// `word` as a shell reads it back. shlex would also quote `omni,docker` and `--tail=20`, which need none.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        // It fails for a NUL only, which no argument can hold.
+        false => shlex::try_quote(word).unwrap_or(Cow::Borrowed("''")).into_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::*;
+
+    #[test]
+    fn quote_reads_back_in_a_shell() {
+        assert_eq!(quote("--file=x/y.yaml"), "--file=x/y.yaml");
+        assert_eq!(quote("omni,docker"), "omni,docker");
+        for word in ["", "a b'c", "$HOME", "a\"b", "name == \"local-lvm\"", "it's \"both\"", "größe", "a\nb", "!x"] {
+            assert_eq!(shlex::split(&quote(word)), Some(vec![word.to_owned()]), "{word}");
+        }
+    }
 
     #[test]
     fn count_agrees_with_its_number() {

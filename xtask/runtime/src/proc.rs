@@ -35,6 +35,7 @@ use crate::files;
 use crate::ui::Speaker;
 use domain::failure::{Code, Failure, Kind};
 use domain::secret::{Secret, hide, redact};
+pub use domain::words::quote;
 use pipes::{Call, Streams};
 
 /// The default deadline of a call.
@@ -602,16 +603,6 @@ fn describe_status(status: ExitStatus) -> String {
     }
 }
 
-/// `word`, quoted for a POSIX shell.
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -778,12 +769,5 @@ mod tests {
             proc().follow(sh("echo a; echo b >&2; printf c; exit 3"), |line| lines.push(line.to_owned())).unwrap();
         assert_eq!(lines, ["a", "b", "c"]);
         assert_eq!(ended.status.code(), Some(3));
-    }
-
-    #[test]
-    fn shell_words_are_quoted() {
-        assert_eq!(quote("a b'c"), r"'a b'\''c'");
-        assert_eq!(quote(""), "''");
-        assert_eq!(quote("--file=x/y.yaml"), "--file=x/y.yaml");
     }
 }

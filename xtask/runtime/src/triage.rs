@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 use semver::{Version, VersionReq};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
 
 use signatures::Signatures;
 
@@ -20,20 +21,24 @@ use domain::secret::redact;
 use domain::spec::config::{Auth, ProviderConfig};
 
 /// One known failure.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Issue {
     pub id: String,
     pub title: String,
     pub area: String,
     /// Where its signature shows: `provider-log`, `omnictl`, `curl`, `compose`, ….
+    #[serde(rename = "where")]
     pub places: Vec<String>,
     /// Regular expressions, any of which matches one line. A named group fills `{name}` of `cause`, `fix` and `next`.
+    #[serde(rename = "match")]
     pub signatures: Vec<String>,
     /// Only where no other issue matches the line: the general case of a family.
+    #[serde(default)]
     pub fallback: bool,
     /// A line that the program really prints.
     pub sample: String,
     /// The same for signatures that `sample` does not show.
+    #[serde(default)]
     pub more: Vec<String>,
     pub cause: String,
     pub fix: String,
@@ -41,26 +46,10 @@ pub struct Issue {
     /// Where it was seen, for people.
     pub versions: String,
     /// Which releases have it, by program (`omni`, `provider`): a requirement as Cargo writes it.
+    #[serde(default)]
     pub applies: BTreeMap<String, String>,
     pub reference: String,
 }
-
-domain::read!(Issue {
-    id,
-    title,
-    area,
-    places as "where",
-    signatures as "match",
-    fallback or false,
-    sample,
-    more or Vec::new(),
-    cause,
-    fix,
-    next,
-    versions,
-    applies or BTreeMap::new(),
-    reference,
-});
 
 /// Values for the placeholders of a text, from the matched line or the project.
 type Values = BTreeMap<String, String>;

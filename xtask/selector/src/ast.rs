@@ -42,7 +42,7 @@ pub(super) struct Call {
     /// The receiver of a member call comes first.
     pub args: Vec<Expr>,
     /// A pattern that is a literal, compiled once.
-    pub pattern: Option<Box<Result<super::regex::Regex, String>>>,
+    pub pattern: Option<Box<Result<super::pattern::Pattern, String>>>,
 }
 
 /// A comprehension, which is what the macros `all`, `exists`, `exists_one`, `map` and `filter` stand for.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ast::{ACCUMULATOR, Call, Expr, Fold, Kind};
 use super::convert;
-use super::regex::Regex;
+use super::pattern::Pattern;
 use super::stdlib::{Op, TimePart};
 use super::value::Value;
 use super::{Storage, time};
@@ -271,7 +271,7 @@ fn time_part<'a>(part: TimePart, value: &Value<'_>, offset: i64) -> Applied<'a> 
     found.map(Value::Int).ok_or_else(|| format!("no such overload: get{part:?}({})", value.type_name()))
 }
 
-fn binary<'a>(op: Op, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Regex, String>>) -> Applied<'a> {
+fn binary<'a>(op: Op, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Pattern, String>>) -> Applied<'a> {
     let order = |test: fn(std::cmp::Ordering) -> bool| match a {
         Value::List(_) | Value::Map(_) | Value::Null | Value::Type(_) => {
             Err(format!("no such overload: {}", name_of(op)))
@@ -349,13 +349,13 @@ fn index<'a>(from: &Value<'a>, key: &Value<'a>) -> Applied<'a> {
     }
 }
 
-fn matches<'a>(text: &Value<'_>, pattern: &Value<'_>, compiled: Option<&Result<Regex, String>>) -> Applied<'a> {
+fn matches<'a>(text: &Value<'_>, pattern: &Value<'_>, compiled: Option<&Result<Pattern, String>>) -> Applied<'a> {
     let Value::Str(text) = text else { return Err("no such overload: matches".to_owned()) };
     let Value::Str(pattern) = pattern else { return Err("no such overload".to_owned()) };
     let found = match compiled {
         Some(Ok(regex)) => regex.is_match(text),
         Some(Err(message)) => return Err(message.clone()),
-        None => Regex::new(pattern)?.is_match(text),
+        None => Pattern::new(pattern)?.is_match(text),
     };
     Ok(Value::Bool(found))
 }

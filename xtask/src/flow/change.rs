@@ -4,6 +4,7 @@
 //! A plan holds every change that a run makes to files, containers, Omni and Proxmox. The project's own notes
 //! (`.claude/omni-scale.local.md`, written after a change was verified) are not shown as changes.
 
+use serde::Serialize;
 use serde_json::json;
 
 use crate::outcome::Outcome;
@@ -19,6 +20,7 @@ type Verify<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<()> + 'a>;
 type Record<'a> = Box<dyn FnOnce(&mut State) + 'a>;
 
 /// One change. It holds everything that is needed to apply it, so that nothing is decided while acting.
+#[derive(Serialize)]
 pub struct Change<'a> {
     /// `create`, `update`, `restart`, `apply`, `sync`, `install`.
     verb: &'static str,
@@ -30,14 +32,16 @@ pub struct Change<'a> {
     /// What is deleted and cannot be taken back: machines with their VMs and disks.
     destroys: Vec<String>,
     /// The name that confirms the destruction; `--allow-destroy` takes it.
+    #[serde(skip)]
     owner: String,
     /// Does it, and returns how it went, in words.
+    #[serde(skip)]
     apply: Apply<'a>,
+    #[serde(skip)]
     verify: Option<Verify<'a>>,
+    #[serde(skip)]
     record: Option<Record<'a>>,
 }
-
-domain::written!(Change<'_> { verb, object, effect, undo, destroys });
 
 impl<'a> Change<'a> {
     pub fn new(

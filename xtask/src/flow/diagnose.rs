@@ -3,6 +3,7 @@
 //!
 //! Best effort, after something else has failed: what cannot be asked is left out.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use domain::failure::Failure;
@@ -22,20 +23,17 @@ const TASKS: &[&str] = &["download", "imgcopy", "qmcreate", "qmconfig", "qmstart
 const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
 
 /// An error line of the provider (zap's JSON).
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 struct ProviderError {
+    #[serde(default)]
     level: String,
+    #[serde(default)]
     id: String,
+    #[serde(default)]
     error: String,
+    #[serde(default)]
     step: String,
 }
-
-domain::read!(ProviderError {
-    level or String::new(),
-    id or String::new(),
-    error or String::new(),
-    step or String::new(),
-});
 
 /// A task of the provider in Proxmox that did not end with `OK`.
 struct FailedTask {

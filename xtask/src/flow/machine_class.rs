@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::flow::change::{self, Change, Plan, retry_overtaken};
@@ -238,14 +239,12 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -
 }
 
 /// One field that differs.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 struct Difference {
     field: String,
     before: Option<String>,
     after: Option<String>,
 }
-
-domain::written!(Difference { field, before, after });
 
 impl Difference {
     fn words(&self) -> String {

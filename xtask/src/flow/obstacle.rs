@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use domain::failure::{Code, Failure};
@@ -20,7 +21,7 @@ use runtime::triage::{Hit, Issues};
 use crate::flow::{diagnose, provider, proxmox};
 
 /// Why a cluster will not get on by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Obstacle {
     /// `provider`, `provider-log`, `proxmox` or `vm`.
     pub id: &'static str,
@@ -33,8 +34,6 @@ pub struct Obstacle {
     /// It stays until somebody acts: to wait longer is no use.
     pub lasting: bool,
 }
-
-domain::written!(Obstacle { id, what, words, fix, next, lasting });
 
 impl Obstacle {
     /// In one line.

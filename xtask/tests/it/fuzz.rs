@@ -26,16 +26,12 @@ use crate::sandbox::{Scratch, root};
 /// No single input may take longer, however it is made.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// SplitMix64.
-struct Random(u64);
+/// The same inputs for the same seed.
+struct Random(fastrand::Rng);
 
 impl Random {
     fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % below.max(1) as u64) as usize
+        self.0.usize(..below.max(1))
     }
 
     fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
@@ -167,7 +163,7 @@ fn fuzz(name: &str, count: u64, seeds: &[Vec<u8>], parser: impl Fn(&[u8])) {
     assert!(!seeds.is_empty(), "{name} has nothing to start from");
     for number in 0..count {
         // Each number stands for itself, so that one can be made again alone.
-        let mut random = Random(seed.wrapping_mul(0x1000_0000_01b3) ^ number);
+        let mut random = Random(fastrand::Rng::with_seed(seed.wrapping_mul(0x1000_0000_01b3) ^ number));
         let input = {
             let of = random.next(seeds.len());
             random.damage(&seeds[of])
@@ -191,7 +187,7 @@ fn fuzz(name: &str, count: u64, seeds: &[Vec<u8>], parser: impl Fn(&[u8])) {
 
 /// The files of a folder of the corpora.
 fn corpus(folder: &str) -> Vec<Vec<u8>> {
-    let dir = root().join("xtask/tests/corpus").join(folder);
+    let dir = root().join("xtask/check/tests/corpus").join(folder);
     let mut files: Vec<_> =
         std::fs::read_dir(dir).expect("a corpus").map(|entry| entry.expect("a file").path()).collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "yaml"));
@@ -266,7 +262,7 @@ fn fuzz_templates_and_patches() {
 
 #[test]
 fn fuzz_selectors() {
-    let truth = include_str!("../corpus/selectors/truth.tsv");
+    let truth = include_str!("../../selector/tests/truth.tsv");
     let seeds: Vec<Vec<u8>> =
         truth.lines().filter_map(|line| Some(line.split('\t').next()?.as_bytes().to_vec())).collect();
     let storage = Storage { name: "größe.1", node: "pve1", storage_type: "rbd", available_space: u64::MAX };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use clap::Parser;
 use xtask::cli::Cli;
 
 use crate::sandbox::root;

@@ -41,12 +41,9 @@ fn sequence() -> Vec<Vec<String>> {
     ]
 }
 
-/// Number `round` of a small generator (Steele, Lea, Flood, "Fast splittable pseudorandom number generators").
+/// A number for a round, so that one round can be run again alone.
 fn random(seed: u64, round: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(round + 1));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    fastrand::Rng::with_seed(seed.wrapping_add(round)).u64(..)
 }
 
 fn number(name: &str) -> Option<u64> {

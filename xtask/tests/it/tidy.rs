@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use regex::Regex;
 
@@ -33,17 +32,10 @@ pub fn code(path: &Path) -> String {
 
 #[test]
 fn tasks_are_files_of_their_names() {
-    let help = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("--help").output().expect("it runs");
-    let help = String::from_utf8(help.stdout).expect("UTF-8");
-    let tasks: Vec<&str> = help
-        .lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .take_while(|line| !line.trim().is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    assert!(tasks.len() > 10, "{help}");
+    let cli = xtask::cli::built();
+    let tasks: Vec<&str> =
+        cli.get_subcommands().filter(|task| !task.is_hide_set()).map(clap::Command::get_name).collect();
+    assert!(tasks.len() > 10, "{tasks:?}");
     for task in tasks {
         let name = format!("{}.rs", task.replace('-', "_"));
         let is_there = |dir: &str| root().join(dir).join(&name).exists();

@@ -16,7 +16,8 @@ pub mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
 use crate::Finding;
 use domain::spec::Place;
@@ -99,7 +100,7 @@ impl Serialize for Placement {
 }
 
 /// A node before and after. Bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeRoom {
     pub name: String,
     pub online: bool,
@@ -126,14 +127,13 @@ impl NodeRoom {
     }
 }
 
-domain::written!(NodeRoom { name, online, total, used, freed, added, promised, cpus, vcpus, machines, control_planes });
-
 /// A pool of storage before and after. Bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PoolRoom {
     pub name: String,
     /// Empty for one that all nodes share.
     pub node: String,
+    #[serde(rename = "storageType")]
     pub kind: String,
     pub total: u64,
     pub available: u64,
@@ -142,10 +142,8 @@ pub struct PoolRoom {
     pub iso: u64,
 }
 
-domain::written!(PoolRoom { name, node, kind as "storageType", total, available, added, iso });
-
 /// What comes of it all.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fit {
     pub placements: Vec<Placement>,
     pub nodes: Vec<NodeRoom>,
@@ -154,8 +152,6 @@ pub struct Fit {
     pub losses: Vec<NodeFailure>,
     pub findings: Vec<Finding>,
 }
-
-domain::written!(Fit { placements, nodes, pools, losses, findings });
 
 impl Fit {
     /// Whether everything fits.

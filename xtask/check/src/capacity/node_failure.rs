@@ -1,5 +1,6 @@
 //! What is left when a node is lost: whether etcd keeps its majority, and whether the lost machines fit on the others.
 
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::advice;
@@ -10,7 +11,7 @@ use crate::Finding;
 use domain::words::count;
 
 /// The loss of one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeFailure {
     pub node: String,
     /// How many machines of these clusters go with it.
@@ -21,8 +22,6 @@ pub struct NodeFailure {
     /// Why the lost machines cannot be recreated on the other nodes; empty when they can.
     pub problems: Vec<String>,
 }
-
-domain::written!(NodeFailure { node, machines, control_planes, majority_lost, problems });
 
 /// The loss of each node that is online, one at a time. Nothing for a cluster of one node, whose loss is that of everything.
 pub(super) fn losses(

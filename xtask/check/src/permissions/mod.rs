@@ -9,6 +9,7 @@ mod excess;
 mod scope;
 mod script;
 
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::capacity::machine::Network;
@@ -74,13 +75,11 @@ impl Scope {
 }
 
 /// A privilege on a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Want {
     pub privilege: &'static str,
     pub path: String,
 }
-
-domain::written!(Want { privilege, path });
 
 /// What one call needs: one of several ways, each of them all of its privileges. Without a way any login will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +94,8 @@ pub struct Need {
 }
 
 /// Whether a call is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Present,
     Missing,
@@ -105,10 +105,8 @@ pub enum Verdict {
     Unneeded,
 }
 
-domain::words!(Verdict { Present = "present", Missing = "missing", Optional = "optional", Unneeded = "unneeded" });
-
 /// One call × privilege × path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub call: String,
     /// `Sys.AccessNetwork`; empty where any login will do.
@@ -120,8 +118,6 @@ pub struct Row {
     /// What happens without it.
     pub without: &'static str,
 }
-
-domain::written!(Row { call, privilege, path, status, alternatives, without });
 
 /// Checks each privilege of every call.
 pub fn rows(scope: &Scope, permissions: &Permissions) -> Vec<Row> {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Scope, Want, usable};
 use domain::status::proxmox::{AclEntry, Permissions, parent};
+use domain::words::quote;
 
 /// Who is granted something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +52,9 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         lines.extend(role_line(role, &privileges, login));
     }
     let who = match (login.privsep, login.token) {
-        (Some(false), _) | (_, None) => format!("--users {}", quoted(login.user)),
+        (Some(false), _) | (_, None) => format!("--users {}", quote(login.user)),
         // A token with privilege separation has what both it and its user have; without it, its own entries do not count.
-        (_, Some(token)) => format!("--users {} --tokens {}", quoted(login.user), quoted(token)),
+        (_, Some(token)) => format!("--users {} --tokens {}", quote(login.user), quote(token)),
     };
     let bar = |(path, roles): &(&String, &BTreeSet<&str>)| {
         let made = roles.iter().all(|role| made(role, &needed, login));
@@ -64,13 +65,13 @@ pub fn script(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Op
         lines.push("# NoAccess beats every role on its path; taking it away does nothing where it is not.".to_owned());
     }
     for path in &barred {
-        lines.push(format!("pveum acl delete {} {who} --roles NoAccess", quoted(path)));
+        lines.push(format!("pveum acl delete {} {who} --roles NoAccess", quote(path)));
     }
     for (path, roles) in &grants {
         let roles: Vec<&str> = roles.iter().copied().collect();
         // On / only that path itself: an entry that went on downwards would take the place of a group's rights.
         let flat = if path == "/" { " --propagate 0" } else { "" };
-        lines.push(format!("pveum acl modify {} {who} --roles {}{flat}", quoted(path), roles.join(",")));
+        lines.push(format!("pveum acl modify {} {who} --roles {}{flat}", quote(path), roles.join(",")));
     }
     // Where the roles are there, all of this was run before, perhaps.
     let again = |(path, roles): (&String, &BTreeSet<&str>)| {
@@ -207,14 +208,4 @@ fn role_line(role: &str, privileges: &BTreeSet<&str>, login: &Login<'_>) -> Opti
     let Some(held) = roles.get(role) else { return Some(add) };
     let lacking: Vec<&str> = all.into_iter().filter(|privilege| !held.contains(*privilege)).collect();
     (!lacking.is_empty()).then(|| format!("pveum role modify {role} --append 1 --privs {}", list(&lacking)))
-}
-
-/// `text` as one word of a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '@' | '-' | '_' | '.' | '/' | ':' | ',');
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }

@@ -4,6 +4,7 @@
 use crate::failure::{Code, Failure};
 use crate::secret::{Secret, hide, hide_logins};
 use crate::spec::yaml;
+use serde::Deserialize;
 
 /// The provider's configuration, as far as it decides how Proxmox is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,31 +27,29 @@ pub enum Auth {
     None,
 }
 
+#[derive(Deserialize)]
 struct Root {
+    #[serde(default)]
     proxmox: Option<Proxmox>,
 }
 
-crate::read!(Root { proxmox or None });
-
+#[derive(Deserialize)]
 struct Proxmox {
+    #[serde(default)]
     url: String,
+    #[serde(default)]
     username: String,
+    #[serde(default)]
     password: String,
+    #[serde(default)]
     realm: String,
+    #[serde(rename = "tokenID", default)]
     token_id: String,
+    #[serde(rename = "tokenSecret", default)]
     token_secret: String,
+    #[serde(rename = "insecureSkipVerify", default)]
     insecure_skip_verify: bool,
 }
-
-crate::read!(Proxmox {
-    url or String::new(),
-    username or String::new(),
-    password or String::new(),
-    realm or String::new(),
-    token_id as "tokenID" or String::new(),
-    token_secret as "tokenSecret" or String::new(),
-    insecure_skip_verify as "insecureSkipVerify" or false,
-});
 
 impl ProviderConfig {
     /// Parses `text`; `file` is its name in errors.

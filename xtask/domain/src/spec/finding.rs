@@ -3,12 +3,12 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::ser::{SerializeStruct, Serializer};
 
 use crate::spec::Place;
 
 /// How bad a finding is. An error stops every task that would act on the file, a warning is shown and passed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     Error,
     Warning,
@@ -26,11 +26,12 @@ impl Severity {
 
 /// One finding. `Display` prints the compiler form `file:line:column: error[rule]: message` followed by the fix;
 /// as JSON it is flat: `{rule, severity, file, line, column, message, fix}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Id of the rule, stable across releases: what `--allow` names and `docs/reference/checks.md` explains.
     pub rule: &'static str,
     pub severity: Severity,
+    #[serde(flatten)]
     pub place: Place,
     /// What is wrong and what it leads to, without a full stop.
     pub message: String,
@@ -62,19 +63,5 @@ impl fmt::Display for Finding {
             write!(f, "\n  fix: {}", self.fix)?;
         }
         Ok(())
-    }
-}
-
-impl Serialize for Finding {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("Finding", 7)?;
-        s.serialize_field("rule", self.rule)?;
-        s.serialize_field("severity", self.severity.as_str())?;
-        s.serialize_field("file", &self.place.file)?;
-        s.serialize_field("line", &self.place.line)?;
-        s.serialize_field("column", &self.place.column)?;
-        s.serialize_field("message", &self.message)?;
-        s.serialize_field("fix", &self.fix)?;
-        s.end()
     }
 }

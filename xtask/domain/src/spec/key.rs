@@ -2,6 +2,7 @@
 //! (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`). The name shows the kind of key, its packets show the expiry: Omni
 //! lets keys expire silently, by default after a year.
 
+use serde::Deserialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -19,12 +20,11 @@ pub struct KeyInfo {
     pub expires: Option<SystemTime>,
 }
 
+#[derive(Deserialize)]
 struct Envelope {
     name: String,
     pgp_key: String,
 }
-
-crate::read!(Envelope { name, pgp_key });
 
 /// What the name of an infrastructure provider's service account starts with (omni v1.9.3 `client/pkg/omnictl/infraprovider.go`).
 const PROVIDER: &str = "infra-provider:";

@@ -15,7 +15,7 @@ pub struct StoreKey {
     pub expires: Option<u64>,
 }
 
-/// Why a key will not do, and what mends it.
+/// Why a key will not do, and what fixes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
     pub why: String,
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_gpg_are_told_apart() {
+    fn gpg_keys_are_classified() {
         for name in ["good", "rsa"] {
             let key = judge(&fixture(name), NOW).unwrap();
             assert_eq!(key, StoreKey { user: "Omni (etcd encryption) <admin@example.com>".into(), expires: None });
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_private_key_is_refused() {
+    fn judge_refuses_what_is_not_a_private_key() {
         let public = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n";
         assert!(judge(public, NOW).unwrap_err().why.contains("public half"));
         assert!(judge("", NOW).unwrap_err().why.contains("not an armored"));

@@ -1,12 +1,11 @@
-//! Certificates and their keys, read: a small reader of DER (X.690, RFC 5280), since a report on a file must not depend on
-//! which openssl is there.
+//! Certificates and their keys, read: a report on a file must not depend on which openssl is there.
 
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-
-use crate::clock;
+use x509_parser::asn1_rs::{Any, Class, Tag};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
 /// One certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +99,7 @@ pub fn read_pem(text: &str) -> Result<Vec<Certificate>, String> {
 /// Whether the private key in `pem` belongs to `certificate`; `None` for a kind of key that does not tell (Ed25519).
 ///
 /// # Errors
-/// Why it is no key that a server can use.
+/// Why a server cannot use it.
 pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, String> {
     if pem.contains("Proc-Type: 4,ENCRYPTED") || pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         return Err("it has a passphrase, which Omni cannot enter".to_owned());
@@ -125,34 +124,34 @@ pub fn key_fits(certificate: &Certificate, pem: &str) -> Result<Option<bool>, St
 
 /// The public half inside PKCS#8: RSA's modulus, or the point of an elliptic curve.
 fn inner_key(der: &[u8]) -> Option<Vec<u8>> {
-    let (_, body, _) = tlv(der)?;
-    let (_, _, rest) = tlv(body)?;
-    let (_, _, rest) = tlv(rest)?;
-    let (0x04, key, _) = tlv(rest)? else { return None };
-    modulus(key, 1).or_else(|| point(key))
+    let key = fields(der)?.into_iter().nth(2).filter(|field| field.tag() == Tag::OctetString)?;
+    modulus(key.data, 1).or_else(|| point(key.data))
 }
 
-/// The first INTEGER after `skip` others in a SEQUENCE, if it is long enough for a modulus.
-fn modulus(der: &[u8], skip: usize) -> Option<Vec<u8>> {
-    let (0x30, mut body, _) = tlv(der)? else { return None };
-    for _ in 0..skip {
-        (_, _, body) = tlv(body)?;
-    }
-    let (0x02, number, _) = tlv(body)? else { return None };
-    (number.len() > 64).then(|| number.to_vec())
+/// The INTEGER at a place in a SEQUENCE, if it is long enough for a modulus.
+fn modulus(der: &[u8], at: usize) -> Option<Vec<u8>> {
+    let number = fields(der)?.into_iter().nth(at).filter(|field| field.tag() == Tag::Integer)?;
+    (number.data.len() > 64).then(|| number.data.to_vec())
 }
 
 /// The public point of an ECPrivateKey (RFC 5915), which is optional there.
 fn point(der: &[u8]) -> Option<Vec<u8>> {
-    let (0x30, mut body, _) = tlv(der)? else { return None };
-    while let Some((tag, content, rest)) = tlv(body) {
-        if tag == 0xa1 {
-            let (0x03, bits, _) = tlv(content)? else { return None };
-            return Some(bits.get(1..)?.to_vec());
-        }
-        body = rest;
+    let is_point = |field: &Any<'_>| field.class() == Class::ContextSpecific && field.tag() == Tag(1);
+    let field = fields(der)?.into_iter().find(is_point)?;
+    let (_, bits) = Any::from_der(field.data).ok()?;
+    (bits.tag() == Tag::BitString).then(|| bits.data.get(1..).map(<[u8]>::to_vec))?
+}
+
+/// What stands in a SEQUENCE.
+fn fields(der: &[u8]) -> Option<Vec<Any<'_>>> {
+    let (_, sequence) = Any::from_der(der).ok().filter(|(_, value)| value.tag() == Tag::Sequence)?;
+    let (mut rest, mut found) = (sequence.data, Vec::new());
+    while !rest.is_empty() {
+        let (after, value) = Any::from_der(rest).ok()?;
+        found.push(value);
+        rest = after;
     }
-    None
+    Some(found)
 }
 
 /// Label and contents of each PEM block; `None` for contents that are no base64.
@@ -175,130 +174,38 @@ fn begins_line(text: &str, at: usize) -> bool {
     at == 0 || text.as_bytes()[at - 1] == b'\n'
 }
 
-/// Tag, contents and what follows one value.
-fn tlv(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, &first) = (bytes.first()?, bytes.get(1)?);
-    let (length, head) = match first {
-        0..=0x7f => (usize::from(first), 2),
-        0x81..=0x84 => {
-            let count = usize::from(first & 0x7f);
-            let digits = bytes.get(2..2 + count)?;
-            (digits.iter().fold(0usize, |sum, &digit| sum << 8 | usize::from(digit)), 2 + count)
-        }
-        _ => return None,
-    };
-    let end = head.checked_add(length)?;
-    Some((tag, bytes.get(head..end)?, bytes.get(end..)?))
-}
-
-/// One value with its tag and length, and what follows it.
-fn whole(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (_, _, rest) = tlv(bytes)?;
-    Some((&bytes[..bytes.len() - rest.len()], rest))
-}
-
 fn certificate(der: &[u8]) -> Option<Certificate> {
-    let (0x30, body, _) = tlv(der)? else { return None };
-    let (0x30, mut rest, _) = tlv(body)? else { return None };
-    // Version, which may be left out.
-    if rest.first() == Some(&0xa0) {
-        (_, _, rest) = tlv(rest)?;
-    }
-    let (_, _, rest) = tlv(rest)?;
-    let (_, _, rest) = tlv(rest)?;
-    let (issuer, rest) = whole(rest)?;
-    let (0x30, validity, rest) = tlv(rest)? else { return None };
-    let (before_tag, before, validity) = tlv(validity)?;
-    let (after_tag, after, _) = tlv(validity)?;
-    let (subject, rest) = whole(rest)?;
-    let (0x30, key, mut rest) = tlv(rest)? else { return None };
-    let (_, _, bits) = tlv(key)?;
-    let (0x03, bits, _) = tlv(bits)? else { return None };
-    let mut found = Certificate {
-        der: whole(der)?.0.to_vec(),
-        subject: subject.to_vec(),
-        issuer: issuer.to_vec(),
-        not_before: time(before_tag, before)?,
-        not_after: time(after_tag, after)?,
-        dns: Vec::new(),
-        addresses: Vec::new(),
-        public_key: bits.get(1..)?.to_vec(),
-        authority: false,
-    };
-    while let Some((tag, content, after)) = tlv(rest) {
-        if tag == 0xa3 {
-            let (0x30, list, _) = tlv(content)? else { return None };
-            extensions(list, &mut found)?;
-        }
-        rest = after;
-    }
-    Some(found)
-}
-
-fn extensions(mut list: &[u8], found: &mut Certificate) -> Option<()> {
-    while !list.is_empty() {
-        let (0x30, extension, rest) = tlv(list)? else { return None };
-        list = rest;
-        let (0x06, oid, mut value) = tlv(extension)? else { return None };
-        if value.first() == Some(&0x01) {
-            (_, _, value) = tlv(value)?;
-        }
-        let (0x04, value, _) = tlv(value)? else { return None };
-        match oid {
-            // subjectAltName
-            [0x55, 0x1d, 0x11] => {
-                let (0x30, mut names, _) = tlv(value)? else { return None };
-                while let Some((tag, name, rest)) = tlv(names) {
-                    match (tag, name.len()) {
-                        (0x82, _) => found.dns.push(String::from_utf8_lossy(name).into_owned()),
-                        (0x87, 4) => found.addresses.push(<[u8; 4]>::try_from(name).ok()?.into()),
-                        (0x87, 16) => found.addresses.push(<[u8; 16]>::try_from(name).ok()?.into()),
-                        _ => {}
-                    }
-                    names = rest;
-                }
-            }
-            // basicConstraints
-            [0x55, 0x1d, 0x13] => {
-                let (0x30, constraints, _) = tlv(value)? else { return None };
-                found.authority = matches!(tlv(constraints), Some((0x01, [0xff], _)));
-            }
+    let (rest, read) = X509Certificate::from_der(der).ok()?;
+    let (mut dns, mut addresses) = (Vec::new(), Vec::new());
+    let names = read.subject_alternative_name().ok()?;
+    for name in names.iter().flat_map(|names| &names.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => dns.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
             _ => {}
         }
     }
-    Some(())
+    Some(Certificate {
+        der: der[..der.len() - rest.len()].to_vec(),
+        subject: read.subject().as_raw().to_vec(),
+        issuer: read.issuer().as_raw().to_vec(),
+        not_before: u64::try_from(read.validity().not_before.timestamp()).ok()?,
+        not_after: u64::try_from(read.validity().not_after.timestamp()).ok()?,
+        dns,
+        addresses,
+        public_key: read.public_key().subject_public_key.data.to_vec(),
+        authority: read.basic_constraints().ok()?.is_some_and(|constraints| constraints.value.ca),
+    })
 }
 
-/// UTCTime and GeneralizedTime in the forms that RFC 5280 allows.
-fn time(tag: u8, text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-    let (year, rest) = match tag {
-        0x17 => {
-            let year: i64 = text.get(..2)?.parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, text.get(2..)?)
-        }
-        0x18 => (text.get(..4)?.parse().ok()?, text.get(4..)?),
-        _ => return None,
-    };
-    let field = |at: usize| rest.get(at..at + 2)?.parse::<i64>().ok();
-    clock::unix(year, field(0)?, field(2)?, [field(4)?, field(6)?, field(8)?])
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// The last common name in a Name.
+/// The last common name in a Name, or else its last attribute.
 fn common_name(name: &[u8]) -> Option<String> {
-    let (0x30, mut sets, _) = tlv(name)? else { return None };
-    let (mut found, mut other) = (None, None);
-    while let Some((_, set, rest)) = tlv(sets) {
-        let (0x30, pair, _) = tlv(set)? else { return None };
-        let (0x06, oid, value) = tlv(pair)? else { return None };
-        let (_, text, _) = tlv(value)?;
-        let text = String::from_utf8_lossy(text).into_owned();
-        if oid == [0x55, 0x04, 0x03] {
-            found = Some(text)
-        } else {
-            other = Some(text)
-        }
-        sets = rest;
-    }
-    found.or(other)
+    let (_, name) = X509Name::from_der(name).ok()?;
+    let found = name.iter_common_name().last().or(name.iter_attributes().last())?;
+    Some(String::from_utf8_lossy(found.as_slice()).into_owned())
 }

@@ -5,6 +5,7 @@
 //! everything together that Omni counts.
 
 use crate::words::count;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::omni::{Resource, cluster_phase, machine_set_phase, machine_stage, request_stage};
@@ -19,7 +20,7 @@ const MACHINE_RUNNING: u64 = 4;
 const MACHINE_LEAVING: &[u64] = &[5, 9];
 
 /// A cluster in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClusterLine {
     pub name: String,
     pub phase: String,
@@ -35,19 +36,6 @@ pub struct ClusterLine {
     pub kubernetes: String,
     pub tearing_down: bool,
 }
-
-crate::written!(ClusterLine {
-    name,
-    phase,
-    ready,
-    running,
-    kubernetes_api_ready,
-    healthy,
-    total,
-    talos,
-    kubernetes,
-    tearing_down,
-});
 
 /// The list of clusters, from `clusters` and `clusterstatuses`.
 pub fn cluster_lines(clusters: &[Resource], statuses: &[Resource]) -> Vec<ClusterLine> {
@@ -102,7 +90,7 @@ fn healthy_by_omni(status: &Resource) -> bool {
 }
 
 /// One cluster with everything that it consists of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClusterView {
     pub name: String,
     pub phase: String,
@@ -124,23 +112,8 @@ pub struct ClusterView {
     pub machine_sets: Vec<MachineSetView>,
 }
 
-crate::written!(ClusterView {
-    name,
-    phase,
-    ready,
-    running,
-    kubernetes_api_ready,
-    load_balancer_healthy,
-    control_plane_ready,
-    healthy,
-    total,
-    tearing_down,
-    upgrade,
-    machine_sets,
-});
-
 /// A machine set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MachineSetView {
     pub id: String,
     pub control_plane: bool,
@@ -156,21 +129,8 @@ pub struct MachineSetView {
     pub machines: Vec<MachineView>,
 }
 
-crate::written!(MachineSetView {
-    id,
-    control_plane,
-    phase,
-    ready,
-    error,
-    class,
-    wanted,
-    healthy,
-    tearing_down,
-    machines,
-});
-
 /// A machine, or the request for one that does not exist yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MachineView {
     /// The id of its machine request; empty for a machine without one.
     pub request: String,
@@ -192,14 +152,12 @@ pub struct MachineView {
     pub error: String,
 }
 
-crate::written!(MachineView { request, uuid, provider, stage, ready, connected, leaving, party, waits_for, error });
-
-crate::words!(Party { None = "", Provider = "provider", Machine = "machine", Omni = "omni" });
-
 /// Who has to act before a machine is ready or gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Party {
     /// Nothing is waited for.
+    #[serde(rename = "")]
     None,
     /// The infrastructure provider: it creates or deletes the VM.
     Provider,

@@ -2,77 +2,66 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A container of the stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
+    #[serde(rename = "Service")]
     pub service: String,
+    #[serde(rename = "Name")]
     pub name: String,
     /// `running`, `exited`, `restarting`, `created`, `paused`, `dead`.
+    #[serde(rename = "State")]
     pub state: String,
     /// `healthy`, `unhealthy`, `starting`, or empty when the image has no health check.
+    #[serde(rename = "Health", default)]
     pub health: String,
+    #[serde(rename = "ExitCode", default)]
     pub exit_code: i32,
     /// Docker's own text: `Up 3 seconds (healthy)`.
     pub status: String,
+    #[serde(rename = "Image", default)]
     pub image: String,
     /// What is published on the host; `None` when docker does not say.
+    #[serde(rename = "Publishers", default)]
     pub publishers: Option<Vec<Publisher>>,
 }
 
-crate::written!(Container { service, name, state, health, exit_code, status, image, publishers });
-crate::read!(Container {
-    service as "Service",
-    name as "Name",
-    state as "State",
-    health as "Health" or String::new(),
-    exit_code as "ExitCode" or 0,
-    status as "Status" or String::new(),
-    image as "Image" or String::new(),
-    publishers as "Publishers" or None,
-});
-
 /// A port of a container that is reachable at the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publisher {
+    #[serde(rename = "URL", default)]
     pub url: String,
+    #[serde(rename = "PublishedPort", default)]
     pub published: u16,
+    #[serde(rename = "Protocol", default)]
     pub protocol: String,
 }
 
-crate::written!(Publisher { url, published, protocol });
-crate::read!(Publisher {
-    url as "URL" or String::new(),
-    published as "PublishedPort" or 0,
-    protocol as "Protocol" or String::new(),
-});
-
 /// A container's mounts and arguments from `docker inspect`, by `INSPECT`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Inspected {
+    #[serde(default)]
     pub mounts: Vec<Mount>,
     /// May hold secrets of stacks that are not ours: never shown.
+    #[serde(default)]
     pub args: Vec<String>,
 }
 
-crate::read!(Inspected { mounts or Vec::new(), args or Vec::new() });
-
 /// What a container has mounted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Mount {
     /// `volume`, `bind` or `tmpfs`.
+    #[serde(rename = "Type", default)]
     pub kind: String,
     /// Of a volume.
+    #[serde(rename = "Name", default)]
     pub name: String,
+    #[serde(rename = "Destination", default)]
     pub destination: String,
 }
-
-crate::read!(Mount {
-    kind as "Type" or String::new(),
-    name as "Name" or String::new(),
-    destination as "Destination" or String::new(),
-});
 
 /// The format for `docker inspect`: mounts and arguments, and nothing of the environment, which holds secrets.
 pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;

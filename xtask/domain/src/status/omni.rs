@@ -10,45 +10,35 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// A resource of any type.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Resource {
     pub metadata: Metadata,
+    #[serde(default)]
     pub spec: Value,
 }
 
-crate::read!(Resource { metadata, spec or Value::Null });
-
 /// What all resources have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Metadata {
+    #[serde(deserialize_with = "text")]
     pub id: String,
     /// `tearingDown` while it is being deleted.
+    #[serde(default)]
     pub phase: String,
     /// Who still holds a resource that is being deleted.
+    #[serde(default)]
     pub finalizers: Vec<String>,
+    #[serde(default)]
     labels: BTreeMap<String, Value>,
 }
 
-impl<'de> Deserialize<'de> for Metadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Metadata, D::Error> {
-        let Raw { id, phase, finalizers, labels } = Raw::deserialize(deserializer)?;
-        let id = match id {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        Ok(Metadata { id, phase, finalizers, labels })
-    }
+/// An id that looks like a number is printed as one.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
 }
-
-/// As it is printed: an id that looks like a number is one.
-struct Raw {
-    id: Value,
-    phase: String,
-    finalizers: Vec<String>,
-    labels: BTreeMap<String, Value>,
-}
-
-crate::read!(Raw { id, phase or String::new(), finalizers or Vec::new(), labels or BTreeMap::new() });
 
 impl Metadata {
     /// Whether it carries the label `omni.sidero.dev/<name>`, with or without a value.

@@ -8,14 +8,14 @@ mod access;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
 
-/// Something that was seen, or why it was not.
-#[derive(Debug, Clone, PartialEq)]
+/// Something that was seen, or why it was not. As JSON `{"known": …}` or `{"unknown": "why"}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Seen<T> {
     Known(T),
     Unknown(String),
@@ -45,32 +45,8 @@ impl<T> From<Result<T, String>> for Seen<T> {
     }
 }
 
-/// `{"known": …}` or `{"unknown": "why"}`.
-impl<T: Serialize> Serialize for Seen<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        match self {
-            Seen::Known(value) => map.serialize_entry("known", value)?,
-            Seen::Unknown(why) => map.serialize_entry("unknown", why)?,
-        }
-        map.end()
-    }
-}
-
-impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Seen<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Seen<T>, D::Error> {
-        let mut map = Map::deserialize(deserializer)?;
-        let mut take = |key| map.remove(key);
-        match (take("known"), take("unknown")) {
-            (Some(value), None) => serde_json::from_value(value).map(Seen::Known).map_err(D::Error::custom),
-            (None, Some(Value::String(why))) => Ok(Seen::Unknown(why)),
-            _ => Err(D::Error::custom("neither {\"known\": …} nor {\"unknown\": \"why\"}")),
-        }
-    }
-}
-
 /// A Proxmox cluster at one moment. As JSON it is what `proxmox-inventory --save` writes and `cluster-plan` reads.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
     /// When it was taken, as RFC 3339.
     pub taken_at: String,
@@ -81,11 +57,8 @@ pub struct Inventory {
     pub nodes: Vec<Node>,
 }
 
-crate::written!(Inventory { taken_at, endpoint, version, nodes });
-crate::read!(Inventory { taken_at, endpoint, version, nodes });
-
 /// One node.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub name: String,
     /// Its status in Proxmox: `online`, `offline`, `unknown`.
@@ -97,11 +70,8 @@ pub struct Node {
     pub vms: Seen<Vec<Vm>>,
 }
 
-crate::written!(Node { name, status, figures, storages, bridges, vms });
-crate::read!(Node { name, status, figures, storages, bridges, vms });
-
 /// The figures of a node in `GET /nodes`, for a login with Sys.Audit on it. Bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Threads.
     pub cpus: u64,
@@ -111,32 +81,38 @@ pub struct Figures {
     pub memory_used: u64,
 }
 
-crate::written!(Figures { cpus, cpu_load, memory_total, memory_used });
-crate::read!(Figures { cpus, cpu_load, memory_total, memory_used });
-
 /// A storage as one node sees it. Its JSON names are those of the list that `selector-test --storages` reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storage {
     pub name: String,
     pub node: String,
     /// Proxmox's type: `dir`, `lvmthin`, `zfspool`, `rbd`, `nfs`, …
+    #[serde(rename = "storageType")]
     pub kind: String,
     /// Bytes; 0 for one that is disabled or belongs to other nodes.
+    #[serde(rename = "availableSpace")]
     pub available: u64,
+    #[serde(rename = "totalSpace", default)]
     pub total: u64,
     /// What it may hold: `images`, `iso`, `vztmpl`, …; empty in a list that does not tell.
+    #[serde(default)]
     pub content: Vec<String>,
+    #[serde(default = "yes")]
     pub enabled: bool,
+    #[serde(default = "yes")]
     pub active: bool,
     /// One pool for all nodes.
+    #[serde(default)]
     pub shared: bool,
 }
 
-crate::written!(Storage { name, node, kind as "storageType", available as "availableSpace", total as "totalSpace", content, enabled, active, shared });
-crate::read!(Storage { name, node, kind as "storageType", available as "availableSpace", total as "totalSpace" or 0, content or Vec::new(), enabled or true, active or true, shared or false });
+/// What a storage is when a list does not say.
+fn yes() -> bool {
+    true
+}
 
 /// A guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
     pub id: u64,
     pub name: String,
@@ -146,9 +122,6 @@ pub struct Vm {
     pub memory_used: u64,
     pub tags: Vec<String>,
 }
-
-crate::written!(Vm { id, name, running, memory, memory_used, tags });
-crate::read!(Vm { id, name, running, memory, memory_used, tags });
 
 /// The tag of a machine that the provider made, before the id of its machine request set
 /// (omni-infra-provider-proxmox 0d9fd58 `provision.go:31`).
@@ -189,7 +162,7 @@ impl Inventory {
 /// The storages in a saved inventory, or in a plain list of `{name, node, storageType, availableSpace}`.
 ///
 /// # Errors
-/// What is wrong with it, with line and column where the text is no JSON.
+/// What is wrong with it, with line and column where the text is not JSON.
 pub fn storage_list(text: &str) -> Result<Vec<Storage>, String> {
     let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let list =
@@ -284,7 +257,7 @@ fn entries<'a>(data: &'a Value, what: &str) -> Result<&'a Vec<Value>, String> {
 /// The nodes in `GET /nodes`; what each node must be asked itself is unknown yet.
 ///
 /// # Errors
-/// When it is no list, or an entry has no name.
+/// When it is not a list, or an entry has no name.
 pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
     let read = |entry: &Value| {
         let name = text(&entry["node"]);
@@ -321,7 +294,7 @@ pub fn nodes(data: &Value) -> Result<Vec<Node>, String> {
 /// The storages in `GET /nodes/{node}/storage`.
 ///
 /// # Errors
-/// When it is no list.
+/// When it is not a list.
 pub fn storages(node: &str, data: &Value) -> Result<Vec<Storage>, String> {
     let read = |entry: &Value| Storage {
         name: text(&entry["storage"]),
@@ -378,7 +351,7 @@ pub fn pools(data: &Value) -> Vec<String> {
 /// The bridges and vnets in `GET /nodes/{node}/network`.
 ///
 /// # Errors
-/// When it is no list.
+/// When it is not a list.
 pub fn bridges(data: &Value) -> Result<Vec<String>, String> {
     let entries = entries(data, "networks")?.iter();
     let bridges = entries.filter(|entry| matches!(text(&entry["type"]).as_str(), "bridge" | "OVSBridge" | "vnet"));
@@ -390,7 +363,7 @@ pub fn bridges(data: &Value) -> Result<Vec<String>, String> {
 /// The guests in `GET /nodes/{node}/qemu`, without templates.
 ///
 /// # Errors
-/// When it is no list.
+/// When it is not a list.
 pub fn vms(data: &Value) -> Result<Vec<Vm>, String> {
     let read = |entry: &Value| Vm {
         id: whole(&entry["vmid"]).unwrap_or(0),

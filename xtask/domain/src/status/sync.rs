@@ -1,10 +1,11 @@
 //! What a sync of a cluster template does, read from what omnictl prints of it.
 
 use crate::words::count;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What a sync would do or did to one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SyncAction {
     /// `create`, `update` or `destroy`.
     pub verb: &'static str,
@@ -17,18 +18,14 @@ pub struct SyncAction {
     pub versions: Vec<VersionChange>,
 }
 
-crate::written!(SyncAction { verb, kind, id, machines, versions });
-
 /// A version of a cluster that changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionChange {
     /// `Talos` or `Kubernetes`.
     pub program: &'static str,
     pub from: String,
     pub to: String,
 }
-
-crate::written!(VersionChange { program, from, to });
 
 /// The programs with a version, by their key in the diff of a Cluster (omni v1.9.3 `client/api/omni/specs/omni.proto`,
 /// ClusterSpec).

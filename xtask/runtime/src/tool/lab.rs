@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use domain::failure::{Code, Failure};
 use domain::spec::env::EnvFile;
+use serde::Deserialize;
 use serde_json::Value;
 use xshell::cmd;
 
@@ -21,7 +22,7 @@ use crate::paths::Paths;
 use crate::proc::{self, Job};
 
 /// The line that the lab prints when it is ready. Contains no token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Ready {
     pub pid: u32,
     pub env_file: PathBuf,
@@ -34,19 +35,6 @@ pub struct Ready {
     pub tls_key: PathBuf,
     pub store_key: PathBuf,
 }
-
-domain::read!(Ready {
-    pid,
-    env_file,
-    proxmox_url,
-    omni_endpoint,
-    omni_domain,
-    ca_file,
-    bin_dir,
-    tls_cert,
-    tls_key,
-    store_key,
-});
 
 /// A lab starts within a second; one of ten thousand machines, or on a machine that is busy, takes longer.
 const READY: Duration = Duration::from_secs(120);

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::{Captures, Regex};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::parallel::{Job, run_all};
@@ -32,7 +33,8 @@ pub use prompt::Prompter;
 pub use table::table;
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     Ok,
     Changed,
@@ -42,17 +44,8 @@ pub enum Status {
     Planned,
 }
 
-domain::words!(Status {
-    Ok = "ok",
-    Changed = "changed",
-    Skipped = "skipped",
-    Warning = "warning",
-    Failed = "failed",
-    Planned = "planned",
-});
-
 /// One step of a task, as reported.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Step {
     pub id: String,
     pub title: String,
@@ -60,8 +53,6 @@ pub struct Step {
     pub detail: String,
     pub elapsed_ms: u64,
 }
-
-domain::written!(Step { id, title, status, detail, elapsed_ms });
 
 /// What a step's work comes to: a value, and how to report it.
 pub struct Done<T> {
@@ -122,15 +113,15 @@ struct CheckResult<T> {
 const PARALLEL_CHECKS: usize = 8;
 
 /// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, strum::IntoStaticStr, strum::VariantArray)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Color {
     #[default]
     Auto,
     Always,
     Never,
 }
-
-domain::words!(Color { Auto = "auto", Always = "always", Never = "never" });
 
 /// How much to say, and how.
 #[derive(Debug, Clone, Copy, Default)]

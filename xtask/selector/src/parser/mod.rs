@@ -303,7 +303,7 @@ pub(super) fn call(name: &str, at: u32, start: u32, end: u32, args: Vec<Expr>) -
     let known = stdlib::find(name);
     let pattern = match (known.map(|k| k.op), args.as_slice()) {
         (Some(stdlib::Op::Matches), [_, Expr { kind: Kind::Literal(Value::Str(pattern)), .. }]) => {
-            Some(Box::new(super::regex::Regex::new(pattern)))
+            Some(Box::new(super::pattern::Pattern::new(pattern)))
         }
         _ => None,
     };

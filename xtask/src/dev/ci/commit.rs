@@ -110,7 +110,7 @@ fn subject_findings(file: &str, at: usize, subject: &str) -> Vec<Finding> {
     let types = TYPES.join(", ");
     let Some((head, text)) = subject.split_once(':') else {
         let fix = format!("write `type(scope): what it does`, with one of the types {types}");
-        return vec![finding("commit-form", file, at, 1, "the first line is no `type(scope): …`", &fix)];
+        return vec![finding("commit-form", file, at, 1, "the first line is not `type(scope): …`", &fix)];
     };
     let mut findings = Vec::new();
     let head = head.strip_suffix('!').unwrap_or(head);
@@ -119,13 +119,13 @@ fn subject_findings(file: &str, at: usize, subject: &str) -> Vec<Finding> {
         None => (head, None),
     };
     if !TYPES.contains(&kind) {
-        let message = format!("`{kind}` is no type of commit");
+        let message = format!("`{kind}` is not a valid type");
         findings.push(finding("commit-type", file, at, 1, &message, &suggestion(kind, TYPES)));
     }
     if let Some(scope) = scope
         && !SCOPES.contains(&scope)
     {
-        let message = format!("`{scope}` is no scope of this project");
+        let message = format!("`{scope}` is not a scope of this project");
         let fix = format!("{} (xtask/src/dev/ci/commit.rs names them)", suggestion(scope, SCOPES));
         findings.push(finding("commit-scope", file, at, kind.chars().count() + 2, &message, &fix));
     }

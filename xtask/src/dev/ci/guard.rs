@@ -10,7 +10,7 @@ use domain::spec::key::KeyInfo;
 /// A line that holds this is passed over, as gitleaks and infisical pass it over.
 const ALLOW: &str = "gitleaks:allow";
 
-/// Files larger than this are refused: history keeps them for ever. 1 MiB.
+/// Files larger than this are refused: history keeps them permanently. 1 MiB.
 pub const LARGEST: usize = 1 << 20;
 
 /// What is wrong with committing `contents` as `path`.

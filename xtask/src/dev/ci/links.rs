@@ -4,9 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
 use check::Finding;
 use domain::nearest::nearest;
 use domain::spec::Place;
+
+/// What GitHub adds to CommonMark and links may stand in.
+const MARKDOWN: Options = Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES);
 
 /// What links may lead to.
 pub struct Site<'a> {
@@ -22,15 +27,11 @@ pub struct Site<'a> {
 pub fn check(site: &Site<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (page, text) in &site.pages {
-        let mut fenced = false;
+        for (offset, target) in targets(text) {
+            findings.extend(broken(site, page, &target, place_of(page, text, offset)));
+        }
         for (at, line) in text.lines().enumerate() {
             let place = |column: usize| Place { file: page.clone(), line: at as u32 + 1, column: column as u32 + 1 };
-            fenced ^= line.trim_start().starts_with("```");
-            if !fenced {
-                for (column, target) in targets(line) {
-                    findings.extend(broken(site, page, target, place(column)));
-                }
-            }
             for (column, task) in commands(line) {
                 if !site.tasks.contains(task) {
                     let fix = match nearest(task, site.tasks.iter().copied()) {
@@ -57,10 +58,10 @@ fn broken(site: &Site<'_>, page: &str, target: &str, place: Place) -> Option<Fin
     let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
     let full = if path.is_empty() { page.to_owned() } else { resolve(page, path) };
     if !site.files.contains(full.trim_end_matches('/')) {
-        let message = format!("the link `{target}` leads nowhere: there is no `{full}`");
+        let message = format!("broken link `{target}`: `{full}` does not exist");
         let name = full.rsplit('/').next().unwrap_or(&full);
         let same = site.files.iter().find(|file| file.rsplit('/').next() == Some(name));
-        let fix = same.map_or("mend the path, or take the link out".to_owned(), |file| format!("is `{file}` meant?"));
+        let fix = same.map_or("fix the path, or remove the link".to_owned(), |file| format!("is `{file}` meant?"));
         return Some(Finding::error("broken-link", place, message, fix));
     }
     let text = site.pages.get(&full).filter(|_| !anchor.is_empty())?;
@@ -87,18 +88,23 @@ fn resolve(page: &str, path: &str) -> String {
     parts.join("/")
 }
 
-/// The targets of inline links outside code spans, with their columns.
-fn targets(line: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let mut code = false;
-    for (at, c) in line.char_indices() {
-        code ^= c == '`';
-        let Some(rest) = line[at..].strip_prefix("](").filter(|_| !code) else { continue };
-        if let Some(end) = rest.find([')', ' ']) {
-            found.push((line[..at + 2].chars().count(), rest[..end].trim_matches(['<', '>'])));
+/// The targets of links and images, with their offsets.
+fn targets(text: &str) -> Vec<(usize, String)> {
+    let links = Parser::new_ext(text, MARKDOWN).into_offset_iter().filter_map(|(event, range)| match event {
+        Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+            let at = text[range.clone()].rfind(&*dest_url).unwrap_or(0);
+            Some((range.start + at, dest_url.into_string()))
         }
-    }
-    found
+        _ => None,
+    });
+    links.collect()
+}
+
+fn place_of(page: &str, text: &str, offset: usize) -> Place {
+    let before = &text[..offset];
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let (lines, column) = (before.matches('\n').count(), line.chars().count());
+    Place { file: page.to_owned(), line: lines as u32 + 1, column: column as u32 + 1 }
 }
 
 /// The task names after `cargo xtask `, with their columns; what starts with a capital, `<`, `-`, `[` or `…` is a
@@ -123,21 +129,26 @@ fn commands(line: &str) -> Vec<(usize, &str)> {
 pub fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        fenced ^= line.trim_start().starts_with("```");
-        let title = line.trim_start_matches('#');
-        if fenced || title.len() == line.len() || !title.starts_with(' ') {
-            continue;
+    let mut title = None;
+    for event in Parser::new_ext(text, MARKDOWN) {
+        match (event, &mut title) {
+            (Event::Start(Tag::Heading { .. }), _) => title = Some(String::new()),
+            (Event::Text(text) | Event::Code(text), Some(title)) => title.push_str(&text),
+            (Event::End(TagEnd::Heading(_)), Some(_)) => {
+                let slug = slug(&title.take().unwrap_or_default());
+                let count = seen.entry(slug.clone()).or_default();
+                anchors.insert(if *count == 0 { slug } else { format!("{slug}-{count}") });
+                *count += 1;
+            }
+            _ => {}
         }
-        let keep = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
-        let slug: String =
-            title.trim().to_lowercase().chars().filter(keep).map(|c| if c == ' ' { '-' } else { c }).collect();
-        let count = seen.entry(slug.clone()).or_default();
-        anchors.insert(if *count == 0 { slug } else { format!("{slug}-{count}") });
-        *count += 1;
     }
     anchors
+}
+
+fn slug(title: &str) -> String {
+    let keep = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    title.trim().to_lowercase().chars().filter(keep).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -154,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_somewhere_pass() {
+    fn existing_links_pass() {
         let text = "[b](b.md) [c](../docker/compose.yaml) [d](b.md#the-title) [e](#top) [w](https://x.y/z)\n# Top\n\
             [two](b.md#omni--2-more) [fix](b.md#fix-1) [dir](../docker/) `[no](link.md)` cargo xtask rehearse, `cargo xtask <task>`\n\
             ```text\n[not](a-link.md)\n```\n`cargo xtask stack-*` cargo xtask provider-setup --yes\n";
@@ -162,11 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn each_broken_one_is_named_with_its_place_and_a_way_out() {
+    fn broken_link_has_place_and_fix() {
         for (text, place, fix) in [
-            ("\nsee [b](c.md)", "docs/a.md:2:9: error[broken-link]", "mend the path"),
+            ("\nsee [b](c.md)", "docs/a.md:2:9: error[broken-link]", "fix the path"),
             ("[b](compose.yaml)", "docs/a.md:1:5: error[broken-link]", "`docker/compose.yaml` meant?"),
             ("[b](b.md#the-titel)", "docs/a.md:1:5: error[broken-anchor]", "`#the-title` meant?"),
+            ("[b][far]\n\n[far]: c.md", "docs/a.md:1:1: error[broken-link]", "fix the path"),
+            ("| a |\n| --- |\n| ![b](c.svg) |", "docs/a.md:3:8: error[broken-link]", "fix the path"),
             ("[b](#nothing)", "docs/a.md:1:5: error[broken-anchor]", "link to one"),
             ("run cargo xtask provider-stup", "docs/a.md:1:17: error[unknown-task]", "cargo xtask provider-setup`?"),
             ("```sh\ncargo xtask frobnicate\n```", "docs/a.md:2:13: error[unknown-task]", "--help"),

@@ -198,7 +198,7 @@ pub(super) fn slow_tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
     cargo_test(bench, "slow", SLOW)
 }
 
-/// Many tests wait for a far end or for a program: more of them at once than there are processors end earlier.
+/// Many tests wait for a simulated service or for a program: more of them at once than there are processors end earlier.
 fn cargo_test(bench: &Bench<'_>, check: &'static str, chosen: &[&str]) -> Result<Verdict, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = (3 * cores).to_string();

@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The tracked files, and those that would be if they were added, relative to the project root and sorted.
 ///
 /// # Errors
-/// [`Code::Prerequisite`] without git, [`Code::Failed`] when the project is no repository.
+/// [`Code::Prerequisite`] without git, [`Code::Failed`] when the project is not a repository.
 pub fn files(cx: &Cx) -> Result<Vec<String>, Failure> {
     let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"];
     let listed = git(cx, "listing the files of the repository", &words)?;
@@ -28,7 +28,7 @@ pub fn files(cx: &Cx) -> Result<Vec<String>, Failure> {
     Ok(files)
 }
 
-/// The text of a file of the repository; `None` when it is no UTF-8 text.
+/// The text of a file of the repository; `None` when it is not UTF-8 text.
 ///
 /// # Errors
 /// [`Code::Failed`] when it cannot be read.

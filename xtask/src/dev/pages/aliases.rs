@@ -24,6 +24,7 @@ pub fn render() -> String {
 mod tests {
     use super::*;
     use crate::cli::Cli;
+    use clap::Parser;
 
     /// Words that a task needs before its command line parses.
     fn example(task: &str) -> &'static [&'static str] {

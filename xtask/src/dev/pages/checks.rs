@@ -50,7 +50,7 @@ pub fn render() -> String {
          `cargo xtask machineclass-check` and `cargo xtask cluster-check` find what is listed here, and so do the tasks that bring files to Omni: \
          `machineclass-create`, `machineclass-apply`, `cluster-create` and `cluster-sync` refuse a file with an error. \
          `--allow RULE` passes by the errors of one rule, and the output says so.\n\n\
-         Two answers are told apart. **Severity** is ours: an error stops the tasks, a warning does not. **Program** is what the real program \
+         There are two answers. **Severity** is ours: an error stops the tasks, a warning does not. **Program** is what the real program \
          makes of such a file: it rejects it, it accepts it and the harm comes later, or it depends on what is not known here.\n\n",
     );
     let _ = writeln!(text, "There are {} rules.\n", RULES.len());

@@ -1,6 +1,7 @@
 //! `docs/reference/faults.md`: what can be made to go wrong in the lab, from `lab/data/faults.yaml`. The two packages share no code;
 //! this is the lab's data, read as anybody would.
 
+use serde::Deserialize;
 use std::fmt::Write;
 
 use super::cell;
@@ -9,7 +10,7 @@ use super::cell;
 pub const SOURCE: &str = "lab/data/faults.yaml";
 
 /// What of a fault the page shows.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 struct Fault {
     name: String,
     group: String,
@@ -20,8 +21,6 @@ struct Fault {
     says: String,
     heals: String,
 }
-
-domain::read!(Fault { name, group, does, source, task, exit, says, heals });
 
 /// The whole page.
 ///

@@ -40,7 +40,7 @@ pub const PAGES: &[Page] = &[
         source: "xtask/check/src/rules/table.rs",
         render: |_, _| Ok(checks::render()),
     },
-    Page { path: "docs/reference/xtask.1", source: "xtask/src/cli.rs", render: |_, _| Ok(man::render()) },
+    Page { path: "docs/reference/xtask.1", source: "xtask/src/cli.rs", render: |_, _| man::render() },
     Page {
         path: "mise.toml",
         source: "xtask/src/cli.rs",

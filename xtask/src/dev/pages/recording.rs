@@ -6,7 +6,7 @@
 //! <!-- /recording -->
 //! ```
 //!
-//! `docs/recordings/NAME.txt` holds one; `cargo xtask docs --record` makes them anew. `--check` holds the page to the
+//! `docs/recordings/NAME.txt` holds one; `cargo xtask docs --record` records them again. `--check` holds the page to the
 //! recording, not the recording to a run: times and names differ in every one.
 
 use std::collections::BTreeMap;

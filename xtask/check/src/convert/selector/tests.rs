@@ -11,13 +11,8 @@ struct Old {
 
 /// Storages of every type with names, nodes and free space of many kinds; what is off has no free space.
 fn storages() -> Vec<Old> {
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-    let mut below = |most: u64| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed % most
-    };
+    let mut random = fastrand::Rng::with_seed(0x2545_f491_4f6c_dd1d);
+    let mut below = |most: u64| random.u64(..most);
     let names = ["vm_ssd", "local-lvm", "local", "tank", "ceph-fast", "it's", "nas1"];
     let kinds = ["rbd", "lvmthin", "zfspool", "dir", "nfs", "lvm", "cephfs"];
     let sizes = [1, 100, 1_000, 100_000_000_000, 107_374_182_400, 107_374_182_401, 1 << 50];

@@ -50,7 +50,7 @@ pub(super) struct Fault {
 }
 
 /// A parser over bytes that outlive it. After an error or the end of the stream it must not be asked again: libyaml
-/// would repeat the same answer for ever, which is how a `for` over such a stream never ends.
+/// would repeat the same answer indefinitely, which is how a `for` over such a stream never ends.
 pub(super) struct Events<'a> {
     // Boxed because libyaml keeps pointers into its own structure.
     parser: Box<MaybeUninit<sys::yaml_parser_t>>,

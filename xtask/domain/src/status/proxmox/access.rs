@@ -12,7 +12,7 @@ pub type Tree = BTreeMap<String, BTreeMap<String, bool>>;
 /// The tree in `GET /access/permissions`, of the whole or of one path.
 ///
 /// # Errors
-/// When it is no map of maps.
+/// When it is not a map of maps.
 pub fn permissions(data: &Value) -> Result<Tree, String> {
     let no_map = || "the response is not a map of paths".to_owned();
     let mut tree = Tree::new();
@@ -92,7 +92,7 @@ pub fn parent(path: &str) -> Option<&str> {
 /// The privileges of each role, in `GET /access/roles`.
 ///
 /// # Errors
-/// When it is no list.
+/// When it is not a list.
 pub fn roles(data: &Value) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
     let read = |entry: &Value| (text(&entry["roleid"]), words(&entry["privs"], &[',']).into_iter().collect());
     Ok(entries(data, "roles")?.iter().map(read).collect())

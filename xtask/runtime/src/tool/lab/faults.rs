@@ -1,5 +1,6 @@
 //! The lab's faults, as the lab lists them.
 
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 use xshell::cmd;
@@ -10,7 +11,7 @@ use domain::failure::{Code, Failure};
 use domain::nearest;
 
 /// One way in which things go wrong in the field.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     pub name: String,
     pub group: String,
@@ -31,9 +32,6 @@ pub struct Fault {
     /// When it happens by default; empty for always.
     pub when: String,
 }
-
-domain::written!(Fault { name, group, does, source, before, task, exit, says, heals, when });
-domain::read!(Fault { name, group, does, source, before, task, exit, says, heals, when or String::new() });
 
 /// Every fault of the lab at `program`, grouped.
 ///

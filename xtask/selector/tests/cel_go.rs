@@ -1,8 +1,8 @@
-//! The selector language against what cel-go itself answered: `tests/corpus/selectors/`.
+//! The selector language against what cel-go itself answered: `truth.tsv`, made as README.md says.
 
 use selector::{Storage, compile};
 
-const TRUTH: &str = include_str!("../corpus/selectors/truth.tsv");
+const TRUTH: &str = include_str!("truth.tsv");
 
 /// The storages behind the evaluation columns, in order.
 const STORAGES: [Storage<'static>; 4] = [
@@ -50,6 +50,16 @@ fn row(expression: &str) -> String {
     columns.join("\t")
 }
 
+/// A row in which what is wrong with a regular expression has no words: those of Go and of the regex crate differ.
+fn regex_errors_alike(row: &str) -> String {
+    const WORDS: [&str; 2] = ["error: error parsing regexp", "error: invalid regular expression"];
+    let column = |text: &str| match WORDS.iter().any(|words| text.starts_with(words)) {
+        true => WORDS[1].to_owned(),
+        false => text.to_owned(),
+    };
+    row.split('\t').map(column).collect::<Vec<_>>().join("\t")
+}
+
 #[test]
 fn every_verdict_is_that_of_cel_go() {
     let rows: Vec<&str> = TRUTH.lines().collect();
@@ -58,7 +68,7 @@ fn every_verdict_is_that_of_cel_go() {
     for expected in &rows {
         let expression = expected.split('\t').next().unwrap_or_default();
         let got = row(expression);
-        if got != **expected {
+        if regex_errors_alike(&got) != regex_errors_alike(expected) {
             wrong.push(format!("- {expected}\n+ {got}"));
         }
     }
@@ -66,7 +76,7 @@ fn every_verdict_is_that_of_cel_go() {
 }
 
 #[test]
-fn a_compile_error_has_its_place_and_says_what_was_meant() {
+fn compile_error_has_position_and_hint() {
     let error = compile("name == \"a\"\n  && storagetype == \"rbd\"").expect_err("a typo");
     assert_eq!((error.at.line, error.at.column), (2, 6));
     assert_eq!(error.hint.as_deref(), Some("did you mean `storageType`?"));
@@ -88,7 +98,7 @@ fn a_compile_error_has_its_place_and_says_what_was_meant() {
 }
 
 #[test]
-fn the_part_that_decides_is_named() {
+fn deciding_part_is_named() {
     let why = |expression: &str| compile(expression).expect(expression).why_not(&STORAGES[2]);
     assert_eq!(why("storageType == \"dir\" && (node == \"pve2\" && name == \"x\")"), "name == \"x\"");
     assert_eq!(why("node == \"pve2\" ? name == \"x\" : true"), "name == \"x\"");
@@ -112,7 +122,7 @@ fn limits_are_those_of_cel_go() {
 }
 
 #[test]
-fn comprehensions_nested_for_malice_end() {
+fn hostile_nested_comprehensions_end() {
     let list = format!("[{}]", vec!["1"; 40].join(","));
     let mut expression = "x0 == 2".to_owned();
     for n in 0..8 {
@@ -131,20 +141,12 @@ fn noise_never_panics() {
         0x|r\"|b'|\\|\n|//|`|all(x,|map(x,|has(|matches(\"|é|\u{1F600}|\0|\"\"\"|dyn(|timestamp(|$"
             .split('|')
             .collect();
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = fastrand::Rng::with_seed(0x2545_f491_4f6c_dd1d);
     for _ in 0..20_000 {
-        let mut expression = String::new();
-        for _ in 0..1 + seed % 9 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            expression.push_str(tokens[(seed % tokens.len() as u64) as usize].trim());
-        }
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
+        let count = random.usize(1..10);
+        let expression: String = (0..count).filter_map(|_| random.choice(&tokens)).map(|token| token.trim()).collect();
         if let Ok(program) = compile(&expression) {
-            let _ = program.matches(&STORAGES[(seed % 4) as usize]);
+            let _ = random.choice(&STORAGES).map(|storage| program.matches(storage));
         }
     }
 }

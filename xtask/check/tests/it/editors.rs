@@ -1,4 +1,4 @@
-//! The schemas that editors read are those of the code: `UPDATE_CORPUS=1 cargo test -p xtask --test it editors` writes them.
+//! The schemas that editors read are those of the code: `UPDATE_CORPUS=1 cargo test -p check --test it editors` writes them.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use check::schema::validate;
 use domain::spec::yaml::load;
 
 fn held(name: &str, schema: &serde_json::Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(name);
     let text = format!("{}\n", serde_json::to_string_pretty(schema).expect("JSON"));
     if std::env::var_os("UPDATE_CORPUS").is_some() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
         std::fs::write(&path, &text).expect("written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == text, "{name} is not what the code makes: UPDATE_CORPUS=1 cargo test -p xtask --test it editors");
+    assert!(found == text, "{name} is not what the code makes: UPDATE_CORPUS=1 cargo test -p check --test it editors");
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn editors_get_the_schemas_of_the_code() {
 /// The shipped files name a schema that is there, and fit it as far as the interpreter goes.
 #[test]
 fn editors_find_the_schema_named_in_the_files() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (folder, schema) in [("machine-classes", machine_class()), ("clusters", cluster_template())] {
         for entry in std::fs::read_dir(root.join(folder)).expect("a folder") {
             let path = entry.expect("an entry").path();

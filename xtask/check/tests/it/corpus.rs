@@ -1,5 +1,5 @@
 //! The checks over the files of `tests/corpus/`: each with the real program's answer, the verdict and the findings.
-//! `UPDATE_CORPUS=1 cargo test -p xtask --test it check_` rewrites what this tool says; the real answers stay.
+//! `UPDATE_CORPUS=1 cargo test -p check --test it` rewrites what this tool says; the real answers stay.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,0 +1,7 @@
+//! The checks over whole files, as the library makes them: corpora with the answers of the real programs, and every rule.
+
+mod convert;
+mod corpus;
+mod editors;
+mod rules;
+mod versions;
