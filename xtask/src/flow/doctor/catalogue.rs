@@ -80,7 +80,7 @@ pub const CHECKS: &[Entry] = &[
         fix: "end what holds the port, then `cargo xtask stack-up`", "docs/explanation/networking.md#ports"),
     check!("network.dns", Network, Failed, network::dns, "machines are told Omni's LAN address",
         why: "a machine that is told the tailnet's address, or nothing, waits silently",
-        fix: "on the LAN's DNS server, answer OMNI_DOMAIN with OMNI_LAN_ADDRESS; let the machines' DHCP hand out that server alone", "docs/explanation/networking.md#dns-one-name-two-answers"),
+        fix: "on the LAN's DNS server, resolve OMNI_DOMAIN to OMNI_LAN_ADDRESS; let the machines' DHCP hand out that server alone", "docs/explanation/networking.md#dns-one-name-two-answers"),
     check!("certificates.file", Certificates, Failed, certificates::file, "the certificate is for Omni's name, whole and in date",
         why: "machines, omnictl and the provider refuse another one, a leaf without its chain among them",
         fix: "use the full chain for OMNI_DOMAIN", "docs/how-to/deployment.md#4-name-dns-certificate"),

@@ -11,7 +11,7 @@ fault_cases! {
             assert_eq!(lab.dump()["proxmox"]["vms"].as_array().unwrap().len(), 2, "the machines that were meant");
         });
     cluster_locked "cluster-locked": says(&["is not allowed: the cluster is locked", "it failed at `updating MachineSets"])
-        .hints(&["cluster-locked", "unlock it when the reason is gone; then fix", "omnictl cluster unlock rehearsal"])
+        .hints(&["cluster-locked", "unlock it when the reason no longer applies; then fix", "omnictl cluster unlock rehearsal"])
         .changes(&["clusters/rehearsal.yaml"]);
     cluster_delete_stuck "cluster-delete-stuck": says(&["cluster `rehearsal` is being destroyed", "still ha"])
         .hints(&["when it is gone, a sync creates it again", "cargo xtask cluster-status rehearsal"])

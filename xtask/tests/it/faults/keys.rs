@@ -13,7 +13,7 @@ fault_cases! {
     key_unknown "key-unknown": says(&["does not accept former (OMNI_SERVICE_ACCOUNT_KEY", "invalid signature"])
         .hints(&["was removed, or belongs to another Omni"]);
     key_shadowed "key-shadowed": says(&["reader (SIDERO_SERVICE_ACCOUNT_KEY in the environment)", "insufficient role"])
-        .hints(&["omnictl takes SIDERO_SERVICE_ACCOUNT_KEY before OMNI_SERVICE_ACCOUNT_KEY", "unset SIDERO_SERVICE_ACCOUNT_KEY"]);
+        .hints(&["SIDERO_SERVICE_ACCOUNT_KEY overrides OMNI_SERVICE_ACCOUNT_KEY in omnictl", "unset SIDERO_SERVICE_ACCOUNT_KEY"]);
     provider_key_wrong_kind "provider-key-wrong-kind": says(&["the provider's key (OMNI_INFRA_PROVIDER_KEY", "the ordinary service account `provider`"])
         .hints(&["omnictl infraprovider create proxmox"]);
     provider_key_expired "provider-key-expired": says(&["the provider's key (OMNI_INFRA_PROVIDER_KEY", "it expired 1 day ago"])
