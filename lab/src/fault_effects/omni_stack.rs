@@ -141,13 +141,18 @@ pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Optio
 /// enough for the cluster to have run, and a moment that each operator and each rehearsal comes to.
 pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
     let word = |word: &str| argv.iter().any(|arg| arg == word);
-    const ONCE: &[&str] = &["machine-silent", "machine-vm-deleted", "machine-all-dead", "cluster-delete-stuck"];
+    const ONCE: &[&str] =
+        &["machine-silent", "machine-vm-deleted", "machine-vm-stopped", "machine-all-dead", "cluster-delete-stuck"];
     if !(word("sync") && word("--dry-run") && ONCE.iter().any(|name| faults.has(name))) {
         return;
     }
     let Some(uuid) = omni.with(|state| running_worker(state)) else { return };
     if faults.has("machine-all-dead") && faults.hit("machine-all-dead") {
         kill_all(omni, proxmox, &uuid);
+    }
+    if faults.has("machine-vm-stopped") && faults.hit("machine-vm-stopped") {
+        omni.with(|state| machines::die(state, &uuid));
+        cut_power(proxmox, &[uuid.clone()]);
     }
     if faults.has("cluster-delete-stuck") && faults.hit("cluster-delete-stuck") {
         omni.with(|state| {
@@ -188,9 +193,14 @@ fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
         let cluster =
             state.store.by_id(CLUSTER_MACHINE, uuid).and_then(|node| node.label(L_CLUSTER)).unwrap_or_default();
         let machines = state.store.ids_labelled(CLUSTER_MACHINE, L_CLUSTER, cluster);
-        machines.iter().for_each(|uuid| machines::die(state, uuid));
+        machines.iter().for_each(|uuid| machines::power_off(state, uuid));
         machines
     });
+    cut_power(proxmox, &machines);
+}
+
+/// The virtual machines of these machines stop, as when their power is cut.
+fn cut_power(proxmox: &Proxmox, machines: &[String]) {
     proxmox.with(|world| {
         let of = |config: Option<&String>| config.is_some_and(|id| machines.iter().any(|uuid| id.contains(uuid)));
         let all: Vec<u32> =

@@ -35,6 +35,8 @@ pub struct Machine {
     pub stage: Stage,
     /// What Omni heard last of that: a machine whose power goes off says nothing of it.
     pub heard: Stage,
+    /// Omni's load balancer has noticed that its API does not answer.
+    pub unanswered: bool,
     /// When it does the next thing by itself, in field time.
     pub due: Option<Duration>,
     /// Whether Omni hears it.
@@ -70,6 +72,7 @@ impl Machines {
         self.all.entry(uuid.to_owned()).or_insert_with(|| Machine {
             stage: Stage::Off,
             heard: Stage::Off,
+            unanswered: false,
             due: None,
             connected: false,
             hardware: Hardware::default(),
@@ -83,8 +86,11 @@ impl Machines {
         let Some(machine) = self.all.get_mut(uuid) else { return };
         let before = machine.due;
         change(machine);
-        if machine.connected && machine.stage != Stage::Off {
-            machine.heard = machine.stage;
+        if machine.stage != Stage::Off {
+            machine.unanswered = false;
+            if machine.connected {
+                machine.heard = machine.stage;
+            }
         }
         if machine.due != before {
             let entry = |due: Duration| (due, uuid.to_owned());

@@ -27,6 +27,8 @@ pub struct Pace {
     pub join: Duration,
     /// Wiping a machine that leaves its cluster.
     pub reset: Duration,
+    /// How long the API of a machine may not answer before its cluster's load balancer says so.
+    pub unanswered: Duration,
     /// How long a machine may be silent before it counts as disconnected.
     pub silence: Duration,
 }
@@ -42,8 +44,11 @@ impl Default for Pace {
             bootstrap: seconds(6),
             join: seconds(3),
             reset: seconds(5),
-            // WireGuard's PeerDownInterval (siderolabs/siderolink; omni v1.9.3 internal/pkg/siderolink/manager.go:631).
-            silence: seconds(275),
+            // Omni 1.4.9, recorded: a cluster whose machines all died at once.
+            unanswered: seconds(56),
+            // WireGuard's PeerDownInterval is 275 s after the last handshake, which was 9 s old in that recording
+            // (siderolabs/siderolink; omni v1.9.3 internal/pkg/siderolink/manager.go:631).
+            silence: seconds(266),
         }
     }
 }

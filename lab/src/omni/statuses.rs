@@ -139,10 +139,15 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     let sum = |field: &str| counted.iter().map(|status| number(status, field)).sum::<u64>();
     let has = |phase: u64| counted.iter().any(|status| status.spec["phase"] == phase);
     let control_plane = counted.iter().find(|status| status.label(L_CONTROL_PLANE).is_some());
-    // The load balancer asks the API servers themselves, whatever Omni last heard of their machines.
+    // The load balancer asks the API servers themselves, and needs a minute to believe that one is gone.
     let nodes = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_CLUSTER, id);
     let serves = |uuid: &str| {
-        state.machines.get(uuid).is_some_and(|machine| machine.stage == Stage::Running && machine.connected)
+        let up = |stage: Stage, heard: Stage, unanswered: bool| match stage {
+            Stage::Off => heard == Stage::Running && !unanswered,
+            stage => stage == Stage::Running,
+        };
+        let machine = state.machines.get(uuid).filter(|machine| machine.connected);
+        machine.is_some_and(|machine| up(machine.stage, machine.heard, machine.unanswered))
     };
     let up = nodes.filter(|node| node.label(L_CONTROL_PLANE).is_some()).any(|node| serves(&node.md.id));
     let phase = match () {

@@ -221,14 +221,18 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
     let (Some(omni), Some(provider)) = (omni, provider) else {
         return Diagnosis::unknown("docker/compose.yaml names no image");
     };
-    let (Some(omni_minor), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {
-        return Diagnosis::failed(format!("Omni {omni} and provider {provider}: a tag that says no version"))
-            .fix("pin both in docker/compose.yaml");
-    };
     if let Some(running) = running.filter(|running| *running != provider) {
         return Diagnosis::warning(format!("the provider runs as {running}, docker/compose.yaml says {provider}"))
             .fix("`cargo xtask stack-up`");
     }
+    let (Some(omni_minor), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {
+        let named = [("Omni", omni), ("provider", provider)];
+        if let Some((what, tag)) = named.into_iter().find(|(_, tag)| matches!(*tag, "latest" | "main" | "edge")) {
+            return Diagnosis::failed(format!("{what} `{tag}`: this tag moves to another version by itself"))
+                .fix("pin both in docker/compose.yaml");
+        }
+        return Diagnosis::unknown(format!("Omni {omni} and provider {provider}: not both tags are versions"));
+    };
     if provider_minor >= (0, 3) && omni_minor < (1, 10) {
         return Diagnosis::failed(format!("the provider {provider} needs Omni 1.10, and this is {omni}"));
     }

@@ -145,7 +145,11 @@ fn omni_and_provider_versions_are_compared() {
         (Some("v1.9.3"), Some("v0.3.0"), None, State::Failed),
         (Some("v1.10.4"), Some("v0.3.0"), Some("v0.3.0"), State::Ok),
         (Some("v1.9.3"), Some("v0.2.0"), Some("v0.1.0"), State::Warning),
-        (Some("v1.9.3"), Some("local-fix"), None, State::Failed),
+        (Some("v1.9.3"), Some("local-fix"), None, State::Unknown),
+        (Some("v1.4.9"), Some("0d9fd58"), Some("0d9fd58"), State::Unknown),
+        (Some("v1.4.9"), Some("0d9fd58"), Some("v0.1.0"), State::Warning),
+        (Some("v1.9.3"), Some("latest"), None, State::Failed),
+        (Some("latest"), Some("0d9fd58"), None, State::Failed),
         (None, Some("v0.2.0"), None, State::Unknown),
     ];
     for (omni, provider, running, state) in pairs {

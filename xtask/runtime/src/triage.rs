@@ -138,11 +138,18 @@ impl Issues {
             }
             for at in matching {
                 match found.iter_mut().find(|hit| hit.issue.id == self.list[at].id) {
-                    Some(hit) => hit.count += 1,
+                    Some(hit) => (hit.count, hit.last) = (hit.count + 1, number + 1),
                     None => found.push(self.hit(at, number + 1, &plain)),
                 }
             }
         }
+        found
+    }
+
+    /// As [`Issues::find`], the issue that the newest line shows first: an older one may be over.
+    pub fn newest_first(&self, text: &str) -> Vec<Hit<'_>> {
+        let mut found = self.find(text);
+        found.sort_by_key(|hit| std::cmp::Reverse(hit.last));
         found
     }
 
@@ -160,7 +167,7 @@ impl Issues {
         values.extend(captured(self.signatures.of(at), plain));
         // Redacted first: half of a secret is not recognised as one.
         let text = redact(plain.trim()).chars().take(SHOWN).collect();
-        Hit { issue: &self.list[at], line, text, count: 1, values }
+        Hit { issue: &self.list[at], line, last: line, text, count: 1, values }
     }
 }
 
@@ -283,6 +290,8 @@ pub struct Hit<'a> {
     pub issue: &'a Issue,
     /// The number of the line, from 1.
     pub line: usize,
+    /// The number of the last line that shows it.
+    pub last: usize,
     pub text: String,
     /// How many lines show it.
     pub count: usize,

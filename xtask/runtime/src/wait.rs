@@ -30,7 +30,7 @@ pub fn until<T>(
     mut look: impl FnMut() -> anyhow::Result<Look<T>>,
 ) -> anyhow::Result<T> {
     let begun = Instant::now();
-    let mut last = String::new();
+    let (mut last, mut changed) = (String::new(), begun);
     loop {
         let words = match look().map_err(|error| given_up(error, what))? {
             Look::Done(value) => return Ok(value),
@@ -38,16 +38,20 @@ pub fn until<T>(
         };
         if words != last {
             say(&words);
-            last = words;
+            (last, changed) = (words, Instant::now());
         }
         let pause = (begun.elapsed() / 10).clamp(FASTEST, SLOWEST);
         if begun.elapsed() + pause > limit {
+            let still = changed.elapsed().as_secs();
             return Err(Failure::new(
                 Code::Timeout,
                 format!("timed out after {} s waiting for {what}", limit.as_secs()),
             )
-            .cause(format!("still {last}"))
-            .hint("nothing has failed so far: check again, or wait longer with --timeout")
+            .cause(format!("still {last} (unchanged for {still} s)"))
+            .hint(match still * 2 > limit.as_secs() {
+                true => "nothing has changed for most of this time: look at what is waited for before waiting longer",
+                false => "it was still changing: wait longer with --timeout",
+            })
             .into());
         }
         sleep(pause, what).map_err(|failure| given_up(failure.into(), what))?;
@@ -115,6 +119,17 @@ mod tests {
         let error = until("cluster c", Duration::from_millis(250), |_| {}, look).unwrap_err();
         let failure = Failure::of(&error);
         assert_eq!(failure.code, Code::Timeout);
-        assert!(failure.cause.contains("machine m"), "{failure}");
+        assert!(failure.cause.contains("machine m (unchanged for 0 s)"), "{failure}");
+    }
+
+    #[test]
+    fn timeout_tells_since_when_nothing_moved() {
+        let hint = |until_when: Duration| {
+            let begun = Instant::now();
+            let look = || Ok(Look::<()>::Waiting(format!("{:?}", begun.elapsed().min(until_when))));
+            Failure::of(&until("x", Duration::from_secs(3), |_| {}, look).unwrap_err()).hint
+        };
+        assert!(hint(Duration::ZERO).contains("nothing has changed"));
+        assert!(hint(Duration::from_secs(9)).contains("it was still changing"));
     }
 }

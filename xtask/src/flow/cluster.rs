@@ -60,11 +60,12 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
     })))
 }
 
-/// Which of these clusters are Running and ready, as [`observe`] would say of each, and in as many reads for all of them.
+/// Which of these clusters are Running and ready, as [`observe`] would say of each, and in as many reads for all of them; their
+/// VMs run in Proxmox, where it can be asked.
 ///
 /// # Errors
 /// Those of omnictl.
-pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
+pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
     let list = |kind: &'static str| -> Read<'_> { Box::new(move || omnictl.list(kind, None)) };
     let kinds = [
         "clusterstatuses",
@@ -97,7 +98,9 @@ pub fn running(omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet
         });
         names.contains(name) && view.running
     };
-    Ok(statuses.iter().filter(runs).map(|status| status.metadata.id.clone()).collect())
+    let running: Vec<&str> = statuses.iter().filter(runs).map(|status| status.metadata.id.as_str()).collect();
+    let off = obstacle::of_clusters(cx, omnictl, obstacle::vms_that_are_off(cx), &running);
+    Ok(running.into_iter().filter(|name| !off.contains_key(*name)).map(str::to_owned).collect())
 }
 
 /// Resources by the cluster whose label they carry.
@@ -169,14 +172,15 @@ impl Progress {
             cx.ui.say(&format!("           {name} is ready"));
         }
         self.ready.get_or_insert_default().extend(ready);
-        if view.running {
+        // Omni hears late of a machine that has died: Proxmox tells whether all VMs run.
+        if view.running && !obstacle::find(cx, omnictl, &view).iter().any(|found| found.lasting) {
             return Ok(Look::Done(view));
         }
         if view.tearing_down {
             return Err(being_destroyed(cluster, &view).into());
         }
         self.watch.look(cx, omnictl, &view);
-        let mut words = view.waits_for();
+        let mut words = if view.running { "Running and ready, as Omni says".to_owned() } else { view.waits_for() };
         if let Some(error) = view.first_error() {
             words.push_str(&format!(" (error: {error})"));
         }
@@ -201,22 +205,28 @@ fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
         .next(format!("cargo xtask cluster-status {cluster}"))
 }
 
+/// Those of these clusters that Omni destroys.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn being_torn_down(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<Vec<String>, Failure> {
+    let found = match names {
+        [one] => omnictl.get("clusters", one)?.into_iter().collect(),
+        _ => omnictl.list("clusters", None)?,
+    };
+    let goes = |found: &Resource| found.metadata.tearing_down() && names.contains(&found.metadata.id.as_str());
+    Ok(found.into_iter().filter(goes).map(|found| found.metadata.id).collect())
+}
+
 /// Ends a task that would change clusters of which one is being destroyed: Omni refuses that half way (`is not in phase
 /// running`), and a comparison does not show it.
 ///
 /// # Errors
 /// [`Code::Conflict`] with what the cluster still waits for; those of omnictl.
 pub fn refuse_destroyed(omnictl: &Omnictl<'_>, names: &[&str]) -> Result<(), Failure> {
-    let found = match names {
-        [one] => omnictl.get("clusters", one)?.into_iter().collect(),
-        _ => omnictl.list("clusters", None)?,
-    };
-    let gone =
-        found.iter().find(|cluster| cluster.metadata.tearing_down() && names.contains(&cluster.metadata.id.as_str()));
-    let Some(gone) = gone else { return Ok(()) };
-    let name = gone.metadata.id.as_str();
-    Err(match observe(omnictl, name)? {
-        Some(view) => being_destroyed(name, &view),
+    let Some(name) = being_torn_down(omnictl, names)?.into_iter().next() else { return Ok(()) };
+    Err(match observe(omnictl, &name)? {
+        Some(view) => being_destroyed(&name, &view),
         // It went in this moment.
         None => return Ok(()),
     })

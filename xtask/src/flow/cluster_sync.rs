@@ -238,7 +238,7 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
         [] | [_] => BTreeSet::new(),
         many => cx.ui.step("running", format!("{} clusters that are in sync", many.len()), || {
             let names = many.iter().map(|diff| diff.name()).collect();
-            let running = cluster::running(omnictl, &names)?;
+            let running = cluster::running(cx, omnictl, &names)?;
             let detail = format!("{} of {} Running and ready", running.len(), many.len());
             Ok(Done::ok(running, detail))
         })?,

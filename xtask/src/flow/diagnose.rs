@@ -3,11 +3,13 @@
 //!
 //! Best effort, after something else has failed: what cannot be asked is left out.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use domain::failure::Failure;
-use domain::status::cluster::ClusterView;
+use domain::status::cluster::{ClusterView, MachineSetView, MachineView, Party};
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, PROVIDER};
 use runtime::tool::proxmox::Proxmox;
@@ -109,11 +111,43 @@ fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
                 None => (line, raw.to_owned()),
             };
             found.insert(0, entry);
-        } else if raw.contains("machine provision finished") {
+        } else if went_well(raw) {
             found.retain(|(old, _)| old.id != line.id);
         }
     }
     found
+}
+
+/// Whether a request is through with this: a step that only waits is `requeued` (cosi-project/runtime `qruntime.go`).
+fn went_well(raw: &str) -> bool {
+    raw.contains("machine provision finished")
+        || (raw.contains("\"reconcile succeeded\"") && !raw.contains("\"requeued\":true"))
+}
+
+/// The provider's log without the errors about requests that went well since: it tries again by itself.
+pub fn unsettled(log: &str) -> String {
+    let request = |raw: &str| {
+        let line = raw.find('{').and_then(|at| serde_json::from_str::<ProviderError>(&raw[at..]).ok());
+        line.map(|line| line.id).filter(|id| !id.is_empty())
+    };
+    let mut settled = BTreeSet::new();
+    let mut kept = Vec::new();
+    for raw in log.lines().rev() {
+        // Most lines are of no interest: they need not be understood.
+        let well = went_well(raw);
+        if well || (raw.contains("\"level\":\"error\"") && !settled.is_empty()) {
+            match request(raw) {
+                Some(id) if well => {
+                    settled.insert(id);
+                }
+                Some(id) if settled.contains(&id) => continue,
+                _ => {}
+            }
+        }
+        kept.push(raw);
+    }
+    kept.reverse();
+    kept.join("\n")
 }
 
 /// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
@@ -172,20 +206,57 @@ fn known(mut failure: Failure, issues: &Issues, text: &str) -> Failure {
 
 /// What to look at when there is no error: by how far the first machine is that is not ready.
 fn waits(mut failure: Failure, view: Option<&ClusterView>) -> Failure {
-    let Some(machine) = view.and_then(|view| view.machines().find(|machine| !machine.ready)) else { return failure };
-    let name = if machine.request.is_empty() { &machine.uuid } else { &machine.request };
-    if machine.waits_for.contains("join Omni") {
-        failure.hint = format!(
-            "{name} runs and Omni has not heard of it: on its console in Proxmox see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network"
-        );
-        failure.next.insert(0, "cargo xtask doctor".to_owned());
-    } else if machine.connected {
-        failure.hint = format!(
-            "{name} talks to Omni and does not get through this stage: its own log says why; a bridge that drops large frames (MTU), a clock that is off or a slow disk look like this"
-        );
-        failure.next.insert(0, format!("omnictl machine-logs {} --tail 50", machine.uuid));
+    if let Some((hint, next)) = view.and_then(where_to_look) {
+        failure.hint = hint;
+        failure.next.insert(0, next);
     }
     failure
+}
+
+/// What to look at, and the command for it: by how far the first machine is that is not ready, else by what the cluster
+/// lacks. `None` where it is the provider's turn.
+pub fn where_to_look(view: &ClusterView) -> Option<(String, String)> {
+    const NETWORK: &str = "cargo xtask doctor --area network";
+    let console = "on its console in Proxmox see whether";
+    let reach = "8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network";
+    if let Some(machine) = view.machines().find(|machine| !machine.ready && machine.party != Party::Provider) {
+        let name = machine.name();
+        return Some(match machine.connected {
+            true => (
+                format!(
+                    "{name} talks to Omni and does not get through this stage: its own log says why; a bridge that drops large frames (MTU), a clock that is off or a slow disk look like this"
+                ),
+                format!("omnictl machine-logs {} --tail 50", machine.uuid),
+            ),
+            false if machine.waits_for.contains("join Omni") => (
+                format!(
+                    "{name} runs and Omni has not heard of it: {console} Omni's name resolves there, and whether {reach}"
+                ),
+                NETWORK.to_owned(),
+            ),
+            false => (
+                format!("Omni has lost {name}: {console} it has started and has its address, and whether {reach}"),
+                NETWORK.to_owned(),
+            ),
+        });
+    }
+    if view.out_of_order() {
+        let control_plane =
+            view.machine_sets.iter().filter(|set| set.control_plane).flat_map(|set| &set.machines).next();
+        let name = control_plane.map_or("a control plane", MachineView::name);
+        return Some((
+            format!(
+                "Omni notices late that a machine is gone: look at {name}, {console} it has started and has its address, and whether {reach}"
+            ),
+            NETWORK.to_owned(),
+        ));
+    }
+    let surplus = |set: &&MachineSetView| set.machines.len() as u64 > set.wanted;
+    let set = view.machine_sets.iter().find(surplus).filter(|set| set.machines.iter().all(|machine| machine.ready))?;
+    Some((
+        format!("Omni has not begun to take a machine out of {}: its status checks say what it waits for", set.id),
+        format!("omnictl cluster status {}", view.name),
+    ))
 }
 
 #[cfg(test)]
@@ -207,6 +278,32 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].0.id.as_str(), found[0].0.step.as_str()), ("demo-workers-a", "syncVM"));
         assert_eq!(errors(&log, "dem"), []);
+    }
+
+    #[test]
+    fn error_of_a_request_that_went_well_since_is_settled() {
+        let taken = line(
+            "error",
+            "demo-workers-a",
+            "500 unable to create VM 100 - VM 100 already exists on node 'pve1'",
+            "syncVM",
+        );
+        let line = |id: &str, msg: &str, requeued: bool| {
+            let fields = serde_json::json!({"level": "info", "id": id, "msg": msg, "requeued": requeued});
+            format!("2026-11-28T00:00:00Z {fields}\n")
+        };
+        let finished = line("demo-workers-a", "machine provision finished", false);
+        assert!(!unsettled(&(taken.clone() + &finished)).contains("already exists"));
+        assert!(
+            !unsettled(&(taken.clone() + &line("demo-workers-a", "reconcile succeeded", false))).contains("already")
+        );
+        for open in [
+            line("demo-workers-b", "machine provision finished", false),
+            line("demo-workers-a", "reconcile succeeded", true),
+        ] {
+            assert!(unsettled(&(taken.clone() + &open)).contains("already exists"), "{open}");
+        }
+        assert!(unsettled(&(finished + &taken)).contains("already exists"), "it failed again");
     }
 
     #[test]

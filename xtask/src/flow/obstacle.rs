@@ -1,5 +1,5 @@
 //! What a cluster waits for is asked itself: the provider, Proxmox, the virtual machines. Omni shows that a machine is waited
-//! for, and not that whoever has to act is gone.
+//! for, and not that whoever has to act is gone; and for minutes after a VM has stopped it shows nothing at all.
 //!
 //! Best effort, a few bounded calls: who cannot be asked is left out, and never an obstacle.
 
@@ -42,23 +42,28 @@ impl Obstacle {
     }
 }
 
-/// Everything that is in the way of these machines, what stays until somebody acts first.
+/// Everything that is in the way of these machines, what stays until somebody acts first. Proxmox is asked also about the
+/// machines that Omni calls ready.
 pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Obstacle> {
-    let dead = view.out_of_order();
-    let waiting = |party: Party| view.machines().filter(move |machine| machine.party == party).collect::<Vec<_>>();
+    let waiting = || view.machines().filter(|machine| machine.party == Party::Provider);
     let providers: BTreeSet<&str> =
-        waiting(Party::Provider).iter().map(|machine| machine.provider.as_str()).filter(|id| !id.is_empty()).collect();
-    let vms: Vec<&MachineView> = match dead {
-        true => view.machines().collect(),
-        false => waiting(Party::Machine),
+        waiting().map(|machine| machine.provider.as_str()).filter(|id| !id.is_empty()).collect();
+    let ours = cx.settings.provider_id(None).value;
+    // What the provider is about to create or delete need not be there.
+    let has_vm = |machine: &&MachineView| match machine.party {
+        Party::Provider => false,
+        Party::Omni => !machine.leaving,
+        Party::None => !view.tearing_down,
+        Party::Machine => true,
     };
+    let vms: Vec<&MachineView> = view.machines().filter(has_vm).filter(|machine| machine.provider == ours).collect();
     let mut jobs: Vec<Job<'_, Vec<Obstacle>>> = Vec::new();
     for id in &providers {
         jobs.push(Box::new(|| {
-            provider(cx, omnictl, id).or_else(|| complaint(cx, id, &view.name)).into_iter().collect()
+            provider(cx, omnictl, id, view).or_else(|| complaint(cx, id, &view.name)).into_iter().collect()
         }));
     }
-    if !vms.is_empty() || providers.contains(cx.settings.provider_id(None).value.as_str()) {
+    if !vms.is_empty() || providers.contains(ours.as_str()) {
         jobs.push(Box::new(|| proxmox(cx, &vms)));
     }
     let mut found: Vec<Obstacle> = run_all(jobs, ALL).into_iter().flatten().collect();
@@ -67,7 +72,7 @@ pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Obstacle>
 }
 
 /// A provider that is stopped or that Omni does not hear from.
-fn provider(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Option<Obstacle> {
+fn provider(cx: &Cx, omnictl: &Omnictl<'_>, id: &str, view: &ClusterView) -> Option<Obstacle> {
     let obstacle = |words: String, fix: &str, next: &str| {
         let what = format!("the provider `{id}`");
         Some(Obstacle { id: "provider", what, words, fix: fix.to_owned(), next: next.to_owned(), lasting: true })
@@ -76,7 +81,11 @@ fn provider(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Option<Obstacle> {
     let containers = Compose::find(cx).and_then(|compose| compose.containers()).unwrap_or_default();
     // Where the stack runs on another host, docker has nothing to say about it.
     if ours && containers.iter().any(|container| container.service == OMNI) {
-        let fix = "start it; Omni keeps the machine requests, and the provider takes them up by itself";
+        let leaves = |machine: &MachineView| machine.leaving && machine.provider == id;
+        let fix = match view.tearing_down || view.machines().any(leaves) {
+            true => "start it: it has to delete the VMs, and then Omni lets the machines go by itself",
+            false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
+        };
         match containers.iter().find(|container| container.service == PROVIDER) {
             None => return obstacle("it has no container".to_owned(), fix, "cargo xtask provider-setup"),
             Some(container) if container.state == "restarting" => {
@@ -130,7 +139,9 @@ fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
     };
     match found {
         Ok(mut found) => {
-            confirm(cx, &proxmox, &mut found, machines);
+            let ours = |vm: &&mut Value| machines.iter().any(|machine| vm["name"] == machine.request.as_str());
+            let all = found.as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
+            confirm(cx, &proxmox, all.iter_mut().filter(ours));
             vms(&found, machines)
         }
         Err(failure) if failure.code == Code::Interrupted => Vec::new(),
@@ -143,10 +154,8 @@ const CONFIRMED: usize = 8;
 
 /// The list of a cluster shows the state of a VM up to ten seconds late (pve-manager `pvestatd.pm`), so that one that has just
 /// been started is `stopped` in it: those are asked themselves.
-fn confirm(cx: &Cx, proxmox: &Proxmox, list: &mut Value, machines: &[&MachineView]) {
-    let ours = |vm: &&mut Value| machines.iter().any(|machine| vm["name"] == machine.request.as_str());
-    let all = list.as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
-    for vm in all.iter_mut().filter(ours).filter(|vm| vm["status"] != "running").take(CONFIRMED) {
+fn confirm<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'a mut Value>) {
+    for vm in list.into_iter().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
         let path = format!("/nodes/{}/qemu/{}/status/current", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
         if let Ok(now) = proxmox.get(cx, "asking for the state of a virtual machine", &path) {
             vm["status"] = now["status"].clone();
@@ -186,6 +195,17 @@ fn vms(list: &Value, machines: &[&MachineView]) -> Vec<Obstacle> {
         };
         let Some(vm) = by_name.get(request) else {
             found.push(match list.is_empty() {
+                // Omni may hear from it: then it exists, and only not under this name or not for this login.
+                _ if machine.ready => obstacle(
+                    "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned(),
+                    format!(
+                        "look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not \
+                         see it (VM.Audit)",
+                        machine.uuid
+                    ),
+                    "cargo xtask proxmox-inventory".to_owned(),
+                    false,
+                ),
                 true => obstacle(
                     "Proxmox shows no VM to the provider's login".to_owned(),
                     "see whether the VMs were deleted, or the login may not see them (VM.Audit)".to_owned(),
@@ -226,6 +246,46 @@ fn vms(list: &Value, machines: &[&MachineView]) -> Vec<Obstacle> {
                 true,
             )),
         }
+    }
+    found
+}
+
+/// The VMs that Proxmox does not call running, as its list has them; none where it cannot be asked.
+pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
+    let list = proxmox::configured(cx)
+        .and_then(|proxmox| proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm"));
+    let Ok(Value::Array(mut list)) = list else { return Vec::new() };
+    list.retain(|vm| vm["status"] != "running" && vm["template"] != 1);
+    list
+}
+
+/// Which of these clusters has a machine whose VM is off, and which VM, in words. Omni is asked for the machine requests only
+/// where a VM that is off bears a name that could be one's.
+pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters: &[&str]) -> BTreeMap<String, String> {
+    let name = |vm: &Value| vm["name"].as_str().unwrap_or_default().to_owned();
+    let of = |name: &str| {
+        let own = |cluster: &&str| name.strip_prefix(*cluster).is_some_and(|rest| rest.starts_with('-'));
+        clusters.iter().copied().filter(own).max_by_key(|cluster| cluster.len())
+    };
+    off.retain(|vm| of(&name(vm)).is_some());
+    if off.is_empty() {
+        return BTreeMap::new();
+    }
+    let requests = omnictl.list("machinerequests", None).unwrap_or_default();
+    let requested =
+        |vm: &Value| requests.iter().any(|found| found.metadata.id == name(vm) && !found.metadata.tearing_down());
+    off.retain(requested);
+    if let Ok(proxmox) = proxmox::configured(cx) {
+        confirm(cx, &proxmox, &mut off);
+    }
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for vm in off.iter().filter(|vm| vm["status"] != "running") {
+        let (Some(cluster), Some(node), Some(status)) = (of(&name(vm)), vm["node"].as_str(), vm["status"].as_str())
+        else {
+            continue;
+        };
+        let words = format!("the VM of `{}`: VM {} on {node} is {status}", name(vm), vm["vmid"]);
+        found.entry(cluster.to_owned()).or_insert(words);
     }
     found
 }
@@ -311,6 +371,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Omni keeps its flags for minutes: a VM that is stopped says so, one that is not found proves nothing.
+    #[test]
+    fn machine_that_omni_calls_ready_is_looked_for_in_proxmox() {
+        let ready =
+            |at: &str| MachineView { ready: true, party: Party::None, ..machine(&format!("c-workers-{at}"), false) };
+        let list = json!([{"vmid": 101, "name": "c-workers-b", "node": "pve2", "status": "stopped"}]);
+        let found = vms(&list, &[&ready("b"), &ready("z")]);
+        assert_eq!(found[0].line(), "the VM of `c-workers-b`: VM 101 on pve2 is stopped");
+        assert!(found[0].lasting && found[0].fix.contains("qm start 101"), "{found:?}");
+        assert!(!found[1].lasting && found[1].fix.contains("uuid-of-c-workers-z"), "{found:?}");
+        assert!(!found[1].next.contains("delete"), "{found:?}");
+    }
 
     fn machine(request: &str, leaving: bool) -> MachineView {
         MachineView {

@@ -38,7 +38,7 @@ pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
 /// As [`guard`].
 pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     let Some(omni) = containers.iter().find(|container| container.service == OMNI) else {
-        return Ok("there is no container of Omni yet".to_owned());
+        return Ok("Omni has no container now".to_owned());
     };
     let inspected = inspect(cx, omni)?;
     let bad = stack::unmounted(&inspected);
@@ -59,7 +59,7 @@ pub fn guard_omni(cx: &Cx, containers: &[Container]) -> Result<String, Failure> 
 /// As [`guard`].
 pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
     let Some(sidecar) = containers.iter().find(|container| container.service == SIDECAR) else {
-        return Ok("there is no container of the sidecar yet".to_owned());
+        return Ok("the sidecar has no container now".to_owned());
     };
     let bad = stack::off_mounts(&inspect(cx, sidecar)?, &[stack::TAILSCALE_STATE.to_owned()]);
     if bad.is_empty() {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::flow::change::{Change, overtaken};
+use crate::flow::diagnose;
 use crate::flow::project_files::{self, write_env_key};
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
@@ -24,9 +25,26 @@ use runtime::triage::Issues;
 use runtime::ui::{Done, Status};
 use runtime::wait::{self, Look};
 
-/// What to do about a provider without a container, here and in `provider-status`.
-pub const NO_CONTAINER: &str = "`cargo xtask provider-setup` makes it; one that was set up before comes back with \
-                                `cargo xtask stack-up`";
+/// A provider without a container: one that was set up before comes back with the stack.
+pub fn no_container(cx: &Cx, containers: &[Container]) -> Failure {
+    let failure = Failure::new(Code::Failed, "the provider has no container").cause(if containers.is_empty() {
+        "the stack is not up"
+    } else {
+        "the rest of the stack is up"
+    });
+    match cx.settings.env_file.get("OMNI_INFRA_PROVIDER_KEY").is_some() && cx.paths.config().is_file() {
+        true => failure.hint("it was set up before, and comes back with the stack").next("cargo xtask stack-up"),
+        false => failure.hint("`cargo xtask provider-setup` creates it").next("cargo xtask provider-setup"),
+    }
+}
+
+/// What brings a container back that does not run: one that keeps exiting is started again by Docker itself.
+pub fn comeback(container: &Container) -> &'static str {
+    match container.state.as_str() {
+        "restarting" | "running" => "cargo xtask provider-status",
+        _ => "cargo xtask stack-up",
+    }
+}
 
 /// What Omni knows of the provider; `None` when it was never created there. Where its flag and its heartbeat contradict each
 /// other, the age of the heartbeat is taken again by Omni's own clock.
@@ -184,7 +202,7 @@ fn running(cx: &Cx) -> Result<Container, Failure> {
         // Whatever the others say then is a consequence.
         return Err(Failure::new(Code::Failed, "the containers lost the network that they share")
             .cause(format!("{SIDECAR}: {}", sidecar.status))
-            .hint("the whole stack must be recreated together")
+            .hint("all containers of the stack must be recreated together")
             .next("cargo xtask stack-up --recreate"));
     }
     match containers.into_iter().find(|container| container.service == PROVIDER) {
@@ -201,7 +219,8 @@ fn running(cx: &Cx) -> Result<Container, Failure> {
 pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, 20));
     let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
-    if let Some(hit) = issues.find(&log).last() {
+    let log = diagnose::unsettled(&log);
+    if let Some(hit) = issues.newest_first(&log).first() {
         failure.cause.push_str(&format!("\nits log: {}", hit.text));
         failure.hint = hit.hint();
         failure.next.push(hit.next());

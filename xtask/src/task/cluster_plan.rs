@@ -31,8 +31,11 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let classes = lookup::local_classes(cx);
     let known = inputs::TemplateFacts { local_classes: classes.as_deref(), ..inputs::TemplateFacts::default() };
     inputs::templates(cx, &files, &known, &[])?;
-    let templates: Vec<ClusterTemplate> = project_classes::templates(cx, &files)?;
-    refuse_destroyed(cx, &templates)?;
+    let mut templates: Vec<ClusterTemplate> = project_classes::templates(cx, &files)?;
+    match all {
+        true => leave_out_destroyed(cx, &mut templates)?,
+        false => refuse_destroyed(cx, &templates)?,
+    }
     let classes = project_classes::needed_classes(cx, &templates)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let inventory = match &args.inventory {
@@ -179,6 +182,26 @@ fn removed_sets(
         }
     }
     Ok(removed)
+}
+
+/// Of all clusters, those that Omni destroys are left out: they have no machines to plan.
+///
+/// # Errors
+/// When none is left, or the task is interrupted.
+fn leave_out_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
+    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    let gone = match Omnictl::find(cx).and_then(|omnictl| cluster::being_torn_down(&omnictl, &names)) {
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        found => found.unwrap_or_default(),
+    };
+    if gone.len() == templates.len() {
+        return refuse_destroyed(cx, templates);
+    }
+    for name in &gone {
+        cx.ui.note("destroyed", format!("cluster `{name}` is left out"), Status::Skipped, "it is being destroyed");
+    }
+    templates.retain(|template| !gone.contains(&template.name));
+    Ok(())
 }
 
 /// A cluster that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.

@@ -3,11 +3,13 @@
 //!
 //! Reads the resources: `omnictl cluster status` hangs on a cluster that does not exist (omnictl 1.9.3).
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::cli::ClusterStatus;
 use crate::flow::obstacle::{self, Obstacle};
-use crate::flow::{change, cluster, lookup};
+use crate::flow::{change, cluster, diagnose, lookup};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
@@ -30,9 +32,21 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let omnictl = Omnictl::find(cx)?;
     let list = |kind: &'static str| lookup::list(&omnictl, kind, format!("{kind} of Omni"), kind);
-    let parts = cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
+    let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
+    let (parts, off) = std::thread::scope(|scope| {
+        let off = scope.spawn(|| obstacle::vms_that_are_off(cx));
+        (ask(), off.join().unwrap_or_default())
+    });
     let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let lines = cluster_lines(&parts[0], &parts[1]);
+    if runtime::proc::interrupted() {
+        return Err(runtime::proc::interruption("looking at the clusters").into());
+    }
+    let mut lines = cluster_lines(&parts[0], &parts[1]);
+    let running: Vec<&str> = lines.iter().filter(|line| line.running).map(|line| line.name.as_str()).collect();
+    let off = obstacle::of_clusters(cx, &omnictl, off, &running);
+    for line in lines.iter_mut().filter(|line| off.contains_key(&line.name)) {
+        line.running = false;
+    }
     if lines.is_empty() {
         return Ok(Outcome::done("there are no clusters")
             .with(json!({ "clusters": [] }))
@@ -44,7 +58,7 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     let summary = format!("{running} of {} Running and ready", count(lines.len(), "cluster"));
     let troubled: Vec<&ClusterLine> = lines.iter().filter(|line| !line.running).collect();
     for line in troubled.iter().take(NAMED) {
-        cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, trouble(line));
+        cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, trouble(line, &off));
     }
     if troubled.len() > NAMED {
         let more = format!("{} more clusters", troubled.len() - NAMED);
@@ -68,11 +82,17 @@ fn row(line: &ClusterLine) -> Vec<String> {
 }
 
 /// Why a cluster in the list does not run, in few words.
-fn trouble(line: &ClusterLine) -> String {
+fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
     let ClusterLine { phase, healthy, total, .. } = line;
+    let machines = match total {
+        0 => "no machines".to_owned(),
+        total => format!("{healthy} of {} healthy", count(*total, "machine")),
+    };
     match phase.as_str() {
+        _ if off.contains_key(&line.name) => off[&line.name].clone(),
+        _ if line.tearing_down => "being destroyed".to_owned(),
         "Running" if line.ready && !line.kubernetes_api_ready => "its Kubernetes API does not answer".to_owned(),
-        _ => format!("{phase}, {healthy} of {} healthy", count(*total, "machine")),
+        phase => format!("{phase}, {machines}"),
     }
 }
 
@@ -82,12 +102,23 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let view = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
-        let view = cluster::observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;
-        let detail = if view.running { "Running and ready".to_owned() } else { view.waits_for() };
-        Ok(if view.running { Done::ok(view, detail) } else { Done::warning(view, detail) })
+    let (view, obstacles) = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
+        let mut view = cluster::observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;
+        let obstacles = obstacle::find(cx, &omnictl, &view);
+        if runtime::proc::interrupted() {
+            return Err(runtime::proc::interruption("looking at the cluster").into());
+        }
+        let detail = match (view.running, view.tearing_down) {
+            (true, _) => "Running and ready".to_owned(),
+            (_, true) => format!("being destroyed: {}", view.waits_for()),
+            (_, false) => view.waits_for(),
+        };
+        // Omni hears of a machine that died after four minutes.
+        view.running &= !obstacles.iter().any(|found| found.lasting);
+        let running = view.running;
+        let seen = (view, obstacles);
+        Ok(if running { Done::ok(seen, detail) } else { Done::warning(seen, detail) })
     })?;
-    let obstacles = if view.running { Vec::new() } else { obstacle::find(cx, &omnictl, &view) };
     for found in &obstacles {
         let status = if found.lasting { Status::Failed } else { Status::Warning };
         cx.ui.note(found.id, found.what.as_str(), status, found.words.as_str());
@@ -101,15 +132,17 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     };
     let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "obstacles": obstacles }));
     if view.running {
-        return Ok(outcome.next(kubeconfig(cluster)));
+        outcome = outcome.next(kubeconfig(cluster));
     }
-    for found in &obstacles {
-        cx.ui.say(&format!("  fix: {}", found.fix));
-        if !outcome.next.contains(&found.next) {
-            outcome = outcome.next(found.next.as_str());
+    let looks = diagnose::where_to_look(&view).filter(|_| !view.running && obstacles.is_empty());
+    let advice = obstacles.iter().map(|found| (found.fix.as_str(), found.next.as_str()));
+    for (fix, next) in advice.chain(looks.as_ref().map(|(fix, next)| (fix.as_str(), next.as_str()))) {
+        cx.ui.say(&format!("  fix: {fix}"));
+        if !outcome.next.iter().any(|known| known == next) {
+            outcome = outcome.next(next);
         }
     }
-    Ok(if obstacles.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
+    Ok(if outcome.next.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
 }
 
 /// Access that works without a browser: with a service account's token, in a file of its own (Omni v1.9.3
@@ -138,14 +171,19 @@ fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
 /// The cluster as a tree.
 fn picture(view: &ClusterView) -> String {
     let ready = |ready: bool| if ready { "ready" } else { "not ready" };
-    let mut text = format!("{}  {}, {}\n", view.name, view.phase, ready(view.running));
+    let state = if view.tearing_down {
+        "being destroyed".to_owned()
+    } else {
+        format!("{}, {}", view.phase, ready(view.running))
+    };
+    let mut text = format!("{}  {state}\n", view.name);
     if !view.upgrade.is_empty() {
         text.push_str(&format!("│   {}\n", view.upgrade));
     }
     if view.phase == "Running" && !view.kubernetes_api_ready {
         text.push_str("│   Kubernetes API not ready\n");
     }
-    if view.load_balancer_healthy == Some(false) {
+    if view.load_balancer_healthy == Some(false) && !view.tearing_down {
         text.push_str("│   load balancer not ready\n");
     }
     for (at, set) in view.machine_sets.iter().enumerate() {

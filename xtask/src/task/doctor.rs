@@ -18,7 +18,10 @@ pub fn run(args: &Doctor, cx: &Cx) -> anyhow::Result<Outcome> {
     doctor::show(cx, &results);
     let summary = doctor::summary(&results);
     let data = doctor::document(&results);
-    let next = next(cx);
+    let mut next = next(cx);
+    if next.is_empty() && doctor::stack_is_down(&results) {
+        next.push("cargo xtask stack-up".to_owned());
+    }
     match doctor::failure(&results) {
         None => {
             let outcome = Outcome::done(summary).with(data);

@@ -37,7 +37,9 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             let found = compose.containers()?;
             let well = found.iter().filter(|container| container.well()).count();
             let detail = format!("{well} of {} run", found.len());
-            Ok(Done::ok(Part::Containers(found), detail))
+            let all = well == found.len() && well > 0;
+            let found = Part::Containers(found);
+            Ok(if all { Done::ok(found, detail) } else { Done::warning(found, detail) })
         }),
         log(SIDECAR),
         log(OMNI),
@@ -53,7 +55,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     show(cx, &containers, &logs, &mounts);
     let mut known = Vec::new();
     for (service, text) in &logs {
-        for hit in issues.find(text) {
+        for hit in issues.newest_first(text) {
             cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             known.push(json!({ "service": service, "finding": hit }));
         }
@@ -84,9 +86,10 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let words: Vec<String> = containers.iter().filter(|container| !container.well()).map(status).collect();
     let cause = if containers.is_empty() { "the stack is not up".to_owned() } else { words.join("\n") };
     let failure = Failure::new(Code::Failed, "Omni does not run").cause(cause).with(data);
-    let worst = logs.iter().find_map(|(_, text)| issues.find(text).into_iter().next_back());
+    let worst = logs.iter().find_map(|(_, text)| issues.newest_first(text).into_iter().next());
     Err(match worst {
         Some(hit) => failure.hint(hit.hint()).next(hit.next()),
+        None if !cx.paths.env().is_file() => failure.hint("nothing is set up yet").next("cargo xtask omni-setup"),
         None => failure.next("cargo xtask stack-up"),
     }
     .into())

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::cli::ProviderStatus;
-use crate::flow::provider;
+use crate::flow::{diagnose, provider};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
@@ -40,7 +40,10 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         Check::new("containers", "the stack's containers", || {
             let found = compose.containers()?;
             let well = found.iter().filter(|container| container.well()).count();
-            Ok(Done::ok(Part::Containers(found.clone()), format!("{well} of {} run", found.len())))
+            let detail = format!("{well} of {} run", found.len());
+            let all = well == found.len() && well > 0;
+            let found = Part::Containers(found);
+            Ok(if all { Done::ok(found, detail) } else { Done::warning(found, detail) })
         }),
         Check::new("log", "the provider's log", || {
             let log = compose.log(PROVIDER, args.tail)?;
@@ -73,7 +76,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     }
     let issues = issues.map_err(anyhow::Error::msg)?;
-    let known = issues.find(&log);
+    let unsettled = diagnose::unsettled(&log);
+    let known = issues.newest_first(&unsettled);
     show(cx, &containers, &log, &known);
     let container = containers.iter().find(|container| container.service == PROVIDER);
     let health = match container {
@@ -108,19 +112,17 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
         Some(container) => {
             let failure = Failure::new(Code::Failed, "the provider does not run").cause(container.status.clone());
-            Err(match known.last() {
+            Err(match known.first() {
                 Some(hit) => failure.hint(hit.hint()).next(hit.next()),
-                None => failure.hint("its last log lines stand above").next("cargo xtask provider-setup"),
+                None if container.state == "restarting" => {
+                    failure.hint("its last log lines stand above").next("cargo xtask doctor --area provider")
+                }
+                None => failure.hint("its last log lines stand above; start it again").next("cargo xtask stack-up"),
             }
             .with(data)
             .into())
         }
-        None => Err(Failure::new(Code::Failed, "the provider has no container")
-            .cause(if containers.is_empty() { "the stack is not up" } else { "the rest of the stack is up" })
-            .hint(provider::NO_CONTAINER)
-            .next("cargo xtask provider-setup")
-            .with(data)
-            .into()),
+        None => Err(provider::no_container(cx, &containers).with(data).into()),
     }
 }
 

@@ -8,25 +8,35 @@
 //!
 //! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::flow::{audit, provider, proxmox};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
+use domain::status::docker::Container;
+use domain::status::omni::ProviderHealth;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, PROVIDER};
 use runtime::tool::omni;
 use runtime::tool::omnictl::{Omnictl, no_endpoint};
 use runtime::ui::{Check, Done};
+use runtime::wait::{self, Look};
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let id = cx.settings.provider_id(None).value;
     if let Ok(proxmox) = proxmox::configured(cx) {
         proxmox::report_conflicts(cx, &proxmox);
     }
+    let stack = OnceLock::new();
+    let found = || stack.get_or_init(|| Compose::find(cx)?.containers());
     let checks = vec![
-        Check::new("containers", "the stack's containers run", || containers(cx)),
+        Check::new("containers", "the stack's containers run", || {
+            containers(cx, found().as_ref().map_err(Clone::clone)?)
+        }),
         Check::new("omni", "Omni answers", || {
             let endpoint = cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?;
             let ca_file = cx.settings.ca_file(None).map(|found| found.value);
@@ -43,7 +53,10 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             })
         }),
         Check::new("permissions", "the login has the privileges that the provider needs", || permissions(cx)),
-        Check::new("registration", format!("provider `{id}`"), || registered(cx, &id)),
+        Check::new("registration", format!("provider `{id}`"), || {
+            let container = || found().as_ref().ok()?.iter().find(|container| container.service == PROVIDER);
+            registered(cx, &id, container)
+        }),
     ];
     let ids = ["containers", "omni", "proxmox", "permissions", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);
@@ -82,14 +95,9 @@ fn onward(cx: &Cx) -> &'static str {
     }
 }
 
-fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {
-    let found = Compose::find(cx)?.containers()?;
+fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {
     if !found.iter().any(|container| container.service == PROVIDER) {
-        return Err(Failure::new(Code::Failed, format!("there is no container of the service `{PROVIDER}`"))
-            .cause(if found.is_empty() { "the stack is not up" } else { "the rest of the stack is up" })
-            .hint(provider::NO_CONTAINER)
-            .next("cargo xtask provider-setup")
-            .into());
+        return Err(provider::no_container(cx, found).into());
     }
     let bad: Vec<String> = found
         .iter()
@@ -102,6 +110,9 @@ fn containers(cx: &Cx) -> anyhow::Result<Done<()>> {
     let mut failure = Failure::new(Code::Failed, "containers of the stack do not run").cause(bad.join("\n"));
     if found.iter().any(|container| container.service == PROVIDER && !container.well()) {
         failure = provider::explain_by_log(cx, failure);
+    }
+    if let (true, Some(first)) = (failure.next.is_empty(), found.iter().find(|container| !container.well())) {
+        failure = failure.next(provider::comeback(first));
     }
     Err(failure.into())
 }
@@ -118,9 +129,47 @@ fn permissions(cx: &Cx) -> anyhow::Result<Done<()>> {
     }
 }
 
-fn registered(cx: &Cx, id: &str) -> anyhow::Result<Done<()>> {
+/// From the start of a container to its first heartbeat: Omni v1.4.9 and provider 0d9fd58 took up to 30 s.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(45);
+
+/// Waits for the heartbeat of a provider that has just started; `None` where the operator's limit comes first.
+fn first_heartbeat(cx: &Cx, omnictl: &Omnictl<'_>, id: &str, left: Duration) -> anyhow::Result<Option<ProviderHealth>> {
+    let limit = cx.limit(left).min(left);
+    let look = || {
+        Ok(match provider::registration(cx, omnictl, id)? {
+            Some(health) if health.initialized && !health.connected => Look::Waiting("the first heartbeat".to_owned()),
+            other => Look::Done(other),
+        })
+    };
+    match wait::until("the first heartbeat", limit, |_| {}, look) {
+        Err(error) if Failure::of(&error).code == Code::Timeout && limit < left => Ok(None),
+        Err(error) if Failure::of(&error).code == Code::Timeout => Ok(provider::registration(cx, omnictl, id)?),
+        other => other,
+    }
+}
+
+/// Whether Omni hears from it. Omni calls a provider connected for a while after its end: where its container can be seen, that
+/// decides. One that has just started is waited for.
+fn registered<'a>(cx: &Cx, id: &str, container: impl Fn() -> Option<&'a Container>) -> anyhow::Result<Done<()>> {
     let omnictl = Omnictl::find(cx)?;
-    match provider::registration(cx, &omnictl, id)? {
+    let mut health = provider::registration(cx, &omnictl, id)?;
+    if let Some(container) = container() {
+        if container.state != "running" {
+            return Ok(Done::warning((), format!("its container does not run: {}", container.status)));
+        }
+        let up = container.up_for().filter(|up| *up < FIRST_HEARTBEAT);
+        if let (Some(up), Some(silent)) = (up, health.as_ref().filter(|health| health.initialized && !health.connected))
+        {
+            let words = silent.words();
+            let Some(heard) = first_heartbeat(cx, &omnictl, id, FIRST_HEARTBEAT.saturating_sub(up))? else {
+                let detail =
+                    format!("{words}; its container started {} s ago: the first takes up to 30 s", up.as_secs());
+                return Ok(Done::warning((), detail));
+            };
+            health = Some(heard);
+        }
+    }
+    match health {
         Some(health) if health.well() => Ok(Done::ok((), health.words())),
         Some(health) => {
             let failure = Failure::new(Code::Failed, format!("Omni does not hear from the provider `{id}`"))

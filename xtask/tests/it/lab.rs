@@ -205,10 +205,14 @@ fn a_lab_begins_as_big_as_it_is_told() {
     calls();
     let (code, said) = task("cluster-status fleet-001");
     assert!(code == Some(0) && said.matches("  Running").count() >= 12, "{said}");
-    assert_eq!(calls(), 9, "of ten machines each");
+    assert_eq!(calls(), 9 + 1, "of ten machines each, and their VMs");
     let (code, said) = task("cluster-sync --all --yes");
     assert!(code == Some(0) && said.contains("4 clusters are in sync"), "{said}");
-    assert_eq!(calls(), 1 + 4 + 7 + 2, "the clusters, one a cluster, seven reads for all, and what Omni offers");
+    assert_eq!(
+        calls(),
+        1 + 4 + 7 + 1 + 2,
+        "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers"
+    );
     assert_eq!(task("provider-verify").0, Some(0));
     assert_eq!(
         calls(),

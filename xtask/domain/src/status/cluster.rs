@@ -1,8 +1,9 @@
 //! Clusters as Omni reports them: the list, and one with its machine sets, machines, and what each waits for.
 //!
-//! `ready` of a cluster is not health: after all its machines were killed, Omni 1.4.9 kept `ready` true for the three minutes
-//! that were recorded, while `kubernetesapiready` and its load balancer were false. So [`ClusterView::running`] takes
-//! everything together that Omni counts.
+//! `ready` of a cluster is not health: after all its machines were killed, Omni 1.4.9 kept everything true for 56 s, then
+//! `kubernetesapiready` and its load balancer were false, and only after 266 s `ready` and the machines. So
+//! [`ClusterView::running`] takes everything together that Omni counts. For a worker that died alone Omni says nothing at all
+//! in those minutes: only Proxmox knows whether its VM runs.
 
 use crate::words::count;
 use serde::Serialize;
@@ -218,12 +219,18 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
     };
     machine_sets.extend(sets.iter().filter(silent).map(unseen));
     machine_sets.sort_by(|a, b| b.control_plane.cmp(&a.control_plane).then_with(|| a.id.cmp(&b.id)));
+    let tearing_down = tearing_down(status, parts.cluster);
+    if tearing_down {
+        // Omni takes the workers first, and shows the control planes as Running until their turn comes.
+        for set in &mut machine_sets {
+            *set = MachineSetView { phase: machine_set_phase(DESTROYING), wanted: 0, tearing_down, ..set.clone() };
+        }
+    }
     let is_running = |set: &Resource| set.number(&["phase"]) == RUNNING && set.flag(&["ready"]);
     let sets_running = !set_statuses.is_empty()
         && set_statuses.iter().all(is_running)
         && !sets.iter().any(|set| silent(&set) || set.metadata.tearing_down());
     let upgrade = upgrade(parts);
-    let tearing_down = tearing_down(status, parts.cluster);
     let load_balancer_healthy = parts.load_balancer.map(|balancer| balancer.flag(&["healthy"]));
     let machines_ready = machine_sets.iter().flat_map(|set| &set.machines).all(MachineView::settled);
     let (healthy, total) = counts(status);
@@ -370,9 +377,9 @@ impl ClusterView {
 
     /// What the cluster waits for, in one line: every machine that is not ready, those with the same wait together.
     pub fn waits_for(&self) -> String {
-        let mut words = vec![self.progress()];
+        let mut words: Vec<String> = self.progress().into_iter().collect();
         words.extend(self.waits());
-        if words.len() == 1 {
+        if words.len() < 2 {
             words.extend(self.beyond_machines());
         }
         words.join("; ")
@@ -384,15 +391,18 @@ impl ClusterView {
             Some(format!("Omni has not looked at the machine set {} yet", set.id))
         } else if !self.upgrade.is_empty() {
             Some(self.upgrade.clone())
-        } else if !self.tearing_down && self.phase == "Running" {
+        } else if self.tearing_down {
+            self.machines().next().is_none().then(|| "its machines are gone, and Omni still holds it".to_owned())
+        } else if self.phase == "Running" {
             self.outage()
         } else {
             None
         }
     }
 
-    /// How many machines are ready of those that are wanted, and how many still have to go.
-    fn progress(&self) -> String {
+    /// How many machines are ready of those that are wanted, and how many still have to go. Of a cluster that is destroyed only
+    /// the latter: whoever shows it says that it is destroyed.
+    fn progress(&self) -> Option<String> {
         let wanted: u64 = self.machine_sets.iter().map(|set| set.wanted).sum();
         let surplus = |set: &MachineSetView| (set.machines.len() as u64).saturating_sub(set.wanted);
         let surplus: u64 = self.machine_sets.iter().map(surplus).sum();
@@ -401,13 +411,16 @@ impl ClusterView {
             1 => "1 machine still has to go".to_owned(),
             many => format!("{} still have to go", count(many, "machine")),
         };
+        if self.tearing_down {
+            return Some(go).filter(|go| !go.is_empty());
+        }
         let ready = (self.machines().filter(|machine| machine.ready).count() as u64).min(wanted);
-        match (wanted, surplus) {
+        Some(match (wanted, surplus) {
             (0, 0) => self.phase.clone(),
             (0, _) => format!("{}: {go}", self.phase),
             (_, 0) => format!("{}: {ready} of {} ready", self.phase, count(wanted, "machine")),
             _ => format!("{}: {ready} of {} ready, {go}", self.phase, count(wanted, "machine")),
-        }
+        })
     }
 
     /// What the machines wait for that are not ready: `A waits for x`, `B and 3 more wait for y`.

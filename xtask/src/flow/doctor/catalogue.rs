@@ -124,7 +124,7 @@ pub const CHECKS: &[Entry] = &[
         why: "ids are compared letter by letter, capitals too",
         fix: "set OMNI_PROVIDER_ID in docker/.env to the id in Omni", "docs/how-to/deployment.md#7-the-proxmox-provider"),
     check!("provider.config", Provider, Failed, files::config, "the provider's configuration is understood",
-        why: "keys that it does not know are passed by, and every call is then refused",
+        why: "a key that the provider does not know is ignored, and with another address or login every call fails",
         fix: "compare docker/config.yaml with docker/config.yaml.example", "docs/how-to/deployment.md#7-the-proxmox-provider"),
     check!("provider.proxmox", Provider, Unreachable, services::proxmox, "Proxmox answers the provider's login",
         why: "the provider's heartbeat never looks at Proxmox: Omni shows it well all the same",

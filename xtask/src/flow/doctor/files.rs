@@ -85,7 +85,8 @@ fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &
                 .fix("write `url` as https://HOST:8006/api2/json: Proxmox speaks only TLS there"),
         );
     }
-    if placeholder::is_example_host(&found.url) {
+    // An address that answers is somebody's own, whatever it looks like.
+    if placeholder::is_example_host(&found.url) && found.version(installation.cx).is_err() {
         verdict = verdict.and(
             Diagnosis::warning(format!("{} is an address for examples", found.url))
                 .fix("set `url` in docker/config.yaml to https://HOST:8006/api2/json of your Proxmox"),

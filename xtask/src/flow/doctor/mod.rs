@@ -90,6 +90,12 @@ pub fn document(results: &[CheckResult]) -> Value {
     }})
 }
 
+/// Whether a container of the stack is missing or has ended: everything else may be a consequence.
+pub fn stack_is_down(results: &[CheckResult]) -> bool {
+    let containers = results.iter().find(|result| result.entry.id == "docker.containers");
+    containers.is_some_and(|found| found.verdict.state == State::Failed)
+}
+
 /// What failed, as one failure; `None` when nothing did.
 pub fn failure(results: &[CheckResult]) -> Option<Failure> {
     let failed: Vec<&CheckResult> = results.iter().filter(|result| result.verdict.state == State::Failed).collect();

@@ -34,7 +34,9 @@ fn unwell(installation: &Installation<'_>, failure: &Failure) -> Diagnosis {
     if installation.certificate_refused() && certificates::served(installation).state == State::Failed {
         return see("certificates.served");
     }
-    if installation.container(OMNI).is_ok_and(|container| container.state != "running") {
+    let omni = installation.containers().map(|all| all.iter().find(|container| container.service == OMNI));
+    // Where docker shows a stack or is set up to, its Omni is the one that is asked.
+    if installation.set_up && omni.is_ok_and(|omni| omni.is_none_or(|container| container.state != "running")) {
         return see("docker.containers");
     }
     from_failure(failure)

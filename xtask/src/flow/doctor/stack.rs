@@ -16,10 +16,13 @@ pub fn containers(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
         let found = installation.containers()?;
         if found.is_empty() {
-            return Err(if installation.set_up {
-                Diagnosis::warning("the stack is not up")
-            } else {
-                installation.absent("")
+            return Err(match installation.set_up {
+                false => installation.absent(""),
+                // It may run on another host.
+                true if installation.health().is_some_and(Result::is_ok) => {
+                    Diagnosis::warning("the stack is not up here, and Omni answers")
+                }
+                true => Diagnosis::failed("the stack is not up").fix("`cargo xtask stack-up`"),
             });
         }
         let bad: Vec<String> = found
@@ -37,10 +40,14 @@ pub fn containers(installation: &Installation<'_>) -> Diagnosis {
             {
                 return Ok(Diagnosis::unknown(format!("{}: tailscale.state says why", bad.join("; "))));
             }
-            return Ok(Diagnosis::failed(bad.join("; ")).fix(format!(
-                "`cargo xtask stack-logs {}` names what it knows; recreate everything: `cargo xtask stack-up --recreate`",
-                found.iter().find(|container| !container.well()).map_or(OMNI, |container| &container.service)
-            )));
+            let first = found.iter().find(|container| !container.well());
+            let service = first.map_or(OMNI, |container| &container.service);
+            let back = match first.map(|container| container.state.as_str()) {
+                Some("exited" | "created" | "dead") => "`cargo xtask stack-up` starts what has ended",
+                _ => "`cargo xtask stack-up --recreate` recreates all containers",
+            };
+            return Ok(Diagnosis::failed(bad.join("; "))
+                .fix(format!("{back}; `cargo xtask stack-logs {service}` names what it knows")));
         }
         let missing: Vec<&str> = omni_stack::services(omni_stack::with_provider(installation.cx).is_ok())
             .into_iter()

@@ -20,6 +20,10 @@ fault_cases! {
             for line in ["cluster-plan rehearsal", "cluster-sync rehearsal --dry-run", "cluster-create rehearsal --control-planes 1 --workers 1 --force --dry-run"] {
                 lab.run(line).exits(1).says(&["cluster `rehearsal` is being destroyed"]);
             }
+            let shown = lab.run("cluster-status rehearsal").exits(0).says(&["it has to delete the VMs", "being destroyed", "still ha"]);
+            assert!(!format!("{shown:?}").contains("Destroying:"), "{shown:#?}");
+            lab.write("clusters/other.yaml", &lab.read("clusters/rehearsal.yaml").replacen("name: rehearsal", "name: other", 1));
+            lab.run("cluster-plan").exits(3).says(&["cluster `rehearsal` is left out: it is being destroyed"]);
             let (one, all) = (lab.run("cluster-status rehearsal --json").json(), lab.run("cluster-status --json").json());
             assert_eq!(one["data"]["cluster"]["tearing_down"], true, "{one:#}");
             assert_eq!(all["data"]["clusters"][0]["tearing_down"], true, "{all:#}");

@@ -14,7 +14,7 @@ fault_cases! {
     image_storage_full "image-storage-full": says(&["the task download", "No space left on device"])
         .hints(&["image-storage-full", "Delete old images"])
         .changes(TEMPLATE);
-    image_slow "image-slow": says(&["timed out after 4 s", "uploadISO"]).hints(&["nothing has failed so far", "cluster-status rehearsal"])
+    image_slow "image-slow": says(&["timed out after 4 s", "uploadISO"]).hints(&["nothing has changed for most of this time|it was still changing", "cluster-status rehearsal"])
         .changes(TEMPLATE);
     omni_no_talos_versions "omni-no-talos-versions": says(&["Omni offers no Talos versions", "has not reached its image factory"])
         .hints(&["whether Omni's machine can reach the internet"]);

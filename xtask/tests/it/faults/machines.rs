@@ -18,7 +18,16 @@ fault_cases! {
         .hints(&["on its console in Proxmox", "8090/tcp and 50180/udp", "cargo xtask doctor"])
         .changes(TEMPLATE);
     machine_silent "machine-silent": says(&["1 of 2 machines ready", "rehearsal-workers-", "Omni has no connection to it"]);
-    machine_all_dead "machine-all-dead": says(&["the Kubernetes API does not answer", "\"running\":false", "the VM of `rehearsal-control-planes-", "on pve1 is stopped|on pve2 is stopped|on pve3 is stopped", "\"status\":\"failed\""])
+    machine_vm_stopped "machine-vm-stopped": says(&["Running and ready", "\"running\":false", "the VM of `rehearsal-workers-", "on pve1 is stopped|on pve2 is stopped|on pve3 is stopped", "\"status\":\"failed\"", "is not ready: the VM of"])
+        .hints(&["qm start 10"])
+        .then(|lab| {
+            let list = lab.run("cluster-status --json").exits(0).json();
+            assert_eq!(list["data"]["clusters"][0]["running"], false, "{list:#}");
+            assert!(list.to_string().contains("is stopped"), "{list:#}");
+            let sync = lab.run("cluster-sync rehearsal --yes --timeout 30s").exits(1);
+            sync.says(&["cannot go on: the VM of `rehearsal-workers-", "is stopped"]);
+        });
+    machine_all_dead "machine-all-dead": says(&["\"running\":false", "the VM of `rehearsal-control-planes-", "on pve1 is stopped|on pve2 is stopped|on pve3 is stopped", "\"status\":\"failed\""])
         .hints(&["qm start 100"]);
     machine_vm_deleted "machine-vm-deleted": says(&["1 of 2 machines ready", "rehearsal-workers-", "it does not exist in Proxmox any more", "\"status\":\"failed\""])
         .hints(&["omnictl delete machinerequest rehearsal-workers-"])

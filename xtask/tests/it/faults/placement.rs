@@ -11,6 +11,7 @@ fault_cases! {
     placement_vmid_taken "placement-vmid-taken": says(&["Running and ready, 2 machines"])
         .changes(&["clusters/rehearsal.yaml", ".claude/omni-scale.local.md"])
         .then(|lab| {
+            lab.run("provider-status").exits(0).says(&["the provider runs: Up"]);
             let found = lab.dump();
             let names = found["proxmox"]["vms"].as_array().unwrap().iter().map(|vm| vm["name"].as_str().unwrap().to_owned());
             let names: Vec<String> = names.collect();

@@ -161,8 +161,8 @@ const TRAPS: &[Trap] = &[
                 "omni-infra-provider-proxmox:local-fix",
             )
         },
-        &["provider.version failed"],
-        1,
+        &["provider.version warning"],
+        0,
     ),
     ("the provider's id in capitals", |hub| hub.say("provider", "Proxmox"), &["provider.id failed"], 1),
     (

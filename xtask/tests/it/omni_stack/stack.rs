@@ -151,3 +151,35 @@ fn the_stack_is_this_projects_whatever_the_shell_says_of_compose() {
         assert_eq!(ran.exit, 0, "{words:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn stopped_stack_leads_to_stack_up_from_every_task() {
+    let hub = Hub::healthy();
+    hub.say("ps.json", "");
+    hub.say("omni-down", "");
+    for task in ["doctor", "provider-status", "omni-status"] {
+        let ran = hub.run(&[task, "--json"]);
+        let document = ran.document();
+        assert_eq!((ran.exit, document["next"][0].as_str()), (1, Some("cargo xtask stack-up")), "{task}: {document:#}");
+    }
+    let doctor = hub.run(&["doctor", "--json"]).document();
+    assert_eq!(doctor["error"]["hint"], "`cargo xtask stack-up`", "{doctor:#}");
+    let omni = hub.run(&["omni-status"]);
+    assert!(omni.stdout.contains("Omni has no container now") && !omni.stdout.contains(" yet"), "{}", omni.stdout);
+    let fresh = Hub::new().run(&["omni-status", "--json"]);
+    assert_eq!(fresh.document()["next"][0], "cargo xtask omni-setup", "{}", fresh.stdout);
+}
+
+#[test]
+fn provider_that_has_ended_is_started_again_and_not_connected() {
+    let hub = Hub::healthy();
+    hub.say("ps.json", &ps("running", "running", Some("exited")));
+    let status = hub.run(&["provider-status", "--json"]).document();
+    assert_eq!(status["next"][0], "cargo xtask stack-up", "{status:#}");
+    assert_eq!(status["steps"][0]["status"], "warning", "{status:#}");
+    let verify = hub.run(&["provider-verify", "--json"]).document();
+    let steps = verify["steps"].as_array().unwrap();
+    let registration = steps.iter().find(|step| step["id"] == "registration").unwrap();
+    assert_ne!(registration["status"], "ok", "{verify:#}");
+    assert_eq!(verify["next"][0], "cargo xtask stack-up", "{verify:#}");
+}

@@ -49,7 +49,7 @@ metadata:
   namespace: default # without it Omni stores the class where nothing finds it
   type: MachineClasses.omni.sidero.dev
   id: {id}
-spec: # all keys in lower case: omnictl drops any other without a word
+spec: # all keys in lower case: omnictl silently drops any other
   autoprovision:
     providerid: {provider} # the provider's --id
     kernelargs: []

@@ -177,6 +177,22 @@ fn cluster_being_destroyed_is_shown_the_same_in_both_views() {
     }
 }
 
+/// Omni 1.4.9 took the workers first, and showed the control planes as Running, 1 of 1 ready, meanwhile.
+#[test]
+fn cluster_being_destroyed_counts_what_is_left() {
+    let mut held = Held::healthy();
+    held.cluster.metadata.phase = "tearingDown".to_owned();
+    let view = held.view();
+    assert_eq!(view.waits_for(), "2 machines still have to go");
+    assert!(view.machine_sets.iter().all(|set| set.tearing_down && set.wanted == 0), "{view:?}");
+    held.machines.truncate(1);
+    held.requests = vec![request("c-workers-1", 4, "Waiting for the infra provider to finish teardown")];
+    let words = held.view().waits_for();
+    assert_eq!(words, "2 machines still have to go; c-workers-1 waits for the infra provider to finish teardown");
+    (held.machines, held.requests) = (vec![], vec![]);
+    assert_eq!(held.view().waits_for(), "its machines are gone, and Omni still holds it");
+}
+
 #[test]
 fn set_being_destroyed_has_no_status_any_more() {
     let mut held = Held::healthy();
