@@ -699,7 +699,7 @@ mod tests {
             issues.find(&line)[0].next()
         };
         assert_eq!(next("a; rm -rf ~"), "omnictl cluster unlock 'a; rm -rf ~'");
-        assert_eq!(next("a' b"), r"omnictl cluster unlock 'a'\'' b'");
+        assert_eq!(next("a' b"), "omnictl cluster unlock \"a' b\"");
         for unusable in ["--all", "`id`", "", &"x".repeat(300)] {
             assert_eq!(next(unusable), "omnictl cluster unlock CLUSTER", "{unusable}");
         }

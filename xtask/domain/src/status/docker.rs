@@ -8,35 +8,36 @@ use serde_json::Value;
 /// A container of the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    #[serde(rename = "Service")]
+    #[serde(rename(deserialize = "Service"))]
     pub service: String,
-    #[serde(rename = "Name")]
+    #[serde(rename(deserialize = "Name"))]
     pub name: String,
     /// `running`, `exited`, `restarting`, `created`, `paused`, `dead`.
-    #[serde(rename = "State")]
+    #[serde(rename(deserialize = "State"))]
     pub state: String,
     /// `healthy`, `unhealthy`, `starting`, or empty when the image has no health check.
-    #[serde(rename = "Health", default)]
+    #[serde(rename(deserialize = "Health"), default)]
     pub health: String,
-    #[serde(rename = "ExitCode", default)]
+    #[serde(rename(deserialize = "ExitCode"), default)]
     pub exit_code: i32,
     /// Docker's own text: `Up 3 seconds (healthy)`.
+    #[serde(rename(deserialize = "Status"), default)]
     pub status: String,
-    #[serde(rename = "Image", default)]
+    #[serde(rename(deserialize = "Image"), default)]
     pub image: String,
     /// What is published on the host; `None` when docker does not say.
-    #[serde(rename = "Publishers", default)]
+    #[serde(rename(deserialize = "Publishers"), default)]
     pub publishers: Option<Vec<Publisher>>,
 }
 
 /// A port of a container that is reachable at the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publisher {
-    #[serde(rename = "URL", default)]
+    #[serde(rename(deserialize = "URL"), default)]
     pub url: String,
-    #[serde(rename = "PublishedPort", default)]
+    #[serde(rename(deserialize = "PublishedPort"), default)]
     pub published: u16,
-    #[serde(rename = "Protocol", default)]
+    #[serde(rename(deserialize = "Protocol"), default)]
     pub protocol: String,
 }
 
