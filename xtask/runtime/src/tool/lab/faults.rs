@@ -30,6 +30,7 @@ pub struct Fault {
     /// What ends it.
     pub heals: String,
     /// When it happens by default; empty for always.
+    #[serde(default)]
     pub when: String,
 }
 
