@@ -183,7 +183,7 @@ fn cluster_create_checks_each_answer_and_shows_the_sizes_of_classes() {
     talk.says(&[
         "`demo-prod` would do",
         "\"two\" is not a number of machines",
-        "2 control plane machines make no good quorum",
+        "2 control plane machines do not make a good quorum",
         "\"-1\" is not a number of machines",
         "Omni has no machine class `smal`",
         "did you mean --control-plane-class small?",

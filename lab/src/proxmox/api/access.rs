@@ -24,6 +24,8 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/access/roles", Needs::Anyone, roles),
     Method::new("POST", "/access/roles", ROLES, create_role)
         .with(&[required("roleid", ParamType::Text(64)), optional("privs", ParamType::Text(8192))]),
+    Method::new("PUT", "/access/roles/{roleid}", ROLES, change_role)
+        .with(&[optional("privs", ParamType::Text(8192)), optional("append", ParamType::Bool)]),
     Method::new("DELETE", "/access/roles/{roleid}", ROLES, remove_role),
     Method::new("GET", "/access/acl", Needs::Anyone, acl),
     Method::new("PUT", "/access/acl", Needs::Anyone, change_acl).with(&[
@@ -85,9 +87,9 @@ fn roles(call: &mut Call<'_>) -> Outcome {
     Ok(shown.collect())
 }
 
-fn privileges(list: &str) -> Outcome<Privs> {
+fn privileges(list: &str, verb: &str) -> Outcome<Privs> {
     let parse = |name: &String| {
-        Privs::parse(name).ok_or_else(|| Refusal::die(format!("create role failed: invalid privilege '{name}'")))
+        Privs::parse(name).ok_or_else(|| Refusal::die(format!("{verb} role failed: invalid privilege '{name}'")))
     };
     split_list(list).iter().try_fold(Privs::default(), |all, name| Ok(all.union(parse(name)?)))
 }
@@ -101,8 +103,21 @@ fn create_role(call: &mut Call<'_>) -> Outcome {
     if call.world.access.roles.contains_key(&role) {
         return Err(Refusal::die(format!("create role failed: role '{role}' already exists")));
     }
-    let privs = privileges(&call.args.text("privs"))?;
+    let privs = privileges(&call.args.text("privs"), "create")?;
     call.world.access.roles.insert(role, privs);
+    Ok(Value::Null)
+}
+
+fn change_role(call: &mut Call<'_>) -> Outcome {
+    let role = call.args.text("roleid");
+    if is_special(&role) {
+        return Err(Refusal::die(format!("auto-generated role '{role}' cannot be modified")));
+    }
+    let privs = privileges(&call.args.text("privs"), "update")?;
+    let append = call.args.flag("append");
+    let held = call.world.access.roles.get_mut(&role);
+    let held = held.ok_or_else(|| Refusal::die(format!("update role failed: role '{role}' does not exist")))?;
+    *held = if append { held.union(privs) } else { privs };
     Ok(Value::Null)
 }
 
