@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
 use domain::clock;
+use domain::releases::{Minor, table};
 use domain::spec::yaml;
 use domain::status::docker::{Container, Inspected};
-use domain::version;
+use domain::version::{self, Version};
 use domain::words::count;
 
 /// Where Omni keeps what must outlive its container, by its own arguments (omni v1.9.3 `cmd/omni/cmd/cmd.go`; the
@@ -225,7 +226,7 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
         return Diagnosis::warning(format!("the provider runs as {running}, docker/compose.yaml says {provider}"))
             .fix("`cargo xtask stack-up`");
     }
-    let (Some(omni_minor), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {
+    let (Some(_), Some(provider_minor)) = (version::minor(omni), version::minor(provider)) else {
         let named = [("Omni", omni), ("provider", provider)];
         if let Some((what, tag)) = named.into_iter().find(|(_, tag)| matches!(*tag, "latest" | "main" | "edge")) {
             return Diagnosis::failed(format!("{what} `{tag}`: this tag moves to another version by itself"))
@@ -233,8 +234,13 @@ pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Opt
         }
         return Diagnosis::unknown(format!("Omni {omni} and provider {provider}: not both tags are versions"));
     };
-    if provider_minor >= (0, 3) && omni_minor < (1, 10) {
-        return Diagnosis::failed(format!("the provider {provider} needs Omni 1.10, and this is {omni}"));
+    let release =
+        table().provider.iter().rev().find(|known| Minor::from(&known.version) <= Minor::from(provider_minor));
+    let refused = release.and_then(|known| known.omni.as_ref()).is_some_and(|range| {
+        version::parse(omni).is_ok_and(|omni| !range.contains(&Version { pre: Default::default(), ..omni }))
+    });
+    if refused {
+        return Diagnosis::failed(format!("the provider {provider} does not run with Omni {omni}: update Omni first"));
     }
     if provider_minor < (0, 1) {
         return Diagnosis::warning(format!("the provider {provider} is of before its first release"));

@@ -42,6 +42,12 @@ impl From<&Version> for Minor {
     }
 }
 
+impl From<(u64, u64)> for Minor {
+    fn from((major, minor): (u64, u64)) -> Minor {
+        Minor { major, minor }
+    }
+}
+
 impl fmt::Display for Minor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)

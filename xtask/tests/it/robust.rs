@@ -354,8 +354,8 @@ fn text_from_outside_cannot_steer_the_terminal() {
     }
     fs::remove_file(place).expect("it is ours");
     harmless("an argument", &lab.run_words(&["cluster-status", EVIL]));
-    harmless("an unknown option", &lab.run_words(&["cluster-status", &format!("--{EVIL}")]));
-    harmless("an unknown task", &lab.run_words(&[EVIL]));
+    harmless("an unknown option", &lab.run_words(&["cluster-status", &format!("--{EVIL}PWNED")]));
+    harmless("an unknown task", &lab.run_words(&[&format!("{EVIL}PWNED")]));
     lab.write(
         "s.json",
         &serde_json::json!([{ "name": EVIL, "node": "n", "storageType": "dir", "availableSpace": 1 }]).to_string(),

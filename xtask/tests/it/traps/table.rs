@@ -241,8 +241,8 @@ pub const TRAPS: &[Trap] = &[
                 "omni-infra-provider-proxmox:local-fix",
             )
         },
-        &["provider.version failed"],
-        1,
+        &["provider.version warning"],
+        0,
     ),
     files(
         "the provider's id in capitals",
