@@ -142,7 +142,8 @@ fn omni_and_provider_versions_are_compared() {
     }
     let pairs = [
         (Some("v1.9.3"), Some("v0.2.0"), None, State::Ok),
-        (Some("v1.9.3"), Some("v0.3.0"), None, State::Failed),
+        (Some("v1.7.3"), Some("v0.3.0"), None, State::Failed),
+        (Some("v1.9.3"), Some("v0.3.0"), None, State::Ok),
         (Some("v1.10.4"), Some("v0.3.0"), Some("v0.3.0"), State::Ok),
         (Some("v1.9.3"), Some("v0.2.0"), Some("v0.1.0"), State::Warning),
         (Some("v1.9.3"), Some("local-fix"), None, State::Unknown),
