@@ -20,7 +20,7 @@ use random::{Random, setting};
 fn cases(what: &str, count: u64) -> (u64, Random) {
     let (seed, count) = (setting("FUZZ_SEED", 4), setting("FUZZ_COUNT", count));
     println!("{what}: FUZZ_SEED={seed} FUZZ_COUNT={count}");
-    (count, Random(seed))
+    (count, Random::new(seed))
 }
 
 const OMNICTL: &[&str] = &[

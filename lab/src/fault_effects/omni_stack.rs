@@ -152,7 +152,7 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
     }
     if faults.has("machine-vm-stopped") && faults.hit("machine-vm-stopped") {
         omni.with(|state| machines::die(state, &uuid));
-        cut_power(proxmox, &[uuid.clone()]);
+        cut_power(proxmox, std::slice::from_ref(&uuid));
     }
     if faults.has("cluster-delete-stuck") && faults.hit("cluster-delete-stuck") {
         omni.with(|state| {

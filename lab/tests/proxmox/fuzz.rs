@@ -108,7 +108,7 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
     let proxmox = runtime.block_on(Proxmox::start(world, options, Clock::new(1e5), Arc::new(NoFaults))).unwrap();
     let (count, seed) = (setting("FUZZ_COUNT", 800), setting("FUZZ_SEED", 4));
     println!("requests: FUZZ_SEED={seed} FUZZ_COUNT={count}");
-    let (mut random, mut answered) = (Random(seed), 0);
+    let (mut random, mut answered) = (Random::new(seed), 0);
     for number in 0..count {
         let request = case(&mut random);
         let shown = String::from_utf8_lossy(&request).into_owned();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Options, Ran, Sandbox, class_words, web_server};
+use crate::sandbox::{CommandOutput, Options, Sandbox, class_words, web_server};
 
 /// The password of root@pam in the lab.
 const PASSWORD: &str = "omni-scale";
@@ -188,7 +188,8 @@ fn http_address_of_proxmox_is_refused_before_the_token_is_sent() {
         format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
             .into_bytes()
     });
-    let refused = |ran: Ran| drop(ran.exits(1).says(&["is not an https:// address", "unencrypted", "--insecure-http"]));
+    let refused =
+        |ran: CommandOutput| drop(ran.exits(1).says(&["is not an https:// address", "unencrypted", "--insecure-http"]));
     // From a flag, from the environment, and from docker/config.yaml.
     refused(lab.run(&format!("provider-setup --yes --proxmox-url {url}")));
     lab.set("PROXMOX_VE_ENDPOINT", Some(&url));

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, Scratch};
+use crate::sandbox::{CommandOutput, Scratch};
 
 /// A bare project.
 struct Project(Scratch);
@@ -49,7 +49,7 @@ impl Project {
         command
     }
 
-    fn run(&self, words: &[&str]) -> Ran {
+    fn run(&self, words: &[&str]) -> CommandOutput {
         ran(self.command(words))
     }
 
@@ -71,10 +71,9 @@ impl Project {
     }
 }
 
-fn ran(mut command: Command) -> Ran {
+fn ran(mut command: Command) -> CommandOutput {
     let output = command.output().expect("the runner starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    CommandOutput::from(&output)
 }
 
 /// A sound machine class, with `data` for its providerdata.

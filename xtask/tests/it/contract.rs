@@ -80,7 +80,7 @@ fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
         for _ in 0..4 {
             scope.spawn(|| {
                 loop {
-                    let Some(line) = tasks.lock().unwrap().next() else { return };
+                    let Some(line) = tasks.lock().expect("no thread panicked").next() else { return };
                     let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
                     let options = [name, "--json", "--dry-run", "--timeout", "20s"];
                     let words: Vec<&str> =
@@ -95,12 +95,15 @@ fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
                     };
                     with(&mut command);
                     let output = command.output().expect("the runner starts");
-                    faults.lock().unwrap().extend(broken(&output).map(|fault| format!("{what}: {line}: {fault}")));
+                    faults
+                        .lock()
+                        .expect("no thread panicked")
+                        .extend(broken(&output).map(|fault| format!("{what}: {line}: {fault}")));
                 }
             });
         }
     });
-    let faults = faults.into_inner().unwrap();
+    let faults = faults.into_inner().expect("no thread panicked");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

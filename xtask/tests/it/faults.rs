@@ -6,7 +6,7 @@
 //! (`lab/data/faults.yaml`), so that a rehearsal meets what is tested here.
 
 #[macro_use]
-mod fault_case;
+pub mod fault_case;
 
 mod clusters;
 mod docker;

@@ -41,11 +41,6 @@ fn sequence() -> Vec<Vec<String>> {
     ]
 }
 
-/// A number for a round, so that one round can be run again alone.
-fn random(seed: u64, round: u64) -> u64 {
-    fastrand::Rng::with_seed(seed.wrapping_add(round)).u64(..)
-}
-
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -156,7 +151,8 @@ impl Soak {
     /// The instant of a round: a step, and how long after its start. Longer steps are hit more often.
     fn instant(&self, round: u64) -> (usize, Duration) {
         let typical = self.typical.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut left = typical.iter().sum::<Duration>().mul_f64((random(self.seed, round) % 10_000) as f64 / 10_000.0);
+        let mut left =
+            typical.iter().sum::<Duration>().mul_f64(fastrand::Rng::with_seed(self.seed.wrapping_add(round)).f64());
         for (step, takes) in typical.iter().enumerate() {
             if left < *takes {
                 return (step, left);

@@ -34,6 +34,8 @@ mod runbook;
 mod sandbox;
 mod secrets;
 mod settings;
+mod terminal;
 mod tidy;
+mod transcripts;
 mod traps;
 mod unwritable;

@@ -21,22 +21,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::sandbox::CommandOutput;
+
 /// A secret that must never be seen again: the sandbox fails any run that says it or leaves it in the journal.
 const CANARY: &str = "canary-5f1d9c";
-
-/// How a run ended.
-pub struct Ran {
-    pub exit: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Ran {
-    /// The one JSON document.
-    pub fn document(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no document: {}\n{}", self.stdout, self.stderr))
-    }
-}
 
 /// A project with stand-ins, removed with the value.
 pub struct Hub {
@@ -182,12 +170,12 @@ impl Hub {
         })
     }
 
-    pub fn run(&self, words: &[&str]) -> Ran {
+    pub fn run(&self, words: &[&str]) -> CommandOutput {
         self.run_with(words, &[], "")
     }
 
-    /// Runs a task with more variables and something on standard input.
-    pub fn run_with(&self, words: &[&str], env: &[(&str, &str)], stdin: &str) -> Ran {
+    /// The runner with the stand-ins first on PATH and nothing else in its environment.
+    pub fn command(&self, words: &[&str]) -> Command {
         let bin = self.dir.join("bin").display().to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(words).current_dir(self.project()).env_clear();
@@ -195,13 +183,16 @@ impl Hub {
         // The stand-in is no engine of this host: what is here says nothing about it.
         command.env("DOCKER_HOST", "tcp://stand-in").env("LC_ALL", "C");
         command.env("SSL_CERT_FILE", self.project().join("root.pem"));
+        command
+    }
+
+    /// Runs a task with more variables and something on standard input.
+    pub fn run_with(&self, words: &[&str], env: &[(&str, &str)], stdin: &str) -> CommandOutput {
+        let mut command = self.command(words);
         command.envs(env.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the runner starts");
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), stdin.as_bytes()).ok();
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        let ran =
-            Ran { exit: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) };
+        let ran = CommandOutput::from(&child.wait_with_output().unwrap());
         for place in [
             &ran.stdout,
             &ran.stderr,

@@ -2,16 +2,15 @@
 
 use serde_json::json;
 
-use crate::sandbox::Ran;
+use crate::sandbox::CommandOutput;
 use crate::sandbox::{Sandbox, Scratch, root};
 
 /// The runner in a directory that is no project.
-fn outside(dir: &std::path::Path, words: &[&str]) -> Ran {
+fn outside(dir: &std::path::Path, words: &[&str]) -> CommandOutput {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(words).current_dir(dir).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir);
     let output = command.stdin(std::process::Stdio::null()).output().expect("the runner starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    CommandOutput::from(&output)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Ran, Sandbox, class_words};
+use crate::sandbox::{CommandOutput, Sandbox, class_words};
 
 /// What a task may need more than it needs in the lab, in memory.
 const MORE_KIB: u64 = 64 << 10;
@@ -33,7 +33,7 @@ fn stand_in(lab: &mut Sandbox, name: &str, script: &str) -> PathBuf {
 }
 
 /// Runs a task and watches how much memory it has at most, in KiB.
-fn measured(lab: &Sandbox, line: &str) -> (Ran, u64, Duration) {
+fn measured(lab: &Sandbox, line: &str) -> (CommandOutput, u64, Duration) {
     let words: Vec<&str> = line.split(' ').collect();
     let (out, err) = (lab.scratch().join("out"), lab.scratch().join("err"));
     let into = |path: &Path| File::create(path).expect("a scratch file");
@@ -53,7 +53,7 @@ fn measured(lab: &Sandbox, line: &str) -> (Ran, u64, Duration) {
         std::thread::sleep(Duration::from_millis(2));
     };
     let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).expect("written")).into_owned();
-    let ran = Ran { code: status.code().unwrap_or(-1), stdout: text(&out), stderr: text(&err) };
+    let ran = CommandOutput { code: status.code().unwrap_or(-1), stdout: text(&out), stderr: text(&err) };
     (ran, peak, begun.elapsed())
 }
 
@@ -63,7 +63,7 @@ fn usual(lab: &Sandbox, line: &str) -> u64 {
 }
 
 #[track_caller]
-fn document(ran: &Ran) -> serde_json::Value {
+fn document(ran: &CommandOutput) -> serde_json::Value {
     assert!(!ran.stderr.contains("panicked"), "{ran:#?}");
     assert_eq!(ran.stdout.lines().count(), 1, "one document: {ran:#?}");
     ran.json()
@@ -322,7 +322,7 @@ fn a_grandchild_that_holds_the_pipe_does_not_hold_the_task() {
 const EVIL: &str = "\u{1b}]0;PWNED\u{7}\u{1b}[2J\u{1b}[8m\u{9b}2J\u{202e}x\rok";
 
 #[track_caller]
-fn harmless(what: &str, ran: &Ran) {
+fn harmless(what: &str, ran: &CommandOutput) {
     let all = format!("{}{}", ran.stdout, ran.stderr);
     let steers = |c: char| c.is_control() && !['\n', '\t'].contains(&c) || ('\u{202a}'..='\u{202e}').contains(&c);
     assert!(all.contains("PWNED"), "{what}: the text did not come: {ran:#?}");
@@ -385,13 +385,12 @@ fn with_env(lab: &Sandbox, mut command: Command) -> Command {
 }
 
 /// The runner under a limit that `sh` sets first, called by `wrap`.
-fn limited(lab: &Sandbox, wrap: &[&str], limit: &str, line: &str) -> Ran {
+fn limited(lab: &Sandbox, wrap: &[&str], limit: &str, line: &str) -> CommandOutput {
     let text = format!("ulimit {limit}; exec \"$0\" {line} --json --project-dir \"$1\"");
     let words = [wrap, &["sh", "-c", &text, env!("CARGO_BIN_EXE_xtask")]].concat();
     let mut command = with_env(lab, Command::new(words[0]));
     let output = command.args(&words[1..]).arg(lab.project()).output().expect("sh runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    CommandOutput::from(&output)
 }
 
 const EXITS: [i32; 7] = [0, 1, 2, 3, 4, 5, 124];

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -71,15 +72,21 @@ impl Drop for Scratch {
     }
 }
 
-/// What a call of the runner came to.
+/// What a call of the runner printed, and its exit code, which a test must look at.
+#[must_use = "a test checks the exit code: `.exits(0)`"]
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandOutput {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Ran {
+impl CommandOutput {
+    /// Runs `command` to its end.
+    pub fn of(command: &mut Command) -> CommandOutput {
+        CommandOutput::from(&command.output().expect("the runner starts"))
+    }
+
     /// The one JSON document on stdout.
     #[track_caller]
     pub fn json(&self) -> Value {
@@ -87,19 +94,53 @@ impl Ran {
     }
 
     #[track_caller]
-    pub fn exits(self, code: i32) -> Ran {
+    pub fn exits(self, code: i32) -> CheckedOutput {
         assert_eq!(self.code, code, "{self:#?}");
-        self
+        CheckedOutput(self)
     }
 
-    /// Both streams hold each of `words`.
     #[track_caller]
-    pub fn says(self, words: &[&str]) -> Ran {
+    pub fn exits_with_one_of(self, codes: &[i32]) -> CheckedOutput {
+        assert!(codes.contains(&self.code), "{codes:?}: {self:#?}");
+        CheckedOutput(self)
+    }
+
+    /// As [`CheckedOutput::says`], where the exit code is not the matter.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> CheckedOutput {
+        CheckedOutput(self).says(words)
+    }
+}
+
+impl From<&Output> for CommandOutput {
+    fn from(output: &Output) -> CommandOutput {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        CommandOutput { code: output.status.code().unwrap_or(-1), stdout, stderr }
+    }
+}
+
+/// Output of a call that ended with the exit code that was due.
+#[derive(Debug)]
+pub struct CheckedOutput(CommandOutput);
+
+impl CheckedOutput {
+    /// Both streams together hold each of `words`.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> CheckedOutput {
         let all = format!("{}\n{}", self.stdout, self.stderr);
         for word in words {
-            assert!(all.contains(word), "{word:?} is not said:\n{self:#?}");
+            assert!(all.contains(word), "{word:?} is not printed:\n{self:#?}");
         }
         self
+    }
+}
+
+impl Deref for CheckedOutput {
+    type Target = CommandOutput;
+
+    fn deref(&self) -> &CommandOutput {
+        &self.0
     }
 }
 
@@ -118,6 +159,8 @@ pub struct Options<'a> {
     pub clock: Option<u32>,
     /// The release of Omni and omnictl that the lab plays.
     pub release: Option<&'a str>,
+    /// More flags of `lab serve`.
+    pub flags: &'a [&'a str],
 }
 
 impl Sandbox {
@@ -143,6 +186,7 @@ impl Sandbox {
         if let Some(release) = options.release {
             command.args(["--omni-version", release]);
         }
+        command.args(options.flags);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -223,27 +267,34 @@ impl Sandbox {
         self.env.get(key).map_or("", String::as_str)
     }
 
-    /// The runner with the lab's environment and nothing else.
+    /// The runner with the lab's environment and nothing else, called from elsewhere.
     pub fn command(&self, line: &[&str]) -> Command {
+        let mut command = self.command_in_project(line);
+        command.arg("--project-dir").arg(self.project()).current_dir(self.scratch.path());
+        command
+    }
+
+    /// The runner with the lab's environment and nothing else, as an operator calls it.
+    pub fn command_in_project(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(line).arg("--project-dir").arg(self.project());
-        command.env_clear().envs(&self.env).current_dir(self.scratch.path()).stdin(Stdio::null());
+        command.args(line).env_clear().envs(&self.env).current_dir(self.project()).stdin(Stdio::null());
         // As cargo says when it runs us: wherever this was built, the lab's sources are found.
         command.env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
         command
     }
 
     /// Runs a task; its words are split at spaces.
-    pub fn run(&self, line: &str) -> Ran {
+    pub fn run(&self, line: &str) -> CommandOutput {
         self.run_words(&line.split(' ').collect::<Vec<_>>())
     }
 
-    pub fn run_words(&self, words: &[&str]) -> Ran {
-        let output = self.command(words).output().expect("the runner starts");
-        // What the sandbox adds to each call comes back in each advice; it is held where that is tested.
+    pub fn run_words(&self, words: &[&str]) -> CommandOutput {
+        let mut output = CommandOutput::of(&mut self.command(words));
+        // What the sandbox adds to each call comes back in each advice; it is checked where that is tested.
         let own = format!(" --project-dir {}", self.project().display());
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&own, "");
-        Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        output.stdout = output.stdout.replace(&own, "");
+        output.stderr = output.stderr.replace(&own, "");
+        output
     }
 
     /// What the far ends hold.

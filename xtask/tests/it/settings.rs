@@ -3,12 +3,12 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{CommandOutput, Sandbox};
 
 const CANARY: &str = "canary7Qx93z";
 
 #[track_caller]
-fn held(ran: &Ran) {
+fn held(ran: &CommandOutput) {
     assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY), "{ran:#?}");
 }
 

@@ -107,7 +107,7 @@ pub fn meet(name: &str, case: &FaultCase) {
     }
 }
 
-fn run(lab: &Sandbox, line: &str) -> crate::sandbox::Ran {
+fn run(lab: &Sandbox, line: &str) -> crate::sandbox::CommandOutput {
     let mut typed = words(line);
     typed.extend(["--yes".to_owned(), "--json".to_owned()]);
     lab.run_words(&typed.iter().map(String::as_str).collect::<Vec<_>>())

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::fault_case::table;
-use crate::sandbox::{Ran, lab_program, root};
+use crate::sandbox::{CommandOutput, lab_program, root};
 
-fn runner(line: &str) -> Ran {
+fn runner(line: &str) -> CommandOutput {
     lab_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(line.split(' ')).current_dir(root()).stdin(Stdio::null());
@@ -16,7 +16,11 @@ fn runner(line: &str) -> Ran {
     }
     let output = command.output().expect("the runner starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    CommandOutput {
+        code: output.status.code().unwrap_or(-1),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
 }
 
 #[test]

@@ -9,12 +9,12 @@ use super::{Hub, armored, fixture, key, ps};
 /// The checks that are neither ok nor skipped, as `id status`.
 fn found(hub: &Hub) -> (i32, Vec<String>) {
     let ran = hub.run(&["doctor", "--json"]);
-    let document = ran.document();
+    let document = ran.json();
     let checks = document["data"]["checks"].as_array().unwrap_or_else(|| panic!("{document:#}"));
     let bad =
         checks.iter().filter(|check| ["failed", "warning", "unknown"].contains(&check["status"].as_str().unwrap()));
     let words = |check: &Value| format!("{} {}", check["id"].as_str().unwrap(), check["status"].as_str().unwrap());
-    (ran.exit, bad.map(words).collect())
+    (ran.code, bad.map(words).collect())
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_healthy_hub_has_nothing_wrong_and_is_told_so_quickly() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     let changed = hub.changes();
     assert!(changed.is_empty(), "{changed:?}");
-    let document = hub.run(&["doctor", "--json"]).document();
+    let document = hub.run(&["doctor", "--json"]).json();
     for check in document["data"]["checks"].as_array().unwrap() {
         for key in ["id", "area", "status", "detail", "why", "fix", "anchor"] {
             assert!(check[key].is_string(), "{key} of {check}");
@@ -274,7 +274,7 @@ fn each_trap_is_found_and_nothing_else() {
 fn a_value_of_the_shell_that_goes_before_the_file_is_told() {
     let hub = Hub::healthy();
     let look = |key: &str, value: &str| {
-        let document = hub.run_with(&["doctor", "--area", "files", "--json"], &[(key, value)], "").document();
+        let document = hub.run_with(&["doctor", "--area", "files", "--json"], &[(key, value)], "").json();
         let checks = document["data"]["checks"].as_array().unwrap().clone();
         let env = checks.iter().find(|check| check["id"] == "files.env").unwrap().clone();
         (env["status"].as_str().unwrap().to_owned(), env["fix"].as_str().unwrap().to_owned())
@@ -298,7 +298,7 @@ fn the_engine_of_a_context_is_the_one_that_is_judged() {
     let there = |used: &str, context: &str| {
         hub.put("target/docker/config.json", &format!("{{\"currentContext\":{used}}}"), 0o600);
         let env = [("DOCKER_HOST", ""), ("DOCKER_CONFIG", &*config), ("DOCKER_CONTEXT", context)];
-        let document = hub.run_with(&["doctor", "--area", "network", "--json"], &env, "").document();
+        let document = hub.run_with(&["doctor", "--area", "network", "--json"], &env, "").json();
         let checks = document["data"]["checks"].as_array().unwrap().clone();
         let ports = checks.iter().find(|check| check["id"] == "network.ports").unwrap();
         ports["detail"].as_str().unwrap().contains("on another host")
@@ -310,20 +310,20 @@ fn the_engine_of_a_context_is_the_one_that_is_judged() {
 #[test]
 fn an_area_is_looked_at_alone() {
     let hub = Hub::healthy();
-    let document = hub.run(&["doctor", "--area", "keys", "--area", "files", "--json"]).document();
+    let document = hub.run(&["doctor", "--area", "keys", "--area", "files", "--json"]).json();
     let areas = document["data"]["checks"].as_array().unwrap().iter().map(|check| check["area"].as_str().unwrap());
     let mut areas: Vec<&str> = areas.collect();
     areas.dedup();
     assert_eq!(areas, ["keys", "files"]);
     assert_eq!(hub.calls(|line| line.starts_with("docker")), Vec::<String>::new());
-    assert_eq!(hub.run(&["doctor", "--area", "nonsense"]).exit, 2);
+    assert_eq!(hub.run(&["doctor", "--area", "nonsense"]).code, 2);
 }
 
 #[test]
 fn where_nothing_is_set_up_nothing_is_wrong() {
     let ran = Hub::new().run(&["doctor", "--json"]);
-    let document = ran.document();
-    assert_eq!((ran.exit, &document["data"]["counts"]["failed"]), (0, &0.into()), "{document:#}");
+    let document = ran.json();
+    assert_eq!((ran.code, &document["data"]["counts"]["failed"]), (0, &0.into()), "{document:#}");
     assert_eq!(document["next"][0], "cargo xtask omni-setup");
 }
 

@@ -33,7 +33,7 @@ fn fresh() -> (Hub, Vec<String>, Vec<(&'static str, String)>) {
     (hub, flags, env)
 }
 
-fn run(hub: &Hub, flags: &[String], more: &[&str], env: &[(&'static str, String)]) -> super::Ran {
+fn run(hub: &Hub, flags: &[String], more: &[&str], env: &[(&'static str, String)]) -> super::CommandOutput {
     let words: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
     let env: Vec<(&str, &str)> = env.iter().map(|(key, value)| (*key, value.as_str())).collect();
     hub.run_with(&words, &env, "")
@@ -55,8 +55,8 @@ fn omni_is_set_up_once_and_again_without_a_change() {
     }
     let (hub, flags, env) = fresh();
     let ran = run(&hub, &flags, &["--json"], &env);
-    let document = ran.document();
-    assert_eq!(ran.exit, 0, "{document:#}");
+    let document = ran.json();
+    assert_eq!(ran.code, 0, "{document:#}");
     assert_eq!((hub.mode("docker/.env"), hub.mode("docker/omni.asc")), (0o600, 0o600));
     let written = hub.get("docker/.env");
     assert!(written.contains("# --- tsidp, the OIDC provider"), "the example's comments stay");
@@ -72,8 +72,8 @@ fn omni_is_set_up_once_and_again_without_a_change() {
     hub.say("volume", "omni-scale_omni-etcd");
     let (key, file) = (hub.get("docker/omni.asc"), hub.get("docker/.env"));
     let again = hub.run(&["omni-setup", "--yes", "--json"]);
-    assert_eq!(again.exit, 0, "{}", again.stdout);
-    assert_eq!(again.document()["data"]["changed"], false);
+    assert_eq!(again.code, 0, "{}", again.stdout);
+    assert_eq!(again.json()["data"]["changed"], false);
     assert_eq!((hub.get("docker/omni.asc"), hub.get("docker/.env"), hub.changes().len()), (key, file, 1));
 }
 
@@ -81,14 +81,14 @@ fn omni_is_set_up_once_and_again_without_a_change() {
 fn all_that_is_missing_is_named_and_nothing_is_changed() {
     let (hub, _, _) = fresh();
     let ran = hub.run(&["omni-setup", "--domain", "omni.example.org", "--json"]);
-    let document = ran.document();
+    let document = ran.json();
     let missing: Vec<_> = document["error"]["missing"]
         .as_array()
         .unwrap()
         .iter()
         .map(|each| each["env"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ran.exit, 2);
+    assert_eq!(ran.code, 2);
     assert_eq!(
         missing,
         [
@@ -106,7 +106,7 @@ fn all_that_is_missing_is_named_and_nothing_is_changed() {
     assert!(!hub.project().join("docker/.env").exists() && hub.changes().is_empty());
     // An example that was copied and not filled in is missing, not given.
     hub.put("docker/.env", &hub.get("docker/.env.example"), 0o600);
-    assert_eq!(hub.run(&["omni-setup", "--json"]).exit, 2);
+    assert_eq!(hub.run(&["omni-setup", "--json"]).code, 2);
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_dry_run_shows_the_plan_and_leaves_no_trace() {
         return;
     }
     let ran = run(&hub, &flags, &["--dry-run", "--json"], &env);
-    let document = ran.document();
+    let document = ran.json();
     let objects: Vec<_> =
         document["data"]["plan"].as_array().unwrap().iter().map(|step| step["object"].as_str().unwrap()).collect();
-    assert_eq!((ran.exit, objects), (3, vec!["docker/.env", "docker/omni.asc", "the stack"]));
+    assert_eq!((ran.code, objects), (3, vec!["docker/.env", "docker/omni.asc", "the stack"]));
     assert!(!hub.project().join("docker/.env").exists() && !hub.project().join("docker/omni.asc").exists());
     assert!(hub.changes().is_empty() && !hub.dir.join("home/.local/state/omni-scale/journal.jsonl").exists());
 }
@@ -145,7 +145,7 @@ fn values_that_cannot_be_true_stop_it_before_anything() {
             None => flags.extend([(*flag).to_owned(), (*value).to_owned()]),
         }
         let ran = run(&hub, &flags, &["--json"], &env);
-        assert!(ran.exit != 0 && ran.stdout.contains(why), "{flag}: {}", ran.stdout);
+        assert!(ran.code != 0 && ran.stdout.contains(why), "{flag}: {}", ran.stdout);
         assert!(!hub.project().join("docker/.env").exists() && hub.changes().is_empty(), "{flag}");
     }
 }
@@ -156,24 +156,24 @@ fn what_belongs_to_a_store_is_never_made_anew() {
     let hub = Hub::healthy();
     std::fs::remove_file(hub.project().join("docker/omni.asc")).unwrap();
     let ran = hub.run(&["omni-setup", "--yes", "--json"]);
-    assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (1, Some("conflict")), "{}", ran.stdout);
+    assert_eq!((ran.code, ran.json()["error"]["code"].as_str()), (1, Some("conflict")), "{}", ran.stdout);
     assert!(!hub.project().join("docker/omni.asc").exists());
     // Another account.
     let hub = Hub::healthy();
     let ran = hub.run(&["omni-setup", "--yes", "--json", "--account-uuid", "11111111-2222-4333-8444-555555555555"]);
-    assert_eq!(ran.document()["error"]["code"], "conflict");
+    assert_eq!(ran.json()["error"]["code"], "conflict");
     // No account in the file.
     hub.edit("docker/.env", "OMNI_ACCOUNT_UUID=", "X=");
-    assert_eq!(hub.run(&["omni-setup", "--yes", "--json"]).document()["error"]["code"], "conflict");
+    assert_eq!(hub.run(&["omni-setup", "--yes", "--json"]).json()["error"]["code"], "conflict");
     // Another name.
     let hub = Hub::healthy();
     let ran = hub.run(&["omni-setup", "--yes", "--json", "--domain", "hub.example.org"]);
-    assert!(ran.document()["error"]["message"].as_str().unwrap().contains("cannot become"), "{}", ran.stdout);
+    assert!(ran.json()["error"]["message"].as_str().unwrap().contains("cannot become"), "{}", ran.stdout);
     // A key with a passphrase is not used.
     let hub = Hub::healthy();
     hub.put("docker/omni.asc", &super::armored("PGP PRIVATE KEY BLOCK", &super::fixture("pgp/passphrase.b64")), 0o600);
     let ran = hub.run(&["omni-setup", "--yes", "--json"]);
-    assert!(ran.exit == 1 && ran.stdout.contains("passphrase"), "{}", ran.stdout);
+    assert!(ran.code == 1 && ran.stdout.contains("passphrase"), "{}", ran.stdout);
     assert!(hub.changes().is_empty());
 }
 
@@ -186,7 +186,7 @@ fn modes_are_mended_and_changed_values_make_all_anew() {
     hub.say("up.json", &ps("running", "running", Some("running")));
     hub.put("docker/.env", &hub.get("docker/.env"), 0o644);
     let ran = hub.run(&["omni-setup", "--yes", "--client-id", &"abcdef0123456789".repeat(2)]);
-    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(hub.mode("docker/.env"), 0o600);
     assert_eq!(
         hub.changes(),
@@ -202,8 +202,8 @@ fn a_service_account_is_made_renewed_and_told() {
     let hub = Hub::healthy();
     // Its key lasts: nothing to do.
     let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
-    assert_eq!(ran.exit, 0, "{}", ran.stdout);
-    assert_eq!(ran.document()["data"]["licence"], "accepted");
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert_eq!(ran.json()["data"]["licence"], "accepted");
     assert_eq!(hub.calls(|line| line.contains("serviceaccount")), Vec::<String>::new());
     // Its key is about to end.
     hub.set("OMNI_SERVICE_ACCOUNT_KEY", &key("automation", 3));
@@ -211,13 +211,13 @@ fn a_service_account_is_made_renewed_and_told() {
     hub.say("new-key", &new);
     hub.say("account", "automation Operator 50b7 2026-12-22\n");
     let dry = hub.run(&["omni-setup", "--dry-run", "--json", "--service-account"]);
-    let plan = dry.document()["data"]["plan"].clone();
-    assert_eq!((dry.exit, plan.as_array().unwrap().len(), &plan[0]["verb"]), (3, 1, &"renew".into()), "{plan}");
+    let plan = dry.json()["data"]["plan"].clone();
+    assert_eq!((dry.code, plan.as_array().unwrap().len(), &plan[0]["verb"]), (3, 1, &"renew".into()), "{plan}");
     assert!(plan[0]["undo"].as_str().unwrap().starts_with("nothing to undo"), "{plan}");
     std::fs::remove_file(hub.dir.join("calls")).unwrap();
     let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
-    let document = ran.document();
-    assert_eq!(ran.exit, 0, "{document}");
+    let document = ran.json();
+    assert_eq!(ran.code, 0, "{document}");
     assert!(hub.get("docker/.env").contains(&new));
     assert_eq!(document["data"]["service_account"]["role"], "Operator");
     assert!(!ran.stdout.contains(&new), "the key is not said");
@@ -229,7 +229,7 @@ fn a_service_account_is_made_renewed_and_told() {
     // Another account's key is not written over.
     hub.edit("docker/.env", &new, &key("somebody", 300));
     let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account"]);
-    assert_eq!(ran.document()["error"]["code"], "conflict", "{}", ran.stdout);
+    assert_eq!(ran.json()["error"]["code"], "conflict", "{}", ran.stdout);
 }
 
 #[test]
@@ -239,12 +239,12 @@ fn a_service_account_has_a_plain_name_and_a_known_role() {
     for name in ["--role=Admin", "-h", "", "a b", "a@b", "a/b", "ä", ".", &long] {
         let flag = format!("--service-account-name={name}");
         let ran = hub.run(&["omni-setup", "--yes", "--json", "--service-account", "Reader", &flag]);
-        assert_eq!((ran.exit, &ran.document()["error"]["code"]), (2, &"usage".into()), "{name:?}: {}", ran.stdout);
+        assert_eq!((ran.code, &ran.json()["error"]["code"]), (2, &"usage".into()), "{name:?}: {}", ran.stdout);
     }
     for role in ["operator", "InfraProvider", "--ttl=1h", "Owner"] {
         let ran = hub.run(&["omni-setup", "--yes", "--json", &format!("--service-account={role}")]);
-        assert_eq!((ran.exit, &ran.document()["error"]["code"]), (2, &"usage".into()), "{role:?}: {}", ran.stdout);
-        assert!(ran.document()["error"]["cause"].as_str().unwrap().contains("Reader, Operator, Admin"));
+        assert_eq!((ran.code, &ran.json()["error"]["code"]), (2, &"usage".into()), "{role:?}: {}", ran.stdout);
+        assert!(ran.json()["error"]["cause"].as_str().unwrap().contains("Reader, Operator, Admin"));
     }
     assert_eq!(hub.calls(|line| line.contains("serviceaccount")), Vec::<String>::new());
 }
@@ -266,8 +266,8 @@ fn a_key_that_may_not_renew_itself_is_renewed_by_its_operator() {
             hub.say("small-role", role);
         }
         let ran = hub.run(&words);
-        assert_ne!(ran.exit, 0, "nobody else is logged in: {}", ran.stdout);
-        let hint = ran.document()["error"]["hint"].as_str().unwrap().to_owned();
+        assert_ne!(ran.code, 0, "nobody else is logged in: {}", ran.stdout);
+        let hint = ran.json()["error"]["hint"].as_str().unwrap().to_owned();
         assert!(old == "junk" || hint.contains("docs/how-to/deployment.md"), "{hint}");
         assert!(hub.get("docker/.env").contains(&old));
         let login = hub.dir.join("home/.talos/omni");
@@ -277,10 +277,10 @@ fn a_key_that_may_not_renew_itself_is_renewed_by_its_operator() {
         std::fs::write(login.join("config"), config).unwrap();
         // A key in the environment would go before that login, and is what the operator meant.
         let ran = hub.run_with(&words, &[("OMNI_SERVICE_ACCOUNT_KEY", &key("other", -1))], "");
-        assert_eq!(ran.document()["error"]["code"], "refused", "{}", ran.stdout);
+        assert_eq!(ran.json()["error"]["code"], "refused", "{}", ran.stdout);
         let ran = hub.run(&words);
-        let document = ran.document();
-        assert_eq!((ran.exit, &document["data"]["service_account"]["name"]), (0, &"automation".into()), "{document:#}");
+        let document = ran.json();
+        assert_eq!((ran.code, &document["data"]["service_account"]["name"]), (0, &"automation".into()), "{document:#}");
         assert!(!hub.get("docker/.env").contains(&old), "the new key took its place");
     }
 }
@@ -289,12 +289,12 @@ fn a_key_that_may_not_renew_itself_is_renewed_by_its_operator() {
 fn a_healthy_omni_is_verified() {
     let hub = Hub::healthy();
     let ran = hub.run(&["omni-verify", "--json"]);
-    assert_eq!(ran.exit, 0, "{}", ran.stdout);
-    assert_eq!(ran.document()["summary"], "Omni is healthy");
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert_eq!(ran.json()["summary"], "Omni is healthy");
     hub.say("omni-down", "");
     let ran = hub.run(&["omni-verify", "--json"]);
-    assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (5, Some("unreachable")), "{}", ran.stdout);
-    assert_eq!(Hub::new().run(&["omni-verify"]).exit, 4);
+    assert_eq!((ran.code, ran.json()["error"]["code"].as_str()), (5, Some("unreachable")), "{}", ran.stdout);
+    assert_eq!(Hub::new().run(&["omni-verify"]).code, 4);
 }
 
 #[test]
@@ -302,13 +302,13 @@ fn the_status_is_dockers_alone() {
     let hub = Hub::healthy();
     hub.say("omni-down", "");
     let ran = hub.run(&["omni-status", "--json"]);
-    assert_eq!((ran.exit, ran.document()["data"]["omni_status"].as_str()), (0, Some("healthy")), "{}", ran.stdout);
+    assert_eq!((ran.code, ran.json()["data"]["omni_status"].as_str()), (0, Some("healthy")), "{}", ran.stdout);
     let shown = hub.run(&["omni-status"]).stdout;
     assert!(shown.contains("50180/udp") && shown.contains("/_out/etcd, /_out/sqlite/omni.db on mounts"), "{shown}");
     hub.say("ps.json", &ps("running", "restarting", None));
     hub.say("log", "failed to read private key file '/omni.asc': open /omni.asc: no such file or directory\n");
     let ran = hub.run(&["omni-status", "--json"]);
-    let document = ran.document();
-    assert_eq!((ran.exit, document["data"]["omni_status"].as_str()), (1, Some("down")));
+    let document = ran.json();
+    assert_eq!((ran.code, document["data"]["omni_status"].as_str()), (1, Some("down")));
     assert!(!document["error"]["hint"].as_str().unwrap().is_empty(), "{document}");
 }

@@ -1,63 +1,16 @@
 //! `omni-setup` on a terminal: what it asks, what it shows of the answers, and that the licence is the operator's affair.
-//! The terminal is `script` (util-linux); without it these tests say so and stop.
-
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use super::{CANARY, Hub, ps};
+use crate::terminal::Talk;
 
 /// A question as it shows, and what is typed; an empty answer takes what stands in brackets.
 type Answer<'a> = (&'a str, String);
 
-/// Runs a task on a terminal and answers its questions; `None` where there is no terminal to be had.
-fn on_terminal(hub: &Hub, words: &[&str], answers: &[Answer<'_>]) -> Option<(i32, String)> {
-    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
-    let line = format!("exec '{}' {}", env!("CARGO_BIN_EXE_xtask"), quoted.join(" "));
-    let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(hub.project()).env_clear();
-    let bin = hub.dir.join("bin").display().to_string();
-    command.env("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin")).env("HOME", hub.dir.join("home"));
-    command.env("DOCKER_HOST", "tcp://stand-in").env("LC_ALL", "C").env("TERM", "xterm").env("SHELL", "/bin/sh");
-    command.env("SSL_CERT_FILE", hub.project().join("root.pem"));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else {
-        eprintln!("SKIP omni-setup on a terminal: `script` (util-linux) is not installed");
-        return None;
-    };
-    let shown = Arc::new(Mutex::new(String::new()));
-    let mut output = child.stdout.take().unwrap();
-    let sink = Arc::clone(&shown);
-    let reader = std::thread::spawn(move || {
-        let mut buffer = [0u8; 4096];
-        while let Ok(count @ 1..) = output.read(&mut buffer) {
-            sink.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
-        }
-    });
-    let mut keyboard = child.stdin.take().unwrap();
-    let mut from = 0;
-    for (question, answer) in answers {
-        let end = Instant::now() + Duration::from_secs(60);
-        loop {
-            let text = shown.lock().unwrap().clone();
-            if let Some(at) = text[from..].find(question) {
-                from += at + question.len();
-                break;
-            }
-            assert!(Instant::now() < end, "{question:?} is not asked:\n{text}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        // The terminal is switched to no echo after the question shows.
-        std::thread::sleep(Duration::from_millis(100));
-        keyboard.write_all(format!("{answer}\r").as_bytes()).unwrap();
-        keyboard.flush().unwrap();
-    }
-    let status = child.wait().unwrap();
-    drop(keyboard);
-    reader.join().unwrap();
-    let text = shown.lock().unwrap().clone();
-    Some((status.code().unwrap_or(-1), text))
+/// Runs a task on a terminal and answers its questions: the exit status, and what was shown.
+fn on_terminal(hub: &Hub, words: &[&str], answers: &[Answer<'_>]) -> (i32, String) {
+    let answers: Vec<(&str, &str)> = answers.iter().map(|(question, answer)| (*question, answer.as_str())).collect();
+    let talk = Talk::with(hub.command(words).env("TERM", "xterm"), &answers);
+    (talk.code, talk.shown)
 }
 
 /// A fresh host, and the answers that an operator gives there.
@@ -89,7 +42,7 @@ fn fresh() -> (Hub, Vec<Answer<'static>>) {
 fn every_value_is_asked_for_and_the_licence_is_the_operators() {
     let (hub, mut answers) = fresh();
     answers.push(("Set up Omni at https://127.0.0.1 as shown? [y/N]: ", "y".to_owned()));
-    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &answers) else { return };
+    let (exit, shown) = on_terminal(&hub, &["omni-setup"], &answers);
     assert_eq!(exit, 0, "{shown}");
     assert!(!shown.contains(CANARY) && !shown.contains(&"0f1e2d3c4b5a6978".repeat(4)), "a secret was shown: {shown}");
     assert_eq!((hub.mode("docker/.env"), hub.mode("docker/omni.asc")), (0o600, 0o600));
@@ -103,7 +56,7 @@ fn every_value_is_asked_for_and_the_licence_is_the_operators() {
 fn a_no_changes_nothing() {
     let (hub, mut answers) = fresh();
     answers.push(("Set up Omni at https://127.0.0.1 as shown? [y/N]: ", "n".to_owned()));
-    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &answers) else { return };
+    let (exit, shown) = on_terminal(&hub, &["omni-setup"], &answers);
     assert_eq!(exit, 130, "{shown}");
     assert!(shown.contains("nothing was changed"), "{shown}");
     assert!(!hub.project().join("docker/.env").exists() && !hub.project().join("docker/omni.asc").exists());
@@ -137,7 +90,7 @@ fn invalid_answers_are_asked_again_and_valid_ones_kept() {
         good(8),
         ("[y/N]: ", "n".to_owned()),
     ];
-    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &typed) else { return };
+    let (exit, shown) = on_terminal(&hub, &["omni-setup"], &typed);
     assert_eq!(exit, 130, "{shown}");
     for reason in [
         "is not a valid host name",
@@ -169,7 +122,7 @@ fn invalid_answers_are_asked_again_and_valid_ones_kept() {
         taken("Tailscale auth key of the sidecar (not shown; press Enter to keep the earlier answer): "),
         ("[y/N]: ", "y".to_owned()),
     ];
-    let Some((exit, shown)) = on_terminal(&hub, &["omni-setup"], &again) else { return };
+    let (exit, shown) = on_terminal(&hub, &["omni-setup"], &again);
     assert_eq!(exit, 0, "{shown}");
     assert!(hub.get("docker/.env").contains(&format!("TS_AUTHKEY=tskey-auth-{CANARY}")));
     assert!(!hub.project().join("docker/.answers.omni-setup").exists(), "they are where they belong");
@@ -187,7 +140,7 @@ fn provider_setup_completes_an_address_and_loses_no_answer() {
         (token, "root@pam".to_owned()),
         (token, format!("omni@pve!provider={CANARY}")),
     ];
-    let Some((exit, shown)) = on_terminal(&hub, &["provider-setup"], &typed) else { return };
+    let (exit, shown) = on_terminal(&hub, &["provider-setup"], &typed);
     assert!(exit != 0 && exit != 130, "nothing answers there: {shown}");
     for words in ["there is a login in the address", "is not the address of a host", "it has no `=`"] {
         assert!(shown.contains(words), "{words}: {shown}");
@@ -197,40 +150,6 @@ fn provider_setup_completes_an_address_and_loses_no_answer() {
         ("Address of Proxmox (https://…:8006) [127.0.0.1]: ", String::new()),
         ("(not shown; press Enter to keep the earlier answer): ", String::new()),
     ];
-    let Some((exit, shown)) = on_terminal(&hub, &["provider-setup"], &again) else { return };
+    let (exit, shown) = on_terminal(&hub, &["provider-setup"], &again);
     assert!(exit != 0 && exit != 130 && !shown.contains(CANARY), "{shown}");
-}
-
-#[test]
-fn machineclass_create_checks_each_answer() {
-    let hub = Hub::healthy();
-    let (name, cores) = ("Name of the machine class: ", "CPU cores [");
-    let (memory, disk) = ("Memory (e.g. 8GiB; a plain number is MiB) [", "Disk (e.g. 40GiB; a plain number is GiB) [");
-    let storage = "Storage: its name, or a selector (CEL) [";
-    let typed = [
-        (name, "Bad Name"),
-        (name, "bad-name"),
-        (cores, "four"),
-        (cores, "2"),
-        (memory, "1GiB"),
-        (memory, "8GiB"),
-        (disk, "1500MiB"),
-        (disk, "40G"),
-        (storage, "nme == \"local\""),
-        (storage, "name == \"local\""),
-        ("[y/N]: ", "n"),
-    ]
-    .map(|(question, answer)| (question, answer.to_owned()));
-    let Some((exit, shown)) = on_terminal(&hub, &["machineclass-create"], &typed) else { return };
-    assert_eq!(exit, 130, "{shown}");
-    for words in [
-        "`bad-name` would do",
-        "is not a number of cores",
-        "1024 MiB of memory is too little",
-        "is not a size in whole GiB",
-        "undeclared reference to 'nme'",
-        "2 cores, 8192 MiB, 40 GiB on name == \"local\"",
-    ] {
-        assert!(shown.contains(words), "{words}: {shown}");
-    }
 }

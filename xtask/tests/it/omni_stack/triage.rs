@@ -24,8 +24,8 @@ fn every_sample_is_named_once_at_its_line() {
     assert!(samples.len() >= 60);
     let log: String = samples.iter().map(|(_, sample, _)| format!("all is well here\n{sample}\n")).collect();
     let ran = Hub::new().run_with(&["triage", "-", "--json"], &[], &log);
-    assert_eq!(ran.exit, 0, "{}", ran.stderr);
-    let document = ran.document();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let document = ran.json();
     let found = document["data"]["findings"].as_array().unwrap();
     let seen: Vec<(&str, u64)> =
         found.iter().map(|each| (each["id"].as_str().unwrap(), each["line"].as_u64().unwrap())).collect();
@@ -48,14 +48,14 @@ fn each_sample_alone_names_its_issue_alone() {
         // A file is shown to people, standard input to a program.
         let ran = hub.run(&["triage", &file]);
         let named = format!("known issue {id}:");
-        let whole = ran.exit == 0
+        let whole = ran.code == 0
             && ran.stdout.matches("known issue ").count() == 1
             && ran.stdout.contains(&named)
             && ran.stdout.starts_with(&match lines.len() {
                 1 => "line 1: ".to_owned(),
                 count => format!("line 1 (and {} more): ", count - 1),
             });
-        let piped = hub.run_with(&["triage", "-", "--json"], &[], &lines.join("\n")).document();
+        let piped = hub.run_with(&["triage", "-", "--json"], &[], &lines.join("\n")).json();
         let found = piped["data"]["findings"].as_array().map_or(0, Vec::len);
         let same = found == 1 && piped["data"]["findings"][0]["id"] == id && piped["ok"] == true;
         (!whole || !same).then(|| format!("{id}: {}\n{piped:#}", ran.stdout))
@@ -112,7 +112,7 @@ fn next_names_the_objects_of_the_log() {
     let hub = Hub::new();
     let log = "TASK ERROR: can't lock file '/var/lock/qemu-server/lock-4711.conf' - got timeout\n\
                TASK ERROR: Permission check failed (/sdn/zones/zebra/vnet9, SDN.Use)\n";
-    let document = hub.run_with(&["triage", "-", "--json"], &[], log).document();
+    let document = hub.run_with(&["triage", "-", "--json"], &[], log).json();
     assert_eq!(document["next"][0], "qm status 4711", "{document:#}");
     let grant = document["next"][1].as_str().unwrap();
     assert!(grant.starts_with("pveum acl modify /sdn/zones/zebra/vnet9 --users "), "{grant}");
@@ -123,9 +123,9 @@ fn next_names_the_objects_of_the_log() {
 #[test]
 fn nothing_known_is_an_answer() {
     let ran = Hub::new().run_with(&["triage", "--json"], &[], "all is well\n\u{1b}[31mred\u{1b}[0m\n");
-    let document = ran.document();
+    let document = ran.json();
     assert_eq!(
-        (ran.exit, &document["data"]["findings"], &document["data"]["lines"]),
+        (ran.code, &document["data"]["findings"], &document["data"]["lines"]),
         (0, &Value::Array(vec![]), &2.into())
     );
     assert_eq!(document["next"][0], "cargo xtask doctor");
@@ -139,7 +139,7 @@ fn files_of_other_systems_are_read_or_said_to_be_none() {
     for (mark, of) in [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)] {
         let wide = format!("ok\r\n{sample}\r\n").encode_utf16().flat_map(of).collect::<Vec<u8>>();
         std::fs::write(&path, [&mark[..], &wide].concat()).unwrap();
-        let document = hub.run(&["triage", "odd.log", "--json"]).document();
+        let document = hub.run(&["triage", "odd.log", "--json"]).json();
         let found = &document["data"]["findings"];
         assert_eq!(
             (&found[0]["id"], &found[0]["line"], &found[1]),
@@ -149,13 +149,13 @@ fn files_of_other_systems_are_read_or_said_to_be_none() {
     }
     std::fs::write(&path, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]).unwrap();
     let ran = hub.run(&["triage", "odd.log", "--json"]);
-    assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (1, Some("invalid")), "{}", ran.stdout);
-    assert!(ran.document()["error"]["hint"].as_str().unwrap().contains("zcat"));
+    assert_eq!((ran.code, ran.json()["error"]["code"].as_str()), (1, Some("invalid")), "{}", ran.stdout);
+    assert!(ran.json()["error"]["hint"].as_str().unwrap().contains("zcat"));
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let ran = Hub::new().run(&["triage", "nowhere.log", "--json"]);
-    assert_eq!((ran.exit, ran.document()["error"]["code"].as_str()), (1, Some("not_found")));
-    assert!(ran.document()["error"]["message"].as_str().unwrap().contains("nowhere.log"));
+    assert_eq!((ran.code, ran.json()["error"]["code"].as_str()), (1, Some("not_found")));
+    assert!(ran.json()["error"]["message"].as_str().unwrap().contains("nowhere.log"));
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{CheckedOutput, CommandOutput, Sandbox};
 
 /// What tasks call. One that this machine does not have is not stood in for.
 const PROGRAMS: [&str; 13] = [
@@ -203,13 +203,13 @@ impl LeakProbe {
 
     /// Runs a task, and looks at everything that it said, called and wrote.
     #[track_caller]
-    pub fn run(&mut self, line: &str) -> Ran {
+    pub fn run(&mut self, line: &str) -> CommandOutput {
         self.run_words(&line.split(' ').collect::<Vec<_>>())
     }
 
     /// The same in words.
     #[track_caller]
-    pub fn run_words(&mut self, words: &[&str]) -> Ran {
+    pub fn run_words(&mut self, words: &[&str]) -> CommandOutput {
         let ran = self.lab.run_words(words);
         assert!(!ran.stderr.contains("panicked"), "{words:?}: {ran:#?}");
         // A task may have made a secret.
@@ -228,14 +228,12 @@ impl LeakProbe {
 
     /// The same in one of both forms: every other round in the other one.
     #[track_caller]
-    pub fn either(&mut self, line: &str, round: usize, codes: &[i32]) -> Ran {
-        let ran = self.run(&format!("{line} {}", ["-v", "--json"][round % 2]));
-        assert!(codes.contains(&ran.code), "{line}, round {round}: {ran:#?}");
-        ran
+    pub fn either(&mut self, line: &str, round: usize, codes: &[i32]) -> CheckedOutput {
+        self.run(&format!("{line} {}", ["-v", "--json"][round % 2])).exits_with_one_of(codes)
     }
 
     #[track_caller]
-    fn look(&self, line: &str, ran: &Ran) {
+    fn look(&self, line: &str, ran: &CommandOutput) {
         for (place, text) in [("standard output", &ran.stdout), ("standard error", &ran.stderr)] {
             self.holds_none(&format!("{line}: {place}"), text.as_bytes());
         }

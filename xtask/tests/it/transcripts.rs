@@ -1,0 +1,362 @@
+//! What the tasks print, word for word: `xtask/tests/transcripts/NAME.txt` holds commands and what came of them.
+//!
+//! A transcript is a script with its output in it. Lines of the script:
+//!
+//! - `$ cargo xtask TASK …` runs a task in the sandbox; `< QUESTION => ANSWER` after it runs it on a terminal and answers.
+//! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
+//! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
+//! - `@ edit FILE: FROM -> TO`, `@ write FILE: TEXT`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
+//!   change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed and is not shown.
+//! - `@ vms` shows how many virtual machines Proxmox has.
+//! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
+//! - `# …` is a comment.
+//!
+//! The rest is output: `> ` stdout, `! ` stderr, `[exit N]`, `[changed FILE …]`. Durations, ports, random names and paths
+//! are replaced ([`normal`]). `UPDATE_EXPECT=1 cargo test -p xtask --test it -- transcripts::` rewrites the output.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use domain::spec::config::ProviderConfig;
+use domain::spec::env::EnvFile;
+use domain::spec::{machine_class, template};
+use expect_test::expect_file;
+use regex::Regex;
+use runtime::tool::lab::faults::words;
+
+use crate::faults::fault_case::table;
+use crate::sandbox::{CommandOutput, Options, Sandbox};
+use crate::terminal::Talk;
+
+/// Makes a test of each transcript, and the list of their names.
+macro_rules! transcripts {
+    ($folder:literal: $($name:ident)*) => {
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[test]
+            fn $name() {
+                $crate::transcripts::matches(concat!($folder, stringify!($name)));
+            }
+        )*
+    };
+}
+
+transcripts! { "":
+    help usage names errors files read_only machineclass proxmox
+}
+
+/// The file of a transcript.
+fn path(name: &str) -> PathBuf {
+    let name = name.replace('_', "-");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(format!("{name}.txt"))
+}
+
+/// The names of the transcripts in a folder, as tests are named.
+pub fn listed(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(path("x").with_file_name(folder)).expect("a folder").flatten().map(|entry| entry.path());
+    let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    files.map(|path| path.file_stem().unwrap_or_default().to_string_lossy().replace('-', "_")).collect()
+}
+
+#[test]
+fn every_transcript_has_a_test() {
+    assert_eq!(listed(""), NAMES.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn every_task_has_a_help_transcript() {
+    let text = fs::read_to_string(path("help")).expect("a transcript");
+    for task in xtask::cli::built().get_subcommands().filter(|task| !task.is_hide_set()) {
+        assert!(text.contains(&format!("$ cargo xtask {} --help\n", task.get_name())), "{}", task.get_name());
+    }
+}
+
+/// Plays the script of a transcript and compares what comes of it with what it holds.
+pub fn matches(name: &str) {
+    let path = path(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut player = Player::new();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(['>', '!', '['])).collect();
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        at += 1;
+        let _ = writeln!(player.written, "{line}");
+        if let Some(call) = line.strip_prefix("$ cargo xtask") {
+            let answers: Vec<(&str, &str)> = lines[at..]
+                .iter()
+                .map_while(|line| line.strip_prefix("< ")?.split_once(" =>"))
+                .map(|(question, answer)| (question, answer.trim_start()))
+                .collect();
+            for line in &lines[at..at + answers.len()] {
+                let _ = writeln!(player.written, "{line}");
+                at += 1;
+            }
+            player.call(&words(call.trim_start()), &answers);
+        } else if let Some(change) = line.strip_prefix("@ ") {
+            player.change(change);
+        } else {
+            assert!(line.is_empty() || line.starts_with('#'), "{name}: {line:?} is not part of a script");
+        }
+    }
+    expect_file![path].assert_eq(&player.written);
+}
+
+/// A script as far as it was played.
+struct Player {
+    lab: Option<Sandbox>,
+    /// The exit status that the fault's task must have.
+    due: Option<i32>,
+    masks: Vec<(Regex, String)>,
+    written: String,
+}
+
+impl Player {
+    fn new() -> Player {
+        Player { lab: None, due: None, masks: Vec::new(), written: String::new() }
+    }
+
+    fn lab(&mut self) -> &mut Sandbox {
+        self.lab.get_or_insert_with(Sandbox::new)
+    }
+
+    fn change(&mut self, change: &str) {
+        let (verb, rest) = change.split_once(' ').unwrap_or((change, ""));
+        let pair = |by: &str| rest.split_once(by).unwrap_or_else(|| panic!("{change}: no `{by}`"));
+        match verb {
+            "lab" => {
+                let words: Vec<&str> = rest.split_whitespace().collect();
+                self.lab = Some(Sandbox::with(&Options { flags: &words, ..Options::default() }));
+            }
+            "fault" => self.fault(rest),
+            "edit" => {
+                let (file, change) = pair(": ");
+                let (from, to) = change.split_once(" -> ").expect("FROM -> TO");
+                let text = self.lab().read(file);
+                assert!(text.contains(from), "{file} does not contain {from}:\n{text}");
+                self.lab().write(file, &text.replacen(from, &to.replace("\\n", "\n"), 1));
+            }
+            "write" => {
+                let (file, text) = pair(": ");
+                self.lab().write(file, &(text.replace("\\n", "\n") + "\n"));
+            }
+            "remove" => fs::remove_file(self.lab().file(rest)).expect("removed"),
+            "set" => {
+                let (name, value) = pair("=");
+                let value = value.strip_prefix('$').map_or(value, |other| self.lab().env(other)).to_owned();
+                self.lab().set(name, Some(&value));
+            }
+            "unset" => self.lab().set(rest, None),
+            "run" => {
+                let words = words(rest);
+                let _ = self.lab().run_words(&words.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+            }
+            "vms" => {
+                let dump = self.lab().dump();
+                let count = dump["proxmox"]["vms"].as_array().map_or(0, Vec::len);
+                let _ = writeln!(self.written, "[{count} VMs]");
+            }
+            "mask" => {
+                let (from, to) = pair(" => ");
+                self.masks.push((Regex::new(from).expect("a regex"), to.to_owned()));
+            }
+            _ => panic!("{change}: there is no such change"),
+        }
+    }
+
+    /// A sandbox in which a fault is about to be met.
+    fn fault(&mut self, name: &str) {
+        let fault =
+            table().iter().find(|fault| fault.name == name).unwrap_or_else(|| panic!("there is no fault {name}"));
+        self.lab = Some(Sandbox::with(&Options { flags: &["--fault", name], ..Options::default() }));
+        for line in &fault.before {
+            match line.starts_with("edit ") {
+                true => self.change(line),
+                false => self.change(&format!("run {line} --yes")),
+            }
+        }
+        self.due = Some(fault.exit);
+    }
+
+    /// Runs a task and writes down what came of it.
+    fn call(&mut self, words: &[String], answers: &[(&str, &str)]) {
+        let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+        let due = self.due.take();
+        let lab = self.lab();
+        let before = project_files(lab);
+        let mut command = lab.command_in_project(&words);
+        let output = if answers.is_empty() {
+            CommandOutput::of(&mut command)
+        } else {
+            let talk = Talk::with(&mut command, answers);
+            CommandOutput { code: talk.code, stdout: plain_terminal(&talk.shown), stderr: String::new() }
+        };
+        let after = project_files(lab);
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let changed: Vec<&str> =
+            names.into_iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect();
+        for name in &changed {
+            after.get(*name).into_iter().for_each(|(mode, bytes)| is_whole(name, *mode, bytes));
+        }
+        holds_no_secret(lab, &output);
+        if let Some(due) = due {
+            assert_eq!(output.code, due, "the exit code in the lab's table\n{output:#?}");
+            assert!(due == 0 || output.stderr.contains("hint: ") || output.stderr.contains("next: "), "{output:#?}");
+        }
+        advises_no_sample(&output.stderr);
+        let mut written = String::new();
+        let stdout = if words.contains(&"--json") { pretty(&output.stdout) } else { output.stdout.clone() };
+        for (mark, text) in [('>', stdout), ('!', output.stderr.clone())] {
+            for line in self.normal(&text).lines() {
+                let _ = writeln!(written, "{}", format!("{mark} {line}").trim_end());
+            }
+        }
+        let _ = writeln!(written, "[exit {}]", output.code);
+        if !changed.is_empty() {
+            let _ = writeln!(written, "[changed {}]", changed.join(", "));
+        }
+        self.written.push_str(&written);
+    }
+
+    /// `text` without what differs from run to run.
+    fn normal(&self, text: &str) -> String {
+        let lab = self.lab.as_ref().expect("it was started");
+        let mut text = text
+            .replace(&lab.project().display().to_string(), "PROJECT")
+            .replace(&lab.scratch().display().to_string(), "SANDBOX");
+        for (regex, to) in RUNS.iter().chain(&self.masks) {
+            text = regex.replace_all(&text, to).into_owned();
+        }
+        text
+    }
+}
+
+/// What differs from run to run, and what stands for it.
+static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
+    [
+        // What a task waits for depends on when it looks.
+        (r"(?m)^ {11}\S.*\n", ""),
+        // How long a step took.
+        (r"(?m) \((?:\d+ min )?\d+(?:\.\d)? m?s\)$", ""),
+        (r#"(?m)^ *"elapsed_ms": \d+,?\n"#, ""),
+        (r"\b(127\.0\.0\.1|localhost):[1-9]\d{4}\b", "$1:PORT"),
+        (r"(-(?:workers|control-planes)-)[bcdfghjklmnpqrstvwxz2456789]{6}\b", "${1}xxxxxx"),
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+        (r"UPID:(\w+):[0-9A-F:]+:(\w+)", "UPID:$1:…:$2"),
+        (r"\b20\d\d-\d\d-\d\d([T ])\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?", "DATE${1}TIME"),
+        (r"\b20\d\d-\d\d-\d\d\b", "DATE"),
+        (r"\b\d\d:\d\d:\d\d\b", "TIME"),
+        (r"\b20\d\d/\d\d/\d\d\b", "DATE"),
+        (r#"(\\?"ts\\?"):\d+\.\d+"#, "$1:SECONDS"),
+        (r"\bport \d+ after \d+ ms", "port PORT after N ms"),
+        (r"\bafter \d+ milliseconds", "after N milliseconds"),
+        // How often Omni wrote a resource.
+        (r"(?m)^([-+ ]  version: )\d+$", "${1}N"),
+        (r"\(pid \d+\)", "(pid PID)"),
+        (r"\b\d{3} days left", "N days left"),
+        (r"\b[0-2] s from the clock", "0 s from the clock"),
+        // How long a container runs, and what is next to it in a table.
+        (r"\bUp (?:Less than a second|About a minute|\d+ (?:second|minute)s?)( \(healthy\))?( ) *", "Up A WHILE$1$2"),
+        (r"\bUp (?:Less than a second|About a minute|\d+ (?:second|minute)s?)", "Up A WHILE"),
+        (r"(?:Less than a second|About a minute|\d+ (?:second|minute)s?) ago", "A WHILE ago"),
+        // Which machine is made first is chance.
+        (r"\b(VM |qm start |qmcreate |qmstart |qmstop |qmconfig |vm:|vm-)10\d\b", "${1}ID"),
+        // The host that the tests run on.
+        (r"\d+ GiB free at", "N GiB free at"),
+        (r"/[\w/.]*/curl\b", "/usr/bin/curl"),
+    ]
+    .map(|(from, to)| (Regex::new(from).expect("a regex"), to.to_owned()))
+    .into()
+});
+
+/// A date and time as tasks write them down.
+static DATE_TIME: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\S*").expect("a regex"));
+
+/// A JSON document as people read it.
+fn pretty(text: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    serde_json::to_string_pretty(&value).expect("it was JSON")
+}
+
+/// What stays on a terminal: spinners redraw their line.
+fn plain_terminal(shown: &str) -> String {
+    let text = console::strip_ansi_codes(shown).replace("\r\n", "\n");
+    let lines = text.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
+    lines.filter(|line| !line.trim_start().starts_with(SPINNER)).collect::<Vec<_>>().join("\n")
+}
+
+const SPINNER: [char; 10] = ['⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈', '⠉', '⠙'];
+
+/// The files that a task may write, by their names in the project.
+fn project_files(lab: &Sandbox) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let root = lab.project();
+    let name = |path: &Path| path.strip_prefix(&root).expect("in the project").display().to_string();
+    let timeless = |bytes: Vec<u8>| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        DATE_TIME.replace_all(&text, "DATE").into_owned().into_bytes()
+    };
+    let all = lab.tree().into_iter().map(|(path, file)| (name(&path), file));
+    // The state file says when it was written.
+    let all = all.map(|(name, (mode, bytes))| match name.ends_with("omni-scale.local.md") {
+        true => (name, (mode, timeless(bytes))),
+        false => (name, (mode, bytes)),
+    });
+    all.filter(|(name, _)| !name.starts_with("target/")).collect()
+}
+
+/// No secret of the sandbox is printed.
+fn holds_no_secret(lab: &Sandbox, output: &CommandOutput) {
+    let files =
+        ["docker/.env", "docker/config.yaml"].map(|name| fs::read_to_string(lab.file(name)).unwrap_or_default());
+    let of_files = files.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once(['=', ':']));
+    let of_env = lab.variables().map(|name| (name, lab.env(name)));
+    for (name, value) in of_files.chain(of_env) {
+        let secret = ["KEY", "TOKEN", "SECRET", "tokenSecret"].iter().any(|word| name.contains(word));
+        let value =
+            value.rsplit('=').find(|part| !part.is_empty()).unwrap_or_default().trim().trim_matches(['"', '\'']);
+        let path = value.starts_with('/');
+        if secret && !path && value.len() >= 16 {
+            assert!(!format!("{output:?}").contains(value), "{name} is printed: {output:#?}");
+        }
+    }
+}
+
+/// Advice names the object of this case, never one of an example.
+fn advises_no_sample(stderr: &str) {
+    let advice = stderr
+        .lines()
+        .filter(|line| line.trim_start().starts_with("hint: ") || line.trim_start().starts_with("next: "));
+    advice.for_each(crate::advice::names_no_sample);
+}
+
+/// What a file holds is complete: it parses, and a secret is for its owner alone.
+fn is_whole(name: &str, mode: u32, bytes: &[u8]) {
+    let text = || std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let private = || assert_eq!(mode & 0o777, 0o600, "{name}");
+    assert!(!name.ends_with(".tmp") && !name.contains(".tmp."), "{name} was left behind");
+    match name {
+        "docker/.env" => {
+            private();
+            EnvFile::parse(name, text()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        "docker/config.yaml" => {
+            private();
+            ProviderConfig::parse(name, text()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        ".claude/omni-scale.local.md" => {
+            assert!(text().starts_with("---\n") && text()[4..].contains("\n---\n"), "{name}: {}", text());
+        }
+        name if name.starts_with("machine-classes/") => {
+            let parsed = machine_class::parse(name, bytes);
+            assert!(parsed.value.is_some_and(|classes| !classes.is_empty()), "{name}: {:?}", parsed.findings);
+        }
+        name if name.starts_with("clusters/") => {
+            let parsed = template::parse(name, bytes);
+            assert!(parsed.value.is_some_and(|cluster| !cluster.sets.is_empty()), "{name}: {:?}", parsed.findings);
+        }
+        _ => {}
+    }
+}
