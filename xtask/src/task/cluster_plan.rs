@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use crate::cli::ClusterPlan;
-use crate::flow::{cluster, inputs, lookup, placement_tables, project_classes, proxmox};
+use crate::flow::{cluster_destroyed, inputs, lookup, placement_tables, project_classes, proxmox};
 use crate::outcome::Outcome;
 use check::capacity::demand::{Demand, demand};
 use check::capacity::{self, Fit, State, selector};
@@ -33,8 +33,8 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     inputs::templates(cx, &files, &known, &[])?;
     let mut templates: Vec<ClusterTemplate> = project_classes::templates(cx, &files)?;
     match all {
-        true => leave_out_destroyed(cx, &mut templates)?,
-        false => refuse_destroyed(cx, &templates)?,
+        true => cluster_destroyed::leave_out(cx, &mut templates)?,
+        false => cluster_destroyed::refuse(cx, &templates)?,
     }
     let classes = project_classes::needed_classes(cx, &templates)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
@@ -182,33 +182,4 @@ fn removed_sets(
         }
     }
     Ok(removed)
-}
-
-/// Of all clusters, those that Omni destroys are left out: they have no machines to plan.
-///
-/// # Errors
-/// When none is left, or the task is interrupted.
-fn leave_out_destroyed(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
-    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
-    let gone = match Omnictl::find(cx).and_then(|omnictl| cluster::being_torn_down(&omnictl, &names)) {
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        found => found.unwrap_or_default(),
-    };
-    if gone.len() == templates.len() {
-        return refuse_destroyed(cx, templates);
-    }
-    for name in &gone {
-        cx.ui.note("destroyed", format!("cluster `{name}` is left out"), Status::Skipped, "it is being destroyed");
-    }
-    templates.retain(|template| !gone.contains(&template.name));
-    Ok(())
-}
-
-/// A cluster that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
-fn refuse_destroyed(cx: &Cx, templates: &[ClusterTemplate]) -> Result<(), Failure> {
-    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
-    match Omnictl::find(cx).and_then(|omnictl| cluster::refuse_destroyed(&omnictl, &names)) {
-        Err(failure) if matches!(failure.code, Code::Conflict | Code::Interrupted) => Err(failure),
-        _ => Ok(()),
-    }
 }

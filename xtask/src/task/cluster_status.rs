@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::cli::ClusterStatus;
 use crate::flow::obstacle::{self, Obstacle};
-use crate::flow::{change, cluster, diagnose, lookup};
+use crate::flow::{change, cluster, cluster_tree, diagnose, lookup};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
-use domain::status::cluster::{ClusterLine, ClusterView, MachineSetView, cluster_lines};
+use domain::status::cluster::{ClusterLine, cluster_lines};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
@@ -123,7 +123,7 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
         let status = if found.lasting { Status::Failed } else { Status::Warning };
         cx.ui.note(found.id, found.what.as_str(), status, found.words.as_str());
     }
-    cx.ui.data(&picture(&view));
+    cx.ui.data(&cluster_tree::render(&view));
     let why = obstacles.first().map(Obstacle::line).or(view.first_error()).unwrap_or_else(|| view.waits_for());
     let summary = match view.running {
         true => format!("cluster `{cluster}` is Running and ready"),
@@ -166,50 +166,4 @@ fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
         false => ("cluster-create", "check the name, or create the cluster"),
     };
     failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
-}
-
-/// The cluster as a tree.
-fn picture(view: &ClusterView) -> String {
-    let ready = |ready: bool| if ready { "ready" } else { "not ready" };
-    let state = if view.tearing_down {
-        "being destroyed".to_owned()
-    } else {
-        format!("{}, {}", view.phase, ready(view.running))
-    };
-    let mut text = format!("{}  {state}\n", view.name);
-    if !view.upgrade.is_empty() {
-        text.push_str(&format!("│   {}\n", view.upgrade));
-    }
-    if view.phase == "Running" && !view.kubernetes_api_ready {
-        text.push_str("│   Kubernetes API not ready\n");
-    }
-    if view.load_balancer_healthy == Some(false) && !view.tearing_down {
-        text.push_str("│   load balancer not ready\n");
-    }
-    for (at, set) in view.machine_sets.iter().enumerate() {
-        let last = at + 1 == view.machine_sets.len();
-        let (branch, stem) = if last { ("└──", "    ") } else { ("├──", "│   ") };
-        let MachineSetView { id, phase, class, wanted, machines, error, .. } = set;
-        let up = machines.iter().filter(|machine| machine.ready).count();
-        let class = if class.is_empty() { String::new() } else { format!(", class {class}") };
-        let wanted = count(*wanted, "machine");
-        let line = match phase.as_str() {
-            _ if set.tearing_down => format!("{id}  being destroyed{class}"),
-            "" => format!("{id}  not looked at yet, {up}/{wanted}{class}"),
-            phase => format!("{id}  {phase}, {}, {up}/{wanted}{class}", ready(set.ready)),
-        };
-        text.push_str(&format!("{branch} {line}\n"));
-        if !error.is_empty() {
-            text.push_str(&format!("{stem}    error: {error}\n"));
-        }
-        for (at, machine) in machines.iter().enumerate() {
-            let twig = if at + 1 == machines.len() { "└──" } else { "├──" };
-            let name = machine.name();
-            let wait =
-                if machine.waits_for.is_empty() { String::new() } else { format!("  waits for {}", machine.waits_for) };
-            let error = if machine.error.is_empty() { String::new() } else { format!("  error: {}", machine.error) };
-            text.push_str(&format!("{stem}{twig} {name}  {}{wait}{error}\n", machine.stage));
-        }
-    }
-    text
 }

@@ -1,0 +1,40 @@
+//! Clusters that Omni is destroying, where machines are planned.
+
+use crate::flow::cluster;
+use domain::failure::{Code, Failure};
+use domain::spec::template::ClusterTemplate;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::Status;
+
+/// Of all clusters, those that Omni destroys are left out: they have no machines to plan.
+///
+/// # Errors
+/// When none is left, or the task is interrupted.
+pub fn leave_out(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Failure> {
+    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    let gone = match Omnictl::find(cx).and_then(|omnictl| cluster::being_torn_down(&omnictl, &names)) {
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        found => found.unwrap_or_default(),
+    };
+    if gone.len() == templates.len() {
+        return refuse(cx, templates);
+    }
+    for name in &gone {
+        cx.ui.note("destroyed", format!("cluster `{name}` is left out"), Status::Skipped, "it is being destroyed");
+    }
+    templates.retain(|template| !gone.contains(&template.name));
+    Ok(())
+}
+
+/// A cluster that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
+///
+/// # Errors
+/// [`Code::Conflict`] with its name.
+pub fn refuse(cx: &Cx, templates: &[ClusterTemplate]) -> Result<(), Failure> {
+    let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
+    match Omnictl::find(cx).and_then(|omnictl| cluster::refuse_destroyed(&omnictl, &names)) {
+        Err(failure) if matches!(failure.code, Code::Conflict | Code::Interrupted) => Err(failure),
+        _ => Ok(()),
+    }
+}
