@@ -32,7 +32,9 @@ pub fn render() -> Result<String, String> {
     let text = String::from_utf8_lossy(&page).into_owned();
     let (first, rest) = text.split_once(".TH ").ok_or("the page has no title")?;
     let defines = |line: &&str| line.starts_with(".ie ") || line.starts_with(".el ");
-    let rest: String = rest.lines().filter(|line| !defines(line)).map(|line| format!("{line}\n")).collect();
+    // An editor or a hook that removes spaces at the ends of lines must not change the page.
+    let lines = rest.lines().filter(|line| !defines(line));
+    let rest: String = lines.map(|line| format!("{}\n", line.trim_end())).collect();
     Ok(format!("{first}.TH {rest}"))
 }
 
