@@ -16,7 +16,7 @@ blocks() { # FILE [HEADING]
     on && /^ *```sh$/ { code = 1 }' "$1"
 }
 
-for guide in "$kit"/docs/*.md "$kit"/docker/*.md "$kit"/tsidp/*.md; do
+for guide in "$kit"/docs/*/*.md "$kit"/docker/*.md "$kit"/tsidp/*.md; do
   if [[ ! -f $guide ]]; then continue; fi
   blocks "$guide" >"$work/block"
   bash -n "$work/block" || {
@@ -42,8 +42,8 @@ if command -v gpg >/dev/null; then
   cd "$work/project"
   {
     echo 'set -euo pipefail'
-    blocks "$kit/docs/how-to/gpg-key-setup.md" 'Make it'
-    blocks "$kit/docs/how-to/gpg-key-setup.md" 'Prove it' | grep -v '^docker \|^docker volume'
+    blocks "$kit/docs/how-to/gpg-key-setup.md" 'Create it'
+    blocks "$kit/docs/how-to/gpg-key-setup.md" 'Check it' | grep -v '^docker \|^docker volume'
   } >"$work/gpg.sh"
   bash "$work/gpg.sh" >"$work/gpg.out" 2>"$work/gpg.err" || {
     cat "$work/gpg.err" >&2
