@@ -1,88 +1,13 @@
 //! What is asked before something is changed, on a terminal and off it, and what becomes of the answers.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
 use crate::sandbox::{Sandbox, class_words};
-
-/// A conversation on a terminal: what was shown, and the exit status.
-struct Talk {
-    code: i32,
-    shown: String,
-}
-
-impl Talk {
-    /// Runs `command` on a terminal of its own, and types each answer when its question is shown.
-    fn with(command: &mut Command, answers: &[(&str, &str)]) -> Talk {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal to use");
-        let name = ptsname(&master, Vec::new()).expect("it has a name").into_string().expect("of ASCII");
-        let side = || Stdio::from(fs::OpenOptions::new().read(true).write(true).open(&name).expect("its other side"));
-        let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("the runner starts");
-        let mut keyboard = fs::File::from(master);
-        let mut screen = keyboard.try_clone().expect("two handles");
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut part = [0; 4096];
-            // Once the other side is closed, reading is an error.
-            while let Ok(count @ 1..) = screen.read(&mut part) {
-                if sender.send(part[..count].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-        let (mut shown, end) = (Vec::new(), Instant::now() + Duration::from_secs(120));
-        let mut answers = answers.iter();
-        let mut waiting = answers.next();
-        let mut seen = 0;
-        let code = loop {
-            shown.extend(receiver.recv_timeout(Duration::from_millis(20)).unwrap_or_default());
-            let text = String::from_utf8_lossy(&shown[seen..]).into_owned();
-            if let Some((_, answer)) = waiting.filter(|(question, _)| text.contains(question)) {
-                seen = shown.len();
-                writeln!(keyboard, "{answer}").expect("typed");
-                waiting = answers.next();
-            }
-            if let Some(status) = child.try_wait().expect("it can be asked") {
-                break status.code().unwrap_or(-1);
-            }
-            assert!(Instant::now() < end, "no end: {}", String::from_utf8_lossy(&shown));
-        };
-        // What it wrote last may still be on its way.
-        while let Ok(part) = receiver.recv_timeout(Duration::from_millis(300)) {
-            shown.extend(part);
-        }
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        assert!(waiting.is_none(), "never asked {:?}:\n{shown}", waiting.map(|(question, _)| question));
-        Talk { code, shown }
-    }
-
-    #[track_caller]
-    fn exits(self, code: i32) -> Talk {
-        assert_eq!(self.code, code, "{}", self.shown);
-        self
-    }
-
-    #[track_caller]
-    fn says(self, words: &[&str]) -> Talk {
-        words.iter().for_each(|word| assert!(self.shown.contains(word), "{word:?} is not shown:\n{}", self.shown));
-        self
-    }
-
-    #[track_caller]
-    fn asks_once(self) -> Talk {
-        let count = self.shown.matches("[y/N]").count() + self.shown.matches("to go on:").count();
-        assert_eq!(count, 1, "{}", self.shown);
-        self
-    }
-}
+use crate::terminal::Talk;
 
 fn words(line: &str) -> Vec<&str> {
     line.split(' ').collect()

@@ -17,8 +17,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::sandbox::CommandOutput;
@@ -232,23 +230,7 @@ pub fn key(name: &str, days: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     let created = (now - 65 * 86_400) as u32;
     let lifetime = ((65 + days) * 86_400) as u32;
-    let mut secret_key = vec![4];
-    secret_key.extend(created.to_be_bytes());
-    secret_key.extend([22; 40]);
-    let mut fields = vec![5, 2];
-    fields.extend(created.to_be_bytes());
-    fields.extend([5, 9]);
-    fields.extend(lifetime.to_be_bytes());
-    let mut signature = vec![4, 0x13, 22, 8, 0, fields.len() as u8];
-    signature.extend(fields);
-    signature.extend([0; 20]);
-    let mut packets = Vec::new();
-    for (tag, body) in [(5u8, secret_key), (13, b"a <a@b>".to_vec()), (2, signature)] {
-        packets.extend([0xc0 | tag, body.len() as u8]);
-        packets.extend(body);
-    }
-    let pgp = armored("PGP PRIVATE KEY BLOCK", &(STANDARD.encode(packets) + "\n"));
-    STANDARD.encode(json!({"name": name, "pgp_key": pgp}).to_string())
+    crate::input::key(name, created, lifetime)
 }
 
 /// What `docker compose ps` says of the three.

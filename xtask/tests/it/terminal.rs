@@ -63,4 +63,23 @@ impl Talk {
         assert!(waiting.is_none(), "never asked {:?}:\n{shown}", waiting.map(|(question, _)| question));
         Talk { code, shown }
     }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Talk {
+        assert_eq!(self.code, code, "{}", self.shown);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Talk {
+        words.iter().for_each(|word| assert!(self.shown.contains(word), "{word:?} is not shown:\n{}", self.shown));
+        self
+    }
+
+    #[track_caller]
+    pub fn asks_once(self) -> Talk {
+        let count = self.shown.matches("[y/N]").count() + self.shown.matches("to go on:").count();
+        assert_eq!(count, 1, "{}", self.shown);
+        self
+    }
 }

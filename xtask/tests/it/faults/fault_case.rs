@@ -168,7 +168,7 @@ fn files(lab: &Sandbox) -> BTreeMap<String, (u32, Vec<u8>)> {
 }
 
 /// What a file holds is complete: it parses, and a secret is for its owner alone.
-fn whole(name: &str, mode: u32, bytes: &[u8]) {
+pub fn whole(name: &str, mode: u32, bytes: &[u8]) {
     let text = || std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     let private = || assert_eq!(mode & 0o777, 0o600, "{name}");
     assert!(!name.ends_with(".tmp") && !name.contains(".tmp."), "{name} was left behind");
