@@ -3,20 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::DockerError;
 use super::engine::{ContainerInfo, EngineRequest, EngineResponse};
+use super::{DockerError, ask_engine};
 use crate::tools::out;
-use crate::tools::protocol::{self, Client};
+use crate::tools::protocol::Client;
 
 /// The only format in which a container is shown.
 pub const FORMAT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
-
-fn ask(client: &mut Client, question: EngineRequest) -> Result<EngineResponse, DockerError> {
-    match client.ask(&protocol::Request::Engine(Box::new(question)))? {
-        protocol::Response::Engine(told) => Ok(*told),
-        other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
-    }
-}
 
 /// What is printed where nothing has the name: an empty client on stdout, and why on stderr.
 fn missing(why: String) -> Result<(), DockerError> {
@@ -26,7 +19,8 @@ fn missing(why: String) -> Result<(), DockerError> {
 
 /// `inspect --type container --format FORMAT NAME`
 pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
-    let EngineResponse::Found(Some((project, shown))) = ask(client, EngineRequest::Find(name.to_owned()))? else {
+    let EngineResponse::Found(Some((project, shown))) = ask_engine(client, EngineRequest::Find(name.to_owned()))?
+    else {
         return missing(format!("Error response from daemon: No such container: {name}"));
     };
     // The first word of the command is the path of the program, which is not an argument.
@@ -38,7 +32,7 @@ pub fn container(client: &mut Client, name: &str) -> Result<(), DockerError> {
 
 /// `volume inspect --format {{.Name}} NAME`
 pub fn volume(client: &mut Client, name: &str) -> Result<(), DockerError> {
-    match ask(client, EngineRequest::Volumes)? {
+    match ask_engine(client, EngineRequest::Volumes)? {
         EngineResponse::Names(known) if known.iter().any(|known| known == name) => {
             out(&format!("{name}\n"));
             Ok(())

@@ -156,9 +156,9 @@ impl Compose {
         }
         for service in &to_start {
             for (_, other) in waits.iter().filter(|(waiting, _)| waiting.name == service.name) {
-                let told =
+                let health =
                     self.on(project, &other.name, |project, service| EngineRequest::Healthy { project, service })?;
-                if !matches!(told, EngineResponse::Health(true)) {
+                if !matches!(health, EngineResponse::Health(true)) {
                     say("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
                     return Err(DockerError::Message(text));

@@ -32,6 +32,13 @@ impl From<anyhow::Error> for DockerError {
 }
 
 /// What is said where the engine's socket is not (recorded).
+fn ask_engine(client: &mut Client, request: EngineRequest) -> Result<EngineResponse, DockerError> {
+    match client.ask(&Request::Engine(Box::new(request)))? {
+        Response::Engine(response) => Ok(*response),
+        other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+    }
+}
+
 fn engine_down(socket: &str) -> DockerError {
     let tried = format!(
         "failed to connect to the docker API at unix://{socket}; check if the path is correct and if the daemon"
@@ -239,14 +246,9 @@ impl Compose {
     }
 
     fn ask(&mut self, ask: EngineRequest) -> Result<EngineResponse, DockerError> {
-        match self.client.ask(&Request::Engine(Box::new(ask)))? {
-            Response::Engine(told) => match *told {
-                EngineResponse::Failed(text) => {
-                    Err(DockerError::Message(format!("Error response from daemon: {text}")))
-                }
-                other => Ok(other),
-            },
-            other => Err(DockerError::Lab(anyhow::anyhow!("unexpected answer of the lab: {other:?}"))),
+        match ask_engine(&mut self.client, ask)? {
+            EngineResponse::Failed(text) => Err(DockerError::Message(format!("Error response from daemon: {text}"))),
+            other => Ok(other),
         }
     }
 

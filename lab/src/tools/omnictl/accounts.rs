@@ -74,19 +74,19 @@ fn create_provider(client: &mut Connection, name: &str) -> Result<(), OmnictlErr
 fn renew(client: &mut Connection, name: &str, provider: bool) -> Result<(), OmnictlError> {
     let (key, public) = key(name)?;
     client.call(OmniCall::RenewServiceAccount { name: name.to_owned(), key: public })?;
-    let told = format!(
+    let heading = format!(
         "Renewed service account {name:?} by adding a public key with ID {:?}\n\nSet the following environment variables to \
          use the service account:\n",
         key.fingerprint
     );
-    credentials(client, &key, &told, provider);
+    credentials(client, &key, &heading, provider);
     Ok(())
 }
 
 /// Prints the variables; the prose goes to stderr since 1.8, for service accounts only.
-fn credentials(client: &Connection, key: &NewKey, told: &str, all_on_stdout: bool) {
+fn credentials(client: &Connection, key: &NewKey, heading: &str, all_on_stdout: bool) {
     let say = |text: &str| if all_on_stdout || client.release.old() { out(text) } else { err(text) };
-    say(told);
+    say(heading);
     out(&format!("OMNI_ENDPOINT={}\nOMNI_SERVICE_ACCOUNT_KEY={}\n", client.endpoint, key.encoded));
     say("\nNote: Store the service account key securely, it will not be displayed again\n");
 }
@@ -95,12 +95,12 @@ fn create_account(client: &mut Connection, name: &str, role: &str, use_user_role
     let (key, public) = key(name)?;
     let role = role.to_owned();
     client.call(OmniCall::CreateServiceAccount { name: name.to_owned(), role, use_user_role, key: public })?;
-    let told = format!(
+    let heading = format!(
         "Created service account {name:?} with public key ID {:?}\n\nSet the following environment variables to use the \
          service account:\n",
         key.fingerprint
     );
-    credentials(client, &key, &told, false);
+    credentials(client, &key, &heading, false);
     Ok(())
 }
 
