@@ -48,7 +48,7 @@ pub struct Cluster {
     pub name: String,
     pub talos: Version,
     pub kubernetes: Version,
-    /// `None` when nobody looked.
+    /// `None` if it was not checked.
     pub healthy: Option<bool>,
     /// Its oldest machine, where that is older than the cluster's version.
     pub oldest_machine: Option<Version>,
@@ -139,7 +139,10 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     for next in way(from, to) {
         let mut step = Step::new(Component::Omni, &at, &next);
         pre_release(&mut step);
-        backward(&mut step, "omni-down", "an older Omni refuses the newer store", "omni@v1.10.4 migration/manager.go");
+        if next < at {
+            let message = "an older Omni refuses the newer store".to_owned();
+            step.block("omni-down", message, "omni@v1.10.4 migration/manager.go");
+        }
         if Minor::from(&next) > Minor::from(&table().facts.omni) {
             let message = format!("the facts end at Omni {}; read the release notes of {next}", table().facts.omni);
             step.warn("facts-end", message, "data/releases.yaml");
@@ -322,9 +325,9 @@ fn of_cluster(cluster: &Cluster, wanted: &Wanted, omni: Option<&Version>) -> Vec
                 "docs",
             );
         }
-        if let Some(budgets) = Some(&cluster.blocking_budgets).filter(|budgets| !budgets.is_empty()) {
-            let message =
-                format!("draining a node waits for disruption budgets that allow no eviction: {}", budgets.join(", "));
+        if !cluster.blocking_budgets.is_empty() {
+            let budgets = cluster.blocking_budgets.join(", ");
+            let message = format!("draining a node waits for disruption budgets that allow no eviction: {budgets}");
             step.warn("drain-pdb", message, "CL 1.10.0");
         }
         steps.push(step);
@@ -410,12 +413,6 @@ fn kubernetes_step(step: &mut Step, talos: &Version) {
         step.block("talos-kubernetes", message, "talos pkg/machinery/compatibility");
     }
     step.irreversible = (to > from).then(|| "Kubernetes does not go back a minor".to_owned());
-}
-
-fn backward(step: &mut Step, rule: &str, message: &str, source: &str) {
-    if step.to < step.from {
-        step.block(rule, message.to_owned(), source);
-    }
 }
 
 fn pre_release(step: &mut Step) {

@@ -29,11 +29,6 @@ impl Minor {
     pub const fn new(major: u64, minor: u64) -> Minor {
         Minor { major, minor }
     }
-
-    /// The one before, within the same major.
-    pub fn previous(self) -> Option<Minor> {
-        Some(Minor { minor: self.minor.checked_sub(1)?, ..self })
-    }
 }
 
 impl From<&Version> for Minor {

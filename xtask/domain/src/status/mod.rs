@@ -3,7 +3,6 @@
 pub mod certificate;
 pub mod cluster;
 pub mod docker;
-pub mod log;
 pub mod omni;
 pub mod proxmox;
 pub mod sync;
