@@ -461,6 +461,13 @@ pub struct ProviderStatus {
     pub follow: bool,
 }
 
+#[derive(Debug, Default, Args)]
+pub struct Allow {
+    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
+    #[arg(long = "allow", value_name = "RULE", value_parser = rule)]
+    pub rules: Vec<&'static str>,
+}
+
 #[derive(Debug, Args)]
 pub struct MachineclassCreate {
     /// The name of the machine class
@@ -489,9 +496,8 @@ pub struct MachineclassCreate {
     /// Apply the machine class too
     #[arg(long)]
     pub apply: bool,
-    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]
@@ -508,9 +514,8 @@ pub struct MachineclassCheck {
     /// Rewrite older formats into the current one, and explain each change
     #[arg(long)]
     pub convert: bool,
-    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]
@@ -521,9 +526,8 @@ pub struct MachineclassApply {
     /// Apply every file in machine-classes/
     #[arg(long)]
     pub all: bool,
-    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]
@@ -576,9 +580,8 @@ pub struct ClusterCreate {
     /// Allow the run to destroy machines of the cluster NAME without typing the name; can be given more than once
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub allow_destroy: Vec<String>,
-    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]
@@ -598,9 +601,8 @@ pub struct ClusterCheck {
     /// Talos's published schema of machine configurations, to check patches against
     #[arg(long, value_name = "FILE")]
     pub talos_schema: Option<PathBuf>,
-    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]
@@ -617,9 +619,8 @@ pub struct ClusterSync {
     /// Allow the run to destroy machines of the cluster NAME without typing the name; can be given more than once
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub allow_destroy: Vec<String>,
-    /// Ignore errors from this rule; docs/reference/checks.md lists the rules
-    #[arg(long, value_name = "RULE", value_parser = rule)]
-    pub allow: Vec<&'static str>,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,16 @@ pub fn run_all<T: Send>(jobs: Vec<Job<'_, T>>, most: usize) -> Vec<T> {
     results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
+/// Runs two jobs of different types in parallel.
+pub fn both<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
+    let (mut first, mut second) = (None, None);
+    carry_out(vec![Box::new(|| first = Some(one())), Box::new(|| second = Some(other()))], ALL);
+    match (first, second) {
+        (Some(first), Some(second)) => (first, second),
+        _ => unreachable!("every job has run"),
+    }
+}
+
 fn carry_out(jobs: Vec<Job<'_, ()>>, most: usize) {
     let workers = jobs.len().min(most);
     let queue = Mutex::new(jobs.into_iter());
@@ -47,6 +57,22 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn both_return_what_they_made_at_once() {
+        let meet = Barrier::new(2);
+        let (number, text) = both(
+            || {
+                meet.wait();
+                1
+            },
+            || {
+                meet.wait();
+                "two".to_owned()
+            },
+        );
+        assert_eq!((number, text.as_str()), (1, "two"));
+    }
 
     #[test]
     fn parallel_results_keep_job_order() {

@@ -352,6 +352,13 @@ impl Serialize for Hit<'_> {
     }
 }
 
+/// `failure` with what this known issue, found in the log of the container that failed, says about it.
+pub fn explain(mut failure: Failure, hit: &Hit<'_>) -> Failure {
+    failure.cause.push_str(&format!("\nits log: {}", hit.text));
+    failure.hint = hit.hint();
+    failure.next(hit.next())
+}
+
 /// `failure` with the cause and fix of a known issue, if it has no hint of its own.
 pub fn enrich(cx: &Cx, mut failure: Failure) -> Failure {
     if !failure.hint.is_empty() {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cli::Ci;
-use crate::dev::ci::table::{CHECKS, Check as Row, Mend};
+use crate::dev::ci::table::{CHECKS, Check as Row, Repair};
 use crate::dev::ci::verdict::{Bench, Verdict};
 use crate::flow::change::{Change, Plan};
 use crate::outcome::Outcome;
@@ -101,12 +101,12 @@ fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
 /// Step 2. A check changes nothing; what `--fix` may rewrite is the plan. Returns the outcome of a dry run.
 fn fix(cx: &Cx, rows: &[&'static Row], fix: bool) -> anyhow::Result<Option<Outcome>> {
     let _lock = fix.then(|| cx.lock_checkout()).transpose()?;
-    let fixable = rows.iter().filter(|_| fix).filter_map(|row| Some((row, row.mend?)));
-    let change = |(row, mend): (&&'static Row, Mend)| {
+    let fixable = rows.iter().filter(|_| fix).filter_map(|row| Some((row, row.repair?)));
+    let change = |(row, repair): (&&'static Row, Repair)| {
         let effect = format!("what does not pass `{}` is rewritten, before it is checked", row.about);
         Change::new("fix", row.name, effect, "git checkout -- .", move |cx| {
             let files = repo::files(cx)?;
-            match mend(&Bench { cx, files: &files }) {
+            match repair(&Bench { cx, files: &files }) {
                 Ok(()) => Ok(String::new()),
                 Err(failure) if failure.code == Code::Prerequisite => Ok(format!("skipped: {}", failure.message)),
                 Err(failure) => Err(failure.into()),

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure, Missing};
+use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc;
 use runtime::state::State;
@@ -164,8 +165,7 @@ impl<'a> Plan<'a> {
         let data = json!({ "plan": changes, "allow_destroy": self.owners(cx) });
         match changes.len() {
             0 => Outcome::done("nothing to change"),
-            1 => Outcome::pending("1 change planned, nothing changed"),
-            count => Outcome::pending(format!("{count} changes planned, nothing changed")),
+            some => Outcome::pending(format!("{} planned, nothing changed", count(some, "change"))),
         }
         .with(data)
     }

@@ -88,29 +88,22 @@ pub fn complaint(cx: &Cx, cluster: &str) -> Option<(String, String)> {
     Some((format!("{}: {}", line.id, line.error), raw))
 }
 
+/// The JSON of a line of the log, behind what docker puts before it.
+fn entry(raw: &str) -> Option<ProviderError> {
+    serde_json::from_str(&raw[raw.find('{')?..]).ok()
+}
+
 /// The errors about machine requests of the cluster, the newest first, without those of a request that went well since.
 fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
     let own = format!("{cluster}-");
     let mut found: Vec<(ProviderError, String)> = Vec::new();
     for raw in log.lines() {
-        let Some(line) = raw.find('{').and_then(|at| serde_json::from_str::<ProviderError>(&raw[at..]).ok()) else {
-            continue;
-        };
-        if !line.id.starts_with(&own) {
-            continue;
-        }
+        let Some(line) = entry(raw).filter(|line| line.id.starts_with(&own)) else { continue };
         if line.level == "error" && !line.error.is_empty() {
             // `reconcile failed` repeats what `machine provision failed` said before, without the step.
-            let known = found.iter().position(|(old, _)| (&old.id, &old.error) == (&line.id, &line.error));
-            let entry = match known {
-                Some(at) if line.step.is_empty() => found.remove(at),
-                Some(at) => {
-                    found.remove(at);
-                    (line, raw.to_owned())
-                }
-                None => (line, raw.to_owned()),
-            };
-            found.insert(0, entry);
+            let older = found.iter().position(|(old, _)| (&old.id, &old.error) == (&line.id, &line.error));
+            let older = older.map(|at| found.remove(at)).filter(|_| line.step.is_empty());
+            found.insert(0, older.unwrap_or_else(|| (line, raw.to_owned())));
         } else if went_well(raw) {
             found.retain(|(old, _)| old.id != line.id);
         }
@@ -126,10 +119,7 @@ fn went_well(raw: &str) -> bool {
 
 /// The provider's log without the errors about requests that went well since: it tries again by itself.
 pub fn unsettled(log: &str) -> String {
-    let request = |raw: &str| {
-        let line = raw.find('{').and_then(|at| serde_json::from_str::<ProviderError>(&raw[at..]).ok());
-        line.map(|line| line.id).filter(|id| !id.is_empty())
-    };
+    let request = |raw: &str| entry(raw).map(|line| line.id).filter(|id| !id.is_empty());
     let mut settled = BTreeSet::new();
     let mut kept = Vec::new();
     for raw in log.lines().rev() {

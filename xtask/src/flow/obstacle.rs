@@ -135,7 +135,7 @@ fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
     let Ok(proxmox) = proxmox::configured(cx) else { return Vec::new() };
     let found = match machines.is_empty() {
         true => proxmox.version(cx).map(|_| Value::Null),
-        false => proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm"),
+        false => list_vms(cx, &proxmox),
     };
     match found {
         Ok(mut found) => {
@@ -147,6 +147,10 @@ fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
         Err(failure) if failure.code == Code::Interrupted => Vec::new(),
         Err(failure) => vec![refuses(failure)],
     }
+}
+
+fn list_vms(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
+    proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm")
 }
 
 /// How many VMs are asked for one by one.
@@ -252,8 +256,7 @@ fn vms(list: &Value, machines: &[&MachineView]) -> Vec<Obstacle> {
 
 /// The VMs that Proxmox does not call running, as its list has them; none where it cannot be asked.
 pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
-    let list = proxmox::configured(cx)
-        .and_then(|proxmox| proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm"));
+    let list = proxmox::configured(cx).and_then(|proxmox| list_vms(cx, &proxmox));
     let Ok(Value::Array(mut list)) = list else { return Vec::new() };
     list.retain(|vm| vm["status"] != "running" && vm["template"] != 1);
     list

@@ -17,7 +17,7 @@ use runtime::files;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
 use runtime::tool::docker::Docker;
 use runtime::tool::omni;
-use runtime::triage::Issues;
+use runtime::triage::{self, Issues};
 use runtime::ui::Done;
 use runtime::wait::{self, Look};
 
@@ -337,19 +337,14 @@ pub fn explain(cx: &Cx, service: &str, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(service, 60));
     let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
     match issues.find(&log).last() {
-        Some(hit) => {
-            failure.cause.push_str(&format!("\nits log: {}", hit.text));
-            failure.hint = hit.hint();
-            failure.next.push(hit.next());
-        }
+        Some(hit) => triage::explain(failure, hit),
         None => {
             if let Some(line) = log.lines().rev().find(|line| !line.trim().is_empty()) {
                 failure.cause.push_str(&format!("\nits log ends: {line}"));
             }
-            failure.next.push(format!("cargo xtask stack-logs {service}"));
+            failure.next(format!("cargo xtask stack-logs {service}"))
         }
     }
-    failure
 }
 
 /// The version of this project's stack, where that is what answers at `endpoint`: of its container, else the pin that it is

@@ -21,7 +21,7 @@ use runtime::tool::compose::{Compose, PROVIDER, SIDECAR};
 use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Proxmox, Token};
-use runtime::triage::Issues;
+use runtime::triage::{self, Issues};
 use runtime::ui::{Done, Status};
 use runtime::wait::{self, Look};
 
@@ -221,12 +221,10 @@ pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
     let log = diagnose::unsettled(&log);
     if let Some(hit) = issues.newest_first(&log).first() {
-        failure.cause.push_str(&format!("\nits log: {}", hit.text));
-        failure.hint = hit.hint();
-        failure.next.push(hit.next());
-    } else if let Some(line) =
-        log.lines().rev().find(|line| line.contains("Error:") || line.contains("\"level\":\"error\""))
-    {
+        return triage::explain(failure, hit);
+    }
+    let error = |line: &&str| line.contains("Error:") || line.contains("\"level\":\"error\"");
+    if let Some(line) = log.lines().rev().find(error) {
         failure.cause.push_str(&format!("\nits log: {line}"));
     }
     failure

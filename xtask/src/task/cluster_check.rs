@@ -36,7 +36,7 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         _ if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask cluster-create".to_owned(),
         _ => "cargo xtask cluster-sync --all".to_owned(),
     };
-    check_report::report(cx, "template", &checked, &converted, &args.allow, &next)
+    check_report::report(cx, "template", &checked, &converted, &args.allow.rules, &next)
 }
 
 /// The schema that Talos publishes, from a file.

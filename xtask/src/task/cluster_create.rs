@@ -44,7 +44,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         "cluster": cluster.name, "file": cx.paths.show(&path), "control_planes": cluster.control_planes,
         "workers": cluster.workers, "control_plane_class": cluster.control_plane_class,
         "worker_class": cluster.worker_class, "talos_version": cluster.talos_version,
-        "kubernetes_version": cluster.kubernetes_version, "allowed": args.allow,
+        "kubernetes_version": cluster.kubernetes_version, "allowed": args.allow.rules,
     });
     let known = TemplateFacts {
         omni_classes: Some(&offer.infos),
@@ -53,7 +53,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let contents = render(&cluster);
     let found = Template::check(cx, &path, contents.as_bytes(), &known);
-    inputs::refuse(cx, "cluster template", &found.findings, &args.allow)?;
+    inputs::refuse(cx, "cluster template", &found.findings, &args.allow.rules)?;
     let templates: Vec<Template> = found.value.into_iter().collect();
     let file = project_files::create(
         cx,

@@ -16,6 +16,7 @@ use domain::spec::name;
 use domain::status::cluster::{ClusterLine, cluster_lines};
 use domain::words::count;
 use runtime::cx::Cx;
+use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status, table};
 
@@ -33,10 +34,7 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     let omnictl = Omnictl::find(cx)?;
     let list = |kind: &'static str| lookup::list(&omnictl, kind, format!("{kind} of Omni"), kind);
     let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
-    let (parts, off) = std::thread::scope(|scope| {
-        let off = scope.spawn(|| obstacle::vms_that_are_off(cx));
-        (ask(), off.join().unwrap_or_default())
-    });
+    let (parts, off) = parallel::both(ask, || obstacle::vms_that_are_off(cx));
     let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     if runtime::proc::interrupted() {
         return Err(runtime::proc::interruption("looking at the clusters").into());

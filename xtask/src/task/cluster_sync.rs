@@ -23,14 +23,14 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = inputs::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
-    inputs::refuse_wrong_templates(cx, &files, &args.allow)?;
+    inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
     cx.writable(&[cx.paths.state()])?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
     let sources = lookup::TemplateSources::ask(cx, false);
-    let templates = inputs::templates(cx, &files, &sources.facts(), &args.allow)?;
+    let templates = inputs::templates(cx, &files, &sources.facts(), &args.allow.rules)?;
     let names: Vec<&str> = templates.iter().map(Template::name).collect();
     cluster::refuse_destroyed(&omnictl, &names)?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
@@ -39,7 +39,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let impacts = impact::of(cx, &omnictl, &diffs, sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
     let data = json!({
-        "clusters": names, "actions": actions, "allowed": args.allow,
+        "clusters": names, "actions": actions, "allowed": args.allow.rules,
         "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
     });
     diffs.iter().for_each(|diff| diff.show(cx));

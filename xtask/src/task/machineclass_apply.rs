@@ -22,5 +22,5 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let files =
         if args.all { inputs::without_examples(cx, files, "machine class", "machineclass-apply")? } else { files };
     let files = inputs::class_files(cx, &files)?;
-    machine_class::apply_files(cx, &files, Plan::default(), &args.allow)
+    machine_class::apply_files(cx, &files, Plan::default(), &args.allow.rules)
 }

@@ -44,5 +44,5 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         _ if none || paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
         _ => "cargo xtask machineclass-apply --all".to_owned(),
     };
-    check_report::report(cx, "file", &checked, &converted, &args.allow, &next)
+    check_report::report(cx, "file", &checked, &converted, &args.allow.rules, &next)
 }

@@ -32,12 +32,12 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     let ours = [class.provider_id.clone()];
     let context = ClassContext { ours: &ours, ..ClassContext::default() };
     let found = check(&cx.paths.show(&path), render(&class).as_bytes(), &context);
-    inputs::refuse(cx, "machine class", &found.findings, &args.allow)?;
+    inputs::refuse(cx, "machine class", &found.findings, &args.allow.rules)?;
     let shown = cx.paths.show(&path);
     let data = json!({
         "name": class.name, "file": shown, "provider_id": class.provider_id, "cores": class.cores,
         "memory": class.memory_mib, "disk": class.disk_gib, "selector": class.selector, "node": class.node,
-        "allowed": args.allow,
+        "allowed": args.allow.rules,
     });
     let NewClass { cores, memory_mib, disk_gib, selector, .. } = &class;
     let effect = format!("{cores} cores, {memory_mib} MiB, {disk_gib} GiB on {selector}");
@@ -48,7 +48,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.record(|state| record_defaults(state, &class));
     if args.apply {
         let file = CheckedFile { path, bytes: render(&class).into_bytes() };
-        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow)?.and(data));
+        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules)?.and(data));
     }
     if plan.is_empty() {
         cx.ui.note("file", shown.as_str(), Status::Skipped, "it says this already");

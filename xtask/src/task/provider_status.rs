@@ -11,7 +11,7 @@ use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use domain::words;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel;
 use runtime::tool::compose::{Compose, PROVIDER};
 use runtime::triage::{Hit, Issues};
 use runtime::ui::{Check, Done, table};
@@ -19,12 +19,6 @@ use runtime::ui::{Check, Done, table};
 enum Part {
     Containers(Vec<Container>),
     Log(String),
-}
-
-/// What is done at the same time: the known issues are read while docker answers.
-enum Parallel {
-    Docker(Vec<anyhow::Result<Part>>),
-    Issues(Result<Issues, String>),
 }
 
 pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -51,17 +45,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             Ok(Done::ok(Part::Log(log), words::count(count, "line")))
         }),
     ];
-    let jobs: Vec<Job<'_, Parallel>> = vec![
-        Box::new(|| Parallel::Docker(cx.ui.side_by_side("asking docker", checks))),
-        Box::new(|| Parallel::Issues(Issues::of(cx))),
-    ];
-    let (mut asked, mut issues) = (Vec::new(), Err(String::new()));
-    for done in run_all(jobs, ALL) {
-        match done {
-            Parallel::Docker(results) => asked = results,
-            Parallel::Issues(read) => issues = read,
-        }
-    }
+    // The known issues are read while docker answers.
+    let (asked, issues) = parallel::both(|| cx.ui.side_by_side("asking docker", checks), || Issues::of(cx));
     let (mut containers, mut log) = (Vec::new(), String::new());
     for result in asked {
         match result {

@@ -8,7 +8,7 @@ use crate::dev::{commit_check, docs};
 use domain::failure::Failure;
 
 /// Mends what a check would find.
-pub type Mend = fn(&Bench<'_>) -> Result<(), Failure>;
+pub type Repair = fn(&Bench<'_>) -> Result<(), Failure>;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub struct Check {
     pub group: bool,
     pub run: fn(&Bench<'_>) -> Result<Verdict, Failure>,
     /// What `--fix` does before checking.
-    pub mend: Option<Mend>,
+    pub repair: Option<Repair>,
 }
 
 const ROW: Check = Check {
@@ -35,7 +35,7 @@ const ROW: Check = Check {
     alone: false,
     group: false,
     run: |_| Ok(Verdict::Passed(String::new())),
-    mend: None,
+    repair: None,
 };
 
 /// Every check, in the order of the summary.
@@ -45,7 +45,7 @@ pub const CHECKS: &[Check] = &[
         about: "Rust is formatted as rustfmt does",
         fix: "cargo fmt --all",
         run: |bench| cargo(bench, "fmt", &["fmt", "--all", "--check", "--", "--color=never"]),
-        mend: Some(|bench| run(bench, "fmt", cargo_program(), &["fmt", "--all"])),
+        repair: Some(|bench| run(bench, "fmt", cargo_program(), &["fmt", "--all"])),
         ..ROW
     },
     Check {
@@ -67,7 +67,7 @@ pub const CHECKS: &[Check] = &[
             ];
             cargo(bench, "clippy", &words)
         },
-        mend: Some(|bench| {
+        repair: Some(|bench| {
             let words =
                 ["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets", "--quiet"];
             run(bench, "clippy", cargo_program(), &words)
@@ -87,7 +87,7 @@ pub const CHECKS: &[Check] = &[
         about: "generated pages say what the code says",
         fix: "cargo xtask docs",
         run: |bench| docs::drift(bench.cx).map(|found| ours(found, "every page is up to date")),
-        mend: Some(|bench| docs::write(bench.cx)),
+        repair: Some(|bench| docs::write(bench.cx)),
         ..ROW
     },
     Check {
@@ -102,7 +102,7 @@ pub const CHECKS: &[Check] = &[
         about: "Markdown keeps to .markdownlint-cli2.yaml",
         fix: "cargo xtask markdown-fix",
         run: |bench| program(bench, "markdown", MARKDOWNLINT, &[] as &[&str]),
-        mend: Some(|bench| run(bench, "markdown", MARKDOWNLINT.find(&bench.cx.paths)?, &["--fix"])),
+        repair: Some(|bench| run(bench, "markdown", MARKDOWNLINT.find(&bench.cx.paths)?, &["--fix"])),
         ..ROW
     },
     Check {
@@ -117,7 +117,7 @@ pub const CHECKS: &[Check] = &[
         about: "scripts are formatted as shfmt does, with .editorconfig",
         fix: "cargo xtask ci --only shell-format --fix",
         run: |bench| program(bench, "shell-format", SHFMT, &scripts(bench, &["-d"])),
-        mend: Some(|bench| run(bench, "shell-format", SHFMT.find(&bench.cx.paths)?, &scripts(bench, &["-w"]))),
+        repair: Some(|bench| run(bench, "shell-format", SHFMT.find(&bench.cx.paths)?, &scripts(bench, &["-w"]))),
         ..ROW
     },
     Check {
