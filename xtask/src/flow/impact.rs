@@ -203,7 +203,11 @@ fn capacity(
     let actions = diffs.iter().flat_map(|diff| &diff.actions);
     let removed = actions.filter(|action| action.kind == "MachineSets" && action.verb == "destroy");
     let removed: BTreeSet<String> = removed.map(|action| action.id.clone()).collect();
-    let fit = capacity::plan(inventory, &asked.members, &removed, provider, &selector::selects);
+    let mut inventory = inventory.clone();
+    if !removed.is_empty() {
+        proxmox::read_disks(cx, &proxmox::configured(cx)?, &mut inventory, &removed)?;
+    }
+    let fit = capacity::plan(&inventory, &asked.members, &removed, provider, &selector::selects);
     let problems: Vec<String> =
         fit.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect();
     for problem in &problems {

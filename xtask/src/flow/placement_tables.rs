@@ -111,13 +111,14 @@ fn pool_row(pool: &PoolRoom) -> Vec<String> {
     let total = pool.total.max(1) as f64;
     let used = pool.total.saturating_sub(pool.available);
     let on = if pool.node.is_empty() { "all nodes".to_owned() } else { pool.node.clone() };
-    let after = pool.available.saturating_sub(pool.added);
-    let short = pool.added.saturating_sub(pool.available);
+    let room = pool.available + pool.freed;
+    let after = room.saturating_sub(pool.added);
+    let short = pool.added.saturating_sub(room);
     let left = if short > 0 { format!("{} too little", bytes(short)) } else { format!("{} free", bytes(after)) };
     vec![
         pool.name.clone(),
         on,
-        bar(24, used as f64 / total, pool.added as f64 / total),
+        bar(24, used.saturating_sub(pool.freed) as f64 / total, pool.added as f64 / total),
         format!("{} free", bytes(pool.available)),
         left,
     ]

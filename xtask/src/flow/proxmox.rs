@@ -1,6 +1,6 @@
 //! Proxmox as the provider reaches it: its login, and what it has: nodes, storages, bridges and guests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -300,6 +300,30 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
     node.bridges = parsed(next(), status::bridges)?;
     node.vms = parsed(next(), status::vms)?;
     Ok(node)
+}
+
+/// Reads the disks of the machines of these sets into the inventory. What Proxmox does not tell stays unknown.
+///
+/// # Errors
+/// Only when the task is interrupted.
+pub fn read_disks(
+    cx: &Cx,
+    proxmox: &Proxmox,
+    inventory: &mut Inventory,
+    sets: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    for node in &mut inventory.nodes {
+        let Seen::Known(vms) = &mut node.vms else { continue };
+        for vm in vms.iter_mut().filter(|vm| vm.set().is_some_and(|set| sets.contains(set))) {
+            let path = format!("/nodes/{}/qemu/{}/config", node.name, vm.id);
+            match proxmox.get(cx, &format!("asking for the disks of VM {}", vm.id), &path) {
+                Ok(config) => vm.disks = status::disks(&config),
+                Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 fn parsed<T>(

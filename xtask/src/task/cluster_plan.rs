@@ -38,19 +38,28 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let classes = project_classes::needed_classes(cx, &templates)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
-    let inventory = match &args.inventory {
+    let mut proxmox = None;
+    let mut inventory = match &args.inventory {
         Some(file) => cx.ui.step("inventory", format!("the inventory in `{}`", file.display()), || {
             let saved = proxmox::saved(file)?;
             let detail =
                 format!("{} of {}, as of {}", count(saved.nodes.len(), "node"), saved.endpoint, saved.taken_at);
             Ok(Done::ok(saved, detail))
         })?,
-        None => proxmox::observe(cx, &proxmox::login(cx)?)?,
+        None => {
+            let login = proxmox::login(cx)?;
+            let found = proxmox::observe(cx, &login)?;
+            proxmox = Some(login.proxmox);
+            found
+        }
     };
     let requests = requests(cx)?;
     let mut demand = demand(&templates, &classes, &inventory, &requests);
     let removed = removed_sets(cx, &templates, &requests)?;
     let removed_ids: BTreeSet<String> = removed.keys().cloned().collect();
+    if let Some(proxmox) = proxmox {
+        proxmox::read_disks(cx, &proxmox, &mut inventory, &removed_ids)?;
+    }
     demand.surplus.extend(removed);
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");

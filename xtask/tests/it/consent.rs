@@ -193,6 +193,13 @@ fn a_set_that_goes_is_listed_with_every_vm() {
     let freed = |node: &Value| node["freed"].as_u64().unwrap_or(0);
     assert!(plan["data"]["nodes"].as_array().unwrap().iter().map(freed).sum::<u64>() > 0, "{plan:#}");
     lab.run("cluster-plan demo").exits(3).says(&["2 to remove", "all 2"]);
+    // One that takes their place on a full storage needs their disks.
+    let workers = template[workers..].replace("kind: Workers\n", "kind: Workers\nname: other\n");
+    lab.write("clusters/demo.yaml", &format!("{head}\n---\n{workers}"));
+    let plan = lab.run("cluster-plan demo --json").exits(3).json();
+    let pools = plan["data"]["storages"].as_array().unwrap();
+    let freed: u64 = pools.iter().map(|pool| pool["freed"].as_u64().unwrap()).sum();
+    assert!(freed >= 20 << 30, "{plan:#}");
 }
 
 #[test]

@@ -168,6 +168,7 @@ mod tests {
             memory: 1,
             memory_used: 1,
             tags: vec![format!("machine-request.{set}")],
+            disks: vec![],
         };
         let node = Node {
             name: "pve1".into(),

@@ -138,6 +138,8 @@ pub struct PoolRoom {
     pub total: u64,
     pub available: u64,
     pub added: u64,
+    /// The disks of the machines of sets that are removed, as far as they are known.
+    pub freed: u64,
     /// ISO images go here, and how much of `added` they are.
     pub iso: u64,
 }
@@ -160,8 +162,8 @@ impl Fit {
     }
 }
 
-/// Places the members in their order and reports what does not fit. The memory of the machines of `removed` sets is free by then;
-/// the provider still sees it used when it picks nodes, because Omni creates and destroys machines at the same time.
+/// Places the members in their order and reports what does not fit. The memory and the disks of the machines of `removed` sets are
+/// free by then; the provider still sees them used when it picks nodes, because Omni creates and destroys machines at the same time.
 pub fn plan(
     inventory: &Inventory,
     members: &[Member],

@@ -23,6 +23,8 @@ pub(super) struct PlacementState<'a> {
     pub rooms: Vec<NodeRoom>,
     /// Those that something was put on, by node (empty for a shared one) and name.
     pub pools: BTreeMap<(String, String), PoolRoom>,
+    /// What the disks of removed sets give back, by the same.
+    freed: BTreeMap<(String, String), u64>,
     pub findings: Vec<Finding>,
     pub ledger: Ledger,
     /// The same, assuming that the running provider placed the existing machines within the last hour.
@@ -64,6 +66,7 @@ impl<'a> PlacementState<'a> {
             provider,
             rooms: inventory.nodes.iter().map(room).collect(),
             pools: BTreeMap::new(),
+            freed: freed(inventory, removed),
             findings: Vec::new(),
             ledger: Ledger::default(),
             remembered: Ledger::default(),
@@ -81,6 +84,7 @@ impl<'a> PlacementState<'a> {
     /// The pool behind a storage, as it is now.
     fn pool(&mut self, storage: &Storage) -> &mut PoolRoom {
         let inventory = self.inventory;
+        let freed = self.freed.get(&storage.pool()).copied().unwrap_or(0);
         self.pools.entry(storage.pool()).or_insert_with(|| {
             let (node, name) = storage.pool();
             // A shared storage that one node cannot reach has no space there: the best answer counts.
@@ -94,6 +98,8 @@ impl<'a> PlacementState<'a> {
                 total: best.total,
                 available: best.available,
                 added: 0,
+                // A thin pool gives back no more than it holds.
+                freed: freed.min(best.total.saturating_sub(best.available)),
                 iso: 0,
             }
         })
@@ -343,8 +349,17 @@ impl<'a> PlacementState<'a> {
     fn judge_pool(&mut self, pool: &PoolRoom, place: &Place) {
         let name =
             if pool.node.is_empty() { format!("`{}`", pool.name) } else { format!("`{}` on {}", pool.name, pool.node) };
-        let after = pool.available.saturating_sub(pool.added);
-        if pool.added > pool.available {
+        let after = (pool.available + pool.freed).saturating_sub(pool.added);
+        if pool.added > pool.available && pool.added <= pool.available + pool.freed {
+            let message = format!(
+                "{name} has {} left for {} until the machines that are removed are gone, with disks of {}",
+                bytes(pool.available),
+                bytes(pool.added),
+                bytes(pool.freed)
+            );
+            let fix = "sync the removal first, and the new machines when the old ones are gone";
+            self.warning("plan-disk-later", place, message, fix);
+        } else if pool.added > pool.available {
             let thin = Storage::thin_kind(&pool.kind);
             let how = if thin { ": it fills up as the machines write" } else { "" };
             let message = format!("{name} has {} left for {}{how}", bytes(pool.available), bytes(pool.added));
@@ -390,6 +405,22 @@ impl<'a> PlacementState<'a> {
     pub fn warning(&mut self, rule: &'static str, place: &Place, message: String, fix: impl Into<String>) {
         self.findings.push(Finding::warning(rule, place.clone(), message, fix));
     }
+}
+
+/// The disks of the machines of `removed` sets, by pool.
+fn freed(inventory: &Inventory, removed: &BTreeSet<String>) -> BTreeMap<(String, String), u64> {
+    let mut freed = BTreeMap::new();
+    for node in &inventory.nodes {
+        let storages = node.storages.known().map_or(&[] as &[Storage], Vec::as_slice);
+        let vms = node.vms.known().into_iter().flatten();
+        for (name, size) in vms.filter(|vm| vm.set().is_some_and(|set| removed.contains(set))).flat_map(|vm| &vm.disks)
+        {
+            if let Some(storage) = storages.iter().find(|storage| storage.name == *name) {
+                *freed.entry(storage.pool()).or_default() += size;
+            }
+        }
+    }
+    freed
 }
 
 fn placement(member: &Member, node: Option<String>, storages: Vec<String>, memory: u64, disk: u64) -> Placement {

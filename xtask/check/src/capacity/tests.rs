@@ -102,6 +102,7 @@ fn memory_of_removed_sets_is_free_for_new_machines() {
         memory: 16 * GIB,
         memory_used: 12 * GIB,
         tags: vec![format!("machine-request.{set}")],
+        disks: vec![],
     };
     let vms = vec![vm(100, "demo-old"), vm(101, "demo-old"), vm(102, "demo-kept")];
     inventory.nodes[0].vms = Seen::Known(vms);
@@ -117,6 +118,35 @@ fn memory_of_removed_sets_is_free_for_new_machines() {
     let room = &freed.nodes[0];
     assert_eq!((room.used / GIB, room.freed / GIB, room.after() / GIB, room.promised / GIB), (60, 24, 52, 4));
     assert!(!plan(&["other-old"]).fits(), "the sets of other clusters stay");
+}
+
+#[test]
+fn disks_of_removed_sets_are_free_for_new_machines() {
+    let mut inventory = cluster(&[10]);
+    let vm = |id: u64, set: &str, storage: &str| Vm {
+        id,
+        name: format!("{set}-{id}"),
+        running: false,
+        memory: GIB,
+        memory_used: 0,
+        tags: vec![format!("machine-request.{set}")],
+        disks: vec![(storage.into(), 50 * GIB), ("local".into(), GIB)],
+    };
+    inventory.nodes[0].vms = Seen::Known(vec![
+        vm(100, "demo-old", "local-lvm"),
+        vm(101, "demo-old", "vm_ssd"),
+        vm(102, "demo-kept", "local-lvm"),
+    ]);
+    let plan = |count: usize, removed: &[&str]| {
+        let removed = removed.iter().map(|set| (*set).to_owned()).collect();
+        plan(&inventory, &demo(count, 4, 80), &removed, Provider::V0_2, &selector::selects)
+    };
+    assert!(rules(&plan(3, &[])).contains(&("plan-disk", true)), "200 GiB are left for 240");
+    let freed = plan(3, &["demo-old"]);
+    assert!(freed.fits() && rules(&freed).contains(&("plan-disk-later", false)), "{:?}", freed.findings);
+    let pool = freed.pools.iter().find(|pool| pool.name == "local-lvm").unwrap();
+    assert_eq!((pool.available / GIB, pool.freed / GIB, pool.added / GIB), (200, 50, 240));
+    assert!(rules(&plan(4, &["demo-old"])).contains(&("plan-disk", true)), "320 GiB are still too much");
 }
 
 #[test]
@@ -164,7 +194,15 @@ fn missing_memory_is_an_error_with_the_amount() {
 #[test]
 fn overcommitted_memory_is_a_warning() {
     let mut inventory = cluster(&[10, 10]);
-    let idle = Vm { id: 100, name: "db".into(), running: true, memory: 50 * GIB, memory_used: 2 * GIB, tags: vec![] };
+    let idle = Vm {
+        id: 100,
+        name: "db".into(),
+        running: true,
+        memory: 50 * GIB,
+        memory_used: 2 * GIB,
+        tags: vec![],
+        disks: vec![],
+    };
     inventory.nodes[0].vms = Seen::Known(vec![idle]);
     let fit = run(&inventory, &demo(2, 8, 20), Provider::V0_2);
     let found: Vec<_> = rules(&fit).into_iter().filter(|(rule, _)| rule.starts_with("plan-memory")).collect();
@@ -181,6 +219,7 @@ fn existing_machine_is_counted_once() {
         memory: 8 * GIB,
         memory_used: used * GIB,
         tags: vec![],
+        disks: vec![],
     };
     inventory.nodes[0].vms = Seen::Known(vec![vm(101, "demo-control-planes-new-1", 6)]);
     let mut members = demo(2, 8, 20);
@@ -471,6 +510,7 @@ fn timed(sets: usize) -> std::time::Duration {
         memory: 1,
         memory_used: 1,
         tags: vec![],
+        disks: vec![],
     };
     inventory.nodes[0].vms = Seen::Known(exists.map(vm).collect());
     let always = |_: &str, storage: &Storage| Ok(storage.takes_images());

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::spec::size::Memory;
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
 
 /// Something that was seen, or why it was not. As JSON `{"known": …}` or `{"unknown": "why"}`.
@@ -121,6 +122,9 @@ pub struct Vm {
     pub memory: u64,
     pub memory_used: u64,
     pub tags: Vec<String>,
+    /// Its disks, each with its storage and its size in bytes; read only of machines that will be destroyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<(String, u64)>,
 }
 
 /// The tag of a machine that the provider made, before the id of its machine request set
@@ -372,10 +376,26 @@ pub fn vms(data: &Value) -> Result<Vec<Vm>, String> {
         memory: whole(&entry["maxmem"]).unwrap_or(0),
         memory_used: whole(&entry["mem"]).unwrap_or(0),
         tags: words(&entry["tags"], &[';', ',', ' ']),
+        disks: Vec::new(),
     };
     let mut vms: Vec<Vm> = entries(data, "VMs")?.iter().filter(|entry| !flag(&entry["template"])).map(read).collect();
     vms.sort_by_key(|vm| vm.id);
     Ok(vms)
+}
+
+/// The disks in the configuration of a VM, each with its storage and its size in bytes: `local-lvm:vm-100-disk-0,size=40G`
+/// (qemu-server `PVE/QemuServer/Drive.pm`). An image in a drive is not a disk.
+pub fn disks(config: &Value) -> Vec<(String, u64)> {
+    let drive = |(key, value): (&String, &Value)| {
+        let bus = key.trim_end_matches(|c: char| c.is_ascii_digit());
+        let value =
+            value.as_str().filter(|_| bus.len() < key.len() && matches!(bus, "scsi" | "virtio" | "sata" | "ide"))?;
+        let storage = value.split_once(':')?.0.to_owned();
+        let size = value.split(',').find_map(|option| option.strip_prefix("size="))?;
+        let mib = u64::from(Memory::parse(size).ok()?.0);
+        (!value.contains("media=cdrom")).then_some((storage, mib << 20))
+    };
+    config.as_object().into_iter().flatten().filter_map(drive).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,21 @@ use super::*;
 use serde_json::json;
 
 #[test]
+fn disks_are_read_from_a_configuration() {
+    let config = json!({
+        "scsi0": "local-lvm:vm-100-disk-0,discard=on,size=40G", "virtio12": "ceph:vm-100-disk-1,size=1T",
+        "sata0": "nas:100/vm-100-disk-2.qcow2,size=512M", "ide2": "local:iso/talos.iso,media=cdrom,size=200M",
+        "scsi1": "none,media=cdrom", "efidisk0": "local-lvm:vm-100-disk-3,size=4M", "scsihw": "virtio-scsi-single",
+        "scsi2": "/dev/sdb", "unused0": "local-lvm:vm-100-disk-9", "cores": 4,
+    });
+    let mut found = disks(&config);
+    found.sort();
+    let disk = |storage: &str, mib: u64| (storage.to_owned(), mib << 20);
+    assert_eq!(found, [disk("ceph", 1 << 20), disk("local-lvm", 40 << 10), disk("nas", 512)]);
+    assert_eq!(disks(&Value::Null), []);
+}
+
+#[test]
 fn nodes_are_read_as_the_login_sees_them() {
     // The shapes of the provider's wire transcript and of an entry without Sys.Audit (pve-manager `extract_node_stats`).
     let data = json!([
