@@ -7,6 +7,7 @@ mod config;
 mod drives;
 mod extras;
 mod files;
+mod monitoring;
 mod nodes;
 mod pools;
 mod qemu;
@@ -157,6 +158,7 @@ const TABLES: &[&[Method]] = &[
     access::METHODS,
     tokens::METHODS,
     extras::METHODS,
+    monitoring::METHODS,
 ];
 
 /// Parameters that stand in paths.

@@ -3,6 +3,22 @@
 use serde_json::json;
 
 use crate::audit_proxmox::{Project, Proxmox};
+use crate::sandbox::Sandbox;
+
+/// A call that the lab does not implement makes it less like Proxmox than it is: a task would take it for a refusal.
+#[test]
+fn lab_implements_what_the_tasks_ask_of_proxmox() {
+    let lab = Sandbox::new();
+    lab.provider();
+    lab.class("small");
+    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes").exits(0);
+    for line in
+        ["proxmox-audit", "proxmox-inventory", "provider-verify", "doctor", "cluster-status demo", "cluster-plan"]
+    {
+        let ran = lab.run(&format!("{line} --json"));
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("not implemented"), "{line}: {ran:#?}");
+    }
+}
 
 #[test]
 fn a_person_reads_it_at_a_glance() {

@@ -31,6 +31,7 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("POST", "/access/users", ADMIN, create_user).with(NEW_USER),
     Method::new("GET", "/access/users/{userid}", SEE, read_user),
     Method::new("DELETE", "/access/users/{userid}", ADMIN, remove_user),
+    Method::new("GET", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, read_token),
     Method::new("POST", "/access/users/{userid}/token/{tokenid}", Needs::OwnUser, create_token).with(TOKEN),
 ];
 
@@ -110,6 +111,14 @@ fn remove_user(call: &mut Call<'_>) -> Outcome {
     call.world.access.users.remove(&id);
     call.world.access.forget_subject(&id);
     Ok(Value::Null)
+}
+
+fn read_token(call: &mut Call<'_>) -> Outcome {
+    let id = call.args.text("tokenid");
+    let token = user(call)?.tokens.get(&id);
+    token
+        .map(|token| token_json(token).into())
+        .ok_or_else(|| Refusal::die(format!("no such token '{id}' for user '{}'", call.args.text("userid"))))
 }
 
 fn create_token(call: &mut Call<'_>) -> Outcome {

@@ -18,7 +18,8 @@ const OF_CLASSES: &[&str] = &[
 ];
 
 /// By path of the tree, the privileges of the login that no call needs there or below. A path with the same excess as its
-/// parent is left out. Without a class (`classes` false) privileges that a class may need are not excessive.
+/// parent is left out. Without a class (`classes` false) privileges that a class may need are not excessive, and on a storage, bridge
+/// or device they never are: it was granted for classes, also for those to come.
 pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeMap<String, BTreeSet<String>> {
     let needs = scope.needs();
     let wants: Vec<_> = needs.iter().flat_map(|need| need.ways.iter().flatten()).collect();
@@ -29,7 +30,8 @@ pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeM
     };
     let surplus = |path: &str| -> BTreeSet<String> {
         let privileges = permissions.tree.get(path).into_iter().flat_map(BTreeMap::keys);
-        let undecided = |privilege: &&String| !classes && OF_CLASSES.contains(&privilege.as_str());
+        let object = ["/storage/", "/sdn/zones/", "/mapping/"].iter().any(|above| path.starts_with(above));
+        let undecided = |privilege: &&String| (object || !classes) && OF_CLASSES.contains(&privilege.as_str());
         let surplus =
             |privilege: &&String| applies(privilege, path) && !needed_at(path, privilege) && !undecided(privilege);
         privileges.filter(surplus).cloned().collect()
