@@ -71,7 +71,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
     ("Machine classes", &["machineclass-create", "machineclass-check", "machineclass-apply", "selector-test"]),
     ("Clusters", &["cluster-create", "cluster-check", "cluster-plan", "cluster-sync", "cluster-status"]),
     ("Fleet", &["proxmox-inventory"]),
-    ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status"]),
+    ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan"]),
     ("Help", &["triage", "completions"]),
     ("Practice", &["rehearse", "lab-up", "lab-down", "lab-faults"]),
     (
@@ -313,6 +313,16 @@ pub enum Task {
         "provider-status --follow",
     ]))]
     ProviderStatus(ProviderStatus),
+    /// Show the steps to newer versions, and what blocks each
+    ///
+    /// Compares what runs with the versions that this kit recommends, or with --to, and shows each step in order: what blocks
+    /// it, what cannot be undone, and the commands. Changes nothing.
+    #[command(after_long_help = examples(&[
+        "upgrade-plan",
+        "upgrade-plan --from-files",
+        "upgrade-plan --omni --to v1.10.6",
+    ]))]
+    UpgradePlan(UpgradePlan),
     /// Find known issues in a log: causes and fixes
     #[command(after_long_help = examples(&["triage omni.log", "triage --json omni.log"]))]
     Triage(Triage),
@@ -796,6 +806,31 @@ pub struct StackLogs {
     /// Keep printing new lines
     #[arg(short, long, conflicts_with = "json")]
     pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UpgradePlan {
+    /// Plan to this version, instead of the one that this kit recommends; with one of the four below
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<String>,
+    /// Plan Omni
+    #[arg(long)]
+    pub omni: bool,
+    /// Plan the provider
+    #[arg(long)]
+    pub provider: bool,
+    /// Plan Talos of every cluster
+    #[arg(long)]
+    pub talos: bool,
+    /// Plan Kubernetes of every cluster
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// Plan all of them, which is the default
+    #[arg(long, conflicts_with_all = ["omni", "provider", "talos", "kubernetes", "to"])]
+    pub all: bool,
+    /// Read docker/compose.yaml and clusters/ instead of asking docker and Omni
+    #[arg(long)]
+    pub from_files: bool,
 }
 
 #[derive(Debug, Args)]

@@ -178,6 +178,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::StackUp(args) => task::stack_up::run(args, cx),
         Task::StackDown => task::stack_down::run(cx),
         Task::StackLogs(args) => task::stack_logs::run(args, cx),
+        Task::UpgradePlan(args) => task::upgrade_plan::run(args, cx),
         Task::Triage(args) => task::triage::run(args, cx),
         Task::Completions(args) => task::completions::run(args, cx),
         Task::Complete(args) => task::complete::run(args, cx),

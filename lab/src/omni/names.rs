@@ -34,6 +34,8 @@ pub const CLUSTER_MACHINE_STATUS: &str = "ClusterMachineStatuses.omni.sidero.dev
 pub const CONTROL_PLANE_STATUS: &str = "ControlPlaneStatuses.omni.sidero.dev";
 /// `LoadBalancerStatuses.omni.sidero.dev`
 pub const LOAD_BALANCER_STATUS: &str = "LoadBalancerStatuses.omni.sidero.dev";
+/// `TalosExtensions.omni.sidero.dev`
+pub const TALOS_EXTENSIONS: &str = "TalosExtensions.omni.sidero.dev";
 /// `TalosUpgradeStatuses.omni.sidero.dev`
 pub const TALOS_UPGRADE_STATUS: &str = "TalosUpgradeStatuses.omni.sidero.dev";
 /// `KubernetesUpgradeStatuses.omni.sidero.dev`

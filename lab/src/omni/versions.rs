@@ -1,22 +1,24 @@
 //! Which Talos and Kubernetes versions Omni offers, and what fits what.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::kinds::OmniRelease;
 use super::names::*;
 use super::resource::Key;
 use super::state::State;
 
-/// Talos versions that 1.9.3 knows of: from its oldest supported (1.9.0) to its default (1.13.5), a sample.
+/// Talos versions that 1.9.3 knows of, a sample: the image factory's from its oldest supported (1.9.0) to its cap (1.13).
 const TALOS: &[&str] = &[
     "1.9.0", "1.9.5", "1.10.0", "1.10.9", "1.11.0", "1.11.6", "1.12.0", "1.12.1", "1.12.7", "1.13.0", "1.13.2",
-    "1.13.4", "1.13.5",
+    "1.13.4", "1.13.5", "1.13.9", "1.13.13",
 ];
 /// Kubernetes versions, a sample of each minor release.
 const KUBERNETES: &[&str] = &[
     "1.27.16", "1.28.15", "1.29.15", "1.30.0", "1.30.14", "1.31.0", "1.31.14", "1.32.0", "1.32.13", "1.33.1",
-    "1.33.11", "1.34.0", "1.34.1", "1.34.7", "1.35.0", "1.35.4", "1.36.0", "1.36.2",
+    "1.33.11", "1.34.0", "1.34.1", "1.34.7", "1.35.0", "1.35.4", "1.36.0", "1.36.2", "1.36.3",
 ];
+/// System extensions of every Talos here, a sample.
+const EXTENSIONS: &[&str] = &["iscsi-tools", "qemu-guest-agent", "tailscale", "util-linux-tools"];
 /// What the recordings of 1.4.9 were made with.
 const OLD_TALOS: &[&str] = &["1.12.1"];
 const OLD_KUBERNETES: &[&str] = &["1.33.1", "1.34.0", "1.34.1", "1.35.0"];
@@ -26,11 +28,9 @@ pub fn default_talos(release: OmniRelease) -> &'static str {
     if release.old() { "1.12.1" } else { "1.13.5" }
 }
 
-/// The newest Talos and Kubernetes versions that Omni offers and that fit each other, without `v`.
+/// The Talos and Kubernetes versions of a new cluster, without `v` (client/pkg/constants/constants.go).
 pub fn defaults(release: OmniRelease) -> (String, String) {
-    let (talos, kubernetes) = (default_talos(release), if release.old() { OLD_KUBERNETES } else { KUBERNETES });
-    let newest = kubernetes.iter().rev().find(|version| fits(talos, version));
-    (talos.to_owned(), newest.copied().unwrap_or_default().to_owned())
+    (default_talos(release).to_owned(), if release.old() { "1.35.0" } else { "1.36.2" }.to_owned())
 }
 
 /// Major, minor and patch of `1.13.5`, with or without `v`; missing parts are 0.
@@ -65,6 +65,9 @@ pub fn fill(state: &mut State) {
         let made = state.make(TALOS_VERSION, DEFAULT, version, spec).with_owner("VersionsController");
         state.store.put(made);
         state.store.add_finalizers(&Key::new(TALOS_VERSION, DEFAULT, version), &["TalosExtensionsController"]);
+        let items: Vec<Value> = EXTENSIONS.iter().map(|name| json!({"name": format!("siderolabs/{name}")})).collect();
+        let made = state.make(TALOS_EXTENSIONS, DEFAULT, version, json!({"items": items}));
+        state.store.put(made.with_owner("TalosExtensionsController"));
     }
     for version in kubernetes {
         let made = state.make(KUBERNETES_VERSION, DEFAULT, version, json!({"version": version}));

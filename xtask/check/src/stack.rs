@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
+use super::upgrade;
 use domain::clock;
 use domain::releases::{Minor, table};
 use domain::spec::yaml;
@@ -160,6 +161,23 @@ pub fn images(compose: &str) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|service| Some((service.key.clone(), service.value.get("image")?.text()?.to_owned())))
         .collect()
+}
+
+/// The flags of Omni's command in a compose file, without dashes and values, and the dotted keys of its configuration.
+pub fn omni_settings(compose: &str) -> (Vec<String>, Vec<String>) {
+    let stream = yaml::load("docker/compose.yaml", compose.as_bytes());
+    let Some(document) = stream.documents.first() else { return Default::default() };
+    let command = document.root.path(&["services", "omni", "command"]);
+    let words = command.map(yaml::Node::items).unwrap_or_default().iter().filter_map(yaml::Node::text);
+    let flags = words.filter_map(|word| word.strip_prefix("--"));
+    let flags = flags.map(|flag| flag.split('=').next().unwrap_or(flag).to_owned()).collect();
+    let mut keys = Vec::new();
+    for config in document.root.get("configs").map(yaml::Node::entries).unwrap_or_default() {
+        let text = config.value.get("content").and_then(yaml::Node::text).unwrap_or_default();
+        let stream = yaml::load("configs", text.as_bytes());
+        stream.documents.iter().for_each(|document| upgrade::paths(&document.root, "", &mut keys));
+    }
+    (flags, keys)
 }
 
 /// The tag of an image: `v1.9.3` of `ghcr.io/siderolabs/omni:v1.9.3@sha256:…`.

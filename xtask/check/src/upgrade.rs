@@ -4,10 +4,16 @@
 //! Order: Omni first, one minor at a time (it caps Talos, and its bugs decide which Talos it can manage), then the provider, then
 //! Talos and Kubernetes of each cluster, interleaved so that each pair along the way is supported.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::patch;
+use crate::template::FileRead;
 use domain::releases::{Bug, FlagChange, Minor, Severity, table};
+use domain::spec::template::ClusterTemplate;
+use domain::spec::yaml::Node;
 use domain::version::{self, Version};
+use domain::words::count;
 
 /// A program whose version changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +44,20 @@ pub struct Installed {
     pub clusters: Vec<Cluster>,
     /// The flags of Omni's command, without dashes and values.
     pub flags: Vec<String>,
+    /// The dotted keys of Omni's configuration.
+    pub keys: Vec<String>,
     /// The provider's ID.
     pub provider_id: Option<String>,
+    /// What Omni offers; `None` if it was not asked.
+    pub offered: Option<Offered>,
+}
+
+/// The versions of Talos and Kubernetes that Omni offers, and the extensions that each Talos has.
+#[derive(Debug, Clone, Default)]
+pub struct Offered {
+    pub talos: BTreeSet<Version>,
+    pub kubernetes: BTreeSet<Version>,
+    pub extensions: BTreeMap<Version, BTreeSet<String>>,
 }
 
 /// A cluster with its versions and what decides about upgrading it.
@@ -52,16 +70,47 @@ pub struct Cluster {
     pub healthy: Option<bool>,
     /// Its oldest machine, where that is older than the cluster's version.
     pub oldest_machine: Option<Version>,
-    /// Paths of fields that its patches set, and kinds of its patch documents.
-    pub patch_fields: Vec<String>,
-    pub patch_documents: Vec<String>,
-    /// `Namespace/name` of the disruption budgets that allow no eviction.
-    pub blocking_budgets: Vec<String>,
+    /// Machines whose image no image factory made.
+    pub without_factory: usize,
+    /// Control planes that are healthy, of all.
+    pub control_planes: Option<(u64, u64)>,
+    pub files: ClusterFiles,
+}
+
+/// What the template of a cluster holds that a release may refuse.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterFiles {
+    /// Paths of v1alpha1 fields that its patches set, and kinds of its patch documents.
+    pub fields: Vec<String>,
+    pub documents: Vec<String>,
+    pub extensions: BTreeSet<String>,
+    /// Extensions that one list names more than once.
+    pub repeated: Vec<String>,
+    /// Files outside of the template's directory.
+    pub outside: Vec<String>,
+}
+
+impl Cluster {
+    /// Of which nothing but its versions is known.
+    pub fn new(name: &str, talos: Version, kubernetes: Version) -> Cluster {
+        Cluster {
+            name: name.to_owned(),
+            talos,
+            kubernetes,
+            healthy: None,
+            oldest_machine: None,
+            without_factory: 0,
+            control_planes: None,
+            files: ClusterFiles::default(),
+        }
+    }
 }
 
 /// What is wanted; `None` leaves it as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
+    /// What is newer already stays as it is; otherwise it is a downgrade, which is blocked.
+    pub keep_newer: bool,
     pub omni: Option<Version>,
     pub provider: Option<Version>,
     pub talos: Option<Version>,
@@ -117,16 +166,23 @@ impl Step {
 pub fn plan(installed: &Installed, wanted: &Wanted) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut now = installed.clone();
-    if let (Some(from), Some(to)) = (&installed.omni, &wanted.omni) {
+    if let (Some(from), Some(to)) = (&installed.omni, wanted.from(installed.omni.as_ref(), &wanted.omni)) {
         steps.extend(omni(from, to, &mut now));
     }
-    if let (Some(from), Some(to)) = (&installed.provider, &wanted.provider) {
+    if let (Some(from), Some(to)) = (&installed.provider, wanted.from(installed.provider.as_ref(), &wanted.provider)) {
         steps.extend(provider(from, to, &mut now));
     }
     for cluster in &installed.clusters {
-        steps.extend(of_cluster(cluster, wanted, now.omni.as_ref()));
+        steps.extend(of_cluster(cluster, wanted, &now));
     }
     steps
+}
+
+impl Wanted {
+    /// Where a component goes from `now`; `None` where it stays.
+    fn from<'a>(&self, now: Option<&Version>, to: &'a Option<Version>) -> Option<&'a Version> {
+        to.as_ref().filter(|to| !self.keep_newer || now.is_none_or(|now| now < *to))
+    }
 }
 
 /// Omni, one minor at a time, each to its last patch.
@@ -143,10 +199,9 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
             let message = "an older Omni refuses the newer store".to_owned();
             step.block("omni-down", message, "omni@v1.10.4 migration/manager.go");
         }
-        if Minor::from(&next) > Minor::from(&table().facts.omni) {
-            let message = format!("the facts end at Omni {}; read the release notes of {next}", table().facts.omni);
-            step.warn("facts-end", message, "data/releases.yaml");
-        }
+        facts_end(&mut step, &table().facts.omni, table().omni(&next).and_then(|known| known.newest.as_ref()));
+        let backup = "whether there is a current backup is not visible from here: make one, there is no other way back";
+        step.warn("backup", backup.to_owned(), "siderolabs/docs upgrading-omni.mdx");
         for change in changes(&at, &next) {
             removed_flags(&mut step, change, now);
         }
@@ -196,7 +251,7 @@ fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &V
     if cluster.healthy == Some(false) {
         step.block("cluster-unhealthy", format!("cluster `{name}` is not healthy: repair it first"), "docs");
     }
-    let oldest = cluster.oldest_machine.as_ref().unwrap_or(&cluster.talos);
+    let (oldest, files) = (cluster.oldest_machine.as_ref().unwrap_or(&cluster.talos), &cluster.files);
     for bug in
         table().bugs_of(Some(to), Some(&cluster.talos), None).filter(|bug| bug.omni.is_some() && bug.talos.is_some())
     {
@@ -208,8 +263,27 @@ fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &V
         let message = format!("cluster `{name}` has machines with Talos {oldest}; from Omni 1.11 on 1.9 is the oldest");
         step.block("machines-old", message, "docs Talos Version Support Policy");
     }
+    if *to >= Version::new(1, 11, 0) && cluster.without_factory > 0 {
+        let machines = count(cluster.without_factory, "machine");
+        let message = format!(
+            "cluster `{name}` has {machines} whose image no image factory made, which Omni 1.11 and later may refuse"
+        );
+        step.block("machines-old", message, "omni#1eecc480 config.go NonImageFactoryFailOnStart");
+    }
+    if let Some(first) = files.outside.first().filter(|_| crosses(Minor::new(1, 8), from, to)) {
+        let message = format!(
+            "the template of cluster `{name}` names `{first}`, which is outside of its directory: omnictl 1.8 and later refuse that"
+        );
+        step.block("template-file-outside", message, "CL 1.8.0");
+    }
+    if let Some(first) = files.repeated.first().filter(|_| crosses(Minor::new(1, 9), from, to)) {
+        let message = format!(
+            "the template of cluster `{name}` lists the extension `{first}` more than once, which Omni 1.9 and later refuse"
+        );
+        step.block("extension-repeated", message, "CL 1.9.0");
+    }
     for entry in table().forbidden.fields.iter().filter(|entry| crosses(entry.since, from, to)) {
-        for field in entry.paths.iter().filter(|path| cluster.patch_fields.contains(path)) {
+        for field in entry.paths.iter().filter(|path| files.fields.contains(path)) {
             let message =
                 format!("a patch of cluster `{name}` sets `{field}`, which omnictl {} and later refuse", entry.since);
             step.block("patch-forbidden", message, "omni client/pkg/omni/resources/omni/config_patch.go");
@@ -217,7 +291,7 @@ fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &V
     }
     let documents = &table().forbidden.documents;
     if crosses(documents.since, from, to) {
-        for kind in documents.kinds.iter().filter(|kind| cluster.patch_documents.contains(kind)) {
+        for kind in documents.kinds.iter().filter(|kind| files.documents.contains(kind)) {
             let message = format!(
                 "a patch of cluster `{name}` has a `{kind}`, which omnictl {} and later refuse",
                 documents.since
@@ -239,6 +313,10 @@ fn changes<'a>(from: &'a Version, to: &'a Version) -> impl Iterator<Item = &'sta
 fn removed_flags(step: &mut Step, change: &FlagChange, now: &Installed) {
     for flag in change.removes.iter().filter(|flag| now.flags.contains(flag)) {
         let message = format!("docker/compose.yaml sets `--{flag}`, which Omni {} and later refuse", change.since);
+        step.block("flag-removed", message, &change.source);
+    }
+    for key in change.removes_keys.iter().filter(|key| now.keys.contains(key)) {
+        let message = format!("Omni's configuration has `{key}`, which Omni {} and later refuse", change.since);
         step.block("flag-removed", message, &change.source);
     }
     for flag in change.requires.iter().filter(|flag| !now.flags.is_empty() && !now.flags.contains(flag)) {
@@ -268,9 +346,8 @@ fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
     }
     let mut step = Step::new(Component::Provider, from, to);
     pre_release(&mut step);
-    if *to > table().facts.provider {
-        step.warn("facts-end", format!("the facts end at provider {}", table().facts.provider), "data/releases.yaml");
-    }
+    let known = table().provider.iter().rev().find(|known| Minor::from(&known.version) == Minor::from(to));
+    facts_end(&mut step, &table().facts.provider, known.map(|known| &known.version));
     for release in table().provider.iter().filter(|release| release.version > *from && release.version <= *to) {
         if let (Some(range), Some(omni)) = (&release.omni, &now.omni)
             && !range.contains(omni)
@@ -290,11 +367,11 @@ fn provider(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
 }
 
 /// Talos and Kubernetes of one cluster, a minor at a time, in an order in which every pair is supported.
-fn of_cluster(cluster: &Cluster, wanted: &Wanted, omni: Option<&Version>) -> Vec<Step> {
+fn of_cluster(cluster: &Cluster, wanted: &Wanted, now: &Installed) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (mut talos, mut kubernetes) = (cluster.talos.clone(), cluster.kubernetes.clone());
-    let last_talos = wanted.talos.as_ref().unwrap_or(&talos).clone();
-    let last_kubernetes = wanted.kubernetes.as_ref().unwrap_or(&kubernetes).clone();
+    let last_talos = wanted.from(Some(&talos), &wanted.talos).unwrap_or(&talos).clone();
+    let last_kubernetes = wanted.from(Some(&kubernetes), &wanted.kubernetes).unwrap_or(&kubernetes).clone();
     // Each round takes one minor of one of the two.
     for _ in 0..64 {
         let next_talos =
@@ -305,13 +382,16 @@ fn of_cluster(cluster: &Cluster, wanted: &Wanted, omni: Option<&Version>) -> Vec
             (None, None) => break,
             (Some(to), more) if fits(&to, &kubernetes) || more.as_ref().is_none_or(|k| !fits(&talos, k)) => {
                 let mut step = Step::new(Component::Talos(cluster.name.clone()), &talos, &to);
-                talos_step(&mut step, &kubernetes, omni);
+                talos_step(&mut step, &kubernetes, now.omni.as_ref());
+                rolling(&mut step, cluster, now);
                 talos = to;
                 step
             }
             (_, Some(to)) => {
                 let mut step = Step::new(Component::Kubernetes(cluster.name.clone()), &kubernetes, &to);
                 kubernetes_step(&mut step, &talos);
+                let offered = now.offered.as_ref().map(|offered| offered.kubernetes.contains(&to));
+                not_offered(&mut step, offered, "Kubernetes");
                 kubernetes = to;
                 step
             }
@@ -325,14 +405,77 @@ fn of_cluster(cluster: &Cluster, wanted: &Wanted, omni: Option<&Version>) -> Vec
                 "docs",
             );
         }
-        if !cluster.blocking_budgets.is_empty() {
-            let budgets = cluster.blocking_budgets.join(", ");
-            let message = format!("draining a node waits for disruption budgets that allow no eviction: {budgets}");
-            step.warn("drain-pdb", message, "CL 1.10.0");
-        }
         steps.push(step);
     }
     steps
+}
+
+/// What decides about taking the machines of a cluster down one after another.
+fn rolling(step: &mut Step, cluster: &Cluster, now: &Installed) {
+    let (name, to) = (&cluster.name, step.to.clone());
+    match cluster.control_planes {
+        Some((healthy, total)) if total > 2 && healthy < total / 2 + 2 => {
+            let message = format!(
+                "cluster `{name}` has {healthy} of {total} control planes healthy: etcd would lose its quorum while another one restarts"
+            );
+            step.block("etcd-quorum", message, "etcd");
+        }
+        Some((_, total @ 1..=2)) => {
+            let planes = count(total as usize, "control plane");
+            let message = format!("clusters with {planes} have no Kubernetes API while one restarts");
+            step.warn("etcd-quorum", message, "etcd");
+        }
+        _ => {}
+    }
+    let drains = now.omni.as_ref().is_none_or(|omni| *omni >= Version::new(1, 10, 0)) && to >= Version::new(1, 13, 0);
+    if drains {
+        let message = "each node is drained first; whether a PodDisruptionBudget allows that is not visible from here: `kubectl get poddisruptionbudgets -A` must show no 0 under ALLOWED DISRUPTIONS";
+        step.warn("drain-pdb", message.to_owned(), "CL 1.10.0");
+    }
+    let Some(offered) = &now.offered else { return };
+    not_offered(step, Some(offered.talos.contains(&to)), "Talos");
+    let missing = |catalog: &BTreeSet<String>| -> Vec<String> {
+        cluster.files.extensions.iter().filter(|wanted| !catalog.contains(*wanted)).cloned().collect()
+    };
+    match offered.extensions.get(&to).map(missing).as_deref() {
+        _ if cluster.files.extensions.is_empty() => {}
+        Some([]) => {}
+        Some(missing) => {
+            let message = format!("Talos {to} has no extension {}, which cluster `{name}` lists", missing.join(", "));
+            step.block("extension-missing", message, "Omni: talosextensions");
+        }
+        None => {
+            let message =
+                format!("whether Talos {to} has the extensions of the templates is unknown: Omni lists none for it");
+            step.warn("extension-missing", message, "Omni: talosextensions");
+        }
+    }
+}
+
+/// A version that Omni does not offer: the image factory has none of it, or this Omni is too old for it.
+fn not_offered(step: &mut Step, offered: Option<bool>, what: &str) {
+    if offered == Some(false) {
+        let message = format!("Omni offers no {what} {}", step.to);
+        step.block("not-offered", message, "Omni: talosversions");
+    }
+}
+
+/// Where the facts end before the version of a step: beyond the newest release, or the newest patch of its minor.
+fn facts_end(step: &mut Step, newest: &Version, of_minor: Option<&Version>) {
+    let to = &step.to;
+    let date = &table().facts.date;
+    if Minor::from(to) > Minor::from(newest) {
+        let message = format!("unknown beyond {newest}: read the release notes of {to}");
+        step.warn("facts-end", message, "data/releases.yaml");
+    } else if of_minor.is_none_or(|patch| to > patch) {
+        let message = match of_minor {
+            Some(patch) => {
+                format!("the newest known patch of {} is {patch} ({date}): make sure that {to} exists", Minor::from(to))
+            }
+            None => format!("{to} is not known ({date}): make sure that it exists"),
+        };
+        step.warn("facts-end", message, "data/releases.yaml");
+    }
 }
 
 /// The next version on the way up, one minor at a time; down or within the minor at once.
@@ -357,9 +500,7 @@ fn supported(talos: &Version, kubernetes: &Version) -> Option<bool> {
 fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
     let (from, to) = (step.from.clone(), step.to.clone());
     let known = table().talos(&to);
-    if known.is_none() {
-        step.warn("facts-end", format!("the facts end at Talos {}", table().facts.talos), "data/releases.yaml");
-    }
+    facts_end(step, &table().facts.talos, known.and_then(|known| known.newest.as_ref()));
     if let Some((least, most)) = table().kubernetes_of_talos(Minor::from(&to))
         && supported(&to, kubernetes) == Some(false)
     {
@@ -389,6 +530,10 @@ fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
                 let most = support.max.map(|most| most.to_string()).unwrap_or_default();
                 step.block("omni-talos-cap", format!("Omni {omni} supports Talos up to {most}"), "omni constants");
             }
+            None => {
+                let message = format!("which Talos Omni {omni} supports is unknown beyond Omni {}", table().facts.omni);
+                step.warn("facts-end", message, "data/releases.yaml");
+            }
             _ => {}
         }
     }
@@ -399,6 +544,9 @@ fn talos_step(step: &mut Step, kubernetes: &Version, omni: Option<&Version>) {
 
 fn kubernetes_step(step: &mut Step, talos: &Version) {
     let (from, to) = (Minor::from(&step.from), Minor::from(&step.to));
+    if to > Minor::from(&table().facts.kubernetes) {
+        step.warn("facts-end", format!("unknown beyond Kubernetes {}", table().facts.kubernetes), "data/releases.yaml");
+    }
     if to < from {
         step.block(
             "kubernetes-down",
@@ -418,5 +566,47 @@ fn kubernetes_step(step: &mut Step, talos: &Version) {
 fn pre_release(step: &mut Step) {
     if !step.to.pre.is_empty() && step.from.pre.is_empty() {
         step.block("pre-release", format!("{} is a pre-release", version::bare(&step.to)), "semver");
+    }
+}
+
+/// What a template holds that a release may refuse. `read` reads a file that the template names.
+pub fn of_template(template: &ClusterTemplate, read: impl Fn(&str) -> FileRead) -> ClusterFiles {
+    let mut found = ClusterFiles::default();
+    let outside = template.files().into_iter().filter(|(file, _)| matches!(read(file), FileRead::Outside));
+    found.outside.extend(outside.map(|(file, _)| file.to_owned()));
+    let lists = template.sets.iter().map(|set| &set.system_extensions);
+    let lists = lists.chain(template.machines.iter().map(|machine| &machine.system_extensions));
+    for list in lists.chain([&template.system_extensions]).flatten() {
+        let mut own = BTreeSet::new();
+        found.repeated.extend(list.iter().filter(|extension| !own.insert(*extension)).cloned());
+        found.extensions.extend(list.iter().cloned());
+    }
+    let of_sets = template.sets.iter().flat_map(|set| &set.patches);
+    let of_machines = template.machines.iter().flat_map(|machine| &machine.patches);
+    for set in template.patches.iter().chain(of_sets).chain(of_machines) {
+        let content = match (&set.inline, &set.file) {
+            (Some(inline), _) => patch::inline("patch", inline, set.at, patch::PatchContext::default()).content,
+            (None, Some((file, _))) => match read(file) {
+                FileRead::Bytes(bytes) => patch::in_file(file, &bytes, patch::PatchContext::default()).content,
+                _ => None,
+            },
+            (None, None) => None,
+        };
+        for document in content.iter().flat_map(|content| &content.documents) {
+            match document.get("kind").and_then(Node::text) {
+                Some(kind) => found.documents.push(kind.to_owned()),
+                None => paths(document, "", &mut found.fields),
+            }
+        }
+    }
+    found
+}
+
+/// The dotted paths of everything below a node.
+pub fn paths(node: &Node, above: &str, found: &mut Vec<String>) {
+    for entry in node.entries() {
+        let path = if above.is_empty() { entry.key.clone() } else { format!("{above}.{}", entry.key) };
+        paths(&entry.value, &path, found);
+        found.push(path);
     }
 }

@@ -1,6 +1,6 @@
 //! Recorded incidents are blocked for the right reason, and harmless version bumps are not blocked.
 
-use check::upgrade::{Cluster, Installed, Reason, Wanted, plan};
+use check::upgrade::{Cluster, ClusterFiles, Installed, Offered, Reason, Wanted, plan};
 use domain::version::{self, Version};
 use serde::Deserialize;
 
@@ -34,6 +34,19 @@ struct Case {
     fields: Vec<String>,
     #[serde(default)]
     documents: Vec<String>,
+    #[serde(default)]
+    keys: Vec<String>,
+    #[serde(default)]
+    extensions: Vec<String>,
+    #[serde(default)]
+    repeated: Vec<String>,
+    #[serde(default)]
+    outside: Vec<String>,
+    #[serde(default)]
+    without_factory: usize,
+    control_planes: Option<(u64, u64)>,
+    /// The Talos versions that Omni offers.
+    offers: Option<Vec<String>>,
 }
 
 fn parsed(text: &str) -> Version {
@@ -56,23 +69,44 @@ impl Case {
         let (talos, talos_to) = change(self.talos.as_ref());
         let (kubernetes, kubernetes_to) = change(self.kubernetes.as_ref());
         let cluster = talos.zip(kubernetes).map(|(talos, kubernetes)| Cluster {
-            name: "demo".to_owned(),
-            talos,
-            kubernetes,
             healthy: self.healthy,
             oldest_machine: self.oldest.as_deref().map(parsed),
-            patch_fields: self.fields.clone(),
-            patch_documents: self.documents.clone(),
-            blocking_budgets: Vec::new(),
+            without_factory: self.without_factory,
+            control_planes: self.control_planes,
+            files: ClusterFiles {
+                fields: self.fields.clone(),
+                documents: self.documents.clone(),
+                extensions: self.extensions.iter().cloned().collect(),
+                repeated: self.repeated.clone(),
+                outside: self.outside.clone(),
+            },
+            ..Cluster::new("demo", talos, kubernetes)
+        });
+        // A catalog that has one extension, for the Talos that is wanted.
+        let offered = self.offers.as_ref().map(|offers| Offered {
+            talos: offers.iter().map(|version| parsed(version)).collect(),
+            kubernetes: kubernetes_to.iter().cloned().collect(),
+            extensions: talos_to
+                .iter()
+                .map(|to| (to.clone(), ["siderolabs/qemu-guest-agent".to_owned()].into()))
+                .collect(),
         });
         let installed = Installed {
             omni,
             provider,
             clusters: cluster.into_iter().collect(),
             flags: self.flags.clone(),
+            keys: self.keys.clone(),
             provider_id: self.provider_id.clone(),
+            offered,
         };
-        let wanted = Wanted { omni: omni_to, provider: provider_to, talos: talos_to, kubernetes: kubernetes_to };
+        let wanted = Wanted {
+            keep_newer: false,
+            omni: omni_to,
+            provider: provider_to,
+            talos: talos_to,
+            kubernetes: kubernetes_to,
+        };
         let steps = plan(&installed, &wanted);
         assert!(!steps.is_empty(), "{}: the change has no step", self.name);
         steps.into_iter().flat_map(|step| step.blockers).collect()

@@ -33,3 +33,4 @@ pub mod service_account;
 pub mod stage;
 pub mod storages;
 pub mod tsidp;
+pub mod upgrade;

@@ -30,3 +30,4 @@ pub mod stack_logs;
 pub mod stack_up;
 pub mod triage;
 pub mod tsidp_verify;
+pub mod upgrade_plan;

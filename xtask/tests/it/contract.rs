@@ -40,6 +40,8 @@ const TASKS: &[&str] = &[
     "stack-up",
     "stack-down",
     "stack-logs",
+    "upgrade-plan",
+    "upgrade-plan --from-files --talos",
     "triage /etc/hostname",
     "triage",
     "completions bash",

@@ -39,3 +39,4 @@ mod tidy;
 mod transcripts;
 mod traps;
 mod unwritable;
+mod upgrade_plan;

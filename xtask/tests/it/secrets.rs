@@ -34,7 +34,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 21] = [
+const TASKS: [&str; 22] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -53,6 +53,7 @@ const TASKS: [&str; 21] = [
     "omni-status",
     "tsidp-verify",
     "stack-logs",
+    "upgrade-plan",
     "omnictl-install --force --yes",
     "doctor",
     "stack-up --recreate --yes",

@@ -38,7 +38,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    help usage names errors files read_only machineclass proxmox
+    help usage names errors files read_only machineclass proxmox upgrade
 }
 
 /// The file of a transcript.

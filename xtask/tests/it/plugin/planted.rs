@@ -33,6 +33,7 @@ const TASKS: &[(&str, &str)] = &[
     ("stack-up", "--recreate"),
     ("stack-down", ""),
     ("stack-logs", ""),
+    ("upgrade-plan", ""),
     ("tsidp-verify", ""),
     ("omnictl-install", ""),
     ("proxmox-audit", ""),

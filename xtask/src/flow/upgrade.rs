@@ -1,0 +1,211 @@
+//! What an upgrade starts from, in the containers, in Omni and in the files, and the commands that carry a step of it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::flow::inputs;
+use check::stack;
+use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, Offered, Step};
+use domain::failure::{Code, Failure};
+use domain::releases::table;
+use domain::spec::template::{self, ClusterTemplate};
+use domain::status::cluster::cluster_lines;
+use domain::status::omni::Resource;
+use domain::version::{self, Version};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::{Compose, OMNI, PROVIDER};
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Check, Done};
+
+/// What decides about an upgrade is read in this many lists, however many machines there are.
+const LISTS: [&str; 6] =
+    ["clusters", "clusterstatuses", "machinesetstatuses", "machinestatuses", "talosversions", "talosextensions"];
+
+/// What the files say: the tags in `docker/compose.yaml`, and the versions in `clusters/`. Nothing is called.
+///
+/// # Errors
+/// A file that cannot be read, a template that is none, an image without a release.
+pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
+    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    let images = stack::images(&compose);
+    let pinned = |service: &str| images.get(service).map(|image| release(service, image)).transpose();
+    let cluster = |(path, template): &(PathBuf, ClusterTemplate)| {
+        let version = |what: &str, text: &str| {
+            version::parse(text).map_err(|why| {
+                Failure::new(Code::Invalid, format!("`{}` has no valid version of {what}", cx.paths.show(path)))
+                    .cause(format!("{text:?}: {why}"))
+                    .next(format!("cargo xtask cluster-check {}", cx.paths.show(path)))
+            })
+        };
+        let (talos, kubernetes) =
+            (version("Talos", &template.talos_version)?, version("Kubernetes", &template.kubernetes_version)?);
+        Ok(Cluster { files: of_template(path, template), ..Cluster::new(&template.name, talos, kubernetes) })
+    };
+    let clusters = templates(cx)?.iter().map(cluster).collect::<Result<_, Failure>>()?;
+    Ok(Installed { omni: pinned(OMNI)?, provider: pinned(PROVIDER)?, clusters, ..around(cx, &compose) })
+}
+
+/// What runs: the images of the containers, and what Omni says about its clusters.
+///
+/// # Errors
+/// As [`Compose`] and [`Omnictl`]; a container whose image has no release.
+pub fn live(cx: &Cx) -> anyhow::Result<Installed> {
+    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    let templates = templates(cx)?;
+    let (docker, omnictl) = (Compose::find(cx)?, Omnictl::find(cx)?);
+    let containers = cx.ui.step("containers", "Read the images of the containers", || {
+        let found = docker.containers()?;
+        let detail = count(found.len(), "container");
+        Ok(Done::ok(found, detail))
+    })?;
+    let running = |service: &str| {
+        let container = containers.iter().find(|container| container.service == service);
+        container.map(|container| release(service, &container.image)).transpose()
+    };
+    let lists = LISTS.map(|kind| {
+        let omnictl = &omnictl;
+        Check::new(kind, format!("Read {kind}"), move || {
+            let found = omnictl.list(kind, None)?;
+            let detail = found.len().to_string();
+            Ok(Done::ok(found, detail))
+        })
+    });
+    let mut read = cx.ui.side_by_side("asking Omni", lists.into()).into_iter();
+    let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
+    let lines = cluster_lines(&next()?, &next()?);
+    let (sets, machines) = (next()?, next()?);
+    let offered = offered(&next()?, &next()?);
+    let clusters = lines.iter().filter(|line| !line.tearing_down).filter_map(|line| {
+        let (talos, kubernetes) = (version::parse(&line.talos).ok()?, version::parse(&line.kubernetes).ok()?);
+        let own = templates.iter().find(|(_, template)| template.name == line.name);
+        Some(Cluster {
+            healthy: Some(line.running),
+            files: own.map(|(path, template)| of_template(path, template)).unwrap_or_default(),
+            ..Cluster::new(&line.name, talos, kubernetes)
+        })
+    });
+    let mut clusters: Vec<Cluster> = clusters.collect();
+    with_machines(&mut clusters, &sets, &machines);
+    let offered = Some(offered);
+    Ok(Installed { omni: running(OMNI)?, provider: running(PROVIDER)?, clusters, offered, ..around(cx, &compose) })
+}
+
+/// Adds the oldest Talos of each cluster's machines, and the health of its control planes.
+fn with_machines(clusters: &mut [Cluster], sets: &[Resource], machines: &[Resource]) {
+    let mut oldest: BTreeMap<&str, (Option<Version>, usize)> = BTreeMap::new();
+    for machine in machines {
+        let found = oldest.entry(machine.text(&["cluster"])).or_default();
+        let talos = version::parse(machine.text(&["talosversion"])).ok();
+        found.0 = [found.0.take(), talos].into_iter().flatten().min();
+        found.1 += usize::from(machine.flag(&["schematic", "invalid"]));
+    }
+    for cluster in clusters {
+        if let Some((talos, without_factory)) = oldest.remove(cluster.name.as_str()) {
+            (cluster.oldest_machine, cluster.without_factory) = (talos, without_factory);
+        }
+        let id = format!("{}-control-planes", cluster.name);
+        cluster.control_planes = sets.iter().find(|set| set.metadata.id == id).map(|set| {
+            let number = |key: &str| set.number(&["machines", key]);
+            (number("healthy"), number("total").max(number("requested")))
+        });
+    }
+}
+
+fn offered(versions: &[Resource], extensions: &[Resource]) -> Offered {
+    let texts = |resource: &Resource, key: &str| -> Vec<String> {
+        let list = resource.at(&[key]).as_array().into_iter().flatten();
+        list.filter_map(|each| each.as_str().or_else(|| each["name"].as_str())).map(str::to_owned).collect()
+    };
+    let compatible = versions.iter().flat_map(|version| texts(version, "compatiblekubernetesversions"));
+    let catalog = |each: &Resource| {
+        let names: BTreeSet<String> = texts(each, "items").into_iter().collect();
+        Some((version::parse(&each.metadata.id).ok()?, names))
+    };
+    Offered {
+        talos: versions.iter().filter_map(|version| version::parse(&version.metadata.id).ok()).collect(),
+        kubernetes: compatible.filter_map(|text| version::parse(&text).ok()).collect(),
+        extensions: extensions.iter().filter_map(catalog).collect(),
+    }
+}
+
+/// The operator's templates; shipped examples are left out.
+fn templates(cx: &Cx) -> Result<Vec<(PathBuf, ClusterTemplate)>, Failure> {
+    let paths = inputs::in_dir(&cx.paths.clusters()).into_iter();
+    let read = |path: PathBuf| {
+        let bytes = inputs::read(cx, &path, "check the file")?;
+        if inputs::is_example(&bytes) {
+            return Ok(None);
+        }
+        let shown = cx.paths.show(&path);
+        match template::parse(&shown, &bytes).value {
+            Some(template) => Ok(Some((path, template))),
+            None => Err(Failure::new(Code::Invalid, format!("`{shown}` is not a valid cluster template"))
+                .next(format!("cargo xtask cluster-check {shown}"))),
+        }
+    };
+    paths.map(read).filter_map(Result::transpose).collect()
+}
+
+fn of_template(path: &Path, template: &ClusterTemplate) -> ClusterFiles {
+    upgrade::of_template(template, |file| inputs::beside(path, file))
+}
+
+fn around(cx: &Cx, compose: &str) -> Installed {
+    let (flags, keys) = stack::omni_settings(compose);
+    Installed { flags, keys, provider_id: Some(cx.settings.provider_id(None).value), ..Installed::default() }
+}
+
+/// The release that an image has in its tag.
+///
+/// # Errors
+/// [`Code::Invalid`] for `latest`, a digest, the tag of a fork, and whatever else says no release.
+pub fn release(service: &str, image: &str) -> Result<Version, Failure> {
+    let tag = stack::tag(image);
+    let of_commit = table().provider.iter().find(|known| known.tag.is_some() && known.tag.as_deref() == tag);
+    if let Some(known) = of_commit.filter(|_| service == PROVIDER) {
+        return Ok(known.version.clone());
+    }
+    let version = tag.filter(|tag| version::is_full(tag)).and_then(|tag| version::parse(tag).ok());
+    let upstream = |version: &Version| {
+        let kind = version.pre.as_str().split('.').next().unwrap_or_default();
+        version.build.is_empty() && ["", "alpha", "beta", "rc"].contains(&kind)
+    };
+    version.filter(upstream).ok_or_else(|| {
+        let why = match tag {
+            None => "it has no tag: a digest alone and a missing tag say no version",
+            Some(_) => "its tag is not a release: `latest`, branches and the builds of forks say nothing about order",
+        };
+        Failure::new(Code::Invalid, format!("the version of `{service}` is not known: its image is `{image}`"))
+            .cause(why)
+            .hint("find out what runs, for Omni with `omnictl get sysversion`, and pin that release in docker/compose.yaml")
+    })
+}
+
+/// The commands that carry a step out.
+pub fn commands(step: &Step) -> Vec<String> {
+    let stack = |service: &str, more: &[&str]| {
+        let first = format!("set the tag of `{service}` in docker/compose.yaml to v{}", step.to);
+        let pull = "docker compose -f docker/compose.yaml --profile provider pull";
+        let rest = [pull, "cargo xtask stack-up --recreate"].into_iter().chain(more.iter().copied());
+        [first].into_iter().chain(rest.map(str::to_owned)).collect()
+    };
+    let in_template = |cluster: &str, key: &str, check: Option<String>| {
+        let first = format!("set `{key}.version` in clusters/{cluster}.yaml to v{}", step.to);
+        let rest = [format!("cargo xtask cluster-sync {cluster}"), format!("cargo xtask cluster-status {cluster}")];
+        check.into_iter().chain([first]).chain(rest).collect()
+    };
+    match &step.component {
+        Component::Omni => {
+            stack(OMNI, &["cargo xtask omni-verify", "cargo xtask omnictl-install", "cargo xtask provider-verify"])
+        }
+        Component::Provider => stack(PROVIDER, &["cargo xtask provider-verify"]),
+        Component::Talos(cluster) => in_template(cluster, "talos", None),
+        Component::Kubernetes(cluster) => {
+            let to = &step.to;
+            let check = format!("omnictl cluster kubernetes upgrade-pre-checks {cluster} --to {to}");
+            in_template(cluster, "kubernetes", Some(check))
+        }
+    }
+}

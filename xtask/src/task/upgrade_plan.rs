@@ -1,0 +1,153 @@
+//! `upgrade-plan`: the ordered steps from the versions that run to those that are wanted, each with what blocks it.
+//!
+//! 1. **load**: the wanted versions, from `--to` or those that this kit recommends.
+//! 2. **observe**: the versions that run, from the containers and Omni; with `--from-files` from `docker/compose.yaml` and
+//!    `clusters/`, without a network.
+//! 3. **plan**: by the facts of `data/releases.yaml`; nothing is changed. Exit 0 when everything is current, 3 when steps are
+//!    pending, 1 when one of them is blocked.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::cli::UpgradePlan;
+use crate::flow::upgrade::{self, commands};
+use crate::outcome::Outcome;
+use check::upgrade::{Installed, Reason, Step, Wanted, plan};
+use domain::failure::{Code, Failure};
+use domain::releases::table;
+use domain::version::{self, Version};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::ui::Status;
+
+pub fn run(args: &UpgradePlan, cx: &Cx) -> anyhow::Result<Outcome> {
+    let wanted = wanted(args)?;
+    let installed = if args.from_files { upgrade::from_files(cx)? } else { upgrade::live(cx)? };
+    let steps = plan(&installed, &wanted);
+    show(cx, &installed, &steps);
+    report(args, cx, &installed, &steps)
+}
+
+/// The versions that are wanted. Without `--to` they are the recommended ones, and nothing goes back to them.
+fn wanted(args: &UpgradePlan) -> Result<Wanted, Failure> {
+    let flags = [args.omni, args.provider, args.talos, args.kubernetes];
+    let chosen = flags.iter().filter(|flag| **flag).count();
+    let pins = &table().recommended;
+    let given = args.to.as_deref().map(|to| {
+        if chosen != 1 {
+            return Err(Failure::new(Code::Usage, "--to is the version of one component")
+                .cause("a version alone could be of any of them")
+                .hint("add one of --omni, --provider, --talos, --kubernetes"));
+        }
+        version::parse(to).ok().filter(|_| version::is_full(to)).ok_or_else(|| {
+            Failure::new(Code::Usage, format!("`{to}` is not a version"))
+                .cause(
+                    "a plan needs a release with three numbers: tags like `latest` and digests say nothing about order",
+                )
+                .hint(format!("write it like v{}", pins.omni.version))
+        })
+    });
+    let given = given.transpose()?;
+    let pick = |flag: bool, pin: &Version| {
+        let meant = flag || args.all || chosen == 0;
+        meant.then(|| given.clone().unwrap_or_else(|| pin.clone()))
+    };
+    Ok(Wanted {
+        keep_newer: given.is_none(),
+        omni: pick(args.omni, &pins.omni.version),
+        provider: pick(args.provider, &pins.provider.version),
+        talos: pick(args.talos, &pins.talos.version),
+        kubernetes: pick(args.kubernetes, &pins.kubernetes.version),
+    })
+}
+
+fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
+    if let Some(omni) = installed.omni.as_ref().filter(|omni| **omni > table().facts.omni) {
+        let detail =
+            format!("Omni {omni} runs, the facts end at {}: what it needs and refuses is unknown", table().facts.omni);
+        cx.ui.note("facts", "Facts about releases", Status::Warning, detail);
+    }
+    let mut notes: BTreeSet<&str> = BTreeSet::new();
+    for (n, step) in steps.iter().enumerate() {
+        let forever = step.irreversible.iter().map(|what| format!("; {what}")).collect::<String>();
+        cx.ui.data(&format!("{}. {}{forever}", n + 1, title(step)));
+        for reason in &step.blockers {
+            cx.ui.data(&format!("   blocked: {} [{}]", reason.message, reason.rule));
+        }
+        // What is said of every cluster is said once.
+        for reason in step.warnings.iter().filter(|reason| notes.insert(&reason.message)) {
+            cx.ui.data(&format!("   note: {} [{}]", reason.message, reason.rule));
+        }
+    }
+}
+
+fn title(step: &Step) -> String {
+    format!("{} {} → {}", step.component, step.from, step.to)
+}
+
+fn data(installed: &Installed, steps: &[Step]) -> Value {
+    let reasons = |reasons: &[Reason]| -> Vec<Value> {
+        let of = |reason: &Reason| json!({ "rule": reason.rule, "message": reason.message, "source": reason.source });
+        reasons.iter().map(of).collect()
+    };
+    let of = |step: &Step| {
+        json!({
+            "component": step.component.to_string(), "from": step.from.to_string(), "to": step.to.to_string(),
+            "blockers": reasons(&step.blockers), "warnings": reasons(&step.warnings),
+            "irreversible": step.irreversible, "commands": commands(step),
+        })
+    };
+    let text = |version: &Option<Version>| version.as_ref().map(ToString::to_string);
+    let clusters: Vec<Value> = installed
+        .clusters
+        .iter()
+        .map(|cluster| {
+            json!({ "name": cluster.name, "talos": cluster.talos.to_string(), "kubernetes": cluster.kubernetes.to_string() })
+        })
+        .collect();
+    let facts = &table().facts;
+    json!({
+        "installed": { "omni": text(&installed.omni), "provider": text(&installed.provider), "clusters": clusters },
+        "facts_end": { "omni": facts.omni.to_string(), "provider": facts.provider.to_string(), "talos": facts.talos.to_string(), "date": facts.date },
+        "steps": steps.iter().map(of).collect::<Vec<_>>(),
+    })
+}
+
+fn report(args: &UpgradePlan, cx: &Cx, installed: &Installed, steps: &[Step]) -> anyhow::Result<Outcome> {
+    let data = data(installed, steps);
+    if installed.omni.is_none() && installed.clusters.is_empty() {
+        let cause = match args.from_files {
+            true => "docker/compose.yaml has no service `omni`, and clusters/ has no template of yours",
+            false => "the stack has no container of Omni, and Omni has no cluster",
+        };
+        let failure = Failure::new(Code::Prerequisite, "there is nothing to upgrade").cause(cause);
+        return Err(failure
+            .hint("start the stack, or look at the files with --from-files")
+            .with(data)
+            .next("cargo xtask stack-up")
+            .into());
+    }
+    let mut blocked = steps.iter().filter(|step| !step.blockers.is_empty());
+    if let Some(step) = blocked.next() {
+        let first = step.blockers.first().map(|reason| reason.message.as_str()).unwrap_or_default();
+        let again = match args.from_files {
+            true => "cargo xtask upgrade-plan --from-files",
+            false => "cargo xtask upgrade-plan",
+        };
+        let message = format!("{} of {} blocked", 1 + blocked.count(), count(steps.len(), "step"));
+        return Err(Failure::new(Code::Failed, message)
+            .cause(format!("{}: {first}", title(step)))
+            .hint(format!(
+                "fix what is listed as blocked, then run `{again}` again; docs/how-to/upgrade.md explains the steps"
+            ))
+            .with(data)
+            .into());
+    }
+    let Some(step) = steps.first() else {
+        return Ok(Outcome::done("nothing to upgrade: no component is older than what is wanted").with(data));
+    };
+    cx.ui.data(&format!("\nThe first step, {}:", title(step)));
+    commands(step).iter().for_each(|command| cx.ui.data(&format!("  {command}")));
+    Ok(Outcome::pending(format!("{} pending, none blocked", count(steps.len(), "step"))).with(data))
+}
