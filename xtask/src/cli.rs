@@ -69,7 +69,20 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
     ("Start", &["doctor", "omni-setup", "provider-setup", "omnictl-install"]),
     ("Verify", &["omni-verify", "tsidp-verify", "provider-verify", "proxmox-audit"]),
     ("Machine classes", &["machineclass-create", "machineclass-check", "machineclass-apply", "selector-test"]),
-    ("Clusters", &["cluster-create", "cluster-check", "cluster-plan", "cluster-sync", "cluster-status"]),
+    (
+        "Clusters",
+        &[
+            "cluster-create",
+            "cluster-check",
+            "cluster-plan",
+            "cluster-sync",
+            "cluster-status",
+            "cluster-scale",
+            "cluster-kubeconfig",
+            "cluster-talosconfig",
+            "cluster-delete",
+        ],
+    ),
     ("Fleet", &["proxmox-inventory"]),
     ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan"]),
     ("Help", &["triage", "completions"]),
@@ -281,6 +294,37 @@ pub enum Task {
     /// Shows all clusters, or one with its machine sets and machines, and what each waits for.
     #[command(after_long_help = examples(&["cluster-status", "cluster-status demo"]))]
     ClusterStatus(ClusterStatus),
+    /// Change how many machines a cluster's machine sets have
+    ///
+    /// Changes the numbers in the template, comments and all else kept, syncs it, and waits for the cluster.
+    #[command(after_long_help = examples(&[
+        "cluster-scale demo --workers 5",
+        "cluster-scale demo --set control-planes=3 --set storage=2 --dry-run",
+    ]))]
+    ClusterScale(ClusterScale),
+    /// Write a kubeconfig for a cluster
+    ///
+    /// The file holds the token of a service account, with the rights of an administrator, until it expires. With --user it
+    /// holds no token: kubectl then logs you in with a browser.
+    #[command(after_long_help = examples(&[
+        "cluster-kubeconfig demo",
+        "cluster-kubeconfig demo --merge",
+        "cluster-kubeconfig demo --file /tmp/demo.kubeconfig --ttl 1h --groups viewers",
+    ]))]
+    ClusterKubeconfig(ClusterKubeconfig),
+    /// Write a talosconfig for a cluster
+    #[command(after_long_help = examples(&["cluster-talosconfig demo", "cluster-talosconfig demo --file demo.talosconfig"]))]
+    ClusterTalosconfig(ClusterTalosconfig),
+    /// Delete a cluster with its machines and disks
+    ///
+    /// Shows every machine and VM that is destroyed, asks for the name, deletes, and waits until the VMs are gone from Proxmox. The
+    /// template stays, so that a sync creates the cluster again, empty.
+    #[command(after_long_help = examples(&[
+        "cluster-delete demo --dry-run",
+        "cluster-delete demo",
+        "cluster-delete demo --forget --yes --allow-destroy demo",
+    ]))]
+    ClusterDelete(ClusterDelete),
     /// Show the nodes, storages and bridges of Proxmox
     ///
     /// Shows what is free on each node and storage, and where ISO images go.
@@ -404,6 +448,8 @@ impl Task {
         match self {
             Task::ClusterCreate(args) => args.allow_destroy.clone(),
             Task::ClusterSync(args) => args.allow_destroy.clone(),
+            Task::ClusterScale(args) => args.allow_destroy.clone(),
+            Task::ClusterDelete(args) => args.allow_destroy.clone(),
             _ => Vec::new(),
         }
     }
@@ -638,6 +684,81 @@ pub struct ClusterStatus {
     /// Show this cluster in full
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterScale {
+    /// The cluster
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub name: String,
+    /// How many workers, where there is one set of them
+    #[arg(long, value_name = "N", required_unless_present = "set")]
+    pub workers: Option<u32>,
+    /// How many machines a set has: control-planes, workers, or the name of a worker set; can be given more than once
+    #[arg(long, value_name = "NAME=N", value_parser = set_size)]
+    pub set: Vec<(String, u32)>,
+    /// Do not wait until the cluster is running
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Allow the run to destroy machines of the cluster NAME without typing the name
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub allow_destroy: Vec<String>,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterKubeconfig {
+    /// The cluster
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub name: String,
+    /// Where to write it; without it NAME.kubeconfig in the project
+    #[arg(long, value_name = "FILE", conflicts_with = "merge")]
+    pub file: Option<PathBuf>,
+    /// Merge it into the first file of KUBECONFIG, else ~/.kube/config
+    #[arg(long)]
+    pub merge: bool,
+    /// Log in as yourself with a browser (OIDC) instead of a service account's token; needs kubectl's plugin oidc-login
+    #[arg(long, conflicts_with_all = ["service_account", "groups", "ttl"])]
+    pub user: bool,
+    /// The service account's name in Kubernetes
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub service_account: String,
+    /// Its groups in Kubernetes
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',', default_value = "system:masters")]
+    pub groups: Vec<String>,
+    /// How long the token is valid, at most 8760h
+    #[arg(long, value_name = "DURATION", default_value = "168h", value_parser = duration)]
+    pub ttl: Duration,
+    /// Overwrite an existing file, or an entry of the same name
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterTalosconfig {
+    /// The cluster
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub name: String,
+    /// Where to write it; without it NAME.talosconfig in the project
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterDelete {
+    /// The cluster
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub name: String,
+    /// Remove the template too
+    #[arg(long)]
+    pub forget: bool,
+    /// Allow the run to destroy the cluster NAME without typing the name
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub allow_destroy: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -955,6 +1076,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
     let nanos = time::duration(text).and_then(|nanos| u64::try_from(nanos).ok());
     nanos.map(Duration::from_nanos).ok_or_else(|| format!("{text:?} is not a valid duration: write 90s, 15m or 1h30m"))
+}
+
+/// A machine set and its size: `workers=3`.
+fn set_size(text: &str) -> Result<(String, u32), String> {
+    let parsed = text.split_once('=').and_then(|(name, count)| Some((name, count.parse().ok()?)));
+    let (name, count) = parsed.filter(|(name, _)| !name.is_empty()).ok_or("write NAME=N, e.g. workers=3")?;
+    Ok((name.to_owned(), count))
 }
 
 /// A rule of the checks, by its id.

@@ -36,6 +36,11 @@ pub enum OmniCall {
     Teardown(Key),
     /// Takes away what nothing holds any more.
     Destroy(Key),
+    /// Asks for a kubeconfig or a talosconfig: whether the caller's role suffices.
+    ClusterAccess {
+        /// For the token of a service account.
+        operator: bool,
+    },
     /// Registers a service account with its first key.
     CreateServiceAccount {
         /// Name with prefix.
@@ -115,6 +120,10 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             if let Some(gone) = gone {
                 state.touch(&gone);
             }
+            Ok(OmniAnswer::Done)
+        }
+        OmniCall::ClusterAccess { operator } => {
+            access::require(caller, if operator { Role::Operator } else { Role::Reader })?;
             Ok(OmniAnswer::Done)
         }
         OmniCall::CreateServiceAccount { name, role, use_user_role, key } => {

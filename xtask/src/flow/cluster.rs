@@ -197,6 +197,34 @@ impl Progress {
     }
 }
 
+/// The failure for a cluster that Omni does not have; names those that it has.
+pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
+    let names = match omnictl.list("clusters", None) {
+        Ok(found) => found.into_iter().map(|found| found.metadata.id).collect::<Vec<_>>(),
+        Err(failure) => return failure,
+    };
+    let failure = Failure::new(Code::NotFound, format!("Omni has no cluster `{cluster}`")).cause(match names.len() {
+        0 => "it has no clusters at all".to_owned(),
+        _ => format!("it has: {}", names.join(", ")),
+    });
+    let (next, hint) = match cx.paths.cluster(cluster).is_file() {
+        true => ("cluster-sync", "its template is there: sync it, and Omni makes the cluster"),
+        false => ("cluster-create", "check the name, or create the cluster"),
+    };
+    failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
+}
+
+/// Refuses to go on without the cluster.
+///
+/// # Errors
+/// [`Code::NotFound`] with the clusters that Omni has; those of omnictl.
+pub fn must_exist(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<(), Failure> {
+    match omnictl.get("clusters", name)? {
+        Some(_) => Ok(()),
+        None => Err(unknown(cx, omnictl, name)),
+    }
+}
+
 /// The failure of a task that would change or wait for a cluster while Omni destroys it.
 fn being_destroyed(cluster: &str, view: &ClusterView) -> Failure {
     Failure::new(Code::Conflict, format!("cluster `{cluster}` is being destroyed"))

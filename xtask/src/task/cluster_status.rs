@@ -11,7 +11,6 @@ use crate::cli::ClusterStatus;
 use crate::flow::obstacle::{self, Obstacle};
 use crate::flow::{change, cluster, cluster_tree, diagnose, lookup};
 use crate::outcome::Outcome;
-use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::cluster::{ClusterLine, cluster_lines};
 use domain::words::count;
@@ -101,7 +100,7 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     }
     let omnictl = Omnictl::find(cx)?;
     let (view, obstacles) = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
-        let mut view = cluster::observe(&omnictl, cluster)?.ok_or_else(|| unknown(cx, &omnictl, cluster))?;
+        let mut view = cluster::observe(&omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, &omnictl, cluster))?;
         let obstacles = obstacle::find(cx, &omnictl, &view);
         if runtime::proc::interrupted() {
             return Err(runtime::proc::interruption("looking at the cluster").into());
@@ -130,7 +129,7 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     };
     let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "obstacles": obstacles }));
     if view.running {
-        outcome = outcome.next(kubeconfig(cluster));
+        outcome = outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}"));
     }
     let looks = diagnose::where_to_look(&view).filter(|_| !view.running && obstacles.is_empty());
     let advice = obstacles.iter().map(|found| (found.fix.as_str(), found.next.as_str()));
@@ -141,27 +140,4 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
         }
     }
     Ok(if outcome.next.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
-}
-
-/// Access that works without a browser: with a service account's token, in a file of its own (Omni v1.9.3
-/// client/pkg/omnictl/kubeconfig.go; without `--service-account` kubectl asks for a login through OIDC).
-fn kubeconfig(cluster: &str) -> String {
-    format!("omnictl kubeconfig --cluster {cluster} --service-account --user admin ./{cluster}.kubeconfig")
-}
-
-/// The failure for a cluster that Omni does not have; names those that it has.
-fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
-    let names = match omnictl.list("clusters", None) {
-        Ok(found) => found.into_iter().map(|found| found.metadata.id).collect::<Vec<_>>(),
-        Err(failure) => return failure,
-    };
-    let failure = Failure::new(Code::NotFound, format!("Omni has no cluster `{cluster}`")).cause(match names.len() {
-        0 => "it has no clusters at all".to_owned(),
-        _ => format!("it has: {}", names.join(", ")),
-    });
-    let (next, hint) = match cx.paths.cluster(cluster).is_file() {
-        true => ("cluster-sync", "its template is there: sync it, and Omni makes the cluster"),
-        false => ("cluster-create", "check the name, or create the cluster"),
-    };
-    failure.hint(hint).next(format!("cargo xtask {next} {cluster}"))
 }

@@ -2,9 +2,13 @@
 
 pub mod cluster_check;
 pub mod cluster_create;
+pub mod cluster_delete;
+pub mod cluster_kubeconfig;
 pub mod cluster_plan;
+pub mod cluster_scale;
 pub mod cluster_status;
 pub mod cluster_sync;
+pub mod cluster_talosconfig;
 pub mod complete;
 pub mod completions;
 pub mod doctor;

@@ -26,6 +26,7 @@ mod killed;
 mod lab;
 mod omni_stack;
 mod omni_stack_in_lab;
+mod operation;
 mod own_files;
 mod plugin;
 mod proof;

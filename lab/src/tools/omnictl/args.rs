@@ -44,6 +44,8 @@ pub enum OmnictlCommand {
     Cluster(ClusterCommand),
     /// Write a kubeconfig.
     Kubeconfig(Kubeconfig),
+    /// Write a talosconfig.
+    Talosconfig(Talosconfig),
     /// Infrastructure providers.
     #[command(subcommand, alias = "ip")]
     Infraprovider(ProviderCommand),
@@ -121,21 +123,41 @@ pub enum TemplateCommand {
     },
 }
 
-/// `omnictl kubeconfig`, with the token of a service account: a person's login needs a browser.
+/// `omnictl kubeconfig`
 #[derive(Args, Debug)]
 pub struct Kubeconfig {
     /// Of which cluster.
     #[arg(short, long)]
     pub cluster: String,
-    /// Always: only this form is simulated.
-    #[arg(long, required = true)]
+    /// With the token of a service account; else for a login with a browser.
+    #[arg(long)]
     pub service_account: bool,
     /// Whose name the token carries.
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     pub user: String,
-    /// Overwrite a file that exists.
+    /// Whose groups it carries.
+    #[arg(long, value_delimiter = ',', default_value = "system:masters")]
+    pub groups: Vec<String>,
+    /// How long it is valid, in Go's words.
+    #[arg(long, default_value = "8760h")]
+    pub ttl: String,
+    /// Merge into a file that exists: the default of the real program too.
+    #[arg(short, long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value_t = true, default_missing_value = "true")]
+    pub merge: bool,
+    /// Overwrite what has the same name.
     #[arg(short, long)]
     pub force: bool,
+    /// Where it goes.
+    pub path: String,
+}
+
+/// `omnictl talosconfig`
+#[derive(Args, Debug)]
+pub struct Talosconfig {
+    /// Of which cluster.
+    #[arg(short, long, default_value = "")]
+    pub cluster: String,
     /// Where it goes.
     pub path: String,
 }

@@ -1,18 +1,23 @@
-//! `omnictl kubeconfig --service-account` (client/pkg/omnictl/kubeconfig.go).
+//! `omnictl kubeconfig` and `omnictl talosconfig` (client/pkg/omnictl/kubeconfig.go, talosconfig.go).
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
-use super::args::Kubeconfig;
+use serde_json::{Value, json};
+
+use super::args::{Kubeconfig, Talosconfig};
 use super::client::{Connection, OmnictlError};
 use crate::go_errors::go_io;
+use crate::omni::api::OmniCall;
 use crate::omni::names::{CLUSTER, DEFAULT};
 use crate::omni::resource::Key;
 
-/// Writes a kubeconfig with the token of a service account, with the mode of the real program, 0640.
+/// Writes or merges a kubeconfig: with the token of a service account, which takes the role Operator, or for a login with a browser.
 pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlError> {
-    let Kubeconfig { cluster, user, path, force, .. } = call;
-    if !force && std::path::Path::new(path).exists() {
+    let Kubeconfig { cluster, user, path, force, merge, service_account, .. } = call;
+    let exists = Path::new(path).exists();
+    if exists && !force && !merge {
         return Err(OmnictlError::Message(format!(
             "kubeconfig file already exists, use --force to overwrite: {path:?}"
         )));
@@ -21,15 +26,57 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlErro
     if found.map_err(|why| why.wrap(&format!("failed to check if cluster '{cluster}' exists")))?.is_none() {
         return Err(OmnictlError::Message(format!("cluster not found: {cluster:?}")));
     }
-    let context = format!("lab-{cluster}-{user}");
-    let text = format!(
-        "apiVersion: v1\nkind: Config\nclusters:\n  - cluster:\n      server: https://127.0.0.1:8100\n    name: {context}\n\
-         contexts:\n  - context:\n      cluster: {context}\n      namespace: default\n      user: {context}\n    name: \
-         {context}\ncurrent-context: {context}\nusers:\n  - name: {context}\n    user:\n      token: \
-         lab-service-account-token\n"
-    );
-    let fail = |why: std::io::Error| format!("open {path}: {}", go_io(&why));
+    if *service_account && user.is_empty() {
+        let text = "--user flag is required when --service-account is set to true";
+        return Err(OmnictlError::Message(text.to_owned()));
+    }
+    client.call(OmniCall::ClusterAccess { operator: *service_account })?;
+    let context = if *service_account { format!("lab-{cluster}-{user}") } else { format!("lab-{cluster}") };
+    let credentials = match service_account {
+        true => json!({ "token": "lab-service-account-token" }),
+        false => {
+            json!({ "exec": { "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "kubectl", "args": ["oidc-login", "get-token"] } })
+        }
+    };
+    let mut config = json!({ "apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": [] });
+    if exists && *merge {
+        let text = std::fs::read_to_string(path).map_err(|why| OmnictlError::Message(why.to_string()))?;
+        config = serde_yaml::from_str(&text).map_err(|why| OmnictlError::Message(why.to_string()))?;
+    }
+    let entries = [
+        ("clusters", json!({ "name": context, "cluster": { "server": "https://127.0.0.1:8100" } })),
+        (
+            "contexts",
+            json!({ "name": context, "context": { "cluster": context, "namespace": "default", "user": context } }),
+        ),
+        ("users", json!({ "name": context, "user": credentials })),
+    ];
+    for (list, entry) in entries {
+        let mut items = config[list].as_array().cloned().unwrap_or_default();
+        items.retain(|item: &Value| item["name"] != entry["name"]);
+        items.push(entry);
+        config[list] = items.into();
+    }
+    config["current-context"] = context.into();
+    write(path, &serde_yaml::to_string(&config).map_err(|why| OmnictlError::Message(why.to_string()))?)
+}
+
+/// Writes a talosconfig. It names the caller and holds no key.
+pub fn talosconfig(client: &mut Connection, call: &Talosconfig) -> Result<(), OmnictlError> {
+    let Talosconfig { cluster, path } = call;
+    client.call(OmniCall::ClusterAccess { operator: false })?;
+    let context = format!("lab-{cluster}");
+    let config = json!({
+        "context": context,
+        "contexts": { (context.clone()): { "endpoints": [client.endpoint], "cluster": cluster, "auth": { "siderov1": { "identity": "automation" } } } },
+    });
+    write(path, &serde_yaml::to_string(&config).map_err(|why| OmnictlError::Message(why.to_string()))?)
+}
+
+/// With the mode of the real program, 0640.
+fn write(path: &str, text: &str) -> Result<(), OmnictlError> {
+    let fail = |why: std::io::Error| OmnictlError::Message(format!("open {path}: {}", go_io(&why)));
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o640).open(path).map_err(fail)?;
-    Ok(file.write_all(text.as_bytes()).map_err(fail)?)
+    file.write_all(text.as_bytes()).map_err(fail)
 }

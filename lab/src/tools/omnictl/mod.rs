@@ -81,6 +81,7 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         // Done without the server.
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { .. })) => Ok(()),
         OmnictlCommand::Kubeconfig(call) => kubeconfig::run(connection, call),
+        OmnictlCommand::Talosconfig(call) => kubeconfig::talosconfig(connection, call),
         OmnictlCommand::Infraprovider(call) => accounts::provider(connection, call),
         OmnictlCommand::Serviceaccount(call) => accounts::service_account(connection, call),
     }

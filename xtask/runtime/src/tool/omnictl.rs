@@ -354,6 +354,34 @@ impl<'a> Omnictl<'a> {
         Err(failure)
     }
 
+    /// Deletes a cluster: tears its resources down in order, and returns when they are gone. It has no limit of its own, and one
+    /// that was cut off goes on where it stopped (omni v1.9.3 `client/pkg/template/operations/delete.go`).
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn delete_cluster(&self, name: &str) -> Result<(), Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let job = self.job(format!("deleting cluster `{name}`"), cmd!(shell, "{program} cluster delete {name}"));
+        let ended = self.cx.proc.run(job.deadline(self.cx.limit(SYNC))).map_err(|failure| match failure.code {
+            Code::Interrupted | Code::Timeout => failure
+                .hint("Omni goes on with what it has begun; run the same command again to go on and to wait")
+                .next(format!("cargo xtask cluster-status {name}")),
+            _ => failure,
+        })?;
+        if ended.success() { Ok(()) } else { Err(triage::enrich(self.cx, self.explain(&ended))) }
+    }
+
+    /// Writes access to a cluster to `file`: a kubeconfig or a talosconfig, with these `flags` of omnictl. A new file gets mode 0640
+    /// (omni v1.9.3 `client/pkg/omnictl/kubeconfig.go`), so `file` belongs into a private directory.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn write_access(&self, kind: &str, cluster: &str, flags: &[String], file: &Path) -> Result<(), Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} {kind} --cluster {cluster} {flags...} {file}");
+        self.run(self.job(format!("asking Omni for a {kind} of cluster `{cluster}`"), cmd)).map(drop)
+    }
+
     /// Creates the infrastructure provider `id` and returns its key. Needs the role Admin.
     ///
     /// # Errors

@@ -54,6 +54,7 @@ fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
     match name {
         ".env" => Some(("a file with the secrets of a deployment", ignored)),
         "config.yaml" if path.ends_with("docker/config.yaml") => Some(("the provider's access to Proxmox", ignored)),
+        _ if name.ends_with(".kubeconfig") || name.ends_with(".talosconfig") => Some(("access to a cluster", ignored)),
         "DEPLOYMENT.md" if path == name => Some(("the notes of one deployment", ignored)),
         _ if name.starts_with("omni-scale.local") && name.ends_with(".md") => {
             Some(("the state of a deployment", ignored))

@@ -3,6 +3,7 @@
 //! kind is an error.
 
 pub mod decode;
+pub mod edit;
 mod render;
 
 use super::yaml::{self, Node, TextAt};

@@ -1,0 +1,190 @@
+//! The deletion of a cluster: what it destroys, how it is done, and the proof that nothing is left.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::flow::change::Change;
+use crate::flow::obstacle::{self, Obstacle};
+use crate::flow::{cluster, proxmox};
+use check::capacity::bytes;
+use domain::failure::{Code, Failure};
+use domain::status::cluster::ClusterView;
+use domain::status::proxmox::Seen;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::parallel;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::Done;
+use runtime::wait::{self, Look};
+
+/// A VM of the cluster, as Proxmox lists it (`/cluster/resources`; sizes in bytes).
+#[derive(Debug, Clone, Serialize)]
+pub struct Vm {
+    pub id: u64,
+    pub name: String,
+    pub node: String,
+    pub disk: u64,
+}
+
+/// What there is to destroy.
+pub struct Loss {
+    pub view: ClusterView,
+    /// The VMs of its machine requests; unknown where Proxmox cannot be asked.
+    pub vms: Seen<Vec<Vm>>,
+}
+
+impl Loss {
+    /// What is lost, a line each.
+    fn lines(&self) -> Vec<String> {
+        let vms = self.vms.known().map_or(&[][..], Vec::as_slice);
+        let of = |name: &str| vms.iter().find(|vm| vm.name == name);
+        let machines = self.view.machines().map(|machine| match (of(&machine.request), &machine.request) {
+            (Some(vm), name) => format!("VM {} `{name}` on {} with its disk of {}", vm.id, vm.node, bytes(vm.disk)),
+            (None, name) if name.is_empty() => format!("machine {} leaves the cluster, and is wiped", machine.uuid),
+            (None, name) => match self.vms.why() {
+                Some(_) => format!("machine `{name}` with its VM and disks"),
+                None => format!("machine `{name}`, which has no VM in Proxmox"),
+            },
+        });
+        std::iter::once(format!("cluster `{}` with everything that runs in it", self.view.name))
+            .chain(machines)
+            .collect()
+    }
+}
+
+/// Looks at the cluster and at the VMs of its machines.
+///
+/// # Errors
+/// [`Code::NotFound`] when Omni does not have it.
+pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Loss> {
+    cx.ui.step("cluster", format!("Look at cluster `{name}` and its VMs"), || {
+        let view = match cluster::observe(omnictl, name)? {
+            Some(view) => view,
+            None => return Err(cluster::unknown(cx, omnictl, name).into()),
+        };
+        let names: BTreeSet<String> =
+            view.machines().map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
+        let vms = match vms(cx, &names) {
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
+            Err(failure) => Seen::Unknown(failure.to_string()),
+            Ok(found) => Seen::Known(found),
+        };
+        let machines = count(view.machines().count(), "machine");
+        let detail = match &vms {
+            Seen::Known(vms) => format!("{machines}, {}", count(vms.len(), "VM")),
+            Seen::Unknown(why) => format!("{machines}; VMs unknown: {why}"),
+        };
+        Ok(Done::ok(Loss { view, vms }, detail))
+    })
+}
+
+/// Those of these names that are VMs in Proxmox: one call.
+fn vms(cx: &Cx, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
+    let login = proxmox::login(cx)?;
+    let list = login.proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm")?;
+    let text = |vm: &Value, key: &str| vm[key].as_str().unwrap_or_default().to_owned();
+    let of = |vm: &Value| {
+        let name = text(vm, "name");
+        let (id, disk) = (vm["vmid"].as_u64()?, vm["maxdisk"].as_u64().unwrap_or_default());
+        names.contains(&name).then(|| Vm { id, node: text(vm, "node"), disk, name })
+    };
+    Ok(list.as_array().into_iter().flatten().filter_map(of).collect())
+}
+
+/// The change that deletes the cluster. It is verified when Omni has it no more, and Proxmox none of its VMs.
+pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str) -> Change<'a> {
+    let name = loss.view.name.as_str();
+    let machines = count(loss.view.machines().count(), "machine");
+    let effect = format!("{machines} and all data are destroyed; {backups}");
+    let undo = "nothing brings the data back; a sync of the template creates the cluster again, empty";
+    Change::new("delete", format!("cluster {name}"), effect, undo, move |cx| Ok(delete(cx, omnictl, name)?))
+        .destroying(name, loss.lines())
+        .verified(move |cx| verify(cx, omnictl, loss))
+        .recorded(move |state| {
+            let left: Vec<String> = state.list("clusters").into_iter().filter(|known| known != name).collect();
+            state.set_list("clusters", &left);
+        })
+}
+
+/// How often the deletion is looked at while omnictl waits for it.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// omnictl tears the resources down one kind after the other and prints nothing about what it waits for: that is looked at
+/// meanwhile.
+fn delete(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String, Failure> {
+    let ended = AtomicBool::new(false);
+    let delete = || {
+        let result = omnictl.delete_cluster(name);
+        ended.store(true, Ordering::Relaxed);
+        result
+    };
+    let watch = || {
+        let (mut last, mut view) = (String::new(), None);
+        while !ended.load(Ordering::Relaxed) {
+            if let Ok(Some(found)) = cluster::observe(omnictl, name) {
+                let words =
+                    obstacle::find(cx, omnictl, &found).first().map_or_else(|| found.waits_for(), Obstacle::line);
+                if words != last && found.tearing_down {
+                    cx.ui.waiting(&words);
+                    last = words;
+                }
+                view = Some(found);
+            }
+            let mut left = LOOK;
+            while !ended.load(Ordering::Relaxed) && !left.is_zero() {
+                let pause = left.min(Duration::from_millis(50));
+                std::thread::sleep(pause);
+                left -= pause;
+            }
+        }
+        view
+    };
+    let (result, view) = parallel::both(delete, watch);
+    result.map(|()| "deleted from Omni".to_owned()).map_err(|failure| {
+        let obstacles = view.as_ref().map(|view| obstacle::find(cx, omnictl, view)).unwrap_or_default();
+        if failure.code == Code::Timeout {
+            obstacle::explain(cx, failure, name, view.as_ref(), &obstacles)
+        } else {
+            failure
+        }
+    })
+}
+
+/// A VM that is still there this long after Omni let its machine go was left behind.
+const GONE: Duration = Duration::from_secs(120);
+
+fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
+    let name = &loss.view.name;
+    cx.ui.step("gone", format!("Omni no longer has cluster `{name}`"), || match omnictl.get("clusters", name)? {
+        None => Ok(Done::ok((), "gone")),
+        Some(_) => Err(Failure::new(Code::Failed, format!("Omni still has cluster `{name}`"))
+            .cause("omnictl reported that it was deleted; somebody may have created it again")
+            .next(format!("cargo xtask cluster-status {name}"))
+            .into()),
+    })?;
+    let Some(known) = loss.vms.known() else { return Ok(()) };
+    let names: BTreeSet<String> = known.iter().map(|vm| vm.name.clone()).collect();
+    cx.ui.step("vms", "Its VMs are gone from Proxmox", || {
+        let look = || {
+            let left: Vec<String> = vms(cx, &names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)).collect();
+            Ok(if left.is_empty() { Look::Done(()) } else { Look::Waiting(left.join(", ")) })
+        };
+        let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);
+        gone.map(|()| Done::ok((), count(names.len(), "VM"))).map_err(|error| {
+            let failure = Failure::of(&error);
+            match failure.code {
+                Code::Timeout => {
+                    Failure { code: Code::Failed, message: "VMs were left behind in Proxmox".to_owned(), ..failure }
+                        .hint("Omni no longer knows them: look at each in Proxmox, and delete it there")
+                        .next("cargo xtask proxmox-inventory")
+                        .into()
+                }
+                _ => error,
+            }
+        })
+    })
+}

@@ -1,0 +1,115 @@
+//! A cluster template changed in place and synced: the file and the sync are one plan, checked before anything is written.
+
+use serde_json::json;
+
+use crate::flow::change::{self, Plan};
+use crate::flow::inputs::{self, Template};
+use crate::flow::stage::Stage;
+use crate::flow::{cluster, cluster_sync, impact, lookup, project_files};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+use domain::spec::At;
+use domain::spec::template::{ClusterTemplate, edit, parse};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::omnictl::Omnictl;
+
+/// One value of a template: where it stands, and what it becomes.
+pub struct Value {
+    /// What it is, for people: `workers`.
+    pub what: String,
+    pub at: At,
+    pub old: String,
+    pub new: String,
+}
+
+/// Changes values in the template of the cluster `name`, syncs it, and waits for the cluster unless `no_wait`. `values` chooses
+/// them from the template as it is.
+///
+/// # Errors
+/// [`Code::NotFound`] without a template, [`Code::Failed`] with the lines to change when it cannot be edited in place, and those of a
+/// sync.
+pub fn run(
+    cx: &Cx,
+    name: &str,
+    (no_wait, allow): (bool, &[&'static str]),
+    question: &str,
+    values: impl FnOnce(&ClusterTemplate) -> Result<Vec<Value>, Failure>,
+) -> anyhow::Result<Outcome> {
+    let path = cx.paths.cluster(name);
+    inputs::refuse_wrong_templates(cx, std::slice::from_ref(&path), allow)?;
+    let shown = cx.paths.show(&path);
+    let text = files::read_text_if_there(&path)?.unwrap_or_default();
+    let template = parse(&shown, text.as_bytes()).value.ok_or_else(|| {
+        Failure::new(Code::Invalid, format!("`{shown}` is not a cluster template"))
+            .next(format!("cargo xtask cluster-check {name}"))
+    })?;
+    let values: Vec<Value> = values(&template)?.into_iter().filter(|value| value.old != value.new).collect();
+    let contents = edited((&shown, name), &text, &values)?;
+    cx.writable(&[cx.paths.state(), path.clone()])?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let sources = lookup::TemplateSources::ask(cx, false);
+    let found = Template::check(cx, &path, contents.as_bytes(), &sources.facts());
+    inputs::refuse(cx, "cluster template", &found.findings, allow)?;
+    let templates: Vec<Template> = found.value.into_iter().collect();
+    cluster::refuse_destroyed(&omnictl, &[name])?;
+    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    if staged.iter().any(|staged| staged.file == path) && !values.is_empty() {
+        return Err(by_hand(&shown, name, &values, "it names files outside its directory").into());
+    }
+    let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
+    cluster_sync::refuse_destroyed_sets(&omnictl, &diffs)?;
+    let impacts = impact::of(cx, &omnictl, &diffs, sources.classes.as_deref())?;
+    let data = json!({
+        "cluster": name, "file": shown, "allowed": allow,
+        "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
+    });
+    diffs.iter().for_each(|diff| diff.show(cx));
+    if !cx.dry_run {
+        cluster_sync::check_role(&omnictl, &diffs)?;
+    }
+    let mut plan = Plan::default();
+    if !values.is_empty() {
+        let effect: Vec<String> =
+            values.iter().map(|value| format!("{}: {} → {}", value.what, value.old, value.new)).collect();
+        let file = (path, shown.as_str());
+        let contents = (Secret::plain(contents), files::SHARED);
+        plan.push(project_files::write("update", file, contents, effect.join(", "), "restore it from git"));
+    }
+    plan.append(cluster_sync::plan(cx, &omnictl, &diffs, impacts, no_wait));
+    let changes = !plan.is_empty();
+    if let Some(planned) = plan.run(cx, question)? {
+        return Ok(planned.and(data));
+    }
+    let summary = match (changes, no_wait) {
+        (false, _) => format!("cluster `{name}` is so already; nothing to change"),
+        (true, true) => format!("cluster `{name}` is synced; it was not waited for"),
+        (true, false) => format!("cluster `{name}` is synced, Running and ready"),
+    };
+    Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {name}")))
+}
+
+/// The text with the values changed, the last ones first, so that earlier positions stay right.
+fn edited((shown, name): (&str, &str), text: &str, values: &[Value]) -> Result<String, Failure> {
+    let mut order: Vec<&Value> = values.iter().collect();
+    order.sort_by_key(|value| std::cmp::Reverse(value.at));
+    order.into_iter().try_fold(text.to_owned(), |text, value| {
+        edit::replace(&text, value.at, &value.old, &value.new)
+            .ok_or_else(|| by_hand(shown, name, values, "a value is not written plainly on one line"))
+    })
+}
+
+fn by_hand(shown: &str, name: &str, values: &[Value], why: &str) -> Failure {
+    let line = |value: &Value| {
+        format!("{shown}:{}:{}: {} {} → {}", value.at.line, value.at.column, value.what, value.old, value.new)
+    };
+    let lines: Vec<String> = values.iter().map(line).collect();
+    Failure::new(Code::Failed, format!("`{shown}` cannot be edited in place: {why}"))
+        .cause(lines.join("\n"))
+        .hint("change the lines named above yourself, and sync the cluster")
+        .next(format!("cargo xtask cluster-sync {name}"))
+}

@@ -1,0 +1,70 @@
+//! `cluster-delete NAME`: deletes a cluster, with its machines, VMs and disks.
+//!
+//! 1. Omni says what the cluster consists of, and Proxmox which VMs that are.
+//! 2. The login may change it. The operator sees everything that is destroyed, and types the name.
+//! 3. omnictl deletes it; what the deletion waits for is shown.
+//! 4. Omni no longer has it, and its VMs are gone from Proxmox. The template stays, unless it is to be forgotten.
+
+use serde_json::json;
+
+use crate::cli::ClusterDelete;
+use crate::flow::change::{self, Change, Plan};
+use crate::flow::cluster_deletion;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::spec::name;
+use domain::status::omni::Resource;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+
+pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    let name = &args.name;
+    name::check("cluster", name)?;
+    cx.writable(&[cx.paths.state()])?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let loss = cluster_deletion::observe(cx, &omnictl, name)?;
+    let backups = omnictl.get("clusters", name)?.map_or_else(String::new, |cluster| backups(&cluster));
+    if !cx.dry_run {
+        role::may_change(&omnictl, &[name])?;
+    }
+    let path = cx.paths.cluster(name);
+    let template = path.is_file().then(|| cx.paths.show(&path));
+    let data = json!({
+        "cluster": name, "machines": loss.view.machines().map(|machine| &machine.request).collect::<Vec<_>>(),
+        "vms": loss.vms.known(), "template": template, "forget": args.forget,
+    });
+    let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups)]);
+    if let Some(shown) = template.clone().filter(|_| args.forget) {
+        plan.push(Change::new("remove", shown, "the template of the cluster", "restore it from git", move |_| {
+            remove(&path)?;
+            Ok("removed".to_owned())
+        }));
+    }
+    if let Some(planned) = plan.run(cx, &format!("Delete cluster `{name}`"))? {
+        return Ok(planned.and(data));
+    }
+    let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
+    Ok(match template.filter(|_| !args.forget) {
+        Some(shown) => outcome.next(format!("git rm {shown}")).next(format!("cargo xtask cluster-sync {name}")),
+        None => outcome.next("cargo xtask cluster-status"),
+    })
+}
+
+/// What is left to restore from, in words (omni v1.9.3 `client/api/omni/specs/omni.proto`, `ClusterSpec.backup_configuration`).
+fn backups(cluster: &Resource) -> String {
+    match cluster.flag(&["backupconfiguration", "enabled"]) {
+        true => "etcd backups stay in their store".to_owned(),
+        false => "there are no etcd backups".to_owned(),
+    }
+}
+
+fn remove(path: &std::path::Path) -> Result<(), Failure> {
+    std::fs::remove_file(path).map_err(|error| {
+        Failure::new(Code::Failed, format!("cannot remove `{}`", path.display())).cause(error.to_string())
+    })
+}

@@ -1,0 +1,125 @@
+//! `cluster-kubeconfig NAME`: writes a kubeconfig that works without a browser, and tries it.
+//!
+//! 1. Omni has the cluster.
+//! 2. omnictl makes the file, with the token of a service account that expires, or with --user for a login with a browser.
+//! 3. It is written with mode 0600, or merged into the kubeconfig that kubectl reads.
+//! 4. `kubectl get nodes` with it, where kubectl is installed and no browser is needed.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use xshell::cmd;
+
+use crate::cli::ClusterKubeconfig;
+use crate::flow::cluster_access::{self, Access};
+use crate::flow::{change, cluster};
+use crate::outcome::Outcome;
+use domain::clock::rfc3339;
+use domain::failure::{Code, Failure};
+use domain::spec::name;
+use runtime::cx::Cx;
+use runtime::proc::{self, Job};
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Done, Status};
+
+/// What Omni grants at most (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A Kubernetes API that answers does so in this time.
+const NODES: Duration = Duration::from_secs(30);
+
+pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
+    let name = &args.name;
+    name::check("cluster", name)?;
+    if args.ttl.is_zero() || args.ttl > LONGEST {
+        let failure =
+            Failure::new(Code::Usage, format!("--ttl {} s is not a lifetime that Omni grants", args.ttl.as_secs()));
+        return Err(failure.hint("between 1s and 8760h, e.g. --ttl 24h").into());
+    }
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    cluster::must_exist(cx, &omnictl, name)?;
+    let file = match (&args.file, args.merge) {
+        (Some(file), _) => file.clone(),
+        (None, true) => cluster_access::own_kubeconfig()?,
+        (None, false) => cluster_access::default_file(cx, name, "kubeconfig"),
+    };
+    let expires = (!args.user).then(|| rfc3339(SystemTime::now() + args.ttl));
+    let access = Access {
+        kind: "kubeconfig",
+        cluster: name.clone(),
+        flags: flags(args),
+        file,
+        merge: args.merge,
+        force: args.force,
+        effect: match &expires {
+            Some(expires) => {
+                format!(
+                    "access to cluster `{name}` as {} ({}) until {expires}",
+                    args.service_account,
+                    args.groups.join(", ")
+                )
+            }
+            None => format!("access to cluster `{name}` with your own login, through a browser"),
+        },
+    };
+    let data = json!({ "cluster": name, "file": access.file, "expires": expires, "groups": args.groups });
+    let plan = cluster_access::plan(cx, &omnictl, &access)?;
+    let done = match args.merge {
+        true => plan.run(cx, &format!("Merge access to cluster `{name}` as shown"))?,
+        false => plan.run_unasked(cx)?,
+    };
+    if let Some(planned) = done {
+        return Ok(planned.and(data));
+    }
+    if args.user {
+        cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "it takes a login with a browser");
+    } else {
+        nodes(cx, &access)?;
+    }
+    let shown = proc::quote(&cx.paths.show(&access.file));
+    let kubectl =
+        if args.merge { "kubectl get nodes".to_owned() } else { format!("kubectl --kubeconfig {shown} get nodes") };
+    Ok(Outcome::done(format!("`{}` gives access to cluster `{name}`", cx.paths.show(&access.file)))
+        .with(data)
+        .next(kubectl))
+}
+
+/// omnictl's flags.
+fn flags(args: &ClusterKubeconfig) -> Vec<String> {
+    if args.user {
+        return Vec::new();
+    }
+    let ttl = format!("{}s", args.ttl.as_secs().max(1));
+    let words =
+        ["--service-account", "--user", &args.service_account, "--groups", &args.groups.join(","), "--ttl", &ttl];
+    words.map(str::to_owned).into()
+}
+
+/// Step 4. Its output is shown as it is.
+fn nodes(cx: &Cx, access: &Access) -> anyhow::Result<()> {
+    let Ok(kubectl) = which::which("kubectl") else {
+        cx.ui.note("nodes", "Ask Kubernetes for its nodes", Status::Skipped, "kubectl is not installed");
+        return Ok(());
+    };
+    let printed = cx.ui.step("nodes", "Ask Kubernetes for its nodes", || {
+        let (shell, file) = (proc::shell()?, &access.file);
+        let job = Job::new("asking Kubernetes for its nodes", cmd!(shell, "{kubectl} --kubeconfig {file} get nodes"));
+        // Its proxy is Omni's own, with Omni's certificate.
+        let authorities = cx.settings.ca_file(None).map(|found| found.value);
+        let job = authorities.into_iter().fold(job, |job, file| job.env("SSL_CERT_FILE", file));
+        let ended = cx.proc.run(job.deadline(NODES))?;
+        if ended.success() {
+            let count = ended.stdout.lines().count().saturating_sub(1);
+            return Ok(Done::ok(ended.stdout, domain::words::count(count, "node")));
+        }
+        let why = ended.stderr.lines().last().unwrap_or("kubectl failed").to_owned();
+        Ok(Done::warning(String::new(), format!("the file is written; Kubernetes did not answer: {why}")))
+    })?;
+    if !printed.is_empty() {
+        cx.ui.data(printed.trim_end());
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! `cluster-scale NAME --workers N | --set NAME=N`: changes how many machines the sets of a cluster have.
+//!
+//! 1. The template names the machine sets; each must take its machines from a class, by a number.
+//! 2. The numbers are changed in the file, and nothing else in it; the result is checked as `cluster-sync` does.
+//! 3. The plan shows the new machines and whether they fit, or the machines that are destroyed.
+//! 4. The file is written and synced, and the cluster is waited for.
+
+use crate::cli::ClusterScale;
+use crate::flow::cluster_edit::{self, Value};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::nearest::nearest;
+use domain::spec::name;
+use domain::spec::template::{ClusterTemplate, MachineSet, SetKind, Size};
+use runtime::cx::Cx;
+
+pub fn run(args: &ClusterScale, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    name::check("cluster", &args.name)?;
+    let options = (args.no_wait, args.allow.rules.as_slice());
+    let question = format!("Scale cluster `{}` as shown", args.name);
+    cluster_edit::run(cx, &args.name, options, &question, |template| values(args, template))
+}
+
+/// Step 1.
+fn values(args: &ClusterScale, template: &ClusterTemplate) -> Result<Vec<Value>, Failure> {
+    let mut values = Vec::new();
+    if let Some(count) = args.workers {
+        let sets: Vec<&MachineSet> = template.workers().collect();
+        let [set] = sets.as_slice() else {
+            let usage =
+                Failure::new(Code::Usage, format!("cluster `{}` has {} worker sets", template.name, sets.len()));
+            return Err(usage.cause(format!("its sets: {}", names(template).join(", "))).hint("--set NAME=N"));
+        };
+        values.push(size(set, count)?);
+    }
+    for (set, count) in &args.set {
+        let found = template.sets.iter().find(|found| short_name(found) == set);
+        let found = found.ok_or_else(|| {
+            let names = names(template);
+            let failure = Failure::new(Code::Usage, format!("cluster `{}` has no machine set `{set}`", template.name))
+                .cause(format!("its sets: {}", names.join(", ")));
+            match nearest(set, names.iter().copied()) {
+                Some(near) => failure.hint(format!("did you mean --set {near}={count}?")),
+                None => failure.hint("--set NAME=N with one of these"),
+            }
+        })?;
+        values.push(size(found, *count)?);
+    }
+    Ok(values)
+}
+
+fn names(template: &ClusterTemplate) -> Vec<&str> {
+    template.sets.iter().map(short_name).collect()
+}
+
+/// The name of a set in its cluster, as Omni's ID has it after the cluster's.
+fn short_name(set: &MachineSet) -> &str {
+    match &set.kind {
+        SetKind::ControlPlane => "control-planes",
+        SetKind::Workers { name } if name.is_empty() => "workers",
+        SetKind::Workers { name } => name,
+    }
+}
+
+fn size(set: &MachineSet, count: u32) -> Result<Value, Failure> {
+    let what = short_name(set).to_owned();
+    let refuse = |cause: &str| {
+        Failure::new(Code::Usage, format!("the machine set `{what}` cannot be scaled by a number"))
+            .cause(cause.to_owned())
+    };
+    let class = set.class.as_ref().ok_or_else(|| refuse("its machines are listed by UUID: change the list"))?;
+    let Size::Count(old) = class.size else { return Err(refuse("its size is `unlimited`")) };
+    Ok(Value { at: class.size_at, old: old.to_string(), new: count.to_string(), what })
+}

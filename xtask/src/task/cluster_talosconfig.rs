@@ -1,0 +1,42 @@
+//! `cluster-talosconfig NAME`: writes a talosconfig for a cluster.
+//!
+//! 1. Omni has the cluster.
+//! 2. omnictl makes the file; it is written with mode 0600. It names the account and holds no key: talosctl takes that from
+//!    OMNI_SERVICE_ACCOUNT_KEY, or logs in with a browser.
+
+use serde_json::json;
+
+use crate::cli::ClusterTalosconfig;
+use crate::flow::cluster_access::{self, Access};
+use crate::flow::{change, cluster};
+use crate::outcome::Outcome;
+use domain::spec::name;
+use runtime::cx::Cx;
+use runtime::proc;
+use runtime::tool::omnictl::Omnictl;
+
+pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
+    let name = &args.name;
+    name::check("cluster", name)?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    cluster::must_exist(cx, &omnictl, name)?;
+    let access = Access {
+        kind: "talosconfig",
+        cluster: name.clone(),
+        flags: Vec::new(),
+        file: args.file.clone().unwrap_or_else(|| cluster_access::default_file(cx, name, "talosconfig")),
+        merge: false,
+        force: args.force,
+        effect: format!("access to the machines of cluster `{name}` through Omni"),
+    };
+    let data = json!({ "cluster": name, "file": access.file });
+    if let Some(planned) = cluster_access::plan(cx, &omnictl, &access)?.run_unasked(cx)? {
+        return Ok(planned.and(data));
+    }
+    let shown = cx.paths.show(&access.file);
+    let talosctl = format!("talosctl --talosconfig {} get members", proc::quote(&shown));
+    Ok(Outcome::done(format!("`{shown}` gives access to the machines of cluster `{name}`")).with(data).next(talosctl))
+}
