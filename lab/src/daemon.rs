@@ -162,7 +162,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let written = write_files(&options.dir, &lab, &link, &ca, &keys, &secret, resolver)?;
     let power = tokio::spawn(listen_to_power(Arc::clone(&lab)));
     let accepting = tokio::spawn(accept(control, Arc::clone(&lab)));
-    println!("{written}");
+    crate::tools::out(&format!("{written}\n"));
     let ended = async {
         let stdin = async {
             if !options.until_stdin_closes {

@@ -43,7 +43,7 @@ enum Command {
 fn main() {
     let words: Result<Vec<String>, _> = std::env::args_os().map(std::ffi::OsString::into_string).collect();
     let Ok(args) = words else {
-        eprintln!("lab: arguments must be UTF-8, paths too");
+        lab::tools::err("lab: arguments must be UTF-8, paths too\n");
         std::process::exit(1);
     };
     let called = args.first().cloned().unwrap_or_default();
@@ -57,7 +57,7 @@ fn main() {
         _ => match run(Cli::parse().command) {
             Ok(()) => 0,
             Err(why) => {
-                eprintln!("lab: {why:#}");
+                lab::tools::err(&format!("lab: {why:#}\n"));
                 1
             }
         },
@@ -70,7 +70,7 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(options) => runtime()?.block_on(daemon::serve(options)),
         Command::Dump { dir } => match daemon::ask(&dir, &Request::Dump)? {
             Response::Dump(state) => {
-                println!("{state}");
+                lab::tools::out(&format!("{state}\n"));
                 Ok(())
             }
             other => bail!("unexpected answer of the lab: {other:?}"),

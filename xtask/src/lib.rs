@@ -45,12 +45,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Global { json, quiet, color, .. } = cli.global;
     let name = cli.task.name();
     let ui = Ui::new(Style { json, quiet, color }).in_project(cli.global.project_dir.as_deref());
-    let project = match project(&cli) {
+    let project = match guarded(|| Ok(project(&cli)?)) {
         Ok(project) => project,
-        Err(failure) => return fail(name, &ui, &failure),
+        Err(error) => return fail(name, &ui, &Failure::of(&error)),
     };
     let cx = context(&cli, ui, project);
-    match ended(dispatch(&cli.task, &cx)) {
+    match ended(guarded(|| dispatch(&cli.task, &cx))) {
         Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, &dry(outcome, &args)),
         Ok(outcome) => {
             answers::forget(&cx);
@@ -58,6 +58,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(&cx, Failure::of(&error)))),
     }
+}
+
+/// Runs a task. A defect of ours, or of a library, ends it as any failure does: with one document and a code of the contract.
+fn guarded<T>(task: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let hint = "this is a defect of the task: report it with what is printed above; running it again is safe";
+        Err(Failure::new(Code::Failed, "the task ended unexpectedly").cause(text).hint(hint).into())
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)).unwrap_or_else(panicked)
 }
 
 /// What a task came to. One in which something was given up at Ctrl-C was interrupted, whatever it made of the rest.
@@ -250,4 +261,33 @@ fn fail(name: &str, ui: &Ui, failure: &Failure) -> ExitCode {
         ui.fail(failure);
     }
     ExitCode::from(failure.code.exit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_of_a_task_is_a_failure() {
+        let shown = |task: fn()| {
+            let failure = guarded(|| {
+                task();
+                Ok(Outcome::done(""))
+            });
+            let failure = Failure::of(&failure.unwrap_err());
+            (failure.code.exit(), failure.cause)
+        };
+        assert_eq!(
+            shown(|| panic!("unexpected error during closedir")),
+            (1, "unexpected error during closedir".into())
+        );
+        assert_eq!(shown(|| panic!("at {}", 4)), (1, "at 4".into()));
+        let run = || runtime::parallel::run_all(vec![Box::new(|| ()), Box::new(|| panic!("in a thread"))], 2);
+        assert_eq!(
+            guarded(|| Ok(Outcome::done(format!("{:?}", run()))))
+                .map_err(|error| Failure::of(&error).code.exit())
+                .err(),
+            Some(1)
+        );
+    }
 }

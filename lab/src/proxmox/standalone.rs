@@ -61,7 +61,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         "ca_file": arguments.ca_file,
         "token_id": PROVIDER_TOKEN,
     });
-    println!("{ready}");
+    crate::tools::out(&format!("{ready}\n"));
     std::future::pending::<()>().await;
     Ok(())
 }

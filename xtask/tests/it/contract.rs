@@ -206,6 +206,22 @@ fn json_is_one_document_for_every_command_line() {
     assert!(version["summary"].as_str().is_some_and(|text| text.ends_with(env!("CARGO_PKG_VERSION"))), "{version:#}");
 }
 
+/// The tasks of the git hooks, where git is absent or its variables lead elsewhere.
+#[test]
+fn json_is_one_document_for_the_hooks_in_any_git() {
+    let lab = Sandbox::new();
+    let bare = lab.scratch().join("bare.git");
+    let made = Command::new("git").args(["init", "-q", "--bare"]).arg(&bare).status().expect("git is there");
+    assert!(made.success());
+    let git_dir = bare.display().to_string();
+    for task in ["staged-check", "commit-check", "changelog"] {
+        for (name, value) in [("GIT_DIR", "/nonexistent"), ("GIT_DIR", git_dir.as_str()), ("PATH", "/nonexistent")] {
+            let output = lab.command(&[task, "--json"]).env(name, value).output().expect("the runner starts");
+            assert_eq!(broken(&output), None, "{task} {name}={value}");
+        }
+    }
+}
+
 #[test]
 fn a_hard_link_of_env_is_reported_when_it_is_separated() {
     let lab = Sandbox::new();

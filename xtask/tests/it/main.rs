@@ -1,7 +1,7 @@
 //! The real binary in a sandbox: exact words, exit status, and what it left behind, against the lab.
 
 // Tests play the operator and the external programs: they start processes and write files as they like.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod access;
 mod advice;
@@ -19,6 +19,7 @@ mod external_programs;
 mod faults;
 mod fuzz;
 mod guides;
+mod injected;
 mod input;
 mod interrupted;
 mod inventory;

@@ -136,6 +136,26 @@ fn nohup_keeps_a_task_running_when_the_terminal_closes() {
     assert_eq!(running.wait_with_output().expect("it is ours").status.code(), Some(130));
 }
 
+#[test]
+fn signals_that_pause_or_resize_change_nothing() {
+    let lab = Sandbox::new();
+    lab.provider();
+    let mut command = lab.command(&["provider-verify", "--json"]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    while running.try_wait().expect("it is ours").is_none() {
+        for signal in ["WINCH", "STOP", "CONT"] {
+            let _ = Command::new("kill")
+                .args([&format!("-{signal}"), &running.id().to_string()])
+                .stderr(Stdio::null())
+                .status();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = running.wait_with_output().expect("it is ours");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(), "{output:?}");
+}
+
 // ---- standard error
 
 #[test]
@@ -248,6 +268,64 @@ fn a_sick_service_is_one_error_with_one_document() {
         let code = if name == "bytes that are not UTF-8" { 0..=5 } else { 1..=5 };
         assert!(code.contains(&ran.code) && (ran.code == 0) == error.is_null(), "{name}: {ran:#?}");
     }
+}
+
+#[test]
+fn headers_without_end_silence_and_redirects_are_one_error() {
+    let mut lab = Sandbox::new();
+    let thief = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asked = std::sync::Arc::clone(&thief);
+    let elsewhere = server(move |stream| {
+        asked.store(true, std::sync::atomic::Ordering::Relaxed);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    });
+    type Answer = Box<dyn Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync>;
+    let answers: [(&str, Answer); 6] = [
+        (
+            "headers",
+            Box::new(|stream| {
+                endless(stream, "HTTP/1.1 200 OK\r\n", &[b"X-A: ", [b'b'; 1000].as_slice(), b"\r\n"].concat())
+            }),
+        ),
+        ("interim responses", Box::new(|stream| endless(stream, "", b"HTTP/1.1 100 Continue\r\n\r\n"))),
+        (
+            "silence",
+            Box::new(|_| {
+                std::thread::sleep(Duration::from_secs(60));
+                Ok(())
+            }),
+        ),
+        (
+            "a drip",
+            Box::new(|stream| {
+                for byte in format!("{HEAD}Content-Length: 4000\r\n\r\n").bytes().chain([b' '; 4000]) {
+                    stream.write_all(&[byte])?;
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Ok(())
+            }),
+        ),
+        (
+            "a redirect",
+            Box::new(move |stream| {
+                stream.write_all(
+                    format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}/\r\nContent-Length: 0\r\n\r\n").as_bytes(),
+                )
+            }),
+        ),
+        (
+            "a redirect to itself",
+            Box::new(|stream| stream.write_all(b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")),
+        ),
+    ];
+    let usual = usual(&lab, "proxmox-inventory --insecure-http --json");
+    for (name, answer) in answers {
+        lab.set("PROXMOX_VE_ENDPOINT", Some(&server(answer)));
+        let (ran, peak, took) = measured(&lab, "proxmox-inventory --insecure-http --json");
+        assert!(!document(&ran)["error"].is_null() && matches!(ran.code, 5 | 124), "{name}: {ran:#?}");
+        assert!(peak <= usual + MORE_KIB && took < Duration::from_secs(40), "{name}: {peak} KiB, {took:?}");
+    }
+    assert!(!thief.load(std::sync::atomic::Ordering::Relaxed), "the token went to another server");
 }
 
 #[test]
@@ -573,4 +651,48 @@ fn a_clean_of_target_does_not_free_the_lock() {
     lab.run_words(&class_words("small")).exits(1).says(&["is changing this project"]);
     fs::write(&gate, "").expect("written");
     assert!(first.wait().expect("it is ours").success());
+}
+
+/// An operator edits files in the middle of a task: the edit stays, whatever the task writes itself.
+#[test]
+fn edits_by_hand_during_a_task_are_kept() {
+    let mut lab = Sandbox::new();
+    lab.provider();
+    lab.class("small");
+    let (gate, went) = (lab.scratch().join("go"), lab.scratch().join("went"));
+    let hold = format!(": > {1}; while [ ! -e {0} ]; do sleep 0.02; done", gate.display(), went.display());
+    let edited = |lab: &mut Sandbox, program: &str, at: &str, line: &str, edit: &dyn Fn(&Sandbox)| {
+        let _ = (fs::remove_file(&gate), fs::remove_file(&went));
+        let place = stand_in(lab, program, &format!("case \"$*\" in {at}) {hold};; esac\nexec @REAL@ \"$@\""));
+        let words: Vec<&str> = line.split(' ').collect();
+        let running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut running = running.expect("it starts");
+        wait_for(&format!("{line} does not call {program} {at}"), || went.exists());
+        edit(lab);
+        fs::write(&gate, "").expect("written");
+        let code = running.wait().expect("it is ours").code();
+        fs::remove_file(place).expect("it is ours");
+        code
+    };
+    let append = |lab: &Sandbox, name: &str, line: &str| lab.write(name, &format!("{}\n{line}\n", lab.read(name)));
+    // The task writes the key itself, after Omni has made it.
+    let env = lab.read("docker/.env");
+    let kept: String = env
+        .lines()
+        .filter(|line| !line.starts_with("OMNI_INFRA_PROVIDER_KEY="))
+        .fold(String::new(), |all, line| all + line + "\n");
+    lab.write("docker/.env", &kept);
+    lab.set("OMNI_INFRA_PROVIDER_KEY", None);
+    let code = edited(&mut lab, "omnictl", "*infraprovider*", "provider-setup --yes", &|lab| {
+        append(lab, "docker/.env", "MY_EDIT=1")
+    });
+    let env = lab.read("docker/.env");
+    assert!(env.contains("MY_EDIT=1") && env.contains("OMNI_INFRA_PROVIDER_KEY=e"), "{code:?}: {env}");
+    let create = "cluster-create c1 --yes --no-wait --control-planes 1 --workers 0";
+    let code = edited(&mut lab, "omnictl", "*dry-run*) ;; *template*sync*", create, &|lab| {
+        append(lab, "clusters/c1.yaml", "# my words");
+        append(lab, ".claude/omni-scale.local.md", "## Mine\n\nMy own words.");
+    });
+    assert!(lab.read("clusters/c1.yaml").contains("# my words"), "{code:?}");
+    assert!(lab.read(".claude/omni-scale.local.md").contains("My own words."), "{code:?}");
 }

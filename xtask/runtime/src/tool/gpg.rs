@@ -155,6 +155,7 @@ mod tests {
     use crate::testing::TempDir;
 
     #[test]
+    #[allow(clippy::disallowed_macros)]
     fn store_key_is_created_and_leaves_no_files() {
         if which::which("gpg").is_err() {
             eprintln!("skipped: gpg is not installed");

@@ -14,6 +14,7 @@ pub const SCOPES: &[&str] = &[
     "agents",
     "audit",
     "bench",
+    "capacity",
     "check",
     "ci",
     "classes",
