@@ -12,8 +12,9 @@ use super::text::{self, Page};
 pub type Help<'a> = &'a dyn Fn(Option<&str>) -> Option<String>;
 
 /// The commands, and whether their task changes something outside the state file.
-const COMMANDS: [(&str, bool); 9] = [
+const COMMANDS: [(&str, bool); 11] = [
     ("cluster-create", true),
+    ("cluster-plan", false),
     ("cluster-status", false),
     ("cluster-sync", true),
     ("doctor", false),
@@ -22,6 +23,7 @@ const COMMANDS: [(&str, bool); 9] = [
     ("provider-setup", true),
     ("provider-status", false),
     ("provider-verify", false),
+    ("proxmox-audit", false),
 ];
 
 /// Flags that a task has and its command does not offer: `--follow` never ends, and `--json` refuses it.

@@ -61,6 +61,13 @@ fn no_omni(lab: &mut Sandbox) {
     lab.set("OMNI_ENDPOINT", Some("https://127.0.0.1:1"));
 }
 
+/// Nothing says where Proxmox is.
+fn no_proxmox(lab: &mut Sandbox) {
+    without(lab, "PROXMOX_VE_ENDPOINT");
+    without(lab, "PROXMOX_VE_API_TOKEN");
+    let _ = fs::remove_file(lab.file("docker/config.yaml"));
+}
+
 /// `docker/.env` and the environment without what `name` says.
 fn without(lab: &mut Sandbox, name: &str) {
     lab.set(name, None);
@@ -82,7 +89,7 @@ fn class_with_a_fault(lab: &mut Sandbox) {
     lab.write("machine-classes/small.yaml", &class.replace("sockets: 1", "sockets: 0"));
 }
 
-const WALKS: [Walk; 9] = [
+const WALKS: [Walk; 11] = [
     Walk {
         name: "cluster-create",
         before: |lab| {
@@ -97,6 +104,18 @@ const WALKS: [Walk; 9] = [
             NO_OMNI,
         ],
         settles: true,
+    },
+    Walk {
+        name: "cluster-plan",
+        before: |lab| {
+            cluster(lab);
+            lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
+        },
+        words: &["demo"],
+        code: 3,
+        missing: &[Missing { take: no_proxmox, words: &["demo"], given_as: "PROXMOX_VE_API_TOKEN", secret: true }],
+        faults: &[Fault { plant: AS_IS, words: &["no-such-cluster"], code: 1 }],
+        settles: false,
     },
     Walk {
         name: "cluster-status",
@@ -198,6 +217,21 @@ const WALKS: [Walk; 9] = [
         code: 0,
         missing: &[Missing { words: &[], ..LOGIN }],
         faults: &[Fault { plant: AS_IS, words: &[], code: 1 }, Fault { plant: no_omni, words: &[], code: 1 }],
+        settles: false,
+    },
+    Walk {
+        name: "proxmox-audit",
+        before: |lab| lab.provider(),
+        words: &[],
+        code: 0,
+        missing: &[Missing { take: no_proxmox, words: &[], given_as: "PROXMOX_VE_API_TOKEN", secret: true }],
+        faults: &[Fault {
+            plant: |lab| {
+                lab.set("PROXMOX_VE_API_TOKEN", Some("omni@pve!provider=00000000-0000-0000-0000-000000000000"))
+            },
+            words: &[],
+            code: 5,
+        }],
         settles: false,
     },
 ];
@@ -405,6 +439,7 @@ macro_rules! walks {
 
 walks! {
     cluster_create = "cluster-create";
+    cluster_plan = "cluster-plan";
     cluster_status = "cluster-status";
     cluster_sync = "cluster-sync";
     doctor = "doctor";
@@ -413,6 +448,7 @@ walks! {
     provider_setup = "provider-setup";
     provider_status = "provider-status";
     provider_verify = "provider-verify";
+    proxmox_audit = "proxmox-audit";
 }
 
 /// The other call of each page, word for word through a shell, from a directory of the user's and for a project whose

@@ -22,7 +22,7 @@ const TASKS: &[(&str, &str)] = &[
     ("cluster-create", "--kubernetes-version --no-wait --force --allow-destroy --allow"),
     ("cluster-sync", "[NAME]... --all --no-wait --allow-destroy --allow"),
     ("cluster-status", "[NAME]"),
-    ("cluster-plan", "[NAME]"),
+    ("cluster-plan", "[NAME]... --all --inventory --provider-version"),
     ("cluster-check", "[NAME] --all --offline --convert --allow --talos-schema"),
     ("doctor", "--area"),
     ("selector-test", "[EXPR] --class --node --storages --offline"),
@@ -36,7 +36,7 @@ const TASKS: &[(&str, &str)] = &[
     ("upgrade-plan", ""),
     ("tsidp-verify", ""),
     ("omnictl-install", ""),
-    ("proxmox-audit", ""),
+    ("proxmox-audit", "--all --provider-version"),
     ("proxmox-inventory", ""),
     ("triage", ""),
     ("lab-up", ""),
@@ -427,6 +427,6 @@ fn a_command_line_that_moved_on_is_found() {
 
     let unnamed = |task: Option<&str>| help(task).map(|page| page.replace("[NAME]", ""));
     let found = commands::parity(plugin.path(), &unnamed);
-    assert_eq!(found.len(), 5, "{found:?}");
+    assert_eq!(found.len(), 6, "{found:?}");
     assert!(found.iter().all(|fault| fault.ends_with("takes no NAME")), "{found:?}");
 }
