@@ -1,59 +1,52 @@
-//! Every fault of the lab's table, met by the real task: what it says of the cause, what it says to do, with which code
-//! it ends, and what it leaves behind.
+//! Every fault of the lab's table, met by the real task: `tests/transcripts/faults/NAME.txt` holds what the task prints,
+//! its exit code and the files that it changes, and what the tasks after it make of it.
 //!
-//! A group has a file, a fault a line or two in it: `fault_cases!` makes a test of each, and `every_fault_has_a_test` compares
-//! their names with `lab faults`. What leads to a fault and the exit code that is due stand in the lab's own table
-//! (`lab/data/faults.yaml`), so that a rehearsal meets what is tested here.
+//! What leads to a fault and the exit code that is due are in the lab's own table (`lab/data/faults.yaml`), so that a
+//! rehearsal meets what is tested here.
 
-#[macro_use]
-pub mod fault_case;
-
-mod clusters;
-mod docker;
-mod image;
-mod keys;
-mod machines;
-mod network;
-mod omni;
-mod permissions;
-mod placement;
-mod provider;
-mod proxmox;
 mod rehearsed;
-mod storage;
-mod tailnet;
-mod time;
-mod tools;
-mod tsidp;
 
 use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::OnceLock;
 
-/// The tests of each group.
-const TESTED: &[(&str, &[&str])] = &[
-    ("tools", tools::TESTED),
-    ("omni", omni::TESTED),
-    ("keys", keys::TESTED),
-    ("docker", docker::TESTED),
-    ("tailnet", tailnet::TESTED),
-    ("tsidp", tsidp::TESTED),
-    ("provider", provider::TESTED),
-    ("proxmox", proxmox::TESTED),
-    ("permissions", permissions::TESTED),
-    ("storage", storage::TESTED),
-    ("image", image::TESTED),
-    ("placement", placement::TESTED),
-    ("network", network::TESTED),
-    ("machines", machines::TESTED),
-    ("clusters", clusters::TESTED),
-    ("time", time::TESTED),
-];
+use runtime::tool::lab::faults::Fault;
+
+use crate::sandbox::lab_program;
+use crate::transcripts::{listed, transcripts};
+
+transcripts! { "faults/":
+    omnictl_missing omnictl_hangs omnictl_api_mismatch omnictl_version_differs omnictl_newer_than_omni omnictl_drops_keys
+    omni_unreachable omni_unhealthy omni_html omni_eula omni_unknown_ca omni_certificate_expired omni_certificate_name omni_key_passphrase omni_other_key omni_no_tun omni_issuer_unreachable omni_store_full
+    key_wrong_role key_expired key_unknown key_shadowed provider_key_wrong_kind provider_key_expired provider_key_ending provider_id_case provider_half_made
+    docker_down docker_denied docker_no_compose docker_compose_old docker_image_missing docker_disk_full docker_port_taken docker_address_not_here docker_no_tun docker_sidecar_died docker_sidecar_unhealthy sidecar_key_expired
+    tailnet_name_taken tailnet_logged_out tailnet_key_expires tailnet_no_magicdns
+    tsidp_unreachable tsidp_renamed tsidp_email_unverified tsidp_admin_open
+    provider_never_registers provider_crashes provider_stopped provider_omni_version
+    proxmox_unauthorized proxmox_self_signed proxmox_hangs proxmox_web_page proxmox_no_quorum
+    proxmox_download_forbidden permission_privsep permission_bridge permission_upload permission_iso_delete permission_no_memory permission_vm_admin permission_storage_hidden
+    proxmox_storage_full storage_one_node storage_no_images storage_offline storage_two_iso storage_no_iso storage_second_pool
+    image_factory_unreachable image_download_failed image_storage_full image_slow omni_no_talos_versions talos_not_offered
+    proxmox_node_offline placement_node_gone placement_no_memory placement_vmid_taken
+    network_bridge_missing network_omni_name network_proxmox_name network_mtu dns_tailnet_address dns_two_addresses dns_no_name
+    proxmox_create_fails machine_no_kvm machine_task_warns machine_never_joins machine_silent machine_vm_stopped machine_vm_deleted machine_all_dead machine_locked machine_in_ha
+    cluster_sync_cut cluster_locked cluster_delete_stuck cluster_bootstrap_stalls cluster_kubernetes_refused
+    far_ends_slow time_clock_skew time_proxmox_clock time_certificate_early
+}
+
+/// The lab's table of faults.
+pub fn table() -> &'static [Fault] {
+    static TABLE: OnceLock<Vec<Fault>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let output = Command::new(lab_program()).arg("faults").output().expect("the lab runs");
+        serde_json::from_slice(&output.stdout).expect("a table")
+    })
+}
 
 #[test]
-fn every_fault_has_a_test() {
-    let of_table: BTreeSet<(&str, &str)> =
-        fault_case::table().iter().map(|fault| (fault.group.as_str(), fault.name.as_str())).collect();
-    let tested: BTreeSet<(&str, &str)> =
-        TESTED.iter().flat_map(|(group, names)| names.iter().map(move |name| (*group, *name))).collect();
+fn every_fault_has_a_transcript_and_a_test() {
+    let of_table: BTreeSet<String> = table().iter().map(|fault| fault.name.replace('-', "_")).collect();
     assert!(of_table.len() >= 60, "{} faults", of_table.len());
-    assert_eq!(of_table, tested, "left: the lab's table, right: the tests");
+    assert_eq!(of_table, NAMES.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+    assert_eq!(of_table, listed("faults"));
 }

@@ -2,10 +2,13 @@
 //!
 //! A transcript is a script with its output in it. Lines of the script:
 //!
-//! - `$ cargo xtask TASK …` runs a task in the sandbox.
+//! - `$ cargo xtask TASK …` runs a task in the sandbox; `< QUESTION => ANSWER` after it runs it on a terminal and answers.
 //! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
-//! - `@ edit FILE: FROM -> TO`, `@ write FILE: TEXT`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
+//! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
+//! - `@ edit FILE: FROM -> TO`, `@ write FILE: TEXT`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
 //!   change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed and is not shown.
+//! - `@ vms` shows how many virtual machines Proxmox has.
+//! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
 //! - `# …` is a comment.
 //!
 //! The rest is output: `> ` stdout, `! ` stderr, `[exit N]`, `[changed FILE …]`. Durations, ports, random names and paths
@@ -17,29 +20,36 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use domain::spec::config::ProviderConfig;
+use domain::spec::env::EnvFile;
+use domain::spec::{machine_class, template};
 use expect_test::expect_file;
 use regex::Regex;
 use runtime::tool::lab::faults::words;
 
-use crate::faults::fault_case::whole;
+use crate::faults::table;
 use crate::sandbox::{CommandOutput, Options, Sandbox};
+use crate::terminal::Talk;
 
 /// Makes a test of each transcript, and the list of their names.
 macro_rules! transcripts {
-    ($($name:ident)*) => {
+    ($folder:literal: $($name:ident)*) => {
         pub const NAMES: &[&str] = &[$(stringify!($name)),*];
         $(
             #[test]
             fn $name() {
-                $crate::transcripts::matches(stringify!($name));
+                $crate::transcripts::matches(concat!($folder, stringify!($name)));
             }
         )*
     };
 }
 
-transcripts! {
+transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
+    provider stack cluster_create cluster_sync cluster_status prompts json
 }
+
+pub(crate) use transcripts;
 
 /// The file of a transcript.
 fn path(name: &str) -> PathBuf {
@@ -47,13 +57,16 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(format!("{name}.txt"))
 }
 
+/// The names of the transcripts in a folder, as tests are named.
+pub fn listed(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(path("x").with_file_name(folder)).expect("a folder").flatten().map(|entry| entry.path());
+    let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    files.map(|path| path.file_stem().unwrap_or_default().to_string_lossy().replace('-', "_")).collect()
+}
+
 #[test]
 fn every_transcript_has_a_test() {
-    let entries = fs::read_dir(path("x").with_file_name("")).expect("a folder").flatten();
-    let files = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "txt"));
-    let listed = files.map(|entry| entry.path().file_stem().unwrap_or_default().to_string_lossy().replace('-', "_"));
-    let named = NAMES.iter().map(|name| (*name).to_owned());
-    assert_eq!(listed.collect::<BTreeSet<_>>(), named.collect::<BTreeSet<_>>());
+    assert_eq!(listed(""), NAMES.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
 }
 
 #[test]
@@ -75,7 +88,16 @@ pub fn matches(name: &str) {
         at += 1;
         let _ = writeln!(player.written, "{line}");
         if let Some(call) = line.strip_prefix("$ cargo xtask") {
-            player.call(&words(call.trim_start()));
+            let answers: Vec<(&str, &str)> = lines[at..]
+                .iter()
+                .map_while(|line| line.strip_prefix("< ")?.split_once(" =>"))
+                .map(|(question, answer)| (question, answer.trim_start()))
+                .collect();
+            for line in &lines[at..at + answers.len()] {
+                let _ = writeln!(player.written, "{line}");
+                at += 1;
+            }
+            player.call(&words(call.trim_start()), &answers);
         } else if let Some(change) = line.strip_prefix("@ ") {
             player.change(change);
         } else {
@@ -88,12 +110,15 @@ pub fn matches(name: &str) {
 /// A script as far as it was played.
 struct Player {
     lab: Option<Sandbox>,
+    /// The exit status that the fault's task must have.
+    due: Option<i32>,
+    masks: Vec<(Regex, String)>,
     written: String,
 }
 
 impl Player {
     fn new() -> Player {
-        Player { lab: None, written: String::new() }
+        Player { lab: None, due: None, masks: Vec::new(), written: String::new() }
     }
 
     fn lab(&mut self) -> &mut Sandbox {
@@ -108,6 +133,7 @@ impl Player {
                 let words: Vec<&str> = rest.split_whitespace().collect();
                 self.lab = Some(Sandbox::with(&Options { flags: &words, ..Options::default() }));
             }
+            "fault" => self.fault(rest),
             "edit" => {
                 let (file, change) = pair(": ");
                 let (from, to) = change.split_once(" -> ").expect("FROM -> TO");
@@ -119,6 +145,7 @@ impl Player {
                 let (file, text) = pair(": ");
                 self.lab().write(file, &(text.replace("\\n", "\n") + "\n"));
             }
+            "remove" => fs::remove_file(self.lab().file(rest)).expect("removed"),
             "set" => {
                 let (name, value) = pair("=");
                 let value = value.strip_prefix('$').map_or(value, |other| self.lab().env(other)).to_owned();
@@ -129,17 +156,46 @@ impl Player {
                 let words = words(rest);
                 let _ = self.lab().run_words(&words.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
             }
+            "vms" => {
+                let dump = self.lab().dump();
+                let count = dump["proxmox"]["vms"].as_array().map_or(0, Vec::len);
+                let _ = writeln!(self.written, "[{count} VMs]");
+            }
+            "mask" => {
+                let (from, to) = pair(" => ");
+                self.masks.push((Regex::new(from).expect("a regex"), to.to_owned()));
+            }
             _ => panic!("{change}: there is no such change"),
         }
     }
 
+    /// A sandbox in which a fault is about to be met.
+    fn fault(&mut self, name: &str) {
+        let fault =
+            table().iter().find(|fault| fault.name == name).unwrap_or_else(|| panic!("there is no fault {name}"));
+        self.lab = Some(Sandbox::with(&Options { flags: &["--fault", name], ..Options::default() }));
+        for line in &fault.before {
+            match line.starts_with("edit ") {
+                true => self.change(line),
+                false => self.change(&format!("run {line} --yes")),
+            }
+        }
+        self.due = Some(fault.exit);
+    }
+
     /// Runs a task and writes down what came of it.
-    fn call(&mut self, words: &[String]) {
+    fn call(&mut self, words: &[String], answers: &[(&str, &str)]) {
         let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+        let due = self.due.take();
         let lab = self.lab();
         let before = project_files(lab);
         let mut command = lab.command_in_project(&words);
-        let output = CommandOutput::of(&mut command);
+        let output = if answers.is_empty() {
+            CommandOutput::of(&mut command)
+        } else {
+            let talk = Talk::with(&mut command, answers);
+            CommandOutput { code: talk.code, stdout: plain_terminal(&talk.shown), stderr: String::new() }
+        };
         let after = project_files(lab);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let changed: Vec<&str> =
@@ -148,6 +204,10 @@ impl Player {
             after.get(*name).into_iter().for_each(|(mode, bytes)| whole(name, *mode, bytes));
         }
         holds_no_secret(lab, &output);
+        if let Some(due) = due {
+            assert_eq!(output.code, due, "the exit code in the lab's table\n{output:#?}");
+            assert!(due == 0 || output.stderr.contains("hint: ") || output.stderr.contains("next: "), "{output:#?}");
+        }
         advises_no_sample(&output.stderr);
         let mut written = String::new();
         let stdout = if words.contains(&"--json") { pretty(&output.stdout) } else { output.stdout.clone() };
@@ -169,7 +229,7 @@ impl Player {
         let mut text = text
             .replace(&lab.project().display().to_string(), "PROJECT")
             .replace(&lab.scratch().display().to_string(), "SANDBOX");
-        for (regex, to) in RUNS.iter() {
+        for (regex, to) in RUNS.iter().chain(&self.masks) {
             text = regex.replace_all(&text, to).into_owned();
         }
         text
@@ -224,6 +284,15 @@ fn pretty(text: &str) -> String {
     serde_json::to_string_pretty(&value).expect("it was JSON")
 }
 
+/// What stays on a terminal: spinners redraw their line.
+fn plain_terminal(shown: &str) -> String {
+    let text = console::strip_ansi_codes(shown).replace("\r\n", "\n");
+    let lines = text.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
+    lines.filter(|line| !line.trim_start().starts_with(SPINNER)).collect::<Vec<_>>().join("\n")
+}
+
+const SPINNER: [char; 10] = ['⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈', '⠉', '⠙'];
+
 /// The files that a task may write, by their names in the project.
 fn project_files(lab: &Sandbox) -> BTreeMap<String, (u32, Vec<u8>)> {
     let root = lab.project();
@@ -264,4 +333,33 @@ fn advises_no_sample(stderr: &str) {
         .lines()
         .filter(|line| line.trim_start().starts_with("hint: ") || line.trim_start().starts_with("next: "));
     advice.for_each(crate::advice::names_no_sample);
+}
+
+/// What a file holds is complete: it parses, and a secret is for its owner alone.
+fn whole(name: &str, mode: u32, bytes: &[u8]) {
+    let text = || std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let private = || assert_eq!(mode & 0o777, 0o600, "{name}");
+    assert!(!name.ends_with(".tmp") && !name.contains(".tmp."), "{name} was left behind");
+    match name {
+        "docker/.env" => {
+            private();
+            EnvFile::parse(name, text()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        "docker/config.yaml" => {
+            private();
+            ProviderConfig::parse(name, text()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        ".claude/omni-scale.local.md" => {
+            assert!(text().starts_with("---\n") && text()[4..].contains("\n---\n"), "{name}: {}", text());
+        }
+        name if name.starts_with("machine-classes/") => {
+            let parsed = machine_class::parse(name, bytes);
+            assert!(parsed.value.is_some_and(|classes| !classes.is_empty()), "{name}: {:?}", parsed.findings);
+        }
+        name if name.starts_with("clusters/") => {
+            let parsed = template::parse(name, bytes);
+            assert!(parsed.value.is_some_and(|cluster| !cluster.sets.is_empty()), "{name}: {:?}", parsed.findings);
+        }
+        _ => {}
+    }
 }

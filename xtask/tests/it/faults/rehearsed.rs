@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::fault_case::table;
+use super::table;
 use crate::sandbox::{CommandOutput, lab_program, root};
 
 fn runner(line: &str) -> CommandOutput {
