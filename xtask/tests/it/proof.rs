@@ -6,22 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::sandbox::Sandbox;
 
-/// Without a login Omni cannot be asked: a provider that stays up is set up, and its health is not known.
-#[test]
-fn without_a_login_the_providers_health_is_not_claimed() {
-    let mut lab = Sandbox::new();
-    lab.run("provider-setup --yes").exits(0);
-    assert!(lab.read(".claude/omni-scale.local.md").contains("provider_status: healthy"));
-    lab.set("OMNI_SERVICE_ACCOUNT_KEY", None);
-    let document = lab.run("provider-setup --yes --json").exits(0).json();
-    let steps = document["steps"].as_array().unwrap();
-    let proof = steps.iter().find(|step| step["id"] == "registration").unwrap();
-    assert_eq!(proof["status"], "warning", "{proof}");
-    assert!(proof["detail"].as_str().unwrap().contains("nobody is logged in"), "{proof}");
-    let state = lab.read(".claude/omni-scale.local.md");
-    assert!(state.contains("provider_status: unknown") && state.contains("provider_configured: true"), "{state}");
-}
-
 /// What a flag says holds for omnictl too, not for the task's own calls alone.
 #[test]
 fn the_endpoint_of_the_flag_is_the_one_that_omnictl_asks() {
@@ -71,20 +55,4 @@ fn what_a_killed_run_left_is_swept_by_the_next_one() {
     lab.run("provider-setup --yes").exits(0);
     assert!(!lab.file("docker/..env.omni-scale-x1Y2z3.tmp").exists());
     assert!(!lab.file(".claude/.omni-scale.local.md.omni-scale-x1Y2z3.tmp").exists());
-}
-
-/// A new version is there when Omni has upgraded to it, not when it has taken the wish.
-#[test]
-fn a_new_version_is_waited_for() {
-    let lab = Sandbox::new();
-    lab.run("provider-setup --yes").exits(0);
-    lab.class("small");
-    let made = "cluster-create up --control-planes 1 --workers 1";
-    lab.run(&format!("{made} --kubernetes-version v1.36.0 --yes")).exits(0);
-    let template = lab.read("clusters/up.yaml");
-    lab.write("clusters/up.yaml", &template.replace("1.36.0", "1.36.2"));
-    lab.run("cluster-sync up --yes").exits(0).says(&["Running and ready"]);
-    let document = lab.run("cluster-status up --json").exits(0).json();
-    assert_eq!(document["data"]["cluster"]["upgrade"], "", "{document}");
-    assert_eq!(document["data"]["cluster"]["running"], true, "{document}");
 }

@@ -1,66 +1,8 @@
-//! The tasks in the order of the runbook, each proved in the far ends.
+//! The tasks in the order of the runbook: what a dry run leaves, and how slow services are asked.
 
 use serde_json::{Value, json};
 
 use crate::sandbox::{Options, Sandbox, class_words};
-
-#[test]
-fn the_runbook_ends_with_a_running_cluster() {
-    let lab = Sandbox::new();
-    let setup = lab.run("provider-setup --yes --json").exits(0).json();
-    assert_eq!(setup["ok"], true);
-    assert_eq!(setup["task"], "provider-setup");
-    assert_eq!(setup["next"][0], "cargo xtask provider-verify");
-    let state = lab.read(".claude/omni-scale.local.md");
-    assert!(state.contains("provider_configured: true") && state.contains("provider_status: healthy"), "{state}");
-    assert!(lab.read("docker/config.yaml").contains("tokenID: \"omni@pve!provider\""));
-
-    let verify = lab.run("provider-verify --json").exits(0).json();
-    let ids: Vec<&str> = verify["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["containers", "omni", "proxmox", "permissions", "registration"]);
-    assert_eq!(verify["data"]["provider_status"], "healthy");
-
-    lab.run("provider-status").exits(0).says(&["proxmox-provider", "starting infra provider", "the provider runs"]);
-
-    lab.run_words(&class_words("small")).exits(0);
-    lab.run("machineclass-apply small --yes").exits(0).says(&["1 class compared"]);
-    lab.run("machineclass-apply small --yes").exits(0).says(&["Omni has all of it already"]);
-
-    lab.run("cluster-create demo --control-planes 3 --workers 3 --yes --timeout 60s").exits(0);
-    let found = lab.dump();
-    let vms = found["proxmox"]["vms"].as_array().unwrap();
-    assert_eq!(vms.len(), 6, "{found:#}");
-    assert!(vms.iter().all(|vm| vm["status"] == "running"), "{found:#}");
-
-    let one = lab.run("cluster-status demo --json").exits(0).json();
-    assert_eq!(one["data"]["cluster"]["running"], true);
-    let sets = one["data"]["cluster"]["machine_sets"].as_array().unwrap();
-    assert_eq!(sets.iter().map(|set| set["machines"].as_array().unwrap().len()).sum::<usize>(), 6);
-    lab.run("cluster-status").exits(0).says(&["demo", "Running", "6/6", "1 of 1 cluster Running"]);
-
-    lab.run("cluster-sync demo --yes").exits(0).says(&["in sync; nothing to change"]);
-    let state = lab.read(".claude/omni-scale.local.md");
-    assert!(state.contains("machine_classes: [small]") && state.contains("clusters: [demo]"), "{state}");
-}
-
-#[test]
-fn a_sync_says_what_it_destroys_and_does_it_only_with_consent() {
-    let lab = Sandbox::new();
-    lab.provider();
-    lab.class("small");
-    lab.run("cluster-create demo --control-planes 1 --workers 2 --yes --timeout 60s").exits(0);
-    let template = lab.read("clusters/demo.yaml").replace("size: 2", "size: 1");
-    lab.write("clusters/demo.yaml", &template);
-    let before = lab.dump();
-    lab.run("cluster-sync demo --non-interactive").exits(2).says(&[
-        "--yes",
-        "--allow-destroy demo",
-        "1 machine of machine set demo-workers (from 2 to 1)",
-    ]);
-    assert_eq!(lab.dump()["proxmox"]["vms"], before["proxmox"]["vms"]);
-    lab.run("cluster-sync demo --yes --allow-destroy demo --timeout 60s").exits(0);
-    lab.run("cluster-status demo").exits(0).says(&["1/1 machine"]);
-}
 
 #[test]
 fn every_dry_run_changes_nothing() {
@@ -116,30 +58,6 @@ pub fn settled(mut dump: Value) -> Value {
         }
     }
     dump
-}
-
-#[test]
-fn provider_setup_is_done_once() {
-    let lab = Sandbox::new();
-    lab.provider();
-    let (config, env) = (lab.read("docker/config.yaml"), lab.read("docker/.env"));
-    lab.run("provider-setup --yes").exits(0).says(&["nothing to change"]);
-    assert_eq!((lab.read("docker/config.yaml"), lab.read("docker/.env")), (config, env));
-}
-
-#[test]
-fn a_class_file_is_never_overwritten_unasked() {
-    let lab = Sandbox::new();
-    lab.run_words(&class_words("small")).exits(0);
-    lab.run_words(&class_words("small")).exits(0).says(&["it says this already"]);
-    let mut other = class_words("small");
-    other[4] = "8";
-    let before = lab.read("machine-classes/small.yaml");
-    lab.run_words(&other).exits(1).says(&["exists and says something else", "--force"]);
-    assert_eq!(lab.read("machine-classes/small.yaml"), before);
-    other.push("--force");
-    lab.run_words(&other).exits(0);
-    assert!(lab.read("machine-classes/small.yaml").contains("cores: 8"));
 }
 
 #[test]

@@ -75,11 +75,4 @@ impl Talk {
         words.iter().for_each(|word| assert!(self.shown.contains(word), "{word:?} is not shown:\n{}", self.shown));
         self
     }
-
-    #[track_caller]
-    pub fn asks_once(self) -> Talk {
-        let count = self.shown.matches("[y/N]").count() + self.shown.matches("to go on:").count();
-        assert_eq!(count, 1, "{}", self.shown);
-        self
-    }
 }

@@ -5,9 +5,10 @@
 //! - `$ cargo xtask TASK …` runs a task in the sandbox; `< QUESTION => ANSWER` after it runs it on a terminal and answers.
 //! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
 //! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
-//! - `@ edit FILE: FROM -> TO`, `@ write FILE: TEXT`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
+//! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own), `@ write FILE: TEXT`, `@ copy FILE FILE`,
+//!   `@ link TARGET FILE`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
 //!   change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed and is not shown.
-//! - `@ vms` shows how many virtual machines Proxmox has.
+//! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
 //! - `# …` is a comment.
 //!
@@ -31,6 +32,11 @@ use crate::faults::table;
 use crate::sandbox::{CommandOutput, Options, Sandbox};
 use crate::terminal::Talk;
 
+/// The two sides of a change, with their line breaks.
+fn unescaped((from, to): (&str, &str)) -> (String, String) {
+    (from.replace("\\n", "\n"), to.strip_prefix(' ').unwrap_or(to).replace("\\n", "\n"))
+}
+
 /// Makes a test of each transcript, and the list of their names.
 macro_rules! transcripts {
     ($folder:literal: $($name:ident)*) => {
@@ -47,6 +53,7 @@ macro_rules! transcripts {
 transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
     provider stack cluster_create cluster_sync cluster_status prompts json
+    checks conversions selectors access
 }
 
 pub(crate) use transcripts;
@@ -136,10 +143,30 @@ impl Player {
             "fault" => self.fault(rest),
             "edit" => {
                 let (file, change) = pair(": ");
-                let (from, to) = change.split_once(" -> ").expect("FROM -> TO");
+                let (from, to) = change.split_once(" ->").map(unescaped).expect("FROM -> TO");
                 let text = self.lab().read(file);
-                assert!(text.contains(from), "{file} does not contain {from}:\n{text}");
-                self.lab().write(file, &text.replacen(from, &to.replace("\\n", "\n"), 1));
+                assert!(text.contains(&from), "{file} does not contain {from}:\n{text}");
+                self.lab().write(file, &text.replacen(&from, &to, 1));
+            }
+            "value" => {
+                let (file, line) = pair(": ");
+                let key = &line[..=line.find(['=', ':']).expect("KEY=VALUE or KEY: VALUE")];
+                let (head, name) = line.split_once('$').unwrap_or((line, ""));
+                let (name, tail) = name.split_at(name.find('/').unwrap_or(name.len()));
+                let line = format!("{head}{}{tail}", self.lab().env(name));
+                let text = self.lab().read(file);
+                let old = text.lines().map(str::trim_start).find(|old| old.starts_with(key));
+                let old = old.unwrap_or_else(|| panic!("{file} has no {key}"));
+                self.lab().write(file, &text.replacen(old, &line, 1));
+            }
+            "copy" => {
+                let (from, to) = pair(" ");
+                let text = self.lab().read(from);
+                self.lab().write(to, &text);
+            }
+            "link" => {
+                let (to, name) = pair(" ");
+                std::os::unix::fs::symlink(to, self.lab().file(name)).expect("a link");
             }
             "write" => {
                 let (file, text) = pair(": ");
@@ -161,9 +188,15 @@ impl Player {
                 let count = dump["proxmox"]["vms"].as_array().map_or(0, Vec::len);
                 let _ = writeln!(self.written, "[{count} VMs]");
             }
+            "show" => {
+                let text = self.lab().read(rest);
+                let text = self.normal(&text);
+                text.lines()
+                    .for_each(|line| self.written.push_str(&(format!("> {line}").trim_end().to_owned() + "\n")));
+            }
             "mask" => {
-                let (from, to) = pair(" => ");
-                self.masks.push((Regex::new(from).expect("a regex"), to.to_owned()));
+                let (from, to) = rest.split_once(" =>").map(|(from, to)| (from, unescaped(("", to)).1)).expect("=>");
+                self.masks.push((Regex::new(from).expect("a regex"), to));
             }
             _ => panic!("{change}: there is no such change"),
         }
@@ -259,11 +292,14 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
         (r"(?m)^([-+ ]  version: )\d+$", "${1}N"),
         (r"\(pid \d+\)", "(pid PID)"),
         (r"\b\d{3} days left", "N days left"),
-        (r"\b[0-2] s from the clock", "0 s from the clock"),
+        (r"\b(30|)[0-3] s from the clock", "${1}0 s from the clock"),
         // How long a container runs, and what is next to it in a table.
         (r"\bUp (?:Less than a second|About a minute|\d+ (?:second|minute)s?)( \(healthy\))?( ) *", "Up A WHILE$1$2"),
         (r"\bUp (?:Less than a second|About a minute|\d+ (?:second|minute)s?)", "Up A WHILE"),
         (r"(?:Less than a second|About a minute|\d+ (?:second|minute)s?) ago", "A WHILE ago"),
+        (r"\bSTATUS {2,}IMAGE\b", "STATUS  IMAGE"),
+        // How long a wait saw no progress.
+        (r" \(unchanged for \d+ s\)", ""),
         // Which machine is made first is chance.
         (r"\b(VM |qm start |qmcreate |qmstart |qmstop |qmconfig |vm:|vm-)10\d\b", "${1}ID"),
         // The host that the tests run on.

@@ -37,8 +37,8 @@ pub fn render(table: &str) -> Result<String, String> {
          stands beside what ends the fault. Play with one with `cargo xtask lab-up --fault NAME`. `cargo xtask lab-faults` \
          lists them at the terminal, `--group GROUP` some.\n\n\
          `NAME:2` happens the second time only, `NAME:2+` from then on, `NAME:..2` the first two times; what counts is the \
-         occasions on which it could bite. Each is tested: `xtask/tests/it/faults/` runs the task against it and holds what \
-         it says, its exit code and the files that it leaves.\n\n",
+         occasions on which it could bite. Each is tested: `xtask/tests/transcripts/faults/` contains \
+         what the task prints, its exit code and the files that it changes.\n\n",
         faults.len()
     );
     let links: Vec<String> = groups.iter().map(|group| format!("[{group}](#{group})")).collect();
