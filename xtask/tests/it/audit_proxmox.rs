@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+
+use crate::sandbox::{Scratch, root};
 
 /// The secret of the login: no output may hold it.
 const CANARY: &str = "canary-proxmox-secret-1";
@@ -150,16 +151,13 @@ fn permissions(query: &str, granted: &BTreeMap<String, Vec<String>>) -> Value {
 }
 
 /// A project with the kit's own files, gone with the value.
-pub struct Project(PathBuf);
+pub struct Project(Scratch);
 
 impl Project {
     pub fn new() -> Project {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("omni-scale-audit-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let project = Project(std::env::temp_dir().join(name));
-        let kit = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
+        let (project, kit) = (Project(Scratch::new()), root());
         for folder in ["docker", "machine-classes", "clusters"] {
-            fs::create_dir_all(project.0.join(folder)).expect("the temporary directory can be written");
+            fs::create_dir_all(project.path().join(folder)).expect("the temporary directory can be written");
         }
         for file in ["docker/compose.yaml", "machine-classes/matrix-worker.yaml", "clusters/matrix.yaml"]
             .into_iter()
@@ -168,27 +166,23 @@ impl Project {
             // The operator's own, not the shipped examples.
             let text = fs::read_to_string(kit.join(file)).expect(file);
             let own: Vec<&str> = text.lines().filter(|line| !line.contains("omni-scale: example")).collect();
-            fs::write(project.0.join(file), own.join("\n") + "\n").expect(file);
+            fs::write(project.path().join(file), own.join("\n") + "\n").expect(file);
         }
         project
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn write(&self, file: &str, text: &str) {
-        fs::write(self.0.join(file), text).expect(file);
+        self.0.path()
     }
 
     /// Runs the real xtask as the login of `proxmox`, or as nobody: exit status, standard output, standard error.
     pub fn run(&self, proxmox: Option<&Proxmox>, arguments: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         // This Proxmox speaks plain HTTP.
-        command.args(arguments).arg("--insecure-http").current_dir(&self.0).env_clear();
-        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &self.0);
+        command.args(arguments).arg("--insecure-http").current_dir(self.path()).env_clear();
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", self.path());
         // What is kept on the host is kept beside the project.
-        command.env("XDG_STATE_HOME", self.0.with_extension("state"));
+        command.env("XDG_STATE_HOME", self.path().join("target/state"));
         if let Some(proxmox) = proxmox {
             command.env("PROXMOX_VE_ENDPOINT", &proxmox.url);
             command.env("PROXMOX_VE_API_TOKEN", format!("omni@pve!provider={CANARY}"));
@@ -206,12 +200,5 @@ impl Project {
         let (status, stdout, stderr) = self.run(proxmox, &arguments);
         let document = serde_json::from_str(&stdout);
         (status, document.unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}")))
-    }
-}
-
-impl Drop for Project {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-        let _ = fs::remove_dir_all(self.0.with_extension("state"));
     }
 }

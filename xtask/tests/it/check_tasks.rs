@@ -2,13 +2,12 @@
 //! transcripts `checks`, `conversions` and `selectors`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{CommandOutput, Scratch};
+use crate::sandbox::{CommandOutput, Scratch, program_at};
 
 /// A bare project.
 struct Project(Scratch);
@@ -36,9 +35,7 @@ impl Project {
 
     /// An executable in a directory that is put before the others on PATH.
     fn program(&self, name: &str, script: &str) {
-        self.write(&format!("bin/{name}"), script);
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(self.path(&format!("bin/{name}")), mode).expect("executable");
+        program_at(&self.path(&format!("bin/{name}")), script);
     }
 
     fn command(&self, words: &[&str]) -> Command {

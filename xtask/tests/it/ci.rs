@@ -12,13 +12,13 @@ mod real;
 mod shells;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::sandbox::{Scratch, lab_program, root};
+use crate::sandbox::{Scratch, lab_program, program_at, root};
 
 /// A repository of its own, with a PATH of its own.
 struct Kit(Scratch);
@@ -54,11 +54,10 @@ impl Kit {
         let text = self.path().join(format!("bin/{program}.txt"));
         // cargo-deny talks on stderr, the others on stdout.
         let stream = if program == "cargo-deny" { ">&2" } else { "" };
-        self.write(
-            &format!("bin/{program}"),
+        program_at(
+            &self.path().join("bin").join(program),
             &format!("#!/bin/sh\n/bin/cat '{}' {stream}\nexit {code}\n", text.display()),
         );
-        fs::set_permissions(self.path().join(format!("bin/{program}")), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn command(&self, program: &str) -> Command {
@@ -169,8 +168,7 @@ fn a_failing_program_of_ours_is_shown_with_what_it_said() {
 fn a_rehearsal_that_does_not_end_is_shown_with_the_reason() {
     let kit = Kit::new();
     kit.plays("cargo", "", 101);
-    kit.write("bin/curl", "#!/bin/sh\nexit 2\n");
-    fs::set_permissions(kit.path().join("bin/curl"), fs::Permissions::from_mode(0o755)).unwrap();
+    program_at(&kit.path().join("bin/curl"), "#!/bin/sh\nexit 2\n");
     let (code, stdout, stderr) = kit.xtask(&["ci", "--only", "rehearsal"]);
     assert_eq!(code, 1);
     assert!(stdout.contains("building `lab` failed") && stdout.contains("fix: `cargo xtask rehearse`"), "{stdout}");
@@ -228,11 +226,10 @@ fn groups_run_when_they_are_asked_for() {
 fn what_can_be_mended_is_mended() {
     let kit = Kit::new();
     // Formats when it is asked to write, and says no as long as it has not.
-    kit.write(
-        "bin/shfmt",
+    program_at(
+        &kit.path().join("bin/shfmt"),
         "#!/bin/sh\nfor last; do :; done\ncase $1 in\n-w) echo formatted >\"$last\" ;;\n*) read -r first <\"$last\"; [ \"$first\" = formatted ] || { echo \"diff $last.orig $last\"; exit 1; } ;;\nesac\n",
     );
-    fs::set_permissions(kit.path().join("bin/shfmt"), fs::Permissions::from_mode(0o755)).unwrap();
     kit.write("a.sh", "badly\n");
     kit.finds("shell-format", "a.sh:1", "--fix");
     let (code, _, stderr) = kit.xtask(&["ci", "--only", "shell-format", "--fix", "--dry-run"]);
@@ -347,8 +344,7 @@ fn programs_are_called_with_their_words_and_their_no_is_a_failure() {
     let kit = Kit::new();
     let say = "#!/bin/sh\nprintf '%s\\n' \"$*\"\n[ ! -e no ]\n";
     for program in ["git-cliff", "prek", "markdownlint-cli2", "infisical"] {
-        kit.write(&format!("bin/{program}"), say);
-        fs::set_permissions(kit.path().join(format!("bin/{program}")), fs::Permissions::from_mode(0o755)).unwrap();
+        program_at(&kit.path().join("bin").join(program), say);
     }
     let calls = [
         (&["changelog"][..], "--output CHANGELOG.md\n"),

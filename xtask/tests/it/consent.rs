@@ -1,8 +1,5 @@
 //! What may change between question and answer. What is asked and answered is in the transcript `prompts`.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use crate::sandbox::{Sandbox, class_words};
 use crate::terminal::Talk;
 
@@ -40,26 +37,13 @@ fn yes_never_leads_to_a_prompt() {
     talk(&lab, "cluster-sync demo --yes", &[]).exits(2).says(&["--allow-destroy demo", "nothing was changed"]);
 }
 
-/// Puts an omnictl first in PATH that runs `script` on every call before it does what it is asked to.
-fn meddling(lab: &mut Sandbox, script: &str) {
-    let path = lab.env("PATH").to_owned();
-    let real = path
-        .split(':')
-        .map(|dir| format!("{dir}/omnictl"))
-        .find(|file| fs::exists(file).is_ok_and(|there| there))
-        .expect("the lab's omnictl");
-    lab.write("bin/omnictl", &format!("#!/bin/sh\n{script}\nexec {real} \"$@\"\n"));
-    fs::set_permissions(lab.file("bin/omnictl"), fs::Permissions::from_mode(0o755)).expect("executable");
-    lab.set("PATH", Some(&format!("{}:{path}", lab.file("bin").display())));
-}
-
 #[test]
 fn a_class_is_applied_as_it_was_checked() {
     let mut lab = prepared();
     lab.run_words(&class_words("other")).exits(0);
     let file = lab.file("machine-classes/other.yaml").display().to_string();
     let edit = format!("sed 's/cores: .*/cores: 64/' {file} > {file}.new && mv {file}.new {file}");
-    meddling(&mut lab, &format!("case \"$*\" in *machineclasses*|apply*) {edit} ;; esac"));
+    lab.stand_in("omnictl", &format!("case \"$*\" in *machineclasses*|apply*) {edit} ;; esac\nexec @REAL@ \"$@\""));
     lab.run("machineclass-apply other --yes").exits(0);
     assert!(lab.read("machine-classes/other.yaml").contains("cores: 64"), "the edit is kept");
     let class = lab.run("machineclass-apply other --dry-run --json").exits(3).json();
@@ -78,7 +62,7 @@ fn a_template_is_synced_as_it_was_checked() {
     let clusters = lab.file("clusters").display().to_string();
     let edit =
         format!("echo 'machine: [' > {clusters}/patches/motd.yaml; echo 'kind: Nonsense' >> {clusters}/demo.yaml");
-    meddling(&mut lab, &format!("case \"$*\" in *'template sync'*) {edit} ;; esac"));
+    lab.stand_in("omnictl", &format!("case \"$*\" in *'template sync'*) {edit} ;; esac\nexec @REAL@ \"$@\""));
     lab.run("cluster-sync demo --yes --timeout 60s").exits(0);
     assert!(lab.read("clusters/demo.yaml").contains("Nonsense"), "the edit is kept");
     // The next run checks what is there by then.

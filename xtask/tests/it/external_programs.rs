@@ -5,12 +5,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, program_at};
 
 /// Stands before the real program. While there is a file `NAME.says`, a call that holds the words of `NAME.asked`, in its
 /// arguments or for curl in its configuration, gets that and the status of `NAME.ends`.
@@ -59,8 +58,7 @@ impl Rig {
             let real = found.next().expect("the lab has it").display().to_string();
             let text = STAND_IN.replace("@DIR@", &dir.display().to_string()).replace("@NAME@", name);
             let place = dir.join("bin").join(name);
-            fs::write(&place, text.replace("@REAL@", &real)).expect("written");
-            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+            program_at(&place, &text.replace("@REAL@", &real));
         }
         lab.set("PATH", Some(&format!("{}:{path}", dir.join("bin").display())));
         Rig { lab, dir, wrong: RefCell::default() }

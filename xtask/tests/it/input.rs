@@ -4,28 +4,20 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::sandbox::{CheckedOutput, Options, Sandbox, class_words};
+use crate::sandbox::{CheckedOutput, Options, Sandbox, class_words, wait_for};
 
 /// Runs `line`, which must fail with `code`, say all of `words`, and leave every file as it was.
 #[track_caller]
 fn refused(lab: &Sandbox, line: &str, code: i32, words: &[&str]) -> CheckedOutput {
-    let before = kept(lab);
+    let before = lab.files();
     let ran = lab.run(line).exits(code).says(words);
-    assert_eq!(kept(lab), before, "`{line}` left something behind");
+    assert_eq!(lab.files(), before, "`{line}` left something behind");
     assert!(!ran.stderr.contains("panicked"), "{ran:#?}");
     ran
-}
-
-/// The project without the journal and the lock, which hold nothing of the operator's.
-fn kept(lab: &Sandbox) -> std::collections::BTreeMap<std::path::PathBuf, (u32, Vec<u8>)> {
-    let mut tree = lab.tree();
-    tree.retain(|path, _| !path.starts_with(lab.file("target")));
-    tree
 }
 
 /// A key of the real structure for `name`, made `created` seconds after 1970 and good for `lifetime` seconds.
@@ -75,21 +67,12 @@ fn two_changing_tasks_at_once_are_one_too_many() {
     let lab = Sandbox::with(&Options { latency_ms: 800, ..Options::default() });
     let mut first = lab.command(&["provider-setup", "--yes"]).stderr(std::process::Stdio::null()).spawn().unwrap();
     let lock = lab.state_dir().join("lock");
-    wait_for(|| fs::read_to_string(&lock).is_ok_and(|text| text.starts_with("provider-setup")));
+    wait_for("it does not begin", || fs::read_to_string(&lock).is_ok_and(|text| text.starts_with("provider-setup")));
     let pid = format!("pid {}", first.id());
     lab.run("provider-setup --yes").exits(1).says(&["`provider-setup`", &pid, "is changing this project"]);
     // Reading tasks do not wait.
     lab.run("provider-status --quiet").exits_with_one_of(&[0, 1]);
     assert!(first.wait().unwrap().success());
-}
-
-#[track_caller]
-fn wait_for(mut it: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !it() {
-        assert!(Instant::now() < end, "it did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// What a task advises can be pasted where it is printed: in text and in JSON, as a command and inside a sentence.

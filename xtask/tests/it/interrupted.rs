@@ -9,34 +9,18 @@
 pub mod gate;
 mod of_the_lab;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gate::Gate;
 use serde_json::Value;
 
-use crate::sandbox::{Options, Sandbox, class_words};
-
-/// Whether a process lives: one that has ended and was not yet asked for its status does not.
-fn lives(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']))
-}
+use crate::sandbox::{Options, Sandbox, class_words, lives};
 
 const STATE: &str = ".claude/omni-scale.local.md";
-
-type Files = BTreeMap<String, (u32, Vec<u8>)>;
-
-/// Every file of the project but those in `target`.
-fn files_of(lab: &Sandbox) -> Files {
-    let named = |path: PathBuf| path.strip_prefix(lab.project()).expect("inside").display().to_string();
-    let all = lab.tree().into_iter().map(|(path, file)| (named(path), file));
-    all.filter(|(name, _)| !name.starts_with("target/")).collect()
-}
 
 /// Interrupts a task at each of its calls and runs it again, until it ends with `exit`; returns the places. `reads` tasks
 /// change no file before that.
@@ -61,7 +45,7 @@ fn walk_and(
     for round in 0_usize.. {
         assert!(round < 200, "{words:?} has no end: {places:#?}");
         gate.arm();
-        let before = files_of(lab);
+        let before = lab.files();
         // Every other time for a program; the group is a terminal's, the runner alone is `kill`.
         let (json, group) = (round % 2 == 1 && !words.contains(&"--follow"), round % 3 == 1);
         let mut command = lab.command(words);
@@ -99,7 +83,7 @@ fn walk_and(
             let words = ["error: interrupted while ", "error: stopped waiting for "];
             assert!(words.iter().any(|words| said.contains(words)) && said.contains("hint: "), "{place}:\n{said}");
         }
-        let after = files_of(lab);
+        let after = lab.files();
         assert!(!reads || before == after, "{place}: a reading task changed a file");
         assert!(after.keys().all(|name| !name.ends_with(".tmp")), "{place}: half a file is left: {:?}", after.keys());
         for (name, (_, bytes)) in after.iter().filter(|(name, file)| before.get(*name) != Some(file)) {
@@ -233,7 +217,7 @@ fn ctrl_c_ends_what_waits_and_what_follows() {
     let lab = Sandbox::with(&Options { faults: &["machine-never-joins"], ..Options::default() });
     lab.provider();
     lab.class("small");
-    let before = files_of(&lab);
+    let before = lab.files();
     let line = "cluster-create demo --control-planes 1 --workers 0 --yes";
     let said = interrupted_at(&lab, line, "waits for the machine to join");
     for words in [
@@ -244,7 +228,7 @@ fn ctrl_c_ends_what_waits_and_what_follows() {
         assert!(said.contains(words), "{words:?} is not in:\n{said}");
     }
     assert!(!said.contains("half written"), "the cluster is being made:\n{said}");
-    let after = files_of(&lab);
+    let after = lab.files();
     let new: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
     assert_eq!(new, ["clusters/demo.yaml"]);
     assert_eq!(before[STATE], after[STATE], "what was not proved is not kept");

@@ -6,7 +6,6 @@
 //! gives the same instants again, as parts of the time that the sequence takes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +19,7 @@ use runtime::files;
 use runtime::state::State;
 use serde_json::Value;
 
-use crate::sandbox::{Options, Sandbox, class_words};
+use crate::sandbox::{Files, Options, Sandbox, class_words};
 
 /// Two sandboxes at a time keep a small machine busy: each waits for its far ends half of its time.
 const BESIDE: usize = 2;
@@ -128,7 +127,7 @@ impl Soak {
     fn round(&self, round: u64) {
         let (step, at) = self.instant(round);
         let lab = sandbox();
-        let before = files_of(&lab);
+        let before = lab.files();
         let hit = killed_at(&lab, step, at);
         let task = sequence()[step][0].clone();
         let place = format!("seed {}, round {round}, {task} killed after {at:?} ({hit})", self.seed);
@@ -201,20 +200,11 @@ fn killed_at(lab: &Sandbox, step: usize, at: Duration) -> bool {
     }
 }
 
-type Files = BTreeMap<String, (u32, Vec<u8>)>;
-
-/// Every file of the project but those in `target`, by name, with its mode.
-fn files_of(lab: &Sandbox) -> Files {
-    let named = |path: PathBuf| path.strip_prefix(lab.project()).expect("inside").display().to_string();
-    let all = lab.tree().into_iter().map(|(path, file)| (named(path), file));
-    all.filter(|(name, _)| !name.starts_with("target/")).collect()
-}
-
 /// Every file is as it was, or whole and what it should be; what the killed task had not renamed yet is nobody else's to
 /// read.
 #[track_caller]
 fn whole(lab: &Sandbox, before: &Files, wanted: &Wanted, place: &str) {
-    for (name, (mode, bytes)) in files_of(lab) {
+    for (name, (mode, bytes)) in lab.files() {
         if before.get(&name).is_some_and(|(_, old)| *old == bytes) {
             continue;
         }
@@ -317,7 +307,7 @@ fn settled(lab: &Sandbox, before: &Files, wanted: &Wanted, place: &str) {
         list(&dump["docker"], "containers").iter().filter_map(|container| container["service"].as_str()).collect();
     let once: BTreeSet<&str> = services.iter().copied().collect();
     assert!(once.len() == services.len() && once.contains("proxmox-provider"), "{place}: {services:?}");
-    let after = files_of(lab);
+    let after = lab.files();
     let new: BTreeSet<&str> = after.keys().filter(|name| !before.contains_key(*name)).map(String::as_str).collect();
     let expected = BTreeSet::from([STATE, CLASS, CLUSTER, "docker/config.yaml"]);
     assert_eq!(new, expected, "{place}: a file is too many or missing");

@@ -1,14 +1,13 @@
 //! The lab as operators meet it: rehearse, lab-up, lab-down, and omnictl from the lab's Omni.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Options, Sandbox, lab_program, root, web_server};
+use crate::sandbox::{Options, Sandbox, lab_program, program_at, root, wait_for, web_server};
 
 /// The runner in this repository, with a clean environment.
 pub fn runner(line: &[&str]) -> Command {
@@ -58,28 +57,19 @@ fn a_rehearsal_cleans_up_when_it_is_ended() {
         let dir = root().join("target").join(format!("rehearsal-{}", running.id()));
         // It is there a moment before it is whole.
         let lab = || -> Option<Value> { serde_json::from_slice(&fs::read(dir.join("lab.json")).ok()?).ok() };
-        wait_for(|| lab().is_some());
+        wait_for("no lab", || lab().is_some());
         let lab = lab().unwrap();
         let pid = lab["pid"].as_u64().unwrap();
         std::thread::sleep(Duration::from_millis(200));
         Command::new("kill").args([signal, &running.id().to_string()]).status().unwrap();
         assert_eq!(running.wait().unwrap().code(), code, "{signal}");
-        wait_for(|| !Path::new(&format!("/proc/{pid}")).exists());
+        wait_for("the lab stays", || !Path::new(&format!("/proc/{pid}")).exists());
         if code.is_some() {
             assert!(!dir.exists(), "{signal} left its scratch directory");
         } else {
             // A killed runner cannot remove it; the next rehearsal does.
             let _ = fs::remove_dir_all(&dir);
         }
-    }
-}
-
-#[track_caller]
-fn wait_for(mut it: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !it() {
-        assert!(Instant::now() < end, "it did not happen");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -231,7 +221,7 @@ fn a_lab_begins_as_big_as_it_is_told() {
         document["data"]["proxmox"][part].as_array().map_or(0, Vec::len)
     };
     assert_eq!(dump("nodes"), 5);
-    wait_for(|| dump("vms") == 38);
+    wait_for("no machine goes", || dump("vms") == 38);
     assert_eq!(runner(&["lab-down", "--yes", "--project-dir"]).arg(&project).status().unwrap().code(), Some(0));
 }
 
@@ -261,9 +251,7 @@ fn omnictl_of_another_version_is_replaced() {
         let place = lab.scratch().join("home/.local/bin/omnictl");
         // Another release, which this Omni refuses, then one of which nothing else is known.
         let installed = |script: &str| {
-            fs::create_dir_all(place.parent().unwrap()).unwrap();
-            fs::write(&place, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+            program_at(&place, &format!("#!/bin/sh\n{script}\n"));
         };
         let refused =
             "echo 'Error: client API version mismatch: backend API version 2, client API version 3' >&2; exit 1";

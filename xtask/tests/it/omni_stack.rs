@@ -12,48 +12,38 @@ mod tsidp;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::CommandOutput;
+use crate::sandbox::{CommandOutput, Scratch, program_at, root};
 
 /// A secret that must never be seen again: the sandbox fails any run that says it or leaves it in the journal.
 const CANARY: &str = "canary-5f1d9c";
 
-/// A project with stand-ins, removed with the value.
+/// A project with stand-ins, removed with it.
 pub struct Hub {
     dir: PathBuf,
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
+    _scratch: Scratch,
 }
 
 impl Hub {
     /// A checkout in which nothing is set up, and Docker with nothing in it.
     pub fn new() -> Hub {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("omni-scale-hub-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let hub = Hub { dir: std::env::temp_dir().join(name) };
+        let scratch = Scratch::new();
+        let hub = Hub { dir: scratch.path().to_path_buf(), _scratch: scratch };
         for dir in ["project/docker", "project/target", "project/.claude", "bin", "say", "home"] {
             fs::create_dir_all(hub.dir.join(dir)).unwrap();
         }
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for file in ["docker/compose.yaml", "docker/.env.example", "docker/config.yaml.example"] {
-            fs::copy(repository.join(file), hub.project().join(file)).unwrap();
+            fs::copy(root().join(file), hub.project().join(file)).unwrap();
         }
         for (name, script) in SCRIPTS {
             let script = script.replace("@DIR@", &hub.dir.display().to_string());
             let path = hub.dir.join("bin").join(name);
-            fs::write(&path, format!("#!/bin/sh\necho \"{name} $*\" >> {}/calls\n{script}", hub.dir.display()))
-                .unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            program_at(&path, &format!("#!/bin/sh\necho \"{name} $*\" >> {}/calls\n{script}", hub.dir.display()));
         }
         hub.say("mounts.json", MOUNTS);
         hub

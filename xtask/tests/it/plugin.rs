@@ -13,38 +13,10 @@ mod skill;
 mod text;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The repository that these tests were built from.
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
-}
-
-/// A directory of its own for one test, gone when the test is over.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("omni-scale-plugin-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).expect("the temporary directory can be written");
-        Self(path)
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // A directory that stays behind harms no other test, and a panic here would hide the failure of this one.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::sandbox::{Scratch, root as repository};
 
 /// Runs the real xtask away from the repository, with nothing of the environment but a path.
 fn xtask(directory: &Path, arguments: &[&str]) -> std::process::Output {
@@ -88,58 +60,58 @@ fn assert_none(faults: &[String]) {
 
 #[test]
 fn the_manifests_are_sound_and_name_one_version() {
-    assert_none(&checks::manifests(&repository()));
-    assert_none(&checks::versions(&repository()));
+    assert_none(&checks::manifests(repository()));
+    assert_none(&checks::versions(repository()));
 }
 
 #[test]
 fn the_commands_are_thin_wrappers_that_ask_before_they_change() {
-    assert_none(&commands::commands(&repository()));
+    assert_none(&commands::commands(repository()));
 }
 
 #[test]
 fn every_command_names_a_task_and_flags_that_xtask_has() {
-    assert_none(&commands::parity(&repository(), &help_of_xtask));
+    assert_none(&commands::parity(repository(), &help_of_xtask));
 }
 
 #[test]
 fn every_task_in_the_plugins_texts_exists() {
-    assert_none(&commands::documented_tasks(&repository(), &help_of_xtask));
+    assert_none(&commands::documented_tasks(repository(), &help_of_xtask));
 }
 
 #[test]
 fn the_skill_keeps_its_limits_and_links_what_it_brings() {
-    assert_none(&skill::skills(&repository()));
+    assert_none(&skill::skills(repository()));
 }
 
 #[test]
 fn every_link_resolves() {
-    assert_none(&checks::links(&repository()));
+    assert_none(&checks::links(repository()));
 }
 
 #[test]
 fn the_agents_only_look() {
-    assert_none(&checks::agents(&repository()));
+    assert_none(&checks::agents(repository()));
 }
 
 #[test]
 fn the_hooks_are_declared_as_claude_code_reads_them() {
-    assert_none(&checks::hooks(&repository()));
+    assert_none(&checks::hooks(repository()));
 }
 
 #[test]
 fn secrets_are_kept_from_the_assistant() {
-    assert_none(&checks::settings(&repository()));
+    assert_none(&checks::settings(repository()));
 }
 
 #[test]
 fn an_installed_plugin_can_run_the_tasks() {
-    assert_none(&checks::installed_elsewhere(&repository()));
+    assert_none(&checks::installed_elsewhere(repository()));
 }
 
 #[test]
 fn the_examples_have_the_real_form() {
-    assert_none(&skill::examples(&repository()));
+    assert_none(&skill::examples(repository()));
 }
 
 /// The runner's own checks on the examples, in a project that holds just them.

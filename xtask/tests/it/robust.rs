@@ -5,32 +5,15 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{CommandOutput, Sandbox, class_words};
+use crate::sandbox::{CommandOutput, Sandbox, class_words, lives, wait_for};
 
 /// What a task may need more than it needs in the lab, in memory.
 const MORE_KIB: u64 = 64 << 10;
-
-/// A program of this name goes before the lab's; `@REAL@` is where the lab's is.
-fn stand_in(lab: &mut Sandbox, name: &str, script: &str) -> PathBuf {
-    let dir = lab.scratch().join("stand-in");
-    fs::create_dir_all(&dir).expect("a directory");
-    let path = lab.env("PATH").to_owned();
-    if !path.starts_with(&dir.display().to_string()) {
-        lab.set("PATH", Some(&format!("{}:{path}", dir.display())));
-    }
-    let real = lab.scratch().join("lab/bin").join(name);
-    let place = dir.join(name);
-    fs::write(&place, format!("#!/bin/sh\n{}\n", script.replace("@REAL@", &real.display().to_string())))
-        .expect("written");
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    place
-}
 
 /// Runs a task and watches how much memory it has at most, in KiB.
 fn measured(lab: &Sandbox, line: &str) -> (CommandOutput, u64, Duration) {
@@ -69,28 +52,13 @@ fn document(ran: &CommandOutput) -> serde_json::Value {
     ran.json()
 }
 
-fn lives(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']))
-}
-
-#[track_caller]
-fn wait_for(what: &str, mut it: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !it() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 // ---- signals
 
 /// A task that waits in omnictl, which has started a program in its turn; the numbers of both.
 fn waiting(lab: &mut Sandbox, wrap: &[&str]) -> (Child, Vec<String>) {
     let pids = lab.scratch().join("pids");
     let _ = fs::remove_file(&pids);
-    stand_in(
-        lab,
+    lab.stand_in(
         "omnictl",
         &format!(
             "case \"$*\" in *'get clusters'*) sleep 313 & echo \"$$ $!\" > {0}.new; mv {0}.new {0}; wait;; esac\nexec @REAL@ \"$@\"",
@@ -338,7 +306,7 @@ fn a_program_without_end_costs_little_and_names_the_limit() {
         ("a line without end", "cat /dev/zero"),
         ("deaf", "trap '' TERM INT HUP; yes"),
     ] {
-        stand_in(&mut lab, "omnictl", &format!("case \"$*\" in *--version*) exec @REAL@ \"$@\";; esac\n{script}"));
+        lab.stand_in("omnictl", &format!("case \"$*\" in *--version*) exec @REAL@ \"$@\";; esac\n{script}"));
         let (ran, peak, took) = measured(&lab, "cluster-status --json");
         let error = document(&ran)["error"].clone();
         assert!(
@@ -357,7 +325,7 @@ fn logs_without_end_cost_little() {
     let usual = usual(&lab, "provider-status --json");
     // A docker that ignores --tail.
     let text = r#"omni  | {"level":"info","msg":"reconcile ok, nothing to do here, and a little more text"}"#;
-    stand_in(&mut lab, "docker", &format!("case \"$*\" in *logs*) yes '{text}';; esac\nexec @REAL@ \"$@\""));
+    lab.stand_in("docker", &format!("case \"$*\" in *logs*) yes '{text}';; esac\nexec @REAL@ \"$@\""));
     for line in ["stack-logs --tail 20", "stack-logs --json --tail 20", "provider-status"] {
         let (ran, peak, took) = measured(&lab, line);
         assert!(
@@ -385,7 +353,7 @@ fn a_grandchild_that_holds_the_pipe_does_not_hold_the_task() {
     let pid = lab.scratch().join("pid");
     for start in ["sleep 313", "setsid sleep 313"] {
         let script = format!("{start} & echo $! > {}\n@REAL@ \"$@\"", pid.display());
-        stand_in(&mut lab, "omnictl", &script);
+        lab.stand_in("omnictl", &script);
         let (ran, _, took) = measured(&lab, "cluster-status --json");
         assert_eq!((ran.code, document(&ran)["ok"].as_bool()), (0, Some(true)), "{start}: {ran:#?}");
         assert!(took < Duration::from_secs(20), "{start}: {took:?}");
@@ -414,7 +382,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
     let say = lab.scratch().join("say");
     fs::write(&say, format!("omni  | {EVIL} code = Unauthenticated desc = invalid signature\n")).expect("written");
     let docker = format!("case \"$*\" in *logs*) cat {}; exit 0;; esac\nexec @REAL@ \"$@\"", say.display());
-    let place = stand_in(&mut lab, "docker", &docker);
+    let place = lab.stand_in("docker", &docker);
     for line in ["stack-logs", "stack-logs omni", "stack-logs --follow", "stack-logs --json", "provider-status"] {
         harmless(line, &lab.run(line));
     }
@@ -426,7 +394,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
     fs::rename(lab.file("docker/config.kept"), lab.file("docker/config.yaml")).expect("it is there");
     let words = lab.scratch().join("words");
     fs::write(&words, format!("Error: rpc error: {EVIL} no\n")).expect("written");
-    let place = stand_in(&mut lab, "omnictl", &format!("cat {} >&2; exit 1", words.display()));
+    let place = lab.stand_in("omnictl", &format!("cat {} >&2; exit 1", words.display()));
     for line in ["cluster-status", "provider-verify", "cluster-status --json"] {
         harmless(line, &lab.run(line));
     }
@@ -614,8 +582,7 @@ fn target_in_any_form_is_no_concern_of_a_task() {
 fn a_clean_of_target_does_not_free_the_lock() {
     let mut lab = Sandbox::new();
     let (gate, went) = (lab.scratch().join("go"), lab.scratch().join("went"));
-    stand_in(
-        &mut lab,
+    lab.stand_in(
         "omnictl",
         &format!(
             "case \"$*\" in *infraprovider*create*) : > {1}; while [ ! -e {0} ]; do sleep 0.02; done;; esac\nexec @REAL@ \"$@\"",

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -69,6 +70,28 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes a program.
+pub fn program_at(place: &Path, text: &str) {
+    fs::create_dir_all(place.parent().expect("a parent")).expect("a directory");
+    fs::write(place, text).expect("written");
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+/// Whether a process lives: one that has ended and was not yet asked for its status does not.
+pub fn lives(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X']))
+}
+
+#[track_caller]
+pub fn wait_for(what: &str, mut it: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !it() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -143,6 +166,9 @@ impl Deref for CheckedOutput {
         &self.0
     }
 }
+
+/// Files by their names in the project, with mode and contents.
+pub type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
 /// A project with a lab behind it.
 pub struct Sandbox {
@@ -307,7 +333,6 @@ impl Sandbox {
     /// Every file of the project with its mode and contents.
     pub fn tree(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
-            use std::os::unix::fs::PermissionsExt;
             for entry in fs::read_dir(dir).expect("readable").flatten() {
                 let path = entry.path();
                 if path.is_dir() {
@@ -321,6 +346,27 @@ impl Sandbox {
         let mut found = BTreeMap::new();
         walk(&self.project(), &mut found);
         found
+    }
+
+    /// Every file of the project but those in `target`.
+    pub fn files(&self) -> Files {
+        let project = self.project();
+        let name = |path: PathBuf| path.strip_prefix(&project).expect("inside").display().to_string();
+        let all = self.tree().into_iter().map(|(path, file)| (name(path), file));
+        all.filter(|(name, _)| !name.starts_with("target/")).collect()
+    }
+
+    /// Puts a program before the lab's; `@REAL@` in its script is where the lab's is.
+    pub fn stand_in(&mut self, name: &str, script: &str) -> PathBuf {
+        let dir = self.scratch().join("stand-in");
+        let path = self.env("PATH").to_owned();
+        if !path.starts_with(&dir.display().to_string()) {
+            self.set("PATH", Some(&format!("{}:{path}", dir.display())));
+        }
+        let real = self.scratch().join("lab/bin").join(name);
+        let place = dir.join(name);
+        program_at(&place, &format!("#!/bin/sh\n{}\n", script.replace("@REAL@", &real.display().to_string())));
+        place
     }
 
     /// The runbook up to a provider that is set up.

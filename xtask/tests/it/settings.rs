@@ -91,21 +91,14 @@ fn passwords_in_addresses_of_files_and_variables_are_never_repeated() {
     // The configuration of docker's client.
     lab.set("DOCKER_HOST", Some(&format!("tcp://user:{CANARY}@127.0.0.1:1")));
     let path = lab.env("PATH").to_owned();
-    lab.write("bin/docker", "#!/bin/sh\necho \"Cannot connect to the Docker daemon at $DOCKER_HOST.\" >&2\nexit 1\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(lab.file("bin/docker"), mode).expect("ours");
-    lab.set("PATH", Some(&format!("{}:{path}", lab.file("bin").display())));
+    let docker = lab.stand_in("docker", "echo \"Cannot connect to the Docker daemon at $DOCKER_HOST.\" >&2\nexit 1");
     hunt(&lab, &["doctor", "provider-verify", "stack-logs --tail 20", "omni-status"]);
     lab.set("DOCKER_HOST", None);
     // A comment and an unknown name in docker/.env, which docker repeats.
     let env = lab.read("docker/.env");
     lab.write("docker/.env", &format!("{env}\n#OLD OIDC_CLIENT_SECRET={CANARY}\nMY_SECRET={CANARY}x\n"));
-    lab.write(
-        "bin/docker",
-        "#!/bin/sh\ngrep -h canary @ENV@ >&2\nexit 1\n"
-            .replace("@ENV@", &lab.file("docker/.env").display().to_string())
-            .as_str(),
-    );
+    std::fs::write(docker, format!("#!/bin/sh\ngrep -h canary {} >&2\nexit 1\n", lab.file("docker/.env").display()))
+        .expect("written");
     hunt(&lab, &["doctor", "provider-verify", "stack-logs --tail 20", "stack-up --yes"]);
     lab.write("docker/.env", &env);
     lab.set("PATH", Some(&path));

@@ -6,7 +6,7 @@
 //! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
 //! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
 //! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own), `@ write FILE: TEXT`, `@ copy FILE FILE`,
-//!   `@ link TARGET FILE`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
+//!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
 //!   change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed and is not shown.
 //! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
@@ -15,7 +15,7 @@
 //! The rest is output: `> ` stdout, `! ` stderr, `[exit N]`, `[changed FILE …]`. Durations, ports, random names and paths
 //! are replaced ([`normal`]). `UPDATE_EXPECT=1 cargo test -p xtask --test it -- transcripts::` rewrites the output.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use regex::Regex;
 use runtime::tool::lab::faults::words;
 
 use crate::faults::table;
-use crate::sandbox::{CommandOutput, Options, Sandbox};
+use crate::sandbox::{CommandOutput, Files, Options, Sandbox};
 use crate::terminal::Talk;
 
 /// The two sides of a change, with their line breaks.
@@ -53,7 +53,7 @@ macro_rules! transcripts {
 transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
     provider stack cluster_create cluster_sync cluster_status prompts json
-    checks conversions selectors access
+    checks conversions selectors access plans policies
 }
 
 pub(crate) use transcripts;
@@ -163,6 +163,11 @@ impl Player {
                 let (from, to) = pair(" ");
                 let text = self.lab().read(from);
                 self.lab().write(to, &text);
+            }
+            "fixture" => {
+                let (name, to) = pair(" ");
+                let from = path("x").with_file_name("../fixtures").join(name);
+                self.lab().write(to, &fs::read_to_string(&from).expect("a fixture"));
             }
             "link" => {
                 let (to, name) = pair(" ");
@@ -329,21 +334,13 @@ fn plain_terminal(shown: &str) -> String {
 
 const SPINNER: [char; 10] = ['⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈', '⠉', '⠙'];
 
-/// The files that a task may write, by their names in the project.
-fn project_files(lab: &Sandbox) -> BTreeMap<String, (u32, Vec<u8>)> {
-    let root = lab.project();
-    let name = |path: &Path| path.strip_prefix(&root).expect("in the project").display().to_string();
-    let timeless = |bytes: Vec<u8>| {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        DATE_TIME.replace_all(&text, "DATE").into_owned().into_bytes()
-    };
-    let all = lab.tree().into_iter().map(|(path, file)| (name(&path), file));
-    // The state file says when it was written.
-    let all = all.map(|(name, (mode, bytes))| match name.ends_with("omni-scale.local.md") {
-        true => (name, (mode, timeless(bytes))),
-        false => (name, (mode, bytes)),
-    });
-    all.filter(|(name, _)| !name.starts_with("target/")).collect()
+/// The files that a task may write; the state file says when it was written.
+fn project_files(lab: &Sandbox) -> Files {
+    let mut files = lab.files();
+    if let Some((_, state)) = files.get_mut(".claude/omni-scale.local.md") {
+        *state = DATE_TIME.replace_all(&String::from_utf8_lossy(state), "DATE").into_owned().into_bytes();
+    }
+    files
 }
 
 /// No secret of the sandbox is printed.

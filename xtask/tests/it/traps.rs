@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use table::{TRAPS, Trap};
 
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::{Options, Sandbox, program_at};
 
 /// What the runner calls on this host; the lab's stand-ins are not among them.
 const PROGRAMS: [&str; 10] = ["sh", "curl", "git", "gpg", "gpg-agent", "openssl", "df", "timedatectl", "cat", "date"];
@@ -68,9 +68,7 @@ impl World<'_> {
     /// Puts a program before all others.
     fn program(&mut self, name: &str, script: &str) {
         let dir = self.project.with_extension("bin");
-        fs::create_dir_all(&dir).expect("a directory");
-        fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).expect("written");
-        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).expect("its mode");
+        program_at(&dir.join(name), &format!("#!/bin/sh\n{script}\n"));
         let path = format!("{}:{}", dir.display(), self.lab.env("PATH"));
         self.shell("PATH", &path);
     }

@@ -1,11 +1,10 @@
 //! The real programs: those that a contributor may not have are found where `.ci/run` puts them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Kit;
-use crate::sandbox::root;
+use crate::sandbox::{program_at, root};
 
 /// A program of this machine; `None` when it is not there, and the test says so by name. `.ci/run` installs them all and
 /// sets `OMNI_SCALE_ALL_TOOLS`, under which one that is missing is a failure: a check that is skipped there is no check.
@@ -46,8 +45,7 @@ impl Kit {
             "#!/bin/sh\nexport PATH=\"$PATH\":'{cargo}':'{path}' CARGO_HOME='{home}'\n{before}exec '{}' \"$@\"\n",
             program.display()
         );
-        self.write(&format!("bin/{name}"), &script);
-        fs::set_permissions(self.path().join("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        program_at(&self.path().join("bin").join(name), &script);
     }
 
     /// `cargo xtask …` in the kit is the runner that these tests were built with.

@@ -1,12 +1,11 @@
 //! The gate that stands before the programs of a task, and holds one call of a run fast.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, program_at};
 
 /// What tasks call. A program that this machine does not have gets no gate.
 const PROGRAMS: [&str; 7] = ["omnictl", "docker", "curl", "gpg", "git", "openssl", "getent"];
@@ -140,10 +139,4 @@ impl Gate {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-}
-
-/// A program with the text `text`.
-fn program_at(place: &Path, text: &str) {
-    fs::write(place, text).expect("written");
-    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }

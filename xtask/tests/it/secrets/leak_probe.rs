@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::sandbox::{CheckedOutput, CommandOutput, Sandbox};
+use crate::sandbox::{CheckedOutput, CommandOutput, Sandbox, program_at};
 
 /// What tasks call. One that this machine does not have is not stood in for.
 const PROGRAMS: [&str; 13] = [
@@ -100,8 +100,7 @@ impl LeakProbe {
                 .replace("@SMALL@", if name == "gpg" { SMALL } else { "" })
                 .replace("@REAL@", &program.display().to_string());
             let place = dir.join("bin").join(name);
-            fs::write(&place, text).expect("written");
-            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("it is ours");
+            program_at(&place, &text);
         }
         lab.set("PATH", Some(&format!("{}:{path}", dir.join("bin").display())));
         lab.set("TMPDIR", Some(&dir.join("tmp").display().to_string()));
