@@ -630,7 +630,7 @@ fn edits_by_hand_during_a_task_are_kept() {
     let hold = format!(": > {1}; while [ ! -e {0} ]; do sleep 0.02; done", gate.display(), went.display());
     let edited = |lab: &mut Sandbox, program: &str, at: &str, line: &str, edit: &dyn Fn(&Sandbox)| {
         let _ = (fs::remove_file(&gate), fs::remove_file(&went));
-        let place = stand_in(lab, program, &format!("case \"$*\" in {at}) {hold};; esac\nexec @REAL@ \"$@\""));
+        let place = lab.stand_in(program, &format!("case \"$*\" in {at}) {hold};; esac\nexec @REAL@ \"$@\""));
         let words: Vec<&str> = line.split(' ').collect();
         let running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut running = running.expect("it starts");
