@@ -17,6 +17,7 @@ use domain::status::proxmox::Seen;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
+use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::Done;
 use runtime::wait::{self, Look};
@@ -56,15 +57,14 @@ impl Loss {
     }
 }
 
-/// Looks at the cluster and at the VMs of its machines.
+/// Looks at the cluster and at the VMs of its machines; `None` when Omni does not have it.
 ///
 /// # Errors
-/// [`Code::NotFound`] when Omni does not have it.
-pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Loss> {
+/// Those of omnictl.
+pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Option<Loss>> {
     cx.ui.step("cluster", format!("Look at cluster `{name}` and its VMs"), || {
-        let view = match cluster::observe(omnictl, name)? {
-            Some(view) => view,
-            None => return Err(cluster::unknown(cx, omnictl, name).into()),
+        let Some(view) = cluster::observe(omnictl, name)? else {
+            return Ok(Done::skipped(None, "Omni does not have it"));
         };
         let names: BTreeSet<String> =
             view.machines().map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
@@ -78,7 +78,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Los
             Seen::Known(vms) => format!("{machines}, {}", count(vms.len(), "VM")),
             Seen::Unknown(why) => format!("{machines}; VMs unknown: {why}"),
         };
-        Ok(Done::ok(Loss { view, vms }, detail))
+        Ok(Done::ok(Some(Loss { view, vms }), detail))
     })
 }
 
@@ -104,10 +104,13 @@ pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str) -> Ch
     Change::new("delete", format!("cluster {name}"), effect, undo, move |cx| Ok(delete(cx, omnictl, name)?))
         .destroying(name, loss.lines())
         .verified(move |cx| verify(cx, omnictl, loss))
-        .recorded(move |state| {
-            let left: Vec<String> = state.list("clusters").into_iter().filter(|known| known != name).collect();
-            state.set_list("clusters", &left);
-        })
+        .recorded(move |state| forget(state, name))
+}
+
+/// Takes the cluster from the state.
+pub fn forget(state: &mut State, name: &str) {
+    let left: Vec<String> = state.list("clusters").into_iter().filter(|known| known != name).collect();
+    state.set_list("clusters", &left);
 }
 
 /// How often the deletion is looked at while omnictl waits for it.

@@ -5,11 +5,13 @@
 //! 3. omnictl deletes it; what the deletion waits for is shown.
 //! 4. Omni no longer has it, and its VMs are gone from Proxmox. The template stays, unless it is to be forgotten.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use crate::cli::ClusterDelete;
 use crate::flow::change::{self, Change, Plan};
-use crate::flow::cluster_deletion;
+use crate::flow::{cluster, cluster_deletion};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
@@ -27,24 +29,21 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let loss = cluster_deletion::observe(cx, &omnictl, name)?;
+    let path = cx.paths.cluster(name);
+    let template = path.is_file().then(|| cx.paths.show(&path));
+    let Some(loss) = cluster_deletion::observe(cx, &omnictl, name)? else {
+        return finish(args, cx, &omnictl, template.as_deref());
+    };
     let backups = omnictl.get("clusters", name)?.map_or_else(String::new, |cluster| backups(&cluster));
     if !cx.dry_run {
         role::may_change(&omnictl, &[name])?;
     }
-    let path = cx.paths.cluster(name);
-    let template = path.is_file().then(|| cx.paths.show(&path));
     let data = json!({
         "cluster": name, "machines": loss.view.machines().map(|machine| &machine.request).collect::<Vec<_>>(),
         "vms": loss.vms.known(), "template": template, "forget": args.forget,
     });
     let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups)]);
-    if let Some(shown) = template.clone().filter(|_| args.forget) {
-        plan.push(Change::new("remove", shown, "the template of the cluster", "restore it from git", move |_| {
-            remove(&path)?;
-            Ok("removed".to_owned())
-        }));
-    }
+    plan.append(forget(args, path, template.as_deref()));
     if let Some(planned) = plan.run(cx, &format!("Delete cluster `{name}`"))? {
         return Ok(planned.and(data));
     }
@@ -55,6 +54,34 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     })
 }
 
+/// What an interrupted run left to do once Omni no longer has the cluster: the state and the template.
+fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, template: Option<&str>) -> anyhow::Result<Outcome> {
+    let name = &args.name;
+    let mut plan = forget(args, cx.paths.cluster(name), template);
+    let known = cx.fresh_state()?.list("clusters").contains(name);
+    if plan.is_empty() && !known {
+        return Err(cluster::unknown(cx, omnictl, name).into());
+    }
+    plan.record(|state| cluster_deletion::forget(state, name));
+    let data = json!({ "cluster": name, "machines": [], "vms": [], "template": template, "forget": args.forget });
+    if let Some(planned) = plan.run(cx, &format!("Forget cluster `{name}`"))? {
+        return Ok(planned.and(data));
+    }
+    let summary = format!("Omni has no cluster `{name}` any more; nothing is left to delete");
+    Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"))
+}
+
+/// The removal of the template, where it is asked for and there is one.
+fn forget<'a>(args: &ClusterDelete, path: PathBuf, template: Option<&str>) -> Plan<'a> {
+    let removal = template.filter(|_| args.forget).map(|shown| {
+        Change::new("remove", shown, "the template of the cluster", "restore it from git", move |_| {
+            remove(&path)?;
+            Ok("removed".to_owned())
+        })
+    });
+    removal.into_iter().collect()
+}
+
 /// What is left to restore from, in words (omni v1.9.3 `client/api/omni/specs/omni.proto`, `ClusterSpec.backup_configuration`).
 fn backups(cluster: &Resource) -> String {
     match cluster.flag(&["backupconfiguration", "enabled"]) {
@@ -63,7 +90,7 @@ fn backups(cluster: &Resource) -> String {
     }
 }
 
-fn remove(path: &std::path::Path) -> Result<(), Failure> {
+fn remove(path: &Path) -> Result<(), Failure> {
     std::fs::remove_file(path).map_err(|error| {
         Failure::new(Code::Failed, format!("cannot remove `{}`", path.display())).cause(error.to_string())
     })

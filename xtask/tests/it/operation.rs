@@ -112,6 +112,8 @@ fn deletion_shows_every_vm_and_leaves_none() {
     assert!(lab.file("clusters/demo.yaml").exists());
     let state = lab.read(".claude/omni-scale.local.md");
     assert!(!state.contains("clusters: [demo]"), "{state}");
+    lab.write(".claude/omni-scale.local.md", &state.replace("clusters: []", "clusters: [demo]"));
+    lab.run("cluster-delete demo --yes").exits(0).says(&["nothing is left to delete"]);
     lab.run("cluster-delete demo --yes --allow-destroy demo").exits(1).says(&["Omni has no cluster `demo`"]);
 }
 

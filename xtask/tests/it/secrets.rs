@@ -34,7 +34,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 22] = [
+const TASKS: [&str; 26] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -54,6 +54,10 @@ const TASKS: [&str; 22] = [
     "tsidp-verify",
     "stack-logs",
     "upgrade-plan",
+    "cluster-kubeconfig demo --force",
+    "cluster-talosconfig demo --force",
+    "cluster-scale demo --set control-planes=1 --yes",
+    "cluster-delete demo --yes --allow-destroy demo",
     "omnictl-install --force --yes",
     "doctor",
     "stack-up --recreate --yes",
