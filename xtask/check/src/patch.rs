@@ -159,7 +159,7 @@ fn unknown_field(file: &str, field: UnknownField, omni: Option<Omni>) -> Finding
         ),
         None => (
             format!("{reader} does not know the field `{path}` (\"unknown keys found during decoding\")"),
-            suggestion(&field.key, &field.siblings),
+            suggestion(&field.key, field.siblings),
         ),
     };
     Finding::error("template-patch-unknown-field", field.at.in_file(file), message, fix)

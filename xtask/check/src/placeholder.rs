@@ -8,7 +8,7 @@ use regex::Regex;
 /// The whole value is one.
 const WHOLE: &str = r"(?i)^(?:<[^<>]+>|\{\{[^{}]+\}\}|\$\{[^${}]+\}|your[-_ ].*)$";
 /// An address with a placeholder part, alone or with a suffix.
-const ADDRESS: &str = r"^(?:\d{1,3}\.){0,3}[xX]{1,3}(?:\.(?:\d{1,3}|[xX]{1,3})){0,3}(?:[/:].*)?$";
+const ADDRESS: &str = r"^(?:[0-9]{1,3}\.){0,3}[xX]{1,3}(?:\.(?:[0-9]{1,3}|[xX]{1,3})){0,3}(?:[/:].*)?$";
 /// A part of the value is one.
 const PART: &str = r"<[A-Z][A-Z0-9_-]{2,}>|__[A-Z][A-Z0-9_]*__|(?i:\b(?:change|replace)[-_]?me\b)";
 

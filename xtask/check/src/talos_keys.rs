@@ -18,6 +18,17 @@ static FIELDS: LazyLock<HashMap<&str, u64>> = LazyLock::new(|| {
     lines.map(field).collect()
 });
 
+/// The names of the fields directly below each place, in order.
+static CHILDREN: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
+    let mut children: HashMap<&str, Vec<&str>> = HashMap::new();
+    for path in FIELDS.keys() {
+        let (place, name) = path.rsplit_once('.').unwrap_or(("", path));
+        children.entry(place).or_default().push(name);
+    }
+    children.values_mut().for_each(|names| names.sort_unstable());
+    children
+});
+
 /// A field that omnictl does not decode.
 #[derive(Debug)]
 pub struct UnknownField {
@@ -27,7 +38,7 @@ pub struct UnknownField {
     /// The minor of omnictl 1.x that decodes it first, if one does.
     pub since: Option<u64>,
     /// The fields that it decodes in the same place.
-    pub siblings: Vec<&'static str>,
+    pub siblings: &'static [&'static str],
 }
 
 /// The fields of a v1alpha1 configuration that this omnictl refuses; without a version, those that each one refuses.
@@ -78,15 +89,8 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// The names of the fields directly below a place.
-fn children(place: &str) -> Vec<&'static str> {
-    let below = |path: &&'static str| {
-        let rest = if place.is_empty() { path } else { path.strip_prefix(place)?.strip_prefix('.')? };
-        (!rest.contains('.')).then_some(rest)
-    };
-    let mut names: Vec<&'static str> = FIELDS.keys().filter_map(below).collect();
-    names.sort_unstable();
-    names
+fn children(place: &str) -> &'static [&'static str] {
+    CHILDREN.get(place).map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
+
+use aho_corasick::AhoCorasick;
 
 static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -89,15 +91,29 @@ fn is_secret(name: &str, value: &str) -> bool {
     !word && (named || name.ends_with("key") && value.len() >= 32 && value.chars().all(coded))
 }
 
+/// What a line with a secret has in it, in any case: the start of a URL, or a part of a name that [`is_secret`] knows. Thousands
+/// of templates have neither.
+static MARKS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let marks = SECRET_NAMES.iter().copied().chain(["auth", "key", "://"]);
+    AhoCorasick::builder().ascii_case_insensitive(true).build(marks).ok()
+});
+
+fn may_hold_secret(text: &str) -> bool {
+    MARKS.as_ref().is_none_or(|marks| marks.is_match(text))
+}
+
 /// No more secrets than this are looked for in one text.
 const MOST: usize = 500;
 
 /// Redacts the secrets in `text` from all output: `NAME=value` and `name: value` by their names, on comment lines only where
 /// nothing follows, and the passwords in URLs anywhere. The text may have any form and may be invalid.
 pub fn hide_in(text: &str) {
+    if !may_hold_secret(text) {
+        return;
+    }
     hide_logins(text);
     let mut found = 0;
-    for line in text.lines() {
+    for line in text.lines().filter(|line| may_hold_secret(line)) {
         let line = line.trim_start_matches([' ', '\t', '-']);
         let (comment, line) = (line.starts_with('#'), line.trim_start_matches(['#', ' ', '\t']));
         let Some(at) = line.find(['=', ':']) else { continue };

@@ -1,6 +1,7 @@
 //! Whether the provider's login may do everything that the provider does: for `proxmox-audit`, and as one line of other tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use domain::failure::{Code, Failure};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::tool::proxmox::{Login, Proxmox};
 use runtime::ui::{Check, Done, Status};
 
@@ -46,7 +47,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox) -> Result<Summary, Failure> {
         [&tree, &answer(ROLES), &token, &Value::Null, &answer(NEXT_ID), &answer(VNETS)],
         proxmox.login.token_name().unwrap_or_default(),
     )?;
-    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::selects);
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::evaluator());
     let mut visible = visible(&inventory);
     visible.extend(status::pools(&answer(POOLS)).iter().map(|pool| format!("/pool/{pool}")));
     // No VM has this id, and Proxmox deletes the entries of a VM with it (pve-access-control 9.1 `remove_vm_access`).
@@ -74,22 +75,34 @@ const POOLS: &str = "/pools";
 /// The answers to all questions whose paths are known beforehand, by path. The audit can do without most of them: only
 /// every login may see the nodes and its own permissions.
 fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTreeMap<&'static str, Value>, Failure> {
-    let mut paths = vec![NODES, STORAGE, RESOURCES, PERMISSIONS, ROLES, NEXT_ID];
+    let mut paths = vec![NODES, STORAGE, PERMISSIONS, ROLES, NEXT_ID];
     if wanted.machines.iter().any(|machine| !machine.networks.is_empty()) {
         paths.push(VNETS);
     }
     if !wanted.sets.is_empty() || wanted.machines.iter().any(|machine| machine.pool.is_some()) {
         paths.push(POOLS);
     }
+    let purpose = "asking Proxmox what the login may do";
     let ask = |path: &'static str| -> Job<'_, Result<(&'static str, Value), Failure>> {
         Box::new(move || {
-            let answer = proxmox.get(cx, "asking Proxmox what the login may do", path);
+            let answer = proxmox.get(cx, purpose, path);
             let needed = [NODES, PERMISSIONS].contains(&path);
             Ok((path, if needed { answer? } else { optional(answer)? }))
         })
     };
-    run_all(paths.into_iter().map(ask).collect(), ALL).into_iter().collect()
+    let short = || {
+        let each: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        match proxmox.get_each(cx, purpose, &each, QUICK) {
+            Ok(answers) => paths.iter().copied().zip(answers).map(Ok).collect(),
+            Err(_) => run_all(paths.iter().copied().map(ask).collect(), ALL),
+        }
+    };
+    let (short, resources) = both(short, ask(RESOURCES));
+    short.into_iter().chain([resources]).collect()
 }
+
+/// To start curl costs more than a short answer: one asks for all of them where each comes within this time and none is refused.
+const QUICK: Duration = Duration::from_millis(150);
 
 /// An answer that is not needed: none where Proxmox refuses it.
 fn optional(answer: Result<Value, Failure>) -> Result<Value, Failure> {
@@ -276,8 +289,9 @@ pub fn permissions_on(
     tree: &status::Tree,
     visible: &BTreeSet<String>,
 ) -> Result<Permissions, Failure> {
-    // A connection costs about as much as four answers over it.
-    const CONNECTIONS: usize = 8;
+    // A connection costs about as much as four answers over it, and Proxmox has three workers to answer (pve-manager 9.2
+    // `PVE/Service/pveproxy.pm`).
+    const CONNECTIONS: usize = 3;
     const AT_LEAST: usize = 4;
     let (mut exact, mut doubtful) = (BTreeMap::new(), Vec::new());
     for path in scope.paths() {
@@ -289,7 +303,7 @@ pub fn permissions_on(
     let purpose = format!("asking Proxmox for the permissions on {}", count(doubtful.len(), "path"));
     let ask = |paths: &'_ [String]| -> Result<Vec<BTreeSet<String>>, Failure> {
         let queries: Vec<String> = paths.iter().map(|path| format!("{PERMISSIONS}?path={}", encoded(path))).collect();
-        let answers = proxmox.get_each(cx, &purpose, &queries)?;
+        let answers = proxmox.get_each(cx, &purpose, &queries, Duration::from_secs(10))?;
         queries.iter().zip(answers).map(|(query, data)| held_in(query, &data)).collect()
     };
     let ask = &ask;

@@ -10,7 +10,7 @@ use domain::failure::{Code, Failure};
 use domain::status::cluster::{self, ClusterParts, ClusterView, Upgraded};
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::wait::{self, Look};
 
@@ -76,31 +76,39 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
         "machinesets",
         "machinesetstatuses",
     ];
-    let mut answers = run_all(kinds.map(list).into(), ALL).into_iter();
+    let (answers, off) = both(|| run_all(kinds.map(list).into(), ALL), || obstacle::vms_that_are_off(cx));
+    let mut answers = answers.into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let (statuses, clusters, talos, kubernetes, balancers) = (next()?, next()?, next()?, next()?, next()?);
+    let statuses = next()?;
+    let (clusters, talos) = (by_id(next()?), by_id(next()?));
+    let (kubernetes, balancers) = (by_id(next()?), by_id(next()?));
     let (sets, set_statuses) = (by_cluster(next()?), by_cluster(next()?));
-    let of = |all: &[Resource], name: &str| all.iter().find(|found| found.metadata.id == name).cloned();
     let none = Vec::new();
     let runs = |status: &&Resource| {
         let name = status.metadata.id.as_str();
-        let upgrades = [(Upgraded::Talos, of(&talos, name)), (Upgraded::Kubernetes, of(&kubernetes, name))];
-        let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?))).collect();
+        let upgrades = [(Upgraded::Talos, talos.get(name)), (Upgraded::Kubernetes, kubernetes.get(name))];
+        let upgrades: Vec<_> = upgrades.into_iter().filter_map(|(what, found)| Some((what, found?.clone()))).collect();
         let view = cluster::cluster_view(&ClusterParts {
             status,
-            cluster: of(&clusters, name).as_ref(),
+            cluster: clusters.get(name),
             sets: sets.get(name).unwrap_or(&none),
             set_statuses: set_statuses.get(name).unwrap_or(&none),
             requests: &[],
             machines: &[],
-            load_balancer: of(&balancers, name).as_ref(),
+            load_balancer: balancers.get(name),
             upgrades: &upgrades,
         });
-        names.contains(name) && view.running
+        view.running
     };
-    let running: Vec<&str> = statuses.iter().filter(runs).map(|status| status.metadata.id.as_str()).collect();
-    let off = obstacle::of_clusters(cx, omnictl, obstacle::vms_that_are_off(cx), &running);
+    let asked = |status: &&Resource| names.contains(status.metadata.id.as_str());
+    let running: Vec<&str> =
+        statuses.iter().filter(asked).filter(runs).map(|status| status.metadata.id.as_str()).collect();
+    let off = obstacle::of_clusters(cx, omnictl, off, &running);
     Ok(running.into_iter().filter(|name| !off.contains_key(*name)).map(str::to_owned).collect())
+}
+
+fn by_id(found: Vec<Resource>) -> BTreeMap<String, Resource> {
+    found.into_iter().map(|found| (found.metadata.id.clone(), found)).collect()
 }
 
 /// Resources by the cluster whose label they carry.

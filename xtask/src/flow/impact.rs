@@ -207,7 +207,7 @@ fn capacity(
     if !removed.is_empty() {
         proxmox::read_disks(cx, &proxmox::configured(cx)?, &mut inventory, &removed)?;
     }
-    let fit = capacity::plan(&inventory, &asked.members, &removed, provider, &selector::selects);
+    let fit = capacity::plan(&inventory, &asked.members, &removed, provider, &selector::evaluator());
     let problems: Vec<String> =
         fit.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.message.clone()).collect();
     for problem in &problems {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use domain::failure::{Code, Failure};
 use domain::status::cluster::{ClusterView, MachineView, Party};
+use domain::status::proxmox::Picked;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::compose::{Compose, OMNI, PROVIDER};
@@ -133,15 +134,15 @@ fn complaint(cx: &Cx, id: &str, cluster: &str) -> Option<Obstacle> {
 /// Proxmox, asked with the provider's own login: whether it answers, and where these machines' VMs are.
 fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
     let Ok(proxmox) = proxmox::configured(cx) else { return Vec::new() };
+    let names: BTreeSet<&str> = machines.iter().map(|machine| machine.request.as_str()).collect();
+    let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let found = match machines.is_empty() {
-        true => proxmox.version(cx).map(|_| Value::Null),
-        false => list_vms(cx, &proxmox),
+        true => proxmox.version(cx).map(|_| Picked::default()),
+        false => list_vms(cx, &proxmox, &ours),
     };
     match found {
         Ok(mut found) => {
-            let ours = |vm: &&mut Value| machines.iter().any(|machine| vm["name"] == machine.request.as_str());
-            let all = found.as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
-            confirm(cx, &proxmox, all.iter_mut().filter(ours));
+            confirm(cx, &proxmox, &mut found.entries);
             vms(&found, machines)
         }
         Err(failure) if failure.code == Code::Interrupted => Vec::new(),
@@ -149,8 +150,8 @@ fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
     }
 }
 
-fn list_vms(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
-    proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm")
+fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<Picked, Failure> {
+    proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)
 }
 
 /// How many VMs are asked for one by one.
@@ -158,8 +159,8 @@ const CONFIRMED: usize = 8;
 
 /// The list of a cluster shows the state of a VM up to ten seconds late (pve-manager `pvestatd.pm`), so that one that has just
 /// been started is `stopped` in it: those are asked themselves.
-fn confirm<'a>(cx: &Cx, proxmox: &Proxmox, list: impl IntoIterator<Item = &'a mut Value>) {
-    for vm in list.into_iter().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
+fn confirm(cx: &Cx, proxmox: &Proxmox, list: &mut [Value]) {
+    for vm in list.iter_mut().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
         let path = format!("/nodes/{}/qemu/{}/status/current", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
         if let Ok(now) = proxmox.get(cx, "asking for the state of a virtual machine", &path) {
             vm["status"] = now["status"].clone();
@@ -182,10 +183,9 @@ fn refuses(failure: Failure) -> Obstacle {
 
 /// The VMs of these machines that do not run. The provider names a VM as its request (omni-infra-provider-proxmox 0d9fd58
 /// `provision.go`); a list shows only those that the login may see, so where it sees none at all, none has to be gone.
-fn vms(list: &Value, machines: &[&MachineView]) -> Vec<Obstacle> {
+fn vms(list: &Picked, machines: &[&MachineView]) -> Vec<Obstacle> {
     let text = |vm: &Value, key: &str| vm[key].as_str().unwrap_or_default().to_owned();
-    let list = list.as_array().map_or(&[][..], Vec::as_slice);
-    let by_name: BTreeMap<String, &Value> = list.iter().map(|vm| (text(vm, "name"), vm)).collect();
+    let by_name: BTreeMap<String, &Value> = list.entries.iter().map(|vm| (text(vm, "name"), vm)).collect();
     let mut found = Vec::new();
     for machine in machines.iter().filter(|machine| !machine.request.is_empty()) {
         let request = &machine.request;
@@ -198,7 +198,7 @@ fn vms(list: &Value, machines: &[&MachineView]) -> Vec<Obstacle> {
             lasting,
         };
         let Some(vm) = by_name.get(request) else {
-            found.push(match list.is_empty() {
+            found.push(match list.of_none {
                 // Omni may hear from it: then it exists, and only not under this name or not for this login.
                 _ if machine.ready => obstacle(
                     "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned(),
@@ -256,10 +256,9 @@ fn vms(list: &Value, machines: &[&MachineView]) -> Vec<Obstacle> {
 
 /// The VMs that Proxmox does not call running, as its list has them; none where it cannot be asked.
 pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
-    let list = proxmox::configured(cx).and_then(|proxmox| list_vms(cx, &proxmox));
-    let Ok(Value::Array(mut list)) = list else { return Vec::new() };
-    list.retain(|vm| vm["status"] != "running" && vm["template"] != 1);
-    list
+    let off = |vm: &Value| vm["status"] != "running" && vm["template"] != 1;
+    let list = proxmox::configured(cx).and_then(|proxmox| list_vms(cx, &proxmox, &off));
+    list.map_or_else(|_| Vec::new(), |list| list.entries)
 }
 
 /// Which of these clusters has a machine whose VM is off, and which VM, in words. Omni is asked for the machine requests only
@@ -374,6 +373,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn vms(list: &Value, machines: &[&MachineView]) -> Vec<Obstacle> {
+        super::vms(&domain::status::proxmox::picked(list.clone(), &|_| true), machines)
+    }
 
     /// Omni keeps its flags for minutes: a VM that is stopped says so, one that is not found proves nothing.
     #[test]

@@ -64,7 +64,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
-    let fit = capacity::plan(&inventory, &demand.members, &removed_ids, provider, &selector::selects);
+    let fit = capacity::plan(&inventory, &demand.members, &removed_ids, provider, &selector::evaluator());
     cx.ui.note(
         "place",
         format!("machines placed by the rule of provider {provider} ({origin})"),

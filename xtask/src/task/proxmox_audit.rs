@@ -32,7 +32,7 @@ pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     let facts = audit::observe(cx, &login.proxmox)?;
     let wanted = audit::wanted(cx)?;
     audit::report_wanted(cx, &wanted);
-    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::selects);
+    let scope = Scope::new(provider, &inventory, facts.told(), &wanted, &selector::evaluator());
     let title = format!("what provider {provider} ({origin}) calls");
     let permissions = cx.ui.step("permissions", title, || {
         let permissions = audit::permissions_on(cx, &login.proxmox, &scope, &facts.tree, &audit::visible(&inventory))?;
@@ -125,7 +125,7 @@ fn warnings(
         );
         found.push(("audit-hugepages", message));
     }
-    let blind = permissions::blind_selectors(inventory, scope, wanted, &selector::selects);
+    let blind = permissions::blind_selectors(inventory, scope, wanted, &selector::evaluator());
     found.extend(blind.into_iter().map(|message| ("audit-selector", message)));
     found.extend(proxmox::warnings(inventory).into_iter().map(|message| ("audit-storage", message)));
     found

@@ -1,6 +1,10 @@
 //! The seam to the language of storage selectors.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use domain::status::proxmox::Storage;
+use selector::Program;
 
 /// Whether a selector (CEL) matches a storage, or why that is not known. The evaluator is a parameter, so that placement can
 /// be tested without CEL.
@@ -11,14 +15,24 @@ pub type Selects<'a> = dyn Fn(&str, &Storage) -> Result<bool, String> + 'a;
 /// # Errors
 /// cel-go's message if it does not compile or fails on this storage.
 pub fn selects(selector: &str, storage: &Storage) -> Result<bool, String> {
-    let program = selector::compile(selector).map_err(|error| error.to_string())?;
-    let storage = selector::Storage {
-        name: &storage.name,
-        node: &storage.node,
-        storage_type: &storage.kind,
-        available_space: storage.available,
-    };
-    program.matches(&storage).map_err(|error| error.to_string())
+    evaluator()(selector, storage)
+}
+
+/// The same for many storages: each selector is compiled once.
+pub fn evaluator() -> impl Fn(&str, &Storage) -> Result<bool, String> {
+    let compiled: RefCell<HashMap<String, Result<Program, String>>> = RefCell::default();
+    move |selector, storage| {
+        let mut compiled = compiled.borrow_mut();
+        let compile = || selector::compile(selector).map_err(|error| error.to_string());
+        let program = compiled.entry(selector.to_owned()).or_insert_with(compile).as_ref().map_err(String::clone)?;
+        let storage = selector::Storage {
+            name: &storage.name,
+            node: &storage.node,
+            storage_type: &storage.kind,
+            available_space: storage.available,
+        };
+        program.matches(&storage).map_err(|error| error.to_string())
+    }
 }
 
 /// The storage names in a selector: its string literals that could be the id of a storage. A storage that the login cannot see

@@ -159,11 +159,14 @@ fn usable<'a>(need: &'a Need, scope: &Scope) -> Vec<&'a Vec<Want>> {
 /// `Sys.Audit and Sys.Modify on /`.
 fn words(way: &[Want]) -> String {
     let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
+    // A way may be over hundreds of pools.
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
     for want in way {
-        match paths.iter_mut().find(|(path, _)| *path == want.path) {
-            Some((_, privileges)) => privileges.push(want.privilege),
-            None => paths.push((&want.path, vec![want.privilege])),
+        let at = *known.entry(&want.path).or_insert(paths.len());
+        if at == paths.len() {
+            paths.push((&want.path, Vec::new()));
         }
+        paths[at].1.push(want.privilege);
     }
     let parts: Vec<String> =
         paths.iter().map(|(path, privileges)| format!("{} on {path}", privileges.join(" and "))).collect();

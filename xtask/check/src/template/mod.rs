@@ -59,6 +59,10 @@ impl ClassInfo {
 
 /// The finding about the disk that Talos is installed on, for data of the Proxmox provider; no other has such keys.
 pub fn install_disk(provision: &AutoProvision) -> Option<String> {
+    // Most classes have one disk; only an escape could write the key otherwise.
+    if !["additional_disks", "\\"].iter().any(|mark| provision.provider_data.contains(mark)) {
+        return None;
+    }
     let data = spec::provider_data::parse("", provision).value?;
     provider_data::install_disk(&data).map(|(_, message)| message)
 }

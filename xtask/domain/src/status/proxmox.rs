@@ -5,6 +5,7 @@
 //! `extract_node_stats`). What was not seen is [`Seen::Unknown`] with the reason, never zero.
 
 mod access;
+mod pick;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::spec::size::Memory;
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
+pub use pick::{Picked, pick, picked};
 
 /// Something that was seen, or why it was not. As JSON `{"known": …}` or `{"unknown": "why"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

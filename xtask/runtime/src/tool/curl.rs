@@ -155,7 +155,7 @@ fn config_of(request: &Request<'_>, urls: &[String], trailer: &str) -> String {
         "suppress-connect-headers".to_owned(),
         "http1.1".to_owned(),
         format!("connect-timeout = {}", request.timeout.as_secs().clamp(1, 10)),
-        format!("max-time = {}", request.timeout.as_secs().max(1)),
+        format!("max-time = {}", request.timeout.as_secs_f64().max(0.1)),
         format!("max-filesize = {}", if request.output.is_some() { LARGEST_FILE } else { LARGEST }),
         format!("write-out = {}", quoted(trailer).replace("\\\\n", "\\n")),
     ]);

@@ -1,6 +1,7 @@
 //! The Proxmox VE API, as one login sees it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use super::curl::{self, Reply, Request};
 use crate::cx::Cx;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
+use domain::status::proxmox::{self as status, Picked};
 
 /// An API token: `user@realm!name` and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,15 +195,35 @@ impl Proxmox {
         self.ask(cx, purpose, path, Some(&authorization), None)
     }
 
-    /// The `data` of several GETs, one after the other over one connection.
+    /// The entries that `wanted` picks of a list that may be long.
+    ///
+    /// # Errors
+    /// As [`Proxmox::get`].
+    pub fn pick(&self, cx: &Cx, purpose: &str, path: &str, wanted: &dyn Fn(&Value) -> bool) -> Result<Picked, Failure> {
+        self.encrypted(cx)?;
+        let authorization = self.authorization(cx)?;
+        let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), Some(&authorization), None))?;
+        match status::pick(&reply.body, wanted).filter(|_| reply.status == 200) {
+            Some(picked) => Ok(picked),
+            None => Ok(status::picked(self.data_of(path, reply)?, wanted)),
+        }
+    }
+
+    /// The `data` of several GETs, one after the other over one connection, each within `patience`.
     ///
     /// # Errors
     /// As [`Proxmox::get`]; the first that fails.
-    pub fn get_each(&self, cx: &Cx, purpose: &str, paths: &[String]) -> Result<Vec<Value>, Failure> {
+    pub fn get_each(
+        &self,
+        cx: &Cx,
+        purpose: &str,
+        paths: &[String],
+        patience: Duration,
+    ) -> Result<Vec<Value>, Failure> {
         self.encrypted(cx)?;
         let authorization = self.authorization(cx)?;
         let urls: Vec<String> = paths.iter().map(|path| self.address(path)).collect();
-        let request = self.request(&self.url, Some(&authorization), None);
+        let request = Request { timeout: patience, ..self.request(&self.url, Some(&authorization), None) };
         let replies = curl::fetch_each(cx, purpose, &request, &urls)?;
         paths.iter().zip(replies).map(|(path, reply)| self.data_of(path, reply)).collect()
     }
@@ -259,12 +281,12 @@ impl Proxmox {
                 return Err(Failure::new(code, message).cause(response).hint(self.check_address()));
             }
         }
-        let document: Value = serde_json::from_str(&reply.body).map_err(|_| {
+        let mut document: Value = reply.body.parse().map_err(|_| {
             Failure::new(Code::Unreachable, format!("{} is not a Proxmox API", self.url))
                 .cause(format!("the response body of {path} is not valid JSON ({})", reply.content_type))
                 .hint(self.check_address())
         })?;
-        document.get("data").cloned().ok_or_else(|| {
+        document.get_mut("data").map(Value::take).ok_or_else(|| {
             Failure::new(Code::Unreachable, format!("{} is not a Proxmox API", self.url))
                 .cause(format!("the response of {path} has no `data`"))
                 .hint(self.check_address())

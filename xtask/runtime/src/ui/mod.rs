@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::{Captures, Regex};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::parallel::{Job, run_all};
@@ -416,18 +416,25 @@ impl Ui {
 
     /// Prints the JSON document.
     pub fn print_document(&self, document: &Value) {
-        self.print(&plain::escaped(&wiped(document).to_string()));
+        match serde_json::to_string(&Wiped(document)) {
+            Ok(text) => self.print(&plain::escaped(&text)),
+            Err(error) => drop(lock(&self.lost).get_or_insert(error.to_string())),
+        }
     }
 }
 
-/// `value` with secrets wiped from its texts. Before it is written out: a secret with a quote in it is another text once
-/// it is escaped.
-fn wiped(value: &Value) -> Value {
-    match value {
-        Value::String(text) => redact(text).into_owned().into(),
-        Value::Array(items) => items.iter().map(wiped).collect(),
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), wiped(value))).collect(),
-        other => other.clone(),
+/// A value that is written with secrets wiped from its texts. Before they are escaped: a secret with a quote in it is another
+/// text then.
+struct Wiped<'a>(&'a Value);
+
+impl Serialize for Wiped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) => serializer.serialize_str(&redact(text)),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Wiped)),
+            Value::Object(fields) => serializer.collect_map(fields.iter().map(|(key, value)| (key, Wiped(value)))),
+            other => other.serialize(serializer),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Escapes control characters in text from outside. A container's log, a name in Omni or a reason of Proxmox may contain escape
 //! sequences that set the title, fill the clipboard or forge lines, and characters that change the writing direction.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use domain::secret::redact;
@@ -27,8 +28,11 @@ pub fn plain(text: &str) -> String {
 }
 
 /// A JSON document with the control characters that JSON allows in its texts escaped: C1, DEL, and those of direction. The
-/// texts stay what they are.
-pub fn escaped(document: &str) -> String {
+/// texts stay what they are. JSON itself escapes those of ASCII but DEL.
+pub fn escaped(document: &str) -> Cow<'_, str> {
+    if document.is_ascii() && !document.contains('\x7f') {
+        return Cow::Borrowed(document);
+    }
     let mut shown = String::with_capacity(document.len());
     for c in document.chars() {
         match c {
@@ -36,7 +40,7 @@ pub fn escaped(document: &str) -> String {
             c => shown.push(c),
         }
     }
-    shown
+    Cow::Owned(shown)
 }
 
 /// The characters of Unicode that change the direction of the text around them (Unicode Standard Annex 9, table 1).
@@ -59,7 +63,8 @@ mod tests {
     #[test]
     fn escaped_json_is_equivalent() {
         let document = serde_json::json!({ "a": "x\u{9b}2J\u{7f}\u{202e}y\u{1b}\u{e9}" });
-        let text = escaped(&document.to_string());
+        let text = document.to_string();
+        let text = escaped(&text);
         assert!(!text.chars().any(|c| c.is_control() || turns(c)), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
     }

@@ -53,7 +53,7 @@ pub(super) fn hide_controls(text: &str) -> Option<String> {
         c => c,
     };
     // U+0080 to U+009F start with the byte 0xC2.
-    let may = text.bytes().any(|b| b == 0x7F || b == 0xC2);
+    let may = [0x7F, 0xC2].iter().any(|byte| text.as_bytes().contains(byte));
     (may && text.chars().any(|c| hide(c) != c)).then(|| text.chars().map(hide).collect())
 }
 
