@@ -115,7 +115,8 @@ pub fn built() -> Command {
 /// The template of the help of all: clap puts subcommands under one heading only.
 fn overview() -> StyledStr {
     let tasks = Task::augment_subcommands(Command::new("xtask"));
-    let about = |name: &str| tasks.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string);
+    let about =
+        |name: &str| tasks.find_subcommand(name).and_then(Command::get_about).map(|about| about.ansi().to_string());
     let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
     for (heading, names) in GROUPS_OF_TASKS {
         text.push_str(&format!("\n{HEADING}{heading}:{HEADING:#}\n"));

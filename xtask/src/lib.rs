@@ -51,10 +51,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let cx = context(&cli, ui, project);
     match ended(guarded(|| dispatch(&cli.task, &cx))) {
-        Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, &dry(outcome, &args)),
+        Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, dry(outcome, &args)),
         Ok(outcome) => {
             answers::forget(&cx);
-            succeed(name, &cx.ui, &outcome)
+            succeed(name, &cx.ui, outcome)
         }
         Err(error) => fail(name, &cx.ui, &way_on(triage::enrich(&cx, Failure::of(&error)))),
     }
@@ -104,7 +104,7 @@ fn usage(error: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
         let text = ui::plain(&error.render().to_string()).trim_end().to_owned();
         let summary = text.lines().next().unwrap_or_default().to_owned();
         let outcome = Outcome::done(summary).with(serde_json::json!({ "text": text }));
-        return succeed(&usage::task(&words), &ui, &outcome);
+        return succeed(&usage::task(&words), &ui, outcome);
     }
     let (task, failure) = usage::failure(error, &words);
     fail(&task, &ui, &failure)
@@ -234,11 +234,11 @@ fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
     outcome
 }
 
-fn succeed(name: &str, ui: &Ui, outcome: &Outcome) -> ExitCode {
+fn succeed(name: &str, ui: &Ui, outcome: Outcome) -> ExitCode {
     if ui.json() {
         let next: Vec<String> = outcome.next.iter().map(|command| ui.advice(command)).collect();
-        let document = ui::document(name, true, &outcome.summary, &ui.steps(), &outcome.data, &next, None);
-        ui.print_document(&document);
+        let document = ui::document(name, true, &outcome.summary, &ui.steps(), outcome.data, &next, None);
+        ui.print_document(document);
     } else {
         ui.close(&outcome.summary, &outcome.next);
     }
@@ -254,9 +254,9 @@ fn fail(name: &str, ui: &Ui, failure: &Failure) -> ExitCode {
         let steps = ui.steps();
         let next = failure.next.iter().map(|command| ui.advice(command)).collect();
         let failure = Failure { hint: ui.advice(&failure.hint), next, ..failure.clone() };
-        let (message, data, next) = (&failure.message, &failure.data, &failure.next);
+        let (message, data, next) = (&failure.message, failure.data.clone(), &failure.next);
         let document = ui::document(name, false, message, &steps, data, next, Some(&failure));
-        ui.print_document(&document);
+        ui.print_document(document);
     } else {
         ui.fail(failure);
     }

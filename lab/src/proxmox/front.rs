@@ -227,7 +227,7 @@ fn finish(outcome: Outcome, total: Option<usize>) -> Reply {
             if let Some(total) = total {
                 body.insert("total".into(), total.into());
             }
-            Reply::json(200, &body)
+            Reply::json(200, &body.into())
         }
         Err(refusal) => {
             let reply = refusal.reply();

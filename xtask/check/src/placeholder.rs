@@ -12,7 +12,13 @@ const ADDRESS: &str = r"^(?:[0-9]{1,3}\.){0,3}[xX]{1,3}(?:\.(?:[0-9]{1,3}|[xX]{1
 /// A part of the value is one.
 const PART: &str = r"<[A-Z][A-Z0-9_-]{2,}>|__[A-Z][A-Z0-9_]*__|(?i:\b(?:change|replace)[-_]?me\b)";
 
-static FORMS: LazyLock<[Option<Regex>; 3]> = LazyLock::new(|| [WHOLE, ADDRESS, PART].map(|form| Regex::new(form).ok()));
+/// A form that is compiled for the first value that could have it: every start of a task looks at some that cannot.
+type Form = LazyLock<Option<Regex>>;
+static FORMS: [Form; 3] = [
+    LazyLock::new(|| Regex::new(WHOLE).ok()),
+    LazyLock::new(|| Regex::new(ADDRESS).ok()),
+    LazyLock::new(|| Regex::new(PART).ok()),
+];
 
 /// True if a value looks like one that an example leaves to its reader.
 pub fn is_placeholder(value: &str) -> bool {
@@ -20,8 +26,13 @@ pub fn is_placeholder(value: &str) -> bool {
         return false;
     }
     let value = value.trim();
-    let [whole, address, part] = FORMS.each_ref().map(|form| form.as_ref().is_some_and(|form| form.is_match(value)));
-    whole || part || address && value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4)
+    let matches = |form: &Form| form.as_ref().is_some_and(|form| form.is_match(value));
+    let [whole, address, part] = &FORMS;
+    let lower = value.to_ascii_lowercase();
+    let of_four = || value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4);
+    value.starts_with(['<', '{', '$', 'y', 'Y']) && matches(whole)
+        || ["<", "__", "me"].into_iter().any(|mark| lower.contains(mark)) && matches(part)
+        || lower.contains('x') && matches(address) && of_four()
 }
 
 /// True if a host, or the host of a URL, is a name reserved for examples (RFC 2606).

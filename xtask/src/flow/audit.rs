@@ -83,26 +83,17 @@ fn ask_at_once(cx: &Cx, proxmox: &Proxmox, wanted: &Requirements) -> Result<BTre
         paths.push(POOLS);
     }
     let purpose = "asking Proxmox what the login may do";
-    let ask = |path: &'static str| -> Job<'_, Result<(&'static str, Value), Failure>> {
-        Box::new(move || {
-            let answer = proxmox.get(cx, purpose, path);
-            let needed = [NODES, PERMISSIONS].contains(&path);
-            Ok((path, if needed { answer? } else { optional(answer)? }))
-        })
+    let short: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+    let (mut answers, resources) =
+        both(|| proxmox.get_all(cx, purpose, &short), || proxmox.get(cx, purpose, RESOURCES));
+    paths.push(RESOURCES);
+    answers.push(resources);
+    let known = |(path, answer): (&'static str, Result<Value, Failure>)| {
+        let needed = [NODES, PERMISSIONS].contains(&path);
+        Ok((path, if needed { answer? } else { optional(answer)? }))
     };
-    let short = || {
-        let each: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
-        match proxmox.get_each(cx, purpose, &each, QUICK) {
-            Ok(answers) => paths.iter().copied().zip(answers).map(Ok).collect(),
-            Err(_) => run_all(paths.iter().copied().map(ask).collect(), ALL),
-        }
-    };
-    let (short, resources) = both(short, ask(RESOURCES));
-    short.into_iter().chain([resources]).collect()
+    paths.into_iter().zip(answers).map(known).collect()
 }
-
-/// To start curl costs more than a short answer: one asks for all of them where each comes within this time and none is refused.
-const QUICK: Duration = Duration::from_millis(150);
 
 /// An answer that is not needed: none where Proxmox refuses it.
 fn optional(answer: Result<Value, Failure>) -> Result<Value, Failure> {

@@ -289,12 +289,9 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
         return Ok(node);
     }
     let name = node.name.clone();
-    let ask = |(what, path): (&'static str, &'static str)| -> Job<'_, Result<Value, Failure>> {
-        let (purpose, path) = (format!("asking {name} for its {what}"), format!("/nodes/{name}/{path}"));
-        Box::new(move || proxmox.get(cx, &purpose, &path))
-    };
-    let questions = [("storages", "storage"), ("bridges", "network?type=any_bridge"), ("guests", "qemu")];
-    let mut answers = run_all(questions.into_iter().map(ask).collect(), ALL).into_iter();
+    let paths = ["storage", "network?type=any_bridge", "qemu"].map(|path| format!("/nodes/{name}/{path}"));
+    let purpose = format!("asking {name} for its storages, bridges and guests");
+    let mut answers = proxmox.get_all(cx, &purpose, &paths).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
     node.storages = parsed(next(), |data| status::storages(&name, data))?;
     node.bridges = parsed(next(), status::bridges)?;

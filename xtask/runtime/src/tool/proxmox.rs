@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::curl::{self, Reply, Request};
 use crate::cx::Cx;
+use crate::parallel::{ALL, Job, run_all};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::status::proxmox::{self as status, Picked};
@@ -123,6 +124,9 @@ fn reenable_command(id: &str, reason: &str) -> Option<String> {
     Some(format!("as root on any Proxmox node: `pveum user {change}`"))
 }
 
+/// How long each of several questions is waited for before they are asked side by side.
+const QUICK: Duration = Duration::from_millis(150);
+
 impl Proxmox {
     /// Proxmox at `url`, without `/api2/json`, which was found at `origin`.
     pub fn new(url: String, origin: impl Into<String>, login: Login, ca_file: Option<String>) -> Proxmox {
@@ -207,6 +211,16 @@ impl Proxmox {
             Some(picked) => Ok(picked),
             None => Ok(status::picked(self.data_of(path, reply)?, wanted)),
         }
+    }
+
+    /// The `data` of each of several GETs. To start curl costs more than a short answer: one asks for all of them where each
+    /// comes within [`QUICK`] and none is refused; otherwise each is asked by itself, all at once.
+    pub fn get_all(&self, cx: &Cx, purpose: &str, paths: &[String]) -> Vec<Result<Value, Failure>> {
+        if let Ok(answers) = self.get_each(cx, purpose, paths, QUICK) {
+            return answers.into_iter().map(Ok).collect();
+        }
+        let ask = |at: usize| -> Job<'_, _> { Box::new(move || self.get(cx, purpose, &paths[at])) };
+        run_all((0..paths.len()).map(ask).collect(), ALL)
     }
 
     /// The `data` of several GETs, one after the other over one connection, each within `patience`.

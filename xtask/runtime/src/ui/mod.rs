@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 use regex::{Captures, Regex};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::parallel::{Job, run_all};
@@ -415,26 +415,20 @@ impl Ui {
     }
 
     /// Prints the JSON document.
-    pub fn print_document(&self, document: &Value) {
-        match serde_json::to_string(&Wiped(document)) {
-            Ok(text) => self.print(&plain::escaped(&text)),
-            Err(error) => drop(lock(&self.lost).get_or_insert(error.to_string())),
-        }
+    pub fn print_document(&self, mut document: Value) {
+        wipe(&mut document);
+        self.print(&plain::escaped(&document.to_string()));
     }
 }
 
-/// A value that is written with secrets wiped from its texts. Before they are escaped: a secret with a quote in it is another
-/// text then.
-struct Wiped<'a>(&'a Value);
-
-impl Serialize for Wiped<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::String(text) => serializer.serialize_str(&redact(text)),
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Wiped)),
-            Value::Object(fields) => serializer.collect_map(fields.iter().map(|(key, value)| (key, Wiped(value)))),
-            other => other.serialize(serializer),
-        }
+/// Wipes secrets from the texts in `value`. Before it is written out: a secret with a quote in it is another text once it is
+/// escaped.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = redact(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        _ => {}
     }
 }
 
