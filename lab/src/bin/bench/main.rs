@@ -2,6 +2,7 @@
 //! Nothing here is a test: it prints figures, and `docs/benchmarks.md` keeps them.
 
 mod checks;
+mod clone;
 mod scale;
 
 use std::fs;
@@ -16,8 +17,9 @@ use serde_json::Value;
 /// A section measures one thing and prints its rows.
 type Section = fn(&Bench) -> Result<()>;
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("lines", Bench::lines),
+    ("clone", clone::run),
     ("start", Bench::start),
     ("rehearse", Bench::rehearse),
     ("verify", Bench::verify),
