@@ -309,15 +309,20 @@ pub fn read_disks(
     inventory: &mut Inventory,
     sets: &BTreeSet<String>,
 ) -> Result<(), Failure> {
+    let (mut paths, mut removed) = (Vec::new(), Vec::new());
     for node in &mut inventory.nodes {
         let Seen::Known(vms) = &mut node.vms else { continue };
         for vm in vms.iter_mut().filter(|vm| vm.set().is_some_and(|set| sets.contains(set))) {
-            let path = format!("/nodes/{}/qemu/{}/config", node.name, vm.id);
-            match proxmox.get(cx, &format!("asking for the disks of VM {}", vm.id), &path) {
-                Ok(config) => vm.disks = status::disks(&config),
-                Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-                Err(_) => {}
-            }
+            paths.push(format!("/nodes/{}/qemu/{}/config", node.name, vm.id));
+            removed.push(vm);
+        }
+    }
+    let answers = proxmox.get_all(cx, "asking for the disks of VMs that are removed", &paths);
+    for (vm, answer) in removed.into_iter().zip(answers) {
+        match answer {
+            Ok(config) => vm.disks = status::disks(&config),
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+            Err(_) => {}
         }
     }
     Ok(())

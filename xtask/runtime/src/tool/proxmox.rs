@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::curl::{self, Reply, Request};
 use crate::cx::Cx;
-use crate::parallel::{ALL, Job, run_all};
+use crate::parallel::{Job, run_all};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::status::proxmox::{self as status, Picked};
@@ -126,6 +126,8 @@ fn reenable_command(id: &str, reason: &str) -> Option<String> {
 
 /// How long each of several questions is waited for before they are asked side by side.
 const QUICK: Duration = Duration::from_millis(150);
+/// How many of them then at a time.
+const SIDE_BY_SIDE: usize = 8;
 
 impl Proxmox {
     /// Proxmox at `url`, without `/api2/json`, which was found at `origin`.
@@ -214,13 +216,16 @@ impl Proxmox {
     }
 
     /// The `data` of each of several GETs. To start curl costs more than a short answer: one asks for all of them where each
-    /// comes within [`QUICK`] and none is refused; otherwise each is asked by itself, all at once.
+    /// comes within [`QUICK`] and none is refused; otherwise each is asked by itself, side by side.
     pub fn get_all(&self, cx: &Cx, purpose: &str, paths: &[String]) -> Vec<Result<Value, Failure>> {
+        if paths.is_empty() {
+            return Vec::new();
+        }
         if let Ok(answers) = self.get_each(cx, purpose, paths, QUICK) {
             return answers.into_iter().map(Ok).collect();
         }
         let ask = |at: usize| -> Job<'_, _> { Box::new(move || self.get(cx, purpose, &paths[at])) };
-        run_all((0..paths.len()).map(ask).collect(), ALL)
+        run_all((0..paths.len()).map(ask).collect(), SIDE_BY_SIDE)
     }
 
     /// The `data` of several GETs, one after the other over one connection, each within `patience`.
