@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::flow::inputs;
 use check::stack;
-use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, Offered, Step};
+use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, Offered, Step, Wanted};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::spec::template::{self, ClusterTemplate};
@@ -19,9 +19,10 @@ use runtime::tool::compose::{Compose, OMNI, PROVIDER};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Check, Done};
 
-/// What decides about an upgrade is read in this many lists, however many machines there are.
-const LISTS: [&str; 6] =
-    ["clusters", "clusterstatuses", "machinesetstatuses", "machinestatuses", "talosversions", "talosextensions"];
+/// What decides about an upgrade is read in these lists, however many machines there are.
+const LISTS: [&str; 5] = ["clusters", "clusterstatuses", "machinesetstatuses", "talosversions", "talosextensions"];
+/// A list as long as the fleet, so that it is read only where it decides: from Omni 1.11 on.
+const MACHINES: &str = "machinestatuses";
 
 /// What the files say: the tags in `docker/compose.yaml`, and the versions in `clusters/`. Nothing is called.
 ///
@@ -51,7 +52,7 @@ pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
 ///
 /// # Errors
 /// As [`Compose`] and [`Omnictl`]; a container whose image has no release.
-pub fn live(cx: &Cx) -> anyhow::Result<Installed> {
+pub fn live(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Installed> {
     let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
     let templates = templates(cx)?;
     let (docker, omnictl) = (Compose::find(cx)?, Omnictl::find(cx)?);
@@ -64,7 +65,8 @@ pub fn live(cx: &Cx) -> anyhow::Result<Installed> {
         let container = containers.iter().find(|container| container.service == service);
         container.map(|container| release(service, &container.image)).transpose()
     };
-    let lists = LISTS.map(|kind| {
+    let machines = wanted.omni.as_ref().filter(|to| **to >= Version::new(1, 11, 0)).map(|_| MACHINES);
+    let lists = LISTS.into_iter().chain(machines).map(|kind| {
         let omnictl = &omnictl;
         Check::new(kind, format!("Read {kind}"), move || {
             let found = omnictl.list(kind, None)?;
@@ -72,11 +74,11 @@ pub fn live(cx: &Cx) -> anyhow::Result<Installed> {
             Ok(Done::ok(found, detail))
         })
     });
-    let mut read = cx.ui.side_by_side("asking Omni", lists.into()).into_iter();
+    let mut read = cx.ui.side_by_side("asking Omni", lists.collect()).into_iter();
     let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
     let lines = cluster_lines(&next()?, &next()?);
-    let (sets, machines) = (next()?, next()?);
-    let offered = offered(&next()?, &next()?);
+    let sets = next()?;
+    let (offered, machines) = (offered(&next()?, &next()?), next()?);
     let clusters = lines.iter().filter(|line| !line.tearing_down).filter_map(|line| {
         let (talos, kubernetes) = (version::parse(&line.talos).ok()?, version::parse(&line.kubernetes).ok()?);
         let own = templates.iter().find(|(_, template)| template.name == line.name);

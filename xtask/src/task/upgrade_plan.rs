@@ -23,7 +23,7 @@ use runtime::ui::Status;
 
 pub fn run(args: &UpgradePlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let wanted = wanted(args)?;
-    let installed = if args.from_files { upgrade::from_files(cx)? } else { upgrade::live(cx)? };
+    let installed = if args.from_files { upgrade::from_files(cx)? } else { upgrade::live(cx, &wanted)? };
     let steps = plan(&installed, &wanted);
     show(cx, &installed, &steps);
     report(args, cx, &installed, &steps)

@@ -196,6 +196,10 @@ fn live_versions_are_planned_with_the_same_calls_for_any_number_of_machines() {
     large.provider();
     let (code, document, many) = calls(&large);
     assert_eq!((code, few, document["data"]["installed"]["clusters"].as_array().map(Vec::len)), (3, many, Some(9)));
+    let (_, document) = plan(&large, "--omni --to v1.11.0");
+    let read =
+        document["steps"].as_array().expect("steps").iter().filter(|step| step["id"] == "machinestatuses").count();
+    assert_eq!(read, 1, "machines are read where their Talos decides: {document:#}");
     // What Omni does not offer, in what the image factory has.
     let (code, document) = plan(&large, "--talos --to v1.13.12");
     assert_eq!((code, rules(&document, "blockers").contains(&"not-offered".to_owned())), (1, true), "{document:#}");
