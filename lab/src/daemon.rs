@@ -54,7 +54,7 @@ pub struct LabOptions {
     /// End when stdin is closed.
     #[arg(long)]
     pub until_stdin_closes: bool,
-    /// Which Omni and omnictl to simulate: 1.9.3, or 1.4.9, of which recordings exist.
+    /// Which Omni and omnictl to simulate: 1.10.6, 1.9.3, or 1.4.9, of which recordings exist.
     #[arg(long = "omni-version", default_value = "1.9.3", value_parser = release)]
     pub release: OmniRelease,
     /// How big it is at its start.
@@ -66,7 +66,7 @@ pub struct LabOptions {
 }
 
 fn release(text: &str) -> Result<OmniRelease, String> {
-    OmniRelease::parse(text).ok_or_else(|| "use 1.9.3 or 1.4.9".to_owned())
+    OmniRelease::parse(text).ok_or_else(|| "use 1.10.6, 1.9.3 or 1.4.9".to_owned())
 }
 
 /// What `DIR/lab.json` holds, for `lab dump` and `lab stop`.

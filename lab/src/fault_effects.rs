@@ -50,7 +50,7 @@ pub fn arrange(faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
 
 /// Which versions of Talos and Kubernetes Omni offers.
 fn offer_versions(faults: &Faults, state: &mut State) {
-    let default = versions::default_talos(state.release);
+    let default = versions::defaults(state.release).0;
     let all: Vec<String> = state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
     for id in all {
         let key = Key::new(TALOS_VERSION, "default", &id);

@@ -113,13 +113,10 @@ pub fn fill(dir: &Path, size: Size, omni: &Omni, world: &mut World) -> Result<()
         let admin = Caller { name: "automation".to_owned(), role: Role::Admin };
         let provider = state.make(INFRA_PROVIDER, INFRA, PROVIDER, serde_json::json!({}));
         create(state, &admin, provider)?;
-        providers::register(
-            state,
-            PROVIDER,
-            "Proxmox",
-            "Proxmox infrastructure provider",
-            &ProviderRelease::default().schema(),
-        );
+        let release = ProviderRelease::default();
+        let spec = serde_json::json!({"name": "Proxmox", "description": "Proxmox infrastructure provider",
+            "schema": release.schema(), "version": release.version()});
+        providers::register(state, PROVIDER, spec);
         for file in &files {
             let text = file.display().to_string();
             let wanted = match file.parent().is_some_and(|parent| parent.ends_with("clusters")) {

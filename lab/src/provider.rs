@@ -204,7 +204,8 @@ async fn register(settings: &Settings, around: &Surroundings) -> Result<(), Stri
         let caller = access::authenticate(state, key).map_err(|status| status.to_string())?;
         access::check(state, &caller, Verb::Create, INFRA_PROVIDER_STATUS, INFRA)
             .map_err(|status| status.to_string())?;
-        let spec = json!({"schema": settings.release.schema(), "name": settings.name, "description": settings.description, "icon": "…"});
+        let spec = json!({"schema": settings.release.schema(), "name": settings.name, "description": settings.description, "icon": "…",
+            "version": settings.release.version()});
         let mut resource = state.make(INFRA_PROVIDER_STATUS, INFRA, id, spec);
         let call = match state.store.get(INFRA_PROVIDER_STATUS, INFRA, id) {
             Some(old) => {

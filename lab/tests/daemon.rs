@@ -211,7 +211,7 @@ fn wrong_arguments_are_refused() {
         (&["serve"][..], 2, "--dir <DIR>"),
         (&["serve", "--dir", "/tmp/x", "--fault", "nope"], 1, "there is no fault \"nope\""),
         (&["serve", "--dir", "/tmp/x", "--clock", "0"], 2, "time must pass"),
-        (&["serve", "--dir", "/tmp/x", "--omni-version", "2"], 2, "use 1.9.3 or 1.4.9"),
+        (&["serve", "--dir", "/tmp/x", "--omni-version", "2"], 2, "use 1.10.6, 1.9.3 or 1.4.9"),
         (&["serve", "--dir", "/tmp/x", "--nodes", "0"], 1, "--nodes 0"),
         (&["nope"], 2, "unrecognized subcommand 'nope'"),
         (&["proxmox", "--port", "1"], 2, "unexpected argument '--port'"),

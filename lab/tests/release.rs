@@ -167,3 +167,38 @@ fn a_failed_step_is_shown_from_v0_2_on() {
         }
     }
 }
+
+#[test]
+fn v0_3_leaves_the_schematic_to_omni_and_names_its_images_otherwise() {
+    let image = |release: &str| {
+        let lab = lab(release, CLASS, 1, 0);
+        lab.wait("a machine runs", || running(&lab));
+        let vm = lab.dump()["proxmox"]["vms"][0].clone();
+        let (node, id) = (vm["node"].as_str().unwrap(), vm["vmid"].as_u64().unwrap());
+        let config = proxmox(&lab, &format!("/nodes/{node}/qemu/{id}/config"));
+        let log = lab.compose("logs --no-log-prefix proxmox-provider").out;
+        let status = lab.omnictl("get infraproviderstatuses proxmox -o json").out;
+        (config["ide2"].as_str().unwrap_or_else(|| panic!("{config:#}")).to_owned(), log, status)
+    };
+    let (old, old_log, status) = image("v0.2.0");
+    assert!(old_log.contains("createSchematic"), "{old_log}");
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert!(status["spec"]["version"].is_null(), "1.9.3 has no such field: {status:#}");
+    let (new, log, _) = image("v0.3.0");
+    assert_ne!(old, new, "each image is downloaded once more");
+    assert!(log.contains("uploadISO") && !log.contains("createSchematic"), "{log}");
+}
+
+#[test]
+fn omni_1_10_takes_dns_labels_and_the_versions_of_providers() {
+    let lab = Lab::start(&["--omni-version", "1.10.6"]);
+    lab.set_up(&format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap()));
+    assert_eq!(lab.omnictl("--version").out, "omnictl version v1.10.6 (API Version: 2)\n");
+    let said = lab.omnictl("infraprovider create Rack_1");
+    let text = "invalid infra provider name: \"Rack_1\" is not a valid DNS-1123 label";
+    assert!(said.code == 1 && said.err.contains(text), "{said:?}");
+    let lab = with_cluster(lab, "v0.3.0", CLASS, 1, 0);
+    lab.wait("a machine runs", || running(&lab));
+    let status = lab.omnictl("get infraproviderstatuses proxmox -o json").out;
+    assert!(serde_json::from_str::<Value>(&status).unwrap()["spec"]["version"] == "v0.3.0", "{status}");
+}

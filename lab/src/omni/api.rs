@@ -222,10 +222,7 @@ fn after_write(state: &mut State, resource: &Resource) {
     let id = resource.md.id.as_str();
     match resource.md.typ.as_str() {
         INFRA_PROVIDER => providers::created(state, id),
-        INFRA_PROVIDER_STATUS => {
-            let text = |field: &str| resource.spec[field].as_str().unwrap_or_default().to_owned();
-            providers::register(state, id, &text("name"), &text("description"), &text("schema"));
-        }
+        INFRA_PROVIDER_STATUS => providers::register(state, id, resource.spec.clone()),
         INFRA_PROVIDER_HEALTH => providers::heartbeat(state, id),
         _ => {}
     }

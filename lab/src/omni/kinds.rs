@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Which release of Omni and omnictl the lab speaks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OmniRelease {
     /// 1.4.9, of which recordings of the unmodified programs exist.
     V1_4_9,
-    /// 1.9.3, the release that the kit pins.
+    /// 1.9.3, the release that the kit pins; its omnictl was run.
     #[default]
     V1_9_3,
+    /// 1.10.6: 1.9.3 with what the sources of v1.10.4 and its CHANGELOG change.
+    V1_10_6,
 }
 
 impl OmniRelease {
@@ -24,6 +26,7 @@ impl OmniRelease {
         match text.trim_start_matches('v') {
             "1.4.9" => Some(OmniRelease::V1_4_9),
             "1.9.3" => Some(OmniRelease::V1_9_3),
+            "1.10.6" => Some(OmniRelease::V1_10_6),
             _ => None,
         }
     }
@@ -33,12 +36,23 @@ impl OmniRelease {
         match self {
             OmniRelease::V1_4_9 => "v1.4.9",
             OmniRelease::V1_9_3 => "v1.9.3",
+            OmniRelease::V1_10_6 => "v1.10.6",
         }
     }
 
     /// True for 1.4.9, whose texts differ in places.
     pub fn old(self) -> bool {
         self == OmniRelease::V1_4_9
+    }
+
+    /// Whether it has a type or a field with this mark in `kinds.tsv`.
+    fn has(self, name: &str) -> bool {
+        match name.chars().last() {
+            Some('+') => !self.old(),
+            Some('^') => self >= OmniRelease::V1_10_6,
+            Some('-') => self.old(),
+            _ => true,
+        }
     }
 }
 
@@ -144,7 +158,12 @@ fn complete(fields: &[Field], given: &Value) -> Value {
 pub fn all(release: OmniRelease) -> &'static [ResourceType] {
     static OLD: OnceLock<Vec<ResourceType>> = OnceLock::new();
     static NEW: OnceLock<Vec<ResourceType>> = OnceLock::new();
-    let cell = if release.old() { &OLD } else { &NEW };
+    static NEWEST: OnceLock<Vec<ResourceType>> = OnceLock::new();
+    let cell = match release {
+        OmniRelease::V1_4_9 => &OLD,
+        OmniRelease::V1_9_3 => &NEW,
+        OmniRelease::V1_10_6 => &NEWEST,
+    };
     cell.get_or_init(|| {
         let lines = include_str!("kinds.tsv").lines().filter(|line| !line.starts_with('#'));
         let mut kinds: Vec<ResourceType> = lines.filter_map(|line| parse_line(line, release)).collect();
@@ -157,7 +176,7 @@ fn parse_line(line: &str, release: OmniRelease) -> Option<ResourceType> {
     let mut parts = line.split('\t');
     let (name, display, namespace) = (parts.next()?, parts.next()?, parts.next()?);
     let (aliases, columns, spec) = (parts.next()?, parts.next()?, parts.next()?);
-    if (name.ends_with('+') && release.old()) || (name.ends_with('-') && !release.old()) {
+    if !release.has(name) {
         return None;
     }
     let columns = match columns.split_once(" || ") {
@@ -166,7 +185,7 @@ fn parse_line(line: &str, release: OmniRelease) -> Option<ResourceType> {
         None => columns,
     };
     Some(ResourceType {
-        typ: name.trim_end_matches(['+', '-']).to_owned(),
+        typ: name.trim_end_matches(['+', '^', '-']).to_owned(),
         display: display.to_owned(),
         namespace: namespace.to_owned(),
         aliases: aliases.split(',').filter(|alias| !alias.is_empty()).map(str::to_owned).collect(),
@@ -236,10 +255,8 @@ impl Parser<'_> {
                 let name = self.rest()[..name_end].to_owned();
                 self.at += (name_end + 1).min(self.rest().len());
                 let node = self.node();
-                let hidden =
-                    (name.ends_with('+') && self.release.old()) || (name.ends_with('-') && !self.release.old());
-                if !hidden {
-                    fields.push(Field { name: name.trim_end_matches(['+', '-']).to_owned(), node });
+                if self.release.has(&name) {
+                    fields.push(Field { name: name.trim_end_matches(['+', '^', '-']).to_owned(), node });
                 }
             }
             return FieldType::Msg(fields);

@@ -213,11 +213,12 @@ fn publish_status(state: &mut State, uuid: &str, machine: &Machine, request: Opt
         let cluster = node.label(L_CLUSTER)?.to_owned();
         Some((cluster, node.label(L_CONTROL_PLANE).is_some()))
     });
+    let default = super::versions::defaults(state.release).0;
     let talos = request
         .as_ref()
         .and_then(|(id, ..)| state.store.get(MACHINE_REQUEST, INFRA, id))
         .and_then(|request| request.spec["talosversion"].as_str())
-        .unwrap_or(versions_default(state))
+        .unwrap_or(&default)
         .to_owned();
     let spec = status_spec(machine, &talos, in_cluster.as_ref(), request.as_ref().map(|(_, _, provider)| provider));
     let mut status = state.make(MACHINE_STATUS, DEFAULT, uuid, spec).with_owner("MachineStatusController");
@@ -246,10 +247,6 @@ fn publish_status(state: &mut State, uuid: &str, machine: &Machine, request: Opt
         None => label("available", ""),
     }
     state.store.put(status);
-}
-
-fn versions_default(state: &State) -> &'static str {
-    super::versions::default_talos(state.release)
 }
 
 fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>, provider: Option<&String>) -> Value {

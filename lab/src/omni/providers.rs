@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::names::*;
 use super::resource::Key;
@@ -21,9 +21,9 @@ pub fn created(state: &mut State, id: &str) {
     combine(state, id);
 }
 
-/// A provider of this id reports in: its schema, name and description.
-pub fn register(state: &mut State, id: &str, name: &str, description: &str, schema: &str) {
-    let spec = json!({"schema": schema, "name": name, "description": description, "icon": ICON});
+/// A provider of this id reports in: its schema, name, description and version.
+pub fn register(state: &mut State, id: &str, mut spec: Value) {
+    spec["icon"] = ICON.into();
     let made = state.make(INFRA_PROVIDER_STATUS, INFRA, id, spec).with_label(L_PROVIDER, id);
     state.store.put(made);
     combine(state, id);
@@ -76,11 +76,12 @@ fn combine(state: &mut State, id: &str) {
     let connected = state.heartbeats.get(id).is_some_and(|heard| state.field < *heard + SILENT_AFTER + state.slack);
     let status = state.store.get(INFRA_PROVIDER_STATUS, INFRA, id);
     let health = state.store.get(INFRA_PROVIDER_HEALTH, INFRA_EPHEMERAL, id);
+    // Stripped where the release has no such field.
     let text = |field: &str| status.and_then(|status| status.spec[field].as_str()).unwrap_or_default().to_owned();
     let spec = json!({
         "name": text("name"), "description": text("description"), "icon": text("icon"),
         "health": {"connected": connected, "error": health.map_or("", |found| found.spec["error"].as_str()
-            .unwrap_or_default()), "initialized": status.is_some()},
+            .unwrap_or_default()), "initialized": status.is_some()}, "version": text("version"),
     });
     let made = state.make(INFRA_PROVIDER_COMBINED, EPHEMERAL, id, spec);
     state.store.put(made.with_owner("InfraProviderStatusController"));
@@ -124,7 +125,7 @@ mod tests {
         for (release, still) in [(OmniRelease::V1_9_3, false), (OmniRelease::V1_4_9, true)] {
             let mut state = State::new(release, 1, 1_800_000_000);
             state.store.put(Resource::new(INFRA_PROVIDER, INFRA, "p", json!({}), 1_800_000_000));
-            register(&mut state, "p", "Proxmox", "", "{}");
+            register(&mut state, "p", json!({"name": "Proxmox", "schema": "{}"}));
             let connected = |state: &State| {
                 let found = state.store.get(INFRA_PROVIDER_COMBINED, EPHEMERAL, "p").map(|found| found.spec.clone());
                 found.map(|spec| (spec["health"]["initialized"] == true, spec["health"]["connected"] == true))

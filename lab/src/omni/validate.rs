@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::kinds::OmniRelease;
 use super::names::*;
 use super::resource::Resource;
 use super::state::State;
@@ -16,9 +17,27 @@ pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<Strin
         CLUSTER => cluster(state, old, new),
         MACHINE_SET => machine_set(state, old, new).err().into_iter().collect(),
         MACHINE_SET_NODE => label_set(new, &[L_CLUSTER, L_MACHINE_SET]).err().into_iter().collect(),
+        INFRA_PROVIDER if old.is_none() && state.release >= OmniRelease::V1_10_6 => {
+            dns_label(&new.md.id).err().map(|why| format!("invalid infra provider name: {why}")).into_iter().collect()
+        }
         MACHINE_REQUEST_SET => request_set(state, old, new).err().into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// omni v1.10.4 internal/pkg/dnslabel.
+fn dns_label(text: &str) -> Result<(), String> {
+    if text.len() > 63 {
+        return Err(format!("DNS-1123 label is too long: {} bytes (max 63)", text.len()));
+    }
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !text.is_empty() && text.chars().all(|c| good(c) || c == '-') && text.starts_with(good) && text.ends_with(good) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is not a valid DNS-1123 label (lowercase alphanumeric and hyphens, starting and ending with \
+         alphanumeric, max 63 characters)"
+    ))
 }
 
 /// The errors of taking a resource away.

@@ -7,10 +7,10 @@ use super::names::*;
 use super::resource::Key;
 use super::state::State;
 
-/// Talos versions that 1.9.3 knows of, a sample: the image factory's from its oldest supported (1.9.0) to its cap (1.13).
+/// Talos versions that 1.9.3 and 1.10.6 know of, a sample: the image factory's from their oldest supported (1.9.0) to their cap (1.13).
 const TALOS: &[&str] = &[
     "1.9.0", "1.9.5", "1.10.0", "1.10.9", "1.11.0", "1.11.6", "1.12.0", "1.12.1", "1.12.7", "1.13.0", "1.13.2",
-    "1.13.4", "1.13.5", "1.13.9", "1.13.13",
+    "1.13.4", "1.13.5", "1.13.8", "1.13.9", "1.13.13",
 ];
 /// Kubernetes versions, a sample of each minor release.
 const KUBERNETES: &[&str] = &[
@@ -23,14 +23,15 @@ const EXTENSIONS: &[&str] = &["iscsi-tools", "qemu-guest-agent", "tailscale", "u
 const OLD_TALOS: &[&str] = &["1.12.1"];
 const OLD_KUBERNETES: &[&str] = &["1.33.1", "1.34.0", "1.34.1", "1.35.0"];
 
-/// The Talos version that Omni preselects (client/pkg/constants/constants.go `DefaultTalosVersion`).
-pub fn default_talos(release: OmniRelease) -> &'static str {
-    if release.old() { "1.12.1" } else { "1.13.5" }
-}
-
-/// The Talos and Kubernetes versions of a new cluster, without `v` (client/pkg/constants/constants.go).
+/// The Talos and Kubernetes versions of a new cluster, without `v` (client/pkg/constants and internal/pkg/constants: `DefaultTalosVersion`,
+/// `DefaultKubernetesVersion`; of 1.4.9 what the recordings were made with).
 pub fn defaults(release: OmniRelease) -> (String, String) {
-    (default_talos(release).to_owned(), if release.old() { "1.35.0" } else { "1.36.2" }.to_owned())
+    let (talos, kubernetes) = match release {
+        OmniRelease::V1_4_9 => ("1.12.1", "1.35.0"),
+        OmniRelease::V1_9_3 => ("1.13.5", "1.36.2"),
+        OmniRelease::V1_10_6 => ("1.13.8", "1.36.3"),
+    };
+    (talos.to_owned(), kubernetes.to_owned())
 }
 
 /// Major, minor and patch of `1.13.5`, with or without `v`; missing parts are 0.
@@ -85,7 +86,13 @@ mod tests {
         assert!(!fits("1.12.1", "1.36.2"));
         assert!(!fits("1.13.5", "1.30.0"));
         assert!(fits("1.9.0", "1.27.16"));
-        assert_eq!(defaults(OmniRelease::V1_9_3), ("1.13.5".into(), "1.36.2".into()));
+        for release in [OmniRelease::V1_4_9, OmniRelease::V1_9_3, OmniRelease::V1_10_6] {
+            let (talos, kubernetes) = defaults(release);
+            let state = State::new(release, 1, 0);
+            let offered =
+                state.store.by_id(TALOS_VERSION, &talos).map(|found| &found.spec["compatiblekubernetesversions"]);
+            assert!(offered.is_some_and(|list| list.as_array().unwrap().contains(&kubernetes.as_str().into())));
+        }
         let state = State::new(OmniRelease::V1_4_9, 1, 0);
         let version = state.store.by_id(TALOS_VERSION, "1.12.1").unwrap();
         assert_eq!(version.spec["compatiblekubernetesversions"], json!(OLD_KUBERNETES));

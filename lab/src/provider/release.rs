@@ -10,9 +10,12 @@ pub enum ProviderRelease {
     Untagged,
     /// v0.1.0: offline nodes are passed over, machines stand in pools and carry tags.
     V0_1,
-    /// v0.2.0: placement strategies over a ledger, firmware, high availability. Also what newer tags and none at all get.
+    /// v0.2.0: placement strategies over a ledger, firmware, high availability.
     #[default]
     V0_2,
+    /// v0.3.0: Omni makes the schematic, ISO files are named otherwise, USB devices, nodes that are gone do not stop a teardown.
+    /// Also what newer tags and none at all get.
+    V0_3,
 }
 
 impl ProviderRelease {
@@ -24,29 +27,43 @@ impl ProviderRelease {
             "0d9fd58" => ProviderRelease::Untagged,
             _ if tag.starts_with("v0.0.") => ProviderRelease::Untagged,
             _ if tag.starts_with("v0.1.") => ProviderRelease::V0_1,
-            _ => ProviderRelease::V0_2,
+            _ if tag.starts_with("v0.2.") => ProviderRelease::V0_2,
+            _ => ProviderRelease::V0_3,
         }
     }
 
     /// Its steps in their order.
     pub fn steps(self) -> &'static [&'static str] {
-        const ALL: [&str; 7] =
+        const OLD: [&str; 7] =
             ["pickNode", "createSchematic", "uploadISO", "syncVM", "startVM", "registerHA", "syncHARules"];
-        if self < ProviderRelease::V0_2 { &ALL[..5] } else { &ALL }
+        const NEW: [&str; 6] = ["pickNode", "uploadISO", "syncVM", "startVM", "registerHA", "syncHARules"];
+        match self {
+            ProviderRelease::Untagged | ProviderRelease::V0_1 => &OLD[..5],
+            ProviderRelease::V0_2 => &OLD,
+            ProviderRelease::V0_3 => &NEW,
+        }
     }
 
-    /// The JSON Schema that it registers. Upstream publishes no limits for the keys of later releases, so none stand here.
+    /// The version that it reports to Omni, which clients before 0.2 do not.
+    pub fn version(self) -> &'static str {
+        match self {
+            ProviderRelease::Untagged | ProviderRelease::V0_1 => "",
+            ProviderRelease::V0_2 => "v0.2.0",
+            ProviderRelease::V0_3 => "v0.3.0",
+        }
+    }
+
+    /// The JSON Schema that it registers, with the limits of the v0.2.0 line (its data/schema.json at 54ea656f).
     pub fn schema(self) -> String {
         let text = |description: &str| json!({"type": "string", "description": description});
         let flag = |description: &str| json!({"type": "boolean", "description": description});
-        let list =
-            |description: &str| json!({"type": "array", "items": {"type": "string"}, "description": description});
         let Ok(mut schema) = serde_json::from_str::<Value>(super::SCHEMA) else { return super::SCHEMA.to_owned() };
         if self == ProviderRelease::Untagged {
             return super::SCHEMA.to_owned();
         }
         let keys = &mut schema["properties"];
-        keys["tags"] = list("Tags of the VM");
+        keys["tags"] =
+            json!({"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Tags of the VM"});
         keys["pool"] = text("Resource pool of the VM; by default one named after the machine request set");
         keys["network_firewall"] = flag("Enable the Proxmox firewall on the primary NIC (default true)");
         keys["pci_devices"]["items"]["properties"]["mdev"] = text("Type of the mediated device");
@@ -55,13 +72,20 @@ impl ProviderRelease {
             keys["placement_strategy"]["enum"] = json!(["spread", "fewer-vms", "round-robin", "binpack"]);
             keys["bios"] = json!({"type": "string", "enum": ["seabios", "ovmf"], "description": "Firmware of the VM"});
             keys["vga"] = text("Display of the VM");
-            let number = json!({"type": "integer"});
+            let number = json!({"type": "integer", "minimum": 0});
+            let names = |pattern: &str, most: u32| json!({"type": "array", "items": {"type": "string", "pattern": pattern, "maxLength": most}});
             keys["ha"] = json!({"type": "object", "description": "High availability (Proxmox VE 9)", "properties": {
-                "state": text("Requested state"), "comment": text("Comment"), "failback": flag("Return to the best node"),
-                "max_restart": number, "max_relocate": number, "rules": list("Rules to join"),
-                "resource_affinity": text("positive or negative"), "node_affinity_nodes": list("Nodes of the affinity rule"),
+                "state": {"type": "string", "enum": ["started", "stopped", "disabled", "ignored"]},
+                "comment": {"type": "string", "maxLength": 4096}, "failback": flag("Return to the best node"),
+                "max_restart": number, "max_relocate": number, "rules": names("^[A-Za-z0-9][A-Za-z0-9_-]*$", 64),
+                "resource_affinity": {"type": "string", "enum": ["negative", "positive"]},
+                "node_affinity_nodes": names("^[A-Za-z0-9][A-Za-z0-9-]*$", 63),
                 "node_affinity_strict": flag("Run nowhere else"),
             }});
+        }
+        if self >= ProviderRelease::V0_3 {
+            keys["usb_devices"] = json!({"type": "array", "items": {"type": "object", "required": ["mapping"],
+                "properties": {"mapping": text("Resource mapping of the device"), "usb3": flag("Attach it as USB 3")}}});
         }
         schema.to_string()
     }
@@ -78,9 +102,9 @@ mod tests {
             (":0d9fd58", ProviderRelease::Untagged),
             (":v0.1.4@sha256:00", ProviderRelease::V0_1),
             (":v0.2.0", ProviderRelease::V0_2),
-            (":v0.3.0", ProviderRelease::V0_2),
-            (":latest", ProviderRelease::V0_2),
-            ("", ProviderRelease::V0_2),
+            (":v0.3.0", ProviderRelease::V0_3),
+            (":latest", ProviderRelease::V0_3),
+            ("", ProviderRelease::V0_3),
         ] {
             assert_eq!(ProviderRelease::of_image(&format!("{image}{tag}")), release, "{tag}");
         }
@@ -95,6 +119,10 @@ mod tests {
         assert!(keys(ProviderRelease::Untagged)["pool"].is_null());
         assert!(keys(ProviderRelease::V0_1)["pool"].is_object() && keys(ProviderRelease::V0_1)["ha"].is_null());
         assert_eq!(keys(ProviderRelease::V0_2)["placement_strategy"]["enum"][0], "spread");
+        assert!(
+            keys(ProviderRelease::V0_2)["usb_devices"].is_null()
+                && keys(ProviderRelease::V0_3)["usb_devices"].is_object()
+        );
         assert_eq!(keys(ProviderRelease::V0_2)["cores"], keys(ProviderRelease::Untagged)["cores"]);
     }
 }

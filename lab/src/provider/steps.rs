@@ -87,22 +87,10 @@ impl Provider {
             "pickNode" => self.pick_node(request, state).await,
             "createSchematic" => {
                 let (yaml, shown) = schematic(request);
-                self.say(
-                    &request.id,
-                    "info",
-                    "provision/context.go:241",
-                    "creating schematic",
-                    &[("schematic", shown)],
-                );
-                let hash = ring::digest::digest(&ring::digest::SHA256, yaml.as_bytes());
-                state.schematic = hex(hash.as_ref());
-                if self.faults.has("image-factory-unreachable") && self.faults.hit("image-factory-unreachable") {
-                    let dial = "dial tcp: lookup factory.talos.dev on 127.0.0.11:53: no such host";
-                    let text =
-                        format!("failed to create schematic: Post \"https://factory.talos.dev/schematics\": {dial}");
-                    return Err(Stop::Failed(text));
-                }
-                Ok(())
+                let fields = [("schematic", shown)];
+                self.say(&request.id, "info", "provision/context.go:241", "creating schematic", &fields);
+                state.schematic = hash(&yaml);
+                self.factory().map_err(|why| Stop::Failed(format!("failed to create schematic: {why}")))
             }
             "uploadISO" => self.upload_iso(request, state).await,
             "syncVM" => self.sync_vm(request, state).await,
@@ -110,6 +98,15 @@ impl Provider {
             "registerHA" => self.register_ha(request, state).await,
             _ => self.sync_ha_rules(request, state).await,
         }
+    }
+
+    /// Whether the image factory answers.
+    fn factory(&self) -> Result<(), String> {
+        if self.faults.has("image-factory-unreachable") && self.faults.hit("image-factory-unreachable") {
+            let dial = "dial tcp: lookup factory.talos.dev on 127.0.0.11:53: no such host";
+            return Err(format!("Post \"https://factory.talos.dev/schematics\": {dial}"));
+        }
+        Ok(())
     }
 
     async fn pick_node(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
@@ -133,7 +130,7 @@ impl Provider {
         }
         state.node = match self.release {
             ProviderRelease::Untagged | ProviderRelease::V0_1 => self.emptiest(&nodes).await?,
-            ProviderRelease::V0_2 => self.placed(&nodes, request).await?,
+            ProviderRelease::V0_2 | ProviderRelease::V0_3 => self.placed(&nodes, request).await?,
         };
         let text = "auto-selected node for the Proxmox VM";
         self.say(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
@@ -196,8 +193,18 @@ impl Provider {
             }
             self.say(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
         }
+        if self.release >= ProviderRelease::V0_3 {
+            // Omni resolves the medium (omni b1ea5df26 client/pkg/infra/infra.go).
+            self.factory().map_err(|why| Stop::Failed(format!("error resolving the installation media: {why}")))?;
+            state.schematic = hash(&schematic(request).0);
+        }
         let url = format!("https://factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos);
-        let file = format!("{}.iso", hex(ring::digest::digest(&ring::digest::SHA256, url.as_bytes()).as_ref()));
+        // From 0.3 on the name is that of Omni's storage key: another one for the same image.
+        let key = match self.release >= ProviderRelease::V0_3 {
+            true => format!("factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos),
+            false => url.clone(),
+        };
+        let file = format!("{}.iso", hash(&key));
         state.volume_id.clone_from(&file);
         let node = state.node.as_str();
         self.pve.node(node).await?;
@@ -372,8 +379,13 @@ impl Provider {
     }
 
     async fn destroy(&self, node: &str, vmid: u64) -> Result<(), String> {
+        let lost = |why: &str| {
+            why.contains("no such node")
+                || why.contains("hostname lookup") && why.contains("failed to get address info")
+        };
         let config = match self.vm(node, vmid).await {
             Err(why) if why.contains("does not exist") => return Ok(()),
+            Err(why) if self.release >= ProviderRelease::V0_3 && lost(&why) => return Ok(()),
             other => other?,
         };
         let task = self.pve.call("POST", &format!("/nodes/{node}/qemu/{vmid}/status/stop"), None).await?;
@@ -483,7 +495,16 @@ fn vm_body(
         }
         set(format!("hostpci{at}"), value.into());
     }
+    let usb = data["usb_devices"].as_array().filter(|_| release >= ProviderRelease::V0_3);
+    for (at, entry) in usb.into_iter().flatten().enumerate() {
+        let usb3 = if entry["usb3"] == true { ",usb3=1" } else { "" };
+        set(format!("usb{at}"), format!("mapping={}{usb3}", entry["mapping"].as_str().unwrap_or_default()).into());
+    }
     body
+}
+
+fn hash(text: &str) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
 /// The schematic as YAML, whose hash is its id, and as the log shows it.
@@ -525,6 +546,16 @@ mod tests {
         let url = format!("https://factory.talos.dev/image/{id}/1.12.1/nocloud-amd64.iso");
         let file = hex(ring::digest::digest(&ring::digest::SHA256, url.as_bytes()).as_ref());
         assert_eq!(file, "2eb4f93318b84fc86dc0a28651361de8b7e3d50698627265cb8a2565aa95d2b2");
+    }
+
+    #[test]
+    fn usb_devices_are_attached_from_v0_3_on() {
+        let data = json!({"usb_devices": [{"mapping": "key"}, {"mapping": "disk", "usb3": true}]});
+        let request = MachineRequest { data, ..MachineRequest::default() };
+        let body = |release| vm_body(release, &request, &MachineState::default(), 1, "x");
+        assert!(!body(ProviderRelease::V0_2).contains_key("usb0"));
+        assert_eq!(body(ProviderRelease::V0_3)["usb0"], "mapping=key");
+        assert_eq!(body(ProviderRelease::V0_3)["usb1"], "mapping=disk,usb3=1");
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct Model {
     pub fields: &'static [(&'static str, Type, bool)],
 }
 
+/// Keys that no omnictl before 1.10 knows.
+const SINCE_1_10: &[&str] = &["disablePublicDiscoveryService", "enableNodeAuditSkip"];
+
 /// Collects errors while decoding.
 pub struct Decoder<'a> {
     release: OmniRelease,
@@ -97,7 +100,10 @@ impl<'a> Decoder<'a> {
         let mut out = Map::new();
         for (key, value) in pairs {
             let name = key.text().unwrap_or_default();
-            let found = model.fields.iter().find(|(field, _, new)| *field == name && !(*new && self.release.old()));
+            let found = model.fields.iter().find(|(field, _, new)| {
+                let newest = SINCE_1_10.contains(field) && self.release < OmniRelease::V1_10_6;
+                *field == name && !(*new && self.release.old()) && !newest
+            });
             match found {
                 Some((_, typ, _)) => drop(out.insert(name.to_owned(), self.field(value, typ))),
                 None => self.fail(key, format!("field {name} not found in type {}", model.name)),

@@ -26,6 +26,13 @@ const FORBIDDEN: &[&str] = &[
     "machine.install.extensions",
     "machine.acceptedCAs",
 ];
+/// More of it from 1.10 on, and documents of which it controls all (omni v1.10.4, ibid.).
+const FORBIDDEN_1_10: &[&str] = &["cluster.ca", "cluster.serviceAccount"];
+#[rustfmt::skip]
+const FORBIDDEN_DOCUMENTS: &[&str] = &[
+    "DiscoveryIdentityConfig", "KubeAPIServerCAConfig", "KubeAggregatorCAConfig", "KubeClusterConfig",
+    "KubeEtcdEncryptionConfig", "UnattendedInstallConfig",
+];
 /// The keys of a configuration without a kind, and those of its two parts (talos v1.14.0-alpha.1 pkg/machinery
 /// config/types/v1alpha1/v1alpha1_types.go).
 const CONFIG: &[&str] = &["version", "debug", "persist", "machine", "cluster"];
@@ -58,9 +65,23 @@ const KINDS: &[&str] = &[
     "WatchdogTimerConfig", "WireguardConfig", "ZswapConfig",
 ];
 
+/// The kinds that 1.10 knows besides (talos v1.14.0-beta.1, ibid.).
+#[rustfmt::skip]
+const KINDS_1_10: &[&str] = &[
+    "BGPInstanceConfig", "CRIBaseRuntimeSpecConfig", "CRICustomizationConfig", "DiscoveryIdentityConfig",
+    "DiscoveryServiceConfig", "EtcFileConfig", "FilesystemScrubConfig", "FilesystemTrimConfig", "KernelModuleConfig",
+    "KubeAPIServerCAConfig", "KubeAPIServerConfig", "KubeAdmissionControlConfig", "KubeAggregatorCAConfig",
+    "KubeAuditPolicyConfig", "KubeAuthenticationConfig", "KubeAuthorizerConfig", "KubeClusterConfig",
+    "KubeCoreDNSConfig", "KubeCredentialProviderConfig", "KubeExternalManifestConfig", "KubeFlannelCNIConfig",
+    "KubeInlineManifestConfig", "KubeNetworkConfig", "KubeNodeConfig", "KubePrismConfig", "KubeProxyConfig",
+    "KubeServiceAccountConfig", "KubeStaticPodConfig", "KubeTalosAPIAccessConfig", "KubeletConfig",
+    "LVMLogicalVolumeConfig", "LVMVolumeGroupConfig", "RAIDArrayConfig", "SecurityProfileConfig", "SysctlConfig",
+    "SysfsConfig", "UdevRulesConfig", "UnattendedInstallConfig", "VethConfig",
+];
+
 /// Judges the text of a patch.
 pub fn check(release: OmniRelease, content: &str) -> Result<(), String> {
-    let documents = yamltext::read(OmniRelease::V1_9_3, content).map_err(|why| format!("decode error: {why}"))?;
+    let documents = yamltext::read(OmniRelease::default(), content).map_err(|why| format!("decode error: {why}"))?;
     let mut known: Vec<[String; 3]> = Vec::new();
     for document in documents.iter().filter(|document| !document.root.is_null()) {
         let root = &document.root;
@@ -92,9 +113,10 @@ pub fn check(release: OmniRelease, content: &str) -> Result<(), String> {
     if known.is_empty() {
         return Err("config not found".to_owned());
     }
-    // Only the first document is looked at for what may not be overridden.
-    let first = documents.first().map(|document| plain(&document.root)).unwrap_or_default();
-    let errors = overrides(&first);
+    // Before 1.10 only the first document is looked at for what may not be overridden.
+    let looked_at = if release >= OmniRelease::V1_10_6 { documents.len() } else { 1 };
+    let errors: Vec<String> =
+        documents.iter().take(looked_at).flat_map(|document| overrides(release, &plain(&document.root))).collect();
     if errors.is_empty() { Ok(()) } else { Err(multierror(&errors)) }
 }
 
@@ -108,6 +130,9 @@ fn decode(release: OmniRelease, root: &YamlNode) -> Result<(), String> {
         (_, "") => return Err("missing kind".to_owned()),
         ("", _) if !release.old() => return Err("missing apiVersion".to_owned()),
         ("v1alpha1", kind) if KINDS.contains(&kind) => return twice(root, kind),
+        ("v1alpha1", kind) if release >= OmniRelease::V1_10_6 && KINDS_1_10.contains(&kind) => {
+            return twice(root, kind);
+        }
         (version, kind) => return Err(format!("{kind:?} {version:?}: not registered")),
     }
     twice(root, "")?;
@@ -165,12 +190,28 @@ fn unknown_keys(config: &Value) -> Map<String, Value> {
     unknown
 }
 
-fn overrides(config: &Value) -> Vec<String> {
+fn overrides(release: OmniRelease, config: &Value) -> Vec<String> {
+    let kind = config["kind"].as_str().filter(|_| release >= OmniRelease::V1_10_6);
+    let (fields, place): (Vec<&str>, &str) = match kind {
+        Some(kind) if FORBIDDEN_DOCUMENTS.contains(&kind) => {
+            return vec![format!("the {kind:?} document is not allowed in the config patch")];
+        }
+        Some("KubeServiceAccountConfig") => (vec!["issuer.privateKey"], ""),
+        Some("KubeTalosAPIAccessConfig") => (Vec::new(), "allowedRoles"),
+        Some(_) => return Vec::new(),
+        None => {
+            let more = if release >= OmniRelease::V1_10_6 { FORBIDDEN_1_10 } else { &[] };
+            let mut all = FORBIDDEN.to_vec();
+            // Its own list has these two before `cluster.acceptedCAs` and after it.
+            let at = all.iter().position(|field| *field == "cluster.acceptedCAs").unwrap_or_default();
+            more.iter().zip([at, at + 2]).for_each(|(field, at)| all.insert(at, field));
+            (all, "machine.features.kubernetesTalosAPIAccess.allowedRoles")
+        }
+    };
     let at = |field: &str| config.pointer(&format!("/{}", field.replace('.', "/"))).unwrap_or(&Value::Null);
-    let set = FORBIDDEN.iter().filter(|field| !at(field).is_null());
+    let set = fields.iter().filter(|field| !at(field).is_null());
     let mut errors: Vec<String> =
         set.map(|field| format!("overriding {field:?} is not allowed in the config patch")).collect();
-    let place = "machine.features.kubernetesTalosAPIAccess.allowedRoles";
     if at(place).as_array().is_some_and(|roles| roles.iter().any(|role| role == "os:admin")) {
         errors.push(format!("element \"os:admin\" is not allowed in field {place:?}"));
     }
@@ -223,6 +264,12 @@ mod tests {
         ] {
             assert_eq!(check(OmniRelease::V1_4_9, text).unwrap_err(), said, "{text}");
         }
+        let new = "cluster:\n  ca: {crt: x}\n---\napiVersion: v1alpha1\nkind: UnattendedInstallConfig\n";
+        assert!(check(OmniRelease::V1_9_3, new).unwrap_err().contains("not registered"));
+        assert_eq!(check(OmniRelease::V1_9_3, "cluster:\n  ca: {crt: x}\n"), Ok(()));
+        let refused = check(OmniRelease::V1_10_6, new).unwrap_err();
+        assert!(refused.contains("2 errors occurred") && refused.contains("overriding \"cluster.ca\""), "{refused}");
+        assert!(refused.contains("the \"UnattendedInstallConfig\" document is not allowed"), "{refused}");
         let refused = check(OmniRelease::V1_9_3, "machine:\n  type: worker").unwrap_err();
         assert!(refused.contains("overriding \"machine.type\" is not allowed in the config patch"), "{refused}");
     }

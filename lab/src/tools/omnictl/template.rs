@@ -44,6 +44,8 @@ const FEATURES: Model = Model {
         ("diskEncryption", Type::Bool, false),
         ("enableWorkloadProxy", Type::Bool, false),
         ("useEmbeddedDiscoveryService", Type::Bool, false),
+        ("disablePublicDiscoveryService", Type::NotSimulated, true),
+        ("enableNodeAuditSkip", Type::NotSimulated, true),
         ("backupConfiguration", Type::Model(&BACKUP), false),
     ],
 };
