@@ -12,8 +12,9 @@ use super::text::{self, Page};
 pub type Help<'a> = &'a dyn Fn(Option<&str>) -> Option<String>;
 
 /// The commands, and whether their task changes something outside the state file.
-const COMMANDS: [(&str, bool); 11] = [
+const COMMANDS: [(&str, bool); 12] = [
     ("cluster-create", true),
+    ("cluster-delete", true),
     ("cluster-plan", false),
     ("cluster-status", false),
     ("cluster-sync", true),

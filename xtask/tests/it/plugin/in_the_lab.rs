@@ -89,7 +89,7 @@ fn class_with_a_fault(lab: &mut Sandbox) {
     lab.write("machine-classes/small.yaml", &class.replace("sockets: 1", "sockets: 0"));
 }
 
-const WALKS: [Walk; 11] = [
+const WALKS: [Walk; 12] = [
     Walk {
         name: "cluster-create",
         before: |lab| {
@@ -104,6 +104,15 @@ const WALKS: [Walk; 11] = [
             NO_OMNI,
         ],
         settles: true,
+    },
+    Walk {
+        name: "cluster-delete",
+        before: cluster,
+        words: &["demo"],
+        code: 3,
+        missing: &[Missing { take: AS_IS, words: &[], given_as: "NAME", secret: false }],
+        faults: &[Fault { plant: AS_IS, words: &["no-such-cluster"], code: 1 }, NO_OMNI],
+        settles: false,
     },
     Walk {
         name: "cluster-plan",
@@ -362,7 +371,11 @@ fn walk(walk: &Walk) {
                 assert!(step[field].is_string(), "{field} of the plan of {}: {step:#}", walk.name);
             }
         }
-        let (code, document) = command.consented(&lab, walk.words);
+        // The page passes every name of the plan on.
+        let destroyed = document["data"]["allow_destroy"].as_array().into_iter().flatten().filter_map(Json::as_str);
+        let mut words = walk.words.to_vec();
+        destroyed.for_each(|name| words.extend(["--allow-destroy", name]));
+        let (code, document) = command.consented(&lab, &words);
         assert_eq!(code, 0, "{}: {document:#}", walk.name);
         assert!(kept(&lab, true) != before, "{}: the plan was not carried out", walk.name);
         assert!(!document["next"].as_array().expect("a list").is_empty(), "{document:#}");
@@ -439,6 +452,7 @@ macro_rules! walks {
 
 walks! {
     cluster_create = "cluster-create";
+    cluster_delete = "cluster-delete";
     cluster_plan = "cluster-plan";
     cluster_status = "cluster-status";
     cluster_sync = "cluster-sync";
