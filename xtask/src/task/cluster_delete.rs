@@ -60,7 +60,11 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, template: Option
     let mut plan = forget(args, cx.paths.cluster(name), template);
     let known = cx.fresh_state()?.list("clusters").contains(name);
     if plan.is_empty() && !known {
-        return Err(cluster::unknown(cx, omnictl, name).into());
+        let failure = Failure { next: Vec::new(), ..cluster::unknown(cx, omnictl, name) };
+        return Err(failure
+            .hint("check the name: there is nothing to delete")
+            .next("cargo xtask cluster-status")
+            .into());
     }
     plan.record(|state| cluster_deletion::forget(state, name));
     let data = json!({ "cluster": name, "machines": [], "vms": [], "template": template, "forget": args.forget });
