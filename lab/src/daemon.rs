@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::fault_effects;
 use crate::faults::Faults;
 use crate::fill::{self, Size};
-use crate::http::{self, Server};
+use crate::http::{self, Listen, Server};
 use crate::omni::access;
 use crate::omni::front::Front;
 use crate::omni::kinds::OmniRelease;
@@ -150,12 +150,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     });
     fault_effects::arrange(&faults, &lab.omni, &lab.proxmox);
     // With this fault nothing listens where Omni should.
-    let front = if faults.has("omni-unreachable") {
-        drop(front);
-        None
-    } else {
-        Some(front)
-    };
+    let _front = Some(front).filter(|_| !faults.has("omni-unreachable"));
     let resolver = crate::dns::serve(loopback(0), Arc::clone(&lab.faults)).await?;
     let keys = fault_effects::EnvKeys::make(&lab.faults, &lab.omni)?;
     write_project_files(&options.dir, &tls)?;
@@ -179,9 +174,6 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     ended.await;
     accepting.abort();
     power.abort();
-    if let Some(front) = front {
-        front.stop().await;
-    }
     clean(&options.dir);
     Ok(())
 }
@@ -258,10 +250,9 @@ async fn front(
     release: OmniRelease,
 ) -> Result<(Server, Files)> {
     let (tls, files) = ca.server_config_and_files(fault_effects::leaf(faults))?;
-    let mut options = http::ServerOptions::new(loopback(0), Some(tls));
-    options.latency = latency;
+    let listen = Listen { addr: loopback(0), tls: Some(tls), latency };
     let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone(), release));
-    let server = http::serve(options, move |request| {
+    let server = http::serve(listen, move |request| {
         let front = Arc::clone(&front);
         async move { front.answer(&request) }
     });
@@ -270,7 +261,7 @@ async fn front(
 
 async fn proxmox(ca: &Ca, faults: &Arc<Faults>, clock: &Clock, latency: Duration, world: World) -> Result<Proxmox> {
     let leaf = if faults.has("proxmox-self-signed") { Leaf::SelfSigned } else { Leaf::Good };
-    let options = crate::proxmox::Listen { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
+    let options = Listen { addr: loopback(0), tls: Some(ca.server_config_with(leaf)?), latency };
     let hooks = Arc::new(fault_effects::ProxmoxFaults::new(Arc::clone(faults)));
     Proxmox::start(world, options, clock.clone(), hooks).await
 }
@@ -457,7 +448,7 @@ impl Lab {
             omni_ca: self.omni_ca.clone(),
             clock: self.clock.factor(),
             busy_ms: self.tool_start_ms,
-            hang: online && self.faults.has("omnictl-hangs") && self.faults.hit("omnictl-hangs"),
+            hang: online && self.faults.hit("omnictl-hangs"),
             html: online && self.faults.has("omni-html"),
             engine_down: !omnictl && self.faults.hit("docker-down"),
             omni_down: self.omni_down.load(Ordering::Relaxed),

@@ -70,24 +70,12 @@ fn machine(state: &State, request: &Resource, vms: &Vms<'_>) -> Value {
     let status = state.store.get(MACHINE_REQUEST_STATUS, INFRA, id);
     let uuid = status.and_then(|status| status.spec["id"].as_str()).unwrap_or_default();
     let node = state.store.by_id(CLUSTER_MACHINE_STATUS, uuid);
-    let stages = [
-        "UNKNOWN",
-        "BOOTING",
-        "INSTALLING",
-        "CONFIGURING",
-        "RUNNING",
-        "DESTROYING",
-        "UPGRADING",
-        "REBOOTING",
-        "SHUTTING_DOWN",
-        "BEFORE_DESTROY",
-        "POWERING_ON",
-        "POWERED_OFF",
-    ];
+    let stages = "UNKNOWN BOOTING INSTALLING CONFIGURING RUNNING DESTROYING UPGRADING REBOOTING SHUTTING_DOWN BEFORE_DESTROY \
+                  POWERING_ON POWERED_OFF";
     let requested = ["UNKNOWN", "PENDING", "PROVISIONING", "PROVISIONED", "DEPROVISIONING", "FAILED"];
     let shown = state.store.by_id(CLUSTER_MACHINE_REQUEST_STATUS, id);
     let stage = match node {
-        Some(node) => phase(&stages, Some(&node.spec["stage"])),
+        Some(node) => phase(&stages.split(' ').collect::<Vec<_>>(), Some(&node.spec["stage"])),
         None => phase(&requested, shown.map(|shown| &shown.spec["stage"])),
     };
     let vm = vms.get(uuid).map_or(Value::Null, |vm| (*vm).clone());

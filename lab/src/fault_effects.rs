@@ -29,7 +29,7 @@ const OF_DOCKER: &[&str] = &["docker-denied", "docker-no-compose", "docker-compo
 /// What a stand-in does differently at this call.
 pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
     let own = if program == "omnictl" { OF_OMNICTL } else { OF_DOCKER };
-    own.iter().filter(|name| faults.has(name) && faults.hit(name)).map(|name| (*name).to_owned()).collect()
+    own.iter().filter(|name| faults.hit(name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// What is wrong from the beginning.

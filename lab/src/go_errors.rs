@@ -136,32 +136,3 @@ impl Endpoint {
         Ok(Endpoint { secure, host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_read() {
-        let endpoint = |secure, host: &str, port| Ok(Endpoint { secure, host: host.to_owned(), port });
-        assert_eq!(Endpoint::parse("https://omni.example/"), endpoint(true, "omni.example", 443));
-        assert_eq!(Endpoint::parse("grpc://127.0.0.1:8099"), endpoint(false, "127.0.0.1", 8099));
-        assert_eq!(
-            Endpoint::parse("127.0.0.1:8099").unwrap_err(),
-            "parse \"127.0.0.1:8099\": first path segment in URL cannot contain colon"
-        );
-        assert!(Endpoint::parse("localhost").unwrap_err().contains("missing address"));
-    }
-
-    #[test]
-    fn causes_are_translated() {
-        assert_eq!(
-            dial_error("127.0.0.1", 1, "cannot connect to 127.0.0.1:1: Connection refused (os error 111)"),
-            "dial tcp 127.0.0.1:1: connect: connection refused"
-        );
-        assert_eq!(
-            dial_error("h", 1, "TLS: invalid peer certificate: UnknownIssuer"),
-            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
-        );
-    }
-}

@@ -3,19 +3,35 @@
 //! HTTP/1.1 only, on purpose: Proxmox VE puts its error text into the status line, and HTTP/2 has none
 //! (pve-http-server 5 `AnyEvent.pm:293`, read by go-proxmox v0.3.2 `proxmox.go:294`).
 
-mod client;
-mod server;
-#[cfg(test)]
-mod tests;
-
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::RootCertStore;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-pub use client::{Client, ClientError};
-pub use server::{Server, ServerOptions, serve};
+/// Real time for one whole exchange of the client.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest body that is read, in bytes.
+const BODY_LIMIT: usize = 64 << 20;
 
 /// The media type of every JSON answer, as pveproxy writes it.
 pub const JSON: &str = "application/json;charset=UTF-8";
@@ -38,7 +54,7 @@ pub struct Request {
 impl Request {
     /// The first value of a header; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -51,7 +67,6 @@ pub struct Reply {
     pub reason: Option<String>,
     /// Header names in lower case with their values. Lengths and dates are the server's business.
     pub headers: Vec<(String, String)>,
-    /// The body, whole.
     pub body: Bytes,
 }
 
@@ -86,7 +101,7 @@ impl Reply {
 
     /// The first value of a header; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The text after the status code, the usual one if it has none of its own.
@@ -106,57 +121,291 @@ impl Reply {
     }
 }
 
-/// What a handler does with a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Answers it.
-    Reply(Reply),
-    /// Drops the connection without an answer.
-    Hangup,
+/// How a server listens.
+#[derive(Clone)]
+pub struct Listen {
+    /// Port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// `None` speaks plain HTTP.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Real time that every answer waits first, as over a slow network.
+    pub latency: Duration,
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Answer {
-        Answer::Reply(reply)
+/// A running server. Dropping it ends it with all its connections.
+pub struct Server {
+    addr: SocketAddr,
+    secure: bool,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Where it listens; the port is the real one.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `https://127.0.0.1:PORT` or `http://…`, without a slash at the end.
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
     }
 }
 
-fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
 }
 
-/// Text with its percent-encoding undone. `None` if an escape is broken or the bytes are no UTF-8.
-pub fn percent_decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
-            let (high, low) = (digit()?, digit()?);
-            out.push((high * 16 + low) as u8);
-        } else {
-            out.push(byte);
+/// Answers a request; without an answer the connection is dropped.
+type Handler = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Option<Reply>> + Send>> + Send + Sync>;
+
+/// Listens and answers every request with `handler`. Fails if the address cannot be bound.
+pub async fn serve<H, F>(listen: Listen, handler: H) -> Result<Server>
+where
+    H: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Option<Reply>> + Send + 'static,
+{
+    let listener = TcpListener::bind(listen.addr).await.with_context(|| format!("cannot listen on {}", listen.addr))?;
+    let addr = listener.local_addr().context("cannot read the address that was bound")?;
+    let secure = listen.tls.is_some();
+    let handler: Handler = Arc::new(move |request| Box::pin(handler(request)));
+    let accepting = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            match listener.accept().await {
+                Ok((stream, _peer)) => {
+                    drop(connections.spawn(connection(stream, listen.clone(), Arc::clone(&handler))))
+                }
+                // Out of file descriptors, or the peer was quicker: both pass.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+            while connections.try_join_next().is_some() {}
+        }
+    });
+    Ok(Server { addr, secure, accepting })
+}
+
+/// One connection from its first byte to its last. What goes wrong on it is its peer's business.
+async fn connection(stream: TcpStream, listen: Listen, handler: Handler) {
+    // Without it small answers wait for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    match listen.tls {
+        None => requests(stream, listen.latency, handler).await,
+        Some(tls) => {
+            if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
+                requests(stream, listen.latency, handler).await;
+            }
         }
     }
-    String::from_utf8(out).ok()
 }
 
-/// Name and value pairs of a query or an urlencoded form. Broken pairs are kept as they were sent.
-pub fn form_decode(text: &str) -> Vec<(String, String)> {
-    let decode = |part: &str| {
-        let spaced = part.replace('+', " ");
-        percent_decode(&spaced).unwrap_or(spaced)
-    };
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
+async fn requests<S>(stream: S, latency: Duration, handler: Handler)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(|request| async {
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        let reply = match read(request).await {
+            Ok(request) => handler(request).await,
+            // What follows on the connection may be the rest of a body.
+            Err(status) => Some(Reply::empty(status).with_header("connection", "close")),
+        };
+        // An error makes hyper drop the connection.
+        reply.map(response).ok_or_else(|| std::io::Error::other("dropped on purpose"))
+    });
+    // A client that has said all may close its half and still wait for the answer.
+    let mut server = hyper::server::conn::http1::Builder::new();
+    let _ = server.half_close(true).max_buf_size(256 << 10).serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// The whole request, or the status that refuses it.
+async fn read(request: hyper::Request<Incoming>) -> Result<Request, u16> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, BODY_LIMIT).collect().await;
+    let status =
+        |why: Box<dyn std::error::Error + Send + Sync>| if why.is::<LengthLimitError>() { 413u16 } else { 400 };
+    Ok(Request {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or("").to_owned(),
+        headers: texts(&head.headers),
+        body: body.map_err(status)?.to_bytes(),
+    })
+}
+
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+    headers.iter().filter_map(text).collect()
+}
+
+fn response(reply: Reply) -> hyper::Response<Full<Bytes>> {
+    let mut response = hyper::Response::new(Full::new(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
+    // hyper writes `<none>` for a status that it does not know; real servers leave such a reason empty.
+    let unknown = response.status().canonical_reason().is_none().then(String::new);
+    if let Some(reason) = reply.reason.or(unknown)
+        && let Ok(phrase) = ReasonPhrase::try_from(reason.into_bytes())
+    {
+        response.extensions_mut().insert(phrase);
+    }
+    for (name, value) in reply.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+/// An HTTP client that trusts one authority, or everybody. Clones share their connections.
+#[derive(Clone)]
+pub struct Client(legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Client {
+    /// A client that trusts the certificates in `ca_pem`; `None` trusts every certificate. Fails if the PEM holds none.
+    pub fn new(ca_pem: Option<&str>) -> Result<Client> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .context("TLS: no protocol version")?;
+        let tls = match ca_pem {
+            Some(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
+            None => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(TrustEverybody(provider)))
+                .with_no_client_auth(),
+        };
+        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        Ok(Client(legacy::Client::builder(TokioExecutor::new()).build(connector.enable_http1().build())))
+    }
+
+    /// Sends a request and reads the whole answer, whatever its status. Gives up after 30 s of real time. An error is the
+    /// whole chain of causes in one line.
+    pub async fn request(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Reply, String> {
+        let exchange = tokio::time::timeout(TIMEOUT, self.exchange(method, url, headers, body.into()));
+        let reply = exchange.await.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?;
+        reply.map_err(|why| format!("{why:#}"))
+    }
+
+    async fn exchange(&self, method: &str, url: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Reply> {
+        let mut request = hyper::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, body) = self.0.request(request.body(Full::new(body))?).await?.into_parts();
+        let own = head.extensions.get::<ReasonPhrase>();
+        Ok(Reply {
+            status: head.status.as_u16(),
+            reason: own.map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned()),
+            headers: texts(&head.headers),
+            body: Limited::new(body, BODY_LIMIT).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes(),
         })
-        .collect()
+    }
 }
 
-/// Runs `work` until it is done or `limit` (real time) has passed.
-async fn within<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
-    tokio::time::timeout(limit, work).await.ok()
+fn roots(pem: &str) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|why| anyhow::anyhow!("the CA bundle is broken: {why}"))?;
+        store.add(certificate).context("the CA bundle holds something that is no authority")?;
+    }
+    anyhow::ensure!(!store.is_empty(), "the CA bundle holds no certificate");
+    Ok(store)
+}
+
+/// `insecureSkipVerify`: any certificate will do, though the handshake itself must still be right.
+#[derive(Debug)]
+struct TrustEverybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustEverybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Ca, Leaf};
+
+    async fn answer(request: Request) -> Option<Reply> {
+        match request.path.as_str() {
+            "/reason" => Some(Reply::empty(500).with_reason("VM 100 is running - destroy failed\r\nX-Injected: 1")),
+            "/odd" => Some(Reply::empty(595)),
+            "/hangup" => None,
+            _ => Some(Reply::new(200, "text/plain", request.body).with_header("x-query", &request.query)),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_there_and_back_as_far_as_certificates_are_trusted() {
+        let (ca, other) = (Ca::new().unwrap(), Ca::new().unwrap());
+        let (trusting, strange, lenient) = (
+            Client::new(Some(&ca.pem())).unwrap(),
+            Client::new(Some(&other.pem())).unwrap(),
+            Client::new(None).unwrap(),
+        );
+        for (leaf, trusted) in [(Leaf::Good, true), (Leaf::Expired, false), (Leaf::SelfSigned, false)] {
+            let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+            let tls = Some(ca.server_config_with(leaf).unwrap());
+            let server = serve(Listen { addr, tls, latency: Duration::ZERO }, answer).await.unwrap();
+            let ask = async |client: &Client, path: &str| {
+                client.request("POST", &format!("{}{path}", server.url()), &[], "hello").await
+            };
+            assert_eq!(ask(&trusting, "/").await.is_ok(), trusted, "{leaf:?}");
+            assert!(ask(&strange, "/").await.unwrap_err().contains("invalid peer certificate"));
+            let reply = ask(&lenient, "/?a=1").await.unwrap();
+            assert_eq!((&reply.body[..], reply.header("x-query")), (&b"hello"[..], Some("a=1")));
+            let line = ask(&lenient, "/reason").await.unwrap().status_line();
+            assert_eq!(line, "500 VM 100 is running - destroy failed  X-Injected: 1");
+            assert_eq!(ask(&lenient, "/odd").await.unwrap().status_line(), "595 ");
+            assert!(ask(&lenient, "/hangup").await.is_err());
+        }
+    }
+
+    #[test]
+    fn a_bundle_without_certificates_is_refused() {
+        assert!(Client::new(Some("not PEM")).is_err());
+        assert!(Client::new(Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")).is_err());
+    }
 }

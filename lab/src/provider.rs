@@ -3,7 +3,6 @@
 //! (omni-infra-provider-proxmox over siderolabs/omni client pkg/infra). Which release it is, the tag of its image says.
 
 pub mod cidata;
-mod ha;
 pub mod log;
 mod place;
 mod pool;
@@ -31,7 +30,7 @@ use crate::omni::{Omni, api, keys};
 use crate::tls::Ca;
 use log::Log;
 use place::Ledger;
-use pve::{Login, Pve};
+use pve::Pve;
 use release::ProviderRelease;
 
 /// The JSON Schema that the provider registers before its first release (omni-infra-provider-proxmox 0d9fd58
@@ -47,7 +46,6 @@ const BEHIND: Duration = Duration::from_secs(600);
 /// What the provider was started with.
 #[derive(Clone, Default)]
 pub struct Settings {
-    /// The image.
     pub release: ProviderRelease,
     /// `--omni-api-endpoint`
     pub endpoint: String,
@@ -72,15 +70,12 @@ pub struct Settings {
 /// What the provider can reach.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// The lab's Omni.
     pub omni: Omni,
     /// Where its front listens.
     pub omni_addr: SocketAddr,
     /// Whether the container of Omni has ended by a fault.
     pub omni_down: Arc<AtomicBool>,
-    /// Field time.
     pub clock: Clock,
-    /// What goes wrong.
     pub faults: Arc<Faults>,
 }
 
@@ -128,17 +123,17 @@ async fn start(settings: &Settings, around: &Surroundings, log: &Log) -> Result<
     if insecure {
         say(log, "info", "omni-infra-provider-proxmox/main.go:91", "using insecure connection to Proxmox");
     }
-    let login = match (text("username"), text("password"), text("tokenID"), text("tokenSecret")) {
-        (user, password, ..) if !user.is_empty() && !password.is_empty() => {
-            Login::Password { username: user, password, realm: text("realm") }
-        }
-        (_, _, id, secret) if !id.is_empty() && !secret.is_empty() => Login::Token(format!("{id}={secret}")),
-        _ => Login::None,
-    };
+    if !text("username").is_empty() && !text("password").is_empty() {
+        return Err("the lab does not simulate a login with a password: use an API token".to_owned());
+    }
     let client = client(settings.ca.as_deref(), insecure)?;
-    // The first release logs in once, and not again when its ticket ends after two hours (issue 25).
-    let renews = settings.release > ProviderRelease::Untagged;
-    let pve = Pve::new(client, &text("url"), login, around.clock.clone(), Arc::clone(&around.faults)).renewing(renews);
+    let pve = Pve {
+        client,
+        base: text("url"),
+        token: format!("{}={}", text("tokenID"), text("tokenSecret")),
+        clock: around.clock.clone(),
+        faults: Arc::clone(&around.faults),
+    };
     say(log, "info", "omni-infra-provider-proxmox/main.go:117", "starting infra provider");
     dial(settings, around).await?;
     register(settings, around).await?;
@@ -176,18 +171,18 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
         decoded.map_err(|why| format!("failed to decode service account key from options: {why}"))?;
     }
     let endpoint = Endpoint::parse(&settings.endpoint)?;
-    if around.faults.has("network-omni-name") && around.faults.hit("network-omni-name") {
+    if around.faults.hit("network-omni-name") {
         return Err(go_errors::grpc_error(&endpoint, "lookup"));
     }
     let scheme = if endpoint.secure { "https" } else { "http" };
     let url = format!("{scheme}://{}:{}/healthz", endpoint.host, endpoint.port);
     let reply = client(settings.ca.as_deref(), settings.insecure)?.request("GET", &url, &[], "").await;
-    let reply = reply.map_err(|why| go_errors::grpc_error(&endpoint, &why.cause))?;
+    let reply = reply.map_err(|why| go_errors::grpc_error(&endpoint, &why))?;
     let kind = reply.header("content-type").unwrap_or_default();
     if kind.starts_with("text/html") || endpoint.port != around.omni_addr.port() {
         return Err(go_errors::not_grpc(reply.status, reply.reason(), kind));
     }
-    if around.faults.has("provider-omni-version") && around.faults.hit("provider-omni-version") {
+    if around.faults.hit("provider-omni-version") {
         // A client of a later COSI than the server's.
         return Err("rpc error: code = Unimplemented desc = unknown service cosi.resource.State".to_owned());
     }
@@ -241,7 +236,7 @@ impl Provider {
         let heart = async {
             loop {
                 if !silent {
-                    let late = faults.has("time-clock-skew") && faults.hit("time-clock-skew");
+                    let late = faults.hit("time-clock-skew");
                     let behind = if late { BEHIND } else { Duration::ZERO };
                     self.omni.with(|state| crate::omni::providers::heartbeat_of(state, &self.id, behind));
                 }

@@ -21,29 +21,17 @@ pub mod world;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::Clock;
-use crate::http::{self, Server};
+use crate::http::{self, Listen, Server};
 use hooks::{Hooks, TaskFate, TaskInfo};
 use task::Job;
 
 pub use world::{PowerEvent, World};
-
-/// How a simulated Proxmox listens.
-#[derive(Clone)]
-pub struct Listen {
-    /// Port 0 takes a free one.
-    pub addr: SocketAddr,
-    /// `None` speaks plain HTTP, which the real one never does.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Real time that every answer waits first.
-    pub latency: Duration,
-}
 
 /// A running Proxmox. Dropping it ends it.
 pub struct Proxmox {
@@ -61,12 +49,14 @@ struct Shared {
 
 impl Proxmox {
     /// Serves a world. Fails if the address cannot be bound.
-    pub async fn start(world: World, options: Listen, clock: Clock, hooks: Arc<dyn Hooks>) -> Result<Proxmox> {
+    pub async fn start(world: World, listen: Listen, clock: Clock, hooks: Arc<dyn Hooks>) -> Result<Proxmox> {
         let shared = Arc::new(Shared { world: Mutex::new(world), clock, hooks, subscribers: Mutex::default() });
-        let mut listen = http::ServerOptions::new(options.addr, options.tls);
-        listen.latency = options.latency;
         let serving = Arc::clone(&shared);
-        let server = http::serve(listen, move |request| front::handle(Arc::clone(&serving), request)).await?;
+        let handler = move |request| {
+            let serving = Arc::clone(&serving);
+            async move { Some(front::handle(serving, request).await) }
+        };
+        let server = http::serve(listen, handler).await?;
         Ok(Proxmox { server, shared })
     }
 
@@ -96,11 +86,6 @@ impl Proxmox {
     /// The state as `lab dump` shows it.
     pub fn dump(&self) -> Value {
         self.with(|world| world.dump())
-    }
-
-    /// Ends it; requests under way may finish.
-    pub async fn stop(self) {
-        self.server.stop().await;
     }
 }
 

@@ -3,10 +3,7 @@
 
 mod harness;
 
-use std::io::ErrorKind;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use harness::{CLASS, CallResult, LAB, Lab, cluster};
 use serde_json::Value;
@@ -59,22 +56,6 @@ fn a_whole_life() {
     }
     let said = lab.omnictl("delete machineclass worker");
     assert_eq!((said.code, said.err.as_str()), (0, "destroyed MachineClasses.omni.sidero.dev worker\n"));
-}
-
-/// The order of a teardown: workers are gone before the first control plane goes.
-#[test]
-fn workers_go_before_control_planes() {
-    let lab = with_cluster(&["--clock", "50"], 1, 2);
-    lab.wait("three machines run", || ready(&lab));
-    let mut deleting = lab.command("omnictl", &["cluster", "delete", "demo"]).spawn().unwrap();
-    lab.wait("the workers are gone", || {
-        let names: Vec<String> = vms(&lab).iter().map(|vm| vm["name"].as_str().unwrap().to_owned()).collect();
-        let workers = names.iter().filter(|name| name.contains("workers")).count();
-        assert!(workers == 0 || names.len() > workers, "a control plane went first: {names:?}");
-        workers == 0
-    });
-    assert!(deleting.wait().unwrap().success());
-    assert_eq!(vms(&lab).len(), 0);
 }
 
 /// A machine whose request is deleted is replaced by another one.
@@ -156,53 +137,6 @@ fn files_are_closed_to_others_and_the_ready_line_tells_no_secret() {
     }
     let cmdline = std::fs::read_to_string(format!("/proc/{}/cmdline", lab.pid())).unwrap();
     assert!(!cmdline.contains(lab.env("OMNI_SERVICE_ACCOUNT_KEY")));
-}
-
-/// An omnictl downloaded from Omni works wherever it is put.
-#[test]
-fn a_downloaded_omnictl_finds_its_lab() {
-    let lab = Lab::start(&[]);
-    let url = format!("{}/api/omnictl/omnictl-linux-amd64", lab.ready["omni_endpoint"].as_str().unwrap());
-    if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
-        return; // the file for this machine has another name
-    }
-    let ca = std::fs::read_to_string(lab.ready["ca_file"].as_str().unwrap()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let reply = runtime.block_on(async {
-        let client = lab::http::Client::new(Some(&ca)).unwrap();
-        client.request("GET", &url, &[], "").await.unwrap()
-    });
-    assert_eq!(reply.header("content-type"), Some("application/octet-stream"));
-    assert_eq!(reply.header("content-length"), Some(reply.body.len().to_string().as_str()));
-    let place = lab.project.0.join("elsewhere");
-    std::fs::write(&place, &reply.body).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&place, mode).unwrap();
-    // A test beside this one may have forked while the file was being written: its child has it open until it executes.
-    let said: CallResult = loop {
-        match Command::new(&place).arg("--version").output() {
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => sleep(Duration::from_millis(10)),
-            said => break said.unwrap().into(),
-        }
-    };
-    assert_eq!(said.out, "omnictl version v1.9.3 (API Version: 2)\n", "{said:?}");
-    let said: CallResult = Command::new(&place)
-        .args(["get", "clusters"])
-        .env_clear()
-        .envs(lab.env.iter().cloned())
-        .output()
-        .unwrap()
-        .into();
-    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
-}
-
-/// Latency is added once.
-#[test]
-fn latency_is_added_to_every_call() {
-    let lab = Lab::start(&["--latency-ms", "300"]);
-    let begun = Instant::now();
-    assert_eq!(lab.omnictl("get clusters").code, 0);
-    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
 }
 
 #[test]

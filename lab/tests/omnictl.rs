@@ -20,43 +20,14 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The recordings in an order in which the one state explains them all: reads, then classes, then templates, then errors.
-const ORDER: &[&str] = &[
-    "version",
-    "get-sysversion-json",
-    "get-talosversion-json",
-    "get-infraproviders-json",
-    "get-infraproviderstatus-json",
-    "get-infraprovidercombinedstatus-json",
-    "infraprovider-list",
-    "serviceaccount-list",
-    "get-machineclasses-json",
-    "get-clusters-json",
-    "get-clusters-table",
-    "get-clusterstatus-json",
-    "get-machinesets-json",
-    "get-machinesetstatuses-json",
-    "get-machinerequestsets-json",
-    "get-machinerequests-json",
-    "get-clustermachinerequeststatuses-json",
-    "get-machines-empty",
-    "get-cluster-missing",
-    "get-ambiguous",
-    "template-sync-noop",
-    "template-validate-ok",
-    "template-validate-legacy",
-    "cluster-delete-dry",
-    "apply-ok",
-    "apply-unknown-provider",
-    "apply-legacy-kind",
-    "apply-wrong-type",
-    "apply-missing-required",
-    "template-sync-unlimited",
-    "template-sync-bad-talos",
-    "machineclass-delete-in-use",
-    "auth-empty-key",
-    "unreachable",
-    "wrong-role",
-];
+const ORDER: &str = "version get-sysversion-json get-talosversion-json get-infraproviders-json get-infraproviderstatus-json \
+    get-infraprovidercombinedstatus-json infraprovider-list serviceaccount-list get-machineclasses-json \
+    get-clusters-json get-clusters-table get-clusterstatus-json get-machinesets-json get-machinesetstatuses-json \
+    get-machinerequestsets-json get-machinerequests-json get-clustermachinerequeststatuses-json \
+    get-machines-empty get-cluster-missing get-ambiguous template-sync-noop template-validate-ok \
+    template-validate-legacy cluster-delete-dry apply-ok apply-unknown-provider apply-legacy-kind \
+    apply-wrong-type apply-missing-required template-sync-unlimited template-sync-bad-talos \
+    machineclass-delete-in-use auth-empty-key unreachable wrong-role";
 
 /// A lab in the state of the recordings: a class, a cluster, and a provider that cannot reach its Proxmox.
 fn lab() -> Lab {
@@ -100,7 +71,7 @@ fn replay(lab: &Lab, wanted: &Recording) {
 #[test]
 fn every_recording_is_reproduced() {
     let lab = lab();
-    for name in ORDER {
+    for name in ORDER.split(' ') {
         replay(&lab, &recording("omnictl", name));
     }
 }
@@ -111,7 +82,7 @@ fn no_recording_is_left_out() {
     for entry in std::fs::read_dir(dir).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if let Some(name) = name.strip_suffix(".txt").filter(|name| !name.starts_with("resource-shapes")) {
-            assert!(ORDER.contains(&name), "{name} is not replayed");
+            assert!(ORDER.split(' ').any(|known| known == name), "{name} is not replayed");
         }
     }
 }

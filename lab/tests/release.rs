@@ -17,16 +17,6 @@ fn lab(release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
     with_cluster(lab, release, class, control_planes, workers)
 }
 
-/// The same with a provider that logs in as root: a token of the provider may not change high availability.
-fn lab_of_root(release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
-    let lab = Lab::start(&[]);
-    let url = format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap());
-    lab.set_up(&url);
-    let login = format!("  username: root\n  realm: pam\n  password: {DEFAULT_ROOT_PASSWORD}\n");
-    lab.project.write("docker/config.yaml", &format!("proxmox:\n  url: {url}\n{login}"));
-    with_cluster(lab, release, class, control_planes, workers)
-}
-
 fn with_cluster(lab: Lab, release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
     lab.project.write("docker/compose.yaml", &COMPOSE.replace(":0d9fd58", &format!(":{release}")));
     lab.start_up();
@@ -86,15 +76,6 @@ fn delete(lab: &Lab) {
 }
 
 #[test]
-fn the_first_puts_all_on_the_emptiest_node() {
-    let lab = lab("0d9fd58", CLASS, 3, 3);
-    lab.wait("six machines run", || running(&lab));
-    let all = [("demo-control-planes pve1".to_owned(), 3), ("demo-workers pve1".to_owned(), 3)];
-    assert_eq!(spread(&lab), all.into_iter().collect());
-    assert_eq!(proxmox(&lab, "/pools"), serde_json::json!([]));
-}
-
-#[test]
 fn v0_2_spreads_each_set_and_keeps_a_pool_for_it() {
     let lab = lab("v0.2.0", CLASS, 3, 3);
     lab.wait("six machines run", || running(&lab));
@@ -104,50 +85,6 @@ fn v0_2_spreads_each_set_and_keeps_a_pool_for_it() {
     assert_eq!(proxmox(&lab, "/pools/demo-workers")["members"].as_array().unwrap().len(), 3);
     delete(&lab);
     assert_eq!(proxmox(&lab, "/pools"), serde_json::json!([]), "an empty pool of its own goes");
-}
-
-#[test]
-fn a_strategy_a_firmware_and_tags_reach_proxmox() {
-    let more = "      placement_strategy: binpack\n      bios: ovmf\n      vga: virtio\n      tags: [prod]\n      \
-                network_firewall: false\n";
-    let lab = lab("v0.2.0", &format!("{CLASS}{more}"), 1, 2);
-    lab.wait("three machines run", || running(&lab));
-    // pve3 has the least free memory on which they still fit.
-    assert!(spread(&lab).keys().all(|key| key.ends_with("pve3")), "{:?}", spread(&lab));
-    let vm = lab.dump()["proxmox"]["vms"][0]["vmid"].as_u64().unwrap();
-    let config = proxmox(&lab, &format!("/nodes/pve3/qemu/{vm}/config"));
-    let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
-    assert_eq!((text("bios"), text("vga")), ("ovmf".to_owned(), "virtio".to_owned()), "{config:#}");
-    assert!(text("efidisk0").contains("efitype=4m") && text("net0").contains("firewall=0"), "{config:#}");
-    assert!(text("tags").contains("machine-request.demo-") && text("tags").contains("prod"), "{config:#}");
-}
-
-#[test]
-fn high_availability_is_registered_and_left() {
-    let ha = "      ha:\n        resource_affinity: negative\n        node_affinity_nodes: [pve1, pve2]\n        max_restart: 2\n";
-    let lab = lab_of_root("v0.2.0", &format!("{CLASS}{ha}"), 1, 2);
-    lab.wait("three machines run", || running(&lab));
-    // The rules come after the start, with the steps behind it.
-    lab.wait("all are resources", || proxmox(&lab, "/cluster/ha/resources").as_array().unwrap().len() == 3);
-    lab.wait("the rules stand", || {
-        proxmox(&lab, "/cluster/ha/rules")
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|rule| rule["rule"] == "omni-demo-workers-raff")
-    });
-    let rules = proxmox(&lab, "/cluster/ha/rules");
-    let of = |name: &str| rules.as_array().unwrap().iter().find(|rule| rule["rule"] == name).cloned().unwrap();
-    assert_eq!(of("omni-demo-workers-raff")["affinity"], "negative");
-    assert_eq!(of("omni-demo-workers-raff")["resources"].as_str().unwrap().split(',').count(), 2);
-    assert_eq!(of("omni-demo-control-planes-naff")["nodes"], "pve1,pve2");
-    assert!(
-        !names(&rules, "rule").contains(&"omni-demo-control-planes-raff".to_owned()),
-        "one member makes no such rule"
-    );
-    delete(&lab);
-    assert_eq!(proxmox(&lab, "/cluster/ha/resources"), serde_json::json!([]));
-    assert_eq!(proxmox(&lab, "/cluster/ha/rules"), serde_json::json!([]), "a rule without members goes");
 }
 
 #[test]

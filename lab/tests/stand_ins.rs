@@ -23,120 +23,15 @@ fn cases(what: &str, count: u64) -> (u64, Random) {
     (count, Random::new(seed))
 }
 
-const OMNICTL: &[&str] = &[
-    "get",
-    "g",
-    "apply",
-    "delete",
-    "cluster",
-    "c",
-    "template",
-    "t",
-    "sync",
-    "status",
-    "validate",
-    "kubeconfig",
-    "infraprovider",
-    "serviceaccount",
-    "sa",
-    "create",
-    "renew",
-    "renewkey",
-    "list",
-    "destroy",
-    "clusters",
-    "machines",
-    "ms",
-    "rd",
-    "sysversion",
-    "links",
-    "nonsense",
-    "demo",
-    "worker",
-    "Bad Name",
-    "-o",
-    "json",
-    "table",
-    "-o=",
-    "-n",
-    "infra-provider",
-    "-l",
-    "omni.sidero.dev/cluster=demo",
-    "a in (",
-    "!,,=",
-    "-f",
-    "cluster.yaml",
-    "class.yaml",
-    "missing.yaml",
-    ".",
-    "/dev/null",
-    "",
-    "--",
-    "-",
-    "---",
-    "-v",
-    "-d",
-    "-q",
-    "--all",
-    "--version",
-    "--help",
-    "--role",
-    "Admin",
-    "--use-user-role=false",
-    "--use-user-role=maybe",
-    "--insecure-skip-tls-verify",
-    "x",
-    "--unknown-flag",
-    "-zzz",
-    "%s%n",
-    "\u{1F980}",
-];
-const DOCKER: &[&str] = &[
-    "compose",
-    "-f",
-    "docker/compose.yaml",
-    "missing.yaml",
-    "--profile",
-    "provider",
-    "ps",
-    "up",
-    "-d",
-    "down",
-    "-v",
-    "logs",
-    "--tail",
-    "--tail=-1",
-    "20",
-    "99999999999999999999",
-    "restart",
-    "config",
-    "--format",
-    "json",
-    "{{",
-    "{{.ID}}",
-    "--all",
-    "version",
-    "info",
-    "inspect",
-    "exec",
-    "volume",
-    "ls",
-    "run",
-    "proxmox-provider",
-    "nonsense",
-    "--no-color",
-    "--since",
-    "yesterday",
-    "",
-    "--",
-    "-",
-    "--project-name",
-    "--env-file",
-    "/dev/null",
-    "\u{1F980}",
-    "--wait",
-    "-zzz",
-];
+const OMNICTL: &str = "get g apply delete cluster c template t sync status validate kubeconfig infraprovider serviceaccount sa \
+    create renew renewkey list destroy clusters machines ms rd sysversion links nonsense demo worker -o json \
+    table -o= -n infra-provider -l omni.sidero.dev/cluster=demo !,,= -f cluster.yaml class.yaml missing.yaml \
+    . /dev/null -- - --- -v -d -q --all --version --help --role Admin --use-user-role=false \
+    --use-user-role=maybe --insecure-skip-tls-verify x --unknown-flag -zzz %s%n \u{1F980}";
+const DOCKER: &str = "compose -f docker/compose.yaml missing.yaml --profile provider ps up -d down -v logs --tail --tail=-1 20 \
+    99999999999999999999 restart config --format json {{ {{.ID}} --all version info inspect exec volume ls \
+    run proxmox-provider nonsense --no-color --since yesterday -- - --project-name --env-file /dev/null \
+    \u{1F980} --wait -zzz";
 
 /// A call that may wait indefinitely, as that of the real program does.
 fn may_wait(argv: &[String]) -> bool {
@@ -144,10 +39,11 @@ fn may_wait(argv: &[String]) -> bool {
         || argv.iter().any(|arg| ["status", "run", "delete", "sync"].contains(&arg.as_str()))
 }
 
-fn calls(lab: &Lab, program: &str, words: &[&str], count: u64) {
+fn calls(lab: &Lab, program: &str, words: &str, count: u64) {
+    let words: Vec<&str> = words.split(' ').chain(["", "Bad Name", "a in ("]).collect();
     let (count, mut random) = cases(program, count);
     for number in 0..count {
-        let mut argv: Vec<String> = (0..random.next(8)).map(|_| random.pick(words).to_owned()).collect();
+        let mut argv: Vec<String> = (0..random.next(8)).map(|_| random.pick(&words).to_owned()).collect();
         if !argv.is_empty() && random.next(4) == 0 {
             let damaged = random.next(argv.len());
             let at = random.next(argv[damaged].chars().count() + 1);

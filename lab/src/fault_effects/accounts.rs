@@ -14,7 +14,6 @@ const DAY: i64 = 86_400;
 pub struct EnvKeys {
     /// OMNI_SERVICE_ACCOUNT_KEY: an administrator's, unless a fault says otherwise.
     pub admin: String,
-    /// Further variables.
     pub more: Vec<(&'static str, String)>,
 }
 

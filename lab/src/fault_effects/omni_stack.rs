@@ -41,13 +41,13 @@ pub const OMNI_ENDS: &[(&str, &str)] = &[
 
 /// What Omni says at its end, if it ends at this start.
 pub fn last_words(faults: &Faults) -> Option<&'static str> {
-    let found = OMNI_ENDS.iter().find(|(name, _)| faults.has(name) && faults.hit(name));
+    let found = OMNI_ENDS.iter().find(|(name, _)| faults.hit(name));
     found.map(|(_, words)| *words)
 }
 
 /// What Omni says of a person whom tsidp sent back without the claim (omni v1.9.3 internal/pkg/auth/oidc/token.go:59).
 pub fn refused_login(faults: &Faults, log: &Log) {
-    if faults.has("tsidp-email-unverified") && faults.hit("tsidp-email-unverified") {
+    if faults.hit("tsidp-email-unverified") {
         let why = [("error", "email not verified: alice@example.com".into())];
         log.zap("info", "interceptor/jwt.go:82", "invalid jwt", &why);
     }
@@ -77,18 +77,18 @@ pub fn tls_cause(leaf: Leaf) -> Option<&'static str> {
 
 /// The stage that a machine which is switched on now never gets beyond.
 pub fn stalls(faults: &Faults) -> Option<Stage> {
-    if faults.has("network-mtu") && faults.hit("network-mtu") {
+    if faults.hit("network-mtu") {
         return Some(Stage::Installing);
     }
-    (faults.has("cluster-bootstrap-stalls") && faults.hit("cluster-bootstrap-stalls")).then_some(Stage::Joining)
+    (faults.hit("cluster-bootstrap-stalls")).then_some(Stage::Joining)
 }
 
 /// What the engine answers instead of fetching a container's image (moby 20.10 distribution/errors.go, and ENOSPC).
 pub fn pull(faults: &Faults, image: &str) -> Option<String> {
-    if faults.has("docker-image-missing") && faults.hit("docker-image-missing") {
+    if faults.hit("docker-image-missing") {
         return Some(format!("manifest for {image} not found: manifest unknown: manifest unknown"));
     }
-    (faults.has("docker-disk-full") && faults.hit("docker-disk-full"))
+    (faults.hit("docker-disk-full"))
         .then(|| "write /var/lib/docker/tmp/GetImageBlob3141592653: no space left on device".to_owned())
 }
 
@@ -102,15 +102,15 @@ pub fn start_container(faults: &Faults, service: &Service) -> Option<String> {
             service.container
         ))
     };
-    if faults.has("docker-no-tun") && faults.hit("docker-no-tun") {
+    if faults.hit("docker-no-tun") {
         let text =
             "error gathering device information while adding custom device \"/dev/net/tun\": no such file or directory";
         return Some(text.to_owned());
     }
-    if faults.has("docker-port-taken") && faults.hit("docker-port-taken") {
+    if faults.hit("docker-port-taken") {
         return bound("address already in use");
     }
-    if faults.has("docker-address-not-here") && faults.hit("docker-address-not-here") {
+    if faults.hit("docker-address-not-here") {
         return bound("cannot assign requested address");
     }
     None
@@ -120,7 +120,7 @@ pub fn start_container(faults: &Faults, service: &Service) -> Option<String> {
 pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Option<Status> {
     match call {
         OmniCall::Create(new) if new.md.typ == MACHINE_SET && new.label(L_WORKER).is_some() => {
-            let cut = faults.has("cluster-sync-cut") && faults.hit("cluster-sync-cut");
+            let cut = faults.hit("cluster-sync-cut");
             cut.then(|| Status::new(Code::Unavailable, "error reading from server: EOF"))
         }
         OmniCall::Update(new) if new.md.typ == MACHINE_SET && faults.has("cluster-locked") => {
@@ -147,14 +147,14 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
         return;
     }
     let Some(uuid) = omni.with(|state| running_worker(state)) else { return };
-    if faults.has("machine-all-dead") && faults.hit("machine-all-dead") {
+    if faults.hit("machine-all-dead") {
         kill_all(omni, proxmox, &uuid);
     }
-    if faults.has("machine-vm-stopped") && faults.hit("machine-vm-stopped") {
+    if faults.hit("machine-vm-stopped") {
         omni.with(|state| machines::die(state, &uuid));
         cut_power(proxmox, std::slice::from_ref(&uuid));
     }
-    if faults.has("cluster-delete-stuck") && faults.hit("cluster-delete-stuck") {
+    if faults.hit("cluster-delete-stuck") {
         omni.with(|state| {
             let cluster = state.store.by_id(CLUSTER_MACHINE, &uuid).and_then(|node| node.label(L_CLUSTER));
             let cluster = cluster.unwrap_or_default().to_owned();
@@ -163,10 +163,10 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
             state.touch_cluster(&cluster);
         });
     }
-    if faults.has("machine-silent") && faults.hit("machine-silent") {
+    if faults.hit("machine-silent") {
         omni.with(|state| machines::fall_silent(state, &uuid));
     }
-    if faults.has("machine-vm-deleted") && faults.hit("machine-vm-deleted") {
+    if faults.hit("machine-vm-deleted") {
         proxmox.with(|world| {
             let here = world.vms.iter().find(|(_, vm)| vm.config.get("smbios1").is_some_and(|id| id.contains(&uuid)));
             if let Some(vmid) = here.map(|(vmid, _)| *vmid) {

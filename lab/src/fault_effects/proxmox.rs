@@ -7,9 +7,8 @@ use std::time::Duration;
 use crate::faults::Faults;
 use crate::http::{JSON, Reply, Request};
 use crate::proxmox::World;
-use crate::proxmox::access::{AclChange, Subject};
 use crate::proxmox::hooks::{Fate, Hooks, TaskFate, TaskInfo};
-use crate::proxmox::world::{GIB, HaResource, PROVIDER_TOKEN, PROVIDER_USER, StorageKind};
+use crate::proxmox::world::{GIB, PROVIDER_TOKEN, PROVIDER_USER, StorageKind};
 
 /// How far a clock without NTP has gone astray.
 const CLOCK_BEHIND: Duration = Duration::from_secs(300);
@@ -115,11 +114,11 @@ fn rights(faults: &Faults, world: &mut World) {
         let held: Vec<(String, String)> = world
             .access
             .acl()
-            .filter(|entry| entry.2 == PROVIDER_USER)
-            .map(|entry| (entry.0.into(), entry.3.into()))
+            .filter(|entry| entry.1 == PROVIDER_USER)
+            .map(|entry| (entry.0.into(), entry.2.into()))
             .collect();
         for (path, role) in held {
-            world.access.set_acl(&path, Subject::User, PROVIDER_USER, &role, AclChange::Revoke);
+            world.access.set_acl(&path, PROVIDER_USER, &role, None);
         }
         world.access.grant("/", PROVIDER_USER, "PVEVMAdmin");
     }
@@ -137,7 +136,7 @@ impl ProxmoxFaults {
     }
 
     fn hit(&self, name: &str) -> bool {
-        self.faults.has(name) && self.faults.hit(name)
+        self.faults.hit(name)
     }
 }
 
@@ -214,8 +213,7 @@ impl ProxmoxFaults {
             vm.lock = Some("backup".to_owned());
         }
         if self.hit("machine-in-ha") {
-            let managed = HaResource { state: "started".to_owned(), ..HaResource::default() };
-            world.ha_resources.insert(format!("vm:{vmid}"), managed);
+            world.ha_resources.insert(format!("vm:{vmid}"), [("state".to_owned(), "started".to_owned())].into());
         }
     }
 }

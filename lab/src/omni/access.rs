@@ -15,7 +15,6 @@ use super::status::{Code, Status, multierror};
 pub struct Caller {
     /// The name in its key.
     pub name: String,
-    /// Its role.
     pub role: Role,
 }
 
@@ -49,9 +48,7 @@ pub fn authenticate(state: &State, key: Option<&str>) -> Result<Caller, Status> 
 pub enum Verb {
     /// Get, list or watch.
     Read,
-    /// Create.
     Create,
-    /// Update.
     Update,
     /// Tear down or destroy.
     Destroy,
@@ -190,7 +187,6 @@ fn infra(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str)
 
 #[cfg(test)]
 mod tests {
-    use super::super::accounts::{Account, PublicKey};
     use super::super::kinds::OmniRelease;
     use super::*;
 
@@ -217,26 +213,5 @@ mod tests {
         );
         let admin = caller("a", Role::Admin);
         assert!(said(&admin, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("users are not allowed to modify"));
-    }
-
-    #[test]
-    fn a_key_must_be_known_and_alive() {
-        let mut state = State::new(OmniRelease::V1_9_3, 1, 1_800_000_000);
-        let key = keys::generate("automation", 1_800_000_000, keys::YEAR).unwrap();
-        let refused = "rpc error: code = Unauthenticated desc = invalid signature";
-        assert_eq!(authenticate(&state, Some(&key.encoded)).unwrap_err().to_string(), refused);
-        let public = PublicKey { id: key.fingerprint.clone(), created: 1_800_000_000, expires: key.expires };
-        let account = Account {
-            name: "automation".to_owned(),
-            role: Role::Admin,
-            person: false,
-            user_id: String::new(),
-            keys: vec![public],
-        };
-        state.accounts.insert(keys::identity("automation"), account);
-        assert_eq!(authenticate(&state, Some(&key.encoded)).unwrap().role, Role::Admin);
-        state.store.set_now(key.expires + 1);
-        assert_eq!(authenticate(&state, Some(&key.encoded)).unwrap_err().to_string(), refused);
-        assert_eq!(authenticate(&state, None).unwrap_err().to_string(), refused);
     }
 }

@@ -9,11 +9,8 @@ pub enum Role {
     None,
     /// Its own provider's resources.
     InfraProvider,
-    /// Reading.
     Reader,
-    /// Clusters, machines, classes.
     Operator,
-    /// Everything.
     Admin,
 }
 
@@ -44,7 +41,6 @@ pub struct PublicKey {
     pub id: String,
     /// When it was registered, in seconds since 1970.
     pub created: i64,
-    /// When it ends.
     pub expires: i64,
 }
 
@@ -53,7 +49,6 @@ pub struct PublicKey {
 pub struct Account {
     /// The name with its prefix: `automation`, `infra-provider:proxmox`, or a user's e-mail.
     pub name: String,
-    /// Its role.
     pub role: Role,
     /// A person rather than a service account.
     pub person: bool,

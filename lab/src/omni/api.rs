@@ -17,22 +17,17 @@ use super::{machines, providers, validate};
 /// A call. What is not a resource call stands for one of Omni's management service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OmniCall {
-    /// One resource.
     Get(Key),
     /// All resources of a type in a namespace that satisfy every term.
     List {
-        /// Full type.
         typ: String,
-        /// Namespace.
         namespace: String,
         /// Terms, all of which must hold.
         terms: Vec<Term>,
     },
-    /// Creates a resource.
     Create(Resource),
     /// Replaces a resource of the version seen.
     Update(Resource),
-    /// Asks for deletion.
     Teardown(Key),
     /// Takes away what nothing holds any more.
     Destroy(Key),
@@ -49,36 +44,28 @@ pub enum OmniCall {
         role: String,
         /// Take the caller's role.
         use_user_role: bool,
-        /// The key.
         key: PublicKey,
     },
     /// Adds a key to a service account.
     RenewServiceAccount {
         /// Name with prefix.
         name: String,
-        /// The key.
         key: PublicKey,
     },
-    /// Every service account.
     ListServiceAccounts,
     /// Removes a service account.
     DestroyServiceAccount(String),
-    /// Every person.
     ListUsers,
 }
 
 /// What a call answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OmniAnswer {
-    /// Done.
     Done,
-    /// One resource.
     One(Box<Resource>),
-    /// Several.
     Many(Vec<Resource>),
     /// Deletion was asked for; true when nothing holds it.
     Ready(bool),
-    /// Accounts.
     Accounts(Vec<Account>),
 }
 
@@ -101,10 +88,11 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             }
             let wanted =
                 |found: &&Resource| visible(caller, found) && terms.iter().all(|term| term.matches(&found.md.labels));
-            let by = terms.iter().find(|term| term.op == "=" && term.values.len() == 1 && Store::has_index(&term.key));
+            let by = terms.iter().find(|term| term.value.is_some() && Store::has_index(&term.key));
             Ok(OmniAnswer::Many(match by {
                 Some(term) => {
-                    let marked = state.store.labelled(&typ, &namespace, &term.key, &term.values[0]);
+                    let marked =
+                        state.store.labelled(&typ, &namespace, &term.key, term.value.as_deref().unwrap_or_default());
                     marked.filter(wanted).cloned().collect()
                 }
                 None => state.store.list(&typ, &namespace).filter(wanted).cloned().collect(),

@@ -12,37 +12,14 @@ use super::resource::{Key, Resource};
 use super::state::State;
 use super::{requests, statuses};
 
-const CLUSTER_FINALIZERS: &[&str] = &[
-    "KubernetesUpgradeStatusController",
-    "ClusterUUIDController",
-    "SecretsController",
-    "ClusterStatusController",
-    "ClusterController",
-    "ClusterConfigVersionController",
-    "BackupDataController",
-    "ClusterDestroyStatusController",
-    "ClusterEndpointController",
-    "TalosUpgradeStatusController",
-    "ClusterWorkloadProxyStatusController",
-];
-const CONTROL_PLANE_FINALIZERS: &[&str] = &[
-    "MachineSetStatusController",
-    "MachineSetEtcdAuditController",
-    "ControlPlaneStatusController",
-    "ClusterBootstrapStatusController",
-    "MachineSetNodeController",
-    "MachineProvisionController",
-    "MachineSetDestroyStatusController",
-    "MachineSetController",
-];
-const WORKER_FINALIZERS: &[&str] = &[
-    "MachineProvisionController",
-    "ControlPlaneStatusController",
-    "MachineSetNodeController",
-    "MachineSetDestroyStatusController",
-    "MachineSetController",
-    "MachineSetStatusController",
-];
+const CLUSTER_FINALIZERS: &str = "KubernetesUpgradeStatusController ClusterUUIDController SecretsController ClusterStatusController \
+     ClusterController ClusterConfigVersionController BackupDataController ClusterDestroyStatusController \
+     ClusterEndpointController TalosUpgradeStatusController ClusterWorkloadProxyStatusController";
+const CONTROL_PLANE_FINALIZERS: &str = "MachineSetStatusController MachineSetEtcdAuditController ControlPlaneStatusController \
+     ClusterBootstrapStatusController MachineSetNodeController MachineProvisionController \
+     MachineSetDestroyStatusController MachineSetController";
+const WORKER_FINALIZERS: &str = "MachineProvisionController ControlPlaneStatusController MachineSetNodeController \
+     MachineSetDestroyStatusController MachineSetController MachineSetStatusController";
 
 /// One pass of every controller over one cluster.
 pub fn reconcile(state: &mut State, cluster: &str) {
@@ -51,7 +28,7 @@ pub fn reconcile(state: &mut State, cluster: &str) {
     if found.tearing_down() {
         tear_down_sets(state, cluster);
     } else {
-        state.store.add_finalizers(&key, CLUSTER_FINALIZERS);
+        state.store.add_finalizers(&key, CLUSTER_FINALIZERS.split(' '));
         statuses::talos_upgrade(state, cluster);
     }
     for id in state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster) {
@@ -87,7 +64,8 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
     let key = set.key();
     if !set.tearing_down() {
         let control_plane = set.label(L_CONTROL_PLANE).is_some();
-        state.store.add_finalizers(&key, if control_plane { CONTROL_PLANE_FINALIZERS } else { WORKER_FINALIZERS });
+        let names = if control_plane { CONTROL_PLANE_FINALIZERS } else { WORKER_FINALIZERS };
+        state.store.add_finalizers(&key, names.split(' '));
         requests::request_set(state, cluster, set);
     }
     choose_nodes(state, set);

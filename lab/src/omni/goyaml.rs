@@ -18,7 +18,6 @@ pub enum Yaml {
     Str(String),
     /// A number, a boolean or null.
     Raw(String),
-    /// A list.
     Seq(Vec<Yaml>),
     /// A mapping in this order.
     Map(Vec<(String, Yaml)>),

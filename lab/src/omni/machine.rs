@@ -16,13 +16,11 @@ pub enum Stage {
     Installing,
     /// Rebooting into the installed system.
     Rebooting,
-    /// Taking its configuration.
     Configuring,
     /// Configured; waits for its cluster's etcd or API server.
     Waiting,
     /// Forming etcd or joining the cluster.
     Joining,
-    /// A running node.
     Running,
     /// Leaving its cluster: wiping itself.
     Resetting,
@@ -31,7 +29,6 @@ pub enum Stage {
 /// A virtual machine that boots Talos.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// What it does.
     pub stage: Stage,
     /// What Omni heard last of that: a machine whose power goes off says nothing of it.
     pub heard: Stage,
@@ -41,7 +38,6 @@ pub struct Machine {
     pub due: Option<Duration>,
     /// Whether Omni hears it.
     pub connected: bool,
-    /// Its hardware.
     pub hardware: Hardware,
     /// It never answers after power-on: a fault.
     pub mute: bool,

@@ -1,5 +1,7 @@
 //! The machines themselves: what a virtual machine does after power-on, and what Omni hears of it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::machine::{Hardware, Machine, Stage};
@@ -7,12 +9,31 @@ use super::names::*;
 use super::resource::Key;
 use super::state::State;
 
+/// From power-on to the first contact with Omni.
+const BOOT: Duration = Duration::from_secs(8);
+/// Writing Talos to the disk.
+const INSTALL: Duration = Duration::from_secs(6);
+/// The reboot into the installed system.
+const REBOOT: Duration = Duration::from_secs(5);
+/// From configuration to a running kubelet.
+const CONFIGURE: Duration = Duration::from_secs(3);
+/// The first etcd member forming the cluster, and a node joining a cluster that runs.
+const BOOTSTRAP: Duration = Duration::from_secs(6);
+const JOIN: Duration = Duration::from_secs(3);
+/// Wiping a machine that leaves its cluster.
+const RESET: Duration = Duration::from_secs(5);
+/// How long the API of a machine may not answer before its cluster's load balancer says so. Omni 1.4.9, recorded: a cluster
+/// whose machines all died at once.
+const UNANSWERED: Duration = Duration::from_secs(56);
+/// How long a machine may be silent before it counts as disconnected. WireGuard's PeerDownInterval is 275 s after the last
+/// handshake, which was 9 s old in that recording (siderolabs/siderolink; omni v1.9.3 internal/pkg/siderolink/manager.go:631).
+const SILENCE: Duration = Duration::from_secs(266);
+
 /// Power came on: the machine begins to boot.
 pub fn power_on(state: &mut State, uuid: &str, hardware: Hardware) {
     // A machine of a cluster boots from its disk.
     let installed = state.store.by_id(CLUSTER_MACHINE, uuid).is_some();
-    let (stage, wait) =
-        if installed { (Stage::Rebooting, state.pace.reboot) } else { (Stage::Booting, state.pace.boot) };
+    let (stage, wait) = if installed { (Stage::Rebooting, REBOOT) } else { (Stage::Booting, BOOT) };
     let due = Some(state.field + wait);
     state.machines.enter(uuid);
     state.machines.change(uuid, |machine| {
@@ -38,7 +59,7 @@ pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
 /// Power went off, or the virtual machine is gone. Its cluster's load balancer notices after a minute, and Omni itself when its
 /// link has been silent for long enough (omni 1.4.9, recorded: 56 s and 266 s).
 pub fn power_off(state: &mut State, uuid: &str) {
-    let noticed = state.field + state.pace.unanswered;
+    let noticed = state.field + UNANSWERED;
     state.machines.change(uuid, |machine| {
         if machine.stage != Stage::Off {
             machine.due = machine.connected.then_some(noticed);
@@ -70,7 +91,7 @@ pub fn fall_silent(state: &mut State, uuid: &str) {
 
 /// The machine is told to leave its cluster. A machine that is off never hears it.
 pub fn reset(state: &mut State, uuid: &str) {
-    let due = state.field + state.pace.reset;
+    let due = state.field + RESET;
     state.machines.change(uuid, |machine| {
         if !matches!(machine.stage, Stage::Off | Stage::Resetting | Stage::Maintenance | Stage::Booting) {
             machine.stage = Stage::Resetting;
@@ -91,7 +112,6 @@ pub fn advance(state: &mut State) {
 }
 
 fn step(state: &mut State, uuid: &str) {
-    let pace = state.pace;
     state.machines.change(uuid, |machine| {
         // The next step counts from when this one was due, not from when the lab came round to it.
         let at = machine.due.take().unwrap_or_default();
@@ -101,7 +121,7 @@ fn step(state: &mut State, uuid: &str) {
         let (stage, next) = match machine.stage {
             Stage::Off if !machine.unanswered => {
                 machine.unanswered = true;
-                (Stage::Off, Some(pace.silence.saturating_sub(pace.unanswered)))
+                (Stage::Off, Some(SILENCE.saturating_sub(UNANSWERED)))
             }
             Stage::Off => {
                 machine.connected = false;
@@ -112,10 +132,10 @@ fn step(state: &mut State, uuid: &str) {
                 machine.connected = true;
                 (Stage::Maintenance, None)
             }
-            Stage::Installing => (Stage::Rebooting, Some(pace.reboot)),
+            Stage::Installing => (Stage::Rebooting, Some(REBOOT)),
             Stage::Rebooting => {
                 machine.connected = true;
-                (Stage::Configuring, Some(pace.configure))
+                (Stage::Configuring, Some(CONFIGURE))
             }
             Stage::Configuring => (Stage::Waiting, None),
             Stage::Joining => (Stage::Running, None),
@@ -129,7 +149,7 @@ fn step(state: &mut State, uuid: &str) {
 
 /// Gives a machine in maintenance its configuration, so that it begins to install.
 pub fn configure(state: &mut State, uuid: &str) {
-    let due = state.field + state.pace.install;
+    let due = state.field + INSTALL;
     state.machines.change(uuid, |machine| {
         if machine.stage == Stage::Maintenance {
             machine.stage = Stage::Installing;
@@ -140,7 +160,7 @@ pub fn configure(state: &mut State, uuid: &str) {
 
 /// Lets a configured machine form etcd or join.
 pub fn join(state: &mut State, uuid: &str, bootstrap: bool) {
-    let wait = if bootstrap { state.pace.bootstrap } else { state.pace.join };
+    let wait = if bootstrap { BOOTSTRAP } else { JOIN };
     let due = state.field + wait;
     state.machines.change(uuid, |machine| {
         if machine.stage == Stage::Waiting {

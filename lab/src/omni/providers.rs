@@ -17,7 +17,7 @@ pub fn created(state: &mut State, id: &str) {
     let key = Key::new(INFRA_PROVIDER, INFRA, id);
     let finalizers =
         ["InfraProviderStatusController", "InfraProviderCleanupController", "ProviderJoinConfigController"];
-    state.store.add_finalizers(&key, &finalizers);
+    state.store.add_finalizers(&key, finalizers);
     combine(state, id);
 }
 

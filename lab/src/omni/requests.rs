@@ -35,7 +35,7 @@ pub fn request_set(state: &mut State, cluster: &Resource, set: &Resource) {
     let made = state.make(MACHINE_REQUEST_SET, DEFAULT, id, spec).with_owner("MachineProvisionController");
     let key = made.key();
     state.store.put(made);
-    state.store.add_finalizers(&key, &["MachineRequestSetStatusController"]);
+    state.store.add_finalizers(&key, ["MachineRequestSetStatusController"]);
 }
 
 fn of_set(state: &State, set: &str) -> Vec<Resource> {
@@ -103,7 +103,7 @@ fn create(state: &mut State, request_set: &Resource) {
         }
         let key = request.key();
         if state.store.create(request).is_ok() {
-            state.store.add_finalizers(&key, &[OWN_FINALIZER]);
+            state.store.add_finalizers(&key, [OWN_FINALIZER]);
             return;
         }
     }

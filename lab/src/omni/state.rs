@@ -10,49 +10,6 @@ use super::names::*;
 use super::resource::{Key, Resource};
 use super::store::Store;
 
-/// The pace of what happens between Omni and its machines, in the field's time.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// From power-on to the first contact with Omni.
-    pub boot: Duration,
-    /// Writing Talos to the disk.
-    pub install: Duration,
-    /// The reboot into the installed system.
-    pub reboot: Duration,
-    /// From configuration to a running kubelet.
-    pub configure: Duration,
-    /// The first etcd member forming the cluster.
-    pub bootstrap: Duration,
-    /// A node joining a cluster that runs.
-    pub join: Duration,
-    /// Wiping a machine that leaves its cluster.
-    pub reset: Duration,
-    /// How long the API of a machine may not answer before its cluster's load balancer says so.
-    pub unanswered: Duration,
-    /// How long a machine may be silent before it counts as disconnected.
-    pub silence: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        let seconds = Duration::from_secs;
-        Pace {
-            boot: seconds(8),
-            install: seconds(6),
-            reboot: seconds(5),
-            configure: seconds(3),
-            bootstrap: seconds(6),
-            join: seconds(3),
-            reset: seconds(5),
-            // Omni 1.4.9, recorded: a cluster whose machines all died at once.
-            unanswered: seconds(56),
-            // WireGuard's PeerDownInterval is 275 s after the last handshake, which was 9 s old in that recording
-            // (siderolabs/siderolink; omni v1.9.3 internal/pkg/siderolink/manager.go:631).
-            silence: seconds(266),
-        }
-    }
-}
-
 /// Brings one cluster a step closer to what its resources ask for.
 pub type Controller = fn(&mut State, &str);
 
@@ -70,12 +27,9 @@ pub struct State {
     /// Field time that a heartbeat may be late because this machine is busy: at a fast clock the one second between the
     /// heartbeat and its limit is a few real milliseconds.
     pub slack: Duration,
-    /// The resources.
     pub store: Store,
     /// Which release it behaves like.
     pub release: OmniRelease,
-    /// Its pace.
-    pub pace: Pace,
     /// Field time since the lab began.
     pub field: Duration,
     /// Users and service accounts by identity (e-mail form).
@@ -89,7 +43,7 @@ pub struct State {
     controllers: Vec<Controller>,
     timers: Vec<Timer>,
     dirty: BTreeSet<String>,
-    random: u64,
+    random: fastrand::Rng,
 }
 
 impl State {
@@ -99,7 +53,6 @@ impl State {
             slack: Duration::ZERO,
             store: Store::default(),
             release,
-            pace: Pace::default(),
             field: Duration::ZERO,
             accounts: BTreeMap::new(),
             machines: Machines::default(),
@@ -108,7 +61,7 @@ impl State {
             controllers,
             timers,
             dirty: BTreeSet::new(),
-            random: seed | 1,
+            random: fastrand::Rng::with_seed(seed),
         };
         state.store.set_now(now);
         state
@@ -120,28 +73,15 @@ impl State {
         Resource::new(typ, namespace, id, spec, self.store.now())
     }
 
-    /// A random number below `bound`, which must not be 0. Not for secrets.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        // xorshift64*: plenty for names and dice.
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-
     /// Six characters as Omni appends them to a machine request's name (k8s.io/apimachinery util/rand: no vowels).
     pub fn suffix(&mut self) -> String {
         const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        (0..6).map(|_| char::from(ALPHABET[self.below(ALPHABET.len() as u64) as usize])).collect()
+        (0..6).map(|_| char::from(ALPHABET[self.random.usize(..ALPHABET.len())])).collect()
     }
 
     /// A random UUID of version 4.
     pub fn uuid(&mut self) -> String {
-        let mut part = |digits: usize| -> String {
-            (0..digits).map(|_| char::from_digit(self.below(16) as u32, 16).unwrap_or('0')).collect()
-        };
-        let (a, b, c, d, e) = (part(8), part(4), part(3), part(3), part(12));
-        format!("{a}-{b}-4{c}-a{d}-{e}")
+        crate::tls::uuid(&mut self.random)
     }
 
     /// Says that something of this cluster has changed.

@@ -21,7 +21,6 @@ pub enum Code {
     Aborted,
     /// The server cannot be reached.
     Unavailable,
-    /// The server failed.
     Internal,
     /// The server does not know the call.
     Unimplemented,
@@ -32,9 +31,7 @@ pub enum Code {
 /// An error of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Its code.
     pub code: Code,
-    /// Its description.
     pub message: String,
 }
 
@@ -65,18 +62,4 @@ pub fn multierror(errors: &[String]) -> String {
         if errors.len() == 1 { "1 error occurred:".to_owned() } else { format!("{} errors occurred:", errors.len()) };
     let list: Vec<String> = errors.iter().map(|error| format!("* {error}")).collect();
     format!("{head}\n\t{}\n\n", list.join("\n\t"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_those_of_go() {
-        let status = Status::invalid(&["a".to_owned(), "b".to_owned()]);
-        assert_eq!(
-            status.to_string(),
-            "rpc error: code = InvalidArgument desc = failed to validate: 2 errors occurred:\n\t* a\n\t* b\n\n"
-        );
-    }
 }

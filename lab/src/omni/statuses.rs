@@ -63,7 +63,7 @@ pub fn machine_set(state: &mut State, set: &Resource) {
     made.md.labels = set.md.labels.clone();
     let key = made.key();
     state.store.put(made);
-    state.store.add_finalizers(&key, &["ClusterStatusController"]);
+    state.store.add_finalizers(&key, ["ClusterStatusController"]);
     if control_plane && !machines.is_empty() {
         control_plane_status(state, set, healthy > 0);
     }
@@ -175,9 +175,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     let key = made.key();
     state.store.put(made);
     if !cluster.tearing_down() {
-        state
-            .store
-            .add_finalizers(&key, &["DiscoveryServiceConfigPatchController", "ClusterBootstrapStatusController"]);
+        state.store.add_finalizers(&key, ["DiscoveryServiceConfigPatchController", "ClusterBootstrapStatusController"]);
     }
     if control_plane.is_some_and(|status| number(status, "total") > 0) {
         let made = state.make(LOAD_BALANCER_STATUS, DEFAULT, id, json!({"healthy": up}));

@@ -8,7 +8,7 @@ use super::resource::Resource;
 use super::state::State;
 use super::status::multierror;
 use super::store::not_found;
-use super::{query, schema, versions};
+use super::{schema, versions};
 
 /// The errors of one resource; empty when it may pass. `old` is what it replaces.
 pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String> {
@@ -20,7 +20,6 @@ pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<Strin
         INFRA_PROVIDER if old.is_none() && state.release >= OmniRelease::V1_10_6 => {
             dns_label(&new.md.id).err().map(|why| format!("invalid infra provider name: {why}")).into_iter().collect()
         }
-        MACHINE_REQUEST_SET => request_set(state, old, new).err().into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -63,9 +62,6 @@ pub fn destroy(state: &State, resource: &Resource) -> Vec<String> {
             );
             if running.is_empty() { Vec::new() } else { vec![text] }
         }
-        CLUSTER if resource.md.annotations.contains_key(A_CLUSTER_LOCKED) => {
-            vec![format!("deletion is not allowed: the cluster {id:?} is locked")]
-        }
         _ => Vec::new(),
     }
 }
@@ -84,19 +80,10 @@ fn machine_class(state: &State, old: Option<&Resource>, new: &Resource) -> Resul
         let unchanged = old.is_some_and(|old| old.spec["autoprovision"]["providerdata"] == provision["providerdata"]);
         return if unchanged { Ok(()) } else { provider_data(state, provider, &provision["providerdata"]) };
     }
-    let mut terms = Vec::new();
-    for label in labels {
-        let read = query::parse(label.as_str().unwrap_or_default());
-        let invalid = |why| format!("failed to parse matchLabels: rpc error: code = InvalidArgument desc = {why}");
-        terms.extend(read.map_err(invalid)?);
+    match labels.is_empty() {
+        true => Err("machine class should either have auto provision or match labels set".to_owned()),
+        false => Err("the lab does not simulate classes without auto provision".to_owned()),
     }
-    if terms.is_empty() {
-        return Err("machine class should either have auto provision or match labels set".to_owned());
-    }
-    if terms.iter().any(|term| term.key == L_NO_MANUAL) {
-        return Err(format!("selectors using label {L_NO_MANUAL} are not allowed"));
-    }
-    Ok(())
 }
 
 fn provider_data(state: &State, provider: &str, data: &Value) -> Result<(), String> {
@@ -116,17 +103,6 @@ fn provider_data(state: &State, provider: &str, data: &Value) -> Result<(), Stri
     }
 }
 
-fn request_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
-    let provider = new.spec["providerid"].as_str().unwrap_or_default();
-    if provider.is_empty() {
-        return Err("provider id can not be empty".to_owned());
-    }
-    if old.is_none_or(|old| old.spec["providerdata"] != new.spec["providerdata"]) {
-        provider_data(state, provider, &new.spec["providerdata"])?;
-    }
-    talos_version(state, new.spec["talosversion"].as_str().unwrap_or_default())
-}
-
 fn talos_version(state: &State, version: &str) -> Result<(), String> {
     let found = state.store.by_id(TALOS_VERSION, version).ok_or_else(|| {
         let key = super::resource::Key::new(TALOS_VERSION, DEFAULT, version);
@@ -135,19 +111,10 @@ fn talos_version(state: &State, version: &str) -> Result<(), String> {
     if found.spec["deprecated"] == true {
         return Err(format!("talos version {version:?} is no longer supported"));
     }
-    if found.spec["unsupported"] == true {
-        return Err(format!("talos version {version:?} is not supported by this Omni release"));
-    }
     Ok(())
 }
 
 fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String> {
-    if let Some(old) = old
-        && old.md.annotations.contains_key(A_CLUSTER_LOCKED)
-        && new.md.annotations.contains_key(A_CLUSTER_LOCKED)
-    {
-        return vec![format!("updating cluster configuration is not allowed: the cluster {:?} is locked", new.md.id)];
-    }
     let text = |from: &Resource, field: &str| from.spec[field].as_str().unwrap_or_default().to_owned();
     let (talos, kubernetes) = (text(new, "talosversion"), text(new, "kubernetesversion"));
     let encrypted = |from: &Resource| from.spec["features"]["diskencryption"] == true;
@@ -161,7 +128,6 @@ fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String>
     if old.is_some_and(|old| encrypted(old) != encrypted(new)) {
         errors.push("updating disk encryption settings is not allowed".to_owned());
     }
-    errors.extend(backup_interval(&new.spec["backupconfiguration"]["interval"]).err());
     let embedded = |from: &Resource| from.spec["features"]["useembeddeddiscoveryservice"] == true;
     if embedded(new) && !old.is_some_and(embedded) {
         errors.push("embedded discovery service is not enabled".to_owned());
@@ -171,16 +137,6 @@ fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String>
         errors.extend(cluster_versions(state, old, &talos, &kubernetes).err());
     }
     errors
-}
-
-fn backup_interval(interval: &Value) -> Result<(), String> {
-    let Some(seconds) = interval["seconds"].as_u64() else { return Ok(()) };
-    let shown = format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match seconds {
-        0..3600 => Err(format!("backup interval must be greater than 1h0m0s, actual {shown}")),
-        3600..=86_400 => Ok(()),
-        _ => Err(format!("backup interval must be less than 24h0m0s, actual {shown}")),
-    }
 }
 
 fn cluster_versions(state: &State, old: Option<&Resource>, talos: &str, kubernetes: &str) -> Result<(), String> {
@@ -273,10 +229,7 @@ fn semver(text: &str) -> Result<(), String> {
         let part = padded.as_str();
         let part = if name == "patch" { part.split(['-', '+']).next().unwrap_or(part) } else { part };
         if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(match name {
-                "major" => format!("Invalid character(s) found in major number {part:?}"),
-                other => format!("Invalid character(s) found in {other} number {part:?}"),
-            });
+            return Err(format!("Invalid character(s) found in {name} number {part:?}"));
         }
     }
     Ok(())
@@ -302,11 +255,9 @@ fn machine_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<
         return Err(format!("the cluster {name:?} is tearing down"));
     }
     if cluster.md.annotations.contains_key(A_CLUSTER_LOCKED) {
-        let verb = if old.is_none() { "adding" } else { "updating" };
-        let place = if old.is_none() { "to" } else { "on" };
-        let text =
-            format!("{verb} machine set {id:?} {place} the cluster {name:?} is not allowed: the cluster is locked");
-        return Err(text);
+        let (verb, place) = if old.is_none() { ("adding", "to") } else { ("updating", "on") };
+        let what = format!("{verb} machine set {id:?} {place} the cluster {name:?}");
+        return Err(format!("{what} is not allowed: the cluster is locked"));
     }
     let control_plane = new.label(L_CONTROL_PLANE).is_some();
     if !control_plane && new.label(L_WORKER).is_none() {
@@ -315,17 +266,8 @@ fn machine_set(state: &State, old: Option<&Resource>, new: &Resource) -> Result<
     if control_plane && old.is_none() && state.store.by_id(CLUSTER_BOOTSTRAP_STATUS, name).is_some() {
         return Err("adding control plane machine set to an already bootstrapped cluster is not allowed".to_owned());
     }
-    if !control_plane && new.spec["bootstrapspec"].is_object() {
-        return Err("bootstrap spec is not allowed for worker machine sets".to_owned());
-    }
-    if old.is_some_and(|old| old.spec["bootstrapspec"] != new.spec["bootstrapspec"]) {
-        return Err("bootstrap spec is immutable after creation".to_owned());
-    }
     allocation(state, old, new)?;
-    match old {
-        Some(old) => management_mode(state, old, new),
-        None => set_id(name, id, control_plane),
-    }
+    if old.is_none() { set_id(name, id, control_plane) } else { Ok(()) }
 }
 
 fn allocation(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(), String> {
@@ -352,24 +294,6 @@ fn allocation(state: &State, old: Option<&Resource>, new: &Resource) -> Result<(
         }
     }
     Ok(())
-}
-
-fn management_mode(state: &State, old: &Resource, new: &Resource) -> Result<(), String> {
-    let by_class = |set: &Resource| set.spec["machineallocation"].is_object();
-    let nodes = !state.store.ids_labelled(MACHINE_SET_NODE, L_MACHINE_SET, &new.md.id).is_empty();
-    match (by_class(old), by_class(new)) {
-        (false, true) if nodes => {
-            Err("machine set is not empty and is using manual nodes management, updating to machine \
-                                       class mode is not allowed"
-                .to_owned())
-        }
-        (true, false) if nodes => {
-            Err("machine set is not empty and is using machine class based node management, updating \
-                                       to manual mode is not allowed"
-                .to_owned())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn set_id(cluster: &str, id: &str, control_plane: bool) -> Result<(), String> {

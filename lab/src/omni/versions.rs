@@ -65,7 +65,7 @@ pub fn fill(state: &mut State) {
             "upgradabletalosversions": upgradable});
         let made = state.make(TALOS_VERSION, DEFAULT, version, spec).with_owner("VersionsController");
         state.store.put(made);
-        state.store.add_finalizers(&Key::new(TALOS_VERSION, DEFAULT, version), &["TalosExtensionsController"]);
+        state.store.add_finalizers(&Key::new(TALOS_VERSION, DEFAULT, version), ["TalosExtensionsController"]);
         let items: Vec<Value> = EXTENSIONS.iter().map(|name| json!({"name": format!("siderolabs/{name}")})).collect();
         let made = state.make(TALOS_EXTENSIONS, DEFAULT, version, json!({"items": items}));
         state.store.put(made.with_owner("TalosExtensionsController"));

@@ -40,7 +40,6 @@ impl Strategy {
 /// A node that is online.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Candidate {
-    /// Its name.
     pub name: String,
     /// Free memory as a share of all; 0 where the token may not see it.
     pub share: f64,
@@ -48,7 +47,6 @@ pub struct Candidate {
     pub free: u64,
     /// Machines of the same set.
     pub same_set: usize,
-    /// VMs on it.
     pub vms: usize,
 }
 
@@ -67,11 +65,8 @@ pub struct Ledger(Mutex<Vec<Placed>>);
 
 /// What asks for a node.
 pub struct Asked<'a> {
-    /// The machine request.
     pub request: &'a str,
-    /// Its request set.
     pub set: &'a str,
-    /// Bytes.
     pub memory: u64,
     /// How it wants to be placed.
     pub strategy: Strategy,

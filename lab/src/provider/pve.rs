@@ -1,9 +1,9 @@
 //! The provider's way to Proxmox: go-proxmox v0.3.2 in its errors and its habits (proxmox.go:96-342, tasks.go).
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -13,33 +13,14 @@ use crate::http::{Client, Reply};
 /// What the provider says of 401 and 403.
 pub const NOT_AUTHORIZED: &str = "not authorized to access endpoint";
 
-/// How it proves who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Login {
-    /// `PVEAPIToken=user@realm!name=secret`
-    Token(String),
-    /// Password: a ticket is fetched after the first refusal and never again.
-    Password {
-        /// User without realm.
-        username: String,
-        /// Its password.
-        password: String,
-        /// Realm.
-        realm: String,
-    },
-    /// Nothing; the provider starts without one, and every call fails.
-    None,
-}
-
 /// A connection to a Proxmox API.
 pub struct Pve {
-    client: Client,
-    base: String,
-    login: Login,
-    session: Mutex<Option<(String, String)>>,
-    renews: bool,
-    clock: Clock,
-    faults: Arc<Faults>,
+    pub(super) client: Client,
+    pub(super) base: String,
+    /// `user@realm!name=secret`
+    pub(super) token: String,
+    pub(super) clock: Clock,
+    pub(super) faults: Arc<Faults>,
 }
 
 /// A task as its status call shows it.
@@ -52,78 +33,28 @@ pub struct Task {
 }
 
 impl Pve {
-    /// A connection; nothing is sent yet.
-    pub fn new(client: Client, base: &str, login: Login, clock: Clock, faults: Arc<Faults>) -> Pve {
-        Pve { client, base: base.to_owned(), login, session: Mutex::new(None), renews: false, clock, faults }
-    }
-
-    /// Whether it logs in again once its ticket has ended (go-proxmox v0.4.1 and later).
-    pub fn renewing(mut self, renews: bool) -> Pve {
-        self.renews = renews;
-        self
-    }
-
-    fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut out = vec![("user-agent", "go-proxmox/dev".to_owned()), ("accept", "application/json".to_owned())];
-        if let Login::Token(token) = &self.login {
-            out.push(("authorization", format!("PVEAPIToken={token}")));
-        } else if let Some((ticket, csrf)) = self.session.lock().unwrap_or_else(|e| e.into_inner()).clone() {
-            out.push(("cookie", format!("PVEAuthCookie={ticket}")));
-            out.push(("csrfpreventiontoken", csrf));
-        }
-        out
-    }
-
     async fn send(&self, method: &str, path: &str, content: Option<&str>, body: Vec<u8>) -> Result<Reply, String> {
         let url = format!("{}{path}", self.base);
         let title: String = method.chars().take(1).chain(method.to_ascii_lowercase().chars().skip(1)).collect();
         let named = |text: &str| format!("{title} {url:?}: {text}");
-        let Ok(endpoint) = Endpoint::parse(&self.base) else {
-            let scheme = self.base.split(':').next().unwrap_or_default();
-            let scheme = if self.base.contains("://") { scheme } else { "" };
-            return Err(named(&format!("unsupported protocol scheme {scheme:?}")));
-        };
-        if self.faults.has("network-proxmox-name") && self.faults.hit("network-proxmox-name") {
+        let endpoint = Endpoint::parse(&self.base).map_err(|_| named("unsupported protocol scheme \"\""))?;
+        if self.faults.hit("network-proxmox-name") {
             // Docker's own resolver, which knows what the container's nameservers know.
             return Err(named(&format!("dial tcp: lookup {} on 127.0.0.11:53: no such host", endpoint.host)));
         }
-        let mut headers = self.headers();
-        if let Some(content) = content {
-            headers.push(("content-type", content.to_owned()));
-        }
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let authorization = format!("PVEAPIToken={}", self.token);
+        let mut headers = vec![("accept", "application/json"), ("authorization", &authorization)];
+        headers.extend(content.map(|content| ("content-type", content)));
         let reply = self.client.request(method, &url, &headers, body).await;
-        reply.map_err(|why| named(&go_errors::dial_error(&endpoint.host, endpoint.port, &why.cause)))
+        reply.map_err(|why| named(&go_errors::dial_error(&endpoint.host, endpoint.port, &why)))
     }
 
     /// One call. The value is what stands in `data`.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let content = body.is_some().then_some("application/json");
-        let reply = self.send(method, path, content, bytes.clone()).await?;
-        if !matches!(reply.status, 401 | 403) {
-            return handle(&reply);
-        }
-        self.log_in().await?;
         let reply = self.send(method, path, content, bytes).await?;
         if matches!(reply.status, 401 | 403) { Err(NOT_AUTHORIZED.to_owned()) } else { handle(&reply) }
-    }
-
-    async fn log_in(&self) -> Result<(), String> {
-        let Login::Password { username, password, realm } = &self.login else { return Err(NOT_AUTHORIZED.to_owned()) };
-        if !self.renews && self.session.lock().unwrap_or_else(|e| e.into_inner()).is_some() {
-            // CreateSession refuses a second session: the ticket is never renewed (issue 25).
-            return Err(NOT_AUTHORIZED.to_owned());
-        }
-        let body = json!({"username": username, "password": password, "realm": realm}).to_string().into_bytes();
-        let reply = self.send("POST", "/access/ticket", Some("application/json"), body).await?;
-        if matches!(reply.status, 401 | 403) {
-            return Err(NOT_AUTHORIZED.to_owned());
-        }
-        let data = handle(&reply)?;
-        let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
-        *self.session.lock().unwrap_or_else(|e| e.into_inner()) = Some((text("ticket"), text("CSRFPreventionToken")));
-        Ok(())
     }
 
     /// Sends a file as the `iso` content of a storage. 401 and 403 are not noticed here, as there.
@@ -145,7 +76,6 @@ impl Pve {
     /// Looks at a node as every other call of the library does first: 401 and 403 are tolerated.
     pub async fn node(&self, node: &str) -> Result<(), String> {
         match self.call("GET", &format!("/nodes/{node}/status"), None).await {
-            Ok(Value::Array(_)) => Err("json: cannot unmarshal array into Go value of type proxmox.Node".to_owned()),
             Ok(_) => Ok(()),
             Err(why) if why == NOT_AUTHORIZED => Ok(()),
             Err(why) => Err(why),

@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 pub enum ProviderRelease {
     /// 0d9fd58, the last commit before the first release: every recording is of it.
     Untagged,
-    /// v0.1.0: offline nodes are passed over, machines stand in pools and carry tags.
-    V0_1,
-    /// v0.2.0: placement strategies over a ledger, firmware, high availability.
+    /// v0.2.0: placement strategies over a ledger, pools, firmware.
     #[default]
     V0_2,
     /// v0.3.0: Omni makes the schematic, ISO files are named otherwise, USB devices, nodes that are gone do not stop a teardown.
@@ -25,8 +23,6 @@ impl ProviderRelease {
         let tag = name.rsplit('/').next().and_then(|last| last.split_once(':')).map_or("", |(_, tag)| tag);
         match tag {
             "0d9fd58" => ProviderRelease::Untagged,
-            _ if tag.starts_with("v0.0.") => ProviderRelease::Untagged,
-            _ if tag.starts_with("v0.1.") => ProviderRelease::V0_1,
             _ if tag.starts_with("v0.2.") => ProviderRelease::V0_2,
             _ => ProviderRelease::V0_3,
         }
@@ -38,7 +34,7 @@ impl ProviderRelease {
             ["pickNode", "createSchematic", "uploadISO", "syncVM", "startVM", "registerHA", "syncHARules"];
         const NEW: [&str; 6] = ["pickNode", "uploadISO", "syncVM", "startVM", "registerHA", "syncHARules"];
         match self {
-            ProviderRelease::Untagged | ProviderRelease::V0_1 => &OLD[..5],
+            ProviderRelease::Untagged => &OLD[..5],
             ProviderRelease::V0_2 => &OLD,
             ProviderRelease::V0_3 => &NEW,
         }
@@ -47,7 +43,7 @@ impl ProviderRelease {
     /// The version that it reports to Omni, which clients before 0.2 do not.
     pub fn version(self) -> &'static str {
         match self {
-            ProviderRelease::Untagged | ProviderRelease::V0_1 => "",
+            ProviderRelease::Untagged => "",
             ProviderRelease::V0_2 => "v0.2.0",
             ProviderRelease::V0_3 => "v0.3.0",
         }
@@ -67,22 +63,20 @@ impl ProviderRelease {
         keys["pool"] = text("Resource pool of the VM; by default one named after the machine request set");
         keys["network_firewall"] = flag("Enable the Proxmox firewall on the primary NIC (default true)");
         keys["pci_devices"]["items"]["properties"]["mdev"] = text("Type of the mediated device");
-        if self >= ProviderRelease::V0_2 {
-            keys["placement_strategy"] = text("How a node is chosen");
-            keys["placement_strategy"]["enum"] = json!(["spread", "fewer-vms", "round-robin", "binpack"]);
-            keys["bios"] = json!({"type": "string", "enum": ["seabios", "ovmf"], "description": "Firmware of the VM"});
-            keys["vga"] = text("Display of the VM");
-            let number = json!({"type": "integer", "minimum": 0});
-            let names = |pattern: &str, most: u32| json!({"type": "array", "items": {"type": "string", "pattern": pattern, "maxLength": most}});
-            keys["ha"] = json!({"type": "object", "description": "High availability (Proxmox VE 9)", "properties": {
-                "state": {"type": "string", "enum": ["started", "stopped", "disabled", "ignored"]},
-                "comment": {"type": "string", "maxLength": 4096}, "failback": flag("Return to the best node"),
-                "max_restart": number, "max_relocate": number, "rules": names("^[A-Za-z0-9][A-Za-z0-9_-]*$", 64),
-                "resource_affinity": {"type": "string", "enum": ["negative", "positive"]},
-                "node_affinity_nodes": names("^[A-Za-z0-9][A-Za-z0-9-]*$", 63),
-                "node_affinity_strict": flag("Run nowhere else"),
-            }});
-        }
+        keys["placement_strategy"] = text("How a node is chosen");
+        keys["placement_strategy"]["enum"] = json!(["spread", "fewer-vms", "round-robin", "binpack"]);
+        keys["bios"] = json!({"type": "string", "enum": ["seabios", "ovmf"], "description": "Firmware of the VM"});
+        keys["vga"] = text("Display of the VM");
+        let number = json!({"type": "integer", "minimum": 0});
+        let names = |pattern: &str, most: u32| json!({"type": "array", "items": {"type": "string", "pattern": pattern, "maxLength": most}});
+        keys["ha"] = json!({"type": "object", "description": "High availability (Proxmox VE 9)", "properties": {
+            "state": {"type": "string", "enum": ["started", "stopped", "disabled", "ignored"]},
+            "comment": {"type": "string", "maxLength": 4096}, "failback": flag("Return to the best node"),
+            "max_restart": number, "max_relocate": number, "rules": names("^[A-Za-z0-9][A-Za-z0-9_-]*$", 64),
+            "resource_affinity": {"type": "string", "enum": ["negative", "positive"]},
+            "node_affinity_nodes": names("^[A-Za-z0-9][A-Za-z0-9-]*$", 63),
+            "node_affinity_strict": flag("Run nowhere else"),
+        }});
         if self >= ProviderRelease::V0_3 {
             keys["usb_devices"] = json!({"type": "array", "items": {"type": "object", "required": ["mapping"],
                 "properties": {"mapping": text("Resource mapping of the device"), "usb3": flag("Attach it as USB 3")}}});
@@ -100,7 +94,6 @@ mod tests {
         let image = "ghcr.io/siderolabs/omni-infra-provider-proxmox";
         for (tag, release) in [
             (":0d9fd58", ProviderRelease::Untagged),
-            (":v0.1.4@sha256:00", ProviderRelease::V0_1),
             (":v0.2.0", ProviderRelease::V0_2),
             (":v0.3.0", ProviderRelease::V0_3),
             (":latest", ProviderRelease::V0_3),
@@ -108,7 +101,6 @@ mod tests {
         ] {
             assert_eq!(ProviderRelease::of_image(&format!("{image}{tag}")), release, "{tag}");
         }
-        assert_eq!(ProviderRelease::of_image("registry.example:5000/provider:v0.1.0"), ProviderRelease::V0_1);
     }
 
     #[test]
@@ -117,7 +109,6 @@ mod tests {
         let keys =
             |release: ProviderRelease| serde_json::from_str::<Value>(&release.schema()).unwrap()["properties"].clone();
         assert!(keys(ProviderRelease::Untagged)["pool"].is_null());
-        assert!(keys(ProviderRelease::V0_1)["pool"].is_object() && keys(ProviderRelease::V0_1)["ha"].is_null());
         assert_eq!(keys(ProviderRelease::V0_2)["placement_strategy"]["enum"][0], "spread");
         assert!(
             keys(ProviderRelease::V0_2)["usb_devices"].is_null()

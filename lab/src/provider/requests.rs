@@ -164,7 +164,7 @@ impl Provider {
             return self.take_away(id).await;
         }
         let (stage, started) = self.omni.with(|state| {
-            state.store.add_finalizers(&found.key(), &[&self.finalizer()]);
+            state.store.add_finalizers(&found.key(), [self.finalizer().as_str()]);
             if let Some(status) = state.store.get(MACHINE_REQUEST_STATUS, INFRA, id) {
                 return (status.spec["stage"].as_u64().unwrap_or(0), false);
             }
@@ -173,7 +173,7 @@ impl Provider {
             let status = status.with_owner(&self.finalizer());
             let key = status.key();
             state.store.put(status.clone());
-            state.store.add_finalizers(&key, &["MachineRequestStatusCleanupController"]);
+            state.store.add_finalizers(&key, ["MachineRequestStatusCleanupController"]);
             let key = self.machine_key(id);
             if state.store.get(&key.typ, &key.namespace, id).is_none() {
                 let empty =
@@ -300,13 +300,13 @@ fn machine_key(provider: &str, id: &str) -> Key {
 /// Puts into Omni what a provider leaves there of a machine that it finished long ago.
 pub fn leave_provisioned(state: &mut State, provider: &str, request: &Resource, machine: &MachineState) {
     let finalizer = format!("{provider}.ProvisionController");
-    state.store.add_finalizers(&request.key(), &[&finalizer]);
+    state.store.add_finalizers(&request.key(), [finalizer.as_str()]);
     let spec = json!({"id": machine.uuid, "stage": 2, "status": "Provision Complete"});
     let mut status = state.make(MACHINE_REQUEST_STATUS, INFRA, &request.md.id, spec).with_owner(&finalizer);
     status.md.labels = request.md.labels.clone();
     let key = status.key();
     state.store.put(status);
-    state.store.add_finalizers(&key, &["MachineRequestStatusCleanupController"]);
+    state.store.add_finalizers(&key, ["MachineRequestStatusCleanupController"]);
     let own = machine_key(provider, &request.md.id);
     let last = MachineState { step: "startVM".to_owned(), ..machine.clone() };
     state.store.put(Resource::new(&own.typ, &own.namespace, &own.id, pack(&last), state.store.now()));
@@ -345,9 +345,6 @@ fn pack(state: &MachineState) -> Value {
     if !state.pool.is_empty() {
         spec["pool"] = state.pool.as_str().into();
     }
-    if state.ha_registered {
-        spec["haregistered"] = true.into();
-    }
     spec
 }
 
@@ -364,6 +361,5 @@ fn unpack(spec: &Value) -> MachineState {
         start_task: text("vmstarttask"),
         step: text("step"),
         pool: text("pool"),
-        ha_registered: spec["haregistered"] == true,
     }
 }

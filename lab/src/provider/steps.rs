@@ -19,13 +19,11 @@ const CLOUD_INIT_TAG: &str = "go-proxmox+cloud-init";
 /// What the provider remembers of a machine; it is kept in Omni (api/specs/specs.proto).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MachineState {
-    /// SMBIOS UUID.
     pub uuid: String,
     /// Id of the image schematic.
     pub schematic: String,
     /// File name of the image.
     pub volume_id: String,
-    /// Node.
     pub node: String,
     /// VM id; 0 before there is one.
     pub vmid: u64,
@@ -37,8 +35,6 @@ pub struct MachineState {
     pub start_task: String,
     /// The pool it stands in.
     pub pool: String,
-    /// It is a resource of Proxmox's high availability.
-    pub ha_registered: bool,
     /// The last step stored.
     pub step: String,
 }
@@ -69,7 +65,6 @@ pub struct MachineRequest {
     pub data: Value,
     /// Talos version without `v`.
     pub talos: String,
-    /// Extensions asked for.
     pub extensions: Vec<String>,
     /// Kernel arguments asked for.
     pub kernel_args: Vec<String>,
@@ -95,8 +90,9 @@ impl Provider {
             "uploadISO" => self.upload_iso(request, state).await,
             "syncVM" => self.sync_vm(request, state).await,
             "startVM" => self.start_vm(request, state).await,
-            "registerHA" => self.register_ha(request, state).await,
-            _ => self.sync_ha_rules(request, state).await,
+            // `registerHA` and `syncHARules`
+            _ if request.data["ha"].is_null() => Ok(()),
+            _ => Err(Stop::Failed("the lab does not simulate high availability".to_owned())),
         }
     }
 
@@ -128,56 +124,26 @@ impl Provider {
             self.say(&request.id, "info", "provider/provision.go:77", text, &[("node", wanted.into())]);
             return Ok(());
         }
-        state.node = match self.release {
-            ProviderRelease::Untagged | ProviderRelease::V0_1 => self.emptiest(&nodes).await?,
-            ProviderRelease::V0_2 | ProviderRelease::V0_3 => self.placed(&nodes, request).await?,
-        };
+        state.node = self.placed(&nodes, request).await?;
         let text = "auto-selected node for the Proxmox VM";
         self.say(&request.id, "info", "provider/provision.go:119", text, &[("node", state.node.clone().into())]);
         Ok(())
     }
 
-    /// The node with the largest free share of memory, asked one by one.
-    async fn emptiest(&self, nodes: &[Value]) -> Result<String, String> {
-        let mut best: Option<(f64, String)> = None;
-        for node in nodes {
-            if self.release > ProviderRelease::Untagged && node["status"] != "online" {
-                continue;
-            }
-            let name = node["node"].as_str().unwrap_or_default();
-            let (most, used) = (node["maxmem"].as_f64().unwrap_or(0.0), node["mem"].as_f64().unwrap_or(0.0));
-            let free = (most - used) / most;
-            self.pve.node(name).await.map_err(|why| format!("failed to get node {name:?}, {why}"))?;
-            // The list is fetched and its tags are not seen: machines of one set are never counted (issue 51).
-            let vms = self.pve.call("GET", &format!("/nodes/{name}/qemu"), None).await;
-            vms.map_err(|why| format!("failed to get vms for now {name:?}, {why}"))?;
-            // NaN sorts below every number in Go's cmp.Compare, so the first node stays first without memory figures.
-            if best.as_ref().is_none_or(|(most_free, _)| free > *most_free) {
-                best = Some((free, name.to_owned()));
-            }
-        }
-        best.map(|(_, name)| name).ok_or_else(|| NO_NODES.to_owned())
-    }
-
     /// The node that the strategy and the ledger give.
     async fn placed(&self, nodes: &[Value], request: &MachineRequest) -> Result<String, String> {
         let strategy = Strategy::parse(request.data["placement_strategy"].as_str().unwrap_or_default())?;
-        // Under high availability Proxmox places the machines, and nothing is counted.
-        let counts = request.data["ha"].is_null();
         let mut online = Vec::new();
         for node in nodes.iter().filter(|node| node["status"] == "online") {
             let name = node["node"].as_str().unwrap_or_default();
             let (most, used) = (node["maxmem"].as_u64().unwrap_or(0), node["mem"].as_u64().unwrap_or(0));
             let free = most.saturating_sub(used);
             let share = if most == 0 { 0.0 } else { free as f64 / most as f64 };
-            let mut seen = Candidate { name: name.to_owned(), share, free, ..Candidate::default() };
-            if counts {
-                self.pve.node(name).await.map_err(|why| format!("failed to get node {name:?}, {why}"))?;
-                let vms = self.pve.call("GET", &format!("/nodes/{name}/qemu"), None).await;
-                let vms = vms.map_err(|why| format!("failed to get vms for node {name:?}, {why}"))?;
-                seen.vms = vms.as_array().map_or(0, Vec::len);
-            }
-            online.push(seen);
+            self.pve.node(name).await.map_err(|why| format!("failed to get node {name:?}, {why}"))?;
+            let vms = self.pve.call("GET", &format!("/nodes/{name}/qemu"), None).await;
+            let vms = vms.map_err(|why| format!("failed to get vms for node {name:?}, {why}"))?;
+            let vms = vms.as_array().map_or(0, Vec::len);
+            online.push(Candidate { name: name.to_owned(), share, free, same_set: 0, vms });
         }
         let memory = request.data["memory"].as_u64().unwrap_or(0) << 20;
         let asked = Asked { request: &request.id, set: &request.set, memory, strategy };
@@ -249,18 +215,13 @@ impl Provider {
             _ => {}
         }
         let id = self.pve.call("GET", "/cluster/nextid", None).await?;
-        let vmid: u64 = match &id {
-            Value::String(text) => {
-                text.parse().map_err(|_| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))?
-            }
-            _ => return Err(Stop::Failed("json: cannot unmarshal number into Go value of type string".to_owned())),
-        };
+        let vmid = id.as_str().and_then(|id| id.parse().ok()).ok_or_else(|| format!("invalid VM id {id}"))?;
         let storage = self.pve.iso_storage(&node).await?;
         self.iso(&node, &storage, &state.volume_id).await?;
         let data = &request.data;
         let disk = self.disk(&node, data, "storage_selector").await?;
         let mut body = vm_body(self.release, request, state, vmid, &format!("{storage}:iso/{}", state.volume_id));
-        if self.release >= ProviderRelease::V0_1 {
+        if self.release >= ProviderRelease::V0_2 {
             let named = data["pool"].as_str().unwrap_or_default();
             let pool = if named.is_empty() { &request.set } else { named };
             if !pool.is_empty() {
@@ -269,7 +230,7 @@ impl Provider {
                 body.insert("pool".to_owned(), pool.into());
             }
         }
-        if self.release >= ProviderRelease::V0_2 && data["bios"] == "ovmf" {
+        if data["bios"] == "ovmf" {
             let chosen = disk.split(':').next().unwrap_or_default();
             body.insert("efidisk0".to_owned(), format!("{chosen}:1,efitype=4m,pre-enrolled-keys=0").into());
         }
@@ -368,12 +329,7 @@ impl Provider {
         if state.vmid == 0 {
             return Ok(());
         }
-        if state.node.is_empty() && self.release == ProviderRelease::Untagged {
-            return Err("VM is missing the node information".to_owned());
-        }
-        if let Some(node) = self.leave_ha(state).await? {
-            self.destroy(&node, state.vmid).await?;
-        }
+        self.destroy(&state.node, state.vmid).await?;
         self.clean_pool(id, &state.pool).await;
         Ok(())
     }
@@ -427,9 +383,9 @@ fn vm_body(
 ) -> Map<String, Value> {
     let data = &request.data;
     let own = format!("machine-request.{}", request.set);
-    let tags = data["tags"].as_array().filter(|_| release >= ProviderRelease::V0_1).into_iter().flatten();
+    let tags = data["tags"].as_array().into_iter().flatten();
     let tags: Vec<&str> = tags.filter_map(Value::as_str).chain([own.as_str()]).collect();
-    let firewall = u64::from(release == ProviderRelease::Untagged || data["network_firewall"] != false);
+    let firewall = u64::from(data["network_firewall"] != false);
     let text = |key: &str, default: &str| match data[key].as_str() {
         Some(value) if !value.is_empty() => value.to_owned(),
         _ => default.to_owned(),
@@ -458,12 +414,9 @@ fn vm_body(
         return Map::new();
     };
     let mut set = |key: String, value: Value| body.insert(key, value);
-    if let Some(machine) = data["machine_type"].as_str().filter(|value| !value.is_empty()) {
-        set("machine".to_owned(), machine.into());
-    }
-    for key in ["bios", "vga"].into_iter().filter(|_| release >= ProviderRelease::V0_2) {
+    for (key, name) in [("machine_type", "machine"), ("bios", "bios"), ("vga", "vga")] {
         if let Some(value) = data[key].as_str().filter(|value| !value.is_empty()) {
-            set(key.to_owned(), value.into());
+            set(name.to_owned(), value.into());
         }
     }
     if data["numa"] == true {
@@ -490,7 +443,7 @@ fn vm_body(
                 value.push_str(&format!(",{part}"));
             }
         }
-        if let Some(mdev) = entry["mdev"].as_str().filter(|mdev| !mdev.is_empty() && release >= ProviderRelease::V0_1) {
+        if let Some(mdev) = entry["mdev"].as_str().filter(|mdev| !mdev.is_empty()) {
             value.push_str(&format!(",mdev={mdev}"));
         }
         set(format!("hostpci{at}"), value.into());
@@ -577,29 +530,5 @@ mod tests {
              \"scsihw\":\"virtio-scsi-single\",\"smbios1\":\"uuid=86566e36-55e0-44b3-8954-2d6947f583fb\",\"sockets\":1,\
              \"tags\":\"machine-request.demo-workers\",\"vmid\":101}"
         );
-    }
-
-    #[test]
-    fn every_option_of_the_schema_reaches_proxmox() {
-        let data = json!({"cores": 1, "vlan": 7, "network_bridge": "vmbr1", "machine_type": "q35", "numa": true,
-            "hugepages": "1GB", "balloon": false, "cpu_type": "host",
-            "additional_nics": [{"bridge": "vmbr2", "vlan": 3}, {"bridge": "vmbr3", "firewall": true}],
-            "pci_devices": [{"mapping": "gpu", "pcie": true, "primary_gpu": true}]});
-        let request = MachineRequest { data, ..MachineRequest::default() };
-        let body = Value::Object(vm_body(ProviderRelease::Untagged, &request, &MachineState::default(), 1, "x"));
-        for (key, wanted) in [
-            ("sockets", json!(0)),
-            ("net0", json!("virtio,bridge=vmbr1,firewall=1,tag=7")),
-            ("net1", json!("virtio,bridge=vmbr2,firewall=0,tag=3")),
-            ("net2", json!("virtio,bridge=vmbr3,firewall=1")),
-            ("hostpci0", json!("mapping=gpu,pcie=1,x-vga=1")),
-            ("hugepages", json!("1024")),
-            ("balloon", json!(0)),
-            ("machine", json!("q35")),
-            ("numa", json!(1)),
-            ("cpu", json!("host")),
-        ] {
-            assert_eq!(body[key], wanted, "{key}");
-        }
     }
 }

@@ -16,8 +16,6 @@ pub struct User {
     pub enabled: bool,
     /// Unix time after which access ends; 0 is never.
     pub expire: u64,
-    /// Free text.
-    pub comment: String,
     /// The password of a `pve` or `pam` user; without one only tokens work.
     pub password: Option<String>,
     /// API tokens by the part of their id after the exclamation mark.
@@ -33,30 +31,17 @@ pub struct Token {
     pub privsep: bool,
     /// Unix time after which access ends; 0 is never.
     pub expire: u64,
-    /// Free text.
-    pub comment: String,
 }
 
 /// A set of guests that share rights.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
-    /// Free text.
     pub comment: Option<String>,
-    /// VM ids.
     pub vms: BTreeSet<u32>,
 }
 
-/// What an ACL entry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// A user, `omni@pve`.
-    User,
-    /// A token, `omni@pve!provider`.
-    Token,
-}
-
-/// The entries of one path: role and whether it goes on to the paths below, by subject.
-type Entries = BTreeMap<(Subject, String), BTreeMap<String, bool>>;
+/// The entries of one path: role and whether it goes on to the paths below, by user or full token id.
+type Entries = BTreeMap<String, BTreeMap<String, bool>>;
 
 /// `user.cfg` as a whole.
 #[derive(Clone)]
@@ -95,33 +80,22 @@ pub fn split_token(auth: &str) -> (&str, Option<&str>) {
 }
 
 impl Access {
-    /// Gives or takes roles on a path. Returns `false` if taking found nothing.
-    pub fn set_acl(&mut self, path: &str, subject: Subject, who: &str, role: &str, change: AclChange) -> bool {
-        let key = (subject, who.to_owned());
-        match change {
-            AclChange::Grant { propagate } => {
-                let entries = self.acl.entry(path.to_owned()).or_default();
-                entries.entry(key).or_default().insert(role.to_owned(), propagate);
-                true
-            }
-            AclChange::Revoke => {
-                let Some(entries) = self.acl.get_mut(path) else { return false };
-                let Some(roles) = entries.get_mut(&key) else { return false };
-                let found = roles.remove(role).is_some();
-                if roles.is_empty() {
-                    entries.remove(&key);
-                }
-                if entries.is_empty() {
-                    self.acl.remove(path);
-                }
-                found
-            }
+    /// Gives a role on a path: with whether it goes on to the paths below, or takes it with `None`.
+    pub fn set_acl(&mut self, path: &str, who: &str, role: &str, propagate: Option<bool>) {
+        let roles = self.acl.entry(path.to_owned()).or_default().entry(who.to_owned()).or_default();
+        match propagate {
+            Some(propagate) => drop(roles.insert(role.to_owned(), propagate)),
+            None => drop(roles.remove(role)),
         }
+        self.acl.retain(|_, entries| {
+            entries.retain(|_, roles| !roles.is_empty());
+            !entries.is_empty()
+        });
     }
 
     /// Gives a user a role on a path and everything below it.
     pub fn grant(&mut self, path: &str, user: &str, role: &str) {
-        self.set_acl(path, Subject::User, user, role, AclChange::Grant { propagate: true });
+        self.set_acl(path, user, role, Some(true));
     }
 
     /// Forgets what was said about a path and everything below it, as deleting its object does.
@@ -133,18 +107,16 @@ impl Access {
     /// Forgets what was granted to a user and to its tokens.
     pub fn forget_subject(&mut self, user: &str) {
         for entries in self.acl.values_mut() {
-            entries.retain(|(_, who), _| split_token(who).0 != user);
+            entries.retain(|who, _| split_token(who).0 != user);
         }
         self.acl.retain(|_, entries| !entries.is_empty());
     }
 
-    /// Every entry: path, subject, id, role, whether it propagates.
-    pub fn acl(&self) -> impl Iterator<Item = (&str, Subject, &str, &str, bool)> {
+    /// Every entry: path, user or token, role, whether it propagates.
+    pub fn acl(&self) -> impl Iterator<Item = (&str, &str, &str, bool)> {
         self.acl.iter().flat_map(|(path, entries)| {
-            entries.iter().flat_map(move |((subject, who), roles)| {
-                roles
-                    .iter()
-                    .map(move |(role, propagate)| (path.as_str(), *subject, who.as_str(), role.as_str(), *propagate))
+            entries.iter().flat_map(move |(who, roles)| {
+                roles.iter().map(move |(role, propagate)| (path.as_str(), who.as_str(), role.as_str(), *propagate))
             })
         })
     }
@@ -162,34 +134,18 @@ impl Access {
         }
         let mut roles = BTreeMap::new();
         for (prefix, last) in prefixes(path) {
-            let Some(entries) = self.acl.get(prefix) else { continue };
-            // A level that says anything replaces what the levels above said; a token's own entry beats its user's.
-            for new in Self::entries_at(entries, auth, last) {
-                if !new.is_empty() {
-                    roles = new;
-                    break;
-                }
+            let said = self.acl.get(prefix).and_then(|entries| entries.get(auth)).into_iter().flatten();
+            let heard = said.filter(|(_, propagate)| last || **propagate);
+            let new: BTreeMap<&str, bool> = heard.map(|(role, propagate)| (role.as_str(), *propagate)).collect();
+            // A level that says anything replaces what the levels above said.
+            if !new.is_empty() {
+                roles = new;
             }
         }
         match roles.get("NoAccess") {
             Some(propagate) => BTreeMap::from([("NoAccess", *propagate)]),
             None => roles,
         }
-    }
-
-    /// What one level says, the stronger first: token, user.
-    fn entries_at<'a>(entries: &'a Entries, auth: &str, last: bool) -> [BTreeMap<&'a str, bool>; 2] {
-        let mut said = [BTreeMap::new(), BTreeMap::new()];
-        for ((subject, who), roles) in entries {
-            let rank = match subject {
-                Subject::Token if who == auth => 0,
-                Subject::User if who == auth => 1,
-                _ => continue,
-            };
-            let heard = roles.iter().filter(|(_, propagate)| last || **propagate);
-            said[rank].extend(heard.map(|(role, propagate)| (role.as_str(), *propagate)));
-        }
-        said
     }
 
     /// Adds what comes to a guest from the pool that it is in.
@@ -329,18 +285,6 @@ impl Below<'_> {
         }
         self.usual
     }
-}
-
-/// What [`Access::set_acl`] does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AclChange {
-    /// Adds the entry or changes whether it goes on to the paths below.
-    Grant {
-        /// Whether it does.
-        propagate: bool,
-    },
-    /// Removes the entry.
-    Revoke,
 }
 
 /// `/`, `/a`, `/a/b` for `/a/b`, each with whether it is the path itself.

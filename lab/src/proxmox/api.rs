@@ -5,8 +5,8 @@ mod access;
 mod cluster;
 mod config;
 mod drives;
-mod extras;
 mod files;
+mod ha;
 mod monitoring;
 mod nodes;
 mod pools;
@@ -21,7 +21,6 @@ use std::time::Duration;
 use super::World;
 use super::access::normalize_path;
 use super::params::{Args, Param, ParamType};
-use super::property::configid;
 use super::refusal::{Outcome, Refusal};
 use super::task::{Effect, Job};
 use super::upload::Upload;
@@ -54,7 +53,6 @@ pub struct Method {
     params: &'static [Param],
     vm_options: bool,
     needs: Needs,
-    tokens: bool,
     proxied: bool,
     run: fn(&mut Call<'_>) -> Outcome,
 }
@@ -62,7 +60,7 @@ pub struct Method {
 impl Method {
     /// A method without parameters of its own, on the node that answers.
     const fn new(verb: &'static str, path: &'static str, needs: Needs, run: fn(&mut Call<'_>) -> Outcome) -> Method {
-        Method { verb, path, params: &[], vm_options: false, needs, tokens: true, proxied: false, run }
+        Method { verb, path, params: &[], vm_options: false, needs, proxied: false, run }
     }
 
     /// The same, run on the node that the path names.
@@ -82,17 +80,10 @@ impl Method {
         self.vm_options = true;
         self
     }
-
-    /// The same, refused to API tokens.
-    const fn tickets_only(mut self) -> Method {
-        self.tokens = false;
-        self
-    }
 }
 
 /// A call under way.
 pub struct Call<'a> {
-    /// The cluster.
     pub world: &'a mut World,
     /// User or full token id; empty for a call that needs no login.
     pub auth: &'a str,
@@ -104,8 +95,6 @@ pub struct Call<'a> {
     pub now: u64,
     /// Tasks that the call begins.
     pub jobs: Vec<Job>,
-    /// A task that the answer waits for, and how long at most.
-    pub wait: Option<(String, Duration)>,
     /// How many entries there are when the answer holds a part of them.
     pub total: Option<usize>,
 }
@@ -157,7 +146,7 @@ const TABLES: &[&[Method]] = &[
     pools::METHODS,
     access::METHODS,
     tokens::METHODS,
-    extras::METHODS,
+    ha::METHODS,
     monitoring::METHODS,
 ];
 
@@ -166,21 +155,17 @@ const IN_PATH: &[(&str, ParamType)] = &[
     ("node", ParamType::Format(node_name)),
     ("vmid", ParamType::Int(100, 999_999_999)),
     ("storage", ParamType::Format(storage_id)),
-    ("id", ParamType::Format(configid)),
 ];
+
+fn storage_id(_: &str, text: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fine = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(good);
+    if fine { Ok(()) } else { Err(format!("storage ID '{text}' contains illegal characters")) }
+}
 
 fn node_name(_: &str, text: &str) -> Result<(), String> {
     let good = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && !text.starts_with('-');
     if good && !text.is_empty() { Ok(()) } else { Err("value does not look like a valid node name".into()) }
-}
-
-fn storage_id(_: &str, text: &str) -> Result<(), String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if text.len() < 2 {
-        return Err(format!("storage ID '{text}' cannot be shorter than 2 characters"));
-    }
-    let fine = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(good);
-    if fine { Ok(()) } else { Err(format!("storage ID '{text}' contains illegal characters")) }
 }
 
 /// The method for a path, and what the path says. A last `{name*}` takes the rest of the path, slashes included.
@@ -229,11 +214,6 @@ fn capture(pattern: &'static str, segments: &[&str]) -> Option<Vec<(&'static str
         }
     }
     rest.is_empty().then_some(captured)
-}
-
-/// Whether API tokens may call it.
-pub fn open_to_tokens(method: &Method) -> bool {
-    method.tokens
 }
 
 /// Whether it may be called without logging in.
@@ -299,45 +279,5 @@ fn reach(world: &World, node: &str) -> Outcome<()> {
         None => Err(Refusal::die(format!(
             "hostname lookup '{node}' failed - failed to get address info for: {node}: Name or service not known"
         ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_find_their_methods() {
-        let path = "/nodes/pve1/storage/local/content/local:iso/x.iso";
-        let (method, captured) = find("DELETE", path).unwrap();
-        assert_eq!(method.path, "/nodes/{node}/storage/{storage}/content/{volume*}");
-        assert_eq!(captured[2], ("volume", "local:iso/x.iso".to_owned()));
-        assert!(find("GET", "/nodes/").is_some());
-        assert!(find("GET", "/access").is_none() && children("/access").contains("roles"));
-        assert!(children("/nodes/pve1/qemu/100/status").contains("current"));
-        assert!(children("/nodes/pve1/nonsense").is_empty());
-        assert!(find("GET", "/nodes/pve1/nonsense").is_none());
-        assert!(find("PATCH", "/nodes").is_none());
-        assert!(find("GET", "/nodes/pve1/storage/local/content").is_some());
-    }
-
-    #[test]
-    fn every_placeholder_of_a_permission_stands_in_its_path_or_parameters() {
-        fn templates(needs: &Needs, out: &mut Vec<&'static str>) {
-            match needs {
-                Needs::All(path, _) | Needs::Any(path, _) => out.push(path),
-                Needs::And(list) | Needs::Or(list) => list.iter().for_each(|needs| templates(needs, out)),
-                Needs::World | Needs::Anyone | Needs::OwnUser => {}
-            }
-        }
-        for method in TABLES.iter().copied().flatten() {
-            let mut paths = Vec::new();
-            templates(&method.needs, &mut paths);
-            for part in paths.iter().flat_map(|path| path.split('/')).filter(|part| part.starts_with('{')) {
-                let name = part.trim_matches(['{', '}']);
-                let known = method.path.contains(part) || method.params.iter().any(|param| param.name == name);
-                assert!(known, "{} {}: {part}", method.verb, method.path);
-            }
-        }
     }
 }

@@ -21,7 +21,6 @@ pub enum TaskFate {
     Fail {
         /// The text after `TASK ERROR:`.
         exitstatus: String,
-        /// Lines before it.
         log: Vec<String>,
     },
     /// It takes so much longer, at the field's pace, and then does its work.
@@ -33,7 +32,6 @@ pub enum TaskFate {
 /// What is known of a task that is about to do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskInfo {
-    /// Its id.
     pub upid: String,
     /// The node that it runs on.
     pub node: String,

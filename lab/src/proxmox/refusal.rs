@@ -73,28 +73,3 @@ impl Refusal {
         Reply::new(self.status, JSON, Value::Object(body).to_string()).with_reason(line)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_status_line_carries_the_text() {
-        let denied = Refusal::denied("/storage/local, Datastore.AllocateTemplate").reply();
-        let line = "403 Permission check failed (/storage/local, Datastore.AllocateTemplate)";
-        assert_eq!(denied.status_line(), line);
-        assert_eq!(Refusal::denied("").reply().status_line(), "403 Permission check failed");
-    }
-
-    #[test]
-    fn wrong_parameters_are_named_in_the_body() {
-        let reply = Refusal::parameter("sockets", "value must have a minimum value of 1").reply();
-        let body = json!({
-            "data": null,
-            "errors": {"sockets": "value must have a minimum value of 1"},
-            "message": "Parameter verification failed.\n",
-        });
-        assert_eq!(reply.value().unwrap(), body);
-        assert_eq!(Refusal::bare(595, "No route to host").reply().body.len(), 0);
-    }
-}

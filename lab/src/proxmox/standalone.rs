@@ -10,8 +10,9 @@ use clap::Args;
 
 use super::hooks::NoFaults;
 use super::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
-use super::{Listen, Proxmox, World};
+use super::{Proxmox, World};
 use crate::clock::Clock;
+use crate::http::Listen;
 use crate::tls::Ca;
 
 /// How it is called.
@@ -20,9 +21,6 @@ pub struct Arguments {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8006")]
     listen: SocketAddr,
-    /// Speak HTTP instead of HTTPS.
-    #[arg(long)]
-    plain_http: bool,
     /// Seconds of simulated time in a second; 1 is real time.
     #[arg(long, default_value = "1", value_parser = crate::clock::factor)]
     clock: f64,
@@ -32,15 +30,6 @@ pub struct Arguments {
     /// Write the certificate of the lab's authority to this file.
     #[arg(long)]
     ca_file: Option<PathBuf>,
-    /// Nodes.
-    #[arg(long, default_value_t = 3)]
-    nodes: usize,
-    /// Virtual machines.
-    #[arg(long, default_value_t = 0)]
-    vms: usize,
-    /// Storages, at least three.
-    #[arg(long, default_value_t = 3)]
-    storages: usize,
 }
 
 /// Serves a world until the process ends. When it is ready it prints one line of JSON with URL, CA file and token id (not
@@ -50,9 +39,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     if let Some(path) = &arguments.ca_file {
         std::fs::write(path, ca.pem()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let tls = if arguments.plain_http { None } else { Some(ca.server_config()?) };
-    let world = World::sized(arguments.nodes, arguments.vms, arguments.storages, &arguments.token_secret)?;
-    let options = Listen { addr: arguments.listen, tls, latency: Duration::ZERO };
+    let world = World::lab(&arguments.token_secret)?;
+    let options = Listen { addr: arguments.listen, tls: Some(ca.server_config()?), latency: Duration::ZERO };
     let proxmox = Proxmox::start(world, options, Clock::new(arguments.clock), Arc::new(NoFaults)).await?;
     let ready = serde_json::json!({
         "ready": true,

@@ -20,7 +20,6 @@ pub fn abandon(world: &mut World, kind: &str, id: &str) {
 
 /// A task that is yet to run: what it takes to run it.
 pub struct Job {
-    /// Its id.
     pub upid: String,
     /// How long it takes, at the field's pace.
     pub takes: Duration,
@@ -42,7 +41,6 @@ pub struct Task {
     pub upid: String,
     /// The node that it runs on.
     pub node: String,
-    /// Process id.
     pub pid: u32,
     /// Start of the process in ticks since the node came up.
     pub pstart: u32,
@@ -56,7 +54,6 @@ pub struct Task {
     pub auth: String,
     /// Unix time of its end, and `OK`, `WARNINGS: n` or the error; `None` while it runs.
     pub end: Option<(u64, String)>,
-    /// What it printed.
     pub log: Vec<String>,
 }
 
@@ -158,66 +155,5 @@ impl Task {
             }
         }
         shown
-    }
-}
-
-/// Whether a text has the form of a UPID.
-pub fn is_upid(text: &str) -> bool {
-    let fields: Vec<&str> = text.split(':').collect();
-    let [head, node, pid, pstart, start, kind, id, user, tail] = fields.as_slice() else { return false };
-    let hex = |text: &str, least: usize, most: usize| {
-        (least..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    let plain = |text: &str| !text.contains(['/', ' ', '\t', '\n']);
-    *head == "UPID"
-        && !node.is_empty()
-        && node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && (hex(pid, 8, 8) && hex(pstart, 8, 9) && hex(start, 8, 8))
-        && (!kind.is_empty() && plain(kind) && plain(id))
-        && (!user.is_empty() && plain(user) && tail.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_task_has_a_upid_of_the_real_shape() {
-        let mut tasks = Tasks::default();
-        let upid = tasks.begin("pve1", "imgcopy", "", "omni@pve!provider", 0x6b02_4e0a);
-        assert!(is_upid(&upid), "{upid}");
-        assert!(upid.ends_with(":6B024E0A:imgcopy::omni@pve!provider:"), "{upid}");
-        let again = tasks.begin("pve1", "imgcopy", "", "omni@pve!provider", 0x6b02_4e0a);
-        assert_ne!(upid, again);
-        let recorded = "UPID:pve1:00001001:000003E9:6B024E0A:download:2eb4.iso:omni@pve!provider:";
-        assert!(is_upid(recorded));
-        for broken in ["", "UPID:pve1:1:1:1:a:b:c:", "UPID:p:00000001:00000001:65000000:imgcopy:omni@pve:", "UPID"] {
-            assert!(!is_upid(broken), "{broken}");
-        }
-    }
-
-    #[test]
-    fn its_end_is_its_last_line() {
-        let mut tasks = Tasks::default();
-        let upid = tasks.begin("pve1", "qmstart", "100", "root@pam", 1_800_000_000);
-        assert_eq!(tasks.get(&upid).unwrap().status_json()["status"], "running");
-        tasks.end(&upid, "start failed: QEMU exited with code 1", vec!["kvm: no".into()], 1_800_000_002);
-        tasks.end(&upid, "OK", Vec::new(), 1_800_000_003);
-        let task = tasks.get(&upid).unwrap();
-        assert_eq!(task.log, ["kvm: no", "TASK ERROR: start failed: QEMU exited with code 1"]);
-        assert_eq!(task.status_json()["exitstatus"], "start failed: QEMU exited with code 1");
-        assert_eq!(task.list_json()["endtime"], 1_800_000_002);
-    }
-
-    #[test]
-    fn a_user_sees_its_tokens_tasks_and_not_the_other_way_round() {
-        let mut tasks = Tasks::default();
-        let by_token = tasks.begin("pve1", "qmstart", "100", "omni@pve!a", 1);
-        let by_user = tasks.begin("pve1", "qmstart", "100", "omni@pve", 1);
-        let belongs = |upid: &str, auth| tasks.get(upid).unwrap().belongs_to(auth);
-        assert!(
-            belongs(&by_token, "omni@pve") && belongs(&by_token, "omni@pve!a") && !belongs(&by_token, "omni@pve!b")
-        );
-        assert!(!belongs(&by_user, "omni@pve!a"));
     }
 }

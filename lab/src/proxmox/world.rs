@@ -24,7 +24,6 @@ pub const GIB: u64 = 1 << 30;
 
 /// A Proxmox VE cluster.
 pub struct World {
-    /// The cluster's name.
     pub cluster: String,
     /// The version of pve-manager on every node, `9.0.10`.
     pub version: String,
@@ -38,10 +37,9 @@ pub struct World {
     pub access: Access,
     /// Tasks of the past and the present.
     pub tasks: Tasks,
-    /// HA resources by `vm:ID`.
-    pub ha_resources: BTreeMap<String, HaResource>,
-    /// HA rules by id: PVE 9's successor of HA groups.
-    pub ha_rules: BTreeMap<String, BTreeMap<String, String>>,
+    /// HA resources by `vm:ID`, and HA rules by id, with their options.
+    pub ha_resources: BTreeMap<String, Config>,
+    pub ha_rules: BTreeMap<String, Config>,
     /// The range that `GET /cluster/nextid` searches: from the first, up to but without the second.
     pub next_id: (u32, u32),
     /// The keys that tickets are signed with.
@@ -50,14 +48,12 @@ pub struct World {
     pub(super) now: u64,
     /// Changes of power that have not been published yet.
     pub(super) outbox: Vec<PowerEvent>,
-    /// What `random` draws from.
-    pub(super) seed: u64,
+    pub(super) random: fastrand::Rng,
 }
 
 /// A node of the cluster.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Logical processors.
     pub cpus: u32,
     /// Memory in bytes.
     pub memory: u64,
@@ -65,7 +61,6 @@ pub struct Node {
     pub memory_base: u64,
     /// Whether the cluster sees it.
     pub online: bool,
-    /// Network bridges.
     pub bridges: BTreeSet<String>,
     /// Its address in the cluster network.
     pub ip: String,
@@ -82,17 +77,6 @@ pub struct Load {
 
 /// What is in use, by node.
 pub type Loads<'a> = BTreeMap<&'a str, Load>;
-
-/// A guest that the HA manager looks after.
-#[derive(Clone, Debug, Default)]
-pub struct HaResource {
-    /// Requested state: `started`, `stopped`, `ignored`, `disabled`.
-    pub state: String,
-    /// HA group, as PVE 8 has them.
-    pub group: Option<String>,
-    /// Free text.
-    pub comment: Option<String>,
-}
 
 impl World {
     /// Whether refused logins are told apart in the status line; pve-manager 9.1.5 hides that from the client.
@@ -121,34 +105,14 @@ impl World {
         loads
     }
 
-    /// A pseudo-random number: SplitMix64, the same sequence for the same seed.
-    pub fn random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     /// A random UUID of version 4.
     pub fn uuid(&mut self) -> String {
-        let (high, low) = (self.random(), self.random());
-        format!(
-            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xfff,
-            0x8000 | (low >> 48 & 0x3fff),
-            low & 0xffff_ffff_ffff
-        )
+        crate::tls::uuid(&mut self.random)
     }
 
     /// Puts a list into random order: Perl's hashes have none (pve-common `RESTHandler.pm` `hash_to_array`).
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
-        for last in (1..list.len()).rev() {
-            let other = self.random() % (last as u64 + 1);
-            list.swap(last, other as usize);
-        }
+        self.random.shuffle(list);
     }
 
     /// The state as `lab dump` shows it: nodes, storages, VMs, tasks; never a secret.

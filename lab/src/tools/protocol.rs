@@ -36,19 +36,16 @@ pub enum Request {
     Start {
         /// `omnictl` or `docker`.
         program: String,
-        /// Its arguments.
         argv: Vec<String>,
     },
     /// A call to Omni.
     Omni {
         /// The service-account key, as it stands in the environment.
         key: Option<String>,
-        /// The call.
         call: Box<OmniCall>,
     },
     /// Waits until Omni's revision is beyond `after`.
     Change {
-        /// The revision seen.
         after: u64,
         /// Real time to wait at most, in milliseconds.
         within_ms: u64,
@@ -74,7 +71,6 @@ pub enum Response {
     Engine(Box<EngineResponse>),
     /// To [`Request::Dump`].
     Dump(Value),
-    /// Done.
     Done,
     /// The token is wrong, or the line was no question.
     Refused(String),

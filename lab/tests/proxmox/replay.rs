@@ -160,20 +160,3 @@ fn the_provider_lives_its_whole_life_against_it() {
         assert_eq!(off, 3);
     });
 }
-
-#[test]
-fn with_the_least_privileges_only_the_cluster_status_is_refused() {
-    run(async {
-        let lab = Lab::new(100.0).await;
-        let mut refused = Vec::new();
-        for exchange in recorded("wire-provision.jsonl").iter().filter(|exchange| exchange.method == "GET") {
-            let reply = lab.send("GET", &exchange.path, "", Vec::new()).await;
-            if reply.status == 403 {
-                refused.push((exchange.path.clone(), reply.reason().to_owned()));
-            }
-        }
-        refused.sort();
-        refused.dedup();
-        assert_eq!(refused, [("/cluster/status".into(), "Permission check failed (/, Sys.Audit)".into())]);
-    });
-}

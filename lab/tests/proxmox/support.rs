@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lab::clock::Clock;
-use lab::http::{Client, JSON, Reply};
+use lab::http::{Client, JSON, Listen, Reply};
 use lab::proxmox::hooks::{Hooks, NoFaults};
 use lab::proxmox::world::{DEFAULT_ROOT_PASSWORD, DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
-use lab::proxmox::{Listen, Proxmox, World};
+use lab::proxmox::{Proxmox, World};
 use lab::tls::Ca;
 use serde_json::{Value, json};
 

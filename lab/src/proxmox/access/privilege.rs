@@ -6,66 +6,29 @@ use serde_json::{Map, Value};
 
 /// Privileges in the groups that the built-in roles are made from: category, then the ranks root, admin, user, audit
 /// (pve-access-control 9.1 `AccessControl.pm` `$privgroups`).
-const GROUPS: &[(&str, [&[&str]; 4])] = &[
+const GROUPS: &[(&str, [&str; 4])] = &[
     (
         "VM",
         [
-            &[],
-            &[
-                "VM.Config.Disk",
-                "VM.Config.CPU",
-                "VM.Config.Memory",
-                "VM.Config.Network",
-                "VM.Config.HWType",
-                "VM.Config.Options",
-                "VM.Allocate",
-                "VM.Clone",
-                "VM.GuestAgent.Unrestricted",
-                "VM.Migrate",
-                "VM.Replicate",
-                "VM.Snapshot",
-                "VM.Snapshot.Rollback",
-            ],
-            &[
-                "VM.Config.CDROM",
-                "VM.Config.Cloudinit",
-                "VM.Console",
-                "VM.Backup",
-                "VM.GuestAgent.FileRead",
-                "VM.GuestAgent.FileSystemMgmt",
-                "VM.GuestAgent.FileWrite",
-                "VM.PowerMgmt",
-            ],
-            &["VM.Audit", "VM.GuestAgent.Audit"],
+            "",
+            "VM.Config.Disk VM.Config.CPU VM.Config.Memory VM.Config.Network VM.Config.HWType VM.Config.Options VM.Allocate \
+             VM.Clone VM.GuestAgent.Unrestricted VM.Migrate VM.Replicate VM.Snapshot VM.Snapshot.Rollback",
+            "VM.Config.CDROM VM.Config.Cloudinit VM.Console VM.Backup VM.GuestAgent.FileRead VM.GuestAgent.FileSystemMgmt \
+             VM.GuestAgent.FileWrite VM.PowerMgmt",
+            "VM.Audit VM.GuestAgent.Audit",
         ],
     ),
-    (
-        "Sys",
-        [
-            &["Sys.PowerMgmt", "Sys.Modify", "Sys.Incoming", "Sys.AccessNetwork"],
-            &["Sys.Console", "Sys.Syslog"],
-            &[],
-            &["Sys.Audit"],
-        ],
-    ),
-    (
-        "Datastore",
-        [
-            &[],
-            &["Datastore.Allocate", "Datastore.AllocateTemplate"],
-            &["Datastore.AllocateSpace"],
-            &["Datastore.Audit"],
-        ],
-    ),
-    ("SDN", [&[], &["SDN.Allocate", "SDN.Audit"], &["SDN.Use"], &["SDN.Audit"]]),
-    ("User", [&["Realm.Allocate"], &["User.Modify", "Group.Allocate", "Realm.AllocateUser"], &[], &[]]),
-    ("Pool", [&[], &["Pool.Allocate"], &["Pool.Audit"], &["Pool.Audit"]]),
-    ("Mapping", [&[], &["Mapping.Modify"], &["Mapping.Use"], &["Mapping.Audit"]]),
+    ("Sys", ["Sys.PowerMgmt Sys.Modify Sys.Incoming Sys.AccessNetwork", "Sys.Console Sys.Syslog", "", "Sys.Audit"]),
+    ("Datastore", ["", "Datastore.Allocate Datastore.AllocateTemplate", "Datastore.AllocateSpace", "Datastore.Audit"]),
+    ("SDN", ["", "SDN.Allocate SDN.Audit", "SDN.Use", "SDN.Audit"]),
+    ("User", ["Realm.Allocate", "User.Modify Group.Allocate Realm.AllocateUser", "", ""]),
+    ("Pool", ["", "Pool.Allocate", "Pool.Audit", "Pool.Audit"]),
+    ("Mapping", ["", "Mapping.Modify", "Mapping.Use", "Mapping.Audit"]),
 ];
 
 /// Every privilege once; its place is its bit.
 fn names() -> impl Iterator<Item = &'static str> {
-    let grouped = GROUPS.iter().flat_map(|(_, ranks)| ranks.iter().copied().flatten().copied());
+    let grouped = GROUPS.iter().flat_map(|(_, ranks)| ranks.iter().flat_map(|rank| rank.split_whitespace()));
     // `SDN.Audit` and `Pool.Audit` stand in two ranks: the first place counts.
     std::iter::once("Permissions.Modify").chain(grouped)
 }
@@ -170,9 +133,9 @@ pub fn special_roles() -> BTreeMap<String, Privs> {
         ("Administrator".to_owned(), Privs::all()),
         ("PVETemplateUser".to_owned(), Privs::named(&["VM.Clone", "VM.Audit"])),
     ]);
-    let mut add = |role: String, privs: &[&str]| {
+    let mut add = |role: String, privs: &str| {
         let held = roles.entry(role).or_default();
-        *held = held.union(Privs::named(privs));
+        *held = held.union(Privs::named(&privs.split_whitespace().collect::<Vec<_>>()));
     };
     for (category, [_root, admin, user, audit]) in GROUPS {
         for privs in [admin, user, audit] {

@@ -4,20 +4,17 @@
 use serde_json::{Map, Value, json};
 
 use super::{Call, Method, Needs};
-use crate::proxmox::access::{AclChange, Privs, Subject, known_path, normalize_path, special_roles, split_token};
+use crate::proxmox::access::{Privs, known_path, normalize_path, special_roles, split_token};
 use crate::proxmox::params::{ParamType, optional, required, split_list};
 use crate::proxmox::refusal::{Outcome, Refusal};
 
 const ROLES: Needs = Needs::All("/access", &["Sys.Modify"]);
 
 pub(super) const METHODS: &[Method] = &[
-    Method::new("POST", "/access/ticket", Needs::World, log_in).tickets_only().with(&[
+    Method::new("POST", "/access/ticket", Needs::World, log_in).with(&[
         required("username", ParamType::Text(64)),
         optional("realm", ParamType::Text(32)),
         required("password", ParamType::Text(4096)),
-        optional("otp", ParamType::Text(128)),
-        optional("new-format", ParamType::Bool),
-        optional("tfa-challenge", ParamType::Text(4096)),
     ]),
     Method::new("GET", "/access/permissions", Needs::Anyone, permissions)
         .with(&[optional("userid", ParamType::Text(128)), optional("path", ParamType::Text(256))]),
@@ -96,10 +93,6 @@ fn privileges(list: &str, verb: &str) -> Outcome<Privs> {
 
 fn create_role(call: &mut Call<'_>) -> Outcome {
     let role = call.args.text("roleid");
-    if role.to_ascii_lowercase().starts_with("pve") {
-        let why = "cannot use role ID starting with the (case-insensitive) 'PVE' namespace";
-        return Err(Refusal::parameter("roleid", why));
-    }
     if call.world.access.roles.contains_key(&role) {
         return Err(Refusal::die(format!("create role failed: role '{role}' already exists")));
     }
@@ -149,11 +142,8 @@ fn acl(call: &mut Call<'_>) -> Outcome {
     let audit = call.may("/access", &["Sys.Audit"]);
     let entries = call.world.access.acl();
     let visible = entries.filter(|(path, ..)| audit || call.may_any(path, &modifiers(path)));
-    let shown = visible.map(|(path, subject, who, role, propagate)| {
-        let kind = match subject {
-            Subject::User => "user",
-            Subject::Token => "token",
-        };
+    let shown = visible.map(|(path, who, role, propagate)| {
+        let kind = if split_token(who).1.is_some() { "token" } else { "user" };
         json!({"path": path, "type": kind, "ugid": who, "roleid": role, "propagate": u8::from(propagate)})
     });
     Ok(shown.collect())
@@ -177,28 +167,21 @@ fn change_acl(call: &mut Call<'_>) -> Outcome {
             continue;
         }
         // Who may not change all permissions may hand out no more than it has.
-        let refuse = |why: &str| Err(Refusal::parameter("role", format!("Cannot {verb} role '{role}' {why}")));
         if !held.set.contains(privs) {
-            return refuse("- requires 'Permissions.Modify' or superset of privileges.");
-        }
-        if propagate && !delete && !held.propagated.contains(privs) {
-            return refuse("with propagation - requires 'Permissions.Modify' or propagated superset of privileges.");
-        }
-        if role == "NoAccess" {
-            return refuse("- requires 'Permissions.Modify'");
+            let why = "- requires 'Permissions.Modify' or superset of privileges.";
+            return Err(Refusal::parameter("role", format!("Cannot {verb} role '{role}' {why}")));
         }
     }
-    let change = if delete { AclChange::Revoke } else { AclChange::Grant { propagate } };
     for role in &roles {
-        for (subject, who) in &subjects {
-            call.world.access.set_acl(&path, *subject, who, role, change);
+        for who in &subjects {
+            call.world.access.set_acl(&path, who, role, (!delete).then_some(propagate));
         }
     }
     Ok(Value::Null)
 }
 
 /// Whom an ACL change is about; all of them must exist.
-fn subjects(call: &Call<'_>) -> Outcome<Vec<(Subject, String)>> {
+fn subjects(call: &Call<'_>) -> Outcome<Vec<String>> {
     let access = &call.world.access;
     let failed = |why: String| Refusal::die(format!("ACL update failed: {why}"));
     let mut subjects = Vec::new();
@@ -206,7 +189,7 @@ fn subjects(call: &Call<'_>) -> Outcome<Vec<(Subject, String)>> {
         if !access.users.contains_key(&user) {
             return Err(failed(format!("user '{user}' does not exist")));
         }
-        subjects.push((Subject::User, user));
+        subjects.push(user);
     }
     for full in call.args.list("tokens") {
         let (user, token) = split_token(&full);
@@ -215,7 +198,7 @@ fn subjects(call: &Call<'_>) -> Outcome<Vec<(Subject, String)>> {
         if !owner.tokens.contains_key(token) {
             return Err(failed(format!("no such token '{token}' for user '{user}'")));
         }
-        subjects.push((Subject::Token, full));
+        subjects.push(full);
     }
     if subjects.is_empty() {
         let why = "either 'users', 'groups' or 'tokens' is required."; // groups are not simulated

@@ -15,6 +15,8 @@ pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/cluster/status", Needs::All("/", &["Sys.Audit"]), status),
     Method::new("GET", "/cluster/nextid", Needs::Anyone, next_id)
         .with(&[optional("vmid", ParamType::Int(100, 999_999_999))]),
+    // No zone is defined in the lab beside the built-in one, so there are no vnets.
+    Method::new("GET", "/cluster/sdn/vnets", Needs::Anyone, |_| Ok(json!([]))),
     Method::new("GET", "/cluster/resources", Needs::Anyone, resources)
         .with(&[optional("type", ParamType::Enum(RESOURCE_TYPES))]),
 ];
@@ -55,10 +57,8 @@ fn next_id(call: &mut Call<'_>) -> Outcome {
     let taken = |vmid: u32| call.world.vms.contains_key(&vmid);
     if call.args.get("vmid").is_some() {
         let vmid = call.vmid();
-        if taken(vmid) {
-            return Err(Refusal::parameter("vmid", format!("VM {vmid} already exists")));
-        }
-        return Ok(vmid.to_string().into());
+        let refused = Refusal::parameter("vmid", format!("VM {vmid} already exists"));
+        return if taken(vmid) { Err(refused) } else { Ok(vmid.to_string().into()) };
     }
     let (lower, upper) = call.world.next_id;
     let free = (lower..upper).find(|vmid| !taken(*vmid));
@@ -104,9 +104,6 @@ fn vm_resource(call: &Call<'_>, vmid: u32, vm: &Vm) -> Value {
         && call.may(&format!("/pool/{pool}"), &["Pool.Audit"])
     {
         entry.insert("pool".into(), pool.as_str().into());
-    }
-    if let Some(ha) = call.world.ha_resources.get(&format!("vm:{vmid}")) {
-        entry.insert("hastate".into(), ha.state.as_str().into());
     }
     entry.into()
 }

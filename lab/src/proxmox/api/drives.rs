@@ -16,19 +16,11 @@ fn bytes(gib: f64) -> u64 {
 }
 
 /// Whether the caller may use all that the drives name, and whether it can be a drive at all.
-pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config, default: Option<&str>) -> Outcome<()> {
+pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config) -> Outcome<()> {
     for (option, value) in settings.iter().filter(|(option, _)| is_drive(option)) {
         let drive = Drive::parse(value).ok_or_else(|| Refusal::parameter(option, "unable to parse drive options"))?;
-        if drive.file == "none" || drive.file.ends_with(":cloudinit") {
-            continue;
-        }
-        if drive.is_cdrom() && drive.file == "cdrom" {
-            call.check("/", &["Sys.Console"])?;
-            continue;
-        }
         match drive.new_disk().filter(|_| !drive.is_cdrom()) {
             Some((storage, _)) => {
-                let storage = storage.or(default);
                 let id = storage.ok_or_else(|| Refusal::die("no storage ID specified (and no default storage)"))?;
                 call.check(&format!("/storage/{id}"), &["Datastore.AllocateSpace"])?;
                 let known = call.world.storages.get(id);
@@ -40,9 +32,6 @@ pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config, defau
             }
             None => {
                 let kind = check_volume_access(call, Some(vmid), &drive.file)?;
-                if !matches!(kind, "images" | "iso") {
-                    return Err(Refusal::parameter(option, "content type needs to be 'images' or 'iso'"));
-                }
                 if kind == "iso" && !drive.is_cdrom() {
                     let why = "explicit 'media=cdrom' is required for iso images";
                     return Err(Refusal::parameter(option, why));
@@ -55,36 +44,21 @@ pub fn check_storage_access(call: &Call<'_>, vmid: u32, settings: &Config, defau
 
 /// Whether the caller may read a volume; its content type (pve-storage `Storage.pm` `check_volume_access`).
 pub fn check_volume_access(call: &Call<'_>, vmid: Option<u32>, volid: &str) -> Outcome<&'static str> {
-    let Some((id, name)) = split_volid(volid) else {
-        let why = "Only root can pass arbitrary filesystem paths.";
-        return if call.auth == "root@pam" { Ok("images") } else { Err(Refusal::die(why)) };
-    };
+    let unreadable = || Refusal::die(format!("unable to parse volume ID '{volid}'"));
+    let (id, name) = split_volid(volid).ok_or_else(unreadable)?;
     let storage = call.world.storages.get(id).ok_or_else(|| Refusal::die(format!("storage '{id}' does not exist")))?;
-    let kind = storage.kind.name();
-    let unreadable = || match storage.kind.has_files() {
-        true => Refusal::die(format!("unable to parse directory volume name '{name}'")),
-        false => Refusal::die(format!("unable to parse {kind} volume name '{name}'")),
-    };
     let (content, owner) = parse_volname(storage.kind, name).ok_or_else(unreadable)?;
     let path = format!("/storage/{id}");
     if call.may(&path, &["Datastore.Allocate"]) {
         return Ok(content);
     }
-    let own = owner.is_some() && owner == vmid;
-    match (content, owner) {
-        ("iso" | "vztmpl" | "import", _) => {
-            call.world.access.check_any(call.auth, &path, &["Datastore.AllocateSpace", "Datastore.Audit"])?;
-        }
-        _ if own => {}
-        ("backup", Some(owner)) => {
-            call.check(&path, &["Datastore.AllocateSpace"])?;
-            call.check(&format!("/vms/{owner}"), &["VM.Backup"])?;
-        }
-        ("images", Some(owner)) => {
+    match owner {
+        None => call.world.access.check_any(call.auth, &path, &["Datastore.AllocateSpace", "Datastore.Audit"])?,
+        Some(_) if owner == vmid => {}
+        Some(owner) => {
             call.check(&path, &["Datastore.Audit"])?;
             call.check(&format!("/vms/{owner}"), &["VM.Config.Disk"])?;
         }
-        _ => return Err(Refusal::die(format!("missing privileges to access {volid}"))),
     }
     Ok(content)
 }
@@ -133,8 +107,6 @@ pub fn check_devices(call: &Call<'_>, vmid: u32, pool: Option<&str>, settings: &
                     return Err(Refusal::die(format!("only root can set '{option}' config for non-mapped devices")));
                 }
             },
-            "serial" if value == "socket" => check_vm(call, vmid, pool, &["VM.Config.HWType"])?,
-            "serial" => return Err(Refusal::die(format!("only root can set '{option}' config for real devices"))),
             "net" => {
                 if let Some((bridge, tag)) = bridge_of(value) {
                     let tag = tag.map_or(String::new(), |tag| format!("/{tag}"));
@@ -152,37 +124,20 @@ pub fn make_drive(
     world: &mut World,
     place: (&str, u32, u64),
     (option, value): (&str, &str),
-    default: Option<&str>,
     (made, log): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<String, String> {
     let (node, vmid, now) = place;
     let mut drive = Drive::parse(value).ok_or("unable to parse drive options")?;
-    if matches!(drive.file.as_str(), "none" | "cdrom") || drive.file.starts_with('/') {
-        return Ok(drive.to_string());
-    }
     let asked = drive.new_disk().filter(|_| !drive.is_cdrom());
     if let Some((storage, gib)) = asked {
-        let id = storage.or(default).ok_or("no storage ID specified (and no default storage)")?.to_owned();
-        // PVE makes an EFI disk and a TPM state of fixed sizes, whatever was asked.
-        let size = match option {
-            "efidisk0" => 528 << 10,
-            "tpmstate0" => 4 << 20,
-            _ => bytes(gib),
-        };
+        let id = storage.ok_or("no storage ID specified (and no default storage)")?.to_owned();
+        // PVE makes an EFI disk of a fixed size, whatever was asked.
+        let size = if option == "efidisk0" { 528 << 10 } else { bytes(gib) };
         let volid = world.allocate(&id, node, vmid, size, now)?;
         made.push(volid.clone());
         drive.options.remove("format");
         drive.options.insert("size".into(), size_text(size));
         drive.file = volid;
-        log.push(format!("{option}: successfully created disk '{drive}'"));
-        return Ok(drive.to_string());
-    }
-    if let Some((id, "cloudinit")) = split_volid(&drive.file) {
-        let id = id.to_owned();
-        let volid = world.allocate(&id, node, vmid, 4 << 20, now)?;
-        made.push(volid.clone());
-        drive.file = volid;
-        drive.options.insert("media".into(), "cdrom".into());
         log.push(format!("{option}: successfully created disk '{drive}'"));
         return Ok(drive.to_string());
     }

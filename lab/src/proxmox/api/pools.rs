@@ -20,9 +20,11 @@ pub(super) const METHODS: &[Method] = &[
 
 fn pool_id(_: &str, text: &str) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let part = |part: &str| !part.is_empty() && part.chars().all(good);
-    let fine = text.split('/').count() <= 3 && text.split('/').all(part);
-    if fine { Ok(()) } else { Err(format!("pool name '{text}' contains invalid characters")) }
+    if !text.is_empty() && text.chars().all(good) {
+        Ok(())
+    } else {
+        Err(format!("pool name '{text}' contains invalid characters"))
+    }
 }
 
 fn absent(pool: &str) -> Refusal {
@@ -58,14 +60,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
     if pools.contains_key(&id) {
         return Err(failed(format!("pool '{id}' already exists")));
     }
-    let leaf = match id.rsplit_once('/') {
-        Some((parent, _)) if !pools.contains_key(parent) => {
-            return Err(failed(format!("parent '{parent}' of pool '{id}' does not exist")));
-        }
-        Some((_, leaf)) => leaf,
-        None => &id,
-    };
-    if !leaf.starts_with(|c: char| c.is_ascii_alphabetic()) {
+    if !id.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Err(failed("pool name must start with a letter".into()));
     }
     let comment = call.args.get("comment").filter(|comment| !comment.is_empty());
@@ -78,10 +73,6 @@ fn remove(call: &mut Call<'_>) -> Outcome {
     let failed = |why: String| Refusal::die(format!("delete pool failed: {why}"));
     let pools = &call.world.access.pools;
     let pool = pools.get(&id).ok_or_else(|| failed(format!("pool '{id}' does not exist")))?;
-    let below = format!("{id}/");
-    if let Some(child) = pools.keys().find(|other| other.starts_with(&below)) {
-        return Err(failed(format!("pool '{id}' is not empty (contains pool '{child}')")));
-    }
     if let Some(vmid) = pool.vms.iter().find(|vmid| call.world.vms.contains_key(vmid)) {
         return Err(failed(format!("pool '{id}' is not empty (contains VM {vmid})")));
     }

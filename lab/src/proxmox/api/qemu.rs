@@ -8,7 +8,7 @@ use super::cluster::vm_entry;
 use super::drives::{check_devices, check_options, check_storage_access, make_drive};
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{ANY, ParamType, optional, required};
+use crate::proxmox::params::{ANY, Param, ParamType, optional, required};
 use crate::proxmox::property::{bridge_of, pairs, with_mac};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::vmschema::unique_tags;
@@ -25,37 +25,26 @@ const DESTROY: Duration = Duration::from_millis(1200);
 const POWER: Needs = Needs::All("/vms/{vmid}", &["VM.PowerMgmt"]);
 const AUDIT: Needs = Needs::All("/vms/{vmid}", &["VM.Audit"]);
 
+/// What clients say besides, and what changes nothing here.
+const POWER_OPTIONS: &[Param] = &[
+    optional("timeout", ParamType::Int(0, ANY)),
+    optional("forceStop", ParamType::Bool),
+    optional("overrule-shutdown", ParamType::Bool),
+];
+
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}/qemu", Needs::Anyone, list).on_node().with(&[optional("full", ParamType::Bool)]),
-    Method::new("POST", "/nodes/{node}/qemu", Needs::Anyone, create).on_node().with_vm_options().with(&[
-        required("vmid", ParamType::Int(100, 999_999_999)),
-        optional("storage", ParamType::Format(super::storage_id)),
-        optional("pool", ParamType::Text(64)),
-        optional("start", ParamType::Bool),
-        optional("ha-managed", ParamType::Bool),
-        optional("bwlimit", ParamType::Int(0, ANY)),
-    ]),
+    Method::new("POST", "/nodes/{node}/qemu", Needs::Anyone, create)
+        .on_node()
+        .with_vm_options()
+        .with(&[required("vmid", ParamType::Int(100, 999_999_999)), optional("pool", ParamType::Text(64))]),
     Method::new("DELETE", "/nodes/{node}/qemu/{vmid}", Needs::All("/vms/{vmid}", &["VM.Allocate"]), destroy)
         .on_node()
-        .with(&[
-            optional("purge", ParamType::Bool),
-            optional("destroy-unreferenced-disks", ParamType::Bool),
-            optional("skiplock", ParamType::Bool),
-        ]),
+        .with(&[optional("purge", ParamType::Bool), optional("destroy-unreferenced-disks", ParamType::Bool)]),
     Method::new("GET", "/nodes/{node}/qemu/{vmid}/status/current", AUDIT, current).on_node(),
-    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/start", POWER, start)
-        .on_node()
-        .with(&[optional("timeout", ParamType::Int(0, ANY)), optional("skiplock", ParamType::Bool)]),
-    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/stop", POWER, stop).on_node().with(&[
-        optional("timeout", ParamType::Int(0, ANY)),
-        optional("skiplock", ParamType::Bool),
-        optional("overrule-shutdown", ParamType::Bool),
-    ]),
-    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/shutdown", POWER, shutdown).on_node().with(&[
-        optional("timeout", ParamType::Int(0, ANY)),
-        optional("forceStop", ParamType::Bool),
-        optional("skiplock", ParamType::Bool),
-    ]),
+    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/start", POWER, start).on_node().with(POWER_OPTIONS),
+    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/stop", POWER, stop).on_node().with(POWER_OPTIONS),
+    Method::new("POST", "/nodes/{node}/qemu/{vmid}/status/shutdown", POWER, shutdown).on_node().with(POWER_OPTIONS),
 ];
 
 fn die(why: String) -> Refusal {
@@ -80,9 +69,6 @@ fn vm_status(call: &Call<'_>, vmid: u32, vm: &Vm) -> Map<String, Value> {
     if let Some(lock) = &vm.lock {
         status.insert("lock".into(), lock.as_str().into());
     }
-    if vm.number("template", 0) == 1 {
-        status.insert("template".into(), 1.into());
-    }
     status
 }
 
@@ -101,9 +87,8 @@ fn current(call: &mut Call<'_>) -> Outcome {
     let vm = call.world.vm(&node, vmid).map_err(die)?;
     let mut status = vm_status(call, vmid, vm);
     status.insert("qmpstatus".into(), if vm.running.is_some() { "running" } else { "stopped" }.into());
-    let managed = call.world.ha_resources.get(&format!("vm:{vmid}"));
-    let ha = managed.map_or(json!({"managed": 0}), |ha| json!({"managed": 1, "state": ha.state, "group": ha.group}));
-    status.insert("ha".into(), ha);
+    status
+        .insert("ha".into(), json!({"managed": u8::from(call.world.ha_resources.contains_key(&format!("vm:{vmid}")))}));
     let agent = vm.config.get("agent").map_or("", String::as_str);
     let agent = pairs(agent);
     if matches!(agent.get("enabled").or(agent.get("")), Some(&("1" | "true" | "yes" | "on"))) {
@@ -125,31 +110,20 @@ pub(super) fn vm_settings(call: &mut Call<'_>, besides: &[&str]) -> Config {
 
 fn create(call: &mut Call<'_>) -> Outcome {
     let (node, vmid) = (call.node(), call.vmid());
-    let (pool, storage) = (call.args.get("pool"), call.args.get("storage"));
-    let (start, managed) = (call.args.flag("start"), call.args.flag("ha-managed"));
+    let pool = call.args.get("pool");
     if let Some(pool) = &pool
         && !call.world.access.pools.contains_key(pool)
     {
         return Err(Refusal::denied(&format!("pool '{pool}' does not exist")));
     }
-    if let Some(storage) = &storage {
-        call.check(&format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
-    }
-    if managed {
-        call.check("/", &["Sys.Console"])?;
-    }
     let pool_path = pool.as_ref().map(|pool| format!("/pool/{pool}"));
     let through_pool = |privilege: &str| pool_path.as_ref().is_some_and(|path| call.may(path, &[privilege]));
     let vm_path = format!("/vms/{vmid}");
-    if start && !through_pool("VM.PowerMgmt") {
-        call.check(&vm_path, &["VM.PowerMgmt"])?;
-    }
     if !call.may(&vm_path, &["VM.Allocate"]) && !through_pool("VM.Allocate") {
         return Err(Refusal::denied(""));
     }
-    let own = ["storage", "pool", "start", "ha-managed", "bwlimit"];
-    let mut settings = vm_settings(call, &own);
-    check_storage_access(call, vmid, &settings, storage.as_deref())?;
+    let mut settings = vm_settings(call, &["pool"]);
+    check_storage_access(call, vmid, &settings)?;
     let options: Vec<&str> = settings.keys().map(String::as_str).collect();
     check_options(call, vmid, pool.as_deref(), &options)?;
     check_devices(call, vmid, pool.as_deref(), &settings)?;
@@ -166,24 +140,12 @@ fn create(call: &mut Call<'_>) -> Outcome {
     let made_at = call.now + CREATE.as_secs();
     let effect = move |world: &mut World, log: &mut Vec<String>| {
         let place = (node.as_str(), vmid, made_at);
-        if let Err(why) = build(world, place, settings, storage.as_deref(), log) {
+        if let Err(why) = build(world, place, settings, log) {
             world.remove_vm(vmid);
             return Err(format!("unable to create VM {vmid} - {why}"));
         }
         if let Some(pool) = pool {
             world.join_pool(vmid, &pool);
-        }
-        if managed {
-            let state = if start { "started" } else { "stopped" }.to_owned();
-            world
-                .ha_resources
-                .insert(format!("vm:{vmid}"), crate::proxmox::world::HaResource { state, ..Default::default() });
-        }
-        if start {
-            log.push("Execute autostart".to_owned());
-            if let Err(why) = start_vm(world, vmid, made_at, log) {
-                log.push(why);
-            }
         }
         Ok(())
     };
@@ -196,7 +158,7 @@ pub(super) fn give_addresses(world: &mut World, settings: &mut Config) {
         settings.iter_mut().filter(|(option, value)| option.starts_with("net") && bridge_of(value).is_some())
     {
         *net = with_mac(net, || {
-            let random = world.random();
+            let random = world.random.u32(..);
             format!("BC:24:11:{:02X}:{:02X}:{:02X}", random & 255, random >> 8 & 255, random >> 16 & 255)
         });
     }
@@ -207,7 +169,6 @@ fn build(
     world: &mut World,
     (node, vmid, now): (&str, u32, u64),
     settings: Config,
-    storage: Option<&str>,
     log: &mut Vec<String>,
 ) -> Result<(), String> {
     let mut config = settings;
@@ -218,7 +179,7 @@ fn build(
         .map(|(option, value)| (option.clone(), value.clone()))
         .collect();
     for (option, value) in drives {
-        match make_drive(world, (node, vmid, now), (&option, &value), storage, (&mut made, log)) {
+        match make_drive(world, (node, vmid, now), (&option, &value), (&mut made, log)) {
             Ok(drive) => {
                 config.insert(option, drive);
             }
@@ -250,17 +211,10 @@ fn build(
 fn start(call: &mut Call<'_>) -> Outcome {
     let vmid = call.vmid();
     let started_at = call.now + START.as_secs();
-    let kind = if ask_manager(call, "started") { "hastart" } else { "qmstart" };
     let effect = move |world: &mut World, log: &mut Vec<String>| start_vm(world, vmid, started_at, log);
     let node = call.node();
     call.world.vm(&node, vmid).map_err(die)?;
-    call.fork(kind, &vmid.to_string(), START, Box::new(effect))
-}
-
-/// A VM that the HA manager looks after is started and stopped by asking it. Whether it does.
-fn ask_manager(call: &mut Call<'_>, wanted: &str) -> bool {
-    let managed = call.world.ha_resources.get_mut(&format!("vm:{}", call.vmid()));
-    managed.map(|managed| wanted.clone_into(&mut managed.state)).is_some()
+    call.fork("qmstart", &vmid.to_string(), START, Box::new(effect))
 }
 
 /// Starts a VM, or says what keeps it from starting.
@@ -277,11 +231,8 @@ fn start_vm(world: &mut World, vmid: u32, now: u64, log: &mut Vec<String>) -> Re
     {
         return Err(format!("MAX {} vcpus allowed per VM on this node", node.cpus));
     }
-    if vm.config.contains_key("hugepages") && vm.number("numa", 0) == 0 {
-        return Err("numa needs to be enabled to use hugepages".into());
-    }
     for (_, drive) in vm.drives() {
-        if !matches!(drive.file.as_str(), "none" | "cdrom") && world.volume(&vm.node, &drive.file).is_none() {
+        if world.volume(&vm.node, &drive.file).is_none() {
             return Err(format!("volume '{}' does not exist", drive.file));
         }
     }
@@ -293,17 +244,9 @@ fn start_vm(world: &mut World, vmid: u32, now: u64, log: &mut Vec<String>) -> Re
 /// What fails on the host: devices, bridges, QEMU itself.
 fn check_host(world: &World, vm: &Vm, log: &mut Vec<String>) -> Result<(), String> {
     let failed = || Err("start failed: QEMU exited with code 1".to_owned());
-    let q35 = vm.config.get("machine").is_some_and(|machine| machine.contains("q35"));
-    for (option, value) in vm.config.iter().filter(|(option, _)| option.starts_with("hostpci")) {
-        let device = pairs(value);
-        if let Some(mapping) = device.get("mapping") {
-            // The hosts of the lab have no devices to map.
-            return Err(format!("PCI device mapping not found for '{mapping}'"));
-        }
-        if matches!(device.get("pcie"), Some(&"1")) && !q35 {
-            return Err("q35 machine model is not enabled".into());
-        }
-        log.push(format!("{option}: device prepared"));
+    if let Some((_, value)) = vm.config.iter().find(|(option, _)| option.starts_with("hostpci")) {
+        // The hosts of the lab have no devices to map.
+        return Err(format!("PCI device mapping not found for '{value}'"));
     }
     for (option, value) in vm.config.iter().filter(|(option, _)| option.starts_with("net")) {
         let Some((bridge, _)) = bridge_of(value) else { continue };
@@ -342,7 +285,6 @@ fn shutdown(call: &mut Call<'_>) -> Outcome {
 fn switch_off(call: &mut Call<'_>, kind: &str, takes: Duration) -> Outcome {
     let (node, vmid) = (call.node(), call.vmid());
     call.world.vm(&node, vmid).map_err(die)?;
-    let kind = if ask_manager(call, "stopped") { "hastop" } else { kind };
     let effect = move |world: &mut World, _: &mut Vec<String>| {
         let vm = world.vms.get(&vmid).ok_or_else(|| format!("VM {vmid} does not exist"))?;
         if let Some(lock) = &vm.lock {
@@ -369,8 +311,8 @@ fn destroy(call: &mut Call<'_>) -> Outcome {
                 log.push(format!("Removed volume '{volid}'"));
             }
         }
-        if purge && world.ha_resources.remove(&format!("vm:{vmid}")).is_some() {
-            log.push(format!("NOTE: removed VM {vmid} from HA resource configuration."));
+        if purge {
+            world.ha_resources.remove(&format!("vm:{vmid}"));
         }
         world.remove_vm(vmid);
         Ok(())
@@ -381,9 +323,6 @@ fn destroy(call: &mut Call<'_>) -> Outcome {
 /// Whether a VM can be destroyed, or why not.
 fn destroyable(world: &World, node: &str, vmid: u32, purge: bool) -> Result<(), String> {
     let vm = world.vm(node, vmid)?;
-    if vm.number("protection", 0) == 1 {
-        return Err(format!("can't remove VM {vmid} - protection mode enabled"));
-    }
     if !purge && world.ha_resources.contains_key(&format!("vm:{vmid}")) {
         return Err(format!("unable to remove VM {vmid} - used in HA resources and purge parameter not set."));
     }

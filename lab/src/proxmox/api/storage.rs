@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::drives::check_volume_access;
 use super::{Call, Method, Needs};
 use crate::proxmox::World;
-use crate::proxmox::params::{Param, ParamType, optional};
+use crate::proxmox::params::{ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
 use crate::proxmox::world::Storage;
 use crate::proxmox::world::disk::{parse_volname, split_volid};
@@ -19,24 +19,18 @@ const REMOVE: Duration = Duration::from_millis(300);
 const SEE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
 const SEE_IT: Needs = Needs::Any("/storage/{storage}", SEE);
 
-const LIST: &[Param] = &[
-    optional("storage", ParamType::Format(super::storage_id)),
-    optional("content", ParamType::Text(256)),
-    optional("enabled", ParamType::Bool),
-    optional("target", ParamType::Format(super::node_name)),
-    optional("format", ParamType::Bool),
-];
-
 pub(super) const METHODS: &[Method] = &[
-    Method::new("GET", "/storage", Needs::Anyone, config_list).with(&[optional("type", ParamType::Text(32))]),
-    Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(LIST),
+    Method::new("GET", "/storage", Needs::Anyone, config_list),
+    Method::new("GET", "/nodes/{node}/storage", Needs::Anyone, list).on_node().with(&[
+        optional("storage", ParamType::Format(super::storage_id)),
+        optional("content", ParamType::Text(256)),
+        optional("enabled", ParamType::Bool),
+    ]),
     Method::new("GET", "/nodes/{node}/storage/{storage}/content", SEE_IT, content)
         .on_node()
-        .with(&[optional("content", ParamType::Text(256)), optional("vmid", ParamType::Int(100, 999_999_999))]),
+        .with(&[optional("content", ParamType::Text(256))]),
     Method::new("GET", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, info).on_node(),
-    Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, remove)
-        .on_node()
-        .with(&[optional("delay", ParamType::Int(1, 30))]),
+    Method::new("DELETE", "/nodes/{node}/storage/{storage}/content/{volume*}", Needs::Anyone, remove).on_node(),
 ];
 
 fn config_json(id: &str, storage: &Storage) -> Value {
@@ -60,15 +54,8 @@ fn config_json(id: &str, storage: &Storage) -> Value {
 }
 
 fn config_list(call: &mut Call<'_>) -> Outcome {
-    let kind = call.args.get("type");
-    let visible = call.world.storages.iter().filter(|(id, storage)| {
-        call.may_any(&format!("/storage/{id}"), SEE) && kind.as_ref().is_none_or(|kind| kind == storage.kind.name())
-    });
+    let visible = call.world.storages.iter().filter(|(id, _)| call.may_any(&format!("/storage/{id}"), SEE));
     Ok(visible.map(|(id, storage)| config_json(id, storage)).collect())
-}
-
-fn absent(id: &str) -> Refusal {
-    Refusal::die(format!("storage '{id}' does not exist"))
 }
 
 /// A storage as a node sees it. One that the node may not use is there too, with nothing in it.
@@ -85,21 +72,12 @@ fn status_json(storage: &Storage, node: &str) -> Value {
 
 fn list(call: &mut Call<'_>) -> Outcome {
     let node = call.node();
-    let (only, target) = (call.args.get("storage"), call.args.get("target"));
-    let (wanted, enabled) = (call.args.list("content"), call.args.flag("enabled"));
-    if only.as_ref().is_some_and(|only| !call.world.storages.contains_key(only)) {
-        return Err(Refusal::parameter("storage", "No such storage."));
-    }
+    let (only, wanted, enabled) = (call.args.get("storage"), call.args.list("content"), call.args.flag("enabled"));
     let mut list = Vec::new();
     let visible = call.world.access.below(call.auth, "/storage", SEE);
     for (id, storage) in call.world.storages.iter().filter(|(id, _)| visible.may(id)) {
-        let usable = storage.is_enabled_on(&node);
-        let right_content = wanted.is_empty() || usable && wanted.iter().any(|kind| storage.content.contains(kind));
-        let right_place = target
-            .as_ref()
-            .is_none_or(|target| *target == node || storage.shared && usable && storage.is_enabled_on(target));
-        if only.as_ref().is_some_and(|only| only != id) || enabled && storage.disabled || !right_content || !right_place
-        {
+        let held = wanted.is_empty() || wanted.iter().any(|kind| storage.content.contains(kind));
+        if only.as_ref().is_some_and(|only| only != id) || enabled && storage.disabled || !held {
             continue;
         }
         let mut entry = status_json(storage, &node);
@@ -118,12 +96,9 @@ fn content(call: &mut Call<'_>) -> Outcome {
     let (node, id) = (call.node(), call.args.text("storage"));
     call.world.usable_storage(&id, &node).map_err(Refusal::die)?;
     let wanted = call.args.list("content");
-    let owner = call.args.int("vmid");
     let volumes = call.world.storages.get(&id).and_then(|storage| storage.backend(&node));
     let listed = volumes.into_iter().flat_map(|backend| &backend.volumes).filter(|(volid, volume)| {
-        (wanted.is_empty() || wanted.contains(&volume.content))
-            && owner.is_none_or(|owner| volume.vmid.map(i64::from) == Some(owner))
-            && check_volume_access(call, None, volid).is_ok()
+        (wanted.is_empty() || wanted.contains(&volume.content)) && check_volume_access(call, None, volid).is_ok()
     });
     let listed = listed.map(|(volid, volume)| {
         let mut entry = json!({
@@ -138,16 +113,12 @@ fn content(call: &mut Call<'_>) -> Outcome {
     Ok(listed.collect())
 }
 
-/// The volume in the path, with its storage; the path may leave the storage out.
+/// The volume in the path, with its storage.
 fn volume_id(call: &Call<'_>) -> Outcome<String> {
     let (id, volume) = (call.args.text("storage"), call.args.text("volume"));
-    if !volume.contains(':') {
-        return Ok(format!("{id}:{volume}"));
-    }
     match split_volid(&volume) {
         Some((storage, _)) if storage == id => Ok(volume),
-        Some((storage, _)) => Err(Refusal::parameter("volume", format!("storage ID mismatch ({storage} != {id})\n"))),
-        None => Err(Refusal::parameter("volume", format!("unable to parse volume ID '{volume}'\n"))),
+        _ => Err(Refusal::parameter("volume", format!("unable to parse volume ID '{volume}'\n"))),
     }
 }
 
@@ -170,19 +141,12 @@ pub(super) fn path_of(world: &World, volid: &str) -> String {
 
 fn remove(call: &mut Call<'_>) -> Outcome {
     let (node, id, volid) = (call.node(), call.args.text("storage"), volume_id(call)?);
-    let storage = call.world.storages.get(&id).ok_or_else(|| absent(&id))?;
+    let storage = call.world.usable_storage(&id, &node).map_err(Refusal::die)?;
     let name = volid.split_once(':').map_or("", |(_, name)| name);
     let unreadable = || Refusal::die(format!("unable to parse volume name '{name}'"));
-    let (content, owner) = parse_volname(storage.kind, name).ok_or_else(unreadable)?;
-    match owner.filter(|_| content == "backup") {
-        Some(owner) => {
-            call.check(&format!("/storage/{id}"), &["Datastore.AllocateSpace"])?;
-            call.check(&format!("/vms/{owner}"), &["VM.Backup"])?;
-        }
-        None => call.check(&format!("/storage/{id}"), &["Datastore.Allocate"])?,
-    }
+    let (_, owner) = parse_volname(storage.kind, name).ok_or_else(unreadable)?;
+    call.check(&format!("/storage/{id}"), &["Datastore.Allocate"])?;
     let about = owner.map_or_else(|| id.clone(), |owner| format!("{owner}@{id}"));
-    let delay = call.args.int("delay");
     let effect = move |world: &mut World, log: &mut Vec<String>| {
         world.active_backend(&id, &node)?;
         if !world.free_volume(&node, &volid) {
@@ -192,9 +156,5 @@ fn remove(call: &mut Call<'_>) -> Outcome {
         log.push(format!("Removed volume '{volid}'"));
         Ok(())
     };
-    let upid = call.fork("imgdel", &about, REMOVE, Box::new(effect))?;
-    if let (Some(delay), Some(upid)) = (delay, upid.as_str()) {
-        call.wait = Some((upid.to_owned(), Duration::from_secs(delay.unsigned_abs())));
-    }
-    Ok(upid)
+    call.fork("imgdel", &about, REMOVE, Box::new(effect))
 }

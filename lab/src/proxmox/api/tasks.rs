@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Call, Method, Needs};
 use crate::proxmox::params::{ANY, ParamType, optional};
 use crate::proxmox::refusal::{Outcome, Refusal};
-use crate::proxmox::task::{Task, is_upid};
+use crate::proxmox::task::Task;
 
 pub(super) const METHODS: &[Method] = &[
     Method::new("GET", "/nodes/{node}/tasks", Needs::Anyone, list).on_node().with(&[
@@ -24,9 +24,6 @@ pub(super) const METHODS: &[Method] = &[
 /// The task in the path, if it is the caller's own or the caller may audit the node.
 fn task<'a>(call: &'a Call<'_>) -> Outcome<&'a Task> {
     let upid = call.args.text("upid");
-    if !is_upid(&upid) {
-        return Err(Refusal::parameter("upid", "unable to parse worker upid"));
-    }
     let node = call.node();
     let task = call.world.tasks.get(&upid).filter(|task| task.node == node);
     let task = task.ok_or_else(|| Refusal::parameter("upid", "no such task"))?;

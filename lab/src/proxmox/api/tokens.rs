@@ -39,33 +39,12 @@ fn user_id(_: &str, text: &str) -> Result<(), String> {
     let bad = |c: char| matches!(c, ':' | '/' | '@') || c.is_whitespace();
     match text.rsplit_once('@') {
         Some((name, "pam" | "pve")) if !name.is_empty() && !name.contains(bad) => Ok(()),
-        Some((_, realm @ ("pam" | "pve"))) => {
-            Err(format!("value '{text}' does not look like a valid user name ({realm})"))
-        }
         _ => Err(format!("value '{text}' does not look like a valid user name")),
     }
 }
 
-fn user_json(user: &User) -> Map<String, Value> {
-    let mut shown = Map::from_iter([
-        ("enable".to_owned(), u8::from(user.enabled).into()),
-        ("expire".to_owned(), user.expire.into()),
-    ]);
-    if !user.comment.is_empty() {
-        shown.insert("comment".into(), user.comment.as_str().into());
-    }
-    shown
-}
-
-fn token_json(token: &Token) -> Map<String, Value> {
-    let mut shown = Map::from_iter([
-        ("privsep".to_owned(), u8::from(token.privsep).into()),
-        ("expire".to_owned(), token.expire.into()),
-    ]);
-    if !token.comment.is_empty() {
-        shown.insert("comment".into(), token.comment.as_str().into());
-    }
-    shown
+fn token_json(token: &Token) -> Value {
+    json!({"privsep": u8::from(token.privsep), "expire": token.expire})
 }
 
 fn user<'a>(call: &'a Call<'_>) -> Outcome<&'a User> {
@@ -80,10 +59,8 @@ fn user_mut<'a>(call: &'a mut Call<'_>) -> Outcome<&'a mut User> {
 
 fn read_user(call: &mut Call<'_>) -> Outcome {
     let user = user(call)?;
-    let mut shown = user_json(user);
-    let tokens = user.tokens.iter().map(|(id, token)| (id.clone(), Value::from(token_json(token))));
-    shown.insert("tokens".into(), tokens.collect::<Map<_, _>>().into());
-    Ok(shown.into())
+    let tokens: Map<String, Value> = user.tokens.iter().map(|(id, token)| (id.clone(), token_json(token))).collect();
+    Ok(json!({"enable": u8::from(user.enabled), "expire": user.expire, "tokens": tokens}))
 }
 
 fn create_user(call: &mut Call<'_>) -> Outcome {
@@ -97,7 +74,6 @@ fn create_user(call: &mut Call<'_>) -> Outcome {
     let user = User {
         enabled: args.get("enable").is_none_or(|enable| enable == "1"),
         expire: args.int("expire").unwrap_or(0).unsigned_abs(),
-        comment: args.text("comment"),
         password: args.get("password"),
         ..User::default()
     };
@@ -134,7 +110,6 @@ fn create_token(call: &mut Call<'_>) -> Outcome {
         secret: call.world.uuid(),
         privsep: call.args.get("privsep").is_none_or(|privsep| privsep == "1"),
         expire: call.args.int("expire").unwrap_or(0).unsigned_abs(),
-        comment: call.args.text("comment"),
     };
     let full = format!("{}!{name}", call.args.text("userid"));
     let answer = json!({"info": token_json(&token), "value": token.secret, "full-tokenid": full});

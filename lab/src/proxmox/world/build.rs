@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::disk::{Backend, Storage, StorageKind, Volume};
 use super::{Config, GIB, Node, Vm, World};
-use crate::proxmox::access::{Access, AclChange, Privs, Subject, Token, User};
+use crate::proxmox::access::{Access, Privs, Token, User};
 use crate::proxmox::task::Tasks;
 use crate::proxmox::ticket::SigningKeys;
 use crate::tls::fill;
@@ -21,27 +21,17 @@ pub const DEFAULT_TOKEN_SECRET: &str = "00000000-0000-0000-0000-000000000000";
 pub const DEFAULT_ROOT_PASSWORD: &str = "omni-scale";
 
 /// The least privileges with which omni-infra-provider-proxmox 0d9fd58 works (roles as for `pveum role add`).
-const ROLES: &[(&str, &[&str])] = &[
+const ROLES: &[(&str, &str)] = &[
     (
         "OmniVM",
-        &[
-            "VM.Allocate",
-            "VM.Audit",
-            "VM.PowerMgmt",
-            "VM.Config.CDROM",
-            "VM.Config.CPU",
-            "VM.Config.Disk",
-            "VM.Config.HWType",
-            "VM.Config.Memory",
-            "VM.Config.Network",
-            "VM.Config.Options",
-        ],
+        "VM.Allocate VM.Audit VM.PowerMgmt VM.Config.CDROM VM.Config.CPU VM.Config.Disk VM.Config.HWType VM.Config.Memory \
+         VM.Config.Network VM.Config.Options",
     ),
-    ("OmniNode", &["Sys.Audit", "Sys.AccessNetwork"]),
-    ("OmniISO", &["Datastore.Audit", "Datastore.AllocateTemplate", "Datastore.Allocate"]),
-    ("OmniDisk", &["Datastore.Audit", "Datastore.AllocateSpace"]),
-    ("OmniNet", &["SDN.Use"]),
-    ("OmniPool", &["Pool.Allocate", "Pool.Audit"]),
+    ("OmniNode", "Sys.Audit Sys.AccessNetwork"),
+    ("OmniISO", "Datastore.Audit Datastore.AllocateTemplate Datastore.Allocate"),
+    ("OmniDisk", "Datastore.Audit Datastore.AllocateSpace"),
+    ("OmniNet", "SDN.Use"),
+    ("OmniPool", "Pool.Allocate Pool.Audit"),
 ];
 
 /// Where the provider's user holds those roles.
@@ -66,15 +56,10 @@ fn provider_access(token_secret: &str) -> Access {
         root.password = Some(DEFAULT_ROOT_PASSWORD.to_owned());
     }
     let token = Token { secret: token_secret.to_owned(), ..Token::default() };
-    let user = User {
-        enabled: true,
-        comment: "Omni infra provider".into(),
-        tokens: BTreeMap::from([("provider".to_owned(), token)]),
-        ..User::default()
-    };
+    let user = User { enabled: true, tokens: BTreeMap::from([("provider".to_owned(), token)]), ..User::default() };
     access.users.insert(PROVIDER_USER.to_owned(), user);
     for (role, privs) in ROLES {
-        access.roles.insert((*role).to_owned(), Privs::named(privs));
+        access.roles.insert((*role).to_owned(), Privs::named(&privs.split(' ').collect::<Vec<_>>()));
     }
     for (path, role) in GRANTS {
         access.grant(path, PROVIDER_USER, role);
@@ -102,9 +87,8 @@ impl World {
     /// A cluster of any size: at least one node, as many VMs and storages as asked for (at least the three of
     /// [`World::lab`]). Storages beyond those are thin pools of one node each, VMs are small and stopped or running.
     pub fn sized(nodes: usize, vms: usize, storages: usize, token_secret: &str) -> Result<World> {
-        let mut random = [0u8; 40];
-        fill(&mut random)?;
-        let (key, seed) = random.split_at(32);
+        let mut key = [0u8; 32];
+        fill(&mut key)?;
         let mut world = World {
             cluster: "lab".into(),
             version: "9.0.10".into(),
@@ -116,10 +100,10 @@ impl World {
             ha_resources: BTreeMap::new(),
             ha_rules: BTreeMap::new(),
             next_id: (100, 1_000_000),
-            keys: SigningKeys::new(key),
+            keys: SigningKeys::new(&key),
             now: 0,
             outbox: Vec::new(),
-            seed: seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte)),
+            random: fastrand::Rng::new(),
         };
         world.storages.insert("local".into(), storage(StorageKind::Dir, "iso,vztmpl,backup", false, "/var/lib/vz"));
         world.storages.insert("local-lvm".into(), storage(StorageKind::LvmThin, "images,rootdir", false, "pve"));
@@ -257,11 +241,11 @@ impl World {
         let held: Vec<String> = self
             .access
             .acl()
-            .filter(|(at, subject, who, _, _)| *at == path && *subject == Subject::User && *who == user)
-            .map(|(_, _, _, role, _)| role.to_owned())
+            .filter(|(at, who, _, _)| *at == path && *who == user)
+            .map(|(_, _, role, _)| role.to_owned())
             .collect();
         for role in &held {
-            self.access.set_acl(path, Subject::User, user, role, AclChange::Revoke);
+            self.access.set_acl(path, user, role, None);
         }
         !held.is_empty()
     }

@@ -9,11 +9,9 @@ use super::World;
 /// The kinds of storage that the lab knows, with what matters of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageKind {
-    /// A directory.
     Dir,
     /// An LVM thin pool.
     LvmThin,
-    /// A Ceph pool.
     Rbd,
 }
 
@@ -36,7 +34,6 @@ impl StorageKind {
 /// A storage of the cluster's configuration, with its data.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// What it is.
     pub kind: StorageKind,
     /// Content types: `images`, `rootdir`, `iso`, `vztmpl`, `backup`, `snippets`, `import`.
     pub content: BTreeSet<String>,
@@ -128,9 +125,6 @@ impl Storage {
     pub fn path_of(&self, name: &str) -> String {
         match (self.kind.has_files(), name.split_once('/')) {
             (true, Some(("iso", file))) => format!("{}/template/iso/{file}", self.path),
-            (true, Some(("vztmpl", file))) => format!("{}/template/cache/{file}", self.path),
-            (true, Some(("backup", file))) => format!("{}/dump/{file}", self.path),
-            (true, Some(("import", file))) => format!("{}/import/{file}", self.path),
             (true, _) => format!("{}/images/{name}", self.path),
             (false, _) => format!("/dev/{}/{name}", self.path.trim_start_matches('/')),
         }
@@ -154,10 +148,6 @@ pub fn parse_volname(kind: StorageKind, name: &str) -> Option<(&'static str, Opt
         }
         return match folder {
             "iso" => is_iso(file).then_some(("iso", None)),
-            "vztmpl" => Some(("vztmpl", None)),
-            "backup" => Some(("backup", file.split('-').nth(2).and_then(|id| id.parse().ok()))),
-            "snippets" => Some(("snippets", None)),
-            "import" => Some(("import", None)),
             owner => owner.parse().ok().map(|owner| ("images", Some(owner))),
         };
     }

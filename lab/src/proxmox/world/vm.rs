@@ -18,7 +18,6 @@ const WRITTEN: u64 = 6 * GIB;
 pub struct Vm {
     /// The node that its configuration lies on.
     pub node: String,
-    /// Its configuration.
     pub config: Config,
     /// Set while it runs.
     pub running: Option<Running>,
@@ -29,7 +28,6 @@ pub struct Vm {
 /// A VM's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Running {
-    /// Process id.
     pub pid: u32,
     /// Unix time of its start.
     pub since: u64,
@@ -38,11 +36,8 @@ pub struct Running {
 /// A VM went on or off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PowerEvent {
-    /// Its id.
     pub vmid: u32,
-    /// Where it runs.
     pub node: String,
-    /// Its name.
     pub name: String,
     /// Its SMBIOS UUID: what Talos and Omni know it by.
     pub uuid: String,
@@ -59,7 +54,6 @@ pub struct PowerEvent {
 pub struct Drive {
     /// Volume id, `STORAGE:GIB` for a new disk, `none` or `cdrom`.
     pub file: String,
-    /// The other properties.
     pub options: BTreeMap<String, String>,
 }
 
@@ -227,7 +221,7 @@ impl World {
 
     /// Switches a VM on; its disks begin to fill. Telling the others is left to the caller of [`World::take_events`].
     pub fn power_on(&mut self, vmid: u32, now: u64) {
-        let pid = 2000 + (self.random() % 4_000_000) as u32;
+        let pid = 2000 + self.random.u32(..4_000_000);
         let Some(vm) = self.vms.get_mut(&vmid) else { return };
         if vm.running.is_some() {
             return;

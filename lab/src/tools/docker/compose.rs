@@ -12,15 +12,12 @@ use super::engine::ContainerInfo;
 /// A compose project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Project {
-    /// Its name.
     pub name: String,
     /// The compose file, absolute.
     pub file: PathBuf,
-    /// Its directory.
     pub dir: PathBuf,
     /// Services of the active profiles, by name.
     pub services: BTreeMap<String, Service>,
-    /// Named volumes.
     pub volumes: Vec<String>,
     /// What compose says on stderr while it reads: unset variables.
     pub warnings: Vec<String>,
@@ -51,17 +48,13 @@ pub struct Read<'a> {
 /// A service with everything that its container would see.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
-    /// Its name.
     pub name: String,
-    /// The container's name.
     pub container: String,
-    /// Image reference.
     pub image: String,
     /// Entrypoint and command, as far as the file gives them.
     pub argv: Vec<String>,
     /// Whether `argv` begins with an entrypoint of the file's.
     pub entrypoint: bool,
-    /// Environment.
     pub environment: BTreeMap<String, String>,
     /// Bind mounts: path in the container, path on the host.
     pub binds: Vec<(String, String)>,

@@ -20,76 +20,31 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(3);
 /// How long a dependency is waited for before it counts as unhealthy.
 const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
+/// Project and service: what names a container.
+pub type ContainerKey = (String, String);
+
 /// A question to the engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum EngineRequest {
     /// The containers of a project.
     List(String),
-    /// Creates a container, stopped.
-    Create {
-        /// Project.
-        project: String,
-        /// The service it is of.
-        service: Box<Service>,
-        /// Compose file and directory, for the labels.
-        file: String,
-    },
-    /// Starts it.
-    Start {
-        /// Project.
-        project: String,
-        /// Service.
-        service: String,
-    },
+    /// Creates a container of this project and service, stopped; the compose file is for the labels.
+    Create(String, Box<Service>, String),
+    Start(ContainerKey),
     /// Waits until it is healthy or clearly is not.
-    Healthy {
-        /// Project.
-        project: String,
-        /// Service.
-        service: String,
-    },
-    /// Stops it.
-    Stop {
-        /// Project.
-        project: String,
-        /// Service.
-        service: String,
-    },
-    /// Removes it.
-    Remove {
-        /// Project.
-        project: String,
-        /// Service.
-        service: String,
-    },
+    Healthy(ContainerKey),
+    Stop(ContainerKey),
+    Remove(ContainerKey),
     /// Makes a volume or network if it is not there.
     Make(String),
-    /// Removes a network.
     Unmake(String),
     /// The container of this name, whatever its project.
     Find(String),
-    /// Volumes.
     Volumes,
-    /// Runs a program in a running container.
-    Exec {
-        /// Project.
-        project: String,
-        /// Service.
-        service: String,
-        /// The program and its arguments.
-        words: Vec<String>,
-    },
-    /// Lines of a log from number `from` on; with `wait` not before there is one or the container has ended.
-    Logs {
-        /// Project.
-        project: String,
-        /// Service.
-        service: String,
-        /// The first line wanted.
-        from: usize,
-        /// Wait for it.
-        wait: bool,
-    },
+    /// Runs a program with its arguments in a running container.
+    Exec(ContainerKey, Vec<String>),
+    /// Lines of a log from this number on; with `true` not before there is one or the container has ended.
+    Logs(ContainerKey, usize, bool),
 }
 
 /// An answer of the engine.
@@ -97,7 +52,6 @@ pub enum EngineRequest {
 pub enum EngineResponse {
     /// To [`EngineRequest::List`], by name.
     Containers(Vec<ContainerInfo>),
-    /// Done.
     Done,
     /// To [`EngineRequest::Make`] and [`EngineRequest::Unmake`]: whether it changed anything.
     Changed(bool),
@@ -122,7 +76,6 @@ pub struct ContainerInfo {
     pub id: String,
     /// The service with everything in it.
     pub service: Service,
-    /// Compose file.
     pub file: String,
     /// `created`, `running`, `exited`, `restarting`.
     pub state: String,
@@ -134,7 +87,6 @@ pub struct ContainerInfo {
     pub created: u64,
     /// When it began to run.
     pub started: u64,
-    /// When it ended.
     pub finished: u64,
     /// It took the place of another one.
     pub replaced: bool,
@@ -148,12 +100,9 @@ struct Container {
     running: Option<AbortHandle>,
 }
 
-type ContainerKey = (String, String);
-
 #[derive(Default)]
 struct EngineState {
     containers: BTreeMap<ContainerKey, Container>,
-    /// Volumes and networks.
     things: BTreeSet<String>,
 }
 
@@ -187,18 +136,16 @@ impl Engine {
                 let own = state.containers.iter().filter(|((of, _), _)| *of == project);
                 EngineResponse::Containers(own.map(|(_, container)| container.shown.clone()).collect())
             }
-            EngineRequest::Create { project, service, file } => self.create(project, *service, file),
-            EngineRequest::Start { project, service } => self.start(&(project, service)),
-            EngineRequest::Healthy { project, service } => {
-                EngineResponse::Health(self.healthy(&(project, service)).await)
-            }
-            EngineRequest::Stop { project, service } => {
-                self.stop(&(project, service), 0);
+            EngineRequest::Create(project, service, file) => self.create(project, *service, file),
+            EngineRequest::Start(key) => self.start(&key),
+            EngineRequest::Healthy(key) => EngineResponse::Health(self.healthy(&key).await),
+            EngineRequest::Stop(key) => {
+                self.stop(&key, 0);
                 EngineResponse::Done
             }
-            EngineRequest::Remove { project, service } => {
-                self.stop(&(project.clone(), service.clone()), 0);
-                self.lock().containers.remove(&(project, service));
+            EngineRequest::Remove(key) => {
+                self.stop(&key, 0);
+                self.lock().containers.remove(&key);
                 self.note();
                 EngineResponse::Done
             }
@@ -208,25 +155,18 @@ impl Engine {
                 EngineResponse::Found(found.map(|(key, container)| (key.0.clone(), Box::new(container.shown.clone()))))
             }
             EngineRequest::Volumes => {
-                let names = self
-                    .lock()
-                    .things
-                    .iter()
-                    .filter_map(|name| name.strip_prefix("Volume "))
-                    .map(str::to_owned)
-                    .collect();
-                EngineResponse::Names(names)
+                let state = self.lock();
+                let names = state.things.iter().filter_map(|name| name.strip_prefix("Volume "));
+                EngineResponse::Names(names.map(str::to_owned).collect())
             }
-            EngineRequest::Exec { project, service, words } => {
-                let found =
-                    self.lock().containers.get(&(project, service)).map(|container| container.shown.service.clone());
-                EngineResponse::Executed(
-                    found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults)),
-                )
+            EngineRequest::Exec(key, words) => {
+                let found = self.lock().containers.get(&key).map(|container| container.shown.service.clone());
+                let ran = found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults));
+                EngineResponse::Executed(ran)
             }
             EngineRequest::Make(name) => EngineResponse::Changed(self.lock().things.insert(name)),
             EngineRequest::Unmake(name) => EngineResponse::Changed(self.lock().things.remove(&name)),
-            EngineRequest::Logs { project, service, from, wait } => self.logs(&(project, service), from, wait).await,
+            EngineRequest::Logs(key, from, wait) => self.logs(&key, from, wait).await,
         }
     }
 
@@ -433,7 +373,7 @@ impl Engine {
     async fn sidecar(&self, key: &ContainerKey, service: &Service, log: &Log) -> i32 {
         let clock = &self.around.clock;
         log.raw("boot: 2026/11/22 02:12:04 Starting tailscaled");
-        let refused = self.around.faults.has("sidecar-key-expired") && self.around.faults.hit("sidecar-key-expired");
+        let refused = self.around.faults.hit("sidecar-key-expired");
         if refused || self.around.faults.hit("docker-sidecar-unhealthy") {
             if refused {
                 log.raw("2026/11/22 02:12:05 control: RegisterReq: got response; nodeKeyExpired=false, machineAuthorized=false");

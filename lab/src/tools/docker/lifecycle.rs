@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::compose::{Project, Service};
-use super::engine::{ContainerInfo, EngineRequest, EngineResponse};
+use super::engine::{ContainerInfo, ContainerKey, EngineRequest, EngineResponse};
 use super::{Compose, DockerError};
 use crate::tools::err;
 
@@ -39,9 +39,9 @@ impl Compose {
         &mut self,
         project: &Project,
         service: &str,
-        make: fn(String, String) -> EngineRequest,
+        make: fn(ContainerKey) -> EngineRequest,
     ) -> Result<EngineResponse, DockerError> {
-        self.ask(make(project.name.clone(), service.to_owned()))
+        self.ask(make((project.name.clone(), service.to_owned())))
     }
 
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
@@ -111,8 +111,7 @@ impl Compose {
             };
             say("Container", &service.container, begin);
             let file = project.file.display().to_string();
-            let ask =
-                EngineRequest::Create { project: project.name.clone(), service: Box::new((*service).clone()), file };
+            let ask = EngineRequest::Create(project.name.clone(), Box::new((*service).clone()), file);
             self.ask(ask).inspect_err(|why| {
                 if let DockerError::Message(text) = why {
                     err(&format!(" service:{}:1 {text} \n", service.name));
@@ -156,8 +155,7 @@ impl Compose {
         }
         for service in &to_start {
             for (_, other) in waits.iter().filter(|(waiting, _)| waiting.name == service.name) {
-                let health =
-                    self.on(project, &other.name, |project, service| EngineRequest::Healthy { project, service })?;
+                let health = self.on(project, &other.name, EngineRequest::Healthy)?;
                 if !matches!(health, EngineResponse::Health(true)) {
                     say("Container", &other.container, "Error");
                     let text = format!("dependency failed to start: container {} is unhealthy", other.container);
@@ -166,7 +164,7 @@ impl Compose {
                 say("Container", &other.container, "Healthy");
             }
             say("Container", &service.container, "Starting");
-            self.on(project, &service.name, |project, service| EngineRequest::Start { project, service })?;
+            self.on(project, &service.name, EngineRequest::Start)?;
         }
         for service in &to_start {
             say("Container", &service.container, "Started");
@@ -186,11 +184,11 @@ impl Compose {
                 say("Container", &service.container, "Stopping");
             }
             for service in there {
-                self.on(project, &service.name, |project, service| EngineRequest::Stop { project, service })?;
+                self.on(project, &service.name, EngineRequest::Stop)?;
                 for verb in ["Stopped", "Removing"] {
                     say("Container", &service.container, verb);
                 }
-                self.on(project, &service.name, |project, service| EngineRequest::Remove { project, service })?;
+                self.on(project, &service.name, EngineRequest::Remove)?;
                 say("Container", &service.container, "Removed");
             }
         }

@@ -275,7 +275,7 @@ impl Compose {
             return Err(DockerError::Message(format!("service {service:?} is not running")));
         }
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        let ask = EngineRequest::Exec { project: project.name.clone(), service: (*service).to_owned(), words };
+        let ask = EngineRequest::Exec((project.name.clone(), (*service).to_owned()), words);
         let EngineResponse::Executed(Some(ran)) = self.ask(ask)? else { return Err(DockerError::Unknown) };
         out(&ran.out);
         err(&ran.err);
@@ -306,7 +306,7 @@ impl Compose {
         }
         let (mut from, mut wait) = (0, false);
         loop {
-            let ask = EngineRequest::Logs { project: project.name.clone(), service: (*service).to_owned(), from, wait };
+            let ask = EngineRequest::Logs((project.name.clone(), (*service).to_owned()), from, wait);
             let EngineResponse::Lines(lines, over) = self.ask(ask)? else { return Err(DockerError::Unknown) };
             from += lines.len();
             let skip = tail.take().map_or(0, |tail| lines.len().saturating_sub(tail));

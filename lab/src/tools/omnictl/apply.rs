@@ -10,7 +10,7 @@ use super::yamltext::{self, Document, YamlKind, YamlNode};
 use crate::go_errors::go_io;
 use crate::omni::api::OmniCall;
 use crate::omni::kinds::{self, OmniRelease};
-use crate::omni::resource::{Resource, ZERO_TIME, parse_rfc3339};
+use crate::omni::resource::{Resource, ZERO_TIME};
 use crate::tools::err;
 
 /// Runs it.
@@ -178,22 +178,6 @@ fn read_metadata(node: &YamlNode) -> Result<Resource, String> {
             "namespace" => made.md.namespace = scalar()?,
             "type" => made.md.typ = scalar()?,
             "id" => made.md.id = scalar()?,
-            "version" => {
-                let text = scalar()?;
-                made.md.version = match text.as_str() {
-                    "undefined" => 0,
-                    other => other.parse().map_err(|_| {
-                        let why = format!("strconv.ParseInt: parsing {other:?}: invalid syntax");
-                        format!("{place} failed to parse resource.Version error parsing version: {why}")
-                    })?,
-                };
-            }
-            "created" | "updated" => {
-                let text = scalar()?;
-                let time = parse_rfc3339(&text)
-                    .ok_or_else(|| format!("{place} failed to parse time.Time parsing time {text:?}"))?;
-                if key.text() == Some("created") { made.md.created = time } else { made.md.updated = time }
-            }
             "labels" => made.md.labels.extend(pairs()?),
             "annotations" => made.md.annotations.extend(pairs()?),
             _ => {}

@@ -1,7 +1,5 @@
 //! From nodes to typed values, with what Go's YAML library says of those that do not fit.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use super::yamltext::{YamlKind, YamlNode};
@@ -14,10 +12,6 @@ pub enum Type {
     Str,
     /// `bool`
     Bool,
-    /// `uint32`
-    U32,
-    /// `time.Duration`, kept in seconds
-    Time,
     /// `[]string`
     Strings,
     /// `map[string]string`
@@ -26,11 +20,8 @@ pub enum Type {
     Inline,
     /// A machine count, or one of the words for all
     Size,
-    /// `Rolling` or `Unset`
-    Strategy,
     /// What the real program knows and the lab does not simulate.
     NotSimulated,
-    /// A model
     Model(&'static Model),
     /// A list of models
     Models(&'static Model),
@@ -119,12 +110,6 @@ impl<'a> Decoder<'a> {
         match typ {
             Type::Str => node.text().map_or_else(|| self.misfit(node, "string"), Value::from),
             Type::Bool => self.boolean(node),
-            Type::U32 => self.integer(node, "uint32"),
-            Type::Time if self.release.old() && node.tag() == "!!int" => self.misfit(node, "time.Duration"),
-            Type::Time => match node.text().and_then(duration) {
-                Some(time) => time.as_secs_f64().into(),
-                None => self.misfit(node, "time.Duration"),
-            },
             Type::Strings => self.strings(node, "[]string"),
             Type::Pairs => match &node.kind {
                 YamlKind::Map(pairs) => {
@@ -139,16 +124,6 @@ impl<'a> Decoder<'a> {
             },
             Type::Inline => self.inline(node),
             Type::Size => self.size(node),
-            Type::Strategy => match node.text() {
-                Some("Rolling") => 1.into(),
-                Some("Unset") => 0.into(),
-                Some(other) => {
-                    let text = format!("invalid update strategy type {other}");
-                    self.fail(node, text);
-                    Value::Null
-                }
-                None => self.misfit(node, "string"),
-            },
             Type::NotSimulated => {
                 self.fail(node, "the lab does not simulate this field".to_owned());
                 Value::Null
@@ -164,8 +139,6 @@ impl<'a> Decoder<'a> {
     fn boolean(&mut self, node: &YamlNode) -> Value {
         match (node.text(), node.tag()) {
             (Some(text), "!!bool") => text.eq_ignore_ascii_case("true").into(),
-            (Some("y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON"), "!!str") => true.into(),
-            (Some("n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF"), "!!str") => false.into(),
             _ => self.misfit(node, "bool"),
         }
     }
@@ -304,23 +277,4 @@ pub fn plain(node: &YamlNode) -> Value {
             _ => text.clone().into(),
         },
     }
-}
-
-/// Go's `time.ParseDuration`: `1h30m`, `2.5s`, `0`.
-fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let units = [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-        let (unit, factor) = units.iter().find(|(unit, _)| rest.starts_with(unit))?;
-        total += number * factor;
-        rest = &rest[unit.len()..];
-    }
-    (!text.is_empty() && total <= 1e12).then(|| Duration::from_secs_f64(total))
 }

@@ -11,21 +11,9 @@ use crate::omni::kinds::OmniRelease;
 use crate::omni::status::multierror;
 
 /// What Omni controls itself in a machine configuration.
-const FORBIDDEN: &[&str] = &[
-    "cluster.clusterName",
-    "cluster.id",
-    "cluster.controlPlane.endpoint",
-    "cluster.token",
-    "cluster.secret",
-    "cluster.aescbcEncryptionSecret",
-    "cluster.secretboxEncryptionSecret",
-    "cluster.acceptedCAs",
-    "machine.token",
-    "machine.ca",
-    "machine.type",
-    "machine.install.extensions",
-    "machine.acceptedCAs",
-];
+const FORBIDDEN: &str = "cluster.clusterName cluster.id cluster.controlPlane.endpoint cluster.token cluster.secret \
+     cluster.aescbcEncryptionSecret cluster.secretboxEncryptionSecret cluster.acceptedCAs machine.token \
+     machine.ca machine.type machine.install.extensions machine.acceptedCAs";
 /// More of it from 1.10 on, and documents of which it controls all (omni v1.10.4, ibid.).
 const FORBIDDEN_1_10: &[&str] = &["cluster.ca", "cluster.serviceAccount"];
 #[rustfmt::skip]
@@ -201,7 +189,7 @@ fn overrides(release: OmniRelease, config: &Value) -> Vec<String> {
         Some(_) => return Vec::new(),
         None => {
             let more = if release >= OmniRelease::V1_10_6 { FORBIDDEN_1_10 } else { &[] };
-            let mut all = FORBIDDEN.to_vec();
+            let mut all: Vec<&str> = FORBIDDEN.split(' ').collect();
             // Its own list has these two before `cluster.acceptedCAs` and after it.
             let at = all.iter().position(|field| *field == "cluster.acceptedCAs").unwrap_or_default();
             more.iter().zip([at, at + 2]).for_each(|(field, at)| all.insert(at, field));

@@ -21,17 +21,3 @@ pub fn align(rows: &[Vec<String>], padding: usize) -> String {
     }
     out
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_padded_but_the_last() {
-        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-        assert_eq!(
-            align(&[row(["ID", "NAME", "E"]), row(["proxmox", "P", ""])], 4),
-            "ID         NAME    E\nproxmox    P       \n"
-        );
-    }
-}

@@ -37,7 +37,6 @@ const KUBERNETES: Model = Model {
     ],
 };
 const TALOS: Model = Model { name: "models.TalosCluster", fields: &[("version", Type::Str, false)] };
-const BACKUP: Model = Model { name: "models.BackupConfiguration", fields: &[("interval", Type::Time, false)] };
 const FEATURES: Model = Model {
     name: "models.Features",
     fields: &[
@@ -46,7 +45,7 @@ const FEATURES: Model = Model {
         ("useEmbeddedDiscoveryService", Type::Bool, false),
         ("disablePublicDiscoveryService", Type::NotSimulated, true),
         ("enableNodeAuditSkip", Type::NotSimulated, true),
-        ("backupConfiguration", Type::Model(&BACKUP), false),
+        ("backupConfiguration", Type::NotSimulated, false),
     ],
 };
 const CLUSTER_MODEL: Model = Model {
@@ -66,28 +65,18 @@ const CLUSTER_MODEL: Model = Model {
 };
 const CLASS: Model =
     Model { name: "models.MachineClassConfig", fields: &[("name", Type::Str, false), ("size", Type::Size, false)] };
-const BOOTSTRAP: Model = Model {
-    name: "models.BootstrapSpec",
-    fields: &[("clusterUUID", Type::Str, false), ("snapshot", Type::Str, false)],
-};
-const ROLLING: Model =
-    Model { name: "models.RollingUpdateStrategyConfig", fields: &[("maxParallelism", Type::U32, false)] };
-const STRATEGY: Model = Model {
-    name: "models.UpdateStrategyConfig",
-    fields: &[("type", Type::Strategy, false), ("rolling", Type::Model(&ROLLING), false)],
-};
 const SET_FIELDS: &[(&str, Type, bool)] = &[
     ("kind", Type::Str, false),
     ("systemExtensions", Type::Strings, false),
     ("name", Type::Str, false),
     ("labels", Type::Pairs, false),
     ("annotations", Type::Pairs, false),
-    ("bootstrapSpec", Type::Model(&BOOTSTRAP), false),
+    ("bootstrapSpec", Type::NotSimulated, false),
     ("machines", Type::NotSimulated, false),
     ("machineClass", Type::Model(&CLASS), false),
-    ("updateStrategy", Type::Model(&STRATEGY), false),
-    ("deleteStrategy", Type::Model(&STRATEGY), false),
-    ("upgradeStrategy", Type::Model(&STRATEGY), true),
+    ("updateStrategy", Type::NotSimulated, false),
+    ("deleteStrategy", Type::NotSimulated, false),
+    ("upgradeStrategy", Type::NotSimulated, true),
     ("patches", Type::Models(&PATCH), false),
     ("kernelArgs", Type::NotSimulated, true),
 ];
@@ -258,30 +247,13 @@ impl Template {
         out
     }
 
-    fn set(&self, value: &Value) -> Vec<String> {
-        let mut errors = descriptors(value);
-        errors.extend(self.patches(value));
-        errors
-    }
-
     fn control_plane(&self, value: &Value) -> Vec<String> {
         let mut errors = Vec::new();
         if !text(value, "name").is_empty() {
             errors.push("custom name is not allowed in the controlplane".to_owned());
         }
-        if value["bootstrapSpec"].is_object() {
-            for field in ["clusterUUID", "snapshot"] {
-                if text(&value["bootstrapSpec"], field).is_empty() {
-                    errors.push(format!("{field} is required in bootstrapSpec"));
-                }
-            }
-        }
-        for field in ["updateStrategy", "deleteStrategy"] {
-            if value[field].is_object() {
-                errors.push(format!("{field} is not allowed in the controlplane"));
-            }
-        }
-        errors.extend(self.set(value));
+        errors.extend(descriptors(value));
+        errors.extend(self.patches(value));
         errors
     }
 
@@ -290,10 +262,8 @@ impl Template {
         if text(value, "name") == "control-planes" {
             errors.push("name \"control-planes\" cannot be used in workers".to_owned());
         }
-        if value["bootstrapSpec"].is_object() {
-            errors.push("bootstrapSpec is not allowed in workers".to_owned());
-        }
-        errors.extend(self.set(value));
+        errors.extend(descriptors(value));
+        errors.extend(self.patches(value));
         errors
     }
 
@@ -347,16 +317,11 @@ impl Template {
         let version = |part: &str| text(&value[part], "version").trim_start_matches('v').to_owned();
         let features = &value["features"];
         let on = |key: &str| features[key] == true;
-        let mut spec = json!({
+        let spec = json!({
             "kubernetesversion": version("kubernetes"), "talosversion": version("talos"),
             "features": {"enableworkloadproxy": on("enableWorkloadProxy"), "diskencryption": on("diskEncryption"),
                 "useembeddeddiscoveryservice": on("useEmbeddedDiscoveryService")},
         });
-        if let Some(interval) = features["backupConfiguration"]["interval"].as_f64().filter(|interval| *interval > 0.0)
-        {
-            let interval = json!({"seconds": interval as i64, "nanos": 0});
-            spec["backupconfiguration"] = json!({"interval": interval, "enabled": true});
-        }
         let mut cluster = self.make(CLUSTER, name, &spec, now);
         cluster.md.annotations.insert(A_TEMPLATE.to_owned(), String::new());
         apply(&mut cluster, value);
@@ -416,24 +381,6 @@ impl Template {
         let id = format!("{cluster}-{suffix}");
         let role = if control_plane { L_CONTROL_PLANE } else { L_WORKER };
         let mut spec = json!({"updatestrategy": 1});
-        for (field, key) in [
-            ("updateStrategy", "updatestrategy"),
-            ("deleteStrategy", "deletestrategy"),
-            ("upgradeStrategy", "upgradestrategy"),
-        ] {
-            let strategy = &value[field];
-            if strategy["type"].is_u64() {
-                spec[key] = strategy["type"].clone();
-            }
-            if strategy["rolling"].is_object() {
-                let most = strategy["rolling"]["maxParallelism"].as_u64().unwrap_or(0);
-                spec[format!("{key}config")] = json!({"rolling": {"maxparallelism": most}});
-            }
-        }
-        if value["bootstrapSpec"].is_object() {
-            let bootstrap = &value["bootstrapSpec"];
-            spec["bootstrapspec"] = json!({"clusteruuid": bootstrap["clusterUUID"], "snapshot": bootstrap["snapshot"]});
-        }
         let class = &value["machineClass"];
         if class.is_object() {
             let size = |key: &str| class["size"][key].as_u64().unwrap_or(0);
