@@ -3,7 +3,8 @@
 //! An unknown keyword is reported once, because it may affect the result. The messages are those of Omni's own validator
 //! (siderolabs/omni v1.9.3 internal/pkg/jsonschema/jsonschema.go).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
@@ -97,23 +98,34 @@ pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
 
 /// The same with a part of a schema; references are looked up in `root`.
 pub fn validate_at(root: &Json, schema: &Json, node: &Node) -> Vec<Mismatch> {
-    let steps = Cell::new(0);
-    let mut validator = Validator { root, steps: &steps, found: Vec::new(), unknown: Vec::new() };
+    let shared = Shared { steps: Cell::new(0), referred: RefCell::new(BTreeMap::new()) };
+    let mut validator = Validator { root, shared: &shared, found: Vec::new(), unknown: Vec::new(), merged: Vec::new() };
     validator.node(schema, node, "", 0);
-    if steps.get() > MAX_STEPS {
-        let message = "the schema refers to itself without end".to_owned();
+    if shared.steps.get() > MAX_STEPS {
+        let message = "the schema refers to itself without end, or nests too deeply".to_owned();
         validator.found.clear();
         validator.report(MismatchKind::Endless, node.at, "", message);
     }
     validator.found
 }
 
+/// The addresses of a part of the schema and of the value that it is held against.
+type Pair = (usize, usize);
+
+/// What all branches of one validation know together.
+struct Shared {
+    steps: Cell<u32>,
+    /// What came of each part that was referred to, so that it is held against a value once; `None` while that is going on.
+    referred: RefCell<BTreeMap<Pair, Option<Vec<Mismatch>>>>,
+}
+
 struct Validator<'s> {
     root: &'s Json,
-    /// Counted over all branches.
-    steps: &'s Cell<u32>,
+    shared: &'s Shared,
     found: Vec<Mismatch>,
     unknown: Vec<&'s str>,
+    /// The parts referred to whose mismatches are in `found`.
+    merged: Vec<Pair>,
 }
 
 impl<'s> Validator<'s> {
@@ -130,13 +142,16 @@ impl<'s> Validator<'s> {
             }
             return;
         };
-        self.steps.set(self.steps.get().saturating_add(1));
-        if depth > MAX_DEPTH || self.steps.get() > MAX_STEPS {
+        self.step(1);
+        if depth > MAX_DEPTH {
+            self.shared.steps.set(u32::MAX);
+        }
+        if self.shared.steps.get() > MAX_STEPS {
             return;
         }
         if let Some(target) = rules.get("$ref").and_then(Json::as_str) {
             match self.resolve(target) {
-                Some(schema) => self.node(schema, node, path, depth + 1),
+                Some(schema) => self.referred(schema, node, path, depth),
                 None => self.keyword("$ref", node, path),
             }
         }
@@ -171,6 +186,40 @@ impl<'s> Validator<'s> {
             }
             Data::Scalar(_) => {}
         }
+    }
+
+    fn step(&self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.shared.steps.set(self.shared.steps.get().saturating_add(count));
+    }
+
+    /// A validator for a part whose mismatches are not taken as they are.
+    fn apart(&self) -> Validator<'s> {
+        Validator { root: self.root, shared: self.shared, found: Vec::new(), unknown: Vec::new(), merged: Vec::new() }
+    }
+
+    /// Holds a part that is referred to against a value. One that comes back to itself on the same value has no end.
+    fn referred(&mut self, schema: &'s Json, node: &Node, path: &str, depth: usize) {
+        let pair = (std::ptr::from_ref(schema) as usize, std::ptr::from_ref(node) as usize);
+        if self.merged.contains(&pair) {
+            return;
+        }
+        let known = self.shared.referred.borrow().get(&pair).cloned();
+        let found = match known {
+            Some(Some(found)) => found,
+            Some(None) => return self.shared.steps.set(u32::MAX),
+            None => {
+                self.shared.referred.borrow_mut().insert(pair, None);
+                let mut inner = Validator { unknown: std::mem::take(&mut self.unknown), ..self.apart() };
+                inner.node(schema, node, path, depth + 1);
+                self.unknown = inner.unknown;
+                self.shared.referred.borrow_mut().insert(pair, Some(inner.found.clone()));
+                inner.found
+            }
+        };
+        self.step(found.len());
+        self.merged.push(pair);
+        self.found.extend(found);
     }
 
     /// A reference inside the same document: `#/$defs/name`.
@@ -216,8 +265,7 @@ impl<'s> Validator<'s> {
             let mut nearest: Option<Vec<Mismatch>> = None;
             let mut fitting = 0;
             for branch in branches {
-                let mut inner =
-                    Validator { root: self.root, steps: self.steps, found: Vec::new(), unknown: Vec::new() };
+                let mut inner = self.apart();
                 inner.node(branch, node, path, depth + 1);
                 let found: Vec<Mismatch> =
                     inner.found.into_iter().filter(|m| m.kind != MismatchKind::Keyword).collect();
@@ -366,5 +414,51 @@ fn show(json: &Json) -> String {
     match json {
         Json::String(text) => format!("'{text}'"),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(schema: &Json, text: &str) -> Vec<(MismatchKind, String)> {
+        let stream = domain::spec::yaml::load("a.yaml", text.as_bytes());
+        let begun = Instant::now();
+        let found = validate(schema, &stream.documents[0].root);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        found.into_iter().map(|mismatch| (mismatch.kind, mismatch.path)).collect()
+    }
+
+    #[test]
+    fn reference_that_comes_back_to_itself_has_no_end() {
+        for schema in [
+            json!({"$ref": "#"}),
+            json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}], "oneOf": [{"$ref": "#"}, {"$ref": "#"}]}),
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}}}),
+        ] {
+            assert_eq!(found(&schema, "a: 1"), [(MismatchKind::Endless, ".".to_owned())], "{schema}");
+        }
+        // One that goes on with the parts of a value ends where the value does.
+        let tree = json!({"type": "object", "additionalProperties": {"$ref": "#"}});
+        assert_eq!(found(&tree, "a: {b: {}, c: 1}"), [(MismatchKind::Shape, ".a.c".to_owned())]);
+    }
+
+    #[test]
+    fn parts_that_are_referred_to_many_times_are_looked_at_once() {
+        for key in ["allOf", "anyOf", "oneOf"] {
+            let mut parts = serde_json::Map::new();
+            for at in 0..25 {
+                let next = json!({"$ref": format!("#/$defs/p{}", at + 1)});
+                parts.insert(format!("p{at}"), json!({ key: [next, next] }));
+            }
+            parts.insert("p25".to_owned(), json!({"type": "string"}));
+            let schema = json!({"$ref": "#/$defs/p0", "$defs": parts});
+            assert_eq!(found(&schema, "1").len(), 1, "{key}");
+            assert_eq!(found(&schema, "a").len(), usize::from(key == "oneOf"), "{key}: both forms fit");
+        }
     }
 }
