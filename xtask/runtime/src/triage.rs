@@ -418,6 +418,15 @@ mod tests {
         assert!(issues.find("all is well\n").is_empty());
     }
 
+    #[test]
+    fn newest_line_decides_which_issue_comes_first() {
+        let issues = issues();
+        let [first, second] = [0, 1].map(|at| &issues.list()[at]);
+        let order = |lines: &[&str]| ids(&issues.newest_first(&lines.join("\n"))).join(" ");
+        assert_eq!(order(&[&first.sample, &second.sample]), format!("{} {}", second.id, first.id));
+        assert_eq!(order(&[&first.sample, &second.sample, &first.sample]), format!("{} {}", first.id, second.id));
+    }
+
     /// As logs are pasted: with prefixes, in colour, kept in JSON once or twice.
     #[test]
     fn samples_match_with_log_prefixes() {

@@ -259,6 +259,66 @@ mod tests {
     }
 
     #[test]
+    fn advice_follows_how_far_a_machine_is() {
+        let machine = |ready: bool, connected: bool, waits_for: &str| MachineView {
+            request: "c-workers-z".to_owned(),
+            uuid: "uuid-z".to_owned(),
+            provider: "proxmox".to_owned(),
+            stage: String::new(),
+            ready,
+            connected,
+            leaving: false,
+            party: Party::Machine,
+            waits_for: waits_for.to_owned(),
+            error: String::new(),
+        };
+        let view = |machines: Vec<MachineView>, wanted: u64| ClusterView {
+            name: "zebra".to_owned(),
+            phase: "Running".to_owned(),
+            ready: true,
+            running: false,
+            kubernetes_api_ready: true,
+            load_balancer_healthy: Some(true),
+            control_plane_ready: true,
+            healthy: 1,
+            total: 1,
+            tearing_down: false,
+            upgrade: String::new(),
+            machine_sets: vec![MachineSetView {
+                id: "zebra-control-planes".to_owned(),
+                control_plane: true,
+                phase: "Running".to_owned(),
+                ready: true,
+                error: String::new(),
+                class: String::new(),
+                wanted,
+                healthy: 1,
+                tearing_down: false,
+                machines,
+            }],
+        };
+        let advice = |view: &ClusterView| where_to_look(view).unwrap_or_default();
+        const NETWORK: &str = "cargo xtask doctor --area network";
+        for (connected, waits_for, words, next) in [
+            (true, "to be ready", "its own log says why", "omnictl machine-logs uuid-z --tail 50"),
+            (false, "the machine to join Omni", "Omni has not heard of it", NETWORK),
+            (false, "the machine to come back", "Omni has lost c-workers-z", NETWORK),
+        ] {
+            let (hint, command) = advice(&view(vec![machine(false, connected, waits_for)], 1));
+            assert!(hint.contains(words) && command == next, "{hint} {command}");
+        }
+        let of_provider = MachineView { party: Party::Provider, ..machine(false, false, "") };
+        assert_eq!(where_to_look(&view(vec![of_provider], 1)), None, "it is the provider's turn");
+        let (hint, command) =
+            advice(&ClusterView { kubernetes_api_ready: false, ..view(vec![machine(true, true, "")], 1) });
+        assert!(hint.contains("Omni notices late") && hint.contains("c-workers-z") && command == NETWORK, "{hint}");
+        let shrinking = view(vec![machine(true, true, ""), machine(true, true, "")], 1);
+        let (hint, command) = advice(&ClusterView { phase: "ScalingDown".to_owned(), ..shrinking });
+        assert!(hint.contains("out of zebra-control-planes"), "{hint}");
+        assert_eq!(command, "omnictl cluster status zebra");
+    }
+
+    #[test]
     fn the_newest_error_of_the_own_cluster_counts() {
         let log = line("error", "other-workers-a", "no", "pickNode")
             + &line("error", "demo-workers-a", "stopped", "syncVM")

@@ -141,3 +141,31 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
     }
     Ok(if outcome.next.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_of_a_cluster_is_named_by_who_knows_most() {
+        let line = |phase: &str, total: u64| ClusterLine {
+            name: "zebra".to_owned(),
+            phase: phase.to_owned(),
+            ready: true,
+            running: false,
+            kubernetes_api_ready: true,
+            healthy: 0,
+            total,
+            talos: String::new(),
+            kubernetes: String::new(),
+            tearing_down: false,
+        };
+        let (none, off) = (BTreeMap::new(), BTreeMap::from([("zebra".to_owned(), "VM 4 is stopped".to_owned())]));
+        assert_eq!(trouble(&line("ScalingUp", 0), &none), "ScalingUp, no machines");
+        assert_eq!(trouble(&line("ScalingUp", 2), &none), "ScalingUp, 0 of 2 machines healthy");
+        assert_eq!(trouble(&ClusterLine { tearing_down: true, ..line("Running", 2) }, &none), "being destroyed");
+        let silent = ClusterLine { kubernetes_api_ready: false, ..line("Running", 2) };
+        assert_eq!(trouble(&silent, &none), "its Kubernetes API does not answer");
+        assert_eq!(trouble(&silent, &off), "VM 4 is stopped");
+    }
+}

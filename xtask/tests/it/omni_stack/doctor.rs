@@ -130,6 +130,33 @@ fn the_engine_of_a_context_is_the_one_that_is_judged() {
 }
 
 #[test]
+fn what_docker_and_the_services_answer_is_judged_together() {
+    let check = |hub: &Hub, id: &str| {
+        let document = hub.run(&["doctor", "--json"]).json();
+        let checks = document["data"]["checks"].as_array().unwrap().clone();
+        let found = checks.iter().find(|check| check["id"] == id).unwrap();
+        ["status", "detail", "fix"].map(|field| found[field].as_str().unwrap_or_default().to_owned())
+    };
+    let hub = Hub::healthy();
+    hub.say("ps.json", "");
+    let [status, detail, _] = check(&hub, "docker.containers");
+    assert!(status == "warning" && detail.contains("not up here, and Omni answers"), "{status} {detail}");
+    hub.say("ps.json", &ps("running", "exited", Some("running")));
+    hub.say("omni-down", "");
+    let [status, _, fix] = check(&hub, "docker.containers");
+    assert!(status == "failed" && fix.starts_with("`cargo xtask stack-up` starts what has ended"), "{status} {fix}");
+    let [status, detail, _] = check(&hub, "omni.health");
+    assert!(status == "unknown" && detail.contains("docker.containers says why"), "{status} {detail}");
+    // An address that answers is somebody's own, whatever it looks like.
+    let hub = Hub::healthy();
+    hub.edit("docker/config.yaml", "pve.home.arpa", "pve.example.com");
+    assert_eq!(check(&hub, "provider.config")[0], "ok");
+    hub.say("pve-refuses", "");
+    let [status, detail, _] = check(&hub, "provider.config");
+    assert!(status == "warning" && detail.contains("is an address for examples"), "{status} {detail}");
+}
+
+#[test]
 fn an_area_is_looked_at_alone() {
     let hub = Hub::healthy();
     let document = hub.run(&["doctor", "--area", "keys", "--area", "files", "--json"]).json();

@@ -78,3 +78,41 @@ fn the_stack_is_this_projects_whatever_the_shell_says_of_compose() {
         assert_eq!(ran.code, 0, "{words:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn provider_that_keeps_ending_leads_to_doctor() {
+    let hub = Hub::healthy();
+    hub.say("ps.json", &ps("running", "running", Some("restarting")));
+    let status = hub.run(&["provider-status", "--json"]).json();
+    assert_eq!(status["next"][0], "cargo xtask doctor --area provider", "{status:#}");
+    hub.say("ps.json", &ps("exited", "running", Some("running")));
+    let omni = hub.run(&["omni-status", "--json"]).json();
+    assert_eq!((&omni["steps"][0]["status"], &omni["steps"][0]["detail"]), (&"warning".into(), &"2 of 3 run".into()));
+}
+
+#[test]
+fn first_heartbeat_of_a_provider_is_waited_for() {
+    let registration = |hub: &Hub, words: &[&str]| {
+        let document = hub.run(&[&["provider-verify", "--json"], words].concat()).json();
+        let steps = document["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["id"] == "registration").unwrap();
+        ["status", "detail"].map(|field| step[field].as_str().unwrap_or_default().to_owned())
+    };
+    let hub = Hub::healthy();
+    let up =
+        |ago: &str| hub.say("ps.json", &ps("running", "running", Some("running")).replace("running for a while", ago));
+    hub.say("connected", "false");
+    up("Up 2 hours");
+    assert_eq!(registration(&hub, &[])[0], "failed", "an hour is long enough");
+    up("Up 5 seconds");
+    let [status, detail] = registration(&hub, &["--timeout", "1s"]);
+    assert!(status == "warning" && detail.contains("the first takes up to 30 s"), "{status}: {detail}");
+    let [status, _] = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            hub.say("connected", "true");
+        });
+        registration(&hub, &[])
+    });
+    assert_eq!(status, "ok", "it came while it was waited for");
+}
