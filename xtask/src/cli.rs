@@ -41,6 +41,14 @@ impl Cli {
     /// # Errors
     /// What is wrong with it, or the help that it asks for.
     pub fn read(args: &[OsString]) -> Result<Cli, clap::Error> {
+        let flag = match args.get(1).and_then(|word| word.to_str()) {
+            Some("help") => Some("--help"),
+            Some("version") => Some("--version"),
+            _ => None,
+        };
+        // `help TASK` is how other programs spell `TASK --help`.
+        let moved = flag.map(|flag| [&args[..1], &args[2..], &[OsString::from(flag)]].concat());
+        let args = moved.as_deref().unwrap_or(args);
         Cli::from_arg_matches(&Cli::command().color(color(args)).try_get_matches_from(args)?)
     }
 }

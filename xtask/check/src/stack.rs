@@ -234,7 +234,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
     all.and(Diagnosis::ok(format!("Omni {omni}, omnictl {version}")))
 }
 
-/// Whether the provider in the compose file is of Omni's time. From 0.3 on it takes images from Omni's own media API,
+/// Whether the provider in the compose file fits this Omni. From 0.3 on it takes images from Omni's own media API,
 /// which came with 1.10 (omni-infra-provider-proxmox v0.3.0 release notes).
 pub fn provider_pairing(omni: Option<&str>, provider: Option<&str>, running: Option<&str>) -> Diagnosis {
     let (Some(omni), Some(provider)) = (omni, provider) else {

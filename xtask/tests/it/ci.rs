@@ -125,17 +125,17 @@ fn each_planted_fault_is_found_by_its_check_with_file_and_fix() {
     kit.plays("shfmt", "diff a.sh.orig a.sh\n--- a.sh.orig\n+++ a.sh\n", 1);
     kit.finds("shell-format", "a.sh:1", "--only shell-format --fix");
     kit.plays("actionlint", ".github/workflows/x.yml:4:14: label \"ubuntu-99\" is unknown. [runner-label]\n", 1);
-    kit.finds("workflows", ".github/workflows/x.yml:4", "mend the line");
+    kit.finds("workflows", ".github/workflows/x.yml:4", "fix the line");
     let unlicensed = r#"{"fields":{"code":"unlicensed","graphs":[{"Krate":{"name":"dep","version":"1.2.3"}}],"message":"dep = 1.2.3 is unlicensed","severity":"error"},"type":"diagnostic"}"#;
     kit.plays("cargo-deny", unlicensed, 4);
     kit.finds("licences", "Cargo.lock:1", "deny.toml");
 
     kit.write("clusters/a.yaml", "kind: Cluster\nname: a\nname: b\n");
-    kit.finds("yaml", "clusters/a.yaml:3", "mend the place");
+    kit.finds("yaml", "clusters/a.yaml:3", "fix the place");
     kit.write("docs/a.md", "# A\n\nSee [b](b.md).\n");
-    kit.finds("links", "docs/a.md:3", "mend the link");
+    kit.finds("links", "docs/a.md:3", "fix the link");
     kit.write("docs/a.md", "# A\n\nRun `cargo xtask clustr-status`.\n");
-    kit.finds("links", "docs/a.md:3", "mend the link");
+    kit.finds("links", "docs/a.md:3", "fix the link");
     kit.write("xtask/domain/src/spec/x.rs", "//! Pure.\nuse std::fs;\n");
     kit.finds("architecture", "xtask/domain/src/spec/x.rs:2", "CONTRIBUTING.md");
 }

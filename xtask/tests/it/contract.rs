@@ -202,6 +202,13 @@ fn json_is_one_document_for_every_command_line() {
     let help = lab.run_words(&["cluster-sync", "--json", "--help"]).exits(0).json();
     assert_eq!(help["task"], "cluster-sync");
     assert!(help["data"]["text"].as_str().is_some_and(|text| text.contains("--all")), "{help:#}");
+    for (words, same) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "cluster-sync"], &["cluster-sync", "--help"]),
+        (&["version"], &["--version"]),
+    ] {
+        assert_eq!(lab.run_words(words).exits(0).stdout, lab.run_words(same).exits(0).stdout, "{words:?}");
+    }
     let version = lab.run_words(&["--json", "--version"]).exits(0).json();
     assert!(version["summary"].as_str().is_some_and(|text| text.ends_with(env!("CARGO_PKG_VERSION"))), "{version:#}");
 }

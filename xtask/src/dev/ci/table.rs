@@ -93,7 +93,7 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "links",
         about: "links lead to files and headings, commands name tasks",
-        fix: "mend the link, or the page that it leads to",
+        fix: "fix the link, or the page that it leads to",
         run: link_check,
         ..ROW
     },
@@ -108,7 +108,7 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "shell",
         about: "scripts pass shellcheck",
-        fix: "mend the line as the message says; shellcheck.net/wiki/SCnnnn explains",
+        fix: "fix the line as the message says; shellcheck.net/wiki/SCnnnn explains",
         run: |bench| program(bench, "shell", SHELLCHECK, &scripts(bench, &["--format", "gcc"])),
         ..ROW
     },
@@ -123,14 +123,14 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "yaml",
         about: "YAML can be read, no key stands twice",
-        fix: "mend the place that the message names",
+        fix: "fix the place that the message names",
         run: yaml_check,
         ..ROW
     },
     Check {
         name: "workflows",
         about: "GitHub workflows pass actionlint",
-        fix: "mend the line as the message says",
+        fix: "fix the line as the message says",
         run: |bench| program(bench, "workflows", ACTIONLINT, &["-oneline", "-shellcheck="]),
         ..ROW
     },

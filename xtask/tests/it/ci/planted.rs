@@ -101,7 +101,7 @@ fn actionlint_finds_an_unknown_runner() {
     }
     let workflow = "on: push\njobs:\n  a:\n    runs-on: ubuntu-99\n    steps:\n      - run: \"true\"\n";
     kit.write(".github/workflows/x.yml", workflow);
-    kit.finds("workflows", ".github/workflows/x.yml:4", "mend the line");
+    kit.finds("workflows", ".github/workflows/x.yml:4", "fix the line");
     kit.write(".github/workflows/x.yml", &workflow.replace("ubuntu-99", "ubuntu-24.04"));
     kit.passes("workflows");
 }
