@@ -392,17 +392,21 @@ pub fn templates(
     Ok(found)
 }
 
-/// Refuses templates that are wrong whatever Omni has, before anything is asked of it. Shows nothing of those that are not.
+/// Refuses templates that are wrong whatever Omni has, before anything is asked of it. Shows nothing of those that are not, and
+/// returns the names of their clusters.
 ///
 /// # Errors
 /// As [`templates`].
-pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<(), Failure> {
+pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<Vec<String>, Failure> {
     let (found, findings) = checked_templates(cx, files, &TemplateFacts::default())?;
     let wrong = |finding: &Finding| finding.is_error() && !allow.contains(&finding.rule);
     if findings.iter().any(wrong) {
-        return refuse(cx, "cluster template", &findings, allow);
+        refuse(cx, "cluster template", &findings, allow)?;
     }
-    if found.len() < files.len() { Err(nothing_in("cluster template", &findings)) } else { Ok(()) }
+    match found.len() < files.len() {
+        true => Err(nothing_in("cluster template", &findings)),
+        false => Ok(found.into_iter().map(|template| template.template.name).collect()),
+    }
 }
 
 fn checked_templates(

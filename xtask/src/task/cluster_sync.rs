@@ -11,28 +11,30 @@ use serde_json::json;
 
 use crate::cli::ClusterSync;
 use crate::flow::cluster_sync::{self, TemplateDiff};
-use crate::flow::inputs::{self, Template};
+use crate::flow::inputs;
 use crate::flow::stage::Stage;
 use crate::flow::{change, cluster, impact, lookup};
 use crate::outcome::Outcome;
 use domain::status::sync::SyncAction;
 use runtime::cx::Cx;
+use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = inputs::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
-    inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
+    let names = inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     cx.writable(&[cx.paths.state()])?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let sources = lookup::TemplateSources::ask(cx, false);
+    let ask = || lookup::TemplateSources::ask(cx, false);
+    let (sources, none_destroyed) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, &files, &sources.facts(), &args.allow.rules)?;
-    let names: Vec<&str> = templates.iter().map(Template::name).collect();
-    cluster::refuse_destroyed(&omnictl, &names)?;
+    none_destroyed?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
     let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
     cluster_sync::refuse_destroyed_sets(&omnictl, &diffs)?;
