@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 /// One of them.
 pub type Job<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
 
+/// The main thread's stack, which is what the limits on nesting in files were made for.
+const STACK: usize = 8 << 20;
+
 /// No limit on parallel jobs.
 pub const ALL: usize = usize::MAX;
 
@@ -43,7 +46,7 @@ fn carry_out(jobs: Vec<Job<'_, ()>>, most: usize) {
     // (`ulimit -u`, a limit on tasks), those that run, and this one in any case, do the work of all.
     std::thread::scope(|scope| {
         for _ in 1..workers {
-            if std::thread::Builder::new().spawn_scoped(scope, worker).is_err() {
+            if std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker).is_err() {
                 break;
             }
         }

@@ -317,7 +317,7 @@ mod tests {
     use domain::spec::template;
 
     fn read(text: &str) -> ClusterTemplate {
-        template::parse("demo.yaml", text.as_bytes()).into_ok().unwrap()
+        template::parse("demo.yaml", text.as_bytes()).value.unwrap()
     }
 
     const HEAD: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\n---\nkind: ControlPlane\nmachineClass: {name: big, size: 1}\n";

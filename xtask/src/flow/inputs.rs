@@ -19,6 +19,7 @@ use domain::spec::template::ClusterTemplate;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::parallel::{self, Job};
 use runtime::ui::Status;
 
 use crate::flow::lookup;
@@ -32,8 +33,6 @@ const MOST_LINKS: u8 = 40;
 const PRINTED: usize = 1 << 20;
 /// Threads for many files: each may hold a file of [`MOST`] bytes.
 const THREADS: usize = 4;
-/// The main thread's stack, which is what the limits on nesting were made for.
-const STACK: usize = 8 << 20;
 /// Rules that the schema of the provider in Omni may decide otherwise than the built-in table: they are no reason to refuse
 /// before it was asked.
 const OF_SCHEMA: &[&str] = &[
@@ -232,30 +231,14 @@ fn above(dir: &Path, inner: &Path) -> Option<String> {
 
 /// `work` on each of `items`, in their order; many are spread over threads.
 pub fn spread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    const FEW: usize = 32;
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
-    if threads < 2 || items.len() < 32 {
-        return items.iter().map(work).collect();
-    }
     let part = |part: &[T]| part.iter().map(&work).collect::<Vec<R>>();
-    let (first, rest) = items.split_at(items.len().div_ceil(threads));
-    std::thread::scope(|scope| {
-        let running: Vec<_> = rest
-            .chunks(first.len())
-            .map(|chunk| {
-                let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || part(chunk));
-                (chunk, thread.ok())
-            })
-            .collect();
-        let mut done = part(first);
-        for (chunk, thread) in running {
-            match thread.map(std::thread::ScopedJoinHandle::join) {
-                Some(Ok(results)) => done.extend(results),
-                Some(Err(panic)) => std::panic::resume_unwind(panic),
-                None => done.extend(part(chunk)),
-            }
-        }
-        done
-    })
+    let part = &part;
+    let jobs = items
+        .chunks(items.len().div_ceil(threads).max(FEW))
+        .map(|chunk| -> Job<'_, _> { Box::new(move || part(chunk)) });
+    parallel::run_all(jobs.collect(), threads).into_iter().flatten().collect()
 }
 
 /// Each of `files` checked, with the file; many on several threads.

@@ -345,7 +345,7 @@ mod tests {
         let there = domain::status::omni::resources(&recorded("omnictl", "get-machineclasses-json").stdout).unwrap();
         let file =
             std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/omnictl/input-machineclass.yaml"));
-        let class = machine_class::parse("x", &file.unwrap()).into_ok().unwrap().remove(0);
+        let class = machine_class::parse("x", &file.unwrap()).value.unwrap().remove(0);
         assert_eq!(fields_of_resource(&there[0]), fields_of_class(&class));
         let mut other = class;
         other.auto_provision.as_mut().unwrap().provider_data = "cores: 8\n".to_owned();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Options, Sandbox, lab_program, program_at, root, wait_for, web_server};
+use crate::sandbox::{CommandOutput, Options, Sandbox, lab_program, program_at, root, wait_for, web_server};
 
 /// The runner in this repository, with a clean environment.
 pub fn runner(line: &[&str]) -> Command {
@@ -111,118 +111,116 @@ fn a_lab_stays_up_and_goes_down() {
     assert_eq!(call(&["lab-down"]).0, Some(0));
 }
 
+/// A lab of a size that stays up, and tasks in its project.
+struct Site {
+    lab: Sandbox,
+    env: String,
+    at: String,
+}
+
+impl Site {
+    fn up(size: &str) -> Site {
+        let lab = Sandbox::new();
+        let output = Site::runner(&lab, &["lab-up", "--json", "--yes"]).args(size.split(' ')).output().unwrap();
+        let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
+        let text = |key: &str| up["data"][key].as_str().unwrap().to_owned();
+        Site { lab, env: text("env_file"), at: text("project_dir") }
+    }
+
+    fn runner(lab: &Sandbox, line: &[&str]) -> Command {
+        let mut command = runner(line);
+        command.arg("--project-dir").arg(lab.project());
+        command
+    }
+
+    /// Runs a task: what came of it, and how many programs it called.
+    fn task(&self, line: &str) -> (CommandOutput, usize) {
+        let journal = self.lab.scratch().join(".local/state/omni-scale/journal.jsonl");
+        let _ = fs::remove_file(&journal);
+        let (env, at, xtask) = (&self.env, &self.at, env!("CARGO_BIN_EXE_xtask"));
+        let script = format!(". '{env}' && exec '{xtask}' --project-dir '{at}' {line}");
+        let ran = CommandOutput::of(Command::new("sh").args(["-c", &script]).env("HOME", self.lab.scratch()));
+        (ran, fs::read_to_string(&journal).unwrap_or_default().lines().count())
+    }
+
+    fn edit(&self, number: u32, from: &str, to: &str) {
+        let file = Path::new(&self.at).join(format!("clusters/fleet-{number:03}.yaml"));
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    }
+
+    fn down(self) {
+        assert_eq!(Site::runner(&self.lab, &["lab-down", "--yes"]).status().unwrap().code(), Some(0));
+    }
+}
+
 /// Many clusters are compared in few starts of omnictl, each as if it were alone: one that differs, one that takes a patch
 /// from a file, and one that omnictl does not take are found as such.
 #[test]
 fn many_clusters_are_compared_in_few_starts() {
-    let lab = Sandbox::new();
-    let project = lab.project();
-    let size = ["--nodes", "3", "--vms", "60", "--clusters", "30"];
-    let output = runner(&["lab-up", "--json", "--yes"]).args(size).arg("--project-dir").arg(&project).output().unwrap();
-    let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
-    let (env, at) = (up["data"]["env_file"].as_str().unwrap(), up["data"]["project_dir"].as_str().unwrap());
+    let site = Site::up("--nodes 3 --vms 60 --clusters 30");
     let sync = |line: &str| {
-        let journal = lab.scratch().join(".local/state/omni-scale/journal.jsonl");
-        let _ = fs::remove_file(&journal);
-        let script = format!(". '{env}' && exec '{}' --project-dir '{at}' {line}", env!("CARGO_BIN_EXE_xtask"));
-        let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
-        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
-        let calls = fs::read_to_string(&journal).unwrap_or_default().lines().count();
-        let scratch = fs::read_dir(lab.scratch().join(".local/state/omni-scale/tmp")).unwrap().flatten();
+        let (ran, calls) = site.task(line);
+        let scratch = fs::read_dir(site.lab.scratch().join(".local/state/omni-scale/tmp")).unwrap().flatten();
         let names: Vec<String> = scratch.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         assert_eq!(names, ["lock"], "links were left behind");
-        (output.status.code(), document, calls)
+        (ran, calls)
     };
     // The links of a run that was killed.
-    fs::create_dir_all(lab.scratch().join(".local/state/omni-scale/tmp/sync-x1Y2z3/0")).unwrap();
-    let (code, document, calls) = sync("cluster-sync --all --yes --json");
+    fs::create_dir_all(site.lab.scratch().join(".local/state/omni-scale/tmp/sync-x1Y2z3/0")).unwrap();
+    let (ran, calls) = sync("cluster-sync --all --yes --json");
+    let document = ran.exits(0).json();
     assert_eq!(
-        (code, calls),
-        (Some(0), 1 + 15 + 7 + 2),
-        "the clusters, two clusters a start, seven reads for all, and what Omni offers: {document:#}"
+        calls,
+        1 + 15 + 7 + 2,
+        "the clusters, two a start, seven reads for all, and what Omni offers: {document:#}"
     );
     assert_eq!(document["data"]["clusters"].as_array().map(Vec::len), Some(30));
 
-    let edit = |number: u32, change: &dyn Fn(String) -> String| {
-        let file = Path::new(at).join(format!("clusters/fleet-{number:03}.yaml"));
-        let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, change(text)).unwrap();
-    };
-    edit(7, &|text| text.replacen("kind: Cluster\n", "kind: Cluster\nlabels:\n  tier: gold\n", 1));
-    fs::create_dir_all(Path::new(at).join("clusters/patches")).unwrap();
-    fs::write(Path::new(at).join("clusters/patches/mtu.yaml"), "machine:\n  network:\n    hostname: ''\n").unwrap();
-    edit(9, &|text| text.replacen("kind: Cluster\n", "kind: Cluster\npatches:\n  - file: patches/mtu.yaml\n", 1));
-    let (code, document, _) = sync("cluster-sync --all --dry-run --json");
-    assert_eq!(code, Some(3), "{document:#}");
-    let objects: Vec<&str> =
-        document["data"]["plan"].as_array().unwrap().iter().map(|step| step["object"].as_str().unwrap()).collect();
+    site.edit(7, "kind: Cluster\n", "kind: Cluster\nlabels:\n  tier: gold\n");
+    let patches = Path::new(&site.at).join("clusters/patches");
+    fs::create_dir_all(&patches).unwrap();
+    fs::write(patches.join("mtu.yaml"), "machine:\n  network:\n    hostname: ''\n").unwrap();
+    site.edit(9, "kind: Cluster\n", "kind: Cluster\npatches:\n  - file: patches/mtu.yaml\n");
+    let document = sync("cluster-sync --all --dry-run --json").0.exits(3).json();
+    let plan = document["data"]["plan"].as_array().unwrap();
+    let objects: Vec<&str> = plan.iter().map(|step| step["object"].as_str().unwrap()).collect();
     assert_eq!(objects, ["cluster fleet-007", "cluster fleet-009"]);
-    let (code, down, _) = {
-        let output = runner(&["lab-down", "--yes", "--json"]).arg("--project-dir").arg(&project).output().unwrap();
-        (output.status.code(), output.stdout, output.stderr)
-    };
-    assert_eq!(code, Some(0), "{}", String::from_utf8_lossy(&down));
+    site.down();
 }
 
 /// A site in use: what stands in Omni is what the files say, every machine is a virtual machine, and a task makes as many
 /// program calls as for one machine, or one for each cluster.
 #[test]
 fn a_lab_begins_as_big_as_it_is_told() {
-    let lab = Sandbox::new();
-    let project = lab.project();
-    let size = ["--nodes", "5", "--vms", "40", "--storages", "9", "--clusters", "4", "--tool-start-ms", "5"];
-    let output = runner(&["lab-up", "--json", "--yes"]).args(size).arg("--project-dir").arg(&project).output().unwrap();
-    let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
-    let (env, at) = (up["data"]["env_file"].as_str().unwrap(), up["data"]["project_dir"].as_str().unwrap());
-    let task = |line: &str| {
-        let script = format!(". '{env}' && exec '{}' --project-dir '{at}' {line}", env!("CARGO_BIN_EXE_xtask"));
-        let output = Command::new("sh").args(["-c", &script]).env("HOME", lab.scratch()).output().unwrap();
-        (
-            output.status.code(),
-            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
-        )
-    };
-    let calls = || {
-        let journal = lab.scratch().join(".local/state/omni-scale/journal.jsonl");
-        let text = fs::read_to_string(&journal).unwrap_or_default();
-        let _ = fs::remove_file(journal);
-        text.lines().count()
-    };
-    let (code, said) = task("provider-setup --yes");
-    assert_eq!(code, Some(0), "{said}");
-    let (code, said) = task("cluster-status");
-    assert!(code == Some(0) && said.contains("4 of 4 clusters Running and ready"), "{said}");
-    calls();
-    let (code, said) = task("cluster-status fleet-001");
-    assert!(code == Some(0) && said.matches("  Running").count() >= 12, "{said}");
-    assert_eq!(calls(), 9 + 1, "of ten machines each, and their VMs");
-    let (code, said) = task("cluster-sync --all --yes");
-    assert!(code == Some(0) && said.contains("4 clusters are in sync"), "{said}");
+    let site = Site::up("--nodes 5 --vms 40 --storages 9 --clusters 4 --tool-start-ms 5");
+    site.task("provider-setup --yes").0.exits(0);
+    site.task("cluster-status").0.exits(0).says(&["4 of 4 clusters Running and ready"]);
+    let (ran, calls) = site.task("cluster-status fleet-001");
+    assert!(ran.exits(0).stdout.matches("  Running").count() >= 12);
+    assert_eq!(calls, 9 + 1, "of ten machines each, and their VMs");
+    let (ran, calls) = site.task("cluster-sync --all --yes");
+    ran.exits(0).says(&["4 clusters are in sync"]);
+    assert_eq!(calls, 1 + 4 + 7 + 1 + 2, "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers");
+    let (ran, calls) = site.task("provider-verify");
+    ran.exits(0);
     assert_eq!(
-        calls(),
-        1 + 4 + 7 + 1 + 2,
-        "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers"
-    );
-    assert_eq!(task("provider-verify").0, Some(0));
-    assert_eq!(
-        calls(),
+        calls,
         5 + 8 + 2,
-        "docker, Omni, Proxmox, the provider, its heartbeat; what the login may do, and on the eight pools that are not made"
+        "docker, Omni, Proxmox, provider and heartbeat; what the login may do, and on eight pools"
     );
     // The machines are real ones: a cluster that shrinks gives some back.
-    let file = Path::new(at).join("clusters/fleet-004.yaml");
-    let text = fs::read_to_string(&file).unwrap().replace("size: 7", "size: 5");
-    fs::write(&file, text).unwrap();
-    let (code, said) = task("cluster-sync fleet-004 --yes --allow-destroy fleet-004");
-    assert_eq!(code, Some(0), "{said}");
+    site.edit(4, "size: 7", "size: 5");
+    site.task("cluster-sync fleet-004 --yes --allow-destroy fleet-004").0.exits(0);
     let dump = |part: &str| -> usize {
-        let output = runner(&["lab-up", "--dump", "--json", "--project-dir"]).arg(&project).output().unwrap();
+        let output = Site::runner(&site.lab, &["lab-up", "--dump", "--json"]).output().unwrap();
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         document["data"]["proxmox"][part].as_array().map_or(0, Vec::len)
     };
     assert_eq!(dump("nodes"), 5);
     wait_for("no machine goes", || dump("vms") == 38);
-    assert_eq!(runner(&["lab-down", "--yes", "--project-dir"]).arg(&project).status().unwrap().code(), Some(0));
+    site.down();
 }
 
 #[test]

@@ -64,8 +64,9 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     assert_eq!((code, &document["next"]), (3, &json!([format!("cargo xtask {call}")])), "the very call");
     assert!(!lab.file("docker/.env").exists() && !lab.file("docker/omni.asc").exists(), "a dry run wrote something");
     let plan = document["data"]["plan"].as_array().unwrap();
-    let object = plan.last().unwrap()["object"].as_str().unwrap();
-    assert!(object.starts_with("the service account `tasks`"), "all of it is one plan: {object}");
+    let objects: Vec<&str> = plan.iter().map(|step| step["object"].as_str().unwrap()).collect();
+    assert_eq!(objects[..3], ["docker/.env", "docker/omni.asc", "the stack"], "{plan:#?}");
+    assert!(objects.last().unwrap().starts_with("the service account `tasks`"), "all of it is one plan: {objects:?}");
     let (code, document) = setup(&lab, &words, &account);
     assert_eq!(code, 0, "{document:#}");
     let mode = |name: &str| fs::metadata(lab.file(name)).expect("it is there").permissions().mode() & 0o777;
@@ -75,6 +76,7 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     assert_eq!((&account["name"], &account["role"]), (&"tasks".into(), &"Operator".into()), "{document:#}");
     assert!(account["expires"].as_str().is_some_and(|until| until.starts_with("20")), "{account}");
     assert!(account["place"].as_str().is_some_and(|place| place.contains("docker/.env")), "{account}");
+    assert!(lab.read("docker/.env").contains("# --- tsidp, the OIDC provider"), "the example's comments stay");
     // Once more: nothing is made anew, the account's key lasts.
     let (env, key) = (lab.read("docker/.env"), lab.read("docker/omni.asc"));
     let again = ["--service-account", "Operator", "--service-account-name", "tasks"];

@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn demanded(guests: &[(&str, &str)], requests: Seen<Vec<Resource>>) -> (Vec<(String, State)>, Demand) {
-        let template = template::parse("demo.yaml", TEMPLATE.as_bytes()).into_ok().unwrap();
+        let template = template::parse("demo.yaml", TEMPLATE.as_bytes()).value.unwrap();
         let demand = demand(&[template], &classes(), &inventory(guests), &requests);
         (demand.members.iter().map(|member| (member.name.clone(), member.state.clone())).collect(), demand)
     }

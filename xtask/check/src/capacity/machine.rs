@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn defaults_match_the_provider() {
-        let found = of("cores: 2\nmemory: 4096\ndisk_size: 20\nstorage_selector: name == \"a\"").into_ok().unwrap();
+        let found = of("cores: 2\nmemory: 4096\ndisk_size: 20\nstorage_selector: name == \"a\"").value.unwrap();
         assert_eq!((found.memory, found.vcpus, found.disks[0].size), (4 << 30, 2, 20 << 30));
         assert_eq!(found.networks, [Network { bridge: "vmbr0".into(), vlan: None }]);
         assert_eq!(found.disks[0].place.to_string(), "big.yaml:12:25");
@@ -181,7 +181,7 @@ mod tests {
             "additional_nics: [{bridge: vmbr1, vlan: 0}]\nadditional_disks: [{disk_size: 5, storage_selector: x}]\n",
             "pci_devices: [{mapping: card}]\nusb_devices: [{mapping: stick}]\nhugepages: 2MB"
         ));
-        let found = found.into_ok().unwrap();
+        let found = found.value.unwrap();
         assert_eq!((found.vcpus, found.disks[0].size >> 30, found.disks[1].size >> 30), (4, 21, 5));
         assert_eq!(found.networks[0].vlan, Some(7));
         assert_eq!(found.networks[1], Network { bridge: "vmbr1".into(), vlan: None });

@@ -15,15 +15,4 @@ impl<T> Parsed<T> {
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|f| f.severity == Severity::Error)
     }
-
-    /// The value, if it was read without any error; otherwise the findings.
-    ///
-    /// # Errors
-    /// All findings, warnings included, when one of them is an error or nothing could be read.
-    pub fn into_ok(self) -> Result<T, Vec<Finding>> {
-        if self.has_errors() {
-            return Err(self.findings);
-        }
-        self.value.ok_or(self.findings)
-    }
 }

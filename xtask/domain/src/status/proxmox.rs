@@ -165,20 +165,6 @@ impl Inventory {
     }
 }
 
-/// The storages in a saved inventory, or in a plain list of `{name, node, storageType, availableSpace}`.
-///
-/// # Errors
-/// What is wrong with it, with line and column where the text is not JSON.
-pub fn storage_list(text: &str) -> Result<Vec<Storage>, String> {
-    let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let list =
-        document.get("storages").unwrap_or(&document).as_array().ok_or("it is neither a list nor an inventory")?;
-    let read = |(at, entry): (usize, &Value)| {
-        serde_json::from_value(entry.clone()).map_err(|error| format!("entry {}: {error}", at + 1))
-    };
-    list.iter().enumerate().map(read).collect()
-}
-
 impl Node {
     pub fn online(&self) -> bool {
         self.status == "online"

@@ -2,43 +2,6 @@
 
 use super::{Hub, key, ps};
 
-/// A fresh host with a certificate, and the values of [`Hub::values`] as flags and variables.
-fn fresh() -> (Hub, Vec<String>, Vec<(&'static str, String)>) {
-    let hub = Hub::healthy();
-    for name in ["docker/.env", "docker/omni.asc", "docker/config.yaml"] {
-        std::fs::remove_file(hub.project().join(name)).unwrap();
-    }
-    hub.unsay("ps.json");
-    hub.unsay("volume");
-    hub.say("up.json", &ps("running", "running", None));
-    let mut flags = vec!["omni-setup".to_owned(), "--yes".to_owned()];
-    let mut env = Vec::new();
-    for (key, value) in hub.values() {
-        let flag = match key {
-            "OMNI_DOMAIN" => "--domain",
-            "OMNI_LAN_ADDRESS" => "--lan-address",
-            "OMNI_INITIAL_USER" => "--initial-user",
-            "OMNI_TLS_CERT" => "--tls-cert",
-            "OMNI_TLS_KEY" => "--tls-key",
-            "OIDC_ISSUER_URL" => "--issuer",
-            "OIDC_CLIENT_ID" => "--client-id",
-            "TS_AUTHKEY" | "OIDC_CLIENT_SECRET" => {
-                env.push((key, value));
-                continue;
-            }
-            _ => continue,
-        };
-        flags.extend([flag.to_owned(), value]);
-    }
-    (hub, flags, env)
-}
-
-fn run(hub: &Hub, flags: &[String], more: &[&str], env: &[(&'static str, String)]) -> super::CommandOutput {
-    let words: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    let env: Vec<(&str, &str)> = env.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    hub.run_with(&words, &env, "")
-}
-
 fn has_gpg() -> bool {
     let found =
         std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join("gpg").is_file());
@@ -46,50 +9,6 @@ fn has_gpg() -> bool {
         eprintln!("skipped: gpg is not installed");
     }
     found
-}
-
-#[test]
-fn omni_is_set_up_once_and_again_without_a_change() {
-    if !has_gpg() {
-        return;
-    }
-    let (hub, flags, env) = fresh();
-    let ran = run(&hub, &flags, &["--json"], &env);
-    let document = ran.json();
-    assert_eq!(ran.code, 0, "{document:#}");
-    assert_eq!((hub.mode("docker/.env"), hub.mode("docker/omni.asc")), (0o600, 0o600));
-    let written = hub.get("docker/.env");
-    assert!(written.contains("# --- tsidp, the OIDC provider"), "the example's comments stay");
-    let uuid = written.lines().find_map(|line| line.strip_prefix("OMNI_ACCOUNT_UUID=")).unwrap().to_owned();
-    assert_eq!(document["data"]["account_uuid"], uuid.as_str());
-    assert_eq!(hub.changes(), ["docker compose -f @/project/docker/compose.yaml up -d"]);
-    // Nobody is logged in: whether the licence is accepted is not known, and nobody accepts it.
-    assert_eq!(document["data"]["licence"], "unknown");
-    assert!(document["next"][0].as_str().unwrap().contains("/eula"), "{document}");
-    assert_eq!(hub.calls(|line| line.contains("eula")), Vec::<String>::new());
-    assert!(hub.get(".claude/omni-scale.local.md").contains("omni_configured: true"));
-
-    hub.say("volume", "omni-scale_omni-etcd");
-    let (key, file) = (hub.get("docker/omni.asc"), hub.get("docker/.env"));
-    let again = hub.run(&["omni-setup", "--yes", "--json"]);
-    assert_eq!(again.code, 0, "{}", again.stdout);
-    assert_eq!(again.json()["data"]["changed"], false);
-    assert_eq!((hub.get("docker/omni.asc"), hub.get("docker/.env"), hub.changes().len()), (key, file, 1));
-}
-
-#[test]
-fn a_dry_run_shows_the_plan_and_leaves_no_trace() {
-    let (hub, flags, env) = fresh();
-    if !has_gpg() {
-        return;
-    }
-    let ran = run(&hub, &flags, &["--dry-run", "--json"], &env);
-    let document = ran.json();
-    let objects: Vec<_> =
-        document["data"]["plan"].as_array().unwrap().iter().map(|step| step["object"].as_str().unwrap()).collect();
-    assert_eq!((ran.code, objects), (3, vec!["docker/.env", "docker/omni.asc", "the stack"]));
-    assert!(!hub.project().join("docker/.env").exists() && !hub.project().join("docker/omni.asc").exists());
-    assert!(hub.changes().is_empty() && !hub.dir.join("home/.local/state/omni-scale/journal.jsonl").exists());
 }
 
 #[test]
