@@ -137,6 +137,20 @@ pub fn services(provider: bool) -> Vec<&'static str> {
     services
 }
 
+/// The end of a check of the containers, which `part` makes of them: how many run.
+pub fn running<T>(compose: &Compose<'_>, part: impl FnOnce(Vec<Container>) -> T) -> anyhow::Result<Done<T>> {
+    let found = compose.containers()?;
+    let (well, all) = (found.iter().filter(|container| container.well()).count(), found.len());
+    let done: fn(T, String) -> Done<T> = if well == all && well > 0 { Done::ok } else { Done::warning };
+    Ok(done(part(found), format!("{well} of {all} run")))
+}
+
+/// The containers that do not run well, with their status.
+pub fn unwell(found: &[Container]) -> Vec<String> {
+    let bad = found.iter().filter(|container| !container.well());
+    bad.map(|container| format!("{}: {}", container.service, container.status)).collect()
+}
+
 /// Whether the containers must be recreated together: one that stayed while the sidecar ended keeps a dead network.
 pub fn out_of_step(containers: &[Container]) -> bool {
     let running = |container: &Container| container.state == "running";

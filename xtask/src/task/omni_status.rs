@@ -33,14 +33,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         })
     };
     let checks = vec![
-        Check::new("containers", "the stack's containers", || {
-            let found = compose.containers()?;
-            let well = found.iter().filter(|container| container.well()).count();
-            let detail = format!("{well} of {} run", found.len());
-            let all = well == found.len() && well > 0;
-            let found = Part::Containers(found);
-            Ok(if all { Done::ok(found, detail) } else { Done::warning(found, detail) })
-        }),
+        Check::new("containers", "the stack's containers", || omni_stack::running(&compose, Part::Containers)),
         log(SIDECAR),
         log(OMNI),
     ];

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::cli::ProviderStatus;
-use crate::flow::{diagnose, provider};
+use crate::flow::{diagnose, omni_stack, provider};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
@@ -31,14 +31,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         return follow(args, cx, &compose, &Issues::of(cx).map_err(anyhow::Error::msg)?);
     }
     let checks = vec![
-        Check::new("containers", "the stack's containers", || {
-            let found = compose.containers()?;
-            let well = found.iter().filter(|container| container.well()).count();
-            let detail = format!("{well} of {} run", found.len());
-            let all = well == found.len() && well > 0;
-            let found = Part::Containers(found);
-            Ok(if all { Done::ok(found, detail) } else { Done::warning(found, detail) })
-        }),
+        Check::new("containers", "the stack's containers", || omni_stack::running(&compose, Part::Containers)),
         Check::new("log", "the provider's log", || {
             let log = compose.log(PROVIDER, args.tail)?;
             let count = log.lines().count();

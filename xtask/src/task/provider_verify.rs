@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::flow::{audit, provider, proxmox};
+use crate::flow::{audit, omni_stack, provider, proxmox};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
@@ -99,11 +99,7 @@ fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {
     if !found.iter().any(|container| container.service == PROVIDER) {
         return Err(provider::no_container(cx, found).into());
     }
-    let bad: Vec<String> = found
-        .iter()
-        .filter(|container| !container.well())
-        .map(|container| format!("{}: {}", container.service, container.status))
-        .collect();
+    let bad = omni_stack::unwell(found);
     if bad.is_empty() {
         return Ok(Done::ok((), format!("{} of {}", found.len(), found.len())));
     }

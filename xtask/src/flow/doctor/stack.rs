@@ -25,11 +25,7 @@ pub fn containers(installation: &Installation<'_>) -> Diagnosis {
                 true => Diagnosis::failed("the stack is not up").fix("`cargo xtask stack-up`"),
             });
         }
-        let bad: Vec<String> = found
-            .iter()
-            .filter(|container| !container.well())
-            .map(|container| format!("{}: {}", container.service, container.status))
-            .collect();
+        let bad = omni_stack::unwell(found);
         if !bad.is_empty() {
             // An unhealthy sidecar is what a lost login looks like from Docker.
             let others = found.iter().filter(|container| container.service != SIDECAR);
