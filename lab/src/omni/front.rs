@@ -40,7 +40,8 @@ impl Front {
         }
         let path = request.path.as_str();
         if path == "/healthz" {
-            return Reply::empty(if self.faults.hit("omni-unhealthy") { 500 } else { 200 });
+            let status = if self.faults.hit("omni-unhealthy") { 500 } else { 200 };
+            return Reply::empty(status);
         }
         // Since 1.9; before, the gateway below /api/ knows no such path (siderolabs/omni@86159433).
         let downloads = if self.release.old() { "/omnictl/" } else { "/api/omnictl/" };
