@@ -52,18 +52,14 @@ fn fits(talos: &str, kubernetes: &str) -> bool {
 /// Puts the versions into a new Omni.
 pub fn fill(state: &mut State) {
     let (talos, kubernetes) = if state.release.old() { (OLD_TALOS, OLD_KUBERNETES) } else { (TALOS, KUBERNETES) };
-    // The default of 1.10 stands in its list alone, so that what was recorded of 1.9.3 stays as it is.
-    let default = defaults(state.release).0;
-    let talos: Vec<&str> =
-        talos.iter().copied().filter(|version| *version != "1.13.8" || *version == default).collect();
-    for version in talos.iter().copied() {
+    for version in talos {
         let compatible: Vec<&str> = kubernetes.iter().copied().filter(|k8s| fits(version, k8s)).collect();
         let (_, minor, _) = parse(version).unwrap_or_default();
         // A machine may be moved to its own minor release or a neighbour's.
         let upgradable: Vec<&str> = talos
             .iter()
             .copied()
-            .filter(|other| *other != version && parse(other).is_some_and(|(_, found, _)| found.abs_diff(minor) <= 1))
+            .filter(|other| other != version && parse(other).is_some_and(|(_, found, _)| found.abs_diff(minor) <= 1))
             .collect();
         let spec = json!({"version": version, "compatiblekubernetesversions": compatible,
             "upgradabletalosversions": upgradable});
