@@ -205,11 +205,9 @@ fn a_lab_begins_as_big_as_it_is_told() {
     assert_eq!(calls, 1 + 4 + 7 + 1 + 2, "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers");
     let (ran, calls) = site.task("provider-verify");
     ran.exits(0);
-    assert_eq!(
-        calls,
-        5 + 8 + 2,
-        "docker, Omni, Proxmox, provider and heartbeat; what the login may do, and on eight pools"
-    );
+    // Docker, Omni, Proxmox, provider and heartbeat; two for what the login may do, two for eight pools that are not made. On a
+    // busy machine seven short questions are asked again, one by one.
+    assert!([5 + 2 + 2, 5 + 2 + 2 + 7].contains(&calls), "{calls}");
     // The machines are real ones: a cluster that shrinks gives some back.
     site.edit(4, "size: 7", "size: 5");
     site.task("cluster-sync fleet-004 --yes --allow-destroy fleet-004").0.exits(0);
