@@ -765,6 +765,9 @@ pub struct ClusterDelete {
     /// Remove the template too
     #[arg(long)]
     pub forget: bool,
+    /// Remove machines that Omni has lost without waiting for them to answer
+    #[arg(long)]
+    pub destroy_disconnected: bool,
     /// Allow the run to destroy the cluster NAME without typing the name
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub allow_destroy: Vec<String>,

@@ -73,6 +73,7 @@ names! { "omni.sidero.dev/", "":
     L_REQUEST_SET "machine-request-set"
     L_REQUEST_IN_USE "machine-request-in-use"
     L_CONNECTED "connected"
+    L_DISCONNECTED "disconnected"
     L_MANAGED_NODE "managed-by-machine-set-node-controller"
     L_NODE_NAME "node-name"
     A_TEMPLATE "managed-by-cluster-templates"

@@ -96,15 +96,19 @@ fn vms(cx: &Cx, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
 }
 
 /// The change that deletes the cluster. It is verified when Omni has it no more, and Proxmox none of its VMs.
-pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str) -> Change<'a> {
+///
+/// With `disconnected`, machines that do not answer are removed from Omni without waiting for them.
+pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disconnected: bool) -> Change<'a> {
     let name = loss.view.name.as_str();
     let machines = count(loss.view.machines().count(), "machine");
     let effect = format!("{machines} and all data are destroyed; {backups}");
     let undo = "nothing brings the data back; a sync of the template creates the cluster again, empty";
-    Change::new("delete", format!("cluster {name}"), effect, undo, move |cx| Ok(delete(cx, omnictl, name)?))
-        .destroying(name, loss.lines())
-        .verified(move |cx| verify(cx, omnictl, loss))
-        .recorded(move |state| forget(state, name))
+    Change::new("delete", format!("cluster {name}"), effect, undo, move |cx| {
+        Ok(delete(cx, omnictl, name, disconnected)?)
+    })
+    .destroying(name, loss.lines())
+    .verified(move |cx| verify(cx, omnictl, loss))
+    .recorded(move |state| forget(state, name))
 }
 
 /// Takes the cluster from the state.
@@ -118,10 +122,10 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// omnictl tears the resources down one kind after the other and prints nothing about what it waits for: that is looked at
 /// meanwhile.
-fn delete(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<String, Failure> {
+fn delete(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, disconnected: bool) -> Result<String, Failure> {
     let ended = AtomicBool::new(false);
     let delete = || {
-        let result = omnictl.delete_cluster(name);
+        let result = omnictl.delete_cluster(name, disconnected);
         ended.store(true, Ordering::Relaxed);
         result
     };

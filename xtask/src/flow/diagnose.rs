@@ -218,6 +218,11 @@ pub fn where_to_look(view: &ClusterView) -> Option<(String, String)> {
                 ),
                 format!("omnictl machine-logs {} --tail 50", machine.uuid),
             ),
+            // Recorded with Omni 1.4.9: a cluster whose machines are dead is not deleted otherwise.
+            false if view.tearing_down && machine.party == Party::Machine => (
+                format!("Omni has lost {name} and waits for it to leave: start its VM, or remove it without waiting"),
+                format!("cargo xtask cluster-delete {} --destroy-disconnected", view.name),
+            ),
             false if machine.waits_for.contains("join Omni") => (
                 format!(
                     "{name} runs and Omni has not heard of it: {console} Omni's name resolves there, and whether {reach}"

@@ -42,7 +42,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
         "cluster": name, "machines": loss.view.machines().map(|machine| &machine.request).collect::<Vec<_>>(),
         "vms": loss.vms.known(), "template": template, "forget": args.forget,
     });
-    let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups)]);
+    let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups, args.destroy_disconnected)]);
     plan.append(forget(args, path, template.as_deref()));
     if let Some(planned) = plan.run(cx, &format!("Delete cluster `{name}`"))? {
         return Ok(planned.and(data));

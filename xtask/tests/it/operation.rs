@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Options, Sandbox};
 
 fn with_cluster(workers: u32) -> Sandbox {
     let lab = Sandbox::new();
@@ -123,4 +123,19 @@ fn deletion_forgets_the_template_when_asked_to() {
     let call = "cluster-delete demo --forget --yes --allow-destroy demo --timeout 60s";
     lab.run(call).exits(0).says(&["remove clusters/demo.yaml"]);
     assert!(!lab.file("clusters/demo.yaml").exists());
+}
+
+/// Recorded with Omni 1.4.9: a machine that is dead keeps its cluster from going, until Omni drops its link.
+#[test]
+fn deletion_does_not_wait_for_lost_machines_when_told_so() {
+    let lab = Sandbox::with(&Options { faults: &["machine-all-dead"], clock: Some(400), ..Options::default() });
+    lab.provider();
+    lab.class("small");
+    let created = lab.run("cluster-create demo --control-planes 1 --workers 0 --yes --timeout 60s");
+    created.exits_with_one_of(&[0, 1]);
+    let call = "cluster-delete demo --destroy-disconnected --yes --allow-destroy demo --timeout 60s";
+    lab.run(call).exits(0);
+    assert_eq!(vms(&lab), 0);
+    let journal = fs::read_to_string(lab.journal()).unwrap();
+    assert!(journal.contains("cluster delete demo --destroy-disconnected-machines"), "{journal}");
 }

@@ -72,6 +72,8 @@ pub enum ClusterCommand {
         verbose: bool,
         #[arg(short, long)]
         dry_run: bool,
+        #[arg(long)]
+        destroy_disconnected_machines: bool,
     },
     #[command(subcommand, alias = "t")]
     Template(TemplateCommand),

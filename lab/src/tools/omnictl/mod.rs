@@ -72,8 +72,8 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         OmnictlCommand::Apply { file } => apply::run(connection, file),
         OmnictlCommand::Get(get) => get::run(connection, get),
         OmnictlCommand::Delete { kind, ids } => get::delete(connection, kind, ids),
-        OmnictlCommand::Cluster(ClusterCommand::Delete { name, dry_run, verbose }) => {
-            sync::delete_cluster(connection, name, *dry_run, *verbose)
+        OmnictlCommand::Cluster(ClusterCommand::Delete { name, dry_run, verbose, destroy_disconnected_machines }) => {
+            sync::delete_cluster(connection, name, (*dry_run, *verbose, *destroy_disconnected_machines))
         }
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Sync { file, dry_run, verbose })) => {
             sync::sync(connection, file, *dry_run, *verbose)

@@ -228,8 +228,22 @@ pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Re
     Ok(())
 }
 
-/// `cluster delete`: an unknown cluster is not an error, and nothing is printed.
-pub fn delete_cluster(client: &mut Connection, cluster: &str, dry: bool, verbose: bool) -> Result<(), OmnictlError> {
+/// `cluster delete`: an unknown cluster is not an error, and nothing is printed. With `disconnected` the links of machines that do not
+/// answer go first, so that nobody waits for them (client/pkg/template/operations/delete.go).
+pub fn delete_cluster(
+    client: &mut Connection,
+    cluster: &str,
+    (dry, verbose, disconnected): (bool, bool, bool),
+) -> Result<(), OmnictlError> {
+    if disconnected {
+        let silent = Term { key: L_DISCONNECTED.to_owned(), value: None };
+        let machines = client.list(MACHINE_STATUS, DEFAULT, vec![Term::equal(L_CLUSTER, cluster), silent])?;
+        let mut links = Vec::new();
+        for machine in machines {
+            links.extend(client.find(&Key::new(LINK, DEFAULT, &machine.md.id))?);
+        }
+        take_away(client, links, dry, verbose)?;
+    }
     let changes = removal(client, cluster)?;
     carry_out(client, changes, dry, verbose)
 }

@@ -359,9 +359,11 @@ impl<'a> Omnictl<'a> {
     ///
     /// # Errors
     /// As [`Omnictl::explain`].
-    pub fn delete_cluster(&self, name: &str) -> Result<(), Failure> {
+    pub fn delete_cluster(&self, name: &str, disconnected: bool) -> Result<(), Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
-        let job = self.job(format!("deleting cluster `{name}`"), cmd!(shell, "{program} cluster delete {name}"));
+        let flag = disconnected.then_some("--destroy-disconnected-machines");
+        let job =
+            self.job(format!("deleting cluster `{name}`"), cmd!(shell, "{program} cluster delete {name} {flag...}"));
         let ended = self.cx.proc.run(job.deadline(self.cx.limit(SYNC))).map_err(|failure| match failure.code {
             Code::Interrupted | Code::Timeout => failure
                 .hint("Omni goes on with what it has begun; run the same command again to go on and to wait")

@@ -24,7 +24,7 @@ const TASKS: &[(&str, &str)] = &[
     ("cluster-status", "[NAME]"),
     ("cluster-kubeconfig", ""),
     ("cluster-scale", ""),
-    ("cluster-delete", "[NAME] --forget --allow-destroy"),
+    ("cluster-delete", "[NAME] --forget --destroy-disconnected --allow-destroy"),
     ("cluster-plan", "[NAME]... --all --inventory --provider-version"),
     ("cluster-check", "[NAME] --all --offline --convert --allow --talos-schema"),
     ("doctor", "--area"),
