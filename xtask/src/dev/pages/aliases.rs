@@ -30,6 +30,7 @@ mod tests {
     fn example(task: &str) -> &'static [&'static str] {
         match task {
             "machineclass-apply" | "cluster-sync" => &["--all"],
+            "cluster-scale" => &["NAME", "--workers", "1"],
             "completions" => &["bash"],
             "changelog-bump" => &["1.0.0"],
             _ => &["NAME"],
