@@ -121,9 +121,12 @@ struct Site {
 impl Site {
     fn up(size: &str) -> Site {
         let lab = Sandbox::new();
-        let output = Site::runner(&lab, &["lab-up", "--json", "--yes"]).args(size.split(' ')).output().unwrap();
+        let output = Site::runner(&lab, &["lab-up", "--json", "--yes"])
+            .args(size.split(' '))
+            .output()
+            .expect("the runner starts");
         let up: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"));
-        let text = |key: &str| up["data"][key].as_str().unwrap().to_owned();
+        let text = |key: &str| up["data"][key].as_str().expect("a text").to_owned();
         Site { lab, env: text("env_file"), at: text("project_dir") }
     }
 
@@ -145,13 +148,16 @@ impl Site {
 
     fn edit(&self, number: u32, from: &str, to: &str) {
         let file = Path::new(&self.at).join(format!("clusters/fleet-{number:03}.yaml"));
-        let text = fs::read_to_string(&file).unwrap();
+        let text = fs::read_to_string(&file).expect("it is there");
         assert!(text.contains(from), "{text}");
-        fs::write(&file, text.replacen(from, to, 1)).unwrap();
+        fs::write(&file, text.replacen(from, to, 1)).expect("written");
     }
 
     fn down(self) {
-        assert_eq!(Site::runner(&self.lab, &["lab-down", "--yes"]).status().unwrap().code(), Some(0));
+        assert_eq!(
+            Site::runner(&self.lab, &["lab-down", "--yes"]).status().expect("the runner starts").code(),
+            Some(0)
+        );
     }
 }
 

@@ -15,7 +15,7 @@ fn with_cluster(workers: u32) -> Sandbox {
 }
 
 fn vms(lab: &Sandbox) -> usize {
-    lab.dump()["proxmox"]["vms"].as_array().unwrap().len()
+    lab.dump()["proxmox"]["vms"].as_array().expect("a list").len()
 }
 
 #[test]

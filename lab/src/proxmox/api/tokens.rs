@@ -93,7 +93,7 @@ fn read_token(call: &mut Call<'_>) -> Outcome {
     let id = call.args.text("tokenid");
     let token = user(call)?.tokens.get(&id);
     token
-        .map(|token| token_json(token).into())
+        .map(token_json)
         .ok_or_else(|| Refusal::die(format!("no such token '{id}' for user '{}'", call.args.text("userid"))))
 }
 

@@ -337,7 +337,7 @@ fn vocabulary() -> BTreeSet<String> {
     let codes = [Code::MissingInput, Code::Timeout].map(|code| word(serde_json::json!(code)));
     let statuses = [Status::Failed, Status::Warning].map(|status| word(serde_json::json!(status)));
     let example = &repository().join(".claude/omni-scale.local.md.example");
-    let state = Page::read(&example).expect("the example has front matter").front;
+    let state = Page::read(example).expect("the example has front matter").front;
     let fields = state.keys().filter_map(serde_yaml::Value::as_str).map(str::to_owned);
     let mut found: BTreeSet<String> = codes.into_iter().chain(statuses).chain(fields).collect();
     // `cd` is what the assistant shall leave out, `pveum` the program that the lines of a hint are for.
