@@ -181,3 +181,11 @@ impl Paths {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 }
+
+/// `path` as a word that can be pasted in the shell that the task was started from: relative to the working directory if it is
+/// inside.
+pub fn pasted(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = if here.as_os_str().is_empty() { path } else { path.strip_prefix(&here).unwrap_or(path) };
+    crate::proc::quote(&path.to_string_lossy())
+}

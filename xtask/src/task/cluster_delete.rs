@@ -17,6 +17,7 @@ use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
+use runtime::paths::pasted;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 
@@ -49,7 +50,9 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
     Ok(match template.filter(|_| !args.forget) {
-        Some(shown) => outcome.next(format!("git rm {shown}")).next(format!("cargo xtask cluster-sync {name}")),
+        Some(_) => outcome
+            .next(format!("git rm {}", pasted(&cx.paths.cluster(name))))
+            .next(format!("cargo xtask cluster-sync {name}")),
         None => outcome.next("cargo xtask cluster-status"),
     })
 }

@@ -18,6 +18,7 @@ use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
 use runtime::cx::Cx;
+use runtime::paths::pasted;
 use runtime::proc::{self, Job};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
@@ -79,9 +80,10 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     } else {
         nodes(cx, &access)?;
     }
-    let shown = proc::quote(&cx.paths.show(&access.file));
-    let kubectl =
-        if args.merge { "kubectl get nodes".to_owned() } else { format!("kubectl --kubeconfig {shown} get nodes") };
+    let kubectl = match args.merge {
+        true => "kubectl get nodes".to_owned(),
+        false => format!("kubectl --kubeconfig {} get nodes", pasted(&access.file)),
+    };
     Ok(Outcome::done(format!("`{}` gives access to cluster `{name}`", cx.paths.show(&access.file)))
         .with(data)
         .next(kubectl))

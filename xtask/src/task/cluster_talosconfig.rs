@@ -12,7 +12,7 @@ use crate::flow::{change, cluster};
 use crate::outcome::Outcome;
 use domain::spec::name;
 use runtime::cx::Cx;
-use runtime::proc;
+use runtime::paths::pasted;
 use runtime::tool::omnictl::Omnictl;
 
 pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -37,6 +37,6 @@ pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned.and(data));
     }
     let shown = cx.paths.show(&access.file);
-    let talosctl = format!("talosctl --talosconfig {} get members", proc::quote(&shown));
+    let talosctl = format!("talosctl --talosconfig {} get members", pasted(&access.file));
     Ok(Outcome::done(format!("`{shown}` gives access to the machines of cluster `{name}`")).with(data).next(talosctl))
 }

@@ -43,7 +43,7 @@ fn kubeconfig_is_private_and_never_overwritten_unasked() {
 
     merging.run("cluster-kubeconfig other").exits(1).says(&["Omni has no cluster `other`", "demo"]);
     merging.run("cluster-kubeconfig demo --ttl 9000h --force").exits(2).says(&["8760h"]);
-    merging.run("cluster-talosconfig demo").exits(0).says(&["talosctl --talosconfig demo.talosconfig"]);
+    merging.run("cluster-talosconfig demo").exits(0).says(&["talosctl --talosconfig project/demo.talosconfig"]);
     let mode = fs::metadata(merging.file("demo.talosconfig")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -106,7 +106,7 @@ fn deletion_shows_every_vm_and_leaves_none() {
     lab.run("cluster-delete demo --yes --allow-destroy demo --timeout 60s").exits(0).says(&[
         "Omni no longer has cluster `demo`",
         "Its VMs are gone from Proxmox: 2 VMs",
-        "git rm clusters/demo.yaml",
+        "git rm project/clusters/demo.yaml",
     ]);
     assert_eq!(vms(&lab), 0);
     assert!(lab.file("clusters/demo.yaml").exists());
