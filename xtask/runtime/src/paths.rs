@@ -186,6 +186,5 @@ impl Paths {
 /// inside.
 pub fn pasted(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    let path = if here.as_os_str().is_empty() { path } else { path.strip_prefix(&here).unwrap_or(path) };
-    crate::proc::quote(&path.to_string_lossy())
+    crate::proc::quote(&path.strip_prefix(&here).unwrap_or(path).to_string_lossy())
 }

@@ -69,7 +69,7 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
     Ok(Plan::from_iter([write]))
 }
 
-/// What omnictl makes of it, in a scratch directory that nobody else can read.
+/// What omnictl makes of it, in a private scratch directory.
 fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "access")?;
     let copy = scratch.path().join(access.kind);

@@ -19,6 +19,7 @@ use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::state::State;
 use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
 use runtime::ui::Done;
 use runtime::wait::{self, Look};
 
@@ -36,6 +37,7 @@ pub struct Loss {
     pub view: ClusterView,
     /// The VMs of its machine requests; unknown where Proxmox cannot be asked.
     pub vms: Seen<Vec<Vm>>,
+    proxmox: Option<Proxmox>,
 }
 
 impl Loss {
@@ -68,7 +70,8 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
         };
         let names: BTreeSet<String> =
             view.machines().map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
-        let vms = match vms(cx, &names) {
+        let login = proxmox::login(cx).map(|login| login.proxmox);
+        let vms = match login.as_ref().map_err(Failure::clone).and_then(|proxmox| vms(cx, proxmox, &names)) {
             Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
             Err(failure) => Seen::Unknown(failure.to_string()),
             Ok(found) => Seen::Known(found),
@@ -78,21 +81,19 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
             Seen::Known(vms) => format!("{machines}, {}", count(vms.len(), "VM")),
             Seen::Unknown(why) => format!("{machines}; VMs unknown: {why}"),
         };
-        Ok(Done::ok(Some(Loss { view, vms }), detail))
+        Ok(Done::ok(Some(Loss { view, vms, proxmox: login.ok() }), detail))
     })
 }
 
 /// Those of these names that are VMs in Proxmox: one call.
-fn vms(cx: &Cx, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
-    let login = proxmox::login(cx)?;
-    let list = login.proxmox.get(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm")?;
+fn vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
+    let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let text = |vm: &Value, key: &str| vm[key].as_str().unwrap_or_default().to_owned();
     let of = |vm: &Value| {
-        let name = text(vm, "name");
         let (id, disk) = (vm["vmid"].as_u64()?, vm["maxdisk"].as_u64().unwrap_or_default());
-        names.contains(&name).then(|| Vm { id, node: text(vm, "node"), disk, name })
+        Some(Vm { id, name: text(vm, "name"), node: text(vm, "node"), disk })
     };
-    Ok(list.as_array().into_iter().flatten().filter_map(of).collect())
+    Ok(proxmox::list_vms(cx, proxmox, &ours)?.entries.iter().filter_map(of).collect())
 }
 
 /// The change that deletes the cluster. It is verified when Omni has it no more, and Proxmox none of its VMs.
@@ -173,11 +174,12 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
             .next(format!("cargo xtask cluster-status {name}"))
             .into()),
     })?;
-    let Some(known) = loss.vms.known() else { return Ok(()) };
+    let (Some(known), Some(proxmox)) = (loss.vms.known(), &loss.proxmox) else { return Ok(()) };
     let names: BTreeSet<String> = known.iter().map(|vm| vm.name.clone()).collect();
     cx.ui.step("vms", "Its VMs are gone from Proxmox", || {
         let look = || {
-            let left: Vec<String> = vms(cx, &names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)).collect();
+            let left: Vec<String> =
+                vms(cx, proxmox, &names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)).collect();
             Ok(if left.is_empty() { Look::Done(()) } else { Look::Waiting(left.join(", ")) })
         };
         let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);

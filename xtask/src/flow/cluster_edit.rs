@@ -5,14 +5,12 @@ use serde_json::json;
 use crate::flow::change::{self, Plan};
 use crate::flow::inputs::{self, Template};
 use crate::flow::stage::Stage;
-use crate::flow::{cluster, cluster_sync, impact, lookup, project_files};
+use crate::flow::{cluster, cluster_sync, lookup, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::secret::Secret;
 use domain::spec::At;
-use domain::spec::template::{ClusterTemplate, edit, parse};
+use domain::spec::template::{ClusterTemplate, edit};
 use runtime::cx::Cx;
-use runtime::files;
 use runtime::tool::omnictl::Omnictl;
 
 /// One value of a template: where it stands, and what it becomes.
@@ -38,15 +36,13 @@ pub fn run(
     values: impl FnOnce(&ClusterTemplate) -> Result<Vec<Value>, Failure>,
 ) -> anyhow::Result<Outcome> {
     let path = cx.paths.cluster(name);
-    inputs::refuse_wrong_templates(cx, std::slice::from_ref(&path), allow)?;
     let shown = cx.paths.show(&path);
-    let text = files::read_text_if_there(&path)?.unwrap_or_default();
-    let template = parse(&shown, text.as_bytes()).value.ok_or_else(|| {
-        Failure::new(Code::Invalid, format!("`{shown}` is not a cluster template"))
-            .next(format!("cargo xtask cluster-check {name}"))
-    })?;
+    let mut found = inputs::refuse_wrong_templates(cx, std::slice::from_ref(&path), allow)?;
+    let Some(Template { template, file, .. }) = found.pop() else {
+        return Err(Failure::new(Code::NotFound, format!("`{shown}` holds no template")).into());
+    };
     let values: Vec<Value> = values(&template)?.into_iter().filter(|value| value.old != value.new).collect();
-    let contents = edited((&shown, name), &text, &values)?;
+    let contents = edited((&shown, name), &String::from_utf8_lossy(&file.bytes), &values)?;
     cx.writable(&[cx.paths.state(), path.clone()])?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
@@ -61,24 +57,16 @@ pub fn run(
     if staged.iter().any(|staged| staged.file == path) && !values.is_empty() {
         return Err(by_hand(&shown, name, &values, "it names files outside its directory").into());
     }
-    let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
-    cluster_sync::refuse_destroyed_sets(&omnictl, &diffs)?;
-    let impacts = impact::of(cx, &omnictl, &diffs, sources.classes.as_deref())?;
+    let (diffs, impacts) = cluster_sync::differences(cx, &omnictl, (&templates, &staged), sources.classes.as_deref())?;
     let data = json!({
         "cluster": name, "file": shown, "allowed": allow,
         "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
     });
-    diffs.iter().for_each(|diff| diff.show(cx));
-    if !cx.dry_run {
-        cluster_sync::check_role(&omnictl, &diffs)?;
-    }
     let mut plan = Plan::default();
     if !values.is_empty() {
         let effect: Vec<String> =
             values.iter().map(|value| format!("{}: {} → {}", value.what, value.old, value.new)).collect();
-        let file = (path, shown.as_str());
-        let contents = (Secret::plain(contents), files::SHARED);
-        plan.push(project_files::write("update", file, contents, effect.join(", "), "restore it from git"));
+        plan.push(project_files::replace(file, shown.as_str(), contents, effect.join(", ")));
     }
     plan.append(cluster_sync::plan(cx, &omnictl, &diffs, impacts, no_wait));
     let changes = !plan.is_empty();

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::flow::change::{Change, Plan, retry_overtaken};
-use crate::flow::impact::Impacts;
+use crate::flow::impact::{self, Impacts};
 use crate::flow::inputs::Template;
 use crate::flow::stage::{self, Staged};
-use crate::flow::{cluster, obstacle};
+use crate::flow::{cluster, obstacle, project_files};
 use domain::failure::{Code, Failure};
 use domain::spec::template::ClusterTemplate;
+use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions};
 use domain::words::count;
 use runtime::cx::Cx;
@@ -131,11 +132,32 @@ impl<'a> TemplateDiff<'a> {
     }
 
     /// Shows what would change, as omnictl does.
-    pub fn show(&self, cx: &Cx) {
+    fn show(&self, cx: &Cx) {
         if !self.printed.trim().is_empty() {
             cx.ui.data(self.printed.trim_end());
         }
     }
+}
+
+/// What a sync of the templates would do and mean: compared, looked at and shown, and refused where Omni or the login would refuse
+/// it. A dry run shows also what the login may only read.
+///
+/// # Errors
+/// Those of [`compare`]; [`Code::Conflict`] for a machine set that is being destroyed; those of [`role::may_change`].
+pub fn differences<'a>(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    (templates, staged): (&'a [Template], &'a [Staged]),
+    classes: Option<&[Resource]>,
+) -> anyhow::Result<(Vec<TemplateDiff<'a>>, Impacts)> {
+    let diffs = compare(cx, omnictl, templates, staged)?;
+    refuse_destroyed_sets(omnictl, &diffs)?;
+    let impacts = impact::of(cx, omnictl, &diffs, classes)?;
+    diffs.iter().for_each(|diff| diff.show(cx));
+    if !cx.dry_run {
+        check_role(omnictl, &diffs)?;
+    }
+    Ok((diffs, impacts))
 }
 
 /// Refuses to change what the login may only read.
@@ -183,7 +205,7 @@ pub fn plan<'a>(
 
 fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {
     let Staged { file, unchanged } = diff.staged;
-    unchanged.iter().try_for_each(|checked| stage::same(cx, checked))?;
+    unchanged.iter().try_for_each(|checked| project_files::same(cx, checked))?;
     let printed = retry_overtaken(|| omnictl.sync(file)).map_err(|failure| {
         explain_timeout(cx, omnictl, diff, stage::named(cx, failure, file, &diff.template.file.path))
     })?;
@@ -248,7 +270,7 @@ fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>])
 }
 
 /// Refuses to change a machine set that is being destroyed while its template has it again.
-pub fn refuse_destroyed_sets(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
+fn refuse_destroyed_sets(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> Result<(), Failure> {
     let changed = |diff: &&TemplateDiff<'_>| {
         diff.actions.iter().any(|action| action.verb == "update" && action.kind == "MachineSets")
     };

@@ -376,11 +376,11 @@ pub fn templates(
 }
 
 /// Refuses templates that are wrong whatever Omni has, before anything is asked of it. Shows nothing of those that are not, and
-/// returns the names of their clusters.
+/// returns them as they were read.
 ///
 /// # Errors
 /// As [`templates`].
-pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<Vec<String>, Failure> {
+pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]) -> Result<Vec<Template>, Failure> {
     let (found, findings) = checked_templates(cx, files, &TemplateFacts::default())?;
     let wrong = |finding: &Finding| finding.is_error() && !allow.contains(&finding.rule);
     if findings.iter().any(wrong) {
@@ -388,7 +388,7 @@ pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]
     }
     match found.len() < files.len() {
         true => Err(nothing_in("cluster template", &findings)),
-        false => Ok(found.into_iter().map(|template| template.template.name).collect()),
+        false => Ok(found),
     }
 }
 

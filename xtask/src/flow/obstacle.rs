@@ -138,7 +138,7 @@ fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let found = match machines.is_empty() {
         true => proxmox.version(cx).map(|_| Picked::default()),
-        false => list_vms(cx, &proxmox, &ours),
+        false => proxmox::list_vms(cx, &proxmox, &ours),
     };
     match found {
         Ok(mut found) => {
@@ -148,10 +148,6 @@ fn proxmox(cx: &Cx, machines: &[&MachineView]) -> Vec<Obstacle> {
         Err(failure) if failure.code == Code::Interrupted => Vec::new(),
         Err(failure) => vec![refuses(failure)],
     }
-}
-
-fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<Picked, Failure> {
-    proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)
 }
 
 /// How many VMs are asked for one by one.
@@ -257,7 +253,7 @@ fn vms(list: &Picked, machines: &[&MachineView]) -> Vec<Obstacle> {
 /// The VMs that Proxmox does not call running, as its list has them; none where it cannot be asked.
 pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
     let off = |vm: &Value| vm["status"] != "running" && vm["template"] != 1;
-    let list = proxmox::configured(cx).and_then(|proxmox| list_vms(cx, &proxmox, &off));
+    let list = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &off));
     list.map_or_else(|_| Vec::new(), |list| list.entries)
 }
 

@@ -31,6 +31,34 @@ pub fn write<'a>(
     })
 }
 
+/// Replaces a file by a changed copy of what was read, unless somebody else has changed it since.
+pub fn replace<'a>(
+    read: CheckedFile,
+    shown: impl Into<String>,
+    contents: String,
+    effect: impl Into<String>,
+) -> Change<'a> {
+    Change::new("update", shown, effect, "restore it from git", move |cx| {
+        same(cx, &read)?;
+        let names = files::hard_links(&read.path);
+        files::write_atomically(&read.path, contents.as_bytes(), files::SHARED)?;
+        Ok(replaced("written", names))
+    })
+}
+
+/// Refuses to go on with a file that is not what was checked.
+///
+/// # Errors
+/// [`Code::Conflict`] with the path.
+pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
+    if files::read_if_there(&checked.path)?.as_deref() == Some(&checked.bytes) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Conflict, format!("`{}` changed after it was checked", cx.paths.show(&checked.path)))
+        .cause("what it holds now was neither checked nor shown, so it was not synced")
+        .hint("run the same command again"))
+}
+
 /// Writes a file that a `-create` task made for the operator; nothing when it holds `contents` already.
 ///
 /// # Errors

@@ -56,6 +56,14 @@ pub fn login(cx: &Cx) -> Result<Login, Failure> {
     Ok(Login { proxmox, origin: found.origin.to_string() })
 }
 
+/// The VMs that `wanted` picks of the list that the login may see. Sizes are bytes, states are up to ten seconds old.
+///
+/// # Errors
+/// As [`Proxmox::pick`].
+pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> Result<status::Picked, Failure> {
+    proxmox.pick(cx, "listing the virtual machines of Proxmox", "/cluster/resources?type=vm", wanted)
+}
+
 /// Proxmox with the login of `docker/config.yaml`, the provider's own.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::flow::inputs::Template;
 use crate::flow::project_files::CheckedFile;
-use domain::failure::{Code, Failure};
+use domain::failure::Failure;
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
 
@@ -89,19 +89,6 @@ fn inside(name: &str) -> Option<PathBuf> {
     (!place.as_os_str().is_empty()).then_some(place)
 }
 
-/// Refuses to go on with a file that is not what was checked.
-///
-/// # Errors
-/// [`Code::Conflict`] with the path.
-pub fn same(cx: &Cx, checked: &CheckedFile) -> Result<(), Failure> {
-    if files::read_if_there(&checked.path)?.as_deref() == Some(&checked.bytes) {
-        return Ok(());
-    }
-    Err(Failure::new(Code::Conflict, format!("`{}` changed after it was checked", cx.paths.show(&checked.path)))
-        .cause("what it holds now was neither checked nor shown, so it was not synced")
-        .hint("run the same command again"))
-}
-
 /// `failure` with the operator's file in place of its copy.
 pub fn named(cx: &Cx, failure: Failure, copy: &Path, original: &Path) -> Failure {
     renamed(failure, &[&copy.to_string_lossy(), &cx.paths.show(copy)], &cx.paths.show(original))
@@ -117,6 +104,7 @@ fn renamed(mut failure: Failure, copies: &[&str], shown: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::failure::Code;
 
     #[test]
     fn only_paths_inside_the_directory_are_copied() {

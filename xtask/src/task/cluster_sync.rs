@@ -11,9 +11,9 @@ use serde_json::json;
 
 use crate::cli::ClusterSync;
 use crate::flow::cluster_sync::{self, TemplateDiff};
-use crate::flow::inputs;
+use crate::flow::inputs::{self, Template};
 use crate::flow::stage::Stage;
-use crate::flow::{change, cluster, impact, lookup};
+use crate::flow::{change, cluster, lookup};
 use crate::outcome::Outcome;
 use domain::status::sync::SyncAction;
 use runtime::cx::Cx;
@@ -24,8 +24,8 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let files = inputs::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
-    let names = inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
+    let names: Vec<&str> = found.iter().map(Template::name).collect();
     cx.writable(&[cx.paths.state()])?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
@@ -36,18 +36,12 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let templates = inputs::templates(cx, &files, &sources.facts(), &args.allow.rules)?;
     none_destroyed?;
     let (_stage, staged) = Stage::of_templates(cx, &templates)?;
-    let diffs = cluster_sync::compare(cx, &omnictl, &templates, &staged)?;
-    cluster_sync::refuse_destroyed_sets(&omnictl, &diffs)?;
-    let impacts = impact::of(cx, &omnictl, &diffs, sources.classes.as_deref())?;
+    let (diffs, impacts) = cluster_sync::differences(cx, &omnictl, (&templates, &staged), sources.classes.as_deref())?;
     let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
     let data = json!({
         "clusters": names, "actions": actions, "allowed": args.allow.rules,
         "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
     });
-    diffs.iter().for_each(|diff| diff.show(cx));
-    if !cx.dry_run {
-        cluster_sync::check_role(&omnictl, &diffs)?;
-    }
     let changed: Vec<&str> = diffs.iter().filter(|diff| !diff.in_sync()).map(TemplateDiff::name).collect();
     let plan = cluster_sync::plan(cx, &omnictl, &diffs, impacts, args.no_wait);
     if let Some(planned) = plan.run(cx, &question(&changed))? {

@@ -662,4 +662,13 @@ fn edits_by_hand_during_a_task_are_kept() {
     });
     assert!(lab.read("clusters/c1.yaml").contains("# my words"), "{code:?}");
     assert!(lab.read(".claude/omni-scale.local.md").contains("My own words."), "{code:?}");
+    let scale = "cluster-scale c1 --set control-planes=3 --yes --no-wait";
+    let code = edited(&mut lab, "omnictl", "*template*sync*dry-run*", scale, &|lab| {
+        append(lab, "clusters/c1.yaml", "# more of them");
+    });
+    let template = lab.read("clusters/c1.yaml");
+    assert!(
+        code == Some(1) && template.contains("# more of them") && template.contains("size: 1"),
+        "{code:?}: {template}"
+    );
 }

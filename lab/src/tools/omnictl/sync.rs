@@ -229,7 +229,7 @@ pub fn sync(client: &mut Connection, path: &str, dry: bool, verbose: bool) -> Re
 }
 
 /// `cluster delete`: an unknown cluster is not an error, and nothing is printed. With `disconnected` the links of machines that do not
-/// answer go first, so that nobody waits for them (client/pkg/template/operations/delete.go).
+/// answer go first, so that the deletion does not wait for them (client/pkg/template/operations/delete.go).
 pub fn delete_cluster(
     client: &mut Connection,
     cluster: &str,

@@ -9,10 +9,7 @@ pub fn replace(text: &str, at: At, old: &str, new: &str) -> Option<String> {
     let line_start = line.as_ptr() as usize - text.as_ptr() as usize;
     let column = line.char_indices().nth(at.column.checked_sub(1)? as usize)?.0;
     let rest = &line[column..];
-    let quote = rest.chars().next().filter(|first| matches!(first, '"' | '\'')).map_or("", |first| match first {
-        '"' => "\"",
-        _ => "'",
-    });
+    let quote = rest.get(..1).filter(|first| ["\"", "'"].contains(first)).unwrap_or_default();
     let written = format!("{quote}{old}{quote}");
     let after = rest.strip_prefix(&written)?;
     let ends =
