@@ -68,3 +68,27 @@ fn control_flow_reads_kinds_not_wording() {
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+/// A crate that the runner and the lab build with different features is built twice before a rehearsal in a fresh clone.
+#[test]
+fn lab_builds_shared_crates_as_runner_does() {
+    let packages = |of: &str| -> std::collections::BTreeMap<String, String> {
+        let args = ["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}\t{f}"];
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        let output = cargo.args(args).args(["--package", of]).current_dir(root()).output().expect("cargo");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let lines = text.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('\t'));
+        lines.map(|(package, features)| (package.to_owned(), features.to_owned())).collect()
+    };
+    let lab = packages("lab");
+    // Seconds at most, and nothing that takes long is built upon them.
+    let small = ["once_cell", "thiserror", "time"];
+    let twice: Vec<String> = packages("xtask")
+        .into_iter()
+        .filter(|(name, features)| lab.get(name).is_some_and(|of_lab| of_lab != features))
+        .filter(|(name, _)| !small.iter().any(|small| name.starts_with(&format!("{small} "))))
+        .map(|(name, features)| format!("{name}: runner {features}, lab {}", lab[&name]))
+        .collect();
+    assert!(twice.is_empty(), "in lab/Cargo.toml, ask for the same features:\n{}", twice.join("\n"));
+}
