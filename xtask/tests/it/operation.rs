@@ -125,16 +125,18 @@ fn deletion_forgets_the_template_when_asked_to() {
     assert!(!lab.file("clusters/demo.yaml").exists());
 }
 
-/// Recorded with Omni 1.4.9: a machine that is dead keeps its cluster from going, until Omni drops its link.
+/// Recorded with Omni 1.4.9: machines that are dead keep their cluster from going, until Omni drops their links.
 #[test]
 fn deletion_does_not_wait_for_lost_machines_when_told_so() {
     let lab = Sandbox::with(&Options { faults: &["machine-all-dead"], clock: Some(400), ..Options::default() });
     lab.provider();
     lab.class("small");
-    let created = lab.run("cluster-create demo --control-planes 1 --workers 0 --yes --timeout 60s");
-    created.exits_with_one_of(&[0, 1]);
-    let call = "cluster-delete demo --destroy-disconnected --yes --allow-destroy demo --timeout 60s";
-    lab.run(call).exits(0);
+    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s").exits_with_one_of(&[0, 1]);
+    lab.run("cluster-status demo").exits_with_one_of(&[0, 1]);
+    let call = "cluster-delete demo --yes --allow-destroy demo";
+    let waits = lab.run(&format!("{call} --timeout 8s")).exits(124);
+    waits.says(&["Omni has lost", "cargo xtask cluster-delete demo --destroy-disconnected"]);
+    lab.run(&format!("{call} --destroy-disconnected --timeout 60s")).exits(0);
     assert_eq!(vms(&lab), 0);
     let journal = fs::read_to_string(lab.journal()).unwrap();
     assert!(journal.contains("cluster delete demo --destroy-disconnected-machines"), "{journal}");
