@@ -1100,9 +1100,9 @@ fn set_size(text: &str) -> Result<(String, u32), String> {
 /// A rule of the checks, by its id.
 fn rule(text: &str) -> Result<&'static str, String> {
     if let Some(rule) = find(text) {
-        return Ok(rule.id);
+        return Ok(&rule.id);
     }
-    let near = nearest::several(text, RULES.iter().map(|rule| rule.id), 3);
+    let near = nearest::several(text, RULES.iter().map(|rule| rule.id.as_str()), 3);
     Err(match near.as_slice() {
         [] => format!("unknown rule {text:?}; docs/reference/checks.md lists the rules"),
         near => format!("unknown rule {text:?}; similar: {}", near.join(", ")),

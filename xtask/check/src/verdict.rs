@@ -31,7 +31,7 @@ impl Verdict {
         let has = |effect| findings.iter().any(|f| rules::find(f.rule).is_some_and(|r| r.effect == effect));
         if has(Effect::Rejects) {
             Verdict::Reject
-        } else if open || has(Effect::Unknown) {
+        } else if open || has(Effect::Depends) {
             Verdict::Unknown
         } else {
             Verdict::Accept

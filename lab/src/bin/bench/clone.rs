@@ -29,7 +29,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     };
     let help = edits("xtask/src/task/doctor.rs", &["xtask", "--help"])?;
     row("`cargo xtask --help` after an edit of a task", &help, "2 s");
-    let test = edits("xtask/check/src/rules/table.rs", &["test", "--quiet", "--package", "check"])?;
+    let test = edits("xtask/check/src/machine_class.rs", &["test", "--quiet", "--package", "check"])?;
     row("`cargo test --package check` after an edit of a rule", &test, "8 s");
     fs::remove_dir_all(&clone)?;
     Ok(())

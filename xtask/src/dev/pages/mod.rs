@@ -35,11 +35,7 @@ pub struct Inputs {
 /// All generated pages. A new one is a row here.
 pub const PAGES: &[Page] = &[
     Page { path: "docs/reference/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
-    Page {
-        path: "docs/reference/checks.md",
-        source: "xtask/check/src/rules/table.rs",
-        render: |_, _| Ok(checks::render()),
-    },
+    Page { path: "docs/reference/checks.md", source: "xtask/data/rules.yaml", render: |_, _| Ok(checks::render()) },
     Page { path: "docs/reference/xtask.1", source: "xtask/src/cli.rs", render: |_, _| man::render() },
     Page {
         path: "mise.toml",
