@@ -308,6 +308,3 @@ fn known<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey>
 fn squashed(key: &str) -> String {
     key.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
 }
-
-#[cfg(test)]
-mod tests;

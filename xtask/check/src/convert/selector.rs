@@ -272,6 +272,3 @@ fn unsigned(text: &str) -> Option<String> {
     out.push_str(&text[last..]);
     Some(out)
 }
-
-#[cfg(test)]
-mod tests;

@@ -244,6 +244,3 @@ fn kept(key: &str, value: &Node) -> String {
 fn indented(text: &str) -> String {
     text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,59 +1,106 @@
-//! Older forms and what becomes of them: `tests/corpus/older/`. `UPDATE_CORPUS=1` rewrites the `.out` files.
+//! Older forms and what becomes of them: the files of `tests/corpus/older/`. `UPDATE_CORPUS=1` rewrites what becomes of them.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use check::convert::{Outcome, cluster_template, machine_class};
+use check::convert::{Outcome, cluster_template, machine_class, selector};
 use check::machine_class::ClassContext;
 use check::template::TemplateContext;
 
-fn show(outcome: &Outcome) -> String {
-    match outcome {
+fn older() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/older")
+}
+
+/// Compares a file of the corpus with what is said now, or rewrites it.
+fn holds(path: &Path, now: &str) {
+    if std::env::var_os("UPDATE_CORPUS").is_some() {
+        std::fs::write(path, now).expect("written");
+    }
+    assert_eq!(now, std::fs::read_to_string(path).expect("the file"), "{}", path.display());
+}
+
+/// The rules that a class or a template breaks.
+fn errors(class: bool, bytes: &[u8]) -> BTreeSet<&'static str> {
+    let findings = match class {
+        true => check::machine_class::check("a.yaml", bytes, &ClassContext::default()).findings,
+        false => check::template::check("a.yaml", bytes, &TemplateContext::default()).findings,
+    };
+    findings.iter().filter(|f| f.is_error()).map(|f| f.rule).collect()
+}
+
+/// What becomes of a class or of a template. What is converted has no new errors, and is not converted again.
+fn converted(class: bool, name: &str, bytes: &[u8]) -> String {
+    let convert = if class { machine_class } else { cluster_template };
+    match convert(name, bytes) {
         Outcome::Unchanged => "unchanged\n".to_owned(),
-        Outcome::Converted { text, changes } => {
-            let lines = changes.iter().map(|c| format!("# {}: {} ({})\n", c.place, c.what.replace('\n', " "), c.why));
-            format!("{}{text}", lines.collect::<String>())
-        }
         Outcome::Refused(findings) => {
             findings.iter().map(|f| format!("refused: {}: {}; {}\n", f.place, f.message, f.fix)).collect()
+        }
+        Outcome::Converted { text, changes } => {
+            let (had, has) = (errors(class, bytes), errors(class, text.as_bytes()));
+            assert!(has.is_subset(&had), "{name}: {has:?}\n{text}");
+            assert_eq!(convert(name, text.as_bytes()), Outcome::Unchanged, "{name}");
+            let lines = changes.iter().map(|c| format!("# {}: {} ({})\n", c.place, c.what.replace('\n', " "), c.why));
+            format!("{}{text}", lines.collect::<String>())
         }
     }
 }
 
 #[test]
-fn older_forms_are_converted_or_refused() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/older");
+fn older_files_are_converted_or_refused() {
     let mut count = 0;
-    for entry in std::fs::read_dir(&folder).expect("the folder") {
+    for entry in std::fs::read_dir(older()).expect("the folder") {
         let path = entry.expect("an entry").path();
-        if path.extension().is_none_or(|e| e != "yaml") {
-            continue;
-        }
-        count += 1;
-        let name = path.file_name().and_then(|n| n.to_str()).expect("a name").to_owned();
-        let bytes = std::fs::read(&path).expect("bytes");
-        let class = name.starts_with("class");
-        let outcome = if class { machine_class(&name, &bytes) } else { cluster_template(&name, &bytes) };
-        let shown = show(&outcome);
-        let golden = path.with_extension("out");
-        if std::env::var_os("UPDATE_CORPUS").is_some() {
-            std::fs::write(&golden, &shown).expect("written");
-        }
-        assert_eq!(shown, std::fs::read_to_string(&golden).expect("the .out file"), "{name}");
-        if let Outcome::Converted { text, .. } = outcome {
-            let (findings, again) = match class {
-                true => {
-                    let checked = check::machine_class::check(&name, text.as_bytes(), &ClassContext::default());
-                    (checked.findings, machine_class(&name, text.as_bytes()))
-                }
-                false => {
-                    let context = TemplateContext::default();
-                    let checked = check::template::check(&name, text.as_bytes(), &context);
-                    (checked.findings, cluster_template(&name, text.as_bytes()))
-                }
-            };
-            assert!(!findings.iter().any(|f| f.is_error()), "{name}: {findings:?}\n{text}");
-            assert_eq!(again, Outcome::Unchanged, "{name}");
+        if path.extension().is_some_and(|e| e == "yaml") {
+            count += 1;
+            let name = path.file_name().and_then(|n| n.to_str()).expect("a name");
+            let now = converted(name.starts_with("class"), name, &std::fs::read(&path).expect("bytes"));
+            holds(&path.with_extension("out"), &now);
         }
     }
     assert!(count >= 12);
+}
+
+/// `==== what the case is about`, the file, `>>>>`, what becomes of it.
+#[test]
+fn older_values_are_converted_or_refused() {
+    for (file, class) in [("class.cases", true), ("template.cases", false)] {
+        let path = older().join(file);
+        let text = std::fs::read_to_string(&path).expect("the file");
+        let mut now = String::new();
+        for case in text.split("==== ").skip(1) {
+            let (input, _) = case.split_once(">>>>\n").expect("a separator");
+            let (_, shown) = input.split_once('\n').expect("a title");
+            let bytes = shown.replace('␍', "\r").replace("«BOM»", "\u{feff}");
+            let output = converted(class, "old.yaml", bytes.as_bytes()).replace('\r', "␍");
+            now += &format!("==== {input}>>>>\n{output}");
+        }
+        holds(&path, &now);
+    }
+}
+
+#[test]
+fn older_selectors_are_converted_or_refused() {
+    let path = older().join("selectors.tsv");
+    let text = std::fs::read_to_string(&path).expect("the file");
+    let mut now = String::new();
+    for line in text.lines() {
+        let Some((shown, _)) = line.split_once('\t') else {
+            now += &format!("{line}\n");
+            continue;
+        };
+        let old = shown.replace("\\n", "\n");
+        let becomes = match selector(&old) {
+            None => "-".to_owned(),
+            Some(Err(why)) => format!("! {why}"),
+            Some(Ok(new)) => {
+                assert!(!new.why.is_empty());
+                assert_eq!(selector(&new.text), None, "{old}: it is no longer of the older form");
+                ::selector::compile(&new.text).expect(&old);
+                new.text
+            }
+        };
+        now += &format!("{shown}\t{}\n", becomes.replace('\n', "\\n"));
+    }
+    holds(&path, &now);
 }
