@@ -558,153 +558,18 @@ mod tests {
         }
     }
 
-    /// Lines that people pasted into public threads, and others of their kinds: which issue, and what its advice names.
     #[test]
     fn log_lines_match_issue_and_object() {
         let issues = issues();
-        for (line, id, next) in [
-            (
-                r#"{"level":"error","msg":"reconcile failed","controller":"proxmox.ProvisionController","id":"home-workers-abcdef","error":"500 unable to remove VM 4711 - used in HA resources and purge parameter not set."}"#,
-                "machine-in-ha",
-                "ha-manager remove vm:4711",
-            ),
-            (
-                "TASK ERROR: can't lock file '/var/lock/qemu-server/lock-105.conf' - got timeout",
-                "machine-vm-locked",
-                "qm status 105",
-            ),
-            ("TASK ERROR: VM is locked (snapshot-delete)", "machine-vm-locked", "qm status VMID"),
-            (
-                "TASK ERROR: Permission check failed (/sdn/zones/lab/vnet20, SDN.Use)",
-                "pve-denied-bridge",
-                "pveum acl modify /sdn/zones/lab/vnet20 --users USER --roles OmniNet",
-            ),
-            (
-                r#"Error: rpc error: code = PermissionDenied desc = The identity "carol@example.org" is not authorized for this instance"#,
-                "omni-identity-not-authorized",
-                "omnictl user create carol@example.org --role ROLE",
-            ),
-            ("HTTP/1.1 403 Permission check failed", "pve-denied", "cargo xtask proxmox-audit"),
-            (
-                "HTTP/1.1 403 Permission check failed (/mapping/pci/gpu-1, Mapping.Use)",
-                "pve-denied",
-                "cargo xtask proxmox-audit",
-            ),
-            ("HTTP/1.1 403 Permission check failed (/, Sys.Console)", "pve-denied", "cargo xtask proxmox-audit"),
-            (
-                "403 Permission check failed (/access/groups, Sys.Audit|Group.Allocate)",
-                "pve-denied",
-                "cargo xtask proxmox-audit",
-            ),
-            (
-                "Nov 22 03:10:00 idp tsidp[812]: 2026/11/22 03:10:00 AuthLoop: state is NeedsMachineAuth; done",
-                "tailscale-needs-approval",
-                "cargo xtask tsidp-verify",
-            ),
-            (
-                r#"2026/11/22 03:10:00 ERROR failed to start tsnet server error="tsnet.Up: tsnet: error resolving auth key: oauth authkeys require --advertise-tags""#,
-                "tailscale-oauth-tags",
-                "cargo xtask omni-setup",
-            ),
-            (
-                r#"Nov 22 03:10:00 idp tsidp[812]: ERROR client create: could not write funnel clients db error="open oidc-funnel-clients.json: permission denied""#,
-                "tsidp-state-permission",
-                "sudo chown -R tsidp:tsidp STATE_DIR",
-            ),
-            (
-                r#"ERROR failed to start tsnet server error="tsnet.Up: tsnet: logpolicy.Config.Save for /data/tsidp/tailscaled.log.conf: open /data/tsidp/tailscaled.log.conf.tmp396936848: permission denied""#,
-                "tsidp-state-permission",
-                "sudo chown -R tsidp:tsidp /data/tsidp",
-            ),
-            (
-                r#"2026/11/22 03:10:00 wgengine.NewUserspaceEngine(tun "tailscale0") error: tstun.New("tailscale0"): operation not permitted"#,
-                "tailscale-tun-denied",
-                "ls -l /dev/net/tun",
-            ),
-            (
-                "level=info msg=fetch failed after status: 400 Bad Request host=factory.talos.dev image=factory.talos.dev/nocloud-installer/4d5ae6221a3c2fcc8c8e2fcaa8ea0d89495a1a9312948a4179c29f9f53ba55cd:v1.13.5",
-                "talos-image-rejected",
-                "cargo xtask cluster-check",
-            ),
-            (
-                r#"[talos] retrying error: failed to pull image "factory.talos.dev/nocloud-installer/e3fa:v1.13.5": failed to copy: httpReadSeeker: failed open: failed to do request: Get "https://blobs.zebra.test/data": read tcp 192.0.2.27:40814->198.51.100.59:443: read: connection reset by peer"#,
-                "talos-image-unreachable",
-                "curl -sSI https://blobs.zebra.test/",
-            ),
-            (
-                r#"[talos] controller failed {"component": "controller-runtime", "controller": "k8s.NodeApplyController", "error": "nodes \"zebra-1\" is forbidden: is not allowed to modify labels: node-role.kubernetes.io/worker, node.kubernetes.io/zebra\n\tclient"}"#,
-                "talos-label-forbidden",
-                "cargo xtask cluster-check",
-            ),
-            (
-                r#"nodes "zebra-1" is forbidden: node "zebra-1" is not allowed to modify taints"#,
-                "talos-taint-forbidden",
-                "cargo xtask cluster-check",
-            ),
-            (
-                "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5000001 vs. 4194304)",
-                "cluster-config-too-large",
-                "cargo xtask cluster-check",
-            ),
-            (
-                "Error: rpc error: code = ResourceExhausted desc = grpc: received message larger than max (40123456 vs. 33554432)",
-                "omnictl-answer-too-large",
-                "omnictl machine-logs MACHINE --tail 200",
-            ),
-            (
-                r#"{"level":"error","msg":"machine provision failed","id":"zebra-workers-a","error":"failed to pick the disk: no matches for the condition \"name == \\\"fast\\\" \u0026\u0026 node == \\\"n1\\\"\"","step":"syncVM"}"#,
-                "selector-no-match",
-                r#"cargo xtask selector-test 'name == "fast" && node == "n1"'"#,
-            ),
-            (
-                r#"Error: failed to pick the disk: no matches for the condition "name == \"fast\"""#,
-                "selector-no-match",
-                r#"cargo xtask selector-test 'name == "fast"'"#,
-            ),
-            (
-                r#"{"level":"warn","msg":"cluster is locked, skip reconcile","cluster":"zebra"}"#,
-                "cluster-locked",
-                "omnictl cluster unlock zebra",
-            ),
-            (
-                "2024-11-07T00:00:00Z  error retrieving VMs: received an HTTP 595 response - Reason: No route to host",
-                "pve-node-unreachable",
-                "cargo xtask proxmox-inventory",
-            ),
-            (
-                "vlan aware feature need to be enabled to use trunks at /usr/share/perl5/PVE/Network.pm line 516.",
-                "machine-bridge-vlan",
-                "cargo xtask proxmox-inventory",
-            ),
-            (
-                r#"error: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 10.5.0.2:50000: i/o timeout""#,
-                "talos-api-direct",
-                "omnictl talosconfig --cluster CLUSTER",
-            ),
-        ] {
-            let hits = issues.find(line);
-            assert_eq!(ids(&hits), [id], "{line}");
-            assert_eq!(hits[0].next(), next, "{line}");
+        let cases: Vec<BTreeMap<String, String>> =
+            serde_yaml::from_str(include_str!("../../tests/fixtures/log-lines.yaml")).unwrap();
+        for case in &cases {
+            let hits = issues.find(&case["line"]);
+            assert_eq!(ids(&hits), Vec::from_iter(case.get("id")), "{case:?}");
+            assert_eq!(hits.first().map(|hit| hit.next()).as_ref(), case.get("next"), "{case:?}");
         }
         let denied = issues.find("403 Permission check failed (/mapping/usb/key, Mapping.Use)");
         assert!(denied[0].cause().contains("Mapping.Use on /mapping/usb/key"), "{}", denied[0].cause());
-    }
-
-    /// Neighbours of the signatures that mean something else.
-    #[test]
-    fn similar_lines_match_nothing() {
-        for line in [
-            "received message of 4194304 bytes",
-            "TASK OK",
-            "2026/11/22 03:10:00 is CONFIG_TUN enabled in your kernel? `modprobe tun` failed with: modprobe: can't change directory to '/lib/modules': No such file or directory",
-            "open /etc/hosts: permission denied",
-            "level=info msg=\"fetch failed after status: 404 Not Found\" host=registry.k8s.io",
-            "moved 595 files, 596 left",
-            "dial tcp 10.5.0.2:50001: i/o timeout",
-            r#"{"level":"info","msg":"reconcile succeeded","id":"demo-workers-a","busy":0.1}"#,
-        ] {
-            assert!(issues().find(line).is_empty(), "{line}: {:?}", ids(&issues().find(line)));
-        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! what fails is printed with the seed and the number that make it again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use check::machine_class::{self, ClassContext};
@@ -34,10 +35,6 @@ impl Random {
         self.0.usize(..below.max(1))
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
-        list[self.next(list.len())]
-    }
-
     /// The input with one to four things changed.
     fn damage(&mut self, seed: &[u8]) -> Vec<u8> {
         let mut bytes = seed.to_vec();
@@ -45,7 +42,7 @@ impl Random {
             let at = self.next(bytes.len() + 1);
             let to = (at + self.next(12)).min(bytes.len());
             match self.next(6) {
-                0 => drop(bytes.splice(at..at, self.pick(WORDS).bytes())),
+                0 => drop(bytes.splice(at..at, WORDS[self.next(WORDS.len())].bytes())),
                 1 => drop(bytes.drain(at..to)),
                 2 => bytes.truncate(at),
                 3 => {
@@ -72,85 +69,8 @@ impl Random {
 }
 
 /// What means something to one of the parsers.
-const WORDS: &[&str] = &[
-    "\0",
-    "\t",
-    "\r\n",
-    "\r",
-    "\u{feff}",
-    "\u{85}",
-    "\u{2028}",
-    "é",
-    "\u{1f600}",
-    "---\n",
-    "...\n",
-    "- ",
-    ": ",
-    "? ",
-    "&a ",
-    "*a",
-    "<<: ",
-    "!!int ",
-    "!!binary ",
-    "|\n",
-    ">-\n",
-    "[",
-    "]",
-    "{",
-    "}",
-    "[[[[[[[[",
-    "{a: {a: ",
-    "\"",
-    "'",
-    "\\",
-    "\\x",
-    "\\u{",
-    "%YAML 1.2\n",
-    "#",
-    "=",
-    "$",
-    "${A:-b}",
-    "null",
-    "~",
-    "true",
-    "-1",
-    "1e999",
-    "0x",
-    "18446744073709551616",
-    "2024-01-01",
-    "(",
-    ")",
-    "&&",
-    "||",
-    "?",
-    ":",
-    ".",
-    "has(",
-    ".all(x, ",
-    "size(",
-    "u",
-    "b\"",
-    "r'",
-    "(?i)",
-    "*",
-    "+",
-    "{1000}",
-    "[^",
-    "\\p{",
-    "-----BEGIN CERTIFICATE-----\n",
-    "-----END CERTIFICATE-----\n",
-    "//",
-    "/*",
-    ",",
-    "kind: Cluster\n",
-    "size: unlimited\n",
-    "$patch: delete\n",
-    "omni.sidero.dev/",
-    "1h",
-    "v1.13.5",
-    "\"ref\": \"#\"",
-    "storage.filter(s, s.type == \"rbd\")[0].storage",
-];
+static WORDS: LazyLock<Vec<String>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../fixtures/fuzz-words.json")).expect("a list"));
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

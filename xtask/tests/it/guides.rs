@@ -24,113 +24,20 @@ const PAGES: [&str; 12] = [
     "tsidp/README.md",
 ];
 
-/// Programs of the system, whose flags are for their own manuals.
-const SYSTEM: &[&str] = &[
-    "apt-get",
-    "awk",
-    "certbot",
-    "chmod",
-    "chown",
-    "chronyc",
-    "cp",
-    "curl",
-    "df",
-    "dig",
-    "echo",
-    "export",
-    "getent",
-    "git",
-    "gpg",
-    "gpgconf",
-    "grep",
-    "install",
-    "ip",
-    "journalctl",
-    "kubectl",
-    "mise",
-    "mkdir",
-    "modprobe",
-    "mv",
-    "openssl",
-    "ping",
-    "qm",
-    "pvesh",
-    "pvesm",
-    "rm",
-    "rustup",
-    "sed",
-    "source",
-    "ss",
-    "systemctl",
-    "tailscale",
-    "talosctl",
-    "tar",
-    "tee",
-    "timedatectl",
-    "umask",
-    "unset",
-    "uuidgen",
-    "pvecm",
-    "pvenode",
-    "lvs",
-    "mount",
-    "nslookup",
-    "date",
-    "ls",
-    "cat",
-    "diff",
-    "test",
-    "usermod",
-    "sh",
-    "fpr=",
-    ".",
-    "cd",
-    "mokutil",
-    "sysctl",
-];
-
-/// `docker …` as far as the guides use it: the command, and its flags.
-const DOCKER: &[(&str, &str)] = &[
-    ("compose", "-f --profile --env-file"),
-    ("compose config", "-q"),
-    ("compose up", "-d --force-recreate --no-start"),
-    ("compose down", ""),
-    ("compose stop", ""),
-    ("compose restart", ""),
-    ("compose start", ""),
-    ("compose pull", ""),
-    ("compose logs", "--tail"),
-    ("compose ps", "-a"),
-    ("compose version", "--short"),
-    ("context use", ""),
-    ("compose exec", ""),
-    ("cp", ""),
-    ("inspect", "--format"),
-    ("logs", "--tail"),
-    ("image prune", ""),
-    ("ps", "-a --filter"),
-    ("restart", ""),
-    ("system df", ""),
-    ("version", "--format"),
-    ("volume rm", ""),
-    ("volume ls", ""),
-];
-
-const PVEUM: &[(&str, &str)] = &[
-    ("role add", "--privs"),
-    ("role modify", "--privs --append"),
-    ("user add", "--comment"),
-    ("user token add", "--privsep"),
-    ("user token modify", "--privsep"),
-    ("user token list", ""),
-    ("user permissions", "--path"),
-    ("acl list", ""),
-    ("acl modify", "--users --roles --tokens"),
-    ("aclmod", "--users --roles --tokens"),
-];
-
 /// What the guides warn of.
 const WARNED_OF: [&str; 3] = ["docker compose down -v", "docker volume prune", "docker system prune"];
+
+/// Programs of the system, whose flags are for their own manuals.
+const SYSTEM: &str = include_str!("../fixtures/system-programs.txt");
+
+/// Commands as far as the guides use them, each with its flags; those of `omnictl` 1.9.3 are what its own help lists.
+const OMNICTL: &str = include_str!("../fixtures/omnictl-commands.txt");
+const DOCKER: &str = include_str!("../fixtures/docker-commands.txt");
+const PVEUM: &str = include_str!("../fixtures/pveum-commands.txt");
+
+/// Flags that take the next word.
+const WITH_VALUE: &str = "-f --profile --env-file --tail --format --filter --role --ttl --cluster -c --user --to -l -o --privs \
+                          --comment --privsep --users --roles --tokens --path --file";
 
 /// The commands of a page, each with its line: those of shell blocks, and code within the text that begins with a program
 /// and goes on.
@@ -200,49 +107,24 @@ pub fn simple(line: &str) -> Vec<Vec<String>> {
     out
 }
 
-/// Flags that take the next word.
-const WITH_VALUE: [&str; 22] = [
-    "-f",
-    "--profile",
-    "--env-file",
-    "--tail",
-    "--format",
-    "--filter",
-    "--role",
-    "--ttl",
-    "--cluster",
-    "-c",
-    "--user",
-    "--to",
-    "-l",
-    "-o",
-    "--privs",
-    "--comment",
-    "--privsep",
-    "--users",
-    "--roles",
-    "--tokens",
-    "--path",
-    "--file",
-];
-
 /// Whether a command of a table is called with flags that it has.
-fn known(table: &BTreeMap<String, String>, words: &[String]) -> Result<(), String> {
+fn known(table: &str, words: &[String]) -> Result<(), String> {
+    let table: BTreeMap<&str, &str> = table.lines().filter_map(|line| line.split_once(':')).collect();
     let mut plain = Vec::new();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         match word {
-            flag if WITH_VALUE.contains(&flag.as_str()) => drop(rest.next()),
+            flag if WITH_VALUE.split(' ').any(|known| known == flag) => drop(rest.next()),
             flag if flag.starts_with('-') => {}
             word => plain.push(word.as_str()),
         }
     }
     let name = |count: &usize| plain[..*count].join(" ");
-    let Some(count) = (1..=plain.len()).rev().find(|count| table.contains_key(&name(count))) else {
+    let Some(count) = (1..=plain.len()).rev().find(|count| table.contains_key(name(count).as_str())) else {
         return Err("there is no such command".to_owned());
     };
     let command = name(&count);
-    let mut flags: Vec<&str> = table[&command].split(' ').collect();
+    let mut flags: Vec<&str> = table[command.as_str()].split(' ').collect();
     // Compose takes some before the command.
     flags.extend(table.get(plain[0]).into_iter().flat_map(|flags| flags.split(' ')));
     for word in words.iter().filter(|word| word.starts_with('-') && *word != "-") {
@@ -252,18 +134,6 @@ fn known(table: &BTreeMap<String, String>, words: &[String]) -> Result<(), Strin
         }
     }
     Ok(())
-}
-
-fn table(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
-    rows.iter().map(|(command, flags)| ((*command).to_owned(), (*flags).to_owned())).collect()
-}
-
-/// `omnictl` 1.9.3: what its own help lists.
-fn omnictl() -> BTreeMap<String, String> {
-    let rows = include_str!("../fixtures/omnictl-commands.txt").lines().filter_map(|line| line.split_once(':'));
-    rows.map(|(command, flags)| (command.to_owned(), flags.to_owned()))
-        .filter(|(command, _)| !command.is_empty())
-        .collect()
 }
 
 fn runner(words: &[String]) -> Result<(), String> {
@@ -297,12 +167,12 @@ pub fn check(words: &[String]) -> Result<(), String> {
     match program.as_str() {
         "cargo" if rest.first().is_some_and(|word| word == "xtask") => runner(&rest[1..]),
         "cargo" => Ok(()),
-        "omnictl" => known(&omnictl(), rest),
-        "docker" => known(&table(DOCKER), rest),
-        "pveum" => known(&table(PVEUM), rest),
+        "omnictl" => known(OMNICTL, rest),
+        "docker" => known(DOCKER, rest),
+        "pveum" => known(PVEUM, rest),
         script_name if script_name.ends_with(".sh") => script(script_name, rest),
         "umask" | "." => Ok(()),
-        other if SYSTEM.contains(&other) || other.contains('=') => Ok(()),
+        other if SYSTEM.lines().any(|known| known == other) || other.contains('=') => Ok(()),
         other => Err(format!("`{other}` is a program that no guide explains")),
     }
 }

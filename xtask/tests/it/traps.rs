@@ -1,37 +1,48 @@
 //! `doctor` in a lab: a hub that is set up has nothing wrong, and each trap of the field, stepped into one at a time, is
 //! found by its check and by no other.
 
-mod table;
-
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use regex::Regex;
+use serde::Deserialize;
 use serde_json::Value;
-use table::{TRAPS, Trap};
 
-use crate::sandbox::{Options, Sandbox, program_at};
+use crate::omni_stack::key;
+use crate::sandbox::{Options, Sandbox};
 
-/// What the runner calls on this host; the lab's stand-ins are not among them.
-const PROGRAMS: [&str; 10] = ["sh", "curl", "git", "gpg", "gpg-agent", "openssl", "df", "timedatectl", "cat", "date"];
+/// A trap: an entry of `traps.yaml`, which says what each field is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trap {
+    name: String,
+    #[serde(default)]
+    faults: Vec<String>,
+    #[serde(default)]
+    own: bool,
+    #[serde(default)]
+    step: String,
+    wanted: Vec<String>,
+    exit: i32,
+}
+
+static TRAPS: LazyLock<Vec<Trap>> =
+    LazyLock::new(|| serde_yaml::from_str(include_str!("../fixtures/traps.yaml")).expect("the traps"));
 
 /// A hub that is set up in a lab, with its own copy of the project's files.
 struct World<'a> {
     lab: &'a Sandbox,
     project: PathBuf,
-    env: Vec<(String, String)>,
 }
 
 impl World<'_> {
     fn path(&self, name: &str) -> PathBuf {
         self.project.join(name)
-    }
-
-    fn get(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Writes a file, for its owner alone.
@@ -41,57 +52,29 @@ impl World<'_> {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).expect("its mode");
     }
 
-    fn edit(&self, name: &str, from: &str, to: &str) {
-        let text = self.get(name);
-        assert!(text.contains(from), "{name} does not hold {from}");
-        self.put(name, &text.replacen(from, to, 1));
-    }
-
-    /// Gives a value of `docker/.env` another one.
-    fn set(&self, name: &str, value: &str) {
-        let line = format!("{name}={value}");
-        let text = self.get("docker/.env");
-        let old = text.lines().find(|old| old.starts_with(&format!("{name}="))).expect("it has a value");
-        self.put("docker/.env", &text.replace(old, &line));
-    }
-
     fn git(&self, words: &[&str]) {
         let done = Command::new("git").args(words).current_dir(&self.project).env("HOME", self.lab.scratch()).output();
         assert!(done.expect("git is installed").status.success(), "git {words:?}");
     }
 
-    /// Gives a variable of the shell a value.
-    fn shell(&mut self, name: &str, value: &str) {
-        self.env.push((name.to_owned(), value.to_owned()));
-    }
-
-    /// Puts a program before all others.
-    fn program(&mut self, name: &str, script: &str) {
-        let dir = self.project.with_extension("bin");
-        program_at(&dir.join(name), &format!("#!/bin/sh\n{script}\n"));
-        let path = format!("{}:{}", dir.display(), self.lab.env("PATH"));
-        self.shell("PATH", &path);
-    }
-
-    /// Takes a program away.
-    fn without(&mut self, missing: &str) {
-        let dir = self.project.with_extension("bin");
-        fs::create_dir_all(&dir).expect("a directory");
-        for name in PROGRAMS.iter().filter(|name| **name != missing) {
-            let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(name));
-            if let Some(found) = places.iter().find(|place| place.exists()) {
-                symlink(found, dir.join(name)).expect("a link");
-            }
+    /// Steps into a trap.
+    fn step(&self, script: &str) {
+        let held = Regex::new(r"\{key (\S+) (-?\d+)\}").expect("a pattern");
+        let made = |found: &regex::Captures<'_>| key(&found[1], found[2].parse().expect("a number of days"));
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{}\n{}", include_str!("../fixtures/traps.sh"), held.replace_all(script, made)));
+        shell.env_clear().env("PROJECT", &self.project).env("FIXTURES", fixtures).env("LAB_BIN", self.lab_bin());
+        shell.env("XTASK", env!("CARGO_BIN_EXE_xtask")).env("LC_ALL", "C").env("DOCKER_HOST", "tcp://lab");
+        for name in self.lab.variables() {
+            shell.env(name, self.lab.env(name));
         }
-        let lab = self.lab.env("PATH").split(':').next().unwrap_or_default();
-        let path = format!("{lab}:{}", dir.display());
-        self.shell("PATH", &path);
+        let done = shell.stdin(Stdio::null()).output().expect("sh is installed");
+        assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
-    /// Runs a task, which must succeed.
-    fn run(&self, words: &[&str]) {
-        let output = self.command(words).output().expect("the runner starts");
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    fn lab_bin(&self) -> &str {
+        self.lab.env("PATH").split(':').next().unwrap_or_default()
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -102,13 +85,10 @@ impl World<'_> {
         }
         // The engine is the lab's: what is on this host says nothing about it.
         command.env("DOCKER_HOST", "tcp://lab").env("LC_ALL", "C");
-        command.envs(self.env.iter().cloned()).current_dir(self.lab.scratch()).stdin(Stdio::null());
+        let given = fs::read_to_string(self.project.with_extension("env")).unwrap_or_default();
+        command.envs(given.lines().filter_map(|line| line.split_once('=')));
+        command.current_dir(self.lab.scratch()).stdin(Stdio::null());
         command
-    }
-
-    /// Makes the containers anew, with the files as they are now.
-    fn recreate(&self) {
-        self.run(&["stack-up", "--recreate", "--yes"]);
     }
 
     /// The checks that are neither ok nor skipped, as `id status`, and the exit status.
@@ -130,17 +110,17 @@ fn told(output: &Output) -> (i32, Vec<String>) {
 }
 
 /// A lab whose hub is set up up to the provider, under git.
-fn set_up(faults: &[&str]) -> Sandbox {
-    let lab = Sandbox::with(&Options { faults, ..Options::default() });
-    let world = World { lab: &lab, project: lab.project(), env: Vec::new() };
+fn set_up(faults: &[String]) -> Sandbox {
+    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+    let lab = Sandbox::with(&Options { faults: &faults, ..Options::default() });
+    let world = World { lab: &lab, project: lab.project() };
     world.put(".gitignore", "target/\ndocker/.env\ndocker/config.yaml\ndocker/*.asc\n.claude/*.local.md\n");
     world.git(&["init", "--quiet"]);
     world.git(&["add", "."]);
     let done = world.command(&["provider-setup", "--yes", "--timeout", "5s"]).output().expect("the runner starts");
     if !done.status.success() {
         // A fault is in its way. Docker's part an operator has by hand then.
-        let lab_bin = lab.env("PATH").split(':').next().unwrap_or_default().to_owned();
-        let mut docker = Command::new(Path::new(&lab_bin).join("docker"));
+        let mut docker = Command::new(Path::new(world.lab_bin()).join("docker"));
         docker.args(["compose", "-f", "docker/compose.yaml", "up", "-d"]).current_dir(&world.project);
         let _ = docker.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
@@ -163,7 +143,8 @@ fn wrong(trap: &Trap, world: &World<'_>) -> Option<String> {
         let (exit, found) = world.doctor();
         let unknown = |found: &&String| found.ends_with("unknown");
         let reported: Vec<&str> = found.iter().filter(|each| !unknown(each)).map(String::as_str).collect();
-        let told: Vec<&str> = trap.wanted.iter().copied().filter(|each| !each.ends_with("unknown")).collect();
+        let told: Vec<&str> =
+            trap.wanted.iter().map(String::as_str).filter(|each| !each.ends_with("unknown")).collect();
         let named = trap.wanted.iter().all(|each| found.iter().any(|other| other == each));
         if reported == told && named && exit == trap.exit {
             return None;
@@ -179,17 +160,17 @@ fn wrong(trap: &Trap, world: &World<'_>) -> Option<String> {
 #[test]
 fn each_trap_is_found_in_the_lab_and_nothing_else() {
     let shared = set_up(&[]);
-    let healthy = World { lab: &shared, project: shared.project(), env: Vec::new() };
+    let healthy = World { lab: &shared, project: shared.project() };
     assert_eq!(healthy.doctor(), (0, Vec::<String>::new()), "a healthy hub has nothing wrong");
     let one = |number: usize, trap: &Trap| {
-        if trap.own {
-            let lab = set_up(trap.faults);
-            let mut world = World { lab: &lab, project: lab.project(), env: Vec::new() };
-            (trap.step)(&mut world);
+        if trap.own || !trap.faults.is_empty() {
+            let lab = set_up(&trap.faults);
+            let world = World { lab: &lab, project: lab.project() };
+            world.step(&trap.step);
             return wrong(trap, &world);
         }
-        let mut world = World { lab: &shared, project: copy(&shared, number), env: Vec::new() };
-        (trap.step)(&mut world);
+        let world = World { lab: &shared, project: copy(&shared, number) };
+        world.step(&trap.step);
         wrong(trap, &world)
     };
     let wrong: Vec<String> = std::thread::scope(|scope| {
@@ -216,7 +197,7 @@ fn each_trap_is_found_in_the_lab_and_nothing_else() {
 fn a_hub_whose_far_ends_are_slow_is_looked_at_side_by_side() {
     let lab = Sandbox::with(&Options { latency_ms: 300, ..Options::default() });
     lab.provider();
-    let world = World { lab: &lab, project: lab.project(), env: Vec::new() };
+    let world = World { lab: &lab, project: lab.project() };
     let begun = Instant::now();
     let output = world.command(&["doctor", "--json"]).output().expect("the runner starts");
     let took = begun.elapsed();
@@ -247,7 +228,7 @@ fn traps_of_the_host_are_found() {
     let (ready, fresh) = (set_up(&[]), Sandbox::new());
     for (number, (mounts, is_set_up, wanted, exit)) in OF_THE_HOST.iter().enumerate() {
         let lab = if *is_set_up { &ready } else { &fresh };
-        let world = World { lab, project: copy(lab, number), env: Vec::new() };
+        let world = World { lab, project: copy(lab, number) };
         if !is_set_up {
             for file in ["docker/.env", "docker/omni.asc"] {
                 fs::remove_file(world.path(file)).expect("it was there");
@@ -273,7 +254,7 @@ const ELSEWHERE: [&str; 3] = ["host.tun", "host.boot", "host.tsidp"];
 #[test]
 fn every_check_has_its_trap() {
     let stepped: BTreeSet<&str> =
-        TRAPS.iter().flat_map(|trap| trap.wanted).filter_map(|found| found.split(' ').next()).collect();
+        TRAPS.iter().flat_map(|trap| &trap.wanted).filter_map(|found| found.split(' ').next()).collect();
     for check in xtask::flow::doctor::CHECKS {
         let elsewhere = OF_THE_HOST.iter().flat_map(|(_, _, wanted, _)| *wanted);
         let of_the_host = elsewhere.filter_map(|found| found.split(' ').next()).any(|id| id == check.id);
