@@ -55,7 +55,7 @@ pub struct LabOptions {
     #[arg(long)]
     pub until_stdin_closes: bool,
     /// Which Omni and omnictl to simulate: 1.10.6, 1.9.3, or 1.4.9, of which recordings exist.
-    #[arg(long = "omni-version", default_value = "1.9.3", value_parser = release)]
+    #[arg(long = "omni-version", default_value = "1.10.6", value_parser = release)]
     pub release: OmniRelease,
     /// How big it is at its start.
     #[command(flatten)]

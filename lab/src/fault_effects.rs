@@ -50,7 +50,11 @@ pub fn arrange(faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
 
 /// Which versions of Talos and Kubernetes Omni offers.
 fn offer_versions(faults: &Faults, state: &mut State) {
-    let default = versions::defaults(state.release).0;
+    // What operators get: the newest of this Omni.
+    let mut offered: Vec<String> =
+        state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
+    offered.sort_by_key(|version| versions::parse(version));
+    let default = offered.pop().unwrap_or_default();
     let all: Vec<String> = state.store.list(TALOS_VERSION, "default").map(|found| found.md.id.clone()).collect();
     for id in all {
         let key = Key::new(TALOS_VERSION, "default", &id);

@@ -120,10 +120,16 @@ fn v0_3_leaves_the_schematic_to_omni_and_names_its_images_otherwise() {
     let (old, old_log, status) = image("v0.2.0");
     assert!(old_log.contains("createSchematic"), "{old_log}");
     let status: Value = serde_json::from_str(&status).unwrap();
-    assert!(status["spec"]["version"].is_null(), "1.9.3 has no such field: {status:#}");
+    assert_eq!(status["spec"]["version"], "v0.2.0", "{status:#}");
     let (new, log, _) = image("v0.3.0");
     assert_ne!(old, new, "each image is downloaded once more");
     assert!(log.contains("uploadISO") && !log.contains("createSchematic"), "{log}");
+    let lab = Lab::start(&["--omni-version", "1.4.9"]);
+    lab.set_up(&format!("{}/api2/json", lab.ready["proxmox_url"].as_str().unwrap()));
+    let lab = with_cluster(lab, "v0.3.0", CLASS, 1, 0);
+    lab.wait("Omni is too old", || {
+        lab.compose("logs --no-log-prefix proxmox-provider").out.contains("requires Omni 1.8 or newer")
+    });
 }
 
 #[test]

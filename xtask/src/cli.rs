@@ -214,7 +214,7 @@ pub enum Task {
     /// Install the omnictl that matches your Omni
     #[command(after_long_help = examples(&[
         "omnictl-install",
-        "omnictl-install --release v1.9.3",
+        "omnictl-install --release v1.10.6",
         "omnictl-install --mirror https://mirror.example.com/omni",
     ]))]
     OmnictlInstall(OmnictlInstall),
@@ -630,10 +630,10 @@ pub struct ClusterCreate {
     /// The machine class of the workers
     #[arg(long, value_name = "CLASS", add = ArgValueCandidates::new(classes))]
     pub worker_class: Option<String>,
-    /// The Talos version, e.g. v1.13.5
+    /// The Talos version, e.g. v1.13.13
     #[arg(long, value_name = "VERSION")]
     pub talos_version: Option<String>,
-    /// The Kubernetes version, e.g. v1.36.2
+    /// The Kubernetes version, e.g. v1.36.3
     #[arg(long, value_name = "VERSION")]
     pub kubernetes_version: Option<String>,
     /// Overwrite an existing template
@@ -814,7 +814,7 @@ pub struct OmnictlInstall {
     /// Mirror of the releases, when neither Omni nor GitHub can be reached
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// Install this release instead of the one that Omni serves, e.g. v1.9.3
+    /// Install this release instead of the one that Omni serves, e.g. v1.10.6
     #[arg(long, value_name = "VERSION")]
     pub release: Option<String>,
     /// Install even if an omnictl of Omni's version is installed

@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 pub enum OmniRelease {
     /// 1.4.9, of which recordings of the unmodified programs exist.
     V1_4_9,
-    /// 1.9.3, the release that the kit pins; its omnictl was run.
-    #[default]
+    /// 1.9.3, whose omnictl was run.
     V1_9_3,
-    /// 1.10.6: 1.9.3 with what the sources of v1.10.4 and its CHANGELOG change.
+    /// 1.10.6, the release that the kit pins: 1.9.3 with what the sources of v1.10.4 and its CHANGELOG change.
+    #[default]
     V1_10_6,
 }
 

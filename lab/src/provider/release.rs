@@ -9,10 +9,10 @@ pub enum ProviderRelease {
     /// 0d9fd58, the last commit before the first release: every recording is of it.
     Untagged,
     /// v0.2.0: placement strategies over a ledger, pools, firmware.
-    #[default]
     V0_2,
     /// v0.3.0: Omni makes the schematic, ISO files are named otherwise, USB devices, nodes that are gone do not stop a teardown.
     /// Also what newer tags and none at all get.
+    #[default]
     V0_3,
 }
 

@@ -13,6 +13,8 @@ use crate::tls::hex;
 
 /// Every node is offline.
 const NO_NODES: &str = "no online nodes available for provisioning";
+const TOO_OLD: &str =
+    "this infra provider requires Omni 1.8 or newer, which the server it is connected to does not appear to be";
 /// The tag that go-proxmox leaves on a machine with a cloud-init image.
 const CLOUD_INIT_TAG: &str = "go-proxmox+cloud-init";
 
@@ -105,6 +107,16 @@ impl Provider {
         Ok(())
     }
 
+    /// What 0.3 asks Omni for, which has it since 1.8 (omni b1ea5df2 client/pkg/infra/infra.go, internal/backend/grpc/schematics.go).
+    fn medium_of_omni(&self) -> Result<(), String> {
+        if self.omni.with(|state| state.release.old()) {
+            let missing = "unknown method CreateSchematicFromRaw for service management.ManagementService";
+            return Err(format!("{TOO_OLD}: rpc error: code = Unimplemented desc = {missing}"));
+        }
+        let failed = "failed to create the schematic through Omni: rpc error: code = Unknown desc";
+        self.factory().map_err(|why| format!("{failed} = failed to ensure raw schematic: {why}"))
+    }
+
     async fn pick_node(&self, request: &MachineRequest, state: &mut MachineState) -> Result<(), Stop> {
         let nodes = self.pve.call("GET", "/nodes", None).await?;
         let nodes = nodes.as_array().cloned().unwrap_or_default();
@@ -160,8 +172,8 @@ impl Provider {
             self.say(&request.id, "info", "provider/provision.go:149", "retrying download", &[]);
         }
         if self.release >= ProviderRelease::V0_3 {
-            // Omni resolves the medium (omni b1ea5df26 client/pkg/infra/infra.go).
-            self.factory().map_err(|why| Stop::Failed(format!("error resolving the installation media: {why}")))?;
+            self.medium_of_omni()
+                .map_err(|why| Stop::Failed(format!("error resolving the installation media: {why}")))?;
             state.schematic = hash(&schematic(request).0);
         }
         let url = format!("https://factory.talos.dev/image/{}/{}/nocloud-amd64.iso", state.schematic, request.talos);

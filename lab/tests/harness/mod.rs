@@ -204,12 +204,12 @@ pub const COMPOSE: &str = r#"
 name: omni-scale
 services:
   omni-tailscale:
-    image: docker.io/tailscale/tailscale:v1.102.4
+    image: docker.io/tailscale/tailscale:v1.102.5
     restart: unless-stopped
     healthcheck: {test: ["CMD", "true"]}
     volumes: ["ts-state:/var/lib/tailscale"]
   omni:
-    image: ghcr.io/siderolabs/omni:v1.9.3
+    image: ghcr.io/siderolabs/omni:v1.10.6
     restart: unless-stopped
     network_mode: service:omni-tailscale
     depends_on: {omni-tailscale: {condition: service_healthy}}
@@ -235,7 +235,7 @@ pub const CLASS: &str = include_str!("../fixtures/omnictl/input-machineclass.yam
 /// A cluster of three and so many workers.
 pub fn cluster(control_planes: u32, workers: u32) -> String {
     format!(
-        "kind: Cluster\nname: demo\nkubernetes: {{version: v1.36.2}}\ntalos: {{version: v1.13.5}}\n---\nkind: ControlPlane\n\
+        "kind: Cluster\nname: demo\nkubernetes: {{version: v1.35.0}}\ntalos: {{version: v1.12.1}}\n---\nkind: ControlPlane\n\
          machineClass: {{name: worker, size: {control_planes}}}\n---\nkind: Workers\nmachineClass: {{name: worker, size: {workers}}}\n"
     )
 }

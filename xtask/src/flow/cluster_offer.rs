@@ -3,15 +3,11 @@
 use crate::flow::lookup;
 use check::template::{ClassInfo, TalosInfo};
 use domain::failure::{Code, Failure};
+use domain::releases::{Minor, Severity, table};
 use domain::status::omni::Resource;
-use domain::version;
+use domain::version::{self, Version};
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
-
-/// The pair that Omni v1.9.3 installs by default (omni v1.9.3 `client/pkg/constants`).
-const TALOS: &str = "1.13.5";
-
-const KUBERNETES: &str = "1.36.2";
 
 /// What Omni offers.
 pub struct Offer {
@@ -19,6 +15,8 @@ pub struct Offer {
     pub infos: Vec<ClassInfo>,
     pub versions: Option<Vec<TalosInfo>>,
     talos: Vec<Resource>,
+    /// The release of Omni, where it is known.
+    omni: Option<Version>,
     /// The classes as Omni lists them.
     pub listed: Vec<Resource>,
 }
@@ -46,7 +44,8 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             .next("cargo xtask machineclass-apply --all")
             .into());
     }
-    Ok(Offer { classes, infos, versions, talos, listed })
+    let omni = lookup::project_releases(cx).omni.map(|omni| omni.version());
+    Ok(Offer { classes, infos, versions, talos, omni, listed })
 }
 
 /// The name of a class, which Omni must have.
@@ -75,20 +74,31 @@ impl Offer {
     /// # Errors
     /// For one that Omni does not offer, and for a pair that is not compatible.
     pub fn versions(&self, wanted: (Option<&str>, Option<&str>)) -> Result<(String, String), Failure> {
-        versions(wanted, &self.talos)
+        versions(wanted, &self.talos, self.omni.as_ref())
     }
 }
 
 /// Versions without `v`, both offered by Omni and compatible with each other.
-fn versions(wanted: (Option<&str>, Option<&str>), offered: &[Resource]) -> Result<(String, String), Failure> {
+fn versions(
+    wanted: (Option<&str>, Option<&str>),
+    offered: &[Resource],
+    omni: Option<&Version>,
+) -> Result<(String, String), Failure> {
+    let (pinned_talos, pinned_kubernetes) = {
+        let pins = &table().recommended;
+        (pins.talos.version.to_string(), pins.kubernetes.version.to_string())
+    };
     let bare = |version: &str| version.trim_start_matches('v').to_owned();
     let usable = |found: &&Resource| !found.flag(&["deprecated"]) && !found.flag(&["unsupported"]);
     let mut known: Vec<String> = offered.iter().filter(usable).map(|found| found.metadata.id.clone()).collect();
     version::sort(&mut known, |version| version);
     let talos = match wanted.0 {
         Some(version) => bare(version),
-        None if known.iter().any(|version| version == TALOS) => TALOS.to_owned(),
-        None => newest_release(&known).ok_or_else(|| no_talos(&known))?,
+        None if known.contains(&pinned_talos) && sound(&pinned_talos, omni) => pinned_talos,
+        None => {
+            let sound: Vec<String> = known.iter().filter(|version| sound(version, omni)).cloned().collect();
+            newest_release(&sound).ok_or_else(|| no_talos(&known))?
+        }
     };
     let found = offered.iter().find(|found| found.metadata.id == talos).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("Omni offers no Talos {talos}"))
@@ -105,8 +115,8 @@ fn versions(wanted: (Option<&str>, Option<&str>), offered: &[Resource]) -> Resul
     version::sort(&mut compatible, |version| version);
     let kubernetes = match wanted.1 {
         Some(version) => bare(version),
-        None if compatible.iter().any(|version| version == KUBERNETES) => KUBERNETES.to_owned(),
-        None => newest_release(&compatible).unwrap_or_else(|| KUBERNETES.to_owned()),
+        None if compatible.contains(&pinned_kubernetes) => pinned_kubernetes,
+        None => newest_release(&compatible).unwrap_or(pinned_kubernetes),
     };
     if !compatible.is_empty() && !compatible.contains(&kubernetes) {
         return Err(Failure::new(Code::Invalid, format!("Kubernetes {kubernetes} does not go with Talos {talos}"))
@@ -114,6 +124,15 @@ fn versions(wanted: (Option<&str>, Option<&str>), offered: &[Resource]) -> Resul
             .hint("--kubernetes-version with one of these"));
     }
     Ok((talos, kubernetes))
+}
+
+/// Whether this Omni manages a Talos without a severe bug, as far as the facts go.
+fn sound(talos: &str, omni: Option<&Version>) -> bool {
+    let Ok(talos) = version::parse(talos) else { return false };
+    let most = omni.and_then(|omni| table().talos_of_omni(omni)?.max);
+    let mut bugs = table().bugs_of(omni, Some(&talos), None);
+    let severe = bugs.any(|bug| bug.talos.is_some() && bug.severity == Severity::Block);
+    !severe && most.is_none_or(|most| Minor::from(&talos) <= most)
 }
 
 fn newest_release(versions: &[String]) -> Option<String> {
@@ -151,7 +170,7 @@ mod tests {
                 json!({"metadata": {"id": id}, "spec": {"compatiblekubernetesversions": pairs}}).to_string()
             })
             .collect();
-        versions((talos, kubernetes), &resources(&text).unwrap())
+        versions((talos, kubernetes), &resources(&text).unwrap(), Some(&Version::new(1, 9, 3)))
             .map(|(talos, kubernetes)| format!("{talos} {kubernetes}"))
     }
 
@@ -160,13 +179,17 @@ mod tests {
         let old: &[&str] = &["1.36.9", "1.36.10", "1.38.0-alpha.1"];
         let new: &[&str] = &["1.37.0", "1.38.0-alpha.1", "1.37.1-rc.0"];
         let offered = [("1.13.9", old), ("1.13.10", old), ("1.14.0-beta.1", new)];
-        assert_eq!(named(None, None, &offered).unwrap(), "1.13.10 1.36.10");
+        assert_eq!(named(None, None, &offered).unwrap(), "1.13.9 1.36.10");
         assert_eq!(named(Some("v1.14.0-beta.1"), None, &offered).unwrap(), "1.14.0-beta.1 1.37.0");
         assert_eq!(named(Some("1.13.9"), Some("v1.38.0-alpha.1"), &offered).unwrap(), "1.13.9 1.38.0-alpha.1");
         let failure = named(None, None, &offered[2..]).unwrap_err();
         assert_eq!(failure.code, Code::Prerequisite);
         assert!(failure.cause.contains("only pre-releases: 1.14.0-beta.1"), "{failure}");
-        assert_eq!(named(None, None, &[("1.13.5", &["1.36.2", "1.36.3"])]).unwrap(), "1.13.5 1.36.2");
+        assert_eq!(named(None, None, &[("1.13.5", &["1.36.3", "1.36.4"])]).unwrap(), "1.13.5 1.36.3");
+        // Omni 1.9.3 leaves clusters of Talos 1.13.10 and later unfinished (omni issue 3360); by name they are taken.
+        let severe = [("1.13.9", old), ("1.13.13", old)];
+        assert_eq!(named(None, None, &severe).unwrap(), "1.13.9 1.36.10");
+        assert_eq!(named(Some("1.13.13"), None, &severe).unwrap(), "1.13.13 1.36.10");
         assert_eq!(named(None, None, &[]).unwrap_err().code, Code::Prerequisite);
     }
 }

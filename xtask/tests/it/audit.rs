@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::audit_proxmox::{Project, Proxmox};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, pin};
 
 const VM: &[&str] = &[
     "VM.Allocate",
@@ -19,7 +19,7 @@ const VM: &[&str] = &[
     "VM.Config.Options",
 ];
 
-/// A login with the least that provider v0.2.0 needs for the kit's own clusters.
+/// A login with the least that the pinned provider needs for the kit's own clusters.
 fn enough() -> Proxmox {
     let proxmox = Proxmox::start();
     proxmox.grant("/vms/100", VM);
@@ -42,7 +42,7 @@ fn a_login_that_may_everything_passes() {
     let data = &document["data"];
     assert_eq!(
         (&data["script"], &data["provider_version"], &data["proxmox_version"]),
-        (&json!(""), &json!("v0.2.0"), &json!("9.0.10"))
+        (&json!(""), &json!(format!("v{}", pin("provider"))), &json!("9.0.10"))
     );
     let rows = data["rows"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["status"] != "missing"), "{rows:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{CommandOutput, Options, Sandbox, lab_program, program_at, root, wait_for, web_server};
+use crate::sandbox::{CommandOutput, Options, Sandbox, lab_program, pin, program_at, root, wait_for, web_server};
 
 /// The runner in this repository, with a clean environment.
 pub fn runner(line: &[&str]) -> Command {
@@ -234,11 +234,12 @@ fn omnictl_comes_from_the_operators_own_omni() {
     lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
     lab.run("cluster-status").exits(4).says(&["`omnictl` is not installed", "omnictl-install"]);
     let document = lab.run("omnictl-install --yes --json").exits(0).json();
-    assert_eq!(document["data"]["version"], "v1.9.3");
+    let omni = format!("v{}", pin("omni"));
+    assert_eq!(document["data"]["version"], omni);
     let path = lab.scratch().join("home/.local/bin/omnictl");
     assert_eq!(document["data"]["path"].as_str(), path.to_str());
     lab.run("cluster-status").exits(0).says(&["there are no clusters"]);
-    lab.run("omnictl-install --yes").exits(0).says(&["v1.9.3 at", "the version of Omni"]);
+    lab.run("omnictl-install --yes").exits(0).says(&[&format!("{omni} at"), "the version of Omni"]);
     fs::remove_file(&path).unwrap();
     // And on first need, with consent.
     lab.run("cluster-status --yes").exits(0).says(&["omnictl is installed"]);
@@ -248,7 +249,7 @@ fn omnictl_comes_from_the_operators_own_omni() {
 fn omnictl_of_another_version_is_replaced() {
     for (release, path) in [(None, "/api/omnictl"), (Some("1.4.9"), "/omnictl")] {
         let mut lab = Sandbox::with(&Options { release, ..Options::default() });
-        let served = format!("v{}", release.unwrap_or("1.9.3"));
+        let served = format!("v{}", release.map_or_else(|| pin("omni"), str::to_owned));
         lab.set("PATH", Some("/usr/local/bin:/usr/bin:/bin"));
         let place = lab.scratch().join("home/.local/bin/omnictl");
         // Another release, which this Omni refuses, then one of which nothing else is known.
@@ -318,7 +319,7 @@ fn a_download_that_is_no_omnictl_is_refused_and_leaves_nothing() {
     ];
     for (answer, why) in cases {
         let url = serve(move |path| if path.ends_with("sha256sum.txt") { None } else { answer.clone() });
-        lab.run(&format!("omnictl-install --yes --release v1.9.3 --mirror {url}"))
+        lab.run(&format!("omnictl-install --yes --release v{} --mirror {url}", pin("omni")))
             .says(&["could not be installed", why]);
         let bin = lab.scratch().join("home/.local/bin");
         assert_eq!(fs::read_dir(&bin).map_or(0, Iterator::count), 0, "{why}: something was left behind");
@@ -346,7 +347,7 @@ fn a_release_is_verified_by_its_checksum() {
             }
             Some((format!("Content-Length: {}\r\nConnection: close", own.len()), own.clone()))
         });
-        let ran = lab.run(&format!("omnictl-install --yes --release v1.9.3 --mirror {url}"));
+        let ran = lab.run(&format!("omnictl-install --yes --release v{} --mirror {url}", pin("omni")));
         if code == 0 {
             assert_eq!(ran.code, 0, "{ran:#?}");
             fs::remove_file(&place).unwrap();

@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{CommandOutput, Scratch, program_at, root};
+use crate::sandbox::{CommandOutput, Scratch, pin, program_at, root};
 
 /// A secret that must never be seen again: the sandbox fails any run that says it or leaves it in the journal.
 const CANARY: &str = "canary-5f1d9c";
@@ -41,7 +41,7 @@ impl Hub {
             fs::copy(root().join(file), hub.project().join(file)).unwrap();
         }
         for (name, script) in SCRIPTS {
-            let script = script.replace("@DIR@", &hub.dir.display().to_string());
+            let script = script.replace("@DIR@", &hub.dir.display().to_string()).replace("@OMNI@", &pin("omni"));
             let path = hub.dir.join("bin").join(name);
             program_at(&path, &format!("#!/bin/sh\necho \"{name} $*\" >> {}/calls\n{script}", hub.dir.display()));
         }
@@ -241,12 +241,13 @@ pub fn ps(sidecar: &str, omni: &str, provider: Option<&str>) -> String {
         "omni-tailscale",
         sidecar,
         if sidecar == "running" { "healthy" } else { "" },
-        "tailscale/tailscale:v1.102.4",
+        &format!("tailscale/tailscale:v{}", pin("tailscale")),
         &publishers,
     );
-    text += &line("omni", omni, "", "ghcr.io/siderolabs/omni:v1.9.3", &[]);
+    text += &line("omni", omni, "", &format!("ghcr.io/siderolabs/omni:v{}", pin("omni")), &[]);
     if let Some(provider) = provider {
-        text += &line("proxmox-provider", provider, "", "ghcr.io/siderolabs/omni-infra-provider-proxmox:v0.2.0", &[]);
+        let image = format!("ghcr.io/siderolabs/omni-infra-provider-proxmox:v{}", pin("provider"));
+        text += &line("proxmox-provider", provider, "", &image, &[]);
     }
     text
 }
@@ -303,7 +304,7 @@ esac
 
 const OMNICTL: &str = r#"say=@DIR@/say
 case "$*" in
-"--version") cat $say/omnictl 2>/dev/null || echo 'omnictl version v1.9.3 (API Version: 2)'; exit 0;;
+"--version") cat $say/omnictl 2>/dev/null || echo 'omnictl version v@OMNI@ (API Version: 2)'; exit 0;;
 esac
 if [ -e $say/omnictl-error ]; then cat $say/omnictl-error >&2; exit 1; fi
 case "$OMNI_SERVICE_ACCOUNT_KEY $*" in
@@ -311,7 +312,7 @@ case "$OMNI_SERVICE_ACCOUNT_KEY $*" in
 *" serviceaccount "*) if [ -e $say/small-role ]; then cat $say/small-role >&2; exit 1; fi;;
 esac
 case "$*" in
-"get sysversions current -o json") echo '{"metadata":{"id":"current"},"spec":{"backendapiversion":2,"backendversion":"v1.9.3"}}';;
+"get sysversions current -o json") echo '{"metadata":{"id":"current"},"spec":{"backendapiversion":2,"backendversion":"v@OMNI@"}}';;
 "get infraproviders -o json") echo "{\"metadata\":{\"id\":\"$(cat $say/provider 2>/dev/null || echo proxmox)\"},\"spec\":{}}";;
 "get infraprovidercombinedstatus proxmox -o json") echo "{\"metadata\":{\"id\":\"proxmox\"},\"spec\":{\"health\":{\"initialized\":true,\"connected\":$(cat $say/connected 2>/dev/null || echo true),\"error\":\"\"}}}";;
 "get clusters -o json") ;;

@@ -50,6 +50,19 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
 }
 
+/// The versions that this kit pins.
+pub fn pins() -> [(&'static str, String); 5] {
+    let pins = &domain::releases::table().recommended;
+    let all = [&pins.omni, &pins.provider, &pins.talos, &pins.kubernetes, &pins.tailscale];
+    let names = ["omni", "provider", "talos", "kubernetes", "tailscale"];
+    std::array::from_fn(|at| (names[at], all[at].version.to_string()))
+}
+
+/// The pinned version of one program, without `v`.
+pub fn pin(name: &str) -> String {
+    pins().into_iter().find(|(pinned, _)| *pinned == name).expect("a pin").1
+}
+
 /// A directory of its own that goes away with the value.
 pub struct Scratch(PathBuf);
 
@@ -257,6 +270,16 @@ impl Sandbox {
         let path = self.file(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, text).expect("written");
+    }
+
+    /// Sets the tag of an image of siderolabs in the compose file, or the whole image.
+    pub fn pin(&self, name: &str, tag: &str) {
+        let compose = self.read("docker/compose.yaml");
+        let head = format!("image: ghcr.io/siderolabs/{name}:");
+        let (before, after) = compose.split_once(&head).expect("the image");
+        let image = if tag.contains('/') { format!("image: {tag}") } else { format!("{head}{tag}") };
+        let end = after.find('\n').expect("a line");
+        self.write("docker/compose.yaml", &format!("{before}{image}{}", &after[end..]));
     }
 
     /// What the runner keeps of its user, for every project.

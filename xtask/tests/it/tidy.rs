@@ -92,3 +92,63 @@ fn lab_builds_shared_crates_as_runner_does() {
         .collect();
     assert!(twice.is_empty(), "in lab/Cargo.toml, ask for the same features:\n{}", twice.join("\n"));
 }
+
+/// Pins stand where docker, omnictl and people read them; what they are is decided in `xtask/data/releases.yaml`.
+#[test]
+fn pins_are_those_of_the_table_of_releases() {
+    let pins = &domain::releases::table().recommended;
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let (omni, provider, tailscale) = (&pins.omni.version, &pins.provider.version, &pins.tailscale.version);
+    let (talos, kubernetes) = (&pins.talos.version, &pins.kubernetes.version);
+    for (file, texts) in [
+        (
+            "docker/compose.yaml",
+            vec![
+                format!("siderolabs/omni:v{omni}\n"),
+                format!("provider-proxmox:v{provider}\n"),
+                format!("tailscale:v{tailscale}\n"),
+            ],
+        ),
+        ("clusters/matrix.yaml", vec![format!("version: v{talos} "), format!("version: v{kubernetes}\n")]),
+        (
+            "skills/omni-proxmox/examples/cluster-template.yaml",
+            vec![format!("version: v{talos}"), format!("version: v{kubernetes}")],
+        ),
+        (
+            "README.md",
+            vec![format!(
+                "Omni and omnictl v{omni}, provider v{provider}, Talos v{talos} and Kubernetes v{kubernetes}"
+            )],
+        ),
+        (
+            "docs/how-to/upgrade.md",
+            vec![
+                format!("| Omni | v{omni} |"),
+                format!("| omnictl | v{} |", pins.omnictl.version),
+                format!("provider | v{provider} |"),
+                format!("| Tailscale | v{tailscale} |"),
+                format!("| v{talos}, v{kubernetes} |"),
+                format!("| tsidp | {} |", pins.tsidp.version),
+            ],
+        ),
+        ("lab/src/daemon.rs", vec![format!("default_value = \"{omni}\"")]),
+        (
+            "lab/data/faults.yaml",
+            vec![format!("--talos-version v{talos}"), format!("--kubernetes-version v{kubernetes}")],
+        ),
+        (
+            "xtask/src/cli.rs",
+            vec![
+                format!("e.g. v{talos}"),
+                format!("e.g. v{kubernetes}"),
+                format!("--release v{omni}"),
+                format!("e.g. v{omni}"),
+            ],
+        ),
+    ] {
+        let text = read(file);
+        for wanted in texts {
+            assert!(text.contains(&wanted), "{file} does not hold {wanted:?}");
+        }
+    }
+}

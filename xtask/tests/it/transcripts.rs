@@ -8,9 +8,13 @@
 //! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own), `@ write FILE: TEXT`, `@ copy FILE FILE`,
 //!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
 //!   change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed and is not shown.
+//! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
 //! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
 //! - `# …` is a comment.
+//!
+//! `{omni}`, `{provider}`, `{talos}`, `{kubernetes}` and `{tailscale}` stand for the versions that this kit pins, in scripts and
+//! in output.
 //!
 //! The rest is output: `> ` stdout, `! ` stderr, `[exit N]`, `[changed FILE …]`. Durations, ports, random names and paths
 //! are replaced ([`normal`]). `UPDATE_EXPECT=1 cargo test -p xtask --test it -- transcripts::` rewrites the output.
@@ -29,7 +33,7 @@ use regex::Regex;
 use runtime::tool::lab::faults::words;
 
 use crate::faults::table;
-use crate::sandbox::{CommandOutput, Files, Options, Sandbox};
+use crate::sandbox::{CommandOutput, Files, Options, Sandbox, pins};
 use crate::terminal::Talk;
 
 /// The two sides of a change, with their line breaks.
@@ -53,7 +57,7 @@ macro_rules! transcripts {
 transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
     provider stack cluster_create cluster_sync cluster_status prompts json
-    checks conversions selectors access plans policies
+    checks conversions selectors access plans policies previous_set
 }
 
 pub(crate) use transcripts;
@@ -104,9 +108,9 @@ pub fn matches(name: &str) {
                 let _ = writeln!(player.written, "{line}");
                 at += 1;
             }
-            player.call(&words(call.trim_start()), &answers);
+            player.call(&words(pinned(call).trim_start()), &answers);
         } else if let Some(change) = line.strip_prefix("@ ") {
-            player.change(change);
+            player.change(&pinned(change));
         } else {
             assert!(line.is_empty() || line.starts_with('#'), "{name}: {line:?} is not part of a script");
         }
@@ -147,6 +151,10 @@ impl Player {
                 let text = self.lab().read(file);
                 assert!(text.contains(&from), "{file} does not contain {from}:\n{text}");
                 self.lab().write(file, &text.replacen(&from, &to, 1));
+            }
+            "pin" => {
+                let (service, tag) = pair(" ");
+                self.lab().pin(service, tag);
             }
             "value" => {
                 let (file, line) = pair(": ");
@@ -267,7 +275,7 @@ impl Player {
         let mut text = text
             .replace(&lab.project().display().to_string(), "PROJECT")
             .replace(&lab.scratch().display().to_string(), "SANDBOX");
-        for (regex, to) in RUNS.iter().chain(&self.masks) {
+        for (regex, to) in RUNS.iter().chain(&self.masks).chain(PINS.iter()) {
             text = regex.replace_all(&text, to).into_owned();
         }
         text
@@ -314,6 +322,17 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
     .map(|(from, to)| (Regex::new(from).expect("a regex"), to.to_owned()))
     .into()
 });
+
+/// The pinned versions, and what stands for them.
+static PINS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
+    let regex = |version: &str| Regex::new(&format!(r"\b(v?){}\b", regex::escape(version))).expect("a regex");
+    pins().map(|(name, version)| (regex(&version), format!("${{1}}{{{name}}}"))).into()
+});
+
+/// A line of a script with the pinned versions in it.
+fn pinned(line: &str) -> String {
+    pins().iter().fold(line.to_owned(), |line, (name, version)| line.replace(&format!("{{{name}}}"), version))
+}
 
 /// A date and time as tasks write them down.
 static DATE_TIME: LazyLock<Regex> =

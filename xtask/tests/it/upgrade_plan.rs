@@ -24,25 +24,13 @@ fn ways(document: &Value) -> Vec<String> {
     steps.map(|step| format!("{} {}>{}", text(step, "component"), text(step, "from"), text(step, "to"))).collect()
 }
 
-/// The tag of a service's image in the compose file, replaced.
-fn pin(lab: &Sandbox, service: &str, image: &str) {
-    let compose = lab.read("docker/compose.yaml");
-    let start = compose.find(&format!("image: ghcr.io/siderolabs/{service}:")).expect("the image");
-    let end = start + compose[start..].find('\n').expect("a line");
-    lab.write("docker/compose.yaml", &format!("{}image: {image}{}", &compose[..start], &compose[end..]));
-}
-
-fn omni(lab: &Sandbox, tag: &str) {
-    pin(lab, "omni", &format!("ghcr.io/siderolabs/omni:{tag}"));
-}
-
 const PATCHED: &str = "kind: Cluster\nname: demo\nkubernetes:\n  version: v1.36.2\ntalos:\n  version: v1.13.5\npatches:\n  \
     - name: ca\n    file: patches/ca.yaml\n---\nkind: ControlPlane\nmachineClass:\n  name: small\n  size: 1\n---\nkind: Workers\n";
 
 #[test]
 fn files_are_planned_without_a_network() {
     let lab = Sandbox::new();
-    omni(&lab, "v1.8.1");
+    lab.pin("omni", "v1.8.1");
     lab.write("clusters/demo.yaml", &PATCHED.replace("patches:\n  - name: ca\n    file: patches/ca.yaml\n", ""));
     let called = fs::read_to_string(lab.journal()).unwrap_or_default();
     let (code, document) = plan(&lab, "--from-files --omni");
@@ -57,7 +45,7 @@ fn files_are_planned_without_a_network() {
     lab.run("upgrade-plan --from-files --omni --dry-run").exits(3);
     let (code, document) = plan(&lab, "--from-files --talos");
     assert_eq!((code, rules(&document, "blockers")), (1, vec!["omni-talos-meta".to_owned()]), "{document:#}");
-    omni(&lab, "v1.10.6");
+    lab.pin("omni", "v1.10.6");
     lab.run("upgrade-plan --from-files --omni").exits(0).says(&["nothing to upgrade"]);
     let (code, document) = plan(&lab, "--from-files --talos");
     assert_eq!((code, ways(&document)), (3, vec!["Talos of `demo` 1.13.5>1.13.13".into()]), "{document:#}");
@@ -80,7 +68,7 @@ fn files_are_planned_in_50_ms() {
 #[test]
 fn patches_and_flags_that_the_next_version_refuses_block_it() {
     let lab = Sandbox::new();
-    omni(&lab, "v1.9.3");
+    lab.pin("omni", "v1.9.3");
     lab.write("clusters/demo.yaml", PATCHED);
     lab.write(
         "clusters/patches/ca.yaml",
@@ -132,6 +120,7 @@ fn bad_versions_are_refused() {
 #[test]
 fn images_without_a_release_are_refused() {
     let lab = Sandbox::new();
+    let compose = lab.read("docker/compose.yaml");
     for image in [
         "ghcr.io/siderolabs/omni:latest",
         "ghcr.io/siderolabs/omni",
@@ -140,19 +129,14 @@ fn images_without_a_release_are_refused() {
         "ghcr.io/siderolabs/omni:v1.9.3-5-gabc1234",
         "ghcr.io/siderolabs/omni:v1.9",
     ] {
-        pin(&lab, "omni", "ghcr.io/siderolabs/omni:x");
-        pin(&lab, "omni", image);
+        lab.pin("omni", image);
         let ran = lab.run("upgrade-plan --from-files").exits(1);
         ran.says(&["the version of `omni` is not known", image, "omnictl get sysversion"]);
-        let compose = lab.read("docker/compose.yaml");
-        lab.write(
-            "docker/compose.yaml",
-            &compose.replace(&format!("image: {image}\n"), "image: ghcr.io/siderolabs/omni:x\n"),
-        );
+        lab.write("docker/compose.yaml", &compose);
     }
     // The commit that the provider's first image was tagged with is a release.
-    omni(&lab, "v1.9.3");
-    pin(&lab, "omni-infra-provider-proxmox", "ghcr.io/siderolabs/omni-infra-provider-proxmox:0d9fd58");
+    lab.pin("omni", "v1.9.3");
+    lab.pin("omni-infra-provider-proxmox", "0d9fd58");
     let (code, document) = plan(&lab, "--from-files --provider");
     assert_eq!((code, ways(&document)), (3, vec!["provider 0.0.0>0.3.0".to_owned()]));
 }
@@ -160,7 +144,7 @@ fn images_without_a_release_are_refused() {
 #[test]
 fn versions_newer_than_the_facts_are_named_as_such() {
     let lab = Sandbox::new();
-    omni(&lab, "v1.14.0");
+    lab.pin("omni", "v1.14.0");
     lab.run("upgrade-plan --from-files --omni").exits(0).says(&["the facts end at 1.11.0", "nothing to upgrade"]);
     lab.write("clusters/demo.yaml", &PATCHED.replace("patches/ca.yaml", "none.yaml"));
     let (code, document) = plan(&lab, "--from-files --talos");
@@ -185,15 +169,20 @@ fn live_versions_are_planned_with_the_same_calls_for_any_number_of_machines() {
         let journal = fs::read_to_string(lab.journal()).expect("a journal");
         (code, document, journal.lines().count() - before)
     };
-    let small = Sandbox::with(&Options { flags: &["--vms", "4", "--clusters", "1"], ..Options::default() });
-    small.provider();
+    let of_1_9 = |flags: &[&str]| {
+        let lab = Sandbox::with(&Options { flags, release: Some("1.9.3"), ..Options::default() });
+        lab.pin("omni", "v1.9.3");
+        lab.pin("omni-infra-provider-proxmox", "v0.2.0");
+        lab.provider();
+        lab
+    };
+    let small = of_1_9(&["--vms", "4", "--clusters", "1"]);
     let (code, document, few) = calls(&small);
     assert_eq!(code, 3, "{document:#}");
     let way = ["Omni 1.9.3>1.10.6", "provider 0.2.0>0.3.0"];
     assert_eq!(ways(&document)[..2], way, "{document:#}");
     assert_eq!(document["data"]["installed"]["clusters"].as_array().map(Vec::len), Some(1));
-    let large = Sandbox::with(&Options { flags: &["--vms", "120", "--clusters", "9"], ..Options::default() });
-    large.provider();
+    let large = of_1_9(&["--vms", "120", "--clusters", "9"]);
     let (code, document, many) = calls(&large);
     assert_eq!((code, few, document["data"]["installed"]["clusters"].as_array().map(Vec::len)), (3, many, Some(9)));
     let (_, document) = plan(&large, "--omni --to v1.11.0");
@@ -217,7 +206,7 @@ fn an_unhealthy_cluster_blocks() {
     let lab = Sandbox::new();
     lab.provider();
     lab.class("small");
-    lab.run("cluster-create demo --control-planes 1 --workers 0 --no-wait --yes").exits(0);
+    lab.run("cluster-create demo --control-planes 1 --workers 0 --talos-version v1.13.9 --no-wait --yes").exits(0);
     let (code, document) = plan(&lab, "--all");
     assert_eq!(
         (code, rules(&document, "blockers").contains(&"cluster-unhealthy".to_owned())),

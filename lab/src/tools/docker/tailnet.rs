@@ -108,7 +108,7 @@ impl Tailnet<'_> {
             own["KeyExpiry"] = json!(rfc3339(crate::omni::wall_now() + 6 * 86_400));
         }
         json!({
-            "Version": "1.102.4", "TUN": true, "BackendState": state, "HaveNodeKey": true, "AuthURL": "",
+            "Version": "1.102.5", "TUN": true, "BackendState": state, "HaveNodeKey": true, "AuthURL": "",
             "TailscaleIPs": addresses, "Self": own, "Health": [], "MagicDNSSuffix": suffix,
             "CurrentTailnet": if self.gone() { json!(null) } else {
                 json!({"Name": "example.com", "MagicDNSSuffix": suffix, "MagicDNSEnabled": !self.faults.has("tailnet-no-magicdns")})
@@ -203,7 +203,7 @@ mod tests {
     fn sidecar() -> Service {
         let environment = [("OMNI_DOMAIN", "omni.example.com"), ("OIDC_ISSUER_URL", "https://idp.example.ts.net")];
         Service {
-            image: "docker.io/tailscale/tailscale:v1.102.4".to_owned(),
+            image: "docker.io/tailscale/tailscale:v1.102.5".to_owned(),
             environment: environment.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             ..Service::default()
         }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::table;
-use crate::sandbox::{CommandOutput, lab_program, root};
+use crate::sandbox::{CommandOutput, lab_program, pin, root};
 
 fn runner(line: &str) -> CommandOutput {
     lab_program();
@@ -75,7 +75,7 @@ fn a_rehearsal_shows_what_the_task_says_and_what_ends_it() {
     ran.says(&[
         "fault cluster-kubernetes-refused",
         "$ cargo xtask machineclass-apply rehearsal-machine",
-        "Kubernetes 1.36.2 does not go with Talos 1.13.5",
+        &format!("Kubernetes {} does not go with Talos {}", pin("kubernetes"), pin("talos")),
         "what ends it: take a Kubernetes version that is offered",
         "exited with 1, as it does in the field",
     ]);
