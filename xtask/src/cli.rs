@@ -76,7 +76,10 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed,
 pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
     ("Start", &["doctor", "omni-setup", "provider-setup", "omnictl-install"]),
     ("Verify", &["omni-verify", "tsidp-verify", "provider-verify", "proxmox-audit"]),
-    ("Machine classes", &["machineclass-create", "machineclass-check", "machineclass-apply", "selector-test"]),
+    (
+        "Machine classes",
+        &["machineclass-create", "machineclass-check", "machineclass-apply", "machineclass-export", "selector-test"],
+    ),
     (
         "Clusters",
         &[
@@ -88,6 +91,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
             "cluster-scale",
             "cluster-kubeconfig",
             "cluster-talosconfig",
+            "cluster-export",
             "cluster-delete",
         ],
     ),
@@ -257,6 +261,11 @@ pub enum Task {
     /// Apply machine classes to Omni and read them back
     #[command(after_long_help = examples(&["machineclass-apply dev-small", "machineclass-apply --all --dry-run"]))]
     MachineclassApply(MachineclassApply),
+    /// Write the files of machine classes that Omni has
+    ///
+    /// A file that says the same is kept, whatever its comments and the order of its keys.
+    #[command(after_long_help = examples(&["machineclass-export worker", "machineclass-export --all"]))]
+    MachineclassExport(Export),
     /// Test a storage selector against every storage of every node
     ///
     /// Evaluates the selector as the provider does, and shows which storage it would pick on each node.
@@ -303,6 +312,11 @@ pub enum Task {
     /// Shows all clusters, or one with its machine sets and machines, and what each waits for.
     #[command(after_long_help = examples(&["cluster-status", "cluster-status demo"]))]
     ClusterStatus(ClusterStatus),
+    /// Write the templates of clusters that Omni has
+    ///
+    /// Changes made in Omni's web interface are in them; a sync of an exported template changes nothing.
+    #[command(after_long_help = examples(&["cluster-export demo", "cluster-export --all"]))]
+    ClusterExport(Export),
     /// Change how many machines a cluster's machine sets have
     ///
     /// Changes the numbers in the template, comments and all else kept, syncs it, and waits for the cluster.
@@ -593,6 +607,19 @@ pub struct MachineclassApply {
     pub all: bool,
     #[command(flatten)]
     pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The name of the cluster or machine class in Omni
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    pub name: Option<String>,
+    /// Export everything that Omni has; a file that says something else is left as it is
+    #[arg(long)]
+    pub all: bool,
+    /// Replace files that say something else
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,10 +13,11 @@ use crate::flow::{inputs, lookup};
 use crate::outcome::Outcome;
 use check::machine_class::Provider;
 use domain::failure::{Code, Failure};
-use domain::spec::machine_class::MachineClass;
+use domain::spec::machine_class::{self, MachineClass};
 use domain::status::omni::Resource;
 use domain::words::count;
 use runtime::cx::Cx;
+use runtime::files;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 use runtime::ui::{Check, Done, Status};
@@ -266,6 +267,17 @@ fn differences(old: &Fields, new: &Fields) -> Vec<Difference> {
         after: new.get(name).cloned(),
     };
     names.iter().filter(differs).map(|name| of(name)).collect()
+}
+
+/// Whether a file holds this class as Omni has it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn says(cx: &Cx, file: &Path, resource: &Resource) -> Result<bool, Failure> {
+    let Some(bytes) = files::read_if_there(file)? else { return Ok(false) };
+    let classes = machine_class::parse(&cx.paths.show(file), &bytes).value.unwrap_or_default();
+    let found = classes.iter().find(|class| class.id == resource.metadata.id);
+    Ok(found.is_some_and(|class| fields_of_class(class) == fields_of_resource(resource)))
 }
 
 fn fields_of_class(class: &MachineClass) -> Fields {

@@ -3,6 +3,7 @@
 pub mod cluster_check;
 pub mod cluster_create;
 pub mod cluster_delete;
+pub mod cluster_export;
 pub mod cluster_kubeconfig;
 pub mod cluster_plan;
 pub mod cluster_scale;
@@ -18,6 +19,7 @@ pub mod lab_up;
 pub mod machineclass_apply;
 pub mod machineclass_check;
 pub mod machineclass_create;
+pub mod machineclass_export;
 pub mod omni_setup;
 pub mod omni_status;
 pub mod omni_verify;

@@ -118,13 +118,9 @@ fn a_reader_is_refused_before_anything_is_written() {
     lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
     let reader = |lab: &mut Sandbox, variable: &str| {
         let admin = lab.env("OMNI_SERVICE_ACCOUNT_KEY").to_owned();
-        let mut command = Command::new(lab.scratch().join("lab/bin/omnictl"));
-        command.args(["serviceaccount", "create", "watcher", "--use-user-role=false", "--role", "Reader"]).env_clear();
-        for name in ["HOME", "PATH", "OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SSL_CERT_FILE"] {
-            command.env(name, lab.env(name));
-        }
-        let output = command.output().expect("omnictl runs");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let words = ["serviceaccount", "create", "watcher", "--use-user-role=false", "--role", "Reader"];
+        let created = lab.omnictl(&words);
+        let said = format!("{}{}", created.stdout, created.stderr);
         let key = said.split("OMNI_SERVICE_ACCOUNT_KEY=").nth(1).and_then(|rest| rest.split_whitespace().next());
         lab.set(variable, Some(key.unwrap_or_else(|| panic!("no key: {said}"))));
         admin

@@ -154,6 +154,7 @@ fn ctrl_c_in_every_step_of_the_runbook() {
     let places = walk("cluster-scale demo --set workers=2 --yes --timeout 60s", 0, false);
     passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
     passed(&walk("cluster-kubeconfig demo --force", 0, false), &["before omnictl kubeconfig"]);
+    passed(&walk("cluster-export demo --force", 0, false), &["before omnictl cluster template export"]);
     let machines = lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len);
     assert_eq!(machines, 5, "three control planes and two workers, and no more, after so many interrupted runs");
     let places = walk("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 0, false);

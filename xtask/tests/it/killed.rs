@@ -326,14 +326,7 @@ fn half_a_provider_is_made_whole() {
     let text =
         "metadata:\n  namespace: infra-provider\n  type: InfraProviders.omni.sidero.dev\n  id: proxmox\nspec: {}\n";
     lab.write("half.yaml", text);
-    let program = lab.scratch().join("lab/bin/omnictl");
-    let mut command = Command::new(program);
-    command.arg("apply").arg("-f").arg(lab.file("half.yaml")).env_clear();
-    for name in ["HOME", "PATH", "OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SSL_CERT_FILE"] {
-        command.env(name, lab.env(name));
-    }
-    let output = command.output().expect("omnictl runs");
-    assert!(output.status.success(), "{output:?}");
+    lab.omnictl(&["apply", "-f", "half.yaml"]);
     lab.provider();
     lab.run("provider-verify").exits(0).says(&["registered and connected"]);
 }

@@ -141,3 +141,70 @@ fn deletion_does_not_wait_for_lost_machines_when_told_so() {
     let journal = fs::read_to_string(lab.journal()).unwrap();
     assert!(journal.contains("cluster delete demo --destroy-disconnected-machines"), "{journal}");
 }
+
+/// The patch of a file and the one that somebody made in Omni's web interface are not as omnictl would write them.
+#[test]
+fn exported_template_is_synced_without_a_change() {
+    let lab = with_cluster(1);
+    let made = lab.read("clusters/demo.yaml");
+    let patched = made.replacen("---\n", "patches:\n  - file: demo-extra.yaml\n    labels: {team: infra}\n---\n", 1);
+    lab.write("clusters/demo.yaml", &patched);
+    lab.write("clusters/demo-extra.yaml", "# Why: the nodes swap\nmachine:\n  sysctls:\n    vm.swappiness: \"1\"\n");
+    lab.run("cluster-sync demo --yes --timeout 60s").exits(0);
+    let kept = lab.run("cluster-export demo").exits(0);
+    kept.says(&["`clusters/demo.yaml` is kept", "it says what Omni has", "nothing to write"]);
+
+    lab.write("ui.yaml", &ui_patch("500-ui", "name", "machine:\n  sysctls:\n    vm.max_map_count: \"262144\"\n"));
+    lab.omnictl(&["apply", "-f", "ui.yaml"]);
+    lab.run("cluster-sync demo --dry-run").exits(3).says(&["500-ui"]);
+    lab.run("cluster-export demo").exits(1).says(&["exists and says something else", "cluster-export demo --force"]);
+    lab.run("cluster-export --all").exits(0).says(&["it says something else than Omni has; --force replaces it"]);
+    lab.run("cluster-export demo --force --dry-run").exits(3).says(&["update clusters/demo.yaml", "3 changes"]);
+    assert_eq!(lab.read("clusters/demo.yaml"), patched, "a dry run");
+    let document = lab.run("cluster-export demo --force --json").exits(0).json();
+    assert_eq!(document["data"]["exported"][0]["files"].as_array().map(Vec::len), Some(3), "{document}");
+    assert!(lab.read("clusters/demo/500-ui.yaml").contains("vm.max_map_count"));
+    let file = lab.read("clusters/demo/200-cluster-demo-demo-extra.yaml");
+    assert!(file.starts_with("# Why: the nodes swap\n"), "{file}");
+    lab.run("cluster-check demo").exits(0);
+    lab.run("cluster-sync demo --dry-run").exits(0).says(&["in sync"]);
+    lab.run("cluster-export demo").exits(0).says(&["nothing to write"]);
+
+    // A sync always names a patch, so one that has no name is never as its file says.
+    lab.write("ui.yaml", &ui_patch("501-ui", "note", "machine:\n  sysctls:\n    vm.swappiness: \"2\"\n"));
+    lab.omnictl(&["apply", "-f", "ui.yaml"]);
+    let words = ["a sync of the file would update config patch 501-ui"];
+    lab.run("cluster-export demo --force").exits(0).says(&words);
+
+    lab.run("cluster-export nodemo").exits(1).says(&["Omni has no cluster `nodemo`", "demo"]);
+    lab.run("cluster-export ../demo").exits(2).says(&["../demo"]);
+    lab.run("cluster-export demo --all").exits(2);
+}
+
+/// A patch as Omni's web interface makes one.
+fn ui_patch(id: &str, name: &str, data: &str) -> String {
+    let data = data.replace('\n', "\n    ");
+    format!(
+        "metadata:\n  namespace: default\n  type: ConfigPatches.omni.sidero.dev\n  id: {id}\n  labels:\n    \
+         omni.sidero.dev/cluster: demo\n  annotations:\n    {name}: from the UI\nspec:\n  data: |\n    {data}\n"
+    )
+}
+
+#[test]
+fn exported_machine_class_is_applied_without_a_change() {
+    let lab = Sandbox::new();
+    lab.provider();
+    lab.class("small");
+    let made = lab.read("machine-classes/small.yaml");
+    lab.run("machineclass-export small").exits(0).says(&["it says what Omni has"]);
+    lab.write("machine-classes/small.yaml", &made.replace("cores: 2", "cores: 3"));
+    lab.run("machineclass-export small").exits(1).says(&["exists and says something else", "--force"]);
+    lab.run("machineclass-export --all").exits(0).says(&["--force replaces it"]);
+    lab.run("machineclass-export small --force").exits(0).says(&["1 file written"]);
+    assert!(lab.read("machine-classes/small.yaml").contains("cores: 2"));
+    lab.run("machineclass-check small").exits(0);
+    lab.run("machineclass-apply small --dry-run").exits(0).says(&["nothing to apply"]);
+    lab.run("machineclass-export smal")
+        .exits(1)
+        .says(&["Omni has no machine class `smal`", "machineclass-export small"]);
+}

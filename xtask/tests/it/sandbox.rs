@@ -346,6 +346,12 @@ impl Sandbox {
         output
     }
 
+    /// Runs the lab's omnictl, as an operator does beside the tasks.
+    pub fn omnictl(&self, words: &[&str]) -> CheckedOutput {
+        let mut command = Command::new(self.scratch.path().join("lab/bin/omnictl"));
+        CommandOutput::of(command.args(words).env_clear().envs(&self.env).current_dir(self.project())).exits(0)
+    }
+
     /// What the far ends hold.
     pub fn dump(&self) -> Value {
         let dir = self.scratch.path().join("lab");

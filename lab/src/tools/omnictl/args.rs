@@ -86,6 +86,10 @@ pub enum TemplateCommand {
         #[arg(short, long)]
         file: String,
     },
+    Export {
+        #[arg(short, long)]
+        cluster: String,
+    },
     Sync {
         /// The file, or since 1.5 a directory of files.
         #[arg(short, long)]

@@ -6,6 +6,7 @@ mod args;
 mod client;
 mod decode;
 mod diff;
+mod export;
 mod get;
 mod kubeconfig;
 mod patch;
@@ -77,6 +78,9 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         }
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Sync { file, dry_run, verbose })) => {
             sync::sync(connection, file, *dry_run, *verbose)
+        }
+        OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Export { cluster })) => {
+            export::run(connection, cluster)
         }
         // Done without the server.
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { .. })) => Ok(()),

@@ -318,6 +318,18 @@ impl<'a> Omnictl<'a> {
             .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not print a plan for each template"))
     }
 
+    /// The template of a cluster, as omnictl makes it from what Omni has (omni v1.9.3
+    /// `client/pkg/template/operations/export.go`).
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn export(&self, cluster: &str) -> Result<String, Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} cluster template export --cluster {cluster}");
+        let job = self.job(format!("exporting the template of cluster {cluster}"), cmd);
+        Ok(self.run(job.deadline(WRITE))?.stdout)
+    }
+
     /// Syncs the template: creates, updates, and tears down what it no longer has. Not transactional: on an error what
     /// was done before stays done.
     ///

@@ -1,0 +1,177 @@
+//! Files from what Omni has: cluster templates and machine classes in the form that the other tasks read.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use serde_yaml::Value as Yaml;
+
+use crate::cli::Export;
+use crate::flow::change::Plan;
+use crate::flow::project_files;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::status::omni::Resource;
+use domain::status::sync::{SyncAction, sync_actions};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files::{self, Scratch};
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::Status;
+
+/// What the files of one cluster or machine class are to hold.
+#[derive(Debug, Default)]
+pub struct Exported {
+    pub name: String,
+    /// The file that `-check NAME` reads, first, then those that it names.
+    pub files: Vec<(PathBuf, String)>,
+    /// The project's own file says the same, in whatever words.
+    pub same: bool,
+    /// What applying the files would still change in Omni, because omnictl exports less than it syncs.
+    pub left: Vec<SyncAction>,
+}
+
+/// The template of a cluster, as `omnictl cluster template export` writes it. A patch that came from a file loses its comments
+/// and its indentation there, so that a sync would change it: such a patch becomes a file with the bytes that Omni has.
+///
+/// # Errors
+/// Those of omnictl; [`Code::Failed`] when its template is not understood.
+pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<Exported, Failure> {
+    let own = cx.paths.cluster(name);
+    // A file that omnictl refuses says something else.
+    let same = own.is_file() && omnictl.sync_plan(&own).is_ok_and(|plan| sync_actions(&plan).is_empty());
+    let scratch = Scratch::new(&cx.paths.scratch_root(), "export")?;
+    let mut text = omnictl.export(name)?;
+    let mut patches = Vec::new();
+    let compare = |text: &str, patches: &[(String, String)]| {
+        let file = scratch.path().join(format!("{name}.yaml"));
+        for (file, text) in patches {
+            files::write_atomically(&scratch.path().join(file), text.as_bytes(), files::PRIVATE)?;
+        }
+        files::write_atomically(&file, text.as_bytes(), files::PRIVATE)?;
+        Ok::<_, Failure>(sync_actions(&omnictl.sync_plan(&file)?))
+    };
+    let mut left = compare(&text, &patches)?;
+    let changed = |action: &&SyncAction| action.verb == "update" && action.kind == "ConfigPatches";
+    let rewritten: BTreeSet<&str> = left.iter().filter(changed).map(|action| action.id.as_str()).collect();
+    if !rewritten.is_empty() {
+        let found = omnictl.list("configpatches", Some(&format!("omni.sidero.dev/cluster={name}")))?;
+        (text, patches) = patches_in_files(name, &text, &found, &rewritten).map_err(|error| {
+            Failure::new(Code::Failed, format!("the exported template of cluster `{name}` was not understood"))
+                .cause(error.to_string())
+        })?;
+        left = compare(&text, &patches)?;
+    }
+    let head = format!(
+        "# yaml-language-server: $schema=../schemas/cluster-template.schema.json\n# Exported from Omni. Check it with \
+         `cargo xtask cluster-check {name}`, and bring changes to Omni with `cargo xtask cluster-sync {name}`.\n"
+    );
+    let dir = own.parent().map(PathBuf::from).unwrap_or_default();
+    let beside = patches.into_iter().map(|(file, text)| (dir.join(file), text));
+    let files = std::iter::once((own.clone(), head + &text)).chain(beside).collect();
+    Ok(Exported { name: name.to_owned(), files, same, left })
+}
+
+/// The template with these patches in files below `NAME/`, and the files.
+fn patches_in_files(
+    cluster: &str,
+    text: &str,
+    found: &[Resource],
+    rewritten: &BTreeSet<&str>,
+) -> Result<(String, Vec<(String, String)>), serde_yaml::Error> {
+    let mut files = Vec::new();
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let mut document = Yaml::deserialize(document)?;
+        let patches = document.get_mut("patches").and_then(Yaml::as_sequence_mut);
+        for patch in patches.into_iter().flatten().filter_map(Yaml::as_mapping_mut) {
+            let id = patch.get("idOverride").and_then(Yaml::as_str).unwrap_or_default().to_owned();
+            let resource = found.iter().find(|found| found.metadata.id == id && rewritten.contains(id.as_str()));
+            let Some(data) = resource.and_then(|found| found.at(&["data"]).as_str()) else { continue };
+            let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+            let name: String = id.trim_end_matches(".yaml").chars().map(plain).collect();
+            let file = format!("{cluster}/{name}.yaml");
+            patch.remove("inline");
+            patch.insert("file".into(), file.clone().into());
+            files.push((file, data.to_owned()));
+        }
+        documents.push(serde_yaml::to_string(&document)?);
+    }
+    Ok((documents.join("---\n"), files))
+}
+
+/// The file of a machine class: what `omnictl apply` reads, without what only Omni writes.
+///
+/// # Errors
+/// [`Code::Failed`] for a class that is no YAML.
+pub fn class(cx: &Cx, resource: &Resource) -> Result<(PathBuf, String), Failure> {
+    let id = &resource.metadata.id;
+    let mut metadata = json!({ "namespace": "default", "type": "MachineClasses.omni.sidero.dev", "id": id });
+    let labels: serde_json::Map<String, Value> =
+        resource.metadata.labels().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    if !labels.is_empty() {
+        metadata["labels"] = labels.into();
+    }
+    let mut spec = resource.spec.clone();
+    if let Some(fields) = spec.as_object_mut() {
+        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        fields.retain(|_, value| !empty(value));
+    }
+    let text = serde_yaml::to_string(&json!({ "metadata": metadata, "spec": spec })).map_err(|error| {
+        Failure::new(Code::Failed, format!("machine class `{id}` cannot be written as YAML")).cause(error.to_string())
+    })?;
+    let head = format!(
+        "# yaml-language-server: $schema=../schemas/machine-class.schema.json\n# Exported from Omni. Check it with \
+         `cargo xtask machineclass-check {id}`, and bring changes to Omni with `cargo xtask machineclass-apply {id}`.\n"
+    );
+    Ok((cx.paths.machine_class(id), head + &text))
+}
+
+/// Writes the files of what was exported. A file that says the same stays as it is; one that says something else is replaced
+/// only with `--force`, and with `--all` left out without it.
+///
+/// # Errors
+/// [`Code::Conflict`] for a file that says something else, when it was asked for by name; when a file cannot be written.
+pub fn write(cx: &Cx, args: &Export, (what, check): (&str, &str), exported: &[Exported]) -> anyhow::Result<Outcome> {
+    let mut plan = Plan::default();
+    let mut data = Vec::new();
+    for each in exported {
+        let Some((own, _)) = each.files.first() else { continue };
+        let shown = cx.paths.show(own);
+        let kept = match (each.same, own.exists() && args.all && !args.force) {
+            (true, _) => Some("it says what Omni has"),
+            (false, true) => Some("it says something else than Omni has; --force replaces it"),
+            (false, false) => None,
+        };
+        if let Some(why) = kept {
+            cx.ui.note("file", format!("`{shown}` is kept"), Status::Skipped, why);
+        } else {
+            for (path, text) in &each.files {
+                let next = format!("cargo xtask {} {} --force", cx.task, each.name);
+                let may = (args.force, "compare it with Omni's first: git shows what --force replaced", next);
+                let effect = format!("{what} `{}` as Omni has it", each.name);
+                project_files::create(cx, path, text.clone(), effect, may)?.into_iter().for_each(|c| plan.push(c));
+            }
+        }
+        let left: Vec<String> = each.left.iter().map(SyncAction::words).collect();
+        if !left.is_empty() && kept.is_none() {
+            let detail = format!("omnictl does not export all of it: a sync of the file would {}", left.join(", "));
+            cx.ui.note("export", format!("{what} `{}`", each.name), Status::Warning, detail);
+        }
+        let files: Vec<String> = each.files.iter().map(|(path, _)| cx.paths.show(path)).collect();
+        data.push(json!({ "name": each.name, "files": files, "kept": kept, "differs": left }));
+    }
+    let data = json!({ "exported": data });
+    let written = plan.changes().count();
+    let outcome = match plan.run_unasked(cx)? {
+        Some(planned) => return Ok(planned.and(data)),
+        None if written == 0 => Outcome::done("nothing to write"),
+        None => Outcome::done(format!("{} written", count(written, "file"))),
+    };
+    let names: Vec<&str> = exported.iter().map(|each| each.name.as_str()).collect();
+    Ok(outcome.with(data).next(match names.as_slice() {
+        [one] => format!("cargo xtask {check} {one}"),
+        _ => format!("cargo xtask {check} --all"),
+    }))
+}

@@ -1,0 +1,51 @@
+//! `cluster-export NAME|--all`: writes the templates of clusters that Omni has, so that git and `cluster-sync` take them over.
+//!
+//! 1. Omni has the cluster and does not destroy it.
+//! 2. omnictl exports its template. What was changed in Omni's web interface is in it.
+//! 3. A sync of the exported template must change nothing; what omnictl leaves out is named.
+//! 4. The template is written to clusters/NAME.yaml, patches with comments beside it. A template that says the same is kept.
+
+use crate::cli::Export;
+use crate::flow::{change, cluster, export};
+use crate::outcome::Outcome;
+use domain::failure::Failure;
+use domain::spec::name;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Check, Done};
+
+pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    if let Some(name) = &args.name {
+        name::check("cluster", name)?;
+    }
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let names = names(args, cx, &omnictl)?;
+    let checks = names.iter().map(|name| {
+        Check::new("export", format!("Export cluster `{name}`"), || {
+            let exported = export::cluster(cx, &omnictl, name)?;
+            let detail = domain::words::count(exported.files.len(), "file");
+            Ok(Done::ok(exported, detail))
+        })
+    });
+    let exported = cx.ui.side_by_side("exporting clusters", checks.collect());
+    let exported = exported.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    export::write(cx, args, ("cluster", "cluster-check"), &exported)
+}
+
+/// Step 1.
+fn names(args: &Export, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Vec<String>, Failure> {
+    if let Some(name) = &args.name {
+        cluster::must_exist(cx, omnictl, name)?;
+        cluster::refuse_destroyed(omnictl, &[name])?;
+        return Ok(vec![name.clone()]);
+    }
+    let found = omnictl.list("clusters", None)?;
+    let there = found.into_iter().filter(|found| !found.metadata.tearing_down());
+    let names: Vec<String> = there.map(|found| found.metadata.id).collect();
+    names.iter().try_for_each(|name| name::check("cluster", name))?;
+    Ok(names)
+}

@@ -1,0 +1,63 @@
+//! `machineclass-export NAME|--all`: writes the files of machine classes that Omni has, so that git and `machineclass-apply`
+//! take them over.
+//!
+//! 1. Omni has the class.
+//! 2. It is written to machine-classes/NAME.yaml. A file that says the same is kept, whatever its comments and order.
+
+use crate::cli::Export;
+use crate::flow::export::{self, Exported};
+use crate::flow::{change, machine_class};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::nearest::nearest;
+use domain::spec::name;
+use domain::status::omni::Resource;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Done, Status};
+
+pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    if let Some(name) = &args.name {
+        name::check("machine class", name)?;
+    }
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let found = cx.ui.step("classes", "machine classes in Omni", || {
+        let found = chosen(args, omnictl.list("machineclasses", None)?)?;
+        let names: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
+        let detail = names.join(", ");
+        Ok(Done::ok(found, detail))
+    })?;
+    let (found, odd): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|found| name::check("machine class", &found.metadata.id).is_ok());
+    for resource in odd {
+        let why = "a file of this name would not be found again: its name is not lower-case letters, digits and dashes";
+        cx.ui.note("file", format!("machine class `{}`", resource.metadata.id), Status::Warning, why);
+    }
+    let export = |resource: &Resource| {
+        let name = resource.metadata.id.clone();
+        let same = machine_class::says(cx, &cx.paths.machine_class(&name), resource)?;
+        Ok(Exported { name, files: vec![export::class(cx, resource)?], same, left: Vec::new() })
+    };
+    let exported = found.iter().map(export).collect::<Result<Vec<_>, Failure>>()?;
+    export::write(cx, args, ("machine class", "machineclass-check"), &exported)
+}
+
+/// Step 1.
+fn chosen(args: &Export, mut found: Vec<Resource>) -> Result<Vec<Resource>, Failure> {
+    let Some(name) = &args.name else { return Ok(found) };
+    let names: Vec<String> = found.iter().map(|found| found.metadata.id.clone()).collect();
+    found.retain(|found| found.metadata.id == *name);
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let failure = Failure::new(Code::NotFound, format!("Omni has no machine class `{name}`"));
+    Err(match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => failure.next(format!("cargo xtask machineclass-export {near}")),
+        None if names.is_empty() => failure.cause("it has none at all"),
+        None => failure.cause(format!("it has: {}", names.join(", "))),
+    })
+}
