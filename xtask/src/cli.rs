@@ -690,9 +690,6 @@ pub struct ClusterCheck {
     /// Rewrite the nested format into the current one, and explain each change
     #[arg(long)]
     pub convert: bool,
-    /// Talos's published schema of machine configurations, to check patches against
-    #[arg(long, value_name = "FILE")]
-    pub talos_schema: Option<PathBuf>,
     #[command(flatten)]
     pub allow: Allow,
 }

@@ -21,7 +21,7 @@ pub mod releases;
 pub mod rules;
 pub mod schema;
 pub mod stack;
-mod talos_keys;
+mod talos;
 pub mod template;
 pub mod upgrade;
 pub mod values;

@@ -1,14 +1,11 @@
-//! Talos patches in a template: their form, and the fields that Omni manages (siderolabs/omni v1.4 to v1.11
-//! client/pkg/omni/resources/omni/config_patch.go; siderolabs/talos pkg/machinery v1.14.0-alpha.1
-//! config/configloader/internal/decoder). Which fields exist is Talos's own schema to say.
+//! Talos patches in a template: their form, what Talos decodes of them, and the fields that Omni manages (siderolabs/omni v1.4 to
+//! v1.11 client/pkg/omni/resources/omni/config_patch.go; siderolabs/talos pkg/machinery v1.14.0-alpha.1
+//! config/configloader/internal/decoder and config/container).
 
-use serde_json::Value as Json;
-
-use super::releases::{self, Omni};
-use super::schema::{Mismatch, MismatchKind, validate_at};
-use super::talos_keys::{self, UnknownField};
+use super::releases::Omni;
+use super::talos::{self, Fault, Kind, Problem, Reader, V1ALPHA1};
 use super::{Finding, placeholder};
-use domain::nearest::suggestion;
+use domain::nearest::{nearest, suggestion};
 use domain::releases::{Minor, table};
 use domain::spec::template::Inline;
 use domain::spec::yaml::{self, Data, Node};
@@ -19,13 +16,11 @@ const EVERY_DOCUMENT: u64 = 10;
 /// Fields of documents that omnictl refuses in a patch from [`EVERY_DOCUMENT`] on.
 const FORBIDDEN_IN_DOCUMENTS: &[(&str, &str)] = &[("KubeServiceAccountConfig", "issuer.privateKey")];
 /// Top-level fields of a v1alpha1 configuration, which needs no `kind`.
-const V1ALPHA1: &[&str] = &["machine", "cluster", "debug", "persist"];
+const LEGACY: &[&str] = &["machine", "cluster", "debug", "persist"];
 
 /// What the result depends on besides the patch itself.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct PatchContext<'a> {
-    /// The schema that Talos publishes.
-    pub schema: Option<&'a Json>,
+pub struct PatchContext {
     /// The release of omnictl that reads the patch.
     pub omni: Option<Omni>,
     /// The minor of Talos 1.x that the machines run.
@@ -35,12 +30,12 @@ pub struct PatchContext<'a> {
 /// Why omnictl's answer to a patch is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Open {
-    /// Values, and the fields of documents with a kind, are not checked without Talos's schema.
-    NoSchema,
-    /// Talos's schema leaves deprecated fields out.
-    Deprecated,
-    /// Parts are deleted with `$patch`.
-    Deletes,
+    /// Releases of omnictl differ, and which one reads the patch is not known.
+    Release,
+    /// The release of omnictl is newer than what is known of Talos's documents.
+    Newer,
+    /// An alias hides unknown fields from omnictl.
+    Alias,
     /// Talos trims bytes of UTF-16.
     Wide,
 }
@@ -63,9 +58,9 @@ pub struct Checked {
 }
 
 /// Checks the content of an inline patch.
-pub fn inline(file: &str, inline: &Inline, at: At, known: PatchContext<'_>) -> Checked {
+pub fn inline(file: &str, inline: &Inline, at: At, known: PatchContext) -> Checked {
     match inline {
-        Inline::Documents(documents) => of(file, documents.clone(), at.in_file(file), known, Vec::new()),
+        Inline::Documents(documents) => of(file, yaml::Stream::default(), documents.clone(), at.in_file(file), known),
         Inline::Text { text, origin } => {
             let stream = yaml::load_inner(file, text, *origin);
             loaded(file, stream, at.in_file(file), known)
@@ -74,145 +69,329 @@ pub fn inline(file: &str, inline: &Inline, at: At, known: PatchContext<'_>) -> C
 }
 
 /// Checks a file that the template refers to; its findings name that file.
-pub fn in_file(file: &str, bytes: &[u8], known: PatchContext<'_>) -> Checked {
+pub fn in_file(file: &str, bytes: &[u8], known: PatchContext) -> Checked {
     loaded(file, yaml::load(file, bytes), At::START.in_file(file), known)
 }
 
-fn loaded(file: &str, stream: yaml::Stream, place: Place, known: PatchContext<'_>) -> Checked {
+fn loaded(file: &str, mut stream: yaml::Stream, place: Place, known: PatchContext) -> Checked {
     if stream.is_broken() {
         return Checked { findings: stream.findings, ..Checked::default() };
     }
-    let wide = stream.findings.iter().any(|f| f.rule == "yaml-utf16");
-    let mut checked = of(file, stream.documents.into_iter().map(|d| d.root).collect(), place, known, stream.findings);
-    // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
-    checked.open.extend(wide.then_some(Open::Wide));
-    checked
+    let documents = std::mem::take(&mut stream.documents).into_iter().map(|document| document.root).collect();
+    of(file, stream, documents, place, known)
 }
 
-fn of(file: &str, documents: Vec<Node>, place: Place, known: PatchContext<'_>, mut findings: Vec<Finding>) -> Checked {
-    let mut open = Vec::new();
-    let form = |place: Place, message: String, fix: &str| Finding::error("template-patch-form", place, message, fix);
-    if documents.iter().all(Node::is_null) {
-        let fix = "write `machine:`, `cluster:` or a document with apiVersion and kind, or remove the patch";
-        findings.push(form(place, "the patch is empty".to_owned(), fix));
-        return Checked { content: None, findings, open };
-    }
-    let mut seen: Vec<(String, String, String)> = Vec::new();
+fn form(place: Place, message: impl Into<String>, fix: &str) -> Finding {
+    Finding::error("template-patch-form", place, message.into(), fix)
+}
+
+/// `stream` is what the documents were read from, if that was a text.
+fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, known: PatchContext) -> Checked {
+    let yaml::Stream { findings, aliases, .. } = stream;
+    // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
+    let wide = findings.iter().any(|f| f.rule == "yaml-utf16").then_some(Open::Wide);
+    let open = wide.into_iter().chain(aliases.then_some(Open::Alias)).collect();
+    let mut patch = Patch { file, known, aliases, findings, open, seen: Vec::new() };
+    let mut decoded = 0;
     for (n, document) in documents.iter().enumerate().filter(|(_, d)| !d.is_null()) {
         if !document.is_map() {
             let message = format!("a Talos configuration is a mapping, this is {}", document.tag_name());
-            findings.push(form(document.at.in_file(file), message, "start it with `machine:` or `cluster:`"));
+            let fix = "start it with `machine:` or `cluster:`";
+            patch.findings.push(form(document.at.in_file(file), message, fix));
             continue;
         }
-        // A document that is deleted as a whole is not decoded.
-        let deleted = document.get("$patch").and_then(Node::text) == Some("delete");
-        let deletes = deleted || mentions_delete(document, 0);
-        open.extend(deletes.then_some(Open::Deletes));
-        if deleted {
-            continue;
-        }
-        let text = |key: &str| document.get(key).and_then(Node::text).unwrap_or_default().to_owned();
-        let id = (text("apiVersion"), text("kind"), text("name"));
-        if seen.contains(&id) {
-            let message = format!("a second document {}", if id.1.is_empty() { "without kind" } else { &id.1 });
-            findings.push(form(document.at.in_file(file), message, "merge the two: Talos refuses duplicates"));
-        }
-        kind(file, document, &id.0, &id.1, &mut findings);
-        // A schema that is given knows the kinds better than a guess about versions.
-        let unknown = unknown_kind(file, document, known).filter(|f| f.is_error() || known.schema.is_none());
-        managed(PatchDocument { file, node: document, first: n == 0 }, known.omni, &mut findings);
-        argument_lists(file, document, 0, known.omni, &mut findings);
-        placeholders(file, document, &mut findings);
-        match known.schema {
-            // What is deleted is not decoded: the schema does not bind it. A kind that is not known has no fields.
-            Some(_) if deletes || unknown.is_some() => {}
-            Some(schema) => {
-                open.extend(against(file, document, schema, known.omni, &mut findings).then_some(Open::Deprecated))
+        managed(PatchDocument { file, node: document, first: n == 0 }, known.omni, &mut patch.findings);
+        placeholders(file, document, &mut patch.findings);
+        let mut rest = document.clone();
+        match prune(&mut rest, Parent::Document, false, &Header::of(document)) {
+            Err((at, message)) => {
+                let fix = "delete a field or a whole document, or an entry of a list by one of its values";
+                patch.findings.push(form(at.in_file(file), message, fix));
             }
-            None => {
-                open.push(Open::NoSchema);
-                if id.1.is_empty() && (legacy(document) || id.0 == "v1alpha1") {
-                    let fields = talos_keys::unknown_fields(document, known.omni);
-                    findings.extend(fields.into_iter().map(|field| unknown_field(file, field, known.omni)));
-                }
+            Ok(true) => decoded += 1,
+            Ok(false) if is_bare(&rest) => {}
+            Ok(false) => {
+                decoded += 1;
+                patch.document(&rest);
             }
         }
-        findings.extend(unknown);
-        seen.push(id);
     }
-    let content = Content { file: file.to_owned(), documents };
-    Checked { content: Some(content), findings, open }
+    let Patch { mut findings, mut open, .. } = patch;
+    if decoded == 0 && !findings.iter().any(Finding::is_error) {
+        let fix = "write `machine:`, `cluster:` or a document with apiVersion and kind, or remove the patch";
+        findings.push(form(place, "the patch is empty", fix));
+    }
+    open.sort_unstable();
+    open.dedup();
+    let content = Some(Content { file: file.to_owned(), documents }).filter(|_| decoded > 0);
+    Checked { content, findings, open }
 }
 
-/// True for a v1alpha1 configuration, which needs no `kind`.
-fn legacy(document: &Node) -> bool {
-    V1ALPHA1.iter().any(|key| document.entry(key).is_some())
+/// What a document calls itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Header {
+    version: String,
+    kind: String,
+    name: String,
+    /// The name of a virtual link's other end; there may be none.
+    peer: Option<String>,
 }
 
-/// A field that the omnictl of this release does not decode.
-fn unknown_field(file: &str, field: UnknownField, omni: Option<Omni>) -> Finding {
-    let (reader, path) = (omni.map_or("omnictl".to_owned(), |omni| format!("omnictl {omni}")), field.path);
-    let (message, fix) = match field.since {
-        Some(since) => (
-            format!("{reader} does not know the field `{path}`: 1.{since} is the first that does"),
-            format!("remove it, or update Omni to 1.{since} (docs/upgrade.md)"),
-        ),
-        None => (
-            format!("{reader} does not know the field `{path}` (\"unknown keys found during decoding\")"),
-            suggestion(&field.key, field.siblings),
-        ),
+impl Header {
+    fn of(document: &Node) -> Header {
+        let text = |key: &str| document.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+        let peer = document.path(&["peer", "name"]).and_then(Node::text).unwrap_or_default().to_owned();
+        let peer = (text("kind") == "VethConfig").then_some(peer);
+        Header { version: text("apiVersion"), kind: text("kind"), name: text("name"), peer }
+    }
+}
+
+impl Header {
+    /// True if Talos refuses the two documents together. Of each set of kinds one may have a name.
+    fn excludes(&self, other: &Header, reader: Reader) -> bool {
+        let names = |header: &Header| [Some(header.name.clone()), header.peer.clone()];
+        let shared = names(self).iter().flatten().any(|name| names(other).contains(&Some(name.clone())));
+        let veth = self.kind == other.kind && self.name != other.name && self.peer.is_some();
+        shared && (veth || talos::exclude_each_other(&self.kind, &other.kind, reader))
+    }
+}
+
+/// What holds a mapping with `$patch`.
+#[derive(Clone, Copy, PartialEq)]
+enum Parent {
+    Document,
+    Map,
+    List,
+}
+
+/// Takes out what `$patch: delete` deletes, which is not decoded, and what becomes empty by that. True if the node itself goes.
+fn prune(node: &mut Node, parent: Parent, in_list: bool, header: &Header) -> Result<bool, (At, String)> {
+    let mut pruned = false;
+    match &mut node.data {
+        Data::Map(entries) => {
+            let deletes =
+                |key: &str, value: &Node| key == "$patch" && value.scalar().is_some_and(|s| s.text == "delete");
+            if let Some(entry) = entries.iter().find(|entry| deletes(&entry.key, &entry.value)) {
+                let header = (!header.version.is_empty(), !header.kind.is_empty());
+                let fault = match parent {
+                    Parent::List if entries.len() == 1 => {
+                        "`$patch: delete` in a list needs a value that selects the entry"
+                    }
+                    Parent::Document | Parent::Map if in_list => {
+                        "`$patch: delete` inside an entry of a list: Talos deletes whole entries"
+                    }
+                    Parent::Document if header != (true, true) => {
+                        "a document that is deleted as a whole needs apiVersion and kind"
+                    }
+                    _ if header.0 != header.1 => "`$patch: delete` needs both apiVersion and kind, or neither",
+                    _ => return Ok(true),
+                };
+                return Err((entry.at, fault.to_owned()));
+            }
+            let mut n = 0;
+            while n < entries.len() {
+                let goes = prune(&mut entries[n].value, Parent::Map, in_list, header)?;
+                pruned |= goes;
+                if goes { drop(entries.remove(n)) } else { n += 1 }
+            }
+            Ok(pruned && entries.is_empty())
+        }
+        Data::Seq(items) => {
+            let mut n = 0;
+            while n < items.len() {
+                let goes = prune(&mut items[n], Parent::List, true, header)?;
+                pruned |= goes;
+                if goes { drop(items.remove(n)) } else { n += 1 }
+            }
+            Ok(pruned && items.is_empty())
+        }
+        Data::Scalar(_) => Ok(false),
+    }
+}
+
+/// A document that says nothing beyond its name, which Talos skips.
+fn is_bare(document: &Node) -> bool {
+    let bare = |key: &str| matches!(key, "version" | "kind" | "name");
+    document.entries().iter().all(|entry| bare(&entry.key) && entry.value.scalar().is_some())
+}
+
+/// The documents of one patch.
+struct Patch<'a> {
+    file: &'a str,
+    known: PatchContext,
+    aliases: bool,
+    findings: Vec<Finding>,
+    open: Vec<Open>,
+    seen: Vec<Header>,
+}
+
+impl Patch<'_> {
+    fn document(&mut self, document: &Node) {
+        let (file, header) = (self.file, Header::of(document));
+        let place = document.at.in_file(file);
+        let same =
+            |seen: &Header| (&seen.version, &seen.kind, &seen.name) == (&header.version, &header.kind, &header.name);
+        if self.seen.iter().any(same) {
+            let message =
+                format!("a second document {}", if header.kind.is_empty() { "without kind" } else { &header.kind });
+            self.findings.push(form(place.clone(), message, "merge the two: Talos refuses duplicates"));
+        }
+        let reader = Reader::omnictl(self.known.omni);
+        if let Some(other) = self.seen.iter().find(|seen| seen.excludes(&header, reader)) {
+            let message = format!("{} and {} of one name: Talos refuses both together", other.kind, header.kind);
+            self.findings.push(form(place, message, "keep one of the two"));
+        }
+        if header.peer.as_ref() == Some(&header.name) {
+            let message = "a VethConfig whose two ends have one name: Talos refuses it";
+            self.findings.push(form(document.at.in_file(file), message, "give `name` and `peer.name` different names"));
+        }
+        self.seen.push(header.clone());
+        let Some(kind) = self.kind(document, &header) else { return };
+        let walk = talos::walk(document, &kind, reader);
+        self.open.extend(walk.differs.then_some(Open::Release));
+        self.open.extend((!reader.exact && !walk.problems.is_empty()).then_some(Open::Newer));
+        let refused: Vec<(At, &str)> =
+            walk.problems.iter().map(|problem| (problem.at, problem.path.as_str())).collect();
+        if let Some((minor, machine)) = self.known.talos.and_then(|minor| Some((minor, Reader::talos(minor)?))) {
+            // A kind that the machine's Talos does not know has a finding of its own.
+            let problems = talos::walk(document, &kind, machine).problems.into_iter();
+            let own = problems
+                .filter(|p| kind.known_to(machine) == Some(true) && !refused.contains(&(p.at, p.path.as_str())));
+            let found: Vec<Finding> = own.map(|problem| on_machine(file, &problem, minor)).collect();
+            self.findings.extend(found);
+        }
+        let sure = reader.exact && !self.aliases;
+        let problems = walk.problems.iter().map(|problem| refusal(file, problem, self.known.omni, sure));
+        self.findings.extend(problems);
+    }
+
+    /// The document's kind as omnictl finds it; none if it is refused.
+    fn kind(&mut self, document: &Node, header: &Header) -> Option<Kind> {
+        let file = self.file;
+        // Talos takes a value for the key, too.
+        let words = document.entries().iter().flat_map(|entry| [Some(entry.key.as_str()), entry.value.text()]);
+        let legacy = words.flatten().any(|word| LEGACY.contains(&word));
+        let version = if legacy { V1ALPHA1 } else { &header.version };
+        let kind = match (version, header.kind.as_str()) {
+            (V1ALPHA1, "") => return Kind::find(V1ALPHA1),
+            (_, "") => {
+                self.findings.push(missing_kind(file, document));
+                return None;
+            }
+            ("", kind) => {
+                let message = format!("`kind: {kind}` without apiVersion");
+                self.findings.push(form(document.at.in_file(file), message, "add `apiVersion: v1alpha1`"));
+                return None;
+            }
+            (V1ALPHA1, kind) => kind,
+            (version, kind) => {
+                let message =
+                    format!("{version} {kind} is not a Talos configuration: those have `apiVersion: v1alpha1`");
+                let fix = "Kubernetes objects go into kubernetes.manifests of the Cluster document";
+                self.findings.push(form(document.at.in_file(file), message, fix));
+                return None;
+            }
+        };
+        let place = document.get("kind").unwrap_or(document).at.in_file(file);
+        let found = Kind::find(kind);
+        let unknown = unknown_kind(place.clone(), kind, found.as_ref(), self.known.omni);
+        if let Some(unknown) = unknown {
+            self.findings.push(unknown);
+            return None;
+        }
+        let (found, minor) = (found?, self.known.talos);
+        let newer = found.talos().filter(|talos| minor.is_some_and(|minor| minor < *talos));
+        self.findings.extend(newer.zip(minor).map(|(talos, minor)| {
+            let message =
+                format!("Talos 1.{talos} is the first that reads `{kind}`: the machines of this cluster run 1.{minor}");
+            let fix = "write the older form of the setting, or use a newer Talos";
+            Finding::error("template-patch-kind-talos", place, message, fix)
+        }));
+        Some(found)
+    }
+}
+
+fn missing_kind(file: &str, document: &Node) -> Finding {
+    let keys: Vec<&str> = document.entries().iter().map(|e| e.key.as_str()).take(3).collect();
+    let fix = match document.entries().first().and_then(|e| nearest(&e.key, LEGACY.iter().copied())) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "write `machine:`, `cluster:` or a document with apiVersion and kind".to_owned(),
     };
-    Finding::error("template-patch-unknown-field", field.at.in_file(file), message, fix)
+    let message = format!("not a Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
+    form(document.at.in_file(file), message, &fix)
 }
 
-/// A kind of document that omnictl, or the Talos of the machines, does not know.
-fn unknown_kind(file: &str, document: &Node, known: PatchContext<'_>) -> Option<Finding> {
-    let v1alpha1 = document.get("apiVersion").and_then(Node::text) == Some("v1alpha1");
-    let node = document.get("kind").filter(|_| v1alpha1 && !legacy(document))?;
-    let kind = node.text().filter(|kind| !kind.is_empty())?;
-    let place = node.at.in_file(file);
+/// A kind of document that this omnictl does not know, or may not know.
+fn unknown_kind(place: Place, kind: &str, found: Option<&Kind>, omni: Option<Omni>) -> Option<Finding> {
+    let reader = Reader::omnictl(omni);
     let unsure = |message: String| {
         let fix = "check it with `omnictl cluster template validate`";
         Some(Finding::warning("template-patch-kind-newer", place.clone(), message, fix))
     };
-    let (omnictl, talos) = match (table().document(kind), known.omni) {
-        (Some((omnictl, talos)), _) => (omnictl.minor, talos.minor),
-        // The list of 1.11 is not complete here.
-        (None, Some(omni)) if omni.is_before(releases::newest(), 0) => {
-            let message = format!("omnictl {omni} knows no document `{kind}`: \"{kind}\" \"v1alpha1\": not registered");
-            let kinds: Vec<&str> = table().kinds().collect();
-            return Some(Finding::error("template-patch-kind", place, message, suggested(kind, &kinds)));
-        }
-        (None, _) => {
-            let newest = releases::newest();
-            return unsure(format!("no omnictl up to 1.{newest} is known to read a document `{kind}`"));
-        }
-    };
-    match known.omni {
-        Some(omni) if omni.is_before(omnictl, 0) => {
+    let since = found.and_then(Kind::omnictl);
+    match (found.map_or(Some(false), |found| found.known_to(reader)), since, omni) {
+        (Some(true), ..) => None,
+        (None, Some(since), _) => unsure(format!("omnictl 1.{since} is the first that knows `{kind}`")),
+        (_, Some(since), Some(omni)) if reader.exact => {
             let message = format!(
-                "omnictl {omni} does not know `{kind}` (\"{kind}\" \"v1alpha1\": not registered): 1.{omnictl} is the first \
+                "omnictl {omni} does not know `{kind}` (\"{kind}\" \"v1alpha1\": not registered): 1.{since} is the first \
                  that does"
             );
             let fix =
-                format!("write the older form of the setting, or update Omni to 1.{omnictl} (docs/how-to/upgrade.md)");
-            return Some(Finding::error("template-patch-kind", place, message, fix));
+                format!("write the older form of the setting, or update Omni to 1.{since} (docs/how-to/upgrade.md)");
+            Some(Finding::error("template-patch-kind", place, message, fix))
         }
-        None if omnictl > 9 => return unsure(format!("omnictl 1.{omnictl} is the first that knows `{kind}`")),
-        _ => {}
+        (.., Some(omni)) if reader.exact => {
+            let message = format!("omnictl {omni} knows no document `{kind}`: \"{kind}\" \"v1alpha1\": not registered");
+            let fix = match nearest(kind, talos::kinds()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "Kubernetes objects go into kubernetes.manifests of the Cluster document".to_owned(),
+            };
+            Some(Finding::error("template-patch-kind", place, message, fix))
+        }
+        _ => unsure(format!("no omnictl that is known here reads a document `{kind}`")),
     }
-    let minor = known.talos.filter(|minor| *minor < talos)?;
-    let message =
-        format!("Talos 1.{talos} is the first that reads `{kind}`: the machines of this cluster run 1.{minor}");
-    let fix = "write the older form of the setting, or use a newer Talos";
-    Some(Finding::error("template-patch-kind-talos", place, message, fix))
 }
 
-fn suggested(kind: &str, kinds: &[&str]) -> String {
-    match domain::nearest::nearest(kind, kinds.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "Kubernetes objects go into kubernetes.manifests of the Cluster document".to_owned(),
+/// What omnictl refuses of a document, for certain or not.
+fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Finding {
+    let program = omni.map_or("omnictl".to_owned(), |omni| format!("omnictl {omni}"));
+    let (place, path) = (problem.at.in_file(file), &problem.path);
+    let (rule, message, fix) = match &problem.fault {
+        Fault::Key { since: Some(since), .. } => (
+            "template-patch-unknown-field",
+            format!("{program} does not know the field `{path}`: 1.{since} is the first that does"),
+            format!("remove it, or update Omni to 1.{since} (docs/upgrade.md)"),
+        ),
+        Fault::Key { key, known, .. } => (
+            "template-patch-unknown-field",
+            format!("{program} does not know the field `{path}` (\"unknown keys found during decoding\")"),
+            suggestion(key, known),
+        ),
+        Fault::Value { found, wanted } => (
+            "template-patch-value",
+            format!("`{path}` is {found}, which {program} does not decode"),
+            format!("write {wanted}"),
+        ),
+    };
+    match sure {
+        true => Finding::error(rule, place, message, fix),
+        false => Finding::warning("template-patch-unsure", place, format!("{message}, as far as is known here"), fix),
     }
+}
+
+/// What omnictl accepts and the Talos of the machines refuses.
+fn on_machine(file: &str, problem: &Problem, minor: u64) -> Finding {
+    let path = &problem.path;
+    let (message, fix) = match &problem.fault {
+        Fault::Key { key, known, .. } => {
+            (format!("Talos 1.{minor}, which the machines run, has no field `{path}`"), suggestion(key, known))
+        }
+        Fault::Value { found, wanted } => {
+            (format!("`{path}` is {found}, which Talos 1.{minor} does not decode"), format!("write {wanted}"))
+        }
+    };
+    Finding::error("template-patch-talos", problem.at.in_file(file), message, fix)
 }
 
 /// Values of one line that an example leaves to its reader.
@@ -225,36 +404,6 @@ fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
         }
         placeholders(file, value, findings);
     }
-}
-
-/// The document's own name for its kind.
-fn kind(file: &str, document: &Node, version: &str, kind: &str, findings: &mut Vec<Finding>) {
-    let place = document.at.in_file(file);
-    let legacy = legacy(document);
-    let finding = if kind.is_empty() {
-        if legacy || version == "v1alpha1" {
-            return;
-        }
-        let keys: Vec<&str> = document.entries().iter().map(|e| e.key.as_str()).take(3).collect();
-        let fix =
-            match document.entries().first().and_then(|e| domain::nearest::nearest(&e.key, V1ALPHA1.iter().copied())) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "write `machine:`, `cluster:` or a document with apiVersion and kind".to_owned(),
-            };
-        let message =
-            format!("not a Talos configuration: it has `{}` and no `kind` (\"missing kind\")", keys.join("`, `"));
-        Finding::error("template-patch-form", place, message, fix)
-    } else if version.is_empty() && !legacy {
-        let fix = "add `apiVersion: v1alpha1`";
-        Finding::error("template-patch-form", place, format!("`kind: {kind}` without apiVersion"), fix)
-    } else if version != "v1alpha1" && !legacy {
-        let message = format!("{version} {kind} is not a Talos configuration: those have `apiVersion: v1alpha1`");
-        let fix = "Kubernetes objects go into kubernetes.manifests of the Cluster document";
-        Finding::error("template-patch-form", place, message, fix)
-    } else {
-        return;
-    };
-    findings.push(finding);
 }
 
 #[derive(Clone, Copy)]
@@ -325,104 +474,5 @@ fn forbidden(
     match document.first || looks {
         true => Finding::error("template-patch-forbidden", place, message, fix),
         false => Finding::warning("template-patch-forbidden-later", place, message, fix),
-    }
-}
-
-/// Talos's schema allows a list for an argument in `extraArgs`, and the decoder in omnictl up to 1.9.3 fails on it, because
-/// its search for unknown keys knows no type that is both (config/configloader/internal/decoder).
-fn argument_lists(file: &str, node: &Node, depth: usize, omni: Option<Omni>, findings: &mut Vec<Finding>) {
-    let reads_lists = omni.is_none_or(|omni| !omni.is_before(10, 0));
-    if depth > 3 || reads_lists {
-        return;
-    }
-    for entry in node.entries() {
-        if entry.key != "extraArgs" {
-            argument_lists(file, &entry.value, depth + 1, omni, findings);
-            continue;
-        }
-        for argument in entry.value.entries().iter().filter(|argument| matches!(argument.value.data, Data::Seq(_))) {
-            let message = format!("omnictl up to 1.9 accepts no list for the argument `{}`", argument.key);
-            let place = argument.value.at.in_file(file);
-            let fix = "join the values with commas, if the program accepts that";
-            findings.push(Finding::error("template-patch-form", place, message, fix));
-        }
-    }
-}
-
-/// The document against the schema that Talos publishes. A patch may leave out what a whole configuration must have.
-/// True if the schema does not cover all of it.
-fn against(file: &str, document: &Node, schema: &Json, omni: Option<Omni>, findings: &mut Vec<Finding>) -> bool {
-    let kind = document.get("kind").and_then(Node::text);
-    let Some(part) = part_for(schema, kind) else {
-        let kind = kind.unwrap_or_default();
-        let message = format!("the given Talos schema has no document of kind `{kind}`");
-        let place = document.get("kind").unwrap_or(document).at.in_file(file);
-        let known = kinds(schema);
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        findings.push(Finding::error("template-patch-unknown-field", place, message, suggestion(kind, &known)));
-        return false;
-    };
-    // Deprecated fields that Talos still reads are not in the schema that it publishes.
-    let mut deprecated = Vec::new();
-    for m in validate_at(schema, part, document) {
-        let path = m.path.trim_start_matches('.');
-        match kind.is_none() && m.kind == MismatchKind::UnknownKey && talos_keys::is_field(path) {
-            true => deprecated.push(format!("{path}.")),
-            false => findings.extend(mismatch(file, &m)),
-        }
-    }
-    if !deprecated.is_empty() {
-        let fields = talos_keys::unknown_fields(document, omni).into_iter();
-        let fields = fields.filter(|field| deprecated.iter().any(|above| field.path.starts_with(above.as_str())));
-        findings.extend(fields.map(|field| unknown_field(file, field, omni)));
-    }
-    !deprecated.is_empty()
-}
-
-fn mismatch(file: &str, m: &Mismatch) -> Option<Finding> {
-    let place = m.at.in_file(file);
-    match m.kind {
-        MismatchKind::UnknownKey => {
-            let (key, known) = m.known.clone().unwrap_or_default();
-            if key == "$patch" {
-                return None;
-            }
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            let message = format!("Talos has no field `{}`", m.path.trim_start_matches('.'));
-            Some(Finding::error("template-patch-unknown-field", place, message, suggestion(&key, &known)))
-        }
-        // Go decodes any scalar into a string, and a patch need not be complete.
-        MismatchKind::Required | MismatchKind::Keyword => None,
-        MismatchKind::Type { wants_string: true, .. } => None,
-        _ => Some(Finding::error("template-patch-value", place, m.message.clone(), "write what the message names")),
-    }
-}
-
-/// The part of the schema for documents of a kind; without one, a v1alpha1 configuration.
-fn part_for<'s>(schema: &'s Json, kind: Option<&str>) -> Option<&'s Json> {
-    let definitions = schema.get("$defs")?.as_object()?;
-    match kind {
-        None => definitions.get("v1alpha1.Config"),
-        Some(kind) => definitions.values().find(|d| kind_of(d).is_some_and(|k| k == kind)),
-    }
-}
-
-fn kind_of(definition: &Json) -> Option<&str> {
-    definition.pointer("/properties/kind/enum/0").and_then(Json::as_str)
-}
-
-fn kinds(schema: &Json) -> Vec<String> {
-    let definitions = schema.get("$defs").and_then(Json::as_object);
-    definitions.into_iter().flat_map(|d| d.values()).filter_map(kind_of).map(str::to_owned).collect()
-}
-
-fn mentions_delete(node: &Node, depth: usize) -> bool {
-    if depth > yaml::MAX_DEPTH {
-        return false;
-    }
-    match &node.data {
-        Data::Map(entries) => entries.iter().any(|e| e.key == "$patch" || mentions_delete(&e.value, depth + 1)),
-        Data::Seq(items) => items.iter().any(|i| mentions_delete(i, depth + 1)),
-        Data::Scalar(_) => false,
     }
 }

@@ -413,7 +413,6 @@ fn checked_templates(
 pub struct TemplateFacts<'a> {
     /// The release of Omni and omnictl; tasks that sync look for it if none is given.
     pub omni: Option<Omni>,
-    pub talos_schema: Option<&'a serde_json::Value>,
     pub talos_versions: Option<&'a [check::template::TalosInfo]>,
     pub omni_classes: Option<&'a [ClassInfo]>,
     pub local_classes: Option<&'a [ClassInfo]>,
@@ -444,9 +443,8 @@ fn template_reading(
         }
         read
     };
-    let TemplateFacts { omni, talos_schema, talos_versions, omni_classes, local_classes } = *known;
-    let context =
-        TemplateContext { omni, read: Some(&read), talos_schema, talos_versions, omni_classes, local_classes };
+    let TemplateFacts { omni, talos_versions, omni_classes, local_classes } = *known;
+    let context = TemplateContext { omni, read: Some(&read), talos_versions, omni_classes, local_classes };
     check::template::check(name, bytes, &context)
 }
 

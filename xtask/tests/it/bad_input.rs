@@ -22,7 +22,6 @@ const KINDS: &[(&str, &str, &[&str])] = &[
     ("policy", "policy.json", &["tsidp-verify", "--policy", "policy.json"]),
     ("storages", "s.json", &["selector-test", "true", "--offline", "--storages", "s.json"]),
     ("inventory", "i.json", &["cluster-plan", "ok", "--inventory", "i.json"]),
-    ("talos schema", "s.json", &["cluster-check", "clusters/ok.yaml", "--offline", "--talos-schema", "s.json"]),
 ];
 
 /// Contents that no reader should meet, most of them larger than anything real.

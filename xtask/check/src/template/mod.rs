@@ -9,8 +9,6 @@ mod sets;
 
 use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
-
 pub use files::clean;
 
 use super::patch;
@@ -83,8 +81,6 @@ pub struct TemplateContext<'a> {
     pub omni: Option<Omni>,
     /// Reads a file by the path in the template; none leaves what files say undecided.
     pub read: Option<&'a dyn Fn(&str) -> FileRead>,
-    /// The schema that Talos publishes (`--talos-schema`).
-    pub talos_schema: Option<&'a Json>,
     /// The Talos versions that Omni offers.
     pub talos_versions: Option<&'a [TalosInfo]>,
     /// The classes that Omni has.
@@ -146,10 +142,13 @@ fn reason(open: Open) -> String {
     match open {
         Open::Files => of("the files that the template names were not read"),
         Open::OlderPaths => of("omnictl before 1.8 looks for files from the directory it is started in"),
-        Open::Patch(patch::Open::NoSchema) => of("values in patches, and fields of documents with a `kind`, are not \
-             checked without --talos-schema FILE (pkg/machinery/config/schemas/config.schema.json of siderolabs/talos at your version)"),
-        Open::Patch(patch::Open::Deprecated) => of("Talos's schema leaves deprecated fields of patches out"),
-        Open::Patch(patch::Open::Deletes) => of("parts of patches are deleted with `$patch`"),
+        Open::Patch(patch::Open::Release) => {
+            of("releases of omnictl differ about a patch, and which one reads it is not known")
+        }
+        Open::Patch(patch::Open::Newer) => of("this omnictl is newer than what is known here of Talos's documents"),
+        Open::Patch(patch::Open::Alias) => {
+            of("a patch has aliases (`*name`), behind which omnictl sees no unknown fields")
+        }
         Open::Patch(patch::Open::Wide) => of("a patch is UTF-16"),
     }
 }
@@ -217,8 +216,7 @@ impl Checker<'_> {
     fn patches(&mut self, patches: &[Patch], scope: PatchScope) {
         for patch in patches {
             self.descriptors(&patch.labels, &patch.annotations);
-            let known =
-                patch::PatchContext { schema: self.context.talos_schema, omni: self.context.omni, talos: self.talos };
+            let known = patch::PatchContext { omni: self.context.omni, talos: self.talos };
             let (checked, size) = match (&patch.file, &patch.inline) {
                 (Some(_), Some(_)) => {
                     let message = "a patch has `file` or `inline`, not both";

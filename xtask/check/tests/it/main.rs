@@ -6,5 +6,6 @@
 mod convert;
 mod corpus;
 mod editors;
+mod patches;
 mod rules;
 mod versions;

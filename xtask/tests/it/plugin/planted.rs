@@ -26,7 +26,7 @@ const TASKS: &[(&str, &str)] = &[
     ("cluster-scale", ""),
     ("cluster-delete", "[NAME] --forget --destroy-disconnected --allow-destroy"),
     ("cluster-plan", "[NAME]... --all --inventory --provider-version"),
-    ("cluster-check", "[NAME] --all --offline --convert --allow --talos-schema"),
+    ("cluster-check", "[NAME] --all --offline --convert --allow"),
     ("doctor", "--area"),
     ("selector-test", "[EXPR] --class --node --storages --offline"),
     ("rehearse", ""),

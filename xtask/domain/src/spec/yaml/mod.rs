@@ -44,6 +44,8 @@ pub struct Stream {
     pub documents: Vec<Document>,
     /// What is wrong with the YAML itself: an error if the stream could not be read to its end.
     pub findings: Vec<Finding>,
+    /// Some value is an alias; the tree does not say which.
+    pub aliases: bool,
 }
 
 impl Stream {
@@ -147,10 +149,10 @@ fn load_text(file: &str, text: &str, origin: TextAt) -> Stream {
             }
         }
     }
-    stream.findings = builder.findings;
+    (stream.findings, stream.aliases) = (builder.findings, builder.aliases);
     stream
 }
 
 fn broken(finding: Finding) -> Stream {
-    Stream { documents: Vec::new(), findings: vec![finding] }
+    Stream { findings: vec![finding], ..Stream::default() }
 }

@@ -130,6 +130,7 @@ pub(super) struct Builder<'a> {
     budget: usize,
     /// The text holds stand-ins for control characters.
     pub(super) hidden: bool,
+    pub(super) aliases: bool,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -138,7 +139,18 @@ type Built = Result<Node, Finding>;
 impl<'a> Builder<'a> {
     pub(super) fn new(file: &'a str, text: &'a str, origin: TextAt, budget: usize) -> Builder<'a> {
         let (lines, anchors, findings) = (None, HashMap::new(), Vec::new());
-        Builder { file, text, origin, events: Events::new(text), lines, anchors, budget, hidden: false, findings }
+        Builder {
+            file,
+            text,
+            origin,
+            events: Events::new(text),
+            lines,
+            anchors,
+            budget,
+            hidden: false,
+            aliases: false,
+            findings,
+        }
     }
 
     /// The next document, or `None` at the end. After an error it must not be called again.
@@ -238,6 +250,7 @@ impl<'a> Builder<'a> {
     }
 
     fn alias(&mut self, name: &str, at: At) -> Built {
+        self.aliases = true;
         match self.anchors.get(name) {
             Some(Some((node, cost))) => {
                 // The copy keeps the places of the original: that is where a person has to edit.

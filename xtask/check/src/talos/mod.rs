@@ -1,0 +1,352 @@
+//! Talos's configuration documents, as each release of omnictl and of Talos decodes them: the table of
+//! `data/talos-config.txt`, and a walk that compares a document with it.
+
+mod value;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use domain::spec::At;
+use domain::spec::yaml::{Data, Node};
+
+use super::releases::Omni;
+
+/// The name of the document that needs no `kind`.
+pub const V1ALPHA1: &str = "v1alpha1";
+
+/// A set of columns of the table, one bit each.
+type Columns = u32;
+
+struct Column {
+    name: &'static str,
+    /// The minors of omnictl 1.x that decode with it.
+    omnictl: Vec<u64>,
+    /// The search for unknown keys leaves a list of arguments alone.
+    lists: bool,
+}
+
+struct Field {
+    key: &'static str,
+    kind: &'static str,
+    columns: Columns,
+}
+
+#[derive(Default)]
+struct Table {
+    columns: Vec<Column>,
+    documents: HashMap<&'static str, (&'static str, Columns)>,
+    exclusive: Vec<(Vec<&'static str>, Columns)>,
+    enums: HashMap<&'static str, Vec<(&'static str, Columns)>>,
+    structs: HashMap<&'static str, Vec<Field>>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Table::default();
+    let mut of = "";
+    for line in include_str!("../../../data/talos-config.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (text, range) = line.split_once(" @").unwrap_or((line, ""));
+        let columns = table.range(range);
+        let mut words = text.split_whitespace();
+        let (Some(first), Some(second)) = (words.next(), words.next()) else { continue };
+        match first {
+            _ if line.starts_with(' ') => {
+                table.structs.entry(of).or_default().push(Field { key: first, kind: second, columns });
+            }
+            "source" => {
+                let omnictl = words.clone().find_map(|word| word.strip_prefix("omnictl="));
+                let omnictl = omnictl.into_iter().flat_map(|minors| minors.split('+')).flat_map(str::parse).collect();
+                table.columns.push(Column { name: second, omnictl, lists: text.ends_with(" lists") });
+            }
+            "struct" => {
+                of = second;
+                table.structs.entry(of).or_default();
+            }
+            "document" => {
+                let document = table.documents.entry(second).or_insert((words.next().unwrap_or_default(), 0));
+                document.1 |= columns;
+            }
+            "exclusive" => table.exclusive.push((second.split('|').collect(), columns)),
+            _ => table.enums.entry(second).or_default().push((words.next().unwrap_or_default(), columns)),
+        }
+    }
+    table
+});
+
+impl Table {
+    /// The columns of `1.12b-1.12,1.14b-`; all of them if nothing is written.
+    fn range(&self, text: &str) -> Columns {
+        let at = |name: &str| self.columns.iter().position(|column| column.name == name);
+        let one = |part: &str| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let (from, to) = (at(from).unwrap_or(0), at(to).map_or(self.columns.len(), |to| to + 1));
+            (from..to).fold(0, |columns, n| columns | 1 << n)
+        };
+        text.split(',').map(one).fold(0, |columns, more| columns | more)
+    }
+
+    fn columns(&self, wanted: impl Fn(&Column) -> bool) -> Columns {
+        let bits = self.columns.iter().enumerate().filter(|(_, column)| wanted(column));
+        bits.fold(0, |columns, (n, _)| columns | 1 << n)
+    }
+}
+
+/// Who reads a document: one release, or any of those that may be meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    columns: Columns,
+    /// False for a release that is newer than the table: it may know more.
+    pub exact: bool,
+}
+
+impl Reader {
+    /// The omnictl of a release; each one from 1.4 on if the release is not known.
+    pub fn omnictl(omni: Option<Omni>) -> Reader {
+        let Some(minor) = omni.map(|omni| omni.version().minor) else {
+            return Reader {
+                columns: TABLE.columns(|column| column.omnictl.iter().any(|minor| *minor >= 4)),
+                exact: true,
+            };
+        };
+        let columns = TABLE.columns(|column| column.omnictl.contains(&minor));
+        // The newest column of all is the nearest to a release beyond it.
+        let newest = 1 << (TABLE.columns.len() - 1);
+        Reader { columns: if columns == 0 { newest } else { columns }, exact: columns & !newest != 0 }
+    }
+
+    /// The Talos of a minor; `None` for one that the table does not have.
+    pub fn talos(minor: u64) -> Option<Reader> {
+        let name = format!("1.{minor}");
+        let columns = TABLE.columns(|column| column.name == name);
+        (columns != 0).then_some(Reader { columns, exact: true })
+    }
+
+    /// True if every release that may be meant has it, false if none does, and nothing if some do.
+    fn has(self, columns: Columns) -> Option<bool> {
+        match columns & self.columns {
+            0 => Some(false),
+            common if common == self.columns => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// The minor of omnictl 1.x that has the first of the columns.
+fn since(columns: Columns) -> Option<u64> {
+    let with = TABLE.columns.iter().enumerate().filter(|(n, _)| columns & 1 << n != 0);
+    with.flat_map(|(_, column)| column.omnictl.iter().copied()).min()
+}
+
+/// Where a kind of document is known.
+pub struct Kind {
+    columns: Columns,
+    /// The struct that it is decoded into.
+    kind: &'static str,
+}
+
+impl Kind {
+    /// A document by its `kind`.
+    pub fn find(name: &str) -> Option<Kind> {
+        let (kind, columns) = *TABLE.documents.get(name)?;
+        Some(Kind { columns, kind })
+    }
+
+    /// True or false if the reader knows the kind or not, nothing if that depends on its release.
+    pub fn known_to(&self, reader: Reader) -> Option<bool> {
+        reader.has(self.columns)
+    }
+
+    /// The minor of omnictl 1.x that knows it first.
+    pub fn omnictl(&self) -> Option<u64> {
+        since(self.columns)
+    }
+
+    /// The minor of Talos 1.x that knows it first.
+    pub fn talos(&self) -> Option<u64> {
+        let with = TABLE.columns.iter().enumerate().filter(|(n, _)| self.columns & 1 << n != 0);
+        with.flat_map(|(_, column)| column.name.strip_prefix("1.")?.parse().ok()).min()
+    }
+}
+
+/// The kinds of document.
+pub fn kinds() -> Vec<&'static str> {
+    let mut kinds: Vec<&str> = TABLE.documents.keys().copied().filter(|kind| *kind != V1ALPHA1).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+/// True if the reader refuses documents of both kinds with one name.
+pub fn exclude_each_other(one: &str, other: &str, reader: Reader) -> bool {
+    let both = |set: &[&str]| set.contains(&one) && set.contains(&other);
+    TABLE.exclusive.iter().any(|(set, columns)| reader.has(*columns) == Some(true) && both(set))
+}
+
+/// What a reader refuses.
+#[derive(Debug, PartialEq)]
+pub enum Fault {
+    /// A key that it does not have.
+    Key {
+        key: String,
+        /// The minor of omnictl 1.x that has it first, if one does.
+        since: Option<u64>,
+        /// The keys that it has in the same place.
+        known: Vec<&'static str>,
+    },
+    /// A value that it does not decode: what it is, and what is wanted.
+    Value { found: String, wanted: String },
+}
+
+/// A [`Fault`] with its place.
+#[derive(Debug, PartialEq)]
+pub struct Problem {
+    pub at: At,
+    pub path: String,
+    pub fault: Fault,
+}
+
+/// The result of a walk.
+#[derive(Debug, Default)]
+pub struct Walk {
+    pub problems: Vec<Problem>,
+    /// Releases that may be meant differ in something that the document has.
+    pub differs: bool,
+}
+
+/// Compares a document with what the reader decodes.
+pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> Walk {
+    let mut walker = Walker { walk: Walk::default(), path: String::new() };
+    walker.fields(document, kind.kind, reader, kind.kind != "v1alpha1.Config");
+    walker.walk
+}
+
+struct Walker {
+    walk: Walk,
+    path: String,
+}
+
+impl Walker {
+    fn refuse(&mut self, at: At, fault: Fault) {
+        let path = self.path.strip_prefix('.').unwrap_or(&self.path).to_owned();
+        self.walk.problems.push(Problem { at, path, fault });
+    }
+
+    /// Says what is there, but not what may be a secret: a text in the place of a larger value, a key, a URL.
+    fn wrong(&mut self, node: &Node, kind: &str, wanted: &str) {
+        let found = match &node.data {
+            Data::Map(_) => "a mapping".to_owned(),
+            Data::Seq(_) => "a list".to_owned(),
+            Data::Scalar(_) if value::may_be_secret(kind) => "a text".to_owned(),
+            Data::Scalar(scalar) => format!("`{}`", scalar.text.chars().take(60).collect::<String>()),
+        };
+        self.refuse(node.at, Fault::Value { found, wanted: wanted.to_owned() });
+    }
+
+    fn below(&mut self, key: &str, then: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push('.');
+        self.path.push_str(key);
+        then(self);
+        self.path.truncate(length);
+    }
+
+    fn value(&mut self, node: &Node, kind: &'static str, reader: Reader) {
+        // Null leaves everything as it is.
+        if node.is_null() || kind == "any" {
+            return;
+        }
+        match &node.data {
+            Data::Seq(items) => match kind.strip_prefix("[]") {
+                Some(item) => items.iter().for_each(|node| self.value(node, item, reader)),
+                None if kind == "arg" && reader.has(TABLE.columns(|column| column.lists)) != Some(false) => {
+                    self.walk.differs |= reader.has(TABLE.columns(|column| column.lists)).is_none();
+                    items.iter().for_each(|node| self.value(node, "string", reader));
+                }
+                None if kind == "text" => items.iter().for_each(|node| self.value(node, "uint8", reader)),
+                None => self.wrong(node, kind, &wanted(kind)),
+            },
+            Data::Map(entries) => match kind.strip_prefix("{}") {
+                Some(item) => {
+                    for entry in entries {
+                        self.below(&entry.key, |walker| walker.value(&entry.value, item, reader));
+                    }
+                }
+                None if kind == "object" => {}
+                None if TABLE.structs.contains_key(kind) => self.fields(node, kind, reader, false),
+                None => self.wrong(node, kind, &wanted(kind)),
+            },
+            Data::Scalar(_) => match kind.split_once(':') {
+                Some((form, name)) => self.one_of(node, form == "flags", name, reader),
+                None if value::decodes(node, kind) => {}
+                None => self.wrong(node, kind, &wanted(kind)),
+            },
+        }
+    }
+
+    fn fields(&mut self, node: &Node, of: &'static str, reader: Reader, header: bool) {
+        let fields = TABLE.structs.get(of).map_or(&[][..], Vec::as_slice);
+        for entry in node.entries() {
+            if header && matches!(entry.key.as_str(), "apiVersion" | "kind") {
+                continue;
+            }
+            let all = fields.iter().filter(|field| field.key == entry.key);
+            let columns = all.clone().fold(0, |columns, field| columns | field.columns);
+            self.below(&entry.key, |walker| match reader.has(columns) {
+                Some(false) => {
+                    let known = fields.iter().filter(|field| field.columns & reader.columns != 0);
+                    let mut known: Vec<&str> = known.map(|field| field.key).collect();
+                    known.dedup();
+                    walker.refuse(entry.at, Fault::Key { key: entry.key.clone(), since: since(columns), known });
+                }
+                has => {
+                    walker.walk.differs |= has.is_none();
+                    // One that changed is judged by the newest that may be meant.
+                    let reads = |field: &&Field| field.columns & reader.columns != 0;
+                    let Some(field) = all.rev().find(reads) else { return };
+                    walker.walk.differs |= reader.has(field.columns).is_none();
+                    let reader = Reader { columns: reader.columns & field.columns, ..reader };
+                    walker.value(&entry.value, field.kind, reader);
+                }
+            });
+        }
+    }
+
+    fn one_of(&mut self, node: &Node, several: bool, name: &str, reader: Reader) {
+        let lists = TABLE.enums.get(name).map_or(&[][..], Vec::as_slice);
+        let with =
+            |value: &str| lists.iter().filter(|(list, _)| names(list, value)).fold(0, |all, (_, some)| all | some);
+        let text = node.text().unwrap_or_default();
+        let values: Vec<&str> = if several { text.split(',').collect() } else { vec![text] };
+        for value in values {
+            match reader.has(with(value) | with(&value.to_lowercase())) {
+                Some(true) => {}
+                Some(false) => {
+                    let list = lists.iter().rev().find(|(_, columns)| columns & reader.columns != 0);
+                    let list = list.map_or(String::new(), |(list, _)| list.replace('|', ", "));
+                    return self.wrong(node, "enum", &format!("one of {list}"));
+                }
+                None => self.walk.differs = true,
+            }
+        }
+    }
+}
+
+/// True if a list of names, `unspec|1..252|main`, has a value.
+fn names(list: &str, value: &str) -> bool {
+    list.split('|').any(|name| match name.split_once("..") {
+        Some((low, high)) => {
+            let number = |text: &str| text.parse::<u32>().ok().filter(|number| number.to_string() == text);
+            number(value).is_some_and(|number| Some(number) >= low.parse().ok() && Some(number) <= high.parse().ok())
+        }
+        None => name == value,
+    })
+}
+
+/// What a type of the table takes, for people.
+fn wanted(kind: &str) -> String {
+    if kind.starts_with("[]") {
+        return "a list".to_owned();
+    }
+    if kind.starts_with("{}") || kind == "object" || kind.contains('.') && !kind.contains(':') {
+        return "a mapping".to_owned();
+    }
+    value::wanted(kind).to_owned()
+}
