@@ -126,7 +126,7 @@ fn mismatch(file: &str, m: &Mismatch, schema: Schema<'_>) -> Finding {
         }
         _ if unsure => Finding::error("providerdata-newer-type", place, m.message.clone(), "write the type named"),
         _ => {
-            let quoted = matches!(m.kind, MismatchKind::Type { is_string: true, .. });
+            let quoted = matches!(m.kind, MismatchKind::Type { is_string: true });
             let fix = if quoted {
                 "remove the quotes, or write a value of that type"
             } else {

@@ -29,9 +29,8 @@ pub struct Mismatch {
 pub enum MismatchKind {
     /// A scalar where a mapping or list belongs, or the other way round.
     Shape,
-    /// A scalar of the wrong type: whether a string would do, and whether it is one.
+    /// A scalar of the wrong type, and whether it is a string.
     Type {
-        wants_string: bool,
         is_string: bool,
     },
     Required,
@@ -87,19 +86,15 @@ const KNOWN: &[&str] = &[
     "allOf",
 ];
 const MAX_DEPTH: usize = 64;
-/// Parts of a schema that are held against one document. Talos's whole schema takes some thousands; one whose parts refer to
+/// Parts of a schema that are held against one document. One whose parts refer to
 /// each other can branch without end.
 const MAX_STEPS: u32 = 100_000;
 
 /// Everything in a document that does not fit the schema.
 pub fn validate(schema: &Json, node: &Node) -> Vec<Mismatch> {
-    validate_at(schema, schema, node)
-}
-
-/// The same with a part of a schema; references are looked up in `root`.
-pub fn validate_at(root: &Json, schema: &Json, node: &Node) -> Vec<Mismatch> {
     let shared = Shared { steps: Cell::new(0), referred: RefCell::new(BTreeMap::new()) };
-    let mut validator = Validator { root, shared: &shared, found: Vec::new(), unknown: Vec::new(), merged: Vec::new() };
+    let mut validator =
+        Validator { root: schema, shared: &shared, found: Vec::new(), unknown: Vec::new(), merged: Vec::new() };
     validator.node(schema, node, "", 0);
     if shared.steps.get() > MAX_STEPS {
         let message = "the schema refers to itself without end, or nests too deeply".to_owned();
@@ -249,7 +244,7 @@ impl<'s> Validator<'s> {
         }
         let scalar = |name: &str| !matches!(name, "object" | "array");
         let kind = match scalar(found) && names.iter().any(|n| scalar(n)) {
-            true => MismatchKind::Type { wants_string: names.contains(&"string"), is_string: found == "string" },
+            true => MismatchKind::Type { is_string: found == "string" },
             false => MismatchKind::Shape,
         };
         self.report(kind, node.at, path, format!("must be of type {}, but got {found}", names.join(" or ")));
