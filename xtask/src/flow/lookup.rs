@@ -125,7 +125,6 @@ impl TemplateSources {
             omni_classes: self.omni.as_deref(),
             local_classes: self.local.as_deref(),
             talos_versions: self.talos.as_deref(),
-            ..TemplateFacts::default()
         }
     }
 }
