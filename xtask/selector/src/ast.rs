@@ -1,5 +1,6 @@
 //! The syntax tree after macros are expanded, each node with the place that cel-go reports for it.
 
+use super::stdlib::{Function, Op, find};
 use super::value::Value;
 
 /// One node. `at` is the byte that cel-go's errors point to (the operator of a binary expression), `start..end` the
@@ -37,12 +38,23 @@ pub(super) struct Call {
     /// The function's name; operators by cel-go's internal one (`_==_`).
     pub function: Box<str>,
     /// The function if the standard library has it.
-    pub known: Option<&'static super::stdlib::Function>,
+    pub known: Option<&'static Function>,
     pub member: bool,
     /// The receiver of a member call comes first.
     pub args: Vec<Expr>,
     /// A pattern that is a literal, compiled once.
     pub pattern: Option<Box<Result<super::pattern::Pattern, String>>>,
+}
+
+impl Call {
+    /// The function of the standard library; a name may have a dot before it.
+    pub(super) fn function(&self) -> Option<&'static Function> {
+        self.known.or_else(|| self.function.strip_prefix('.').and_then(find))
+    }
+
+    fn is(&self, test: impl Fn(Op) -> bool) -> bool {
+        self.function().is_some_and(|function| test(function.op))
+    }
 }
 
 /// A comprehension, which is what the macros `all`, `exists`, `exists_one`, `map` and `filter` stand for.
@@ -60,38 +72,55 @@ pub(super) struct Fold {
 }
 
 impl Expr {
+    /// The first part that the test accepts, the parts of a part before itself.
+    fn find(&self, test: &dyn Fn(&Expr) -> bool) -> Option<&Expr> {
+        let inner = match &self.kind {
+            Kind::Literal(_) | Kind::Ident(_) => None,
+            Kind::Select(select) => select.operand.find(test),
+            Kind::Call(call) => call.args.iter().find_map(|arg| arg.find(test)),
+            Kind::List(items) | Kind::Message(_, items) => items.iter().find_map(|item| item.find(test)),
+            Kind::Map(entries) => entries.iter().find_map(|(k, v)| k.find(test).or_else(|| v.find(test))),
+            Kind::Fold(f) => {
+                [&f.range, &f.init, &f.condition, &f.step, &f.result].into_iter().find_map(|part| part.find(test))
+            }
+        };
+        inner.or_else(|| test(self).then_some(self))
+    }
+
     /// True if an identifier that the test accepts occurs. A variable of a comprehension that hides one of the storage's
     /// counts too; nobody writes that.
     pub(super) fn mentions(&self, test: &dyn Fn(&str) -> bool) -> bool {
-        let any = |parts: &[Expr]| parts.iter().any(|p| p.mentions(test));
-        match &self.kind {
-            Kind::Literal(_) => false,
-            Kind::Ident(name) => test(name),
-            Kind::Select(select) => select.operand.mentions(test),
-            Kind::Call(call) => any(&call.args),
-            Kind::List(items) | Kind::Message(_, items) => any(items),
-            Kind::Map(entries) => entries.iter().any(|(k, v)| k.mentions(test) || v.mentions(test)),
-            Kind::Fold(f) => f.range.mentions(test) || f.step.mentions(test),
+        self.find(&|part| matches!(&part.kind, Kind::Ident(name) if test(name))).is_some()
+    }
+
+    /// The key of the first `…[null]` or `…[b"…"]`: cel-go fails to plan the evaluation over it, whatever the branch around it
+    /// is.
+    pub(super) fn bad_index(&self) -> Option<&Expr> {
+        let bad = |part: &Expr| matches!(part.kind, Kind::Literal(Value::Null | Value::Bytes(_)));
+        let found = self.find(&|part| match &part.kind {
+            Kind::Call(call) => call.is(|op| op == Op::Index) && call.args.get(1).is_some_and(bad),
+            _ => false,
+        })?;
+        match &found.kind {
+            Kind::Call(call) => call.args.get(1),
+            _ => None,
         }
     }
 
-    /// The first `…[null]` or `…[b"…"]`: cel-go fails to plan the evaluation over it, whatever the branch around it is.
-    pub(super) fn bad_index(&self) -> Option<&Expr> {
-        match &self.kind {
-            Kind::Literal(_) | Kind::Ident(_) => None,
-            Kind::Select(select) => select.operand.bad_index(),
-            Kind::Call(call) => {
-                let index = call.known.is_some_and(|known| known.op == super::stdlib::Op::Index);
-                let bad = |key: &Expr| matches!(key.kind, Kind::Literal(Value::Null | Value::Bytes(_)));
-                let inner = call.args.iter().find_map(Expr::bad_index);
-                inner.or_else(|| call.args.get(1).filter(|key| index && bad(key)))
-            }
-            Kind::List(items) | Kind::Message(_, items) => items.iter().find_map(Expr::bad_index),
-            Kind::Map(entries) => entries.iter().find_map(|(k, v)| k.bad_index().or_else(|| v.bad_index())),
-            Kind::Fold(f) => {
-                [&f.range, &f.init, &f.condition, &f.step, &f.result].into_iter().find_map(Expr::bad_index)
-            }
-        }
+    /// The first part that makes or reads a timestamp or a duration, or names one of their types.
+    pub(super) fn time(&self) -> Option<&Expr> {
+        self.find(&|part| match &part.kind {
+            Kind::Call(call) => call.is(|op| matches!(op, Op::ToDuration | Op::ToTimestamp | Op::Time)),
+            Kind::Select(outer) => match &outer.operand.kind {
+                Kind::Select(inner) => {
+                    let root =
+                        matches!(&inner.operand.kind, Kind::Ident(root) if root.trim_start_matches('.') == "google");
+                    root && &*inner.field == "protobuf" && matches!(&*outer.field, "Duration" | "Timestamp")
+                }
+                _ => false,
+            },
+            _ => false,
+        })
     }
 
     /// Turns lists of literals into literals, so that they are not made anew for each storage. Only after the type check,

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ast::{Expr, Kind};
 use super::stdlib::Op;
-use super::time;
 use super::value::{Value, go_double};
 
 /// `int(x)` and its relatives.
@@ -16,10 +14,8 @@ pub(super) fn convert(op: Op, value: Value<'_>) -> Result<Value<'_>, String> {
         Op::ToBool => ("bool", "bool"),
         Op::ToBytes => ("bytes", "bytes"),
         Op::ToDouble => ("double", "double"),
-        Op::ToDuration => ("duration", "google.protobuf.Duration"),
         Op::ToInt => ("int", "int"),
         Op::ToString => ("string", "string"),
-        Op::ToTimestamp => ("timestamp", "google.protobuf.Timestamp"),
         _ => ("uint", "uint"),
     };
     let result = match (op, &value) {
@@ -28,17 +24,13 @@ pub(super) fn convert(op: Op, value: Value<'_>) -> Result<Value<'_>, String> {
         | (Op::ToDouble, Value::Double(_))
         | (Op::ToBool, Value::Bool(_))
         | (Op::ToString, Value::Str(_))
-        | (Op::ToBytes, Value::Bytes(_))
-        | (Op::ToDuration, Value::Duration(_))
-        | (Op::ToTimestamp, Value::Timestamp(..)) => return Ok(value),
+        | (Op::ToBytes, Value::Bytes(_)) => return Ok(value),
         (_, Value::Str(text)) => parse(op, text).ok_or(None),
         (Op::ToInt, Value::Uint(n)) => i64::try_from(*n).map(Value::Int).map_err(|_| Some("integer overflow")),
         (Op::ToInt, Value::Double(d)) => match *d > i64::MIN as f64 && *d < i64::MAX as f64 {
             true => Ok(Value::Int(*d as i64)),
             false => Err(Some("integer overflow")),
         },
-        (Op::ToInt, Value::Duration(n)) => Ok(Value::Int(*n)),
-        (Op::ToInt, Value::Timestamp(s, _)) => Ok(Value::Int(*s)),
         (Op::ToUint, Value::Int(n)) => {
             u64::try_from(*n).map(Value::Uint).map_err(|_| Some("unsigned integer overflow"))
         }
@@ -49,12 +41,6 @@ pub(super) fn convert(op: Op, value: Value<'_>) -> Result<Value<'_>, String> {
         (Op::ToDouble, Value::Int(n)) => Ok(Value::Double(*n as f64)),
         (Op::ToDouble, Value::Uint(n)) => Ok(Value::Double(*n as f64)),
         (Op::ToString, _) => return string(&value).map(|s| Value::Str(Cow::Owned(s))),
-        // Declared since cel-go v0.26, and never implemented.
-        (Op::ToDuration, Value::Int(_)) => Err(None),
-        (Op::ToTimestamp, Value::Int(s)) => match (time::MIN_SECONDS..=time::MAX_SECONDS).contains(s) {
-            true => Ok(Value::Timestamp(*s, 0)),
-            false => Err(Some("timestamp overflow")),
-        },
         _ => return Err(format!("no such overload: {function}({})", value.type_name())),
     };
     let from = value.type_name();
@@ -76,8 +62,6 @@ fn parse(op: Op, text: &str) -> Option<Value<'static>> {
             _ => None,
         },
         Op::ToBytes => Some(Value::Bytes(text.as_bytes().into())),
-        Op::ToDuration => time::duration(text).map(Value::Duration),
-        Op::ToTimestamp => time::timestamp(text).map(|(s, n)| Value::Timestamp(s, n)),
         _ => None,
     }
 }
@@ -88,36 +72,11 @@ fn string(value: &Value<'_>) -> Result<String, String> {
         Value::Int(n) => Ok(n.to_string()),
         Value::Uint(n) => Ok(n.to_string()),
         Value::Double(d) => Ok(go_double(*d, 6)),
-        Value::Duration(n) => Ok(time::show_duration(*n)),
-        Value::Timestamp(s, n) => Ok(time::show(*s, *n)),
         Value::Bytes(b) => std::str::from_utf8(b)
             .map(str::to_owned)
             .map_err(|_| "invalid UTF-8 in bytes, cannot convert to string".to_owned()),
         other => Err(format!("no such overload: string({})", other.type_name())),
     }
-}
-
-/// The offset of a time zone from UTC in seconds (common/types/timestamp.go timeZone). The names of the time zone database
-/// are unknown, as they are to the provider: its image is built from scratch and holds no such database.
-///
-/// # Errors
-/// What is wrong with the zone.
-pub(super) fn zone(name: &str) -> Result<i64, String> {
-    let Some((hours, minutes)) = name.split_once(':') else {
-        return match name {
-            "" | "UTC" | "Local" => Ok(0),
-            _ => Err(format!("unknown time zone {name}")),
-        };
-    };
-    let number = |text: &str| {
-        let found = text.parse::<i64>().ok();
-        found.ok_or_else(|| format!("strconv.Atoi: parsing \"{text}\": invalid syntax"))
-    };
-    let (hours, minutes) = (number(hours)?, number(minutes)?);
-    let minutes = if name.starts_with('-') { minutes.saturating_neg() } else { minutes };
-    // No zone of the earth is near to this; it keeps the arithmetic below in bounds.
-    let bound = |n: i64| n.clamp(-1_000_000_000, 1_000_000_000);
-    Ok((bound(hours) * 60 + bound(minutes)) * 60)
 }
 
 /// Go's strconv.ParseFloat: hexadecimal numbers and `_` between digits count, a number too large does not.
@@ -188,18 +147,6 @@ pub(super) fn type_value(name: &str) -> Option<Value<'static>> {
     Some(Value::Type(name))
 }
 
-/// `google.protobuf.Duration` and `google.protobuf.Timestamp`, the two types whose names have dots.
-pub(super) fn qualified_type(expr: &Expr) -> Option<Value<'static>> {
-    let Kind::Select(outer) = &expr.kind else { return None };
-    let Kind::Select(inner) = &outer.operand.kind else { return None };
-    let Kind::Ident(root) = &inner.operand.kind else { return None };
-    match (root.trim_start_matches('.'), &*inner.field, &*outer.field) {
-        ("google", "protobuf", "Duration") => Some(Value::Type("google.protobuf.Duration")),
-        ("google", "protobuf", "Timestamp") => Some(Value::Type("google.protobuf.Timestamp")),
-        _ => None,
-    }
-}
-
 /// The Go type behind a value, which one of cel-go's messages names.
 pub(super) fn go_type(value: &Value<'_>) -> &'static str {
     match value {
@@ -210,8 +157,6 @@ pub(super) fn go_type(value: &Value<'_>) -> &'static str {
         Value::Double(_) => "types.Double",
         Value::Str(_) => "types.String",
         Value::Bytes(_) => "types.Bytes",
-        Value::Duration(_) => "types.Duration",
-        Value::Timestamp(..) => "types.Timestamp",
         Value::Type(_) => "*types.Type",
         Value::List(_) | Value::Map(_) => "traits.Iterable",
     }

@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::Storage;
 use super::ast::{ACCUMULATOR, Call, Expr, Fold, Kind};
 use super::convert;
 use super::pattern::Pattern;
-use super::stdlib::{Op, TimePart};
+use super::stdlib::Op;
 use super::value::Value;
-use super::{Storage, time};
 
 /// cel-go sets no limit; this one stops comprehensions nested for malice long before anybody notices.
 const MAX_STEPS: u32 = 2_000_000;
@@ -52,9 +52,6 @@ impl<'a> Machine<'a> {
             Kind::Ident(name) => self.variable(expr, name),
             Kind::Call(call) => self.call(expr, call),
             Kind::Select(select) => {
-                if let Some(value) = convert::qualified_type(expr) {
-                    return Ok(value);
-                }
                 let operand = self.eval(&select.operand)?;
                 let key = Value::Str(Cow::Borrowed(&select.field));
                 match (select.test, index(&operand, &key)) {
@@ -161,8 +158,7 @@ impl<'a> Machine<'a> {
     }
 
     fn call(&mut self, expr: &'a Expr, call: &'a Call) -> Evaluated<'a> {
-        let known = call.known.or_else(|| call.function.strip_prefix('.').and_then(super::stdlib::find));
-        let Some(function) = known else { return fail(expr, format!("no such overload: {}", call.function)) };
+        let Some(function) = call.function() else { return fail(expr, format!("no such overload: {}", call.function)) };
         let args = &call.args;
         match function.op {
             Op::And => self.logic(args, false),
@@ -238,14 +234,13 @@ fn unary<'a>(op: Op, value: Value<'a>) -> Applied<'a> {
         (Op::Size, _) => size(&value).ok_or_else(|| no_overload("size", &value, false)),
         (Op::Type, _) => Ok(Value::Type(value.type_name())),
         (Op::ToDyn, _) => Ok(value),
-        (Op::Time(part), _) => time_part(part, &value, 0),
         _ => convert::convert(op, value),
     }
 }
 
 /// cel-go names the function unless the value's type implements the operator or takes calls of any kind.
 fn no_overload(function: &str, value: &Value<'_>, implemented: bool) -> String {
-    match implemented || matches!(value, Value::Str(_) | Value::Duration(_) | Value::Timestamp(..)) {
+    match implemented || matches!(value, Value::Str(_)) {
         true => "no such overload".to_owned(),
         false => format!("no such overload: {function}"),
     }
@@ -260,15 +255,6 @@ fn size<'a>(value: &Value<'_>) -> Option<Value<'a>> {
         _ => return None,
     };
     Some(Value::Int(n as i64))
-}
-
-fn time_part<'a>(part: TimePart, value: &Value<'_>, offset: i64) -> Applied<'a> {
-    let found = match value {
-        Value::Timestamp(s, n) => Some(time::part(part, s + offset, *n)),
-        Value::Duration(n) => time::duration_part(part, *n),
-        _ => None,
-    };
-    found.map(Value::Int).ok_or_else(|| format!("no such overload: get{part:?}({})", value.type_name()))
 }
 
 fn binary<'a>(op: Op, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Pattern, String>>) -> Applied<'a> {
@@ -294,10 +280,6 @@ fn binary<'a>(op: Op, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Patt
                 Op::StartsWith => a.starts_with(&**b),
                 _ => a.ends_with(&**b),
             })),
-            _ => Err("no such overload".to_owned()),
-        },
-        Op::Time(part) => match b {
-            Value::Str(zone) => time_part(part, a, convert::zone(zone)?),
             _ => Err("no such overload".to_owned()),
         },
         _ => arithmetic(op, a, b),
@@ -327,7 +309,7 @@ fn index<'a>(from: &Value<'a>, key: &Value<'a>) -> Applied<'a> {
     match (from, key) {
         (_, Value::List(_)) => Err("invalid qualifier type: *types.baseList".to_owned()),
         (_, Value::Map(_)) => Err("invalid qualifier type: *types.baseMap".to_owned()),
-        (_, Value::Null | Value::Bytes(_) | Value::Timestamp(..) | Value::Duration(_) | Value::Type(_)) => {
+        (_, Value::Null | Value::Bytes(_) | Value::Type(_)) => {
             Err(format!("invalid qualifier type: {}", convert::go_type(key)))
         }
         (Value::List(items), Value::Int(_) | Value::Uint(_) | Value::Double(_)) => {
@@ -380,7 +362,17 @@ fn arithmetic<'a>(op: Op, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
         (Value::List(a), Value::List(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS => {
             Ok(Value::List(Arc::new(a.iter().chain(b.iter()).cloned().collect())))
         }
-        _ => times(op, a, b),
+        _ => {
+            let number = matches!(a, Value::Int(_) | Value::Uint(_));
+            let (name, implemented) = match op {
+                Op::Add => ("_+_", matches!(a, Value::Bytes(_) | Value::List(_))),
+                Op::Subtract => ("_-_", false),
+                Op::Multiply => ("_*_", false),
+                Op::Divide => ("_/_", false),
+                _ => return Err(no_overload("_%_", a, number)),
+            };
+            Err(no_overload(name, a, implemented || number || matches!(a, Value::Double(_))))
+        }
     }
 }
 
@@ -410,41 +402,4 @@ fn unsigned(op: Op, a: u64, b: u64) -> Result<u64, String> {
         _ => return Err("no such overload".to_owned()),
     };
     result.ok_or_else(|| "unsigned integer overflow".to_owned())
-}
-
-fn times<'a>(op: Op, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
-    let nanos = |s: i64, n: u32| i128::from(s) * 1_000_000_000 + i128::from(n);
-    let timestamp = |total: i128| {
-        let seconds = i64::try_from(total.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
-        match (time::MIN_SECONDS..=time::MAX_SECONDS).contains(&seconds) {
-            true => Ok(Value::Timestamp(seconds, total.rem_euclid(1_000_000_000) as u32)),
-            false => Err("timestamp overflow".to_owned()),
-        }
-    };
-    let duration = |total: i128| i64::try_from(total).map(Value::Duration).map_err(|_| "integer overflow".to_owned());
-    match (op, a, b) {
-        (Op::Add, Value::Duration(a), Value::Duration(b)) => duration(i128::from(*a) + i128::from(*b)),
-        (Op::Subtract, Value::Duration(a), Value::Duration(b)) => duration(i128::from(*a) - i128::from(*b)),
-        (Op::Add, Value::Timestamp(s, n), Value::Duration(d))
-        | (Op::Add, Value::Duration(d), Value::Timestamp(s, n)) => timestamp(nanos(*s, *n) + i128::from(*d)),
-        // cel-go negates the duration first, which the smallest one does not bear.
-        (Op::Subtract, Value::Timestamp(..), Value::Duration(i64::MIN)) => Err("integer overflow".to_owned()),
-        (Op::Subtract, Value::Timestamp(s, n), Value::Duration(d)) => timestamp(nanos(*s, *n) - i128::from(*d)),
-        (Op::Subtract, Value::Timestamp(s, n), Value::Timestamp(t, m)) => {
-            // The seconds alone must fit into a duration, too.
-            let seconds = duration(i128::from(s - t) * 1_000_000_000);
-            seconds.and_then(|_| duration(nanos(*s, *n) - nanos(*t, *m)))
-        }
-        _ => {
-            let number = matches!(a, Value::Int(_) | Value::Uint(_));
-            let (name, implemented) = match op {
-                Op::Add => ("_+_", matches!(a, Value::Bytes(_) | Value::List(_))),
-                Op::Subtract => ("_-_", false),
-                Op::Multiply => ("_*_", false),
-                Op::Divide => ("_/_", false),
-                _ => return Err(no_overload("_%_", a, number)),
-            };
-            Err(no_overload(name, a, implemented || number || matches!(a, Value::Double(_))))
-        }
-    }
 }

@@ -4,8 +4,9 @@
 //! 1. Parse, with the standard macros; 2. check the types statically, so that a typo behind `||` is found although it
 //!    would never run; 3. demand that the result is a bool; 4. evaluate over each storage.
 //!
-//! The verdicts are cel-go's over `tests/truth.tsv`, wording included except for what is wrong with a regular expression. Not covered: protocol buffer
-//! messages (`google.protobuf.…{}`), which no selector of storages has use for.
+//! The verdicts are cel-go's over `tests/truth.tsv`, wording included except for what is wrong with a regular expression. Not
+//! covered: timestamps and durations beyond their types, and protocol buffer messages (`google.protobuf.…{}`), which no selector
+//! of storages has use for.
 
 mod ast;
 mod checker;
@@ -178,11 +179,6 @@ pub fn words(source: &str) -> Option<Vec<(&str, std::ops::Range<usize>)>> {
     bad.is_empty().then(|| tokens.iter().filter(|t| t.tok != lexer::Tok::Eof).map(word).collect())
 }
 
-/// True if Go's time.Parse reads the text as RFC 3339.
-pub fn is_timestamp(text: &str) -> bool {
-    time::timestamp(text).is_some()
-}
-
 /// True if Go's unicode.IsLetter or unicode.IsDigit holds for the character.
 pub fn is_letter_or_digit(c: char) -> bool {
     static CLASS: LazyLock<Option<regex::Regex>> = LazyLock::new(|| regex::Regex::new(r"\pL|\p{Nd}").ok());
@@ -218,6 +214,10 @@ fn compile_here(source: &str) -> Result<Program, CompileError> {
     let mut expr = parser::parse(source).map_err(|problems| first(source, problems))?;
     match checker::check(&expr) {
         Ok(Type::Bool) => {
+            if let Some(part) = expr.time() {
+                let message = "this check does not evaluate timestamps and durations; the provider does".to_owned();
+                return Err(CompileError { at: position(source, part.at), ..CompileError::bare(message, None, false) });
+            }
             expr.settle();
             let unplanned = expr.bad_index().map(|key| {
                 let part = source.get(key.start as usize..key.end as usize).unwrap_or(source).to_owned();

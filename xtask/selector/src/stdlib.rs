@@ -110,22 +110,8 @@ pub(super) enum Op {
     EndsWith,
     StartsWith,
     Matches,
-    Time(TimePart),
-}
-
-/// What `getHours()` and its relatives read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TimePart {
-    FullYear,
-    Month,
-    DayOfYear,
-    DayOfMonth,
-    Date,
-    DayOfWeek,
-    Hours,
-    Minutes,
-    Seconds,
-    Milliseconds,
+    /// `getHours()` and its relatives.
+    Time,
 }
 
 /// A function of the library.
@@ -289,14 +275,14 @@ static FUNCTIONS: &[Function] = &[
         &[free(&[Timestamp], Timestamp), free(&[Int], Timestamp), free(&[Str], Timestamp)],
     ),
     function("uint", Op::ToUint, &[free(&[Uint], Uint), free(&[Double], Uint), free(&[Int], Uint), free(&[Str], Uint)]),
-    function("getFullYear", Op::Time(TimePart::FullYear), DATE),
-    function("getMonth", Op::Time(TimePart::Month), DATE),
-    function("getDayOfYear", Op::Time(TimePart::DayOfYear), DATE),
-    function("getDayOfMonth", Op::Time(TimePart::DayOfMonth), DATE),
-    function("getDate", Op::Time(TimePart::Date), DATE),
-    function("getDayOfWeek", Op::Time(TimePart::DayOfWeek), DATE),
-    function("getHours", Op::Time(TimePart::Hours), CLOCK),
-    function("getMinutes", Op::Time(TimePart::Minutes), CLOCK),
-    function("getSeconds", Op::Time(TimePart::Seconds), CLOCK),
-    function("getMilliseconds", Op::Time(TimePart::Milliseconds), CLOCK),
+    function("getFullYear", Op::Time, DATE),
+    function("getMonth", Op::Time, DATE),
+    function("getDayOfYear", Op::Time, DATE),
+    function("getDayOfMonth", Op::Time, DATE),
+    function("getDate", Op::Time, DATE),
+    function("getDayOfWeek", Op::Time, DATE),
+    function("getHours", Op::Time, CLOCK),
+    function("getMinutes", Op::Time, CLOCK),
+    function("getSeconds", Op::Time, CLOCK),
+    function("getMilliseconds", Op::Time, CLOCK),
 ];

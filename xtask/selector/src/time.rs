@@ -1,14 +1,9 @@
-//! Durations and timestamps, as Go's time package reads and writes them.
+//! Durations and timestamps, as Go's time package reads them.
 
-use jiff::Timestamp;
+use std::sync::LazyLock;
+
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-
-use super::stdlib::TimePart;
-
-/// Timestamps run from year 1 to year 9999.
-pub(super) const MIN_SECONDS: i64 = -62_135_596_800;
-pub(super) const MAX_SECONDS: i64 = 253_402_300_799;
+use regex::Regex;
 
 /// Go's time.ParseDuration, in nanoseconds: `1h30m`, `1.5h`, `-2s`, `0` (Go 1.26 time/format.go).
 pub fn duration(text: &str) -> Option<i64> {
@@ -71,112 +66,22 @@ fn nanos(fraction: &str, scale: u64) -> u64 {
     (number as f64 * (scale as f64 / tens)) as u64
 }
 
-/// RFC 3339 as Go's time.Parse reads it, which is laxer than the standard: an hour may have one digit, a comma may start
-/// the fraction, and an offset may be up to 24:60 (Go 1.26 time/format.go). Seconds since 1970 and nanoseconds.
-pub(super) fn timestamp(text: &str) -> Option<(i64, u32)> {
-    let mut rest = text;
-    let year = digits(&mut rest, 4)?;
-    let month = digits(literal(&mut rest, '-')?, 2)?;
-    let day = digits(literal(&mut rest, '-')?, 2)?;
-    literal(&mut rest, 'T')?;
-    let hour = digits(&mut rest, 2).or_else(|| digits(&mut rest, 1))?;
-    let minute = digits(literal(&mut rest, ':')?, 2)?;
-    let second = digits(literal(&mut rest, ':')?, 2)?;
-    let nanos = fraction(&mut rest)?;
-    let offset = if rest == "Z" { 0 } else { offset(rest)? };
-    let [month, day, hour, minute, second] = [month, day, hour, minute, second].map(|number| number as i8);
-    if second > 59 {
-        return None;
-    }
-    let civil = DateTime::new(year as i16, month, day, hour, minute, second, 0).ok()?;
-    let seconds = TimeZone::UTC.to_timestamp(civil).ok()?.as_second();
-    Some((seconds - offset, nanos))
-}
-
-/// The number that so many digits at the start make; nothing is taken if there are fewer.
-fn digits(rest: &mut &str, count: usize) -> Option<i64> {
-    let number = rest.get(..count).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
-    *rest = &rest[count..];
-    number.parse().ok()
-}
-
-fn literal<'r, 't>(rest: &'r mut &'t str, wanted: char) -> Option<&'r mut &'t str> {
-    *rest = rest.strip_prefix(wanted)?;
-    Some(rest)
-}
-
-/// A fraction of a second, if there is one.
-fn fraction(rest: &mut &str) -> Option<u32> {
-    let Some(behind) = rest.strip_prefix(['.', ',']).filter(|f| f.starts_with(|c: char| c.is_ascii_digit())) else {
-        return Some(0);
-    };
-    let len = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let digits = &behind[..len.min(9)];
-    *rest = &behind[len..];
-    Some(digits.parse::<u32>().ok()? * 10u32.pow(9 - digits.len() as u32))
-}
-
-/// `+02:00` in seconds.
-fn offset(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.as_bytes().first()? {
-        b'+' => (1, &text[1..]),
-        b'-' => (-1, &text[1..]),
-        _ => return None,
-    };
-    let hours = digits(&mut rest, 2)?;
-    let minutes = digits(literal(&mut rest, ':')?, 2)?;
-    (rest.is_empty() && hours <= 24 && minutes <= 60).then_some(sign * (hours * 3600 + minutes * 60))
-}
-
-/// RFC 3339 in UTC with as many digits of the second as there are.
-pub(super) fn show(seconds: i64, nanos: u32) -> String {
-    let time = civil(seconds);
-    let fraction = if nanos == 0 { String::new() } else { format!(".{nanos:09}").trim_end_matches('0').to_owned() };
-    format!("{}{fraction}Z", time.strftime("%Y-%m-%dT%H:%M:%S"))
-}
-
-/// Date and time of day in UTC; the bounds of CEL's timestamps lie within those of the calendar.
-fn civil(seconds: i64) -> DateTime {
-    let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    TimeZone::UTC.to_datetime(time)
-}
-
-/// A duration in seconds, as CEL's string() writes it.
-pub(super) fn show_duration(nanos: i64) -> String {
-    format!("{}s", nanos as f64 / 1e9)
-}
-
-/// What a method of a timestamp gives; the seconds are those of the time zone asked for.
-pub(super) fn part(part: TimePart, seconds: i64, nanos: u32) -> i64 {
-    let time = civil(seconds);
-    match part {
-        TimePart::FullYear => time.year().into(),
-        TimePart::Month => i64::from(time.month()) - 1,
-        TimePart::DayOfYear => i64::from(time.day_of_year()) - 1,
-        TimePart::DayOfMonth => i64::from(time.day()) - 1,
-        TimePart::Date => time.day().into(),
-        TimePart::DayOfWeek => time.weekday().to_sunday_zero_offset().into(),
-        TimePart::Hours => time.hour().into(),
-        TimePart::Minutes => time.minute().into(),
-        TimePart::Seconds => time.second().into(),
-        TimePart::Milliseconds => i64::from(nanos / 1_000_000),
-    }
-}
-
-/// What a method of a duration gives: the whole of it in that unit.
-pub(super) fn duration_part(part: TimePart, nanos: i64) -> Option<i64> {
-    match part {
-        TimePart::Hours => Some(nanos / 3_600_000_000_000),
-        TimePart::Minutes => Some(nanos / 60_000_000_000),
-        TimePart::Seconds => Some(nanos / 1_000_000_000),
-        TimePart::Milliseconds => Some(nanos / 1_000_000),
-        _ => None,
-    }
+/// True if Go's time.Parse reads the text as RFC 3339. It is laxer than the standard: an hour may have one digit, a comma may
+/// start the fraction, and an offset may be up to 24:60 (Go 1.26 time/format.go).
+pub fn is_timestamp(text: &str) -> bool {
+    static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"(?-u)^(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,]\d+)?(?:Z|[+-](\d\d):(\d\d))$").ok()
+    });
+    let Some(found) = FORM.as_ref().and_then(|form| form.captures(text)) else { return false };
+    let number = |group: usize| found.get(group).and_then(|digits| digits.as_str().parse::<i16>().ok()).unwrap_or(0);
+    let [month, day, hour, minute, second] = [2, 3, 4, 5, 6].map(|group| number(group) as i8);
+    let offset = number(7) <= 24 && number(8) <= 60;
+    offset && second <= 59 && DateTime::new(number(1), month, day, hour, minute, second, 0).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{duration, is_timestamp};
 
     #[test]
     fn durations_are_what_go_reads() {
@@ -197,6 +102,25 @@ mod tests {
         }
         for text in ["", "-", "--1s", ".s", "1", "1d", "1.2.3s", "9223372036854775808ns", "2562048h", "1h 30m"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn timestamps_are_what_go_reads() {
+        for text in ["2026-01-02T03:04:05Z", "2024-02-29T3:04:05,123456789123+24:60", "0001-01-01T00:00:00.0-00:00"] {
+            assert!(is_timestamp(text), "{text}");
+        }
+        for text in [
+            "2026-13-02T03:04:05Z",
+            "2026-02-29T03:04:05Z",
+            "2026-01-02T24:04:05Z",
+            "2026-01-02T03:04:60Z",
+            "2026-01-02T03:04:05",
+            "2026-01-02T03:04:05+25:00",
+            "2026-01-02t03:04:05Z",
+            "٢٠٢٦-01-02T03:04:05Z",
+        ] {
+            assert!(!is_timestamp(text), "{text}");
         }
     }
 }

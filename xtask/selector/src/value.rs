@@ -19,10 +19,6 @@ pub(super) enum Value<'a> {
     Bytes(Arc<[u8]>),
     List(Arc<Vec<Value<'a>>>),
     Map(Arc<Vec<(Value<'a>, Value<'a>)>>),
-    /// Nanoseconds.
-    Duration(i64),
-    /// Seconds since 1970 and nanoseconds on top.
-    Timestamp(i64, u32),
     /// A type as a value, by the name that `type()` gives.
     Type(&'static str),
 }
@@ -54,8 +50,6 @@ impl<'a> Value<'a> {
             Value::Bytes(_) => "bytes",
             Value::List(_) => "list",
             Value::Map(_) => "map",
-            Value::Duration(_) => "google.protobuf.Duration",
-            Value::Timestamp(..) => "google.protobuf.Timestamp",
             Value::Type(_) => "type",
         }
     }
@@ -67,8 +61,6 @@ impl<'a> Value<'a> {
             (Value::Bool(a), Value::Bool(b)) => a == b,
             (Value::Str(a), Value::Str(b)) => a == b,
             (Value::Bytes(a), Value::Bytes(b)) => a == b,
-            (Value::Duration(a), Value::Duration(b)) => a == b,
-            (Value::Timestamp(a, m), Value::Timestamp(b, n)) => a == b && m == n,
             (Value::Type(a), Value::Type(b)) => a == b,
             (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(b)),
             (Value::Map(a), Value::Map(b)) => {
@@ -104,8 +96,6 @@ impl<'a> Value<'a> {
             (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
             (Value::Str(a), Value::Str(b)) => Ok(a.as_bytes().cmp(b.as_bytes())),
             (Value::Bytes(a), Value::Bytes(b)) => Ok(a.cmp(b)),
-            (Value::Duration(a), Value::Duration(b)) => Ok(a.cmp(b)),
-            (Value::Timestamp(a, m), Value::Timestamp(b, n)) => Ok((a, m).cmp(&(b, n))),
             _ => match self.order_numbers(other) {
                 Some(order) => order.ok_or("NaN values cannot be ordered"),
                 None => Err("no such overload"),

@@ -10,7 +10,7 @@ use super::decode::{Decoder, Rules};
 use super::yaml::{self, Data, Node, TextAt};
 use super::{At, Parsed, Place};
 use crate::spec::Finding;
-use selector::is_timestamp;
+use selector::time::is_timestamp;
 
 pub use render::{NewClass, render};
 
