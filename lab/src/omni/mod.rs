@@ -8,7 +8,6 @@ pub mod accounts;
 pub mod api;
 mod control;
 pub mod front;
-pub mod goyaml;
 pub mod keys;
 pub mod kinds;
 pub mod machine;

@@ -1,18 +1,15 @@
 //! The diffs that `omnictl cluster template sync --verbose` prints (client/pkg/diff,
-//! client/pkg/template/operations/internal/utils).
+//! client/pkg/template/operations/internal/utils); keys are sorted and strings quoted as serde_yaml does, not as Go.
 
 use similar::{ChangeTag, TextDiff};
 
-use crate::omni::goyaml;
-use crate::omni::kinds::{self, OmniRelease};
+use crate::omni::kinds::OmniRelease;
 use crate::omni::resource::Resource;
 
 /// What `RenderDiff` prints of a change: nothing if nothing changed.
 pub fn render(release: OmniRelease, old: Option<&Resource>, new: Option<&Resource>) -> String {
     let yaml = |resource: Option<&Resource>| {
-        resource
-            .map(|resource| goyaml::resource(resource, kinds::by_type(release, &resource.md.typ), 2))
-            .unwrap_or_default()
+        resource.and_then(|resource| serde_yaml::to_string(&resource.to_json()).ok()).unwrap_or_default()
     };
     let name = |resource: Option<&Resource>| resource.map_or("/dev/null".to_owned(), Resource::name);
     let body = unified(release, &yaml(old), &yaml(new));

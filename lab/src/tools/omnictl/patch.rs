@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::decode::plain;
 use super::yamltext::{self, YamlKind, YamlNode};
-use crate::omni::goyaml;
 use crate::omni::kinds::OmniRelease;
 use crate::omni::status::multierror;
 
@@ -128,7 +127,10 @@ fn decode(release: OmniRelease, root: &YamlNode) -> Result<(), String> {
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(format!("unknown keys found during decoding:\n{}", goyaml::write(&goyaml::value(&Value::Object(unknown)), 4)))
+    // Go indents by four.
+    let indent = |line: &str| format!("{}{line}\n", " ".repeat(line.len() - line.trim_start().len()));
+    let unknown: String = serde_yaml::to_string(&unknown).unwrap_or_default().lines().map(indent).collect();
+    Err(format!("unknown keys found during decoding:\n{unknown}"))
 }
 
 /// Keys that a mapping has twice, wherever it stands.

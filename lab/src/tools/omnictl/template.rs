@@ -10,7 +10,6 @@ use super::decode::{Decoder, Model, Type, head};
 use super::patch;
 use super::yamltext::{self, YamlKind, YamlNode};
 use crate::go_errors::go_io;
-use crate::omni::goyaml;
 use crate::omni::kinds::{self, OmniRelease};
 use crate::omni::names::*;
 use crate::omni::resource::Resource;
@@ -424,7 +423,7 @@ fn inline_text(value: &Value) -> String {
     if let Some(raw) = value["raw"].as_str() {
         return raw.to_owned();
     }
-    let docs = value["docs"].as_array().into_iter().flatten().map(|doc| goyaml::write(&goyaml::value(doc), 4));
+    let docs = value["docs"].as_array().into_iter().flatten().filter_map(|doc| serde_yaml::to_string(doc).ok());
     docs.collect::<Vec<_>>().join("---\n")
 }
 
