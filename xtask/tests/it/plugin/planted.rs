@@ -1,63 +1,18 @@
 //! Each check on a copy of the plugin with one fault in it: a check that cannot fail checks nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::{Scratch, checks, commands, repository, skill, text};
 
-/// Flags of every task.
-const GLOBAL: &str =
-    "--json --dry-run --yes --non-interactive --project-dir --timeout --color --quiet --verbose --help";
-
-/// The tasks that the plugin was written for, with their own flags.
-const TASKS: &[(&str, &str)] = &[
-    ("provider-setup", "--provider-id --omni-endpoint --proxmox-url --ca-file --insecure-skip-tls-verify"),
-    ("provider-status", "--tail --follow"),
-    ("provider-verify", ""),
-    ("machineclass-create", "[NAME] --cores --memory --disk --selector --node --provider-id --force --apply --allow"),
-    ("machineclass-apply", "[NAME] --all --allow"),
-    ("machineclass-check", "[NAME] --all --offline --convert --allow"),
-    ("cluster-create", "[NAME] --control-planes --workers --control-plane-class --worker-class --talos-version"),
-    ("cluster-create", "--kubernetes-version --no-wait --force --allow-destroy --allow"),
-    ("cluster-sync", "[NAME]... --all --no-wait --allow-destroy --allow"),
-    ("cluster-status", "[NAME]"),
-    ("cluster-kubeconfig", ""),
-    ("cluster-scale", ""),
-    ("cluster-delete", "[NAME] --forget --destroy-disconnected --allow-destroy"),
-    ("cluster-plan", "[NAME]... --all --inventory --provider-version"),
-    ("cluster-check", "[NAME] --all --offline --convert --allow"),
-    ("doctor", "--area"),
-    ("selector-test", "[EXPR] --class --node --storages --offline"),
-    ("rehearse", ""),
-    ("omni-setup", ""),
-    ("omni-verify", ""),
-    ("omni-status", ""),
-    ("stack-up", "--recreate"),
-    ("stack-down", ""),
-    ("stack-logs", ""),
-    ("upgrade-plan", ""),
-    ("tsidp-verify", ""),
-    ("omnictl-install", ""),
-    ("proxmox-audit", "--all --provider-version"),
-    ("proxmox-inventory", ""),
-    ("triage", ""),
-    ("lab-up", ""),
-    ("lab-down", ""),
-    ("lab-faults", ""),
-    ("ci", "--fix"),
-    ("docs", ""),
-    ("completions", ""),
-];
-
-/// A command line to check the plugin against: help pages with an option a line, as clap prints them.
+/// The runner's help pages, each asked for once.
 fn help(task: Option<&str>) -> Option<String> {
-    let own: Vec<&str> = TASKS.iter().filter(|(name, _)| Some(*name) == task).map(|(_, flags)| *flags).collect();
-    if task.is_some() && own.is_empty() {
-        return None;
-    }
-    let words = own.iter().copied().chain([GLOBAL]).flat_map(str::split_whitespace);
-    Some(words.map(|word| format!("{word}\n")).collect())
+    static PAGES: Mutex<BTreeMap<Option<String>, Option<String>>> = Mutex::new(BTreeMap::new());
+    let mut pages = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    pages.entry(task.map(str::to_owned)).or_insert_with(|| super::help_of_xtask(task)).clone()
 }
 
 /// Every check, on one directory.
