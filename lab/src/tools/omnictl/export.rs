@@ -1,16 +1,15 @@
 //! `omnictl cluster template export` (client/pkg/template/operations/export.go; its output recorded from 1.4.9): the fields in
 //! the order of the models, empty ones left out.
 
-use serde_json::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::client::{Connection, OmnictlError};
-use crate::omni::goyaml::{self, Yaml};
 use crate::omni::names::*;
 use crate::omni::query::Term;
 use crate::omni::resource::Resource;
 use crate::tools::out;
 
-type Fields = Vec<(String, Yaml)>;
+type Fields = Vec<(String, Value)>;
 
 /// Prints the template of a cluster.
 pub fn run(client: &mut Connection, cluster: &str) -> Result<(), OmnictlError> {
@@ -25,11 +24,8 @@ pub fn run(client: &mut Connection, cluster: &str) -> Result<(), OmnictlError> {
     workers.sort_by(|a, b| a.md.id.cmp(&b.md.id));
     documents.extend(control_planes.iter().map(|set| parts.set("ControlPlane", cluster, set)));
     documents.extend(workers.iter().map(|set| parts.set("Workers", cluster, set)));
-    out(&documents
-        .into_iter()
-        .map(|document| goyaml::write(&Yaml::Map(document), 2))
-        .collect::<Vec<_>>()
-        .join("---\n"));
+    let written = documents.into_iter().filter_map(|document| serde_yaml::to_string(&map(document)).ok());
+    out(&written.collect::<Vec<_>>().join("---\n"));
     Ok(())
 }
 
@@ -47,16 +43,13 @@ impl Parts {
         fields.extend(descriptors(cluster));
         for (key, version) in [("kubernetes", "kubernetesversion"), ("talos", "talosversion")] {
             let version = format!("v{}", cluster.spec[version].as_str().unwrap_or_default());
-            fields.push((key.to_owned(), Yaml::Map(vec![text("version", &version)])));
+            fields.push((key.to_owned(), map(vec![text("version", &version)])));
         }
         let names = ["diskEncryption", "enableWorkloadProxy", "useEmbeddedDiscoveryService"];
         let on = |name: &&str| cluster.spec["features"][name.to_lowercase()] == true;
-        let features: Fields = names
-            .iter()
-            .filter(|name| on(name))
-            .map(|name| ((*name).to_owned(), Yaml::Raw("true".to_owned())))
-            .collect();
-        fields.extend((!features.is_empty()).then(|| ("features".to_owned(), Yaml::Map(features))));
+        let features: Fields =
+            names.iter().filter(|name| on(name)).map(|name| ((*name).to_owned(), Value::Bool(true))).collect();
+        fields.extend((!features.is_empty()).then(|| ("features".to_owned(), map(features))));
         fields.extend(self.patches(None));
         fields
     }
@@ -70,22 +63,22 @@ impl Parts {
         let class = &set.spec["machineallocation"];
         if class.is_object() {
             let size = match class["allocationtype"].as_u64() {
-                Some(1) => Yaml::Str("unlimited".to_owned()),
-                _ => goyaml::value(&class["machinecount"]),
+                Some(1) => "unlimited".into(),
+                _ => value(&class["machinecount"]),
             };
             let class = vec![text("name", class["name"].as_str().unwrap_or_default()), ("size".to_owned(), size)];
-            fields.push(("machineClass".to_owned(), Yaml::Map(class)));
+            fields.push(("machineClass".to_owned(), map(class)));
         }
         fields.extend(self.patches(Some(&set.md.id)));
         fields
     }
 
-    fn extensions(&self, set: Option<&str>) -> Option<(String, Yaml)> {
+    fn extensions(&self, set: Option<&str>) -> Option<(String, Value)> {
         let found = self.extensions.iter().find(|found| found.label(L_MACHINE_SET) == set)?;
-        Some(("systemExtensions".to_owned(), goyaml::value(&found.spec["extensions"])))
+        Some(("systemExtensions".to_owned(), value(&found.spec["extensions"])))
     }
 
-    fn patches(&self, set: Option<&str>) -> Option<(String, Yaml)> {
+    fn patches(&self, set: Option<&str>) -> Option<(String, Value)> {
         let mut found: Vec<&Resource> = self.patches.iter().filter(|found| found.label(L_MACHINE_SET) == set).collect();
         found.sort_by(|a, b| a.md.id.cmp(&b.md.id));
         let patches = found.into_iter().map(|patch| {
@@ -94,16 +87,24 @@ impl Parts {
             let data = patch.spec["data"].as_str().unwrap_or_default();
             // Read into a tree and written again: comments and indentation do not survive it.
             let inline: Value = serde_yaml::from_str(data).unwrap_or_default();
-            fields.push(("inline".to_owned(), goyaml::value(&inline)));
-            Yaml::Map(fields)
+            fields.push(("inline".to_owned(), inline));
+            map(fields)
         });
-        let patches: Vec<Yaml> = patches.collect();
-        (!patches.is_empty()).then(|| ("patches".to_owned(), Yaml::Seq(patches)))
+        let patches: Vec<Value> = patches.collect();
+        (!patches.is_empty()).then(|| ("patches".to_owned(), Value::Sequence(patches)))
     }
 }
 
-fn text(key: &str, value: &str) -> (String, Yaml) {
-    (key.to_owned(), Yaml::Str(value.to_owned()))
+fn text(key: &str, value: &str) -> (String, Value) {
+    (key.to_owned(), value.into())
+}
+
+fn map(fields: Fields) -> Value {
+    Value::Mapping(fields.into_iter().map(|(key, value)| (key.into(), value)).collect::<Mapping>())
+}
+
+fn value(json: &serde_json::Value) -> Value {
+    serde_yaml::to_value(json).unwrap_or_default()
 }
 
 /// Labels and annotations, without those of Omni.
@@ -113,5 +114,5 @@ fn descriptors(resource: &Resource) -> Fields {
         let own = map.iter().filter(|(key, _)| !key.starts_with(SYSTEM_PREFIX));
         (name.to_owned(), own.map(|(key, value)| text(key, value)).collect::<Fields>())
     });
-    own.into_iter().filter(|(_, map)| !map.is_empty()).map(|(name, map)| (name, Yaml::Map(map))).collect()
+    own.into_iter().filter(|(_, map)| !map.is_empty()).map(|(name, map)| (name, self::map(map))).collect()
 }
