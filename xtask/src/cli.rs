@@ -95,7 +95,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
             "cluster-delete",
         ],
     ),
-    ("Fleet", &["proxmox-inventory"]),
+    ("Fleet", &["drift", "proxmox-inventory"]),
     ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan"]),
     ("Help", &["triage", "completions"]),
     ("Practice", &["rehearse", "lab-up", "lab-down", "lab-faults"]),
@@ -312,6 +312,11 @@ pub enum Task {
     /// Shows all clusters, or one with its machine sets and machines, and what each waits for.
     #[command(after_long_help = examples(&["cluster-status", "cluster-status demo"]))]
     ClusterStatus(ClusterStatus),
+    /// Show what differs between git, Omni, Proxmox and the containers
+    ///
+    /// Each difference comes with the commands that end it in either direction; nothing is changed.
+    #[command(after_long_help = examples(&["drift", "drift --exit-code --json"]))]
+    Drift(DriftArgs),
     /// Write the templates of clusters that Omni has
     ///
     /// Changes made in Omni's web interface are in them; a sync of an exported template changes nothing.
@@ -607,6 +612,13 @@ pub struct MachineclassApply {
     pub all: bool,
     #[command(flatten)]
     pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// Exit with 3 when something differs
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ pub mod capacity;
 pub mod certificate;
 pub mod convert;
 pub mod diagnosis;
+pub mod drift;
 pub mod editors;
 pub mod grant;
 pub mod labels;

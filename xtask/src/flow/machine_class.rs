@@ -269,6 +269,12 @@ fn differences(old: &Fields, new: &Fields) -> Vec<Difference> {
     names.iter().filter(differs).map(|name| of(name)).collect()
 }
 
+/// What bringing this class to Omni would change of what Omni has, in words.
+pub fn against(class: &MachineClass, resource: &Resource) -> Vec<String> {
+    let (old, new) = (fields_of_resource(resource), fields_of_class(class));
+    differences(&old, &new).iter().map(Difference::words).collect()
+}
+
 /// Whether a file holds this class as Omni has it.
 ///
 /// # Errors
@@ -277,7 +283,7 @@ pub fn says(cx: &Cx, file: &Path, resource: &Resource) -> Result<bool, Failure> 
     let Some(bytes) = files::read_if_there(file)? else { return Ok(false) };
     let classes = machine_class::parse(&cx.paths.show(file), &bytes).value.unwrap_or_default();
     let found = classes.iter().find(|class| class.id == resource.metadata.id);
-    Ok(found.is_some_and(|class| fields_of_class(class) == fields_of_resource(resource)))
+    Ok(found.is_some_and(|class| against(class, resource).is_empty()))
 }
 
 fn fields_of_class(class: &MachineClass) -> Fields {

@@ -14,6 +14,7 @@ pub mod cluster_sync;
 pub mod cluster_tree;
 pub mod diagnose;
 pub mod doctor;
+pub mod drift;
 pub mod export;
 pub mod impact;
 pub mod inputs;

@@ -159,18 +159,23 @@ pub fn out_of_step(containers: &[Container]) -> bool {
     others && !sidecar.is_some_and(running)
 }
 
-/// What would run another version than it does, as the end of a plan's line: `; omni v1.9.3 → v1.10.4`. Recreating Omni's
-/// container migrates its store, and there is no way back but a backup (siderolabs/docs `upgrading-omni.mdx`).
-pub fn moved(cx: &Cx, containers: &[Container]) -> String {
+/// The services that run another version than docker/compose.yaml pins: name, running and pinned version.
+pub fn other_versions(cx: &Cx, containers: &[Container]) -> Vec<(String, String, String)> {
     let compose = files::read_text_if_there(&cx.paths.compose()).ok().flatten().unwrap_or_default();
     let pinned = stack::images(&compose);
     let one = |container: &Container| {
         let (from, to) = (stack::tag(&container.image)?, stack::tag(pinned.get(&container.service)?)?);
         // An image that lost its name is shown by its id.
         let moved = from != to && !container.image.starts_with("sha256:");
-        moved.then(|| format!("; {} {from} → {to}", container.service))
+        moved.then(|| (container.service.clone(), from.to_owned(), to.to_owned()))
     };
     containers.iter().filter_map(one).collect()
+}
+
+/// What would run another version than it does, as the end of a plan's line: `; omni v1.9.3 → v1.10.4`. Recreating Omni's
+/// container migrates its store, and there is no way back but a backup (siderolabs/docs `upgrading-omni.mdx`).
+pub fn moved(cx: &Cx, containers: &[Container]) -> String {
+    other_versions(cx, containers).iter().map(|(service, from, to)| format!("; {service} {from} → {to}")).collect()
 }
 
 /// From started containers to a healthy Omni takes seconds.

@@ -13,6 +13,7 @@ pub mod cluster_talosconfig;
 pub mod complete;
 pub mod completions;
 pub mod doctor;
+pub mod drift;
 pub mod lab_down;
 pub mod lab_faults;
 pub mod lab_up;

@@ -71,8 +71,8 @@ fn password_login_fails_with_the_provider_that_never_renews_it() {
     lab.run("proxmox-inventory").exits(1).says(&["there is no `realm`", "realm: pam"]);
 }
 
-/// Changes the access control of the lab's Proxmox, as root.
-fn as_root(lab: &Sandbox, path: &str, fields: &[&str]) {
+/// Changes something in the lab's Proxmox by hand, as root.
+pub fn as_root(lab: &Sandbox, path: &str, fields: &[&str]) {
     let endpoint = lab.env("PROXMOX_VE_ENDPOINT").trim_end_matches("/api2/json").to_owned() + "/api2/json";
     let curl = |arguments: &[&str]| {
         let output = Command::new("curl").args(["-sSkf"]).args(arguments).output().expect("curl starts");

@@ -28,6 +28,8 @@ const TASKS: &[&str] = &[
     "cluster-sync --all",
     "cluster-status",
     "cluster-status demo",
+    "drift",
+    "drift --exit-code",
     "cluster-export --all",
     "machineclass-export small",
     "proxmox-audit",

@@ -148,7 +148,7 @@ fn ctrl_c_in_every_step_of_the_runbook() {
     passed(&walk("cluster-plan demo", 3, true), &["before curl", "before omnictl"]);
     let places = walk("cluster-sync demo --yes --timeout 60s", 0, false);
     passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
-    for task in ["cluster-status", "machineclass-check small", "cluster-check demo"] {
+    for task in ["cluster-status", "drift", "machineclass-check small", "cluster-check demo"] {
         passed(&walk(task, 0, true), &["before omnictl get"]);
     }
     let places = walk("cluster-scale demo --set workers=2 --yes --timeout 60s", 0, false);

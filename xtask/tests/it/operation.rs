@@ -208,3 +208,65 @@ fn exported_machine_class_is_applied_without_a_change() {
         .exits(1)
         .says(&["Omni has no machine class `smal`", "machineclass-export small"]);
 }
+
+/// Every kind of change that somebody makes beside the tasks is found with what ends it, and nothing else is.
+#[test]
+fn drift_finds_what_was_changed_beside_the_tasks() {
+    let lab = with_cluster(1);
+    let kinds = |lab: &Sandbox| {
+        let document = lab.run("drift --json").exits(0).json();
+        assert_eq!(document["data"]["unknown"], serde_json::json!([]), "{document:#}");
+        let found = document["data"]["drift"].as_array().expect("a list").clone();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        found.iter().map(|drift| (text(&drift["kind"]), text(&drift["object"]))).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&lab), []);
+    lab.run("drift --exit-code").exits(0).says(&["no differences"]);
+
+    lab.write("ui.yaml", &ui_patch("500-ui", "name", "machine:\n  sysctls:\n    vm.swappiness: \"1\"\n"));
+    lab.omnictl(&["apply", "-f", "ui.yaml"]);
+    let class = lab.read("machine-classes/small.yaml");
+    lab.write("machine-classes/small.yaml", &class.replace("cores: 2", "cores: 3"));
+    lab.write("machine-classes/mine.yaml", &class.replace("id: small", "id: mine"));
+    lab.write("clusters/other.yaml", &lab.read("clusters/demo.yaml").replace("name: demo\n", "name: other\n"));
+    let vms = lab.dump()["proxmox"]["vms"].as_array().expect("a list").clone();
+    let place =
+        |vm: &serde_json::Value| format!("/nodes/{}/qemu/{}", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
+    crate::access::as_root(&lab, &format!("{}/config", place(&vms[0])), &["memory=8192", "tags=mine"]);
+    let found = kinds(&lab);
+    let expected = ["class-differs", "class-not-in-omni", "cluster-not-in-omni", "cluster-differs", "vm-changed"];
+    assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), expected, "{found:?}");
+    lab.run("drift --exit-code").exits(3).says(&[
+        "cluster demo: a sync would destroy config patch 500-ui",
+        "cargo xtask cluster-export demo --force",
+        "git rm project/clusters/other.yaml",
+        "git rm project/machine-classes/mine.yaml",
+        "it has 8192 MiB of memory, the request asks for 4096",
+        "--tags 'mine;machine-request.demo-",
+    ]);
+
+    for file in ["machine-classes/small.yaml", "machine-classes/mine.yaml", "clusters/other.yaml", "clusters/demo.yaml"]
+    {
+        fs::remove_file(lab.file(file)).unwrap();
+    }
+    let found = kinds(&lab);
+    let expected = ["class-without-file", "cluster-without-file", "vm-changed"];
+    assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), expected, "{found:?}");
+    lab.run("cluster-export --all").exits(0);
+    lab.run("machineclass-export --all").exits(0);
+    assert_eq!(kinds(&lab).len(), 1);
+}
+
+/// What cannot be asked is not reported as if it were the same.
+#[test]
+fn drift_says_what_it_could_not_compare() {
+    let mut lab = with_cluster(0);
+    lab.write("clusters/broken.yaml", "kind: Cluster\nname: [\n");
+    lab.set("DOCKER_HOST", Some("unix:///nowhere/docker.sock"));
+    fs::remove_file(lab.file("docker/config.yaml")).unwrap();
+    let document = lab.run("drift --json").exits(0).json();
+    let unknown: Vec<&str> =
+        document["data"]["unknown"].as_array().unwrap().iter().filter_map(|each| each["what"].as_str()).collect();
+    assert_eq!(unknown, ["template `clusters/broken.yaml`", "machines in Proxmox", "containers"], "{document:#}");
+    assert!(document["summary"].as_str().unwrap().contains("3 parts could not be compared"), "{document:#}");
+}

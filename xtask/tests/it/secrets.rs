@@ -34,7 +34,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 28] = [
+const TASKS: [&str; 29] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -56,6 +56,7 @@ const TASKS: [&str; 28] = [
     "upgrade-plan",
     "cluster-kubeconfig demo --force",
     "cluster-talosconfig demo --force",
+    "drift",
     "cluster-export demo --force",
     "machineclass-export --all --force",
     "cluster-scale demo --set control-planes=1 --yes",

@@ -20,6 +20,7 @@ const TASKS: [(&[&str], &str); 4] = [
     (&["cluster-status", "fleet-001"], "2 s, 150 MB"),
     (&["provider-verify"], "2 s, 150 MB"),
     (&["cluster-sync", "--all", "--yes"], "5 s, 150 MB"),
+    (&["drift"], "2 s, 150 MB"),
 ];
 const ROUNDS: usize = 5;
 

@@ -1,0 +1,207 @@
+//! What differs between the project's files, Omni, Proxmox and the containers that run here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::flow::inputs::{self, Template, TemplateFacts};
+use crate::flow::stage::Stage;
+use crate::flow::{cluster_sync, machine_class, omni_stack, project_classes, proxmox};
+use check::drift::{self, Drift};
+use domain::failure::Failure;
+use domain::spec::name;
+use domain::status::omni::Resource;
+use domain::status::sync::SyncAction;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::paths::pasted;
+use runtime::tool::compose::Compose;
+use runtime::tool::omnictl::Omnictl;
+
+/// What Omni has of all clusters, in as many reads as there are kinds.
+pub struct Omni {
+    classes: Vec<Resource>,
+    clusters: Vec<Resource>,
+    requests: Vec<Resource>,
+    request_statuses: Vec<Resource>,
+}
+
+/// `ClusterMachineRequestStatus.stage` of a request whose VM was made (omni v1.9.3 `omni.proto`).
+const PROVISIONED: u64 = 3;
+
+impl Omni {
+    /// # Errors
+    /// Those of omnictl.
+    pub fn observe(omnictl: &Omnictl<'_>) -> Result<Omni, Failure> {
+        let kinds = ["machineclasses", "clusters", "machinerequests", "clustermachinerequeststatuses"];
+        let read = |kind: &'static str| -> Job<'_, Result<Vec<Resource>, Failure>> {
+            Box::new(move || omnictl.list(kind, None))
+        };
+        let mut answers = run_all(kinds.map(read).into(), ALL).into_iter();
+        let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
+        Ok(Omni { classes: next()?, clusters: next()?, requests: next()?, request_statuses: next()? })
+    }
+
+    fn cluster(&self, name: &str) -> Option<&Resource> {
+        self.clusters.iter().find(|found| found.metadata.id == name)
+    }
+
+    pub fn summary(&self) -> String {
+        let words = [
+            count(self.classes.len(), "machine class"),
+            count(self.clusters.len(), "cluster"),
+            count(self.requests.len(), "machine request"),
+        ];
+        words.join(", ")
+    }
+}
+
+/// Machine classes: files beside Omni.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
+    let files = project_classes::classes(cx)?;
+    let mut found = Vec::new();
+    for resource in &omni.classes {
+        let id = resource.metadata.id.as_str();
+        let object = format!("machine class {id}");
+        let Some(file) = files.iter().find(|file| file.class.id == id) else {
+            let drift = Drift::new("class-without-file", object, "Omni has it, and no file describes it")
+                .fix("writes the file", format!("cargo xtask machineclass-export {id}"))
+                .fix("removes it from Omni, if no machine set uses it", format!("omnictl delete machineclass {id}"));
+            found.push(drift);
+            continue;
+        };
+        let differences = machine_class::against(&file.class, resource);
+        if !differences.is_empty() {
+            let drift =
+                Drift::new("class-differs", object, format!("to Omni the file brings {}", differences.join(", ")))
+                    .fix("brings the file to Omni", format!("cargo xtask machineclass-apply {id}"))
+                    .fix("replaces the file by what Omni has", format!("cargo xtask machineclass-export {id} --force"));
+            found.push(drift);
+        }
+    }
+    let there = |id: &str| omni.classes.iter().any(|found| found.metadata.id == id);
+    for file in files.iter().filter(|file| !file.example && !there(&file.class.id)) {
+        let id = &file.class.id;
+        let drift = Drift::new("class-not-in-omni", format!("machine class {id}"), "the file was not applied to Omni")
+            .fix("brings the file to Omni", format!("cargo xtask machineclass-apply {id}"))
+            .fix("removes the file", format!("git rm {}", pasted(&cx.paths.root().join(&*file.class.place.file))));
+        found.push(drift);
+    }
+    Ok(found)
+}
+
+/// Clusters: templates beside Omni, in omnictl's own words. Returns also the files that could not be compared.
+///
+/// # Errors
+/// Those of omnictl; when a file cannot be read.
+pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<String>)> {
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
+    let mut templates: BTreeMap<String, Template> = BTreeMap::new();
+    for file in inputs::in_dir(&cx.paths.clusters()) {
+        let bytes = cx.read(&file, "")?;
+        let checked = Template::check(cx, &file, &bytes, &TemplateFacts::default());
+        let sound = !checked.findings.iter().any(domain::spec::Finding::is_error);
+        match checked.value.filter(|_| sound) {
+            Some(template) if inputs::is_example(&bytes) && omni.cluster(template.name()).is_none() => {}
+            Some(template) => _ = templates.insert(template.name().to_owned(), template),
+            None => unread.push(cx.paths.show(&file)),
+        }
+    }
+    let named = |resource: &&Resource| !resource.metadata.tearing_down();
+    for name in omni.clusters.iter().filter(named).map(|found| found.metadata.id.as_str()) {
+        // A file that is not valid may be the one of this cluster.
+        if templates.contains_key(name) || unread.contains(&cx.paths.show(&cx.paths.cluster(name))) {
+            continue;
+        }
+        let drift =
+            Drift::new("cluster-without-file", format!("cluster {name}"), "Omni has it, and no file describes it");
+        found.push(match name::check("cluster", name).is_ok() {
+            true => drift
+                .fix("writes the template", format!("cargo xtask cluster-export {name}"))
+                .fix("destroys the cluster with its machines", format!("cargo xtask cluster-delete {name}")),
+            false => drift,
+        });
+    }
+    let (there, absent): (Vec<Template>, Vec<Template>) =
+        templates.into_values().partition(|template| omni.cluster(template.name()).is_some());
+    for template in absent {
+        let (name, file) = (template.name(), pasted(&template.file.path));
+        let drift = Drift::new("cluster-not-in-omni", format!("cluster {name}"), "its template was not synced to Omni")
+            .fix("creates the cluster", format!("cargo xtask cluster-sync {name}"))
+            .fix("removes the template", format!("git rm {file}"));
+        found.push(drift);
+    }
+    let kept = |template: &Template| omni.cluster(template.name()).is_some_and(|found| !found.metadata.tearing_down());
+    let there: Vec<Template> = there.into_iter().filter(kept).collect();
+    let (_stage, staged) = Stage::of_templates(cx, &there)?;
+    for diff in cluster_sync::compare(cx, omnictl, &there, &staged)?.iter().filter(|diff| !diff.in_sync()) {
+        let name = diff.name();
+        let words: Vec<String> = diff.actions.iter().map(SyncAction::words).collect();
+        let drift =
+            Drift::new("cluster-differs", format!("cluster {name}"), format!("a sync would {}", words.join(", ")))
+                .fix("brings the template to Omni", format!("cargo xtask cluster-sync {name}"))
+                .fix("replaces the template by what Omni has", format!("cargo xtask cluster-export {name} --force"));
+        found.push(drift);
+    }
+    Ok((found, unread))
+}
+
+/// Machines: Omni's requests to this project's provider beside the VMs that Proxmox lists, in one call. `None` when the login
+/// is shown no VM at all, which proves nothing.
+///
+/// # Errors
+/// When Proxmox cannot be asked.
+pub fn machines(cx: &Cx, omni: &Omni) -> Result<Option<Vec<Drift>>, Failure> {
+    let id = cx.settings.provider_id(None).value;
+    let mine = |request: &&Resource| request.metadata.label("infra-provider-id") == Some(id.as_str());
+    let requests: Vec<Resource> = omni.requests.iter().filter(mine).cloned().collect();
+    let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
+    let made = |status: &&Resource| status.number(&["stage"]) == PROVISIONED;
+    let provisioned = omni.request_statuses.iter().filter(made).map(|status| status.metadata.id.as_str()).collect();
+    let proxmox = proxmox::configured(cx)?;
+    let listed = proxmox::list_vms(cx, &proxmox, &|vm| drift::matters(vm, &names))?;
+    let blind = listed.of_none && !names.is_empty();
+    Ok((!blind).then(|| drift::machines(&requests, &provisioned, &listed.entries)))
+}
+
+/// Containers that run another version than docker/compose.yaml pins.
+///
+/// # Errors
+/// When docker does not answer.
+pub fn containers(cx: &Cx) -> Result<Vec<Drift>, Failure> {
+    let moved = omni_stack::other_versions(cx, &Compose::find(cx)?.containers()?);
+    let one = |(service, from, to): (String, String, String)| {
+        Drift::new(
+            "container-differs",
+            format!("container {service}"),
+            format!("it runs {from}, docker/compose.yaml has {to}"),
+        )
+        .fix("shows what would be recreated", "cargo xtask stack-up --dry-run")
+    };
+    Ok(moved.into_iter().map(one).collect())
+}
+
+/// What the project's notes say and neither a file nor Omni knows.
+pub fn state(cx: &Cx, omni: &Omni) -> Vec<Drift> {
+    let kinds = [
+        ("clusters", "cluster", &omni.clusters, cx.paths.clusters()),
+        ("machine_classes", "machine class", &omni.classes, cx.paths.machine_classes()),
+    ];
+    let mut found = Vec::new();
+    for (key, what, there, dir) in kinds {
+        let known = |name: &String| {
+            there.iter().any(|resource| resource.metadata.id == *name) || dir.join(format!("{name}.yaml")).exists()
+        };
+        for name in cx.settings.state.list(key).iter().filter(|name| !known(name)) {
+            let detail = format!("the notes list it under `{key}`, and it is neither in Omni nor in a file");
+            let edit = format!("${{EDITOR:-vi}} {}", pasted(&cx.paths.state()));
+            found.push(
+                Drift::new("state-outdated", format!("{what} {name}"), detail)
+                    .fix("take its name out of the list", edit),
+            );
+        }
+    }
+    found
+}

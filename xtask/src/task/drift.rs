@@ -1,0 +1,101 @@
+//! `drift [--exit-code]`: what differs between git, Omni, Proxmox and the containers that run here. It changes nothing.
+//!
+//! 1. Omni is asked for its machine classes, clusters and machine requests.
+//! 2. Files beside Omni: what only one of them has, and what differs.
+//! 3. Omni beside Proxmox: VMs without a request, requests without a VM, VMs that were changed by hand.
+//! 4. docker/compose.yaml beside the containers, and the project's notes beside all of it.
+//!
+//! What cannot be asked is said to be unknown, and the rest is reported.
+
+use serde_json::{Value, json};
+
+use crate::cli::DriftArgs;
+use crate::flow::drift::{self, Omni};
+use crate::outcome::Outcome;
+use check::drift::Drift;
+use domain::failure::{Code, Failure};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Done, Status};
+
+/// As many differences are shown of each area; the JSON document has all.
+const SHOWN: usize = 20;
+
+/// What was found, area by area.
+#[derive(Default)]
+struct Report {
+    found: Vec<Drift>,
+    unknown: Vec<Value>,
+}
+
+pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
+    let omnictl = Omnictl::find(cx)?;
+    let omni = cx.ui.step("omni", "what Omni has", || {
+        let omni = Omni::observe(&omnictl)?;
+        let summary = omni.summary();
+        Ok(Done::ok(omni, summary))
+    })?;
+    let mut report = Report::default();
+    report.area(cx, "machine classes", drift::classes(cx, &omni).map(Some))?;
+    let clusters = drift::clusters(cx, &omnictl, &omni).map(|(found, unread)| {
+        unread.iter().for_each(|file| {
+            report.not_known(cx, &format!("template `{file}`"), "it is not valid: cluster-check says why")
+        });
+        Some(found)
+    });
+    report.area(cx, "clusters", clusters.map_err(|error| Failure::of(&error)))?;
+    report.area(cx, "machines in Proxmox", drift::machines(cx, &omni))?;
+    report.area(cx, "containers", drift::containers(cx).map(Some))?;
+    report.area(cx, "the project's notes", Ok(Some(drift::state(cx, &omni))))?;
+    let data = json!({ "drift": report.found, "unknown": report.unknown });
+    let unknown = match report.unknown.len() {
+        0 => String::new(),
+        some => format!("; {} could not be compared", count(some, "part")),
+    };
+    Ok(match report.found.len() {
+        0 => Outcome::done(format!("no differences{unknown}")),
+        some if args.exit_code => Outcome::pending(format!("{}{unknown}", count(some, "difference"))),
+        some => Outcome::done(format!("{}{unknown}", count(some, "difference"))),
+    }
+    .with(data))
+}
+
+impl Report {
+    /// Reports what was found in one area. `None` and a failure mean that it is not known.
+    fn area(&mut self, cx: &Cx, area: &str, found: Result<Option<Vec<Drift>>, Failure>) -> Result<(), Failure> {
+        let found = match found {
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+            Err(failure) => {
+                self.not_known(cx, area, &failure.to_string());
+                return Ok(());
+            }
+            Ok(None) => {
+                self.not_known(cx, area, "Proxmox shows this login no VM: it may lack VM.Audit");
+                return Ok(());
+            }
+            Ok(Some(found)) => found,
+        };
+        match found.len() {
+            0 => cx.ui.note("drift", area, Status::Ok, "no difference"),
+            some => cx.ui.note("drift", area, Status::Warning, count(some, "difference")),
+        }
+        for drift in found.iter().take(SHOWN) {
+            cx.ui.say(&format!("  {}: {}", drift.object, drift.detail));
+            drift
+                .fixes
+                .iter()
+                .for_each(|fix| cx.ui.say(&cx.ui.advice(&format!("    `{}` {}", fix.command, fix.effect))));
+        }
+        if found.len() > SHOWN {
+            cx.ui.say(&format!("  and {} more: --json has all", found.len() - SHOWN));
+        }
+        self.found.extend(found);
+        Ok(())
+    }
+
+    fn not_known(&mut self, cx: &Cx, what: &str, why: &str) {
+        cx.ui.note("drift", what, Status::Warning, format!("not compared: {why}"));
+        self.unknown.push(json!({ "what": what, "why": why }));
+    }
+}
