@@ -1,5 +1,6 @@
 //! The syntax tree after macros are expanded, each node with the place that cel-go reports for it.
 
+use super::pattern::{Pattern, is_common};
 use super::stdlib::{Function, Op, find};
 use super::value::Value;
 
@@ -43,7 +44,7 @@ pub(super) struct Call {
     /// The receiver of a member call comes first.
     pub args: Vec<Expr>,
     /// A pattern that is a literal, compiled once.
-    pub pattern: Option<Box<Result<super::pattern::Pattern, String>>>,
+    pub pattern: Option<Box<Result<Pattern, String>>>,
 }
 
 impl Call {
@@ -105,6 +106,17 @@ impl Expr {
             Kind::Call(call) => call.args.get(1),
             _ => None,
         }
+    }
+
+    /// The first pattern whose syntax is not known here.
+    pub(super) fn foreign_pattern(&self) -> Option<&Expr> {
+        self.find(&|part| match &part.kind {
+            Kind::Call(call) => match (&call.pattern, call.args.get(1).map(|arg| &arg.kind)) {
+                (Some(_), Some(Kind::Literal(Value::Str(pattern)))) => !is_common(pattern),
+                _ => false,
+            },
+            _ => false,
+        })
     }
 
     /// The first part that makes or reads a timestamp or a duration, or names one of their types.
