@@ -100,7 +100,10 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, know
             patch.findings.push(form(document.at.in_file(file), message, fix));
             continue;
         }
+        let before = patch.findings.len();
         managed(PatchDocument { file, node: document, first: n == 0 }, known.omni, &mut patch.findings);
+        let later = patch.findings[before..].iter().any(|f| f.rule == "template-patch-forbidden-later");
+        patch.open.extend((later && known.omni.is_none()).then_some(Open::Release));
         placeholders(file, document, &mut patch.findings);
         let mut rest = document.clone();
         match prune(&mut rest, Parent::Document, false, &Header::of(document)) {
@@ -388,7 +391,7 @@ fn on_machine(file: &str, problem: &Problem, minor: u64) -> Finding {
             (format!("Talos 1.{minor}, which the machines run, has no field `{path}`"), suggestion(key, known))
         }
         Fault::Value { found, wanted } => {
-            (format!("`{path}` is {found}, which Talos 1.{minor} does not decode"), format!("write {wanted}"))
+            (format!("`{path}` is {found}, which Talos 1.{minor} refuses"), format!("write {wanted}"))
         }
     };
     Finding::error("template-patch-talos", problem.at.in_file(file), message, fix)

@@ -1,6 +1,8 @@
 //! Talos's configuration documents, as each release of omnictl and of Talos decodes them: the table of
 //! `data/talos-config.txt`, and a walk that compares a document with it.
 
+mod cel;
+mod limit;
 mod value;
 
 use std::collections::HashMap;
@@ -96,6 +98,8 @@ pub struct Reader {
     columns: Columns,
     /// False for a release that is newer than the table: it may know more.
     pub exact: bool,
+    /// True for the Talos of a machine, which refuses values that omnictl only decodes.
+    validates: bool,
 }
 
 impl Reader {
@@ -105,19 +109,21 @@ impl Reader {
             return Reader {
                 columns: TABLE.columns(|column| column.omnictl.iter().any(|minor| *minor >= 4)),
                 exact: true,
+                validates: false,
             };
         };
         let columns = TABLE.columns(|column| column.omnictl.contains(&minor));
         // The newest column of all is the nearest to a release beyond it.
         let newest = 1 << (TABLE.columns.len() - 1);
-        Reader { columns: if columns == 0 { newest } else { columns }, exact: columns & !newest != 0 }
+        let exact = columns & !newest != 0;
+        Reader { columns: if columns == 0 { newest } else { columns }, exact, validates: false }
     }
 
     /// The Talos of a minor; `None` for one that the table does not have.
     pub fn talos(minor: u64) -> Option<Reader> {
         let name = format!("1.{minor}");
         let columns = TABLE.columns(|column| column.name == name);
-        (columns != 0).then_some(Reader { columns, exact: true })
+        (columns != 0).then_some(Reader { columns, exact: true, validates: true })
     }
 
     /// True if every release that may be meant has it, false if none does, and nothing if some do.
@@ -303,7 +309,13 @@ impl Walker {
                     let Some(field) = all.rev().find(reads) else { return };
                     walker.walk.differs |= reader.has(field.columns).is_none();
                     let reader = Reader { columns: reader.columns & field.columns, ..reader };
+                    let before = walker.walk.problems.len();
                     walker.value(&entry.value, field.kind, reader);
+                    if reader.validates && walker.walk.problems.len() == before {
+                        for (node, found, wanted) in limit::refused(of, field.key, &entry.value, reader) {
+                            walker.refuse(node.at, Fault::Value { found, wanted });
+                        }
+                    }
                 }
             });
         }

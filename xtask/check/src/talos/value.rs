@@ -123,7 +123,7 @@ fn integer(value: Value<'_>, low: i128, high: i128) -> bool {
 }
 
 /// netip.ParseAddr: one of IPv6 may have a zone.
-fn address(text: &str) -> Option<IpAddr> {
+pub fn address(text: &str) -> Option<IpAddr> {
     match text.split_once('%') {
         Some((address, zone)) if !zone.is_empty() => address.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         Some(_) => None,
@@ -132,7 +132,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// netip.ParsePrefix.
-fn prefix(text: &str) -> bool {
+pub fn prefix(text: &str) -> bool {
     let Some((address, bits)) = text.rsplit_once('/') else { return false };
     let Ok(address) = address.parse::<IpAddr>() else { return false };
     let plain = bits.bytes().all(|byte| byte.is_ascii_digit()) && (bits.len() == 1 || !bits.starts_with('0'));

@@ -1,18 +1,24 @@
 //! `corpus/patches.txt`: patches with the answers of two releases of the real omnictl, and this tool's findings.
+//! `limits.txt` and `selectors.tsv`: what Talos refuses although omnictl accepts it.
 //! `UPDATE_CORPUS=1 cargo test -p check --test it` rewrites the findings; the real answers stay.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use check::patch::{self, PatchContext};
 use check::releases::Omni;
 use check::template::{self, FileRead, TemplateContext};
 use check::{Checked, Verdict};
 use domain::spec::template::ClusterTemplate;
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/patches.txt");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
 /// The machines run the newest Talos that the older of the two knows.
 const TEMPLATE: &str = "kind: Cluster\nname: demo\nkubernetes: {version: v1.36.2}\ntalos: {version: v1.13.5}\npatches: [{file: p}]\n\
                         ---\nkind: ControlPlane\nmachines: [27c16241-96bf-4f17-9579-ea3a6c4a3ca8]\n---\nkind: Workers\n";
+
+fn corpus(name: &str) -> String {
+    std::fs::read_to_string(format!("{FOLDER}/{name}")).expect("a corpus")
+}
 
 fn check(patch: &str, omni: &str) -> Checked<ClusterTemplate> {
     let read = |_: &str| FileRead::Bytes(patch.as_bytes().to_vec());
@@ -22,7 +28,7 @@ fn check(patch: &str, omni: &str) -> Checked<ClusterTemplate> {
 
 #[test]
 fn patches_get_the_answer_of_omnictl() {
-    let text = std::fs::read_to_string(PATH).expect("the corpus");
+    let text = corpus("patches.txt");
     let (mut fresh, mut cases, mut unknown) = (String::new(), 0, 0);
     let (head, parts) = text.split_once("=== ").expect("a case");
     fresh.push_str(head);
@@ -50,10 +56,58 @@ fn patches_get_the_answer_of_omnictl() {
     assert!(cases > 400 && unknown * 100 < cases * 3, "{unknown} of {cases} are unknown");
     let fresh = fresh.trim_end_matches('\n').to_owned() + "\n";
     if std::env::var_os("UPDATE_CORPUS").is_some() {
-        std::fs::write(PATH, &fresh).expect("the corpus");
+        std::fs::write(format!("{FOLDER}/patches.txt"), &fresh).expect("the corpus");
     } else {
         for (was, is) in text.lines().zip(fresh.lines()) {
             assert_eq!(was, is);
         }
     }
+}
+
+/// True if this tool says that Talos of a minor refuses the patch.
+fn refused_by_talos(patch: &str, talos: u64) -> bool {
+    let known = PatchContext { omni: Omni::of_tag("v1.10.4"), talos: Some(talos) };
+    let rules = ["template-patch-talos", "template-patch-value", "template-patch-kind-talos"];
+    patch::in_file("p", patch.as_bytes(), known).findings.iter().any(|finding| rules.contains(&finding.rule))
+}
+
+#[test]
+fn limits_are_those_of_talos() {
+    let text = corpus("limits.txt");
+    let parts = text.split("\n=== ").skip(1);
+    let wrong: Vec<&str> = parts
+        .filter_map(|part| {
+            let (title, patch) = part.split_once('\n')?;
+            let columns: Vec<&str> = title.split('\t').collect();
+            let refused = refused_by_talos(&format!("{patch}\n"), columns[2].parse().expect("a minor"));
+            (refused != (columns[1] == "reject")).then_some(title)
+        })
+        .collect();
+    assert_eq!(wrong, Vec::<&str>::new());
+}
+
+#[test]
+fn selectors_compile_as_in_talos() {
+    let text = corpus("selectors.tsv");
+    let wrong: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            let columns: Vec<&str> = line.splitn(3, '\t').collect();
+            let [real, of, expression] = columns[..] else { return false };
+            let head = "apiVersion: v1alpha1\nkind:";
+            let quoted = serde_json::to_string(expression).expect("a string");
+            let patch = match of {
+                "disk" => format!(
+                    "{head} VolumeConfig\nname: EPHEMERAL\nprovisioning: {{diskSelector: {{match: {quoted}}}}}\n"
+                ),
+                "volume" => format!(
+                    "{head} ExistingVolumeConfig\nname: a\ndiscovery: {{volumeSelector: {{match: {quoted}}}}}\n"
+                ),
+                _ => format!("{head} LinkAliasConfig\nname: a\nselector: {{match: {quoted}}}\n"),
+            };
+            // An empty one selects nothing, which is not an error of its own.
+            !expression.is_empty() && refused_by_talos(&patch, 13) != (real == "reject")
+        })
+        .collect();
+    assert_eq!(wrong, Vec::<&str>::new());
 }

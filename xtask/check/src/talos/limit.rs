@@ -1,0 +1,127 @@
+//! What Talos refuses of values that omnictl decodes: the table of `data/talos-limits.txt`.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::spec::yaml::{Data, Node, Value};
+use regex::Regex;
+use selector::time::duration;
+
+use super::{Columns, Reader, TABLE, cel, value};
+
+struct Limit {
+    form: &'static str,
+    argument: &'static str,
+    columns: Columns,
+    /// The expression of a `like`, once it is needed.
+    like: OnceLock<Option<Regex>>,
+}
+
+static LIMITS: LazyLock<HashMap<&'static str, Vec<Limit>>> = LazyLock::new(|| {
+    let mut limits: HashMap<&str, Vec<Limit>> = HashMap::new();
+    for line in include_str!("../../../data/talos-limits.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (text, range) = line.split_once(" @").unwrap_or((line, ""));
+        let mut words = text.splitn(3, ' ');
+        let (Some(field), Some(form)) = (words.next(), words.next()) else { continue };
+        let limit = Limit {
+            form,
+            argument: words.next().unwrap_or_default(),
+            columns: TABLE.range(range),
+            like: OnceLock::new(),
+        };
+        limits.entry(field).or_default().push(limit);
+    }
+    limits
+});
+
+/// The parts of a field's value that this Talos refuses: each with what it is and what is wanted.
+pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<(&'n Node, String, String)> {
+    let limits = LIMITS.get(format!("{of}.{key}").as_str()).map_or(&[][..], Vec::as_slice);
+    let limits = limits.iter().filter(|limit| limit.columns & reader.columns != 0);
+    limits.flat_map(|limit| limit.refused(node)).collect()
+}
+
+impl Limit {
+    fn refused<'n>(&self, node: &'n Node) -> Vec<(&'n Node, String, String)> {
+        match &node.data {
+            Data::Seq(items) => items.iter().flat_map(|item| self.refused(item)).collect(),
+            Data::Map(entries) => {
+                let listed = |key: &str| self.argument.split('|').any(|listed| listed == key);
+                let wrong = entries.iter().filter(|entry| match self.form {
+                    "only" => !listed(&entry.key),
+                    "without" => listed(&entry.key),
+                    _ => false,
+                });
+                let keys = self.argument.replace('|', ", ");
+                let wanted =
+                    if self.form == "only" { format!("only {keys}") } else { "the rest without that key".to_owned() };
+                wrong.map(|entry| (&entry.value, format!("a mapping with `{}`", entry.key), wanted.clone())).collect()
+            }
+            // Nothing is written where nothing is set.
+            Data::Scalar(scalar) if node.is_null() || scalar.text.is_empty() || self.holds(node, &scalar.text) => {
+                Vec::new()
+            }
+            Data::Scalar(scalar) => {
+                let why = if self.form == "cel" { cel::fault(&scalar.text, self.argument) } else { None };
+                let found = match (self.form, why) {
+                    ("key", _) => "a text".to_owned(),
+                    (_, Some(why)) => format!("a selector that does not compile: {why}"),
+                    _ => format!("`{}`", scalar.text.chars().take(60).collect::<String>()),
+                };
+                vec![(node, found, self.wanted())]
+            }
+        }
+    }
+
+    fn holds(&self, node: &Node, text: &str) -> bool {
+        let subnet = |text: &str| value::address(text).is_some() || value::prefix(text);
+        match self.form {
+            "words" => self.argument.split('|').any(|word| word == text),
+            "names" => self.argument.split('|').any(|word| word.eq_ignore_ascii_case(text)),
+            "range" => match (node.value(), self.argument.split_once("..")) {
+                (Some(Value::Int(number)), Some((low, high))) => {
+                    low.parse().is_ok_and(|low: i128| low <= number)
+                        && high.parse().map_or(true, |high: i128| number <= high)
+                }
+                _ => true,
+            },
+            "least" => duration(text).is_none_or(|found| found == 0 || Some(found) >= duration(self.argument)),
+            "subnet" => subnet(text.strip_prefix('!').unwrap_or(text)),
+            "address" => subnet(text),
+            "ip" => value::address(text).is_some(),
+            "prefix" => value::prefix(text),
+            "key" => STANDARD.decode(text).is_ok_and(|key| key.len() == 32),
+            "like" => {
+                let like = self.like.get_or_init(|| Regex::new(&format!("^(?:{})$", self.argument)).ok());
+                like.as_ref().is_none_or(|like| like.is_match(text))
+            }
+            "cel" => cel::fault(text, self.argument).is_none(),
+            _ => true,
+        }
+    }
+
+    fn wanted(&self) -> String {
+        match self.form {
+            "words" | "names" => format!("one of {}", self.argument.replace('|', ", ")),
+            "range" => match self.argument.split_once("..") {
+                Some((low, "")) => format!("at least {low}"),
+                _ => format!("a number from {}", self.argument.replace("..", " to ")),
+            },
+            "least" => format!("at least {}", self.argument),
+            "subnet" | "address" => "an address or a prefix, like 10.0.0.0/24".to_owned(),
+            "ip" => "an IP address".to_owned(),
+            "prefix" => "an address with its prefix length, like 10.0.0.0/24".to_owned(),
+            "key" => "a key of WireGuard: 32 bytes in base64".to_owned(),
+            "cel" => format!(
+                "an expression that is true or false, like {}",
+                match self.argument {
+                    "link" => "link.driver == \"virtio_net\"",
+                    _ => "disk.size > 100u * GiB",
+                }
+            ),
+            _ => format!("a text like {}", self.argument),
+        }
+    }
+}
