@@ -14,8 +14,10 @@ use crate::flow::inputs;
 use check::RULES;
 use check::capacity::provider::Provider;
 use check::diagnosis::Area;
+use check::releases::Omni;
 use check::rules::find;
 use domain::nearest;
+use domain::releases::table;
 use domain::spec::size::{Disk, Memory};
 use runtime::settings::Given;
 use runtime::ui::Color;
@@ -595,6 +597,12 @@ pub struct MachineclassCheck {
     /// Do not contact Omni; use the built-in schema of the provider
     #[arg(long)]
     pub offline: bool,
+    /// Check for this release of Omni, instead of the one that runs or is in docker/compose.yaml
+    #[arg(long, value_name = "VERSION", value_parser = omni_release)]
+    pub omni_version: Option<Omni>,
+    /// Check for this release of the provider, instead of the one that runs or is in docker/compose.yaml
+    #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
+    pub provider_version: Option<Provider>,
     /// Rewrite older formats into the current one, and explain each change
     #[arg(long)]
     pub convert: bool,
@@ -699,6 +707,9 @@ pub struct ClusterCheck {
     /// Do not contact Omni; use the classes in machine-classes/ and the built-in table of versions
     #[arg(long)]
     pub offline: bool,
+    /// Check for this release of Omni and omnictl, instead of the one that runs or is in docker/compose.yaml
+    #[arg(long, value_name = "VERSION", value_parser = omni_release)]
+    pub omni_version: Option<Omni>,
     /// Rewrite the nested format into the current one, and explain each change
     #[arg(long)]
     pub convert: bool,
@@ -1115,6 +1126,12 @@ fn one_of<T: Copy + Send + Sync + 'static>(all: &'static [T], name: fn(T) -> &'s
     let parser = PossibleValuesParser::new(all.iter().map(|one| name(*one)))
         .try_map(move |word| all.iter().copied().find(|one| name(*one) == word).ok_or("unknown name"));
     ValueParser::new(parser)
+}
+
+/// A release of Omni by its three numbers, with or without `v`.
+fn omni_release(text: &str) -> Result<Omni, String> {
+    Omni::of_tag(text)
+        .ok_or_else(|| format!("{text:?} is not a release: write it like v{}", table().recommended.omni.version))
 }
 
 /// A duration as Go and operators write it: `90s`, `15m`, `1h30m`, `500ms`, or bare seconds.

@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use super::capacity::provider;
 use super::provider_data::{self, Schema};
+use super::releases::Omni;
 use super::verdict::{Checked, Verdict};
 use super::{Finding, labels, placeholder};
 use domain::nearest::nearest;
@@ -18,6 +19,8 @@ pub struct Provider {
     pub schema: Option<Json>,
     /// A provider of machines that exist already.
     pub is_static: bool,
+    /// The release of the Proxmox provider that it says it is; the provider says it from 0.2 on, to Omni 1.10 and later.
+    pub release: Option<provider::Provider>,
 }
 
 /// What is known around a class.
@@ -29,12 +32,21 @@ pub struct ClassContext<'a> {
     pub ours: &'a [String],
     /// The release of the Proxmox provider that this project runs, if it is known.
     pub release: Option<provider::Provider>,
+    /// The release of Omni, if it is known.
+    pub omni: Option<Omni>,
+    /// True if the operator names `release`: it counts, whatever has registered with Omni.
+    pub given: bool,
 }
 
 /// The id that the Proxmox provider registers under unless it is given another.
 pub const PROXMOX: &str = "proxmox";
 
 impl ClassContext<'_> {
+    /// The release that this project's provider says it is.
+    pub fn live(&self) -> Option<provider::Provider> {
+        self.providers?.iter().find(|found| self.is_proxmox(&found.id))?.release
+    }
+
     /// True for the id of a Proxmox provider as far as is known here.
     fn is_proxmox(&self, id: &str) -> bool {
         match self.ours {
@@ -158,7 +170,7 @@ fn auto_provision(
         findings.push(Finding::error("class-provider-id", place, message, "name the provider by its `--id`"));
         return None;
     }
-    provider_id(file, provision, findings);
+    provider_id(file, provision, context.omni, findings);
     let (schema, source) = schema_of(file, provision, context, findings);
     // Data of the wrong type is reported already; what it lacks would only hide that.
     let at = provision.provider_data_at.start.in_file(file);
@@ -170,14 +182,21 @@ fn auto_provision(
 }
 
 /// Findings about an id, independent of its provider.
-fn provider_id(file: &str, provision: &AutoProvision, findings: &mut Vec<Finding>) {
+fn provider_id(file: &str, provision: &AutoProvision, omni: Option<Omni>, findings: &mut Vec<Finding>) {
     let id = &provision.provider_id;
     let place = provision.provider_id_at.in_file(file);
     if placeholder::is_placeholder(id) {
         let message = format!("`{id}` looks like a placeholder: Omni uses it unchanged");
         findings.push(Finding::warning("class-placeholder", place, message, "set `providerid` to your provider's id"));
     } else if !is_dns_label(id) {
-        let message = format!("`{id}` is not a DNS label: Omni 1.10 and later accept no other ids of providers");
+        let since = "1.10 and later accept no other ids of providers";
+        let message = match omni {
+            Some(omni) if omni.is_before(10, 0) => {
+                format!("`{id}` is not a DNS label: Omni {omni} accepts it, {since}")
+            }
+            Some(omni) => format!("`{id}` is not a DNS label: Omni {omni} accepts no such id of a provider"),
+            None => format!("`{id}` is not a DNS label: Omni {since}"),
+        };
         let fix = "register the provider under an id of a-z, 0-9 and `-`, up to 63 characters (OMNI_PROVIDER_ID)";
         findings.push(Finding::warning("class-provider-name", place, message, fix));
     }
@@ -218,8 +237,13 @@ fn schema_of<'a>(
         let fix = "use a provider that creates machines";
         findings.push(Finding::error("class-static-provider", place.clone(), message, fix));
     }
+    if ours && context.given {
+        return (built_in, format!("built in ({release}--provider-version)"));
+    }
     match &provider.schema {
-        Some(schema) if ours || is_of_proxmox(schema) => (Some(Schema::Live(schema)), format!("{id}, from Omni")),
+        Some(schema) if ours || is_of_proxmox(schema) => {
+            (Some(Schema::Live(schema, provider.release)), format!("{id}, from Omni"))
+        }
         Some(schema) => (Some(Schema::Other(schema)), format!("{id}, from Omni")),
         None if ours => (built_in, format!("built in ({release}{id} registered without one)")),
         None => {

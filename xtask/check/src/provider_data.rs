@@ -23,8 +23,8 @@ pub const INSTALL_DISK_FIX: &str = "make `disk_size` the smallest, or set `machi
 /// What the provider's schema is known by.
 #[derive(Debug, Clone, Copy)]
 pub enum Schema<'a> {
-    /// The one that the Proxmox provider registered with Omni.
-    Live(&'a Json),
+    /// The one that the Proxmox provider registered with Omni, and its release, where it says it.
+    Live(&'a Json, Option<Provider>),
     /// The table of this tool for a release of the Proxmox provider, for when Omni is not asked; without a release, for
     /// all of them.
     BuiltIn(Option<Provider>),
@@ -35,8 +35,16 @@ pub enum Schema<'a> {
 impl<'a> Schema<'a> {
     fn json(self) -> &'a Json {
         match self {
-            Schema::Live(json) | Schema::Other(json) => json,
+            Schema::Live(json, _) | Schema::Other(json) => json,
             Schema::BuiltIn(release) => provider_keys::built_in(release),
+        }
+    }
+
+    /// The release that a finding is about, behind its message.
+    fn release(self) -> String {
+        match self {
+            Schema::BuiltIn(Some(release)) | Schema::Live(_, Some(release)) => format!(" (provider {release})"),
+            _ => String::new(),
         }
     }
 }
@@ -102,29 +110,26 @@ fn odd_keys(file: &str, node: &Node, findings: &mut Vec<Finding>) {
 }
 
 fn mismatch(file: &str, m: &Mismatch, schema: Schema<'_>) -> Finding {
-    let place = m.at.in_file(file);
+    let (place, message) = (m.at.in_file(file), m.message.clone() + &schema.release());
     let top = m.path.trim_start_matches('.').split('.').next().unwrap_or_default();
     let unsure = matches!(schema, Schema::BuiltIn(None))
         && KEYS.iter().any(|k| k.name == top && !k.since.is_in(Provider::Untagged));
     match m.kind {
-        MismatchKind::Keyword | MismatchKind::Endless => Finding::warning(
-            "providerdata-schema-keyword",
-            place,
-            m.message.clone(),
-            "none needed: Omni itself decides",
-        ),
+        MismatchKind::Keyword | MismatchKind::Endless => {
+            Finding::warning("providerdata-schema-keyword", place, message, "none needed: Omni itself decides")
+        }
         MismatchKind::Required => {
             let key = m.path.rsplit('.').next().unwrap_or_default();
             let about = KEYS.iter().find(|k| k.name == key && !matches!(schema, Schema::Other(_)));
             let about = about.map_or(String::new(), |k| format!(": {}", k.about));
-            Finding::error("providerdata-required", place, m.message.clone(), format!("add `{key}`{about}"))
+            Finding::error("providerdata-required", place, message, format!("add `{key}`{about}"))
         }
         MismatchKind::UnknownKey => {
             let (key, known) = m.known.clone().unwrap_or_default();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            Finding::error("providerdata-schema", place, m.message.clone(), suggestion(&key, &known))
+            Finding::error("providerdata-schema", place, message, suggestion(&key, &known))
         }
-        _ if unsure => Finding::error("providerdata-newer-type", place, m.message.clone(), "write the type named"),
+        _ if unsure => Finding::error("providerdata-newer-type", place, message, "write the type named"),
         _ => {
             let quoted = matches!(m.kind, MismatchKind::Type { is_string: true });
             let fix = if quoted {
@@ -132,7 +137,7 @@ fn mismatch(file: &str, m: &Mismatch, schema: Schema<'_>) -> Finding {
             } else {
                 "write what the message names"
             };
-            Finding::error("providerdata-schema", place, m.message.clone(), fix)
+            Finding::error("providerdata-schema", place, message, fix)
         }
     }
 }
@@ -167,7 +172,7 @@ struct Keys<'a> {
 impl Keys<'_> {
     fn check(&self, node: &Node, table: &[ProviderKey], what: &str, schema: &Json, findings: &mut Vec<Finding>) {
         let in_schema = |key: &str| schema.get("properties").and_then(|p| p.get(key)).is_some();
-        let live = matches!(self.schema, Schema::Live(_));
+        let live = matches!(self.schema, Schema::Live(..));
         let before = findings.len();
         for entry in node.entries() {
             if findings.len() - before > MAX_REPORTED {
@@ -208,8 +213,11 @@ impl Keys<'_> {
     fn ignored(&self, entry: &Entry, key: &ProviderKey) -> Finding {
         let name = key.name;
         let (message, fix) = match (self.schema, key.since) {
-            (Schema::Live(_) | Schema::Other(_), _) => (
-                format!("`{name}` is not in the schema of the provider that Omni has: it ignores the key"),
+            (Schema::Live(..) | Schema::Other(_), _) => (
+                format!(
+                    "`{name}` is not in the schema of the provider that Omni has: it ignores the key{}",
+                    self.schema.release()
+                ),
                 "remove it, or update the provider (docs/how-to/upgrade.md)".to_owned(),
             ),
             (_, Since::Unreleased) => (

@@ -18,8 +18,12 @@ pub enum KeyKind {
     /// A whole number with its least value.
     Number(Option<u64>),
     OneOf(&'static [&'static str]),
+    /// A text of at most so many characters.
+    Short(u64),
     /// A list of texts, none of them empty.
     Texts,
+    /// A list of texts that match a pattern, of at most so many characters.
+    Names(&'static str, u64),
     Map(&'static [ProviderKey]),
     /// A list of mappings.
     List(&'static [ProviderKey]),
@@ -67,7 +71,7 @@ const fn later(name: &'static str, kind: KeyKind, since: Since, about: &'static 
     ProviderKey { name, kind, required: false, since, about }
 }
 
-use KeyKind::{Flag, List, Number, OneOf, Text, Texts};
+use KeyKind::{Flag, List, Names, Number, OneOf, Short, Text, Texts};
 
 const CACHE: KeyKind = OneOf(&["none", "writethrough", "writeback", "directsync", "unsafe"]);
 const AIO: KeyKind = OneOf(&["native", "threads", "io_uring"]);
@@ -98,12 +102,12 @@ const USB: &[ProviderKey] =
 
 const HA: &[ProviderKey] = &[
     later("state", OneOf(&["started", "stopped", "disabled", "ignored"]), V0_2, "the state that HA keeps"),
-    later("comment", Text, V0_2, "comment of the HA resource"),
+    later("comment", Short(4096), V0_2, "comment of the HA resource"),
     later("max_restart", Number(Some(0)), V0_2, "restarts on one node"),
     later("max_relocate", Number(Some(0)), V0_2, "moves to another node"),
     later("failback", Flag, V0_2, "move back to a preferred node"),
-    later("rules", Texts, V0_2, "HA rules that the VM joins"),
-    later("node_affinity_nodes", Texts, V0_2, "nodes of the affinity rule"),
+    later("rules", Names("^[A-Za-z0-9][A-Za-z0-9_-]*$", 64), V0_2, "HA rules that the VM joins"),
+    later("node_affinity_nodes", Names("^[A-Za-z0-9][A-Za-z0-9-]*$", 63), V0_2, "nodes of the affinity rule"),
     later("node_affinity_strict", Flag, V0_2, "run on these nodes only"),
     later("resource_affinity", OneOf(&["negative", "positive"]), V0_2, "apart from the other VMs, or with them"),
 ];
@@ -139,7 +143,7 @@ pub const KEYS: &[ProviderKey] = &[
     key("pci_devices", List(PCI), "PCI devices to pass through"),
     key("additional_disks", List(DISKS), "further disks"),
     later("tags", Texts, V0_1, "tags of the VM"),
-    later("pool", Text, V0_1, "resource pool, created if it does not exist"),
+    later("pool", Text, V0_1, "resource pool, which must exist; left out, the provider makes one for each machine set"),
     later("network_firewall", Flag, V0_1, "Proxmox firewall for the first card, on if left out"),
     later(
         "placement_strategy",
@@ -179,6 +183,10 @@ pub fn schema(keys: &[ProviderKey], release: Option<Provider>) -> Value {
             Number(None) => json!({"type": "integer"}),
             Number(Some(least)) => json!({"type": "integer", "minimum": least}),
             OneOf(values) => json!({"type": "string", "enum": values}),
+            Short(most) => json!({"type": "string", "maxLength": most}),
+            Names(pattern, most) => {
+                json!({"type": "array", "items": {"type": "string", "pattern": pattern, "maxLength": most}})
+            }
             Texts => json!({"type": "array", "items": {"type": "string", "minLength": 1}}),
             KeyKind::Map(keys) => schema(keys, release),
             List(keys) => json!({"type": "array", "items": schema(keys, release)}),

@@ -106,13 +106,13 @@ pub fn check<T: Send>(
     Ok(checked.into_iter().map(|(checked, _)| checked).collect())
 }
 
-/// Shows what was found and ends the task: exit 0 without an error that is not allowed, 3 in a dry run with a plan.
+/// Shows what was found in files of a kind and ends the task; `versions` are those that they were checked for: exit 0 without an error that is not allowed, 3 in a dry run with a plan.
 ///
 /// # Errors
 /// [`Code::Invalid`] with everything that was found.
 pub fn report(
     cx: &Cx,
-    what: &str,
+    (what, versions): (&str, Value),
     checked: &[Checked<()>],
     converted: &Converted,
     allow: &[&'static str],
@@ -134,6 +134,7 @@ pub fn report(
     let passed = findings().filter(|finding| finding.is_error()).count() - errors;
     let data = json!({
         "files": checked, "errors": errors, "warnings": warnings, "allowed": allow, "converted": converted.data,
+        "versions": versions,
     });
     let counts = format!(
         "{}, {}{}",

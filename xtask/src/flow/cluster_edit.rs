@@ -48,7 +48,7 @@ pub fn run(
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let sources = lookup::TemplateSources::ask(cx, false);
+    let sources = lookup::TemplateSources::ask(cx, false, None);
     let found = Template::check(cx, &path, contents.as_bytes(), &sources.facts());
     inputs::refuse(cx, "cluster template", &found.findings, allow)?;
     let templates: Vec<Template> = found.value.into_iter().collect();

@@ -1,6 +1,7 @@
 //! What Omni offers for a new cluster: machine classes, versions of Talos and of Kubernetes.
 
 use crate::flow::lookup;
+use check::releases::Omni;
 use check::template::{ClassInfo, TalosInfo};
 use domain::failure::{Code, Failure};
 use domain::releases::{Minor, Severity, table};
@@ -8,6 +9,7 @@ use domain::status::omni::Resource;
 use domain::version::{self, Version};
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
+use runtime::ui::{Check, Done};
 
 /// What Omni offers.
 pub struct Offer {
@@ -16,7 +18,7 @@ pub struct Offer {
     pub versions: Option<Vec<TalosInfo>>,
     talos: Vec<Resource>,
     /// The release of Omni, where it is known.
-    omni: Option<Version>,
+    pub omni: Option<Omni>,
     /// The classes as Omni lists them.
     pub listed: Vec<Resource>,
 }
@@ -29,10 +31,16 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let checks = vec![
         lookup::list(omnictl, "classes", "machine classes in Omni", "machineclasses"),
         lookup::list(omnictl, "versions", "Talos versions that Omni offers", "talosversions"),
+        Check::new("omni", "Omni's version", || {
+            let found = omnictl.list("sysversions", None).unwrap_or_default();
+            let release = lookup::running(Some(&found));
+            let detail = release.map_or_else(|| "not known".to_owned(), |release| release.to_string());
+            Ok(Done::ok(found, detail))
+        }),
     ];
     let mut results = cx.ui.side_by_side("asking Omni", checks).into_iter();
     let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
-    let (classes, talos) = (next()?, next()?);
+    let (classes, talos, live) = (next()?, next()?, next()?);
     let (infos, versions) = (lookup::classes(&classes), lookup::talos_versions(&talos));
     let listed = classes;
     let classes: Vec<String> = listed.iter().map(|class| class.metadata.id.clone()).collect();
@@ -44,7 +52,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
             .next("cargo xtask machineclass-apply --all")
             .into());
     }
-    let omni = lookup::project_releases(cx).omni.map(|omni| omni.version());
+    let omni = lookup::running(Some(&live)).or_else(|| lookup::project_releases(cx).omni);
     Ok(Offer { classes, infos, versions, talos, omni, listed })
 }
 
@@ -74,7 +82,7 @@ impl Offer {
     /// # Errors
     /// For one that Omni does not offer, and for a pair that is not compatible.
     pub fn versions(&self, wanted: (Option<&str>, Option<&str>)) -> Result<(String, String), Failure> {
-        versions(wanted, &self.talos, self.omni.as_ref())
+        versions(wanted, &self.talos, self.omni.map(Omni::version).as_ref())
     }
 }
 

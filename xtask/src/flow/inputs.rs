@@ -367,7 +367,8 @@ pub fn templates(
     known: &TemplateFacts<'_>,
     allow: &[&'static str],
 ) -> Result<Vec<Template>, Failure> {
-    let (found, findings) = checked_templates(cx, files, known)?;
+    let known = TemplateFacts { omni: known.omni.or_else(|| lookup::project_releases(cx).omni), ..*known };
+    let (found, findings) = checked_templates(cx, files, &known)?;
     refuse(cx, "cluster template", &findings, allow)?;
     if found.len() < files.len() {
         return Err(nothing_in("cluster template", &findings));
@@ -398,7 +399,6 @@ fn checked_templates(
     known: &TemplateFacts<'_>,
 ) -> Result<(Vec<Template>, Vec<Finding>), Failure> {
     let hint = "write it with `cargo xtask cluster-create`";
-    let known = &TemplateFacts { omni: known.omni.or_else(|| lookup::project_releases(cx).omni), ..*known };
     let check = |_: &str, path: &Path, bytes: &[u8]| Template::check(cx, path, bytes, known);
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (checked, _) in check_each(cx, files, hint, check)? {
@@ -411,7 +411,7 @@ fn checked_templates(
 /// What is known around templates.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TemplateFacts<'a> {
-    /// The release of Omni and omnictl; tasks that sync look for it if none is given.
+    /// The release of Omni and omnictl; [`templates`] takes the pinned one if none is given.
     pub omni: Option<Omni>,
     pub talos_versions: Option<&'a [check::template::TalosInfo]>,
     pub omni_classes: Option<&'a [ClassInfo]>,

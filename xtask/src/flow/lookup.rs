@@ -1,9 +1,12 @@
 //! What is known around a file that is checked: the classes of this project, and what Omni has, as far as it can be asked.
 
+use std::fmt::Display;
+
 use check::capacity::provider as release;
 use check::machine_class::{ClassContext, Provider};
 use check::releases::Omni;
 use check::template::{self, ClassInfo, TalosInfo};
+use domain::releases::table;
 use domain::spec::At;
 use domain::spec::machine_class::{self, AutoProvision};
 use domain::spec::yaml::TextAt;
@@ -13,6 +16,7 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Check, Done, Status};
+use serde_json::{Value, json};
 
 use crate::flow::inputs::{self, TemplateFacts};
 
@@ -22,14 +26,59 @@ pub struct ProjectReleases {
     /// The release of Omni in `docker/compose.yaml`.
     pub omni: Option<Omni>,
     /// The release of the Proxmox provider there.
-    provider: Option<release::Provider>,
+    pub provider: Option<release::Provider>,
     ours: Vec<String>,
 }
 
 impl ProjectReleases {
     pub fn of_classes<'a>(&'a self, providers: Option<&'a [Provider]>) -> ClassContext<'a> {
-        ClassContext { providers, ours: &self.ours, release: self.provider }
+        ClassContext { providers, ours: &self.ours, release: self.provider, omni: self.omni, given: false }
     }
+}
+
+/// The version of a program that files are judged by, and who says so.
+#[derive(Debug, Clone, Copy)]
+pub struct InForce<T> {
+    pub version: Option<T>,
+    origin: &'static str,
+}
+
+impl<T: Copy + Display> InForce<T> {
+    /// What the operator asks for, else what runs, else what the project pins.
+    pub fn of(flag: (Option<T>, &'static str), live: Option<T>, pinned: Option<T>) -> InForce<T> {
+        let sources = [flag, (live, "running"), (pinned, "docker/compose.yaml")];
+        let (version, origin) = sources.into_iter().find(|(version, _)| version.is_some()).unwrap_or((None, ""));
+        InForce { version, origin }
+    }
+
+    /// For a JSON document: `{"version", "from"}`, or null where nobody knows.
+    pub fn data(&self) -> Value {
+        self.version.map_or(Value::Null, |version| json!({ "version": version.to_string(), "from": self.origin }))
+    }
+
+    fn words(&self, program: &str) -> String {
+        match self.version {
+            Some(version) => format!("{program} {version} ({})", self.origin),
+            None => format!("{program}: not known"),
+        }
+    }
+}
+
+/// Shows which versions the findings of a check apply to.
+pub fn note_versions(cx: &Cx, omni: &InForce<Omni>, provider: Option<&InForce<release::Provider>>) {
+    let mut words = vec![omni.words("Omni")];
+    words.extend(provider.map(|provider| provider.words("provider")));
+    let newer = omni.version.filter(|version| !version.is_known());
+    let (status, newer) = match newer {
+        Some(_) => (Status::Warning, format!("; what came after {} is not known here", table().facts.omni)),
+        None => (Status::Ok, String::new()),
+    };
+    cx.ui.note("versions", "versions that the files are checked for", status, words.join(", ") + &newer);
+}
+
+/// The release of Omni that runs, from its SysVersion.
+pub fn running(found: Option<&[Resource]>) -> Option<Omni> {
+    Omni::of_tag(found?.first()?.text(&["backendversion"]))
 }
 
 /// Reads what this project runs from `docker/compose.yaml`; without one nothing is known.
@@ -48,6 +97,7 @@ pub type Question = (&'static str, &'static str);
 pub const PROVIDERS: Question = ("infraproviderstatuses", "providers and their schemas");
 pub const CLASSES: Question = ("machineclasses", "machine classes");
 pub const TALOS: Question = ("talosversions", "Talos versions");
+pub const RELEASE: Question = ("sysversions", "version");
 
 /// Asks Omni for each list, once and side by side. A list is `None` when Omni was not asked or did not answer: a step then
 /// says so, since what is not known is no fault of the files.
@@ -70,8 +120,9 @@ pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Res
         let kind = *kind;
         Check::new(kind, format!("Omni's {title}"), move || match omnictl.list(kind, None) {
             Ok(found) => {
-                let count = found.len();
-                Ok(Done::ok(Some(found), count.to_string()))
+                let release = found.first().filter(|_| kind == RELEASE.0).map(|found| found.text(&["backendversion"]));
+                let detail = release.map_or_else(|| found.len().to_string(), str::to_owned);
+                Ok(Done::ok(Some(found), detail))
             }
             Err(failure) => {
                 Ok(Done::warning(None, format!("not known: {}; judged by what is built in", failure.message)))
@@ -103,25 +154,30 @@ pub struct TemplateSources {
     omni: Option<Vec<ClassInfo>>,
     local: Option<Vec<ClassInfo>>,
     talos: Option<Vec<TalosInfo>>,
-    release: Option<Omni>,
+    pub release: InForce<Omni>,
 }
 
 impl TemplateSources {
     /// Asks Omni for its machine classes and Talos versions, if it can be; else the files in `machine-classes/` and the
     /// built-in table stand in for them.
-    pub fn ask(cx: &Cx, offline: bool) -> TemplateSources {
-        let mut found = ask(cx, offline, &[CLASSES, TALOS]).into_iter();
-        let (listed, talos) = (found.next().flatten(), found.next().flatten());
+    pub fn ask(cx: &Cx, offline: bool, omni: Option<Omni>) -> TemplateSources {
+        let mut found = ask(cx, offline, &[CLASSES, TALOS, RELEASE]).into_iter();
+        let mut next = || found.next().flatten();
+        let (listed, talos, live) = (next(), next(), next());
+        let flag = (omni, "--omni-version");
+        let release = InForce::of(flag, running(live.as_deref()), project_releases(cx).omni);
         let omni = listed.as_deref().map(classes);
         let local = if omni.is_none() { local_classes(cx) } else { None };
-        let talos = talos.as_deref().and_then(talos_versions);
-        TemplateSources { omni, local, talos, classes: listed, release: project_releases(cx).omni }
+        // What runs says nothing about what another release offers.
+        let other = flag.0.is_some_and(|given| running(live.as_deref()) != Some(given));
+        let talos = talos.as_deref().filter(|_| !other).and_then(talos_versions);
+        TemplateSources { omni, local, talos, classes: listed, release }
     }
 
     /// The same as the checks want it.
     pub fn facts(&self) -> TemplateFacts<'_> {
         TemplateFacts {
-            omni: self.release,
+            omni: self.release.version,
             omni_classes: self.omni.as_deref(),
             local_classes: self.local.as_deref(),
             talos_versions: self.talos.as_deref(),
@@ -135,6 +191,7 @@ pub fn providers(found: &[Resource]) -> Vec<Provider> {
     let of = |resource: &Resource| Provider {
         id: resource.metadata.id.clone(),
         schema: serde_json::from_str(resource.text(&["schema"])).ok(),
+        release: release::Provider::of_tag(resource.text(&["version"])),
         is_static: resource.metadata.labelled("is-static-infra-provider"),
     };
     found.iter().map(of).collect()

@@ -200,7 +200,7 @@ pub fn provider_version(cx: &Cx, flag: Option<Provider>) -> Result<(Provider, &'
     let compose = files::read_text_if_there(&cx.paths.compose())?;
     Ok(match compose.as_deref().and_then(Provider::of_compose) {
         Some(found) => (found, "docker/compose.yaml"),
-        None => (Provider::V0_2, "the default"),
+        None => (Provider::pinned(), "the default"),
     })
 }
 

@@ -1,10 +1,12 @@
 //! `cluster-check [name…|--all]`: cluster templates as omnictl, the server and experience would judge them.
 //!
 //! 1. The files are found; with `--convert` the nested form is rewritten, after consent.
-//! 2. Omni is asked once for its machine classes and Talos versions, if it can be; else the files in `machine-classes/`
-//!    and the built-in table stand in for them.
+//! 2. Omni is asked once for its machine classes, its Talos versions and its own, if it can be; else the files in
+//!    `machine-classes/`, the built-in table and `docker/compose.yaml` stand in for them.
 //! 3. Each file is checked with the files that it refers to, with two separate results: the answer of
 //!    `omnictl cluster template validate`, and our findings.
+
+use serde_json::json;
 
 use crate::cli::ClusterCheck;
 use crate::flow::{check_report, inputs, lookup};
@@ -20,7 +22,8 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,
         false => check_report::Converted::default(),
     };
-    let sources = lookup::TemplateSources::ask(cx, args.offline);
+    let sources = lookup::TemplateSources::ask(cx, args.offline, args.omni_version);
+    lookup::note_versions(cx, &sources.release, None);
     let known = sources.facts();
     let checked =
         check_report::check(cx, &paths, &converted, |name, path, bytes| inputs::template(name, path, bytes, &known))?;
@@ -29,5 +32,6 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         _ if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask cluster-create".to_owned(),
         _ => "cargo xtask cluster-sync --all".to_owned(),
     };
-    check_report::report(cx, "template", &checked, &converted, &args.allow.rules, &next)
+    let versions = json!({ "omni": sources.release.data() });
+    check_report::report(cx, ("template", versions), &checked, &converted, &args.allow.rules, &next)
 }

@@ -47,6 +47,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         "kubernetes_version": cluster.kubernetes_version, "allowed": args.allow.rules,
     });
     let known = TemplateFacts {
+        omni: offer.omni,
         omni_classes: Some(&offer.infos),
         talos_versions: offer.versions.as_deref(),
         ..TemplateFacts::default()

@@ -31,7 +31,7 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let ask = || lookup::TemplateSources::ask(cx, false);
+    let ask = || lookup::TemplateSources::ask(cx, false, None);
     let (sources, none_destroyed) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, &files, &sources.facts(), &args.allow.rules)?;
     none_destroyed?;

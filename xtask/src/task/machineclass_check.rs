@@ -1,18 +1,21 @@
 //! `machineclass-check [name…|--all]`: machine classes as Omni's server and the provider would judge them.
 //!
 //! 1. The files are found; with `--convert` older forms are rewritten, after consent.
-//! 2. Omni is asked once for its providers and their schemas, if it can be: the built-in table stands in for them.
+//! 2. Omni is asked once for its providers, their schemas and its own version, if it can be: the built-in table and
+//!    `docker/compose.yaml` stand in for them.
 //! 3. Each file is checked, with two separate results: the server's answer to a new class, and our findings.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cli::MachineclassCheck;
-use crate::flow::{check_report, inputs, lookup};
+use crate::flow::lookup::{self, InForce};
+use crate::flow::{check_report, inputs};
 use crate::outcome::Outcome;
 use check::convert;
-use check::machine_class;
+use check::machine_class::{self, ClassContext};
 use runtime::cx::Cx;
 use runtime::ui::Status;
+use serde_json::json;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
@@ -24,10 +27,21 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         true => check_report::convert(cx, &paths, convert::machine_class)?,
         false => check_report::Converted::default(),
     };
-    let found = lookup::ask(cx, args.offline, &[lookup::PROVIDERS]).into_iter().next().flatten();
-    let providers = found.as_deref().map(lookup::providers);
+    let mut found = lookup::ask(cx, args.offline, &[lookup::PROVIDERS, lookup::RELEASE]).into_iter();
+    let mut next = || found.next().flatten();
+    let (providers, live) = (next().as_deref().map(lookup::providers), next());
     let around = lookup::project_releases(cx);
+    let given = (args.omni_version, "--omni-version");
+    let omni = InForce::of(given, lookup::running(live.as_deref()), around.omni);
     let context = around.of_classes(providers.as_deref());
+    let provider = InForce::of((args.provider_version, "--provider-version"), context.live(), around.provider);
+    let context = ClassContext {
+        omni: omni.version,
+        release: provider.version,
+        given: args.provider_version.is_some(),
+        ..context
+    };
+    lookup::note_versions(cx, &omni, Some(&provider));
     let classes = AtomicUsize::new(0);
     let checked = check_report::check(cx, &paths, &converted, |name, _, bytes| {
         let checked = machine_class::check(name, bytes, &context);
@@ -44,5 +58,6 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         _ if none || paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
         _ => "cargo xtask machineclass-apply --all".to_owned(),
     };
-    check_report::report(cx, "file", &checked, &converted, &args.allow.rules, &next)
+    let versions = json!({ "omni": omni.data(), "provider": provider.data() });
+    check_report::report(cx, ("file", versions), &checked, &converted, &args.allow.rules, &next)
 }

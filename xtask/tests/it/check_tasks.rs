@@ -147,7 +147,7 @@ fn omni_is_asked_once_where_it_can_be() {
     let files = &document["data"]["files"];
     assert_eq!((&files[0]["schema"], rules(&files[0])), (&json!("proxmox, from Omni"), vec!["providerdata-schema"]));
     assert_eq!(rules(&files[1]), ["class-provider-unknown"], "{document:#}");
-    assert_eq!(project.read("calls").lines().count(), 1, "one call, however many files");
+    assert_eq!(project.read("calls").lines().count(), 2, "two calls, however many files");
     fs::remove_file(project.path("calls")).unwrap();
 
     project.write("clusters/prod.yaml", &template("prod", "god", ""));
@@ -155,7 +155,7 @@ fn omni_is_asked_once_where_it_can_be() {
     let mut found = rules(&document["data"]["files"][0]);
     found.sort_unstable();
     assert_eq!(found, ["template-class-unknown", "template-kubernetes-version"], "{document:#}");
-    assert_eq!(project.read("calls").lines().count(), 2);
+    assert_eq!(project.read("calls").lines().count(), 3);
     fs::remove_file(project.path("calls")).unwrap();
     project.run(&["cluster-check", "--offline"]).exits(0);
     assert!(!project.path("calls").exists(), "--offline starts nothing");
@@ -194,7 +194,13 @@ fn the_tasks_that_act_refuse_first_and_start_nothing() {
     project.write("omni/clusters.json", "");
     project.run(&["cluster-sync", "bad", "--yes", "--allow", "template-reserved-label"]).exits(1);
     let calls = project.read("calls");
-    let questions = ["get machineclasses", "get talosversions", "get clusters", "cluster template sync --dry-run"];
+    let questions = [
+        "get machineclasses",
+        "get talosversions",
+        "get sysversions",
+        "get clusters",
+        "cluster template sync --dry-run",
+    ];
     assert_eq!(calls.lines().count(), questions.len(), "what cluster-check asks, and the comparison: {calls}");
     for question in questions {
         assert!(calls.lines().any(|line| line.starts_with(question)), "{question}: {calls}");

@@ -179,7 +179,7 @@ fn many_clusters_are_compared_in_few_starts() {
     let document = ran.exits(0).json();
     assert_eq!(
         calls,
-        1 + 15 + 7 + 2,
+        1 + 15 + 7 + 3,
         "the clusters, two a start, seven reads for all, and what Omni offers: {document:#}"
     );
     assert_eq!(document["data"]["clusters"].as_array().map(Vec::len), Some(30));
@@ -208,7 +208,7 @@ fn a_lab_begins_as_big_as_it_is_told() {
     assert_eq!(calls, 9 + 1, "of ten machines each, and their VMs");
     let (ran, calls) = site.task("cluster-sync --all --yes");
     ran.exits(0).says(&["4 clusters are in sync"]);
-    assert_eq!(calls, 1 + 4 + 7 + 1 + 2, "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers");
+    assert_eq!(calls, 1 + 4 + 7 + 1 + 3, "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers");
     let (ran, calls) = site.task("provider-verify");
     ran.exits(0);
     // Docker, Omni, Proxmox, provider and heartbeat; two for what the login may do, two for eight pools that are not made. On a

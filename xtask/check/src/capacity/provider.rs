@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use domain::releases::table;
+
 /// A release of omni-infra-provider-proxmox. The order is theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Provider {
@@ -39,6 +41,12 @@ impl Provider {
             (0, 2) => Provider::V0_2,
             _ => Provider::V0_3,
         })
+    }
+
+    /// The release that this kit pins.
+    pub fn pinned() -> Provider {
+        let tag = format!("v{}", table().recommended.provider.version);
+        Provider::of_tag(&tag).unwrap_or(Provider::V0_3)
     }
 
     /// From the text of a compose file that runs the provider: the tag of its image.

@@ -36,6 +36,13 @@ impl Checker<'_> {
             let message = "disk encryption is supported only for Talos 1.5.0 and later";
             self.error("template-encryption", at, message, "use a newer Talos, or leave it out");
         }
+        if let Some(at) = t.features.disable_public_discovery_at
+            && talos.as_ref().is_some_and(|v| version::is_before(v, 1, 14))
+        {
+            let message = "Omni 1.10 and later turn the public discovery service off for clusters created with Talos 1.14 or newer";
+            self.error("template-discovery-talos", at, message, "use a newer Talos, or leave it out");
+        }
+        self.extensions(t);
         if let Some(at) = t.features.backup_interval_at
             && t.features.backup_interval_s > 0.0
             && !(3600.0..=86_400.0).contains(&t.features.backup_interval_s)
@@ -47,6 +54,37 @@ impl Checker<'_> {
         self.manifests(&t.manifests);
         self.healthchecks(&t.healthchecks);
         self.patches(&t.patches, super::PatchScope::Cluster);
+    }
+
+    /// Lists of extensions, which Omni has limited since 1.9 (validations/extensions.go).
+    fn extensions(&mut self, t: &ClusterTemplate) {
+        if self.context.omni.is_some_and(|omni| omni.is_before(9, 0)) {
+            return;
+        }
+        let of_sets = t.sets.iter().map(|set| (&set.system_extensions, set.system_extensions_at));
+        let of_machines = t.machines.iter().map(|machine| (&machine.system_extensions, Some(machine.name_at)));
+        let own = (&t.system_extensions, None);
+        for (list, at) in std::iter::once(own).chain(of_sets).chain(of_machines) {
+            let (list, at) = (list.as_deref().unwrap_or_default(), at.unwrap_or(t.name_at));
+            let mut seen = HashSet::new();
+            let full = |name: &str| if name.contains('/') { name.to_owned() } else { format!("siderolabs/{name}") };
+            let twice = list.iter().find(|name| !seen.insert(full(name)));
+            let message = match twice {
+                Some(name) => {
+                    format!("the extension `{name}` is listed more than once: {} refuses that", self.omni_from(9))
+                }
+                None if list.len() > 256 => {
+                    format!("{} accepts up to 256 extensions, not {}", self.omni_from(9), list.len())
+                }
+                None => continue,
+            };
+            self.error("template-extensions", at, message, "list each extension once");
+        }
+    }
+
+    /// The Omni that refuses what Omni 1.`since` and later do.
+    fn omni_from(&self, since: u64) -> String {
+        self.context.omni.map_or_else(|| format!("Omni 1.{since} or later"), |omni| format!("Omni {omni}"))
     }
 
     fn name(&mut self, t: &ClusterTemplate) {
@@ -96,13 +134,13 @@ impl Checker<'_> {
             None => {
                 let usable = offered.iter().filter(|v| !v.unsupported).map(|v| v.version.as_str());
                 let newest = version::newest_release(usable);
-                let message = format!("this Omni does not offer Talos {bare_talos}");
+                let message = format!("{} does not offer Talos {bare_talos}", self.this_omni());
                 let fix =
                     newest.map_or("see `omnictl get talosversions`".to_owned(), |n| format!("use v{n}, for example"));
                 self.error("template-talos-version", t.talos_at, message, &fix);
             }
             Some(offer) if offer.unsupported => {
-                let message = format!("Talos {bare_talos} is not supported by this Omni");
+                let message = format!("{} does not support Talos {bare_talos}", self.this_omni());
                 self.error("template-talos-version", t.talos_at, message, "see `omnictl get talosversions`");
             }
             Some(offer) if !offer.compatible_kubernetes.contains(&bare_kubernetes) => {
@@ -114,6 +152,10 @@ impl Checker<'_> {
             }
             Some(_) => {}
         }
+    }
+
+    fn this_omni(&self) -> String {
+        self.context.omni.map_or("this Omni".to_owned(), |omni| format!("Omni {omni}"))
     }
 
     fn pair_by_table(&mut self, t: &ClusterTemplate, kubernetes: &Version, talos: &Version) {

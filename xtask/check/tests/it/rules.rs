@@ -44,8 +44,13 @@ fn omni_knows_the_providers_and_their_schemas() {
         "cores": {"type": "integer", "maximum": 2},
         "placement_strategy": {"type": "string", "enum": ["spread"]}}});
     let providers = [
-        Provider { id: "proxmox".into(), schema: Some(schema), is_static: false },
-        Provider { id: "metal".into(), schema: None, is_static: true },
+        Provider { id: "proxmox".into(), schema: Some(schema), is_static: false, release: None },
+        Provider {
+            id: "metal".into(),
+            schema: None,
+            is_static: true,
+            release: Some(check::capacity::provider::Provider::V0_2),
+        },
     ];
     let context = ClassContext { providers: Some(&providers), ..ClassContext::default() };
     let checked = machine_class::check("a.yaml", class("proxmox").as_bytes(), &context);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use check::capacity::provider::Provider as Release;
 use check::machine_class::{self, ClassContext, Provider};
 use check::releases::Omni;
-use check::template::{self, ClassInfo, FileRead, TemplateContext};
+use check::template::{self, ClassInfo, FileRead, TalosInfo, TemplateContext};
 use check::{Finding, Verdict};
 use serde_json::json;
 
@@ -136,6 +136,40 @@ fn keys_of_templates_are_known_from_a_release_on() {
 }
 
 #[test]
+fn server_refusals_name_the_omni_that_refuses() {
+    let twice = ("systemExtensions: [siderolabs/iscsi-tools, iscsi-tools]", "template-extensions");
+    let many: String = (0..257).map(|n| format!("siderolabs/e{n}, ")).collect();
+    let many = format!("systemExtensions: [{many}]");
+    let many = (many.as_str(), "template-extensions");
+    let private = ("features: {disablePublicDiscoveryService: true}", "template-discovery-talos");
+    for ((key, rule), omni, talos, words) in [
+        (twice, "v1.8.2", "v1.13.2", ""),
+        (twice, "v1.9.3", "v1.13.5", "`iscsi-tools` is listed more than once: Omni v1.9.3"),
+        (twice, "latest", "v1.13.5", "Omni 1.9 or later"),
+        (many, "v1.10.6", "v1.13.5", "Omni v1.10.6 accepts up to 256 extensions, not 257"),
+        (private, "v1.10.6", "v1.13.5", "created with Talos 1.14 or newer"),
+        (private, "v1.11.0", "v1.14.1", ""),
+    ] {
+        let found = check(&template(talos, "").replacen("---", &format!("{key}\n---"), 1), omni).1;
+        let found = found.into_iter().find(|finding| finding.rule == rule).map_or(String::new(), |f| f.message);
+        assert_eq!((found.is_empty(), found.contains(words)), (words.is_empty(), true), "{omni} {talos}: {found}");
+    }
+    // What Omni offers, by the Omni that offers it.
+    let offered = [TalosInfo { version: "1.13.5".into(), compatible_kubernetes: vec![], unsupported: true }];
+    for (talos, words) in
+        [("v1.13.5", "Omni v1.10.6 does not support Talos 1.13.5"), ("v1.13.6", "Omni v1.10.6 does not offer")]
+    {
+        let context = TemplateContext {
+            omni: Omni::of_tag("v1.10.6"),
+            talos_versions: Some(&offered),
+            ..TemplateContext::default()
+        };
+        let found = template::check("demo.yaml", template(talos, "").as_bytes(), &context).findings;
+        assert!(found[0].message.contains(words), "{found:?}");
+    }
+}
+
+#[test]
 fn a_class_is_checked_by_the_schema_of_its_own_provider() {
     let class = |provider: &str, data: &str| {
         let lines: String = data.lines().map(|line| format!("      {line}\n")).collect();
@@ -152,6 +186,7 @@ fn a_class_is_checked_by_the_schema_of_its_own_provider() {
         id: id.into(),
         schema: schema.cloned(),
         is_static: false,
+        release: Some(Release::V0_2),
     };
     let providers = [of("libvirt", Some(&libvirt)), of("second", Some(&proxmox)), of("bare", None)];
     let context = ClassContext { providers: Some(&providers), ..ClassContext::default() };
@@ -193,6 +228,60 @@ fn keys_of_the_provider_are_checked_by_its_release() {
     assert_eq!(check("bios: efi", Release::V0_1), (Verdict::Unknown, vec!["providerdata-newer-key"]));
     assert_eq!(check("usb_devices: [{mapping: a, usb3: true}]", Release::V0_3), (Verdict::Accept, vec![]));
     assert_eq!(check("network: {subnet: 192.0.2.0/24}", Release::V0_3).1, ["providerdata-newer-key"]);
+    for (ha, refused) in [
+        ("rules: [spread_1]", false),
+        ("rules: [-a]", true),
+        ("node_affinity_nodes: [pve1]", false),
+        ("node_affinity_nodes: [pve_1]", true),
+        ("max_restart: -1", true),
+    ] {
+        let rules = check(&format!("ha: {{{ha}}}"), Release::V0_3).1;
+        assert_eq!(rules == ["providerdata-schema"], refused, "{ha}: {rules:?}");
+    }
+    let long = |length| check(&format!("ha: {{comment: {}}}", "a".repeat(length)), Release::V0_2).1.len();
+    assert_eq!((long(4096), long(4097)), (0, 1));
+}
+
+/// The release that is asked for counts, then the one that runs, then the one that is pinned; findings name it.
+#[test]
+fn a_class_is_checked_for_the_provider_and_the_omni_in_force() {
+    let text = "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: a\nspec:\n  autoprovision:\n    \
+                providerid: Rack_1\n    providerdata: |\n      cores: 0\n      sockets: 1\n      memory: 2048\n      disk_size: 5\n      \
+                storage_selector: name == \"a\"\n      bios: ovmf\n";
+    let schema =
+        json!({"type": "object", "properties": {"storage_selector": {}, "disk_size": {}, "cores": {"minimum": 1}}});
+    let ours = ["Rack_1".to_owned()];
+    let live = |schema| [Provider { id: "Rack_1".into(), schema, is_static: false, release: Some(Release::V0_1) }];
+    let (registered, bare) = (live(Some(schema)), live(None));
+    let of = |providers, release, given, omni: &str| {
+        let context = ClassContext { ours: &ours, providers, release, given, omni: Omni::of_tag(omni) };
+        let checked = machine_class::check("a.yaml", text.as_bytes(), &context);
+        let words: Vec<String> = checked.findings.iter().map(|finding| finding.message.clone()).collect();
+        (words.join("\n"), checked.schema.unwrap_or_default())
+    };
+    let pinned = Some(Release::V0_3);
+    for ((words, schema), wanted) in [
+        (
+            of(None, pinned, false, "v1.9.3"),
+            ["Omni v1.9.3 accepts it, 1.10", "at least 1 (provider v0.3.0)", "v0.3.0, Omni"],
+        ),
+        (
+            of(Some(&registered), pinned, false, "v1.10.6"),
+            ["Omni v1.10.6 accepts no such", "the key (provider v0.1.0)", "from Omni"],
+        ),
+        (
+            of(Some(&bare), Some(Release::V0_1), false, "latest"),
+            ["Omni 1.10 and later", "provider v0.1.0 ignores `bios`", "v0.1.0, Rack_1"],
+        ),
+        (of(Some(&registered), pinned, true, "latest"), ["", "at least 1 (provider v0.3.0)", "--provider-version"]),
+    ] {
+        assert!(
+            words.contains(wanted[0]) && words.contains(wanted[1]) && schema.contains(wanted[2]),
+            "{schema}\n{words}"
+        );
+    }
+    let context = ClassContext { ours: &ours, providers: Some(&bare), ..ClassContext::default() };
+    assert_eq!(context.live(), Some(Release::V0_1));
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub struct Features {
     pub backup_interval_s: f64,
     pub backup_interval_at: Option<At>,
     pub disk_encryption_at: Option<At>,
+    /// Where the public discovery service is turned off, if it is.
+    pub disable_public_discovery_at: Option<At>,
 }
 
 /// What a machine set is.

@@ -227,9 +227,10 @@ fn features(d: &mut Decoder<'_>, root: &Node) -> Features {
     features.disk_encryption = flag("diskEncryption");
     features.enable_workload_proxy = flag("enableWorkloadProxy");
     features.use_embedded_discovery_service = flag("useEmbeddedDiscoveryService");
-    for key in ["disablePublicDiscoveryService", "enableNodeAuditSkip"] {
-        flag(key);
-    }
+    flag("enableNodeAuditSkip");
+    let private = flag("disablePublicDiscoveryService");
+    features.disable_public_discovery_at =
+        node.entry("disablePublicDiscoveryService").filter(|_| private).map(|entry| entry.at);
     features.disk_encryption_at = node.entry("diskEncryption").map(|e| e.at);
     if let Some(backup) = node.get("backupConfiguration").filter(|n| d.is_map(n, "backupConfiguration")) {
         d.known_keys(backup, &["interval"], "backupConfiguration");
