@@ -6,9 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::LazyLock;
 
 use domain::failure::{Code, Missing as Asked};
 use runtime::ui::Status;
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::repository;
@@ -16,56 +18,73 @@ use super::text::{self, Page};
 use crate::runbook::settled;
 use crate::sandbox::Sandbox;
 
-/// What is not there: what is taken from the lab and its project, the user's words, and how the value that the task
-/// then asks for is given.
+/// What is not there, and how the value that the task then asks for is given.
+#[derive(Deserialize)]
 struct Missing {
-    take: fn(&mut Sandbox),
-    words: &'static [&'static str],
-    given_as: &'static str,
+    #[serde(default)]
+    steps: Vec<String>,
+    words: Vec<String>,
+    given_as: String,
+    #[serde(default)]
     secret: bool,
 }
 
-/// Something that fails: what is broken, the user's words, and the exit status.
+/// Something that fails, and the exit status.
+#[derive(Deserialize)]
 struct Fault {
-    plant: fn(&mut Sandbox),
-    words: &'static [&'static str],
+    #[serde(default)]
+    steps: Vec<String>,
+    words: Vec<String>,
     code: i32,
 }
 
-/// How one command is walked.
+/// How one command is walked: an entry of `walks.yaml`, which says what each field is.
+#[derive(Deserialize)]
 struct Walk {
-    name: &'static str,
-    /// What went before it in the runbook.
-    before: fn(&Sandbox),
-    /// What the user says.
-    words: &'static [&'static str],
-    /// Exit status of a look at a lab in which all is well.
+    name: String,
+    before: Vec<String>,
+    words: Vec<String>,
     code: i32,
-    missing: &'static [Missing],
-    faults: &'static [Fault],
-    /// The second call finds nothing left to do.
+    missing: Vec<Missing>,
+    faults: Vec<Fault>,
+    #[serde(default)]
     settles: bool,
 }
 
-const NOTHING: fn(&Sandbox) = |_| ();
-const AS_IS: fn(&mut Sandbox) = |_| ();
-const LOGIN: Missing = Missing { take: no_login, words: &["demo"], given_as: "OMNI_SERVICE_ACCOUNT_KEY", secret: true };
-const NO_OMNI: Fault = Fault { plant: no_omni, words: &["demo"], code: 5 };
+static WALKS: LazyLock<Vec<Walk>> =
+    LazyLock::new(|| serde_yaml::from_str(include_str!("../../fixtures/plugin/walks.yaml")).expect("the walks"));
 
-fn no_login(lab: &mut Sandbox) {
-    lab.set("OMNI_SERVICE_ACCOUNT_KEY", None);
-}
-
-/// Nothing listens on port 1.
-fn no_omni(lab: &mut Sandbox) {
-    lab.set("OMNI_ENDPOINT", Some("https://127.0.0.1:1"));
-}
-
-/// Nothing says where Proxmox is.
-fn no_proxmox(lab: &mut Sandbox) {
-    without(lab, "PROXMOX_VE_ENDPOINT");
-    without(lab, "PROXMOX_VE_API_TOKEN");
-    let _ = fs::remove_file(lab.file("docker/config.yaml"));
+/// Does the steps of a walk; one in capitals is a variable that is taken away.
+fn prepare(lab: &mut Sandbox, steps: &[String]) {
+    let edit = |lab: &Sandbox, file: &str, from: &str, to: &str| lab.write(file, &lab.read(file).replacen(from, to, 1));
+    for step in steps {
+        match step.as_str() {
+            "provider" => lab.provider(),
+            "class" => lab.class("small"),
+            "class-file" => drop(lab.run_words(&crate::sandbox::class_words("small")).exits(0)),
+            "no-sockets" => edit(lab, "machine-classes/small.yaml", "sockets: 1", "sockets: 0"),
+            "cluster" => {
+                lab.provider();
+                lab.class("small");
+                lab.run("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s").exits(0);
+            }
+            "three-control-planes" => edit(lab, "clusters/demo.yaml", "size: 1", "size: 3"),
+            "no-login" => lab.set("OMNI_SERVICE_ACCOUNT_KEY", None),
+            // Nothing listens on port 1.
+            "no-omni" => lab.set("OMNI_ENDPOINT", Some("https://127.0.0.1:1")),
+            // Nothing says where Proxmox is.
+            "no-proxmox" => {
+                without(lab, "PROXMOX_VE_ENDPOINT");
+                without(lab, "PROXMOX_VE_API_TOKEN");
+                let _ = fs::remove_file(lab.file("docker/config.yaml"));
+            }
+            "wrong-token" => {
+                let token = "omni@pve!provider=00000000-0000-0000-0000-000000000000";
+                lab.set("PROXMOX_VE_API_TOKEN", Some(token));
+            }
+            name => without(lab, name),
+        }
+    }
 }
 
 /// `docker/.env` and the environment without what `name` says.
@@ -75,175 +94,6 @@ fn without(lab: &mut Sandbox, name: &str) {
     let kept: Vec<&String> = kept.iter().filter(|line| !line.starts_with(&format!("{name}="))).collect();
     lab.write("docker/.env", &kept.iter().map(|line| format!("{line}\n")).collect::<String>());
 }
-
-fn cluster(lab: &Sandbox) {
-    lab.provider();
-    lab.class("small");
-    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s").exits(0);
-}
-
-fn class_with_a_fault(lab: &mut Sandbox) {
-    lab.provider();
-    lab.run_words(&crate::sandbox::class_words("small")).exits(0);
-    let class = lab.read("machine-classes/small.yaml");
-    lab.write("machine-classes/small.yaml", &class.replace("sockets: 1", "sockets: 0"));
-}
-
-const WALKS: [Walk; 12] = [
-    Walk {
-        name: "cluster-create",
-        before: |lab| {
-            lab.provider();
-            lab.class("small");
-        },
-        words: &["demo", "--control-planes", "1", "--workers", "1"],
-        code: 3,
-        missing: &[Missing { take: AS_IS, words: &["demo"], given_as: "--workers", secret: false }, LOGIN],
-        faults: &[
-            Fault { plant: AS_IS, words: &["demo", "--control-planes", "1", "--workers", "1"], code: 4 },
-            NO_OMNI,
-        ],
-        settles: true,
-    },
-    Walk {
-        name: "cluster-delete",
-        before: cluster,
-        words: &["demo"],
-        code: 3,
-        missing: &[Missing { take: AS_IS, words: &[], given_as: "NAME", secret: false }],
-        faults: &[Fault { plant: AS_IS, words: &["no-such-cluster"], code: 1 }, NO_OMNI],
-        settles: false,
-    },
-    Walk {
-        name: "cluster-plan",
-        before: |lab| {
-            cluster(lab);
-            lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
-        },
-        words: &["demo"],
-        code: 3,
-        missing: &[Missing { take: no_proxmox, words: &["demo"], given_as: "PROXMOX_VE_API_TOKEN", secret: true }],
-        faults: &[Fault { plant: AS_IS, words: &["no-such-cluster"], code: 1 }],
-        settles: false,
-    },
-    Walk {
-        name: "cluster-status",
-        before: cluster,
-        words: &["demo"],
-        code: 0,
-        missing: &[LOGIN],
-        faults: &[Fault { plant: AS_IS, words: &["demo"], code: 1 }, NO_OMNI],
-        settles: false,
-    },
-    Walk {
-        name: "cluster-sync",
-        before: |lab| {
-            cluster(lab);
-            let template = lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1);
-            lab.write("clusters/demo.yaml", &template);
-        },
-        words: &["demo"],
-        code: 3,
-        missing: &[Missing { take: AS_IS, words: &[], given_as: "NAME", secret: false }],
-        faults: &[Fault { plant: AS_IS, words: &["no-such-cluster"], code: 1 }],
-        settles: true,
-    },
-    Walk {
-        name: "doctor",
-        before: |lab| lab.provider(),
-        // What this host lacks is no fault of the page's.
-        words: &["--area", "provider"],
-        code: 0,
-        // What is missing is what it reports: it asks for nothing.
-        missing: &[],
-        faults: &[Fault { plant: no_omni, words: &[], code: 1 }],
-        settles: false,
-    },
-    Walk {
-        name: "machineclass-apply",
-        before: |lab| {
-            lab.provider();
-            lab.run_words(&crate::sandbox::class_words("small")).exits(0);
-        },
-        words: &["small"],
-        code: 3,
-        missing: &[Missing { take: AS_IS, words: &[], given_as: "NAME", secret: false }],
-        faults: &[
-            Fault { plant: class_with_a_fault, words: &["small"], code: 1 },
-            Fault { plant: AS_IS, words: &["no-such-class"], code: 1 },
-        ],
-        settles: true,
-    },
-    Walk {
-        name: "machineclass-create",
-        before: NOTHING,
-        words: &["small", "--cores", "2", "--memory", "4096", "--disk", "20", "--selector", "name == \"local-lvm\""],
-        code: 3,
-        missing: &[Missing { take: AS_IS, words: &["small", "--cores", "2"], given_as: "--memory", secret: false }],
-        faults: &[Fault {
-            plant: AS_IS,
-            words: &["small", "--cores", "2", "--memory", "4096", "--disk", "20", "--selector", "storage.filter(s)[0]"],
-            code: 1,
-        }],
-        settles: true,
-    },
-    Walk {
-        name: "provider-setup",
-        before: NOTHING,
-        words: &[],
-        code: 3,
-        missing: &[
-            Missing {
-                take: |lab| without(lab, "PROXMOX_VE_ENDPOINT"),
-                words: &[],
-                given_as: "--proxmox-url",
-                secret: false,
-            },
-            Missing {
-                take: |lab| without(lab, "PROXMOX_VE_API_TOKEN"),
-                words: &[],
-                given_as: "PROXMOX_VE_API_TOKEN",
-                secret: true,
-            },
-        ],
-        faults: &[Fault { plant: no_omni, words: &[], code: 5 }],
-        settles: true,
-    },
-    Walk {
-        name: "provider-status",
-        before: |lab| lab.provider(),
-        words: &["--tail", "5"],
-        code: 0,
-        // It asks docker alone, which needs no login.
-        missing: &[],
-        faults: &[Fault { plant: AS_IS, words: &[], code: 1 }],
-        settles: false,
-    },
-    Walk {
-        name: "provider-verify",
-        before: |lab| lab.provider(),
-        words: &[],
-        code: 0,
-        missing: &[Missing { words: &[], ..LOGIN }],
-        faults: &[Fault { plant: AS_IS, words: &[], code: 1 }, Fault { plant: no_omni, words: &[], code: 1 }],
-        settles: false,
-    },
-    Walk {
-        name: "proxmox-audit",
-        before: |lab| lab.provider(),
-        words: &[],
-        code: 0,
-        missing: &[Missing { take: no_proxmox, words: &[], given_as: "PROXMOX_VE_API_TOKEN", secret: true }],
-        faults: &[Fault {
-            plant: |lab| {
-                lab.set("PROXMOX_VE_API_TOKEN", Some("omni@pve!provider=00000000-0000-0000-0000-000000000000"))
-            },
-            words: &[],
-            code: 5,
-        }],
-        settles: false,
-    },
-];
 
 /// A command's page, as far as the assistant calls something by it.
 struct Command {
@@ -270,16 +120,14 @@ impl Command {
     }
 
     /// The call with the user's words at its end, as the page says.
-    fn call(&self, lab: &Sandbox, words: &[&str]) -> (i32, Json) {
-        documented(lab, &[&self.look.iter().map(String::as_str).collect::<Vec<_>>(), words].concat())
+    fn call(&self, lab: &Sandbox, words: &[String]) -> (i32, Json) {
+        documented(lab, &[&self.look, words].concat())
     }
 
     /// The same with what stands in place of `--dry-run`.
-    fn consented(&self, lab: &Sandbox, words: &[&str]) -> (i32, Json) {
-        let mut call: Vec<&str> = self.look.iter().map(String::as_str).filter(|word| *word != "--dry-run").collect();
-        call.extend(words);
-        call.extend(self.yes.iter().map(String::as_str));
-        documented(lab, &call)
+    fn consented(&self, lab: &Sandbox, words: &[String]) -> (i32, Json) {
+        let call = self.look.iter().filter(|word| *word != "--dry-run").chain(words).chain(&self.yes);
+        documented(lab, &call.cloned().collect::<Vec<_>>())
     }
 
     /// The spans that stand for a field or a word of the document.
@@ -290,8 +138,8 @@ impl Command {
     }
 }
 
-fn documented(lab: &Sandbox, words: &[&str]) -> (i32, Json) {
-    let ran = lab.run_words(words);
+fn documented(lab: &Sandbox, words: &[String]) -> (i32, Json) {
+    let ran = lab.run_words(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let document = ran.json();
     assert_eq!(document["schema_version"], 1, "{document:#}");
     assert_eq!(document["task"], words[0], "{document:#}");
@@ -351,14 +199,14 @@ fn vocabulary() -> BTreeSet<String> {
 
 /// Walks one command; `documents` is what its page is then compared with.
 fn walk(walk: &Walk) {
-    let command = Command::read(walk.name);
+    let command = Command::read(&walk.name);
     let mut found = vocabulary();
     let gathered = |document: &Json, found: &mut BTreeSet<String>| gather("", document, found);
 
-    let lab = Sandbox::new();
-    (walk.before)(&lab);
+    let mut lab = Sandbox::new();
+    prepare(&mut lab, &walk.before);
     let before = kept(&lab, command.changes());
-    let (code, document) = command.call(&lab, walk.words);
+    let (code, document) = command.call(&lab, &walk.words);
     assert_eq!(code, walk.code, "{}: {document:#}", walk.name);
     assert!(kept(&lab, command.changes()) == before, "{}: a look changed something", walk.name);
     gathered(&document, &mut found);
@@ -374,21 +222,21 @@ fn walk(walk: &Walk) {
         // The page passes every name of the plan on.
         let destroyed = document["data"]["allow_destroy"].as_array().into_iter().flatten().filter_map(Json::as_str);
         let mut words = walk.words.to_vec();
-        destroyed.for_each(|name| words.extend(["--allow-destroy", name]));
+        destroyed.for_each(|name| words.extend(["--allow-destroy", name].map(str::to_owned)));
         let (code, document) = command.consented(&lab, &words);
         assert_eq!(code, 0, "{}: {document:#}", walk.name);
         assert!(kept(&lab, true) != before, "{}: the plan was not carried out", walk.name);
         assert!(!document["next"].as_array().expect("a list").is_empty(), "{document:#}");
         gathered(&document, &mut found);
         if walk.settles {
-            let (code, document) = command.call(&lab, walk.words);
+            let (code, document) = command.call(&lab, &walk.words);
             assert_eq!((code, document["data"]["plan"].as_array().map(Vec::len)), (0, Some(0)), "{document:#}");
         }
     }
-    for missing in walk.missing {
+    for missing in &walk.missing {
         gathered(&asked(walk, &command, missing), &mut found);
     }
-    for fault in walk.faults {
+    for fault in &walk.faults {
         gathered(&failed(walk, &command, fault), &mut found);
     }
     let unknown: Vec<&str> = command.names().into_iter().filter(|name| !found.contains(*name)).collect();
@@ -398,10 +246,10 @@ fn walk(walk: &Walk) {
 /// Something is missing: exit status 2, how each value is given, and nothing changed.
 fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
     let mut lab = Sandbox::new();
-    (walk.before)(&lab);
-    (missing.take)(&mut lab);
+    prepare(&mut lab, &walk.before);
+    prepare(&mut lab, &missing.steps);
     let before = kept(&lab, command.changes());
-    let (code, document) = command.call(&lab, missing.words);
+    let (code, document) = command.call(&lab, &missing.words);
     assert_eq!((code, &document["error"]["code"]), (2, &Json::from("missing_input")), "{}: {document:#}", walk.name);
     assert!(kept(&lab, command.changes()) == before, "{}: a call that lacks a value changed something", walk.name);
     let list = document["error"]["missing"].as_array().expect("a list");
@@ -411,7 +259,7 @@ fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
         // What is secret has no flag: the list of processes is public.
         assert!(one["secret"] == false || one["flag"].is_null() && one["env"].is_string(), "{one:#}");
     }
-    let wanted = |one: &&Json| one["flag"] == missing.given_as || one["env"] == missing.given_as;
+    let wanted = |one: &&Json| one["flag"] == *missing.given_as || one["env"] == *missing.given_as;
     let one = list.iter().find(wanted).unwrap_or_else(|| panic!("{} is not asked for: {document:#}", missing.given_as));
     assert_eq!(one["secret"], missing.secret, "{one:#}");
     document
@@ -420,9 +268,9 @@ fn asked(walk: &Walk, command: &Command, missing: &Missing) -> Json {
 /// Something fails: what, why, and what to do, and nothing changed.
 fn failed(walk: &Walk, command: &Command, fault: &Fault) -> Json {
     let mut lab = Sandbox::new();
-    (fault.plant)(&mut lab);
+    prepare(&mut lab, &fault.steps);
     let before = kept(&lab, command.changes());
-    let (code, document) = command.call(&lab, fault.words);
+    let (code, document) = command.call(&lab, &fault.words);
     assert_eq!(code, fault.code, "{}: {document:#}", walk.name);
     assert!(kept(&lab, command.changes()) == before, "{}: a failed look changed something", walk.name);
     let error = &document["error"];
@@ -473,8 +321,8 @@ fn an_installed_plugin_works_on_the_users_project() {
     let project = lab.scratch().join("my project");
     fs::rename(lab.project(), &project).expect("the project can be moved");
     let target = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).ancestors().nth(2).expect("target/debug/xtask");
-    for walk in &WALKS {
-        let page = Command::read(walk.name).page;
+    for walk in WALKS.iter() {
+        let page = Command::read(&walk.name).page;
         let spans = text::code_spans(&page.body);
         let call = spans.iter().find(|span| span.starts_with("cargo run ")).expect("the page shows the call");
         let call = call
@@ -502,7 +350,7 @@ fn an_installed_plugin_works_on_the_users_project() {
         let stdout = String::from_utf8_lossy(&output.stdout);
         let document: Json = serde_json::from_str(&stdout)
             .unwrap_or_else(|error| panic!("{call}: {error}\n{stdout}{}", String::from_utf8_lossy(&output.stderr)));
-        assert_eq!(document["task"], walk.name, "{document:#}");
+        assert_eq!(document["task"], *walk.name, "{document:#}");
         assert_ne!(document["error"]["code"], "usage", "{document:#}");
         if walk.name == "provider-status" {
             // It keeps what it found, in the user's project and nowhere else.
