@@ -98,7 +98,6 @@ pub struct Table {
     pub provider: Vec<ProviderRelease>,
     pub template_keys: Vec<TemplateKey>,
     pub forbidden: Forbidden,
-    pub documents: Vec<Documents>,
     pub proxmox: Vec<ProxmoxRelease>,
 }
 
@@ -295,15 +294,6 @@ pub struct ForbiddenDocuments {
     pub kinds: Vec<String>,
 }
 
-/// Kinds of Talos's documents, with the first omnictl and the first Talos that know them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Documents {
-    pub omnictl: Minor,
-    pub talos: Minor,
-    pub kinds: Vec<String>,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxmoxRelease {
@@ -355,17 +345,6 @@ impl Table {
         self.bugs
             .iter()
             .filter(move |bug| meets(&bug.omni, omni) && meets(&bug.talos, talos) && meets(&bug.provider, provider))
-    }
-
-    /// The minors of omnictl and Talos that know a kind of document first; `None` for a kind that none knows.
-    pub fn document(&self, kind: &str) -> Option<(Minor, Minor)> {
-        let holds = |documents: &&Documents| documents.kinds.iter().any(|known| known == kind);
-        self.documents.iter().find(holds).map(|documents| (documents.omnictl, documents.talos))
-    }
-
-    /// All kinds of documents.
-    pub fn kinds(&self) -> impl Iterator<Item = &str> {
-        self.documents.iter().flat_map(|documents| documents.kinds.iter().map(String::as_str))
     }
 }
 
@@ -424,18 +403,5 @@ mod tests {
         assert!(has("1.9.3", Some("1.13.10")) && has("1.10.5", Some("1.14.0")));
         assert!(!has("1.10.6", Some("1.13.13")) && !has("1.9.3", Some("1.13.9")) && !has("1.9.3", None));
         assert!(!has("1.9.3", Some("1.14.0-rc.1")));
-    }
-
-    #[test]
-    fn documents_belong_to_their_releases() {
-        let table = table();
-        assert_eq!(table.document("KubeProxyConfig"), Some((Minor::new(1, 10), Minor::new(1, 14))));
-        assert_eq!(table.document("Deployment"), None);
-        // The sizes of the registries that were read: omnictl 1.9 and 1.10, Talos 1.12 and 1.13.
-        let known = |omnictl, talos| {
-            let (omnictl, talos) = (Minor::new(1, omnictl), Minor::new(1, talos));
-            table.kinds().filter(|kind| table.document(kind).is_some_and(|(o, t)| o <= omnictl && t <= talos)).count()
-        };
-        assert_eq!([known(9, 99), known(10, 99), known(99, 12), known(99, 13)], [49, 88, 36, 44]);
     }
 }

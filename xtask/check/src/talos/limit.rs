@@ -43,6 +43,12 @@ pub fn refused<'n>(of: &str, key: &str, node: &'n Node, reader: Reader) -> Vec<(
     limits.flat_map(|limit| limit.refused(node)).collect()
 }
 
+/// The kinds of document that Talos refuses beside an older field of the same setting, with the path of that field.
+pub fn excluded() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let limits = LIMITS.iter().flat_map(|(kind, limits)| limits.iter().map(move |limit| (*kind, limit)));
+    limits.filter(|(_, limit)| limit.form == "excludes").map(|(kind, limit)| (kind, limit.argument))
+}
+
 impl Limit {
     fn refused<'n>(&self, node: &'n Node) -> Vec<(&'n Node, String, String)> {
         match &node.data {

@@ -12,6 +12,7 @@ use domain::spec::At;
 use domain::spec::yaml::{Data, Node};
 
 use super::releases::Omni;
+pub use limit::excluded;
 
 /// The name of the document that needs no `kind`.
 pub const V1ALPHA1: &str = "v1alpha1";
@@ -361,4 +362,24 @@ fn wanted(kind: &str) -> String {
         return "a mapping".to_owned();
     }
     value::wanted(kind).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sizes of the registries that were read.
+    #[test]
+    fn documents_belong_to_their_releases() {
+        let known = |reader: Reader| {
+            kinds().iter().filter(|kind| Kind::find(kind).and_then(|k| k.known_to(reader)) == Some(true)).count()
+        };
+        let omnictl = ["v1.4.9", "v1.8.2", "v1.9.3", "v1.10.6"].map(|tag| known(Reader::omnictl(Omni::of_tag(tag))));
+        assert_eq!(omnictl, [36, 44, 49, 88]);
+        let talos = [9, 10, 11, 12, 13, 14].map(|minor| known(Reader::talos(minor).expect("a minor")));
+        assert_eq!(talos, [10, 13, 17, 36, 44, 89]);
+        let proxy = Kind::find("KubeProxyConfig").expect("a kind");
+        assert_eq!((proxy.omnictl(), proxy.talos()), (Some(10), Some(14)));
+        assert!(Kind::find("Deployment").is_none() && Reader::talos(8).is_none());
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Checker, Open, PatchScope, Patched, addresses};
 use crate::patch::Content;
+use crate::talos::excluded;
 use crate::{Finding, Severity, provider_data};
 use domain::spec::template::{ClusterTemplate, Inline, MachineSet, SetKind};
 use domain::spec::yaml::Node;
@@ -78,6 +79,7 @@ impl Checker<'_> {
             }
         }
         self.twice(&hostnames);
+        self.both_forms(&contents);
         for manifest in &t.manifests {
             match &manifest.inline {
                 Some(Inline::Text { text, .. }) => self.cilium(text, manifest.at.in_file(self.file)),
@@ -173,8 +175,30 @@ impl Checker<'_> {
         }
     }
 
+    /// A document, and the older field of the same setting, for the same machines.
+    fn both_forms(&mut self, contents: &[(PatchScope, &Content)]) {
+        let documents = || {
+            contents.iter().flat_map(|(scope, content)| content.documents.iter().map(move |d| (*scope, *content, d)))
+        };
+        let kind = |document: &Node| document.get("kind").and_then(Node::text).map(str::to_owned);
+        let kinds: HashSet<String> = documents().filter_map(|(.., document)| kind(document)).collect();
+        for (name, path) in excluded().filter(|(name, _)| kinds.contains(*name)) {
+            let keys: Vec<&str> = path.split('.').collect();
+            let sets = |document: &Node| {
+                document.path(&keys).is_some_and(|field| !field.is_null() && field.get("$patch").is_none())
+            };
+            let fields: Vec<PatchScope> = documents().filter(|(.., d)| sets(d)).map(|(scope, ..)| scope).collect();
+            for (scope, content, document) in documents().filter(|(.., d)| kind(d).as_deref() == Some(name)) {
+                if fields.iter().any(|field| meets(field, &scope)) {
+                    let message = format!("{name} and `{path}` for the same machines: Talos refuses both together");
+                    let place = document.at.in_file(&content.file);
+                    self.report(Severity::Error, "template-patch-talos", place, message, "keep one of the two");
+                }
+            }
+        }
+    }
+
     fn twice(&mut self, hostnames: &[(PatchScope, bool, Place)]) {
-        let meets = |a: &PatchScope, b: &PatchScope| a == b || *a == PatchScope::Cluster || *b == PatchScope::Cluster;
         for (scope, config, place) in hostnames.iter().filter(|(_, config, _)| *config) {
             if hostnames.iter().any(|(s, c, _)| c != config && meets(s, scope)) {
                 let message =
@@ -213,6 +237,11 @@ impl Checker<'_> {
         let fix = "set `mtu` in cilium-config (`MTU` in Helm values) to that of the machines' network, 1500 as a rule";
         self.report(Severity::Warning, "template-cilium-mtu", place, message.to_owned(), fix);
     }
+}
+
+/// True if some machine may get patches of both.
+fn meets(one: &PatchScope, other: &PatchScope) -> bool {
+    one == other || *one == PatchScope::Cluster || *other == PatchScope::Cluster
 }
 
 /// True for a label that a kubelet may not set on its node (the NodeRestriction admission plugin of Kubernetes,

@@ -111,3 +111,22 @@ fn selectors_compile_as_in_talos() {
         .collect();
     assert_eq!(wrong, Vec::<&str>::new());
 }
+
+#[test]
+fn a_document_and_its_older_field_are_for_different_machines() {
+    let found = |cluster: &str, control_plane: &str, workers: &str| {
+        let patches =
+            |patch: &str| if patch.is_empty() { "[]".to_owned() } else { format!("[{{name: a, inline: {patch}}}]") };
+        let text = TEMPLATE
+            .replace("[{file: p}]", &patches(cluster))
+            .replace("kind: ControlPlane\n", &format!("kind: ControlPlane\npatches: {}\n", patches(control_plane)))
+            .replace("kind: Workers\n", &format!("kind: Workers\npatches: {}\n", patches(workers)));
+        let context = TemplateContext { omni: Omni::of_tag("v1.10.4"), ..TemplateContext::default() };
+        let checked = template::check("demo.yaml", text.as_bytes(), &context);
+        checked.findings.iter().filter(|finding| finding.rule == "template-patch-talos").count()
+    };
+    let document = "{apiVersion: v1alpha1, kind: ResolverConfig, nameservers: [{address: 1.1.1.1}]}";
+    let field = "{machine: {network: {nameservers: [1.1.1.1]}}}";
+    assert_eq!([found(document, field, ""), found(field, "", document), found("", document, field)], [1, 1, 0]);
+    assert_eq!(found(document, "{machine: {network: {nameservers: {$patch: delete}}}}", ""), 0);
+}
