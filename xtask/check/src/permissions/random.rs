@@ -5,8 +5,8 @@
 use super::*;
 use domain::status::proxmox::{AclEntry, certain, parent};
 
-const USER: &str = "omni@pve";
-const TOKEN: &str = "omni@pve!provider";
+pub(super) const USER: &str = "omni@pve";
+pub(super) const TOKEN: &str = "omni@pve!provider";
 const NODES: [&str; 2] = ["pve1", "pve2"];
 
 /// The same cases in every run.
@@ -27,16 +27,16 @@ impl Random {
 }
 
 /// The entries of one path: (`user`, `group` or `token`, whose) → role → whether it propagates.
-type Entries = BTreeMap<(&'static str, String), BTreeMap<String, bool>>;
+pub(super) type Entries = BTreeMap<(&'static str, String), BTreeMap<String, bool>>;
 
 /// `user.cfg`, as far as it decides what one token may do.
 #[derive(Clone, Debug, Default)]
-struct Cfg {
+pub(super) struct Cfg {
     privsep: bool,
     /// Groups that the user is in.
     groups: BTreeSet<String>,
-    roles: BTreeMap<String, BTreeSet<String>>,
-    acl: BTreeMap<String, Entries>,
+    pub(super) roles: BTreeMap<String, BTreeSet<String>>,
+    pub(super) acl: BTreeMap<String, Entries>,
     /// The storages of each pool.
     pools: BTreeMap<String, BTreeSet<String>>,
 }
@@ -111,7 +111,7 @@ impl Cfg {
     }
 
     /// What `GET /access/permissions` answers to the token: the tree, and each path of interest by itself.
-    fn answers(&self, scope: &Scope) -> Permissions {
+    pub(super) fn answers(&self, scope: &Scope) -> Permissions {
         let top = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"].map(str::to_owned);
         // Every node of the tree of entries, those between included.
         let entries = self.acl.keys().flat_map(|path| std::iter::successors(Some(path.as_str()), |path| parent(path)));
@@ -154,13 +154,13 @@ impl Cfg {
         entries.collect()
     }
 
-    fn grant(&mut self, path: &str, kind: &'static str, id: &str, role: &str, propagates: bool) {
+    pub(super) fn grant(&mut self, path: &str, kind: &'static str, id: &str, role: &str, propagates: bool) {
         let entries = self.acl.entry(path.to_owned()).or_default();
         entries.entry((kind, id.to_owned())).or_default().insert(role.to_owned(), propagates);
     }
 
     /// Does what `pveum` does on each line of a script, and what its last comment advises for paths that stay missing.
-    fn run(&mut self, script: &str) {
+    pub(super) fn run(&mut self, script: &str) {
         let advised = script.lines().find_map(|line| line.strip_prefix("# A path that stays missing has NoAccess: "));
         let granted = script.lines().filter_map(|line| line.strip_prefix("pveum acl modify ")?.split(' ').next());
         let deletes: Vec<String> =
@@ -188,7 +188,7 @@ impl Cfg {
     }
 }
 
-fn names(words: &[&str]) -> BTreeSet<String> {
+pub(super) fn names(words: &[&str]) -> BTreeSet<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
