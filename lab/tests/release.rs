@@ -141,6 +141,21 @@ fn omni_1_10_takes_dns_labels_and_the_versions_of_providers() {
     let text = "invalid infra provider name: \"Rack_1\" is not a valid DNS-1123 label";
     assert!(said.code == 1 && said.err.contains(text), "{said:?}");
     let lab = with_cluster(lab, "v0.3.0", CLASS, 1, 0);
+    for (key, said) in [
+        (
+            "systemExtensions: [siderolabs/iscsi-tools, iscsi-tools]",
+            "extension \"iscsi-tools\" (entry 1) is listed more than once",
+        ),
+        ("systemExtensions: [gone]", "extension \"gone\" (entry 0) is not available for Talos version \"1.12.1\""),
+        (
+            "features: {disablePublicDiscoveryService: true}",
+            "can only be configured for clusters created with Talos 1.14 or newer",
+        ),
+    ] {
+        lab.project.write("refused.yaml", &cluster(1, 0).replacen("name: demo", &format!("name: demo\n{key}"), 1));
+        let call = lab.omnictl("cluster template sync -f refused.yaml");
+        assert!(call.code == 1 && call.err.contains(said), "{call:?}");
+    }
     lab.wait("a machine runs", || running(&lab));
     let status = lab.omnictl("get infraproviderstatuses proxmox -o json").out;
     assert!(serde_json::from_str::<Value>(&status).unwrap()["spec"]["version"] == "v0.3.0", "{status}");

@@ -20,8 +20,37 @@ pub fn write(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<Strin
         INFRA_PROVIDER if old.is_none() && state.release >= OmniRelease::V1_10_6 => {
             dns_label(&new.md.id).err().map(|why| format!("invalid infra provider name: {why}")).into_iter().collect()
         }
+        EXTENSIONS_CONFIGURATION if !state.release.old() => extensions(state, new).err().into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// The extensions of a cluster's machines, against the catalog of its Talos (validations/extensions.go).
+fn extensions(state: &State, new: &Resource) -> Result<(), String> {
+    let list: Vec<&str> = new.spec["extensions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    let id = new.label(L_CLUSTER).unwrap_or_default();
+    let cluster = state.store.by_id(CLUSTER, id).ok_or_else(|| format!("cluster {id:?} does not exist"))?;
+    if list.len() > 256 {
+        return Err(format!("extensions list has {} entries, exceeds maximum of 256", list.len()));
+    }
+    let talos = cluster.spec["talosversion"].as_str().unwrap_or_default();
+    let catalog = state.store.by_id(TALOS_EXTENSIONS, talos).and_then(|found| found.spec["items"].as_array());
+    let catalog = catalog.ok_or_else(|| format!("no Talos extensions catalog for version {talos:?}"))?;
+    let mut seen = Vec::new();
+    for (at, name) in list.into_iter().enumerate() {
+        let full = if name.contains('/') { name.to_owned() } else { format!("siderolabs/{name}") };
+        if !catalog.iter().any(|known| known["name"] == full.as_str()) {
+            return Err(format!("extension {name:?} (entry {at}) is not available for Talos version {talos:?}"));
+        }
+        if seen.contains(&full) {
+            return Err(format!("extension {name:?} (entry {at}) is listed more than once"));
+        }
+        seen.push(full);
+    }
+    Ok(())
 }
 
 /// omni v1.10.4 internal/pkg/dnslabel.
@@ -131,6 +160,18 @@ fn cluster(state: &State, old: Option<&Resource>, new: &Resource) -> Vec<String>
     let embedded = |from: &Resource| from.spec["features"]["useembeddeddiscoveryservice"] == true;
     if embedded(new) && !old.is_some_and(embedded) {
         errors.push("embedded discovery service is not enabled".to_owned());
+    }
+    if new.spec["features"]["disablepublicdiscoveryservice"] == true {
+        // omni v1.10.4 validations/cluster.go
+        if versions::parse(&talos).is_some_and(|version| version < (1, 14, 0)) {
+            let text =
+                "the public discovery service can only be configured for clusters created with Talos 1.14 or newer";
+            errors.push(text.to_owned());
+        } else if !embedded(new) {
+            let text = "the discovery service cannot be disabled entirely: keep the public discovery service enabled or enable \
+                        the embedded discovery service";
+            errors.push(text.to_owned());
+        }
     }
     let same = |field: &str| old.is_some_and(|old| text(old, field) == text(new, field));
     if !(same("talosversion") && same("kubernetesversion")) {

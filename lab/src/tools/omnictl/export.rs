@@ -45,7 +45,13 @@ impl Parts {
             let version = format!("v{}", cluster.spec[version].as_str().unwrap_or_default());
             fields.push((key.to_owned(), map(vec![text("version", &version)])));
         }
-        let names = ["diskEncryption", "enableWorkloadProxy", "useEmbeddedDiscoveryService"];
+        let names = [
+            "diskEncryption",
+            "enableWorkloadProxy",
+            "useEmbeddedDiscoveryService",
+            "disablePublicDiscoveryService",
+            "enableNodeAuditSkip",
+        ];
         let on = |name: &&str| cluster.spec["features"][name.to_lowercase()] == true;
         let features: Fields =
             names.iter().filter(|name| on(name)).map(|name| ((*name).to_owned(), Value::Bool(true))).collect();

@@ -42,8 +42,8 @@ const FEATURES: Model = Model {
         ("diskEncryption", Type::Bool, false),
         ("enableWorkloadProxy", Type::Bool, false),
         ("useEmbeddedDiscoveryService", Type::Bool, false),
-        ("disablePublicDiscoveryService", Type::NotSimulated, true),
-        ("enableNodeAuditSkip", Type::NotSimulated, true),
+        ("disablePublicDiscoveryService", Type::Bool, true),
+        ("enableNodeAuditSkip", Type::Bool, true),
         ("backupConfiguration", Type::NotSimulated, false),
     ],
 };
@@ -316,11 +316,14 @@ impl Template {
         let version = |part: &str| text(&value[part], "version").trim_start_matches('v').to_owned();
         let features = &value["features"];
         let on = |key: &str| features[key] == true;
-        let spec = json!({
+        let mut spec = json!({
             "kubernetesversion": version("kubernetes"), "talosversion": version("talos"),
             "features": {"enableworkloadproxy": on("enableWorkloadProxy"), "diskencryption": on("diskEncryption"),
                 "useembeddeddiscoveryservice": on("useEmbeddedDiscoveryService")},
         });
+        for key in ["enableNodeAuditSkip", "disablePublicDiscoveryService"].into_iter().filter(|key| on(key)) {
+            spec["features"][key.to_lowercase()] = true.into();
+        }
         let mut cluster = self.make(CLUSTER, name, &spec, now);
         cluster.md.annotations.insert(A_TEMPLATE.to_owned(), String::new());
         apply(&mut cluster, value);

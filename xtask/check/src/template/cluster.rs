@@ -36,11 +36,18 @@ impl Checker<'_> {
             let message = "disk encryption is supported only for Talos 1.5.0 and later";
             self.error("template-encryption", at, message, "use a newer Talos, or leave it out");
         }
-        if let Some(at) = t.features.disable_public_discovery_at
-            && talos.as_ref().is_some_and(|v| version::is_before(v, 1, 14))
-        {
-            let message = "Omni 1.10 and later turn the public discovery service off for clusters created with Talos 1.14 or newer";
-            self.error("template-discovery-talos", at, message, "use a newer Talos, or leave it out");
+        if let (Some(at), Some(talos)) = (t.features.disable_public_discovery_at, &talos) {
+            let embedded = t.features.use_embedded_discovery_service;
+            let (message, fix) = match version::is_before(talos, 1, 14) {
+                true => (
+                    "turns the public discovery service off only for clusters created with Talos 1.14 or newer",
+                    "use a newer Talos, or leave it out",
+                ),
+                false => ("refuses a cluster without any discovery service", "add `useEmbeddedDiscoveryService: true`"),
+            };
+            if version::is_before(talos, 1, 14) || !embedded {
+                self.error("template-discovery", at, format!("{} {message}", self.omni_from(10)), fix);
+            }
         }
         self.extensions(t);
         if let Some(at) = t.features.backup_interval_at

@@ -141,14 +141,17 @@ fn server_refusals_name_the_omni_that_refuses() {
     let many: String = (0..257).map(|n| format!("siderolabs/e{n}, ")).collect();
     let many = format!("systemExtensions: [{many}]");
     let many = (many.as_str(), "template-extensions");
-    let private = ("features: {disablePublicDiscoveryService: true}", "template-discovery-talos");
+    let private = ("features: {disablePublicDiscoveryService: true}", "template-discovery");
+    let embedded =
+        ("features: {disablePublicDiscoveryService: true, useEmbeddedDiscoveryService: true}", "template-discovery");
     for ((key, rule), omni, talos, words) in [
         (twice, "v1.8.2", "v1.13.2", ""),
         (twice, "v1.9.3", "v1.13.5", "`iscsi-tools` is listed more than once: Omni v1.9.3"),
         (twice, "latest", "v1.13.5", "Omni 1.9 or later"),
         (many, "v1.10.6", "v1.13.5", "Omni v1.10.6 accepts up to 256 extensions, not 257"),
         (private, "v1.10.6", "v1.13.5", "created with Talos 1.14 or newer"),
-        (private, "v1.11.0", "v1.14.1", ""),
+        (private, "v1.11.0", "v1.14.1", "Omni v1.11.0 refuses a cluster without any discovery service"),
+        (embedded, "v1.11.0", "v1.14.1", ""),
     ] {
         let found = check(&template(talos, "").replacen("---", &format!("{key}\n---"), 1), omni).1;
         let found = found.into_iter().find(|finding| finding.rule == rule).map_or(String::new(), |f| f.message);
