@@ -200,34 +200,7 @@ impl Drop for Lab {
 }
 
 /// A compose file as the kit has it, as far as the stand-in looks at it. Its provider is the one of the recordings.
-pub const COMPOSE: &str = r#"
-name: omni-scale
-services:
-  omni-tailscale:
-    image: docker.io/tailscale/tailscale:v1.102.5
-    restart: unless-stopped
-    healthcheck: {test: ["CMD", "true"]}
-    volumes: ["ts-state:/var/lib/tailscale"]
-  omni:
-    image: ghcr.io/siderolabs/omni:v1.10.6
-    restart: unless-stopped
-    network_mode: service:omni-tailscale
-    depends_on: {omni-tailscale: {condition: service_healthy}}
-    command: ["--name=omni"]
-  proxmox-provider:
-    profiles: [provider]
-    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:0d9fd58
-    network_mode: service:omni-tailscale
-    depends_on: {omni-tailscale: {condition: service_healthy}, omni: {condition: service_started}}
-    command: ["--config-file", "/config.yaml", "--omni-api-endpoint", "https://${OMNI_DOMAIN}/", "--id", "${OMNI_PROVIDER_ID:-proxmox}"]
-    environment:
-      OMNI_SERVICE_ACCOUNT_KEY: ${OMNI_INFRA_PROVIDER_KEY:-}
-      SSL_CERT_FILE: ${PROVIDER_CA_FILE:+/ca.pem}
-    volumes:
-      - ./config.yaml:/config.yaml:ro
-      - {type: bind, source: "${PROVIDER_CA_FILE:-/dev/null}", target: /ca.pem, read_only: true}
-volumes: {ts-state: {}}
-"#;
+pub const COMPOSE: &str = include_str!("../fixtures/compose.yaml");
 
 /// A machine class.
 pub const CLASS: &str = include_str!("../fixtures/omnictl/input-machineclass.yaml");

@@ -13,21 +13,7 @@ use crate::sandbox::{Sandbox, program_at};
 
 /// Stands before the real program. While there is a file `NAME.says`, a call that holds the words of `NAME.asked`, in its
 /// arguments or for curl in its configuration, gets that and the status of `NAME.ends`.
-const STAND_IN: &str = r#"#!/bin/sh
-dir=@DIR@ name=@NAME@
-[ -e "$dir/$name.says" ] || exec '@REAL@' "$@"
-asked=$(cat "$dir/$name.asked")
-if [ "$name" = curl ]; then config=$(cat); words=$config; else words=$*; fi
-case $words in
-    *"$asked"*)
-        cat "$dir/$name.says"
-        cat "$dir/$name.cries" >&2
-        ends=$(cat "$dir/$name.ends")
-        [ "$ends" -gt 128 ] && kill -9 $$
-        exit "$ends" ;;
-esac
-if [ "$name" = curl ]; then printf '%s\n' "$config" | '@REAL@' "$@"; else exec '@REAL@' "$@"; fi
-"#;
+const STAND_IN: &str = concat!("#!/bin/sh\n", include_str!("../fixtures/stand-ins/says"));
 
 /// A lab in which the runbook has been gone through, with programs that can be told what to say.
 struct Rig {

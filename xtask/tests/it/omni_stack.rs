@@ -279,61 +279,8 @@ const SCRIPTS: &[(&str, &str)] = &[
     ),
 ];
 
-const DOCKER: &str = r#"say=@DIR@/say
-case "$*" in "compose -f "*)
-  if [ -n "$COMPOSE_PROJECT_NAME$COMPOSE_PROFILES$COMPOSE_ENV_FILES" ]; then echo "stand-in: another project" >&2; exit 64; fi;;
-esac
-case "$*" in
-"compose version --format json") echo '{"version":"2.40.3"}';;
-"version --format {{.Server.Version}}") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2; exit 1; fi; cat $say/engine 2>/dev/null || echo 28.2.2;;
-"volume inspect --format {{.Name}} "*) if [ -e $say/volume ]; then cat $say/volume; else echo "Error response from daemon: get x: no such volume" >&2; exit 1; fi;;
-*" config -q") ;;
-*" ps --all --format json") if [ -e $say/engine-down ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi; cat $say/ps.json 2>/dev/null; exit 0;;
-*" up -d"*) if [ -e $say/up.json ]; then cp $say/up.json $say/ps.json; fi;;
-*" down") rm -f $say/ps.json;;
-"inspect --type container --format "*) cat $say/mounts.json;;
-*" logs "*" omni") cat $say/log 2>/dev/null; exit 0;;
-*" logs "*) ;;
-*" exec -T omni-tailscale tailscale status "*) cat $say/tailscale.json;;
-*" exec -T omni-tailscale wget "*openid-configuration) if [ -e $say/wget ]; then cat $say/wget >&2; exit 1; fi; cat $say/discovery.json;;
-*" exec -T omni-tailscale wget "*jwks.json) cat $say/jwks.json;;
-*" exec -T omni-tailscale wget "*) echo 'wget: server returned error: HTTP/1.1 403 Forbidden' >&2; exit 1;;
-*) echo "stand-in: docker $*" >&2; exit 64;;
-esac
-"#;
+const DOCKER: &str = include_str!("../fixtures/stand-ins/docker");
 
-const OMNICTL: &str = r#"say=@DIR@/say
-case "$*" in
-"--version") cat $say/omnictl 2>/dev/null || echo 'omnictl version v@OMNI@ (API Version: 2)'; exit 0;;
-esac
-if [ -e $say/omnictl-error ]; then cat $say/omnictl-error >&2; exit 1; fi
-case "$OMNI_SERVICE_ACCOUNT_KEY $*" in
-" serviceaccount "*) ;;
-*" serviceaccount "*) if [ -e $say/small-role ]; then cat $say/small-role >&2; exit 1; fi;;
-esac
-case "$*" in
-"get sysversions current -o json") echo '{"metadata":{"id":"current"},"spec":{"backendapiversion":2,"backendversion":"v@OMNI@"}}';;
-"get infraproviders -o json") echo "{\"metadata\":{\"id\":\"$(cat $say/provider 2>/dev/null || echo proxmox)\"},\"spec\":{}}";;
-"get infraprovidercombinedstatus proxmox -o json") echo "{\"metadata\":{\"id\":\"proxmox\"},\"spec\":{\"health\":{\"initialized\":true,\"connected\":$(cat $say/connected 2>/dev/null || echo true),\"error\":\"\"}}}";;
-"get clusters -o json") ;;
-"get machineclasses -o json") ;;
-"serviceaccount list") echo 'NAME ROLE PUBLIC KEY ID EXPIRATION'; if [ -e $say/account ]; then cat $say/account; fi;;
-"serviceaccount create --use-user-role=false --role "*" -- automation"|"serviceaccount renew -- automation") echo OMNI_ENDPOINT=https://127.0.0.1; echo "OMNI_SERVICE_ACCOUNT_KEY=$(cat $say/new-key)";;
-*) echo "stand-in: omnictl $*" >&2; exit 64;;
-esac
-"#;
+const OMNICTL: &str = include_str!("../fixtures/stand-ins/omnictl");
 
-const CURL: &str = r#"say=@DIR@/say
-url=$(sed -n 's/^url = "\(.*\)"$/\1/p')
-echo "$url" >> @DIR@/urls
-date=$(date -u -d "$(cat $say/skew 2>/dev/null || echo now)" '+%a, %d %b %Y %H:%M:%S GMT')
-reply() { printf 'HTTP/1.1 %s\r\nDate: %s\r\nContent-Type: %s\r\n\r\n%s\n%s %s' "$1" "$date" "$2" "$3" "${1%% *}" "$2"; }
-case "$url" in
-*/healthz) if [ -e $say/omni-down ]; then echo 'curl: (7) Failed to connect' >&2; exit 7; fi; reply '200 OK' '' '';;
-*/api2/json/version) if [ -e $say/pve-refuses ]; then reply '401 no such token' text/plain ''; else reply '200 OK' application/json '{"data":{"version":"9.0.10"}}'; fi;;
-*/api2/json/nodes) reply '200 OK' application/json '{"data":[]}';;
-*/.well-known/openid-configuration) reply '200 OK' application/json "$(cat $say/discovery.json)";;
-*/.well-known/jwks.json) reply '200 OK' application/json "$(cat $say/jwks.json)";;
-*) echo "curl: (6) Could not resolve host" >&2; exit 6;;
-esac
-"#;
+const CURL: &str = include_str!("../fixtures/stand-ins/curl");
