@@ -252,9 +252,11 @@ impl Patch<'_> {
         let Some(kind) = self.kind(document, &header) else { return };
         let walk = talos::walk(document, &kind, reader);
         self.open.extend(walk.differs.then_some(Open::Release));
-        self.open.extend((!reader.exact && !walk.problems.is_empty()).then_some(Open::Newer));
-        let refused: Vec<(At, &str)> =
-            walk.problems.iter().map(|problem| (problem.at, problem.path.as_str())).collect();
+        let beyond = self.known.omni.is_some_and(|omni| !omni.is_known());
+        self.open.extend((beyond || !reader.exact && !walk.problems.is_empty()).then_some(Open::Newer));
+        // What is certain of omnictl is not said of Talos again.
+        let refused = walk.problems.iter().filter(|_| reader.exact);
+        let refused: Vec<(At, &str)> = refused.map(|problem| (problem.at, problem.path.as_str())).collect();
         if let Some((minor, machine)) = self.known.talos.and_then(|minor| Some((minor, Reader::talos(minor)?))) {
             // A kind that the machine's Talos does not know has a finding of its own.
             let problems = talos::walk(document, &kind, machine).problems.into_iter();

@@ -320,3 +320,18 @@ fn machines_that_share_a_class_of_a_provider_are_their_own() {
     let context = TemplateContext { omni_classes: Some(&classes), ..TemplateContext::default() };
     assert_eq!(rules(&template::check("demo.yaml", text.as_bytes(), &context).findings), Vec::<&str>::new());
 }
+
+#[test]
+fn a_patch_for_an_omnictl_beyond_the_facts_is_undecided() {
+    for (patched, omni, verdict, expected) in [
+        ("{machine: {sysctls: {a: b}}}", "v1.11.0", Verdict::Accept, &[][..]),
+        ("{machine: {sysctls: {a: b}}}", "v1.99.0", Verdict::Unknown, &[]),
+        ("{machine: {brandNew: 1}}", "v1.10.6", Verdict::Reject, &["template-patch-unknown-field"]),
+        ("{machine: {brandNew: 1}}", "v1.11.0", Verdict::Unknown, &["template-patch-talos", "template-patch-unsure"]),
+        ("{cluster: {apiServer: {extraArgs: {a: [b]}}}}", "latest", Verdict::Unknown, &[]),
+        ("{cluster: {token: x}}", "latest", Verdict::Reject, &["template-patch-forbidden"]),
+    ] {
+        let (found, findings) = check(&template("v1.13.5", &patch(patched)), omni);
+        assert_eq!((found, rules(&findings)), (verdict, expected.to_vec()), "{omni} {patched}: {findings:?}");
+    }
+}
