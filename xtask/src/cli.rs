@@ -1019,35 +1019,6 @@ pub struct Triage {
     pub file: Option<PathBuf>,
 }
 
-/// The groups of checks that are off unless they are asked for.
-pub const GROUPS: &[&str] = &["slow", "kill", "fuzz", "docker", "clients"];
-
-/// The checks of `ci` that `--only` and `--skip` name, in the order of its table.
-pub const CHECKS: &[&str] = &[
-    "fmt",
-    "clippy",
-    "test",
-    "docs",
-    "links",
-    "markdown",
-    "shell",
-    "shell-format",
-    "yaml",
-    "workflows",
-    "architecture",
-    "licences",
-    "advisories",
-    "secrets",
-    "commits",
-    "rehearsal",
-    "plugin",
-    "slow",
-    "kill",
-    "fuzz",
-    "docker",
-    "clients",
-];
-
 #[derive(Debug, Args)]
 pub struct Ci {
     /// Run these checks or groups and no others

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap_complete::engine::CompletionCandidate;
 
-use crate::cli::CHECKS;
+use crate::dev::ci::table::CHECKS;
 use runtime::paths::Paths;
 
 /// The machine classes of the project around the working directory.
@@ -19,7 +19,7 @@ pub fn clusters() -> Vec<CompletionCandidate> {
 
 /// The checks of `ci`.
 pub fn checks() -> Vec<CompletionCandidate> {
-    named("check", CHECKS.iter().map(|name| (*name).to_owned()))
+    named("check", CHECKS.iter().map(|check| check.name.to_owned()))
 }
 
 fn named(what: &'static str, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {

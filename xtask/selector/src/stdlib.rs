@@ -2,12 +2,13 @@
 
 use std::sync::LazyLock;
 
-use strum::EnumString;
+use serde::Deserialize;
+use serde::de::value::{Error, StrDeserializer};
 
 use super::types::Type;
 
 /// A type as overloads are written: with the type parameters A and B.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(super) enum Sig {
     Bool,
     Int,
@@ -77,7 +78,7 @@ impl Overload {
 }
 
 /// What the evaluator does; one per name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(super) enum Op {
     Conditional,
     And,
@@ -137,12 +138,17 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 /// A line of the table.
 fn function(line: &'static str) -> Option<Function> {
     let mut words = line.split(' ');
-    let (name, op) = (words.next()?, words.next()?.parse().ok()?);
+    let (name, op) = (words.next()?, named(words.next()?)?);
     Some(Function { name, op, overloads: words.map(overload).collect::<Option<_>>()? })
 }
 
 fn overload(text: &str) -> Option<Overload> {
     let (args, result) = text.trim_start_matches(['.', '~']).split_once(':')?;
-    let args = args.split(',').map(|arg| arg.parse().ok()).collect::<Option<_>>()?;
-    Some(Overload { member: text.starts_with('.'), mixed: text.starts_with('~'), args, result: result.parse().ok()? })
+    let args = args.split(',').map(named).collect::<Option<_>>()?;
+    Some(Overload { member: text.starts_with('.'), mixed: text.starts_with('~'), args, result: named(result)? })
+}
+
+/// The variant of that name.
+fn named<'t, T: Deserialize<'t>>(text: &'t str) -> Option<T> {
+    T::deserialize(StrDeserializer::<Error>::new(text)).ok()
 }

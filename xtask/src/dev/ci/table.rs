@@ -233,15 +233,3 @@ pub const CHECKS: &[Check] = &[
         ..ROW
     },
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_knows_every_check_by_its_name() {
-        assert_eq!(CHECKS.iter().map(|check| check.name).collect::<Vec<_>>(), crate::cli::CHECKS);
-        let groups: Vec<&str> = CHECKS.iter().filter(|check| check.group).map(|check| check.name).collect();
-        assert_eq!(groups, crate::cli::GROUPS);
-    }
-}
