@@ -2,9 +2,10 @@
 //!
 //! Bounded and always the same by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test proxmox fuzz` does more.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::random::{Random, setting};
@@ -14,55 +15,14 @@ use lab::proxmox::hooks::NoFaults;
 use lab::proxmox::world::{DEFAULT_TOKEN_SECRET, PROVIDER_TOKEN};
 use lab::proxmox::{Proxmox, World};
 
-const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "PATCH", "get", "", "OPTIONS"];
-const PATHS: &[&str] = &[
-    "/api2/json/nodes/pve1/qemu",
-    "/api2/json/nodes/pve1/qemu/100/config",
-    "/api2/json/nodes/pve1/qemu/99999999999999999999/status/start",
-    "/api2/json/nodes/pve1/storage/local/upload",
-    "/api2/json/nodes/pve1/storage/local/download-url",
-    "/api2/json/nodes/pve1/storage/local/content/local:iso/%2e%2e%2fx.iso",
-    "/api2/json/nodes/pve1/tasks/UPID:::::::::/status",
-    "/api2/json/nodes/pve1/tasks?limit=18446744073709551615&start=-1",
-    "/api2/json/access/ticket",
-    "/api2/json/access/permissions?path=%00&userid=!",
-    "/api2/json/access/acl",
-    "/api2/json/pools?poolid=a/b/c/d",
-    "/api2/json/%zz",
-    "/api2/json/nodes/%ff/status",
-    "//api2//json//nodes//",
-    "*",
-    "http://[::1",
-];
-const BODIES: &[&str] = &[
-    "",
-    "{}",
-    "[]",
-    "{\"vmid\":1e400}",
-    "{\"vmid\":100,\"scsi0\":\"local-lvm:1e308\",\"memory\":18446744073709551615}",
-    "{\"vmid\":100,\"scsi0\":\":\",\"net0\":\",,,==,\",\"boot\":\"order=;;;\"}",
-    "{\"vmid\":100,\"name\":\"a\",\"cores\":999999999999,\"sockets\":999999999999}",
-    "{\"vmid\":100,\"delete\":\"scsi0,scsi0,,unused999\",\"digest\":null}",
-    "{\"content\":\"iso\",\"filename\":\"/../..\\u0000.iso\",\"url\":\"https://\"}",
-    "{\"path\":\"////\",\"roles\":\",\",\"users\":\"@\"}",
-    "a=b&a=c&%=%&=&vmid=100;vmid=101",
-    "--b\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"x.iso\"\r\n\r\n\r\n--b--",
-    "--b\r\n\r\n--b",
-    "\u{feff}{\"a\":{\"a\":{\"a\":[[[[[[",
-];
-const TYPES: &[&str] = &[
-    "application/json",
-    "application/x-www-form-urlencoded",
-    "multipart/form-data; boundary=b",
-    "multipart/form-data; boundary=",
-    "text/plain",
-    "",
-];
+/// Parts of requests: methods, paths, bodies and content types.
+static PARTS: LazyLock<BTreeMap<String, Vec<String>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../fixtures/fuzz.json")).expect("the parts"));
 
 /// One case: a request, whole or damaged.
 fn case(random: &mut Random) -> Vec<u8> {
-    let (method, path, body, content_type) =
-        (random.pick(METHODS), random.pick(PATHS), random.pick(BODIES), random.pick(TYPES));
+    let mut part = |kind: &str| &PARTS[kind][random.next(PARTS[kind].len())];
+    let (method, path, body, content_type) = (part("methods"), part("paths"), part("bodies"), part("types"));
     let length = match random.next(6) {
         0 => body.len() / 2,
         1 => 0,
