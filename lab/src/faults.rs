@@ -30,6 +30,12 @@ pub struct Fault {
     /// What a good task must say.
     pub says: String,
     pub heals: String,
+    /// The link of the chain that `cluster-explain` shows as broken then; empty when nothing is.
+    #[serde(default)]
+    pub breaks: String,
+    /// The ids of the causes that it names, the first one first.
+    #[serde(default)]
+    pub causes: Vec<String>,
     /// When it happens unless one says so: a passing fault would hide behind its own repetition.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub when: String,

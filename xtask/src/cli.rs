@@ -90,6 +90,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
             "cluster-plan",
             "cluster-sync",
             "cluster-status",
+            "cluster-explain",
             "cluster-scale",
             "cluster-kubeconfig",
             "cluster-talosconfig",
@@ -324,6 +325,17 @@ pub enum Task {
     /// Changes made in Omni's web interface are in them; a sync of an exported template changes nothing.
     #[command(after_long_help = examples(&["cluster-export demo", "cluster-export --all"]))]
     ClusterExport(Export),
+    /// Explain why a cluster or machine is stuck, and how to fix it
+    ///
+    /// Follows the chain from the template over Omni, the provider and Proxmox to Kubernetes. For each broken link it shows the
+    /// evidence, the cause and the least destructive way out. Changes nothing; exits with 1 when something is broken.
+    #[command(after_long_help = examples(&[
+        "cluster-explain",
+        "cluster-explain demo",
+        "cluster-explain --request demo-workers-4fk2xz",
+        "cluster-explain --vm pve1/104 --json",
+    ]))]
+    ClusterExplain(ClusterExplain),
     /// Change how many machines a cluster's machine sets have
     ///
     /// Changes the numbers in the template, comments and all else kept, syncs it, and waits for the cluster.
@@ -740,6 +752,22 @@ pub struct ClusterStatus {
     /// Show this cluster in full
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterExplain {
+    /// The cluster; without it the first one that is in trouble
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub name: Option<String>,
+    /// Only the machine with this UUID
+    #[arg(long, value_name = "UUID", group = "one")]
+    pub machine: Option<String>,
+    /// Only the machine that this virtual machine is
+    #[arg(long, value_name = "NODE/ID", group = "one")]
+    pub vm: Option<String>,
+    /// Only the machine of this machine request
+    #[arg(long, value_name = "ID", group = "one")]
+    pub request: Option<String>,
 }
 
 #[derive(Debug, Args)]

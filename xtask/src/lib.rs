@@ -179,6 +179,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::ClusterSync(args) => task::cluster_sync::run(args, cx),
         Task::ClusterStatus(args) => task::cluster_status::run(args, cx),
         Task::ClusterExport(args) => task::cluster_export::run(args, cx),
+        Task::ClusterExplain(args) => task::cluster_explain::run(args, cx),
         Task::ClusterScale(args) => task::cluster_scale::run(args, cx),
         Task::ClusterKubeconfig(args) => task::cluster_kubeconfig::run(args, cx),
         Task::ClusterTalosconfig(args) => task::cluster_talosconfig::run(args, cx),

@@ -112,6 +112,7 @@ impl Omni {
         let before = state.store.revision();
         let due = state.next_due();
         state.store.set_now(wall_now());
+        state.store.set_stamp(i64::try_from(self.inner.clock.unix()).unwrap_or(i64::MAX));
         state.field = state.field.max(self.inner.clock.elapsed());
         let out = work(&mut state);
         state.settle();

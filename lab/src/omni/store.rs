@@ -18,6 +18,7 @@ pub struct Store {
     revision: u64,
     sequence: u64,
     now: i64,
+    stamp: i64,
 }
 
 /// The labels by which controllers and templates look for what belongs together.
@@ -51,12 +52,17 @@ impl Store {
         self.revision
     }
 
-    /// Sets the date that changes are stamped with, in seconds since 1970.
+    /// Sets the date, in seconds since 1970.
     pub fn set_now(&mut self, now: i64) {
-        self.now = now;
+        (self.now, self.stamp) = (now, now);
     }
 
-    /// The date that changes are stamped with.
+    /// Sets the date that changes are stamped with: that of the field, so that ages are those of the field.
+    pub fn set_stamp(&mut self, stamp: i64) {
+        self.stamp = stamp;
+    }
+
+    /// The date that keys and heartbeats are compared with.
     pub fn now(&self) -> i64 {
         self.now
     }
@@ -137,7 +143,7 @@ impl Store {
         self.sequence += 1;
         resource.md.sequence = self.sequence;
         resource.md.version = 1;
-        resource.md.created = self.now;
+        (resource.md.created, resource.md.updated) = (self.stamp, self.stamp);
         self.touch(&key);
         self.enter(&resource);
         self.items.insert(key, resource);
@@ -147,7 +153,7 @@ impl Store {
     /// Replaces a resource, if its version is the one that the caller has seen.
     pub fn update(&mut self, mut resource: Resource) -> Result<(), Status> {
         let key = resource.key();
-        let now = self.now;
+        let now = self.stamp;
         let Some(old) = self.items.get_mut(&key) else { return Err(not_found(&key)) };
         if old.md.version != resource.md.version {
             let text = format!(
@@ -174,7 +180,7 @@ impl Store {
 
     /// Changes a resource in place; nothing happens if it does not exist or `change` leaves it as it was.
     pub fn modify(&mut self, key: &Key, change: impl FnOnce(&mut Resource)) -> bool {
-        let now = self.now;
+        let now = self.stamp;
         let Some(resource) = self.items.get_mut(key) else { return false };
         let before = resource.clone();
         change(resource);

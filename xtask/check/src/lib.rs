@@ -6,6 +6,7 @@ pub mod convert;
 pub mod diagnosis;
 pub mod drift;
 pub mod editors;
+pub mod explain;
 pub mod grant;
 pub mod labels;
 pub mod machine_class;

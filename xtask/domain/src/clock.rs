@@ -13,11 +13,21 @@ pub fn rfc3339(time: SystemTime) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The same of seconds since 1970.
+pub fn rfc3339_of(seconds: u64) -> String {
+    rfc3339(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+}
+
 /// Seconds since 1970 of a date and time of day (hours, minutes, seconds) in UTC; `None` when there is no such date.
 pub fn unix(year: i64, month: i64, day: i64, [hour, minute, second]: [i64; 3]) -> Option<u64> {
     let [month, day, hour, minute, second] = [month, day, hour, minute, second].map(|part| i8::try_from(part).ok());
     let time = DateTime::new(i16::try_from(year).ok()?, month?, day?, hour?, minute?, second?, 0).ok()?;
     u64::try_from(TimeZone::UTC.to_timestamp(time).ok()?.as_second()).ok()
+}
+
+/// Seconds since 1970 of a time as RFC 3339.
+pub fn seconds(text: &str) -> Option<u64> {
+    u64::try_from(text.parse::<Timestamp>().ok()?.as_second()).ok()
 }
 
 /// The date of `seconds` since 1970, as `2026-11-22`.
@@ -53,6 +63,7 @@ mod tests {
             let field = |at: usize, length: usize| text[at..at + length].parse::<i64>().unwrap();
             let time = [field(11, 2), field(14, 2), field(17, 2)];
             assert_eq!(unix(field(0, 4), field(5, 2), field(8, 2), time), Some(seconds));
+            assert_eq!(super::seconds(&text), Some(seconds));
         }
         assert_eq!(unix(2026, 13, 1, [0, 0, 0]), None);
         assert_eq!(date(1_795_316_645), "2026-11-22");

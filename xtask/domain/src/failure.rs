@@ -63,6 +63,8 @@ pub enum Kind {
     Version,
     /// The stack did not start because its Tailscale sidecar is not healthy.
     Sidecar,
+    /// Something else answers at the address, such as a portal or a proxy.
+    Foreign,
     /// The file exists, and this user may not read it.
     Permission,
     /// Ctrl-C or SIGTERM, reported by the interrupted call or wait.

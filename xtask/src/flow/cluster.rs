@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::flow::obstacle::{self, Watch};
+use crate::flow::explain::{self, Watch};
+use crate::flow::vms;
 use domain::failure::{Code, Failure};
+use domain::nearest;
 use domain::status::cluster::{self, ClusterParts, ClusterView, Upgraded};
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
@@ -76,7 +78,7 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
         "machinesets",
         "machinesetstatuses",
     ];
-    let (answers, off) = both(|| run_all(kinds.map(list).into(), ALL), || obstacle::vms_that_are_off(cx));
+    let (answers, off) = both(|| run_all(kinds.map(list).into(), ALL), || vms::vms_that_are_off(cx));
     let mut answers = answers.into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
     let statuses = next()?;
@@ -103,7 +105,7 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
     let asked = |status: &&Resource| names.contains(status.metadata.id.as_str());
     let running: Vec<&str> =
         statuses.iter().filter(asked).filter(runs).map(|status| status.metadata.id.as_str()).collect();
-    let off = obstacle::of_clusters(cx, omnictl, off, &running);
+    let off = vms::of_clusters(cx, omnictl, off, &running);
     Ok(running.into_iter().filter(|name| !off.contains_key(*name)).map(str::to_owned).collect())
 }
 
@@ -132,24 +134,19 @@ const RUNNING: Duration = Duration::from_secs(30 * 60);
 /// too: a provider that is stopped or a VM that is gone is said at once, and ends the wait when it stays so.
 pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     let what = format!("cluster `{cluster}`");
-    let mut progress = Progress { ready: None, last: None, watch: Watch::start() };
+    let mut progress = Progress { ready: None, watch: Watch::start() };
     let result =
         wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), || progress.look(cx, omnictl, cluster));
     result.map_err(|error| {
         let failure = Failure::of(&error);
-        let mut failure = match failure.code {
-            Code::Timeout => obstacle::explain(cx, failure, cluster, progress.last.as_ref(), progress.watch.found()),
+        let failure = match failure.code {
+            Code::Timeout => explain::add(cx, omnictl, failure, cluster),
             Code::Interrupted => {
                 let message = format!("{}; Omni continues", failure.message);
                 return Failure { message, ..failure }.next(format!("cargo xtask cluster-status {cluster}")).into();
             }
             _ => return error,
         };
-        for command in [format!("cargo xtask cluster-status {cluster}"), "cargo xtask provider-status".to_owned()] {
-            if !failure.next.contains(&command) {
-                failure.next.push(command);
-            }
-        }
         failure.into()
     })
 }
@@ -158,7 +155,6 @@ pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyh
 struct Progress {
     /// The machines that are ready, those included that were so from the beginning; `None` before the first look.
     ready: Option<BTreeSet<String>>,
-    last: Option<ClusterView>,
     watch: Watch,
 }
 
@@ -181,7 +177,7 @@ impl Progress {
         }
         self.ready.get_or_insert_default().extend(ready);
         // Omni hears late of a machine that has died: Proxmox tells whether all VMs run.
-        if view.running && !obstacle::find(cx, omnictl, &view).iter().any(|found| found.lasting) {
+        if view.running && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
             return Ok(Look::Done(view));
         }
         if view.tearing_down {
@@ -193,14 +189,13 @@ impl Progress {
             words.push_str(&format!(" (error: {error})"));
         }
         if let Some(found) = self.watch.lasting() {
-            let failure = Failure::new(Code::Failed, format!("cluster `{cluster}` cannot go on: {}", found.line()));
-            let failure = found.advise(failure.cause(words));
-            return Err(failure.next(format!("cargo xtask cluster-status {cluster}")).into());
+            let failure = Failure::new(Code::Failed, format!("cluster `{cluster}` cannot go on: {}", found.cause));
+            let failure = explain::advise(found, failure.cause(words));
+            return Err(failure.next(format!("cargo xtask cluster-explain {cluster}")).into());
         }
         if let Some(found) = self.watch.first() {
-            words = format!("{}; {words}", found.line());
+            words = format!("{}; {words}", found.cause);
         }
-        self.last = Some(view);
         Ok(Look::Waiting(words))
     }
 }
@@ -213,8 +208,12 @@ pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     };
     let failure = Failure::new(Code::NotFound, format!("Omni has no cluster `{cluster}`")).cause(match names.len() {
         0 => "it has no clusters at all".to_owned(),
+        many if many > 12 => format!("it has {many} others"),
         _ => format!("it has: {}", names.join(", ")),
     });
+    if let Some(near) = nearest::nearest(cluster, names.iter().map(String::as_str)) {
+        return failure.hint(format!("did you mean `{near}`?")).next(format!("cargo xtask cluster-status {near}"));
+    }
     let (next, hint) = match cx.paths.cluster(cluster).is_file() {
         true => ("cluster-sync", "its template is there: sync it, and Omni makes the cluster"),
         false => ("cluster-create", "check the name, or create the cluster"),

@@ -8,8 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::flow::change::Change;
-use crate::flow::obstacle::{self, Obstacle};
-use crate::flow::{cluster, proxmox};
+use crate::flow::{cluster, explain, proxmox};
 use check::capacity::bytes;
 use domain::failure::{Code, Failure};
 use domain::status::cluster::ClusterView;
@@ -131,16 +130,17 @@ fn delete(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, disconnected: bool) -> Res
         result
     };
     let watch = || {
-        let (mut last, mut view) = (String::new(), None);
+        let mut last = String::new();
         while !ended.load(Ordering::Relaxed) {
             if let Ok(Some(found)) = cluster::observe(omnictl, name) {
-                let words =
-                    obstacle::find(cx, omnictl, &found).first().map_or_else(|| found.waits_for(), Obstacle::line);
+                let words = explain::causes(cx, omnictl, &found)
+                    .into_iter()
+                    .next()
+                    .map_or_else(|| found.waits_for(), |cause| cause.cause);
                 if words != last && found.tearing_down {
                     cx.ui.waiting(&words);
                     last = words;
                 }
-                view = Some(found);
             }
             let mut left = LOOK;
             while !ended.load(Ordering::Relaxed) && !left.is_zero() {
@@ -149,16 +149,10 @@ fn delete(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, disconnected: bool) -> Res
                 left -= pause;
             }
         }
-        view
     };
-    let (result, view) = parallel::both(delete, watch);
+    let (result, ()) = parallel::both(delete, watch);
     result.map(|()| "deleted from Omni".to_owned()).map_err(|failure| {
-        let obstacles = view.as_ref().map(|view| obstacle::find(cx, omnictl, view)).unwrap_or_default();
-        if failure.code == Code::Timeout {
-            obstacle::explain(cx, failure, name, view.as_ref(), &obstacles)
-        } else {
-            failure
-        }
+        if failure.code == Code::Timeout { explain::add(cx, omnictl, failure, name) } else { failure }
     })
 }
 

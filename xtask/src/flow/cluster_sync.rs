@@ -7,7 +7,7 @@ use crate::flow::change::{Change, Plan, retry_overtaken};
 use crate::flow::impact::{self, Impacts};
 use crate::flow::inputs::Template;
 use crate::flow::stage::{self, Staged};
-use crate::flow::{cluster, obstacle, project_files};
+use crate::flow::{cluster, explain, project_files};
 use domain::failure::{Code, Failure};
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
@@ -218,13 +218,7 @@ fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, fail
     if failure.code != Code::Timeout || !diff.actions.iter().any(SyncAction::destroys) {
         return failure;
     }
-    let view = cluster::observe(omnictl, diff.name()).ok().flatten();
-    let obstacles = view.as_ref().map(|view| obstacle::find(cx, omnictl, view)).unwrap_or_default();
-    let mut named = failure.clone();
-    if let Some(first) = obstacles.first().filter(|first| first.lasting) {
-        named.cause.push_str(&format!("\n{}", first.line()));
-    }
-    let explained = obstacle::explain(cx, named, diff.name(), view.as_ref(), &obstacles);
+    let explained = explain::add(cx, omnictl, failure.clone(), diff.name());
     if explained == failure {
         return failure;
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::flow::change::{Change, overtaken};
-use crate::flow::diagnose;
 use crate::flow::project_files::{self, write_env_key};
+use crate::flow::provider_log;
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
@@ -219,7 +219,7 @@ fn running(cx: &Cx) -> Result<Container, Failure> {
 pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
     let log = Compose::find(cx).and_then(|compose| compose.log(PROVIDER, 20));
     let (Ok(log), Ok(issues)) = (log, Issues::of(cx)) else { return failure };
-    let log = diagnose::unsettled(&log);
+    let log = provider_log::unsettled(&log);
     if let Some(hit) = issues.newest_first(&log).first() {
         return triage::explain(failure, hit);
     }

@@ -39,6 +39,22 @@ pub fn login(cx: &Cx) -> Result<Login, Failure> {
         report_conflicts(cx, &proxmox);
         return Ok(Login { proxmox, origin: shown });
     }
+    login_of_environment(cx)
+}
+
+/// The same without a step.
+///
+/// # Errors
+/// As [`login`].
+pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
+    match in_config(cx)? {
+        Some(proxmox) => Ok(proxmox),
+        None => login_of_environment(cx).map(|login| login.proxmox),
+    }
+}
+
+fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
+    let shown = cx.paths.show(&cx.paths.config());
     let ca_file = cx.settings.ca_file(None).map(|found| found.value);
     let token = cx.settings.secret("PROXMOX_VE_API_TOKEN");
     let endpoint = cx.settings.proxmox_endpoint(None);

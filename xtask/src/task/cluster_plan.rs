@@ -115,7 +115,12 @@ fn verdict(
             1 => format!("{what}: its machine exists"),
             all => format!("{what}: all {all} machines exist"),
         };
-        return Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"));
+        let next = if let [one] = templates {
+            format!("cargo xtask cluster-explain {}", one.name)
+        } else {
+            "cargo xtask cluster-explain".to_owned()
+        };
+        return Ok(Outcome::done(summary).with(data).next(next));
     }
     let mut words = Vec::new();
     if new > 0 {
@@ -129,8 +134,8 @@ fn verdict(
     let to_sync = gone > 0 || fit.placements.iter().any(|placement| placement.state == State::New);
     let next = match templates {
         [one] if to_sync => format!("cargo xtask cluster-sync {}", one.name),
-        [one] => format!("cargo xtask cluster-status {}", one.name),
-        _ if !to_sync => "cargo xtask cluster-status".to_owned(),
+        [one] => format!("cargo xtask cluster-explain {}", one.name),
+        _ if !to_sync => "cargo xtask cluster-explain".to_owned(),
         _ => "cargo xtask cluster-sync --all".to_owned(),
     };
     Ok(Outcome::pending(format!("{what}: {}", words.join(", "))).with(data).next(next))

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::cli::ClusterStatus;
-use crate::flow::obstacle::{self, Obstacle};
-use crate::flow::{change, cluster, cluster_tree, diagnose, lookup};
+use crate::flow::{change, cluster, cluster_tree, explain, lookup, vms};
 use crate::outcome::Outcome;
 use domain::spec::name;
 use domain::status::cluster::{ClusterLine, cluster_lines};
@@ -33,14 +32,14 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     let omnictl = Omnictl::find(cx)?;
     let list = |kind: &'static str| lookup::list(&omnictl, kind, format!("{kind} of Omni"), kind);
     let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
-    let (parts, off) = parallel::both(ask, || obstacle::vms_that_are_off(cx));
+    let (parts, off) = parallel::both(ask, || vms::vms_that_are_off(cx));
     let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     if runtime::proc::interrupted() {
         return Err(runtime::proc::interruption("looking at the clusters").into());
     }
     let mut lines = cluster_lines(&parts[0], &parts[1]);
     let running: Vec<&str> = lines.iter().filter(|line| line.running).map(|line| line.name.as_str()).collect();
-    let off = obstacle::of_clusters(cx, &omnictl, off, &running);
+    let off = vms::of_clusters(cx, &omnictl, off, &running);
     for line in lines.iter_mut().filter(|line| off.contains_key(&line.name)) {
         line.running = false;
     }
@@ -64,7 +63,7 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     let troubled = troubled.first().map(|line| line.name.clone());
     let outcome = Outcome::done(summary).with(json!({ "clusters": lines }));
     Ok(match troubled {
-        Some(name) => outcome.next(format!("cargo xtask cluster-status {name}")),
+        Some(name) => outcome.next(format!("cargo xtask cluster-explain {name}")),
         None => outcome,
     })
 }
@@ -99,9 +98,9 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let (view, obstacles) = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
+    let (view, causes) = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
         let mut view = cluster::observe(&omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, &omnictl, cluster))?;
-        let obstacles = obstacle::find(cx, &omnictl, &view);
+        let causes = explain::causes(cx, &omnictl, &view);
         if runtime::proc::interrupted() {
             return Err(runtime::proc::interruption("looking at the cluster").into());
         }
@@ -111,35 +110,36 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
             (_, false) => view.waits_for(),
         };
         // Omni hears of a machine that died after four minutes.
-        view.running &= !obstacles.iter().any(|found| found.lasting);
+        view.running &= !causes.iter().any(|cause| cause.lasting);
         let running = view.running;
-        let seen = (view, obstacles);
+        let seen = (view, causes);
         Ok(if running { Done::ok(seen, detail) } else { Done::warning(seen, detail) })
     })?;
-    for found in &obstacles {
+    for found in &causes {
         let status = if found.lasting { Status::Failed } else { Status::Warning };
-        cx.ui.note(found.id, found.what.as_str(), status, found.words.as_str());
+        cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
     cx.ui.data(&cluster_tree::render(&view));
-    let why = obstacles.first().map(Obstacle::line).or(view.first_error()).unwrap_or_else(|| view.waits_for());
+    let why =
+        causes.first().map(|cause| cause.cause.clone()).or(view.first_error()).unwrap_or_else(|| view.waits_for());
     let summary = match view.running {
         true => format!("cluster `{cluster}` is Running and ready"),
         false if view.tearing_down => format!("cluster `{cluster}` is being destroyed: {why}"),
         false => format!("cluster `{cluster}` is not ready: {why}"),
     };
-    let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "obstacles": obstacles }));
+    let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "causes": causes }));
     if view.running {
-        outcome = outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}"));
+        return Ok(outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}")));
     }
-    let looks = diagnose::where_to_look(&view).filter(|_| !view.running && obstacles.is_empty());
-    let advice = obstacles.iter().map(|found| (found.fix.as_str(), found.next.as_str()));
-    for (fix, next) in advice.chain(looks.as_ref().map(|(fix, next)| (fix.as_str(), next.as_str()))) {
-        cx.ui.say(&format!("  fix: {fix}"));
-        if !outcome.next.iter().any(|known| known == next) {
-            outcome = outcome.next(next);
+    for found in &causes {
+        cx.ui.say(&format!("  fix: {}", found.fix));
+        for next in &found.next {
+            if !outcome.next.contains(next) {
+                outcome = outcome.next(next);
+            }
         }
     }
-    Ok(if outcome.next.is_empty() { outcome.next("cargo xtask provider-status") } else { outcome })
+    Ok(outcome.next(format!("cargo xtask cluster-explain {cluster}")))
 }
 
 #[cfg(test)]

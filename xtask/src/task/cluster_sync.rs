@@ -48,7 +48,11 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned.and(data));
     }
     let Some(first) = changed.first() else {
-        return Ok(Outcome::done(in_sync(&names)).with(data).next("cargo xtask cluster-status"));
+        let next = match names.as_slice() {
+            [one] => format!("cargo xtask cluster-explain {one}"),
+            _ => "cargo xtask cluster-explain".to_owned(),
+        };
+        return Ok(Outcome::done(in_sync(&names)).with(data).next(next));
     };
     let summary = match changed.as_slice() {
         [one] if args.no_wait => format!("cluster `{one}` is synced; it was not waited for"),

@@ -22,6 +22,10 @@ pub fn run(args: &Doctor, cx: &Cx) -> anyhow::Result<Outcome> {
     if next.is_empty() && doctor::stack_is_down(&results) {
         next.push("cargo xtask stack-up".to_owned());
     }
+    // What this host shows may be well, and a cluster stuck all the same.
+    if next.is_empty() && !cx.settings.state.list("clusters").is_empty() {
+        next.push("cargo xtask cluster-explain".to_owned());
+    }
     match doctor::failure(&results) {
         None => {
             let outcome = Outcome::done(summary).with(data);

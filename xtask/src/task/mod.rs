@@ -3,6 +3,7 @@
 pub mod cluster_check;
 pub mod cluster_create;
 pub mod cluster_delete;
+pub mod cluster_explain;
 pub mod cluster_export;
 pub mod cluster_kubeconfig;
 pub mod cluster_plan;

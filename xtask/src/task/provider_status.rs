@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::cli::ProviderStatus;
-use crate::flow::{diagnose, omni_stack, provider};
+use crate::flow::{omni_stack, provider, provider_log};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
@@ -54,7 +54,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     }
     let issues = issues.map_err(anyhow::Error::msg)?;
-    let unsettled = diagnose::unsettled(&log);
+    let unsettled = provider_log::unsettled(&log);
     let known = issues.newest_first(&unsettled);
     show(cx, &containers, &log, &known);
     let container = containers.iter().find(|container| container.service == PROVIDER);
@@ -84,7 +84,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
                 }
             }
             if next.is_empty() {
-                next.push("cargo xtask provider-verify".to_owned());
+                let clusters = !cx.settings.state.list("clusters").is_empty();
+                next.push(format!("cargo xtask {}", if clusters { "cluster-explain" } else { "provider-verify" }));
             }
             Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }

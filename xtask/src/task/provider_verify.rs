@@ -89,7 +89,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
 fn onward(cx: &Cx) -> &'static str {
     let has = |list: &str| !cx.settings.state.list(list).is_empty();
     match (has("machine_classes"), has("clusters")) {
-        (_, true) => "cargo xtask doctor",
+        (_, true) => "cargo xtask cluster-explain",
         (true, false) => "cargo xtask cluster-create",
         (false, false) => "cargo xtask machineclass-create",
     }

@@ -32,6 +32,8 @@ const TASKS: &[&str] = &[
     "drift --exit-code",
     "cluster-export --all",
     "machineclass-export small",
+    "cluster-explain",
+    "cluster-explain demo --request zz",
     "proxmox-audit",
     "proxmox-inventory",
     "cluster-plan",

@@ -144,6 +144,7 @@ fn ctrl_c_in_every_step_of_the_runbook() {
     passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
     passed(&places, &["before omnictl get clusterstatuses", "before omnictl get clustermachinestatuses"]);
     passed(&walk("cluster-status demo", 0, true), &["before omnictl get clusterstatuses"]);
+    passed(&walk("cluster-explain demo", 0, true), &["before omnictl get clusterstatuses", "before curl"]);
     lab.write("clusters/demo.yaml", &lab.read("clusters/demo.yaml").replacen("size: 1", "size: 3", 1));
     passed(&walk("cluster-plan demo", 3, true), &["before curl", "before omnictl"]);
     let places = walk("cluster-sync demo --yes --timeout 60s", 0, false);

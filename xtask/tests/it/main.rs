@@ -14,6 +14,7 @@ mod ci;
 mod consent;
 mod contract;
 mod docs;
+mod explained;
 mod external_programs;
 mod faults;
 mod fuzz;

@@ -34,7 +34,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 29] = [
+const TASKS: [&str; 30] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -47,6 +47,7 @@ const TASKS: [&str; 29] = [
     "cluster-plan demo",
     "cluster-sync demo --yes",
     "cluster-status demo",
+    "cluster-explain demo",
     "proxmox-audit",
     "proxmox-inventory",
     "omni-verify",

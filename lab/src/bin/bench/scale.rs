@@ -15,9 +15,10 @@ const TOOL_START_MS: &str = "40";
 /// Virtual machines, nodes, storages and clusters.
 const SIZES: [[usize; 4]; 4] = [[10, 3, 3, 1], [100, 3, 5, 2], [1_000, 7, 50, 20], [10_000, 64, 500, 200]];
 /// The tasks, and the time and memory that each may take at the largest size.
-const TASKS: [(&[&str], &str); 5] = [
+const TASKS: [(&[&str], &str); 6] = [
     (&["cluster-status"], "2 s, 150 MB"),
     (&["cluster-status", "fleet-001"], "2 s, 150 MB"),
+    (&["cluster-explain", "fleet-001"], "1.5 s, 150 MB"),
     (&["provider-verify"], "2 s, 150 MB"),
     (&["cluster-sync", "--all", "--yes"], "5 s, 150 MB"),
     (&["drift"], "2 s, 150 MB"),

@@ -108,6 +108,8 @@ pub struct ClusterView {
     pub healthy: u64,
     pub total: u64,
     pub tearing_down: bool,
+    /// Omni accepts no change of it (`omnictl cluster lock`).
+    pub locked: bool,
     /// A description of what an upgrade of Talos or Kubernetes still has to do; empty without an upgrade.
     pub upgrade: String,
     pub machine_sets: Vec<MachineSetView>,
@@ -149,6 +151,8 @@ pub struct MachineView {
     pub party: Party,
     /// A description of what it waits for; empty if it is ready.
     pub waits_for: String,
+    /// Since when, as RFC 3339: when Omni last wrote its state. Empty where it has none yet.
+    pub since: String,
     /// The error that Omni or the provider reports.
     pub error: String,
 }
@@ -250,6 +254,7 @@ pub fn cluster_view(parts: &ClusterParts<'_>) -> ClusterView {
         healthy,
         total,
         tearing_down,
+        locked: parts.cluster.is_some_and(|cluster| cluster.metadata.annotated("cluster-locked")),
         upgrade,
         machine_sets,
     }
@@ -365,6 +370,7 @@ fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> Machi
         leaving,
         party,
         waits_for,
+        since: machine.or(request).map_or(String::new(), |found| found.metadata.updated.clone()),
         error: error.to_owned(),
     }
 }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::clock;
+
 /// A resource of any type.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Resource {
@@ -28,8 +30,13 @@ pub struct Metadata {
     /// Who still holds a resource that is being deleted.
     #[serde(default)]
     pub finalizers: Vec<String>,
+    /// When it was written last, as RFC 3339.
+    #[serde(default)]
+    pub updated: String,
     #[serde(default)]
     labels: BTreeMap<String, Value>,
+    #[serde(default)]
+    annotations: BTreeMap<String, Value>,
 }
 
 /// An id that looks like a number is printed as one.
@@ -49,6 +56,11 @@ impl Metadata {
     /// The value of the label `omni.sidero.dev/<name>`.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(&format!("omni.sidero.dev/{name}"))?.as_str()
+    }
+
+    /// Whether it carries the annotation `omni.sidero.dev/<name>`.
+    pub fn annotated(&self, name: &str) -> bool {
+        self.annotations.contains_key(&format!("omni.sidero.dev/{name}"))
     }
 
     /// All labels.
@@ -110,6 +122,8 @@ pub struct ProviderHealth {
     pub flagged: bool,
     /// How many seconds ago it sent its last heartbeat; `None` when it has sent none.
     pub heartbeat_age: Option<u64>,
+    /// When Omni took it, by its own clock, in seconds since 1970; 0 when there was none.
+    pub heartbeat_at: u64,
     /// Its own error; empty if it is healthy.
     pub error: String,
 }
@@ -129,6 +143,7 @@ impl ProviderHealth {
             connected: flagged && heartbeat_age.is_none_or(|age| age < OLD_HEARTBEAT),
             flagged,
             heartbeat_age,
+            heartbeat_at: heartbeat.and_then(|found| clock::seconds(&found.metadata.updated)).unwrap_or(0),
             error: combined.text(&["health", "error"]).to_owned(),
         }
     }

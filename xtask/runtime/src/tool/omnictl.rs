@@ -585,6 +585,7 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
     }
     if has("text/html") || has("unexpected HTTP status code") {
         return of(Code::Unreachable, format!("{endpoint} is not Omni's API"))
+            .kind(Kind::Foreign)
             .hint("a proxy or a portal in front of Omni must pass gRPC");
     }
     if has("x509:") {

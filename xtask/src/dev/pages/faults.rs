@@ -20,6 +20,10 @@ struct Fault {
     exit: u8,
     says: String,
     heals: String,
+    #[serde(default)]
+    breaks: String,
+    #[serde(default)]
+    causes: Vec<String>,
 }
 
 /// The whole page.
@@ -38,7 +42,8 @@ pub fn render(table: &str) -> Result<String, String> {
          lists them at the terminal, `--group GROUP` some.\n\n\
          `NAME:2` happens the second time only, `NAME:2+` from then on, `NAME:..2` the first two times; what counts is the \
          occasions on which it could bite. Each is tested: `xtask/tests/transcripts/faults/` contains \
-         what the task prints, its exit code and the files that it changes.\n\n",
+         what the task prints, its exit code and the files that it changes. The column `cluster-explain` is the broken link and the \
+         causes that the task must name then, the first one first; another test compares them.\n\n",
         faults.len()
     );
     let links: Vec<String> = groups.iter().map(|group| format!("[{group}](#{group})")).collect();
@@ -46,12 +51,16 @@ pub fn render(table: &str) -> Result<String, String> {
     for group in groups {
         let _ = write!(
             page,
-            "\n## {group}\n\n| fault | what happens | met by | what a good task says | what ends it | seen in |\n\
-             | --- | --- | --- | --- | --- | --- |\n"
+            "\n## {group}\n\n| fault | what happens | met by | what a good task says | `cluster-explain` | what ends it | seen in |\n\
+             | --- | --- | --- | --- | --- | --- | --- |\n"
         );
         for fault in faults.iter().filter(|fault| fault.group == group) {
             let met = format!("`{}`, exit {}", fault.task.split(' ').next().unwrap_or_default(), fault.exit);
-            let cells = [&fault.does, &met, &fault.says, &fault.heals, &fault.source];
+            let broken = match fault.breaks.as_str() {
+                "" => "nothing is broken".to_owned(),
+                link => format!("{link}: `{}`", fault.causes.join("`, `")),
+            };
+            let cells = [&fault.does, &met, &fault.says, &broken, &fault.heals, &fault.source];
             let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
             let _ = writeln!(page, "| `{}` | {} |", fault.name, cells.join(" | "));
         }
@@ -66,9 +75,9 @@ mod tests {
     #[test]
     fn a_row_holds_all_that_is_to_be_known() {
         let table = "- {name: a-b, group: docker, does: x | y, source: 'moby 20.10', before: nothing, task: stack-up --x, \
-                     exit: 5, says: why, heals: '`start it`'}\n";
+                     exit: 5, says: why, heals: '`start it`', breaks: vm, causes: [vm-stopped]}\n";
         let page = render(table).unwrap();
-        let row = "| `a-b` | x \\| y | `stack-up`, exit 5 | why | `start it` | moby 20.10 |\n";
+        let row = "| `a-b` | x \\| y | `stack-up`, exit 5 | why | vm: `vm-stopped` | `start it` | moby 20.10 |\n";
         assert!(page.ends_with(row) && page.contains("Groups: [docker](#docker)."), "{page}");
         assert!(render("- {}").unwrap_err().starts_with(SOURCE));
     }

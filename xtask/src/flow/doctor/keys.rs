@@ -43,10 +43,15 @@ pub fn store(installation: &Installation<'_>) -> Diagnosis {
 
 pub fn provider(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
-        let key = installation.needs("OMNI_INFRA_PROVIDER_KEY")?;
+        const NAME: &str = "OMNI_INFRA_PROVIDER_KEY";
+        // What compose and `provider-setup` take first.
+        let (key, origin) = match environment(NAME) {
+            Some(key) => (key, format!("{NAME} in the environment")),
+            None => (installation.needs(NAME)?.to_owned(), format!("{NAME} in docker/.env")),
+        };
         let id = installation.cx.settings.provider_id(None).value;
         let now = SystemTime::now();
-        Ok(match key::check_provider_key(key, &id, "OMNI_INFRA_PROVIDER_KEY in docker/.env", now) {
+        Ok(match key::check_provider_key(&key, &id, &origin, now) {
             Ok(info) => lasting(&info, now).unwrap_or_else(|| Diagnosis::ok(format!("of {}", info.name))),
             Err(failure) => Diagnosis::failed(failure.cause).fix(failure.hint),
         })

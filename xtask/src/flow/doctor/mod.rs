@@ -22,6 +22,7 @@ use installation::Installation;
 use check::diagnosis::{Diagnosis, State};
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
 use runtime::ui::{Check, Done};
 
 /// A check with what it came to.
@@ -78,6 +79,16 @@ pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<CheckR
         })
     };
     entries.into_iter().zip(ran).map(|(entry, result)| CheckResult { entry, verdict: verdict(result) }).collect()
+}
+
+/// Runs the checks beside each other without a step for each.
+pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<CheckResult> {
+    let installation = Installation::new(cx);
+    let check = |entry: &'static Entry| -> Job<'_, CheckResult> {
+        let installation = &installation;
+        Box::new(move || CheckResult { entry, verdict: (entry.run)(installation) })
+    };
+    run_all(entries.map(check).collect(), ALL)
 }
 
 /// The data of the JSON document: the list of checks, and how many there are of each kind.

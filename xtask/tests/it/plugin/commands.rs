@@ -12,9 +12,10 @@ use super::text::{self, Page};
 pub type Help<'a> = &'a dyn Fn(Option<&str>) -> Option<String>;
 
 /// The commands, and whether their task changes something outside the state file.
-const COMMANDS: [(&str, bool); 12] = [
+const COMMANDS: [(&str, bool); 13] = [
     ("cluster-create", true),
     ("cluster-delete", true),
+    ("cluster-explain", false),
     ("cluster-plan", false),
     ("cluster-status", false),
     ("cluster-sync", true),

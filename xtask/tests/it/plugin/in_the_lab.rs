@@ -301,6 +301,7 @@ macro_rules! walks {
 walks! {
     cluster_create = "cluster-create";
     cluster_delete = "cluster-delete";
+    cluster_explain = "cluster-explain";
     cluster_plan = "cluster-plan";
     cluster_status = "cluster-status";
     cluster_sync = "cluster-sync";

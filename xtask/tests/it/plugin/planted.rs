@@ -180,6 +180,6 @@ fn a_command_line_that_moved_on_is_found() {
 
     let unnamed = |task: Option<&str>| help(task).map(|page| page.replace("[NAME]", ""));
     let found = commands::parity(plugin.path(), &unnamed);
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 7, "{found:?}");
     assert!(found.iter().all(|fault| fault.ends_with("takes no NAME")), "{found:?}");
 }

@@ -29,6 +29,12 @@ pub struct Fault {
     pub says: String,
     /// What ends it.
     pub heals: String,
+    /// The link of the chain that `cluster-explain` shows as broken then; empty when nothing is.
+    #[serde(default)]
+    pub breaks: String,
+    /// The ids of the causes that it names, the first one first.
+    #[serde(default)]
+    pub causes: Vec<String>,
     /// When it happens by default; empty for always.
     #[serde(default)]
     pub when: String,
@@ -104,6 +110,8 @@ mod tests {
             exit: 0,
             says: empty(),
             heals: empty(),
+            breaks: empty(),
+            causes: Vec::new(),
             when: empty(),
         }
     }

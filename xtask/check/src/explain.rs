@@ -1,0 +1,845 @@
+//! Why a cluster is stuck: one chain from the template to Kubernetes, with the state of each link, and every cause, the one that
+//! blocks first. Nothing is guessed: what was not seen is unknown, and what only takes its time is waited for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use strum::VariantArray;
+
+use domain::clock;
+use domain::spec::template::ClusterTemplate;
+use domain::status::cluster::{ClusterView, MachineSetView, MachineView, Party};
+use domain::status::proxmox::Seen;
+use domain::words::count;
+
+/// The links of the chain, in the order in which a machine passes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, VariantArray)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Link {
+    Omni,
+    Template,
+    Cluster,
+    MachineSet,
+    MachineRequest,
+    ProviderStep,
+    ProxmoxTask,
+    Vm,
+    Network,
+    Join,
+    Configuration,
+    Kubernetes,
+}
+
+/// How a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum LinkState {
+    Ok,
+    Broken,
+    Waiting,
+    Unknown,
+}
+
+/// A link with its evidence: the reason where it is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LinkView {
+    pub link: Link,
+    pub state: LinkState,
+    /// Since when it is waited for, as RFC 3339.
+    pub since: Option<String>,
+    /// How long that usually takes.
+    pub typical: Option<&'static str>,
+    pub evidence: String,
+}
+
+/// Why a link is broken, and the least destructive way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Stable: a known issue, a check of `doctor`, or one of this module.
+    pub id: String,
+    pub link: Link,
+    pub cause: String,
+    pub evidence: String,
+    pub fix: String,
+    /// Commands that can be pasted, in their order.
+    pub next: Vec<String>,
+    /// It keeps the cluster from working, or from going; what does not is worth fixing all the same.
+    pub blocks: bool,
+    /// It stays until somebody acts: to wait longer is no use.
+    pub lasting: bool,
+}
+
+impl Cause {
+    pub fn new(link: Link, id: &str, cause: impl Into<String>) -> Cause {
+        let (id, cause) = (id.to_owned(), cause.into());
+        let (evidence, fix, next) = (String::new(), String::new(), Vec::new());
+        Cause { id, link, cause, evidence, fix, next, blocks: false, lasting: true }
+    }
+
+    pub fn evidence(self, evidence: impl Into<String>) -> Cause {
+        Cause { evidence: evidence.into(), ..self }
+    }
+
+    /// What fixes it, and the command for it.
+    pub fn fix(self, fix: impl Into<String>, next: impl Into<String>) -> Cause {
+        Cause { fix: fix.into(), next: vec![next.into()], ..self }
+    }
+
+    pub fn lasting(self, lasting: bool) -> Cause {
+        Cause { lasting, ..self }
+    }
+}
+
+/// The chain of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    pub links: Vec<LinkView>,
+    pub causes: Vec<Cause>,
+    /// The machines that are on their way out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<Leaving>,
+}
+
+/// A machine that is on its way out: who has to act, and what remains until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Leaving {
+    pub machine: String,
+    pub acts: String,
+    /// The finalizers of its machine request.
+    pub held_by: Vec<String>,
+    pub remains: Vec<String>,
+}
+
+/// A virtual machine, as Proxmox lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vm {
+    pub id: u64,
+    pub node: String,
+    pub status: String,
+}
+
+/// Everything that was seen of a cluster and of what it needs.
+#[derive(Debug)]
+pub struct Facts {
+    /// Seconds since 1970, by the newest clock that was seen.
+    pub now: u64,
+    /// Empty where there is no cluster.
+    pub cluster: String,
+    /// Why Omni cannot be asked.
+    pub omni: Option<Cause>,
+    /// What is wrong with the template's file.
+    pub template_error: Option<Cause>,
+    pub template: Option<ClusterTemplate>,
+    pub view: Option<ClusterView>,
+    /// What is wrong with the provider, if anything.
+    pub provider: Seen<Option<Cause>>,
+    /// What is wrong with Proxmox for the provider's login, if anything.
+    pub proxmox: Seen<Option<Cause>>,
+    /// The VMs of this cluster by name.
+    pub vms: Seen<BTreeMap<String, Vm>>,
+    /// The login sees no VM at all.
+    pub no_vms: bool,
+    /// What stands in the way of a machine request: the provider's error, or the task in Proxmox behind it.
+    pub complaints: BTreeMap<String, Cause>,
+    /// The finalizers of machine requests that are on their way out.
+    pub finalizers: BTreeMap<String, Vec<String>>,
+    /// What is wrong with the installation, most basic first.
+    pub site: Vec<Cause>,
+}
+
+/// How many VMs are named one by one.
+const ALIKE: usize = 3;
+/// A machine that does not join within this time has a reason.
+const JOINED: u64 = 300;
+/// One that is not ready this long after it was configured, too.
+const CONFIGURED: u64 = 900;
+/// What doctor looks at for each area of the network: without these a machine cannot join.
+const NETWORK: &str = "cargo xtask doctor --area network";
+/// What brings back an Omni that does not run here.
+const STACK_UP: &str = "cargo xtask stack-up";
+
+/// What the provider says where its login lacks a privilege: Proxmox hides what it may not see.
+const HIDDEN: [&str; 2] = ["pve-not-authorized", "storage-no-iso"];
+
+/// Where a machine is in the chain.
+enum Position {
+    Ready,
+    Broken(Cause),
+    Waiting { link: Link, typical: &'static str, evidence: String },
+}
+
+/// What is waited for at a link: since when (seconds since 1970), how long it usually takes, and what.
+type Wait = (Option<u64>, &'static str, String);
+
+#[derive(Default)]
+struct Chain {
+    causes: Vec<Cause>,
+    waits: BTreeMap<Link, Vec<Wait>>,
+    unknown: BTreeMap<Link, String>,
+    /// How far the machine that is farthest has come.
+    reached: Option<Link>,
+}
+
+/// Judges every link.
+pub fn explain(facts: &Facts) -> Explanation {
+    let mut chain = Chain::default();
+    match &facts.omni {
+        Some(why) => chain.without_omni(facts, why),
+        None => chain.of_cluster(facts),
+    }
+    chain.of_site(facts);
+    chain.finish(facts)
+}
+
+impl Chain {
+    /// Many machines may wait for the same: after a few they are only counted.
+    fn blocks(&mut self, cause: Cause) {
+        let alike = |known: &Cause| (&known.id, known.link) == (&cause.id, cause.link);
+        let each = if cause.link == Link::Vm { ALIKE } else { 1 };
+        let same = |known: &Cause| [&known.cause, &known.id] == [&cause.cause, &cause.id];
+        if self.causes.iter().any(same) {
+            return;
+        }
+        if self.causes.iter().filter(|known| alike(known)).count() < each {
+            self.causes.push(Cause { blocks: true, ..cause });
+        } else if let Some(known) = self.causes.iter_mut().find(|known| alike(known)) {
+            known.evidence = [known.evidence.as_str(), &cause.cause].join("; ").trim_start_matches("; ").into();
+        }
+    }
+
+    fn names(&self, id: &str) -> bool {
+        self.causes.iter().any(|known| known.id == id)
+    }
+
+    /// Only what lies outside of Omni can be seen.
+    fn without_omni(&mut self, facts: &Facts, why: &Cause) {
+        // Whoever answers is there.
+        let silent = ["omni-unreachable", "omni-timeout", "omni-unasked"].contains(&why.id.as_str());
+        let root = |cause: &&Cause| {
+            let certificate = why.id == "omni-certificate" && !cause.id.starts_with("certificates.");
+            cause.link == Link::Omni && roots(&cause.id) && (silent || cause.next != [STACK_UP]) && !certificate
+        };
+        let roots: Vec<&Cause> = facts.site.iter().filter(root).collect();
+        match roots.is_empty() {
+            true => self.blocks(why.clone()),
+            false => roots.into_iter().for_each(|root| self.blocks(root.clone())),
+        }
+        for link in Link::VARIANTS.iter().filter(|link| !matches!(link, Link::Omni | Link::Template)) {
+            self.unknown.insert(*link, "Omni cannot be asked".to_owned());
+        }
+        if let Seen::Known(None) = facts.provider {
+            self.unknown.remove(&Link::ProviderStep);
+        }
+        if let Some(vms) = facts.vms.known().filter(|vms| !vms.is_empty()) {
+            let off: Vec<String> = vms.values().filter(|vm| vm.status != "running").map(Vm::words).collect();
+            let off = if off.is_empty() { String::new() } else { format!("; {}", off.join(", ")) };
+            let seen = format!("Omni cannot be asked; Proxmox shows {} of this name{off}", count(vms.len(), "VM"));
+            self.unknown.insert(Link::Vm, seen);
+        }
+        self.template(facts);
+    }
+
+    fn template(&mut self, facts: &Facts) {
+        if let Some(error) = &facts.template_error {
+            self.blocks(error.clone());
+        }
+    }
+
+    fn of_cluster(&mut self, facts: &Facts) {
+        let Some(view) = &facts.view else {
+            self.template(facts);
+            if facts.template.is_some() && facts.template_error.is_none() {
+                let name = &facts.cluster;
+                let cause = Cause::new(Link::Cluster, "not-synced", format!("Omni has no cluster `{name}`"));
+                let cause = cause
+                    .evidence(format!("clusters/{name}.yaml is there, and was not synced, or its cluster was deleted"));
+                self.blocks(cause.fix(
+                    "sync it, and Omni creates the cluster",
+                    format!("cargo xtask cluster-sync {name} --dry-run"),
+                ));
+            }
+            return;
+        };
+        for set in &view.machine_sets {
+            let mut broken = false;
+            for machine in &set.machines {
+                broken |= self.machine(facts, view, set, machine);
+            }
+            self.set(view, set, broken);
+        }
+        self.not_synced(facts, view);
+        self.cluster(facts, view);
+    }
+
+    /// Whether something blocks the machine.
+    fn machine(&mut self, facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> bool {
+        let link = match position(facts, view, set, machine) {
+            Position::Ready => Link::Kubernetes,
+            Position::Waiting { link, typical, evidence } => {
+                self.waits.entry(link).or_default().push((clock::seconds(&machine.since), typical, evidence));
+                link
+            }
+            Position::Broken(cause) => {
+                let link = cause.link;
+                self.blocks(cause);
+                self.reached = self.reached.max(Some(link));
+                return true;
+            }
+        };
+        self.reached = self.reached.max(Some(link));
+        false
+    }
+
+    fn set(&mut self, view: &ClusterView, set: &MachineSetView, broken: bool) {
+        let (have, id) = (set.machines.len() as u64, &set.id);
+        if !set.error.is_empty() && !broken {
+            let cause = Cause::new(Link::MachineSet, "machine-set-failed", format!("machine set {id}: {}", set.error));
+            self.blocks(
+                cause.fix(
+                    "its status checks say what failed",
+                    format!("omnictl cluster status {} --wait 5s", view.name),
+                ),
+            );
+        } else if set.tearing_down && have == 0 {
+            self.wait(Link::MachineSet, "seconds", format!("{id}: its machines are gone, and Omni lets it go"));
+        } else if have < set.wanted {
+            self.wait(
+                Link::MachineSet,
+                "seconds",
+                format!("{id}: Omni has requested {have} of {}", count(set.wanted, "machine")),
+            );
+        } else if have > set.wanted && !set.machines.iter().any(|machine| machine.leaving) && !broken {
+            self.wait(
+                Link::MachineSet,
+                "1 to 2 min",
+                format!("{id}: {} still has to go", count(have - set.wanted, "machine")),
+            );
+        }
+    }
+
+    fn wait(&mut self, link: Link, typical: &'static str, evidence: String) {
+        self.waits.entry(link).or_default().push((None, typical, evidence));
+    }
+
+    /// What is wrong with the cluster as a whole.
+    fn cluster(&mut self, facts: &Facts, view: &ClusterView) {
+        let name = &view.name;
+        let status = || format!("omnictl cluster status {name} --wait 5s");
+        if view.upgrade.contains("has failed") {
+            let cause = Cause::new(Link::Configuration, "upgrade-failed", view.upgrade.clone());
+            self.blocks(cause.fix("the message names the step; a sync with the old version takes it back", status()));
+        } else if !view.upgrade.is_empty() {
+            self.wait(Link::Configuration, "3 to 5 min a machine", view.upgrade.clone());
+        }
+        if view.tearing_down && view.machines().next().is_none() {
+            self.wait(Link::Cluster, "seconds", "its machines are gone, and Omni still holds it".to_owned());
+        } else if view.tearing_down {
+            self.wait(Link::Cluster, "1 to 2 min a machine", format!("being destroyed: {}", view.waits_for()));
+        }
+        let none_broken = self.causes.is_empty();
+        let settled = view.machines().all(|machine| machine.ready || machine.leaving);
+        if view.phase == "Running" && none_broken && settled && view.upgrade.is_empty() && !view.tearing_down {
+            let outage = match (view.kubernetes_api_ready, view.load_balancer_healthy) {
+                (false, _) => Some((
+                    "kubernetes-api",
+                    "the Kubernetes API does not answer, although Omni still counts the machines as ready",
+                )),
+                (_, Some(false)) => Some(("load-balancer", "the load balancer of its Kubernetes API is not healthy")),
+                _ => None,
+            };
+            if let Some((id, words)) = outage {
+                let control_plane = view.machine_sets.iter().find(|set| set.control_plane);
+                let uuid = control_plane.and_then(|set| set.machines.first()).map_or("UUID", |machine| &machine.uuid);
+                let newest = view.machines().filter_map(|machine| clock::seconds(&machine.since)).max().unwrap_or(0);
+                // It comes after the machines, and Omni asks it every few seconds.
+                if facts.now.saturating_sub(newest) < JOINED {
+                    let waits = self.waits.entry(Link::Kubernetes).or_default();
+                    return waits.push((Some(newest), "1 to 3 min", words.to_owned()));
+                }
+                let cause = Cause::new(Link::Kubernetes, id, words).lasting(false);
+                self.blocks(cause.fix(
+                    "the log of a control plane says why: etcd without a quorum, a full disk, or a machine that Omni has not missed yet",
+                    format!("omnictl machine-logs {uuid} --tail 50"),
+                ));
+            }
+        }
+    }
+
+    /// What the template asks for otherwise than Omni has it.
+    fn not_synced(&mut self, facts: &Facts, view: &ClusterView) {
+        let found = facts.template.as_ref().and_then(|template| differs(template, view));
+        let Some((differs, lacks)) = found.filter(|_| !view.tearing_down) else { return };
+        let name = &view.name;
+        if view.locked {
+            let words = format!("cluster `{name}` is locked: Omni accepts no change of it");
+            let cause = Cause::new(Link::Cluster, "cluster-locked", words).evidence(differs);
+            let unlock = format!("omnictl cluster unlock {name}");
+            self.blocks(cause.fix("unlock it, when whoever locked it agrees, then sync again", unlock));
+        } else if self.causes.is_empty() && (lacks || !view.running && self.waits.is_empty()) {
+            let words = format!("the template of `{name}` is not in Omni as a whole");
+            let cause = Cause::new(Link::Template, "template-not-synced", words).evidence(differs);
+            let plan = format!("cargo xtask cluster-sync {name} --dry-run");
+            self.blocks(cause.fix("sync it again: it goes on where it stopped", plan));
+        } else {
+            self.wait(Link::Template, "until it is synced", differs);
+        }
+    }
+
+    /// What is wrong around the cluster. It blocks where a machine waits for it.
+    fn of_site(&mut self, facts: &Facts) {
+        let waits = |link: Link| self.waits.contains_key(&link);
+        let joining = waits(Link::Join) || waits(Link::Network);
+        let creating = waits(Link::ProviderStep) || waits(Link::MachineRequest);
+        let said = |id: &str| match id {
+            "provider.registration" => true,
+            "provider.id" | "docker.containers" => !matches!(facts.provider, Seen::Known(None)),
+            "provider.proxmox" => matches!(facts.proxmox, Seen::Known(Some(_))),
+            _ => false,
+        };
+        for cause in &facts.site {
+            let known = self.names(&cause.id);
+            // Without Omni, what is wrong with it comes first.
+            if known || (facts.omni.is_none() && said(&cause.id)) || (facts.omni.is_some() && cause.link == Link::Omni)
+            {
+                continue;
+            }
+            let blocks = match cause.link {
+                Link::Network => joining,
+                Link::ProviderStep | Link::ProxmoxTask => creating,
+                _ => false,
+            };
+            self.causes.push(Cause { blocks, ..cause.clone() });
+        }
+        let own = [(Link::ProviderStep, &facts.provider), (Link::ProxmoxTask, &facts.proxmox)];
+        for (link, seen) in own {
+            match seen {
+                // Without its login the sidecar is unhealthy.
+                Seen::Known(Some(cause)) if cause.id == "sidecar-down" && self.names("tailscale.state") => {}
+                Seen::Known(Some(cause)) if !self.names(&cause.id) => {
+                    self.causes.push(Cause { blocks: creating, ..cause.clone() });
+                }
+                Seen::Unknown(why) => _ = self.unknown.entry(link).or_insert_with(|| why.clone()),
+                Seen::Known(_) => {}
+            }
+        }
+        if let (Seen::Unknown(why), None) = (&facts.vms, &facts.omni) {
+            self.unknown.entry(Link::Vm).or_insert_with(|| why.clone());
+        }
+    }
+
+    fn finish(mut self, facts: &Facts) -> Explanation {
+        // What the provider cannot do without comes before the provider itself, and what was never set up comes last.
+        let symptom = |id: &str| match id {
+            "provider-missing" => 2,
+            "provider-silent" => 1,
+            _ => 0,
+        };
+        self.causes.sort_by_key(|cause| (!cause.blocks, symptom(&cause.id), cause.link));
+        let links = Link::VARIANTS.iter().map(|link| self.link(facts, *link)).collect();
+        Explanation { links, causes: self.causes, leaving: leaving(facts) }
+    }
+
+    fn link(&self, facts: &Facts, link: Link) -> LinkView {
+        let view = |state, evidence| LinkView { link, state, since: None, typical: None, evidence };
+        if let Some(cause) = self.causes.iter().find(|cause| cause.link == link) {
+            return view(LinkState::Broken, cause.cause.clone());
+        }
+        if let Some(waits) = self.waits.get(&link).filter(|waits| !waits.is_empty()) {
+            let oldest = waits.iter().min_by_key(|(since, ..)| since.unwrap_or(u64::MAX)).unwrap_or(&waits[0]);
+            let more = if waits.len() > 1 { format!(", and {} more", waits.len() - 1) } else { String::new() };
+            let since = oldest.0.map(clock::rfc3339_of);
+            let evidence = format!("{}{more}", oldest.2);
+            return LinkView { since, typical: Some(oldest.1), ..view(LinkState::Waiting, evidence) };
+        }
+        if let Some(why) = self.unknown.get(&link) {
+            return view(LinkState::Unknown, why.clone());
+        }
+        let Some(cluster) = &facts.view else {
+            return match link {
+                Link::Omni => view(LinkState::Ok, "it answers".to_owned()),
+                Link::ProviderStep | Link::ProxmoxTask => view(LinkState::Ok, "ready for machines".to_owned()),
+                Link::Template if facts.template.is_some() => view(LinkState::Ok, "it is valid".to_owned()),
+                _ if facts.cluster.is_empty() => view(LinkState::Unknown, "there is no cluster yet".to_owned()),
+                _ => view(LinkState::Unknown, "not reached yet".to_owned()),
+            };
+        };
+        if link > Link::MachineSet && self.reached.is_none_or(|reached| link > reached) {
+            return view(LinkState::Unknown, "not reached yet".to_owned());
+        }
+        let machines = count(cluster.machines().count(), "machine");
+        match link {
+            Link::Omni => view(LinkState::Ok, "it answers".to_owned()),
+            Link::Template if facts.template.is_none() => {
+                view(LinkState::Unknown, format!("there is no clusters/{}.yaml here", cluster.name))
+            }
+            Link::Template => view(LinkState::Ok, "as many machines as in Omni".to_owned()),
+            Link::Cluster => view(LinkState::Ok, cluster.phase.clone()),
+            Link::MachineSet => view(LinkState::Ok, count(cluster.machine_sets.len(), "machine set")),
+            _ => view(LinkState::Ok, format!("nothing is wrong with {machines}")),
+        }
+    }
+}
+
+impl Vm {
+    fn words(&self) -> String {
+        format!("VM {} on {} is {}", self.id, self.node, self.status)
+    }
+}
+
+/// Who has to act for each machine that is on its way out. Omni resets Talos first and lets the machine leave etcd; then the
+/// provider deletes the VM and takes its own finalizer away (omni v1.9.3 `machine_request_set_status.go`).
+fn leaving(facts: &Facts) -> Vec<Leaving> {
+    let Some(view) = &facts.view else { return Vec::new() };
+    let goes = |machine: &&MachineView| view.tearing_down || machine.leaving;
+    let one = |machine: &MachineView| {
+        let acts = match machine.party {
+            Party::Provider => format!("the provider `{}` deletes its VM", machine.provider),
+            Party::Machine => "the machine leaves its cluster, and Omni has no connection to it".to_owned(),
+            Party::Omni => "Omni resets the machine, which leaves etcd before".to_owned(),
+            Party::None => "Omni, after the workers are gone".to_owned(),
+        };
+        let vm = facts.vms.known().and_then(|vms| vms.get(&machine.request));
+        let mut remains: Vec<String> =
+            vm.iter().map(|vm| format!("{}, with its disks and its seed image", vm.words())).collect();
+        if machine.party != Party::Provider && !machine.uuid.is_empty() {
+            remains.push(format!("link {} in Omni", machine.uuid));
+        }
+        let held_by = facts.finalizers.get(&machine.request).cloned().unwrap_or_default();
+        Leaving { machine: machine.name().to_owned(), acts, held_by, remains }
+    };
+    view.machines().filter(goes).map(one).collect()
+}
+
+/// Checks of `doctor` that explain an Omni that cannot be asked; others concern people, or the next start.
+fn roots(id: &str) -> bool {
+    const OTHERS: [&str; 6] = ["host.boot", "host.clock", "host.tsidp", "omni.data", "omni.user", "keys.provider"];
+    !OTHERS.contains(&id) && !id.starts_with("tsidp.")
+}
+
+/// How the template differs from the cluster, in what both say of machine sets, and whether Omni lacks one.
+fn differs(template: &ClusterTemplate, view: &ClusterView) -> Option<(String, bool)> {
+    template.sets.iter().find_map(|set| {
+        let (id, wanted) = (set.id(&template.name), u64::from(set.machine_count()?));
+        match view.machine_sets.iter().find(|there| there.id == id) {
+            None => Some((format!("Omni has no machine set {id}, which the template asks for"), true)),
+            Some(there) if there.class.is_empty() || there.tearing_down || there.wanted == wanted => None,
+            Some(there) => {
+                let words =
+                    format!("{id}: the template asks for {}, Omni has {}", count(wanted, "machine"), there.wanted);
+                Some((words, false))
+            }
+        }
+    })
+}
+
+fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> Position {
+    let name = machine.name();
+    let age = clock::seconds(&machine.since).map_or(0, |since| facts.now.saturating_sub(since));
+    let waiting = |link: Link, typical: &'static str| Position::Waiting {
+        link,
+        typical,
+        evidence: format!("{name} waits for {}", machine.waits_for),
+    };
+    if machine.party == Party::Provider {
+        let own = if let Seen::Known(Some(cause)) = &facts.provider { Some(cause) } else { None };
+        let complaint = facts.complaints.get(&machine.request);
+        let lacks = facts.site.iter().find(|cause| cause.id == "provider.permissions");
+        if let (Some(lacks), Some(said)) = (lacks, complaint.filter(|said| HIDDEN.contains(&said.id.as_str()))) {
+            return Position::Broken(lacks.clone().evidence(said.cause.clone()));
+        }
+        if let Some(cause) = own.or(complaint) {
+            return Position::Broken(cause.clone());
+        }
+        let link = if machine.stage == "Pending" { Link::MachineRequest } else { Link::ProviderStep };
+        return waiting(link, if machine.leaving { "1 min a VM" } else { "1 to 5 min, most of it the image" });
+    }
+    // The provider stops what it deletes; what Omni lets go need not be there.
+    let looks = match machine.party {
+        Party::Omni => !machine.leaving,
+        Party::None => !view.tearing_down,
+        _ => true,
+    };
+    if let Some(cause) = looks.then(|| vm(facts, machine)).flatten() {
+        return Position::Broken(cause);
+    }
+    match machine.party {
+        Party::None | Party::Provider => Position::Ready,
+        Party::Machine if machine.waits_for.contains("join Omni") => {
+            if let Some(cause) = facts.site.iter().find(|cause| cause.link == Link::Network) {
+                return Position::Broken(cause.clone());
+            }
+            if age < JOINED {
+                return waiting(Link::Join, "1 to 3 min");
+            }
+            let cause =
+                Cause::new(Link::Join, "machine-never-joins", format!("{name} runs and Omni has not heard of it"));
+            Position::Broken(cause.evidence(format!("its VM was started {} ago", minutes(age))).lasting(false).fix(
+                "on its console in Proxmox see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
+                NETWORK,
+            ))
+        }
+        Party::Machine if machine.leaving => {
+            let cause = Cause::new(
+                Link::Network,
+                "machine-lost-leaving",
+                format!("Omni has lost {name} and waits for it to leave"),
+            );
+            Position::Broken(cause.evidence(age_of(age)).fix(
+                "bring its host back, or remove the cluster without waiting for it",
+                format!("cargo xtask cluster-delete {} --destroy-disconnected --dry-run", view.name),
+            ))
+        }
+        Party::Machine => {
+            let cause =
+                Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name}, whose VM runs"));
+            Position::Broken(cause.evidence(age_of(age)).lasting(false).fix(
+                "on its console in Proxmox see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
+                NETWORK,
+            ))
+        }
+        Party::Omni if machine.leaving => waiting(Link::Configuration, "1 to 2 min: it wipes itself"),
+        Party::Omni => {
+            stuck(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), Position::Broken)
+        }
+    }
+}
+
+/// A machine that talks to Omni and is not ready long after it should be.
+fn stuck(view: &ClusterView, set: &MachineSetView, machine: &MachineView, age: u64) -> Option<Cause> {
+    let name = machine.name();
+    let logs = format!("omnictl machine-logs {} --tail 50", machine.uuid);
+    if !machine.error.is_empty() {
+        let cause = Cause::new(Link::Configuration, "configuration-refused", format!("{name}: {}", machine.error));
+        return Some(cause.fix("correct the configuration patch that it names, and sync again", logs));
+    }
+    let in_order = |other: &MachineView| other.ready || other.leaving;
+    let up = view.machine_sets.iter().filter(|set| set.control_plane).any(|set| set.machines.iter().any(in_order));
+    // The others wait for the first control plane.
+    if age < CONFIGURED || (!set.control_plane && !up && machine.stage == "Configuring") {
+        return None;
+    }
+    if machine.stage == "Configuring" && set.control_plane && !up {
+        let cause = Cause::new(
+            Link::Kubernetes,
+            "etcd-not-formed",
+            format!("the control plane {name} does not form etcd; everything waits for it"),
+        );
+        let cause = cause.evidence(age_of(age)).lasting(false);
+        return Some(cause.fix("its own log says why; a clock that is off or a slow disk look like this", logs));
+    }
+    let cause = Cause::new(
+        Link::Configuration,
+        "machine-stuck",
+        format!("{name} talks to Omni and does not get through the stage {}", machine.stage),
+    );
+    let cause = cause.evidence(age_of(age)).lasting(false);
+    Some(cause.fix("its own log says why; a bridge that drops large frames (MTU), a clock that is off or a slow disk look like this", logs))
+}
+
+fn age_of(age: u64) -> String {
+    if age == 0 { String::new() } else { format!("unchanged for {}", minutes(age)) }
+}
+
+fn minutes(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+/// What is wrong with a machine's VM. The provider names a VM as its request (omni-infra-provider-proxmox 0d9fd58
+/// `provision.go`); a list shows only those that the login may see, so where it sees none at all, none has to be gone.
+fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
+    let (request, vms) = (&machine.request, facts.vms.known()?);
+    if request.is_empty() {
+        return None;
+    }
+    let cause = |id: &str, words: String| Cause::new(Link::Vm, id, format!("the VM of `{request}`: {words}"));
+    let inventory = "cargo xtask proxmox-inventory";
+    let Some(vm) = vms.get(request) else {
+        let gone = || cause("vm-missing", "it does not exist in Proxmox any more".to_owned());
+        return Some(match facts.no_vms {
+            true => cause("vms-hidden", "Proxmox shows no VM to the provider's login".to_owned())
+                .lasting(false)
+                .fix("see whether the VMs were deleted, or the login may not see them (VM.Audit)", "cargo xtask proxmox-audit"),
+            // Omni may hear from it: then it exists, and only not under this name or not for this login.
+            _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
+                .lasting(false)
+                .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), inventory),
+            false if machine.leaving => gone().fix("it cannot answer Omni: delete its link, and Omni lets the machine go", format!("omnictl delete link {}", machine.uuid)),
+            false => gone().fix(
+                "delete its machine request, and Omni asks for a new machine; where several control planes are gone, delete one request at a time",
+                format!("omnictl delete machinerequest {request}"),
+            ),
+        });
+    };
+    match vm.status.as_str() {
+        "running" => None,
+        "stopped" => Some(
+            cause("vm-stopped", vm.words())
+                .lasting(!machine.leaving)
+                .fix(format!("start it, as root on {}: `qm start {}`", vm.node, vm.id), format!("qm start {}", vm.id)),
+        ),
+        _ => Some(
+            cause("node-offline", format!("{}: the node may be offline", vm.words()))
+                .fix(format!("bring {} back", vm.node), inventory),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(name: &str, party: Party, stage: &str, waits_for: &str) -> MachineView {
+        MachineView {
+            request: name.to_owned(),
+            uuid: format!("uuid-of-{name}"),
+            provider: "proxmox".to_owned(),
+            stage: stage.to_owned(),
+            ready: party == Party::None,
+            connected: matches!(party, Party::None | Party::Omni),
+            leaving: false,
+            party,
+            waits_for: waits_for.to_owned(),
+            since: clock::rfc3339_of(10_000),
+            error: String::new(),
+        }
+    }
+
+    fn facts(machines: Vec<MachineView>, vms: &[(&str, &str)]) -> Facts {
+        let set = MachineSetView {
+            id: "zebra-control-planes".to_owned(),
+            control_plane: true,
+            phase: "Running".to_owned(),
+            ready: true,
+            error: String::new(),
+            class: "small".to_owned(),
+            wanted: machines.len() as u64,
+            healthy: 1,
+            tearing_down: false,
+            machines,
+        };
+        let view = ClusterView {
+            name: "zebra".to_owned(),
+            phase: "Running".to_owned(),
+            ready: true,
+            running: true,
+            kubernetes_api_ready: true,
+            load_balancer_healthy: Some(true),
+            control_plane_ready: true,
+            healthy: 1,
+            total: 1,
+            tearing_down: false,
+            locked: false,
+            upgrade: String::new(),
+            machine_sets: vec![set],
+        };
+        let vm = |(at, (name, status)): (usize, &(&str, &str))| {
+            ((*name).to_owned(), Vm { id: 100 + at as u64, node: "pve2".to_owned(), status: (*status).to_owned() })
+        };
+        Facts {
+            now: 10_060,
+            cluster: "zebra".to_owned(),
+            omni: None,
+            template_error: None,
+            template: None,
+            view: Some(view),
+            provider: Seen::Known(None),
+            proxmox: Seen::Known(None),
+            vms: Seen::Known(vms.iter().enumerate().map(vm).collect()),
+            no_vms: vms.is_empty(),
+            complaints: BTreeMap::new(),
+            finalizers: BTreeMap::new(),
+            site: Vec::new(),
+        }
+    }
+
+    fn ids(facts: &Facts) -> Vec<String> {
+        explain(facts).causes.into_iter().map(|cause| cause.id).collect()
+    }
+
+    fn state(facts: &Facts, link: Link) -> LinkState {
+        explain(facts).links.into_iter().find(|view| view.link == link).map_or(LinkState::Unknown, |view| view.state)
+    }
+
+    /// Omni keeps its flags for minutes: a VM that is stopped says so, one that is not found under this name proves nothing.
+    #[test]
+    fn vm_decides_where_omni_still_calls_a_machine_ready() {
+        let ready = || machine("zebra-a", Party::None, "Running", "");
+        assert_eq!(ids(&facts(vec![ready()], &[("zebra-a", "running")])), [""; 0]);
+        for (status, id, next) in
+            [("stopped", "vm-stopped", "qm start 100"), ("unknown", "node-offline", "cargo xtask proxmox-inventory")]
+        {
+            let found = explain(&facts(vec![ready()], &[("zebra-a", status)])).causes.remove(0);
+            assert_eq!((found.id.as_str(), found.lasting, found.blocks), (id, true, true));
+            assert_eq!(found.next, [next]);
+        }
+        let renamed = explain(&facts(vec![ready()], &[("other", "running")])).causes.remove(0);
+        assert!(
+            renamed.id == "vm-renamed" && !renamed.lasting && renamed.fix.contains("uuid-of-zebra-a"),
+            "{renamed:?}"
+        );
+        assert_eq!(ids(&facts(vec![ready()], &[])), ["vms-hidden"]);
+    }
+
+    #[test]
+    fn deleted_vm_is_replaced_by_its_request_or_let_go_by_its_link() {
+        let lost = || machine("zebra-a", Party::Machine, "Running", "the machine to come back");
+        let next = |machine| explain(&facts(vec![machine], &[("other", "running")])).causes.remove(0).next;
+        assert_eq!(next(lost()), ["omnictl delete machinerequest zebra-a"]);
+        assert_eq!(next(MachineView { leaving: true, ..lost() }), ["omnictl delete link uuid-of-zebra-a"]);
+    }
+
+    #[test]
+    fn what_only_takes_its_time_is_waited_for() {
+        for (party, stage, waits, link, late, id) in [
+            (Party::Machine, "Provisioned", "the machine to join Omni", Link::Join, JOINED, "machine-never-joins"),
+            (Party::Omni, "Installing", "to be ready", Link::Configuration, CONFIGURED, "machine-stuck"),
+            (Party::Omni, "Configuring", "to be ready", Link::Configuration, CONFIGURED, "etcd-not-formed"),
+        ] {
+            let mut seen = facts(vec![machine("zebra-a", party, stage, waits)], &[("zebra-a", "running")]);
+            assert_eq!((ids(&seen).len(), state(&seen, link)), (0, LinkState::Waiting), "{stage}");
+            seen.now = 10_000 + late;
+            assert_eq!(ids(&seen), [id], "{stage}");
+        }
+        let pending = machine("zebra-a", Party::Provider, "Pending", "the provider to accept the request");
+        let seen = facts(vec![pending], &[("other", "running")]);
+        assert_eq!(state(&seen, Link::MachineRequest), LinkState::Waiting);
+        assert_eq!((state(&seen, Link::MachineSet), state(&seen, Link::Vm)), (LinkState::Ok, LinkState::Unknown));
+    }
+
+    #[test]
+    fn independent_causes_are_all_named_and_the_blocking_one_first() {
+        let waits = machine("zebra-a", Party::Provider, "Provisioning", "the provider");
+        let mut seen = facts(vec![waits, machine("zebra-b", Party::None, "Running", "")], &[("zebra-b", "stopped")]);
+        seen.site =
+            vec![Cause::new(Link::Omni, "tsidp.claims", "logins"), Cause::new(Link::Network, "network.dns", "names")];
+        seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProxmoxTask, "storage-thin-full", "full"));
+        assert_eq!(ids(&seen), ["storage-thin-full", "vm-stopped", "tsidp.claims", "network.dns"]);
+        // Names matter to a machine that is about to join, and a privilege to what Proxmox hides.
+        let joins = machine("zebra-a", Party::Machine, "Provisioned", "the machine to join Omni");
+        let joining = Facts { site: seen.site.clone(), ..facts(vec![joins], &[("zebra-a", "running")]) };
+        assert_eq!(ids(&joining), ["network.dns", "tsidp.claims"]);
+        seen.site = vec![Cause::new(Link::ProxmoxTask, "provider.permissions", "lacks")];
+        seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProviderStep, "storage-no-iso", "none"));
+        assert_eq!(ids(&seen), ["provider.permissions", "vm-stopped"]);
+    }
+
+    #[test]
+    fn without_omni_the_root_is_named_and_the_rest_is_unknown() {
+        let down = || Some(Cause::new(Link::Omni, "omni-certificate", "not trusted"));
+        let site = vec![
+            Cause::new(Link::Omni, "docker.containers", "down"),
+            Cause::new(Link::Omni, "certificates.served", "old"),
+        ];
+        let seen = Facts { omni: down(), view: None, site, ..facts(Vec::new(), &[("zebra-a", "stopped")]) };
+        assert_eq!(ids(&seen), ["certificates.served"]);
+        let vm = explain(&seen).links.into_iter().find(|view| view.link == Link::Vm).unwrap();
+        assert!(vm.state == LinkState::Unknown && vm.evidence.contains("VM 100 on pve2 is stopped"), "{vm:?}");
+        assert_eq!(state(&seen, Link::ProviderStep), LinkState::Ok);
+    }
+}

@@ -1,0 +1,705 @@
+//! What is in the way of a cluster: everything that Omni, the provider, Proxmox and this host show of it, gathered for
+//! [`check::explain`], which judges it.
+//!
+//! Best effort, a number of calls that does not grow with the fleet: who cannot be asked is unknown, and never a cause.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use check::diagnosis::{Area, State};
+use check::explain::{Cause, Explanation, Facts, Link, Vm, explain};
+use domain::clock;
+use domain::failure::{Code, Failure, Kind};
+use domain::nearest;
+use domain::spec::name;
+use domain::spec::template::ClusterTemplate;
+use domain::status::cluster::{ClusterView, MachineView, Party, cluster_lines};
+use domain::status::docker::Container;
+use domain::status::proxmox::{Picked, Seen};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
+use runtime::tool::omni;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
+use runtime::triage::Issues;
+
+use crate::cli::ClusterExplain;
+use crate::flow::omni_stack::OmniAddress;
+use crate::flow::{cluster, doctor, inputs, lookup, project_classes, provider, provider_log, proxmox, vms};
+
+/// How many machines' tasks are looked up: more fail for the same reason.
+const TASKS: usize = 3;
+/// The provider never looks again at a task of these that failed (its issue 83): only a new request helps.
+const DEAD_ENDS: &[&str] = &["qmcreate", "qmstart"];
+
+/// The whole chain of a cluster, with the checks of the installation and the template.
+pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> Facts {
+    let view = || match omnictl {
+        Ok(omnictl) if cluster.is_empty() => omnictl.get("sysversions", "current").map(|_| None),
+        Ok(omnictl) => cluster::observe(omnictl, cluster),
+        Err(failure) => Err(failure.clone()),
+    };
+    let health = || {
+        OmniAddress::of(cx).map(|at| omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), at.connect.as_deref()))
+    };
+    let ((seen, template), ((site, health), around)) = both(
+        || both(view, || template(cx, omnictl.ok(), cluster)),
+        || both(|| both(|| doctor::verdicts(cx, doctor::CHECKS.iter()), health), || around(cx, cluster)),
+    );
+    let (view, omni) = match seen {
+        Ok(view) => (view, None),
+        Err(failure) => (None, Some(unasked(failure))),
+    };
+    let mut own = site_causes(cx, &site, &around, omni.is_none());
+    if let (None, Some(Err(failure))) = (&omni, health) {
+        own.insert(0, Cause { id: "omni-unhealthy".to_owned(), ..unasked(failure) });
+    }
+    let mut facts = facts(cx, omnictl.ok(), cluster, view, around);
+    (facts.template, facts.template_error) = template;
+    facts.site = own;
+    facts.finalizers = omnictl.map(|omnictl| finalizers(omnictl, &facts)).unwrap_or_default();
+    facts.omni = omni;
+    facts
+}
+
+/// The causes that Omni's view of a cluster, the provider and Proxmox show: a few calls, for a wait that looks often.
+pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
+    let around = around(cx, &view.name);
+    let waits = view.machines().any(|machine| machine.party == Party::Provider);
+    let mut found = explain(&facts(cx, Some(omnictl).filter(|_| waits), &view.name, Some(view.clone()), around)).causes;
+    found.retain(|cause| cause.blocks);
+    found.sort_by_key(|cause| !cause.lasting);
+    found
+}
+
+/// What is outside of Omni: containers, the provider's log, and the VMs of this cluster.
+struct Around {
+    containers: Result<Vec<Container>, Failure>,
+    log: String,
+    proxmox: Result<Proxmox, Failure>,
+    vms: Result<Picked, Failure>,
+}
+
+fn around(cx: &Cx, cluster: &str) -> Around {
+    let proxmox = proxmox::login_quietly(cx);
+    let prefix = format!("{cluster}-");
+    let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
+    let list = || {
+        let proxmox = proxmox.as_ref().map_err(Failure::clone)?;
+        let mut found = proxmox::list_vms(cx, proxmox, &ours)?;
+        vms::confirm(cx, proxmox, &mut found.entries);
+        Ok(found)
+    };
+    let compose = Compose::find(cx);
+    let containers = || compose.as_ref().map_err(Failure::clone)?.containers();
+    let log = || compose.as_ref().map_err(Failure::clone).and_then(|compose| compose.log(PROVIDER, provider_log::TAIL));
+    let (vms, (containers, log)) = both(list, || both(containers, log));
+    Around { containers, log: log.unwrap_or_default(), proxmox, vms }
+}
+
+fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<ClusterView>, around: Around) -> Facts {
+    let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // Omni's clock may be ahead of this one.
+    let newest = view.iter().flat_map(ClusterView::machines).filter_map(|machine| clock::seconds(&machine.since)).max();
+    let (provider, beat) = provider(cx, omnictl, view.as_ref(), &around);
+    let mut facts = Facts {
+        now: system.max(newest.unwrap_or(0)).max(beat),
+        cluster: cluster.to_owned(),
+        omni: None,
+        template_error: None,
+        template: None,
+        provider,
+        proxmox: proxmox_cause(&around.vms),
+        no_vms: around.vms.as_ref().is_ok_and(|found| found.of_none),
+        vms: match &around.vms {
+            Ok(found) => Seen::Known(found.entries.iter().filter_map(of_list).collect()),
+            Err(failure) => Seen::Unknown(failure.message.clone()),
+        },
+        complaints: BTreeMap::new(),
+        finalizers: BTreeMap::new(),
+        site: Vec::new(),
+        view,
+    };
+    facts.complaints = complaints(cx, &facts, &around);
+    facts
+}
+
+/// Who holds the machine requests that are on their way out; of many, some tell enough.
+fn finalizers(omnictl: &Omnictl<'_>, facts: &Facts) -> BTreeMap<String, Vec<String>> {
+    let leaving = facts
+        .view
+        .iter()
+        .flat_map(ClusterView::machines)
+        .filter(|machine| machine.leaving && !machine.request.is_empty());
+    let ask = |machine: &MachineView| -> Job<'_, Option<(String, Vec<String>)>> {
+        let request = machine.request.clone();
+        Box::new(move || Some((request.clone(), omnictl.get("machinerequests", &request).ok()??.metadata.finalizers)))
+    };
+    run_all(leaving.take(TASKS).map(ask).collect(), ALL).into_iter().flatten().collect()
+}
+
+fn of_list(vm: &Value) -> Option<(String, Vm)> {
+    let text = |key: &str| vm[key].as_str().map(str::to_owned);
+    Some((text("name")?, Vm { id: vm["vmid"].as_u64()?, node: text("node")?, status: text("status")? }))
+}
+
+/// What Proxmox refuses. One that is not set up here is unknown.
+fn proxmox_cause(vms: &Result<Picked, Failure>) -> Seen<Option<Cause>> {
+    match vms {
+        Ok(_) => Seen::Known(None),
+        Err(failure) if matches!(failure.code, Code::Prerequisite | Code::MissingInput | Code::Interrupted) => {
+            Seen::Unknown(failure.message.clone())
+        }
+        Err(Failure { code, kind, message, cause, hint, next, .. }) => {
+            let id = match (kind, code) {
+                (Kind::Certificate, _) => "proxmox-certificate",
+                (_, Code::Refused) => "proxmox-refuses",
+                _ => "proxmox-unreachable",
+            };
+            let fix = if hint.is_empty() { "see whether Proxmox answers the provider's login" } else { hint.as_str() };
+            let next = next.first().map_or("cargo xtask provider-verify", String::as_str);
+            // It may be back in a moment: the provider tries again too.
+            Seen::Known(Some(Cause::new(Link::ProxmoxTask, id, message).evidence(cause).fix(fix, next).lasting(false)))
+        }
+    }
+}
+
+/// Why Omni cannot be asked.
+fn unasked(failure: Failure) -> Cause {
+    let id = match (failure.kind, failure.code) {
+        (Kind::Certificate, _) => "omni-certificate",
+        (Kind::Licence, _) => "omni-licence",
+        (Kind::Version, _) => "omnictl-version",
+        (Kind::Foreign, _) => "omni-foreign",
+        (_, Code::Unreachable) => "omni-unreachable",
+        (_, Code::Refused) => "omni-refuses",
+        (_, Code::Timeout) => "omni-timeout",
+        (_, Code::MissingInput) => "omni-login",
+        _ => "omni-unasked",
+    };
+    let fix = if failure.hint.is_empty() { "see what stands between this host and Omni" } else { &failure.hint };
+    let next = failure.next.first().map_or("cargo xtask omni-status", String::as_str);
+    Cause::new(Link::Omni, id, &failure.message).evidence(&failure.cause).fix(fix, next)
+}
+
+/// A provider that is stopped or that Omni does not hear from, and the time of its last heartbeat.
+fn provider(
+    cx: &Cx,
+    omnictl: Option<&Omnictl<'_>>,
+    view: Option<&ClusterView>,
+    around: &Around,
+) -> (Seen<Option<Cause>>, u64) {
+    let ours = cx.settings.provider_id(None).value;
+    let waiting = view.into_iter().flat_map(ClusterView::machines).filter(|machine| machine.party == Party::Provider);
+    let mut ids: BTreeSet<&str> =
+        waiting.map(|machine| machine.provider.as_str()).filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() {
+        ids.insert(&ours);
+    }
+    let leaves = |id: &str| {
+        let leaves = |machine: &MachineView| machine.leaving && machine.provider == id;
+        view.is_some_and(|view| view.tearing_down || view.machines().any(leaves))
+    };
+    let mut beat = 0;
+    for id in ids {
+        if let Some(cause) = container(cx, id, id == ours, leaves(id), around) {
+            return (Seen::Known(Some(cause)), beat);
+        }
+        let Some(omnictl) = omnictl else {
+            let why =
+                around.containers.as_ref().err().map_or("Omni cannot be asked", |failure| failure.message.as_str());
+            let known =
+                around.containers.as_ref().is_ok_and(|found| found.iter().any(|found| found.service == PROVIDER));
+            return (if known { Seen::Known(None) } else { Seen::Unknown(why.to_owned()) }, beat);
+        };
+        match provider::registration(cx, omnictl, id) {
+            Err(failure) => return (Seen::Unknown(failure.message), beat),
+            Ok(Some(health)) if health.well() => {
+                beat = beat.max(health.heartbeat_at);
+            }
+            // One heartbeat may be late.
+            Ok(Some(health)) if health.error.is_empty() && health.heartbeat_age.is_some_and(|age| age < 61) => {}
+            Ok(found) => {
+                let cause = unheard(id, id == ours, found);
+                // One that starts again and again runs for a moment each time.
+                let known = Issues::of(cx).ok().filter(|_| id == ours && cause.id == "provider-silent");
+                let log = provider_log::unsettled(&around.log);
+                let cause = known.map_or(cause.clone(), |issues| in_log(&issues, &log, cause));
+                return (Seen::Known(Some(cause)), beat);
+            }
+        }
+    }
+    (Seen::Known(None), beat)
+}
+
+fn provider_cause(id: &str, cause: &str, words: &str) -> Cause {
+    Cause::new(Link::ProviderStep, cause, format!("the provider `{id}`: {words}"))
+}
+
+/// Where the stack runs on another host, docker has nothing to say about it.
+fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Option<Cause> {
+    let found =
+        around.containers.as_ref().ok().filter(|found| ours && found.iter().any(|found| found.service == OMNI))?;
+    let service = |name: &str| found.iter().find(|container| container.service == name);
+    let explained = |cause: Cause, log: &str| match Issues::of(cx) {
+        Ok(issues) => in_log(&issues, &provider_log::unsettled(log), cause),
+        Err(_) => cause,
+    };
+    // The others share its network, and none starts before it is healthy.
+    if let Some(sidecar) = service(SIDECAR).filter(|sidecar| !sidecar.well()) {
+        let words = format!("the sidecar, whose network Omni and the provider share: {}", sidecar.status);
+        let cause = Cause::new(Link::ProviderStep, "sidecar-down", words);
+        let cause = match sidecar.state.as_str() {
+            "created" => cause.fix(
+                "start it: docker then names what it refuses, a port, an address or a device",
+                "cargo xtask stack-up",
+            ),
+            _ => cause.fix(
+                "recreate all containers together: what stayed keeps a dead network",
+                "cargo xtask stack-up --recreate",
+            ),
+        };
+        let log = Compose::find(cx).and_then(|compose| compose.log(SIDECAR, 60)).unwrap_or_default();
+        return Some(explained(cause, &log));
+    }
+    let fix = match leaves {
+        true => "start it: it has to delete the VMs, and then Omni lets the machines go by itself",
+        false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
+    };
+    match service(PROVIDER) {
+        None => {
+            Some(provider_cause(id, "provider-missing", "it has no container").fix(fix, "cargo xtask provider-setup"))
+        }
+        Some(container)
+            if container.state == "restarting" || (container.state == "exited" && container.exit_code != 0) =>
+        {
+            let cause = provider_cause(id, "provider-exits", &format!("it keeps exiting: {}", container.status));
+            Some(explained(
+                cause.fix("read in its log why it keeps exiting", "cargo xtask provider-status"),
+                &around.log,
+            ))
+        }
+        Some(container) if container.state != "running" => {
+            let words = format!("its container does not run: {}", container.status);
+            Some(provider_cause(id, "provider-stopped", &words).fix(fix, "cargo xtask stack-up"))
+        }
+        Some(_) => None,
+    }
+}
+
+fn unheard(id: &str, ours: bool, found: Option<domain::status::omni::ProviderHealth>) -> Cause {
+    let log = "cargo xtask provider-status";
+    match found {
+        None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
+            .fix("set it up", "cargo xtask provider-setup"),
+        None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
+            .fix("name in the machine class the provider that Omni has", "omnictl infraprovider list"),
+        Some(health) if health.connected => {
+            provider_cause(id, "provider-unwell", &health.words()).fix("read its log for the reason", log)
+        }
+        Some(health) => {
+            provider_cause(id, "provider-silent", &format!("Omni does not hear from it: {}", health.words()))
+                .fix("see whether it runs and what its log says; a clock that is off looks the same", log)
+        }
+    }
+}
+
+/// What stands in the way of each machine request: what the provider's log says, or Omni, or the task in Proxmox behind it.
+fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause> {
+    let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
+    let errors = provider_log::errors(&around.log, &view.name);
+    let mut found = BTreeMap::new();
+    let mut asked = 0;
+    for machine in view.machines().filter(|machine| machine.party == Party::Provider && !machine.request.is_empty()) {
+        let own: Vec<_> = errors.iter().filter(|(line, _)| line.id == machine.request).cloned().collect();
+        let said = provider_log::most_specific(&own, &issues);
+        let (error, raw, step) = match &said {
+            Some((line, raw)) => (line.error.as_str(), raw.as_str(), line.step.as_str()),
+            None => (machine.error.as_str(), machine.error.as_str(), ""),
+        };
+        // The task behind an image that is waited for may have failed: that is retried with a word that is no error.
+        let image = error.is_empty() && machine.waits_for.contains("uploadISO");
+        if (error.ends_with("stopped") || image) && asked < TASKS {
+            asked += 1;
+            if let Some(cause) = task(cx, around, facts, &issues, machine) {
+                found.insert(machine.request.clone(), cause);
+                continue;
+            }
+        }
+        if error.is_empty() {
+            continue;
+        }
+        let at = if step.is_empty() { String::new() } else { format!(" at {step}") };
+        let words = format!("the provider cannot go on{at} with {}: {error}", machine.request);
+        let otherwise =
+            ("fix what it names; the provider tries again by itself", "cargo xtask provider-status".to_owned());
+        found.insert(
+            machine.request.clone(),
+            known(&issues, (Link::ProviderStep, "provider-error"), raw, words, otherwise),
+        );
+    }
+    found
+}
+
+/// A cause with the known issue that `text` shows, if it is one.
+fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, otherwise: (&str, String)) -> Cause {
+    let hits = issues.find(text);
+    let hit = hits.first();
+    let cause = Cause::new(link, hit.map_or(id, |hit| &hit.issue.id), words).lasting(false);
+    match hit {
+        Some(hit) => cause.evidence(hit.text.clone()).fix(format!("{} {}", hit.cause(), hit.fix()), hit.next()),
+        None => cause.fix(otherwise.0, otherwise.1),
+    }
+}
+
+/// The task in Proxmox that failed for this machine: that of its VM; without one that of the image, whose id the provider logs, or
+/// the newest creation that failed on the node which it logged: it makes one machine at a time (omni v1.9.3
+/// `client/pkg/infra/infra.go`).
+fn task(cx: &Cx, around: &Around, facts: &Facts, issues: &Issues, machine: &MachineView) -> Option<Cause> {
+    let (request, proxmox) = (&machine.request, around.proxmox.as_ref().ok()?);
+    let (node, image) = provider_log::placement(&around.log, request);
+    let vm = facts.vms.known().and_then(|vms| vms.get(request));
+    let image =
+        image.filter(|_| machine.waits_for.contains("uploadISO") || machine.waits_for.contains("createSchematic"));
+    let node = match (&image, vm) {
+        (Some(upid), _) => upid.split(':').nth(1)?.to_owned(),
+        (None, Some(vm)) => vm.node.clone(),
+        (None, None) => node?,
+    };
+    let listed = || {
+        let of = vm.map_or("&limit=50".to_owned(), |vm| format!("&limit=5&vmid={}", vm.id));
+        let path = format!("/nodes/{node}/tasks?errors=1{of}");
+        let tasks = proxmox.get(cx, "listing the failed tasks of a node", &path).ok()?;
+        let creates = |task: &&Value| vm.is_some() || task["type"] == "qmcreate";
+        tasks.as_array()?.iter().find(creates)?["upid"].as_str().map(str::to_owned)
+    };
+    let upid = image.or_else(listed)?;
+    let paths = ["status", "log?limit=500"].map(|part| format!("/nodes/{node}/tasks/{upid}/{part}"));
+    let mut answers = proxmox.get_all(cx, "reading the log of a task", &paths).into_iter();
+    let (status, log) = (answers.next()?.ok()?, answers.next()?.unwrap_or_default());
+    let ended = status["exitstatus"].as_str().filter(|ended| *ended != "OK")?;
+    let lines: Vec<&str> = log.as_array()?.iter().filter_map(|line| line["t"].as_str()).collect();
+    let last: Vec<&str> = lines[lines.len().saturating_sub(6)..].iter().map(|line| line.trim()).collect();
+    let task = status["type"].as_str().unwrap_or("task");
+    let id = status["id"].as_str().and_then(|id| id.parse::<u64>().ok());
+    let of = id.map_or(String::new(), |id| format!(" of VM {id}"));
+    let words = format!("the task {task}{of} on {node} ended with `{ended}`, and {request} waits for it");
+    let whole = format!("{}\nTASK ERROR: {ended}", last.join("\n"));
+    let otherwise = ("fix what the task's log says", "cargo xtask provider-status".to_owned());
+    let mut cause = known(issues, (Link::ProxmoxTask, "proxmox-task"), &whole, words, otherwise);
+    let said: Vec<&str> = last.into_iter().filter(|line| !line.starts_with("TASK ")).collect();
+    cause.evidence = said.join(" | ");
+    if let Some(id) = id {
+        let id = id.to_string();
+        cause.fix = cause.fix.replace("VMID", &id);
+        cause.next.iter_mut().for_each(|next| *next = next.replace("VMID", &id));
+    }
+    if DEAD_ENDS.contains(&task) && !machine.leaving {
+        let fix = cause.fix.trim_end_matches('.');
+        cause.fix = format!(
+            "{fix}. The provider never looks at this task again: when the reason is fixed, delete the machine request, and Omni asks for a new machine"
+        );
+        cause.next.push(format!("omnictl delete machinerequest {request}"));
+    }
+    Some(cause)
+}
+
+/// The template of the cluster in this project, checked by what Omni has, and what is wrong with it. Without a cluster the first
+/// own template that was never synced is meant.
+fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<ClusterTemplate>, Option<Cause>) {
+    let path = cx.paths.cluster(cluster);
+    let list = |kind: &'static str| omnictl.and_then(|omnictl| omnictl.list(kind, None).ok());
+    let (classes, talos) = both(|| list("machineclasses"), || list("talosversions"));
+    let no_versions = talos.as_ref().is_some_and(Vec::is_empty).then(|| {
+        let words = "Omni offers no Talos version: it has not reached its image factory";
+        let fix = "let Omni reach factory.talos.dev; its list fills within minutes";
+        Cause::new(Link::Template, "no-talos-versions", words).fix(fix, "cargo xtask omni-verify")
+    });
+    let bytes = if cluster.is_empty() { None } else { files::read_text_if_there(&path).ok().flatten() };
+    let Some(bytes) = bytes else { return (None, no_versions) };
+    let classes = classes.as_deref().map(lookup::classes);
+    let versions = talos.as_deref().and_then(lookup::talos_versions);
+    let facts = inputs::TemplateFacts {
+        omni_classes: classes.as_deref(),
+        talos_versions: versions.as_deref(),
+        ..Default::default()
+    };
+    let checked = inputs::template(&cx.paths.show(&path), &path, bytes.as_bytes(), &facts);
+    let check = format!("cargo xtask cluster-check {cluster}");
+    let error = checked.findings.iter().find(|finding| finding.is_error()).map(|found| {
+        Cause::new(Link::Template, found.rule, format!("{}: {}", found.place, found.message))
+            .fix(found.fix.clone(), check)
+    });
+    (checked.value, no_versions.or(error))
+}
+
+/// The checks of `doctor` that failed, and what Omni's own log says where its container does not run.
+fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_answers: bool) -> Vec<Cause> {
+    let mut found: Vec<Cause> = Vec::new();
+    // A key that another one overrides works, and not for what it was made for.
+    let failed = |result: &&doctor::CheckResult| match result.verdict.state {
+        State::Failed => true,
+        State::Warning => result.entry.id == "keys.shadow",
+        _ => false,
+    };
+    for result in results.iter().filter(failed) {
+        let entry = result.entry;
+        let link = link_of(entry.id, entry.area, omni_answers);
+        let fix = result.fix().to_owned();
+        let next = command_in(&fix).unwrap_or_else(|| "cargo xtask doctor".to_owned());
+        let words = format!("{}: {}", entry.id, result.verdict.detail);
+        let cause = Cause::new(link, entry.id, words).evidence(entry.why).fix(fix, next);
+        match (entry.id, omni_answers) {
+            ("docker.containers", false) => {
+                let log = Compose::find(cx).and_then(|compose| compose.log(OMNI, 60)).unwrap_or_default();
+                found.insert(0, Issues::of(cx).map_or(cause.clone(), |issues| in_log(&issues, &log, cause)));
+            }
+            // Files and the state matter at the next start.
+            _ if omni_answers && matches!(entry.area, Area::Files | Area::State) => {}
+            // The stack runs on another host.
+            ("docker.containers", true) if around.containers.as_ref().is_ok_and(Vec::is_empty) => {}
+            _ => found.push(cause),
+        }
+    }
+    found
+}
+
+/// `cause` with the known issue that the log shows.
+fn in_log(issues: &Issues, log: &str, cause: Cause) -> Cause {
+    match issues.newest_first(log).into_iter().next() {
+        Some(hit) => {
+            let fix = format!("{} {}", hit.cause(), hit.fix());
+            Cause { id: hit.issue.id.clone(), ..cause.evidence(hit.text.clone()).fix(fix, hit.next()) }
+        }
+        None => cause,
+    }
+}
+
+/// The link that a check of `doctor` is about.
+fn link_of(id: &str, area: Area, omni_answers: bool) -> Link {
+    match (id, area) {
+        ("provider.proxmox" | "provider.permissions", _) => Link::ProxmoxTask,
+        ("keys.provider", _) | (_, Area::Provider) => Link::ProviderStep,
+        ("host.disk" | "host.clock" | "host.tun", _) if omni_answers => Link::ProviderStep,
+        (_, Area::Docker) | ("tools.compose", _) if omni_answers => Link::ProviderStep,
+        (_, Area::Network) => Link::Network,
+        _ => Link::Omni,
+    }
+}
+
+/// The first command in backticks that can be pasted.
+fn command_in(fix: &str) -> Option<String> {
+    let quoted = fix.split('`').skip(1).step_by(2);
+    let paste = |text: &&str| text.starts_with("cargo xtask ") && !text.contains(['<', '{']);
+    quoted.into_iter().find(paste).map(str::to_owned)
+}
+
+/// `failure` with what is in the way of the cluster, the whole chain being looked at.
+pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str) -> Failure {
+    if runtime::proc::interrupted() {
+        return failure;
+    }
+    let Explanation { causes, .. } = explain(&full(cx, Ok(omnictl), cluster));
+    for cause in causes.iter().take(3) {
+        failure.cause.push_str(&format!("\n{}", cause.cause));
+        if !cause.evidence.is_empty() {
+            failure.cause.push_str(&format!("\n  {}", cause.evidence));
+        }
+    }
+    if let Some(first) = causes.first() {
+        failure.hint = first.fix.clone();
+        failure.next.splice(0..0, first.next.clone());
+    }
+    failure.next(format!("cargo xtask cluster-explain {cluster}"))
+}
+
+/// `failure` with this cause as what to do about it; its text names it already.
+pub fn advise(cause: &Cause, mut failure: Failure) -> Failure {
+    failure.hint = cause.fix.clone();
+    failure.next.splice(0..0, cause.next.clone());
+    failure
+}
+
+/// What is to be explained: a cluster, all of it or one of its machines.
+#[derive(Debug, Default)]
+pub struct Subject {
+    /// Empty where there is none: then only what every cluster needs is looked at.
+    pub cluster: String,
+    /// The machine's request or UUID.
+    machine: Option<String>,
+    /// Further clusters in trouble.
+    pub others: Vec<String>,
+}
+
+impl Subject {
+    /// # Errors
+    /// [`Code::NotFound`] for a machine, request or VM that does not exist, [`Code::Invalid`] for one of another cluster.
+    pub fn of(args: &ClusterExplain, cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>) -> Result<Subject, Failure> {
+        if let Some(cluster) = &args.name {
+            name::check("cluster", cluster)?;
+        }
+        let ClusterExplain { name, machine, vm, request } = args;
+        let (kind, what, id) = match (machine, vm, request) {
+            (Some(id), _, _) => ("clustermachinestatuses", "machine", id.clone()),
+            (_, Some(vm), _) => ("clustermachinerequeststatuses", "machine request of a VM", vm_name(cx, vm)?),
+            (_, _, Some(id)) => ("clustermachinerequeststatuses", "machine request", id.clone()),
+            _ => return Ok(Subject::cluster(name.as_deref(), cx, omnictl.ok())),
+        };
+        let omnictl = omnictl.map_err(Failure::clone)?;
+        let found = if id.starts_with('-') { None } else { omnictl.get(kind, &id)? };
+        let Some(found) = found else {
+            let known = omnictl.list(kind, None)?;
+            let known: Vec<&str> = known.iter().map(|found| found.metadata.id.as_str()).collect();
+            let near = nearest::several(&id, known, 3);
+            let failure = Failure::new(Code::NotFound, format!("no cluster in Omni has the {what} `{id}`"));
+            let hint = if near.is_empty() {
+                "see the machines of each cluster".to_owned()
+            } else {
+                format!("did you mean {}?", near.join(", "))
+            };
+            return Err(failure.hint(hint).next("cargo xtask cluster-status"));
+        };
+        let cluster = found.metadata.label("cluster").unwrap_or_default().to_owned();
+        match name {
+            Some(given) if *given != cluster => {
+                Err(Failure::new(Code::Invalid, format!("the {what} `{id}` does not belong to cluster `{given}`"))
+                    .cause(format!("it belongs to `{cluster}`"))
+                    .next(format!("cargo xtask cluster-explain {cluster}")))
+            }
+            _ => Ok(Subject { cluster, machine: Some(id), others: Vec::new() }),
+        }
+    }
+
+    /// The cluster of this name, else the first that is in trouble.
+    fn cluster(name: Option<&str>, cx: &Cx, omnictl: Option<&Omnictl<'_>>) -> Subject {
+        if let Some(name) = name {
+            return Subject { cluster: name.to_owned(), ..Subject::default() };
+        }
+        let list = |kind: &'static str| omnictl.and_then(|omnictl| omnictl.list(kind, None).ok());
+        let ((clusters, statuses), off) =
+            both(|| both(|| list("clusters"), || list("clusterstatuses")), || vms::vms_that_are_off(cx));
+        let templates =
+            || project_classes::templates_in_use(cx).unwrap_or_default().into_iter().map(|found| found.name);
+        let Some(clusters) = clusters else {
+            return Subject { cluster: templates().next().unwrap_or_default(), ..Subject::default() };
+        };
+        let lines = cluster_lines(&clusters, &statuses.unwrap_or_default());
+        let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
+        let off = omnictl.map(|omnictl| vms::of_clusters(cx, omnictl, off, &names)).unwrap_or_default();
+        let troubled = lines.iter().filter(|line| !line.running || off.contains_key(&line.name));
+        let mut found: Vec<String> = troubled.map(|line| line.name.clone()).collect();
+        if found.is_empty() {
+            found.extend(names.first().map(|name| (*name).to_owned()));
+        }
+        let mut found = found.into_iter();
+        Subject { cluster: found.next().unwrap_or_default(), machine: None, others: found.collect() }
+    }
+
+    /// Leaves only the machine that is meant.
+    pub fn narrow(&self, facts: &mut Facts) {
+        let (Some(one), Some(view)) = (&self.machine, &mut facts.view) else { return };
+        for set in &mut view.machine_sets {
+            set.machines.retain(|machine| machine.request == *one || machine.uuid == *one);
+            set.wanted = set.machines.len() as u64;
+        }
+        view.machine_sets.retain(|set| !set.machines.is_empty());
+        // What the other sets lack is another matter.
+        facts.template.iter_mut().for_each(|template| template.sets.clear());
+    }
+
+    /// What is explained, in words.
+    pub fn words(&self) -> String {
+        match (&self.machine, self.cluster.as_str()) {
+            (Some(machine), cluster) => format!("`{machine}` of cluster `{cluster}`"),
+            (None, "") => "this installation".to_owned(),
+            (None, cluster) => format!("cluster `{cluster}`"),
+        }
+    }
+
+    /// The failure for a cluster that is nowhere.
+    pub fn unknown(&self, cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>) -> Failure {
+        omnictl.map_or_else(Failure::clone, |omnictl| cluster::unknown(cx, omnictl, &self.cluster))
+    }
+}
+
+/// The name of a VM, which is that of its machine request.
+fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
+    let usage = || Failure::new(Code::Usage, format!("`{vm}` is not a valid VM")).hint("write NODE/ID, e.g. pve1/104");
+    let (node, id) = vm.split_once('/').ok_or_else(usage)?;
+    let id: u64 = id.parse().map_err(|_| usage())?;
+    let wanted = |entry: &Value| entry["vmid"] == id || entry["node"] == node;
+    let seen = proxmox::list_vms(cx, &proxmox::login_quietly(cx)?, &wanted)?.entries;
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    if let Some(found) = seen.iter().find(|entry| entry["vmid"] == id && entry["node"] == node) {
+        return Ok(text(found, "name"));
+    }
+    let failure = Failure::new(Code::NotFound, format!("the provider's login sees no VM {id} on {node}"));
+    Err(match seen.iter().find(|entry| entry["vmid"] == id) {
+        Some(other) => failure
+            .hint(format!("VM {id} is on {}", text(other, "node")))
+            .next(format!("cargo xtask cluster-explain --vm {}/{id}", text(other, "node"))),
+        None => failure.hint("the inventory shows the nodes and their VMs").next("cargo xtask proxmox-inventory"),
+    })
+}
+
+/// The JSON of an explanation.
+pub fn document(explanation: &Explanation, cluster: &str) -> Value {
+    let mut document = json!({ "cluster": cluster, "links": explanation.links, "causes": explanation.causes });
+    if !explanation.leaving.is_empty() {
+        document["leaving"] = json!(explanation.leaving);
+    }
+    document
+}
+
+/// When a wait first looks for causes, and how often then: the calls cost as much as a look at the cluster.
+const FIRST: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(5);
+/// How many looks in a row must find the same lasting cause before the wait is given up: a provider that is being recreated is
+/// back by then.
+const PATIENCE: usize = 3;
+
+/// What is in the way of a cluster that is waited for.
+#[derive(Debug)]
+pub struct Watch {
+    due: Instant,
+    found: Vec<Cause>,
+    /// Looks in a row that found the same first cause, and that one stays.
+    same: usize,
+}
+
+impl Watch {
+    /// Begins with the wait.
+    pub fn start() -> Watch {
+        Watch { due: Instant::now() + FIRST, found: Vec::new(), same: 0 }
+    }
+
+    /// Looks again, if it is time.
+    pub fn look(&mut self, cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) {
+        if Instant::now() < self.due {
+            return;
+        }
+        let found = causes(cx, omnictl, view);
+        let of = |found: &[Cause]| found.first().filter(|first| first.lasting).map(|first| first.id.clone());
+        let same = of(&found).is_some() && of(&found) == of(&self.found);
+        self.same = if same { self.same + 1 } else { 1 };
+        // What stays keeps its words: an age that grows is no news.
+        if !same {
+            self.found = found;
+        }
+        self.due = Instant::now() + EVERY;
+    }
+
+    /// What is in the way now.
+    pub fn first(&self) -> Option<&Cause> {
+        self.found.first()
+    }
+
+    /// A cause that stayed for so long that it is no use to wait.
+    pub fn lasting(&self) -> Option<&Cause> {
+        self.first().filter(|first| first.lasting && self.same >= PATIENCE)
+    }
+}

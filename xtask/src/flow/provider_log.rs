@@ -1,0 +1,180 @@
+//! The provider's log, which says why machines do not come or go: Omni overwrites what the provider reports with each try.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use runtime::triage::Issues;
+
+/// As many lines as a provider with a dozen requests writes in an hour of retries.
+pub const TAIL: u32 = 400;
+/// An error line of the provider (zap's JSON).
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+pub struct ProviderError {
+    #[serde(default)]
+    level: String,
+    #[serde(default)]
+    pub id: String,
+    #[serde(default)]
+    pub error: String,
+    #[serde(default)]
+    pub step: String,
+    #[serde(default)]
+    node: String,
+    #[serde(default)]
+    task: String,
+}
+
+/// The node that the provider chose for a request, and the task that fetches its image: Omni keeps neither where anybody can
+/// read it.
+pub fn placement(log: &str, request: &str) -> (Option<String>, Option<String>) {
+    let mut found = (None, None);
+    for line in log.lines().filter(|line| line.contains(request)).filter_map(entry).filter(|line| line.id == request) {
+        if !line.node.is_empty() {
+            found.0 = Some(line.node);
+        }
+        if !line.task.is_empty() {
+            found.1 = Some(line.task);
+        }
+    }
+    found
+}
+
+/// The JSON of a line of the log, behind what docker puts before it.
+fn entry(raw: &str) -> Option<ProviderError> {
+    serde_json::from_str(&raw[raw.find('{')?..]).ok()
+}
+
+/// The errors about machine requests of the cluster, the newest first, without those of a request that went well since.
+pub fn errors(log: &str, cluster: &str) -> Vec<(ProviderError, String)> {
+    let own = format!("{cluster}-");
+    let mut found: Vec<(ProviderError, String)> = Vec::new();
+    for raw in log.lines() {
+        let Some(line) = entry(raw).filter(|line| line.id.starts_with(&own)) else { continue };
+        if line.level == "error" && !line.error.is_empty() {
+            // `reconcile failed` repeats what `machine provision failed` said before, without the step.
+            let older = found.iter().position(|(old, _)| (&old.id, &old.error) == (&line.id, &line.error));
+            let older = older.map(|at| found.remove(at)).filter(|_| line.step.is_empty());
+            found.insert(0, older.unwrap_or_else(|| (line, raw.to_owned())));
+        } else if went_well(raw) {
+            found.retain(|(old, _)| old.id != line.id);
+        }
+    }
+    found
+}
+
+/// Whether a request is through with this: a step that only waits is `requeued` (cosi-project/runtime `qruntime.go`).
+fn went_well(raw: &str) -> bool {
+    raw.contains("machine provision finished")
+        || (raw.contains("\"reconcile succeeded\"") && !raw.contains("\"requeued\":true"))
+}
+
+/// The provider's log without the errors about requests that went well since: it tries again by itself.
+pub fn unsettled(log: &str) -> String {
+    let request = |raw: &str| entry(raw).map(|line| line.id).filter(|id| !id.is_empty());
+    let mut settled = BTreeSet::new();
+    let mut kept = Vec::new();
+    for raw in log.lines().rev() {
+        // Most lines are of no interest: they need not be understood.
+        let well = went_well(raw);
+        if well || (raw.contains("\"level\":\"error\"") && !settled.is_empty()) {
+            match request(raw) {
+                Some(id) if well => {
+                    settled.insert(id);
+                }
+                Some(id) if settled.contains(&id) => continue,
+                _ => {}
+            }
+        }
+        kept.push(raw);
+    }
+    kept.reverse();
+    kept.join("\n")
+}
+
+/// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
+/// tried again after a failure may fail otherwise: the first half of it is done already.
+pub fn most_specific(errors: &[(ProviderError, String)], issues: &Issues) -> Option<(ProviderError, String)> {
+    let known = |(line, raw): &&(ProviderError, String)| line.error == "stopped" || !issues.find(raw).is_empty();
+    errors.iter().find(known).or(errors.first()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(level: &str, id: &str, error: &str, step: &str) -> String {
+        let fields = serde_json::json!({"level": level, "id": id, "error": error, "step": step, "msg": "m"});
+        format!("2026-11-27T00:00:00Z {fields}\n")
+    }
+
+    #[test]
+    fn the_newest_error_of_the_own_cluster_counts() {
+        let log = line("error", "other-workers-a", "no", "pickNode")
+            + &line("error", "demo-workers-a", "stopped", "syncVM")
+            + &line("error", "demo-workers-a", "stopped", "")
+            + "Error: no JSON\n";
+        let found = errors(&log, "demo");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].0.id.as_str(), found[0].0.step.as_str()), ("demo-workers-a", "syncVM"));
+        assert_eq!(errors(&log, "dem"), []);
+    }
+
+    #[test]
+    fn error_of_a_request_that_went_well_since_is_settled() {
+        let taken = line(
+            "error",
+            "demo-workers-a",
+            "500 unable to create VM 100 - VM 100 already exists on node 'pve1'",
+            "syncVM",
+        );
+        let line = |id: &str, msg: &str, requeued: bool| {
+            let fields = serde_json::json!({"level": "info", "id": id, "msg": msg, "requeued": requeued});
+            format!("2026-11-28T00:00:00Z {fields}\n")
+        };
+        let finished = line("demo-workers-a", "machine provision finished", false);
+        assert!(!unsettled(&(taken.clone() + &finished)).contains("already exists"));
+        assert!(
+            !unsettled(&(taken.clone() + &line("demo-workers-a", "reconcile succeeded", false))).contains("already")
+        );
+        for open in [
+            line("demo-workers-b", "machine provision finished", false),
+            line("demo-workers-a", "reconcile succeeded", true),
+        ] {
+            assert!(unsettled(&(taken.clone() + &open)).contains("already exists"), "{open}");
+        }
+        assert!(unsettled(&(finished + &taken)).contains("already exists"), "it failed again");
+    }
+
+    #[test]
+    fn a_known_error_tells_more_than_what_came_of_it() {
+        let log = line("error", "demo-workers-a", "500 cluster not ready - no quorum?", "syncVM")
+            + &line("error", "demo-workers-a", "500 something else", "syncVM");
+        let found = errors(&log, "demo");
+        assert_eq!(found[0].0.error, "500 something else");
+        let issues = Issues::read().unwrap();
+        assert_eq!(most_specific(&found, &issues).unwrap().0.error, "500 cluster not ready - no quorum?");
+        assert_eq!(most_specific(&found[..1], &issues).unwrap().0.error, "500 something else");
+        assert_eq!(most_specific(&[], &issues), None);
+    }
+
+    #[test]
+    fn newest_placement_of_a_request_counts() {
+        let line = |id: &str, key: &str, value: &str| {
+            format!("proxmox-provider-1 | {}\n", serde_json::json!({"level": "info", "id": id, "msg": "m", key: value}))
+        };
+        let log = line("a-1", "node", "pve1")
+            + &line("a-2", "node", "pve3")
+            + &line("a-1", "task", "UPID:x")
+            + &line("a-1", "node", "pve2");
+        assert_eq!(placement(&log, "a-1"), (Some("pve2".to_owned()), Some("UPID:x".to_owned())));
+        assert_eq!(placement(&log, "a"), (None, None));
+    }
+
+    #[test]
+    fn what_went_well_since_is_no_error_any_more() {
+        let done = line("info", "demo-workers-a", "", "").replace("\"m\"", "\"machine provision finished\"");
+        let log = line("error", "demo-workers-a", "stopped", "syncVM") + &done;
+        assert_eq!(errors(&log, "demo"), []);
+    }
+}

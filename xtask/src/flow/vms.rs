@@ -1,0 +1,63 @@
+//! The VMs of clusters in Proxmox: for minutes after one has stopped, Omni shows its machine as ready.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
+
+use crate::flow::proxmox;
+
+/// How many VMs are asked for one by one.
+const CONFIRMED: usize = 8;
+
+/// The list of a cluster shows the state of a VM up to ten seconds late (pve-manager `pvestatd.pm`), so that one that has just
+/// been started is `stopped` in it: those are asked themselves.
+pub fn confirm(cx: &Cx, proxmox: &Proxmox, list: &mut [Value]) {
+    for vm in list.iter_mut().filter(|vm| vm["status"] != "running").take(CONFIRMED) {
+        let path = format!("/nodes/{}/qemu/{}/status/current", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
+        if let Ok(now) = proxmox.get(cx, "asking for the state of a virtual machine", &path) {
+            vm["status"] = now["status"].clone();
+        }
+    }
+}
+
+/// The VMs that Proxmox does not call running, as its list has them; none where it cannot be asked.
+pub fn vms_that_are_off(cx: &Cx) -> Vec<Value> {
+    let off = |vm: &Value| vm["status"] != "running" && vm["template"] != 1;
+    let list = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &off));
+    list.map_or_else(|_| Vec::new(), |list| list.entries)
+}
+
+/// Which of these clusters has a machine whose VM is off, and which VM, in words. Omni is asked for the machine requests only
+/// where a VM that is off bears a name that could be one's.
+pub fn of_clusters(cx: &Cx, omnictl: &Omnictl<'_>, mut off: Vec<Value>, clusters: &[&str]) -> BTreeMap<String, String> {
+    let name = |vm: &Value| vm["name"].as_str().unwrap_or_default().to_owned();
+    let of = |name: &str| {
+        let own = |cluster: &&str| name.strip_prefix(*cluster).is_some_and(|rest| rest.starts_with('-'));
+        clusters.iter().copied().filter(own).max_by_key(|cluster| cluster.len())
+    };
+    off.retain(|vm| of(&name(vm)).is_some());
+    if off.is_empty() {
+        return BTreeMap::new();
+    }
+    let requests = omnictl.list("machinerequests", None).unwrap_or_default();
+    let requested =
+        |vm: &Value| requests.iter().any(|found| found.metadata.id == name(vm) && !found.metadata.tearing_down());
+    off.retain(requested);
+    if let Ok(proxmox) = proxmox::configured(cx) {
+        confirm(cx, &proxmox, &mut off);
+    }
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for vm in off.iter().filter(|vm| vm["status"] != "running") {
+        let (Some(cluster), Some(node), Some(status)) = (of(&name(vm)), vm["node"].as_str(), vm["status"].as_str())
+        else {
+            continue;
+        };
+        let words = format!("the VM of `{}`: VM {} on {node} is {status}", name(vm), vm["vmid"]);
+        found.entry(cluster.to_owned()).or_insert(words);
+    }
+    found
+}

@@ -1,0 +1,90 @@
+//! `cluster-explain [name]`: why a cluster, a machine, a machine request or a VM is stuck.
+//!
+//! 1. The subject: the cluster of that name, or that of the machine, request or VM; without one the first that is in trouble.
+//! 2. Omni, the provider, Proxmox, this host and the template are asked, all beside each other. Nothing is changed.
+//! 3. The chain from the template to Kubernetes is shown, each link ok, broken, waiting or unknown, and every cause with its
+//!    evidence and the way out, the one that blocks first.
+//!
+//! Exit 0 when nothing is broken, 1 when something is.
+
+use crate::cli::ClusterExplain;
+use crate::flow::explain::{self, Subject};
+use crate::outcome::Outcome;
+use check::explain::{Cause, Explanation, Leaving, LinkState, explain};
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::table;
+
+pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
+    let omnictl = Omnictl::find(cx);
+    let subject = Subject::of(args, cx, omnictl.as_ref())?;
+    let mut facts = explain::full(cx, omnictl.as_ref(), &subject.cluster);
+    if runtime::proc::interrupted() {
+        return Err(runtime::proc::interruption("looking at the cluster").into());
+    }
+    subject.narrow(&mut facts);
+    if facts.view.is_none() && facts.template.is_none() && facts.omni.is_none() && !subject.cluster.is_empty() {
+        return Err(subject.unknown(cx, omnictl.as_ref()).into());
+    }
+    let found = explain(&facts);
+    show(cx, &found);
+    let data = explain::document(&found, &subject.cluster);
+    let name = subject.words();
+    let waits = found.links.iter().filter(|link| link.state == LinkState::Waiting);
+    let waits: Vec<&str> = waits.map(|link| link.evidence.as_str()).collect();
+    let Some(first) = found.causes.first() else {
+        let others = subject.others.iter().take(3);
+        let outcome = Outcome::done(match waits.as_slice() {
+            [] => format!("{name}: nothing is broken"),
+            waits => format!("{name}: nothing is broken; {}", waits.join("; ")),
+        });
+        let outcome = others
+            .fold(outcome.with(data), |outcome, other| outcome.next(format!("cargo xtask cluster-explain {other}")));
+        return Ok(match (outcome.next.is_empty(), subject.cluster.as_str()) {
+            (true, "") => outcome.next("cargo xtask cluster-create"),
+            (true, cluster) => outcome.next(format!("cargo xtask cluster-status {cluster}")),
+            _ => outcome,
+        });
+    };
+    let mut failure = Failure::new(Code::Failed, format!("{name}: {}", first.cause))
+        .cause(first.evidence.clone())
+        .hint(first.fix.clone())
+        .with(data);
+    for next in found.causes.iter().flat_map(|cause| &cause.next) {
+        if !failure.next.contains(next) && failure.next.len() < NAMED {
+            failure = failure.next(next);
+        }
+    }
+    Err(failure.into())
+}
+
+/// How many commands are named: the first leads on.
+const NAMED: usize = 4;
+
+/// The chain, and the causes after the first, which ends the task.
+fn show(cx: &Cx, found: &Explanation) {
+    let row = |link: &check::explain::LinkView| {
+        let (name, state): (&str, &str) = (link.link.into(), link.state.into());
+        let since = link.since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+        let typical = link.typical.map_or(String::new(), |typical| format!(" (usually {typical})"));
+        vec![name.to_owned(), state.to_owned(), format!("{}{since}{typical}", link.evidence)]
+    };
+    let rows: Vec<Vec<String>> = found.links.iter().map(row).collect();
+    cx.ui.data(&table(&["LINK", "STATE", "EVIDENCE"], &rows));
+    for Leaving { machine, acts, held_by, remains } in &found.leaving {
+        let held = if held_by.is_empty() { String::new() } else { format!(" (held by {})", held_by.join(", ")) };
+        let remains =
+            if remains.is_empty() { "nothing remains".to_owned() } else { format!("remains: {}", remains.join("; ")) };
+        cx.ui.data(&format!("\n{machine} has to go: {acts}{held}; {remains}"));
+    }
+    for cause in found.causes.iter().skip(1) {
+        let Cause { link, cause, evidence, fix, next, .. } = cause;
+        let link: &str = (*link).into();
+        let evidence = if evidence.is_empty() { String::new() } else { format!("\n  evidence: {evidence}") };
+        cx.ui.data(&cx.ui.advice(&format!(
+            "\nalso {link}: {cause}{evidence}\n       fix: {fix}\n      next: {}",
+            next.join("\n      next: ")
+        )));
+    }
+}

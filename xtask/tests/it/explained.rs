@@ -1,0 +1,94 @@
+//! What `cluster-explain` makes of each fault of the lab: the link that breaks and the causes, the first one first, are in the
+//! lab's own table (`breaks` and `causes` in `lab/data/faults.yaml`).
+//!
+//! `EXPLAIN=NAME,NAME` tries some; `EXPLAIN_TABLE=FILE` writes down what was found.
+
+use std::fmt::Write;
+use std::sync::Mutex;
+
+use runtime::tool::lab::faults::{Fault, words};
+use serde_json::Value;
+
+use crate::faults::table;
+use crate::sandbox::{Options, Sandbox};
+
+/// How many faults are met at a time: most of the time is waited for.
+const PARALLEL: usize = 6;
+
+/// Where a fault only shows in a look at Proxmox, the runbook goes on to a cluster, which it may keep from running.
+const ON: [&str; 4] = [
+    "provider-setup",
+    "machineclass-create rehearsal-machine --cores 2 --memory 4096 --disk 20 --selector 'name == \"local-lvm\"'",
+    "machineclass-apply rehearsal-machine",
+    "cluster-create rehearsal --control-planes 1 --workers 1 --timeout 6s",
+];
+
+/// A sandbox in which the fault was met.
+fn met(fault: &Fault) -> Sandbox {
+    let lab = Sandbox::with(&Options { flags: &["--fault", &fault.name], ..Options::default() });
+    let task = |line: &str| {
+        let line = format!("{line} --yes");
+        let _ = lab.run_words(&words(&line).iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    for line in &fault.before {
+        if let Some(change) = line.strip_prefix("edit ") {
+            let (file, change) = change.split_once(": ").expect("a file");
+            let (from, to) = change.split_once(" -> ").expect("a change");
+            lab.write(file, &lab.read(file).replacen(from, to, 1));
+            continue;
+        }
+        task(line);
+    }
+    task(&fault.task);
+    let looks = ["proxmox-audit", "proxmox-inventory", "selector-test"];
+    if fault.before.is_empty() && looks.iter().any(|task| fault.task.starts_with(task)) {
+        ON.into_iter().for_each(task);
+    }
+    lab
+}
+
+/// The document, the broken link of the first cause, and the ids of the causes.
+fn explained(lab: &Sandbox) -> (Value, String, Vec<String>) {
+    let document = lab.run("cluster-explain --json --timeout 5s").json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let causes = document["data"]["causes"].as_array().cloned().unwrap_or_default();
+    let breaks = causes.first().map_or(String::new(), |first| text(&first["link"]));
+    let ids = causes.iter().map(|cause| text(&cause["id"])).collect();
+    (document, breaks, ids)
+}
+
+#[test]
+fn every_fault_is_explained_by_its_first_cause_and_by_no_other() {
+    let only = std::env::var("EXPLAIN").unwrap_or_default();
+    let chosen = |fault: &&&Fault| only.is_empty() || only.split(',').any(|name| name == fault.name);
+    let faults: Vec<&Fault> = table().iter().collect();
+    let queue = Mutex::new(faults.iter().filter(chosen));
+    let (rows, wrong) = (Mutex::new(Vec::new()), Mutex::new(String::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..PARALLEL {
+            scope.spawn(|| {
+                while let Some(fault) = { queue.lock().unwrap().next() } {
+                    let (document, breaks, causes) = explained(&met(fault));
+                    let row = format!("{}\t{breaks}\t{}\t{}", fault.name, causes.join(" "), document["summary"]);
+                    rows.lock().unwrap().push(row.clone());
+                    if (&breaks, &causes) != (&fault.breaks, &fault.causes) {
+                        let links = serde_json::to_string(&document["data"]["links"]).unwrap_or_default();
+                        let _ = writeln!(
+                            wrong.lock().unwrap(),
+                            "{row}\n  due: {} {:?}\n  {links}",
+                            fault.breaks,
+                            fault.causes
+                        );
+                    }
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap();
+    rows.sort();
+    if let Ok(file) = std::env::var("EXPLAIN_TABLE") {
+        std::fs::write(file, rows.join("\n")).unwrap();
+    }
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{wrong}");
+}
