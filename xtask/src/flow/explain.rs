@@ -48,7 +48,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     };
     let ((seen, template), ((site, health), around)) = both(
         || both(view, || template(cx, omnictl.ok(), cluster)),
-        || both(|| both(|| doctor::verdicts(cx, doctor::CHECKS.iter()), health), || around(cx, cluster)),
+        || both(|| both(|| doctor::verdicts(cx, doctor::CHECKS.iter()), health), || around(cx, cluster, true)),
     );
     let (view, omni) = match seen {
         Ok(view) => (view, None),
@@ -68,8 +68,8 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
 
 /// The causes that Omni's view of a cluster, the provider and Proxmox show: a few calls, for a wait that looks often.
 pub fn causes(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> Vec<Cause> {
-    let around = around(cx, &view.name);
     let waits = view.machines().any(|machine| machine.party == Party::Provider);
+    let around = around(cx, &view.name, waits);
     let mut found = explain(&facts(cx, Some(omnictl).filter(|_| waits), &view.name, Some(view.clone()), around)).causes;
     found.retain(|cause| cause.blocks);
     found.sort_by_key(|cause| !cause.lasting);
@@ -84,7 +84,8 @@ struct Around {
     vms: Result<Picked, Failure>,
 }
 
-fn around(cx: &Cx, cluster: &str) -> Around {
+/// With `stack` docker is asked for the containers and the log too.
+fn around(cx: &Cx, cluster: &str, stack: bool) -> Around {
     let proxmox = proxmox::login_quietly(cx);
     let prefix = format!("{cluster}-");
     let ours = |vm: &Value| !cluster.is_empty() && vm["name"].as_str().is_some_and(|name| name.starts_with(&prefix));
@@ -94,7 +95,8 @@ fn around(cx: &Cx, cluster: &str) -> Around {
         vms::confirm(cx, proxmox, &mut found.entries);
         Ok(found)
     };
-    let compose = Compose::find(cx);
+    let not_asked = || Failure::new(Code::Prerequisite, "docker was not asked");
+    let compose = if stack { Compose::find(cx) } else { Err(not_asked()) };
     let containers = || compose.as_ref().map_err(Failure::clone)?.containers();
     let log = || compose.as_ref().map_err(Failure::clone).and_then(|compose| compose.log(PROVIDER, provider_log::TAIL));
     let (vms, (containers, log)) = both(list, || both(containers, log));
@@ -458,7 +460,8 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
                 let log = Compose::find(cx).and_then(|compose| compose.log(OMNI, 60)).unwrap_or_default();
                 found.insert(0, Issues::of(cx).map_or(cause.clone(), |issues| in_log(&issues, &log, cause)));
             }
-            // Files and the state matter at the next start.
+            // These matter at the next start, and `doctor` shows them.
+            ("host.disk" | "host.boot" | "host.tsidp", true) => {}
             _ if omni_answers && matches!(entry.area, Area::Files | Area::State) => {}
             // The stack runs on another host.
             ("docker.containers", true) if around.containers.as_ref().is_ok_and(Vec::is_empty) => {}
@@ -503,7 +506,8 @@ pub fn add(cx: &Cx, omnictl: &Omnictl<'_>, mut failure: Failure, cluster: &str) 
     if runtime::proc::interrupted() {
         return failure;
     }
-    let Explanation { causes, .. } = explain(&full(cx, Ok(omnictl), cluster));
+    let Explanation { mut causes, .. } = explain(&full(cx, Ok(omnictl), cluster));
+    causes.retain(|cause| cause.blocks);
     for cause in causes.iter().take(3) {
         failure.cause.push_str(&format!("\n{}", cause.cause));
         if !cause.evidence.is_empty() {

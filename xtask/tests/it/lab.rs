@@ -206,6 +206,9 @@ fn a_lab_begins_as_big_as_it_is_told() {
     let (ran, calls) = site.task("cluster-status fleet-001");
     assert!(ran.exits(0).stdout.matches("  Running").count() >= 12);
     assert_eq!(calls, 9 + 1, "of ten machines each, and their VMs");
+    let (ran, calls) = site.task("cluster-explain fleet-001");
+    ran.exits_with_one_of(&[0, 1]);
+    assert!(calls <= 50, "{calls}");
     let (ran, calls) = site.task("cluster-sync --all --yes");
     ran.exits(0).says(&["4 clusters are in sync"]);
     assert_eq!(calls, 1 + 4 + 7 + 1 + 3, "the clusters, one a cluster, seven reads for all, the VMs, what Omni offers");
