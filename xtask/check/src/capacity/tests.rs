@@ -36,6 +36,16 @@ fn node(name: &str, used: u64) -> Node {
     }
 }
 
+/// A VM that runs with `memory` GiB, of which it uses some.
+fn vm(id: u64, name: &str, memory: u64, used: u64) -> Vm {
+    let (memory, memory_used) = (memory * GIB, used * GIB);
+    Vm { id, name: name.into(), running: true, memory, memory_used, tags: vec![], disks: vec![] }
+}
+
+fn of_set(id: u64, set: &str, memory: u64, used: u64) -> Vm {
+    Vm { tags: vec![format!("machine-request.{set}")], ..vm(id, &format!("{set}-{id}"), memory, used) }
+}
+
 fn cluster(used: &[u64]) -> Inventory {
     let nodes = used.iter().enumerate().map(|(at, used)| node(&format!("pve{}", at + 1), *used));
     Inventory { taken_at: String::new(), endpoint: String::new(), version: "9.0.10".into(), nodes: nodes.collect() }
@@ -95,17 +105,8 @@ fn rules(fit: &Fit) -> Vec<(&'static str, bool)> {
 #[test]
 fn memory_of_removed_sets_is_free_for_new_machines() {
     let mut inventory = cluster(&[60]);
-    let vm = |id: u64, set: &str| Vm {
-        id,
-        name: format!("{set}-{id}"),
-        running: true,
-        memory: 16 * GIB,
-        memory_used: 12 * GIB,
-        tags: vec![format!("machine-request.{set}")],
-        disks: vec![],
-    };
-    let vms = vec![vm(100, "demo-old"), vm(101, "demo-old"), vm(102, "demo-kept")];
-    inventory.nodes[0].vms = Seen::Known(vms);
+    let vms = [(100, "demo-old"), (101, "demo-old"), (102, "demo-kept")];
+    inventory.nodes[0].vms = Seen::Known(vms.map(|(id, set)| of_set(id, set, 16, 12)).into());
     let members = demo(1, 16, 20);
     let plan = |removed: &[&str]| {
         let removed = removed.iter().map(|set| (*set).to_owned()).collect();
@@ -124,13 +125,9 @@ fn memory_of_removed_sets_is_free_for_new_machines() {
 fn disks_of_removed_sets_are_free_for_new_machines() {
     let mut inventory = cluster(&[10]);
     let vm = |id: u64, set: &str, storage: &str| Vm {
-        id,
-        name: format!("{set}-{id}"),
         running: false,
-        memory: GIB,
-        memory_used: 0,
-        tags: vec![format!("machine-request.{set}")],
         disks: vec![(storage.into(), 50 * GIB), ("local".into(), GIB)],
+        ..of_set(id, set, 1, 0)
     };
     inventory.nodes[0].vms = Seen::Known(vec![
         vm(100, "demo-old", "local-lvm"),
@@ -194,16 +191,7 @@ fn missing_memory_is_an_error_with_the_amount() {
 #[test]
 fn overcommitted_memory_is_a_warning() {
     let mut inventory = cluster(&[10, 10]);
-    let idle = Vm {
-        id: 100,
-        name: "db".into(),
-        running: true,
-        memory: 50 * GIB,
-        memory_used: 2 * GIB,
-        tags: vec![],
-        disks: vec![],
-    };
-    inventory.nodes[0].vms = Seen::Known(vec![idle]);
+    inventory.nodes[0].vms = Seen::Known(vec![vm(100, "db", 50, 2)]);
     let fit = run(&inventory, &demo(2, 8, 20), Provider::V0_2);
     let found: Vec<_> = rules(&fit).into_iter().filter(|(rule, _)| rule.starts_with("plan-memory")).collect();
     assert_eq!(found, [("plan-memory-promised", false)]);
@@ -212,16 +200,7 @@ fn overcommitted_memory_is_a_warning() {
 #[test]
 fn existing_machine_is_counted_once() {
     let mut inventory = cluster(&[20, 10]);
-    let vm = |id, name: &str, used| Vm {
-        id,
-        name: name.into(),
-        running: true,
-        memory: 8 * GIB,
-        memory_used: used * GIB,
-        tags: vec![],
-        disks: vec![],
-    };
-    inventory.nodes[0].vms = Seen::Known(vec![vm(101, "demo-control-planes-new-1", 6)]);
+    inventory.nodes[0].vms = Seen::Known(vec![vm(101, "demo-control-planes-new-1", 8, 6)]);
     let mut members = demo(2, 8, 20);
     members[0].state = State::Exists("pve1".into());
     let fit = run(&inventory, &members, Provider::V0_2);
