@@ -48,7 +48,7 @@ pub fn full(cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>, cluster: &str) -> 
     };
     let ((seen, template), ((site, health), around)) = both(
         || both(view, || template(cx, omnictl.ok(), cluster)),
-        || both(|| both(|| doctor::verdicts(cx, doctor::CHECKS.iter()), health), || around(cx, cluster, true)),
+        || both(|| both(|| doctor::verdicts(cx, checks()), health), || around(cx, cluster, true)),
     );
     let (view, omni) = match seen {
         Ok(view) => (view, None),
@@ -437,6 +437,13 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
             .fix(found.fix.clone(), check)
     });
     (checked.value, no_versions.or(error))
+}
+
+/// The checks of `doctor` that can be about a cluster: not those of what git holds, of the next start, and of helpers.
+fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
+    const OTHERS: [&str; 6] =
+        ["files.tracked", "files.secrets", "files.modes", "state.reality", "host.boot", "tools.helpers"];
+    doctor::CHECKS.iter().filter(|entry| !OTHERS.contains(&entry.id))
 }
 
 /// The checks of `doctor` that failed, and what Omni's own log says where its container does not run.
