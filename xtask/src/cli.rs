@@ -313,7 +313,12 @@ pub enum Task {
     /// Show clusters, their machines, and what each waits for
     ///
     /// Shows all clusters, or one with its machine sets and machines, and what each waits for.
-    #[command(after_long_help = examples(&["cluster-status", "cluster-status demo"]))]
+    #[command(after_long_help = examples(&[
+        "cluster-status",
+        "cluster-status demo",
+        "cluster-status --output wide --not-ready",
+        "cluster-status demo --wait running --timeout 15m --exit-code",
+    ]))]
     ClusterStatus(ClusterStatus),
     /// Show what differs between git, Omni, Proxmox and the containers
     ///
@@ -752,6 +757,33 @@ pub struct ClusterStatus {
     /// Show this cluster in full
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Option<String>,
+    /// Print machines with node, VM, address, version and age; or what was found as YAML; or names alone
+    #[arg(short, long, value_enum, value_name = "FORM")]
+    pub output: Option<OutputForm>,
+    /// Leave out what is Running and ready
+    #[arg(long)]
+    pub not_ready: bool,
+    /// First wait until the cluster is Running and ready, or gone
+    #[arg(long, value_enum, value_name = "STATE", requires = "name")]
+    pub wait: Option<WaitFor>,
+    /// Exit with 1 unless everything that is shown is Running and ready
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// What `cluster-status` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputForm {
+    Wide,
+    Yaml,
+    Name,
+}
+
+/// What `cluster-status` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    Running,
+    Gone,
 }
 
 #[derive(Debug, Args)]

@@ -269,6 +269,11 @@ fn publish_status(state: &mut State, uuid: &str, machine: &Machine, request: Opt
     state.store.put(status);
 }
 
+/// Its address on the LAN.
+fn address(machine: &Machine) -> String {
+    format!("192.0.2.{}/24", machine.hardware.name.bytes().fold(0_u8, u8::wrapping_add))
+}
+
 fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>, provider: Option<&String>) -> Value {
     let hardware = &machine.hardware;
     json!({
@@ -281,7 +286,7 @@ fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>,
                     Stage::Booting | Stage::Maintenance | Stage::Installing)}],
             "arch": "amd64",
         },
-        "network": {"hostname": hardware.name},
+        "network": {"hostname": hardware.name, "addresses": [address(machine)]},
         "connected": machine.connected,
         "maintenance": machine.stage == Stage::Maintenance,
         "cluster": cluster.map_or("", |(name, _)| name.as_str()),

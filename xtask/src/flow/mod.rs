@@ -10,6 +10,7 @@ pub mod cluster_deletion;
 pub mod cluster_destroyed;
 pub mod cluster_edit;
 pub mod cluster_offer;
+pub mod cluster_output;
 pub mod cluster_sync;
 pub mod cluster_tree;
 pub mod doctor;

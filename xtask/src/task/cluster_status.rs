@@ -4,33 +4,103 @@
 //! Reads the resources: `omnictl cluster status` hangs on a cluster that does not exist (omnictl 1.9.3).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::ClusterStatus;
-use crate::flow::{change, cluster, cluster_tree, explain, lookup, vms};
+use crate::cli::{ClusterStatus, OutputForm, WaitFor};
+use crate::flow::{change, cluster, cluster_output, cluster_tree, explain, lookup, vms};
 use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
 use domain::spec::name;
-use domain::status::cluster::{ClusterLine, cluster_lines};
+use domain::status::cluster::{ClusterLine, ClusterView, cluster_lines};
+use domain::status::machines::MachineLine;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status, table};
+use runtime::wait::{self, Look};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
-    match &args.name {
-        Some(name) => one(cx, name),
-        None => all(cx),
-    }
-}
-
-fn all(cx: &Cx) -> anyhow::Result<Outcome> {
+    args.name.iter().try_for_each(|name| name::check("cluster", name))?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let list = |kind: &'static str| lookup::list(&omnictl, kind, format!("{kind} of Omni"), kind);
+    if let (Some(goal), Some(name)) = (args.wait, &args.name) {
+        if let Some(gone) = wait_for(cx, &omnictl, name, goal)? {
+            return Ok(gone);
+        }
+    }
+    let (outcome, running) = match &args.name {
+        Some(name) => one(args, cx, &omnictl, name)?,
+        None => all(args, cx, &omnictl)?,
+    };
+    if !args.exit_code || running {
+        return Ok(outcome);
+    }
+    let failure = Failure::new(Code::Failed, outcome.summary).with(outcome.data);
+    Err(outcome.next.into_iter().fold(failure, Failure::next).into())
+}
+
+/// Waits for what `--wait` names. The outcome of a cluster that is gone: there is nothing to show of it.
+fn wait_for(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, goal: WaitFor) -> anyhow::Result<Option<Outcome>> {
+    if goal == WaitFor::Running {
+        cluster::must_exist(cx, omnictl, name)?;
+        cx.ui.step("running", format!("cluster `{name}` runs"), || {
+            cluster::wait_until_running(cx, omnictl, name).map(|_| Done::ok((), "Running and ready"))
+        })?;
+        return Ok(None);
+    }
+    cx.ui.step("gone", format!("cluster `{name}` is gone"), || {
+        let what = format!("cluster `{name}` to go");
+        let look = || {
+            let waits = |view: ClusterView| match view.tearing_down {
+                true => view.waits_for(),
+                false => "nobody has asked for its deletion".to_owned(),
+            };
+            Ok(cluster::observe(omnictl, name)?.map_or(Look::Done(()), |view| Look::Waiting(waits(view))))
+        };
+        wait::until(&what, cx.limit(GONE), |words| cx.ui.waiting(words), look)?;
+        Ok(Done::ok((), "Omni does not have it"))
+    })?;
+    Ok(Some(Outcome::done(format!("Omni has no cluster `{name}`"))))
+}
+
+/// How long a deletion may take, as `cluster-delete` lets it.
+const GONE: Duration = Duration::from_secs(30 * 60);
+
+/// The machines that `--output wide` lists.
+fn wide(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Vec<MachineLine>>, Failure> {
+    if args.output != Some(OutputForm::Wide) {
+        return Ok(None);
+    }
+    let mut machines = cluster_output::machines(cx, omnictl, args.name.as_deref())?;
+    machines.retain(|machine| !(args.not_ready && machine.ready));
+    Ok(Some(machines))
+}
+
+/// The data of the JSON document; machines are in it where they were asked for.
+fn with_machines(mut data: Value, machines: &Option<Vec<MachineLine>>) -> Value {
+    if let Some(machines) = machines {
+        data["machines"] = json!(machines);
+    }
+    data
+}
+
+/// Prints what was found in the form that was asked for, else as `text`.
+fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: impl FnOnce() -> String) {
+    match args.output {
+        None | Some(OutputForm::Wide) => cx.ui.data(&text()),
+        Some(OutputForm::Name) => names.iter().for_each(|name| cx.ui.data(name)),
+        Some(OutputForm::Yaml) => cx.ui.data(cluster_output::yaml(data).trim_end()),
+    }
+}
+
+/// All clusters, and whether those that are shown run.
+fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(Outcome, bool)> {
+    let list = |kind: &'static str| lookup::list(omnictl, kind, format!("{kind} of Omni"), kind);
     let ask = || cx.ui.side_by_side("asking Omni", vec![list("clusters"), list("clusterstatuses")]);
     let (parts, off) = parallel::both(ask, || vms::vms_that_are_off(cx));
     let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
@@ -39,19 +109,27 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let mut lines = cluster_lines(&parts[0], &parts[1]);
     let running: Vec<&str> = lines.iter().filter(|line| line.running).map(|line| line.name.as_str()).collect();
-    let off = vms::of_clusters(cx, &omnictl, off, &running);
+    let off = vms::of_clusters(cx, omnictl, off, &running);
     for line in lines.iter_mut().filter(|line| off.contains_key(&line.name)) {
         line.running = false;
     }
     if lines.is_empty() {
-        return Ok(Outcome::done("there are no clusters")
-            .with(json!({ "clusters": [] }))
-            .next("cargo xtask cluster-create"));
+        let none = Outcome::done("there are no clusters").with(json!({ "clusters": [] }));
+        return Ok((none.next("cargo xtask cluster-create"), true));
     }
-    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
-    cx.ui.data(&table(&["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"], &rows));
     let running = lines.iter().filter(|line| line.running).count();
     let summary = format!("{running} of {} Running and ready", count(lines.len(), "cluster"));
+    lines.retain(|line| !(args.not_ready && line.running));
+    let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
+    let machines = wide(args, cx, omnictl)?;
+    let data = with_machines(json!({ "clusters": lines }), &machines);
+    print(args, cx, &names, &data, || match &machines {
+        Some(machines) => cluster_output::wide(machines),
+        None => table(
+            &["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"],
+            &lines.iter().map(row).collect::<Vec<_>>(),
+        ),
+    });
     let troubled: Vec<&ClusterLine> = lines.iter().filter(|line| !line.running).collect();
     for line in troubled.iter().take(NAMED) {
         cx.ui.note("not-running", format!("cluster `{}`", line.name), Status::Warning, trouble(line, &off));
@@ -61,10 +139,10 @@ fn all(cx: &Cx) -> anyhow::Result<Outcome> {
         cx.ui.note("not-running", more, Status::Warning, "not Running and ready");
     }
     let troubled = troubled.first().map(|line| line.name.clone());
-    let outcome = Outcome::done(summary).with(json!({ "clusters": lines }));
+    let outcome = Outcome::done(summary).with(data);
     Ok(match troubled {
-        Some(name) => outcome.next(format!("cargo xtask cluster-explain {name}")),
-        None => outcome,
+        Some(name) => (outcome.next(format!("cargo xtask cluster-explain {name}")), false),
+        None => (outcome, true),
     })
 }
 
@@ -92,15 +170,11 @@ fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
     }
 }
 
-fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
-    name::check("cluster", cluster)?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+/// One cluster, and whether it runs.
+fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<(Outcome, bool)> {
     let (view, causes) = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
-        let mut view = cluster::observe(&omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, &omnictl, cluster))?;
-        let causes = explain::causes(cx, &omnictl, &view);
+        let mut view = cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, omnictl, cluster))?;
+        let causes = explain::causes(cx, omnictl, &view);
         if runtime::proc::interrupted() {
             return Err(runtime::proc::interruption("looking at the cluster").into());
         }
@@ -119,7 +193,12 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
         let status = if found.lasting { Status::Failed } else { Status::Warning };
         cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
-    cx.ui.data(&cluster_tree::render(&view));
+    let machines = wide(args, cx, omnictl)?;
+    let data = with_machines(json!({ "cluster": view, "causes": causes }), &machines);
+    print(args, cx, &[cluster], &data, || match &machines {
+        Some(machines) => cluster_output::wide(machines),
+        None => cluster_tree::render(&view),
+    });
     let why =
         causes.first().map(|cause| cause.cause.clone()).or(view.first_error()).unwrap_or_else(|| view.waits_for());
     let summary = match view.running {
@@ -127,9 +206,9 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
         false if view.tearing_down => format!("cluster `{cluster}` is being destroyed: {why}"),
         false => format!("cluster `{cluster}` is not ready: {why}"),
     };
-    let mut outcome = Outcome::done(summary).with(json!({ "cluster": view, "causes": causes }));
+    let mut outcome = Outcome::done(summary).with(data);
     if view.running {
-        return Ok(outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}")));
+        return Ok((outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}")), true));
     }
     for found in &causes {
         cx.ui.say(&format!("  fix: {}", found.fix));
@@ -139,7 +218,7 @@ fn one(cx: &Cx, cluster: &str) -> anyhow::Result<Outcome> {
             }
         }
     }
-    Ok(outcome.next(format!("cargo xtask cluster-explain {cluster}")))
+    Ok((outcome.next(format!("cargo xtask cluster-explain {cluster}")), false))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ const TASKS: &[&str] = &[
     "cluster-sync --all",
     "cluster-status",
     "cluster-status demo",
+    "cluster-status -o wide --not-ready",
     "drift",
     "drift --exit-code",
     "cluster-export --all",

@@ -270,3 +270,39 @@ fn drift_says_what_it_could_not_compare() {
     assert_eq!(unknown, ["template `clusters/broken.yaml`", "machines in Proxmox", "containers"], "{document:#}");
     assert!(document["summary"].as_str().unwrap().contains("3 parts could not be compared"), "{document:#}");
 }
+
+#[test]
+fn status_prints_machines_names_and_yaml_and_waits() {
+    let lab = with_cluster(1);
+    let wide = lab.run("cluster-status -o wide").exits(0);
+    let lines: Vec<Vec<&str>> = wide.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["CLUSTER", "MACHINE", "STAGE", "READY", "NODE", "VM", "ADDRESS", "TALOS", "AGE"]);
+    let vms = lab.dump()["proxmox"]["vms"].as_array().expect("a list").clone();
+    assert_eq!(lines.len(), 1 + vms.len(), "{wide:#?}");
+    for line in &lines[1..] {
+        let vm = vms.iter().find(|vm| vm["name"] == line[1]).expect("a VM of this name");
+        assert_eq!(line[..4], ["demo", line[1], "Running", "yes"]);
+        assert_eq!((line[4], line[5]), (vm["node"].as_str().unwrap(), vm["vmid"].to_string().as_str()));
+        assert!(line[6].starts_with("192.0.2.") && line[7].starts_with("1."), "{line:?}");
+    }
+    assert_eq!(lab.run("cluster-status -o name").exits(0).stdout, "demo\n");
+    assert_eq!(lab.run("cluster-status --not-ready -o name --exit-code").exits(0).stdout, "");
+    let yaml: serde_json::Value =
+        serde_yaml::from_str(&lab.run("cluster-status demo -o yaml").exits(0).stdout).unwrap();
+    assert_eq!(yaml["cluster"]["name"], "demo");
+    lab.run("cluster-status demo --wait running --exit-code").exits(0);
+
+    let stop = |action: &str| {
+        let place = format!("/nodes/{}/qemu/{}/status/{action}", vms[0]["node"].as_str().unwrap(), vms[0]["vmid"]);
+        crate::access::as_root_with("POST", &lab, &place, &[]);
+    };
+    stop("stop");
+    let broken = lab.run("cluster-status demo --exit-code --json").exits(1).json();
+    assert_eq!(broken["data"]["cluster"]["name"], "demo", "{broken:#}");
+    assert_eq!(lab.run("cluster-status --not-ready -o name").exits(0).stdout, "demo\n");
+
+    lab.run("cluster-status nodemo --wait running").exits(1).says(&["Omni has no cluster `nodemo`"]);
+    lab.run("cluster-status --wait gone").exits(2).says(&["<NAME>"]);
+    lab.run("cluster-status demo --wait gone --timeout 1s").exits(124).says(&["nobody has asked for its deletion"]);
+    lab.run("cluster-status nodemo --wait gone").exits(0).says(&["Omni has no cluster `nodemo`"]);
+}

@@ -324,7 +324,8 @@ fn machine_set_view(set: &Resource, parts: &ClusterParts<'_>) -> MachineSetView 
     }
 }
 
-fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> MachineView {
+/// A machine with its request, as far as there are both.
+pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource>) -> MachineView {
     let number = |resource: Option<&Resource>| resource.map_or(0, |found| found.number(&["stage"]));
     let (stage, requested) = (number(machine), number(request));
     let leaving = MACHINE_LEAVING.contains(&stage)

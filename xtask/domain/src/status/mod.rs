@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod cluster;
 pub mod docker;
+pub mod machines;
 pub mod omni;
 pub mod proxmox;
 pub mod sync;

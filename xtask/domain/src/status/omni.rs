@@ -30,7 +30,9 @@ pub struct Metadata {
     /// Who still holds a resource that is being deleted.
     #[serde(default)]
     pub finalizers: Vec<String>,
-    /// When it was written last, as RFC 3339.
+    /// When it was made and when it was written last, as RFC 3339.
+    #[serde(default)]
+    pub created: String,
     #[serde(default)]
     pub updated: String,
     #[serde(default)]

@@ -1,0 +1,83 @@
+//! The machines of all clusters, one line each, from what Omni and Proxmox know of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::cluster::machine_view;
+use super::omni::Resource;
+
+/// A machine of a cluster, or the request for one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MachineLine {
+    pub cluster: String,
+    pub machine_set: String,
+    /// The id of its machine request, which is the VM's name too; without a request its UUID.
+    pub name: String,
+    pub uuid: String,
+    pub stage: String,
+    pub ready: bool,
+    /// Of the VM in Proxmox: `None` where it was not found.
+    pub node: Option<String>,
+    pub vm: Option<u64>,
+    /// Without the length of its prefix.
+    pub address: String,
+    pub talos: String,
+    /// RFC 3339.
+    pub created: String,
+}
+
+/// The lines, by cluster, machine set and name. `requests` are ClusterMachineRequestStatuses, `machines`
+/// ClusterMachineStatuses, `statuses` MachineStatuses; `vms` are entries of Proxmox's list.
+pub fn machine_lines(
+    requests: &[Resource],
+    machines: &[Resource],
+    statuses: &[Resource],
+    vms: &[Value],
+) -> Vec<MachineLine> {
+    let by_id = |found: &'_ [Resource]| -> BTreeMap<String, usize> {
+        found.iter().enumerate().map(|(at, found)| (found.metadata.id.clone(), at)).collect()
+    };
+    let by_request: BTreeMap<&str, &Resource> = machines
+        .iter()
+        .map(|machine| (machine.text(&["provisionstatus", "requestid"]), machine))
+        .filter(|(request, _)| !request.is_empty())
+        .collect();
+    let (by_uuid, status_at) = (by_id(machines), by_id(statuses));
+    let vms: BTreeMap<&str, &Value> = vms.iter().filter_map(|vm| Some((vm["name"].as_str()?, vm))).collect();
+    let requested = requests.iter().map(|request| {
+        let id = request.metadata.id.as_str();
+        let machine = by_request.get(id).copied();
+        (Some(request), machine.or_else(|| Some(&machines[*by_uuid.get(request.text(&["machineuuid"]))?])))
+    });
+    let mut pairs: Vec<(Option<&Resource>, Option<&Resource>)> = requested.collect();
+    let seen: Vec<&str> =
+        pairs.iter().filter_map(|(_, machine)| Some(machine.as_ref()?.metadata.id.as_str())).collect();
+    let seen: std::collections::BTreeSet<&str> = seen.into_iter().collect();
+    let others = machines.iter().filter(|machine| !seen.contains(machine.metadata.id.as_str()));
+    pairs.extend(others.map(|machine| (None, Some(machine))));
+    let line = |(request, machine): (Option<&Resource>, Option<&Resource>)| {
+        let view = machine_view(request, machine);
+        let of = |label: &str| [request, machine].into_iter().flatten().find_map(|found| found.metadata.label(label));
+        let status = status_at.get(&view.uuid).map(|at| &statuses[*at]);
+        let vm = vms.get(view.request.as_str());
+        let address = status.and_then(|status| status.at(&["network", "addresses"])[0].as_str()).unwrap_or_default();
+        MachineLine {
+            cluster: of("cluster").unwrap_or_default().to_owned(),
+            machine_set: of("machine-set").unwrap_or_default().to_owned(),
+            name: view.name().to_owned(),
+            node: vm.and_then(|vm| vm["node"].as_str()).map(str::to_owned),
+            vm: vm.and_then(|vm| vm["vmid"].as_u64()),
+            address: address.split('/').next().unwrap_or_default().to_owned(),
+            talos: status.map_or("", |status| status.text(&["talosversion"])).trim_start_matches('v').to_owned(),
+            created: request.or(machine).map_or(String::new(), |found| found.metadata.created.clone()),
+            uuid: view.uuid,
+            stage: view.stage,
+            ready: view.ready,
+        }
+    };
+    let mut lines: Vec<MachineLine> = pairs.into_iter().map(line).collect();
+    lines.sort_by(|a, b| (&a.cluster, &a.machine_set, &a.name).cmp(&(&b.cluster, &b.machine_set, &b.name)));
+    lines
+}

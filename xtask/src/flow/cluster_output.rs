@@ -1,0 +1,86 @@
+//! What `cluster-status` prints of clusters and machines, in the forms of its `--output`.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::flow::proxmox;
+use domain::clock;
+use domain::failure::Failure;
+use domain::status::machines::{MachineLine, machine_lines};
+use domain::status::omni::Resource;
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::tool::omnictl::Omnictl;
+use runtime::ui::table;
+
+/// The machines of one cluster or of all, in as many calls whatever their number. Where Proxmox cannot be asked, their VMs are
+/// not known.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn machines(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
+    let selector = cluster.map(|cluster| format!("omni.sidero.dev/cluster={cluster}"));
+    let read = |kind: &'static str| -> Job<'_, Result<Vec<Resource>, Failure>> {
+        let selector = selector.as_deref();
+        Box::new(move || omnictl.list(kind, selector))
+    };
+    let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses", "machinestatuses"];
+    let mut answers = run_all(kinds.map(read).into(), ALL).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
+    let (requests, machines, statuses) = (next()?, next()?, next()?);
+    let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
+    let ours = |vm: &serde_json::Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
+    let vms = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &ours));
+    let vms = vms.map_or_else(|_| Vec::new(), |list| list.entries);
+    Ok(machine_lines(&requests, &machines, &statuses, &vms))
+}
+
+/// The table of machines.
+pub fn wide(lines: &[MachineLine]) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
+    let row = |line: &MachineLine| {
+        let ready = if line.ready { "yes" } else { "no" };
+        let age = clock::seconds(&line.created).map_or(String::new(), |then| age(now.saturating_sub(then)));
+        vec![
+            line.cluster.clone(),
+            line.name.clone(),
+            or_dash(&line.stage),
+            ready.to_owned(),
+            or_dash(line.node.as_deref().unwrap_or_default()),
+            line.vm.map_or("–".to_owned(), |vm| vm.to_string()),
+            or_dash(&line.address),
+            or_dash(&line.talos),
+            or_dash(&age),
+        ]
+    };
+    let header = ["CLUSTER", "MACHINE", "STAGE", "READY", "NODE", "VM", "ADDRESS", "TALOS", "AGE"];
+    table(&header, &lines.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The largest unit of an age, as kubectl shows it.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// As YAML; what cannot be written so is never made here.
+pub fn yaml(value: &impl Serialize) -> String {
+    serde_yaml::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn age_is_in_its_largest_unit() {
+        for (seconds, words) in [(0, "0s"), (59, "59s"), (60, "1m"), (7_199, "1h"), (172_799, "47h"), (172_800, "2d")] {
+            assert_eq!(super::age(seconds), words);
+        }
+    }
+}
