@@ -14,6 +14,7 @@ use domain::status::omni::Resource;
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::tool::omnictl::Omnictl;
+use runtime::ui::Done;
 use runtime::wait::{self, Look};
 
 /// The cluster as Omni sees it now, or `None`. Nine reads, side by side, however many machines there are.
@@ -198,6 +199,25 @@ impl Progress {
         }
         Ok(Look::Waiting(words))
     }
+}
+
+/// Waits until Omni does not have the cluster. It deletes nothing itself.
+///
+/// # Errors
+/// Those of omnictl; a timeout with what the deletion waits for.
+pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<()> {
+    let look = || {
+        let waits = |view: ClusterView| match view.tearing_down {
+            true => view.waits_for(),
+            false => "nobody has asked for its deletion".to_owned(),
+        };
+        Ok(observe(omnictl, name)?.map_or(Look::Done(()), |view| Look::Waiting(waits(view))))
+    };
+    cx.ui.step("gone", format!("cluster `{name}` is gone"), || {
+        let what = format!("cluster `{name}` to go");
+        wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), look)?;
+        Ok(Done::ok((), "Omni does not have it"))
+    })
 }
 
 /// The failure for a cluster that Omni does not have; names those that it has.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
+use crate::cli::{ClusterStatus, OutputForm};
 use crate::flow::proxmox;
 use domain::clock;
 use domain::failure::Failure;
@@ -15,12 +16,42 @@ use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;
 
+/// The machines that `--output wide` lists.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn machines(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Vec<MachineLine>>, Failure> {
+    if args.output != Some(OutputForm::Wide) {
+        return Ok(None);
+    }
+    let mut machines = observe(cx, omnictl, args.name.as_deref())?;
+    machines.retain(|machine| !(args.not_ready && machine.ready));
+    Ok(Some(machines))
+}
+
+/// The data of the JSON document; machines are in it where they were asked for.
+pub fn with_machines(mut data: Value, machines: &Option<Vec<MachineLine>>) -> Value {
+    if let Some(machines) = machines {
+        data["machines"] = json!(machines);
+    }
+    data
+}
+
+/// Prints what was found in the form that was asked for, else as `text`.
+pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: impl FnOnce() -> String) {
+    match args.output {
+        None | Some(OutputForm::Wide) => cx.ui.data(&text()),
+        Some(OutputForm::Name) => names.iter().for_each(|name| cx.ui.data(name)),
+        Some(OutputForm::Yaml) => cx.ui.data(serde_yaml::to_string(data).unwrap_or_default().trim_end()),
+    }
+}
+
 /// The machines of one cluster or of all, in as many calls whatever their number. Where Proxmox cannot be asked, their VMs are
 /// not known.
 ///
 /// # Errors
 /// Those of omnictl.
-pub fn machines(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
+fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
     let selector = cluster.map(|cluster| format!("omni.sidero.dev/cluster={cluster}"));
     let read = |kind: &'static str| -> Job<'_, Result<Vec<Resource>, Failure>> {
         let selector = selector.as_deref();
@@ -31,7 +62,7 @@ pub fn machines(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result
     let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
     let (requests, machines, statuses) = (next()?, next()?, next()?);
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
-    let ours = |vm: &serde_json::Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
+    let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let vms = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &ours));
     let vms = vms.map_or_else(|_| Vec::new(), |list| list.entries);
     Ok(machine_lines(&requests, &machines, &statuses, &vms))
@@ -68,11 +99,6 @@ fn age(seconds: u64) -> String {
         3_600..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
-}
-
-/// As YAML; what cannot be written so is never made here.
-pub fn yaml(value: &impl Serialize) -> String {
-    serde_yaml::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,23 +4,20 @@
 //! Reads the resources: `omnictl cluster status` hangs on a cluster that does not exist (omnictl 1.9.3).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::cli::{ClusterStatus, OutputForm, WaitFor};
+use crate::cli::{ClusterStatus, WaitFor};
 use crate::flow::{change, cluster, cluster_output, cluster_tree, explain, lookup, vms};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
-use domain::status::cluster::{ClusterLine, ClusterView, cluster_lines};
-use domain::status::machines::MachineLine;
+use domain::status::cluster::{ClusterLine, cluster_lines};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status, table};
-use runtime::wait::{self, Look};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     args.name.iter().try_for_each(|name| name::check("cluster", name))?;
@@ -29,9 +26,14 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let omnictl = Omnictl::find(cx)?;
     if let (Some(goal), Some(name)) = (args.wait, &args.name) {
-        if let Some(gone) = wait_for(cx, &omnictl, name, goal)? {
-            return Ok(gone);
+        if goal == WaitFor::Gone {
+            cluster::wait_until_gone(cx, &omnictl, name)?;
+            return Ok(Outcome::done(format!("Omni has no cluster `{name}`")));
         }
+        cluster::must_exist(cx, &omnictl, name)?;
+        cx.ui.step("running", format!("cluster `{name}` runs"), || {
+            cluster::wait_until_running(cx, &omnictl, name).map(|_| Done::ok((), "Running and ready"))
+        })?;
     }
     let (outcome, running) = match &args.name {
         Some(name) => one(args, cx, &omnictl, name)?,
@@ -42,60 +44,6 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let failure = Failure::new(Code::Failed, outcome.summary).with(outcome.data);
     Err(outcome.next.into_iter().fold(failure, Failure::next).into())
-}
-
-/// Waits for what `--wait` names. The outcome of a cluster that is gone: there is nothing to show of it.
-fn wait_for(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, goal: WaitFor) -> anyhow::Result<Option<Outcome>> {
-    if goal == WaitFor::Running {
-        cluster::must_exist(cx, omnictl, name)?;
-        cx.ui.step("running", format!("cluster `{name}` runs"), || {
-            cluster::wait_until_running(cx, omnictl, name).map(|_| Done::ok((), "Running and ready"))
-        })?;
-        return Ok(None);
-    }
-    cx.ui.step("gone", format!("cluster `{name}` is gone"), || {
-        let what = format!("cluster `{name}` to go");
-        let look = || {
-            let waits = |view: ClusterView| match view.tearing_down {
-                true => view.waits_for(),
-                false => "nobody has asked for its deletion".to_owned(),
-            };
-            Ok(cluster::observe(omnictl, name)?.map_or(Look::Done(()), |view| Look::Waiting(waits(view))))
-        };
-        wait::until(&what, cx.limit(GONE), |words| cx.ui.waiting(words), look)?;
-        Ok(Done::ok((), "Omni does not have it"))
-    })?;
-    Ok(Some(Outcome::done(format!("Omni has no cluster `{name}`"))))
-}
-
-/// How long a deletion may take, as `cluster-delete` lets it.
-const GONE: Duration = Duration::from_secs(30 * 60);
-
-/// The machines that `--output wide` lists.
-fn wide(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Option<Vec<MachineLine>>, Failure> {
-    if args.output != Some(OutputForm::Wide) {
-        return Ok(None);
-    }
-    let mut machines = cluster_output::machines(cx, omnictl, args.name.as_deref())?;
-    machines.retain(|machine| !(args.not_ready && machine.ready));
-    Ok(Some(machines))
-}
-
-/// The data of the JSON document; machines are in it where they were asked for.
-fn with_machines(mut data: Value, machines: &Option<Vec<MachineLine>>) -> Value {
-    if let Some(machines) = machines {
-        data["machines"] = json!(machines);
-    }
-    data
-}
-
-/// Prints what was found in the form that was asked for, else as `text`.
-fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: impl FnOnce() -> String) {
-    match args.output {
-        None | Some(OutputForm::Wide) => cx.ui.data(&text()),
-        Some(OutputForm::Name) => names.iter().for_each(|name| cx.ui.data(name)),
-        Some(OutputForm::Yaml) => cx.ui.data(cluster_output::yaml(data).trim_end()),
-    }
 }
 
 /// All clusters, and whether those that are shown run.
@@ -121,9 +69,9 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     let summary = format!("{running} of {} Running and ready", count(lines.len(), "cluster"));
     lines.retain(|line| !(args.not_ready && line.running));
     let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-    let machines = wide(args, cx, omnictl)?;
-    let data = with_machines(json!({ "clusters": lines }), &machines);
-    print(args, cx, &names, &data, || match &machines {
+    let machines = cluster_output::machines(args, cx, omnictl)?;
+    let data = cluster_output::with_machines(json!({ "clusters": lines }), &machines);
+    cluster_output::print(args, cx, &names, &data, || match &machines {
         Some(machines) => cluster_output::wide(machines),
         None => table(
             &["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"],
@@ -193,9 +141,9 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
         let status = if found.lasting { Status::Failed } else { Status::Warning };
         cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
-    let machines = wide(args, cx, omnictl)?;
-    let data = with_machines(json!({ "cluster": view, "causes": causes }), &machines);
-    print(args, cx, &[cluster], &data, || match &machines {
+    let machines = cluster_output::machines(args, cx, omnictl)?;
+    let data = cluster_output::with_machines(json!({ "cluster": view, "causes": causes }), &machines);
+    cluster_output::print(args, cx, &[cluster], &data, || match &machines {
         Some(machines) => cluster_output::wide(machines),
         None => cluster_tree::render(&view),
     });

@@ -48,9 +48,11 @@ pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned.and(data));
     }
     let Some(first) = changed.first() else {
+        // Without the wait nobody has looked whether they run.
         let next = match names.as_slice() {
-            [one] => format!("cargo xtask cluster-explain {one}"),
-            _ => "cargo xtask cluster-explain".to_owned(),
+            [one] if args.no_wait => format!("cargo xtask cluster-explain {one}"),
+            _ if args.no_wait => "cargo xtask cluster-explain".to_owned(),
+            _ => "cargo xtask cluster-status".to_owned(),
         };
         return Ok(Outcome::done(in_sync(&names)).with(data).next(next));
     };
