@@ -393,8 +393,7 @@ impl Chain {
         let joining = waits(Link::Join) || waits(Link::Network);
         let creating = waits(Link::ProviderStep) || waits(Link::MachineRequest);
         let said = |id: &str| match id {
-            "provider.registration" => true,
-            "provider.id" | "docker.containers" => !matches!(facts.provider, Seen::Known(None)),
+            "docker.containers" => !matches!(facts.provider, Seen::Known(None)),
             "provider.proxmox" => matches!(facts.proxmox, Seen::Known(Some(_))),
             _ => false,
         };

@@ -439,10 +439,19 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
     (checked.value, no_versions.or(error))
 }
 
-/// The checks of `doctor` that can be about a cluster: not those of what git holds, of the next start, and of helpers.
+/// The checks of `doctor` that can be about a cluster: not those of what git holds, of the next start, of helpers, and of the
+/// provider's registration, which is asked for itself.
 fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
-    const OTHERS: [&str; 6] =
-        ["files.tracked", "files.secrets", "files.modes", "state.reality", "host.boot", "tools.helpers"];
+    const OTHERS: [&str; 8] = [
+        "files.tracked",
+        "files.secrets",
+        "files.modes",
+        "state.reality",
+        "host.boot",
+        "tools.helpers",
+        "provider.registration",
+        "provider.id",
+    ];
     doctor::CHECKS.iter().filter(|entry| !OTHERS.contains(&entry.id))
 }
 
