@@ -560,8 +560,9 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
         Party::None => !view.tearing_down,
         _ => true,
     };
+    let lost = machine.party == Party::Machine && view.tearing_down;
     if let Some(cause) = looks.then(|| vm(facts, machine)).flatten() {
-        return Position::Broken(cause);
+        return Position::Broken(if lost { without_waiting(view, name, cause) } else { cause });
     }
     match machine.party {
         Party::None | Party::Provider => Position::Ready,
@@ -580,15 +581,9 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
             ))
         }
         Party::Machine if machine.leaving => {
-            let cause = Cause::new(
-                Link::Network,
-                "machine-lost-leaving",
-                format!("Omni has lost {name} and waits for it to leave"),
-            );
-            Position::Broken(cause.evidence(age_of(age)).fix(
-                "bring its host back, or remove the cluster without waiting for it",
-                format!("cargo xtask cluster-delete {} --destroy-disconnected --dry-run", view.name),
-            ))
+            let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
+            let cause = Cause { fix: "bring its host back".to_owned(), ..cause };
+            Position::Broken(without_waiting(view, name, cause))
         }
         Party::Machine => {
             let cause =
@@ -602,6 +597,18 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
         Party::Omni => {
             stuck(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), Position::Broken)
         }
+    }
+}
+
+/// A machine that Omni has lost leaves when it comes back, for which `cause` has the way; its cluster can go without it.
+fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> Cause {
+    let delete = format!("cargo xtask cluster-delete {} --destroy-disconnected --dry-run", view.name);
+    Cause {
+        cause: format!("Omni has lost {name} and waits for it to leave"),
+        fix: format!("{}, or remove the cluster without waiting for it", cause.fix),
+        next: std::iter::once(delete).chain(cause.next).collect(),
+        evidence: cause.cause,
+        ..cause
     }
 }
 
