@@ -62,7 +62,7 @@ impl<'a> Vm<'a> {
     }
 }
 
-/// Whether an entry of Proxmox's list of VMs matters for [`machines`]: it bears the provider's tag or the name of a request.
+/// Whether an entry of Proxmox's list of VMs matters for [`machines`]: it has the provider's tag or the name of a request.
 pub fn matters(listed: &Value, requests: &BTreeSet<&str>) -> bool {
     let name = listed["name"].as_str().unwrap_or_default();
     let template = listed["template"].as_u64() == Some(1);
@@ -79,6 +79,8 @@ pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[V
         requests.iter().map(|request| (request.metadata.id.as_str(), request)).collect();
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
+    // The requests of a class all have the same text.
+    let mut wanted: BTreeMap<&str, Value> = BTreeMap::new();
     for vm in listed.iter().filter_map(Vm::of) {
         seen.insert(vm.name);
         match by_name.get(vm.name) {
@@ -90,7 +92,11 @@ pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[V
                 )
                 .fix("destroys the VM with its disks", format!("qm stop {0}; qm destroy {0} --purge", vm.id)),
             ),
-            Some(request) if !request.metadata.tearing_down() => found.extend(changed(&vm, request)),
+            Some(request) if !request.metadata.tearing_down() => {
+                let text = request.at(&["providerdata"]).as_str().unwrap_or_default();
+                let data = wanted.entry(text).or_insert_with(|| serde_yaml::from_str(text).unwrap_or_default());
+                found.extend(changed(&vm, request, data));
+            }
             _ => {}
         }
     }
@@ -106,10 +112,8 @@ pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[V
     found
 }
 
-/// What of a VM is not as its request asks.
-fn changed(vm: &Vm<'_>, request: &Resource) -> Option<Drift> {
-    let data = request.at(&["providerdata"]).as_str().unwrap_or_default();
-    let data: Value = serde_yaml::from_str(data).unwrap_or_default();
+/// What of a VM is not as its request asks with its provider data.
+fn changed(vm: &Vm<'_>, request: &Resource, data: &Value) -> Option<Drift> {
     let wanted = |key: &str| data[key].as_u64();
     let vcpus = wanted("cores").map(|cores| cores * wanted("sockets").unwrap_or(1).max(1));
     let sizes = [
@@ -215,9 +219,9 @@ mod tests {
             };
             let found = machines(&requests, &provisioned, &listed);
             let [drift] = found.as_slice() else { panic!("{kind} of {name}: {found:?}") };
-            let told = format!("{} {}", drift.object, drift.detail);
+            let text = format!("{} {}", drift.object, drift.detail);
             assert!(
-                drift.kind == kind && told.contains(&word) && !drift.fixes.is_empty(),
+                drift.kind == kind && text.contains(&word) && !drift.fixes.is_empty(),
                 "{kind} of {name}: {drift:?}"
             );
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::flow::explain::{self, Watch};
-use crate::flow::vms;
+use crate::flow::{lookup, vms};
 use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::status::cluster::{self, ClusterParts, ClusterView, Upgraded};
@@ -69,7 +69,6 @@ pub fn observe(omnictl: &Omnictl<'_>, cluster: &str) -> Result<Option<ClusterVie
 /// # Errors
 /// Those of omnictl.
 pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
-    let list = |kind: &'static str| -> Read<'_> { Box::new(move || omnictl.list(kind, None)) };
     let kinds = [
         "clusterstatuses",
         "clusters",
@@ -79,13 +78,11 @@ pub fn running(cx: &Cx, omnictl: &Omnictl<'_>, names: &BTreeSet<&str>) -> Result
         "machinesets",
         "machinesetstatuses",
     ];
-    let (answers, off) = both(|| run_all(kinds.map(list).into(), ALL), || vms::vms_that_are_off(cx));
-    let mut answers = answers.into_iter();
-    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let statuses = next()?;
-    let (clusters, talos) = (by_id(next()?), by_id(next()?));
-    let (kubernetes, balancers) = (by_id(next()?), by_id(next()?));
-    let (sets, set_statuses) = (by_cluster(next()?), by_cluster(next()?));
+    let (lists, off) = both(|| lookup::lists(omnictl, kinds, None), || vms::vms_that_are_off(cx));
+    let [statuses, clusters, talos, kubernetes, balancers, sets, set_statuses] = lists?;
+    let (clusters, talos) = (by_id(clusters), by_id(talos));
+    let (kubernetes, balancers) = (by_id(kubernetes), by_id(balancers));
+    let (sets, set_statuses) = (by_cluster(sets), by_cluster(set_statuses));
     let none = Vec::new();
     let runs = |status: &&Resource| {
         let name = status.metadata.id.as_str();

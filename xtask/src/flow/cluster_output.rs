@@ -6,13 +6,11 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::cli::{ClusterStatus, OutputForm};
-use crate::flow::proxmox;
+use crate::flow::{lookup, proxmox};
 use domain::clock;
 use domain::failure::Failure;
 use domain::status::machines::{MachineLine, machine_lines};
-use domain::status::omni::Resource;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;
 
@@ -53,14 +51,8 @@ pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: 
 /// Those of omnictl.
 fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
     let selector = cluster.map(|cluster| format!("omni.sidero.dev/cluster={cluster}"));
-    let read = |kind: &'static str| -> Job<'_, Result<Vec<Resource>, Failure>> {
-        let selector = selector.as_deref();
-        Box::new(move || omnictl.list(kind, selector))
-    };
     let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses", "machinestatuses"];
-    let mut answers = run_all(kinds.map(read).into(), ALL).into_iter();
-    let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-    let (requests, machines, statuses) = (next()?, next()?, next()?);
+    let [requests, machines, statuses] = lookup::lists(omnictl, kinds, selector.as_deref())?;
     let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let vms = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &ours));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::stage::Stage;
-use crate::flow::{cluster_sync, machine_class, omni_stack, project_classes, proxmox};
+use crate::flow::{cluster_sync, lookup, machine_class, omni_stack, project_classes, proxmox};
 use check::drift::{self, Drift};
 use domain::failure::Failure;
 use domain::spec::name;
@@ -12,7 +12,6 @@ use domain::status::omni::Resource;
 use domain::status::sync::SyncAction;
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::parallel::{ALL, Job, run_all};
 use runtime::paths::pasted;
 use runtime::tool::compose::Compose;
 use runtime::tool::omnictl::Omnictl;
@@ -33,12 +32,8 @@ impl Omni {
     /// Those of omnictl.
     pub fn observe(omnictl: &Omnictl<'_>) -> Result<Omni, Failure> {
         let kinds = ["machineclasses", "clusters", "machinerequests", "clustermachinerequeststatuses"];
-        let read = |kind: &'static str| -> Job<'_, Result<Vec<Resource>, Failure>> {
-            Box::new(move || omnictl.list(kind, None))
-        };
-        let mut answers = run_all(kinds.map(read).into(), ALL).into_iter();
-        let mut next = || answers.next().unwrap_or(Ok(Vec::new()));
-        Ok(Omni { classes: next()?, clusters: next()?, requests: next()?, request_statuses: next()? })
+        let [classes, clusters, requests, request_statuses] = lookup::lists(omnictl, kinds, None)?;
+        Ok(Omni { classes, clusters, requests, request_statuses })
     }
 
     fn cluster(&self, name: &str) -> Option<&Resource> {

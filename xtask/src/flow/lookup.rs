@@ -6,6 +6,7 @@ use check::capacity::provider as release;
 use check::machine_class::{ClassContext, Provider};
 use check::releases::Omni;
 use check::template::{self, ClassInfo, TalosInfo};
+use domain::failure::Failure;
 use domain::releases::table;
 use domain::spec::At;
 use domain::spec::machine_class::{self, AutoProvision};
@@ -14,6 +15,7 @@ use domain::status::omni::Resource;
 use domain::version;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::parallel::{ALL, Job, run_all};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Check, Done, Status};
 use serde_json::{Value, json};
@@ -89,6 +91,26 @@ pub fn project_releases(cx: &Cx) -> ProjectReleases {
         provider: release::Provider::of_compose(&compose),
         ours: vec![cx.settings.provider_id(None).value],
     }
+}
+
+/// All resources of several types, asked for side by side; with a selector those that have the label.
+///
+/// # Errors
+/// That of the first type that omnictl does not list.
+pub fn lists<const N: usize>(
+    omnictl: &Omnictl<'_>,
+    kinds: [&'static str; N],
+    selector: Option<&str>,
+) -> Result<[Vec<Resource>; N], Failure> {
+    let read = |kind: &'static str| -> Job<'_, Result<Vec<Resource>, Failure>> {
+        Box::new(move || omnictl.list(kind, selector))
+    };
+    let mut answers = run_all(kinds.map(read).into(), ALL).into_iter();
+    let mut lists = std::array::from_fn(|_| Vec::new());
+    for list in &mut lists {
+        *list = answers.next().unwrap_or(Ok(Vec::new()))?;
+    }
+    Ok(lists)
 }
 
 /// A list that Omni is asked for: the resource type for omnictl, and what people call it.

@@ -1,6 +1,6 @@
 //! The machines of all clusters, one line each, from what Omni and Proxmox know of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -52,9 +52,8 @@ pub fn machine_lines(
         (Some(request), machine.or_else(|| Some(&machines[*by_uuid.get(request.text(&["machineuuid"]))?])))
     });
     let mut pairs: Vec<(Option<&Resource>, Option<&Resource>)> = requested.collect();
-    let seen: Vec<&str> =
+    let seen: BTreeSet<&str> =
         pairs.iter().filter_map(|(_, machine)| Some(machine.as_ref()?.metadata.id.as_str())).collect();
-    let seen: std::collections::BTreeSet<&str> = seen.into_iter().collect();
     let others = machines.iter().filter(|machine| !seen.contains(machine.metadata.id.as_str()));
     pairs.extend(others.map(|machine| (None, Some(machine))));
     let line = |(request, machine): (Option<&Resource>, Option<&Resource>)| {
