@@ -174,6 +174,9 @@ async fn dial(settings: &Settings, around: &Surroundings) -> Result<(), String> 
     if around.faults.hit("network-omni-name") {
         return Err(go_errors::grpc_error(&endpoint, "lookup"));
     }
+    if around.faults.hit("provider-before-omni") {
+        return Err(go_errors::grpc_error(&endpoint, "Connection refused"));
+    }
     let scheme = if endpoint.secure { "https" } else { "http" };
     let url = format!("{scheme}://{}:{}/healthz", endpoint.host, endpoint.port);
     let reply = client(settings.ca.as_deref(), settings.insecure)?.request("GET", &url, &[], "").await;

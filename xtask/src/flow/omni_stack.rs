@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::flow::change::Change;
+use crate::flow::provider;
 use check::certificate::{self, Certificate};
 use check::diagnosis::State;
 use check::{stack, values};
@@ -234,18 +235,25 @@ fn explain_sidecar(cx: &Cx, failure: Failure) -> Failure {
 /// As [`wait_until_well`].
 pub fn verify(cx: &Cx, (services, place): (&[&str], Option<&OmniAddress>), titles: [&str; 2]) -> anyhow::Result<()> {
     let compose = Compose::find(cx)?;
-    cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services, cx.limit(HEALTH)))?;
-    match place {
-        Some(place) => cx.ui.step("omni", titles[1], || wait_for_omni(cx, &compose, place, cx.limit(HEALTH))),
-        None => Ok(()),
+    let limit = cx.limit(HEALTH);
+    let all_run = cx.ui.step("containers", titles[0], || wait_until_well(cx, &compose, services, limit))?;
+    if let Some(place) = place {
+        cx.ui.step("omni", titles[1], || wait_for_omni(cx, &compose, place, limit))?;
+    }
+    match all_run {
+        true => Ok(()),
+        false => {
+            cx.ui.step("provider", "the provider runs now that Omni answers", || provider::wait_until_up(cx, limit))
+        }
     }
 }
 
-/// Waits until the containers of `services` run and are healthy.
+/// Waits until the containers of `services` run and are healthy. False if the provider does not run yet: it ends, and docker
+/// restarts it, until Omni answers.
 ///
 /// # Errors
 /// [`Code::Timeout`]; [`Code::Failed`] when one has ended, with what its log says.
-fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Duration) -> anyhow::Result<Done<()>> {
+fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Duration) -> anyhow::Result<Done<bool>> {
     wait::until(
         "the containers of the stack",
         limit,
@@ -258,6 +266,11 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Dur
                         .cause("docker compose started the others without it")
                         .into());
                 };
+                if provider::catches_up(cx, container)? {
+                    let run = services.len() - 1;
+                    let detail = format!("{run} run; the provider is restarted until Omni answers");
+                    return Ok(Look::Done(Done::ok(false, detail)));
+                }
                 if matches!(container.state.as_str(), "exited" | "dead" | "restarting") {
                     let failure = Failure::new(Code::Failed, format!("`{service}` does not stay up"))
                         .cause(container.status.clone());
@@ -267,7 +280,7 @@ fn wait_until_well(cx: &Cx, compose: &Compose<'_>, services: &[&str], limit: Dur
                     return Ok(Look::Waiting(format!("waiting for {service}: {}", container.status)));
                 }
             }
-            Ok(Look::Done(Done::ok((), format!("{} run", services.len()))))
+            Ok(Look::Done(Done::ok(true, format!("{} run", services.len()))))
         },
     )
 }

@@ -1,7 +1,7 @@
 //! The provider: whether Omni hears from it, the waits until it does, its key, and its last known health.
 
-use std::cell::Cell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::cell::{Cell, OnceCell};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -105,6 +105,9 @@ fn wait_for_registration(
     };
     // Whether the provider runs and only its heartbeat is missing.
     let silent = Cell::new(false);
+    // When Omni first answered in this wait.
+    let answered = OnceCell::new();
+    let up = || running(cx, answered.get_or_init(Instant::now).elapsed() < CATCHES_UP);
     let result = wait::until(&what, limit, say, || {
         silent.set(false);
         let (health, fresh) = match seen() {
@@ -115,17 +118,17 @@ fn wait_for_registration(
             other => other?,
         };
         match health {
-            Some(health) if health.well() && fresh => {
-                running(cx)?;
-                Ok(Look::Done(Done::ok((), health.words())))
-            }
+            Some(health) if health.well() && fresh => match up()? {
+                container if container.state == "restarting" => Ok(Look::Waiting(RESTARTS.to_owned())),
+                _ => Ok(Look::Done(Done::ok((), health.words()))),
+            },
             Some(health) if health.well() => {
-                running(cx)?;
+                up()?;
                 silent.set(true);
                 Ok(Look::Waiting("waiting for the first heartbeat of the new container".to_owned()))
             }
             other => {
-                running(cx)?;
+                up()?;
                 silent.set(other.as_ref().is_some_and(|health| health.initialized && !health.connected));
                 let words = other.map_or("Omni to know it".to_owned(), |health| format!("Omni: {}", steady(&health)));
                 Ok(Look::Waiting(format!("waiting for {words}")))
@@ -160,25 +163,36 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// The first line of the provider's log (omni-infra-provider-proxmox 0d9fd58 `main.go:117`).
 const STARTS: &str = "starting infra provider";
 
+/// How long the provider may restart after Omni has come back: it ends while Omni does not answer, and docker doubles its
+/// pause before each start, from 0.1 s to 60 s (moby `restartmanager.go`).
+const CATCHES_UP: Duration = Duration::from_secs(75);
+
+/// What is waited for while it does.
+const RESTARTS: &str = "waiting for docker to restart the provider, which ended while Omni did not answer";
+
 /// Waits until the provider has started and stayed up: all that can be known when Omni cannot be asked. A container that
 /// was recreated has a new log: two starts in it are a loop.
 ///
 /// # Errors
 /// As [`wait_for_registration`].
 fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
+    let begun = Instant::now();
     wait::until(
         "the start of the provider",
         limit,
         |words| cx.ui.waiting(words),
         || {
-            let container = running(cx)?;
+            let container = running(cx, begun.elapsed() < CATCHES_UP)?;
+            if container.state == "restarting" {
+                return Ok(Look::Waiting(RESTARTS.to_owned()));
+            }
             let up = container.up_for().unwrap_or_default();
             if up >= SETTLED {
                 let detail = format!("{}, without an error; nobody is logged in to Omni to ask it", container.status);
                 return Ok(Look::Done(Done::warning((), detail)));
             }
             let log = Compose::find(cx)?.log(PROVIDER, 50)?;
-            if log.matches(STARTS).count() > 1 && log.contains("Error:") {
+            if log.matches(STARTS).count() > 1 && log.contains("Error:") && !provider_log::omni_was_away(&log) {
                 let failure = Failure::new(Code::Failed, "the provider starts again and again").cause(container.status);
                 return Err(explain_by_log(cx, failure).into());
             }
@@ -191,11 +205,11 @@ fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
     )
 }
 
-/// The provider's container; a failure when it has ended.
+/// The provider's container; a failure when it has ended, unless it is `catching_up` with an Omni that was away.
 ///
 /// # Errors
 /// Those of docker; [`Code::Failed`] with what its log says.
-fn running(cx: &Cx) -> Result<Container, Failure> {
+fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
     let sidecar = containers.iter().find(|container| container.service == SIDECAR);
     if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead")) {
@@ -207,12 +221,35 @@ fn running(cx: &Cx) -> Result<Container, Failure> {
     }
     match containers.into_iter().find(|container| container.service == PROVIDER) {
         Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(container),
+        Some(container) if catching_up && catches_up(cx, &container)? => Ok(container),
         Some(container) => {
             let failure = Failure::new(Code::Failed, "the provider does not stay up").cause(container.status.clone());
             Err(explain_by_log(cx, failure))
         }
         None => Err(Failure::new(Code::Failed, "the provider's container is gone").next("cargo xtask provider-setup")),
     }
+}
+
+/// Whether this is the provider, and docker restarts it because Omni did not answer.
+///
+/// # Errors
+/// Those of docker.
+pub fn catches_up(cx: &Cx, container: &Container) -> Result<bool, Failure> {
+    let restarts = container.service == PROVIDER && container.state == "restarting";
+    Ok(restarts && provider_log::omni_was_away(&Compose::find(cx)?.log(PROVIDER, 20)?))
+}
+
+/// Waits until docker has restarted the provider.
+///
+/// # Errors
+/// [`Code::Timeout`]; [`Code::Failed`] with what its log says when it ends although Omni answers.
+pub fn wait_until_up(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
+    let begun = Instant::now();
+    let say = |words: &str| cx.ui.waiting(words);
+    wait::until("the provider", limit, say, || match running(cx, begun.elapsed() < CATCHES_UP)? {
+        container if container.state == "restarting" => Ok(Look::Waiting(RESTARTS.to_owned())),
+        container => Ok(Look::Done(Done::ok((), container.status))),
+    })
 }
 
 /// The last lines of the provider's log explain what its container's state does not.

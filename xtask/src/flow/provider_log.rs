@@ -92,6 +92,16 @@ pub fn unsettled(log: &str) -> String {
     kept.join("\n")
 }
 
+/// Whether the provider last ended because Omni did not answer or its connection broke: docker starts it again, and that is
+/// enough once Omni is back (omni v1.9.3 `client/pkg/infra/infra.go`; cosi-project/runtime).
+pub fn omni_was_away(log: &str) -> bool {
+    let last = log.lines().rev().find(|line| line.contains("Error: "));
+    last.is_some_and(|line| {
+        line.contains("code = Unavailable")
+            && (line.contains("connect: connection refused") || line.contains("error reading from server"))
+    })
+}
+
 /// The error that tells most: the newest that is known, or that Proxmox's own log can explain, else the newest. What is
 /// tried again after a failure may fail otherwise: the first half of it is done already.
 pub fn most_specific(errors: &[(ProviderError, String)], issues: &Issues) -> Option<(ProviderError, String)> {
@@ -118,6 +128,28 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].0.id.as_str(), found[0].0.step.as_str()), ("demo-workers-a", "syncVM"));
         assert_eq!(errors(&log, "dem"), []);
+    }
+
+    #[test]
+    fn an_omni_that_was_away_is_told_from_one_that_cannot_be_found() {
+        let ended = |why: &str| format!("2026-11-29T00:00:00Z Error: {why}\n2026-11-29T00:00:01Z starting\n");
+        let dialing =
+            "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial tcp";
+        let away = [
+            format!("{dialing} 192.0.2.10:443: connect: connection refused\""),
+            "controller runtime watch error: rpc error: code = Unavailable desc = error reading from server: EOF"
+                .to_owned(),
+        ];
+        for why in &away {
+            assert!(omni_was_away(&ended(why)), "{why}");
+        }
+        for why in [
+            format!("{dialing}: lookup omni.example.com: no such host\""),
+            "rpc error: code = Unauthenticated desc = invalid key".to_owned(),
+        ] {
+            assert!(!omni_was_away(&ended(&why)), "{why}");
+            assert!(!omni_was_away(&(ended(&away[0]) + &ended(&why))), "{why}");
+        }
     }
 
     #[test]

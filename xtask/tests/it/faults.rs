@@ -22,7 +22,7 @@ transcripts! { "faults/":
     docker_down docker_denied docker_no_compose docker_compose_old docker_image_missing docker_disk_full docker_port_taken docker_address_not_here docker_no_tun docker_sidecar_died docker_sidecar_unhealthy sidecar_key_expired
     tailnet_name_taken tailnet_logged_out tailnet_key_expires tailnet_no_magicdns
     tsidp_unreachable tsidp_renamed tsidp_email_unverified tsidp_admin_open
-    provider_never_registers provider_crashes provider_stopped provider_omni_version
+    provider_never_registers provider_crashes provider_before_omni provider_stopped provider_omni_version
     proxmox_unauthorized proxmox_self_signed proxmox_hangs proxmox_web_page proxmox_no_quorum
     proxmox_download_forbidden permission_privsep permission_bridge permission_upload permission_iso_delete permission_no_memory permission_vm_admin permission_storage_hidden
     proxmox_storage_full storage_one_node storage_no_images storage_offline storage_two_iso storage_no_iso storage_second_pool

@@ -252,19 +252,34 @@ impl Engine {
         if let Some(why) = fault_effects::start_container(&self.around.faults, &container.shown.service) {
             return EngineResponse::Failed(why);
         }
-        begin(&mut container.shown);
-        // At once, for the provider asks at once; where a fault ends Omni, its own run says so.
-        if is_omni(&container.shown.service)
-            && !fault_effects::OMNI_ENDS.iter().any(|(name, _)| self.around.faults.has(name))
-        {
-            self.around.omni_down.store(false, Ordering::Relaxed);
-        }
+        self.begin(container);
         let engine = self.clone();
         let task = tokio::spawn(engine.live(key.clone(), container.shown.service.clone(), container.log.clone()));
         container.running = Some(task.abort_handle());
         drop(state);
         self.note();
         EngineResponse::Done
+    }
+
+    /// Lets a container run. Omni says at once whether it stays up: the provider asks at once, and an Omni that ends at each
+    /// start is never seen running, however slow this host is.
+    fn begin(&self, container: &mut Container) {
+        let shown = &mut container.shown;
+        "running".clone_into(&mut shown.state);
+        shown.started = now();
+        shown.exit_code = 0;
+        shown.health = if shown.service.healthcheck { "starting".to_owned() } else { String::new() };
+        if !is_omni(&shown.service) {
+            return;
+        }
+        super::containers::omni_says(&container.log);
+        let ended = fault_effects::last_words(&self.around.faults);
+        self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
+        if let Some(words) = ended {
+            container.log.raw(words);
+            end(shown, 1);
+            "restarting".clone_into(&mut shown.state);
+        }
     }
 
     /// Ends a container at once.
@@ -311,10 +326,11 @@ impl Engine {
             }
             self.around.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
-            self.update(&key, |shown| {
-                shown.restarts += 1;
-                begin(shown);
-            });
+            if let Some(container) = self.lock().containers.get_mut(&key) {
+                container.shown.restarts += 1;
+                self.begin(container);
+            }
+            self.note();
         }
     }
 
@@ -350,11 +366,7 @@ impl Engine {
             return self.sidecar(key, service, log).await;
         }
         if is_omni(service) {
-            super::containers::omni_says(log);
-            let ended = fault_effects::last_words(&self.around.faults);
-            self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
-            if let Some(words) = ended {
-                log.raw(words);
+            if self.around.omni_down.load(Ordering::Relaxed) {
                 return 1;
             }
             fault_effects::refused_login(&self.around.faults, log);
@@ -487,13 +499,6 @@ fn become_healthy(shown: &mut ContainerInfo) {
     if shown.service.healthcheck {
         "healthy".clone_into(&mut shown.health);
     }
-}
-
-fn begin(shown: &mut ContainerInfo) {
-    "running".clone_into(&mut shown.state);
-    shown.started = now();
-    shown.exit_code = 0;
-    shown.health = if shown.service.healthcheck { "starting".to_owned() } else { String::new() };
 }
 
 fn end(shown: &mut ContainerInfo, exit_code: i32) {
