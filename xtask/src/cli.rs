@@ -11,6 +11,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::complete::{checks, classes, clusters};
 use crate::flow::inputs;
+use crate::flow::saved_plan::Saved;
 use check::RULES;
 use check::capacity::provider::Provider;
 use check::diagnosis::Area;
@@ -98,6 +99,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
             "cluster-delete",
         ],
     ),
+    ("Saved plans", &["plan-show", "apply"]),
     ("Fleet", &["drift", "proxmox-inventory"]),
     ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan"]),
     ("Help", &["triage", "completions"]),
@@ -308,8 +310,18 @@ pub enum Task {
         "cluster-sync demo",
         "cluster-sync demo --dry-run",
         "cluster-sync demo --yes --allow-destroy demo",
+        "cluster-sync --all --plan-out plan.json",
     ]))]
     ClusterSync(ClusterSync),
+    /// Print a saved plan
+    #[command(after_long_help = examples(&["plan-show plan.json", "plan-show plan.json --markdown"]))]
+    PlanShow(PlanShow),
+    /// Carry out a saved plan, or refuse if it no longer holds
+    ///
+    /// Makes exactly the changes of a plan that --plan-out wrote. Ends without any when the plan has expired, was edited or is for
+    /// another Omni, or when a file or something in Omni that it rests on has changed since, and names what did.
+    #[command(after_long_help = examples(&["apply plan.json", "apply plan.json --yes --allow-destroy demo"]))]
+    Apply(Apply),
     /// Show clusters, their machines, and what each waits for
     ///
     /// Shows all clusters, or one with its machine sets and machines, and what each waits for.
@@ -497,7 +509,17 @@ impl Task {
             Task::ClusterSync(args) => args.allow_destroy.clone(),
             Task::ClusterScale(args) => args.allow_destroy.clone(),
             Task::ClusterDelete(args) => args.allow_destroy.clone(),
+            Task::Apply(args) => args.allow_destroy.clone(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether the task, as it was called, writes its plan to a file and changes nothing.
+    pub fn only_plans(&self) -> bool {
+        match self {
+            Task::ClusterSync(args) => args.plan.plan_out.is_some(),
+            Task::MachineclassApply(args) => args.plan.plan_out.is_some(),
+            _ => false,
         }
     }
 
@@ -508,7 +530,7 @@ impl Task {
             Task::MachineclassCheck(args) => !args.convert && paths(&args.name),
             Task::ClusterCheck(args) => !args.convert && paths(&args.name),
             Task::SelectorTest(args) => args.class.as_deref().is_none_or(inputs::is_path),
-            Task::Triage(_) => true,
+            Task::Triage(_) | Task::PlanShow(_) => true,
             _ => false,
         }
     }
@@ -636,7 +658,47 @@ pub struct MachineclassApply {
     #[arg(long)]
     pub all: bool,
     #[command(flatten)]
+    pub plan: PlanOut,
+    #[command(flatten)]
     pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanOut {
+    /// Write the plan to a file for `apply`, and change nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub plan_out: Option<PathBuf>,
+    /// How long the plan can be applied
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub plan_expires: Duration,
+}
+
+impl PlanOut {
+    /// What becomes of the plan.
+    pub fn saved(&self) -> Saved<'_> {
+        self.plan_out.as_deref().map_or(Saved::No, |file| Saved::To(file, self.plan_expires))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct PlanShow {
+    /// The file that --plan-out wrote
+    pub file: PathBuf,
+    /// Print Markdown, for a comment on a pull request
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The file that --plan-out wrote
+    pub file: PathBuf,
+    /// Do not wait until the clusters are running
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Allow the run to destroy machines of the cluster NAME without typing the name; can be given more than once
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub allow_destroy: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -742,6 +804,8 @@ pub struct ClusterSync {
     /// Sync every template in clusters/
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub plan: PlanOut,
     /// Do not wait until the clusters are running
     #[arg(long)]
     pub no_wait: bool,

@@ -150,7 +150,8 @@ fn context(cli: &Cli, ui: Ui, (paths, mut settings): (Paths, Settings)) -> Cx {
         task: cli.task.name(),
         proc: Proc::new(journal, cli.task.name(), verbose),
         ask: Prompter::new(!non_interactive && !json, yes),
-        dry_run,
+        // A plan that is only written changes nothing either.
+        dry_run: dry_run || cli.task.only_plans(),
         allow_destroy: cli.task.allow_destroy(),
         timeout,
         insecure_http,
@@ -178,6 +179,8 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::ClusterCheck(args) => task::cluster_check::run(args, cx),
         Task::ClusterSync(args) => task::cluster_sync::run(args, cx),
         Task::ClusterStatus(args) => task::cluster_status::run(args, cx),
+        Task::Apply(args) => task::apply::run(args, cx),
+        Task::PlanShow(args) => task::plan_show::run(args, cx),
         Task::ClusterExport(args) => task::cluster_export::run(args, cx),
         Task::ClusterExplain(args) => task::cluster_explain::run(args, cx),
         Task::ClusterScale(args) => task::cluster_scale::run(args, cx),

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod nearest;
 pub mod place;
 pub mod releases;
+pub mod saved_plan;
 pub mod secret;
 pub mod spec;
 pub mod status;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure, Missing};
+use domain::saved_plan::PlannedChange;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc;
@@ -130,6 +131,18 @@ impl<'a> Plan<'a> {
     pub fn changes(&self) -> impl Iterator<Item = &Change<'a>> {
         let plans = std::iter::successors(Some(self), |plan| plan.then.as_deref());
         plans.flat_map(|plan| &plan.changes)
+    }
+
+    /// The same as a saved plan keeps it.
+    pub fn planned_changes(&self) -> Vec<PlannedChange> {
+        let planned = |change: &Change<'_>| PlannedChange {
+            verb: change.verb.to_owned(),
+            object: change.object.clone(),
+            effect: change.effect.clone(),
+            undo: change.undo.clone(),
+            destroys: change.destroys.clone(),
+        };
+        self.changes().map(planned).collect()
     }
 
     /// Shows the plan, asks `question` once, applies the changes in order, verifies them, and records them in the state.

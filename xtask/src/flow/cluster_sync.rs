@@ -1,23 +1,127 @@
 //! A sync of cluster templates: what it would do, as omnictl says, and the changes that carry it out.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::flow::change::{Change, Plan, retry_overtaken};
+use serde_json::json;
+
+use crate::flow::change::{self, Change, Plan, retry_overtaken};
 use crate::flow::impact::{self, Impacts};
-use crate::flow::inputs::Template;
-use crate::flow::stage::{self, Staged};
-use crate::flow::{cluster, explain, project_files};
+use crate::flow::inputs::{self, Template};
+use crate::flow::project_files::CheckedFile;
+use crate::flow::saved_plan::{self, Saved};
+use crate::flow::stage::{self, Stage, Staged};
+use crate::flow::{cluster, explain, lookup, project_files};
+use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
+use domain::saved_plan::{Grounds, hash};
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
-use domain::status::sync::{SyncAction, sync_actions};
+use domain::status::sync::{SyncAction, sync_actions, sync_diffs};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files::Scratch;
+use runtime::parallel::both;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::role;
 use runtime::ui::{Check, Done};
+
+/// Syncs the templates in `files`: checked, compared, confirmed as one plan, carried out and verified.
+///
+/// # Errors
+/// For a template that is not valid or whose cluster is being destroyed; those of [`differences`], [`Saved::settle`] and
+/// [`Plan::run`].
+pub fn run(
+    cx: &Cx,
+    files: &[PathBuf],
+    (no_wait, allow): (bool, &[&'static str]),
+    saved: Saved<'_>,
+) -> anyhow::Result<Outcome> {
+    let found = inputs::refuse_wrong_templates(cx, files, allow)?;
+    let names: Vec<&str> = found.iter().map(Template::name).collect();
+    cx.writable(&[cx.paths.state()])?;
+    if let Some(planned) = change::omnictl_on_need(cx)?.filter(|_| !saved.only_written()) {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let ask = || lookup::TemplateSources::ask(cx, false, None);
+    let (sources, none_destroyed) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
+    let templates = inputs::templates(cx, files, &sources.facts(), allow)?;
+    none_destroyed?;
+    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let (diffs, impacts) = differences(cx, &omnictl, (&templates, &staged), sources.classes.as_deref())?;
+    let actions: Vec<&SyncAction> = diffs.iter().flat_map(|diff| &diff.actions).collect();
+    let data = json!({
+        "clusters": names, "actions": actions, "allowed": allow,
+        "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
+    });
+    let changed: Vec<&str> = diffs.iter().filter(|diff| !diff.in_sync()).map(TemplateDiff::name).collect();
+    let plan = plan(cx, &omnictl, &diffs, impacts, no_wait);
+    let grounds = grounds(cx, omnictl.address(), allow, (&templates, &diffs), sources.classes.as_deref());
+    if let Some(written) = saved.settle(cx, &plan, grounds)? {
+        return Ok(written.and(data));
+    }
+    if let Some(planned) = plan.run(cx, &question(&changed))? {
+        return Ok(planned.and(data));
+    }
+    let Some(first) = changed.first() else {
+        // Without the wait nobody has looked whether they run.
+        let next = match names.as_slice() {
+            [one] if no_wait => format!("cargo xtask cluster-explain {one}"),
+            _ if no_wait => "cargo xtask cluster-explain".to_owned(),
+            _ => "cargo xtask cluster-status".to_owned(),
+        };
+        return Ok(Outcome::done(in_sync(&names)).with(data).next(next));
+    };
+    let summary = match changed.as_slice() {
+        [one] if no_wait => format!("cluster `{one}` is synced; it was not waited for"),
+        [one] => format!("cluster `{one}` is synced, Running and ready"),
+        many => format!("{} clusters synced", many.len()),
+    };
+    Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {first}")))
+}
+
+/// What would be synced, in the form of a question.
+fn question(changed: &[&str]) -> String {
+    match changed {
+        [one] => format!("Sync cluster `{one}` as shown"),
+        many if many.len() > 5 => format!("Sync {} clusters as shown", many.len()),
+        many => format!("Sync the clusters `{}` as shown", many.join("`, `")),
+    }
+}
+
+fn in_sync(names: &[&str]) -> String {
+    match names {
+        [one] => format!("cluster `{one}` is in sync; nothing to change"),
+        many => format!("{} clusters are in sync; nothing to change", many.len()),
+    }
+}
+
+/// What the plan rests on: the templates with their files, the machine classes that they name, and what omnictl would do to each
+/// resource. Its diff and the template together say all that is in Omni now.
+fn grounds(
+    cx: &Cx,
+    omni: &str,
+    allow: &[&'static str],
+    (templates, diffs): (&[Template], &[TemplateDiff<'_>]),
+    classes: Option<&[Resource]>,
+) -> Grounds {
+    let mut grounds = saved_plan::grounds(cx, omni, allow, templates.iter().map(|template| &template.file));
+    for template in templates {
+        let dir = template.file.path.parent().unwrap_or(Path::new("."));
+        for (name, bytes) in &template.beside {
+            saved_plan::bind(cx, &mut grounds, &CheckedFile { path: dir.join(name), bytes: bytes.clone() });
+        }
+        for class in template.template.sets.iter().filter_map(|set| set.class.as_ref()) {
+            saved_plan::bind_resource(&mut grounds, "machine class", &class.name, classes.unwrap_or_default());
+        }
+    }
+    for diff in diffs {
+        let bound = diff.actions.iter().zip(sync_diffs(&diff.printed));
+        grounds.bound.extend(bound.map(|(action, diff)| (action.words(), hash(diff.as_bytes()))));
+    }
+    grounds
+}
 
 /// A template and what a sync of it would do.
 pub struct TemplateDiff<'a> {
@@ -268,8 +372,11 @@ fn refuse_destroyed_sets(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> R
     let changed = |diff: &&TemplateDiff<'_>| {
         diff.actions.iter().any(|action| action.verb == "update" && action.kind == "MachineSets")
     };
+    if !diffs.iter().any(|diff| changed(&diff)) {
+        return Ok(());
+    }
+    let sets = omnictl.list("machinesets", None)?;
     for diff in diffs.iter().filter(changed) {
-        let sets = omnictl.list("machinesets", Some(&format!("omni.sidero.dev/cluster={}", diff.name())))?;
         let updated = |id: &str| diff.actions.iter().any(|action| action.verb == "update" && action.id == id);
         if let Some(set) = sets.iter().find(|set| set.metadata.tearing_down() && updated(&set.metadata.id)) {
             return Err(Failure::new(Code::Conflict, format!("machine set `{}` is being destroyed", set.metadata.id))

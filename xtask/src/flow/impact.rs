@@ -86,8 +86,14 @@ pub fn of(
             impact.effects.extend(fit.as_ref().filter(|_| !new[at].is_empty()).map(fit_words));
         }
     }
-    for (impact, diff) in impacts.clusters.iter_mut().zip(diffs) {
-        impact.effects.extend(reboots(omnictl, &diff.template.template, &diff.actions)?);
+    if diffs.iter().any(|diff| restarts(&diff.actions)) {
+        let machines = match omnictl.list("clustermachines", None) {
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
+            found => found.ok(),
+        };
+        for (impact, diff) in impacts.clusters.iter_mut().zip(diffs) {
+            impact.effects.extend(reboots(machines.as_deref(), &diff.template.template, &diff.actions));
+        }
     }
     Ok(impacts)
 }
@@ -255,26 +261,28 @@ fn vm(request: &str, actual: &ActualState) -> String {
 /// The versions that change, and the reboots of that. Talos is upgraded by booting each machine into the new image, first the
 /// control planes, then in each worker set as many at a time as its upgrade strategy says (omni v1.9.3
 /// `internal/backend/runtime/omni/controllers/omni/talosupgrade/status.go`); a new Kubernetes restarts no machine.
-fn reboots(omnictl: &Omnictl<'_>, template: &ClusterTemplate, actions: &[SyncAction]) -> Result<Vec<String>, Failure> {
-    let changes: Vec<&VersionChange> = actions.iter().flat_map(|action| &action.versions).collect();
-    let image = |action: &&SyncAction| matches!(action.kind.as_str(), "ExtensionsConfigurations" | "KernelArgs");
-    let new = actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
-    let image = !new && actions.iter().any(|action| image(&action));
-    if changes.is_empty() && !image {
-        return Ok(Vec::new());
-    }
-    let selector = format!("omni.sidero.dev/cluster={}", template.name);
-    let machines = match omnictl.list("clustermachines", Some(&selector)) {
-        Ok(found) => Some(found.len() as u64),
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        Err(_) => None,
-    };
+fn reboots(machines: Option<&[Resource]>, template: &ClusterTemplate, actions: &[SyncAction]) -> Vec<String> {
+    let of_cluster = |machine: &&Resource| machine.metadata.label("cluster") == Some(template.name.as_str());
+    let machines = machines.map(|machines| machines.iter().filter(of_cluster).count() as u64);
     let reboot = reboot_words(machines, template);
-    let mut words: Vec<String> = changes.iter().map(|change| upgrade_words(change, &reboot)).collect();
-    if image && !changes.iter().any(|change| change.program == "Talos") {
+    let changes = || actions.iter().flat_map(|action| &action.versions);
+    let mut words: Vec<String> = changes().map(|change| upgrade_words(change, &reboot)).collect();
+    if new_image(actions) && !changes().any(|change| change.program == "Talos") {
         words.push(format!("another Talos image (extensions or kernel arguments): {reboot}"));
     }
-    Ok(words)
+    words
+}
+
+/// Whether what the actions change may restart machines.
+fn restarts(actions: &[SyncAction]) -> bool {
+    new_image(actions) || actions.iter().any(|action| !action.versions.is_empty())
+}
+
+/// Whether machines that exist get an image with other extensions or kernel arguments.
+fn new_image(actions: &[SyncAction]) -> bool {
+    let image = |action: &SyncAction| matches!(action.kind.as_str(), "ExtensionsConfigurations" | "KernelArgs");
+    let new = actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
+    !new && actions.iter().any(image)
 }
 
 fn upgrade_words(change: &VersionChange, reboot: &str) -> String {

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::flow::change::{self, Change, Plan, retry_overtaken};
 use crate::flow::project_files::CheckedFile;
+use crate::flow::saved_plan::Saved;
 use crate::flow::stage::{self, Stage};
-use crate::flow::{inputs, lookup};
+use crate::flow::{inputs, lookup, saved_plan};
 use crate::outcome::Outcome;
 use check::machine_class::Provider;
 use domain::failure::{Code, Failure};
@@ -37,12 +38,13 @@ pub fn apply_files(
     files: &[CheckedFile],
     before: Plan<'_>,
     allow: &[&'static str],
+    saved: Saved<'_>,
 ) -> anyhow::Result<Outcome> {
     let checked = inputs::machine_classes(cx, files, None);
     checked.sound_so_far(cx, allow)?;
     refuse_duplicates(cx, checked.found())?;
     cx.writable(&[cx.paths.state()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
+    if let Some(planned) = change::omnictl_on_need(cx)?.filter(|_| !saved.only_written()) {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
@@ -65,6 +67,11 @@ pub fn apply_files(
     }
     plan.append(changes.into_iter().collect());
     plan.record(|state| names.iter().for_each(|name| state.add("machine_classes", name)));
+    let mut grounds = saved_plan::grounds(cx, omnictl.address(), allow, files.iter());
+    updates.iter().for_each(|to| saved_plan::bind_resource(&mut grounds, "machine class", to.class, &there));
+    if let Some(written) = saved.settle(cx, &plan, grounds)? {
+        return Ok(written.and(data));
+    }
     if let Some(planned) = plan.run(cx, &question)? {
         return Ok(planned.and(data));
     }

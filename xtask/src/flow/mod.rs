@@ -34,6 +34,7 @@ pub mod provider_inputs;
 pub mod provider_log;
 pub mod proxmox;
 pub mod rehearsal;
+pub mod saved_plan;
 pub mod selector_results;
 pub mod service_account;
 pub mod stage;

@@ -4,7 +4,7 @@
 //! 2. Omni is asked what it has, and whether the provider ever registered: it refuses classes of one that did not. The
 //!    schema that the provider registered has the last word on its data.
 //! 3. What would change is shown, field by field.
-//! 4. `omnictl apply`.
+//! 4. `omnictl apply`; with `--plan-out` the plan is written to a file in place of that, for `apply`.
 //! 5. Every class is read back and compared: omnictl drops keys that it does not know, and exits 0.
 
 use crate::cli::MachineclassApply;
@@ -22,5 +22,5 @@ pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let files =
         if args.all { inputs::without_examples(cx, files, "machine class", "machineclass-apply")? } else { files };
     let files = inputs::class_files(cx, &files)?;
-    machine_class::apply_files(cx, &files, Plan::default(), &args.allow.rules)
+    machine_class::apply_files(cx, &files, Plan::default(), &args.allow.rules, args.plan.saved())
 }

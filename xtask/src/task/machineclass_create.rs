@@ -12,6 +12,7 @@ use crate::cli::MachineclassCreate;
 use crate::flow::change::Plan;
 use crate::flow::new_class::{CORES, DISK, MEMORY, Size, ask_for_selector, given_selector};
 use crate::flow::project_files::{self, CheckedFile};
+use crate::flow::saved_plan::Saved;
 use crate::flow::{inputs, machine_class};
 use crate::outcome::Outcome;
 use check::machine_class::{ClassContext, check};
@@ -48,7 +49,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
     plan.record(|state| record_defaults(state, &class));
     if args.apply {
         let file = CheckedFile { path, bytes: render(&class).into_bytes() };
-        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules)?.and(data));
+        return Ok(machine_class::apply_files(cx, &[file], plan, &args.allow.rules, Saved::No)?.and(data));
     }
     if plan.is_empty() {
         cx.ui.note("file", shown.as_str(), Status::Skipped, "it says this already");

@@ -1,5 +1,6 @@
 //! One file per task, named after the task: load, observe, plan, run. Steps that several tasks share are in `flow`.
 
+pub mod apply;
 pub mod cluster_check;
 pub mod cluster_create;
 pub mod cluster_delete;
@@ -26,6 +27,7 @@ pub mod omni_setup;
 pub mod omni_status;
 pub mod omni_verify;
 pub mod omnictl_install;
+pub mod plan_show;
 pub mod provider_setup;
 pub mod provider_status;
 pub mod provider_verify;

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use crate::interrupted::gate::Gate;
 use crate::sandbox::{Options, Sandbox, class_words, lab_program};
 
-/// The changing tasks. All but the last four call a program, at which the first one of a pair is held.
-const CHANGING: [&str; 14] = [
+/// The changing tasks. All but the last five call a program, at which the first one of a pair is held.
+const CHANGING: [&str; 15] = [
     "provider-setup --yes",
     "machineclass-apply small --yes",
     "cluster-sync demo --yes",
@@ -22,8 +22,9 @@ const CHANGING: [&str; 14] = [
     "machineclass-create small --cores 8 --memory 4096 --disk 20 --selector true --force --yes",
     "machineclass-check small --convert --yes",
     "cluster-check demo --convert --yes",
+    "apply plan.json --yes",
 ];
-const HELD: usize = CHANGING.len() - 4;
+const HELD: usize = CHANGING.len() - 5;
 
 /// Tasks that look at what the others change.
 const LOOKING: [&str; 5] =

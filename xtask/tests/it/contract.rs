@@ -26,6 +26,8 @@ const TASKS: &[&str] = &[
     "cluster-create zz --control-planes 1 --workers 1",
     "cluster-check --offline",
     "cluster-sync --all",
+    "plan-show /etc/hostname",
+    "apply /etc/hostname",
     "cluster-status",
     "cluster-status demo",
     "cluster-status -o wide --not-ready",

@@ -149,6 +149,14 @@ fn ctrl_c_in_every_step_of_the_runbook() {
     passed(&walk("cluster-plan demo", 3, true), &["before curl", "before omnictl"]);
     let places = walk("cluster-sync demo --yes --timeout 60s", 0, false);
     passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    lab.write(
+        "clusters/demo.yaml",
+        &lab.read("clusters/demo.yaml").replace("name: demo\n", "name: demo\nlabels: {a: b}\n"),
+    );
+    let plan = lab.file("../plan.json").display().to_string();
+    lab.run(&format!("cluster-sync demo --plan-out {plan}")).exits(3);
+    let places = walk(&format!("apply {plan} --yes --timeout 60s"), 0, false);
+    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
     for task in ["cluster-status", "drift", "machineclass-check small", "cluster-check demo"] {
         passed(&walk(task, 0, true), &["before omnictl get"]);
     }

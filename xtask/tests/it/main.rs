@@ -33,6 +33,7 @@ mod proof;
 mod robust;
 mod runbook;
 mod sandbox;
+mod saved_plans;
 mod secrets;
 mod settings;
 mod terminal;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::sandbox::{Options, Sandbox};
 
-fn with_cluster(workers: u32) -> Sandbox {
+pub fn with_cluster(workers: u32) -> Sandbox {
     let lab = Sandbox::new();
     lab.provider();
     lab.class("small");
@@ -14,7 +14,7 @@ fn with_cluster(workers: u32) -> Sandbox {
     lab
 }
 
-fn vms(lab: &Sandbox) -> usize {
+pub fn vms(lab: &Sandbox) -> usize {
     lab.dump()["proxmox"]["vms"].as_array().expect("a list").len()
 }
 
@@ -182,7 +182,7 @@ fn exported_template_is_synced_without_a_change() {
 }
 
 /// A patch as Omni's web interface makes one.
-fn ui_patch(id: &str, name: &str, data: &str) -> String {
+pub fn ui_patch(id: &str, name: &str, data: &str) -> String {
     let data = data.replace('\n', "\n    ");
     format!(
         "metadata:\n  namespace: default\n  type: ConfigPatches.omni.sidero.dev\n  id: {id}\n  labels:\n    \

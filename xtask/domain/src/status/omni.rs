@@ -24,6 +24,9 @@ pub struct Resource {
 pub struct Metadata {
     #[serde(deserialize_with = "text")]
     pub id: String,
+    /// Counts its changes; COSI prints it as a number.
+    #[serde(default)]
+    pub version: Value,
     /// `tearingDown` while it is being deleted.
     #[serde(default)]
     pub phase: String,

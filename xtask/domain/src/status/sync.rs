@@ -104,6 +104,28 @@ pub fn sync_actions(text: &str) -> Vec<SyncAction> {
     actions
 }
 
+/// The diff of each action of [`sync_actions`], in its order, without the times and the version of the resource: they change when
+/// Omni writes its own notes on it.
+pub fn sync_diffs(text: &str) -> Vec<String> {
+    let volatile = |line: &str| {
+        // omnictl indents by four, and the level below `metadata` is the first.
+        let Some(rest) = line.get(1..) else { return false };
+        let key = rest.trim_start();
+        (1..=4).contains(&(rest.len() - key.len()))
+            && ["version: ", "created: ", "updated: "].iter().any(|start| key.starts_with(start))
+    };
+    let mut diffs: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.strip_prefix("* ").and_then(sync_action).is_some() {
+            diffs.push(String::new());
+        } else if let Some(diff) = diffs.last_mut().filter(|_| !volatile(line)) {
+            diff.push_str(line);
+            diff.push('\n');
+        }
+    }
+    diffs
+}
+
 /// `key: value` of a line of a diff, without quotes.
 fn field(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once(':')?;
@@ -139,6 +161,13 @@ mod tests {
         assert!(scaled[0].destroys());
         assert_eq!(scaled[0].words(), "update machine set demo-workers from 3 to 1 machine");
         assert_eq!(sync_actions(""), []);
+    }
+
+    #[test]
+    fn diff_of_an_action_has_no_times() {
+        let text = "x\n* creating (dry run) Clusters.omni.sidero.dev(a)\n+    version: 3\n+    created: 2026\n+    id: a\n+        version: 1\n* tearing down (dry run) MachineSets.omni.sidero.dev(b)\n-    updated: 2026\n";
+        assert_eq!(sync_diffs(text), ["+    id: a\n+        version: 1\n", ""]);
+        assert_eq!(sync_diffs(text).len(), sync_actions(text).len());
     }
 
     #[test]

@@ -204,9 +204,14 @@ impl<'a> Omnictl<'a> {
         }
     }
 
+    /// The address of its Omni.
+    pub fn address(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or_default().trim_end_matches('/')
+    }
+
     /// Whether its login is one to Omni at `endpoint`.
     pub fn asks(&self, endpoint: &str) -> bool {
-        self.endpoint.as_deref().is_some_and(|own| own.trim_end_matches('/') == endpoint.trim_end_matches('/'))
+        self.endpoint.is_some() && self.address() == endpoint.trim_end_matches('/')
     }
 
     /// Whether the key comes from the variable that omnictl reads first, regardless of [`KEYS`]\[1\].

@@ -1,0 +1,275 @@
+//! A plan that one run saves and a later one carries out: what the file holds, and what has changed since.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::clock;
+use crate::secret::{hide_in, redact};
+use crate::words::count;
+
+/// The format that this program writes and reads.
+const FORMAT: u64 = 1;
+
+/// What a plan file holds. There are no diffs in it and no contents of files, which may hold secrets: what was decided is bound
+/// by hash, and read again from the project and from Omni when it is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedPlan {
+    format: u64,
+    /// The task that made it.
+    pub task: String,
+    made: String,
+    expires: String,
+    /// The address of the Omni that it is for.
+    pub omni: String,
+    /// The rules whose errors were allowed.
+    pub allowed: Vec<String>,
+    /// The files that the task was given.
+    pub files: Vec<String>,
+    /// What the decision rests on, each with its hash or version.
+    pub bound: BTreeMap<String, String>,
+    pub changes: Vec<PlannedChange>,
+    /// The hash of all of the above: shows an edit, and is no signature.
+    seal: String,
+}
+
+/// One change, in the words in which it was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedChange {
+    pub verb: String,
+    pub object: String,
+    pub effect: String,
+    pub undo: String,
+    pub destroys: Vec<String>,
+}
+
+/// What a plan is for and rests on, as far as only the task knows it.
+#[derive(Debug, Default)]
+pub struct Grounds {
+    pub omni: String,
+    pub allowed: Vec<String>,
+    pub files: Vec<String>,
+    pub bound: BTreeMap<String, String>,
+}
+
+/// `sha256:` and the hash of `bytes`.
+pub fn hash(bytes: &[u8]) -> String {
+    let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
+/// The name under which a file is bound.
+pub fn file_key(path: &str) -> String {
+    format!("file {path}")
+}
+
+impl SavedPlan {
+    /// A sealed plan, with every known secret redacted. Times are in seconds since 1970.
+    pub fn new(task: &str, grounds: Grounds, changes: Vec<PlannedChange>, (made, expires): (u64, u64)) -> SavedPlan {
+        let clean = |text: &str| {
+            hide_in(text);
+            redact(text).into_owned()
+        };
+        let change = |change: PlannedChange| PlannedChange {
+            effect: clean(&change.effect),
+            undo: clean(&change.undo),
+            destroys: change.destroys.iter().map(|what| clean(what)).collect(),
+            ..change
+        };
+        let Grounds { omni, allowed, files, bound } = grounds;
+        let mut plan = SavedPlan {
+            format: FORMAT,
+            task: task.to_owned(),
+            made: clock::rfc3339_of(made),
+            expires: clock::rfc3339_of(expires),
+            omni: clean(&omni),
+            allowed,
+            files,
+            bound: bound.into_iter().map(|(key, value)| (clean(&key), value)).collect(),
+            changes: changes.into_iter().map(change).collect(),
+            seal: String::new(),
+        };
+        plan.seal = plan.sealed();
+        plan
+    }
+
+    /// The plan in the text of a file.
+    ///
+    /// # Errors
+    /// Why it is none, or none of this format, or was edited.
+    pub fn parse(text: &str) -> Result<SavedPlan, String> {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        match value["format"].as_u64() {
+            Some(FORMAT) => {}
+            Some(newer) if newer > FORMAT => {
+                return Err(format!(
+                    "it has format {newer}, and this program reads format {FORMAT}: it is older than the plan"
+                ));
+            }
+            _ => return Err("it has no `format` that this program knows".to_owned()),
+        }
+        let plan: SavedPlan = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        if plan.seal != plan.sealed() {
+            return Err("its seal does not match its contents: it was edited or damaged".to_owned());
+        }
+        if clock::seconds(&plan.expires).is_none() {
+            return Err(format!("{:?} is not a valid time", plan.expires));
+        }
+        Ok(plan)
+    }
+
+    /// The text of its file.
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    fn sealed(&self) -> String {
+        let open = SavedPlan { seal: String::new(), ..self.clone() };
+        hash(serde_json::to_string(&open).unwrap_or_default().as_bytes())
+    }
+
+    /// Since when it has expired, if it has at `now` (seconds since 1970).
+    pub fn expired(&self, now: u64) -> Option<&str> {
+        clock::seconds(&self.expires).is_none_or(|end| end <= now).then_some(&self.expires)
+    }
+
+    /// What the plan of now has that this one does not have, or has otherwise; empty when now nothing is to be done but what this
+    /// one says. What it says and is done by now, as by a run that was cut off, does not count.
+    pub fn differences(&self, now: &SavedPlan) -> Vec<String> {
+        let mut found = compared(&self.bound, &now.bound);
+        let of = |plan: &SavedPlan| -> BTreeMap<String, String> {
+            let words = |change: &PlannedChange| (change.title(), change.consequences());
+            plan.changes.iter().map(words).collect()
+        };
+        found.extend(compared(&of(self), &of(now)));
+        found
+    }
+
+    /// For people: what changes, what is destroyed, and what it rests on.
+    pub fn words(&self) -> String {
+        let mut lines = vec![
+            format!("{} by `{}`, for {}", count(self.changes.len(), "change"), self.task, self.omni),
+            format!("made {}, valid until {}", self.made, self.expires),
+        ];
+        for change in &self.changes {
+            lines.push(format!("\n{}: {}", change.title(), change.effect));
+            lines.extend(change.destroys.iter().map(|what| format!("  DESTROYS {what}")));
+            lines.push(format!("  undo: {}", change.undo));
+        }
+        if !self.allowed.is_empty() {
+            lines.push(format!("\nerrors of these rules are allowed: {}", self.allowed.join(", ")));
+        }
+        lines.push("\nit holds as long as these are the same:".to_owned());
+        lines.extend(self.bound.iter().map(|(key, value)| format!("  {key} ({})", value.get(..19).unwrap_or(value))));
+        lines.join("\n")
+    }
+
+    /// The same for a comment on a pull request. Everything is quoted as it is: names from files are no Markdown.
+    pub fn markdown(&self) -> String {
+        let title = match self.changes.iter().any(|change| !change.destroys.is_empty()) {
+            true => format!("{}, **with destruction**", count(self.changes.len(), "change")),
+            false => count(self.changes.len(), "change"),
+        };
+        let words = self.words();
+        let longest = words.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+        let fence = "`".repeat(longest.max(2) + 1);
+        format!("### Plan: {title}\n\n{fence}text\n{words}\n{fence}\n")
+    }
+}
+
+impl PlannedChange {
+    fn title(&self) -> String {
+        format!("{} {}", self.verb, self.object)
+    }
+
+    fn consequences(&self) -> String {
+        let destroys = self.destroys.iter().map(|what| format!("; destroys {what}"));
+        self.effect.clone() + &destroys.collect::<String>()
+    }
+}
+
+/// What differs, in words. Hashes say only that it does.
+fn compared(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, was) in planned {
+        match now.get(key) {
+            Some(is) if is != was && is.starts_with("sha256:") => found.push(format!("{key}: has changed")),
+            Some(is) if is != was => found.push(format!("{key}: was planned with `{was}`, now it is `{is}`")),
+            _ => {}
+        }
+    }
+    let new = now.keys().filter(|key| !planned.contains_key(*key));
+    found.extend(new.map(|key| format!("{key}: not in the plan")));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(effect: &str) -> SavedPlan {
+        let change = PlannedChange {
+            verb: "sync".to_owned(),
+            object: "cluster demo".to_owned(),
+            effect: effect.to_owned(),
+            undo: "restore it".to_owned(),
+            destroys: vec!["1 machine".to_owned()],
+        };
+        let bound =
+            [("file a.yaml".to_owned(), hash(b"a")), ("machine class small".to_owned(), "version 3".to_owned())];
+        let grounds = Grounds { omni: "https://o".to_owned(), bound: bound.into(), ..Grounds::default() };
+        SavedPlan::new("cluster-sync", grounds, vec![change], (0, 86_400))
+    }
+
+    #[test]
+    fn plan_is_read_back_and_an_edited_one_refused() {
+        let text = plan("update machine set").text();
+        assert_eq!(SavedPlan::parse(&text).unwrap(), plan("update machine set"));
+        for (from, to, why) in [
+            ("\"format\": 1", "\"format\": 2", "older than the plan"),
+            ("\"format\": 1", "\"format\": \"1\"", "no `format`"),
+            ("1970-01-02", "2970-01-02", "edited or damaged"),
+            ("\"destroys\": [\n        \"1 machine\"\n      ]", "\"destroys\": []", "edited or damaged"),
+            ("\"task\"", "\"more\": 1, \"task\"", "unknown field"),
+            ("{", "[", "expected"),
+        ] {
+            let edited = text.replacen(from, to, 1);
+            assert_ne!(edited, text);
+            assert!(SavedPlan::parse(&edited).unwrap_err().contains(why), "{why}");
+        }
+        assert_eq!((plan("").expired(86_399), plan("").expired(86_400)), (None, Some("1970-01-02T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_changed_is_named() {
+        let (planned, mut now) = (plan("a"), plan("b"));
+        assert_eq!(planned.differences(&planned), [""; 0]);
+        now.bound = [("file a.yaml".to_owned(), hash(b"b")), ("create x".to_owned(), hash(b""))].into();
+        assert_eq!(
+            planned.differences(&now),
+            [
+                "file a.yaml: has changed",
+                "create x: not in the plan",
+                "sync cluster demo: was planned with `a; destroys 1 machine`, now it is `b; destroys 1 machine`",
+            ]
+        );
+        (now.bound, now.changes) = ([("file a.yaml".to_owned(), hash(b"a"))].into(), Vec::new());
+        assert_eq!(planned.differences(&now), [""; 0], "it is done");
+    }
+
+    #[test]
+    fn markdown_quotes_what_could_be_markdown() {
+        let text = plan("label `x` ```\n@all <b>").markdown();
+        assert!(text.starts_with("### Plan: 1 change, **with destruction**\n\n````text\n"), "{text}");
+        assert!(text.ends_with("\n````\n"));
+    }
+
+    #[test]
+    fn known_secrets_are_redacted() {
+        crate::secret::hide("plan-canary-secret");
+        assert!(!plan("kernelargs plan-canary-secret").text().contains("canary"));
+    }
+}

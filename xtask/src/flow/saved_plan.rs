@@ -1,0 +1,170 @@
+//! Plans in files: written by `--plan-out`, read and held to by `apply`.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::flow::change::Plan;
+use crate::flow::project_files::CheckedFile;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::saved_plan::{Grounds, SavedPlan, file_key, hash};
+use domain::status::omni::Resource;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::paths::pasted;
+use runtime::proc::quote;
+use runtime::ui::Status;
+
+/// What a run does with its plan besides showing it and carrying it out.
+#[derive(Clone, Copy)]
+pub enum Saved<'a> {
+    No,
+    /// Writes it to this file, valid for so long, and changes nothing else.
+    To(&'a Path, Duration),
+    /// Refuses to go on unless it is this one.
+    Held(&'a SavedPlan),
+}
+
+impl Saved<'_> {
+    /// Whether the plan is only written.
+    pub fn only_written(&self) -> bool {
+        matches!(self, Saved::To(..))
+    }
+
+    /// Writes the plan and returns the outcome, or compares it with the saved one.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] with everything that has changed since the plan was saved; when the file cannot be written.
+    pub fn settle(&self, cx: &Cx, plan: &Plan<'_>, grounds: Grounds) -> anyhow::Result<Option<Outcome>> {
+        let now = seconds(SystemTime::now());
+        let saved = |expires| SavedPlan::new(cx.task, grounds, plan.planned_changes(), (now, expires));
+        match self {
+            Saved::No => Ok(None),
+            Saved::To(file, valid) => write(cx, file, &saved(now.saturating_add(valid.as_secs())), plan).map(Some),
+            Saved::Held(held) => {
+                let found = held.differences(&saved(now));
+                if !found.is_empty() {
+                    return Err(stale(held, &found).into());
+                }
+                let (planned, left) = (held.changes.len(), plan.changes().count());
+                let detail = match planned.saturating_sub(left) {
+                    0 => "everything that it rests on is the same".to_owned(),
+                    done => format!("{done} of {} done already", count(planned, "change")),
+                };
+                cx.ui.note("plan", "the saved plan", Status::Ok, detail);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What a plan of these files rests on, as far as the files say it.
+pub fn grounds<'a>(
+    cx: &Cx,
+    omni: &str,
+    allowed: &[&'static str],
+    files: impl Iterator<Item = &'a CheckedFile>,
+) -> Grounds {
+    let mut grounds = Grounds { omni: omni.to_owned(), ..Grounds::default() };
+    grounds.allowed = allowed.iter().map(|rule| (*rule).to_owned()).collect();
+    for file in files {
+        bind(cx, &mut grounds, file);
+        grounds.files.push(cx.paths.show(&file.path));
+    }
+    grounds
+}
+
+/// Binds the plan to the bytes of a file.
+pub fn bind(cx: &Cx, grounds: &mut Grounds, file: &CheckedFile) {
+    grounds.bound.insert(file_key(&cx.paths.show(&file.path)), hash(&file.bytes));
+}
+
+/// Binds the plan to a version of something in Omni, or to its absence.
+pub fn bind_resource(grounds: &mut Grounds, what: &str, id: &str, there: &[Resource]) {
+    let found = there.iter().find(|found| found.metadata.id == id);
+    let version = found.map_or("absent".to_owned(), |found| format!("version {}", found.metadata.version));
+    grounds.bound.insert(format!("{what} {id} in Omni"), version);
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// Writes the plan, over an older one only.
+fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Result<Outcome> {
+    let path = std::path::absolute(file)?;
+    if files::read_text_if_there(&path)?.is_some_and(|text| !text.contains("\"seal\"")) {
+        return Err(Failure::new(Code::Conflict, format!("`{}` exists and is not a saved plan", file.display()))
+            .hint("name another file, or remove this one")
+            .into());
+    }
+    files::write_atomically(&path, saved.text().as_bytes(), files::PRIVATE)?;
+    let outcome = plan.planned(cx);
+    cx.ui.note("plan", format!("`{}`", file.display()), Status::Ok, "written; nothing else was changed");
+    Ok(outcome.next(format!("cargo xtask apply {}", pasted(&path))))
+}
+
+/// The plan in a file.
+///
+/// # Errors
+/// [`Code::NotFound`]; [`Code::Invalid`] when it is not a plan of this format, or was edited.
+pub fn read(file: &Path) -> Result<SavedPlan, Failure> {
+    let text = files::read_text_if_there(file)?
+        .ok_or_else(|| Failure::new(Code::NotFound, format!("`{}` does not exist", file.display())).hint(AGAIN))?;
+    SavedPlan::parse(&text).map_err(|why| {
+        Failure::new(Code::Invalid, format!("`{}` is not a valid plan", file.display())).cause(why).hint(AGAIN)
+    })
+}
+
+const AGAIN: &str = "`cluster-sync NAME --plan-out FILE` and `machineclass-apply NAME --plan-out FILE` write one";
+
+/// The files of a plan that may be applied: it has not expired, is for this Omni, and its files are what they were.
+///
+/// # Errors
+/// [`Code::Conflict`] with the reason; nothing was asked of Omni for it.
+pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Failure> {
+    let refused = |message: String, cause: String| {
+        Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(again(plan))
+    };
+    if let Some(since) = plan.expired(seconds(SystemTime::now())) {
+        let cause = format!("it was valid until {since}; what it was decided on is too old to rely on");
+        return Err(refused("the plan has expired".to_owned(), cause));
+    }
+    if plan.omni != omni {
+        return Err(refused(
+            "the plan is for another Omni".to_owned(),
+            format!("it is for {}, not for {omni}", plan.omni),
+        ));
+    }
+    let mut changed = Vec::new();
+    for file in &plan.files {
+        let path = cx.paths.root().join(file);
+        let there = files::read_if_there(&path)?.map(|bytes| hash(&bytes));
+        if there.as_ref() != plan.bound.get(&file_key(file)) {
+            changed.push(format!("{}: {}", file_key(file), there.map_or("it is gone", |_| "has changed")));
+        }
+    }
+    if changed.is_empty() {
+        return Ok(plan.files.iter().map(|file| cx.paths.root().join(file)).collect());
+    }
+    Err(stale(plan, &changed))
+}
+
+fn stale(plan: &SavedPlan, found: &[String]) -> Failure {
+    Failure::new(Code::Conflict, "the plan no longer holds: what it was decided on has changed")
+        .cause(found.join("\n"))
+        .hint("nothing was changed; look at a new plan")
+        .next(again(plan))
+        .with(serde_json::json!({ "changed": found }))
+}
+
+/// The call that makes such a plan again.
+fn again(plan: &SavedPlan) -> String {
+    let files: Vec<String> = match plan.files.as_slice() {
+        [_, _, ..] if plan.task == "machineclass-apply" => vec!["--all".to_owned()],
+        files => files.iter().map(|file| quote(file)).collect(),
+    };
+    let allowed: String = plan.allowed.iter().map(|rule| format!(" --allow {rule}")).collect();
+    format!("cargo xtask {} {}{allowed} --plan-out FILE", plan.task, files.join(" "))
+}

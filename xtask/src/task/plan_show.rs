@@ -1,0 +1,20 @@
+//! `plan-show FILE`: prints a saved plan, for people or as a comment on a pull request. Asks nobody.
+
+use serde_json::json;
+
+use crate::cli::PlanShow;
+use crate::flow::saved_plan;
+use crate::outcome::Outcome;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::paths::pasted;
+
+pub fn run(args: &PlanShow, cx: &Cx) -> anyhow::Result<Outcome> {
+    let plan = saved_plan::read(&args.file)?;
+    let text = if args.markdown { plan.markdown() } else { plan.words() };
+    cx.ui.data(text.trim_end());
+    let outcome = Outcome::done(format!("a plan with {}", count(plan.changes.len(), "change")));
+    Ok(outcome
+        .with(json!({ "plan": plan, "markdown": plan.markdown() }))
+        .next(format!("cargo xtask apply {}", pasted(&args.file))))
+}
