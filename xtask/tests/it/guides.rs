@@ -9,12 +9,13 @@ use xtask::cli::Cli;
 use crate::sandbox::root;
 
 /// Pages that people copy commands from.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "README.md",
     "docs/tutorial/rehearsal.md",
     "docs/reference/settings.md",
     "docs/how-to/deployment.md",
     "docs/how-to/operations.md",
+    "docs/how-to/saved-plans.md",
     "docs/how-to/upgrade.md",
     "docs/explanation/networking.md",
     "docs/how-to/gpg-key-setup.md",
