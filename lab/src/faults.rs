@@ -56,6 +56,8 @@ pub enum Before {
     Pinned,
     /// A small cluster runs.
     Cluster,
+    /// It runs an older Talos.
+    Older,
     /// Its template was edited to want many more machines.
     Planned,
 }
@@ -70,6 +72,7 @@ const EDIT: &str = "edit machine-classes/rehearsal-machine.yaml: kernelargs: [] 
 const APPLY: &str = "machineclass-apply rehearsal-machine";
 const GROW: &str = "edit clusters/rehearsal.yaml: size: 1 -> size: 9";
 const CLUSTER: &str = "cluster-create rehearsal --control-planes 1 --workers 1 --timeout 60s";
+const OLDER: &str = "cluster-create rehearsal --control-planes 1 --workers 1 --talos-version v1.13.9 --timeout 60s";
 
 impl Before {
     /// The tasks that lead there, as an operator types them.
@@ -81,6 +84,7 @@ impl Before {
             Before::Class => &[PROVIDER, FILE, APPLY],
             Before::Pinned => &[PROVIDER, PINNED, APPLY],
             Before::Cluster => &[PROVIDER, FILE, APPLY, CLUSTER],
+            Before::Older => &[PROVIDER, FILE, APPLY, OLDER],
             Before::Planned => &[PROVIDER, FILE, APPLY, CLUSTER, GROW],
         }
     }

@@ -93,6 +93,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
             "cluster-status",
             "cluster-explain",
             "cluster-scale",
+            "cluster-upgrade",
             "cluster-kubeconfig",
             "cluster-talosconfig",
             "cluster-export",
@@ -361,6 +362,17 @@ pub enum Task {
         "cluster-scale demo --set control-planes=3 --set storage=2 --dry-run",
     ]))]
     ClusterScale(ClusterScale),
+    /// Upgrade Talos and Kubernetes of a cluster, one machine at a time
+    ///
+    /// Without versions it upgrades to those that this kit recommends. It takes the steps of upgrade-plan in their order: changes
+    /// the version in the template, comments and all else kept, syncs it, and follows each machine until it is back. It stops at the
+    /// first one that is not; run again, it goes on from there.
+    #[command(after_long_help = examples(&[
+        "cluster-upgrade demo --dry-run",
+        "cluster-upgrade demo --talos v1.13.13",
+        "cluster-upgrade --all --kubernetes v1.36.3",
+    ]))]
+    ClusterUpgrade(ClusterUpgrade),
     /// Write a kubeconfig for a cluster
     ///
     /// The file holds the token of a service account, with the rights of an administrator, until it expires. With --user it
@@ -883,6 +895,24 @@ pub struct ClusterScale {
     /// Allow the run to destroy machines of the cluster NAME without typing the name
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub allow_destroy: Vec<String>,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterUpgrade {
+    /// The cluster
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters), required_unless_present = "all")]
+    pub name: Option<String>,
+    /// Upgrade Talos to this version
+    #[arg(long, value_name = "VERSION")]
+    pub talos: Option<String>,
+    /// Upgrade Kubernetes to this version
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes: Option<String>,
+    /// Upgrade every cluster, one after another
+    #[arg(long, conflicts_with = "name")]
+    pub all: bool,
     #[command(flatten)]
     pub allow: Allow,
 }

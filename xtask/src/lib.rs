@@ -184,6 +184,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::ClusterExport(args) => task::cluster_export::run(args, cx),
         Task::ClusterExplain(args) => task::cluster_explain::run(args, cx),
         Task::ClusterScale(args) => task::cluster_scale::run(args, cx),
+        Task::ClusterUpgrade(args) => task::cluster_upgrade::run(args, cx),
         Task::ClusterKubeconfig(args) => task::cluster_kubeconfig::run(args, cx),
         Task::ClusterTalosconfig(args) => task::cluster_talosconfig::run(args, cx),
         Task::ClusterDelete(args) => task::cluster_delete::run(args, cx),

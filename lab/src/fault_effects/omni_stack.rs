@@ -2,7 +2,7 @@
 
 use crate::faults::Faults;
 use crate::omni::api::OmniCall;
-use crate::omni::machine::Stage;
+use crate::omni::machine::{Hindrance, Stage};
 use crate::omni::names::*;
 use crate::omni::resource::Key;
 use crate::omni::state::State;
@@ -141,8 +141,15 @@ pub fn before_call(faults: &Faults, state: &mut State, call: &OmniCall) -> Optio
 /// enough for the cluster to have run, and a moment that each operator and each rehearsal comes to.
 pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[String]) {
     let word = |word: &str| argv.iter().any(|arg| arg == word);
-    const ONCE: &[&str] =
-        &["machine-silent", "machine-vm-deleted", "machine-vm-stopped", "machine-all-dead", "cluster-delete-stuck"];
+    const ONCE: &[&str] = &[
+        "upgrade-machine-lost",
+        "upgrade-drain-blocked",
+        "machine-silent",
+        "machine-vm-deleted",
+        "machine-vm-stopped",
+        "machine-all-dead",
+        "cluster-delete-stuck",
+    ];
     if !(word("sync") && word("--dry-run") && ONCE.iter().any(|name| faults.has(name))) {
         return;
     }
@@ -162,6 +169,10 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
             let _ = state.store.tear_down(&Key::new(CLUSTER, DEFAULT, &cluster));
             state.touch_cluster(&cluster);
         });
+    }
+    let hindrances = [("upgrade-machine-lost", Hindrance::Lost), ("upgrade-drain-blocked", Hindrance::Drain)];
+    for (_, hindrance) in hindrances.into_iter().filter(|(name, _)| faults.hit(name)) {
+        omni.with(|state| state.machines.change(&uuid, |machine| machine.hindrance = Some(hindrance)));
     }
     if faults.hit("machine-silent") {
         omni.with(|state| machines::fall_silent(state, &uuid));

@@ -12,7 +12,7 @@ use super::resource::{Key, Resource};
 use super::state::State;
 use super::status::{Code, Status};
 use super::store::{Store, not_found};
-use super::{machines, providers, validate};
+use super::{machines, providers, validate, versions};
 
 /// A call. What is not a resource call stands for one of Omni's management service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,11 @@ pub enum OmniCall {
     ClusterAccess {
         /// For the token of a service account.
         operator: bool,
+    },
+    /// Whether Kubernetes can be upgraded.
+    UpgradePreChecks {
+        cluster: String,
+        to: String,
     },
     /// Registers a service account with its first key.
     CreateServiceAccount {
@@ -114,6 +119,10 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             access::require(caller, if operator { Role::Operator } else { Role::Reader })?;
             Ok(OmniAnswer::Done)
         }
+        OmniCall::UpgradePreChecks { cluster, to } => {
+            access::require(caller, Role::Operator)?;
+            pre_checks(state, &cluster, &to)
+        }
         OmniCall::CreateServiceAccount { name, role, use_user_role, key } => {
             access::require(caller, Role::Admin)?;
             create_account(state, caller, &name, &role, use_user_role, key)
@@ -141,6 +150,20 @@ pub fn call(state: &mut State, caller: &Caller, call: OmniCall) -> Result<OmniAn
             let text = format!("service account {name:?} not found");
             gone.map(|_| OmniAnswer::Done).ok_or_else(|| Status::new(Code::NotFound, text))
         }
+    }
+}
+
+/// omni v1.9.3 internal/backend/grpc/management.go `KubernetesUpgradePreChecks`; an upgrade goes one minor up at most.
+fn pre_checks(state: &State, cluster: &str, to: &str) -> Result<OmniAnswer, Status> {
+    let key = Key::new(KUBERNETES_UPGRADE_STATUS, DEFAULT, cluster);
+    let status = state.store.by_id(KUBERNETES_UPGRADE_STATUS, cluster).ok_or_else(|| not_found(&key))?;
+    let from = status.spec["lastupgradeversion"].as_str().unwrap_or_default();
+    let (Some((_, old, _)), Some((_, new, _))) = (versions::parse(from), versions::parse(to)) else {
+        return Err(Status::new(Code::InvalidArgument, format!("invalid upgrade path: {to:?}")));
+    };
+    match (old..=old + 1).contains(&new) {
+        true => Ok(OmniAnswer::Done),
+        false => Err(Status::new(Code::InvalidArgument, format!("unsupported upgrade path: 1.{old}->1.{new}"))),
     }
 }
 

@@ -10,7 +10,7 @@ use super::machines;
 use super::names::*;
 use super::resource::{Key, Resource};
 use super::state::State;
-use super::{requests, statuses};
+use super::{requests, statuses, upgrades};
 
 const CLUSTER_FINALIZERS: &str = "KubernetesUpgradeStatusController ClusterUUIDController SecretsController ClusterStatusController \
      ClusterController ClusterConfigVersionController BackupDataController ClusterDestroyStatusController \
@@ -29,7 +29,6 @@ pub fn reconcile(state: &mut State, cluster: &str) {
         tear_down_sets(state, cluster);
     } else {
         state.store.add_finalizers(&key, CLUSTER_FINALIZERS.split(' '));
-        statuses::talos_upgrade(state, cluster);
     }
     for id in state.store.ids_labelled(MACHINE_SET, L_CLUSTER, cluster) {
         if let Some(set) = state.store.by_id(MACHINE_SET, &id).cloned() {
@@ -41,6 +40,9 @@ pub fn reconcile(state: &mut State, cluster: &str) {
         return;
     }
     start_nodes(state, cluster);
+    if !found.tearing_down() {
+        upgrades::reconcile(state, &found);
+    }
     statuses::cluster(state, &found);
 }
 

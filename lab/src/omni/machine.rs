@@ -22,6 +22,10 @@ pub enum Stage {
     /// Forming etcd or joining the cluster.
     Joining,
     Running,
+    /// Talos is upgraded: it writes the new one to its disk, and reboots.
+    Upgrading,
+    /// Kubernetes is upgraded: its components restart, and Talos runs on.
+    Updating,
     /// Leaving its cluster: wiping itself.
     Resetting,
 }
@@ -43,6 +47,24 @@ pub struct Machine {
     pub mute: bool,
     /// It never gets beyond this stage: a fault.
     pub stalls_at: Option<Stage>,
+    /// The versions that it runs, without `v`; empty before it is installed.
+    pub talos: String,
+    pub kubernetes: String,
+    /// The version that it is upgraded to.
+    pub next: Option<String>,
+    /// What goes wrong in its next upgrade: a fault.
+    pub hindrance: Option<Hindrance>,
+    /// What Omni says of its last try to change it.
+    pub error: String,
+}
+
+/// What keeps a machine from being upgraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It does not come back from its reboot.
+    Lost,
+    /// A PodDisruptionBudget allows no eviction.
+    Drain,
 }
 
 /// All machines by SMBIOS UUID, and when each does its next thing: of ten thousand, most do nothing by themselves.
@@ -74,6 +96,11 @@ impl Machines {
             hardware: Hardware::default(),
             mute: false,
             stalls_at: None,
+            talos: String::new(),
+            kubernetes: String::new(),
+            next: None,
+            hindrance: None,
+            error: String::new(),
         });
     }
 

@@ -8,6 +8,7 @@ use super::machine::{Hardware, Machine, Stage};
 use super::names::*;
 use super::resource::Key;
 use super::state::State;
+use super::upgrades;
 
 /// From power-on to the first contact with Omni.
 const BOOT: Duration = Duration::from_secs(8);
@@ -53,6 +54,7 @@ pub fn installed(state: &mut State, uuid: &str, hardware: Hardware) {
         machine.connected = true;
         machine.hardware = hardware;
     });
+    upgrades::install(state, uuid);
     publish(state, uuid);
 }
 
@@ -116,6 +118,12 @@ fn step(state: &mut State, uuid: &str) {
         // The next step counts from when this one was due, not from when the lab came round to it.
         let at = machine.due.take().unwrap_or_default();
         if machine.stalls_at == Some(machine.stage) {
+            // One that does not come back from a reboot is missed as late as one whose power is cut.
+            if machine.stage == Stage::Rebooting && !machine.mute {
+                (machine.mute, machine.due) = (true, Some(at + SILENCE));
+            } else if machine.mute {
+                machine.connected = false;
+            }
             return;
         }
         let (stage, next) = match machine.stage {
@@ -132,13 +140,20 @@ fn step(state: &mut State, uuid: &str) {
                 machine.connected = true;
                 (Stage::Maintenance, None)
             }
-            Stage::Installing => (Stage::Rebooting, Some(REBOOT)),
+            Stage::Installing | Stage::Upgrading => (Stage::Rebooting, Some(REBOOT)),
             Stage::Rebooting => {
                 machine.connected = true;
                 (Stage::Configuring, Some(CONFIGURE))
             }
             Stage::Configuring => (Stage::Waiting, None),
-            Stage::Joining => (Stage::Running, None),
+            Stage::Joining => {
+                machine.talos = machine.next.take().unwrap_or_else(|| std::mem::take(&mut machine.talos));
+                (Stage::Running, None)
+            }
+            Stage::Updating => {
+                machine.kubernetes = machine.next.take().unwrap_or_default();
+                (Stage::Running, None)
+            }
             other => (other, None),
         };
         machine.stage = stage;
@@ -150,6 +165,7 @@ fn step(state: &mut State, uuid: &str) {
 /// Gives a machine in maintenance its configuration, so that it begins to install.
 pub fn configure(state: &mut State, uuid: &str) {
     let due = state.field + INSTALL;
+    upgrades::install(state, uuid);
     state.machines.change(uuid, |machine| {
         if machine.stage == Stage::Maintenance {
             machine.stage = Stage::Installing;
@@ -171,7 +187,7 @@ pub fn join(state: &mut State, uuid: &str, bootstrap: bool) {
 }
 
 /// The cluster that a machine is in or was made for.
-fn cluster_of(state: &State, uuid: &str) -> Option<String> {
+pub fn cluster_of(state: &State, uuid: &str) -> Option<String> {
     if let Some(node) = state.store.by_id(CLUSTER_MACHINE, uuid) {
         return node.label(L_CLUSTER).map(str::to_owned);
     }
@@ -240,6 +256,7 @@ fn publish_status(state: &mut State, uuid: &str, machine: &Machine, request: Opt
         .and_then(|request| request.spec["talosversion"].as_str())
         .unwrap_or(&default)
         .to_owned();
+    let talos = if machine.talos.is_empty() { talos } else { machine.talos.clone() };
     let spec = status_spec(machine, &talos, in_cluster.as_ref(), request.as_ref().map(|(_, _, provider)| provider));
     let mut status = state.make(MACHINE_STATUS, DEFAULT, uuid, spec).with_owner("MachineStatusController");
     let hardware = &machine.hardware;

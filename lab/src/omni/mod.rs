@@ -22,6 +22,7 @@ pub mod state;
 pub mod status;
 mod statuses;
 pub mod store;
+mod upgrades;
 pub mod validate;
 pub mod versions;
 

@@ -1,7 +1,7 @@
 //! What Omni shows of clusters, sets and nodes (omni v1.9.3 controllers cluster_status.go,
 //! internal/machineset/status_handler.go, cluster_machine_status.go).
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::machine::Stage;
 use super::names::*;
@@ -14,18 +14,8 @@ const SCALING_DOWN: u64 = 2;
 const RUNNING: u64 = 3;
 const DESTROYING: u64 = 4;
 const FAILED: u64 = 5;
-
-/// Talos is never upgraded in the lab: its upgrade is always done.
-pub fn talos_upgrade(state: &mut State, cluster: &str) {
-    let version = state.store.by_id(CLUSTER, cluster).map(|found| found.spec["talosversion"].clone());
-    let spec = json!({"phase": 2, "lastupgradeversion": version});
-    upgrade(state, TALOS_UPGRADE_STATUS, "TalosUpgradeStatusController", cluster, spec);
-}
-
-fn upgrade(state: &mut State, typ: &str, owner: &str, cluster: &str, spec: Value) {
-    let made = state.make(typ, DEFAULT, cluster, spec).with_owner(owner).with_label(L_CLUSTER, cluster);
-    state.store.put(made);
-}
+const RECONFIGURING: u64 = 6;
+const UPGRADING: u64 = 7;
 
 /// The status of one machine set.
 pub fn machine_set(state: &mut State, set: &Resource) {
@@ -52,6 +42,13 @@ pub fn machine_set(state: &mut State, set: &Resource) {
         () if nodes.len() < requested || machines.len() < nodes.len() => (SCALING_UP, ""),
         () if nodes.len() > requested || leaving => (SCALING_DOWN, ""),
         () => (RUNNING, ""),
+    };
+    // 1.4.9 has one word for both (internal/machineset/status_handler.go).
+    let changes = machines.iter().filter_map(|uuid| state.machines.get(uuid)).find(|machine| machine.next.is_some());
+    let phase = match changes.filter(|_| phase == RUNNING) {
+        Some(machine) if machine.stage != Stage::Updating && !state.release.old() => UPGRADING,
+        Some(_) => RECONFIGURING,
+        None => phase,
     };
     let ready = phase == RUNNING && healthy == nodes.len() && connected == machines.len();
     let spec = json!({
@@ -97,7 +94,8 @@ pub fn cluster_machine(state: &mut State, uuid: &str) {
         Some(Stage::Installing) => 2,
         Some(Stage::Rebooting | Stage::Booting) => 1,
         Some(Stage::Configuring | Stage::Waiting | Stage::Joining | Stage::Maintenance) => 3,
-        Some(Stage::Running) => 4,
+        Some(Stage::Running | Stage::Updating) => 4,
+        Some(Stage::Upgrading) => 6,
         Some(Stage::Resetting) => 5,
         // Never heard of. PoweredOff is a machine that announced its shutdown; one whose power is cut keeps its stage (omni
         // v1.9.3 machine_status_snapshot.go).
@@ -105,12 +103,13 @@ pub fn cluster_machine(state: &mut State, uuid: &str) {
     };
     let connected = machine.is_some_and(|machine| machine.connected);
     // Talos is ready in maintenance mode too, which Omni shows as the stage Configuring.
-    let ready = machine.is_some_and(|machine| matches!(machine.heard, Stage::Running | Stage::Maintenance));
+    let ready =
+        machine.is_some_and(|machine| matches!(machine.heard, Stage::Running | Stage::Updating | Stage::Maintenance));
     let request = node.label(L_REQUEST).unwrap_or_default().to_owned();
     let provider = state.store.get(MACHINE_REQUEST, INFRA, &request).and_then(|found| found.label(L_PROVIDER));
     let address = state.store.by_id(MACHINE, uuid).map(|found| found.spec["managementaddress"].clone());
     let spec = json!({
-        "ready": ready && connected, "stage": stage, "configuptodate": true, "apidavailable": stage == 4,
+        "ready": ready && connected, "stage": stage, "configuptodate": true, "lastconfigerror": machine.map(|machine| &machine.error), "apidavailable": stage == 4,
         "managementaddress": address, "configapplystatus": if stage == 2 { 1 } else { 2 },
         "provisionstatus": {"providerid": provider, "requestid": request},
     });
@@ -144,7 +143,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     let serves = |uuid: &str| {
         let up = |stage: Stage, heard: Stage, unanswered: bool| match stage {
             Stage::Off => heard == Stage::Running && !unanswered,
-            stage => stage == Stage::Running,
+            stage => matches!(stage, Stage::Running | Stage::Updating),
         };
         let machine = state.machines.get(uuid).filter(|machine| machine.connected);
         machine.is_some_and(|machine| up(machine.stage, machine.heard, machine.unanswered))
@@ -155,7 +154,7 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
         () if !counted.is_empty() && counted.iter().all(|status| status.spec["phase"] == DESTROYING) => 4,
         () if has(SCALING_UP) => 1,
         () if has(SCALING_DOWN) || has(DESTROYING) => 2,
-        () if has(RUNNING) => 3,
+        () if has(RUNNING) || has(RECONFIGURING) || has(UPGRADING) => 3,
         () => 0,
     };
     let all_ready = counted.iter().all(|status| status.spec["ready"] == true);
@@ -180,13 +179,5 @@ pub fn cluster(state: &mut State, cluster: &Resource) {
     if control_plane.is_some_and(|status| number(status, "total") > 0) {
         let made = state.make(LOAD_BALANCER_STATUS, DEFAULT, id, json!({"healthy": up}));
         state.store.put(made.with_owner("LoadBalancerController").with_label(L_CLUSTER, id));
-    }
-    // Nor is Kubernetes: it is at once what the cluster asks for.
-    let version = &cluster.spec["kubernetesversion"];
-    let reached =
-        state.store.get(KUBERNETES_UPGRADE_STATUS, DEFAULT, id).map(|found| &found.spec["lastupgradeversion"]);
-    if up && reached != Some(version) {
-        let spec = json!({"phase": 2, "lastupgradeversion": version});
-        upgrade(state, KUBERNETES_UPGRADE_STATUS, "KubernetesUpgradeStatusController", id, spec);
     }
 }

@@ -554,6 +554,9 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
         let link = if machine.stage == "Pending" { Link::MachineRequest } else { Link::ProviderStep };
         return waiting(link, if machine.leaving { "1 min a VM" } else { "1 to 5 min, most of it the image" });
     }
+    if let Some(cause) = drain(machine) {
+        return Position::Broken(cause);
+    }
     // The provider stops what it deletes; what Omni lets go need not be there.
     let looks = match machine.party {
         Party::Omni => !machine.leaving,
@@ -588,8 +591,11 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
         Party::Machine => {
             let cause =
                 Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name}, whose VM runs"));
-            Position::Broken(cause.evidence(age_of(age)).lasting(false).fix(
-                "on its console in Proxmox see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
+            // One that does not come back from its upgrade is not waited for: no other machine is upgraded until then.
+            let upgraded = !view.upgrade.is_empty();
+            let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
+            Position::Broken(cause.evidence(age_of(age)).lasting(upgraded && age >= CONFIGURED).fix(
+                format!("on its console in Proxmox see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network{more}"),
                 NETWORK,
             ))
         }
@@ -610,6 +616,17 @@ fn without_waiting(view: &ClusterView, name: &str, cause: Cause) -> Cause {
         evidence: cause.cause,
         ..cause
     }
+}
+
+/// A node that cannot be drained before the reboot of its upgrade (omni v1.10.4 `internal/backend/talos/lifecycle/manager.go`).
+fn drain(machine: &MachineView) -> Option<Cause> {
+    let (_, why) = machine.error.split_once("cordon/drain before reboot failed: ")?;
+    let words = format!("{} cannot be drained before its upgrade: {why}", machine.name());
+    let fix = "a PodDisruptionBudget that shows 0 under ALLOWED DISRUPTIONS blocks it: scale that workload up, or relax the budget; Omni tries again by itself";
+    Some(
+        Cause::new(Link::Configuration, "drain-blocked", words)
+            .fix(fix, "kubectl get poddisruptionbudgets --all-namespaces"),
+    )
 }
 
 /// A machine that talks to Omni and is not ready long after it should be.

@@ -127,14 +127,28 @@ type Read<'a> = Job<'a, Result<Vec<Resource>, Failure>>;
 
 /// Six machines take the real provider a minute and a half to make; images, boots and bootstraps take the rest.
 const RUNNING: Duration = Duration::from_secs(30 * 60);
+/// The upgrade of one machine: its drain takes up to five minutes, installation and reboot the rest.
+const ONE: Duration = Duration::from_secs(15 * 60);
 
 /// Waits until Omni says Running and ready, of the cluster and of each machine set. Meanwhile whoever is waited for is looked at
 /// too: a provider that is stopped or a VM that is gone is said at once, and ends the wait when it stays so.
 pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
+    wait_within(cx, omnictl, cluster, cx.limit(RUNNING))
+}
+
+/// As [`wait_until_running`], for an upgrade: its machines restart one after another.
+///
+/// # Errors
+/// As [`wait_until_running`].
+pub fn wait_until_upgraded(cx: &Cx, omnictl: &Omnictl<'_>, view: &ClusterView) -> anyhow::Result<ClusterView> {
+    let machines = u32::try_from(view.machines().count()).unwrap_or(u32::MAX);
+    wait_within(cx, omnictl, &view.name, cx.limit(RUNNING + ONE.saturating_mul(machines)))
+}
+
+fn wait_within(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, limit: Duration) -> anyhow::Result<ClusterView> {
     let what = format!("cluster `{cluster}`");
     let mut progress = Progress { ready: None, watch: Watch::start() };
-    let result =
-        wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), || progress.look(cx, omnictl, cluster));
+    let result = wait::until(&what, limit, |words| cx.ui.waiting(words), || progress.look(cx, omnictl, cluster));
     result.map_err(|error| {
         let failure = Failure::of(&error);
         let failure = match failure.code {
@@ -151,7 +165,7 @@ pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyh
 
 /// What a wait for a cluster has seen so far.
 struct Progress {
-    /// The machines that are ready, those included that were so from the beginning; `None` before the first look.
+    /// The machines that were ready at the last look; `None` before the first.
     ready: Option<BTreeSet<String>>,
     watch: Watch,
 }
@@ -173,7 +187,8 @@ impl Progress {
         for name in ready.iter().filter(|name| self.ready.as_ref().is_some_and(|known| !known.contains(*name))) {
             cx.ui.say(&format!("           {name} is ready"));
         }
-        self.ready.get_or_insert_default().extend(ready);
+        // One that restarts is ready again.
+        self.ready = Some(ready);
         // Omni hears late of a machine that has died: Proxmox tells whether all VMs run.
         if view.running && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
             return Ok(Look::Done(view));

@@ -82,7 +82,10 @@ pub fn run(
 }
 
 /// The text with the values changed, the last ones first, so that earlier positions stay right.
-fn edited((shown, name): (&str, &str), text: &str, values: &[Value]) -> Result<String, Failure> {
+///
+/// # Errors
+/// As [`by_hand`].
+pub fn edited((shown, name): (&str, &str), text: &str, values: &[Value]) -> Result<String, Failure> {
     let mut order: Vec<&Value> = values.iter().collect();
     order.sort_by_key(|value| std::cmp::Reverse(value.at));
     order.into_iter().try_fold(text.to_owned(), |text, value| {
@@ -91,7 +94,8 @@ fn edited((shown, name): (&str, &str), text: &str, values: &[Value]) -> Result<S
     })
 }
 
-fn by_hand(shown: &str, name: &str, values: &[Value], why: &str) -> Failure {
+/// The failure for a template that cannot be edited in place: it names the lines to change.
+pub fn by_hand(shown: &str, name: &str, values: &[Value], why: &str) -> Failure {
     let line = |value: &Value| {
         format!("{shown}:{}:{}: {} {} → {}", value.at.line, value.at.column, value.what, value.old, value.new)
     };

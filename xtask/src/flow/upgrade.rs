@@ -17,7 +17,7 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER};
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Check, Done};
+use runtime::ui::{Check, Done, Status};
 
 /// What decides about an upgrade is read in these lists, however many machines there are.
 const LISTS: [&str; 5] = ["clusters", "clusterstatuses", "machinesetstatuses", "talosversions", "talosextensions"];
@@ -65,9 +65,25 @@ pub fn live(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Installed> {
         let container = containers.iter().find(|container| container.service == service);
         container.map(|container| release(service, &container.image)).transpose()
     };
+    let (clusters, offered) = of_omni(cx, &omnictl, wanted, &templates)?;
+    Ok(Installed {
+        omni: running(OMNI)?,
+        provider: running(PROVIDER)?,
+        clusters,
+        offered: Some(offered),
+        ..around(cx, &compose)
+    })
+}
+
+/// What Omni says of its clusters, and which versions it offers.
+fn of_omni(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    wanted: &Wanted,
+    templates: &[(PathBuf, ClusterTemplate)],
+) -> anyhow::Result<(Vec<Cluster>, Offered)> {
     let machines = wanted.omni.as_ref().filter(|to| **to >= Version::new(1, 11, 0)).map(|_| MACHINES);
     let lists = LISTS.into_iter().chain(machines).map(|kind| {
-        let omnictl = &omnictl;
         Check::new(kind, format!("Read {kind}"), move || {
             let found = omnictl.list(kind, None)?;
             let detail = found.len().to_string();
@@ -90,8 +106,62 @@ pub fn live(cx: &Cx, wanted: &Wanted) -> anyhow::Result<Installed> {
     });
     let mut clusters: Vec<Cluster> = clusters.collect();
     with_machines(&mut clusters, &sets, &machines);
-    let offered = Some(offered);
-    Ok(Installed { omni: running(OMNI)?, provider: running(PROVIDER)?, clusters, offered, ..around(cx, &compose) })
+    Ok((clusters, offered))
+}
+
+/// One cluster of Omni, with what decides about upgrading it; no cluster if it has none of that name.
+///
+/// # Errors
+/// As [`Omnictl`]; a template that is not valid.
+pub fn of_cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, wanted: &Wanted) -> anyhow::Result<Installed> {
+    let (mut clusters, offered) = of_omni(cx, omnictl, wanted, &templates(cx)?)?;
+    clusters.retain(|cluster| cluster.name == name);
+    let running = omnictl.get("sysversions", "current")?;
+    let omni = running.and_then(|found| version::parse(found.text(&["backendversion"])).ok());
+    Ok(Installed { omni, clusters, offered: Some(offered), ..Installed::default() })
+}
+
+/// A release as it is given on the command line.
+///
+/// # Errors
+/// [`Code::Usage`] for what is not a release with three numbers.
+pub fn given(text: &str, like: &Version) -> Result<Version, Failure> {
+    version::parse(text).ok().filter(|_| version::is_full(text)).ok_or_else(|| {
+        Failure::new(Code::Usage, format!("`{text}` is not a version"))
+            .cause(
+                "an upgrade needs a release with three numbers: tags like `latest` and digests say nothing about order",
+            )
+            .hint(format!("write it like v{like}"))
+    })
+}
+
+/// `Omni 1.9.3 → 1.10.6`.
+pub fn title(step: &Step) -> String {
+    format!("{} {} → {}", step.component, step.from, step.to)
+}
+
+/// Refuses steps that are blocked, and shows what to know about the others.
+///
+/// # Errors
+/// [`Code::Failed`] with every blocker.
+pub fn refuse_blocked(cx: &Cx, steps: &[Step], what: &str) -> Result<(), Failure> {
+    let mut notes: BTreeSet<&str> = BTreeSet::new();
+    for step in steps {
+        for reason in step.warnings.iter().filter(|reason| notes.insert(&reason.message)) {
+            cx.ui.note(&reason.rule, title(step), Status::Warning, &reason.message);
+        }
+    }
+    let reasons = |step: &Step| {
+        step.blockers.iter().map(|why| format!("{}: {} [{}]", title(step), why.message, why.rule)).collect::<Vec<_>>()
+    };
+    let blocked: Vec<String> = steps.iter().flat_map(reasons).collect();
+    if blocked.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Failed, format!("the upgrade of {what} is blocked; nothing was changed"))
+        .cause(blocked.join("\n"))
+        .hint("fix what is named above; `cargo xtask upgrade-plan` shows every step to newer versions")
+        .next("cargo xtask upgrade-plan"))
 }
 
 /// Adds the oldest Talos of each cluster's machines, and the health of its control planes.
@@ -193,21 +263,12 @@ pub fn commands(step: &Step) -> Vec<String> {
         let rest = [pull, "cargo xtask stack-up --recreate"].into_iter().chain(more.iter().copied());
         [first].into_iter().chain(rest.map(str::to_owned)).collect()
     };
-    let in_template = |cluster: &str, key: &str, check: Option<String>| {
-        let first = format!("set `{key}.version` in clusters/{cluster}.yaml to v{}", step.to);
-        let rest = [format!("cargo xtask cluster-sync {cluster}"), format!("cargo xtask cluster-status {cluster}")];
-        check.into_iter().chain([first]).chain(rest).collect()
-    };
     match &step.component {
         Component::Omni => {
             stack(OMNI, &["cargo xtask omni-verify", "cargo xtask omnictl-install", "cargo xtask provider-verify"])
         }
         Component::Provider => stack(PROVIDER, &["cargo xtask provider-verify"]),
-        Component::Talos(cluster) => in_template(cluster, "talos", None),
-        Component::Kubernetes(cluster) => {
-            let to = &step.to;
-            let check = format!("omnictl cluster kubernetes upgrade-pre-checks {cluster} --to {to}");
-            in_template(cluster, "kubernetes", Some(check))
-        }
+        Component::Talos(name) => vec![format!("cargo xtask cluster-upgrade {name} --talos v{}", step.to)],
+        Component::Kubernetes(name) => vec![format!("cargo xtask cluster-upgrade {name} --kubernetes v{}", step.to)],
     }
 }

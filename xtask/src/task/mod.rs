@@ -12,6 +12,7 @@ pub mod cluster_scale;
 pub mod cluster_status;
 pub mod cluster_sync;
 pub mod cluster_talosconfig;
+pub mod cluster_upgrade;
 pub mod complete;
 pub mod completions;
 pub mod doctor;

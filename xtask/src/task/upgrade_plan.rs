@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::cli::UpgradePlan;
-use crate::flow::upgrade::{self, commands};
+use crate::flow::upgrade::{self, commands, title};
 use crate::outcome::Outcome;
 use check::upgrade::{Installed, Reason, Step, Wanted, plan};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
-use domain::version::{self, Version};
+use domain::version::Version;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::ui::Status;
@@ -40,13 +40,7 @@ fn wanted(args: &UpgradePlan) -> Result<Wanted, Failure> {
                 .cause("a version alone could be of any of them")
                 .hint("add one of --omni, --provider, --talos, --kubernetes"));
         }
-        version::parse(to).ok().filter(|_| version::is_full(to)).ok_or_else(|| {
-            Failure::new(Code::Usage, format!("`{to}` is not a version"))
-                .cause(
-                    "a plan needs a release with three numbers: tags like `latest` and digests say nothing about order",
-                )
-                .hint(format!("write it like v{}", pins.omni.version))
-        })
+        upgrade::given(to, &pins.omni.version)
     });
     let given = given.transpose()?;
     let pick = |flag: bool, pin: &Version| {
@@ -80,10 +74,6 @@ fn show(cx: &Cx, installed: &Installed, steps: &[Step]) {
             cx.ui.data(&format!("   note: {} [{}]", reason.message, reason.rule));
         }
     }
-}
-
-fn title(step: &Step) -> String {
-    format!("{} {} → {}", step.component, step.from, step.to)
 }
 
 fn data(installed: &Installed, steps: &[Step]) -> Value {

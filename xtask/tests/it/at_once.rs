@@ -7,12 +7,13 @@ use crate::interrupted::gate::Gate;
 use crate::sandbox::{Options, Sandbox, class_words, lab_program};
 
 /// The changing tasks. All but the last five call a program, at which the first one of a pair is held.
-const CHANGING: [&str; 15] = [
+const CHANGING: [&str; 16] = [
     "provider-setup --yes",
     "machineclass-apply small --yes",
     "cluster-sync demo --yes",
     "cluster-delete demo --yes --allow-destroy demo",
     "cluster-create demo --control-planes 1 --workers 0 --yes",
+    "cluster-upgrade demo --yes",
     "omni-setup --yes",
     "stack-up --recreate --yes",
     "stack-down --yes",

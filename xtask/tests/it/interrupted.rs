@@ -139,7 +139,9 @@ fn ctrl_c_in_every_step_of_the_runbook() {
     lab.run_words(&class_words("small")).exits(0);
     let places = walk("machineclass-apply small --yes", 0, false);
     passed(&places, &["before omnictl get machineclasses", "before omnictl apply", "after omnictl apply"]);
-    let places = walk("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s", 0, false);
+    let create =
+        "cluster-create demo --control-planes 1 --workers 1 --talos-version v1.13.9 --kubernetes-version v1.36.2";
+    let places = walk(&format!("{create} --yes --timeout 60s"), 0, false);
     passed(&places, &["before omnictl get machineclasses", "before omnictl get talosversions", "--dry-run"]);
     passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
     passed(&places, &["before omnictl get clusterstatuses", "before omnictl get clustermachinestatuses"]);
@@ -161,6 +163,9 @@ fn ctrl_c_in_every_step_of_the_runbook() {
         passed(&walk(task, 0, true), &["before omnictl get"]);
     }
     let places = walk("cluster-scale demo --set workers=2 --yes --timeout 60s", 0, false);
+    passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
+    let line = "cluster-upgrade demo --talos v1.13.13 --kubernetes v1.36.3 --yes --timeout 60s";
+    let places = walk(line, 0, false);
     passed(&places, &["before omnictl cluster template sync -f", "after omnictl cluster template sync -f"]);
     passed(&walk("cluster-kubeconfig demo --force", 0, false), &["before omnictl kubeconfig"]);
     passed(&walk("cluster-export demo --force", 0, false), &["before omnictl cluster template export"]);

@@ -11,6 +11,7 @@ mod audit_proxmox;
 mod bad_input;
 mod check_tasks;
 mod ci;
+mod cluster_upgrade;
 mod consent;
 mod contract;
 mod docs;

@@ -34,7 +34,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 33] = [
+const TASKS: [&str; 34] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -64,6 +64,7 @@ const TASKS: [&str; 33] = [
     "cluster-export demo --force",
     "machineclass-export --all --force",
     "cluster-scale demo --set control-planes=1 --yes",
+    "cluster-upgrade demo --yes",
     "cluster-delete demo --yes --allow-destroy demo",
     "omnictl-install --force --yes",
     "doctor",

@@ -77,6 +77,18 @@ pub enum ClusterCommand {
     },
     #[command(subcommand, alias = "t")]
     Template(TemplateCommand),
+    #[command(subcommand, alias = "k")]
+    Kubernetes(KubernetesCommand),
+}
+
+/// `omnictl cluster kubernetes`
+#[derive(Debug, Subcommand)]
+pub enum KubernetesCommand {
+    UpgradePreChecks {
+        cluster: String,
+        #[arg(long)]
+        to: String,
+    },
 }
 
 /// `omnictl cluster template`

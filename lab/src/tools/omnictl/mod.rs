@@ -18,12 +18,13 @@ mod yamltext;
 pub use apply::resources_of_file;
 pub use sync::resources_of_template;
 
-use args::{ClusterCommand, Omnictl, OmnictlCommand, TemplateCommand};
+use args::{ClusterCommand, KubernetesCommand, Omnictl, OmnictlCommand, TemplateCommand};
 use clap::Parser as _;
 use client::{Connection, OmnictlError};
 
 use super::protocol::{self, Request, Response, Start};
 use super::{UNKNOWN_CALL, err, out, unknown_call};
+use crate::omni::api::OmniCall;
 
 /// Runs the stand-in; the value is its exit code.
 pub fn run(argv0: &str, argv: &[String]) -> i32 {
@@ -81,6 +82,10 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         }
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Export { cluster })) => {
             export::run(connection, cluster)
+        }
+        OmnictlCommand::Cluster(ClusterCommand::Kubernetes(KubernetesCommand::UpgradePreChecks { cluster, to })) => {
+            let call = OmniCall::UpgradePreChecks { cluster: cluster.clone(), to: to.clone() };
+            connection.call(call).map(drop)
         }
         // Done without the server.
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { .. })) => Ok(()),

@@ -323,6 +323,18 @@ impl<'a> Omnictl<'a> {
             .ok_or_else(|| Failure::new(Code::Failed, "omnictl did not print a plan for each template"))
     }
 
+    /// Asks Omni whether Kubernetes of a cluster can be upgraded: the path of versions, and resources and flags that the new one has
+    /// removed. omnictl prints nothing when it can (omni v1.9.3 `client/pkg/omnictl/cluster/kubernetes/upgrade-pre-checks.go`).
+    ///
+    /// # Errors
+    /// [`Code::Failed`] with what the checks found; as [`Omnictl::explain`].
+    pub fn upgrade_pre_checks(&self, cluster: &str, to: &str) -> Result<(), Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} cluster kubernetes upgrade-pre-checks {cluster} --to {to}");
+        let job = self.job(format!("checking whether Kubernetes of cluster {cluster} can be upgraded to {to}"), cmd);
+        self.run(job.deadline(WRITE)).map(drop)
+    }
+
     /// The template of a cluster, as omnictl makes it from what Omni has (omni v1.9.3
     /// `client/pkg/template/operations/export.go`).
     ///

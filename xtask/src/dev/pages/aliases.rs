@@ -29,7 +29,7 @@ mod tests {
     /// Words that a task needs before its command line parses.
     fn example(task: &str) -> &'static [&'static str] {
         match task {
-            "machineclass-apply" | "cluster-sync" => &["--all"],
+            "machineclass-apply" | "cluster-sync" | "cluster-upgrade" => &["--all"],
             "cluster-scale" => &["NAME", "--workers", "1"],
             "completions" => &["bash"],
             "changelog-bump" => &["1.0.0"],

@@ -1,0 +1,371 @@
+//! An upgrade of Talos and Kubernetes of one cluster: gated, then version by version changed in its template, synced, and followed
+//! machine by machine.
+
+use serde_json::json;
+
+use crate::cli;
+use crate::flow::change::{Change, Plan, retry_overtaken};
+use crate::flow::cluster_edit::{self, Value};
+use crate::flow::inputs::{self, Template};
+use crate::flow::project_files::CheckedFile;
+use crate::flow::stage::{self, Stage, Staged};
+use crate::flow::{cluster, cluster_sync, lookup, project_files, upgrade};
+use crate::outcome::Outcome;
+use check::upgrade::{Component, Step, Wanted};
+use domain::failure::{Code, Failure};
+use domain::releases::table;
+use domain::spec::template::ClusterTemplate;
+use domain::status::cluster::{ClusterView, MachineView};
+use domain::status::sync::SyncAction;
+use domain::version::{self, Version};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+use runtime::ui::{Done, Status};
+
+/// The versions that are asked for.
+pub struct Order {
+    wanted: Wanted,
+    /// The flags that ask for them, to run it again.
+    flags: String,
+}
+
+impl Order {
+    /// Those of the command line; without any, those that this kit recommends.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] for what is not a release.
+    pub fn of(args: &cli::ClusterUpgrade) -> Result<Order, Failure> {
+        let pins = &table().recommended;
+        let read =
+            |text: &Option<String>, like: &Version| text.as_deref().map(|text| upgrade::given(text, like)).transpose();
+        let talos = read(&args.talos, &pins.talos.version)?;
+        let kubernetes = read(&args.kubernetes, &pins.kubernetes.version)?;
+        let flag = |name: &str, version: &Option<Version>| {
+            version.as_ref().map(|version| format!(" --{name} v{version}")).unwrap_or_default()
+        };
+        let flags = flag("talos", &talos) + &flag("kubernetes", &kubernetes);
+        let wanted = match (&talos, &kubernetes) {
+            (None, None) => Wanted {
+                keep_newer: true,
+                talos: Some(pins.talos.version.clone()),
+                kubernetes: Some(pins.kubernetes.version.clone()),
+                ..Wanted::default()
+            },
+            _ => Wanted { talos, kubernetes, ..Wanted::default() },
+        };
+        Ok(Order { wanted, flags })
+    }
+}
+
+/// One step: the template as it is before and after it, and the copy that omnictl reads.
+struct Stretch {
+    step: Step,
+    before: Vec<u8>,
+    after: String,
+    staged: Staged,
+    _stage: Stage,
+}
+
+/// Upgrades the cluster of this template.
+///
+/// # Errors
+/// [`Code::Failed`] for a blocked step and for a machine that does not come back, [`Code::Conflict`] for a template that differs from
+/// Omni in more than versions; those of a sync.
+pub fn run(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    own: Template,
+    order: &Order,
+    allow: &[&'static str],
+) -> anyhow::Result<Outcome> {
+    let name = own.name().to_owned();
+    let again = format!("cargo xtask cluster-upgrade {name}{}", order.flags);
+    cx.writable(std::slice::from_ref(&own.file.path))?;
+    let view = settled(cx, omnictl, &name, &again)?;
+    let installed = upgrade::of_cluster(cx, omnictl, &name, &order.wanted)?;
+    let steps = check::upgrade::plan(&installed, &order.wanted);
+    upgrade::refuse_blocked(cx, &steps, &format!("cluster `{name}`"))?;
+    let Some(now) = installed.clusters.first() else { return Err(cluster::unknown(cx, omnictl, &name).into()) };
+    let facts = lookup::TemplateSources::ask(cx, false, None);
+    in_sync(cx, omnictl, &own, (&now.talos, &now.kubernetes))?;
+    let stretches = stretches(cx, &own, (&now.talos, &now.kubernetes), &steps, |path, bytes| {
+        let found = Template::check(cx, path, bytes, &facts.facts());
+        inputs::refuse(cx, "cluster template", &found.findings, allow)?;
+        Ok(found.value)
+    })?;
+    if let Some(first) = steps.first().filter(|step| matches!(step.component, Component::Kubernetes(_))) {
+        pre_checks(cx, omnictl, &name, &first.to)?;
+    }
+    if !cx.dry_run && !steps.is_empty() {
+        role::may_change(omnictl, &[&name])?;
+    }
+    let (talos, kubernetes) = reached(&steps, (&now.talos, &now.kubernetes));
+    let data = json!({
+        "cluster": name, "file": cx.paths.show(&own.file.path), "allowed": allow,
+        "talos": talos.to_string(), "kubernetes": kubernetes.to_string(),
+        "steps": steps.iter().map(upgrade::title).collect::<Vec<_>>(),
+    });
+    let mut plan = plan(cx, omnictl, &view, &stretches, &again);
+    let noted = name.clone();
+    plan.record(move |state| state.add("clusters", &noted));
+    let question = format!("Upgrade cluster `{name}` as shown");
+    if let Some(planned) = plan.run(cx, &question)? {
+        return Ok(planned.and(data));
+    }
+    let summary = match steps.is_empty() {
+        true => format!("cluster `{name}` runs Talos {talos} and Kubernetes {kubernetes}; nothing to upgrade"),
+        false => format!("cluster `{name}` runs Talos {talos} and Kubernetes {kubernetes}"),
+    };
+    Ok(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {name}")))
+}
+
+/// The cluster, after an upgrade that runs already was followed to its end.
+fn settled(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, again: &str) -> anyhow::Result<ClusterView> {
+    cluster::refuse_destroyed(omnictl, &[name])?;
+    let Some(view) = cluster::observe(omnictl, name)? else { return Err(cluster::unknown(cx, omnictl, name).into()) };
+    if view.locked {
+        return Err(Failure::new(Code::Conflict, format!("cluster `{name}` is locked: Omni upgrades nothing in it"))
+            .hint("unlock it, when whoever locked it agrees, then run this again")
+            .next(format!("omnictl cluster unlock {name}"))
+            .next(again)
+            .into());
+    }
+    if view.upgrade.is_empty() {
+        return Ok(view);
+    }
+    if cx.dry_run {
+        cx.ui.note("running", format!("cluster `{name}`"), Status::Warning, &view.upgrade);
+        return Ok(view);
+    }
+    follow(cx, omnictl, &view, (format!("the upgrade of cluster `{name}` that runs already has ended"), None), again)
+}
+
+/// Refuses a template that differs from Omni in more than the versions: the syncs would carry that out too.
+fn in_sync(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    own: &Template,
+    (talos, kubernetes): (&Version, &Version),
+) -> anyhow::Result<()> {
+    let name = own.name();
+    let as_omni_has_it = with_versions(cx, own, (talos, kubernetes))?;
+    let bytes = as_omni_has_it.into_bytes();
+    let file = CheckedFile { path: own.file.path.clone(), bytes };
+    let template = Template { template: own.template.clone(), file, beside: own.beside.clone() };
+    let templates = [template];
+    let (_stage, staged) = Stage::of_templates(cx, &templates)?;
+    let diffs = cluster_sync::compare(cx, omnictl, &templates, &staged)?;
+    let actions: Vec<String> = diffs.iter().flat_map(|diff| &diff.actions).map(SyncAction::words).collect();
+    if actions.is_empty() {
+        return Ok(());
+    }
+    let what = format!("the template of cluster `{name}` differs from Omni in more than its versions");
+    Err(Failure::new(Code::Conflict, what)
+        .cause(actions.join(", "))
+        .hint("an upgrade changes nothing but versions: sync the rest first, or export what Omni has")
+        .next(format!("cargo xtask cluster-sync {name} --dry-run"))
+        .next(format!("cargo xtask cluster-export {name}"))
+        .into())
+}
+
+/// The text of the template with these versions in it.
+fn with_versions(cx: &Cx, own: &Template, (talos, kubernetes): (&Version, &Version)) -> Result<String, Failure> {
+    let values = values(&own.template, (talos, kubernetes));
+    let text = String::from_utf8_lossy(&own.file.bytes);
+    cluster_edit::edited((&cx.paths.show(&own.file.path), own.name()), &text, &values)
+}
+
+fn values(template: &ClusterTemplate, (talos, kubernetes): (&Version, &Version)) -> Vec<Value> {
+    let value = |what: &str, at, old: &str, new: &Version| {
+        let same = version::parse(old).is_ok_and(|old| old.cmp_precedence(new).is_eq());
+        let new = format!("{}{}", if old.starts_with('v') { "v" } else { "" }, version::bare(new));
+        (!same).then(|| Value { what: what.to_owned(), at, old: old.to_owned(), new })
+    };
+    let all = [
+        value("Talos", template.talos_at, &template.talos_version, talos),
+        value("Kubernetes", template.kubernetes_at, &template.kubernetes_version, kubernetes),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// The versions after these steps.
+fn reached(steps: &[Step], (talos, kubernetes): (&Version, &Version)) -> (Version, Version) {
+    steps.iter().fold((talos.clone(), kubernetes.clone()), |(talos, kubernetes), step| match step.component {
+        Component::Talos(_) => (step.to.clone(), kubernetes),
+        _ => (talos, step.to.clone()),
+    })
+}
+
+/// Each step with its template, checked as a sync does.
+fn stretches(
+    cx: &Cx,
+    own: &Template,
+    now: (&Version, &Version),
+    steps: &[Step],
+    check: impl Fn(&std::path::Path, &[u8]) -> Result<Option<Template>, Failure>,
+) -> Result<Vec<Stretch>, Failure> {
+    let mut before = own.file.bytes.clone();
+    let mut found = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        let (talos, kubernetes) = reached(&steps[..=at], now);
+        let after = with_versions(cx, own, (&talos, &kubernetes))?;
+        let template: Vec<Template> = check(&own.file.path, after.as_bytes())?.into_iter().collect();
+        let (stage, staged) = Stage::of_templates(cx, &template)?;
+        let staged = staged.into_iter().next().filter(|staged| staged.file != own.file.path).ok_or_else(|| {
+            let values = values(&own.template, (&talos, &kubernetes));
+            cluster_edit::by_hand(
+                &cx.paths.show(&own.file.path),
+                own.name(),
+                &values,
+                "it names files outside its directory",
+            )
+        })?;
+        let previous = std::mem::replace(&mut before, after.clone().into_bytes());
+        found.push(Stretch { step: step.clone(), before: previous, after, staged, _stage: stage });
+    }
+    Ok(found)
+}
+
+/// The steps in their order; each is verified before the next one begins.
+fn plan<'a>(
+    cx: &Cx,
+    omnictl: &'a Omnictl<'_>,
+    view: &'a ClusterView,
+    stretches: &'a [Stretch],
+    again: &'a str,
+) -> Plan<'a> {
+    let path = cx.paths.cluster(&view.name);
+    let shown = cx.paths.show(&path);
+    let follow_each = |stretch: &'a Stretch| {
+        let Step { component, from, to, .. } = &stretch.step;
+        let mut plan = Plan::default();
+        if stretch.before != stretch.after.as_bytes() {
+            let read = CheckedFile { path: path.clone(), bytes: stretch.before.clone() };
+            plan.push(project_files::replace(
+                read,
+                shown.clone(),
+                stretch.after.clone(),
+                format!("{component}: {from} → {to}"),
+            ));
+        }
+        let original = path.clone();
+        let change = Change::new(
+            "upgrade",
+            component.to_string(),
+            effect(&stretch.step, view),
+            undo(&stretch.step),
+            move |cx| Ok(sync(cx, omnictl, view, (stretch, &original))?),
+        );
+        let title = format!("every machine of cluster `{}` runs {} {to}", view.name, program(component));
+        plan.push(change.verified(move |cx| follow(cx, omnictl, view, (title, Some(&stretch.step)), again).map(drop)));
+        plan
+    };
+    let plans: Vec<Plan<'a>> = stretches.iter().map(follow_each).collect();
+    let chain = plans.into_iter().rev().reduce(|next, plan| plan.then(next));
+    chain.unwrap_or_else(|| {
+        // The run that synced it may have been interrupted in its wait.
+        let mut plan = Plan::default();
+        let title = format!("cluster `{}` runs", view.name);
+        plan.verify(move |cx| follow(cx, omnictl, view, (title, None), again).map(drop));
+        plan
+    })
+}
+
+fn program(component: &Component) -> &'static str {
+    if matches!(component, Component::Talos(_)) { "Talos" } else { "Kubernetes" }
+}
+
+/// What a step does, in words: the machines that restart, or that none does.
+fn effect(step: &Step, view: &ClusterView) -> String {
+    let names: Vec<&str> = view.machines().map(MachineView::name).collect();
+    let (from, to) = (&step.from, &step.to);
+    match step.component {
+        Component::Talos(_) => {
+            let machines = count(names.len(), "machine");
+            format!("{from} → {to}; {machines} drained and rebooted, one after another: {}", names.join(", "))
+        }
+        _ => format!("{from} → {to}; its components restart machine by machine, no machine reboots"),
+    }
+}
+
+fn undo(step: &Step) -> String {
+    match &step.component {
+        Component::Talos(name) if step.from.minor == step.to.minor => {
+            format!("restore the template and `cargo xtask cluster-sync {name}`: within a minor, Talos goes back")
+        }
+        _ => "nothing leads back to the older minor version".to_owned(),
+    }
+}
+
+fn sync(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    view: &ClusterView,
+    (stretch, original): (&Stretch, &std::path::Path),
+) -> Result<String, Failure> {
+    if matches!(stretch.step.component, Component::Kubernetes(_)) {
+        omnictl.upgrade_pre_checks(&view.name, &version::bare(&stretch.step.to))?;
+    }
+    let file = &stretch.staged.file;
+    retry_overtaken(|| omnictl.sync(file)).map_err(|failure| stage::named(cx, failure, file, original))?;
+    Ok("Omni upgrades the first machine".to_owned())
+}
+
+/// What the new Kubernetes has removed is found before anything is changed.
+fn pre_checks(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, to: &Version) -> anyhow::Result<()> {
+    cx.ui.step("pre-checks", format!("Omni's checks before Kubernetes {to}"), || {
+        omnictl.upgrade_pre_checks(name, &version::bare(to)).map_err(|failure| {
+            if matches!(failure.code, Code::Interrupted | Code::Timeout | Code::Unreachable) {
+                return failure;
+            }
+            let message =
+                format!("Omni's checks of cluster `{name}` before Kubernetes {to} failed; nothing was changed");
+            let why = if failure.cause.is_empty() { failure.message.clone() } else { failure.cause.clone() };
+            Failure { message, ..failure }.cause(why)
+        })?;
+        Ok(Done::ok((), "passed"))
+    })
+}
+
+/// Follows the machines until the cluster runs and all have the version of the step.
+fn follow(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    view: &ClusterView,
+    (title, step): (String, Option<&Step>),
+    again: &str,
+) -> anyhow::Result<ClusterView> {
+    let step = step.filter(|step| matches!(step.component, Component::Talos(_)));
+    let result = cx.ui.step("running", title, || {
+        let view = cluster::wait_until_upgraded(cx, omnictl, view)?;
+        if let Some(step) = step {
+            all_upgraded(omnictl, &view.name, &step.to)?;
+        }
+        let detail = format!("Running and ready, {}", count(view.machines().count(), "machine"));
+        Ok(Done::ok(view, detail))
+    });
+    result.map_err(|error| Failure::of(&error).next(again).into())
+}
+
+/// Each machine says itself which Talos it runs.
+fn all_upgraded(omnictl: &Omnictl<'_>, name: &str, to: &Version) -> Result<(), Failure> {
+    let machines = omnictl.list("machinestatuses", Some(&format!("omni.sidero.dev/cluster={name}")))?;
+    let running = |text: &str| version::same(text, &to.to_string());
+    let others: Vec<String> = machines
+        .iter()
+        .filter(|machine| !running(machine.text(&["talosversion"])))
+        .map(|machine| format!("{}: {}", machine.text(&["network", "hostname"]), machine.text(&["talosversion"])))
+        .collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::Failed,
+        format!("{} of cluster `{name}` run another Talos than {to}", count(others.len(), "machine")),
+    )
+    .cause(others.join(", "))
+    .hint("Omni calls the upgrade done: somebody else may have changed the version, or these machines report late")
+    .next(format!("cargo xtask cluster-explain {name}")))
+}

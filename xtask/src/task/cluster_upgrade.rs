@@ -1,0 +1,67 @@
+//! `cluster-upgrade NAME|--all [--talos VERSION] [--kubernetes VERSION]`: upgrades Talos and Kubernetes of clusters.
+//!
+//! 1. The versions that are wanted: those given, else the recommended ones.
+//! 2. Of each cluster, one after another: an upgrade that runs is followed to its end; the steps of `upgrade-plan` must not be
+//!    blocked, and the template must say what Omni has, apart from the versions.
+//! 3. The plan shows each step with the machines that restart. For each step the version in the template is changed, and synced.
+//! 4. The machines are followed until all run the version. The first one that does not come back ends it, and the clusters after it
+//!    are left alone. Run again, it goes on.
+
+use serde_json::{Value, json};
+
+use crate::cli::ClusterUpgrade;
+use crate::flow::cluster_upgrade::{self, Order};
+use crate::flow::{change, inputs};
+use crate::outcome::Outcome;
+use domain::failure::Failure;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+
+pub fn run(args: &ClusterUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    let order = Order::of(args)?;
+    let names: Vec<String> = args.name.iter().cloned().collect();
+    let files = inputs::chosen(&names, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-upgrade")? } else { files };
+    let templates = inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
+    cx.writable(&[cx.paths.state()])?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let names: Vec<String> = templates.iter().map(|template| template.name().to_owned()).collect();
+    let mut done = Vec::new();
+    for (at, template) in templates.into_iter().enumerate() {
+        match cluster_upgrade::run(cx, &omnictl, template, &order, &args.allow.rules) {
+            Ok(outcome) => done.push(outcome),
+            Err(error) => return Err(left_alone(Failure::of(&error), &names[at + 1..]).into()),
+        }
+    }
+    Ok(together(done))
+}
+
+/// What is said of several clusters.
+fn together(mut done: Vec<Outcome>) -> Outcome {
+    if done.len() == 1 {
+        return done.remove(0);
+    }
+    let pending = done.iter().filter(|outcome| outcome.pending).count();
+    let of = |key: &str| -> Vec<Value> {
+        done.iter().flat_map(|outcome| outcome.data[key].as_array().cloned().unwrap_or_default()).collect()
+    };
+    let data = json!({ "clusters": done.iter().map(|outcome| &outcome.data).collect::<Vec<_>>(), "plan": of("plan") });
+    let all = count(done.len(), "cluster");
+    match pending {
+        0 => Outcome::done(format!("{all} upgraded")).with(data).next("cargo xtask cluster-status"),
+        some => Outcome::pending(format!("{some} of {all} to upgrade, nothing changed")).with(data),
+    }
+}
+
+fn left_alone(mut failure: Failure, rest: &[String]) -> Failure {
+    if !rest.is_empty() {
+        let more = format!("not upgraded: {}", rest.join(", "));
+        failure.cause = [failure.cause, more].join("\n").trim().to_owned();
+    }
+    failure
+}
