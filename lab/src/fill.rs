@@ -16,7 +16,7 @@ use crate::omni::api::{self, OmniCall};
 use crate::omni::keys::{PROVIDER_PREFIX, YEAR};
 use crate::omni::machine::Hardware;
 use crate::omni::machines;
-use crate::omni::names::{DEFAULT, INFRA, INFRA_PROVIDER, MACHINE_REQUEST};
+use crate::omni::names::{DEFAULT, INFRA, INFRA_PROVIDER, L_REQUEST_SET, MACHINE_REQUEST};
 use crate::omni::resource::Resource;
 use crate::omni::state::State;
 use crate::omni::{Omni, providers, versions, wall_now};
@@ -148,6 +148,9 @@ fn provision(state: &mut State, world: &mut World) {
         let (uuid, vmid) = (state.uuid(), 100 + number as u32);
         let node = &nodes[number % nodes.len()];
         world.add_guest(vmid, node, &request.md.id, &uuid, (CORES, MEMORY_MIB, DISK_GIB));
+        if let Some((vm, set)) = world.vms.get_mut(&vmid).zip(request.label(L_REQUEST_SET)) {
+            vm.config.insert("tags".to_owned(), format!("machine-request.{set}"));
+        }
         let machine =
             MachineState { uuid: uuid.clone(), node: node.clone(), vmid: u64::from(vmid), ..MachineState::default() };
         provider::leave_provisioned(state, PROVIDER, request, &machine);
