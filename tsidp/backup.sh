@@ -116,7 +116,8 @@ main() {
       if [[ $dry_run == yes ]]; then say "Nothing was changed."; else say "backed up: $archive"; fi
       ;;
     restore)
-      require_installed
+      # Installed first, this host would join the tailnet as a second device.
+      require_installed "next: sudo tar -xzf $archive -C /var/lib" "next: sudo tsidp/install.sh"
       if [[ $archive == *.gpg ]]; then die "decrypt it first" "next: gpg --output tsidp.tar.gz --decrypt $archive"; fi
       if [[ ! -r $archive ]]; then die "cannot read $archive"; fi
       check_archive "$archive"

@@ -62,9 +62,10 @@ require_debian() {
   fi
 }
 
-require_installed() {
+require_installed() { # [NEXT…]
   if [[ ! -x $TSIDP_BINARY || ! -f $TSIDP_UNIT ]]; then
-    die "tsidp is not installed here ($TSIDP_BINARY, $TSIDP_UNIT)" "next: sudo tsidp/install.sh --auth-key-file FILE"
+    if (($# == 0)); then set -- "next: sudo tsidp/install.sh --auth-key-file FILE"; fi
+    die "tsidp is not installed here ($TSIDP_BINARY, $TSIDP_UNIT)" "$@"
   fi
 }
 
@@ -296,7 +297,7 @@ check_name() {
   host=${host%%.*}
   if [[ -n $1 && $host != "$wanted" ]]; then
     note "error: the tailnet calls this node \`$host\`, not \`$wanted\`: another device has that name"
-    note "Delete the old device in the admin console, then run tsidp/install.sh again with --force-login and a new key."
+    note "If there is a copy of the old state, restore it (tsidp/README.md). Else delete the old device in the admin console, then run tsidp/install.sh again with --force-login and a new key."
     return 1
   fi
 }

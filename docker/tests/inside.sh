@@ -299,8 +299,19 @@ test_state() {
   check 'down' run 0 full down
   check 'up' run 0 full up -d
   check 'Omni is the same' eventually 10 bash -c "[ \"\$(curl -s -m 2 http://$lan:443/id)\" = $id ]"
+  mv "$project/docker/tls.crt" "$project/docker/tls-1.crt"
+  ln -s tls-1.crt "$project/docker/tls.crt"
   check 'recreate all' run 0 full up -d --force-recreate
   check 'Omni is the same' eventually 10 bash -c "[ \"\$(curl -s -m 2 http://$lan:443/id)\" = $id ]"
+  # certbot keeps a link to the newest certificate.
+  id=$(inspect omni '{{.Id}}')
+  printf 'renewed\n' >"$project/docker/tls-2.crt"
+  ln -sf tls-2.crt "$project/docker/tls.crt"
+  sed -i 's|/omni:v|/omni:v9|' "$project/docker/compose.yaml"
+  check 'restart after a renewal' run 0 full restart omni-tailscale
+  check 'Omni has the new certificate' eventually 10 bash -c 'docker exec omni-scale-omni-1 busybox cat /tls.crt | grep -qx renewed'
+  check '… and no new container, whatever the file says by now' test "$(inspect omni '{{.Id}}')" = "$id"
+  sed -i 's|/omni:v9|/omni:v|' "$project/docker/compose.yaml"
   check 'the node logged in once in all that' bash -c 'docker exec omni-scale-omni-tailscale-1 busybox wc -l /var/lib/tailscale/tailscaled.state | grep -q "^1 "'
 }
 

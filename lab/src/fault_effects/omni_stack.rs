@@ -148,9 +148,11 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
         "machine-vm-deleted",
         "machine-vm-stopped",
         "machine-all-dead",
-        "cluster-delete-stuck",
     ];
-    if !(word("sync") && word("--dry-run") && ONCE.iter().any(|name| faults.has(name))) {
+    let compared = word("sync") && word("--dry-run") && ONCE.iter().any(|name| faults.has(name));
+    // Before the comparison, which would find the cluster changed.
+    let deleted = word("talosversions") && faults.has("cluster-delete-stuck");
+    if !compared && !deleted {
         return;
     }
     let Some(uuid) = omni.with(|state| running_worker(state)) else { return };

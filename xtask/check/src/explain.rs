@@ -576,8 +576,11 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
             if age < JOINED {
                 return waiting(Link::Join, "1 to 3 min");
             }
-            let cause =
-                Cause::new(Link::Join, "machine-never-joins", format!("{name} runs and Omni has not heard of it"));
+            let words = match runs(facts, machine) {
+                true => format!("{name} runs and Omni has not heard of it"),
+                false => format!("Omni has not heard of {name}, and it is not known whether its VM runs"),
+            };
+            let cause = Cause::new(Link::Join, "machine-never-joins", words);
             Position::Broken(cause.evidence(format!("its VM was started {} ago", minutes(age))).lasting(false).fix(
                 "on its console in Proxmox see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
                 NETWORK,
@@ -589,8 +592,12 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
             Position::Broken(without_waiting(view, name, cause))
         }
         Party::Machine => {
-            let cause =
-                Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name}, whose VM runs"));
+            let vm = match (runs(facts, machine), machine.request.is_empty()) {
+                (true, _) => ", whose VM runs",
+                (false, true) => "",
+                (false, false) => ", and it is not known whether its VM runs",
+            };
+            let cause = Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name}{vm}"));
             // One that does not come back from its upgrade is not waited for: no other machine is upgraded until then.
             let upgraded = !view.upgrade.is_empty();
             let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
@@ -604,6 +611,12 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
             stuck(view, set, machine, age).map_or_else(|| waiting(Link::Configuration, "2 to 5 min"), Position::Broken)
         }
     }
+}
+
+/// Whether Proxmox was asked and says that the machine's VM runs.
+fn runs(facts: &Facts, machine: &MachineView) -> bool {
+    let vm = facts.vms.known().and_then(|vms| vms.get(&machine.request));
+    vm.is_some_and(|vm| vm.status == "running")
 }
 
 /// A machine that Omni has lost leaves when it comes back, for which `cause` has the way; its cluster can go without it.
@@ -833,6 +846,19 @@ mod tests {
         let seen = facts(vec![pending], &[("other", "running")]);
         assert_eq!(state(&seen, Link::MachineRequest), LinkState::Waiting);
         assert_eq!((state(&seen, Link::MachineSet), state(&seen, Link::Vm)), (LinkState::Ok, LinkState::Unknown));
+    }
+
+    /// Without an answer from Proxmox nothing is said of a VM.
+    #[test]
+    fn vm_is_said_to_run_only_where_proxmox_says_so() {
+        for (stage, waits) in [("Running", "the machine to come back"), ("Provisioned", "the machine to join Omni")] {
+            let mut seen = facts(vec![machine("zebra-a", Party::Machine, stage, waits)], &[("zebra-a", "running")]);
+            seen.now = 100_000;
+            let cause = |seen: &Facts| explain(seen).causes.remove(0).cause;
+            assert!(!cause(&seen).contains("not known"), "{}", cause(&seen));
+            seen.vms = Seen::Unknown("401".to_owned());
+            assert!(cause(&seen).ends_with("it is not known whether its VM runs"), "{}", cause(&seen));
+        }
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn auto_provision(
         findings.push(Finding::error("class-provider-id", place, message, "name the provider by its `--id`"));
         return None;
     }
-    provider_id(file, provision, context.omni, findings);
+    provider_id(file, provision, context, findings);
     let (schema, source) = schema_of(file, provision, context, findings);
     // Data of the wrong type is reported already; what it lacks would only hide that.
     let at = provision.provider_data_at.start.in_file(file);
@@ -181,23 +181,26 @@ fn auto_provision(
     Some(source)
 }
 
-/// Findings about an id, independent of its provider.
-fn provider_id(file: &str, provision: &AutoProvision, omni: Option<Omni>, findings: &mut Vec<Finding>) {
+/// Findings about an id. Omni looks at its form only when it creates the provider (omni v1.10.4
+/// `internal/backend/runtime/omni/validations/infra_provider.go`).
+fn provider_id(file: &str, provision: &AutoProvision, context: &ClassContext<'_>, findings: &mut Vec<Finding>) {
     let id = &provision.provider_id;
     let place = provision.provider_id_at.in_file(file);
+    let exists = context.providers.is_some_and(|found| found.iter().any(|provider| provider.id == *id));
     if placeholder::is_placeholder(id) {
         let message = format!("`{id}` looks like a placeholder: Omni uses it unchanged");
         findings.push(Finding::warning("class-placeholder", place, message, "set `providerid` to your provider's id"));
-    } else if !is_dns_label(id) {
-        let since = "1.10 and later accept no other ids of providers";
-        let message = match omni {
+    } else if !exists && !is_dns_label(id) {
+        let message = match context.omni {
             Some(omni) if omni.is_before(10, 0) => {
-                format!("`{id}` is not a DNS label: Omni {omni} accepts it, {since}")
+                format!(
+                    "`{id}` is not a DNS label: Omni {omni} accepts it, 1.10 and later create no provider of this id"
+                )
             }
-            Some(omni) => format!("`{id}` is not a DNS label: Omni {omni} accepts no such id of a provider"),
-            None => format!("`{id}` is not a DNS label: Omni {since}"),
+            Some(omni) => format!("`{id}` is not a DNS label: Omni {omni} creates no provider of this id"),
+            None => format!("`{id}` is not a DNS label: Omni 1.10 and later create no provider of this id"),
         };
-        let fix = "register the provider under an id of a-z, 0-9 and `-`, up to 63 characters (OMNI_PROVIDER_ID)";
+        let fix = "keep it if the provider exists in Omni; else register it under a-z, 0-9 and `-`, up to 63 (OMNI_PROVIDER_ID)";
         findings.push(Finding::warning("class-provider-name", place, message, fix));
     }
 }

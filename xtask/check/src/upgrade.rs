@@ -224,8 +224,14 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
         }
         let id = now.provider_id.as_ref().filter(|id| !crate::machine_class::is_dns_label(id));
         if let Some(id) = id.filter(|_| next >= Version::new(1, 10, 0)) {
-            let message = format!("the provider ID `{id}` is not a DNS label, which Omni 1.10 and later require");
-            step.block("provider-id-dns", message, "omni@v1.10.4 internal/pkg/dnslabel");
+            let message = format!(
+                "the provider ID `{id}` is not a DNS label: the provider keeps working, and Omni 1.10 and later do not create one of this ID again"
+            );
+            step.warn(
+                "provider-id-dns",
+                message,
+                "omni@v1.10.4 internal/backend/runtime/omni/validations/infra_provider.go",
+            );
         }
         for cluster in &now.clusters {
             cluster_under_omni(&mut step, cluster, &at, &next);

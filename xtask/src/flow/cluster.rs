@@ -130,7 +130,7 @@ const RUNNING: Duration = Duration::from_secs(30 * 60);
 /// The upgrade of one machine: its drain takes up to five minutes, installation and reboot the rest.
 const ONE: Duration = Duration::from_secs(15 * 60);
 
-/// Waits until Omni says Running and ready, of the cluster and of each machine set. Meanwhile whoever is waited for is looked at
+/// Waits until Omni says Running and ready, of the cluster and of each machine set, and machines that have to go are gone. Meanwhile whoever is waited for is looked at
 /// too: a provider that is stopped or a VM that is gone is said at once, and ends the wait when it stays so.
 pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     wait_within(cx, omnictl, cluster, cx.limit(RUNNING))
@@ -190,14 +190,14 @@ impl Progress {
         // One that restarts is ready again.
         self.ready = Some(ready);
         // Omni hears late of a machine that has died: Proxmox tells whether all VMs run.
-        if view.running && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
+        if view.settled() && !explain::causes(cx, omnictl, &view).iter().any(|found| found.lasting) {
             return Ok(Look::Done(view));
         }
         if view.tearing_down {
             return Err(being_destroyed(cluster, &view).into());
         }
         self.watch.look(cx, omnictl, &view);
-        let mut words = if view.running { "Running and ready, as Omni says".to_owned() } else { view.waits_for() };
+        let mut words = if view.settled() { "Running and ready, as Omni says".to_owned() } else { view.waits_for() };
         if let Some(error) = view.first_error() {
             words.push_str(&format!(" (error: {error})"));
         }

@@ -27,14 +27,29 @@ pub fn leave_out(cx: &Cx, templates: &mut Vec<ClusterTemplate>) -> Result<(), Fa
     Ok(())
 }
 
-/// A cluster that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
+/// A cluster or machine set that Omni destroys has no machines to plan; where Omni cannot be asked, that is not known.
 ///
 /// # Errors
 /// [`Code::Conflict`] with its name.
 pub fn refuse(cx: &Cx, templates: &[ClusterTemplate]) -> Result<(), Failure> {
     let names: Vec<&str> = templates.iter().map(|template| template.name.as_str()).collect();
-    match Omnictl::find(cx).and_then(|omnictl| cluster::refuse_destroyed(&omnictl, &names)) {
+    let refused = Omnictl::find(cx).and_then(|omnictl| {
+        cluster::refuse_destroyed(&omnictl, &names)?;
+        let sets = omnictl.list("machinesets", None)?;
+        let gone = |id: &str| sets.iter().any(|set| set.metadata.id == id && set.metadata.tearing_down());
+        let mut wanted = templates.iter().flat_map(|each| each.sets.iter().map(move |set| (set.id(&each.name), each)));
+        wanted.find(|(id, _)| gone(id)).map_or(Ok(()), |(id, template)| Err(self::set(&id, &template.name)))
+    });
+    match refused {
         Err(failure) if matches!(failure.code, Code::Conflict | Code::Interrupted) => Err(failure),
         _ => Ok(()),
     }
+}
+
+/// A machine set that a template still has and Omni destroys: Omni refuses to change it.
+pub fn set(id: &str, cluster: &str) -> Failure {
+    Failure::new(Code::Conflict, format!("machine set `{id}` is being destroyed"))
+        .cause(format!("its cluster `{cluster}` runs on; Omni refuses to change a set that it destroys"))
+        .hint("when it is gone, a sync creates it again")
+        .next(format!("cargo xtask cluster-status {cluster}"))
 }

@@ -7,6 +7,7 @@ use domain::failure::{Code, Failure};
 use domain::releases::{Minor, Severity, table};
 use domain::status::omni::Resource;
 use domain::version::{self, Version};
+use domain::words::quote;
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Check, Done};
@@ -71,8 +72,8 @@ pub fn class(cx: &Cx, given: &str, offer: &Offer, flag: &str) -> Result<String, 
         Some(near) => failure.hint(format!("did you mean {flag} {near}?")),
         None if cx.paths.machine_class(given).is_file() => failure
             .hint("its file is here, and was not applied yet")
-            .next(format!("cargo xtask machineclass-apply {given}")),
-        None => failure.next(format!("cargo xtask machineclass-create {given} --apply")),
+            .next(format!("cargo xtask machineclass-apply {}", quote(given))),
+        None => failure.next(format!("cargo xtask machineclass-create {} --apply", quote(given))),
     })
 }
 

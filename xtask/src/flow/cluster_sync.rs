@@ -11,7 +11,7 @@ use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::saved_plan::{self, Saved};
 use crate::flow::stage::{self, Stage, Staged};
-use crate::flow::{cluster, explain, lookup, project_files};
+use crate::flow::{cluster, cluster_destroyed, explain, lookup, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::saved_plan::{Grounds, hash};
@@ -379,10 +379,7 @@ fn refuse_destroyed_sets(omnictl: &Omnictl<'_>, diffs: &[TemplateDiff<'_>]) -> R
     for diff in diffs.iter().filter(changed) {
         let updated = |id: &str| diff.actions.iter().any(|action| action.verb == "update" && action.id == id);
         if let Some(set) = sets.iter().find(|set| set.metadata.tearing_down() && updated(&set.metadata.id)) {
-            return Err(Failure::new(Code::Conflict, format!("machine set `{}` is being destroyed", set.metadata.id))
-                .cause(format!("its cluster `{}` runs on; Omni refuses to change a set that it destroys", diff.name()))
-                .hint("when it is gone, a sync creates it again")
-                .next(format!("cargo xtask cluster-status {}", diff.name())));
+            return Err(cluster_destroyed::set(&set.metadata.id, diff.name()));
         }
     }
     Ok(())

@@ -112,7 +112,7 @@ pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(
         }
         let drift =
             Drift::new("cluster-without-file", format!("cluster {name}"), "Omni has it, and no file describes it");
-        found.push(match name::check("cluster", name).is_ok() {
+        found.push(match name::check_existing("cluster", name).is_ok() {
             true => drift
                 .fix("writes the template", format!("cargo xtask cluster-export {name}"))
                 .fix("destroys the cluster with its machines", format!("cargo xtask cluster-delete {name}")),

@@ -560,7 +560,7 @@ impl Subject {
     /// [`Code::NotFound`] for a machine, request or VM that does not exist, [`Code::Invalid`] for one of another cluster.
     pub fn of(args: &ClusterExplain, cx: &Cx, omnictl: Result<&Omnictl<'_>, &Failure>) -> Result<Subject, Failure> {
         if let Some(cluster) = &args.name {
-            name::check("cluster", cluster)?;
+            name::check_existing("cluster", cluster)?;
         }
         let ClusterExplain { name, machine, vm, request } = args;
         let (kind, what, id) = match (machine, vm, request) {

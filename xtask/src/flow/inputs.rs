@@ -16,7 +16,7 @@ use domain::secret;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::name;
 use domain::spec::template::ClusterTemplate;
-use domain::words::count;
+use domain::words::{count, quote};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{self, Job};
@@ -85,11 +85,21 @@ pub fn chosen(
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
             None => {
                 let create = if what == "cluster" { "cluster-create" } else { "machineclass-create" };
-                failure.hint(format!("check the name; `cargo xtask {create} {given}` writes a new one"))
+                let hint = "check the name";
+                match name::check(what, given) {
+                    Ok(()) => failure.hint(format!("{hint}; `cargo xtask {create} {given}` writes a new one")),
+                    Err(_) => failure.hint(hint),
+                }
             }
         })
     };
     given.iter().map(of_given).collect()
+}
+
+/// The arguments for another task about the same: the names and files that were given, as they can be pasted, or `--all`.
+pub fn same(given: &[String]) -> String {
+    let words: Vec<String> = given.iter().map(|given| quote(given)).collect();
+    if words.is_empty() { "--all".to_owned() } else { words.join(" ") }
 }
 
 /// Whether what was given is the path of a file, and not the name of a class or cluster: it has a dot or a slash.

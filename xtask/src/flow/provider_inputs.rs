@@ -41,7 +41,7 @@ pub enum ProviderKey {
 /// All values, from flags, environment, files and, on a terminal, from the operator.
 pub fn gather(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<ProviderInputs> {
     let id = cx.settings.provider_id(args.provider_id.as_deref());
-    name::check("provider", &id.value)?;
+    name::check_existing("provider", &id.value)?;
     let answers = Answers::of(cx);
     let omni = match cx.settings.omni_endpoint(args.omni_endpoint.as_deref()) {
         Some(found) => omni_address(&found.value)?,
@@ -174,6 +174,10 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<ProviderKey>>> 
     match Omnictl::find(cx) {
         Ok(omnictl) => {
             let exists = omnictl.get("infraproviders", id)?.is_some();
+            if !exists {
+                // Omni 1.10 and later create no other.
+                name::check("provider", id)?;
+            }
             let detail = if exists {
                 "none yet; Omni knows the provider and can make one"
             } else {

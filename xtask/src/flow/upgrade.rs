@@ -15,6 +15,7 @@ use domain::version::{self, Version};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI, PROVIDER};
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Check, Done, Status};
@@ -37,7 +38,7 @@ pub fn from_files(cx: &Cx) -> Result<Installed, Failure> {
             version::parse(text).map_err(|why| {
                 Failure::new(Code::Invalid, format!("`{}` has no valid version of {what}", cx.paths.show(path)))
                     .cause(format!("{text:?}: {why}"))
-                    .next(format!("cargo xtask cluster-check {}", cx.paths.show(path)))
+                    .next(format!("cargo xtask cluster-check {}", pasted(path)))
             })
         };
         let (talos, kubernetes) =

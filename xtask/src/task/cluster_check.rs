@@ -28,9 +28,8 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let checked =
         check_report::check(cx, &paths, &converted, |name, path, bytes| inputs::template(name, path, bytes, &known))?;
     let next = match args.name.as_slice() {
-        [one] => format!("cargo xtask cluster-sync {one}"),
-        _ if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask cluster-create".to_owned(),
-        _ => "cargo xtask cluster-sync --all".to_owned(),
+        [] if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask cluster-create".to_owned(),
+        given => format!("cargo xtask cluster-sync {}", inputs::same(given)),
     };
     let versions = json!({ "omni": sources.release.data() });
     check_report::report(cx, ("template", versions), &checked, &converted, &args.allow.rules, &next)

@@ -24,7 +24,7 @@ use runtime::tool::role;
 pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let name = &args.name;
-    name::check("cluster", name)?;
+    name::check_existing("cluster", name)?;
     cx.writable(&[cx.paths.state()])?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);

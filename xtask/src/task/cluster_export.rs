@@ -17,7 +17,7 @@ use runtime::ui::{Check, Done};
 pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     if let Some(name) = &args.name {
-        name::check("cluster", name)?;
+        name::check_existing("cluster", name)?;
     }
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
@@ -46,6 +46,6 @@ fn names(args: &Export, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<Vec<String>, F
     let found = omnictl.list("clusters", None)?;
     let there = found.into_iter().filter(|found| !found.metadata.tearing_down());
     let names: Vec<String> = there.map(|found| found.metadata.id).collect();
-    names.iter().try_for_each(|name| name::check("cluster", name))?;
+    names.iter().try_for_each(|name| name::check_existing("cluster", name))?;
     Ok(names)
 }

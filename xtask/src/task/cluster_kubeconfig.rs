@@ -31,7 +31,7 @@ const NODES: Duration = Duration::from_secs(30);
 
 pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
-    name::check("cluster", name)?;
+    name::check_existing("cluster", name)?;
     if args.ttl.is_zero() || args.ttl > LONGEST {
         let failure =
             Failure::new(Code::Usage, format!("--ttl {} s is not a lifetime that Omni grants", args.ttl.as_secs()));

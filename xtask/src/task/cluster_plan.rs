@@ -86,11 +86,11 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         "losses": fit.losses,
         "findings": fit.findings,
     });
-    verdict(&templates, &fit, &demand, data)
+    verdict((&templates, &inputs::same(if all { &[] } else { &args.name })), &fit, &demand, data)
 }
 
 fn verdict(
-    templates: &[ClusterTemplate],
+    (templates, given): (&[ClusterTemplate], &str),
     fit: &Fit,
     demand: &Demand,
     data: serde_json::Value,
@@ -133,10 +133,9 @@ fn verdict(
     // What Omni asks for already is not made by another sync.
     let to_sync = gone > 0 || fit.placements.iter().any(|placement| placement.state == State::New);
     let next = match templates {
-        [one] if to_sync => format!("cargo xtask cluster-sync {}", one.name),
+        _ if to_sync => format!("cargo xtask cluster-sync {given}"),
         [one] => format!("cargo xtask cluster-explain {}", one.name),
-        _ if !to_sync => "cargo xtask cluster-explain".to_owned(),
-        _ => "cargo xtask cluster-sync --all".to_owned(),
+        _ => "cargo xtask cluster-explain".to_owned(),
     };
     Ok(Outcome::pending(format!("{what}: {}", words.join(", "))).with(data).next(next))
 }

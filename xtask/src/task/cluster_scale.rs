@@ -16,7 +16,7 @@ use runtime::cx::Cx;
 
 pub fn run(args: &ClusterScale, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    name::check("cluster", &args.name)?;
+    name::check_existing("cluster", &args.name)?;
     let options = (args.no_wait, args.allow.rules.as_slice());
     let question = format!("Scale cluster `{}` as shown", args.name);
     cluster_edit::run(cx, &args.name, options, &question, |template| values(args, template))

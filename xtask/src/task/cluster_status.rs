@@ -20,7 +20,7 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status, table};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
-    args.name.iter().try_for_each(|name| name::check("cluster", name))?;
+    args.name.iter().try_for_each(|name| name::check_existing("cluster", name))?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
     }
@@ -127,6 +127,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
             return Err(runtime::proc::interruption("looking at the cluster").into());
         }
         let detail = match (view.running, view.tearing_down) {
+            (true, _) if !view.settled() => format!("Running and ready; {}", view.waits_for()),
             (true, _) => "Running and ready".to_owned(),
             (_, true) => format!("being destroyed: {}", view.waits_for()),
             (_, false) => view.waits_for(),
@@ -150,12 +151,13 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
     let why =
         causes.first().map(|cause| cause.cause.clone()).or(view.first_error()).unwrap_or_else(|| view.waits_for());
     let summary = match view.running {
+        true if !view.settled() => format!("cluster `{cluster}` is Running and ready; {why}"),
         true => format!("cluster `{cluster}` is Running and ready"),
         false if view.tearing_down => format!("cluster `{cluster}` is being destroyed: {why}"),
         false => format!("cluster `{cluster}` is not ready: {why}"),
     };
     let mut outcome = Outcome::done(summary).with(data);
-    if view.running {
+    if view.running && view.settled() {
         return Ok((outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}")), true));
     }
     for found in &causes {

@@ -17,7 +17,7 @@ use runtime::tool::omnictl::Omnictl;
 
 pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
-    name::check("cluster", name)?;
+    name::check_existing("cluster", name)?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
     }

@@ -54,9 +54,11 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         cx.ui.note("classes", "there is no machine class in what was checked", Status::Warning, detail);
     }
     let next = match args.name.as_slice() {
-        [one] if !none => format!("cargo xtask machineclass-apply {one}"),
-        _ if none || paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
-        _ => "cargo xtask machineclass-apply --all".to_owned(),
+        _ if none => "cargo xtask machineclass-create".to_owned(),
+        [] if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
+        // It takes one name.
+        [first, _, ..] => format!("cargo xtask machineclass-apply {}", inputs::same(std::slice::from_ref(first))),
+        given => format!("cargo xtask machineclass-apply {}", inputs::same(given)),
     };
     let versions = json!({ "omni": omni.data(), "provider": provider.data() });
     check_report::report(cx, ("file", versions), &checked, &converted, &args.allow.rules, &next)

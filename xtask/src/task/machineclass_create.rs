@@ -106,7 +106,7 @@ fn class(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<NewClass> {
         None => ask_for_selector(cx, &answers)?,
     };
     let provider_id = cx.settings.provider_id(args.provider_id.as_deref()).value;
-    name::check("provider", &provider_id)?;
+    name::check_existing("provider", &provider_id)?;
     if let Some(node) = &args.node {
         // Proxmox takes capitals in the name of a node (pve-common `PVE::JSONSchema` pve-node).
         name::check("node", &node.to_ascii_lowercase())?;

@@ -19,7 +19,7 @@ use runtime::ui::{Done, Status};
 pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     if let Some(name) = &args.name {
-        name::check("machine class", name)?;
+        name::check_existing("machine class", name)?;
     }
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);
@@ -32,9 +32,10 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
         Ok(Done::ok(found, detail))
     })?;
     let (found, odd): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|found| name::check("machine class", &found.metadata.id).is_ok());
+        found.into_iter().partition(|found| name::check_existing("machine class", &found.metadata.id).is_ok());
     for resource in odd {
-        let why = "a file of this name would not be found again: its name is not lower-case letters, digits and dashes";
+        let why =
+            "a file of this name would not be found again: its name is not letters, digits, dashes and underscores";
         cx.ui.note("file", format!("machine class `{}`", resource.metadata.id), Status::Warning, why);
     }
     let export = |resource: &Resource| {

@@ -190,6 +190,30 @@ pub fn ui_patch(id: &str, name: &str, data: &str) -> String {
     )
 }
 
+/// Omni takes more names than the tasks give: what exists is operated under its own.
+#[test]
+fn clusters_and_providers_keep_names_that_the_tasks_would_not_give() {
+    let lab = Sandbox::with(&Options { release: Some("1.9.3"), ..Options::default() });
+    lab.omnictl(&["infraprovider", "create", "Proxmox"]);
+    lab.run("provider-setup --provider-id Prox_Mox --yes").exits(2).says(&["cannot be the name of a provider"]);
+    lab.run("provider-setup --provider-id Proxmox --yes").exits(0).says(&["the provider `Proxmox` registers"]);
+    lab.class("small");
+    lab.run("cluster-create first --control-planes 1 --workers 0 --no-wait --yes").exits(0);
+    let template = lab.read("clusters/first.yaml").replace("name: first\n", "name: MyCluster\n");
+    lab.write("clusters/MyCluster.yaml", &template);
+    lab.run("cluster-sync MyCluster --yes --timeout 60s").exits(0);
+    lab.run("cluster-status MyCluster").exits(0).says(&["Running and ready"]);
+    lab.run("cluster-explain MyCluster").exits(0);
+    lab.run("cluster-kubeconfig MyCluster --file kc --yes").exits(0);
+    lab.run("cluster-scale MyCluster --set control-planes=3 --dry-run").exits(3);
+    lab.run("cluster-export MyCluster").exits(0).says(&["it says what Omni has"]);
+    lab.run("cluster-delete MyCluster --yes --allow-destroy MyCluster --timeout 60s").exits(0);
+    for name in ["../MyCluster", "My Cluster", "$(id)"] {
+        let words = ["cluster-status", name];
+        lab.run_words(&words).exits(2).says(&["cannot be the name of a cluster"]);
+    }
+}
+
 #[test]
 fn exported_machine_class_is_applied_without_a_change() {
     let lab = Sandbox::new();

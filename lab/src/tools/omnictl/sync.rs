@@ -106,7 +106,6 @@ fn changes(client: &mut Connection, template: &Template) -> Result<Changes, Omni
         (new.md.version, new.md.sequence) = (old.md.version, old.md.sequence);
         (new.md.created, new.md.updated) = (old.md.created, old.md.updated);
         new.md.finalizers.clone_from(&old.md.finalizers);
-        new.md.phase = old.md.phase;
         if old != new {
             changes.update.push((old, new));
         }

@@ -27,6 +27,21 @@ pub fn check(what: &str, name: &str) -> Result<(), Failure> {
     Err(if better.is_empty() { failure } else { failure.hint(format!("`{better}` would do")) })
 }
 
+/// Checks that `name` can be that of something which exists in Omni: letters, digits, dashes and underscores (omni v1.9.3
+/// `client/pkg/omni/resources/omni/cluster.go`). Only what is new must be a DNS label.
+///
+/// # Errors
+/// [`Code::Usage`] with the first invalid character.
+pub fn check_existing(what: &str, name: &str) -> Result<(), Failure> {
+    let why = match name.chars().find(|c| !c.is_alphanumeric() && !matches!(c, '-' | '_')) {
+        Some(c) => format!("{c:?} is not a letter, digit, dash or underscore"),
+        None if name.is_empty() => "it is empty".to_owned(),
+        None if name.starts_with('-') => "it starts with a dash".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Failure::new(Code::Usage, format!("{name:?} cannot be the name of a {what}")).cause(why))
+}
+
 fn suggestion(name: &str) -> String {
     let lower = name.to_lowercase();
     let dashed: String = lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -42,7 +57,13 @@ mod tests {
     #[test]
     fn only_dns_labels_pass() {
         for good in ["a", "prod", "talos-1", "0", &"a".repeat(63)] {
-            assert!(check("cluster", good).is_ok(), "{good}");
+            assert!(check("cluster", good).is_ok() && check_existing("cluster", good).is_ok(), "{good}");
+        }
+        for existing in ["My_Cluster", "Proxmox", "größe", "a-"] {
+            assert!(check("cluster", existing).is_err() && check_existing("cluster", existing).is_ok(), "{existing}");
+        }
+        for never in ["", "-a", "a/b", "..", "a b", "a\n", "a;b", "$(id)"] {
+            assert!(check_existing("cluster", never).is_err(), "{never:?}");
         }
         for bad in ["", "-a", "a-", "A", "a_b", "a.b", "ä", "a/b", "..", "a b", &"a".repeat(64)] {
             assert!(check("cluster", bad).is_err(), "{bad}");

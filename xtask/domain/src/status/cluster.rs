@@ -382,6 +382,11 @@ impl ClusterView {
         self.machine_sets.iter().flat_map(|set| &set.machines)
     }
 
+    /// Whether Omni calls it running and each machine that has to go is gone.
+    pub fn settled(&self) -> bool {
+        self.running && !self.machines().any(|machine| machine.leaving)
+    }
+
     /// What the cluster waits for, in one line: every machine that is not ready, those with the same wait together.
     pub fn waits_for(&self) -> String {
         let mut words: Vec<String> = self.progress().into_iter().collect();

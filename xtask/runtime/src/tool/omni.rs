@@ -28,7 +28,10 @@ pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Optio
         200 if reply.body.trim().is_empty() => Ok(()),
         200 => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
             .cause(format!("{url} returned {}, but Omni returns an empty body", kind(&reply.content_type)))
-            .hint("check OMNI_ENDPOINT; the address may belong to a portal, a proxy or another web service")),
+            .hint(format!(
+                "check {}; it may belong to a portal, a proxy or another web service",
+                origin(cx, endpoint)
+            ))),
         500..=599 => Err(Failure::new(Code::Failed, format!("Omni at {endpoint} is not healthy"))
             .cause(format!("{url} answered {} {}: its store does not answer in time", reply.status, reply.reason))
             .hint("look at Omni's log")
@@ -38,8 +41,14 @@ pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Optio
             .hint("use the address that Omni itself advertises")),
         status => Err(Failure::new(Code::Unreachable, format!("{endpoint} is not Omni's endpoint"))
             .cause(format!("{url} answered {status} {}", reply.reason))
-            .hint("check OMNI_ENDPOINT")),
+            .hint(format!("check {}", origin(cx, endpoint)))),
     }
+}
+
+/// What the address was taken from.
+fn origin(cx: &Cx, endpoint: &str) -> String {
+    let found = cx.settings.omni_endpoint(None).filter(|found| found.value == endpoint);
+    found.map_or("the address".to_owned(), |found| found.origin.to_string())
 }
 
 /// Omni's time in seconds since 1970, from its Date header; `None` without a response within three seconds.

@@ -612,7 +612,7 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
     }
     if has("code = Unavailable") || has("connection refused") || has("no such host") {
         return of(Code::Unreachable, format!("Omni at {endpoint} is not reachable"))
-            .hint("check OMNI_ENDPOINT, and that Omni runs")
+            .hint("check the address, and that Omni runs")
             .next("cargo xtask omni-status");
     }
     if has("gopenpgp") || has("illegal base64") || has("unexpected end of JSON input") {
