@@ -139,7 +139,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         omni_ca: if faults.has("omni-unknown-ca") { String::new() } else { ca.pem() },
         omni_down,
         proxmox,
-        engine: Engine::new(around),
+        engine: Engine::new(around, options.dir.join("volumes")),
         faults: Arc::clone(&faults),
         clock,
         release: options.release,
@@ -207,6 +207,7 @@ fn prepare(dir: &Path) -> Result<()> {
     std::fs::set_permissions(dir, mode).with_context(|| format!("cannot close {} to others", dir.display()))?;
     // What a lab left that was killed would lead nowhere.
     clean(dir);
+    let _ = std::fs::remove_dir_all(dir.join("volumes"));
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use check::capacity::provider::Provider;
 use check::diagnosis::Area;
 use check::releases::Omni;
 use check::rules::find;
+use domain::backup::Keep;
 use domain::nearest;
 use domain::releases::table;
 use domain::spec::size::{Disk, Memory};
@@ -103,6 +104,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
     ("Saved plans", &["plan-show", "apply"]),
     ("Fleet", &["drift", "proxmox-inventory"]),
     ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan"]),
+    ("Backup", &["omni-backup", "omni-backup-verify", "omni-restore"]),
     ("Help", &["triage", "completions"]),
     ("Practice", &["rehearse", "lab-up", "lab-down", "lab-faults"]),
     (
@@ -401,6 +403,34 @@ pub enum Task {
     /// Shows what is free on each node and storage, and where ISO images go.
     #[command(after_long_help = examples(&["proxmox-inventory", "proxmox-inventory --save inventory.json"]))]
     ProxmoxInventory(ProxmoxInventory),
+    /// Back up Omni while it runs
+    ///
+    /// The archive has etcd, SQLite, the tailnet identity, configuration and certificates. The store key is in it only when it
+    /// is encrypted to a recipient: without one, keep a copy of docker/omni.asc elsewhere.
+    #[command(after_long_help = examples(&[
+        "omni-backup",
+        "omni-backup --to /mnt/backup --keep daily=7,weekly=4",
+        "omni-backup --to /mnt/backup --recipient admin@example.com",
+    ]))]
+    OmniBackup(OmniBackup),
+    /// Check that a backup can be restored
+    ///
+    /// Opens it in a private directory, which is removed afterwards: every part is unchanged, the store key opens the store,
+    /// and etcd and SQLite accept their parts. Nothing that runs is touched.
+    #[command(after_long_help = examples(&[
+        "omni-backup-verify",
+        "omni-backup-verify omni-scale-20261129T061500Z.tar.gz",
+        "omni-backup-verify omni-scale-20261129T061500Z.tar.gz.age --identity key.txt",
+    ]))]
+    OmniBackupVerify(OmniBackupVerify),
+    /// Restore a backup of Omni on a new host
+    ///
+    /// Refuses a host that has a stack, volumes or files of one, another minor version of Omni, and an Omni that still answers.
+    #[command(after_long_help = examples(&[
+        "omni-restore omni-scale-20261129T061500Z.tar.gz --dry-run",
+        "omni-restore omni-scale-20261129T061500Z.tar.gz --lan-address 192.0.2.10",
+    ]))]
+    OmniRestore(OmniRestore),
     /// Show Omni's containers, ports, mounts and last log lines
     #[command(after_long_help = examples(&["omni-status", "omni-status --tail 100"]))]
     OmniStatus(OmniStatus),
@@ -1005,6 +1035,52 @@ pub struct ClusterPlan {
     /// The provider's release, instead of the one in docker/compose.yaml
     #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
     pub provider_version: Option<Provider>,
+}
+
+#[derive(Debug, Args)]
+pub struct OmniBackup {
+    /// Directory of the backups, or the new file; without it a directory of this user's
+    #[arg(long, value_name = "DIR|FILE")]
+    pub to: Option<PathBuf>,
+    /// Encrypt to this public key of age or key of gpg, and include the store key
+    #[arg(long, value_name = "KEY")]
+    pub recipient: Vec<String>,
+    /// Keep the newest backup of so many days and weeks in the directory, and remove older ones
+    #[arg(long, value_name = "RULE", value_parser = Keep::parse)]
+    pub keep: Option<Keep>,
+    /// Image with etcdctl and etcdutl of Omni's etcd, e.g. from your own registry
+    #[arg(long, value_name = "IMAGE")]
+    pub etcd_image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OmniBackupVerify {
+    /// The backup; without it the last one that was made from this checkout
+    pub file: Option<PathBuf>,
+    /// File with age's private key, for a backup that is encrypted with age
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The store key, for a backup without it; without this flag docker/omni.asc
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Image with etcdctl and etcdutl of Omni's etcd, e.g. from your own registry
+    #[arg(long, value_name = "IMAGE")]
+    pub etcd_image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OmniRestore {
+    /// The backup
+    pub file: PathBuf,
+    /// File with age's private key, for a backup that is encrypted with age
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// This host's address on the LAN of the machines, if it is another one
+    #[arg(long, value_name = "ADDRESS")]
+    pub lan_address: Option<String>,
+    /// Image with etcdctl and etcdutl of Omni's etcd, e.g. from your own registry
+    #[arg(long, value_name = "IMAGE")]
+    pub etcd_image: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //! [`spec`] is the desired state (bytes become typed values with file:line:column), [`status`] the actual state (parsed output
 //! of programs). It is a separate crate so that the compiler enforces that it stays pure.
 
+pub mod backup;
 pub mod clock;
 pub mod failure;
 pub mod nearest;

@@ -91,6 +91,7 @@ pub struct Table {
     pub recommended: Recommended,
     pub omni: Vec<OmniRelease>,
     api: Vec<ApiVersion>,
+    etcd: Vec<EtcdVersion>,
     pub flags: Vec<FlagChange>,
     pub notes: Vec<Note>,
     pub bugs: Vec<Bug>,
@@ -179,6 +180,17 @@ struct ApiVersion {
     since: Version,
     version: Option<u32>,
     #[allow(dead_code)] // read by people; the test of the table demands it
+    confidence: Confidence,
+    #[allow(dead_code)]
+    source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EtcdVersion {
+    since: Version,
+    version: Version,
+    #[allow(dead_code)] // read by people
     confidence: Confidence,
     #[allow(dead_code)]
     source: String,
@@ -320,6 +332,13 @@ impl Table {
     /// The API version of a release of Omni or omnictl; `None` where that is unknown.
     pub fn api(&self, version: &Version) -> Option<u32> {
         self.api.iter().rev().find(|entry| entry.since <= *version)?.version
+    }
+
+    /// The image with the tools of the etcd in a release of Omni; of the newest known one beyond the facts.
+    pub fn etcd_image(&self, omni: &Version) -> String {
+        let entry = self.etcd.iter().rev().find(|entry| entry.since <= *omni).or(self.etcd.first());
+        let version = entry.map(|entry| entry.version.to_string()).unwrap_or_default();
+        format!("gcr.io/etcd-development/etcd:v{version}")
     }
 
     pub fn talos(&self, version: &Version) -> Option<&TalosRelease> {

@@ -101,6 +101,68 @@ pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure>
     temp.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
 }
 
+/// Creates `path`, which must not exist, by programs that write a temporary file beside it: it appears whole, and private.
+///
+/// # Errors
+/// As `write`; [`Code::Conflict`] if it exists by then.
+pub fn create_by(path: &Path, write: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        let code = if error.kind() == ErrorKind::AlreadyExists { Code::Conflict } else { Code::Failed };
+        Failure::new(code, format!("cannot write `{}`", path.display()))
+            .cause(error.to_string())
+            .hint(io_hint(path, &error))
+    };
+    let temp = written_beside(path, b"", PRIVATE).map_err(failed)?;
+    write(temp.path())?;
+    protect(temp.path())?;
+    File::open(temp.path()).and_then(|file| file.sync_all()).map_err(failed)?;
+    temp.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
+}
+
+/// The regular files below `dir`, by their paths in it, with their sizes; `None` for anything else that is there.
+///
+/// # Errors
+/// The system's.
+pub fn tree(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<u64>)>> {
+    let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(next) = dirs.pop() {
+        for entry in fs::read_dir(next)? {
+            let (entry, meta) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+            if meta.is_dir() {
+                dirs.push(entry);
+                continue;
+            }
+            let name = entry.strip_prefix(dir).map_err(std::io::Error::other)?;
+            found.push((name.to_owned(), meta.is_file().then_some(meta.len())));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether `next` begins with all that is in `file`, and with `whole` has no more.
+///
+/// # Errors
+/// The system's.
+pub fn begins_with(next: &Path, file: &Path, whole: bool) -> std::io::Result<bool> {
+    let (mut one, mut other) = (File::open(file)?, File::open(next)?);
+    let (length, longer) = (one.metadata()?.len(), other.metadata()?.len());
+    if longer < length || (whole && longer != length) {
+        return Ok(false);
+    }
+    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let read = one.read(&mut left)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        other.read_exact(&mut right[..read])?;
+        if left[..read] != right[..read] {
+            return Ok(false);
+        }
+    }
+}
+
 /// Takes `path` from everyone but its owner.
 ///
 /// # Errors
@@ -332,8 +394,13 @@ pub fn is_no_file(path: &Path) -> bool {
 
 /// How many names the file has; 0 when it is not there.
 pub fn hard_links(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     fs::metadata(path).map_or(0, |meta| meta.nlink())
+}
+
+/// Whether two paths are on one file system; false when one of them is not there.
+pub fn same_disk(one: &Path, other: &Path) -> bool {
+    let disk = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
+    disk(one).is_some_and(|found| disk(other) == Some(found))
 }
 
 /// The permission bits of `path`, if it is there.

@@ -135,6 +135,11 @@ impl Paths {
         self.host_lock().with_file_name(format!("checkout-{:016x}", hasher.finish()))
     }
 
+    /// There while a restore has not filled all volumes.
+    pub fn restoring(&self) -> PathBuf {
+        self.checkout_note().with_extension("restoring")
+    }
+
     /// Locked by a task that changes Docker or Omni: checkouts share them.
     pub fn host_lock(&self) -> PathBuf {
         self.host.join("lock")
@@ -143,6 +148,11 @@ impl Paths {
     /// Every program that a task called.
     pub fn journal(&self) -> PathBuf {
         self.host.join("journal.jsonl")
+    }
+
+    /// Where backups go when no other place is named.
+    pub fn backups(&self) -> PathBuf {
+        self.host.join("backups")
     }
 
     /// Where files lie that are needed for a moment.

@@ -2,6 +2,8 @@
 //! change. Nothing here names a task.
 
 pub mod audit;
+pub mod backup;
+pub mod backup_check;
 pub mod change;
 pub mod check_report;
 pub mod cluster;
@@ -35,6 +37,7 @@ pub mod provider_inputs;
 pub mod provider_log;
 pub mod proxmox;
 pub mod rehearsal;
+pub mod restore;
 pub mod saved_plan;
 pub mod selector_results;
 pub mod service_account;

@@ -7,7 +7,7 @@ use crate::interrupted::gate::Gate;
 use crate::sandbox::{Options, Sandbox, class_words, lab_program};
 
 /// The changing tasks. All but the last five call a program, at which the first one of a pair is held.
-const CHANGING: [&str; 16] = [
+const CHANGING: [&str; 17] = [
     "provider-setup --yes",
     "machineclass-apply small --yes",
     "cluster-sync demo --yes",
@@ -16,6 +16,7 @@ const CHANGING: [&str; 16] = [
     "cluster-upgrade demo --yes",
     "omni-setup --yes",
     "stack-up --recreate --yes",
+    "omni-backup",
     "stack-down --yes",
     "omnictl-install --force --yes",
     "lab-up --yes",

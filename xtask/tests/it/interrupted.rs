@@ -186,6 +186,9 @@ fn ctrl_c_in_every_step_of_the_hub() {
     for task in ["doctor", "omni-verify", "omni-status", "tsidp-verify", "stack-logs"] {
         assert!(walk(task, true).len() >= 2, "{task}");
     }
+    passed(&walk("omni-backup", false), &["before docker run", "before docker cp", "before gpg"]);
+    let left = fs::read_dir(lab.state_dir().join("backups")).expect("it was made").flatten().count();
+    assert_eq!(left, 1, "one whole backup, after so many interrupted runs");
     passed(&walk("stack-down --yes", false), &["before docker compose", "after docker compose"]);
     assert_eq!(lab.dump()["docker"]["containers"].as_array().map(Vec::len), Some(0), "the stack is down");
     passed(&walk("stack-up --yes", false), &["before docker compose", "after docker compose"]);

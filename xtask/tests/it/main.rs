@@ -8,6 +8,7 @@ mod advice;
 mod at_once;
 mod audit;
 mod audit_proxmox;
+mod backup;
 mod bad_input;
 mod check_tasks;
 mod ci;

@@ -64,6 +64,10 @@ impl Hub {
         hub.put(".gitignore", "target/\ndocker/.env\ndocker/config.yaml\ndocker/*.asc\n*.pem\n", 0o644);
         hub.git(&["init", "--quiet"]);
         hub.git(&["add", "."]);
+        // A backup on another disk than Docker's, and of any test's future.
+        let at = "\"2099-01-01T00:00:00Z\"";
+        let backup = format!("---\nlast_backup: /proc/version\nlast_backup_at: {at}\nverified_backup_at: {at}\n---\n");
+        hub.put(".claude/omni-scale.local.md", &backup, 0o600);
         hub.say("ps.json", &ps("running", "running", Some("running")));
         hub.say("volume", "omni-scale_omni-etcd");
         hub.say("served.pem", &format!("{}{root}", fixture("certificates/local.pem")));

@@ -14,7 +14,17 @@ use crate::input::key;
 use crate::sandbox::{Sandbox, web_server};
 
 /// The tasks with tests of their own, here and in `of_the_lab`.
-const ELSEWHERE: [&str; 7] = ["omni-setup", "stack-down", "triage", "rehearse", "lab-up", "lab-down", "lab-faults"];
+const ELSEWHERE: [&str; 9] = [
+    "omni-setup",
+    "omni-backup-verify",
+    "omni-restore",
+    "stack-down",
+    "triage",
+    "rehearse",
+    "lab-up",
+    "lab-down",
+    "lab-faults",
+];
 
 /// The tasks that read no secret, and those that say of a commit whether one is in it, which have tests of their own (`ci`).
 const WITHOUT: [&str; 13] = [
@@ -34,7 +44,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 34] = [
+const TASKS: [&str; 35] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -69,6 +79,7 @@ const TASKS: [&str; 34] = [
     "omnictl-install --force --yes",
     "doctor",
     "stack-up --recreate --yes",
+    "omni-backup",
 ];
 
 #[test]

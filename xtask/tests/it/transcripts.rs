@@ -56,7 +56,7 @@ macro_rules! transcripts {
 
 transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
-    provider stack cluster_create cluster_sync cluster_status prompts json
+    provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors access plans policies previous_set
 }
 

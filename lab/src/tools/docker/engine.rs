@@ -1,6 +1,7 @@
 //! The container engine: what `docker compose` asks of it, and what the containers of the kit do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub enum EngineRequest {
     /// The container of this name, whatever its project.
     Find(String),
     Volumes,
+    /// The directory with what the volumes hold.
+    Data,
     /// Runs a program with its arguments in a running container.
     Exec(ContainerKey, Vec<String>),
     /// Lines of a log from this number on; with `true` not before there is one or the container has ended.
@@ -59,7 +62,7 @@ pub enum EngineResponse {
     Health(bool),
     /// To [`EngineRequest::Find`], with the project.
     Found(Option<(String, Box<ContainerInfo>)>),
-    /// To [`EngineRequest::Volumes`], by name.
+    /// To [`EngineRequest::Volumes`], by name; to [`EngineRequest::Data`], one path.
     Names(Vec<String>),
     /// To [`EngineRequest::Exec`]; `None` for a program that is not simulated.
     Executed(Option<super::tailnet::ExecResult>),
@@ -112,12 +115,14 @@ pub struct Engine {
     state: Arc<Mutex<EngineState>>,
     around: Surroundings,
     changed: watch::Sender<u64>,
+    /// A directory for each volume that something was copied into or out of.
+    data: PathBuf,
 }
 
 impl Engine {
     /// An engine without containers.
-    pub fn new(around: Surroundings) -> Engine {
-        Engine { state: Arc::default(), around, changed: watch::channel(0).0 }
+    pub fn new(around: Surroundings, data: PathBuf) -> Engine {
+        Engine { state: Arc::default(), around, changed: watch::channel(0).0, data }
     }
 
     fn lock(&self) -> MutexGuard<'_, EngineState> {
@@ -159,6 +164,7 @@ impl Engine {
                 let names = state.things.iter().filter_map(|name| name.strip_prefix("Volume "));
                 EngineResponse::Names(names.map(str::to_owned).collect())
             }
+            EngineRequest::Data => EngineResponse::Names(vec![self.data.display().to_string()]),
             EngineRequest::Exec(key, words) => {
                 let found = self.lock().containers.get(&key).map(|container| container.shown.service.clone());
                 let ran = found.and_then(|service| super::tailnet::run(&service, &words, &self.around.faults));

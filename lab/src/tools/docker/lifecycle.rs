@@ -45,9 +45,10 @@ impl Compose {
     }
 
     pub(super) fn up(&mut self, project: &Project, args: &[&str]) -> Result<(), DockerError> {
-        let force = match args {
-            [] => false,
-            ["--force-recreate"] => true,
+        let (start, force) = match args {
+            ["-d"] => (true, false),
+            ["-d", "--force-recreate"] => (true, true),
+            ["--no-start"] => (false, false),
             _ => return Err(DockerError::Unknown),
         };
         self.resources(project)?;
@@ -57,7 +58,7 @@ impl Compose {
         for level in &levels {
             self.create_level(project, level, &before, force, &mut fresh)?;
         }
-        for level in &levels {
+        for level in levels.iter().filter(|_| start) {
             self.start_level(project, level, &before, &fresh)?;
         }
         Ok(())

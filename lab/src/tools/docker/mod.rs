@@ -6,6 +6,7 @@ pub mod engine;
 mod inspect;
 mod lifecycle;
 mod show;
+mod store;
 pub mod tailnet;
 
 use super::protocol::{self, Client, Request, Response, Start};
@@ -118,6 +119,9 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         }
         ["inspect", "--type", "container", "--format", inspect::FORMAT, name] => inspect::container(&mut client, name),
         ["volume", "inspect", "--format", "{{.Name}}", name] => inspect::volume(&mut client, name),
+        ["volume", "rm", ref names @ ..] => store::remove(&mut client, names),
+        ["cp", from, to] => store::copy(&mut client, from, to),
+        ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
         _ => Err(DockerError::Unknown),
     }
 }
@@ -237,7 +241,7 @@ impl Compose {
         reachable(&self.start)?;
         match (command, args) {
             ("ps", ["--all", "--format", "json"]) => self.ps(project),
-            ("up", ["-d", rest @ ..]) => self.up(project, rest),
+            ("up", args) => self.up(project, args),
             ("down", []) => self.down(project),
             ("logs", _) => self.logs(project, args),
             ("exec", ["-T", rest @ ..]) => self.exec(project, rest),

@@ -6,6 +6,7 @@ pub mod docker;
 pub mod machines;
 pub mod omni;
 pub mod proxmox;
+pub mod snapshot;
 pub mod sync;
 
 #[cfg(test)]

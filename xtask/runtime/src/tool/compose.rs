@@ -111,6 +111,16 @@ impl<'a> Compose<'a> {
         self.run(Job::new("starting the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
     }
 
+    /// Creates the containers, their volumes and their network, and starts nothing.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn create(&self) -> Result<(), Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let cmd = cmd!(shell, "{docker} compose -f {file} up --no-start");
+        self.run(Job::new("creating the containers", cmd).deadline(self.cx.limit(UP))).map(drop)
+    }
+
     /// Stops and removes the containers and their network. It cannot remove volumes.
     ///
     /// # Errors

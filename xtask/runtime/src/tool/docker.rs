@@ -9,12 +9,14 @@ use xshell::cmd;
 use super::{Tool, compose};
 use crate::cx::Cx;
 use crate::files;
-use crate::proc::{self, Job};
+use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
 use domain::status::docker::{INSPECT, Inspected, inspected};
 
 const QUICK: Duration = Duration::from_secs(20);
+/// Pulling an image, or copying a store of gigabytes.
+const LONG: Duration = Duration::from_secs(600);
 
 /// The volume that Omni's store is on: the project's name and the volume's in `docker/compose.yaml`.
 pub const STORE: &str = "omni-scale_omni-etcd";
@@ -97,5 +99,60 @@ impl<'a> Docker<'a> {
         }
         let none = ["no such volume", "No such volume"].iter().any(|text| ended.stderr.contains(text));
         if none { Ok(false) } else { Err(compose::explain(&ended)) }
+    }
+
+    /// Runs a program of the etcd image on files in `dir`, which it sees as `/backup`, and returns its result with any exit
+    /// status. It runs as this user, so that the files that it writes are this user's; `network` is docker's. Without an init, etcdctl
+    /// would be process 1, which SIGTERM does not end, and it waits for an etcd that does not answer forever.
+    ///
+    /// # Errors
+    /// When docker cannot run the image.
+    pub fn etcd(&self, image: &str, network: &str, dir: &Path, words: &[&str]) -> Result<CommandOutput, Failure> {
+        let [program, args @ ..] = words else { return Err(Failure::new(Code::Failed, "no program of etcd is named")) };
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (user, volume) = (format!("{uid}:{gid}"), format!("{}:/backup", dir.display()));
+        let (shell, docker) = (proc::shell()?, &self.program);
+        let cmd = cmd!(
+            shell,
+            "{docker} run --rm --init --network {network} --user {user} --cap-drop ALL --volume {volume} --entrypoint {program} {image} {args...}"
+        );
+        let purpose = format!("running {program} of etcd");
+        let ended = self.cx.proc.run(Job::new(purpose, cmd).deadline(self.cx.limit(LONG)))?;
+        // Docker's own statuses: the engine refuses, the program cannot be started, there is none.
+        if ended.status.code() != Some(125) {
+            return Ok(ended);
+        }
+        Err(compose::explain(&ended).hint(format!(
+            "with another registry, or without internet access, name your copy of the image: --etcd-image REGISTRY/{}",
+            image.rsplit('/').next().unwrap_or(image)
+        )))
+    }
+
+    /// Copies what is in a directory of a container, running or not, into `to`, which exists.
+    ///
+    /// # Errors
+    /// What docker says.
+    pub fn copy_out(&self, container: &str, from: &str, to: &Path) -> Result<(), Failure> {
+        self.copy(
+            &format!("{container}:{from}/."),
+            &to.to_string_lossy(),
+            &format!("copying {from} out of {container}"),
+        )
+    }
+
+    /// Copies what is in `from` into a directory of a container, where it belongs to root.
+    ///
+    /// # Errors
+    /// What docker says.
+    pub fn copy_in(&self, from: &Path, container: &str, to: &str) -> Result<(), Failure> {
+        let from = format!("{}/.", from.display());
+        self.copy(&from, &format!("{container}:{to}"), &format!("copying {to} into {container}"))
+    }
+
+    fn copy(&self, from: &str, to: &str, purpose: &str) -> Result<(), Failure> {
+        let (shell, docker) = (proc::shell()?, &self.program);
+        let job = Job::new(purpose, cmd!(shell, "{docker} cp {from} {to}")).deadline(self.cx.limit(LONG));
+        let ended = self.cx.proc.run(job)?;
+        if ended.success() { Ok(()) } else { Err(compose::explain(&ended)) }
     }
 }

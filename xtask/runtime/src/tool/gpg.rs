@@ -71,18 +71,21 @@ impl<'a> Keyring<'a> {
             "{gpg} --batch --quiet --no-tty --trust-model always --armor --encrypt --recipient {fingerprint}"
         );
         let sealed = self.run(self.job("encrypting with the key of Omni's store", cmd).stdin(WORD))?;
-        let cmd = cmd!(shell, "{gpg} --batch --quiet --no-tty --pinentry-mode error --decrypt");
-        let opened = self
-            .run(self.job("decrypting with the key of Omni's store, without a passphrase", cmd).stdin(sealed.stdout))
-            .map_err(|failure| {
-                failure.hint(
-                    "Omni could not open its store with it: the key must have an encryption subkey and no passphrase",
-                )
-            })?;
-        if opened.stdout == WORD {
+        let opened = self.decrypt("decrypting with the key of Omni's store, without a passphrase", &sealed.stdout)?;
+        if opened == WORD {
             return Ok(());
         }
         Err(Failure::new(Code::Failed, "the key of Omni's store does not decrypt what it encrypted"))
+    }
+
+    fn decrypt(&self, purpose: &str, message: &str) -> Result<String, Failure> {
+        let (shell, gpg) = (proc::shell()?, &self.gpg);
+        let cmd = cmd!(shell, "{gpg} --batch --quiet --no-tty --pinentry-mode error --decrypt");
+        let opened = self.run(self.job(purpose, cmd).stdin(message)).map_err(|failure| {
+            failure
+                .hint("Omni could not open its store with it: the key must have an encryption subkey and no passphrase")
+        })?;
+        Ok(opened.stdout)
     }
 }
 
@@ -147,6 +150,29 @@ pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
     let keyring = Keyring::new(cx)?;
     let fingerprint = keyring.import(armored)?;
     keyring.prove(&fingerprint)
+}
+
+/// Proves that the key opens one of a store's `slots`, each a PGP message by its name, and returns that name.
+///
+/// # Errors
+/// [`Code::Invalid`] when none is for this key.
+pub fn open_slot<'s>(
+    cx: &Cx,
+    armored: &Secret,
+    slots: impl IntoIterator<Item = (&'s String, &'s String)>,
+) -> Result<&'s str, Failure> {
+    let keyring = Keyring::new(cx)?;
+    let own = format!("<{}>", keyring.import(armored)?.to_ascii_lowercase());
+    let mut names = Vec::new();
+    for (name, message) in slots {
+        if name.to_ascii_lowercase().ends_with(&own) {
+            keyring.decrypt("opening the store's key slot", message)?;
+            return Ok(name);
+        }
+        names.push(name.as_str());
+    }
+    Err(Failure::new(Code::Invalid, "the key does not open Omni's store")
+        .cause(format!("it is {own}; the store's key slots are for: {}", names.join(", "))))
 }
 
 #[cfg(test)]

@@ -6,12 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use xshell::cmd;
-
+use super::archive;
 use super::curl::{self, Request};
 use super::omnictl;
 use crate::cx::Cx;
-use crate::proc::{self, Job};
 use domain::failure::{Code, Failure};
 use domain::version;
 
@@ -252,30 +250,12 @@ fn check_sum(cx: &Cx, base: &str, asset: &str, ca: Option<&str>, file: &Path) ->
         return Err(Failure::new(Code::Failed, "it cannot be verified")
             .cause(format!("{url} contains no checksum for {asset}")));
     };
-    let found = sha256(cx, file)?;
+    let found = archive::sha256(cx, &[file])?.pop().unwrap_or_default();
     if found == expected {
         return Ok(());
     }
     Err(Failure::new(Code::Failed, "its checksum is wrong")
         .cause(format!("expected {expected}, found {found}: it was changed or is incomplete")))
-}
-
-/// The SHA-256 of a file, by whichever of the usual programs is there.
-fn sha256(cx: &Cx, file: &Path) -> Result<String, Failure> {
-    let shell = proc::shell()?;
-    let candidates = [
-        ("sha256sum", cmd!(shell, "sha256sum {file}")),
-        ("shasum", cmd!(shell, "shasum -a 256 {file}")),
-        ("openssl", cmd!(shell, "openssl dgst -sha256 -r {file}")),
-    ];
-    for (name, cmd) in candidates {
-        if which::which(name).is_ok() {
-            let ended = cx.proc.run(Job::new("computing the checksum", cmd))?.checked()?;
-            return Ok(ended.stdout.split_whitespace().next().unwrap_or_default().to_ascii_lowercase());
-        }
-    }
-    Err(Failure::new(Code::Prerequisite, "no program for SHA-256 checksums is installed")
-        .hint("install coreutils (sha256sum) or openssl"))
 }
 
 /// A file that goes away unless it was renamed.

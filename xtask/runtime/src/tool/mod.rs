@@ -1,5 +1,6 @@
 //! One adapter per program: finding it, calling it and parsing its output. Command-line syntax stays in these modules.
 
+pub mod archive;
 pub mod cargo;
 pub mod compose;
 pub mod curl;
@@ -27,6 +28,8 @@ pub enum Tool {
     Git,
     Gpg,
     Openssl,
+    Age,
+    Tar,
 }
 
 impl Tool {
@@ -38,6 +41,8 @@ impl Tool {
             Tool::Git => "git",
             Tool::Gpg => "gpg",
             Tool::Openssl => "openssl",
+            Tool::Age => "age",
+            Tool::Tar => "tar",
         }
     }
 
@@ -45,6 +50,8 @@ impl Tool {
         match self {
             Tool::Curl => "install curl: `apt-get install curl`, `dnf install curl` or `brew install curl`",
             Tool::Git => "install git: `apt-get install git`, `dnf install git` or `brew install git`",
+            Tool::Age => "install age: `apt-get install age`, `dnf install age` or `brew install age`",
+            Tool::Tar => "install GNU tar: `apt-get install tar` or `dnf install tar`",
             Tool::Gpg => "install GnuPG: `apt-get install gnupg`, `dnf install gnupg2` or `brew install gnupg`",
             Tool::Openssl => {
                 "install openssl: `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"

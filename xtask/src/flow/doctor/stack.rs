@@ -1,12 +1,17 @@
 //! The stack, as docker and its files tell.
 
+use std::path::Path;
+
 use super::Installation;
 use super::installation::{images, one_line, sidecar, verdict};
 use crate::flow::omni_stack;
 use check::diagnosis::{Diagnosis, State};
 use check::{stack, values};
+use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
+use domain::words::count;
+use runtime::files;
 use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
 
 /// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
@@ -60,6 +65,36 @@ pub fn data(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
         installation.container(OMNI)?;
         Ok(kept(omni_stack::guard_omni(installation.cx, installation.containers()?)))
+    })
+}
+
+/// A backup is old after this many days.
+const OLD: u64 = 3;
+/// A backup was verified too long ago after this many days.
+const LONG_AGO: u64 = 35;
+
+pub fn backup(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        installation.container(OMNI)?;
+        let state = installation.cx.fresh_state().map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
+        let days = |key: &str| Some(installation.now.saturating_sub(clock::seconds(&state.get(key)?)?) / 86_400);
+        let (Some(file), Some(age)) = (state.get("last_backup"), days("last_backup_at")) else {
+            return Ok(Diagnosis::warning("no backup was made from this checkout"));
+        };
+        let path = Path::new(&file);
+        let old = |age: u64| format!("{} old", count(age, "day"));
+        Ok(if !path.is_file() {
+            Diagnosis::warning(format!("the last backup, {file}, is not there any more"))
+        } else if age > OLD {
+            Diagnosis::warning(format!("the last backup, {file}, is {}", old(age)))
+        } else if days("verified_backup_at").is_none_or(|age| age > LONG_AGO) {
+            Diagnosis::warning(format!("no backup was verified in the last {LONG_AGO} days"))
+        } else if files::same_disk(path, Path::new("/var/lib/docker")) {
+            Diagnosis::warning(format!("{file} is on the disk of Omni's data"))
+                .fix("write it to another disk: --to DIR")
+        } else {
+            Diagnosis::ok(format!("{file}, {}", old(age)))
+        })
     })
 }
 

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::{Hub, fixture, ps};
 
+const STATE: &str = ".claude/omni-scale.local.md";
+
 /// The checks that are neither ok nor skipped, as `id status`.
 fn found(hub: &Hub) -> (i32, Vec<String>) {
     let ran = hub.run(&["doctor", "--json"]);
@@ -57,6 +59,19 @@ const TRAPS: &[Trap] = &[
         "the default account",
         |hub| hub.set("OMNI_ACCOUNT_UUID", "edd2822a-7834-4fe0-8172-cc5581f13a8d"),
         &["omni.account warning"],
+        0,
+    ),
+    ("a backup that is gone", |hub| hub.edit(STATE, "/proc/version", "/proc/none"), &["omni.backup warning"], 0),
+    (
+        "an old backup",
+        |hub| hub.edit(STATE, "last_backup_at: \"2099", "last_backup_at: \"2020"),
+        &["omni.backup warning"],
+        0,
+    ),
+    (
+        "no verified backup",
+        |hub| hub.edit(STATE, "verified_backup_at: \"2099", "x: \"2099"),
+        &["omni.backup warning"],
         0,
     ),
     ("a secret of two lines", |hub| hub.set("OIDC_CLIENT_SECRET", "\"a\\nb\""), &["files.env failed"], 1),

@@ -1,0 +1,175 @@
+//! What the volumes of the stack hold, and the programs of the etcd image: `docker cp`, and `docker run` of `etcdctl` and
+//! `etcdutl` (etcd 3.6.6, recorded).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::engine::{ContainerInfo, EngineRequest, EngineResponse};
+use super::{DockerError, ask_engine};
+use crate::tools::protocol::{Client, Start};
+use crate::tools::{err, out};
+
+/// The store of an Omni 1.4.9 that uses the lab's key and account, with 39 machines.
+const ETCD: &[u8] = include_bytes!("../../../data/store/etcd.db");
+const SQLITE: &[u8] = include_bytes!("../../../data/store/omni.db");
+const SQLITE_WAL: &[u8] = include_bytes!("../../../data/store/omni.db-wal");
+/// The account of that store.
+const ACCOUNT: &[u8] = b"00000000-0000-4000-8000-000000000000";
+/// The checksum at the end of a snapshot.
+const SUM: usize = 32;
+
+fn failed(why: impl std::fmt::Display) -> DockerError {
+    DockerError::Message(format!("Error response from daemon: {why}"))
+}
+
+fn find(client: &mut Client, name: &str) -> Result<(String, Box<ContainerInfo>), DockerError> {
+    match ask_engine(client, EngineRequest::Find(name.to_owned()))? {
+        EngineResponse::Found(Some(found)) => Ok(found),
+        _ => Err(failed(format!("No such container: {name}"))),
+    }
+}
+
+/// The directory of a volume of a container, with what its program would have written there.
+fn volume(client: &mut Client, name: &str, path: &str) -> Result<PathBuf, DockerError> {
+    let (project, shown) = find(client, name)?;
+    let path = path.trim_end_matches("/.");
+    let Some((volume, _)) = shown.service.volumes.iter().find(|(_, target)| target == path) else {
+        return Err(failed(format!("Could not find the file {path} in container {name}")));
+    };
+    let EngineResponse::Names(data) = ask_engine(client, EngineRequest::Data)? else {
+        return Err(DockerError::Unknown);
+    };
+    let dir = Path::new(&data.concat()).join(format!("{project}_{volume}"));
+    let fresh = !dir.exists();
+    fs::create_dir_all(&dir).context("cannot make a volume")?;
+    let write = |file: &str, bytes: &[u8]| fs::write(dir.join(file), bytes).context("cannot fill a volume");
+    match path {
+        _ if !fresh || shown.started == 0 => {}
+        "/_out/sqlite" => {
+            write("omni.db", SQLITE)?;
+            write("omni.db-wal", SQLITE_WAL)?;
+        }
+        "/_out/etcd" => {
+            let mut bytes = ETCD[..ETCD.len() - SUM].to_vec();
+            let own = shown.service.argv.iter().find_map(|word| word.strip_prefix("--account-id="));
+            own.into_iter().for_each(|own| replace(&mut bytes, own.as_bytes()));
+            fs::create_dir_all(dir.join("member/snap")).context("cannot fill a volume")?;
+            write("member/snap/db", &bytes)?;
+        }
+        // Each node has a key of its own.
+        _ => write("tailscaled.state", format!("{{\"_machinekey\": \"privkey:{}\"}}\n", shown.id).as_bytes())?,
+    }
+    Ok(dir)
+}
+
+/// Writes the account of this Omni over the recorded one, which is as long.
+fn replace(bytes: &mut [u8], own: &[u8]) {
+    for at in 0..bytes.len().saturating_sub(ACCOUNT.len()) {
+        if bytes[at..].starts_with(ACCOUNT) && own.len() == ACCOUNT.len() {
+            bytes[at..at + own.len()].copy_from_slice(own);
+        }
+    }
+}
+
+/// `volume rm NAME…`
+pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), DockerError> {
+    let EngineResponse::Names(data) = ask_engine(client, EngineRequest::Data)? else {
+        return Err(DockerError::Unknown);
+    };
+    for name in names {
+        if !matches!(
+            ask_engine(client, EngineRequest::Unmake(format!("Volume {name}")))?,
+            EngineResponse::Changed(true)
+        ) {
+            return Err(failed(format!("get {name}: no such volume")));
+        }
+        // One that nothing was copied into has no directory.
+        let _ = fs::remove_dir_all(Path::new(&data.concat()).join(name));
+        out(&format!("{name}\n"));
+    }
+    Ok(())
+}
+
+/// `cp CONTAINER:PATH/. DIR` and `cp DIR/. CONTAINER:PATH`
+pub fn copy(client: &mut Client, from: &str, to: &str) -> Result<(), DockerError> {
+    let mut place = |word: &str| match word.split_once(':') {
+        Some((name, path)) => volume(client, name, path),
+        None => Ok(PathBuf::from(word)),
+    };
+    let (from, to) = (place(from)?, place(to)?);
+    Ok(copy_all(&from, &to).context("cannot copy")?)
+}
+
+fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name())))?;
+        if entry.is_dir() { copy_all(&entry, &to)? } else { fs::copy(&entry, &to).map(drop)? }
+    }
+    Ok(())
+}
+
+/// `run --rm --init --network NETWORK --user USER --cap-drop ALL --volume DIR:/backup --entrypoint PROGRAM IMAGE WORD…`
+pub fn run(client: &mut Client, start: &Start, words: &[&str]) -> Result<(), DockerError> {
+    let [
+        "--network",
+        network,
+        "--user",
+        _,
+        "--cap-drop",
+        "ALL",
+        "--volume",
+        mount,
+        "--entrypoint",
+        program,
+        image,
+        args @ ..,
+    ] = words
+    else {
+        return Err(DockerError::Unknown);
+    };
+    if !image.contains("/etcd:") {
+        err("docker: ");
+        err(&format!("Error response from daemon: pull access denied for {image}, repository does not exist\n"));
+        return Err(DockerError::Ended(125));
+    }
+    let Some(dir) = mount.strip_suffix(":/backup") else { return Err(DockerError::Unknown) };
+    let host =
+        |path: &str| path.strip_prefix("/backup/").map(|rest| Path::new(dir).join(rest)).ok_or(DockerError::Unknown);
+    match (*program, args) {
+        ("etcdctl", ["--endpoints=http://localhost:2379", "--command-timeout=10s", "endpoint", "health"]) => {
+            let (project, sidecar) = find(client, network.trim_start_matches("container:"))?;
+            let (_, omni) = find(client, &format!("{project}-omni-1"))?;
+            if [&sidecar, &omni].iter().any(|shown| shown.state != "running") || start.omni_down {
+                err("http://localhost:2379 is unhealthy: failed to commit proposal: context deadline exceeded\n");
+                err("Error: unhealthy cluster\n");
+                return Err(DockerError::Ended(1));
+            }
+            out("http://localhost:2379 is healthy: successfully committed proposal: took = 2.21ms\n");
+        }
+        ("etcdctl", ["--endpoints=http://localhost:2379", "snapshot", "save", file]) => {
+            let (project, _) = find(client, network.trim_start_matches("container:"))?;
+            let mut bytes =
+                fs::read(volume(client, &format!("{project}-omni-1"), "/_out/etcd")?.join("member/snap/db"))
+                    .context("no store")?;
+            bytes.extend(ring::digest::digest(&ring::digest::SHA256, &bytes.clone()).as_ref());
+            fs::write(host(file)?, bytes).context("cannot save the snapshot")?;
+            out(&format!("Snapshot saved at {file}\nServer version 3.6.0\n"));
+        }
+        ("etcdutl", ["snapshot", "restore", file, "--data-dir", data]) => {
+            let bytes = fs::read(host(file)?).context("no snapshot")?;
+            let (db, sum) = bytes.split_at(bytes.len().saturating_sub(SUM));
+            let found = ring::digest::digest(&ring::digest::SHA256, db);
+            if found.as_ref() != sum {
+                err(&format!("Error: expected sha256 {sum:?}, got {:?}\n", found.as_ref()));
+                return Err(DockerError::Ended(1));
+            }
+            let snap = host(data)?.join("member/snap");
+            fs::create_dir_all(&snap).and_then(|()| fs::write(snap.join("db"), db)).context("cannot restore")?;
+        }
+        _ => return Err(DockerError::Unknown),
+    }
+    Ok(())
+}

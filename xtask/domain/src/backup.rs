@@ -1,0 +1,241 @@
+//! A backup of the Omni stack: what its archive holds, how its file is named, and which files are kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::version;
+use crate::words::count;
+
+/// The version of the archive's layout.
+pub const FORMAT: u32 = 1;
+/// The part that describes the others.
+pub const MANIFEST: &str = "manifest.json";
+/// The snapshot of the embedded etcd.
+pub const ETCD: &str = "etcd.db";
+/// The SQLite database; beside it, where there is one, its write-ahead log.
+pub const SQLITE: &str = "sqlite/omni.db";
+/// `docker/.env`.
+pub const ENV: &str = "docker/env";
+/// The key of the store: only in an encrypted archive.
+pub const STORE_KEY: &str = "docker/omni.asc";
+pub const CONFIG: &str = "docker/config.yaml";
+pub const COMPOSE: &str = "docker/compose.yaml";
+pub const TLS_CERT: &str = "tls/fullchain.pem";
+pub const TLS_KEY: &str = "tls/privkey.pem";
+pub const CA: &str = "tls/ca.pem";
+/// The sidecar's identity on the tailnet, and the directory that it is in.
+pub const TAILSCALE: &str = "tailscale/tailscaled.state";
+/// Without any of these a new host cannot take over.
+const NEEDED: [&str; 7] = [ETCD, SQLITE, ENV, COMPOSE, TLS_CERT, TLS_KEY, TAILSCALE];
+
+/// One file of the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub sha256: String,
+    pub bytes: u64,
+}
+
+/// `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    /// When the backup was begun.
+    pub made_at: String,
+    /// The version of each service.
+    pub versions: BTreeMap<String, String>,
+    /// `OMNI_ACCOUNT_UUID`.
+    pub account: String,
+    /// The keys that open the store, by the names of its slots.
+    pub key_slots: BTreeSet<String>,
+    /// The number of resources of each type in Omni.
+    pub counts: BTreeMap<String, u64>,
+    pub parts: BTreeMap<String, Part>,
+}
+
+impl Manifest {
+    /// # Errors
+    /// Why it is not the manifest of a backup that this version reads.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        let found: Versioned = serde_json::from_slice(bytes).map_err(|error| format!("{MANIFEST}: {error}"))?;
+        if found.format != FORMAT {
+            let why = format!("its format is {}, and this version of the tasks reads format {FORMAT}", found.format);
+            return Err(format!("{why}: use the checkout that made it"));
+        }
+        serde_json::from_slice(bytes).map_err(|error| format!("{MANIFEST}: {error}"))
+    }
+
+    /// What is missing, changed, or does not belong to the backup, by the files that were found.
+    pub fn differences(&self, found: &BTreeMap<String, Part>) -> Vec<String> {
+        let needed = NEEDED.iter().filter(|name| !self.parts.contains_key(**name));
+        let needed = needed.map(|name| format!("{name} is not part of the backup"));
+        let parts = self.parts.iter().filter_map(|(name, part)| match found.get(name) {
+            None => Some(format!("{name} is missing")),
+            Some(other) if other == part => None,
+            Some(other) if other.bytes != part.bytes => {
+                Some(format!("{name} has {}, not {}", count(other.bytes, "byte"), part.bytes))
+            }
+            Some(_) => Some(format!("{name} was changed: its checksum is wrong")),
+        });
+        let foreign = found.keys().filter(|name| *name != MANIFEST && !self.parts.contains_key(*name));
+        needed.chain(parts).chain(foreign.map(|name| format!("{name} does not belong to the backup"))).collect()
+    }
+
+    /// Whether an Omni of the version `pinned` may open the store: another minor would migrate it, or not read it.
+    pub fn opens_with(&self, pinned: &str) -> bool {
+        let omni = self.versions.get("omni").and_then(|version| version::minor(version));
+        omni.is_some() && omni == version::minor(pinned)
+    }
+}
+
+/// What a file is called that was begun at `seconds` since 1970: `omni-scale-20261129T061500Z.tar.gz`, and the ending of what
+/// encrypted it.
+pub fn file_name(seconds: u64, ending: &str) -> String {
+    format!("omni-scale-{}.tar.gz{ending}", clock::rfc3339_of(seconds).replace(['-', ':'], ""))
+}
+
+/// When the backup of that name was begun; `None` for any other file.
+pub fn begun(name: &str) -> Option<u64> {
+    let rest = name.strip_prefix("omni-scale-")?;
+    let (time, ending) = rest.split_once(".tar.gz")?;
+    let digits = |from: usize, to: usize| time.get(from..to)?.parse::<i64>().ok();
+    let clock = [digits(9, 11)?, digits(11, 13)?, digits(13, 15)?];
+    let seconds = clock::unix(digits(0, 4)?, digits(4, 6)?, digits(6, 8)?, clock)?;
+    (["", ".age", ".gpg"].contains(&ending) && file_name(seconds, ending) == name).then_some(seconds)
+}
+
+/// How many backups are kept: the newest of each of so many days and weeks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    daily: usize,
+    weekly: usize,
+}
+
+const DAY: u64 = 86_400;
+
+impl Keep {
+    /// Parses `daily=7,weekly=4`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Keep, String> {
+        let mut keep = Keep { daily: 0, weekly: 0 };
+        for part in text.split(',') {
+            let (period, number) = part.split_once('=').unwrap_or((part, ""));
+            let number = number.parse().ok().filter(|number| (1..=1000).contains(number));
+            match (period, number) {
+                ("daily", Some(number)) => keep.daily = number,
+                ("weekly", Some(number)) => keep.weekly = number,
+                _ => return Err(format!("{part:?} is not a valid rule: write daily=7,weekly=4")),
+            }
+        }
+        Ok(keep)
+    }
+
+    /// Those of `names` that are backups and need not be kept. The newest one always is.
+    pub fn expired(self, names: impl IntoIterator<Item = String>) -> Vec<String> {
+        let mut backups: Vec<(u64, String)> =
+            names.into_iter().filter_map(|name| Some((begun(&name)?, name))).collect();
+        backups.sort_unstable_by(|one, other| other.cmp(one));
+        let (mut days, mut weeks) = (BTreeSet::new(), BTreeSet::new());
+        let mut kept = |seconds: u64| {
+            // 1 January 1970 was a Thursday: weeks begin on Mondays.
+            let (day, week) = (seconds / DAY, (seconds / DAY + 3) / 7);
+            let of_day = days.len() < self.daily && days.insert(day);
+            let of_week = weeks.len() < self.weekly && weeks.insert(week);
+            of_day || of_week
+        };
+        let mut expired: Vec<String> = Vec::new();
+        for (index, (seconds, name)) in backups.into_iter().enumerate() {
+            if !kept(seconds) && index > 0 {
+                expired.push(name);
+            }
+        }
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_backups() {
+        assert_eq!(file_name(1_795_316_645, ".age"), "omni-scale-20261122T030405Z.tar.gz.age");
+        for ending in ["", ".age", ".gpg"] {
+            assert_eq!(begun(&file_name(1_795_316_645, ending)), Some(1_795_316_645));
+        }
+        for name in [
+            "omni-scale-20261122T030405Z.tar",
+            "omni-scale-20261122T030405Z.tar.gz.tmp",
+            "omni-scale-20261122T030465Z.tar.gz",
+            "omni-scale-2026-11-22T030405Z.tar.gz",
+            "my-omni-scale-20261122T030405Z.tar.gz",
+            "omni-scale-größe.tar.gz",
+            "omni-scale-.tar.gz",
+        ] {
+            assert_eq!(begun(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn newest_of_each_day_and_week_is_kept() {
+        // Twice a day for 40 days, the last on Sunday, 22 November 2026.
+        let names: Vec<String> = (0..80)
+            .map(|half| file_name(1_795_316_645 - half * DAY / 2, if half % 3 == 0 { ".gpg" } else { "" }))
+            .collect();
+        let left = |rule: &str| {
+            let expired = Keep::parse(rule).unwrap().expired(names.iter().cloned().chain(["notes.txt".to_owned()]));
+            assert!(!expired.contains(&"notes.txt".to_owned()));
+            let days = names.iter().filter(|name| !expired.contains(name)).map(|name| name[15..19].to_owned());
+            days.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(left("daily=3"), "1122 1121 1120");
+        assert_eq!(left("daily=2,weekly=3"), "1122 1121 1115 1108");
+        assert_eq!(left("weekly=1"), "1122");
+        for bad in ["", "daily", "daily=0", "daily=x", "monthly=1", "daily=7;weekly=4"] {
+            assert!(Keep::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_omission_and_change_of_a_part_is_named() {
+        let part = |text: &str| Part { sha256: text.to_owned(), bytes: text.len() as u64 };
+        let parts: BTreeMap<String, Part> = NEEDED.iter().map(|name| ((*name).to_owned(), part("abc"))).collect();
+        let manifest = Manifest {
+            format: FORMAT,
+            made_at: String::new(),
+            versions: [("omni".to_owned(), "v1.10.6".to_owned())].into(),
+            account: String::new(),
+            key_slots: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            parts: parts.clone(),
+        };
+        assert!(manifest.differences(&parts).is_empty());
+        let mut found = parts.clone();
+        found.remove(SQLITE);
+        found.insert(ETCD.to_owned(), part("abd"));
+        found.insert(ENV.to_owned(), part("ab"));
+        found.insert("x".to_owned(), part("x"));
+        let wanted = [
+            "docker/env has 2 bytes, not 3",
+            "etcd.db was changed: its checksum is wrong",
+            "sqlite/omni.db is missing",
+            "x does not belong to the backup",
+        ];
+        assert_eq!(manifest.differences(&found), wanted);
+        let without = Manifest { parts: BTreeMap::new(), ..manifest.clone() };
+        assert_eq!(without.differences(&BTreeMap::new()).len(), NEEDED.len());
+        assert!(manifest.opens_with("v1.10.4") && !manifest.opens_with("v1.11.0") && !without.opens_with("latest"));
+        let text = serde_json::to_string(&manifest).unwrap();
+        assert_eq!(Manifest::parse(text.as_bytes()), Ok(manifest));
+        let newer = Manifest::parse(text.replace("\"format\":1", "\"format\":2").as_bytes()).unwrap_err();
+        assert!(newer.contains("its format is 2"), "{newer}");
+        assert!(Manifest::parse(b"{}").is_err() && Manifest::parse(b"").is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! tar, the programs that encrypt an archive, and checksums.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xshell::cmd;
+
+use super::Tool;
+use crate::cx::Cx;
+use crate::proc::{self, Job};
+use domain::failure::{Code, Failure};
+
+/// A store of gigabytes on a slow disk.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Packs everything in `dir` into `file`. gzip's checksum covers each byte of it, also those that no file owns.
+///
+/// # Errors
+/// As tar.
+pub fn pack(cx: &Cx, dir: &Path, file: &Path) -> Result<(), Failure> {
+    let (shell, tar) = (proc::shell()?, Tool::Tar.find()?);
+    // The store is encrypted, and does not get smaller by trying harder.
+    let cmd = cmd!(shell, "{tar} --use-compress-program 'gzip -1' -cf {file} -C {dir} .");
+    cx.proc.run(Job::new("writing the archive", cmd).deadline(LONG))?.checked().map(drop)
+}
+
+/// Unpacks `file` into `dir`. GNU tar writes nothing outside of it.
+///
+/// # Errors
+/// [`Code::Invalid`] when it is not a whole archive.
+pub fn unpack(cx: &Cx, file: &Path, dir: &Path) -> Result<(), Failure> {
+    let (shell, tar) = (proc::shell()?, Tool::Tar.find()?);
+    // tar does not read what is behind the last file, which the checksum of gzip covers.
+    for cmd in [
+        cmd!(shell, "gzip --test {file}"),
+        cmd!(shell, "{tar} --no-same-owner --no-same-permissions -xzf {file} -C {dir}"),
+    ] {
+        let ended = cx.proc.run(Job::new("unpacking the archive", cmd).deadline(LONG))?;
+        if !ended.success() {
+            let said = ended.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
+            return Err(Failure::new(Code::Invalid, "it is not a whole archive").cause(said));
+        }
+    }
+    Ok(())
+}
+
+/// What encrypts an archive to its recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    Age,
+    Gpg,
+}
+
+impl Encryption {
+    /// The program for these recipients: those of age begin with `age1` or `ssh-`, and any other is for gpg.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] when they are for both.
+    pub fn of(recipients: &[String]) -> Result<Option<Encryption>, Failure> {
+        let age = recipients.iter().filter(|name| name.starts_with("age1") || name.starts_with("ssh-")).count();
+        match age {
+            _ if recipients.is_empty() => Ok(None),
+            0 => Ok(Some(Encryption::Gpg)),
+            _ if age == recipients.len() => Ok(Some(Encryption::Age)),
+            _ => Err(Failure::new(Code::Usage, "the recipients are for age and for gpg")
+                .hint("an archive is encrypted by one program: name recipients of one kind")),
+        }
+    }
+
+    /// By the ending of a file's name.
+    pub fn of_file(file: &Path) -> Option<Encryption> {
+        let ending = file.extension()?;
+        [Encryption::Age, Encryption::Gpg].into_iter().find(|each| *each.ending() == format!(".{}", ending.display()))
+    }
+
+    /// How the name of an encrypted file ends.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Encryption::Age => ".age",
+            Encryption::Gpg => ".gpg",
+        }
+    }
+
+    fn find(self) -> Result<PathBuf, Failure> {
+        match self {
+            Encryption::Age => Tool::Age.find(),
+            Encryption::Gpg => Tool::Gpg.find(),
+        }
+    }
+
+    /// Refuses recipients that the program does not know, before there is anything to encrypt.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] with what the program says.
+    pub fn check(self, cx: &Cx, recipients: &[String]) -> Result<(), Failure> {
+        let job = self.encrypt(recipients, None)?.stdin("x");
+        let ended = cx.proc.run(job)?;
+        if ended.success() {
+            return Ok(());
+        }
+        let failure = Failure::new(Code::Invalid, format!("a recipient cannot be used: {}", recipients.join(", ")));
+        Err(failure.cause(ended.failure().cause).hint(match self {
+            Encryption::Age => "a recipient is a public key: `age-keygen -y IDENTITY_FILE` prints it",
+            Encryption::Gpg => "import its public key first: `gpg --import FILE`",
+        }))
+    }
+
+    /// Encrypts `from` into `to`, which is replaced.
+    ///
+    /// # Errors
+    /// As the program.
+    pub fn seal(self, cx: &Cx, recipients: &[String], from: &Path, to: &Path) -> Result<(), Failure> {
+        cx.proc.run(self.encrypt(recipients, Some((from, to)))?)?.checked().map(drop)
+    }
+
+    fn encrypt(self, recipients: &[String], files: Option<(&Path, &Path)>) -> Result<Job, Failure> {
+        let (shell, program) = (proc::shell()?, self.find()?);
+        let recipients: Vec<&str> = recipients.iter().flat_map(|name| ["--recipient", name]).collect();
+        let files: Vec<&Path> = files.into_iter().flat_map(|(from, to)| [Path::new("--output"), to, from]).collect();
+        let cmd = match self {
+            Encryption::Age => cmd!(shell, "{program} {recipients...} {files...}"),
+            Encryption::Gpg => cmd!(
+                shell,
+                "{program} --batch --quiet --no-tty --yes --trust-model always --encrypt {recipients...} {files...}"
+            ),
+        };
+        Ok(Job::new("encrypting the archive", cmd).deadline(LONG))
+    }
+
+    /// Decrypts `from` into `to`: with an identity file of age, or with gpg's keyring.
+    ///
+    /// # Errors
+    /// [`Code::Refused`] when it is for another key, or was changed.
+    pub fn open(self, cx: &Cx, identity: Option<&Path>, from: &Path, to: &Path) -> Result<(), Failure> {
+        let (shell, program) = (proc::shell()?, self.find()?);
+        let cmd = match (self, identity) {
+            (Encryption::Age, Some(identity)) => {
+                cmd!(shell, "{program} --decrypt --identity {identity} --output {to} {from}")
+            }
+            (Encryption::Age, None) => {
+                return Err(Failure::new(Code::Usage, format!("`{}` is encrypted with age", from.display()))
+                    .hint("name the file with the private key: --identity FILE"));
+            }
+            (Encryption::Gpg, _) => cmd!(shell, "{program} --batch --quiet --no-tty --output {to} --decrypt {from}"),
+        };
+        let ended = cx.proc.run(Job::new("decrypting the archive", cmd).deadline(LONG))?;
+        if ended.success() {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Refused, format!("`{}` cannot be decrypted", from.display()))
+            .cause(ended.failure().cause)
+            .hint("it is encrypted to another key, or is damaged; gpg needs the private key in this user's keyring, unlocked"))
+    }
+}
+
+/// The SHA-256 of each file, by whichever of the usual programs is there.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when there is none.
+pub fn sha256(cx: &Cx, files: &[impl AsRef<Path>]) -> Result<Vec<String>, Failure> {
+    let (shell, files): (_, Vec<&Path>) = (proc::shell()?, files.iter().map(AsRef::as_ref).collect());
+    let files = &files;
+    let candidates = [
+        ("sha256sum", cmd!(shell, "sha256sum {files...}")),
+        ("shasum", cmd!(shell, "shasum -a 256 {files...}")),
+        ("openssl", cmd!(shell, "openssl dgst -sha256 -r {files...}")),
+    ];
+    for (name, cmd) in candidates {
+        if which::which(name).is_ok() {
+            let ended = cx.proc.run(Job::new("computing checksums", cmd).deadline(LONG))?.checked()?;
+            // A name with odd characters is escaped, and its line marked.
+            let sums = ended.stdout.lines().filter_map(|line| line.split_whitespace().next());
+            return Ok(sums.map(|sum| sum.trim_start_matches('\\').to_ascii_lowercase()).collect());
+        }
+    }
+    Err(Failure::new(Code::Prerequisite, "no program for SHA-256 checksums is installed")
+        .hint("install coreutils (sha256sum) or openssl"))
+}

@@ -1,0 +1,288 @@
+//! A backup of the Omni stack while it runs: its parts, and the archive that they become.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use check::stack;
+use domain::backup::{self, Manifest, Part};
+use domain::clock;
+use domain::failure::{Code, Failure};
+use domain::releases::table;
+use domain::secret::Secret;
+use domain::status::docker::Container;
+use domain::status::snapshot::{self, Store};
+use domain::version;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files::{self, Scratch};
+use runtime::tool::archive::{self, Encryption};
+use runtime::tool::compose::{Compose, OMNI, SIDECAR};
+use runtime::tool::docker::Docker;
+use runtime::tool::gpg;
+
+use crate::flow::omni_stack::host_path;
+
+/// The directory of Omni's SQLite database in its container.
+pub const SQLITE_DIR: &str = "/_out/sqlite";
+/// Where the embedded etcd answers in the network that Omni shares with the sidecar, to anyone who is in it (omni v1.9.3
+/// `internal/pkg/config/schema.json`, storage.default.etcd.endpoints).
+const ETCD_ENDPOINT: &str = "--endpoints=http://localhost:2379";
+/// How often the database is copied until two copies agree.
+const ROUNDS: usize = 20;
+
+/// The running stack that is backed up.
+pub struct Source {
+    containers: Vec<Container>,
+    /// The image with the tools of Omni's etcd.
+    image: String,
+}
+
+impl Source {
+    /// The stack, which must run.
+    ///
+    /// # Errors
+    /// [`Code::Prerequisite`] when Omni or its sidecar does not run.
+    pub fn find(cx: &Cx, image: Option<&str>) -> Result<Source, Failure> {
+        let containers = Compose::find(cx)?.containers()?;
+        for service in [SIDECAR, OMNI] {
+            let state = containers.iter().find(|container| container.service == service).map(|found| &*found.state);
+            if state != Some("running") {
+                let state = state.unwrap_or("has no container");
+                return Err(Failure::new(Code::Prerequisite, format!("`{service}` does not run: {state}"))
+                    .cause("the snapshot is taken from the running etcd inside Omni")
+                    .next("cargo xtask stack-up"));
+            }
+        }
+        let omni = version_of(&containers, OMNI);
+        Ok(Source { image: etcd_image(image, omni), containers })
+    }
+
+    fn container<'s>(&'s self, service: &'s str) -> &'s str {
+        self.containers.iter().find(|container| container.service == service).map_or(service, |found| &found.name)
+    }
+}
+
+fn version_of<'c>(containers: &'c [Container], service: &str) -> Option<&'c str> {
+    stack::tag(&containers.iter().find(|container| container.service == service)?.image)
+}
+
+/// The image with the tools of the etcd in this Omni, if no other is named.
+pub fn etcd_image(given: Option<&str>, omni: Option<&str>) -> String {
+    let version = omni.and_then(|tag| version::parse(tag).ok()).unwrap_or_else(|| table().facts.omni.clone());
+    given.map_or_else(|| table().etcd_image(&version), str::to_owned)
+}
+
+/// Writes the backup to `file`, encrypted to `recipients` if there are any. Returns what is in it, in words.
+///
+/// # Errors
+/// Whatever could not be read; there is no file then.
+pub fn make(cx: &Cx, source: &Source, recipients: &[String], file: &Path) -> Result<String, Failure> {
+    let scratch = Scratch::new(&cx.paths.scratch_root(), "backup")?;
+    let parts = scratch.path().join("parts");
+    files::own_dir(&parts).map_err(|error| cannot("create", &parts, &error))?;
+    let encryption = Encryption::of(recipients)?;
+    let manifest = gather(cx, source, encryption.is_some(), &parts)?;
+    cx.ui.waiting("writing the archive");
+    files::create_by(file, |temp| match encryption {
+        None => archive::pack(cx, &parts, temp),
+        Some(encryption) => {
+            let plain = scratch.path().join("backup.tar.gz");
+            archive::pack(cx, &parts, &plain)?;
+            encryption.seal(cx, recipients, &plain, temp)
+        }
+    })?;
+    Ok(contents(&manifest))
+}
+
+/// What a backup holds, in words.
+pub fn contents(manifest: &Manifest) -> String {
+    let number = |kind: &str| manifest.counts.get(kind).copied().unwrap_or_default();
+    let key = if manifest.parts.contains_key(backup::STORE_KEY) { "with" } else { "without" };
+    let (clusters, machines) = (count(number("Clusters"), "cluster"), count(number("Machines"), "machine"));
+    format!(
+        "Omni {} with {clusters} and {machines}, {key} the store key",
+        manifest.versions.get(OMNI).map_or("", |tag| tag)
+    )
+}
+
+/// Collects all parts in `dir`, the manifest included.
+fn gather(cx: &Cx, source: &Source, with_key: bool, dir: &Path) -> Result<Manifest, Failure> {
+    let made_at = clock::rfc3339(SystemTime::now());
+    let docker = Docker::find(cx)?;
+    cx.ui.waiting("saving a snapshot of etcd");
+    let store = save_etcd(cx, source, &docker, dir)?;
+    let env = &cx.settings.env_file;
+    let account = env.get("OMNI_ACCOUNT_UUID").unwrap_or_default().to_owned();
+    owned(&store, &account)?;
+    let key = Secret::new(copy_text(cx, &cx.paths.store_key(), with_key.then(|| dir.join(backup::STORE_KEY)))?);
+    gpg::open_slot(cx, &key, &store.slots)?;
+    cx.ui.waiting("copying the SQLite database");
+    copy_sqlite(&docker, source.container(OMNI), dir)?;
+    cx.ui.waiting("copying configuration, certificates and the tailnet identity");
+    let tailscale = dir.join("tailscale");
+    files::own_dir(&tailscale).map_err(|error| cannot("create", &tailscale, &error))?;
+    docker.copy_out(source.container(SIDECAR), stack::TAILSCALE_STATE, &tailscale)?;
+    for (from, name) in configuration(cx) {
+        copy_text(cx, &from, Some(dir.join(name)))?;
+    }
+    let tags = source
+        .containers
+        .iter()
+        .filter_map(|found| Some((found.service.clone(), stack::tag(&found.image)?.to_owned())));
+    let manifest = Manifest {
+        format: backup::FORMAT,
+        made_at,
+        versions: tags.collect(),
+        account,
+        key_slots: store.slots.into_keys().collect(),
+        counts: store.kinds,
+        parts: parts(cx, dir)?,
+    };
+    if let Some(lacking) = manifest.differences(&manifest.parts).first() {
+        return Err(Failure::new(Code::Failed, "the backup is not complete").cause(lacking.clone()));
+    }
+    let text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+    files::write_new(&dir.join(backup::MANIFEST), &text, files::PRIVATE)?;
+    Ok(manifest)
+}
+
+fn save_etcd(cx: &Cx, source: &Source, docker: &Docker<'_>, dir: &Path) -> Result<Store, Failure> {
+    let network = format!("container:{}", source.container(SIDECAR));
+    let to = format!("/backup/{}", backup::ETCD);
+    let run =
+        |words: &[&str]| docker.etcd(&source.image, &network, dir, &[&["etcdctl", ETCD_ENDPOINT], words].concat());
+    // `snapshot save` has no limit of its own.
+    let mut ended = run(&["--command-timeout=10s", "endpoint", "health"])?;
+    if ended.success() {
+        ended = run(&["snapshot", "save", &to])?;
+    }
+    if !ended.success() {
+        return Err(Failure::new(Code::Failed, "Omni's etcd was not saved")
+            .cause(ended.failure().cause)
+            .next(format!("cargo xtask stack-logs {OMNI}")));
+    }
+    read_store(&dir.join(backup::ETCD))
+        .map_err(|failure| failure.hint(format!("it was saved with {}", source.image)))
+        .inspect(|store| cx.ui.waiting(&format!("etcd has {}", count(store.accounts.values().sum::<u64>(), "key"))))
+}
+
+/// Reads a snapshot of etcd.
+///
+/// # Errors
+/// [`Code::Invalid`] with what is wrong with it.
+pub fn read_store(file: &Path) -> Result<Store, Failure> {
+    let mut open = File::open(file).map_err(|error| cannot("read", file, &error))?;
+    snapshot::read(&mut open).map_err(|why| Failure::new(Code::Invalid, why))
+}
+
+/// Refuses a store that Omni would not look at: with another account it starts an empty one beside it.
+///
+/// # Errors
+/// [`Code::Conflict`] with the accounts that the store has.
+pub fn owned(store: &Store, account: &str) -> Result<(), Failure> {
+    if store.accounts.contains_key(account) {
+        return Ok(());
+    }
+    let found: Vec<&str> = store.accounts.keys().map(String::as_str).collect();
+    Err(Failure::new(Code::Conflict, format!("the store has nothing of the account {account:?}"))
+        .cause(format!("OMNI_ACCOUNT_UUID in docker/.env says so; the store has: {}", found.join(", ")))
+        .hint("Omni runs, or would run, with an empty store: set OMNI_ACCOUNT_UUID in docker/.env to the account that the store has"))
+}
+
+/// Copies SQLite's files from under a running Omni, again and again until two copies show that the first one is consistent:
+/// the database itself did not change between them, and its write-ahead log only grew. At the moment between the two copies
+/// the files then were what the first one holds, as after a power cut, which SQLite recovers from (sqlite.org/wal.html; omni
+/// v1.9.3 `internal/pkg/config`: `journal_mode(WAL)`).
+fn copy_sqlite(docker: &Docker<'_>, container: &str, dir: &Path) -> Result<(), Failure> {
+    let copy = |round: usize| {
+        let to = dir.with_file_name(format!("sqlite-{round}"));
+        files::own_dir(&to).map_err(|error| cannot("create", &to, &error))?;
+        // A file that shrinks or goes away meanwhile ends docker's copy; the next one counts.
+        let copied = docker.copy_out(container, SQLITE_DIR, &to);
+        if copied.as_ref().is_err_and(|failure| failure.code == Code::Interrupted) {
+            copied.map(|()| to)
+        } else {
+            Ok(to)
+        }
+    };
+    let mut before = copy(0)?;
+    for round in 1..=ROUNDS {
+        let next = copy(round)?;
+        let consistent = settled(&before, &next).unwrap_or(false);
+        if consistent {
+            let shm = before.join("omni.db-shm");
+            let place = dir.join("sqlite");
+            // Its index of the log is made again, and is of no use elsewhere.
+            let kept = if shm.exists() { std::fs::remove_file(shm) } else { Ok(()) };
+            return kept
+                .and_then(|()| std::fs::rename(&before, &place))
+                .map_err(|error| cannot("create", &place, &error));
+        }
+        std::fs::remove_dir_all(&before).map_err(|error| cannot("remove", &before, &error))?;
+        before = next;
+    }
+    Err(Failure::new(Code::Failed, "Omni's SQLite database was not copied")
+        .cause(format!("it changed during each of {ROUNDS} copies, or `docker cp` failed"))
+        .hint("run it again when Omni is less busy"))
+}
+
+fn settled(before: &Path, next: &Path) -> std::io::Result<bool> {
+    let of = |dir: &Path, name: &str| dir.join(name);
+    if !files::begins_with(&of(next, "omni.db"), &of(before, "omni.db"), true)?
+        || of(before, "omni.db-journal").exists()
+    {
+        return Ok(false);
+    }
+    let log = of(before, "omni.db-wal");
+    Ok(!log.exists() || files::begins_with(&of(next, "omni.db-wal"), &log, false)?)
+}
+
+/// The files of the project, and those that `docker/.env` names, with their places in the archive.
+fn configuration(cx: &Cx) -> Vec<(PathBuf, &'static str)> {
+    let named = |key: &str| cx.settings.env_file.get(key).map(|path| host_path(cx, path));
+    let there = cx.paths.config().is_file().then(|| cx.paths.config());
+    let found = [
+        (Some(cx.paths.env()), backup::ENV),
+        (Some(cx.paths.compose()), backup::COMPOSE),
+        (there, backup::CONFIG),
+        (named("OMNI_TLS_CERT"), backup::TLS_CERT),
+        (named("OMNI_TLS_KEY"), backup::TLS_KEY),
+        (named("PROVIDER_CA_FILE"), backup::CA),
+    ];
+    found.into_iter().filter_map(|(path, name)| Some((path?, name))).collect()
+}
+
+/// Reads a file that must be there, and copies it to `to`, for this user only.
+fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failure> {
+    let bytes = cx.read(from, "it belongs into the backup: restore it, or correct its path in docker/.env")?;
+    if let Some(to) = to {
+        to.parent().map_or(Ok(()), files::own_dir).map_err(|error| cannot("create", &to, &error))?;
+        files::write_new(&to, &bytes, files::PRIVATE)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The files below `dir`, with their checksums.
+///
+/// # Errors
+/// [`Code::Invalid`] for anything that is not a file.
+pub fn parts(cx: &Cx, dir: &Path) -> Result<BTreeMap<String, Part>, Failure> {
+    let found = files::tree(dir).map_err(|error| cannot("read", dir, &error))?;
+    let sizes = found.iter().map(|(name, size)| {
+        let odd = || Failure::new(Code::Invalid, format!("`{}` is not a regular file", name.display()));
+        size.ok_or_else(odd)
+    });
+    let sizes: Vec<u64> = sizes.collect::<Result<_, Failure>>()?;
+    let paths: Vec<PathBuf> = found.iter().map(|(name, _)| dir.join(name)).collect();
+    let sums = if paths.is_empty() { Vec::new() } else { archive::sha256(cx, &paths)? };
+    let names = found.into_iter().map(|(name, _)| name.to_string_lossy().into_owned());
+    Ok(names.zip(sums.into_iter().zip(sizes)).map(|(name, (sha256, bytes))| (name, Part { sha256, bytes })).collect())
+}
+
+pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("cannot {what} `{}`", path.display()))
+        .cause(error.to_string())
+        .hint(files::io_hint(path, error))
+}

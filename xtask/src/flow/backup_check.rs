@@ -1,0 +1,186 @@
+//! Opens the archive of a backup and checks everything about it: that it is complete, that its store is readable and belongs
+//! to it, that a key opens the store, and that etcd and SQLite accept their parts.
+
+use std::path::{Path, PathBuf};
+
+use xshell::cmd;
+
+use crate::flow::backup;
+use domain::backup::{ETCD, MANIFEST, Manifest, SQLITE, STORE_KEY};
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+use domain::status::snapshot::Store;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files::{self, Scratch};
+use runtime::proc::{self, Job};
+use runtime::tool::archive::{self, Encryption};
+use runtime::tool::docker::Docker;
+use runtime::tool::gpg;
+use runtime::ui::Done;
+
+/// What opens an archive, and what checks it.
+pub struct Means<'a> {
+    /// The private key of age.
+    pub identity: Option<&'a Path>,
+    /// The image with the tools of etcd.
+    pub image: Option<&'a str>,
+}
+
+/// A backup, unpacked in a directory that is removed with the value.
+pub struct Opened {
+    scratch: Scratch,
+    pub manifest: Manifest,
+    store: Store,
+}
+
+impl Opened {
+    /// Where a part is.
+    pub fn part(&self, name: &str) -> PathBuf {
+        self.scratch.path().join("parts").join(name)
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.manifest.parts.contains_key(name)
+    }
+
+    /// The data directory for Omni's etcd, once [`Opened::check_restore`] has made it.
+    pub fn etcd(&self) -> PathBuf {
+        self.scratch.path().join("etcd")
+    }
+
+    /// Opens `file`, and checks its parts and its store.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] with everything that is missing or changed.
+    pub fn open(cx: &Cx, file: &Path, means: &Means<'_>) -> anyhow::Result<Opened> {
+        let scratch = cx.ui.step("open", format!("open {}", file.display()), || {
+            let scratch = Scratch::new(&cx.paths.scratch_root(), "restore")?;
+            unpack(cx, file, means.identity, scratch.path())?;
+            Ok(Done::ok(scratch, "unpacked in a private directory"))
+        })?;
+        let parts = scratch.path().join("parts");
+        let manifest = cx.ui.step("parts", "the backup is complete and unchanged", || {
+            let manifest = complete(cx, &parts)?;
+            let detail = format!("{}, made at {}", count(manifest.parts.len(), "part"), manifest.made_at);
+            Ok(Done::ok(manifest, detail))
+        })?;
+        let store = cx.ui.step("store", "the store is readable and is the one of the manifest", || {
+            let store = backup::read_store(&parts.join(ETCD))?;
+            same(&manifest, &store)?;
+            Ok(Done::ok(store, backup::contents(&manifest)))
+        })?;
+        Ok(Opened { scratch, manifest, store })
+    }
+
+    /// Checks that the archive's key opens the store, or the one at `file`.
+    ///
+    /// # Errors
+    /// As [`gpg::open_slot`].
+    pub fn check_key(&self, cx: &Cx, file: &Path) -> anyhow::Result<()> {
+        let (file, shown) = match self.has(STORE_KEY) {
+            true => (self.part(STORE_KEY), "the key in the archive".to_owned()),
+            false => (file.to_owned(), cx.paths.show(file)),
+        };
+        cx.ui.step("key", "a key opens the store", || {
+            let Some(text) = files::read_text_if_there(&file)? else {
+                return Ok(Done::warning(
+                    (),
+                    format!("not checked: the archive has no key, and {shown} does not exist"),
+                ));
+            };
+            let slot = gpg::open_slot(cx, &Secret::new(text), &self.store.slots)?;
+            Ok(Done::ok((), format!("{shown}, {slot}")))
+        })
+    }
+
+    /// Lets SQLite check its database, which also applies the write-ahead log.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] with what SQLite says.
+    pub fn check_sqlite(&self, cx: &Cx) -> anyhow::Result<()> {
+        cx.ui.step("sqlite", "SQLite accepts its database", || {
+            let Ok(sqlite) = which::which("sqlite3") else {
+                let detail = "not checked: sqlite3 is not installed; `apt-get install sqlite3`";
+                return Ok(Done::warning((), detail));
+            };
+            let (shell, file) = (proc::shell()?, self.part(SQLITE));
+            let job = Job::new("checking the SQLite database", cmd!(shell, "{sqlite} {file} 'PRAGMA integrity_check'"));
+            let ended = cx.proc.run(job.deadline(cx.limit(proc::DEADLINE * 10)))?;
+            if ended.success() && ended.stdout.trim() == "ok" {
+                return Ok(Done::ok((), "integrity_check says ok"));
+            }
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            Err(Failure::new(Code::Invalid, "the SQLite database is damaged").cause(said.trim().to_owned()).into())
+        })
+    }
+
+    /// Restores the snapshot with etcd's own program into a data directory.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] when etcd refuses it.
+    pub fn check_restore(&self, cx: &Cx, means: &Means<'_>) -> anyhow::Result<()> {
+        let omni = self.manifest.versions.get("omni").map(String::as_str);
+        let image = backup::etcd_image(means.image, omni);
+        cx.ui.step("restore", "etcd restores its snapshot", || {
+            let docker = Docker::find(cx)?;
+            let (from, dir) = (format!("/backup/parts/{ETCD}"), self.scratch.path());
+            let run = |program: &str| {
+                let words = [program, "snapshot", "restore", &from, "--data-dir", "/backup/etcd"];
+                docker.etcd(&image, "none", dir, &words)
+            };
+            let mut ended = run("etcdutl")?;
+            // Before 3.5, etcdctl does it.
+            if ended.stderr.contains("executable file not found") {
+                ended = run("etcdctl")?;
+            }
+            if ended.success() && self.etcd().join("member").is_dir() {
+                return Ok(Done::ok((), format!("with {image}")));
+            }
+            Err(Failure::new(Code::Invalid, "etcd does not restore the snapshot").cause(ended.failure().cause).into())
+        })
+    }
+}
+
+/// Decrypts and unpacks `file` into `dir/parts`.
+fn unpack(cx: &Cx, file: &Path, identity: Option<&Path>, dir: &Path) -> Result<(), Failure> {
+    if !file.is_file() {
+        return Err(Failure::new(Code::NotFound, format!("`{}` is not a file", file.display()))
+            .hint("name the archive that `cargo xtask omni-backup` wrote"));
+    }
+    let parts = dir.join("parts");
+    files::own_dir(&parts).map_err(|error| backup::cannot("create", &parts, &error))?;
+    let named = |failure: Failure| Failure { message: format!("`{}`: {}", file.display(), failure.message), ..failure };
+    let Some(encryption) = Encryption::of_file(file) else { return archive::unpack(cx, file, &parts).map_err(named) };
+    let plain = dir.join("backup.tar.gz");
+    encryption.open(cx, identity, file, &plain)?;
+    archive::unpack(cx, &plain, &parts).map_err(named)
+}
+
+/// The manifest, once every part is as it says.
+fn complete(cx: &Cx, parts: &Path) -> Result<Manifest, Failure> {
+    let refuse = |why: String| {
+        Failure::new(Code::Invalid, "it is not a whole backup")
+            .cause(why)
+            .hint("use another backup; this one cannot be trusted")
+    };
+    let text = files::read_if_there(&parts.join(MANIFEST))?.ok_or_else(|| refuse(format!("{MANIFEST} is missing")))?;
+    let manifest = Manifest::parse(&text).map_err(refuse)?;
+    let differences = manifest.differences(&backup::parts(cx, parts)?);
+    if differences.is_empty() { Ok(manifest) } else { Err(refuse(differences.join("\n"))) }
+}
+
+/// Refuses a store that is not the manifest's.
+fn same(manifest: &Manifest, store: &Store) -> Result<(), Failure> {
+    backup::owned(store, &manifest.account)?;
+    let slots = store.slots.keys().cloned().collect();
+    if store.kinds == manifest.counts && manifest.key_slots == slots && !manifest.key_slots.is_empty() {
+        return Ok(());
+    }
+    let said = |counts: &dyn std::fmt::Debug| format!("{counts:?}");
+    Err(Failure::new(Code::Invalid, "the store is not the one of the manifest").cause(format!(
+        "the manifest counts {}, the store has {}",
+        said(&(&manifest.counts, &manifest.key_slots)),
+        said(&(&store.kinds, &slots))
+    )))
+}

@@ -1,0 +1,247 @@
+//! Restores a backup on a new host: what must not be there, the files, the volumes, and the start.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::flow::backup::{SQLITE_DIR, cannot};
+use crate::flow::backup_check::Opened;
+use crate::flow::change::{Change, Plan};
+use crate::flow::omni_stack::{self, OmniAddress, host_path};
+use check::stack;
+use domain::backup::{CA, CONFIG, ENV, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY};
+use domain::failure::{Code, Failure};
+use domain::spec::env::EnvFile;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::{Compose, OMNI, SIDECAR};
+use runtime::tool::docker::Docker;
+use runtime::tool::omni;
+use runtime::ui::Done;
+
+/// The volumes of the stack (docker/compose.yaml), whose contents would be replaced.
+const VOLUMES: [&str; 3] = ["omni-scale_omni-etcd", "omni-scale_omni-sqlite", "omni-scale_ts-state"];
+/// Where the embedded etcd has its data (docker/compose.yaml).
+const ETCD_DIR: &str = "/_out/etcd";
+/// How many lines of Omni's log tell how it started.
+const LOG: u32 = 5000;
+
+/// A file to create, with its content.
+struct Wanted {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// One of this host's own counts instead: a newer certificate.
+    own: bool,
+}
+
+/// What is restored, once nothing forbids it.
+pub struct Restore<'a> {
+    opened: &'a Opened,
+    env: EnvFile,
+    wanted: Vec<Wanted>,
+}
+
+impl<'a> Restore<'a> {
+    /// Reads the configuration from the archive; `lan` replaces its LAN address.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] when it cannot be understood.
+    pub fn new(cx: &Cx, opened: &'a Opened, lan: Option<&str>) -> Result<Restore<'a>, Failure> {
+        let text = files::read_text_if_there(&opened.part(ENV))?.unwrap_or_default();
+        let mut env = EnvFile::parse(ENV, &text)?;
+        if let Some(lan) = lan {
+            env.set("OMNI_LAN_ADDRESS", lan);
+        }
+        let mut wanted = vec![Wanted { path: cx.paths.env(), bytes: env.text().as_bytes().to_vec(), own: false }];
+        let named = |key: &str| env.get(key).map(|path| host_path(cx, path));
+        for (name, path, own) in [
+            (STORE_KEY, Some(cx.paths.store_key()), false),
+            (CONFIG, Some(cx.paths.config()), false),
+            (TLS_CERT, named("OMNI_TLS_CERT"), true),
+            (TLS_KEY, named("OMNI_TLS_KEY"), true),
+            (CA, named("PROVIDER_CA_FILE"), true),
+        ] {
+            if let Some((path, bytes)) = path.zip(files::read_if_there(&opened.part(name))?) {
+                wanted.push(Wanted { path, bytes, own });
+            }
+        }
+        Ok(Restore { opened, env, wanted })
+    }
+
+    /// Refuses another Omni version, a stack, data or files that are here already, a missing store key, and an Omni that still
+    /// runs elsewhere.
+    ///
+    /// # Errors
+    /// The first that forbids it.
+    pub fn check(&self, cx: &Cx) -> anyhow::Result<()> {
+        cx.ui.step("version", "docker/compose.yaml has the Omni of the backup", || {
+            let pinned = omni_stack::pinned_version(cx).unwrap_or_default();
+            let made = self.opened.manifest.versions.get(OMNI).map_or("", String::as_str);
+            if self.opened.manifest.opens_with(&pinned) {
+                return Ok(Done::ok((), format!("{made} → {pinned}")));
+            }
+            let cause = "another minor version must not open this store: it would migrate it, or not read it";
+            Err(Failure::new(
+                Code::Conflict,
+                format!("the backup is of Omni {made}, and docker/compose.yaml pins {pinned}"),
+            )
+            .cause(cause)
+            .hint(format!("set Omni's tag in docker/compose.yaml to {made}, restore, and upgrade afterwards"))
+            .next("cargo xtask upgrade-plan")
+            .into())
+        })?;
+        cx.ui.step("empty", "this host has no stack and no data of one", || {
+            nothing_here(cx)?;
+            Ok(Done::ok((), "neither containers nor volumes"))
+        })?;
+        cx.ui.step("files", "the files can be created", || self.files_free(cx))?;
+        cx.ui.step("alone", "no Omni answers at its address", || self.alone(cx))
+    }
+
+    fn files_free(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
+        let key = cx.paths.store_key();
+        if !self.opened.has(STORE_KEY) && !key.is_file() {
+            return Err(Failure::new(
+                Code::Prerequisite,
+                "the backup has no store key, and docker/omni.asc does not exist",
+            )
+            .cause("no other key opens the store")
+            .hint("put your copy of the key at docker/omni.asc, mode 0600, and run this again")
+            .into());
+        }
+        let mut kept = Vec::new();
+        for wanted in &self.wanted {
+            match files::read_if_there(&wanted.path)? {
+                Some(bytes) if bytes == wanted.bytes => {}
+                Some(_) if wanted.own => kept.push(cx.paths.show(&wanted.path)),
+                Some(_) => {
+                    let shown = cx.paths.show(&wanted.path);
+                    return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and differs from the backup"))
+                        .cause("a restore is for a new host and a fresh clone")
+                        .hint(format!("move it away: `mv {0} {0}.old`", runtime::paths::pasted(&wanted.path)))
+                        .into());
+                }
+                None => {}
+            }
+        }
+        let new: Vec<PathBuf> = self.new_files().map(|wanted| wanted.path.clone()).collect();
+        cx.writable(&new)?;
+        let kept =
+            if kept.is_empty() { String::new() } else { format!("; kept as they are here: {}", kept.join(", ")) };
+        Ok(Done::ok((), format!("{} new{kept}", new.len())))
+    }
+
+    fn new_files(&self) -> impl Iterator<Item = &Wanted> {
+        self.wanted.iter().filter(|wanted| !wanted.path.is_file())
+    }
+
+    /// Where the restored Omni answers.
+    fn address(&self, cx: &Cx) -> OmniAddress {
+        let ca = self.env.get("PROVIDER_CA_FILE").map(|path| host_path(cx, path).display().to_string());
+        OmniAddress {
+            endpoint: format!("https://{}", self.env.get("OMNI_DOMAIN").unwrap_or_default()),
+            connect: self.env.get("OMNI_LAN_ADDRESS").map(str::to_owned),
+            ca_file: ca.filter(|path| Path::new(path).is_file()),
+        }
+    }
+
+    /// Two Omnis with one identity take each other's machines and tailnet name.
+    fn alone(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
+        let at = self.address(cx);
+        for connect in [at.connect.as_deref(), None] {
+            match omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), connect) {
+                Ok(()) => {
+                    let place =
+                        connect.map_or_else(|| at.endpoint.clone(), |address| format!("{} at {address}", at.endpoint));
+                    return Err(Failure::new(Code::Conflict, format!("an Omni answers at {place}"))
+                        .cause("two Omnis with one identity take each other's machines and tailnet name")
+                        .hint("stop the old stack for good: on its host, `cargo xtask stack-down`; then run this again")
+                        .into());
+                }
+                Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
+                Err(_) => {}
+            }
+        }
+        Ok(Done::ok((), at.words()))
+    }
+
+    /// The files, then the volumes, then the start.
+    pub fn plan(&'a self, cx: &Cx) -> Plan<'a> {
+        let mut plan = Plan::default();
+        for wanted in self.new_files() {
+            let effect = "from the backup, for this user only";
+            plan.push(Change::new("create", cx.paths.show(&wanted.path), effect, "remove it", |_| {
+                let dir = wanted.path.parent().unwrap_or(Path::new("."));
+                std::fs::create_dir_all(dir).map_err(|error| cannot("create", dir, &error))?;
+                files::write_new(&wanted.path, &wanted.bytes, files::PRIVATE)?;
+                Ok("written".to_owned())
+            }));
+        }
+        let undo = format!("docker compose -p omni-scale down; docker volume rm {}", VOLUMES.join(" "));
+        let effect = "volumes with etcd, SQLite and the tailnet identity of the backup";
+        plan.push(Change::new("restore", "Omni's data", effect, undo, |cx| self.fill(cx)));
+        let provider = self.env.get("OMNI_INFRA_PROVIDER_KEY").is_some() && self.opened.has(CONFIG);
+        let at = self.address(cx);
+        let start = omni_stack::start(provider, false, "Omni runs with the restored store".to_owned());
+        plan.push(start.verified(move |cx| {
+            let titles = ["the containers run", "Omni answers"];
+            omni_stack::verify(cx, (&omni_stack::services(provider), Some(&at)), titles)?;
+            existing_store(cx)
+        }));
+        plan
+    }
+
+    /// Creates the volumes and fills them, with a note of it as long as they are not complete.
+    fn fill(&self, cx: &Cx) -> anyhow::Result<String> {
+        let note = cx.paths.restoring();
+        files::write_atomically(&note, b"", files::PRIVATE)?;
+        let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
+        compose.create()?;
+        let names: BTreeMap<String, String> =
+            compose.containers()?.into_iter().map(|container| (container.service, container.name)).collect();
+        let name = |service: &str| names.get(service).map_or("", String::as_str);
+        let below = |part: &str| self.opened.part(part).parent().map(Path::to_owned).unwrap_or_default();
+        docker.copy_in(&self.opened.etcd(), name(OMNI), ETCD_DIR)?;
+        docker.copy_in(&below(SQLITE), name(OMNI), SQLITE_DIR)?;
+        docker.copy_in(&below(TAILSCALE), name(SIDECAR), stack::TAILSCALE_STATE)?;
+        std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
+        Ok(format!("{} on their volumes", [ETCD_DIR, SQLITE_DIR, stack::TAILSCALE_STATE].join(", ")))
+    }
+}
+
+/// Refuses containers and volumes that are here already, unless an interrupted restore left them: no Omni ever ran on those.
+fn nothing_here(cx: &Cx) -> Result<(), Failure> {
+    let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
+    let containers = compose.containers()?;
+    let unfinished = cx.paths.restoring().is_file() && containers.iter().all(|container| container.state == "created");
+    if unfinished {
+        return Ok(());
+    }
+    if let Some(container) = containers.first() {
+        return Err(Failure::new(Code::Conflict, format!("a stack is here already: {}", container.name))
+            .cause("a restore is for a new host: it would replace Omni's data")
+            .hint("if this is the new host, remove the stack that was tried on it: `cargo xtask stack-down`"));
+    }
+    for volume in VOLUMES {
+        if docker.volume(volume)? {
+            return Err(Failure::new(Code::Conflict, format!("the volume `{volume}` exists"))
+                .cause("it holds data of an Omni, which a restore would replace")
+                .hint(format!(
+                    "restore on another host; or, if nothing on it is needed, remove it: `docker volume rm {volume}`"
+                )));
+        }
+    }
+    Ok(())
+}
+
+/// Omni must have found the restored store: with another account it begins an empty one and is just as healthy.
+fn existing_store(cx: &Cx) -> anyhow::Result<()> {
+    let log = Compose::find(cx)?.log(OMNI, LOG)?;
+    if !log.contains("initializing new key store") {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Failed, "Omni did not use the restored store")
+        .cause("its log says `initializing new key store`")
+        .hint("stop it (`cargo xtask stack-down`) and compare OMNI_ACCOUNT_UUID in docker/.env with the account of the backup")
+        .next(format!("cargo xtask stack-logs {OMNI}"))
+        .into())
+}

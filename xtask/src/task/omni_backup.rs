@@ -1,0 +1,107 @@
+//! `omni-backup`: a backup of the Omni stack while it runs.
+//!
+//! 1. The stack runs, and recipients can be encrypted to.
+//! 2. A snapshot of etcd, a consistent copy of SQLite, the tailnet identity, configuration and certificates, and the store key
+//!    if the archive is encrypted, become one archive that appears whole.
+//! 3. Backups that `--keep` does not keep are removed, by their names.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::cli::OmniBackup;
+use crate::flow::backup::{self, Source};
+use crate::flow::change::{Change, Plan};
+use crate::flow::omni_stack;
+use crate::outcome::Outcome;
+use domain::backup::{begun, file_name};
+use domain::clock;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::paths::pasted;
+use runtime::tool::archive::Encryption;
+use runtime::ui::{Done, Status};
+
+pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    omni_stack::require_env(cx)?;
+    let encryption = Encryption::of(&args.recipient)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let file = place(args, cx, &file_name(now, encryption.map_or("", Encryption::ending)))?;
+    let source = cx.ui.step("stack", "the stack runs", || {
+        let source = Source::find(cx, args.etcd_image.as_deref())?;
+        Ok(Done::ok(source, "Omni keeps running during the backup"))
+    })?;
+    match encryption {
+        Some(encryption) if !cx.dry_run => cx.ui.step("recipients", "the recipients can be encrypted to", || {
+            encryption.check(cx, &args.recipient)?;
+            Ok(Done::ok((), args.recipient.join(", ")))
+        })?,
+        Some(_) => {}
+        None => cx.ui.note(
+            "key",
+            "the store key is left out",
+            Status::Skipped,
+            "no --recipient: keep a copy of docker/omni.asc elsewhere",
+        ),
+    }
+    let plan = plan(args, cx, &source, &file)?;
+    if let Some(planned) = plan.run_unasked(cx)? {
+        return Ok(planned);
+    }
+    let size = std::fs::metadata(&file).map_or(0, |meta| meta.len());
+    Ok(Outcome::done(format!("the backup is at {}", file.display()))
+        .with(json!({ "file": file, "bytes": size, "encrypted": encryption.is_some() }))
+        .next(format!("cargo xtask omni-backup-verify {}", pasted(&file))))
+}
+
+/// The file to write: `--to` names it or its directory.
+fn place(args: &OmniBackup, cx: &Cx, name: &str) -> Result<PathBuf, Failure> {
+    let to = args.to.clone().unwrap_or_else(|| cx.paths.backups());
+    let to = std::path::absolute(&to).unwrap_or(to);
+    let is_file = !to.is_dir() && to.file_name().is_some_and(|name| name.to_string_lossy().contains(".tar"));
+    if !is_file {
+        return Ok(to.join(name));
+    }
+    if args.keep.is_some() {
+        return Err(Failure::new(Code::Usage, "--keep needs a directory").hint("name one with --to, or leave it out"));
+    }
+    match to.exists() {
+        true => Err(Failure::new(Code::Conflict, format!("`{}` already exists and is not overwritten", to.display()))),
+        false => Ok(to),
+    }
+}
+
+fn plan<'a>(args: &'a OmniBackup, cx: &Cx, source: &'a Source, file: &'a Path) -> Result<Plan<'a>, Failure> {
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    cx.writable(&[file.to_owned()])?;
+    let write = Change::new("write", file.display().to_string(), "Omni keeps running", "remove the file", move |cx| {
+        if !dir.is_dir() {
+            files::own_dir(dir).map_err(|error| backup::cannot("create", dir, &error))?;
+        }
+        // What a killed run left there.
+        files::sweep(dir);
+        Ok(backup::make(cx, source, &args.recipient, file)?)
+    })
+    .recorded(move |state| {
+        state.set("last_backup", file.display().to_string());
+        state.set("last_backup_at", clock::rfc3339(SystemTime::now()));
+    });
+    let mut plan = Plan::from_iter([write]);
+    let Some(keep) = args.keep else { return Ok(plan) };
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let new = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for name in keep.expired(names.chain([new])) {
+        let old = dir.join(&name);
+        let made = clock::date(begun(&name).unwrap_or_default());
+        let effect = format!("the backup of {made}, which --keep does not keep");
+        plan.push(Change::new("remove", old.display().to_string(), effect, "nothing brings it back", move |_| {
+            std::fs::remove_file(&old).map_err(|error| backup::cannot("remove", &old, &error))?;
+            Ok("removed".to_owned())
+        }));
+    }
+    Ok(plan)
+}

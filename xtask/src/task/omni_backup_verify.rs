@@ -1,0 +1,46 @@
+//! `omni-backup-verify`: proves that a backup can be restored, without touching anything that runs.
+//!
+//! 1. The archive is opened in a private directory, and each of its parts is there and unchanged.
+//! 2. The etcd snapshot is readable, belongs to the account, and holds what the manifest counts.
+//! 3. The store key opens the store, SQLite accepts its database, and etcd restores its snapshot.
+
+use std::path::{PathBuf, absolute};
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use crate::cli::OmniBackupVerify;
+use crate::flow::backup_check::{Means, Opened};
+use crate::flow::change::Plan;
+use crate::outcome::Outcome;
+use domain::clock;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::paths::pasted;
+
+pub fn run(args: &OmniBackupVerify, cx: &Cx) -> anyhow::Result<Outcome> {
+    let means = Means { identity: args.identity.as_deref(), image: args.etcd_image.as_deref() };
+    let last = cx.fresh_state()?.get("last_backup").map(PathBuf::from);
+    let file = args.file.clone().or(last).ok_or_else(|| {
+        Failure::new(Code::Usage, "no backup is named, and none was made from this checkout")
+            .next("cargo xtask omni-backup")
+    })?;
+    let opened = Opened::open(cx, &file, &means)?;
+    let key = args.key.clone().unwrap_or_else(|| cx.paths.store_key());
+    opened.check_key(cx, &key)?;
+    opened.check_sqlite(cx)?;
+    opened.check_restore(cx, &means)?;
+    let outcome = Outcome::done("the backup can be restored")
+        .with(json!({ "manifest": opened.manifest }))
+        .next(format!("cargo xtask omni-restore {}", pasted(&file)));
+    let file = absolute(&file).unwrap_or(file).display().to_string();
+    // While a task changes the project, the result is only printed.
+    let Ok(_lock) = cx.lock_now() else { return Ok(outcome) };
+    let mut plan = Plan::default();
+    plan.record(move |state| {
+        state.set("verified_backup", file);
+        state.set("verified_backup_at", clock::rfc3339(SystemTime::now()));
+    });
+    plan.run_unasked(cx)?;
+    Ok(outcome)
+}
