@@ -102,7 +102,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Saved plans", &["plan-show", "apply"]),
-    ("Fleet", &["drift", "proxmox-inventory"]),
+    ("Fleet", &["drift", "keys", "proxmox-inventory"]),
     ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan"]),
     ("Backup", &["omni-backup", "omni-backup-verify", "omni-restore"]),
     ("Help", &["triage", "completions"]),
@@ -316,6 +316,12 @@ pub enum Task {
         "cluster-sync --all --plan-out plan.json",
     ]))]
     ClusterSync(ClusterSync),
+    /// Show every credential and until when it is valid; rotate one
+    ///
+    /// Shows whose each credential is, what it may do, and where it is kept, never its value. With --rotate the new one is made, tried
+    /// and stored before the old one is removed.
+    #[command(after_long_help = examples(&["keys", "keys --json", "keys --rotate provider", "keys --rotate account --dry-run"]))]
+    Keys(Keys),
     /// Print a saved plan
     #[command(after_long_help = examples(&["plan-show plan.json", "plan-show plan.json --markdown"]))]
     PlanShow(PlanShow),
@@ -552,6 +558,7 @@ impl Task {
             Task::ClusterScale(args) => args.allow_destroy.clone(),
             Task::ClusterDelete(args) => args.allow_destroy.clone(),
             Task::Apply(args) => args.allow_destroy.clone(),
+            Task::Keys(args) => args.allow_destroy.clone(),
             _ => Vec::new(),
         }
     }
@@ -720,6 +727,24 @@ impl PlanOut {
     pub fn saved(&self) -> Saved<'_> {
         self.plan_out.as_deref().map_or(Saved::No, |file| Saved::To(file, self.plan_expires))
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Keys {
+    /// Replace this one: the provider's key, the service account of the tasks, or the provider's token in Proxmox
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub rotate: Option<Rotated>,
+    /// Allow the run to destroy the service account NAME with several keys without typing the name
+    #[arg(long, value_name = "NAME", requires = "rotate")]
+    pub allow_destroy: Vec<String>,
+}
+
+/// A credential that can be rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rotated {
+    Provider,
+    Account,
+    Proxmox,
 }
 
 #[derive(Debug, Args)]

@@ -180,6 +180,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::ClusterSync(args) => task::cluster_sync::run(args, cx),
         Task::ClusterStatus(args) => task::cluster_status::run(args, cx),
         Task::Apply(args) => task::apply::run(args, cx),
+        Task::Keys(args) => task::keys::run(args, cx),
         Task::PlanShow(args) => task::plan_show::run(args, cx),
         Task::ClusterExport(args) => task::cluster_export::run(args, cx),
         Task::ClusterExplain(args) => task::cluster_explain::run(args, cx),

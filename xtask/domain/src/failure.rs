@@ -67,6 +67,8 @@ pub enum Kind {
     Foreign,
     /// The file exists, and this user may not read it.
     Permission,
+    /// Omni accepts the login, whose role is too small.
+    Role,
     /// Ctrl-C or SIGTERM, reported by the interrupted call or wait.
     Interrupted,
 }

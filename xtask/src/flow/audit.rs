@@ -184,7 +184,7 @@ impl LoginFacts {
 }
 
 /// The token, from its user's entry or from its own: a login may be allowed to read only one of the two.
-fn token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
+pub fn token(cx: &Cx, proxmox: &Proxmox) -> Result<Value, Failure> {
     let Some(name) = proxmox.login.token_name() else { return Ok(Value::Null) };
     let user = format!("/access/users/{}", encoded(&proxmox.login.user()));
     proxmox.get(cx, "asking Proxmox for the user", &user).or_else(|failure| match failure.code {

@@ -22,6 +22,8 @@ pub mod explain;
 pub mod export;
 pub mod impact;
 pub mod inputs;
+pub mod key_rotation;
+pub mod keys;
 pub mod licence;
 pub mod lookup;
 pub mod machine_class;

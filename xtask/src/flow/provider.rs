@@ -292,15 +292,16 @@ fn remember_health(cx: &Cx, health: &str) -> anyhow::Result<()> {
 }
 
 /// Has Omni make a key for the provider `id` and stores it in `docker/.env`. `exists`: Omni knows the provider already.
-pub fn create_key<'a>(id: &'a str, exists: bool) -> Change<'a> {
+pub fn create_key(id: String, exists: bool) -> Change<'static> {
     let undo = match exists {
         true => "nothing to undo: the provider stays, and its older keys stay valid".to_owned(),
         false => format!("omnictl infraprovider delete {id}"),
     };
     let effect = "Omni makes it, stored as OMNI_INFRA_PROVIDER_KEY in docker/.env";
     Change::new("create", format!("a key for the provider {id}"), effect, undo, move |cx| {
-        let key = new_key(&Omnictl::find(cx)?, id, exists)?;
-        key::check_provider_key(key.expose(), id, "as Omni made it", SystemTime::now())?;
+        let key = new_key(&Omnictl::find(cx)?, &id, exists)?;
+        key::check_provider_key(key.expose(), &id, "as Omni made it", SystemTime::now())?;
+        Omnictl::with_key(cx, &key)?.accepted()?;
         write_env_key(cx, "OMNI_INFRA_PROVIDER_KEY", &key, "made by Omni, stored in docker/.env")
     })
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::flow::change::{Change, overtaken};
+use crate::flow::change::{Change, Plan, overtaken};
 use crate::flow::project_files::write_env_key;
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
@@ -14,7 +14,7 @@ use domain::spec::key::KeyInfo;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::environment;
-use runtime::tool::omnictl::Omnictl;
+use runtime::tool::omnictl::{Omnictl, ServiceAccountKey};
 use runtime::ui::{Done, Status};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
@@ -91,6 +91,86 @@ pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
     })))
 }
 
+/// The account that a rotation replaces, from when its successor's key is about to be stored until it is destroyed.
+const REPLACED: &str = "service_account_replaced";
+
+/// Replaces the service account whose key is in `docker/.env` by another of its role: made, tried and stored, and only then the
+/// old one destroyed with its keys, because Omni revokes no single key (omni v1.9.3 `internal/backend/runtime/omni/state_access.go`
+/// gives nobody access to PublicKeys). A run that is cut off leaves a key that works, and the next one finishes it.
+///
+/// # Errors
+/// [`Code::NotFound`] without such a key; those of [`change`].
+pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
+    let none =
+        |failure: Failure| failure.hint("`cargo xtask omni-setup --service-account` makes one and stores it there");
+    let old = current(cx).map_err(none)?.0.name;
+    let (keys, as_person) = administrator(cx)?;
+    let listed = |name: &str| keys.iter().filter(|key| key.account == name).cloned().collect::<Vec<_>>();
+    let left = cx.fresh_state()?.get(REPLACED).map(|left| listed(&left)).unwrap_or_default();
+    if left.first().is_some_and(|left| left.account != old) {
+        return Ok(destroy(&left, as_person).into_iter().collect());
+    }
+    let own = listed(&old);
+    let Some(role) = own.first().map(|key| key.role.clone()) else {
+        return Err(Failure::new(Code::NotFound, format!("Omni lists no service account `{old}`"))
+            .cause("the key in docker/.env is of an account that was destroyed, or of a provider"));
+    };
+    let new = successor(&old, &role, &rfc3339(SystemTime::now())[..10], &keys);
+    let account = Account { exists: keys.iter().any(|key| key.account == new), as_person };
+    let object = format!("the service account `{new}` in Omni, key to {KEY} in docker/.env");
+    let effect = format!("role {role}, key valid for a year; tried before it is stored");
+    let undo = format!("omnictl serviceaccount destroy {new}");
+    let name = new.clone();
+    let create = Change::new("create", object, effect, undo, move |cx| {
+        let (key, _) = new_key(cx, &name, &role, account)?;
+        Omnictl::with_key(cx, &key)?.accepted()?;
+        let mut state = cx.fresh_state()?;
+        state.set(REPLACED, old);
+        cx.save_state(state)?;
+        write_env_key(cx, KEY, &key, "made by Omni, tried, stored in docker/.env")
+    });
+    let name = new.clone();
+    let create = create.verified(move |cx| verify(cx, &name)).recorded(move |state| state.set("service_account", new));
+    Ok(Plan::from_iter([create]).then(destroy(&own, as_person).into_iter().collect()))
+}
+
+/// Destroys the service account of these keys. Somebody else may use another key of it: then its name confirms that.
+fn destroy(keys: &[ServiceAccountKey], as_person: bool) -> Option<Change<'static>> {
+    let name = keys.first()?.account.clone();
+    let of_others: Vec<String> = match keys {
+        [_, _, ..] => {
+            keys.iter().map(|key| format!("key {} of `{name}`, valid until {}", key.id, key.expires)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let (owner, object) = (name.clone(), format!("the service account `{name}`"));
+    let change = Change::new("destroy", object, "its keys no longer work", "nothing to undo", move |cx| {
+        let omnictl = if as_person { Omnictl::as_person(cx)? } else { Omnictl::with_key(cx, &current(cx)?.1)? };
+        match omnictl.destroy_service_account(&name) {
+            // A run that was cut off may have done it.
+            Err(failure) if failure.code != Code::NotFound => Err(failure.into()),
+            _ => Ok("destroyed with its keys".to_owned()),
+        }
+    });
+    Some(change.destroying(&owner, of_others).recorded(|state| state.set(REPLACED, "")))
+}
+
+/// `automation-2026-11-29`, or with a number behind it: not the name of the old account, nor of one with another role. One of the
+/// same role was left by a run that was cut off.
+fn successor(old: &str, role: &str, date: &str, keys: &[ServiceAccountKey]) -> String {
+    let dated = |end: &str| {
+        end.strip_prefix('-').is_some_and(|end| domain::clock::seconds(&format!("{end}T00:00:00Z")).is_some())
+    };
+    let undated = old.split_once('.').map_or(old, |(name, _)| name);
+    let split = undated.len().checked_sub(date.len() + 1).and_then(|at| undated.split_at_checked(at));
+    let base = split.filter(|(_, end)| dated(end)).map_or(old, |(base, _)| base);
+    // A name has 63 characters at most.
+    let base: String = base.chars().take(48).collect();
+    let mut names = std::iter::once(String::new()).chain((2..).map(|number| format!(".{number}")));
+    let free = |name: &String| name != old && keys.iter().all(|key| key.account != *name || key.role == role);
+    names.find_map(|number| Some(format!("{base}-{date}{number}")).filter(free)).unwrap_or_default()
+}
+
 /// A key for the service account, and whether the account existed.
 fn new_key(cx: &Cx, name: &str, role: &str, account: Account) -> Result<(Secret, bool), Failure> {
     let omnictl = if account.as_person { Omnictl::as_person(cx)? } else { Omnictl::find(cx)? };
@@ -120,29 +200,29 @@ fn check_name(name: &str) -> Result<(), Failure> {
 /// # Errors
 /// Those of omnictl, with the way to log in.
 fn find(cx: &Cx, name: &str) -> Result<Account, Failure> {
-    let (names, as_person) = administrator(cx)?;
-    Ok(Account { exists: names.iter().any(|each| each == name), as_person })
+    let (keys, as_person) = administrator(cx)?;
+    Ok(Account { exists: keys.iter().any(|key| key.account == name), as_person })
 }
 
-/// The service accounts that there are, and whether it takes the operator's own login to see them: a key that has expired
+/// The keys of service accounts that there are, and whether it takes the operator's own login to see them: a key that has expired
 /// cannot renew itself, and one with a smaller role not make another.
-fn administrator(cx: &Cx) -> Result<(Vec<String>, bool), Failure> {
+fn administrator(cx: &Cx) -> Result<(Vec<ServiceAccountKey>, bool), Failure> {
     let hint = "log in to omnictl as an administrator, as docs/how-to/deployment.md says in step 6, or give an administrator's key \
                 in OMNI_SERVICE_ACCOUNT_KEY";
-    let failure = match Omnictl::find(cx).and_then(|omnictl| omnictl.service_accounts()) {
-        Ok(names) => return Ok((names, false)),
+    let failure = match Omnictl::find(cx).and_then(|omnictl| omnictl.service_account_keys()) {
+        Ok(keys) => return Ok((keys, false)),
         Err(failure) => failure,
     };
     match (failure.code, Omnictl::as_person(cx)) {
         (Code::Refused | Code::MissingInput | Code::Invalid, Ok(person)) => {
-            let names = person.service_accounts().map_err(|failure| match failure.code {
+            let keys = person.service_account_keys().map_err(|failure| match failure.code {
                 // omnictl waits for somebody to log in, and its page is not shown anywhere.
                 Code::Timeout => {
                     failure.hint("that login may have ended: `BROWSER=echo omnictl get sysversion` renews it")
                 }
                 _ => failure,
             })?;
-            Ok((names, true))
+            Ok((keys, true))
         }
         (Code::Refused | Code::MissingInput, Err(_)) => Err(failure.hint(hint)),
         _ => Err(failure),
@@ -182,5 +262,28 @@ pub fn document(cx: &Cx, name: &str, role: &str) -> Value {
             "name": name, "role": role, "place": format!("{KEY} in docker/.env"), "expires": info.expires.map(rfc3339),
         }),
         Err(_) => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successor_of_an_account_carries_the_date() {
+        let key = |account: &str, role: &str| ServiceAccountKey {
+            account: account.to_owned(),
+            role: role.to_owned(),
+            id: String::new(),
+            expires: String::new(),
+        };
+        let keys = [key("ci-2026-11-28", "Reader"), key("ci-2026-11-29", "Reader"), key("ci-2026-11-29.2", "Admin")];
+        let of = |old: &str| successor(old, "Reader", "2026-11-29", &keys);
+        assert_eq!(of("automation"), "automation-2026-11-29");
+        assert_eq!((of("ci-2026-11-28"), of("ci")), ("ci-2026-11-29".to_owned(), "ci-2026-11-29".to_owned()));
+        assert_eq!(of("ci-2026-11-29"), "ci-2026-11-29.3");
+        assert_eq!(of("ci-2026-11-29.2"), "ci-2026-11-29");
+        assert_eq!(of("a.b"), "a.b-2026-11-29");
+        assert!(of(&"x".repeat(63)).len() <= 63);
     }
 }

@@ -117,7 +117,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
         ProviderKey::Given(secret) => {
             plan.push(set_env_key(env_key, secret.clone(), "the provider can register", "remove the line"));
         }
-        ProviderKey::Made { exists } => plan.push(provider::create_key(&inputs.id, *exists)),
+        ProviderKey::Made { exists } => plan.push(provider::create_key(inputs.id.clone(), *exists)),
     }
     let set = |key: &'static str, value: &str, effect: &str| {
         set_env_key(key, Secret::plain(value), effect, "restore the line")

@@ -76,8 +76,8 @@ pub fn as_root(lab: &Sandbox, path: &str, fields: &[&str]) {
     as_root_with("PUT", lab, path, fields);
 }
 
-/// The same by another method.
-pub fn as_root_with(method: &str, lab: &Sandbox, path: &str, fields: &[&str]) {
+/// The same by another method, with the answer.
+pub fn as_root_with(method: &str, lab: &Sandbox, path: &str, fields: &[&str]) -> Value {
     let endpoint = lab.env("PROXMOX_VE_ENDPOINT").trim_end_matches("/api2/json").to_owned() + "/api2/json";
     let curl = |arguments: &[&str]| {
         let output = Command::new("curl").args(["-sSkf"]).args(arguments).output().expect("curl starts");
@@ -90,7 +90,7 @@ pub fn as_root_with(method: &str, lab: &Sandbox, path: &str, fields: &[&str]) {
     let cookie = format!("PVEAuthCookie={}", text("ticket"));
     let token = format!("CSRFPreventionToken: {}", text("CSRFPreventionToken"));
     let fields: Vec<&str> = fields.iter().flat_map(|field| ["-d", *field]).collect();
-    curl(&[&["-X", method, "-b", &cookie, "-H", &token, &format!("{endpoint}{path}")], fields.as_slice()].concat());
+    curl(&[&["-X", method, "-b", &cookie, "-H", &token, &format!("{endpoint}{path}")], fields.as_slice()].concat())
 }
 
 /// An entry below what a login inherits is in no answer about the paths above.

@@ -27,6 +27,8 @@ const TASKS: &[&str] = &[
     "cluster-check --offline",
     "cluster-sync --all",
     "plan-show /etc/hostname",
+    "keys",
+    "keys --rotate provider",
     "apply /etc/hostname",
     "cluster-status",
     "cluster-status demo",

@@ -177,6 +177,34 @@ fn ctrl_c_in_every_step_of_the_runbook() {
 }
 
 #[test]
+fn rotation_that_is_cut_off_leaves_a_key_that_works() {
+    let (mut lab, gate) = gated();
+    lab.provider();
+    crate::keys::keep_in_env(&mut lab);
+    let works = |name: &str, place: &str| {
+        let key = crate::keys::in_env(&lab, name);
+        let said = crate::keys::asked_with(&lab, &key, &["get", "sysversion"]);
+        // A provider may not look, which Omni says only to a key that it knows.
+        assert!(said.code == 0 || said.stderr.contains("insufficient role"), "{place}: {said:#?}");
+    };
+    let provider: &[&str] = &["keys", "--rotate", "provider", "--yes"];
+    let look = |place: &str| works("OMNI_INFRA_PROVIDER_KEY", place);
+    passed(&walk_and(&lab, &gate, provider, 0, false, look), &["after omnictl infraprovider renewkey", "after docker"]);
+    // What was cut off may have left keys of an account that is the current one later.
+    let today = Command::new("date").args(["-u", "+automation-%F"]).output().expect("date").stdout;
+    let today = String::from_utf8_lossy(&today).trim().to_owned();
+    let second = format!("{today}.2");
+    let account: &[&str] =
+        &["keys", "--rotate", "account", "--yes", "--allow-destroy", &today, "--allow-destroy", &second];
+    let look = |place: &str| works("OMNI_SERVICE_ACCOUNT_KEY", place);
+    let places = walk_and(&lab, &gate, account, 0, false, look);
+    passed(&places, &["after omnictl serviceaccount create", "before omnictl serviceaccount destroy"]);
+    let key = crate::keys::in_env(&lab, "OMNI_SERVICE_ACCOUNT_KEY");
+    let left = crate::keys::asked_with(&lab, &key, &["serviceaccount", "list"]).exits(0).stdout.clone();
+    assert!(!left.contains("automation "), "the first account is gone:\n{left}");
+}
+
+#[test]
 fn ctrl_c_in_every_step_of_the_hub() {
     let (lab, gate) = gated();
     lab.provider();

@@ -24,6 +24,7 @@ mod guides;
 mod injected;
 mod input;
 mod interrupted;
+mod keys;
 mod killed;
 mod lab;
 mod omni_stack;

@@ -21,7 +21,7 @@ fn resized(lab: &Sandbox, workers: u32) {
 /// Applying the plan is refused with these words, and no call changes anything.
 fn refused(lab: &Sandbox, what: &str, words: &[&str]) {
     let calls = || {
-        let journal = fs::read_to_string(lab.journal()).unwrap();
+        let journal = fs::read_to_string(lab.journal()).expect("calls");
         journal.lines().filter(|line| line.contains(" sync -f ") || line.contains(" apply -f ")).count()
     };
     let before = calls();

@@ -44,7 +44,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 35] = [
+const TASKS: [&str; 37] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -70,6 +70,8 @@ const TASKS: [&str; 35] = [
     "upgrade-plan",
     "cluster-kubeconfig demo --force",
     "cluster-talosconfig demo --force",
+    "keys",
+    "keys --rotate provider --yes",
     "drift",
     "cluster-export demo --force",
     "machineclass-export --all --force",

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::Value;
 
 use crate::failure::{Code, Failure};
 use crate::words::count;
@@ -88,6 +89,15 @@ pub fn check_provider_key(text: &str, id: &str, place: &str, now: SystemTime) ->
         }
         Some(_) => Ok(info),
     }
+}
+
+/// When the token of a kubeconfig ends, in seconds since 1970: it is a JSON Web Token (RFC 7519). `None` when the file has none.
+pub fn token_end(kubeconfig: &str) -> Option<Result<Option<u64>, String>> {
+    let config: Value = serde_yaml::from_str(kubeconfig).ok()?;
+    let token = config["users"].as_array()?.iter().find_map(|user| user["user"]["token"].as_str())?;
+    let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let claims: Option<Value> = claims.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Some(claims.map(|claims| claims["exp"].as_u64()).ok_or_else(|| "its token cannot be read".to_owned()))
 }
 
 /// The bytes inside an armored private key.
@@ -250,6 +260,18 @@ mod tests {
             let failure = check_provider_key(&text, "proxmox", "docker/.env", at(1200)).unwrap_err();
             assert!(failure.cause.contains(why), "{why}: {failure}");
         }
+    }
+
+    #[test]
+    fn token_of_a_kubeconfig_says_when_it_ends() {
+        let config = |claims: &str| {
+            let token = format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims));
+            format!("users: [{{name: a, user: {{token: {token}}}}}]\n")
+        };
+        assert_eq!(token_end(&config("{\"exp\": 1795316645}")), Some(Ok(Some(1_795_316_645))));
+        assert_eq!(token_end(&config("{}")), Some(Ok(None)));
+        assert!(token_end(&config("no JSON")).unwrap().is_err());
+        assert_eq!(token_end("users: [{name: a, user: {exec: {}}}]\n"), None);
     }
 
     #[test]

@@ -41,6 +41,17 @@ pub enum Login {
     Config { file: PathBuf, address: String },
 }
 
+/// A key of a service account, as Omni lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccountKey {
+    pub account: String,
+    pub role: String,
+    /// The fingerprint of its public half.
+    pub id: String,
+    /// As RFC 3339.
+    pub expires: String,
+}
+
 /// omnictl, ready to be called.
 pub struct Omnictl<'a> {
     cx: &'a Cx,
@@ -470,16 +481,37 @@ impl<'a> Omnictl<'a> {
         self.printed_key(job, "renew it in Omni under Settings, Service Accounts, and put the key into docker/.env")
     }
 
-    /// The names of Omni's service accounts.
+    /// The keys of Omni's service accounts, those of providers excluded. Needs the role Admin.
     ///
     /// # Errors
     /// As [`Omnictl::explain`].
-    pub fn service_accounts(&self) -> Result<Vec<String>, Failure> {
+    pub fn service_account_keys(&self) -> Result<Vec<ServiceAccountKey>, Failure> {
         let (shell, program) = (proc::shell()?, &self.program);
         let ended =
             self.run(self.job("listing the service accounts of Omni", cmd!(shell, "{program} serviceaccount list")))?;
-        let names = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-        Ok(names.map(str::to_owned).collect())
+        Ok(account_keys(&ended.stdout))
+    }
+
+    /// Destroys a service account with all its keys: Omni revokes no single one. Needs the role Admin.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn destroy_service_account(&self, name: &str) -> Result<(), Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{program} serviceaccount destroy -- {name}");
+        self.run(self.job(format!("destroying the service account {name}"), cmd).deadline(WRITE)).map(drop)
+    }
+
+    /// Whether Omni accepts its key, whatever that may do: Omni says that a role is missing only after it has checked the
+    /// signature.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn accepted(&self) -> Result<(), Failure> {
+        match self.get("sysversions", "current") {
+            Err(failure) if failure.kind == Kind::Role => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     fn printed_key(&self, job: Job, otherwise: &str) -> Result<Secret, Failure> {
@@ -502,6 +534,27 @@ impl<'a> Omnictl<'a> {
         let endpoint = self.endpoint.as_deref().unwrap_or("the configured Omni");
         explain(ended, &self.who(), endpoint, self.overridden())
     }
+}
+
+/// The table of `serviceaccount list`, whose first columns stand in the first line of an account alone. Columns came with
+/// omnictl 1.5; before, times were written as Go prints them (omni v1.4.9 and v1.9.3 `client/pkg/omnictl/serviceaccount.go`).
+fn account_keys(table: &str) -> Vec<ServiceAccountKey> {
+    let mut lines = table.lines();
+    let head = lines.next().unwrap_or_default();
+    let column = |line: &str, title: &str| -> String {
+        let Some(start) = head.find(title) else { return String::new() };
+        line.get(start..).and_then(|rest| rest.split("  ").next()).unwrap_or_default().trim().to_owned()
+    };
+    let mut keys: Vec<ServiceAccountKey> = Vec::new();
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        let (mut account, mut role) = (column(line, "NAME"), column(line, "ROLE"));
+        if let (true, Some(last)) = (account.is_empty(), keys.last()) {
+            (account, role) = (last.account.clone(), last.role.clone());
+        }
+        let expires = column(line, "EXPIRATION").replace(" +0000 UTC", "Z").replace(' ', "T");
+        keys.push(ServiceAccountKey { account, role, id: column(line, "PUBLIC KEY ID"), expires });
+    }
+    keys
 }
 
 /// The cluster of a template in the project: its file is named after it.
@@ -598,7 +651,8 @@ fn explain(ended: &CommandOutput, who: &str, endpoint: &str, overridden: bool) -
             .hint("the key has expired, was removed, or belongs to another Omni: as an admin, `omnictl serviceaccount list` shows all keys");
     }
     if has("insufficient role") {
-        return role_needed(overridden, of(Code::Refused, format!("{who} may not do this in Omni")));
+        let failure = of(Code::Refused, format!("{who} may not do this in Omni")).kind(Kind::Role);
+        return role_needed(overridden, failure);
     }
     if has("text/html") || has("unexpected HTTP status code") {
         return of(Code::Unreachable, format!("{endpoint} is not Omni's API"))
@@ -715,6 +769,27 @@ mod tests {
             assert_eq!(failure.code, code, "{name}: {failure}");
             assert!(failure.cause.contains(cause), "{name}: {}", failure.cause);
         }
+    }
+
+    #[test]
+    fn keys_of_service_accounts_are_read() {
+        let key = |account: &str, role: &str, id: &str, expires: &str| ServiceAccountKey {
+            account: account.to_owned(),
+            role: role.to_owned(),
+            id: id.to_owned(),
+            expires: expires.to_owned(),
+        };
+        let id = "50b78b8deba9d6766e78b39536026809246d17b0";
+        let recorded = account_keys(&recorded("omnictl", "serviceaccount-list").stdout);
+        assert_eq!(recorded, [key("automation", "Admin", id, "2026-12-22T01:10:10Z")]);
+        // As 1.9.3 aligns them, with tabs of three blanks.
+        let table = "NAME   ROLE     LAST ACTIVE   PUBLIC KEY ID   KEY CREATED   KEY LAST ACTIVE   EXPIRATION\n\
+                     ci     Reader   Never         aa              -             Never             2027-01-01T00:00:00Z\n       \
+                                               bb              -             Never             2027-02-01T00:00:00Z\n";
+        let expected =
+            [key("ci", "Reader", "aa", "2027-01-01T00:00:00Z"), key("ci", "Reader", "bb", "2027-02-01T00:00:00Z")];
+        assert_eq!(account_keys(table), expected, "{table}");
+        assert_eq!(account_keys(""), []);
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub const CHECKS: &[Entry] = &[
         fix: "see docs/how-to/gpg-key-setup.md; never replace the key of a store that is in use", "docs/how-to/gpg-key-setup.md#the-key-of-omnis-store"),
     check!("keys.provider", Keys, Failed, keys::provider, "the provider's key is its own, and in date",
         why: "another kind of key, another id or an expired key is refused as `invalid signature`, and nothing else is said",
-        fix: "`omnictl infraprovider renewkey ID`, then `cargo xtask provider-setup`", "docs/how-to/operations.md#keys-and-their-dates"),
+        fix: "`cargo xtask keys --rotate provider`", "docs/how-to/operations.md#keys-and-their-dates"),
     check!("keys.account", Keys, Failed, keys::account, "your service-account key is in date",
         why: "Omni lets keys expire silently after a year",
         fix: "`cargo xtask omni-setup --service-account Admin` renews it", "docs/how-to/operations.md#keys-and-their-dates"),

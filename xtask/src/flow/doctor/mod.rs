@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub use catalogue::{CHECKS, Entry};
 pub use certificates::diagnosis as certificate_diagnosis;
 pub use host::too_old as compose_too_old;
-use installation::Installation;
+pub use installation::Installation;
 
 use check::diagnosis::{Diagnosis, State};
 use domain::failure::{Code, Failure};

@@ -1,0 +1,130 @@
+//! Credentials replaced without a gap: the new one is there and was tried before the old one goes.
+
+use crate::cli::Rotated;
+use crate::flow::change::{Change, Plan};
+use crate::flow::{omni_stack, provider, proxmox, service_account};
+use domain::failure::{Code, Failure, Missing};
+use domain::secret::Secret;
+use domain::spec::config::{self, with_api_path};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::settings::environment;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::{Login, Proxmox, Token};
+use runtime::ui::Done;
+
+/// A rotation, and what is left to do by hand.
+pub struct Rotation {
+    pub plan: Plan<'static>,
+    pub left: String,
+    pub next: Option<String>,
+}
+
+/// How a credential is replaced.
+///
+/// # Errors
+/// When there is none, or a login that may not replace it.
+pub fn of(cx: &Cx, name: Rotated) -> anyhow::Result<Rotation> {
+    match name {
+        Rotated::Account => {
+            let plan = service_account::replacement(cx)?;
+            let left = "the tasks use the new service account, and the old one is gone".to_owned();
+            Ok(Rotation { plan, left, next: None })
+        }
+        Rotated::Provider => of_provider(cx),
+        Rotated::Proxmox => of_proxmox(cx),
+    }
+}
+
+/// Omni takes one more key for the provider beside the older ones.
+fn of_provider(cx: &Cx) -> anyhow::Result<Rotation> {
+    let id = cx.settings.provider_id(None).value;
+    let omnictl = Omnictl::find(cx)?;
+    if provider::registration(cx, &omnictl, &id)?.is_none() {
+        return Err(Failure::new(Code::NotFound, format!("Omni has no provider `{id}`"))
+            .next("cargo xtask provider-setup")
+            .into());
+    }
+    let mut plan = Plan::from_iter([provider::create_key(id.clone(), true)]);
+    restart(cx, &mut plan, &omnictl, id)?;
+    let left =
+        "the provider uses its new key; Omni accepts the old one until it ends, and revokes no single key".to_owned();
+    Ok(Rotation { plan, left, next: None })
+}
+
+/// Recreates the containers, and waits for a heartbeat of the new one.
+fn restart(cx: &Cx, plan: &mut Plan<'static>, omnictl: &Omnictl<'_>, id: String) -> anyhow::Result<()> {
+    omni_stack::complete(cx)?;
+    let before = provider::heartbeat(omnictl, &id)?;
+    plan.push(omni_stack::restart("all containers recreated together, volumes kept".to_owned()));
+    plan.verify(move |cx| provider::verify(cx, Some(&Omnictl::find(cx)?), &id, before.as_ref()));
+    Ok(())
+}
+
+/// The tasks may not make tokens in Proxmox: the operator makes one, and this tries it, switches to it and names the old one.
+fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
+    const NEW: &str = "PROXMOX_VE_API_TOKEN";
+    let old = proxmox::configured(cx)?;
+    let user = old.login.user();
+    let Some(text) = environment(NEW) else {
+        let hint = format!(
+            "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` makes one: export {NEW}={user}!NAME=SECRET"
+        );
+        return Err(Failure::missing(vec![Missing::secret("the new Proxmox token", NEW)]).hint(hint).into());
+    };
+    let token = Token::parse(&text, &format!("{NEW} in the environment"))?;
+    let new = Proxmox::new(old.url.clone(), old.origin.clone(), Login::Token(token.clone()), old.ca_file.clone());
+    let new = new.insecure(old.insecure);
+    if new.login.id() == old.login.id() {
+        return Err(
+            Failure::new(Code::Usage, format!("{NEW} is the token that the provider has: {}", old.login.id())).into()
+        );
+    }
+    compare(cx, &old, &new)?;
+    let path = cx.paths.config();
+    let text = cx.read(&path, "")?;
+    let filled = config::fill(
+        &String::from_utf8_lossy(&text),
+        &with_api_path(&old.url),
+        &token.id,
+        &token.secret,
+        old.insecure,
+    )?;
+    let effect = format!("the provider reaches Proxmox as {}, no longer as {}", token.id, old.login.id());
+    let contents = Secret::plain(filled);
+    let write = Change::new("update", "docker/config.yaml", effect, "write the old token into it", move |_| {
+        files::write_atomically(&path, contents.expose().as_bytes(), files::PRIVATE)?;
+        Ok("written".to_owned())
+    });
+    let mut plan = Plan::from_iter([write]);
+    restart(cx, &mut plan, &Omnictl::find(cx)?, cx.settings.provider_id(None).value)?;
+    let remove = old.login.token_name().map(|name| format!("pveum user token remove {user} {name}"));
+    Ok(Rotation {
+        plan,
+        left: "the provider uses the new token; remove the old one as root on a Proxmox node".to_owned(),
+        next: remove,
+    })
+}
+
+/// Refuses a token that may do less than the one that it replaces.
+fn compare(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
+    cx.ui.step("token", format!("Proxmox accepts {}", new.login.id()), || {
+        let ask = |proxmox: &Proxmox| proxmox.get(cx, "asking what the token may do", "/access/permissions");
+        let (before, after) = (ask(old)?, ask(new)?);
+        let mut lost = Vec::new();
+        for (path, privileges) in before.as_object().into_iter().flatten() {
+            for privilege in privileges.as_object().into_iter().flat_map(serde_json::Map::keys) {
+                if after[path].get(privilege).is_none() {
+                    lost.push(format!("{privilege} on {path}"));
+                }
+            }
+        }
+        match lost.as_slice() {
+            [] => Ok(Done::ok((), "it may do what the old one may")),
+            lost => Err(Failure::new(Code::Refused, format!("{} may do less than the old token", new.login.id()))
+                .cause(format!("it lacks {}", lost.join(", ")))
+                .hint("nothing was changed; `pveum user token modify USER NAME --privsep 0` gives it the rights of its user")
+                .into()),
+        }
+    })
+}

@@ -1,0 +1,287 @@
+//! Every credential of the installation: whose it is, what it may do, where it is kept and until when it is valid. Values are
+//! read where that takes no more than a file, and never shown.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::flow::doctor::Installation;
+use crate::flow::{audit, omni_stack, proxmox};
+use domain::clock::{date, seconds};
+use domain::failure::{Code, Failure};
+use domain::spec::key::{KeyInfo, token_end};
+use domain::spec::store_key;
+use domain::status::certificate;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::parallel::{ALL, Job, run_all};
+use runtime::settings::Setting;
+use runtime::tool::omnictl::{Omnictl, ServiceAccountKey};
+
+/// A key that ends within a month is worth a word.
+const SOON: u64 = 30 * 86_400;
+
+/// One credential. It holds no secret.
+#[derive(Debug, Serialize)]
+pub struct Credential {
+    /// `provider`, `account`, `proxmox`, …; what `--rotate` takes where it can be rotated.
+    pub name: String,
+    /// Whose it is.
+    pub owner: String,
+    /// What it may do.
+    pub role: String,
+    /// Where it is kept.
+    pub place: String,
+    /// Seconds since 1970.
+    pub expires: Option<u64>,
+    /// `valid`, `soon`, `expired`, or `unknown`.
+    pub state: &'static str,
+    /// The end in words, or why it is not known.
+    pub detail: String,
+}
+
+/// When a credential ends: `Ok(None)` never, and why it is not known.
+type End = Result<Option<u64>, String>;
+
+impl Credential {
+    fn new(
+        name: &str,
+        owner: impl Into<String>,
+        role: &str,
+        place: impl Into<String>,
+        end: End,
+        now: u64,
+    ) -> Credential {
+        let (state, detail) = match &end {
+            Err(why) => ("unknown", why.clone()),
+            Ok(None) => ("valid", "no end".to_owned()),
+            Ok(Some(end)) if *end <= now => ("expired", format!("expired on {}", date(*end))),
+            Ok(Some(end)) => {
+                let state = if end - now < SOON { "soon" } else { "valid" };
+                (state, format!("{} ({})", date(*end), count((end - now) / 86_400, "day")))
+            }
+        };
+        let (name, role) = (name.to_owned(), role.to_owned());
+        Credential { name, owner: owner.into(), role, place: place.into(), expires: end.ok().flatten(), state, detail }
+    }
+
+    /// What renews it, where a task does that.
+    pub fn renewal(&self) -> Option<&'static str> {
+        Some(match (self.name.as_str(), self.state) {
+            ("provider", _) => "cargo xtask keys --rotate provider",
+            ("account", "expired") => "cargo xtask omni-setup --service-account",
+            ("account", _) => "cargo xtask keys --rotate account",
+            ("proxmox", _) => "cargo xtask keys --rotate proxmox",
+            ("certificate", _) => "cargo xtask stack-up --recreate",
+            _ => return None,
+        })
+    }
+
+    /// As a row of a table.
+    pub fn row(&self) -> Vec<String> {
+        [&self.name, &self.owner, &self.role, &self.place, &self.detail].map(Clone::clone).to_vec()
+    }
+}
+
+/// Every credential that the files, Omni, Proxmox and Tailscale name. What cannot be asked is unknown.
+pub fn all(cx: &Cx) -> Vec<Credential> {
+    let installation = &Installation::new(cx);
+    let parts: [fn(&Installation<'_>) -> Vec<Credential>; 6] =
+        [of_omni, of_proxmox, of_tailscale, of_oidc, of_certificate, of_files];
+    let jobs = parts.map(|part| -> Job<'_, Vec<Credential>> { Box::new(move || part(installation)) });
+    run_all(jobs.into(), ALL).into_iter().flatten().collect()
+}
+
+/// The provider's key, the tasks' own, and what else Omni has: it lists no keys of providers (omni v1.9.3
+/// `internal/backend/runtime/omni/controllers/omni/service_account_status.go`).
+fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
+    let (cx, now) = (installation.cx, installation.now);
+    let omnictl = Omnictl::find(cx);
+    let listed = omnictl.as_ref().map_err(Clone::clone).and_then(Omnictl::service_account_keys);
+    let mut found = Vec::new();
+    let mut own = Vec::new();
+    for (name, variable) in [
+        ("provider", "OMNI_INFRA_PROVIDER_KEY"),
+        ("account", "OMNI_SERVICE_ACCOUNT_KEY"),
+        ("account", "SIDERO_SERVICE_ACCOUNT_KEY"),
+    ] {
+        let Some(Setting { value, origin }) = cx.settings.secret(variable) else { continue };
+        let info = KeyInfo::parse(value.expose());
+        let owner = info.as_ref().map_or("?".to_owned(), |info| info.name.clone());
+        let role = match (name, &listed) {
+            ("provider", _) => "InfraProvider".to_owned(),
+            (_, Ok(listed)) => {
+                listed.iter().find(|key| key.account == owner).map_or("?".to_owned(), |key| key.role.clone())
+            }
+            _ => own_role(omnictl.as_ref().ok()),
+        };
+        let end = info.map(|info| info.expires.and_then(|end| end.duration_since(std::time::UNIX_EPOCH).ok()));
+        found.push(Credential::new(
+            name,
+            owner.as_str(),
+            &role,
+            origin.to_string(),
+            end.map(|end| end.map(|end| end.as_secs())),
+            now,
+        ));
+        own.push(owner);
+    }
+    match listed {
+        Ok(listed) => found.extend(listed.iter().map(|key| in_omni(key, &own, now))),
+        Err(failure) => {
+            found.push(Credential::new("account", "other service accounts", "?", "Omni", unknown(&failure), now))
+        }
+    }
+    found
+}
+
+/// A key that Omni lists; which of several the tasks have, its fingerprint would say.
+fn in_omni(key: &ServiceAccountKey, own: &[String], now: u64) -> Credential {
+    let ours = if own.contains(&key.account) { ", also used here" } else { "" };
+    let place = format!("Omni, key {}{ours}", key.id.get(..12).unwrap_or(&key.id));
+    let end = seconds(&key.expires).map(Some).ok_or(format!("Omni says {:?}", key.expires));
+    Credential::new("omni-account", key.account.as_str(), &key.role, place, end, now)
+}
+
+fn own_role(omnictl: Option<&Omnictl<'_>>) -> String {
+    let user = omnictl.and_then(|omnictl| omnictl.get("currentusers", "current").ok().flatten());
+    user.map_or("?".to_owned(), |user| user.text(&["role"]).to_owned())
+}
+
+fn unknown(failure: &Failure) -> End {
+    Err(format!("unknown: {}", failure.message))
+}
+
+/// The provider's token, whose end Proxmox says to whoever may look at users.
+fn of_proxmox(installation: &Installation<'_>) -> Vec<Credential> {
+    let (cx, now) = (installation.cx, installation.now);
+    let Ok(proxmox) = proxmox::configured(cx) else { return Vec::new() };
+    let (owner, place) = (proxmox.login.id(), "docker/config.yaml");
+    let role = "as `cargo xtask proxmox-audit` shows";
+    let Some(token) = proxmox.login.token_name() else {
+        return vec![Credential::new("proxmox", owner, role, place, Ok(None), now)];
+    };
+    let end = match audit::token(cx, &proxmox) {
+        // The token's own answer, or the user's with all its tokens; 0 is never (pve-access-control 9.1 `API2/User.pm`).
+        Ok(found) => {
+            Ok(found.get("tokens").map_or(&found, |tokens| &tokens[token])["expire"].as_u64().filter(|end| *end != 0))
+        }
+        Err(failure) if failure.code == Code::Refused => {
+            Err(format!("not shown to the token itself; see `pveum user token list {}`", proxmox.login.user()))
+        }
+        Err(failure) => unknown(&failure),
+    };
+    vec![Credential::new("proxmox", owner, role, place, end, now)]
+}
+
+/// The key that the sidecar joined with, and its node's own, which is in its volume.
+fn of_tailscale(installation: &Installation<'_>) -> Vec<Credential> {
+    let now = installation.now;
+    let mut found = Vec::new();
+    if installation.value("TS_AUTHKEY").is_some() {
+        let end = Err("used once, to join; Tailscale's admin console shows its end".to_owned());
+        found.push(Credential::new(
+            "tailscale-key",
+            "the sidecar",
+            "joins the tailnet",
+            "TS_AUTHKEY in docker/.env",
+            end,
+            now,
+        ));
+        let status =
+            installation.tailscale().as_ref().map(|text| serde_json::from_str::<Value>(text).unwrap_or_default());
+        let end = match status {
+            Ok(status) => Ok(status["Self"]["KeyExpiry"].as_str().and_then(seconds)),
+            Err(failure) => unknown(failure),
+        };
+        found.push(Credential::new(
+            "tailscale-node",
+            "the sidecar",
+            "node of the tailnet",
+            "the volume ts-state",
+            end,
+            now,
+        ));
+    }
+    found
+}
+
+fn of_oidc(installation: &Installation<'_>) -> Vec<Credential> {
+    let client = installation.value("OIDC_CLIENT_SECRET").and(installation.value("OIDC_CLIENT_ID"));
+    let of = |client: &str| {
+        let owner = format!("Omni, client {client}");
+        Credential::new(
+            "oidc-client",
+            owner,
+            "logs users in",
+            "OIDC_CLIENT_SECRET in docker/.env",
+            Ok(None),
+            installation.now,
+        )
+    };
+    client.map(of).into_iter().collect()
+}
+
+fn of_certificate(installation: &Installation<'_>) -> Vec<Credential> {
+    let (cx, now) = (installation.cx, installation.now);
+    let mut found = Vec::new();
+    if let Some(file) = installation.value("OMNI_TLS_CERT") {
+        let chain = read(&omni_stack::host_path(cx, file)).and_then(|text| certificate::read_pem(&text));
+        let end = chain.map(|chain| chain.first().map(|leaf| leaf.not_after));
+        let owner = installation.value("OMNI_DOMAIN").unwrap_or("Omni");
+        found.push(Credential::new("certificate", owner, "Omni's TLS", file, end, now));
+    }
+    if let Ok(text) = read(&cx.paths.store_key()) {
+        let end = store_key::judge(&text, now).map(|found| found.expires).map_err(|unfit| unfit.why);
+        found.push(Credential::new("store-key", "Omni", "decrypts its store", "docker/omni.asc", end, now));
+    }
+    found
+}
+
+/// The files that give access to clusters, where `cluster-kubeconfig` and `cluster-talosconfig` write them.
+fn of_files(installation: &Installation<'_>) -> Vec<Credential> {
+    let cx = installation.cx;
+    let entries = std::fs::read_dir(cx.paths.root()).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let of = |path: &std::path::PathBuf| {
+        let kind = path.extension()?.to_str().filter(|kind| ["kubeconfig", "talosconfig"].contains(kind))?;
+        let owner = format!("cluster {}", path.file_stem()?.to_string_lossy());
+        let (role, end) = match (kind, read(path)) {
+            (_, Err(why)) => ("?", Err(why)),
+            ("kubeconfig", Ok(text)) => {
+                token_end(&text).map_or(("your own login", Ok(None)), |end| ("service account", end))
+            }
+            _ => ("your own key of Omni", Ok(None)),
+        };
+        Some(Credential::new(kind, owner, role, cx.paths.show(path), end, installation.now))
+    };
+    paths.iter().filter_map(of).collect()
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    match files::read_text_if_there(path) {
+        Ok(text) => text.ok_or_else(|| format!("`{}` does not exist", path.display())),
+        Err(failure) => Err(failure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_of_a_credential_is_put_in_words() {
+        let of = |end| {
+            let made = Credential::new("a", "b", "c", "d", end, 86_400);
+            (made.state, made.detail)
+        };
+        assert_eq!(of(Ok(None)), ("valid", "no end".to_owned()));
+        assert_eq!(of(Ok(Some(86_400))), ("expired", "expired on 1970-01-02".to_owned()));
+        assert_eq!(of(Ok(Some(3 * 86_400))), ("soon", "1970-01-04 (2 days)".to_owned()));
+        assert_eq!(of(Ok(Some(100 * 86_400))).0, "valid");
+        assert_eq!(of(Err("why".to_owned())).0, "unknown");
+    }
+}

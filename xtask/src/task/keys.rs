@@ -1,0 +1,47 @@
+//! `keys [--rotate NAME]`: every credential with owner, role, place and end; values are never shown.
+//!
+//! With `--rotate` one is replaced: made, tried, stored, and only then is the old one removed, as far as Omni and Proxmox let the
+//! tasks do that.
+
+use serde_json::json;
+
+use crate::cli::Keys;
+use crate::flow::{change, key_rotation, keys};
+use crate::outcome::Outcome;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::ui::table;
+
+pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
+    let Some(name) = args.rotate else { return Ok(list(cx)) };
+    let _lock = cx.lock()?;
+    cx.writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let rotation = key_rotation::of(cx, name)?;
+    if let Some(planned) = rotation.plan.run(cx, "Rotate it as shown")? {
+        return Ok(planned);
+    }
+    let outcome = Outcome::done(rotation.left);
+    Ok(outcome.next(rotation.next.unwrap_or_else(|| "cargo xtask keys".to_owned())))
+}
+
+fn list(cx: &Cx) -> Outcome {
+    let found = keys::all(cx);
+    let rows: Vec<Vec<String>> = found.iter().map(keys::Credential::row).collect();
+    cx.ui.data(table(&["NAME", "OWNER", "ROLE", "PLACE", "VALID UNTIL"], &rows).trim_end());
+    let of = |state: &str| found.iter().filter(|each| each.state == state).count();
+    let mut summary = count(found.len(), "credential");
+    for (state, words) in
+        [("expired", "expired"), ("soon", "within a month of their end"), ("unknown", "of unknown end")]
+    {
+        match of(state) {
+            0 => {}
+            some => summary.push_str(&format!(", {some} {words}")),
+        }
+    }
+    let next = found.iter().find(|each| ["expired", "soon"].contains(&each.state)).and_then(keys::Credential::renewal);
+    let outcome = Outcome::done(summary).with(json!({ "credentials": found }));
+    next.into_iter().fold(outcome, Outcome::next)
+}
