@@ -93,16 +93,3 @@ pub fn factor(text: &str) -> Result<f64, String> {
         _ => Err("time must pass: give a number above 0".to_owned()),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_factor_divides_waiting_and_multiplies_time() {
-        let clock = Clock::new(100.0);
-        assert_eq!(clock.real(Duration::from_secs(10)), Duration::from_millis(100));
-        std::thread::sleep(Duration::from_millis(5));
-        assert!(clock.elapsed() >= Duration::from_millis(500), "{:?}", clock.elapsed());
-    }
-}

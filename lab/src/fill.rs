@@ -206,18 +206,3 @@ fn template_text(name: &str, (control_planes, workers): (usize, usize), versions
         set("Workers", "worker", workers)
     )
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_machine_is_in_one_cluster() {
-        for (vms, clusters) in [(1, 1), (10, 1), (23, 4), (10_000, 200)] {
-            let size = Size { vms, clusters, ..Size::default() };
-            let shares = (0..clusters).map(|number| size.machines(number));
-            assert_eq!(shares.map(|(planes, workers)| planes + workers).sum::<usize>(), vms);
-            assert!(size.machines(0).0 % 2 == 1, "etcd wants an odd number");
-        }
-    }
-}

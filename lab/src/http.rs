@@ -402,10 +402,4 @@ mod tests {
             assert!(ask(&lenient, "/hangup").await.is_err());
         }
     }
-
-    #[test]
-    fn a_bundle_without_certificates_is_refused() {
-        assert!(Client::new(Some("not PEM")).is_err());
-        assert!(Client::new(Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")).is_err());
-    }
 }

@@ -184,34 +184,3 @@ fn infra(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str)
         _ => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::kinds::OmniRelease;
-    use super::*;
-
-    fn caller(name: &str, role: Role) -> Caller {
-        Caller { name: name.to_owned(), role }
-    }
-
-    #[test]
-    fn roles_are_held() {
-        let state = State::new(OmniRelease::V1_9_3, 1, 0);
-        let said =
-            |who: &Caller, verb, typ, namespace| check(&state, who, verb, typ, namespace).unwrap_err().to_string();
-        let reader = caller("r", Role::Reader);
-        assert!(check(&state, &reader, Verb::Read, CLUSTER, DEFAULT).is_ok());
-        assert!(said(&reader, Verb::Create, CLUSTER, DEFAULT).ends_with("insufficient role: \"Reader\"\n\n"));
-        let operator = caller("o", Role::Operator);
-        assert!(check(&state, &operator, Verb::Create, MACHINE_CLASS, DEFAULT).is_ok());
-        assert!(said(&operator, Verb::Destroy, MACHINE, DEFAULT).contains("only read access is permitted"));
-        assert!(check(&state, &operator, Verb::Destroy, LINK, DEFAULT).is_ok());
-        assert!(said(&operator, Verb::Create, INFRA_PROVIDER, INFRA).contains("insufficient role: \"Operator\""));
-        let provider = caller("infra-provider:proxmox", Role::InfraProvider);
-        assert!(
-            said(&provider, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("is not registered in the system")
-        );
-        let admin = caller("a", Role::Admin);
-        assert!(said(&admin, Verb::Create, INFRA_PROVIDER_STATUS, INFRA).contains("users are not allowed to modify"));
-    }
-}

@@ -80,34 +80,3 @@ fn system() -> &'static str {
 fn machine() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask_of(release: OmniRelease, path: &str, faults: &[&str]) -> Reply {
-        let texts: Vec<String> = faults.iter().map(|name| (*name).to_owned()).collect();
-        let link = Link { control: "127.0.0.1:1".to_owned(), token: "t".to_owned() };
-        let front = Front::new(Arc::new(Faults::parse(&texts).unwrap()), Arc::default(), link, release);
-        let request = Request {
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            query: String::new(),
-            headers: Vec::new(),
-            body: Default::default(),
-        };
-        front.answer(&request).unwrap()
-    }
-
-    #[test]
-    fn downloads_are_where_the_release_serves_them() {
-        let status = |release, path: &str| ask_of(release, path, &[]).status;
-        let html = |release, path: &str| ask_of(release, path, &[]).header("content-type") == Some(HTML);
-        let name = format!("omnictl-{}-{}", system(), machine());
-        let (new, old) = (format!("/api/omnictl/{name}"), format!("/omnictl/{name}"));
-        assert_eq!(status(OmniRelease::V1_4_9, &new), 404);
-        assert!(ask_of(OmniRelease::V1_4_9, &old, &[]).body.ends_with(b"LABTRAIL"));
-        assert!(status(OmniRelease::V1_9_3, &old) == 200 && html(OmniRelease::V1_9_3, &old), "its web page");
-        assert!(!html(OmniRelease::V1_9_3, &new));
-    }
-}

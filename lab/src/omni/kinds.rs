@@ -271,21 +271,3 @@ impl Parser<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn unknown_keys_are_dropped_and_missing_ones_filled() {
-        let class = by_type(OmniRelease::V1_9_3, "MachineClasses.omni.sidero.dev").unwrap();
-        let spec = class.complete(&json!({"autoProvision": {}, "autoprovision": {"providerid": "p", "x": 1}}));
-        assert_eq!(
-            spec,
-            json!({"matchlabels": [], "autoprovision":
-                {"providerid": "p", "kernelargs": [], "metavalues": [], "providerdata": "", "grpctunnel": 0}})
-        );
-    }
-}

@@ -84,36 +84,3 @@ impl ProviderRelease {
         schema.to_string()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tag_of_the_image_decides() {
-        let image = "ghcr.io/siderolabs/omni-infra-provider-proxmox";
-        for (tag, release) in [
-            (":0d9fd58", ProviderRelease::Untagged),
-            (":v0.2.0", ProviderRelease::V0_2),
-            (":v0.3.0", ProviderRelease::V0_3),
-            (":latest", ProviderRelease::V0_3),
-            ("", ProviderRelease::V0_3),
-        ] {
-            assert_eq!(ProviderRelease::of_image(&format!("{image}{tag}")), release, "{tag}");
-        }
-    }
-
-    #[test]
-    fn each_release_adds_to_the_schema() {
-        assert_eq!(ProviderRelease::Untagged.schema(), crate::provider::SCHEMA, "to the byte: the recordings hold it");
-        let keys =
-            |release: ProviderRelease| serde_json::from_str::<Value>(&release.schema()).unwrap()["properties"].clone();
-        assert!(keys(ProviderRelease::Untagged)["pool"].is_null());
-        assert_eq!(keys(ProviderRelease::V0_2)["placement_strategy"]["enum"][0], "spread");
-        assert!(
-            keys(ProviderRelease::V0_2)["usb_devices"].is_null()
-                && keys(ProviderRelease::V0_3)["usb_devices"].is_object()
-        );
-        assert_eq!(keys(ProviderRelease::V0_2)["cores"], keys(ProviderRelease::Untagged)["cores"]);
-    }
-}

@@ -7,7 +7,6 @@ mod config;
 mod drives;
 mod files;
 mod ha;
-mod monitoring;
 mod nodes;
 mod pools;
 mod qemu;
@@ -147,7 +146,6 @@ const TABLES: &[&[Method]] = &[
     access::METHODS,
     tokens::METHODS,
     ha::METHODS,
-    monitoring::METHODS,
 ];
 
 /// Parameters that stand in paths.

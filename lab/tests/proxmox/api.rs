@@ -192,26 +192,6 @@ fn nodes_that_are_gone_or_were_never_there() {
     });
 }
 
-/// What prometheus-pve-exporter, Ansible and the API's own clients read by default.
-#[test]
-fn monitoring_clients_read_what_the_lab_has_nothing_of() {
-    run(async {
-        let lab = Lab::new(1000.0).await;
-        lab.proxmox.with(|world| world.access.grant("/", "omni@pve", "PVEAuditor"));
-        lab.proxmox.with(|world| world.access.grant("/", "omni@pve!provider", "PVEAuditor"));
-        for path in
-            ["cluster/backup", "cluster/replication", "cluster/backup-info/not-backed-up", "nodes/pve1/replication"]
-        {
-            assert_eq!(lab.get(&format!("/{path}")).await, json!([]), "{path}");
-        }
-        assert_eq!(lab.get("/nodes/pve2/subscription").await["status"], "notfound");
-        assert_eq!(lab.get("/cluster/config/nodes").await.as_array().map(Vec::len), Some(3));
-        assert!(lab.get("/nodes/pve1/time").await["time"].is_u64() && lab.get("/cluster/options").await.is_object());
-        let line = lab.line("GET", &format!("{QEMU}/100/snapshot"), Value::Null).await;
-        assert!(line.starts_with("500 Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist"), "{line}");
-    });
-}
-
 /// The refusals of PVE 9 for a rule about what is not there.
 #[test]
 fn ha_rules_name_managed_resources_and_nodes_that_exist() {
