@@ -25,7 +25,7 @@ pub fn machine_class() -> Value {
         "finalizers" => json!({"type": "array"}),
         _ => json!({}),
     });
-    let data = provider_keys::schema(provider_keys::KEYS, None);
+    let data = provider_keys::schema(&provider_keys::KEYS, None);
     let provision = object(class::PROVISION_KEYS, &["providerid", "providerdata"], |key| match key {
         "providerid" => json!({"type": "string", "minLength": 1, "description": "the provider's --id"}),
         "kernelargs" => json!({"type": "array", "items": {"type": "string", "maxLength": 256}, "maxItems": 64}),

@@ -85,7 +85,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
         return (None, findings);
     }
     let keys = Keys { file, schema, provider_id: &provision.provider_id };
-    keys.check(&root, KEYS, "providerdata", schema.json(), &mut findings);
+    keys.check(&root, &KEYS, "providerdata", schema.json(), &mut findings);
     // The schema has already reported wrong types, with Omni's messages.
     let data = provider_data::from_node(file, root);
     if let Some(data) = &data {
@@ -186,15 +186,15 @@ impl Keys<'_> {
                 None if in_live => {}
                 None => findings.push(self.unknown(entry, table, what)),
                 Some(key) if !in_live && !self.reads(key) => findings.push(self.ignored(entry, key)),
-                Some(ProviderKey { kind: KeyKind::List(inner), .. }) => {
+                Some(ProviderKey { kind: KeyKind::List, keys, .. }) => {
                     let items = schema.pointer(&format!("/properties/{}/items", entry.key)).unwrap_or(&Json::Null);
                     for item in entry.value.items() {
-                        self.check(item, inner, &entry.key, items, findings);
+                        self.check(item, keys, &entry.key, items, findings);
                     }
                 }
-                Some(ProviderKey { kind: KeyKind::Map(inner), .. }) => {
+                Some(ProviderKey { kind: KeyKind::Map, keys, .. }) => {
                     let below = schema.pointer(&format!("/properties/{}", entry.key)).unwrap_or(&Json::Null);
-                    self.check(&entry.value, inner, &entry.key, below, findings);
+                    self.check(&entry.value, keys, &entry.key, below, findings);
                 }
                 Some(_) => {}
             }
@@ -211,7 +211,7 @@ impl Keys<'_> {
     }
 
     fn ignored(&self, entry: &Entry, key: &ProviderKey) -> Finding {
-        let name = key.name;
+        let name = &key.name;
         let (message, fix) = match (self.schema, key.since) {
             (Schema::Live(..) | Schema::Other(_), _) => (
                 format!(
@@ -247,7 +247,7 @@ impl Keys<'_> {
                 .then(|| format!("one level up, beside `providerdata` (spec.autoprovision.{key})")),
         };
         let Some(level) = level else {
-            let names: Vec<&str> = table.iter().map(|k| k.name).collect();
+            let names: Vec<&str> = table.iter().map(|k| k.name.as_str()).collect();
             let message = format!("unknown key `{key}` in {what}: Omni and the provider ignore it");
             return Finding::error("providerdata-unknown-key", place, message, meant(key, &names));
         };

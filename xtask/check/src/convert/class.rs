@@ -149,14 +149,14 @@ impl ClassConversion<'_> {
     }
 
     fn config(&mut self, config: &Node) -> String {
-        let mut out = self.keys(config, KEYS, 6);
+        let mut out = self.keys(config, &KEYS, 6);
         if config.entry("sockets").is_none() {
             out.push_str("      sockets: 1\n");
             let why = "left out, the provider sends 0 and Proxmox refuses the VM";
             self.changed(config, "sockets", "1", why);
         }
         for key in KEYS.iter().filter(|k| k.required) {
-            if !config.entries().iter().any(|e| known(&e.key, KEYS).is_some_and(|k| k.name == key.name)) {
+            if !config.entries().iter().any(|e| known(&e.key, &KEYS).is_some_and(|k| k.name == key.name)) {
                 let message = format!("nothing says `{}`, which the provider demands: {}", key.name, key.about);
                 self.refuse(config, message, "add it to `config` before converting");
             }
@@ -179,13 +179,13 @@ impl ClassConversion<'_> {
                 let message = format!("`{other}` and `{}` are both the provider's `{}`", entry.key, key.name);
                 self.refused.push(refuse(entry.at.in_file(self.file), message, "keep one of them"));
             }
-            seen.push((key.name, &entry.key));
+            seen.push((&key.name, &entry.key));
             let Some(value) = self.value(&entry.key, key, &entry.value, indent) else { continue };
             let space = if value.starts_with('\n') { "" } else { " " };
             out.push_str(&format!("{pad}{}:{space}{value}\n", key.name));
             if key.name != entry.key {
                 let shown = value.trim_start().lines().next().unwrap_or_default();
-                self.changed(&entry.value, key.name, shown, &format!("the provider calls `{}` so", entry.key));
+                self.changed(&entry.value, &key.name, shown, &format!("the provider calls `{}` so", entry.key));
             }
         }
         out
@@ -193,16 +193,16 @@ impl ClassConversion<'_> {
 
     /// A value in the provider's form: on the line of its key, or below it.
     fn value(&mut self, written: &str, key: &ProviderKey, node: &Node, indent: usize) -> Option<String> {
-        match (key.name, key.kind) {
+        match (key.name.as_str(), key.kind) {
             ("storage_selector", _) => self.selector(node),
             ("memory", _) => self.size(node, 1),
             ("disk_size", _) => self.size(node, 1024),
-            (_, KeyKind::Number(_)) => self.number(node, written),
+            (_, KeyKind::Number) => self.number(node, written),
             (_, KeyKind::Flag) => self.truth(node, written),
-            (_, KeyKind::List(inner)) if !node.items().is_empty() && node.items().iter().all(Node::is_map) => {
+            (_, KeyKind::List) if !node.items().is_empty() && node.items().iter().all(Node::is_map) => {
                 let mut items = String::new();
                 for item in node.items() {
-                    let keys = self.keys(item, inner, indent + 4);
+                    let keys = self.keys(item, &key.keys, indent + 4);
                     let dash = format!("\n{}- ", " ".repeat(indent + 2));
                     items.push_str(&format!("{dash}{}", keys.trim_start().trim_end_matches('\n')));
                 }
@@ -301,7 +301,7 @@ fn known<'t>(written: &str, table: &'t [ProviderKey]) -> Option<&'t ProviderKey>
         "bridge" | "network" if !table.iter().any(|key| key.name == "bridge") => "networkbridge",
         other => other,
     };
-    table.iter().find(|key| squashed(key.name) == name)
+    table.iter().find(|key| squashed(&key.name) == name)
 }
 
 /// `diskSSD`, `disk_ssd` and `disk-ssd` are one.
