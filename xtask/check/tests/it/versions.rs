@@ -7,6 +7,7 @@ use check::machine_class::{self, ClassContext, Provider};
 use check::releases::Omni;
 use check::template::{self, ClassInfo, FileRead, TalosInfo, TemplateContext};
 use check::{Finding, Verdict};
+use serde::Deserialize;
 use serde_json::json;
 
 fn template(talos: &str, control_plane: &str) -> String {
@@ -22,152 +23,74 @@ fn rules(findings: &[Finding]) -> Vec<&'static str> {
     findings.iter().map(|f| f.rule).collect()
 }
 
-/// What is said of a template with this release of Omni.
-fn check(text: &str, omni: &str) -> (Verdict, Vec<Finding>) {
-    let context = TemplateContext { omni: Omni::of_tag(omni), ..TemplateContext::default() };
-    let checked = template::check("demo.yaml", text.as_bytes(), &context);
-    (checked.verdict, checked.findings)
+/// A row of `corpus/versions.yaml`, which says what each field is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    omni: String,
+    #[serde(default = "talos")]
+    talos: String,
+    #[serde(default = "kubernetes")]
+    kubernetes: String,
+    #[serde(default)]
+    cluster: String,
+    patch: Option<String>,
+    #[serde(default)]
+    set: String,
+    #[serde(default)]
+    of: Vec<String>,
+    rules: Vec<String>,
+    verdict: Option<String>,
+    #[serde(default)]
+    says: String,
+    #[serde(default)]
+    fix: String,
+}
+
+fn talos() -> String {
+    "v1.13.5".to_owned()
+}
+
+fn kubernetes() -> String {
+    "v1.36.2".to_owned()
 }
 
 #[test]
-fn talos_is_checked_at_both_ends_of_what_omni_supports() {
-    for (omni, talos, expected) in [
-        ("v1.9.3", "v1.13.5", &[][..]),
-        ("v1.9.3", "v1.14.1", &["template-version-pair"]),
-        ("v1.10.4", "v1.99.0", &["template-version-pair"]),
-        ("v1.11.0", "v1.14.1", &[]),
-        ("v1.11.0", "v1.8.4", &["template-version-pair"]),
-        ("v1.7.3", "v1.8.4", &[]),
-        // Up to 1.8 Omni has no upper end, and what comes after the facts is not known.
-        ("v1.8.2", "v1.99.0", &["template-talos-meta"]),
-        ("v1.14.0", "v1.99.0", &[]),
-        ("latest", "v1.15.0", &["template-version-pair"]),
-        ("latest", "v1.14.1", &[]),
-    ] {
-        let kubernetes =
-            if talos < "v1.9" && talos.len() < 8 && talos.starts_with("v1.8") { "v1.31.1" } else { "v1.36.2" };
-        let text = template(talos, "").replace("v1.36.2", kubernetes);
-        assert_eq!(rules(&check(&text, omni).1), expected, "{omni} {talos}");
+fn templates_are_checked_for_the_release_of_omni() {
+    let cases: Vec<Case> = serde_yaml::from_str(include_str!("../corpus/versions.yaml")).expect("the cases");
+    assert!(cases.len() > 60, "{}", cases.len());
+    for case in cases {
+        let more = case.patch.as_deref().map_or_else(|| case.set.clone(), patch);
+        let text = template(&case.talos, &more).replace("v1.36.2", &case.kubernetes);
+        let text =
+            if case.cluster.is_empty() { text } else { text.replacen("---", &(case.cluster.clone() + "\n---"), 1) };
+        let context = TemplateContext { omni: Omni::of_tag(&case.omni), ..TemplateContext::default() };
+        let checked = template::check("demo.yaml", text.as_bytes(), &context);
+        let of = |rule: &str| case.of.is_empty() || case.of.iter().any(|start| rule.starts_with(start));
+        let found: Vec<&Finding> = checked.findings.iter().filter(|finding| of(finding.rule)).collect();
+        assert_eq!(found.iter().map(|finding| finding.rule).collect::<Vec<_>>(), case.rules, "{case:?}: {found:?}");
+        let verdict = format!("{:?}", checked.verdict);
+        assert!(case.verdict.as_ref().is_none_or(|wanted| *wanted == verdict), "{case:?}: {verdict}");
+        let said = |text: fn(&Finding) -> &String| found.first().map_or(String::new(), |first| text(first).clone());
+        assert!(said(|first| &first.message).contains(&case.says), "{case:?}: {found:?}");
+        assert!(case.fix.is_empty() || said(|first| &first.fix) == case.fix, "{case:?}: {found:?}");
     }
 }
 
-#[test]
-fn talos_that_locks_its_meta_keys_needs_omni_1_10_6() {
-    for (omni, talos, refused) in [
-        ("v1.9.3", "v1.13.10", true),
-        ("v1.10.5", "v1.13.13", true),
-        ("v1.10.6", "v1.13.13", false),
-        ("v1.9.3", "v1.13.9", false),
-        ("latest", "v1.13.13", false),
-    ] {
-        let found = check(&template(talos, ""), omni).1;
-        assert_eq!(rules(&found).contains(&"template-talos-meta"), refused, "{omni} {talos}: {found:?}");
-    }
-}
-
-#[test]
-fn documents_are_known_to_omnictl_and_to_talos() {
-    let document = |kind: &str| patch(&format!("{{apiVersion: v1alpha1, kind: {kind}}}"));
-    for (omni, talos, kind, expected) in [
-        ("v1.9.3", "v1.13.5", "KubeProxyConfig", &["template-patch-kind"][..]),
-        ("v1.10.6", "v1.13.5", "KubeProxyConfig", &["template-patch-kind-talos"]),
-        ("v1.11.0", "v1.14.1", "KubeProxyConfig", &[]),
-        ("latest", "v1.14.1", "KubeProxyConfig", &["template-patch-kind-newer"]),
-        ("v1.9.3", "v1.13.5", "LinkConfig", &[]),
-        ("v1.2.1", "v1.11.1", "LinkConfig", &["template-patch-kind"]),
-        ("v1.9.3", "v1.11.6", "LinkConfig", &["template-patch-kind-talos"]),
-        ("v1.10.6", "v1.13.5", "LinkConfg", &["template-patch-kind"]),
-        ("v1.12.1", "v1.14.1", "SomethingNew", &["template-patch-kind-newer"]),
-    ] {
-        let text = template(talos, &document(kind));
-        let kubernetes = if talos.starts_with("v1.11") { "v1.34.1" } else { "v1.36.2" };
-        let (_, found) = check(&text.replace("v1.36.2", kubernetes), omni);
-        assert_eq!(rules(&found), expected, "{omni} {talos} {kind}: {found:?}");
-    }
-    let (verdict, found) = check(&template("v1.13.5", &document("LinkConfg")), "v1.9.3");
-    assert_eq!((verdict, found[0].fix.as_str()), (Verdict::Reject, "did you mean `LinkConfig`?"));
-}
-
-#[test]
-fn what_a_patch_may_hold_depends_on_omnictl() {
-    let later = "|\n      machine: {sysctls: {a: b}}\n      ---\n      apiVersion: v1alpha1\n      kind: HostnameConfig\n      cluster: {token: x}";
-    for (patched, verdicts) in [
-        (
-            "{cluster: {ca: {crt: YQ==}}}",
-            ["", "template-patch-forbidden", "template-patch-forbidden", "template-patch-forbidden-newer"],
-        ),
-        (
-            "{machine: {install: {disk: /dev/sda}}}",
-            ["", "", "template-patch-forbidden", "template-patch-forbidden-newer"],
-        ),
-        ("{cluster: {token: x}}", ["template-patch-forbidden"; 4]),
-        (
-            "{apiVersion: v1alpha1, kind: KubeEtcdEncryptionConfig}",
-            ["", "template-patch-forbidden", "template-patch-forbidden", "template-patch-forbidden-newer"],
-        ),
-        ("{cluster: {apiServer: {extraArgs: {a: [b, c]}}}}", ["template-patch-value", "", "", ""]),
-        (later, ["template-patch-forbidden-later", "", "", ""]),
-    ] {
-        for (omni, expected) in ["v1.9.3", "v1.10.4", "v1.11.0", "latest"].into_iter().zip(verdicts) {
-            let talos = if patched.contains("KubeEtcd") && omni != "v1.9.3" { "v1.14.1" } else { "v1.13.5" };
-            let (_, found) = check(&template(talos, &patch(patched)), omni);
-            let found: Vec<&str> = rules(&found)
-                .into_iter()
-                .filter(|rule| rule.starts_with("template-patch-f") || *rule == "template-patch-value")
-                .collect();
-            assert_eq!(found.join(" "), expected, "{omni} {patched}");
-        }
-    }
-}
-
-#[test]
-fn keys_of_templates_are_known_from_a_release_on() {
-    let manifests = "kubernetes:\n  version: v1.36.2\n  manifests: []\n";
-    let old = template("v1.13.5", "").replace("kubernetes:\n  version: v1.36.2\n", manifests);
-    assert_eq!(rules(&check(&old, "v1.6.6").1), ["template-key-too-new"]);
-    assert_eq!(rules(&check(&old, "v1.7.0").1), Vec::<&str>::new());
-    let newer = template("v1.13.5", "").replace("---", "features:\n  enableNodeAuditSkip: true\n---");
-    let (verdict, found) = check(&newer, "latest");
-    assert_eq!((verdict, rules(&found)), (Verdict::Unknown, vec!["template-key-newer"]));
-    let strategy = template("v1.11.1", "upgradeStrategy: {type: Rolling}\n").replace("v1.36.2", "v1.34.1");
-    let (verdict, found) = check(&strategy, "v1.5.1");
-    assert_eq!((verdict, rules(&found)), (Verdict::Reject, vec!["template-key-too-new"]));
-    assert!(found[0].message.contains("v1.5.1 does not know `upgradeStrategy`"), "{found:?}");
-}
-
+/// What Omni refuses of many extensions, and what it offers, by the Omni that does.
 #[test]
 fn server_refusals_name_the_omni_that_refuses() {
-    let twice = ("systemExtensions: [siderolabs/iscsi-tools, iscsi-tools]", "template-extensions");
     let many: String = (0..257).map(|n| format!("siderolabs/e{n}, ")).collect();
-    let many = format!("systemExtensions: [{many}]");
-    let many = (many.as_str(), "template-extensions");
-    let private = ("features: {disablePublicDiscoveryService: true}", "template-discovery");
-    let embedded =
-        ("features: {disablePublicDiscoveryService: true, useEmbeddedDiscoveryService: true}", "template-discovery");
-    for ((key, rule), omni, talos, words) in [
-        (twice, "v1.8.2", "v1.13.2", ""),
-        (twice, "v1.9.3", "v1.13.5", "`iscsi-tools` is listed more than once: Omni v1.9.3"),
-        (twice, "latest", "v1.13.5", "Omni 1.9 or later"),
-        (many, "v1.10.6", "v1.13.5", "Omni v1.10.6 accepts up to 256 extensions, not 257"),
-        (private, "v1.10.6", "v1.13.5", "created with Talos 1.14 or newer"),
-        (private, "v1.11.0", "v1.14.1", "Omni v1.11.0 refuses a cluster without any discovery service"),
-        (embedded, "v1.11.0", "v1.14.1", ""),
-    ] {
-        let found = check(&template(talos, "").replacen("---", &format!("{key}\n---"), 1), omni).1;
-        let found = found.into_iter().find(|finding| finding.rule == rule).map_or(String::new(), |f| f.message);
-        assert_eq!((found.is_empty(), found.contains(words)), (words.is_empty(), true), "{omni} {talos}: {found}");
-    }
-    // What Omni offers, by the Omni that offers it.
+    let many = template("v1.13.5", "").replacen("---", &format!("systemExtensions: [{many}]\n---"), 1);
     let offered = [TalosInfo { version: "1.13.5".into(), compatible_kubernetes: vec![], unsupported: true }];
-    for (talos, words) in
-        [("v1.13.5", "Omni v1.10.6 does not support Talos 1.13.5"), ("v1.13.6", "Omni v1.10.6 does not offer")]
-    {
-        let context = TemplateContext {
-            omni: Omni::of_tag("v1.10.6"),
-            talos_versions: Some(&offered),
-            ..TemplateContext::default()
-        };
-        let found = template::check("demo.yaml", template(talos, "").as_bytes(), &context).findings;
+    for (text, offered, words) in [
+        (many, None, "Omni v1.10.6 accepts up to 256 extensions, not 257"),
+        (template("v1.13.5", ""), Some(&offered[..]), "Omni v1.10.6 does not support Talos 1.13.5"),
+        (template("v1.13.6", ""), Some(&offered[..]), "Omni v1.10.6 does not offer"),
+    ] {
+        let omni = Omni::of_tag("v1.10.6");
+        let context = TemplateContext { omni, talos_versions: offered, ..TemplateContext::default() };
+        let found = template::check("demo.yaml", text.as_bytes(), &context).findings;
         assert!(found[0].message.contains(words), "{found:?}");
     }
 }
@@ -319,19 +242,4 @@ fn machines_that_share_a_class_of_a_provider_are_their_own() {
     let text = template("v1.13.5", "---\nkind: Workers\nmachineClass:\n  name: cp\n  size: 2\n");
     let context = TemplateContext { omni_classes: Some(&classes), ..TemplateContext::default() };
     assert_eq!(rules(&template::check("demo.yaml", text.as_bytes(), &context).findings), Vec::<&str>::new());
-}
-
-#[test]
-fn a_patch_for_an_omnictl_beyond_the_facts_is_undecided() {
-    for (patched, omni, verdict, expected) in [
-        ("{machine: {sysctls: {a: b}}}", "v1.11.0", Verdict::Accept, &[][..]),
-        ("{machine: {sysctls: {a: b}}}", "v1.99.0", Verdict::Unknown, &[]),
-        ("{machine: {brandNew: 1}}", "v1.10.6", Verdict::Reject, &["template-patch-unknown-field"]),
-        ("{machine: {brandNew: 1}}", "v1.11.0", Verdict::Unknown, &["template-patch-talos", "template-patch-unsure"]),
-        ("{cluster: {apiServer: {extraArgs: {a: [b]}}}}", "latest", Verdict::Unknown, &[]),
-        ("{cluster: {token: x}}", "latest", Verdict::Reject, &["template-patch-forbidden"]),
-    ] {
-        let (found, findings) = check(&template("v1.13.5", &patch(patched)), omni);
-        assert_eq!((found, rules(&findings)), (verdict, expected.to_vec()), "{omni} {patched}: {findings:?}");
-    }
 }
