@@ -99,33 +99,6 @@ pub fn versions(root: &Path) -> Vec<String> {
     faults
 }
 
-/// Links of all texts: a path must exist, an anchor must be a heading, the rest must be https.
-pub fn links(root: &Path) -> Vec<String> {
-    let mut faults = Vec::new();
-    for path in text::markdown(root) {
-        let place = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-        let Ok(page) = fs::read_to_string(&path) else {
-            faults.push(format!("{place}: is missing"));
-            continue;
-        };
-        for target in text::link_targets(&page) {
-            if target.starts_with("https://") {
-                continue;
-            }
-            let (file, anchor) = target.split_once('#').unwrap_or((target.as_str(), ""));
-            let linked = if file.is_empty() { path.clone() } else { path.with_file_name("").join(file) };
-            if target.contains(':') || !linked.exists() {
-                faults.push(format!("{place}: the link `{target}` leads nowhere"));
-            } else if !anchor.is_empty()
-                && !text::anchors(&fs::read_to_string(&linked).unwrap_or_default()).contains(anchor)
-            {
-                faults.push(format!("{place}: `{file}` has no heading `#{anchor}`"));
-            }
-        }
-    }
-    faults
-}
-
 /// `agents/`: found by name and description, and unable to write.
 pub fn agents(root: &Path) -> Vec<String> {
     let mut faults = Vec::new();

@@ -1,10 +1,6 @@
-//! The checks on `skills/`: the pages, and the examples that people copy.
+//! The checks on `skills/`.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
-
-use serde_yaml::Value as Yaml;
 
 use super::text::{self, Page};
 
@@ -103,86 +99,6 @@ fn body_of_skill(page: &Page, directory: &Path) -> Vec<String> {
         if !targets.contains(&format!("../../{target}")) {
             faults.push(format!("does not link {target}"));
         }
-    }
-    faults
-}
-
-/// The skill's examples: the form that `omnictl apply` and `omnictl cluster template` take.
-pub fn examples(root: &Path) -> Vec<String> {
-    let mut faults = Vec::new();
-    let directory = root.join("skills/omni-proxmox/examples");
-    let mut classes = BTreeSet::new();
-    for file in ["machineclass-ceph.yaml", "machineclass-local.yaml"] {
-        let parsed = fs::read_to_string(directory.join(file))
-            .map_err(|error| error.to_string())
-            .and_then(|text| serde_yaml::from_str::<Yaml>(&text).map_err(|error| error.to_string()));
-        match parsed {
-            Ok(class) => {
-                faults.extend(machine_class(&class).into_iter().map(|fault| format!("examples/{file}: {fault}")));
-                classes.extend(class["metadata"]["id"].as_str().map(str::to_owned));
-            }
-            Err(error) => faults.push(format!("examples/{file}: {error}")),
-        }
-    }
-    let template = fs::read_to_string(directory.join("cluster-template.yaml")).unwrap_or_default();
-    faults.extend(
-        cluster_template(&template, &classes)
-            .into_iter()
-            .map(|fault| format!("examples/cluster-template.yaml: {fault}")),
-    );
-    faults
-}
-
-fn machine_class(class: &Yaml) -> Vec<String> {
-    let mut faults = Vec::new();
-    let keys: Vec<&str> = class.as_mapping().into_iter().flat_map(|top| top.keys()).filter_map(Yaml::as_str).collect();
-    if keys != ["metadata", "spec"] {
-        faults.push("has other keys than `metadata` and `spec`".into());
-    }
-    if class["metadata"]["namespace"] != "default" || class["metadata"]["type"] != "MachineClasses.omni.sidero.dev" {
-        faults.push("is no machine class of the namespace `default`".into());
-    }
-    let provision = &class["spec"]["autoprovision"];
-    for key in provision.as_mapping().into_iter().flat_map(|keys| keys.keys()).filter_map(Yaml::as_str) {
-        if !["providerid", "kernelargs", "metavalues", "grpctunnel", "providerdata"].contains(&key) {
-            faults.push(format!("Omni drops the key `{key}` without a word"));
-        }
-    }
-    let Some(data) = provision["providerdata"].as_str() else {
-        faults.push("`providerdata` is no string".into());
-        return faults;
-    };
-    let data: Yaml = serde_yaml::from_str(data).unwrap_or_default();
-    for (key, least) in [("cores", 1), ("sockets", 1), ("memory", 2048), ("disk_size", 5)] {
-        if data[key].as_u64().is_none_or(|value| value < least) {
-            faults.push(format!("`{key}` is missing or below {least}"));
-        }
-    }
-    if data["storage_selector"].as_str().is_none_or(|cel| cel.is_empty() || cel.contains("storage.")) {
-        faults.push("`storage_selector` is missing or of the older form".into());
-    }
-    faults
-}
-
-fn cluster_template(template: &str, classes: &BTreeSet<String>) -> Vec<String> {
-    let mut faults = Vec::new();
-    let mut kinds = Vec::new();
-    for document in template.split("\n---\n") {
-        let document: Yaml = match serde_yaml::from_str(document) {
-            Ok(document) => document,
-            Err(error) => return vec![error.to_string()],
-        };
-        let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-        if kind != "Cluster" {
-            let class = document["machineClass"]["name"].as_str().unwrap_or_default();
-            if !classes.contains(class) || document["machineClass"]["size"].as_u64().is_none() {
-                faults.push(format!("{kind} does not take a number of machines from one of the classes beside it"));
-            }
-        }
-        kinds.push(kind);
-    }
-    if kinds != ["Cluster", "ControlPlane", "Workers"] {
-        faults.push(format!("holds {kinds:?}"));
     }
     faults
 }

@@ -155,14 +155,3 @@ pub fn link_targets(text: &str) -> Vec<String> {
     }
     targets
 }
-
-/// The anchors of a page's headings, as GitHub makes them.
-pub fn anchors(text: &str) -> BTreeSet<String> {
-    text.lines()
-        .filter(|line| line.starts_with('#'))
-        .map(|line| {
-            let title = line.trim_start_matches('#').trim().to_lowercase();
-            title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
-        })
-        .collect()
-}
