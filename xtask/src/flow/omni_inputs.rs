@@ -280,33 +280,6 @@ fn new_uuid() -> Result<String, Failure> {
 mod tests {
     use super::*;
 
-    const OLD: &str = "6d4a3c2b-1f0e-4d5c-8b7a-9a8b7c6d5e4f";
-
-    fn args(uuid: Option<&str>) -> OmniSetup {
-        OmniSetup { account_uuid: uuid.map(str::to_owned), ..OmniSetup::default() }
-    }
-
-    #[test]
-    fn the_account_id_is_made_once_and_never_changed() {
-        let made = account(&args(None), None, false).unwrap();
-        assert!(
-            values::is_uuid(&made) && made.as_bytes()[14] == b'4' && account(&args(None), None, false).unwrap() != made
-        );
-        assert_eq!(account(&args(None), Some(OLD), true).unwrap(), OLD);
-        assert_eq!(account(&args(Some(OLD)), None, true).unwrap(), OLD);
-        assert_eq!(account(&args(Some(&OLD.to_uppercase())), Some(OLD), true).unwrap(), OLD);
-        let cases = [
-            (args(Some(&made)), Some(OLD), false, Code::Conflict),
-            (args(None), None, true, Code::Conflict),
-            (args(Some("x")), None, false, Code::Usage),
-            (args(None), Some("omni"), false, Code::Invalid),
-        ];
-        for (args, old, stored, code) in cases {
-            assert_eq!(account(&args, old, stored).unwrap_err().code, code, "{old:?} {stored}");
-        }
-        assert!(!values::is_uuid("00000000-0000-0000-0000-000000000000"));
-    }
-
     #[test]
     fn values_have_one_spelling() {
         let values = [
@@ -363,14 +336,5 @@ mod tests {
             "the secret of Omni's client in tsidp starts or ends with a space"
         );
         assert!(with("OMNI_INITIAL_USER", " ").ends_with("is empty"));
-    }
-
-    #[test]
-    fn a_name_that_machines_carry_stays() {
-        let env = EnvFile::parse("x", "OMNI_DOMAIN=omni.example.org\n").unwrap();
-        let values = OmniInputs([("OMNI_DOMAIN", Secret::plain("hub.example.org"))].into());
-        let example = EnvFile::default();
-        assert_eq!(settled(&values, &env, &example, true).unwrap_err().code, Code::Conflict);
-        assert!(settled(&values, &env, &example, false).is_ok());
     }
 }

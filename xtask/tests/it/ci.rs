@@ -261,6 +261,9 @@ fn a_commit_with_a_secret_is_refused() {
         ("docker/config.yaml", "proxmox: {}\n", "secret-file"),
         (".claude/omni-scale.local.md", "---\n---\n", "secret-file"),
         ("docker/omni.asc", "x\n", "secret-file"),
+        ("docker/tls.key", "x\n", "secret-file"),
+        (".claude/settings.local.md", "x\n", "secret-file"),
+        ("DEPLOYMENT.md", "x\n", "secret-file"),
         ("notes/key.txt", &private_key(), "private-key"),
         ("notes/provider.yaml", &token, "proxmox-token"),
     ] {

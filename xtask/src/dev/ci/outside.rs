@@ -298,34 +298,6 @@ pub fn denied(check: &'static str, success: bool, output: &str) -> Verdict {
 mod tests {
     use super::*;
 
-    fn places(output: &str) -> Vec<String> {
-        located("x", output, Path::new("/home/me/kit")).iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn places_are_read_as_each_program_prints_them() {
-        // As rustfmt 1.9, clippy 1.95 (short), shellcheck 0.11 (gcc), shfmt 3.12 (-d), markdownlint-cli2 0.22 and
-        // actionlint 1.7 (-oneline) printed them.
-        let output = "Diff in /home/me/kit/src/lib.rs:1:\n-pub fn  a(){ }\n+pub fn a() {}\n\
-            src/lib.rs:2:9: error: unused variable: `x`\nerror: could not compile `p` (lib) due to 1 previous error\n\
-            a.sh:2:6: note: Double quote to prevent globbing and word splitting. [SC2086]\n\
-            diff b.sh.orig b.sh\n--- b.sh.orig\n+++ b.sh\n@@ -1,4 +1,4 @@\n-    a: 1:2\n\
-            docs/a.md:91:56 error MD034/no-bare-urls Bare URL used\n\
-            .github/workflows/x.yml:4:14: label \"ubuntu-99\" is unknown. [runner-label]\n\
-            Summary: 4 error(s)\nthread 'tests::b' (21968) panicked at src/lib.rs:8:9:\n";
-        assert_eq!(
-            places(output),
-            [
-                "src/lib.rs:1:1: error[x]: it is formatted otherwise",
-                "src/lib.rs:2:9: error[x]: error: unused variable: `x`",
-                "a.sh:2:6: error[x]: note: Double quote to prevent globbing and word splitting. [SC2086]",
-                "b.sh:1:1: error[x]: it is formatted otherwise",
-                "docs/a.md:91:56: error[x]: error MD034/no-bare-urls Bare URL used",
-                ".github/workflows/x.yml:4:14: error[x]: label \"ubuntu-99\" is unknown. [runner-label]",
-            ]
-        );
-    }
-
     #[test]
     fn what_the_check_of_tests_leaves_out_a_script_runs() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci");
