@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Scratch, root};
+use crate::sandbox::{Scratch, root, wait_for};
 
 const MOST_KIB: u64 = 200 * 1024;
 const LONGEST: Duration = Duration::from_secs(2);
@@ -161,4 +161,31 @@ fn no_file_makes_a_task_panic_or_grow_or_hang() {
         }
         fs::remove_file(project.join(file)).expect("it was there");
     }
+}
+
+/// Logs of other systems: wide characters are read, what is compressed is named, and an interrupt ends a read that waits.
+#[test]
+fn triage_reads_text_of_other_systems() {
+    let scratch = Scratch::new();
+    project(scratch.path());
+    let log = scratch.path().join("odd.log");
+    let sample = "TASK ERROR: can't lock file '/var/lock/qemu-server/lock-4711.conf' - got timeout";
+    for (mark, of) in [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)] {
+        let wide = format!("ok\r\n{sample}\r\n").encode_utf16().flat_map(of).collect::<Vec<u8>>();
+        fs::write(&log, [&mark[..], &wide].concat()).expect("a scratch file");
+        let (code, said, ..) = run(scratch.path(), &["triage", "odd.log"]);
+        assert!(code == Some(0) && said.contains("\"id\":\"machine-vm-locked\",\"line\":2"), "{said}");
+    }
+    fs::write(&log, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]).expect("a scratch file");
+    let (code, said, ..) = run(scratch.path(), &["triage", "odd.log"]);
+    assert!(code == Some(1) && said.contains("\"code\":\"invalid\"") && said.contains("zcat"), "{said}");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["triage", "-"]).current_dir(scratch.path()).stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut reading = command.spawn().expect("the runner starts");
+    // Time to begin reading; too early it would end all the same.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(Command::new("kill").args(["-INT", &reading.id().to_string()]).status().is_ok_and(|ended| ended.success()));
+    wait_for("it still reads", || reading.try_wait().expect("it is ours").is_some());
+    assert_eq!(reading.wait().expect("it is ours").code(), Some(130));
 }

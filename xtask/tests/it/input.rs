@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -42,6 +43,12 @@ pub fn key(name: &str, created: u32, lifetime: u32) -> String {
         STANDARD.encode(packets)
     );
     STANDARD.encode(serde_json::json!({ "name": name, "pgp_key": armored }).to_string())
+}
+
+/// The same, good for so many days more.
+pub fn lasting_key(name: &str, days: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_secs() as i64;
+    key(name, (now - 65 * 86_400) as u32, ((65 + days) * 86_400) as u32)
 }
 
 #[test]

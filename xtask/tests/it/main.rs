@@ -6,8 +6,6 @@
 mod access;
 mod advice;
 mod at_once;
-mod audit;
-mod audit_proxmox;
 mod backup;
 mod bad_input;
 mod check_tasks;
@@ -27,7 +25,6 @@ mod interrupted;
 mod keys;
 mod killed;
 mod lab;
-mod omni_stack;
 mod omni_stack_in_lab;
 mod operation;
 mod own_files;

@@ -6,15 +6,19 @@
 //! - `@ lab [FLAG …]` starts a fresh sandbox, with flags of `lab serve`; a transcript begins in a sandbox without any.
 //! - `@ fault NAME` starts a sandbox with that fault, after the tasks that lead to it (`lab/data/faults.yaml`).
 //! - `@ edit FILE: FROM -> TO`, `@ value FILE: KEY=VALUE` (a line of its own), `@ write FILE: TEXT`, `@ copy FILE FILE`,
-//!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ remove FILE`, `@ set NAME=VALUE` (or `$OTHER`), `@ unset NAME`
-//!   change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed and is not shown.
+//!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ remove FILE`, `@ chmod MODE FILE`, `@ set NAME=VALUE` (or `$OTHER`),
+//!   `@ unset NAME` change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed
+//!   and is not shown. `@ program NAME: SCRIPT` puts a program before the lab's, which is `@REAL@` in its script.
 //! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
+//! - `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
+//!   is the path of the Nth virtual machine in Proxmox.
 //! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
 //! - `# …` is a comment.
 //!
 //! `{omni}`, `{provider}`, `{talos}`, `{kubernetes}` and `{tailscale}` stand for the versions that this kit pins, in scripts and
-//! in output.
+//! in output; `{key NAME DAYS}` for a service account's key that is good for so many days more, and `{OMNI_DOMAIN}` or another
+//! name in capitals for what a lab's docker/.env sets, in scripts.
 //!
 //! The rest is output: `> ` stdout, `! ` stderr, `[exit N]`, `[changed FILE …]`. Durations, ports, random names and paths
 //! are replaced ([`normal`]). `UPDATE_EXPECT=1 cargo test -p xtask --test it -- transcripts::` rewrites the output.
@@ -22,6 +26,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -29,10 +34,12 @@ use domain::spec::config::ProviderConfig;
 use domain::spec::env::EnvFile;
 use domain::spec::{machine_class, template};
 use expect_test::expect_file;
-use regex::Regex;
+use regex::{Captures, Regex};
 use runtime::tool::lab::faults::words;
 
+use crate::access::as_root_with;
 use crate::faults::table;
+use crate::input::lasting_key;
 use crate::sandbox::{CommandOutput, Files, Options, Sandbox, pins};
 use crate::terminal::Talk;
 
@@ -57,7 +64,7 @@ macro_rules! transcripts {
 transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
     provider stack backup cluster_create cluster_sync cluster_status prompts json
-    checks conversions selectors access plans policies previous_set
+    checks conversions selectors access plans policies previous_set set_up doctor operation logins own_files upgrade_files
 }
 
 pub(crate) use transcripts;
@@ -99,18 +106,22 @@ pub fn matches(name: &str) {
         at += 1;
         let _ = writeln!(player.written, "{line}");
         if let Some(call) = line.strip_prefix("$ cargo xtask") {
-            let answers: Vec<(&str, &str)> = lines[at..]
+            let answers: Vec<(&str, String)> = lines[at..]
                 .iter()
                 .map_while(|line| line.strip_prefix("< ")?.split_once(" =>"))
-                .map(|(question, answer)| (question, answer.trim_start()))
+                .map(|(question, answer)| (question, player.filled(answer.trim_start())))
                 .collect();
+            let answers: Vec<(&str, &str)> =
+                answers.iter().map(|(question, text)| (*question, text.as_str())).collect();
             for line in &lines[at..at + answers.len()] {
                 let _ = writeln!(player.written, "{line}");
                 at += 1;
             }
-            player.call(&words(pinned(call).trim_start()), &answers);
+            let call = player.filled(&pinned(call));
+            player.call(&words(call.trim_start()), &answers);
         } else if let Some(change) = line.strip_prefix("@ ") {
-            player.change(&pinned(change));
+            let change = player.filled(&pinned(change));
+            player.change(&change);
         } else {
             assert!(line.is_empty() || line.starts_with('#'), "{name}: {line:?} is not part of a script");
         }
@@ -121,6 +132,8 @@ pub fn matches(name: &str) {
 /// A script as far as it was played.
 struct Player {
     lab: Option<Sandbox>,
+    /// docker/.env as the sandbox began with it.
+    env: EnvFile,
     /// The exit status that the fault's task must have.
     due: Option<i32>,
     masks: Vec<(Regex, String)>,
@@ -129,11 +142,38 @@ struct Player {
 
 impl Player {
     fn new() -> Player {
-        Player { lab: None, due: None, masks: Vec::new(), written: String::new() }
+        Player { lab: None, env: EnvFile::default(), due: None, masks: Vec::new(), written: String::new() }
     }
 
     fn lab(&mut self) -> &mut Sandbox {
-        self.lab.get_or_insert_with(Sandbox::new)
+        if self.lab.is_none() {
+            self.start(&Options::default());
+        }
+        self.lab.as_mut().expect("it was started")
+    }
+
+    fn start(&mut self, options: &Options<'_>) {
+        let lab = Sandbox::with(options);
+        self.env = EnvFile::parse("docker/.env", &lab.read("docker/.env")).expect("the lab's own");
+        self.lab = Some(lab);
+    }
+
+    /// `text` with keys, and values of `docker/.env`, in place of what stands for them.
+    fn filled(&mut self, text: &str) -> String {
+        if !text.contains('{') {
+            return text.to_owned();
+        }
+        let made = |found: &Captures<'_>| lasting_key(&found[1], found[2].parse().expect("a number of days"));
+        let text = KEYS.replace_all(text, made).into_owned();
+        let text = VMS.replace_all(&text, |found: &Captures<'_>| {
+            let vm = &self.lab().dump()["proxmox"]["vms"][found[1].parse::<usize>().expect("a number")];
+            format!("/nodes/{}/qemu/{}", vm["node"].as_str().expect("a node"), vm["vmid"])
+        });
+        let text = text.into_owned();
+        self.lab();
+        let lab = self.lab.iter().flat_map(|lab| lab.variables().map(|name| (name, lab.env(name))));
+        let values = self.env.keys().map(|name| (name, self.env.get(name).unwrap_or_default()));
+        lab.chain(values).fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
     }
 
     fn change(&mut self, change: &str) {
@@ -142,7 +182,7 @@ impl Player {
         match verb {
             "lab" => {
                 let words: Vec<&str> = rest.split_whitespace().collect();
-                self.lab = Some(Sandbox::with(&Options { flags: &words, ..Options::default() }));
+                self.start(&Options { flags: &words, ..Options::default() });
             }
             "fault" => self.fault(rest),
             "edit" => {
@@ -185,6 +225,15 @@ impl Player {
                 let (file, text) = pair(": ");
                 self.lab().write(file, &(text.replace("\\n", "\n") + "\n"));
             }
+            "chmod" => {
+                let (mode, file) = pair(" ");
+                let mode = u32::from_str_radix(mode, 8).expect("a mode");
+                fs::set_permissions(self.lab().file(file), fs::Permissions::from_mode(mode)).expect("it is ours");
+            }
+            "program" => {
+                let (name, script) = pair(": ");
+                self.lab().stand_in(name, &script.replace("\\n", "\n"));
+            }
             "remove" => fs::remove_file(self.lab().file(rest)).expect("removed"),
             "set" => {
                 let (name, value) = pair("=");
@@ -195,6 +244,11 @@ impl Player {
             "run" => {
                 let words = words(rest);
                 let _ = self.lab().run_words(&words.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+            }
+            "omnictl" => drop(self.lab().omnictl(&rest.split(' ').collect::<Vec<_>>())),
+            "proxmox" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                as_root_with(words[0], self.lab(), words[1], &words[2..]);
             }
             "vms" => {
                 let dump = self.lab().dump();
@@ -219,7 +273,7 @@ impl Player {
     fn fault(&mut self, name: &str) {
         let fault =
             table().iter().find(|fault| fault.name == name).unwrap_or_else(|| panic!("there is no fault {name}"));
-        self.lab = Some(Sandbox::with(&Options { flags: &["--fault", name], ..Options::default() }));
+        self.start(&Options { flags: &["--fault", name], ..Options::default() });
         for line in &fault.before {
             match line.starts_with("edit ") {
                 true => self.change(line),
@@ -323,6 +377,12 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
     .into()
 });
 
+/// A virtual machine in a script.
+static VMS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{vm (\d+)\}").expect("a regex"));
+
+/// A key in a script.
+pub static KEYS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{key (\S+) (-?\d+)\}").expect("a regex"));
+
 /// The pinned versions, and what stands for them.
 static PINS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
     let regex = |version: &str| Regex::new(&format!(r"\b(v?){}\b", regex::escape(version))).expect("a regex");
@@ -364,8 +424,8 @@ fn project_files(lab: &Sandbox) -> Files {
 
 /// No secret of the sandbox is printed.
 fn holds_no_secret(lab: &Sandbox, output: &CommandOutput) {
-    let files =
-        ["docker/.env", "docker/config.yaml"].map(|name| fs::read_to_string(lab.file(name)).unwrap_or_default());
+    let files = ["docker/.env", "docker/config.yaml", "docker/.answers.omni-setup"]
+        .map(|name| fs::read_to_string(lab.file(name)).unwrap_or_default());
     let of_files = files.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once(['=', ':']));
     let of_env = lab.variables().map(|name| (name, lab.env(name)));
     for (name, value) in of_files.chain(of_env) {
@@ -393,7 +453,7 @@ fn whole(name: &str, mode: u32, bytes: &[u8]) {
     let private = || assert_eq!(mode & 0o777, 0o600, "{name}");
     assert!(!name.ends_with(".tmp") && !name.contains(".tmp."), "{name} was left behind");
     match name {
-        "docker/.env" => {
+        "docker/.env" | "docker/.answers.omni-setup" => {
             private();
             EnvFile::parse(name, text()).unwrap_or_else(|error| panic!("{error}"));
         }
@@ -404,11 +464,13 @@ fn whole(name: &str, mode: u32, bytes: &[u8]) {
         ".claude/omni-scale.local.md" => {
             assert!(text().starts_with("---\n") && text()[4..].contains("\n---\n"), "{name}: {}", text());
         }
+        name if name.ends_with(".kubeconfig") || name.ends_with(".talosconfig") => private(),
         name if name.starts_with("machine-classes/") => {
             let parsed = machine_class::parse(name, bytes);
             assert!(parsed.value.is_some_and(|classes| !classes.is_empty()), "{name}: {:?}", parsed.findings);
         }
-        name if name.starts_with("clusters/") => {
+        // Patches are in folders below.
+        name if name.starts_with("clusters/") && name.matches('/').count() == 1 => {
             let parsed = template::parse(name, bytes);
             assert!(parsed.value.is_some_and(|cluster| !cluster.sets.is_empty()), "{name}: {:?}", parsed.findings);
         }

@@ -9,12 +9,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::omni_stack::key;
+use crate::input::lasting_key;
 use crate::sandbox::{Options, Sandbox};
+use crate::transcripts::KEYS;
 
 /// A trap: an entry of `traps.yaml`, which says what each field is.
 #[derive(Deserialize)]
@@ -59,11 +59,10 @@ impl World<'_> {
 
     /// Steps into a trap.
     fn step(&self, script: &str) {
-        let held = Regex::new(r"\{key (\S+) (-?\d+)\}").expect("a pattern");
-        let made = |found: &regex::Captures<'_>| key(&found[1], found[2].parse().expect("a number of days"));
+        let made = |found: &regex::Captures<'_>| lasting_key(&found[1], found[2].parse().expect("a number of days"));
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("{}\n{}", include_str!("../fixtures/traps.sh"), held.replace_all(script, made)));
+        shell.arg("-c").arg(format!("{}\n{}", include_str!("../fixtures/traps.sh"), KEYS.replace_all(script, made)));
         shell.env_clear().env("PROJECT", &self.project).env("FIXTURES", fixtures).env("LAB_BIN", self.lab_bin());
         shell.env("XTASK", env!("CARGO_BIN_EXE_xtask")).env("LC_ALL", "C").env("DOCKER_HOST", "tcp://lab");
         for name in self.lab.variables() {
@@ -117,6 +116,10 @@ fn set_up(faults: &[String]) -> Sandbox {
     world.put(".gitignore", "target/\ndocker/.env\ndocker/config.yaml\ndocker/*.asc\n.claude/*.local.md\n");
     world.git(&["init", "--quiet"]);
     world.git(&["add", "."]);
+    // A backup on another disk than Docker's, and of any test's future.
+    let at = "\"2099-01-01T00:00:00Z\"";
+    let backup = format!("---\nlast_backup: /proc/version\nlast_backup_at: {at}\nverified_backup_at: {at}\n---\n");
+    world.put(".claude/omni-scale.local.md", &backup);
     let done = world.command(&["provider-setup", "--yes", "--timeout", "5s"]).output().expect("the runner starts");
     if !done.status.success() {
         // A fault is in its way. Docker's part an operator has by hand then.
