@@ -152,6 +152,12 @@ impl Faults {
         self.active.iter().any(|active| active.fault.name == name)
     }
 
+    /// How many occasions a fault had so far to bite.
+    pub fn occasions(&self, name: &str) -> u64 {
+        let found = self.active.iter().find(|active| active.fault.name == name);
+        found.map_or(0, |active| active.occasions.load(Ordering::Relaxed))
+    }
+
     /// An occasion on which a fault could bite: whether it does.
     pub fn hit(&self, name: &str) -> bool {
         debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");

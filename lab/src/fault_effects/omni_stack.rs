@@ -148,11 +148,12 @@ pub fn once_compared(faults: &Faults, omni: &Omni, proxmox: &Proxmox, argv: &[St
         "machine-vm-deleted",
         "machine-vm-stopped",
         "machine-all-dead",
+        "cluster-delete-stuck",
     ];
-    let compared = word("sync") && word("--dry-run") && ONCE.iter().any(|name| faults.has(name));
-    // Before the comparison, which would find the cluster changed.
-    let deleted = word("talosversions") && faults.has("cluster-delete-stuck");
-    if !compared && !deleted {
+    let compared = word("sync") && word("--dry-run");
+    // The comparison itself would find a cluster changed that is being destroyed: it is by the next call after it.
+    let next = faults.occasions("cluster-delete-stuck") > 0;
+    if !(compared || next) || !ONCE.iter().any(|name| faults.has(name)) {
         return;
     }
     let Some(uuid) = omni.with(|state| running_worker(state)) else { return };
