@@ -368,7 +368,10 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
         // How long a wait saw no progress.
         (r" \(unchanged for \d+ s\)", ""),
         // Which machine is made first is chance.
-        (r"\b(VM |qm start |qm status |qm unlock |qmcreate |qmstart |qmstop |qmconfig |vm:|vm-)10\d\b", "${1}ID"),
+        (
+            r"\b(VM |qm start |qm status |qm unlock |qm set |qmcreate |qmstart |qmstop |qmconfig |vm:|vm-)10\d\b",
+            "${1}ID",
+        ),
         // The host that the tests run on.
         (r"\d+ GiB free at", "N GiB free at"),
         (r"/[\w/.]*/curl\b", "/usr/bin/curl"),
