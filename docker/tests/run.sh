@@ -46,6 +46,9 @@ check shfmt shfmt -d -i 2 -ci "$here"/*.sh "$here"/stand-ins/*
 check 'the guides' bash "$here/guides.sh" "$kit"
 sed 's|@PROJECT_DIR@|/|' "$here/../omni-scale.service" >"$work/omni-scale.service"
 check 'the unit: systemd-analyze verify' systemd-analyze verify "$work/omni-scale.service"
+sed 's|@PROJECT_DIR@|/|; s|@USER@|root|' "$here/../omni-backup.service" >"$work/omni-backup.service"
+cp "$here/../omni-backup.timer" "$work/"
+check 'the backup: systemd-analyze verify' systemd-analyze verify "$work/omni-backup.service" "$work/omni-backup.timer"
 if ((EUID != 0)); then
   skip 'compose on an engine: not root'
   finish

@@ -122,9 +122,14 @@ impl<'a> Docker<'a> {
         if ended.status.code() != Some(125) {
             return Ok(ended);
         }
-        Err(compose::explain(&ended).hint(format!(
-            "with another registry, or without internet access, name your copy of the image: --etcd-image REGISTRY/{}",
-            image.rsplit('/').next().unwrap_or(image)
+        let failure = compose::explain(&ended);
+        if failure.code != Code::Failed {
+            return Err(failure);
+        }
+        let said = ended.stderr.lines().find(|line| line.starts_with("docker: ")).unwrap_or(&ended.stderr).to_owned();
+        let name = image.rsplit('/').next().unwrap_or(image);
+        Err(Failure::new(Code::Failed, format!("docker cannot run the image {image}")).cause(said).hint(format!(
+            "with another registry, or without internet access, name your copy of the image: --etcd-image REGISTRY/{name}"
         )))
     }
 
