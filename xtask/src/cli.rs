@@ -897,6 +897,9 @@ pub struct ClusterStatus {
     /// First wait until the cluster is Running and ready, or gone
     #[arg(long, value_enum, value_name = "STATE", requires = "name")]
     pub wait: Option<WaitFor>,
+    /// Print it again whenever something changes, until Ctrl-C or --timeout
+    #[arg(short = 'w', long, conflicts_with_all = ["json", "output", "not_ready", "wait", "exit_code"])]
+    pub watch: bool,
     /// Exit with 1 unless everything that is shown is Running and ready
     #[arg(long)]
     pub exit_code: bool,

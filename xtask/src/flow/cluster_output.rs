@@ -9,6 +9,7 @@ use crate::cli::{ClusterStatus, OutputForm};
 use crate::flow::{lookup, proxmox};
 use domain::clock;
 use domain::failure::Failure;
+use domain::status::cluster::ClusterLine;
 use domain::status::machines::{MachineLine, machine_lines};
 use runtime::cx::Cx;
 use runtime::tool::omnictl::Omnictl;
@@ -33,6 +34,18 @@ pub fn with_machines(mut data: Value, machines: &Option<Vec<MachineLine>>) -> Va
         data["machines"] = json!(machines);
     }
     data
+}
+
+/// The clusters, a line each.
+pub fn overview(lines: &[ClusterLine]) -> String {
+    let row = |line: &ClusterLine| {
+        let ready = if line.running { "yes" } else { "no" };
+        let machines = format!("{}/{}", line.healthy, line.total);
+        let (name, phase) = (line.name.clone(), line.phase.clone());
+        vec![name, phase, ready.to_owned(), machines, line.talos.clone(), line.kubernetes.clone()]
+    };
+    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    table(&["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"], &rows)
 }
 
 /// Prints what was found in the form that was asked for, else as `text`.

@@ -16,6 +16,7 @@ pub mod cluster_output;
 pub mod cluster_sync;
 pub mod cluster_tree;
 pub mod cluster_upgrade;
+pub mod cluster_watch;
 pub mod doctor;
 pub mod drift;
 pub mod explain;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::cli::{ClusterStatus, WaitFor};
-use crate::flow::{change, cluster, cluster_output, cluster_tree, explain, lookup, vms};
+use crate::flow::{change, cluster, cluster_output, cluster_tree, cluster_watch, explain, lookup, vms};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
@@ -17,7 +17,7 @@ use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
-use runtime::ui::{Done, Status, table};
+use runtime::ui::{Done, Status};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     args.name.iter().try_for_each(|name| name::check_existing("cluster", name))?;
@@ -25,6 +25,9 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
+    if args.watch {
+        return cluster_watch::run(cx, &omnictl, args.name.as_deref());
+    }
     if let (Some(goal), Some(name)) = (args.wait, &args.name) {
         if goal == WaitFor::Gone {
             cluster::wait_until_gone(cx, &omnictl, name)?;
@@ -73,10 +76,7 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     let data = cluster_output::with_machines(json!({ "clusters": lines }), &machines);
     cluster_output::print(args, cx, &names, &data, || match &machines {
         Some(machines) => cluster_output::wide(machines),
-        None => table(
-            &["CLUSTER", "PHASE", "READY", "MACHINES", "TALOS", "KUBERNETES"],
-            &lines.iter().map(row).collect::<Vec<_>>(),
-        ),
+        None => cluster_output::overview(&lines),
     });
     let troubled: Vec<&ClusterLine> = lines.iter().filter(|line| !line.running).collect();
     for line in troubled.iter().take(NAMED) {
@@ -96,12 +96,6 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
 
 /// How many clusters in trouble are named before the table, which has them all.
 const NAMED: usize = 8;
-
-fn row(line: &ClusterLine) -> Vec<String> {
-    let ready = if line.running { "yes" } else { "no" };
-    let machines = format!("{}/{}", line.healthy, line.total);
-    vec![line.name.clone(), line.phase.clone(), ready.to_owned(), machines, line.talos.clone(), line.kubernetes.clone()]
-}
 
 /// Why a cluster in the list does not run, in few words.
 fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {

@@ -305,6 +305,9 @@ fn what_was_interrupted_in_its_wait_is_waited_for_when_run_again() {
     };
     let line = "cluster-create one --control-planes 1 --workers 0 --yes";
     interrupted_at(&lab, line, "waits for");
+    for line in ["cluster-status --watch", "cluster-status one -w"] {
+        interrupted_at(&lab, line, "one  ");
+    }
     assert!(!lab.read(STATE).contains("clusters"), "what was not proved is not kept");
     for line in ["cluster-sync one --yes --no-wait", "cluster-sync one --dry-run"] {
         let ran = lab.run(line).exits(0).says(&["`one` is in sync; nothing to change"]);

@@ -88,3 +88,14 @@ fn clusters_and_providers_keep_names_that_the_tasks_would_not_give() {
         lab.run_words(&words).exits(2).says(&["cannot be the name of a cluster"]);
     }
 }
+
+#[test]
+fn watch_prints_the_clusters_and_ends_with_the_time() {
+    let lab = with_cluster(1);
+    let words = ["demo-workers  Running, ready", "watched as long as --timeout says"];
+    let once = lab.run("cluster-status demo --watch --timeout 5s").exits(0).says(&words);
+    assert_eq!(once.stdout.matches("demo-workers  ").count(), 1, "nothing has changed:\n{}", once.stdout);
+    lab.run("cluster-status --watch --timeout 1s").exits(0).says(&["CLUSTER", "demo"]);
+    lab.run("cluster-status nodemo --watch").exits(1).says(&["Omni has no cluster `nodemo`"]);
+    lab.run("cluster-status --watch --json").exits(2);
+}

@@ -28,8 +28,8 @@ const COMMANDS: [(&str, bool); 13] = [
     ("proxmox-audit", false),
 ];
 
-/// Flags that a task has and its command does not offer: `--follow` never ends, and `--json` refuses it.
-const NOT_OFFERED: [(&str, &str); 1] = [("provider-status", "--follow")];
+/// Flags that a task has and its command does not offer: they never end, and `--json` refuses them.
+const NOT_OFFERED: [(&str, &str); 2] = [("provider-status", "--follow"), ("cluster-status", "--watch")];
 
 /// How a task is started from a plugin that lies outside the user's project.
 const INSTALLED: &str = "cargo run --quiet --locked --manifest-path ${CLAUDE_PLUGIN_ROOT}/Cargo.toml \
