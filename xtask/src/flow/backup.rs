@@ -256,7 +256,7 @@ fn configuration(cx: &Cx) -> Vec<(PathBuf, &'static str)> {
 
 /// Reads a file that must be there, and copies it to `to`, for this user only.
 fn copy_text(cx: &Cx, from: &Path, to: Option<PathBuf>) -> Result<String, Failure> {
-    let bytes = cx.read(from, "it belongs into the backup: restore it, or correct its path in docker/.env")?;
+    let bytes = cx.read(from, "it belongs in the backup: put it back, or correct its path in docker/.env")?;
     if let Some(to) = to {
         to.parent().map_or(Ok(()), files::own_dir).map_err(|error| cannot("create", &to, &error))?;
         files::write_new(&to, &bytes, files::PRIVATE)?;

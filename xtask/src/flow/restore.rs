@@ -219,7 +219,7 @@ fn nothing_here(cx: &Cx) -> Result<(), Failure> {
     if let Some(container) = containers.first() {
         return Err(Failure::new(Code::Conflict, format!("a stack is here already: {}", container.name))
             .cause("a restore is for a new host: it would replace Omni's data")
-            .hint("if this is the new host, remove the stack that was tried on it: `cargo xtask stack-down`"));
+            .hint("if a restore was interrupted here after it had filled the volumes, `cargo xtask stack-up` goes on with it; a stack that was only tried is removed by `cargo xtask stack-down`"));
     }
     for volume in VOLUMES {
         if docker.volume(volume)? {

@@ -79,46 +79,62 @@ fn restored_backup_is_the_same_omni() {
     run(&lab, "omni-restore {} --yes", "plain.tar.gz").exits(1).says(&["a stack is here already"]);
 }
 
+/// Backs up to `recipient`, loses the host, and restores with `means` alone.
+fn restores_from_encrypted(lab: &Sandbox, name: &str, recipient: &str, means: &str) {
+    run(lab, &format!("omni-backup --to {{}} --recipient {recipient}"), name).exits(0).says(&["with the store key"]);
+    let sealed = fs::read(lab.file(&format!("backups/{name}"))).expect("it is there");
+    let key = lab.read("docker/omni.asc");
+    assert!(!String::from_utf8_lossy(&sealed).contains(&key[100..160]), "it is encrypted");
+    run(lab, &format!("omni-backup-verify {{}} {means}"), name).exits(0).says(&["the key in the archive"]);
+    lose_host(lab);
+    run(lab, &format!("omni-restore {{}} {means} --yes"), name).exits(0);
+    assert_eq!(lab.read("docker/omni.asc"), key);
+}
+
 #[test]
-fn encrypted_backup_has_the_store_key_and_restores_alone() {
+fn gpg_encrypted_backup_has_the_store_key_and_restores_alone() {
     let mut lab = running();
     let home = lab.scratch().join("gnupg");
     fs::create_dir(&home).expect("a directory");
     fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).expect("it is ours");
     let gpg = |words: &[&str]| Command::new("gpg").env("GNUPGHOME", &home).args(words).status();
-    let make = [
-        "--batch",
-        "--quiet",
-        "--passphrase",
-        "",
-        "--quick-gen-key",
-        "backup@example.com",
-        "default",
-        "default",
-        "never",
-    ];
+    let make =
+        ["--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "backup@example.com", "default", "default"];
     if !gpg(&make).is_ok_and(|status| status.success()) {
-        eprintln!("SKIP encrypted_backup_has_the_store_key_and_restores_alone: gpg is not installed");
+        eprintln!("SKIP gpg_encrypted_backup_has_the_store_key_and_restores_alone: gpg is not installed");
         return;
     }
     lab.set("GNUPGHOME", Some(&home.display().to_string()));
-    run(&lab, "omni-backup --to {} --recipient nobody@example.com", "x.tar.gz.gpg")
-        .exits(1)
-        .says(&["a recipient cannot be used"]);
+    let refused = run(&lab, "omni-backup --to {} --recipient nobody@example.com", "x.tar.gz.gpg");
+    refused.exits(1).says(&["a recipient cannot be used"]);
     assert!(!lab.file("backups").exists(), "nothing was written");
-    run(&lab, "omni-backup --to {} --recipient backup@example.com", "x.tar.gz.gpg")
-        .exits(0)
-        .says(&["with the store key"]);
-    let sealed = fs::read(lab.file("backups/x.tar.gz.gpg")).expect("it is there");
-    let plain = lab.read("docker/omni.asc");
-    assert!(!String::from_utf8_lossy(&sealed).contains(&plain[100..160]), "it is encrypted");
-    run(&lab, "omni-backup-verify {}", "x.tar.gz.gpg").exits(0).says(&["the key in the archive"]);
-    lose_host(&lab);
-    run(&lab, "omni-restore {} --yes", "x.tar.gz.gpg").exits(0);
-    assert_eq!(lab.read("docker/omni.asc"), plain);
+    restores_from_encrypted(&lab, "x.tar.gz.gpg", "backup@example.com", "--timeout 60s");
     lab.set("GNUPGHOME", None);
     run(&lab, "omni-backup-verify {}", "x.tar.gz.gpg").exits(5).says(&["cannot be decrypted"]);
     let _ = Command::new("gpgconf").env("GNUPGHOME", &home).args(["--kill", "gpg-agent"]).status();
+}
+
+#[test]
+fn age_encrypted_backup_has_the_store_key_and_restores_alone() {
+    let lab = running();
+    let identity = |name: &str| {
+        let file = lab.scratch().join(name).display().to_string();
+        let made = Command::new("age-keygen").args(["-o", &file]).output().ok()?;
+        let said = String::from_utf8_lossy(&made.stderr).into_owned();
+        Some((file, said.split_whitespace().last()?.to_owned()))
+    };
+    let (Some((own, recipient)), Some((other, _))) = (identity("own"), identity("other")) else {
+        eprintln!("SKIP age_encrypted_backup_has_the_store_key_and_restores_alone: age is not installed");
+        return;
+    };
+    restores_from_encrypted(&lab, "x.tar.gz.age", &recipient, &format!("--identity {own}"));
+    run(&lab, &format!("omni-backup-verify {{}} --identity {other}"), "x.tar.gz.age")
+        .exits(5)
+        .says(&["cannot be decrypted"]);
+    run(&lab, "omni-backup-verify {}", "x.tar.gz.age").exits(2).says(&["--identity FILE"]);
+    run(&lab, "omni-backup --to {} --recipient age1nonsense", "y.tar.gz.age")
+        .exits(1)
+        .says(&["a recipient cannot be used"]);
 }
 
 #[test]
