@@ -140,9 +140,13 @@ impl SavedPlan {
     /// one says. What it says and is done by now, as by a run that was cut off, does not count.
     pub fn differences(&self, now: &SavedPlan) -> Vec<String> {
         let mut found = compared(&self.bound, &now.bound);
+        // The effect is put in words from what is bound, and from figures of the moment.
         let of = |plan: &SavedPlan| -> BTreeMap<String, String> {
-            let words = |change: &PlannedChange| (change.title(), change.consequences());
-            plan.changes.iter().map(words).collect()
+            let lost = |change: &PlannedChange| -> Vec<String> {
+                change.destroys.iter().map(|what| format!("{} destroys {what}", change.title())).collect()
+            };
+            let all = plan.changes.iter().flat_map(|change| std::iter::once(change.title()).chain(lost(change)));
+            all.map(|words| (words, String::new())).collect()
         };
         found.extend(compared(&of(self), &of(now)));
         found
@@ -183,11 +187,6 @@ impl SavedPlan {
 impl PlannedChange {
     fn title(&self) -> String {
         format!("{} {}", self.verb, self.object)
-    }
-
-    fn consequences(&self) -> String {
-        let destroys = self.destroys.iter().map(|what| format!("; destroys {what}"));
-        self.effect.clone() + &destroys.collect::<String>()
     }
 }
 
@@ -247,13 +246,14 @@ mod tests {
     fn what_changed_is_named() {
         let (planned, mut now) = (plan("a"), plan("b"));
         assert_eq!(planned.differences(&planned), [""; 0]);
+        now.changes[0].destroys.push("VM 7".to_owned());
         now.bound = [("file a.yaml".to_owned(), hash(b"b")), ("create x".to_owned(), hash(b""))].into();
         assert_eq!(
             planned.differences(&now),
             [
                 "file a.yaml: has changed",
                 "create x: not in the plan",
-                "sync cluster demo: was planned with `a; destroys 1 machine`, now it is `b; destroys 1 machine`",
+                "sync cluster demo destroys VM 7: not in the plan",
             ]
         );
         (now.bound, now.changes) = ([("file a.yaml".to_owned(), hash(b"a"))].into(), Vec::new());

@@ -56,8 +56,14 @@ pub fn run(
         "new_machines": impacts.new_machines, "new_machines_fit": impacts.fits,
     });
     let changed: Vec<&str> = diffs.iter().filter(|diff| !diff.in_sync()).map(TemplateDiff::name).collect();
+    let fits = match impacts.fits {
+        Some(true) => "they fit",
+        Some(false) => "they do not fit",
+        None => "whether they fit is unknown",
+    };
+    let fits = (!impacts.new_machines.is_empty()).then_some(fits);
     let plan = plan(cx, &omnictl, &diffs, impacts, no_wait);
-    let grounds = grounds(cx, omnictl.address(), allow, (&templates, &diffs), sources.classes.as_deref());
+    let grounds = grounds(cx, omnictl.address(), allow, (&templates, &diffs, fits), sources.classes.as_deref());
     if let Some(written) = saved.settle(cx, &plan, grounds)? {
         return Ok(written.and(data));
     }
@@ -103,7 +109,7 @@ fn grounds(
     cx: &Cx,
     omni: &str,
     allow: &[&'static str],
-    (templates, diffs): (&[Template], &[TemplateDiff<'_>]),
+    (templates, diffs, fits): (&[Template], &[TemplateDiff<'_>], Option<&str>),
     classes: Option<&[Resource]>,
 ) -> Grounds {
     let mut grounds = saved_plan::grounds(cx, omni, allow, templates.iter().map(|template| &template.file));
@@ -116,6 +122,7 @@ fn grounds(
             saved_plan::bind_resource(&mut grounds, "machine class", &class.name, classes.unwrap_or_default());
         }
     }
+    grounds.bound.extend(fits.map(|fits| ("new machines".to_owned(), fits.to_owned())));
     for diff in diffs {
         let bound = diff.actions.iter().zip(sync_diffs(&diff.printed));
         grounds.bound.extend(bound.map(|(action, diff)| (action.words(), hash(diff.as_bytes()))));
