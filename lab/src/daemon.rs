@@ -87,7 +87,6 @@ struct Lab {
     engine: Engine,
     faults: Arc<Faults>,
     clock: Clock,
-    release: OmniRelease,
     latency: Duration,
     tool_start_ms: u64,
     token: String,
@@ -121,7 +120,7 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let omni = Omni::start(clock.clone(), options.release);
     // What answers at Omni's endpoint lives and ends with Omni's container, where a fault ends that.
     let omni_down = Arc::new(AtomicBool::new(fault_effects::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
-    let (front, tls) = front(&ca, &faults, &omni_down, &link, latency, options.release).await?;
+    let (front, tls) = front(&ca, &faults, &omni_down, &link, latency, omni.clone()).await?;
     let secret = omni.with(|state| state.uuid());
     let mut world = options.size.world(&secret)?;
     fill::fill(&options.dir, options.size, &omni, &mut world)?;
@@ -142,7 +141,6 @@ pub async fn serve(options: LabOptions) -> Result<()> {
         engine: Engine::new(around, options.dir.join("volumes")),
         faults: Arc::clone(&faults),
         clock,
-        release: options.release,
         latency,
         tool_start_ms: options.tool_start_ms,
         token,
@@ -248,11 +246,11 @@ async fn front(
     down: &Arc<AtomicBool>,
     link: &Link,
     latency: Duration,
-    release: OmniRelease,
+    omni: Omni,
 ) -> Result<(Server, Files)> {
     let (tls, files) = ca.server_config_and_files(fault_effects::leaf(faults))?;
     let listen = Listen { addr: loopback(0), tls: Some(tls), latency };
-    let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone(), release));
+    let front = Arc::new(Front::new(Arc::clone(faults), Arc::clone(down), link.clone(), omni));
     let server = http::serve(listen, move |request| {
         let front = Arc::clone(&front);
         async move { front.answer(&request) }
@@ -444,7 +442,7 @@ impl Lab {
         let online =
             omnictl && !argv.iter().any(|arg| matches!(arg.as_str(), "--version" | "-v" | "validate" | "render"));
         Start {
-            release: self.release,
+            release: self.omni.with(|state| state.release),
             omni_port: self.omni_port,
             omni_ca: self.omni_ca.clone(),
             clock: self.clock.factor(),

@@ -103,7 +103,10 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
     ),
     ("Saved plans", &["plan-show", "apply"]),
     ("Fleet", &["drift", "keys", "proxmox-inventory"]),
-    ("Omni", &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan"]),
+    (
+        "Omni",
+        &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan", "omni-upgrade"],
+    ),
     ("Backup", &["omni-backup", "omni-backup-verify", "omni-restore"]),
     ("Help", &["triage", "completions"]),
     ("Practice", &["rehearse", "lab-up", "lab-down", "lab-faults"]),
@@ -474,6 +477,14 @@ pub enum Task {
         "upgrade-plan --omni --to v1.10.6",
     ]))]
     UpgradePlan(UpgradePlan),
+    /// Upgrade Omni by one minor version
+    ///
+    /// Without --to it takes the next step to the version that this kit recommends. It refuses to skip a minor version, to go back, and
+    /// to go on without a backup of the last day or with an unhealthy cluster. It fetches the image, changes the tag in
+    /// docker/compose.yaml, recreates the containers together, installs the omnictl of the new version, and proves that account,
+    /// clusters, machines and keys are the same.
+    #[command(after_long_help = examples(&["omni-upgrade --dry-run", "omni-upgrade", "omni-upgrade --to v1.10.6"]))]
+    OmniUpgrade(OmniUpgrade),
     /// Find known issues in a log: causes and fixes
     #[command(after_long_help = examples(&["triage omni.log", "triage --json omni.log"]))]
     Triage(Triage),
@@ -1269,6 +1280,16 @@ pub struct UpgradePlan {
     /// Read docker/compose.yaml and clusters/ instead of asking docker and Omni
     #[arg(long)]
     pub from_files: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct OmniUpgrade {
+    /// Upgrade to this version, at most one minor version ahead
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<String>,
+    /// Go on although there is no backup of the last day: nothing leads back then
+    #[arg(long)]
+    pub without_backup: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::kinds::OmniRelease;
+use super::Omni;
 use crate::faults::Faults;
 use crate::http::{Reply, Request};
 use crate::tools::protocol::{Link, with_trailer};
@@ -20,13 +20,13 @@ pub struct Front {
     faults: Arc<Faults>,
     down: Arc<AtomicBool>,
     link: Link,
-    release: OmniRelease,
+    omni: Omni,
 }
 
 impl Front {
     /// A front whose downloads find the lab at `link`, and which drops who connects while it is `down`.
-    pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link, release: OmniRelease) -> Front {
-        Front { faults, down, link, release }
+    pub fn new(faults: Arc<Faults>, down: Arc<AtomicBool>, link: Link, omni: Omni) -> Front {
+        Front { faults, down, link, omni }
     }
 
     /// Answers one request, or drops the connection.
@@ -44,11 +44,12 @@ impl Front {
             return Reply::empty(status);
         }
         // Since 1.9; before, the gateway below /api/ knows no such path (siderolabs/omni@86159433).
-        let downloads = if self.release.old() { "/omnictl/" } else { "/api/omnictl/" };
+        let old = self.omni.with(|state| state.release.old());
+        let downloads = if old { "/omnictl/" } else { "/api/omnictl/" };
         if let Some(file) = path.strip_prefix(downloads) {
             return self.download(file);
         }
-        if self.release.old() && path.starts_with("/api/") {
+        if old && path.starts_with("/api/") {
             return not_found();
         }
         Reply::new(200, HTML, PAGE)

@@ -31,6 +31,15 @@ impl OmniRelease {
         }
     }
 
+    /// The newest release that is not newer than this version.
+    pub fn nearest((major, minor, patch): (u64, u64, u64)) -> OmniRelease {
+        match (major, minor, patch) {
+            version if version >= (1, 10, 0) => OmniRelease::V1_10_6,
+            version if version >= (1, 9, 0) => OmniRelease::V1_9_3,
+            _ => OmniRelease::V1_4_9,
+        }
+    }
+
     /// `v1.9.3`.
     pub fn tag(self) -> &'static str {
         match self {

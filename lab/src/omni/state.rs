@@ -40,6 +40,8 @@ pub struct State {
     pub heartbeats: BTreeMap<String, Duration>,
     /// Whether the licence of Omni has been accepted.
     pub eula_accepted: bool,
+    /// The tag of the image that ran last.
+    tag: String,
     controllers: Vec<Controller>,
     timers: Vec<Timer>,
     dirty: BTreeSet<String>,
@@ -58,6 +60,7 @@ impl State {
             machines: Machines::default(),
             heartbeats: BTreeMap::new(),
             eula_accepted: true,
+            tag: String::new(),
             controllers,
             timers,
             dirty: BTreeSet::new(),
@@ -65,6 +68,30 @@ impl State {
         };
         state.store.set_now(now);
         state
+    }
+
+    /// Omni's container starts with this image. The first one is of the release that the lab was asked for, whatever its tag; after it a
+    /// newer tag is an upgrade, and an older one finds a store that it cannot read (omni v1.9.3 migration/manager.go).
+    ///
+    /// # Errors
+    /// Its last words.
+    pub fn begin(&mut self, image: &str) -> Result<(), &'static str> {
+        let tag = image.rsplit_once(':').map_or(image, |(_, tag)| tag).to_owned();
+        let before = std::mem::replace(&mut self.tag, tag.clone());
+        if before.is_empty() || before == tag {
+            return Ok(());
+        }
+        let (old, new) = (super::versions::parse(&before), super::versions::parse(&tag));
+        let (Some(old), Some(new)) = (old, new) else { return Ok(()) };
+        if (new.0, new.1) < (old.0, old.1) {
+            self.tag = before;
+            return Err(
+                "failed to run Omni: the current version of Omni is too old to run with the current DB version: 18",
+            );
+        }
+        self.release = OmniRelease::nearest(new);
+        self.store.set(&Key::new(SYS_VERSION, EPHEMERAL, "current"), "backendversion", tag.into());
+        Ok(())
     }
 
     /// A resource of a known type with every field of its spec present.

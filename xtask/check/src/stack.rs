@@ -211,7 +211,7 @@ pub fn pairing(found: &Versions) -> Diagnosis {
         if let Some(running) = found.running.as_deref().filter(|running| running != pinned) {
             all = all.and(
                 Diagnosis::warning(format!("Omni runs as {running}, docker/compose.yaml says {pinned}"))
-                    .fix("see what the change means before anything is recreated: `cargo xtask upgrade-plan --omni`"),
+                    .fix(format!("`cargo xtask omni-upgrade`, or set the tag in docker/compose.yaml to {running}")),
             );
         }
     }

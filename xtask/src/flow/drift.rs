@@ -13,7 +13,7 @@ use domain::status::sync::SyncAction;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
-use runtime::tool::compose::Compose;
+use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
 
 /// What Omni has of all clusters, in as many reads as there are kinds.
@@ -173,7 +173,10 @@ pub fn containers(cx: &Cx) -> Result<Vec<Drift>, Failure> {
             format!("container {service}"),
             format!("it runs {from}, docker/compose.yaml has {to}"),
         )
-        .fix("shows what would be recreated", "cargo xtask stack-up --dry-run")
+        .fix(
+            "shows what would change",
+            if service == OMNI { "cargo xtask omni-upgrade --dry-run" } else { "cargo xtask stack-up --dry-run" },
+        )
     };
     Ok(moved.into_iter().map(one).collect())
 }

@@ -32,6 +32,7 @@ pub mod new_class;
 pub mod omni_checks;
 pub mod omni_inputs;
 pub mod omni_stack;
+pub mod omni_upgrade;
 pub mod placement_tables;
 pub mod project_classes;
 pub mod project_files;

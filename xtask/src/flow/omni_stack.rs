@@ -75,7 +75,11 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
         )))
 }
 
-fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
+/// Mounts and arguments of a container.
+///
+/// # Errors
+/// When docker does not say.
+pub fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
     Docker::find(cx)?.inspect(&container.name).map_err(|failure| {
         let what = format!("whether the data in `{}` would survive is not known", container.name);
         Failure::new(failure.code, what)
@@ -178,6 +182,35 @@ pub fn other_versions(cx: &Cx, containers: &[Container]) -> Vec<(String, String,
 pub fn moved(cx: &Cx, containers: &[Container]) -> String {
     other_versions(cx, containers).iter().map(|(service, from, to)| format!("; {service} {from} → {to}")).collect()
 }
+
+/// Refuses to start Omni in another version than it ran: that is an upgrade or a downgrade, and a start must not hide it.
+///
+/// # Errors
+/// [`Code::Conflict`] with both versions.
+pub fn refuse_other_omni(cx: &Cx, containers: &[Container]) -> Result<(), Failure> {
+    let state = cx.fresh_state()?;
+    let pinned = pinned_version(cx);
+    let ran = match containers.iter().find(|container| container.service == OMNI) {
+        Some(_) => other_versions(cx, containers).into_iter().find(|(service, ..)| service == OMNI),
+        // What `stack-down` removed.
+        None => state.get(STATE_VERSION).zip(pinned).map(|(from, to)| (OMNI.to_owned(), from, to)),
+    };
+    let Some((_, from, to)) = ran.filter(|(_, from, to)| !version::same(from, to)) else { return Ok(()) };
+    let down = version::parse(&from).ok().zip(version::parse(&to).ok()).is_some_and(|(from, to)| to < from);
+    let failure = Failure::new(Code::Conflict, format!("docker/compose.yaml has Omni {to}, and {from} ran until now"));
+    Err(match down {
+        true => failure.cause("an older Omni refuses the newer store; only a backup leads back").hint(format!(
+            "set the tag of `omni` in docker/compose.yaml to {from}, or restore the backup of the older version"
+        )),
+        false => failure
+            .cause("a newer Omni migrates its store, and nothing but a backup leads back: a start does not do that")
+            .hint(format!("upgrade Omni on purpose, or set its tag in docker/compose.yaml to {from}"))
+            .next("cargo xtask omni-upgrade"),
+    })
+}
+
+/// In the state: the version of Omni that ran before its container was removed.
+pub const STATE_VERSION: &str = "omni_version";
 
 /// From started containers to a healthy Omni takes seconds.
 const HEALTH: Duration = Duration::from_secs(120);

@@ -148,6 +148,9 @@ pub fn title(step: &Step) -> String {
 pub fn refuse_blocked(cx: &Cx, steps: &[Step], what: &str) -> Result<(), Failure> {
     let mut notes: BTreeSet<&str> = BTreeSet::new();
     for step in steps {
+        if let Some(what) = &step.irreversible {
+            cx.ui.note("irreversible", title(step), Status::Warning, what);
+        }
         for reason in step.warnings.iter().filter(|reason| notes.insert(&reason.message)) {
             cx.ui.note(&reason.rule, title(step), Status::Warning, &reason.message);
         }
@@ -265,9 +268,7 @@ pub fn commands(step: &Step) -> Vec<String> {
         [first].into_iter().chain(rest.map(str::to_owned)).collect()
     };
     match &step.component {
-        Component::Omni => {
-            stack(OMNI, &["cargo xtask omni-verify", "cargo xtask omnictl-install", "cargo xtask provider-verify"])
-        }
+        Component::Omni => vec![format!("cargo xtask omni-upgrade --to v{}", step.to)],
         Component::Provider => stack(PROVIDER, &["cargo xtask provider-verify"]),
         Component::Talos(name) => vec![format!("cargo xtask cluster-upgrade {name} --talos v{}", step.to)],
         Component::Kubernetes(name) => vec![format!("cargo xtask cluster-upgrade {name} --kubernetes v{}", step.to)],

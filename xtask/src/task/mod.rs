@@ -30,6 +30,7 @@ pub mod omni_backup_verify;
 pub mod omni_restore;
 pub mod omni_setup;
 pub mod omni_status;
+pub mod omni_upgrade;
 pub mod omni_verify;
 pub mod omnictl_install;
 pub mod plan_show;

@@ -137,6 +137,7 @@ fn plan<'a>(cx: &Cx, compose: &Compose<'_>, inputs: &'a OmniInputs, example: &En
         .iter()
         .all(|service| containers.iter().any(|container| container.service == *service && container.well()));
     if !plan.is_empty() || !well {
+        omni_stack::refuse_other_omni(cx, &containers)?;
         // What runs with older values is recreated together, since it shares one network.
         let recreate = (!containers.is_empty() && !plan.is_empty()) || omni_stack::out_of_step(&containers);
         let what = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };

@@ -7,7 +7,7 @@
 //! 4. The download is verified and run once, then put in its place at once.
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -84,7 +84,7 @@ pub fn run(args: &OmnictlInstall, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let installed = result.into_inner().context("the plan installs it")?;
-    comes_first(cx, &installed)?;
+    install::comes_first(cx, &installed)?;
     let data = json!({
         "path": installed.path, "version": installed.version, "from": installed.from, "replaced": old, "installed": true,
     });
@@ -155,24 +155,4 @@ fn enough(cx: &Cx, found: &Found, server: &Server) -> Option<Outcome> {
     }
     let data = json!({ "path": found.path, "version": own, "installed": false });
     Some(Outcome::done(format!("omnictl {own} is installed")).with(data))
-}
-
-/// Whether tasks call what was installed: PATH goes before its place.
-fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
-    let Some(first) = omnictl::locate().filter(|first| *first != installed.path) else { return Ok(()) };
-    let other = omnictl::version_of(cx, &first).map_or("one that does not run".to_owned(), |(version, _)| version);
-    if version::same(&other, &installed.version) {
-        let detail = format!("{}, of the same version", first.display());
-        cx.ui.note("path", "PATH has another omnictl first", Status::Warning, detail);
-        return Ok(());
-    }
-    let dir = installed.path.parent().unwrap_or(Path::new("."));
-    Err(Failure::new(Code::Conflict, format!("PATH has another omnictl first: `{}`", first.display()))
-        .cause(format!(
-            "it is {other}; {} was installed at `{}`, and tasks call the first one",
-            installed.version,
-            installed.path.display()
-        ))
-        .hint("remove the first one, or put the directory of the new one before it")
-        .next(format!("export PATH=\"{}:$PATH\"", dir.display())))
 }

@@ -144,6 +144,7 @@ fn plan<'a>(cx: &Cx, inputs: &'a ProviderInputs, key: &ProviderKey) -> anyhow::R
     let runs = containers.iter().any(|container| container.service == PROVIDER)
         && containers.iter().all(|container| container.well());
     if !plan.is_empty() || !runs || !provider::is_well(cx, &inputs.id)? {
+        omni_stack::refuse_other_omni(cx, &containers)?;
         let moved = omni_stack::moved(cx, &containers);
         plan.push(omni_stack::restart(format!("all containers recreated together, volumes kept{moved}")));
     }

@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::flow::change::Plan;
 use crate::flow::omni_stack;
 use crate::outcome::Outcome;
+use check::stack;
 use runtime::cx::Cx;
-use runtime::tool::compose::Compose;
+use runtime::tool::compose::{Compose, OMNI};
 use runtime::ui::Done;
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
@@ -20,8 +21,14 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask stack-up"));
     }
     cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
+    cx.writable(&[cx.paths.state()])?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
-    let plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);
+    let mut plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);
+    // The next start must not be an upgrade that nobody asked for.
+    let omni = containers.iter().find(|container| container.service == OMNI);
+    if let Some(tag) = omni.and_then(|omni| stack::tag(&omni.image)).map(str::to_owned) {
+        plan.record(move |state| state.set(omni_stack::STATE_VERSION, tag));
+    }
     let question = format!("Stop and remove the containers {}; volumes are kept", names.join(", "));
     if let Some(planned) = plan.run(cx, &question)? {
         return Ok(planned);

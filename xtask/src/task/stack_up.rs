@@ -1,7 +1,7 @@
 //! `stack-up`: starts the stack, and proves that it runs.
 //!
 //! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left.
-//! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it.
+//! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it. Omni stays at its version.
 //! 3. `docker compose up -d`, with the provider when it is set up; everything is recreated when the sidecar had exited alone.
 //! 4. The containers run, and Omni answers.
 
@@ -21,6 +21,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let provider = check(cx, &compose)?;
     let containers = compose.containers()?;
     cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
+    omni_stack::refuse_other_omni(cx, &containers)?;
     let recreate = args.recreate || omni_stack::out_of_step(&containers);
     let moved = omni_stack::moved(cx, &containers);
     let services = omni_stack::services(provider);

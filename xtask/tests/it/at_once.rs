@@ -7,7 +7,7 @@ use crate::interrupted::gate::Gate;
 use crate::sandbox::{Options, Sandbox, class_words, lab_program};
 
 /// The changing tasks. All but the last five call a program, at which the first one of a pair is held.
-const CHANGING: [&str; 18] = [
+const CHANGING: [&str; 19] = [
     "provider-setup --yes",
     "machineclass-apply small --yes",
     "cluster-sync demo --yes",
@@ -19,6 +19,7 @@ const CHANGING: [&str; 18] = [
     "omni-backup",
     "stack-down --yes",
     "keys --rotate provider --yes",
+    "omni-upgrade --without-backup --yes",
     "omnictl-install --force --yes",
     "lab-up --yes",
     "lab-down --yes",

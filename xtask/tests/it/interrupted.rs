@@ -223,6 +223,21 @@ fn ctrl_c_in_every_step_of_the_hub() {
     passed(&walk("omnictl-install --force --yes", false), &["before curl"]);
 }
 
+/// Whenever it is interrupted, the next run goes on, and in the end the new Omni holds what the old one held.
+#[test]
+fn ctrl_c_in_every_step_of_an_upgrade_of_omni() {
+    let mut lab = crate::omni_upgrade::of_1_9(&[]);
+    lab.set("DOCKER_HOST", Some("tcp://lab"));
+    let gate = Gate::new(&mut lab);
+    let places = walk(&lab, &gate, &["omni-upgrade", "--without-backup", "--yes"], 0, false);
+    passed(
+        &places,
+        &["before docker pull", "before docker compose", "after docker compose", "before omnictl get sysv"],
+    );
+    assert!(lab.read("docker/compose.yaml").contains("siderolabs/omni:v1.10.6"));
+    lab.run("omni-upgrade --yes").exits(0).says(&["nothing to upgrade"]);
+}
+
 #[test]
 fn ctrl_c_in_every_step_of_the_set_up() {
     let (mut lab, words) = crate::omni_stack_in_lab::bare();

@@ -26,6 +26,7 @@ mod keys;
 mod killed;
 mod lab;
 mod omni_stack_in_lab;
+mod omni_upgrade;
 mod operation;
 mod own_files;
 mod plugin;

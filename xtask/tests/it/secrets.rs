@@ -44,7 +44,7 @@ const WITHOUT: [&str; 13] = [
 ];
 
 /// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 37] = [
+const TASKS: [&str; 38] = [
     "provider-setup --yes",
     "provider-verify",
     "provider-status",
@@ -78,6 +78,7 @@ const TASKS: [&str; 37] = [
     "cluster-scale demo --set control-planes=1 --yes",
     "cluster-upgrade demo --yes",
     "cluster-delete demo --yes --allow-destroy demo",
+    "omni-upgrade --without-backup --yes",
     "omnictl-install --force --yes",
     "doctor",
     "stack-up --recreate --yes",

@@ -32,6 +32,8 @@ pub enum EngineRequest {
     /// Creates a container of this project and service, stopped; the compose file is for the labels.
     Create(String, Box<Service>, String),
     Start(ContainerKey),
+    /// Fetches an image.
+    Pull(String),
     /// Waits until it is healthy or clearly is not.
     Healthy(ContainerKey),
     Stop(ContainerKey),
@@ -143,6 +145,10 @@ impl Engine {
             }
             EngineRequest::Create(project, service, file) => self.create(project, *service, file),
             EngineRequest::Start(key) => self.start(&key),
+            EngineRequest::Pull(image) => match fault_effects::pull(&self.around.faults, &image) {
+                Some(why) => EngineResponse::Failed(why),
+                None => EngineResponse::Done,
+            },
             EngineRequest::Healthy(key) => EngineResponse::Health(self.healthy(&key).await),
             EngineRequest::Stop(key) => {
                 self.stop(&key, 0);
@@ -279,7 +285,8 @@ impl Engine {
             return;
         }
         super::containers::omni_says(&container.log);
-        let ended = fault_effects::last_words(&self.around.faults);
+        let begun = self.around.omni.with(|state| state.begin(&shown.service.image));
+        let ended = fault_effects::last_words(&self.around.faults).or(begun.err());
         self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
         if let Some(words) = ended {
             container.log.raw(words);

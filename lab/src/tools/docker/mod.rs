@@ -122,6 +122,13 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         ["volume", "rm", ref names @ ..] => store::remove(&mut client, names),
         ["cp", from, to] => store::copy(&mut client, from, to),
         ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
+        ["pull", "--quiet", image] => match ask_engine(&mut client, EngineRequest::Pull(image.to_owned()))? {
+            EngineResponse::Failed(why) => Err(DockerError::Message(format!("Error response from daemon: {why}"))),
+            _ => {
+                out(&format!("{image}\n"));
+                Ok(())
+            }
+        },
         _ => Err(DockerError::Unknown),
     }
 }

@@ -85,6 +85,27 @@ impl<'a> Docker<'a> {
         Err(compose::explain(&ended))
     }
 
+    /// Fetches an image, so that recreating a container does not wait for it, or fail on it.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for an image that the registry does not have; as [`compose::explain`].
+    pub fn pull(&self, image: &str) -> Result<(), Failure> {
+        let (shell, docker) = (proc::shell()?, &self.program);
+        let cmd = cmd!(shell, "{docker} pull --quiet {image}");
+        let job = Job::new(format!("fetching the image {image}"), cmd);
+        let ended = self.cx.proc.run(job.deadline(self.cx.limit(LONG)))?;
+        if ended.success() {
+            return Ok(());
+        }
+        let unknown = ["manifest unknown", "not found", "denied"].iter().any(|text| ended.stderr.contains(text));
+        Err(match unknown {
+            true => Failure::new(Code::NotFound, format!("the registry does not have the image {image}"))
+                .cause(ended.stderr.trim().to_owned())
+                .hint("look at the releases of the project: this version may not exist"),
+            false => compose::explain(&ended),
+        })
+    }
+
     /// Whether the volume exists.
     ///
     /// # Errors

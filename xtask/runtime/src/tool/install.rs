@@ -82,6 +82,29 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
     installed.map(drop).map_err(|error| Failure::of(&error))
 }
 
+/// Whether tasks call what was installed: PATH goes before its place.
+///
+/// # Errors
+/// [`Code::Conflict`] for another omnictl of another version before it.
+pub fn comes_first(cx: &Cx, installed: &Installed) -> Result<(), Failure> {
+    let Some(first) = omnictl::locate().filter(|first| *first != installed.path) else { return Ok(()) };
+    let other = omnictl::version_of(cx, &first).map_or("one that does not run".to_owned(), |(version, _)| version);
+    if version::same(&other, &installed.version) {
+        let detail = format!("{}, of the same version", first.display());
+        cx.ui.note("path", "PATH has another omnictl first", crate::ui::Status::Warning, detail);
+        return Ok(());
+    }
+    let dir = installed.path.parent().unwrap_or(Path::new("."));
+    Err(Failure::new(Code::Conflict, format!("PATH has another omnictl first: `{}`", first.display()))
+        .cause(format!(
+            "it is {other}; {} was installed at `{}`, and tasks call the first one",
+            installed.version,
+            installed.path.display()
+        ))
+        .hint("remove the first one, or put the directory of the new one before it")
+        .next(format!("export PATH=\"{}:$PATH\"", dir.display())))
+}
+
 /// The name of the program for this machine, as releases and Omni call it: `omnictl-linux-amd64`.
 ///
 /// # Errors

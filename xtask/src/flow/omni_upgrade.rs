@@ -1,0 +1,310 @@
+//! An upgrade of Omni by one step: what it starts from, the backup that leads back, and the changes that carry it out.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::flow::change::{Change, Plan};
+use crate::flow::omni_stack::{self, OmniAddress, STATE_VERSION};
+use crate::flow::project_files::CheckedFile;
+use crate::flow::{project_files, upgrade};
+use check::stack;
+use check::upgrade::{Step, Wanted, plan as steps_of};
+use domain::clock;
+use domain::failure::{Code, Failure};
+use domain::releases::table;
+use domain::status::docker::Container;
+use domain::version::{self, Version};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::{Compose, OMNI};
+use runtime::tool::docker::Docker;
+use runtime::tool::install::{self, Sources};
+use runtime::tool::omnictl::{self, Omnictl};
+use runtime::ui::{Done, Status};
+
+/// In the state while an upgrade is under way: the version that it began from.
+const STATE_FROM: &str = "omni_upgrade_from";
+/// A backup that is older was not made for this upgrade.
+const FRESH: u64 = 24 * 3600;
+
+/// An upgrade, planned or begun.
+pub struct Upgrade {
+    pub from: Version,
+    pub to: Version,
+    /// The archive that leads back.
+    pub backup: Option<String>,
+    /// The image as `docker/compose.yaml` has it, and as it will.
+    images: (String, String),
+    compose: CheckedFile,
+    /// What Omni holds; `None` when an earlier run has begun.
+    before: Option<Holdings>,
+}
+
+/// What must be the same after an upgrade.
+#[derive(Debug, PartialEq, Eq)]
+struct Holdings {
+    account: String,
+    clusters: Vec<String>,
+    machines: Vec<String>,
+    /// Keys of service accounts; `None` where the login may not list them.
+    keys: Option<Vec<String>>,
+}
+
+impl Holdings {
+    fn read(cx: &Cx) -> anyhow::Result<Holdings> {
+        let omnictl = Omnictl::find(cx)?;
+        let ids = |kind: &str| -> Result<Vec<String>, Failure> {
+            let mut ids: Vec<String> = omnictl.list(kind, None)?.into_iter().map(|found| found.metadata.id).collect();
+            ids.sort();
+            Ok(ids)
+        };
+        let keys = match omnictl.service_account_keys() {
+            Err(failure) if failure.code == Code::Refused => None,
+            keys => {
+                let mut ids: Vec<String> = keys?.into_iter().map(|key| key.id).collect();
+                ids.sort();
+                Some(ids)
+            }
+        };
+        Ok(Holdings { account: account(cx)?, clusters: ids("clusters")?, machines: ids("machines")?, keys })
+    }
+
+    fn words(&self) -> String {
+        let keys = self.keys.as_ref().map(|keys| format!(", {}", count(keys.len(), "service account key")));
+        format!(
+            "account {}, {}, {}{}",
+            self.account,
+            count(self.clusters.len(), "cluster"),
+            count(self.machines.len(), "machine"),
+            keys.unwrap_or_default()
+        )
+    }
+}
+
+/// The account that Omni's container was started with.
+fn account(cx: &Cx) -> Result<String, Failure> {
+    let containers = Compose::find(cx)?.containers()?;
+    let Some(omni) = containers.iter().find(|container| container.service == OMNI) else { return Ok(String::new()) };
+    let inspected = omni_stack::inspect(cx, omni)?;
+    Ok(inspected.args.iter().find_map(|arg| arg.strip_prefix("--account-id=")).unwrap_or_default().to_owned())
+}
+
+/// The upgrade that an earlier run has begun and did not finish: gates and backup were looked at then.
+///
+/// # Errors
+/// When the state or `docker/compose.yaml` cannot be read.
+pub fn interrupted(cx: &Cx, containers: &[Container]) -> Result<Option<Upgrade>, Failure> {
+    let state = cx.fresh_state()?;
+    let Some(from) = state.get(STATE_FROM).and_then(|from| version::parse(&from).ok()) else { return Ok(None) };
+    let (compose, image) = pinned(cx)?;
+    let to = upgrade::release(OMNI, &image)?;
+    let running = containers.iter().find(|container| container.service == OMNI);
+    let detail = format!("from {from} to {to}; Omni's container: {}", running.map_or("none", |found| &found.status));
+    cx.ui.note("interrupted", "an upgrade that was interrupted goes on", Status::Warning, detail);
+    let backup = state.get("last_backup");
+    Ok(Some(Upgrade { from, to, backup, images: (image.clone(), image), compose, before: None }))
+}
+
+/// The next step to the version that is wanted, when nothing blocks it; `None` when Omni has that version.
+///
+/// # Errors
+/// [`Code::Usage`] for a version beyond the next minor; [`Code::Failed`] for a step that is blocked; those of docker and omnictl.
+pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::Result<Option<Step>> {
+    let pin = &table().recommended.omni.version;
+    let wanted =
+        Wanted { keep_newer: to.is_none(), omni: Some(to.as_ref().unwrap_or(pin).clone()), ..Wanted::default() };
+    if !containers.iter().any(|container| container.service == OMNI) {
+        return Err(Failure::new(Code::Prerequisite, "Omni has no container here")
+            .cause("what runs, and whether its clusters are healthy, is not known")
+            .hint("start the version that ran last: its tag belongs in docker/compose.yaml")
+            .next("cargo xtask stack-up")
+            .into());
+    }
+    let installed = upgrade::live(cx, &wanted)?;
+    let mut steps = steps_of(&installed, &wanted);
+    if let (Some(to), [first, _, ..]) = (&to, steps.as_slice()) {
+        return Err(Failure::new(Code::Usage, format!("Omni {to} is {} away", count(steps.len(), "upgrade")))
+            .cause("Omni goes one minor version at a time: what a skipped one would have migrated is lost")
+            .hint(format!("the next one is {}", first.to))
+            .next(format!("cargo xtask omni-upgrade --to v{}", first.to))
+            .into());
+    }
+    steps.truncate(1);
+    for step in &mut steps {
+        // It is looked at here.
+        step.warnings.retain(|reason| reason.rule != "backup");
+    }
+    upgrade::refuse_blocked(cx, &steps, "Omni")?;
+    Ok(steps.pop())
+}
+
+/// The backup that leads back: the last one that `omni-backup` has recorded, if it is of the last day.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when there is none, it is old, or its file is gone, unless `without`.
+pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
+    let state = cx.fresh_state()?;
+    let (file, at) = (state.get("last_backup"), state.get("last_backup_at"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let age = at.as_deref().and_then(clock::seconds).map(|made| now.saturating_sub(made));
+    let why = match (&file, age) {
+        (None, _) | (_, None) => "no backup is recorded".to_owned(),
+        (Some(file), _) if !Path::new(file).is_file() => format!("the last one, {file}, is not there"),
+        (Some(file), Some(age)) if age > FRESH => format!("the last one, {file}, is {} hours old", age / 3600),
+        (Some(file), Some(_)) => {
+            cx.ui.note("backup", "there is a current backup", Status::Ok, file.clone());
+            return Ok(Some(file.clone()));
+        }
+    };
+    if without {
+        cx.ui.note("backup", "there is no current backup", Status::Warning, format!("{why}; going on without one"));
+        return Ok(None);
+    }
+    Err(Failure::new(Code::Prerequisite, "Omni is not upgraded without a current backup")
+        .cause(format!("{why}; an older Omni refuses the store that a newer one has migrated"))
+        .hint("make a backup, which takes seconds and no downtime; --without-backup goes on without one, and then nothing leads back")
+        .next("cargo xtask omni-backup"))
+}
+
+/// `docker/compose.yaml`, and the image of Omni in it.
+fn pinned(cx: &Cx) -> Result<(CheckedFile, String), Failure> {
+    let path = cx.paths.compose();
+    let text = files::read_text_if_there(&path)?.unwrap_or_default();
+    let image = stack::images(&text).remove(OMNI).ok_or_else(|| {
+        Failure::new(Code::Invalid, "docker/compose.yaml has no image of `omni`").hint("restore the file from git")
+    })?;
+    Ok((CheckedFile { path, bytes: text.into_bytes() }, image))
+}
+
+impl Upgrade {
+    /// The upgrade of a step.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] when the image cannot be changed in place; those of omnictl.
+    pub fn of(cx: &Cx, step: Step, backup: Option<String>) -> anyhow::Result<Upgrade> {
+        let (compose, image) = pinned(cx)?;
+        let name = image.split('@').next().unwrap_or_default();
+        let repository = stack::tag(&image).and_then(|tag| name.strip_suffix(&format!(":{tag}"))).unwrap_or(name);
+        let new = format!("{repository}:v{}", version::bare(&step.to));
+        if String::from_utf8_lossy(&compose.bytes).matches(&image).count() != 1 || image.contains('$') {
+            return Err(Failure::new(Code::Invalid, "the tag of `omni` cannot be changed in docker/compose.yaml")
+                .cause(format!("its image is written as `{image}`, not plainly in one place"))
+                .hint(format!("write it as `{new}` yourself, then run this again"))
+                .into());
+        }
+        let before = cx.ui.step("holdings", "what Omni holds", || {
+            let found = Holdings::read(cx)?;
+            let words = found.words();
+            Ok(Done::ok(found, words))
+        })?;
+        Ok(Upgrade { from: step.from, to: step.to, backup, images: (image, new), compose, before: Some(before) })
+    }
+
+    /// `failure` with the way back.
+    fn way_back(&self, failure: Failure) -> Failure {
+        let backup = match &self.backup {
+            Some(file) => format!("restore {file} with `cargo xtask omni-restore`"),
+            None => "restore a backup that the older version made: without one nothing leads back".to_owned(),
+        };
+        let back = format!("to go back, set the tag of `omni` in docker/compose.yaml to v{} and {backup}", self.from);
+        let hint = if failure.hint.is_empty() { back } else { format!("{}; {back}", failure.hint) };
+        failure.hint(hint).next("cargo xtask omni-upgrade")
+    }
+}
+
+/// The changes: the containers first, then what takes an Omni that answers.
+///
+/// # Errors
+/// When docker does not answer.
+pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
+    let provider = omni_stack::with_provider(cx).is_ok();
+    let (old, new) = &upgrade.images;
+    let mut plan = Plan::default();
+    plan.push(Change::new(
+        "pull",
+        new.as_str(),
+        "the image is fetched before anything stops",
+        "nothing to undo",
+        move |cx| {
+            Docker::find(cx)?.pull(new)?;
+            Ok("it is here".to_owned())
+        },
+    ));
+    if old != new {
+        let text = String::from_utf8_lossy(&upgrade.compose.bytes).replacen(old, new, 1);
+        let effect = format!("the tag of `omni`: v{} → v{}", upgrade.from, upgrade.to);
+        plan.push(project_files::replace(upgrade.compose.clone(), "docker/compose.yaml", text, effect));
+    }
+    let effect = format!(
+        "Omni v{} → v{}; all containers recreated together, volumes kept; Omni is away for a minute, running clusters go on",
+        upgrade.from, upgrade.to
+    );
+    let undo = "the old tag and a restored backup; the newer Omni migrates its store";
+    let recreate = Change::new("recreate", "the stack", effect, undo, move |cx| Ok(recreate(cx, upgrade, provider)?));
+    let place = OmniAddress::of(cx);
+    plan.push(recreate.verified(move |cx| {
+        let titles = ["the containers run", "Omni answers"];
+        let verified = omni_stack::verify(cx, (&omni_stack::services(provider), place.as_ref()), titles);
+        verified.map_err(|error| upgrade.way_back(Failure::of(&error)).into())
+    }));
+    let effect = format!("the version of Omni, v{}, from Omni itself", upgrade.to);
+    let install =
+        Change::new("install", "omnictl", effect, "install the older one again", move |cx| install(cx, &upgrade.to));
+    let mut rest = Plan::from_iter([install]);
+    rest.verify(move |cx| same(cx, upgrade).map_err(|error| upgrade.way_back(Failure::of(&error)).into()));
+    rest.record(|state| {
+        state.set(STATE_FROM, "");
+        state.set(STATE_VERSION, format!("v{}", version::bare(&upgrade.to)));
+    });
+    Ok(plan.then(rest))
+}
+
+fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failure> {
+    let compose = Compose::find(cx)?;
+    compose.check()?;
+    let containers = compose.containers()?;
+    omni_stack::guard(cx, &containers)?;
+    // From here on a run that is interrupted goes on, whatever is left of the containers.
+    let mut state = cx.fresh_state()?;
+    state.set(STATE_FROM, format!("v{}", version::bare(&upgrade.from)));
+    cx.save_state(state)?;
+    compose.up(provider, true).map_err(|failure| upgrade.way_back(failure))?;
+    Ok("containers recreated, volumes kept".to_owned())
+}
+
+/// omnictl of the new version, unless it is there.
+fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
+    let there = omnictl::locate().and_then(|path| omnictl::version_of(cx, &path).ok());
+    if there.is_some_and(|(own, _)| version::same(&own, &to.to_string())) {
+        return Ok("it is of this version already".to_owned());
+    }
+    let installed =
+        install::install(cx, &Sources { release: Some(format!("v{}", version::bare(to))), ..Sources::of(cx) })?;
+    install::comes_first(cx, &installed)?;
+    Ok(format!("{} from {}, verified", installed.version, installed.from))
+}
+
+/// Omni says that it is of the new version, and holds what it held.
+fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
+    cx.ui.step("version", format!("Omni is of version {}", upgrade.to), || {
+        let found = Omnictl::find(cx)?.get("sysversions", "current")?;
+        let version = found.map(|found| found.text(&["backendversion"]).to_owned()).unwrap_or_default();
+        match version::same(&version, &upgrade.to.to_string()) {
+            true => Ok(Done::ok((), version)),
+            false => {
+                Err(Failure::new(Code::Failed, format!("Omni is of version {version}, not {}", upgrade.to)).into())
+            }
+        }
+    })?;
+    let Some(before) = &upgrade.before else { return Ok(()) };
+    cx.ui.step("holdings", "Omni holds what it held", || {
+        let after = Holdings::read(cx)?;
+        match after == *before {
+            true => Ok(Done::ok((), after.words())),
+            false => Err(Failure::new(Code::Failed, "Omni does not hold what it held before the upgrade")
+                .cause(format!("before: {}\nnow: {}", before.words(), after.words()))
+                .into()),
+        }
+    })
+}

@@ -1,0 +1,54 @@
+//! `omni-upgrade [--to VERSION]`: upgrades Omni by one minor version.
+//!
+//! 1. The version that runs; an upgrade that was interrupted goes on from where it is.
+//! 2. The next step of `upgrade-plan`: nothing blocks it, every cluster is healthy, Omni's data is on mounts, and there is a backup of
+//!    the last day unless --without-backup was given.
+//! 3. The plan: fetch the image, change the tag in `docker/compose.yaml`, recreate the containers together, install omnictl.
+//! 4. The containers run, Omni answers and is of the new version; account, clusters, machines and keys are what they were.
+
+use serde_json::json;
+
+use crate::cli::OmniUpgrade;
+use crate::flow::omni_upgrade::{self, Upgrade};
+use crate::flow::{change, omni_stack, upgrade};
+use crate::outcome::Outcome;
+use domain::releases::table;
+use runtime::cx::Cx;
+use runtime::tool::compose::Compose;
+use runtime::ui::Done;
+
+pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    let pin = &table().recommended.omni.version;
+    let to = args.to.as_deref().map(|to| upgrade::given(to, pin)).transpose()?;
+    omni_stack::require_env(cx)?;
+    cx.writable(&[cx.paths.state(), cx.paths.compose()])?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let containers = Compose::find(cx)?.containers()?;
+    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
+    let upgrade = match omni_upgrade::interrupted(cx, &containers)? {
+        Some(upgrade) => upgrade,
+        None => match omni_upgrade::next(cx, &containers, to)? {
+            Some(step) => Upgrade::of(cx, step, omni_upgrade::backup(cx, args.without_backup)?)?,
+            None => return Ok(current(cx)),
+        },
+    };
+    let (from, to) = (upgrade.from.to_string(), upgrade.to.to_string());
+    let data = json!({ "from": from, "to": to, "backup": upgrade.backup });
+    let plan = omni_upgrade::plan(cx, &upgrade)?;
+    if let Some(planned) = plan.run(cx, &format!("Upgrade Omni from {from} to {to} as shown"))? {
+        return Ok(planned.and(data));
+    }
+    Ok(Outcome::done(format!("Omni {to} runs; account, clusters, machines and keys are the same"))
+        .with(data)
+        .next("git commit docker/compose.yaml")
+        .next("cargo xtask omni-verify")
+        .next("cargo xtask upgrade-plan"))
+}
+
+fn current(cx: &Cx) -> Outcome {
+    let running = omni_stack::pinned_version(cx).unwrap_or_default();
+    Outcome::done(format!("Omni {running} runs; nothing to upgrade")).next("cargo xtask upgrade-plan")
+}
