@@ -44,6 +44,30 @@ impl Tested<'_> {
     }
 }
 
+/// A selector that matches, and no storage that may hold disks of VMs: no machine of such a class is ever created.
+pub fn matches_no_images(tested: &Tested<'_>, places: &[StorageOnNode], class: Option<&str>) -> Option<Failure> {
+    let results = tested.results.as_ref().ok()?;
+    let matching = places.iter().zip(results).filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place);
+    let names: BTreeSet<&str> = matching.clone().map(|place| place.name.as_str()).collect();
+    if names.is_empty() || matching.clone().any(|place| place.images != Some(false)) {
+        return None;
+    }
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut failure = matches_nothing(tested.subject, places, class);
+    failure.message = match tested.subject.disk.as_str() {
+        "" => "no storage that the selector matches takes VM disks".to_owned(),
+        disk => format!("no storage that the selector of {disk} matches takes VM disks"),
+    };
+    let others = places.iter().filter(|place| place.images != Some(false)).map(|place| place.name.as_str());
+    let others: BTreeSet<&str> = others.take(SHOWN_NAMES).collect();
+    let others = match others.is_empty() {
+        true => "no storage does".to_owned(),
+        false => format!("these do: {}", others.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    let cause = format!("`images` is not in the content of {}; {others}", names.join(", "));
+    Some(failure.cause(cause).hint("select a storage that takes VM disks, or add `images` to its content in Proxmox"))
+}
+
 /// Something that would go wrong, or by chance.
 pub struct Warning {
     pub kind: &'static str,

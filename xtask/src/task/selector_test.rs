@@ -64,6 +64,10 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(lost) = tested.iter().find(|tested| !nowhere && tested.matches() == 0) {
         return Err(results::matches_nothing(lost.subject, &places, args.class.as_deref()).with(data).into());
     }
+    let no_images = |tested| results::matches_no_images(tested, &places, args.class.as_deref());
+    if let Some(failure) = tested.iter().filter(|_| !nowhere).find_map(no_images) {
+        return Err(failure.with(data).into());
+    }
     let summary = match (nowhere, matched) {
         (true, _) => "it compiles; there was no storage to try it on".to_owned(),
         (false, matched) => format!("{matched} of {} match", count(places.len() * tested.len(), "storage")),
