@@ -13,7 +13,6 @@ pub mod machine_class;
 pub mod oidc;
 pub mod patch;
 pub mod permissions;
-pub mod placeholder;
 pub mod provider_data;
 pub mod provider_keys;
 #[cfg(test)]
@@ -29,6 +28,7 @@ pub mod upgrade;
 pub mod values;
 pub mod verdict;
 
+pub use domain::placeholder;
 pub use domain::spec::{Finding, Severity};
 pub use rules::{RULES, Rule};
 pub use verdict::{Checked, Verdict};

@@ -8,7 +8,7 @@ use super::releases::Omni;
 use super::verdict::{Checked, Verdict};
 use super::{Finding, labels, placeholder};
 use domain::nearest::nearest;
-use domain::spec::machine_class::{AutoProvision, MachineClass, parse_stream};
+use domain::spec::machine_class::{AutoProvision, MachineClass, TYPE, parse_stream};
 use domain::spec::{Place, yaml};
 
 /// An infrastructure provider as Omni knows it (InfraProviderStatus).
@@ -70,6 +70,7 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> Checked<Ve
             sources.push(source);
         }
     }
+    findings.extend(left_in_place(file, &stream));
     findings.sort_by_key(|f| (f.place.line, f.place.column));
     let verdict = Verdict::of(&findings, false);
     let schema = (!sources.is_empty()).then(|| sources.join(", "));
@@ -82,6 +83,19 @@ pub fn check(file: &str, bytes: &[u8], context: &ClassContext<'_>) -> Checked<Ve
         undecided: Vec::new(),
         findings,
     }
+}
+
+/// Placeholders in classes, except those in the two ids, which have findings of their own, and in `providerdata`.
+fn left_in_place(file: &str, stream: &yaml::Stream) -> Vec<Finding> {
+    let roots = stream.documents.iter().map(|document| &document.root);
+    let classes = roots.filter(|root| root.path(&["metadata", "type"]).and_then(yaml::Node::text) == Some(TYPE));
+    let left = classes.flat_map(placeholder::within).filter(|left| !["id", "providerid"].contains(&left.key));
+    let report = |left: placeholder::Left<'_>| {
+        let message = format!("`{}` looks like a placeholder: Omni uses it unchanged", left.text);
+        let fix = format!("write the value that is meant in `{}`", left.key);
+        Finding::warning("class-placeholder", left.at.in_file(file), message, fix)
+    };
+    left.map(report).collect()
 }
 
 fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &mut Vec<Finding>) -> Option<String> {

@@ -77,8 +77,19 @@ fn loaded(file: &str, mut stream: yaml::Stream, place: Place, known: PatchContex
     if stream.is_broken() {
         return Checked { findings: stream.findings, ..Checked::default() };
     }
-    let documents = std::mem::take(&mut stream.documents).into_iter().map(|document| document.root).collect();
+    let documents: Vec<Node> =
+        std::mem::take(&mut stream.documents).into_iter().map(|document| document.root).collect();
+    stream.findings.extend(placeholders(file, &documents));
     of(file, stream, documents, place, known)
+}
+
+/// Values that an example leaves to its reader.
+pub fn placeholders<'a>(file: &str, documents: impl IntoIterator<Item = &'a Node>) -> Vec<Finding> {
+    let report = |left: placeholder::Left<'_>| {
+        let message = format!("`{}` looks like a placeholder: Omni and the machines use it unchanged", left.text);
+        Finding::warning("template-placeholder", left.at.in_file(file), message, "write the value that is meant")
+    };
+    documents.into_iter().flat_map(placeholder::within).map(report).collect()
 }
 
 fn form(place: Place, message: impl Into<String>, fix: &str) -> Finding {
@@ -104,7 +115,6 @@ fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, know
         managed(PatchDocument { file, node: document, first: n == 0 }, known.omni, &mut patch.findings);
         let later = patch.findings[before..].iter().any(|f| f.rule == "template-patch-forbidden-later");
         patch.open.extend((later && known.omni.is_none()).then_some(Open::Release));
-        placeholders(file, document, &mut patch.findings);
         let mut rest = document.clone();
         match prune(&mut rest, Parent::Document, false, &Header::of(document)) {
             Err((at, message)) => {
@@ -397,18 +407,6 @@ fn on_machine(file: &str, problem: &Problem, minor: u64) -> Finding {
         }
     };
     Finding::error("template-patch-talos", problem.at.in_file(file), message, fix)
-}
-
-/// Values of one line that an example leaves to its reader.
-fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
-    for value in node.entries().iter().map(|entry| &entry.value).chain(node.items()) {
-        if let Some(text) = value.text().filter(|text| placeholder::is_placeholder(text)) {
-            let message = format!("`{}` looks like a placeholder: it reaches the machines unchanged", text.trim());
-            let fix = "write the value that is meant";
-            findings.push(Finding::warning("template-placeholder", value.at.in_file(file), message, fix));
-        }
-        placeholders(file, value, findings);
-    }
 }
 
 #[derive(Clone, Copy)]

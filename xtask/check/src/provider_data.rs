@@ -8,7 +8,7 @@ use super::capacity::provider::Provider;
 use super::provider_keys::{self, KEYS, KeyKind, ProviderKey, Since};
 use super::schema::{Mismatch, MismatchKind, validate};
 use super::{Finding, convert, placeholder};
-use domain::nearest::suggestion;
+use domain::nearest::{nearest, suggestion};
 use domain::spec::At;
 use domain::spec::decode::MAX_REPORTED;
 use domain::spec::machine_class::{AutoProvision, PROVISION_KEYS};
@@ -80,7 +80,11 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     odd_keys(file, &root, &mut findings);
     let found = validate(schema.json(), &root);
     findings.extend(found.iter().map(|m| mismatch(file, m, schema)));
-    placeholders(file, &root, &mut findings);
+    findings.extend(placeholder::within(&root).iter().map(|left| {
+        let message = format!("`{}` looks like a placeholder: the provider uses it unchanged", left.text);
+        let fix = format!("set `{}` to a value of your Proxmox", left.key);
+        Finding::warning("class-placeholder", left.at.in_file(file), message, fix)
+    }));
     if matches!(schema, Schema::Other(_)) {
         return (None, findings);
     }
@@ -140,26 +144,6 @@ fn mismatch(file: &str, m: &Mismatch, schema: Schema<'_>) -> Finding {
             Finding::error("providerdata-schema", place, message, fix)
         }
     }
-}
-
-/// Text values that an example leaves to its reader.
-fn placeholders(file: &str, node: &Node, findings: &mut Vec<Finding>) {
-    for entry in node.entries() {
-        let found = match (entry.value.text(), entry.key.ends_with("selector")) {
-            (Some(text), true) => placeholder::in_selector(text),
-            (Some(text), false) => {
-                Some(text).filter(|text| placeholder::is_placeholder(text) || placeholder::is_example_host(text))
-            }
-            (None, _) => None,
-        };
-        if let Some(found) = found {
-            let message = format!("`{found}` looks like a placeholder: the provider uses it unchanged");
-            let fix = format!("set `{}` to a value of your Proxmox", entry.key);
-            findings.push(Finding::warning("class-placeholder", entry.value.at.in_file(file), message, fix));
-        }
-        placeholders(file, &entry.value, findings);
-    }
-    node.items().iter().for_each(|item| placeholders(file, item, findings));
 }
 
 /// Keys that neither the schema nor the table knows, and keys that the provider's release ignores.
@@ -239,30 +223,36 @@ impl Keys<'_> {
     fn unknown(&self, entry: &Entry, table: &[ProviderKey], what: &str) -> Finding {
         let place = entry.at.in_file(self.file);
         let key = entry.key.as_str();
-        let level = match key {
-            _ if what != "providerdata" => None,
-            "matchlabels" => Some("in `spec`, beside `autoprovision` (spec.matchlabels)".to_owned()),
-            _ => PROVISION_KEYS
-                .contains(&key)
-                .then(|| format!("one level up, beside `providerdata` (spec.autoprovision.{key})")),
-        };
-        let Some(level) = level else {
-            let names: Vec<&str> = table.iter().map(|k| k.name.as_str()).collect();
+        let names: Vec<&str> = table.iter().map(|k| k.name.as_str()).collect();
+        let fix = meant(key, &names);
+        let above = || PROVISION_KEYS.iter().copied().chain(["matchlabels"]);
+        let Some(name) = above()
+            .find(|name| *name == key)
+            .or_else(|| nearest(key, above()))
+            .filter(|_| what == "providerdata" && !fix.starts_with("did you mean"))
+        else {
             let message = format!("unknown key `{key}` in {what}: Omni and the provider ignore it");
-            return Finding::error("providerdata-unknown-key", place, message, meant(key, &names));
+            return Finding::error("providerdata-unknown-key", place, message, fix);
         };
-        let message = format!("`{key}` belongs {level}: here nothing reads it");
-        if self.changes_nothing(entry) {
-            let fix = "move it, or remove it: this is the default";
+        let level = match name {
+            "matchlabels" => "in `spec`, beside `autoprovision` (spec.matchlabels)".to_owned(),
+            _ => format!("one level up, beside `providerdata` (spec.autoprovision.{name})"),
+        };
+        let spelled = if key == name { String::new() } else { format!(", spelled `{name}`") };
+        let message = format!("`{key}` belongs {level}{spelled}: here nothing reads it");
+        if self.changes_nothing(name, &entry.value) {
+            let fix = match name {
+                "providerid" => "remove the line: spec.autoprovision.providerid says the same",
+                _ => "remove the line: it has the default value",
+            };
             return Finding::warning("providerdata-misplaced-default", place, message, fix);
         }
-        Finding::error("providerdata-misplaced-key", place, message, "move the line to that level")
+        Finding::error("providerdata-misplaced-key", place, message, format!("move the line to that level{spelled}"))
     }
 
     /// True if the class means the same without the misplaced entry.
-    fn changes_nothing(&self, entry: &Entry) -> bool {
-        let value = &entry.value;
-        match entry.key.as_str() {
+    fn changes_nothing(&self, name: &str, value: &Node) -> bool {
+        match name {
             "providerid" => value.text() == Some(self.provider_id),
             "grpctunnel" => matches!(value.value(), Some(Value::Int(0) | Value::Null)),
             _ => value.is_null() || matches!(&value.data, Data::Seq(items) if items.is_empty()),

@@ -180,6 +180,18 @@ pub fn omni_settings(compose: &str) -> (Vec<String>, Vec<String>) {
     (flags, keys)
 }
 
+/// Whether Omni in a compose file has a place for backups of etcd; `None` where its
+/// settings cannot all be read
+/// (omni v1.9.3 `internal/pkg/config/schema.json`, `etcdbackup/store/store.go`: without one the store is disabled).
+pub fn backup_store(compose: &str) -> Option<bool> {
+    let (flags, keys) = omni_settings(compose);
+    let stores = |name: &String| ["etcd-backup-s3", "etcd-backup-local-path"].contains(&name.as_str());
+    let configures = |key: &String| ["etcdBackup.s3Enabled", "etcdBackup.localPath"].contains(&key.as_str());
+    // A configuration that is a file beside this one is not read.
+    let elsewhere = keys.is_empty() && flags.iter().any(|flag| flag == "config-path");
+    (!flags.is_empty() && !elsewhere).then(|| flags.iter().any(stores) || keys.iter().any(configures))
+}
+
 /// The tag of an image: `v1.9.3` of `ghcr.io/siderolabs/omni:v1.9.3@sha256:…`.
 pub fn tag(image: &str) -> Option<&str> {
     let image = image.split('@').next()?;

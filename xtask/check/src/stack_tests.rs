@@ -262,3 +262,24 @@ fn example_values_are_placeholders() {
         "compose treats what follows a `$` as a variable in OIDC_CLIENT_SECRET, PROVIDER_CA_FILE"
     );
 }
+
+#[test]
+fn backup_store_is_read_from_flags_and_configuration() {
+    let compose = |flag: &str, config: &str| {
+        format!(
+            "services:\n  omni:\n    command: [--name=omni{flag}]\nconfigs:\n  a:\n    content: |\n      {config}\n"
+        )
+    };
+    for (text, stores) in [
+        (include_str!("../../../docker/compose.yaml").to_owned(), Some(false)),
+        (compose("", "etcdBackup: {localPath: /backup}"), Some(true)),
+        (compose("", "etcdBackup: {tickInterval: 1m}"), Some(false)),
+        (compose(", --etcd-backup-s3", ""), Some(true)),
+        (compose(", --etcd-backup-local-path, /backup", ""), Some(true)),
+        (compose(", --config-path=/mounted.yaml", ""), None),
+        ("services: {omni: {image: a}}".to_owned(), None),
+        (String::new(), None),
+    ] {
+        assert_eq!(super::backup_store(&text), stores, "{text}");
+    }
+}

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod failure;
 pub mod nearest;
 pub mod place;
+pub mod placeholder;
 pub mod releases;
 pub mod saved_plan;
 pub mod secret;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::flow::{project_classes, proxmox};
 use check::capacity::machine::Machine;
 use check::capacity::selector;
-use check::permissions::{self, ProxmoxFacts, Requirements, Row, Scope};
+use check::permissions::{self, Absent, ProxmoxFacts, Requirements, Row, Scope};
 use domain::failure::{Code, Failure};
 use domain::status::proxmox::{self as status, AclEntry, Inventory, Permissions, TokenInfo};
 use domain::words::count;
@@ -54,7 +54,11 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox) -> Result<Summary, Failure> {
     visible.insert(format!("/vms/{}", scope.vmid));
     let permissions = permissions_on(cx, proxmox, &scope, &facts.tree, &visible)?;
     let rows = permissions::rows(&scope, &permissions);
-    let missing = missing(&proxmox.login, &rows, &facts).map(|failure| {
+    let lacks = |row: &Row| row.status == permissions::Verdict::Missing && row.path.starts_with("/sdn/");
+    // Bridges are asked for only where one is in doubt.
+    let inventory = if rows.iter().any(lacks) { proxmox::observe_quietly(cx, proxmox)? } else { inventory };
+    let absent = permissions::absent(&rows, &scope, &inventory);
+    let missing = missing(&proxmox.login, &rows, &facts, &absent).map(|failure| {
         let audit = "`cargo xtask proxmox-audit` prints the pveum lines that grant them";
         let hint = if failure.hint.is_empty() { audit.to_owned() } else { format!("{}; {audit}", failure.hint) };
         failure.hint(hint)
@@ -110,7 +114,7 @@ pub fn present(rows: &[Row]) -> usize {
 }
 
 /// What is missing, as a failure; `None` when nothing is.
-pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts) -> Option<Failure> {
+pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[Absent]) -> Option<Failure> {
     let missing = rows.iter().filter(|row| row.status == permissions::Verdict::Missing);
     let missing: BTreeSet<(&str, &str)> = missing.map(|row| (row.privilege.as_str(), row.path.as_str())).collect();
     if missing.is_empty() {
@@ -122,7 +126,24 @@ pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts) -> Option<Failur
         .cause(format!("{}{more}", first.join(", ")))
         .next("cargo xtask proxmox-audit");
     Some(match separated(login, facts) {
-        None => failure,
+        None if absent.is_empty() => failure,
+        None => {
+            let objects: Vec<&str> = absent.iter().map(|one| one.object.as_str()).collect();
+            let (objects, do_not, them) = match objects.as_slice() {
+                [one] => ((*one).to_owned(), "does not", "it"),
+                several => (several.join(", "), "do not", "them"),
+            };
+            let unseen = format!("{objects} {do_not} exist, or {} may not see {them}", login.id());
+            let known = |path: &str| absent.iter().any(|one| one.path == path);
+            let listed: BTreeSet<&str> = absent.iter().map(|one| one.listed.as_str()).collect();
+            let listed = format!("Proxmox lists {}", listed.into_iter().collect::<Vec<_>>().join(", "));
+            let cause = format!("{}\n{listed}", failure.cause);
+            let failure = match missing.iter().all(|(_, path)| known(path)) {
+                true => Failure { message: unseen, ..failure }.cause(cause),
+                false => failure.cause(format!("{cause}: {unseen}")),
+            };
+            failure.hint(format!("correct the machine class if {objects} {do_not} exist"))
+        }
         Some(hint) => {
             let cause = format!(
                 "{}\nit has no privilege on any path: most likely the token is separated from its user (`--privsep 1`, the \

@@ -377,7 +377,8 @@ pub fn templates(
     known: &TemplateFacts<'_>,
     allow: &[&'static str],
 ) -> Result<Vec<Template>, Failure> {
-    let known = TemplateFacts { omni: known.omni.or_else(|| lookup::project_releases(cx).omni), ..*known };
+    let project = lookup::project_releases(cx);
+    let known = TemplateFacts { omni: known.omni.or(project.omni), backup_store: project.backup_store, ..*known };
     let (found, findings) = checked_templates(cx, files, &known)?;
     refuse(cx, "cluster template", &findings, allow)?;
     if found.len() < files.len() {
@@ -426,6 +427,8 @@ pub struct TemplateFacts<'a> {
     pub talos_versions: Option<&'a [check::template::TalosInfo]>,
     pub omni_classes: Option<&'a [ClassInfo]>,
     pub local_classes: Option<&'a [ClassInfo]>,
+    /// Whether Omni stores backups of etcd; [`templates`] reads it from the compose file.
+    pub backup_store: Option<bool>,
 }
 
 /// One template checked, with the files that it refers to.
@@ -453,8 +456,9 @@ fn template_reading(
         }
         read
     };
-    let TemplateFacts { omni, talos_versions, omni_classes, local_classes } = *known;
-    let context = TemplateContext { omni, read: Some(&read), talos_versions, omni_classes, local_classes };
+    let TemplateFacts { omni, talos_versions, omni_classes, local_classes, backup_store } = *known;
+    let read: Option<&dyn Fn(&str) -> FileRead> = Some(&read);
+    let context = TemplateContext { omni, read, talos_versions, omni_classes, local_classes, backup_store };
     check::template::check(name, bytes, &context)
 }
 

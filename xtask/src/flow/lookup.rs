@@ -5,6 +5,7 @@ use std::fmt::Display;
 use check::capacity::provider as release;
 use check::machine_class::{ClassContext, Provider};
 use check::releases::Omni;
+use check::stack;
 use check::template::{self, ClassInfo, TalosInfo};
 use domain::failure::Failure;
 use domain::releases::table;
@@ -29,6 +30,8 @@ pub struct ProjectReleases {
     pub omni: Option<Omni>,
     /// The release of the Proxmox provider there.
     pub provider: Option<release::Provider>,
+    /// Whether the Omni there stores backups of etcd.
+    pub backup_store: Option<bool>,
     ours: Vec<String>,
 }
 
@@ -89,6 +92,7 @@ pub fn project_releases(cx: &Cx) -> ProjectReleases {
     ProjectReleases {
         omni: Omni::of_compose(&compose),
         provider: release::Provider::of_compose(&compose),
+        backup_store: stack::backup_store(&compose),
         ours: vec![cx.settings.provider_id(None).value],
     }
 }
@@ -176,6 +180,7 @@ pub struct TemplateSources {
     omni: Option<Vec<ClassInfo>>,
     local: Option<Vec<ClassInfo>>,
     talos: Option<Vec<TalosInfo>>,
+    backup_store: Option<bool>,
     pub release: InForce<Omni>,
 }
 
@@ -187,13 +192,14 @@ impl TemplateSources {
         let mut next = || found.next().flatten();
         let (listed, talos, live) = (next(), next(), next());
         let flag = (omni, "--omni-version");
-        let release = InForce::of(flag, running(live.as_deref()), project_releases(cx).omni);
+        let project = project_releases(cx);
+        let release = InForce::of(flag, running(live.as_deref()), project.omni);
         let omni = listed.as_deref().map(classes);
         let local = if omni.is_none() { local_classes(cx) } else { None };
         // What runs says nothing about what another release offers.
         let other = flag.0.is_some_and(|given| running(live.as_deref()) != Some(given));
         let talos = talos.as_deref().filter(|_| !other).and_then(talos_versions);
-        TemplateSources { omni, local, talos, classes: listed, release }
+        TemplateSources { omni, local, talos, backup_store: project.backup_store, classes: listed, release }
     }
 
     /// The same as the checks want it.
@@ -203,6 +209,7 @@ impl TemplateSources {
             omni_classes: self.omni.as_deref(),
             local_classes: self.local.as_deref(),
             talos_versions: self.talos.as_deref(),
+            backup_store: self.backup_store,
         }
     }
 }

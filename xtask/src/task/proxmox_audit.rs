@@ -67,7 +67,7 @@ pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
         "warnings": warned.collect::<Vec<_>>(),
     });
     let present = audit::present(&rows);
-    match audit::missing(access, &rows, &facts) {
+    match audit::missing(access, &rows, &facts, &permissions::absent(&rows, &scope, &inventory)) {
         None => {
             let summary = format!("{id} has every privilege that the provider needs ({present})");
             Ok(Outcome::done(summary).with(data).next("cargo xtask provider-verify"))
@@ -125,6 +125,7 @@ fn warnings(
         );
         found.push(("audit-hugepages", message));
     }
+    found.extend(permissions::unusable(inventory, wanted).into_iter().map(|message| ("audit-class", message)));
     let blind = permissions::blind_selectors(inventory, scope, wanted, &selector::evaluator());
     found.extend(blind.into_iter().map(|message| ("audit-selector", message)));
     found.extend(proxmox::warnings(inventory).into_iter().map(|message| ("audit-storage", message)));

@@ -62,7 +62,7 @@ fn status(call: &mut Call<'_>) -> Outcome {
     }))
 }
 
-/// Interfaces of the node; bridges are shown to those who may use or audit them, the rest to those who may audit the node.
+/// Interfaces of the node; bridges are shown only to those who may use or audit them, the rest to those who may audit the node.
 fn network(call: &mut Call<'_>) -> Outcome {
     let name = call.node();
     let audit = call.may(&format!("/nodes/{name}"), &["Sys.Audit"]);
@@ -71,8 +71,7 @@ fn network(call: &mut Call<'_>) -> Outcome {
     let mut list = Vec::new();
     for (number, bridge) in node.bridges.iter().enumerate() {
         let path = format!("/sdn/zones/localnetwork/{bridge}");
-        let visible = audit || call.may_any(&path, &["SDN.Audit", "SDN.Use"]);
-        if visible {
+        if call.may_any(&path, &["SDN.Audit", "SDN.Use"]) {
             list.push(bridge_json(bridge, number, (number == 0).then_some(node.ip.as_str())));
         }
         if audit && all {

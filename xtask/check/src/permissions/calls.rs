@@ -1,6 +1,6 @@
 //! The calls of the provider, in the order of a machine's life.
 
-use super::{Need, Scope, Want};
+use super::{ALL_POOLS, Need, Scope, Want};
 use crate::capacity::provider::Provider;
 
 /// Collects the needs of one scope.
@@ -46,7 +46,7 @@ impl<'a> Walk<'a> {
             let mut ways = vec![vec![want(privilege, format!("/vms/{vmid}"))]];
             let pools = pools(self.scope);
             if !pools.is_empty() {
-                ways.push(pools.iter().map(|pool| want(privilege, format!("/pool/{pool}"))).collect());
+                ways.push(pools.into_iter().map(|pool| want(privilege, pool)).collect());
             }
             self.add(call.replace("{vmid}", &vmid.to_string()), ways, without);
         }
@@ -92,13 +92,11 @@ impl<'a> Walk<'a> {
         if scope.provider < Provider::V0_1 {
             return;
         }
-        for set in &scope.sets {
-            let path = format!("/pool/{set}");
+        for path in set_pools(scope) {
             let without = "the pool of the machine set cannot be created, nor any machine in it";
             self.any("POST /pools", &["Pool.Allocate"], &path, without);
         }
-        for pool in pools(scope) {
-            let path = format!("/pool/{pool}");
+        for path in pools(scope) {
             let without = "the pool is hidden: the provider thinks that it does not exist";
             self.any("GET /pools", &["Pool.Audit"], &path, without);
         }
@@ -180,7 +178,13 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The pools in which machines are created: those that classes name, else the machine request sets.
-fn pools(scope: &Scope) -> Vec<&String> {
-    if scope.provider < Provider::V0_1 { Vec::new() } else { scope.sets.iter().chain(&scope.pools).collect() }
+/// The paths of the pools in which machines are created: those that classes name, else those of machine request sets.
+fn pools(scope: &Scope) -> Vec<String> {
+    let named = || scope.pools.iter().map(|pool| format!("/pool/{pool}"));
+    if scope.provider < Provider::V0_1 { Vec::new() } else { set_pools(scope).chain(named()).collect() }
+}
+
+/// The paths of the pools that the provider creates, one for each machine request set; `/pool` stands for sets to come.
+fn set_pools(scope: &Scope) -> impl Iterator<Item = String> {
+    scope.sets.iter().map(|set| format!("/pool/{set}")).chain(scope.new_sets.then(|| ALL_POOLS.to_owned()))
 }

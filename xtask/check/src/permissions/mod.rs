@@ -17,7 +17,7 @@ use super::capacity::provider::Provider;
 use domain::status::proxmox::Permissions;
 
 pub use excess::excess;
-pub use scope::{ProxmoxFacts, Requirements, blind_selectors};
+pub use scope::{Absent, ProxmoxFacts, Requirements, absent, blind_selectors, unusable};
 pub use script::{Login, script};
 
 /// What the calls are about: which nodes, storages, bridges and so on the provider will name in them.
@@ -42,6 +42,8 @@ pub struct Scope {
     pub usb: BTreeSet<String>,
     /// Machine request sets, which are pools from v0.1.0 on.
     pub sets: BTreeSet<String>,
+    /// Some class names no pool and is in no cluster yet: the name of its set, which becomes the pool, is not known.
+    pub new_sets: bool,
     /// Pools that classes name, which must exist.
     pub pools: BTreeSet<String>,
     pub ha: bool,
@@ -138,7 +140,7 @@ fn rows_of(need: &Need, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
         let want = need.ways.first().and_then(|way| way.first());
         return vec![row(want, Verdict::Unneeded, Vec::new())];
     };
-    let has = |want: &Want| permissions.has(&want.path, want.privilege);
+    let has = |want: &Want| has(permissions, want);
     let fulfilled = ways.iter().find(|way| way.iter().all(has));
     // The way that holds is shown; without one, the first, which the script grants.
     let shown = fulfilled.unwrap_or(first);
@@ -149,6 +151,16 @@ fn rows_of(need: &Need, scope: &Scope, permissions: &Permissions) -> Vec<Row> {
         (false, false) => Verdict::Missing,
     };
     shown.iter().map(|want| row(Some(want), verdict(want), others.clone())).collect()
+}
+
+/// The path of all pools: what is needed there must go on to the paths below.
+const ALL_POOLS: &str = "/pool";
+
+fn has(permissions: &Permissions, want: &Want) -> bool {
+    match want.path.as_str() {
+        ALL_POOLS => permissions.propagates(Some(ALL_POOLS), want.privilege),
+        path => permissions.has(path, want.privilege),
+    }
 }
 
 /// The ways that this Proxmox knows.

@@ -210,6 +210,7 @@ fn scope(random: &mut Random) -> Scope {
         pci: some(random, "card"),
         usb: some(random, "stick"),
         sets: names(&["demo-workers"]),
+        new_sets: random.chance(3),
         pools: some(random, "gpu"),
         ha: random.chance(3),
     }
@@ -219,8 +220,10 @@ fn scope(random: &mut Random) -> Scope {
 fn lives(cfg: &Cfg, scope: &Scope) -> bool {
     let may = |privilege: &str, path: &str| cfg.may(privilege, path);
     let pooled = scope.provider >= Provider::V0_1;
-    let pools: Vec<String> =
-        scope.sets.iter().chain(&scope.pools).filter(|_| pooled).map(|pool| format!("/pool/{pool}")).collect();
+    let new = scope.new_sets.then(|| "later-workers".to_owned());
+    let of_sets: Vec<&String> = scope.sets.iter().chain(&new).collect();
+    let pools = of_sets.iter().copied().chain(&scope.pools).filter(|_| pooled);
+    let pools: Vec<String> = pools.map(|pool| format!("/pool/{pool}")).collect();
     // qemu-server: a privilege of a VM counts on the VM or on the pool that it is in.
     let vm =
         |privilege: &str| may(privilege, "/vms/100") || !pools.is_empty() && pools.iter().all(|p| may(privilege, p));
@@ -241,7 +244,7 @@ fn lives(cfg: &Cfg, scope: &Scope) -> bool {
         && (scope.provider < Provider::V0_3
             || scope.usb.iter().all(|name| may("Mapping.Use", &format!("/mapping/usb/{name}"))));
     let ha = !scope.ha || scope.provider < Provider::V0_2 || may("Sys.Audit", "/") && may("Sys.Console", "/");
-    let made = scope.sets.iter().all(|set| !pooled || may("Pool.Allocate", &format!("/pool/{set}")));
+    let made = of_sets.iter().all(|set| !pooled || may("Pool.Allocate", &format!("/pool/{set}")));
     NODES.iter().all(|name| node(name))
         && scope.iso.values().flatten().all(|name| iso(name) && seen(name))
         && scope.disks.values().flatten().all(|name| may("Datastore.AllocateSpace", &storage(name)))

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Scope;
+use super::{Row, Scope, Verdict};
 use crate::capacity::machine::Machine;
 use crate::capacity::provider::Provider;
 use crate::capacity::selector::{Selects, named};
+use crate::placeholder::{in_selector, is_placeholder};
 use domain::status::proxmox::{Inventory, Node, Storage};
 
 /// Where Proxmox's installer puts ISO images: the guess for a node on which the login sees no storage for them.
@@ -66,22 +67,93 @@ impl Scope {
             iso,
             guessed_iso,
             disks: disks.collect(),
-            networks: machines.iter().flat_map(|machine| machine.networks.clone()).collect(),
-            pci: machines.iter().flat_map(|machine| machine.pci.clone()).collect(),
-            usb: machines.iter().flat_map(|machine| machine.usb.clone()).collect(),
+            networks: machines
+                .iter()
+                .flat_map(|machine| &machine.networks)
+                .filter(|net| real(&net.bridge))
+                .cloned()
+                .collect(),
+            pci: machines.iter().flat_map(|machine| &machine.pci).filter(|name| real(name)).cloned().collect(),
+            usb: machines.iter().flat_map(|machine| &machine.usb).filter(|name| real(name)).cloned().collect(),
+            new_sets: machines
+                .iter()
+                .any(|machine| machine.pool.is_none() && !sets.values().any(|of| *of == machine.class)),
             sets: sets.keys().filter(own_pool).cloned().collect(),
-            pools: machines.iter().filter_map(|machine| machine.pool.clone()).collect(),
+            pools: machines.iter().filter_map(|machine| machine.pool.clone()).filter(|pool| real(pool)).collect(),
             ha: machines.iter().any(|machine| machine.ha),
             nodes,
         }
     }
 }
 
-/// Every node that is online; only the pinned ones when every class pins.
+/// A value of an example is no object in Proxmox.
+fn real(name: &str) -> bool {
+    !is_placeholder(name)
+}
+
+/// Every node that is online; only the pinned ones when every class pins to one that exists.
 fn nodes(inventory: &Inventory, machines: &[Machine]) -> BTreeSet<String> {
     let online = inventory.nodes.iter().filter(|node| node.online()).map(|node| node.name.clone());
-    let all_pinned = !machines.is_empty() && machines.iter().all(|machine| machine.node.is_some());
+    let exists = |node: &String| inventory.node(node).is_some();
+    let all_pinned = !machines.is_empty() && machines.iter().all(|machine| machine.node.as_ref().is_some_and(exists));
     online.filter(|node| !all_pinned || machines.iter().any(|machine| may_stand(machine, node))).collect()
+}
+
+/// What classes name that is not in Proxmox for sure: placeholders, and nodes that it does not have.
+pub fn unusable(inventory: &Inventory, requirements: &Requirements) -> Vec<String> {
+    let mut found = Vec::new();
+    for machine in &requirements.machines {
+        let bridges = machine.networks.iter().map(|network| &network.bridge);
+        let names = bridges.chain(&machine.pci).chain(&machine.usb).chain(&machine.pool).chain(&machine.node);
+        let selectors = machine.disks.iter().filter_map(|disk| in_selector(&disk.selector));
+        for name in names.map(String::as_str).filter(|name| !real(name)).chain(selectors) {
+            found.push(format!(
+                "{}: `{name}` in class `{}` looks like a placeholder: no privilege is checked for it",
+                machine.place, machine.class
+            ));
+        }
+        if let Some(node) = machine.node.as_ref().filter(|node| real(node) && inventory.node(node).is_none()) {
+            let nodes: Vec<&str> = inventory.nodes.iter().map(|node| node.name.as_str()).collect();
+            found.push(format!(
+                "{}: node `{node}` of class `{}` does not exist: Proxmox has {}",
+                machine.place,
+                machine.class,
+                nodes.join(", ")
+            ));
+        }
+    }
+    found
+}
+
+/// A bridge or storage that a privilege is missing for and that Proxmox does not list, although it lists others. It hides what the
+/// login has no privilege on, so whether this exists is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// The path of its permissions.
+    pub path: String,
+    /// ``bridge `vmbr7` ``.
+    pub object: String,
+    /// The names that Proxmox lists.
+    pub listed: String,
+}
+
+/// Those among the missing privileges, each once.
+pub fn absent(rows: &[Row], scope: &Scope, inventory: &Inventory) -> Vec<Absent> {
+    let bridges =
+        inventory.nodes.iter().filter_map(|node| node.bridges.known()).flatten().map(String::as_str).collect();
+    let storages = inventory.storages().map(|storage| storage.name.as_str()).collect();
+    let of = |path: &str| {
+        let (kind, name, listed): (_, _, &BTreeSet<&str>) = match path.split('/').collect::<Vec<_>>().as_slice() {
+            ["", "storage", name] if scope.guessed_iso.as_deref() != Some(*name) => ("storage", *name, &storages),
+            ["", "sdn", "zones", "localnetwork", name, ..] => ("bridge", *name, &bridges),
+            _ => return None,
+        };
+        let (path, object) = (path.to_owned(), format!("{kind} `{name}`"));
+        let listed_names = listed.iter().copied().collect::<Vec<_>>().join(", ");
+        (!listed.is_empty() && !listed.contains(name)).then_some(Absent { path, object, listed: listed_names })
+    };
+    let missing = rows.iter().filter(|row| row.status == Verdict::Missing).map(|row| row.path.as_str());
+    missing.collect::<BTreeSet<_>>().into_iter().filter_map(of).collect()
 }
 
 fn may_stand(machine: &Machine, node: &str) -> bool {
@@ -118,7 +190,7 @@ fn hidden(selector: &str, node: &str, seen: &[Storage], selects: &Selects<'_>) -
     };
     // A literal is a name where no other name would do.
     let would = |name: &str| KINDS.iter().chain(&names).any(|kind| takes(name, kind) && !takes("\u{1}", kind));
-    let unseen = names.iter().filter(|name| !seen.iter().any(|storage| storage.name == **name));
+    let unseen = names.iter().filter(|name| real(name) && !seen.iter().any(|storage| storage.name == **name));
     unseen.filter(|name| would(name)).map(|name| (*name).to_owned()).collect()
 }
 
@@ -131,7 +203,8 @@ pub fn blind_selectors(
 ) -> Vec<String> {
     let mut found: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for machine in &requirements.machines {
-        for (disk, node) in machine.disks.iter().flat_map(|disk| scope.nodes.iter().map(move |node| (disk, node))) {
+        let disks = machine.disks.iter().filter(|disk| in_selector(&disk.selector).is_none());
+        for (disk, node) in disks.flat_map(|disk| scope.nodes.iter().map(move |node| (disk, node))) {
             if !may_stand(machine, node) || !storages(inventory, node, &disk.selector, selects).is_empty() {
                 continue;
             }
@@ -213,7 +286,7 @@ mod tests {
         assert_eq!(of(&scope.disks), ["pve1/local-lvm", "pve2/local-lvm"]);
         assert_eq!(of(&scope.iso), ["pve1/nas", "pve2/local"]);
         assert_eq!(scope.guessed_iso.as_deref(), Some("local"));
-        assert!(scope.sets.is_empty() && scope.pools.contains("gpu"), "the class names its pool");
+        assert!(scope.sets.is_empty() && !scope.new_sets && scope.pools.contains("gpu"), "the class names its pool");
         assert_eq!(blind, Vec::<String>::new());
     }
 
@@ -222,6 +295,46 @@ mod tests {
         let (scope, _) = scope(vec![machine("storage_selector: name == \"a\"\nnode: pve2\n")]);
         assert_eq!(scope.nodes.iter().collect::<Vec<_>>(), ["pve2"]);
         assert_eq!(scope.sets.iter().collect::<Vec<_>>(), ["demo-workers"]);
+    }
+
+    #[test]
+    fn class_without_cluster_needs_rights_on_all_pools() {
+        let other = |pool: &str| Machine { class: "new".into(), ..machine(&format!("storage_selector: 1\n{pool}")) };
+        for (machines, provider, paths) in [
+            (vec![machine("storage_selector: 1\n")], Provider::V0_2, &["/pool/demo-workers"][..]),
+            (vec![machine("storage_selector: 1\n"), other("")], Provider::V0_1, &["/pool", "/pool/demo-workers"]),
+            (vec![other("")], Provider::Untagged, &[]),
+            (vec![machine("pool: a\n"), other("pool: b\n")], Provider::V0_3, &["/pool/a", "/pool/b"]),
+        ] {
+            let scope = Scope { provider, ..scope(machines).0 };
+            let found: Vec<String> = scope.paths().into_iter().filter(|path| path.starts_with("/pool")).collect();
+            assert_eq!(found, paths, "{provider}");
+        }
+    }
+
+    #[test]
+    fn placeholders_and_absent_objects_are_not_privileges() {
+        let data = "storage_selector: name == \"<STORAGE>\"\nnetwork_bridge: <BRIDGE>\npool: CHANGE_ME\nnode: pve9\n\
+                    pci_devices: [{mapping: TODO}]\nadditional_nics: [{bridge: vmbr7, vlan: 3}]\n";
+        let missing = |machine: Machine| {
+            let (scope, blind) = scope(vec![machine.clone()]);
+            let rows = crate::permissions::rows(&scope, &Default::default());
+            let mut inventory = inventory();
+            inventory.nodes[0].bridges = Seen::Known(vec!["vmbr0".into()]);
+            let absent: Vec<String> = absent(&rows, &scope, &inventory).into_iter().map(|one| one.object).collect();
+            let requirements = Requirements { machines: vec![machine], sets: BTreeMap::new() };
+            let paths: Vec<String> = scope.paths().into_iter().filter(|path| !path.starts_with("/nodes")).collect();
+            (absent.join(", "), unusable(&inventory, &requirements), blind, paths)
+        };
+        let (absent, unusable, blind, paths) = missing(machine(data));
+        assert_eq!((absent.as_str(), blind.len()), ("bridge `vmbr7`", 0), "{blind:?}");
+        let named: Vec<&str> = unusable.iter().filter_map(|text| text.split('`').nth(1)).collect();
+        assert_eq!(named, ["<BRIDGE>", "TODO", "CHANGE_ME", "<STORAGE>", "pve9"]);
+        assert!(unusable[4].ends_with("does not exist: Proxmox has pve1, pve2, pve3"), "{unusable:?}");
+        let left = ["/", "/sdn/zones/localnetwork/vmbr7/3", "/storage/local", "/storage/nas", "/vms/107"];
+        assert_eq!(paths, left, "a node that does not exist pins nothing");
+        let (absent, ..) = missing(machine("storage_selector: name == \"tank-nvme\"\n"));
+        assert_eq!(absent, "storage `tank-nvme`", "vmbr0 is listed");
     }
 
     #[test]

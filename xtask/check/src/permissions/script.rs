@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Scope, Want, usable};
+use super::{ALL_POOLS, Scope, Want, has, usable};
 use domain::status::proxmox::{AclEntry, Permissions, parent};
 use domain::words::quote;
 
@@ -91,7 +91,7 @@ fn grants(scope: &Scope, permissions: &Permissions, login: &Login<'_>) -> Grants
         let before = grants.len();
         for need in needs.iter().filter(|need| !need.optional) {
             let ways = usable(need, scope);
-            let has = |want: &&Want| permissions.has(&want.path, want.privilege);
+            let has = |want: &&Want| has(permissions, want);
             // A new entry replaces what another alternative depends on; our roles contain only those of the first alternatives.
             let replaced = |want: &Want| grants.keys().any(|path| covers(path, &want.path));
             let kept =
@@ -165,7 +165,7 @@ fn target(want: &Want, permissions: &Permissions, login: &Login<'_>) -> String {
     let path = want.path.as_str();
     let listed = || permissions.tree.contains_key(path) || login.acl.iter().any(|entry| entry.path == path);
     let above = match path.split('/').nth(1) {
-        Some("vms" | "nodes" | "pool") => parent(path),
+        Some("vms" | "nodes" | "pool") if path != ALL_POOLS => parent(path),
         // The bridge: its entry holds for all of its VLANs.
         Some("sdn") if path.matches('/').count() == 5 => parent(path),
         _ => None,

@@ -22,6 +22,7 @@ fn scope(provider: Provider) -> Scope {
         pci: set(&["card"]),
         usb: BTreeSet::new(),
         sets: set(&["demo-control-planes", "demo-workers"]),
+        new_sets: false,
         pools: BTreeSet::new(),
         ha: false,
     }
@@ -196,6 +197,22 @@ fn pool_privileges_are_enough() {
     assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
     let untagged = self::scope(Provider::Untagged);
     assert!(missing(&untagged, &acl.answers(&untagged)).contains(&"VM.Allocate /vms/100".to_owned()));
+}
+
+#[test]
+fn rights_on_all_pools_must_propagate() {
+    let scope = Scope { sets: BTreeSet::new(), new_sets: true, ..scope(Provider::V0_3) };
+    let mut acl = least();
+    let wanted = ["Pool.Allocate /pool", "Pool.Audit /pool"];
+    assert_eq!(missing(&scope, &acl.answers(&scope)), wanted);
+    grant(&mut acl, "/pool", "OmniPool", &["Pool.Allocate", "Pool.Audit"], false);
+    assert_eq!(missing(&scope, &acl.answers(&scope)), wanted);
+    let roles = acl.roles.clone();
+    let script = script(&scope, &acl.answers(&scope), &Login { roles: Some(&roles), ..login() }).unwrap();
+    assert!(script.contains("pveum acl modify /pool --users"), "{script}");
+    acl.run(&script);
+    assert_eq!(missing(&scope, &acl.answers(&scope)), Vec::<String>::new());
+    assert_eq!(excess(&scope, &acl.answers(&scope), true), BTreeMap::new());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Checker;
 use crate::machine_class::is_dns_label;
-use crate::releases;
+use crate::{placeholder, releases};
 use domain::releases::{Bug, Minor, Severity, table};
 use domain::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
 use domain::version::{self, Version};
@@ -17,12 +17,12 @@ impl Checker<'_> {
             self.error("template-many-clusters", at, message, "keep one cluster per file");
         }
         self.name(t);
-        // A placeholder for a version is reported as a version that is not valid.
         let kubernetes = self.version(&t.kubernetes_version, t.kubernetes_at, "Kubernetes");
         let talos = self.version(&t.talos_version, t.talos_at, "Talos");
         if talos.is_some() && !t.talos_version.starts_with('v') {
             let message = format!("the Talos version `{}` should start with `v`", t.talos_version);
-            self.error("template-talos-prefix", t.talos_at, message, "write it like v1.13.5");
+            let fix = format!("write v{}", t.talos_version);
+            self.error("template-talos-prefix", t.talos_at, message, &fix);
         }
         if let (Some(kubernetes), Some(talos)) = (&kubernetes, &talos) {
             self.pair(t, kubernetes, talos);
@@ -50,12 +50,17 @@ impl Checker<'_> {
             }
         }
         self.extensions(t);
-        if let Some(at) = t.features.backup_interval_at
-            && t.features.backup_interval_s > 0.0
-            && !(3600.0..=86_400.0).contains(&t.features.backup_interval_s)
-        {
-            let message = "the server accepts backup intervals from 1h to 24h";
-            self.error("template-backup-interval", at, message, "use an interval between 1h and 24h");
+        if let Some(at) = t.features.backup_interval_at.filter(|_| t.features.backup_interval_s > 0.0) {
+            if !(3600.0..=86_400.0).contains(&t.features.backup_interval_s) {
+                let message = "the server accepts backup intervals from 1h to 24h";
+                self.error("template-backup-interval", at, message, "use an interval between 1h and 24h");
+            }
+            if self.context.backup_store == Some(false) {
+                let message = "no backup is made: Omni in docker/compose.yaml has no place for backups of etcd";
+                let fix = "give Omni `--etcd-backup-s3` or `--etcd-backup-local-path`, or remove the interval \
+                           (docs/how-to/operations.md#etcd-backups-of-the-clusters)";
+                self.warning("template-backup-store", at, message, fix);
+            }
         }
         self.descriptors(&t.labels, &t.annotations);
         self.manifests(&t.manifests);
@@ -91,7 +96,10 @@ impl Checker<'_> {
 
     /// The Omni that refuses what Omni 1.`since` and later do.
     fn omni_from(&self, since: u64) -> String {
-        self.context.omni.map_or_else(|| format!("Omni 1.{since} or later"), |omni| format!("Omni {omni}"))
+        match self.context.omni.filter(|omni| !omni.is_before(since, 0)) {
+            Some(omni) => format!("Omni {omni}"),
+            None => format!("Omni 1.{since} or later"),
+        }
     }
 
     fn name(&mut self, t: &ClusterTemplate) {
@@ -101,7 +109,7 @@ impl Checker<'_> {
         } else if !t.name.chars().all(plain) {
             let message = format!("`{}`: a name has letters, digits, dashes and underscores", t.name);
             self.error("template-name", t.name_at, message, "use a-z, 0-9 and `-`");
-        } else if !self.placeholder(&t.name, t.name_at) && !is_dns_label(&t.name) {
+        } else if !placeholder::is_placeholder(&t.name) && !is_dns_label(&t.name) {
             let message =
                 format!("`{}` is not a DNS label: it becomes part of host names and of names of machines", t.name);
             self.warning("template-name-dns", t.name_at, message, "use a-z, 0-9 and `-`, up to 63 characters");
@@ -125,10 +133,27 @@ impl Checker<'_> {
             }
             Err(why) => {
                 let message = format!("`{text}` is not a valid {what} version: {why}");
-                self.error("template-version", at, message, "write it like v1.13.5");
+                let fix = match self.default_version(what) {
+                    Some((omni, version)) => {
+                        format!("write it as vMAJOR.MINOR.PATCH; the default of Omni {omni} is v{version}")
+                    }
+                    None => "write it as vMAJOR.MINOR.PATCH".to_owned(),
+                };
+                self.error("template-version", at, message, &fix);
                 None
             }
         }
+    }
+
+    /// The version of Talos or Kubernetes that this Omni, or the one that this kit pins, takes by default.
+    fn default_version(&self, what: &str) -> Option<(Minor, &'static Version)> {
+        let omni = self.context.omni.map_or_else(|| table().recommended.omni.version.clone(), |omni| omni.version());
+        let release = table().omni(&omni)?;
+        let version = match what {
+            "Talos" => release.talos.as_ref().map(|talos| &talos.default),
+            _ => release.kubernetes.as_ref(),
+        };
+        Some((release.minor, version?))
     }
 
     /// Whether the server would take the versions: by its own lists, or by Talos's table.
@@ -279,8 +304,10 @@ impl Checker<'_> {
                 (None, None) => {
                     self.error("template-manifest", at, "a manifest needs `file` or `inline`", "add one of the two")
                 }
-                (Some((path, at)), None) => drop(self.file(path, *at)),
-                (None, Some(_)) => {}
+                (file, inline) => {
+                    let read = file.as_ref().and_then(|(path, at)| self.file(path, *at));
+                    self.manifest_placeholders(read, inline.as_ref());
+                }
             }
         }
     }
@@ -309,8 +336,10 @@ impl Checker<'_> {
                 (None, None) => {
                     self.error("template-healthcheck", at, "a healthcheck needs `job` or `file`", "add one of the two")
                 }
-                (Some((path, at)), None) => drop(self.file(path, *at)),
-                (None, Some(_)) => {}
+                (file, job) => {
+                    let read = file.as_ref().and_then(|(path, at)| self.file(path, *at));
+                    self.manifest_placeholders(read, job.as_ref());
+                }
             }
         }
     }

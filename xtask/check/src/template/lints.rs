@@ -59,6 +59,7 @@ impl Checker<'_> {
         for (scope, content) in &contents {
             let target = Target::of(t, *scope, &control_plane);
             for document in &content.documents {
+                self.kubelet_labels(&content.file, document);
                 if target.workers {
                     self.node_labels(&content.file, document);
                 }
@@ -164,6 +165,29 @@ impl Checker<'_> {
             let fix =
                 "set the taint with `kubectl taint node NODE`, or `registerWithTaints` in machine.kubelet.extraConfig";
             self.report(Severity::Warning, "template-node-taints", entry.at.in_file(file), message, fix);
+        }
+    }
+
+    /// Labels that a kubelet refuses to start with, on any node (kubernetes cmd/kubelet/app/options `ValidateKubeletFlags`);
+    /// Talos passes them on (siderolabs/talos internal/app/machined/pkg/controllers/k8s/kubelet_spec.go).
+    fn kubelet_labels(&mut self, file: &str, document: &Node) {
+        let of_kubelet = match document.get("kind").and_then(Node::text) {
+            Some("KubeletConfig") => Some(document),
+            _ => document.path(&["machine", "kubelet"]),
+        };
+        let Some(value) = of_kubelet.and_then(|kubelet| kubelet.path(&["extraArgs", "node-labels"])) else { return };
+        for node in std::iter::once(value).chain(value.items()) {
+            let labels =
+                node.text().unwrap_or_default().split(',').map(|label| label.split('=').next().unwrap_or(label));
+            for label in labels.map(str::trim).filter(|label| is_restricted(label)) {
+                let message = format!(
+                    "`{label}` in `node-labels` of the kubelet: it does not start (unknown 'kubernetes.io' or 'k8s.io' labels \
+                     specified with --node-labels)"
+                );
+                let fix =
+                    "use a label outside of kubernetes.io and k8s.io, or set this one with `kubectl label node NODE`";
+                self.report(Severity::Warning, "template-node-role", node.at.in_file(file), message, fix);
+            }
         }
     }
 

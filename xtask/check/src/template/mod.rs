@@ -14,9 +14,9 @@ pub use files::clean;
 use super::patch;
 use super::releases::Omni;
 use super::verdict::{Checked, Verdict};
-use super::{Finding, Severity, placeholder, provider_data};
+use super::{Finding, Severity, provider_data};
 use domain::spec::machine_class::{AutoProvision, MachineClass};
-use domain::spec::template::{ClusterTemplate, Label, Patch, parse_stream};
+use domain::spec::template::{ClusterTemplate, Inline, Label, Patch, parse_stream};
 use domain::spec::{self, At, Place, yaml};
 
 /// What became of reading a file that a template refers to.
@@ -85,6 +85,8 @@ pub struct TemplateContext<'a> {
     pub talos_versions: Option<&'a [TalosInfo]>,
     /// The classes that Omni has.
     pub omni_classes: Option<&'a [ClassInfo]>,
+    /// Whether Omni stores backups of etcd anywhere, if that is known.
+    pub backup_store: Option<bool>,
     /// The classes in `machine-classes/`, asked when Omni was not.
     pub local_classes: Option<&'a [ClassInfo]>,
 }
@@ -113,6 +115,7 @@ pub fn check(file: &str, bytes: &[u8], context: &TemplateContext<'_>) -> Checked
         talos: None,
     };
     if let Some(template) = &parsed.value {
+        checker.placeholders(template, &stream);
         checker.newer_keys(template);
         checker.cluster(template);
         checker.sets(template);
@@ -208,9 +211,6 @@ impl Checker<'_> {
             let message = format!("`{}`: the prefix omni.sidero.dev/ is reserved for Omni", label.key);
             self.error("template-reserved-label", label.at, message, "use another prefix");
         }
-        for label in labels.iter().chain(annotations) {
-            self.placeholder(&label.value, label.at);
-        }
     }
 
     fn patches(&mut self, patches: &[Patch], scope: PatchScope) {
@@ -246,13 +246,24 @@ impl Checker<'_> {
         }
     }
 
-    /// Values of the template itself that an example leaves to its reader.
-    fn placeholder(&mut self, value: &str, at: At) -> bool {
-        let found = placeholder::is_placeholder(value);
-        if found {
-            let message = format!("`{value}` looks like a placeholder");
-            self.warning("template-placeholder", at, message, "write the value that is meant");
-        }
-        found
+    /// Values of the template itself that an example leaves to its reader. One for a version is reported as a version that is
+    /// not valid; the texts in which YAML is written are read by the checks of patches and manifests.
+    fn placeholders(&mut self, t: &ClusterTemplate, stream: &yaml::Stream) {
+        let roots = stream.documents.iter().map(|document| &document.root);
+        let versions = [t.kubernetes_at, t.talos_at].map(|at| at.in_file(self.file));
+        let found = patch::placeholders(self.file, roots).into_iter();
+        self.findings.extend(found.filter(|finding| !versions.contains(&finding.place)));
+    }
+
+    /// Placeholders in manifests, which may be a text or a file of YAML.
+    fn manifest_placeholders(&mut self, file: Option<(String, Vec<u8>)>, inline: Option<&Inline>) {
+        let (name, stream) = match (file, inline) {
+            (Some((name, bytes)), _) => (name.clone(), yaml::load(&name, &bytes)),
+            (None, Some(Inline::Text { text, origin })) => {
+                (self.file.to_owned(), yaml::load_inner(self.file, text, *origin))
+            }
+            _ => return,
+        };
+        self.findings.extend(patch::placeholders(&name, stream.documents.iter().map(|document| &document.root)));
     }
 }

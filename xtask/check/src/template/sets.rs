@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Checker, PatchScope};
+use crate::placeholder;
 use domain::spec::At;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 
@@ -108,7 +109,7 @@ impl Checker<'_> {
                 "put them into the machine class: `kernelargs`",
             );
         }
-        if !self.placeholder(&class.name, class.name_at) {
+        if !placeholder::is_placeholder(&class.name) {
             self.class(t, set, class);
         }
     }

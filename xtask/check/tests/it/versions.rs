@@ -77,6 +77,22 @@ fn templates_are_checked_for_the_release_of_omni() {
     }
 }
 
+#[test]
+fn backup_interval_needs_a_place_for_backups() {
+    for (store, interval, expected) in [
+        (Some(false), "1h", &["template-backup-store"][..]),
+        (Some(false), "0s", &[]),
+        (Some(false), "5m", &["template-backup-interval", "template-backup-store"]),
+        (Some(true), "1h", &[]),
+        (None, "1h", &[]),
+    ] {
+        let backup = format!("features: {{backupConfiguration: {{interval: {interval}}}}}\n---");
+        let text = template("v1.13.5", "").replacen("---", &backup, 1);
+        let context = TemplateContext { backup_store: store, ..TemplateContext::default() };
+        assert_eq!(rules(&template::check("demo.yaml", text.as_bytes(), &context).findings), expected, "{interval}");
+    }
+}
+
 /// What Omni refuses of many extensions, and what it offers, by the Omni that does.
 #[test]
 fn server_refusals_name_the_omni_that_refuses() {

@@ -198,8 +198,9 @@ fn metadata_of(d: &mut Decoder<'_>, root: &Node, metadata: &Node, spec: &Node) -
     if kind != TYPE {
         if kind.ends_with(".sidero.dev") && crate::nearest::nearest(&kind, [TYPE]).is_none() {
             let place = at.at.in_file(d.file);
-            let message = format!("this document is a {kind}, no machine class: it is not checked");
-            d.findings.push(Finding::warning("class-other-resource", place, message, "keep it in a file of its own"));
+            let message = format!("this document has the type {kind}, not that of a machine class: it is not checked");
+            let fix = "keep it outside of machine-classes/, and apply it with `omnictl apply -f FILE`";
+            d.findings.push(Finding::warning("class-other-resource", place, message, fix));
         } else {
             let message = match kind.as_str() {
                 "" => "`metadata.type` is missing".to_owned(),

@@ -1,0 +1,172 @@
+//! Values of an example that were left in place: `<BRIDGE>`, `__STORAGE__`, `${NODE}`, `CHANGE_ME`, `TODO`, `your-bridge`,
+//! `192.0.2.x`, `https://YOUR_MIRROR`, `example.com`.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::spec::At;
+use crate::spec::yaml::Node;
+
+/// The whole value is one.
+const WHOLE: &str = r"^(?:<[^<>]+>|\{\{[^{}]+\}\}|\$\{[^${}]+\}|(?i:your)[-_ ].*|(?:TODO|FIXME|TBD)(?:[ :(].*)?)$";
+/// An address with a placeholder part, alone or with a suffix.
+const ADDRESS: &str = r"^(?:[0-9]{1,3}\.){0,3}[xX]{1,3}(?:\.(?:[0-9]{1,3}|[xX]{1,3})){0,3}(?:[/:].*)?$";
+/// A part of the value is one.
+const PART: &str = r"<[A-Z][A-Z0-9_-]{2,}>|__[A-Z][A-Z0-9_]*__|(?i:\b(?:change|replace)[-_]?me\b)";
+
+/// A form that is compiled for the first value that could have it: every start of a task looks at some that cannot.
+type Form = LazyLock<Option<Regex>>;
+static FORMS: [Form; 3] = [
+    LazyLock::new(|| Regex::new(WHOLE).ok()),
+    LazyLock::new(|| Regex::new(ADDRESS).ok()),
+    LazyLock::new(|| Regex::new(PART).ok()),
+];
+
+/// True if a value looks like one that an example leaves to its reader.
+pub fn is_placeholder(value: &str) -> bool {
+    if value.len() > 256 || value.contains('\n') {
+        return false;
+    }
+    let value = value.trim();
+    let matches = |form: &Form| form.as_ref().is_some_and(|form| form.is_match(value));
+    let [whole, address, part] = &FORMS;
+    let lower = value.to_ascii_lowercase();
+    let of_four = || value.split(['/', ':']).next().is_some_and(|ip| ip.split('.').count() == 4);
+    value.starts_with(['<', '{', '$', 'y', 'Y', 'T', 'F']) && matches(whole)
+        || ["<", "__", "me"].into_iter().any(|mark| lower.contains(mark)) && matches(part)
+        || lower.contains('x') && matches(address) && of_four()
+}
+
+/// The host of a URL, or of `HOST:PORT/PATH`.
+fn host(value: &str) -> &str {
+    let value = value.trim();
+    let authority = match value.split_once("://") {
+        Some((_, rest)) => {
+            rest.split(['/', '?', '#']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default()
+        }
+        None => value,
+    };
+    authority.split(['/', ':', '?']).next().unwrap_or_default()
+}
+
+/// True if a host, or the host of a URL, is a name reserved for examples (RFC 2606).
+pub fn is_example_host(value: &str) -> bool {
+    let host = host(value).to_ascii_lowercase();
+    ["example.com", "example.org", "example.net"]
+        .iter()
+        .any(|name| host.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.')))
+}
+
+/// True for a placeholder, a URL with one as its host, and a host of an example.
+fn is_left(value: &str) -> bool {
+    is_placeholder(value) || value.contains("://") && is_placeholder(host(value)) || is_example_host(value)
+}
+
+/// The placeholder in a selector. Only quoted names are checked, because operators such as `<` are not placeholders.
+pub fn in_selector(selector: &str) -> Option<&str> {
+    selector.split(['"', '\'']).skip(1).step_by(2).find(|name| is_placeholder(name))
+}
+
+/// A value that was left in place: its text, the key that holds it, and its position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left<'a> {
+    pub text: &'a str,
+    pub key: &'a str,
+    pub at: At,
+}
+
+/// All of them in `node`, also where a key is one (`registry.example.com:`). A label's key is a name, whatever its prefix.
+pub fn within(node: &Node) -> Vec<Left<'_>> {
+    fn walk<'a>(key: &'a str, node: &'a Node, found: &mut Vec<Left<'a>>) {
+        found.extend(node.text().and_then(|text| in_value(key, text)).map(|text| Left { text, key, at: node.at }));
+        for entry in node.entries() {
+            let name = entry.key.as_str();
+            found.extend((!name.contains('/') && is_left(name)).then_some(Left { text: name, key, at: entry.at }));
+            walk(name, &entry.value, found);
+        }
+        node.items().iter().for_each(|item| walk(key, item, found));
+    }
+    let mut found = Vec::new();
+    walk("", node, &mut found);
+    found
+}
+
+fn in_value<'a>(key: &str, text: &'a str) -> Option<&'a str> {
+    // Types and their descriptions, as Kubernetes objects have them, are used by programs as they are.
+    if ["apiVersion", "group", "description"].contains(&key) {
+        return None;
+    }
+    if key.ends_with("selector") {
+        return in_selector(text);
+    }
+    let argument = key.to_ascii_lowercase().ends_with("kernelargs").then(|| text.split_once('=')).flatten();
+    let left = is_left(text) || argument.is_some_and(|(_, value)| is_left(value));
+    (left && !text.contains('\n')).then(|| text.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_recognized() {
+        for placeholder in [
+            "<BRIDGE>",
+            "<your bridge>",
+            "__REPLACE_ME_STORAGE__",
+            "${NODE}",
+            "CHANGE_ME",
+            "changeme",
+            "your-bridge",
+            "192.168.1.x",
+            "x.x.x.x/24",
+            "pve-<NODE>",
+            "{{ bridge }}",
+            "https://x.x.x.x:8006",
+            "TODO",
+            "TODO: the bridge",
+        ] {
+            assert!(is_placeholder(placeholder.trim_start_matches("https://")), "{placeholder}");
+        }
+        for value in [
+            "",
+            "vmbr0",
+            "local-lvm",
+            "x86-64-v2-AES",
+            "a < b",
+            "1.2.3.4",
+            "exchange-media",
+            "xx",
+            "fax.x.y.z",
+            "__init__",
+            "yourself",
+            "$HOME",
+            "v1.13.5",
+            "PATH=${PATH}",
+            "<BRIDGE>\n",
+            "todo",
+            "TODOS",
+            "FIX",
+        ] {
+            assert!(!is_placeholder(value), "{value}");
+        }
+        assert_eq!(in_selector("name == \"__REPLACE_ME__\""), Some("__REPLACE_ME__"));
+        assert_eq!(in_selector("availableSpace < 5 && name == \"a\" && availableSpace > 2"), None);
+    }
+
+    #[test]
+    fn example_hosts_are_recognized() {
+        for host in
+            ["https://pve.example.com:8006/api2/json", "example.org", "PVE.Example.com", "https://me:pw@a.example.net"]
+        {
+            assert!(is_example_host(host), "{host}");
+        }
+        assert!(
+            is_left("https://YOUR_MIRROR") && is_left("https://<HOST>:5000/v2") && !is_left("https://mirror/your-x")
+        );
+        for host in ["https://pve.myexample.com", "example.com.au", "10.0.0.5", "https://pve.home.arpa/example.com"] {
+            assert!(!is_example_host(host), "{host}");
+        }
+    }
+}
