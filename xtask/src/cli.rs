@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::Style;
-use clap::builder::{PossibleValuesParser, StyledStr, TypedValueParser, ValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser, ValueParser};
 use clap::{Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
@@ -1373,8 +1373,14 @@ pub struct InfisicalScan {
 
 /// One of a few, by its name.
 fn one_of<T: Copy + Send + Sync + 'static>(all: &'static [T], name: fn(T) -> &'static str) -> ValueParser {
-    let parser = PossibleValuesParser::new(all.iter().map(|one| name(*one)))
-        .try_map(move |word| all.iter().copied().find(|one| name(*one) == word).ok_or("unknown name"));
+    // A release may be written without its `v`.
+    let bare =
+        |name: &'static str| name.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let value = |one: &T| PossibleValue::new(name(*one)).aliases(bare(name(*one)));
+    let parser = PossibleValuesParser::new(all.iter().map(value)).try_map(move |word| {
+        let named = |one: &T| name(*one) == word || bare(name(*one)) == Some(word.as_str());
+        all.iter().copied().find(named).ok_or("unknown name")
+    });
     ValueParser::new(parser)
 }
 

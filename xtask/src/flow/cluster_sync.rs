@@ -333,7 +333,7 @@ fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, fail
     if explained == failure {
         return failure;
     }
-    let hint = format!("{} {}", explained.hint, failure.hint);
+    let hint = format!("{}; {}", explained.hint.trim_end_matches('.'), failure.hint);
     explained.hint(hint)
 }
 

@@ -86,10 +86,11 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         "losses": fit.losses,
         "findings": fit.findings,
     });
-    verdict((&templates, &inputs::same(if all { &[] } else { &args.name })), &fit, &demand, data)
+    verdict(cx, (&templates, &inputs::same(if all { &[] } else { &args.name })), &fit, &demand, data)
 }
 
 fn verdict(
+    cx: &Cx,
     (templates, given): (&[ClusterTemplate], &str),
     fit: &Fit,
     demand: &Demand,
@@ -101,12 +102,12 @@ fn verdict(
     };
     if !fit.fits() {
         let errors: Vec<&check::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
+        let failure = Failure::new(Code::Failed, format!("{what} cannot fit: {}", count(errors.len(), "error")));
+        // The findings are repeated only where they were not shown.
         let cause: Vec<&str> = errors.iter().map(|finding| finding.message.as_str()).collect();
-        return Err(Failure::new(Code::Failed, format!("{what} cannot fit"))
-            .cause(cause.join("\n"))
-            .hint(errors[0].fix.clone())
-            .with(data)
-            .into());
+        let repeated = || failure.clone().cause(cause.join("\n")).hint(errors[0].fix.clone());
+        let failure = if cx.ui.talks() { failure.clone().hint("fix what is listed above") } else { repeated() };
+        return Err(failure.with(data).into());
     }
     let new = fit.placements.iter().filter(|placement| !matches!(placement.state, State::Exists(_))).count();
     let gone: usize = demand.surplus.values().sum();

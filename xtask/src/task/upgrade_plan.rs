@@ -40,7 +40,9 @@ fn wanted(args: &UpgradePlan) -> Result<Wanted, Failure> {
                 .cause("a version alone could be of any of them")
                 .hint("add one of --omni, --provider, --talos, --kubernetes"));
         }
-        upgrade::given(to, &pins.omni.version)
+        let others = [(args.provider, &pins.provider), (args.talos, &pins.talos), (args.kubernetes, &pins.kubernetes)];
+        let like = others.into_iter().find(|(named, _)| *named).map_or(&pins.omni, |(_, pin)| pin);
+        upgrade::given(to, &like.version)
     });
     let given = given.transpose()?;
     let pick = |flag: bool, pin: &Version| {
