@@ -135,7 +135,7 @@ impl Paths {
         self.host_lock().with_file_name(format!("checkout-{:016x}", hasher.finish()))
     }
 
-    /// There while a restore has not filled all volumes.
+    /// There while a restore is not complete.
     pub fn restoring(&self) -> PathBuf {
         self.checkout_note().with_extension("restoring")
     }

@@ -8,7 +8,7 @@ use crate::flow::backup_check::Opened;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
 use check::stack;
-use domain::backup::{CA, CONFIG, ENV, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY};
+use domain::backup::{CA, CONFIG, ENV, ETCD, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY};
 use domain::failure::{Code, Failure};
 use domain::spec::env::EnvFile;
 use runtime::cx::Cx;
@@ -90,6 +90,9 @@ impl<'a> Restore<'a> {
             .into())
         })?;
         cx.ui.step("empty", "this host has no stack and no data of one", || {
+            if self.filled(cx) {
+                return Ok(Done::ok((), "only what an interrupted restore of this backup left"));
+            }
             nothing_here(cx)?;
             Ok(Done::ok((), "neither containers nor volumes"))
         })?;
@@ -147,6 +150,9 @@ impl<'a> Restore<'a> {
     /// Two Omnis with one identity take each other's machines and tailnet name.
     fn alone(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
         let at = self.address(cx);
+        if self.filled(cx) {
+            return Ok(Done::skipped((), "it may be the one that an interrupted restore started here"));
+        }
         for connect in [at.connect.as_deref(), None] {
             match omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), connect) {
                 Ok(()) => {
@@ -185,13 +191,25 @@ impl<'a> Restore<'a> {
         plan.push(start.verified(move |cx| {
             let titles = ["the containers run", "Omni answers"];
             omni_stack::verify(cx, (&omni_stack::services(provider), Some(&at)), titles)?;
-            existing_store(cx)
+            existing_store(cx)?;
+            let note = cx.paths.restoring();
+            std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
+            Ok(())
         }));
         plan
     }
 
-    /// Creates the volumes and fills them, with a note of it as long as they are not complete.
+    /// What is noted while this backup is not restored completely: nothing until the volumes are filled, then its store.
+    fn filled(&self, cx: &Cx) -> bool {
+        let store = self.opened.manifest.parts.get(ETCD).map(|part| part.sha256.clone());
+        files::read_text_if_there(&cx.paths.restoring()).ok().flatten().is_some_and(|noted| Some(noted) == store)
+    }
+
+    /// Creates the volumes and fills them, once.
     fn fill(&self, cx: &Cx) -> anyhow::Result<String> {
+        if self.filled(cx) {
+            return Ok("filled by an interrupted run".to_owned());
+        }
         let note = cx.paths.restoring();
         files::write_atomically(&note, b"", files::PRIVATE)?;
         let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
@@ -203,12 +221,14 @@ impl<'a> Restore<'a> {
         docker.copy_in(&self.opened.etcd(), name(OMNI), ETCD_DIR)?;
         docker.copy_in(&below(SQLITE), name(OMNI), SQLITE_DIR)?;
         docker.copy_in(&below(TAILSCALE), name(SIDECAR), stack::TAILSCALE_STATE)?;
-        std::fs::remove_file(&note).map_err(|error| cannot("remove", &note, &error))?;
+        let store = self.opened.manifest.parts.get(ETCD).map_or("", |part| &part.sha256);
+        files::write_atomically(&note, store.as_bytes(), files::PRIVATE)?;
         Ok(format!("{} on their volumes", [ETCD_DIR, SQLITE_DIR, stack::TAILSCALE_STATE].join(", ")))
     }
 }
 
-/// Refuses containers and volumes that are here already, unless an interrupted restore left them: no Omni ever ran on those.
+/// Refuses containers and volumes that are here already, unless a restore that was interrupted before it had filled them left
+/// them: no Omni ever ran on those.
 fn nothing_here(cx: &Cx) -> Result<(), Failure> {
     let (compose, docker) = (Compose::find(cx)?, Docker::find(cx)?);
     let containers = compose.containers()?;
@@ -219,7 +239,7 @@ fn nothing_here(cx: &Cx) -> Result<(), Failure> {
     if let Some(container) = containers.first() {
         return Err(Failure::new(Code::Conflict, format!("a stack is here already: {}", container.name))
             .cause("a restore is for a new host: it would replace Omni's data")
-            .hint("if a restore was interrupted here after it had filled the volumes, `cargo xtask stack-up` goes on with it; a stack that was only tried is removed by `cargo xtask stack-down`"));
+            .hint("if this is the new host, remove the stack that was tried on it: `cargo xtask stack-down`"));
     }
     for volume in VOLUMES {
         if docker.volume(volume)? {

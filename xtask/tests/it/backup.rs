@@ -38,7 +38,7 @@ fn parts(lab: &Sandbox, file: &str) -> BTreeMap<String, String> {
 }
 
 /// The host is lost but for the archive: volumes, `docker/.env` and configuration.
-fn lose_host(lab: &Sandbox) {
+pub fn lose_host(lab: &Sandbox) {
     lab.run("stack-down --yes").exits(0);
     docker(lab, "volume rm omni-scale_omni-etcd omni-scale_omni-sqlite omni-scale_ts-state");
     for file in ["docker/.env", "docker/omni.asc", ".claude/omni-scale.local.md"] {

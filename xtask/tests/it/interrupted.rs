@@ -217,6 +217,14 @@ fn ctrl_c_in_every_step_of_the_hub() {
     passed(&walk("omni-backup", false), &["before docker run", "before docker cp", "before gpg"]);
     let left = fs::read_dir(lab.state_dir().join("backups")).expect("it was made").flatten().count();
     assert_eq!(left, 1, "one whole backup, after so many interrupted runs");
+    let archive = lab.state_dir().join("backups/kept.tar.gz").display().to_string();
+    lab.run(&format!("omni-backup --to {archive}")).exits(0);
+    let key = lab.read("docker/omni.asc");
+    crate::backup::lose_host(&lab);
+    lab.write("docker/omni.asc", &key);
+    let places = walk(&format!("omni-restore {archive} --yes"), false);
+    passed(&places, &["before docker cp", "--no-start", "after docker compose", "before curl"]);
+    lab.run("omni-verify").exits(0);
     passed(&walk("stack-down --yes", false), &["before docker compose", "after docker compose"]);
     assert_eq!(lab.dump()["docker"]["containers"].as_array().map(Vec::len), Some(0), "the stack is down");
     passed(&walk("stack-up --yes", false), &["before docker compose", "after docker compose"]);
