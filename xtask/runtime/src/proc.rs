@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -142,20 +142,19 @@ static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// Records the signals in [`STOP`] from now on; every wait checks [`interrupted`].
 ///
-/// A second signal exits immediately, in case terminating the children takes too long.
+/// A signal more than [`AGAIN`] after the first exits immediately, in case terminating the children takes too long. One right
+/// behind it is the same wish: `timeout` signals its child and then the whole process group.
 pub fn watch_signals() {
     // With this handler, exceeding `ulimit -f` is a write error instead of a crash.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let seen = SIGNAL.get_or_init(|| Arc::new(AtomicUsize::new(0)));
-    let twice = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let again = EXIT.get_or_init(Arc::default);
     for (signal, _) in STOP {
         // `nohup` has it ignored, so that the task outlives its terminal.
         if signal == SIGHUP && ignored(signal) {
             continue;
         }
-        // Order matters: the second signal finds `twice` set by the first.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&twice));
-        let _ = signal_hook::flag::register(signal, Arc::clone(&twice));
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(again));
         let _ = signal_hook::flag::register_usize(signal, Arc::clone(seen), signal as usize);
     }
 }
@@ -172,9 +171,19 @@ pub fn interrupted() -> bool {
     received().is_some()
 }
 
+/// How long after the first signal another one may still be part of it.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Whether the next signal exits, and when the first one was noticed.
+static EXIT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static NOTICED: OnceLock<Instant> = OnceLock::new();
+
 /// The first stop signal, by the name that an operator knows.
 fn received() -> Option<&'static str> {
     let signal = SIGNAL.get()?.load(Ordering::Relaxed);
+    if signal != 0 && NOTICED.get_or_init(Instant::now).elapsed() > AGAIN {
+        EXIT.get()?.store(true, Ordering::Relaxed);
+    }
     STOP.iter().find(|(number, _)| usize::try_from(*number) == Ok(signal)).map(|(_, name)| *name)
 }
 
@@ -190,6 +199,32 @@ pub fn readable(from: &impl std::os::fd::AsFd, patience: Duration) -> bool {
     let mut polled = [PollFd::new(from, PollFlags::IN)];
     let patience = Timespec::try_from(patience).unwrap_or_default();
     poll(&mut polled, Some(&patience)).is_ok_and(|ready| ready > 0)
+}
+
+/// Standard input, up to `limit` bytes. It is read when there is something: a read that waits goes on after a signal, and
+/// Ctrl-C is to end this at once.
+///
+/// # Errors
+/// [`Code::Interrupted`]; inside, what the read says.
+pub fn read_stdin(limit: u64) -> Result<std::io::Result<Vec<u8>>, Failure> {
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 1 << 16];
+    let stdin = std::io::stdin();
+    while (bytes.len() as u64) < limit {
+        if interrupted() {
+            return Err(interruption("reading standard input"));
+        }
+        if !readable(&stdin, Duration::from_millis(250)) {
+            continue;
+        }
+        match stdin.lock().read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(bytes))
 }
 
 /// The first interrupted call or wait.

@@ -50,6 +50,9 @@ pub fn own_kubeconfig() -> Result<PathBuf, Failure> {
 /// [`Code::Conflict`] for a file that exists, unless it is merged or forced.
 pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result<Plan<'a>, Failure> {
     let Access { kind, file, merge, force, effect, .. } = access;
+    if file.as_os_str() == "-" {
+        return Err(Failure::new(Code::Usage, format!("a {kind} is not printed")).hint("name a file: --file FILE"));
+    }
     let shown = cx.paths.show(file);
     if file.exists() && !merge && !force {
         return Err(Failure::new(Code::Conflict, format!("`{shown}` exists"))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::flow::change::{self, Change, Plan, retry_overtaken};
+use crate::flow::change::{self, Change, Plan, overtaken};
 use crate::flow::impact::{self, Impacts};
 use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
@@ -317,11 +317,29 @@ pub fn plan<'a>(
 fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {
     let Staged { file, unchanged } = diff.staged;
     unchanged.iter().try_for_each(|checked| project_files::same(cx, checked))?;
-    let printed = retry_overtaken(|| omnictl.sync(file)).map_err(|failure| {
+    let printed = sync_as_planned(omnictl, file, &diff.actions).map_err(|failure| {
         explain_timeout(cx, omnictl, diff, stage::named(cx, failure, file, &diff.template.file.path))
     })?;
     let changes = printed.lines().filter(|line| line.starts_with("* ")).count();
     Ok(format!("{} made", count(changes, "change")))
+}
+
+/// Syncs; where somebody else was faster, once more, if that does nothing that was not planned.
+///
+/// # Errors
+/// Those of omnictl; [`Code::Conflict`] when it would do something else by now.
+fn sync_as_planned(omnictl: &Omnictl<'_>, file: &Path, planned: &[SyncAction]) -> Result<String, Failure> {
+    let failure = match omnictl.sync(file) {
+        Err(failure) if overtaken(&failure) => failure,
+        other => return other,
+    };
+    let now = sync_actions(&omnictl.sync_plan(file)?);
+    match now.iter().find(|action| !planned.contains(action)) {
+        None => omnictl.sync(file),
+        Some(action) => Err(failure
+            .cause(format!("by now a sync would also {}", action.words()))
+            .hint("somebody else changes this cluster: look at what a sync would do now, and decide again")),
+    }
 }
 
 /// A sync that did not end: what it tears down does not go, and omnictl does not say why.

@@ -150,9 +150,6 @@ fn valid(cx: &Cx, variable: &Variable, text: &str, gathered: &Gathered) -> Resul
         "OMNI_TLS_CERT" => omni_checks::certificate(cx, &host(gathered), &text, None),
         "OMNI_TLS_KEY" => omni_checks::certificate(cx, &host(gathered), value("OMNI_TLS_CERT"), Some(&text)),
         "OIDC_ISSUER_URL" => values::issuer(&text, Some(value("OMNI_DOMAIN"))),
-        "OIDC_CLIENT_ID" => whole(&text, 32),
-        "OIDC_CLIENT_SECRET" => whole(&text, 64),
-        "TS_AUTHKEY" => values::tailscale_key(&text),
         _ => Diagnosis::ok(""),
     };
     if verdict.state == State::Failed {
@@ -217,7 +214,21 @@ fn form(variable: &Variable, value: &str) -> Result<(), Failure> {
         return bad("is empty");
     }
     let domain = (variable.key == "OMNI_DOMAIN").then(|| values::domain(value).err()).flatten();
-    domain.or_else(|| values::unsound(value)).map_or(Ok(()), bad)
+    domain.or_else(|| values::unsound(value)).map_or(Ok(()), bad)?;
+    let verdict = match variable.key {
+        "OIDC_CLIENT_ID" => whole(value, 32),
+        "OIDC_CLIENT_SECRET" => whole(value, 64),
+        "TS_AUTHKEY" if value.contains(char::is_whitespace) => Diagnosis::failed("there is a space in it"),
+        "TS_AUTHKEY" => values::tailscale_key(value),
+        _ => Diagnosis::ok(""),
+    };
+    match verdict.state {
+        State::Failed => {
+            let refused = Failure::new(Code::Usage, format!("the {} is not valid: {}", variable.name, verdict.detail));
+            Err(refused.hint(verdict.fix.unwrap_or_default()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What may not change once Omni has a store: machines carry its name.

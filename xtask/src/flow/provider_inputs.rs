@@ -13,7 +13,7 @@ use domain::words::count;
 use runtime::answers::Answers;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::settings::Lookup;
+use runtime::settings::{Lookup, Origin};
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Login, Proxmox, Token};
 use runtime::ui::Done;
@@ -159,7 +159,16 @@ pub fn find_key(cx: &Cx, id: &str) -> anyhow::Result<Done<Option<ProviderKey>>> 
     let now = SystemTime::now();
     let lookup = Lookup { env: Some("OMNI_INFRA_PROVIDER_KEY"), ..Lookup::default() };
     if let Some(found) = cx.settings.find(lookup) {
-        let info = key::check_provider_key(&found.value, id, &found.origin.to_string(), now)?;
+        let info = key::check_provider_key(&found.value, id, &found.origin.to_string(), now).map_err(|failure| {
+            match found.origin {
+                // A new key in docker/.env would not be looked at.
+                Origin::Environment(name) => {
+                    let hint = format!("{}; first `unset {name}`, which counts before docker/.env", failure.hint);
+                    failure.hint(hint.trim_start_matches("; ").to_owned())
+                }
+                _ => failure,
+            }
+        })?;
         let left = info
             .left(now)
             .map_or("no limit".to_owned(), |left| format!("{} left", count((left.as_secs() / 86_400) as usize, "day")));

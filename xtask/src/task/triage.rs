@@ -3,9 +3,8 @@
 //! Each issue is named once, with the line that shows it first, its cause, what fixes it, and where that is known from.
 //! Nothing found is an answer too: exit 0 means that the log was read.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -71,7 +70,7 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
             if std::io::stdin().is_terminal() {
                 cx.ui.say("  paste the log, then press Enter and Ctrl-D");
             }
-            let bytes = piped()?.map_err(|error| failed(&from, error))?;
+            let bytes = proc::read_stdin(LIMIT + 1)?.map_err(|error| failed(&from, error))?;
             (from, bytes)
         }
     };
@@ -84,29 +83,6 @@ fn read(file: Option<&Path>, cx: &Cx) -> Result<(String, String), Failure> {
             .hint("unpack it on the way: `zcat FILE | cargo xtask triage -`"));
     }
     Ok((from, text(&bytes)))
-}
-
-/// Standard input, up to the limit. It is read when there is something: a read that waits goes on after a signal, and
-/// Ctrl-C is to end this at once.
-fn piped() -> Result<std::io::Result<Vec<u8>>, Failure> {
-    let mut bytes = Vec::new();
-    let mut chunk = vec![0; 1 << 16];
-    let stdin = std::io::stdin();
-    while bytes.len() as u64 <= LIMIT {
-        if proc::interrupted() {
-            return Err(proc::interruption("reading standard input"));
-        }
-        if !proc::readable(&stdin, Duration::from_millis(250)) {
-            continue;
-        }
-        match stdin.lock().read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Ok(Err(error)),
-        }
-    }
-    Ok(Ok(bytes))
 }
 
 /// UTF-8, with a sign where it is broken; or UTF-16, as PowerShell writes what it saves.

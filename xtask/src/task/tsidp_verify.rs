@@ -7,7 +7,6 @@
 //! 4. The client's id and secret look like those that tsidp makes.
 //! 5. tsidp's admin page is closed to Omni's node.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -23,6 +22,7 @@ use domain::spec::hujson;
 use domain::words;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::proc;
 use runtime::tool::compose::{Compose, SIDECAR};
 use runtime::ui::Done;
 
@@ -38,7 +38,12 @@ pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let mut findings = Vec::new();
     if let Some(policy) = &args.policy {
-        keep(cx.ui.step("policy", "the tailnet's policy lets people log in", || lint(cx, policy, &mut findings)));
+        // Before the step: whoever pastes it is not to type over a spinner.
+        let read = read(policy);
+        if proc::interrupted() {
+            return Err(read.err().unwrap_or_else(|| proc::interruption("reading the policy")).into());
+        }
+        keep(cx.ui.step("policy", "the tailnet's policy lets people log in", || lint(cx, read?, &mut findings)));
     }
     let issuer = cx.settings.env_file.get("OIDC_ISSUER_URL").map(str::to_owned);
     match &issuer {
@@ -71,8 +76,7 @@ fn no_issuer() -> Failure {
 }
 
 /// Step 1.
-fn lint(cx: &Cx, policy: &Path, findings: &mut Vec<Value>) -> anyhow::Result<Done<()>> {
-    let (shown, text) = read(policy)?;
+fn lint(cx: &Cx, (shown, text): (String, String), findings: &mut Vec<Value>) -> anyhow::Result<Done<()>> {
     let user = cx.settings.env_file.get("OMNI_INITIAL_USER");
     let found = match hujson::parse(&shown, &text) {
         Ok(root) => grant::lint(&shown, &root, user),
@@ -98,9 +102,9 @@ fn lint(cx: &Cx, policy: &Path, findings: &mut Vec<Value>) -> anyhow::Result<Don
 /// The policy's name and text.
 fn read(policy: &Path) -> Result<(String, String), Failure> {
     if policy == Path::new("-") {
-        let mut text = String::new();
-        let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut text);
-        read.map_err(|error| Failure::new(Code::Failed, "cannot read standard input").cause(error.to_string()))?;
+        let failed = |why: String| Failure::new(Code::Failed, "cannot read standard input").cause(why);
+        let bytes = proc::read_stdin(LIMIT)?.map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
         return Ok(("standard input".to_owned(), text));
     }
     let shown = policy.display().to_string();

@@ -82,9 +82,13 @@ fn kill(signal: &str, pid: u32) {
 #[test]
 fn every_signal_that_stops_a_task_stops_its_programs_too() {
     let mut lab = Sandbox::new();
-    for (signal, cause) in [("HUP", "SIGHUP"), ("QUIT", "SIGQUIT"), ("TERM", "SIGTERM"), ("INT", "Ctrl-C")] {
+    // `timeout` sends its signal twice, one right behind the other.
+    for (signal, cause) in
+        [("HUP", "SIGHUP"), ("QUIT", "SIGQUIT"), ("TERM", "SIGTERM"), ("INT", "Ctrl-C"), ("TERM TERM", "SIGTERM")]
+    {
         let (running, pids) = waiting(&mut lab, &[]);
-        kill(signal, running.id());
+        let kills: Vec<String> = signal.split(' ').map(|name| format!("kill -{name} {}", running.id())).collect();
+        assert!(Command::new("sh").args(["-c", &kills.join("; ")]).status().is_ok_and(|status| status.success()));
         let output = running.wait_with_output().expect("it is ours");
         assert_eq!(output.status.code(), Some(130), "{signal}: {output:?}");
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
@@ -641,7 +645,11 @@ fn edits_by_hand_during_a_task_are_kept() {
         fs::remove_file(place).expect("it is ours");
         code
     };
-    let append = |lab: &Sandbox, name: &str, line: &str| lab.write(name, &format!("{}\n{line}\n", lab.read(name)));
+    // In one write: checks beside the call that is held read the file meanwhile.
+    let append = |lab: &Sandbox, name: &str, line: &str| {
+        let mut file = File::options().append(true).open(lab.file(name)).expect("it is there");
+        std::io::Write::write_all(&mut file, format!("\n{line}\n").as_bytes()).expect("written");
+    };
     // The task writes the key itself, after Omni has made it.
     let env = lab.read("docker/.env");
     let kept: String = env
