@@ -250,7 +250,8 @@ fn private_key() -> String {
 fn a_commit_with_a_secret_is_refused() {
     let kit = Kit::new();
     kit.write("README.md", "# Fine\n");
-    kit.git(&["add", "README.md"]);
+    kit.write("clusters/config.yaml", "x\n");
+    kit.git(&["add", "README.md", "clusters/config.yaml"]);
     let (code, _, stderr) = kit.xtask(&["staged-check"]);
     assert_eq!(code, 0, "{stderr}");
     kit.passes("secrets");
@@ -264,6 +265,8 @@ fn a_commit_with_a_secret_is_refused() {
         ("docker/tls.key", "x\n", "secret-file"),
         (".claude/settings.local.md", "x\n", "secret-file"),
         ("DEPLOYMENT.md", "x\n", "secret-file"),
+        ("demo.kubeconfig", "x\n", "secret-file"),
+        ("demo.talosconfig", "x\n", "secret-file"),
         ("notes/key.txt", &private_key(), "private-key"),
         ("notes/provider.yaml", &token, "proxmox-token"),
     ] {
