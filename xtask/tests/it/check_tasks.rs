@@ -75,7 +75,7 @@ fn rules(file: &Value) -> Vec<&str> {
 fn paths_count_by_where_they_lead() {
     let project = Project::new();
     project.write("machine-classes/good.yaml", &class("good", DATA));
-    project.write("clusters/patches/time.yaml", "machine:\n  time:\n    servers:\n      - ntp.example.com\n");
+    project.write("clusters/patches/time.yaml", "machine:\n  time:\n    servers:\n      - ntp.lan\n");
     project.write("clusters/real/inner.yaml", "machine:\n  type: worker\n");
     project.write("secret.yaml", "machine: {}\n");
     let here = project.path("clusters").display().to_string();
