@@ -33,7 +33,7 @@ pin() {
 
 install_system() {
   local missing=() program
-  for program in curl gcc openssl gpg zsh fish; do
+  for program in curl gcc openssl gpg zsh fish sqlite3 age; do
     command -v "$program" >/dev/null 2>&1 || missing+=("$program")
   done
   [ "${#missing[@]}" -gt 0 ] || return 0

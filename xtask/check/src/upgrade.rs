@@ -50,6 +50,8 @@ pub struct Installed {
     pub provider_id: Option<String>,
     /// What Omni offers; `None` if it was not asked.
     pub offered: Option<Offered>,
+    /// Why no backup of Omni leads back; `None` if one does.
+    pub no_backup: Option<String>,
 }
 
 /// The versions of Talos and Kubernetes that Omni offers, and the extensions that each Talos has.
@@ -200,8 +202,10 @@ fn omni(from: &Version, to: &Version, now: &mut Installed) -> Vec<Step> {
             step.block("omni-down", message, "omni@v1.10.4 migration/manager.go");
         }
         facts_end(&mut step, &table().facts.omni, table().omni(&next).and_then(|known| known.newest.as_ref()));
-        let backup = "whether there is a current backup is not visible from here: make one, there is no other way back";
-        step.warn("backup", backup.to_owned(), "siderolabs/docs upgrading-omni.mdx");
+        if let Some(why) = &now.no_backup {
+            let message = format!("{why}: `cargo xtask omni-backup` makes one, and there is no other way back");
+            step.warn("backup", message, "siderolabs/docs upgrading-omni.mdx");
+        }
         for change in changes(&at, &next) {
             removed_flags(&mut step, change, now);
         }

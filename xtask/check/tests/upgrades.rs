@@ -99,6 +99,7 @@ impl Case {
             keys: self.keys.clone(),
             provider_id: self.provider_id.clone(),
             offered,
+            no_backup: None,
         };
         let wanted = Wanted {
             keep_newer: false,

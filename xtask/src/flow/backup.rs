@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use check::stack;
 use domain::backup::{self, Manifest, Part};
@@ -31,6 +31,27 @@ pub const SQLITE_DIR: &str = "/_out/sqlite";
 const ETCD_ENDPOINT: &str = "--endpoints=http://localhost:2379";
 /// How often the database is copied until two copies agree.
 const ROUNDS: usize = 20;
+
+/// A backup that is older does not lead back from an upgrade.
+const FRESH: u64 = 24 * 3600;
+
+/// The last backup that `omni-backup` recorded, if it is there and of the last day.
+///
+/// # Errors
+/// Why there is none.
+pub fn current(cx: &Cx) -> Result<String, String> {
+    let state = cx.fresh_state().map_err(|failure| failure.message)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let made = state.get("last_backup_at").as_deref().and_then(clock::seconds);
+    let (Some(file), Some(made)) = (state.get("last_backup"), made) else {
+        return Err("no backup is recorded".to_owned());
+    };
+    match now.saturating_sub(made) {
+        _ if !Path::new(&file).is_file() => Err(format!("the last backup, {file}, is not there")),
+        age if age > FRESH => Err(format!("the last backup, {file}, is {} hours old", age / 3600)),
+        _ => Ok(file),
+    }
+}
 
 /// The running stack that is backed up.
 pub struct Source {

@@ -1,15 +1,11 @@
 //! An upgrade of Omni by one step: what it starts from, the backup that leads back, and the changes that carry it out.
 
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, STATE_VERSION};
 use crate::flow::project_files::CheckedFile;
-use crate::flow::{project_files, upgrade};
+use crate::flow::{backup, project_files, upgrade};
 use check::stack;
 use check::upgrade::{Step, Wanted, plan as steps_of};
-use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::status::docker::Container;
@@ -25,8 +21,6 @@ use runtime::ui::{Done, Status};
 
 /// In the state while an upgrade is under way: the version that it began from.
 const STATE_FROM: &str = "omni_upgrade_from";
-/// A backup that is older was not made for this upgrade.
-const FRESH: u64 = 24 * 3600;
 
 /// An upgrade, planned or begun.
 pub struct Upgrade {
@@ -144,18 +138,12 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
 /// # Errors
 /// [`Code::Prerequisite`] when there is none, it is old, or its file is gone, unless `without`.
 pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
-    let state = cx.fresh_state()?;
-    let (file, at) = (state.get("last_backup"), state.get("last_backup_at"));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let age = at.as_deref().and_then(clock::seconds).map(|made| now.saturating_sub(made));
-    let why = match (&file, age) {
-        (None, _) | (_, None) => "no backup is recorded".to_owned(),
-        (Some(file), _) if !Path::new(file).is_file() => format!("the last one, {file}, is not there"),
-        (Some(file), Some(age)) if age > FRESH => format!("the last one, {file}, is {} hours old", age / 3600),
-        (Some(file), Some(_)) => {
+    let why = match backup::current(cx) {
+        Ok(file) => {
             cx.ui.note("backup", "there is a current backup", Status::Ok, file.clone());
-            return Ok(Some(file.clone()));
+            return Ok(Some(file));
         }
+        Err(why) => why,
     };
     if without {
         cx.ui.note("backup", "there is no current backup", Status::Warning, format!("{why}; going on without one"));

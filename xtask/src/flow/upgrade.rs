@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::flow::inputs;
+use crate::flow::{backup, inputs};
 use check::stack;
 use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, Offered, Step, Wanted};
 use domain::failure::{Code, Failure};
@@ -230,7 +230,8 @@ fn of_template(path: &Path, template: &ClusterTemplate) -> ClusterFiles {
 
 fn around(cx: &Cx, compose: &str) -> Installed {
     let (flags, keys) = stack::omni_settings(compose);
-    Installed { flags, keys, provider_id: Some(cx.settings.provider_id(None).value), ..Installed::default() }
+    let provider_id = Some(cx.settings.provider_id(None).value);
+    Installed { flags, keys, provider_id, no_backup: backup::current(cx).err(), ..Installed::default() }
 }
 
 /// The release that an image has in its tag.

@@ -783,12 +783,15 @@ mod tests {
         let recorded = account_keys(&recorded("omnictl", "serviceaccount-list").stdout);
         assert_eq!(recorded, [key("automation", "Admin", id, "2026-12-22T01:10:10Z")]);
         // As 1.9.3 aligns them, with tabs of three blanks.
-        let table = "NAME   ROLE     LAST ACTIVE   PUBLIC KEY ID   KEY CREATED   KEY LAST ACTIVE   EXPIRATION\n\
-                     ci     Reader   Never         aa              -             Never             2027-01-01T00:00:00Z\n       \
-                                               bb              -             Never             2027-02-01T00:00:00Z\n";
+        let table = [
+            "NAME   ROLE     LAST ACTIVE   PUBLIC KEY ID   KEY CREATED   KEY LAST ACTIVE   EXPIRATION",
+            "ci     Reader   Never         aa              -             Never             2027-01-01T00:00:00Z",
+            "                              bb              -             Never             2027-02-01T00:00:00Z",
+        ]
+        .join("\n");
         let expected =
             [key("ci", "Reader", "aa", "2027-01-01T00:00:00Z"), key("ci", "Reader", "bb", "2027-02-01T00:00:00Z")];
-        assert_eq!(account_keys(table), expected, "{table}");
+        assert_eq!(account_keys(&table), expected, "{table}");
         assert_eq!(account_keys(""), []);
     }
 
