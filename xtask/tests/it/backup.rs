@@ -137,6 +137,13 @@ fn age_encrypted_backup_has_the_store_key_and_restores_alone() {
         .says(&["a recipient cannot be used"]);
 }
 
+/// What gzip makes of an archive; `None` if it does not take it.
+fn unpacked(file: &Path, archive: &[u8]) -> Option<Vec<u8>> {
+    fs::write(file, archive).expect("written");
+    let output = Command::new("gzip").arg("-dc").arg(file).output().expect("it starts");
+    output.status.success().then_some(output.stdout)
+}
+
 #[test]
 fn every_damage_of_an_archive_is_detected() {
     let lab = running();
@@ -157,6 +164,11 @@ fn every_damage_of_an_archive_is_detected() {
             // Before it, gzip notes a time and a system, which nobody reads.
             let at = random.usize(10..bytes.len());
             bytes[at] ^= 1 << random.u32(..8);
+            // Some bits of a compressed stream stand for nothing.
+            let file = lab.file("backups/bad.tar.gz");
+            if unpacked(&file, &bytes) == unpacked(&file, &good) {
+                continue;
+            }
         }
         refused(&format!("round {round}"), &bytes);
     }

@@ -88,7 +88,15 @@ fn rootless_ports() -> Option<Diagnosis> {
     )
 }
 
+/// Whether another program has a port for longer than such a look takes: another doctor may look at the same time.
 fn in_use(address: SocketAddr, protocol: &str) -> bool {
+    (0..4).all(|look| {
+        std::thread::sleep(Duration::from_millis(20 * look));
+        bound(address, protocol)
+    })
+}
+
+fn bound(address: SocketAddr, protocol: &str) -> bool {
     let taken = |error: std::io::Error| match error.kind() {
         ErrorKind::AddrInUse => true,
         // Ports below 1024 are root's; who listens there answers.
