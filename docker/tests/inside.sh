@@ -386,9 +386,15 @@ test_fresh() {
   check '… and says that there is none' says 'cargo xtask provider-status shows why'
   check '… Omni answers' eventually 20 omni_serves
   test_values
-  sed -i.kept 's|siderolabs/omni:v[0-9.]*|siderolabs/omni:v1.99.0|' "$project/docker/compose.yaml"
-  check 'stack-up plans a version that would change' run 3 fresh_task stack-up --dry-run
-  check '… from and to' says '→ v1.99.0'
+  cp "$project/docker/compose.yaml" "$project/docker/compose.yaml.kept"
+  for version in v1.99.0 v1.0.0; do
+    sed -i "s|siderolabs/omni:v[0-9.]*|siderolabs/omni:$version|" "$project/docker/compose.yaml"
+    check "stack-up refuses to start Omni $version" run 1 fresh_task stack-up --yes
+    check '… by name' says "docker/compose.yaml has Omni $version"
+    check '… and the tag to go back to' says 'in docker/compose.yaml to v'
+    check '… the unit starts what was there' run 0 boot
+    check '… Omni answers' eventually 20 omni_serves
+  done
   mv "$project/docker/compose.yaml.kept" "$project/docker/compose.yaml"
   test_provider_setup
   images=$(docker ps --all --format '{{.Names}} {{.ID}}' | sort)
