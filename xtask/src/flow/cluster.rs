@@ -130,8 +130,9 @@ const RUNNING: Duration = Duration::from_secs(30 * 60);
 /// The upgrade of one machine: its drain takes up to five minutes, installation and reboot the rest.
 const ONE: Duration = Duration::from_secs(15 * 60);
 
-/// Waits until Omni says Running and ready, of the cluster and of each machine set, and machines that have to go are gone. Meanwhile whoever is waited for is looked at
-/// too: a provider that is stopped or a VM that is gone is said at once, and ends the wait when it stays so.
+/// Waits until Omni says Running and ready, of the cluster and of each machine set, and machines that have to go are gone.
+/// Meanwhile whoever is waited for is looked at too: a provider that is stopped or a VM that is gone is said at once, and ends the
+/// wait when it stays so.
 pub fn wait_until_running(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
     wait_within(cx, omnictl, cluster, cx.limit(RUNNING))
 }

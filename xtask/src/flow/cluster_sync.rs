@@ -71,7 +71,7 @@ pub fn run(
         return Ok(planned.and(data));
     }
     let Some(first) = changed.first() else {
-        // Without the wait nobody has looked whether they run.
+        // Without the wait it is not known whether they run.
         let next = match names.as_slice() {
             [one] if no_wait => format!("cargo xtask cluster-explain {one}"),
             _ if no_wait => "cargo xtask cluster-explain".to_owned(),

@@ -96,7 +96,7 @@ const REPLACED: &str = "service_account_replaced";
 
 /// Replaces the service account whose key is in `docker/.env` by another of its role: made, tried and stored, and only then the
 /// old one destroyed with its keys, because Omni revokes no single key (omni v1.9.3 `internal/backend/runtime/omni/state_access.go`
-/// gives nobody access to PublicKeys). A run that is cut off leaves a key that works, and the next one finishes it.
+/// gives no access to PublicKeys). A run that is cut off leaves a key that works, and the next one finishes it.
 ///
 /// # Errors
 /// [`Code::NotFound`] without such a key; those of [`change`].

@@ -1,6 +1,6 @@
 //! `apply FILE`: carries out a plan that `cluster-sync --plan-out` or `machineclass-apply --plan-out` wrote, and nothing else.
 //!
-//! 1. The file is a plan of this format that nobody edited, it has not expired, and it is for the Omni of this login.
+//! 1. The file is a plan of this format and was not edited, it has not expired, and it is for the Omni of this login.
 //! 2. The files that it was made from are what they were.
 //! 3. The task that made it decides again, with the same checks and one comparison per cluster. It must come to the plan, or to what
 //!    a run that was cut off left of it; else the run ends with everything that has changed since.

@@ -151,7 +151,7 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
         false => format!("cluster `{cluster}` is not ready: {why}"),
     };
     let mut outcome = Outcome::done(summary).with(data);
-    if view.running && view.settled() {
+    if view.settled() {
         return Ok((outcome.next(format!("cargo xtask cluster-kubeconfig {cluster}")), true));
     }
     for found in &causes {

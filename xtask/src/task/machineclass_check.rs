@@ -53,12 +53,11 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
         let detail = "a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata";
         cx.ui.note("classes", "there is no machine class in what was checked", Status::Warning, detail);
     }
-    let next = match args.name.as_slice() {
-        _ if none => "cargo xtask machineclass-create".to_owned(),
-        [] if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask machineclass-create".to_owned(),
+    let examples = args.name.is_empty() && paths.iter().all(|path| inputs::example_in(path));
+    let next = match none || examples {
+        true => "cargo xtask machineclass-create".to_owned(),
         // It takes one name.
-        [first, _, ..] => format!("cargo xtask machineclass-apply {}", inputs::same(std::slice::from_ref(first))),
-        given => format!("cargo xtask machineclass-apply {}", inputs::same(given)),
+        false => format!("cargo xtask machineclass-apply {}", inputs::same(args.name.get(..1).unwrap_or_default())),
     };
     let versions = json!({ "omni": omni.data(), "provider": provider.data() });
     check_report::report(cx, ("file", versions), &checked, &converted, &args.allow.rules, &next)

@@ -1,4 +1,4 @@
-//! `plan-show FILE`: prints a saved plan, for people or as a comment on a pull request. Asks nobody.
+//! `plan-show FILE`: prints a saved plan, for people or as a comment on a pull request. It asks neither Omni nor Proxmox.
 
 use serde_json::json;
 

@@ -161,7 +161,7 @@ fn every_damage_of_an_archive_is_detected() {
         if round % 4 == 0 {
             bytes.truncate(random.usize(..bytes.len()));
         } else {
-            // Before it, gzip notes a time and a system, which nobody reads.
+            // Before it, gzip notes a time and a system, which are not read.
             let at = random.usize(10..bytes.len());
             bytes[at] ^= 1 << random.u32(..8);
             // Some bits of a compressed stream stand for nothing.

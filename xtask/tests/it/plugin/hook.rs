@@ -115,7 +115,7 @@ fn hook_follows_no_links_and_waits_for_no_pipe() {
         assert_eq!(project.says(shell), "", "a directory");
         fs::remove_dir(&state).expect("the project can be written");
         assert!(Command::new("mkfifo").arg(&state).status().expect("mkfifo is POSIX").success());
-        assert_eq!(project.says(shell), "", "a pipe that nobody writes to");
+        assert_eq!(project.says(shell), "", "a pipe without a writer");
     }
 }
 
