@@ -18,6 +18,11 @@ pub fn rfc3339_of(seconds: u64) -> String {
     rfc3339(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
 
+/// `time` in seconds since 1970; 0 for one before that.
+pub fn of_time(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Seconds since 1970 of a date and time of day (hours, minutes, seconds) in UTC; `None` when there is no such date.
 pub fn unix(year: i64, month: i64, day: i64, [hour, minute, second]: [i64; 3]) -> Option<u64> {
     let [month, day, hour, minute, second] = [month, day, hour, minute, second].map(|part| i8::try_from(part).ok());

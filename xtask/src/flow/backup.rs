@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use check::stack;
 use domain::backup::{self, Manifest, Part};
@@ -17,6 +17,7 @@ use domain::version;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files::{self, Scratch};
+use runtime::state::State;
 use runtime::tool::archive::{self, Encryption};
 use runtime::tool::compose::{Compose, OMNI, SIDECAR};
 use runtime::tool::docker::Docker;
@@ -35,17 +36,19 @@ const ROUNDS: usize = 20;
 /// A backup that is older does not lead back from an upgrade.
 const FRESH: u64 = 24 * 3600;
 
-/// The last backup that `omni-backup` recorded, if it is there and of the last day.
+/// The file of the last backup that `omni-backup` recorded, and when it was made, in seconds since 1970.
+pub fn last(state: &State) -> Option<(String, u64)> {
+    Some((state.get("last_backup")?, clock::seconds(&state.get("last_backup_at")?)?))
+}
+
+/// The last backup, if it is there and of the last day.
 ///
 /// # Errors
 /// Why there is none.
 pub fn current(cx: &Cx) -> Result<String, String> {
     let state = cx.fresh_state().map_err(|failure| failure.message)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let made = state.get("last_backup_at").as_deref().and_then(clock::seconds);
-    let (Some(file), Some(made)) = (state.get("last_backup"), made) else {
-        return Err("no backup is recorded".to_owned());
-    };
+    let now = clock::of_time(SystemTime::now());
+    let Some((file, made)) = last(&state) else { return Err("no backup is recorded".to_owned()) };
     match now.saturating_sub(made) {
         _ if !Path::new(&file).is_file() => Err(format!("the last backup, {file}, is not there")),
         age if age > FRESH => Err(format!("the last backup, {file}, is {} hours old", age / 3600)),

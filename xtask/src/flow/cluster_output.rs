@@ -75,7 +75,7 @@ fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<
 
 /// The table of machines.
 pub fn wide(lines: &[MachineLine]) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = clock::of_time(SystemTime::now());
     let or_dash = |text: &str| if text.is_empty() { "–".to_owned() } else { text.to_owned() };
     let row = |line: &MachineLine| {
         let ready = if line.ready { "yes" } else { "no" };

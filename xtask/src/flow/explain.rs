@@ -4,7 +4,7 @@
 //! Best effort, a number of calls that does not grow with the fleet: who cannot be asked is unknown, and never a cause.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ fn around(cx: &Cx, cluster: &str, stack: bool) -> Around {
 }
 
 fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<ClusterView>, around: Around) -> Facts {
-    let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let system = clock::of_time(SystemTime::now());
     // Omni's clock may be ahead of this one.
     let newest = view.iter().flat_map(ClusterView::machines).filter_map(|machine| clock::seconds(&machine.since)).max();
     let (provider, beat) = provider(cx, omnictl, view.as_ref(), &around);

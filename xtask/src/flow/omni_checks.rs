@@ -1,13 +1,14 @@
 //! Whether the values of `omni-setup` can be true: address, certificate with its chain and key, issuer, user, the store's key.
 
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::flow::omni_inputs::OmniInputs;
 use crate::flow::{doctor, omni_stack};
 use check::certificate;
 use check::diagnosis::{Diagnosis, State};
 use check::values::{initial_user, issuer, lan_address};
+use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::secret::Secret;
 use domain::spec::store_key;
@@ -96,17 +97,18 @@ pub fn certificate(cx: &Cx, host: &str, cert: &str, key: Option<&str>) -> Diagno
         Err(why) => return Diagnosis::failed(format!("{cert}: {why}")),
     };
     let roots = omni_stack::roots(cx.settings.ca_file(None).map(|found| found.value).as_deref());
-    let found = doctor::certificate_diagnosis(&certificate::check_chain(&chain, host, roots.as_deref(), now()));
+    let found = doctor::certificate_diagnosis(&certificate::check_chain(
+        &chain,
+        host,
+        roots.as_deref(),
+        clock::of_time(SystemTime::now()),
+    ));
     let (Some(leaf), Some(key), Some(key_text)) = (chain.first(), key, key_text) else { return found };
     match certificate::key_fits(leaf, &key_text) {
         Ok(Some(false)) => found.and(Diagnosis::failed(format!("{key} is not the private key of {cert}"))),
         Err(why) => found.and(Diagnosis::failed(format!("{key}: {why}"))),
         Ok(_) => found,
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A key that exists is proved; one that does not can be made only for a store that does not.
@@ -122,7 +124,7 @@ fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<Done<()>> {
         Tool::Gpg.find()?;
         return Ok(Done::ok((), "none yet; gpg can make one"));
     };
-    store_key::judge(&text, now()).map_err(|unfit| {
+    store_key::judge(&text, clock::of_time(SystemTime::now())).map_err(|unfit| {
         Failure::new(Code::Invalid, "Omni cannot use docker/omni.asc").cause(unfit.why).hint(unfit.fix)
     })?;
     if Tool::Gpg.find().is_err() {

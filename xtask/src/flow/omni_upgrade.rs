@@ -5,7 +5,7 @@ use crate::flow::omni_stack::{self, OmniAddress, STATE_VERSION};
 use crate::flow::project_files::CheckedFile;
 use crate::flow::{backup, project_files, upgrade};
 use check::stack;
-use check::upgrade::{Step, Wanted, plan as steps_of};
+use check::upgrade::{Installed, Step, Wanted, plan as steps_of};
 use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::status::docker::Container;
@@ -115,7 +115,8 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
             .next("cargo xtask stack-up")
             .into());
     }
-    let installed = upgrade::live(cx, &wanted)?;
+    // Whether there is a backup is looked at by `backup`.
+    let installed = Installed { no_backup: None, ..upgrade::live(cx, &wanted)? };
     let mut steps = steps_of(&installed, &wanted);
     if let (Some(to), [first, _, ..]) = (&to, steps.as_slice()) {
         return Err(Failure::new(Code::Usage, format!("Omni {to} is {} away", count(steps.len(), "upgrade")))
@@ -125,10 +126,6 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
             .into());
     }
     steps.truncate(1);
-    for step in &mut steps {
-        // It is looked at here.
-        step.warnings.retain(|reason| reason.rule != "backup");
-    }
     upgrade::refuse_blocked(cx, &steps, "Omni")?;
     Ok(steps.pop())
 }

@@ -1,14 +1,14 @@
 //! The provider: whether Omni hears from it, the waits until it does, its key, and its last known health.
 
 use std::cell::{Cell, OnceCell};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
 use crate::flow::change::{Change, overtaken};
 use crate::flow::project_files::{self, write_env_key};
 use crate::flow::provider_log;
-use domain::clock::rfc3339;
+use domain::clock::{of_time, rfc3339};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::{config, key};
@@ -60,7 +60,7 @@ pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<P
     let Some(combined) = next()? else { return Ok(None) };
     // The flag is there without it.
     let heartbeat = next().unwrap_or(None);
-    let local = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let local = of_time(SystemTime::now());
     let health = ProviderHealth::of(&combined, heartbeat.as_ref(), local);
     if !health.contradictory() {
         return Ok(Some(health));

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::flow::change::Plan;
 use crate::flow::project_files::CheckedFile;
 use crate::outcome::Outcome;
+use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::saved_plan::{Grounds, SavedPlan, file_key, hash};
 use domain::status::omni::Resource;
@@ -37,7 +38,7 @@ impl Saved<'_> {
     /// # Errors
     /// [`Code::Conflict`] with everything that has changed since the plan was saved; when the file cannot be written.
     pub fn settle(&self, cx: &Cx, plan: &Plan<'_>, grounds: Grounds) -> anyhow::Result<Option<Outcome>> {
-        let now = seconds(SystemTime::now());
+        let now = clock::of_time(SystemTime::now());
         let saved = |expires| SavedPlan::new(cx.task, grounds, plan.planned_changes(), (now, expires));
         match self {
             Saved::No => Ok(None),
@@ -87,10 +88,6 @@ pub fn bind_resource(grounds: &mut Grounds, what: &str, id: &str, there: &[Resou
     grounds.bound.insert(format!("{what} {id} in Omni"), version);
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
 /// Writes the plan, over an older one only.
 fn write(cx: &Cx, file: &Path, saved: &SavedPlan, plan: &Plan<'_>) -> anyhow::Result<Outcome> {
     let path = std::path::absolute(file)?;
@@ -127,7 +124,7 @@ pub fn usable(cx: &Cx, plan: &SavedPlan, omni: &str) -> Result<Vec<PathBuf>, Fai
     let refused = |message: String, cause: String| {
         Failure::new(Code::Conflict, message).cause(cause).hint("nothing was changed").next(again(plan))
     };
-    if let Some(since) = plan.expired(seconds(SystemTime::now())) {
+    if let Some(since) = plan.expired(clock::of_time(SystemTime::now())) {
         let cause = format!("it was valid until {since}; what it was decided on is too old to rely on");
         return Err(refused("the plan has expired".to_owned(), cause));
     }

@@ -6,7 +6,7 @@
 //! 3. Backups that `--keep` does not keep are removed, by their names.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::json;
 
@@ -28,7 +28,7 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     omni_stack::require_env(cx)?;
     let encryption = Encryption::of(&args.recipient)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = clock::of_time(SystemTime::now());
     let file = place(args, cx, &file_name(now, encryption.map_or("", Encryption::ending)))?;
     let source = cx.ui.step("stack", "the stack runs", || {
         let source = Source::find(cx, args.etcd_image.as_deref())?;

@@ -1,7 +1,7 @@
 //! gpg, in a keyring of its own that is gone afterwards: the operator's keys are neither read nor added to.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use xshell::cmd;
 
@@ -9,6 +9,7 @@ use super::Tool;
 use crate::cx::Cx;
 use crate::files::Scratch;
 use crate::proc::{self, CommandOutput, Job};
+use domain::clock;
 use domain::failure::{Code, Failure};
 use domain::secret::{Secret, hide};
 use domain::spec::store_key;
@@ -144,7 +145,7 @@ pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
 /// # Errors
 /// [`Code::Invalid`] with why it will not do.
 pub fn prove_store_key(cx: &Cx, armored: &Secret) -> Result<(), Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = clock::of_time(SystemTime::now());
     store_key::judge(armored.expose(), now)
         .map_err(|unfit| Failure::new(Code::Invalid, "Omni cannot use this key").cause(unfit.why).hint(unfit.fix))?;
     let keyring = Keyring::new(cx)?;

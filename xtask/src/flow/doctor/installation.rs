@@ -1,13 +1,14 @@
 //! What several checks need, looked up once.
 
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::flow::omni_stack::{self, OmniAddress};
 use crate::flow::{proxmox, tsidp};
 use check;
 use check::certificate::Certificate;
 use check::diagnosis::Diagnosis;
+use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::spec::config::ProviderConfig;
 use domain::spec::env::EnvFile;
@@ -42,7 +43,7 @@ impl<'a> Installation<'a> {
         let example = example.and_then(|text| EnvFile::parse("docker/.env.example", &text).ok()).unwrap_or_default();
         Installation {
             cx,
-            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            now: clock::of_time(SystemTime::now()),
             set_up: cx.paths.env().is_file(),
             example,
             containers: OnceLock::new(),
@@ -161,7 +162,7 @@ impl<'a> Installation<'a> {
 
     /// The time at this moment, to be compared with another host's: seconds since 1970.
     pub fn time_now(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+        clock::of_time(SystemTime::now())
     }
 
     pub fn place(&self) -> Option<OmniAddress> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Installation;
 use super::installation::{images, one_line, sidecar, verdict};
+use crate::flow::backup;
 use crate::flow::omni_stack;
 use check::diagnosis::{Diagnosis, State};
 use check::{stack, values};
@@ -77,17 +78,18 @@ pub fn backup(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
         installation.container(OMNI)?;
         let state = installation.cx.fresh_state().map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
-        let days = |key: &str| Some(installation.now.saturating_sub(clock::seconds(&state.get(key)?)?) / 86_400);
-        let (Some(file), Some(age)) = (state.get("last_backup"), days("last_backup_at")) else {
+        let days = |then: u64| installation.now.saturating_sub(then) / 86_400;
+        let Some((file, made)) = backup::last(&state) else {
             return Ok(Diagnosis::warning("no backup was made from this checkout"));
         };
+        let (age, verified) = (days(made), state.get("verified_backup_at").as_deref().and_then(clock::seconds));
         let path = Path::new(&file);
         let old = |age: u64| format!("{} old", count(age, "day"));
         Ok(if !path.is_file() {
             Diagnosis::warning(format!("the last backup, {file}, is not there any more"))
         } else if age > OLD {
             Diagnosis::warning(format!("the last backup, {file}, is {}", old(age)))
-        } else if days("verified_backup_at").is_none_or(|age| age > LONG_AGO) {
+        } else if verified.is_none_or(|then| days(then) > LONG_AGO) {
             Diagnosis::warning(format!("no backup was verified in the last {LONG_AGO} days"))
         } else if files::same_disk(path, Path::new("/var/lib/docker")) {
             Diagnosis::warning(format!("{file} is on the disk of Omni's data"))
