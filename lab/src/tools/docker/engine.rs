@@ -358,12 +358,17 @@ impl Engine {
             if !self.around.faults.hit("docker-sidecar-died") {
                 std::future::pending::<()>().await;
             }
-            self.healthy(key).await;
-            self.around.clock.sleep(Duration::from_secs(1)).await;
+            // Restarted by its policy it ends at once: it is never seen healthy again.
+            if self.lock().containers.get(key).is_some_and(|container| container.shown.restarts == 0) {
+                self.healthy(key).await;
+                self.around.clock.sleep(Duration::from_secs(1)).await;
+            }
         };
         tokio::select! {
             code = self.process(key, service, log) => code,
             () = death => {
+                // First, so that the others are never down beside a sidecar that still runs.
+                self.update(key, |shown| end(shown, 137));
                 self.cut_off(key);
                 137
             }
