@@ -408,6 +408,7 @@ test_fresh() {
   check '… Omni is the same' test "$(curl -s -m 2 --cacert "$work/trusted.pem" https://omni.example.net/id)" = "$id"
   check '… no secret in the journal and the state' bash -c "! grep -rqE 'CANARY[012]' '$project/target' '$project/.claude' 2>/dev/null"
   test_backup
+  test_upgrade
   full down --volumes >/dev/null 2>&1
   umount /etc/hosts
 }
@@ -464,6 +465,64 @@ test_backup() {
   check '… Omni answers' omni_serves
   check '… the provider runs' eventually 20 is_running proxmox-provider
   check '… docker/.env is for its owner alone' test "$(stat -c %a "$project/docker/.env")" = 600
+}
+
+# omnictl of the lab, whose Omni is always of the pinned version: it says the version of the container that runs.
+upgrade_task() {
+  OMNI_SERVICE_ACCOUNT_KEY=$(in_lab printenv OMNI_SERVICE_ACCOUNT_KEY) PATH=$work/bin:$PATH fresh_task "$@"
+}
+make_omnictl() {
+  mkdir -p "$work/bin"
+  cat >"$work/bin/omnictl" <<END
+#!/bin/bash
+set -o pipefail
+running=\$(docker inspect omni-scale-omni-1 --format '{{.Config.Image}}' | sed 's/.*:v//')
+. "$work/lab/env"
+omnictl "\$@" | sed "s/$1/\$running/g"
+END
+  chmod +x "$work/bin/omnictl"
+}
+containers() { docker ps --all --format '{{.ID}} {{.Image}}' | sort; }
+
+test_upgrade() {
+  echo '# omni-upgrade'
+  local pinned previous=1.9.3 image=registry.example.net/etcd:stand-in name=ghcr.io/siderolabs/omni before volumes upgrade
+  pinned=$(sed -n 's|^ *image: .*siderolabs/omni:v||p' "$project/docker/compose.yaml")
+  make_omnictl "$pinned"
+  docker tag "$name:v$pinned" "$name:v$previous"
+  sed -i "s|siderolabs/omni:v$pinned|siderolabs/omni:v$previous|" "$project/docker/compose.yaml"
+  full up -d --force-recreate >/dev/null 2>&1
+  eventually 20 omni_serves
+  volumes=$(docker volume ls -q | sort)
+  before=$(containers)
+  check 'a version that is not the next one: refused' run 2 upgrade_task omni-upgrade --to v1.12.0 --yes
+  check 'an older version: refused' run 1 upgrade_task omni-upgrade --to v1.4.9 --yes
+  check '… because the store is newer' says 'an older Omni refuses the newer store'
+  rm -f "$work"/backups/*
+  check 'without its backup: refused' run 4 upgrade_task omni-upgrade --yes
+  check '… and what makes one' says 'cargo xtask omni-backup'
+  check 'omni-backup' run 0 upgrade_task omni-backup --to "$work/backups" --etcd-image "$image"
+  docker rmi "$name:v$pinned" >/dev/null
+  check 'an image that cannot be fetched: refused' run 1 upgrade_task omni-upgrade --yes
+  check '… and nothing was stopped' test "$(containers)" = "$before"
+  docker tag "$name:v$previous" "$name:v$pinned"
+  check 'planned' run 3 upgrade_task omni-upgrade --dry-run
+  # Killed as soon as it has begun, with a provider that does not run.
+  docker stop omni-scale-proxmox-provider-1 >/dev/null
+  upgrade_task omni-upgrade --yes --timeout 60s >/dev/null 2>&1 </dev/null &
+  upgrade=$!
+  eventually 30 grep -rqs omni_upgrade_from "$project/.claude" || bad 'the upgrade did not begin'
+  pkill -KILL -P "$upgrade"
+  wait "$upgrade" 2>/dev/null
+  check 'killed, and run again: it goes on' run 0 upgrade_task omni-upgrade --yes --timeout 60s
+  check '… and says so' says 'an upgrade that was interrupted goes on'
+  check '… Omni is of the new version' test "$(inspect omni '{{.Config.Image}}')" = "$name:v$pinned"
+  check '… in the one namespace' test "$(namespace omni)" = "$(namespace omni-tailscale)"
+  check '… with the provider' eventually 30 is_running proxmox-provider
+  check '… on the same volumes' test "$(docker volume ls -q | sort)" = "$volumes"
+  check '… Omni answers' omni_serves
+  check 'again: nothing to upgrade' run 0 upgrade_task omni-upgrade --yes
+  exec 9>&-
 }
 
 # Each value that the stack cannot start without, missing, empty, and as the example has it.
@@ -541,7 +600,6 @@ test_provider_setup() {
   check '… omni-status, after it' run 0 fresh_task omni-status
   check '… stack-logs of the provider' run 0 fresh_task stack-logs proxmox-provider
   check '… shows them' says 'starting infra provider'
-  exec 9>&-
 }
 
 # The tasks themselves, on this very engine. Their way to Omni is a TLS terminator before its stand-in, which speaks none.

@@ -212,8 +212,8 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
         "the image is fetched before anything stops",
         "nothing to undo",
         move |cx| {
-            Docker::find(cx)?.pull(new)?;
-            Ok("it is here".to_owned())
+            let fetched = Docker::find(cx)?.pull(new)?;
+            Ok(if fetched { "fetched" } else { "it was here already" }.to_owned())
         },
     ));
     if old != new {

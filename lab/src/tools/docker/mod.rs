@@ -122,6 +122,10 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         ["volume", "rm", ref names @ ..] => store::remove(&mut client, names),
         ["cp", from, to] => store::copy(&mut client, from, to),
         ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
+        // Which images an engine keeps is not simulated: it has none beside those of its containers.
+        ["image", "inspect", "--format", "{{.Id}}", image] => Err(DockerError::Message(format!(
+            "Error response from daemon: no such image: {image}: No such image: {image}"
+        ))),
         ["pull", "--quiet", image] => match ask_engine(&mut client, EngineRequest::Pull(image.to_owned()))? {
             EngineResponse::Failed(why) => Err(DockerError::Message(format!("Error response from daemon: {why}"))),
             _ => {

@@ -85,17 +85,23 @@ impl<'a> Docker<'a> {
         Err(compose::explain(&ended))
     }
 
-    /// Fetches an image, so that recreating a container does not wait for it, or fail on it.
+    /// Fetches an image unless it is here (by `docker load`, where no registry is reached), so that recreating a container
+    /// does not wait for it, or fail on it. Whether it was fetched.
     ///
     /// # Errors
     /// [`Code::NotFound`] for an image that the registry does not have; as [`compose::explain`].
-    pub fn pull(&self, image: &str) -> Result<(), Failure> {
+    pub fn pull(&self, image: &str) -> Result<bool, Failure> {
         let (shell, docker) = (proc::shell()?, &self.program);
+        let format = "{{.Id}}";
+        let cmd = cmd!(shell, "{docker} image inspect --format {format} {image}");
+        if self.cx.proc.run(Job::new(format!("looking for the image {image}"), cmd).deadline(QUICK))?.success() {
+            return Ok(false);
+        }
         let cmd = cmd!(shell, "{docker} pull --quiet {image}");
         let job = Job::new(format!("fetching the image {image}"), cmd);
         let ended = self.cx.proc.run(job.deadline(self.cx.limit(LONG)))?;
         if ended.success() {
-            return Ok(());
+            return Ok(true);
         }
         let unknown = ["manifest unknown", "not found", "denied"].iter().any(|text| ended.stderr.contains(text));
         Err(match unknown {
