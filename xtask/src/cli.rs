@@ -204,8 +204,9 @@ pub struct Global {
 pub enum Task {
     /// Check every prerequisite and every known problem, with fixes
     ///
-    /// The checks run in parallel and change nothing. Each that fails names its cause and the command that fixes it.
-    #[command(after_long_help = examples(&["doctor", "doctor --area docker,network", "doctor --json"]))]
+    /// The checks run in parallel and change nothing. Each that fails names its cause and the command that fixes it. What passed
+    /// is counted, and so is what waits for something that is not there yet; --all shows every check.
+    #[command(after_long_help = examples(&["doctor", "doctor --all", "doctor --area docker,network", "doctor --json"]))]
     Doctor(Doctor),
     /// Set up Omni: values, store key, containers, service account
     ///
@@ -1236,6 +1237,9 @@ pub struct Doctor {
     /// Only the checks of this area; can be given more than once
     #[arg(long, value_name = "AREA", value_delimiter = ',', value_parser = one_of(Area::VARIANTS, Into::into))]
     pub area: Vec<Area>,
+    /// Show every check, not only what needs attention
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -29,10 +29,9 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask omni-setup")
             .into());
     }
-    let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.contains(&entry.id)));
-    doctor::show(cx, &results);
+    let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.contains(&entry.id)), true);
     let data = doctor::document(&results);
-    if let Some(failure) = doctor::failure(&results) {
+    if let Some(failure) = doctor::failure(cx, &results) {
         return Err(failure.with(data).next("cargo xtask omni-status").into());
     }
     let healthy = results.iter().any(|found| found.entry.id == "omni.health" && found.verdict.state == State::Ok);

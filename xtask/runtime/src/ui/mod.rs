@@ -235,6 +235,14 @@ impl Ui {
         self.record(id, title, begun.elapsed(), result)
     }
 
+    /// Runs `work`, which is not a step, under the spinner.
+    pub fn during<T>(&self, title: &str, work: impl FnOnce() -> T) -> T {
+        self.spin(Some(title));
+        let value = work();
+        self.spin(None);
+        value
+    }
+
     /// Runs the checks in parallel, at most [`PARALLEL_CHECKS`] at a time, and reports them in their order. All of them run, even
     /// after a failure.
     pub fn side_by_side<T: Send>(&self, title: &str, checks: Vec<Check<'_, T>>) -> Vec<anyhow::Result<T>> {

@@ -23,7 +23,7 @@ use check::diagnosis::{Diagnosis, State};
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, run_all};
-use runtime::ui::{Check, Done};
+use runtime::ui::{Check, Done, Status};
 
 /// A check with what it came to.
 pub struct CheckResult {
@@ -37,6 +37,14 @@ impl CheckResult {
         self.verdict.fix.as_deref().unwrap_or(self.entry.fix)
     }
 
+    /// The command in it: a task, or what the fix begins with.
+    fn command(&self) -> Option<&str> {
+        let fix = self.fix();
+        let mut quoted = fix.split('`').skip(1).step_by(2);
+        let begins = fix.strip_prefix("start it: ").unwrap_or(fix).starts_with('`');
+        quoted.clone().find(|text| text.starts_with("cargo xtask ")).or_else(|| quoted.next().filter(|_| begins))
+    }
+
     fn document(&self) -> Value {
         json!({
             "id": self.entry.id, "area": self.entry.area, "status": self.verdict.state, "title": self.entry.title,
@@ -46,8 +54,13 @@ impl CheckResult {
     }
 }
 
-/// Runs the checks beside each other and reports each as a step.
-pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<CheckResult> {
+/// Runs the checks beside each other and reports them: each as a step of the JSON document, or as [`show`] does.
+pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>, all: bool) -> Vec<CheckResult> {
+    if !cx.ui.json() {
+        let results = cx.ui.during("looking", || verdicts(cx, entries));
+        show(cx, &results, all);
+        return results;
+    }
     let installation = Installation::new(cx);
     let entries: Vec<&'static Entry> = entries.collect();
     let checks = entries
@@ -101,21 +114,21 @@ pub fn document(results: &[CheckResult]) -> Value {
     }})
 }
 
-/// Whether a container of the stack is missing or has ended: everything else may be a consequence.
-pub fn stack_is_down(results: &[CheckResult]) -> bool {
-    let containers = results.iter().find(|result| result.entry.id == "docker.containers");
-    containers.is_some_and(|found| found.verdict.state == State::Failed)
-}
-
-/// What failed, as one failure; `None` when nothing did.
-pub fn failure(results: &[CheckResult]) -> Option<Failure> {
+/// What failed, as one failure; `None` when nothing did. For people, [`show`] has printed what failed and what fixes it.
+pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
     let failed: Vec<&CheckResult> = results.iter().filter(|result| result.verdict.state == State::Failed).collect();
     let first = failed.first()?;
     let code =
         if failed.iter().all(|result| result.entry.code == first.entry.code) { first.entry.code } else { Code::Failed };
+    let failure = Failure::new(code, summary(results));
+    let failure = first.command().map_or(failure.clone(), |command| failure.next(command));
+    if !cx.ui.json() {
+        let again = format!("fix {}, then run `cargo xtask {}` again", first.entry.id, cx.task);
+        return Some(if failure.next.is_empty() { failure.hint(again) } else { failure });
+    }
     let lines: Vec<String> =
         failed.iter().map(|result| format!("{}: {}", result.entry.id, result.verdict.detail)).collect();
-    Some(Failure::new(code, summary(results)).cause(lines.join("\n")).hint(first.fix()))
+    Some(failure.cause(lines.join("\n")).hint(first.fix()))
 }
 
 fn count(results: &[CheckResult], state: State) -> usize {
@@ -128,7 +141,7 @@ pub fn summary(results: &[CheckResult]) -> String {
         (State::Failed, "failed"),
         (State::Warning, "to look at"),
         (State::Unknown, "unknown"),
-        (State::Skipped, "not needed here"),
+        (State::Skipped, "skipped"),
         (State::Ok, "ok"),
     ];
     let parts: Vec<String> = parts
@@ -140,22 +153,49 @@ pub fn summary(results: &[CheckResult]) -> String {
     format!("{}: {}", domain::words::count(results.len(), "check"), parts.join(", "))
 }
 
-/// Everything about what is not well, on standard output.
-pub fn show(cx: &Cx, results: &[CheckResult]) {
+/// Reports to people: first everything about what is not well, then the rest; without `all` it is counted, by area where it
+/// passed, else by what it waits for.
+fn show(cx: &Cx, results: &[CheckResult], all: bool) {
+    let mut rest: Vec<(Status, String, Vec<&str>)> = Vec::new();
+    let mut results: Vec<&CheckResult> = results.iter().collect();
+    results.sort_by_key(|result| match result.verdict.state {
+        State::Failed => 0,
+        State::Warning => 1,
+        _ => 2,
+    });
     for result in results {
-        let word = match result.verdict.state {
-            State::Failed => "failed",
-            State::Warning => "warning",
-            State::Unknown | State::Ok | State::Skipped => continue,
+        let CheckResult { entry, verdict } = result;
+        let detail = verdict.detail.as_str();
+        let (status, reason) = match verdict.state {
+            State::Failed | State::Warning => {
+                let word = if verdict.state == State::Failed { "failed" } else { "warning" };
+                let (Entry { id, why, anchor, .. }, fix) = (entry, result.fix());
+                let text = format!("{word} {id}: {detail}\n    why: {why}\n    fix: {fix}\n   read: {anchor}\n");
+                cx.ui.data(&cx.ui.advice(&text));
+                cx.ui.data("");
+                continue;
+            }
+            State::Ok if all => (Status::Ok, detail.to_owned()),
+            State::Ok => (Status::Ok, <&str>::from(entry.area).to_owned()),
+            State::Unknown => (Status::Skipped, format!("unknown: {detail}")),
+            State::Skipped => (Status::Skipped, detail.to_owned()),
         };
-        let entry = result.entry;
-        cx.ui.data(&format!(
-            "\n{word} {}: {}\n    why: {}\n    fix: {}\n   read: {}",
-            entry.id,
-            result.verdict.detail,
-            entry.why,
-            result.fix(),
-            entry.anchor
-        ));
+        match rest.iter_mut().find(|(known, text, _)| !all && *known == status && *text == reason) {
+            Some((_, _, titles)) => titles.push(entry.title),
+            None => rest.push((status, reason, vec![entry.title])),
+        }
+    }
+    if !all {
+        rest.sort_by_key(|(status, ..)| *status == Status::Ok);
+    }
+    for (status, reason, titles) in rest {
+        let checks = domain::words::count(titles.len(), "check");
+        let (title, detail) = match (titles.as_slice(), status, reason.strip_suffix(" does not exist yet")) {
+            (_, Status::Ok, _) if !all => (reason, checks),
+            ([_, _, ..], _, Some(missing)) => (format!("{checks} wait for {missing}"), String::new()),
+            ([_, _, ..], ..) => (checks, reason),
+            _ => (titles.concat(), reason),
+        };
+        cx.ui.note("checks", title, status, detail);
     }
 }
