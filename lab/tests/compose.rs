@@ -106,15 +106,10 @@ fn no_recording_is_left_out() {
 #[test]
 fn unknown_calls_fail_loudly() {
     let lab = lab(&[]);
-    for line in [
-        "ps",
-        "compose -f docker/compose.yaml ps",
-        "compose -f docker/compose.yaml restart",
-        "compose -f docker/compose.yaml exec omni sh",
-        "version",
-        "compose up",
-        "compose -f docker/compose.yaml down -v",
-    ] {
+    let lines = "ps|compose -f docker/compose.yaml ps|compose -f docker/compose.yaml restart|\
+         compose -f docker/compose.yaml exec omni sh|version|compose up|\
+         compose -f docker/compose.yaml down -v";
+    for line in lines.split('|') {
         let said = lab.call("docker", &line.split_whitespace().collect::<Vec<_>>());
         let known = said.err.contains("is invalid") || said.err.contains("interpolating");
         assert!(said.code == 64 || known, "{line}: {said:?}");

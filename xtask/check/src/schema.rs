@@ -45,46 +45,11 @@ pub enum MismatchKind {
 }
 
 /// Keywords that say nothing about validity.
-const ANNOTATIONS: &[&str] = &[
-    "$schema",
-    "$id",
-    "$defs",
-    "$comment",
-    "definitions",
-    "title",
-    "description",
-    "default",
-    "examples",
-    "deprecated",
-    "readOnly",
-    "writeOnly",
-    "markdownDescription",
-    "format",
-];
-const KNOWN: &[&str] = &[
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "patternProperties",
-    "items",
-    "enum",
-    "const",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "minItems",
-    "maxItems",
-    "$ref",
-    "oneOf",
-    "anyOf",
-    "allOf",
-];
+const ANNOTATIONS: &str = "$schema $id $defs $comment definitions title description default examples deprecated readOnly writeOnly \
+     markdownDescription format";
+const KNOWN: &str = "type properties required additionalProperties patternProperties items enum const minimum maximum \
+     exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern minItems maxItems $ref oneOf anyOf \
+     allOf";
 const MAX_DEPTH: usize = 64;
 /// Parts of a schema that are held against one document. One whose parts refer to
 /// each other can branch without end.
@@ -151,8 +116,8 @@ impl<'s> Validator<'s> {
             }
         }
         for key in rules.keys() {
-            let annotation = ANNOTATIONS.contains(&key.as_str()) || key.starts_with("x-");
-            if !annotation && !KNOWN.contains(&key.as_str()) {
+            let annotation = ANNOTATIONS.split(' ').any(|known| known == key) || key.starts_with("x-");
+            if !annotation && !KNOWN.split(' ').any(|known| known == key) {
                 self.keyword(key, node, path);
             }
         }

@@ -89,41 +89,9 @@ pub fn end_background(child: &mut Child) {
 }
 
 /// What a child sees of this process's environment; entries that end in `*` are prefixes.
-const INHERITED: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LC_*",
-    "TZ",
-    "TERM",
-    "COLUMNS",
-    "NO_COLOR",
-    "TMPDIR",
-    "XDG_*",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "DOCKER_*",
-    "SSH_AUTH_SOCK",
-    "OMNICONFIG",
-    "SIDEROV1_KEYS_DIR",
-    "GNUPGHOME",
-    "CARGO*",
-    "RUSTUP*",
-    "RUSTC*",
-    "RUSTFLAGS",
-    "CI",
-];
+const INHERITED: &str = "PATH HOME USER LOGNAME SHELL LANG LC_* TZ TERM COLUMNS NO_COLOR TMPDIR XDG_* SSL_CERT_FILE SSL_CERT_DIR \
+     HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy DOCKER_* SSH_AUTH_SOCK \
+     OMNICONFIG SIDEROV1_KEYS_DIR GNUPGHOME CARGO* RUSTUP* RUSTC* RUSTFLAGS CI";
 
 /// The prefixes in [`INHERITED`] that include secrets (`CARGO_REGISTRY_TOKEN`, `DOCKER_AUTH_CONFIG`), each with the program
 /// that may have them, and the words that mark such a variable.
@@ -583,16 +551,20 @@ pub fn hide_secrets() {
     }
 }
 
+/// Whether a variable is in a list of names; entries that end in `*` are prefixes.
+pub fn is_listed(list: &str, name: &str) -> bool {
+    list.split(' ').any(|entry| match entry.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == entry,
+    })
+}
+
 /// The part of this process's environment that a child sees which runs `program`.
 fn inherited(program: &OsStr) -> BTreeMap<OsString, OsString> {
     let program = Path::new(program).file_name().unwrap_or_default();
     let is_inherited = |name: &OsStr| {
         let name = name.to_string_lossy();
-        let listed = INHERITED.iter().any(|entry| match entry.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == *entry,
-        });
-        secret_of(&name).map_or(listed, |whose| program == whose)
+        secret_of(&name).map_or(is_listed(INHERITED, &name), |whose| program == whose)
     };
     std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect()
 }
@@ -740,10 +712,7 @@ mod tests {
         assert!(ended.stdout.contains("GIVEN=1"));
         assert!(ended.stdout.lines().all(|line| !line.starts_with("OMNI_SERVICE_ACCOUNT_KEY")));
         let names: Vec<&str> = ended.stdout.lines().filter_map(|line| line.split('=').next()).collect();
-        let known = |name: &str| {
-            ["GIVEN", "PWD", "OLDPWD", "SHLVL", "_"].contains(&name)
-                || INHERITED.iter().any(|entry| name.starts_with(entry.trim_end_matches('*')))
-        };
+        let known = |name: &str| ["GIVEN", "PWD", "OLDPWD", "SHLVL", "_"].contains(&name) || is_listed(INHERITED, name);
         assert!(names.iter().all(|name| known(name)), "{names:?}");
     }
 

@@ -28,28 +28,8 @@ const SECRETS: &[&str] = &[
 ];
 
 /// Names of variables that tasks, or the programs that they call, are configured with; entries that end in `*` are prefixes.
-const OURS: &[&str] = &[
-    "OMNI*",
-    "PROXMOX_VE_*",
-    "SIDERO*",
-    "TS_*",
-    "OIDC_*",
-    "PROVIDER_*",
-    "SSL_CERT_*",
-    "DOCKER_*",
-    "COMPOSE_*",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HOME",
-    "PATH",
-    "XDG_*",
-];
+const OURS: &str = "OMNI* PROXMOX_VE_* SIDERO* TS_* OIDC_* PROVIDER_* SSL_CERT_* DOCKER_* COMPOSE_* HTTP_PROXY HTTPS_PROXY ALL_PROXY \
+     NO_PROXY http_proxy https_proxy all_proxy no_proxy HOME PATH XDG_*";
 
 /// Where a value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,15 +203,9 @@ fn hide_known(env_file: &EnvFile) {
 /// # Errors
 /// [`Code::Usage`] with its name.
 fn readable_environment() -> Result<(), Failure> {
-    let ours = |name: &str| {
-        OURS.iter().any(|entry| match entry.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == *entry,
-        })
-    };
     let bad = variables()
         .filter(|(_, value)| value.to_str().is_none())
-        .find_map(|(name, _)| name.into_string().ok().filter(|name| ours(name)));
+        .find_map(|(name, _)| name.into_string().ok().filter(|name| proc::is_listed(OURS, name)));
     match bad {
         None => Ok(()),
         Some(name) => Err(Failure::new(Code::Usage, format!("{name} in the environment is not valid UTF-8"))

@@ -37,29 +37,12 @@ pub(super) fn check(expr: &Expr) -> Result<Type, Refusal> {
 }
 
 /// The messages and enumerations that cel-go always knows (common/types/pb).
-const MESSAGES: &[&str] = &[
-    "Any",
-    "BoolValue",
-    "BytesValue",
-    "DoubleValue",
-    "Duration",
-    "Empty",
-    "FloatValue",
-    "Int32Value",
-    "Int64Value",
-    "ListValue",
-    "NullValue",
-    "StringValue",
-    "Struct",
-    "Timestamp",
-    "UInt32Value",
-    "UInt64Value",
-    "Value",
-];
+const MESSAGES: &str = "Any BoolValue BytesValue DoubleValue Duration Empty FloatValue Int32Value Int64Value ListValue NullValue \
+     StringValue Struct Timestamp UInt32Value UInt64Value Value";
 
 fn is_message(name: &str) -> bool {
     let name = name.strip_prefix('.').unwrap_or(name).strip_prefix("google.protobuf.");
-    name.is_some_and(|name| MESSAGES.contains(&name.split('.').next().unwrap_or_default()))
+    name.is_some_and(|name| MESSAGES.split(' ').any(|known| name.split('.').next() == Some(known)))
 }
 
 struct Checker<'e> {

@@ -15,6 +15,7 @@ use crate::flow::project_files;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
+use domain::version::Version;
 use runtime::cx::Cx;
 use runtime::files;
 
@@ -100,15 +101,8 @@ fn locked(lock: &str, new: &str) -> Option<String> {
 }
 
 /// Three numbers; a pre-release is not released from here.
-fn parse(version: &str) -> Option<(u32, u32, u32)> {
-    let plain = |part: &str| {
-        !part.is_empty() && (part.len() == 1 || !part.starts_with('0')) && part.bytes().all(|b| b.is_ascii_digit())
-    };
-    let parts: Vec<&str> = version.split('.').collect();
-    if parts.len() != 3 || !parts.iter().all(|part| plain(part)) {
-        return None;
-    }
-    Some((parts[0].parse().ok()?, parts[1].parse().ok()?, parts[2].parse().ok()?))
+fn parse(version: &str) -> Option<Version> {
+    Version::parse(version).ok().filter(|version| version.pre.is_empty() && version.build.is_empty())
 }
 
 #[cfg(test)]
@@ -117,11 +111,10 @@ mod tests {
 
     #[test]
     fn versions_are_three_numbers() {
-        assert_eq!(parse("1.20.3"), Some((1, 20, 3)));
-        for bad in ["1", "1.2", "1.2.3.4", "1.2.x", "01.2.3", "1.2.3-rc.1", "", "1..2", "9999999999.0.0"] {
+        for bad in ["1", "1.2", "1.2.3.4", "1.2.x", "01.2.3", "1.2.3-rc.1", "1.2.3+a", "", "1..2"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
-        assert!(parse("0.10.0") > parse("0.9.9"));
+        assert!(parse("0.10.0") > parse("0.9.9") && parse("0.9.9").is_some());
     }
 
     #[test]

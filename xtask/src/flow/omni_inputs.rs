@@ -320,18 +320,9 @@ mod tests {
         };
         assert_eq!(with("OMNI_DOMAIN", "omni.example.com"), "");
         assert_eq!(with("OMNI_DOMAIN", "127.0.0.1:8443"), "");
-        for domain in [
-            "omni.example.com\"; rm -rf /",
-            "omni.example.com?x=1",
-            "a..b",
-            "-a.b",
-            "omni_1.example.com",
-            "ümlaut",
-            "omni.example.com.",
-            "*.example.com",
-            "fd00::1",
-            "omni.example.com/x",
-        ] {
+        let domains = "omni.example.com\"; rm -rf /|omni.example.com?x=1|a..b|-a.b|omni_1.example.com|ümlaut|\
+             omni.example.com.|*.example.com|fd00::1|omni.example.com/x";
+        for domain in domains.split('|') {
             assert!(with("OMNI_DOMAIN", domain).ends_with("is not a valid host name"), "{domain}");
         }
         for domain in ["omni.example.com:8443", "192.0.2.1:443"] {

@@ -8,19 +8,8 @@ use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 
 /// The checks, all of which `doctor` has.
-const IDS: &[&str] = &[
-    "docker.engine",
-    "docker.containers",
-    "network.lan-address",
-    "network.ports",
-    "certificates.served",
-    "keys.store",
-    "omni.health",
-    "omni.data",
-    "omni.account",
-    "omni.licence",
-    "omni.versions",
-];
+const IDS: &str = "docker.engine docker.containers network.lan-address network.ports certificates.served keys.store omni.health \
+     omni.data omni.account omni.licence omni.versions";
 
 pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     if !cx.paths.env().is_file() {
@@ -29,7 +18,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask omni-setup")
             .into());
     }
-    let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.contains(&entry.id)), true);
+    let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.split(' ').any(|id| id == entry.id)), true);
     let data = doctor::document(&results);
     if let Some(failure) = doctor::failure(cx, &results) {
         return Err(failure.with(data).next("cargo xtask omni-status").into());
@@ -53,8 +42,8 @@ mod tests {
 
     #[test]
     fn its_checks_are_doctors() {
-        for id in IDS {
-            assert!(doctor::CHECKS.iter().any(|entry| entry.id == *id), "{id}");
+        for id in IDS.split(' ') {
+            assert!(doctor::CHECKS.iter().any(|entry| entry.id == id), "{id}");
         }
     }
 }

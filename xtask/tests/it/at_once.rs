@@ -4,31 +4,7 @@
 use std::process::{Command, Stdio};
 
 use crate::interrupted::gate::Gate;
-use crate::sandbox::{Options, Sandbox, class_words, lab_program};
-
-/// The changing tasks. All but the last five call a program, at which the first one of a pair is held.
-const CHANGING: [&str; 19] = [
-    "provider-setup --yes",
-    "machineclass-apply small --yes",
-    "cluster-sync demo --yes",
-    "cluster-delete demo --yes --allow-destroy demo",
-    "cluster-create demo --control-planes 1 --workers 0 --yes",
-    "cluster-upgrade demo --yes",
-    "omni-setup --yes",
-    "stack-up --recreate --yes",
-    "omni-backup",
-    "stack-down --yes",
-    "keys --rotate provider --yes",
-    "omni-upgrade --without-backup --yes",
-    "omnictl-install --force --yes",
-    "lab-up --yes",
-    "lab-down --yes",
-    "machineclass-create small --cores 8 --memory 4096 --disk 20 --selector true --force --yes",
-    "machineclass-check small --convert --yes",
-    "cluster-check demo --convert --yes",
-    "apply plan.json --yes",
-];
-const HELD: usize = CHANGING.len() - 5;
+use crate::sandbox::{Options, Sandbox, class_words, lab_program, list};
 
 /// Tasks that look at what the others change.
 const LOOKING: [&str; 5] =
@@ -53,17 +29,18 @@ fn of_two_changing_tasks_the_second_is_one_too_many() {
     let before = kept(&lab);
     let far = crate::runbook::settled(lab.dump());
     lab_program();
-    for first in &CHANGING[..HELD] {
+    let changing = list("changing");
+    for first in &changing[..changing.len() - 5] {
         gate.arm();
         let words: Vec<&str> = first.split(' ').collect();
         let mut running = lab.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         assert!(gate.held(&mut running).is_some(), "{first} calls nothing");
-        let start = |line: &&str| {
+        let start = |line: &str| {
             let mut command = lab.command(&line.split(' ').collect::<Vec<_>>());
             (line.to_string(), command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
         };
         let (seconds, readers): (Vec<_>, Vec<_>) =
-            (CHANGING.iter().map(start).collect(), LOOKING.iter().map(start).collect());
+            (changing.iter().map(|line| start(line)).collect(), LOOKING.map(start).into_iter().collect());
         for (second, child) in seconds {
             let output = child.wait_with_output().expect("it is ours");
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

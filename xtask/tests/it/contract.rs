@@ -9,59 +9,8 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, class_words};
+use crate::sandbox::{Sandbox, class_words, list};
 
-/// Every task of operators that ends by itself, and some of contributors.
-const TASKS: &[&str] = &[
-    "provider-setup",
-    "provider-verify",
-    "provider-status",
-    "machineclass-create zz --cores 2 --memory 4096 --disk 20 --selector true",
-    "machineclass-check",
-    "machineclass-check --offline",
-    "machineclass-apply small",
-    "machineclass-apply --all",
-    "selector-test true",
-    "selector-test --class small",
-    "cluster-create zz --control-planes 1 --workers 1",
-    "cluster-check --offline",
-    "cluster-sync --all",
-    "plan-show /etc/hostname",
-    "keys",
-    "keys --rotate provider",
-    "apply /etc/hostname",
-    "cluster-status",
-    "cluster-status demo",
-    "cluster-status -o wide --not-ready",
-    "drift",
-    "drift --exit-code",
-    "cluster-export --all",
-    "machineclass-export small",
-    "cluster-explain",
-    "cluster-explain demo --request zz",
-    "proxmox-audit",
-    "proxmox-inventory",
-    "cluster-plan",
-    "omnictl-install",
-    "omni-backup",
-    "omni-backup-verify /etc/hostname",
-    "omni-restore /etc/hostname",
-    "omni-setup",
-    "omni-verify",
-    "omni-status",
-    "tsidp-verify",
-    "doctor",
-    "stack-up",
-    "stack-down",
-    "stack-logs",
-    "upgrade-plan",
-    "upgrade-plan --from-files --talos",
-    "triage /etc/hostname",
-    "triage",
-    "completions bash",
-    "complete -- x",
-    "lab-faults",
-];
 const EXIT_CODES: [i32; 8] = [0, 1, 2, 3, 4, 5, 124, 130];
 const FILES: [&str; 4] = [".claude/omni-scale.local.md", "docker/.env", "docker/config.yaml", "docker/compose.yaml"];
 
@@ -91,7 +40,7 @@ fn broken(output: &Output) -> Option<String> {
 
 /// Runs all tasks, a few side by side, each as `with` makes it.
 fn holds(lab: &Sandbox, what: &str, with: impl Fn(&mut Command) + Sync) {
-    let (tasks, faults) = (Mutex::new(TASKS.iter()), Mutex::new(Vec::new()));
+    let (tasks, faults) = (Mutex::new(list("contract").iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

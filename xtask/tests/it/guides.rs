@@ -9,21 +9,9 @@ use xtask::cli::Cli;
 use crate::sandbox::root;
 
 /// Pages that people copy commands from.
-const PAGES: [&str; 13] = [
-    "README.md",
-    "docs/tutorial/rehearsal.md",
-    "docs/reference/settings.md",
-    "docs/how-to/deployment.md",
-    "docs/how-to/operations.md",
-    "docs/how-to/saved-plans.md",
-    "docs/how-to/upgrade.md",
-    "docs/explanation/networking.md",
-    "docs/how-to/gpg-key-setup.md",
-    "docs/how-to/questions.md",
-    "docker/README.md",
-    "docker/TROUBLESHOOTING.md",
-    "tsidp/README.md",
-];
+const PAGES: &str = "README.md docs/tutorial/rehearsal.md docs/reference/settings.md docs/how-to/deployment.md \
+     docs/how-to/operations.md docs/how-to/saved-plans.md docs/how-to/upgrade.md docs/explanation/networking.md \
+     docs/how-to/gpg-key-setup.md docs/how-to/questions.md docker/README.md docker/TROUBLESHOOTING.md tsidp/README.md";
 
 /// What the guides warn of.
 const WARNED_OF: [&str; 3] = ["docker compose down -v", "docker volume prune", "docker system prune"];
@@ -182,7 +170,7 @@ pub fn check(words: &[String]) -> Result<(), String> {
 fn every_command_of_the_guides_is_one_that_there_is() {
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for page in PAGES {
+    for page in PAGES.split(' ') {
         let text = fs::read_to_string(root().join(page)).expect(page);
         for (line, command) in commands(&text) {
             for words in simple(&command) {

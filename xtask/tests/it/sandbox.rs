@@ -8,13 +8,21 @@ use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use runtime::paths::Paths;
 use runtime::tool::lab::{self, Ready};
 use serde_json::Value;
+
+/// A list of `tests/fixtures/tasks.yaml`.
+#[track_caller]
+pub fn list(name: &str) -> &'static [String] {
+    static LISTS: LazyLock<BTreeMap<String, Vec<String>>> =
+        LazyLock::new(|| serde_yaml::from_str(include_str!("../fixtures/tasks.yaml")).expect("the lists"));
+    &LISTS[name]
+}
 
 /// The lab's program. It is built once, with what `cargo test` has built already, which is what the profile is for.
 pub fn lab_program() -> &'static Path {

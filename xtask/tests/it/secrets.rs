@@ -11,85 +11,13 @@ use base64::engine::general_purpose::STANDARD;
 use leak_probe::LeakProbe;
 
 use crate::input::key;
-use crate::sandbox::{Sandbox, web_server};
-
-/// The tasks with tests of their own, here and in `of_the_lab`.
-const ELSEWHERE: [&str; 9] = [
-    "omni-setup",
-    "omni-backup-verify",
-    "omni-restore",
-    "stack-down",
-    "triage",
-    "rehearse",
-    "lab-up",
-    "lab-down",
-    "lab-faults",
-];
-
-/// The tasks that read no secret, and those that say of a commit whether one is in it, which have tests of their own (`ci`).
-const WITHOUT: [&str; 13] = [
-    "ci",
-    "docs",
-    "completions",
-    "complete",
-    "changelog",
-    "changelog-bump",
-    "commit-check",
-    "hooks-install",
-    "pre-commit-run",
-    "markdown-lint",
-    "markdown-fix",
-    "infisical-scan",
-    "staged-check",
-];
-
-/// Every task of an operator that needs no more than a cluster in a lab, in an order in which each has something to do.
-const TASKS: [&str; 38] = [
-    "provider-setup --yes",
-    "provider-verify",
-    "provider-status",
-    "machineclass-create small --yes --cores 2 --memory 4096 --disk 20 --selector true",
-    "machineclass-check small",
-    "machineclass-apply small --yes",
-    "selector-test true",
-    "cluster-create demo --control-planes 1 --workers 0 --yes",
-    "cluster-check demo",
-    "cluster-plan demo",
-    "cluster-sync demo --yes",
-    "cluster-sync demo --plan-out plan.json",
-    "plan-show plan.json",
-    "apply plan.json --yes",
-    "cluster-status demo",
-    "cluster-explain demo",
-    "proxmox-audit",
-    "proxmox-inventory",
-    "omni-verify",
-    "omni-status",
-    "tsidp-verify",
-    "stack-logs",
-    "upgrade-plan",
-    "cluster-kubeconfig demo --force",
-    "cluster-talosconfig demo --force",
-    "keys",
-    "keys --rotate provider --yes",
-    "drift",
-    "cluster-export demo --force",
-    "machineclass-export --all --force",
-    "cluster-scale demo --set control-planes=1 --yes",
-    "cluster-upgrade demo --yes",
-    "cluster-delete demo --yes --allow-destroy demo",
-    "omni-upgrade --without-backup --yes",
-    "omnictl-install --force --yes",
-    "doctor",
-    "stack-up --recreate --yes",
-    "omni-backup",
-];
+use crate::sandbox::{Sandbox, list, web_server};
 
 #[test]
 fn every_task_is_looked_at() {
     let known: Vec<String> = xtask::cli::built().get_subcommands().map(|task| task.get_name().to_owned()).collect();
-    let looked_at = TASKS.map(|line| line.split(' ').next().unwrap_or_default());
-    let mut named: Vec<&str> = looked_at.iter().chain(&ELSEWHERE).chain(&WITHOUT).copied().collect();
+    let all = ["secrets", "secrets-elsewhere", "secrets-without"].into_iter().flat_map(list);
+    let mut named: Vec<&str> = all.map(|line| line.split(' ').next().unwrap_or_default()).collect();
     let mut known: Vec<&str> = known.iter().map(String::as_str).collect();
     named.sort_unstable();
     named.dedup();
@@ -100,7 +28,7 @@ fn every_task_is_looked_at() {
 #[test]
 fn no_secret_travels_when_all_goes_well() {
     let mut probe = LeakProbe::new(Sandbox::new());
-    for line in TASKS {
+    for line in list("secrets") {
         // The lab has no tsidp, and its plan is one of machines that are there.
         probe.both(line, &[0, 1, 3]);
     }
@@ -125,7 +53,8 @@ fn no_secret_travels_when_programs_say_all_that_they_know() {
         // What the provider logs in with is known from its own file alone.
         probe.lab.set("PROXMOX_VE_API_TOKEN", None);
         probe.programs_say_all(Some(status));
-        for line in TASKS.iter().chain(&["stack-down --yes", "provider-setup --yes --insecure-skip-tls-verify"]) {
+        let more = ["stack-down --yes", "provider-setup --yes --insecure-skip-tls-verify"];
+        for line in list("secrets").iter().map(String::as_str).chain(more) {
             probe.both(&format!("{line} --timeout 2s"), &[0, 1, 2, 3, 4, 5, 124]);
         }
     }
@@ -144,19 +73,6 @@ fn set_up() -> LeakProbe {
 /// A secret that nothing but a broken file holds.
 const CANARY: &str = "Wk4nB7xTq2Lm9Rv5Jd8cY3hZ";
 
-/// What reads `docker/config.yaml`.
-const CONFIGURED: [&str; 9] = [
-    "provider-setup --yes",
-    "provider-verify",
-    "doctor",
-    "proxmox-audit",
-    "proxmox-inventory",
-    "selector-test true",
-    "cluster-plan demo",
-    "provider-status",
-    "stack-up --yes --timeout 2s",
-];
-
 #[test]
 fn no_secret_travels_when_the_providers_configuration_is_broken() {
     let mut probe = set_up();
@@ -166,30 +82,8 @@ fn no_secret_travels_when_the_providers_configuration_is_broken() {
     let secret = good.lines().find(|line| line.contains("tokenSecret:")).expect("a secret").to_owned();
     let id = good.lines().find(|line| line.contains("tokenID:")).expect("a login").to_owned();
     let url = good.lines().find(|line| line.trim().starts_with("url:")).expect("an address").to_owned();
-    let with = |line: &str| good.replace(&secret, &line.replace("CANARY", CANARY));
-    let broken = [
-        with("  tokenSecret: \"CANARY"),
-        with("  tokenSecret: [CANARY"),
-        with("  tokenSecret: [CANARY]"),
-        with("  tokenSecret: CANARY: x"),
-        with("  tokenSecret: {CANARY: 1}"),
-        with("  tokenSecret: *CANARY"),
-        with("  tokenSecret: &CANARY"),
-        with("  tokenSecret: !CANARY x"),
-        with("  tokenSecret: !!int CANARY"),
-        with("  tokenSecret: \"x\\CANARY\""),
-        with("  tokenSecret: CANARY\n  tokenSecret: CANARY"),
-        with("  tokenSecret: CANARY\n \tx"),
-        with("  tokenSecret CANARY"),
-        with("  tokenSecret: %CANARY"),
-        with("  tokenSecret: @CANARY"),
-        with("  tokenSecret: |CANARY"),
-        with("  tokensecret: CANARY"),
-        with("  username: root@pam\n  password: [CANARY]"),
-        with("  username: root@pam\n  password: \"CANARY"),
-        with("  password: CANARY"),
-        with("  insecureSkipVerify: CANARY"),
-        with("  insecureSkipVerify: 'say \"CANARY\" twice \"CANARY\"'"),
+    let with = |line: &String| good.replace(&secret, &line.replace("CANARY", CANARY));
+    let others = [
         format!("proxmox: {CANARY}\n"),
         format!("proxmox: [{CANARY}]\n"),
         format!("proxmox:\n- {CANARY}\n"),
@@ -201,11 +95,11 @@ fn no_secret_travels_when_the_providers_configuration_is_broken() {
         good.replace(&url, &format!("  url: https://root:{CANARY}@127.0.0.1:1/api2/json")),
         good.replace(&url, &format!("  url: \"https://root:{CANARY}@127.0.0.1:1/\"")),
     ];
-    for (at, text) in broken.iter().enumerate() {
+    for (at, text) in list("broken-configuration").iter().map(with).chain(others).enumerate() {
         assert!(text.contains(CANARY));
-        probe.lab.write("docker/config.yaml", text);
+        probe.lab.write("docker/config.yaml", &text);
         // One reader of the file is as good as the other: each brokenness meets some of them.
-        for line in CONFIGURED.iter().cycle().skip(at).step_by(2).take(3) {
+        for line in list("configured").iter().cycle().skip(at).step_by(2).take(3) {
             probe.either(line, at, &[0, 1, 2, 4, 5]);
         }
     }
@@ -226,19 +120,7 @@ fn no_secret_travels_when_the_variables_are_broken() {
     let mut probe = set_up();
     probe.plant("the broken line", CANARY);
     let good = probe.lab.read("docker/.env");
-    let lines = [
-        "TS_AUTHKEY CANARY",
-        "TS_AUTHKEY=\"CANARY",
-        "TS_AUTHKEY='CANARY",
-        "TS_AUTHKEY='CANARY' and more",
-        "TS_AUTHKEY=\"CANARY\\",
-        "OMNI_SERVICE_ACCOUNT KEY: CANARY",
-        "OIDC CLIENT_SECRET=CANARY",
-        "=CANARY",
-        "CANARY!",
-        "export CANARY and more",
-    ];
-    for (round, line) in lines.iter().enumerate() {
+    for (round, line) in list("broken-variables").iter().enumerate() {
         probe.lab.write("docker/.env", &format!("{good}{}\n", line.replace("CANARY", CANARY)));
         for line in ["provider-verify", "cluster-status", "omni-setup --yes", "doctor", "triage", "lab-faults"] {
             probe.either(line, round, &[1]).says(&["docker/.env:"]);
@@ -283,16 +165,7 @@ fn no_secret_travels_when_a_key_is_none() {
         probe.either("doctor", round + 1, &[1]);
         probe.lab.write("docker/.env", &env);
     }
-    let tokens = [
-        "CANARY",
-        "omni@pve=CANARY",
-        "omni!p=CANARY",
-        "omni@pve!provider CANARY",
-        "omni@pve!=CANARY",
-        "omni@pve!provider=CANARY",
-        "PVEAPIToken=omni@pve!provider=CANARY",
-    ];
-    for (round, token) in tokens.iter().enumerate() {
+    for (round, token) in list("broken-tokens").iter().enumerate() {
         probe.lab.set("PROXMOX_VE_API_TOKEN", Some(&token.replace("CANARY", CANARY)));
         for (at, line) in
             ["provider-setup --yes", "proxmox-audit", "proxmox-inventory", "selector-test true"].iter().enumerate()
@@ -325,25 +198,14 @@ fn no_secret_travels_when_a_far_end_repeats_it() {
     probe.lab.set("PROXMOX_VE_API_TOKEN", None);
     let good = probe.lab.read("docker/config.yaml");
     let url = good.lines().find(|line| line.trim().starts_with("url:")).expect("an address").to_owned();
-    for (round, form) in REPEATS.iter().enumerate() {
+    for (round, form) in list("repeats").iter().enumerate() {
         let address = repeats(form);
         probe.lab.write("docker/config.yaml", &good.replace(&url, &format!("  url: {address}/api2/json")));
-        for (at, line) in CONFIGURED.iter().enumerate().filter(|(_, line)| !line.starts_with("stack-up")) {
+        for (at, line) in list("configured").iter().enumerate().filter(|(_, line)| !line.starts_with("stack-up")) {
             probe.either(&format!("{line} --insecure-http"), round + at, &[0, 1, 2, 5]);
         }
     }
 }
-
-/// Answers in which `REQUEST` is what was asked, on one line.
-const REPEATS: [&str; 7] = [
-    "HTTP/1.1 401 REQUEST\r\nContent-Type: application/json\r\n\r\n{\"data\":null}",
-    "HTTP/1.1 403 REQUEST\r\nContent-Type: application/json\r\n\r\n{\"data\":null}",
-    "HTTP/1.1 500 REQUEST\r\nContent-Type: text/html\r\n\r\n<html>REQUEST</html>",
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"data\":{\"version\":\"REQUEST\"}}",
-    "HTTP/1.1 200 OK\r\nContent-Type: REQUEST\r\n\r\nREQUEST",
-    "HTTP/1.1 302 REQUEST\r\nLocation: http://127.0.0.1:1/?REQUEST\r\n\r\n",
-    "REQUEST",
-];
 
 /// A web server that answers everything with `form`; its address.
 fn repeats(form: &'static str) -> String {

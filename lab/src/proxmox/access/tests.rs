@@ -71,31 +71,15 @@ fn paths_are_normalized_and_known() {
     assert_eq!(normalize_path("//vms//100/"), Some("/vms/100".into()));
     assert_eq!(normalize_path("vms"), Some("/vms".into()));
     assert_eq!(normalize_path("/vms/1 0"), None);
-    for path in [
-        "/",
-        "/vms/100",
-        "/sdn/zones/localnetwork/vmbr0/20",
-        "/pool/a/b/c",
-        "/mapping/pci/gpu",
-        "/sdn/prefix-lists",
-        "/sdn/prefix-lists/pl1",
-        "/sdn/route-maps/to-core",
-        "/sdn/fabrics/core1",
-        "/sdn/zones/a-b.c",
-    ] {
+    let paths = "/|/vms/100|/sdn/zones/localnetwork/vmbr0/20|/pool/a/b/c|/mapping/pci/gpu|\
+         /sdn/prefix-lists|/sdn/prefix-lists/pl1|/sdn/route-maps/to-core|/sdn/fabrics/core1|\
+         /sdn/zones/a-b.c";
+    for path in paths.split('|') {
         assert!(known_path(path), "{path}");
     }
-    for path in [
-        "/vms/99",
-        "/nodes/a/b",
-        "/sdn/zones/a/b/c",
-        "/x",
-        "/sdn/controllers/a-b",
-        "/sdn/dns/a.b",
-        "/sdn/ipams/a-b",
-        "/sdn/fabrics/a.b",
-        "/sdn/vnets",
-    ] {
+    let paths = "/vms/99|/nodes/a/b|/sdn/zones/a/b/c|/x|/sdn/controllers/a-b|/sdn/dns/a.b|/sdn/ipams/a-b|\
+         /sdn/fabrics/a.b|/sdn/vnets";
+    for path in paths.split('|') {
         assert!(!known_path(path), "{path}");
     }
     assert_eq!(prefixes("/vms/100").collect::<Vec<_>>(), [("/", false), ("/vms", false), ("/vms/100", true)]);

@@ -13,58 +13,16 @@ use crate::omni::status::multierror;
 const FORBIDDEN: &str = "cluster.clusterName cluster.id cluster.controlPlane.endpoint cluster.token cluster.secret \
      cluster.aescbcEncryptionSecret cluster.secretboxEncryptionSecret cluster.acceptedCAs machine.token \
      machine.ca machine.type machine.install.extensions machine.acceptedCAs";
-/// More of it from 1.10 on, and documents of which it controls all (omni v1.10.4, ibid.).
+/// More of it from 1.10 on (omni v1.10.4, ibid.).
 const FORBIDDEN_1_10: &[&str] = &["cluster.ca", "cluster.serviceAccount"];
-#[rustfmt::skip]
-const FORBIDDEN_DOCUMENTS: &[&str] = &[
-    "DiscoveryIdentityConfig", "KubeAPIServerCAConfig", "KubeAggregatorCAConfig", "KubeClusterConfig",
-    "KubeEtcdEncryptionConfig", "UnattendedInstallConfig",
-];
-/// The keys of a configuration without a kind, and those of its two parts (talos v1.14.0-alpha.1 pkg/machinery
-/// config/types/v1alpha1/v1alpha1_types.go).
-const CONFIG: &[&str] = &["version", "debug", "persist", "machine", "cluster"];
-#[rustfmt::skip]
-const MACHINE: &[&str] = &[
-    "type", "token", "ca", "acceptedCAs", "certSANs", "controlPlane", "kubelet", "pods", "network", "disks", "install",
-    "files", "env", "time", "sysctls", "sysfs", "registries", "systemDiskEncryption", "features", "udev", "logging",
-    "kernel", "seccompProfiles", "baseRuntimeSpecOverrides", "nodeLabels", "nodeAnnotations", "nodeTaints",
-];
-#[rustfmt::skip]
-const CLUSTER: &[&str] = &[
-    "id", "secret", "controlPlane", "clusterName", "network", "token", "aescbcEncryptionSecret",
-    "secretboxEncryptionSecret", "ca", "acceptedCAs", "aggregatorCA", "serviceAccount", "apiServer", "controllerManager",
-    "proxy", "scheduler", "discovery", "etcd", "coreDNS", "externalCloudProvider", "extraManifests",
-    "extraManifestHeaders", "inlineManifests", "adminKubeconfig", "allowSchedulingOnMasters",
-    "allowSchedulingOnControlPlanes",
-];
-/// The kinds of documents of version v1alpha1 (ibid., config/types/*: `registry.Register`).
-#[rustfmt::skip]
-const KINDS: &[&str] = &[
-    "BlackholeRouteConfig", "BondConfig", "BridgeConfig", "DHCPv4Config", "DHCPv6Config", "DummyLinkConfig",
-    "EnvironmentConfig", "EthernetConfig", "EventSinkConfig", "ExistingVolumeConfig", "ExtensionServiceConfig",
-    "ExternalVolumeConfig", "HCloudVIPConfig", "HTTPProbeConfig", "HostnameConfig", "ImageCacheConfig",
-    "ImageVerificationConfig", "KmsgLogConfig", "KubeControllerManagerConfig", "KubeEtcdEncryptionConfig",
-    "KubeSchedulerConfig", "KubeSpanConfig", "KubeSpanEndpointsConfig", "Layer2VIPConfig", "LinkAliasConfig",
-    "LinkConfig", "NetworkDefaultActionConfig", "NetworkRuleConfig", "OOMConfig", "PCIDriverRebindConfig",
-    "RawVolumeConfig", "RegistryAuthConfig", "RegistryMirrorConfig", "RegistryTLSConfig", "ResolverConfig",
-    "RoutingRuleConfig", "SideroLinkConfig", "StaticHostConfig", "SwapVolumeConfig", "TCPProbeConfig",
-    "TimeSyncConfig", "TrustedRootsConfig", "UserVolumeConfig", "VLANConfig", "VRFConfig", "VolumeConfig",
-    "WatchdogTimerConfig", "WireguardConfig", "ZswapConfig",
-];
+/// Keys and kinds; the file says where they are from.
+const LISTS: &str = include_str!("../../../data/machine-config.txt");
 
-/// The kinds that 1.10 knows besides (talos v1.14.0-beta.1, ibid.).
-#[rustfmt::skip]
-const KINDS_1_10: &[&str] = &[
-    "BGPInstanceConfig", "CRIBaseRuntimeSpecConfig", "CRICustomizationConfig", "DiscoveryIdentityConfig",
-    "DiscoveryServiceConfig", "EtcFileConfig", "FilesystemScrubConfig", "FilesystemTrimConfig", "KernelModuleConfig",
-    "KubeAPIServerCAConfig", "KubeAPIServerConfig", "KubeAdmissionControlConfig", "KubeAggregatorCAConfig",
-    "KubeAuditPolicyConfig", "KubeAuthenticationConfig", "KubeAuthorizerConfig", "KubeClusterConfig",
-    "KubeCoreDNSConfig", "KubeCredentialProviderConfig", "KubeExternalManifestConfig", "KubeFlannelCNIConfig",
-    "KubeInlineManifestConfig", "KubeNetworkConfig", "KubeNodeConfig", "KubePrismConfig", "KubeProxyConfig",
-    "KubeServiceAccountConfig", "KubeStaticPodConfig", "KubeTalosAPIAccessConfig", "KubeletConfig",
-    "LVMLogicalVolumeConfig", "LVMVolumeGroupConfig", "RAIDArrayConfig", "SecurityProfileConfig", "SysctlConfig",
-    "SysfsConfig", "UdevRulesConfig", "UnattendedInstallConfig", "VethConfig",
-];
+/// Whether a list has this word.
+fn has(list: &str, word: &str) -> bool {
+    let words = LISTS.lines().find_map(|line| line.strip_prefix(list)?.strip_prefix(": "));
+    words.unwrap_or_default().split(' ').any(|known| known == word)
+}
 
 /// Judges the text of a patch.
 pub fn check(release: OmniRelease, content: &str) -> Result<(), String> {
@@ -116,8 +74,8 @@ fn decode(release: OmniRelease, root: &YamlNode) -> Result<(), String> {
         ("v1alpha1", "") => {}
         (_, "") => return Err("missing kind".to_owned()),
         ("", _) if !release.old() => return Err("missing apiVersion".to_owned()),
-        ("v1alpha1", kind) if KINDS.contains(&kind) => return twice(root, kind),
-        ("v1alpha1", kind) if release >= OmniRelease::V1_10_6 && KINDS_1_10.contains(&kind) => {
+        ("v1alpha1", kind) if has("kinds", kind) => return twice(root, kind),
+        ("v1alpha1", kind) if release >= OmniRelease::V1_10_6 && has("kinds-1.10", kind) => {
             return twice(root, kind);
         }
         (version, kind) => return Err(format!("{kind:?} {version:?}: not registered")),
@@ -165,14 +123,15 @@ fn twice(root: &YamlNode, kind: &str) -> Result<(), String> {
 
 /// The keys that a configuration without a kind does not have, with what stands under them.
 fn unknown_keys(config: &Value) -> Map<String, Value> {
-    let beyond = |part: &Value, known: &[&str]| -> Map<String, Value> {
+    let beyond = |part: &Value, known: &str| -> Map<String, Value> {
         let all = part.as_object().into_iter().flatten();
         let gone = part.get("$patch").is_some();
-        all.filter(|(key, _)| !gone && !known.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+        all.filter(|(key, _)| !gone && !has(known, key)).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
-    let mut unknown = beyond(config, &[CONFIG, &["apiVersion", "kind"]].concat());
-    for (name, known) in [("cluster", CLUSTER), ("machine", MACHINE)] {
-        let inside = beyond(&config[name], known);
+    let mut unknown = beyond(config, "config");
+    ["apiVersion", "kind"].iter().for_each(|key| drop(unknown.remove(*key)));
+    for name in ["cluster", "machine"] {
+        let inside = beyond(&config[name], name);
         if !inside.is_empty() {
             unknown.insert(name.to_owned(), Value::Object(inside));
         }
@@ -183,7 +142,7 @@ fn unknown_keys(config: &Value) -> Map<String, Value> {
 fn overrides(release: OmniRelease, config: &Value) -> Vec<String> {
     let kind = config["kind"].as_str().filter(|_| release >= OmniRelease::V1_10_6);
     let (fields, place): (Vec<&str>, &str) = match kind {
-        Some(kind) if FORBIDDEN_DOCUMENTS.contains(&kind) => {
+        Some(kind) if has("forbidden-1.10", kind) => {
             return vec![format!("the {kind:?} document is not allowed in the config patch")];
         }
         Some("KubeServiceAccountConfig") => (vec!["issuer.privateKey"], ""),

@@ -324,25 +324,7 @@ mod tests {
 
     #[test]
     fn every_value_survives_being_written() {
-        for value in [
-            "a",
-            "a b",
-            "a'b",
-            "a\"b",
-            "$HOME",
-            "a\\b",
-            "x#y",
-            " lead",
-            "two\nlines",
-            "",
-            "é",
-            "a=b==",
-            "a\\",
-            "a\\'",
-            "$$",
-            "a$b$",
-            "#x",
-        ] {
+        for value in "a|a b|a'b|a\"b|$HOME|a\\b|x#y| lead|two\nlines||é|a=b==|a\\|a\\'|$$|a$b$|#x".split('|') {
             let mut env = EnvFile::default();
             env.set("K", value);
             assert_eq!(EnvFile::parse(".env", env.text()).unwrap().values["K"], value, "{}", env.text());

@@ -8,29 +8,8 @@ use crate::literal;
 use crate::macros::{Expanded, expand};
 use crate::value::Value;
 
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "null",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];
+const RESERVED: &str = "as break const continue else false for function if import in let loop package namespace null return true var \
+     void while";
 
 impl Parser<'_> {
     pub(super) fn primary(&mut self) -> Parsed {
@@ -100,7 +79,7 @@ impl Parser<'_> {
             return self.message(first);
         }
         let id = self.text(ident).to_owned();
-        if RESERVED.contains(&id.as_str()) {
+        if RESERVED.split(' ').any(|word| word == id) {
             self.problem(first.start, format!("reserved identifier: {id}"));
         }
         let name = if leading { format!(".{id}") } else { id };

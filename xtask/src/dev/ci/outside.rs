@@ -105,24 +105,10 @@ pub(super) fn ended(
 /// What package managers need to know of the network they are in, which no operator's task passes on: registries and
 /// certificate authorities. `.ci/*.sh` install what they run.
 fn installers() -> impl Iterator<Item = (String, std::ffi::OsString)> {
-    const NAMES: &[&str] = &[
-        "NODE_EXTRA_CA_CERTS",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "GOPROXY",
-        "GOSUMDB",
-        "GOPRIVATE",
-        "GOFLAGS",
-        "GOPATH",
-        "GOCACHE",
-        "GOMODCACHE",
-        "GOTOOLCHAIN",
-    ];
-    const STARTS: &[&str] = &["NPM_CONFIG_", "npm_config_", "PIP_"];
-    let wanted = |name: &str| NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start));
+    const NAMES: &str = "NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE CURL_CA_BUNDLE GIT_SSL_CAINFO GOPROXY GOSUMDB GOPRIVATE GOFLAGS \
+         GOPATH GOCACHE GOMODCACHE GOTOOLCHAIN NPM_CONFIG_* npm_config_* PIP_*";
     let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    all.filter(move |(name, _)| wanted(name))
+    all.filter(|(name, _)| proc::is_listed(NAMES, name))
 }
 
 fn judged(bench: &Bench<'_>, check: &'static str, ended: &CommandOutput) -> Result<Verdict, Failure> {
@@ -173,29 +159,20 @@ fn number(text: &str) -> (Option<u32>, &str) {
 
 /// Tests that take most of the time of a whole `cargo test`: the group `slow` runs them, and `test` leaves them out. What the
 /// scripts of two groups name is [`SCRIPTED`].
-const SLOW: &[&str] = &[
-    "faults::",
-    "traps::",
-    "proof::",
-    "secrets::",
-    "far_ends::",
-    "at_once::",
-    "input::",
-    "omni_stack::",
-    "in_the_lab::",
-];
+const SLOW: &str =
+    "faults:: traps:: proof:: secrets:: external_programs:: at_once:: input:: omni_stack_in_lab:: in_the_lab::";
 
 /// The tests of `.ci/kill.sh` and `.ci/fuzz.sh`.
 const SCRIPTED: &[&str] = &["killed::", "interrupted::", "fuzz"];
 
 pub(super) fn tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    let skipped = SLOW.iter().chain(SCRIPTED).flat_map(|name| ["--skip", name]);
+    let skipped = SLOW.split(' ').chain(SCRIPTED.iter().copied()).flat_map(|name| ["--skip", name]);
     cargo_test(bench, "test", &skipped.collect::<Vec<_>>())
 }
 
 /// The group `slow`.
 pub(super) fn slow_tests(bench: &Bench<'_>) -> Result<Verdict, Failure> {
-    cargo_test(bench, "slow", SLOW)
+    cargo_test(bench, "slow", &SLOW.split(' ').collect::<Vec<_>>())
 }
 
 /// Many tests wait for a simulated service or for a program: more of them at once than there are processors end earlier.
@@ -305,6 +282,11 @@ mod tests {
         let calls: Vec<&str> = scripts.lines().filter(|line| line.contains("cargo test")).collect();
         for name in SCRIPTED {
             assert!(calls.iter().any(|line| line.contains(&format!(" {name} "))), "{name}");
+        }
+        let it = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+        for name in SLOW.split(' ').map(|name| name.trim_end_matches("::")) {
+            let is_there = |dir: &str| it.join(format!("{dir}{name}.rs")).exists();
+            assert!(is_there("") || is_there("plugin/"), "no tests are in {name}");
         }
     }
 

@@ -28,208 +28,147 @@ pub struct Check {
     pub repair: Option<Repair>,
 }
 
-const ROW: Check = Check {
-    name: "",
-    about: "",
-    fix: "",
-    alone: false,
-    group: false,
-    run: |_| Ok(Verdict::Passed(String::new())),
-    repair: None,
-};
+impl Check {
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        fix: &'static str,
+        run: fn(&Bench<'_>) -> Result<Verdict, Failure>,
+    ) -> Check {
+        Check { name, about, fix, alone: false, group: false, run, repair: None }
+    }
+
+    const fn alone(self) -> Check {
+        Check { alone: true, ..self }
+    }
+
+    const fn group(self) -> Check {
+        Check { alone: true, group: true, ..self }
+    }
+
+    const fn repair(self, repair: Repair) -> Check {
+        Check { repair: Some(repair), ..self }
+    }
+}
 
 /// Every check, in the order of the summary.
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "fmt",
-        about: "Rust is formatted as rustfmt does",
-        fix: "cargo fmt --all",
-        run: |bench| cargo(bench, "fmt", &["fmt", "--all", "--check", "--", "--color=never"]),
-        repair: Some(|bench| run(bench, "fmt", cargo_program(), &["fmt", "--all"])),
-        ..ROW
-    },
-    Check {
-        name: "clippy",
-        about: "Rust has no warnings, all targets",
-        fix: "cargo clippy --fix --allow-dirty --workspace --all-targets",
-        alone: true,
-        run: |bench| {
-            let words = [
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--quiet",
-                "--message-format",
-                "short",
-                "--",
-                "-D",
-                "warnings",
-            ];
-            cargo(bench, "clippy", &words)
+    Check::new("fmt", "Rust is formatted as rustfmt does", "cargo fmt --all", |bench| {
+        cargo(bench, "fmt", &["fmt", "--all", "--check", "--", "--color=never"])
+    })
+    .repair(|bench| run(bench, "fmt", cargo_program(), &["fmt", "--all"])),
+    Check::new(
+        "clippy",
+        "Rust has no warnings, all targets",
+        "cargo clippy --fix --allow-dirty --workspace --all-targets",
+        |bench| {
+            let words = "clippy --workspace --all-targets --quiet --message-format short -- -D warnings";
+            cargo(bench, "clippy", &words.split(' ').collect::<Vec<_>>())
         },
-        repair: Some(|bench| {
-            let words =
-                ["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets", "--quiet"];
-            run(bench, "clippy", cargo_program(), &words)
-        }),
-        ..ROW
-    },
-    Check {
-        name: "test",
-        about: "every test passes that no group has, without network and without Docker",
-        fix: "cargo test --workspace NAME runs one; target/ci/log/test.log has the whole output",
-        alone: true,
-        run: tests,
-        ..ROW
-    },
-    Check {
-        name: "docs",
-        about: "generated pages say what the code says",
-        fix: "cargo xtask docs",
-        run: |bench| docs::drift(bench.cx).map(|found| ours(found, "every page is up to date")),
-        repair: Some(|bench| docs::write(bench.cx)),
-        ..ROW
-    },
-    Check {
-        name: "links",
-        about: "links lead to files and headings, commands name tasks",
-        fix: "fix the link, or the page that it leads to",
-        run: link_check,
-        ..ROW
-    },
-    Check {
-        name: "markdown",
-        about: "Markdown keeps to .markdownlint-cli2.yaml",
-        fix: "cargo xtask markdown-fix",
-        run: |bench| program(bench, "markdown", MARKDOWNLINT, &[] as &[&str]),
-        repair: Some(|bench| run(bench, "markdown", MARKDOWNLINT.find(&bench.cx.paths)?, &["--fix"])),
-        ..ROW
-    },
-    Check {
-        name: "shell",
-        about: "scripts pass shellcheck",
-        fix: "fix the line as the message says; shellcheck.net/wiki/SCnnnn explains",
-        run: |bench| program(bench, "shell", SHELLCHECK, &scripts(bench, &["--format", "gcc"])),
-        ..ROW
-    },
-    Check {
-        name: "shell-format",
-        about: "scripts are formatted as shfmt does, with .editorconfig",
-        fix: "cargo xtask ci --only shell-format --fix",
-        run: |bench| program(bench, "shell-format", SHFMT, &scripts(bench, &["-d"])),
-        repair: Some(|bench| run(bench, "shell-format", SHFMT.find(&bench.cx.paths)?, &scripts(bench, &["-w"]))),
-        ..ROW
-    },
-    Check {
-        name: "yaml",
-        about: "YAML can be read, no key stands twice",
-        fix: "fix the place that the message names",
-        run: yaml_check,
-        ..ROW
-    },
-    Check {
-        name: "workflows",
-        about: "GitHub workflows pass actionlint",
-        fix: "fix the line as the message says",
-        run: |bench| program(bench, "workflows", ACTIONLINT, &["-oneline", "-shellcheck="]),
-        ..ROW
-    },
-    Check {
-        name: "architecture",
-        about: "pure parts touch nothing, the lab shares nothing, a task is its file",
-        fix: "see CONTRIBUTING.md",
-        run: architecture_check,
-        ..ROW
-    },
-    Check {
-        name: "licences",
-        about: "dependencies have licences and sources of deny.toml",
-        fix: "take another dependency, or add its licence to deny.toml with the reason",
-        run: |bench| deny(bench, "licences", &["licenses", "bans", "sources"]),
-        ..ROW
-    },
-    Check {
-        name: "advisories",
-        about: "no dependency has a known weakness",
-        fix: "cargo update -p NAME, or an entry in deny.toml with the reason",
-        run: |bench| deny(bench, "advisories", &["advisories"]),
-        ..ROW
-    },
-    Check {
-        name: "secrets",
-        about: "no file holds a key, none is named as one that does",
-        fix: "take it out and revoke it: whoever saw the file has it",
-        run: secrets,
-        ..ROW
-    },
-    Check {
-        name: "commits",
-        about: "commit messages have this project's types and scopes",
-        fix: "git commit --amend, or git rebase --interactive",
-        run: |bench| {
+    )
+    .alone()
+    .repair(|bench| {
+        let words = ["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets", "--quiet"];
+        run(bench, "clippy", cargo_program(), &words)
+    }),
+    Check::new(
+        "test",
+        "every test passes that no group has, without network and without Docker",
+        "cargo test --workspace NAME runs one; target/ci/log/test.log has the whole output",
+        tests,
+    )
+    .alone(),
+    Check::new("docs", "generated pages say what the code says", "cargo xtask docs", |bench| {
+        docs::drift(bench.cx).map(|found| ours(found, "every page is up to date"))
+    })
+    .repair(|bench| docs::write(bench.cx)),
+    Check::new(
+        "links",
+        "links lead to files and headings, commands name tasks",
+        "fix the link, or the page that it leads to",
+        link_check,
+    ),
+    Check::new("markdown", "Markdown keeps to .markdownlint-cli2.yaml", "cargo xtask markdown-fix", |bench| {
+        program(bench, "markdown", MARKDOWNLINT, &[] as &[&str])
+    })
+    .repair(|bench| run(bench, "markdown", MARKDOWNLINT.find(&bench.cx.paths)?, &["--fix"])),
+    Check::new(
+        "shell",
+        "scripts pass shellcheck",
+        "fix the line as the message says; shellcheck.net/wiki/SCnnnn explains",
+        |bench| program(bench, "shell", SHELLCHECK, &scripts(bench, &["--format", "gcc"])),
+    ),
+    Check::new(
+        "shell-format",
+        "scripts are formatted as shfmt does, with .editorconfig",
+        "cargo xtask ci --only shell-format --fix",
+        |bench| program(bench, "shell-format", SHFMT, &scripts(bench, &["-d"])),
+    )
+    .repair(|bench| run(bench, "shell-format", SHFMT.find(&bench.cx.paths)?, &scripts(bench, &["-w"]))),
+    Check::new("yaml", "YAML can be read, no key stands twice", "fix the place that the message names", yaml_check),
+    Check::new("workflows", "GitHub workflows pass actionlint", "fix the line as the message says", |bench| {
+        program(bench, "workflows", ACTIONLINT, &["-oneline", "-shellcheck="])
+    }),
+    Check::new(
+        "architecture",
+        "pure parts touch nothing, the lab shares nothing, a task is its file",
+        "see CONTRIBUTING.md",
+        architecture_check,
+    ),
+    Check::new(
+        "licences",
+        "dependencies have licences and sources of deny.toml",
+        "take another dependency, or add its licence to deny.toml with the reason",
+        |bench| deny(bench, "licences", &["licenses", "bans", "sources"]),
+    ),
+    Check::new(
+        "advisories",
+        "no dependency has a known weakness",
+        "cargo update -p NAME, or an entry in deny.toml with the reason",
+        |bench| deny(bench, "advisories", &["advisories"]),
+    ),
+    Check::new(
+        "secrets",
+        "no file holds a key, none is named as one that does",
+        "take it out and revoke it: whoever saw the file has it",
+        secrets,
+    ),
+    Check::new(
+        "commits",
+        "commit messages have this project's types and scopes",
+        "git commit --amend, or git rebase --interactive",
+        |bench| {
             commit_check::findings(bench.cx, None)
                 .map(|(found, count)| ours(found, &domain::words::count(count, "message")))
         },
-        ..ROW
-    },
-    Check {
-        name: "rehearsal",
-        about: "the whole runbook runs against the lab",
-        fix: "`cargo xtask rehearse` shows the task that failed",
-        alone: true,
-        run: rehearsal,
-        ..ROW
-    },
-    Check {
-        name: "plugin",
-        about: "the Claude Code plugin passes the official validators",
-        fix: ".ci/plugin.sh",
-        run: |bench| script(bench, "plugin"),
-        ..ROW
-    },
-    Check {
-        name: "slow",
-        about: "the slow half of the tests passes: faults, odd input and far ends, secrets, setting Omni up",
-        fix: "cargo test --workspace NAME runs one; target/ci/log/slow.log has the whole output",
-        alone: true,
-        group: true,
-        run: slow_tests,
-        ..ROW
-    },
-    Check {
-        name: "kill",
-        about: "tasks that are killed or interrupted leave files whole",
-        fix: ".ci/kill.sh",
-        alone: true,
-        group: true,
-        run: |bench| script(bench, "kill"),
-        ..ROW
-    },
-    Check {
-        name: "fuzz",
-        about: "parsers and the lab take any input without a panic",
-        fix: ".ci/fuzz.sh",
-        alone: true,
-        group: true,
-        run: |bench| script(bench, "fuzz"),
-        ..ROW
-    },
-    Check {
-        name: "docker",
-        about: "the stack runs under a real Docker engine",
-        fix: ".ci/docker.sh",
-        alone: true,
-        group: true,
-        run: |bench| script(bench, "docker"),
-        ..ROW
-    },
-    Check {
-        name: "clients",
-        about: "foreign Proxmox clients drive the lab",
-        fix: ".ci/clients.sh",
-        alone: true,
-        group: true,
-        run: |bench| script(bench, "clients"),
-        ..ROW
-    },
+    ),
+    Check::new(
+        "rehearsal",
+        "the whole runbook runs against the lab",
+        "`cargo xtask rehearse` shows the task that failed",
+        rehearsal,
+    )
+    .alone(),
+    Check::new("plugin", "the Claude Code plugin passes the official validators", ".ci/plugin.sh", |bench| {
+        script(bench, "plugin")
+    }),
+    Check::new(
+        "slow",
+        "the slow half of the tests passes: faults, odd input and far ends, secrets, setting Omni up",
+        "cargo test --workspace NAME runs one; target/ci/log/slow.log has the whole output",
+        slow_tests,
+    )
+    .group(),
+    Check::new("kill", "tasks that are killed or interrupted leave files whole", ".ci/kill.sh", |bench| {
+        script(bench, "kill")
+    })
+    .group(),
+    Check::new("fuzz", "parsers and the lab take any input without a panic", ".ci/fuzz.sh", |bench| {
+        script(bench, "fuzz")
+    })
+    .group(),
+    Check::new("docker", "the stack runs under a real Docker engine", ".ci/docker.sh", |bench| script(bench, "docker"))
+        .group(),
+    Check::new("clients", "foreign Proxmox clients drive the lab", ".ci/clients.sh", |bench| script(bench, "clients"))
+        .group(),
 ];

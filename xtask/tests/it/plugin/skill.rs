@@ -25,14 +25,10 @@ pub fn skills(root: &Path) -> Vec<String> {
             Err(error) => faults.push(format!("{place}: {error}")),
         }
     }
-    for file in [
-        "references/cel-storage-selectors.md",
-        "references/proxmox-permissions.md",
-        "references/troubleshooting.md",
-        "examples/machineclass-ceph.yaml",
-        "examples/machineclass-local.yaml",
-        "examples/cluster-template.yaml",
-    ] {
+    let files = "references/cel-storage-selectors.md|references/proxmox-permissions.md|\
+         references/troubleshooting.md|examples/machineclass-ceph.yaml|\
+         examples/machineclass-local.yaml|examples/cluster-template.yaml";
+    for file in files.split('|') {
         if !directory.join("omni-proxmox").join(file).is_file() {
             faults.push(format!("skills/omni-proxmox/{file}: is missing"));
         }
