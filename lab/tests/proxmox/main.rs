@@ -1,11 +1,10 @@
 //! The simulated Proxmox VE, asked over HTTPS as its clients ask the real one.
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop
 
-mod api;
+mod calls;
 mod fuzz;
 mod hooks;
 #[path = "../harness/random.rs"]
 mod random;
 mod replay;
-mod rights;
 mod support;

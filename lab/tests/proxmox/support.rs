@@ -113,12 +113,6 @@ impl Lab {
         }
     }
 
-    /// Begins a task and waits for its end.
-    pub async fn task(&self, method: &str, path: &str, body: Value) -> String {
-        let upid = self.data(method, path, body).await;
-        self.finish(&upid).await
-    }
-
     /// The log of a task, one line a text.
     pub async fn log(&self, upid: &Value) -> Vec<String> {
         let upid = upid.as_str().unwrap();

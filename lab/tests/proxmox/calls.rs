@@ -1,0 +1,158 @@
+//! The calls of `tests/fixtures/proxmox.txt`, and their answers.
+//!
+//! `== NAME` begins a fresh Proxmox. `METHOD PATH [BODY]` is a call of the provider; the body is JSON, after `machine` laid over a
+//! machine as the provider asks for it. Below it stands the answer: the status line; after `200` the data, of which an object
+//! may have more, and a list as well unless it is to be empty; `errors`, what a 400 says of each parameter; `ends`, how the task
+//! ends that was begun; `begins`, when that is no matter yet. `…` stands for any text, and a text of the data that begins with `~`
+//! is a pattern. `@` is what happens beside the calls, see [`Play::beside`].
+
+use std::time::Duration;
+
+use lab::proxmox::world::DEFAULT_ROOT_PASSWORD;
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::support::{Lab, cidata, run};
+
+/// A scenario as it is played.
+struct Play {
+    lab: Lab,
+    events: tokio::sync::mpsc::UnboundedReceiver<lab::proxmox::PowerEvent>,
+    /// The task that was begun last.
+    upid: Value,
+}
+
+/// The body of a call.
+fn body(text: &str) -> Value {
+    let (mut body, more) = match text.strip_prefix("machine") {
+        None => return if text.is_empty() { Value::Null } else { serde_json::from_str(text).unwrap() },
+        Some(more) => {
+            let machine = json!({
+                "vmid": 100, "name": "demo-100", "cores": 4, "sockets": 1, "memory": 8192, "cpu": "x86-64-v2-AES",
+                "scsi0": "local-lvm:40,ssd=1,discard=on", "scsihw": "virtio-scsi-single", "onboot": 1,
+                "net0": "virtio,bridge=vmbr0,firewall=1", "agent": "enabled=true", "tags": "machine-request.demo",
+                "smbios1": "uuid=51a84c75-dc34-4913-a463-995e4290e011",
+            });
+            (machine, more)
+        }
+    };
+    if let Value::Object(changes) = self::body(more.trim()) {
+        changes.into_iter().for_each(|(name, value)| body[name] = value);
+    }
+    body
+}
+
+/// Whether a text is the one that is wanted, with `…` for anything.
+fn same(text: &str, wanted: &str) -> bool {
+    let pattern = wanted.split('…').map(regex::escape).collect::<Vec<_>>().join(".*");
+    Regex::new(&format!("(?s)^{pattern}$")).unwrap().is_match(text)
+}
+
+/// Whether the data holds all that is wanted.
+fn holds(data: &Value, wanted: &Value) -> bool {
+    match (data, wanted) {
+        (_, Value::Object(wanted)) => wanted.iter().all(|(name, value)| holds(&data[name], value)),
+        (Value::Array(data), Value::Array(wanted)) => {
+            (wanted.is_empty() == data.is_empty()) && wanted.iter().all(|one| data.iter().any(|data| holds(data, one)))
+        }
+        (Value::String(data), Value::String(wanted)) if wanted.starts_with('~') => {
+            Regex::new(&format!("^{}$", &wanted[1..])).unwrap().is_match(data)
+        }
+        _ => data == wanted,
+    }
+}
+
+impl Play {
+    async fn new(factor: f64) -> Play {
+        let lab = Lab::new(factor).await;
+        Play { events: lab.proxmox.subscribe(), lab, upid: Value::Null }
+    }
+
+    async fn call(&mut self, line: &str, wanted: &str) {
+        let (method, rest) = line.split_once(' ').unwrap();
+        let (path, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let mut reply = self.lab.call(method, path, body(text)).await;
+        let (kind, text) = wanted.split_once(' ').unwrap_or((wanted, ""));
+        let json = || serde_json::from_str::<Value>(text).unwrap();
+        let place = format!("{line}: {} {}", reply.status_line(), String::from_utf8_lossy(&reply.body));
+        match kind {
+            "200" => assert!(reply.status == 200 && holds(&reply.value().unwrap()["data"], &json()), "{place}"),
+            "errors" => {
+                assert_eq!(reply.status_line(), "400 Parameter verification failed.", "{place}");
+                assert_eq!(reply.value().unwrap()["errors"], json(), "{place}");
+            }
+            "ends" | "begins" => {
+                assert_eq!(reply.status, 200, "{place}");
+                self.upid = serde_json::from_slice::<Value>(&std::mem::take(&mut reply.body)).unwrap()["data"].take();
+                if kind == "ends" {
+                    self.beside(wanted).await;
+                }
+            }
+            _ => assert!(same(&reply.status_line(), wanted), "{place}"),
+        }
+    }
+
+    /// What is not a call of the provider.
+    async fn beside(&mut self, line: &str) {
+        let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let words: Vec<&str> = rest.split(' ').collect();
+        let lab = &mut self.lab;
+        match (what, &words[..]) {
+            ("clock", [factor]) => *self = Play::new(factor.parse().unwrap()).await,
+            ("grant", [path, who, role]) => lab.proxmox.with(|world| world.access.grant(path, who, role)),
+            ("revoke", [privilege]) => assert!(lab.proxmox.with(|world| world.revoke_privilege(privilege)), "{line}"),
+            ("fill", [storage, left]) => {
+                lab.proxmox.with(|world| world.fill_storage(storage, left.parse().unwrap()));
+            }
+            ("offline", [node]) => assert!(lab.proxmox.with(|world| world.set_node_online(node, false)), "{line}"),
+            ("version", [version]) => lab.proxmox.with(|world| world.version = (*version).to_owned()),
+            ("token", [id, secret]) => lab.set_token(id, secret),
+            ("nobody", _) => lab.set_headers(&[]),
+            ("root", _) => lab.become_root().await,
+            // As root, but without the token that each change needs.
+            ("cookie", _) => {
+                let login = json!({"username": "root@pam", "password": DEFAULT_ROOT_PASSWORD});
+                let ticket = lab.data("POST", "/access/ticket", login).await;
+                lab.set_headers(&[("cookie", &format!("PVEAuthCookie={}", ticket["ticket"].as_str().unwrap()))]);
+            }
+            ("skip", [seconds]) => lab.clock.skip(Duration::from_secs(seconds.parse().unwrap())),
+            ("upload", [name]) => {
+                let reply = lab.upload("pve1", "local", name, &cidata(51_200)).await;
+                let upid = reply.value().unwrap()["data"].take();
+                assert_eq!(lab.finish(&upid).await, "OK");
+            }
+            ("booted", [length]) => {
+                let data = self.events.recv().await.unwrap().cidata.unwrap_or_default();
+                assert_eq!(data.len().to_string(), *length);
+            }
+            ("ends", _) => {
+                let end = lab.finish(&self.upid).await;
+                assert!(same(&end, rest), "{end:?} instead of {rest:?}");
+            }
+            ("log", _) => {
+                let log = lab.log(&self.upid).await;
+                assert!(log.iter().any(|line| same(line, rest)), "{rest:?} is not in {log:?}");
+            }
+            _ => panic!("{line}: there is no such line"),
+        }
+    }
+}
+
+#[test]
+fn calls_are_answered_as_pve_answers_them() {
+    run(async {
+        let mut play = Play::new(1000.0).await;
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proxmox.txt")).unwrap();
+        let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("# "));
+        while let Some(line) = lines.next() {
+            match (line.strip_prefix("== "), line.strip_prefix("@ ")) {
+                (Some(name), _) => {
+                    println!("{name}");
+                    play = Play::new(1000.0).await;
+                }
+                (_, Some(line)) => play.beside(line).await,
+                _ => play.call(line, lines.next().unwrap().trim()).await,
+            }
+        }
+    });
+}
