@@ -177,7 +177,10 @@ fn infra(state: &State, caller: &Caller, verb: Verb, typ: &str, namespace: &str)
     match verb {
         Verb::Read => require(caller, Role::Reader),
         _ if typ == INFRA_PROVIDER => require(caller, Role::Admin),
-        _ if typ != MACHINE_REQUEST => denied(format!("users are not allowed to modify {typ:?} resources")),
+        // Users may delete machine requests since 1.7.
+        _ if typ != MACHINE_REQUEST || state.release.old() => {
+            denied(format!("users are not allowed to modify {typ:?} resources"))
+        }
         _ if caller.role < Role::Operator => {
             denied(format!("only operators and admins are allowed to modify {typ:?} resources"))
         }

@@ -264,8 +264,7 @@ fn tear_down(state: &mut State, caller: &Caller, key: &Key) -> Result<OmniAnswer
     let ready = state.store.tear_down(key)?;
     match key.typ.as_str() {
         INFRA_PROVIDER => providers::deleted(state, &key.id),
-        // The machine is out of Omni with its link; whatever holds it lets go.
-        LINK => machines::forget(state, &key.id),
+        LINK => machines::cut(state, &key.id),
         _ => {}
     }
     state.touch(&found);

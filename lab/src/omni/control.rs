@@ -100,6 +100,14 @@ fn machine_set(state: &mut State, cluster: &Resource, set: &Resource) {
 /// Takes machines of the set's own requests into the set, and lets the oldest go when there are too many.
 fn choose_nodes(state: &mut State, set: &Resource) {
     let id = set.md.id.as_str();
+    // The node of a machine whose request is on its way out goes too (machine_set_node.go `destroyOrphaned`).
+    for node in nodes_of(state, id) {
+        let machine = state.store.by_id(MACHINE, &node.md.id).and_then(|machine| machine.label(L_REQUEST));
+        let request = machine.and_then(|request| state.store.get(MACHINE_REQUEST, INFRA, request));
+        if request.is_some_and(Resource::tearing_down) {
+            let _ = state.store.tear_down(&node.key());
+        }
+    }
     let nodes: Vec<Resource> = nodes_of(state, id);
     let running: Vec<&Resource> = nodes.iter().filter(|node| !node.tearing_down()).collect();
     let wanted = requests::wanted(set);
@@ -147,7 +155,7 @@ fn release_nodes(state: &mut State, set: &Resource) {
     for node in nodes_of(state, &set.md.id) {
         let uuid = node.md.id.as_str();
         let known = state.store.by_id(MACHINE, uuid).is_some();
-        if !node.tearing_down() && known {
+        if (!node.tearing_down() && known) || !may_leave(state, set, uuid) {
             continue;
         }
         let _ = state.store.tear_down(&Key::new(CLUSTER_MACHINE, DEFAULT, uuid));
@@ -161,6 +169,32 @@ fn release_nodes(state: &mut State, set: &Resource) {
         }
         machines::publish(state, uuid);
     }
+}
+
+/// Omni's own check of a control plane that is to leave: one at a time, behind a load balancer that is healthy, and etcd keeps its
+/// quorum (internal/machineset/control_planes_handler.go, pkg/check/etcd.go `CanScaleDown`).
+fn may_leave(state: &State, set: &Resource, uuid: &str) -> bool {
+    let leaves = |machine: &Resource| machine.md.id == uuid && machine.tearing_down();
+    let machines: Vec<&Resource> = state.store.labelled(CLUSTER_MACHINE, DEFAULT, L_MACHINE_SET, &set.md.id).collect();
+    let begun = machines.iter().any(|machine| leaves(machine));
+    if set.tearing_down() || set.label(L_CONTROL_PLANE).is_none() || begun {
+        return true;
+    }
+    let balancer = state.store.by_id(LOAD_BALANCER_STATUS, set.label(L_CLUSTER).unwrap_or_default());
+    if machines.iter().any(|machine| machine.tearing_down())
+        || balancer.is_none_or(|found| found.spec["healthy"] != true)
+    {
+        return false;
+    }
+    // A machine is a member of etcd once it has run.
+    let is = |uuid: &str, what: fn(&super::machine::Machine) -> bool| state.machines.get(uuid).is_some_and(what);
+    let member = |uuid: &str| is(uuid, |machine| matches!(machine.heard, Stage::Running | Stage::Updating));
+    let known = |uuid: &str| state.store.by_id(MACHINE, uuid).is_some();
+    let healthy = |uuid: &str| member(uuid) && known(uuid) && is(uuid, |it| it.connected && it.stage != Stage::Off);
+    let members = machines.iter().filter(|machine| member(&machine.md.id)).count();
+    let well = machines.iter().filter(|machine| healthy(&machine.md.id)).count();
+    let left = well - usize::from(healthy(uuid));
+    !member(uuid) || (well > members / 2 && left > (members - 1) / 2)
 }
 
 /// Etcd first: one control plane forms it, then everybody else joins.

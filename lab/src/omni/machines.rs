@@ -209,7 +209,9 @@ pub fn publish(state: &mut State, uuid: &str) {
         return;
     }
     // The join token names the request: a machine whose request is gone is not let in.
-    if !known && request_of(state, uuid).is_none() {
+    let stays =
+        |(id, _): (String, String)| state.store.get(MACHINE_REQUEST, INFRA, &id).is_some_and(|it| !it.tearing_down());
+    if !known && !request_of(state, uuid).is_some_and(stays) {
         return;
     }
     let address = format!("fdae:41e4:649b:9303::{}", &uuid[uuid.len() - 4..]);
@@ -314,6 +316,18 @@ fn status_spec(machine: &Machine, talos: &str, cluster: Option<&(String, bool)>,
         // Off is only what a machine announced (omni v1.9.3 machine/status.go).
         "powerstate": if machine.connected { 2 } else { 1 },
     })
+}
+
+/// The link of a machine was deleted: it is out of Omni, and its request is torn down with it, so that its set requests another
+/// (omni v1.9.3 controllers machine_request_set_status.go).
+pub fn cut(state: &mut State, uuid: &str) {
+    let request = state.store.by_id(MACHINE, uuid).and_then(|machine| machine.label(L_REQUEST)).map(str::to_owned);
+    forget(state, uuid);
+    let request = request.and_then(|id| state.store.get(MACHINE_REQUEST, INFRA, &id).cloned());
+    if let Some(request) = request {
+        let _ = state.store.tear_down(&request.key());
+        state.touch(&request);
+    }
 }
 
 /// Takes a machine out of Omni: its link was deleted, or its request is gone.

@@ -76,6 +76,8 @@ enum StepOutcome {
     Done,
     Again(Duration),
     Failed(String, Duration),
+    /// Somebody else has to act first: it comes back when something has changed.
+    Held,
 }
 
 impl Provider {
@@ -114,6 +116,7 @@ impl Provider {
                         [("busy", busy.into()), ("interval", json!(wait.as_secs())), ("requeued", true.into())];
                     self.say(&id, "info", caller, "reconcile succeeded", &fields);
                 }
+                StepOutcome::Held => (item.due, item.tearing) = (Duration::MAX, false),
                 StepOutcome::Failed(why, wait) => {
                     item.failures += 1;
                     item.due = now + wait.min(Duration::from_secs(1 << item.failures.min(6)).max(wait));
@@ -273,6 +276,11 @@ impl Provider {
         });
         if !held {
             return StepOutcome::Done;
+        }
+        // Omni holds the request's status as long as the machine is in its cluster (machine_request_cleanup.go).
+        let uuid = self.load(id).uuid;
+        if self.omni.with(|state| state.store.by_id(CLUSTER_MACHINE, &uuid).is_some()) {
+            return StepOutcome::Held;
         }
         self.omni.with(|state| release(state, id));
         let machine = self.load(id);

@@ -35,6 +35,8 @@ pub enum OmnictlCommand {
     Cluster(ClusterCommand),
     Kubeconfig(Kubeconfig),
     Talosconfig(Talosconfig),
+    #[command(alias = "l")]
+    MachineLogs(MachineLogs),
     #[command(subcommand, alias = "ip")]
     Infraprovider(ProviderCommand),
     #[command(subcommand, alias = "sa")]
@@ -146,6 +148,20 @@ pub struct Talosconfig {
     pub cluster: String,
     /// Where it goes.
     pub path: String,
+}
+
+/// `omnictl machine-logs`
+#[derive(Args, Debug)]
+pub struct MachineLogs {
+    pub machine: String,
+    #[arg(short, long)]
+    pub follow: bool,
+    /// All lines where it is negative.
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
+    pub tail: i32,
+    /// The real one's format `omni` crashes.
+    #[arg(long, default_value = "raw", value_parser = ["raw"])]
+    pub log_format: String,
 }
 
 /// `omnictl infraprovider`

@@ -9,6 +9,7 @@ mod diff;
 mod export;
 mod get;
 mod kubeconfig;
+mod logs;
 mod patch;
 mod sync;
 mod table;
@@ -91,6 +92,7 @@ fn execute(call: &Omnictl, client: protocol::Client, start: &Start) -> Result<()
         OmnictlCommand::Cluster(ClusterCommand::Template(TemplateCommand::Validate { .. })) => Ok(()),
         OmnictlCommand::Kubeconfig(call) => kubeconfig::run(connection, call),
         OmnictlCommand::Talosconfig(call) => kubeconfig::talosconfig(connection, call),
+        OmnictlCommand::MachineLogs(call) => logs::run(connection, call),
         OmnictlCommand::Infraprovider(call) => accounts::provider(connection, call),
         OmnictlCommand::Serviceaccount(call) => accounts::service_account(connection, call),
     }
