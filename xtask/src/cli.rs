@@ -99,6 +99,8 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
             "cluster-talosconfig",
             "cluster-export",
             "cluster-delete",
+            "machine-replace",
+            "machine-logs",
         ],
     ),
     ("Saved plans", &["plan-show", "apply"]),
@@ -408,6 +410,25 @@ pub enum Task {
         "cluster-delete demo --forget --yes --allow-destroy demo",
     ]))]
     ClusterDelete(ClusterDelete),
+    /// Replace a machine of a cluster by a new one
+    ///
+    /// Refuses a control plane whose loss would cost etcd its quorum. Shows the VM that is destroyed, asks for the cluster's name, and
+    /// waits until the VM is gone from Proxmox and the cluster runs with a new machine. Run again, it goes on from there.
+    #[command(after_long_help = examples(&[
+        "machine-replace demo-workers-4fk2xz --dry-run",
+        "machine-replace pve1/104",
+        "machine-replace demo-workers-4fk2xz --yes --allow-destroy demo",
+    ]))]
+    MachineReplace(MachineReplace),
+    /// Show the log of a machine, with known issues explained
+    ///
+    /// Omni keeps what the kernel and Talos of each machine log, also of one that Kubernetes does not see.
+    #[command(after_long_help = examples(&[
+        "machine-logs demo-workers-4fk2xz",
+        "machine-logs demo-workers-4fk2xz --kernel --tail 20",
+        "machine-logs pve1/104 --follow",
+    ]))]
+    MachineLogs(MachineLogs),
     /// Show the nodes, storages and bridges of Proxmox
     ///
     /// Shows what is free on each node and storage, and where ISO images go.
@@ -569,6 +590,7 @@ impl Task {
             Task::ClusterSync(args) => args.allow_destroy.clone(),
             Task::ClusterScale(args) => args.allow_destroy.clone(),
             Task::ClusterDelete(args) => args.allow_destroy.clone(),
+            Task::MachineReplace(args) => args.allow_destroy.clone(),
             Task::Apply(args) => args.allow_destroy.clone(),
             Task::Keys(args) => args.allow_destroy.clone(),
             _ => Vec::new(),
@@ -967,6 +989,35 @@ pub struct ClusterScale {
     pub allow_destroy: Vec<String>,
     #[command(flatten)]
     pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct MachineReplace {
+    /// The machine: its name, its UUID, or its VM as NODE/ID
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Allow the run to destroy a machine of the cluster NAME without typing the name
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub allow_destroy: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct MachineLogs {
+    /// The machine: its name, its UUID, or its VM as NODE/ID
+    #[arg(value_name = "ID")]
+    pub name: String,
+    /// Only the kernel's own lines, without those of Talos
+    #[arg(long)]
+    pub kernel: bool,
+    /// How many lines to show
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub tail: u32,
+    /// Every line in the JSON document too, instead of the last 6 KiB
+    #[arg(long)]
+    pub all: bool,
+    /// Keep printing new lines
+    #[arg(short, long, conflicts_with_all = ["json", "all"])]
+    pub follow: bool,
 }
 
 #[derive(Debug, Args)]

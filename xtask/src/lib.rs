@@ -189,6 +189,8 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::ClusterKubeconfig(args) => task::cluster_kubeconfig::run(args, cx),
         Task::ClusterTalosconfig(args) => task::cluster_talosconfig::run(args, cx),
         Task::ClusterDelete(args) => task::cluster_delete::run(args, cx),
+        Task::MachineReplace(args) => task::machine_replace::run(args, cx),
+        Task::MachineLogs(args) => task::machine_logs::run(args, cx),
         Task::ProxmoxAudit(args) => task::proxmox_audit::run(args, cx),
         Task::Drift(args) => task::drift::run(args, cx),
         Task::ProxmoxInventory(args) => task::proxmox_inventory::run(args, cx),

@@ -19,6 +19,7 @@ pub mod provider_keys;
 #[path = "../../tests/recorded.rs"]
 mod recorded;
 pub mod releases;
+pub mod replacement;
 pub mod rules;
 pub mod schema;
 pub mod stack;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -31,6 +31,13 @@ pub struct Vm {
     pub disk: u64,
 }
 
+impl Vm {
+    /// For the list of what is destroyed.
+    pub fn words(&self) -> String {
+        format!("VM {} `{}` on {} with its disk of {}", self.id, self.name, self.node, bytes(self.disk))
+    }
+}
+
 /// What there is to destroy.
 pub struct Loss {
     pub view: ClusterView,
@@ -45,7 +52,7 @@ impl Loss {
         let vms = self.vms.known().map_or(&[][..], Vec::as_slice);
         let of = |name: &str| vms.iter().find(|vm| vm.name == name);
         let machines = self.view.machines().map(|machine| match (of(&machine.request), &machine.request) {
-            (Some(vm), name) => format!("VM {} `{name}` on {} with its disk of {}", vm.id, vm.node, bytes(vm.disk)),
+            (Some(vm), _) => vm.words(),
             (None, name) if name.is_empty() => format!("machine {} leaves the cluster, and is wiped", machine.uuid),
             (None, name) => match self.vms.why() {
                 Some(_) => format!("machine `{name}` with its VM and disks"),
@@ -85,7 +92,10 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
 }
 
 /// Those of these names that are VMs in Proxmox: one call.
-fn vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
+///
+/// # Errors
+/// Those of Proxmox.
+pub fn vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let text = |vm: &Value, key: &str| vm[key].as_str().unwrap_or_default().to_owned();
     let of = |vm: &Value| {
@@ -104,7 +114,8 @@ pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disco
     let effect = format!("{machines} and all data are destroyed; {backups}");
     let undo = "nothing brings the data back; a sync of the template creates the cluster again, empty";
     Change::new("delete", format!("cluster {name}"), effect, undo, move |cx| {
-        Ok(delete(cx, omnictl, name, disconnected)?)
+        watched(cx, omnictl, name, || omnictl.delete_cluster(name, disconnected))?;
+        Ok("deleted from Omni".to_owned())
     })
     .destroying(name, loss.lines())
     .verified(move |cx| verify(cx, omnictl, loss))
@@ -120,40 +131,48 @@ pub fn forget(state: &mut State, name: &str) {
 /// How often the deletion is looked at while omnictl waits for it.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// omnictl tears the resources down one kind after the other and prints nothing about what it waits for: that is looked at
-/// meanwhile.
-fn delete(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, disconnected: bool) -> Result<String, Failure> {
+/// omnictl prints nothing about what a deletion waits for: that is looked at meanwhile, in cluster `name`.
+///
+/// # Errors
+/// Those of `call`, a timeout with the causes.
+pub fn watched(
+    cx: &Cx,
+    omnictl: &Omnictl<'_>,
+    name: &str,
+    call: impl FnOnce() -> Result<(), Failure> + Send,
+) -> Result<(), Failure> {
     let ended = AtomicBool::new(false);
     let delete = || {
-        let result = omnictl.delete_cluster(name, disconnected);
+        let result = call();
         ended.store(true, Ordering::Relaxed);
         result
     };
+    // What ends before the first look needs none.
+    let pause = || {
+        let begun = Instant::now();
+        while !ended.load(Ordering::Relaxed) && begun.elapsed() < LOOK {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        !ended.load(Ordering::Relaxed)
+    };
     let watch = || {
         let mut last = String::new();
-        while !ended.load(Ordering::Relaxed) {
-            if let Ok(Some(found)) = cluster::observe(omnictl, name) {
-                let words = explain::causes(cx, omnictl, &found)
-                    .into_iter()
-                    .next()
-                    .map_or_else(|| found.waits_for(), |cause| cause.cause);
-                if words != last && found.tearing_down {
-                    cx.ui.waiting(&words);
-                    last = words;
-                }
-            }
-            let mut left = LOOK;
-            while !ended.load(Ordering::Relaxed) && !left.is_zero() {
-                let pause = left.min(Duration::from_millis(50));
-                std::thread::sleep(pause);
-                left -= pause;
+        while pause() {
+            let Ok(Some(found)) = cluster::observe(omnictl, name) else { continue };
+            let cause = explain::causes(cx, omnictl, &found).into_iter().next();
+            let words = cause.map_or_else(|| found.waits_for(), |cause| cause.cause);
+            if words != last && (found.tearing_down || found.machines().any(|machine| machine.leaving)) {
+                cx.ui.waiting(&words);
+                last = words;
             }
         }
     };
     let (result, ()) = parallel::both(delete, watch);
-    result.map(|()| "deleted from Omni".to_owned()).map_err(|failure| {
-        if failure.code == Code::Timeout { explain::add(cx, omnictl, failure, name) } else { failure }
-    })
+    result.map_err(
+        |failure| {
+            if failure.code == Code::Timeout { explain::add(cx, omnictl, failure, name) } else { failure }
+        },
+    )
 }
 
 /// A VM that is still there this long after Omni let its machine go was left behind.
@@ -169,11 +188,18 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
             .into()),
     })?;
     let (Some(known), Some(proxmox)) = (loss.vms.known(), &loss.proxmox) else { return Ok(()) };
-    let names: BTreeSet<String> = known.iter().map(|vm| vm.name.clone()).collect();
-    cx.ui.step("vms", "Its VMs are gone from Proxmox", || {
+    gone(cx, proxmox, "Its VMs are gone from Proxmox", &known.iter().map(|vm| vm.name.clone()).collect())
+}
+
+/// Waits until Proxmox has none of these VMs.
+///
+/// # Errors
+/// [`Code::Failed`] with those that were left behind; those of Proxmox.
+pub fn gone(cx: &Cx, proxmox: &Proxmox, title: &str, names: &BTreeSet<String>) -> anyhow::Result<()> {
+    cx.ui.step("vms", title, || {
         let look = || {
             let left: Vec<String> =
-                vms(cx, proxmox, &names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)).collect();
+                vms(cx, proxmox, names)?.iter().map(|vm| format!("VM {} on {}", vm.id, vm.node)).collect();
             Ok(if left.is_empty() { Look::Done(()) } else { Look::Waiting(left.join(", ")) })
         };
         let gone = wait::until("the deletion of the VMs", cx.limit(GONE), |words| cx.ui.waiting(words), look);

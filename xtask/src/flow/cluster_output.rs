@@ -62,7 +62,7 @@ pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: 
 ///
 /// # Errors
 /// Those of omnictl.
-fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
+pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<Vec<MachineLine>, Failure> {
     let selector = cluster.map(|cluster| format!("omni.sidero.dev/cluster={cluster}"));
     let kinds = ["clustermachinerequeststatuses", "clustermachinestatuses", "machinestatuses"];
     let [requests, machines, statuses] = lookup::lists(omnictl, kinds, selector.as_deref())?;

@@ -647,7 +647,10 @@ impl Subject {
 }
 
 /// The name of a VM, which is that of its machine request.
-fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
+///
+/// # Errors
+/// [`Code::Usage`] for anything but NODE/ID, [`Code::NotFound`]; those of Proxmox.
+pub fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
     let usage = || Failure::new(Code::Usage, format!("`{vm}` is not a valid VM")).hint("write NODE/ID, e.g. pve1/104");
     let (node, id) = vm.split_once('/').ok_or_else(usage)?;
     let id: u64 = id.parse().map_err(|_| usage())?;

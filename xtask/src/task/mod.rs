@@ -21,6 +21,8 @@ pub mod keys;
 pub mod lab_down;
 pub mod lab_faults;
 pub mod lab_up;
+pub mod machine_logs;
+pub mod machine_replace;
 pub mod machineclass_apply;
 pub mod machineclass_check;
 pub mod machineclass_create;

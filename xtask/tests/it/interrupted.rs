@@ -171,6 +171,16 @@ fn ctrl_c_in_every_step_of_the_runbook() {
     passed(&walk("cluster-export demo --force", 0, false), &["before omnictl cluster template export"]);
     let machines = lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len);
     assert_eq!(machines, 5, "three control planes and two workers, and no more, after so many interrupted runs");
+    let vms = lab.dump()["proxmox"]["vms"].clone();
+    let mut names = vms.as_array().into_iter().flatten().filter_map(|vm| vm["name"].as_str());
+    let worker = names.find(|name| name.contains("workers")).expect("a worker");
+    let places = walk(&format!("machine-replace {worker} --yes --allow-destroy demo --timeout 60s"), 0, false);
+    passed(&places, &["before omnictl get machinerequests", "before omnictl delete machinerequests"]);
+    assert!(
+        lab.dump()["proxmox"]["vms"]
+            .as_array()
+            .is_some_and(|vms| vms.len() == 5 && vms.iter().all(|vm| vm["name"] != *worker))
+    );
     let places = walk("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 0, false);
     passed(&places, &["before omnictl cluster delete"]);
     assert_eq!(lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len), 0);

@@ -11,7 +11,8 @@
 //!   and is not shown. `@ program NAME: SCRIPT` puts a program before the lab's, which is `@REAL@` in its script.
 //! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
 //! - `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
-//!   is the path of the Nth virtual machine in Proxmox.
+//!   is the path of the Nth virtual machine in Proxmox, `{TEXT N name}` the name (`uuid`, `place` NODE/ID, `path` as above) of the Nth whose name
+//!   contains the text, in any call.
 //! - `@ vms` shows how many virtual machines Proxmox has, `@ show FILE` what a file contains.
 //! - `@ mask REGEX => TEXT` replaces what differs from run to run in this transcript alone.
 //! - `# …` is a comment.
@@ -64,7 +65,7 @@ macro_rules! transcripts {
 transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
     provider stack backup cluster_create cluster_sync cluster_status prompts json
-    checks conversions selectors access plans policies previous_set set_up doctor operation logins own_files upgrade_files
+    checks conversions selectors access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
 }
 
 pub(crate) use transcripts;
@@ -168,6 +169,18 @@ impl Player {
         let text = VMS.replace_all(&text, |found: &Captures<'_>| {
             let vm = &self.lab().dump()["proxmox"]["vms"][found[1].parse::<usize>().expect("a number")];
             format!("/nodes/{}/qemu/{}", vm["node"].as_str().expect("a node"), vm["vmid"])
+        });
+        let text = text.into_owned();
+        let text = NAMED.replace_all(&text, |found: &Captures<'_>| {
+            let dump = self.lab().dump();
+            let vms = dump["proxmox"]["vms"].as_array().expect("a list");
+            let mut of_set = vms.iter().filter(|vm| vm["name"].as_str().is_some_and(|name| name.contains(&found[1])));
+            let vm = of_set.nth(found[2].parse().expect("a number")).expect("so many VMs");
+            match &found[3] {
+                "place" => format!("{}/{}", vm["node"].as_str().expect("a node"), vm["vmid"]),
+                "path" => format!("/nodes/{}/qemu/{}", vm["node"].as_str().expect("a node"), vm["vmid"]),
+                key => vm[key].as_str().expect("a text").to_owned(),
+            }
         });
         let text = text.into_owned();
         self.lab();
@@ -382,6 +395,10 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
 
 /// A virtual machine in a script.
 static VMS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{vm (\d+)\}").expect("a regex"));
+
+/// One of the virtual machines whose names contain a text, and what of it is meant.
+static NAMED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\{(\S+) (\d+) (name|uuid|place|path)\}").expect("a regex"));
 
 /// A key in a script.
 pub static KEYS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{key (\S+) (-?\d+)\}").expect("a regex"));

@@ -33,6 +33,9 @@ pub struct Metadata {
     /// Who still holds a resource that is being deleted.
     #[serde(default)]
     pub finalizers: Vec<String>,
+    /// The controller that alone may destroy it; nobody's where users may.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// When it was made and when it was written last, as RFC 3339.
     #[serde(default)]
     pub created: String,

@@ -413,6 +413,44 @@ impl<'a> Omnictl<'a> {
         if ended.success() { Ok(()) } else { Err(triage::enrich(self.cx, self.explain(&ended))) }
     }
 
+    /// Deletes a resource, and returns when nothing holds it any more. omnictl has no limit of its own, and Omni goes on with what
+    /// was asked for (omni v1.9.3 `client/pkg/omnictl/resources/destroy.go`).
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn delete(&self, kind: &str, id: &str) -> Result<(), Failure> {
+        let (shell, program) = (proc::shell()?, &self.program);
+        let job = self.job(format!("deleting {kind} {id}"), cmd!(shell, "{program} delete {kind} {id}"));
+        self.run(job.deadline(self.cx.limit(SYNC))).map(drop)
+    }
+
+    /// The last lines that a machine has sent to Omni, as its kernel's log has them: JSON, a line each (omni v1.9.3
+    /// `client/pkg/omnictl/machine-logs.go`).
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn machine_log(&self, uuid: &str, tail: u32) -> Result<String, Failure> {
+        let large =
+            Failure::new(Code::Failed, "these log lines are larger than 32 MiB").hint("ask for fewer: --tail N");
+        Ok(self.run(self.log_job(uuid, tail, false)?.limit(32 << 20, large))?.stdout)
+    }
+
+    /// The same as they come, until the reader ends it.
+    ///
+    /// # Errors
+    /// As [`Omnictl::explain`].
+    pub fn follow_machine_log(&self, uuid: &str, tail: u32, each: impl FnMut(&str)) -> Result<(), Failure> {
+        let ended = self.cx.proc.follow(self.log_job(uuid, tail, true)?, each)?;
+        if ended.success() || proc::interrupted() || proc::stdout_closed() { Ok(()) } else { Err(self.explain(&ended)) }
+    }
+
+    fn log_job(&self, uuid: &str, tail: u32, follow: bool) -> Result<Job, Failure> {
+        let (shell, program, tail) = (proc::shell()?, &self.program, tail.to_string());
+        let follow = follow.then_some("--follow");
+        let cmd = cmd!(shell, "{program} machine-logs {uuid} --tail {tail} --log-format raw {follow...}");
+        Ok(self.job(format!("reading the log of machine {uuid}"), cmd))
+    }
+
     /// Writes access to a cluster to `file`: a kubeconfig or a talosconfig, with these `flags` of omnictl. A new file gets mode 0640
     /// (omni v1.9.3 `client/pkg/omnictl/kubeconfig.go`), so `file` belongs into a private directory.
     ///

@@ -1,0 +1,97 @@
+//! Whether a control plane may be replaced: etcd keeps its quorum without it.
+
+use std::collections::BTreeSet;
+
+use domain::status::cluster::{MachineSetView, MachineView};
+use domain::words::count;
+
+/// Why the machine `name` of a control-plane set cannot be replaced now; `None` when etcd keeps its quorum without it. `off` are
+/// machines whose VM does not run, of which Omni hears late. It is stricter than Omni, which waits in the middle of a replacement
+/// until etcd allows it (omni v1.9.3 `pkg/check/etcd.go`, `CanScaleDown`).
+pub fn refusal(set: &MachineSetView, name: &str, off: &BTreeSet<String>) -> Option<String> {
+    let others = || set.machines.iter().filter(|machine| machine.name() != name);
+    if let Some(other) = others().find(|machine| machine.leaving) {
+        return Some(format!("{} is on its way out already, and two at a time may cost etcd its quorum", other.name()));
+    }
+    let members = set.machines.len().max(usize::try_from(set.wanted).unwrap_or(usize::MAX));
+    if members < 2 {
+        return Some("it is the only control plane: etcd, and with it the cluster, would be lost".to_owned());
+    }
+    let healthy = others().filter(|machine| machine.ready && !off.contains(machine.name())).count();
+    let quorum = members / 2 + 1;
+    (healthy < quorum).then(|| {
+        let ill: Vec<&str> =
+            others().filter(|machine| !machine.ready || off.contains(machine.name())).map(MachineView::name).collect();
+        let ill = if ill.is_empty() { String::new() } else { format!(" (not healthy: {})", ill.join(", ")) };
+        let left = count(healthy, "healthy control plane");
+        format!("{left} would be left, and etcd with {members} members needs {quorum}{ill}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::status::cluster::Party;
+
+    /// A set of `wanted`: `+` is ready, `-` is not, `x` is leaving, `o` is ready as Omni says and its VM is off.
+    fn set(wanted: u64, machines: &str) -> (MachineSetView, BTreeSet<String>) {
+        let machine = |(at, kind): (usize, char)| MachineView {
+            request: at.to_string(),
+            uuid: String::new(),
+            provider: String::new(),
+            stage: String::new(),
+            ready: "+o".contains(kind),
+            connected: true,
+            leaving: kind == 'x',
+            party: Party::None,
+            waits_for: String::new(),
+            since: String::new(),
+            error: String::new(),
+        };
+        let off = machines.chars().enumerate().filter(|(_, kind)| *kind == 'o').map(|(at, _)| at.to_string()).collect();
+        let machines = machines.chars().enumerate().map(machine).collect();
+        let (id, class) = ("demo-control-planes".to_owned(), "small".to_owned());
+        let (phase, error) = (String::new(), String::new());
+        let set = MachineSetView {
+            id,
+            control_plane: true,
+            phase,
+            ready: true,
+            error,
+            class,
+            wanted,
+            healthy: 0,
+            tearing_down: false,
+            machines,
+        };
+        (set, off)
+    }
+
+    #[test]
+    fn control_plane_is_replaced_only_while_etcd_keeps_its_quorum() {
+        // The first machine is to be replaced.
+        let cases = [
+            (1, "+", "only control plane"),
+            (1, "-", "only control plane"),
+            (3, "+++", ""),
+            (3, "-++", ""),
+            (3, "o++", ""),
+            (3, "++-", "1 healthy control plane would be left, and etcd with 3 members needs 2 (not healthy: 2)"),
+            (3, "++o", "(not healthy: 2)"),
+            (3, "++", "1 healthy control plane would be left"),
+            (3, "+++x", "3 is on its way out already"),
+            (3, "-+++", ""),
+            (2, "++", "1 healthy control plane would be left"),
+            (5, "++++-", ""),
+            (5, "+++--", "2 healthy control planes would be left, and etcd with 5 members needs 3"),
+            (5, "-+++-", ""),
+            (5, "o+++o", ""),
+        ];
+        for (wanted, machines, words) in cases {
+            let (set, off) = set(wanted, machines);
+            let said = refusal(&set, "0", &off);
+            assert_eq!(said.is_none(), words.is_empty(), "{machines}: {said:?}");
+            assert!(said.clone().unwrap_or_default().contains(words), "{machines}: {said:?}");
+        }
+    }
+}

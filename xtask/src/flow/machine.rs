@@ -1,0 +1,28 @@
+//! The machine that an operator names.
+
+use crate::flow::{cluster_output, explain};
+use domain::failure::{Code, Failure};
+use domain::nearest;
+use domain::status::machines::MachineLine;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+
+/// The machine of this name, which is that of its machine request and of its VM, of this UUID, or of the VM NODE/ID.
+///
+/// # Errors
+/// [`Code::NotFound`] with similar names; those of omnictl, and of Proxmox where a VM is named.
+pub fn find(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> Result<MachineLine, Failure> {
+    let name = if given.contains('/') { explain::vm_name(cx, given)? } else { given.to_owned() };
+    let mut lines = cluster_output::observe(cx, omnictl, None)?;
+    if let Some(at) = lines.iter().position(|line| line.name == name || (!name.is_empty() && line.uuid == name)) {
+        return Ok(lines.swap_remove(at));
+    }
+    let known = lines.iter().flat_map(|line| [line.name.as_str(), line.uuid.as_str()]).filter(|id| !id.is_empty());
+    let near = nearest::several(&name, known, 3);
+    let failure = Failure::new(Code::NotFound, format!("no cluster in Omni has a machine `{given}`"));
+    let hint = match near.is_empty() {
+        true => "this lists the machines of all clusters".to_owned(),
+        false => format!("did you mean {}?", near.join(", ")),
+    };
+    Err(failure.hint(hint).next("cargo xtask cluster-status --output wide"))
+}

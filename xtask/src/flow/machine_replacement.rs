@@ -1,0 +1,306 @@
+//! The replacement of one machine: why it is refused, what destroys the old one, and the proof that a new one took its place.
+//!
+//! Omni replaces a machine by itself once its machine request is torn down: its set requests another at once, the old one leaves
+//! the cluster and etcd and is wiped, and the provider deletes its VM (omni v1.9.3 `machine_set_node.go`,
+//! `machine_request_cleanup.go`). Users may delete requests since 1.7, when Omni no longer owns them. A machine that does not answer
+//! cannot be wiped and would hold its request indefinitely: then its link is deleted, and Omni tears the request down
+//! (`machine_request_set_status.go`).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::flow::change::{Change, Plan};
+use crate::flow::cluster_deletion::{self, Vm};
+use crate::flow::{cluster, explain, machine, provider, proxmox, vms};
+use check::replacement;
+use domain::failure::{Code, Failure};
+use domain::status::cluster::{ClusterView, MachineSetView, MachineView};
+use domain::status::machines::MachineLine;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
+use runtime::ui::Done;
+use runtime::wait::{self, Look};
+
+/// A machine that is to be replaced, and what is around it.
+pub struct Replacement {
+    pub line: MachineLine,
+    view: ClusterView,
+    pub vm: Option<Vm>,
+    proxmox: Option<Proxmox>,
+    /// Machines of its set whose VM does not run.
+    off: BTreeSet<String>,
+    /// The resource that is deleted: type and id.
+    pub deleted: (&'static str, String),
+}
+
+impl Replacement {
+    fn set(&self) -> Option<&MachineSetView> {
+        self.view.machine_sets.iter().find(|set| set.id == self.line.machine_set)
+    }
+
+    fn machine(&self) -> Option<&MachineView> {
+        self.set()?.machines.iter().find(|machine| machine.name() == self.line.name)
+    }
+
+    /// Whether an earlier run, or somebody else, has begun.
+    pub fn begun(&self) -> bool {
+        self.machine().is_some_and(|machine| machine.leaving)
+    }
+}
+
+/// Looks at the machine, its cluster and the VMs of its set.
+///
+/// # Errors
+/// [`Code::NotFound`]; those of omnictl.
+pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, given: &str) -> anyhow::Result<Replacement> {
+    cx.ui.step("machine", format!("Look at machine `{given}` and its cluster"), || {
+        let line = machine::find(cx, omnictl, given)?;
+        let view = cluster::observe(omnictl, &line.cluster)?;
+        let view = view.ok_or_else(|| cluster::unknown(cx, omnictl, &line.cluster))?;
+        let (vm, deleted) = (None, ("machinerequests", line.name.clone()));
+        let mut found = Replacement { line, view, vm, proxmox: None, off: BTreeSet::new(), deleted };
+        let unseen = look_at_vms(cx, &mut found).err();
+        let answers = found.machine().is_some_and(|machine| machine.connected) && !found.off.contains(&found.line.name);
+        if !found.line.uuid.is_empty() && (!answers || owned(omnictl, &found.line.name)?) {
+            found.deleted = ("links", found.line.uuid.clone());
+        }
+        let place = match (&found.vm, unseen) {
+            (Some(vm), _) => format!("VM {} on {}", vm.id, vm.node),
+            (None, Some(failure)) => format!("VM unknown: {}", failure.message),
+            (None, None) => "no VM in Proxmox".to_owned(),
+        };
+        let words = format!("cluster `{}`, {place}", found.line.cluster);
+        Ok(Done::ok(found, words))
+    })
+}
+
+/// Whether Omni keeps this machine request to itself.
+fn owned(omnictl: &Omnictl<'_>, request: &str) -> Result<bool, Failure> {
+    let owner = omnictl.get("machinerequests", request)?.and_then(|request| request.metadata.owner);
+    Ok(owner.is_some_and(|owner| !owner.is_empty()))
+}
+
+fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
+    let proxmox = proxmox::login_quietly(cx)?;
+    let machines = found.set().map_or(&[][..], |set| &set.machines);
+    let names: BTreeSet<String> = machines
+        .iter()
+        .filter(|it| !it.uuid.is_empty())
+        .map(|it| it.request.clone())
+        .filter(|it| !it.is_empty())
+        .collect();
+    let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
+    let mut list = proxmox::list_vms(cx, &proxmox, &ours)?;
+    vms::confirm(cx, &proxmox, &mut list.entries);
+    let runs = |name: &String| list.entries.iter().any(|vm| vm["name"] == **name && vm["status"] == "running");
+    // A login that sees no VM at all says nothing of these.
+    let off = names.iter().filter(|name| !list.of_none && !runs(name)).cloned().collect();
+    let vm = cluster_deletion::vms(cx, &proxmox, &BTreeSet::from([found.line.name.clone()]))?.into_iter().next();
+    (found.off, found.vm, found.proxmox) = (off, vm, Some(proxmox));
+    Ok(())
+}
+
+/// Refuses a replacement that Omni would not make, that would never end, or that costs etcd its quorum.
+///
+/// # Errors
+/// [`Code::Conflict`] with the reason, [`Code::Prerequisite`] for a provider that cannot make a machine.
+pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(), Failure> {
+    let Replacement { line: MachineLine { cluster, name, uuid, .. }, view, .. } = found;
+    cluster::refuse_destroyed(omnictl, &[cluster])?;
+    let refused = |why: String| Failure::new(Code::Conflict, format!("`{name}` cannot be replaced now")).cause(why);
+    let (Some(set), Some(machine)) = (found.set(), found.machine()) else {
+        return Err(refused("it left its cluster in this moment".to_owned()).next("cargo xtask cluster-status"));
+    };
+    if machine.request.is_empty() {
+        let why = "no provider made it: Omni has nothing to make another one with";
+        let hint = "list another machine in its place in the template, then sync: this machine is then wiped and free";
+        return Err(refused(why.to_owned()).hint(hint).next(format!("cargo xtask cluster-sync {cluster} --dry-run")));
+    }
+    if view.locked {
+        let why = format!("cluster `{cluster}` is locked: Omni changes no machine of it");
+        return Err(refused(why)
+            .hint("unlock it, when whoever locked it agrees")
+            .next(format!("omnictl cluster unlock {cluster}")));
+    }
+    if uuid.is_empty() && owned(omnictl, name)? {
+        let why = "Omni before 1.7 lets nobody delete the request of a machine that has not joined";
+        let hint = "scale its set down by one and up again: what is not in use goes first";
+        let name = set.id.strip_prefix(&format!("{cluster}-")).unwrap_or(&set.id);
+        let less = set.wanted.saturating_sub(1);
+        let next = format!("cargo xtask cluster-scale {cluster} --set {name}={less}");
+        return Err(refused(why.to_owned()).hint(hint).next(next));
+    }
+    if !uuid.is_empty() && omnictl.get("machinesetnodes", uuid)?.is_some_and(|node| node.metadata.annotated("locked")) {
+        let failure = refused("the machine is locked".to_owned()).hint("unlock it, when whoever locked it agrees");
+        return Err(failure.next(format!("omnictl cluster machine unlock {uuid}")));
+    }
+    // An upgrade waits for a machine that is broken, which may be this one.
+    if set.tearing_down || (machine.ready && !view.upgrade.is_empty()) {
+        let why = if set.tearing_down { "its machine set is being destroyed" } else { view.upgrade.as_str() };
+        return Err(refused(why.to_owned())
+            .hint("wait until that has ended")
+            .next(format!("cargo xtask cluster-status {cluster}")));
+    }
+    if set.control_plane {
+        keeps_quorum(omnictl, found, set).map_err(|why| {
+            let explain = format!("cargo xtask cluster-explain {cluster}");
+            let (hint, next) = match set.wanted {
+                0..3 => (
+                    "with three control planes one can be replaced: scale up, replace it, scale down",
+                    format!("cargo xtask cluster-scale {cluster} --set control-planes=3"),
+                ),
+                _ => ("bring the other control planes back first", explain),
+            };
+            Failure { code: why.code, ..refused(why.message) }.hint(hint).next(next)
+        })?;
+    }
+    let provider = provider::registration(cx, omnictl, &machine.provider)?;
+    let why = match provider {
+        Some(health)
+            if health.error.is_empty() && (health.well() || health.heartbeat_age.is_some_and(|age| age < 61)) =>
+        {
+            return Ok(());
+        }
+        Some(health) => health.words(),
+        None => "Omni has no provider of this name".to_owned(),
+    };
+    let failure = Failure::new(
+        Code::Prerequisite,
+        format!("the provider `{}` would not make a new machine: {why}", machine.provider),
+    );
+    Err(failure.hint("without it the old machine would go, and none would come").next("cargo xtask provider-verify"))
+}
+
+/// Why etcd would not keep its quorum, as the message of a failure.
+fn keeps_quorum(omnictl: &Omnictl<'_>, found: &Replacement, set: &MachineSetView) -> Result<(), Failure> {
+    let refused = |why: String| Err(Failure::new(Code::Conflict, why));
+    if let Some(why) = replacement::refusal(set, &found.line.name, &found.off) {
+        return refused(why);
+    }
+    if found.view.load_balancer_healthy == Some(false) || !found.view.kubernetes_api_ready {
+        return refused("the Kubernetes API does not answer: Omni lets no control plane go meanwhile".to_owned());
+    }
+    // What it says while this machine is dead is about this machine (omni v1.9.3 `client/api/omni/specs/omni.proto`).
+    let status = omnictl.get("controlplanestatuses", &set.id)?.filter(|_| found.deleted.0 == "machinerequests");
+    let conditions = status.as_ref().and_then(|status| status.at(&["conditions"]).as_array()).into_iter().flatten();
+    let ill = |it: &&Value| it["type"] == 1 && it["status"] == 2 && it["severity"] == 2;
+    match conditions.into_iter().find(ill) {
+        Some(condition) => {
+            refused(format!("etcd is not healthy: {}", condition["reason"].as_str().unwrap_or_default()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What is done, and how it is verified; nothing but the latter where it was begun before.
+pub fn plan<'a>(omnictl: &'a Omnictl<'_>, found: &'a Replacement, new: &'a mut Vec<String>) -> Plan<'a> {
+    let Replacement { line: MachineLine { cluster, name, machine_set, .. }, deleted: (kind, id), .. } = found;
+    let mut plan = Plan::default();
+    if !found.begun() {
+        let how = match *kind {
+            "links" => "it is taken out of Omni without a drain",
+            _ => "Omni drains and wipes it",
+        };
+        let effect = format!("{how}, the provider deletes its VM, and {machine_set} gets a new machine at once");
+        let undo = "nothing brings its disk back; the new machine begins empty";
+        let change = Change::new("replace", format!("machine {name}"), effect, undo, move |cx| {
+            let deleted = cluster_deletion::watched(cx, omnictl, cluster, || omnictl.delete(kind, id));
+            match deleted {
+                // A run that was cut off left its omnictl behind.
+                Err(failure) if failure.code == Code::NotFound => {}
+                other => other.map_err(|failure| failure.next(format!("cargo xtask machine-replace {name}")))?,
+            }
+            Ok(format!("{kind} {id} deleted from Omni"))
+        });
+        let lost = match (&found.vm, &found.proxmox) {
+            (Some(vm), _) => vm.words(),
+            // It stops and deletes what has that ID on that node (`provision.go`, `Deprovision`; its issue 28).
+            (None, Some(_)) if !found.line.uuid.is_empty() => {
+                "whatever VM has the ID of its VM by now, which somebody deleted: the provider deletes by ID".to_owned()
+            }
+            _ => format!("machine `{name}` with its VM and disks"),
+        };
+        plan.push(change.destroying(cluster, vec![lost]));
+    }
+    plan.verify(move |cx| {
+        left(cx, omnictl, cluster, name)?;
+        if let (Some(proxmox), Some(_)) = (&found.proxmox, &found.vm) {
+            cluster_deletion::gone(cx, proxmox, "Its VM is gone from Proxmox", &BTreeSet::from([name.clone()]))?;
+        }
+        let view = runs(cx, omnictl, cluster)?;
+        let known: BTreeSet<&str> = found.view.machines().map(MachineView::name).collect();
+        let fresh = |it: &&MachineView| !known.contains(it.name()) || (found.begun() && it.name() != name);
+        let set = view.machine_sets.iter().filter(|set| set.id == *machine_set);
+        new.extend(set.flat_map(|set| &set.machines).filter(fresh).map(|it| it.name().to_owned()));
+        match &found.proxmox {
+            Some(proxmox) if found.vm.is_none() => Ok(still_there(cx, proxmox, new)?),
+            _ => Ok(()),
+        }
+    });
+    plan
+}
+
+/// Where somebody had deleted the old VM, the new one may have got its ID, and have been deleted with the old machine.
+fn still_there(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure> {
+    let names: BTreeSet<String> = new.iter().cloned().collect();
+    let there = cluster_deletion::vms(cx, proxmox, &names)?;
+    let Some(gone) = names.iter().find(|name| !there.iter().any(|vm| vm.name == **name)) else { return Ok(()) };
+    let all = proxmox::list_vms(cx, proxmox, &|_| true)?.entries;
+    let free = all.iter().filter_map(|vm| vm["vmid"].as_u64()).max().unwrap_or(100) + 100;
+    Err(Failure::new(Code::Failed, format!("the new machine `{gone}` has no VM any more"))
+        .cause("the provider deletes by ID: it deleted the new VM, which had got the ID of the old machine's VM")
+        .hint("let Proxmox give higher IDs, as root on a node, then replace the new machine")
+        .next(format!("pvesh set /cluster/options --next-id lower={free}"))
+        .next(format!("cargo xtask machine-replace {gone}")))
+}
+
+/// A machine leaves within the time that Omni gives the drain of its pods, and a reboot.
+const LEAVES: Duration = Duration::from_secs(15 * 60);
+
+fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Result<()> {
+    cx.ui.step("left", format!("`{name}` has left cluster `{cluster}`"), || {
+        let look = || {
+            let view = cluster::observe(omnictl, cluster)?;
+            let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
+            Ok(there.map_or(Look::Done(()), |it| Look::Waiting(format!("{name} waits for {}", it.waits_for))))
+        };
+        let waited = wait::until(&format!("`{name}` to leave"), cx.limit(LEAVES), |words| cx.ui.waiting(words), look);
+        waited.map(|()| Done::ok((), "gone from Omni")).map_err(|error| match Failure::of(&error) {
+            failure if failure.code == Code::Timeout => explain::add(cx, omnictl, failure, cluster).into(),
+            _ => error,
+        })
+    })
+}
+
+/// Waits until the cluster runs with all its machines.
+///
+/// # Errors
+/// As [`cluster::wait_until_running`].
+pub fn runs(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
+    cx.ui.step("running", format!("cluster `{cluster}` runs with all its machines"), || {
+        Ok(Done::ok(cluster::wait_until_running(cx, omnictl, cluster)?, "Running and ready"))
+    })
+}
+
+/// The cluster of a machine that an earlier run has replaced: Omni has its set, and no machine of a similar name.
+///
+/// # Errors
+/// Those of omnictl.
+pub fn earlier(omnictl: &Omnictl<'_>, given: &str) -> Result<Option<String>, Failure> {
+    let suffix =
+        |name: &str, set: &str| name.strip_prefix(set)?.strip_prefix('-').filter(|it| it.len() == 6).map(str::to_owned);
+    let sets = omnictl.list("machinesets", None)?;
+    let Some((set, own)) = sets.iter().find_map(|set| Some((set, suffix(given, &set.metadata.id)?))) else {
+        return Ok(None);
+    };
+    let requests =
+        omnictl.list("machinerequests", Some(&format!("omni.sidero.dev/machine-request-set={}", set.metadata.id)))?;
+    let typo = |id: &str| {
+        suffix(id, &set.metadata.id).is_some_and(|it| it.chars().zip(own.chars()).filter(|(a, b)| a != b).count() < 4)
+    };
+    let similar = requests.iter().any(|request| typo(&request.metadata.id));
+    Ok(set.metadata.label("cluster").filter(|_| !similar).map(str::to_owned))
+}

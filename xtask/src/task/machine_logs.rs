@@ -1,0 +1,103 @@
+//! `machine-logs NAME`: what a machine's kernel and Talos have logged, as Omni keeps it.
+//!
+//! 1. The machine is found by its name, its UUID, or its VM.
+//! 2. Omni's copy of its log is shown, a line each with time, level and facility; known issues in it are explained.
+
+use serde_json::{Value, json};
+
+use crate::cli::MachineLogs;
+use crate::flow::machine;
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::status::machines::MachineLine;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::triage::Issues;
+
+/// How many bytes of lines a JSON document holds without `--all`.
+const SHORT: usize = 6 << 10;
+/// Of how many lines those of the kernel are picked: most are Talos's own.
+const PICKED_FROM: u32 = 20;
+/// The most that omnictl is asked for.
+const LINES: u32 = 100_000;
+
+pub fn run(args: &MachineLogs, cx: &Cx) -> anyhow::Result<Outcome> {
+    let omnictl = Omnictl::find(cx)?;
+    let machine = machine::find(cx, &omnictl, &args.name)?;
+    let explain = format!("cargo xtask cluster-explain {}", machine.cluster);
+    if machine.uuid.is_empty() {
+        let failure =
+            Failure::new(Code::NotFound, format!("`{}` has not joined Omni yet: it has no log there", machine.name));
+        return Err(failure.hint("the chain shows what it waits for").next(explain).into());
+    }
+    let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
+    let wanted = |line: &str| shown(line, args.kernel);
+    if args.follow {
+        let print = |line: &str| wanted(line).iter().for_each(|line| cx.ui.data(line));
+        omnictl.follow_machine_log(&machine.uuid, args.tail, print)?;
+        return Ok(Outcome::done("the log has ended"));
+    }
+    let tail = if args.kernel { args.tail.saturating_mul(PICKED_FROM).min(LINES) } else { args.tail };
+    let log = omnictl.machine_log(&machine.uuid, tail)?;
+    let mut lines: Vec<String> = log.lines().filter_map(wanted).collect();
+    lines.drain(..lines.len().saturating_sub(args.tail as usize));
+    lines.iter().for_each(|line| cx.ui.data(line));
+    let hits = issues.find(&lines.join("\n"));
+    hits.iter().for_each(|hit| cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown()))));
+    let summary = match (lines.len(), hits.len()) {
+        (0, _) => format!("Omni has no such lines of `{}`: it may not have sent any yet", machine.name),
+        (many, 0) => format!("{} of `{}`, without a known issue", count(many, "line"), machine.name),
+        (many, issues) => {
+            format!("{} of `{}`, with {}", count(many, "line"), machine.name, count(issues, "known issue"))
+        }
+    };
+    let mut outcome = Outcome::done(summary).with(document(&machine, &lines, args.all));
+    outcome.data["known_issues"] = serde_json::to_value(&hits)?;
+    for next in hits.iter().map(|hit| hit.next()).chain([explain]) {
+        if !outcome.next.contains(&next) {
+            outcome.next.push(next);
+        }
+    }
+    Ok(outcome)
+}
+
+/// A line as it is shown; `None` for one that is not the kernel's, where only those are wanted. Talos sends what the kernel's ring
+/// buffer holds, its own messages included, which have another facility (siderolabs/talos v1.12.1
+/// `internal/app/machined/pkg/runtime/logging`, `pkg/kernel`).
+fn shown(line: &str, kernel: bool) -> Option<String> {
+    let Ok(Value::Object(entry)) = serde_json::from_str(line) else { return (!kernel).then(|| line.to_owned()) };
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+    let facility = text("facility");
+    let words = [text("talos-time"), text("talos-level"), facility].join(" ");
+    (!kernel || facility == "kern").then(|| format!("{}: {}", words.trim(), text("msg").trim_end()))
+}
+
+/// The last lines, as many as a reader of JSON wants.
+fn document(machine: &MachineLine, lines: &[String], all: bool) -> Value {
+    let mut left = if all { usize::MAX } else { SHORT };
+    let fits = |line: &&String| left.checked_sub(line.len() + 3).inspect(|rest| left = *rest).is_some();
+    let shown = lines.iter().rev().take_while(fits).count();
+    let first = lines.len() - shown;
+    let MachineLine { name, uuid, cluster, .. } = machine;
+    json!({ "machine": name, "uuid": uuid, "cluster": cluster, "lines": lines[first..], "lines_left_out": first })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn lines_of_the_kernel_are_told_apart() {
+        let line = |facility: &str| {
+            format!(
+                r#"{{"clock":1,"facility":"{facility}","msg":"eth0: up\n","priority":"info","seq":7,"talos-level":"info","talos-time":"2026-11-29T10:00:00Z"}}"#
+            )
+        };
+        assert_eq!(shown(&line("kern"), true).unwrap(), "2026-11-29T10:00:00Z info kern: eth0: up");
+        assert_eq!(shown(&line("user"), true), None);
+        assert!(shown(&line("user"), false).is_some());
+        assert_eq!(shown("not JSON", false).unwrap(), "not JSON");
+        assert_eq!(shown("not JSON", true), None);
+    }
+}

@@ -1,0 +1,66 @@
+//! `machine-replace ID`: replaces one machine of a cluster by a new one.
+//!
+//! 1. Omni says what the machine is, Proxmox where its VM is and which VMs run.
+//! 2. A control plane must leave etcd its quorum; the cluster, the machine and the provider must allow it. The login may change it.
+//! 3. The operator sees what is destroyed, and types the cluster's name. Omni is asked for the replacement.
+//! 4. The machine is gone from Omni and its VM from Proxmox, and the cluster runs with a new one.
+
+use serde_json::{Value, json};
+
+use crate::cli::MachineReplace;
+use crate::flow::{change, machine_replacement};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::role;
+
+pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
+    let _lock = cx.lock()?;
+    if let Some(planned) = change::omnictl_on_need(cx)? {
+        return Ok(planned);
+    }
+    let omnictl = Omnictl::find(cx)?;
+    let found = match machine_replacement::observe(cx, &omnictl, &args.id) {
+        Err(error) if Failure::of(&error).code == Code::NotFound => {
+            return finish(args, cx, &omnictl).and_then(|done| done.ok_or(error));
+        }
+        other => other?,
+    };
+    let (name, cluster) = (&found.line.name, &found.line.cluster);
+    let mut data = json!({
+        "machine": name, "uuid": found.line.uuid, "cluster": cluster, "machine_set": found.line.machine_set,
+        "vm": found.vm, "deletes": format!("{} {}", found.deleted.0, found.deleted.1), "replaced_by": Value::Null,
+    });
+    if !found.begun() {
+        machine_replacement::refuse(cx, &omnictl, &found)?;
+    } else if cx.dry_run {
+        return Ok(
+            Outcome::done(format!("`{name}` is being replaced already; a run waits for the new machine")).with(data)
+        );
+    }
+    if !cx.dry_run {
+        role::may_change(&omnictl, &[cluster])?;
+    }
+    let mut new = Vec::new();
+    let plan = machine_replacement::plan(&omnictl, &found, &mut new);
+    if let Some(planned) = plan.run(cx, &format!("Replace `{name}` of cluster `{cluster}`"))? {
+        return Ok(planned.and(data));
+    }
+    data["replaced_by"] = json!(new);
+    let by = if new.is_empty() { "a new machine".to_owned() } else { new.join(", ") };
+    Ok(Outcome::done(format!("`{name}` is replaced by {by}"))
+        .with(data)
+        .next(format!("cargo xtask cluster-status {cluster}")))
+}
+
+/// What an interrupted run left to do once the machine is gone: to wait for the new one. `None` where there never was such a machine.
+fn finish(args: &MachineReplace, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Option<Outcome>> {
+    let Some(cluster) = machine_replacement::earlier(omnictl, &args.id)? else { return Ok(None) };
+    if !cx.dry_run {
+        machine_replacement::runs(cx, omnictl, &cluster)?;
+    }
+    let summary = format!("Omni has no machine `{}` any more; nothing is left to replace", args.id);
+    let data = json!({ "machine": args.id, "cluster": cluster, "replaced_by": Value::Null });
+    Ok(Some(Outcome::done(summary).with(data).next(format!("cargo xtask cluster-status {cluster}"))))
+}
