@@ -19,12 +19,7 @@ fn ready(lab: &Lab) -> bool {
 fn with_cluster(args: &[&str], control_planes: u32, workers: u32) -> Lab {
     let lab = Lab::start(args);
     lab.up();
-    lab.project.write("class.yaml", CLASS);
-    lab.project.write("cluster.yaml", &cluster(control_planes, workers));
-    for call in ["apply -f class.yaml", "cluster template sync -f cluster.yaml"] {
-        let said = lab.omnictl(call);
-        assert_eq!(said.code, 0, "{said:?}");
-    }
+    lab.make_cluster(CLASS, control_planes, workers);
     lab
 }
 

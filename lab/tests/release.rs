@@ -20,12 +20,7 @@ fn lab(release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
 fn with_cluster(lab: Lab, release: &str, class: &str, control_planes: u32, workers: u32) -> Lab {
     lab.project.write("docker/compose.yaml", &COMPOSE.replace(":0d9fd58", &format!(":{release}")));
     lab.start_up();
-    lab.project.write("class.yaml", class);
-    lab.project.write("cluster.yaml", &cluster(control_planes, workers));
-    for call in ["apply -f class.yaml", "cluster template sync -f cluster.yaml"] {
-        let said = lab.omnictl(call);
-        assert_eq!(said.code, 0, "{said:?}");
-    }
+    lab.make_cluster(class, control_planes, workers);
     lab
 }
 

@@ -8,13 +8,12 @@ mod harness;
 #[path = "harness/random.rs"]
 mod random;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use harness::{CLASS, Lab, cluster};
-use random::{Random, setting};
+use random::{Random, exchange, setting};
 
 /// How many cases, and what makes them.
 fn cases(what: &str, count: u64) -> (u64, Random) {
@@ -145,19 +144,6 @@ fn fuzz_the_files_that_omnictl_reads() {
         assert!(!said.contains("panicked at"), "{shown}");
         // 2 is the panic of the real program at an empty document, which it says as Go says it.
         assert!(matches!(output.status.code(), Some(0..=2)), "{shown}");
-    }
-}
-
-/// Sends bytes and reads until the other side closes, for at most 10 s.
-fn exchange(addr: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Err(why) if matches!(why.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => None,
-        _ => Some(answer),
     }
 }
 

@@ -174,6 +174,16 @@ impl Lab {
         }
     }
 
+    /// Applies this class and syncs a cluster of it.
+    pub fn make_cluster(&self, class: &str, control_planes: u32, workers: u32) {
+        self.project.write("class.yaml", class);
+        self.project.write("cluster.yaml", &cluster(control_planes, workers));
+        for call in ["apply -f class.yaml", "cluster template sync -f cluster.yaml"] {
+            let said = self.omnictl(call);
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+    }
+
     /// Closes stdin, as the death of a parent does, and waits for the end.
     pub fn close_stdin(&mut self) -> Option<i32> {
         drop(self.stdin.take());

@@ -1,5 +1,9 @@
 //! What the fuzz tests are made of: cases that are the same every time, and more of them when the environment says so.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
 /// The same cases for the same seed.
 pub struct Random(fastrand::Rng);
 
@@ -20,4 +24,18 @@ impl Random {
 /// A number from the environment.
 pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Sends bytes and reads until the other side closes; `None` if it neither answers nor closes within 10 s.
+pub fn exchange(addr: impl ToSocketAddrs, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // The other side may close before it has read everything.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+        _ => Some(answer),
+    }
 }

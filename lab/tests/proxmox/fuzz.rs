@@ -3,12 +3,10 @@
 //! Bounded and always the same by default; `FUZZ_COUNT=2000 FUZZ_SEED=7 cargo test -p lab --test proxmox fuzz` does more.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use crate::random::{Random, setting};
+use crate::random::{Random, exchange, setting};
 use lab::clock::Clock;
 use lab::http::Listen;
 use lab::proxmox::hooks::NoFaults;
@@ -47,20 +45,6 @@ fn case(random: &mut Random) -> Vec<u8> {
     request
 }
 
-/// Sends it and reads the answer; `None` if the server neither answers nor closes within 10 s.
-fn answer(addr: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    // The server may close before it has read everything.
-    let _ = stream.write_all(request);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Err(why) if matches!(why.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => None,
-        _ => Some(answer),
-    }
-}
-
 #[test]
 fn nothing_that_is_sent_panics_or_hangs_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -73,7 +57,7 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
     for number in 0..count {
         let request = case(&mut random);
         let shown = String::from_utf8_lossy(&request).into_owned();
-        let answer = answer(proxmox.addr(), &request).unwrap_or_else(|| panic!("case {number} hangs: {shown}"));
+        let answer = exchange(proxmox.addr(), &request).unwrap_or_else(|| panic!("case {number} hangs: {shown}"));
         if !answer.is_empty() {
             assert!(answer.starts_with(b"HTTP/1."), "case {number}: {shown}");
             answered += 1;
@@ -82,6 +66,6 @@ fn nothing_that_is_sent_panics_or_hangs_it() {
     // A panic would poison the world, close connections without an answer, or both.
     assert!(answered > count / 2, "{answered}");
     let sound = b"GET /api2/json/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    assert!(answer(proxmox.addr(), sound).unwrap().starts_with(b"HTTP/1.1 401 No ticket"));
+    assert!(exchange(proxmox.addr(), sound).unwrap().starts_with(b"HTTP/1.1 401 No ticket"));
     assert_eq!(proxmox.dump()["nodes"].as_array().unwrap().len(), 3);
 }

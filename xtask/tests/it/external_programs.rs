@@ -224,21 +224,14 @@ fn an_omnictl_that_prints_anything() {
 #[test]
 fn a_docker_that_prints_anything() {
     let rig = Rig::new();
-    let mut tasks = [
-        "provider-setup --yes",
-        "provider-status",
-        "stack-up --yes",
-        "stack-down --yes",
-        "omni-status",
-        "provider-verify",
-        "stack-logs",
-    ]
-    .iter()
-    .cycle();
+    let mut tasks = "provider-setup --yes|provider-status|stack-up --yes|stack-down --yes|omni-status|provider-verify|\
+        stack-logs"
+        .split('|')
+        .cycle();
     for (case, out, err, ends) in PRINTED {
         rig.says("docker", "", out, err, ends);
         // A log may be anything.
-        for line in tasks.by_ref().filter(|line| ends != 0 || **line != "stack-logs").take(4) {
+        for line in tasks.by_ref().filter(|line| ends != 0 || *line != "stack-logs").take(4) {
             rig.refused(line, case, &["docker"]);
         }
     }

@@ -6,16 +6,8 @@ use super::Scope;
 use domain::status::proxmox::{Permissions, parent};
 
 /// Privileges that depend on a class, its machine request set or its `ha`: without one, they cannot be called excessive.
-const OF_CLASSES: &[&str] = &[
-    "Datastore.AllocateSpace",
-    "Datastore.Audit",
-    "Mapping.Use",
-    "Pool.Allocate",
-    "Pool.Audit",
-    "SDN.Use",
-    "Sys.Audit",
-    "Sys.Console",
-];
+const OF_CLASSES: &str =
+    "Datastore.AllocateSpace Datastore.Audit Mapping.Use Pool.Allocate Pool.Audit SDN.Use Sys.Audit Sys.Console";
 
 /// By path of the tree, the privileges of the login that no call needs there or below. A path with the same excess as its
 /// parent is left out. Without a class (`classes` false) privileges that a class may need are not excessive, and on a storage, bridge
@@ -31,7 +23,8 @@ pub fn excess(scope: &Scope, permissions: &Permissions, classes: bool) -> BTreeM
     let surplus = |path: &str| -> BTreeSet<String> {
         let privileges = permissions.tree.get(path).into_iter().flat_map(BTreeMap::keys);
         let object = ["/storage/", "/sdn/zones/", "/mapping/"].iter().any(|above| path.starts_with(above));
-        let undecided = |privilege: &&String| (object || !classes) && OF_CLASSES.contains(&privilege.as_str());
+        let undecided =
+            |privilege: &&String| (object || !classes) && OF_CLASSES.split(' ').any(|one| one == *privilege);
         let surplus =
             |privilege: &&String| applies(privilege, path) && !needed_at(path, privilege) && !undecided(privilege);
         privileges.filter(surplus).cloned().collect()

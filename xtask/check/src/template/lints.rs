@@ -271,22 +271,14 @@ fn meets(one: &PatchScope, other: &PatchScope) -> bool {
 /// True for a label that a kubelet may not set on its node (the NodeRestriction admission plugin of Kubernetes,
 /// plugin/pkg/admission/noderestriction, and kubelet/pkg/apis/well_known_labels.go).
 fn is_restricted(label: &str) -> bool {
-    const ALLOWED: &[&str] = &[
-        "kubernetes.io/hostname",
-        "kubernetes.io/os",
-        "kubernetes.io/arch",
-        "topology.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/region",
-        "beta.kubernetes.io/os",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/instance-type",
-    ];
+    const ALLOWED: &str = "kubernetes.io/hostname kubernetes.io/os kubernetes.io/arch topology.kubernetes.io/zone \
+         topology.kubernetes.io/region failure-domain.beta.kubernetes.io/zone \
+         failure-domain.beta.kubernetes.io/region beta.kubernetes.io/os beta.kubernetes.io/arch \
+         beta.kubernetes.io/instance-type";
     let Some((namespace, _)) = label.split_once('/') else { return false };
     let is_in = |name: &str| namespace == name || namespace.ends_with(&format!(".{name}"));
     let own = is_in("kubelet.kubernetes.io") || is_in("node.kubernetes.io");
-    (is_in("kubernetes.io") || is_in("k8s.io")) && !own && !ALLOWED.contains(&label)
+    (is_in("kubernetes.io") || is_in("k8s.io")) && !own && !ALLOWED.split(' ').any(|allowed| allowed == label)
 }
 
 /// A static host name in a document of a patch; true if it is a HostnameConfig.

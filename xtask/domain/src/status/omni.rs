@@ -182,44 +182,30 @@ impl ProviderHealth {
 }
 
 /// A word for each value of an enumeration; the number itself for one that is newer than this code.
-fn word(words: &[&str], value: u64) -> String {
-    words.get(value as usize).map_or_else(|| format!("phase {value}"), |word| (*word).to_owned())
+fn word(words: &str, value: u64) -> String {
+    words.split(' ').nth(value as usize).map_or_else(|| format!("phase {value}"), str::to_owned)
 }
 
 /// `ClusterStatus.phase` (omni v1.9.3 `client/api/omni/specs/omni.proto`).
 pub fn cluster_phase(value: u64) -> String {
-    word(&["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying"], value)
+    word("Unknown ScalingUp ScalingDown Running Destroying", value)
 }
 
 /// `MachineSetStatus.phase`.
 pub fn machine_set_phase(value: u64) -> String {
-    let words =
-        ["Unknown", "ScalingUp", "ScalingDown", "Running", "Destroying", "Failed", "Reconfiguring", "Upgrading"];
-    word(&words, value)
+    word("Unknown ScalingUp ScalingDown Running Destroying Failed Reconfiguring Upgrading", value)
 }
 
 /// `ClusterMachineStatus.stage`.
 pub fn machine_stage(value: u64) -> String {
-    let words = [
-        "Unknown",
-        "Booting",
-        "Installing",
-        "Configuring",
-        "Running",
-        "Destroying",
-        "Upgrading",
-        "Rebooting",
-        "ShuttingDown",
-        "BeforeDestroy",
-        "PoweringOn",
-        "PoweredOff",
-    ];
-    word(&words, value)
+    let words = "Unknown Booting Installing Configuring Running Destroying Upgrading Rebooting ShuttingDown \
+     BeforeDestroy PoweringOn PoweredOff";
+    word(words, value)
 }
 
 /// `ClusterMachineRequestStatus.stage`.
 pub fn request_stage(value: u64) -> String {
-    word(&["Unknown", "Pending", "Provisioning", "Provisioned", "Deprovisioning", "Failed"], value)
+    word("Unknown Pending Provisioning Provisioned Deprovisioning Failed", value)
 }
 
 #[cfg(test)]

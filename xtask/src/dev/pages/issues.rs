@@ -27,20 +27,8 @@ const AREAS: &[(&str, &str)] = &[
 ];
 
 /// What the skill is about: the provider and what it makes. The hub's own troubles are in the full page.
-const SKILL_AREAS: &[&str] = &[
-    "tools",
-    "keys",
-    "proxmox-api",
-    "permissions",
-    "storage",
-    "image",
-    "placement",
-    "network",
-    "machines",
-    "clusters",
-    "time",
-    "talos",
-];
+const SKILL_AREAS: &str =
+    "tools keys proxmox-api permissions storage image placement network machines clusters time talos";
 
 /// Where a signature shows, in words.
 const PLACES: &[(&str, &str)] = &[
@@ -82,7 +70,7 @@ pub fn reference(issues: &[Issue]) -> String {
          and every task does so when it fails. Those of Omni's own stack, of tsidp and of certificates are in \
          [docker/TROUBLESHOOTING.md](../../../docker/TROUBLESHOOTING.md).\n\n",
     );
-    for (area, heading) in AREAS.iter().filter(|(area, _)| SKILL_AREAS.contains(area)) {
+    for (area, heading) in AREAS.iter().filter(|(area, _)| SKILL_AREAS.split(' ').any(|known| known == *area)) {
         let here: Vec<&Issue> = issues.iter().filter(|issue| issue.area == *area).collect();
         if here.is_empty() {
             continue;
