@@ -138,7 +138,13 @@ impl Issues {
             }
             for at in matching {
                 match found.iter_mut().find(|hit| hit.issue.id == self.list[at].id) {
-                    Some(hit) => (hit.count, hit.last) = (hit.count + 1, number + 1),
+                    Some(hit) => {
+                        (hit.count, hit.last) = (hit.count + 1, number + 1);
+                        // The first line that names its object fills the advice.
+                        if hit.values.len() == self.project.len() {
+                            hit.values.extend(captured(self.signatures.of(at), &plain));
+                        }
+                    }
                     None => found.push(self.hit(at, number + 1, &plain)),
                 }
             }
@@ -389,6 +395,16 @@ mod tests {
 
     fn ids<'a>(hits: &'a [Hit<'_>]) -> Vec<&'a str> {
         hits.iter().map(|hit| hit.issue.id.as_str()).collect()
+    }
+
+    #[test]
+    fn later_line_names_the_object_that_the_first_does_not() {
+        let issues = issues();
+        let bare = "first path segment in URL cannot contain colon";
+        let log = format!("{bare}\nError: parse \"omni.example.org:443\": {bare}\nparse \"other:1\": {bare}");
+        let hits = issues.find(&log);
+        assert_eq!(hits[0].next(), "export OMNI_ENDPOINT=https://omni.example.org:443");
+        assert_eq!((hits[0].line, hits[0].count), (1, 3));
     }
 
     #[test]
