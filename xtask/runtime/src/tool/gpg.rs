@@ -114,6 +114,14 @@ fn hide_lines(armored: &str) {
 /// # Errors
 /// [`Code::Prerequisite`] if gpg is not installed; otherwise gpg's own error.
 pub fn make_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
+    match new_store_key(cx, user) {
+        // Its agent ended while it was starting: `gpg: agent_genkey failed: End of file`, once in eight runs on a busy host.
+        Err(failure) if failure.code == Code::Failed => new_store_key(cx, user),
+        made => made,
+    }
+}
+
+fn new_store_key(cx: &Cx, user: &str) -> Result<Secret, Failure> {
     let keyring = Keyring::new(cx)?;
     let (shell, gpg) = (proc::shell()?, &keyring.gpg);
     let id = format!("Omni (etcd encryption) <{user}>");
