@@ -182,8 +182,12 @@ impl Paths {
         self.root.join("target")
     }
 
+    /// The directory of the lab; for the lab's own project, the one that it is in.
     pub fn lab(&self) -> PathBuf {
-        self.target().join("lab")
+        match self.root.parent() {
+            Some(lab) if self.root.ends_with("target/lab/project") => lab.to_owned(),
+            _ => self.target().join("lab"),
+        }
     }
 
     /// `path` for messages: relative to the root if it is inside.

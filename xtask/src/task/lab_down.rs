@@ -12,6 +12,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     if !dir.exists() {
         return Ok(Outcome::done("no lab is running"));
     }
+    lab::removable(&dir)?;
     let effect = format!("its directory {} is removed", cx.paths.show(&dir));
     let end = Change::new("end", "the lab", effect, "cargo xtask lab-up", |cx| {
         let program = lab::built(cx)?;

@@ -29,6 +29,7 @@ pub fn run(args: &LabUp, cx: &Cx) -> anyhow::Result<Outcome> {
             .next("cargo xtask lab-down")
             .into());
     }
+    lab::removable(&dir)?;
     let (ready, project) = (OnceCell::new(), dir.join("project"));
     let effect = format!("simulated services on loopback, files in {}", cx.paths.show(&dir));
     let start = Change::new("start", "a lab", effect, "cargo xtask lab-down", |cx| {
@@ -79,12 +80,16 @@ fn start(args: &LabUp, cx: &Cx, dir: &Path, project: &Path) -> anyhow::Result<Re
     Ok(ready)
 }
 
+/// How many machines a cluster has when --vms does not say.
+const MACHINES: u32 = 3;
+
 /// What is asked for of the size, in the lab's own words.
 fn size_words(size: &LabSize) -> Vec<String> {
     let LabSize { nodes, vms, storages, clusters, tool_start_ms } = size;
+    let vms = vms.or(clusters.map(|clusters| clusters.saturating_mul(MACHINES)));
     let all = [
         ("--nodes", nodes),
-        ("--vms", vms),
+        ("--vms", &vms),
         ("--storages", storages),
         ("--clusters", clusters),
         ("--tool-start-ms", tool_start_ms),
@@ -119,4 +124,17 @@ fn take_over(lab: &Path, project: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_have_machines_without_vms() {
+        let words = |vms, clusters| size_words(&LabSize { vms, clusters, ..LabSize::default() }).join(" ");
+        assert_eq!(words(None, Some(9)), "--vms 27 --clusters 9");
+        assert_eq!(words(Some(4), Some(2)), "--vms 4 --clusters 2");
+        assert_eq!(words(None, None), "");
+    }
 }

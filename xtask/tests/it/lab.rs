@@ -106,9 +106,21 @@ fn a_lab_stays_up_and_goes_down() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (code, dump, _) = call(&["lab-up", "--dump", "--json"]);
     assert_eq!((code, &dump["data"]["omni"]["providers"][0]["connected"]), (Some(0), &Value::Bool(true)), "{dump:#}");
+    // Not under somebody's feet: the lab's own project finds the lab, and says where to go.
+    let inside =
+        runner(&["lab-down", "--yes"]).current_dir(project.join("target/lab/project/clusters")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&inside.stderr).into_owned();
+    assert!(inside.status.code() == Some(1) && stderr.contains("next: cd "), "{stderr}");
     assert_eq!(call(&["lab-down", "--yes"]).0, Some(0));
     assert!(!project.join("target/lab").exists());
     assert_eq!(call(&["lab-down"]).0, Some(0));
+    // Nor what no lab has made.
+    lab.write("target/lab/notes.txt", "mine");
+    for line in [["lab-down", "--yes"], ["lab-up", "--yes"]] {
+        let (code, _, stderr) = call(&line);
+        assert!(code == Some(1) && stderr.contains("was not made by lab-up"), "{line:?}: {stderr}");
+    }
+    assert_eq!(lab.read("target/lab/notes.txt"), "mine");
 }
 
 /// A lab of a size that stays up, and tasks in its project.

@@ -124,6 +124,26 @@ fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<St
     Ok(line)
 }
 
+/// Whether `dir` may be removed: a lab has made it, and nobody stands in it.
+///
+/// # Errors
+/// [`Code::Conflict`] when it may not.
+pub fn removable(dir: &Path) -> Result<(), Failure> {
+    let conflict = |message: String| Failure::new(Code::Conflict, message);
+    let entries = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+    if !dir.join("lab.log").is_file() && entries() {
+        return Err(conflict(format!("`{}` was not made by lab-up", dir.display()))
+            .hint("the lab needs this directory for itself: move its files elsewhere"));
+    }
+    let inside = || Some(std::env::current_dir().ok()?.starts_with(dir.canonicalize().ok()?));
+    if inside() == Some(true) {
+        let root = dir.ancestors().nth(2).unwrap_or(dir);
+        return Err(conflict("the working directory is one of the lab's, which are removed".to_owned())
+            .next(format!("cd {}", proc::quote(&root.display().to_string()))));
+    }
+    Ok(())
+}
+
 /// Ends the lab in `dir`, and waits until it is gone.
 ///
 /// # Errors
