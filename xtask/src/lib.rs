@@ -236,9 +236,9 @@ fn dry(mut outcome: Outcome, args: &[OsString]) -> Outcome {
         data.entry("plan").or_insert_with(|| Value::Array(Vec::new()));
     }
     if outcome.pending && outcome.next.is_empty() {
-        let words = args.iter().skip(1).map(|word| word.to_string_lossy());
-        let words = words.filter(|word| !["--dry-run", "--json", "--non-interactive"].contains(&word.as_ref()));
-        let mut words: Vec<String> = words.map(|word| proc::quote(&word)).collect();
+        let words = args.iter().skip(1);
+        let words = words.filter(|word| ["--dry-run", "--json", "--non-interactive"].iter().all(|flag| *word != flag));
+        let mut words: Vec<String> = words.map(|word| proc::quote_os(word)).collect();
         // On a terminal the name is typed; --yes asks nothing, so that the call must carry it.
         if words.iter().any(|word| word == "--yes" || word == "-y") {
             let owners = outcome.data["allow_destroy"].as_array().into_iter().flatten().filter_map(Value::as_str);

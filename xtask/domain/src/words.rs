@@ -1,6 +1,7 @@
 //! Words that depend on numbers, and words of a shell.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 
 use std::fmt::Display;
 
@@ -24,9 +25,24 @@ pub fn quote(word: &str) -> String {
     }
 }
 
+/// The same for a word that is not text, such as a path in another encoding: `$'…'`, as bash, zsh and ksh read it.
+pub fn quote_os(word: &OsStr) -> String {
+    match word.to_str() {
+        Some(word) => quote(word),
+        None => format!("$'{}'", word.as_encoded_bytes().escape_ascii()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn word_that_is_not_text_is_escaped() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(quote_os(OsStr::from_bytes(b"/srv/caf\xe9's")), "$'/srv/caf\\xe9\\'s'");
+        assert_eq!(quote_os(OsStr::new("/srv/a b")), "'/srv/a b'");
+    }
 
     #[test]
     fn quote_reads_back_in_a_shell() {

@@ -35,7 +35,7 @@ use crate::files;
 use crate::ui::Speaker;
 use domain::failure::{Code, Failure, Kind};
 use domain::secret::{Secret, hide, redact};
-pub use domain::words::quote;
+pub use domain::words::{quote, quote_os};
 use pipes::{Call, Streams};
 
 /// The default deadline of a call.
