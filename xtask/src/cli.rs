@@ -9,9 +9,10 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValuePa
 use clap::{Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
-use crate::complete::{checks, classes, clusters};
+use crate::complete::{checks, classes, clusters, fault_groups, faults, services};
 use crate::flow::inputs;
 use crate::flow::saved_plan::Saved;
+use crate::usage;
 use check::RULES;
 use check::capacity::provider::Provider;
 use check::diagnosis::Area;
@@ -31,7 +32,7 @@ use strum::VariantArray;
 /// Every task checks its prerequisites before it changes anything, verifies the result, and can be run again.
 #[derive(Debug, Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
-#[command(about = ABOUT, long_about = format!("{ABOUT}.\n\n{MORE}"), after_help = EXIT_CODES, help_template = overview())]
+#[command(about = ABOUT, long_about = format!("{ABOUT}.\n\n{MORE}"), after_help = format!("{EXIT_CODES}\n\n{MANUAL}"), help_template = overview())]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -45,15 +46,17 @@ impl Cli {
     /// # Errors
     /// What is wrong with it, or the help that it asks for.
     pub fn read(args: &[OsString]) -> Result<Cli, clap::Error> {
-        let flag = match args.get(1).and_then(|word| word.to_str()) {
-            Some("help") => Some("--help"),
-            Some("version") => Some("--version"),
+        let first = args.iter().skip(1).position(|word| !word.as_encoded_bytes().starts_with(b"-")).map(|at| at + 1);
+        let flag = first.and_then(|at| match args[at].to_str() {
+            Some("help") => Some((at, "--help")),
+            Some("version") => Some((at, "--version")),
             _ => None,
-        };
+        });
         // `help TASK` is how other programs spell `TASK --help`.
-        let moved = flag.map(|flag| [&args[..1], &args[2..], &[OsString::from(flag)]].concat());
+        let moved = flag.map(|(at, flag)| [&args[..at], &args[at + 1..], &[OsString::from(flag)]].concat());
         let args = moved.as_deref().unwrap_or(args);
-        Cli::from_arg_matches(&Cli::command().color(color(args)).try_get_matches_from(args)?)
+        let matches = Cli::command().color(color(args)).try_get_matches_from(args);
+        Cli::from_arg_matches(&matches.map_err(|error| usage::with_tip(error, args))?)
     }
 }
 
@@ -75,6 +78,9 @@ const MORE: &str =
 /// What every exit status means; the pages show it as a table.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed, 2 usage or input missing, 3 changes pending, \
 4 prerequisite missing, 5 unreachable or refused, 124 timed out, 130 interrupted.";
+
+/// Where to read more.
+const MANUAL: &str = "Manual page: man -l docs/reference/xtask.1. Guides: README.md.";
 
 /// The headings of the help, each with its tasks in the order in which an operator needs them.
 pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
@@ -518,9 +524,9 @@ pub enum Task {
     /// Print what could stand next on a command line; called by the completion scripts
     #[command(hide = true)]
     Complete(Complete),
-    /// Run the whole runbook against the lab, in a scratch copy
+    /// Run the provider and cluster tasks against the lab
     ///
-    /// Needs only Rust, a C compiler and curl.
+    /// Works in a scratch copy, which is removed. Needs only Rust, a C compiler and curl.
     #[command(after_long_help = examples(&["rehearse", "rehearse --clock 1", "rehearse --fault NAME"]))]
     Rehearse(Rehearse),
     /// Start a lab: Proxmox, Omni, omnictl and docker, simulated
@@ -636,7 +642,7 @@ pub struct Rehearse {
     #[arg(long, value_name = "N", default_value = "200")]
     pub clock: u32,
     /// Simulate a fault (NAME or NAME:WHEN, see `lab-faults`), and show what the task reports and what fixes it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(faults))]
     pub fault: Vec<String>,
 }
 
@@ -1179,7 +1185,7 @@ pub struct OmnictlInstall {
     /// Omni endpoint to download it from
     #[arg(long, value_name = "URL")]
     pub omni_endpoint: Option<String>,
-    /// Mirror of the releases, when neither Omni nor GitHub can be reached
+    /// Mirror of the releases, when neither Omni nor GitHub can be reached; its own sha256sum.txt has the checksum that is compared
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
     /// Install this release instead of the one that Omni serves, e.g. v1.10.6
@@ -1196,7 +1202,7 @@ pub struct LabUp {
     #[arg(long, value_name = "N", default_value = "200")]
     pub clock: u32,
     /// Simulate a fault: NAME or NAME:WHEN
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(faults))]
     pub fault: Vec<String>,
     /// Delay every answer of the simulated services by this many milliseconds
     #[arg(long, value_name = "MS", default_value = "0")]
@@ -1214,7 +1220,7 @@ pub struct LabSize {
     /// Number of Proxmox nodes at the start (3)
     #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
-    /// Number of virtual machines at the start: the clusters' if there are clusters, else unrelated ones
+    /// Number of virtual machines at the start: three for each cluster, or unrelated ones where there is no cluster
     #[arg(long, value_name = "N")]
     pub vms: Option<u32>,
     /// Number of storages at the start (3)
@@ -1231,7 +1237,7 @@ pub struct LabSize {
 #[derive(Debug, Args)]
 pub struct LabFaults {
     /// Only the faults of this group, e.g. docker or permissions
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", add = ArgValueCandidates::new(fault_groups))]
     pub group: Option<String>,
 }
 
@@ -1303,6 +1309,7 @@ pub struct StackUp {
 #[derive(Debug, Args)]
 pub struct StackLogs {
     /// omni-tailscale, omni or proxmox-provider; without it all of them
+    #[arg(add = ArgValueCandidates::new(services))]
     pub service: Option<String>,
     /// How many lines of each container to show
     #[arg(long, value_name = "N", default_value = "100")]
@@ -1533,6 +1540,7 @@ mod tests {
             ("xtask doctor --color=always --nonsense", ColorChoice::Always),
             ("xtask --help", ColorChoice::Auto),
             ("xtask --color", ColorChoice::Auto),
+            ("xtask --json help", ColorChoice::Auto),
         ] {
             let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
             assert_eq!(color(&args), choice, "{line}");

@@ -6,6 +6,7 @@ use clap_complete::engine::CompletionCandidate;
 
 use crate::dev::ci::table::CHECKS;
 use runtime::paths::Paths;
+use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
 
 /// The machine classes of the project around the working directory.
 pub fn classes() -> Vec<CompletionCandidate> {
@@ -22,6 +23,34 @@ pub fn checks() -> Vec<CompletionCandidate> {
     named("check", CHECKS.iter().map(|check| check.name.to_owned()))
 }
 
+/// The services of the stack.
+pub fn services() -> Vec<CompletionCandidate> {
+    named("service", [SIDECAR, OMNI, PROVIDER].map(str::to_owned))
+}
+
+/// The faults of the lab.
+pub fn faults() -> Vec<CompletionCandidate> {
+    named("fault", of_faults("- name: "))
+}
+
+/// The groups of the faults.
+pub fn fault_groups() -> Vec<CompletionCandidate> {
+    let mut groups = of_faults("group: ");
+    groups.dedup();
+    named("group", groups)
+}
+
+/// What the lines of the lab's table say after `key`.
+fn of_faults(key: &str) -> Vec<String> {
+    let text = project().and_then(|paths| std::fs::read_to_string(paths.root().join("lab/data/faults.yaml")).ok());
+    let text = text.unwrap_or_default();
+    text.lines().filter_map(|line| line.trim_start().strip_prefix(key)).map(str::to_owned).collect()
+}
+
+fn project() -> Option<Paths> {
+    std::env::current_dir().ok().and_then(|cwd| Paths::find(None, &cwd).ok())
+}
+
 fn named(what: &'static str, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
     names.into_iter().map(|name| CompletionCandidate::new(name).help(Some(what.into()))).collect()
 }
@@ -29,8 +58,7 @@ fn named(what: &'static str, names: impl IntoIterator<Item = String>) -> Vec<Com
 /// The names of the YAML files in a directory of the project; none when it cannot be read, because errors while somebody
 /// types would only be in the way.
 fn stems(dir: fn(&Paths) -> PathBuf) -> Vec<String> {
-    let project = std::env::current_dir().ok().and_then(|cwd| Paths::find(None, &cwd).ok());
-    let entries = project.and_then(|paths| std::fs::read_dir(dir(&paths)).ok()).into_iter().flatten().flatten();
+    let entries = project().and_then(|paths| std::fs::read_dir(dir(&paths)).ok()).into_iter().flatten().flatten();
     let yaml = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "yaml"));
     let stem = |path: PathBuf| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     let mut names: Vec<String> = yaml.filter_map(stem).collect();

@@ -1,9 +1,12 @@
 //! A command line that clap refuses, as a failure: what is missing is kept apart from what is invalid, because
 //! whoever calls with `--json` asks for the one and gives up on the other.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use crate::cli::built;
+use crate::task::complete;
 use domain::failure::{Code, Failure, Missing};
 
 /// The failure that `error` is, and the task whose command line it was (empty when there is none).
@@ -19,7 +22,8 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
         && let Some(ContextValue::Strings(spellings)) = error.get(ContextKind::InvalidArg)
     {
         let missing = spellings.iter().map(|spelling| missing(named, spelling)).collect();
-        return (task, Failure::missing(missing).cause(format!("`{help}` explains it")).next(help));
+        let tip = named.and_then(|task| names(task, error)).unwrap_or_else(|| format!("`{help}` explains it"));
+        return (task, Failure::missing(missing).cause(tip).next(help));
     }
     let text = error.render().to_string();
     let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -27,6 +31,49 @@ pub fn failure(error: &Error, words: &[String]) -> (String, Failure) {
     let cause = rest.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     (task, Failure::new(Code::Usage, message).cause(cause).hint(help))
 }
+
+/// `error` with a tip: the names that a missing argument can have, or the tasks that have the unknown word in their name.
+pub fn with_tip(mut error: Error, args: &[OsString]) -> Error {
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let cli = built();
+    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
+            let tasks = cli.get_subcommands().map(|task| task.get_name().to_owned());
+            let near: Vec<String> = tasks.filter(|task| task.split('-').any(|part| part == word)).collect();
+            if !near.is_empty() {
+                error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
+            }
+        }
+        (ErrorKind::MissingRequiredArgument, _) => {
+            if let Some(tip) = named(&cli, &words).and_then(|task| names(task, &error)) {
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+        }
+        _ => {}
+    }
+    error
+}
+
+/// What can stand for the name that is missing: those of the project, and `--all`.
+fn names(task: &clap::Command, error: &Error) -> Option<String> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
+    if missing.iter().all(|spelling| spelling.starts_with('-')) {
+        return None;
+    }
+    let known = complete::candidates(&[task.get_name().to_owned(), String::new()]);
+    let known: Vec<&str> = known.iter().filter_map(|line| line.split('\t').next()).collect();
+    let known = known.into_iter().filter(|name| !name.starts_with('-')).take(NAMED).map(|name| format!("`{name}`"));
+    let all = task.get_arguments().any(|arg| arg.get_long() == Some("all")).then(|| "`--all`".to_owned());
+    let choices: Vec<String> = known.chain(all).collect();
+    match choices.as_slice() {
+        [] => None,
+        [all] if all == "`--all`" => Some("give a name or `--all`".to_owned()),
+        _ => Some(format!("give {}", choices.join(" or "))),
+    }
+}
+
+/// How many names are listed.
+const NAMED: usize = 8;
 
 /// The task whose command line it is; empty when there is none.
 pub fn task(words: &[String]) -> String {
@@ -70,6 +117,24 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_its_place() {
+        for (line, tip) in [
+            (
+                "xtask machineclass-apply",
+                Some("tip: give `dev-small` or `matrix-controlplane` or `matrix-worker` or `--all`"),
+            ),
+            ("xtask cluster-sync", Some("tip: give `matrix` or `--all`")),
+            ("xtask cluster-delete", Some("tip: give `matrix`\n")),
+            ("xtask cluster-export", Some("tip: give a name or `--all`")),
+            ("xtask cluster-scale matrix", None),
+            ("xtask changelog-bump", None),
+            ("xtask status", Some("'cluster-status', 'omni-status', 'provider-status'")),
+            ("xtask clustr-sync", Some("'cluster-sync'")),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let text = Cli::read(&words).unwrap_err().to_string();
+            assert_eq!(text.contains("tip: "), tip.is_some(), "{text}");
+            assert!(tip.is_none_or(|tip| text.contains(tip)), "{tip:?}\n{text}");
+        }
         for (line, flag) in [
             ("xtask machineclass-apply --json", "NAME"),
             ("xtask --json cluster-sync", "NAME"),

@@ -90,7 +90,7 @@ fn chosen(args: &Ci) -> Result<Vec<&'static Row>, Failure> {
 
 fn listed(cx: &Cx, rows: &[&Row]) -> Outcome {
     let cells = |row: &&Row| vec![row.name.to_owned(), row.about.to_owned(), row.fix.to_owned()];
-    cx.ui.data(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], &rows.iter().map(cells).collect::<Vec<_>>()));
+    cx.ui.states(&table(&["CHECK", "WHAT IT LOOKS AT", "WHAT FIXES IT"], &rows.iter().map(cells).collect::<Vec<_>>()));
     let off: Vec<&str> = CHECKS.iter().filter(|row| row.group).map(|row| row.name).collect();
     let data: Vec<Value> =
         rows.iter().map(|row| json!({ "name": row.name, "about": row.about, "fix": row.fix })).collect();

@@ -51,7 +51,7 @@ pub fn overview(lines: &[ClusterLine]) -> String {
 /// Prints what was found in the form that was asked for, else as `text`.
 pub fn print(args: &ClusterStatus, cx: &Cx, names: &[&str], data: &Value, text: impl FnOnce() -> String) {
     match args.output {
-        None | Some(OutputForm::Wide) => cx.ui.data(&text()),
+        None | Some(OutputForm::Wide) => cx.ui.states(&text()),
         Some(OutputForm::Name) => names.iter().for_each(|name| cx.ui.data(name)),
         Some(OutputForm::Yaml) => cx.ui.data(serde_yaml::to_string(data).unwrap_or_default().trim_end()),
     }

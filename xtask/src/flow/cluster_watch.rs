@@ -33,7 +33,7 @@ pub fn run(cx: &Cx, omnictl: &Omnictl<'_>, name: Option<&str>) -> anyhow::Result
             Err(failure) => return Err(failure.into()),
         };
         if now != shown {
-            cx.ui.data(&format!("{}\n{}", rfc3339(SystemTime::now()), now.trim_end()));
+            cx.ui.states(&format!("{}\n{}", rfc3339(SystemTime::now()), now.trim_end()));
             shown = now;
         }
         if end.is_some_and(|end| Instant::now() + PAUSE > end) {

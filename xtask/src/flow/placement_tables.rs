@@ -61,7 +61,7 @@ pub fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
             &losses.iter().map(row).collect::<Vec<_>>(),
         ));
     }
-    cx.ui.data(&parts.join("\n"));
+    cx.ui.states(&parts.join("\n"));
 }
 
 fn machine_row(placement: &Placement) -> Vec<String> {

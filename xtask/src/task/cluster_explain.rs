@@ -71,7 +71,7 @@ fn show(cx: &Cx, found: &Explanation) {
         vec![name.to_owned(), state.to_owned(), format!("{}{since}{typical}", link.evidence)]
     };
     let rows: Vec<Vec<String>> = found.links.iter().map(row).collect();
-    cx.ui.data(&table(&["LINK", "STATE", "EVIDENCE"], &rows));
+    cx.ui.states(&table(&["LINK", "STATE", "EVIDENCE"], &rows));
     for Leaving { machine, acts, held_by, remains } in &found.leaving {
         let held = if held_by.is_empty() { String::new() } else { format!(" (held by {})", held_by.join(", ")) };
         let remains =

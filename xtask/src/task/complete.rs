@@ -19,7 +19,7 @@ pub fn run(args: &Complete, cx: &Cx) -> anyhow::Result<Outcome> {
 }
 
 /// The candidates for the last of `words`, which are those after `cargo xtask`.
-fn candidates(words: &[String]) -> Vec<String> {
+pub fn candidates(words: &[String]) -> Vec<String> {
     let typed = words.last().map_or("", String::as_str);
     let words: Vec<OsString> =
         std::iter::once("xtask").chain(words.iter().map(String::as_str)).map(Into::into).collect();
@@ -64,6 +64,10 @@ mod tests {
         assert_eq!(found("cluster-create --worker-class=dev"), ["--worker-class=dev-small"]);
         assert_eq!(found("ci --only f"), ["fmt", "fuzz"]);
         assert_eq!(found("completions "), ["bash", "zsh", "fish"]);
+        assert_eq!(found("rehearse --fault omni-e"), ["omni-eula"]);
+        assert!(found("lab-up --fault ").contains(&"docker-down".to_owned()));
+        assert_eq!(found("lab-faults --group doc"), ["docker"]);
+        assert_eq!(found("stack-logs o"), ["omni-tailscale", "omni"]);
         assert_eq!(found("rehearse --co"), ["--color"]);
         assert_eq!(found("rehearse --color "), ["auto", "always", "never"]);
         assert_eq!(found("--project-dir /x cluster-st"), ["cluster-status"]);

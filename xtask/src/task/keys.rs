@@ -30,7 +30,7 @@ pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
 fn list(cx: &Cx) -> Outcome {
     let found = keys::all(cx);
     let rows: Vec<Vec<String>> = found.iter().map(keys::Credential::row).collect();
-    cx.ui.data(table(&["NAME", "OWNER", "ROLE", "PLACE", "VALID UNTIL"], &rows).trim_end());
+    cx.ui.states(table(&["NAME", "OWNER", "ROLE", "PLACE", "VALID UNTIL"], &rows).trim_end());
     let of = |state: &str| found.iter().filter(|each| each.state == state).count();
     let mut summary = count(found.len(), "credential");
     for (state, words) in

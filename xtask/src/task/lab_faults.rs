@@ -28,7 +28,7 @@ pub fn run(args: &LabFaults, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let row = |fault: &Fault| vec![fault.group.clone(), fault.name.clone(), fault.does.clone(), fault.heals.clone()];
     let rows: Vec<Vec<String>> = faults.iter().map(row).collect();
-    cx.ui.data(&table(&["GROUP", "FAULT", "WHAT THE FAR END DOES", "WHAT ENDS IT"], &rows));
+    cx.ui.states(&table(&["GROUP", "FAULT", "EFFECT", "FIX"], &rows));
     let summary = match &args.group {
         Some(group) => format!("{} faults of the group {group}", faults.len()),
         None => format!("{} faults", faults.len()),

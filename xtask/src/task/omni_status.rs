@@ -99,7 +99,7 @@ fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Res
         vec![container.service.clone(), container.status.clone(), container.image.clone(), ports(container)]
     };
     let rows: Vec<Vec<String>> = containers.iter().map(row).collect();
-    cx.ui.data(&table(&["SERVICE", "STATUS", "IMAGE", "PORTS"], &rows));
+    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE", "PORTS"], &rows));
     match mounts {
         Ok(detail) => cx.ui.data(&format!("\ndata: {detail}")),
         Err(failure) => cx.ui.data(&format!("\ndata: {failure}")),

@@ -109,7 +109,7 @@ fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
     let row =
         |container: &Container| vec![container.service.clone(), container.status.clone(), container.image.clone()];
     let rows: Vec<Vec<String>> = containers.iter().map(row).collect();
-    cx.ui.data(&table(&["SERVICE", "STATUS", "IMAGE"], &rows));
+    cx.ui.states(&table(&["SERVICE", "STATUS", "IMAGE"], &rows));
     if !log.trim().is_empty() {
         cx.ui.data(&format!("\n{log}"));
     }

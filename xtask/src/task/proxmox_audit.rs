@@ -195,5 +195,5 @@ fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: bool) {
         text.push('\n');
         text.push_str(script);
     }
-    cx.ui.data(&text);
+    cx.ui.states(&text);
 }

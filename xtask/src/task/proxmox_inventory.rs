@@ -103,7 +103,7 @@ fn show(cx: &Cx, inventory: &Inventory) {
         text.push('\n');
         text.push_str(&table(&["BRIDGE", "ON"], &rows));
     }
-    cx.ui.data(&text);
+    cx.ui.states(&text);
 }
 
 fn node_row(node: &Node) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! `rehearse`: the whole runbook against the lab, in a scratch copy.
+//! `rehearse`: the provider and cluster tasks against the lab, in a scratch copy.
 //!
 //! 1. The lab is built and started on loopback ports of its own; it ends when this process does, however that ends.
 //! 2. The tasks themselves run, as separate processes, in the order in which a newcomer would type them.
@@ -54,7 +54,7 @@ pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned(cx, &tasks()));
     }
     files::sweep_scratch(&cx.paths.target(), SCRATCH);
-    let program = cx.ui.step("build", "the lab is built", || Ok(Done::ok(lab::built(cx)?, "")))?;
+    let program = cx.ui.step("build", "Build the lab", || Ok(Done::ok(lab::built(cx)?, "")))?;
     if !args.fault.is_empty() {
         return drill::run(args, cx, &program);
     }

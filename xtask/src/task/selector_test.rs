@@ -160,7 +160,7 @@ fn show(cx: &Cx, tested: &[Tested<'_>], places: &[StorageOnNode], nowhere: bool)
             vec![place.node.clone(), place.name.clone(), place.storage_type.clone(), free, said]
         };
         let rows: Vec<Vec<String>> = shown.take(SHOWN).map(row).collect();
-        cx.ui.data(&table(&["NODE", "STORAGE", "TYPE", "FREE", "RESULT"], &rows));
+        cx.ui.states(&table(&["NODE", "STORAGE", "TYPE", "FREE", "RESULT"], &rows));
         if rows.len() < places.len() {
             cx.ui.data(&format!("not shown: {}", count(places.len() - rows.len(), "more storage")));
         }

@@ -190,7 +190,7 @@ impl Ui {
 
     /// The same for a task that was started with `--project-dir`.
     pub fn in_project(self, given: Option<&Path>) -> Ui {
-        Ui { project: given.map(|dir| proc::quote(&dir.display().to_string())), ..self }
+        Ui { project: given.map(|dir| proc::quote_os(dir.as_os_str())), ..self }
     }
 
     /// `text` with the `--project-dir` of this call in every command for a task.
@@ -372,6 +372,13 @@ impl Ui {
         }
     }
 
+    /// The same for tables and trees: their states are in colour.
+    pub fn states(&self, text: &str) {
+        if !self.style.json {
+            self.print(&table::colored(&shown(text.trim_end_matches('\n'))));
+        }
+    }
+
     fn print(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
         match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
@@ -403,7 +410,7 @@ impl Ui {
         self.speaker.say(summary);
         if !self.style.quiet {
             for command in next {
-                self.speaker.say(&self.advice(&format!("  next: {command}")));
+                self.speaker.write(&format!("  {} {}", next_label(), shown(&self.advice(command))));
             }
         }
     }
@@ -417,7 +424,7 @@ impl Ui {
             }
         }
         for command in &failure.next {
-            text.push_str(&format!("\n   next: {}", shown(&self.advice(command))));
+            text.push_str(&format!("\n   {} {}", next_label(), shown(&self.advice(command))));
         }
         self.speaker.write(&format!("{} {text}", style("error:").for_stderr().red().bold()));
     }
@@ -442,6 +449,11 @@ fn wipe(value: &mut Value) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What stands before the command that leads on.
+fn next_label() -> console::StyledObject<&'static str> {
+    style("next:").for_stderr().cyan()
 }
 
 /// A duration as people read it: `87 ms`, `4.2 s`, `3 min 5 s`.

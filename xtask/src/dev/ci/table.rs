@@ -144,7 +144,7 @@ pub const CHECKS: &[Check] = &[
     ),
     Check::new(
         "rehearsal",
-        "the whole runbook runs against the lab",
+        "the provider and cluster tasks run against the lab",
         "`cargo xtask rehearse` shows the task that failed",
         rehearsal,
     )

@@ -171,7 +171,7 @@ fn show(cx: &Cx, results: &[CheckResult], all: bool) {
                 let word = if verdict.state == State::Failed { "failed" } else { "warning" };
                 let (Entry { id, why, anchor, .. }, fix) = (entry, result.fix());
                 let text = format!("{word} {id}: {detail}\n    why: {why}\n    fix: {fix}\n   read: {anchor}\n");
-                cx.ui.data(&cx.ui.advice(&text));
+                cx.ui.states(&cx.ui.advice(&text));
                 cx.ui.data("");
                 continue;
             }
