@@ -1,5 +1,6 @@
 //! The whole command line on one page. The doc comments are the help.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,12 +20,14 @@ use check::diagnosis::Area;
 use check::releases::Omni;
 use check::rules::find;
 use domain::backup::Keep;
+use domain::log;
 use domain::nearest;
 use domain::releases::table;
 use domain::spec::size::{Disk, Memory};
 use runtime::settings::Given;
 use runtime::ui::Color;
 use selector::time;
+use serde_json::{Value, json};
 use strum::VariantArray;
 
 /// The deployment runbook of Omni-Scale: from bare Proxmox to running Talos Kubernetes clusters.
@@ -612,6 +615,26 @@ impl Task {
         }
     }
 
+    /// Whether the task, as it was called, prints a short JSON document and counts the rest.
+    pub fn is_short(&self) -> bool {
+        match self {
+            Task::ClusterExplain(ClusterExplain { everything, .. })
+            | Task::ClusterStatus(ClusterStatus { everything, .. })
+            | Task::Drift(DriftArgs { everything, .. })
+            | Task::Keys(Keys { everything, .. })
+            | Task::ProxmoxInventory(ProxmoxInventory { everything, .. }) => !everything.all,
+            Task::OmniStatus(OmniStatus { lines, .. })
+            | Task::ProviderStatus(ProviderStatus { lines, .. })
+            | Task::StackLogs(StackLogs { lines, .. }) => !lines.raw,
+            Task::ClusterPlan(ClusterPlan { all, .. })
+            | Task::Doctor(Doctor { all, .. })
+            | Task::ProxmoxAudit(ProxmoxAudit { all, .. })
+            | Task::UpgradePlan(UpgradePlan { all, .. }) => !all,
+            Task::OmniVerify => true,
+            _ => false,
+        }
+    }
+
     /// Whether the task, as it was called, only reads files that were named by their paths: then it needs no project.
     pub fn reads_given_files(&self) -> bool {
         let paths = |names: &[String]| !names.is_empty() && names.iter().all(|name| inputs::is_path(name));
@@ -673,6 +696,36 @@ pub struct ProviderStatus {
     /// Keep printing new lines
     #[arg(short, long, conflicts_with = "json")]
     pub follow: bool,
+    #[command(flatten)]
+    pub lines: Lines,
+}
+
+/// How log lines are printed.
+#[derive(Debug, Default, Args)]
+pub struct Lines {
+    /// Print log lines as they are; without it a JSON document counts alike lines and has at most 8 kB
+    #[arg(long, visible_alias = "all")]
+    pub raw: bool,
+}
+
+impl Lines {
+    /// A log for people.
+    pub fn of<'a>(&self, log: &'a str) -> Cow<'a, str> {
+        if self.raw { Cow::Borrowed(log) } else { Cow::Owned(log::readable(log)) }
+    }
+
+    /// A log for the JSON document.
+    pub fn document(&self, log: &str) -> Value {
+        if self.raw { log.lines().collect() } else { json!(log::counted(log)) }
+    }
+}
+
+/// How much of a long list is printed.
+#[derive(Debug, Default, Args)]
+pub struct Everything {
+    /// List everything in the JSON document, which otherwise has at most 8 kB and counts the rest
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Default, Args)]
@@ -777,6 +830,8 @@ pub struct Keys {
     /// Allow the run to destroy the service account NAME with several keys without typing the name
     #[arg(long, value_name = "NAME", requires = "rotate")]
     pub allow_destroy: Vec<String>,
+    #[command(flatten)]
+    pub everything: Everything,
 }
 
 /// A credential that can be rotated.
@@ -813,6 +868,8 @@ pub struct DriftArgs {
     /// Exit with 3 when something differs
     #[arg(long)]
     pub exit_code: bool,
+    #[command(flatten)]
+    pub everything: Everything,
 }
 
 #[derive(Debug, Args)]
@@ -943,6 +1000,8 @@ pub struct ClusterStatus {
     /// Exit with 1 unless everything that is shown is Running and ready
     #[arg(long)]
     pub exit_code: bool,
+    #[command(flatten)]
+    pub everything: Everything,
 }
 
 /// What `cluster-status` prints.
@@ -974,6 +1033,8 @@ pub struct ClusterExplain {
     /// Only the machine of this machine request
     #[arg(long, value_name = "ID", group = "one")]
     pub request: Option<String>,
+    #[command(flatten)]
+    pub everything: Everything,
 }
 
 #[derive(Debug, Args)]
@@ -1116,14 +1177,16 @@ pub struct ProxmoxInventory {
     /// Save the inventory to a file, for cluster-plan and selector-test
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+    #[command(flatten)]
+    pub everything: Everything,
 }
 
 #[derive(Debug, Args)]
 pub struct ClusterPlan {
     /// The clusters, or files; without any, every template in clusters/
-    #[arg(value_name = "NAME", conflicts_with = "all", add = ArgValueCandidates::new(clusters))]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Vec<String>,
-    /// Plan every template in clusters/
+    /// List everything in the JSON document, which otherwise has at most 8 kB and counts the rest
     #[arg(long)]
     pub all: bool,
     /// Use a saved inventory instead of asking Proxmox
@@ -1280,6 +1343,8 @@ pub struct OmniStatus {
     /// How many log lines of each container to show
     #[arg(long, value_name = "N", default_value = "20")]
     pub tail: u32,
+    #[command(flatten)]
+    pub lines: Lines,
 }
 
 #[derive(Debug, Args)]
@@ -1317,6 +1382,8 @@ pub struct StackLogs {
     /// Keep printing new lines
     #[arg(short, long, conflicts_with = "json")]
     pub follow: bool,
+    #[command(flatten)]
+    pub lines: Lines,
 }
 
 #[derive(Debug, Args)]
@@ -1336,7 +1403,7 @@ pub struct UpgradePlan {
     /// Plan Kubernetes of every cluster
     #[arg(long)]
     pub kubernetes: bool,
-    /// Plan all of them, which is the default
+    /// Plan all of them, which is the default, and list everything in the JSON document
     #[arg(long, conflicts_with_all = ["omni", "provider", "talos", "kubernetes", "to"])]
     pub all: bool,
     /// Read docker/compose.yaml and clusters/ instead of asking docker and Omni

@@ -44,7 +44,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     proc::watch_signals();
     let Global { json, quiet, color, .. } = cli.global;
     let name = cli.task.name();
-    let ui = Ui::new(Style { json, quiet, color }).in_project(cli.global.project_dir.as_deref());
+    let ui =
+        Ui::new(Style { json, quiet, color }).in_project(cli.global.project_dir.as_deref()).short(cli.task.is_short());
     let project = match guarded(|| Ok(project(&cli)?)) {
         Ok(project) => project,
         Err(error) => return fail(name, &ui, &Failure::of(&error)),

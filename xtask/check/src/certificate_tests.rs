@@ -72,6 +72,15 @@ fn certificate_chain_faults_are_reported() {
         (&["leaf", "inter"], "other.example.com", roots, NOW, "fault: it does not cover other.example.com: it is for"),
         (&["leaf", "inter"], host, roots, 1_795_320_018, "fault: `omni.example.com` is good only from 2026-11-22"),
         (&["leaf", "inter"], host, roots, 1_803_096_019, "fault: `omni.example.com` expired on 2027-02-20"),
+        // 21 days before it ends to the second, and one second later.
+        (&["leaf", "inter"], host, roots, 1_801_281_619, ""),
+        (
+            &["leaf", "inter"],
+            host,
+            roots,
+            1_801_281_620,
+            "warning: `omni.example.com` expires on 2027-02-20, in 20 days",
+        ),
         (&["leaf", "inter"], host, roots, 1_803_000_000, "warning: `omni.example.com` expires on 2027-02-20, in 1 day"),
         (&["self"], "self.example.com", nobody, NOW, "warning: it is self-signed"),
         (&[], host, roots, NOW, "fault: it contains no certificate"),

@@ -47,7 +47,7 @@ pub enum LinkState {
 pub struct LinkView {
     pub link: Link,
     pub state: LinkState,
-    /// Since when it is waited for, as RFC 3339.
+    /// Since when it is waited for, or the machine that breaks it has not changed, as RFC 3339.
     pub since: Option<String>,
     /// How long that usually takes.
     pub typical: Option<&'static str>,
@@ -69,13 +69,16 @@ pub struct Cause {
     pub blocks: bool,
     /// It stays until somebody acts: to wait longer is no use.
     pub lasting: bool,
+    /// Since when its machine has not changed, as RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 impl Cause {
     pub fn new(link: Link, id: &str, cause: impl Into<String>) -> Cause {
         let (id, cause) = (id.to_owned(), cause.into());
         let (evidence, fix, next) = (String::new(), String::new(), Vec::new());
-        Cause { id, link, cause, evidence, fix, next, blocks: false, lasting: true }
+        Cause { id, link, cause, evidence, fix, next, blocks: false, lasting: true, since: None }
     }
 
     pub fn evidence(self, evidence: impl Into<String>) -> Cause {
@@ -139,6 +142,8 @@ pub struct Facts {
     pub proxmox: Seen<Option<Cause>>,
     /// The VMs of this cluster by name.
     pub vms: Seen<BTreeMap<String, Vm>>,
+    /// Proxmox's address, for the console of a VM; empty where it is not known.
+    pub proxmox_url: String,
     /// The login sees no VM at all.
     pub no_vms: bool,
     /// What stands in the way of a machine request: the provider's error, or the task in Proxmox behind it.
@@ -283,7 +288,8 @@ impl Chain {
             }
             Position::Broken(cause) => {
                 let link = cause.link;
-                self.blocks(cause);
+                let since = Some(machine.since.clone()).filter(|since| !since.is_empty());
+                self.blocks(Cause { since, ..cause });
                 self.reached = self.reached.max(Some(link));
                 return true;
             }
@@ -443,7 +449,7 @@ impl Chain {
     fn link(&self, facts: &Facts, link: Link) -> LinkView {
         let view = |state, evidence| LinkView { link, state, since: None, typical: None, evidence };
         if let Some(cause) = self.causes.iter().find(|cause| cause.link == link) {
-            return view(LinkState::Broken, cause.cause.clone());
+            return LinkView { since: cause.since.clone(), ..view(LinkState::Broken, cause.cause.clone()) };
         }
         if let Some(waits) = self.waits.get(&link).filter(|waits| !waits.is_empty()) {
             let oldest = waits.iter().min_by_key(|(since, ..)| since.unwrap_or(u64::MAX)).unwrap_or(&waits[0]);
@@ -499,7 +505,7 @@ fn leaving(facts: &Facts) -> Vec<Leaving> {
             Party::Omni => "Omni resets the machine, which leaves etcd before".to_owned(),
             Party::None => "Omni, after the workers are gone".to_owned(),
         };
-        let vm = facts.vms.known().and_then(|vms| vms.get(&machine.request));
+        let vm = vm_of(facts, machine);
         let mut remains: Vec<String> =
             vm.iter().map(|vm| format!("{}, with its disks and its seed image", vm.words())).collect();
         if machine.party != Party::Provider && !machine.uuid.is_empty() {
@@ -534,12 +540,12 @@ fn differs(template: &ClusterTemplate, view: &ClusterView) -> Option<(String, bo
 }
 
 fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &MachineView) -> Position {
-    let name = machine.name();
+    let (name, name_and_vm) = (machine.name(), with_vm(facts, machine));
     let age = clock::seconds(&machine.since).map_or(0, |since| facts.now.saturating_sub(since));
     let waiting = |link: Link, typical: &'static str| Position::Waiting {
         link,
         typical,
-        evidence: format!("{name} waits for {}", machine.waits_for),
+        evidence: format!("{name_and_vm} waits for {}", machine.waits_for),
     };
     if machine.party == Party::Provider {
         let own = if let Seen::Known(Some(cause)) = &facts.provider { Some(cause) } else { None };
@@ -569,7 +575,7 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
     }
     match machine.party {
         Party::None | Party::Provider => Position::Ready,
-        Party::Machine if machine.waits_for.contains("join Omni") => {
+        Party::Machine if machine.joining => {
             if let Some(cause) = facts.site.iter().find(|cause| cause.link == Link::Network) {
                 return Position::Broken(cause.clone());
             }
@@ -577,14 +583,16 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
                 return waiting(Link::Join, "1 to 3 min");
             }
             let words = match runs(facts, machine) {
-                true => format!("{name} runs and Omni has not heard of it"),
-                false => format!("Omni has not heard of {name}, and it is not known whether its VM runs"),
+                true => format!("{name_and_vm} runs and Omni has not heard of it"),
+                false => format!("Omni has not heard of {name_and_vm}, and it is not known whether its VM runs"),
             };
             let cause = Cause::new(Link::Join, "machine-never-joins", words);
-            Position::Broken(cause.evidence(format!("its VM was started {} ago", minutes(age))).lasting(false).fix(
-                "on its console in Proxmox see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
-                NETWORK,
-            ))
+            let fix = format!(
+                "on {} see whether Omni's name resolves there, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network",
+                console(facts, machine)
+            );
+            let evidence = format!("its VM was started {} ago", minutes(age));
+            Position::Broken(cause.evidence(evidence).lasting(false).fix(fix, NETWORK))
         }
         Party::Machine if machine.leaving => {
             let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
@@ -597,12 +605,13 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
                 (false, true) => "",
                 (false, false) => ", and it is not known whether its VM runs",
             };
-            let cause = Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name}{vm}"));
+            let cause =
+                Cause::new(Link::Network, "machine-lost", format!("Omni has no connection to {name_and_vm}{vm}"));
             // One that does not come back from its upgrade is not waited for: no other machine is upgraded until then.
             let upgraded = !view.upgrade.is_empty();
             let more = if upgraded { "; until it is back no other machine is upgraded" } else { "" };
             Position::Broken(cause.evidence(age_of(age)).lasting(upgraded && age >= CONFIGURED).fix(
-                format!("on its console in Proxmox see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network{more}"),
+                format!("on {} see whether it has started and has its address, and whether 8090/tcp and 50180/udp of OMNI_LAN_ADDRESS can be reached from its network{more}", console(facts, machine)),
                 NETWORK,
             ))
         }
@@ -613,10 +622,29 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
     }
 }
 
+fn vm_of<'a>(facts: &'a Facts, machine: &MachineView) -> Option<&'a Vm> {
+    facts.vms.known()?.get(&machine.request)
+}
+
 /// Whether Proxmox was asked and says that the machine's VM runs.
 fn runs(facts: &Facts, machine: &MachineView) -> bool {
-    let vm = facts.vms.known().and_then(|vms| vms.get(&machine.request));
-    vm.is_some_and(|vm| vm.status == "running")
+    vm_of(facts, machine).is_some_and(|vm| vm.status == "running")
+}
+
+/// `demo-workers-a (VM 104 on pve2)`.
+fn with_vm(facts: &Facts, machine: &MachineView) -> String {
+    let vm = vm_of(facts, machine).map_or(String::new(), |vm| format!(" (VM {} on {})", vm.id, vm.node));
+    format!("{}{vm}", machine.name())
+}
+
+/// The console of a machine, with the page of Proxmox that shows it (pve-manager `www/manager6/Utils.js` `openVNCViewer`).
+fn console(facts: &Facts, machine: &MachineView) -> String {
+    match vm_of(facts, machine) {
+        Some(Vm { id, node, .. }) if !facts.proxmox_url.is_empty() => {
+            format!("its console, {}/?console=kvm&novnc=1&vmid={id}&node={node}, ", facts.proxmox_url)
+        }
+        _ => "its console in Proxmox".to_owned(),
+    }
 }
 
 /// A machine that Omni has lost leaves when it comes back, for which `cause` has the way; its cluster can go without it.
@@ -741,6 +769,8 @@ mod tests {
             leaving: false,
             party,
             waits_for: waits_for.to_owned(),
+            step: String::new(),
+            joining: stage == "Provisioned",
             since: clock::rfc3339_of(10_000),
             error: String::new(),
         }
@@ -788,6 +818,7 @@ mod tests {
             proxmox: Seen::Known(None),
             vms: Seen::Known(vms.iter().enumerate().map(vm).collect()),
             no_vms: vms.is_empty(),
+            proxmox_url: "https://pve.example:8006".to_owned(),
             complaints: BTreeMap::new(),
             finalizers: BTreeMap::new(),
             site: Vec::new(),
@@ -856,6 +887,13 @@ mod tests {
             seen.now = 100_000;
             let cause = |seen: &Facts| explain(seen).causes.remove(0).cause;
             assert!(!cause(&seen).contains("not known"), "{}", cause(&seen));
+            assert!(cause(&seen).contains("zebra-a (VM 100 on pve2)"), "{}", cause(&seen));
+            let found = explain(&seen).causes.remove(0);
+            assert!(
+                found.fix.contains("https://pve.example:8006/?console=kvm&novnc=1&vmid=100&node=pve2"),
+                "{found:?}"
+            );
+            assert_eq!(found.since.as_deref(), Some(clock::rfc3339_of(10_000).as_str()));
             seen.vms = Seen::Unknown("401".to_owned());
             assert!(cause(&seen).ends_with("it is not known whether its VM runs"), "{}", cause(&seen));
         }

@@ -62,6 +62,11 @@ fn each_policy_error_is_found_at_its_position() {
             "{\"src\": [\"autogroup:admin\"], \"dst\": [\"tag:idp\"],\n",
             "grant-src:7",
         ),
+        (
+            "{\"src\": [\"group:platform\"], \"dst\": [\"tag:idp\"],\n",
+            "{\"src\": [\"autogroup:owner\"], \"dst\": [\"tag:idp\"],\n",
+            "grant-src:7",
+        ),
     ];
     for (from, to, wanted) in cases {
         assert!(GOOD.contains(from), "{from}");

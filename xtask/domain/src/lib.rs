@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod clock;
 pub mod failure;
+pub mod log;
 pub mod nearest;
 pub mod place;
 pub mod placeholder;

@@ -113,6 +113,11 @@ pub fn present(rows: &[Row]) -> usize {
     there.map(|row| (&row.privilege, &row.path)).collect::<BTreeSet<_>>().len()
 }
 
+/// Whether the privilege of a row is not there.
+pub fn lacks(row: &Row) -> bool {
+    matches!(row.status, permissions::Verdict::Missing | permissions::Verdict::Optional)
+}
+
 /// What is missing, as a failure; `None` when nothing is.
 pub fn missing(login: &Login, rows: &[Row], facts: &LoginFacts, absent: &[Absent]) -> Option<Failure> {
     let missing = rows.iter().filter(|row| row.status == permissions::Verdict::Missing);

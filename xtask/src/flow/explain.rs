@@ -116,6 +116,7 @@ fn facts(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str, view: Option<Clu
         template: None,
         provider,
         proxmox: proxmox_cause(&around.vms),
+        proxmox_url: around.proxmox.as_ref().map_or(String::new(), |proxmox| proxmox.url.clone()),
         no_vms: around.vms.as_ref().is_ok_and(|found| found.of_none),
         vms: match &around.vms {
             Ok(found) => Seen::Known(found.entries.iter().filter_map(of_list).collect()),
@@ -149,11 +150,13 @@ fn of_list(vm: &Value) -> Option<(String, Vm)> {
     Some((text("name")?, Vm { id: vm["vmid"].as_u64()?, node: text("node")?, status: text("status")? }))
 }
 
-/// What Proxmox refuses. One that is not set up here is unknown.
+/// What Proxmox refuses. One that is not set up here, or not asked over http, is unknown.
 fn proxmox_cause(vms: &Result<Picked, Failure>) -> Seen<Option<Cause>> {
     match vms {
         Ok(_) => Seen::Known(None),
-        Err(failure) if matches!(failure.code, Code::Prerequisite | Code::MissingInput | Code::Interrupted) => {
+        Err(failure)
+            if matches!(failure.code, Code::Prerequisite | Code::MissingInput | Code::Invalid | Code::Interrupted) =>
+        {
             Seen::Unknown(failure.message.clone())
         }
         Err(Failure { code, kind, message, cause, hint, next, .. }) => {
@@ -324,10 +327,10 @@ fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause
             None => (machine.error.as_str(), machine.error.as_str(), ""),
         };
         // The task behind an image that is waited for may have failed: that is retried with a word that is no error.
-        let image = error.is_empty() && machine.waits_for.contains("uploadISO");
+        let image = error.is_empty() && machine.step == "uploadISO";
         if (error.ends_with("stopped") || image) && asked < TASKS {
             asked += 1;
-            if let Some(cause) = task(cx, around, facts, &issues, machine) {
+            if let Some(cause) = task(cx, around, facts, &issues, (machine, asked == 1)) {
                 found.insert(machine.request.clone(), cause);
                 continue;
             }
@@ -358,28 +361,47 @@ fn known(issues: &Issues, (link, id): (Link, &str), text: &str, words: String, o
     }
 }
 
+/// The newest task that failed on these nodes: of a VM, or of a kind where there is none, of the provider's login alone.
+fn newest_failed(cx: &Cx, proxmox: &Proxmox, nodes: &[String], vm: Option<&Vm>, kind: &str) -> Option<String> {
+    let of = vm.map_or("&limit=50".to_owned(), |vm| format!("&limit=5&vmid={}", vm.id));
+    let paths: Vec<String> = nodes.iter().map(|node| format!("/nodes/{node}/tasks?errors=1{of}")).collect();
+    let answers = proxmox.get_all(cx, "listing the failed tasks of the nodes", &paths);
+    let tasks = answers.into_iter().flatten().flat_map(|tasks| tasks.as_array().cloned().unwrap_or_default());
+    let own = |task: &Value| match task["user"].as_str() {
+        Some(user) => user.split('!').next() == Some(&proxmox.login.user()),
+        None => true,
+    };
+    let fits = |task: &Value| vm.is_some() || (task["type"] == kind && own(task));
+    tasks.filter(fits).max_by_key(|task| task["starttime"].as_u64())?["upid"].as_str().map(str::to_owned)
+}
+
 /// The task in Proxmox that failed for this machine: that of its VM; without one that of the image, whose id the provider logs, or
 /// the newest creation that failed on the node which it logged: it makes one machine at a time (omni v1.9.3
-/// `client/pkg/infra/infra.go`).
-fn task(cx: &Cx, around: &Around, facts: &Facts, issues: &Issues, machine: &MachineView) -> Option<Cause> {
+/// `client/pkg/infra/infra.go`). A log that has lost the node leaves all of them, which are asked for the `first` machine.
+fn task(
+    cx: &Cx,
+    around: &Around,
+    facts: &Facts,
+    issues: &Issues,
+    (machine, first): (&MachineView, bool),
+) -> Option<Cause> {
     let (request, proxmox) = (&machine.request, around.proxmox.as_ref().ok()?);
     let (node, image) = provider_log::placement(&around.log, request);
     let vm = facts.vms.known().and_then(|vms| vms.get(request));
-    let image =
-        image.filter(|_| machine.waits_for.contains("uploadISO") || machine.waits_for.contains("createSchematic"));
-    let node = match (&image, vm) {
-        (Some(upid), _) => upid.split(':').nth(1)?.to_owned(),
-        (None, Some(vm)) => vm.node.clone(),
-        (None, None) => node?,
+    let fetches = ["uploadISO", "createSchematic"].contains(&machine.step.as_str());
+    let upid = match image.filter(|_| fetches) {
+        Some(upid) => upid,
+        None => {
+            let nodes = match (vm, node) {
+                (Some(vm), _) => vec![vm.node.clone()],
+                (None, Some(node)) => vec![node],
+                (None, None) if first => proxmox::nodes_online(cx, proxmox).ok()?,
+                (None, None) => return None,
+            };
+            newest_failed(cx, proxmox, &nodes, vm, if fetches { "download" } else { "qmcreate" })?
+        }
     };
-    let listed = || {
-        let of = vm.map_or("&limit=50".to_owned(), |vm| format!("&limit=5&vmid={}", vm.id));
-        let path = format!("/nodes/{node}/tasks?errors=1{of}");
-        let tasks = proxmox.get(cx, "listing the failed tasks of a node", &path).ok()?;
-        let creates = |task: &&Value| vm.is_some() || task["type"] == "qmcreate";
-        tasks.as_array()?.iter().find(creates)?["upid"].as_str().map(str::to_owned)
-    };
-    let upid = image.or_else(listed)?;
+    let node = upid.split(':').nth(1)?;
     let paths = ["status", "log?limit=500"].map(|part| format!("/nodes/{node}/tasks/{upid}/{part}"));
     let mut answers = proxmox.get_all(cx, "reading the log of a task", &paths).into_iter();
     let (status, log) = (answers.next()?.ok()?, answers.next()?.unwrap_or_default());
@@ -442,7 +464,7 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
 /// The checks of `doctor` that can be about a cluster: not those of what git holds, of the next start, of helpers, and of the
 /// provider's registration, which is asked for itself.
 fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         "files.tracked",
         "files.secrets",
         "files.modes",
@@ -451,6 +473,8 @@ fn checks() -> impl Iterator<Item = &'static doctor::Entry> {
         "tools.helpers",
         "provider.registration",
         "provider.id",
+        // The failed task says which storage is full.
+        "provider.storages",
     ];
     doctor::CHECKS.iter().filter(|entry| !OTHERS.contains(&entry.id))
 }
@@ -562,7 +586,7 @@ impl Subject {
         if let Some(cluster) = &args.name {
             name::check_existing("cluster", cluster)?;
         }
-        let ClusterExplain { name, machine, vm, request } = args;
+        let ClusterExplain { name, machine, vm, request, .. } = args;
         let (kind, what, id) = match (machine, vm, request) {
             (Some(id), _, _) => ("clustermachinestatuses", "machine", id.clone()),
             (_, Some(vm), _) => ("clustermachinerequeststatuses", "machine request of a VM", vm_name(cx, vm)?),

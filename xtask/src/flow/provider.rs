@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::flow::change::{Change, overtaken};
 use crate::flow::project_files::{self, write_env_key};
-use crate::flow::provider_log;
+use crate::flow::{project_classes, provider_log};
 use domain::clock::{of_time, rfc3339};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
@@ -265,6 +265,18 @@ pub fn explain_by_log(cx: &Cx, mut failure: Failure) -> Failure {
         failure.cause.push_str(&format!("\nits log: {line}"));
     }
     failure
+}
+
+/// Where a healthy provider leads: to the first thing that is missing, and at the end to the look at everything.
+pub fn onward(cx: &Cx) -> &'static str {
+    let has = |list: &str| !cx.settings.state.list(list).is_empty();
+    // A cluster whose creation timed out is not in the state, and its template is there.
+    let clusters = || has("clusters") || project_classes::templates_in_use(cx).is_ok_and(|found| !found.is_empty());
+    match has("machine_classes") {
+        _ if clusters() => "cargo xtask cluster-explain",
+        true => "cargo xtask cluster-create",
+        false => "cargo xtask machineclass-create",
+    }
 }
 
 /// As [`remember_health`]; a state that cannot be written is a warning beside what was found, not instead of it.

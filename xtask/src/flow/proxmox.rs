@@ -7,12 +7,13 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use check::capacity::provider::Provider;
+use check::capacity::{bytes, room};
 use check::placeholder;
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure, Missing};
 use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
 use domain::status::proxmox as status;
-use domain::status::proxmox::{Inventory, Node, Seen, Storage};
+use domain::status::proxmox::{Inventory, Node, Seen};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
@@ -304,6 +305,26 @@ fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
     status::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
 }
 
+/// The names of the nodes that are online.
+///
+/// # Errors
+/// When Proxmox does not answer.
+pub fn nodes_online(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<String>, Failure> {
+    Ok(list_nodes(cx, proxmox)?.into_iter().filter(Node::online).map(|node| node.name).collect())
+}
+
+/// The nodes with their storages, in three calls.
+///
+/// # Errors
+/// When Proxmox does not answer.
+pub fn storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
+    let paths = ["/nodes", "/storage", "/cluster/resources?type=storage"].map(str::to_owned);
+    let mut answers = proxmox.get_all(cx, "asking Proxmox for its storages", &paths).into_iter();
+    let mut next = || answers.next().unwrap_or(Ok(Value::Null));
+    let nodes = status::nodes(&next()?).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+    with_storages(cx, proxmox, nodes, &next().unwrap_or_default(), &next().unwrap_or_default())
+}
+
 /// Asks one node for what it has, all at once.
 ///
 /// # Errors
@@ -425,9 +446,16 @@ pub fn warnings(inventory: &Inventory) -> Vec<String> {
                 ": the provider picks one at random each time; let its login see one alone",
             ),
         }
-        let lost = |storage: &&Storage| storage.enabled && !storage.active;
-        for storage in node.storages.known().into_iter().flatten().filter(lost) {
-            say(format!("storage {} is enabled and not reachable on ", storage.name), "");
+        for storage in node.storages.known().into_iter().flatten().filter(|storage| storage.enabled) {
+            let name = &storage.name;
+            match room::is_full(storage) {
+                _ if !storage.active => say(format!("storage {name} is enabled and not reachable on "), ""),
+                true => say(
+                    format!("storage {name} has no room, {} free, on ", bytes(storage.available)),
+                    ": free some; nothing that needs it can be created",
+                ),
+                false => {}
+            }
         }
     }
     found.into_iter().map(|((before, after), nodes)| format!("{before}{}{after}", nodes.join(", "))).collect()

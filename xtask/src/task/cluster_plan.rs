@@ -25,7 +25,7 @@ use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
-    let all = args.all || args.name.is_empty();
+    let all = args.name.is_empty();
     let files = inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
     let files = if all { inputs::without_examples(cx, files, "cluster", "cluster-plan")? } else { files };
     let classes = lookup::local_classes(cx);
@@ -86,13 +86,14 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         "losses": fit.losses,
         "findings": fit.findings,
     });
-    verdict(cx, (&templates, &inputs::same(if all { &[] } else { &args.name })), &fit, &demand, data)
+    let blind = inventory.storages().next().is_none();
+    verdict(cx, (&templates, &inputs::same(if all { &[] } else { &args.name })), (&fit, blind), &demand, data)
 }
 
 fn verdict(
     cx: &Cx,
     (templates, given): (&[ClusterTemplate], &str),
-    fit: &Fit,
+    (fit, blind): (&Fit, bool),
     demand: &Demand,
     data: serde_json::Value,
 ) -> anyhow::Result<Outcome> {
@@ -100,9 +101,19 @@ fn verdict(
         [one] => format!("cluster `{}`", one.name),
         many => count(many.len(), "cluster"),
     };
+    let explain = match templates {
+        [one] => format!("cargo xtask cluster-explain {}", one.name),
+        _ => "cargo xtask cluster-explain".to_owned(),
+    };
     if !fit.fits() {
         let errors: Vec<&check::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
         let failure = Failure::new(Code::Failed, format!("{what} cannot fit: {}", count(errors.len(), "error")));
+        if blind {
+            // What follows from it is not worth listing.
+            let hint = "grant its login the privileges that `cargo xtask proxmox-audit` names, then plan again";
+            let failure = failure.cause("the provider's login sees no storage on any node").hint(hint);
+            return Err(failure.next("cargo xtask proxmox-audit").with(data).into());
+        }
         // The findings are repeated only where they were not shown.
         let cause: Vec<&str> = errors.iter().map(|finding| finding.message.as_str()).collect();
         let repeated = || failure.clone().cause(cause.join("\n")).hint(errors[0].fix.clone());
@@ -116,12 +127,7 @@ fn verdict(
             1 => format!("{what}: its machine exists"),
             all => format!("{what}: all {all} machines exist"),
         };
-        let next = if let [one] = templates {
-            format!("cargo xtask cluster-explain {}", one.name)
-        } else {
-            "cargo xtask cluster-explain".to_owned()
-        };
-        return Ok(Outcome::done(summary).with(data).next(next));
+        return Ok(Outcome::done(summary).with(data).next(explain));
     }
     let mut words = Vec::new();
     if new > 0 {
@@ -133,11 +139,7 @@ fn verdict(
     }
     // What Omni asks for already is not made by another sync.
     let to_sync = gone > 0 || fit.placements.iter().any(|placement| placement.state == State::New);
-    let next = match templates {
-        _ if to_sync => format!("cargo xtask cluster-sync {given}"),
-        [one] => format!("cargo xtask cluster-explain {}", one.name),
-        _ => "cargo xtask cluster-explain".to_owned(),
-    };
+    let next = if to_sync { format!("cargo xtask cluster-sync {given}") } else { explain };
     Ok(Outcome::pending(format!("{what}: {}", words.join(", "))).with(data).next(next))
 }
 

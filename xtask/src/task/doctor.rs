@@ -15,7 +15,7 @@ pub fn run(args: &Doctor, cx: &Cx) -> anyhow::Result<Outcome> {
     let wanted = |entry: &&Entry| args.area.is_empty() || args.area.contains(&entry.area);
     let results = doctor::run(cx, CHECKS.iter().filter(wanted), args.all);
     let summary = doctor::summary(&results);
-    let data = doctor::document(&results);
+    let data = doctor::document(&results, args.all);
     match doctor::failure(cx, &results) {
         None => {
             let outcome = Outcome::done(summary).with(data);

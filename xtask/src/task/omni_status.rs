@@ -3,9 +3,11 @@
 //!
 //! Looks at docker alone: it works also when Omni is out of reach, which is when it is needed.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
-use crate::cli::OmniStatus;
+use crate::cli::{Lines, OmniStatus};
 use crate::flow::omni_stack;
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
@@ -45,7 +47,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     }
     let mounts = omni_stack::guard(cx, &containers);
-    show(cx, &containers, &logs, &mounts);
+    show(cx, &containers, &logs, &mounts, &args.lines);
     let mut known = Vec::new();
     for (service, text) in &logs {
         for hit in issues.newest_first(text) {
@@ -69,7 +71,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let data = json!({
         "omni_status": health, "containers": containers, "known_issues": known,
         "data": mounts.as_ref().map_or_else(|failure| failure.to_string(), Clone::clone),
-        "logs": logs.iter().map(|(service, text)| (*service, text.lines().collect::<Vec<_>>())).collect::<std::collections::BTreeMap<_, _>>(),
+        "logs": logs.iter().map(|(service, text)| (*service, args.lines.document(text))).collect::<BTreeMap<_, _>>(),
     });
     if !down {
         let summary = format!("Omni's containers run; {health}");
@@ -88,7 +90,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     .into())
 }
 
-fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Result<String, Failure>) {
+fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Result<String, Failure>, lines: &Lines) {
     let ports = |container: &Container| {
         let published = container.publishers.iter().flatten().filter(|port| port.published != 0);
         let mut ports: Vec<String> = published.map(|port| format!("{}/{}", port.published, port.protocol)).collect();
@@ -105,6 +107,6 @@ fn show(cx: &Cx, containers: &[Container], logs: &[(&str, String)], mounts: &Res
         Err(failure) => cx.ui.data(&format!("\ndata: {failure}")),
     }
     for (service, text) in logs.iter().filter(|(_, text)| !text.trim().is_empty()) {
-        cx.ui.data(&format!("\n==> {service} <==\n{text}"));
+        cx.ui.data(&format!("\n==> {service} <==\n{}", lines.of(text)));
     }
 }

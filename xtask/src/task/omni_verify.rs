@@ -19,7 +19,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .into());
     }
     let results = doctor::run(cx, doctor::CHECKS.iter().filter(|entry| IDS.split(' ').any(|id| id == entry.id)), true);
-    let data = doctor::document(&results);
+    let data = doctor::document(&results, false);
     if let Some(failure) = doctor::failure(cx, &results) {
         return Err(failure.with(data).next("cargo xtask omni-status").into());
     }

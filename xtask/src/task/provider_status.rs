@@ -56,7 +56,7 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     let issues = issues.map_err(anyhow::Error::msg)?;
     let unsettled = provider_log::unsettled(&log);
     let known = issues.newest_first(&unsettled);
-    show(cx, &containers, &log, &known);
+    show(cx, &containers, &args.lines.of(&log), &known);
     let container = containers.iter().find(|container| container.service == PROVIDER);
     let health = match container {
         Some(container) if container.well() && known.is_empty() && containers.iter().all(Container::well) => "healthy",
@@ -68,8 +68,9 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         .iter()
         .map(|hit| json!({"id": hit.issue.id, "title": hit.issue.title, "line": hit.text, "cause": hit.cause(), "fix": hit.fix(), "next": hit.next()}))
         .collect();
-    let lines: Vec<&str> = log.lines().collect();
-    let data = json!({ "provider_status": health, "containers": containers, "log": lines, "known_issues": named });
+    let data = json!({
+        "provider_status": health, "containers": containers, "log": args.lines.document(&log), "known_issues": named,
+    });
     match container {
         Some(container) if container.well() => {
             let summary = match known.len() {
@@ -84,8 +85,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
                 }
             }
             if next.is_empty() {
-                let clusters = !cx.settings.state.list("clusters").is_empty();
-                next.push(format!("cargo xtask {}", if clusters { "cluster-explain" } else { "provider-verify" }));
+                let onward = provider::onward(cx);
+                next.push(if onward.ends_with("explain") { onward } else { "cargo xtask provider-verify" }.to_owned());
             }
             Ok(next.into_iter().fold(Outcome::done(summary).with(data), Outcome::next))
         }
@@ -122,7 +123,7 @@ fn show(cx: &Cx, containers: &[Container], log: &str, known: &[Hit<'_>]) {
 fn follow(args: &ProviderStatus, cx: &Cx, compose: &Compose<'_>, issues: &Issues) -> anyhow::Result<Outcome> {
     let mut seen: Vec<String> = Vec::new();
     compose.follow(PROVIDER, args.tail, |line| {
-        cx.ui.data(line);
+        cx.ui.data(args.lines.of(line).trim_end());
         for hit in issues.find(line) {
             if !seen.contains(&hit.issue.id) {
                 seen.push(hit.issue.id.clone());

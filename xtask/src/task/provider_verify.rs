@@ -4,7 +4,8 @@
 //! 2. Omni answers as Omni.
 //! 3. Proxmox answers the provider's own login, as `docker/config.yaml` has it.
 //! 4. That login has every privilege that the provider needs, as `proxmox-audit` counts them.
-//! 5. Omni has heard from the provider within the last minute, and hears no complaint.
+//! 5. The provider's key is its own, and in date.
+//! 6. Omni has heard from the provider within the last minute, and hears no complaint.
 //!
 //! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
 
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::flow::{audit, omni_stack, provider, proxmox};
+use crate::flow::{audit, doctor, omni_stack, provider, proxmox};
 use crate::outcome::Outcome;
+use check::diagnosis::State;
 use domain::failure::{Code, Failure};
 use domain::status::docker::Container;
 use domain::status::omni::ProviderHealth;
@@ -53,12 +55,13 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             })
         }),
         Check::new("permissions", "the login has the privileges that the provider needs", || permissions(cx)),
+        Check::new("key", "the provider's key is its own, and in date", || key(cx)),
         Check::new("registration", format!("provider `{id}`"), || {
             let container = || found().as_ref().ok()?.iter().find(|container| container.service == PROVIDER);
             registered(cx, &id, container)
         }),
     ];
-    let ids = ["containers", "omni", "proxmox", "permissions", "registration"];
+    let ids = ["containers", "omni", "proxmox", "permissions", "key", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);
     if runtime::proc::interrupted() {
         // What an interrupted check did not see says nothing about the provider.
@@ -76,23 +79,35 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     provider::note_health(cx, health);
     let data = json!({ "provider_id": id, "provider_status": health });
     let Some((_, first)) = failures.first().cloned() else {
-        return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(onward(cx)));
+        return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(provider::onward(cx)));
     };
-    for (_, failure) in &failures[1..] {
-        cx.ui.fail(failure);
+    // Without its key the provider does not start.
+    let key = failures.iter().find(|(id, _)| *id == "key").map(|(_, failure)| failure.clone());
+    let first = key.unwrap_or(first);
+    if !cx.ui.json() {
+        failures
+            .iter()
+            .filter(|(_, failure)| failure.message != first.message)
+            .for_each(|(_, failure)| cx.ui.fail(failure));
     }
     let next = if first.next.is_empty() { vec!["cargo xtask provider-status".to_owned()] } else { first.next.clone() };
     Err(Failure { next, ..first.with(data) }.into())
 }
 
-/// Where a healthy provider leads: to the first thing that is missing, and at the end to the look at everything.
-fn onward(cx: &Cx) -> &'static str {
-    let has = |list: &str| !cx.settings.state.list(list).is_empty();
-    match (has("machine_classes"), has("clusters")) {
-        (_, true) => "cargo xtask cluster-explain",
-        (true, false) => "cargo xtask cluster-create",
-        (false, false) => "cargo xtask machineclass-create",
-    }
+/// The provider's key, as `doctor` looks at it: compose and `provider-setup` take it from the same place.
+fn key(cx: &Cx) -> anyhow::Result<Done<()>> {
+    let checks = doctor::CHECKS.iter().filter(|entry| entry.id == "keys.provider");
+    let Some(found) = doctor::verdicts(cx, checks).pop() else { return Ok(Done::skipped((), "")) };
+    let detail = found.verdict.detail.clone();
+    Ok(match found.verdict.state {
+        State::Ok => Done::ok((), detail),
+        State::Warning => Done::warning((), detail),
+        State::Unknown | State::Skipped => Done::skipped((), detail),
+        State::Failed => {
+            let failure = Failure::new(Code::Failed, "the provider's key cannot be used").cause(detail);
+            return Err(failure.hint(found.fix()).next("cargo xtask doctor --area keys").into());
+        }
+    })
 }
 
 fn containers(cx: &Cx, found: &[Container]) -> anyhow::Result<Done<()>> {

@@ -57,16 +57,18 @@ pub fn run(args: &ProxmoxAudit, cx: &Cx) -> anyhow::Result<Outcome> {
     for (rule, message) in &warnings {
         cx.ui.note(rule, message.as_str(), Status::Warning, "");
     }
+    let listed: Vec<&Row> = rows.iter().filter(|row| args.all || audit::lacks(row)).collect();
+    let present = audit::present(&rows);
     let warned = warnings.iter().map(|(rule, message)| json!({ "rule": rule, "message": message }));
     let data = json!({
         "token": id,
         "provider_version": provider.to_string(),
         "proxmox_version": inventory.version,
-        "rows": rows,
+        "rows": listed,
+        "present": present,
         "script": script.clone().unwrap_or_default(),
         "warnings": warned.collect::<Vec<_>>(),
     });
-    let present = audit::present(&rows);
     match audit::missing(access, &rows, &facts, &permissions::absent(&rows, &scope, &inventory)) {
         None => {
             let summary = format!("{id} has every privilege that the provider needs ({present})");
@@ -164,8 +166,7 @@ fn show(cx: &Cx, rows: &[Row], scope: &Scope, script: Option<&str>, all: bool) {
         let status = if not_checked { "not checked" } else { word(row.status) };
         vec![status.to_owned(), row.privilege.clone(), row.path.clone(), row.call.clone(), nodes(on)]
     };
-    let absent = |row: &Row| matches!(row.status, permissions::Verdict::Missing | permissions::Verdict::Optional);
-    let listed: Vec<Vec<String>> = shown.iter().filter(|(each, _)| all || absent(each)).map(row).collect();
+    let listed: Vec<Vec<String>> = shown.iter().filter(|(each, _)| all || audit::lacks(each)).map(row).collect();
     let mut text = String::new();
     if !listed.is_empty() {
         text.push_str(&table(&["STATUS", "PRIVILEGE", "PATH", "CALL", "ON"], &listed));

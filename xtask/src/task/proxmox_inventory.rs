@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::ProxmoxInventory;
 use crate::flow::change::{Change, Plan};
@@ -30,6 +30,14 @@ pub fn run(args: &ProxmoxInventory, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     let save = args.save.as_deref().map(|file| save(cx, file, &inventory)).transpose()?;
     let mut data = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
+    if !args.everything.all {
+        // Each storage stands below, and of the virtual machines their number is enough.
+        for node in data["nodes"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            node.remove("storages");
+            let vms = node.get("vms").and_then(|vms| vms["known"].as_array()).map(Vec::len);
+            vms.map(|vms| node.insert("vms".to_owned(), json!(vms)));
+        }
+    }
     data["warnings"] = json!(warnings);
     let iso = |node: &Node| json!(node.iso_storages().iter().map(|storage| &storage.name).collect::<Vec<_>>());
     data["iso"] =
@@ -50,8 +58,8 @@ fn save<'a>(cx: &Cx, file: &Path, inventory: &Inventory) -> anyhow::Result<Chang
     if shown == "-" {
         return Err(Failure::new(Code::Usage, "--save does not write to standard output")
             .cause("`-` would become the name of a file")
-            .hint("--json prints the inventory on stdout, as `data` of its document; to write a file of that name give ./-")
-            .next("cargo xtask proxmox-inventory --json")
+            .hint("--json --all prints the inventory on stdout, as `data` of its document; to write a file of that name give ./-")
+            .next("cargo xtask proxmox-inventory --json --all")
             .into());
     }
     let verb = match files::read_text_if_there(file)? {

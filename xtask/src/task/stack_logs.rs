@@ -28,14 +28,14 @@ pub fn run(args: &StackLogs, cx: &Cx) -> anyhow::Result<Outcome> {
         if services.len() > 1 {
             cx.ui.data(&format!("==> {service} <=="));
         }
-        cx.ui.data(&log);
+        cx.ui.data(&args.lines.of(&log));
         for hit in issues.find(&log) {
             cx.ui.data(&cx.ui.advice(&format!("\n{}", hit.shown())));
             let mut finding = serde_json::to_value(&hit)?;
             finding["service"] = Value::from(service.as_str());
             named.push((hit.next(), finding));
         }
-        logs.insert(service.clone(), log.lines().collect());
+        logs.insert(service.clone(), args.lines.document(&log));
     }
     let without = logs.values().all(|log| log.as_array().is_none_or(Vec::is_empty));
     let summary = match named.len() {
@@ -84,9 +84,11 @@ fn follow(
     let seen: Mutex<Vec<String>> = Mutex::default();
     let one = |service: &str| {
         compose.follow(service, args.tail, |line| {
-            let line = if services.len() > 1 { format!("{service} | {line}") } else { line.to_owned() };
-            cx.ui.data(&line);
-            for hit in issues.find(&line) {
+            let shown = args.lines.of(line);
+            let shown = shown.trim_end();
+            let shown = if services.len() > 1 { format!("{service} | {shown}") } else { shown.to_owned() };
+            cx.ui.data(&shown);
+            for hit in issues.find(line) {
                 let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if !seen.contains(&hit.issue.id) {
                     seen.push(hit.issue.id.clone());

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use domain::status::proxmox::Inventory;
+use runtime::ui::AFFORDABLE;
 use serde_json::{Value, json};
 
 use crate::sandbox::{CommandOutput, Options, Sandbox, lab_program, pin, program_at, root, wait_for, web_server};
@@ -170,6 +172,29 @@ impl Site {
             Site::runner(&self.lab, &["lab-down", "--yes"]).status().expect("the runner starts").code(),
             Some(0)
         );
+    }
+}
+
+/// What an assistant can afford: the document, and what stands on standard error beside it.
+#[test]
+fn looks_print_at_most_8_kib() {
+    const LOOKS: &str = "doctor, omni-status, omni-verify, provider-status, provider-verify, stack-logs, proxmox-audit, \
+        proxmox-inventory, cluster-status, cluster-status fleet-001, cluster-plan, cluster-plan fleet-001, cluster-explain, drift, \
+        upgrade-plan, keys, machineclass-check, cluster-check, tsidp-verify, triage";
+    for size in ["--nodes 3", "--clusters 1 --vms 3", "--clusters 1 --vms 30", "--nodes 12 --clusters 30 --vms 120"] {
+        let site = Site::up(size);
+        if size.contains("vms") {
+            site.task("provider-setup --yes").0.exits(0);
+        }
+        for line in LOOKS.split(", ") {
+            let ran = site.task(&format!("{line} --json")).0;
+            let bytes = ran.stdout.len() + ran.stderr.len();
+            assert!(bytes <= AFFORDABLE, "{size}: {line}: {bytes}\n{:#}\n{}", ran.json(), ran.stderr);
+        }
+        let all = site.task("proxmox-inventory --all --json").0.exits(0).json();
+        let inventory = serde_json::from_value::<Inventory>(all["data"].clone()).expect("an inventory");
+        assert_eq!(inventory.nodes.len(), if size.contains("12") { 12 } else { 3 });
+        site.down();
     }
 }
 

@@ -12,6 +12,7 @@ mod node_failure;
 pub mod place;
 mod placement_state;
 pub mod provider;
+pub mod room;
 pub mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};

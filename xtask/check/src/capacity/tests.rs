@@ -509,3 +509,28 @@ fn plan_time_grows_linearly_with_the_number_of_sets() {
     let ratio = || timed(32_000).as_secs_f64() / timed(1000).as_secs_f64();
     assert!((0..3).any(|_| ratio() < 96.0), "more than 96 times as long for 32 times the machine sets");
 }
+
+#[test]
+fn room_is_what_the_kind_of_storage_needs() {
+    let by_name = |_: &str, storage: &Storage| Ok(storage.name == "fast");
+    let found = |kind: &str, free: [u64; 2], iso: u64| {
+        let nodes = [("pve1", free[0]), ("pve2", free[1])].map(|(name, free)| Node {
+            storages: Seen::Known(vec![
+                storage(name, "fast", kind, "images", free, false),
+                storage(name, "local", "dir", "iso", iso, false),
+            ]),
+            ..node(name, 0)
+        });
+        room::shortages(&nodes, &[machine("web", 1, 40, "by_name")], &by_name)
+    };
+    assert_eq!(found("lvm", [40, 50], 1), []);
+    assert_eq!(found("lvmthin", [5, 50], 1), []);
+    for (kind, free, everywhere) in [("lvm", [39, 50], false), ("lvmthin", [0, 4], true), ("rbd", [0, 0], true)] {
+        let all = found(kind, free, 1);
+        assert_eq!((all.len(), all[0].everywhere), (1, everywhere), "{all:?}");
+        assert!(all[0].words.ends_with("for the 40.0 GiB of class `web`"), "{all:?}");
+    }
+    assert_eq!(found("lvm", [40, 40], 0)[0].words, "local on pve1, pve2 has 0.0 GiB free, for an image of Talos");
+    let full = |content| room::is_full(&storage("pve1", "x", "dir", content, 0, false));
+    assert_eq!(["iso", "images,rootdir", "vztmpl"].map(full), [true, true, false]);
+}

@@ -158,3 +158,28 @@ impl<'a> Decoder<'a> {
         entries.iter().map(|e| (e.key.clone(), self.string(&e.value, &e.key).unwrap_or_default())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// go.yaml.in/yaml v4.0.0-rc.4 constructor.go: `n` is a string everywhere, and false only for a typed bool.
+    #[test]
+    fn words_of_yaml_1_1_are_bools_only_where_a_bool_is_wanted() {
+        let rules = Rules { unknown_key: "", wrong_type: "wrong-type", levels: &[] };
+        for (words, wanted) in [
+            (["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"], Some(true)),
+            (["n", "N", "no", "No", "NO", "off", "Off", "OFF"], Some(false)),
+            (["nO", "yEs", "oN", "oFF", "'n '", "t", "f", "none"], None),
+        ] {
+            for word in words {
+                let stream = crate::spec::yaml::load("f", word.as_bytes());
+                let node = &stream.documents[0].root;
+                let mut decoder = Decoder::new("f", rules);
+                assert!(matches!(node.value(), Some(Value::Str(_))), "{word}");
+                assert_eq!(decoder.boolean(node, "key"), wanted, "{word}");
+                assert_eq!(decoder.findings.is_empty(), wanted.is_some(), "{word}");
+            }
+        }
+    }
+}

@@ -151,6 +151,12 @@ pub struct MachineView {
     pub party: Party,
     /// A description of what it waits for; empty if it is ready.
     pub waits_for: String,
+    /// The provider's step that runs for its request; empty when none does.
+    #[serde(skip)]
+    pub step: String,
+    /// Its VM was started, and Omni has not heard of it yet.
+    #[serde(skip)]
+    pub joining: bool,
     /// Since when, as RFC 3339: when Omni last wrote its state. Empty where it has none yet.
     pub since: String,
     /// The error that Omni or the provider reports.
@@ -346,6 +352,10 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
     }
     let status = request.map_or("", |request| request.text(&["status"]));
     let error = if error.is_empty() && requested == REQUEST_FAILED { status } else { error };
+    // omni v1.9.3 `client/pkg/infra/controllers/provision.go`.
+    let step =
+        status.strip_prefix("Running Step: \"").and_then(|rest| rest.split_once('"')).map_or("", |(step, _)| step);
+    let joining = machine.is_none() && status.contains("join Omni");
     let (party, waits_for) = match machine {
         _ if ready => (Party::None, String::new()),
         Some(_) if !connected && leaving => {
@@ -354,7 +364,7 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         Some(_) if leaving => (Party::Omni, "the machine to leave the cluster".to_owned()),
         Some(_) if !connected => (Party::Machine, "the machine to come back: Omni has no connection to it".to_owned()),
         Some(_) => (Party::Omni, format!("the machine to be ready ({})", stage.to_lowercase())),
-        None if status.contains("join Omni") => (Party::Machine, "the machine to join Omni".to_owned()),
+        None if joining => (Party::Machine, "the machine to join Omni".to_owned()),
         None if status.is_empty() => (Party::Provider, "the provider to accept the request".to_owned()),
         None => match status.strip_prefix("Waiting for ") {
             Some(what) => (Party::Provider, what.to_owned()),
@@ -371,6 +381,8 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         leaving,
         party,
         waits_for,
+        step: step.to_owned(),
+        joining,
         since: machine.or(request).map_or(String::new(), |found| found.metadata.updated.clone()),
         error: error.to_owned(),
     }

@@ -1,7 +1,7 @@
 //! The output of a task for people, pipes and JSON readers.
 //!
 //! stdout carries data, stderr carries messages: one line for each finished step, and on a terminal a spinner while it runs.
-//! With `--json` stdout is exactly one document with the same steps. Everything passes through [`shown`], which redacts
+//! With `--json` stdout is exactly one document with the same steps, and stderr repeats them only on a terminal. Everything passes through [`shown`], which redacts
 //! secrets and escapes control characters from programs, services and files.
 
 mod bar;
@@ -27,7 +27,7 @@ use domain::failure::{Code, Failure};
 use domain::secret::redact;
 
 pub use bar::bar;
-pub use json::document;
+pub use json::{AFFORDABLE, document};
 pub use plain::{plain, shown};
 pub use prompt::Prompter;
 pub use table::table;
@@ -168,6 +168,8 @@ pub struct Ui {
     lost: Mutex<Option<String>>,
     /// The project that the task was given on its command line: its advice needs the same.
     project: Option<String>,
+    /// Whether the JSON document is shortened to what an assistant can read.
+    short: bool,
 }
 
 impl Ui {
@@ -185,12 +187,17 @@ impl Ui {
         let stdout_color = style.color == Color::Always || (color && std::io::stdout().is_terminal());
         console::set_colors_enabled(stdout_color);
         let (steps, lost) = (Mutex::default(), Mutex::default());
-        Ui { style, terminal, color, steps, speaker: Speaker::default(), lost, project: None }
+        Ui { style, terminal, color, steps, speaker: Speaker::default(), lost, project: None, short: false }
     }
 
     /// The same for a task that was started with `--project-dir`.
     pub fn in_project(self, given: Option<&Path>) -> Ui {
         Ui { project: given.map(|dir| proc::quote_os(dir.as_os_str())), ..self }
+    }
+
+    /// The same for a task that lists everything only when asked to.
+    pub fn short(self, short: bool) -> Ui {
+        Ui { short, ..self }
     }
 
     /// `text` with the `--project-dir` of this call in every command for a task.
@@ -284,7 +291,7 @@ impl Ui {
     fn push(&self, mut step: Step) {
         step.title = redact(&step.title).into_owned();
         step.detail = redact(&step.detail).into_owned();
-        if !self.style.quiet {
+        if self.speaks() {
             self.speaker.write(&self.line(&step));
         }
         lock(&self.steps).push(step);
@@ -308,9 +315,14 @@ impl Ui {
         format!("  {word:<8} {}{sep}{detail}{time}", plain(&step.title).replace('\n', " "))
     }
 
+    /// Whether stderr shows what the JSON document holds too: only where a human watches.
+    fn speaks(&self) -> bool {
+        !self.style.quiet && (!self.style.json || self.terminal)
+    }
+
     /// A line of talk on stderr.
     pub fn say(&self, text: &str) {
-        if !self.style.quiet {
+        if self.speaks() {
             self.speaker.say(text);
         }
     }
@@ -336,9 +348,10 @@ impl Ui {
         let bar = lock(&self.speaker.bar);
         match &*bar {
             Some(bar) => bar.set_message(shown(text)),
+            None if self.style.quiet => {}
             None => {
                 drop(bar);
-                self.say(&format!("           {text}"));
+                self.speaker.say(&format!("           {text}"));
             }
         }
     }
@@ -432,6 +445,9 @@ impl Ui {
     /// Prints the JSON document.
     pub fn print_document(&self, mut document: Value) {
         wipe(&mut document);
+        if self.short {
+            json::shorten(&mut document);
+        }
         self.print(&plain::escaped(&document.to_string()));
     }
 }

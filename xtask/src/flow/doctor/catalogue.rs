@@ -135,6 +135,9 @@ pub const CHECKS: &[Entry] = &[
     check!("provider.permissions", Provider, Failed, services::permissions, "the login has the privileges that the provider needs",
         why: "without them no machine is created, and the provider itself only reports `not authorized to access endpoint`",
         fix: "`cargo xtask proxmox-audit` prints the pveum lines", "docs/how-to/deployment.md#5-proxmox-user-roles-token"),
+    check!("provider.storages", Provider, Failed, services::storages, "the storages have room for machines",
+        why: "Proxmox refuses the disk or the image, and the provider only says `stopped`",
+        fix: "free some space, or select another storage in the class; `cargo xtask cluster-plan` shows what fits", "docs/how-to/deployment.md#7-the-provider"),
     check!("provider.registration", Provider, Failed, services::registration, "Omni hears from the provider",
         why: "machine requests wait until it does",
         fix: "`cargo xtask provider-status`", "docs/how-to/deployment.md#7-the-proxmox-provider"),
@@ -170,7 +173,7 @@ pub const CHECKS: &[Entry] = &[
         fix: "remove it from the file and its history, and replace the secret", "docker/README.md#files"),
     check!("state.reality", State, Failed, services::state, "the state says what Omni says",
         why: "tasks and the assistant take their defaults from it",
-        fix: "`cargo xtask machineclass-apply --all`, `cargo xtask cluster-sync --all`, or remove the name from .claude/omni-scale.local.md", "docs/how-to/operations.md#every-day"),
+        fix: "`cargo xtask machineclass-apply NAME` or `cargo xtask cluster-sync NAME` creates it again; `cargo xtask cluster-delete NAME` forgets a cluster", "docs/how-to/operations.md#every-day"),
 ];
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod network;
 mod services;
 mod stack;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 pub use catalogue::{CHECKS, Entry};
@@ -23,7 +25,7 @@ use check::diagnosis::{Diagnosis, State};
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
 use runtime::parallel::{ALL, Job, run_all};
-use runtime::ui::{Check, Done, Status};
+use runtime::ui::Status;
 
 /// A check with what it came to.
 pub struct CheckResult {
@@ -54,44 +56,13 @@ impl CheckResult {
     }
 }
 
-/// Runs the checks beside each other and reports them: each as a step of the JSON document, or as [`show`] does.
+/// Runs the checks beside each other and shows people what came of them; the JSON document has it in its data.
 pub fn run(cx: &Cx, entries: impl Iterator<Item = &'static Entry>, all: bool) -> Vec<CheckResult> {
+    let results = cx.ui.during("looking", || verdicts(cx, entries));
     if !cx.ui.json() {
-        let results = cx.ui.during("looking", || verdicts(cx, entries));
         show(cx, &results, all);
-        return results;
     }
-    let installation = Installation::new(cx);
-    let entries: Vec<&'static Entry> = entries.collect();
-    let checks = entries
-        .iter()
-        .map(|entry| {
-            let installation = &installation;
-            Check::new(entry.id, entry.title, move || {
-                let verdict = (entry.run)(installation);
-                let detail = verdict.detail.clone();
-                match verdict.state {
-                    State::Ok => Ok(Done::ok(verdict, detail)),
-                    State::Warning => Ok(Done::warning(verdict, detail)),
-                    State::Unknown => Ok(Done::skipped(verdict, format!("unknown: {detail}"))),
-                    State::Skipped => Ok(Done::skipped(verdict, detail)),
-                    State::Failed => {
-                        let fix = verdict.fix.unwrap_or_default();
-                        Err(Failure::new(entry.code, detail).hint(fix).into())
-                    }
-                }
-            })
-        })
-        .collect();
-    let ran = cx.ui.side_by_side("looking", checks);
-    let verdict = |result: anyhow::Result<Diagnosis>| {
-        result.unwrap_or_else(|error| {
-            let failure = Failure::of(&error);
-            let verdict = Diagnosis::failed(failure.message);
-            if failure.hint.is_empty() { verdict } else { verdict.fix(failure.hint) }
-        })
-    };
-    entries.into_iter().zip(ran).map(|(entry, result)| CheckResult { entry, verdict: verdict(result) }).collect()
+    results
 }
 
 /// Runs the checks beside each other without a step for each.
@@ -104,14 +75,42 @@ pub fn verdicts(cx: &Cx, entries: impl Iterator<Item = &'static Entry>) -> Vec<C
     run_all(entries.map(check).collect(), ALL)
 }
 
-/// The data of the JSON document: the list of checks, and how many there are of each kind.
-pub fn document(results: &[CheckResult]) -> Value {
-    let checks: Vec<Value> = results.iter().map(CheckResult::document).collect();
+/// The data of the JSON document: the list of checks, and how many there are of each kind. Without `all` the checks that need
+/// attention alone, those with the same reason as one, and of each area how many passed.
+pub fn document(results: &[CheckResult], all: bool) -> Value {
     let of = |state: State| count(results, state);
-    json!({ "checks": checks, "counts": {
+    let counts = json!({
         "ok": of(State::Ok), "warning": of(State::Warning), "failed": of(State::Failed),
         "unknown": of(State::Unknown), "skipped": of(State::Skipped),
-    }})
+    });
+    if all {
+        let checks: Vec<Value> = results.iter().map(CheckResult::document).collect();
+        return json!({ "checks": checks, "counts": counts });
+    }
+    let (mut checks, mut passed) = (Vec::<Value>::new(), BTreeMap::<&str, usize>::new());
+    let mut sorted: Vec<&CheckResult> = results.iter().collect();
+    sorted.sort_by_key(|result| result.verdict.state != State::Failed);
+    for result in sorted {
+        let (id, state) = (result.entry.id, result.verdict.state);
+        if state == State::Ok {
+            *passed.entry(result.entry.area.into()).or_default() += 1;
+        }
+        if matches!(state, State::Ok | State::Skipped) {
+            continue;
+        }
+        let mut document = result.document();
+        let same = |known: &&mut Value| ["status", "detail"].iter().all(|key| known[key] == document[key]);
+        if let Some(known) = checks.iter_mut().find(same) {
+            let others = known["also"].as_array().into_iter().flatten().cloned().chain([id.into()]);
+            known["also"] = others.collect();
+            continue;
+        }
+        if let (State::Unknown, Some(fields)) = (state, document.as_object_mut()) {
+            fields.retain(|key, _| !["why", "fix", "anchor"].contains(&key.as_str()));
+        }
+        checks.push(document);
+    }
+    json!({ "checks": checks, "passed": passed, "counts": counts })
 }
 
 /// What failed, as one failure; `None` when nothing did. For people, [`show`] has printed what failed and what fixes it.
@@ -126,9 +125,8 @@ pub fn failure(cx: &Cx, results: &[CheckResult]) -> Option<Failure> {
         let again = format!("fix {}, then run `cargo xtask {}` again", first.entry.id, cx.task);
         return Some(if failure.next.is_empty() { failure.hint(again) } else { failure });
     }
-    let lines: Vec<String> =
-        failed.iter().map(|result| format!("{}: {}", result.entry.id, result.verdict.detail)).collect();
-    Some(failure.cause(lines.join("\n")).hint(first.fix()))
+    // The others stand in `data.checks`.
+    Some(failure.cause(format!("{}: {}", first.entry.id, first.verdict.detail)).hint(first.fix()))
 }
 
 fn count(results: &[CheckResult], state: State) -> usize {

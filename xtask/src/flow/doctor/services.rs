@@ -2,7 +2,8 @@
 
 use super::installation::{from_failure, images, one_line, proxmox_of, sidecar, verdict};
 use super::{Installation, certificates};
-use crate::flow::{audit, provider, tsidp};
+use crate::flow::{audit, provider, proxmox as flow_proxmox, tsidp};
+use check::capacity::{room, selector};
 use check::diagnosis::{Diagnosis, State};
 use check::stack::{self, Versions};
 use check::{Finding, grant, values};
@@ -110,6 +111,24 @@ pub fn permissions(installation: &Installation<'_>) -> Diagnosis {
                 Diagnosis::failed(one_line(&failure)).fix(failure.hint)
             }
             Err(failure) => Diagnosis::skipped(format!("Proxmox could not be asked: {}", one_line(&failure))),
+        })
+    })
+}
+
+/// Room for the disks of the own classes and for ISO images.
+pub fn storages(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let found = proxmox_of(installation).map_err(|early| Diagnosis::skipped(early.detail))?;
+        let unasked =
+            |failure: Failure| Diagnosis::skipped(format!("Proxmox could not be asked: {}", one_line(&failure)));
+        let nodes = flow_proxmox::storages(installation.cx, &found).map_err(unasked)?;
+        let machines = audit::wanted(installation.cx).map_or_else(|_| Vec::new(), |wanted| wanted.machines);
+        let lacking = room::shortages(&nodes, &machines, &selector::evaluator());
+        let words: Vec<&str> = lacking.iter().map(|shortage| shortage.words.as_str()).collect();
+        Ok(match lacking.iter().any(|shortage| shortage.everywhere) {
+            _ if lacking.is_empty() => Diagnosis::ok("for each class of yours, and for ISO images"),
+            true => Diagnosis::failed(words.join("; ")),
+            false => Diagnosis::warning(words.join("; ")),
         })
     })
 }
@@ -222,12 +241,22 @@ pub fn state(installation: &Installation<'_>) -> Diagnosis {
             }
             let found = omnictl.list(kind, None).map_err(|failure| Diagnosis::unknown(one_line(&failure)))?;
             let absent = names.into_iter().filter(|name| !found.iter().any(|each| each.metadata.id == *name));
-            gone.extend(absent.map(|name| format!("{word} `{name}`")));
+            gone.extend(absent.map(|name| (word, name)));
         }
+        let words: Vec<String> = gone.iter().map(|(word, name)| format!("{word} `{name}`")).collect();
+        let ways: Vec<String> = gone
+            .iter()
+            .map(|(word, name)| match *word {
+                "cluster" => format!(
+                    "`cargo xtask cluster-sync {name}` creates it again, `cargo xtask cluster-delete {name}` forgets it"
+                ),
+                _ => format!("`cargo xtask machineclass-apply {name}` creates it again"),
+            })
+            .collect();
         Ok(if gone.is_empty() {
             Diagnosis::ok("all that it names is in Omni")
         } else {
-            Diagnosis::warning(format!("not in Omni: {}", gone.join(", ")))
+            Diagnosis::warning(format!("not in Omni: {}", words.join(", "))).fix(ways.join("; "))
         })
     })
 }

@@ -1,0 +1,133 @@
+//! Container logs for people and assistants: time, level, message and fields instead of JSON, and alike lines counted.
+//!
+//! Omni and the provider log JSON with zap's keys (`level`, `msg`, `ts`, `caller`; uber-go/zap `NewProductionConfig`) and those of
+//! cosi-project/runtime; other containers log plain text. `docker compose logs --timestamps` puts the time before each line.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Keys that are part of the line's own columns, or of no use to an operator.
+const OMITTED: [&str; 11] =
+    ["level", "msg", "ts", "caller", "stacktrace", "logger", "controller", "namespace", "type", "job", "busy"];
+
+/// The longest line that is worth reading as a whole.
+const LONGEST: usize = 600;
+
+/// Lines that differ in their time and numbers alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Repeated {
+    /// The newest of them, without its time.
+    pub line: String,
+    pub times: usize,
+    pub first: String,
+    pub last: String,
+    #[serde(skip)]
+    pattern: String,
+}
+
+/// The lines of `log` with alike ones counted, the newest first.
+pub fn counted(log: &str) -> Vec<Repeated> {
+    let mut found: Vec<Repeated> = Vec::new();
+    for (time, text) in log.lines().rev().map(columns).filter(|(_, text)| !text.trim().is_empty()) {
+        let mut pattern: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+        while pattern.contains("00") {
+            pattern = pattern.replace("00", "0");
+        }
+        match found.iter_mut().find(|known| known.pattern == pattern) {
+            Some(known) => {
+                known.times += 1;
+                known.first = time;
+            }
+            None => {
+                let line = text.chars().take(LONGEST).collect();
+                found.push(Repeated { line, times: 1, first: time.clone(), last: time, pattern });
+            }
+        }
+    }
+    found
+}
+
+/// Every line of `log` as [`readable_line`] prints it.
+pub fn readable(log: &str) -> String {
+    log.lines().map(|line| readable_line(line) + "\n").collect()
+}
+
+/// `2026-11-28 20:59:31  error  machine provision failed  error="…"` for a line of JSON; any other line keeps its text.
+pub fn readable_line(line: &str) -> String {
+    match columns(line) {
+        (time, text) if time.is_empty() => text,
+        (time, text) => format!("{time}  {text}"),
+    }
+}
+
+/// The time of a line, empty without one, and its text.
+fn columns(line: &str) -> (String, String) {
+    let stamped = line.split_once(' ').and_then(|(stamp, rest)| Some((time_of(stamp)?, rest)));
+    let (time, rest) = stamped.unwrap_or_else(|| (String::new(), line));
+    let text = rest.trim_start().starts_with('{').then(|| entry(rest)).flatten();
+    (time, text.unwrap_or_else(|| rest.to_owned()))
+}
+
+/// The columns of a JSON log entry; `None` if it is not one.
+fn entry(json: &str) -> Option<String> {
+    let fields: Map<String, Value> = serde_json::from_str(json).ok()?;
+    let (level, message) = (fields.get("level")?.as_str()?, fields.get("msg")?.as_str()?);
+    let mut text = format!("{level:<5}  {message}");
+    for (key, value) in fields.iter().filter(|(key, _)| !OMITTED.contains(&key.as_str())) {
+        let value = match value {
+            Value::String(word) if !word.is_empty() && !word.contains([' ', '"', '=']) => word.clone(),
+            other => other.to_string(),
+        };
+        text.push_str(&format!("  {key}={value}"));
+    }
+    Some(text)
+}
+
+/// `2026-11-28 20:59:31` of `2026-11-28T20:59:31.123456789Z`.
+fn time_of(stamp: &str) -> Option<String> {
+    crate::clock::seconds(stamp)?;
+    let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
+    Some(format!("{date} {}", time.get(..8)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_lines_become_time_level_and_message_and_others_keep_their_text() {
+        for (line, shown) in [
+            (
+                r#"2026-11-28T20:59:31.123456789Z {"level":"error","ts":1764363571.1,"caller":"a.go:1","msg":"machine provision failed","machine":"demo-1","error":"failed to create: no space"}"#,
+                r#"2026-11-28 20:59:31  error  machine provision failed  error="failed to create: no space"  machine=demo-1"#,
+            ),
+            (r#"{"level":"info","msg":"starting","count":3,"ok":true}"#, "info   starting  count=3  ok=true"),
+            (r#"{"level":"warn","msg":"x","empty":"","nested":{"a":1}}"#, r#"warn   x  empty=""  nested={"a":1}"#),
+            ("2026-11-28T20:59:31Z boot: 2026/11/28 Running", "2026-11-28 20:59:31  boot: 2026/11/28 Running"),
+            ("plain text", "plain text"),
+            ("", ""),
+            ("2026-11-28T20:59:31Z {\"msg\":\"no level\"}", "2026-11-28 20:59:31  {\"msg\":\"no level\"}"),
+            ("{broken", "{broken"),
+            ("2026-11-28Tüüüü:31Z x", "2026-11-28Tüüüü:31Z x"),
+        ] {
+            assert_eq!(readable_line(line), shown);
+        }
+        assert_eq!(readable("a\nb"), "a\nb\n");
+    }
+
+    #[test]
+    fn lines_that_differ_in_time_and_numbers_are_counted() {
+        let line = |second: u32, attempt: u32| {
+            format!(
+                "2026-11-28T20:59:{second:02}.5Z {{\"level\":\"error\",\"ts\":{second}.5,\"msg\":\"failed\",\"attempt\":{attempt}}}\n"
+            )
+        };
+        let log = line(1, 9) + "2026-11-28T20:59:02Z other\n" + &line(3, 10) + &line(14, 111);
+        let found = counted(&log);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!((found[0].line.as_str(), found[0].times), ("error  failed  attempt=111", 3));
+        assert_eq!((found[0].first.as_str(), found[0].last.as_str()), ("2026-11-28 20:59:01", "2026-11-28 20:59:14"));
+        assert_eq!((found[1].line.as_str(), found[1].times), ("other", 1));
+        assert_eq!(counted("\n"), []);
+    }
+}
