@@ -3,6 +3,8 @@
 //! Omni and the provider log JSON with zap's keys (`level`, `msg`, `ts`, `caller`; uber-go/zap `NewProductionConfig`) and those of
 //! cosi-project/runtime; other containers log plain text. `docker compose logs --timestamps` puts the time before each line.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -21,26 +23,26 @@ pub struct Repeated {
     pub times: usize,
     pub first: String,
     pub last: String,
-    #[serde(skip)]
-    pattern: String,
 }
 
 /// The lines of `log` with alike ones counted, the newest first.
 pub fn counted(log: &str) -> Vec<Repeated> {
     let mut found: Vec<Repeated> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (time, text) in log.lines().rev().map(columns).filter(|(_, text)| !text.trim().is_empty()) {
         let mut pattern: String = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
         while pattern.contains("00") {
             pattern = pattern.replace("00", "0");
         }
-        match found.iter_mut().find(|known| known.pattern == pattern) {
+        let place = *places.entry(pattern).or_insert(found.len());
+        match found.get_mut(place) {
             Some(known) => {
                 known.times += 1;
                 known.first = time;
             }
             None => {
                 let line = text.chars().take(LONGEST).collect();
-                found.push(Repeated { line, times: 1, first: time.clone(), last: time, pattern });
+                found.push(Repeated { line, times: 1, first: time.clone(), last: time });
             }
         }
     }
