@@ -750,3 +750,19 @@ impl Watch {
         self.first().filter(|first| first.lasting && self.same >= PATIENCE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxmox_that_was_not_asked_is_unknown_and_no_cause() {
+        let asked = |code| proxmox_cause(&Err(Failure::new(code, "the Proxmox address is not an https:// address")));
+        for code in [Code::Invalid, Code::MissingInput, Code::Prerequisite, Code::Interrupted] {
+            assert!(matches!(asked(code), Seen::Unknown(_)), "{code:?}");
+        }
+        for (code, id) in [(Code::Refused, "proxmox-refuses"), (Code::Unreachable, "proxmox-unreachable")] {
+            assert!(matches!(asked(code), Seen::Known(Some(cause)) if cause.id == id), "{code:?}");
+        }
+    }
+}

@@ -90,7 +90,8 @@ fn all(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<(
     let outcome = Outcome::done(summary).with(data);
     Ok(match troubled {
         Some(name) => (outcome.next(format!("cargo xtask cluster-explain {name}")), false),
-        None => (outcome, true),
+        // It names the VMs that belong to no cluster.
+        None => (outcome.next("cargo xtask drift"), true),
     })
 }
 

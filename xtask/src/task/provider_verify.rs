@@ -1,10 +1,10 @@
 //! `provider-verify`: the provider end to end, all checks side by side.
 //!
-//! 1. Every container of the stack runs, and is healthy where it can say so.
-//! 2. Omni answers as Omni.
-//! 3. Proxmox answers the provider's own login, as `docker/config.yaml` has it.
-//! 4. That login has every privilege that the provider needs, as `proxmox-audit` counts them.
-//! 5. The provider's key is its own, and in date.
+//! 1. The provider's key is its own, and in date.
+//! 2. Every container of the stack runs, and is healthy where it can say so.
+//! 3. Omni answers as Omni.
+//! 4. Proxmox answers the provider's own login, as `docker/config.yaml` has it.
+//! 5. That login has every privilege that the provider needs, as `proxmox-audit` counts them.
 //! 6. Omni has heard from the provider within the last minute, and hears no complaint.
 //!
 //! What was found is kept in the state, also when it is bad: a session of the plugin greets with it.
@@ -36,6 +36,8 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let stack = OnceLock::new();
     let found = || stack.get_or_init(|| Compose::find(cx)?.containers());
     let checks = vec![
+        // Without it the provider does not start.
+        Check::new("key", "the provider's key is its own, and in date", || key(cx)),
         Check::new("containers", "the stack's containers run", || {
             containers(cx, found().as_ref().map_err(Clone::clone)?)
         }),
@@ -55,13 +57,12 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             })
         }),
         Check::new("permissions", "the login has the privileges that the provider needs", || permissions(cx)),
-        Check::new("key", "the provider's key is its own, and in date", || key(cx)),
         Check::new("registration", format!("provider `{id}`"), || {
             let container = || found().as_ref().ok()?.iter().find(|container| container.service == PROVIDER);
             registered(cx, &id, container)
         }),
     ];
-    let ids = ["containers", "omni", "proxmox", "permissions", "key", "registration"];
+    let ids = ["key", "containers", "omni", "proxmox", "permissions", "registration"];
     let results = cx.ui.side_by_side("checking the provider", checks);
     if runtime::proc::interrupted() {
         // What an interrupted check did not see says nothing about the provider.
@@ -81,14 +82,9 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let Some((_, first)) = failures.first().cloned() else {
         return Ok(Outcome::done(format!("the provider `{id}` is healthy")).with(data).next(provider::onward(cx)));
     };
-    // Without its key the provider does not start.
-    let key = failures.iter().find(|(id, _)| *id == "key").map(|(_, failure)| failure.clone());
-    let first = key.unwrap_or(first);
-    if !cx.ui.json() {
-        failures
-            .iter()
-            .filter(|(_, failure)| failure.message != first.message)
-            .for_each(|(_, failure)| cx.ui.fail(failure));
+    // The document has them in its steps.
+    for (_, failure) in failures[1..].iter().filter(|_| !cx.ui.json()) {
+        cx.ui.fail(failure);
     }
     let next = if first.next.is_empty() { vec!["cargo xtask provider-status".to_owned()] } else { first.next.clone() };
     Err(Failure { next, ..first.with(data) }.into())

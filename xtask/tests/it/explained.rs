@@ -76,6 +76,25 @@ fn settled(fault: &Fault) -> (Value, String, Vec<String>) {
     found
 }
 
+/// The provider's log keeps the node and the task for minutes alone: then Proxmox's own list has them, and the storage shows.
+#[test]
+fn full_storage_is_found_without_the_providers_log() {
+    for (name, storage) in [("proxmox-storage-full", "local-lvm"), ("image-storage-full", "local")] {
+        let fault = table().iter().find(|fault| fault.name == name).expect("a fault");
+        let mut lab = met(fault);
+        lab.stand_in("docker", "case \"$*\" in *logs*) exit 0;; esac\nexec @REAL@ \"$@\"");
+        let (document, breaks, ids) = explained(&lab);
+        assert_eq!((&breaks, &ids), (&fault.breaks, &fault.causes), "{document:#}");
+        let lacks = |line: &str, code: i32, list: &str| {
+            let document = lab.run(line).exits(code).json();
+            let found = document["data"][list].to_string();
+            assert!(found.contains(&format!("{storage} ")), "{line}: {document:#}");
+        };
+        lacks("proxmox-inventory --json", 0, "warnings");
+        lacks("doctor --area provider --json", 1, "checks");
+    }
+}
+
 #[test]
 fn every_fault_is_explained_by_its_first_cause_and_by_no_other() {
     let only = std::env::var("EXPLAIN").unwrap_or_default();

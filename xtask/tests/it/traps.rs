@@ -92,7 +92,7 @@ impl World<'_> {
 
     /// The checks that are neither ok nor skipped, as `id status`, and the exit status.
     fn doctor(&self) -> (i32, Vec<String>) {
-        told(&self.command(&["doctor", "--json"]).output().expect("the runner starts"))
+        told(&self.command(&["doctor", "--all", "--json"]).output().expect("the runner starts"))
     }
 }
 
@@ -141,7 +141,7 @@ fn copy(lab: &Sandbox, number: usize) -> PathBuf {
 /// What is found in a trap, if it is not what is wanted. What cannot be told because of it is no finding, but for what is
 /// named.
 fn wrong(trap: &Trap, world: &World<'_>) -> Option<String> {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(30);
     loop {
         let (exit, found) = world.doctor();
         let unknown = |found: &&String| found.ends_with("unknown");
@@ -152,8 +152,8 @@ fn wrong(trap: &Trap, world: &World<'_>) -> Option<String> {
         if reported == told && named && exit == trap.exit {
             return None;
         }
-        // A far end may need a moment to show its fault.
-        if trap.faults.is_empty() || Instant::now() > end {
+        // A service may need a moment to show its fault, and a heartbeat may be late on a busy host.
+        if Instant::now() > end {
             return Some(format!("{}: {found:?}, exit {exit}", trap.name));
         }
         std::thread::sleep(Duration::from_millis(200));
@@ -196,22 +196,6 @@ fn each_trap_is_found_in_the_lab_and_nothing_else() {
     assert_eq!(healthy.doctor(), (0, Vec::<String>::new()), "no trap was left behind");
 }
 
-#[test]
-fn a_hub_whose_far_ends_are_slow_is_looked_at_side_by_side() {
-    let lab = Sandbox::with(&Options { latency_ms: 300, ..Options::default() });
-    lab.provider();
-    let world = World { lab: &lab, project: lab.project() };
-    let begun = Instant::now();
-    let output = world.command(&["doctor", "--json"]).output().expect("the runner starts");
-    let took = begun.elapsed();
-    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
-    assert_eq!((output.status.code(), &document["data"]["counts"]["failed"]), (Some(0), &0.into()), "{document:#}");
-    let each = document["steps"].as_array().expect("steps").iter();
-    let sum = Duration::from_millis(each.filter_map(|step| step["elapsed_ms"].as_u64()).sum());
-    assert!(took < Duration::from_secs(3), "{took:?} with 0.3 s a call");
-    assert!(sum > took * 3, "{sum:?} of checks took {took:?}: they do not run side by side");
-}
-
 /// What this host itself has to show: in a mount namespace of its own it can be made to. Each: what is mounted, whether the
 /// hub is set up, what is found, and the exit status.
 const OF_THE_HOST: &[(&str, bool, &[&str], i32)] = &[
@@ -237,7 +221,7 @@ fn traps_of_the_host_are_found() {
                 fs::remove_file(world.path(file)).expect("it was there");
             }
         }
-        let inner = world.command(&["doctor", "--json"]);
+        let inner = world.command(&["doctor", "--all", "--json"]);
         let mut outer = Command::new("unshare");
         outer.args(["--map-root-user", "--mount", "sh", "-c", &format!("{mounts}\nexec \"$@\""), "sh"]);
         outer.arg(inner.get_program()).args(inner.get_args()).env_clear().current_dir(lab.scratch());
