@@ -317,7 +317,7 @@ fn unheard(id: &str, ours: bool, found: Option<domain::status::omni::ProviderHea
 fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause> {
     let (Some(view), Ok(issues)) = (&facts.view, Issues::of(cx)) else { return BTreeMap::new() };
     let errors = provider_log::errors(&around.log, &view.name);
-    let mut found = BTreeMap::new();
+    let (mut found, mut failed) = (BTreeMap::new(), None::<Cause>);
     let mut asked = 0;
     for machine in view.machines().filter(|machine| machine.party == Party::Provider && !machine.request.is_empty()) {
         let own: Vec<_> = errors.iter().filter(|(line, _)| line.id == machine.request).cloned().collect();
@@ -328,9 +328,14 @@ fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause
         };
         // The task behind an image that is waited for may have failed: that is retried with a word that is no error.
         let image = error.is_empty() && machine.step == "uploadISO";
-        if (error.ends_with("stopped") || image) && asked < TASKS {
+        if error.ends_with("stopped") || image {
             asked += 1;
-            if let Some(cause) = task(cx, around, facts, &issues, (machine, asked == 1)) {
+            let looked = || task(cx, around, facts, &issues, (machine, asked == 1));
+            // Those that are not looked up wait for the same, or for what nobody knows.
+            let own = if asked <= TASKS { looked() } else { None };
+            let cause = own.or_else(|| failed.clone());
+            if let Some(cause) = cause {
+                failed.get_or_insert_with(|| cause.clone());
                 found.insert(machine.request.clone(), cause);
                 continue;
             }

@@ -37,7 +37,7 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let found = || stack.get_or_init(|| Compose::find(cx)?.containers());
     let checks = vec![
         // Without it the provider does not start.
-        Check::new("key", "the provider's key is its own, and in date", || key(cx)),
+        Check::new("key", "the provider's key", || key(cx)),
         Check::new("containers", "the stack's containers run", || {
             containers(cx, found().as_ref().map_err(Clone::clone)?)
         }),
@@ -101,7 +101,7 @@ fn key(cx: &Cx) -> anyhow::Result<Done<()>> {
         State::Unknown | State::Skipped => Done::skipped((), detail),
         State::Failed => {
             let failure = Failure::new(Code::Failed, "the provider's key cannot be used").cause(detail);
-            return Err(failure.hint(found.fix()).next("cargo xtask doctor --area keys").into());
+            return Err(failure.hint(found.fix()).next("cargo xtask keys --rotate provider").into());
         }
     })
 }
