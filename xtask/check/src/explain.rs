@@ -641,7 +641,7 @@ fn with_vm(facts: &Facts, machine: &MachineView) -> String {
 fn console(facts: &Facts, machine: &MachineView) -> String {
     match vm_of(facts, machine) {
         Some(Vm { id, node, .. }) if !facts.proxmox_url.is_empty() => {
-            format!("its console, {}/?console=kvm&novnc=1&vmid={id}&node={node}, ", facts.proxmox_url)
+            format!("its console ({}/?console=kvm&novnc=1&vmid={id}&node={node})", facts.proxmox_url)
         }
         _ => "its console in Proxmox".to_owned(),
     }

@@ -66,7 +66,8 @@ const NAMED: usize = 4;
 fn show(cx: &Cx, found: &Explanation) {
     let row = |link: &check::explain::LinkView| {
         let (name, state): (&str, &str) = (link.link.into(), link.state.into());
-        let since = link.since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+        let words = if link.state == LinkState::Broken { "; its machine is unchanged since" } else { " since" };
+        let since = link.since.as_ref().map_or(String::new(), |since| format!("{words} {since}"));
         let typical = link.typical.map_or(String::new(), |typical| format!(" (usually {typical})"));
         vec![name.to_owned(), state.to_owned(), format!("{}{since}{typical}", link.evidence)]
     };

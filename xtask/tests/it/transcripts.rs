@@ -370,6 +370,7 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
         (r"\bafter \d+ milliseconds", "after N milliseconds"),
         // How often Omni wrote a resource.
         (r"(?m)^([-+ ]  version: )\d+$", "${1}N"),
+        (r"\bvmid=\d+&node=pve\d\b", "vmid=ID&node=NODE"),
         (r"\(pid \d+\)", "(pid PID)"),
         (r"\b\d{3} days left", "N days left"),
         (r"\b(30|)[0-3] s from the clock", "${1}0 s from the clock"),
@@ -385,6 +386,7 @@ static RUNS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
             r"\b(VM |qm start |qm status |qm unlock |qm set |qmcreate |qmstart |qmstop |qmconfig |vm:|vm-)10\d\b",
             "${1}ID",
         ),
+        (r"\(VM ID on pve\d\)", "(VM ID on NODE)"),
         // The host that the tests run on.
         (r"\d+ GiB free at", "N GiB free at"),
         (r"/[\w/.]*/curl\b", "/usr/bin/curl"),
