@@ -406,6 +406,14 @@ test_fresh() {
   check '… nothing answers' bash -c "! curl -s -m 2 -o /dev/null http://$lan:8090/healthz"
   check 'stack-up' run 0 fresh_task stack-up --yes --timeout 60s
   check '… Omni is the same' test "$(curl -s -m 2 --cacert "$work/trusted.pem" https://omni.example.net/id)" = "$id"
+  check 'stack-up again: nothing to change' run 0 fresh_task stack-up --dry-run
+  # In a file of `configs:`, of which compose does not see the contents.
+  set_value OIDC_CLIENT_SECRET another-secret
+  check 'another client secret: stack-up is planned' run 3 fresh_task stack-up --dry-run
+  check '… by its name' says 'docker/.env has another OIDC_CLIENT_SECRET'
+  check '… stack-up' run 0 fresh_task stack-up --yes --timeout 60s
+  check '… Omni has it' docker exec omni-scale-omni-1 busybox grep -q another-secret /etc/omni/oidc.yaml
+  check '… and again: nothing to change' run 0 fresh_task stack-up --dry-run
   check '… no secret in the journal and the state' bash -c "! grep -rqE 'CANARY[012]' '$project/target' '$project/.claude' 2>/dev/null"
   test_backup
   test_upgrade

@@ -250,7 +250,7 @@ fn confirmed_by_flags(cx: &Cx, owners: &[&str], question: &str) -> Result<(), Fa
         missing.push(Missing::flag("consent", "--yes"));
     }
     missing.extend(owners.iter().map(|owner| {
-        Missing::flag(format!("consent to destroy machines of `{owner}`"), format!("--allow-destroy {owner}"))
+        Missing::flag(format!("consent to destroy what is shown of `{owner}`"), format!("--allow-destroy {owner}"))
     }));
     if missing.is_empty() {
         return Ok(());

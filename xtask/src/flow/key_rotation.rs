@@ -66,19 +66,19 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
     const NEW: &str = "PROXMOX_VE_API_TOKEN";
     let old = proxmox::configured(cx)?;
     let user = old.login.user();
+    let hint = format!(
+        "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` makes one: export {NEW}='{user}!NAME=SECRET'"
+    );
     let Some(text) = environment(NEW) else {
-        let hint = format!(
-            "as root on a Proxmox node, `pveum user token add {user} NAME --privsep 0` makes one: export {NEW}={user}!NAME=SECRET"
-        );
         return Err(Failure::missing(vec![Missing::secret("the new Proxmox token", NEW)]).hint(hint).into());
     };
     let token = Token::parse(&text, &format!("{NEW} in the environment"))?;
     let new = Proxmox::new(old.url.clone(), old.origin.clone(), Login::Token(token.clone()), old.ca_file.clone());
     let new = new.insecure(old.insecure);
     if new.login.id() == old.login.id() {
-        return Err(
-            Failure::new(Code::Usage, format!("{NEW} is the token that the provider has: {}", old.login.id())).into()
-        );
+        return Err(Failure::new(Code::Usage, format!("{NEW} is the token that the provider has: {}", old.login.id()))
+            .hint(hint)
+            .into());
     }
     compare(cx, &old, &new)?;
     let path = cx.paths.config();

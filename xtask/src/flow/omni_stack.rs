@@ -28,9 +28,21 @@ use runtime::wait::{self, Look};
 /// # Errors
 /// [`Code::Conflict`] with the paths that are on no mount; another code when docker does not say.
 pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
-    let kept = guard_omni(cx, containers)?;
-    guard_sidecar(cx, containers)?;
-    Ok(kept)
+    let guarded = |containers: &[Container]| -> Result<String, Failure> {
+        let kept = guard_omni(cx, containers)?;
+        guard_sidecar(cx, containers)?;
+        Ok(kept)
+    };
+    let mut found = guarded(containers);
+    // The compose of a run that was killed lives on, and may be remaking them.
+    for _ in 0..10 {
+        match &found {
+            Err(failure) if failure.code == Code::NotFound => std::thread::sleep(Duration::from_secs(1)),
+            _ => break,
+        }
+        found = guarded(&Compose::find(cx)?.containers()?);
+    }
+    found
 }
 
 /// The part of [`guard`] that is about Omni's container.
@@ -80,7 +92,7 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
 /// # Errors
 /// When docker does not say.
 pub fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
-    Docker::find(cx)?.inspect(&container.name).map_err(|failure| {
+    Docker::find(cx)?.inspect(container.handle()).map_err(|failure| {
         let what = format!("whether the data in `{}` would survive is not known", container.name);
         Failure::new(failure.code, what)
             .cause(failure.to_string())
@@ -162,6 +174,28 @@ pub fn out_of_step(containers: &[Container]) -> bool {
     let sidecar = containers.iter().find(|container| container.service == SIDECAR);
     let others = containers.iter().any(|container| container.service != SIDECAR && running(container));
     others && !sidecar.is_some_and(running)
+}
+
+/// The files of `configs:` in docker/compose.yaml that hold a value of `docker/.env`: service, path, name of the value.
+const CONTENTS: [(&str, &str, &str); 2] =
+    [(SIDECAR, "/run/ts-authkey", "TS_AUTHKEY"), (OMNI, "/etc/omni/oidc.yaml", "OIDC_CLIENT_SECRET")];
+
+/// The values of `docker/.env` that a container was created with another of. Compose does not see these: its hash of a service
+/// leaves the contents of configs out (docker compose 5.5.1, tried), so `up` lets the container run with the old value.
+///
+/// # Errors
+/// When docker does not answer.
+pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, Failure> {
+    let docker = Docker::find(cx)?;
+    let mut found = Vec::new();
+    for (service, path, key) in CONTENTS {
+        let container = containers.iter().find(|container| container.service == service);
+        let (Some(container), Some(value)) = (container, cx.settings.env_file.get(key)) else { continue };
+        if !docker.holds(container.handle(), path, value)? {
+            found.push(key);
+        }
+    }
+    Ok(found)
 }
 
 /// The services that run another version than docker/compose.yaml pins: name, running and pinned version.

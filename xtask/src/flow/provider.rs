@@ -212,7 +212,8 @@ fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
 fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
     let sidecar = containers.iter().find(|container| container.service == SIDECAR);
-    if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead")) {
+    if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead" | "restarting"))
+    {
         // Whatever the others say then is a consequence.
         return Err(Failure::new(Code::Failed, "the containers lost the network that they share")
             .cause(format!("{SIDECAR}: {}", sidecar.status))

@@ -14,7 +14,7 @@ use domain::spec::key::KeyInfo;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::settings::environment;
-use runtime::tool::omnictl::{Omnictl, ServiceAccountKey};
+use runtime::tool::omnictl::{self, Omnictl, ServiceAccountKey};
 use runtime::ui::{Done, Status};
 
 const KEY: &str = "OMNI_SERVICE_ACCOUNT_KEY";
@@ -101,9 +101,11 @@ const REPLACED: &str = "service_account_replaced";
 /// # Errors
 /// [`Code::NotFound`] without such a key; those of [`change`].
 pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
-    let none =
-        |failure: Failure| failure.hint("`cargo xtask omni-setup --service-account` makes one and stores it there");
+    let none = |failure: Failure| {
+        failure.hint("`cargo xtask omni-setup --service-account Operator` makes one and stores it there")
+    };
     let old = current(cx).map_err(none)?.0.name;
+    refuse_own_shell(&old)?;
     let (keys, as_person) = administrator(cx)?;
     let listed = |name: &str| keys.iter().filter(|key| key.account == name).cloned().collect::<Vec<_>>();
     let left = cx.fresh_state()?.get(REPLACED).map(|left| listed(&left)).unwrap_or_default();
@@ -132,6 +134,20 @@ pub fn replacement(cx: &Cx) -> Result<Plan<'static>, Failure> {
     let name = new.clone();
     let create = create.verified(move |cx| verify(cx, &name)).recorded(move |state| state.set("service_account", new));
     Ok(Plan::from_iter([create]).then(destroy(&own, as_person).into_iter().collect()))
+}
+
+/// Refuses to destroy the account whose key the shell has: it counts before docker/.env, so no task in this shell could log in.
+fn refuse_own_shell(old: &str) -> Result<(), Failure> {
+    let set = omnictl::KEYS.iter().find_map(|name| Some((name, KeyInfo::parse(&environment(name)?).ok()?)));
+    match set {
+        Some((name, info)) if info.name == old => Err(Failure::new(
+            Code::Conflict,
+            format!("{name} in this shell is a key of `{old}`, which would be destroyed"),
+        )
+        .cause("it counts before docker/.env, where the new key goes: no task in this shell could log in any more")
+        .next(format!("unset {name}"))),
+        _ => Ok(()),
+    }
 }
 
 /// Destroys the service account of these keys. Somebody else may use another key of it: then its name confirms that.
@@ -234,7 +250,10 @@ fn current(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
     let path = cx.paths.env();
     let text = files::read_text_if_there(&path)?.unwrap_or_default();
     let env = EnvFile::parse(&cx.paths.show(&path), &text)?;
-    let secret = Secret::new(env.get(KEY).unwrap_or_default());
+    let Some(key) = env.get(KEY).filter(|key| !key.is_empty()) else {
+        return Err(Failure::new(Code::NotFound, format!("docker/.env has no {KEY}")));
+    };
+    let secret = Secret::new(key);
     let info = KeyInfo::parse(secret.expose()).map_err(|why| {
         Failure::new(Code::Failed, format!("{KEY} in docker/.env is not a service-account key")).cause(why)
     })?;

@@ -136,10 +136,12 @@ fn plan<'a>(cx: &Cx, compose: &Compose<'_>, inputs: &'a OmniInputs, example: &En
     let well = omni_stack::services(provider)
         .iter()
         .all(|service| containers.iter().any(|container| container.service == *service && container.well()));
-    if !plan.is_empty() || !well {
+    // Those of a run that was interrupted before it started the stack.
+    let outdated = !omni_stack::outdated(cx, &containers)?.is_empty();
+    if !plan.is_empty() || !well || outdated {
         omni_stack::refuse_other_omni(cx, &containers)?;
         // What runs with older values is recreated together, since it shares one network.
-        let recreate = (!containers.is_empty() && !plan.is_empty()) || omni_stack::out_of_step(&containers);
+        let recreate = (!containers.is_empty() && !plan.is_empty()) || outdated || omni_stack::out_of_step(&containers);
         let what = if recreate { "all containers recreated together, volumes kept" } else { "its containers run" };
         let effect = format!("{what}{}", omni_stack::moved(cx, &containers));
         plan.push(omni_stack::start(provider, recreate, effect));

@@ -2,7 +2,8 @@
 //!
 //! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left.
 //! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it. Omni stays at its version.
-//! 3. `docker compose up -d`, with the provider when it is set up; everything is recreated when the sidecar had exited alone.
+//! 3. `docker compose up -d`, with the provider when it is set up, unless its dry run says that all of it runs; everything is
+//!    recreated when the sidecar had exited alone, or a secret of docker/.env is another by now, which compose does not see.
 //! 4. The containers run, and Omni answers.
 
 use serde_json::json;
@@ -22,7 +23,8 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let containers = compose.containers()?;
     cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
     omni_stack::refuse_other_omni(cx, &containers)?;
-    let recreate = args.recreate || omni_stack::out_of_step(&containers);
+    let outdated = omni_stack::outdated(cx, &containers)?;
+    let recreate = args.recreate || omni_stack::out_of_step(&containers) || !outdated.is_empty();
     let moved = omni_stack::moved(cx, &containers);
     let services = omni_stack::services(provider);
     let what = match (recreate, provider) {
@@ -30,17 +32,30 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
         (false, true) => "what does not run is started, what changed is recreated",
         (false, false) => "what does not run is started, what changed is recreated, the provider left out",
     };
+    let why = match outdated.is_empty() {
+        true => String::new(),
+        false => format!("; docker/.env has another {} than the containers", outdated.join(" and ")),
+    };
     let place = OmniAddress::of(cx);
-    let titles = ["the containers run", "Omni answers"];
-    let start = omni_stack::start(provider, recreate, format!("{what}; volumes kept{moved}"))
-        .verified(|cx| omni_stack::verify(cx, (&services, place.as_ref()), titles));
+    let mut plan = Plan::default();
+    let changed = recreate || compose.would_change(provider)?;
+    match changed {
+        true => plan.push(omni_stack::start(provider, recreate, format!("{what}; volumes kept{moved}{why}"))),
+        false => {
+            cx.ui.note("changes", "nothing to change", Status::Skipped, "every container runs as it is configured")
+        }
+    }
+    plan.verify(|cx| {
+        let titles = ["the containers run", "Omni answers"];
+        omni_stack::verify(cx, (&services, place.as_ref()), titles)
+    });
     let verb = if recreate { "Recreate" } else { "Start" };
     let question = format!("{verb} the containers {}; volumes are kept{moved}", services.join(", "));
-    if let Some(planned) = Plan::from_iter([start]).run(cx, &question)? {
+    if let Some(planned) = plan.run(cx, &question)? {
         return Ok(planned);
     }
     let containers = compose.containers()?;
-    let data = json!({ "services": services, "containers": containers, "recreated": recreate });
+    let data = json!({ "services": services, "containers": containers, "changed": changed, "recreated": recreate });
     let outcome = Outcome::done(format!("the stack runs: {}", services.join(", "))).with(data);
     Ok(if provider { outcome.next("cargo xtask provider-status") } else { outcome.next("cargo xtask provider-setup") })
 }

@@ -78,6 +78,10 @@ fn service_account_is_rotated_and_the_old_one_destroyed() {
     lab.run("keys --rotate account --yes").exits(1).says(&["omni-setup --service-account"]);
     keep_in_env(&mut lab);
     let old = in_env(&lab, KEY);
+    // The shell's key counts before docker/.env, and would end with its account.
+    lab.set(KEY, Some(&old));
+    lab.run("keys --rotate account --yes").exits(1).says(&["`automation`, which would be destroyed", "unset OMNI_"]);
+    lab.set(KEY, None);
     lab.run("keys --rotate account --dry-run")
         .exits(3)
         .says(&["role Admin", "destroy the service account `automation`"]);
@@ -114,7 +118,7 @@ fn proxmox_token_is_tried_before_the_provider_gets_it() {
     let before = lab.read("docker/config.yaml");
     lab.run("keys --rotate proxmox --yes")
         .exits(2)
-        .says(&["pveum user token add omni@pve", "export PROXMOX_VE_API_TOKEN=omni@pve!NAME"]);
+        .says(&["pveum user token add omni@pve", "export PROXMOX_VE_API_TOKEN='omni@pve!NAME=SECRET'"]);
     for (name, privsep, exit, words) in [
         ("weak", "privsep=1", 5, "may do less than the old token"),
         ("strong", "privsep=0", 0, "pveum user token remove omni@pve provider"),

@@ -80,6 +80,8 @@ pub struct Service {
     pub profiles: Vec<String>,
     /// A hash of all of the above: what changed is recreated.
     pub hash: String,
+    /// Files of `configs:` with their contents, which the hash leaves out (docker compose 5.5.1, tried).
+    pub contents: BTreeMap<String, String>,
 }
 
 /// Reads a project. The error is compose's, for stderr.
@@ -119,7 +121,8 @@ pub fn load(file: &str, read: &Read<'_>) -> Result<Project, String> {
     };
     let services = value.get("services").and_then(Value::as_mapping).cloned().unwrap_or_default();
     for (key, spec) in &services {
-        let service = service(&project, key.as_str().unwrap_or_default(), spec)?;
+        let mut service = service(&project, key.as_str().unwrap_or_default(), spec)?;
+        service.contents = contents(spec, &value);
         let wanted = service.profiles.is_empty()
             || service.profiles.iter().any(|one| active.contains(one) || active.contains(&"*".to_owned()));
         if wanted {
@@ -251,6 +254,16 @@ fn service(project: &Project, name: &str, spec: &Value) -> Result<Service, Strin
     let text = serde_json::to_string(&out).unwrap_or_default();
     out.hash = crate::tls::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
     Ok(out)
+}
+
+/// The configs of a service that have their contents in the file, by their paths.
+fn contents(spec: &Value, file: &Value) -> BTreeMap<String, String> {
+    let used = spec.get("configs").and_then(Value::as_sequence).into_iter().flatten();
+    let one = |used: &Value| {
+        let content = file.get("configs")?.get(used.get("source")?)?.get("content")?;
+        Some((scalar(used.get("target")?), scalar(content)))
+    };
+    used.filter_map(one).collect()
 }
 
 fn mounts(project: &Project, value: Option<&Value>, out: &mut Service) {

@@ -49,6 +49,7 @@ impl Compose {
             ["-d"] => (true, false),
             ["-d", "--force-recreate"] => (true, true),
             ["--no-start"] => (false, false),
+            ["-d", "--dry-run"] => return self.would(project),
             _ => return Err(DockerError::Unknown),
         };
         self.resources(project)?;
@@ -60,6 +61,21 @@ impl Compose {
         }
         for level in levels.iter().filter(|_| start) {
             self.start_level(project, level, &before, &fresh)?;
+        }
+        Ok(())
+    }
+
+    /// What `up -d` would do: nothing to a container that runs as it is configured.
+    fn would(&mut self, project: &Project) -> Result<(), DockerError> {
+        let before = self.containers(project)?;
+        for service in project.services.values() {
+            let verbs: &[&str] = match before.iter().find(|shown| shown.service.name == service.name) {
+                None => &["Creating", "Created", "Starting", "Started"],
+                Some(old) if old.service.hash != service.hash => &["Recreate", "Recreated", "Starting", "Started"],
+                Some(old) if old.state == "running" => &["Running"],
+                Some(_) => &["Starting", "Started"],
+            };
+            verbs.iter().for_each(|verb| say("Container", &service.container, verb));
         }
         Ok(())
     }

@@ -120,6 +120,7 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         ["inspect", "--type", "container", "--format", inspect::FORMAT, name] => inspect::container(&mut client, name),
         ["volume", "inspect", "--format", "{{.Name}}", name] => inspect::volume(&mut client, name),
         ["volume", "rm", ref names @ ..] => store::remove(&mut client, names),
+        ["cp", from, "-"] => store::show(&mut client, from),
         ["cp", from, to] => store::copy(&mut client, from, to),
         ["run", "--rm", "--init", ref words @ ..] => store::run(&mut client, &start, words),
         // Which images an engine keeps is not simulated: it has none beside those of its containers.

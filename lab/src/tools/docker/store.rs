@@ -92,6 +92,19 @@ pub fn remove(client: &mut Client, names: &[&str]) -> Result<(), DockerError> {
     Ok(())
 }
 
+/// `cp CONTAINER:PATH -` of a config: an archive, of which the header is left empty here.
+pub fn show(client: &mut Client, from: &str) -> Result<(), DockerError> {
+    const BLOCK: usize = 512;
+    let (name, path) = from.split_once(':').ok_or(DockerError::Unknown)?;
+    let (_, shown) = find(client, name)?;
+    let Some(content) = shown.service.contents.get(path) else {
+        return Err(failed(format!("Could not find the file {path} in container {name}")));
+    };
+    let size = content.len().next_multiple_of(BLOCK);
+    out(&format!("{}{content:\0<size$}", "\0".repeat(BLOCK)));
+    Ok(())
+}
+
 /// `cp CONTAINER:PATH/. DIR` and `cp DIR/. CONTAINER:PATH`
 pub fn copy(client: &mut Client, from: &str, to: &str) -> Result<(), DockerError> {
     let mut place = |word: &str| match word.split_once(':') {

@@ -111,6 +111,21 @@ impl<'a> Compose<'a> {
         self.run(Job::new("starting the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
     }
 
+    /// Whether [`Compose::up`] would change anything: its dry run has a line ` Container NAME Running` for each container that it
+    /// leaves alone (docker compose 5.5.1, recorded).
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn would_change(&self, provider: bool) -> Result<bool, Failure> {
+        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
+        let profile: &[&str] = if provider { &["--profile", PROFILE] } else { &[] };
+        let cmd = cmd!(shell, "{docker} compose -f {file} {profile...} up -d --dry-run");
+        let ended = self.run(Job::new("asking what would be started", cmd).deadline(QUICK))?;
+        let words = ["Creat", "Recreat", "Start", "Stop", "Remov", "Error"];
+        let changes = |line: &str| line.split_whitespace().any(|word| words.iter().any(|verb| word.starts_with(verb)));
+        Ok(ended.stderr.lines().any(changes))
+    }
+
     /// Creates the containers, their volumes and their network, and starts nothing.
     ///
     /// # Errors

@@ -172,6 +172,17 @@ impl<'a> Docker<'a> {
         )
     }
 
+    /// Whether the file at `path` in the container holds `text`; false where there is no such file. The file comes as an archive on
+    /// stdout, which is kept nowhere.
+    ///
+    /// # Errors
+    /// When docker does not answer.
+    pub fn holds(&self, container: &str, path: &str, text: &str) -> Result<bool, Failure> {
+        let (shell, docker, from) = (proc::shell()?, &self.program, format!("{container}:{path}"));
+        let job = Job::new(format!("looking at {path} in {container}"), cmd!(shell, "{docker} cp {from} -"));
+        Ok(self.cx.proc.run(job.deadline(QUICK))?.stdout.contains(text))
+    }
+
     /// Copies what is in `from` into a directory of a container, where it belongs to root.
     ///
     /// # Errors

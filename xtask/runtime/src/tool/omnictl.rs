@@ -20,7 +20,7 @@ use domain::words::count;
 
 /// The variables that omnictl reads a key from, in its order: a set `SIDERO_SERVICE_ACCOUNT_KEY` wins, even an empty
 /// one (siderolabs/go-api-signature v0.3.12 `pkg/serviceaccount`).
-const KEYS: [&str; 2] = ["SIDERO_SERVICE_ACCOUNT_KEY", "OMNI_SERVICE_ACCOUNT_KEY"];
+pub const KEYS: [&str; 2] = ["SIDERO_SERVICE_ACCOUNT_KEY", "OMNI_SERVICE_ACCOUNT_KEY"];
 
 /// Longer than any word in omnictl's messages, and shorter than any key.
 const KEY: usize = 100;

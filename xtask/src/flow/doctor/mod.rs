@@ -39,12 +39,12 @@ impl CheckResult {
         self.verdict.fix.as_deref().unwrap_or(self.entry.fix)
     }
 
-    /// The command in it: a task, or what the fix begins with.
+    /// The command in it: a task, or what the fix begins or ends with.
     fn command(&self) -> Option<&str> {
         let fix = self.fix();
         let mut quoted = fix.split('`').skip(1).step_by(2);
-        let begins = fix.strip_prefix("start it: ").unwrap_or(fix).starts_with('`');
-        quoted.clone().find(|text| text.starts_with("cargo xtask ")).or_else(|| quoted.next().filter(|_| begins))
+        let plain = fix.starts_with('`') || (fix.ends_with('`') && quoted.clone().count() == 1);
+        quoted.clone().find(|text| text.starts_with("cargo xtask ")).or_else(|| quoted.next().filter(|_| plain))
     }
 
     fn document(&self) -> Value {
