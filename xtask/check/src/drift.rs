@@ -107,7 +107,7 @@ pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[V
     found.extend(requests.iter().filter(gone).map(|request| {
         let id = &request.metadata.id;
         Drift::new("request-without-vm", format!("machine request {id}"), "its VM was made and is not there any more")
-            .fix("Omni asks for a new machine", format!("omnictl delete machinerequest {id}"))
+            .fix("Omni asks for a new machine", format!("cargo xtask machine-replace {id}"))
     }));
     found
 }
@@ -151,7 +151,7 @@ fn changed(vm: &Vm<'_>, request: &Resource, data: &Value) -> Option<Drift> {
             .fix("keeps it, and new machines are like it: change the class", "cargo xtask machineclass-apply NAME")
             .fix(
                 "destroys the VM, and Omni asks for a new machine",
-                format!("omnictl delete machinerequest {}", request.metadata.id),
+                format!("cargo xtask machine-replace {}", request.metadata.id),
             ),
         false => drift,
     })

@@ -735,8 +735,8 @@ fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
                 .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), inventory),
             false if machine.leaving => gone().fix("it cannot answer Omni: delete its link, and Omni lets the machine go", format!("omnictl delete link {}", machine.uuid)),
             false => gone().fix(
-                "delete its machine request, and Omni asks for a new machine; where several control planes are gone, delete one request at a time",
-                format!("omnictl delete machinerequest {request}"),
+                "replace the machine; where several control planes are gone, one at a time",
+                format!("cargo xtask machine-replace {request}"),
             ),
         });
     };
@@ -854,10 +854,10 @@ mod tests {
     }
 
     #[test]
-    fn deleted_vm_is_replaced_by_its_request_or_let_go_by_its_link() {
+    fn deleted_vm_is_replaced_or_let_go_by_its_link() {
         let lost = || machine("zebra-a", Party::Machine, "Running", "the machine to come back");
         let next = |machine| explain(&facts(vec![machine], &[("other", "running")])).causes.remove(0).next;
-        assert_eq!(next(lost()), ["omnictl delete machinerequest zebra-a"]);
+        assert_eq!(next(lost()), ["cargo xtask machine-replace zebra-a"]);
         assert_eq!(next(MachineView { leaving: true, ..lost() }), ["omnictl delete link uuid-of-zebra-a"]);
     }
 

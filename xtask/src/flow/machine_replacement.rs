@@ -148,6 +148,10 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
         keeps_quorum(omnictl, found, set).map_err(|why| {
             let explain = format!("cargo xtask cluster-explain {cluster}");
             let (hint, next) = match set.wanted {
+                0..3 if !machine.ready || found.off.contains(name) => (
+                    "etcd went with it: delete the cluster and create it again, or restore a backup of its etcd",
+                    format!("cargo xtask cluster-delete {cluster} --dry-run"),
+                ),
                 0..3 => (
                     "with three control planes one can be replaced: scale up, replace it, scale down",
                     format!("cargo xtask cluster-scale {cluster} --set control-planes=3"),

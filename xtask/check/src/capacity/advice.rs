@@ -145,8 +145,8 @@ pub(super) fn together(provider: Provider, inventory: &Inventory, machine: &Mach
         return format!("set `placement_strategy: spread` in the class `{}`", machine.class);
     }
     if all.iter().any(|placement| matches!(placement.state, State::Exists(_))) {
-        return "a machine that exists stays on its node: to move one, delete its machine request (`omnictl delete \
-                machinerequest MACHINE_REQUEST`), one at a time, and Omni asks for a new one"
+        return "a machine that exists stays on its node: to move one, replace it (`cargo xtask machine-replace MACHINE`), \
+                one at a time"
             .to_owned();
     }
     format!("set `ha: {{resource_affinity: negative}}` in the class `{}`", machine.class)
