@@ -45,6 +45,8 @@ mod tests {
             leaving: kind == 'x',
             party: Party::None,
             waits_for: String::new(),
+            step: String::new(),
+            joining: false,
             since: String::new(),
             error: String::new(),
         };
