@@ -102,9 +102,9 @@ fn one(file: &str, class: &MachineClass, context: &ClassContext<'_>, findings: &
     if placeholder::is_placeholder(&class.id) {
         let message = format!("`{}` looks like a placeholder: the class gets that name", class.id);
         findings.push(Finding::warning("class-placeholder", class.id_at.in_file(file), message, "name the class"));
-    } else if !class.id.is_empty() && !is_dns_label(&class.id) {
-        let message = format!("`{}` is not a DNS label: it becomes part of names of machines and files", class.id);
-        let fix = "use a-z, 0-9 and `-`, up to 63 characters";
+    } else if !class.id.is_empty() && !class.id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        let message = format!("`{}`: commands and names of files need quotes for such a name", class.id);
+        let fix = "use letters, digits and `-`";
         findings.push(Finding::warning("class-name", class.id_at.in_file(file), message, fix));
     }
     metadata(file, class, findings);

@@ -8,7 +8,7 @@ use super::{Finding, placeholder};
 use domain::nearest::{nearest, suggestion};
 use domain::releases::{Minor, table};
 use domain::spec::template::Inline;
-use domain::spec::yaml::{self, Data, Node};
+use domain::spec::yaml::{self, Copied, Data, Node};
 use domain::spec::{At, Place};
 
 /// The first minor of omnictl 1.x that checks every document of a patch; earlier ones check only the first document.
@@ -34,8 +34,6 @@ pub enum Open {
     Release,
     /// The release of omnictl is newer than what is known of Talos's documents.
     Newer,
-    /// An alias hides unknown fields from omnictl.
-    Alias,
     /// Talos trims bytes of UTF-16.
     Wide,
 }
@@ -60,7 +58,11 @@ pub struct Checked {
 /// Checks the content of an inline patch.
 pub fn inline(file: &str, inline: &Inline, at: At, known: PatchContext) -> Checked {
     match inline {
-        Inline::Documents(documents) => of(file, yaml::Stream::default(), documents.clone(), at.in_file(file), known),
+        Inline::Documents(documents) => {
+            let mut documents = documents.clone();
+            documents.iter_mut().for_each(Node::write_out);
+            of(file, yaml::Stream::default(), documents, at.in_file(file), known)
+        }
         Inline::Text { text, origin } => {
             let stream = yaml::load_inner(file, text, *origin);
             loaded(file, stream, at.in_file(file), known)
@@ -98,11 +100,11 @@ fn form(place: Place, message: impl Into<String>, fix: &str) -> Finding {
 
 /// `stream` is what the documents were read from, if that was a text.
 fn of(file: &str, stream: yaml::Stream, documents: Vec<Node>, place: Place, known: PatchContext) -> Checked {
-    let yaml::Stream { findings, aliases, .. } = stream;
+    let yaml::Stream { findings, .. } = stream;
     // Talos trims the bytes of a patch before it decodes them, which may leave half a character.
     let wide = findings.iter().any(|f| f.rule == "yaml-utf16").then_some(Open::Wide);
-    let open = wide.into_iter().chain(aliases.then_some(Open::Alias)).collect();
-    let mut patch = Patch { file, known, aliases, findings, open, seen: Vec::new() };
+    let open = wide.into_iter().collect();
+    let mut patch = Patch { file, known, findings, open, seen: Vec::new() };
     let mut decoded = 0;
     for (n, document) in documents.iter().enumerate().filter(|(_, d)| !d.is_null()) {
         if !document.is_map() {
@@ -181,6 +183,8 @@ enum Parent {
 fn prune(node: &mut Node, parent: Parent, in_list: bool, header: &Header) -> Result<bool, (At, String)> {
     let mut pruned = false;
     match &mut node.data {
+        // Talos deletes only what is written out.
+        _ if node.copied != Copied::No => Ok(false),
         Data::Map(entries) => {
             let deletes =
                 |key: &str, value: &Node| key == "$patch" && value.scalar().is_some_and(|s| s.text == "delete");
@@ -232,7 +236,6 @@ fn is_bare(document: &Node) -> bool {
 struct Patch<'a> {
     file: &'a str,
     known: PatchContext,
-    aliases: bool,
     findings: Vec<Finding>,
     open: Vec<Open>,
     seen: Vec<Header>,
@@ -275,8 +278,7 @@ impl Patch<'_> {
             let found: Vec<Finding> = own.map(|problem| on_machine(file, &problem, minor)).collect();
             self.findings.extend(found);
         }
-        let sure = reader.exact && !self.aliases;
-        let problems = walk.problems.iter().map(|problem| refusal(file, problem, self.known.omni, sure));
+        let problems = walk.problems.iter().map(|problem| refusal(file, problem, self.known.omni, reader.exact));
         self.findings.extend(problems);
     }
 
@@ -378,6 +380,11 @@ fn refusal(file: &str, problem: &Problem, omni: Option<Omni>, sure: bool) -> Fin
             format!("{program} does not know the field `{path}`: 1.{since} is the first that does"),
             format!("remove it, or update Omni to 1.{since} (docs/upgrade.md)"),
         ),
+        Fault::Key { key, .. } if key == "<<" => (
+            "template-patch-unknown-field",
+            format!("{program} takes the `<<` of `{path}` for a field, which it does not know"),
+            "write out what it merges, or write the patch as a mapping instead of a text".to_owned(),
+        ),
         Fault::Key { key, known, .. } => (
             "template-patch-unknown-field",
             format!("{program} does not know the field `{path}` (\"unknown keys found during decoding\")"),
@@ -423,7 +430,7 @@ fn managed(document: PatchDocument<'_>, omni: Option<Omni>, findings: &mut Vec<F
     let newer = omni.is_none_or(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
     if newer && table().forbidden.documents.kinds.iter().any(|forbidden| forbidden == kind) {
         let message = format!("the document \"{kind}\" is not allowed in a patch");
-        findings.push(forbidden(document, EVERY_DOCUMENT, node, message, "remove the document", omni));
+        findings.push(forbidden(document, EVERY_DOCUMENT, node.at, message, "remove the document", omni));
     }
     // From 1.10 on each list applies only to its own documents.
     let own = |of: &str| of == kind || omni.is_some_and(|omni| omni.is_before(EVERY_DOCUMENT, 0)) && of.is_empty();
@@ -438,8 +445,7 @@ fn managed(document: PatchDocument<'_>, omni: Option<Omni>, findings: &mut Vec<F
             continue;
         }
         let message = format!("overriding \"{field}\" is not allowed in a patch: Omni manages it");
-        let found = Node { at: entry.at, tag: None, data: Data::Map(Vec::new()) };
-        findings.push(forbidden(document, since, &found, message, "remove the field", omni));
+        findings.push(forbidden(document, since, entry.at, message, "remove the field", omni));
     }
     let roles = match kind {
         "KubeTalosAPIAccessConfig" if newer => Some((EVERY_DOCUMENT, node.get("allowedRoles"))),
@@ -449,7 +455,7 @@ fn managed(document: PatchDocument<'_>, omni: Option<Omni>, findings: &mut Vec<F
     let Some((since, Some(roles))) = roles else { return };
     for role in roles.items().iter().filter(|role| role.text() == Some("os:admin")) {
         let message = "the role \"os:admin\" is not allowed in the allowedRoles of Talos's API access".to_owned();
-        findings.push(forbidden(document, since, role, message, "use os:reader", omni));
+        findings.push(forbidden(document, since, role.at, message, "use os:reader", omni));
     }
 }
 
@@ -463,12 +469,12 @@ fn since(minor: Minor) -> u64 {
 fn forbidden(
     document: PatchDocument<'_>,
     since: u64,
-    node: &Node,
+    at: At,
     message: String,
     fix: &str,
     omni: Option<Omni>,
 ) -> Finding {
-    let place = node.at.in_file(document.file);
+    let place = at.in_file(document.file);
     let looks = omni.is_some_and(|omni| !omni.is_before(EVERY_DOCUMENT, 0));
     if omni.is_none() && since > 0 {
         let message = format!("{message}, from omnictl 1.{since} on");

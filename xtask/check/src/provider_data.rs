@@ -13,7 +13,7 @@ use domain::spec::At;
 use domain::spec::decode::MAX_REPORTED;
 use domain::spec::machine_class::{AutoProvision, PROVISION_KEYS};
 use domain::spec::provider_data::{self, ProviderData};
-use domain::spec::yaml::{self, Data, Entry, Node, Value};
+use domain::spec::yaml::{self, Copied, Data, Entry, Node, Value};
 use selector::{self, Program, Storage};
 
 /// How to have Talos installed on the first disk.
@@ -76,7 +76,7 @@ pub fn check(file: &str, provision: &AutoProvision, schema: Schema<'_>) -> (Opti
     }
     let root = stream.documents.into_iter().next().map(|d| d.root).filter(|r| !r.is_null());
     // Omni takes empty data for an empty mapping.
-    let root = root.unwrap_or_else(|| Node { at, tag: None, data: Data::Map(Vec::new()) });
+    let root = root.unwrap_or_else(|| Node { at, tag: None, data: Data::Map(Vec::new()), copied: Copied::No });
     odd_keys(file, &root, &mut findings);
     let found = validate(schema.json(), &root);
     findings.extend(found.iter().map(|m| mismatch(file, m, schema)));
@@ -393,7 +393,12 @@ fn selector(file: &str, node: &Node, findings: &mut Vec<Finding>) {
             }
             let place = scalar.body.place(file, error.at.into());
             let message = format!("the selector does not compile: {}", error.message);
-            let fix = error.hint.unwrap_or_else(|| "try it with `cargo xtask selector-test`".to_owned());
+            // YAML takes `!` at the beginning of a value for the mark of a type.
+            let tag = node.tag.as_deref().filter(|tag| tag.starts_with('!') && !tag.starts_with("!!"));
+            let fix = match tag {
+                Some(tag) => format!("quote the value: `'{tag} {text}'`; YAML reads a `!` at its beginning as a tag"),
+                None => error.hint.unwrap_or_else(|| "try it with `cargo xtask selector-test`".to_owned()),
+            };
             findings.push(Finding::error("providerdata-selector", place, message, fix));
         }
     }

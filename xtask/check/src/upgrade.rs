@@ -269,6 +269,12 @@ fn cluster_under_omni(step: &mut Step, cluster: &Cluster, from: &Version, to: &V
         // A way out of the bug leads through releases that have it.
         if before { step.warn(&bug.id, format!("cluster `{name}`: {}", bug.harm), &bug.source) } else { step.bug(bug) }
     }
+    let least = table().talos_of_omni(to).map(|support| support.min);
+    if let Some(least) = least.filter(|least| Minor::from(oldest) < *least && *to < Version::new(1, 11, 0)) {
+        let message =
+            format!("cluster `{name}` has machines with Talos {oldest}; Omni {to} supports {least} and later");
+        step.warn("omni-talos-min", message, "omni constants");
+    }
     if *to >= Version::new(1, 11, 0) && Minor::from(oldest) < Minor::new(1, 9) {
         let message = format!("cluster `{name}` has machines with Talos {oldest}; from Omni 1.11 on 1.9 is the oldest");
         step.block("machines-old", message, "docs Talos Version Support Policy");

@@ -159,3 +159,17 @@ fn talos_and_kubernetes_are_interleaved_so_that_each_pair_is_supported() {
         .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(case.blockers(), []);
 }
+
+#[test]
+fn omni_warns_of_clusters_below_its_oldest_talos() {
+    let case = |talos: &str| {
+        let installed = Installed {
+            omni: Some(parsed("1.7.3")),
+            clusters: vec![Cluster::new("demo", parsed(talos), parsed("1.31.4"))],
+            ..Installed::default()
+        };
+        let wanted = Wanted { omni: Some(parsed("1.8.2")), ..Wanted::default() };
+        plan(&installed, &wanted).iter().flat_map(|step| &step.warnings).any(|reason| reason.rule == "omni-talos-min")
+    };
+    assert_eq!([case("1.8.4"), case("1.9.6")], [true, false]);
+}

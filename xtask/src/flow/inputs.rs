@@ -25,12 +25,12 @@ use runtime::ui::Status;
 use crate::flow::lookup;
 use crate::flow::project_files::CheckedFile;
 
-/// No more is read of any file. The checks refuse a file of 1 MiB; the rest is read for the size that they name.
+/// No more is read of any file. The checks refuse a file beyond 4 MiB; the rest is read for the size that they name.
 const MOST: u64 = 16 << 20;
 /// Links that one path may lead over, as for Linux itself.
 const MOST_LINKS: u8 = 40;
 /// Larger templates are refused before omnictl is asked about them.
-const PRINTED: usize = 1 << 20;
+const PRINTED: usize = domain::spec::yaml::MAX_BYTES;
 /// Threads for many files: each may hold a file of [`MOST`] bytes.
 const THREADS: usize = 4;
 /// Rules that the schema of the provider in Omni may decide otherwise than the built-in table: they are no reason to refuse

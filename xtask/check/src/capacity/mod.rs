@@ -124,7 +124,7 @@ pub struct NodeRoom {
 impl NodeRoom {
     /// How much is used once the sync is done.
     pub fn after(&self) -> u64 {
-        self.used.saturating_sub(self.freed) + self.added
+        self.used.saturating_sub(self.freed).saturating_add(self.added)
     }
 }
 

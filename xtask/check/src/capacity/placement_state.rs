@@ -325,11 +325,11 @@ impl<'a> PlacementState<'a> {
                     bytes(after - room.total)
                 );
                 self.error("plan-memory", &place, message, advice::memory(self.provider, &self.rooms));
-            } else if after + room.promised > room.total {
+            } else if after.saturating_add(room.promised) > room.total {
                 let message = format!(
                     "{name} has {} for {} once its other guests use all that they were given",
                     bytes(room.total),
-                    bytes(after + room.promised)
+                    bytes(after.saturating_add(room.promised))
                 );
                 self.warning(
                     "plan-memory-promised",
@@ -349,8 +349,9 @@ impl<'a> PlacementState<'a> {
     fn judge_pool(&mut self, pool: &PoolRoom, place: &Place) {
         let name =
             if pool.node.is_empty() { format!("`{}`", pool.name) } else { format!("`{}` on {}", pool.name, pool.node) };
-        let after = (pool.available + pool.freed).saturating_sub(pool.added);
-        if pool.added > pool.available && pool.added <= pool.available + pool.freed {
+        let free = pool.available.saturating_add(pool.freed);
+        let after = free.saturating_sub(pool.added);
+        if pool.added > pool.available && pool.added <= free {
             let message = format!(
                 "{name} has {} left for {} until the machines that are removed are gone, with disks of {}",
                 bytes(pool.available),

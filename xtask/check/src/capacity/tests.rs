@@ -534,3 +534,21 @@ fn room_is_what_the_kind_of_storage_needs() {
     let full = |content| room::is_full(&storage("pve1", "x", "dir", content, 0, false));
     assert_eq!(["iso", "images,rootdir", "vztmpl"].map(full), [true, true, false]);
 }
+
+#[test]
+fn rooms_of_absurd_inventories_do_not_overflow() {
+    let room = NodeRoom {
+        name: "pve1".into(),
+        online: true,
+        total: u64::MAX,
+        used: u64::MAX,
+        freed: 0,
+        added: 1,
+        promised: 0,
+        cpus: 1,
+        vcpus: 1,
+        machines: 1,
+        control_planes: 1,
+    };
+    assert_eq!(room.after(), u64::MAX);
+}

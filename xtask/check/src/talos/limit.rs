@@ -5,7 +5,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::spec::yaml::{Data, Node, Value};
+use domain::spec::yaml::{Data, Entry, Node, Value};
 use regex::Regex;
 use selector::time::duration;
 
@@ -58,12 +58,21 @@ impl Limit {
                 let wrong = entries.iter().filter(|entry| match self.form {
                     "only" => !listed(&entry.key),
                     "without" => listed(&entry.key),
+                    "keys" => !self.is_like(&entry.key),
+                    "values" => entry.value.text().is_some_and(|text| !self.is_like(text)),
                     _ => false,
                 });
                 let keys = self.argument.replace('|', ", ");
-                let wanted =
-                    if self.form == "only" { format!("only {keys}") } else { "the rest without that key".to_owned() };
-                wrong.map(|entry| (&entry.value, format!("a mapping with `{}`", entry.key), wanted.clone())).collect()
+                let wanted = match self.form {
+                    "only" => format!("only {keys}"),
+                    "without" => "the rest without that key".to_owned(),
+                    form => format!("{form} like {}", self.argument),
+                };
+                let found = |entry: &Entry| match (self.form, entry.value.text()) {
+                    ("values", Some(text)) => format!("a mapping with `{}: {text}`", entry.key),
+                    _ => format!("a mapping with `{}`", entry.key),
+                };
+                wrong.map(|entry| (&entry.value, found(entry), wanted.clone())).collect()
             }
             // Nothing is written where nothing is set.
             Data::Scalar(scalar) if node.is_null() || scalar.text.is_empty() || self.holds(node, &scalar.text) => {
@@ -99,13 +108,16 @@ impl Limit {
             "ip" => value::address(text).is_some(),
             "prefix" => value::prefix(text),
             "key" => STANDARD.decode(text).is_ok_and(|key| key.len() == 32),
-            "like" => {
-                let like = self.like.get_or_init(|| Regex::new(&format!("^(?:{})$", self.argument)).ok());
-                like.as_ref().is_none_or(|like| like.is_match(text))
-            }
+            "like" => self.is_like(text),
+            "ports" => text.split_once('-').is_none_or(|(low, high)| low.parse::<u16>().ok() <= high.parse().ok()),
             "cel" => cel::fault(text, self.argument).is_none(),
             _ => true,
         }
+    }
+
+    fn is_like(&self, text: &str) -> bool {
+        let like = self.like.get_or_init(|| Regex::new(&format!("^(?:{})$", self.argument)).ok());
+        like.as_ref().is_none_or(|like| like.is_match(text))
     }
 
     fn wanted(&self) -> String {
@@ -120,6 +132,7 @@ impl Limit {
             "ip" => "an IP address".to_owned(),
             "prefix" => "an address with its prefix length, like 10.0.0.0/24".to_owned(),
             "key" => "a key of WireGuard: 32 bytes in base64".to_owned(),
+            "ports" => "the lower port first".to_owned(),
             "cel" => format!(
                 "an expression that is true or false, like {}",
                 match self.argument {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use domain::spec::At;
-use domain::spec::yaml::{Data, Node};
+use domain::spec::yaml::{Copied, Data, Node};
 
 use super::releases::Omni;
 pub use limit::excluded;
@@ -220,7 +220,7 @@ pub struct Walk {
 
 /// Compares a document with what the reader decodes.
 pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> Walk {
-    let mut walker = Walker { walk: Walk::default(), path: String::new() };
+    let mut walker = Walker { walk: Walk::default(), path: String::new(), copied: false };
     walker.fields(document, kind.kind, reader, kind.kind != "v1alpha1.Config");
     walker.walk
 }
@@ -228,6 +228,8 @@ pub fn walk(document: &Node, kind: &Kind, reader: Reader) -> Walk {
 struct Walker {
     walk: Walk,
     path: String,
+    /// Within a copy.
+    copied: bool,
 }
 
 impl Walker {
@@ -256,6 +258,13 @@ impl Walker {
     }
 
     fn value(&mut self, node: &Node, kind: &'static str, reader: Reader) {
+        let outside = self.copied;
+        self.copied |= node.copied != Copied::No;
+        self.written(node, kind, reader);
+        self.copied = outside;
+    }
+
+    fn written(&mut self, node: &Node, kind: &'static str, reader: Reader) {
         // Null leaves everything as it is.
         if node.is_null() || kind == "any" {
             return;
@@ -290,13 +299,25 @@ impl Walker {
 
     fn fields(&mut self, node: &Node, of: &'static str, reader: Reader, header: bool) {
         let fields = TABLE.structs.get(of).map_or(&[][..], Vec::as_slice);
+        let mut merged = false;
         for entry in node.entries() {
             if header && matches!(entry.key.as_str(), "apiVersion" | "kind") {
+                continue;
+            }
+            if let Copied::Merge(at) = entry.value.copied
+                && !self.copied
+            {
+                if !std::mem::replace(&mut merged, true) {
+                    let fault = Fault::Key { key: "<<".to_owned(), since: None, known: Vec::new() };
+                    self.below("<<", |walker| walker.refuse(at, fault));
+                }
                 continue;
             }
             let all = fields.iter().filter(|field| field.key == entry.key);
             let columns = all.clone().fold(0, |columns, field| columns | field.columns);
             self.below(&entry.key, |walker| match reader.has(columns) {
+                // The search for unknown fields (siderolabs/gen xyaml) follows no alias.
+                Some(false) if walker.copied => {}
                 Some(false) => {
                     let known = fields.iter().filter(|field| field.columns & reader.columns != 0);
                     let mut known: Vec<&str> = known.map(|field| field.key).collect();

@@ -6,7 +6,8 @@ use super::Checker;
 use crate::machine_class::is_dns_label;
 use crate::{placeholder, releases};
 use domain::releases::{Bug, Minor, Severity, table};
-use domain::spec::template::{ClusterTemplate, HealthCheck, Manifest, NewerKey};
+use domain::spec::template::{ClusterTemplate, HealthCheck, Inline, Manifest, NewerKey};
+use domain::spec::{At, yaml};
 use domain::version::{self, Version};
 
 impl Checker<'_> {
@@ -50,8 +51,11 @@ impl Checker<'_> {
             }
         }
         self.extensions(t);
-        if let Some(at) = t.features.backup_interval_at.filter(|_| t.features.backup_interval_s > 0.0) {
-            if !(3600.0..=86_400.0).contains(&t.features.backup_interval_s) {
+        if let Some(at) = t.features.backup_interval_at.filter(|_| t.features.backup_interval_s != 0.0) {
+            if t.features.backup_interval_s < 0.0 {
+                let message = "no backup is made at a negative interval";
+                self.error("template-backup-interval", at, message, "use an interval between 1h and 24h");
+            } else if !(3600.0..=86_400.0).contains(&t.features.backup_interval_s) {
                 let message = "the server accepts backup intervals from 1h to 24h";
                 self.error("template-backup-interval", at, message, "use an interval between 1h and 24h");
             }
@@ -64,7 +68,7 @@ impl Checker<'_> {
         }
         self.descriptors(&t.labels, &t.annotations);
         self.manifests(&t.manifests);
-        self.healthchecks(&t.healthchecks);
+        self.healthchecks(t);
         self.patches(&t.patches, super::PatchScope::Cluster);
     }
 
@@ -312,9 +316,9 @@ impl Checker<'_> {
         }
     }
 
-    fn healthchecks(&mut self, healthchecks: &[HealthCheck]) {
+    fn healthchecks(&mut self, t: &ClusterTemplate) {
         let mut seen: Vec<&str> = Vec::new();
-        for check in healthchecks {
+        for check in &t.healthchecks {
             let at = check.at;
             self.descriptors(&check.labels, &check.annotations);
             let id = if check.id_override.is_empty() { &check.name } else { &check.id_override };
@@ -324,6 +328,7 @@ impl Checker<'_> {
                 self.error("template-healthcheck", at, format!("a second healthcheck `{id}`"), "give it another name");
             }
             seen.push(id);
+            self.healthcheck_on_server(t, check);
             match (&check.file, &check.job) {
                 (Some(_), Some(_)) => {
                     self.error(
@@ -338,9 +343,52 @@ impl Checker<'_> {
                 }
                 (file, job) => {
                     let read = file.as_ref().and_then(|(path, at)| self.file(path, *at));
+                    self.job(at, read.as_ref(), job.as_ref());
                     self.manifest_placeholders(read, job.as_ref());
                 }
             }
+        }
+    }
+
+    /// What the server refuses of a healthcheck (siderolabs/omni v1.9.3 validations/kubernetes_healthchecks.go).
+    fn healthcheck_on_server(&mut self, t: &ClusterTemplate, check: &HealthCheck) {
+        let id = match check.id_override.as_str() {
+            "" => format!("{}-{}", t.name, check.name),
+            id => id.to_owned(),
+        };
+        // A label of a subdomain has no length limit of its own.
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
+        };
+        let full = format!("omni-healthcheck-{id}");
+        let named = !check.name.is_empty() || !check.id_override.is_empty();
+        if named && (full.len() > 253 || !full.split('.').all(label)) {
+            let message = format!("the healthcheck's id `{id}`: the server takes a-z, 0-9, `-` and `.` in it");
+            self.error("template-healthcheck-refused", check.at, message, "use a-z, 0-9 and `-` in its name");
+        }
+        if check.interval_s > 0.0 && check.interval_s < 5.0 {
+            let message = "the server accepts an interval of a healthcheck from 5s on";
+            self.error("template-healthcheck-refused", check.at, message, "use 5s or more");
+        }
+    }
+
+    /// A text that is no mapping can be no Job.
+    fn job(&mut self, at: At, file: Option<&(String, Vec<u8>)>, job: Option<&Inline>) {
+        let stream = match (file, job) {
+            (Some((name, bytes)), _) => yaml::load(name, bytes),
+            (None, Some(Inline::Text { text, origin })) => yaml::load_inner(self.file, text, *origin),
+            _ => return,
+        };
+        let job = stream.documents.iter().find(|document| !document.root.is_null());
+        if !stream.is_broken() && job.is_none_or(|document| !document.root.is_map()) {
+            let fix = "write a Kubernetes object of `kind: Job`";
+            self.error(
+                "template-healthcheck-refused",
+                at,
+                "the healthcheck's job is not a Job: the server refuses it",
+                fix,
+            );
         }
     }
 }

@@ -8,16 +8,18 @@ use domain::spec::At;
 impl Checker<'_> {
     /// The bytes of a file that the template refers to, with the path by which findings name it.
     pub(super) fn file(&mut self, path: &str, at: At) -> Option<(String, Vec<u8>)> {
-        if self.context.omni.is_some_and(|omni| omni.is_before(8, 0)) {
+        let older = self.context.omni.is_some_and(|omni| omni.is_before(8, 0));
+        if older {
             self.undecided.insert(Open::OlderPaths);
-            return None;
         }
         let Some(read) = self.context.read else {
-            self.undecided.insert(Open::Files);
+            self.undecided.extend((!older).then_some(Open::Files));
             return None;
         };
         match read(path) {
             FileRead::Bytes(bytes) => Some((shown(self.file, path), bytes)),
+            // It may be found from the directory that omnictl is started in.
+            _ if older => None,
             FileRead::Outside => {
                 let message =
                     format!("`{path}` leads out of the template's directory: omnictl 1.8 and later refuse that");

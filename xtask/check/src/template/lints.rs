@@ -64,8 +64,10 @@ impl Checker<'_> {
                     self.node_labels(&content.file, document);
                 }
                 if let Some((config, node)) = hostname(document) {
-                    hostnames.push((*scope, config, node.at.in_file(&content.file)));
-                    self.hostname(&content.file, node, target);
+                    match target.machines {
+                        0 | 1 => hostnames.push((*scope, config, node.at.in_file(&content.file))),
+                        _ => self.hostname(&content.file, node, target),
+                    }
                 }
                 if target.machines > 1 {
                     for node in addresses::of(document, &aliases) {
@@ -79,7 +81,7 @@ impl Checker<'_> {
                 }
             }
         }
-        self.twice(&hostnames);
+        self.own_hostnames(&contents, &hostnames);
         self.both_forms(&contents);
         for manifest in &t.manifests {
             match &manifest.inline {
@@ -192,11 +194,9 @@ impl Checker<'_> {
     }
 
     fn hostname(&mut self, file: &str, node: &Node, target: Target) {
-        if target.machines > 1 {
-            let message = format!("a static host name for {}: every node gets the same name", target.count());
-            let fix = "leave it out: the provider names each machine";
-            self.report(Severity::Error, "template-static-hostname", node.at.in_file(file), message, fix);
-        }
+        let message = format!("a static host name for {}: every node gets the same name", target.count());
+        let fix = "leave it out: the provider names each machine";
+        self.report(Severity::Error, "template-static-hostname", node.at.in_file(file), message, fix);
     }
 
     /// A document, and the older field of the same setting, for the same machines.
@@ -222,12 +222,27 @@ impl Checker<'_> {
         }
     }
 
-    fn twice(&mut self, hostnames: &[(PatchScope, bool, Place)]) {
-        for (scope, config, place) in hostnames.iter().filter(|(_, config, _)| *config) {
-            if hostnames.iter().any(|(s, c, _)| c != config && meets(s, scope)) {
+    /// Host names of single machines. Clusters that were created with Talos 1.12 or later have `HostnameConfig` with `auto: stable`
+    /// (siderolabs/talos pkg/machinery/config/generate/network.go), which excludes both another name of its own and the older field.
+    fn own_hostnames(&mut self, contents: &[(PatchScope, &Content)], hostnames: &[(PatchScope, bool, Place)]) {
+        if self.talos.is_none_or(|minor| minor < 12) {
+            return;
+        }
+        let without_auto = |document: &Node, config: bool| {
+            let (key, word) = if config { ("auto", "off") } else { ("$patch", "delete") };
+            let text = document.get(key).and_then(Node::text).unwrap_or_default();
+            document.get("kind").and_then(Node::text) == Some("HostnameConfig") && text.eq_ignore_ascii_case(word)
+        };
+        for (scope, config, place) in hostnames {
+            let reaches = |of: &PatchScope| {
+                meets(of, scope) || matches!((of, scope), (PatchScope::Set(_), PatchScope::Machine(_)))
+            };
+            let mut near = contents.iter().filter(|(of, _)| reaches(of)).flat_map(|(_, content)| &content.documents);
+            if !near.any(|document| without_auto(document, *config)) {
+                let form = if *config { "a HostnameConfig without `auto: off`" } else { "machine.network.hostname" };
                 let message =
-                    "a host name both by HostnameConfig and by machine.network: Talos 1.12 and later refuse that";
-                let fix = "keep one of the two";
+                    format!("{form}: machines of a cluster that was created with Talos 1.12 or later refuse it");
+                let fix = "write a HostnameConfig with `hostname` and `auto: off`";
                 self.findings.push(Finding::warning("template-hostname-twice", place.clone(), message, fix));
             }
         }

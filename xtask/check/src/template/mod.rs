@@ -149,9 +149,6 @@ fn reason(open: Open) -> String {
             of("releases of omnictl differ about a patch, and which one reads it is not known")
         }
         Open::Patch(patch::Open::Newer) => of("this omnictl is newer than what is known here of Talos's documents"),
-        Open::Patch(patch::Open::Alias) => {
-            of("a patch has aliases (`*name`), behind which omnictl sees no unknown fields")
-        }
         Open::Patch(patch::Open::Wide) => of("a patch is UTF-16"),
     }
 }
@@ -236,6 +233,12 @@ impl Checker<'_> {
                     if patch.name.is_empty() && patch.id_override.is_empty() {
                         let message = "an inline patch needs `name` or `idOverride`";
                         self.error("template-patch-name", patch.at, message, "name it");
+                    }
+                    if let Some(omni) = self.context.omni.filter(|omni| !patch.is_mapping && omni.is_before(8, 0)) {
+                        let message = format!(
+                            "omnictl {omni} reads only a mapping as `inline`: 1.8 is the first that reads more"
+                        );
+                        self.error("template-wrong-type", patch.at, message, "write it as a mapping, without `|`");
                     }
                     (patch::inline(self.file, inline, patch.at, known), inline.size())
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Checker, PatchScope};
-use crate::placeholder;
+use crate::{Finding, Severity, placeholder};
 use domain::spec::At;
 use domain::spec::template::{ClassRef, ClusterTemplate, MachineSet, SetKind, Size};
 
@@ -52,9 +52,13 @@ impl Checker<'_> {
                 );
             }
         }
-        let count = set.machine_count();
-        if count == Some(0) {
-            let message = "the control plane has no machines: the template validates, and the cluster never comes up";
+        let mut names: Vec<&str> = set.machines.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        // One that is listed twice is reported as such, and so is a size that is not valid.
+        let count = set.machine_count().filter(|_| names.windows(2).all(|pair| pair[0] != pair[1]));
+        let valid = !self.findings.iter().any(|finding| finding.rule == "template-size");
+        if count == Some(0) && valid {
+            let message = "the control plane has no machines: the cluster never comes up";
             self.error("template-no-machines", start, message, "add `machineClass` with a size of at least 1");
         }
         if let Some(n) = count
@@ -116,7 +120,15 @@ impl Checker<'_> {
 
     fn class(&mut self, t: &ClusterTemplate, set: &MachineSet, class: &ClassRef) {
         let name = &class.name;
+        if name.is_empty() {
+            let message = "a `machineClass` without `name`: the server refuses the set";
+            self.error("template-class-unknown", class.name_at, message, "add the class's `name`");
+            return;
+        }
         let known = self.context.class(name).cloned();
+        if known.as_ref().is_some_and(|c| c.provisions) {
+            self.vm_names(t, set);
+        }
         match &known {
             None if self.context.omni_classes.is_some() => {
                 let fix = "apply it first with `cargo xtask machineclass-apply`";
@@ -150,6 +162,26 @@ impl Checker<'_> {
         }
     }
 
+    /// Names of machines are those of their requests: the set's id and six characters (siderolabs/omni v1.9.3
+    /// machine_request_set_status.go; the provider takes them for its VMs).
+    fn vm_names(&mut self, t: &ClusterTemplate, set: &MachineSet) {
+        let id = set.id(&t.name);
+        if placeholder::is_placeholder(&t.name) || is_vm_name(&format!("{id}-abcdef")) {
+            return;
+        }
+        let at = match &set.name {
+            Some((_, at)) if is_vm_name(&t.name) => *at,
+            _ => t.name_at,
+        };
+        let place = at.in_file(self.file);
+        let said = |f: &Finding| f.place == place && matches!(f.rule, "template-name" | "template-vm-name");
+        if self.findings.iter().any(said) {
+            return;
+        }
+        let message = format!("the provider names VMs of this set `{id}-…`: Proxmox refuses such a name");
+        self.report(Severity::Error, "template-vm-name", place, message, "use a-z, 0-9 and `-`");
+    }
+
     fn counts(&mut self, t: &ClusterTemplate) {
         let control_planes: Vec<&MachineSet> = t.sets.iter().filter(|s| s.kind == SetKind::ControlPlane).collect();
         if let [_, second, ..] = control_planes.as_slice() {
@@ -176,13 +208,8 @@ impl Checker<'_> {
                 let control_plane = |kind: &SetKind| *kind == SetKind::ControlPlane;
                 let here = used.contains(&&set.kind);
                 if here && control_plane(&set.kind) && used.iter().all(|kind| control_plane(kind)) {
-                    let message = format!("machine `{machine}` is listed twice: it counts as one machine");
-                    self.warning(
-                        "template-machine-twice",
-                        *at,
-                        message,
-                        "remove one of the two, or name another machine",
-                    );
+                    let message = format!("machine `{machine}` is listed twice: the sync fails");
+                    self.error("template-duplicate-id", *at, message, "remove one of the two, or name another machine");
                 } else if !used.is_empty() {
                     let message = match here {
                         true => format!("machine `{machine}` is listed twice in {}", set.title()),
@@ -256,6 +283,13 @@ impl Checker<'_> {
 
 fn at(set: &MachineSet) -> At {
     At { line: set.place.line, column: set.place.column }
+}
+
+/// PVE's `dns-name` (pve-common src/PVE/JSONSchema.pm).
+fn is_vm_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    name.split('.')
+        .all(|label| !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-'))
 }
 
 /// Why google/uuid's Parse refuses a text: it takes the usual form, `urn:uuid:`, braces, and 32 digits.

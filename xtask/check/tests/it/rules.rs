@@ -150,7 +150,7 @@ fn files_are_read_by_the_caller_alone() {
 fn limits_answer_with_a_place() {
     for (name, bytes, rule) in [
         ("10 MB", vec![b'a'; 10 << 20], "yaml-too-large"),
-        ("just too large", vec![b' '; (1 << 20) + 1], "yaml-too-large"),
+        ("just too large", vec![b' '; (4 << 20) + 1], "yaml-too-large"),
         ("deep", "[".repeat(500_000).into_bytes(), "yaml-too-deep"),
         ("deep maps", "{a: ".repeat(200_000).into_bytes(), "yaml-too-deep"),
         (
@@ -196,6 +196,21 @@ fn findings_have_one_form() {
         )),
         "{shown}"
     );
+}
+
+#[test]
+fn selectors_that_yaml_ends_early_are_to_be_quoted() {
+    for (selector, rule) in [
+        ("!(storageType in [\"dir\", \"nfs\"])", "providerdata-selector"),
+        ("\"rbd\" == storageType", "yaml-syntax"),
+        ("[\"a\"].exists(n, n == name)", "yaml-syntax"),
+    ] {
+        let text =
+            class("proxmox").replace("name == \"local-lvm\"", selector).replace(&format!("'{selector}'"), selector);
+        let checked = machine_class::check("a.yaml", text.as_bytes(), &ClassContext::default());
+        let fix = checked.findings.iter().find(|f| f.rule == rule).map(|f| f.fix.as_str()).unwrap_or_default();
+        assert!(fix.contains("quote"), "{text}\n{:?}", checked.findings);
+    }
 }
 
 #[test]

@@ -167,6 +167,8 @@ pub struct Patch {
     /// Path relative to the template's directory.
     pub file: Option<(String, At)>,
     pub inline: Option<Inline>,
+    /// `inline` is a mapping, the one form that omnictl before 1.8 reads.
+    pub is_mapping: bool,
     pub at: At,
 }
 
@@ -214,6 +216,8 @@ pub struct HealthCheck {
     pub id_override: String,
     pub file: Option<(String, At)>,
     pub job: Option<Inline>,
+    /// In seconds; 0 if none is set.
+    pub interval_s: f64,
     pub labels: Vec<Label>,
     pub annotations: Vec<Label>,
     pub at: At,

@@ -24,11 +24,11 @@ pub use emit::emit;
 pub use quote::quote;
 pub use scalar::{Scalar, Style, Value};
 pub use text::TextAt;
-pub use tree::{Data, Document, Entry, Node};
+pub use tree::{Copied, Data, Document, Entry, Node};
 
-/// Files larger than this are refused unread. A template of 1 MiB is some 20,000 lines; Omni's etcd takes no resource
-/// beyond 1.5 MiB, and libyaml without optimisation reads about 3 MB/s.
-pub const MAX_BYTES: usize = 1 << 20;
+/// Files larger than this are refused unread: no machine takes a configuration of that size (its API reads gRPC messages of up
+/// to 4 MiB). Omni's store compresses what it keeps, so its etcd sets no limit below that.
+pub const MAX_BYTES: usize = 4 << 20;
 /// Documents of one stream that are read.
 pub const MAX_DOCUMENTS: usize = 1000;
 /// Nesting that no class, template, Talos patch or Kubernetes manifest comes near to.
@@ -44,8 +44,6 @@ pub struct Stream {
     pub documents: Vec<Document>,
     /// What is wrong with the YAML itself: an error if the stream could not be read to its end.
     pub findings: Vec<Finding>,
-    /// Some value is an alias; the tree does not say which.
-    pub aliases: bool,
 }
 
 impl Stream {
@@ -60,7 +58,7 @@ impl Stream {
 pub fn load(file: &str, bytes: &[u8]) -> Stream {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
-        let fix = "split it, or move large patches and manifests to separate files";
+        let fix = "split it, or name large manifests by URL in cluster.extraManifests";
         return broken(Finding::error("yaml-too-large", At::START.in_file(file), message, fix));
     }
     let mut findings = Vec::new();
@@ -149,7 +147,7 @@ fn load_text(file: &str, text: &str, origin: TextAt) -> Stream {
             }
         }
     }
-    (stream.findings, stream.aliases) = (builder.findings, builder.aliases);
+    stream.findings = builder.findings;
     stream
 }
 

@@ -22,6 +22,18 @@ pub struct Node {
     /// An explicit tag in its short form (`!!str`), which nobody writes in these files.
     pub tag: Option<Box<str>>,
     pub data: Data,
+    pub copied: Copied,
+}
+
+/// Whether a value stands where it is read from. Readers that look at the text alone see neither kind of copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Copied {
+    #[default]
+    No,
+    /// By an alias (`*name`).
+    Alias,
+    /// By a merge key (`<<`), which stands here.
+    Merge(At),
 }
 
 /// What a node is.
@@ -73,6 +85,16 @@ impl Node {
     /// The value under a chain of keys.
     pub fn path(&self, keys: &[&str]) -> Option<&Node> {
         keys.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// Takes copies for values that are written out, as a reader sees them who gets them from a program.
+    pub fn write_out(&mut self) {
+        self.copied = Copied::No;
+        match &mut self.data {
+            Data::Map(entries) => entries.iter_mut().for_each(|entry| entry.value.write_out()),
+            Data::Seq(items) => items.iter_mut().for_each(Node::write_out),
+            Data::Scalar(_) => {}
+        }
     }
 
     /// True for a mapping.
@@ -130,7 +152,6 @@ pub(super) struct Builder<'a> {
     budget: usize,
     /// The text holds stand-ins for control characters.
     pub(super) hidden: bool,
-    pub(super) aliases: bool,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -139,18 +160,7 @@ type Built = Result<Node, Finding>;
 impl<'a> Builder<'a> {
     pub(super) fn new(file: &'a str, text: &'a str, origin: TextAt, budget: usize) -> Builder<'a> {
         let (lines, anchors, findings) = (None, HashMap::new(), Vec::new());
-        Builder {
-            file,
-            text,
-            origin,
-            events: Events::new(text),
-            lines,
-            anchors,
-            budget,
-            hidden: false,
-            aliases: false,
-            findings,
-        }
+        Builder { file, text, origin, events: Events::new(text), lines, anchors, budget, hidden: false, findings }
     }
 
     /// The next document, or `None` at the end. After an error it must not be called again.
@@ -191,6 +201,7 @@ impl<'a> Builder<'a> {
         }
         let before = self.budget;
         self.spend(NODE_COST, at)?;
+        let copied = Copied::No;
         let (node, anchor) = match event {
             Event::Alias(name) => return self.alias(&name, at),
             Event::Scalar { anchor, tag, mut value, style } => {
@@ -202,7 +213,7 @@ impl<'a> Builder<'a> {
                 self.tag_fits(&value, style, tag.as_deref(), at)?;
                 let body = self.body(at, style, &value);
                 let data = Data::Scalar(Scalar { text: value, style, body });
-                (Node { at, tag, data }, anchor)
+                (Node { at, tag, data, copied }, anchor)
             }
             Event::SequenceStart { anchor, tag } => {
                 self.open(&anchor);
@@ -213,12 +224,12 @@ impl<'a> Builder<'a> {
                         (event, at) => items.push(self.node(event, at, depth + 1)?),
                     }
                 }
-                (Node { at, tag: short(tag), data: Data::Seq(items) }, anchor)
+                (Node { at, tag: short(tag), data: Data::Seq(items), copied }, anchor)
             }
             Event::MappingStart { anchor, tag } => {
                 self.open(&anchor);
                 let entries = self.entries(depth)?;
-                (Node { at, tag: short(tag), data: Data::Map(entries) }, anchor)
+                (Node { at, tag: short(tag), data: Data::Map(entries), copied }, anchor)
             }
             // libyaml answers a node with one of the above; anything else would be its own defect.
             _ => return Err(self.error("yaml-syntax", at, "a value is missing here".into(), "")),
@@ -250,7 +261,6 @@ impl<'a> Builder<'a> {
     }
 
     fn alias(&mut self, name: &str, at: At) -> Built {
-        self.aliases = true;
         match self.anchors.get(name) {
             Some(Some((node, cost))) => {
                 // The copy keeps the places of the original: that is where a person has to edit.
@@ -258,7 +268,7 @@ impl<'a> Builder<'a> {
                     return Err(self.bomb(at));
                 }
                 self.budget -= *cost;
-                Ok(node.clone())
+                Ok(Node { copied: Copied::Alias, ..node.clone() })
             }
             Some(None) => {
                 let message = format!("the value of anchor `{name}` contains itself");
@@ -290,14 +300,14 @@ impl<'a> Builder<'a> {
             let (event, value_at) = self.next()?;
             let value = self.node(event, value_at, depth + 1)?;
             if merge {
-                merges.push(value);
+                merges.push((at, value));
             } else {
                 entries.push(Entry { key: scalar.text, at, value, odd });
             }
         }
         self.duplicates(&entries);
-        for merge in merges {
-            self.merge(&mut entries, merge)?;
+        for (at, merge) in merges {
+            self.merge(&mut entries, at, merge)?;
         }
         Ok(entries)
     }
@@ -331,7 +341,7 @@ impl<'a> Builder<'a> {
     }
 
     /// `<<: *base` and `<<: [*a, *b]`: keys that are already there win.
-    fn merge(&mut self, entries: &mut Vec<Entry>, value: Node) -> Result<(), Finding> {
+    fn merge(&mut self, entries: &mut Vec<Entry>, key: At, value: Node) -> Result<(), Finding> {
         let at = value.at;
         let sources = match value.data {
             Data::Map(_) => vec![value],
@@ -344,7 +354,11 @@ impl<'a> Builder<'a> {
         let mut have: HashSet<String> = entries.iter().map(|e| e.key.clone()).collect();
         for source in sources {
             if let Data::Map(more) = source.data {
-                entries.extend(more.into_iter().filter(|e| have.insert(e.key.clone())));
+                let new = more.into_iter().filter(|e| have.insert(e.key.clone()));
+                entries.extend(new.map(|mut entry| {
+                    entry.value.copied = Copied::Merge(key);
+                    entry
+                }));
             }
         }
         Ok(())
@@ -397,6 +411,8 @@ impl<'a> Builder<'a> {
 fn hint(message: &str, line: &str) -> &'static str {
     if line.trim_start_matches(' ').starts_with('\t') {
         "indent with spaces: YAML forbids tabs"
+    } else if line.split_once(": ").is_some_and(|(_, value)| value.trim_start().starts_with(['"', '\'', '[', '{'])) {
+        "put the whole value in quotes: YAML ends it where what it starts with (a quote, `[`, `{`) is closed"
     } else if message.contains("mapping values are not allowed") {
         "quote the value: it contains `: `, or the line before lacks its indentation"
     } else if message.contains("cannot start any token") {

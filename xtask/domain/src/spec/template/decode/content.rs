@@ -28,6 +28,7 @@ pub(super) fn patch(d: &mut Decoder<'_>, node: &Node) -> Patch {
         annotations,
         file: file(d, node),
         inline: inline(d, node, "inline"),
+        is_mapping: node.get("inline").is_some_and(Node::is_map),
         at: node.at,
     }
 }
@@ -54,15 +55,14 @@ pub(super) fn manifest(d: &mut Decoder<'_>, node: &Node) -> Manifest {
 
 pub(super) fn healthcheck(d: &mut Decoder<'_>, node: &Node) -> HealthCheck {
     d.known_keys(node, HEALTHCHECK_KEYS, "a healthcheck");
-    if let Some(interval) = node.get("interval") {
-        duration(d, interval);
-    }
+    let interval_s = node.get("interval").map_or(0.0, |interval| duration(d, interval));
     let (labels, annotations) = descriptors(d, node);
     HealthCheck {
         name: d.string_at(node, "name").map(|(s, _)| s).unwrap_or_default(),
         id_override: d.string_at(node, "idOverride").map(|(s, _)| s).unwrap_or_default(),
         file: file(d, node),
         job: inline(d, node, "job"),
+        interval_s,
         labels,
         annotations,
         at: node.at,
