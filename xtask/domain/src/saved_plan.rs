@@ -190,8 +190,8 @@ impl PlannedChange {
     }
 }
 
-/// What differs, in words. Hashes say only that it does.
-fn compared(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+/// What `now` has that was not planned, or has otherwise, in words. Hashes say only that it differs.
+pub fn compared(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = Vec::new();
     for (key, was) in planned {
         match now.get(key) {

@@ -64,6 +64,13 @@ impl<'a> Change<'a> {
         self
     }
 
+    /// What must hold right before it is applied.
+    pub fn only_if(mut self, holds: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
+        let apply = self.apply;
+        self.apply = Box::new(|cx| holds(cx).and_then(|()| apply(cx)));
+        self
+    }
+
     /// How to check, after all changes of its plan were applied, that it took effect.
     pub fn verified(mut self, verify: impl FnOnce(&Cx) -> anyhow::Result<()> + 'a) -> Change<'a> {
         self.verify = Some(Box::new(verify));

@@ -66,7 +66,8 @@ pub fn run(
     if !values.is_empty() {
         let effect: Vec<String> =
             values.iter().map(|value| format!("{}: {} → {}", value.what, value.old, value.new)).collect();
-        plan.push(project_files::replace(file, shown.as_str(), contents, effect.join(", ")));
+        let write = project_files::replace(file, shown.as_str(), contents, effect.join(", "));
+        plan.push(write.only_if(|cx| Ok(diffs.iter().try_for_each(|diff| diff.still_holds(cx, &omnictl))?)));
     }
     plan.append(cluster_sync::plan(cx, &omnictl, &diffs, impacts, no_wait));
     let changes = !plan.is_empty();

@@ -1,11 +1,11 @@
 //! A sync of cluster templates: what it would do, as omnictl says, and the changes that carry it out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::flow::change::{self, Change, Plan, overtaken};
+use crate::flow::change::{self, Change, Plan, retry_overtaken};
 use crate::flow::impact::{self, Impacts};
 use crate::flow::inputs::{self, Template};
 use crate::flow::project_files::CheckedFile;
@@ -14,7 +14,7 @@ use crate::flow::stage::{self, Stage, Staged};
 use crate::flow::{cluster, cluster_destroyed, explain, lookup, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
-use domain::saved_plan::{Grounds, hash};
+use domain::saved_plan::{Grounds, compared, hash};
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions, sync_diffs};
@@ -123,11 +123,14 @@ fn grounds(
         }
     }
     grounds.bound.extend(fits.map(|fits| ("new machines".to_owned(), fits.to_owned())));
-    for diff in diffs {
-        let bound = diff.actions.iter().zip(sync_diffs(&diff.printed));
-        grounds.bound.extend(bound.map(|(action, diff)| (action.words(), hash(diff.as_bytes()))));
-    }
+    diffs.iter().for_each(|diff| grounds.bound.extend(bound(&diff.printed)));
     grounds
+}
+
+/// What omnictl would do to each resource, with the hash of its diff.
+fn bound(printed: &str) -> BTreeMap<String, String> {
+    let actions = sync_actions(printed).into_iter().zip(sync_diffs(printed));
+    actions.map(|(action, diff)| (action.words(), hash(diff.as_bytes()))).collect()
 }
 
 /// A template and what a sync of it would do.
@@ -228,9 +231,7 @@ fn sync_plans(
 
 impl<'a> TemplateDiff<'a> {
     fn read(cx: &Cx, template: &'a Template, staged: &'a Staged, printed: String) -> TemplateDiff<'a> {
-        // Its progress names the copy.
-        let copy = staged.file.to_string_lossy();
-        let printed = printed.replace(copy.as_ref(), &cx.paths.show(&template.file.path));
+        let printed = of_original(cx, template, staged, &printed);
         TemplateDiff { template, staged, actions: sync_actions(&printed), printed }
     }
 
@@ -242,12 +243,34 @@ impl<'a> TemplateDiff<'a> {
         self.actions.is_empty()
     }
 
+    /// Refuses to sync what would do something else by now than was shown: somebody may have changed the cluster meanwhile.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] with everything that was not shown; those of omnictl.
+    pub fn still_holds(&self, cx: &Cx, omnictl: &Omnictl<'_>) -> Result<(), Failure> {
+        let now = of_original(cx, self.template, self.staged, &omnictl.sync_plan(&self.staged.file)?);
+        let changed = compared(&bound(&self.printed), &bound(&now));
+        if changed.is_empty() { Ok(()) } else { Err(changed_meanwhile(self.name(), &changed)) }
+    }
+
     /// Shows what would change, as omnictl does.
     fn show(&self, cx: &Cx) {
         if !self.printed.trim().is_empty() {
             cx.ui.data(self.printed.trim_end());
         }
     }
+}
+
+/// omnictl's words about the original: its progress names the copy.
+fn of_original(cx: &Cx, template: &Template, staged: &Staged, printed: &str) -> String {
+    printed.replace(staged.file.to_string_lossy().as_ref(), &cx.paths.show(&template.file.path))
+}
+
+/// The failure for a sync that would undo what somebody else did after its plan was made.
+pub fn changed_meanwhile(name: &str, changed: &[String]) -> Failure {
+    Failure::new(Code::Conflict, format!("cluster `{name}` has changed in Omni since the plan was made"))
+        .cause(format!("a sync would now do this: {}; nothing was synced", changed.join(", ")))
+        .hint("somebody else changes this cluster: run the same command again, and look at the new plan")
 }
 
 /// What a sync of the templates would do and mean: compared, looked at and shown, and refused where Omni or the login would refuse
@@ -317,29 +340,12 @@ pub fn plan<'a>(
 fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {
     let Staged { file, unchanged } = diff.staged;
     unchanged.iter().try_for_each(|checked| project_files::same(cx, checked))?;
-    let printed = sync_as_planned(omnictl, file, &diff.actions).map_err(|failure| {
+    let sync = || diff.still_holds(cx, omnictl).and_then(|()| omnictl.sync(file));
+    let printed = retry_overtaken(sync).map_err(|failure| {
         explain_timeout(cx, omnictl, diff, stage::named(cx, failure, file, &diff.template.file.path))
     })?;
     let changes = printed.lines().filter(|line| line.starts_with("* ")).count();
     Ok(format!("{} made", count(changes, "change")))
-}
-
-/// Syncs; where somebody else was faster, once more, if that does nothing that was not planned.
-///
-/// # Errors
-/// Those of omnictl; [`Code::Conflict`] when it would do something else by now.
-fn sync_as_planned(omnictl: &Omnictl<'_>, file: &Path, planned: &[SyncAction]) -> Result<String, Failure> {
-    let failure = match omnictl.sync(file) {
-        Err(failure) if overtaken(&failure) => failure,
-        other => return other,
-    };
-    let now = sync_actions(&omnictl.sync_plan(file)?);
-    match now.iter().find(|action| !planned.contains(action)) {
-        None => omnictl.sync(file),
-        Some(action) => Err(failure
-            .cause(format!("by now a sync would also {}", action.words()))
-            .hint("somebody else changes this cluster: look at what a sync would do now, and decide again")),
-    }
 }
 
 /// A sync that did not end: what it tears down does not go, and omnictl does not say why.

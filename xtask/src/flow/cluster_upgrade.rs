@@ -16,7 +16,7 @@ use domain::failure::{Code, Failure};
 use domain::releases::table;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{ClusterView, MachineView};
-use domain::status::sync::SyncAction;
+use domain::status::sync::{SyncAction, sync_actions};
 use domain::version::{self, Version};
 use domain::words::count;
 use runtime::cx::Cx;
@@ -309,7 +309,13 @@ fn sync(
         omnictl.upgrade_pre_checks(&view.name, &version::bare(&stretch.step.to))?;
     }
     let file = &stretch.staged.file;
-    retry_overtaken(|| omnictl.sync(file)).map_err(|failure| stage::named(cx, failure, file, original))?;
+    let only_versions = || {
+        let actions = sync_actions(&omnictl.sync_plan(file)?).into_iter();
+        let other = actions.filter(|action| action.verb != "update" || action.kind != "Clusters");
+        let other: Vec<String> = other.map(|action| action.words()).collect();
+        if other.is_empty() { Ok(()) } else { Err(cluster_sync::changed_meanwhile(&view.name, &other)) }
+    };
+    retry_overtaken(|| only_versions().and_then(|()| omnictl.sync(file))).map_err(|failure| stage::named(cx, failure, file, original))?;
     Ok("Omni upgrades the first machine".to_owned())
 }
 

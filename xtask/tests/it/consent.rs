@@ -68,3 +68,43 @@ fn a_template_is_synced_as_it_was_checked() {
     // The next run checks what is there by then.
     lab.run("cluster-sync demo --yes").exits(1);
 }
+
+/// Another operator changes the cluster between the comparison that a plan is made from and the answer: nothing of it is undone.
+#[test]
+fn what_another_operator_changed_since_the_plan_is_not_undone() {
+    let mut lab = prepared();
+    lab.run("cluster-create demo --control-planes 1 --workers 1 --yes --timeout 60s").exits(0);
+    let template = lab.read("clusters/demo.yaml");
+    let workers = |count: &str| {
+        let at = template.rfind("size: 1").expect("one worker");
+        format!("{}size: {count}{}", &template[..at], &template[at + 7..])
+    };
+    let set = "---\nkind: Workers\nname: gpu\nmachineClass: {name: small, size: 2}\n";
+    lab.write("start.yaml", &template);
+    let (first, other) = (lab.file("../first").display().to_string(), lab.file("other.yaml").display().to_string());
+    lab.stand_in(
+        "omnictl",
+        &format!(
+            "case \"$*\" in *'template sync --dry-run'*) if rm {first} 2> /dev/null; then @REAL@ \"$@\" || exit\n\
+             exec @REAL@ cluster template sync -f {other} > /dev/null; fi ;; esac\nexec @REAL@ \"$@\""
+        ),
+    );
+    let wanted = |lab: &Sandbox| {
+        let sets = &lab.omnictl(&["get", "machinesets", "-o", "json"]).stdout;
+        (sets.matches("\"id\": \"demo-gpu\"").count(), sets.matches("\"machinecount\": 4").count())
+    };
+    for (line, own, others, shown) in [
+        ("cluster-sync demo", "2", workers("4"), "machine set demo-workers from 4 to 2 machines"),
+        ("cluster-scale demo --workers 3", "1", workers("4"), "machine set demo-workers from 4 to 3 machines"),
+        ("cluster-sync demo", "5", workers("4") + set, "destroy machine set demo-gpu with its machines"),
+    ] {
+        lab.write("clusters/demo.yaml", &workers(own));
+        lab.write("other.yaml", &others);
+        lab.write("../first", "");
+        let ran = talk(&lab, line, &[("[y/N]", "y")]).exits(1);
+        ran.says(&["`demo` has changed in Omni since the plan was made", shown, "nothing was synced"]);
+        assert_eq!(wanted(&lab), (usize::from(others.contains("gpu")), 1), "{line}");
+        assert_eq!(lab.read("clusters/demo.yaml"), workers(own), "the template is not edited for nothing");
+        lab.omnictl(&["cluster", "template", "sync", "-f", "start.yaml"]);
+    }
+}

@@ -104,21 +104,24 @@ pub fn sync_actions(text: &str) -> Vec<SyncAction> {
     actions
 }
 
-/// The diff of each action of [`sync_actions`], in its order, without the times and the version of the resource: they change when
-/// Omni writes its own notes on it.
+/// The diff of each action of [`sync_actions`], in its order, without the times, the version and the finalizers of the resource: they
+/// change when Omni's controllers write their own notes on it.
 pub fn sync_diffs(text: &str) -> Vec<String> {
-    let volatile = |line: &str| {
-        // omnictl indents by four, and the level below `metadata` is the first.
+    // omnictl indents by four, and the level below `metadata` is the first.
+    let metadata = |line: &str, keys: &[&str]| {
         let Some(rest) = line.get(1..) else { return false };
         let key = rest.trim_start();
-        (1..=4).contains(&(rest.len() - key.len()))
-            && ["version: ", "created: ", "updated: "].iter().any(|start| key.starts_with(start))
+        (1..=4).contains(&(rest.len() - key.len())) && keys.iter().any(|start| key.starts_with(start))
     };
     let mut diffs: Vec<String> = Vec::new();
+    let mut finalizers = false;
     for line in text.lines() {
+        let item = line.get(1..).is_some_and(|rest| rest.trim_start().starts_with("- "));
+        finalizers = metadata(line, &["finalizers:"]) || finalizers && item;
+        let volatile = finalizers || metadata(line, &["version: ", "created: ", "updated: "]);
         if line.strip_prefix("* ").and_then(sync_action).is_some() {
             diffs.push(String::new());
-        } else if let Some(diff) = diffs.last_mut().filter(|_| !volatile(line)) {
+        } else if let Some(diff) = diffs.last_mut().filter(|_| !volatile) {
             diff.push_str(line);
             diff.push('\n');
         }
@@ -164,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn diff_of_an_action_has_no_times() {
-        let text = "x\n* creating (dry run) Clusters.omni.sidero.dev(a)\n+    version: 3\n+    created: 2026\n+    id: a\n+        version: 1\n* tearing down (dry run) MachineSets.omni.sidero.dev(b)\n-    updated: 2026\n";
+    fn diff_of_an_action_has_no_notes_of_omni() {
+        let text = "x\n* creating (dry run) Clusters.omni.sidero.dev(a)\n+    version: 3\n+    finalizers:\n+        - A\n+    created: 2026\n+    id: a\n+        version: 1\n* tearing down (dry run) MachineSets.omni.sidero.dev(b)\n-    updated: 2026\n";
         assert_eq!(sync_diffs(text), ["+    id: a\n+        version: 1\n", ""]);
         assert_eq!(sync_diffs(text).len(), sync_actions(text).len());
     }
