@@ -865,7 +865,7 @@ pub struct Apply {
 
 #[derive(Debug, Args)]
 pub struct DriftArgs {
-    /// Exit with 3 when something differs
+    /// Exit with 3 when something differs, and with 1 when something could not be compared
     #[arg(long)]
     pub exit_code: bool,
     #[command(flatten)]

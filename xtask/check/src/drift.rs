@@ -84,14 +84,7 @@ pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[V
     for vm in listed.iter().filter_map(Vm::of) {
         seen.insert(vm.name);
         match by_name.get(vm.name) {
-            None if vm.of_provider() => found.push(
-                Drift::new(
-                    "vm-without-request",
-                    vm.object(),
-                    "the provider made it, and Omni asks for no such machine",
-                )
-                .fix("destroys the VM with its disks", format!("qm stop {0}; qm destroy {0} --purge", vm.id)),
-            ),
+            None => found.extend(vm.of_provider().then(|| without_request(&vm))),
             Some(request) if !request.metadata.tearing_down() => {
                 let text = request.at(&["providerdata"]).as_str().unwrap_or_default();
                 let data = wanted.entry(text).or_insert_with(|| serde_yaml::from_str(text).unwrap_or_default());
@@ -110,6 +103,24 @@ pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[V
             .fix("Omni asks for a new machine", format!("cargo xtask machine-replace {id}"))
     }));
     found
+}
+
+/// A VM with the provider's tag. Proxmox copies tags to clones, and anybody can set them: only the name tells more, which is that of
+/// the set and a suffix for a VM of the provider.
+fn without_request(vm: &Vm<'_>) -> Drift {
+    let (own, others): (Vec<&str>, Vec<&str>) = vm.tags.iter().partition(|tag| tag.starts_with(SET_TAG));
+    let of = |tag: &&str| vm.name.starts_with(&format!("{}-", tag.trim_start_matches(SET_TAG)));
+    let made = own.iter().any(of);
+    let detail = match made {
+        true => format!("it has the name and the tag `{}` of the provider's VMs", own.join("`, `")),
+        false => format!("it has the tag `{}` and not the name of one of the provider's VMs", own.join("`, `")),
+    };
+    let drift = Drift::new("vm-without-request", vm.object(), format!("{detail}, and Omni asks for no such machine"))
+        .fix("shows what it is: a clone has the tags of its original", format!("qm config {}", vm.id));
+    match made {
+        true => drift.fix("destroys the VM with its disks", format!("qm stop {0}; qm destroy {0} --purge", vm.id)),
+        false => drift.fix("takes the tag off", format!("qm set {} --tags '{}'", vm.id, others.join(";"))),
+    }
 }
 
 /// What of a VM is not as its request asks with its provider data.
@@ -224,6 +235,18 @@ mod tests {
                 drift.kind == kind && text.contains(&word) && !drift.fixes.is_empty(),
                 "{kind} of {name}: {drift:?}"
             );
+        }
+    }
+
+    #[test]
+    fn tag_alone_does_not_make_a_vm_one_of_the_provider() {
+        for (name, command) in
+            [("demo-workers-7", "qm stop 999; qm destroy 999 --purge"), ("golden", "qm set 999 --tags 'mine'")]
+        {
+            let vm = json!({ "vmid": 999, "name": name, "node": "pve1", "tags": "mine;machine-request.demo-workers" });
+            let found = machines(&[], &BTreeSet::new(), &[vm]);
+            let commands: Vec<&str> = found[0].fixes.iter().map(|fix| fix.command.as_str()).collect();
+            assert_eq!(commands, ["qm config 999", command], "{name}");
         }
     }
 

@@ -65,6 +65,9 @@ pub struct Cause {
     pub fix: String,
     /// Commands that can be pasted, in their order.
     pub next: Vec<String>,
+    /// The machine request that it is about, where its VM is the cause.
+    #[serde(skip)]
+    pub request: String,
     /// It keeps the cluster from working, or from going; what does not is worth fixing all the same.
     pub blocks: bool,
     /// It stays until somebody acts: to wait longer is no use.
@@ -77,8 +80,8 @@ pub struct Cause {
 impl Cause {
     pub fn new(link: Link, id: &str, cause: impl Into<String>) -> Cause {
         let (id, cause) = (id.to_owned(), cause.into());
-        let (evidence, fix, next) = (String::new(), String::new(), Vec::new());
-        Cause { id, link, cause, evidence, fix, next, blocks: false, lasting: true, since: None }
+        let (evidence, fix, next, request) = (String::new(), String::new(), Vec::new(), String::new());
+        Cause { id, link, cause, evidence, fix, next, request, blocks: false, lasting: true, since: None }
     }
 
     pub fn evidence(self, evidence: impl Into<String>) -> Cause {
@@ -202,7 +205,12 @@ impl Chain {
     /// Many machines may wait for the same: after a few they are only counted.
     fn blocks(&mut self, cause: Cause) {
         let alike = |known: &Cause| (&known.id, known.link) == (&cause.id, cause.link);
-        let each = if cause.link == Link::Vm { ALIKE } else { 1 };
+        let each = match cause.id.as_str() {
+            // Each has a command of its own.
+            "vm-stopped" | "vm-missing" => usize::MAX,
+            _ if cause.link == Link::Vm => ALIKE,
+            _ => 1,
+        };
         let same = |known: &Cause| [&known.cause, &known.id] == [&cause.cause, &cause.id];
         if self.causes.iter().any(same) {
             return;
@@ -257,9 +265,9 @@ impl Chain {
             self.template(facts);
             if facts.template.is_some() && facts.template_error.is_none() {
                 let name = &facts.cluster;
+                let file = facts.template.as_ref().map_or("", |template| template.place.file.as_str());
                 let cause = Cause::new(Link::Cluster, "not-synced", format!("Omni has no cluster `{name}`"));
-                let cause = cause
-                    .evidence(format!("clusters/{name}.yaml is there, and was not synced, or its cluster was deleted"));
+                let cause = cause.evidence(format!("{file} is there, and was not synced, or its cluster was deleted"));
                 self.blocks(cause.fix(
                     "sync it, and Omni creates the cluster",
                     format!("cargo xtask cluster-sync {name} --dry-run"),
@@ -477,7 +485,7 @@ impl Chain {
         match link {
             Link::Omni => view(LinkState::Ok, "it answers".to_owned()),
             Link::Template if facts.template.is_none() => {
-                view(LinkState::Unknown, format!("there is no clusters/{}.yaml here", cluster.name))
+                view(LinkState::Unknown, format!("no file in clusters/ is the template of `{}`", cluster.name))
             }
             Link::Template => view(LinkState::Ok, "as many machines as in Omni".to_owned()),
             Link::Cluster => view(LinkState::Ok, cluster.phase.clone()),
@@ -721,7 +729,10 @@ fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
     if request.is_empty() {
         return None;
     }
-    let cause = |id: &str, words: String| Cause::new(Link::Vm, id, format!("the VM of `{request}`: {words}"));
+    let cause = |id: &str, words: String| {
+        let cause = Cause::new(Link::Vm, id, format!("the VM of `{request}`: {words}"));
+        Cause { request: request.clone(), ..cause }
+    };
     let inventory = "cargo xtask proxmox-inventory";
     let Some(vm) = vms.get(request) else {
         let gone = || cause("vm-missing", "it does not exist in Proxmox any more".to_owned());
@@ -914,6 +925,18 @@ mod tests {
         seen.site = vec![Cause::new(Link::ProxmoxTask, "provider.permissions", "lacks")];
         seen.complaints.insert("zebra-a".to_owned(), Cause::new(Link::ProviderStep, "storage-no-iso", "none"));
         assert_eq!(ids(&seen), ["provider.permissions", "vm-stopped"]);
+    }
+
+    #[test]
+    fn stopped_vms_are_causes_of_their_own() {
+        let names = ["zebra-a", "zebra-b", "zebra-c", "zebra-d", "zebra-e"];
+        let machines = names.map(|name| machine(name, Party::None, "Running", "")).to_vec();
+        let found = explain(&facts(machines, &names.map(|name| (name, "stopped"))));
+        let causes: Vec<(&str, usize)> =
+            found.causes.iter().map(|cause| (cause.evidence.as_str(), cause.next.len())).collect();
+        assert_eq!(causes, [("", 1); 5]);
+        let starts: std::collections::BTreeSet<&String> = found.causes.iter().flat_map(|cause| &cause.next).collect();
+        assert_eq!(starts.len(), 5, "{starts:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use check::convert::{self, Change};
 use check::{Checked, Finding};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
+use domain::spec::Place;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
@@ -87,7 +88,8 @@ pub fn convert(
     Ok(converted)
 }
 
-/// Checks each of `paths`, taking the text of those that a dry run would convert as it would be.
+/// Checks each of `paths`, taking the text of those that a dry run would convert as it would be. `names` says what a file defines,
+/// which no other one may define too; with the word for it and the rule.
 ///
 /// # Errors
 /// Those of [`inputs::read`].
@@ -96,14 +98,23 @@ pub fn check<T: Send>(
     paths: &[PathBuf],
     converted: &Converted,
     check: impl Fn(&str, &Path, &[u8]) -> Checked<T> + Sync,
+    (what, rule, names): (&str, &'static str, impl Fn(T) -> Vec<(String, Place)> + Sync),
 ) -> Result<Vec<Checked<()>>, Failure> {
     let checked = inputs::check_each(cx, paths, "check the name", |name, path, bytes| {
         let bytes = converted.texts.get(path).map_or(bytes, |text| text.as_bytes());
-        let Checked { file, verdict, program, schema, undecided, findings, .. } = check(name, path, bytes);
-        // What the file says is let go at once: there may be thousands of them.
-        Checked { file, value: None, verdict, program, schema, undecided, findings }
+        let Checked { file, value, verdict, program, schema, undecided, findings } = check(name, path, bytes);
+        // What else the file says is let go at once: there may be thousands of them.
+        let value = value.filter(|_| !inputs::is_example(bytes)).map(&names);
+        Checked { file, value, verdict, program, schema, undecided, findings }
     })?;
-    Ok(checked.into_iter().map(|(checked, _)| checked).collect())
+    let defined: Vec<_> = checked.iter().flat_map(|(checked, _)| checked.value.iter().flatten().cloned()).collect();
+    let mut twice = inputs::defined_twice(what, rule, &defined);
+    let with_twice = |(checked, _): (Checked<_>, PathBuf)| {
+        let Checked { file, verdict, program, schema, undecided, mut findings, .. } = checked;
+        findings.extend(twice.extract_if(.., |found| found.place.file == file));
+        Checked { file, value: None, verdict, program, schema, undecided, findings }
+    };
+    Ok(checked.into_iter().map(with_twice).collect())
 }
 
 /// Shows what was found in files of a kind and ends the task; `versions` are those that they were checked for: exit 0 without an error that is not allowed, 3 in a dry run with a plan.

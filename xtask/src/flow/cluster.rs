@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::flow::explain::{self, Watch};
-use crate::flow::{lookup, vms};
+use crate::flow::{inputs, lookup, vms};
 use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::status::cluster::{self, ClusterParts, ClusterView, Upgraded};
@@ -247,7 +247,7 @@ pub fn unknown(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> Failure {
     if let Some(near) = nearest::nearest(cluster, names.iter().map(String::as_str)) {
         return failure.hint(format!("did you mean `{near}`?")).next(format!("cargo xtask cluster-status {near}"));
     }
-    let (next, hint) = match cx.paths.cluster(cluster).is_file() {
+    let (next, hint) = match inputs::template_of(cx, cluster).is_some() {
         true => ("cluster-sync", "its template is there: sync it, and Omni makes the cluster"),
         false => ("cluster-create", "check the name, or create the cluster"),
     };

@@ -35,12 +35,14 @@ pub fn run(
     question: &str,
     values: impl FnOnce(&ClusterTemplate) -> Result<Vec<Value>, Failure>,
 ) -> anyhow::Result<Outcome> {
-    let path = cx.paths.cluster(name);
+    let path = inputs::cluster_file(cx, name);
     let shown = cx.paths.show(&path);
     let mut found = inputs::refuse_wrong_templates(cx, std::slice::from_ref(&path), allow)?;
-    let Some(Template { template, file, .. }) = found.pop() else {
+    let Some(found) = found.pop() else {
         return Err(Failure::new(Code::NotFound, format!("`{shown}` holds no template")).into());
     };
+    inputs::must_be_of(cx, name, &found)?;
+    let Template { template, file, .. } = found;
     let values: Vec<Value> = values(&template)?.into_iter().filter(|value| value.old != value.new).collect();
     let contents = edited((&shown, name), &String::from_utf8_lossy(&file.bytes), &values)?;
     cx.writable(&[cx.paths.state(), path.clone()])?;

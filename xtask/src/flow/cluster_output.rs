@@ -70,7 +70,12 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, cluster: Option<&str>) -> Result<
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
     let vms = proxmox::configured(cx).and_then(|proxmox| proxmox::list_vms(cx, &proxmox, &ours));
     let vms = vms.map_or_else(|_| Vec::new(), |list| list.entries);
-    Ok(machine_lines(&requests, &machines, &statuses, &vms))
+    let mut lines = machine_lines(&requests, &machines, &statuses, &vms);
+    // Omni calls a machine ready for minutes after its VM was stopped.
+    let off: BTreeSet<u64> =
+        vms.iter().filter(|vm| vm["status"] == "stopped").filter_map(|vm| vm["vmid"].as_u64()).collect();
+    lines.iter_mut().for_each(|line| line.ready &= line.vm.is_none_or(|vm| !off.contains(&vm)));
+    Ok(lines)
 }
 
 /// The table of machines.

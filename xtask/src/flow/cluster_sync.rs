@@ -318,6 +318,13 @@ pub fn plan<'a>(
         effects.extend(impact.effects);
         let shown = cx.paths.show(&diff.template.file.path);
         let new = diff.actions.iter().any(|action| action.verb == "create" && action.kind == "Clusters");
+        let called = diff.template.file.path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+        if new && called != diff.name() && cluster_exists(cx, omnictl, diff, &called) {
+            effects.insert(
+                0,
+                format!("`{shown}` makes a NEW cluster `{}`; `{called}` runs on without a template", diff.name()),
+            );
+        }
         let undo = match (new, impact.destroys.is_empty()) {
             (true, _) => format!("omnictl cluster delete {}", diff.name()),
             (false, true) => format!("restore `{shown}` and sync again"),
@@ -335,6 +342,12 @@ pub fn plan<'a>(
     }
     plan.record(|state| diffs.iter().for_each(|diff| state.add("clusters", diff.name())));
     plan
+}
+
+/// Whether Omni has a cluster with the name of the template's file in `clusters/`, which the template is not of.
+fn cluster_exists(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, called: &str) -> bool {
+    let path = &diff.template.file.path;
+    *path == cx.paths.cluster(called) && matches!(omnictl.get("clusters", called), Ok(Some(_)))
 }
 
 fn sync(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>) -> Result<String, Failure> {

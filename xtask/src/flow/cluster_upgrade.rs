@@ -1,6 +1,8 @@
 //! An upgrade of Talos and Kubernetes of one cluster: gated, then version by version changed in its template, synced, and followed
 //! machine by machine.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::cli;
@@ -107,7 +109,7 @@ pub fn run(
         "talos": talos.to_string(), "kubernetes": kubernetes.to_string(),
         "steps": steps.iter().map(upgrade::title).collect::<Vec<_>>(),
     });
-    let mut plan = plan(cx, omnictl, &view, &stretches, &again);
+    let mut plan = plan(cx, omnictl, (&view, &own.file.path), &stretches, &again);
     let noted = name.clone();
     plan.record(move |state| state.add("clusters", &noted));
     let question = format!("Upgrade cluster `{name}` as shown");
@@ -204,7 +206,7 @@ fn stretches(
     own: &Template,
     now: (&Version, &Version),
     steps: &[Step],
-    check: impl Fn(&std::path::Path, &[u8]) -> Result<Option<Template>, Failure>,
+    check: impl Fn(&Path, &[u8]) -> Result<Option<Template>, Failure>,
 ) -> Result<Vec<Stretch>, Failure> {
     let mut before = own.file.bytes.clone();
     let mut found = Vec::new();
@@ -232,17 +234,16 @@ fn stretches(
 fn plan<'a>(
     cx: &Cx,
     omnictl: &'a Omnictl<'_>,
-    view: &'a ClusterView,
+    (view, path): (&'a ClusterView, &'a Path),
     stretches: &'a [Stretch],
     again: &'a str,
 ) -> Plan<'a> {
-    let path = cx.paths.cluster(&view.name);
-    let shown = cx.paths.show(&path);
+    let shown = cx.paths.show(path);
     let follow_each = |stretch: &'a Stretch| {
         let Step { component, from, to, .. } = &stretch.step;
         let mut plan = Plan::default();
         if stretch.before != stretch.after.as_bytes() {
-            let read = CheckedFile { path: path.clone(), bytes: stretch.before.clone() };
+            let read = CheckedFile { path: path.to_owned(), bytes: stretch.before.clone() };
             plan.push(project_files::replace(
                 read,
                 shown.clone(),
@@ -250,13 +251,12 @@ fn plan<'a>(
                 format!("{component}: {from} → {to}"),
             ));
         }
-        let original = path.clone();
         let change = Change::new(
             "upgrade",
             component.to_string(),
             effect(&stretch.step, view),
             undo(&stretch.step),
-            move |cx| Ok(sync(cx, omnictl, view, (stretch, &original))?),
+            move |cx| Ok(sync(cx, omnictl, view, (stretch, path))?),
         );
         let title = format!("every machine of cluster `{}` runs {} {to}", view.name, program(component));
         plan.push(change.verified(move |cx| follow(cx, omnictl, view, (title, Some(&stretch.step)), again).map(drop)));
@@ -303,7 +303,7 @@ fn sync(
     cx: &Cx,
     omnictl: &Omnictl<'_>,
     view: &ClusterView,
-    (stretch, original): (&Stretch, &std::path::Path),
+    (stretch, original): (&Stretch, &Path),
 ) -> Result<String, Failure> {
     if matches!(stretch.step.component, Component::Kubernetes(_)) {
         omnictl.upgrade_pre_checks(&view.name, &version::bare(&stretch.step.to))?;
@@ -315,7 +315,8 @@ fn sync(
         let other: Vec<String> = other.map(|action| action.words()).collect();
         if other.is_empty() { Ok(()) } else { Err(cluster_sync::changed_meanwhile(&view.name, &other)) }
     };
-    retry_overtaken(|| only_versions().and_then(|()| omnictl.sync(file))).map_err(|failure| stage::named(cx, failure, file, original))?;
+    retry_overtaken(|| only_versions().and_then(|()| omnictl.sync(file)))
+        .map_err(|failure| stage::named(cx, failure, file, original))?;
     Ok("Omni upgrades the first machine".to_owned())
 }
 

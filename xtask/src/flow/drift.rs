@@ -87,11 +87,14 @@ pub fn classes(cx: &Cx, omni: &Omni) -> Result<Vec<Drift>, Failure> {
     Ok(found)
 }
 
-/// Clusters: templates beside Omni, in omnictl's own words. Returns also the files that could not be compared.
+/// What could not be compared, and why.
+type Unread = (String, String);
+
+/// Clusters: templates beside Omni, in omnictl's own words. Returns also what could not be compared, and why.
 ///
 /// # Errors
 /// Those of omnictl; when a file cannot be read.
-pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<String>)> {
+pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(Vec<Drift>, Vec<Unread>)> {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
     for file in inputs::in_dir(&cx.paths.clusters()) {
@@ -100,21 +103,36 @@ pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(
         let sound = !checked.findings.iter().any(domain::spec::Finding::is_error);
         match checked.value.filter(|_| sound) {
             Some(template) if inputs::is_example(&bytes) && omni.cluster(template.name()).is_none() => {}
-            Some(template) => _ = templates.insert(template.name().to_owned(), template),
-            None => unread.push(cx.paths.show(&file)),
+            Some(template) => match templates.get(template.name()) {
+                Some(other) => {
+                    let (other, name) = (cx.paths.show(&other.file.path), template.name());
+                    unread.push((cx.paths.show(&file), format!("{other} is the template of cluster `{name}` too")));
+                }
+                None => _ = templates.insert(template.name().to_owned(), template),
+            },
+            None => unread.push((cx.paths.show(&file), "it is not valid: cluster-check says why".to_owned())),
         }
     }
     let named = |resource: &&Resource| !resource.metadata.tearing_down();
     for name in omni.clusters.iter().filter(named).map(|found| found.metadata.id.as_str()) {
         // A file that is not valid may be the one of this cluster.
-        if templates.contains_key(name) || unread.contains(&cx.paths.show(&cx.paths.cluster(name))) {
+        let own = cx.paths.cluster(name);
+        let shown = cx.paths.show(&own);
+        if templates.contains_key(name) || unread.iter().any(|(file, _)| *file == shown) {
             continue;
         }
+        let export = format!("cargo xtask cluster-export {name}");
+        let export = match templates.values().find(|template| template.file.path == own) {
+            Some(other) => {
+                format!("git mv {} {} && {export}", pasted(&own), pasted(&cx.paths.cluster(other.name())))
+            }
+            None => export,
+        };
         let drift =
             Drift::new("cluster-without-file", format!("cluster {name}"), "Omni has it, and no file describes it");
         found.push(match name::check_existing("cluster", name).is_ok() {
             true => drift
-                .fix("writes the template", format!("cargo xtask cluster-export {name}"))
+                .fix("writes the template", export)
                 .fix("destroys the cluster with its machines", format!("cargo xtask cluster-delete {name}")),
             false => drift,
         });

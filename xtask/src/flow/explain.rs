@@ -440,7 +440,7 @@ fn task(
 /// The template of the cluster in this project, checked by what Omni has, and what is wrong with it. Without a cluster the first
 /// own template that was never synced is meant.
 fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<ClusterTemplate>, Option<Cause>) {
-    let path = cx.paths.cluster(cluster);
+    let path = inputs::cluster_file(cx, cluster);
     let list = |kind: &'static str| omnictl.and_then(|omnictl| omnictl.list(kind, None).ok());
     let (classes, talos) = both(|| list("machineclasses"), || list("talosversions"));
     let no_versions = talos.as_ref().is_some_and(Vec::is_empty).then(|| {
@@ -457,7 +457,11 @@ fn template(cx: &Cx, omnictl: Option<&Omnictl<'_>>, cluster: &str) -> (Option<Cl
         talos_versions: versions.as_deref(),
         ..Default::default()
     };
-    let checked = inputs::template(&cx.paths.show(&path), &path, bytes.as_bytes(), &facts);
+    let checked = inputs::template(cx, &path, bytes.as_bytes(), &facts);
+    // What is called so may be the template of another one.
+    if checked.value.as_ref().is_some_and(|template| !template.name.is_empty() && template.name != cluster) {
+        return (None, no_versions);
+    }
     let check = format!("cargo xtask cluster-check {cluster}");
     let error = checked.findings.iter().find(|finding| finding.is_error()).map(|found| {
         Cause::new(Link::Template, found.rule, format!("{}: {}", found.place, found.message))

@@ -9,7 +9,7 @@ use serde_yaml::Value as Yaml;
 
 use crate::cli::Export;
 use crate::flow::change::Plan;
-use crate::flow::project_files;
+use crate::flow::{inputs, project_files};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::status::omni::Resource;
@@ -38,7 +38,7 @@ pub struct Exported {
 /// # Errors
 /// Those of omnictl; [`Code::Failed`] when its template is not understood.
 pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<Exported, Failure> {
-    let own = cx.paths.cluster(name);
+    let own = inputs::cluster_file(cx, name);
     // A file that omnictl refuses says something else.
     let same = own.is_file() && omnictl.sync_plan(&own).is_ok_and(|plan| sync_actions(&plan).is_empty());
     let scratch = Scratch::new(&cx.paths.scratch_root(), "export")?;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
@@ -13,13 +14,15 @@ use check::template::{ClassInfo, FileRead, TemplateContext, clean};
 use check::{self, Checked, Finding};
 use domain::failure::{Code, Failure};
 use domain::secret;
+use domain::spec::Place;
 use domain::spec::machine_class::MachineClass;
 use domain::spec::name;
-use domain::spec::template::ClusterTemplate;
+use domain::spec::template::{self, ClusterTemplate};
 use domain::words::{count, quote};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{self, Job};
+use runtime::paths::pasted;
 use runtime::ui::Status;
 
 use crate::flow::lookup;
@@ -94,6 +97,50 @@ pub fn chosen(
         })
     };
     given.iter().map(of_given).collect()
+}
+
+/// The file in `clusters/` whose template is that of the cluster `name`, whatever the file is called.
+pub fn template_of(cx: &Cx, name: &str) -> Option<PathBuf> {
+    let own = |file: &PathBuf| {
+        let bytes = files::read_up_to(file, MOST).ok();
+        let parsed = bytes.and_then(|bytes| template::parse("", &bytes).value);
+        parsed.is_some_and(|template| template.name == name)
+    };
+    std::iter::once(cx.paths.cluster(name)).chain(in_dir(&cx.paths.clusters())).find(own)
+}
+
+/// The file that the name of a cluster means: that of its template, else the one that is called so.
+pub fn cluster_file(cx: &Cx, name: &str) -> PathBuf {
+    template_of(cx, name).unwrap_or_else(|| cx.paths.cluster(name))
+}
+
+/// Refuses a template that is of another cluster than `name`, although its file is called so.
+///
+/// # Errors
+/// [`Code::Conflict`] with the commands that give both clusters a file.
+pub fn must_be_of(cx: &Cx, name: &str, template: &Template) -> Result<(), Failure> {
+    let (file, other) = (&template.file.path, template.name());
+    if other == name {
+        return Ok(());
+    }
+    let what = format!("`{}` is the template of cluster `{other}`, not of `{name}`", cx.paths.show(file));
+    let rename = format!("git mv {} {}", pasted(file), pasted(&cx.paths.cluster(other)));
+    Err(Failure::new(Code::Conflict, what)
+        .hint("give each cluster a file of its name")
+        .next(rename)
+        .next(format!("cargo xtask cluster-export {name}")))
+}
+
+/// The findings for what is defined in two places: each sync or apply of one undoes that of the other.
+pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Place)]) -> Vec<Finding> {
+    let mut first: BTreeMap<&str, &Place> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (name, place) in names {
+        let Some(other) = first.insert(name, place) else { continue };
+        let message = format!("the {what} `{name}` is defined in {} too: they undo each other", other.file);
+        found.push(Finding::error(rule, place.clone(), message, "keep one of them, or give this one another name"));
+    }
+    found
 }
 
 /// The arguments for another task about the same: the names and files that were given, as they can be pasted, or `--all`.
@@ -352,7 +399,7 @@ impl Template {
             }
             found
         };
-        let checked = template_reading(&cx.paths.show(path), bytes, known, &read);
+        let checked = template_reading(cx, path, bytes, known, &read);
         let Checked { file, value, verdict, program, schema, undecided, findings } = checked;
         // What no check looked at is read all the same: omnictl does.
         value.iter().flat_map(ClusterTemplate::files).for_each(|(name, _)| drop(read(name)));
@@ -404,6 +451,11 @@ pub fn refuse_wrong_templates(cx: &Cx, files: &[PathBuf], allow: &[&'static str]
     }
 }
 
+/// The cluster of a template, and where it is named.
+pub fn cluster_place(template: &ClusterTemplate) -> (String, Place) {
+    (template.name.clone(), template.name_at.in_file(&template.place.file))
+}
+
 fn checked_templates(
     cx: &Cx,
     files: &[PathBuf],
@@ -416,6 +468,8 @@ fn checked_templates(
         findings.extend(checked.findings);
         found.extend(checked.value);
     }
+    let names: Vec<_> = found.iter().map(|found| cluster_place(&found.template)).collect();
+    findings.extend(defined_twice("cluster", "template-cluster-twice", &names));
     Ok((found, findings))
 }
 
@@ -432,12 +486,13 @@ pub struct TemplateFacts<'a> {
 }
 
 /// One template checked, with the files that it refers to.
-pub fn template(name: &str, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> Checked<ClusterTemplate> {
-    template_reading(name, bytes, known, &|file| beside(path, file))
+pub fn template(cx: &Cx, path: &Path, bytes: &[u8], known: &TemplateFacts<'_>) -> Checked<ClusterTemplate> {
+    template_reading(cx, path, bytes, known, &|file| beside(path, file))
 }
 
 fn template_reading(
-    name: &str,
+    cx: &Cx,
+    path: &Path,
     bytes: &[u8],
     known: &TemplateFacts<'_>,
     read: &dyn Fn(&str) -> FileRead,
@@ -458,8 +513,10 @@ fn template_reading(
     };
     let TemplateFacts { omni, talos_versions, omni_classes, local_classes, backup_store } = *known;
     let read: Option<&dyn Fn(&str) -> FileRead> = Some(&read);
-    let context = TemplateContext { omni, read, talos_versions, omni_classes, local_classes, backup_store };
-    check::template::check(name, bytes, &context)
+    let in_clusters = path.parent() == Some(&cx.paths.clusters());
+    let file_name = path.file_stem().and_then(OsStr::to_str).filter(|_| in_clusters);
+    let context = TemplateContext { omni, read, talos_versions, omni_classes, local_classes, backup_store, file_name };
+    check::template::check(&cx.paths.show(path), bytes, &context)
 }
 
 /// Shows the findings, and notes which errors pass because their rule is allowed.

@@ -6,6 +6,8 @@
 //! 3. Each file is checked with the files that it refers to, with two separate results: the answer of
 //!    `omnictl cluster template validate`, and our findings.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::cli::ClusterCheck;
@@ -17,7 +19,8 @@ use runtime::cx::Cx;
 pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
     let all = args.all || args.name.is_empty();
-    let paths = inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let paths =
+        inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,
         false => check_report::Converted::default(),
@@ -25,8 +28,9 @@ pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let sources = lookup::TemplateSources::ask(cx, args.offline, args.omni_version);
     lookup::note_versions(cx, &sources.release, None);
     let known = sources.facts();
-    let checked =
-        check_report::check(cx, &paths, &converted, |name, path, bytes| inputs::template(name, path, bytes, &known))?;
+    let check = |_: &str, path: &Path, bytes: &[u8]| inputs::template(cx, path, bytes, &known);
+    let names = |template| vec![inputs::cluster_place(&template)];
+    let checked = check_report::check(cx, &paths, &converted, check, ("cluster", "template-cluster-twice", names))?;
     let next = match args.name.as_slice() {
         [] if paths.iter().all(|path| inputs::example_in(path)) => "cargo xtask cluster-create".to_owned(),
         given => format!("cargo xtask cluster-sync {}", inputs::same(given)),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::ClusterDelete;
 use crate::flow::change::{self, Change, Plan};
-use crate::flow::{cluster, cluster_deletion};
+use crate::flow::{cluster, cluster_deletion, inputs};
 use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
@@ -30,10 +30,10 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let path = cx.paths.cluster(name);
-    let template = path.is_file().then(|| cx.paths.show(&path));
+    let path = inputs::template_of(cx, name);
+    let template = path.as_ref().map(|path| cx.paths.show(path));
     let Some(loss) = cluster_deletion::observe(cx, &omnictl, name)? else {
-        return finish(args, cx, &omnictl, template.as_deref());
+        return finish(args, cx, &omnictl, path);
     };
     let backups = omnictl.get("clusters", name)?.map_or_else(String::new, |cluster| backups(&cluster));
     if !cx.dry_run {
@@ -44,44 +44,41 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
         "vms": loss.vms.known(), "template": template, "forget": args.forget,
     });
     let mut plan = Plan::from_iter([cluster_deletion::change(&omnictl, &loss, &backups, args.destroy_disconnected)]);
-    plan.append(forget(args, path, template.as_deref()));
+    plan.append(forget(args, cx, path.clone()));
     if let Some(planned) = plan.run(cx, &format!("Delete cluster `{name}`"))? {
         return Ok(planned.and(data));
     }
     let outcome = Outcome::done(format!("cluster `{name}` is deleted")).with(data);
-    Ok(match template.filter(|_| !args.forget) {
-        Some(_) => outcome
-            .next(format!("git rm {}", pasted(&cx.paths.cluster(name))))
-            .next(format!("cargo xtask cluster-sync {name}")),
+    Ok(match path.filter(|_| !args.forget) {
+        Some(path) => outcome.next(format!("git rm {}", pasted(&path))),
         None => outcome.next("cargo xtask cluster-status"),
     })
 }
 
-/// What an interrupted run left to do once Omni no longer has the cluster: the state and the template.
-fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, template: Option<&str>) -> anyhow::Result<Outcome> {
+/// What is left to do once Omni does not have the cluster: the state and the template. It may be the second run.
+fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<PathBuf>) -> anyhow::Result<Outcome> {
     let name = &args.name;
-    let mut plan = forget(args, cx.paths.cluster(name), template);
+    let template = path.as_ref().map(|path| cx.paths.show(path));
+    let mut plan = forget(args, cx, path);
     let known = cx.fresh_state()?.list("clusters").contains(name);
-    if plan.is_empty() && !known {
-        let failure = Failure { next: Vec::new(), ..cluster::unknown(cx, omnictl, name) };
-        return Err(failure
-            .hint("check the name: there is nothing to delete")
-            .next("cargo xtask cluster-status")
-            .into());
+    if known {
+        plan.record(|state| cluster_deletion::forget(state, name));
     }
-    plan.record(|state| cluster_deletion::forget(state, name));
     let data = json!({ "cluster": name, "machines": [], "vms": [], "template": template, "forget": args.forget });
     if let Some(planned) = plan.run(cx, &format!("Forget cluster `{name}`"))? {
         return Ok(planned.and(data));
     }
-    let summary = format!("Omni has no cluster `{name}` any more; nothing is left to delete");
+    // Where nothing here knows it, the name may be wrong.
+    let others = if known || template.is_some() { String::new() } else { cluster::unknown(cx, omnictl, name).cause };
+    let others = if others.is_empty() { others } else { format!(" ({others})") };
+    let summary = format!("Omni has no cluster `{name}`{others}; nothing to delete");
     Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"))
 }
 
 /// The removal of the template, where it is asked for and there is one.
-fn forget<'a>(args: &ClusterDelete, path: PathBuf, template: Option<&str>) -> Plan<'a> {
-    let removal = template.filter(|_| args.forget).map(|shown| {
-        Change::new("remove", shown, "the template of the cluster", "restore it from git", move |_| {
+fn forget<'a>(args: &ClusterDelete, cx: &Cx, path: Option<PathBuf>) -> Plan<'a> {
+    let removal = path.filter(|_| args.forget).map(|path| {
+        Change::new("remove", cx.paths.show(&path), "the template of the cluster", "restore it from git", move |_| {
             remove(&path)?;
             Ok("removed".to_owned())
         })

@@ -51,9 +51,12 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
         .cause(first.evidence.clone())
         .hint(first.fix.clone())
         .with(data);
-    for next in found.causes.iter().flat_map(|cause| &cause.next) {
-        if !failure.next.contains(next) && failure.next.len() < NAMED {
-            failure = failure.next(next);
+    for cause in &found.causes {
+        for next in &cause.next {
+            // A VM that is left off keeps the cluster from running.
+            if !failure.next.contains(next) && (failure.next.len() < NAMED || cause.id == "vm-stopped") {
+                failure = failure.next(next);
+            }
         }
     }
     Err(failure.into())

@@ -26,7 +26,8 @@ use runtime::ui::{Done, Status};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.name.is_empty();
-    let files = inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files =
+        inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?;
     let files = if all { inputs::without_examples(cx, files, "cluster", "cluster-plan")? } else { files };
     let classes = lookup::local_classes(cx);
     let known = inputs::TemplateFacts { local_classes: classes.as_deref(), ..inputs::TemplateFacts::default() };

@@ -10,9 +10,10 @@ use serde_json::json;
 use crate::cli::{ClusterStatus, WaitFor};
 use crate::flow::{change, cluster, cluster_output, cluster_tree, cluster_watch, explain, lookup, vms};
 use crate::outcome::Outcome;
+use check::explain::Cause;
 use domain::failure::{Code, Failure};
 use domain::spec::name;
-use domain::status::cluster::{ClusterLine, cluster_lines};
+use domain::status::cluster::{ClusterLine, ClusterView, cluster_lines};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::parallel;
@@ -138,10 +139,12 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
         cx.ui.note("cause", found.cause.as_str(), status, found.evidence.as_str());
     }
     let machines = cluster_output::machines(args, cx, omnictl)?;
-    let data = cluster_output::with_machines(json!({ "cluster": view, "causes": causes }), &machines);
-    cluster_output::print(args, cx, &[cluster], &data, || match &machines {
+    let shown = if args.not_ready { not_ready(&view, &causes) } else { view.clone() };
+    let data = cluster_output::with_machines(json!({ "cluster": shown, "causes": causes }), &machines);
+    let names: &[&str] = if args.not_ready && view.settled() { &[] } else { &[cluster] };
+    cluster_output::print(args, cx, names, &data, || match &machines {
         Some(machines) => cluster_output::wide(machines),
-        None => cluster_tree::render(&view),
+        None => cluster_tree::render(&shown),
     });
     let why =
         causes.first().map(|cause| cause.cause.clone()).or(view.first_error()).unwrap_or_else(|| view.waits_for());
@@ -166,9 +169,38 @@ fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> a
     Ok((outcome.next(format!("cargo xtask cluster-explain {cluster}")), false))
 }
 
+/// The cluster without the machines and sets that are ready. Omni calls a machine ready for minutes after its VM was stopped: what a
+/// cause names is not.
+fn not_ready(view: &ClusterView, causes: &[Cause]) -> ClusterView {
+    let mut view = view.clone();
+    let named = |name: &str| causes.iter().any(|found| found.request == name);
+    for set in &mut view.machine_sets {
+        set.machines.retain(|machine| !machine.ready || named(machine.name()));
+    }
+    view.machine_sets.retain(|set| !set.ready || !set.machines.is_empty());
+    view
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use check::explain::Link;
+    use domain::status::cluster::{MachineSetView, MachineView};
+
+    #[test]
+    fn not_ready_keeps_what_omni_still_calls_ready_and_a_cause_names() {
+        let machine = |name: &str, ready| MachineView { request: name.to_owned(), ready, ..MachineView::default() };
+        let set =
+            |id: &str, ready, machines| MachineSetView { id: id.to_owned(), ready, machines, ..Default::default() };
+        let off = set("off", true, vec![machine("off-1", true), machine("off-2", true)]);
+        let sets =
+            vec![off, set("ok", true, vec![machine("ok-1", true)]), set("bad", false, vec![machine("bad-1", false)])];
+        let view = ClusterView { machine_sets: sets, ..ClusterView::default() };
+        let cause = Cause::new(Link::Vm, "vm-stopped", "the VM of `off-2`: VM 100 on pve2 is stopped");
+        let left = not_ready(&view, &[Cause { request: "off-2".to_owned(), ..cause }]);
+        let names: Vec<&str> = left.machines().map(MachineView::name).collect();
+        assert_eq!(names, ["off-2", "bad-1"]);
+    }
 
     #[test]
     fn trouble_of_a_cluster_is_named_by_who_knows_most() {

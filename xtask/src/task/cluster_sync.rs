@@ -15,7 +15,8 @@ use runtime::cx::Cx;
 
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    let files = inputs::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files =
+        inputs::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?;
     let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
     cluster_sync::run(cx, &files, (args.no_wait, &args.allow.rules), args.plan.saved())
 }

@@ -22,9 +22,12 @@ pub fn run(args: &ClusterUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let order = Order::of(args)?;
     let names: Vec<String> = args.name.iter().cloned().collect();
-    let files = inputs::chosen(&names, args.all, &cx.paths.clusters(), "cluster", |name| cx.paths.cluster(name))?;
+    let files =
+        inputs::chosen(&names, args.all, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?;
     let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-upgrade")? } else { files };
     let templates = inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
+    let given = names.first().filter(|name| !inputs::is_path(name)).zip(templates.first());
+    given.map_or(Ok(()), |(name, template)| inputs::must_be_of(cx, name, template))?;
     cx.writable(&[cx.paths.state()])?;
     if let Some(planned) = change::omnictl_on_need(cx)? {
         return Ok(planned);

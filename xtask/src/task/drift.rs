@@ -39,9 +39,7 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
     let mut report = Report::default();
     report.area(cx, "machine classes", drift::classes(cx, &omni).map(Some))?;
     let clusters = drift::clusters(cx, &omnictl, &omni).map(|(found, unread)| {
-        unread.iter().for_each(|file| {
-            report.not_known(cx, &format!("template `{file}`"), "it is not valid: cluster-check says why")
-        });
+        unread.iter().for_each(|(file, why)| report.not_known(cx, &format!("template `{file}`"), why));
         Some(found)
     });
     report.area(cx, "clusters", clusters.map_err(|error| Failure::of(&error)))?;
@@ -53,12 +51,17 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
         0 => String::new(),
         some => format!("; {} could not be compared", count(some, "part")),
     };
-    Ok(match report.found.len() {
-        0 => Outcome::done(format!("no differences{unknown}")),
-        some if args.exit_code => Outcome::pending(format!("{}{unknown}", count(some, "difference"))),
-        some => Outcome::done(format!("{}{unknown}", count(some, "difference"))),
+    let summary = match report.found.len() {
+        0 => format!("no differences{unknown}"),
+        some => format!("{}{unknown}", count(some, "difference")),
+    };
+    match (args.exit_code, report.found.is_empty()) {
+        (true, _) if !unknown.is_empty() => {
+            Err(Failure::new(Code::Failed, summary).hint("see above what was not compared, and why").with(data).into())
+        }
+        (true, false) => Ok(Outcome::pending(summary).with(data)),
+        _ => Ok(Outcome::done(summary).with(data)),
     }
-    .with(data))
 }
 
 impl Report {

@@ -5,6 +5,7 @@
 //!    `docker/compose.yaml` stand in for them.
 //! 3. Each file is checked, with two separate results: the server's answer to a new class, and our findings.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cli::MachineclassCheck;
@@ -13,6 +14,7 @@ use crate::flow::{check_report, inputs};
 use crate::outcome::Outcome;
 use check::convert;
 use check::machine_class::{self, ClassContext};
+use domain::spec::machine_class::MachineClass;
 use runtime::cx::Cx;
 use runtime::ui::Status;
 use serde_json::json;
@@ -43,11 +45,13 @@ pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     lookup::note_versions(cx, &omni, Some(&provider));
     let classes = AtomicUsize::new(0);
-    let checked = check_report::check(cx, &paths, &converted, |name, _, bytes| {
+    let check = |name: &str, _: &Path, bytes: &[u8]| {
         let checked = machine_class::check(name, bytes, &context);
         classes.fetch_add(checked.value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
         checked
-    })?;
+    };
+    let names = |found: Vec<MachineClass>| found.into_iter().map(|class| (class.id, class.place)).collect();
+    let checked = check_report::check(cx, &paths, &converted, check, ("machine class", "class-twice", names))?;
     let none = classes.into_inner() == 0;
     if none {
         let detail = "a machine class has `type: MachineClasses.omni.sidero.dev` in its metadata";

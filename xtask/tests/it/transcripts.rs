@@ -66,6 +66,7 @@ transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
+    file_names
 }
 
 pub(crate) use transcripts;

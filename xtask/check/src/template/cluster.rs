@@ -118,6 +118,14 @@ impl Checker<'_> {
                 format!("`{}` is not a DNS label: it becomes part of host names and of names of machines", t.name);
             self.warning("template-name-dns", t.name_at, message, "use a-z, 0-9 and `-`, up to 63 characters");
         }
+        let other = self.context.file_name.filter(|file| *file != t.name && !placeholder::is_placeholder(&t.name));
+        if let Some(file) = other.filter(|_| !t.name.is_empty()) {
+            let name = &t.name;
+            let message =
+                format!("the file is called `{file}` and is the template of cluster `{name}`, not of `{file}`");
+            let fix = format!("rename it to {name}.yaml, or write `name: {file}` if that cluster is meant");
+            self.warning("template-file-name", t.name_at, message, &fix);
+        }
     }
 
     fn version(&mut self, text: &str, at: domain::spec::At, what: &str) -> Option<Version> {

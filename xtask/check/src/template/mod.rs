@@ -87,6 +87,8 @@ pub struct TemplateContext<'a> {
     pub omni_classes: Option<&'a [ClassInfo]>,
     /// Whether Omni stores backups of etcd anywhere, if that is known.
     pub backup_store: Option<bool>,
+    /// The name that the file has in `clusters/`.
+    pub file_name: Option<&'a str>,
     /// The classes in `machine-classes/`, asked when Omni was not.
     pub local_classes: Option<&'a [ClassInfo]>,
 }

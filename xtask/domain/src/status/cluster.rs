@@ -91,7 +91,7 @@ fn healthy_by_omni(status: &Resource) -> bool {
 }
 
 /// One cluster with everything that it consists of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ClusterView {
     pub name: String,
     pub phase: String,
@@ -116,7 +116,7 @@ pub struct ClusterView {
 }
 
 /// A machine set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MachineSetView {
     pub id: String,
     pub control_plane: bool,
@@ -133,7 +133,7 @@ pub struct MachineSetView {
 }
 
 /// A machine, or the request for one that does not exist yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MachineView {
     /// The id of its machine request; empty for a machine without one.
     pub request: String,
@@ -164,10 +164,11 @@ pub struct MachineView {
 }
 
 /// Who has to act before a machine is ready or gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Party {
     /// Nothing is waited for.
+    #[default]
     #[serde(rename = "")]
     None,
     /// The infrastructure provider: it creates or deletes the VM.
