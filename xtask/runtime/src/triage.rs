@@ -75,11 +75,12 @@ impl Issue {
         Issue::fill(text, &Values::new(), str::to_owned)
     }
 
-    /// Whether the issue is one of these releases; an unknown release may have it.
-    fn is_of(&self, versions: &BTreeMap<String, Version>) -> bool {
-        self.applies.iter().all(|(program, requirement)| {
-            let known = versions.get(program).zip(VersionReq::parse(requirement).ok());
-            known.is_none_or(|(version, requirement)| requirement.matches(version))
+    /// Why these releases do not have the issue; an unknown release may have it.
+    fn not_in(&self, versions: &BTreeMap<String, Version>) -> Option<String> {
+        self.applies.iter().find_map(|(program, releases)| {
+            let pinned = versions.get(program)?;
+            let other = !VersionReq::parse(releases).ok()?.matches(pinned);
+            other.then(|| format!("applies to {program} {releases}; this project pins {program} {pinned}"))
         })
     }
 }
@@ -89,7 +90,7 @@ impl Issue {
 pub struct Issues {
     list: Vec<Issue>,
     signatures: Signatures,
-    project: Values,
+    project: Project,
 }
 
 impl Issues {
@@ -98,7 +99,7 @@ impl Issues {
     /// # Errors
     /// When the data is not understood; a test holds that it is.
     pub fn read() -> Result<Issues, String> {
-        Issues::of_project(Project::default())
+        Issues::of_any_release(Project::default())
     }
 
     /// Those that the releases which the project pins can have, with the project's own values for their commands.
@@ -114,12 +115,25 @@ impl Issues {
     /// # Errors
     /// As [`Issues::read`].
     pub fn of_project(project: Project) -> Result<Issues, String> {
+        Issues::matching(project, |issue, project| issue.not_in(&project.versions).is_none())
+    }
+
+    /// All known issues, with the project's own values, for a log of unknown origin: a hit of another release than the
+    /// project's says so.
+    ///
+    /// # Errors
+    /// As [`Issues::read`].
+    pub fn of_any_release(project: Project) -> Result<Issues, String> {
+        Issues::matching(project, |_, _| true)
+    }
+
+    fn matching(project: Project, keep: impl Fn(&Issue, &Project) -> bool) -> Result<Issues, String> {
         let mut list: Vec<Issue> =
             serde_yaml::from_str(include_str!("../../data/known-issues.yaml")).map_err(|error| error.to_string())?;
-        list.retain(|issue| issue.is_of(&project.versions));
+        list.retain(|issue| keep(issue, &project));
         let all = list.iter().enumerate().flat_map(|(at, issue)| issue.signatures.iter().map(move |text| (at, text)));
         let signatures = Signatures::new(all)?;
-        Ok(Issues { list, signatures, project: project.values })
+        Ok(Issues { list, signatures, project })
     }
 
     /// The issues themselves, in the order of the data.
@@ -169,11 +183,12 @@ impl Issues {
     }
 
     fn hit(&self, at: usize, line: usize, plain: &str) -> Hit<'_> {
-        let mut values = self.project.clone();
+        let mut values = self.project.values.clone();
         values.extend(captured(self.signatures.of(at), plain));
         // Redacted first: half of a secret is not recognised as one.
         let text = redact(plain.trim()).chars().take(SHOWN).collect();
-        Hit { issue: &self.list[at], line, last: line, text, count: 1, values }
+        let issue = &self.list[at];
+        Hit { issue, line, last: line, text, count: 1, values, other_release: issue.not_in(&self.project.versions) }
     }
 }
 
@@ -302,6 +317,8 @@ pub struct Hit<'a> {
     /// How many lines show it.
     pub count: usize,
     values: Values,
+    /// Why the project's own releases do not have the issue.
+    other_release: Option<String>,
 }
 
 impl Hit<'_> {
@@ -327,8 +344,9 @@ impl Hit<'_> {
 
     /// The issue as people read it.
     pub fn shown(&self) -> String {
+        let note = self.other_release.as_ref().map(|note| format!("\n   note: {note}")).unwrap_or_default();
         format!(
-            "known issue {}: {}\n  cause: {}\n    fix: {}\n   next: {}\n    ref: {}",
+            "known issue {}: {}{note}\n  cause: {}\n    fix: {}\n   next: {}\n    ref: {}",
             self.issue.id,
             self.issue.title,
             self.cause(),
@@ -354,6 +372,9 @@ impl Serialize for Hit<'_> {
         map.serialize_entry("match", &self.issue.signatures)?;
         map.serialize_entry("line", &self.line)?;
         map.serialize_entry("count", &self.count)?;
+        if let Some(note) = &self.other_release {
+            map.serialize_entry("note", note)?;
+        }
         map.end()
     }
 }
@@ -605,16 +626,22 @@ mod tests {
     /// An issue of other releases than those that the project pins is none of its own.
     #[test]
     fn issue_is_offered_only_for_the_releases_that_have_it() {
-        let pins = |provider: &str| {
+        let project = |provider: &str| {
             let compose = format!(
                 "services:\n  omni:\n    image: ghcr.io/siderolabs/omni:v1.9.3\n  provider:\n    image: ghcr.io/siderolabs/omni-infra-provider-proxmox:{provider}\n"
             );
-            Issues::of_project(Project { versions: pinned(&compose), values: Values::new() }).unwrap()
+            Project { versions: pinned(&compose), values: Values::new() }
         };
+        let pins = |provider: &str| Issues::of_project(project(provider)).unwrap();
         let line =
             "500 hostname lookup 'zebra' failed - failed to get address info for: zebra: Name or service not known";
         assert_eq!(ids(&pins("v0.2.0").find(line)), ["machine-node-renamed"]);
         assert!(pins("v0.3.0@sha256:0123").find(line).is_empty());
+        let pasted = Issues::of_any_release(project("v0.3.0")).unwrap();
+        let note = "applies to provider <0.3.0; this project pins provider 0.3.0";
+        assert!(pasted.find(line)[0].shown().contains(note), "{}", pasted.find(line)[0].shown());
+        assert_eq!(serde_json::to_value(&pasted.find(line)[0]).unwrap()["note"], note);
+        assert_eq!(pins("v0.2.0").find(line)[0].other_release, None);
         assert_eq!(pins("local-fix").list().len(), issues().list().len(), "an unknown release may have any");
         for issue in issues().list() {
             for (program, wanted) in &issue.applies {

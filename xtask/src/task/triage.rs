@@ -13,14 +13,14 @@ use crate::outcome::Outcome;
 use domain::failure::{Code, Failure};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::triage::{Hit, Issues};
+use runtime::triage::{Hit, Issues, Project};
 use runtime::{files, proc};
 
 /// More than any log that somebody pastes; a journal of weeks is to be cut first.
 const LIMIT: u64 = 64 << 20;
 
 pub fn run(args: &Triage, cx: &Cx) -> anyhow::Result<Outcome> {
-    let issues = Issues::of(cx).map_err(anyhow::Error::msg)?;
+    let issues = Issues::of_any_release(Project::of(cx)).map_err(anyhow::Error::msg)?;
     let (from, text) = read(args.file.as_deref(), cx)?;
     let lines = text.lines().count();
     let found = issues.find(&text);

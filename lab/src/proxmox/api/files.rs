@@ -144,8 +144,9 @@ fn download(call: &mut Call<'_>) -> Outcome {
         log.push("HTTP request sent, awaiting response... 200 OK".to_owned());
         log.push(format!("Length: {size} ({}M) [application/octet-stream]", size >> 20));
         let volume = Volume { size, used: size, ..new_file(&content, now + takes.as_secs()) };
-        if let Err(why) = put_file(world, &node, (&id, &content, &name), volume) {
-            log.push(format!("Cannot write to '{path}.tmp_dwnl' ({why})."));
+        if put_file(world, &node, (&id, &content, &name), volume).is_err() {
+            // wget reports a short write so; the file is named after the PID of the task (PVE::Tools, public logs).
+            log.push(format!("Cannot write to '{path}.tmp_dwnl.214801' (Success)."));
             return Err("download failed: command 'wget' failed: exit code 3".to_owned());
         }
         log.push(format!("download of '{url}' to '{path}' finished"));
