@@ -155,7 +155,7 @@ impl Issues {
                     Some(hit) => {
                         (hit.count, hit.last) = (hit.count + 1, number + 1);
                         // The first line that names its object fills the advice.
-                        if hit.values.len() == self.project.len() {
+                        if hit.values.len() == self.project.values.len() {
                             hit.values.extend(captured(self.signatures.of(at), &plain));
                         }
                     }
