@@ -34,7 +34,7 @@ pub fn guard(cx: &Cx, containers: &[Container]) -> Result<String, Failure> {
         Ok(kept)
     };
     let mut found = guarded(containers);
-    // The compose of a run that was killed lives on, and may be remaking them.
+    // The compose of a run that was killed lives on, and renames each container that it remakes.
     for _ in 0..10 {
         match &found {
             Err(failure) if failure.code == Code::NotFound => std::thread::sleep(Duration::from_secs(1)),
@@ -92,7 +92,7 @@ pub fn guard_sidecar(cx: &Cx, containers: &[Container]) -> Result<String, Failur
 /// # Errors
 /// When docker does not say.
 pub fn inspect(cx: &Cx, container: &Container) -> Result<Inspected, Failure> {
-    Docker::find(cx)?.inspect(container.handle()).map_err(|failure| {
+    Docker::find(cx)?.inspect(&container.name).map_err(|failure| {
         let what = format!("whether the data in `{}` would survive is not known", container.name);
         Failure::new(failure.code, what)
             .cause(failure.to_string())
@@ -191,7 +191,7 @@ pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, 
     for (service, path, key) in CONTENTS {
         let container = containers.iter().find(|container| container.service == service);
         let (Some(container), Some(value)) = (container, cx.settings.env_file.get(key)) else { continue };
-        if !docker.holds(container.handle(), path, value)? {
+        if !docker.holds(&container.name, path, value)? {
             found.push(key);
         }
     }
@@ -291,9 +291,27 @@ pub fn stop<'a>(containers: &str) -> Change<'a> {
     })
 }
 
-/// A stack that did not start because of its sidecar: the sidecar's log says why.
+/// A stack that did not start because of its sidecar: that has ended, or its log says why.
 fn explain_sidecar(cx: &Cx, failure: Failure) -> Failure {
-    if failure.kind == Kind::Sidecar { explain(cx, SIDECAR, failure) } else { failure }
+    if failure.kind != Kind::Sidecar {
+        return failure;
+    }
+    let containers = Compose::find(cx).and_then(|compose| compose.containers()).unwrap_or_default();
+    sidecar_ended(&containers).unwrap_or_else(|| explain(cx, SIDECAR, failure))
+}
+
+/// The failure when the sidecar has ended: whatever the others say then is a consequence.
+pub fn sidecar_ended(containers: &[Container]) -> Option<Failure> {
+    let ended = |container: &&Container| {
+        container.service == SIDECAR && matches!(container.state.as_str(), "exited" | "dead" | "restarting")
+    };
+    let sidecar = containers.iter().find(ended)?;
+    Some(
+        Failure::new(Code::Failed, "the containers lost the network that they share")
+            .cause(format!("{SIDECAR}: {}", sidecar.status))
+            .hint("all containers of the stack must be recreated together")
+            .next("cargo xtask stack-up --recreate"),
+    )
 }
 
 /// Waits in one step until `services` run, and in another until Omni answers at `place`.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::flow::change::{Change, overtaken};
 use crate::flow::project_files::{self, write_env_key};
-use crate::flow::{project_classes, provider_log};
+use crate::flow::{omni_stack, project_classes, provider_log};
 use domain::clock::{of_time, rfc3339};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
@@ -17,7 +17,7 @@ use domain::status::omni::{ProviderHealth, Resource};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, run_all};
-use runtime::tool::compose::{Compose, PROVIDER, SIDECAR};
+use runtime::tool::compose::{Compose, PROVIDER};
 use runtime::tool::omni;
 use runtime::tool::omnictl::Omnictl;
 use runtime::tool::proxmox::{Proxmox, Token};
@@ -211,14 +211,8 @@ fn wait_for_start(cx: &Cx, limit: Duration) -> anyhow::Result<Done<()>> {
 /// Those of docker; [`Code::Failed`] with what its log says.
 fn running(cx: &Cx, catching_up: bool) -> Result<Container, Failure> {
     let containers = Compose::find(cx)?.containers()?;
-    let sidecar = containers.iter().find(|container| container.service == SIDECAR);
-    if let Some(sidecar) = sidecar.filter(|sidecar| matches!(sidecar.state.as_str(), "exited" | "dead" | "restarting"))
-    {
-        // Whatever the others say then is a consequence.
-        return Err(Failure::new(Code::Failed, "the containers lost the network that they share")
-            .cause(format!("{SIDECAR}: {}", sidecar.status))
-            .hint("all containers of the stack must be recreated together")
-            .next("cargo xtask stack-up --recreate"));
+    if let Some(failure) = omni_stack::sidecar_ended(&containers) {
+        return Err(failure);
     }
     match containers.into_iter().find(|container| container.service == PROVIDER) {
         Some(container) if matches!(container.state.as_str(), "running" | "created") => Ok(container),

@@ -162,10 +162,7 @@ impl Engine {
             }
             EngineRequest::Find(name) => {
                 let state = self.lock();
-                let found = state.containers.iter().find(|(_, container)| {
-                    let shown = &container.shown;
-                    shown.service.container == name || (name.len() >= 12 && shown.id.starts_with(&name))
-                });
+                let found = state.containers.iter().find(|(_, container)| container.shown.service.container == name);
                 EngineResponse::Found(found.map(|(key, container)| (key.0.clone(), Box::new(container.shown.clone()))))
             }
             EngineRequest::Volumes => {

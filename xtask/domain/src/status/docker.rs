@@ -12,9 +12,6 @@ pub struct Container {
     pub service: String,
     #[serde(rename(deserialize = "Name"))]
     pub name: String,
-    /// Names the container also while compose renames it, which it does before it remakes one.
-    #[serde(rename(deserialize = "ID"), default, skip_serializing)]
-    pub id: String,
     /// `running`, `exited`, `restarting`, `created`, `paused`, `dead`.
     #[serde(rename(deserialize = "State"))]
     pub state: String,
@@ -79,11 +76,6 @@ pub fn inspected(text: &str) -> Result<Inspected, String> {
 }
 
 impl Container {
-    /// What docker finds it by.
-    pub fn handle(&self) -> &str {
-        if self.id.is_empty() { &self.name } else { &self.id }
-    }
-
     /// Running, and healthy where that can be known.
     pub fn well(&self) -> bool {
         self.state == "running" && matches!(self.health.as_str(), "" | "healthy")
