@@ -61,17 +61,20 @@ fn finish(args: &ClusterDelete, cx: &Cx, omnictl: &Omnictl<'_>, path: Option<Pat
     let template = path.as_ref().map(|path| cx.paths.show(path));
     let mut plan = forget(args, cx, path);
     let known = cx.fresh_state()?.list("clusters").contains(name);
-    if known {
-        plan.record(|state| cluster_deletion::forget(state, name));
+    if !known && template.is_none() {
+        // Nothing here knows it: the name may be wrong.
+        let failure = Failure { next: Vec::new(), ..cluster::unknown(cx, omnictl, name) };
+        return Err(failure
+            .hint("check the name: there is nothing to delete")
+            .next("cargo xtask cluster-status")
+            .into());
     }
+    plan.record(|state| cluster_deletion::forget(state, name));
     let data = json!({ "cluster": name, "machines": [], "vms": [], "template": template, "forget": args.forget });
     if let Some(planned) = plan.run(cx, &format!("Forget cluster `{name}`"))? {
         return Ok(planned.and(data));
     }
-    // Where nothing here knows it, the name may be wrong.
-    let others = if known || template.is_some() { String::new() } else { cluster::unknown(cx, omnictl, name).cause };
-    let others = if others.is_empty() { others } else { format!(" ({others})") };
-    let summary = format!("Omni has no cluster `{name}`{others}; nothing to delete");
+    let summary = format!("Omni has no cluster `{name}` any more; nothing is left to delete");
     Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"))
 }
 

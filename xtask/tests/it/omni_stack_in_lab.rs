@@ -162,10 +162,10 @@ fn tasks_that_only_look_do_not_depend_on_a_complete_env() {
         }
         lab.write("docker/.env", &with(&env, &example, &REQUIRED, left));
         lab.run("stack-logs").exits(0);
-        let doctor = lab.run("doctor --area docker --json").json();
+        let doctor = lab.run("doctor --area docker --json --all").json();
         let check = |id: &str| {
-            let found = doctor["steps"].as_array().expect("a list").iter().find(|step| step["id"] == id);
-            found.map(|step| step["status"].clone()).unwrap_or_else(|| panic!("{id} is there: {doctor:#}"))
+            let found = doctor["data"]["checks"].as_array().expect("a list").iter().find(|check| check["id"] == id);
+            found.map(|check| check["status"].clone()).unwrap_or_else(|| panic!("{id} is there: {doctor:#}"))
         };
         assert_eq!(check("docker.containers"), "ok", "{left:?} {doctor:#}");
         lab.run("stack-down --yes").exits(0);

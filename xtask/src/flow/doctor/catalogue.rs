@@ -137,7 +137,7 @@ pub const CHECKS: &[Entry] = &[
         fix: "`cargo xtask proxmox-audit` prints the pveum lines", "docs/how-to/deployment.md#5-proxmox-user-roles-token"),
     check!("provider.storages", Provider, Failed, services::storages, "the storages have room for machines",
         why: "Proxmox refuses the disk or the image, and the provider only says `stopped`",
-        fix: "free some space, or select another storage in the class; `cargo xtask cluster-plan` shows what fits", "docs/how-to/deployment.md#7-the-provider"),
+        fix: "free some space, or select another storage in the class; `cargo xtask cluster-plan` shows what fits", "docs/how-to/deployment.md#7-the-proxmox-provider"),
     check!("provider.registration", Provider, Failed, services::registration, "Omni hears from the provider",
         why: "machine requests wait until it does",
         fix: "`cargo xtask provider-status`", "docs/how-to/deployment.md#7-the-proxmox-provider"),
