@@ -583,7 +583,7 @@ without() { # KIND KEY…: docker/.env as it was complete, but for these
   done
 }
 run_doctor() {
-  fresh_task doctor --area docker --json >"$work/out" 2>/dev/null </dev/null
+  fresh_task doctor --area docker --json --all >"$work/out" 2>/dev/null </dev/null
   tr -d '\n' <"$work/out" | grep -q '"docker.containers"' && says '2 of 2' && ! grep -qE 'invalid IP address|required variable' "$work/out"
 }
 

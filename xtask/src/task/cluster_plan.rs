@@ -98,13 +98,9 @@ fn verdict(
     demand: &Demand,
     data: serde_json::Value,
 ) -> anyhow::Result<Outcome> {
-    let what = match templates {
-        [one] => format!("cluster `{}`", one.name),
-        many => count(many.len(), "cluster"),
-    };
-    let explain = match templates {
-        [one] => format!("cargo xtask cluster-explain {}", one.name),
-        _ => "cargo xtask cluster-explain".to_owned(),
+    let (what, explain) = match templates {
+        [one] => (format!("cluster `{}`", one.name), format!("cargo xtask cluster-explain {}", one.name)),
+        many => (count(many.len(), "cluster"), "cargo xtask cluster-explain".to_owned()),
     };
     if !fit.fits() {
         let errors: Vec<&check::Finding> = fit.findings.iter().filter(|finding| finding.is_error()).collect();
