@@ -32,6 +32,13 @@ pub struct Vm {
 }
 
 impl Vm {
+    /// The VM of an entry of Proxmox' list; `None` without a number.
+    pub fn of(entry: &Value) -> Option<Vm> {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let (id, disk) = (entry["vmid"].as_u64()?, entry["maxdisk"].as_u64().unwrap_or_default());
+        Some(Vm { id, name: text("name"), node: text("node"), disk })
+    }
+
     /// For the list of what is destroyed.
     pub fn words(&self) -> String {
         format!("VM {} `{}` on {} with its disk of {}", self.id, self.name, self.node, bytes(self.disk))
@@ -97,12 +104,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
 /// Those of Proxmox.
 pub fn vms(cx: &Cx, proxmox: &Proxmox, names: &BTreeSet<String>) -> Result<Vec<Vm>, Failure> {
     let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
-    let text = |vm: &Value, key: &str| vm[key].as_str().unwrap_or_default().to_owned();
-    let of = |vm: &Value| {
-        let (id, disk) = (vm["vmid"].as_u64()?, vm["maxdisk"].as_u64().unwrap_or_default());
-        Some(Vm { id, name: text(vm, "name"), node: text(vm, "node"), disk })
-    };
-    Ok(proxmox::list_vms(cx, proxmox, &ours)?.entries.iter().filter_map(of).collect())
+    Ok(proxmox::list_vms(cx, proxmox, &ours)?.entries.iter().filter_map(Vm::of).collect())
 }
 
 /// The change that deletes the cluster. It is verified when Omni has it no more, and Proxmox none of its VMs.

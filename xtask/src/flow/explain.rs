@@ -331,7 +331,7 @@ fn complaints(cx: &Cx, facts: &Facts, around: &Around) -> BTreeMap<String, Cause
         if error.ends_with("stopped") || image {
             asked += 1;
             let looked = || task(cx, around, facts, &issues, (machine, asked == 1));
-            // Those that are not looked up wait for the same, or for what nobody knows.
+            // Those that are not looked up wait for the same, or for what is not known.
             let own = if asked <= TASKS { looked() } else { None };
             let cause = own.or_else(|| failed.clone());
             if let Some(cause) = cause {

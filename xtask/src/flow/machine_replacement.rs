@@ -92,13 +92,14 @@ fn look_at_vms(cx: &Cx, found: &mut Replacement) -> Result<(), Failure> {
         .map(|it| it.request.clone())
         .filter(|it| !it.is_empty())
         .collect();
-    let ours = |vm: &Value| vm["name"].as_str().is_some_and(|name| names.contains(name));
+    let own = |vm: &Value| vm["name"] == found.line.name;
+    let ours = |vm: &Value| own(vm) || vm["name"].as_str().is_some_and(|name| names.contains(name));
     let mut list = proxmox::list_vms(cx, &proxmox, &ours)?;
     vms::confirm(cx, &proxmox, &mut list.entries);
     let runs = |name: &String| list.entries.iter().any(|vm| vm["name"] == **name && vm["status"] == "running");
     // A login that sees no VM at all says nothing of these.
     let off = names.iter().filter(|name| !list.of_none && !runs(name)).cloned().collect();
-    let vm = cluster_deletion::vms(cx, &proxmox, &BTreeSet::from([found.line.name.clone()]))?.into_iter().next();
+    let vm = list.entries.iter().filter(|vm| own(vm)).find_map(Vm::of);
     (found.off, found.vm, found.proxmox) = (off, vm, Some(proxmox));
     Ok(())
 }
@@ -126,7 +127,7 @@ pub fn refuse(cx: &Cx, omnictl: &Omnictl<'_>, found: &Replacement) -> Result<(),
             .next(format!("omnictl cluster unlock {cluster}")));
     }
     if uuid.is_empty() && owned(omnictl, name)? {
-        let why = "Omni before 1.7 lets nobody delete the request of a machine that has not joined";
+        let why = "Omni before 1.7 allows no user to delete the request of a machine that has not joined";
         let hint = "scale its set down by one and up again: what is not in use goes first";
         let name = set.id.strip_prefix(&format!("{cluster}-")).unwrap_or(&set.id);
         let less = set.wanted.saturating_sub(1);

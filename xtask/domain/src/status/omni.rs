@@ -33,7 +33,7 @@ pub struct Metadata {
     /// Who still holds a resource that is being deleted.
     #[serde(default)]
     pub finalizers: Vec<String>,
-    /// The controller that alone may destroy it; nobody's where users may.
+    /// The controller that alone may destroy it; empty where users may.
     #[serde(default)]
     pub owner: Option<String>,
     /// When it was made and when it was written last, as RFC 3339.

@@ -91,11 +91,7 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`].
     pub fn recreate(&self) -> Result<(), Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let job = Job::new(
-            "restarting the stack",
-            cmd!(shell, "{docker} compose -f {file} --profile {PROFILE} up -d --force-recreate"),
-        );
+        let job = self.up_job("restarting the stack", true, Some("--force-recreate"))?;
         self.run(job.deadline(UP)).map(drop)
     }
 
@@ -104,11 +100,14 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`].
     pub fn up(&self, provider: bool, recreate: bool) -> Result<(), Failure> {
+        let job = self.up_job("starting the stack", provider, recreate.then_some("--force-recreate"))?;
+        self.run(job.deadline(self.cx.limit(UP))).map(drop)
+    }
+
+    fn up_job(&self, purpose: &str, provider: bool, flag: Option<&str>) -> Result<Job, Failure> {
         let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
         let profile: &[&str] = if provider { &["--profile", PROFILE] } else { &[] };
-        let recreate = recreate.then_some("--force-recreate");
-        let cmd = cmd!(shell, "{docker} compose -f {file} {profile...} up -d {recreate...}");
-        self.run(Job::new("starting the stack", cmd).deadline(self.cx.limit(UP))).map(drop)
+        Ok(Job::new(purpose, cmd!(shell, "{docker} compose -f {file} {profile...} up -d {flag...}")))
     }
 
     /// Whether [`Compose::up`] would change anything: its dry run has a line ` Container NAME Running` for each container that it
@@ -117,10 +116,8 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`].
     pub fn would_change(&self, provider: bool) -> Result<bool, Failure> {
-        let (shell, docker, file) = (proc::shell()?, &self.docker, &self.file);
-        let profile: &[&str] = if provider { &["--profile", PROFILE] } else { &[] };
-        let cmd = cmd!(shell, "{docker} compose -f {file} {profile...} up -d --dry-run");
-        let ended = self.run(Job::new("asking what would be started", cmd).deadline(QUICK))?;
+        let job = self.up_job("asking what would be started", provider, Some("--dry-run"))?;
+        let ended = self.run(job.deadline(QUICK))?;
         let words = ["Creat", "Recreat", "Start", "Stop", "Remov", "Error"];
         let changes = |line: &str| line.split_whitespace().any(|word| words.iter().any(|verb| word.starts_with(verb)));
         Ok(ended.stderr.lines().any(changes))

@@ -173,7 +173,7 @@ impl<'a> Docker<'a> {
     }
 
     /// Whether the file at `path` in the container holds `text`; false where there is no such file. The file comes as an archive on
-    /// stdout, which is kept nowhere.
+    /// stdout, which is not stored.
     ///
     /// # Errors
     /// When docker does not answer.

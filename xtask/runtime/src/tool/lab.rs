@@ -124,7 +124,7 @@ fn ready_line(child: &mut Child, stdout: std::process::ChildStdout) -> Result<St
     Ok(line)
 }
 
-/// Whether `dir` may be removed: a lab has made it, and nobody stands in it.
+/// Whether `dir` may be removed: a lab has made it, and it is not the working directory.
 ///
 /// # Errors
 /// [`Code::Conflict`] when it may not.

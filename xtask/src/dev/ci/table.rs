@@ -154,7 +154,7 @@ pub const CHECKS: &[Check] = &[
     }),
     Check::new(
         "slow",
-        "the slow half of the tests passes: faults, odd input and far ends, secrets, setting Omni up",
+        "the slow half of the tests passes: faults, odd input and odd programs, secrets, setting Omni up",
         "cargo test --workspace NAME runs one; target/ci/log/slow.log has the whole output",
         slow_tests,
     )
