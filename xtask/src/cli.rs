@@ -868,6 +868,9 @@ pub struct DriftArgs {
     /// Exit with 3 when something differs, and with 1 when something could not be compared
     #[arg(long)]
     pub exit_code: bool,
+    /// Compare the network cards and further disks of more than 100 machines too: one question to Proxmox for each
+    #[arg(long)]
+    pub hardware: bool,
     #[command(flatten)]
     pub everything: Everything,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::status::omni::Resource;
-use domain::status::proxmox::SET_TAG;
+use domain::status::proxmox::{Drive, SET_TAG, drives};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -69,12 +69,18 @@ pub fn matters(listed: &Value, requests: &BTreeSet<&str>) -> bool {
     !template && (requests.contains(name) || Vm::of(listed).is_some_and(|vm| vm.of_provider()))
 }
 
-/// Omni's machine requests of one provider beside Proxmox's VMs: VMs without a request, provisioned requests without a VM, and
-/// VMs that are not what their request asks for. `provisioned` are the requests whose VM was made.
+/// Omni's machine requests beside Proxmox's VMs: VMs without a request, provisioned requests without a VM, and VMs that are not
+/// what their request asks for. `provisioned` are the requests to this project's provider whose VM was made; `configs` are the
+/// configurations of the VMs that were asked for theirs, by ID.
 ///
-/// The provider names a VM after its request, tags it with the request's set, and never changes its size again
+/// The provider names a VM after its request, tags it with the request's set, and never changes it again
 /// (omni-infra-provider-proxmox 0d9fd58 `provision.go`).
-pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[Value]) -> Vec<Drift> {
+pub fn machines(
+    requests: &[Resource],
+    provisioned: &BTreeSet<&str>,
+    listed: &[Value],
+    configs: &BTreeMap<u64, Value>,
+) -> Vec<Drift> {
     let by_name: BTreeMap<&str, &Resource> =
         requests.iter().map(|request| (request.metadata.id.as_str(), request)).collect();
     let mut found = Vec::new();
@@ -88,7 +94,7 @@ pub fn machines(requests: &[Resource], provisioned: &BTreeSet<&str>, listed: &[V
             Some(request) if !request.metadata.tearing_down() => {
                 let text = request.at(&["providerdata"]).as_str().unwrap_or_default();
                 let data = wanted.entry(text).or_insert_with(|| serde_yaml::from_str(text).unwrap_or_default());
-                found.extend(changed(&vm, request, data));
+                found.extend(changed(&vm, request, data, configs.get(&vm.id)));
             }
             _ => {}
         }
@@ -124,7 +130,7 @@ fn without_request(vm: &Vm<'_>) -> Drift {
 }
 
 /// What of a VM is not as its request asks with its provider data.
-fn changed(vm: &Vm<'_>, request: &Resource, data: &Value) -> Option<Drift> {
+fn changed(vm: &Vm<'_>, request: &Resource, data: &Value, config: Option<&Value>) -> Option<Drift> {
     let wanted = |key: &str| data[key].as_u64();
     let vcpus = wanted("cores").map(|cores| cores * wanted("sockets").unwrap_or(1).max(1));
     let sizes = [
@@ -141,6 +147,10 @@ fn changed(vm: &Vm<'_>, request: &Resource, data: &Value) -> Option<Drift> {
                 if is % bytes == 0 { (is / bytes).to_string() } else { format!("{:.2}", is as f64 / bytes as f64) };
             words.push(format!("it has {is} {unit}, the request asks for {wanted}"));
         }
+    }
+    if let Some(config) = config {
+        words.extend(cards(config, data));
+        words.extend(further_disks(config, data));
     }
     let set = request.metadata.label("machine-request-set").map(|set| format!("{SET_TAG}{set}"));
     let mut tags = vm.tags.clone();
@@ -168,6 +178,119 @@ fn changed(vm: &Vm<'_>, request: &Resource, data: &Value) -> Option<Drift> {
     })
 }
 
+/// The network cards of a VM that are not as its provider data ask: bridge and VLAN of each (provision.go `net0`,
+/// `additional_nics`). Proxmox has `"net0": "virtio=BC:24:11:…,bridge=vmbr0,firewall=1,tag=20"`.
+fn cards(config: &Value, data: &Value) -> Vec<String> {
+    let wanted = |bridge: &Value, vlan: &Value| {
+        let bridge = bridge.as_str().filter(|bridge| !bridge.is_empty()).unwrap_or("vmbr0");
+        (bridge.to_owned(), vlan.as_u64().unwrap_or_default())
+    };
+    let more = data["additional_nics"].as_array().into_iter().flatten();
+    let wanted: BTreeMap<String, (String, u64)> = [wanted(&data["network_bridge"], &data["vlan"])]
+        .into_iter()
+        .chain(more.map(|card| wanted(&card["bridge"], &card["vlan"])))
+        .enumerate()
+        .map(|(at, card)| (format!("net{at}"), card))
+        .collect();
+    let option = |text: &str, key: &str| {
+        text.split(',').find_map(|option| option.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+    };
+    let card = |(slot, text): (&String, &Value)| {
+        let number = slot.strip_prefix("net")?;
+        number.parse::<u8>().ok()?;
+        let text = text.as_str()?;
+        let vlan = option(text, "tag").and_then(|tag| tag.parse().ok()).unwrap_or_default();
+        Some((slot.clone(), (option(text, "bridge").unwrap_or_default(), vlan)))
+    };
+    let is: BTreeMap<String, (String, u64)> = config.as_object().into_iter().flatten().filter_map(card).collect();
+    let on = |(bridge, vlan): &(String, u64)| match (bridge.as_str(), vlan) {
+        ("", _) => "no bridge".to_owned(),
+        (bridge, 0) => bridge.to_owned(),
+        (bridge, vlan) => format!("{bridge} with VLAN {vlan}"),
+    };
+    compare("card", &wanted, &is, |is, wanted| (is != wanted).then(|| (on(is), on(wanted))), on)
+}
+
+/// The disks beyond the first that are not as the provider data ask (provision.go `additional_disks`: `scsi1` and on). The size
+/// of the first is in Proxmox's list.
+fn further_disks(config: &Value, data: &Value) -> Vec<String> {
+    let sizes = data["additional_disks"].as_array().into_iter().flatten().map(|disk| disk["disk_size"].as_u64());
+    let wanted = sizes.enumerate().map(|(at, gib)| (format!("scsi{}", at + 1), gib.map(|gib| gib << 30)));
+    let is = drives(config).into_iter().filter(|drive| drive.slot != "scsi0");
+    let is: BTreeMap<String, Option<u64>> = is.map(|Drive { slot, bytes, .. }| (slot, bytes)).collect();
+    let size = |bytes: &Option<u64>| bytes.map_or("an unknown size".to_owned(), crate::capacity::bytes);
+    let differs = |is: &Option<u64>, wanted: &Option<u64>| {
+        (is.is_some() && wanted.is_some() && is != wanted).then(|| (size(is), size(wanted)))
+    };
+    compare("disk", &wanted.collect(), &is, differs, size)
+}
+
+/// What a VM has beside what is asked for, slot by slot.
+fn compare<T>(
+    what: &str,
+    wanted: &BTreeMap<String, T>,
+    is: &BTreeMap<String, T>,
+    differs: impl Fn(&T, &T) -> Option<(String, String)>,
+    shown: impl Fn(&T) -> String,
+) -> Vec<String> {
+    let slots: BTreeSet<&String> = wanted.keys().chain(is.keys()).collect();
+    let word = |slot: &String| match (is.get(slot), wanted.get(slot)) {
+        (Some(is), Some(wanted)) => {
+            let (is, wanted) = differs(is, wanted)?;
+            Some(format!("its {what} {slot} has {is}, the request asks for {wanted}"))
+        }
+        (Some(is), None) => Some(format!("it has a {what} {slot} ({}) that the request does not ask for", shown(is))),
+        (None, wanted) => Some(format!("its {what} {slot} ({}) is missing", wanted.map(&shown).unwrap_or_default())),
+    };
+    slots.into_iter().filter_map(word).collect()
+}
+
+/// An ISO image in a storage, as `GET /nodes/NODE/storage/STORAGE/content?content=iso` lists it.
+pub struct Image {
+    pub node: String,
+    /// `local:iso/user-data-100.iso`
+    pub volume: String,
+    pub size: u64,
+}
+
+/// Images of the provider that nothing needs: the seed of a VM that is not there, and Talos images that no VM has in a drive.
+///
+/// `guests` are the IDs of all guests. `configs` are those of all the provider's VMs, or `None` where one of them is not known.
+/// The provider names the seed after the VM's ID and deletes it with the VM; Talos images have 64 hexadecimal digits and stay
+/// (provider 0d9fd58 to v0.3.0 `provision.go`, go-proxmox `virtual_machine.go` `CloudInit`).
+pub fn leftovers(images: &[Image], guests: &BTreeSet<u64>, configs: Option<&BTreeMap<u64, Value>>) -> Vec<Drift> {
+    let used = |file: &str| {
+        let configs = configs?;
+        let drives = configs.values().filter_map(Value::as_object).flat_map(|config| config.values());
+        Some(drives.filter_map(Value::as_str).any(|drive| drive.contains(&format!("iso/{file}"))))
+    };
+    let one = |image: &Image| {
+        let file = image.volume.rsplit('/').next()?;
+        let stem = file.strip_suffix(".iso")?;
+        let seed = stem.strip_prefix("user-data-").and_then(|id| id.parse::<u64>().ok());
+        let talos = stem.len() == 64 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (kind, detail, effect) = match seed {
+            Some(id) if !guests.contains(&id) => (
+                "seed-without-vm",
+                format!("it is the seed of VM {id}, which is not there"),
+                "deletes it; make sure before that no guest has this ID (`pvesh get /cluster/resources --type vm`)",
+            ),
+            None if talos && used(file) == Some(false) => (
+                "image-not-used",
+                format!(
+                    "no VM of the provider has this Talos image of {} in a drive",
+                    crate::capacity::bytes(image.size)
+                ),
+                "deletes it; the provider downloads it again when it needs it",
+            ),
+            _ => return None,
+        };
+        let object = format!("image {} on {}", image.volume, image.node);
+        Some(Drift::new(kind, object, detail).fix(effect, format!("pvesm free {}", image.volume)))
+    };
+    images.iter().filter_map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +298,11 @@ mod tests {
 
     fn requests(count: usize) -> Vec<Resource> {
         let one = |at: usize| {
-            let data = format!("cores: {}\nsockets: 2\nmemory: 4096\ndisk_size: 40\n", at % 3 + 1);
+            let data = format!(
+                "cores: {}\nsockets: 2\nmemory: 4096\ndisk_size: 40\nnetwork_bridge: vmbr1\nvlan: 20\n\
+                 additional_nics: [{{bridge: vmbr0}}]\nadditional_disks: [{{disk_size: 100, storage_selector: 'true'}}]\n",
+                at % 3 + 1
+            );
             json!({
                 "metadata": { "id": format!("demo-workers-{at}"), "phase": "running",
                     "labels": { "omni.sidero.dev/machine-request-set": "demo-workers" } },
@@ -195,18 +322,43 @@ mod tests {
         (0..count).map(one).collect()
     }
 
+    /// As the provider makes them (recorded creation of a VM), and Proxmox completes them.
+    fn configs(count: u64) -> BTreeMap<u64, Value> {
+        let one = json!({ "cores": 2, "scsihw": "virtio-scsi-single", "scsi0": "local-lvm:vm-1-disk-0,size=40G",
+            "scsi1": "ceph:vm-1-disk-1,iothread=1,size=100G", "ide2": "local:iso/talos.iso,media=cdrom,size=300M",
+            "ide0": "local:iso/user-data-1.iso,media=cdrom", "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr1,firewall=1,tag=20",
+            "net1": "virtio=BC:24:11:00:00:02,bridge=vmbr0,firewall=0" });
+        (100..100 + count).map(|id| (id, one.clone())).collect()
+    }
+
+    /// Changes of a configuration by hand: the key, its text, and what is reported.
+    const BY_HAND: [(&str, &str, &str); 8] = [
+        (
+            "net0",
+            "virtio=BC:24:11:00:00:01,bridge=vmbr1,tag=21",
+            "card net0 has vmbr1 with VLAN 21, the request asks for vmbr1 with VLAN 20",
+        ),
+        ("net0", "e1000=BC:24:11:00:00:01,tag=20", "card net0 has no bridge, the request asks for vmbr1 with VLAN 20"),
+        ("net1", "virtio=BC:24:11:00:00:02,bridge=vmbr9", "card net1 has vmbr9, the request asks for vmbr0"),
+        ("net1", "", "card net1 (vmbr0) is missing"),
+        ("net7", "virtio,bridge=vmbr2", "a card net7 (vmbr2) that"),
+        ("scsi1", "ceph:vm-1-disk-1,size=150G", "disk scsi1 has 150.0 GiB, the request asks for 100.0 GiB"),
+        ("scsi1", "", "disk scsi1 (100.0 GiB) is missing"),
+        ("virtio3", "/dev/disk/by-id/x", "a disk virtio3 (an unknown size) that"),
+    ];
+
     /// A thousand changes made by hand, each in a random machine: every one is found, and nothing else.
     #[test]
     fn every_change_by_hand_is_found_and_no_other() {
         fastrand::seed(20_261_129);
         let requests = requests(50);
         let provisioned: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
-        assert_eq!(machines(&requests, &provisioned, &vms(50)), []);
+        assert_eq!(machines(&requests, &provisioned, &vms(50), &configs(50)), []);
         for _ in 0..1_000 {
-            let mut listed = vms(50);
+            let (mut listed, mut configs) = (vms(50), configs(50));
             let at = fastrand::usize(..50);
             let name = format!("demo-workers-{at}");
-            let (kind, word) = match fastrand::usize(..6) {
+            let (kind, word) = match fastrand::usize(..8) {
                 0 => {
                     listed.remove(at);
                     ("request-without-vm", name.clone())
@@ -221,6 +373,16 @@ mod tests {
                     listed[at]["tags"] = json!("mine");
                     ("vm-changed", "the tag `machine-request.demo-workers` is missing".to_owned())
                 }
+                6 | 7 => {
+                    let (key, text, words) = fastrand::choice(BY_HAND).expect("a change");
+                    let config = configs.get_mut(&(100 + at as u64)).and_then(Value::as_object_mut).expect("a config");
+                    if text.is_empty() {
+                        config.remove(key)
+                    } else {
+                        config.insert(key.to_owned(), text.into())
+                    };
+                    ("vm-changed", words.to_owned())
+                }
                 size => {
                     let (key, unit) = [("maxcpu", "vCPUs"), ("maxmem", "MiB"), ("maxdisk", "GiB")][size - 3];
                     let more = if key == "maxcpu" { 1 } else { fastrand::u64(1..1 << 36) };
@@ -228,7 +390,7 @@ mod tests {
                     ("vm-changed", unit.to_owned())
                 }
             };
-            let found = machines(&requests, &provisioned, &listed);
+            let found = machines(&requests, &provisioned, &listed, &configs);
             let [drift] = found.as_slice() else { panic!("{kind} of {name}: {found:?}") };
             let text = format!("{} {}", drift.object, drift.detail);
             assert!(
@@ -239,12 +401,28 @@ mod tests {
     }
 
     #[test]
+    fn only_images_that_nothing_needs_are_left_over() {
+        let image = |volume: String| Image { node: "pve1".into(), volume, size: 300 << 20 };
+        let (talos, other) = ("a".repeat(64), "b".repeat(64));
+        let files = ["user-data-100.iso", "user-data-999.iso", "debian-13.iso", "user-data-x.iso"].map(str::to_owned);
+        let files = files.into_iter().chain([format!("{talos}.iso"), format!("{other}.iso")]);
+        let images: Vec<Image> = files.map(|file| image(format!("local:iso/{file}"))).collect();
+        let mut configs = configs(1);
+        configs.insert(101, json!({ "ide2": format!("nas:iso/{talos}.iso,media=cdrom") }));
+        let guests = BTreeSet::from([100, 101]);
+        let kinds = |configs| leftovers(&images, &guests, configs).iter().map(|drift| drift.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(Some(&configs)), ["seed-without-vm", "image-not-used"]);
+        assert_eq!(kinds(None), ["seed-without-vm"]);
+        assert_eq!(leftovers(&images, &guests, None)[0].fixes[0].command, "pvesm free local:iso/user-data-999.iso");
+    }
+
+    #[test]
     fn tag_alone_does_not_make_a_vm_one_of_the_provider() {
         for (name, command) in
             [("demo-workers-7", "qm stop 999; qm destroy 999 --purge"), ("golden", "qm set 999 --tags 'mine'")]
         {
             let vm = json!({ "vmid": 999, "name": name, "node": "pve1", "tags": "mine;machine-request.demo-workers" });
-            let found = machines(&[], &BTreeSet::new(), &[vm]);
+            let found = machines(&[], &BTreeSet::new(), &[vm], &BTreeMap::new());
             let commands: Vec<&str> = found[0].fixes.iter().map(|fix| fix.command.as_str()).collect();
             assert_eq!(commands, ["qm config 999", command], "{name}");
         }

@@ -1,12 +1,15 @@
 //! What differs between the project's files, Omni, Proxmox and the containers that run here.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use crate::flow::inputs::{self, Template, TemplateFacts};
 use crate::flow::stage::Stage;
 use crate::flow::{cluster_sync, lookup, machine_class, omni_stack, project_classes, proxmox};
-use check::drift::{self, Drift};
-use domain::failure::Failure;
+use check::drift::{self, Drift, Image};
+use domain::failure::{Code, Failure};
 use domain::spec::name;
 use domain::status::omni::Resource;
 use domain::status::sync::SyncAction;
@@ -15,6 +18,7 @@ use runtime::cx::Cx;
 use runtime::paths::pasted;
 use runtime::tool::compose::{Compose, OMNI};
 use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
 
 /// What Omni has of all clusters, in as many reads as there are kinds.
 pub struct Omni {
@@ -161,22 +165,112 @@ pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(
     Ok((found, unread))
 }
 
-/// Machines: Omni's requests to this project's provider beside the VMs that Proxmox lists, in one call. `None` when the login
-/// is shown no VM at all, which proves nothing.
+/// What Proxmox has beside Omni's requests: VMs, and the images that the provider left.
+#[derive(Default)]
+pub struct InProxmox {
+    pub machines: Vec<Drift>,
+    pub images: Vec<Drift>,
+    pub unread: Vec<Unread>,
+}
+
+/// As many VMs are asked for their configuration without `--hardware`, which takes one question each.
+const CONFIGURATIONS: usize = 100;
+
+/// Machines: Omni's requests beside the VMs that Proxmox lists, in one call, the configuration of each, and the images of the
+/// provider. `None` when the login is shown no VM at all, which proves nothing.
 ///
 /// # Errors
 /// When Proxmox cannot be asked.
-pub fn machines(cx: &Cx, omni: &Omni) -> Result<Option<Vec<Drift>>, Failure> {
+pub fn machines(cx: &Cx, omni: &Omni, hardware: bool) -> Result<Option<InProxmox>, Failure> {
     let id = cx.settings.provider_id(None).value;
-    let mine = |request: &&Resource| request.metadata.label("infra-provider-id") == Some(id.as_str());
-    let requests: Vec<Resource> = omni.requests.iter().filter(mine).cloned().collect();
-    let names: BTreeSet<&str> = requests.iter().map(|request| request.metadata.id.as_str()).collect();
+    let live = |request: &&Resource| !request.metadata.tearing_down();
+    let mine: BTreeSet<&str> = omni
+        .requests
+        .iter()
+        .filter(|request| request.metadata.label("infra-provider-id") == Some(id.as_str()))
+        .map(|request| request.metadata.id.as_str())
+        .collect();
+    let names: BTreeSet<&str> = omni.requests.iter().map(|request| request.metadata.id.as_str()).collect();
     let made = |status: &&Resource| status.number(&["stage"]) == PROVISIONED;
-    let provisioned = omni.request_statuses.iter().filter(made).map(|status| status.metadata.id.as_str()).collect();
+    let made = omni.request_statuses.iter().filter(made).map(|status| status.metadata.id.as_str());
+    let provisioned: BTreeSet<&str> = made.filter(|id| mine.contains(id)).collect();
     let proxmox = proxmox::configured(cx)?;
-    let listed = proxmox::list_vms(cx, &proxmox, &|vm| drift::matters(vm, &names))?;
-    let blind = listed.of_none && !names.is_empty();
-    Ok((!blind).then(|| drift::machines(&requests, &provisioned, &listed.entries)))
+    let guests = RefCell::new(BTreeSet::new());
+    let listed = proxmox::list_vms(cx, &proxmox, &|vm| {
+        guests.borrow_mut().extend(vm["vmid"].as_u64());
+        drift::matters(vm, &names)
+    })?;
+    if listed.of_none && !mine.is_empty() {
+        return Ok(None);
+    }
+    let mut found = InProxmox::default();
+    let configs = match listed.entries.len() {
+        many if many > CONFIGURATIONS && !hardware => {
+            let what = format!("the network cards and further disks of {}", count(many, "machine"));
+            found.unread.push((what, "each takes a question: `cargo xtask drift --hardware` asks them".to_owned()));
+            BTreeMap::new()
+        }
+        _ => configurations(cx, &proxmox, &listed.entries, &mut found.unread)?,
+    };
+    found.machines = drift::machines(&omni.requests, &provisioned, &listed.entries, &configs);
+    // A Talos image may be for a VM that is about to be made.
+    let all_made = omni.requests.iter().filter(live).all(|request| provisioned.contains(request.metadata.id.as_str()));
+    let known = all_made && configs.len() == listed.entries.len();
+    match images(cx, &proxmox) {
+        Ok(images) => found.images = drift::leftovers(&images, &guests.into_inner(), known.then_some(&configs)),
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        Err(failure) => found.unread.push(("images in Proxmox".to_owned(), failure.to_string())),
+    }
+    Ok(Some(found))
+}
+
+/// `GET /nodes/NODE/qemu/ID/config` of each VM that is still there, by its ID.
+fn configurations(
+    cx: &Cx,
+    proxmox: &Proxmox,
+    vms: &[Value],
+    unread: &mut Vec<Unread>,
+) -> Result<BTreeMap<u64, Value>, Failure> {
+    let path = |vm: &Value| format!("/nodes/{}/qemu/{}/config", vm["node"].as_str().unwrap_or_default(), vm["vmid"]);
+    let paths: Vec<String> = vms.iter().map(path).collect();
+    let mut found = BTreeMap::new();
+    for (vm, answer) in vms.iter().zip(proxmox.get_all(cx, "asking for the configuration of VMs", &paths)) {
+        let id = vm["vmid"].as_u64().unwrap_or_default();
+        match answer {
+            Ok(config) => _ = found.insert(id, config),
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+            Err(failure) => unread.push((format!("the hardware of VM {id}"), failure.to_string())),
+        }
+    }
+    Ok(found)
+}
+
+/// The ISO images in every storage that the login may see; those of a shared storage once.
+fn images(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Image>, Failure> {
+    let holds = |entry: &Value| {
+        let content = entry["content"].as_str().unwrap_or_default();
+        entry["status"] == "available" && content.split(',').any(|kind| kind == "iso")
+    };
+    let listed = proxmox.pick(cx, "listing the storages of Proxmox", "/cluster/resources?type=storage", &holds)?;
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let mut places: BTreeMap<(String, String), String> = BTreeMap::new();
+    for entry in &listed.entries {
+        let (node, storage) = (text(entry, "node"), text(entry, "storage"));
+        let of = if entry["shared"].as_u64() == Some(1) { String::new() } else { node.clone() };
+        places.entry((storage, of)).or_insert(node);
+    }
+    let path = |((storage, _), node): (&(String, String), &String)| {
+        format!("/nodes/{node}/storage/{storage}/content?content=iso")
+    };
+    let paths: Vec<String> = places.iter().map(path).collect();
+    let mut found = Vec::new();
+    for (node, answer) in places.values().zip(proxmox.get_all(cx, "asking for the ISO images of Proxmox", &paths)) {
+        for image in answer?.as_array().into_iter().flatten() {
+            let (volume, size) = (text(image, "volid"), image["size"].as_u64().unwrap_or_default());
+            found.push(Image { node: node.clone(), volume, size });
+        }
+    }
+    Ok(found)
 }
 
 /// Containers that run another version than docker/compose.yaml pins.

@@ -2,7 +2,7 @@
 //!
 //! 1. Omni is asked for its machine classes, clusters and machine requests.
 //! 2. Files beside Omni: what only one of them has, and what differs.
-//! 3. Omni beside Proxmox: VMs without a request, requests without a VM, VMs that were changed by hand.
+//! 3. Omni beside Proxmox: VMs without a request, requests without a VM, VMs that were changed by hand, images left behind.
 //! 4. docker/compose.yaml beside the containers, and the project's notes beside all of it.
 //!
 //! What cannot be asked is said to be unknown, and the rest is reported.
@@ -10,7 +10,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::DriftArgs;
-use crate::flow::drift::{self, Omni};
+use crate::flow::drift::{self, InProxmox, Omni};
 use crate::outcome::Outcome;
 use check::drift::Drift;
 use domain::failure::{Code, Failure};
@@ -43,7 +43,12 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
         Some(found)
     });
     report.area(cx, "clusters", clusters.map_err(|error| Failure::of(&error)))?;
-    report.area(cx, "machines in Proxmox", drift::machines(cx, &omni))?;
+    let machines = drift::machines(cx, &omni, args.hardware).map(|found| {
+        let InProxmox { machines, images, unread } = found?;
+        unread.iter().for_each(|(what, why)| report.not_known(cx, what, why));
+        Some(machines.into_iter().chain(images).collect())
+    });
+    report.area(cx, "machines in Proxmox", machines)?;
     report.area(cx, "containers", drift::containers(cx).map(Some))?;
     report.area(cx, "the project's notes", Ok(Some(drift::state(cx, &omni))))?;
     let data = json!({ "drift": report.found, "unknown": report.unknown });

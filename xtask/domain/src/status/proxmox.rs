@@ -371,19 +371,35 @@ pub fn vms(data: &Value) -> Result<Vec<Vm>, String> {
     Ok(vms)
 }
 
-/// The disks in the configuration of a VM, each with its storage and its size in bytes: `local-lvm:vm-100-disk-0,size=40G`
-/// (qemu-server `PVE/QemuServer/Drive.pm`). An image in a drive is not a disk.
-pub fn disks(config: &Value) -> Vec<(String, u64)> {
-    let drive = |(key, value): (&String, &Value)| {
-        let bus = key.trim_end_matches(|c: char| c.is_ascii_digit());
+/// A disk of a VM's configuration; CD-ROM drives are none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    /// `scsi0`
+    pub slot: String,
+    pub storage: String,
+    /// Not known of a device that is passed through.
+    pub bytes: Option<u64>,
+}
+
+/// The disks in `GET /nodes/NODE/qemu/ID/config`, such as `"scsi0": "local-lvm:vm-100-disk-0,size=40G"`.
+pub fn drives(config: &Value) -> Vec<Drive> {
+    let drive = |(slot, value): (&String, &Value)| {
+        let bus = slot.trim_end_matches(|c: char| c.is_ascii_digit());
         let value =
-            value.as_str().filter(|_| bus.len() < key.len() && matches!(bus, "scsi" | "virtio" | "sata" | "ide"))?;
-        let storage = value.split_once(':')?.0.to_owned();
-        let size = value.split(',').find_map(|option| option.strip_prefix("size="))?;
-        let mib = u64::from(Memory::parse(size).ok()?.0);
-        (!value.contains("media=cdrom")).then_some((storage, mib << 20))
+            value.as_str().filter(|_| bus.len() < slot.len() && matches!(bus, "scsi" | "virtio" | "sata" | "ide"))?;
+        let storage = value.split([':', ',']).next()?.to_owned();
+        let size = value.split(',').find_map(|option| option.strip_prefix("size="));
+        let bytes = size.and_then(|size| Memory::parse(size).ok()).map(|mib| u64::from(mib.0) << 20);
+        (!value.contains("media=cdrom")).then(|| Drive { slot: slot.clone(), storage, bytes })
     };
     config.as_object().into_iter().flatten().filter_map(drive).collect()
+}
+
+/// The disks in the configuration of a VM, each with its storage and its size in bytes: `local-lvm:vm-100-disk-0,size=40G`
+/// (qemu-server `PVE/QemuServer/Drive.pm`). An image in a drive and a device of the host are not.
+pub fn disks(config: &Value) -> Vec<(String, u64)> {
+    let own = |drive: &Drive| !drive.storage.starts_with('/');
+    drives(config).into_iter().filter(own).filter_map(|drive| Some((drive.storage, drive.bytes?))).collect()
 }
 
 #[cfg(test)]
