@@ -119,9 +119,28 @@ pub fn change<'a>(omnictl: &'a Omnictl<'_>, loss: &'a Loss, backups: &str, disco
         watched(cx, omnictl, name, || omnictl.delete_cluster(name, disconnected))?;
         Ok("deleted from Omni".to_owned())
     })
+    .only_if(move |_| still_all(omnictl, &loss.view))
     .destroying(name, loss.lines())
     .verified(move |cx| verify(cx, omnictl, loss))
     .recorded(move |state| forget(state, name))
+}
+
+/// Refuses to delete a cluster that has got a machine since it was shown what is destroyed.
+fn still_all(omnictl: &Omnictl<'_>, shown: &ClusterView) -> anyhow::Result<()> {
+    fn names(view: &ClusterView) -> BTreeSet<&str> {
+        view.machines()
+            .map(|machine| if machine.request.is_empty() { &*machine.uuid } else { &*machine.request })
+            .collect()
+    }
+    let Some(now) = cluster::observe(omnictl, &shown.name)? else { return Ok(()) };
+    let more: Vec<&str> = names(&now).difference(&names(shown)).copied().collect();
+    if more.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Conflict, format!("cluster `{}` has more machines than were shown", shown.name))
+        .cause(format!("since then it got {}; nothing was deleted", more.join(", ")))
+        .hint("somebody else changes this cluster: run the same command again, and look at the new list")
+        .into())
 }
 
 /// Takes the cluster from the state.

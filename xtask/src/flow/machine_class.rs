@@ -51,7 +51,9 @@ pub fn apply_files(
     let (there, providers) = observe(cx, &omnictl, checked.found(), allow)?;
     let classes = inputs::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
     let updates = updates(cx, &classes, &there);
-    let changes: Vec<Change<'_>> = files.iter().filter_map(|file| apply(&omnictl, file, &updates)).collect();
+    let mut changes = files.iter().filter_map(|file| apply(&omnictl, file, &updates));
+    let first = changes.next().map(|first| first.only_if(|_| Ok(still_as_shown(&omnictl, &updates, &there)?)));
+    let changes: Vec<Change<'_>> = first.into_iter().chain(changes).collect();
     let names: Vec<&str> = classes.iter().map(|(class, _)| class.id.as_str()).collect();
     let fields: Vec<Value> = updates.iter().map(Update::json).collect();
     let data = json!({ "machine_classes": names, "changes": fields, "allowed": allow });
@@ -220,6 +222,24 @@ fn apply<'a>(omnictl: &'a Omnictl<'_>, file: &'a CheckedFile, updates: &[Update<
         retry_overtaken(|| omnictl.apply(&copy)).map_err(|failure| stage::named(cx, failure, &copy, &file.path))?;
         Ok("accepted by Omni".to_owned())
     }))
+}
+
+/// Refuses to apply when somebody has changed one of the classes since the changes were shown: one read for all.
+fn still_as_shown(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Resource]) -> Result<(), Failure> {
+    let now = omnictl.list(KIND, None)?;
+    let of = |there: &[Resource], id: &str| {
+        there.iter().find(|resource| resource.metadata.id == id).map(fields_of_resource).unwrap_or_default()
+    };
+    for id in updates.iter().map(|update| update.class) {
+        let words: Vec<String> = differences(&of(shown, id), &of(&now, id)).iter().map(Difference::words).collect();
+        if !words.is_empty() {
+            let what = format!("the machine class `{id}` has changed in Omni since the plan was made");
+            return Err(Failure::new(Code::Conflict, what)
+                .cause(format!("{}; nothing was applied", words.join(", ")))
+                .hint("somebody else changes this class: run the same command again, and look at the new plan"));
+        }
+    }
+    Ok(())
 }
 
 /// Reads every class back and compares it: omnictl drops keys that it does not know, and exits 0.
