@@ -24,6 +24,7 @@ use domain::log;
 use domain::nearest;
 use domain::releases::table;
 use domain::spec::size::{Disk, Memory};
+use runtime::called;
 use runtime::settings::Given;
 use runtime::ui::Color;
 use selector::time;
@@ -58,7 +59,7 @@ impl Cli {
         // `help TASK` is how other programs spell `TASK --help`.
         let moved = flag.map(|(at, flag)| [&args[..at], &args[at + 1..], &[OsString::from(flag)]].concat());
         let args = moved.as_deref().unwrap_or(args);
-        let matches = Cli::command().color(color(args)).try_get_matches_from(args);
+        let matches = named().color(color(args)).try_get_matches_from(args);
         Cli::from_arg_matches(&matches.map_err(|error| usage::with_tip(error, args))?)
     }
 }
@@ -87,7 +88,7 @@ const MANUAL: &str = "Manual page: man -l docs/reference/xtask.1. Guides: README
 
 /// The headings of the help, each with its tasks in the order in which an operator needs them.
 pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
-    ("Start", &["doctor", "omni-setup", "provider-setup", "omnictl-install"]),
+    ("Start", &["init", "doctor", "omni-setup", "provider-setup", "omnictl-install"]),
     ("Verify", &["omni-verify", "tsidp-verify", "provider-verify", "proxmox-audit"]),
     (
         "Machine classes",
@@ -141,9 +142,15 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
 
 /// The command line with everything that clap fills in.
 pub fn built() -> Command {
-    let mut cli = Cli::command();
+    let mut cli = named();
     cli.build();
     cli
+}
+
+/// The command line under the name that it is called by.
+fn named() -> Command {
+    let cli = Cli::command().bin_name(called::name());
+    if called::is_released() { cli.display_name(called::RELEASED) } else { cli }
 }
 
 /// The template of the help of all: clap puts subcommands under one heading only.
@@ -165,7 +172,8 @@ fn overview() -> StyledStr {
 
 /// The examples at the end of a task's help.
 fn examples(lines: &[&str]) -> StyledStr {
-    let lines: String = lines.iter().map(|line| format!("\n  cargo xtask {line}")).collect();
+    let name = called::name();
+    let lines: String = lines.iter().map(|line| format!("\n  {name} {line}")).collect();
     format!("{HEADING}Examples:{HEADING:#}{lines}").into()
 }
 
@@ -213,6 +221,11 @@ pub struct Global {
 #[derive(Debug, Subcommand, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Task {
+    /// Make a project directory: stack, tsidp, example classes and clusters
+    ///
+    /// For the program of a release, which works without a checkout of the repository. A directory that holds anything else is refused.
+    #[command(after_long_help = examples(&["init my-site", "init . --dry-run"]))]
+    Init(Init),
     /// Check every prerequisite and every known problem, with fixes
     ///
     /// The checks run in parallel and change nothing. Each that fails names its cause and the command that fixes it. What passed
@@ -642,7 +655,7 @@ impl Task {
             Task::MachineclassCheck(args) => !args.convert && paths(&args.name),
             Task::ClusterCheck(args) => !args.convert && paths(&args.name),
             Task::SelectorTest(args) => args.class.as_deref().is_none_or(inputs::is_path),
-            Task::Triage(_) | Task::PlanShow(_) => true,
+            Task::Triage(_) | Task::PlanShow(_) | Task::Init(_) => true,
             _ => false,
         }
     }
@@ -657,6 +670,12 @@ impl Task {
             _ => Given::default(),
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The directory: a new one, an empty one, or one with nothing but a git repository
+    pub dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ mod recorded;
 pub mod task;
 mod usage;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ use runtime::paths::Paths;
 use runtime::proc::{self, Journal, Proc};
 use runtime::settings::Settings;
 use runtime::ui::{self, Prompter, Style, Ui};
-use runtime::{answers, triage};
+use runtime::{answers, called, triage};
 use serde_json::Value;
 
 use cli::{Cli, Global, Task};
@@ -34,6 +34,7 @@ use outcome::Outcome;
 /// Parses the command line, runs the task, reports, and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    called::remember(args.first().map_or(OsStr::new("xtask"), OsString::as_os_str));
     // An address with a login in it must not be repeated, not even by an error about the command line.
     args.iter().for_each(|arg| domain::secret::hide_logins(&arg.to_string_lossy()));
     let json = args.iter().any(|arg| arg == "--json");
@@ -206,6 +207,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::OmniStatus(args) => task::omni_status::run(args, cx),
         Task::TsidpVerify(args) => task::tsidp_verify::run(args, cx),
         Task::Doctor(args) => task::doctor::run(args, cx),
+        Task::Init(args) => task::init::run(args, cx),
         Task::StackUp(args) => task::stack_up::run(args, cx),
         Task::StackDown => task::stack_down::run(cx),
         Task::StackLogs(args) => task::stack_logs::run(args, cx),

@@ -25,6 +25,7 @@ pub mod impact;
 pub mod inputs;
 pub mod key_rotation;
 pub mod keys;
+pub mod kit;
 pub mod licence;
 pub mod lookup;
 pub mod machine;

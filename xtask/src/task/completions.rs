@@ -6,20 +6,51 @@
 
 use serde_json::json;
 
-use crate::cli::{Completions, Shell};
+use crate::cli::Completions;
 use crate::outcome::Outcome;
+use runtime::called;
 use runtime::cx::Cx;
 
-const BASH: &str = include_str!("../../data/completions/bash");
-const ZSH: &str = include_str!("../../data/completions/zsh");
-const FISH: &str = include_str!("../../data/completions/fish");
+/// The scripts for `cargo xtask`, with what makes a shell read them; then those for the program of a release.
+const OF_CARGO: [(&str, &[&str]); 3] = [
+    (
+        include_str!("../../data/completions/bash"),
+        &[
+            "mkdir -p ~/.local/share/omni-scale && cargo xtask completions bash > ~/.local/share/omni-scale/xtask.bash",
+            "echo '. ~/.local/share/omni-scale/xtask.bash' >> ~/.bashrc   # once, after cargo's own",
+        ],
+    ),
+    (
+        include_str!("../../data/completions/zsh"),
+        &[
+            "mkdir -p ~/.local/share/omni-scale && cargo xtask completions zsh > ~/.local/share/omni-scale/xtask.zsh",
+            "echo '. ~/.local/share/omni-scale/xtask.zsh' >> ~/.zshrc   # once, after compinit",
+        ],
+    ),
+    (
+        include_str!("../../data/completions/fish"),
+        &[
+            "mkdir -p ~/.config/fish/completions && cargo xtask completions fish > ~/.config/fish/completions/cargo-xtask.fish",
+        ],
+    ),
+];
+const OF_A_RELEASE: [(&str, &[&str]); 3] = [
+    (
+        include_str!("../../data/completions/omni-scale.bash"),
+        &["eval \"$(cargo xtask completions bash)\"   # in ~/.bashrc"],
+    ),
+    (
+        include_str!("../../data/completions/omni-scale.zsh"),
+        &["eval \"$(cargo xtask completions zsh)\"   # in ~/.zshrc, after compinit"],
+    ),
+    (
+        include_str!("../../data/completions/omni-scale.fish"),
+        &["cargo xtask completions fish | source   # in ~/.config/fish/config.fish"],
+    ),
+];
 
 pub fn run(args: &Completions, cx: &Cx) -> anyhow::Result<Outcome> {
-    let (script, wiring) = match args.shell {
-        Shell::Bash => (BASH, ["mkdir -p ~/.local/share/omni-scale && cargo xtask completions bash > ~/.local/share/omni-scale/xtask.bash", "echo '. ~/.local/share/omni-scale/xtask.bash' >> ~/.bashrc   # once, after cargo's own"].as_slice()),
-        Shell::Zsh => (ZSH, ["mkdir -p ~/.local/share/omni-scale && cargo xtask completions zsh > ~/.local/share/omni-scale/xtask.zsh", "echo '. ~/.local/share/omni-scale/xtask.zsh' >> ~/.zshrc   # once, after compinit"].as_slice()),
-        Shell::Fish => (FISH, ["mkdir -p ~/.config/fish/completions && cargo xtask completions fish > ~/.config/fish/completions/cargo-xtask.fish"].as_slice()),
-    };
+    let (script, wiring) = (if called::is_released() { OF_A_RELEASE } else { OF_CARGO })[args.shell as usize];
     cx.ui.data(script);
     let outcome = Outcome::done("").with(json!({ "script": script }));
     Ok(wiring.iter().fold(outcome, |outcome, command| outcome.next(*command)))

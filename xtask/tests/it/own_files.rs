@@ -65,3 +65,101 @@ fn checks_of_given_files_need_no_project() {
     assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), before, "nothing is left behind");
     assert_eq!(std::fs::read_dir(dir.path().join("target")).expect("there").count(), 0);
 }
+
+/// The program of a release, under its own name in a directory that is no project.
+fn released(dir: &Scratch, words: &[&str]) -> CommandOutput {
+    let own = dir.path().join("omni-scale");
+    let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xtask"), own);
+    let mut command = std::process::Command::new("./omni-scale");
+    command.args(words).current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir.path());
+    CommandOutput::of(command.stdin(std::process::Stdio::null()))
+}
+
+#[test]
+fn released_program_makes_a_project_and_names_itself_in_every_advice() {
+    let dir = Scratch::new();
+    let site = dir.path().join("site");
+    released(&dir, &["init", "site", "--dry-run"]).exits(3).says(&["create site", "next: ./omni-scale init site"]);
+    assert!(!site.exists());
+    released(&dir, &["init", "site"]).exits(0).says(&["next: ./omni-scale omni-setup --project-dir site"]);
+    assert_eq!(tree_of(&site), operators_files(), "it has every file that an operator uses");
+    for (file, word) in [
+        ("docker/compose.yaml", "omni-scale stack-up"),
+        ("docker/omni-backup.service", "exec omni-scale omni-backup"),
+        (".gitignore", "docker/.env"),
+    ] {
+        let text = std::fs::read_to_string(site.join(file)).expect(file);
+        assert!(text.contains(word) && !text.contains("cargo xtask"), "{file}: {text}");
+    }
+    let mode = std::fs::metadata(site.join("tsidp/install.sh")).expect("a script").permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o111, 0o111);
+    // A run that was killed is completed by the next one.
+    std::fs::remove_file(site.join("docker/compose.yaml")).expect("it is there");
+    std::fs::write(site.join("docker/.compose.yaml.omni-scale-x.tmp"), "half").expect("written");
+    std::fs::create_dir(site.join(".git")).expect("a directory");
+    released(&dir, &["init", "site"]).exits(0).says(&["1 file"]);
+    released(&dir, &["init", "site", "--json"]).exits(0).says(&["is a project already"]);
+    for (words, code) in [
+        (&["doctor", "--project-dir", "site"][..], 1),
+        (&["cluster-sync"], 2),
+        (&["cluster-sync", "--json"], 2),
+        (&["no-such-task"], 2),
+        (&["keys", "--help"], 0),
+        (&["--help"], 0),
+        (&["machineclass-apply", "--all", "--yes", "--project-dir", "site"], 1),
+        (&["machineclass-apply", "--all", "--yes", "--project-dir", "site", "--json"], 1),
+        (&["rehearse", "--project-dir", "site", "--dry-run"], 3),
+    ] {
+        let ran = released(&dir, words).exits(code).says(&["./omni-scale "]);
+        assert!(!format!("{ran:?}").contains("cargo xtask"), "{words:?}: {ran:#?}");
+    }
+    let version = format!("omni-scale {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(released(&dir, &["--version"]).exits(0).stdout, version);
+}
+
+#[test]
+fn a_directory_with_other_files_is_not_made_a_project() {
+    type Make = fn(&std::path::Path);
+    let cases: [(&str, Make, &str); 6] = [
+        ("other", |dir| std::fs::write(dir.join("notes.txt"), "").expect("written"), "notes.txt"),
+        ("used", |dir| std::fs::write(dir.join("docker/.env"), "A=b\n").expect("written"), "docker/.env"),
+        (
+            "edited",
+            |dir| std::fs::write(dir.join("docker/compose.yaml"), "services: {}\n").expect("written"),
+            "compose.yaml",
+        ),
+        (
+            "link",
+            |dir| std::os::unix::fs::symlink("/etc/hostname", dir.join(".gitignore")).expect("a link"),
+            ".gitignore",
+        ),
+        ("links", |dir| std::os::unix::fs::symlink("/etc", dir.join("tsidp")).expect("a link"), "tsidp"),
+        ("file", |dir| std::fs::remove_dir_all(dir).and_then(|()| std::fs::write(dir, "")).expect("a file"), "file"),
+    ];
+    let scratch = Scratch::new();
+    for (name, make, word) in cases {
+        let dir = scratch.path().join(name);
+        std::fs::create_dir_all(dir.join("docker")).expect("a directory");
+        make(&dir);
+        let before = tree_of(&dir);
+        outside(scratch.path(), &["init", name]).exits(1).says(&[word, "hint: "]);
+        assert_eq!(tree_of(&dir), before, "{name}");
+    }
+}
+
+/// The tracked files of this repository that belong in a project.
+fn operators_files() -> Vec<std::path::PathBuf> {
+    let tracked = std::process::Command::new("git").arg("ls-files").current_dir(root()).output().expect("git is there");
+    let tracked = String::from_utf8(tracked.stdout).expect("UTF-8");
+    let folders = ["docker/", "tsidp/", "clusters/", "machine-classes/", "schemas/", ".gitignore"];
+    let wanted = |file: &&str| {
+        folders.iter().any(|folder| file.starts_with(folder)) && !file.contains("/tests/") && !file.ends_with(".md")
+    };
+    let mut files: Vec<_> = tracked.lines().filter(wanted).map(std::path::PathBuf::from).collect();
+    files.sort();
+    files
+}
+
+fn tree_of(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    runtime::files::tree(dir).map_or(Vec::new(), |files| files.into_iter().map(|(file, _)| file).collect())
+}

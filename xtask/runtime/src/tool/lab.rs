@@ -49,12 +49,17 @@ pub struct Options {
     pub size: Vec<String>,
 }
 
-/// Builds the lab, and returns its program.
+/// The lab beside the program of a release.
+const RELEASED: &str = "omni-scale-lab";
+
+/// The lab's program: of a release the one beside this program, of a checkout the one that is built when it is needed.
 ///
 /// # Errors
 /// As [`cargo::built`].
 pub fn built(cx: &Cx) -> anyhow::Result<PathBuf> {
-    cargo::built(cx, "lab")
+    let own = std::env::current_exe().and_then(|own| own.canonicalize());
+    let beside = own.map(|own| own.with_file_name(RELEASED)).ok().filter(|lab| lab.is_file());
+    beside.map_or_else(|| cargo::built(cx, "lab"), Ok)
 }
 
 /// What the far ends of the lab in `dir` hold.

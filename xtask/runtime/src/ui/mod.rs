@@ -21,6 +21,7 @@ use regex::{Captures, Regex};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::called::named;
 use crate::parallel::{Job, run_all};
 use crate::proc;
 use domain::failure::{Code, Failure};
@@ -289,8 +290,8 @@ impl Ui {
     }
 
     fn push(&self, mut step: Step) {
-        step.title = redact(&step.title).into_owned();
-        step.detail = redact(&step.detail).into_owned();
+        step.title = redact(&named(&step.title)).into_owned();
+        step.detail = redact(&named(&step.detail)).into_owned();
         if self.speaks() {
             self.speaker.write(&self.line(&step));
         }
@@ -452,11 +453,11 @@ impl Ui {
     }
 }
 
-/// Wipes secrets from the texts in `value`. Before it is written out: a secret with a quote in it is another text once it is
+/// Wipes secrets from the texts in `value`, and names this program in their commands. Before it is written out: a secret with a quote in it is another text once it is
 /// escaped.
 fn wipe(value: &mut Value) {
     match value {
-        Value::String(text) => *text = redact(text).into_owned(),
+        Value::String(text) => *text = redact(&named(text)).into_owned(),
         Value::Array(items) => items.iter_mut().for_each(wipe),
         Value::Object(fields) => fields.values_mut().for_each(wipe),
         _ => {}

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::called::named;
 use domain::secret::redact;
 
-/// `text` without secrets, as [`plain`].
+/// `text` without secrets, as [`plain`], its commands with the name of this program.
 pub fn shown(text: &str) -> String {
-    plain(&redact(text))
+    plain(&redact(&named(text)))
 }
 
 /// `text` with its control characters written out (`\x1b`), but for line breaks and tabs.

@@ -8,33 +8,46 @@ use std::time::{Duration, Instant};
 use super::Kit;
 use super::real::program;
 
-/// What is typed, and what one press of the key makes of it: tasks, options, and the names of this project.
+/// What is typed after the name of the runner, and what one press of the key makes of it: tasks, options, and the names of this
+/// project.
 const TYPED: [(&str, &str); 6] = [
-    ("cargo xtask provider-v", "provider-verify"),
-    ("cargo xtask machineclass-apply ", "dev-small"),
-    ("cargo xtask cluster-status m", "matrix"),
-    ("cargo xtask cluster-create x --worker-class d", "dev-small"),
-    ("cargo xtask rehearse --clo", "--clock"),
-    ("cargo xtask completions f", "fish"),
+    ("provider-v", "provider-verify"),
+    ("machineclass-apply ", "dev-small"),
+    ("cluster-status m", "matrix"),
+    ("cluster-create x --worker-class d", "dev-small"),
+    ("rehearse --clo", "--clock"),
+    ("completions f", "fish"),
 ];
 
-/// A project with a class, a cluster and a runner, and the script for one shell.
-fn project(shell: &str) -> Kit {
+/// The names of the runner, each with the function that completes its words in bash.
+const CALLED: [(&str, &str); 2] = [("cargo xtask", "__omni_scale_cargo"), ("omni-scale", "__omni_scale")];
+
+/// What is typed.
+fn typed(called: &str) -> impl Iterator<Item = (String, &'static str)> {
+    TYPED.iter().map(move |(typed, becomes)| (format!("{called} {typed}"), *becomes))
+}
+
+/// A project with a class, a cluster and a runner under both names, and the script for one shell.
+fn project(shell: &str, called: &str) -> Kit {
     let kit = Kit::new();
     kit.write("machine-classes/dev-small.yaml", "");
     kit.write("clusters/matrix.yaml", "");
-    let (code, script, stderr) = kit.xtask(&["completions", shell]);
-    assert_eq!(code, 0, "{stderr}");
-    kit.write("script", &script);
-    fs::create_dir_all(kit.path().join("target/debug")).unwrap();
-    symlink(env!("CARGO_BIN_EXE_xtask"), kit.path().join("target/debug/xtask")).unwrap();
+    for name in ["target/debug/xtask", "target/debug/omni-scale"] {
+        fs::create_dir_all(kit.path().join("target/debug")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_xtask"), kit.path().join(name)).unwrap();
+    }
+    let own = kit.path().join("target/debug").join(called.replace("cargo ", ""));
+    let output = kit.command(own.to_str().unwrap()).args(["completions", shell]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    kit.write("script", &String::from_utf8(output.stdout).unwrap());
     kit
 }
 
 /// Runs a script in a shell with nothing of this machine's settings, and gives what it printed.
 fn runs(kit: &Kit, shell: &str, flags: &[&str], script: &str) -> String {
     let mut command = kit.command(program(shell).unwrap().to_str().unwrap());
-    command.env("PATH", "/usr/bin:/bin").env("TERM", "dumb").args(flags).args(["-c", script]);
+    let path = format!("{}:/usr/bin:/bin", kit.path().join("target/debug").display());
+    command.env("PATH", path).env("TERM", "dumb").args(flags).args(["-c", script]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     while child.try_wait().unwrap().is_none() {
@@ -51,58 +64,60 @@ fn runs(kit: &Kit, shell: &str, flags: &[&str], script: &str) -> String {
 
 #[test]
 fn bash_completes_what_is_typed() {
-    let kit = project("bash");
-    let complete = |line: &str| {
-        let count = line.split(' ').count() - 1;
-        let words = line.split(' ').map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
-        let script = format!(
-            "before() {{ COMPREPLY=(of-cargo); }}; complete -F before cargo; source ./script; \
-             COMP_WORDS=({words}); COMP_CWORD={count}; __omni_scale_cargo; printf '%s ' \"${{COMPREPLY[@]}}\""
-        );
-        runs(&kit, "bash", &["--norc"], &script).trim().to_owned()
-    };
-    for (typed, becomes) in TYPED {
-        assert_eq!(complete(typed), becomes, "{typed}");
+    for (called, function) in CALLED {
+        let kit = project("bash", called);
+        let complete = |line: &str| {
+            let count = line.split(' ').count() - 1;
+            let words = line.split(' ').map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+            let script = format!(
+                "before() {{ COMPREPLY=(of-cargo); }}; complete -F before cargo; source ./script; \
+                 COMP_WORDS=({words}); COMP_CWORD={count}; {function}; printf '%s ' \"${{COMPREPLY[@]}}\""
+            );
+            runs(&kit, "bash", &["--norc"], &script).trim().to_owned()
+        };
+        for (typed, becomes) in typed(called) {
+            assert_eq!(complete(&typed), becomes, "{typed}");
+        }
+        if called == "cargo xtask" {
+            assert_eq!(complete("cargo bui"), "of-cargo", "cargo's own completion goes on");
+        }
     }
-    assert_eq!(complete("cargo bui"), "of-cargo", "cargo's own completion goes on");
 }
 
 /// In a terminal of its own, by the key itself. `^Xp` prints what stands in the line then.
 #[test]
 fn zsh_completes_what_is_typed() {
-    if program("zsh").is_none() {
-        return;
-    }
-    let kit = project("zsh");
-    let mut script = String::from(
-        "zmodload zsh/zpty; zpty z zsh -f -i\n\
-         zpty -w z 'PROMPT=; autoload -Uz compinit; compinit -D -u; source ./script; \
-         show() { print -r -- \"LINE<$BUFFER>\"; BUFFER=; }; zle -N show; bindkey ^Xp show; print READ\"\"Y'\n\
-         zpty -r -m z out '*READY*'\n",
-    );
-    for (typed, _) in TYPED {
-        script.push_str(&format!(
-            "zpty -n -w z '{typed}'$'\\t'; zpty -n -w z $'\\x18p'; zpty -r -m z out '*LINE<*>*'\n\
-             print -r -- \"${{${{out##*LINE<}}%%>*}}\"\n"
-        ));
-    }
-    let shown = runs(&kit, "zsh", &["-f"], &script);
-    let lines: Vec<&str> = shown.lines().collect();
-    assert_eq!(lines.len(), TYPED.len(), "{shown}");
-    for ((typed, becomes), line) in TYPED.into_iter().zip(lines) {
-        assert_eq!(line.trim_end().rsplit(' ').next(), Some(becomes), "{typed}: {shown}");
+    for (called, _) in CALLED.iter().filter(|_| program("zsh").is_some()) {
+        let kit = project("zsh", called);
+        let mut script = String::from(
+            "zmodload zsh/zpty; zpty z zsh -f -i\n\
+             zpty -w z 'PROMPT=; autoload -Uz compinit; compinit -D -u; source ./script; \
+             show() { print -r -- \"LINE<$BUFFER>\"; BUFFER=; }; zle -N show; bindkey ^Xp show; print READ\"\"Y'\n\
+             zpty -r -m z out '*READY*'\n",
+        );
+        for (typed, _) in typed(called) {
+            script.push_str(&format!(
+                "zpty -n -w z '{typed}'$'\\t'; zpty -n -w z $'\\x18p'; zpty -r -m z out '*LINE<*>*'\n\
+                 print -r -- \"${{${{out##*LINE<}}%%>*}}\"\n"
+            ));
+        }
+        let shown = runs(&kit, "zsh", &["-f"], &script);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), TYPED.len(), "{shown}");
+        for ((typed, becomes), line) in typed(called).zip(lines) {
+            assert_eq!(line.trim_end().rsplit(' ').next(), Some(becomes), "{typed}: {shown}");
+        }
     }
 }
 
 #[test]
 fn fish_completes_what_is_typed() {
-    if program("fish").is_none() {
-        return;
-    }
-    let kit = project("fish");
-    for (typed, becomes) in TYPED {
-        let shown = runs(&kit, "fish", &["--no-config"], &format!("source script; complete -C '{typed}'"));
-        let words: Vec<&str> = shown.lines().filter_map(|line| line.split('\t').next()).collect();
-        assert_eq!(words, [becomes], "{typed}");
+    for (called, _) in CALLED.iter().filter(|_| program("fish").is_some()) {
+        let kit = project("fish", called);
+        for (typed, becomes) in typed(called) {
+            let shown = runs(&kit, "fish", &["--no-config"], &format!("source script; complete -C '{typed}'"));
+            let words: Vec<&str> = shown.lines().filter_map(|line| line.split('\t').next()).collect();
+            assert_eq!(words, [becomes], "{typed}");
+        }
     }
 }

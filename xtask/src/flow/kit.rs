@@ -1,0 +1,93 @@
+//! The files of a new project, which the program carries: those that an operator uses or changes, without the repository's own.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+
+use domain::failure::{Code, Failure};
+use runtime::{called, files};
+
+/// Includes each file under its path in the repository.
+macro_rules! kit {
+    ($($file:literal)*) => {
+        const FILES: &[(&str, &str)] = &[$(($file, include_str!(concat!("../../../", $file)))),*];
+    };
+}
+
+// The last one marks a project: until it is there, no task takes the directory for one.
+kit! {
+    ".gitignore"
+    "clusters/matrix.yaml"
+    "docker/.env.example"
+    "docker/config.yaml.example"
+    "docker/omni-backup.service"
+    "docker/omni-backup.timer"
+    "docker/omni-scale.service"
+    "machine-classes/dev-small.yaml"
+    "machine-classes/matrix-controlplane.yaml"
+    "machine-classes/matrix-worker.yaml"
+    "schemas/cluster-template.schema.json"
+    "schemas/machine-class.schema.json"
+    "tsidp/backup.sh"
+    "tsidp/grant.json"
+    "tsidp/install.sh"
+    "tsidp/lib.sh"
+    "tsidp/tsidp.service"
+    "tsidp/uninstall.sh"
+    "tsidp/upgrade.sh"
+    "docker/compose.yaml"
+}
+
+/// The files that `dir` lacks, with their contents.
+///
+/// # Errors
+/// [`Code::Conflict`] when it holds anything but the kit and a git repository; the system's.
+pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Code::Failed, format!("cannot read `{}`", dir.display()))
+            .cause(error.to_string())
+            .hint(files::io_hint(dir, &error))
+    };
+    let refused = |what: &Path| {
+        Failure::new(Code::Conflict, format!("`{}` is not empty", dir.display()))
+            .cause(format!("it holds `{}`, which is not a file of a new project", what.display()))
+            .hint("name a directory that does not exist yet, or an empty one")
+    };
+    let kit = || FILES.iter().map(|(file, text)| (*file, called::named_in_file(text)));
+    let is_same = |file: &Path| {
+        let known = kit().find(|(known, _)| file == Path::new(known));
+        let there = || files::read_text_if_there(&dir.join(file)).ok().flatten();
+        known.is_some_and(|(_, text)| there().is_some_and(|there| there == text))
+    };
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(kit().collect()),
+        entries => entries.map_err(failed)?,
+    };
+    // What a run that was killed had not renamed yet.
+    files::sweep(dir);
+    for entry in entries {
+        let (name, path) = entry.map(|entry| (entry.file_name(), entry.path())).map_err(failed)?;
+        let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        let found = match is_dir {
+            _ if name == ".git" => continue,
+            true if kit().any(|(file, _)| Path::new(file).starts_with(&name) && file.contains('/')) => {
+                files::sweep(&path);
+                files::tree(&path).map_err(failed)?.into_iter().map(|(file, _)| Path::new(&name).join(file)).collect()
+            }
+            _ => vec![name.into()],
+        };
+        if let Some(other) = found.iter().find(|file| dir.join(file).is_symlink() || !is_same(file)) {
+            return Err(refused(other));
+        }
+    }
+    Ok(kit().filter(|(file, _)| !dir.join(file).is_file()).collect())
+}
+
+/// Writes one of them. A script can be run.
+///
+/// # Errors
+/// As [`files::write_atomically`].
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let mode = if text.starts_with("#!") { 0o755 } else { files::SHARED };
+    files::write_atomically(path, text.as_bytes(), mode)
+}

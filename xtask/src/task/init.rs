@@ -1,0 +1,45 @@
+//! `init DIR`: a project made of what this program carries: the stack, tsidp, and examples.
+//!
+//! 1. The directory holds nothing but files of the kit, unchanged: so a run that was killed can be completed.
+//! 2. The plan creates those that are missing, and they are read back.
+
+use serde_json::json;
+
+use crate::cli::Init;
+use crate::flow::change::{Change, Plan};
+use crate::flow::kit;
+use crate::outcome::Outcome;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::paths::pasted;
+use runtime::ui::Done;
+
+pub fn run(args: &Init, cx: &Cx) -> anyhow::Result<Outcome> {
+    let dir = std::path::absolute(&args.dir)?;
+    let (shown, place) = (args.dir.display(), pasted(&dir));
+    let missing = cx.ui.step("directory", format!("{shown} can become a project"), || {
+        let missing = kit::missing(&dir)?;
+        Ok(Done::ok(missing, ""))
+    })?;
+    let files: Vec<&str> = missing.iter().map(|(file, _)| *file).collect();
+    let data = json!({ "dir": dir, "files": files });
+    let effect = format!("{}: stack, tsidp, example classes and clusters", count(files.len(), "file"));
+    let create = (!missing.is_empty()).then(|| {
+        Change::new("create", shown.to_string(), effect, format!("rm -r {place}"), |_| {
+            missing.iter().try_for_each(|(file, text)| kit::write(&dir.join(file), text))?;
+            Ok(count(missing.len(), "file"))
+        })
+        .verified(|_| {
+            let left = kit::missing(&dir)?;
+            if left.is_empty() { Ok(()) } else { anyhow::bail!("files are missing again: {}", left.len()) }
+        })
+    });
+    if let Some(planned) = Plan::from_iter(create).run_unasked(cx)? {
+        return Ok(planned.and(data));
+    }
+    let summary = if files.is_empty() { "is a project already" } else { "is a project" };
+    Ok(Outcome::done(format!("`{shown}` {summary}"))
+        .with(data)
+        .next(format!("cargo xtask omni-setup --project-dir {place}"))
+        .next(format!("cargo xtask rehearse --project-dir {place}")))
+}
