@@ -8,7 +8,7 @@ mod proxmox;
 pub use accounts::EnvKeys;
 pub use omni_stack::{
     OMNI_ENDS, before_call, last_words, leaf, once_compared, provider_stops, pull, refused_login, stalls,
-    start_container, stays_stopped, tls_cause,
+    start_container, started_by_hand, stays_stopped, tls_cause,
 };
 pub use proxmox::ProxmoxFaults;
 
@@ -36,16 +36,26 @@ pub fn of_stand_in(faults: &Faults, program: &str) -> Vec<String> {
 pub fn arrange(faults: &Faults, omni: &Omni, proxmox: &Proxmox) {
     omni.with(|state| {
         state.eula_accepted = !faults.has("omni-eula");
-        if faults.has("omnictl-api-mismatch") {
-            let key = Key::new(SYS_VERSION, EPHEMERAL, "current");
-            state.store.set(&key, "backendapiversion", json!(3));
-        }
+        api_version(faults, state);
         offer_versions(faults, state);
         if faults.has("provider-half-made") {
             accounts::half_made(state);
         }
     });
     proxmox.with(|world| proxmox::arrange(faults, world));
+}
+
+/// The version of its API that Omni tells omnictl.
+fn api_version(faults: &Faults, state: &mut State) {
+    let version = if faults.has("omnictl-api-mismatch") { 3 } else { 2 };
+    state.store.set(&Key::new(SYS_VERSION, EPHEMERAL, "current"), "backendapiversion", json!(version));
+}
+
+/// Whoever takes omnictl from this Omni has one that fits.
+pub fn omnictl_replaced(faults: &Faults, omni: &Omni) {
+    faults.end("omnictl-api-mismatch");
+    OF_OMNICTL.iter().for_each(|name| _ = faults.end(name));
+    omni.with(|state| api_version(faults, state));
 }
 
 /// Which versions of Talos and Kubernetes Omni offers.

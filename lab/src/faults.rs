@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -118,6 +118,8 @@ struct Active {
     fault: &'static Fault,
     when: When,
     occasions: AtomicU64,
+    /// Somebody did what fixes it.
+    ended: AtomicBool,
 }
 
 /// The faults of one lab.
@@ -149,19 +151,27 @@ impl Faults {
     /// Whether a fault was asked for at all. Counts nothing.
     pub fn has(&self, name: &str) -> bool {
         debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");
-        self.active.iter().any(|active| active.fault.name == name)
+        self.active(name).is_some_and(|active| !active.ended.load(Ordering::Relaxed))
+    }
+
+    fn active(&self, name: &str) -> Option<&Active> {
+        self.active.iter().find(|active| active.fault.name == name)
+    }
+
+    /// Ends a fault: somebody did what fixes it. False where it is not active.
+    pub fn end(&self, name: &str) -> bool {
+        self.active(name).is_some_and(|active| !active.ended.swap(true, Ordering::Relaxed))
     }
 
     /// How many occasions a fault had so far to bite.
     pub fn occasions(&self, name: &str) -> u64 {
-        let found = self.active.iter().find(|active| active.fault.name == name);
-        found.map_or(0, |active| active.occasions.load(Ordering::Relaxed))
+        self.active(name).map_or(0, |active| active.occasions.load(Ordering::Relaxed))
     }
 
     /// An occasion on which a fault could bite: whether it does.
     pub fn hit(&self, name: &str) -> bool {
         debug_assert!(table().iter().any(|fault| fault.name == name), "{name}");
-        let found = self.active.iter().find(|active| active.fault.name == name);
+        let found = self.active(name).filter(|active| !active.ended.load(Ordering::Relaxed));
         found.is_some_and(|active| {
             let occasion = active.occasions.fetch_add(1, Ordering::Relaxed) + 1;
             match active.when {
@@ -198,7 +208,7 @@ fn one(text: &str) -> Result<Active, UnknownFault> {
         let shown = text.split_once(':').map_or("", |(_, when)| when);
         UnknownFault(format!("{shown:?} says not when {name} is to happen: use 2 (the second time), 2+ or ..2"))
     };
-    Ok(Active { fault, when: when.ok_or_else(text)?, occasions: AtomicU64::new(0) })
+    Ok(Active { fault, when: when.ok_or_else(text)?, occasions: AtomicU64::new(0), ended: AtomicBool::new(false) })
 }
 
 /// How far a name is from another: edits, with a bonus for a common word.

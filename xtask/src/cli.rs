@@ -382,10 +382,12 @@ pub enum Task {
     /// Explain why a cluster or machine is stuck, and how to fix it
     ///
     /// Follows the chain from the template over Omni, the provider and Proxmox to Kubernetes. For each broken link it shows the
-    /// evidence, the cause and the least destructive way out. Changes nothing; exits with 1 when something is broken.
+    /// evidence, the cause and the least destructive way out. Exits with 1 when something is broken. Changes nothing without
+    /// --heal.
     #[command(after_long_help = examples(&[
         "cluster-explain",
         "cluster-explain demo",
+        "cluster-explain demo --heal --dry-run",
         "cluster-explain --request demo-workers-4fk2xz",
         "cluster-explain --vm pve1/104 --json",
     ]))]
@@ -612,6 +614,7 @@ impl Task {
             Task::ClusterSync(args) => args.allow_destroy.clone(),
             Task::ClusterScale(args) => args.allow_destroy.clone(),
             Task::ClusterDelete(args) => args.allow_destroy.clone(),
+            Task::ClusterExplain(args) => args.allow_destroy.clone(),
             Task::MachineReplace(args) => args.allow_destroy.clone(),
             Task::Apply(args) => args.allow_destroy.clone(),
             Task::Keys(args) => args.allow_destroy.clone(),
@@ -1041,7 +1044,7 @@ pub enum WaitFor {
     Gone,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ClusterExplain {
     /// The cluster; without it the first one that is in trouble
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
@@ -1055,6 +1058,12 @@ pub struct ClusterExplain {
     /// Only the machine of this machine request
     #[arg(long, value_name = "ID", group = "one")]
     pub request: Option<String>,
+    /// Take the recommended step after confirmation, look again, and go on until nothing is broken or a step takes a human
+    #[arg(long, conflicts_with = "one")]
+    pub heal: bool,
+    /// Allow --heal to destroy machines of the cluster NAME without typing the name
+    #[arg(long, value_name = "NAME", requires = "heal", add = ArgValueCandidates::new(clusters))]
+    pub allow_destroy: Vec<String>,
     #[command(flatten)]
     pub everything: Everything,
 }

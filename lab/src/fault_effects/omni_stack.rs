@@ -201,6 +201,14 @@ pub fn stays_stopped(faults: &Faults, image: &str) -> bool {
     stopped && image.contains("omni-infra-provider-proxmox")
 }
 
+/// Whoever starts again what was stopped has done what fixes it.
+pub fn started_by_hand(faults: &Faults, image: &str) {
+    if stays_stopped(faults, image) {
+        faults.end("provider-stopped");
+        faults.end("cluster-delete-stuck");
+    }
+}
+
 /// Every machine of the cluster of this one loses its power.
 fn kill_all(omni: &Omni, proxmox: &Proxmox, uuid: &str) {
     let machines = omni.with(|state| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Omni;
+use crate::fault_effects;
 use crate::faults::Faults;
 use crate::http::{Reply, Request};
 use crate::tools::protocol::{Link, with_trailer};
@@ -61,7 +62,10 @@ impl Front {
             "" => Reply::new(200, HTML, format!("<pre>\n<a href=\"{own}\">{own}</a>\n</pre>\n")),
             file if file == own => match std::env::current_exe().and_then(std::fs::read) {
                 // This very program with the address of its lab: it works wherever it is put.
-                Ok(executable) => Reply::new(200, BINARY, with_trailer(executable, &self.link)),
+                Ok(executable) => {
+                    fault_effects::omnictl_replaced(&self.faults, &self.omni);
+                    Reply::new(200, BINARY, with_trailer(executable, &self.link))
+                }
                 Err(_) => Reply::empty(500),
             },
             // The real one has those for other machines, too; they could not run here.

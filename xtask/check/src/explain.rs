@@ -65,6 +65,9 @@ pub struct Cause {
     pub fix: String,
     /// Commands that can be pasted, in their order.
     pub next: Vec<String>,
+    /// What `--heal` does about it; without one it takes a human.
+    #[serde(skip)]
+    pub step: Option<Step>,
     /// The machine request that it is about, where its VM is the cause.
     #[serde(skip)]
     pub request: String,
@@ -77,20 +80,76 @@ pub struct Cause {
     pub since: Option<String>,
 }
 
+/// A step that can be taken from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A task of this program, with its own checks and its own plan.
+    Task(Vec<String>),
+    /// A VM is started through Proxmox's API.
+    Start { node: String, id: u64 },
+    /// The link of a machine whose VM is gone is deleted: Omni then lets the machine go.
+    Unlink { uuid: String, cluster: String },
+}
+
+impl Step {
+    pub fn task(words: &[&str]) -> Step {
+        Step::Task(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+}
+
 impl Cause {
     pub fn new(link: Link, id: &str, cause: impl Into<String>) -> Cause {
         let (id, cause) = (id.to_owned(), cause.into());
         let (evidence, fix, next, request) = (String::new(), String::new(), Vec::new(), String::new());
-        Cause { id, link, cause, evidence, fix, next, request, blocks: false, lasting: true, since: None }
+        Cause { id, link, cause, evidence, fix, next, step: None, request, blocks: false, lasting: true, since: None }
     }
 
     pub fn evidence(self, evidence: impl Into<String>) -> Cause {
         Cause { evidence: evidence.into(), ..self }
     }
 
-    /// What fixes it, and the command for it.
+    /// What fixes it, and the command for it, which takes a human.
     pub fn fix(self, fix: impl Into<String>, next: impl Into<String>) -> Cause {
-        Cause { fix: fix.into(), next: vec![next.into()], ..self }
+        Cause { fix: fix.into(), next: vec![next.into()], step: None, ..self }
+    }
+
+    /// What fixes it, and the task that does it.
+    pub fn task(self, fix: impl Into<String>, words: &[&str]) -> Cause {
+        self.fix(fix, format!("cargo xtask {}", words.join(" "))).step(Step::task(words))
+    }
+
+    /// The step that its command is.
+    pub fn step(self, step: Step) -> Cause {
+        Cause { step: Some(step), ..self }
+    }
+
+    /// Whether it is the same cause, at another time.
+    pub fn same(&self, other: &Cause) -> bool {
+        (&self.id, self.link, &self.request) == (&other.id, other.link, &other.request)
+    }
+
+    /// Why nothing is done about it from here, where it has no step.
+    pub fn human(&self) -> &'static str {
+        match (self.id.as_str(), self.link) {
+            ("cluster-locked", _) => "whoever locked the cluster has to agree",
+            ("not-synced", _) => "whether this cluster is to exist is your decision",
+            ("drain-blocked", _) => "whether the workload may be interrupted is your decision",
+            ("omni-refuses" | "keys.account" | "keys.provider", _) => {
+                "an administrator of Omni has to make a key or correct it"
+            }
+            ("omni.licence", _) => "a person has to read and accept it",
+            ("no-talos-versions", _) | (_, Link::Omni) => {
+                "it takes rights on this host, in its network, or in the tailnet's settings"
+            }
+            (_, Link::Template | Link::Cluster | Link::MachineSet | Link::MachineRequest) => {
+                "it takes a decision about the template or the machine class"
+            }
+            (_, Link::ProviderStep | Link::ProxmoxTask | Link::Vm) => {
+                "it takes rights on this host or in Proxmox that this program does not have"
+            }
+            (_, Link::Network | Link::Join) => "it takes the machine's console, or the settings of its network",
+            (_, Link::Configuration | Link::Kubernetes) => "somebody has to read the machine's log and decide",
+        }
     }
 
     pub fn lasting(self, lasting: bool) -> Cause {
@@ -395,7 +454,8 @@ impl Chain {
             let words = format!("the template of `{name}` is not in Omni as a whole");
             let cause = Cause::new(Link::Template, "template-not-synced", words).evidence(differs);
             let plan = format!("cargo xtask cluster-sync {name} --dry-run");
-            self.blocks(cause.fix("sync it again: it goes on where it stopped", plan));
+            let sync = Step::task(&["cluster-sync", name]);
+            self.blocks(cause.fix("sync it again: it goes on where it stopped", plan).step(sync));
         } else {
             self.wait(Link::Template, "until it is synced", differs);
         }
@@ -605,7 +665,8 @@ fn position(facts: &Facts, view: &ClusterView, set: &MachineSetView, machine: &M
         Party::Machine if machine.leaving => {
             let cause = Cause::new(Link::Network, "machine-lost-leaving", age_of(age));
             let cause = Cause { fix: "bring its host back".to_owned(), ..cause };
-            Position::Broken(without_waiting(view, name, cause))
+            let delete = Step::task(&["cluster-delete", &view.name, "--destroy-disconnected"]);
+            Position::Broken(without_waiting(view, name, cause).step(delete))
         }
         Party::Machine => {
             let vm = match (runs(facts, machine), machine.request.is_empty()) {
@@ -744,10 +805,11 @@ fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
             _ if machine.ready => cause("vm-renamed", "Proxmox shows no VM of this name, and Omni still calls its machine ready".to_owned())
                 .lasting(false)
                 .fix(format!("look for it in Proxmox by its UUID {}: it was renamed or deleted, or the provider's login may not see it (VM.Audit)", machine.uuid), inventory),
-            false if machine.leaving => gone().fix("it cannot answer Omni: delete its link, and Omni lets the machine go", format!("omnictl delete link {}", machine.uuid)),
-            false => gone().fix(
+            false if machine.leaving => gone().fix("it cannot answer Omni: delete its link, and Omni lets the machine go", format!("omnictl delete link {}", machine.uuid))
+                .step(Step::Unlink { uuid: machine.uuid.clone(), cluster: facts.cluster.clone() }),
+            false => gone().task(
                 "replace the machine; where several control planes are gone, one at a time",
-                format!("cargo xtask machine-replace {request}"),
+                &["machine-replace", request],
             ),
         });
     };
@@ -756,7 +818,8 @@ fn vm(facts: &Facts, machine: &MachineView) -> Option<Cause> {
         "stopped" => Some(
             cause("vm-stopped", vm.words())
                 .lasting(!machine.leaving)
-                .fix(format!("start it, as root on {}: `qm start {}`", vm.node, vm.id), format!("qm start {}", vm.id)),
+                .fix(format!("start it, as root on {}: `qm start {}`", vm.node, vm.id), format!("qm start {}", vm.id))
+                .step(Step::Start { node: vm.node.clone(), id: vm.id }),
         ),
         _ => Some(
             cause("node-offline", format!("{}: the node may be offline", vm.words()))
@@ -870,6 +933,10 @@ mod tests {
         let next = |machine| explain(&facts(vec![machine], &[("other", "running")])).causes.remove(0).next;
         assert_eq!(next(lost()), ["cargo xtask machine-replace zebra-a"]);
         assert_eq!(next(MachineView { leaving: true, ..lost() }), ["omnictl delete link uuid-of-zebra-a"]);
+        let step = |machine| explain(&facts(vec![machine], &[("other", "running")])).causes.remove(0).step;
+        assert_eq!(step(lost()), Some(Step::task(&["machine-replace", "zebra-a"])));
+        let unlink = Step::Unlink { uuid: "uuid-of-zebra-a".to_owned(), cluster: "zebra".to_owned() };
+        assert_eq!(step(MachineView { leaving: true, ..lost() }), Some(unlink));
     }
 
     #[test]

@@ -352,6 +352,12 @@ impl Job {
         self
     }
 
+    /// Passes on the whole environment: for this program itself, which reads its settings there.
+    pub fn whole_env(mut self) -> Job {
+        self.env = std::env::vars_os().collect();
+        self
+    }
+
     /// Adds a secret variable: the environment of a process is readable by its owner only, its arguments by everyone.
     pub fn secret_env(self, name: &str, value: &Secret) -> Job {
         self.env(name, value.expose())

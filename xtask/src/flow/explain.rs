@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use check::diagnosis::{Area, State};
-use check::explain::{Cause, Explanation, Facts, Link, Vm, explain};
+use check::explain::{Cause, Explanation, Facts, Link, Step, Vm, explain};
 use domain::clock;
 use domain::failure::{Code, Failure, Kind};
 use domain::nearest;
@@ -259,13 +259,12 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Op
         let words = format!("the sidecar, whose network Omni and the provider share: {}", sidecar.status);
         let cause = Cause::new(Link::ProviderStep, "sidecar-down", words);
         let cause = match sidecar.state.as_str() {
-            "created" => cause.fix(
-                "start it: docker then names what it refuses, a port, an address or a device",
-                "cargo xtask stack-up",
-            ),
-            _ => cause.fix(
+            "created" => {
+                cause.task("start it: docker then names what it refuses, a port, an address or a device", &["stack-up"])
+            }
+            _ => cause.task(
                 "recreate all containers together: what stayed keeps a dead network",
-                "cargo xtask stack-up --recreate",
+                &["stack-up", "--recreate"],
             ),
         };
         let log = Compose::find(cx).and_then(|compose| compose.log(SIDECAR, 60)).unwrap_or_default();
@@ -276,9 +275,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Op
         false => "start it; Omni keeps the machine requests, and the provider takes them up by itself",
     };
     match service(PROVIDER) {
-        None => {
-            Some(provider_cause(id, "provider-missing", "it has no container").fix(fix, "cargo xtask provider-setup"))
-        }
+        None => Some(provider_cause(id, "provider-missing", "it has no container").task(fix, &["provider-setup"])),
         Some(container)
             if container.state == "restarting" || (container.state == "exited" && container.exit_code != 0) =>
         {
@@ -290,7 +287,7 @@ fn container(cx: &Cx, id: &str, ours: bool, leaves: bool, around: &Around) -> Op
         }
         Some(container) if container.state != "running" => {
             let words = format!("its container does not run: {}", container.status);
-            Some(provider_cause(id, "provider-stopped", &words).fix(fix, "cargo xtask stack-up"))
+            Some(provider_cause(id, "provider-stopped", &words).task(fix, &["stack-up"]))
         }
         Some(_) => None,
     }
@@ -300,7 +297,7 @@ fn unheard(id: &str, ours: bool, found: Option<domain::status::omni::ProviderHea
     let log = "cargo xtask provider-status";
     match found {
         None if ours => provider_cause(id, "provider-missing", "Omni has no provider of this name")
-            .fix("set it up", "cargo xtask provider-setup"),
+            .task("set it up", &["provider-setup"]),
         None => provider_cause(id, "provider-unknown", "Omni has no provider of this name")
             .fix("name in the machine class the provider that Omni has", "omnictl infraprovider list"),
         Some(health) if health.connected => {
@@ -504,6 +501,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
         let next = command_in(&fix).unwrap_or_else(|| "cargo xtask doctor".to_owned());
         let words = format!("{}: {}", entry.id, result.verdict.detail);
         let cause = Cause::new(link, entry.id, words).evidence(entry.why).fix(fix, next);
+        let cause = Cause { step: step_of(result, around), ..cause };
         match (entry.id, omni_answers) {
             ("docker.containers", false) => {
                 let log = Compose::find(cx).and_then(|compose| compose.log(OMNI, 60)).unwrap_or_default();
@@ -518,6 +516,17 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
         }
     }
     found
+}
+
+/// The task that ends what a check of `doctor` found, where it takes nobody's decision.
+fn step_of(result: &doctor::CheckResult, around: &Around) -> Option<Step> {
+    let ended = |state: &str| ["exited", "created", "dead"].contains(&state);
+    let containers = || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.well() || ended(&it.state)));
+    match result.entry.id {
+        "tools.omnictl" | "omni.versions" if result.verdict.fix.is_none() => Some(Step::task(&["omnictl-install"])),
+        "docker.containers" if containers() => Some(Step::task(&["stack-up"])),
+        _ => None,
+    }
 }
 
 /// `cause` with the known issue that the log shows.
@@ -700,6 +709,24 @@ pub fn vm_name(cx: &Cx, vm: &str) -> Result<String, Failure> {
             .next(format!("cargo xtask cluster-explain --vm {}/{id}", text(other, "node"))),
         None => failure.hint("the inventory shows the nodes and their VMs").next("cargo xtask proxmox-inventory"),
     })
+}
+
+/// One look at everything that `args` ask for.
+///
+/// # Errors
+/// Those of [`Subject::of`]; [`Code::NotFound`] for a cluster that is nowhere; [`Code::Interrupted`].
+pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanation)> {
+    let omnictl = Omnictl::find(cx);
+    let subject = Subject::of(args, cx, omnictl.as_ref())?;
+    let mut facts = full(cx, omnictl.as_ref(), &subject.cluster);
+    if runtime::proc::interrupted() {
+        return Err(runtime::proc::interruption("looking at the cluster").into());
+    }
+    subject.narrow(&mut facts);
+    if facts.view.is_none() && facts.template.is_none() && facts.omni.is_none() && !subject.cluster.is_empty() {
+        return Err(subject.unknown(cx, omnictl.as_ref()).into());
+    }
+    Ok((subject, explain(&facts)))
 }
 
 /// The JSON of an explanation.

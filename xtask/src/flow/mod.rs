@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod drift;
 pub mod explain;
 pub mod export;
+pub mod heal;
 pub mod impact;
 pub mod inputs;
 pub mod key_rotation;

@@ -5,31 +5,57 @@
 //! 3. The chain from the template to Kubernetes is shown, each link ok, broken, waiting or unknown, and every cause with its
 //!    evidence and the way out, the one that blocks first.
 //!
+//! With `--heal` the step of the first cause is taken after confirmation, and so on, until nothing is broken or it takes a human.
+//!
 //! Exit 0 when nothing is broken, 1 when something is.
+
+use serde_json::json;
 
 use crate::cli::ClusterExplain;
 use crate::flow::explain::{self, Subject};
+use crate::flow::heal::{self, Healing};
 use crate::outcome::Outcome;
-use check::explain::{Cause, Explanation, Leaving, LinkState, explain};
+use check::explain::{Cause, Explanation, Leaving, LinkState};
 use domain::failure::{Code, Failure};
+use domain::words::count;
 use runtime::cx::Cx;
-use runtime::tool::omnictl::Omnictl;
 use runtime::ui::table;
 
 pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Outcome> {
-    let omnictl = Omnictl::find(cx);
-    let subject = Subject::of(args, cx, omnictl.as_ref())?;
-    let mut facts = explain::full(cx, omnictl.as_ref(), &subject.cluster);
-    if runtime::proc::interrupted() {
-        return Err(runtime::proc::interruption("looking at the cluster").into());
+    if !args.heal {
+        let (subject, found) = explain::look(args, cx)?;
+        return ended(cx, &subject, &found);
     }
-    subject.narrow(&mut facts);
-    if facts.view.is_none() && facts.template.is_none() && facts.omni.is_none() && !subject.cluster.is_empty() {
-        return Err(subject.unknown(cx, omnictl.as_ref()).into());
+    let Healing { subject, found, healed, planned, stopped, gone } = heal::run(args, cx)?;
+    let steps = healed.iter().filter(|step| step["result"] == "done").count();
+    let mut data = explain::document(&found, &subject.cluster);
+    data["healed"] = json!(healed);
+    if let Some(planned) = planned {
+        return Ok(planned.and(data));
     }
-    let found = explain(&facts);
-    show(cx, &found);
-    let data = explain::document(&found, &subject.cluster);
+    if gone {
+        let summary = format!("{} is gone, after {}", subject.words(), count(steps as u64, "step"));
+        return Ok(Outcome::done(summary).with(data).next("cargo xtask cluster-status"));
+    }
+    match ended(cx, &subject, &found) {
+        Ok(outcome) => Ok(Outcome {
+            summary: format!("{}, after {}", outcome.summary, count(steps as u64, "step")),
+            data,
+            ..outcome
+        }),
+        Err(error) => {
+            let failure = Failure::of(&error);
+            let evidence = if failure.cause.is_empty() { String::new() } else { format!("{}\n", failure.cause) };
+            let cause = format!("{evidence}{stopped}; taken: {}", count(steps as u64, "step"));
+            Err(Failure { cause, data, ..failure }.into())
+        }
+    }
+}
+
+/// Shows what was found, and how the task ends.
+fn ended(cx: &Cx, subject: &Subject, found: &Explanation) -> anyhow::Result<Outcome> {
+    show(cx, found);
+    let data = explain::document(found, &subject.cluster);
     let name = subject.words();
     let waits = found.links.iter().filter(|link| link.state == LinkState::Waiting);
     let waits: Vec<&str> = waits.map(|link| link.evidence.as_str()).collect();

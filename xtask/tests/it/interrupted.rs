@@ -181,6 +181,10 @@ fn ctrl_c_in_every_step_of_the_runbook() {
             .as_array()
             .is_some_and(|vms| vms.len() == 5 && vms.iter().all(|vm| vm["name"] != *worker))
     );
+    // The step of a healing is this program once more, which an interruption ends too.
+    lab.run("stack-down --yes").exits(0);
+    let places = walk("cluster-explain demo --heal --yes --timeout 60s", 0, false);
+    passed(&places, &["before docker compose", "after docker compose", "before omnictl get clusterstatuses"]);
     let places = walk("cluster-delete demo --yes --allow-destroy demo --timeout 60s", 0, false);
     passed(&places, &["before omnictl cluster delete"]);
     assert_eq!(lab.dump()["proxmox"]["vms"].as_array().map_or(0, Vec::len), 0);

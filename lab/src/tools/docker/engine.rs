@@ -155,6 +155,7 @@ impl Engine {
                 EngineResponse::Done
             }
             EngineRequest::Remove(key) => {
+                self.replaced_by_hand(&key);
                 self.stop(&key, 0);
                 self.lock().containers.remove(&key);
                 self.note();
@@ -216,6 +217,7 @@ impl Engine {
         // Without random bytes two containers share an id, which nothing compares.
         let _ = crate::tls::fill(&mut bytes);
         let key = (project, service.name.clone());
+        self.replaced_by_hand(&key);
         self.stop(&key, 0);
         let mut state = self.lock();
         let replaced = state.containers.remove(&key).is_some();
@@ -236,6 +238,14 @@ impl Engine {
         drop(state);
         self.note();
         EngineResponse::Done
+    }
+
+    /// Whoever recreates a sidecar that has died has done what fixes it.
+    fn replaced_by_hand(&self, key: &ContainerKey) {
+        let died = |container: &Container| container.shown.restarts > 0 || container.shown.exit_code == 137;
+        if self.lock().containers.get(key).is_some_and(died) {
+            self.around.faults.end("docker-sidecar-died");
+        }
     }
 
     /// The error of a container whose network belongs to one that does not run.
@@ -263,6 +273,9 @@ impl Engine {
         }
         if let Some(why) = fault_effects::start_container(&self.around.faults, &container.shown.service) {
             return EngineResponse::Failed(why);
+        }
+        if container.shown.state == "exited" {
+            fault_effects::started_by_hand(&self.around.faults, &container.shown.service.image);
         }
         self.begin(container);
         let engine = self.clone();

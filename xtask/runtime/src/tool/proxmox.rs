@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::curl::{self, Reply, Request};
 use crate::cx::Cx;
 use crate::parallel::{Job, run_all};
+use crate::wait::{self, Look};
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::status::proxmox::{self as status, Picked};
@@ -126,6 +127,8 @@ fn reenable_command(id: &str, reason: &str) -> Option<String> {
 
 /// How long each of several questions is waited for before they are asked side by side.
 const QUICK: Duration = Duration::from_millis(150);
+/// How long the start of a virtual machine may take.
+const STARTS: Duration = Duration::from_secs(120);
 /// How many of them then at a time.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -327,6 +330,33 @@ impl Proxmox {
             None => Failure::new(Code::Refused, refused)
                 .cause(format!("{response}: the token does not exist, is expired, or its secret is wrong"))
                 .hint(format!("list the user's tokens with `pveum user token list {}`; Proxmox shows a secret only once, when the token is created", self.login.user())),
+        }
+    }
+
+    /// Starts a virtual machine, and waits for the task to end. Only for a token: a ticket may not write.
+    ///
+    /// # Errors
+    /// As [`Proxmox::get`]; [`Code::Failed`] with how the task ended; [`Code::Timeout`].
+    pub fn start(&self, cx: &Cx, node: &str, id: u64) -> anyhow::Result<()> {
+        self.encrypted(cx)?;
+        let (authorization, empty) = (self.authorization(cx)?, Secret::plain("{}"));
+        let path = format!("/nodes/{node}/qemu/{id}/status/start");
+        let upid = self.ask(cx, "starting a virtual machine", &path, Some(&authorization), Some(&empty))?;
+        let path = format!("/nodes/{node}/tasks/{}/status", upid.as_str().unwrap_or_default());
+        let look = || {
+            let task = self.get(cx, "looking at the task that starts a virtual machine", &path)?;
+            Ok(match task["exitstatus"].as_str() {
+                None => Look::Waiting("the task in Proxmox".to_owned()),
+                Some(ended) => Look::Done(ended.to_owned()),
+            })
+        };
+        let what = format!("VM {id} on {node} to start");
+        match wait::until(&what, cx.limit(STARTS), |words| cx.ui.waiting(words), look)?.as_str() {
+            "OK" => Ok(()),
+            ended => {
+                let failure = Failure::new(Code::Failed, format!("VM {id} on {node} does not start"));
+                Err(failure.cause(format!("the task ended with `{ended}`")).into())
+            }
         }
     }
 

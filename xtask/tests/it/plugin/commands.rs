@@ -28,8 +28,13 @@ const COMMANDS: [(&str, bool); 13] = [
     ("proxmox-audit", false),
 ];
 
-/// Flags that a task has and its command does not offer: they never end, and `--json` refuses them.
-const NOT_OFFERED: [(&str, &str); 2] = [("provider-status", "--follow"), ("cluster-status", "--watch")];
+/// Flags that a task has and its command does not offer: they never end, and `--json` refuses them, or they change something.
+const NOT_OFFERED: [(&str, &str); 4] = [
+    ("provider-status", "--follow"),
+    ("cluster-status", "--watch"),
+    ("cluster-explain", "--heal"),
+    ("cluster-explain", "--allow-destroy"),
+];
 
 /// How a task is started from a plugin that lies outside the user's project.
 const INSTALLED: &str = "cargo run --quiet --locked --manifest-path ${CLAUDE_PLUGIN_ROOT}/Cargo.toml \
@@ -62,7 +67,8 @@ pub fn commands(root: &Path) -> Vec<String> {
 
 /// The two ways of starting a task, as far as a command may start it without asking.
 fn approved_calls(name: &str, changes: bool) -> [String; 2] {
-    let flags = if changes { "--json --dry-run" } else { "--json" };
+    // Whatever is appended to the call is approved with it.
+    let flags = if changes || name == "cluster-explain" { "--json --dry-run" } else { "--json" };
     [format!("cargo xtask {name} {flags}"), format!("{INSTALLED}{name} {flags}")]
 }
 

@@ -116,7 +116,7 @@ impl Command {
     }
 
     fn changes(&self) -> bool {
-        self.look.iter().any(|word| word == "--dry-run")
+        self.page.front.contains_key("disable-model-invocation")
     }
 
     /// The call with the user's words at its end, as the page says.

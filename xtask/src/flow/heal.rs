@@ -1,0 +1,237 @@
+//! `cluster-explain --heal`: the step of the first cause is taken, and another look decides about the next one, until nothing is
+//! broken, a step takes a human, or a step has changed nothing.
+//!
+//! A step is typed ([`Step`]), never read from a hint. A task is run as this very program, so that its own checks decide: its dry run
+//! says what it would change and destroy, which is shown and confirmed here, and refuses what costs etcd its quorum.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use xshell::cmd;
+
+use crate::cli::ClusterExplain;
+use crate::flow::change::{Change, Plan};
+use crate::flow::explain::{self, Subject};
+use crate::flow::proxmox;
+use crate::outcome::Outcome;
+use check::explain::{Cause, Explanation, Link, LinkState, Step};
+use domain::failure::{Code, Failure};
+use domain::saved_plan::PlannedChange;
+use runtime::cx::Cx;
+use runtime::proc::{self, Job};
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Login;
+use runtime::wait;
+
+/// How long the longest step may take: an upgrade or a replacement waits for machines.
+const STEP: Duration = Duration::from_secs(3600);
+/// How long after a step the cluster may take to come to rest.
+const SETTLES: Duration = Duration::from_secs(600);
+/// How long after its step a cause may stay.
+const STAYS: Duration = Duration::from_secs(30);
+/// The pause between two looks, and how many of them in a row must find the same new cause.
+const PAUSE: Duration = Duration::from_secs(2);
+const LOOKS: usize = 3;
+
+/// What the healing came to.
+pub struct Healing {
+    pub subject: Subject,
+    /// The last look.
+    pub found: Explanation,
+    /// For the JSON document: each step, and the one that takes a human.
+    pub healed: Vec<Value>,
+    /// A dry run stops before its first step.
+    pub planned: Option<Outcome>,
+    /// Why it went no further, where something is still broken.
+    pub stopped: String,
+    /// The cluster was on its way out, and is gone.
+    pub gone: bool,
+}
+
+impl Healing {
+    fn leave_to_human(&mut self, cause: &Cause, why: &str) {
+        self.healed.push(json!({ "cause": cause.id, "result": "takes a human", "why": why, "fix": cause.fix }));
+        self.stopped = format!("the next step takes a human: {why}");
+    }
+}
+
+/// A cluster whose machines are gone, and which Omni still holds: whoever deleted it has to take away what is left.
+fn held(all: &Healing, leaves: bool) -> Option<Cause> {
+    let waits = all.found.links.iter().find(|link| link.link == Link::Cluster && link.state == LinkState::Waiting);
+    let name = &all.subject.cluster;
+    let words = waits.filter(|_| leaves && all.found.leaving.is_empty())?.evidence.clone();
+    let cause = Cause::new(Link::Cluster, "cluster-held", words);
+    Some(cause.task("delete it again: the call that deleted it ended too early", &["cluster-delete", name]))
+}
+
+/// Takes one step after another.
+///
+/// # Errors
+/// As [`explain::look`]; without consent, and when interrupted, with what was done so far.
+pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
+    let (subject, found) = explain::look(args, cx)?;
+    let leaves = !found.leaving.is_empty();
+    let (healed, stopped) = (Vec::new(), String::new());
+    let mut all = Healing { subject, found, healed, planned: None, stopped, gone: false };
+    let name = Some(all.subject.cluster.clone()).filter(|name| !name.is_empty());
+    let same = ClusterExplain { name, ..ClusterExplain::default() };
+    let mut taken: Vec<Cause> = Vec::new();
+    while let Some(cause) = all.found.causes.first().cloned().or_else(|| held(&all, leaves)) {
+        all.gone = leaves && cause.id == "not-synced";
+        if all.gone {
+            break;
+        }
+        if taken.iter().any(|before| before.same(&cause)) {
+            let last = all.healed.last().map(|step| step["result"].as_str().unwrap_or_default()).unwrap_or_default();
+            match last.strip_prefix("failed: ") {
+                Some(why) => all.leave_to_human(&cause, &format!("its own step failed: {why}")),
+                None => all.stopped = "stopped: its step changed nothing".to_owned(),
+            }
+            break;
+        }
+        let change = match change(cx, &cause) {
+            Ok(change) => change,
+            Err(why) => {
+                all.leave_to_human(&cause, &why);
+                break;
+            }
+        };
+        cx.ui.say(&cx.ui.advice(&format!("\ncause: {}\n  fix: {}", cause.cause, cause.fix)));
+        let mut step = json!(change);
+        step["cause"] = json!(cause.id);
+        match Plan::from_iter([change]).run(cx, "Take this step") {
+            Ok(Some(planned)) => {
+                all.planned = Some(planned);
+                break;
+            }
+            Ok(None) => step["result"] = "done".into(),
+            Err(error) => {
+                let failure = Failure::of(&error);
+                if matches!(failure.code, Code::Interrupted | Code::MissingInput) {
+                    return Err(failure.with(json!({ "healed": all.healed })).into());
+                }
+                step["result"] = format!("failed: {}", failure.message).into();
+            }
+        }
+        let now = match step["result"] == "done" {
+            true => settled(cx, &same, &cause),
+            false => explain::look(&same, cx),
+        };
+        all.healed.push(step);
+        taken.push(cause);
+        match now {
+            Ok(now) => (all.subject, all.found) = now,
+            // What was on its way out is nowhere any more, not even in a template.
+            Err(error) if leaves && Failure::of(&error).code == Code::NotFound => {
+                all.gone = true;
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// The step as a change, or why it takes a human.
+fn change<'a>(cx: &Cx, cause: &Cause) -> Result<Change<'a>, String> {
+    match cause.step.clone() {
+        None => Err(cause.human().to_owned()),
+        Some(Step::Task(words)) => task(cx, words),
+        Some(Step::Unlink { uuid, cluster }) => {
+            let effect = "Omni lets its machine go, and the provider deletes its VM".to_owned();
+            let lost = "whatever VM has the ID of its VM by now: the provider deletes by ID".to_owned();
+            let change = Change::new("delete", format!("link {uuid}"), effect, "nothing brings it back", move |cx| {
+                let _lock = cx.lock()?;
+                Omnictl::find(cx)?.delete("links", &uuid)?;
+                Ok("deleted from Omni".to_owned())
+            });
+            Ok(change.destroying(&cluster, vec![lost]))
+        }
+        Some(Step::Start { node, id }) => {
+            let proxmox = proxmox::login_quietly(cx).map_err(|failure| failure.message)?;
+            if !matches!(proxmox.login, Login::Token(_)) {
+                return Err("only a login with a token may start a VM from here".to_owned());
+            }
+            let effect = "it boots, and its machine connects to Omni again".to_owned();
+            let object = format!("VM {id} on {node}");
+            Ok(Change::new("start", object, effect, "stop it in Proxmox", move |cx| {
+                let _lock = cx.lock()?;
+                proxmox.start(cx, &node, id)?;
+                Ok("it runs".to_owned())
+            }))
+        }
+    }
+}
+
+/// What a task would change, by its own dry run, as one change.
+fn task<'a>(cx: &Cx, words: Vec<String>) -> Result<Change<'a>, String> {
+    let line = format!("cargo xtask {}", words.join(" "));
+    let (code, document) = play(cx, &words, &["--dry-run"]).map_err(|failure| failure.message)?;
+    let data = &document["data"];
+    let changes: Vec<PlannedChange> = serde_json::from_value(data["plan"].clone()).unwrap_or_default();
+    let owners: Vec<String> = serde_json::from_value(data["allow_destroy"].clone()).unwrap_or_default();
+    match code {
+        Some(3) if owners.len() < 2 => {}
+        Some(3) => return Err(format!("`{line}` destroys machines of several clusters")),
+        Some(0) => return Err(format!("`{line}` finds nothing to change")),
+        _ => return Err(format!("`{line}` refuses: {}", said(&document))),
+    }
+    let join = |part: fn(&PlannedChange) -> &String| changes.iter().map(part).cloned().collect::<Vec<_>>().join("; ");
+    let (effect, undo) = (join(|change| &change.effect), join(|change| &change.undo));
+    let destroys: Vec<String> = changes.iter().flat_map(|change| change.destroys.clone()).collect();
+    let owner = owners.first().cloned().unwrap_or_default();
+    let change = Change::new("run", line, effect, undo, move |cx| {
+        let consent: Vec<&str> = owners.iter().flat_map(|name| ["--allow-destroy", name]).collect();
+        match play(cx, &words, &consent)? {
+            (Some(0), document) => Ok(document["summary"].as_str().unwrap_or_default().to_owned()),
+            (_, document) => Err(Failure::new(Code::Failed, said(&document)).into()),
+        }
+    });
+    Ok(change.destroying(&owner, destroys))
+}
+
+/// What a task says of its failure, and its first way out.
+fn said(document: &Value) -> String {
+    let error = &document["error"];
+    let words = [&error["message"], &error["cause"], &error["hint"], &document["next"][0]];
+    let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect();
+    words.join("; ")
+}
+
+/// This program once more, on the same project, with one document as its answer.
+fn play(cx: &Cx, words: &[String], more: &[&str]) -> Result<(Option<i32>, Value), Failure> {
+    let failed = |why: String| Failure::new(Code::Failed, format!("`{}` cannot be run", words.join(" "))).cause(why);
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let shell = proc::shell()?;
+    let (root, http) = (cx.paths.root(), cx.insecure_http.then_some("--insecure-http"));
+    let timeout = cx.timeout.map(|timeout| format!("--timeout={}s", timeout.as_secs().max(1)));
+    let cmd = cmd!(shell, "{program} {words...} --project-dir {root} --json --yes {http...} {timeout...} {more...}");
+    let ended = cx.proc.run(Job::new(format!("running {}", words[0]), cmd).whole_env().deadline(STEP))?;
+    let document = serde_json::from_str(&ended.stdout).map_err(|error| failed(format!("{error}: {}", ended.stderr)))?;
+    Ok((ended.status.code(), document))
+}
+
+/// The look at which the cluster has come to rest: nothing is broken and nothing waited for, or a cause stays.
+fn settled(cx: &Cx, args: &ClusterExplain, healed: &Cause) -> anyhow::Result<(Subject, Explanation)> {
+    let begun = Instant::now();
+    let limit = cx.limit(SETTLES);
+    let (mut last, mut seen) = (None::<Cause>, 0);
+    loop {
+        let (subject, found) = explain::look(args, cx)?;
+        let first = found.causes.first();
+        let again = first.zip(last.as_ref()).is_some_and(|(now, before)| now.same(before));
+        seen = if again { seen + 1 } else { 1 };
+        let waits = found.links.iter().find(|link| link.state == LinkState::Waiting);
+        let rests = match first {
+            None => waits.is_none_or(|link| link.link == Link::Cluster && found.leaving.is_empty()),
+            Some(first) if first.same(healed) => begun.elapsed() >= STAYS,
+            Some(first) => first.lasting && seen >= LOOKS,
+        };
+        if rests || begun.elapsed() + PAUSE > limit {
+            return Ok((subject, found));
+        }
+        cx.ui.waiting(first.map_or(waits.map_or("", |link| &link.evidence), |first| &first.cause));
+        last = first.cloned();
+        wait::sleep(PAUSE, "waiting for the step to take effect")?;
+    }
+}
