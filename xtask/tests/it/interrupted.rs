@@ -248,7 +248,7 @@ fn ctrl_c_in_every_step_of_the_hub() {
 /// Whenever it is interrupted, the next run goes on, and in the end the new Omni holds what the old one held.
 #[test]
 fn ctrl_c_in_every_step_of_an_upgrade_of_omni() {
-    let mut lab = crate::omni_upgrade::of_1_9(&[]);
+    let mut lab = crate::omni_upgrade::of_1_9();
     lab.set("DOCKER_HOST", Some("tcp://lab"));
     let gate = Gate::new(&mut lab);
     let places = walk(&lab, &gate, &["omni-upgrade", "--without-backup", "--yes"], 0, false);

@@ -10,7 +10,6 @@ mod backup;
 mod bad_input;
 mod check_tasks;
 mod ci;
-mod cluster_upgrade;
 mod consent;
 mod contract;
 mod docs;

@@ -393,16 +393,6 @@ impl Sandbox {
         all.filter(|(name, _)| !name.starts_with("target/")).collect()
     }
 
-    /// Each call of `task` with these arguments ends with this exit code and says these words, and none changes a file.
-    #[track_caller]
-    pub fn refuses(&self, task: &str, calls: &[(&str, i32, &str)]) {
-        let before = self.files();
-        for (line, code, words) in calls {
-            self.run(&format!("{task} {line} --yes")).exits(*code).says(&[words]);
-        }
-        assert!(self.files() == before, "something was changed");
-    }
-
     /// Puts a program before the lab's; `@REAL@` in its script is where the lab's is.
     pub fn stand_in(&mut self, name: &str, script: &str) -> PathBuf {
         let dir = self.scratch().join("stand-in");

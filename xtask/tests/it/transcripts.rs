@@ -9,6 +9,9 @@
 //!   `@ link TARGET FILE`, `@ fixture NAME FILE`, `@ remove FILE`, `@ chmod MODE FILE`, `@ set NAME=VALUE` (or `$OTHER`),
 //!   `@ unset NAME` change files of the project and variables of the environment; `@ run TASK …` runs a task that must succeed
 //!   and is not shown. `@ program NAME: SCRIPT` puts a program before the lab's, which is `@REAL@` in its script.
+//! - `~ TEXT` lines after a call: its output differs from run to run, is not recorded, and contains these texts in this order;
+//!   `~! TEXT` is in none of it. `@ until TASK … => TEXT` runs a task until it prints a text, `@ holds FILE: TEXT` looks into a
+//!   file.
 //! - `@ pin SERVICE TAG` sets the tag of an image in docker/compose.yaml, whatever it was.
 //! - `@ omnictl WORD …` and `@ proxmox METHOD PATH FIELD=VALUE …` change something beside the tasks, as an administrator; `{vm N}`
 //!   is the path of the Nth virtual machine in Proxmox, `{TEXT N name}` the name (`uuid`, `place` NODE/ID, `path` as above) of the Nth whose name
@@ -19,7 +22,7 @@
 //!
 //! `{omni}`, `{provider}`, `{talos}`, `{kubernetes}` and `{tailscale}` stand for the versions that this kit pins, in scripts and
 //! in output; `{key NAME DAYS}` for a service account's key that is good for so many days more, and `{OMNI_DOMAIN}` or another
-//! name in capitals for what a lab's docker/.env sets, in scripts.
+//! name in capitals for what a lab's docker/.env sets, and `{PROJECT}` for the project's directory, in scripts.
 //!
 //! The rest is output: `> ` stdout, `! ` stderr, `[exit N]`, `[changed FILE …]`. Durations, ports, random names and paths
 //! are replaced ([`normal`]). `UPDATE_EXPECT=1 cargo test -p xtask --test it -- transcripts::` rewrites the output.
@@ -41,7 +44,7 @@ use runtime::tool::lab::faults::words;
 use crate::access::as_root_with;
 use crate::faults::table;
 use crate::input::lasting_key;
-use crate::sandbox::{CommandOutput, Files, Options, Sandbox, pins};
+use crate::sandbox::{CommandOutput, Files, Options, Sandbox, pins, wait_for};
 use crate::terminal::Talk;
 
 /// The two sides of a change, with their line breaks.
@@ -66,7 +69,8 @@ transcripts! { "":
     help usage names errors files read_only machineclass proxmox upgrade
     provider stack backup cluster_create cluster_sync cluster_status prompts json
     checks conversions selectors access plans policies previous_set set_up doctor operation machines logins own_files upgrade_files
-    file_names
+    file_names saved_plans outdated_plans omni_upgrade omni_upgrade_refused omni_minors cluster_upgrade
+    cluster_upgrade_stopped other_names races
 }
 
 pub(crate) use transcripts;
@@ -115,12 +119,14 @@ pub fn matches(name: &str) {
                 .collect();
             let answers: Vec<(&str, &str)> =
                 answers.iter().map(|(question, text)| (*question, text.as_str())).collect();
-            for line in &lines[at..at + answers.len()] {
+            let texts = lines[at + answers.len()..].iter().map_while(|line| line.strip_prefix('~'));
+            let texts: Vec<String> = texts.map(|text| player.filled(&pinned(text))).collect();
+            for line in &lines[at..at + answers.len() + texts.len()] {
                 let _ = writeln!(player.written, "{line}");
                 at += 1;
             }
             let call = player.filled(&pinned(call));
-            player.call(&words(call.trim_start()), &answers);
+            player.call(&words(call.trim_start()), &answers, &texts);
         } else if let Some(change) = line.strip_prefix("@ ") {
             let change = player.filled(&pinned(change));
             player.change(&change);
@@ -184,7 +190,7 @@ impl Player {
             }
         });
         let text = text.into_owned();
-        self.lab();
+        let text = text.replace("{PROJECT}", &self.lab().project().display().to_string());
         let lab = self.lab.iter().flat_map(|lab| lab.variables().map(|name| (name, lab.env(name))));
         let values = self.env.keys().map(|name| (name, self.env.get(name).unwrap_or_default()));
         lab.chain(values).fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
@@ -259,6 +265,17 @@ impl Player {
                 let words = words(rest);
                 let _ = self.lab().run_words(&words.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
             }
+            "until" => {
+                let (line, text) = pair(" => ");
+                wait_for(change, || {
+                    let ran = self.lab().run_words(&words(line).iter().map(String::as_str).collect::<Vec<_>>());
+                    format!("{}{}", ran.stdout, ran.stderr).contains(text)
+                });
+            }
+            "holds" => {
+                let (file, text) = pair(": ");
+                assert!(self.lab().read(file).contains(text), "{change}");
+            }
             "omnictl" => drop(self.lab().omnictl(&rest.split(' ').collect::<Vec<_>>())),
             "proxmox" => {
                 let words: Vec<&str> = rest.split(' ').collect();
@@ -297,8 +314,8 @@ impl Player {
         self.due = Some(fault.exit);
     }
 
-    /// Runs a task and writes down what came of it.
-    fn call(&mut self, words: &[String], answers: &[(&str, &str)]) {
+    /// Runs a task and writes down what came of it: all of it, or, where `texts` are due, only how it ended.
+    fn call(&mut self, words: &[String], answers: &[(&str, &str)], texts: &[String]) {
         let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
         let due = self.due.take();
         let lab = self.lab();
@@ -312,8 +329,9 @@ impl Player {
         };
         let after = project_files(lab);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        let changed: Vec<&str> =
-            names.into_iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect();
+        let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str);
+        // The state says what was seen of services, which differs as their output does.
+        let changed: Vec<&str> = changed.filter(|name| texts.is_empty() || *name != STATE).collect();
         for name in &changed {
             after.get(*name).into_iter().for_each(|(mode, bytes)| whole(name, *mode, bytes));
         }
@@ -323,9 +341,10 @@ impl Player {
             assert!(due == 0 || output.stderr.contains("hint: ") || output.stderr.contains("next: "), "{output:#?}");
         }
         advises_no_sample(&output.stderr);
+        contains_in_order(texts, &output);
         let mut written = String::new();
         let stdout = if words.contains(&"--json") { pretty(&output.stdout) } else { output.stdout.clone() };
-        for (mark, text) in [('>', stdout), ('!', output.stderr.clone())] {
+        for (mark, text) in [('>', stdout), ('!', output.stderr.clone())].into_iter().filter(|_| texts.is_empty()) {
             for line in self.normal(&text).lines() {
                 let _ = writeln!(written, "{}", format!("{mark} {line}").trim_end());
             }
@@ -436,10 +455,28 @@ fn plain_terminal(shown: &str) -> String {
 
 const SPINNER: [char; 10] = ['⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈', '⠉', '⠙'];
 
+/// Where the runner keeps the state of a project.
+const STATE: &str = ".claude/omni-scale.local.md";
+
+/// The output of a call contains what its `~` lines say.
+fn contains_in_order(texts: &[String], output: &CommandOutput) {
+    let all = format!("{}\n{}", output.stdout, output.stderr);
+    let mut rest = all.as_str();
+    for text in texts {
+        match text.strip_prefix('!') {
+            Some(none) => assert!(!all.contains(none.trim_start()), "{none:?} is printed:\n{output:#?}"),
+            None => {
+                let found = rest.split_once(text.trim_start());
+                rest = found.unwrap_or_else(|| panic!("{text:?} is not printed in its place:\n{output:#?}")).1;
+            }
+        }
+    }
+}
+
 /// The files that a task may write; the state file says when it was written.
 fn project_files(lab: &Sandbox) -> Files {
     let mut files = lab.files();
-    if let Some((_, state)) = files.get_mut(".claude/omni-scale.local.md") {
+    if let Some((_, state)) = files.get_mut(STATE) {
         *state = DATE_TIME.replace_all(&String::from_utf8_lossy(state), "DATE").into_owned().into_bytes();
     }
     files
@@ -484,7 +521,7 @@ fn whole(name: &str, mode: u32, bytes: &[u8]) {
             private();
             ProviderConfig::parse(name, text()).unwrap_or_else(|error| panic!("{error}"));
         }
-        ".claude/omni-scale.local.md" => {
+        STATE => {
             assert!(text().starts_with("---\n") && text()[4..].contains("\n---\n"), "{name}: {}", text());
         }
         name if name.ends_with(".kubeconfig") || name.ends_with(".talosconfig") => private(),

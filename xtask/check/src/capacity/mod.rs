@@ -18,7 +18,6 @@ pub mod selector;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 
 use crate::Finding;
 use domain::spec::Place;
@@ -46,7 +45,8 @@ pub struct Member {
 }
 
 /// How far a machine is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "on", rename_all = "lowercase")]
 pub enum State {
     /// Its VM is on this node.
     Exists(String),
@@ -57,13 +57,14 @@ pub enum State {
 }
 
 /// A machine in its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Placement {
     pub name: String,
     pub cluster: String,
     pub set: String,
     pub control_plane: bool,
     pub class: String,
+    #[serde(flatten)]
     pub state: State,
     /// `None` when the provider finds none.
     pub node: Option<String>,
@@ -72,32 +73,6 @@ pub struct Placement {
     /// Bytes.
     pub memory: u64,
     pub disk: u64,
-}
-
-impl Serialize for Placement {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Placement { name, cluster, set, control_plane, class, state, node, storages, memory, disk } = self;
-        let (state, on) = match state {
-            State::Exists(node) => ("exists", Some(node)),
-            State::Requested => ("requested", None),
-            State::New => ("new", None),
-        };
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", name)?;
-        map.serialize_entry("cluster", cluster)?;
-        map.serialize_entry("set", set)?;
-        map.serialize_entry("control_plane", control_plane)?;
-        map.serialize_entry("class", class)?;
-        map.serialize_entry("state", state)?;
-        if let Some(on) = on {
-            map.serialize_entry("on", on)?;
-        }
-        map.serialize_entry("node", node)?;
-        map.serialize_entry("storages", storages)?;
-        map.serialize_entry("memory", memory)?;
-        map.serialize_entry("disk", disk)?;
-        map.end()
-    }
 }
 
 /// A node before and after. Bytes.
