@@ -239,7 +239,7 @@ fn sizes_are_printed_with_units() {
 fn timed(sets: usize) -> std::time::Duration {
     let mut inventory = inventory(&[NodeCase::default(), NodeCase::default(), NodeCase::default()]);
     let member = |set: usize| {
-        let exists = if set % 2 == 0 { vec!["pve1".to_owned()] } else { Vec::new() };
+        let exists = if set.is_multiple_of(2) { vec!["pve1".to_owned()] } else { Vec::new() };
         let case = MembersCase { set: format!("c{set}-control-planes"), exists, ..MembersCase::default() };
         Member { cluster: format!("c{set}"), ..case.members().remove(0) }
     };
