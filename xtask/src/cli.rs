@@ -1445,7 +1445,7 @@ mod tests {
     fn overview_lists_tasks_in_groups_on_one_line_each() {
         let text = help(&["xtask", "--help"]);
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}\n{text}"));
-        assert!(at("Usage: cargo xtask") < at("\nStart:\n  doctor ") && at("\nVerify:\n") < at("\nContribute:\n  ci "));
+        assert!(at("Usage: cargo xtask") < at("\nStart:\n  init ") && at("\nVerify:\n") < at("\nContribute:\n  ci "));
         assert!(at("\nGlobal options:\n") < at("Exit codes: 0 done"));
         assert!(!text.contains("  complete "), "{text}");
         let tasks = text.lines().skip_while(|line| *line != "Start:").take_while(|line| *line != "Global options:");
