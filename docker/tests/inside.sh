@@ -286,10 +286,14 @@ test_settings() {
   check 'the key is mounted, read-only' says 'bind /omni.asc false'
   check 'the certificate too' says 'bind /tls.crt false'
   check 'the tailnet login is on a volume' bash -c "docker inspect omni-scale-omni-tailscale-1 --format '{{range .Mounts}}{{println .Type .Destination}}{{end}}' | grep -qx 'volume /var/lib/tailscale'"
+  check 'the root of the provider is read-only' test "$(inspect proxmox-provider '{{.HostConfig.ReadonlyRootfs}}')" = true
+  check 'without settings of the site Omni reads an empty file' bash -c "docker logs omni-scale-omni-1 2>&1 | grep -q 'site $(sha256sum </dev/null | cut -d' ' -f1)'"
   for service in omni-tailscale omni proxmox-provider; do
     check "$service comes back by itself" test "$(inspect "$service" '{{.HostConfig.RestartPolicy.Name}}')" = unless-stopped
     check "… its log is limited" test "$(inspect "$service" '{{index .HostConfig.LogConfig.Config "max-size"}} {{index .HostConfig.LogConfig.Config "max-file"}}')" = '10m 5'
     check "… it is not privileged" test "$(inspect "$service" '{{.HostConfig.Privileged}}')" = false
+    check "… it has no capability that is not named" test "$(inspect "$service" '{{.HostConfig.CapDrop}}')" = '[ALL]'
+    check "… its processes are limited" test "$(inspect "$service" '{{.HostConfig.PidsLimit}}')" -gt 0
   done
 }
 
@@ -349,6 +353,29 @@ in_lab() (
   "$@"
 )
 
+omni_has_settings() { log omni | grep -q "site $(sha256sum <"$project/docker/site.yaml" | cut -d' ' -f1)"; }
+# The site's own settings of Omni, on the project of test_fresh.
+test_site() {
+  local site=$project/docker/site.yaml before
+  before=$(docker ps --format '{{.Names}} {{.ID}}' | sort)
+  printf 'features:\n  enableBreakGlassConfig: true\n' >>"$site"
+  check 'a setting that is misspelt: stack-up refuses it' run 1 fresh_task stack-up --yes
+  check '… with its place' says 'docker/site.yaml'
+  check '… and the right one' says 'did you mean `enableBreakGlassConfigs`?'
+  check '… the containers are the same' test "$(docker ps --format '{{.Names}} {{.ID}}' | sort)" = "$before"
+  sed -i 's/BreakGlassConfig:/BreakGlassConfigs:/' "$site"
+  check 'settings that changed: stack-up is planned' run 3 fresh_task stack-up --dry-run
+  check '… by their file' says 'docker/site.yaml changed'
+  printf 'ca\n' >"$project/docker/site/etcd-ca.pem"
+  check '… stack-up' run 0 fresh_task stack-up --yes --timeout 60s
+  check '… Omni reads them' omni_has_settings
+  check '… and sees the files that they may name' bash -c 'docker logs omni-scale-omni-1 2>&1 | grep -q "files.*etcd-ca.pem\|^etcd-ca.pem"'
+  check '… and again: nothing to change' run 0 fresh_task stack-up --dry-run
+  mv "$site" "$site.away"
+  check 'settings that are gone: stack-up refuses to start without them' run 4 fresh_task stack-up --yes --recreate
+  mv "$site.away" "$site"
+}
+
 test_fresh() {
   echo '# from a fresh clone, by the tasks'
   local program project=$work/fresh
@@ -359,7 +386,7 @@ test_fresh() {
     fi
   done
   mkdir -p "$project/docker"
-  cp "$kit"/docker/{compose.yaml,.env.example,config.yaml.example,omni-scale.service} "$project/docker/"
+  cp "$kit"/docker/{compose.yaml,.env.example,config.yaml.example,site.yaml.example,omni-scale.service} "$project/docker/"
   make_certificate
   # Omni's name, where a LAN would answer it.
   printf '127.0.0.1 localhost\n%s omni.example.net\n' "$lan" >"$work/hosts"
@@ -372,6 +399,8 @@ test_fresh() {
   check 'omni-setup' run 0 fresh_setup
   check '… Omni answers on the LAN address, by its name' omni_serves
   check '… docker/.env is for its owner alone' test "$(stat -c %a "$project/docker/.env")" = 600
+  check '… docker/site.yaml too' test "$(stat -c %a "$project/docker/site.yaml")" = 600
+  check '… Omni reads it' omni_has_settings
   check 'omni-setup again: nothing to change' run 0 fresh_task omni-setup --yes
   check '… says so' says 'nothing to change'
   check 'omni-verify' run 0 fresh_task omni-verify
@@ -410,10 +439,11 @@ test_fresh() {
   # In a file of `configs:`, of which compose does not see the contents.
   set_value OIDC_CLIENT_SECRET another-secret
   check 'another client secret: stack-up is planned' run 3 fresh_task stack-up --dry-run
-  check '… by its name' says 'docker/.env has another OIDC_CLIENT_SECRET'
+  check '… by its name' says 'OIDC_CLIENT_SECRET changed after the containers were created'
   check '… stack-up' run 0 fresh_task stack-up --yes --timeout 60s
   check '… Omni has it' docker exec omni-scale-omni-1 busybox grep -q another-secret /etc/omni/oidc.yaml
   check '… and again: nothing to change' run 0 fresh_task stack-up --dry-run
+  test_site
   check '… no secret in the journal and the state' bash -c "! grep -rqE 'CANARY[012]' '$project/target' '$project/.claude' 2>/dev/null"
   test_backup
   test_upgrade

@@ -154,6 +154,27 @@ fn compose_by_name_needs_neither_file_nor_values() {
     assert_eq!(by_name("ps --all --format json"), none());
 }
 
+/// omni v1.9.3, run: it ends at each start, whatever starts it.
+#[test]
+fn omni_does_not_start_with_an_unknown_setting() {
+    let lab = kit();
+    let env = lab.project.read("docker/.env").replace("OMNI_SITE_FILE=\n", "") + "OMNI_SITE_FILE=./site.yaml\n";
+    lab.project.write("docker/.env", &env);
+    let up = ["compose", "-f", "docker/compose.yaml", "up", "-d", "--force-recreate"];
+    assert_eq!(lab.call("docker", &up).code, 1, "there is no such file");
+    for (text, wanted) in [
+        ("auth:\n  saml:\n    labelRules: {any: thing}\n---\nnot: read\n", None),
+        ("etcdBackup:\n  localPaht: /x\n", Some("unknown keys found during decoding: etcdBackup.localPaht")),
+        ("a: [\n", Some("failed to load config from file \"/etc/omni/site.yaml\": yaml: ")),
+    ] {
+        lab.project.write("docker/site.yaml", text);
+        assert_eq!(lab.call("docker", &up).code, 0);
+        let by_name = ["compose", "-p", "omni-scale", "--env-file", "/dev/null", "logs", "--no-log-prefix", "omni"];
+        let log = lab.call("docker", &by_name).out;
+        assert!(wanted.map_or(!log.contains("failed to load"), |wanted| log.contains(wanted)), "{text}: {log}");
+    }
+}
+
 /// Omni answers from its container: once that is removed, nothing is there.
 #[test]
 fn omni_answers_only_while_its_container_runs() {

@@ -1,9 +1,10 @@
 //! JSON Schemas for editors, generated from the tables of the checks: `schemas/*.json`. The files in `machine-classes/` and
-//! `clusters/` refer to them in their first line, so that an editor completes and validates while typing.
+//! `clusters/`, and `docker/site.yaml`, refer to them in their first line, so that an editor completes and validates while typing.
 
 use serde_json::{Map, Value, json};
 
-use super::provider_keys;
+use super::{provider_keys, site as settings};
+use domain::releases::{Minor, table};
 use domain::spec::machine_class as class;
 use domain::spec::template::decode as template;
 
@@ -51,6 +52,14 @@ pub fn machine_class() -> Value {
         "required": ["metadata", "spec"],
         "properties": {"metadata": metadata, "spec": spec},
     })
+}
+
+/// The schema of `docker/site.yaml` for the recommended Omni.
+pub fn site() -> Value {
+    let mut schema = settings::schema(Minor::from(&table().recommended.omni.version));
+    schema["$schema"] = json!(DRAFT);
+    schema["title"] = json!("Omni's settings of a site");
+    schema
 }
 
 /// The schema of one document of a cluster template.

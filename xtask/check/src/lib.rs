@@ -22,6 +22,7 @@ pub mod releases;
 pub mod replacement;
 pub mod rules;
 pub mod schema;
+pub mod site;
 pub mod stack;
 mod talos;
 pub mod template;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
-use super::upgrade;
+use super::{site, upgrade};
 use domain::clock;
 use domain::releases::{Minor, table};
 use domain::spec::yaml;
@@ -180,11 +180,12 @@ pub fn omni_settings(compose: &str) -> (Vec<String>, Vec<String>) {
     (flags, keys)
 }
 
-/// Whether Omni in a compose file has a place for backups of etcd; `None` where its
-/// settings cannot all be read
+/// Whether Omni in a compose file, with the site's own settings, has a place for backups of etcd; `None` where its settings
+/// cannot all be read
 /// (omni v1.9.3 `internal/pkg/config/schema.json`, `etcdbackup/store/store.go`: without one the store is disabled).
-pub fn backup_store(compose: &str) -> Option<bool> {
-    let (flags, keys) = omni_settings(compose);
+pub fn backup_store(compose: &str, site: &str) -> Option<bool> {
+    let (flags, mut keys) = omni_settings(compose);
+    keys.extend(site::keys(site));
     let stores = |name: &String| ["etcd-backup-s3", "etcd-backup-local-path"].contains(&name.as_str());
     let configures = |key: &String| ["etcdBackup.s3Enabled", "etcdBackup.localPath"].contains(&key.as_str());
     // A configuration that is a file beside this one is not read.

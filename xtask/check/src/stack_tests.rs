@@ -280,6 +280,6 @@ fn backup_store_is_read_from_flags_and_configuration() {
         ("services: {omni: {image: a}}".to_owned(), None),
         (String::new(), None),
     ] {
-        assert_eq!(super::backup_store(&text), stores, "{text}");
+        assert_eq!(super::backup_store(&text, ""), stores, "{text}");
     }
 }

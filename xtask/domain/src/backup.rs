@@ -21,6 +21,9 @@ pub const ENV: &str = "docker/env";
 /// The key of the store: only in an encrypted archive.
 pub const STORE_KEY: &str = "docker/omni.asc";
 pub const CONFIG: &str = "docker/config.yaml";
+pub const SITE: &str = "docker/site.yaml";
+/// The directory of files that the site's settings name.
+pub const SITE_FILES: &str = "docker/site";
 pub const COMPOSE: &str = "docker/compose.yaml";
 pub const TLS_CERT: &str = "tls/fullchain.pem";
 pub const TLS_KEY: &str = "tls/privkey.pem";

@@ -98,6 +98,16 @@ impl Paths {
         self.root.join("docker/config.yaml")
     }
 
+    /// Omni's own settings of this site.
+    pub fn site(&self) -> PathBuf {
+        self.root.join("docker/site.yaml")
+    }
+
+    /// Files that the site's settings name.
+    pub fn site_files(&self) -> PathBuf {
+        self.root.join("docker/site")
+    }
+
     pub fn config_example(&self) -> PathBuf {
         self.root.join("docker/config.yaml.example")
     }

@@ -116,6 +116,12 @@ impl Settings {
         if let Ok(Some(config)) = files::read_text_if_there(&paths.config()) {
             config::hide_secrets(&config);
         }
+        let site =
+            env_file.get("OMNI_SITE_FILE").map_or_else(|| paths.site(), |name| paths.root().join("docker").join(name));
+        if let Ok(Some(site)) = files::read_text_if_there(&site) {
+            config::hide_secrets(&site);
+            secret::hide_in(&site);
+        }
         hide_known(&env_file);
         Ok(Settings { env_file, state, given: Given::default() })
     }

@@ -24,6 +24,7 @@ use runtime::tool::docker::Docker;
 use runtime::tool::gpg;
 
 use crate::flow::omni_stack::host_path;
+use crate::flow::site;
 
 /// The directory of Omni's SQLite database in its container.
 pub const SQLITE_DIR: &str = "/_out/sqlite";
@@ -78,6 +79,17 @@ impl Source {
                     .cause("the snapshot is taken from the running etcd inside Omni")
                     .next("cargo xtask stack-up"));
             }
+        }
+        let settings = site::read(cx)?.unwrap_or_default();
+        if check::site::keys(&settings).iter().any(|key| key == "storage.default.etcd.endpoints") {
+            return Err(Failure::new(
+                Code::Prerequisite,
+                "Omni's store is in an external etcd, which docker/site.yaml names",
+            )
+            .cause("this task saves the etcd inside Omni, and there is none")
+            .hint(
+                "back up that etcd with its own tools, and docker/.env, docker/omni.asc and docker/site.yaml with it",
+            ));
         }
         let omni = version_of(&containers, OMNI);
         Ok(Source { image: etcd_image(image, omni), containers })
@@ -264,18 +276,23 @@ fn settled(before: &Path, next: &Path) -> std::io::Result<bool> {
 }
 
 /// The files of the project, and those that `docker/.env` names, with their places in the archive.
-fn configuration(cx: &Cx) -> Vec<(PathBuf, &'static str)> {
+fn configuration(cx: &Cx) -> Vec<(PathBuf, String)> {
     let named = |key: &str| cx.settings.env_file.get(key).map(|path| host_path(cx, path));
     let there = cx.paths.config().is_file().then(|| cx.paths.config());
     let found = [
         (Some(cx.paths.env()), backup::ENV),
         (Some(cx.paths.compose()), backup::COMPOSE),
         (there, backup::CONFIG),
+        (site::path(cx), backup::SITE),
         (named("OMNI_TLS_CERT"), backup::TLS_CERT),
         (named("OMNI_TLS_KEY"), backup::TLS_KEY),
         (named("PROVIDER_CA_FILE"), backup::CA),
     ];
-    found.into_iter().filter_map(|(path, name)| Some((path?, name))).collect()
+    let dir = cx.paths.site_files();
+    let files = files::tree(&dir).unwrap_or_default().into_iter().map(|(name, _)| name);
+    let files = files.filter(|name| !name.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
+    let files = files.map(|name| (dir.join(&name), format!("{}/{}", backup::SITE_FILES, name.display())));
+    found.into_iter().filter_map(|(path, name)| Some((path?, name.to_owned()))).chain(files).collect()
 }
 
 /// Reads a file that must be there, and copies it to `to`, for this user only.

@@ -22,6 +22,7 @@ use runtime::ui::{Check, Done, Status};
 use serde_json::{Value, json};
 
 use crate::flow::inputs::{self, TemplateFacts};
+use crate::flow::site;
 
 /// What this project runs, and the ids of its providers.
 #[derive(Debug, Default)]
@@ -92,7 +93,7 @@ pub fn project_releases(cx: &Cx) -> ProjectReleases {
     ProjectReleases {
         omni: Omni::of_compose(&compose),
         provider: release::Provider::of_compose(&compose),
-        backup_store: stack::backup_store(&compose),
+        backup_store: stack::backup_store(&compose, &site::read(cx).ok().flatten().unwrap_or_default()),
         ours: vec![cx.settings.provider_id(None).value],
     }
 }

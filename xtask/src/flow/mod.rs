@@ -49,6 +49,7 @@ pub mod restore;
 pub mod saved_plan;
 pub mod selector_results;
 pub mod service_account;
+pub mod site;
 pub mod stage;
 pub mod storages;
 pub mod tsidp;

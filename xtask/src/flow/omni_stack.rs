@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::flow::change::Change;
-use crate::flow::provider;
+use crate::flow::{provider, site};
 use check::certificate::{self, Certificate};
 use check::diagnosis::State;
 use check::{stack, values};
@@ -180,7 +180,7 @@ pub fn out_of_step(containers: &[Container]) -> bool {
 const CONTENTS: [(&str, &str, &str); 2] =
     [(SIDECAR, "/run/ts-authkey", "TS_AUTHKEY"), (OMNI, "/etc/omni/oidc.yaml", "OIDC_CLIENT_SECRET")];
 
-/// The values of `docker/.env` that a container was created with another of. Compose does not see these: its hash of a service
+/// The values of `docker/.env`, and the settings of the site, that a container was created with another of. Compose does not see these: its hash of a service
 /// leaves the contents of configs out (docker compose 5.5.1, tried), so `up` lets the container run with the old value.
 ///
 /// # Errors
@@ -195,6 +195,7 @@ pub fn outdated(cx: &Cx, containers: &[Container]) -> Result<Vec<&'static str>, 
             found.push(key);
         }
     }
+    found.extend(site::changed(cx, containers)?.then_some("docker/site.yaml"));
     Ok(found)
 }
 
@@ -257,6 +258,7 @@ pub fn start<'a>(provider: bool, recreate: bool, effect: String) -> Change<'a> {
         compose.check()?;
         guard(cx, &compose.containers()?)?;
         compose.up(provider, recreate).map_err(|failure| explain_sidecar(cx, failure))?;
+        site::started(cx)?;
         Ok("its containers are started".to_owned())
     })
 }
@@ -267,6 +269,7 @@ pub fn restart<'a>(effect: String) -> Change<'a> {
         let compose = Compose::find(cx)?;
         guard(cx, &compose.containers()?)?;
         compose.recreate().map_err(|failure| explain_sidecar(cx, failure))?;
+        site::started(cx)?;
         Ok("containers recreated, volumes kept".to_owned())
     })
 }

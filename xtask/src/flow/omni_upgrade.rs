@@ -3,7 +3,7 @@
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, STATE_VERSION};
 use crate::flow::project_files::CheckedFile;
-use crate::flow::{backup, project_files, upgrade};
+use crate::flow::{backup, project_files, site, upgrade};
 use check::stack;
 use check::upgrade::{Installed, Step, Wanted, plan as steps_of};
 use domain::failure::{Code, Failure};
@@ -178,6 +178,7 @@ impl Upgrade {
                 .hint(format!("write it as `{new}` yourself, then run this again"))
                 .into());
         }
+        site::require(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
         let before = cx.ui.step("holdings", "what Omni holds", || {
             let found = Holdings::read(cx)?;
             let words = found.words();
@@ -255,6 +256,7 @@ fn recreate(cx: &Cx, upgrade: &Upgrade, provider: bool) -> Result<String, Failur
     state.set(STATE_FROM, format!("v{}", version::bare(&upgrade.from)));
     cx.save_state(state)?;
     compose.up(provider, true).map_err(|failure| upgrade.way_back(failure))?;
+    site::started(cx)?;
     Ok("containers recreated, volumes kept".to_owned())
 }
 

@@ -1,14 +1,14 @@
 //! Restores a backup on a new host: what must not be there, the files, the volumes, and the start.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::flow::backup::{SQLITE_DIR, cannot};
 use crate::flow::backup_check::Opened;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_stack::{self, OmniAddress, host_path};
 use check::stack;
-use domain::backup::{CA, CONFIG, ENV, ETCD, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY};
+use domain::backup::{CA, CONFIG, ENV, ETCD, SITE, SITE_FILES, SQLITE, STORE_KEY, TAILSCALE, TLS_CERT, TLS_KEY};
 use domain::failure::{Code, Failure};
 use domain::spec::env::EnvFile;
 use runtime::cx::Cx;
@@ -59,7 +59,14 @@ impl<'a> Restore<'a> {
             (TLS_CERT, named("OMNI_TLS_CERT"), true),
             (TLS_KEY, named("OMNI_TLS_KEY"), true),
             (CA, named("PROVIDER_CA_FILE"), true),
-        ] {
+            (SITE, Some(named("OMNI_SITE_FILE").unwrap_or_else(|| cx.paths.site())), false),
+        ]
+        .into_iter()
+        .chain(opened.manifest.parts.keys().filter_map(|name| {
+            let file = Path::new(name).strip_prefix(SITE_FILES).ok()?;
+            let inside = file.components().all(|part| matches!(part, Component::Normal(_)));
+            inside.then_some((name.as_str(), Some(cx.paths.site_files().join(file)), false))
+        })) {
             if let Some((path, bytes)) = path.zip(files::read_if_there(&opened.part(name))?) {
                 wanted.push(Wanted { path, bytes, own });
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::flow::{backup, inputs};
+use crate::flow::{backup, inputs, site};
 use check::stack;
 use check::upgrade::{self, Cluster, ClusterFiles, Component, Installed, Offered, Step, Wanted};
 use domain::failure::{Code, Failure};
@@ -229,7 +229,8 @@ fn of_template(path: &Path, template: &ClusterTemplate) -> ClusterFiles {
 }
 
 fn around(cx: &Cx, compose: &str) -> Installed {
-    let (flags, keys) = stack::omni_settings(compose);
+    let (flags, mut keys) = stack::omni_settings(compose);
+    keys.extend(check::site::keys(&site::read(cx).ok().flatten().unwrap_or_default()));
     let provider_id = Some(cx.settings.provider_id(None).value);
     Installed { flags, keys, provider_id, no_backup: backup::current(cx).err(), ..Installed::default() }
 }

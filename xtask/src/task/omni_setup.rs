@@ -5,7 +5,7 @@
 //!    named. The account UUID is made once and never changed.
 //! 3. The values can be true: address, certificate with its chain and key, issuer, user; what Omni keeps is on mounts;
 //!    a key that exists can be used.
-//! 4. `docker/.env` (0600), the key of Omni's store if there is none, and the stack.
+//! 4. `docker/.env` (0600), for a new Omni `docker/site.yaml`, the key of Omni's store if there is none, and the stack.
 //! 5. The containers run, and Omni answers at the address that machines use.
 //! 6. Omni's licence is put before the operator. It is never accepted here.
 //! 7. If asked for, a service account for the tasks; its place and its end are shown.
@@ -21,7 +21,7 @@ use crate::cli::OmniSetup;
 use crate::flow::change::{Change, Plan};
 use crate::flow::omni_inputs::{OmniInputs, gather};
 use crate::flow::omni_stack::{self, OmniAddress};
-use crate::flow::{doctor, licence, omni_checks, project_files, service_account};
+use crate::flow::{doctor, licence, omni_checks, project_files, service_account, site};
 use crate::outcome::Outcome;
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
@@ -42,9 +42,10 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let example = example(cx)?;
     let inputs = gather(args, cx, &example, store == Some(true))?;
     omni_checks::run(cx, &compose, &inputs, store)?;
+    site::step(cx)?;
     let (name, endpoint) = (args.service_account_name.as_str(), inputs.endpoint());
     let (place, agreed) = (place(cx, &inputs), Cell::new("unknown"));
-    let mut plan = plan(cx, &compose, &inputs, &example)?;
+    let mut plan = plan(cx, &compose, &inputs, (&example, store == Some(false)))?;
     let account = match &args.service_account {
         Some(role) => service_account::change(cx, name, role, plan.is_empty())?,
         None => None,
@@ -116,7 +117,12 @@ fn example(cx: &Cx) -> anyhow::Result<EnvFile> {
 }
 
 /// Step 4, as a plan.
-fn plan<'a>(cx: &Cx, compose: &Compose<'_>, inputs: &'a OmniInputs, example: &EnvFile) -> anyhow::Result<Plan<'a>> {
+fn plan<'a>(
+    cx: &Cx,
+    compose: &Compose<'_>,
+    inputs: &'a OmniInputs,
+    (example, first): (&EnvFile, bool),
+) -> anyhow::Result<Plan<'a>> {
     let mut plan: Plan<'_> = env_changes(cx, inputs, example).into_iter().collect();
     let key = cx.paths.store_key();
     match key.exists() {
@@ -131,6 +137,7 @@ fn plan<'a>(cx: &Cx, compose: &Compose<'_>, inputs: &'a OmniInputs, example: &En
             }));
         }
     }
+    plan.append(site::begin(cx, first)?.into_iter().collect());
     let containers = compose.containers()?;
     let provider = omni_stack::with_provider(cx).is_ok();
     let well = omni_stack::services(provider)

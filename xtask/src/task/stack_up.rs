@@ -1,9 +1,10 @@
 //! `stack-up`: starts the stack, and proves that it runs.
 //!
-//! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left.
+//! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left,
+//!    and Omni can start with docker/site.yaml.
 //! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it. Omni stays at its version.
 //! 3. `docker compose up -d`, with the provider when it is set up, unless its dry run says that all of it runs; everything is
-//!    recreated when the sidecar had exited alone, or a secret of docker/.env is another by now, which compose does not see.
+//!    recreated when the sidecar had exited alone, or a secret of docker/.env or docker/site.yaml changed, which compose does not see.
 //! 4. The containers run, and Omni answers.
 
 use serde_json::json;
@@ -11,6 +12,7 @@ use serde_json::json;
 use crate::cli::StackUp;
 use crate::flow::change::Plan;
 use crate::flow::omni_stack::{self, OmniAddress};
+use crate::flow::site;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 use runtime::tool::compose::{Compose, PROVIDER};
@@ -34,11 +36,13 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let why = match outdated.is_empty() {
         true => String::new(),
-        false => format!("; docker/.env has another {} than the containers", outdated.join(" and ")),
+        false => format!("; {} changed after the containers were created", outdated.join(" and ")),
     };
     let place = OmniAddress::of(cx);
     let mut plan = Plan::default();
-    let changed = recreate || compose.would_change(provider)?;
+    let settings = site::begin(cx, false)?;
+    let changed = recreate || !settings.is_empty() || compose.would_change(provider)?;
+    plan.append(settings.into_iter().collect());
     match changed {
         true => plan.push(omni_stack::start(provider, recreate, format!("{what}; volumes kept{moved}{why}"))),
         false => {
@@ -69,6 +73,7 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
         compose.check()?;
         Ok(Done::ok((), format!("compose {version}")))
     })?;
+    site::step(cx)?;
     match omni_stack::with_provider(cx) {
         Ok(()) => Ok(true),
         Err(why) => {

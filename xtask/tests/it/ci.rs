@@ -261,6 +261,7 @@ fn a_commit_with_a_secret_is_refused() {
     for (file, text, rule) in [
         ("docker/.env", "OMNI_DOMAIN=x\n", "secret-file"),
         ("docker/config.yaml", "proxmox: {}\n", "secret-file"),
+        ("docker/site.yaml", "features: {}\n", "secret-file"),
         (".claude/omni-scale.local.md", "---\n---\n", "secret-file"),
         ("docker/omni.asc", "x\n", "secret-file"),
         ("docker/tls.key", "x\n", "secret-file"),

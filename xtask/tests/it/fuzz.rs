@@ -226,6 +226,10 @@ fn fuzz_files_of_the_project() {
     fuzz("config.yaml", 300, &repository(&["docker/config.yaml.example"]), |bytes| {
         let _ = ProviderConfig::parse("config.yaml", &text(bytes));
     });
+    let compose = include_str!("../../../docker/compose.yaml");
+    fuzz("site.yaml", 300, &repository(&["docker/site.yaml.example"]), |bytes| {
+        let _ = check::site::check("site.yaml", &text(bytes), compose, &|_| false);
+    });
     let scratch = Scratch::new();
     let path = scratch.path().join("state.md");
     fuzz("state", 200, &repository(&[".claude/omni-scale.local.md.example"]), |bytes| {

@@ -11,7 +11,7 @@ use crate::sandbox::root;
 /// Pages that people copy commands from.
 const PAGES: &str = "README.md docs/tutorial/rehearsal.md docs/reference/settings.md docs/how-to/deployment.md \
      docs/how-to/operations.md docs/how-to/saved-plans.md docs/how-to/upgrade.md docs/explanation/networking.md \
-     docs/how-to/gpg-key-setup.md docs/how-to/questions.md docker/README.md docker/TROUBLESHOOTING.md tsidp/README.md";
+     docs/how-to/gpg-key-setup.md docs/how-to/questions.md docs/how-to/site-settings.md docker/README.md docker/TROUBLESHOOTING.md tsidp/README.md";
 
 /// What the guides warn of.
 const WARNED_OF: [&str; 3] = ["docker compose down -v", "docker volume prune", "docker system prune"];
@@ -26,7 +26,7 @@ const PVEUM: &str = include_str!("../fixtures/pveum-commands.txt");
 
 /// Flags that take the next word.
 const WITH_VALUE: &str = "-f --profile --env-file --tail --format --filter --role --ttl --cluster -c --user --to -l -o --privs \
-                          --comment --privsep --users --roles --tokens --path --file";
+                          --comment --privsep --users --roles --tokens --path --file --tcp";
 
 /// The commands of a page, each with its line: those of shell blocks, and code within the text that begins with a program
 /// and goes on.

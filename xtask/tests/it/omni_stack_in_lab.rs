@@ -71,12 +71,13 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     assert!(!lab.file("docker/.env").exists() && !lab.file("docker/omni.asc").exists(), "a dry run wrote something");
     let plan = document["data"]["plan"].as_array().unwrap();
     let objects: Vec<&str> = plan.iter().map(|step| step["object"].as_str().unwrap()).collect();
-    assert_eq!(objects[..3], ["docker/.env", "docker/omni.asc", "the stack"], "{plan:#?}");
+    let site = ["docker/site.yaml", "OMNI_SITE_FILE in docker/.env"];
+    assert_eq!(objects[..5], ["docker/.env", "docker/omni.asc", site[0], site[1], "the stack"], "{plan:#?}");
     assert!(objects.last().unwrap().starts_with("the service account `tasks`"), "all of it is one plan: {objects:?}");
     let (code, document) = setup(&lab, &words, &account);
     assert_eq!(code, 0, "{document:#}");
     let mode = |name: &str| fs::metadata(lab.file(name)).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!((mode("docker/.env"), mode("docker/omni.asc")), (0o600, 0o600));
+    assert_eq!(["docker/.env", "docker/omni.asc", "docker/site.yaml"].map(mode), [0o600; 3]);
     assert_eq!(containers(&lab), ["omni running", "omni-tailscale running"]);
     let account = &document["data"]["service_account"];
     assert_eq!((&account["name"], &account["role"]), (&"tasks".into(), &"Operator".into()), "{document:#}");

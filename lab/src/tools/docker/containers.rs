@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::json;
+use serde_yaml::Value;
 
 use super::compose::Service;
 use crate::clock::Clock;
@@ -51,6 +53,34 @@ pub fn omni_says(log: &Log) {
     let say = |caller: &str, text: &str| log.zap("info", caller, text, &[("component", json!("server"))]);
     say("omni/app.go:92", "starting Omni");
     say("backend/server.go:402", "service http server starting");
+}
+
+/// What Omni says at its end of settings with a key that it does not have (omni v1.9.3, run).
+pub fn refused_settings(service: &Service) -> Option<String> {
+    let (_, host) = service.binds.iter().find(|(target, _)| target == "/etc/omni/site.yaml")?;
+    let text = std::fs::read_to_string(host).ok()?;
+    let failed = "failed to run Omni: failed to load config from file \"/etc/omni/site.yaml\"";
+    // Omni reads the first document.
+    match serde_yaml::Deserializer::from_str(&text).next().map(Value::deserialize)? {
+        Ok(value) => Some(format!("{failed}: unknown keys found during decoding: {}", unknown_setting(&value, "")?)),
+        Err(why) => Some(format!("{failed}: yaml: {why}")),
+    }
+}
+
+/// The first key below `above` that is neither a setting nor above one.
+fn unknown_setting(value: &Value, above: &str) -> Option<String> {
+    let settings =
+        || include_str!("../../../../xtask/data/omni-settings.txt").lines().filter_map(|line| line.split(' ').next());
+    value.as_mapping()?.iter().find_map(|(key, inner)| {
+        let path = format!("{above}{}", key.as_str().unwrap_or_default());
+        match settings().any(|known| known == path) {
+            true => None,
+            false if settings().any(|known| known.starts_with(&format!("{path}."))) => {
+                unknown_setting(inner, &format!("{path}."))
+            }
+            false => Some(path),
+        }
+    })
 }
 
 /// A shell script of the few words that stand-in containers use: `sleep`, `echo`, `exit`; anything else runs indefinitely.

@@ -299,10 +299,11 @@ impl Engine {
         }
         super::containers::omni_says(&container.log);
         let begun = self.around.omni.with(|state| state.begin(&shown.service.image));
-        let ended = fault_effects::last_words(&self.around.faults).or(begun.err());
+        let ended = fault_effects::last_words(&self.around.faults).or(begun.err()).map(str::to_owned);
+        let ended = super::containers::refused_settings(&shown.service).or(ended);
         self.around.omni_down.store(ended.is_some(), Ordering::Relaxed);
         if let Some(words) = ended {
-            container.log.raw(words);
+            container.log.raw(&words);
             end(shown, 1);
             "restarting".clone_into(&mut shown.state);
         }

@@ -52,8 +52,14 @@ fn mounts(project: &str, shown: &ContainerInfo) -> Value {
         })
     });
     let binds = service.binds.iter().map(|(target, host)| {
+        // Where the engine makes a directory, compose uses the short form, which has a mode (docker compose 5.5.1, run).
+        let mode = match (service.strict_binds.contains(host), writable(target)) {
+            (true, _) => "",
+            (false, true) => "rw",
+            (false, false) => "ro",
+        };
         json!({
-            "Type": "bind", "Source": host, "Destination": target, "Mode": "", "RW": writable(target),
+            "Type": "bind", "Source": host, "Destination": target, "Mode": mode, "RW": writable(target),
             "Propagation": "rprivate",
         })
     });

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use check::editors::{cluster_template, machine_class};
+use check::editors::{cluster_template, machine_class, site};
 use check::schema::validate;
 use domain::spec::yaml::load;
 
@@ -21,6 +21,7 @@ fn held(name: &str, schema: &serde_json::Value) {
 fn editors_get_the_schemas_of_the_code() {
     held("machine-class.schema.json", &machine_class());
     held("cluster-template.schema.json", &cluster_template());
+    held("site.schema.json", &site());
 }
 
 /// The shipped files name a schema that is there, and fit it as far as the interpreter goes.

@@ -135,7 +135,9 @@ pub fn hide_secrets(text: &str) {
             None => value.split(" #").next().unwrap_or_default(),
         };
         match key.trim() {
+            // The second line has those of Omni's own settings.
             "tokenSecret" | "password" => hide(bare),
+            "imageFactoryPassword" | "clientSecret" | "token" | "apiKey" | "appToken" => hide(bare),
             // A complete token where only its id or its secret belongs.
             "tokenID" => match bare.split_once('=') {
                 Some((_, secret)) => hide(secret),

@@ -169,7 +169,8 @@ pub fn make_project(paths: &Paths, project: &Path, ready: &Ready) -> anyhow::Res
     for dir in ["docker", "machine-classes", "clusters", "target", "tsidp"] {
         shell.create_dir(project.join(dir))?;
     }
-    for file in ["docker/compose.yaml", "docker/.env.example", "docker/config.yaml.example", "tsidp/grant.json"] {
+    let examples = ["docker/.env.example", "docker/config.yaml.example", "docker/site.yaml.example"];
+    for file in examples.into_iter().chain(["docker/compose.yaml", "tsidp/grant.json"]) {
         shell.copy_file(paths.root().join(file), project.join(file))?;
     }
     let store_key = shell.read_file(&ready.store_key)?;

@@ -53,6 +53,7 @@ fn forbidden(path: &str) -> Option<(&'static str, &'static str)> {
     let ignored = "it is in .gitignore, so `git add -f` brought it here";
     match name {
         ".env" => Some(("a file with the secrets of a deployment", ignored)),
+        "site.yaml" if path.ends_with("docker/site.yaml") => Some(("the settings of one site", ignored)),
         "config.yaml" if path.ends_with("docker/config.yaml") => Some(("the provider's access to Proxmox", ignored)),
         _ if name.ends_with(".kubeconfig") || name.ends_with(".talosconfig") => Some(("access to a cluster", ignored)),
         "DEPLOYMENT.md" if path == name => Some(("the notes of one deployment", ignored)),

@@ -2,7 +2,7 @@
 
 use super::Installation;
 use super::installation::{one_line, proxmox_of, verdict};
-use crate::flow::proxmox;
+use crate::flow::{proxmox, site};
 use check::diagnosis::Diagnosis;
 use check::{placeholder, values};
 use domain::secret::Secret;
@@ -47,7 +47,8 @@ pub fn modes(installation: &Installation<'_>) -> Diagnosis {
     let paths = &installation.cx.paths;
     let mut open = Vec::new();
     let mut found = 0;
-    for path in [paths.env(), paths.config(), paths.store_key()] {
+    let site = site::path(installation.cx).unwrap_or_else(|| paths.site());
+    for path in [paths.env(), paths.config(), paths.store_key(), site] {
         let Some(mode) = disk::mode(&path) else { continue };
         found += 1;
         if mode & 0o077 != 0 {
@@ -115,10 +116,33 @@ fn configured(installation: &Installation<'_>, config: &ProviderConfig, found: &
     verdict
 }
 
+pub fn site(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let cx = installation.cx;
+        let found = site::findings(cx, &installation.compose())
+            .map_err(|failure| Diagnosis::failed(one_line(&failure)).fix(failure.hint))?;
+        let Some(found) = found else { return Ok(Diagnosis::skipped("there is no docker/site.yaml")) };
+        let mut verdict = Diagnosis::ok("");
+        for each in &found {
+            let detail = format!("{}:{}:{}: {}", each.place.file, each.place.line, each.place.column, each.message);
+            let one = if each.is_error() { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) };
+            verdict = verdict.and(one.fix(each.fix.clone()));
+        }
+        if site::name_it(cx).is_some() {
+            verdict =
+                verdict.and(Diagnosis::warning("docker/.env does not name docker/site.yaml, so Omni does not read it"));
+        } else if site::changed(cx, installation.containers()?).is_ok_and(|changed| changed) {
+            verdict = verdict.and(Diagnosis::warning("Omni was started with other settings than the file has now"));
+        }
+        Ok(verdict)
+    })
+}
+
 pub fn tracked(installation: &Installation<'_>) -> Diagnosis {
     let wanted = [
         "docker/.env",
         "docker/config.yaml",
+        "docker/site.yaml",
         "docker/*.asc",
         ".claude/*.local.md",
         "*.key",

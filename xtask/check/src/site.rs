@@ -1,0 +1,340 @@
+//! `docker/site.yaml`: Omni's own settings of a site, checked before Omni reads them. Pure.
+//!
+//! Omni does not start with a key that its release does not have, or with a value of another kind (`data/omni-settings.txt`; what
+//! it decodes into each kind was tried with omni 1.9.3). Other files start it and mislead: flags override the file (omni v1.9.3
+//! `cmd/omni/cmd/cmd.go`), a path in it is one inside the container, and an external etcd is used only if the embedded one is off.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use super::Finding;
+use super::schema::{Mismatch, MismatchKind, validate};
+use super::stack::{images, omni_settings, tag};
+use super::upgrade;
+use domain::nearest::suggestion;
+use domain::releases::Minor;
+use domain::spec::At;
+use domain::spec::yaml::{self, Node};
+use domain::version;
+
+/// Where `docker/site` is in Omni's container.
+pub const FILES: &str = "/etc/omni/site/";
+/// Where `OMNI_ETCD_BACKUP_DIR` is in Omni's container.
+pub const BACKUPS: &str = "/_out/etcd-backups";
+
+const RULE: &str = "site-settings";
+/// The booleans of YAML 1.1, which Omni reads beside `true` and `false`.
+const ON: &[&str] = &["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"];
+const OFF: &[&str] = &["n", "N", "no", "No", "NO", "off", "Off", "OFF"];
+
+struct Setting {
+    path: &'static str,
+    kind: &'static str,
+    flag: &'static str,
+    from: Option<Minor>,
+    to: Option<Minor>,
+}
+
+impl Setting {
+    fn is_in(&self, minor: Minor) -> bool {
+        self.from.is_none_or(|from| from <= minor) && self.to.is_none_or(|to| minor <= to)
+    }
+
+    /// Whether the setting is at `path`, in it (an item of a list), or below it.
+    fn meets(&self, path: &str) -> bool {
+        let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+        self.path == path || below(path, self.path) || below(self.path, path)
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    minors: Vec<Minor>,
+    settings: Vec<Setting>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let minor = |text: &str| version::minor(&format!("{text}.0")).map(Minor::from);
+    let mut table = Table::default();
+    for line in include_str!("../../data/omni-settings.txt").lines().filter(|line| !line.starts_with('#')) {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["source", column, _] => table.minors.extend(minor(column)),
+            [path, kind, flag, ref range @ ..] => {
+                let range = range.first().map_or("", |range| range.trim_start_matches('@'));
+                let (from, to) = range.split_once('-').unwrap_or_default();
+                table.settings.push(Setting { path, kind, flag, from: minor(from), to: minor(to) });
+            }
+            _ => {}
+        }
+    }
+    table
+});
+
+/// The schema of the settings of an Omni; of the nearest one whose settings are known, where they are not.
+pub fn schema(minor: Minor) -> Value {
+    let object = || json!({"type": ["object", "null"], "additionalProperties": false, "properties": {}});
+    let mut root = object();
+    for setting in TABLE.settings.iter().filter(|setting| setting.is_in(known(minor))) {
+        let mut keys: Vec<&str> = setting.path.split('.').collect();
+        let last = keys.pop().unwrap_or_default();
+        let mut node = &mut root;
+        for key in keys {
+            let below = &mut node["properties"][key];
+            if below.is_null() {
+                *below = object();
+            }
+            node = below;
+        }
+        node["properties"][last] = leaf(setting.kind);
+    }
+    root
+}
+
+fn known(minor: Minor) -> Minor {
+    let newest = TABLE.minors.last().copied().unwrap_or(minor);
+    minor.min(newest)
+}
+
+/// What Omni decodes into a kind: any scalar into a text, the words of YAML 1.1 into a boolean, and null, as if it were not there.
+fn leaf(kind: &str) -> Value {
+    let scalar = json!({"type": ["string", "number", "boolean", "null"]});
+    match kind {
+        "text" => scalar,
+        "text+" => json!({"type": ["string", "number", "boolean", "null"], "minLength": 1}),
+        "bool" => {
+            json!({"type": ["boolean", "string", "null"], "pattern": format!("^({})$", [ON, OFF].concat().join("|"))})
+        }
+        "false" => json!({"enum": [false, null]}),
+        "int" => json!({"type": ["number", "null"], "multipleOf": 1}),
+        "uint" => json!({"type": ["number", "null"], "multipleOf": 1, "minimum": 0}),
+        "int1" => json!({"type": ["number", "null"], "multipleOf": 1, "minimum": 1}),
+        "number" => json!({"type": ["number", "null"]}),
+        "duration" => json!({"type": ["string", "null"], "pattern": "^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"}),
+        "https" => json!({"type": ["string", "null"], "pattern": "^https://"}),
+        "list" => json!({"type": ["array", "null"], "items": scalar}),
+        "map" => json!({"type": ["object", "null"], "additionalProperties": scalar}),
+        words => json!({"enum": words.split('|').map(Value::from).chain([Value::Null]).collect::<Vec<_>>()}),
+    }
+}
+
+fn expected(kind: &str) -> String {
+    match kind {
+        "text" => "a text".to_owned(),
+        "text+" => "a text that is not empty".to_owned(),
+        "bool" => "true or false, without quotes".to_owned(),
+        "false" => "false".to_owned(),
+        "int" => "a whole number, without quotes".to_owned(),
+        "uint" => "a whole number of at least 0, without quotes".to_owned(),
+        "int1" => "a whole number of at least 1, without quotes".to_owned(),
+        "number" => "a number, without quotes".to_owned(),
+        "duration" => "a duration such as 30s, 10m or 1h30m".to_owned(),
+        "https" => "a URL that starts with https://".to_owned(),
+        "list" => "a list of texts".to_owned(),
+        "map" => "a mapping of names to texts".to_owned(),
+        words => format!("one of {}", words.replace('|', ", ")),
+    }
+}
+
+/// The dotted paths of the settings in a file.
+pub fn keys(text: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let documents = yaml::load("docker/site.yaml", text.as_bytes()).documents;
+    documents.first().into_iter().for_each(|document| upgrade::paths(&document.root, "", &mut keys));
+    keys
+}
+
+/// Collects findings about one file.
+struct Checker<'a> {
+    file: &'a str,
+    findings: Vec<Finding>,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, at: At, message: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding::error(RULE, at.in_file(self.file), message, fix));
+    }
+}
+
+/// What is wrong with the settings for the stack of the compose file. `there` says whether a path exists in Omni's container.
+pub fn check(file: &str, text: &str, compose: &str, there: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+    let stream = yaml::load(file, text.as_bytes());
+    let broken = stream.is_broken();
+    let mut checker = Checker { file, findings: stream.findings };
+    let Some(document) = stream.documents.first().filter(|document| !broken && !document.root.is_null()) else {
+        return checker.findings;
+    };
+    if let Some(second) = stream.documents.get(1) {
+        checker.error(second.root.at, "Omni reads the first document only", "remove everything from `---` on");
+    }
+    let root = &document.root;
+    let pinned = images(compose).remove("omni");
+    let minor = pinned.as_deref().and_then(tag).and_then(version::minor).map(Minor::from);
+    let newest = TABLE.minors.last().copied();
+    match (minor, TABLE.minors.first()) {
+        (Some(minor), Some(first)) if minor < *first => {
+            let message = format!("Omni {minor} reads one configuration file only, and that holds the client secret");
+            checker.error(root.at, message, format!("upgrade Omni to {first} or later, or remove the file"));
+        }
+        _ => checker.fits(root, minor.or(newest).unwrap_or(Minor::new(1, 10)), minor <= newest && minor.is_some()),
+    }
+    checker.overridden(root, compose);
+    checker.misleading(root, there);
+    checker.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
+    checker.findings
+}
+
+impl Checker<'_> {
+    /// Keys and values; a key of a newer Omni than the table has may be right.
+    fn fits(&mut self, root: &Node, minor: Minor, sure: bool) {
+        for found in validate(&schema(minor), root) {
+            let path = found.path.trim_start_matches('.');
+            let (message, fix) = match found.kind {
+                MismatchKind::UnknownKey => unknown(&found, path, known(minor)),
+                _ => unfit(path, known(minor)),
+            };
+            let place = found.at.in_file(self.file);
+            self.findings.push(match sure {
+                true => Finding::error(RULE, place, format!("{message}: Omni does not start with it"), fix),
+                false => Finding::warning(RULE, place, format!("{message}, the newest whose settings are known"), fix),
+            });
+        }
+    }
+
+    /// Settings that the compose file makes: its flags win over the file, and the file over the client secret.
+    fn overridden(&mut self, root: &Node, compose: &str) {
+        let (flags, keys) = omni_settings(compose);
+        let mut leaves = Vec::new();
+        leaves_of(root, "", &mut leaves);
+        for (path, at, _) in leaves {
+            let flag =
+                TABLE.settings.iter().find(|each| flags.iter().any(|flag| flag == each.flag) && each.meets(&path));
+            if let Some(setting) = flag {
+                let message = format!(
+                    "`{path}` has no effect: docker/compose.yaml sets it with --{}, and flags win",
+                    setting.flag
+                );
+                self.error(at, message, "remove it here; what differs between sites is in docker/.env");
+            } else if keys.contains(&path) {
+                let message = format!("`{path}` would override what docker/compose.yaml sets from docker/.env");
+                self.error(at, message, "remove it here, and set it in docker/.env");
+            }
+        }
+    }
+
+    /// Settings with which Omni starts, or fails late, and does not what they say.
+    fn misleading(&mut self, root: &Node, there: &dyn Fn(&str) -> bool) {
+        let entry = |path: &str| {
+            let (above, key) = path.rsplit_once('.').unwrap_or(("", path));
+            let keys: Vec<&str> = above.split('.').collect();
+            root.path(&keys)?.entry(key).filter(|entry| !entry.value.is_null())
+        };
+        let is = |path: &str, words: &[&str]| {
+            entry(path).filter(|entry| entry.value.text().is_some_and(|text| words.contains(&text)))
+        };
+        let (on, off) = ([&["true", "True", "TRUE"], ON].concat(), [&["false", "False", "FALSE"], OFF].concat());
+        let endpoints = entry("storage.default.etcd.endpoints");
+        match (endpoints, is("storage.default.etcd.embedded", &off)) {
+            (Some(entry), None) => {
+                let message = "the embedded etcd is on, so that Omni would start with an empty store of its own";
+                self.error(entry.at, message, "set `embedded: false` beside the endpoints");
+            }
+            (None, Some(entry)) => {
+                self.error(entry.at, "the embedded etcd is off, and no other is named", "add `endpoints` beside it");
+            }
+            _ => {}
+        }
+        if let (Some(local), Some(_)) = (entry("etcdBackup.localPath"), is("etcdBackup.s3Enabled", &on)) {
+            self.error(local.at, "Omni does not start with both a directory and S3 for backups", "remove one of them");
+        } else if let Some(local) = entry("etcdBackup.localPath") {
+            let path = local.value.text().unwrap_or_default();
+            if !path.starts_with(BACKUPS) || !there(BACKUPS) {
+                let message = format!("{path:?} is on no mount of Omni's container: backups would be lost with it");
+                let fix = "set OMNI_ETCD_BACKUP_DIR in docker/.env to a directory of this host, and `localPath` to";
+                self.error(local.at, message, format!("{fix} {BACKUPS}"));
+            }
+        }
+        for method in ["auth0", "saml"] {
+            if let Some(entry) = is(&format!("auth.{method}.enabled"), &on) {
+                let message = format!("Omni does not start with {method} and OIDC, which docker/compose.yaml enables");
+                self.error(entry.at, message, "remove it: users log in through the OIDC provider of docker/.env");
+            }
+        }
+        let factory = ["registries.factories.primary", "registries.factories.secondary"];
+        let pairs = factory.map(|at| (at.to_owned() + ".username", at.to_owned() + ".password"));
+        let names = ("registries.imageFactoryUsername".to_owned(), "registries.imageFactoryPassword".to_owned());
+        let eula = ("eulaAccept.name".to_owned(), "eulaAccept.email".to_owned());
+        for (one, other) in pairs.into_iter().chain([names, eula]) {
+            if let (Some(alone), None) | (None, Some(alone)) = (entry(&one), entry(&other)) {
+                let message = format!("Omni does not start with only one of `{one}` and `{other}`");
+                self.error(alone.at, message, "set both, or neither");
+            }
+        }
+        self.files(root, there);
+    }
+
+    /// Files that Omni reads: it sees only what is mounted.
+    fn files(&mut self, root: &Node, there: &dyn Fn(&str) -> bool) {
+        let mut leaves = Vec::new();
+        leaves_of(root, "", &mut leaves);
+        for (path, at, node) in leaves {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            if !key.ends_with("File") && !key.ends_with("Files") {
+                continue;
+            }
+            let named = node.text().into_iter().chain(node.items().iter().filter_map(Node::text));
+            for name in named.filter(|name| !name.is_empty() && !there(name)) {
+                let file = name.rsplit('/').next().unwrap_or_default();
+                let message = format!("`{path}` names {name:?}, which does not exist in Omni's container");
+                self.error(at, message, format!("put the file into docker/site/, and write {FILES}{file}"));
+            }
+        }
+    }
+}
+
+/// The dotted paths of all values, with the places of their keys; a list is one value.
+fn leaves_of<'n>(node: &'n Node, above: &str, found: &mut Vec<(String, At, &'n Node)>) {
+    for entry in node.entries() {
+        let path = if above.is_empty() { entry.key.clone() } else { format!("{above}.{}", entry.key) };
+        match entry.value.is_map() {
+            true => leaves_of(&entry.value, &path, found),
+            false => found.push((path, entry.at, &entry.value)),
+        }
+    }
+}
+
+fn unknown(found: &Mismatch, path: &str, minor: Minor) -> (String, String) {
+    let message = format!("`{path}` is not a setting of Omni {minor}");
+    let (key, names) = found.known.clone().unwrap_or_default();
+    let known = |setting: &&Setting| setting.is_in(minor);
+    let elsewhere = TABLE.settings.iter().find(|setting| !known(setting) && setting.meets(path));
+    let moved = TABLE.settings.iter().filter(known).find(|setting| setting.path.rsplit('.').next() == Some(&key));
+    let fix = match (elsewhere, moved) {
+        (Some(Setting { from: Some(from), .. }), _) if *from > minor => format!("it is known from Omni {from} on"),
+        (Some(Setting { to: Some(to), .. }), _) => format!("remove it: it was known up to Omni {to}"),
+        (_, Some(setting)) => format!("did you mean `{}`?", setting.path),
+        _ => suggestion(&key, &names.iter().map(String::as_str).collect::<Vec<_>>()),
+    };
+    (message, fix)
+}
+
+fn unfit(path: &str, minor: Minor) -> (String, String) {
+    let below = |setting: &&Setting| setting.path.starts_with(&format!("{path}.")) || path.is_empty();
+    match TABLE.settings.iter().find(|setting| setting.is_in(minor) && setting.meets(path) && !below(setting)) {
+        Some(setting) => {
+            let kind = expected(setting.kind);
+            (format!("`{path}` must be {kind} in Omni {minor}"), format!("write {kind}"))
+        }
+        None => {
+            let what = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
+            (
+                format!("{what} must be a mapping of settings in Omni {minor}"),
+                "write `key: value` lines, indented".to_owned(),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "site_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! The site's own settings of Omni: `docker/site.yaml`, which `OMNI_SITE_FILE` in `docker/.env` names.
+
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use crate::flow::change::Change;
+use crate::flow::omni_stack::host_path;
+use crate::flow::project_files;
+use check::{Finding, site};
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+use domain::status::docker::Container;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::tool::compose::OMNI;
+use runtime::ui::Done;
+
+const KEY: &str = "OMNI_SITE_FILE";
+/// In the state: which settings Omni was started with.
+const STATE: &str = "omni_site";
+
+/// The file that `docker/.env` names, else the one at the usual place.
+pub fn path(cx: &Cx) -> Option<PathBuf> {
+    named(cx).or_else(|| Some(cx.paths.site()).filter(|path| path.is_file()))
+}
+
+fn named(cx: &Cx) -> Option<PathBuf> {
+    cx.settings
+        .env_file
+        .get(KEY)
+        .filter(|name| !name.is_empty())
+        .map(|name| host_path(cx, name.strip_prefix("./").unwrap_or(name)))
+}
+
+/// The settings, if there are any.
+///
+/// # Errors
+/// [`Code::Prerequisite`] when `docker/.env` names a file that does not exist; when it cannot be read.
+pub fn read(cx: &Cx) -> Result<Option<String>, Failure> {
+    let Some(path) = path(cx) else { return Ok(None) };
+    let text = files::read_text_if_there(&path)?;
+    text.map(Some).ok_or_else(|| {
+        let shown = cx.paths.show(&path);
+        Failure::new(Code::Prerequisite, format!("{KEY} in docker/.env names `{shown}`, which does not exist"))
+            .cause("without its settings Omni could start with another store, or with other login rules")
+            .hint(format!("restore `{shown}`; to run without it, empty {KEY} in docker/.env"))
+    })
+}
+
+/// What is wrong with the settings, for the Omni that this compose file pins; `None` without settings.
+///
+/// # Errors
+/// As [`read`].
+pub fn findings(cx: &Cx, compose: &str) -> Result<Option<Vec<Finding>>, Failure> {
+    let Some((path, text)) = path(cx).zip(read(cx)?) else { return Ok(None) };
+    Ok(Some(site::check(&cx.paths.show(&path), &text, compose, &|name| mounted(cx, name))))
+}
+
+/// Whether a path of Omni's container exists on this host.
+fn mounted(cx: &Cx, name: &str) -> bool {
+    if name == site::BACKUPS {
+        return cx.settings.env_file.get("OMNI_ETCD_BACKUP_DIR").is_some_and(|dir| host_path(cx, dir).is_dir());
+    }
+    let own = name.strip_prefix(site::FILES).filter(|rest| !rest.split('/').any(|part| part == ".."));
+    ["/tls.crt", "/tls.key", "/omni.asc"].contains(&name)
+        || own.is_some_and(|rest| cx.paths.site_files().join(rest).is_file())
+}
+
+/// [`require`] for the Omni that `docker/compose.yaml` pins, as a step of a task.
+///
+/// # Errors
+/// As [`require`].
+pub fn step(cx: &Cx) -> anyhow::Result<()> {
+    if path(cx).is_none() {
+        return Ok(());
+    }
+    cx.ui.step("site", "Omni can start with the site's own settings", || {
+        let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+        Ok(Done::ok((), require(cx, &compose)?.unwrap_or_default()))
+    })
+}
+
+/// Refuses settings with which Omni would not start, or not do what they say. Returns what was checked, in words.
+///
+/// # Errors
+/// [`Code::Invalid`] with each place.
+pub fn require(cx: &Cx, compose: &str) -> Result<Option<String>, Failure> {
+    let Some(found) = findings(cx, compose)? else { return Ok(None) };
+    let errors: Vec<&Finding> = found.iter().filter(|finding| finding.is_error()).collect();
+    let Some(first) = errors.first() else {
+        return Ok(Some(found.first().map_or("docker/site.yaml".to_owned(), |each| each.message.clone())));
+    };
+    let lines: Vec<String> =
+        errors.iter().map(|each| format!("{}:{}: {}", each.place.line, each.place.column, each.message)).collect();
+    Err(Failure::new(Code::Invalid, format!("`{}` is not valid for this stack", first.place.file))
+        .cause(lines.join("\n"))
+        .hint(format!("line {}: {}", first.place.line, first.fix))
+        .next("cargo xtask doctor --area files"))
+}
+
+/// Names the file in `docker/.env`, where compose finds it too.
+pub fn name_it(cx: &Cx) -> Option<Change<'static>> {
+    let there = cx.paths.site().is_file() && named(cx).is_none();
+    let effect = "Omni reads docker/site.yaml";
+    there.then(|| project_files::set_env_key(KEY, Secret::plain("./site.yaml"), effect, "empty the line"))
+}
+
+/// The changes that give a new Omni the settings of the example, and name the file.
+///
+/// # Errors
+/// When the example cannot be read.
+pub fn begin(cx: &Cx, first: bool) -> Result<Vec<Change<'static>>, Failure> {
+    let (path, example) = (cx.paths.site(), cx.paths.site().with_extension("yaml.example"));
+    if !first || named(cx).is_some() || path.exists() {
+        return Ok(project_files::protect(path, "docker/site.yaml").into_iter().chain(name_it(cx)).collect());
+    }
+    let Some(text) = files::read_text_if_there(&example)? else { return Ok(Vec::new()) };
+    let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
+    // An Omni that cannot read it is left as it is.
+    if site::check("docker/site.yaml", &text, &compose, &|_| true).iter().any(Finding::is_error) {
+        return Ok(Vec::new());
+    }
+    let effect = "from its example: each machine joins with a token of its own";
+    let contents = (Secret::plain(text), files::PRIVATE);
+    let file = project_files::write("create", (path, "docker/site.yaml"), contents, effect, "remove the file");
+    let name =
+        project_files::set_env_key(KEY, Secret::plain("./site.yaml"), "Omni reads docker/site.yaml", "empty the line");
+    Ok(vec![file, name])
+}
+
+/// Whether Omni's container was started with other settings than the file has now: compose does not compare the contents of
+/// a mounted file.
+pub fn changed(cx: &Cx, containers: &[Container]) -> Result<bool, Failure> {
+    let Some(path) = named(cx) else { return Ok(false) };
+    let there = containers.iter().any(|container| container.service == OMNI);
+    Ok(there && cx.fresh_state()?.get(STATE) != fingerprint(&path))
+}
+
+/// Records the settings that Omni is started with.
+///
+/// # Errors
+/// When the state cannot be written.
+pub fn started(cx: &Cx) -> Result<(), Failure> {
+    // `docker/.env` may have been written by this very run.
+    let path = path(cx).filter(|path| path.is_file());
+    let (mut state, print) = (cx.fresh_state()?, path.as_deref().and_then(fingerprint));
+    if state.get(STATE) == print || (print.is_none() && state.get(STATE).is_none()) {
+        return Ok(());
+    }
+    state.set(STATE, print.unwrap_or_default());
+    cx.save_state(state)
+}
+
+/// Distinguishes contents, and says nothing about them.
+fn fingerprint(path: &Path) -> Option<String> {
+    let bytes = files::read_if_there(path).ok()??;
+    let mut hasher = std::hash::DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    // Not a number to YAML.
+    Some(format!("v{:016x}", hasher.finish()))
+}
