@@ -41,14 +41,18 @@ check() { # NAME COMMAND…; skipped where the program is missing
   fi
 }
 
-check shellcheck shellcheck -x "$here"/*.sh "$here"/stand-ins/*
-check shfmt shfmt -d -i 2 -ci "$here"/*.sh "$here"/stand-ins/*
+check shellcheck shellcheck -x "$here"/*.sh "$here"/../*.sh "$here"/stand-ins/*
+check shfmt shfmt -d -i 2 -ci "$here"/*.sh "$here"/../*.sh "$here"/stand-ins/*
 check 'the guides' bash "$here/guides.sh" "$kit"
+check 'the renewal of the certificate' bash "$here/certificate.sh" "$kit"
 sed 's|@PROJECT_DIR@|/|' "$here/../omni-scale.service" >"$work/omni-scale.service"
 check 'the unit: systemd-analyze verify' systemd-analyze verify "$work/omni-scale.service"
 sed 's|@PROJECT_DIR@|/|; s|@USER@|root|' "$here/../omni-backup.service" >"$work/omni-backup.service"
 cp "$here/../omni-backup.timer" "$work/"
 check 'the backup: systemd-analyze verify' systemd-analyze verify "$work/omni-backup.service" "$work/omni-backup.timer"
+sed 's|@PROJECT_DIR@|/|; s|^ExecStart=.*|ExecStart=/bin/true|' "$here/../omni-certificate.service" >"$work/omni-certificate.service"
+cp "$here/../omni-certificate.timer" "$work/"
+check 'the renewal: systemd-analyze verify' systemd-analyze verify "$work/omni-certificate.service" "$work/omni-certificate.timer"
 if ((EUID != 0)); then
   skip 'compose on an engine: not root'
   finish
