@@ -7,6 +7,7 @@
 //! 3. Users and Omni's own node can reach tcp:443 of tsidp.
 //! 4. Only administrators can open the pages that create clients.
 //! 5. Every tag has an owner, or Tailscale refuses the policy.
+//! 6. Users can reach Omni's node, if it has its tag.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,7 @@ pub fn lint(file: &str, root: &Node, user: Option<&str>) -> Vec<Finding> {
     policy.pages(&rules);
     if whole {
         policy.network(&grants, &rules);
+        policy.omni(&grants);
         policy.owners(&grants);
     }
     policy.findings.sort_by_key(|finding| (finding.place.line, finding.place.column));
@@ -278,6 +280,24 @@ impl<'a> Policy<'a> {
         }
         if sources.iter().all(|source| tagged(source)) {
             self.error("grant-network", self.root.at, "no person may reach tcp:443 of tsidp to log in", fix);
+        }
+    }
+
+    /// Step 6.
+    fn omni(&mut self, grants: &[&'a Node]) {
+        let Some(tag) = self.root.get("tagOwners").and_then(|tags| tags.entry("tag:omni")) else { return };
+        let leads = |place: &str| may_be(place, &["tag:omni"]);
+        let granted = grants
+            .iter()
+            .any(|grant| texts(grant, "dst").into_iter().any(leads) && texts(grant, "ip").into_iter().any(opens_https));
+        let opens =
+            |place: &str| place.rsplit_once(':').is_some_and(|(place, ports)| leads(place) && opens_https(ports));
+        let acls = self.root.get("acls").map(Node::items).unwrap_or_default();
+        let allowed = |acl: &Node| texts(acl, "dst").into_iter().chain(texts(acl, "ports")).any(opens);
+        if !granted && !acls.iter().any(allowed) {
+            let fix =
+                "add {\"src\": [\"autogroup:member\"], \"dst\": [\"tag:omni\"], \"ip\": [\"tcp:443\", \"tcp:8100\"]}";
+            self.warning("grant-omni", tag.at, "no user can reach Omni (tcp:443 of tag:omni) over the tailnet", fix);
         }
     }
 

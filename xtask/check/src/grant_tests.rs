@@ -11,7 +11,7 @@ const GOOD: &str = r#"{
     {"src": ["group:platform"], "dst": ["tag:idp"],
      "app": {"tailscale.com/cap/tsidp": [{"extraClaims": {"email_verified": true}, "includeInUserInfo": true}]}},
     {"src": ["autogroup:admin"], "dst": ["tag:idp"], "ip": ["tcp:443"],
-     "app": {"tailscale.com/cap/tsidp": [{"allow_admin_ui": true}]}},
+     "app": {"tailscale.com/cap/tsidp": [{"allow_admin_ui": true}]}},  {"src": ["autogroup:member"], "dst": ["tag:omni"], "ip": ["tcp:443"]},
   ],
 }
 "#;
@@ -51,6 +51,7 @@ fn each_policy_error_is_found_at_its_position() {
             "grant-network:1",
         ),
         ("\"tag:idp\": [\"autogroup:admin\"], ", "", "grant-tag-owner:6"),
+        ("[\"tag:omni\"], \"ip\": [\"tcp:443\"]", "[\"tag:omni\"], \"ip\": [\"tcp:22\"]", "grant-omni:3"),
         ("[\"admin@example.com\"]", "[\"bob@example.com\"]", "grant-user:7"),
         (
             "{\"src\": [\"group:platform\"], \"dst\": [\"tag:idp\"],\n",
