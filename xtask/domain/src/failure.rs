@@ -65,6 +65,8 @@ pub enum Kind {
     Sidecar,
     /// Something else answers at the address, such as a portal or a proxy.
     Foreign,
+    /// The proxy that the environment names does not lead there: waiting does not help.
+    Proxy,
     /// The file exists, and this user may not read it.
     Permission,
     /// Omni accepts the login, whose role is too small.

@@ -271,6 +271,25 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+
+    /// Writes a file of the directory, for this user only, and returns its path. It lives no longer than the directory, so
+    /// it is not forced to disk, which takes longer than all else where hundreds are written.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] with the path.
+    pub fn write(&self, name: &Path, contents: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.path().join(name);
+        let written = (|| {
+            fs::create_dir_all(path.parent().unwrap_or(self.path()))?;
+            OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(&path)?.write_all(contents)
+        })();
+        match written {
+            Ok(()) => Ok(path),
+            Err(error) => Err(Failure::new(Code::Failed, format!("cannot write `{}`", path.display()))
+                .cause(error.to_string())
+                .hint(io_hint(&path, &error))),
+        }
+    }
 }
 
 /// Removes the unused scratch directories in `root`. All of them belong to this user.

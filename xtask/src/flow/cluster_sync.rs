@@ -146,8 +146,8 @@ pub struct TemplateDiff<'a> {
 /// From how many templates on several are compared in one start of omnictl: each start costs it 25 to 40 ms of processor
 /// time, which is most of what a comparison takes (docs/benchmarks.md).
 const MANY: usize = 24;
-/// How many starts are then made of them: twice as many as run side by side, so that a slow one holds up no other.
-const GROUPS: usize = 16;
+/// How many starts are then made of them: as many as run side by side.
+const GROUPS: usize = 8;
 
 /// Compares each template with Omni, side by side.
 ///

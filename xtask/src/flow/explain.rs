@@ -150,12 +150,16 @@ fn of_list(vm: &Value) -> Option<(String, Vm)> {
     Some((text("name")?, Vm { id: vm["vmid"].as_u64()?, node: text("node")?, status: text("status")? }))
 }
 
-/// What Proxmox refuses. One that is not set up here, or not asked over http, is unknown.
+/// What Proxmox refuses. One that is not set up here, not asked over http, or not reached by this host's proxy, is unknown.
 fn proxmox_cause(vms: &Result<Picked, Failure>) -> Seen<Option<Cause>> {
     match vms {
         Ok(_) => Seen::Known(None),
         Err(failure)
-            if matches!(failure.code, Code::Prerequisite | Code::MissingInput | Code::Invalid | Code::Interrupted) =>
+            if failure.kind == Kind::Proxy
+                || matches!(
+                    failure.code,
+                    Code::Prerequisite | Code::MissingInput | Code::Invalid | Code::Interrupted
+                ) =>
         {
             Seen::Unknown(failure.message.clone())
         }

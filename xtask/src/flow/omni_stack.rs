@@ -387,8 +387,8 @@ fn wait_for_omni(cx: &Cx, compose: &Compose<'_>, place: &OmniAddress, limit: Dur
             Err(failure) if matches!(failure.code, Code::Interrupted | Code::Prerequisite | Code::Invalid) => {
                 Err(failure.into())
             }
-            // A certificate does not become valid by waiting.
-            Err(failure) if failure.kind == Kind::Certificate => Err(failure.into()),
+            // Neither a certificate nor a proxy becomes right by waiting.
+            Err(failure) if matches!(failure.kind, Kind::Certificate | Kind::Proxy) => Err(failure.into()),
             Err(failure) => {
                 let found = compose.containers()?;
                 let omni = found.iter().find(|container| container.service == OMNI);

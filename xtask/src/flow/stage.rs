@@ -7,7 +7,7 @@ use crate::flow::inputs::Template;
 use crate::flow::project_files::CheckedFile;
 use domain::failure::Failure;
 use runtime::cx::Cx;
-use runtime::files::{self, Scratch};
+use runtime::files::Scratch;
 
 /// A scratch directory of this run, removed with the value.
 pub struct Stage {
@@ -32,8 +32,7 @@ impl Stage {
     /// When it cannot be written.
     pub fn of_class(cx: &Cx, file: &CheckedFile) -> Result<(Stage, PathBuf), Failure> {
         let stage = Stage::new(cx)?;
-        let copy = stage.dir.path().join(file_name(&file.path));
-        files::write_atomically(&copy, &file.bytes, files::PRIVATE)?;
+        let copy = stage.dir.write(file_name(&file.path), &file.bytes)?;
         Ok((stage, copy))
     }
 
@@ -44,12 +43,12 @@ impl Stage {
     /// When a copy cannot be written.
     pub fn of_templates(cx: &Cx, templates: &[Template]) -> Result<(Stage, Vec<Staged>), Failure> {
         let stage = Stage::new(cx)?;
-        let copy =
-            |(at, template): (usize, &Template)| stage.template(&stage.dir.path().join(at.to_string()), template);
+        let copy = |(at, template): (usize, &Template)| stage.template(Path::new(&at.to_string()), template);
         let staged = templates.iter().enumerate().map(copy).collect::<Result<_, _>>()?;
         Ok((stage, staged))
     }
 
+    /// Copies one into `dir` of the stage.
     fn template(&self, dir: &Path, template: &Template) -> Result<Staged, Failure> {
         let Template { file, beside, .. } = template;
         let places: Option<Vec<PathBuf>> = beside.iter().map(|(name, _)| inside(name)).collect();
@@ -63,10 +62,9 @@ impl Stage {
             });
         };
         for (place, (_, bytes)) in places.iter().zip(beside) {
-            files::write_atomically(&dir.join(place), bytes, files::PRIVATE)?;
+            self.dir.write(&dir.join(place), bytes)?;
         }
-        let copy = dir.join(file_name(&file.path));
-        files::write_atomically(&copy, &file.bytes, files::PRIVATE)?;
+        let copy = self.dir.write(&dir.join(file_name(&file.path)), &file.bytes)?;
         Ok(Staged { file: copy, unchanged: Vec::new() })
     }
 }

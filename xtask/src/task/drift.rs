@@ -16,6 +16,7 @@ use check::drift::Drift;
 use domain::failure::{Code, Failure};
 use domain::words::count;
 use runtime::cx::Cx;
+use runtime::parallel;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
 
@@ -38,18 +39,22 @@ pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
     })?;
     let mut report = Report::default();
     report.area(cx, "machine classes", drift::classes(cx, &omni).map(Some))?;
-    let clusters = drift::clusters(cx, &omnictl, &omni).map(|(found, unread)| {
+    let (clusters, (machines, containers)) = parallel::both(
+        || drift::clusters(cx, &omnictl, &omni),
+        || (drift::machines(cx, &omni, args.hardware), drift::containers(cx)),
+    );
+    let clusters = clusters.map(|(found, unread)| {
         unread.iter().for_each(|(file, why)| report.not_known(cx, &format!("template `{file}`"), why));
         Some(found)
     });
     report.area(cx, "clusters", clusters.map_err(|error| Failure::of(&error)))?;
-    let machines = drift::machines(cx, &omni, args.hardware).map(|found| {
+    let machines = machines.map(|found| {
         let InProxmox { machines, images, unread } = found?;
         unread.iter().for_each(|(what, why)| report.not_known(cx, what, why));
         Some(machines.into_iter().chain(images).collect())
     });
     report.area(cx, "machines in Proxmox", machines)?;
-    report.area(cx, "containers", drift::containers(cx).map(Some))?;
+    report.area(cx, "containers", containers.map(Some))?;
     report.area(cx, "the project's notes", Ok(Some(drift::state(cx, &omni))))?;
     let data = json!({ "drift": report.found, "unknown": report.unknown });
     let unknown = match report.unknown.len() {

@@ -251,11 +251,16 @@ fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
     let url = &request.url;
     let output = ended.stderr.trim().trim_start_matches("curl: ").to_owned();
     let unreachable = |message: String| Failure::new(Code::Unreachable, message).cause(output.clone());
+    if through_proxy(request, ended.status.code(), &output) {
+        return unreachable(format!("the proxy of the environment does not lead to {url}")).kind(Kind::Proxy).hint(
+            format!("correct HTTPS_PROXY, or reach the host without it: `export NO_PROXY={}`", host_and_port(url).0),
+        );
+    }
     match ended.status.code() {
         Some(3) => Failure::new(Code::Invalid, format!("`{url}` is not a valid address"))
             .cause(output)
             .hint("write it like https://pve.example.com:8006"),
-        Some(5 | 6) => unreachable(format!("the host name in {url} does not resolve"))
+        Some(6) => unreachable(format!("the host name in {url} does not resolve"))
             .hint("check the spelling and the resolver of this machine (`resolvectl query NAME`)"),
         Some(7) => unreachable(format!("no connection to {url}"))
             .hint("check that the service runs, the port is correct, and no firewall blocks it"),
@@ -276,6 +281,33 @@ fn explain(ended: &CommandOutput, request: &Request<'_>) -> Failure {
         _ if output.is_empty() => unreachable(format!("the request to {url} failed")).cause(ended.failure().message),
         _ => unreachable(format!("the request to {url} failed")),
     }
+}
+
+/// Whether a request failed at the proxy that curl takes from the environment (recorded of curl 7.88): its name does not resolve
+/// (5), it refuses the tunnel (56, 97), or the connection that failed (7) was not to the host of the address.
+fn through_proxy(request: &Request<'_>, code: Option<i32>, output: &str) -> bool {
+    match code {
+        Some(5 | 97) => true,
+        Some(56) => output.contains("CONNECT tunnel failed"),
+        Some(7) => {
+            let (host, port) = host_and_port(&request.url);
+            let to = |host: &str| output.contains(&format!("Failed to connect to {host} port {port} "));
+            output.contains("Failed to connect to ") && !to(host) && !request.connect.is_some_and(to)
+        }
+        _ => false,
+    }
+}
+
+/// The host of an address, without a login and brackets, and its port.
+fn host_and_port(url: &str) -> (&str, &str) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = place.rsplit('@').next().unwrap_or_default();
+    let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    (host, port.unwrap_or(if scheme == "http" { "80" } else { "443" }))
 }
 
 fn too_large(url: &str) -> Failure {
@@ -335,6 +367,45 @@ mod tests {
         assert_eq!(parse("200 text/html".to_owned(), true).unwrap().content_type, "text/html");
         assert!(parse(String::new(), false).is_err());
         assert!(parse("000 ".to_owned(), false).is_err());
+    }
+
+    /// What curl 7.88 prints.
+    #[test]
+    fn proxy_is_named_only_where_the_request_failed_there() {
+        for (url, code, output, expected) in [
+            (
+                "https://10.0.0.9:8006/x",
+                7,
+                "Failed to connect to 127.0.0.1 port 1 after 0 ms: Couldn't connect to server",
+                true,
+            ),
+            (
+                "https://omni.lan/healthz",
+                7,
+                "Failed to connect to omni.lan port 443 after 2 ms: Couldn't connect to server",
+                false,
+            ),
+            (
+                "https://127.0.0.1:8006",
+                7,
+                "Failed to connect to 127.0.0.1 port 1 after 0 ms: Couldn't connect to server",
+                true,
+            ),
+            ("https://omni.lan", 5, "Could not resolve proxy: nowhere.invalid", true),
+            ("https://omni.lan", 56, "CONNECT tunnel failed, response 501", true),
+            ("https://omni.lan", 56, "Recv failure: Connection reset by peer", false),
+            (
+                "https://[::1]:8006/x",
+                7,
+                "Failed to connect to ::1 port 8006 after 0 ms: Couldn't connect to server",
+                false,
+            ),
+            ("https://omni.lan", 6, "Could not resolve host: omni.lan", false),
+        ] {
+            assert_eq!(through_proxy(&Request::get(url), Some(code), output), expected, "{url} {output}");
+        }
+        let places = ["https://u:p@omni.lan:444/a?b", "https://[::1]/x", "http://x"].map(host_and_port);
+        assert_eq!(places, [("omni.lan", "444"), ("::1", "443"), ("x", "80")]);
     }
 
     #[test]
