@@ -114,7 +114,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Saved plans", &["plan-show", "apply"]),
-    ("Fleet", &["drift", "keys", "proxmox-inventory"]),
+    ("Fleet", &["drift", "keys", "fleet-page", "proxmox-inventory"]),
     (
         "Omni",
         &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan", "omni-upgrade"],
@@ -346,6 +346,16 @@ pub enum Task {
     ///
     /// Omni keeps what the kernel and Talos of each machine log, also of one that Kubernetes does not see.
     MachineLogs(MachineLogs),
+    /// Write a page that shows the whole fleet
+    ///
+    /// One HTML file without external requests: nodes with their machines, what each machine waits for, the plan, the loss of a node,
+    /// upgrades, keys, backups and drift. What cannot be asked is named on the page.
+    #[command(after_long_help = examples(&[
+        "fleet-page",
+        "fleet-page --out site.html --svg site.svg",
+        "fleet-page --plan demo --without pve1",
+    ]))]
+    FleetPage(FleetPage),
     /// Show the nodes, storages and bridges of Proxmox
     ///
     /// Shows what is free on each node and storage, and where ISO images go.
@@ -1048,6 +1058,25 @@ pub struct ProxmoxInventory {
     pub save: Option<PathBuf>,
     #[command(flatten)]
     pub everything: Everything,
+}
+
+#[derive(Debug, Args)]
+pub struct FleetPage {
+    /// The page
+    #[arg(long, value_name = "FILE", default_value = "fleet.html")]
+    pub out: PathBuf,
+    /// Also write a picture of the nodes and machines
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Plan this cluster, or file; without it, every template in clusters/
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(clusters))]
+    pub plan: Option<String>,
+    /// Plan as if this node were lost
+    #[arg(long, value_name = "NODE")]
+    pub without: Option<String>,
+    /// Use a saved inventory instead of asking Proxmox
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

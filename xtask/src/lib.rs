@@ -195,6 +195,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::MachineLogs(args) => task::machine_logs::run(args, cx),
         Task::ProxmoxAudit(args) => task::proxmox_audit::run(args, cx),
         Task::Drift(args) => task::drift::run(args, cx),
+        Task::FleetPage(args) => task::fleet_page::run(args, cx),
         Task::ProxmoxInventory(args) => task::proxmox_inventory::run(args, cx),
         Task::ClusterPlan(args) => task::cluster_plan::run(args, cx),
         Task::OmnictlInstall(args) => task::omnictl_install::run(args, cx),

@@ -7,6 +7,7 @@ pub mod diagnosis;
 pub mod drift;
 pub mod editors;
 pub mod explain;
+pub mod fleet;
 pub mod grant;
 pub mod labels;
 pub mod machine_class;

@@ -13,7 +13,7 @@ use xshell::cmd;
 use crate::cli::Docs;
 use crate::dev::pages::faults::SOURCE as FAULTS;
 use crate::dev::pages::recording::{RECORDINGS, Recording, clean};
-use crate::dev::pages::{Inputs, PAGES, Page, difference};
+use crate::dev::pages::{FLEET, Inputs, PAGES, Page, difference};
 use crate::flow::change::{Change, Plan};
 use crate::flow::project_files;
 use crate::outcome::Outcome;
@@ -98,8 +98,8 @@ fn inputs(cx: &Cx) -> Result<Inputs, Failure> {
             recordings.insert(recording.name.to_owned(), text);
         }
     }
-    let faults = files::read_text_if_there(&cx.paths.root().join(FAULTS))?.unwrap_or_default();
-    Ok(Inputs { recordings, faults })
+    let data = |name: &str| files::read_text_if_there(&cx.paths.root().join(name)).map(Option::unwrap_or_default);
+    Ok(Inputs { recordings, faults: data(FAULTS)?, fleet: data(FLEET)? })
 }
 
 /// Step 2: the pages that differ from their files, with what they should be.

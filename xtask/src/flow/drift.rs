@@ -23,9 +23,9 @@ use runtime::tool::proxmox::Proxmox;
 /// What Omni has of all clusters, in as many reads as there are kinds.
 pub struct Omni {
     classes: Vec<Resource>,
-    clusters: Vec<Resource>,
-    requests: Vec<Resource>,
-    request_statuses: Vec<Resource>,
+    pub clusters: Vec<Resource>,
+    pub requests: Vec<Resource>,
+    pub request_statuses: Vec<Resource>,
 }
 
 /// `ClusterMachineRequestStatus.stage` of a request whose VM was made (omni v1.9.3 `omni.proto`).

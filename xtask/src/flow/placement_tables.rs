@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use check::capacity::demand::Demand;
-use check::capacity::{self, Fit, NodeRoom, Placement, PoolRoom, State, bytes};
+use check::capacity::{Fit, NodeFailure, NodeRoom, Placement, PoolRoom, State, bytes};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::ui::{bar, table};
@@ -43,28 +43,30 @@ pub fn show(cx: &Cx, fit: &Fit, demand: &Demand) {
     }
     let losses: Vec<_> = fit.losses.iter().filter(|loss| loss.machines > 0).collect();
     if !losses.is_empty() {
-        let row = |loss: &&capacity::NodeFailure| {
-            let etcd = if loss.majority_lost.is_empty() {
-                "keeps its majority".to_owned()
-            } else {
-                format!("lost in {}", loss.majority_lost.join(", "))
-            };
-            let elsewhere = match loss.problems.as_slice() {
-                [] => "fit on the others".to_owned(),
-                [one] => one.clone(),
-                [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
-            };
-            vec![loss.node.clone(), loss.machines.to_string(), etcd, elsewhere]
-        };
         parts.push(table(
             &["WITHOUT", "MACHINES LOST", "ETCD", "RECREATED"],
-            &losses.iter().map(row).collect::<Vec<_>>(),
+            &losses.into_iter().map(loss_row).collect::<Vec<_>>(),
         ));
     }
     cx.ui.states(&parts.join("\n"));
 }
 
-fn machine_row(placement: &Placement) -> Vec<String> {
+/// What the loss of a node takes, whether etcd keeps its majority, and where the machines go.
+pub fn loss_row(loss: &NodeFailure) -> Vec<String> {
+    let etcd = if loss.majority_lost.is_empty() {
+        "keeps its majority".to_owned()
+    } else {
+        format!("lost in {}", loss.majority_lost.join(", "))
+    };
+    let elsewhere = match loss.problems.as_slice() {
+        [] => "fit on the others".to_owned(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+    };
+    vec![loss.node.clone(), loss.machines.to_string(), etcd, elsewhere]
+}
+
+pub fn machine_row(placement: &Placement) -> Vec<String> {
     let state = match &placement.state {
         State::Exists(_) => "exists",
         State::Requested => "requested",

@@ -17,7 +17,7 @@ use domain::status::proxmox::{Inventory, Node, Seen};
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::files;
-use runtime::parallel::{ALL, Job, run_all};
+use runtime::parallel::{ALL, Job, both, run_all};
 use runtime::settings::Origin;
 use runtime::tool::proxmox::{self, Proxmox, Token};
 use runtime::ui::{Check, Done, Status};
@@ -342,6 +342,44 @@ fn ask_node(cx: &Cx, proxmox: &Proxmox, mut node: Node) -> Result<Node, Failure>
     node.bridges = parsed(next(), status::bridges)?;
     node.vms = parsed(next(), status::vms)?;
     Ok(node)
+}
+
+/// Nodes with their storages and VMs, in as many calls whatever their number. The bridges stay unknown, and the VMs' states are up to
+/// ten seconds old.
+///
+/// # Errors
+/// When Proxmox does not answer or refuses the login.
+pub fn overview(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
+    let (version, (nodes, listed)) =
+        both(|| proxmox.version(cx), || both(|| storages(cx, proxmox), || list_vms(cx, proxmox, &|_| true)));
+    let (version, mut nodes, listed) = (version?, nodes?, listed?);
+    let mut by_node: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for vm in listed.entries {
+        by_node.entry(vm["node"].as_str().unwrap_or_default().to_owned()).or_default().push(vm);
+    }
+    for node in nodes.iter_mut().filter(|node| node.online()) {
+        let vms = Value::Array(by_node.remove(&node.name).unwrap_or_default());
+        node.vms = match listed.of_none {
+            true => Seen::Unknown("Proxmox shows this login no VM at all: it may lack VM.Audit".to_owned()),
+            false => status::vms(&vms).into(),
+        };
+    }
+    Ok(Inventory { taken_at: rfc3339(SystemTime::now()), endpoint: proxmox.url.clone(), version, nodes })
+}
+
+/// Reads the bridges of the nodes that are online into the inventory.
+///
+/// # Errors
+/// Only when the task is interrupted.
+pub fn read_bridges(cx: &Cx, proxmox: &Proxmox, inventory: &mut Inventory) -> Result<(), Failure> {
+    let online: Vec<&mut Node> = inventory.nodes.iter_mut().filter(|node| node.online()).collect();
+    let paths: Vec<String> =
+        online.iter().map(|node| format!("/nodes/{}/network?type=any_bridge", node.name)).collect();
+    let answers = proxmox.get_all(cx, "asking the nodes for their bridges", &paths);
+    for (node, answer) in online.into_iter().zip(answers) {
+        node.bridges = parsed(answer, status::bridges)?;
+    }
+    Ok(())
 }
 
 /// Reads the disks of the machines of these sets into the inventory. What Proxmox does not tell stays unknown.

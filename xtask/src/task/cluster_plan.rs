@@ -6,22 +6,18 @@
 //! 3. Place what does not exist yet by the provider's own rule; try the loss of each node.
 //! 4. Exit 1 when it cannot fit, 3 when machines are to be created or removed, 0 when all is as the templates say.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::json;
 
 use crate::cli::ClusterPlan;
+use crate::flow::cluster_demand::{self, Wanted};
 use crate::flow::{cluster_destroyed, inputs, lookup, placement_tables, project_classes, proxmox};
 use crate::outcome::Outcome;
-use check::capacity::demand::{Demand, demand};
-use check::capacity::{self, Fit, State, selector};
+use check::capacity::demand::Demand;
+use check::capacity::{Fit, State};
 use domain::failure::{Code, Failure};
 use domain::spec::template::ClusterTemplate;
-use domain::status::omni::Resource;
-use domain::status::proxmox::Seen;
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -54,18 +50,12 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
             found
         }
     };
-    let requests = requests(cx)?;
-    let mut demand = demand(&templates, &classes, &inventory, &requests);
-    let removed = removed_sets(cx, &templates, &requests)?;
-    let removed_ids: BTreeSet<String> = removed.keys().cloned().collect();
-    if let Some(proxmox) = proxmox {
-        proxmox::read_disks(cx, &proxmox, &mut inventory, &removed_ids)?;
-    }
-    demand.surplus.extend(removed);
+    let requests = cluster_demand::requests(cx)?;
+    let wanted = Wanted { templates: &templates, classes: &classes, requests: &requests, provider, lost: None };
+    let (demand, fit) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), &mut inventory)?;
     for words in &demand.notes {
         cx.ui.note("demand", words.as_str(), Status::Warning, "");
     }
-    let fit = capacity::plan(&inventory, &demand.members, &removed_ids, provider, &selector::evaluator());
     cx.ui.note(
         "place",
         format!("machines placed by the rule of provider {provider} ({origin})"),
@@ -138,61 +128,4 @@ fn verdict(
     let to_sync = gone > 0 || fit.placements.iter().any(|placement| placement.state == State::New);
     let next = if to_sync { format!("cargo xtask cluster-sync {given}") } else { explain };
     Ok(Outcome::pending(format!("{what}: {}", words.join(", "))).with(data).next(next))
-}
-
-/// The machine requests that Omni has, or why they are not known.
-///
-/// # Errors
-/// Only when the task is interrupted.
-fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
-    let found = Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinerequests", None));
-    let title = "the machines that Omni asks for";
-    Ok(match found {
-        Ok(requests) => {
-            cx.ui.note("requests", title, Status::Ok, requests.len().to_string());
-            Seen::Known(requests)
-        }
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
-        Err(failure) => {
-            let detail = format!("not known, the tags of the VMs must do: {failure}");
-            cx.ui.note("requests", title, Status::Skipped, detail);
-            Seen::Unknown(failure.to_string())
-        }
-    })
-}
-
-/// The machine sets of these clusters that Omni has and no template names any more, with how many machines each has: a sync
-/// destroys them. None where Omni cannot be asked.
-///
-/// # Errors
-/// Only when the task is interrupted.
-fn removed_sets(
-    cx: &Cx,
-    templates: &[ClusterTemplate],
-    requests: &Seen<Vec<Resource>>,
-) -> Result<BTreeMap<String, usize>, Failure> {
-    let Some(requests) = requests.known() else { return Ok(BTreeMap::new()) };
-    let sets = match Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinesets", None)) {
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        found => found.unwrap_or_default(),
-    };
-    let ids = |template: &ClusterTemplate| -> BTreeSet<String> {
-        template.sets.iter().map(|set| set.id(&template.name)).collect()
-    };
-    let wanted: BTreeMap<&str, BTreeSet<String>> =
-        templates.iter().map(|template| (template.name.as_str(), ids(template))).collect();
-    let mut removed = BTreeMap::new();
-    for set in &sets {
-        let id = &set.metadata.id;
-        let named = set.metadata.label("cluster").and_then(|cluster| wanted.get(cluster));
-        if named.is_none_or(|named| named.contains(id)) {
-            continue;
-        }
-        let of_set = |request: &&Resource| request.metadata.label("machine-request-set") == Some(id.as_str());
-        let machines = requests.iter().filter(of_set).filter(|request| !request.metadata.tearing_down()).count();
-        if machines > 0 {
-            removed.insert(id.clone(), machines);
-        }
-    }
-    Ok(removed)
 }

@@ -17,6 +17,7 @@ pub mod complete;
 pub mod completions;
 pub mod doctor;
 pub mod drift;
+pub mod fleet_page;
 pub mod init;
 pub mod keys;
 pub mod lab_down;

@@ -28,7 +28,8 @@ pub fn pages() -> Vec<String> {
 /// A copy of the files that pages are made of.
 fn copy() -> Scratch {
     let scratch = Scratch::new();
-    let sources = ["docker/compose.yaml", "docs/recordings/rehearse.txt", "lab/data/faults.yaml"];
+    let sources =
+        ["docker/compose.yaml", "docs/recordings/rehearse.txt", "docs/recordings/fleet.json", "lab/data/faults.yaml"];
     for file in pages().iter().map(String::as_str).chain(sources) {
         let Ok(text) = fs::read(root().join(file)) else { continue };
         let place = scratch.path().join(file);

@@ -16,6 +16,7 @@ mod docs;
 mod explained;
 mod external_programs;
 mod faults;
+mod fleet_page;
 mod fuzz;
 mod guides;
 mod injected;

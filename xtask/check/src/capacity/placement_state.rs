@@ -1,6 +1,8 @@
 //! Nodes and pools with what is put on them.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::machine::{Disk, Machine};
 use super::place::{self, Candidate, Ledger, PlacementRequest};
@@ -15,6 +17,9 @@ use domain::status::proxmox::{Inventory, Storage, Vm};
 const IMAGE: u64 = 512 << 20;
 /// A pool is full for practical purposes before it is full: thin pools and file systems fail at 100 %.
 const NEARLY_FULL: f64 = 0.9;
+
+/// The positions of storages, by selector and node.
+type Matched = BTreeMap<(String, String), Vec<usize>>;
 
 #[derive(Clone)]
 pub(super) struct PlacementState<'a> {
@@ -37,6 +42,8 @@ pub(super) struct PlacementState<'a> {
     pub seen: BTreeMap<String, u64>,
     /// The node whose loss is tried; then only what does not fit is of interest.
     pub offline: Option<String>,
+    /// By selector and node, the storages that match; the same for all copies of the state.
+    matched: Rc<RefCell<Matched>>,
 }
 
 impl<'a> PlacementState<'a> {
@@ -74,6 +81,7 @@ impl<'a> PlacementState<'a> {
             first_request: BTreeMap::new(),
             seen: BTreeMap::new(),
             offline: None,
+            matched: Rc::default(),
         }
     }
 
@@ -208,19 +216,14 @@ impl<'a> PlacementState<'a> {
             self.warning("plan-unseen", &disk.place, message, "let the login see them (`cargo xtask proxmox-audit`)");
             return String::new();
         };
-        let mut matching = Vec::new();
-        for storage in storages {
-            match selects(&disk.selector, &self.as_left(storage)) {
-                Ok(true) => matching.push(storage),
-                Ok(false) => {}
-                Err(why) => {
-                    let message =
-                        format!("the selector of the class `{}` fails on `{}`: {why}", machine.class, storage.name);
-                    self.error("plan-selector", &disk.place, message, "try it with `cargo xtask selector-test`");
-                    return String::new();
-                }
+        let matching = match self.matching(&disk.selector, storages, node, selects) {
+            Ok(matching) => matching,
+            Err((storage, why)) => {
+                let message = format!("the selector of the class `{}` fails on `{storage}`: {why}", machine.class);
+                self.error("plan-selector", &disk.place, message, "try it with `cargo xtask selector-test`");
+                return String::new();
             }
-        }
+        };
         let Some(first) = matching.first().copied() else {
             let message = format!("the selector of the class `{}` matches no storage on {node}", machine.class);
             let fix = advice::no_storage(node, storages);
@@ -242,6 +245,32 @@ impl<'a> PlacementState<'a> {
         self.first_request.entry(first.pool()).or_insert_with(|| disk.place.clone());
         self.pool(first).added += disk.size;
         first.name.clone()
+    }
+
+    /// The storages that a selector matches on a node, or the one that it fails on and why. Only one that asks for the free space can
+    /// come to another result for the next disk.
+    fn matching<'s>(
+        &self,
+        selector: &str,
+        storages: &'s [Storage],
+        node: &str,
+        selects: &Selects<'_>,
+    ) -> Result<Vec<&'s Storage>, (String, String)> {
+        let key = (selector.to_owned(), node.to_owned());
+        if let Some(found) = self.matched.borrow().get(&key) {
+            return Ok(found.iter().map(|at| &storages[*at]).collect());
+        }
+        let mut found = Vec::new();
+        for (at, storage) in storages.iter().enumerate() {
+            if selects(selector, &self.as_left(storage)).map_err(|why| (storage.name.clone(), why))? {
+                found.push(at);
+            }
+        }
+        let matching = found.iter().map(|at| &storages[*at]).collect();
+        if !selector.contains("availableSpace") {
+            self.matched.borrow_mut().insert(key, found);
+        }
+        Ok(matching)
     }
 
     /// The storage after the preceding disks, for selectors that use the free space.

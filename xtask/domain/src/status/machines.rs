@@ -26,6 +26,9 @@ pub struct MachineLine {
     pub talos: String,
     /// RFC 3339.
     pub created: String,
+    /// What it waits for, with the error that is reported; empty if it is ready.
+    #[serde(skip)]
+    pub waits_for: String,
 }
 
 /// The lines, by cluster, machine set and name. `requests` are ClusterMachineRequestStatuses, `machines`
@@ -71,6 +74,11 @@ pub fn machine_lines(
             address: address.split('/').next().unwrap_or_default().to_owned(),
             talos: status.map_or("", |status| status.text(&["talosversion"])).trim_start_matches('v').to_owned(),
             created: request.or(machine).map_or(String::new(), |found| found.metadata.created.clone()),
+            waits_for: if view.error.is_empty() {
+                view.waits_for
+            } else {
+                format!("{}: {}", view.waits_for, view.error)
+            },
             uuid: view.uuid,
             stage: view.stage,
             ready: view.ready,

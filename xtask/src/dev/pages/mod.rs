@@ -12,6 +12,9 @@ pub mod tasks;
 
 use std::collections::BTreeMap;
 
+use crate::flow::fleet;
+use domain::status::proxmox::Inventory;
+
 /// What is rendered, and from what.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
@@ -30,7 +33,12 @@ pub struct Inputs {
     pub recordings: BTreeMap<String, String>,
     /// The lab's table of faults, as it stands in its file.
     pub faults: String,
+    /// The inventory of a lab, as `proxmox-inventory --save` wrote it.
+    pub fleet: String,
 }
+
+/// Where that inventory is.
+pub const FLEET: &str = "docs/recordings/fleet.json";
 
 /// All generated pages. A new one is a row here.
 pub const PAGES: &[Page] = &[
@@ -72,6 +80,14 @@ pub const PAGES: &[Page] = &[
         path: "docs/recordings/rehearse.svg",
         source: "docs/recordings/",
         render: |_, inputs| Ok(svg::render(inputs.recordings.get("rehearse").ok_or("it was not recorded yet")?)),
+    },
+    Page {
+        path: "docs/recordings/fleet.svg",
+        source: FLEET,
+        render: |_, inputs| {
+            let inventory = Inventory::parse(&inputs.fleet).map_err(|why| format!("{FLEET}: {why}"))?;
+            fleet::picture(&fleet::of_inventory(&inventory)).map_err(|failure| failure.to_string())
+        },
     },
 ];
 

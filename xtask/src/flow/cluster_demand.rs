@@ -1,0 +1,118 @@
+//! The machines that clusters ask for, held against what Omni asks for already, and placed on the nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::flow::proxmox;
+use check::capacity::demand::{Demand, demand};
+use check::capacity::machine::Machine;
+use check::capacity::provider::Provider;
+use check::capacity::{self, Fit, Member, State, selector};
+use domain::failure::{Code, Failure};
+use domain::spec::template::ClusterTemplate;
+use domain::status::omni::Resource;
+use domain::status::proxmox::{Inventory, Seen};
+use runtime::cx::Cx;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
+use runtime::ui::Status;
+
+/// What is placed.
+pub struct Wanted<'a> {
+    pub templates: &'a [ClusterTemplate],
+    /// The machine of each class by its name; `None` for a class whose machines this provider does not make.
+    pub classes: &'a BTreeMap<String, Option<Machine>>,
+    pub requests: &'a Seen<Vec<Resource>>,
+    pub provider: Provider,
+    /// A node that is lost: its machines are placed on the others.
+    pub lost: Option<&'a str>,
+}
+
+/// Places what does not exist yet, by the provider's own rule.
+///
+/// # Errors
+/// Only when the task is interrupted.
+pub fn place(
+    cx: &Cx,
+    wanted: &Wanted<'_>,
+    proxmox: Option<&Proxmox>,
+    inventory: &mut Inventory,
+) -> Result<(Demand, Fit), Failure> {
+    let mut demand = demand(wanted.templates, wanted.classes, inventory, wanted.requests);
+    let removed = removed_sets(cx, wanted.templates, wanted.requests)?;
+    let ids: BTreeSet<String> = removed.keys().cloned().collect();
+    if let Some(proxmox) = proxmox {
+        proxmox::read_disks(cx, proxmox, inventory, &ids)?;
+    }
+    demand.surplus.extend(removed);
+    if let Some(lost) = wanted.lost {
+        inventory.nodes.iter_mut().filter(|node| node.name == lost).for_each(|node| node.status = "offline".to_owned());
+        demand.members.iter_mut().for_each(|member| recreate(member, lost));
+    }
+    let fit = capacity::plan(inventory, &demand.members, &ids, wanted.provider, &selector::evaluator());
+    Ok((demand, fit))
+}
+
+/// A machine of a lost node is created again.
+fn recreate(member: &mut Member, lost: &str) {
+    if member.state == State::Exists(lost.to_owned()) {
+        member.state = State::New;
+        member.name.push_str(", recreated");
+    }
+}
+
+/// The machine requests that Omni has, or why they are not known.
+///
+/// # Errors
+/// Only when the task is interrupted.
+pub fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
+    let found = Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinerequests", None));
+    let title = "the machines that Omni asks for";
+    Ok(match found {
+        Ok(requests) => {
+            cx.ui.note("requests", title, Status::Ok, requests.len().to_string());
+            Seen::Known(requests)
+        }
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
+        Err(failure) => {
+            let detail = format!("not known, the tags of the VMs must do: {failure}");
+            cx.ui.note("requests", title, Status::Skipped, detail);
+            Seen::Unknown(failure.to_string())
+        }
+    })
+}
+
+/// The machine sets of these clusters that Omni has and no template names any more, with how many machines each has: a sync
+/// destroys them. None where Omni cannot be asked.
+///
+/// # Errors
+/// Only when the task is interrupted.
+fn removed_sets(
+    cx: &Cx,
+    templates: &[ClusterTemplate],
+    requests: &Seen<Vec<Resource>>,
+) -> Result<BTreeMap<String, usize>, Failure> {
+    let Some(requests) = requests.known() else { return Ok(BTreeMap::new()) };
+    let sets = match Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinesets", None)) {
+        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+        found => found.unwrap_or_default(),
+    };
+    let ids = |template: &ClusterTemplate| -> BTreeSet<String> {
+        template.sets.iter().map(|set| set.id(&template.name)).collect()
+    };
+    let wanted: BTreeMap<&str, BTreeSet<String>> =
+        templates.iter().map(|template| (template.name.as_str(), ids(template))).collect();
+    let mut removed = BTreeMap::new();
+    for set in &sets {
+        let id = &set.metadata.id;
+        let named = set.metadata.label("cluster").and_then(|cluster| wanted.get(cluster));
+        if named.is_none_or(|named| named.contains(id)) {
+            continue;
+        }
+        let of_set = |request: &&Resource| request.metadata.label("machine-request-set") == Some(id.as_str());
+        let machines = requests.iter().filter(of_set).filter(|request| !request.metadata.tearing_down()).count();
+        if machines > 0 {
+            removed.insert(id.clone(), machines);
+        }
+    }
+    Ok(removed)
+}

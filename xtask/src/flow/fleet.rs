@@ -1,0 +1,577 @@
+//! The fleet page: what the site's parts say, gathered into one value, and the value rendered by the templates in `data/fleet/`.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::cli::FleetPage;
+use crate::flow::cluster_demand::{self, Wanted};
+use crate::flow::drift::{self, InProxmox, Omni};
+use crate::flow::upgrade::{self, commands, title};
+use crate::flow::{backup, inputs, keys, lookup, placement_tables, project_classes, proxmox};
+use check::capacity::demand::Demand;
+use check::capacity::{Fit, bytes};
+use check::drift::Drift;
+use check::fleet::{self, Counts, Set, Sources};
+use check::stack;
+use check::upgrade::{self as versions, Step};
+use domain::clock;
+use domain::failure::{Code, Failure};
+use domain::releases::table;
+use domain::status::cluster::{ClusterLine, cluster_lines};
+use domain::status::docker::Container;
+use domain::status::machines::{MachineLine, machine_lines};
+use domain::status::proxmox::{Inventory, Seen};
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::parallel::{ALL, Job, both, run_all};
+use runtime::proc;
+use runtime::settings::environment;
+use runtime::tool::compose::Compose;
+use runtime::tool::omnictl::Omnictl;
+use runtime::tool::proxmox::Proxmox;
+use runtime::ui::{Status, shown};
+
+/// How many upgrade steps, differences and planned machines are listed; the others are counted.
+const LISTED: usize = 100;
+
+/// What was gathered.
+pub struct Gathered {
+    /// What the templates show.
+    pub model: Value,
+    pub counts: Counts,
+    /// What could not be asked, and why.
+    pub missing: Vec<(String, String)>,
+}
+
+/// What Omni says of its clusters.
+struct OmniSeen<'a> {
+    omnictl: Omnictl<'a>,
+    omni: Omni,
+    clusters: Vec<ClusterLine>,
+    sets: Vec<Set>,
+    version: String,
+}
+
+/// What is planned.
+struct Planned {
+    title: String,
+    demand: Demand,
+    fit: Fit,
+}
+
+/// Asks Omni, Proxmox and Docker for everything that the page shows.
+///
+/// # Errors
+/// When none of them answers; for a cluster or node on the command line that is not there.
+pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
+    let mut missing: Vec<(String, String)> = Vec::new();
+    let ((proxmox, containers), (omni, credentials)) = cx.ui.during("asking Omni, Proxmox and Docker", || {
+        let docker = || Compose::find(cx).and_then(|compose| compose.containers());
+        both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx), || keys::all(cx)))
+    });
+    let mut proxmox = match proxmox {
+        // A file that the call names must be there.
+        Err(failure) if args.inventory.is_some() => return Err(failure.into()),
+        proxmox => part(cx, &mut missing, "Proxmox", proxmox)?,
+    };
+    let mut omni = part(cx, &mut missing, "Omni", omni)?;
+    let containers = part(cx, &mut missing, "Docker", containers)?;
+    if proxmox.is_none() && omni.is_none() && containers.is_none() {
+        let failure = Failure::new(Code::Unreachable, "neither Proxmox nor Omni nor Docker can be asked");
+        let causes: Vec<String> = missing.iter().map(|(part, why)| format!("{part}: {why}")).collect();
+        return Err(failure.cause(causes.join("\n")).next("cargo xtask doctor").into());
+    }
+    let steps = if omni.is_some() && containers.is_some() { steps(cx, &mut missing)? } else { None };
+    let areas = omni.as_ref().map(|seen| cx.ui.during("comparing", || compare(cx, seen)));
+    let drift = differences(areas.unwrap_or_default(), &mut missing)?;
+    let needed = omni.as_ref().filter(|seen| proxmox.is_none() || seen.clusters.iter().any(|line| !line.running));
+    let machines = needed.map(machines).transpose();
+    let machines = part(cx, &mut missing, "machines", machines)?.flatten().unwrap_or_default();
+    let planned = plan(args, cx, proxmox.as_mut(), omni.as_mut());
+    let planned = match planned {
+        Err(failure) if args.plan.is_some() || args.without.is_some() => return Err(failure.into()),
+        planned => part(cx, &mut missing, "plan", planned)?.flatten(),
+    };
+    if proc::interrupted() {
+        return Err(proc::interruption("reading the fleet").into());
+    }
+    let inventory = proxmox.as_ref().map(|(inventory, _)| inventory);
+    let fleet = fleet::view(&Sources {
+        inventory,
+        clusters: omni.as_ref().map_or(&[], |seen| &seen.clusters),
+        sets: omni.as_ref().map_or(&[], |seen| &seen.sets),
+        machines: &machines,
+        fit: planned.as_ref().map(|planned| &planned.fit),
+        lost: args.without.as_deref(),
+    });
+    let now = as_of();
+    let model = json!({
+        "as_of": clock::rfc3339_of(now),
+        "facts": facts(inventory, omni.as_ref(), containers.as_deref().unwrap_or_default()),
+        "missing": missing,
+        "plan": planned.as_ref().map(planned_view),
+        "without": args.without,
+        "steps": steps.as_deref().map(steps_view),
+        "keys": credentials.iter().map(credential).collect::<Vec<_>>(),
+        "backup": backup_view(cx, now),
+        "drift": omni.as_ref().map(|_| drift_view(&drift)),
+        "fleet": fleet,
+    });
+    Ok(Gathered { model: with_attention(model), counts: fleet.counts, missing })
+}
+
+/// What the templates show of a saved inventory alone.
+pub fn of_inventory(inventory: &Inventory) -> Value {
+    let fleet = fleet::view(&Sources { inventory: Some(inventory), ..Sources::default() });
+    json!({
+        "as_of": inventory.taken_at, "facts": facts(Some(inventory), None, &[]), "fleet": fleet, "attention": [],
+        "missing": [], "plan": null, "without": null, "steps": null, "keys": [], "backup": null, "drift": null,
+    })
+}
+
+/// The page's one time of day: SOURCE_DATE_EPOCH where it is set, as reproducible-builds.org defines it.
+fn as_of() -> u64 {
+    let given = environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| clock::of_time(SystemTime::now()))
+}
+
+/// A part, or that it is missing; only an interrupted task ends here.
+fn part<T>(
+    cx: &Cx,
+    missing: &mut Vec<(String, String)>,
+    what: &str,
+    found: Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(failure) if failure.code == Code::Interrupted => Err(failure),
+        Err(failure) => {
+            cx.ui.note("missing", what, Status::Warning, format!("not on the page: {failure}"));
+            missing.push((what.to_owned(), failure.to_string()));
+            Ok(None)
+        }
+    }
+}
+
+type Nodes = (Inventory, Option<Proxmox>);
+
+fn nodes(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
+    if let Some(file) = &args.inventory {
+        return Ok((proxmox::saved(file)?, None));
+    }
+    let login = proxmox::login_quietly(cx)?;
+    Ok((proxmox::overview(cx, &login)?, Some(login)))
+}
+
+fn ask_omni(cx: &Cx) -> Result<OmniSeen<'_>, Failure> {
+    let omnictl = Omnictl::find(cx)?;
+    let kinds = ["clusterstatuses", "machinesets", "sysversions"];
+    let (omni, lists) = both(|| Omni::observe(&omnictl), || lookup::lists(&omnictl, kinds, None));
+    let (omni, [statuses, sets, versions]) = (omni?, lists?);
+    let sets = sets.iter().map(|set| Set {
+        id: set.metadata.id.clone(),
+        cluster: set.metadata.label("cluster").unwrap_or_default().to_owned(),
+        control_plane: set.metadata.labelled("role-controlplane"),
+    });
+    let version = versions.first().map_or(String::new(), |found| found.text(&["backendversion"]).to_owned());
+    Ok(OmniSeen { clusters: cluster_lines(&omni.clusters, &statuses), sets: sets.collect(), omnictl, omni, version })
+}
+
+/// The machines with what each waits for. The list is as long as the fleet: it is read only where a cluster does not run.
+fn machines(seen: &OmniSeen<'_>) -> Result<Vec<MachineLine>, Failure> {
+    let machines = seen.omnictl.list("clustermachinestatuses", None)?;
+    Ok(machine_lines(&seen.omni.request_statuses, &machines, &[], &[]))
+}
+
+/// The steps to the versions that this kit recommends, by what runs; by the files where that is not known.
+fn steps(cx: &Cx, missing: &mut Vec<(String, String)>) -> Result<Option<Vec<Step>>, Failure> {
+    let pins = &table().recommended;
+    let wanted = versions::Wanted {
+        keep_newer: true,
+        omni: Some(pins.omni.version.clone()),
+        provider: Some(pins.provider.version.clone()),
+        talos: Some(pins.talos.version.clone()),
+        kubernetes: Some(pins.kubernetes.version.clone()),
+    };
+    let live = upgrade::live(cx, &wanted).map_err(|error| Failure::of(&error));
+    let installed = part(cx, missing, "upgrades", live)?;
+    Ok(installed.map(|installed| versions::plan(&installed, &wanted)))
+}
+
+/// What is compared, and the differences in it or why they are not known.
+type Area = (String, Result<Vec<Drift>, Failure>);
+
+/// The comparisons of `drift`, side by side.
+fn compare(cx: &Cx, seen: &OmniSeen<'_>) -> Vec<Area> {
+    let one = |area: &str, found| vec![(area.to_owned(), found)];
+    let several = |area: &str, found, unread: Vec<(String, String)>| {
+        let unread = unread.into_iter().map(|(what, why)| (what, Err(Failure::new(Code::Invalid, why))));
+        unread.chain([(area.to_owned(), Ok(found))]).collect()
+    };
+    let clusters = || match drift::clusters(cx, &seen.omnictl, &seen.omni) {
+        Ok((found, unread)) => several("clusters", found, unread),
+        Err(error) => one("clusters", Err(Failure::of(&error))),
+    };
+    let machines = || match drift::machines(cx, &seen.omni, false) {
+        Ok(Some(InProxmox { machines, images, unread })) => {
+            several("machines", machines.into_iter().chain(images).collect(), unread)
+        }
+        Ok(None) => one("machines", Err(Failure::new(Code::Refused, "Proxmox shows this login no VM"))),
+        Err(failure) => one("machines", Err(failure)),
+    };
+    let jobs: Vec<Job<'_, Vec<Area>>> = vec![
+        Box::new(|| one("machine classes", drift::classes(cx, &seen.omni))),
+        Box::new(clusters),
+        Box::new(machines),
+        Box::new(|| one("containers", drift::containers(cx))),
+        Box::new(|| one("the project's notes", Ok(drift::state(cx, &seen.omni)))),
+    ];
+    run_all(jobs, ALL).into_iter().flatten().collect()
+}
+
+fn differences(areas: Vec<Area>, missing: &mut Vec<(String, String)>) -> Result<Vec<Drift>, Failure> {
+    let mut all = Vec::new();
+    for (area, found) in areas {
+        match found {
+            Ok(found) => all.extend(found),
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure),
+            Err(failure) => missing.push((format!("drift of {area}"), failure.to_string())),
+        }
+    }
+    Ok(all)
+}
+
+/// The plan of one cluster or of all; none where there is no template.
+fn plan(
+    args: &FleetPage,
+    cx: &Cx,
+    proxmox: Option<&mut Nodes>,
+    omni: Option<&mut OmniSeen<'_>>,
+) -> Result<Option<Planned>, Failure> {
+    let Some((inventory, proxmox)) = proxmox else {
+        let failure = Failure::new(Code::Unreachable, "the plan cannot be shown").cause("Proxmox is not known");
+        return if args.plan.is_none() && args.without.is_none() { Ok(None) } else { Err(failure) };
+    };
+    if let Some(node) = args.without.as_deref().filter(|node| inventory.node(node).is_none()) {
+        let names: Vec<&str> = inventory.nodes.iter().map(|node| node.name.as_str()).collect();
+        let failure = Failure::new(Code::NotFound, format!("there is no node `{node}`"));
+        return Err(failure.cause(format!("Proxmox has: {}", names.join(", "))));
+    }
+    let given: Vec<String> = args.plan.iter().cloned().collect();
+    let files = match given.is_empty() {
+        true => inputs::in_dir(&cx.paths.clusters()).into_iter().filter(|file| !inputs::example_in(file)).collect(),
+        false => inputs::chosen(&given, false, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?,
+    };
+    let mut templates = project_classes::templates(cx, &files)?;
+    if let ([file], []) = (given.as_slice(), templates.as_slice()) {
+        let failure = Failure::new(Code::Invalid, format!("`{file}` is not a valid cluster template"));
+        return Err(failure.next(format!("cargo xtask cluster-check {}", inputs::same(&given))));
+    }
+    let gone =
+        |seen: &OmniSeen<'_>, name: &str| seen.clusters.iter().any(|line| line.name == name && line.tearing_down);
+    templates.retain(|template| omni.as_deref().is_none_or(|seen| !gone(seen, &template.name)));
+    if templates.is_empty() && args.without.is_none() {
+        return Ok(None);
+    }
+    let classes = project_classes::needed_classes(cx, &templates)?;
+    if let Some(proxmox) = proxmox {
+        proxmox::read_bridges(cx, proxmox, inventory)?;
+    }
+    let requests = match omni {
+        Some(seen) => Seen::Known(std::mem::take(&mut seen.omni.requests)),
+        None => Seen::Unknown("Omni was not asked".to_owned()),
+    };
+    let (provider, _) = proxmox::provider_version(cx, None)?;
+    let (templates, lost) = (&templates, args.without.as_deref());
+    let wanted = Wanted { templates, classes: &classes, requests: &requests, provider, lost };
+    let (demand, fit) = cluster_demand::place(cx, &wanted, proxmox.as_ref(), inventory)?;
+    let of = match templates.as_slice() {
+        [one] => format!("cluster {}", one.name),
+        many => count(many.len(), "cluster"),
+    };
+    let title = lost.map_or(format!("Plan of {of}"), |node| format!("Plan of {of} without {node}"));
+    Ok(Some(Planned { title, demand, fit }))
+}
+
+fn planned_view(planned: &Planned) -> Value {
+    let Planned { title, demand, fit } = planned;
+    let new = |placement: &&check::capacity::Placement| !matches!(placement.state, check::capacity::State::Exists(_));
+    let machines: Vec<Vec<String>> =
+        fit.placements.iter().filter(new).take(LISTED).map(placement_tables::machine_row).collect();
+    let node = |room: &check::capacity::NodeRoom| {
+        let known = room.total > 0;
+        let of = |bytes: String| if known { bytes } else { "not known".to_owned() };
+        json!([
+            room.name,
+            of(bytes(room.used)),
+            of(bytes(room.after())),
+            of(bytes(room.total)),
+            room.machines,
+            room.control_planes
+        ])
+    };
+    let finding = |found: &check::Finding| {
+        let severity = if found.is_error() { "error" } else { "warning" };
+        [severity.to_owned(), found.message.clone(), found.fix.clone()]
+    };
+    let losses: Vec<Vec<String>> =
+        fit.losses.iter().filter(|loss| loss.machines > 0).map(placement_tables::loss_row).collect();
+    json!({
+        "title": title,
+        "fits": fit.fits(),
+        "new": fit.placements.iter().filter(new).count(),
+        "machines": machines,
+        "surplus": demand.surplus,
+        "nodes": fit.nodes.iter().map(node).collect::<Vec<_>>(),
+        "errors": fit.findings.iter().filter(|finding| finding.is_error()).count(),
+        "findings": fit.findings.iter().take(LISTED).map(finding).collect::<Vec<_>>(),
+        "losses": losses,
+    })
+}
+
+fn steps_view(steps: &[Step]) -> Value {
+    let messages = |reasons: &[versions::Reason]| reasons.iter().map(|why| why.message.clone()).collect::<Vec<_>>();
+    let one = |step: &Step| {
+        json!({
+            "title": title(step), "blockers": messages(&step.blockers), "warnings": messages(&step.warnings),
+            "irreversible": step.irreversible, "command": commands(step).first(),
+        })
+    };
+    let blocked = steps.iter().filter(|step| !step.blockers.is_empty()).count();
+    json!({ "count": steps.len(), "blocked": blocked, "list": steps.iter().take(LISTED).map(one).collect::<Vec<_>>() })
+}
+
+fn credential(found: &keys::Credential) -> Value {
+    let until = found.expires.map_or(found.detail.clone(), clock::date);
+    let keys::Credential { name, owner, role, place, state, .. } = found;
+    json!({ "name": name, "owner": owner, "role": role, "place": place, "state": state, "until": until })
+}
+
+fn backup_view(cx: &Cx, now: u64) -> Value {
+    match backup::last(&cx.settings.state) {
+        Some((file, made)) => {
+            json!({ "file": file, "made": clock::rfc3339_of(made), "old": now.saturating_sub(made) > 86_400 })
+        }
+        None => Value::Null,
+    }
+}
+
+fn drift_view(drift: &[Drift]) -> Value {
+    json!({ "count": drift.len(), "list": drift[..drift.len().min(LISTED)] })
+}
+
+/// Name and value of what the site runs.
+fn facts(inventory: Option<&Inventory>, omni: Option<&OmniSeen<'_>>, containers: &[Container]) -> Vec<[String; 2]> {
+    let mut facts = Vec::new();
+    let mut fact = |name: &str, value: String| facts.push([name.to_owned(), value]);
+    if let Some(seen) = omni {
+        fact("Omni", format!("{} at {}", seen.version, seen.omnictl.address()));
+    }
+    if let Some(inventory) = inventory {
+        fact("Proxmox", format!("{} at {}", inventory.version, inventory.endpoint));
+        fact("Nodes as of", inventory.taken_at.clone());
+    }
+    for container in containers {
+        let version = stack::tag(&container.image).unwrap_or(&container.image);
+        let health = if container.health.is_empty() { String::new() } else { format!(", {}", container.health) };
+        fact(&format!("Container {}", container.service), format!("{version}, {}{health}", container.state));
+    }
+    facts
+}
+
+/// What to look at first, each with the section that has the rest.
+fn with_attention(mut model: Value) -> Value {
+    let mut found: Vec<[String; 2]> = Vec::new();
+    let mut say = |words: String, section: &str| found.push([words, section.to_owned()]);
+    let number = |path: &str| model.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let list = |path: &str| model.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+    for node in list("/fleet/nodes").iter().filter(|node| node["online"] != true) {
+        say(format!("node {} is not online", node["name"].as_str().unwrap_or_default()), "nodes");
+    }
+    match number("/fleet/counts/waits") {
+        0 => {}
+        1 => say("1 machine waits".to_owned(), "waits"),
+        some => say(format!("{some} machines wait"), "waits"),
+    }
+    if model["plan"]["fits"] == false {
+        say(format!("the plan does not fit: {}", count(number("/plan/errors"), "error")), "plan");
+    }
+    let blocked = number("/steps/blocked");
+    if blocked > 0 {
+        say(format!("{} of {} blocked", blocked, count(number("/steps/count"), "upgrade step")), "upgrades");
+    }
+    for (state, words) in [("expired", "expired"), ("soon", "valid for less than a month")] {
+        match list("/keys").iter().filter(|key| key["state"] == state).count() {
+            0 => {}
+            some => say(format!("{} {words}", count(some, "credential")), "keys"),
+        }
+    }
+    match &model["backup"] {
+        Value::Null => say("no backup is recorded".to_owned(), "keys"),
+        backup if backup["old"] == true => say("the last backup is older than a day".to_owned(), "keys"),
+        _ => {}
+    }
+    let differences = number("/drift/count");
+    if differences > 0 {
+        say(count(differences, "difference"), "drift");
+    }
+    let missing = list("/missing").len();
+    if missing > 0 {
+        say(format!("{} could not be asked", count(missing, "part")), "missing");
+    }
+    model["attention"] = json!(found);
+    model
+}
+
+const CSS: &str = include_str!("../../data/fleet/page.css");
+const JS: &str = include_str!("../../data/fleet/page.js");
+
+/// The page.
+///
+/// # Errors
+/// Only for a defect of the template.
+pub fn page(model: &Value) -> Result<String, Failure> {
+    let hash = |text: &str| format!("sha256-{}", STANDARD.encode(Sha256::digest(text)));
+    let source = include_str!("../../data/fleet/page.html");
+    render(
+        source,
+        model,
+        minijinja::context! { css => safe(CSS), js => safe(JS), css_hash => hash(CSS), js_hash => hash(JS) },
+    )
+}
+
+/// The picture of nodes and machines.
+///
+/// # Errors
+/// As [`page`].
+pub fn picture(model: &Value) -> Result<String, Failure> {
+    render(include_str!("../../data/fleet/picture.svg"), model, minijinja::context! {})
+}
+
+fn safe(text: &str) -> minijinja::Value {
+    minijinja::Value::from_safe_string(text.to_owned())
+}
+
+/// Renders a template in which every value is escaped.
+fn render(source: &str, model: &Value, more: minijinja::Value) -> Result<String, Failure> {
+    let mut model = model.clone();
+    clean(&mut model);
+    let values = minijinja::context! { ..more, ..minijinja::Value::from(Serde(&model)) };
+    let rendered = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().and_then(|syntax| {
+        let mut templates = Environment::new();
+        templates.set_syntax(syntax);
+        templates.set_auto_escape_callback(|_| AutoEscape::Html);
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        templates.render_str(source, values)
+    });
+    rendered.map_err(|error| Failure::new(Code::Failed, "the page cannot be rendered").cause(format!("{error:#}")))
+}
+
+/// Names and messages come from outside: without secrets, and with control characters written out.
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = shown(text).replace(['\n', '\t'], " "),
+        Value::Array(items) => items.iter_mut().for_each(clean),
+        Value::Object(fields) => fields.values_mut().for_each(clean),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names as an attacker or an accident makes them, for nodes, VMs, machine sets and storages.
+    const HOSTILE: [&str; 9] = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "' onmouseover='alert(1)",
+        "</title><base href=//x>",
+        "{{ as_of }}{% raw %}&amp;&#60;",
+        "a\u{202e}fdp.exe\u{2066}",
+        "a\u{1b}]0;title\u{7}\u{9b}2J\u{0}",
+        "]]>--><!--",
+        "日本語\u{200f}é𝕏",
+    ];
+
+    fn hostile() -> Inventory {
+        let long = "x".repeat(200);
+        let names: Vec<&str> = HOSTILE.into_iter().chain([long.as_str()]).collect();
+        let node = |name: &str| {
+            let vm = |(at, vm): (usize, &&str)| {
+                json!({ "id": at, "name": format!("{vm}{name}"), "running": at % 2 == 0, "memory": 1, "memory_used": 1,
+                    "tags": [format!("machine-request.{vm}")] })
+            };
+            let storage =
+                json!({ "name": name, "node": name, "storageType": "dir", "availableSpace": 1, "totalSpace": 2 });
+            json!({
+                "name": name, "status": if name.contains('<') { name } else { "online" },
+                "figures": { "known": { "cpus": 1, "cpu_load": 0.5, "memory_total": 2, "memory_used": 1 } },
+                "storages": { "known": [storage] }, "bridges": { "unknown": name },
+                "vms": { "known": names.iter().enumerate().map(vm).collect::<Vec<_>>() },
+            })
+        };
+        let nodes: Vec<Value> = names.iter().map(|name| node(name)).collect();
+        let document = json!({ "taken_at": HOSTILE[0], "endpoint": HOSTILE[1], "version": HOSTILE[2], "nodes": nodes });
+        Inventory::parse(&document.to_string()).unwrap()
+    }
+
+    #[test]
+    fn hostile_names_are_escaped_everywhere() {
+        let mut model = of_inventory(&hostile());
+        model["missing"] = json!([[HOSTILE[0], HOSTILE[1]]]);
+        model["attention"] = json!([[HOSTILE[3], "nodes"]]);
+        for (text, own) in [(page(&model).unwrap(), 1), (picture(&model).unwrap(), 0)] {
+            assert_eq!(text.matches("<script").count(), own);
+            for raw in ["<img", "<base", "' onmouse", "]]>", "{{", "{%"] {
+                assert!(!text.contains(raw), "{raw}");
+            }
+            let control = |c: char| {
+                c.is_control() && c != '\n'
+                    || matches!(c, '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            };
+            assert!(!text.contains(control));
+            assert!(text.contains("&lt;script&gt;alert(1)") && text.contains("\\u{202e}") && text.contains("日本語"));
+        }
+    }
+
+    #[test]
+    fn same_fleet_gives_the_same_bytes() {
+        let of = |inventory: &Inventory| {
+            (page(&of_inventory(inventory)).unwrap(), picture(&of_inventory(inventory)).unwrap())
+        };
+        let mut shuffled = hostile();
+        for node in &mut shuffled.nodes {
+            if let Seen::Known(vms) = &mut node.vms {
+                vms.reverse();
+            }
+        }
+        assert_eq!(of(&hostile()), of(&hostile()));
+        assert_eq!(of(&hostile()).1, of(&shuffled).1);
+    }
+
+    #[test]
+    fn every_picture_has_a_text() {
+        let text = page(&of_inventory(&hostile())).unwrap();
+        let tag = |name: &str| {
+            text.split(&format!("<{name}"))
+                .skip(1)
+                .map(|rest| rest.split('>').next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert!(tag("svg").iter().all(|svg| svg.contains("aria-hidden")), "the words stand beside the bar");
+        let tiles: Vec<String> = tag("p class=\"t\"");
+        assert!(
+            !tiles.is_empty()
+                && tiles.iter().all(|tiles| tiles.contains("role=\"img\"") && tiles.contains("aria-label=\""))
+        );
+        assert!(!text.contains(" style=") && !text.contains("http-equiv=\"refresh") && !text.contains(" src="));
+    }
+}

@@ -1,0 +1,88 @@
+//! `fleet-page`: one HTML page, and on demand a picture, of the whole fleet.
+//!
+//! 1. Ask Omni, Proxmox and Docker; what cannot be asked is named on the page.
+//! 2. Render the page, and the picture when it is asked for.
+//! 3. Write both, each whole or not at all.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::FleetPage;
+use crate::flow::change::{Change, Plan};
+use crate::flow::{fleet, project_files};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::secret::Secret;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+
+/// What marks a page and a picture as ones of this task.
+const MARK: &str = "omni-scale fleet-page";
+
+pub fn run(args: &FleetPage, cx: &Cx) -> anyhow::Result<Outcome> {
+    // Before anything is asked.
+    replaceable(cx, &args.out)?;
+    args.svg.as_deref().map_or(Ok("create"), |file| replaceable(cx, file))?;
+    let found = fleet::gather(args, cx)?;
+    let page = fleet::page(&found.model)?;
+    let bytes = page.len();
+    let mut changes = vec![write(cx, &args.out, page, "the page")?];
+    if let Some(file) = &args.svg {
+        changes.push(write(cx, file, fleet::picture(&found.model)?, "the picture")?);
+    }
+    let parts = |(part, why): &(String, String)| json!({ "part": part, "why": why });
+    let missing: Vec<_> = found.missing.iter().map(parts).collect();
+    let data = json!({
+        "file": args.out, "bytes": bytes, "svg": args.svg, "counts": found.counts, "missing": missing,
+        "attention": found.model["attention"],
+    });
+    // The files are named by the call itself: that is consent enough.
+    if let Some(planned) = Plan::from_iter(changes).run_unasked(cx)? {
+        return Ok(planned.and(data));
+    }
+    let counts = &found.counts;
+    let without = match missing.len() {
+        0 => String::new(),
+        some => format!("; without {}", count(some, "part")),
+    };
+    let summary = format!(
+        "`{}` shows {}, {} and {}{without}",
+        args.out.display(),
+        count(counts.nodes, "node"),
+        count(counts.clusters, "cluster"),
+        count(counts.machines, "machine"),
+    );
+    Ok(Outcome::done(summary).with(data))
+}
+
+/// What is done to a file: nothing but a page of this task is overwritten.
+///
+/// # Errors
+/// [`Code::Usage`] for `-`, which is not meant as a file name; [`Code::Conflict`] for a file that holds something else.
+fn replaceable(cx: &Cx, file: &Path) -> Result<&'static str, Failure> {
+    let shown = file.display();
+    if file == Path::new("-") {
+        return Err(Failure::new(Code::Usage, "fleet-page does not write to standard output")
+            .cause("`-` would become the name of a file")
+            .hint("name a file; to write one of that name give ./-"));
+    }
+    let verb = match files::read_if_there(file)? {
+        Some(bytes) if !bytes.is_empty() && !String::from_utf8_lossy(&bytes).contains(MARK) => {
+            return Err(Failure::new(Code::Conflict, format!("`{shown}` exists and is not a page of this task"))
+                .hint("name another file, or remove this one"));
+        }
+        Some(_) => "update",
+        None => "create",
+    };
+    if !cx.dry_run {
+        files::check_writable(&std::path::absolute(file).unwrap_or_else(|_| file.to_owned()))?;
+    }
+    Ok(verb)
+}
+
+fn write<'a>(cx: &Cx, file: &Path, text: String, effect: &str) -> anyhow::Result<Change<'a>> {
+    let (verb, path, shown) = (replaceable(cx, file)?, std::path::absolute(file)?, file.display().to_string());
+    Ok(project_files::write(verb, (path, shown), (Secret::plain(text), files::SHARED), effect, "remove the file"))
+}
