@@ -86,7 +86,7 @@ pub fn schema(minor: Minor) -> Value {
             }
             node = below;
         }
-        node["properties"][last] = leaf(setting.kind);
+        node["properties"][last] = kind(setting.kind).0;
     }
     root
 }
@@ -96,44 +96,39 @@ fn known(minor: Minor) -> Minor {
     minor.min(newest)
 }
 
-/// What Omni decodes into a kind: any scalar into a text, the words of YAML 1.1 into a boolean, and null, as if it were not there.
-fn leaf(kind: &str) -> Value {
-    let scalar = json!({"type": ["string", "number", "boolean", "null"]});
-    match kind {
-        "text" => scalar,
-        "text+" => json!({"type": ["string", "number", "boolean", "null"], "minLength": 1}),
+/// What Omni decodes into a kind, and what that is in words: any scalar into a text, the words of YAML 1.1 into a boolean, and null
+/// into every kind, as if it were not there.
+fn kind(kind: &str) -> (Value, String) {
+    let scalar = json!(["string", "number", "boolean", "null"]);
+    let whole = |least: i64| json!({"type": ["number", "null"], "multipleOf": 1, "minimum": least});
+    let text = |pattern: String| json!({"type": ["string", "null"], "pattern": pattern});
+    let (schema, words) = match kind {
+        "text" => (json!({ "type": scalar }), "a text"),
+        "text+" => (json!({"type": scalar, "minLength": 1}), "a text that is not empty"),
         "bool" => {
-            json!({"type": ["boolean", "string", "null"], "pattern": format!("^({})$", [ON, OFF].concat().join("|"))})
+            let words = format!("^({})$", [ON, OFF].concat().join("|"));
+            (json!({"type": ["boolean", "string", "null"], "pattern": words}), "true or false, without quotes")
         }
-        "false" => json!({"enum": [false, null]}),
-        "int" => json!({"type": ["number", "null"], "multipleOf": 1}),
-        "uint" => json!({"type": ["number", "null"], "multipleOf": 1, "minimum": 0}),
-        "int1" => json!({"type": ["number", "null"], "multipleOf": 1, "minimum": 1}),
-        "number" => json!({"type": ["number", "null"]}),
-        "duration" => json!({"type": ["string", "null"], "pattern": "^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"}),
-        "https" => json!({"type": ["string", "null"], "pattern": "^https://"}),
-        "list" => json!({"type": ["array", "null"], "items": scalar}),
-        "map" => json!({"type": ["object", "null"], "additionalProperties": scalar}),
-        words => json!({"enum": words.split('|').map(Value::from).chain([Value::Null]).collect::<Vec<_>>()}),
-    }
-}
-
-fn expected(kind: &str) -> String {
-    match kind {
-        "text" => "a text".to_owned(),
-        "text+" => "a text that is not empty".to_owned(),
-        "bool" => "true or false, without quotes".to_owned(),
-        "false" => "false".to_owned(),
-        "int" => "a whole number, without quotes".to_owned(),
-        "uint" => "a whole number of at least 0, without quotes".to_owned(),
-        "int1" => "a whole number of at least 1, without quotes".to_owned(),
-        "number" => "a number, without quotes".to_owned(),
-        "duration" => "a duration such as 30s, 10m or 1h30m".to_owned(),
-        "https" => "a URL that starts with https://".to_owned(),
-        "list" => "a list of texts".to_owned(),
-        "map" => "a mapping of names to texts".to_owned(),
-        words => format!("one of {}", words.replace('|', ", ")),
-    }
+        "false" => (json!({"enum": [false, null]}), "false"),
+        "int" => (whole(i64::from(i32::MIN)), "a whole number, without quotes"),
+        "uint" => (whole(0), "a whole number of at least 0, without quotes"),
+        "int1" => (whole(1), "a whole number of at least 1, without quotes"),
+        "number" => (json!({"type": ["number", "null"]}), "a number, without quotes"),
+        "duration" => {
+            (text("^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$".to_owned()), "a duration such as 30s, 10m or 1h30m")
+        }
+        "https" => (text("^https://".to_owned()), "a URL that starts with https://"),
+        "list" => (json!({"type": ["array", "null"], "items": {"type": scalar}}), "a list of texts"),
+        "map" => (
+            json!({"type": ["object", "null"], "additionalProperties": {"type": scalar}}),
+            "a mapping of names to texts",
+        ),
+        words => {
+            let all: Vec<Value> = words.split('|').map(Value::from).chain([Value::Null]).collect();
+            return (json!({ "enum": all }), format!("one of {}", words.replace('|', ", ")));
+        }
+    };
+    (schema, words.to_owned())
 }
 
 /// The dotted paths of the settings in a file.
@@ -322,7 +317,7 @@ fn unfit(path: &str, minor: Minor) -> (String, String) {
     let below = |setting: &&Setting| setting.path.starts_with(&format!("{path}.")) || path.is_empty();
     match TABLE.settings.iter().find(|setting| setting.is_in(minor) && setting.meets(path) && !below(setting)) {
         Some(setting) => {
-            let kind = expected(setting.kind);
+            let (_, kind) = kind(setting.kind);
             (format!("`{path}` must be {kind} in Omni {minor}"), format!("write {kind}"))
         }
         None => {

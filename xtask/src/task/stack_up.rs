@@ -1,8 +1,8 @@
 //! `stack-up`: starts the stack, and proves that it runs.
 //!
-//! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left,
-//!    and Omni can start with docker/site.yaml.
-//! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it. Omni stays at its version.
+//! 1. docker and its compose plugin are there, `docker/.env` is complete and has no value of the example left.
+//! 2. What Omni keeps is on mounts, if it has a container: `up` may remake it. Omni stays at its version, and can start with
+//!    docker/site.yaml.
 //! 3. `docker compose up -d`, with the provider when it is set up, unless its dry run says that all of it runs; everything is
 //!    recreated when the sidecar had exited alone, or a secret of docker/.env or docker/site.yaml changed, which compose does not see.
 //! 4. The containers run, and Omni answers.
@@ -25,6 +25,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let containers = compose.containers()?;
     cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
     omni_stack::refuse_other_omni(cx, &containers)?;
+    site::step(cx)?;
     let outdated = omni_stack::outdated(cx, &containers)?;
     let recreate = args.recreate || omni_stack::out_of_step(&containers) || !outdated.is_empty();
     let moved = omni_stack::moved(cx, &containers);
@@ -73,7 +74,6 @@ fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
         compose.check()?;
         Ok(Done::ok((), format!("compose {version}")))
     })?;
-    site::step(cx)?;
     match omni_stack::with_provider(cx) {
         Ok(()) => Ok(true),
         Err(why) => {
