@@ -18,7 +18,7 @@ fn running() -> Sandbox {
     lab
 }
 
-fn docker(lab: &Sandbox, words: &str) {
+pub fn docker(lab: &Sandbox, words: &str) {
     let docker = std::env::split_paths(lab.env("PATH")).map(|dir| dir.join("docker")).find(|file| file.exists());
     let status = Command::new(docker.expect("a docker")).args(words.split(' ')).status().expect("it starts");
     assert!(status.success(), "docker {words}");

@@ -104,6 +104,30 @@ fn omni_is_set_up_from_nothing_and_everything_says_so() {
     lab.run("omni-setup --yes").exits(1).says(&["docker/omni.asc does not exist, and Omni has a store"]);
 }
 
+/// The original kit runs under the project `docker`; beside it a second Omni would start empty.
+#[test]
+fn omni_setup_starts_no_second_omni() {
+    let (lab, words) = bare();
+    let old = "name: docker\nservices:\n  omni:\n    image: ghcr.io/siderolabs/omni:v1.4.6\n    volumes: [omni-data:/_out]\n\
+               volumes:\n  omni-data: {}\n";
+    fs::write(lab.file("old.yaml"), old).expect("written");
+    let file = lab.file("old.yaml").display().to_string();
+    crate::backup::docker(&lab, &format!("compose -f {file} up -d"));
+    let refused = |wanted: &str| {
+        let (code, document) = setup(&lab, &words, &["--dry-run"]);
+        let cause = document["error"]["cause"].as_str().unwrap_or_default();
+        assert_eq!((code, &document["error"]["code"]), (1, &json!("conflict")), "{document:#}");
+        assert!(cause.contains(wanted), "{document:#}");
+    };
+    refused("`docker-omni-1` of the compose project `docker` (ghcr.io/siderolabs/omni:v1.4.6, running)");
+    lab.run("doctor --area docker")
+        .says(&["failed docker.other-omni: `docker-omni-1` of the compose project `docker`"]);
+    crate::backup::docker(&lab, &format!("compose -f {file} down"));
+    refused("the volume `docker_omni-data`");
+    crate::backup::docker(&lab, "volume rm docker_omni-data");
+    assert_eq!(setup(&lab, &words, &["--dry-run"]).0, 3);
+}
+
 /// What `docker/.env` can be like where somebody copied the example, or took a line out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {

@@ -29,6 +29,8 @@ pub type ContainerKey = (String, String);
 pub enum EngineRequest {
     /// The containers of a project.
     List(String),
+    /// All containers, in the format in which the tasks ask for them.
+    All,
     /// Creates a container of this project and service, stopped; the compose file is for the labels.
     Create(String, Box<Service>, String),
     Start(ContainerKey),
@@ -138,6 +140,14 @@ impl Engine {
     /// Answers.
     pub async fn answer(&self, ask: EngineRequest) -> EngineResponse {
         match ask {
+            EngineRequest::All => {
+                let state = self.lock();
+                let line = |((project, _), found): (&ContainerKey, &Container)| {
+                    let (shown, service) = (&found.shown, &found.shown.service);
+                    format!("{}\t{}\t{}\t{project}", service.container, service.image, shown.state)
+                };
+                EngineResponse::Names(state.containers.iter().map(line).collect())
+            }
             EngineRequest::List(project) => {
                 let state = self.lock();
                 let own = state.containers.iter().filter(|((of, _), _)| *of == project);

@@ -11,6 +11,17 @@ use crate::tools::protocol::Client;
 /// The only format in which a container is shown.
 pub const FORMAT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 
+/// The only format in which all containers are listed.
+pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docker.compose.project"}}"#;
+
+/// `ps --all --no-trunc --format LISTED`, and `volume ls --format {{.Name}}`
+pub fn names(client: &mut Client, request: EngineRequest) -> Result<(), DockerError> {
+    if let EngineResponse::Names(lines) = ask_engine(client, request)? {
+        lines.iter().for_each(|line| out(&format!("{line}\n")));
+    }
+    Ok(())
+}
+
 /// What is printed where nothing has the name: an empty client on stdout, and why on stderr.
 fn missing(why: String) -> Result<(), DockerError> {
     out("\n");

@@ -119,6 +119,8 @@ fn call(argv0: &str, argv: &[String]) -> Result<(), DockerError> {
         }
         ["inspect", "--type", "container", "--format", inspect::FORMAT, name] => inspect::container(&mut client, name),
         ["volume", "inspect", "--format", "{{.Name}}", name] => inspect::volume(&mut client, name),
+        ["ps", "--all", "--no-trunc", "--format", inspect::LISTED] => inspect::names(&mut client, EngineRequest::All),
+        ["volume", "ls", "--format", "{{.Name}}"] => inspect::names(&mut client, EngineRequest::Volumes),
         ["volume", "rm", ref names @ ..] => store::remove(&mut client, names),
         ["cp", from, "-"] => store::show(&mut client, from),
         ["cp", from, to] => store::copy(&mut client, from, to),

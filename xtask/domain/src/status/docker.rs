@@ -67,6 +67,23 @@ pub struct Mount {
 /// The format for `docker inspect`: mounts and arguments, and nothing of the environment, which holds secrets.
 pub const INSPECT: &str = r#"{"mounts":{{json .Mounts}},"args":{{json .Args}}}"#;
 
+/// The format for `docker ps`, for [`other_omnis`].
+pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docker.compose.project"}}"#;
+
+/// The containers of other projects than `own` that have the image of Omni, in words, each with whether it runs.
+pub fn other_omnis(text: &str, own: &str) -> Vec<(String, bool)> {
+    let one = |line: &str| {
+        let [name, image, state, project] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
+        let (path, _) = image.split('@').next()?.rsplit_once(':').unwrap_or((image, ""));
+        let words = match project {
+            "" => format!("`{name}` ({image}, {state})"),
+            _ => format!("`{name}` of the compose project `{project}` ({image}, {state})"),
+        };
+        (path.ends_with("siderolabs/omni") && project != own).then(|| (words, state == "running"))
+    };
+    text.lines().filter_map(one).collect()
+}
+
 /// The answer to a `docker inspect` with the format [`INSPECT`].
 ///
 /// # Errors
@@ -134,6 +151,18 @@ mod tests {
 
     fn recorded(name: &str) -> String {
         crate::status::testing::recorded("compose", name).stdout
+    }
+
+    #[test]
+    fn omnis_of_other_projects_are_found() {
+        let text = "docker-omni-1\tghcr.io/siderolabs/omni:latest\trunning\tdocker\n\
+                    omni-scale-omni-1\tghcr.io/siderolabs/omni:v1.10.6\trunning\tomni-scale\n\
+                    omni\tmirror:5000/siderolabs/omni@sha256:00\texited\t\n\
+                    p\tghcr.io/siderolabs/omni-infra-provider-proxmox:v0.3.0\trunning\tdocker\nx\tother/omni:1\trunning\ty\n\
+                    not understood\n";
+        let found = other_omnis(text, "omni-scale");
+        assert_eq!(found.iter().map(|(_, runs)| *runs).collect::<Vec<_>>(), [true, false], "{found:?}");
+        assert!(found[0].0.contains("`docker-omni-1` of the compose project `docker`"), "{found:?}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub const OMNI: &str = "omni";
 /// The profile of the provider: Omni must start before the provider's key exists, so the provider starts only on request.
 const PROFILE: &str = "provider";
 /// The name of the stack: `name:` in `docker/compose.yaml`, and the start of the names of its volumes.
-const PROJECT: &str = "omni-scale";
+pub(super) const PROJECT: &str = "omni-scale";
 /// A file of variables that is empty: without it, compose would read the `.env` of the directory that it runs in.
 const NO_VARIABLES: &str = "/dev/null";
 

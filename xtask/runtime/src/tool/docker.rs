@@ -12,7 +12,7 @@ use crate::files;
 use crate::proc::{self, CommandOutput, Job};
 use crate::settings::environment;
 use domain::failure::{Code, Failure};
-use domain::status::docker::{INSPECT, Inspected, inspected};
+use domain::status::docker::{INSPECT, Inspected, LISTED, inspected, other_omnis};
 
 const QUICK: Duration = Duration::from_secs(20);
 /// Pulling an image, or copying a store of gigabytes.
@@ -126,6 +126,25 @@ impl<'a> Docker<'a> {
         }
         let none = ["no such volume", "No such volume"].iter().any(|text| ended.stderr.contains(text));
         if none { Ok(false) } else { Err(compose::explain(&ended)) }
+    }
+
+    /// Other Omnis of this engine, in words, each with whether it runs: containers of any project but this one's, and the volume
+    /// that the original kit kept its data on.
+    ///
+    /// # Errors
+    /// When docker does not say.
+    pub fn other_omnis(&self) -> Result<Vec<(String, bool)>, Failure> {
+        let (shell, docker, names) = (proc::shell()?, &self.program, "{{.Name}}");
+        let ask = |cmd| {
+            let ended = self.cx.proc.run(Job::new("looking for another Omni", cmd).deadline(QUICK))?;
+            if ended.success() { Ok(ended.stdout) } else { Err(compose::explain(&ended)) }
+        };
+        let mut found =
+            other_omnis(&ask(cmd!(shell, "{docker} ps --all --no-trunc --format {LISTED}"))?, compose::PROJECT);
+        let volumes = ask(cmd!(shell, "{docker} volume ls --format {names}"))?;
+        let kept = volumes.lines().filter(|name| name.ends_with("_omni-data"));
+        found.extend(kept.map(|name| (format!("the volume `{name}`, with the data of one"), false)));
+        Ok(found)
     }
 
     /// Runs a program of the etcd image on files in `dir`, which it sees as `/backup`, and returns its result with any exit

@@ -14,6 +14,7 @@ use domain::status::docker::Container;
 use domain::words::count;
 use runtime::files;
 use runtime::tool::compose::{OMNI, PROVIDER, SIDECAR};
+use runtime::tool::docker::Docker;
 
 /// The account id of an Omni that is given none (omni v1.9.3 `internal/pkg/config/schema.json`).
 const DEFAULT_ACCOUNT: &str = "edd2822a-7834-4fe0-8172-cc5581f13a8d";
@@ -66,6 +67,18 @@ pub fn data(installation: &Installation<'_>) -> Diagnosis {
     verdict(|| {
         installation.container(OMNI)?;
         Ok(kept(omni_stack::guard_omni(installation.cx, installation.containers()?)))
+    })
+}
+
+pub fn other(installation: &Installation<'_>) -> Diagnosis {
+    verdict(|| {
+        let unknown = |failure: Failure| Diagnosis::unknown(one_line(&failure));
+        let found = Docker::find(installation.cx).and_then(|docker| docker.other_omnis()).map_err(unknown)?;
+        let mut all = Diagnosis::ok("none");
+        for (words, runs) in found {
+            all = all.and(if runs { Diagnosis::failed(words) } else { Diagnosis::warning(words) });
+        }
+        Ok(all)
     })
 }
 
