@@ -53,43 +53,22 @@ fn names_are_compared_as_clients_do() {
     }
 }
 
+/// `corpus/chains.tsv`
 #[test]
-#[allow(clippy::type_complexity)] // a table
 fn certificate_chain_faults_are_reported() {
-    let roots = chain(&["root"]);
-    let (roots, nobody) = (Some(&roots[..]), Some(&[][..]));
-    let host = "omni.example.com";
-    let cases: &[(&[&str], &str, Option<&[Certificate]>, u64, &str)] = &[
-        (&["leaf", "inter"], host, roots, NOW, ""),
-        (&["leaf", "inter", "root"], host, roots, NOW, ""),
-        (&["leaf", "inter", "root"], host, nobody, NOW, "warning: the chain ends at `Test Root`"),
-        (&["leaf", "inter"], host, None, NOW, ""),
-        (&["leaf"], host, roots, NOW, "fault: the chain is incomplete"),
-        (&["leaf"], host, None, NOW, "warning: the chain has only the server's certificate"),
-        (&["leaf", "inter"], host, nobody, NOW, "warning: the chain ends at `Test Root`"),
-        (&["leaf", "root"], host, roots, NOW, "fault: certificate 1 is not followed by its issuer `Test Intermediate`"),
-        (&["inter", "leaf"], host, roots, NOW, "fault: the certificate for omni.example.com stands at place 2"),
-        (&["leaf", "inter"], "other.example.com", roots, NOW, "fault: it does not cover other.example.com: it is for"),
-        (&["leaf", "inter"], host, roots, 1_795_320_018, "fault: `omni.example.com` is good only from 2026-11-22"),
-        (&["leaf", "inter"], host, roots, 1_803_096_019, "fault: `omni.example.com` expired on 2027-02-20"),
-        // 21 days before it ends to the second, and one second later.
-        (&["leaf", "inter"], host, roots, 1_801_281_619, ""),
-        (
-            &["leaf", "inter"],
-            host,
-            roots,
-            1_801_281_620,
-            "warning: `omni.example.com` expires on 2027-02-20, in 20 days",
-        ),
-        (&["leaf", "inter"], host, roots, 1_803_000_000, "warning: `omni.example.com` expires on 2027-02-20, in 1 day"),
-        (&["self"], "self.example.com", nobody, NOW, "warning: it is self-signed"),
-        (&[], host, roots, NOW, "fault: it contains no certificate"),
-    ];
-    for (names, host, roots, now, wanted) in cases {
-        let found = verdict(names, host, *roots, *now);
-        assert!(found.starts_with(wanted) && found.is_empty() == wanted.is_empty(), "{names:?} {host}: {found}");
+    let root = chain(&["root"]);
+    for line in include_str!("../tests/corpus/chains.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let [names, host, trusted, now, due] = line.split('\t').collect::<Vec<_>>().try_into().expect(line);
+        let names: Vec<&str> = names.split(' ').filter(|name| *name != "-").collect();
+        let roots = match trusted {
+            "root" => Some(&root[..]),
+            "none" => Some(&[][..]),
+            _ => None,
+        };
+        let found = verdict(&names, host, roots, now.parse().unwrap());
+        assert!(found.starts_with(due) && found.is_empty() == due.is_empty(), "{line}: {found}");
     }
-    assert_eq!(check_chain(&chain(&["leaf", "inter"]), host, roots, NOW).days_left, 60);
+    assert_eq!(check_chain(&chain(&["leaf", "inter"]), "omni.example.com", Some(&root), NOW).days_left, 60);
 }
 
 /// Clients build the shortest chain to what they trust; what is left over may be anything.

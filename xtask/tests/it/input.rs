@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::sandbox::{CheckedOutput, Options, Sandbox, class_words, wait_for};
+use crate::sandbox::{CheckedOutput, Sandbox, class_words};
 
 /// Runs `line`, which must fail with `code`, say all of `words`, and leave every file as it was.
 #[track_caller]
@@ -67,19 +67,6 @@ fn files_that_cannot_be_written_are_found_before_anything_changes() {
         fs::set_permissions(lab.file("docker"), fs::Permissions::from_mode(0o755)).unwrap();
         ran.exits(4).says(&["cannot be written"]);
     }
-}
-
-#[test]
-fn two_changing_tasks_at_once_are_one_too_many() {
-    let lab = Sandbox::with(&Options { latency_ms: 800, ..Options::default() });
-    let mut first = lab.command(&["provider-setup", "--yes"]).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let lock = lab.state_dir().join("lock");
-    wait_for("it does not begin", || fs::read_to_string(&lock).is_ok_and(|text| text.starts_with("provider-setup")));
-    let pid = format!("pid {}", first.id());
-    lab.run("provider-setup --yes").exits(1).says(&["`provider-setup`", &pid, "is changing this project"]);
-    // Reading tasks do not wait.
-    lab.run("provider-status --quiet").exits_with_one_of(&[0, 1]);
-    assert!(first.wait().unwrap().success());
 }
 
 /// What a task advises can be pasted where it is printed: in text and in JSON, as a command and inside a sentence.

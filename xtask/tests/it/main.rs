@@ -30,7 +30,6 @@ mod omni_upgrade;
 mod operation;
 mod own_files;
 mod plugin;
-mod proof;
 mod robust;
 mod runbook;
 mod sandbox;

@@ -3,7 +3,7 @@
 //! clear error or none at all, in bounded time and memory.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -159,6 +159,20 @@ fn help_that_cannot_be_written_is_a_failure() {
         let status = lab.command(words).stdout(full).stderr(Stdio::null()).status().expect("the runner starts");
         assert_eq!(status.code(), Some(1), "{words:?}");
     }
+}
+
+/// `provider-status --follow | head` ends when head does, also when the log says nothing more.
+#[test]
+fn following_a_log_ends_with_its_reader() {
+    let lab = Sandbox::new();
+    lab.provider();
+    let mut command = lab.command(&["provider-status", "--follow"]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    assert!(!line.trim().is_empty());
+    wait_for("it goes on without a reader", || running.try_wait().expect("it is ours").is_some());
+    assert_eq!(running.wait().expect("it is ours").code(), Some(0));
 }
 
 // ---- answers without end

@@ -162,23 +162,10 @@ fn keys_of_the_provider_are_checked_by_its_release() {
         let checked = machine_class::check("a.yaml", text.as_bytes(), &context);
         (checked.verdict, rules(&checked.findings))
     };
-    assert_eq!(check("ha: {state: started, max_restart: 1}", Release::V0_2), (Verdict::Accept, vec![]));
-    assert_eq!(check("ha: {state: running}", Release::V0_2), (Verdict::Reject, vec!["providerdata-schema"]));
-    assert_eq!(check("ha: {stat: started}", Release::V0_3).1, ["providerdata-unknown-key"]);
-    assert_eq!(check("bios: efi", Release::V0_2), (Verdict::Reject, vec!["providerdata-schema"]));
-    // An older provider does not look at the value either.
-    assert_eq!(check("bios: efi", Release::V0_1), (Verdict::Unknown, vec!["providerdata-newer-key"]));
-    assert_eq!(check("usb_devices: [{mapping: a, usb3: true}]", Release::V0_3), (Verdict::Accept, vec![]));
-    assert_eq!(check("network: {subnet: 192.0.2.0/24}", Release::V0_3).1, ["providerdata-newer-key"]);
-    for (ha, refused) in [
-        ("rules: [spread_1]", false),
-        ("rules: [-a]", true),
-        ("node_affinity_nodes: [pve1]", false),
-        ("node_affinity_nodes: [pve_1]", true),
-        ("max_restart: -1", true),
-    ] {
-        let rules = check(&format!("ha: {{{ha}}}"), Release::V0_3).1;
-        assert_eq!(rules == ["providerdata-schema"], refused, "{ha}: {rules:?}");
+    for line in include_str!("../corpus/provider-keys.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let [release, more, verdict, due] = line.split('\t').collect::<Vec<_>>().try_into().expect(line);
+        let (found, rules) = check(more, Release::of_tag(release).expect(line));
+        assert_eq!((format!("{found:?}").as_str(), rules.join(" ").as_str()), (verdict, due), "{line}");
     }
     let long = |length| check(&format!("ha: {{comment: {}}}", "a".repeat(length)), Release::V0_2).1.len();
     assert_eq!((long(4096), long(4097)), (0, 1));
