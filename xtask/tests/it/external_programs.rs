@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::sandbox::{Sandbox, program_at};
@@ -114,36 +115,24 @@ fn answer(status: u16, reason: &str, content: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {content}\r\n\r\n{body}\n{status} {content}")
 }
 
-/// Answers of a web server that is none of ours, or that is unwell: name, what curl prints, says and ends with.
-fn answers() -> Vec<(&'static str, String, &'static str, i32)> {
-    let html = "<!doctype html><html><body>Sign in</body></html>";
-    vec![
-        ("a page", answer(200, "OK", "text/html", html), "", 0),
-        ("a page that calls itself JSON", answer(200, "OK", "application/json", html), "", 0),
-        ("half a document", answer(200, "OK", "application/json", "{\"data\":[{\"node\":\"pv"), "", 0),
-        ("nothing", answer(200, "OK", "application/json", ""), "", 0),
-        ("no content", answer(204, "No Content", "", ""), "", 0),
-        ("another document", answer(200, "OK", "application/json", "{\"message\":\"hello\"}"), "", 0),
-        ("a list", answer(200, "OK", "application/json", "[1, 2]"), "", 0),
-        ("binary", answer(200, "OK", "application/octet-stream", "\u{1}\u{2}\u{fffd}\u{0}"), "", 0),
-        ("a redirect", answer(302, "Found", "text/html", ""), "", 0),
-        ("not found", answer(404, "Not Found", "text/plain", "404 page not found"), "", 0),
-        ("a refusal", answer(403, "Forbidden", "text/html", html), "", 0),
-        ("a refusal in JSON", answer(403, "Forbidden", "application/json", "{\"data\":null}"), "", 0),
-        ("a login page", answer(401, "Unauthorized", "text/html", html), "", 0),
-        ("a failure", answer(500, "Internal Server Error", "text/plain", "boom"), "", 0),
-        ("a bad gateway", answer(502, "Bad Gateway", "text/html", html), "", 0),
-        ("overload", answer(503, "Service Unavailable", "application/json", "{\"errors\":{}}"), "", 0),
-        ("no HTTP", "SSH-2.0-OpenSSH_9.6\r\n\n000 ".to_owned(), "", 0),
-        ("no name", String::new(), "curl: (6) Could not resolve host: x", 6),
-        ("no service", String::new(), "curl: (7) Failed to connect to x port 8006: Connection refused", 7),
-        ("silence", String::new(), "curl: (28) Operation timed out after 10002 milliseconds", 28),
-        ("no TLS", String::new(), "curl: (35) OpenSSL/3.0: error:0A00010B:SSL routines::wrong version number", 35),
-        ("self-signed", String::new(), "curl: (60) SSL certificate problem: self-signed certificate", 60),
-        ("hung up", String::new(), "curl: (52) Empty reply from server", 52),
-        ("cut off", String::new(), "curl: (56) Recv failure: Connection reset by peer", 56),
-        ("killed", String::new(), "", 137),
-    ]
+/// What a program prints instead of an answer.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Printed {
+    case: String,
+    #[serde(default)]
+    out: String,
+    #[serde(default)]
+    err: String,
+    #[serde(default)]
+    ends: i32,
+}
+
+/// A list of `fixtures/external-programs.yaml`.
+fn printed(list: &str) -> Vec<Printed> {
+    let lists: BTreeMap<String, Vec<Printed>> =
+        serde_yaml::from_str(include_str!("../fixtures/external-programs.yaml")).expect("the lists");
+    lists[list].clone()
 }
 
 #[test]
@@ -159,8 +148,8 @@ fn a_proxmox_that_is_none() {
         "selector-test true",
     ];
     // They share what asks: each answer meets half of them.
-    for (round, (case, out, err, ends)) in answers().into_iter().enumerate() {
-        rig.says("curl", &url, &out, err, ends);
+    for (round, Printed { case, out, err, ends }) in printed("curl").iter().enumerate() {
+        rig.says("curl", &url, out, err, *ends);
         for line in tasks.iter().skip(round % 2).step_by(2) {
             rig.refused(line, case, &[&url, "Proxmox"]);
         }
@@ -173,49 +162,31 @@ fn an_omni_that_is_none() {
     let url = rig.lab.env("OMNI_ENDPOINT").to_owned();
     let mut tasks = ["provider-setup --yes", "provider-verify", "omni-verify"].iter().cycle();
     // An empty answer is what a healthy Omni gives.
-    for (case, out, err, ends) in answers().into_iter().filter(|(case, ..)| *case != "nothing") {
-        rig.says("curl", &url, &out, err, ends);
+    for Printed { case, out, err, ends } in printed("curl").iter().filter(|answer| answer.case != "nothing") {
+        rig.says("curl", &url, out, err, *ends);
         for line in tasks.by_ref().take(2) {
             rig.refused(line, case, &[&url, "Omni"]);
         }
     }
 }
 
-/// Programs that print what they never print: name, standard output, standard error and how they end.
-const PRINTED: [(&str, &str, &str, i32); 9] = [
-    ("a page", "<!doctype html><html></html>\n", "", 0),
-    ("half a document", "{\"metadata\":{\"id\":\"x\"", "", 0),
-    ("another shape", "{\"metadata\":5}\n", "", 0),
-    ("a list of numbers", "[1, 2]\n", "", 0),
-    ("binary", "\u{1}\u{2}\u{fffd}", "", 0),
-    ("a failure without a word", "", "", 1),
-    ("a failure with a page", "", "<html>502 Bad Gateway</html>\n", 1),
-    (
-        "a panic of its own",
-        "",
-        "panic: runtime error: invalid memory address or nil pointer dereference\n\ngoroutine 1 [running]:\n",
-        2,
-    ),
-    ("killed", "", "", 137),
-];
-
 #[test]
 fn an_omnictl_that_prints_anything() {
     let rig = Rig::new();
-    for (case, out, err, ends) in PRINTED {
-        rig.says("omnictl", "", out, err, ends);
+    for Printed { case, out, err, ends } in &printed("tools") {
+        rig.says("omnictl", "", out, err, *ends);
         for line in ["cluster-status", "cluster-status demo", "provider-verify"] {
             rig.refused(line, case, &["omnictl"]);
         }
-        rig.says("omnictl", "get ", out, err, ends);
+        rig.says("omnictl", "get ", out, err, *ends);
         for line in ["machineclass-apply small --yes", "cluster-create two --control-planes 1 --workers 0 --yes"] {
             rig.refused(line, case, &["omnictl"]);
         }
         // What fails is told as such; a plan that cannot be read is none.
-        if ends != 0 {
-            rig.says("omnictl", " sync ", out, err, ends);
+        if *ends != 0 {
+            rig.says("omnictl", " sync ", out, err, *ends);
             rig.refused("cluster-sync demo --yes", case, &["omnictl"]);
-            rig.says("omnictl", "apply ", out, err, ends);
+            rig.says("omnictl", "apply ", out, err, *ends);
             rig.refused("machineclass-apply small --yes", case, &["omnictl"]);
         }
     }
@@ -228,10 +199,10 @@ fn a_docker_that_prints_anything() {
         stack-logs"
         .split('|')
         .cycle();
-    for (case, out, err, ends) in PRINTED {
-        rig.says("docker", "", out, err, ends);
+    for Printed { case, out, err, ends } in &printed("tools") {
+        rig.says("docker", "", out, err, *ends);
         // A log may be anything.
-        for line in tasks.by_ref().filter(|line| ends != 0 || *line != "stack-logs").take(4) {
+        for line in tasks.by_ref().filter(|line| *ends != 0 || *line != "stack-logs").take(4) {
             rig.refused(line, case, &["docker"]);
         }
     }
