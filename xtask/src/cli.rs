@@ -350,11 +350,6 @@ pub enum Task {
     ///
     /// One HTML file without external requests: nodes with their machines, what each machine waits for, the plan, the loss of a node,
     /// upgrades, keys, backups and drift. What cannot be asked is named on the page.
-    #[command(after_long_help = examples(&[
-        "fleet-page",
-        "fleet-page --out site.html --svg site.svg",
-        "fleet-page --plan demo --without pve1",
-    ]))]
     FleetPage(FleetPage),
     /// Show the nodes, storages and bridges of Proxmox
     ///
