@@ -901,6 +901,9 @@ pub struct ClusterExplain {
     /// Only the machine of this machine request
     #[arg(long, value_name = "ID", group = "one")]
     pub request: Option<String>,
+    /// Show how long each machine took for each step, and which was slow
+    #[arg(long)]
+    pub timeline: bool,
     /// Take the recommended step after confirmation, look again, and go on until nothing is broken or a step takes a human
     #[arg(long, conflicts_with = "one")]
     pub heal: bool,

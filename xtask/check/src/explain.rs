@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use strum::VariantArray;
 
+use crate::timeline::Row;
 use domain::clock;
 use domain::spec::template::ClusterTemplate;
 use domain::status::cluster::{ClusterView, MachineSetView, MachineView, Party};
@@ -165,6 +166,9 @@ pub struct Explanation {
     /// The machines that are on their way out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leaving: Vec<Leaving>,
+    /// How long each machine took, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<Row>,
 }
 
 /// A machine that is on its way out: who has to act, and what remains until then.
@@ -511,7 +515,7 @@ impl Chain {
         };
         self.causes.sort_by_key(|cause| (!cause.blocks, symptom(&cause.id), cause.link));
         let links = Link::VARIANTS.iter().map(|link| self.link(facts, *link)).collect();
-        Explanation { links, causes: self.causes, leaving: leaving(facts) }
+        Explanation { links, causes: self.causes, leaving: leaving(facts), timeline: Vec::new() }
     }
 
     fn link(&self, facts: &Facts, link: Link) -> LinkView {
@@ -840,13 +844,11 @@ mod tests {
             stage: stage.to_owned(),
             ready: party == Party::None,
             connected: matches!(party, Party::None | Party::Omni),
-            leaving: false,
             party,
             waits_for: waits_for.to_owned(),
-            step: String::new(),
             joining: stage == "Provisioned",
             since: clock::rfc3339_of(10_000),
-            error: String::new(),
+            ..MachineView::default()
         }
     }
 

@@ -27,6 +27,7 @@ pub mod site;
 pub mod stack;
 mod talos;
 pub mod template;
+pub mod timeline;
 pub mod upgrade;
 pub mod values;
 pub mod verdict;

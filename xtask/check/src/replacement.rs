@@ -31,24 +31,15 @@ pub fn refusal(set: &MachineSetView, name: &str, off: &BTreeSet<String>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::status::cluster::Party;
 
     /// A set of `wanted`: `+` is ready, `-` is not, `x` is leaving, `o` is ready as Omni says and its VM is off.
     fn set(wanted: u64, machines: &str) -> (MachineSetView, BTreeSet<String>) {
         let machine = |(at, kind): (usize, char)| MachineView {
             request: at.to_string(),
-            uuid: String::new(),
-            provider: String::new(),
-            stage: String::new(),
             ready: "+o".contains(kind),
             connected: true,
             leaving: kind == 'x',
-            party: Party::None,
-            waits_for: String::new(),
-            step: String::new(),
-            joining: false,
-            since: String::new(),
-            error: String::new(),
+            ..MachineView::default()
         };
         let off = machines.chars().enumerate().filter(|(_, kind)| *kind == 'o').map(|(at, _)| at.to_string()).collect();
         let machines = machines.chars().enumerate().map(machine).collect();

@@ -29,7 +29,7 @@ use runtime::triage::Issues;
 
 use crate::cli::ClusterExplain;
 use crate::flow::omni_stack::OmniAddress;
-use crate::flow::{cluster, doctor, inputs, lookup, project_classes, provider, provider_log, proxmox, vms};
+use crate::flow::{cluster, doctor, inputs, lookup, project_classes, provider, provider_log, proxmox, timeline, vms};
 
 /// How many machines' tasks are looked up: more fail for the same reason.
 const TASKS: usize = 3;
@@ -730,7 +730,8 @@ pub fn look(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<(Subject, Explanat
     if facts.view.is_none() && facts.template.is_none() && facts.omni.is_none() && !subject.cluster.is_empty() {
         return Err(subject.unknown(cx, omnictl.as_ref()).into());
     }
-    Ok((subject, explain(&facts)))
+    let timeline = if args.timeline { timeline::of(cx, &facts) } else { Vec::new() };
+    Ok((subject, Explanation { timeline, ..explain(&facts) }))
 }
 
 /// The JSON of an explanation.
@@ -738,6 +739,9 @@ pub fn document(explanation: &Explanation, cluster: &str) -> Value {
     let mut document = json!({ "cluster": cluster, "links": explanation.links, "causes": explanation.causes });
     if !explanation.leaving.is_empty() {
         document["leaving"] = json!(explanation.leaving);
+    }
+    if !explanation.timeline.is_empty() {
+        document["timeline"] = json!(explanation.timeline);
     }
     document
 }

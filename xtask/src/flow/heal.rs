@@ -74,7 +74,7 @@ pub fn run(args: &ClusterExplain, cx: &Cx) -> anyhow::Result<Healing> {
     let (healed, stopped) = (Vec::new(), String::new());
     let mut all = Healing { subject, found, healed, planned: None, stopped, gone: false };
     let name = Some(all.subject.cluster.clone()).filter(|name| !name.is_empty());
-    let same = ClusterExplain { name, ..ClusterExplain::default() };
+    let same = ClusterExplain { name, timeline: args.timeline, ..ClusterExplain::default() };
     let mut taken: Vec<Cause> = Vec::new();
     while let Some(cause) = all.found.causes.first().cloned().or_else(|| held(&all, leaves)) {
         all.gone = leaves && cause.id == "not-synced";

@@ -16,6 +16,7 @@ use crate::flow::explain::{self, Subject};
 use crate::flow::heal::{self, Healing};
 use crate::outcome::Outcome;
 use check::explain::{Cause, Explanation, Leaving, LinkState};
+use check::timeline::{Row, Segment};
 use domain::failure::{Code, Failure};
 use domain::words::count;
 use runtime::cx::Cx;
@@ -107,6 +108,14 @@ fn show(cx: &Cx, found: &Explanation) {
         let remains =
             if remains.is_empty() { "nothing remains".to_owned() } else { format!("remains: {}", remains.join("; ")) };
         cx.ui.data(&format!("\n{machine} has to go: {acts}{held}; {remains}"));
+    }
+    if !found.timeline.is_empty() {
+        let row = |row: &Row| {
+            let steps: Vec<String> = row.steps.iter().map(Segment::words).collect();
+            vec![row.machine.clone(), format!("{} s", row.seconds), steps.join(", ")]
+        };
+        let rows: Vec<Vec<String>> = found.timeline.iter().map(row).collect();
+        cx.ui.data(&format!("\n{}", table(&["MACHINE", "TIME", "STEPS"], &rows)));
     }
     for cause in found.causes.iter().skip(1) {
         let Cause { link, cause, evidence, fix, next, .. } = cause;

@@ -96,6 +96,35 @@ fn full_storage_is_found_without_the_providers_log() {
     }
 }
 
+/// Every machine has its steps in their order, with the times of both Omni and Proxmox; without Proxmox those in between are one.
+#[test]
+fn timeline_shows_each_step_of_each_machine() {
+    // Slow, so that a busy host does not look like a slow step.
+    let lab = Sandbox::with(&Options { clock: Some(60), ..Options::default() });
+    lab.provider();
+    lab.class("small");
+    lab.run("cluster-create demo --control-planes 1 --workers 2 --yes").exits(0);
+    let steps = |lab: &Sandbox| -> Vec<String> {
+        let document = lab.run("cluster-explain demo --timeline --json").json();
+        let rows = document["data"]["timeline"].as_array().expect("a timeline").clone();
+        assert_eq!(rows.len(), 3, "{document:#}");
+        let step = |it: &Value| {
+            assert!(it["seconds"].is_u64() && it["usually"].as_u64() > Some(0), "{it:#}");
+            it["step"].as_str().unwrap_or_default().to_owned()
+        };
+        let words =
+            |row: &Value| row["steps"].as_array().into_iter().flatten().map(step).collect::<Vec<_>>().join(", ");
+        rows.iter().map(words).collect()
+    };
+    assert_eq!(steps(&lab), ["prepare, create, start, join, configure"; 3]);
+    lab.run("cluster-explain demo --timeline").exits(0).says(&["MACHINE", "STEPS", "prepare ", ", join "]);
+    let config = lab.read("docker/config.yaml");
+    let away =
+        |line: &str| if line.contains("url:") { "  url: https://127.0.0.1:9/api2/json" } else { line }.to_owned();
+    lab.write("docker/config.yaml", &config.lines().map(away).collect::<Vec<_>>().join("\n"));
+    assert_eq!(steps(&lab), ["prepare to join, configure"; 3]);
+}
+
 /// Does something with each of these faults, some at a time; what comes back is what is wrong with them.
 #[track_caller]
 fn for_each(faults: &[&Fault], look: impl Fn(&Fault) -> Result<(), String> + Sync) {

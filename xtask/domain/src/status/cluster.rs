@@ -157,6 +157,11 @@ pub struct MachineView {
     /// Its VM was started, and Omni has not heard of it yet.
     #[serde(skip)]
     pub joining: bool,
+    /// When it was asked for, and when it became a machine of its cluster, as RFC 3339; empty where that is not known.
+    #[serde(skip)]
+    pub requested: String,
+    #[serde(skip)]
+    pub joined: String,
     /// Since when, as RFC 3339: when Omni last wrote its state. Empty where it has none yet.
     pub since: String,
     /// The error that Omni or the provider reports.
@@ -384,6 +389,8 @@ pub(super) fn machine_view(request: Option<&Resource>, machine: Option<&Resource
         waits_for,
         step: step.to_owned(),
         joining,
+        requested: request.map_or(String::new(), |found| found.metadata.created.clone()),
+        joined: machine.map_or(String::new(), |found| found.metadata.created.clone()),
         since: machine.or(request).map_or(String::new(), |found| found.metadata.updated.clone()),
         error: error.to_owned(),
     }

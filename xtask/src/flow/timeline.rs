@@ -1,0 +1,48 @@
+//! How long each machine of a cluster took for each step: Omni knows when it was asked for, joined and was ready, Proxmox when its
+//! VM was created and started. One call for each node that has a VM of the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use check::explain::{Facts, Vm};
+use check::timeline::{Row, VmTimes, rows};
+use runtime::cx::Cx;
+
+use crate::flow::proxmox;
+
+/// How many of a node's newest tasks are looked at.
+const TASKS: usize = 1000;
+
+/// The rows of the cluster that was looked at; what Proxmox does not tell is left out.
+pub fn of(cx: &Cx, facts: &Facts) -> Vec<Row> {
+    let Some(view) = &facts.view else { return Vec::new() };
+    rows(view, &times(cx, facts), facts.now)
+}
+
+fn times(cx: &Cx, facts: &Facts) -> BTreeMap<String, VmTimes> {
+    let (Some(vms), Ok(proxmox)) = (facts.vms.known(), proxmox::login_quietly(cx)) else { return BTreeMap::new() };
+    let nodes: BTreeSet<&str> = vms.values().map(|vm| vm.node.as_str()).collect();
+    let paths: Vec<String> =
+        nodes.into_iter().map(|node| format!("/nodes/{node}/tasks?source=all&limit={TASKS}")).collect();
+    let answers = proxmox.get_all(cx, "listing the tasks of the nodes", &paths);
+    let tasks: Vec<Value> =
+        answers.into_iter().flatten().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect();
+    vms.iter().map(|(name, vm)| (name.clone(), of_vm(&tasks, vm))).collect()
+}
+
+/// A number may have been another VM's before: the newest creation counts, and the first start after it.
+fn of_vm(tasks: &[Value], vm: &Vm) -> VmTimes {
+    let id = vm.id.to_string();
+    let own = |kind: &'static str| {
+        let (id, node) = (id.as_str(), vm.node.as_str());
+        tasks.iter().filter(move |task| task["type"] == kind && task["id"] == id && task["node"] == node)
+    };
+    let Some(creation) = own("qmcreate").max_by_key(|task| task["starttime"].as_u64()) else {
+        return VmTimes::default();
+    };
+    let begun = creation["starttime"].as_u64();
+    let start = own("qmstart").filter(|task| task["starttime"].as_u64() >= begun);
+    let started = start.min_by_key(|task| task["starttime"].as_u64()).and_then(|task| task["endtime"].as_u64());
+    VmTimes { begun, created: creation["endtime"].as_u64(), started }
+}
