@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::styling::Style;
@@ -120,7 +120,7 @@ pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
         &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan", "omni-upgrade"],
     ),
     ("Backup", &["omni-backup", "omni-backup-verify", "omni-restore"]),
-    ("Help", &["triage", "completions"]),
+    ("Help", &["triage", "support-bundle", "completions"]),
     ("Practice", &["rehearse", "lab-up", "lab-down", "lab-faults"]),
     (
         "Contribute",
@@ -395,6 +395,12 @@ pub enum Task {
     /// docker/compose.yaml, recreates the containers together, installs the omnictl of the new version, and proves that account,
     /// clusters, machines and keys are the same.
     OmniUpgrade(OmniUpgrade),
+    /// Write what a helper needs into one archive, without secrets
+    ///
+    /// Gathers doctor's checks, versions, Omni's resources, logs, Proxmox's failed tasks and inventory, and the project's files.
+    /// Passwords, keys and tokens are removed by their form and by their value, and what remains is shown before anything is
+    /// written. What cannot be reached is listed. The archive opens with cluster-explain --bundle.
+    SupportBundle(SupportBundle),
     /// Find known issues in a log: causes and fixes
     Triage(Triage),
     /// Print the completion script for a shell
@@ -478,6 +484,7 @@ impl Task {
     pub fn is_short(&self) -> bool {
         match self {
             Task::ClusterExplain(ClusterExplain { everything, .. })
+            | Task::SupportBundle(SupportBundle { everything, .. })
             | Task::ClusterStatus(ClusterStatus { everything, .. })
             | Task::Drift(DriftArgs { everything, .. })
             | Task::Keys(Keys { everything, .. })
@@ -503,6 +510,14 @@ impl Task {
             Task::SelectorTest(args) => args.class.as_deref().is_none_or(inputs::is_path),
             Task::Triage(_) | Task::PlanShow(_) | Task::Init(_) => true,
             _ => false,
+        }
+    }
+
+    /// The support bundle that the task reads in place of this installation.
+    pub fn bundle(&self) -> Option<&Path> {
+        match self {
+            Task::ClusterExplain(args) => args.bundle.as_deref(),
+            _ => None,
         }
     }
 
@@ -910,6 +925,18 @@ pub struct ClusterExplain {
     /// Allow --heal to destroy machines of the cluster NAME without typing the name
     #[arg(long, value_name = "NAME", requires = "heal", add = ArgValueCandidates::new(clusters))]
     pub allow_destroy: Vec<String>,
+    /// Explain what a support bundle shows, offline, instead of this installation
+    #[arg(long, value_name = "FILE", conflicts_with = "heal")]
+    pub bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub everything: Everything,
+}
+
+#[derive(Debug, Args)]
+pub struct SupportBundle {
+    /// The file to write, or its directory [default: omni-scale-support-DATE.tar.gz in the working directory]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub everything: Everything,
 }

@@ -20,6 +20,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use domain::failure::{Code, Failure};
+use runtime::bundle::Recorded;
 use runtime::cx::Cx;
 use runtime::paths::Paths;
 use runtime::proc::{self, Journal, Proc};
@@ -130,6 +131,11 @@ fn print_usage(error: &clap::Error) -> u8 {
 fn project(cli: &Cli) -> Result<(Paths, Settings), Failure> {
     let cwd = std::env::current_dir()
         .map_err(|error| Failure::new(Code::Failed, "no working directory").cause(error.to_string()))?;
+    if let Some(bundle) = cli.task.bundle() {
+        let recorded = Recorded::open(bundle, &Paths::outside(&cwd).scratch_root())?;
+        let paths = Paths::outside(&recorded.project());
+        return Ok((paths.clone(), Settings::of_bundle(&paths, recorded)));
+    }
     let given = cli.global.project_dir.as_deref();
     let paths = match Paths::find(given, &cwd) {
         Err(_) if given.is_none() && cli.task.reads_given_files() => {
@@ -213,6 +219,7 @@ fn dispatch(task: &Task, cx: &Cx) -> anyhow::Result<Outcome> {
         Task::StackDown => task::stack_down::run(cx),
         Task::StackLogs(args) => task::stack_logs::run(args, cx),
         Task::UpgradePlan(args) => task::upgrade_plan::run(args, cx),
+        Task::SupportBundle(args) => task::support_bundle::run(args, cx),
         Task::Triage(args) => task::triage::run(args, cx),
         Task::Completions(args) => task::completions::run(args, cx),
         Task::Complete(args) => task::complete::run(args, cx),

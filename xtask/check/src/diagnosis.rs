@@ -1,10 +1,10 @@
 //! The result of one check of the installation: ok, warning, failed, or unknown. Unknown is not the same as failed: treating
 //! "not allowed to look" as "absent" would create things twice.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Ok,

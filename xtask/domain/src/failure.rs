@@ -3,11 +3,11 @@
 //! Tasks return `anyhow::Result`; a [`Failure`] travels inside and decides the exit code. Any other error is a
 //! [`Code::Failed`] with its chain as the cause.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The kinds of failure, one word each in `error.code` of the JSON document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The command line makes no sense.
@@ -50,7 +50,7 @@ impl Code {
 
 /// The cause of a failure where code must distinguish it: one [`Code`] has many causes, and no decision may depend on the
 /// wording of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Kind {
     /// No code distinguishes it.
     #[default]
@@ -76,7 +76,7 @@ pub enum Kind {
 }
 
 /// A value that a task needs and could not find: how to give it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// What it is, as a person would say it.
     pub name: String,
@@ -120,7 +120,7 @@ impl Missing {
 }
 
 /// A failure with everything that its reader needs to continue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub code: Code,
     /// For decisions in code; never shown.

@@ -10,8 +10,12 @@ pub mod log;
 pub mod nearest;
 pub mod place;
 pub mod placeholder;
+#[cfg(test)]
+#[path = "../../tests/planted.rs"]
+mod planted;
 pub mod releases;
 pub mod saved_plan;
+pub mod scrub;
 pub mod secret;
 pub mod spec;
 pub mod status;

@@ -12,7 +12,7 @@ use crate::placeholder::is_placeholder;
 static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Values of at least this length are redacted everywhere.
-const LONG: usize = 6;
+pub(crate) const LONG: usize = 6;
 /// Shorter values are redacted only as whole words, so that parts of other words stay; Proxmox accepts no password with fewer
 /// than five characters. Even shorter values are not treated as secrets.
 const SHORTEST: usize = 4;
@@ -63,6 +63,11 @@ pub fn hide(value: &str) {
     if value.contains('\n') {
         value.lines().for_each(|line| hide_line(line.trim()));
     }
+}
+
+/// Every value that is redacted, longest first.
+pub(crate) fn known() -> Vec<String> {
+    KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
 }
 
 /// `CHANGE_ME`, `<PASSWORD>`; a passphrase may start like a placeholder, and is one only without digits and blanks.
@@ -164,7 +169,7 @@ pub fn hide_logins(text: &str) {
 }
 
 /// `text` with percent-encoding (`%41`) decoded.
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
     while let Some((first, tail)) = rest.split_first() {
         let code = tail.get(..2).and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
 
@@ -14,6 +14,7 @@ use crate::proc::Proc;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::ui::{Prompter, Ui};
+use domain::clock;
 use domain::failure::{Code, Failure};
 
 /// Everything that a task may use. Shared by side-by-side checks.
@@ -164,6 +165,12 @@ impl Cx {
         state.section("Current Status", &status);
         state.section("Next Steps", &next);
         state.save(&self.paths.state())
+    }
+
+    /// The time that ages are counted from, in seconds since 1970: that of the bundle, where one is read.
+    pub fn now(&self) -> u64 {
+        let recorded = self.settings.recorded.as_ref().map(|recorded| recorded.made_at());
+        recorded.unwrap_or_else(|| clock::of_time(SystemTime::now()))
     }
 
     /// How long a wait may take: the operator's `--timeout`, or `default`.

@@ -237,6 +237,7 @@ pub fn own_dir(dir: &Path) -> std::io::Result<()> {
 
 /// A private temporary directory with a random name, removed with the value. Creating one also removes the leftovers of killed
 /// runs.
+#[derive(Debug)]
 pub struct Scratch {
     dir: TempDir,
     /// Held while the directory is in use.

@@ -4,6 +4,7 @@
 //! output of each program. A task gets all of it as a [`cx::Cx`].
 
 pub mod answers;
+pub mod bundle;
 pub mod called;
 pub mod cx;
 pub mod files;

@@ -3,7 +3,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::sync::Arc;
 
+use crate::bundle::Recorded;
 use crate::files;
 use crate::paths::Paths;
 use crate::proc;
@@ -66,6 +68,8 @@ pub struct Settings {
     pub env_file: EnvFile,
     pub state: State,
     pub given: Given,
+    /// The bundle that answers in place of all programs.
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 /// Flags of a task that hold for every program that it calls.
@@ -123,7 +127,12 @@ impl Settings {
             secret::hide_in(&site);
         }
         hide_known(&env_file);
-        Ok(Settings { env_file, state, given: Given::default() })
+        Ok(Settings { env_file, state, ..Settings::default() })
+    }
+
+    /// Those of a bundle: this host's environment is no part of it, and a file that was wrong then is as good as none.
+    pub fn of_bundle(paths: &Paths, recorded: Recorded) -> Settings {
+        Settings { recorded: Some(Arc::new(recorded)), ..Settings::load(paths).unwrap_or_default() }
     }
 
     /// The first value that there is.
@@ -133,7 +142,7 @@ impl Settings {
             return some(value, Origin::Flag(flag));
         }
         if let Some(name) = lookup.env {
-            if let Some(value) = environment(name) {
+            if let Some(value) = environment(name).filter(|_| self.recorded.is_none()) {
                 return some(&value, Origin::Environment(name));
             }
             if let Some(value) = self.env_file.get(name) {
@@ -187,6 +196,11 @@ impl Settings {
         self.find(Lookup { flag, env: Some("SSL_CERT_FILE"), state: None })
             .or_else(|| self.find(Lookup { env: Some("PROVIDER_CA_FILE"), ..Lookup::default() }))
     }
+}
+
+/// Redacts everything in the environment that could be a secret from all output: for what is handed to others.
+pub fn hide_environment() {
+    variables().for_each(|(name, value)| secret::hide_in(&format!("{}={}", name.display(), value.display())));
 }
 
 /// Redacts the secrets of the environment, of `docker/.env` and of omnictl's own login from all output.

@@ -54,6 +54,7 @@ pub mod service_account;
 pub mod site;
 pub mod stage;
 pub mod storages;
+pub mod support_bundle;
 pub mod timeline;
 pub mod tsidp;
 pub mod upgrade;

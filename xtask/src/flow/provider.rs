@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::flow::change::{Change, overtaken};
 use crate::flow::project_files::{self, write_env_key};
 use crate::flow::{omni_stack, project_classes, provider_log};
-use domain::clock::{of_time, rfc3339};
+use domain::clock::rfc3339;
 use domain::failure::{Code, Failure};
 use domain::secret::Secret;
 use domain::spec::{config, key};
@@ -60,7 +60,7 @@ pub fn registration(cx: &Cx, omnictl: &Omnictl<'_>, id: &str) -> Result<Option<P
     let Some(combined) = next()? else { return Ok(None) };
     // The flag is there without it.
     let heartbeat = next().unwrap_or(None);
-    let local = of_time(SystemTime::now());
+    let local = cx.now();
     let health = ProviderHealth::of(&combined, heartbeat.as_ref(), local);
     if !health.contradictory() {
         return Ok(Some(health));

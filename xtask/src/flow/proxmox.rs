@@ -11,10 +11,12 @@ use check::capacity::{bytes, room};
 use check::placeholder;
 use domain::clock::rfc3339;
 use domain::failure::{Code, Failure, Missing};
+use domain::secret::Secret;
 use domain::spec::config::{Auth, ProviderConfig, login_in, without_api_path};
 use domain::status::proxmox as status;
 use domain::status::proxmox::{Inventory, Node, Seen};
 use domain::words::count;
+use runtime::bundle::{INVENTORY, Recorded};
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{ALL, Job, both, run_all};
@@ -48,10 +50,21 @@ pub fn login(cx: &Cx) -> Result<Login, Failure> {
 /// # Errors
 /// As [`login`].
 pub fn login_quietly(cx: &Cx) -> Result<Proxmox, Failure> {
+    if let Some(recorded) = &cx.settings.recorded {
+        return of_bundle(recorded);
+    }
     match in_config(cx)? {
         Some(proxmox) => Ok(proxmox),
         None => login_of_environment(cx).map(|login| login.proxmox),
     }
+}
+
+/// The Proxmox of a bundle, which is not logged in to.
+fn of_bundle(recorded: &Recorded) -> Result<Proxmox, Failure> {
+    recorded.available("proxmox")?;
+    let url = recorded.manifest.versions.get("proxmox_url").cloned().unwrap_or_default();
+    let token = Token { id: String::new(), secret: Secret::plain("") };
+    Ok(Proxmox::new(url, "the bundle", proxmox::Login::Token(token), None))
 }
 
 fn login_of_environment(cx: &Cx) -> Result<Login, Failure> {
@@ -86,6 +99,9 @@ pub fn list_vms(cx: &Cx, proxmox: &Proxmox, wanted: &dyn Fn(&Value) -> bool) -> 
 /// # Errors
 /// [`Code::Prerequisite`] when there is no such file; those of [`proxmox_of`].
 pub fn configured(cx: &Cx) -> Result<Proxmox, Failure> {
+    if let Some(recorded) = &cx.settings.recorded {
+        return of_bundle(recorded);
+    }
     in_config(cx)?.ok_or_else(|| {
         Failure::new(Code::Prerequisite, format!("`{}` does not exist", cx.paths.show(&cx.paths.config())))
             .cause("the provider is not set up")
@@ -260,6 +276,10 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
 /// # Errors
 /// As [`observe`].
 pub fn observe_quietly(cx: &Cx, proxmox: &Proxmox) -> Result<Inventory, Failure> {
+    if let Some(recorded) = &cx.settings.recorded {
+        let invalid = |why: String| Failure::new(Code::Invalid, format!("`{INVENTORY}` in the bundle: {why}"));
+        return Inventory::parse(&recorded.document(INVENTORY)?.to_string()).map_err(invalid);
+    }
     let nodes = list_nodes(cx, proxmox)?;
     let ask = |node| -> Job<'_, Result<Node, Failure>> { Box::new(move || ask_node(cx, proxmox, node)) };
     let nodes = run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect::<Result<_, _>>()?;

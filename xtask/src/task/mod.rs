@@ -48,6 +48,7 @@ pub mod selector_test;
 pub mod stack_down;
 pub mod stack_logs;
 pub mod stack_up;
+pub mod support_bundle;
 pub mod triage;
 pub mod tsidp_verify;
 pub mod upgrade_plan;

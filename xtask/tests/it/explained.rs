@@ -29,7 +29,7 @@ const ON: [&str; 4] = [
 ];
 
 /// A sandbox in which the fault was met.
-fn met(fault: &Fault) -> Sandbox {
+pub fn met(fault: &Fault) -> Sandbox {
     let lab = Sandbox::with(&Options { flags: &["--fault", &fault.name], ..Options::default() });
     let task = |line: &str| {
         let line = format!("{line} --yes");
@@ -65,14 +65,17 @@ fn explained(lab: &Sandbox) -> (Value, String, Vec<String>) {
 /// The explanation once the state has settled: a look can fall between two states (a container in its restart), and the
 /// next one says what stays. An explanation that is wrong stays wrong.
 fn settled(fault: &Fault) -> (Value, String, Vec<String>) {
-    let lab = met(fault);
-    let mut found = explained(&lab);
+    settled_in(&met(fault), fault)
+}
+
+pub fn settled_in(lab: &Sandbox, fault: &Fault) -> (Value, String, Vec<String>) {
+    let mut found = explained(lab);
     for _ in 0..LOOKS {
         if (&found.1, &found.2) == (&fault.breaks, &fault.causes) {
             break;
         }
         std::thread::sleep(Duration::from_secs(2));
-        found = explained(&lab);
+        found = explained(lab);
     }
     found
 }

@@ -29,6 +29,8 @@ mod omni_stack_in_lab;
 mod omni_upgrade;
 mod operation;
 mod own_files;
+#[path = "../planted.rs"]
+mod planted;
 mod plugin;
 mod robust;
 mod runbook;
@@ -36,6 +38,7 @@ mod sandbox;
 mod saved_plans;
 mod secrets;
 mod settings;
+mod support_bundle;
 mod terminal;
 mod tidy;
 mod transcripts;

@@ -8,36 +8,36 @@ use serde_json::Value;
 /// A container of the stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    #[serde(rename(deserialize = "Service"))]
+    #[serde(rename(deserialize = "Service"), alias = "service")]
     pub service: String,
-    #[serde(rename(deserialize = "Name"))]
+    #[serde(rename(deserialize = "Name"), alias = "name")]
     pub name: String,
     /// `running`, `exited`, `restarting`, `created`, `paused`, `dead`.
-    #[serde(rename(deserialize = "State"))]
+    #[serde(rename(deserialize = "State"), alias = "state")]
     pub state: String,
     /// `healthy`, `unhealthy`, `starting`, or empty when the image has no health check.
-    #[serde(rename(deserialize = "Health"), default)]
+    #[serde(rename(deserialize = "Health"), alias = "health", default)]
     pub health: String,
-    #[serde(rename(deserialize = "ExitCode"), default)]
+    #[serde(rename(deserialize = "ExitCode"), alias = "exit_code", default)]
     pub exit_code: i32,
     /// Docker's own text: `Up 3 seconds (healthy)`.
-    #[serde(rename(deserialize = "Status"), default)]
+    #[serde(rename(deserialize = "Status"), alias = "status", default)]
     pub status: String,
-    #[serde(rename(deserialize = "Image"), default)]
+    #[serde(rename(deserialize = "Image"), alias = "image", default)]
     pub image: String,
     /// What is published on the host; `None` when docker does not say.
-    #[serde(rename(deserialize = "Publishers"), default)]
+    #[serde(rename(deserialize = "Publishers"), alias = "publishers", default)]
     pub publishers: Option<Vec<Publisher>>,
 }
 
 /// A port of a container that is reachable at the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publisher {
-    #[serde(rename(deserialize = "URL"), default)]
+    #[serde(rename(deserialize = "URL"), alias = "url", default)]
     pub url: String,
-    #[serde(rename(deserialize = "PublishedPort"), default)]
+    #[serde(rename(deserialize = "PublishedPort"), alias = "published", default)]
     pub published: u16,
-    #[serde(rename(deserialize = "Protocol"), default)]
+    #[serde(rename(deserialize = "Protocol"), alias = "protocol", default)]
     pub protocol: String,
 }
 

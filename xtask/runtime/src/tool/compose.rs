@@ -45,7 +45,11 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// [`Code::Prerequisite`] when docker is not installed.
     pub fn find(cx: &'a Cx) -> Result<Compose<'a>, Failure> {
-        Ok(Compose { cx, docker: Tool::Docker.find()?, file: cx.paths.compose() })
+        let docker = match &cx.settings.recorded {
+            Some(recorded) => recorded.available("docker").map(|()| PathBuf::new())?,
+            None => Tool::Docker.find()?,
+        };
+        Ok(Compose { cx, docker, file: cx.paths.compose() })
     }
 
     /// The version of the compose plugin, as it calls itself: `2.40.3`, or `dev` when it was built from source.
@@ -79,6 +83,9 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`]; [`Code::Failed`] when the answer is not understood.
     pub fn containers(&self) -> Result<Vec<Container>, Failure> {
+        if let Some(recorded) = &self.cx.settings.recorded {
+            return recorded.containers();
+        }
         let job = self.by_name("listing the containers of the stack", &["ps", "--all", "--format", "json"])?;
         let ended = self.run(job.deadline(QUICK))?;
         docker::containers(&ended.stdout)
@@ -155,6 +162,9 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// As [`explain`].
     pub fn log(&self, service: &str, tail: u32) -> Result<String, Failure> {
+        if let Some(recorded) = &self.cx.settings.recorded {
+            return recorded.log(service, tail);
+        }
         let ended = self.run(self.log_job(service, tail, false)?)?;
         Ok(ended.stdout + &ended.stderr)
     }

@@ -22,6 +22,9 @@ pub fn healthy(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Result<(), Fai
 /// # Errors
 /// As [`healthy`].
 pub fn healthy_at(cx: &Cx, endpoint: &str, ca_file: Option<&str>, connect: Option<&str>) -> Result<(), Failure> {
+    if let Some(recorded) = &cx.settings.recorded {
+        return recorded.available("health");
+    }
     let url = format!("{endpoint}/healthz");
     let reply = curl::fetch(cx, "asking Omni for its health", &Request { ca_file, connect, ..Request::get(&url) })?;
     match reply.status {
@@ -53,6 +56,9 @@ fn origin(cx: &Cx, endpoint: &str) -> String {
 
 /// Omni's time in seconds since 1970, from its Date header; `None` without a response within three seconds.
 pub fn clock(cx: &Cx, endpoint: &str, ca_file: Option<&str>) -> Option<u64> {
+    if cx.settings.recorded.is_some() {
+        return None;
+    }
     let url = format!("{endpoint}/healthz");
     let timeout = Duration::from_secs(3);
     curl::fetch(cx, "asking Omni for the time", &Request { ca_file, timeout, ..Request::get(&url) }).ok()?.date

@@ -158,6 +158,11 @@ impl<'a> Omnictl<'a> {
     /// [`Code::Prerequisite`] if it is not installed, [`Code::MissingInput`] without a login or an address of Omni,
     /// [`Code::Invalid`] if the key is not valid or has expired.
     pub fn find(cx: &'a Cx) -> Result<Omnictl<'a>, Failure> {
+        if let Some(recorded) = &cx.settings.recorded {
+            recorded.available("omni")?;
+            let login = Login::Config { file: PathBuf::new(), address: String::new() };
+            return Ok(Omnictl { cx, program: PathBuf::new(), login, endpoint: None });
+        }
         Omnictl::with(cx, program()?)
     }
 
@@ -262,6 +267,9 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::explain`]; [`Code::Failed`] when the answer is not understood.
     pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
+        if let Some(recorded) = &self.cx.settings.recorded {
+            return recorded.list(kind, selector);
+        }
         let shell = proc::shell()?;
         let selector: Vec<&str> = selector.map_or_else(Vec::new, |selector| vec!["-l", selector]);
         let program = &self.program;
@@ -275,6 +283,9 @@ impl<'a> Omnictl<'a> {
     /// # Errors
     /// As [`Omnictl::list`].
     pub fn get(&self, kind: &str, id: &str) -> Result<Option<Resource>, Failure> {
+        if let Some(recorded) = &self.cx.settings.recorded {
+            return Ok(recorded.list(kind, None)?.into_iter().find(|found| found.metadata.id == id));
+        }
         let (shell, program) = (proc::shell()?, &self.program);
         let cmd = cmd!(shell, "{program} get {kind} {id} -o json");
         match self.run(self.job(format!("reading {kind} {id} from Omni"), cmd)) {

@@ -1,0 +1,523 @@
+//! Removes the secrets from what leaves this host: the values that are known, and whatever has the form of a secret
+//! (`data/secret-kinds.yaml`), as it stands, escaped, in base64 and percent-encoded.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine;
+use base64::engine::general_purpose::GeneralPurpose;
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+use regex::{Regex, RegexSet};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::placeholder::is_placeholder;
+use crate::secret;
+
+/// What stands where a secret was: a plain word in YAML, JSON and `docker/.env`.
+pub const REMOVED: &str = "REMOVED";
+/// What the removal of a value that this host knows is counted as, and of a value by its name.
+const KNOWN: &str = "known-value";
+const NAMED: &str = "named-value";
+/// No form of a secret is shorter.
+const SHORTEST: usize = 12;
+/// Base64 in base64: the key in a kubeconfig that is a secret of Kubernetes.
+const DEPTH: usize = 3;
+/// No word of a sentence is longer.
+const WORD: usize = 15;
+/// How far base64 is followed over lines.
+const FOLDED: usize = 32 << 10;
+
+#[derive(Deserialize)]
+struct Table {
+    names: Vec<String>,
+    coded: Vec<String>,
+    public: Vec<String>,
+    kinds: Vec<Kind>,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    id: String,
+    #[serde(rename = "match")]
+    form: String,
+}
+
+/// Removes secrets, and counts them by kind.
+pub struct Scrubber {
+    table: Table,
+    forms: Vec<Regex>,
+    any: RegexSet,
+    name: Regex,
+    /// What a line with a named secret has in it.
+    marks: AhoCorasick,
+    /// Known values in each way of writing them, and which of them are short words.
+    known: Option<(AhoCorasick, Vec<bool>)>,
+    run: Regex,
+    percent: Regex,
+    decoder: GeneralPurpose,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Scrubber {
+    /// For the values that this process has read as secrets until now.
+    ///
+    /// # Errors
+    /// When the table of kinds is not understood; a test holds that it is.
+    pub fn new() -> Result<Scrubber, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let table: Table =
+            serde_yaml::from_str(include_str!("../../data/secret-kinds.yaml")).map_err(|error| text(&error))?;
+        let regex = |form: &str| Regex::new(form).map_err(|error| text(&error));
+        let forms = table.kinds.iter().map(|kind| regex(&kind.form)).collect::<Result<_, _>>()?;
+        let any = RegexSet::new(table.kinds.iter().map(|kind| &kind.form)).map_err(|error| text(&error))?;
+        let insensitive = |words: Vec<&String>| {
+            AhoCorasick::builder().ascii_case_insensitive(true).build(words).map_err(|error| text(&error))
+        };
+        let marks = insensitive(table.names.iter().chain(&table.coded).collect())?;
+        let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+        let lenient = lenient.with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        Ok(Scrubber {
+            forms,
+            any,
+            marks,
+            known: known(&secret::known()).map_err(|error| text(&error))?,
+            name: regex(r#"([A-Za-z0-9_.-]+)\\*["']?\]?(?:[ \t]*(?::=|=>|[:=])[ \t]*|[ \t]+)"#)?,
+            run: regex(r"[A-Za-z0-9+/_-]{12,}={0,2}")?,
+            percent: regex(r#"[^\s"'<>]*%[0-9A-Fa-f]{2}[^\s"'<>]*"#)?,
+            decoder: GeneralPurpose::new(&base64::alphabet::STANDARD, lenient),
+            table,
+            counts: BTreeMap::new(),
+        })
+    }
+
+    /// What was removed since the last call, by kind.
+    pub fn take_counts(&mut self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut self.counts)
+    }
+
+    fn count(&mut self, kind: &str) {
+        *self.counts.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// `text` without its secrets.
+    pub fn text(&mut self, text: &str) -> String {
+        let text = self.without_known(text);
+        if text.len() < SHORTEST {
+            return text.into_owned();
+        }
+        let text = self.without_forms(text.into_owned());
+        let text = self.without_named(text);
+        let text = self.without_percent(text);
+        self.without_base64(text)
+    }
+
+    /// A document without its secrets; `name` is the key that it stands under.
+    pub fn json(&mut self, name: &str, value: &mut Value) {
+        match value {
+            Value::String(text) if self.is_secret(name, text, Place::Quoted) => {
+                self.count(NAMED);
+                *text = REMOVED.to_owned();
+            }
+            Value::String(text) => *text = self.text(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.json(name, item)),
+            Value::Object(map) => {
+                let old = std::mem::take(map);
+                for (key, mut value) in old {
+                    self.json(&key, &mut value);
+                    map.insert(if key.len() < SHORTEST { key } else { self.text(&key) }, value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn without_known<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        let Some((values, short)) = &self.known else { return Cow::Borrowed(text) };
+        let whole = |from: usize, to: usize| {
+            let edges = [text[..from].chars().next_back(), text[to..].chars().next()];
+            !edges.into_iter().flatten().any(char::is_alphanumeric)
+        };
+        let (mut out, mut from, mut found) = (String::new(), 0, 0);
+        for hit in values.find_iter(text) {
+            if short[hit.pattern().as_usize()] && !whole(hit.start(), hit.end()) {
+                continue;
+            }
+            out.push_str(&text[from..hit.start()]);
+            out.push_str(REMOVED);
+            (from, found) = (hit.end(), found + 1);
+        }
+        (0..found).for_each(|_| self.count(KNOWN));
+        if found == 0 { Cow::Borrowed(text) } else { Cow::Owned(out + &text[from..]) }
+    }
+
+    fn without_forms(&mut self, mut text: String) -> String {
+        for at in self.any.matches(&text) {
+            let (mut out, mut from, mut found) = (String::new(), 0, 0);
+            for captures in self.forms[at].captures_iter(&text) {
+                let Some(hit) = captures.name("s").or_else(|| captures.get(0)) else { continue };
+                if hit.as_str() == REMOVED || is_placeholder(hit.as_str()) {
+                    continue;
+                }
+                out.push_str(&text[from..hit.start()]);
+                out.push_str(REMOVED);
+                (from, found) = (hit.end(), found + 1);
+            }
+            out.push_str(&text[from..]);
+            let id = self.table.kinds[at].id.clone();
+            (0..found).for_each(|_| self.count(&id));
+            text = out;
+        }
+        text
+    }
+
+    fn without_named(&mut self, text: String) -> String {
+        if !self.marks.is_match(&text) {
+            return text;
+        }
+        let (mut out, mut block) = (String::with_capacity(text.len()), None);
+        let mut lines = text.split_inclusive('\n').peekable();
+        while let Some(line) = lines.next() {
+            let indent = indent_of(line);
+            match block {
+                Some(above) if line.trim().is_empty() || indent > above => continue,
+                _ => block = None,
+            }
+            if !self.marks.is_match(line) {
+                out.push_str(line);
+                continue;
+            }
+            let below = lines.peek().is_some_and(|next| {
+                let item = next.trim_start();
+                indent_of(next) > indent && (item.starts_with("- ") || !item.contains(':'))
+            });
+            let (line, opened) = self.line_without_named(line, below);
+            out.push_str(&line);
+            block = opened.then_some(indent);
+        }
+        out
+    }
+
+    /// A line without its named secrets, and whether the last one goes on in the lines below.
+    fn line_without_named(&mut self, line: &str, below: bool) -> (String, bool) {
+        let (mut out, mut from, mut at) = (String::with_capacity(line.len()), 0, 0);
+        while let Some(found) = self.name.captures_at(line, at) {
+            let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
+            at = whole.end();
+            let place = place_of(line, name.start(), whole.as_str());
+            let rest = line[at..].trim_end_matches(['\n', '\r']);
+            let block = rest.starts_with(['|', '>']) || rest.trim().is_empty() && below;
+            if block && self.ends_secret(name.as_str(), &self.table.names) {
+                self.count(NAMED);
+                return (format!("{out}{} {REMOVED}\n", line[from..at].trim_end()), true);
+            }
+            let (start, end) = value_in(rest, place);
+            let value = &rest[start..end];
+            // A line without a colon is one only where it has no more words.
+            let alone = whole.as_str().contains([':', '=']) || name.start() == indent_of(line) && end == rest.len();
+            if alone && self.is_secret(name.as_str(), value, place) {
+                self.count(NAMED);
+                out.push_str(&line[from..at + start]);
+                out.push_str(REMOVED);
+                (from, at) = (at + end, at + end);
+            }
+        }
+        (out + &line[from..], false)
+    }
+
+    fn ends_secret(&self, name: &str, endings: &[String]) -> bool {
+        let name = name.to_ascii_lowercase();
+        let ends = |ending: &String| name.ends_with(ending.as_str());
+        endings.iter().any(ends) && !self.table.public.iter().any(|part| name.contains(part.as_str()))
+    }
+
+    /// Whether `value` is a secret under this name.
+    fn is_secret(&self, name: &str, value: &str, place: Place) -> bool {
+        let plain = ["", REMOVED, "***", "true", "false", "null", "none", "~", "yes", "no", "{", "[", "{}", "[]"];
+        if plain.contains(&value.to_ascii_lowercase().as_str()) || value == REMOVED || is_placeholder(value) {
+            return false;
+        }
+        if self.ends_secret(name, &self.table.names) {
+            // `invalid token: signature is invalid`, and a number of tokens.
+            return match place {
+                Place::Prose => value.len() > WORD || !value.bytes().all(|byte| byte.is_ascii_alphabetic()),
+                Place::Json => !value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with(['{', '[']),
+                _ => true,
+            };
+        }
+        let coded = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
+        value.len() >= 20
+            && value.chars().all(coded)
+            && !value.starts_with(['/', '.'])
+            && !["age1", "ssh-"].iter().any(|start| value.starts_with(start))
+            && !is_uuid(value)
+            && self.ends_secret(name, &self.table.coded)
+    }
+
+    /// The first kind of secret in `text`, which was decoded.
+    fn found(&self, text: &str, depth: usize) -> Option<String> {
+        if let Some(at) = self.any.matches(text).iter().next() {
+            return Some(self.table.kinds[at].id.clone());
+        }
+        let named = || {
+            let mut places = self.name.captures_iter(text).filter_map(|found| Some((found.get(0)?, found.get(1)?)));
+            places.any(|(whole, name)| {
+                let place = place_of(text, name.start(), whole.as_str());
+                let rest = text[whole.end()..].split('\n').next().unwrap_or_default();
+                let (start, end) = value_in(rest, place);
+                self.is_secret(name.as_str(), &rest[start..end], place)
+            })
+        };
+        if self.marks.is_match(text) && named() {
+            return Some(NAMED.to_owned());
+        }
+        self.run.find_iter(text).find_map(|run| self.in_base64(run.as_str(), depth + 1))
+    }
+
+    fn has_known(&self, bytes: &[u8]) -> bool {
+        let long = |short: &[bool], hit: aho_corasick::Match| !short[hit.pattern().as_usize()];
+        self.known.as_ref().is_some_and(|(values, short)| values.find_iter(bytes).any(|hit| long(short, hit)))
+    }
+
+    /// The kind of secret that a run of base64 holds, whichever of its first letters is not part of it.
+    fn in_base64(&self, run: &str, depth: usize) -> Option<String> {
+        if depth > DEPTH {
+            return None;
+        }
+        let standard = run.bytes().filter_map(|byte| match byte {
+            b'-' => Some(b'+'),
+            b'_' => Some(b'/'),
+            _ => Some(byte).filter(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte)),
+        });
+        let run: Vec<u8> = standard.collect();
+        (0..4.min(run.len())).find_map(|skip| {
+            let run = &run[skip..];
+            let run = if run.len() % 4 == 1 { &run[..run.len() - 1] } else { run };
+            let bytes = self.decoder.decode(run).ok()?;
+            if self.has_known(&bytes) {
+                return Some(KNOWN.to_owned());
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            let texts = text.split(|c: char| c == '\u{fffd}' || c.is_control() && !c.is_whitespace());
+            let texts: Vec<&str> = texts.filter(|text| text.len() >= SHORTEST).collect();
+            if texts.is_empty() { None } else { self.found(&texts.join("\n"), depth) }
+        })
+    }
+
+    fn without_base64(&mut self, text: String) -> String {
+        let (mut out, mut from, mut at) = (String::new(), 0, 0);
+        while let Some(run) = self.run.find_at(&text, at) {
+            let end = run.end() + folded(&text[run.end()..]);
+            at = run.end();
+            let alone = || self.in_base64(run.as_str(), 1).map(|kind| (kind, run.end()));
+            let all = || self.in_base64(&text[run.start()..end].replace("\\n", "\n"), 1).map(|kind| (kind, end));
+            let found = if end > run.end() { all().or_else(alone) } else { alone() };
+            if let Some((kind, end)) = found {
+                self.count(&kind);
+                out.push_str(&text[from..run.start()]);
+                out.push_str(REMOVED);
+                (from, at) = (end, end);
+            }
+        }
+        if from == 0 { text } else { out + &text[from..] }
+    }
+
+    fn without_percent(&mut self, text: String) -> String {
+        if !text.contains('%') {
+            return text;
+        }
+        let (mut out, mut from) = (String::new(), 0);
+        let runs: Vec<_> = self.percent.find_iter(&text).map(|run| run.range()).collect();
+        for run in runs {
+            let decoded = secret::decoded(&text[run.clone()]);
+            let kind =
+                if self.has_known(decoded.as_bytes()) { Some(KNOWN.to_owned()) } else { self.found(&decoded, 1) };
+            if let Some(kind) = kind {
+                self.count(&kind);
+                out.push_str(&text[from..run.start]);
+                out.push_str(REMOVED);
+                from = run.end;
+            }
+        }
+        if from == 0 { text } else { out + &text[from..] }
+    }
+}
+
+/// Where a value stands, by which it is known how far it reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Behind a name that begins its line: to its end.
+    Line,
+    /// Somewhere in a line, after `=`: a word.
+    Word,
+    /// The same after `:`, where it may be a sentence.
+    Prose,
+    /// Behind a name in quotes.
+    Json,
+    /// It is all of a string.
+    Quoted,
+}
+
+fn place_of(line: &str, name: usize, whole: &str) -> Place {
+    let start = line[..name].rfind('\n').map_or(0, |at| at + 1);
+    let before = line[start..name].trim_start_matches([' ', '\t', '-', '#']);
+    if whole.contains(['"', '\'']) {
+        Place::Json
+    } else if ["", "export "].contains(&before) {
+        if whole.contains([':', '=']) { Place::Line } else { Place::Prose }
+    } else if whole.contains('=') {
+        Place::Word
+    } else {
+        Place::Prose
+    }
+}
+
+/// From where to where the value in `rest` reaches, without its quotes.
+fn value_in(rest: &str, place: Place) -> (usize, usize) {
+    let slashes = rest.len() - rest.trim_start_matches('\\').len();
+    if let Some(quote) = rest[slashes..].chars().next().filter(|c| matches!(c, '"' | '\'')) {
+        let (open, mut at) = (&rest[..=slashes], slashes + 1);
+        while let Some(found) = rest[at..].find(open).map(|found| at + found) {
+            let escaped = slashes == 0 && rest[..found].ends_with('\\') && quote == '"';
+            let doubled = quote == '\'' && rest[found + 1..].starts_with('\'');
+            if !escaped && !doubled {
+                return (slashes + 1, found);
+            }
+            at = found + if doubled { 2 } else { 1 };
+        }
+        return (slashes + 1, rest.len());
+    }
+    let end = match place {
+        Place::Line => rest.find(" #").unwrap_or(rest.len()),
+        Place::Json if rest.starts_with('[') => rest.find(']').unwrap_or(rest.len()),
+        Place::Json => rest.find([',', '}', ']']).unwrap_or(rest.len()),
+        _ => rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len()),
+    };
+    // A list of one, and what ends a sentence.
+    let start = if place == Place::Json && rest.starts_with(['[']) { 1 } else { 0 };
+    let value = rest[start..end].trim_end();
+    let value = if place == Place::Line { value } else { value.trim_end_matches([',', ';', ')', '}', ']', '\\']) };
+    (start, start + value.len())
+}
+
+/// How much of `rest` goes on with the base64 before it: lines of nothing else.
+fn folded(rest: &str) -> usize {
+    let mut length = 0;
+    while length < FOLDED {
+        let next = &rest[length..];
+        let fold = ["\r\n", "\n", "\\n"].iter().find_map(|fold| next.strip_prefix(fold));
+        let Some(line) = fold.map(|line| line.trim_start_matches([' ', '\t'])) else { return length };
+        let more = line.find(|c: char| !(c.is_ascii_alphanumeric() || "+/_-=".contains(c))).unwrap_or(line.len());
+        let ends = line[more..].is_empty() || line[more..].starts_with(['\n', '\r', '\\', '"', '\'']);
+        if more == 0 || !ends {
+            return length;
+        }
+        length = rest.len() - line.len() + more;
+    }
+    length
+}
+
+fn indent_of(line: &str) -> usize {
+    line.len() - line.trim_start_matches([' ', '\t']).len()
+}
+
+fn is_uuid(value: &str) -> bool {
+    let lengths: Vec<usize> = value.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12] && value.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// Known values in the ways that programs write them: as they are, in JSON (Go escapes `<`, `>` and `&` too), in YAML.
+fn known(values: &[String]) -> Result<Option<(AhoCorasick, Vec<bool>)>, aho_corasick::BuildError> {
+    let mut forms = BTreeMap::new();
+    for value in values {
+        let json = Value::from(value.as_str()).to_string();
+        let json = json[1..json.len() - 1].to_owned();
+        let go = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+        for form in [value.clone(), value.replace('\'', "''"), json.replace('\\', "\\\\"), json, go] {
+            forms.insert(form, value.len() < secret::LONG);
+        }
+    }
+    if forms.is_empty() {
+        return Ok(None);
+    }
+    let (forms, short): (Vec<String>, Vec<bool>) = forms.into_iter().unzip();
+    Ok(Some((AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms)?, short)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planted::{found, lookalikes, secrets};
+
+    #[test]
+    fn five_hundred_secrets_of_every_kind_are_removed() {
+        let planted = secrets(500, 20);
+        let mut scrubber = Scrubber::new().unwrap();
+        let log: Vec<String> = planted.iter().map(|planted| format!("seen {} there", planted.text)).collect();
+        let file: Vec<&str> = planted.iter().map(|planted| planted.text.as_str()).collect();
+        for text in [log.join("\n"), file.join("\n")] {
+            assert_eq!(found(&text, &planted).len(), 500);
+            let scrubbed = scrubber.text(&text);
+            assert!(found(&scrubbed, &planted).is_empty(), "{:#?}\n{scrubbed}", found(&scrubbed, &planted));
+            assert!(scrubber.take_counts().values().sum::<u64>() >= 500);
+        }
+        assert!(planted.iter().all(|planted| !planted.kind.is_empty()));
+        for planted in &planted {
+            let mut document = serde_json::json!({ "metadata": { "annotations": { "note": planted.text } } });
+            scrubber.json("", &mut document);
+            let scrubbed = document.to_string();
+            assert!(found(&scrubbed, std::slice::from_ref(planted)).is_empty(), "{planted:?}\n{scrubbed}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_secret_stays() {
+        let mut scrubber = Scrubber::new().unwrap();
+        for text in lookalikes(7) {
+            let line = format!("{text}\n");
+            assert_eq!(scrubber.text(&line), line);
+            let mut document = serde_json::json!({ "text": text });
+            scrubber.json("", &mut document);
+            assert_eq!(document["text"], text.as_str());
+        }
+        assert_eq!(scrubber.take_counts(), BTreeMap::new());
+    }
+
+    #[test]
+    fn known_value_is_removed_however_it_is_written() {
+        let value = "Kn0wn&va<lue>'\"x";
+        secret::hide(value);
+        let mut scrubber = Scrubber::new().unwrap();
+        let coded = base64::engine::general_purpose::STANDARD.encode(format!("x{value}y\0\u{1}"));
+        let wrapped: Vec<String> =
+            coded.as_bytes().chunks(16).map(|part| String::from_utf8_lossy(part).into()).collect();
+        let go = "Kn0wn\\u0026va\\u003clue\\u003e'\\\"x";
+        let percent = "Kn0wn%26va%3Clue%3E%27%22x";
+        for form in [value, &serde_json::json!(value).to_string(), go, percent, &coded, &wrapped.join("\n")] {
+            let scrubbed = scrubber.text(&format!("a {form}\n; b"));
+            assert!(scrubbed.contains("REMOVED") && scrubbed.len() < 16, "{form}: {scrubbed}");
+        }
+        assert_eq!(scrubber.take_counts(), BTreeMap::from([(KNOWN.to_owned(), 6)]));
+    }
+
+    #[test]
+    fn secrets_of_files_are_removed_with_their_blocks() {
+        let mut scrubber = Scrubber::new().unwrap();
+        for (text, expected) in [
+            ("password: two words # c\nb: 1\n", "password: REMOVED # c\nb: 1\n"),
+            ("a:\n  secret: |\n    line one\n\n    line two\n  b: 1\n", "a:\n  secret: REMOVED\n  b: 1\n"),
+            ("tokens:\n- a\ntoken:\n  - canary-one\nb: 1\n", "tokens:\n- a\ntoken: REMOVED\nb: 1\n"),
+            ("tokenSecret: [canary-one]\n", "tokenSecret: REMOVED\n"),
+            ("TS_AUTHKEY canary-one-2\n", "TS_AUTHKEY REMOVED\n"),
+            ("export MY_TOKEN='it''s x'; y\n", "export MY_TOKEN='REMOVED'; y\n"),
+            (
+                "{\"token\":\"ab\\\"cd-e-1\",\"tokens\":3,\"password\":17}",
+                "{\"token\":\"REMOVED\",\"tokens\":3,\"password\":17}",
+            ),
+            ("msg=\"{\\\"token\\\":\\\"abc-1\\\"}\"\n", "msg=\"{\\\"token\\\":\\\"REMOVED\\\"}\"\n"),
+        ] {
+            assert_eq!(scrubber.text(text), expected);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! A support bundle: its archive, and the answers of programs in it, which tasks read in place of the programs.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write as _};
+use std::path::{Component, Path, PathBuf};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::files::{self, Scratch};
+use domain::clock;
+use domain::failure::{Code, Failure};
+use domain::status::docker::{self, Container};
+use domain::status::omni::Resource;
+
+/// The version of the archive's layout.
+const FORMAT: u32 = 1;
+const KIND: &str = "omni-scale-support-bundle";
+/// The first file of the archive.
+pub const MANIFEST: &str = "manifest.json";
+/// The project's own files are below this.
+pub const PROJECT: &str = "project";
+/// What Proxmox answered, by the path that was asked for.
+pub const PROXMOX: &str = "proxmox/answers.json";
+pub const INVENTORY: &str = "proxmox/inventory.json";
+pub const CONTAINERS: &str = "docker/containers.json";
+pub const DOCTOR: &str = "doctor.json";
+/// What asks a node for the failed tasks of all its guests and of one.
+pub const FAILED: [&str; 2] = ["/tasks?errors=1&limit=50", "/tasks?errors=1&limit=5&vmid="];
+/// No bundle unpacks to more.
+const LARGEST: u64 = 256 << 20;
+const FILES: usize = 10_000;
+
+/// What a bundle holds, and what it does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    kind: String,
+    format: u32,
+    pub made_at: String,
+    pub versions: BTreeMap<String, String>,
+    pub files: BTreeMap<String, Part>,
+    /// How many secrets were removed, by kind.
+    pub removed: BTreeMap<String, u64>,
+    /// What could not be read, and why.
+    pub missing: BTreeMap<String, Failure>,
+}
+
+/// A file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub bytes: u64,
+    pub removed: u64,
+}
+
+impl Manifest {
+    /// Of a bundle that is begun at `seconds` since 1970.
+    pub fn begun(seconds: u64) -> Manifest {
+        Manifest { kind: KIND.to_owned(), format: FORMAT, made_at: clock::rfc3339_of(seconds), ..Manifest::default() }
+    }
+
+    /// The archive: this, then the files in the order of their names. The same content gives the same bytes.
+    ///
+    /// # Errors
+    /// None that the system causes: it is written to memory.
+    pub fn pack(&self, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
+        let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+        let manifest = serde_json::to_vec_pretty(self)?;
+        let all =
+            std::iter::once((MANIFEST, &manifest)).chain(files.iter().map(|(name, bytes)| (name.as_str(), bytes)));
+        for (name, bytes) in all {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(files::PRIVATE);
+            header.set_mtime(clock::seconds(&self.made_at).unwrap_or_default());
+            archive.append_data(&mut header, name, bytes.as_slice())?;
+        }
+        let mut gzip = archive.into_inner()?;
+        gzip.flush()?;
+        gzip.finish()
+    }
+}
+
+/// A bundle that was opened.
+#[derive(Debug)]
+pub struct Recorded {
+    dir: Scratch,
+    pub manifest: Manifest,
+}
+
+impl Recorded {
+    /// Unpacks `file` into a directory below `scratch` that goes with this value.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for anything but a whole bundle of this format.
+    pub fn open(file: &Path, scratch: &Path) -> Result<Recorded, Failure> {
+        let shown = file.display();
+        let foreign = |cause: &str| {
+            Failure::new(Code::Invalid, format!("`{shown}` is not a support bundle"))
+                .cause(cause)
+                .next("cargo xtask support-bundle")
+        };
+        let opened = files::open_file(file, OpenOptions::new().read(true)).map_err(|error| {
+            let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
+            Failure::new(code, format!("cannot read `{shown}`"))
+                .cause(error.to_string())
+                .hint(files::io_hint(file, &error))
+        })?;
+        let dir = Scratch::new(scratch, "bundle")?;
+        let archive = tar::Archive::new(GzDecoder::new(opened).take(LARGEST));
+        let manifest = match unpacked(archive, dir.path()) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => return Err(foreign("its first file is not the manifest of one")),
+            Err(Unpacking::Foreign(cause)) => return Err(foreign(&cause)),
+            Err(Unpacking::Cut(cause)) => {
+                return Err(Failure::new(Code::Invalid, format!("`{shown}` is not a whole support bundle"))
+                    .cause(cause)
+                    .hint("copy it again: its end is missing, or it was changed"));
+            }
+            Err(Unpacking::Large) => {
+                return Err(Failure::new(Code::Invalid, format!("`{shown}` is too large")).cause(format!(
+                    "it unpacks to more than {} MiB or {FILES} files, which no support bundle does",
+                    LARGEST >> 20
+                )));
+            }
+        };
+        if manifest.format != FORMAT {
+            return Err(Failure::new(Code::Invalid, format!("`{shown}` has another format"))
+                .cause(format!("its format is {}, and this version reads format {FORMAT}", manifest.format))
+                .hint("use the version of this tool that wrote it"));
+        }
+        Ok(Recorded { dir, manifest })
+    }
+
+    /// The project's files in it.
+    pub fn project(&self) -> PathBuf {
+        self.dir.path().join(PROJECT)
+    }
+
+    /// When it was made, in seconds since 1970.
+    pub fn made_at(&self) -> u64 {
+        clock::seconds(&self.manifest.made_at).unwrap_or_default()
+    }
+
+    /// Why a part could not be read when the bundle was made.
+    ///
+    /// # Errors
+    /// The failure of then.
+    pub fn available(&self, part: &str) -> Result<(), Failure> {
+        self.manifest.missing.get(part).map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    fn read(&self, name: &str) -> Result<String, Failure> {
+        self.available(name.split('/').next().unwrap_or_default())?;
+        self.available(name)?;
+        let absent = || Failure::new(Code::NotFound, format!("the bundle has no `{name}`"));
+        files::read_text_if_there(&self.dir.path().join(name))?.ok_or_else(absent)
+    }
+
+    /// A document of the bundle.
+    ///
+    /// # Errors
+    /// Why it could not be read then, or now.
+    pub fn document(&self, name: &str) -> Result<Value, Failure> {
+        let wrong = |error: serde_json::Error| {
+            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not valid JSON")).cause(error.to_string())
+        };
+        self.read(name)?.parse().map_err(wrong)
+    }
+
+    /// The resources of a type in Omni, or those with a label.
+    ///
+    /// # Errors
+    /// As [`Recorded::document`].
+    pub fn list(&self, kind: &str, selector: Option<&str>) -> Result<Vec<Resource>, Failure> {
+        let name = format!("omni/{kind}.json");
+        let mut found: Vec<Resource> = serde_json::from_value(self.document(&name)?).map_err(|error| {
+            Failure::new(Code::Invalid, format!("`{name}` in the bundle is not understood")).cause(error.to_string())
+        })?;
+        if let Some((label, value)) = selector.and_then(|selector| selector.split_once('=')) {
+            found.retain(|found| found.metadata.labels().get(label).and_then(Value::as_str) == Some(value));
+        }
+        Ok(found)
+    }
+
+    /// The `data` of a call of Proxmox. The failed tasks of one guest are among those of its node.
+    ///
+    /// # Errors
+    /// As [`Recorded::document`].
+    pub fn proxmox(&self, path: &str) -> Result<Value, Failure> {
+        let mut answers = self.document(PROXMOX)?;
+        let absent = || Failure::new(Code::NotFound, format!("the bundle has no answer of Proxmox to {path}"));
+        let mut take = |path: &str| answers.get_mut(path).map(Value::take).ok_or_else(absent);
+        let Some((node, id)) = path.split_once(FAILED[1]) else { return take(path) };
+        let mut tasks = take(&format!("{node}{}", FAILED[0]))?;
+        if let Some(tasks) = tasks.as_array_mut() {
+            tasks.retain(|task| task["id"] == id);
+        }
+        Ok(tasks)
+    }
+
+    /// The containers of the stack.
+    ///
+    /// # Errors
+    /// As [`Recorded::document`].
+    pub fn containers(&self) -> Result<Vec<Container>, Failure> {
+        docker::containers(&self.read(CONTAINERS)?)
+            .map_err(|why| Failure::new(Code::Invalid, format!("`{CONTAINERS}` in the bundle: {why}")))
+    }
+
+    /// The last lines of a service's log.
+    ///
+    /// # Errors
+    /// As [`Recorded::document`].
+    pub fn log(&self, service: &str, tail: u32) -> Result<String, Failure> {
+        let log = self.read(&format!("logs/{service}.log"))?;
+        let lines: Vec<&str> = log.split_inclusive('\n').collect();
+        Ok(lines[lines.len().saturating_sub(tail as usize)..].concat())
+    }
+}
+
+/// Why an archive is not unpacked.
+enum Unpacking {
+    Foreign(String),
+    Cut(String),
+    Large,
+}
+
+/// Unpacks a bundle into `dir`; `None` for an archive of something else.
+fn unpacked(
+    mut archive: tar::Archive<std::io::Take<GzDecoder<File>>>,
+    dir: &Path,
+) -> Result<Option<Manifest>, Unpacking> {
+    let cut = |error: std::io::Error| Unpacking::Cut(error.to_string());
+    let mut manifest: Option<Manifest> = None;
+    let (mut total, mut count) = (0, 0);
+    for entry in archive.entries().map_err(|error| Unpacking::Foreign(error.to_string()))? {
+        let mut entry = entry.map_err(|error| match manifest {
+            None => Unpacking::Foreign(error.to_string()),
+            Some(_) if total + (1 << 20) > LARGEST => Unpacking::Large,
+            Some(_) => cut(error),
+        })?;
+        (total, count) = (total + entry.size(), count + 1);
+        if total > LARGEST || count > FILES {
+            return Err(Unpacking::Large);
+        }
+        let name = entry.path().map_err(cut)?.into_owned();
+        let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
+        if !inside || !entry.header().entry_type().is_file() {
+            return Err(Unpacking::Foreign(format!("`{}` in it is not a file of a bundle", name.display())));
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(cut)?;
+        if manifest.is_none() {
+            let found = serde_json::from_slice::<Value>(&bytes).ok().filter(|_| name == Path::new(MANIFEST));
+            let Some(found) = found.filter(|found| found["kind"] == KIND) else { return Ok(None) };
+            // A newer one may have another form.
+            if found["format"] != FORMAT {
+                let format = found["format"].as_u64().and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
+                return Ok(Some(Manifest { format, ..Manifest::default() }));
+            }
+            manifest =
+                Some(serde_json::from_value(found).map_err(|error| Unpacking::Cut(format!("{MANIFEST}: {error}")))?);
+            continue;
+        }
+        let path = dir.join(&name);
+        let made = path.parent().map_or(Ok(()), files::own_dir).map_err(|error| error.to_string());
+        made.and_then(|()| files::write_new(&path, &bytes, files::PRIVATE).map_err(|failure| failure.to_string()))
+            .map_err(Unpacking::Cut)?;
+    }
+    // What is behind the last file too: its end has the checksum.
+    std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map_err(cut)?;
+    whole(manifest, dir)
+}
+
+/// The manifest, where each of its files is there.
+fn whole(manifest: Option<Manifest>, dir: &Path) -> Result<Option<Manifest>, Unpacking> {
+    let Some(manifest) = manifest else { return Ok(None) };
+    for (name, part) in &manifest.files {
+        if std::fs::metadata(dir.join(name)).map_or(u64::MAX, |meta| meta.len()) != part.bytes {
+            return Err(Unpacking::Cut(format!(
+                "`{name}` is missing from it, or has another size than its manifest says"
+            )));
+        }
+    }
+    Ok(Some(manifest))
+}

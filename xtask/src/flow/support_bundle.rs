@@ -1,0 +1,320 @@
+//! What a helper needs of an installation: gathered as far as it can be reached, then rid of its secrets.
+//!
+//! `runtime::bundle` is the archive; tasks read the answers in it in place of the programs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::flow::omni_stack::OmniAddress;
+use crate::flow::{doctor, proxmox};
+use domain::clock;
+use domain::failure::{Code, Failure};
+use domain::scrub::Scrubber;
+use domain::secret;
+use domain::words::count;
+use runtime::bundle::{CONTAINERS, DOCTOR, FAILED, INVENTORY, Manifest, PROJECT, PROXMOX, Part};
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::parallel::{Job, run_all};
+use runtime::proc;
+use runtime::settings;
+use runtime::tool::compose::{Compose, OMNI, PROVIDER, SIDECAR};
+use runtime::tool::omni;
+use runtime::tool::omnictl::{self, Omnictl};
+use runtime::tool::proxmox::Proxmox;
+use runtime::ui::Done;
+
+/// The resources that tasks which only look read from Omni.
+const RESOURCES: [&str; 17] = [
+    "clustermachinerequeststatuses",
+    "clustermachinestatuses",
+    "clusters",
+    "clusterstatuses",
+    "infraprovidercombinedstatus",
+    "infraproviderhealthstatuses",
+    "infraproviderstatuses",
+    "kubernetesupgradestatuses",
+    "loadbalancerstatuses",
+    "machineclasses",
+    "machinerequests",
+    "machinesetnodes",
+    "machinesets",
+    "machinesetstatuses",
+    "sysversions",
+    "talosupgradestatuses",
+    "talosversions",
+];
+/// Files of the project besides those in `machine-classes/` and `clusters/`.
+const FILES: [&str; 5] =
+    ["docker/compose.yaml", "docker/.env", "docker/config.yaml", ".claude/omni-scale.local.md", "site.yaml"];
+/// How many lists of ten thousand machines are in memory as programs print them.
+const AT_ONCE: usize = 3;
+const LOG_LINES: u32 = 2000;
+/// How many failed tasks of Proxmox come with their logs.
+const TASKS: usize = 20;
+/// No part is larger, and of the project no file.
+const LARGEST: usize = 30 << 20;
+const LARGEST_FILE: u64 = 1 << 20;
+const PROJECT_FILES: usize = 2000;
+const JOURNAL: usize = 1 << 20;
+/// How long all of it may take; each call has its own limit.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A bundle that can be written.
+pub struct Gathered {
+    pub manifest: Manifest,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Gathered {
+    /// Its archive.
+    ///
+    /// # Errors
+    /// As [`Manifest::pack`].
+    pub fn pack(&self) -> std::io::Result<Vec<u8>> {
+        self.manifest.pack(&self.files)
+    }
+}
+
+enum Raw {
+    Text(String),
+    Document(Value),
+}
+
+/// What was read until now, with its secrets.
+struct Parts<'a> {
+    cx: &'a Cx,
+    raw: BTreeMap<String, Raw>,
+    versions: BTreeMap<String, String>,
+    missing: BTreeMap<String, Failure>,
+}
+
+/// Reads a source; it fails where nothing of it can be read.
+type Source = fn(&mut Parts<'_>) -> Result<(), Failure>;
+
+/// Each source with its name in the manifest and the title of its step.
+const SOURCES: [(&str, &str, Source); 6] = [
+    (PROJECT, "Read the files of the project", project),
+    ("doctor", "Run the checks of doctor", checks),
+    ("docker", "Read the containers and their logs", stack),
+    ("omni", "Read the resources in Omni", resources),
+    ("proxmox", "Read nodes, virtual machines and failed tasks of Proxmox", proxmox_answers),
+    ("journal", "Read the journal of this project", journal),
+];
+
+/// Gathers everything, without secrets.
+///
+/// # Errors
+/// [`Code::Interrupted`]; a source that cannot be read is listed in the manifest.
+pub fn gather(cx: &Cx) -> anyhow::Result<Gathered> {
+    let end = Instant::now() + cx.limit(LIMIT);
+    let mut parts = Parts { cx, raw: BTreeMap::new(), versions: BTreeMap::new(), missing: BTreeMap::new() };
+    parts.versions.insert("xtask".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    for (id, title, read) in SOURCES {
+        cx.ui.step(id, title, || {
+            let before = (parts.raw.len(), parts.missing.len());
+            let late = || Failure::new(Code::Timeout, "the time for the bundle was over before it was asked");
+            let failed = if Instant::now() > end { Some(late()) } else { read(&mut parts).err() };
+            if proc::interrupted() {
+                return Err(proc::interruption("gathering the bundle").into());
+            }
+            if let Some(failure) = failed {
+                parts.missing.insert(id.to_owned(), failure.clone());
+                return Ok(Done::warning((), failure.message));
+            }
+            let files = count(parts.raw.len() - before.0, "file");
+            Ok(match parts.missing.len() - before.1 {
+                0 => Done::ok((), files),
+                some => Done::warning((), format!("{files}; {} could not be read", count(some, "part"))),
+            })
+        })?;
+    }
+    Ok(scrubbed(parts)?)
+}
+
+/// Removes the secrets: last, when every secret that was read is known.
+fn scrubbed(parts: Parts<'_>) -> Result<Gathered, Failure> {
+    settings::hide_environment();
+    let mut scrubber =
+        Scrubber::new().map_err(|why| Failure::new(Code::Failed, "secrets cannot be removed").cause(why))?;
+    let mut manifest = Manifest::begun(parts.cx.now());
+    manifest.versions = parts.versions;
+    let mut files = BTreeMap::new();
+    for (name, raw) in parts.raw {
+        let bytes = match raw {
+            Raw::Text(text) => scrubber.text(&text).into_bytes(),
+            Raw::Document(mut value) => {
+                scrubber.json("", &mut value);
+                serde_json::to_vec(&value).unwrap_or_default()
+            }
+        };
+        let removed = scrubber.take_counts();
+        if bytes.len() > LARGEST {
+            let why = format!("it has {} MiB, and a part of a bundle at most {}", bytes.len() >> 20, LARGEST >> 20);
+            manifest
+                .missing
+                .insert(name.clone(), Failure::new(Code::Failed, format!("`{name}` was left out")).cause(why));
+            continue;
+        }
+        manifest.files.insert(name.clone(), Part { bytes: bytes.len() as u64, removed: removed.values().sum() });
+        removed.into_iter().for_each(|(kind, times)| *manifest.removed.entry(kind).or_default() += times);
+        files.insert(name, bytes);
+    }
+    for (part, failure) in parts.missing {
+        let mut clean = |text: &str| scrubber.text(text);
+        let (message, cause, hint) = (clean(&failure.message), clean(&failure.cause), clean(&failure.hint));
+        let next = failure.next.iter().map(|next| clean(next)).collect();
+        let (data, missing) = (Value::Null, Vec::new());
+        manifest.missing.insert(part, Failure { message, cause, hint, next, data, missing, ..failure });
+    }
+    Ok(Gathered { manifest, files })
+}
+
+impl Parts<'_> {
+    fn text(&mut self, name: impl Into<String>, text: String) {
+        self.raw.insert(name.into(), Raw::Text(text));
+    }
+
+    fn document(&mut self, name: impl Into<String>, document: Value) {
+        self.raw.insert(name.into(), Raw::Document(document));
+    }
+
+    /// Keeps what was read, or why it was not.
+    fn part(&mut self, name: String, read: Result<Raw, Failure>) {
+        match read {
+            Ok(raw) => drop(self.raw.insert(name, raw)),
+            Err(failure) => drop(self.missing.insert(name, failure)),
+        }
+    }
+
+    fn version(&mut self, program: &str, version: impl Into<String>) {
+        self.versions.insert(program.to_owned(), version.into());
+    }
+}
+
+/// The files of the project: what is a secret in them is removed from everything.
+fn project(parts: &mut Parts<'_>) -> Result<(), Failure> {
+    let root = parts.cx.paths.root().to_owned();
+    let mut names: Vec<String> = FILES.map(str::to_owned).into();
+    for dir in [parts.cx.paths.machine_classes(), parts.cx.paths.clusters()] {
+        let found = files::tree(&dir).unwrap_or_default().into_iter();
+        let small = found.filter(|(_, size)| size.is_some_and(|size| size <= LARGEST_FILE));
+        let shown = |(name, _): (std::path::PathBuf, _)| parts.cx.paths.show(&dir.join(name));
+        names.extend(small.map(shown).take(PROJECT_FILES));
+    }
+    for name in names {
+        match files::read_if_there(&root.join(&name)) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                secret::hide_in(&text);
+                parts.text(format!("{PROJECT}/{name}"), text);
+            }
+            Err(failure) => drop(parts.missing.insert(format!("{PROJECT}/{name}"), failure)),
+        }
+    }
+    Ok(())
+}
+
+fn checks(parts: &mut Parts<'_>) -> Result<(), Failure> {
+    let results = doctor::verdicts(parts.cx, doctor::CHECKS.iter());
+    parts.document(DOCTOR, doctor::document(&results, true));
+    Ok(())
+}
+
+fn stack(parts: &mut Parts<'_>) -> Result<(), Failure> {
+    let compose = Compose::find(parts.cx)?;
+    parts.version("compose", compose.version().unwrap_or_default());
+    parts.document(CONTAINERS, json!(compose.containers()?));
+    for service in [OMNI, PROVIDER, SIDECAR] {
+        let log = compose.log(service, LOG_LINES).map(|log| Raw::Text(tail(&log, LARGEST).to_owned()));
+        parts.part(format!("logs/{service}.log"), log);
+    }
+    Ok(())
+}
+
+/// The last lines of a text, at most so many bytes.
+fn tail(text: &str, most: usize) -> &str {
+    let from = text.len().saturating_sub(most);
+    let line = text.as_bytes()[from..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| from + at + 1);
+    if from == 0 { text } else { &text[line..] }
+}
+
+fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
+    let cx = parts.cx;
+    if let Some(at) = OmniAddress::of(cx)
+        && let Err(failure) = omni::healthy_at(cx, &at.endpoint, at.ca_file.as_deref(), at.connect.as_deref())
+    {
+        parts.missing.insert("health".to_owned(), failure);
+    }
+    let omnictl = &Omnictl::find(cx)?;
+    if let Some(Ok((version, _))) = omnictl::locate().map(|path| omnictl::version_of(cx, &path)) {
+        parts.version("omnictl", version);
+    }
+    let [found] = crate::flow::lookup::lists(omnictl, ["sysversions"], None)?;
+    parts.version("omni", found.first().map_or("", |found| found.text(&["backendversion"])));
+    let read = |kind: &'static str| -> Job<'_, (String, Result<Raw, Failure>)> {
+        Box::new(move || {
+            let found = omnictl.list(kind, None).map(|found| Raw::Document(json!(found)));
+            (format!("omni/{kind}.json"), found)
+        })
+    };
+    run_all(RESOURCES.map(read).into(), AT_ONCE).into_iter().for_each(|(name, read)| parts.part(name, read));
+    Ok(())
+}
+
+fn proxmox_answers(parts: &mut Parts<'_>) -> Result<(), Failure> {
+    let cx = parts.cx;
+    let proxmox = &proxmox::login_quietly(cx)?;
+    parts.version("proxmox_url", proxmox.url.clone());
+    parts.version("proxmox", proxmox.version(cx)?);
+    let nodes = proxmox::nodes_online(cx, proxmox)?;
+    let mut answers = serde_json::Map::new();
+    let lists = ["/nodes", "/storage", "/cluster/resources?type=vm", "/cluster/resources?type=storage"];
+    ask(cx, proxmox, lists.map(str::to_owned).into(), &mut answers);
+    if !answers.contains_key(lists[2]) {
+        proxmox.get(cx, "listing the virtual machines of Proxmox", lists[2])?;
+    }
+    ask(cx, proxmox, nodes.iter().map(|node| format!("/nodes/{node}{}", FAILED[0])).collect(), &mut answers);
+    ask(cx, proxmox, task_logs(&answers), &mut answers);
+    parts.document(PROXMOX, Value::Object(answers));
+    let inventory = proxmox::observe_quietly(cx, proxmox)
+        .and_then(|inventory| inventory.document().map(Raw::Document).map_err(|why| Failure::new(Code::Failed, why)));
+    parts.part(INVENTORY.to_owned(), inventory);
+    Ok(())
+}
+
+/// Asks for each of these paths; what Proxmox refuses is not there.
+fn ask(cx: &Cx, proxmox: &Proxmox, paths: Vec<String>, answers: &mut serde_json::Map<String, Value>) {
+    let found = proxmox.get_all(cx, "reading what Proxmox shows", &paths);
+    answers.extend(paths.into_iter().zip(found).filter_map(|(path, found)| Some((path, found.ok()?))));
+}
+
+/// Where the ends and the logs of the newest failed tasks are, as `cluster-explain` asks for them.
+fn task_logs(answers: &serde_json::Map<String, Value>) -> Vec<String> {
+    let lists = answers.iter().filter(|(path, _)| path.ends_with(FAILED[0]));
+    let mut tasks: Vec<&Value> = lists.flat_map(|(_, list)| list.as_array().into_iter().flatten()).collect();
+    tasks.sort_by_key(|task| std::cmp::Reverse(task["starttime"].as_u64()));
+    let upids = tasks.into_iter().filter_map(|task| task["upid"].as_str()).take(TASKS);
+    upids
+        .filter_map(|upid| Some((upid, upid.split(':').nth(1)?)))
+        .flat_map(|(upid, node)| ["status", "log?limit=500"].map(|part| format!("/nodes/{node}/tasks/{upid}/{part}")))
+        .collect()
+}
+
+/// What the tasks called, without other checkouts of this user.
+fn journal(parts: &mut Parts<'_>) -> Result<(), Failure> {
+    let Some(text) = files::read_text_if_there(&parts.cx.paths.journal())? else { return Ok(()) };
+    let project = Value::from(parts.cx.paths.root().display().to_string());
+    let own = |line: &&str| line.parse::<Value>().is_ok_and(|entry| entry["project"] == project);
+    let lines: Vec<&str> = tail(&text, JOURNAL).lines().filter(own).collect();
+    parts.text("journal.jsonl", lines.join("\n") + "\n");
+    Ok(())
+}
+
+/// What a bundle of this moment is called.
+pub fn file_name(now: u64) -> String {
+    format!("omni-scale-support-{}.tar.gz", clock::rfc3339_of(now).replace(['-', ':'], ""))
+}

@@ -1,0 +1,101 @@
+//! `support-bundle [--out FILE]`: one archive with what a helper needs, without secrets.
+//!
+//! 1. The project's files, doctor's checks, the stack, Omni, Proxmox and the journal are read, as far as they can be reached.
+//! 2. Secrets are removed by their form and by their value.
+//! 3. The manifest is shown: what is in the bundle, what is not, and how many secrets of which kind were removed.
+//! 4. After confirmation the archive is written, whole and for this user only. Nothing else is changed.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::cli::SupportBundle;
+use crate::flow::change::{Change, Plan};
+use crate::flow::support_bundle;
+use crate::outcome::Outcome;
+use check::capacity::bytes;
+use domain::failure::{Code, Failure};
+use domain::words::count;
+use runtime::bundle::Manifest;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::paths::pasted;
+use runtime::ui::table;
+
+pub fn run(args: &SupportBundle, cx: &Cx) -> anyhow::Result<Outcome> {
+    let file = place(args.out.as_deref(), cx)?;
+    let bundle = support_bundle::gather(cx)?;
+    show(cx, &bundle.manifest);
+    let archive = bundle.pack()?;
+    let removed: u64 = bundle.manifest.removed.values().sum();
+    let words = format!(
+        "{} of {}, {} removed",
+        bytes(archive.len() as u64),
+        count(bundle.manifest.files.len(), "file"),
+        count(removed, "secret")
+    );
+    let data = data(&bundle.manifest, &file, args.everything.all);
+    let path = file.clone();
+    let write = Change::new("create", file.display().to_string(), words.clone(), "remove the file", move |_| {
+        files::write_new(&path, &archive, files::PRIVATE)?;
+        Ok("written for this user only".to_owned())
+    });
+    if let Some(planned) = Plan::from_iter([write]).run(cx, "Write the support bundle")? {
+        return Ok(planned.and(data));
+    }
+    Ok(Outcome::done(format!("the support bundle is at {}: {words}", file.display()))
+        .with(data)
+        .next(format!("cargo xtask cluster-explain --bundle {}", pasted(&file))))
+}
+
+/// The file to write, which must not exist.
+fn place(out: Option<&Path>, cx: &Cx) -> anyhow::Result<PathBuf> {
+    if out.is_some_and(|out| out == Path::new("-")) {
+        return Err(Failure::new(Code::Usage, "--out does not write to standard output")
+            .hint("name a file; for one of that name give ./-")
+            .into());
+    }
+    let mut file = std::path::absolute(out.unwrap_or(Path::new(".")))?;
+    if file.is_dir() {
+        file.push(support_bundle::file_name(cx.now()));
+    }
+    if file.symlink_metadata().is_ok() {
+        let exists = format!("`{}` already exists and is not overwritten", file.display());
+        return Err(Failure::new(Code::Conflict, exists)
+            .hint("name another file with --out, or remove this one")
+            .into());
+    }
+    cx.writable(std::slice::from_ref(&file))?;
+    Ok(file)
+}
+
+fn show(cx: &Cx, manifest: &Manifest) {
+    let row = |(name, part): (&String, &runtime::bundle::Part)| {
+        vec![name.clone(), bytes(part.bytes), part.removed.to_string()]
+    };
+    let files: Vec<Vec<String>> = manifest.files.iter().map(row).collect();
+    let mut text = table(&["FILE", "SIZE", "REMOVED"], &files);
+    let removed: Vec<Vec<String>> =
+        manifest.removed.iter().map(|(kind, times)| vec![kind.clone(), times.to_string()]).collect();
+    if !removed.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["KIND OF SECRET", "REMOVED"], &removed));
+    }
+    let missing: Vec<Vec<String>> =
+        manifest.missing.iter().map(|(part, failure)| vec![part.clone(), failure.message.clone()]).collect();
+    if !missing.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["NOT IN IT", "WHY"], &missing));
+    }
+    cx.ui.data(&text);
+}
+
+fn data(manifest: &Manifest, file: &Path, all: bool) -> Value {
+    let files = if all { json!(manifest.files) } else { json!(manifest.files.len()) };
+    let why = |(part, failure): (&String, &Failure)| (part.clone(), Value::from(failure.message.as_str()));
+    let missing: serde_json::Map<String, Value> = manifest.missing.iter().map(why).collect();
+    json!({
+        "file": file, "made_at": manifest.made_at, "versions": manifest.versions, "files": files,
+        "removed": manifest.removed, "missing": missing,
+    })
+}
