@@ -36,6 +36,9 @@ install_system() {
   for program in curl gcc openssl gpg zsh fish sqlite3 age; do
     command -v "$program" >/dev/null 2>&1 || missing+=("$program")
   done
+  # On Debian; elsewhere an installed Chrome will do, and without one .ci/browser.sh says so.
+  [ ! -f /etc/debian_version ] || command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 ||
+    missing+=(chromium)
   [ "${#missing[@]}" -gt 0 ] || return 0
   if ! command -v apt-get >/dev/null 2>&1; then
     # The formula of gpg is called gnupg.
@@ -70,6 +73,8 @@ install_from_npm() {
   system=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m | sed 's/x86_64/x64/;s/aarch64/arm64/')
   npm_install mise "@jdxcode/mise-$system" "$mise_version"
   ln -sf "$tools/mise/node_modules/@jdxcode/mise-$system/bin/mise" "$tools/bin/mise"
+  npm_install puppeteer puppeteer-core "$puppeteer_version"
+  npm_install axe axe-core "$axe_version"
 }
 
 install_from_pypi() {
@@ -108,6 +113,9 @@ install_from_go() {
 
 # mise cannot pin itself; any version since its `min_version` will do, and this one was tried.
 mise_version=2026.9.15
+# For .ci/browser.sh: what drives the system's Chromium, and the checks of accessibility.
+puppeteer_version=25.16.0
+axe_version=4.14.1
 
 need git "apt-get install git"
 need cargo "rustup, with the components rustfmt and clippy"

@@ -1358,7 +1358,7 @@ pub struct Ci {
     /// Skip these checks
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', add = ArgValueCandidates::new(checks))]
     pub skip: Vec<String>,
-    /// Also run these groups, which are off by default: slow, kill, fuzz, docker, clients
+    /// Also run these groups, which are off by default: slow, kill, fuzz, docker, clients, browser
     #[arg(long, value_name = "GROUP,…", value_delimiter = ',', add = ArgValueCandidates::new(checks))]
     pub with: Vec<String>,
     /// Fix what can be fixed before checking

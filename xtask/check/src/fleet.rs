@@ -121,6 +121,8 @@ pub struct ClusterRow {
     pub name: String,
     pub phase: String,
     pub running: bool,
+    /// Omni does not call it running, or a machine waits.
+    pub bad: bool,
     pub talos: String,
     pub kubernetes: String,
     pub sets: Vec<SetRow>,
@@ -331,7 +333,9 @@ fn node_view(node: &Node, groups: Vec<Group>, ours: &BTreeSet<&str>, sources: &S
         some => format!("{} of others, {} given", count(some, "VM"), bytes(memory)),
     };
     let all: Vec<Tile> = groups.iter().flat_map(|group| group.tiles.iter().cloned()).collect();
+    let lost = sources.lost == Some(node.name.as_str());
     let why = match (node.online(), node.vms.why().or(node.figures.why())) {
+        _ if lost => String::new(),
         (false, _) => format!("it is {}", node.status),
         (true, Some(why)) => why.to_owned(),
         (true, None) => String::new(),
@@ -339,7 +343,7 @@ fn node_view(node: &Node, groups: Vec<Group>, ours: &BTreeSet<&str>, sources: &S
     NodeView {
         name: node.name.clone(),
         online: node.online(),
-        lost: sources.lost == Some(node.name.as_str()),
+        lost,
         why,
         bars: bars(node, sources.fit),
         words: if all.is_empty() { "no machines of clusters".to_owned() } else { words(&all) },
@@ -417,7 +421,8 @@ fn clusters(sources: &Sources<'_>, machines: &[Machine<'_>]) -> Vec<ClusterRow> 
         ClusterRow {
             name: name.to_owned(),
             phase: line.map_or("not known", |line| line.phase.as_str()).to_owned(),
-            running: line.is_some_and(|line| line.running) && sets.iter().all(|set| set.waits == 0),
+            running: line.is_some_and(|line| line.running),
+            bad: line.is_some_and(|line| !line.running) || sets.iter().any(|set| set.waits > 0),
             talos: line.map_or(String::new(), |line| line.talos.clone()),
             kubernetes: line.map_or(String::new(), |line| line.kubernetes.clone()),
             sets,

@@ -220,7 +220,7 @@ fn groups_run_when_they_are_asked_for() {
     assert!(stderr.contains("there is no check `fuz`") && stderr.contains("`fuzz`"), "{stderr}");
     let (_, stdout, stderr) = kit.xtask(&["ci", "--list"]);
     assert!(stdout.contains("clippy") && !stdout.contains("\nfuzz"), "{stdout}");
-    assert!(stderr.contains("off by default: slow, kill, fuzz, docker, clients"), "{stderr}");
+    assert!(stderr.contains("off by default: slow, kill, fuzz, docker, clients, browser"), "{stderr}");
 }
 
 #[test]

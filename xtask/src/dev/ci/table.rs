@@ -171,4 +171,6 @@ pub const CHECKS: &[Check] = &[
         .group(),
     Check::new("clients", "foreign Proxmox clients drive the lab", ".ci/clients.sh", |bench| script(bench, "clients"))
         .group(),
+    Check::new("browser", "the fleet page works in a real browser", ".ci/browser.sh", |bench| script(bench, "browser"))
+        .group(),
 ];
