@@ -44,12 +44,18 @@ pub fn lose_host(lab: &Sandbox) {
     for file in ["docker/.env", "docker/omni.asc", ".claude/omni-scale.local.md"] {
         fs::remove_file(lab.file(file)).expect("it was there");
     }
+    let _ = fs::remove_file(lab.file("docker/site.yaml"));
+    let _ = fs::remove_dir_all(lab.file("docker/site"));
 }
 
 #[test]
 fn restored_backup_is_the_same_omni() {
     let lab = running();
     let key = lab.read("docker/omni.asc");
+    let settings = "features:\n  enableBreakGlassConfigs: true\n";
+    lab.write("docker/site.yaml", settings);
+    lab.write("docker/site/ca/own.pem", "a certificate\n");
+    lab.run("stack-up --yes").exits(0);
     run(&lab, "omni-backup --to {}", "plain.tar.gz").exits(0).says(&["the store key is left out", "39 machines"]);
     let mode = fs::metadata(lab.file("backups/plain.tar.gz")).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
@@ -63,6 +69,8 @@ fn restored_backup_is_the_same_omni() {
         .says(&["create docker/.env", "restore Omni's data"]);
     assert!(!lab.file("docker/.env").exists(), "a dry run wrote it");
     run(&lab, "omni-restore {} --yes", "plain.tar.gz").exits(0).says(&["Omni is restored and answers"]);
+    assert_eq!((lab.read("docker/site.yaml").as_str(), lab.read("docker/site/ca/own.pem").len()), (settings, 14));
+    lab.run("stack-up --dry-run").exits(0);
     lab.run("omni-verify").exits(0);
     run(&lab, "omni-backup --to {}", "again.tar.gz").exits(0);
     let mut after = parts(&lab, "again.tar.gz");
