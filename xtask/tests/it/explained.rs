@@ -172,6 +172,57 @@ fn every_fault_is_explained_by_its_first_cause_and_by_no_other() {
     });
 }
 
+/// Nothing is destroyed without the name, and nothing at all that costs etcd its quorum.
+#[test]
+fn healing_takes_consent_and_keeps_the_quorum() {
+    let lab = met(table().iter().find(|fault| fault.name == "machine-vm-deleted").expect("a fault"));
+    let names = |lab: &Sandbox| machines(&lab.dump()).into_keys().collect::<Vec<_>>();
+    let before = names(&lab);
+    let planned = lab.run("cluster-explain rehearsal --heal --dry-run --json").exits(3).json();
+    let step = &planned["data"]["plan"][0];
+    assert!(step["object"].as_str().is_some_and(|it| it.starts_with("cargo xtask machine-replace ")), "{planned:#}");
+    assert!(step["destroys"].as_array().is_some_and(|lost| !lost.is_empty()), "{planned:#}");
+    assert_eq!(planned["data"]["allow_destroy"], serde_json::json!(["rehearsal"]));
+    for (flags, missing) in [("", "--yes"), (" --yes", "--allow-destroy rehearsal")] {
+        let line = format!("cluster-explain rehearsal --heal{flags} --non-interactive");
+        lab.run(&line).exits(2).says(&[missing]);
+    }
+    lab.run("cluster-explain --heal --request x").exits(2).says(&["cannot be used with"]);
+    assert_eq!(names(&lab), before);
+    lab.run("cluster-explain rehearsal --heal --yes --allow-destroy rehearsal --timeout 60s").exits(0);
+    // Then the only control plane is lost.
+    let state = lab.dump();
+    let vms = state["proxmox"]["vms"].as_array().expect("a list");
+    let own = |vm: &&Value| vm["name"].as_str().is_some_and(|name| name.contains("control-planes"));
+    let vm = vms.iter().find(own).expect("a control plane");
+    let path = format!(
+        "{}/api2/json/nodes/{}/qemu/{}",
+        lab.env("PROXMOX_VE_ENDPOINT"),
+        vm["node"].as_str().unwrap_or_default(),
+        vm["vmid"]
+    );
+    let token = format!("Authorization: PVEAPIToken={}", lab.env("PROXMOX_VE_API_TOKEN"));
+    let call = |method: &str, path: &str| {
+        let curl = std::process::Command::new("curl")
+            .args(["-sf", "-X", method, "-H", &token, "--cacert"])
+            .arg(lab.env("SSL_CERT_FILE"))
+            .arg(path)
+            .output();
+        curl.is_ok_and(|output| output.status.success())
+    };
+    assert!(call("POST", &format!("{path}/status/stop")));
+    crate::sandbox::wait_for("the VM can be deleted", || call("DELETE", &path));
+    let found = || lab.run("cluster-explain rehearsal --json").json()["data"]["causes"].clone();
+    let lost = |causes: &Value| {
+        let of = |it: &Value| it["id"] == "vm-missing" && it["cause"].to_string().contains("control-planes");
+        causes.as_array().is_some_and(|all| all.iter().any(of))
+    };
+    crate::sandbox::wait_for("Omni has lost the control plane", || lost(&found()));
+    let line = "cluster-explain rehearsal --heal --yes --allow-destroy rehearsal --timeout 20s";
+    lab.run(line).exits(1).says(&["takes a human", "cannot be replaced now"]);
+    assert!(machines(&lab.dump()).values().any(|role| role == "controlplane"));
+}
+
 /// The machines of the clusters, by their requests, each with its role.
 fn machines(state: &Value) -> BTreeMap<String, String> {
     let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
