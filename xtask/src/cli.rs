@@ -225,7 +225,7 @@ pub struct Global {
 #[derive(Debug, Subcommand, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Task {
-    /// Make a project directory: stack, tsidp, example classes and clusters
+    /// Make a project directory: stack, tsidp, example files
     ///
     /// For the program of a release, which works without a checkout of the repository. A directory that holds anything else is refused.
     Init(Init),
