@@ -247,8 +247,8 @@ impl<'a> PlacementState<'a> {
         first.name.clone()
     }
 
-    /// The storages that a selector matches on a node, or the one that it fails on and why. Only one that asks for the free space can
-    /// come to another result for the next disk.
+    /// The storages that a selector matches on a node, or the one that it fails on and why. Only where disks take space when they
+    /// are made can the result be another one for the next disk.
     fn matching<'s>(
         &self,
         selector: &str,
@@ -267,7 +267,7 @@ impl<'a> PlacementState<'a> {
             }
         }
         let matching = found.iter().map(|at| &storages[*at]).collect();
-        if !selector.contains("availableSpace") {
+        if !storages.iter().any(Storage::thick) {
             self.matched.borrow_mut().insert(key, found);
         }
         Ok(matching)
