@@ -288,3 +288,56 @@ fn whole(manifest: Option<Manifest>, dir: &Path) -> Result<Option<Manifest>, Unp
     }
     Ok(Some(manifest))
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tests write files as others would
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn only_whole_bundles_of_this_format_are_opened() {
+        let dir = TempDir::new();
+        let open = |bytes: &[u8]| {
+            let file = dir.path().join("bundle");
+            std::fs::write(&file, bytes).unwrap();
+            Recorded::open(&file, &dir.path().join("scratch"))
+        };
+        let files = BTreeMap::from([("logs/omni.log".to_owned(), b"one\ntwo\nthree\n".to_vec())]);
+        let mut manifest = Manifest::begun(1_795_316_645);
+        manifest.files.insert("logs/omni.log".to_owned(), Part { bytes: 14, removed: 0 });
+        let good = manifest.pack(&files).unwrap();
+        assert_eq!(good, manifest.pack(&files).unwrap(), "the same content gives the same bytes");
+        let bundle = open(&good).unwrap();
+        assert_eq!((bundle.made_at(), bundle.log("omni", 2).unwrap().as_str()), (1_795_316_645, "two\nthree\n"));
+        assert_eq!(bundle.list("clusters", None).unwrap_err().code, Code::NotFound);
+
+        let refused = |bytes: &[u8], words: &str| {
+            let failure = open(bytes).unwrap_err();
+            assert!(failure.to_string().contains(words), "{words}: {failure}");
+        };
+        refused(&good[..good.len() - 30], "is not a whole support bundle");
+        refused(&Manifest { format: 2, ..manifest.clone() }.pack(&files).unwrap(), "its format is 2");
+        refused(&Manifest { kind: String::new(), ..manifest.clone() }.pack(&files).unwrap(), "is not a support bundle");
+        refused(&manifest.pack(&BTreeMap::new()).unwrap(), "`logs/omni.log` is missing");
+        refused(&gzip(&[0; 100_000]), "is not a support bundle");
+        let mut header = tar::Header::new_gnu();
+        header.set_size(LARGEST + 1);
+        header.set_path("logs/omni.log").unwrap();
+        header.set_cksum();
+        let mut archive = Vec::new();
+        GzDecoder::new(good.as_slice()).read_to_end(&mut archive).unwrap();
+        let first = 512 + serde_json::to_vec_pretty(&manifest).unwrap().len().div_ceil(512) * 512;
+        refused(&gzip(&[&archive[..first], header.as_bytes()].concat()), "is too large");
+        header.as_mut_bytes()[..6].copy_from_slice(b"../../");
+        header.set_size(0);
+        header.set_cksum();
+        refused(&gzip(&[&archive[..first], header.as_bytes(), &[0; 1024]].concat()), "is not a file of a bundle");
+    }
+}
