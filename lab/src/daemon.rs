@@ -29,6 +29,7 @@ use crate::omni::names::CLUSTER_MACHINE;
 use crate::omni::{Omni, api};
 use crate::provider::{Surroundings, cidata};
 use crate::proxmox::{Proxmox, World};
+use crate::site;
 use crate::tls::{Ca, Files, Leaf};
 use crate::tools::docker::engine::Engine;
 use crate::tools::protocol::{Client, LINK_FILE, Link, Request, Response, Start};
@@ -57,6 +58,9 @@ pub struct LabOptions {
     /// Which Omni and omnictl to simulate: 1.10.6, 1.9.3, or 1.4.9, of which recordings exist.
     #[arg(long = "omni-version", default_value = "1.10.6", value_parser = release)]
     pub release: OmniRelease,
+    /// A saved inventory, whose nodes, storages and bridges it has.
+    #[arg(long, conflicts_with_all = ["nodes", "vms", "storages", "clusters"])]
+    pub inventory: Option<PathBuf>,
     /// How big it is at its start.
     #[command(flatten)]
     pub size: Size,
@@ -122,7 +126,13 @@ pub async fn serve(options: LabOptions) -> Result<()> {
     let omni_down = Arc::new(AtomicBool::new(fault_effects::OMNI_ENDS.iter().any(|(name, _)| faults.has(name))));
     let (front, tls) = front(&ca, &faults, &omni_down, &link, latency, omni.clone()).await?;
     let secret = omni.with(|state| state.uuid());
-    let mut world = options.size.world(&secret)?;
+    let mut world = match &options.inventory {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            site::world(&text, &secret).with_context(|| file.display().to_string())?
+        }
+        None => options.size.world(&secret)?,
+    };
     fill::fill(&options.dir, options.size, &omni, &mut world)?;
     let proxmox = proxmox(&ca, &faults, &clock, latency, world).await?;
     let around = Surroundings {
@@ -427,6 +437,10 @@ impl Lab {
             }
             Request::Engine(ask) => Response::Engine(Box::new(self.engine.answer(*ask).await)),
             Request::Dump => Response::Dump(self.dump()),
+            Request::Node { name, online } => match self.proxmox.with(|world| world.set_node_online(&name, online)) {
+                true => Response::Done,
+                false => Response::Refused(format!("there is no node `{name}`")),
+            },
             Request::Stop => {
                 self.stop.notify_one();
                 Response::Done

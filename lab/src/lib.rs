@@ -13,5 +13,6 @@ pub mod omni;
 pub mod provider;
 pub mod proxmox;
 pub mod selector;
+pub mod site;
 pub mod tls;
 pub mod tools;

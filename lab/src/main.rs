@@ -34,6 +34,15 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Take a node of Proxmox off, with its guests, or bring it back.
+    Node {
+        /// Directory of the lab.
+        #[arg(long)]
+        dir: PathBuf,
+        name: String,
+        #[arg(value_parser = ["off", "on"])]
+        power: String,
+    },
     /// Print all faults as JSON.
     Faults,
     /// Run Proxmox alone, for clients that were written for the real one.
@@ -78,6 +87,12 @@ fn run(command: Command) -> Result<()> {
         Command::Stop { dir } => {
             daemon::ask(&dir, &Request::Stop)?;
             daemon::wait_for_end(&dir)
+        }
+        Command::Node { dir, name, power } => {
+            match daemon::ask(&dir, &Request::Node { name, online: power == "on" })? {
+                Response::Done => Ok(()),
+                other => bail!("{other:?}"),
+            }
         }
         Command::Faults => {
             lab::tools::out(&format!("{}\n", faults::list()));

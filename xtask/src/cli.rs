@@ -412,7 +412,8 @@ pub enum Task {
     Complete(Complete),
     /// Run the provider and cluster tasks against the lab
     ///
-    /// Works in a scratch copy, which is removed. Needs only Rust, a C compiler and curl.
+    /// Works in a scratch copy, which is removed. Needs only Rust, a C compiler and curl. With --project every cluster of a directory
+    /// is created, scaled, upgraded where a release allows it, loses a node, and is deleted; what cannot be simulated is listed.
     Rehearse(Rehearse),
     /// Start a lab: Proxmox, Omni, omnictl and docker, simulated
     ///
@@ -503,11 +504,13 @@ impl Task {
 
     /// Whether the task, as it was called, only reads files that were named by their paths: then it needs no project.
     pub fn reads_given_files(&self) -> bool {
-        let paths = |names: &[String]| !names.is_empty() && names.iter().all(|name| inputs::is_path(name));
+        let paths = |names: &[String]| !names.is_empty() && names.iter().all(|name| inputs::is_given_file(name));
         match self {
             Task::MachineclassCheck(args) => !args.convert && paths(&args.name),
             Task::ClusterCheck(args) => !args.convert && paths(&args.name),
-            Task::SelectorTest(args) => args.class.as_deref().is_none_or(inputs::is_path),
+            Task::SelectorTest(args) => args.class.as_deref().is_none_or(inputs::is_given_file),
+            Task::ClusterPlan(args) => args.inventory.is_some() && paths(&args.name),
+            Task::Rehearse(args) => args.project.is_some(),
             Task::Triage(_) | Task::PlanShow(_) | Task::Init(_) => true,
             _ => false,
         }
@@ -547,6 +550,21 @@ pub struct Rehearse {
     /// Simulate a fault (NAME or NAME:WHEN, see `lab-faults`), and show what the task reports and what fixes it
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(faults))]
     pub fault: Vec<String>,
+    /// Take your own classes and clusters through a whole life instead, in a scratch copy of this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "fault")]
+    pub project: Option<PathBuf>,
+    /// The Proxmox to simulate, as `proxmox-inventory --save` wrote it; without it one that your classes fit into
+    #[arg(long, value_name = "FILE", requires = "project")]
+    pub inventory: Option<PathBuf>,
+    /// Rehearse this cluster only; can be given more than once
+    #[arg(long, value_name = "NAME", requires = "project")]
+    pub cluster: Vec<String>,
+    /// Simulate this many faults that pass by themselves
+    #[arg(long, value_name = "N", requires = "project")]
+    pub faults: Option<usize>,
+    /// Which faults: the same number gives the same ones
+    #[arg(long, value_name = "S", requires = "faults")]
+    pub seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -649,7 +667,7 @@ pub struct MachineclassCreate {
 
 #[derive(Debug, Args)]
 pub struct MachineclassCheck {
-    /// The machine classes, or files; without any, every file in machine-classes/
+    /// The machine classes, or files (`-` is standard input); without any, every file in machine-classes/
     #[arg(value_name = "NAME", conflicts_with = "all", add = ArgValueCandidates::new(classes))]
     pub name: Vec<String>,
     /// Check every file in machine-classes/
@@ -779,8 +797,8 @@ pub struct SelectorTest {
     /// Test the storages of this node only
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
-    /// Read the storages from a JSON list of {name, node, storageType, availableSpace} instead of from Proxmox
-    #[arg(long, value_name = "FILE")]
+    /// Read the storages from a saved inventory, or a JSON list of {name, node, storageType, availableSpace}; `-` is standard input
+    #[arg(long, value_name = "FILE", visible_alias = "inventory")]
     pub storages: Option<PathBuf>,
     /// Do not contact Proxmox; without --storages the selector is only compiled
     #[arg(long)]
@@ -824,7 +842,7 @@ pub struct ClusterCreate {
 
 #[derive(Debug, Args)]
 pub struct ClusterCheck {
-    /// The clusters, or files; without any, every template in clusters/
+    /// The clusters, or files (`-` is standard input); without any, every template in clusters/
     #[arg(value_name = "NAME", conflicts_with = "all", add = ArgValueCandidates::new(clusters))]
     pub name: Vec<String>,
     /// Check every template in clusters/
@@ -1106,7 +1124,7 @@ pub struct FleetPage {
 
 #[derive(Debug, Args)]
 pub struct ClusterPlan {
-    /// The clusters, or files; without any, every template in clusters/
+    /// The clusters, or files (`-` is standard input); without any, every template in clusters/
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Vec<String>,
     /// List everything in the JSON document, which otherwise has at most 8 kB and counts the rest
@@ -1115,6 +1133,9 @@ pub struct ClusterPlan {
     /// Use a saved inventory instead of asking Proxmox
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
+    /// A file of machine classes, for a template outside of a project; can be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub class: Vec<PathBuf>,
     /// The provider's release, instead of the one in docker/compose.yaml
     #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
     pub provider_version: Option<Provider>,

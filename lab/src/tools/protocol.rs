@@ -54,6 +54,8 @@ pub enum Request {
     Engine(Box<EngineRequest>),
     /// The state of everything.
     Dump,
+    /// A node goes off, with its guests, or comes back.
+    Node { name: String, online: bool },
     /// The end of the lab.
     Stop,
 }

@@ -280,7 +280,7 @@ fn plan(
     if templates.is_empty() {
         return Ok(None);
     }
-    let classes = project_classes::needed_classes(cx, &templates)?;
+    let classes = project_classes::needed_classes(cx, &templates, &[])?;
     if let Some(proxmox) = proxmox {
         proxmox::read_bridges(cx, proxmox, inventory)?;
     }

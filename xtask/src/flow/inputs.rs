@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::json;
 
@@ -23,11 +24,14 @@ use runtime::cx::Cx;
 use runtime::files;
 use runtime::parallel::{self, Job};
 use runtime::paths::pasted;
+use runtime::proc;
 use runtime::ui::Status;
 
 use crate::flow::lookup;
 use crate::flow::project_files::CheckedFile;
 
+/// What stands for standard input in place of a file.
+const STDIN: &str = "-";
 /// No more is read of any file. The checks refuse a file beyond 4 MiB; the rest is read for the size that they name.
 const MOST: u64 = 16 << 20;
 /// Links that one path may lead over, as for Linux itself.
@@ -99,6 +103,20 @@ pub fn chosen(
     given.iter().map(of_given).collect()
 }
 
+/// The same for a task that only reads: `-` alone is standard input.
+///
+/// # Errors
+/// As [`chosen`].
+pub fn chosen_or_stdin(
+    given: &[String],
+    all: bool,
+    dir: &Path,
+    what: &str,
+    of_name: impl Fn(&str) -> PathBuf,
+) -> Result<Vec<PathBuf>, Failure> {
+    if given == [STDIN] { Ok(vec![PathBuf::from(STDIN)]) } else { chosen(given, all, dir, what, of_name) }
+}
+
 /// The file in `clusters/` whose template is that of the cluster `name`, whatever the file is called.
 pub fn template_of(cx: &Cx, name: &str) -> Option<PathBuf> {
     let own = |file: &PathBuf| {
@@ -145,13 +163,19 @@ pub fn defined_twice(what: &str, rule: &'static str, names: &[(String, Place)]) 
 
 /// The arguments for another task about the same: the names and files that were given, as they can be pasted, or `--all`.
 pub fn same(given: &[String]) -> String {
-    let words: Vec<String> = given.iter().map(|given| quote(given)).collect();
+    let word = |given: &String| if given == STDIN { "FILE".to_owned() } else { quote(given) };
+    let words: Vec<String> = given.iter().map(word).collect();
     if words.is_empty() { "--all".to_owned() } else { words.join(" ") }
 }
 
 /// Whether what was given is the path of a file, and not the name of a class or cluster: it has a dot or a slash.
 pub fn is_path(given: &str) -> bool {
     given.contains(['/', '.'])
+}
+
+/// Whether what was given needs no project: the path of a file, or standard input.
+pub fn is_given_file(given: &str) -> bool {
+    given == STDIN || is_path(given)
 }
 
 /// The YAML files of a directory, in order of their names.
@@ -214,12 +238,23 @@ pub fn without_examples(cx: &Cx, files: Vec<PathBuf>, what: &str, task: &str) ->
 /// # Errors
 /// [`Code::NotFound`] with `hint`; [`Code::Failed`] when it cannot be read.
 pub fn read(cx: &Cx, path: &Path, hint: &str) -> Result<Vec<u8>, Failure> {
-    files::read_up_to(path, MOST).map_err(|error| match error.kind() {
+    let bytes = if path == Path::new(STDIN) { stdin()? } else { files::read_up_to(path, MOST) };
+    bytes.map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             Failure::new(Code::NotFound, format!("`{}` does not exist", cx.paths.show(path))).hint(hint)
         }
         _ => Failure::new(Code::Failed, format!("cannot read `{}`", cx.paths.show(path))).cause(error.to_string()),
     })
+}
+
+/// Standard input, which can be read once only.
+fn stdin() -> Result<std::io::Result<Vec<u8>>, Failure> {
+    static READ: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(bytes) = READ.get() {
+        return Ok(Ok(bytes.clone()));
+    }
+    let read = proc::read_stdin(MOST)?;
+    Ok(read.map(|bytes| READ.get_or_init(|| bytes).clone()))
 }
 
 /// A file that the template at `template` refers to. As omnictl 1.8 and later do, a path counts by where it leads from the

@@ -44,6 +44,11 @@ kit! {
     "docker/compose.yaml"
 }
 
+/// Every file, with its contents.
+pub fn all() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
+    FILES.iter().map(|(file, text)| (*file, called::named_in_file(text)))
+}
+
 /// The files that `dir` lacks, with their contents.
 ///
 /// # Errors
@@ -59,14 +64,13 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
             .cause(format!("it holds `{}`, which is not a file of a new project", what.display()))
             .hint("name a directory that does not exist yet, or an empty one")
     };
-    let kit = || FILES.iter().map(|(file, text)| (*file, called::named_in_file(text)));
     let is_same = |file: &Path| {
-        let known = kit().find(|(known, _)| file == Path::new(known));
+        let known = all().find(|(known, _)| file == Path::new(known));
         let there = || files::read_text_if_there(&dir.join(file)).ok().flatten();
         known.is_some_and(|(_, text)| there().is_some_and(|there| there == text))
     };
     let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(kit().collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(all().collect()),
         entries => entries.map_err(failed)?,
     };
     // What a run that was killed had not renamed yet.
@@ -76,7 +80,7 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
         let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
         let found = match is_dir {
             _ if name == ".git" => continue,
-            true if kit().any(|(file, _)| Path::new(file).starts_with(&name) && file.contains('/')) => {
+            true if all().any(|(file, _)| Path::new(file).starts_with(&name) && file.contains('/')) => {
                 files::sweep(&path);
                 files::tree(&path).map_err(failed)?.into_iter().map(|(file, _)| Path::new(&name).join(file)).collect()
             }
@@ -86,7 +90,7 @@ pub fn missing(dir: &Path) -> Result<Vec<(&'static str, Cow<'static, str>)>, Fai
             return Err(refused(other));
         }
     }
-    Ok(kit().filter(|(file, _)| !dir.join(file).is_file()).collect())
+    Ok(all().filter(|(file, _)| !dir.join(file).is_file()).collect())
 }
 
 /// Writes one of them. A script can be run.

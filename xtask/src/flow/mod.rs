@@ -47,6 +47,8 @@ pub mod provider_inputs;
 pub mod provider_log;
 pub mod proxmox;
 pub mod rehearsal;
+pub mod rehearsed_life;
+pub mod rehearsed_site;
 pub mod restore;
 pub mod saved_plan;
 pub mod selector_results;

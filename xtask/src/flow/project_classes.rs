@@ -33,9 +33,13 @@ impl Class {
 /// # Errors
 /// When a file cannot be read.
 pub fn classes(cx: &Cx) -> Result<Vec<Class>, Failure> {
+    classes_of(cx, inputs::in_dir(&cx.paths.machine_classes()))
+}
+
+fn classes_of(cx: &Cx, files: Vec<PathBuf>) -> Result<Vec<Class>, Failure> {
     let mut found = Vec::new();
-    for file in inputs::in_dir(&cx.paths.machine_classes()) {
-        let bytes = cx.read(&file, "")?;
+    for file in files {
+        let bytes = inputs::read(cx, &file, "check the path")?;
         let parsed = machine_class::parse(&cx.paths.show(&file), &bytes);
         let classes = parsed.value.unwrap_or_default().into_iter();
         let example = inputs::is_example(&bytes);
@@ -60,18 +64,26 @@ pub fn templates_in_use(cx: &Cx) -> Result<Vec<ClusterTemplate>, Failure> {
 pub fn templates(cx: &Cx, files: &[PathBuf]) -> Result<Vec<ClusterTemplate>, Failure> {
     let mut found = Vec::new();
     for file in files {
-        let bytes = cx.read(file, "write it with `cargo xtask cluster-create`")?;
+        let bytes = inputs::read(cx, file, "write it with `cargo xtask cluster-create`")?;
         found.extend(template::parse(&cx.paths.show(file), &bytes).value);
     }
     Ok(found)
 }
 
-/// The machines of the classes that the templates use; `None` for a class that takes machines by their labels.
+/// The machines of the classes that the templates use, with those of the files that were `given`; `None` for a class that takes
+/// machines by their labels. Without a project the classes are those that were given.
 ///
 /// # Errors
 /// [`Code::NotFound`] for a class that no file describes, [`Code::Invalid`] for one that says too little or wrong.
-pub fn needed_classes(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeMap<String, Option<Machine>>, Failure> {
-    let known = classes(cx)?;
+pub fn needed_classes(
+    cx: &Cx,
+    templates: &[ClusterTemplate],
+    given: &[PathBuf],
+) -> Result<BTreeMap<String, Option<Machine>>, Failure> {
+    let mut known = classes_of(cx, given.to_vec())?;
+    if cx.paths.is_project() {
+        known.extend(classes(cx)?);
+    }
     // The first of two of one name counts, as everywhere.
     let by_name: BTreeMap<&str, &Class> = known.iter().rev().map(|class| (class.class.id.as_str(), class)).collect();
     let id = cx.settings.provider_id(None).value;
@@ -86,7 +98,7 @@ pub fn needed_classes(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeMap
             let near = domain::nearest::nearest(&wanted.name, names);
             let place = wanted.name_at.in_file(&template.place.file);
             let failure = Failure::new(Code::NotFound, format!("{place}: there is no machine class `{}`", wanted.name))
-                .cause("no file in machine-classes/ describes it")
+                .cause("no file in machine-classes/ describes it, and none that --class gives")
                 .next(format!("cargo xtask machineclass-create {}", wanted.name));
             return Err(near.map_or(failure.clone(), |near| failure.hint(format!("did you mean `{near}`?"))));
         };
@@ -97,7 +109,7 @@ pub fn needed_classes(cx: &Cx, templates: &[ClusterTemplate]) -> Result<BTreeMap
                 .hint(first.fix.clone())
                 .with(json!({ "findings": bad })));
         }
-        let ours = class.provider_id() == Some(id.as_str());
+        let ours = class.provider_id().is_some_and(|provider| provider == id || !cx.paths.is_project());
         needed.insert(wanted.name.clone(), class.machine.value.clone().filter(|_| ours));
     }
     Ok(needed)

@@ -15,6 +15,7 @@ use domain::secret;
 use domain::spec::env::EnvFile;
 use runtime::cx::Cx;
 use runtime::files;
+use runtime::paths::Paths;
 use runtime::proc::{self, Job};
 use runtime::settings::environment;
 use runtime::tool::lab::{self, Options, Ready};
@@ -68,16 +69,41 @@ pub fn planned(cx: &Cx, tasks: &[Vec<String>]) -> Outcome {
 /// # Errors
 /// When either fails; then nothing stays.
 pub fn start(args: &Rehearse, cx: &Cx, program: &Path) -> anyhow::Result<(Lab, PathBuf)> {
+    let options = Options { clock: args.clock, faults: args.fault.clone(), ..Options::default() };
+    start_with(cx, program, options, |_| Ok((cx.paths.clone(), Vec::new())))
+}
+
+/// Where the lab of this process is: without a project, among the files of this user.
+fn scratch(cx: &Cx) -> PathBuf {
+    match cx.paths.is_project() {
+        true => cx.paths.scratch(SCRATCH),
+        false => cx.paths.scratch_root().join(format!("{SCRATCH}-{}", std::process::id())),
+    }
+}
+
+/// The same with what `prepare` puts into the lab's directory: the project that is copied, and more words for the lab.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(
+    cx: &Cx,
+    program: &Path,
+    mut options: Options,
+    prepare: impl FnOnce(&Path) -> anyhow::Result<(Paths, Vec<String>)>,
+) -> anyhow::Result<(Lab, PathBuf)> {
+    let mut kit = cx.paths.clone();
     let lab = cx.ui.step("lab", "the lab is up", || {
-        let dir = cx.paths.scratch(SCRATCH);
-        let options = Options { clock: args.clock, faults: args.fault.clone(), ..Options::default() };
-        let started = lab::start(program, &dir, &options, true);
+        let dir = scratch(cx);
+        let started = prepare(&dir).and_then(|(paths, words)| {
+            (kit, options.size) = (paths, words);
+            lab::start(program, &dir, &options, true)
+        });
         let (ready, child) = started.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
-        let detail = format!("Proxmox {}, Omni {}, clock {}", ready.proxmox_url, ready.omni_endpoint, args.clock);
+        let detail = format!("Proxmox {}, Omni {}, clock {}", ready.proxmox_url, ready.omni_endpoint, options.clock);
         Ok(Done::changed(Lab { dir, child, ready }, detail))
     })?;
     let project = lab.dir.join("project");
-    lab::make_project(&cx.paths, &project, &lab.ready)?;
+    lab::make_project(&kit, &project, &lab.ready)?;
     Ok((lab, project))
 }
 

@@ -81,6 +81,10 @@ fn saved(cx: &Cx, file: &Path) -> Result<Vec<StorageOnNode>, Failure> {
     let bytes = inputs::read(cx, file, form)?;
     let list = match spec::json::parse(&bytes).map_err(|error| wrong(error.to_string()))? {
         Value::Array(list) => list,
+        // A saved inventory has the same list.
+        Value::Object(mut inventory) if inventory.get("storages").is_some_and(Value::is_array) => {
+            inventory.remove("storages").and_then(|list| list.as_array().cloned()).unwrap_or_default()
+        }
         other => return Err(wrong(format!("it is {}", kind(&other)))),
     };
     let place = |(at, entry): (usize, &Value)| {

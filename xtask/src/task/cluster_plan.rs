@@ -22,8 +22,9 @@ use runtime::ui::{Done, Status};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.name.is_empty();
-    let files =
-        inputs::chosen(&args.name, all, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?;
+    let files = inputs::chosen_or_stdin(&args.name, all, &cx.paths.clusters(), "cluster", |name| {
+        inputs::cluster_file(cx, name)
+    })?;
     let files = if all { inputs::without_examples(cx, files, "cluster", "cluster-plan")? } else { files };
     let classes = lookup::local_classes(cx);
     let known = inputs::TemplateFacts { local_classes: classes.as_deref(), ..inputs::TemplateFacts::default() };
@@ -33,7 +34,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
         true => cluster_destroyed::leave_out(cx, &mut templates)?,
         false => cluster_destroyed::refuse(cx, &templates)?,
     }
-    let classes = project_classes::needed_classes(cx, &templates)?;
+    let classes = project_classes::needed_classes(cx, &templates, &args.class)?;
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let mut proxmox = None;
     let mut inventory = match &args.inventory {

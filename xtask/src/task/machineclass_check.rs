@@ -22,7 +22,7 @@ use serde_json::json;
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
     let all = args.all || args.name.is_empty();
-    let paths = inputs::chosen(&args.name, all, &cx.paths.machine_classes(), "machine class", |name| {
+    let paths = inputs::chosen_or_stdin(&args.name, all, &cx.paths.machine_classes(), "machine class", |name| {
         cx.paths.machine_class(name)
     })?;
     let converted = match args.convert {

@@ -5,10 +5,11 @@
 //! 3. What now exists is shown: cluster, machine sets, machines, virtual machines with their node and storage.
 //! 4. Everything is removed.
 //!
-//! With `--fault` something goes wrong: the tasks that lead there run, then the one that meets it, and what it said
+//! With `--project` they are the operator's own clusters. With `--fault` something goes wrong: the tasks that lead there run, then the one that meets it, and what it said
 //! stands beside what ends the fault in the field.
 
 mod drill;
+mod project;
 
 use std::time::Instant;
 
@@ -50,11 +51,14 @@ fn tasks() -> Vec<Vec<String>> {
 }
 
 pub fn run(args: &Rehearse, cx: &Cx) -> anyhow::Result<Outcome> {
-    if cx.dry_run && args.fault.is_empty() {
+    if cx.dry_run && args.fault.is_empty() && args.project.is_none() {
         return Ok(planned(cx, &tasks()));
     }
     files::sweep_scratch(&cx.paths.target(), SCRATCH);
     let program = cx.ui.step("build", "Build the lab", || Ok(Done::ok(lab::built(cx)?, "")))?;
+    if let Some(dir) = &args.project {
+        return project::run(args, cx, &program, dir);
+    }
     if !args.fault.is_empty() {
         return drill::run(args, cx, &program);
     }

@@ -86,8 +86,9 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
         return Ok((vec![Subject { disk: String::new(), selector, size_gib: None }], None));
     };
     let dir = cx.paths.machine_classes();
-    let chosen =
-        inputs::chosen(std::slice::from_ref(name), false, &dir, "machine class", |name| cx.paths.machine_class(name))?;
+    let chosen = inputs::chosen_or_stdin(std::slice::from_ref(name), false, &dir, "machine class", |name| {
+        cx.paths.machine_class(name)
+    })?;
     let (mut subjects, mut pinned, mut findings) = (Vec::new(), None, Vec::new());
     for path in &chosen {
         let shown = cx.paths.show(path);

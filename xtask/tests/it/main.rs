@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod access;
+mod action;
 mod advice;
 mod at_once;
 mod backup;
@@ -38,6 +39,7 @@ mod sandbox;
 mod saved_plans;
 mod secrets;
 mod settings;
+mod site;
 mod support_bundle;
 mod terminal;
 mod tidy;

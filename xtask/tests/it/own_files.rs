@@ -163,3 +163,49 @@ fn operators_files() -> Vec<std::path::PathBuf> {
 fn tree_of(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     runtime::files::tree(dir).map_or(Vec::new(), |files| files.into_iter().map(|(file, _)| file).collect())
 }
+
+#[test]
+fn given_files_and_standard_input_are_checked_anywhere() {
+    let dir = Scratch::new();
+    let text = |file: &str| std::fs::read_to_string(root().join(file)).expect(file);
+    let class = text("machine-classes/matrix-worker.yaml");
+    let classes = ["machine-classes/matrix-worker.yaml", "machine-classes/matrix-controlplane.yaml"];
+    let classes = classes.map(|file| root().join(file).display().to_string());
+    let template = text("clusters/matrix.yaml");
+    let inventory = text("xtask/tests/fixtures/inventory/two-of-three-online.json");
+    let mut document: serde_json::Value = serde_json::from_str(&inventory).expect("JSON");
+    document["storages"] = serde_json::json!([{"name": "vm_ssd", "node": "a", "storageType": "rbd", "availableSpace": 900_000_000_000_u64}]);
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("written");
+        name.to_owned()
+    };
+    let (saved, of_nodes) = (file("saved.json", &document.to_string()), file("nodes.json", &inventory));
+    let plan = ["cluster-plan", "-", "--inventory", &of_nodes, "--class", &classes[0], "--class", &classes[1]];
+    for (words, input, codes, said) in [
+        (&["machineclass-check", "--offline", "-"][..], class.as_str(), &[0][..], "1 file checked: 0 errors"),
+        (&["machineclass-check", "--offline", "-"], "kind: [", &[1], "-:2:1: error[yaml-syntax]"),
+        (&["machineclass-check", "--offline", "-"], "", &[1], "error"),
+        (&["cluster-check", "--offline", "-"], template.as_str(), &[0], "next: cargo xtask cluster-sync FILE"),
+        (&["selector-test", "--class", "-", "--inventory", &saved], class.as_str(), &[0], "vm_ssd"),
+        (
+            &["selector-test", "name == \"vm_ssd\"", "--inventory", "-"],
+            &document.to_string(),
+            &[0],
+            "1 of 1 storage match",
+        ),
+        (&plan, template.as_str(), &[1, 3], "machines placed by the rule"),
+        (&plan[..4], template.as_str(), &[1], "none that --class gives"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(words).current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir.path());
+        command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("the runner starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut stdin, input.as_bytes()).expect("it reads");
+        drop(stdin);
+        CommandOutput::from(&child.wait_with_output().expect("it ends")).exits_with_one_of(codes).says(&[said]);
+    }
+}

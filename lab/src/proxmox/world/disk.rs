@@ -13,6 +13,9 @@ pub enum StorageKind {
     /// An LVM thin pool.
     LvmThin,
     Rbd,
+    /// Another one with files, or without, by PVE's name.
+    Files(&'static str),
+    Blocks(&'static str),
 }
 
 impl StorageKind {
@@ -22,12 +25,26 @@ impl StorageKind {
             StorageKind::Dir => "dir",
             StorageKind::LvmThin => "lvmthin",
             StorageKind::Rbd => "rbd",
+            StorageKind::Files(name) | StorageKind::Blocks(name) => name,
+        }
+    }
+
+    /// The kind of this name of PVE's; one that is not known holds blocks.
+    pub fn of_name(name: &str) -> StorageKind {
+        const FILES: [&str; 6] = ["btrfs", "cephfs", "cifs", "esxi", "nfs", "pbs"];
+        const BLOCKS: [&str; 4] = ["iscsi", "lvm", "zfs", "zfspool"];
+        let known = |names: &[&'static str]| names.iter().copied().find(|known| *known == name);
+        match name {
+            "dir" => StorageKind::Dir,
+            "lvmthin" => StorageKind::LvmThin,
+            "rbd" => StorageKind::Rbd,
+            _ => known(&FILES).map_or(StorageKind::Blocks(known(&BLOCKS).unwrap_or("other")), StorageKind::Files),
         }
     }
 
     /// Whether its volumes are files with a path.
     pub fn has_files(self) -> bool {
-        self == StorageKind::Dir
+        matches!(self, StorageKind::Dir | StorageKind::Files(_))
     }
 }
 
@@ -236,9 +253,10 @@ fn no_space(kind: StorageKind, path: &str, name: &str, lock: &str) -> String {
              reached threshold."
         ),
         StorageKind::Rbd => format!("rbd create '{name}' error: rbd: create error: (28) No space left on device"),
-        StorageKind::Dir => {
+        StorageKind::Dir | StorageKind::Files(_) => {
             format!("unable to create image: '{path}/images/{name}' - No space left on device")
         }
+        StorageKind::Blocks(kind) => format!("{kind} error: cannot create '{path}/{name}': out of space"),
     };
     if lock.is_empty() { said } else { format!("error with cfs lock 'storage-{lock}': {said}") }
 }

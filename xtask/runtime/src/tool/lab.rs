@@ -78,6 +78,17 @@ pub fn state_of(cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&ended.stdout)?)
 }
 
+/// Takes a node of the lab in `dir` `off`, or brings it back `on`.
+///
+/// # Errors
+/// When there is no such node, or no lab.
+pub fn set_node(cx: &Cx, program: &Path, dir: &Path, node: &str, power: &str) -> anyhow::Result<()> {
+    let shell = proc::shell()?;
+    let job = Job::new("turning a node of the lab", cmd!(shell, "{program} node --dir {dir} {node} {power}"));
+    cx.proc.run(job)?.checked()?;
+    Ok(())
+}
+
 /// Starts the lab in `dir` and returns when it is ready. With `tied`, it exits when our end of its standard input is
 /// closed, which the kernel does even if we are killed.
 ///

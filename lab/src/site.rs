@@ -1,0 +1,158 @@
+//! A cluster of Proxmox like one that there is: by the inventory that `cargo xtask proxmox-inventory --save` wrote.
+//!
+//! Nodes, storages and bridges are as they were seen. What other guests use of them counts as used by the host itself, so that placement
+//! finds the same room; the guests themselves are not there.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::proxmox::World;
+use crate::proxmox::world::{Backend, GIB, Node, PROVIDER_USER, Storage, StorageKind};
+
+/// No more nodes than a lab can have, as for `--nodes`.
+const MOST_NODES: usize = 1000;
+
+#[derive(Deserialize)]
+struct Site {
+    version: Option<String>,
+    nodes: Vec<SeenNode>,
+}
+
+#[derive(Deserialize)]
+struct SeenNode {
+    name: String,
+    status: String,
+    figures: Seen<Figures>,
+    storages: Seen<Vec<SeenStorage>>,
+    bridges: Seen<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Seen<T> {
+    Known(T),
+    Unknown(serde::de::IgnoredAny),
+}
+
+impl<T> Seen<T> {
+    fn known(self) -> Option<T> {
+        match self {
+            Seen::Known(value) => Some(value),
+            Seen::Unknown(_) => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Figures {
+    cpus: u32,
+    memory_total: u64,
+    memory_used: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SeenStorage {
+    name: String,
+    storage_type: String,
+    available_space: u64,
+    #[serde(default)]
+    total_space: u64,
+    #[serde(default)]
+    content: BTreeSet<String>,
+    #[serde(default = "yes")]
+    enabled: bool,
+    #[serde(default = "yes")]
+    active: bool,
+    #[serde(default)]
+    shared: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The cluster that an inventory describes.
+pub fn world(inventory: &str, token_secret: &str) -> Result<World> {
+    let site: Site = serde_json::from_str(inventory).context("it is not an inventory")?;
+    if site.nodes.is_empty() || site.nodes.len() > MOST_NODES {
+        bail!("the inventory has {} nodes: 1 to {MOST_NODES} can be simulated", site.nodes.len());
+    }
+    let mut world = World::lab(token_secret)?;
+    world.nodes.clear();
+    world.storages.clear();
+    world.version = site.version.filter(|version| !version.is_empty()).unwrap_or(world.version);
+    for SeenNode { name, status, figures, storages, bridges } in site.nodes {
+        let figures = figures.known().unwrap_or(Figures { cpus: 16, memory_total: 64 * GIB, memory_used: 4 * GIB });
+        world.add_node(&name, figures.cpus.max(1), figures.memory_total);
+        if let Some(node) = world.nodes.get_mut(&name) {
+            let bridges = bridges.known().map_or_else(|| node.bridges.clone(), |bridges| bridges.into_iter().collect());
+            *node = Node { memory_base: figures.memory_used, online: status == "online", bridges, ..node.clone() };
+            for bridge in node.bridges.clone() {
+                world.access.grant(&format!("/sdn/zones/localnetwork/{bridge}"), PROVIDER_USER, "OmniNet");
+            }
+        }
+        for storage in storages.known().into_iter().flatten() {
+            add(&mut world, &name, storage);
+        }
+    }
+    Ok(world)
+}
+
+/// A storage as one node sees it.
+fn add(world: &mut World, node: &str, seen: SeenStorage) {
+    let SeenStorage { name, storage_type, available_space, total_space, content, enabled, active, shared } = seen;
+    for role in ["OmniISO", "OmniDisk"] {
+        world.access.grant(&format!("/storage/{name}"), PROVIDER_USER, role);
+    }
+    let storage = world.storages.entry(name.clone()).or_insert_with(|| Storage {
+        kind: StorageKind::of_name(&storage_type),
+        content: if content.is_empty() { BTreeSet::from(["images".to_owned()]) } else { content },
+        shared,
+        disabled: false,
+        nodes: Some(BTreeSet::new()),
+        path: format!("/mnt/pve/{name}"),
+        backends: Default::default(),
+    });
+    if enabled {
+        storage.nodes.get_or_insert_default().insert(node.to_owned());
+    }
+    let total = total_space.max(available_space);
+    let backend = Backend { total, other: total - available_space, active, volumes: Default::default() };
+    let key = if storage.shared { String::new() } else { node.to_owned() };
+    // A shared one is described by a node that has it.
+    if enabled || !storage.backends.contains_key(&key) {
+        storage.backends.insert(key, backend);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn site_has_nodes_storages_and_room_of_the_inventory() {
+        let text = include_str!("../../xtask/tests/fixtures/inventory/two-of-three-online.json");
+        let world = world(text, "secret").unwrap();
+        assert_eq!(world.nodes.len(), 3);
+        assert_eq!(world.nodes.values().filter(|node| node.online).count(), 2);
+        let local = world.storages["local-lvm"].backend("pve1").unwrap();
+        assert_eq!((local.total, local.free()), (1_073_741_824_000, 858_993_459_200));
+        assert!(world.storages["vm_ssd"].shared && world.storages["vm_ssd"].backends.len() == 1);
+        assert_eq!(world.nodes["pve1"].memory_base, 4_294_967_296);
+    }
+
+    #[test]
+    fn unusual_inventories_are_understood_or_refused() {
+        let node = r#"{"name":"a<b>","status":"online","figures":{"unknown":"403"},"bridges":{"unknown":"403"},
+            "storages":{"known":[{"name":"tank","storageType":"zfspool","availableSpace":9,"node":"a"}]},"more":1}"#;
+        let site = world(&format!("{{\"nodes\":[{node}],\"schema_version\":9}}"), "secret").unwrap();
+        assert_eq!(site.storages["tank"].kind.name(), "zfspool");
+        assert!(site.nodes["a<b>"].bridges.contains("vmbr0"));
+        for bad in ["", "{}", "[]", "{\"nodes\":[]}", "{\"nodes\":[{\"name\":1}]}"] {
+            assert!(world(bad, "secret").is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A site as it is rehearsed: the operator's own classes and templates, and a Proxmox that they fit into.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use check::capacity::selector;
+use domain::failure::{Code, Failure};
+use domain::nearest;
+use domain::spec::machine_class::{self, MachineClass};
+use domain::spec::provider_data::{self, ProviderData};
+use domain::spec::template::{self, ClusterTemplate, SetKind, Size};
+use domain::status::proxmox::{Figures, Inventory, Node, Seen, Storage};
+use runtime::files;
+
+use super::inputs;
+
+const GIB: u64 = 1 << 30;
+/// The files of a project that a rehearsal reads.
+const FOLDERS: [&str; 2] = ["machine-classes", "clusters"];
+
+/// What is rehearsed.
+pub struct Site {
+    dir: PathBuf,
+    files: Vec<PathBuf>,
+    classes: Vec<MachineClass>,
+    /// The chosen clusters, each with its file.
+    pub clusters: Vec<(PathBuf, ClusterTemplate)>,
+    /// The provider of their classes.
+    pub provider: String,
+    /// What is not rehearsed, and why.
+    pub left_out: Vec<String>,
+}
+
+impl Site {
+    /// Reads the files of a project. Those that cannot be understood are left to the checks.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when there is no cluster to rehearse, or none of that name.
+    pub fn read(dir: &Path, chosen: &[String]) -> Result<Site, Failure> {
+        let [class_files, template_files] = FOLDERS.map(|folder| inputs::in_dir(&dir.join(folder)));
+        let (mut classes, mut clusters) = (Vec::new(), Vec::new());
+        for file in &class_files {
+            let bytes = files::read_if_there(file)?.unwrap_or_default();
+            classes.extend(machine_class::parse("", &bytes).value.unwrap_or_default());
+        }
+        for file in &template_files {
+            let bytes = files::read_if_there(file)?.unwrap_or_default();
+            let template = template::parse("", &bytes).value;
+            let own = |template: &ClusterTemplate| match chosen {
+                [] => !inputs::is_example(&bytes),
+                names => names.contains(&template.name),
+            };
+            clusters.extend(template.filter(own).map(|template| (file.clone(), template)));
+        }
+        let files = [class_files, template_files].concat();
+        let (provider, left_out) = (String::new(), Vec::new());
+        let mut site = Site { dir: dir.to_owned(), files, classes, clusters, provider, left_out };
+        site.must_have(chosen)?;
+        let provider = site.providers().next().unwrap_or("proxmox").to_owned();
+        site.provider = provider;
+        site.leave_out();
+        Ok(site)
+    }
+
+    fn must_have(&self, chosen: &[String]) -> Result<(), Failure> {
+        let folder = self.dir.join("clusters");
+        let known: Vec<&str> = self.clusters.iter().map(|(_, template)| template.name.as_str()).collect();
+        if let Some(lost) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
+            let names = self.files.iter().filter_map(|file| file.file_stem()?.to_str());
+            let near = nearest::nearest(lost, names).map_or(String::new(), |near| format!("did you mean `{near}`?"));
+            let failure = Failure::new(Code::NotFound, format!("there is no cluster `{lost}`"));
+            return Err(failure.cause(format!("no template in `{}` has this name", folder.display())).hint(near));
+        }
+        if known.is_empty() {
+            return Err(Failure::new(Code::NotFound, "there is no cluster to rehearse")
+                .cause(format!("`{}` holds no template, or only the shipped examples", folder.display()))
+                .hint(
+                    "name an example with --cluster NAME, or remove its line `# omni-scale: example` to make it yours",
+                ));
+        }
+        Ok(())
+    }
+
+    fn class(&self, name: &str) -> Option<&MachineClass> {
+        self.classes.iter().find(|class| class.id == name)
+    }
+
+    /// The providers of the classes that the clusters use.
+    fn providers(&self) -> impl Iterator<Item = &str> {
+        let names = self.clusters.iter().flat_map(|(_, template)| template.classes());
+        names.filter_map(|name| Some(self.class(name)?.auto_provision.as_ref()?.provider_id.as_str()))
+    }
+
+    /// Takes out the clusters that one provider of virtual machines cannot make.
+    fn leave_out(&mut self) {
+        let why = |template: &ClusterTemplate| {
+            if template.sets.iter().any(|set| !set.machines.is_empty()) {
+                return Some("lists machines by their UUIDs".to_owned());
+            }
+            template.classes().into_iter().find_map(|name| match &self.class(name)?.auto_provision {
+                None => Some(format!("takes existing machines by the labels of class `{name}`")),
+                Some(made) if made.provider_id != self.provider => {
+                    Some(format!("uses the provider `{}` too: one is simulated", made.provider_id))
+                }
+                Some(_) => None,
+            })
+        };
+        let all = self.clusters.iter().map(|(_, template)| why(template)).collect::<Vec<_>>();
+        let mut all = all.into_iter();
+        let mut left_out = Vec::new();
+        self.clusters.retain(|(_, template)| match all.next().flatten() {
+            Some(why) => {
+                left_out.push(format!("cluster `{}`: it {why}", template.name));
+                false
+            }
+            None => true,
+        });
+        self.left_out = left_out;
+    }
+
+    /// The names of the classes that the clusters use and that this project has.
+    pub fn used_classes(&self) -> BTreeSet<&str> {
+        let names = self.clusters.iter().flat_map(|(_, template)| template.classes());
+        names.filter(|name| self.class(name).is_some()).collect()
+    }
+
+    /// Copies what a rehearsal reads to another project: classes, templates, and the files that these name inside the directory.
+    ///
+    /// # Errors
+    /// When one cannot be read or written.
+    pub fn copy_to(&self, project: &Path) -> Result<(), Failure> {
+        let root = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let named = self.clusters.iter().flat_map(|(file, template)| {
+            let folder = file.parent().unwrap_or(Path::new(""));
+            template.files().into_iter().map(|(named, _)| folder.join(named)).collect::<Vec<_>>()
+        });
+        for file in self.files.iter().cloned().chain(named) {
+            let Some(inside) =
+                file.canonicalize().ok().and_then(|file| Some(file.strip_prefix(&root).ok()?.to_owned()))
+            else {
+                continue;
+            };
+            let place = file.strip_prefix(&self.dir).map_or(inside, Path::to_owned);
+            if let Some(bytes) = files::read_if_there(&file)? {
+                files::write_atomically(&project.join(clean(&place)), &bytes, files::SHARED)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A cluster of Proxmox with everything that the classes name, and room for all machines.
+    pub fn default_inventory(&self) -> Inventory {
+        let data: Vec<ProviderData> = self
+            .used_classes()
+            .into_iter()
+            .filter_map(|name| provider_data::parse("", self.class(name)?.auto_provision.as_ref()?).value)
+            .collect();
+        let machines: u64 = self.clusters.iter().map(|(_, template)| machines(template)).sum();
+        let most = |of: fn(&ProviderData) -> u64| data.iter().map(of).max().unwrap_or(0);
+        // Twice what they need, and never more than there is a number for.
+        let room = |each: u64, unit: u64, least: u64| {
+            machines.saturating_mul(2).saturating_mul(each).saturating_mul(unit).clamp(least, 1 << 60)
+        };
+        let memory = room(most(|data| data.memory_mib.unwrap_or(0)), 1 << 20, 64 * GIB);
+        let disks = |data: &ProviderData| {
+            let more = data.additional_disks.iter().filter_map(|disk| disk.size_gib);
+            more.fold(data.disk_size_gib.unwrap_or(0), u64::saturating_add)
+        };
+        let space = room(most(disks), GIB, 1000 * GIB);
+        let pinned = data.iter().filter_map(|data| data.node.clone());
+        let names: BTreeSet<String> = (1..=3).map(|number| format!("pve{number}")).chain(pinned).collect();
+        let nics = data.iter().flat_map(|data| data.additional_nics.iter().filter_map(|nic| nic.bridge.clone()));
+        let bridges: BTreeSet<String> = ["vmbr0".to_owned()]
+            .into_iter()
+            .chain(data.iter().filter_map(|data| data.network_bridge.clone()))
+            .chain(nics)
+            .collect();
+        let more = data.iter().flat_map(|data| data.additional_disks.iter().map(|disk| &disk.storage_selector));
+        let selectors: BTreeSet<&String> =
+            data.iter().map(|data| &data.storage_selector).chain(more).flatten().collect();
+        let node = |name: &String| Node {
+            name: name.clone(),
+            status: "online".to_owned(),
+            figures: Seen::Known(Figures {
+                cpus: most(|data| data.vcpus().unwrap_or(0)).max(16),
+                cpu_load: 0.0,
+                memory_total: memory,
+                memory_used: 4 * GIB,
+            }),
+            storages: Seen::Known(storages(name, space, &selectors)),
+            bridges: Seen::Known(bridges.iter().cloned().collect()),
+            vms: Seen::Known(Vec::new()),
+        };
+        let nodes = names.iter().map(node).collect();
+        Inventory { taken_at: String::new(), endpoint: String::new(), version: String::new(), nodes }
+    }
+}
+
+/// How many machines a cluster has, with the one by which it is scaled.
+fn machines(template: &ClusterTemplate) -> u64 {
+    template.sets.iter().map(|set| u64::from(set.machine_count().unwrap_or(0))).sum::<u64>() + 1
+}
+
+/// The name and size of the set by which a cluster is scaled: the last workers with a number.
+pub fn scaled_set(template: &ClusterTemplate) -> Option<(&str, u32)> {
+    let sets: Vec<_> = template.workers().collect();
+    sets.into_iter().rev().find_map(|set| match (&set.kind, set.class.as_ref()?.size) {
+        (SetKind::Workers { name }, Size::Count(count)) => {
+            Some((if name.is_empty() { "workers" } else { name.as_str() }, count))
+        }
+        _ => None,
+    })
+}
+
+/// A directory for images, a pool, and one more for each selector that takes neither.
+fn storages(node: &str, space: u64, selectors: &BTreeSet<&String>) -> Vec<Storage> {
+    const KINDS: [&str; 8] = ["lvmthin", "zfspool", "rbd", "lvm", "dir", "nfs", "cephfs", "btrfs"];
+    let storage = |name: &str, kind: &str, content: &str| Storage {
+        name: name.to_owned(),
+        node: node.to_owned(),
+        kind: kind.to_owned(),
+        available: space,
+        total: space,
+        content: vec![content.to_owned()],
+        enabled: true,
+        active: true,
+        shared: matches!(kind, "rbd" | "nfs" | "cephfs"),
+    };
+    let mut all = vec![storage("local", "dir", "iso"), storage("local-lvm", "lvmthin", "images")];
+    for text in selectors {
+        let takes = |storage: &Storage| selector::selects(text, storage) == Ok(true);
+        if all.iter().any(|storage| storage.takes_images() && takes(storage)) {
+            continue;
+        }
+        let names = selector::named(text).into_iter().chain(["rehearsal"]);
+        let mut made = names.flat_map(|name| KINDS.map(|kind| storage(name, kind, "images")));
+        all.extend(made.find(|storage| takes(storage) && all.iter().all(|other| other.name != storage.name)));
+    }
+    all
+}
+
+/// `path` without `..`, for a file of another project.
+fn clean(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(found.pop()),
+            std::path::Component::Normal(name) => found.push(name),
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,143 @@
+//! `rehearse --project DIR`: the operator's own classes and clusters go through a whole life in the lab.
+//!
+//! 1. The files are copied to a scratch project, and checked; when a check fails, that is all.
+//! 2. Every class is applied, every cluster is created, scaled by one and back, and upgraded where a release allows it.
+//! 3. A node is lost and comes back.
+//! 4. Every cluster is deleted, and nothing is left.
+//!
+//! With `--faults N` the lab has faults that pass by themselves; a step that meets one is run again, as an operator would.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::cli::Rehearse;
+use crate::flow::rehearsal::{planned, start_with};
+use crate::flow::rehearsed_life::{Life, report, words};
+use crate::flow::rehearsed_site::Site;
+use crate::flow::{kit, proxmox};
+use crate::outcome::Outcome;
+use domain::failure::{Code, Failure};
+use domain::status::proxmox::Inventory;
+use domain::words::count;
+use runtime::cx::Cx;
+use runtime::files;
+use runtime::paths::Paths;
+use runtime::tool::lab::Options;
+use runtime::ui::{Status, millis};
+
+/// Faults that pass, each at a place where every rehearsal comes by.
+const PASSING: &[&str] = &[
+    "cluster-sync-cut:1",
+    "docker-down:1",
+    "image-download-failed:1",
+    "machine-task-warns:1",
+    "omni-unhealthy:1",
+    "placement-vmid-taken:1",
+    "provider-crashes:1",
+    "proxmox-unauthorized:1",
+    "proxmox-web-page:1",
+];
+
+/// The images whose versions the operator's compose file decides.
+const IMAGES: [&str; 2] = ["siderolabs/omni:", "siderolabs/omni-infra-provider-proxmox:"];
+
+const NOT_SIMULATED: [&str; 3] = [
+    "what patches, extensions and kernel arguments do inside a machine",
+    "static addresses, VLANs, and what the network of the site lets through",
+    "other guests of Proxmox: what they use counts as used, they themselves are not there",
+];
+
+pub fn run(args: &Rehearse, cx: &Cx, program: &Path, dir: &Path) -> anyhow::Result<Outcome> {
+    let dir = std::path::absolute(dir)?;
+    let mut site = Site::read(&dir, &args.cluster)?;
+    let (inventory, origin) = match &args.inventory {
+        Some(file) => (proxmox::saved(file)?, format!("`{}`", file.display())),
+        None => (site.default_inventory(), "made up so that the classes fit".to_owned()),
+    };
+    if cx.dry_run {
+        return Ok(planned(cx, &lines(&site)));
+    }
+    let faults = chosen_faults(args);
+    let begun = Instant::now();
+    let scratch = Paths::outside(&std::env::temp_dir());
+    let options = Options { clock: args.clock, faults: faults.clone(), ..Options::default() };
+    let (lab, project) = start_with(cx, program, options, |lab| prepare(lab, &dir, &inventory, scratch))?;
+    site.copy_to(&project)?;
+    cx.ui.note("site", format!("{} {origin}", count(inventory.nodes.len(), "node")), Status::Ok, faults.join(", "));
+    let mut life = Life { cx, lab: &lab, project: &project, tries: 1 + faults.len(), steps: Vec::new() };
+    life.live(&mut site, &inventory, program)?;
+    let failed: Vec<&Value> = life.steps.iter().filter(|step| step["status"] == "failed").collect();
+    let left_out: Vec<String> = site.left_out.iter().cloned().chain(NOT_SIMULATED.map(str::to_owned)).collect();
+    let data = json!({
+        "steps": life.steps, "not_rehearsed": left_out, "inventory": origin, "faults": faults,
+        "elapsed_ms": begun.elapsed().as_millis() as u64,
+    });
+    report(cx, &life.steps, &left_out);
+    let took = millis(begun.elapsed().as_millis() as u64);
+    if let Some(first) = failed.first() {
+        let words = |key: &str| first[key].as_str().unwrap_or_default().to_owned();
+        return Err(Failure::new(
+            Code::Failed,
+            format!("{} of {} failed", failed.len(), count(life.steps.len(), "step")),
+        )
+        .cause(format!("first: `{}`: {}", words("step"), words("error")))
+        .hint("what the task said stands above; fix the files, and rehearse again")
+        .with(data)
+        .into());
+    }
+    let what = count(site.clusters.len(), "cluster");
+    Ok(Outcome::done(format!("rehearsed {what} in {took}: {} passed", count(life.steps.len(), "step"))).with(data))
+}
+
+/// What would be run, but for the node that is lost and what is scaled back.
+fn lines(site: &Site) -> Vec<Vec<String>> {
+    let mut lines = vec![words(&["machineclass-check", "--offline"]), words(&["cluster-check", "--offline"])];
+    lines.push(words(&["provider-setup", "--provider-id", &site.provider]));
+    lines.extend(site.used_classes().into_iter().map(|class| words(&["machineclass-apply", class])));
+    for task in ["cluster-sync", "cluster-scale", "cluster-upgrade", "cluster-delete"] {
+        lines.extend(site.clusters.iter().map(|(_, template)| words(&[task, &template.name])));
+    }
+    lines
+}
+
+/// The faults of this run: the same for the same seed.
+fn chosen_faults(args: &Rehearse) -> Vec<String> {
+    let mut random = args.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+    let chosen = random.choose_multiple(PASSING, args.faults.unwrap_or(0));
+    chosen.into_iter().map(|fault| (*fault).to_owned()).collect()
+}
+
+/// A project in the lab's directory with the versions of the operator's stack, and the lab's own words for the site.
+fn prepare(lab: &Path, dir: &Path, inventory: &Inventory, outside: Paths) -> anyhow::Result<(Paths, Vec<String>)> {
+    let own = files::read_text_if_there(&dir.join("docker/compose.yaml"))?.unwrap_or_default();
+    let kit = lab.join("kit");
+    for (file, text) in kit::all() {
+        let text = if file == "docker/compose.yaml" { pinned(&text, &own) } else { text.into_owned() };
+        kit::write(&kit.join(file), &text)?;
+    }
+    let saved = lab.join("inventory.json");
+    let document = inventory.document().map_err(|why| Failure::new(Code::Failed, why))?;
+    files::write_atomically(&saved, document.to_string().as_bytes(), files::PRIVATE)?;
+    let mut words = vec!["--inventory".to_owned(), saved.display().to_string()];
+    if let Some(release) = tag(&own, IMAGES[0]).filter(|tag| ["v1.4.9", "v1.9.3"].contains(tag)) {
+        words.extend(["--omni-version".to_owned(), release.trim_start_matches('v').to_owned()]);
+    }
+    Ok((Paths::find(Some(&kit), outside.root())?, words))
+}
+
+/// The release of an image in a compose file.
+fn tag<'a>(text: &'a str, image: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(image)?;
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-')).unwrap_or(rest.len());
+    rest[..end].starts_with('v').then_some(&rest[..end])
+}
+
+/// The kit's compose file with the releases of the operator's.
+fn pinned(kit: &str, own: &str) -> String {
+    IMAGES.iter().fold(kit.to_owned(), |text, image| match (tag(&text, image), tag(own, image)) {
+        (Some(old), Some(new)) => text.replace(&format!("{image}{old}"), &format!("{image}{new}")),
+        _ => text,
+    })
+}

@@ -1,0 +1,148 @@
+//! `action.yml` as a runner executes it: each step's script in bash, with its inputs and a GitHub of this test's own; and the
+//! hooks of `.pre-commit-hooks.yaml`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::sandbox::{CommandOutput, Scratch, lab_program, program_at, root};
+use crate::site;
+
+#[derive(Deserialize)]
+struct Action {
+    inputs: BTreeMap<String, Input>,
+    runs: Runs,
+}
+
+#[derive(Deserialize)]
+struct Input {
+    default: String,
+}
+
+#[derive(Deserialize)]
+struct Runs {
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    name: String,
+    shell: String,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    run: String,
+}
+
+/// Answers for `gh api`: the list of comments is a file, and every call is written down.
+const GH: &str = "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\ncase $* in *--paginate*) cat \"$COMMENTS\" ;; esac\n";
+
+/// Runs every step until one fails; the last output, and what was asked of GitHub.
+fn runs(place: &Scratch, dir: &Path, comments: &str) -> (CommandOutput, String) {
+    let at = |name: &str| place.path().join(name);
+    program_at(&at("bin/gh"), GH);
+    // As in the archive of a release: the lab is beside the program.
+    for (program, name) in [(Path::new(env!("CARGO_BIN_EXE_xtask")), "omni-scale"), (lab_program(), "omni-scale-lab")] {
+        fs::copy(program, at("bin").join(name)).expect("a copy");
+    }
+    fs::write(at("comments"), comments).expect("written");
+    fs::write(at("calls"), "").expect("written");
+    let text = fs::read_to_string(root().join("action.yml")).expect("there");
+    let action: Action = serde_yaml::from_str(&text).expect("an action");
+    let given = |value: &str| match value.trim_start_matches("${{ ").trim_end_matches(" }}") {
+        "inputs.directory" => dir.display().to_string(),
+        "github.event.pull_request.number" => "7".to_owned(),
+        name => action.inputs[name.strip_prefix("inputs.").expect("an input")].default.clone(),
+    };
+    let mut last = None;
+    for step in &action.runs.steps {
+        let mut command = Command::new(&step.shell);
+        command
+            .args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &step.run])
+            .current_dir(place.path())
+            .env_clear();
+        command.env("PATH", format!("{}:/usr/bin:/bin", at("bin").display())).env("HOME", place.path());
+        for (name, value) in step.env.iter().map(|(name, value)| (name.as_str(), given(value))) {
+            command.env(name, value);
+        }
+        for (name, file) in [
+            ("RUNNER_TEMP", "temp"),
+            ("GITHUB_STEP_SUMMARY", "summary"),
+            ("GITHUB_PATH", "path"),
+            ("CALLS", "calls"),
+            ("COMMENTS", "comments"),
+        ] {
+            command.env(name, at(file));
+        }
+        command.env("GITHUB_REPOSITORY", "me/site").env("RUNNER_OS", "Linux").env("RUNNER_ARCH", "X64");
+        let output = CommandOutput::of(command.stdin(Stdio::null()));
+        let failed = output.code != 0;
+        assert!(!failed || step.name == "Report", "{}: {output:#?}", step.name);
+        last = Some(output);
+    }
+    (last.expect("steps"), fs::read_to_string(at("calls")).expect("there"))
+}
+
+#[test]
+fn action_checks_rehearses_and_comments_without_secrets() {
+    let (place, own) = (Scratch::new(), site::site());
+    let (output, calls) = runs(&place, own.path(), "");
+    output.exits(0);
+    assert!(calls.contains("--method POST repos/me/site/issues/7/comments --field body=@"), "{calls}");
+    let comment = fs::read_to_string(place.path().join("temp/omni-scale-report/comment.md")).expect("a comment");
+    for words in [
+        "### Omni-Scale: passed",
+        "machineclass-check: passed",
+        "rehearse: passed",
+        "cluster-delete demo",
+        "Omni was not asked",
+    ] {
+        assert!(comment.contains(words), "{words}: {comment}");
+    }
+    assert_eq!(fs::read_to_string(place.path().join("summary")).expect("a summary"), comment);
+    // Its own comment is found again, and says what is wrong.
+    site::write(&own, "clusters/first.yaml", "kind: Cluster\nname: demo\n");
+    let (output, calls) = runs(&place, own.path(), "4711\n");
+    output.exits(1).says(&["::error::failed: cluster-check,rehearse"]);
+    assert!(calls.contains("--method PATCH repos/me/site/issues/comments/4711 --field body=@"), "{calls}");
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    id: String,
+    entry: String,
+    files: String,
+    #[serde(default = "yes")]
+    pass_filenames: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[test]
+fn hooks_of_other_repositories_pass_good_files_and_refuse_bad_ones() {
+    lab_program();
+    let text = fs::read_to_string(root().join(".pre-commit-hooks.yaml")).expect("there");
+    let hooks: Vec<Hook> = serde_yaml::from_str(&text).expect("hooks");
+    assert_eq!(hooks.len(), 3);
+    for hook in hooks {
+        let own = site::site();
+        let broken = if hook.id == "machineclass-check" { "machine-classes/small.yaml" } else { "clusters/first.yaml" };
+        assert!(regex::Regex::new(&hook.files).expect("a pattern").is_match(broken), "{}", hook.id);
+        let bin = Scratch::new();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xtask"), bin.path().join("omni-scale")).expect("a link");
+        let run = || {
+            let words: Vec<&str> = hook.entry.split(' ').collect();
+            let mut command = Command::new(bin.path().join(words[0]));
+            command.args(&words[1..]).args(hook.pass_filenames.then_some(broken)).current_dir(own.path());
+            command.env("HOME", bin.path()).env("XDG_STATE_HOME", bin.path().join("state"));
+            CommandOutput::of(command.stdin(Stdio::null()))
+        };
+        run().exits(0);
+        site::write(&own, broken, "kind: Nothing\n");
+        run().exits(1);
+    }
+}

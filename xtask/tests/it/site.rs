@@ -1,0 +1,131 @@
+//! `rehearse --project`: a site of an operator's own in the lab, from a directory that is no project and stays as it is.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{CommandOutput, Scratch, lab_program, root};
+
+const CLASS: &str = "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: small\nspec:\n  \
+    autoprovision:\n    providerid: house\n    kernelargs: []\n    metavalues: []\n    providerdata: |\n      cores: 2\n      \
+    sockets: 1\n      memory: 4096\n      disk_size: 20\n      network_bridge: vmbr9\n      \
+    storage_selector: name == \"tank\" && storageType == \"zfspool\"\n    grpctunnel: 0\n";
+
+fn template(name: &str, workers: u32) -> String {
+    let pins = &domain::releases::table().recommended;
+    format!(
+        "kind: Cluster\nname: {name}\nkubernetes:\n  version: v{}\ntalos:\n  version: v{}\npatches:\n  - file: more/p.yaml\n\
+         ---\nkind: ControlPlane\nmachineClass:\n  name: small\n  size: 1\n---\nkind: Workers\nmachineClass:\n  name: small\n  \
+         size: {workers}\n",
+        pins.kubernetes.version, pins.talos.version
+    )
+}
+
+/// A directory with a class, a cluster `demo`, and a patch that it names.
+pub fn site() -> Scratch {
+    let site = Scratch::new();
+    write(&site, "machine-classes/small.yaml", CLASS);
+    write(&site, "clusters/first.yaml", &template("demo", 1));
+    write(&site, "clusters/more/p.yaml", "machine:\n  sysctls:\n    vm.swappiness: \"1\"\n");
+    site
+}
+
+pub fn write(site: &Scratch, file: &str, text: &str) {
+    let path = site.path().join(file);
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+    std::fs::write(path, text).expect("written");
+}
+
+fn rehearse(site: &Path, words: &[&str]) -> CommandOutput {
+    lab_program();
+    let home = site.with_extension("home");
+    std::fs::create_dir_all(&home).expect("a home");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["rehearse", "--project", ".", "--json"]).args(words).current_dir(site).stdin(Stdio::null());
+    for name in ["OMNI_ENDPOINT", "OMNI_SERVICE_ACCOUNT_KEY", "SIDERO_SERVICE_ACCOUNT_KEY"] {
+        command.env_remove(name);
+    }
+    command.env("XDG_STATE_HOME", &home).env("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR"));
+    let output = CommandOutput::of(&mut command);
+    let left = std::fs::read_dir(home.join("omni-scale/tmp")).into_iter().flatten().flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "lock").collect();
+    assert!(left.is_empty(), "{left:?}");
+    let _ = std::fs::remove_dir_all(&home);
+    output
+}
+
+/// The steps of a rehearsal that failed, and all of them.
+fn steps(document: &Value) -> (Vec<&str>, Vec<&str>) {
+    let steps = document["data"]["steps"].as_array().expect("steps").iter();
+    let failed =
+        steps.clone().filter(|step| step["status"] == "failed").filter_map(|step| step["step"].as_str()).collect();
+    (failed, steps.filter_map(|step| step["step"].as_str()).collect())
+}
+
+#[test]
+fn own_site_lives_a_whole_life_in_the_lab() {
+    let site = site();
+    let before = runtime::files::tree(site.path()).expect("readable");
+    let document = rehearse(site.path(), &[]).exits(0).json();
+    let (failed, all) = steps(&document);
+    assert_eq!(failed, Vec::<&str>::new(), "{document:#}");
+    for step in [
+        "provider-setup --provider-id house",
+        "machineclass-apply small",
+        "cluster-sync clusters/first.yaml --allow-destroy demo",
+        "cluster-scale demo --set workers=2",
+        "cluster-scale demo --set workers=1 --allow-destroy demo",
+        "cluster-status demo --wait running",
+        "cluster-delete demo --allow-destroy demo",
+        "nothing is left",
+    ] {
+        assert!(all.contains(&step), "{step}: {all:#?}");
+    }
+    assert!(all.iter().any(|step| step.starts_with("node ") && step.ends_with(" goes off")), "{all:#?}");
+    assert_eq!(document["data"]["inventory"], "made up so that the classes fit");
+    assert!(document["data"]["not_rehearsed"].as_array().is_some_and(|what| !what.is_empty()));
+    assert_eq!(runtime::files::tree(site.path()).expect("readable"), before, "it is as it was");
+}
+
+#[test]
+fn faults_of_a_seed_pass_in_a_saved_inventory() {
+    let site = site();
+    write(
+        &site,
+        "machine-classes/small.yaml",
+        &CLASS.replace("vmbr9", "vmbr0").replace("tank", "local-lvm").replace("zfspool", "lvmthin"),
+    );
+    let inventory = root().join("xtask/tests/fixtures/inventory/two-of-three-online.json");
+    let mut inventory: Value = serde_json::from_slice(&std::fs::read(inventory).expect("there")).expect("JSON");
+    // As of a site with ten thousand guests, and of a version that says more.
+    let guest = json!({"id": 1, "name": "<b>\u{202e}", "running": true, "memory": 1, "memory_used": 1, "tags": []});
+    inventory["nodes"][0]["vms"]["known"] = vec![guest; 10_000].into();
+    inventory["nodes"][0]["more"] = json!({"of": "a newer version"});
+    write(&site, "inventory.json", &inventory.to_string());
+    let words = ["--inventory", "inventory.json", "--faults", "2", "--seed", "3"];
+    let document = rehearse(site.path(), &words).exits(0).json();
+    assert_eq!(document["data"]["faults"].as_array().map(Vec::len), Some(2));
+    assert_eq!(steps(&document).0, Vec::<&str>::new(), "{document:#}");
+}
+
+#[test]
+fn a_site_that_cannot_be_rehearsed_says_why() {
+    let site = site();
+    for (words, code, said) in [
+        (&["--cluster", "dmeo"][..], 1, "there is no cluster `dmeo`"),
+        (&["--inventory", "none.json"], 1, "`none.json` does not exist"),
+        (&["--inventory", "clusters/first.yaml"], 1, "is not an inventory"),
+        (&["--seed", "1"], 2, "--faults"),
+        (&["--fault", "docker-down"], 2, "cannot be used with"),
+        (&["--dry-run"], 3, "nothing changed"),
+    ] {
+        rehearse(site.path(), words).exits(code).says(&[said]);
+    }
+    // The checks come first, and end it.
+    write(&site, "clusters/first.yaml", &template("demo", 1).replace("ControlPlane", "ControlPlan"));
+    let document = rehearse(site.path(), &[]).exits_with_one_of(&[1]).json();
+    assert!(document["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{document:#}");
+    std::fs::remove_dir_all(site.path().join("clusters")).expect("it is there");
+    rehearse(site.path(), &[]).exits(1).says(&["there is no cluster to rehearse"]);
+}
