@@ -1,6 +1,9 @@
 //! Files that give access to a cluster: kubeconfig and talosconfig, as omnictl writes them, kept from everyone but their owner.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::flow::change::{Change, Plan};
 use domain::failure::{Code, Failure};
@@ -76,17 +79,40 @@ pub fn plan<'a>(cx: &Cx, omnictl: &'a Omnictl<'_>, access: &'a Access) -> Result
 fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Failure> {
     let scratch = Scratch::new(&cx.paths.scratch_root(), "access")?;
     let copy = scratch.path().join(access.kind);
-    let mut flags = access.flags.clone();
+    let (mut flags, mut before) = (access.flags.clone(), None);
     if let Some(old) = files::read_if_there(&access.file)?.filter(|_| access.merge) {
         files::write_atomically(&copy, &old, files::PRIVATE)?;
-        flags.push("--merge".to_owned());
-        if access.force {
-            flags.push("--force".to_owned());
-        }
+        // Without it omnictl adds an entry of the same name and `-1` (go-kubeconfig `merge.go`), and the old token stays.
+        flags.extend(["--merge".to_owned(), "--force".to_owned()]);
+        before = Some(old);
     }
     omnictl.write_access(access.kind, &access.cluster, &flags, &copy)?;
     let text = files::read_text_if_there(&copy)?.filter(|text| !text.trim().is_empty());
     let text = text.ok_or_else(|| Failure::new(Code::Failed, format!("omnictl wrote no {}", access.kind)))?;
     secret::hide_in(&text);
+    if let Some(before) = before.filter(|_| !access.force) {
+        same_servers(cx, access, &before, &text)?;
+    }
     Ok(Secret::plain(text))
+}
+
+/// Refuses to merge where an entry of the same name leads to another server: it may be a cluster of another Omni.
+fn same_servers(cx: &Cx, access: &Access, before: &[u8], after: &str) -> Result<(), Failure> {
+    let servers = |text: &[u8]| -> BTreeMap<String, String> {
+        let config: Value = serde_yaml::from_slice(text).unwrap_or_default();
+        let clusters = config["clusters"].as_array().into_iter().flatten();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        clusters.filter_map(|entry| Some((text(&entry["name"])?, text(&entry["cluster"]["server"])?))).collect()
+    };
+    let after = servers(after.as_bytes());
+    let other = servers(before).into_iter().find_map(|(name, old)| {
+        let new = after.get(&name).filter(|new| **new != old)?;
+        Some(format!("its cluster `{name}` is at {old}, and would be at {new}"))
+    });
+    other.map_or(Ok(()), |cause| {
+        let shown = cx.paths.show(&access.file);
+        Err(Failure::new(Code::Conflict, format!("`{shown}` has an entry of the same name for another server"))
+            .cause(cause)
+            .hint("write a file of its own with --file FILE, or replace the entry with --force"))
+    })
 }

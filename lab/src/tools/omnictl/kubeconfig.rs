@@ -43,20 +43,23 @@ pub fn run(client: &mut Connection, call: &Kubeconfig) -> Result<(), OmnictlErro
         let text = std::fs::read_to_string(path).map_err(|why| OmnictlError::Message(why.to_string()))?;
         config = serde_yaml::from_str(&text).map_err(|why| OmnictlError::Message(why.to_string()))?;
     }
-    let entries = [
-        ("clusters", json!({ "name": context, "cluster": { "server": "https://127.0.0.1:8100" } })),
-        (
-            "contexts",
-            json!({ "name": context, "context": { "cluster": context, "namespace": "default", "user": context } }),
-        ),
-        ("users", json!({ "name": context, "user": credentials })),
-    ];
-    for (list, entry) in entries {
+    // What is there under a name and differs is overwritten with --force, else the new entry gets another name: stdout is no
+    // terminal here (go-kubeconfig `merge.go`).
+    let mut put = |list: &str, name: &str, key: &str, value: Value| {
         let mut items = config[list].as_array().cloned().unwrap_or_default();
-        items.retain(|item: &Value| item["name"] != entry["name"]);
-        items.push(entry);
+        let taken = |name: &str| items.iter().any(|item: &Value| item["name"] == name);
+        let same = items.iter().any(|item| item["name"] == name && item[key] == value);
+        let free = || (1..).map(|at| format!("{name}-{at}")).find(|name| !taken(name));
+        let name = if *force || same || !taken(name) { name.to_owned() } else { free().unwrap_or_default() };
+        items.retain(|item| item["name"] != *name);
+        items.push(json!({ "name": name, (key): value }));
         config[list] = items.into();
-    }
+        name
+    };
+    let server = put("clusters", &context, "cluster", json!({ "server": "https://127.0.0.1:8100" }));
+    let user = put("users", &server, "user", credentials);
+    let entry = json!({ "cluster": server, "namespace": "default", "user": user });
+    let context = put("contexts", &user, "context", entry);
     config["current-context"] = context.into();
     write(path, &serde_yaml::to_string(&config).map_err(|why| OmnictlError::Message(why.to_string()))?)
 }
