@@ -102,7 +102,14 @@ pub fn clusters(cx: &Cx, omnictl: &Omnictl<'_>, omni: &Omni) -> anyhow::Result<(
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut templates: BTreeMap<String, Template> = BTreeMap::new();
     for file in inputs::in_dir(&cx.paths.clusters()) {
-        let bytes = cx.read(&file, "")?;
+        let bytes = match cx.read(&file, "") {
+            Ok(bytes) => bytes,
+            Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
+            Err(failure) => {
+                unread.push((cx.paths.show(&file), failure.to_string()));
+                continue;
+            }
+        };
         let checked = Template::check(cx, &file, &bytes, &TemplateFacts::default());
         let sound = !checked.findings.iter().any(domain::spec::Finding::is_error);
         match checked.value.filter(|_| sound) {
