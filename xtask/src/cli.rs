@@ -236,8 +236,8 @@ pub enum Task {
     Doctor(Doctor),
     /// Set up Omni: values, store key, containers, service account
     ///
-    /// Asks for what is missing, writes docker/.env, makes the key that encrypts Omni's store, starts the containers, and
-    /// accepts the license when you do.
+    /// Asks for what is missing, writes docker/.env, makes the key that encrypts Omni's store, and starts the containers. It shows
+    /// where Omni's licence is read and accepted, which only a person can do.
     OmniSetup(OmniSetup),
     /// Connect Omni to Proxmox: key, configuration, containers
     ///

@@ -224,14 +224,14 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
     let (user, name) = (proxmox.login.user(), proxmox.login.token_name());
     let get = |purpose: &'static str, path: &str| proxmox.get(cx, purpose, path);
     let checks: Vec<Check<'_, Value>> = vec![
-        Check::new("tree", "what the login may do", || {
+        Check::new("tree", "Read what the login may do", || {
             let tree = get("asking Proxmox for the login's permissions", PERMISSIONS)?;
             let paths = tree.as_object().map_or(0, serde_json::Map::len);
             let detail = format!("privileges on {}", count(paths, "path"));
             Ok(if paths == 0 { Done::warning(tree, detail) } else { Done::ok(tree, detail) })
         }),
-        Check::new("roles", "the roles", || seen(get("asking Proxmox for its roles", ROLES))),
-        Check::new("token", "the token's end and privilege separation", || match token(cx, proxmox) {
+        Check::new("roles", "Read the roles", || seen(get("asking Proxmox for its roles", ROLES))),
+        Check::new("token", "Read the token's expiry and privilege separation", || match token(cx, proxmox) {
             _ if name.is_none() => Ok(Done::skipped(Value::Null, "the login is not a token")),
             Err(failure) if failure.code == Code::Refused => Ok(Done::skipped(
                 Value::Null,
@@ -239,11 +239,11 @@ pub fn observe(cx: &Cx, proxmox: &Proxmox) -> anyhow::Result<LoginFacts> {
             )),
             other => seen(other),
         }),
-        Check::new("acl", "the access control list, as far as it is shown", || {
+        Check::new("acl", "Read the access control list, as far as it is shown", || {
             seen(get("asking Proxmox for its access control list", ACL))
         }),
-        Check::new("nextid", "the next VM's id", || seen(get("asking Proxmox for the next VM id", NEXT_ID))),
-        Check::new("vnets", "SDN vnets", || seen(get("asking Proxmox for its vnets", VNETS))),
+        Check::new("nextid", "Ask for the next VM's ID", || seen(get("asking Proxmox for the next VM id", NEXT_ID))),
+        Check::new("vnets", "Read the SDN vnets", || seen(get("asking Proxmox for its vnets", VNETS))),
     ];
     let answers: Vec<Value> =
         cx.ui.side_by_side("asking Proxmox about the login", checks).into_iter().collect::<Result<_, _>>()?;
@@ -364,7 +364,7 @@ pub fn report_wanted(cx: &Cx, wanted: &Requirements) {
             (Status::Ok, words.join(", "))
         }
     };
-    cx.ui.note("classes", "the classes and clusters of this project", status, detail);
+    cx.ui.note("classes", "Read the classes and clusters of this project", status, detail);
 }
 
 #[cfg(test)]

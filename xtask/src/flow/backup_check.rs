@@ -54,18 +54,18 @@ impl Opened {
     /// # Errors
     /// [`Code::Invalid`] with everything that is missing or changed.
     pub fn open(cx: &Cx, file: &Path, means: &Means<'_>) -> anyhow::Result<Opened> {
-        let scratch = cx.ui.step("open", format!("open {}", file.display()), || {
+        let scratch = cx.ui.step("open", format!("Open {}", file.display()), || {
             let scratch = Scratch::new(&cx.paths.scratch_root(), "restore")?;
             unpack(cx, file, means.identity, scratch.path())?;
             Ok(Done::ok(scratch, "unpacked in a private directory"))
         })?;
         let parts = scratch.path().join("parts");
-        let manifest = cx.ui.step("parts", "the backup is complete and unchanged", || {
+        let manifest = cx.ui.step("parts", "Check that the backup is complete and unchanged", || {
             let manifest = complete(cx, &parts)?;
             let detail = format!("{}, made at {}", count(manifest.parts.len(), "part"), manifest.made_at);
             Ok(Done::ok(manifest, detail))
         })?;
-        let store = cx.ui.step("store", "the store is readable and is the one of the manifest", || {
+        let store = cx.ui.step("store", "Check that the store is the one of the manifest", || {
             let store = backup::read_store(&parts.join(ETCD))?;
             same(&manifest, &store)?;
             Ok(Done::ok(store, backup::contents(&manifest)))
@@ -82,7 +82,7 @@ impl Opened {
             true => (self.part(STORE_KEY), "the key in the archive".to_owned()),
             false => (file.to_owned(), cx.paths.show(file)),
         };
-        cx.ui.step("key", "a key opens the store", || {
+        cx.ui.step("key", "Check that a key opens the store", || {
             let Some(text) = files::read_text_if_there(&file)? else {
                 return Ok(Done::warning(
                     (),
@@ -99,7 +99,7 @@ impl Opened {
     /// # Errors
     /// [`Code::Invalid`] with what SQLite says.
     pub fn check_sqlite(&self, cx: &Cx) -> anyhow::Result<()> {
-        cx.ui.step("sqlite", "SQLite accepts its database", || {
+        cx.ui.step("sqlite", "Check the SQLite database", || {
             let Ok(sqlite) = which::which("sqlite3") else {
                 let detail = "not checked: sqlite3 is not installed; `apt-get install sqlite3`";
                 return Ok(Done::warning((), detail));
@@ -122,7 +122,7 @@ impl Opened {
     pub fn check_restore(&self, cx: &Cx, means: &Means<'_>) -> anyhow::Result<()> {
         let omni = self.manifest.versions.get("omni").map(String::as_str);
         let image = backup::etcd_image(means.image, omni);
-        cx.ui.step("restore", "etcd restores its snapshot", || {
+        cx.ui.step("restore", "Check that etcd restores its snapshot", || {
             let docker = Docker::find(cx)?;
             let (from, dir) = (format!("/backup/parts/{ETCD}"), self.scratch.path());
             let run = |program: &str| {

@@ -226,7 +226,7 @@ pub fn wait_until_gone(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Re
         };
         Ok(observe(omnictl, name)?.map_or(Look::Done(()), |view| Look::Waiting(waits(view))))
     };
-    cx.ui.step("gone", format!("cluster `{name}` is gone"), || {
+    cx.ui.step("gone", format!("Check that cluster `{name}` is gone"), || {
         let what = format!("cluster `{name}` to go");
         wait::until(&what, cx.limit(RUNNING), |words| cx.ui.waiting(words), look)?;
         Ok(Done::ok((), "Omni does not have it"))

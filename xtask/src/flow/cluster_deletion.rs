@@ -201,12 +201,14 @@ const GONE: Duration = Duration::from_secs(120);
 
 fn verify(cx: &Cx, omnictl: &Omnictl<'_>, loss: &Loss) -> anyhow::Result<()> {
     let name = &loss.view.name;
-    cx.ui.step("gone", format!("Omni no longer has cluster `{name}`"), || match omnictl.get("clusters", name)? {
-        None => Ok(Done::ok((), "gone")),
-        Some(_) => Err(Failure::new(Code::Failed, format!("Omni still has cluster `{name}`"))
-            .cause("omnictl reported that it was deleted; somebody may have created it again")
-            .next(format!("cargo xtask cluster-status {name}"))
-            .into()),
+    cx.ui.step("gone", format!("Check that Omni no longer has cluster `{name}`"), || {
+        match omnictl.get("clusters", name)? {
+            None => Ok(Done::ok((), "gone")),
+            Some(_) => Err(Failure::new(Code::Failed, format!("Omni still has cluster `{name}`"))
+                .cause("omnictl reported that it was deleted; somebody may have created it again")
+                .next(format!("cargo xtask cluster-status {name}"))
+                .into()),
+        }
     })?;
     let (Some(known), Some(proxmox)) = (loss.vms.known(), &loss.proxmox) else { return Ok(()) };
     gone(cx, proxmox, "Its VMs are gone from Proxmox", &known.iter().map(|vm| vm.name.clone()).collect())

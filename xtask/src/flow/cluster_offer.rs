@@ -30,9 +30,9 @@ pub struct Offer {
 /// Those of omnictl; [`Code::Prerequisite`] when there are no classes.
 pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<Offer> {
     let checks = vec![
-        lookup::list(omnictl, "classes", "machine classes in Omni", "machineclasses"),
-        lookup::list(omnictl, "versions", "Talos versions that Omni offers", "talosversions"),
-        Check::new("omni", "Omni's version", || {
+        lookup::list(omnictl, "classes", "Read the machine classes of Omni", "machineclasses"),
+        lookup::list(omnictl, "versions", "Ask Omni for the Talos versions that it offers", "talosversions"),
+        Check::new("omni", "Ask Omni for its version", || {
             let found = omnictl.list("sysversions", None).unwrap_or_default();
             let release = lookup::running(Some(&found));
             let detail = release.map_or_else(|| "not known".to_owned(), |release| release.to_string());

@@ -378,12 +378,12 @@ fn explain_timeout(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, fail
 fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool) -> anyhow::Result<()> {
     let name = diff.name();
     if !no_wait {
-        cx.ui.step("running", format!("cluster `{name}` runs"), || {
+        cx.ui.step("running", format!("Check that cluster `{name}` runs"), || {
             let view = cluster::wait_until_running(cx, omnictl, name)?;
             Ok(Done::ok((), format!("Running and ready, {}", count(view.machines().count(), "machine"))))
         })?;
     }
-    cx.ui.step("proof", format!("cluster `{name}` is as its template says"), || {
+    cx.ui.step("proof", format!("Check that cluster `{name}` is as its template says"), || {
         let left = sync_actions(&omnictl.sync_plan(&diff.staged.file)?);
         if left.is_empty() {
             return Ok(Done::ok((), "no difference left"));
@@ -400,7 +400,7 @@ fn verify(cx: &Cx, omnictl: &Omnictl<'_>, diff: &TemplateDiff<'_>, no_wait: bool
 fn verify_settled(cx: &Cx, omnictl: &Omnictl<'_>, settled: &[&TemplateDiff<'_>]) -> anyhow::Result<()> {
     let running = match settled {
         [] | [_] => BTreeSet::new(),
-        many => cx.ui.step("running", format!("{} clusters that are in sync", many.len()), || {
+        many => cx.ui.step("running", format!("Check {} clusters that are in sync", many.len()), || {
             let names = many.iter().map(|diff| diff.name()).collect();
             let running = cluster::running(cx, omnictl, &names)?;
             let detail = format!("{} of {} Running and ready", running.len(), many.len());

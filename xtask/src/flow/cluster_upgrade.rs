@@ -322,7 +322,7 @@ fn sync(
 
 /// What the new Kubernetes has removed is found before anything is changed.
 fn pre_checks(cx: &Cx, omnictl: &Omnictl<'_>, name: &str, to: &Version) -> anyhow::Result<()> {
-    cx.ui.step("pre-checks", format!("Omni's checks before Kubernetes {to}"), || {
+    cx.ui.step("pre-checks", format!("Run Omni's checks before Kubernetes {to}"), || {
         omnictl.upgrade_pre_checks(name, &version::bare(to)).map_err(|failure| {
             if matches!(failure.code, Code::Interrupted | Code::Timeout | Code::Unreachable) {
                 return failure;

@@ -108,7 +108,7 @@ fn of_proxmox(cx: &Cx) -> anyhow::Result<Rotation> {
 
 /// Refuses a token that may do less than the one that it replaces.
 fn compare(cx: &Cx, old: &Proxmox, new: &Proxmox) -> anyhow::Result<()> {
-    cx.ui.step("token", format!("Proxmox accepts {}", new.login.id()), || {
+    cx.ui.step("token", format!("Check that Proxmox accepts {}", new.login.id()), || {
         let ask = |proxmox: &Proxmox| proxmox.get(cx, "asking what the token may do", "/access/permissions");
         let (before, after) = (ask(old)?, ask(new)?);
         let mut lost = Vec::new();

@@ -79,7 +79,7 @@ pub fn note_versions(cx: &Cx, omni: &InForce<Omni>, provider: Option<&InForce<re
         Some(_) => (Status::Warning, format!("; what came after {} is not known here", table().facts.omni)),
         None => (Status::Ok, String::new()),
     };
-    cx.ui.note("versions", "versions that the files are checked for", status, words.join(", ") + &newer);
+    cx.ui.note("versions", "Read the versions that the files are checked for", status, words.join(", ") + &newer);
 }
 
 /// The release of Omni that runs, from its SysVersion.
@@ -131,14 +131,14 @@ pub const RELEASE: Question = ("sysversions", "version");
 pub fn ask(cx: &Cx, offline: bool, questions: &[Question]) -> Vec<Option<Vec<Resource>>> {
     let nothing = || questions.iter().map(|_| None).collect();
     if offline {
-        cx.ui.note("omni", "what Omni knows", Status::Skipped, "not asked: --offline");
+        cx.ui.note("omni", "Read what Omni knows", Status::Skipped, "not asked: --offline");
         return nothing();
     }
     let omnictl = match Omnictl::find(cx) {
         Ok(omnictl) => omnictl,
         Err(failure) => {
             let detail = format!("not asked: {}; judged by what is built in", failure.message);
-            cx.ui.note("omni", "what Omni knows", Status::Warning, detail);
+            cx.ui.note("omni", "Read what Omni knows", Status::Warning, detail);
             return nothing();
         }
     };

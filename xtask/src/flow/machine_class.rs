@@ -118,8 +118,8 @@ fn observe(
     allow: &[&'static str],
 ) -> anyhow::Result<(Vec<Resource>, Vec<Provider>)> {
     let checks = vec![
-        lookup::list(omnictl, "classes", "machine classes in Omni", KIND),
-        Check::new("providers", "the provider has registered", || {
+        lookup::list(omnictl, "classes", "Read the machine classes of Omni", KIND),
+        Check::new("providers", "Check that the provider has registered", || {
             let found = omnictl.list("infraproviderstatuses", None)?;
             let known: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
             for (class, file) in classes {
@@ -244,7 +244,7 @@ fn still_as_shown(omnictl: &Omnictl<'_>, updates: &[Update<'_>], shown: &[Resour
 
 /// Reads every class back and compares it: omnictl drops keys that it does not know, and exits 0.
 fn verify(cx: &Cx, omnictl: &Omnictl<'_>, classes: &[(MachineClass, PathBuf)]) -> anyhow::Result<()> {
-    cx.ui.step("proof", "Omni has them as the files say", || {
+    cx.ui.step("proof", "Check that Omni has them as the files say", || {
         let there = omnictl.list(KIND, None)?;
         for (class, file) in classes {
             let found = there.iter().find(|resource| resource.metadata.id == class.id).ok_or_else(|| {

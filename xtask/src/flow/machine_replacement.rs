@@ -266,7 +266,7 @@ fn still_there(cx: &Cx, proxmox: &Proxmox, new: &[String]) -> Result<(), Failure
 const LEAVES: Duration = Duration::from_secs(15 * 60);
 
 fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Result<()> {
-    cx.ui.step("left", format!("`{name}` has left cluster `{cluster}`"), || {
+    cx.ui.step("left", format!("Wait until `{name}` has left cluster `{cluster}`"), || {
         let look = || {
             let view = cluster::observe(omnictl, cluster)?;
             let there = view.as_ref().and_then(|view| view.machines().find(|machine| machine.name() == name));
@@ -285,7 +285,7 @@ fn left(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str, name: &str) -> anyhow::Re
 /// # Errors
 /// As [`cluster::wait_until_running`].
 pub fn runs(cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<ClusterView> {
-    cx.ui.step("running", format!("cluster `{cluster}` runs with all its machines"), || {
+    cx.ui.step("running", format!("Check that cluster `{cluster}` runs with all its machines"), || {
         Ok(Done::ok(cluster::wait_until_running(cx, omnictl, cluster)?, "Running and ready"))
     })
 }

@@ -24,25 +24,25 @@ use runtime::ui::{Check, Done};
 /// The first that cannot be.
 pub fn run(cx: &Cx, compose: &Compose<'_>, values: &OmniInputs, store: Option<bool>) -> anyhow::Result<()> {
     let checks = vec![
-        Check::new("lan", "machines can reach this host's LAN address", || {
+        Check::new("lan", "Check the LAN address that machines reach", || {
             done("--lan-address or OMNI_LAN_ADDRESS", lan(values.get("OMNI_LAN_ADDRESS"), &values.host()))
         }),
-        Check::new("certificate", "the certificate is for Omni's name, whole and in date", || {
+        Check::new("certificate", "Check Omni's certificate", || {
             let (cert, key) = (values.get("OMNI_TLS_CERT"), values.get("OMNI_TLS_KEY"));
             let flags = "--tls-cert or OMNI_TLS_CERT, --tls-key or OMNI_TLS_KEY";
             done(flags, certificate(cx, &values.host(), cert, Some(key)))
         }),
-        Check::new("issuer", "the issuer is written as tsidp writes it", || {
+        Check::new("issuer", "Check the issuer", || {
             done("--issuer or OIDC_ISSUER_URL", issuer(values.get("OIDC_ISSUER_URL"), Some(values.get("OMNI_DOMAIN"))))
         }),
-        Check::new("user", "the first administrator is named as tsidp names them", || {
+        Check::new("user", "Check the name of the first administrator", || {
             done(
                 "--initial-user or OMNI_INITIAL_USER",
                 initial_user(values.get("OMNI_INITIAL_USER"), Some(values.get("OIDC_ISSUER_URL"))),
             )
         }),
-        Check::new("key", "the key of Omni's store", || store_key(cx, store)),
-        Check::new("data", "Omni's data is on mounts", || {
+        Check::new("key", "Check the key of Omni's store", || store_key(cx, store)),
+        Check::new("data", "Check that Omni's data is on mounts", || {
             Ok(Done::ok((), omni_stack::guard(cx, &compose.containers()?)?))
         }),
     ];

@@ -330,9 +330,9 @@ pub fn verify(cx: &Cx, (services, place): (&[&str], Option<&OmniAddress>), title
     }
     match all_run {
         true => Ok(()),
-        false => {
-            cx.ui.step("provider", "the provider runs now that Omni answers", || provider::wait_until_up(cx, limit))
-        }
+        false => cx.ui.step("provider", "Check that the provider runs now that Omni answers", || {
+            provider::wait_until_up(cx, limit)
+        }),
     }
 }
 

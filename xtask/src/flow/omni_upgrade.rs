@@ -137,7 +137,7 @@ pub fn next(cx: &Cx, containers: &[Container], to: Option<Version>) -> anyhow::R
 pub fn backup(cx: &Cx, without: bool) -> Result<Option<String>, Failure> {
     let why = match backup::current(cx) {
         Ok(file) => {
-            cx.ui.note("backup", "there is a current backup", Status::Ok, file.clone());
+            cx.ui.note("backup", "Check that there is a current backup", Status::Ok, file.clone());
             return Ok(Some(file));
         }
         Err(why) => why,
@@ -179,7 +179,7 @@ impl Upgrade {
                 .into());
         }
         site::require(cx, &String::from_utf8_lossy(&compose.bytes).replacen(&image, &new, 1))?;
-        let before = cx.ui.step("holdings", "what Omni holds", || {
+        let before = cx.ui.step("holdings", "Read what Omni holds", || {
             let found = Holdings::read(cx)?;
             let words = found.words();
             Ok(Done::ok(found, words))
@@ -230,7 +230,7 @@ pub fn plan<'a>(cx: &Cx, upgrade: &'a Upgrade) -> anyhow::Result<Plan<'a>> {
     let recreate = Change::new("recreate", "the stack", effect, undo, move |cx| Ok(recreate(cx, upgrade, provider)?));
     let place = OmniAddress::of(cx);
     plan.push(recreate.verified(move |cx| {
-        let titles = ["the containers run", "Omni answers"];
+        let titles = ["Wait until the containers run", "Wait until Omni answers"];
         let verified = omni_stack::verify(cx, (&omni_stack::services(provider), place.as_ref()), titles);
         verified.map_err(|error| upgrade.way_back(Failure::of(&error)).into())
     }));
@@ -274,7 +274,7 @@ fn install(cx: &Cx, to: &Version) -> anyhow::Result<String> {
 
 /// Omni says that it is of the new version, and holds what it held.
 fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
-    cx.ui.step("version", format!("Omni is of version {}", upgrade.to), || {
+    cx.ui.step("version", format!("Check that Omni has version {}", upgrade.to), || {
         let found = Omnictl::find(cx)?.get("sysversions", "current")?;
         let version = found.map(|found| found.text(&["backendversion"]).to_owned()).unwrap_or_default();
         match version::same(&version, &upgrade.to.to_string()) {
@@ -285,7 +285,7 @@ fn same(cx: &Cx, upgrade: &Upgrade) -> anyhow::Result<()> {
         }
     })?;
     let Some(before) = &upgrade.before else { return Ok(()) };
-    cx.ui.step("holdings", "Omni holds what it held", || {
+    cx.ui.step("holdings", "Check that Omni holds what it held", || {
         let after = Holdings::read(cx)?;
         match after == *before {
             true => Ok(Done::ok((), after.words())),

@@ -339,11 +339,11 @@ fn new_key(omnictl: &Omnictl<'_>, id: &str, exists: bool) -> Result<Secret, Fail
 pub fn verify(cx: &Cx, omnictl: Option<&Omnictl<'_>>, id: &str, before: Option<&Value>) -> anyhow::Result<()> {
     let limit = cx.limit(REGISTRATION);
     match omnictl {
-        Some(omnictl) => cx.ui.step("registration", format!("the provider `{id}` registers with Omni"), || {
+        Some(omnictl) => cx.ui.step("registration", format!("Wait until provider `{id}` registers with Omni"), || {
             wait_for_registration(cx, omnictl, id, before, limit)
         }),
         None => {
-            cx.ui.step("registration", format!("the provider `{id}` starts and stays up"), || wait_for_start(cx, limit))
+            cx.ui.step("registration", format!("Wait until provider `{id}` stays up"), || wait_for_start(cx, limit))
         }
     }
 }

@@ -243,7 +243,7 @@ pub fn provider_version(cx: &Cx, flag: Option<Provider>) -> Result<(Provider, &'
 /// When Proxmox does not answer, refuses the login, or the task is interrupted.
 pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
     let proxmox = &login.proxmox;
-    let version = cx.ui.step("proxmox", "Proxmox answers", || {
+    let version = cx.ui.step("proxmox", "Check that Proxmox answers", || {
         let version = proxmox.version(cx)?;
         let detail = format!("{}, version {version}, as {} ({})", proxmox.url, proxmox.login.id(), login.origin);
         Ok(match by_password(&proxmox.login) {
@@ -251,7 +251,7 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
             None => Done::ok(version, detail),
         })
     })?;
-    let nodes = cx.ui.step("nodes", "its nodes", || {
+    let nodes = cx.ui.step("nodes", "Read the nodes of Proxmox", || {
         let nodes = list_nodes(cx, proxmox)?;
         let offline: Vec<String> = nodes.iter().filter(|node| !node.online()).map(|node| node.name.clone()).collect();
         let detail = format!("{} of {} online", nodes.len() - offline.len(), nodes.len());
@@ -261,7 +261,7 @@ pub fn observe(cx: &Cx, login: &Login) -> anyhow::Result<Inventory> {
         Ok(Done::warning(nodes, format!("{detail}; not {}", offline.join(", "))))
     })?;
     let checks = nodes.into_iter().map(|node| {
-        Check::new("node", format!("node {}", node.name), move || {
+        Check::new("node", format!("Look at node {}", node.name), move || {
             let node = ask_node(cx, proxmox, node)?;
             let (unseen, detail) = (unseen(&node), counts(&node));
             Ok(if unseen.is_empty() { Done::ok(node, detail) } else { Done::warning(node, unseen) })

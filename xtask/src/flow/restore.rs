@@ -80,7 +80,7 @@ impl<'a> Restore<'a> {
     /// # Errors
     /// The first that forbids it.
     pub fn check(&self, cx: &Cx) -> anyhow::Result<()> {
-        cx.ui.step("version", "docker/compose.yaml has the Omni of the backup", || {
+        cx.ui.step("version", "Check that docker/compose.yaml has the Omni of the backup", || {
             let pinned = omni_stack::pinned_version(cx).unwrap_or_default();
             let made = self.opened.manifest.versions.get(OMNI).map_or("", String::as_str);
             if self.opened.manifest.opens_with(&pinned) {
@@ -96,15 +96,15 @@ impl<'a> Restore<'a> {
             .next("cargo xtask upgrade-plan")
             .into())
         })?;
-        cx.ui.step("empty", "this host has no stack and no data of one", || {
+        cx.ui.step("empty", "Check that this host has no stack and no data of one", || {
             if self.filled(cx) {
                 return Ok(Done::ok((), "only what an interrupted restore of this backup left"));
             }
             nothing_here(cx)?;
             Ok(Done::ok((), "neither containers nor volumes"))
         })?;
-        cx.ui.step("files", "the files can be created", || self.files_free(cx))?;
-        cx.ui.step("alone", "no Omni answers at its address", || self.alone(cx))
+        cx.ui.step("files", "Check that the files can be created", || self.files_free(cx))?;
+        cx.ui.step("alone", "Check that no Omni answers at its address", || self.alone(cx))
     }
 
     fn files_free(&self, cx: &Cx) -> anyhow::Result<Done<()>> {
@@ -196,7 +196,7 @@ impl<'a> Restore<'a> {
         let at = self.address(cx);
         let start = omni_stack::start(provider, false, "Omni runs with the restored store".to_owned());
         plan.push(start.verified(move |cx| {
-            let titles = ["the containers run", "Omni answers"];
+            let titles = ["Wait until the containers run", "Wait until Omni answers"];
             omni_stack::verify(cx, (&omni_stack::services(provider), Some(&at)), titles)?;
             existing_store(cx)?;
             let note = cx.paths.restoring();

@@ -53,7 +53,7 @@ impl Saved<'_> {
                     0 => "everything that it rests on is the same".to_owned(),
                     done => format!("{done} of {} done already", count(planned, "change")),
                 };
-                cx.ui.note("plan", "the saved plan", Status::Ok, detail);
+                cx.ui.note("plan", "Read the saved plan", Status::Ok, detail);
                 Ok(None)
             }
         }

@@ -53,7 +53,7 @@ pub fn change<'a>(cx: &'a Cx, name: &'a str, role: &'a str, running: bool) -> Re
                 .hint(format!("keep it, or remove the line {KEY} first; --service-account-name takes another name")));
         }
         Some(Ok(info)) if info.left(SystemTime::now()).is_none_or(|left| left >= SOON) => {
-            cx.ui.note("account", format!("the service account `{name}`"), Status::Skipped, "its key is valid");
+            cx.ui.note("account", format!("Check service account `{name}`"), Status::Skipped, "its key is valid");
             return Ok(None);
         }
         _ => {}
@@ -262,7 +262,7 @@ fn current(cx: &Cx) -> Result<(KeyInfo, Secret), Failure> {
 
 /// Reads the key back from where it was put, and asks Omni something with it.
 fn verify(cx: &Cx, name: &str) -> anyhow::Result<()> {
-    let secret = cx.ui.step("account", format!("the key of `{name}` works"), || {
+    let secret = cx.ui.step("account", format!("Check that the key of `{name}` works"), || {
         let (info, secret) = current(cx)?;
         Omnictl::with_key(cx, &secret)?.get("sysversions", "current")?;
         let until = info.expires.map_or("without an end".to_owned(), |at| format!("until {}", &rfc3339(at)[..10]));

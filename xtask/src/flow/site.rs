@@ -74,7 +74,7 @@ pub fn step(cx: &Cx) -> anyhow::Result<()> {
     if path(cx).is_none() {
         return Ok(());
     }
-    cx.ui.step("site", "Omni can start with the site's own settings", || {
+    cx.ui.step("site", "Check the site's own settings of Omni", || {
         let compose = files::read_text_if_there(&cx.paths.compose())?.unwrap_or_default();
         Ok(Done::ok((), require(cx, &compose)?.unwrap_or_default()))
     })

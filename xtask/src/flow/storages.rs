@@ -55,7 +55,7 @@ pub fn list(
     let Some(proxmox) = login(cx)? else {
         let detail =
             "neither docker/config.yaml nor PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN say how to ask Proxmox";
-        cx.ui.note("proxmox", "the storages of each node", Status::Warning, detail);
+        cx.ui.note("proxmox", "Read the storages of each node", Status::Warning, detail);
         return Ok(None);
     };
     Ok(of_node(live(cx, &proxmox, node)?)?)
@@ -153,7 +153,7 @@ fn login(cx: &Cx) -> Result<Option<Proxmox>, Failure> {
 /// The storages of every node that is online, or of one, as the provider asks for them (omni-infra-provider-proxmox 0d9fd58
 /// provision.go:585).
 fn live(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Result<Vec<StorageOnNode>> {
-    let list = cx.ui.step("nodes", "the nodes of Proxmox", || {
+    let list = cx.ui.step("nodes", "Read the nodes of Proxmox", || {
         let found = proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?;
         let found = found.as_array().cloned().unwrap_or_default();
         let count = found.len();
@@ -171,11 +171,16 @@ fn live(cx: &Cx, proxmox: &Proxmox, only: Option<&str>) -> anyhow::Result<Vec<St
         }
     }
     for (node, status) in nodes.iter().filter(|(_, status)| status == "offline") {
-        cx.ui.note("storages", format!("the storages of {node}"), Status::Warning, format!("the node is {status}"));
+        cx.ui.note(
+            "storages",
+            format!("Read the storages of {node}"),
+            Status::Warning,
+            format!("the node is {status}"),
+        );
     }
     let online = nodes.iter().filter(|(_, status)| status != "offline");
     let checks = online.map(|(node, _)| {
-        Check::new("storages", format!("the storages of {node}"), move || {
+        Check::new("storages", format!("Read the storages of {node}"), move || {
             let purpose = format!("asking Proxmox for the storages of {node}");
             let found = proxmox.get(cx, &purpose, &format!("/nodes/{node}/storage"))?;
             let entries = found.as_array().into_iter().flatten().filter_map(Value::as_object);

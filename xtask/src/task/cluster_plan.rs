@@ -38,7 +38,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let (provider, origin) = proxmox::provider_version(cx, args.provider_version)?;
     let mut proxmox = None;
     let mut inventory = match &args.inventory {
-        Some(file) => cx.ui.step("inventory", format!("the inventory in `{}`", file.display()), || {
+        Some(file) => cx.ui.step("inventory", format!("Read the inventory in `{}`", file.display()), || {
             let saved = proxmox::saved(file)?;
             let detail =
                 format!("{} of {}, as of {}", count(saved.nodes.len(), "node"), saved.endpoint, saved.taken_at);
@@ -59,7 +59,7 @@ pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     }
     cx.ui.note(
         "place",
-        format!("machines placed by the rule of provider {provider} ({origin})"),
+        format!("Place machines by the rule of provider {provider} ({origin})"),
         Status::Ok,
         placement_tables::counted(&fit, &demand),
     );

@@ -35,7 +35,7 @@ pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
             return Ok(Outcome::done(format!("Omni has no cluster `{name}`")));
         }
         cluster::must_exist(cx, &omnictl, name)?;
-        cx.ui.step("running", format!("cluster `{name}` runs"), || {
+        cx.ui.step("running", format!("Check that cluster `{name}` runs"), || {
             cluster::wait_until_running(cx, &omnictl, name).map(|_| Done::ok((), "Running and ready"))
         })?;
     }
@@ -116,7 +116,7 @@ fn trouble(line: &ClusterLine, off: &BTreeMap<String, String>) -> String {
 
 /// One cluster, and whether it runs.
 fn one(args: &ClusterStatus, cx: &Cx, omnictl: &Omnictl<'_>, cluster: &str) -> anyhow::Result<(Outcome, bool)> {
-    let (view, causes) = cx.ui.step("cluster", format!("cluster `{cluster}` in Omni"), || {
+    let (view, causes) = cx.ui.step("cluster", format!("Look at cluster `{cluster}` in Omni"), || {
         let mut view = cluster::observe(omnictl, cluster)?.ok_or_else(|| cluster::unknown(cx, omnictl, cluster))?;
         let causes = explain::causes(cx, omnictl, &view);
         if runtime::proc::interrupted() {

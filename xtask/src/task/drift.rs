@@ -32,7 +32,7 @@ struct Report {
 
 pub fn run(args: &DriftArgs, cx: &Cx) -> anyhow::Result<Outcome> {
     let omnictl = Omnictl::find(cx)?;
-    let omni = cx.ui.step("omni", "what Omni has", || {
+    let omni = cx.ui.step("omni", "Read what Omni has", || {
         let omni = Omni::observe(&omnictl)?;
         let summary = omni.summary();
         Ok(Done::ok(omni, summary))

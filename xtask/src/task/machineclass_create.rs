@@ -55,7 +55,7 @@ pub fn run(args: &MachineclassCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         cx.ui.note("file", shown.as_str(), Status::Skipped, "it says this already");
     }
     plan.verify(|cx| {
-        cx.ui.step("check", format!("{shown} is well formed"), || {
+        cx.ui.step("check", format!("Check that {shown} is well formed"), || {
             let found = inputs::machine_classes(cx, &inputs::class_files(cx, std::slice::from_ref(&path))?, None);
             let same = found.found().iter().any(|(found, _)| found.id == class.name);
             if same { Ok(Done::ok((), "")) } else { anyhow::bail!("it does not hold the class `{}`", class.name) }

@@ -25,7 +25,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let omnictl = Omnictl::find(cx)?;
-    let found = cx.ui.step("classes", "machine classes in Omni", || {
+    let found = cx.ui.step("classes", "Read the machine classes of Omni", || {
         let found = chosen(args, omnictl.list("machineclasses", None)?)?;
         let names: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();
         let detail = names.join(", ");
@@ -36,7 +36,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     for resource in odd {
         let why =
             "a file of this name would not be found again: its name is not letters, digits, dashes and underscores";
-        cx.ui.note("file", format!("machine class `{}`", resource.metadata.id), Status::Warning, why);
+        cx.ui.note("file", format!("Read machine class `{}`", resource.metadata.id), Status::Warning, why);
     }
     let export = |resource: &Resource| {
         let name = resource.metadata.id.clone();

@@ -30,15 +30,17 @@ pub fn run(args: &OmniBackup, cx: &Cx) -> anyhow::Result<Outcome> {
     let encryption = Encryption::of(&args.recipient)?;
     let now = clock::of_time(SystemTime::now());
     let file = place(args, cx, &file_name(now, encryption.map_or("", Encryption::ending)))?;
-    let source = cx.ui.step("stack", "the stack runs", || {
+    let source = cx.ui.step("stack", "Check that the stack runs", || {
         let source = Source::find(cx, args.etcd_image.as_deref())?;
         Ok(Done::ok(source, "Omni keeps running during the backup"))
     })?;
     match encryption {
-        Some(encryption) if !cx.dry_run => cx.ui.step("recipients", "the recipients can be encrypted to", || {
-            encryption.check(cx, &args.recipient)?;
-            Ok(Done::ok((), args.recipient.join(", ")))
-        })?,
+        Some(encryption) if !cx.dry_run => {
+            cx.ui.step("recipients", "Check that the recipients can be encrypted to", || {
+                encryption.check(cx, &args.recipient)?;
+                Ok(Done::ok((), args.recipient.join(", ")))
+            })?
+        }
         Some(_) => {}
         None => cx.ui.note(
             "key",

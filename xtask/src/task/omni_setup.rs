@@ -52,7 +52,7 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     };
     let asks = account.is_some();
     plan.verify(|cx| {
-        let titles = ["the sidecar and Omni run", "Omni answers where machines ask"];
+        let titles = ["Wait until the sidecar and Omni run", "Wait until Omni answers where machines ask"];
         omni_stack::verify(cx, (&omni_stack::services(false), Some(&place)), titles)?;
         agreed.set(licence::report(cx, &endpoint, asks)?);
         Ok(())
@@ -80,8 +80,9 @@ pub fn run(args: &OmniSetup, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Step 1.
 fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
-    cx.ui.step("curl", "curl is installed", || Ok(Done::ok((), Tool::Curl.find()?.display().to_string())))?;
-    let compose = cx.ui.step("compose", "docker has a compose plugin that is new enough", || {
+    cx.ui
+        .step("curl", "Check that curl is installed", || Ok(Done::ok((), Tool::Curl.find()?.display().to_string())))?;
+    let compose = cx.ui.step("compose", "Check docker's compose plugin", || {
         let compose = Compose::find(cx)?;
         let version = compose.version()?;
         if doctor::compose_too_old(&version) {
@@ -92,7 +93,7 @@ fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
         }
         Ok(Done::ok(compose, version))
     })?;
-    cx.ui.step("engine", "the Docker engine answers", || Ok(Done::ok((), Docker::find(cx)?.engine()?)))?;
+    cx.ui.step("engine", "Check that the Docker engine answers", || Ok(Done::ok((), Docker::find(cx)?.engine()?)))?;
     for path in [cx.paths.env(), cx.paths.store_key(), cx.paths.state()] {
         files::check_writable(&path)?;
     }
@@ -101,7 +102,7 @@ fn programs(cx: &Cx) -> anyhow::Result<Compose<'_>> {
 
 /// Whether Omni has a store already; `None` when docker does not say.
 fn stored(cx: &Cx) -> anyhow::Result<Option<bool>> {
-    cx.ui.step("store", "whether Omni ran here before", || {
+    cx.ui.step("store", "Check whether Omni ran here before", || {
         Ok(match Docker::find(cx)?.volume(STORE) {
             Ok(true) => Done::ok(Some(true), format!("the volume {STORE} exists")),
             Ok(false) => {

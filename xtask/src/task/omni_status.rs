@@ -35,7 +35,7 @@ pub fn run(args: &OmniStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         })
     };
     let checks = vec![
-        Check::new("containers", "the stack's containers", || omni_stack::running(&compose, Part::Containers)),
+        Check::new("containers", "Look at the stack's containers", || omni_stack::running(&compose, Part::Containers)),
         log(SIDECAR),
         log(OMNI),
     ];

@@ -27,7 +27,9 @@ pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
         return Ok(planned);
     }
     let containers = Compose::find(cx)?.containers()?;
-    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
+    cx.ui.step("data", "Check that Omni's data is on mounts", || {
+        Ok(Done::ok((), omni_stack::guard(cx, &containers)?))
+    })?;
     let upgrade = match omni_upgrade::interrupted(cx, &containers)? {
         Some(upgrade) => upgrade,
         None => match omni_upgrade::next(cx, &containers, to)? {

@@ -72,8 +72,9 @@ pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
 
 /// Step 1, first half: what must be installed, before anything is asked of anyone.
 fn check_programs(cx: &Cx) -> anyhow::Result<()> {
-    cx.ui.step("curl", "curl is installed", || Ok(Done::ok((), Tool::Curl.find()?.display().to_string())))?;
-    cx.ui.step("compose", "docker has the compose plugin", || Ok(Done::ok((), Compose::find(cx)?.version()?)))?;
+    cx.ui
+        .step("curl", "Check that curl is installed", || Ok(Done::ok((), Tool::Curl.find()?.display().to_string())))?;
+    cx.ui.step("compose", "Check docker's compose plugin", || Ok(Done::ok((), Compose::find(cx)?.version()?)))?;
     for path in [cx.paths.env(), cx.paths.config(), cx.paths.state()] {
         files::check_writable(&path)?;
     }
@@ -84,20 +85,20 @@ fn check_programs(cx: &Cx) -> anyhow::Result<()> {
 /// Step 1, second half, and the look at the key of step 3: everything that needs the network, side by side.
 fn check_services(cx: &Cx, inputs: &ProviderInputs) -> anyhow::Result<ProviderKey> {
     let checks = vec![
-        Check::new("omni", format!("Omni answers at {}", inputs.omni), || {
+        Check::new("omni", format!("Check that Omni answers at {}", inputs.omni), || {
             omni::healthy(cx, &inputs.omni, inputs.ca_file.as_deref())?;
             Ok(Done::ok(None, "healthy"))
         }),
-        Check::new("proxmox", format!("Proxmox answers at {}", inputs.proxmox.url), || {
+        Check::new("proxmox", format!("Check that Proxmox answers at {}", inputs.proxmox.url), || {
             let version = inputs.proxmox.version(cx)?;
             Ok(Done::ok(None, format!("version {version}, as {}", inputs.proxmox.login.id())))
         }),
-        Check::new("compose-file", "docker/compose.yaml and its variables are complete", || {
+        Check::new("compose-file", "Check docker/compose.yaml and its variables", || {
             omni_stack::complete(cx)?;
             Compose::find(cx)?.check()?;
             Ok(Done::ok(None, ""))
         }),
-        Check::new("key", "the provider's key", || find_key(cx, &inputs.id)),
+        Check::new("key", "Check the provider's key", || find_key(cx, &inputs.id)),
     ];
     // All are reported; the first failure stops the task.
     let results = cx.ui.side_by_side("asking Omni and Proxmox", checks);

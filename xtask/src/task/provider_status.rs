@@ -31,8 +31,8 @@ pub fn run(args: &ProviderStatus, cx: &Cx) -> anyhow::Result<Outcome> {
         return follow(args, cx, &compose, &Issues::of(cx).map_err(anyhow::Error::msg)?);
     }
     let checks = vec![
-        Check::new("containers", "the stack's containers", || omni_stack::running(&compose, Part::Containers)),
-        Check::new("log", "the provider's log", || {
+        Check::new("containers", "Look at the stack's containers", || omni_stack::running(&compose, Part::Containers)),
+        Check::new("log", "Read the provider's log", || {
             let log = compose.log(PROVIDER, args.tail)?;
             let count = log.lines().count();
             Ok(Done::ok(Part::Log(log), words::count(count, "line")))

@@ -37,17 +37,17 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
     let found = || stack.get_or_init(|| Compose::find(cx)?.containers());
     let checks = vec![
         // Without it the provider does not start.
-        Check::new("key", "the provider's key", || key(cx)),
-        Check::new("containers", "the stack's containers run", || {
+        Check::new("key", "Check the provider's key", || key(cx)),
+        Check::new("containers", "Check that the stack's containers run", || {
             containers(cx, found().as_ref().map_err(Clone::clone)?)
         }),
-        Check::new("omni", "Omni answers", || {
+        Check::new("omni", "Check that Omni answers", || {
             let endpoint = cx.settings.omni_endpoint(None).ok_or_else(no_endpoint)?;
             let ca_file = cx.settings.ca_file(None).map(|found| found.value);
             omni::healthy(cx, &endpoint.value, ca_file.as_deref())?;
             Ok(Done::ok((), format!("{} ({})", endpoint.value, endpoint.origin)))
         }),
-        Check::new("proxmox", "Proxmox answers the provider's login", || {
+        Check::new("proxmox", "Check that Proxmox accepts the provider's login", || {
             let proxmox = proxmox::configured(cx)?;
             let version = proxmox.version(cx)?;
             let detail = format!("{}, version {version}, as {}", proxmox.url, proxmox.login.id());
@@ -56,8 +56,8 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
                 None => Done::ok((), detail),
             })
         }),
-        Check::new("permissions", "the login has the privileges that the provider needs", || permissions(cx)),
-        Check::new("registration", format!("provider `{id}`"), || {
+        Check::new("permissions", "Check the privileges of the provider's login", || permissions(cx)),
+        Check::new("registration", format!("Check the registration of provider `{id}`"), || {
             let container = || found().as_ref().ok()?.iter().find(|container| container.service == PROVIDER);
             registered(cx, &id, container)
         }),

@@ -35,7 +35,7 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let nowhere = storages.is_none();
     let places = storages.unwrap_or_else(|| vec![StorageOnNode::nowhere()]);
     let seen: Vec<Storage<'_>> = places.iter().map(StorageOnNode::as_selector_sees).collect();
-    let (tested, warnings) = cx.ui.step("evaluate", "each selector on each storage", || {
+    let (tested, warnings) = cx.ui.step("evaluate", "Evaluate each selector on each storage", || {
         let result = |program: &Program| program.matches_all(&seen);
         let tested = subjects.iter().zip(programs).map(|(subject, program)| match program {
             Ok(program) => Tested { subject, results: Ok(result(&program)), program: Some(program) },

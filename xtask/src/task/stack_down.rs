@@ -20,7 +20,9 @@ pub fn run(cx: &Cx) -> anyhow::Result<Outcome> {
             .with(json!({ "removed": [] }))
             .next("cargo xtask stack-up"));
     }
-    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
+    cx.ui.step("data", "Check that Omni's data is on mounts", || {
+        Ok(Done::ok((), omni_stack::guard(cx, &containers)?))
+    })?;
     cx.writable(&[cx.paths.state()])?;
     let names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
     let mut plan = Plan::from_iter([omni_stack::stop(&names.join(", "))]);

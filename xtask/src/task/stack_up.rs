@@ -23,7 +23,9 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
     let compose = Compose::find(cx)?;
     let provider = check(cx, &compose)?;
     let containers = compose.containers()?;
-    cx.ui.step("data", "Omni's data is on mounts", || Ok(Done::ok((), omni_stack::guard(cx, &containers)?)))?;
+    cx.ui.step("data", "Check that Omni's data is on mounts", || {
+        Ok(Done::ok((), omni_stack::guard(cx, &containers)?))
+    })?;
     omni_stack::refuse_other_omni(cx, &containers)?;
     site::step(cx)?;
     let outdated = omni_stack::outdated(cx, &containers)?;
@@ -51,7 +53,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
         }
     }
     plan.verify(|cx| {
-        let titles = ["the containers run", "Omni answers"];
+        let titles = ["Wait until the containers run", "Wait until Omni answers"];
         omni_stack::verify(cx, (&services, place.as_ref()), titles)
     });
     let verb = if recreate { "Recreate" } else { "Start" };
@@ -68,7 +70,7 @@ pub fn run(args: &StackUp, cx: &Cx) -> anyhow::Result<Outcome> {
 /// Step 1. Returns whether the provider starts too.
 fn check(cx: &Cx, compose: &Compose<'_>) -> anyhow::Result<bool> {
     omni_stack::require_env(cx)?;
-    cx.ui.step("compose", "docker/compose.yaml and docker/.env are complete", || {
+    cx.ui.step("compose", "Check docker/compose.yaml and docker/.env", || {
         let version = compose.version()?;
         omni_stack::complete(cx)?;
         compose.check()?;

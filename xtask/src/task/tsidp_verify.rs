@@ -43,7 +43,11 @@ pub fn run(args: &TsidpVerify, cx: &Cx) -> anyhow::Result<Outcome> {
         if proc::interrupted() {
             return Err(read.err().unwrap_or_else(|| proc::interruption("reading the policy")).into());
         }
-        keep(cx.ui.step("policy", "the tailnet's policy lets people log in", || lint(cx, read?, &mut findings)));
+        keep(
+            cx.ui.step("policy", "Check that the tailnet's policy lets people log in", || {
+                lint(cx, read?, &mut findings)
+            }),
+        );
     }
     let issuer = cx.settings.env_file.get("OIDC_ISSUER_URL").map(str::to_owned);
     match &issuer {
@@ -119,14 +123,12 @@ fn read(policy: &Path) -> Result<(String, String), Failure> {
 /// Steps 2 to 5.
 fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
     let env = &cx.settings.env_file;
-    keep(cx.ui.step("issuer", "the issuer is written as tsidp writes it", || {
-        done(values::issuer(issuer, env.get("OMNI_DOMAIN")))
-    }));
+    keep(cx.ui.step("issuer", "Check the issuer", || done(values::issuer(issuer, env.get("OMNI_DOMAIN")))));
     let inside = sidecar_runs(cx);
     let from = if inside { "from the sidecar" } else { "from this host, since the sidecar does not run" };
     let mut jwks = None;
     let mut reached = false;
-    keep(cx.ui.step("discovery", format!("tsidp answers, asked {from}"), || {
+    keep(cx.ui.step("discovery", format!("Check that tsidp answers, asked {from}"), || {
         let text = tsidp::fetch(cx, inside, &format!("{issuer}/.well-known/openid-configuration"))?;
         reached = true;
         let Discovery { verdict, jwks: found } = oidc::discovery(&text, issuer);
@@ -134,13 +136,13 @@ fn far_end(cx: &Cx, issuer: &str, keep: &mut impl FnMut(anyhow::Result<()>)) {
         done(verdict)
     }));
     if let Some(jwks) = jwks.filter(|url| url.starts_with("https://")) {
-        keep(cx.ui.step("keys", "its keys can be fetched", || done(oidc::keys(&tsidp::fetch(cx, inside, &jwks)?))));
+        keep(cx.ui.step("keys", "Fetch its keys", || done(oidc::keys(&tsidp::fetch(cx, inside, &jwks)?))));
     }
-    keep(cx.ui.step("client", "the client is one that tsidp made", || {
+    keep(cx.ui.step("client", "Check that tsidp made the client", || {
         done(client(env.get("OIDC_CLIENT_ID"), env.get("OIDC_CLIENT_SECRET")))
     }));
     if inside && reached {
-        keep(cx.ui.step("admin", "tsidp's admin page is closed to Omni's node", || done(admin(cx, issuer))));
+        keep(cx.ui.step("admin", "Check that tsidp's admin page is closed to Omni's node", || done(admin(cx, issuer))));
     }
 }
 

@@ -216,8 +216,8 @@ fn many_clusters_are_compared_in_few_starts() {
     let document = ran.exits(0).json();
     assert_eq!(
         calls,
-        1 + 15 + 7 + 3,
-        "the clusters, two a start, seven reads for all, and what Omni offers: {document:#}"
+        1 + 8 + 7 + 3,
+        "the clusters, four a start, seven reads for all, and what Omni offers: {document:#}"
     );
     assert_eq!(document["data"]["clusters"].as_array().map(Vec::len), Some(30));
 

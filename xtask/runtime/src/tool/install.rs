@@ -74,7 +74,7 @@ pub fn on_need(cx: &Cx) -> Result<(), Failure> {
             .cause("the answer was no; nothing was changed")
             .next("cargo xtask omnictl-install"));
     }
-    let installed = cx.ui.step("omnictl", "omnictl is installed", || {
+    let installed = cx.ui.step("omnictl", "Check that omnictl is installed", || {
         let installed = install(cx, &Sources::of(cx))?;
         let detail = format!("{} from {}", installed.version, installed.from);
         Ok(crate::ui::Done::changed(installed, detail))
