@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::flow::explain::{self, Watch};
+use crate::flow::cluster_causes::Watch;
+use crate::flow::explain;
 use crate::flow::{inputs, lookup, vms};
 use domain::failure::{Code, Failure};
 use domain::nearest;

@@ -8,6 +8,7 @@ pub mod change;
 pub mod check_report;
 pub mod cluster;
 pub mod cluster_access;
+pub mod cluster_causes;
 pub mod cluster_deletion;
 pub mod cluster_demand;
 pub mod cluster_destroyed;

@@ -15,6 +15,7 @@ use domain::spec::store_key;
 use runtime::cx::Cx;
 use runtime::files;
 use runtime::tool::compose::Compose;
+use runtime::tool::docker::Docker;
 use runtime::tool::{Tool, gpg};
 use runtime::ui::{Check, Done};
 
@@ -132,4 +133,18 @@ fn store_key(cx: &Cx, store: Option<bool>) -> anyhow::Result<Done<()>> {
     }
     gpg::prove_store_key(cx, &Secret::new(text))?;
     Ok(Done::ok((), "proved by decrypting without a question"))
+}
+
+/// A second Omni would start empty beside the one that the clusters belong to.
+///
+/// # Errors
+/// [`Code::Conflict`] with each that is here.
+pub fn alone(cx: &Cx) -> Result<(), Failure> {
+    let found: Vec<String> = Docker::find(cx)?.other_omnis()?.into_iter().map(|(words, _)| words).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Conflict, "there is another Omni on this host, and this one would start empty beside it")
+        .cause(found.join("\n"))
+        .hint("move its data here, or remove it if nothing in it is needed: docs/how-to/operations.md, Move an existing Omni to this kit"))
 }

@@ -106,23 +106,12 @@ fn stored(cx: &Cx) -> anyhow::Result<Option<bool>> {
         Ok(match Docker::find(cx)?.volume(STORE) {
             Ok(true) => Done::ok(Some(true), format!("the volume {STORE} exists")),
             Ok(false) => {
-                alone(cx)?;
+                omni_checks::alone(cx)?;
                 Done::ok(Some(false), "no, this is the first time")
             }
             Err(failure) => Done::warning(None, format!("not known: {failure}")),
         })
     })
-}
-
-/// A second Omni would start empty beside the one that the clusters belong to.
-fn alone(cx: &Cx) -> Result<(), Failure> {
-    let found: Vec<String> = Docker::find(cx)?.other_omnis()?.into_iter().map(|(words, _)| words).collect();
-    if found.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(Code::Conflict, "there is another Omni on this host, and this one would start empty beside it")
-        .cause(found.join("\n"))
-        .hint("move its data here, or remove it if nothing in it is needed: docs/how-to/operations.md, Move an existing Omni to this kit"))
 }
 
 fn example(cx: &Cx) -> anyhow::Result<EnvFile> {
