@@ -520,6 +520,7 @@ impl Task {
     pub fn bundle(&self) -> Option<&Path> {
         match self {
             Task::ClusterExplain(args) => args.bundle.as_deref(),
+            Task::FleetPage(args) => args.bundle.as_deref(),
             _ => None,
         }
     }
@@ -1120,6 +1121,9 @@ pub struct FleetPage {
     /// Use a saved inventory instead of asking Proxmox
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
+    /// Show what a support bundle holds, offline, instead of this installation
+    #[arg(long, value_name = "FILE", conflicts_with = "inventory")]
+    pub bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

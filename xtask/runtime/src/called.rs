@@ -26,7 +26,8 @@ fn of(word: &OsStr) -> String {
     let path = Path::new(word);
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("xtask");
     let whole = |path: &Path| path.canonicalize().ok();
-    let in_path = || which::which(name).ok().and_then(|found| whole(&found)) == whole(path);
+    let in_path =
+        || whole(path).is_some_and(|own| which::which(name).ok().and_then(|found| whole(&found)) == Some(own));
     match name {
         "xtask" => WRITTEN.to_owned(),
         name if path == Path::new(name) || in_path() => proc::quote(name),

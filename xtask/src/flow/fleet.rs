@@ -1,7 +1,5 @@
 //! The fleet page: what the site's parts say, gathered into one value, and the value rendered by the templates in `data/fleet/`.
 
-use std::time::SystemTime;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
@@ -73,8 +71,10 @@ struct Planned {
 pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
     let mut missing: Vec<(String, String)> = Vec::new();
     let ((proxmox, containers), (omni, credentials)) = cx.ui.during("asking Omni, Proxmox and Docker", || {
+        // Those of a bundle's installation are not in it, and this host's are none of its.
+        let credentials = || if args.bundle.is_some() { Vec::new() } else { keys::all(cx) };
         let docker = || Compose::find(cx).and_then(|compose| compose.containers());
-        both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx), || keys::all(cx)))
+        both(|| both(|| nodes(args, cx), docker), || both(|| ask_omni(cx), credentials))
     });
     let mut proxmox = match proxmox {
         // A file that the call names must be there.
@@ -89,7 +89,12 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
         return Err(failure.cause(causes.join("\n")).next("cargo xtask doctor").into());
     }
     let steps = if omni.is_some() && containers.is_some() { steps(cx, &mut missing)? } else { None };
-    let areas = omni.as_ref().map(|seen| cx.ui.during("comparing", || compare(cx, seen)));
+    let compares = omni.is_some() && args.bundle.is_none();
+    let areas = omni.as_ref().filter(|_| compares).map(|seen| cx.ui.during("comparing", || compare(cx, seen)));
+    if args.bundle.is_some() {
+        let why = "a bundle holds neither keys nor what omnictl would change";
+        missing.push(("keys and drift".to_owned(), why.to_owned()));
+    }
     let drift = differences(areas.unwrap_or_default(), &mut missing)?;
     let needed = omni.as_ref().filter(|seen| proxmox.is_none() || seen.clusters.iter().any(|line| !line.running));
     let machines = needed.map(machines).transpose();
@@ -111,7 +116,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
         fit: planned.as_ref().map(|planned| &planned.fit),
         lost: args.without.as_deref(),
     });
-    let now = as_of();
+    let now = as_of(cx);
     let model = json!({
         "as_of": clock::rfc3339_of(now),
         "facts": facts(inventory, omni.as_ref(), containers.as_deref().unwrap_or_default()),
@@ -121,7 +126,7 @@ pub fn gather(args: &FleetPage, cx: &Cx) -> anyhow::Result<Gathered> {
         "steps": steps.as_deref().map(steps_view),
         "keys": credentials.iter().map(credential).collect::<Vec<_>>(),
         "backup": backup_view(cx, now),
-        "drift": omni.as_ref().map(|_| drift_view(&drift)),
+        "drift": compares.then(|| drift_view(&drift)),
         "fleet": fleet,
     });
     Ok(Gathered { model: with_attention(model), counts: fleet.counts, missing })
@@ -137,9 +142,9 @@ pub fn of_inventory(inventory: &Inventory) -> Value {
 }
 
 /// The page's one time of day: SOURCE_DATE_EPOCH where it is set, as reproducible-builds.org defines it.
-fn as_of() -> u64 {
+fn as_of(cx: &Cx) -> u64 {
     let given = environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| clock::of_time(SystemTime::now()))
+    given.unwrap_or_else(|| cx.now())
 }
 
 /// A part, or that it is missing; only an interrupted task ends here.
@@ -167,6 +172,9 @@ fn nodes(args: &FleetPage, cx: &Cx) -> Result<Nodes, Failure> {
         return Ok((proxmox::saved(file)?, None));
     }
     let login = proxmox::login_quietly(cx)?;
+    if args.bundle.is_some() {
+        return Ok((proxmox::observe_quietly(cx, &login)?, None));
+    }
     Ok((proxmox::overview(cx, &login)?, Some(login)))
 }
 
@@ -471,7 +479,10 @@ fn render(source: &str, model: &Value, more: minijinja::Value) -> Result<String,
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.render_str(source, values)
     });
-    rendered.map_err(|error| Failure::new(Code::Failed, "the page cannot be rendered").cause(format!("{error:#}")))
+    // The engine takes the template's last line end away.
+    rendered
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::new(Code::Failed, "the page cannot be rendered").cause(format!("{error:#}")))
 }
 
 /// Names and messages come from outside: without secrets, and with control characters written out.

@@ -48,7 +48,7 @@ const RESOURCES: [&str; 17] = [
 ];
 /// Files of the project besides those in `machine-classes/` and `clusters/`.
 const FILES: [&str; 5] =
-    ["docker/compose.yaml", "docker/.env", "docker/config.yaml", ".claude/omni-scale.local.md", "site.yaml"];
+    ["docker/compose.yaml", "docker/.env", "docker/config.yaml", "docker/site.yaml", ".claude/omni-scale.local.md"];
 /// How many lists of ten thousand machines are in memory as programs print them.
 const AT_ONCE: usize = 3;
 const LOG_LINES: u32 = 2000;

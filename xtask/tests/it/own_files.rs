@@ -193,7 +193,7 @@ fn given_files_and_standard_input_are_checked_anywhere() {
             &[0],
             "1 of 1 storage match",
         ),
-        (&plan, template.as_str(), &[1, 3], "machines placed by the rule"),
+        (&plan, template.as_str(), &[1, 3], "Place machines by the rule"),
         (&plan[..4], template.as_str(), &[1], "none that --class gives"),
     ] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));

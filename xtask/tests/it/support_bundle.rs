@@ -126,9 +126,15 @@ fn explained_alike(fault: &Fault) {
     let (document, ..) = settled_in(&lab, fault);
     let file = lab.scratch().join("bundle.tar.gz");
     lab.run(&format!("support-bundle --yes --timeout 120s --out {}", file.display())).exits(0);
-    let mut command = lab.command(&["cluster-explain", "--json", "--bundle", &file.display().to_string()]);
-    command.env("PATH", "").env("HOME", lab.scratch()).current_dir("/");
-    let offline = CommandOutput::of(&mut command).json();
+    let offline = |words: &[&str]| {
+        let mut command = lab.command(&[words, &["--json", "--bundle", &file.display().to_string()]].concat());
+        command.env("PATH", "").env("HOME", lab.scratch()).current_dir(lab.scratch());
+        CommandOutput::of(&mut command)
+    };
+    let page = offline(&["fleet-page"]).exits(0).json();
+    let seen = page["data"]["counts"]["machines"].as_u64() > Some(0) || fault.name != "machine-vm-stopped";
+    assert!(seen && lab.scratch().join("fleet.html").exists(), "{}: {page:#}", fault.name);
+    let offline = offline(&["cluster-explain"]).json();
     let ids = |document: &Value| {
         let causes = document["data"]["causes"].as_array().cloned().unwrap_or_default();
         causes.iter().map(|cause| cause["id"].clone()).collect::<Vec<_>>()

@@ -74,7 +74,9 @@ pub const LISTED: &str = r#"{{.Names}}	{{.Image}}	{{.State}}	{{.Label "com.docke
 pub fn other_omnis(text: &str, own: &str) -> Vec<(String, bool)> {
     let one = |line: &str| {
         let [name, image, state, project] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
-        let (path, _) = image.split('@').next()?.rsplit_once(':').unwrap_or((image, ""));
+        let tagged = image.split('@').next()?;
+        // A colon before the last slash is that of a registry's port.
+        let path = tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(tagged, |(path, _)| path);
         let words = match project {
             "" => format!("`{name}` ({image}, {state})"),
             _ => format!("`{name}` of the compose project `{project}` ({image}, {state})"),

@@ -220,7 +220,7 @@ impl Proxmox {
         let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), Some(&authorization), None))?;
         match status::pick(&reply.body, wanted).filter(|_| reply.status == 200) {
             Some(picked) => Ok(picked),
-            None => Ok(status::picked(self.data_of(path, reply)?, wanted)),
+            None => Ok(status::picked(self.data_of(path, "read", reply)?, wanted)),
         }
     }
 
@@ -256,7 +256,7 @@ impl Proxmox {
         let urls: Vec<String> = paths.iter().map(|path| self.address(path)).collect();
         let request = Request { timeout: patience, ..self.request(&self.url, Some(&authorization), None) };
         let replies = curl::fetch_each(cx, purpose, &request, &urls)?;
-        paths.iter().zip(replies).map(|(path, reply)| self.data_of(path, reply)).collect()
+        paths.iter().zip(replies).map(|(path, reply)| self.data_of(path, "read", reply)).collect()
     }
 
     fn address(&self, path: &str) -> String {
@@ -278,11 +278,11 @@ impl Proxmox {
         json: Option<&Secret>,
     ) -> Result<Value, Failure> {
         let reply = curl::fetch(cx, purpose, &self.request(&self.address(path), authorization, json))?;
-        self.data_of(path, reply)
+        self.data_of(path, if json.is_some() { "call" } else { "read" }, reply)
     }
 
-    /// The `data` in a response.
-    fn data_of(&self, path: &str, reply: Reply) -> Result<Value, Failure> {
+    /// The `data` in a response to an attempt to `read` or `call` what is at `path`.
+    fn data_of(&self, path: &str, verb: &str, reply: Reply) -> Result<Value, Failure> {
         let response = format!("{path} answered {} {}", reply.status, reply.reason);
         // A portal or a proxy refuses with a page; Proxmox never does.
         let page = reply.content_type == "text/html";
@@ -290,7 +290,7 @@ impl Proxmox {
             200 => {}
             401 if !page => return Err(self.refused(&reply.reason, &response)),
             403 if !page => {
-                let refused = format!("{} may not read {path}", self.login.words());
+                let refused = format!("{} may not {verb} {path}", self.login.words());
                 let hint = match &self.login {
                     Login::Token(_) => {
                         "a token with privilege separation (the default) has no privileges of its own: grant them to the token, or create it with --privsep 0; `cargo xtask proxmox-audit` shows what is missing"
@@ -361,7 +361,8 @@ impl Proxmox {
         };
         let what = format!("VM {id} on {node} to start");
         match wait::until(&what, cx.limit(STARTS), |words| cx.ui.waiting(words), look)?.as_str() {
-            "OK" => Ok(()),
+            // It runs, with something to read in the task's log (PVE::RESTEnvironment `fork_worker`).
+            ended if ended == "OK" || ended.starts_with("WARNINGS") => Ok(()),
             ended => {
                 let failure = Failure::new(Code::Failed, format!("VM {id} on {node} does not start"));
                 Err(failure.cause(format!("the task ended with `{ended}`")).into())

@@ -159,8 +159,7 @@ fn number(text: &str) -> (Option<u32>, &str) {
 
 /// Tests that take most of the time of a whole `cargo test`: the group `slow` runs them, and `test` leaves them out. What the
 /// scripts of two groups name is [`SCRIPTED`].
-const SLOW: &str =
-    "faults:: traps:: proof:: secrets:: external_programs:: at_once:: input:: omni_stack_in_lab:: in_the_lab::";
+const SLOW: &str = "faults:: traps:: secrets:: external_programs:: at_once:: input:: omni_stack_in_lab:: in_the_lab::";
 
 /// The tests of `.ci/kill.sh` and `.ci/fuzz.sh`.
 const SCRIPTED: &[&str] = &["killed::", "interrupted::", "fuzz"];

@@ -175,7 +175,12 @@ fn cargo_deny_finds_a_dependency_with_a_known_weakness() {
 fn a_stale_page_is_found_and_rendered_anew() {
     let kit = Kit::new();
     kit.copies(&crate::docs::pages().iter().map(String::as_str).collect::<Vec<_>>());
-    kit.copies(&["docker/compose.yaml", "docs/recordings/rehearse.txt", "lab/data/faults.yaml"]);
+    kit.copies(&[
+        "docker/compose.yaml",
+        "docs/recordings/rehearse.txt",
+        "docs/recordings/fleet.json",
+        "lab/data/faults.yaml",
+    ]);
     kit.passes("docs");
     let page = fs::read_to_string(kit.path().join("docs/reference/tasks.md")).unwrap();
     kit.write("docs/reference/tasks.md", &page.replacen("# Tasks", "# Chores", 1));
