@@ -175,7 +175,7 @@ fn exists(member: &Member) -> bool {
     matches!(member.state, State::Exists(_))
 }
 
-/// Bytes as people read them: `1.5 GiB`, `640 MiB`, `2.0 TiB`.
+/// Bytes as people read them: `1.5 GiB`, `640 MiB`, `12 KiB`, `2.0 TiB`.
 pub fn bytes(count: u64) -> String {
     const GIB: f64 = (1u64 << 30) as f64;
     let gib = count as f64 / GIB;
@@ -183,8 +183,10 @@ pub fn bytes(count: u64) -> String {
         format!("{:.1} TiB", gib / 1024.0)
     } else if gib >= 1.0 || count == 0 {
         format!("{gib:.1} GiB")
-    } else {
+    } else if count >= 1 << 20 {
         format!("{:.0} MiB", gib * 1024.0)
+    } else {
+        format!("{} KiB", count.div_ceil(1024))
     }
 }
 
