@@ -22,7 +22,7 @@ value() { # NAME: its value in .env, without quotes
 compose() { docker compose -f compose.yaml --profile provider "$@"; }
 check() { # CERTIFICATE KEY
   openssl x509 -in "$1" -noout -checkend 3600 >/dev/null || die "$1 is not a certificate that is valid for another hour"
-  openssl x509 -in "$1" -noout -checkhost "$domain" | grep -q 'does match' || die "$1 is not for $domain"
+  openssl x509 -in "$1" -noout -checkhost "$domain" | grep 'does match' >/dev/null || die "$1 is not for $domain"
   [[ $(openssl x509 -in "$1" -noout -pubkey) == "$(openssl pkey -in "$2" -pubout)" ]] || die "$2 is not the key of $1"
 }
 

@@ -99,7 +99,7 @@ check_place() {
   local reason=''
   if systemctl is-active --quiet tailscaled.service || [[ -e /sys/class/net/tailscale0 ]]; then
     reason='it runs Tailscale, and tsidp cannot be reached from a tailscaled on the same host'
-  elif command -v docker >/dev/null && docker ps --format '{{.Image}}' 2>/dev/null | grep -q siderolabs/omni; then
+  elif command -v docker >/dev/null && docker ps --format '{{.Image}}' 2>/dev/null | grep siderolabs/omni >/dev/null; then
     reason='it runs Omni, which needs tsidp at its start: one host down would take both'
   fi
   if [[ -z $reason ]]; then return; fi

@@ -353,7 +353,8 @@ in_lab() (
   "$@"
 )
 
-omni_has_settings() { log omni | grep -q "site $(sha256sum <"$project/docker/site.yaml" | cut -d' ' -f1)"; }
+# Not `grep -q`: it ends at the match, and what docker still writes then fails the pipe.
+omni_has_settings() { log omni | grep "site $(sha256sum <"$project/docker/site.yaml" | cut -d' ' -f1)" >/dev/null; }
 # The site's own settings of Omni, on the project of test_fresh.
 test_site() {
   local site=$project/docker/site.yaml before

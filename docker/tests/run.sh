@@ -63,7 +63,7 @@ for program in dockerd docker containerd runc busybox unshare ip curl; do
     finish
   fi
 done
-if ! busybox --list | grep -qx tunctl || ldd "$(command -v busybox)" >/dev/null 2>&1; then
+if ! busybox --list | grep -x tunctl >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then
   skip 'compose on an engine: this busybox is not the static one (Debian: busybox-static)'
   finish
 fi
