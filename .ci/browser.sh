@@ -29,7 +29,7 @@ rm -rf "$out"
 mkdir -p "$out/home"
 node .ci/browser/inventories.mjs docs/recordings/fleet.json "$out"
 
-# page NAME INVENTORY WORDS…: a page of that inventory, with nobody to ask.
+# page NAME INVENTORY WORDS…: a page of that inventory, offline.
 page() {
   local name=$1 inventory=$2
   shift 2

@@ -132,7 +132,7 @@ fn omni_does_not_start_with_an_unknown_setting() {
     let env = lab.project.read("docker/.env").replace("OMNI_SITE_FILE=\n", "") + "OMNI_SITE_FILE=./site.yaml\n";
     lab.project.write("docker/.env", &env);
     let up = ["compose", "-f", "docker/compose.yaml", "up", "-d", "--force-recreate"];
-    assert_eq!(lab.call("docker", &up).code, 1, "there is no such file");
+    assert_eq!(lab.call("docker", &up).code, 1, "the file does not exist");
     for (text, wanted) in [
         ("auth:\n  saml:\n    labelRules: {any: thing}\n---\nnot: read\n", None),
         ("etcdBackup:\n  localPaht: /x\n", Some("unknown keys found during decoding: etcdBackup.localPaht")),

@@ -81,7 +81,7 @@ fn fetch(cx: &Cx, omnictl: &Omnictl<'_>, access: &Access) -> Result<Secret, Fail
     let copy = scratch.path().join(access.kind);
     let (mut flags, mut before) = (access.flags.clone(), None);
     if let Some(old) = files::read_if_there(&access.file)?.filter(|_| access.merge) {
-        files::write_atomically(&copy, &old, files::PRIVATE)?;
+        scratch.write(Path::new(access.kind), &old)?;
         // Without it omnictl adds an entry of the same name and `-1` (go-kubeconfig `merge.go`), and the old token stays.
         flags.extend(["--merge".to_owned(), "--force".to_owned()]);
         before = Some(old);

@@ -529,7 +529,7 @@ fn site_causes(cx: &Cx, results: &[doctor::CheckResult], around: &Around, omni_a
     found
 }
 
-/// The task that ends what a check of `doctor` found, where it takes nobody's decision.
+/// The task that ends what a check of `doctor` found, where no person has to decide.
 fn step_of(result: &doctor::CheckResult, around: &Around) -> Option<Step> {
     let ended = |state: &str| ["exited", "created", "dead"].contains(&state);
     let containers = || around.containers.as_ref().is_ok_and(|all| all.iter().all(|it| it.well() || ended(&it.state)));

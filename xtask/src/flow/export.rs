@@ -1,7 +1,7 @@
 //! Files from what Omni has: cluster templates and machine classes in the form that the other tasks read.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use domain::status::omni::Resource;
 use domain::status::sync::{SyncAction, sync_actions};
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::files::{self, Scratch};
+use runtime::files::Scratch;
 use runtime::tool::omnictl::Omnictl;
 use runtime::ui::Status;
 
@@ -45,11 +45,10 @@ pub fn cluster(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> Result<Exported, F
     let mut text = omnictl.export(name)?;
     let mut patches = Vec::new();
     let compare = |text: &str, patches: &[(String, String)]| {
-        let file = scratch.path().join(format!("{name}.yaml"));
         for (file, text) in patches {
-            files::write_atomically(&scratch.path().join(file), text.as_bytes(), files::PRIVATE)?;
+            scratch.write(Path::new(file), text.as_bytes())?;
         }
-        files::write_atomically(&file, text.as_bytes(), files::PRIVATE)?;
+        let file = scratch.write(Path::new(&format!("{name}.yaml")), text.as_bytes())?;
         Ok::<_, Failure>(sync_actions(&omnictl.sync_plan(&file)?))
     };
     let mut left = compare(&text, &patches)?;

@@ -1,6 +1,5 @@
 //! The site's own settings of Omni: `docker/site.yaml`, which `OMNI_SITE_FILE` in `docker/.env` names.
 
-use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::flow::change::Change;
@@ -8,6 +7,7 @@ use crate::flow::omni_stack::host_path;
 use crate::flow::project_files;
 use check::{Finding, site};
 use domain::failure::{Code, Failure};
+use domain::saved_plan::hash;
 use domain::secret::Secret;
 use domain::status::docker::Container;
 use runtime::cx::Cx;
@@ -151,11 +151,7 @@ pub fn started(cx: &Cx) -> Result<(), Failure> {
     cx.save_state(state)
 }
 
-/// Distinguishes contents, and says nothing about them.
+/// Distinguishes contents. It is the same whichever compiler built this program.
 fn fingerprint(path: &Path) -> Option<String> {
-    let bytes = files::read_if_there(path).ok()??;
-    let mut hasher = std::hash::DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    // Not a number to YAML.
-    Some(format!("v{:016x}", hasher.finish()))
+    files::read_if_there(path).ok()?.map(|bytes| hash(&bytes))
 }
