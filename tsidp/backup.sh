@@ -11,11 +11,14 @@ Backs up tsidp's state: the node's identity, the signing key, the clients with t
 Usage: backup.sh [--to DIRECTORY] [--gpg-recipient KEY] [--dry-run]
        backup.sh --list
        backup.sh --restore FILE [--timeout SECONDS] [--dry-run]
+       backup.sh --restore FILE --new-host [--timeout SECONDS] [--dry-run] [-- INSTALL_OPTION...]
 
   --to DIRECTORY         Where the copy goes (default: /var/backups/tsidp)
   --gpg-recipient KEY    Encrypt it to this key, which root's keyring must have; leave the host only so
   --list                 The copies in that directory
   --restore FILE         Replace the state by this copy. One instance alone may ever run from one state.
+  --new-host             Install tsidp here with that state, under the name and in the version of the copy: no auth key is
+                         needed, and no second device registered. The old host must be off for good.
   --timeout SECONDS      How long to wait for the discovery document after a restore (default: 180)
   --dry-run              Say what would be done, change nothing
 
@@ -23,7 +26,7 @@ The service is stopped for the moment of the copy: the clients file is written i
 HELP
 }
 
-directory=$TSIDP_BACKUPS recipient='' action=backup archive='' timeout=180 was_active=no
+directory=$TSIDP_BACKUPS recipient='' action=backup archive='' timeout=180 was_active=no new_host=no install_options=()
 
 parse() {
   while (($# > 0)); do
@@ -46,6 +49,12 @@ parse() {
         timeout=$(value_of "$@") || exit
         shift
         ;;
+      --new-host) new_host=yes ;;
+      --)
+        shift
+        install_options=("$@")
+        break
+        ;;
       --dry-run) dry_run=yes ;;
       -h | --help) help && exit 0 ;;
       *) usage_error "unknown argument \`$1\`" ;;
@@ -53,6 +62,8 @@ parse() {
     shift
   done
   check_seconds "$timeout"
+  if [[ $new_host == yes && $action != restore ]]; then usage_error "--new-host goes with --restore FILE"; fi
+  if ((${#install_options[@]} > 0)) && [[ $new_host == no ]]; then usage_error "options of install.sh go with --new-host"; fi
 }
 
 list_copies() {
@@ -103,6 +114,29 @@ replace_state() {
   restore_state "$archive"
 }
 
+# of_copy FILE: what the copy has of a file; nothing in one that was made before it was kept.
+of_copy() { tar -xzOf "$archive" "${1#/}" 2>/dev/null || true; }
+
+put_state() {
+  if [[ -f $TSIDP_STATE/tailscaled.state ]]; then
+    archive_state "$TSIDP_BACKUPS/before-restore-$(date -u +%Y%m%dT%H%M%SZ).tar.gz"
+  fi
+  # install.sh gives it to its user.
+  rm -rf "$TSIDP_STATE"
+  (umask 077 && tar -xzf "$archive" -C "$(dirname "$TSIDP_STATE")" --no-same-owner "$(basename "$TSIDP_STATE")")
+}
+
+# install.sh finds the identity, logs in with it, and fails when the tailnet gives the node another name.
+install_with_state() {
+  local name version options=(--timeout "$timeout")
+  name=$(of_copy "$TSIDP_ENVIRONMENT" | sed -n 's/^TSIDP_HOSTNAME=//p')
+  version=$(of_copy "$TSIDP_VERSION_FILE")
+  if [[ -n $name ]]; then options+=(--hostname "$name"); fi
+  if [[ -n $version ]]; then options+=(--version "$version"); fi
+  if [[ -z $name ]]; then note "warning: the copy has no name; without \`-- --hostname NAME\` it is idp"; fi
+  "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/install.sh" "${options[@]}" "${install_options[@]}"
+}
+
 main() {
   parse "$@"
   require_root
@@ -116,11 +150,21 @@ main() {
       if [[ $dry_run == yes ]]; then say "Nothing was changed."; else say "backed up: $archive"; fi
       ;;
     restore)
-      # Installed first, this host would join the tailnet as a second device.
-      require_installed "next: sudo tar -xzf $archive -C /var/lib" "next: sudo tsidp/install.sh"
+      if [[ $new_host == yes ]]; then
+        if [[ -x $TSIDP_BINARY ]]; then die "tsidp is installed here" "next: $0 --restore $archive"; fi
+      else
+        # Installed first, this host would join the tailnet as a second device.
+        require_installed "once the old host is off for good, next: sudo $0 --restore $archive --new-host"
+      fi
       if [[ $archive == *.gpg ]]; then die "decrypt it first" "next: gpg --output tsidp.tar.gz --decrypt $archive"; fi
       if [[ ! -r $archive ]]; then die "cannot read $archive"; fi
       check_archive "$archive"
+      if [[ $new_host == yes ]]; then
+        plan "put the state of $archive in $TSIDP_STATE" put_state
+        plan "install tsidp with it, without an auth key" install_with_state
+        if [[ $dry_run == yes ]]; then say "Nothing was changed."; else say "restored; keep the old host off."; fi
+        return
+      fi
       plan "stop tsidp and replace its state by $archive" replace_state
       plan "start it and check its discovery document" start_and_prove "$timeout"
       if [[ $dry_run == yes ]]; then say "Nothing was changed."; else say "restored."; fi

@@ -302,10 +302,15 @@ check_name() {
   fi
 }
 
-# archive_state FILE: the state directory, with the service stopped by the caller, as a file that only root reads.
+# archive_state FILE: the state directory, with the service stopped by the caller, as a file that only root reads; with it the
+# name and the version, which a new host needs.
 archive_state() {
+  local path also=()
+  for path in "$TSIDP_ENVIRONMENT" "$TSIDP_VERSION_FILE"; do
+    if [[ -f $path ]]; then also+=(-C / "${path#/}"); fi
+  done
   install -d -m 0700 "$(dirname "$1")"
-  (umask 077 && tar -C "$(dirname "$TSIDP_STATE")" -czf "$1.part" "$(basename "$TSIDP_STATE")")
+  (umask 077 && tar -C "$(dirname "$TSIDP_STATE")" -czf "$1.part" "$(basename "$TSIDP_STATE")" "${also[@]}")
   tar -tzf "$1.part" >/dev/null || die "the archive $1.part cannot be read back"
   mv -f "$1.part" "$1"
 }

@@ -194,8 +194,19 @@ check 'purge' run 0 tsidp/uninstall.sh --purge --yes
 check '… removes the state' test ! -e /var/lib/tsidp
 check '… and the user' bash -c '! getent passwd tsidp'
 # A new VM, with the copy alone.
-check 'a copy is put in place' run 0 tar -xzf "$copy" -C /var/lib
-check '… install then needs no key' run 0 tsidp/install.sh --base-url $base --hostname login --timeout 20
+before=$(snapshot)
+check 'restore where it is not installed: refused' run 1 tsidp/backup.sh --restore "$copy"
+check '… and says how' says '--new-host'
+check 'dry run' run 0 tsidp/backup.sh --restore "$copy" --new-host --dry-run
+check 'a copy of something else: refused' run 1 tsidp/backup.sh --restore /tmp/other.tar.gz --new-host
+check '… nothing was changed by that' test "$before" = "$(snapshot)"
+check 'a release that cannot be had: fails' run 1 tsidp/backup.sh --restore "$copy" --new-host -- --base-url http://127.0.0.1:9
+check '… and nothing runs' nothing_runs
+check 'once more: restored, without a key' run 0 tsidp/backup.sh --restore "$copy" --new-host --timeout 20 -- --base-url $base \
+  --sha256 "$(sha256sum /srv/fake/0.0.14/archive | cut -d' ' -f1)"
+check '… as the same node' says 'issuer: https://login.example.ts.net'
+check '… in the same version' cmp -s /usr/local/bin/tsidp /srv/fake/0.0.14/tsidp
+check '… over an installed one: refused' run 1 tsidp/backup.sh --restore "$copy" --new-host
 check '… the clients are there' grep -q omni /var/lib/tsidp/oidc-funnel-clients.json
 check '… for tsidp alone' test "$(mode_of /var/lib/tsidp/oidc-funnel-clients.json)" = '600 tsidp'
 check '… it runs' test "$(running_as)" = tsidp
