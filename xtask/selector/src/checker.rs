@@ -3,7 +3,7 @@
 //! containers. It collects every error, as cel-go does.
 
 use super::ast::{Call, Expr, Fold, Kind, Select};
-use super::stdlib::{self, Function, Op};
+use super::stdlib::{Function, Op};
 use super::types::{Bindings, Type, less_specific};
 use super::{Problem, VARIABLES};
 
@@ -87,15 +87,12 @@ impl<'e> Checker<'e> {
                 let (key, value) = (self.or_fresh(key), self.or_fresh(value));
                 Type::map(key, value)
             }
-            Kind::Message(name, values) => {
-                if is_message(name) {
-                    self.unsupported.get_or_insert((expr.at, name.to_string()));
-                    return Type::Dyn;
-                }
-                // cel-go gives up on a message that it does not know before it looks at the fields.
-                let _ = values;
-                self.undeclared(expr, name)
+            Kind::Message(name, _) if is_message(name) => {
+                self.unsupported.get_or_insert((expr.at, name.to_string()));
+                Type::Dyn
             }
+            // cel-go gives up on a message that it does not know before it looks at the fields.
+            Kind::Message(name, _) => self.undeclared(expr, name),
             Kind::Fold(fold) => self.fold(fold),
         }
     }
@@ -110,23 +107,7 @@ impl<'e> Checker<'e> {
         if let Some((_, t)) = VARIABLES.iter().find(|(n, _)| *n == plain) {
             return Some(t.clone());
         }
-        let t = match plain {
-            "bool" => Type::Bool,
-            "bytes" => Type::Bytes,
-            "double" => Type::Double,
-            "int" => Type::Int,
-            "uint" => Type::Uint,
-            "string" => Type::String,
-            "null_type" => Type::Null,
-            "google.protobuf.Duration" => Type::Duration,
-            "google.protobuf.Timestamp" => Type::Timestamp,
-            // Their parameters are free, which nothing can tell from dyn.
-            "list" => Type::list(Type::Dyn),
-            "map" => Type::map(Type::Dyn, Type::Dyn),
-            "type" => Type::Meta(None),
-            _ => return None,
-        };
-        Some(Type::Meta(Some(Box::new(t))))
+        Type::named(plain).map(|t| Type::Meta(Some(Box::new(t))))
     }
 
     /// `a.b.c` read as one name, if it is nothing but names.
@@ -175,8 +156,7 @@ impl<'e> Checker<'e> {
             let target = self.check(&call.args[0]);
             types.insert(0, target);
         }
-        let known = call.known.or_else(|| call.function.strip_prefix('.').and_then(stdlib::find));
-        match known {
+        match call.function() {
             Some(function) if matches!(function.op, Op::And | Op::Or) => self.logic(call, &types),
             Some(function) => self.overload(expr, function, call.member, types),
             None => self.undeclared(expr, &call.function),

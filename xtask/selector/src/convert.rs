@@ -2,22 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::stdlib::Op;
+use super::stdlib::{Function, Op};
 use super::value::{Value, go_double};
 
 /// `int(x)` and its relatives.
 ///
 /// # Errors
 /// cel-go's message.
-pub(super) fn convert(op: Op, value: Value<'_>) -> Result<Value<'_>, String> {
-    let (function, target) = match op {
-        Op::ToBool => ("bool", "bool"),
-        Op::ToBytes => ("bytes", "bytes"),
-        Op::ToDouble => ("double", "double"),
-        Op::ToInt => ("int", "int"),
-        Op::ToString => ("string", "string"),
-        _ => ("uint", "uint"),
-    };
+pub(super) fn convert<'a>(function: &Function, value: Value<'a>) -> Result<Value<'a>, String> {
+    let Function { name, op, .. } = *function;
     let result = match (op, &value) {
         (Op::ToInt, Value::Int(_))
         | (Op::ToUint, Value::Uint(_))
@@ -41,12 +34,12 @@ pub(super) fn convert(op: Op, value: Value<'_>) -> Result<Value<'_>, String> {
         (Op::ToDouble, Value::Int(n)) => Ok(Value::Double(*n as f64)),
         (Op::ToDouble, Value::Uint(n)) => Ok(Value::Double(*n as f64)),
         (Op::ToString, _) => return string(&value).map(|s| Value::Str(Cow::Owned(s))),
-        _ => return Err(format!("no such overload: {function}({})", value.type_name())),
+        _ => return Err(format!("no such overload: {name}({})", value.type_name())),
     };
     let from = value.type_name();
     result.map_err(|message| match message {
         Some(message) => message.to_owned(),
-        None => format!("type conversion error from '{from}' to '{target}'"),
+        None => format!("type conversion error from '{from}' to '{name}'"),
     })
 }
 
@@ -127,24 +120,6 @@ fn hexadecimal(text: &str) -> Option<f64> {
     let mantissa = all().fold(0.0, |sum, b| sum * 16.0 + f64::from(char::from(b).to_digit(16).unwrap_or(0)));
     let power = exponent.parse::<i32>().ok()?.checked_sub(4 * fraction.len() as i32)?;
     Some(mantissa * 2f64.powi(power))
-}
-
-/// A type's name used as a value.
-pub(super) fn type_value(name: &str) -> Option<Value<'static>> {
-    let name = match name {
-        "bool" => "bool",
-        "bytes" => "bytes",
-        "double" => "double",
-        "int" => "int",
-        "uint" => "uint",
-        "string" => "string",
-        "null_type" => "null_type",
-        "list" => "list",
-        "map" => "map",
-        "type" => "type",
-        _ => return None,
-    };
-    Some(Value::Type(name))
 }
 
 /// The Go type behind a value, which one of cel-go's messages names.

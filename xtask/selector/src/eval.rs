@@ -8,7 +8,8 @@ use super::Storage;
 use super::ast::{ACCUMULATOR, Call, Expr, Fold, Kind};
 use super::convert;
 use super::pattern::Pattern;
-use super::stdlib::Op;
+use super::stdlib::{Function, Op};
+use super::types::Type;
 use super::value::Value;
 
 /// cel-go sets no limit; this one stops comprehensions nested for malice long before anybody notices.
@@ -93,10 +94,8 @@ impl<'a> Machine<'a> {
             "node" => Ok(Value::Str(Cow::Borrowed(self.storage.node))),
             "storageType" => Ok(Value::Str(Cow::Borrowed(self.storage.storage_type))),
             "availableSpace" => Ok(Value::Uint(self.storage.available_space)),
-            other => match convert::type_value(other) {
-                Some(value) => Ok(value),
-                None => fail(expr, format!("no such attribute(s): {other}")),
-            },
+            other if Type::named(other).is_some() => Ok(Value::Type(Cow::Borrowed(other))),
+            other => fail(expr, format!("no such attribute(s): {other}")),
         }
     }
 
@@ -141,28 +140,20 @@ impl<'a> Machine<'a> {
 
     /// `all` and `exists`: like a chain of `&&` or `||` over the items.
     fn quantify(&mut self, fold: &'a Fold, predicate: &'a Expr, end: bool, items: Vec<Value<'a>>) -> Evaluated<'a> {
-        let mut failure = None;
-        for item in items {
+        let results = items.into_iter().map(|item| {
             self.scopes.push((&fold.var, Ok(item)));
             let result = self.eval(predicate);
             self.scopes.pop();
-            match result {
-                Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
-                Ok(Value::Bool(_)) => {}
-                Ok(_) => drop(failure.get_or_insert_with(|| fail(predicate, "no such overload"))),
-                Err(e) if e.fatal => return Err(e),
-                Err(e) => drop(failure.get_or_insert(Err(e))),
-            }
-        }
-        failure.unwrap_or(Ok(Value::Bool(!end)))
+            (predicate, result)
+        });
+        absorbing(results, end)
     }
 
     fn call(&mut self, expr: &'a Expr, call: &'a Call) -> Evaluated<'a> {
         let Some(function) = call.function() else { return fail(expr, format!("no such overload: {}", call.function)) };
         let args = &call.args;
         match function.op {
-            Op::And => self.logic(args, false),
-            Op::Or => self.logic(args, true),
+            Op::And | Op::Or => absorbing(args.iter().map(|arg| (arg, self.eval(arg))), function.op == Op::Or),
             Op::Conditional => match self.eval(&args[0])? {
                 Value::Bool(true) => self.eval(&args[1]),
                 Value::Bool(false) => self.eval(&args[2]),
@@ -173,13 +164,13 @@ impl<'a> Machine<'a> {
                 Err(e) if e.fatal => Err(e),
                 result => Ok(Value::Bool(!matches!(result, Ok(Value::Bool(false))))),
             },
-            op => {
+            _ => {
                 let first = self.eval(&args[0])?;
                 let result = match args.len() {
-                    1 => unary(op, first),
+                    1 => unary(function, first),
                     _ => {
                         let second = self.eval(&args[1])?;
-                        binary(op, &first, &second, call.pattern.as_deref())
+                        binary(function, &first, &second, call.pattern.as_deref())
                     }
                 };
                 result.or_else(|message| match message == UNHASHABLE {
@@ -189,21 +180,21 @@ impl<'a> Machine<'a> {
             }
         }
     }
+}
 
-    /// `&&` ends at false, `||` at true; an error counts only if nothing ends it.
-    fn logic(&mut self, args: &'a [Expr], end: bool) -> Evaluated<'a> {
-        let mut failure = None;
-        for arg in args {
-            match self.eval(arg) {
-                Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
-                Ok(Value::Bool(_)) => {}
-                Ok(_) => drop(failure.get_or_insert_with(|| fail(arg, "no such overload"))),
-                Err(e) if e.fatal => return Err(e),
-                Err(e) => drop(failure.get_or_insert(Err(e))),
-            }
+/// `&&` and `all` end at false, `||` and `exists` at true; an error counts only if nothing ends them.
+fn absorbing<'a>(results: impl Iterator<Item = (&'a Expr, Evaluated<'a>)>, end: bool) -> Evaluated<'a> {
+    let mut failure = None;
+    for (part, result) in results {
+        match result {
+            Ok(Value::Bool(b)) if b == end => return Ok(Value::Bool(end)),
+            Ok(Value::Bool(_)) => {}
+            Ok(_) => drop(failure.get_or_insert_with(|| fail(part, "no such overload"))),
+            Err(e) if e.fatal => return Err(e),
+            Err(e) => drop(failure.get_or_insert(Err(e))),
         }
-        failure.unwrap_or(Ok(Value::Bool(!end)))
     }
+    failure.unwrap_or(Ok(Value::Bool(!end)))
 }
 
 fn fail<'a>(expr: &Expr, message: impl Into<String>) -> Evaluated<'a> {
@@ -223,18 +214,17 @@ fn borrow<'a>(value: &'a Value<'static>) -> Value<'a> {
 
 type Applied<'a> = Result<Value<'a>, String>;
 
-fn unary<'a>(op: Op, value: Value<'a>) -> Applied<'a> {
-    let overload = || "no such overload".to_owned();
-    match (op, &value) {
+fn unary<'a>(function: &Function, value: Value<'a>) -> Applied<'a> {
+    match (function.op, &value) {
         (Op::Not, Value::Bool(b)) => Ok(Value::Bool(!b)),
         (Op::Negate, Value::Int(n)) => n.checked_neg().map(Value::Int).ok_or_else(|| "integer overflow".to_owned()),
         (Op::Negate, Value::Double(d)) => Ok(Value::Double(-d)),
-        (Op::Negate, _) => Err(no_overload("-_", &value, matches!(value, Value::Bool(_)))),
-        (Op::Not, _) => Err(overload()),
-        (Op::Size, _) => size(&value).ok_or_else(|| no_overload("size", &value, false)),
-        (Op::Type, _) => Ok(Value::Type(value.type_name())),
+        (Op::Negate, _) => Err(no_overload(function.name, &value, matches!(value, Value::Bool(_)))),
+        (Op::Not, _) => Err("no such overload".to_owned()),
+        (Op::Size, _) => size(&value).ok_or_else(|| no_overload(function.name, &value, false)),
+        (Op::Type, _) => Ok(Value::Type(Cow::Borrowed(value.type_name()))),
         (Op::ToDyn, _) => Ok(value),
-        _ => convert::convert(op, value),
+        _ => convert::convert(function, value),
     }
 }
 
@@ -257,14 +247,19 @@ fn size<'a>(value: &Value<'_>) -> Option<Value<'a>> {
     Some(Value::Int(n as i64))
 }
 
-fn binary<'a>(op: Op, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Pattern, String>>) -> Applied<'a> {
+fn binary<'a>(
+    function: &Function,
+    a: &Value<'a>,
+    b: &Value<'a>,
+    pattern: Option<&Result<Pattern, String>>,
+) -> Applied<'a> {
     let order = |test: fn(std::cmp::Ordering) -> bool| match a {
         Value::List(_) | Value::Map(_) | Value::Null | Value::Type(_) => {
-            Err(format!("no such overload: {}", name_of(op)))
+            Err(format!("no such overload: {}", function.name))
         }
         _ => a.order(b).map(|o| Value::Bool(test(o))).map_err(str::to_owned),
     };
-    match op {
+    match function.op {
         Op::Equals => Ok(Value::Bool(a.equals(b))),
         Op::NotEquals => Ok(Value::Bool(!a.equals(b))),
         Op::Less => order(|o| o.is_lt()),
@@ -275,23 +270,14 @@ fn binary<'a>(op: Op, a: &Value<'a>, b: &Value<'a>, pattern: Option<&Result<Patt
         Op::Index => index(a, b),
         Op::Matches => matches(a, b, pattern),
         Op::Contains | Op::StartsWith | Op::EndsWith => match (a, b) {
-            (Value::Str(a), Value::Str(b)) => Ok(Value::Bool(match op {
+            (Value::Str(a), Value::Str(b)) => Ok(Value::Bool(match function.op {
                 Op::Contains => a.contains(&**b),
                 Op::StartsWith => a.starts_with(&**b),
                 _ => a.ends_with(&**b),
             })),
             _ => Err("no such overload".to_owned()),
         },
-        _ => arithmetic(op, a, b),
-    }
-}
-
-fn name_of(op: Op) -> &'static str {
-    match op {
-        Op::Less => "_<_",
-        Op::LessEquals => "_<=_",
-        Op::Greater => "_>_",
-        _ => "_>=_",
+        _ => arithmetic(function, a, b),
     }
 }
 
@@ -342,16 +328,33 @@ fn matches<'a>(text: &Value<'_>, pattern: &Value<'_>, compiled: Option<&Result<P
     Ok(Value::Bool(found))
 }
 
-fn arithmetic<'a>(op: Op, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
+/// An operator on two integers of one type.
+macro_rules! integers {
+    ($op:expr, $a:expr, $b:expr, $overflow:literal) => {
+        match $op {
+            Op::Add => $a.checked_add(*$b),
+            Op::Subtract => $a.checked_sub(*$b),
+            Op::Multiply => $a.checked_mul(*$b),
+            Op::Divide if *$b == 0 => return Err("division by zero".to_owned()),
+            Op::Divide => $a.checked_div(*$b),
+            _ if *$b == 0 => return Err("modulus by zero".to_owned()),
+            _ => $a.checked_rem(*$b),
+        }
+        .ok_or_else(|| $overflow.to_owned())
+    };
+}
+
+fn arithmetic<'a>(function: &Function, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
+    let Function { name, op, .. } = *function;
     match (a, b) {
-        (Value::Int(a), Value::Int(b)) => integers(op, *a, *b).map(Value::Int),
-        (Value::Uint(a), Value::Uint(b)) => unsigned(op, *a, *b).map(Value::Uint),
+        (Value::Int(a), Value::Int(b)) => integers!(op, a, b, "integer overflow").map(Value::Int),
+        (Value::Uint(a), Value::Uint(b)) => integers!(op, a, b, "unsigned integer overflow").map(Value::Uint),
         (Value::Double(a), Value::Double(b)) => match op {
             Op::Add => Ok(Value::Double(a + b)),
             Op::Subtract => Ok(Value::Double(a - b)),
             Op::Multiply => Ok(Value::Double(a * b)),
             Op::Divide => Ok(Value::Double(a / b)),
-            _ => Err("no such overload: _%_".to_owned()),
+            _ => Err(format!("no such overload: {name}")),
         },
         (Value::Str(a), Value::Str(b)) if op == Op::Add && a.len() + b.len() <= MAX_ITEMS * 10 => {
             Ok(Value::Str(Cow::Owned(format!("{a}{b}"))))
@@ -363,43 +366,13 @@ fn arithmetic<'a>(op: Op, a: &Value<'a>, b: &Value<'a>) -> Applied<'a> {
             Ok(Value::List(Arc::new(a.iter().chain(b.iter()).cloned().collect())))
         }
         _ => {
-            let number = matches!(a, Value::Int(_) | Value::Uint(_));
-            let (name, implemented) = match op {
-                Op::Add => ("_+_", matches!(a, Value::Bytes(_) | Value::List(_))),
-                Op::Subtract => ("_-_", false),
-                Op::Multiply => ("_*_", false),
-                Op::Divide => ("_/_", false),
-                _ => return Err(no_overload("_%_", a, number)),
+            let implemented = match a {
+                Value::Int(_) | Value::Uint(_) => true,
+                Value::Double(_) => op != Op::Modulo,
+                Value::Bytes(_) | Value::List(_) => op == Op::Add,
+                _ => false,
             };
-            Err(no_overload(name, a, implemented || number || matches!(a, Value::Double(_))))
+            Err(no_overload(name, a, implemented))
         }
     }
-}
-
-fn integers(op: Op, a: i64, b: i64) -> Result<i64, String> {
-    let result = match op {
-        Op::Add => a.checked_add(b),
-        Op::Subtract => a.checked_sub(b),
-        Op::Multiply => a.checked_mul(b),
-        Op::Divide if b == 0 => return Err("division by zero".to_owned()),
-        Op::Modulo if b == 0 => return Err("modulus by zero".to_owned()),
-        Op::Divide => a.checked_div(b),
-        Op::Modulo => a.checked_rem(b),
-        _ => return Err("no such overload".to_owned()),
-    };
-    result.ok_or_else(|| "integer overflow".to_owned())
-}
-
-fn unsigned(op: Op, a: u64, b: u64) -> Result<u64, String> {
-    let result = match op {
-        Op::Add => a.checked_add(b),
-        Op::Subtract => a.checked_sub(b),
-        Op::Multiply => a.checked_mul(b),
-        Op::Divide if b == 0 => return Err("division by zero".to_owned()),
-        Op::Modulo if b == 0 => return Err("modulus by zero".to_owned()),
-        Op::Divide => a.checked_div(b),
-        Op::Modulo => a.checked_rem(b),
-        _ => return Err("no such overload".to_owned()),
-    };
-    result.ok_or_else(|| "unsigned integer overflow".to_owned())
 }

@@ -320,25 +320,22 @@ fn hint(message: &str) -> Option<String> {
             },
         });
     }
-    if message.contains("type(type)") {
-        return Some("`type` is a function of CEL: did you mean `storageType`?".to_owned());
-    }
-    if message.contains("uint") && (message.contains(" int)") || message.contains("(int,")) {
-        return Some(
-            "availableSpace is unsigned: write the number with a `u`, like `100u`, or wrap it in `uint(…)`".to_owned(),
-        );
-    }
-    if message.contains("uint") && message.contains("double") {
-        return Some("compare doubles with `double(availableSpace)`".to_owned());
-    }
-    if message.contains("token recognition error at: '= '") || message.contains("token recognition error at: '=") {
-        return Some("equality is `==`".to_owned());
-    }
-    if message.contains("token recognition error at: '“'") || message.contains("token recognition error at: '‘'") {
-        return Some("these are typographic quotes: write \" or '".to_owned());
-    }
-    if message.contains("mismatched input 'and'") || message.contains("mismatched input 'or'") {
-        return Some("write `&&` for and, `||` for or".to_owned());
-    }
-    None
+    let found = HINTS.iter().find(|(parts, _)| parts.split(' ').all(|part| message.contains(&part.replace('_', " "))));
+    found.map(|(_, hint)| (*hint).to_owned())
 }
+
+/// What a message contains, and what was probably meant; `_` stands for a space.
+const HINTS: [(&str, &str); 9] = [
+    ("type(type)", "`type` is a function of CEL: did you mean `storageType`?"),
+    ("uint _int)", UNSIGNED),
+    ("uint (int,", UNSIGNED),
+    ("uint double", "compare doubles with `double(availableSpace)`"),
+    ("token_recognition_error_at:_'=", "equality is `==`"),
+    ("token_recognition_error_at:_'“'", QUOTES),
+    ("token_recognition_error_at:_'‘'", QUOTES),
+    ("mismatched_input_'and'", WORDS),
+    ("mismatched_input_'or'", WORDS),
+];
+const UNSIGNED: &str = "availableSpace is unsigned: write the number with a `u`, like `100u`, or wrap it in `uint(…)`";
+const QUOTES: &str = "these are typographic quotes: write \" or '";
+const WORDS: &str = "write `&&` for and, `||` for or";

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 /// A static type.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Type {
     Dyn,
+    #[strum(serialize = "!error!")]
     Error,
     Null,
     Bool,
@@ -17,6 +21,7 @@ pub(super) enum Type {
     Duration,
     Timestamp,
     /// The type of a type.
+    #[strum(serialize = "type")]
     Meta(Option<Box<Type>>),
     List(Box<Type>),
     Map(Box<(Type, Type)>),
@@ -30,6 +35,26 @@ impl Type {
 
     pub(super) fn map(key: Type, value: Type) -> Type {
         Type::Map(Box::new((key, value)))
+    }
+
+    /// The type that a name in an expression stands for.
+    pub(super) fn named(name: &str) -> Option<Type> {
+        Some(match name {
+            "bool" => Type::Bool,
+            "bytes" => Type::Bytes,
+            "double" => Type::Double,
+            "int" => Type::Int,
+            "uint" => Type::Uint,
+            "string" => Type::String,
+            "null_type" => Type::Null,
+            "google.protobuf.Duration" => Type::Duration,
+            "google.protobuf.Timestamp" => Type::Timestamp,
+            // Their parameters are free, which nothing can tell from dyn.
+            "list" => Type::list(Type::Dyn),
+            "map" => Type::map(Type::Dyn, Type::Dyn),
+            "type" => Type::Meta(None),
+            _ => return None,
+        })
     }
 
     fn is_dyn_or_error(&self) -> bool {
@@ -52,24 +77,13 @@ impl Type {
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Type::Dyn => "dyn",
-            Type::Error => "!error!",
-            Type::Null => "null",
-            Type::Bool => "bool",
-            Type::Int => "int",
-            Type::Uint => "uint",
-            Type::Double => "double",
-            Type::String => "string",
-            Type::Bytes => "bytes",
-            Type::Duration => "duration",
-            Type::Timestamp => "timestamp",
-            Type::Meta(None) => "type",
-            Type::Meta(Some(t)) => return write!(f, "type({t})"),
-            Type::List(t) => return write!(f, "list({t})"),
-            Type::Map(kv) => return write!(f, "map({}, {})", kv.0, kv.1),
-            Type::Param(n) => return write!(f, "_var{n}"),
-        })
+        match self {
+            Type::Meta(Some(t)) => write!(f, "type({t})"),
+            Type::List(t) => write!(f, "list({t})"),
+            Type::Map(kv) => write!(f, "map({}, {})", kv.0, kv.1),
+            Type::Param(n) => write!(f, "_var{n}"),
+            plain => f.write_str(plain.into()),
+        }
     }
 }
 

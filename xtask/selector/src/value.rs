@@ -5,22 +5,27 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use strum::IntoStaticStr;
+
 use super::types::Type;
 
 /// A value. Strings are borrowed from the storage or the expression as long as nothing is made of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Value<'a> {
+    #[strum(serialize = "null_type")]
     Null,
     Bool(bool),
     Int(i64),
     Uint(u64),
     Double(f64),
+    #[strum(serialize = "string")]
     Str(Cow<'a, str>),
     Bytes(Arc<[u8]>),
     List(Arc<Vec<Value<'a>>>),
     Map(Arc<Vec<(Value<'a>, Value<'a>)>>),
     /// A type as a value, by the name that `type()` gives.
-    Type(&'static str),
+    Type(Cow<'a, str>),
 }
 
 impl<'a> Value<'a> {
@@ -40,18 +45,7 @@ impl<'a> Value<'a> {
 
     /// The name of the value's type.
     pub(super) fn type_name(&self) -> &'static str {
-        match self {
-            Value::Null => "null_type",
-            Value::Bool(_) => "bool",
-            Value::Int(_) => "int",
-            Value::Uint(_) => "uint",
-            Value::Double(_) => "double",
-            Value::Str(_) => "string",
-            Value::Bytes(_) => "bytes",
-            Value::List(_) => "list",
-            Value::Map(_) => "map",
-            Value::Type(_) => "type",
-        }
+        self.into()
     }
 
     /// Equality across types: numbers by their value, anything else of different types is not equal.
@@ -70,7 +64,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The order of two numbers: `None` if one is no number, `Some(None)` if one is NaN.
+    /// The order of two numbers: `None` if one is no number, `Some(None)` if one is NaN. A double and an integer of 64 bits compare
+    /// as in cel-go: the integer becomes a double, so that neighbours beyond 2^53 are the same (common/types/compare.go).
     fn order_numbers(&self, other: &Value<'_>) -> Option<Option<Ordering>> {
         let order = match (self, other) {
             (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
@@ -78,10 +73,10 @@ impl<'a> Value<'a> {
             (Value::Int(a), Value::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
             (Value::Uint(a), Value::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
             (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
-            (Value::Double(a), Value::Int(b)) => order_double(*a, *b as f64),
-            (Value::Double(a), Value::Uint(b)) => order_double(*a, *b as f64),
-            (Value::Int(a), Value::Double(b)) => order_double(*b, *a as f64).map(Ordering::reverse),
-            (Value::Uint(a), Value::Double(b)) => order_double(*b, *a as f64).map(Ordering::reverse),
+            (Value::Double(a), Value::Int(b)) => a.partial_cmp(&(*b as f64)),
+            (Value::Double(a), Value::Uint(b)) => a.partial_cmp(&(*b as f64)),
+            (Value::Int(a), Value::Double(b)) => (*a as f64).partial_cmp(b),
+            (Value::Uint(a), Value::Double(b)) => (*a as f64).partial_cmp(b),
             _ => return None,
         };
         Some(order)
@@ -102,12 +97,6 @@ impl<'a> Value<'a> {
             },
         }
     }
-}
-
-/// A double against an integer of 64 bits, as cel-go compares them: the integer becomes a double, so that neighbours beyond
-/// 2^53 are the same (common/types/compare.go).
-fn order_double(a: f64, b: f64) -> Option<Ordering> {
-    a.partial_cmp(&b)
 }
 
 /// As Go's `%v` shows it, which is what errors name a key by.

@@ -154,18 +154,8 @@ impl Parser<'_> {
             self.enter(1)?;
             let (right, h) = self.calc(1)?;
             self.depth[1] -= 1;
-            let function = match op {
-                "<" => "_<_",
-                "<=" => "_<=_",
-                ">=" => "_>=_",
-                ">" => "_>_",
-                "==" => "_==_",
-                "!=" => "_!=_",
-                _ => "@in",
-            };
             height = 1 + height.max(h);
-            let (start, end) = (left.start, right.end);
-            left = call(function, at, start, end, vec![left, right]);
+            left = infix(op, at, left, right);
         }
         self.depth[1] -= 1;
         Ok((left, height))
@@ -174,15 +164,8 @@ impl Parser<'_> {
     fn calc(&mut self, least: u32) -> Parsed {
         self.enter(2)?;
         let (mut left, mut height) = self.unary()?;
-        loop {
-            let (function, power) = match self.peek().tok {
-                Tok::Op("*") => ("_*_", 2),
-                Tok::Op("/") => ("_/_", 2),
-                Tok::Op("%") => ("_%_", 2),
-                Tok::Op("+") => ("_+_", 1),
-                Tok::Op("-") => ("_-_", 1),
-                _ => break,
-            };
+        while let Tok::Op(op @ ("*" | "/" | "%" | "+" | "-")) = self.peek().tok {
+            let power = if matches!(op, "+" | "-") { 1 } else { 2 };
             if power < least {
                 break;
             }
@@ -190,8 +173,7 @@ impl Parser<'_> {
             self.at += 1;
             let (right, h) = self.calc(power + 1)?;
             height = 1 + height.max(h);
-            let (start, end) = (left.start, right.end);
-            left = call(function, at, start, end, vec![left, right]);
+            left = infix(op, at, left, right);
         }
         self.depth[2] -= 1;
         Ok((left, height))
@@ -296,6 +278,13 @@ impl Parser<'_> {
         let kind = Kind::Select(Box::new(Select { operand, field, test: false }));
         Ok((Expr { kind, at: dot.start, start, end }, 1 + height))
     }
+}
+
+/// An operator between its operands.
+fn infix(op: &str, at: u32, left: Expr, right: Expr) -> Expr {
+    let function = if op == "in" { "@in".to_owned() } else { format!("_{op}_") };
+    let (start, end) = (left.start, right.end);
+    call(&function, at, start, end, vec![left, right])
 }
 
 /// A call of a function that is not a member of anything.

@@ -183,56 +183,50 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn optional_marker(&mut self) {
-        if let Some(mark) = self.take("?") {
-            self.problem(mark.start, "unsupported syntax '?'".to_owned());
-        }
-    }
-
     pub(super) fn list(&mut self) -> Parsed {
-        let open = self.peek();
-        self.at += 1;
-        self.open.push(&["]", ","]);
-        let (mut items, mut height) = (Vec::new(), 0);
-        if !self.is("]") && !self.is(",") {
-            loop {
-                self.optional_marker();
-                let (item, h) = self.operand(if items.is_empty() { &["']'", "','", "'?'"] } else { &[] })?;
-                height = height.max(h);
-                items.push(item);
-                if !(self.is(",") && (starts_operand(self.ahead(1).tok) || self.ahead(1).tok == Tok::Op("?"))) {
-                    break;
-                }
-                self.at += 1;
-            }
-        }
-        let close = self.last("]")?;
-        Ok((Expr { kind: Kind::List(items), at: open.start, start: open.start, end: close.end }, height))
+        self.elements(&["]", ","], Kind::List, |parser, first| {
+            parser.operand(if first { &["']'", "','", "'?'"] } else { &[] })
+        })
     }
 
     pub(super) fn map(&mut self) -> Parsed {
+        self.elements(&["}", ","], Kind::Map, |parser, first| {
+            parser.open.push(&[":"]);
+            let (key, a) = parser.operand(if first { &["'}'", "','", "'?'"] } else { &[] })?;
+            parser.open.pop();
+            parser.colon()?;
+            let (value, b) = parser.operand(&[])?;
+            Ok(((key, value), a.max(b)))
+        })
+    }
+
+    /// What stands between the brackets of a list or a map; `ends` is the closing bracket and the comma.
+    fn elements<T>(
+        &mut self,
+        ends: &'static [&'static str; 2],
+        kind: fn(Vec<T>) -> Kind,
+        element: impl Fn(&mut Self, bool) -> Result<(T, u32), Stop>,
+    ) -> Parsed {
         let open = self.peek();
         self.at += 1;
-        self.open.push(&["}", ","]);
-        let (mut entries, mut height) = (Vec::new(), 0);
-        if !self.is("}") && !self.is(",") {
+        self.open.push(ends);
+        let (mut found, mut height) = (Vec::new(), 0);
+        if !ends.iter().any(|end| self.is(end)) {
             loop {
-                self.optional_marker();
-                self.open.push(&[":"]);
-                let (key, a) = self.operand(if entries.is_empty() { &["'}'", "','", "'?'"] } else { &[] })?;
-                self.open.pop();
-                self.colon()?;
-                let (value, b) = self.operand(&[])?;
-                height = height.max(a).max(b);
-                entries.push((key, value));
+                if let Some(mark) = self.take("?") {
+                    self.problem(mark.start, "unsupported syntax '?'".to_owned());
+                }
+                let (one, h) = element(self, found.is_empty())?;
+                height = height.max(h);
+                found.push(one);
                 if !(self.is(",") && (starts_operand(self.ahead(1).tok) || self.ahead(1).tok == Tok::Op("?"))) {
                     break;
                 }
                 self.at += 1;
             }
         }
-        let close = self.last("}")?;
-        Ok((Expr { kind: Kind::Map(entries), at: open.start, start: open.start, end: close.end }, height))
+        let close = self.last(ends[0])?;
+        Ok((Expr { kind: kind(found), at: open.start, start: open.start, end: close.end }, height))
     }
 
     /// The end of a list or a map: an optional comma and the bracket.
