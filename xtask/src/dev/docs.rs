@@ -32,7 +32,7 @@ pub fn run(args: &Docs, cx: &Cx) -> anyhow::Result<Outcome> {
     if args.check {
         let findings = drift(cx)?;
         if findings.is_empty() {
-            let pages: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+            let pages: Vec<&str> = PAGES.iter().map(|page| page.path.as_str()).collect();
             let summary = format!("{} up to date", words::count(pages.len(), "generated page"));
             return Ok(Outcome::done(summary).with(json!({ "pages": pages })));
         }
@@ -106,8 +106,8 @@ fn inputs(cx: &Cx) -> Result<Inputs, Failure> {
 fn stale(cx: &Cx) -> Result<Vec<(&'static Page, String)>, Failure> {
     let inputs = inputs(cx)?;
     let mut stale = Vec::new();
-    for page in PAGES {
-        let path = cx.paths.root().join(page.path);
+    for page in PAGES.iter() {
+        let path = cx.paths.root().join(&page.path);
         let old = files::read_text_if_there(&path)?;
         let new = page.rendered(old.as_deref(), &inputs).map_err(|why| {
             Failure::new(Code::Invalid, format!("`{}` cannot be rendered", page.path))
@@ -128,9 +128,9 @@ fn stale(cx: &Cx) -> Result<Vec<(&'static Page, String)>, Failure> {
 pub fn drift(cx: &Cx) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
     for (page, new) in stale(cx)? {
-        let old = files::read_text_if_there(&cx.paths.root().join(page.path))?.unwrap_or_default();
+        let old = files::read_text_if_there(&cx.paths.root().join(&page.path))?.unwrap_or_default();
         let (line, is, should) = difference(&old, &new).unwrap_or((1, "", ""));
-        let place = Place { file: page.path.to_owned(), line: line as u32, column: 1 };
+        let place = Place { file: page.path.clone(), line: line as u32, column: 1 };
         let message =
             format!("the page differs from what {} says: it has {is:?}, it should have {should:?}", page.source);
         findings.push(Finding::error("stale-page", place, message, "cargo xtask docs"));
@@ -149,9 +149,9 @@ pub fn write(cx: &Cx) -> Result<(), Failure> {
 /// Step 3: the pages to write.
 fn pages<'a>(cx: &Cx) -> Result<Plan<'a>, Failure> {
     let write = |(page, new): (&'static Page, String)| {
-        let (path, contents) = (cx.paths.root().join(page.path), (Secret::plain(new), files::SHARED));
+        let (path, contents) = (cx.paths.root().join(&page.path), (Secret::plain(new), files::SHARED));
         let (effect, undo) = (format!("from {}", page.source), format!("git checkout {}", page.path));
-        project_files::write("write", (path, page.path), contents, effect, undo)
+        project_files::write("write", (path, page.path.as_str()), contents, effect, undo)
     };
     Ok(stale(cx)?.into_iter().map(write).collect())
 }

@@ -3,6 +3,7 @@
 
 pub mod aliases;
 pub mod checks;
+pub mod commands;
 pub mod faults;
 pub mod issues;
 pub mod man;
@@ -11,19 +12,21 @@ pub mod svg;
 pub mod tasks;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::flow::fleet;
 use domain::status::proxmox::Inventory;
 
+/// Makes the whole file, from the file as it is; `None` where there is none.
+type Render = dyn Fn(Option<&str>, &Inputs) -> Result<String, String> + Send + Sync;
+
 /// What is rendered, and from what.
-#[derive(Debug, Clone, Copy)]
 pub struct Page {
     /// Relative to the project root.
-    pub path: &'static str,
+    pub path: String,
     /// Where to change what it says.
     pub source: &'static str,
-    /// The whole file, from the file as it is; `None` where there is none.
-    render: fn(Option<&str>, &Inputs) -> Result<String, String>,
+    render: Box<Render>,
 }
 
 /// What pages are made of beside the code.
@@ -41,55 +44,47 @@ pub struct Inputs {
 pub const FLEET: &str = "docs/recordings/fleet.json";
 
 /// All generated pages. A new one is a row here.
-pub const PAGES: &[Page] = &[
-    Page { path: "docs/reference/tasks.md", source: "xtask/src/cli.rs", render: |_, _| Ok(tasks::render()) },
-    Page { path: "docs/reference/checks.md", source: "xtask/data/rules.yaml", render: |_, _| Ok(checks::render()) },
-    Page { path: "docs/reference/xtask.1", source: "xtask/src/cli.rs", render: |_, _| man::render() },
-    Page {
-        path: "mise.toml",
-        source: "xtask/src/cli.rs",
-        render: |old, _| between(old.ok_or("the file is not there")?, aliases::BEGIN, aliases::END, &aliases::render()),
-    },
-    Page {
-        path: "docker/TROUBLESHOOTING.md",
-        source: "xtask/data/known-issues.yaml",
-        render: |old, _| {
-            splice(
-                old.ok_or("the file is not there")?,
-                "known-issues",
-                &issues::page(runtime::triage::Issues::read()?.list()),
-            )
-        },
-    },
-    Page {
-        path: "skills/omni-proxmox/references/troubleshooting.md",
-        source: "xtask/data/known-issues.yaml",
-        render: |_, _| Ok(issues::reference(runtime::triage::Issues::read()?.list())),
-    },
-    Page {
-        path: "docs/reference/faults.md",
-        source: faults::SOURCE,
-        render: |_, inputs| faults::render(&inputs.faults),
-    },
-    Page {
-        path: "docs/tutorial/rehearsal.md",
-        source: "docs/recordings/",
-        render: |old, inputs| recording::insert(old, &inputs.recordings),
-    },
-    Page {
-        path: "docs/recordings/rehearse.svg",
-        source: "docs/recordings/",
-        render: |_, inputs| Ok(svg::render(inputs.recordings.get("rehearse").ok_or("it was not recorded yet")?)),
-    },
-    Page {
-        path: "docs/recordings/fleet.svg",
-        source: FLEET,
-        render: |_, inputs| {
+pub static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
+    let command = |entry: &'static commands::Entry| {
+        page(&format!("commands/{}.md", entry.task), commands::SOURCE, move |_, _| entry.page())
+    };
+    let mut pages = vec![
+        page("docs/reference/tasks.md", "xtask/src/cli.rs", |_, _| Ok(tasks::render())),
+        page("docs/reference/checks.md", "xtask/data/rules.yaml", |_, _| Ok(checks::render())),
+        page("docs/reference/xtask.1", "xtask/src/cli.rs", |_, _| man::render()),
+        page("mise.toml", "xtask/src/cli.rs", |old, _| {
+            between(old.ok_or("the file is not there")?, aliases::BEGIN, aliases::END, &aliases::render())
+        }),
+        page("docker/TROUBLESHOOTING.md", "xtask/data/known-issues.yaml", |old, _| {
+            let issues = issues::page(runtime::triage::Issues::read()?.list());
+            splice(old.ok_or("the file is not there")?, "known-issues", &issues)
+        }),
+        page("skills/omni-proxmox/references/troubleshooting.md", "xtask/data/known-issues.yaml", |_, _| {
+            Ok(issues::reference(runtime::triage::Issues::read()?.list()))
+        }),
+        page("docs/reference/faults.md", faults::SOURCE, |_, inputs| faults::render(&inputs.faults)),
+        page("docs/tutorial/rehearsal.md", "docs/recordings/", |old, inputs| {
+            recording::insert(old, &inputs.recordings)
+        }),
+        page("docs/recordings/rehearse.svg", "docs/recordings/", |_, inputs| {
+            Ok(svg::render(inputs.recordings.get("rehearse").ok_or("it was not recorded yet")?))
+        }),
+        page("docs/recordings/fleet.svg", FLEET, |_, inputs| {
             let inventory = Inventory::parse(&inputs.fleet).map_err(|why| format!("{FLEET}: {why}"))?;
             fleet::picture(&fleet::of_inventory(&inventory)).map_err(|failure| failure.to_string())
-        },
-    },
-];
+        }),
+    ];
+    pages.extend(commands::COMMANDS.iter().map(command));
+    pages
+});
+
+fn page(
+    path: &str,
+    source: &'static str,
+    render: impl Fn(Option<&str>, &Inputs) -> Result<String, String> + Send + Sync + 'static,
+) -> Page {
+    Page { path: path.to_owned(), source, render: Box::new(render) }
+}
 
 impl Page {
     /// The file as it should be.
@@ -154,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_page_has_one_source() {
-        let mut paths: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+        let mut paths: Vec<&str> = PAGES.iter().map(|page| page.path.as_str()).collect();
         paths.sort_unstable();
         paths.dedup();
         assert_eq!(paths.len(), PAGES.len());
