@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{LazyLock, Mutex};
 
 use aho_corasick::AhoCorasick;
+use percent_encoding::percent_decode_str;
 
 use crate::placeholder::is_placeholder;
 
@@ -169,22 +170,8 @@ pub fn hide_logins(text: &str) {
 }
 
 /// `text` with percent-encoding (`%41`) decoded.
-pub(crate) fn decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..2).and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        match code.filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// `text` with every known secret replaced by `***`.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::failure::{Code, Failure};
 use crate::spec::size::Memory;
 pub use access::{AclEntry, Permissions, TokenInfo, Tree, acl, certain, parent, permissions, roles, token_info, zones};
 pub use pick::{Picked, pick, picked};
@@ -25,6 +26,17 @@ pub enum Seen<T> {
 }
 
 impl<T> Seen<T> {
+    /// What an answer shows, or why it shows nothing.
+    ///
+    /// # Errors
+    /// Only when the task is interrupted.
+    pub fn of(answer: Result<T, Failure>) -> Result<Seen<T>, Failure> {
+        match answer {
+            Err(failure) if failure.code == Code::Interrupted => Err(failure),
+            answer => Ok(answer.map_err(|failure| failure.to_string()).into()),
+        }
+    }
+
     /// The value, if it was seen.
     pub fn known(&self) -> Option<&T> {
         match self {
