@@ -1,6 +1,9 @@
 //! JSON Schemas for editors, generated from the tables of the checks: `schemas/*.json`. The files in `machine-classes/` and
 //! `clusters/`, and `docker/site.yaml`, refer to them in their first line, so that an editor completes and validates while typing.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
 use super::{provider_keys, site as settings};
@@ -10,40 +13,23 @@ use domain::spec::template::decode as template;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
+/// The schema of each key, by the mapping that holds it.
+static SCHEMAS: LazyLock<BTreeMap<String, BTreeMap<String, Value>>> = LazyLock::new(|| {
+    let text = include_str!("../../data/editor-schemas.yaml");
+    serde_yaml::from_str(text).unwrap_or_else(|error| panic!("data/editor-schemas.yaml: {error}"))
+});
+
 /// The schema of a machine class file.
 pub fn machine_class() -> Value {
-    let text = || json!({"type": "string"});
-    let strings = || json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}});
-    let metadata = object(class::METADATA_KEYS, &["namespace", "type", "id"], |key| match key {
-        "namespace" => {
-            json!({"const": class::NAMESPACE, "description": "without it Omni stores the class where nothing finds it"})
-        }
-        "type" => json!({"const": class::TYPE}),
-        "id" => {
-            json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "description": "name of the class"})
-        }
-        "labels" | "annotations" => strings(),
-        "finalizers" => json!({"type": "array"}),
-        _ => json!({}),
-    });
     let data = provider_keys::schema(&provider_keys::KEYS, None);
-    let provision = object(class::PROVISION_KEYS, &["providerid", "providerdata"], |key| match key {
-        "providerid" => json!({"type": "string", "minLength": 1, "description": "the provider's --id"}),
-        "kernelargs" => json!({"type": "array", "items": {"type": "string", "maxLength": 256}, "maxItems": 64}),
-        "metavalues" => {
-            json!({"type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {
-            "key": {"type": "integer", "minimum": 0}, "value": {"type": "string"}}}})
-        }
-        "providerdata" => json!({"type": "string", "contentMediaType": "application/yaml", "contentSchema": data,
-            "description": format!("YAML as text (`|`): {}", keys_of(&data))}),
-        "grpctunnel" => json!({"enum": [0, 1, 2], "description": "0: Omni's default, 1: on, 2: off"}),
-        _ => text(),
-    });
-    let spec = object(class::SPEC_KEYS, &[], |key| match key {
-        "matchlabels" => json!({"type": "array", "items": {"type": "string"},
-            "description": "selectors over machine labels: items are alternatives, commas are conditions"}),
-        _ => provision.clone(),
-    });
+    let keys = data["properties"].as_object().into_iter().flat_map(Map::keys);
+    let keys = keys.map(String::as_str).collect::<Vec<_>>().join(", ");
+    let mut provision = object("autoprovision", class::PROVISION_KEYS, &["providerid", "providerdata"]);
+    provision["properties"]["providerdata"] = json!({"type": "string", "contentMediaType": "application/yaml",
+        "contentSchema": data, "description": format!("YAML as text (`|`): {keys}")});
+    let mut spec = object("spec", class::SPEC_KEYS, &[]);
+    spec["properties"]["autoprovision"] = provision;
+    let metadata = object("metadata", class::METADATA_KEYS, &["namespace", "type", "id"]);
     json!({
         "$schema": DRAFT,
         "title": "Omni machine class",
@@ -64,7 +50,8 @@ pub fn site() -> Value {
 
 /// The schema of one document of a cluster template.
 pub fn cluster_template() -> Value {
-    let kinds = [("Cluster", cluster()), ("ControlPlane", set(true)), ("Workers", set(false)), ("Machine", machine())];
+    let machine = object("machine", template::MACHINE_KEYS, &["name"]);
+    let kinds = [("Cluster", cluster()), ("ControlPlane", set(true)), ("Workers", set(false)), ("Machine", machine)];
     let branches = kinds.map(
         |(kind, schema)| json!({"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": schema}),
     );
@@ -79,25 +66,12 @@ pub fn cluster_template() -> Value {
 }
 
 fn cluster() -> Value {
-    let mut schema = object(template::CLUSTER_KEYS, &["name", "kubernetes", "talos"], |key| match key {
-        "name" => json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
-        "kubernetes" => {
-            json!({"type": "object", "required": ["version"], "additionalProperties": false, "properties": {
-                "version": version("^v?[0-9]+\\.[0-9]+\\.[0-9]+"),
-                "manifests": {"type": "array", "items": content(template::MANIFEST_KEYS, "inline", &["mode"])},
-                "healthchecks": {"type": "array", "items": content(template::HEALTHCHECK_KEYS, "job", &[])},
-            }})
-        }
-        "talos" => json!({"type": "object", "required": ["version"], "additionalProperties": false, "properties": {
-            "version": version("^v[0-9]+\\.[0-9]+\\.[0-9]+")}}),
-        "features" => object(template::FEATURE_KEYS, &[], |key| match key {
-            "backupConfiguration" => json!({"type": "object", "additionalProperties": false, "properties": {
-                "interval": {"type": "string", "pattern": "^([0-9.]+(h|m|s|ms))+$", "description": "between 1h and 24h"}}}),
-            _ => json!({"type": "boolean"}),
-        }),
-        _ => common(key),
-    });
-    schema["properties"]["kind"] = json!({"const": "Cluster"});
+    let mut schema = object("cluster", template::CLUSTER_KEYS, &["name", "kubernetes", "talos"]);
+    let properties = &mut schema["properties"];
+    properties["features"] = object("features", template::FEATURE_KEYS, &[]);
+    let kubernetes = &mut properties["kubernetes"]["properties"];
+    kubernetes["manifests"] = contents(template::MANIFEST_KEYS, "inline", &["mode"]);
+    kubernetes["healthchecks"] = contents(template::HEALTHCHECK_KEYS, "job", &[]);
     schema
 }
 
@@ -105,25 +79,7 @@ fn set(control_plane: bool) -> Value {
     let not_here: &[&str] =
         if control_plane { &["name", "updateStrategy", "deleteStrategy"] } else { &["bootstrapSpec"] };
     let keys: Vec<&str> = template::SET_KEYS.iter().copied().filter(|k| !not_here.contains(k)).collect();
-    let strategy = json!({"type": "object", "additionalProperties": false, "properties": {
-        "type": {"enum": ["Rolling", "Unset"]},
-        "rolling": {"type": "object", "additionalProperties": false, "properties": {
-            "maxParallelism": {"type": "integer", "minimum": 0}}}}});
-    let mut schema = object(&keys, &[], |key| match key {
-        "machines" => json!({"type": "array", "items": {"type": "string"}, "description": "UUIDs of machines"}),
-        "machineClass" => {
-            json!({"type": "object", "required": ["name", "size"], "additionalProperties": false, "properties": {
-            "name": {"type": "string", "minLength": 1},
-            "size": {"anyOf": [{"type": "integer", "minimum": 0}, {"enum": ["unlimited"]}],
-                "description": "a number; unlimited only for classes with matchlabels"}}})
-        }
-        "bootstrapSpec" => {
-            json!({"type": "object", "required": ["clusterUUID", "snapshot"], "additionalProperties": false,
-            "properties": {"clusterUUID": {"type": "string"}, "snapshot": {"type": "string"}}})
-        }
-        "updateStrategy" | "deleteStrategy" | "upgradeStrategy" => strategy.clone(),
-        _ => common(key),
-    });
+    let mut schema = object("set", &keys, &[]);
     schema["properties"]["kind"] = json!({"const": if control_plane { "ControlPlane" } else { "Workers" }});
     // omnictl accepts one of them; kernel arguments of a class are in the class.
     schema["not"] = json!({"anyOf": [
@@ -131,51 +87,19 @@ fn set(control_plane: bool) -> Value {
     schema
 }
 
-fn machine() -> Value {
-    let mut schema = object(template::MACHINE_KEYS, &["name"], |key| match key {
-        "locked" => json!({"type": "boolean"}),
-        "install" => {
-            json!({"type": "object", "additionalProperties": false, "properties": {"disk": {"type": "string"}}})
-        }
-        _ => common(key),
-    });
-    schema["properties"]["kind"] = json!({"const": "Machine"});
-    schema
-}
-
-/// A patch, a manifest or a healthcheck: content in a file or in place.
-fn content(keys: &[&str], place: &str, required: &[&str]) -> Value {
-    let mut schema = object(keys, required, |key| match key {
-        "mode" => json!({"enum": ["full", "one-time"]}),
-        "inline" | "job" => json!({"type": ["object", "array", "string"]}),
-        "file" => json!({"type": "string", "description": "relative to the template's directory, and inside of it"}),
-        _ => common(key),
-    });
+/// A list of patches, manifests or healthchecks: each has its content in a file or in place.
+fn contents(keys: &[&str], place: &str, required: &[&str]) -> Value {
+    let mut schema = object("content", keys, required);
     schema["oneOf"] = json!([{"required": ["file"]}, {"required": [place]}]);
-    schema
+    json!({"type": "array", "items": schema})
 }
 
-fn common(key: &str) -> Value {
-    match key {
-        "labels" | "annotations" => {
-            json!({"type": "object", "propertyNames": {"not": {"pattern": "^omni\\.sidero\\.dev/"}}})
-        }
-        "patches" => json!({"type": "array", "items": content(template::PATCH_KEYS, "inline", &[])}),
-        "systemExtensions" | "kernelArgs" => json!({"type": "array", "items": {"type": "string"}}),
-        _ => json!({"type": "string"}),
-    }
-}
-
-fn version(pattern: &str) -> Value {
-    json!({"type": "string", "pattern": pattern})
-}
-
-fn object(keys: &[&str], required: &[&str], schema: impl Fn(&str) -> Value) -> Value {
+fn object(name: &str, keys: &[&str], required: &[&str]) -> Value {
+    let (own, common) = (&SCHEMAS[name], &SCHEMAS["common"]);
+    let schema = |key: &str| match own.get(key).or(common.get(key)).or(own.get("*")) {
+        _ if key == "patches" => contents(template::PATCH_KEYS, "inline", &[]),
+        found => found.unwrap_or(&common["*"]).clone(),
+    };
     let properties: Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), schema(key))).collect();
     json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
-}
-
-fn keys_of(schema: &Value) -> String {
-    let keys = schema["properties"].as_object().into_iter().flat_map(|p| p.keys().map(String::as_str));
-    keys.collect::<Vec<_>>().join(", ")
 }

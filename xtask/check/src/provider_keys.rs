@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use strum::VariantArray;
 
 use crate::capacity::provider::Provider;
 
@@ -34,7 +35,7 @@ pub enum Since {
 
 impl From<String> for Since {
     fn from(name: String) -> Since {
-        Provider::ALL.into_iter().find(|release| release.name() == name).map_or(Since::Unreleased, Since::Release)
+        name.parse().map_or(Since::Unreleased, Since::Release)
     }
 }
 
@@ -79,7 +80,8 @@ pub static KEYS: LazyLock<Vec<ProviderKey>> = LazyLock::new(|| {
 /// The schema of the whole table for a release of the provider; without one, of all keys.
 pub fn built_in(release: Option<Provider>) -> &'static Value {
     static ALL: LazyLock<Value> = LazyLock::new(|| schema(&KEYS, None));
-    static EACH: LazyLock<[Value; 4]> = LazyLock::new(|| Provider::ALL.map(|release| schema(&KEYS, Some(release))));
+    static EACH: LazyLock<Vec<Value>> =
+        LazyLock::new(|| Provider::VARIANTS.iter().map(|release| schema(&KEYS, Some(*release))).collect());
     release.and_then(|release| EACH.get(release as usize)).unwrap_or(&ALL)
 }
 

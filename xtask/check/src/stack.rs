@@ -310,7 +310,7 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
         let verdict = Diagnosis::failed("MagicDNS is off in the tailnet: tsidp's name resolves nowhere");
         return verdict.fix("switch it on, and HTTPS certificates with it: admin console, DNS");
     }
-    if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(rfc3339) {
+    if let Some(until) = status["Self"]["KeyExpiry"].as_str().and_then(clock::seconds) {
         let days = (until as i64 - now as i64).div_euclid(86_400);
         let when = match days {
             0.. => format!("expires on {}, in {}", clock::date(until), count(days, "day")),
@@ -321,12 +321,6 @@ pub fn tailscale(text: &str, domain: &str, now: u64) -> Diagnosis {
         all = all.and(if days < 0 { Diagnosis::failed(detail) } else { Diagnosis::warning(detail) }.fix(fix));
     }
     all
-}
-
-/// The seconds of `2027-01-31T12:00:00Z`, fractions and all.
-fn rfc3339(text: &str) -> Option<u64> {
-    let field = |at: usize, length: usize| text.get(at..at + length)?.parse::<i64>().ok();
-    clock::unix(field(0, 4)?, field(5, 2)?, field(8, 2)?, [field(11, 2)?, field(14, 2)?, field(17, 2)?])
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::rules::{self, Effect};
 
 /// The result of the program that reads the file: omnictl's `cluster template validate` for a template, Omni's server for a
 /// new machine class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Verdict {
     Accept,
     Reject,
@@ -19,11 +20,7 @@ pub enum Verdict {
 impl Verdict {
     /// The word used in text and in JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Accept => "accept",
-            Verdict::Reject => "reject",
-            Verdict::Unknown => "unknown",
-        }
+        self.into()
     }
 
     /// The verdict that follows from findings, by each rule's effect; `open` means that something is undecided.

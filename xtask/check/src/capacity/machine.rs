@@ -51,9 +51,11 @@ pub struct Network {
 }
 
 /// `placement_strategy`, from v0.2.0 on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Strategy {
     #[default]
+    #[strum(serialize = "", serialize = "spread")]
     Spread,
     FewerVms,
     RoundRobin,
@@ -106,18 +108,17 @@ fn other<'a>(data: &'a ProviderData, key: &str) -> Option<&'a Node> {
 
 fn strategy(data: &ProviderData, file: &str, findings: &mut Vec<Finding>) -> Strategy {
     let Some(node) = other(data, "placement_strategy") else { return Strategy::default() };
-    match node.value() {
-        Some(Value::Str("" | "spread")) | Some(Value::Null) => Strategy::Spread,
-        Some(Value::Str("fewer-vms")) => Strategy::FewerVms,
-        Some(Value::Str("round-robin")) => Strategy::RoundRobin,
-        Some(Value::Str("binpack")) => Strategy::Binpack,
-        _ => {
-            let message = "not a valid placement strategy: the provider refuses the machines of the class";
-            let fix = "write spread, fewer-vms, round-robin or binpack";
-            findings.push(Finding::error("plan-strategy", node.at.in_file(file), message, fix));
-            Strategy::default()
-        }
-    }
+    let found = match node.value() {
+        Some(Value::Null) => Some(Strategy::default()),
+        Some(Value::Str(text)) => text.parse().ok(),
+        _ => None,
+    };
+    found.unwrap_or_else(|| {
+        let message = "not a valid placement strategy: the provider refuses the machines of the class";
+        let fix = "write spread, fewer-vms, round-robin or binpack";
+        findings.push(Finding::error("plan-strategy", node.at.in_file(file), message, fix));
+        Strategy::default()
+    })
 }
 
 fn disks(data: &ProviderData, file: &str) -> Vec<Disk> {

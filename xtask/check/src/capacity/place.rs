@@ -165,118 +165,71 @@ fn compare(a: &Entry<'_>, b: &Entry<'_>, strategy: Strategy, memory: u64) -> Ord
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
 
     const GIB: u64 = 1 << 30;
 
-    fn node(name: &str, total: u64, used: u64, vms: usize) -> Candidate {
-        Candidate { name: name.into(), online: true, memory: Some((total * GIB, used * GIB)), vms }
+    /// A case of `tests/corpus/places.yaml`.
+    #[derive(Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Case {
+        name: String,
+        provider: String,
+        nodes: Vec<String>,
+        strategy: Option<String>,
+        memory: Option<u64>,
+        pinned: Option<String>,
+        ha: bool,
+        picks: Vec<String>,
+        alike: Option<Vec<String>>,
     }
 
-    fn request(strategy: Strategy) -> PlacementRequest<'static> {
-        PlacementRequest { set: "workers", pinned: None, memory: 8 * GIB, strategy, ha: false }
+    /// `NAME TOTAL USED VMS [offline|hidden]`
+    fn candidate(line: &str) -> Candidate {
+        let words: Vec<&str> = line.split(' ').collect();
+        let gib = |at: usize| words[at].parse::<u64>().unwrap() * GIB;
+        let seen = words.len() == 4;
+        Candidate {
+            name: words[0].into(),
+            online: !words.contains(&"offline"),
+            memory: seen.then(|| (gib(1), gib(2))),
+            vms: words[3].parse().unwrap(),
+        }
     }
 
-    fn picks(provider: Provider, nodes: &[Candidate], request: &PlacementRequest<'_>, count: usize) -> Vec<String> {
-        let mut ledger = Ledger::default();
-        let one = |_| pick(provider, nodes, request, &mut ledger).map_or_else(|error| error, |picked| picked.node);
-        (0..count).map(one).collect()
-    }
-
-    #[test]
-    fn node_choice_uses_the_free_fraction() {
-        // 6 of 8 free beats 60 of 128 free.
-        let nodes = [node("big", 128, 68, 0), node("small", 8, 2, 0)];
-        assert_eq!(picks(Provider::Untagged, &nodes, &request(Strategy::Spread), 1), ["small"]);
-    }
-
-    #[test]
-    fn provider_before_v0_2_0_fills_one_node() {
-        let nodes = [node("pve1", 64, 20, 3), node("pve2", 64, 10, 0), node("pve3", 64, 30, 0)];
-        for provider in [Provider::Untagged, Provider::V0_1] {
-            assert_eq!(picks(provider, &nodes, &request(Strategy::Binpack), 3), ["pve2", "pve2", "pve2"], "{provider}");
+    fn request(case: &Case) -> PlacementRequest<'_> {
+        PlacementRequest {
+            set: "workers",
+            pinned: case.pinned.as_deref(),
+            memory: case.memory.unwrap_or(8) * GIB,
+            strategy: case.strategy.as_deref().unwrap_or_default().parse().unwrap(),
+            ha: case.ha,
         }
     }
 
     #[test]
-    fn strategies_follow_provider_v0_2_0() {
-        let nodes = [node("pve1", 64, 40, 1), node("pve2", 64, 10, 9), node("pve3", 64, 30, 2)];
-        for (strategy, expected) in [
-            (Strategy::Spread, ["pve2", "pve3", "pve1", "pve2"]),
-            (Strategy::RoundRobin, ["pve1", "pve2", "pve3", "pve1"]),
-            (Strategy::FewerVms, ["pve1", "pve3", "pve1", "pve3"]),
-            // 24, 34 and 54 GiB free: three of 8 on the fullest that still fits, then the next.
-            (Strategy::Binpack, ["pve1", "pve1", "pve1", "pve3"]),
-        ] {
-            assert_eq!(picks(Provider::V0_2, &nodes, &request(strategy), 4), expected, "{strategy:?}");
+    fn nodes_are_picked_as_the_cases_say() {
+        let mut cases: serde_yaml::Value =
+            serde_yaml::from_str(include_str!("../../tests/corpus/places.yaml")).unwrap();
+        cases.apply_merge().unwrap();
+        for case in serde_yaml::from_value::<Vec<Case>>(cases).unwrap() {
+            let nodes: Vec<Candidate> = case.nodes.iter().map(|line| candidate(line)).collect();
+            let (provider, mut ledger) = (Provider::of_tag(&case.provider).unwrap(), Ledger::default());
+            let mut pick = |_| pick(provider, &nodes, &request(&case), &mut ledger);
+            let picked: Vec<Result<Picked, String>> = (0..case.picks.len()).map(&mut pick).collect();
+            let named = |one: &Result<Picked, String>| one.clone().map_or_else(|error| error, |picked| picked.node);
+            let what = format!("{} {} {:?} {picked:?}", case.name, case.provider, case.strategy);
+            assert_eq!(picked.iter().map(named).collect::<Vec<_>>(), case.picks, "{what}");
+            let alike = picked[0].as_ref().map(|picked| picked.alike.clone()).unwrap_or_default();
+            assert!(case.alike.is_none_or(|due| alike == due), "{what}");
         }
-        let full = [node("pve1", 64, 60, 0), node("pve2", 64, 62, 0)];
-        assert_eq!(picks(Provider::V0_2, &full, &request(Strategy::Binpack), 1), ["pve1"], "none fits: the emptiest");
     }
 
     #[test]
     fn sets_have_separate_ledgers() {
-        let nodes = [node("pve1", 64, 10, 0), node("pve2", 64, 20, 0)];
-        let mut ledger = Ledger::default();
-        let one = pick(Provider::V0_2, &nodes, &request(Strategy::Spread), &mut ledger).unwrap();
-        let other = PlacementRequest { set: "control-planes", ..request(Strategy::Spread) };
-        let two = pick(Provider::V0_2, &nodes, &other, &mut ledger).unwrap();
-        assert_eq!((one.node.as_str(), two.node.as_str()), ("pve1", "pve1"));
-    }
-
-    #[test]
-    fn equal_nodes_are_named() {
-        let nodes = [node("pve3", 64, 10, 2), node("pve1", 64, 10, 1), node("pve2", 64, 20, 1)];
-        for (strategy, memory, node, alike) in [
-            (Strategy::Spread, 8, "pve3", &["pve1"][..]),
-            (Strategy::FewerVms, 8, "pve1", &[]),
-            (Strategy::RoundRobin, 8, "pve1", &[]),
-            (Strategy::Binpack, 50, "pve3", &["pve1"]),
-            (Strategy::Binpack, 8, "pve2", &[]),
-            (Strategy::Binpack, 60, "pve3", &["pve1"]),
-        ] {
-            let request = PlacementRequest { memory: memory * GIB, ..request(strategy) };
-            let picked = pick(Provider::V0_2, &nodes, &request, &mut Ledger::default()).unwrap();
-            assert_eq!(
-                (picked.node.as_str(), picked.alike.as_slice()),
-                (node, &alike.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()[..]),
-                "{strategy:?} {memory}"
-            );
-        }
-        let pinned = PlacementRequest { pinned: Some("pve1"), ..request(Strategy::Spread) };
-        assert!(pick(Provider::V0_2, &nodes, &pinned, &mut Ledger::default()).unwrap().alike.is_empty());
-    }
-
-    #[test]
-    fn ha_ignores_the_number_of_vms() {
-        let nodes = [node("pve1", 64, 40, 0), node("pve2", 64, 10, 9)];
-        let ha = PlacementRequest { ha: true, ..request(Strategy::FewerVms) };
-        assert_eq!(picks(Provider::V0_2, &nodes, &ha, 1), ["pve2"]);
-    }
-
-    #[test]
-    fn offline_nodes_block_only_the_first_provider() {
-        let off = Candidate { online: false, memory: None, ..node("pve2", 1, 0, 0) };
-        let nodes = [node("pve1", 64, 10, 0), off];
-        let said = picks(Provider::Untagged, &nodes, &request(Strategy::Spread), 1);
-        assert!(said[0].contains("unexpected end of JSON input"), "{said:?}");
-        assert_eq!(picks(Provider::V0_1, &nodes, &request(Strategy::Spread), 1), ["pve1"]);
-        let pinned = PlacementRequest { pinned: Some("pve2"), ..request(Strategy::Spread) };
-        assert_eq!(picks(Provider::V0_3, &nodes, &pinned, 1), ["specified node \"pve2\" is not online"]);
-        let pinned = PlacementRequest { pinned: Some("pve1"), ..request(Strategy::Spread) };
-        assert_eq!(picks(Provider::Untagged, &nodes, &pinned, 1), ["pve1"], "only the pinned node counts");
-        assert_eq!(
-            picks(Provider::V0_1, &nodes[1..], &request(Strategy::Spread), 1),
-            ["no online nodes available for provisioning"]
-        );
-        assert_eq!(picks(Provider::V0_1, &[], &request(Strategy::Spread), 1), ["no nodes available"]);
-    }
-
-    #[test]
-    fn hidden_figures_pick_the_first_node() {
-        let blind = |name: &str| Candidate { memory: None, ..node(name, 1, 0, 0) };
-        let nodes = [blind("pve1"), blind("pve2")];
-        assert_eq!(picks(Provider::Untagged, &nodes, &request(Strategy::Spread), 2), ["pve1", "pve1"]);
-        let nodes = [blind("pve1"), node("pve2", 64, 63, 0)];
-        assert_eq!(picks(Provider::Untagged, &nodes, &request(Strategy::Spread), 1), ["pve2"], "NaN sorts last");
+        let nodes = ["pve1 64 10 0", "pve2 64 20 0"].map(candidate);
+        let (case, mut ledger) = (Case::default(), Ledger::default());
+        let mut on = |set| pick(Provider::V0_2, &nodes, &PlacementRequest { set, ..request(&case) }, &mut ledger);
+        assert_eq!(["workers", "control-planes"].map(|set| on(set).unwrap().node), ["pve1", "pve1"]);
     }
 }

@@ -1,32 +1,26 @@
 //! The releases of the provider that behave differently.
 
-use std::fmt;
-
 use domain::releases::table;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// A release of omni-infra-provider-proxmox. The order is theirs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A release of omni-infra-provider-proxmox, by the tag of its image. The order is theirs.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Display, EnumString, IntoStaticStr, VariantArray,
+)]
 pub enum Provider {
     /// The last commit before the first release (February 2026).
+    #[default]
+    #[strum(serialize = "0d9fd58")]
     Untagged,
+    #[strum(serialize = "v0.1.0")]
     V0_1,
+    #[strum(serialize = "v0.2.0")]
     V0_2,
+    #[strum(serialize = "v0.3.0")]
     V0_3,
 }
 
 impl Provider {
-    pub const ALL: [Provider; 4] = [Provider::Untagged, Provider::V0_1, Provider::V0_2, Provider::V0_3];
-
-    /// As its image is tagged.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Provider::Untagged => "0d9fd58",
-            Provider::V0_1 => "v0.1.0",
-            Provider::V0_2 => "v0.2.0",
-            Provider::V0_3 => "v0.3.0",
-        }
-    }
-
     /// The release for an image tag: the newest known one that is not newer. `None` for a tag without a version, such as
     /// `latest`.
     pub fn of_tag(tag: &str) -> Option<Provider> {
@@ -57,12 +51,6 @@ impl Provider {
             .find(|line| line.starts_with("image:") && line.contains("omni-infra-provider-proxmox:"))?;
         let (_, tag) = line.rsplit_once("omni-infra-provider-proxmox:")?;
         Provider::of_tag(tag.split(['@', ' ', '"', '\'']).next().unwrap_or_default())
-    }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -25,14 +25,14 @@ pub fn evaluator() -> impl Fn(&str, &Storage) -> Result<bool, String> {
         let mut compiled = compiled.borrow_mut();
         let compile = || selector::compile(selector).map_err(|error| error.to_string());
         let program = compiled.entry(selector.to_owned()).or_insert_with(compile).as_ref().map_err(String::clone)?;
-        let storage = selector::Storage {
-            name: &storage.name,
-            node: &storage.node,
-            storage_type: &storage.kind,
-            available_space: storage.available,
-        };
-        program.matches(&storage).map_err(|error| error.to_string())
+        program.matches(&seen(storage)).map_err(|error| error.to_string())
     }
+}
+
+/// What a selector sees of a storage.
+pub fn seen(storage: &Storage) -> selector::Storage<'_> {
+    let Storage { name, node, kind, available, .. } = storage;
+    selector::Storage { name, node, storage_type: kind, available_space: *available }
 }
 
 /// The storage names in a selector: its string literals that could be the id of a storage. A storage that the login cannot see

@@ -3,7 +3,7 @@
 use super::comments::Comments;
 use super::in_place::selectors;
 use super::selector::selector;
-use super::{Change, Outcome, refuse};
+use super::{Conversion, Outcome};
 use crate::provider_keys::{KEYS, KeyKind, ProviderKey};
 use crate::{Finding, machine_class};
 use domain::spec::machine_class::{is_legacy, parse_stream};
@@ -19,57 +19,34 @@ pub fn classes(file: &str, bytes: &[u8]) -> Outcome {
         let classes = parse_stream(file, &stream).value.unwrap_or_default();
         return selectors(file, bytes, &classes);
     }
-    let (mut text, mut changes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut text, mut conversion) = (Vec::new(), Conversion::new(file));
     let mut comments = Comments::of(bytes);
     // `---` without content after it is not a class.
     for document in stream.documents.iter().filter(|document| !document.root.is_null()) {
         let root = &document.root;
         if !is_legacy(root) {
-            let place = root.at.in_file(file);
-            refused.push(refuse(place, "an older class next to a document of another form", "split the file first"));
+            conversion.refuse(root.at, "an older class next to a document of another form", "split the file first");
             continue;
         }
-        let mut conversion = ClassConversion { file, changes: Vec::new(), refused: Vec::new() };
+        let before = conversion.refused.len();
         let class = conversion.class(root);
-        if conversion.refused.is_empty() {
-            conversion.prove(root, &class);
+        if conversion.refused.len() == before {
+            let checked = machine_class::check(file, class.as_bytes(), &machine_class::ClassContext::default());
+            conversion.prove(root.path(&["spec", "config"]).unwrap_or(root).at, &checked);
         }
         text.push(comments.above(root.at.line) + &class);
-        changes.append(&mut conversion.changes);
-        refused.append(&mut conversion.refused);
     }
-    changes.extend(comments.left_out(file));
-    match refused.is_empty() {
-        true => Outcome::Converted { text: text.join("---\n"), changes },
-        false => Outcome::Refused(refused),
-    }
+    conversion.changes.extend(comments.left_out(file));
+    conversion.ended(text.join("---\n"))
 }
 
-fn change(place: &domain::spec::Place, what: &str, to: &str, why: &str) -> Change {
-    Change { place: place.clone(), what: format!("{what}: {to}"), why: why.to_owned() }
-}
-
-struct ClassConversion<'a> {
-    file: &'a str,
-    changes: Vec<Change>,
-    refused: Vec<Finding>,
-}
-
-impl ClassConversion<'_> {
-    fn refuse(&mut self, node: &Node, message: String, fix: &str) {
-        self.refused.push(refuse(node.at.in_file(self.file), message, fix));
-    }
-
-    fn changed(&mut self, node: &Node, what: &str, to: &str, why: &str) {
-        self.changes.push(change(&node.at.in_file(self.file), what, to, why));
-    }
-
+impl Conversion<'_> {
     fn class(&mut self, root: &Node) -> String {
         self.only(root, &["apiVersion", "kind", "metadata", "spec"], "the class");
         let metadata = root.get("metadata");
         let name = metadata.and_then(|m| m.get("name")).and_then(Node::text).unwrap_or_default().to_owned();
         if name.is_empty() {
-            self.refuse(root, "the class has no `metadata.name`".to_owned(), "name it");
+            self.refuse(root.at, "the class has no `metadata.name`".to_owned(), "name it");
         }
         let mut head = format!(
             "metadata:\n  namespace: default\n  type: MachineClasses.omni.sidero.dev\n  id: {}\n",
@@ -78,7 +55,7 @@ impl ClassConversion<'_> {
         if let Some(metadata) = metadata {
             self.only(metadata, &["name", "namespace", "labels", "annotations"], "metadata");
             let why = "a resource of Omni is `metadata` with namespace, type and id, and no apiVersion and kind";
-            self.changed(metadata, "metadata", &format!("id: {name}, namespace: default"), why);
+            self.changed(metadata, format!("metadata: id: {name}, namespace: default"), why);
             for key in ["labels", "annotations"] {
                 if let Some(node) = metadata.get(key).filter(|n| !n.entries().is_empty()) {
                     head.push_str(&format!("  {key}:\n{}", emit(node, 4)));
@@ -87,14 +64,14 @@ impl ClassConversion<'_> {
         }
         let spec = root.get("spec").cloned();
         let Some(spec) = spec else {
-            self.refuse(root, "the class has no `spec`".to_owned(), "describe the machines");
+            self.refuse(root.at, "the class has no `spec`".to_owned(), "describe the machines");
             return head;
         };
         self.only(&spec, &["type", "provider", "config"], "spec");
         let kind = spec.get("type").and_then(Node::text).unwrap_or("auto-provision");
         if squashed(kind) != "autoprovision" {
             self.refuse(
-                &spec,
+                spec.at,
                 format!("`type: {kind}` has no counterpart"),
                 "write the class by hand, with `matchlabels`",
             );
@@ -104,16 +81,16 @@ impl ClassConversion<'_> {
             Some(node) => {
                 let named = node.text().unwrap_or_default();
                 if named.is_empty() {
-                    self.refuse(node, "`provider` is not a name".to_owned(), "write the provider's id, its `--id`");
+                    self.refuse(node.at, "`provider` is not a name".to_owned(), "write the provider's id, its `--id`");
                 }
                 (named, "the provider's id in Omni, which it is started with (--id)")
             }
         };
-        self.changed(&spec, "autoprovision.providerid", provider, why);
+        self.changed(&spec, format!("autoprovision.providerid: {provider}"), why);
         let data = match spec.get("config") {
             Some(config) if !config.is_map() => {
                 self.refuse(
-                    config,
+                    config.at,
                     "`config` is not a mapping".to_owned(),
                     "write each key of it on a line of its own",
                 );
@@ -122,7 +99,7 @@ impl ClassConversion<'_> {
             Some(config) => self.config(config),
             None => {
                 let message = "the class has no `config`, so nothing says how large its machines are".to_owned();
-                self.refuse(&spec, message, "add `config`");
+                self.refuse(spec.at, message, "add `config`");
                 String::new()
             }
         };
@@ -132,19 +109,9 @@ impl ClassConversion<'_> {
         )
     }
 
-    /// What comes of it must pass the check: the refusals of Omni and of the provider are refusals of the conversion.
-    fn prove(&mut self, root: &Node, class: &str) {
-        let checked = machine_class::check(self.file, class.as_bytes(), &machine_class::ClassContext::default());
-        let at = root.path(&["spec", "config"]).unwrap_or(root);
-        for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
-            self.refuse(at, format!("what comes of it is refused: {}", finding.message), &finding.fix);
-        }
-    }
-
     fn only(&mut self, node: &Node, known: &[&str], what: &str) {
         for entry in node.entries().iter().filter(|e| !known.contains(&e.key.as_str())) {
-            let message = format!("`{}` of {what} has no counterpart", entry.key);
-            self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+            self.odd(entry, format!("`{}` of {what} has no counterpart", entry.key));
         }
     }
 
@@ -153,12 +120,12 @@ impl ClassConversion<'_> {
         if config.entry("sockets").is_none() {
             out.push_str("      sockets: 1\n");
             let why = "left out, the provider sends 0 and Proxmox refuses the VM";
-            self.changed(config, "sockets", "1", why);
+            self.changed(config, "sockets: 1".to_owned(), why);
         }
         for key in KEYS.iter().filter(|k| k.required) {
             if !config.entries().iter().any(|e| known(&e.key, &KEYS).is_some_and(|k| k.name == key.name)) {
                 let message = format!("nothing says `{}`, which the provider demands: {}", key.name, key.about);
-                self.refuse(config, message, "add it to `config` before converting");
+                self.refuse(config.at, message, "add it to `config` before converting");
             }
         }
         out
@@ -171,13 +138,12 @@ impl ClassConversion<'_> {
         let mut seen: Vec<(&str, &str)> = Vec::new();
         for entry in node.entries() {
             let Some(key) = known(&entry.key, table) else {
-                let message = format!("`{}` has no counterpart in the provider's data", entry.key);
-                self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
+                self.odd(entry, format!("`{}` has no counterpart in the provider's data", entry.key));
                 continue;
             };
             if let Some((_, other)) = seen.iter().find(|(name, _)| *name == key.name) {
                 let message = format!("`{other}` and `{}` are both the provider's `{}`", entry.key, key.name);
-                self.refused.push(refuse(entry.at.in_file(self.file), message, "keep one of them"));
+                self.refuse(entry.at, message, "keep one of them");
             }
             seen.push((&key.name, &entry.key));
             let Some(value) = self.value(&entry.key, key, &entry.value, indent) else { continue };
@@ -185,7 +151,8 @@ impl ClassConversion<'_> {
             out.push_str(&format!("{pad}{}:{space}{value}\n", key.name));
             if key.name != entry.key {
                 let shown = value.trim_start().lines().next().unwrap_or_default();
-                self.changed(&entry.value, &key.name, shown, &format!("the provider calls `{}` so", entry.key));
+                let why = format!("the provider calls `{}` so", entry.key);
+                self.changed(&entry.value, format!("{}: {shown}", key.name), &why);
             }
         }
         out
@@ -222,12 +189,12 @@ impl ClassConversion<'_> {
             "true" | "yes" | "on" => "true",
             "false" | "no" | "off" => "false",
             _ => {
-                self.refuse(node, format!("`{key}: {text}` is neither true nor false"), "write one");
+                self.refuse(node.at, format!("`{key}: {text}` is neither true nor false"), "write one");
                 return None;
             }
         };
         if !matches!(node.value(), Some(Value::Bool(_))) {
-            self.changed(node, key, value, "the provider requires true or false, without quotes");
+            self.changed(node, format!("{key}: {value}"), "the provider requires true or false, without quotes");
         }
         Some(value.to_owned())
     }
@@ -237,11 +204,11 @@ impl ClassConversion<'_> {
         match selector(text) {
             None => Some(quote(text)),
             Some(Ok(new)) => {
-                self.changed(node, "storage_selector", &new.text, &new.why.join("; "));
+                self.changed(node, format!("storage_selector: {}", new.text), &new.why.join("; "));
                 Some(quote(&new.text))
             }
             Some(Err(why)) => {
-                self.refuse(node, format!("the selector cannot be converted: {why}"), "write a new one");
+                self.refuse(node.at, format!("the selector cannot be converted: {why}"), "write a new one");
                 None
             }
         }
@@ -251,11 +218,11 @@ impl ClassConversion<'_> {
         let text = node.text().unwrap_or_default();
         if text.parse::<u64>().is_ok() {
             if !matches!(node.value(), Some(Value::Int(_))) {
-                self.changed(node, key, text, "the provider requires a number, without quotes");
+                self.changed(node, format!("{key}: {text}"), "the provider requires a number, without quotes");
             }
             return Some(text.to_owned());
         }
-        self.refuse(node, format!("`{key}: {text}` is not a whole number"), "write one");
+        self.refuse(node.at, format!("`{key}: {text}` is not a whole number"), "write one");
         None
     }
 
@@ -280,11 +247,11 @@ impl ClassConversion<'_> {
             Some(mib) => {
                 let value = (mib / unit_mib).to_string();
                 let unit = if unit_mib == 1 { "memory is in MiB" } else { "disks are in GiB" };
-                self.changed(node, "size", &value, &format!("{unit}, as a plain number"));
+                self.changed(node, format!("size: {value}"), &format!("{unit}, as a plain number"));
                 Some(value)
             }
             None => {
-                self.refuse(node, format!("`{text}` is not an exact size"), "write a plain number");
+                self.refuse(node.at, format!("`{text}` is not an exact size"), "write a plain number");
                 None
             }
         }

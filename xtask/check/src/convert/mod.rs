@@ -7,8 +7,9 @@ mod in_place;
 mod selector;
 mod template;
 
-use super::Finding;
-use domain::spec::Place;
+use super::{Checked, Finding};
+use domain::spec::yaml::{Entry, Node};
+use domain::spec::{At, Place};
 
 pub use class::classes as machine_class;
 pub use selector::{Selector, selector};
@@ -38,4 +39,44 @@ pub struct Change {
 
 fn refuse(place: Place, message: impl Into<String>, fix: &str) -> Finding {
     Finding::error("convert-refused", place, message, fix)
+}
+
+/// A file as far as it is converted.
+struct Conversion<'a> {
+    file: &'a str,
+    changes: Vec<Change>,
+    refused: Vec<Finding>,
+}
+
+impl<'a> Conversion<'a> {
+    fn new(file: &'a str) -> Conversion<'a> {
+        Conversion { file, changes: Vec::new(), refused: Vec::new() }
+    }
+
+    fn refuse(&mut self, at: At, message: impl Into<String>, fix: &str) {
+        self.refused.push(refuse(at.in_file(self.file), message, fix));
+    }
+
+    fn changed(&mut self, node: &Node, what: String, why: &str) {
+        self.changes.push(Change { place: node.at.in_file(self.file), what, why: why.to_owned() });
+    }
+
+    /// Refuses a key that has no counterpart.
+    fn odd(&mut self, entry: &Entry, message: String) {
+        self.refuse(entry.at, message, "remove it, if it is not needed");
+    }
+
+    /// What comes of it must pass the check: what the real program refuses is a refusal of the conversion.
+    fn prove<T>(&mut self, at: At, checked: &Checked<T>) {
+        for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
+            self.refuse(at, format!("what comes of it is refused: {}", finding.message), &finding.fix);
+        }
+    }
+
+    fn ended(self, text: String) -> Outcome {
+        match self.refused.is_empty() {
+            true => Outcome::Converted { text, changes: self.changes },
+            false => Outcome::Refused(self.refused),
+        }
+    }
 }

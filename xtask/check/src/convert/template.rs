@@ -1,7 +1,7 @@
 //! The nested cluster template: one document with `controlPlane:` and `workers:`.
 
 use super::comments::Comments;
-use super::{Change, Outcome, refuse};
+use super::{Conversion, Outcome, refuse};
 use crate::{Finding, template};
 use domain::spec::template::{is_kubernetes_style, is_legacy};
 use domain::spec::yaml::{self, Data, Node, Value, emit, quote};
@@ -32,42 +32,18 @@ pub fn cluster_template(file: &str, bytes: &[u8]) -> Outcome {
             return Outcome::Refused(vec![refuse(place, message, "write the template by hand, see clusters/")]);
         }
     };
-    let mut conversion = TemplateConversion { file, changes: Vec::new(), refused: Vec::new() };
+    let mut conversion = Conversion::new(file);
     let mut comments = Comments::of(bytes);
     let text = comments.above(root.at.line) + &conversion.template(root);
     conversion.changes.extend(comments.left_out(file));
     if conversion.refused.is_empty() {
-        conversion.prove(root, &text);
+        let checked = template::check(file, text.as_bytes(), &template::TemplateContext::default());
+        conversion.prove(root.at, &checked);
     }
-    match conversion.refused.is_empty() {
-        true => Outcome::Converted { text, changes: conversion.changes },
-        false => Outcome::Refused(conversion.refused),
-    }
+    conversion.ended(text)
 }
 
-struct TemplateConversion<'a> {
-    file: &'a str,
-    changes: Vec<Change>,
-    refused: Vec<Finding>,
-}
-
-impl TemplateConversion<'_> {
-    fn refuse(&mut self, node: &Node, message: String, fix: &str) {
-        self.refused.push(refuse(node.at.in_file(self.file), message, fix));
-    }
-
-    fn changed(&mut self, node: &Node, what: String, why: &str) {
-        self.changes.push(Change { place: node.at.in_file(self.file), what, why: why.to_owned() });
-    }
-
-    /// What comes of it must pass the check: what omnictl refuses is a refusal of the conversion.
-    fn prove(&mut self, root: &Node, text: &str) {
-        let checked = template::check(self.file, text.as_bytes(), &template::TemplateContext::default());
-        for finding in checked.findings.iter().filter(|finding| finding.is_error()) {
-            self.refuse(root, format!("what comes of it is refused: {}", finding.message), &finding.fix);
-        }
-    }
-
+impl Conversion<'_> {
     fn template(&mut self, root: &Node) -> String {
         let mut out = "kind: Cluster\n".to_owned();
         let mut sets = String::new();
@@ -95,20 +71,17 @@ impl TemplateConversion<'_> {
                     _ => sets.push_str(&self.set("Workers", value)),
                 },
                 key if CLUSTER.contains(&key) => out.push_str(&kept(key, value)),
-                key => {
-                    let message = format!("`{key}` has no counterpart in a Cluster document");
-                    self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
-                }
+                key => self.odd(entry, format!("`{key}` has no counterpart in a Cluster document")),
             }
         }
         if control_planes != 1 {
             let message = "the template has not one `controlPlane`".to_owned();
-            self.refuse(root, message, "say which class and how many machines");
+            self.refuse(root.at, message, "say which class and how many machines");
         }
         for key in ["name", "kubernetes", "talos"] {
             let short = format!("{key}Version");
             if root.entry(key).is_none() && root.entry(&short).is_none() {
-                self.refuse(root, format!("the template has no `{key}`"), "add it before converting");
+                self.refuse(root.at, format!("the template has no `{key}`"), "add it before converting");
             }
         }
         out + &sets
@@ -120,7 +93,7 @@ impl TemplateConversion<'_> {
             _ => node.text(),
         };
         let Some(version) = version else {
-            self.refuse(node, format!("`{key}` has no version"), "add `version: …`");
+            self.refuse(node.at, format!("`{key}` has no version"), "add `version: …`");
             return String::new();
         };
         let extra = node.entries().iter().filter(|e| e.key != "version");
@@ -130,10 +103,7 @@ impl TemplateConversion<'_> {
                 ("kubernetes", "manifests" | "healthchecks") => {
                     rest.push_str(&indented(&kept(&entry.key, &entry.value)))
                 }
-                (_, other) => {
-                    let message = format!("`{key}.{other}` has no counterpart");
-                    self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
-                }
+                (_, other) => self.odd(entry, format!("`{key}.{other}` has no counterpart")),
             }
         }
         let mut written = version.to_owned();
@@ -161,7 +131,7 @@ impl TemplateConversion<'_> {
                         name = value.get("name").and_then(Node::text);
                         sizes.extend(value.get("size"));
                         for other in parts.iter().filter(|part| !matches!(part.key.as_str(), "name" | "size")) {
-                            self.odd(other, "`machineClass`");
+                            self.odd(other, format!("`{}` has no counterpart in `machineClass`", other.key));
                         }
                     }
                     _ => name = value.text(),
@@ -179,13 +149,13 @@ impl TemplateConversion<'_> {
                     out.push_str(&format!("name: {}\n", quote(value.text().unwrap_or_default())))
                 }
                 key if SET.contains(&key) => out.push_str(&kept(key, value)),
-                _ => self.odd(entry, "a machine set"),
+                key => self.odd(entry, format!("`{key}` has no counterpart in a machine set")),
             }
         }
         match (name, sizes.as_slice(), node.get("machines")) {
             (Some(name), [size, others @ ..], None) => {
                 if others.iter().any(|other| other.value() != size.value()) {
-                    self.refuse(node, "two numbers of machines are given".to_owned(), "keep one of them");
+                    self.refuse(node.at, "two numbers of machines are given".to_owned(), "keep one of them");
                 }
                 let size = self.count(size);
                 out.push_str(&format!("machineClass:\n  name: {}\n  size: {size}\n", quote(name)));
@@ -193,24 +163,19 @@ impl TemplateConversion<'_> {
             (None, [], Some(_)) => {}
             (Some(_), [], None) => {
                 let at = node.get("machineClass").unwrap_or(node);
-                self.refuse(at, "nothing says how many machines".to_owned(), "add `count: N` before converting");
+                self.refuse(at.at, "nothing says how many machines".to_owned(), "add `count: N` before converting");
             }
             (_, _, Some(machines)) => {
                 let message = "`machines` names each machine, and a class or a number is given as well".to_owned();
-                self.refuse(machines, message, "keep one of them");
+                self.refuse(machines.at, message, "keep one of them");
             }
             _ => self.refuse(
-                node,
+                node.at,
                 "nothing says where the machines come from".to_owned(),
                 "add `machineClass` and `count`",
             ),
         }
         out
-    }
-
-    fn odd(&mut self, entry: &yaml::Entry, what: &str) {
-        let message = format!("`{}` has no counterpart in {what}", entry.key);
-        self.refused.push(refuse(entry.at.in_file(self.file), message, "remove it, if it is not needed"));
     }
 
     /// A number of machines as omnictl reads it.
@@ -224,7 +189,7 @@ impl TemplateConversion<'_> {
             Some(number) => number.to_string(),
             None if matches!(text, "unlimited" | "Unlimited" | "infinity" | "∞") => quote(text),
             None => {
-                self.refuse(node, format!("`{text}` is not a number of machines"), "write a whole number");
+                self.refuse(node.at, format!("`{text}` is not a number of machines"), "write a whole number");
                 String::new()
             }
         }

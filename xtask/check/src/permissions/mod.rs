@@ -21,7 +21,7 @@ pub use scope::{Absent, ProxmoxFacts, Requirements, absent, blind_selectors, unu
 pub use script::{Login, script};
 
 /// What the calls are about: which nodes, storages, bridges and so on the provider will name in them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     pub provider: Provider,
     /// The privileges that this Proxmox has; `None` if it does not report them.

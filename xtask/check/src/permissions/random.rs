@@ -199,20 +199,18 @@ fn scope(random: &mut Random) -> Scope {
     let disk = random.one(&["local-lvm", "local", "vm_ssd"]);
     Scope {
         provider,
-        known: None,
         vmid: 100,
         nodes: names(&NODES),
         iso: by_node("local"),
-        guessed_iso: None,
         disks: by_node(disk),
         networks: BTreeSet::from([Network { bridge: "vmbr0".into(), vlan: random.one(&[None, Some(7)]) }]),
-        zones: BTreeMap::new(),
         pci: some(random, "card"),
         usb: some(random, "stick"),
         sets: names(&["demo-workers"]),
         new_sets: random.chance(3),
         pools: some(random, "gpu"),
         ha: random.chance(3),
+        ..Scope::default()
     }
 }
 

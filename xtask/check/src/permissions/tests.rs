@@ -7,11 +7,9 @@ fn scope(provider: Provider) -> Scope {
         |names: &[&str]| ["pve1", "pve2", "pve3"].iter().map(|node| ((*node).to_owned(), set(names))).collect();
     Scope {
         provider,
-        known: None,
         vmid: 100,
         nodes: set(&["pve1", "pve2", "pve3"]),
         iso: by_node(&["local"]),
-        guessed_iso: None,
         disks: by_node(&["local-lvm"]),
         networks: BTreeSet::from([
             Network { bridge: "vmbr0".into(), vlan: None },
@@ -20,11 +18,8 @@ fn scope(provider: Provider) -> Scope {
         ]),
         zones: BTreeMap::from([("blue".into(), "evpn".into())]),
         pci: set(&["card"]),
-        usb: BTreeSet::new(),
         sets: set(&["demo-control-planes", "demo-workers"]),
-        new_sets: false,
-        pools: BTreeSet::new(),
-        ha: false,
+        ..Scope::default()
     }
 }
 
@@ -54,19 +49,9 @@ fn missing(scope: &Scope, permissions: &Permissions) -> Vec<String> {
 /// The least grants of the kit's guide.
 fn least() -> Cfg {
     let mut acl = self::acl();
-    let vm = [
-        "VM.Allocate",
-        "VM.Audit",
-        "VM.PowerMgmt",
-        "VM.Config.CDROM",
-        "VM.Config.CPU",
-        "VM.Config.Disk",
-        "VM.Config.HWType",
-        "VM.Config.Memory",
-        "VM.Config.Network",
-        "VM.Config.Options",
-    ];
-    grant(&mut acl, "/vms", "OmniVM", &vm, true);
+    let vm = "VM.Allocate VM.Audit VM.PowerMgmt VM.Config.CDROM VM.Config.CPU VM.Config.Disk VM.Config.HWType VM.Config.Memory \
+              VM.Config.Network VM.Config.Options";
+    grant(&mut acl, "/vms", "OmniVM", &vm.split(' ').collect::<Vec<_>>(), true);
     grant(&mut acl, "/nodes", "OmniNode", &["Sys.Audit", "Sys.AccessNetwork"], true);
     let iso = ["Datastore.Audit", "Datastore.AllocateTemplate", "Datastore.Allocate"];
     grant(&mut acl, "/storage/local", "OmniISO", &iso, true);
