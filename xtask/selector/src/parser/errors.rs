@@ -5,29 +5,9 @@ use super::{Parser, Stop};
 use crate::Problem;
 use crate::lexer::{Tok, Token};
 
-/// Tokens by the names and in the order of the grammar, and whether they can always start an operand.
-const OPERAND: &[(&str, bool)] = &[
-    ("'['", true),
-    ("']'", false),
-    ("'{'", true),
-    ("'}'", false),
-    ("'('", true),
-    ("')'", false),
-    ("'.'", true),
-    ("','", false),
-    ("'-'", true),
-    ("'!'", true),
-    ("'?'", false),
-    ("'true'", true),
-    ("'false'", true),
-    ("'null'", true),
-    ("NUM_FLOAT", true),
-    ("NUM_INT", true),
-    ("NUM_UINT", true),
-    ("STRING", true),
-    ("BYTES", true),
-    ("IDENTIFIER", true),
-];
+/// Tokens by the names and in the order of the grammar; `~` before those that cannot always start an operand.
+const OPERAND: &str = "'[' ~']' '{' ~'}' '(' ~')' '.' ~',' '-' '!' ~'?' 'true' 'false' 'null' NUM_FLOAT NUM_INT NUM_UINT STRING \
+     BYTES IDENTIFIER";
 
 impl Parser<'_> {
     pub(super) fn problem(&mut self, at: u32, message: String) {
@@ -133,7 +113,9 @@ pub(super) fn is_named(tok: Tok, quoted: &str) -> bool {
 
 /// The names of the tokens that can start an operand, and those in `also`, in the grammar's order.
 pub(super) fn expected(also: &[&str]) -> String {
-    let names: Vec<&str> =
-        OPERAND.iter().filter(|(name, always)| *always || also.contains(name)).map(|(n, _)| *n).collect();
-    names.join(", ")
+    let names = OPERAND.split(' ').filter_map(|name| match name.strip_prefix('~') {
+        Some(name) => also.contains(&name).then_some(name),
+        None => Some(name),
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
