@@ -53,7 +53,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return fail(name, &ui, &Failure::of(&error)),
     };
     let cx = context(&cli, ui, project);
-    match ended(guarded(|| dispatch(&cli.task, &cx))) {
+    match ended(guarded(|| dispatch(&cli.task, &cx).or_else(flow::change::ended_early))) {
         Ok(outcome) if cx.dry_run => succeed(name, &cx.ui, dry(outcome, &args)),
         Ok(outcome) => {
             answers::forget(&cx);

@@ -34,7 +34,7 @@ pub fn summary(cx: &Cx, proxmox: &Proxmox) -> Result<Summary, Failure> {
     let wanted = wanted(cx)?;
     let mut answers = ask_at_once(cx, proxmox, &wanted)?;
     let mut answer = |path: &str| answers.remove(path).unwrap_or_default();
-    let nodes = status::nodes(&answer(NODES)).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+    let nodes = proxmox::nodes_in(&answer(NODES))?;
     let nodes = proxmox::with_storages(cx, proxmox, nodes, &answer(STORAGE), &answer(RESOURCES))?;
     let inventory = Inventory { taken_at: String::new(), endpoint: proxmox.url.clone(), version: String::new(), nodes };
     let tree = answer(PERMISSIONS);

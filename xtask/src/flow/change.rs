@@ -4,6 +4,8 @@
 //! A plan holds every change that a run makes to files, containers, Omni and Proxmox. The project's own notes
 //! (`.claude/omni-scale.local.md`, written after a change was verified) are not shown as changes.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -14,7 +16,8 @@ use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc;
 use runtime::state::State;
-use runtime::tool::{install, omnictl};
+use runtime::tool::install;
+use runtime::tool::omnictl::{self, Omnictl};
 use runtime::ui::{Done, Status};
 
 type Apply<'a> = Box<dyn FnOnce(&Cx) -> anyhow::Result<String> + 'a>;
@@ -208,15 +211,43 @@ impl<'a> FromIterator<Change<'a>> for Plan<'a> {
     }
 }
 
-/// Installs omnictl when a task needs it and there is none. The plan of a dry run is then this much: the rest of it takes an
-/// omnictl to find out.
+/// The outcome of a dry run that ends before its plan is complete, as the error that ends the task.
+#[derive(Debug)]
+struct EndsHere(Outcome);
+
+impl fmt::Display for EndsHere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.summary)
+    }
+}
+
+impl std::error::Error for EndsHere {}
+
+/// What a dry run comes to that ended early.
 ///
 /// # Errors
-/// As [`install::on_need`].
-pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<Option<Outcome>> {
+/// Any other error, as it is.
+pub fn ended_early(error: anyhow::Error) -> anyhow::Result<Outcome> {
+    error.downcast::<EndsHere>().map(|ended| ended.0)
+}
+
+/// omnictl, installed when there is none.
+///
+/// # Errors
+/// As [`omnictl_on_need`] and [`Omnictl::find`].
+pub fn omnictl(cx: &Cx) -> anyhow::Result<Omnictl<'_>> {
+    omnictl_on_need(cx)?;
+    Ok(Omnictl::find(cx)?)
+}
+
+/// Installs omnictl when a task needs it and there is none. The plan of a dry run is then this much, and ends there: the rest of it
+/// takes an omnictl to find out.
+///
+/// # Errors
+/// As [`install::on_need`]; what [`ended_early`] takes for an outcome.
+pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<()> {
     if !cx.dry_run || omnictl::locate().is_some() {
-        install::on_need(cx)?;
-        return Ok(None);
+        return Ok(install::on_need(cx)?);
     }
     let place = omnictl::install_path()?.display().to_string();
     let effect = format!("`{}` needs it to find out the rest of its plan", cx.task);
@@ -225,7 +256,7 @@ pub fn omnictl_on_need(cx: &Cx) -> anyhow::Result<Option<Outcome>> {
         Ok(String::new())
     });
     let planned = Plan::from_iter([install]).planned(cx);
-    Ok(Some(planned.next("cargo xtask omnictl-install")))
+    Err(EndsHere(planned.next("cargo xtask omnictl-install")).into())
 }
 
 /// Gets consent: `--yes`, or a yes to `question` on a terminal. Destruction takes the owner's name as well: typed, or as

@@ -84,11 +84,7 @@ pub fn observe(cx: &Cx, omnictl: &Omnictl<'_>, name: &str) -> anyhow::Result<Opt
         let names: BTreeSet<String> =
             view.machines().map(|machine| machine.request.clone()).filter(|name| !name.is_empty()).collect();
         let login = proxmox::login(cx).map(|login| login.proxmox);
-        let vms = match login.as_ref().map_err(Failure::clone).and_then(|proxmox| vms(cx, proxmox, &names)) {
-            Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
-            Err(failure) => Seen::Unknown(failure.to_string()),
-            Ok(found) => Seen::Known(found),
-        };
+        let vms = Seen::of(login.as_ref().map_err(Failure::clone).and_then(|proxmox| vms(cx, proxmox, &names)))?;
         let machines = count(view.machines().count(), "machine");
         let detail = match &vms {
             Seen::Known(vms) => format!("{machines}, {}", count(vms.len(), "VM")),

@@ -7,7 +7,7 @@ use check::capacity::demand::{Demand, demand};
 use check::capacity::machine::Machine;
 use check::capacity::provider::Provider;
 use check::capacity::{self, Fit, Member, State, selector};
-use domain::failure::{Code, Failure};
+use domain::failure::Failure;
 use domain::spec::template::ClusterTemplate;
 use domain::status::omni::Resource;
 use domain::status::proxmox::{Inventory, Seen};
@@ -67,18 +67,13 @@ fn recreate(member: &mut Member, lost: &str) {
 pub fn requests(cx: &Cx) -> anyhow::Result<Seen<Vec<Resource>>> {
     let found = Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinerequests", None));
     let title = "the machines that Omni asks for";
-    Ok(match found {
-        Ok(requests) => {
-            cx.ui.note("requests", title, Status::Ok, requests.len().to_string());
-            Seen::Known(requests)
-        }
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
-        Err(failure) => {
-            let detail = format!("not known, the tags of the VMs must do: {failure}");
-            cx.ui.note("requests", title, Status::Skipped, detail);
-            Seen::Unknown(failure.to_string())
-        }
-    })
+    let found = Seen::of(found)?;
+    let (status, detail) = match &found {
+        Seen::Known(requests) => (Status::Ok, requests.len().to_string()),
+        Seen::Unknown(why) => (Status::Skipped, format!("not known, the tags of the VMs must do: {why}")),
+    };
+    cx.ui.note("requests", title, status, detail);
+    Ok(found)
 }
 
 /// The machine sets of these clusters that Omni has and no template names any more, with how many machines each has: a sync
@@ -92,17 +87,14 @@ fn removed_sets(
     requests: &Seen<Vec<Resource>>,
 ) -> Result<BTreeMap<String, usize>, Failure> {
     let Some(requests) = requests.known() else { return Ok(BTreeMap::new()) };
-    let sets = match Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinesets", None)) {
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure),
-        found => found.unwrap_or_default(),
-    };
+    let sets = Seen::of(Omnictl::find(cx).and_then(|omnictl| omnictl.list("machinesets", None)))?;
     let ids = |template: &ClusterTemplate| -> BTreeSet<String> {
         template.sets.iter().map(|set| set.id(&template.name)).collect()
     };
     let wanted: BTreeMap<&str, BTreeSet<String>> =
         templates.iter().map(|template| (template.name.as_str(), ids(template))).collect();
     let mut removed = BTreeMap::new();
-    for set in &sets {
+    for set in sets.known().into_iter().flatten() {
         let id = &set.metadata.id;
         let named = set.metadata.label("cluster").and_then(|cluster| wanted.get(cluster));
         if named.is_none_or(|named| named.contains(id)) {

@@ -11,7 +11,6 @@ use domain::failure::{Code, Failure};
 use domain::spec::At;
 use domain::spec::template::{ClusterTemplate, edit};
 use runtime::cx::Cx;
-use runtime::tool::omnictl::Omnictl;
 
 /// One value of a template: where it stands, and what it becomes.
 pub struct Value {
@@ -46,10 +45,7 @@ pub fn run(
     let values: Vec<Value> = values(&template)?.into_iter().filter(|value| value.old != value.new).collect();
     let contents = edited((&shown, name), &String::from_utf8_lossy(&file.bytes), &values)?;
     cx.writable(&[cx.paths.state(), path.clone()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     let sources = lookup::TemplateSources::ask(cx, false, None);
     let found = Template::check(cx, &path, contents.as_bytes(), &sources.facts());
     inputs::refuse(cx, "cluster template", &found.findings, allow)?;

@@ -40,10 +40,7 @@ pub fn run(
     let found = inputs::refuse_wrong_templates(cx, files, allow)?;
     let names: Vec<&str> = found.iter().map(Template::name).collect();
     cx.writable(&[cx.paths.state()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)?.filter(|_| !saved.only_written()) {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = if saved.only_written() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
     let ask = || lookup::TemplateSources::ask(cx, false, None);
     let (sources, none_destroyed) = both(ask, || cluster::refuse_destroyed(&omnictl, &names));
     let templates = inputs::templates(cx, files, &sources.facts(), allow)?;

@@ -275,7 +275,7 @@ fn plan(
     let given: Vec<String> = args.plan.iter().cloned().collect();
     let files = match given.is_empty() {
         true => inputs::in_dir(&cx.paths.clusters()).into_iter().filter(|file| !inputs::example_in(file)).collect(),
-        false => inputs::chosen(&given, false, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?,
+        false => inputs::chosen(cx, inputs::Input::Cluster, &given)?,
     };
     let mut templates = project_classes::templates(cx, &files)?;
     if let ([file], []) = (given.as_slice(), templates.as_slice()) {

@@ -165,24 +165,16 @@ fn machines(cx: &Cx, classes: &[Resource]) -> BTreeMap<String, Option<Machine>> 
 
 fn observe(cx: &Cx, omnictl: &Omnictl<'_>) -> anyhow::Result<ActualState> {
     let inventory = cx.ui.step("capacity", "Read free capacity from Proxmox", || {
-        match proxmox::login(cx).and_then(|login| proxmox::observe_quietly(cx, &login.proxmox)) {
-            Ok(found) => {
+        let found = proxmox::login(cx).and_then(|login| proxmox::observe_quietly(cx, &login.proxmox));
+        Ok(match Seen::of(found)? {
+            Seen::Known(found) => {
                 let online = found.nodes.iter().filter(|node| node.online()).count();
-                Ok(Done::ok(Seen::Known(found), format!("{} online", count(online, "node"))))
+                Done::ok(Seen::Known(found), format!("{} online", count(online, "node")))
             }
-            Err(failure) if failure.code == Code::Interrupted => Err(failure.into()),
-            Err(failure) => {
-                let why = failure.to_string();
-                Ok(Done::skipped(Seen::Unknown(why.clone()), format!("unknown: {why}")))
-            }
-        }
+            Seen::Unknown(why) => Done::skipped(Seen::Unknown(why.clone()), format!("unknown: {why}")),
+        })
     })?;
-    let requests = match omnictl.list("machinerequests", None) {
-        Ok(requests) => Seen::Known(requests),
-        Err(failure) if failure.code == Code::Interrupted => return Err(failure.into()),
-        Err(failure) => Seen::Unknown(failure.to_string()),
-    };
-    Ok(ActualState { inventory, requests })
+    Ok(ActualState { inventory, requests: Seen::of(omnictl.list("machinerequests", None))? })
 }
 
 /// What keeps the new machines of all clusters from fitting; or why that is unknown.

@@ -50,30 +50,52 @@ const OF_SCHEMA: &[&str] = &[
     "providerdata-misplaced-key",
 ];
 
-/// The files that `given` names, or all in `dir`: a name means `<dir>/<name>.yaml`, anything with a dot or a slash is a
-/// path.
+/// What a file holds that tasks take by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    Cluster,
+    MachineClass,
+}
+
+impl Input {
+    fn what(self) -> &'static str {
+        if self == Input::Cluster { "cluster" } else { "machine class" }
+    }
+
+    fn dir(self, cx: &Cx) -> PathBuf {
+        if self == Input::Cluster { cx.paths.clusters() } else { cx.paths.machine_classes() }
+    }
+
+    /// The file that a name means.
+    fn file(self, cx: &Cx, name: &str) -> PathBuf {
+        if self == Input::Cluster { cluster_file(cx, name) } else { cx.paths.machine_class(name) }
+    }
+
+    /// The task that writes one.
+    fn create(self) -> &'static str {
+        if self == Input::Cluster { "cargo xtask cluster-create" } else { "cargo xtask machineclass-create" }
+    }
+}
+
+/// The files that `given` names, or without any all in the directory: a name means `<dir>/<name>.yaml`, anything with a dot or a
+/// slash is a path.
 ///
 /// # Errors
 /// [`Code::NotFound`] with the names that there are; [`Code::Usage`] for a name that can be none.
-pub fn chosen(
-    given: &[String],
-    all: bool,
-    dir: &Path,
-    what: &str,
-    of_name: impl Fn(&str) -> PathBuf,
-) -> Result<Vec<PathBuf>, Failure> {
-    if all {
-        let files = in_dir(dir);
+pub fn chosen(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
+    let (what, dir) = (input.what(), input.dir(cx));
+    if given.is_empty() {
+        let files = in_dir(&dir);
         if files.is_empty() {
             return Err(Failure::new(Code::NotFound, format!("`{}` holds no {what}", dir.display()))
                 .cause("its files are `*.yaml`, one of them each")
-                .next(format!("cargo xtask {}-create", what.replace(' ', ""))));
+                .next(input.create()));
         }
         return Ok(files);
     }
     let of_given = |given: &String| {
         let is_path = is_path(given);
-        let file = if is_path { PathBuf::from(given) } else { of_name(given) };
+        let file = if is_path { PathBuf::from(given) } else { input.file(cx, given) };
         // What is there and is not a file is reported when it is read.
         if file.exists() && (is_path || file.is_file()) {
             return std::path::absolute(&file).map_err(|error| Failure::new(Code::Failed, error.to_string()));
@@ -82,7 +104,7 @@ pub fn chosen(
             name::check(what, given)?;
         }
         let names: Vec<String> =
-            in_dir(dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+            in_dir(&dir).iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
         let near = domain::nearest::nearest(given, names.iter().map(String::as_str));
         let failure = Failure::new(Code::NotFound, format!("there is no {what} `{given}`")).cause(match names.len() {
             0 => format!("`{}` does not exist, and `{}` holds none", file.display(), dir.display()),
@@ -90,14 +112,10 @@ pub fn chosen(
         });
         Err(match near {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => {
-                let create = if what == "cluster" { "cluster-create" } else { "machineclass-create" };
-                let hint = "check the name";
-                match name::check(what, given) {
-                    Ok(()) => failure.hint(format!("{hint}; `cargo xtask {create} {given}` writes a new one")),
-                    Err(_) => failure.hint(hint),
-                }
+            None if name::check(what, given).is_ok() => {
+                failure.hint(format!("check the name; `{} {given}` writes a new one", input.create()))
             }
+            None => failure.hint("check the name"),
         })
     };
     given.iter().map(of_given).collect()
@@ -107,14 +125,8 @@ pub fn chosen(
 ///
 /// # Errors
 /// As [`chosen`].
-pub fn chosen_or_stdin(
-    given: &[String],
-    all: bool,
-    dir: &Path,
-    what: &str,
-    of_name: impl Fn(&str) -> PathBuf,
-) -> Result<Vec<PathBuf>, Failure> {
-    if given == [STDIN] { Ok(vec![PathBuf::from(STDIN)]) } else { chosen(given, all, dir, what, of_name) }
+pub fn chosen_or_stdin(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
+    if given == [STDIN] { Ok(vec![PathBuf::from(STDIN)]) } else { chosen(cx, input, given) }
 }
 
 /// The file in `clusters/` whose template is that of the cluster `name`, whatever the file is called.
@@ -207,24 +219,26 @@ pub fn example_in(file: &Path) -> bool {
     files::read_up_to(file, MOST).is_ok_and(|bytes| is_example(&bytes))
 }
 
-/// `files` without the shipped examples; a step names what was left out.
+/// The same without the shipped examples, unless they are given; a step names what was left out.
 ///
 /// # Errors
-/// [`Code::NotFound`] when there is nothing but examples.
-pub fn without_examples(cx: &Cx, files: Vec<PathBuf>, what: &str, task: &str) -> Result<Vec<PathBuf>, Failure> {
+/// Those of [`chosen_or_stdin`]; [`Code::NotFound`] when there is nothing but examples.
+pub fn own(cx: &Cx, input: Input, given: &[String]) -> Result<Vec<PathBuf>, Failure> {
+    let files = chosen_or_stdin(cx, input, given)?;
+    if !given.is_empty() {
+        return Ok(files);
+    }
     let (examples, own): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| example_in(file));
     let names: Vec<String> =
         examples.iter().filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned())).collect();
     if let (Some(first), true) = (names.first(), own.is_empty()) {
-        return Err(Failure::new(
-            Code::NotFound,
-            format!("there is no {what} of yours yet, only the shipped examples"),
-        )
-        .cause(format!("the examples are: {}", names.join(", ")))
-        .hint(format!(
-            "`cargo xtask {task} {first}` takes an example by its name; remove its line `# {EXAMPLE}` to make it yours"
-        ))
-        .next(format!("cargo xtask {}-create", what.replace(' ', ""))));
+        let what = format!("there is no {} of yours yet, only the shipped examples", input.what());
+        let hint = format!(
+            "`cargo xtask {} {first}` takes an example by its name; remove its line `# {EXAMPLE}` to make it yours",
+            cx.task
+        );
+        let failure = Failure::new(Code::NotFound, what).cause(format!("the examples are: {}", names.join(", ")));
+        return Err(failure.hint(hint).next(input.create()));
     }
     if !names.is_empty() {
         let detail = format!("{}; give the name of one to use it", names.join(", "));

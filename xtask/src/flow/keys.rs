@@ -117,15 +117,8 @@ fn of_omni(installation: &Installation<'_>) -> Vec<Credential> {
             }
             _ => own_role(omnictl.as_ref().ok()),
         };
-        let end = info.map(|info| info.expires.and_then(|end| end.duration_since(std::time::UNIX_EPOCH).ok()));
-        found.push(Credential::new(
-            name,
-            owner.as_str(),
-            &role,
-            origin.to_string(),
-            end.map(|end| end.map(|end| end.as_secs())),
-            now,
-        ));
+        let end = info.map(|info| Some(info.expires?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()));
+        found.push(Credential::new(name, owner.as_str(), &role, origin.to_string(), end, now));
         own.push(owner);
     }
     match listed {
@@ -181,29 +174,16 @@ fn of_tailscale(installation: &Installation<'_>) -> Vec<Credential> {
     let now = installation.now;
     let mut found = Vec::new();
     if installation.value("TS_AUTHKEY").is_some() {
+        let own = |name, role, place, end| Credential::new(name, "the sidecar", role, place, end, now);
         let end = Err("used once, to join; Tailscale's admin console shows its end".to_owned());
-        found.push(Credential::new(
-            "tailscale-key",
-            "the sidecar",
-            "joins the tailnet",
-            "TS_AUTHKEY in docker/.env",
-            end,
-            now,
-        ));
+        found.push(own("tailscale-key", "joins the tailnet", "TS_AUTHKEY in docker/.env", end));
         let status =
             installation.tailscale().as_ref().map(|text| serde_json::from_str::<Value>(text).unwrap_or_default());
         let end = match status {
             Ok(status) => Ok(status["Self"]["KeyExpiry"].as_str().and_then(seconds)),
             Err(_) => Err("unknown: the sidecar does not answer".to_owned()),
         };
-        found.push(Credential::new(
-            "tailscale-node",
-            "the sidecar",
-            "node of the tailnet",
-            "the volume ts-state",
-            end,
-            now,
-        ));
+        found.push(own("tailscale-node", "node of the tailnet", "the volume ts-state", end));
     }
     found
 }
@@ -211,15 +191,8 @@ fn of_tailscale(installation: &Installation<'_>) -> Vec<Credential> {
 fn of_oidc(installation: &Installation<'_>) -> Vec<Credential> {
     let client = installation.value("OIDC_CLIENT_SECRET").and(installation.value("OIDC_CLIENT_ID"));
     let of = |client: &str| {
-        let owner = format!("Omni, client {client}");
-        Credential::new(
-            "oidc-client",
-            owner,
-            "logs users in",
-            "OIDC_CLIENT_SECRET in docker/.env",
-            Ok(None),
-            installation.now,
-        )
+        let (owner, place) = (format!("Omni, client {client}"), "OIDC_CLIENT_SECRET in docker/.env");
+        Credential::new("oidc-client", owner, "logs users in", place, Ok(None), installation.now)
     };
     client.map(of).into_iter().collect()
 }

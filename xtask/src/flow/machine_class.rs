@@ -44,10 +44,7 @@ pub fn apply_files(
     checked.sound_so_far(cx, allow)?;
     refuse_duplicates(cx, checked.found())?;
     cx.writable(&[cx.paths.state()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)?.filter(|_| !saved.only_written()) {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = if saved.only_written() { Omnictl::find(cx)? } else { change::omnictl(cx)? };
     let (there, providers) = observe(cx, &omnictl, checked.found(), allow)?;
     let classes = inputs::machine_classes(cx, files, Some(&providers)).sound(cx, allow)?;
     let updates = updates(cx, &classes, &there);

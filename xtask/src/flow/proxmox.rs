@@ -320,9 +320,20 @@ pub fn with_storages(
     run_all(nodes.into_iter().map(ask).collect(), ALL).into_iter().collect()
 }
 
-fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
-    let data = proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?;
-    status::nodes(&data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
+/// The nodes, by name; what each must be asked itself is unknown yet.
+///
+/// # Errors
+/// When Proxmox does not answer, or not with a list.
+pub fn list_nodes(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
+    nodes_in(&proxmox.get(cx, "asking Proxmox for its nodes", "/nodes")?)
+}
+
+/// The nodes in the answer about them.
+///
+/// # Errors
+/// When it is not a list of nodes.
+pub fn nodes_in(data: &Value) -> Result<Vec<Node>, Failure> {
+    status::nodes(data).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))
 }
 
 /// The names of the nodes that are online.
@@ -341,7 +352,7 @@ pub fn storages(cx: &Cx, proxmox: &Proxmox) -> Result<Vec<Node>, Failure> {
     let paths = ["/nodes", "/storage", "/cluster/resources?type=storage"].map(str::to_owned);
     let mut answers = proxmox.get_all(cx, "asking Proxmox for its storages", &paths).into_iter();
     let mut next = || answers.next().unwrap_or(Ok(Value::Null));
-    let nodes = status::nodes(&next()?).map_err(|why| Failure::new(Code::Failed, format!("/nodes: {why}")))?;
+    let nodes = nodes_in(&next()?)?;
     with_storages(cx, proxmox, nodes, &next().unwrap_or_default(), &next().unwrap_or_default())
 }
 
@@ -435,11 +446,10 @@ fn parsed<T>(
     answer: Result<Value, Failure>,
     read: impl FnOnce(&Value) -> Result<T, String>,
 ) -> Result<Seen<T>, Failure> {
-    match answer {
-        Ok(data) => Ok(read(&data).into()),
-        Err(failure) if failure.code == Code::Interrupted => Err(failure),
-        Err(failure) => Ok(Seen::Unknown(failure.to_string())),
-    }
+    Ok(match Seen::of(answer)? {
+        Seen::Known(data) => read(&data).into(),
+        Seen::Unknown(why) => Seen::Unknown(why),
+    })
 }
 
 /// What could not be seen of a node that is online.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use check::capacity::selector;
+use check::template::clean;
 use domain::failure::{Code, Failure};
 use domain::nearest;
 use domain::spec::machine_class::{self, MachineClass};
@@ -142,7 +143,10 @@ impl Site {
             };
             let place = file.strip_prefix(&self.dir).map_or(inside, Path::to_owned);
             if let Some(bytes) = files::read_if_there(&file)? {
-                files::write_atomically(&project.join(clean(&place)), &bytes, files::SHARED)?;
+                // Nothing of it leads out of the other project.
+                let rooted = clean(&Path::new("/").join(&place));
+                let inside = rooted.strip_prefix("/").unwrap_or(&rooted);
+                files::write_atomically(&project.join(inside), &bytes, files::SHARED)?;
             }
         }
         Ok(())
@@ -237,17 +241,4 @@ fn storages(node: &str, space: u64, selectors: &BTreeSet<&String>) -> Vec<Storag
         all.extend(made.find(|storage| takes(storage) && all.iter().all(|other| other.name != storage.name)));
     }
     all
-}
-
-/// `path` without `..`, for a file of another project.
-fn clean(path: &Path) -> PathBuf {
-    let mut found = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir => drop(found.pop()),
-            std::path::Component::Normal(name) => found.push(name),
-            _ => {}
-        }
-    }
-    found
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::flow::storages::StorageOnNode;
 use check::convert;
 use domain::failure::{Code, Failure};
 use domain::nearest::nearest;
+use domain::status::proxmox::Storage;
 use runtime::proc::quote;
 use selector::{CompileError, EvalError, Program};
 
@@ -45,11 +45,11 @@ impl Tested<'_> {
 }
 
 /// A selector that matches, and no storage that may hold disks of VMs: no machine of such a class is ever created.
-pub fn matches_no_images(tested: &Tested<'_>, places: &[StorageOnNode], class: Option<&str>) -> Option<Failure> {
+pub fn matches_no_images(tested: &Tested<'_>, places: &[Storage], class: Option<&str>) -> Option<Failure> {
     let results = tested.results.as_ref().ok()?;
     let matching = places.iter().zip(results).filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place);
     let names: BTreeSet<&str> = matching.clone().map(|place| place.name.as_str()).collect();
-    if names.is_empty() || matching.clone().any(|place| place.images != Some(false)) {
+    if names.is_empty() || matching.clone().any(|place| place.takes_images()) {
         return None;
     }
     let names: Vec<&str> = names.into_iter().collect();
@@ -58,7 +58,7 @@ pub fn matches_no_images(tested: &Tested<'_>, places: &[StorageOnNode], class: O
         "" => "no storage that the selector matches takes VM disks".to_owned(),
         disk => format!("no storage that the selector of {disk} matches takes VM disks"),
     };
-    let others = places.iter().filter(|place| place.images != Some(false)).map(|place| place.name.as_str());
+    let others = places.iter().filter(|place| place.takes_images()).map(|place| place.name.as_str());
     let others: BTreeSet<&str> = others.take(SHOWN_NAMES).collect();
     let others = match others.is_empty() {
         true => "no storage does".to_owned(),
@@ -83,7 +83,7 @@ impl Warning {
 }
 
 /// A selector that no storage of any node matches: a machine of such a class is never created.
-pub fn matches_nothing(subject: &Subject, places: &[StorageOnNode], class: Option<&str>) -> Failure {
+pub fn matches_nothing(subject: &Subject, places: &[Storage], class: Option<&str>) -> Failure {
     let what = match subject.disk.as_str() {
         "" => "the selector matches no storage on any node".to_owned(),
         disk => format!("the selector of {disk} matches no storage on any node"),
@@ -99,7 +99,7 @@ pub fn matches_nothing(subject: &Subject, places: &[StorageOnNode], class: Optio
         None => "cargo xtask selector-test 'name == \"STORAGE\"'".to_owned(),
     };
     // A saved list does not say what a storage holds; Proxmox does, of those that the login may see.
-    let unseen = match places.iter().any(|place| place.images.is_some()) {
+    let unseen = match places.iter().any(|place| !place.content.is_empty()) {
         true => "; a storage that the login may not see is not listed (`cargo xtask proxmox-audit`)",
         false => "",
     };
@@ -117,18 +117,18 @@ fn quoted_names(selector: &str) -> Vec<&str> {
 }
 
 /// What would go wrong with one selector.
-pub fn warnings(tested: &Tested<'_>, places: &[StorageOnNode]) -> Vec<Warning> {
+pub fn warnings(tested: &Tested<'_>, places: &[Storage]) -> Vec<Warning> {
     let Ok(results) = &tested.results else { return Vec::new() };
     let disk = if tested.subject.disk.is_empty() { String::new() } else { format!("{}: ", tested.subject.disk) };
     let mut found = Vec::new();
-    type Here<'a> = Vec<(&'a StorageOnNode, &'a Result<bool, EvalError>)>;
+    type Here<'a> = Vec<(&'a Storage, &'a Result<bool, EvalError>)>;
     let mut of_node: BTreeMap<&str, Here<'_>> = BTreeMap::new();
     for (place, result) in places.iter().zip(results) {
         of_node.entry(&place.node).or_default().push((place, result));
     }
     for (node, storages) in &of_node {
         let here = || storages.iter().copied();
-        let matching: Vec<&StorageOnNode> =
+        let matching: Vec<&Storage> =
             here().filter(|(_, result)| **result == Ok(true)).map(|(place, _)| place).collect();
         let mut warn = |kind, storage: &str, message: String| {
             let message = format!("{disk}{message}");
@@ -159,15 +159,15 @@ pub fn warnings(tested: &Tested<'_>, places: &[StorageOnNode]) -> Vec<Warning> {
         }
         for place in matching {
             let name = &place.name;
-            if place.images == Some(false) {
+            if !place.takes_images() {
                 warn("no-images", name, format!("{name} on {node} matches and does not hold VM images"));
             }
-            if place.usable == Some(false) {
+            if !(place.enabled && place.active) {
                 warn("disabled", name, format!("{name} on {node} matches and is disabled or not active"));
             } else if let Some(size) = tested.subject.size_gib
-                && size.saturating_mul(GIB) > place.available_space
+                && size.saturating_mul(GIB) > place.available
             {
-                let free = place.available_space / GIB;
+                let free = place.available / GIB;
                 warn("too-small", name, format!("{name} on {node} has {free} GiB free, and the disk takes {size} GiB"));
             }
         }
@@ -193,8 +193,8 @@ fn verdict(result: &Result<bool, EvalError>) -> &'static str {
 }
 
 /// The rows of the JSON document: `{storage, node, verdict, error}`, with `disk` for a class.
-pub fn rows(tested: &Tested<'_>, places: &[StorageOnNode]) -> Vec<Value> {
-    let row = |(at, place): (usize, &StorageOnNode)| {
+pub fn rows(tested: &Tested<'_>, places: &[Storage]) -> Vec<Value> {
+    let row = |(at, place): (usize, &Storage)| {
         let (verdict, error) = match &tested.results {
             Ok(results) => match &results[at] {
                 Err(error) => ("eval-error", Value::from(error.to_string())),
@@ -237,15 +237,16 @@ pub fn refused(subject: &Subject, error: &CompileError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use selector::Storage;
-
     use super::*;
+    use check::capacity::selector::seen;
 
-    fn place(node: &str, name: &str, images: bool, usable: bool, gib: u64) -> StorageOnNode {
-        let (images, usable) = (Some(images), Some(usable));
-        let storage_type = "lvmthin".to_owned();
-        let (name, node) = (name.to_owned(), node.to_owned());
-        StorageOnNode { name, node, storage_type, available_space: gib * GIB, images, usable }
+    fn place(node: &str, name: &str, images: bool, usable: bool, gib: u64) -> Storage {
+        let content = if images { "images" } else { "iso" };
+        let entry = json!({
+            "name": name, "node": node, "storageType": "lvmthin", "availableSpace": gib * GIB,
+            "content": [content], "active": usable,
+        });
+        serde_json::from_value(entry).unwrap()
     }
 
     #[test]
@@ -263,8 +264,7 @@ mod tests {
             size_gib: Some(40),
         };
         let program = selector::compile(&subject.selector).unwrap();
-        let seen: Vec<Storage<'_>> = places.iter().map(StorageOnNode::as_selector_sees).collect();
-        let results = Ok(program.matches_all(&seen));
+        let results = Ok(program.matches_all(&places.each_ref().map(seen)));
         let found = warnings(&Tested { subject: &subject, results, program: Some(program) }, &places);
         let found: Vec<(&str, &str, &str)> =
             found.iter().map(|warning| (warning.kind, warning.node.as_str(), warning.storage.as_str())).collect();

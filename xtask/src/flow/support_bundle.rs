@@ -27,25 +27,9 @@ use runtime::tool::proxmox::Proxmox;
 use runtime::ui::Done;
 
 /// The resources that tasks which only look read from Omni.
-const RESOURCES: [&str; 17] = [
-    "clustermachinerequeststatuses",
-    "clustermachinestatuses",
-    "clusters",
-    "clusterstatuses",
-    "infraprovidercombinedstatus",
-    "infraproviderhealthstatuses",
-    "infraproviderstatuses",
-    "kubernetesupgradestatuses",
-    "loadbalancerstatuses",
-    "machineclasses",
-    "machinerequests",
-    "machinesetnodes",
-    "machinesets",
-    "machinesetstatuses",
-    "sysversions",
-    "talosupgradestatuses",
-    "talosversions",
-];
+const RESOURCES: &str = "clustermachinerequeststatuses clustermachinestatuses clusters clusterstatuses infraprovidercombinedstatus \
+     infraproviderhealthstatuses infraproviderstatuses kubernetesupgradestatuses loadbalancerstatuses machineclasses \
+     machinerequests machinesetnodes machinesets machinesetstatuses sysversions talosupgradestatuses talosversions";
 /// Files of the project besides those in `machine-classes/` and `clusters/`.
 const FILES: [&str; 5] =
     ["docker/compose.yaml", "docker/.env", "docker/config.yaml", "docker/site.yaml", ".claude/omni-scale.local.md"];
@@ -261,7 +245,9 @@ fn resources(parts: &mut Parts<'_>) -> Result<(), Failure> {
             (format!("omni/{kind}.json"), found)
         })
     };
-    run_all(RESOURCES.map(read).into(), AT_ONCE).into_iter().for_each(|(name, read)| parts.part(name, read));
+    run_all(RESOURCES.split(' ').map(read).collect(), AT_ONCE)
+        .into_iter()
+        .for_each(|(name, read)| parts.part(name, read));
     Ok(())
 }
 

@@ -14,7 +14,6 @@ use crate::outcome::Outcome;
 use check::rules;
 use domain::failure::{Code, Failure};
 use runtime::cx::Cx;
-use runtime::tool::omnictl::Omnictl;
 
 pub fn run(args: &Apply, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
@@ -26,10 +25,7 @@ pub fn run(args: &Apply, cx: &Cx) -> anyhow::Result<Outcome> {
     let rule = |id: &String| rules::find(id).map(|rule| rule.id.as_str());
     let allow: Option<Vec<&'static str>> = plan.allowed.iter().map(rule).collect();
     let allow = allow.ok_or_else(|| unknown(format!("a rule of {} is not known here", plan.allowed.join(", "))))?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omni = Omnictl::find(cx)?.address().to_owned();
+    let omni = change::omnictl(cx)?.address().to_owned();
     let files = saved_plan::usable(cx, &plan, &omni)?;
     match plan.task.as_str() {
         "cluster-sync" => cluster_sync::run(cx, &files, (args.no_wait, &allow), Saved::Held(&plan)),

@@ -11,17 +11,15 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli::ClusterCheck;
-use crate::flow::{check_report, inputs, lookup};
+use crate::flow::inputs::{self, Input};
+use crate::flow::{check_report, lookup};
 use crate::outcome::Outcome;
 use check::convert;
 use runtime::cx::Cx;
 
 pub fn run(args: &ClusterCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
-    let all = args.all || args.name.is_empty();
-    let paths = inputs::chosen_or_stdin(&args.name, all, &cx.paths.clusters(), "cluster", |name| {
-        inputs::cluster_file(cx, name)
-    })?;
+    let paths = inputs::chosen_or_stdin(cx, Input::Cluster, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::cluster_template)?,
         false => check_report::Converted::default(),

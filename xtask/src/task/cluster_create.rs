@@ -23,7 +23,6 @@ use domain::spec::template::{NewCluster, render};
 use domain::words::count;
 use runtime::answers::Answers;
 use runtime::cx::Cx;
-use runtime::tool::omnictl::Omnictl;
 use runtime::ui::Status;
 
 pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -32,10 +31,7 @@ pub fn run(args: &ClusterCreate, cx: &Cx) -> anyhow::Result<Outcome> {
         name::check("cluster", name)?;
     }
     cx.writable(&[cx.paths.state(), cx.paths.cluster("x")])?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     let offer = cluster_offer::observe(cx, &omnictl)?;
     let cluster = gather(args, cx, &offer)?;
     cluster::refuse_destroyed(&omnictl, &[&cluster.name])?;

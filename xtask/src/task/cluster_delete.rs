@@ -26,10 +26,7 @@ pub fn run(args: &ClusterDelete, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
     name::check_existing("cluster", name)?;
     cx.writable(&[cx.paths.state()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     let path = inputs::template_of(cx, name);
     let template = path.as_ref().map(|path| cx.paths.show(path));
     let Some(loss) = cluster_deletion::observe(cx, &omnictl, name)? else {

@@ -19,10 +19,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.name {
         name::check_existing("cluster", name)?;
     }
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     let names = names(args, cx, &omnictl)?;
     let checks = names.iter().map(|name| {
         Check::new("export", format!("Export cluster `{name}`"), || {

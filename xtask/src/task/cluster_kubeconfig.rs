@@ -20,7 +20,6 @@ use domain::spec::name;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
 use runtime::proc::{self, Job};
-use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
 
 /// What Omni grants at most (omni v1.9.3 `external.ServiceAccountTokenLifetime`).
@@ -37,10 +36,7 @@ pub fn run(args: &ClusterKubeconfig, cx: &Cx) -> anyhow::Result<Outcome> {
             Failure::new(Code::Usage, format!("--ttl {} s is not a lifetime that Omni grants", args.ttl.as_secs()));
         return Err(failure.hint("between 1s and 8760h, e.g. --ttl 24h").into());
     }
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     cluster::must_exist(cx, &omnictl, name)?;
     let file = match (&args.file, args.merge) {
         (Some(file), _) => file.clone(),

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::cli::ClusterPlan;
 use crate::flow::cluster_demand::{self, Wanted};
-use crate::flow::{cluster_destroyed, inputs, lookup, placement_tables, project_classes, proxmox};
+use crate::flow::inputs::{self, Input};
+use crate::flow::{cluster_destroyed, lookup, placement_tables, project_classes, proxmox};
 use crate::outcome::Outcome;
 use check::capacity::demand::Demand;
 use check::capacity::{Fit, State};
@@ -22,10 +23,7 @@ use runtime::ui::{Done, Status};
 
 pub fn run(args: &ClusterPlan, cx: &Cx) -> anyhow::Result<Outcome> {
     let all = args.name.is_empty();
-    let files = inputs::chosen_or_stdin(&args.name, all, &cx.paths.clusters(), "cluster", |name| {
-        inputs::cluster_file(cx, name)
-    })?;
-    let files = if all { inputs::without_examples(cx, files, "cluster", "cluster-plan")? } else { files };
+    let files = inputs::own(cx, Input::Cluster, &args.name)?;
     let classes = lookup::local_classes(cx);
     let known = inputs::TemplateFacts { local_classes: classes.as_deref(), ..inputs::TemplateFacts::default() };
     inputs::templates(cx, &files, &known, &[])?;

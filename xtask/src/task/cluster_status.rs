@@ -22,10 +22,7 @@ use runtime::ui::{Done, Status};
 
 pub fn run(args: &ClusterStatus, cx: &Cx) -> anyhow::Result<Outcome> {
     args.name.iter().try_for_each(|name| name::check_existing("cluster", name))?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     if args.watch {
         return cluster_watch::run(cx, &omnictl, args.name.as_deref());
     }

@@ -9,14 +9,13 @@
 //! 6. Omni says Running and ready, also of what was in sync already: the run that synced it may have been interrupted in its wait. A second comparison finds no difference.
 
 use crate::cli::ClusterSync;
-use crate::flow::{cluster_sync, inputs};
+use crate::flow::cluster_sync;
+use crate::flow::inputs::{self, Input};
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(args: &ClusterSync, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    let files =
-        inputs::chosen(&args.name, args.all, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?;
-    let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-sync")? } else { files };
+    let files = inputs::own(cx, Input::Cluster, &args.name)?;
     cluster_sync::run(cx, &files, (args.no_wait, &args.allow.rules), args.plan.saved())
 }

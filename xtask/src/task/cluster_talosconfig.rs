@@ -13,15 +13,11 @@ use crate::outcome::Outcome;
 use domain::spec::name;
 use runtime::cx::Cx;
 use runtime::paths::pasted;
-use runtime::tool::omnictl::Omnictl;
 
 pub fn run(args: &ClusterTalosconfig, cx: &Cx) -> anyhow::Result<Outcome> {
     let name = &args.name;
     name::check_existing("cluster", name)?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     cluster::must_exist(cx, &omnictl, name)?;
     let access = Access {
         kind: "talosconfig",

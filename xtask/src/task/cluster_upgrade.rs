@@ -10,29 +10,24 @@
 use serde_json::{Value, json};
 
 use crate::cli::ClusterUpgrade;
+use crate::flow::change;
 use crate::flow::cluster_upgrade::{self, Order};
-use crate::flow::{change, inputs};
+use crate::flow::inputs::{self, Input};
 use crate::outcome::Outcome;
 use domain::failure::Failure;
 use domain::words::count;
 use runtime::cx::Cx;
-use runtime::tool::omnictl::Omnictl;
 
 pub fn run(args: &ClusterUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let order = Order::of(args)?;
     let names: Vec<String> = args.name.iter().cloned().collect();
-    let files =
-        inputs::chosen(&names, args.all, &cx.paths.clusters(), "cluster", |name| inputs::cluster_file(cx, name))?;
-    let files = if args.all { inputs::without_examples(cx, files, "cluster", "cluster-upgrade")? } else { files };
+    let files = inputs::own(cx, Input::Cluster, &names)?;
     let templates = inputs::refuse_wrong_templates(cx, &files, &args.allow.rules)?;
     let given = names.first().filter(|name| !inputs::is_path(name)).zip(templates.first());
     given.map_or(Ok(()), |(name, template)| inputs::must_be_of(cx, name, template))?;
     cx.writable(&[cx.paths.state()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     let names: Vec<String> = templates.iter().map(|template| template.name().to_owned()).collect();
     let mut done = Vec::new();
     for (at, template) in templates.into_iter().enumerate() {

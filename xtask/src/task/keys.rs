@@ -16,9 +16,7 @@ pub fn run(args: &Keys, cx: &Cx) -> anyhow::Result<Outcome> {
     let Some(name) = args.rotate else { return Ok(list(cx)) };
     let _lock = cx.lock()?;
     cx.writable(&[cx.paths.env(), cx.paths.config(), cx.paths.state()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
+    change::omnictl_on_need(cx)?;
     let rotation = key_rotation::of(cx, name)?;
     if let Some(planned) = rotation.plan.run(cx, "Rotate it as shown")? {
         return Ok(planned);

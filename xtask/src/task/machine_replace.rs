@@ -17,10 +17,7 @@ use runtime::tool::role;
 
 pub fn run(args: &MachineReplace, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     let found = match machine_replacement::observe(cx, &omnictl, &args.id) {
         Err(error) if Failure::of(&error).code == Code::NotFound => {
             return finish(args, cx, &omnictl).and_then(|done| done.ok_or(error));

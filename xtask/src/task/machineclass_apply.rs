@@ -9,18 +9,14 @@
 
 use crate::cli::MachineclassApply;
 use crate::flow::change::Plan;
-use crate::flow::{inputs, machine_class};
+use crate::flow::inputs::{self, Input};
+use crate::flow::machine_class;
 use crate::outcome::Outcome;
 use runtime::cx::Cx;
 
 pub fn run(args: &MachineclassApply, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     let given: Vec<String> = args.name.iter().cloned().collect();
-    let files = inputs::chosen(&given, args.all, &cx.paths.machine_classes(), "machine class", |name| {
-        cx.paths.machine_class(name)
-    })?;
-    let files =
-        if args.all { inputs::without_examples(cx, files, "machine class", "machineclass-apply")? } else { files };
-    let files = inputs::class_files(cx, &files)?;
+    let files = inputs::class_files(cx, &inputs::own(cx, Input::MachineClass, &given)?)?;
     machine_class::apply_files(cx, &files, Plan::default(), &args.allow.rules, args.plan.saved())
 }

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cli::MachineclassCheck;
+use crate::flow::check_report;
+use crate::flow::inputs::{self, Input};
 use crate::flow::lookup::{self, InForce};
-use crate::flow::{check_report, inputs};
 use crate::outcome::Outcome;
 use check::convert;
 use check::machine_class::{self, ClassContext};
@@ -21,10 +22,7 @@ use serde_json::json;
 
 pub fn run(args: &MachineclassCheck, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = args.convert.then(|| cx.lock_checkout()).transpose()?;
-    let all = args.all || args.name.is_empty();
-    let paths = inputs::chosen_or_stdin(&args.name, all, &cx.paths.machine_classes(), "machine class", |name| {
-        cx.paths.machine_class(name)
-    })?;
+    let paths = inputs::chosen_or_stdin(cx, Input::MachineClass, &args.name)?;
     let converted = match args.convert {
         true => check_report::convert(cx, &paths, convert::machine_class)?,
         false => check_report::Converted::default(),

@@ -13,7 +13,6 @@ use domain::nearest::nearest;
 use domain::spec::name;
 use domain::status::omni::Resource;
 use runtime::cx::Cx;
-use runtime::tool::omnictl::Omnictl;
 use runtime::ui::{Done, Status};
 
 pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
@@ -21,10 +20,7 @@ pub fn run(args: &Export, cx: &Cx) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.name {
         name::check_existing("machine class", name)?;
     }
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
-    let omnictl = Omnictl::find(cx)?;
+    let omnictl = change::omnictl(cx)?;
     let found = cx.ui.step("classes", "Read the machine classes of Omni", || {
         let found = chosen(args, omnictl.list("machineclasses", None)?)?;
         let names: Vec<&str> = found.iter().map(|found| found.metadata.id.as_str()).collect();

@@ -23,9 +23,7 @@ pub fn run(args: &OmniUpgrade, cx: &Cx) -> anyhow::Result<Outcome> {
     let to = args.to.as_deref().map(|to| upgrade::given(to, pin)).transpose()?;
     omni_stack::require_env(cx)?;
     cx.writable(&[cx.paths.state(), cx.paths.compose()])?;
-    if let Some(planned) = change::omnictl_on_need(cx)? {
-        return Ok(planned);
-    }
+    change::omnictl_on_need(cx)?;
     let containers = Compose::find(cx)?.containers()?;
     cx.ui.step("data", "Check that Omni's data is on mounts", || {
         Ok(Done::ok((), omni_stack::guard(cx, &containers)?))

@@ -33,10 +33,8 @@ use runtime::ui::{Check, Done, Status};
 pub fn run(args: &ProviderSetup, cx: &Cx) -> anyhow::Result<Outcome> {
     let _lock = cx.lock()?;
     check_programs(cx)?;
-    if omnictl::login(cx).is_some()
-        && let Some(planned) = change::omnictl_on_need(cx)?
-    {
-        return Ok(planned);
+    if omnictl::login(cx).is_some() {
+        change::omnictl_on_need(cx)?;
     }
     let inputs = gather(args, cx)?;
     let key = check_services(cx, &inputs)?;

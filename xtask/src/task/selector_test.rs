@@ -9,17 +9,19 @@
 use serde_json::json;
 
 use crate::cli::SelectorTest;
-use crate::flow::inputs;
+use crate::flow::inputs::{self, Input};
 use crate::flow::selector_results::{self as results, GIB, Subject, Tested, Warning};
-use crate::flow::storages::{self, StorageOnNode};
+use crate::flow::storages;
 use crate::outcome::Outcome;
+use check::capacity::selector::seen;
 use domain::failure::{Code, Failure};
 use domain::spec::{machine_class, provider_data};
+use domain::status::proxmox::Storage;
 use domain::words::count;
 use runtime::cx::Cx;
 use runtime::proc::quote;
 use runtime::ui::{Done, Status, table};
-use selector::{CompileError, EvalError, Program, Storage};
+use selector::{CompileError, EvalError, Program};
 
 /// More rows than this are shown only where a selector matches or fails; `--json` has all.
 const SHOWN: usize = 200;
@@ -33,8 +35,9 @@ pub fn run(args: &SelectorTest, cx: &Cx) -> anyhow::Result<Outcome> {
     let storages = storages::list(cx, args.storages.as_deref(), node.as_deref(), offline)?;
     // Without a storage the expression is evaluated once over empty values: it compiles, and that is what was asked.
     let nowhere = storages.is_none();
-    let places = storages.unwrap_or_else(|| vec![StorageOnNode::nowhere()]);
-    let seen: Vec<Storage<'_>> = places.iter().map(StorageOnNode::as_selector_sees).collect();
+    let empty = json!({ "name": "", "node": "", "storageType": "", "availableSpace": 0 });
+    let places = storages.map_or_else(|| Ok(vec![serde_json::from_value(empty)?]), anyhow::Ok)?;
+    let seen: Vec<selector::Storage<'_>> = places.iter().map(seen).collect();
     let (tested, warnings) = cx.ui.step("evaluate", "Evaluate each selector on each storage", || {
         let result = |program: &Program| program.matches_all(&seen);
         let tested = subjects.iter().zip(programs).map(|(subject, program)| match program {
@@ -85,10 +88,7 @@ fn subjects(args: &SelectorTest, cx: &Cx) -> anyhow::Result<(Vec<Subject>, Optio
         let selector = args.expr.clone().unwrap_or_default();
         return Ok((vec![Subject { disk: String::new(), selector, size_gib: None }], None));
     };
-    let dir = cx.paths.machine_classes();
-    let chosen = inputs::chosen_or_stdin(std::slice::from_ref(name), false, &dir, "machine class", |name| {
-        cx.paths.machine_class(name)
-    })?;
+    let chosen = inputs::chosen_or_stdin(cx, Input::MachineClass, std::slice::from_ref(name))?;
     let (mut subjects, mut pinned, mut findings) = (Vec::new(), None, Vec::new());
     for path in &chosen {
         let shown = cx.paths.show(path);
@@ -140,7 +140,7 @@ fn note(cx: &Cx, warnings: &[Warning]) {
 }
 
 /// The tables for people: node by storage, with the part that decided.
-fn show(cx: &Cx, tested: &[Tested<'_>], places: &[StorageOnNode], nowhere: bool) {
+fn show(cx: &Cx, tested: &[Tested<'_>], places: &[Storage], nowhere: bool) {
     if nowhere || cx.ui.json() {
         return;
     }
@@ -151,14 +151,14 @@ fn show(cx: &Cx, tested: &[Tested<'_>], places: &[StorageOnNode], nowhere: bool)
         }
         let few = places.len() <= SHOWN;
         let shown = places.iter().zip(results).filter(|(_, result)| few || **result != Ok(false));
-        let row = |(place, result): (&StorageOnNode, &Result<bool, EvalError>)| {
+        let row = |(place, result): (&Storage, &Result<bool, EvalError>)| {
             let said = match result {
                 Ok(true) => "match".to_owned(),
-                Ok(false) => format!("no: {}", program.why_not(&place.as_selector_sees())),
+                Ok(false) => format!("no: {}", program.why_not(&seen(place))),
                 Err(error) => format!("FAILS: {}: {error}", error.part),
             };
-            let free = format!("{} GiB", place.available_space / GIB);
-            vec![place.node.clone(), place.name.clone(), place.storage_type.clone(), free, said]
+            let free = format!("{} GiB", place.available / GIB);
+            vec![place.node.clone(), place.name.clone(), place.kind.clone(), free, said]
         };
         let rows: Vec<Vec<String>> = shown.take(SHOWN).map(row).collect();
         cx.ui.states(&table(&["NODE", "STORAGE", "TYPE", "FREE", "RESULT"], &rows));
