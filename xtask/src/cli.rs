@@ -87,58 +87,10 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 a check or operation failed,
 const MANUAL: &str = "Manual page: man -l docs/reference/xtask.1. Guides: README.md.";
 
 /// The headings of the help, each with its tasks in the order in which an operator needs them.
-pub const GROUPS_OF_TASKS: &[(&str, &[&str])] = &[
-    ("Start", &["init", "doctor", "omni-setup", "provider-setup", "omnictl-install"]),
-    ("Verify", &["omni-verify", "tsidp-verify", "provider-verify", "proxmox-audit"]),
-    (
-        "Machine classes",
-        &["machineclass-create", "machineclass-check", "machineclass-apply", "machineclass-export", "selector-test"],
-    ),
-    (
-        "Clusters",
-        &[
-            "cluster-create",
-            "cluster-check",
-            "cluster-plan",
-            "cluster-sync",
-            "cluster-status",
-            "cluster-explain",
-            "cluster-scale",
-            "cluster-upgrade",
-            "cluster-kubeconfig",
-            "cluster-talosconfig",
-            "cluster-export",
-            "cluster-delete",
-            "machine-replace",
-            "machine-logs",
-        ],
-    ),
-    ("Saved plans", &["plan-show", "apply"]),
-    ("Fleet", &["drift", "keys", "fleet-page", "proxmox-inventory"]),
-    (
-        "Omni",
-        &["omni-status", "stack-up", "stack-down", "stack-logs", "provider-status", "upgrade-plan", "omni-upgrade"],
-    ),
-    ("Backup", &["omni-backup", "omni-backup-verify", "omni-restore"]),
-    ("Help", &["triage", "support-bundle", "completions"]),
-    ("Practice", &["rehearse", "lab-up", "lab-down", "lab-faults"]),
-    (
-        "Contribute",
-        &[
-            "ci",
-            "docs",
-            "hooks-install",
-            "pre-commit-run",
-            "changelog",
-            "changelog-bump",
-            "commit-check",
-            "staged-check",
-            "markdown-lint",
-            "markdown-fix",
-            "infisical-scan",
-        ],
-    ),
-];
+pub fn groups_of_tasks() -> impl Iterator<Item = (&'static str, std::str::Split<'static, char>)> {
+    let lines = include_str!("../data/task-groups.txt").lines().filter_map(|line| line.split_once(": "));
+    lines.map(|(heading, names)| (heading, names.split(' ')))
+}
 
 /// The command line with everything that clap fills in.
 pub fn built() -> Command {
@@ -163,9 +115,9 @@ fn overview() -> StyledStr {
     let about =
         |name: &str| tasks.find_subcommand(name).and_then(Command::get_about).map(|about| about.ansi().to_string());
     let mut text = String::from("{about-with-newline}\n{usage-heading} {usage}\n");
-    for (heading, names) in GROUPS_OF_TASKS {
+    for (heading, names) in groups_of_tasks() {
         text.push_str(&format!("\n{HEADING}{heading}:{HEADING:#}\n"));
-        for name in *names {
+        for name in names {
             let about = about(name).unwrap_or_default();
             text.push_str(&format!("  {LITERAL}{name:<20}{LITERAL:#} {about}\n"));
         }
@@ -486,6 +438,7 @@ impl Task {
         match self {
             Task::ClusterExplain(ClusterExplain { everything, .. })
             | Task::SupportBundle(SupportBundle { everything, .. })
+            | Task::ClusterPlan(ClusterPlan { everything, .. })
             | Task::ClusterStatus(ClusterStatus { everything, .. })
             | Task::Drift(DriftArgs { everything, .. })
             | Task::Keys(Keys { everything, .. })
@@ -493,8 +446,7 @@ impl Task {
             Task::OmniStatus(OmniStatus { lines, .. })
             | Task::ProviderStatus(ProviderStatus { lines, .. })
             | Task::StackLogs(StackLogs { lines, .. }) => !lines.raw,
-            Task::ClusterPlan(ClusterPlan { all, .. })
-            | Task::Doctor(Doctor { all, .. })
+            Task::Doctor(Doctor { all, .. })
             | Task::ProxmoxAudit(ProxmoxAudit { all, .. })
             | Task::UpgradePlan(UpgradePlan { all, .. }) => !all,
             Task::OmniVerify => true,
@@ -681,7 +633,7 @@ pub struct MachineclassCheck {
     #[arg(long, value_name = "VERSION", value_parser = omni_release)]
     pub omni_version: Option<Omni>,
     /// Check for this release of the provider, instead of the one that runs or is in docker/compose.yaml
-    #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
+    #[arg(long, value_name = "VERSION", value_parser = one_of(Provider::VARIANTS, Into::into))]
     pub provider_version: Option<Provider>,
     /// Rewrite older formats into the current one, and explain each change
     #[arg(long)]
@@ -1091,7 +1043,7 @@ pub struct ProxmoxAudit {
     #[arg(long)]
     pub all: bool,
     /// The provider's release, instead of the one in docker/compose.yaml
-    #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
+    #[arg(long, value_name = "VERSION", value_parser = one_of(Provider::VARIANTS, Into::into))]
     pub provider_version: Option<Provider>,
 }
 
@@ -1131,9 +1083,8 @@ pub struct ClusterPlan {
     /// The clusters, or files (`-` is standard input); without any, every template in clusters/
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(clusters))]
     pub name: Vec<String>,
-    /// List everything in the JSON document, which otherwise has at most 8 kB and counts the rest
-    #[arg(long)]
-    pub all: bool,
+    #[command(flatten)]
+    pub everything: Everything,
     /// Use a saved inventory instead of asking Proxmox
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
@@ -1141,7 +1092,7 @@ pub struct ClusterPlan {
     #[arg(long, value_name = "FILE")]
     pub class: Vec<PathBuf>,
     /// The provider's release, instead of the one in docker/compose.yaml
-    #[arg(long, value_name = "VERSION", value_parser = one_of(&Provider::ALL, Provider::name))]
+    #[arg(long, value_name = "VERSION", value_parser = one_of(Provider::VARIANTS, Into::into))]
     pub provider_version: Option<Provider>,
 }
 
@@ -1511,7 +1462,7 @@ mod tests {
 
     #[test]
     fn every_task_stands_under_one_heading() {
-        let mut listed: Vec<&str> = GROUPS_OF_TASKS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut listed: Vec<&str> = groups_of_tasks().flat_map(|(_, names)| names).collect();
         let cli = built();
         let mut tasks: Vec<&str> =
             cli.get_subcommands().filter(|task| !task.is_hide_set()).map(Command::get_name).collect();

@@ -3,7 +3,7 @@
 use clap::{Arg, Command};
 
 use super::cell;
-use crate::cli::{EXIT_CODES, GROUPS_OF_TASKS, built};
+use crate::cli::{EXIT_CODES, built, groups_of_tasks};
 
 /// The whole page.
 pub fn render() -> String {
@@ -16,9 +16,9 @@ pub fn render() -> String {
         "\n\nResults go to stdout, progress and messages to stderr; with `--json` stdout is one JSON document.\n\n",
     );
     page.push_str("## Overview\n");
-    for (heading, names) in GROUPS_OF_TASKS {
+    for (heading, names) in groups_of_tasks() {
         page.push_str(&format!("\n### {heading}\n\n| task | what it does |\n| --- | --- |\n"));
-        for task in names.iter().filter_map(|name| cli.find_subcommand(name)) {
+        for task in names.filter_map(|name| cli.find_subcommand(name)) {
             let name = task.get_name();
             page.push_str(&format!("| [`{name}`](#{name}) | {} |\n", cell(&short(task))));
         }
