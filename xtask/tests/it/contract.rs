@@ -84,27 +84,20 @@ fn prepared() -> Sandbox {
 fn json_is_one_document_in_every_environment() {
     let lab = prepared();
     holds(&lab, "as it is", |_| {});
-    holds(&lab, "empty PATH", |command| {
-        command.env("PATH", "");
-    });
-    holds(&lab, "relative PATH", |command| {
-        command.env("PATH", ".:bin");
-    });
-    holds(&lab, "no PATH", |command| {
-        command.env_remove("PATH");
-    });
-    holds(&lab, "no HOME", |command| {
-        command.env_remove("HOME");
-    });
-    holds(&lab, "HOME=/dev/null", |command| {
-        command.env("HOME", "/dev/null");
-    });
-    holds(&lab, "no TMPDIR", |command| {
-        command.env("TMPDIR", "/nonexistent/tmp");
-    });
-    holds(&lab, "no environment", |command| {
-        command.env_clear();
-    });
+    for (what, name, value) in [
+        ("empty PATH", "PATH", Some("")),
+        ("relative PATH", "PATH", Some(".:bin")),
+        ("no PATH", "PATH", None),
+        ("no HOME", "HOME", None),
+        ("HOME=/dev/null", "HOME", Some("/dev/null")),
+        ("no TMPDIR", "TMPDIR", Some("/nonexistent/tmp")),
+    ] {
+        holds(&lab, what, |command| match value {
+            Some(value) => drop(command.env(name, value)),
+            None => drop(command.env_remove(name)),
+        });
+    }
+    holds(&lab, "no environment", |command| _ = command.env_clear());
 }
 
 #[test]

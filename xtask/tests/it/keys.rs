@@ -1,4 +1,4 @@
-//! Credentials: listed without their values, and rotated without a gap.
+//! Credentials: listed without their values, and rotated without a gap. That of the provider is in the transcript `rotation`.
 
 use std::process::Command;
 
@@ -57,19 +57,6 @@ fn keys_are_listed_with_owner_role_place_and_end() {
     // Without a login the rest is listed.
     lab.write("docker/.env", &lab.read("docker/.env").replace(&format!("{KEY}="), "X="));
     lab.run("keys").exits(0).says(&["other service accounts", "unknown: "]);
-}
-
-#[test]
-fn provider_key_is_rotated_while_the_old_one_works() {
-    let lab = Sandbox::new();
-    lab.provider();
-    let old = in_env(&lab, "OMNI_INFRA_PROVIDER_KEY");
-    lab.run("keys --rotate provider --dry-run").exits(3).says(&["a key for the provider proxmox", "restart the stack"]);
-    lab.run("keys --rotate provider").exits(2).says(&["--yes"]);
-    assert_eq!(in_env(&lab, "OMNI_INFRA_PROVIDER_KEY"), old);
-    lab.run("keys --rotate provider --yes").exits(0).says(&["the provider uses its new key", "revokes no single key"]);
-    assert_ne!(in_env(&lab, "OMNI_INFRA_PROVIDER_KEY"), old);
-    lab.run("provider-verify").exits(0);
 }
 
 #[test]
